@@ -1,1 +1,34 @@
-//! Placeholder.
+//! Sessions whose state lives outside the worker that serves the request.
+//!
+//! In the order of a request: [`SessionId`] is the secret in the cookie, [`StoreKey`] what stores see of it, [`SessionStore`] the place
+//! where records are kept, [`Record`] what is kept, [`Commit`] what one request does to it.
+#![forbid(unsafe_code)]
+
+mod commit;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod data;
+mod error;
+mod id;
+mod json;
+mod key;
+mod lifetime;
+mod limits;
+mod memory;
+mod name;
+mod principal;
+mod record;
+mod store;
+
+pub use commit::{Change, Changes, Commit, Committed, Guard, Outcome, PrincipalChange};
+pub use data::Data;
+pub use error::{Rejection, Source, StoreError};
+pub use id::{EntropyError, SessionId};
+pub use json::{Json, JsonError};
+pub use key::{Handle, StoreKey};
+pub use lifetime::{Lifetime, Persistence};
+pub use limits::Limits;
+pub use name::{InvalidName, Name};
+pub use principal::{InvalidPrincipal, Principal};
+pub use record::{Created, Cursor, Listed, NewRecord, Page, Record};
+pub use store::SessionStore;

@@ -1,0 +1,140 @@
+//! What stores see instead of the secret, and what people see instead of the key.
+
+use std::{fmt, sync::Arc};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// The key under which a store keeps a session. Cloning shares the text.
+///
+/// [`SessionId::store_key`](crate::SessionId::store_key) makes it: 4 characters of lineage tag, 43 of hash. [`Self::from_text`] takes any
+/// text, for stores that read keys back and for formats of other libraries.
+///
+/// A key opens no session, yet it stays out of logs: `Debug` shows the [`Handle`].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StoreKey(Arc<str>);
+
+impl StoreKey {
+    /// The most bytes a key may have.
+    pub const MAX_BYTES: usize = 128;
+    /// How many characters the key of a [`SessionId`](crate::SessionId) has.
+    pub const HASHED_LENGTH: usize = 47;
+    /// How many characters at the start are the lineage tag.
+    pub const LINEAGE_LENGTH: usize = 4;
+
+    /// Takes any text as a key. Whether a store may keep a record under it says [`Self::is_storable`].
+    #[must_use]
+    pub fn from_text(text: impl AsRef<str>) -> Self {
+        Self(Arc::from(text.as_ref()))
+    }
+
+    /// The key's text, as a store keeps it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a record may be kept under this key: 1 to 128 bytes without control characters.
+    ///
+    /// Under any other key there is no record: a store answers `None`, `Gone` or `false` without I/O, and refuses to create one.
+    #[must_use]
+    pub fn is_storable(&self) -> bool {
+        (1..=Self::MAX_BYTES).contains(&self.0.len()) && !self.0.chars().any(char::is_control)
+    }
+
+    /// The tag that a session keeps through every rotation: the first 4 characters, or all of a shorter key.
+    #[must_use]
+    pub fn lineage(&self) -> &str {
+        let end = self.0.char_indices().nth(Self::LINEAGE_LENGTH).map_or(self.0.len(), |(at, _)| at);
+        &self.0[..end]
+    }
+
+    /// Whether a session may be moved between the two keys.
+    #[must_use]
+    pub fn same_lineage(&self, other: &Self) -> bool {
+        self.lineage() == other.lineage()
+    }
+
+    /// The public name of the session under this key.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        let hash = Sha256::new().chain_update(b"session handle\0").chain_update(self.0.as_bytes()).finalize();
+        let mut text = [0; Handle::LENGTH];
+        // 12 bytes are exactly 16 characters.
+        let _ = URL_SAFE_NO_PAD.encode_slice(&hash[..12], &mut text);
+        Handle(text)
+    }
+}
+
+impl fmt::Debug for StoreKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoreKey({})", self.handle())
+    }
+}
+
+/// The public name of a session: 16 characters of base64url, for logs, device lists and pages.
+///
+/// A hash of the [`StoreKey`] (96 bits), so neither the key nor the id can be computed from it, and it opens nothing. A rotation gives
+/// the session a new handle.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Handle([u8; Self::LENGTH]);
+
+impl Handle {
+    /// How many characters a handle has.
+    pub const LENGTH: usize = 16;
+
+    /// Reads a handle that a person or a page sent back. `None` for every other length or alphabet.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text: [u8; Self::LENGTH] = text.as_bytes().try_into().ok()?;
+        text.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')).then_some(Self(text))
+    }
+
+    /// The handle's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Only base64url characters are ever put in, so the text is ASCII and this cannot fall back.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lineage_is_the_first_four_characters() {
+        assert_eq!(StoreKey::from_text("abcdefgh").lineage(), "abcd");
+        assert_eq!(StoreKey::from_text("äöüßx").lineage(), "äöüß");
+        assert_eq!(StoreKey::from_text("ab").lineage(), "ab");
+    }
+
+    #[test]
+    fn c05_only_short_plain_texts_are_storable() {
+        assert!(StoreKey::from_text("k".repeat(128)).is_storable());
+        for text in [String::new(), "k".repeat(129), "a\0b".to_owned(), "a\nb".to_owned()] {
+            assert!(!StoreKey::from_text(&text).is_storable(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn c45_debug_shows_the_handle_and_not_the_key() {
+        let key = StoreKey::from_text("abcd-secret-looking-key");
+        assert_eq!(format!("{key:?}"), format!("StoreKey({})", key.handle()));
+        assert_eq!(Handle::parse(key.handle().as_str()), Some(key.handle()));
+        assert_eq!(Handle::parse("not a handle"), None);
+    }
+}

@@ -1,0 +1,97 @@
+//! What one session asks for in place of the policy's timeouts.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How long the browser keeps the cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Persistence {
+    /// Until the browser is closed: no `Max-Age`, no `Expires`.
+    BrowserSession,
+    /// As long as the session lives, at most 400 days (RFC 6265bis): `Max-Age`, renewed whenever the session's life is.
+    Persistent,
+}
+
+/// What one session asks for in place of the policy's timeouts; `None` means the policy's own.
+///
+/// Stores keep it beside the data and give it back unchanged: it decides nothing there. It is how "remember me" outlives the request
+/// that asked for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lifetime {
+    /// How long the session lives without being used.
+    pub idle_timeout: Option<Duration>,
+    /// How long the session lives in all, however much it is used.
+    pub absolute_timeout: Option<Duration>,
+    /// How long the browser keeps the cookie.
+    pub persistence: Option<Persistence>,
+}
+
+impl Lifetime {
+    /// Whether the session asks for nothing of its own, so that a store may leave the field out.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// A text form for backends that keep one text field: milliseconds, at most 48 ASCII characters, empty for the default.
+    ///
+    /// ```
+    /// # use session_core::{Lifetime, Persistence};
+    /// # use std::time::Duration;
+    /// let lifetime = Lifetime { idle_timeout: Some(Duration::from_secs(60)), persistence: Some(Persistence::Persistent), ..Lifetime::default() };
+    /// assert_eq!(lifetime.to_text(), "i60000 p");
+    /// assert_eq!(Lifetime::from_text("i60000 p"), Some(lifetime));
+    /// ```
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let idle = self.idle_timeout.map(|idle| format!("i{}", idle.as_millis()));
+        let absolute = self.absolute_timeout.map(|absolute| format!("a{}", absolute.as_millis()));
+        let persistence = self.persistence.map(|persistence| match persistence {
+            Persistence::BrowserSession => "b".to_owned(),
+            Persistence::Persistent => "p".to_owned(),
+        });
+        [idle, absolute, persistence].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+
+    /// Reads the text form. `None` if a word is not one that [`Self::to_text`] writes: the record is corrupt.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let mut lifetime = Self::default();
+        for word in text.split_ascii_whitespace() {
+            match word.split_at_checked(1)? {
+                ("i", millis) => lifetime.idle_timeout = Some(Duration::from_millis(millis.parse().ok()?)),
+                ("a", millis) => lifetime.absolute_timeout = Some(Duration::from_millis(millis.parse().ok()?)),
+                ("b", "") => lifetime.persistence = Some(Persistence::BrowserSession),
+                ("p", "") => lifetime.persistence = Some(Persistence::Persistent),
+                _ => return None,
+            }
+        }
+        Some(lifetime)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_form_comes_back() {
+        for idle_timeout in [None, Some(Duration::from_millis(1))] {
+            for absolute_timeout in [None, Some(Duration::from_secs(86_400))] {
+                for persistence in [None, Some(Persistence::BrowserSession), Some(Persistence::Persistent)] {
+                    let lifetime = Lifetime { idle_timeout, absolute_timeout, persistence };
+                    assert_eq!(Lifetime::from_text(&lifetime.to_text()), Some(lifetime));
+                }
+            }
+        }
+        assert_eq!(Lifetime::default().to_text(), "");
+    }
+
+    #[test]
+    fn c39_other_texts_are_corrupt() {
+        for text in ["x", "i", "i-1", "p1", "i1a2", "ü"] {
+            assert_eq!(Lifetime::from_text(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The name of one value in a session.
+
+use std::{borrow::Borrow, fmt};
+
+use serde::{Deserialize, Serialize};
+
+/// The name of one value in a session: 1 to 128 bytes of UTF-8 without control characters.
+///
+/// Every other character is allowed, also `.`, `$`, `%`, quotes and spaces; a store escapes what its backend treats specially. Two
+/// names are the same only if their bytes are: nothing is trimmed, folded or normalised.
+///
+/// # Examples
+/// ```
+/// use session_core::Name;
+/// assert!(Name::new("cart.items").is_ok());
+/// assert!(Name::new("").is_err());
+/// assert!(Name::new("two\nlines").is_err());
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Box<str>", into = "Box<str>")]
+pub struct Name(Box<str>);
+
+impl Name {
+    /// The most bytes a name may have.
+    pub const MAX_BYTES: usize = 128;
+
+    /// Checks `text` and makes it a name.
+    ///
+    /// # Errors
+    /// [`InvalidName`] if `text` is empty, longer than [`Self::MAX_BYTES`] or has a control character.
+    pub fn new(text: impl Into<Box<str>>) -> Result<Self, InvalidName> {
+        let text = text.into();
+        if text.is_empty() {
+            return Err(InvalidName::Empty);
+        }
+        if text.len() > Self::MAX_BYTES {
+            return Err(InvalidName::TooLong { bytes: text.len() });
+        }
+        if let Some(character) = text.chars().find(|character| character.is_control()) {
+            return Err(InvalidName::ControlCharacter { character });
+        }
+        Ok(Self(text))
+    }
+
+    /// The name's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<Box<str>> for Name {
+    type Error = InvalidName;
+
+    fn try_from(text: Box<str>) -> Result<Self, InvalidName> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<&str> for Name {
+    type Error = InvalidName;
+
+    fn try_from(text: &str) -> Result<Self, InvalidName> {
+        Self::new(text)
+    }
+}
+
+impl From<Name> for Box<str> {
+    fn from(name: Name) -> Self {
+        name.0
+    }
+}
+
+/// Why a text is no [`Name`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidName {
+    /// The text has no bytes.
+    #[error("a session value needs a name of 1 to 128 bytes; the name is empty")]
+    Empty,
+    /// The text is longer than [`Name::MAX_BYTES`].
+    #[error("a session value needs a name of 1 to 128 bytes; the name has {bytes}")]
+    TooLong {
+        /// The length that came.
+        bytes: usize,
+    },
+    /// The text has a control character.
+    #[error("the name of a session value has the control character {character:?}; use letters, digits and punctuation")]
+    ControlCharacter {
+        /// The first control character in the text.
+        character: char,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c07_punctuation_spaces_and_emoji_are_names() {
+        for text in [".", "$where", "100%", "\"quoted\"", "back\\slash", "a b", "🦀", "__proto__"] {
+            assert_eq!(Name::new(text).unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn c08_empty_long_and_control_names_are_refused() {
+        assert_eq!(Name::new(""), Err(InvalidName::Empty));
+        assert!(Name::new("n".repeat(128)).is_ok());
+        assert_eq!(Name::new("n".repeat(129)), Err(InvalidName::TooLong { bytes: 129 }));
+        for character in ['\0', '\n', '\x7f', '\u{85}'] {
+            assert_eq!(Name::new(format!("a{character}b")), Err(InvalidName::ControlCharacter { character }));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Whose session it is.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// The name of the signed-in user, as the application knows it: 1 to 256 bytes of UTF-8 without control characters.
+///
+/// Compared byte for byte everywhere: `Bob`, `bob` and `bob ` are three principals. Cloning shares the text.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Box<str>", into = "Box<str>")]
+pub struct Principal(Arc<str>);
+
+impl Principal {
+    /// The most bytes a principal may have.
+    pub const MAX_BYTES: usize = 256;
+
+    /// Checks `text` and makes it a principal.
+    ///
+    /// # Errors
+    /// [`InvalidPrincipal`] if `text` is empty, longer than [`Self::MAX_BYTES`] or has a control character.
+    pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidPrincipal> {
+        let text = text.as_ref();
+        if text.is_empty() || text.len() > Self::MAX_BYTES {
+            return Err(InvalidPrincipal::Length { bytes: text.len() });
+        }
+        if text.chars().any(char::is_control) {
+            return Err(InvalidPrincipal::ControlCharacter);
+        }
+        Ok(Self(Arc::from(text)))
+    }
+
+    /// The principal's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Principal({:?})", self.0)
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<Box<str>> for Principal {
+    type Error = InvalidPrincipal;
+
+    fn try_from(text: Box<str>) -> Result<Self, InvalidPrincipal> {
+        Self::new(text)
+    }
+}
+
+impl From<Principal> for Box<str> {
+    fn from(principal: Principal) -> Self {
+        principal.as_str().into()
+    }
+}
+
+/// Why a text is no [`Principal`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidPrincipal {
+    /// The text is empty or longer than [`Principal::MAX_BYTES`].
+    #[error("a principal needs 1 to 256 bytes; {bytes} came")]
+    Length {
+        /// The length that came.
+        bytes: usize,
+    },
+    /// The text has a control character.
+    #[error("a principal must not have control characters; use the user's name or number")]
+    ControlCharacter,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c32_nothing_is_trimmed_or_folded() {
+        let of = |text| Principal::new(text).unwrap();
+        assert_ne!(of("bob"), of("Bob"));
+        assert_ne!(of("bob"), of("bob "));
+    }
+
+    #[test]
+    fn empty_long_and_control_texts_are_refused() {
+        assert!(Principal::new("").is_err());
+        assert!(Principal::new("p".repeat(257)).is_err());
+        assert!(Principal::new("a\0").is_err());
+    }
+}
