@@ -17,6 +17,7 @@ mod limits;
 mod memory;
 mod name;
 mod principal;
+mod reaper;
 mod record;
 mod store;
 
@@ -28,7 +29,9 @@ pub use json::{Json, JsonError};
 pub use key::{Handle, StoreKey};
 pub use lifetime::{Lifetime, Persistence};
 pub use limits::Limits;
+pub use memory::{ManualClock, MemoryStore, MemoryStoreBuilder};
 pub use name::{InvalidName, Name};
 pub use principal::{InvalidPrincipal, Principal};
+pub use reaper::{SweeperHandle, spawn_sweeper};
 pub use record::{Created, Cursor, Listed, NewRecord, Page, Record};
 pub use store::SessionStore;

@@ -1,0 +1,103 @@
+//! What a commit makes of a record's data.
+
+use std::collections::BTreeMap;
+
+use crate::{Change, Changes, Commit, Data, Json, Name, Rejection};
+
+/// The outcome of a commit's changes, worked out before any of them is made, so that a commit that has to be rejected has changed
+/// nothing and no data need be copied.
+#[derive(Debug)]
+pub(super) struct Merge {
+    /// What each `Add` comes to.
+    pub(super) added: BTreeMap<Name, i64>,
+    /// [`Data::bytes`] afterwards.
+    pub(super) bytes: usize,
+    /// [`Data::len`] afterwards.
+    pub(super) values: usize,
+}
+
+impl Merge {
+    pub(super) fn plan(data: &Data, commit: &Commit) -> Result<Self, Rejection> {
+        let (bytes, values) = if commit.clear { (0, 0) } else { (data.bytes(), data.len()) };
+        let mut merge = Self { added: BTreeMap::new(), bytes, values };
+        for (name, change) in &commit.changes {
+            let held = if commit.clear { None } else { data.get(name.as_str()) };
+            if let Some(value) = held {
+                merge.bytes -= name.as_str().len() + value.as_str().len();
+                merge.values -= 1;
+            }
+            let text_bytes = match change {
+                Change::Set(value) => value.as_str().len(),
+                Change::Remove => continue,
+                Change::Add(by) => {
+                    let sum = sum(name, held, *by)?;
+                    merge.added.insert(name.clone(), sum);
+                    Json::integer(sum).as_str().len()
+                }
+            };
+            merge.bytes += name.as_str().len() + text_bytes;
+            merge.values += 1;
+        }
+        Ok(merge)
+    }
+
+    /// Makes the planned changes. It has to be the data and the commit that were planned with.
+    pub(super) fn apply(&self, data: &mut Data, clear: bool, changes: Changes) {
+        if clear {
+            data.clear();
+        }
+        for (name, change) in changes {
+            match change {
+                Change::Set(value) => drop(data.insert(name, value)),
+                Change::Remove => drop(data.remove(name.as_str())),
+                Change::Add(_) => {
+                    if let Some(sum) = self.added.get(&name) {
+                        data.insert(name, Json::integer(*sum));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn sum(name: &Name, held: Option<&Json>, by: i64) -> Result<i64, Rejection> {
+    let before = match held {
+        None => 0,
+        Some(value) => value.as_integer().ok_or_else(|| Rejection::NotAnInteger { name: name.clone() })?,
+    };
+    before.checked_add(by).ok_or_else(|| Rejection::Overflow { name: name.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    fn any_change() -> impl Strategy<Value = Change> {
+        prop_oneof![
+            any::<i16>().prop_map(|n| Change::Set(Json::integer(n.into()))),
+            Just(Change::Remove),
+            any::<i32>().prop_map(|n| Change::Add(n.into()))
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_planned_size_is_the_size_afterwards(
+            held in prop::collection::btree_map("[a-e]", any::<i16>(), 0..5),
+            changes in prop::collection::btree_map("[a-e]", any_change(), 0..5),
+            clear: bool,
+        ) {
+            let mut data: Data = held.into_iter().map(|(text, n)| (name(&text), Json::integer(n.into()))).collect();
+            let commit = Commit { clear, changes: changes.into_iter().map(|(text, change)| (name(&text), change)).collect(), ..Commit::new() };
+            let merge = Merge::plan(&data, &commit).unwrap();
+            merge.apply(&mut data, clear, commit.changes);
+            prop_assert_eq!((merge.bytes, merge.values), (data.bytes(), data.len()));
+        }
+    }
+}
