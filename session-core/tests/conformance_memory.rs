@@ -1,0 +1,26 @@
+//! [`MemoryStore`](session_core::MemoryStore) passes the conformance suite, by itself and behind a shared trait object.
+#![cfg(feature = "conformance")]
+
+mod memory_fixture;
+
+mod direct {
+    use super::memory_fixture::MemoryFixture;
+
+    session_core::conformance_tests!(async { MemoryFixture::new(|store| store) });
+}
+
+/// The implementation for `Arc` hands every call on; one that it forgot or crossed would fail here.
+mod through_arc_dyn {
+    use std::sync::Arc;
+
+    use session_core::SessionStore;
+
+    use super::memory_fixture::MemoryFixture;
+
+    session_core::conformance_tests!(async {
+        MemoryFixture::new(|store| {
+            let erased: Arc<dyn SessionStore> = store;
+            Arc::new(erased)
+        })
+    });
+}
