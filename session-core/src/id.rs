@@ -87,7 +87,7 @@ impl fmt::Debug for SessionId {
 /// The operating system gave no random bytes, so no id can be made.
 #[derive(Debug, thiserror::Error)]
 #[error("the operating system gave no random bytes for a session id")]
-pub struct EntropyError(#[source] getrandom::Error);
+pub struct EntropyError(#[source] pub(crate) getrandom::Error);
 
 #[cfg(test)]
 mod tests {

@@ -7,8 +7,10 @@
 mod commit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod cookie;
 mod data;
 mod error;
+mod expiry;
 mod id;
 mod json;
 mod key;
@@ -16,9 +18,12 @@ mod lifetime;
 mod limits;
 mod memory;
 mod name;
+mod plan;
+mod policy;
 mod principal;
 mod reaper;
 mod record;
+mod session;
 mod store;
 
 pub use commit::{Change, Changes, Commit, Committed, Guard, Outcome, PrincipalChange};
@@ -31,7 +36,9 @@ pub use lifetime::{Lifetime, Persistence};
 pub use limits::Limits;
 pub use memory::{ManualClock, MemoryStore, MemoryStoreBuilder};
 pub use name::{InvalidName, Name};
+pub use policy::{OnGone, OnServerError, Policy};
 pub use principal::{InvalidPrincipal, Principal};
 pub use reaper::{SweeperHandle, spawn_sweeper};
 pub use record::{Created, Cursor, Listed, NewRecord, Page, Record};
+pub use session::{CookieChange, Delivery, Device, RecordedChanges, Session, SessionError};
 pub use store::SessionStore;

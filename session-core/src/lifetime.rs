@@ -34,6 +34,16 @@ impl Lifetime {
         *self == Self::default()
     }
 
+    /// This, with everything that `other` asks for.
+    #[must_use]
+    pub fn overlaid(&self, other: &Self) -> Self {
+        Self {
+            idle_timeout: other.idle_timeout.or(self.idle_timeout),
+            absolute_timeout: other.absolute_timeout.or(self.absolute_timeout),
+            persistence: other.persistence.or(self.persistence),
+        }
+    }
+
     /// A text form for backends that keep one text field: milliseconds, at most 48 ASCII characters, empty for the default.
     ///
     /// ```

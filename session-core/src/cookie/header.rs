@@ -1,0 +1,61 @@
+//! The raw bytes of `Cookie` headers.
+
+/// The values of all cookies called `name` in one `Cookie` header, in order.
+///
+/// The bytes are taken as they are: names are compared byte for byte and nothing is decoded, because decoding is how `%5F%5FHost-id` or
+/// a name with a Unicode space before it passes for `__Host-id` (CVE-2020-8184, CVE-2022-36032). Pairs are parted by `;`; around one only
+/// ASCII spaces are dropped: no tab, which browsers never send there. A neighbour that is no cookie at all hides nothing.
+pub(crate) fn values<'h>(header: &'h [u8], name: &'h [u8]) -> impl Iterator<Item = &'h [u8]> {
+    header.split(|byte| *byte == b';').filter_map(move |pair| {
+        let value = trim_spaces(pair).strip_prefix(name)?.strip_prefix(b"=")?;
+        Some(value)
+    })
+}
+
+fn trim_spaces(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ', rest @ ..] | [rest @ .., b' '] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found<'h>(header: &'h [u8], name: &'h str) -> Vec<&'h [u8]> {
+        values(header, name.as_bytes()).collect()
+    }
+
+    #[test]
+    fn s10_duplicates_come_in_order() {
+        assert_eq!(found(b"id=1; other=2;id=3", "id"), [b"1", b"3"]);
+    }
+
+    #[test]
+    fn s09_names_that_only_look_like_ours_are_not() {
+        let lookalikes: [&[u8]; 10] = [
+            b"%5F%5FHost-id=x",
+            b"\xe2\x80\x80__Host-id=x",
+            b"a=b;\t__Host-id=x",
+            b"__host-id=x",
+            b"_Host-id=x",
+            b"=__Host-id=x",
+            b"$Version=1; \"__Host-id\"=x",
+            b"__Host-id =x",
+            b"__Host-id\x00=x",
+            b"__Host-id",
+        ];
+        for header in lookalikes {
+            assert_eq!(found(header, "__Host-id"), Vec::<&[u8]>::new(), "{}", header.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn s11_junk_neighbours_hide_nothing() {
+        assert_eq!(found(b"\xff\xfe; =; ;;novalue; id=1 ; \x01", "id"), [b"1"]);
+        let mut many = b"a=b; ".repeat(200);
+        many.extend_from_slice(b"id=1");
+        assert_eq!(found(&many, "id"), [b"1"]);
+    }
+}

@@ -1,0 +1,163 @@
+//! The secrets that sign cookies.
+
+use std::fmt;
+
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+
+/// One secret that signs cookies: at least 32 bytes. `Debug` is masked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(Box<[u8]>);
+
+impl Key {
+    /// The fewest bytes a key may have: the output of SHA-256 (RFC 2104 advises no less).
+    pub const MIN_BYTES: usize = 32;
+    /// The fewest different bytes a key may have. 32 random bytes have about 30; a repeated character has 1.
+    const MIN_DISTINCT: usize = 8;
+
+    /// Takes bytes from a random source as a key.
+    ///
+    /// # Errors
+    /// [`WeakKey`] if there are fewer than [`Self::MIN_BYTES`] or they repeat. The key's bytes are not in the error.
+    pub fn from_bytes(bytes: impl Into<Box<[u8]>>) -> Result<Self, WeakKey> {
+        let bytes = bytes.into();
+        if bytes.len() < Self::MIN_BYTES {
+            return Err(WeakKey::Short { bytes: bytes.len() });
+        }
+        let mut seen = [false; 256];
+        bytes.iter().for_each(|byte| seen[usize::from(*byte)] = true);
+        if seen.iter().filter(|seen| **seen).count() < Self::MIN_DISTINCT {
+            return Err(WeakKey::Repetitive);
+        }
+        Ok(Self(bytes))
+    }
+
+    /// Reads a key from a setting: at least 32 bytes in hex (64 digits) or in base64 of either alphabet, padded or not.
+    ///
+    /// # Errors
+    /// [`WeakKey`] if the text is neither, or what it stands for is too weak. The text is not in the error.
+    pub fn parse(text: &str) -> Result<Self, WeakKey> {
+        let text = text.trim_ascii();
+        if text.len() >= 2 * Self::MIN_BYTES && text.len().is_multiple_of(2) && text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok()).unwrap_or(0);
+            let bytes: Vec<u8> = text.as_bytes().chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect();
+            return Self::from_bytes(bytes);
+        }
+        let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+        [&alphabet::URL_SAFE, &alphabet::STANDARD]
+            .iter()
+            .find_map(|alphabet| GeneralPurpose::new(alphabet, config).decode(text).ok())
+            .ok_or(WeakKey::Encoding)
+            .and_then(Self::from_bytes)
+    }
+
+    /// Draws a key that dies with this process, for a first try: cookies do not survive a restart.
+    ///
+    /// # Errors
+    /// [`EntropyError`](crate::EntropyError) if the operating system gives no random bytes.
+    pub fn random() -> Result<Self, crate::EntropyError> {
+        let mut bytes = vec![0; 64];
+        getrandom::fill(&mut bytes).map_err(crate::id::EntropyError)?;
+        Ok(Self(bytes.into()))
+    }
+
+    /// The key's bytes, for handing it to a worker process over a private channel.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(***)")
+    }
+}
+
+/// Why a key is refused. It never holds the key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WeakKey {
+    /// Too few bytes.
+    #[error("a cookie key needs at least 32 random bytes; {bytes} came; make one with: openssl rand -base64 48")]
+    Short {
+        /// How many came.
+        bytes: usize,
+    },
+    /// Hardly any different bytes.
+    #[error("a cookie key must be random; this one repeats a few bytes; make one with: openssl rand -base64 48")]
+    Repetitive,
+    /// Neither hex nor base64.
+    #[error("a cookie key is written in hex or base64, and this is neither; make one with: openssl rand -base64 48")]
+    Encoding,
+    /// A ring without keys.
+    #[error("a signed cookie needs at least one key; make one with: openssl rand -base64 48")]
+    None,
+}
+
+/// The keys in use: the first signs, every one verifies.
+///
+/// To change the key without signing anybody out, put the new one first, wait until the longest session is over, then drop the old one.
+#[derive(Debug, Clone)]
+pub struct KeyRing(Vec<Key>);
+
+impl KeyRing {
+    /// A ring of these keys, the signing one first.
+    ///
+    /// # Errors
+    /// [`WeakKey::None`] if there is no key.
+    pub fn new(keys: impl IntoIterator<Item = Key>) -> Result<Self, WeakKey> {
+        let keys: Vec<_> = keys.into_iter().collect();
+        if keys.is_empty() { Err(WeakKey::None) } else { Ok(Self(keys)) }
+    }
+
+    /// The keys, the signing one first.
+    #[must_use]
+    pub fn keys(&self) -> &[Key] {
+        &self.0
+    }
+}
+
+impl From<Key> for KeyRing {
+    fn from(key: Key) -> Self {
+        Self(vec![key])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s08_short_repetitive_and_odd_keys_are_refused() {
+        for bytes in [0, 8, 31] {
+            assert_eq!(Key::from_bytes(vec![1; bytes]), Err(WeakKey::Short { bytes }));
+        }
+        assert_eq!(Key::from_bytes(vec![b'x'; 64]), Err(WeakKey::Repetitive));
+        assert_eq!(Key::parse("not a key, surely"), Err(WeakKey::Encoding));
+        assert_eq!(Key::parse("c2hvcnQ="), Err(WeakKey::Short { bytes: 5 }));
+        assert_eq!(KeyRing::new([]).unwrap_err(), WeakKey::None);
+    }
+
+    #[test]
+    fn s08_neither_debug_nor_errors_show_the_key() {
+        let text = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        let error = Key::parse(text).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("AAAA"));
+        assert_eq!(format!("{:?}", Key::random().unwrap()), "Key(***)");
+    }
+
+    #[test]
+    fn hex_and_base64_are_read() {
+        let bytes: Vec<u8> = (0..32).collect();
+        let hex = "000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E1F";
+        assert_eq!(Key::parse(hex).unwrap().expose(), bytes);
+        for text in ["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"] {
+            assert_eq!(Key::parse(text).unwrap().expose(), bytes);
+        }
+        let standard = "+/+/AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        assert_eq!(Key::parse(standard).unwrap().expose().len(), 35);
+    }
+}

@@ -1,0 +1,236 @@
+//! The session cookie: from the bytes of a `Cookie` header to a [`SessionId`], and back into `Set-Cookie`.
+
+mod config;
+mod header;
+mod key;
+
+use std::{fmt, time::Duration};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+pub use config::{CookieConfig, SameSite, Transport};
+pub use key::{Key, KeyRing, WeakKey};
+
+use crate::SessionId;
+
+/// The longest `Max-Age` that browsers honour: 400 days (RFC 6265bis, 5.5).
+pub const LONGEST_MAX_AGE: Duration = Duration::from_secs(400 * 86_400);
+
+/// Reads and writes the session cookie.
+///
+/// A signed value is `1.`, 32 characters of id, `.`, 43 characters of HMAC-SHA256 in base64url. The MAC covers a purpose, the cookie's
+/// name and the id, so a value does not verify under another name. An unsigned value is `0.` and the id. A value of the other kind, of
+/// another version, of any other length or with any other byte is no session: no error, no store call.
+#[derive(Clone)]
+pub struct CookieCodec {
+    config: CookieConfig,
+    signing: Signing,
+}
+
+/// How a cookie's value is protected.
+#[derive(Clone)]
+enum Signing {
+    /// One keyed state for each key, in the ring's order, that has taken in purpose and name already.
+    Signed(Vec<Hmac<Sha256>>),
+    Unsigned,
+}
+
+/// An id that a client showed and that verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presented {
+    /// The id.
+    pub id: SessionId,
+    /// Which key verified it.
+    pub signed_by: SignedBy,
+}
+
+/// Which key of the ring verified a cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignedBy {
+    /// The first, which signs.
+    Current,
+    /// An older one: the cookie is issued again.
+    Older,
+}
+
+const SIGNED: &[u8] = b"1.";
+const UNSIGNED: &[u8] = b"0.";
+const MAC_BYTES: usize = 32;
+const MAC_LENGTH: usize = 43;
+const PURPOSE: &[u8] = b"session cookie 1\0";
+
+impl CookieCodec {
+    /// A codec for signed cookies.
+    ///
+    /// # Errors
+    /// [`CookieError`] if browsers would refuse a cookie with this name and these attributes.
+    pub fn signed(config: CookieConfig, ring: &KeyRing) -> Result<Self, CookieError> {
+        config.check()?;
+        let keyed = |key: &Key| {
+            // HMAC takes keys of every length (RFC 2104), so this error cannot come.
+            let mac = Hmac::<Sha256>::new_from_slice(key.expose()).map_err(|_| CookieError::Key)?;
+            Ok(mac.chain_update(PURPOSE).chain_update(&config.name).chain_update(b"\0"))
+        };
+        let macs = ring.keys().iter().map(keyed).collect::<Result<_, _>>()?;
+        Ok(Self { config, signing: Signing::Signed(macs) })
+    }
+
+    /// A codec for unsigned cookies. The id alone cannot be guessed; what is lost is that a made-up cookie costs a store call.
+    ///
+    /// # Errors
+    /// [`CookieError`] if browsers would refuse a cookie with this name and these attributes.
+    pub fn unsigned(config: CookieConfig) -> Result<Self, CookieError> {
+        config.check()?;
+        Ok(Self { config, signing: Signing::Unsigned })
+    }
+
+    /// The cookie's name and attributes.
+    #[must_use]
+    pub fn config(&self) -> &CookieConfig {
+        &self.config
+    }
+
+    /// The first id in these `Cookie` headers that verifies.
+    ///
+    /// Everything else counts as no cookie: other names, other shapes, wrong signatures, in whatever order they come.
+    pub fn read<'h>(&self, headers: impl IntoIterator<Item = &'h [u8]>) -> Option<Presented> {
+        let name = self.config.name.as_bytes();
+        headers.into_iter().find_map(|header| header::values(header, name).find_map(|value| self.verify(value)))
+    }
+
+    /// The `Set-Cookie` value that gives `id` to the browser: until it closes, or for `max_age` (whole seconds, at most 400 days).
+    #[must_use]
+    pub fn issue(&self, id: &SessionId, max_age: Option<Duration>) -> String {
+        let text = id.to_text();
+        let mut cookie = Vec::with_capacity(192);
+        match &self.signing {
+            Signing::Signed(macs) => {
+                cookie.extend_from_slice(SIGNED);
+                cookie.extend_from_slice(&text);
+                cookie.push(b'.');
+                // A ring has at least one key, so there is a first state.
+                if let Some(mac) = macs.first() {
+                    let mut encoded = [0; MAC_LENGTH];
+                    let _ = URL_SAFE_NO_PAD.encode_slice(mac.clone().chain_update(text).finalize().into_bytes(), &mut encoded);
+                    cookie.extend_from_slice(&encoded);
+                }
+            }
+            Signing::Unsigned => {
+                cookie.extend_from_slice(UNSIGNED);
+                cookie.extend_from_slice(&text);
+            }
+        }
+        self.set_cookie(&String::from_utf8_lossy(&cookie), max_age.map(|age| age.min(LONGEST_MAX_AGE).as_secs()))
+    }
+
+    /// The `Set-Cookie` value that takes the cookie away: the same name, path, domain and flags, without a value.
+    #[must_use]
+    pub fn remove(&self) -> String {
+        self.set_cookie("", Some(0))
+    }
+
+    fn verify(&self, value: &[u8]) -> Option<Presented> {
+        match &self.signing {
+            Signing::Unsigned => {
+                let id = SessionId::parse(value.strip_prefix(UNSIGNED)?)?;
+                Some(Presented { id, signed_by: SignedBy::Current })
+            }
+            Signing::Signed(macs) => {
+                // The shape is checked before any hashing, so a long value costs nothing.
+                let rest = value.strip_prefix(SIGNED)?;
+                if rest.len() != SessionId::TEXT_LENGTH + 1 + MAC_LENGTH {
+                    return None;
+                }
+                let (text, mac) = rest.split_at(SessionId::TEXT_LENGTH);
+                let mut tag = [0; MAC_BYTES];
+                let written = URL_SAFE_NO_PAD.decode_slice(mac.strip_prefix(b".")?, &mut tag).ok()?;
+                let id = SessionId::parse(text)?;
+                // `verify_slice` compares in constant time; which key fits is no secret.
+                let at = macs.iter().position(|mac| mac.clone().chain_update(text).verify_slice(&tag[..written]).is_ok())?;
+                Some(Presented { id, signed_by: if at == 0 { SignedBy::Current } else { SignedBy::Older } })
+            }
+        }
+    }
+
+    /// The one place where attributes are written, so that a removal always fits what was issued.
+    fn set_cookie(&self, value: &str, max_age: Option<u64>) -> String {
+        let CookieConfig { name, path, domain, same_site, transport } = &self.config;
+        let mut cookie = String::with_capacity(224);
+        cookie.extend([name, "=", value, "; Path=", path]);
+        if let Some(domain) = domain {
+            cookie.extend(["; Domain=", domain]);
+        }
+        if let Some(seconds) = max_age {
+            cookie.extend(["; Max-Age=", &seconds.to_string()]);
+        }
+        cookie.push_str("; HttpOnly");
+        if *transport == Transport::Https {
+            cookie.push_str("; Secure");
+        }
+        cookie.push_str(match same_site {
+            SameSite::Strict => "; SameSite=Strict",
+            SameSite::Lax => "; SameSite=Lax",
+            SameSite::None => "; SameSite=None",
+        });
+        cookie
+    }
+}
+
+impl fmt::Debug for CookieCodec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = match &self.signing {
+            Signing::Signed(macs) => macs.len(),
+            Signing::Unsigned => 0,
+        };
+        f.debug_struct("CookieCodec").field("config", &self.config).field("keys", &keys).finish()
+    }
+}
+
+/// Why a cookie cannot be made as configured.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CookieError {
+    /// The name is not a token.
+    #[error("{name:?} is no cookie name; use letters, digits, '-' and '_'")]
+    Name {
+        /// What came.
+        name: String,
+    },
+    /// The path does not start with `/` or breaks the header.
+    #[error("{path:?} is no cookie path; it must start with '/' and have no ';' or control character")]
+    Path {
+        /// What came.
+        path: String,
+    },
+    /// The domain is not a host name.
+    #[error("{domain:?} is no cookie domain; use a host name such as example.com")]
+    Domain {
+        /// What came.
+        domain: String,
+    },
+    /// Browsers take `__Host-` only with `Secure`, `Path=/` and no `Domain`.
+    #[error(
+        "browsers refuse the cookie {name:?} unless it is https only, has the path '/' and no domain; choose another name or keep those"
+    )]
+    HostPrefix {
+        /// The cookie's name.
+        name: String,
+    },
+    /// Browsers take `__Secure-` only with `Secure`.
+    #[error("browsers refuse the cookie {name:?} unless it is https only; choose another name or keep that")]
+    SecurePrefix {
+        /// The cookie's name.
+        name: String,
+    },
+    /// Browsers take `SameSite=None` only with `Secure`.
+    #[error("browsers refuse SameSite=None on a cookie that is not https only; use Lax or Strict")]
+    SameSiteNone,
+    /// The key cannot be used.
+    #[error("the cookie key cannot be used")]
+    Key,
+}
+
+#[cfg(test)]
+mod tests;

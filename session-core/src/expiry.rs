@@ -1,0 +1,89 @@
+//! When a session's life has to be extended, as pure functions of durations.
+
+use std::time::Duration;
+
+/// The timeouts that hold for one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Timeouts {
+    pub(crate) idle: Duration,
+    pub(crate) absolute: Duration,
+}
+
+/// What using a session means for its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// At least three quarters of the idle timeout are left: nothing to write.
+    Fresh,
+    /// The record's life becomes this.
+    Renew(Duration),
+    /// The absolute timeout is over, though the store still has the record: the timeout was shortened after it was written.
+    Over,
+}
+
+impl Timeouts {
+    /// How long a record that is `age` old lives after being used now. `None` if its time is over.
+    ///
+    /// Idle slides, absolute does not: the store's ttl never reaches beyond `absolute - age`, so the store alone enforces both.
+    pub(crate) fn ttl(&self, age: Duration) -> Option<Duration> {
+        let left = self.absolute.checked_sub(age)?;
+        (left >= Duration::from_millis(1)).then(|| left.min(self.idle))
+    }
+
+    /// Decides for a record that is `age` old and lives for `ttl` more.
+    ///
+    /// A life is renewed when less than three quarters of the idle timeout are left and renewing gains something (near the absolute
+    /// deadline it gains nothing), and shortened when the timeouts have become shorter than what the store was told.
+    pub(crate) fn on_use(&self, age: Duration, ttl: Duration) -> Use {
+        let Some(renewed) = self.ttl(age) else {
+            return Use::Over;
+        };
+        // Backends keep whole milliseconds and answer a little late; differences below 1/64 of the timeout are no news.
+        let slack = self.idle / 64;
+        let due = ttl < self.idle.saturating_mul(3) / 4 && renewed > ttl + slack;
+        let too_long = ttl > renewed.saturating_add(slack);
+        if due || too_long { Use::Renew(renewed) } else { Use::Fresh }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const TIMEOUTS: Timeouts = Timeouts { idle: Duration::from_secs(1_800), absolute: Duration::from_secs(28_800) };
+
+    #[test]
+    fn h16_life_is_renewed_only_when_less_than_three_quarters_are_left() {
+        assert_eq!(TIMEOUTS.on_use(Duration::ZERO, 30 * MINUTE), Use::Fresh);
+        assert_eq!(TIMEOUTS.on_use(7 * MINUTE, 23 * MINUTE), Use::Fresh);
+        assert_eq!(TIMEOUTS.on_use(8 * MINUTE, 22 * MINUTE), Use::Renew(30 * MINUTE));
+        assert_eq!(TIMEOUTS.on_use(30 * MINUTE, Duration::from_millis(1)), Use::Renew(30 * MINUTE));
+    }
+
+    #[test]
+    fn h16_the_absolute_deadline_does_not_slide() {
+        assert_eq!(TIMEOUTS.on_use(470 * MINUTE, 5 * MINUTE), Use::Renew(10 * MINUTE));
+        assert_eq!(TIMEOUTS.on_use(475 * MINUTE, 5 * MINUTE), Use::Fresh, "nothing is left to gain");
+        assert_eq!(TIMEOUTS.on_use(480 * MINUTE, 5 * MINUTE), Use::Over);
+        assert_eq!(TIMEOUTS.ttl(481 * MINUTE), None);
+    }
+
+    #[test]
+    fn shorter_timeouts_hold_from_the_next_use() {
+        assert_eq!(TIMEOUTS.on_use(MINUTE, 24 * 60 * MINUTE), Use::Renew(30 * MINUTE));
+    }
+
+    #[test]
+    fn a_session_used_to_the_end_never_outlives_its_absolute_timeout() {
+        let (mut age, mut ttl) = (Duration::ZERO, TIMEOUTS.ttl(Duration::ZERO).unwrap());
+        while !ttl.is_zero() {
+            assert!(age + ttl <= TIMEOUTS.absolute);
+            let step = MINUTE.min(ttl);
+            (age, ttl) = (age + step, ttl - step);
+            if let Use::Renew(renewed) = TIMEOUTS.on_use(age, ttl) {
+                ttl = renewed;
+            }
+        }
+        assert_eq!(age, TIMEOUTS.absolute, "and it lives just as long when used every minute");
+    }
+}

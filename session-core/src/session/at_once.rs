@@ -1,0 +1,167 @@
+//! Calls that reach the store before they return.
+
+use std::time::Duration;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Session, SessionError, decode};
+use crate::{
+    Change, Commit, Guard, Json, Name, Outcome,
+    plan::{Known, Recorded, Rotate},
+};
+
+/// How often [`Session::update`] tries. Each lost try means that somebody else's succeeded.
+const UPDATE_ATTEMPTS: u32 = 200;
+
+impl Session {
+    /// Adds `by` to the integer under `name`, at once and atomically at the store, and returns the sum that the store agreed to.
+    ///
+    /// An absent value counts as 0. Of any number of concurrent calls, on however many servers, none is lost. Starts a session if there
+    /// is none. What was recorded before is committed first.
+    ///
+    /// # Errors
+    /// [`SessionError::Store`] with `Rejected` if the value is not an integer or the sum leaves the range of `i64`; nothing changed then.
+    /// With `Unavailable` or `Timeout` it may have been added. [`SessionError::Gone`] if the session has ended since this request saw it.
+    ///
+    /// # Cancel safety
+    /// A dropped call may have added.
+    pub async fn add(&self, name: &str, by: i64) -> Result<i64, SessionError> {
+        let name = Name::new(name)?;
+        let _flight = self.0.flight.lock().await;
+        self.flush_recorded().await?;
+        if self.may_exist()? {
+            let commit = Commit::new().change(name.clone(), Change::Add(by));
+            if let Some(done) = self.send(commit, Rotate::SameId).await? {
+                return Ok(done.added.get(&name).copied().unwrap_or(by));
+            }
+            self.may_exist()?;
+        }
+        self.start_with(name, Json::integer(by)).await?;
+        Ok(by)
+    }
+
+    /// Replaces the value under `name` by what `change` makes of it, at once, and returns the new value. `None` stands for no value, both
+    /// ways.
+    ///
+    /// The change is applied only to the value it was computed from: if another request changes the session in between, `change` is
+    /// called again with the newer value, so it must not have effects of its own. Starts a session if there is none and `change` returns
+    /// a value. What was recorded before is committed first. For counters [`Self::add`] is cheaper.
+    ///
+    /// # Errors
+    /// [`SessionError::Contended`] after 200 tries. [`SessionError::Gone`] if the session has ended since this request saw it.
+    /// [`SessionError::Decode`] and [`SessionError::Encode`] if the value does not fit `T`; [`SessionError::Store`], then the change may
+    /// have landed.
+    ///
+    /// # Cancel safety
+    /// A dropped call may have landed.
+    pub async fn update<T: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+        mut change: impl FnMut(Option<T>) -> Option<T>,
+    ) -> Result<Option<T>, SessionError> {
+        let key = Name::new(name)?;
+        let _flight = self.0.flight.lock().await;
+        self.flush_recorded().await?;
+        for attempt in 0..UPDATE_ATTEMPTS {
+            let unloaded = matches!(self.state().known, Known::Presented | Known::Alive { .. });
+            if unloaded || attempt > 0 {
+                self.fetch().await?;
+            }
+            let alive = self.may_exist()?;
+            let held = self.state().value(name).cloned();
+            let next = change(decode(name, held.as_ref())?);
+            let json = next.as_ref().map(Json::encode).transpose();
+            let json = json.map_err(|source| SessionError::Encode { name: name.to_owned(), source })?;
+            if json == held {
+                return Ok(next);
+            }
+            match (alive, json) {
+                (false, Some(json)) => {
+                    self.start_with(key, json).await?;
+                    return Ok(next);
+                }
+                (false, None) => return Ok(None),
+                (true, json) => {
+                    if self.replace(&key, json).await? {
+                        return Ok(next);
+                    }
+                }
+            }
+            back_off(attempt).await;
+        }
+        Err(SessionError::Contended { name: name.to_owned(), attempts: UPDATE_ATTEMPTS })
+    }
+
+    /// Ends the session, at once: no cookie, and no request in flight, opens it again. The response removes the cookie. Fine if there is
+    /// none; what is inserted later in this request starts a new session with a new id.
+    ///
+    /// # Errors
+    /// [`SessionError::Store`]: it did not happen, or may have not; the cookie stays, so that the user can try again.
+    ///
+    /// # Cancel safety
+    /// A dropped call may have ended the session; the cookie then opens nothing.
+    pub async fn destroy(&self) -> Result<(), SessionError> {
+        let _flight = self.0.flight.lock().await;
+        let key = self.key();
+        if let Some(key) = key {
+            self.0.store.delete(&key).await?;
+        }
+        self.state().ended();
+        Ok(())
+    }
+
+    /// Commits what was recorded before a call that acts at once. An empty record of changes costs nothing.
+    pub(super) async fn flush_recorded(&self) -> Result<(), SessionError> {
+        let empty = self.state().recorded.is_empty();
+        if empty { Ok(()) } else { self.flush().await }
+    }
+
+    /// Whether there may be a record to change.
+    fn may_exist(&self) -> Result<bool, SessionError> {
+        match self.state().known {
+            Known::Absent => Ok(false),
+            Known::Presented | Known::Alive { .. } | Known::Loaded(_) => Ok(true),
+            Known::Gone => Err(SessionError::Gone),
+        }
+    }
+
+    /// Starts a session with one value and whatever lifetime was asked for.
+    async fn start_with(&self, name: Name, value: Json) -> Result<(), SessionError> {
+        let mut new = Recorded { lifetime: self.state().recorded.lifetime, ..Recorded::default() }.new_record(&self.0.policy);
+        new.data.insert(name, value);
+        self.create(new).await?;
+        self.state().recorded.lifetime = crate::Lifetime::default();
+        Ok(())
+    }
+
+    /// Sets or removes one value if the record is still as it was loaded. `false` if it is not.
+    async fn replace(&self, name: &Name, value: Option<Json>) -> Result<bool, SessionError> {
+        let version = self.state().record().map(|record| record.version);
+        let (Some(key), Some(version)) = (self.key(), version) else {
+            return Ok(false);
+        };
+        let change = value.map_or(Change::Remove, Change::Set);
+        let commit = Commit::new().guard(Guard::Version(version)).change(name.clone(), change);
+        match self.0.store.commit(&key, commit.clone()).await? {
+            Outcome::Done(done) => {
+                self.state().committed(&commit, None, &done);
+                Ok(true)
+            }
+            Outcome::Conflict => Ok(false),
+            Outcome::Gone => {
+                self.state().missing();
+                Err(SessionError::Gone)
+            }
+        }
+    }
+}
+
+/// Waits a random moment that grows with the attempts, so that many who change one session get out of each other's way. The first
+/// retries come at once: with two or three contenders one of them is enough.
+async fn back_off(attempt: u32) {
+    if attempt < 2 {
+        return tokio::task::yield_now().await;
+    }
+    let most = 250_u64 << attempt.min(7);
+    tokio::time::sleep(Duration::from_micros(fastrand::u64(0..=most))).await;
+}
