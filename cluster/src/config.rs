@@ -1,0 +1,209 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use crate::drain::DrainPolicy;
+use crate::error::StartError;
+use crate::frame::{self, PROTOCOL, ToWorker};
+use crate::id::{Slot, WorkerId};
+use crate::image::Image;
+use crate::listener::ListenSpec;
+use crate::message::Message;
+use crate::primary::{self, ClusterHandle};
+use crate::restart::RestartPolicy;
+
+/// How many workers the cluster keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Workers {
+    /// As many as this process may use CPUs, limits of its container included.
+    #[default]
+    Auto,
+    /// So many.
+    Exactly(NonZeroUsize),
+}
+
+impl Workers {
+    fn count(self) -> usize {
+        match self {
+            Self::Auto => available_parallelism().map_or(1, NonZeroUsize::get),
+            Self::Exactly(count) => count.get(),
+        }
+    }
+}
+
+type Env = Box<dyn Fn(Slot) -> Vec<(OsString, OsString)> + Send + Sync>;
+type Inherit = Box<dyn Fn(WorkerId) -> io::Result<OwnedFd> + Send + Sync>;
+
+/// Describes a cluster. From [`role`](crate::role()) in the primary; nothing happens before [`start`](Self::start).
+pub struct ClusterBuilder {
+    pub(crate) image: Image,
+    workers: Workers,
+    pub(crate) listen: Vec<(String, ListenSpec)>,
+    pub(crate) settings: Vec<u8>,
+    pub(crate) env: Vec<Env>,
+    pub(crate) inherit: Vec<(String, Inherit)>,
+    pub(crate) readiness: Duration,
+    pub(crate) drain: DrainPolicy,
+    pub(crate) restart: RestartPolicy,
+}
+
+impl ClusterBuilder {
+    pub(crate) fn new(image: Image) -> Self {
+        Self {
+            image,
+            workers: Workers::Auto,
+            listen: Vec::new(),
+            settings: Vec::new(),
+            env: Vec::new(),
+            inherit: Vec::new(),
+            readiness: Duration::from_secs(30),
+            drain: DrainPolicy::default(),
+            restart: RestartPolicy::default(),
+        }
+    }
+
+    /// How many workers to keep. Default: [`Workers::Auto`].
+    #[must_use]
+    pub fn workers(mut self, workers: Workers) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Adds a port that all workers share under `name`. It is opened by [`start`](Self::start), once.
+    #[must_use]
+    pub fn listen(mut self, name: impl Into<String>, spec: ListenSpec) -> Self {
+        self.listen.push((name.into(), spec));
+        self
+    }
+
+    /// Bytes that every worker receives over its control socket, so that secrets stand neither in the environment nor in
+    /// the arguments of a process. At most [`Message::MAX`] − 256 bytes.
+    #[must_use]
+    pub fn settings(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.settings = bytes.into();
+        self
+    }
+
+    /// Adds environment variables for the workers of a slot; called before each start of one.
+    #[must_use]
+    pub fn env<V, I, K, T>(mut self, vars: V) -> Self
+    where
+        V: Fn(Slot) -> I + Send + Sync + 'static,
+        I: IntoIterator<Item = (K, T)>,
+        K: Into<OsString>,
+        T: Into<OsString>,
+    {
+        self.env.push(Box::new(move |slot| vars(slot).into_iter().map(|(key, value)| (key.into(), value.into())).collect()));
+        self
+    }
+
+    /// Gives every worker a descriptor of its own under `name`: `open` is called before each start, and its result goes to
+    /// that worker alone. One end of a socket pair, for example, whose other end the primary serves.
+    ///
+    /// `open` runs on a task of the runtime and must not block. Its error counts as a failed start.
+    #[must_use]
+    pub fn inherit(mut self, name: impl Into<String>, open: impl Fn(WorkerId) -> io::Result<OwnedFd> + Send + Sync + 'static) -> Self {
+        self.inherit.push((name.into(), Box::new(open)));
+        self
+    }
+
+    /// Time from the start of a worker to its [`ready`](crate::Worker::ready); a later one is killed and counts as failed.
+    /// Default: 30 s.
+    #[must_use]
+    pub fn readiness(mut self, within: Duration) -> Self {
+        self.readiness = within;
+        self
+    }
+
+    /// How long workers may take to leave. Default: [`DrainPolicy::default`].
+    #[must_use]
+    pub fn drain(mut self, policy: DrainPolicy) -> Self {
+        self.drain = policy;
+        self
+    }
+
+    /// When workers that died are replaced. Default: [`RestartPolicy::default`].
+    #[must_use]
+    pub fn restart(mut self, policy: RestartPolicy) -> Self {
+        self.restart = policy;
+        self
+    }
+
+    /// Opens the ports, starts one worker per slot and supervises them on tasks of the current tokio runtime.
+    ///
+    /// Returns when the processes are started, not when they are ready; see [`ClusterHandle::ready`]. From here on `SIGTERM` and
+    /// `SIGQUIT` stop the cluster gracefully, `SIGINT` fast and a second one at once; `SIGHUP`, `SIGTTIN`, `SIGTTOU`, `SIGUSR1`
+    /// and `SIGUSR2` are logged and otherwise ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] says what to change. Workers that were started before the error are killed and reaped, ports are closed.
+    pub async fn start(self) -> Result<ClusterHandle, StartError> {
+        self.check()?;
+        primary::start(self).await
+    }
+
+    pub(crate) fn slots(&self) -> usize {
+        self.workers.count()
+    }
+
+    /// The first frame that a worker receives.
+    pub(crate) fn greeting(&self) -> Result<Vec<u8>, StartError> {
+        let hello = ToWorker::Hello { protocol: PROTOCOL, drain: self.drain, settings: self.settings.clone() };
+        frame::encode(&hello).map_err(|unframed| StartError::Config(format!("settings cannot be sent: {unframed}")))
+    }
+
+    fn check(&self) -> Result<(), StartError> {
+        let invalid = |text: &str| StartError::Config(text.to_owned());
+        self.restart.check().map_err(invalid)?;
+        self.drain.check().map_err(invalid)?;
+        if self.readiness.is_zero() {
+            return Err(invalid("readiness must be longer than zero"));
+        }
+        // The greeting carries the drain times beside the settings; a message has no more room left than that.
+        if self.settings.len() > Message::MAX - 256 {
+            return Err(StartError::Config(format!(
+                "settings have {} bytes, at most {} are allowed",
+                self.settings.len(),
+                Message::MAX - 256
+            )));
+        }
+        unique("listen", self.listen.iter().map(|(name, _)| name))?;
+        unique("inherit", self.inherit.iter().map(|(name, _)| name))
+    }
+
+    /// All variables for the workers of `slot`; of two with one name the later added wins.
+    pub(crate) fn vars(&self, slot: Slot) -> BTreeMap<OsString, OsString> {
+        self.env.iter().flat_map(|vars| vars(slot)).collect()
+    }
+}
+
+fn unique<'a>(setting: &str, names: impl Iterator<Item = &'a String>) -> Result<(), StartError> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(StartError::Config(format!("{setting}: the name `{name}` is given twice")));
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Debug for ClusterBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Settings may be secrets: their size must do.
+        f.debug_struct("ClusterBuilder")
+            .field("workers", &self.workers)
+            .field("listen", &self.listen)
+            .field("settings", &format_args!("{} bytes", self.settings.len()))
+            .field("readiness", &self.readiness)
+            .field("drain", &self.drain)
+            .field("restart", &self.restart)
+            .finish_non_exhaustive()
+    }
+}

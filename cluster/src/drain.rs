@@ -1,0 +1,92 @@
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How long a worker may take to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainPolicy {
+    /// How long a worker should go on answering what was already accepted or queued, before it stops its server.
+    pub quiet: Duration,
+    /// When a worker that was told to leave is killed.
+    pub deadline: Duration,
+    /// The deadline of [`Shutdown::Fast`](crate::Shutdown::Fast); such an order has no quiet time.
+    pub fast: Duration,
+    /// How long workers outlive their primary. After it they are gone, even with a blocked event loop.
+    pub orphan: Duration,
+}
+
+impl Default for DrainPolicy {
+    /// 200 ms quiet, 30 s to leave, 1 s when fast, 1.5 s after the primary died.
+    fn default() -> Self {
+        Self {
+            quiet: Duration::from_millis(200),
+            deadline: Duration::from_secs(30),
+            fast: Duration::from_secs(1),
+            orphan: Duration::from_millis(1500),
+        }
+    }
+}
+
+impl DrainPolicy {
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        if self.quiet > self.deadline {
+            return Err("drain.quiet must not exceed drain.deadline");
+        }
+        Ok(())
+    }
+
+    /// The order for `reason`, with the times that belong to it.
+    pub(crate) fn order(&self, reason: DrainReason) -> DrainOrder {
+        let (quiet, deadline) = match reason {
+            DrainReason::FastShutdown => (Duration::ZERO, self.fast),
+            // Two thirds leave the rest of the grace for a worker to come to its end by itself.
+            DrainReason::PrimaryGone => (self.quiet.min(self.orphan / 4), self.orphan * 2 / 3),
+            DrainReason::Shutdown | DrainReason::Retired | DrainReason::Signal => (self.quiet, self.deadline),
+        };
+        DrainOrder { reason, quiet, deadline }
+    }
+}
+
+/// Tells a worker to stop serving and to exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DrainOrder {
+    /// Why.
+    pub reason: DrainReason,
+    /// How long to answer what is already accepted or queued, before the server is stopped.
+    pub quiet: Duration,
+    /// When the worker is killed, counted from the arrival of the order. Stop before it.
+    pub deadline: Duration,
+}
+
+/// Why a worker is told to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum DrainReason {
+    /// The cluster stops gracefully.
+    Shutdown,
+    /// The cluster stops fast: no quiet time, a short deadline.
+    FastShutdown,
+    /// This worker is retired; another takes its slot.
+    Retired,
+    /// This process received `SIGTERM`; another takes its slot.
+    Signal,
+    /// The primary is gone: the control socket ended.
+    PrimaryGone,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_order_ends_before_its_worker_is_killed() {
+        let policy = DrainPolicy::default();
+        for reason in [DrainReason::Shutdown, DrainReason::FastShutdown, DrainReason::Retired, DrainReason::PrimaryGone] {
+            let order = policy.order(reason);
+            assert!(order.quiet < order.deadline, "{order:?}");
+        }
+        assert!(policy.order(DrainReason::PrimaryGone).deadline < policy.orphan);
+        assert_eq!(policy.order(DrainReason::FastShutdown).quiet, Duration::ZERO);
+    }
+}

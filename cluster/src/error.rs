@@ -1,0 +1,196 @@
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use crate::event::ExitCause;
+use crate::id::WorkerId;
+
+/// Why a process does not know its role, or a worker cannot take up its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BootError {
+    /// A runtime or another thread was started before.
+    #[error("cluster::role() must be called while the process has one thread, it has {threads}; call it first in main, before any runtime")]
+    TooLate {
+        /// Threads found.
+        threads: usize,
+    },
+    /// The role was asked for before.
+    #[error("cluster::role() was called before in this process; call it once and pass the role on")]
+    CalledTwice,
+    /// The system does not show what is needed of this process.
+    #[error("cannot read {what} of this process: {source}; is /proc mounted?")]
+    Process {
+        /// What was asked for.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The variable of a worker is set, but no primary wrote it.
+    #[error("environment variable {name} is reserved for workers and does not hold what a primary writes; unset it")]
+    Malformed {
+        /// The variable.
+        name: &'static str,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// An inherited descriptor is not what it should be.
+    #[error("inherited descriptor {fd} of `{name}` is not usable: {source}; start workers through their primary only")]
+    Descriptor {
+        /// Its name.
+        name: String,
+        /// Its number.
+        fd: i32,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No listener of this name is left.
+    #[error("no listener named `{name}`: the primary gave {given:?}, and each can be taken once")]
+    NoListener {
+        /// The name asked for.
+        name: String,
+        /// The names that are left.
+        given: Vec<String>,
+    },
+    /// No descriptor of this name is left.
+    #[error("no descriptor named `{name}`: the primary gave {given:?}, and each can be taken once")]
+    NoDescriptor {
+        /// The name asked for.
+        name: String,
+        /// The names that are left.
+        given: Vec<String>,
+    },
+    /// The control socket failed or ended before the primary's greeting.
+    #[error("no greeting from the primary: {0}")]
+    Handshake(#[source] io::Error),
+    /// The primary speaks another version.
+    #[error("the primary speaks protocol {theirs}, this worker {ours}; both must be of one build")]
+    Protocol {
+        /// This worker's version.
+        ours: u16,
+        /// The primary's version.
+        theirs: u16,
+    },
+}
+
+/// Why a cluster did not start. Nothing is left behind: no worker, no open port.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting makes no sense.
+    #[error("invalid cluster setting: {0}")]
+    Config(String),
+    /// The address cannot be understood or resolved.
+    #[error("cannot listen on {address:?} (`{name}`): {source}; write it as host:port, for example 127.0.0.1:3000 or [::1]:3000")]
+    Address {
+        /// Name of the listener.
+        name: String,
+        /// The address as given.
+        address: String,
+        /// What resolution said.
+        source: io::Error,
+    },
+    /// The port cannot be had.
+    #[error("cannot listen on {address} (`{name}`): {}", Reason(source))]
+    Listen {
+        /// Name of the listener.
+        name: String,
+        /// The address as given.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A worker process cannot be started.
+    #[error("cannot start a worker process: {0}")]
+    Spawn(#[source] io::Error),
+    /// The signal handlers cannot be installed.
+    #[error("cannot install signal handlers: {0}; start the cluster inside a tokio runtime with I/O enabled")]
+    Signals(#[source] io::Error),
+}
+
+/// A system error in words that tell what to do.
+struct Reason<'a>(&'a io::Error);
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.kind() {
+            io::ErrorKind::AddrInUse => {
+                f.write_str("address already in use; another process serves it: stop that one or choose another port")
+            }
+            io::ErrorKind::AddrNotAvailable => f.write_str("this machine has no such address; choose one of its own, or 0.0.0.0 for all"),
+            io::ErrorKind::PermissionDenied => {
+                f.write_str("permission denied; ports below 1024 need CAP_NET_BIND_SERVICE: choose a higher port")
+            }
+            _ => self.0.fmt(f),
+        }
+    }
+}
+
+/// Why a cluster ended without being told to.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// No worker was ever ready and all slots are given up: the program does not boot.
+    #[error("no worker ever became ready: all {slots} slots were given up; {}", Last(last.as_ref()))]
+    NeverReady {
+        /// Number of slots.
+        slots: usize,
+        /// The last end of a worker.
+        last: Option<crate::Ended>,
+    },
+    /// All slots are given up after they had served.
+    #[error("no worker is left: all {slots} slots were given up; {}", Last(last.as_ref()))]
+    AllGaveUp {
+        /// Number of slots.
+        slots: usize,
+        /// The last end of a worker.
+        last: Option<crate::Ended>,
+    },
+}
+
+struct Last<'a>(Option<&'a crate::Ended>);
+
+impl fmt::Display for Last<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(end) if end.cause == ExitCause::BootFailed => {
+                write!(f, "the last worker ended before it was ready ({}), see its output", end.status)
+            }
+            Some(end) => write!(f, "the last worker ended with {}, see its output", end.status),
+            None => f.write_str("no process could be started, see the log"),
+        }
+    }
+}
+
+/// Why a message was not taken for delivery.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The worker, or for a worker its primary, is gone.
+    #[error("the receiver is gone")]
+    Gone,
+    /// The queues of these workers are full, because they do not read; the message went to the others, if any.
+    #[error("the queue is full of workers {0:?}, which do not read; try again later")]
+    Full(Vec<WorkerId>),
+    /// The message is too large.
+    #[error("a message of {len} bytes is too large, at most {max} are allowed; send a reference or several messages")]
+    TooLarge {
+        /// Its size.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The value cannot be written as JSON.
+    #[error("the message cannot be written as JSON")]
+    Encode(#[source] Arc<serde_json::Error>),
+}
+
+/// A message is not of the type it was read as.
+#[derive(Debug, thiserror::Error)]
+#[error("the message is not of the expected type")]
+pub struct DecodeError(#[from] serde_json::Error);
+
+/// The other side no longer exists: a worker that has exited, or the primary that has died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the process is gone")]
+pub struct Gone;

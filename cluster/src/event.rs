@@ -1,0 +1,130 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+use crate::id::{Slot, WorkerId};
+use crate::message::Message;
+
+/// What happened in the cluster. For one worker the order is `Forked`, `Online`, `Listening`, `Ready`, `Draining`,
+/// `Exited`, with its messages between; steps that it never reached are missing, and `Exited` is always the last.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A worker process was started.
+    Forked {
+        /// The new worker.
+        id: WorkerId,
+        /// The slot that it fills.
+        slot: Slot,
+        /// Its process id.
+        pid: u32,
+    },
+    /// The worker's code has connected to the primary.
+    Online(WorkerId),
+    /// The worker accepts connections.
+    Listening {
+        /// The worker.
+        id: WorkerId,
+        /// The name that the port was given in [`ClusterBuilder::listen`](crate::ClusterBuilder::listen).
+        name: String,
+        /// The local address.
+        addr: SocketAddr,
+    },
+    /// The worker serves.
+    Ready(WorkerId),
+    /// The worker sent a message.
+    Message {
+        /// The sender.
+        from: WorkerId,
+        /// What it sent.
+        message: Message,
+    },
+    /// The worker was told to leave, or leaves because its process was sent `SIGTERM`.
+    Draining(WorkerId),
+    /// The worker process ended and was reaped.
+    Exited {
+        /// The worker.
+        id: WorkerId,
+        /// The slot that it leaves.
+        slot: Slot,
+        /// Its process id, which the system may use again from now on.
+        pid: u32,
+        /// Why.
+        cause: ExitCause,
+        /// How the process ended, as the system reports it.
+        status: ExitStatus,
+        /// Time between start and end.
+        uptime: Duration,
+    },
+    /// A worker could not be started. It counts as a death of the slot.
+    SpawnFailed {
+        /// The slot that stays empty for now.
+        slot: Slot,
+        /// Why.
+        error: Arc<std::io::Error>,
+    },
+    /// The slot gets a new worker after a delay.
+    Respawning {
+        /// The slot.
+        slot: Slot,
+        /// The delay.
+        after: Duration,
+        /// Deaths in a row that the delay answers; 0 if the worker left on request.
+        attempt: u32,
+    },
+    /// The slot stays empty, because its workers died too often. The other slots go on.
+    GaveUp {
+        /// The slot.
+        slot: Slot,
+        /// Deaths within [`GiveUp::window`](crate::GiveUp::window).
+        deaths: u32,
+    },
+    /// The reader was too slow: so many events are missing here.
+    Lagged(u64),
+}
+
+/// Why a worker ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExitCause {
+    /// It was told to leave, or received `SIGTERM`, and left within its deadline. The status tells whether it did so cleanly.
+    Requested,
+    /// It ended, or was killed for being late, before it was ready.
+    BootFailed,
+    /// It was ready and then ended by itself, whatever its exit code.
+    Crashed,
+    /// It was ready and then ended by this signal.
+    Signalled(i32),
+    /// It was told to leave and killed, because the deadline passed or a second interrupt came.
+    DeadlineKilled,
+}
+
+/// Reads the events of a cluster in order. From [`ClusterHandle::events`](crate::ClusterHandle::events).
+#[derive(Debug)]
+pub struct Events(Receiver<Event>);
+
+impl Events {
+    pub(crate) fn new(receiver: Receiver<Event>) -> Self {
+        Self(receiver)
+    }
+
+    /// Waits for the next event; `None` when the cluster has stopped and all events were read.
+    ///
+    /// Up to 1,024 unread events are kept for each reader; then the oldest go, and one [`Event::Lagged`] counts them.
+    ///
+    /// Cancel safe: no event is lost by dropping the future.
+    pub async fn next(&mut self) -> Option<Event> {
+        match self.0.recv().await {
+            Ok(event) => Some(event),
+            Err(RecvError::Lagged(missed)) => Some(Event::Lagged(missed)),
+            Err(RecvError::Closed) => None,
+        }
+    }
+}
+
+/// The addresses that the cluster listens on, by name.
+pub type Addresses = BTreeMap<String, SocketAddr>;

@@ -1,0 +1,120 @@
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::error::RunError;
+use crate::event::ExitCause;
+use crate::id::{Slot, WorkerId};
+use crate::outbox::Outbox;
+use crate::status::{Ended, SlotState, SlotStatus, WorkerInfo};
+
+/// What is known of slots and live workers, for everyone who asks.
+#[derive(Debug)]
+pub(super) struct Board {
+    slots: Vec<SlotStatus>,
+    live: BTreeMap<WorkerId, Live>,
+    ever_ready: bool,
+    last: Option<Ended>,
+}
+
+/// A live worker and the ways to reach it.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) slot: Slot,
+    pub(super) pid: u32,
+    pub(super) born: Instant,
+    pub(super) ready: bool,
+    pub(super) refused: u64,
+    pub(super) outbox: Outbox,
+    /// Refers to this process even when its number was given to another.
+    pub(super) pidfd: Arc<OwnedFd>,
+    pub(super) retire: watch::Sender<bool>,
+    pub(super) end: watch::Receiver<Option<ExitCause>>,
+}
+
+impl Board {
+    pub(super) fn new(slots: usize) -> Self {
+        let slots = (0..slots)
+            .map(|index| SlotStatus { slot: Slot::new(index), state: SlotState::BackingOff(Duration::ZERO), deaths: 0, last_exit: None })
+            .collect();
+        Self { slots, live: BTreeMap::new(), ever_ready: false, last: None }
+    }
+
+    pub(super) fn born(&mut self, id: WorkerId, live: Live) {
+        self.set(live.slot, SlotState::Starting(id));
+        self.live.insert(id, live);
+    }
+
+    /// A worker that became ready while it leaves still leaves.
+    pub(super) fn ready(&mut self, id: WorkerId) {
+        let Some(live) = self.live.get_mut(&id) else { return };
+        live.ready = true;
+        self.ever_ready = true;
+        let slot = live.slot;
+        if self.slots[slot.index()].state == SlotState::Starting(id) {
+            self.set(slot, SlotState::Serving(id));
+        }
+    }
+
+    pub(super) fn draining(&mut self, id: WorkerId) {
+        if let Some(live) = self.live.get(&id) {
+            self.set(live.slot, SlotState::Draining(id));
+        }
+    }
+
+    pub(super) fn ended(&mut self, ended: Ended) {
+        self.live.remove(&ended.id);
+        self.last = Some(ended);
+        self.slots[ended.slot.index()].last_exit = Some(ended.cause);
+    }
+
+    pub(super) fn died(&mut self, slot: Slot) {
+        self.slots[slot.index()].deaths += 1;
+    }
+
+    pub(super) fn set(&mut self, slot: Slot, state: SlotState) {
+        self.slots[slot.index()].state = state;
+    }
+
+    pub(super) fn slots(&self) -> &[SlotStatus] {
+        &self.slots
+    }
+
+    pub(super) fn live(&self) -> &BTreeMap<WorkerId, Live> {
+        &self.live
+    }
+
+    pub(super) fn refused(&mut self, id: WorkerId) {
+        if let Some(live) = self.live.get_mut(&id) {
+            live.refused += 1;
+        }
+    }
+
+    /// Whether every slot serves or never will, and one does.
+    pub(super) fn settled(&self) -> bool {
+        let serves = |slot: &SlotStatus| matches!(slot.state, SlotState::Serving(_));
+        self.slots.iter().all(|slot| serves(slot) || slot.state == SlotState::GaveUp) && self.slots.iter().any(serves)
+    }
+
+    pub(super) fn workers(&self) -> Vec<WorkerInfo> {
+        self.live
+            .iter()
+            .map(|(&id, live)| WorkerInfo {
+                id,
+                slot: live.slot,
+                pid: live.pid,
+                ready: live.ready,
+                uptime: live.born.elapsed(),
+                refused_messages: live.refused,
+            })
+            .collect()
+    }
+
+    pub(super) fn why_empty(&self) -> RunError {
+        let (slots, last) = (self.slots.len(), self.last);
+        if self.ever_ready { RunError::AllGaveUp { slots, last } } else { RunError::NeverReady { slots, last } }
+    }
+}

@@ -1,0 +1,160 @@
+use std::collections::BTreeMap;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::{broadcast, watch};
+
+use super::board::Board;
+use crate::config::ClusterBuilder;
+use crate::error::{RunError, StartError};
+use crate::event::{Addresses, Event, Events};
+use crate::id::WorkerId;
+use crate::status::{Ended, Phase, ShutdownReport};
+
+/// Unread events kept for each reader.
+const UNREAD: usize = 1024;
+
+pub(super) type Outcome = Result<ShutdownReport, RunError>;
+
+/// What the tasks of a cluster share. Its locks are held for a few instructions, never over an await, and one at a time.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) config: ClusterBuilder,
+    pub(super) greeting: Vec<u8>,
+    pub(super) addresses: Addresses,
+    /// Only ever rises; everything that waits for the stop watches it.
+    pub(super) phase: watch::Sender<Phase>,
+    pub(super) outcome: watch::Sender<Option<Outcome>>,
+    /// Woken by every change of the board.
+    pub(super) changed: watch::Sender<()>,
+    board: Mutex<Board>,
+    sockets: Mutex<BTreeMap<String, TcpListener>>,
+    // Taken at the end, so that readers see the end of the stream.
+    events: Mutex<Option<broadcast::Sender<Event>>>,
+    // The reader that missed nothing; the first caller gets it.
+    first: Mutex<Option<Events>>,
+    stop: Mutex<Option<Stop>>,
+    last_id: AtomicU64,
+}
+
+/// A stop under way.
+#[derive(Debug)]
+struct Stop {
+    since: Instant,
+    ended: Vec<Ended>,
+}
+
+impl Core {
+    pub(super) fn open(config: ClusterBuilder) -> Result<Self, StartError> {
+        let greeting = config.greeting()?;
+        let mut sockets = BTreeMap::new();
+        let mut addresses = BTreeMap::new();
+        for (name, spec) in &config.listen {
+            let socket = spec.open(name)?;
+            let address =
+                socket.local_addr().map_err(|source| StartError::Listen { name: name.clone(), address: format!("{spec:?}"), source })?;
+            addresses.insert(name.clone(), address);
+            sockets.insert(name.clone(), socket);
+        }
+        let (events, first) = broadcast::channel(UNREAD);
+        Ok(Self {
+            board: Mutex::new(Board::new(config.slots())),
+            config,
+            greeting,
+            addresses,
+            phase: watch::Sender::new(Phase::Running),
+            outcome: watch::Sender::new(None),
+            changed: watch::Sender::new(()),
+            sockets: Mutex::new(sockets),
+            events: Mutex::new(Some(events)),
+            first: Mutex::new(Some(Events::new(first))),
+            stop: Mutex::new(None),
+            last_id: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn next_id(&self) -> WorkerId {
+        WorkerId::new(self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Copies of the shared sockets for one worker.
+    pub(super) fn sockets(&self) -> io::Result<Vec<(String, OwnedFd)>> {
+        lock(&self.sockets).iter().map(|(name, socket)| Ok((name.clone(), socket.try_clone()?.into()))).collect()
+    }
+
+    /// Looks at the board.
+    pub(super) fn see<T>(&self, look: impl FnOnce(&Board) -> T) -> T {
+        look(&lock(&self.board))
+    }
+
+    /// Changes the board and wakes who waits for it.
+    pub(super) fn note<T>(&self, change: impl FnOnce(&mut Board) -> T) -> T {
+        let result = change(&mut lock(&self.board));
+        self.changed.send_replace(());
+        result
+    }
+
+    pub(super) fn emit(&self, event: Event) {
+        if let Some(events) = &*lock(&self.events) {
+            // Fails without a reader: then nobody wants to know.
+            let _ = events.send(event);
+        }
+    }
+
+    pub(super) fn events(&self) -> Events {
+        if let Some(first) = lock(&self.first).take() {
+            return first;
+        }
+        match &*lock(&self.events) {
+            Some(events) => Events::new(events.subscribe()),
+            None => Events::new(broadcast::channel(1).1),
+        }
+    }
+
+    /// Raises the phase. With the first stop the primary lets go of its ports, so that the last worker closes them.
+    pub(super) fn stop(&self, phase: Phase) {
+        let mut stop = lock(&self.stop);
+        if stop.is_none() {
+            *stop = Some(Stop { since: Instant::now(), ended: Vec::new() });
+        }
+        drop(stop);
+        self.close_sockets();
+        self.phase.send_if_modified(|current| {
+            let rises = phase > *current;
+            *current = phase.max(*current);
+            rises
+        });
+    }
+
+    /// Records the end of a worker for the report, if the cluster stops.
+    pub(super) fn report(&self, ended: Ended) {
+        if let Some(stop) = &mut *lock(&self.stop) {
+            stop.ended.push(ended);
+        }
+    }
+
+    /// All slots have ended: publishes the outcome and ends the event stream.
+    pub(super) fn conclude(&self) {
+        self.close_sockets();
+        let stop = lock(&self.stop).take();
+        let outcome = match stop {
+            Some(stop) => Ok(ShutdownReport { workers: stop.ended, took: stop.since.elapsed() }),
+            None => Err(self.see(Board::why_empty)),
+        };
+        drop(lock(&self.events).take());
+        self.outcome.send_replace(Some(outcome));
+    }
+
+    fn close_sockets(&self) {
+        lock(&self.sockets).clear();
+    }
+}
+
+/// The data behind these locks is whole after every instruction, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,200 @@
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use rustix::process::{Signal, pidfd_send_signal};
+use serde::Serialize;
+
+use super::board::Board;
+use super::core::Core;
+use crate::error::{Gone, RunError, SendError};
+use crate::event::{Addresses, Events, ExitCause};
+use crate::frame::{self, ToWorker};
+use crate::id::WorkerId;
+use crate::message;
+use crate::outbox::{Outbox, Refused};
+use crate::status::{Phase, ShutdownReport, Status, WorkerInfo};
+
+/// A running cluster. Cloning is cheap; all clones are the same cluster.
+///
+/// Dropping all of them stops nothing: the cluster ends by [`shutdown`](Self::shutdown), by a signal, or with its runtime.
+#[derive(Clone, Debug)]
+pub struct ClusterHandle(Arc<Core>);
+
+/// To whom a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// One worker.
+    One(WorkerId),
+    /// All that live now.
+    All,
+}
+
+/// How a cluster stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Shutdown {
+    /// Workers drain until [`DrainPolicy::deadline`](crate::DrainPolicy::deadline).
+    Graceful,
+    /// Workers drain until [`DrainPolicy::fast`](crate::DrainPolicy::fast), without quiet time.
+    Fast,
+}
+
+impl ClusterHandle {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self(core)
+    }
+
+    /// The events of the cluster. The first reader sees all since the start, later ones those from now on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.0.events()
+    }
+
+    /// The live workers, oldest first.
+    #[must_use]
+    pub fn workers(&self) -> Vec<WorkerInfo> {
+        self.0.see(Board::workers)
+    }
+
+    /// What the cluster and its slots do.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let slots = self.0.see(|board| board.slots().to_vec());
+        Status { phase: *self.0.phase.borrow(), slots, addresses: self.0.addresses.clone() }
+    }
+
+    /// The addresses that the cluster listens on, by name, with the port that the kernel chose for port 0.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.0.addresses
+    }
+
+    /// Waits until every slot serves or is given up, and at least one serves. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] when no slot serves: all were given up. A stop before all slots served is no error.
+    pub async fn ready(&self) -> Result<(), RunError> {
+        let mut changed = self.0.changed.subscribe();
+        let mut outcome = self.0.outcome.subscribe();
+        loop {
+            changed.borrow_and_update();
+            if self.0.see(Board::settled) {
+                return Ok(());
+            }
+            tokio::select! {
+                _ = changed.changed() => {}
+                ended = outcome.wait_for(Option::is_some) => {
+                    return match ended.as_deref() {
+                        Ok(Some(Err(e))) => Err(e.clone()),
+                        _ => Ok(()),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Queues a message for workers, in order, without waiting.
+    ///
+    /// Each worker has a queue of 4 MiB. `Ok` means queued: a worker that ends first never reads it.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`] names the workers that do not read and whose queue is full; the message went to all others.
+    /// [`SendError::Gone`] when there is no such worker. [`SendError::TooLarge`] and [`SendError::Encode`] for the message itself;
+    /// then it went to nobody.
+    pub fn send<T: Serialize + ?Sized>(&self, target: Target, message: &T) -> Result<(), SendError> {
+        let bytes = message::encode(message)?;
+        let len = bytes.len();
+        let frame = frame::encode(&ToWorker::Message(bytes)).map_err(|_| SendError::TooLarge { len, max: message::Message::MAX })?;
+        let receivers = self.receivers(target);
+        if receivers.is_empty() && target != Target::All {
+            return Err(SendError::Gone);
+        }
+        let mut full = Vec::new();
+        for (id, outbox) in receivers {
+            match outbox.offer(frame.clone()) {
+                Err(Refused::Full) => full.push(id),
+                Err(Refused::Closed) if target == Target::One(id) => return Err(SendError::Gone),
+                Ok(()) | Err(Refused::Closed) => {}
+            }
+        }
+        if full.is_empty() {
+            return Ok(());
+        }
+        self.0.note(|board| full.iter().for_each(|&id| board.refused(id)));
+        Err(SendError::Full(full))
+    }
+
+    /// Sends a signal to a worker. `SIGTERM` makes a connected worker drain; others do what they do to any process.
+    ///
+    /// It goes through a descriptor of the process, so it never hits a stranger that was given the same number.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`] when the worker has ended.
+    pub fn kill(&self, id: WorkerId, signal: Signal) -> Result<(), Gone> {
+        let pidfd = self.0.see(|board| board.live().get(&id).map(|live| Arc::clone(&live.pidfd))).ok_or(Gone)?;
+        pidfd_send_signal(pidfd.as_fd(), signal).map_err(|_| Gone)
+    }
+
+    /// Retires a worker: it drains, at most until the deadline, and another takes its slot. Returns how it ended.
+    ///
+    /// Cancel safe: dropping the future does not take the order back.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`] when there is no such worker.
+    pub async fn drain(&self, id: WorkerId) -> Result<ExitCause, Gone> {
+        let mut end = self
+            .0
+            .see(|board| {
+                board.live().get(&id).map(|live| {
+                    live.retire.send_replace(true);
+                    live.end.clone()
+                })
+            })
+            .ok_or(Gone)?;
+        let cause = end.wait_for(Option::is_some).await.map_err(|_| Gone)?;
+        cause.ok_or(Gone)
+    }
+
+    /// Stops the cluster and waits for its end. A stop under way goes on; it can be hurried, not slowed.
+    ///
+    /// It ends by the deadline of the policy at the latest: a worker that is late is killed, and the report says so.
+    /// Cancel safe: dropping the future does not take the stop back.
+    pub async fn shutdown(&self, mode: Shutdown) -> ShutdownReport {
+        self.0.stop(match mode {
+            Shutdown::Graceful => Phase::Stopping,
+            Shutdown::Fast => Phase::StoppingFast,
+        });
+        // Without a report the slots had ended by themselves, and there was nothing to stop.
+        self.wait().await.unwrap_or_else(|_| ShutdownReport::default())
+    }
+
+    /// Waits until the cluster has ended: after a signal, a [`shutdown`](Self::shutdown), or because all slots are given up.
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] when all slots were given up. The process should then end with a code other than 0, so that whoever started it notices.
+    pub async fn wait(&self) -> Result<ShutdownReport, RunError> {
+        let mut outcome = self.0.outcome.subscribe();
+        match outcome.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(outcome)) => outcome.clone(),
+            // The sender lives in the core, which `self` holds, and the wait was for `Some`.
+            Ok(None) | Err(_) => Ok(ShutdownReport::default()),
+        }
+    }
+
+    fn receivers(&self, target: Target) -> Vec<(WorkerId, Outbox)> {
+        self.0.see(|board| {
+            let live = board.live().iter().map(|(&id, live)| (id, live.outbox.clone()));
+            match target {
+                Target::One(wanted) => live.filter(|(id, _)| *id == wanted).collect(),
+                Target::All => live.collect(),
+            }
+        })
+    }
+}

@@ -1,0 +1,200 @@
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Signal, pidfd_send_signal};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::board::Live;
+use super::core::Core;
+use super::reader::{self, Progress};
+use super::spawn::Newborn;
+use crate::drain::DrainReason;
+use crate::event::{Event, ExitCause};
+use crate::frame::{self, ToWorker};
+use crate::id::{Slot, WorkerId};
+use crate::outbox::Outbox;
+use crate::status::{Ended, Phase};
+
+/// How long the last words of a dead worker may take to be read. They are in the socket already.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How a worker's life ended, and how long it was.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    pub(super) cause: ExitCause,
+    pub(super) uptime: Duration,
+    pub(super) was_ready: bool,
+}
+
+/// Runs one worker from its start until it is reaped: readiness, orders to leave, deadlines, end.
+pub(super) async fn live(newborn: Newborn, core: &Arc<Core>) -> End {
+    let Newborn { id, slot, pid, mut child, pidfd, control, born } = newborn;
+    let (from_worker, to_worker) = control.into_split();
+    let outbox = Outbox::start(to_worker);
+    // A worker that is gone already shows by its exit.
+    let _ = outbox.insist(core.greeting.clone());
+    let (said, progress) = watch::channel(Progress::default());
+    let (retire, retired) = watch::channel(false);
+    let (ended, end) = watch::channel(None);
+    let pidfd = Arc::new(pidfd);
+    let entry = Live { slot, pid, born, ready: false, refused: 0, outbox: outbox.clone(), pidfd: Arc::clone(&pidfd), retire, end };
+    core.note(|board| board.born(id, entry));
+    core.emit(Event::Forked { id, slot, pid });
+    let mut words = tokio::spawn(reader::read(id, from_worker, said, Arc::clone(core)));
+
+    let ready_by = Some(Instant::from_std(born) + core.config.readiness);
+    let mut life = Life { id, core, outbox, pidfd, progress, retired, leaving: None, ready_by, kill_by: None, killed: false };
+    let status = life.until_exit(&mut child).await;
+
+    // Nothing that the worker said before its end is lost, and its exit is the last event.
+    if timeout(LAST_WORDS, &mut words).await.is_err() {
+        words.abort();
+    }
+    let cause = life.cause(status);
+    let uptime = born.elapsed();
+    let was_ready = life.progress.borrow().ready;
+    let end = Ended { id, slot, cause, status };
+    core.report(end);
+    core.note(|board| board.ended(end));
+    log_end(id, slot, pid, end, uptime);
+    core.emit(Event::Exited { id, slot, pid, cause, status, uptime });
+    ended.send_replace(Some(cause));
+    End { cause, uptime, was_ready }
+}
+
+struct Life<'a> {
+    id: WorkerId,
+    core: &'a Core,
+    outbox: Outbox,
+    pidfd: Arc<OwnedFd>,
+    progress: watch::Receiver<Progress>,
+    retired: watch::Receiver<bool>,
+    leaving: Option<DrainReason>,
+    ready_by: Option<Instant>,
+    kill_by: Option<Instant>,
+    killed: bool,
+}
+
+impl Life<'_> {
+    async fn until_exit(&mut self, child: &mut tokio::process::Child) -> ExitStatus {
+        let mut phase = self.core.phase.subscribe();
+        let mut listening = true;
+        loop {
+            let now = *phase.borrow_and_update();
+            self.obey(now);
+            let alarm = self.ready_by.into_iter().chain(self.kill_by).min();
+            tokio::select! {
+                status = child.wait() => return status.unwrap_or_else(|e| self.unknown(&e)),
+                // The senders of both live in the core, which outlives this task.
+                _ = phase.changed() => {}
+                _ = self.retired.changed() => {}
+                heard = self.progress.changed(), if listening => listening = heard.is_ok(),
+                () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => self.kill(),
+            }
+        }
+    }
+
+    /// Applies what is wanted of the worker now. Called again after every change, so each step is idempotent.
+    fn obey(&mut self, phase: Phase) {
+        let said = *self.progress.borrow_and_update();
+        if said.ready {
+            self.ready_by = None;
+        }
+        if *self.retired.borrow_and_update() {
+            self.leave(DrainReason::Retired, said);
+        }
+        if said.draining {
+            self.leave(DrainReason::Signal, said);
+        }
+        match phase {
+            Phase::Running => {}
+            Phase::Stopping => self.leave(DrainReason::Shutdown, said),
+            Phase::StoppingFast => self.leave(DrainReason::FastShutdown, said),
+            Phase::Killing => {
+                self.leave(DrainReason::FastShutdown, said);
+                self.kill();
+            }
+        }
+    }
+
+    /// Tells the worker to leave. Only a fast stop may follow another order, and deadlines only shrink.
+    fn leave(&mut self, reason: DrainReason, said: Progress) {
+        let hurry = reason == DrainReason::FastShutdown && self.leaving != Some(DrainReason::FastShutdown);
+        if self.killed || (self.leaving.is_some() && !hurry) {
+            return;
+        }
+        let order = self.core.config.drain.order(reason);
+        // A worker that is not ready serves nobody, so there is nothing to wait for.
+        let deadline = if said.ready { order.deadline } else { order.deadline.min(self.core.config.drain.fast) };
+        let kill_by = Instant::now() + deadline;
+        self.kill_by = Some(self.kill_by.map_or(kill_by, |earlier| earlier.min(kill_by)));
+        self.ready_by = None;
+        if self.leaving.replace(reason).is_none() {
+            self.core.note(|board| board.draining(self.id));
+            self.core.emit(Event::Draining(self.id));
+        }
+        // After SIGTERM the worker knows by itself.
+        if reason != DrainReason::Signal
+            && let Ok(frame) = frame::encode(&ToWorker::Drain(order))
+        {
+            let _ = self.outbox.insist(frame);
+        }
+        // It does not read orders yet; the signal ends it, or becomes an order if it connects just now.
+        if !said.online {
+            self.signal(Signal::TERM);
+        }
+    }
+
+    fn kill(&mut self) {
+        self.ready_by = None;
+        self.kill_by = None;
+        if !self.killed {
+            self.killed = true;
+            tracing::warn!(worker = %self.id, leaving = ?self.leaving, "worker is killed: it is late");
+            self.signal(Signal::KILL);
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        // The process may have ended already; it is reaped either way.
+        let _ = pidfd_send_signal(self.pidfd.as_fd(), signal);
+    }
+
+    /// The system refused to tell. Ends the process, so that it is gone whatever it did.
+    fn unknown(&self, error: &io::Error) -> ExitStatus {
+        tracing::error!(worker = %self.id, %error, "cannot wait for a worker");
+        self.signal(Signal::KILL);
+        ExitStatus::from_raw(Signal::KILL.as_raw())
+    }
+
+    fn cause(&self, status: ExitStatus) -> ExitCause {
+        let said = *self.progress.borrow();
+        let signal = status.signal();
+        if self.leaving.is_some() || said.draining {
+            return match signal {
+                Some(_) if self.killed => ExitCause::DeadlineKilled,
+                Some(signal) if signal != Signal::TERM.as_raw() => ExitCause::Signalled(signal),
+                _ => ExitCause::Requested,
+            };
+        }
+        match signal {
+            _ if !said.ready => ExitCause::BootFailed,
+            Some(signal) => ExitCause::Signalled(signal),
+            None => ExitCause::Crashed,
+        }
+    }
+}
+
+fn log_end(id: WorkerId, slot: Slot, pid: u32, end: Ended, uptime: Duration) {
+    let Ended { cause, status, .. } = end;
+    if cause == ExitCause::Requested && status.success() {
+        tracing::info!(worker = %id, %slot, pid, ?uptime, "worker left");
+    } else {
+        tracing::warn!(worker = %id, %slot, pid, ?cause, %status, ?uptime, "worker ended");
+    }
+}

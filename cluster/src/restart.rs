@@ -1,0 +1,178 @@
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Says when a worker that died is replaced, and when its slot is given up.
+///
+/// The first death in a row is answered at once. The n-th waits `base × factorⁿ⁻²`, at most `cap`, lengthened by up to
+/// `jitter` of itself so that slots do not march in step. A worker that lived for `stable_after` ends the row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RestartPolicy {
+    /// Delay after the second death in a row.
+    pub base: Duration,
+    /// Growth of the delay per further death, at least 1.
+    pub factor: f64,
+    /// Longest delay before jitter.
+    pub cap: Duration,
+    /// Part of the delay that is added at random, from 0 to 1.
+    pub jitter: f64,
+    /// Uptime after which a death starts a new row.
+    pub stable_after: Duration,
+    /// When a slot is left empty.
+    pub give_up: GiveUp,
+}
+
+/// Gives a slot up when it saw `deaths` within `window`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GiveUp {
+    /// Deaths that are too many, at least 1.
+    pub deaths: u32,
+    /// Time within which they count.
+    pub window: Duration,
+}
+
+impl Default for RestartPolicy {
+    /// At once, then 0.2 s doubling to 15 s; given up after six deaths within a minute.
+    fn default() -> Self {
+        Self {
+            base: Duration::from_millis(200),
+            factor: 2.0,
+            cap: Duration::from_secs(15),
+            jitter: 0.2,
+            stable_after: Duration::from_secs(30),
+            give_up: GiveUp { deaths: 6, window: Duration::from_secs(60) },
+        }
+    }
+}
+
+impl RestartPolicy {
+    /// Names the first field that makes no sense.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        if !self.factor.is_finite() || self.factor < 1.0 {
+            return Err("restart.factor must be a number of at least 1");
+        }
+        if !(0.0..=1.0).contains(&self.jitter) {
+            return Err("restart.jitter must be between 0 and 1");
+        }
+        if self.give_up.deaths == 0 {
+            return Err("restart.give_up.deaths must be at least 1");
+        }
+        Ok(())
+    }
+
+    /// Records a death in `deaths` and decides. `roll` is a random number from 0 to 1.
+    pub(crate) fn after_death(&self, deaths: &mut Deaths, now: Instant, uptime: Duration, roll: f64) -> Verdict {
+        if uptime >= self.stable_after {
+            deaths.row = 0;
+        }
+        deaths.row = deaths.row.saturating_add(1);
+        deaths.recent.push_back(now);
+        deaths.recent.retain(|&death| now.duration_since(death) <= self.give_up.window);
+        let recent = u32::try_from(deaths.recent.len()).unwrap_or(u32::MAX);
+        if recent >= self.give_up.deaths {
+            return Verdict::GiveUp { deaths: recent };
+        }
+        Verdict::Respawn { after: self.delay(deaths.row, roll), attempt: deaths.row }
+    }
+
+    fn delay(&self, row: u32, roll: f64) -> Duration {
+        let Some(doublings) = row.checked_sub(2) else { return Duration::ZERO };
+        let exponent = i32::try_from(doublings).unwrap_or(i32::MAX);
+        let cap = self.cap.as_secs_f64();
+        // `min` also turns an overflow to infinity into the cap.
+        let plain = (self.base.as_secs_f64() * self.factor.powi(exponent)).min(cap);
+        Duration::try_from_secs_f64(plain * (1.0 + self.jitter * roll)).unwrap_or(self.cap)
+    }
+}
+
+/// The deaths of one slot, as far as a decision needs them.
+#[derive(Debug, Default)]
+pub(crate) struct Deaths {
+    row: u32,
+    recent: VecDeque<Instant>,
+}
+
+/// What follows a death.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Respawn { after: Duration, attempt: u32 },
+    GiveUp { deaths: u32 },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    fn policy() -> RestartPolicy {
+        RestartPolicy {
+            base: MS(100),
+            cap: MS(500),
+            jitter: 0.5,
+            stable_after: MS(10_000),
+            give_up: GiveUp { deaths: 100, window: MS(60_000) },
+            ..RestartPolicy::default()
+        }
+    }
+
+    fn delays(policy: &RestartPolicy, roll: f64, count: u32) -> Vec<Duration> {
+        let (mut deaths, now) = (Deaths::default(), Instant::now());
+        (0..count)
+            .map(|_| match policy.after_death(&mut deaths, now, MS(1), roll) {
+                Verdict::Respawn { after, .. } => after,
+                Verdict::GiveUp { .. } => panic!("gave up"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn k07_first_at_once_then_growing_to_the_cap() {
+        assert_eq!(delays(&policy(), 0.0, 6), [MS(0), MS(100), MS(200), MS(400), MS(500), MS(500)]);
+    }
+
+    #[test]
+    fn k07_jitter_only_lengthens() {
+        assert_eq!(delays(&policy(), 1.0, 3), [MS(0), MS(150), MS(300)]);
+    }
+
+    #[test]
+    fn k07_a_stable_life_starts_a_new_row() {
+        let (mut deaths, now) = (Deaths::default(), Instant::now());
+        for _ in 0..4 {
+            policy().after_death(&mut deaths, now, MS(1), 0.0);
+        }
+        let verdict = policy().after_death(&mut deaths, now, MS(10_000), 0.0);
+        assert_eq!(verdict, Verdict::Respawn { after: MS(0), attempt: 1 });
+    }
+
+    #[test]
+    fn k07_gives_up_on_deaths_within_the_window_only() {
+        let policy = RestartPolicy { give_up: GiveUp { deaths: 3, window: MS(1_000) }, ..policy() };
+        let (mut deaths, start) = (Deaths::default(), Instant::now());
+        let mut die = |at| policy.after_death(&mut deaths, start + MS(at), MS(1), 0.0);
+        assert!(matches!(die(0), Verdict::Respawn { .. }));
+        assert!(matches!(die(900), Verdict::Respawn { .. }));
+        assert!(matches!(die(1_500), Verdict::Respawn { .. }));
+        assert_eq!(die(1_600), Verdict::GiveUp { deaths: 3 });
+    }
+
+    #[test]
+    fn no_row_is_too_long_to_compute() {
+        let policy = RestartPolicy { factor: 1e300, ..policy() };
+        let mut deaths = Deaths { row: u32::MAX - 1, ..Deaths::default() };
+        let verdict = policy.after_death(&mut deaths, Instant::now(), MS(1), 1.0);
+        assert!(matches!(verdict, Verdict::Respawn { after, .. } if after == MS(750)));
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        for (policy, field) in [
+            (RestartPolicy { factor: f64::NAN, ..policy() }, "factor"),
+            (RestartPolicy { factor: 0.5, ..policy() }, "factor"),
+            (RestartPolicy { jitter: 1.1, ..policy() }, "jitter"),
+            (RestartPolicy { give_up: GiveUp { deaths: 0, window: MS(1) }, ..policy() }, "deaths"),
+        ] {
+            assert!(policy.check().unwrap_err().contains(field));
+        }
+    }
+}

@@ -1,0 +1,44 @@
+use crate::boot::WorkerBoot;
+use crate::config::ClusterBuilder;
+use crate::error::BootError;
+use crate::image::{self, Image};
+use crate::inheritance::{Inheritance, VARIABLE};
+use crate::sys::{FirstThread, Refused};
+
+/// What this process is.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "made once in the life of a process")]
+pub enum Role {
+    /// The process that was started by somebody else. It starts the cluster.
+    Primary(ClusterBuilder),
+    /// A process that the primary started. It serves.
+    Worker(WorkerBoot),
+}
+
+/// Tells whether this process is the primary or a worker.
+///
+/// Call it first in `main`, before a runtime or any other thread exists, and once. In a worker it removes the
+/// environment variable by which it knows, so that children of the worker do not take themselves for workers, closes
+/// the inherited descriptors for them too, and starts the thread that ends the process if the primary dies. In the primary
+/// it closes for all children what its own caller left open beside the standard streams.
+///
+/// # Errors
+///
+/// [`BootError`]: called too late or twice; the variable `CLUSTER_WORKER` was set by something else than a primary; `/proc` is
+/// not mounted. All of them are reasons to exit.
+pub fn role() -> Result<Role, BootError> {
+    let thread = FirstThread::claim().map_err(|refused| match refused {
+        Refused::Twice => BootError::CalledTwice,
+        Refused::Threads(threads) => BootError::TooLate { threads },
+        Refused::Proc(source) => BootError::Process { what: "the threads", source },
+    })?;
+    let Some(text) = thread.take_var(VARIABLE) else {
+        thread.seal().map_err(|source| BootError::Process { what: "the descriptors", source })?;
+        let image = Image::of_this_process().map_err(|source| BootError::Process { what: "the program", source })?;
+        return Ok(Role::Primary(ClusterBuilder::new(image)));
+    };
+    let inheritance: Inheritance =
+        serde_json::from_slice(text.as_encoded_bytes()).map_err(|source| BootError::Malformed { name: VARIABLE, source })?;
+    image::restore_name();
+    WorkerBoot::adopt(&thread, inheritance).map(Role::Worker)
+}

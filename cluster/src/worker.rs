@@ -1,0 +1,200 @@
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedReadHalf;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::broadcast::{self, Receiver, error::RecvError};
+use tokio::sync::watch;
+
+use crate::boot::ended;
+use crate::drain::{DrainOrder, DrainPolicy, DrainReason};
+use crate::error::{BootError, Gone, SendError};
+use crate::frame::{self, PROTOCOL, ToPrimary, ToWorker};
+use crate::id::{Slot, WorkerId};
+use crate::message::{self, Message};
+use crate::outbox::Outbox;
+
+/// Unread messages kept for each reader.
+const UNREAD: usize = 256;
+
+/// A connected worker. Cloning is cheap; all clones are the same worker.
+#[derive(Clone, Debug)]
+pub struct Worker(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    id: WorkerId,
+    slot: Slot,
+    settings: Vec<u8>,
+    outbox: Outbox,
+    order: watch::Receiver<Option<DrainOrder>>,
+    messages: broadcast::WeakSender<Message>,
+    // The reader that saw every message since the greeting; the first caller gets it.
+    first: Mutex<Option<Receiver<Message>>>,
+}
+
+impl Worker {
+    pub(crate) async fn greet(id: WorkerId, slot: Slot, stream: UnixStream) -> Result<Self, BootError> {
+        let (mut from_primary, to_primary) = stream.into_split();
+        let terminate = signal(SignalKind::terminate()).map_err(BootError::Handshake)?;
+        let outbox = Outbox::start(to_primary);
+        let hello = encode(&ToPrimary::Hello { protocol: PROTOCOL }).map_err(BootError::Handshake)?;
+        // A failure shows as the end of the stream below.
+        let _ = outbox.insist(hello);
+        let greeting = frame::read(&mut from_primary).await.map_err(BootError::Handshake)?;
+        let (policy, settings) = match greeting {
+            Some(ToWorker::Hello { protocol: PROTOCOL, drain, settings }) => (drain, settings),
+            Some(ToWorker::Hello { protocol, .. }) => return Err(BootError::Protocol { ours: PROTOCOL, theirs: protocol }),
+            Some(_) => return Err(BootError::Handshake(io::Error::new(io::ErrorKind::InvalidData, "the first frame is no greeting"))),
+            None => return Err(BootError::Handshake(ended())),
+        };
+
+        let (orders, order) = watch::channel(None);
+        let orders = Arc::new(orders);
+        let (messages, first) = broadcast::channel(UNREAD);
+        let weak = messages.downgrade();
+        tokio::spawn(drain_on_terminate(terminate, outbox.clone(), Arc::clone(&orders), policy));
+        tokio::spawn(read_frames(from_primary, orders, messages, policy));
+        let first = Mutex::new(Some(first));
+        Ok(Self(Arc::new(Inner { id, slot, settings, outbox, order, messages: weak, first })))
+    }
+
+    /// This worker's id.
+    #[must_use]
+    pub fn id(&self) -> WorkerId {
+        self.0.id
+    }
+
+    /// The slot that this worker fills.
+    #[must_use]
+    pub fn slot(&self) -> Slot {
+        self.0.slot
+    }
+
+    /// The bytes that the primary gave to [`ClusterBuilder::settings`](crate::ClusterBuilder::settings); empty if none.
+    #[must_use]
+    pub fn settings(&self) -> &[u8] {
+        &self.0.settings
+    }
+
+    /// Tells the primary that this worker serves. Without it the worker counts as failed after the readiness time.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`] when the primary died; the drain order for that is on its way.
+    pub async fn ready(&self) -> Result<(), Gone> {
+        self.tell(&ToPrimary::Ready).await
+    }
+
+    /// Tells the primary that this worker accepts connections at `addr`; a note for its events, without effect otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`] when the primary died.
+    pub async fn listening(&self, name: &str, addr: SocketAddr) -> Result<(), Gone> {
+        self.tell(&ToPrimary::Listening { name: name.to_owned(), addr }).await
+    }
+
+    /// Waits until this worker shall leave: on an order of the primary, on `SIGTERM`, or when the primary died.
+    ///
+    /// Once ordered it resolves at once, for every clone. Cancel safe.
+    pub async fn drain_requested(&self) -> DrainOrder {
+        let mut order = self.0.order.clone();
+        match order.wait_for(Option::is_some).await.map(|order| *order) {
+            Ok(Some(order)) => order,
+            // The tasks of the connection are gone with their runtime: as good as a dead primary.
+            Ok(None) | Err(_) => DrainPolicy::default().order(DrainReason::PrimaryGone),
+        }
+    }
+
+    /// The messages of the primary. The first reader sees all since the connection, later ones those from now on.
+    #[must_use]
+    pub fn messages(&self) -> Messages {
+        let first = self.0.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let receiver = first.or_else(|| self.0.messages.upgrade().map(|sender| sender.subscribe()));
+        // Without a sender the primary is gone, and a closed channel says so.
+        Messages(receiver.unwrap_or_else(|| broadcast::channel(1).1))
+    }
+
+    /// Sends a message to the primary, in order, and waits until it is handed to the system.
+    ///
+    /// Cancel safe: a message is sent whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Gone`] when the primary died, [`SendError::TooLarge`] or [`SendError::Encode`] for the message itself.
+    pub async fn send<T: Serialize + Sync + ?Sized>(&self, message: &T) -> Result<(), SendError> {
+        let message = message::encode(message)?;
+        self.tell(&ToPrimary::Message(message)).await.map_err(|Gone| SendError::Gone)
+    }
+
+    async fn tell(&self, frame: &ToPrimary) -> Result<(), Gone> {
+        let bytes = encode(frame).map_err(|_| Gone)?;
+        self.0.outbox.deliver(bytes).await.map_err(|_| Gone)
+    }
+}
+
+/// Reads the messages of the primary in order. From [`Worker::messages`].
+#[derive(Debug)]
+pub struct Messages(Receiver<Message>);
+
+impl Messages {
+    /// Waits for the next message; `None` when the primary is gone and all were read.
+    ///
+    /// Up to 256 unread messages are kept for each reader. Cancel safe: no message is lost by dropping the future.
+    ///
+    /// # Errors
+    ///
+    /// [`Lagged`] counts the messages that are missing here because the reader was too slow; reading goes on after it.
+    pub async fn next(&mut self) -> Option<Result<Message, Lagged>> {
+        match self.0.recv().await {
+            Ok(message) => Some(Ok(message)),
+            Err(RecvError::Lagged(missed)) => Some(Err(Lagged(missed))),
+            Err(RecvError::Closed) => None,
+        }
+    }
+}
+
+/// So many messages are missing, because the reader was too slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} messages were dropped because they were not read in time")]
+pub struct Lagged(pub u64);
+
+/// The only reader of the control socket. It never waits for anything but the socket, so that an order always comes through.
+async fn read_frames(
+    mut socket: OwnedReadHalf,
+    orders: Arc<watch::Sender<Option<DrainOrder>>>,
+    messages: broadcast::Sender<Message>,
+    policy: DrainPolicy,
+) {
+    loop {
+        match frame::read(&mut socket).await {
+            Ok(Some(ToWorker::Drain(order))) => drop(orders.send_replace(Some(order))),
+            // Without a reader the message is of no interest to anyone.
+            Ok(Some(ToWorker::Message(bytes))) => drop(messages.send(Message::from_bytes(bytes))),
+            Ok(Some(ToWorker::Hello { .. })) => {}
+            Ok(None) | Err(_) => break,
+        }
+    }
+    orders.send_replace(Some(policy.order(DrainReason::PrimaryGone)));
+}
+
+async fn drain_on_terminate(mut terminate: Signal, outbox: Outbox, orders: Arc<watch::Sender<Option<DrainOrder>>>, policy: DrainPolicy) {
+    while terminate.recv().await.is_some() {
+        orders.send_if_modified(|order| {
+            let first = order.is_none();
+            order.get_or_insert(policy.order(DrainReason::Signal));
+            first
+        });
+        if let Ok(frame) = encode(&ToPrimary::Draining) {
+            let _ = outbox.insist(frame);
+        }
+    }
+}
+
+fn encode(frame: &ToPrimary) -> io::Result<Vec<u8>> {
+    frame::encode(frame).map_err(|unframed| io::Error::new(io::ErrorKind::InvalidData, unframed))
+}
