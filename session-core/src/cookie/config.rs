@@ -82,6 +82,12 @@ impl CookieConfig {
         self
     }
 
+    /// Whether the cookie travels over this kind of connection only.
+    #[must_use]
+    pub fn transport_is(&self, transport: Transport) -> bool {
+        self.transport == transport
+    }
+
     /// Checks what browsers would otherwise refuse without a word.
     pub(crate) fn check(&self) -> Result<(), CookieError> {
         let token = |byte: u8| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte);

@@ -1,0 +1,99 @@
+//! What a client sees when a session call fails.
+
+use std::fmt::Write;
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    body::BoxBody,
+    http::{
+        StatusCode,
+        header::{self, HeaderValue},
+    },
+};
+use session_core::{Rejection, SessionError, StoreError};
+
+/// A [`SessionError`] as a response.
+///
+/// The client sees a status and a sentence that is the same for all causes of that status; the log gets the causes. Neither holds an id,
+/// a value or a password.
+///
+/// | cause | status |
+/// |---|---|
+/// | the store cannot answer, or is full | 503, with `Retry-After` |
+/// | the session ended meanwhile, or too many changed it | 409 |
+/// | too much data | 413 |
+/// | a bad name, or adding to what is no integer | 400 |
+/// | an https-only cookie on plain http | 403 |
+/// | everything else | 500 |
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Error(#[from] SessionError);
+
+impl Error {
+    /// The cause.
+    #[must_use]
+    pub fn cause(&self) -> &SessionError {
+        &self.0
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self(error.into())
+    }
+}
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        match &self.0 {
+            SessionError::Store(StoreError::Rejected(rejection)) => match rejection {
+                Rejection::DataTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+                Rejection::NotAnInteger { .. } | Rejection::Overflow { .. } => StatusCode::BAD_REQUEST,
+                Rejection::Full { .. } => StatusCode::SERVICE_UNAVAILABLE,
+                _ => StatusCode::INTERNAL_SERVER_ERROR,
+            },
+            SessionError::Store(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
+            SessionError::Gone | SessionError::Contended { .. } => StatusCode::CONFLICT,
+            SessionError::Name(_) => StatusCode::BAD_REQUEST,
+            SessionError::PlainHttp => StatusCode::FORBIDDEN,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        let status = self.status_code();
+        log(status, &self.0);
+        let text = match status {
+            StatusCode::SERVICE_UNAVAILABLE => "the session cannot be reached right now; try again\n",
+            StatusCode::CONFLICT => "the session changed or ended while the request was being served; nothing was saved\n",
+            StatusCode::PAYLOAD_TOO_LARGE => "the session would hold too much; nothing was saved\n",
+            StatusCode::BAD_REQUEST => "the session cannot take this; nothing was saved\n",
+            StatusCode::FORBIDDEN => "sessions need https here\n",
+            _ => "the request failed\n",
+        };
+        let mut response = HttpResponse::with_body(status, BoxBody::new(text));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// Tells the operator the whole chain of causes, in one line.
+fn log(status: StatusCode, error: &SessionError) {
+    let mut causes = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        // Writing to a String cannot fail.
+        let _ = write!(causes, ": {cause}");
+        source = cause.source();
+    }
+    if status.is_server_error() {
+        tracing::warn!(status = status.as_u16(), error = causes, "a session call failed");
+    } else {
+        tracing::debug!(status = status.as_u16(), error = causes, "a session call was refused");
+    }
+}

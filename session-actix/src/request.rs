@@ -1,0 +1,64 @@
+//! From the bytes of a request to its session.
+
+use std::{cell::OnceCell, sync::Arc};
+
+use actix_web::{HttpMessage, HttpRequest, http::header};
+use session_core::{Delivery, Session, cookie::Transport};
+
+use crate::config::Shared;
+
+/// Where a request's session is, once a handler has asked for it.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) shared: Arc<Shared>,
+    session: OnceCell<Session>,
+}
+
+impl Slot {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, session: OnceCell::new() }
+    }
+
+    /// The session, opened by the first call. Nothing is loaded.
+    pub(crate) fn open(&self, request: &HttpRequest) -> Session {
+        self.session.get_or_init(|| open(&self.shared, request)).clone()
+    }
+
+    /// The session if anybody asked for it.
+    pub(crate) fn used(&self) -> Option<Session> {
+        self.session.get().cloned()
+    }
+}
+
+fn open(shared: &Shared, request: &HttpRequest) -> Session {
+    let https_only = shared.codec.config().transport_is(Transport::Https);
+    // Over plain http an https-only cookie is neither given nor believed: it cannot have come from a browser that honours `Secure`.
+    let delivery = if https_only && !is_https(shared, request) { Delivery::Refused } else { Delivery::Possible };
+    let presented = match delivery {
+        Delivery::Possible => shared.codec.read(request.headers().get_all(header::COOKIE).map(header::HeaderValue::as_bytes)),
+        Delivery::Refused => None,
+    };
+    Session::open(Arc::clone(&shared.store), shared.policy, presented, delivery)
+}
+
+/// Whether the browser's connection is https: this server's own TLS, or a trusted proxy's word.
+fn is_https(shared: &Shared, request: &HttpRequest) -> bool {
+    if request.app_config().secure() {
+        return true;
+    }
+    let trusted =
+        request.peer_addr().is_some_and(|peer| shared.trusted_proxies.iter().any(|proxy| proxy.contains(&peer.ip().to_canonical())));
+    trusted
+        && request
+            .headers()
+            .get_all("x-forwarded-proto")
+            .last()
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.rsplit(',').next())
+            .is_some_and(|scheme| scheme.trim_ascii().eq_ignore_ascii_case("https"))
+}
+
+/// The slot that the middleware put into the request.
+pub(crate) fn slot(request: &HttpRequest) -> Option<std::rc::Rc<Slot>> {
+    request.extensions().get::<std::rc::Rc<Slot>>().cloned()
+}
