@@ -1,1 +1,26 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod answer;
+mod config;
+mod connection;
+mod driver;
+mod error;
+mod frame;
+mod link;
+mod listener;
+mod message;
+mod owner;
+mod serve;
+mod slots;
+mod store;
+mod thread;
+
+pub use config::Config;
+pub use error::{ConfigError, OwnerError};
+pub use owner::{Owner, OwnerBuilder, Stats};
+pub use store::IpcStore;
+pub use thread::OwnerHandle;
+
+/// The name of the client side in errors.
+const STORE: &str = "ipc";

@@ -1,0 +1,76 @@
+//! What the owner's store says to one request, in a form that fits the frames.
+
+use session_core::{Cursor, Page, SessionStore, StoreError};
+
+use crate::{
+    frame::{FrameError, Outbox, encoded_bytes},
+    message::{Failure, Reply, Request},
+};
+
+/// The most records of a page that the wrapped store is asked for, so that a page in memory stays within a few MiB.
+const PAGE_RECORDS: usize = 64;
+/// More than a frame's id, a reply's tag and a list's length take.
+const FRAME_OVERHEAD_BYTES: usize = 64;
+/// More than one entry of a list takes: a key of at most 128 bytes and two durations.
+const LISTED_BYTES: usize = 192;
+
+/// Carries a request out.
+pub(crate) async fn answer(store: &dyn SessionStore, request: Request, frame_bytes: usize) -> Reply {
+    ask(store, request, frame_bytes).await.unwrap_or_else(|error| Reply::Failed(error.into()))
+}
+
+async fn ask(store: &dyn SessionStore, request: Request, frame_bytes: usize) -> Result<Reply, StoreError> {
+    Ok(match request {
+        Request::Create(key, new) => Reply::Created(store.create(&key, new).await?),
+        Request::Load(key) => Reply::Loaded(store.load(&key).await?),
+        Request::Commit(key, commit) => Reply::Committed(store.commit(&key, commit).await?),
+        Request::Delete(key) => Reply::Deleted(store.delete(&key).await?),
+        Request::List(principal) => Reply::Listed { sessions: store.list(&principal).await?, last: true },
+        Request::DeleteAll(principal, except) => Reply::Count(store.delete_all(&principal, except.as_ref()).await?),
+        Request::Scan(after, limit) => Reply::Page(page_that_fits(store, after, limit, frame_bytes).await?),
+        Request::DeleteExpired(limit) => Reply::Count(store.delete_expired(usize::try_from(limit).unwrap_or(usize::MAX)).await?),
+        Request::Ping => {
+            store.ping().await?;
+            Reply::Pong
+        }
+    })
+}
+
+/// Asks for fewer records until their page fits a frame. The store is asked again, because only it can say where a shorter page ends.
+async fn page_that_fits(store: &dyn SessionStore, after: Option<Cursor>, limit: u64, frame_bytes: usize) -> Result<Page, StoreError> {
+    let mut limit = usize::try_from(limit).unwrap_or(usize::MAX).min(PAGE_RECORDS);
+    loop {
+        let page = store.scan(after.clone(), limit).await?;
+        // A page of one record that does not fit is reported when it is encoded.
+        if limit <= 1 || encoded_bytes(&page) + FRAME_OVERHEAD_BYTES <= frame_bytes {
+            return Ok(page);
+        }
+        limit /= 2;
+    }
+}
+
+/// Appends a reply: a long list in several frames, one that fits no frame as the error that says so.
+pub(crate) fn push_reply(outbox: &mut Outbox, id: u64, reply: Reply, frame_bytes: usize) -> Result<(), FrameError> {
+    let at_once = (frame_bytes - FRAME_OVERHEAD_BYTES) / LISTED_BYTES;
+    let pushed = match reply {
+        Reply::Listed { sessions, last: true } if sessions.len() > at_once => {
+            let mut rest = sessions.into_iter();
+            loop {
+                let sessions = rest.by_ref().take(at_once).collect();
+                let last = rest.len() == 0;
+                let pushed = outbox.push(id, &Reply::Listed { sessions, last }, frame_bytes);
+                if last || pushed.is_err() {
+                    break pushed;
+                }
+            }
+        }
+        reply => outbox.push(id, &reply, frame_bytes),
+    };
+    match pushed {
+        Err(FrameError::Length { bytes, limit }) => {
+            let text = format!("its reply has {bytes} bytes, a frame at most {limit}; raise frame_bytes on both sides");
+            outbox.push(id, &Reply::Failed(Failure::Other { store: "wrapped".into(), text: text.into() }), frame_bytes)
+        }
+        pushed => pushed,
+    }
+}

@@ -1,0 +1,213 @@
+//! The settings of the client side.
+
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use session_core::Limits;
+
+use crate::error::ConfigError;
+
+/// The longest frame by default: 1 MiB, room for a record of 64 KiB of data whatever its shape.
+pub(crate) const FRAME_BYTES: usize = 1024 * 1024;
+/// The least that a frame's cap may be, so that an error and a page of a list always fit.
+pub(crate) const LEAST_FRAME_BYTES: usize = 16 * 1024;
+/// The most that a frame's cap may be, so that a length always fits its four bytes.
+pub(crate) const MOST_FRAME_BYTES: usize = 1024 * 1024 * 1024;
+
+/// The settings of an [`IpcStore`](crate::IpcStore), from code, a URL or a configuration file.
+///
+/// In a file the deadline is `deadline_ms`, an integer; everything but `path` may be left out.
+///
+/// # Examples
+/// ```
+/// # use std::time::Duration;
+/// # use store_ipc::Config;
+/// let config = Config::from_url("ipc:/run/app/sessions.sock?deadline_ms=500")?;
+/// assert_eq!(config, Config::new("/run/app/sessions.sock").deadline(Duration::from_millis(500)));
+/// # Ok::<(), store_ipc::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the owner listens. Empty for an inherited stream.
+    #[serde(default)]
+    pub(crate) path: PathBuf,
+    #[serde(rename = "deadline_ms", with = "milliseconds", default = "default_deadline")]
+    pub(crate) deadline: Duration,
+    #[serde(default = "default_max_in_flight")]
+    pub(crate) max_in_flight: NonZeroUsize,
+    #[serde(default = "default_frame_bytes")]
+    pub(crate) frame_bytes: NonZeroUsize,
+    #[serde(default)]
+    pub(crate) limits: Limits,
+}
+
+impl Config {
+    /// The defaults for an owner that listens at `path`.
+    #[must_use]
+    pub fn new(path: impl AsRef<Path>) -> Self {
+        Self {
+            path: path.as_ref().to_owned(),
+            deadline: default_deadline(),
+            max_in_flight: default_max_in_flight(),
+            frame_bytes: default_frame_bytes(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Reads `ipc:/path/to.sock?deadline_ms=2000&max_in_flight=1024&frame_bytes=1048576&data_bytes=65536`, settings optional.
+    ///
+    /// The path is absolute and taken as it stands, without percent-decoding. `ipc:///path` is the same as `ipc:/path`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for another scheme, a relative path, an unknown setting or a value out of range.
+    pub fn from_url(url: &str) -> Result<Self, ConfigError> {
+        let wrong = || ConfigError::Url { url: url.to_owned() };
+        let rest = url.strip_prefix("ipc:").ok_or_else(wrong)?;
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let path = path.strip_prefix("//").unwrap_or(path);
+        if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
+            return Err(wrong());
+        }
+        let mut config = Self::new(path);
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match key {
+                "deadline_ms" => config.deadline = Duration::from_millis(number("deadline_ms", value)?),
+                "max_in_flight" => config.max_in_flight = number("max_in_flight", value)?,
+                "frame_bytes" => config.frame_bytes = number("frame_bytes", value)?,
+                "data_bytes" => config.limits.data_bytes = number("data_bytes", value)?,
+                _ => return Err(ConfigError::UnknownKey { key: key.to_owned() }),
+            }
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    /// How long a call may take, from its start to its reply; then it is [`StoreError::Timeout`](session_core::StoreError::Timeout).
+    /// 2 s by default.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// How many calls may wait for a reply at once; more wait for their turn, within their deadline. 1,024 by default.
+    #[must_use]
+    pub fn max_in_flight(mut self, calls: NonZeroUsize) -> Self {
+        self.max_in_flight = calls;
+        self
+    }
+
+    /// The longest request or reply. 1 MiB by default; of the two sides' caps the smaller counts.
+    #[must_use]
+    pub fn frame_bytes(mut self, bytes: NonZeroUsize) -> Self {
+        self.frame_bytes = bytes;
+        self
+    }
+
+    /// The caps on a record, checked before anything is sent. They should be those of the owner's store, which checks its own again.
+    /// 64 KiB of data by default.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Where the owner listens.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.deadline.is_zero() {
+            return Err(value("deadline_ms", 0, "a millisecond or more"));
+        }
+        // tokio's semaphore counts to a little less than this.
+        if self.max_in_flight.get() > 1 << 20 {
+            return Err(value("max_in_flight", self.max_in_flight, "1 to 1048576"));
+        }
+        if !(LEAST_FRAME_BYTES..=MOST_FRAME_BYTES).contains(&self.frame_bytes.get()) {
+            return Err(value("frame_bytes", self.frame_bytes, &format!("{LEAST_FRAME_BYTES} to {MOST_FRAME_BYTES}")));
+        }
+        // Each value costs at most as much again as its name and text, when both are one byte long.
+        let most = (self.frame_bytes.get() - LEAST_FRAME_BYTES / 2) / 2;
+        if self.limits.data_bytes > most {
+            return Err(value("data_bytes", self.limits.data_bytes, &format!("at most {most}, or raise frame_bytes")));
+        }
+        Ok(())
+    }
+}
+
+fn number<T: std::str::FromStr>(key: &'static str, text: &str) -> Result<T, ConfigError> {
+    text.parse().map_err(|_| value(key, text, "a whole number above 0"))
+}
+
+fn value(key: &'static str, value: impl ToString, usable: &str) -> ConfigError {
+    ConfigError::Value { key, value: value.to_string(), usable: usable.to_owned() }
+}
+
+fn default_deadline() -> Duration {
+    Duration::from_secs(2)
+}
+
+fn default_max_in_flight() -> NonZeroUsize {
+    const { NonZeroUsize::new(1_024).unwrap() }
+}
+
+fn default_frame_bytes() -> NonZeroUsize {
+    const { NonZeroUsize::new(FRAME_BYTES).unwrap() }
+}
+
+/// A duration as an integer, as configuration files write it.
+mod milliseconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        duration.as_millis().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_millis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_sets_what_it_names_and_leaves_the_rest() {
+        let config = Config::from_url("ipc:/run/a b/s.sock?deadline_ms=250&max_in_flight=7&frame_bytes=2000000&data_bytes=100000").unwrap();
+        assert_eq!(config.path(), Path::new("/run/a b/s.sock"));
+        assert_eq!((config.deadline, config.max_in_flight.get()), (Duration::from_millis(250), 7));
+        assert_eq!((config.frame_bytes.get(), config.limits.data_bytes), (2_000_000, 100_000));
+        assert_eq!(Config::from_url("ipc:///run/s.sock").unwrap(), Config::new("/run/s.sock"));
+    }
+
+    #[test]
+    fn a_bad_url_says_which_key_what_came_and_what_would_do() {
+        for (url, shown) in [
+            ("redis://x", r#""redis://x" is no address of an owner; use ipc:/run/app/sessions.sock"#),
+            ("ipc:s.sock", r#""ipc:s.sock" is no address of an owner; use ipc:/run/app/sessions.sock"#),
+            (
+                "ipc:/s?deadline=1",
+                r#"there is no setting "deadline" in an ipc: URL; use deadline_ms, max_in_flight, frame_bytes or data_bytes"#,
+            ),
+            ("ipc:/s?deadline_ms=2s", r#"deadline_ms cannot be "2s"; use a whole number above 0"#),
+            ("ipc:/s?deadline_ms=0", r#"deadline_ms cannot be "0"; use a millisecond or more"#),
+            ("ipc:/s?max_in_flight=0", r#"max_in_flight cannot be "0"; use a whole number above 0"#),
+            ("ipc:/s?frame_bytes=9", r#"frame_bytes cannot be "9"; use 16384 to 1073741824"#),
+            ("ipc:/s?data_bytes=600000", r#"data_bytes cannot be "600000"; use at most 520192, or raise frame_bytes"#),
+        ] {
+            assert_eq!(Config::from_url(url).unwrap_err().to_string(), shown);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What is said over the socket.
+//!
+//! The types have no `Debug`, because a request holds keys. A change here is a new [`PROTOCOL`](crate::frame::PROTOCOL) version.
+
+use std::{error::Error, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use session_core::{Commit, Created, Cursor, Handle, Listed, NewRecord, Outcome, Page, Principal, Record, Rejection, StoreError, StoreKey};
+
+/// One call of the store.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Request {
+    Create(StoreKey, NewRecord),
+    Load(StoreKey),
+    Commit(StoreKey, Commit),
+    Delete(StoreKey),
+    List(Principal),
+    DeleteAll(Principal, Option<StoreKey>),
+    Scan(Option<Cursor>, u64),
+    DeleteExpired(u64),
+    Ping,
+}
+
+/// What came of a call.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Reply {
+    Created(Created),
+    Loaded(Option<Record>),
+    Committed(Outcome),
+    Deleted(bool),
+    /// Part of a list; more frames of the same id follow unless it is the last.
+    Listed {
+        sessions: Vec<Listed>,
+        last: bool,
+    },
+    Count(u64),
+    Page(Page),
+    Pong,
+    Failed(Failure),
+}
+
+/// A [`StoreError`] on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Failure {
+    Rejected(Rejection),
+    Unavailable { store: Box<str>, text: Box<str> },
+    Timeout { after: Duration },
+    Corrupt { store: Box<str>, handle: Box<str>, text: Box<str> },
+    Other { store: Box<str>, text: Box<str> },
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Rejected(rejection) => Self::Rejected(rejection),
+            StoreError::Unavailable { store, source } => Self::Unavailable { store: store.into(), text: chain(&*source) },
+            StoreError::Timeout { after, .. } => Self::Timeout { after },
+            StoreError::Corrupt { store, handle, source } => {
+                Self::Corrupt { store: store.into(), handle: handle.as_str().into(), text: chain(&*source) }
+            }
+            StoreError::Other { store, source } => Self::Other { store: store.into(), text: chain(&*source) },
+            // The enum may grow; what this release does not know is still reported.
+            other => Self::Other { store: "wrapped".into(), text: chain(&other) },
+        }
+    }
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        let store = crate::STORE;
+        match failure {
+            Failure::Rejected(rejection) => rejection.into(),
+            Failure::Unavailable { store: inner, text } => Self::Unavailable { store, source: Inner { store: inner, text }.into() },
+            Failure::Timeout { after } => Self::Timeout { store, after },
+            Failure::Corrupt { store: inner, handle, text } => match Handle::parse(&handle) {
+                Some(handle) => Self::Corrupt { store, handle, source: Inner { store: inner, text }.into() },
+                None => Self::Other { store, source: Inner { store: inner, text }.into() },
+            },
+            Failure::Other { store: inner, text } => Self::Other { store, source: Inner { store: inner, text }.into() },
+        }
+    }
+}
+
+/// What the store behind the owner said.
+#[derive(Debug, thiserror::Error)]
+#[error("the owner's {store} store says: {text}")]
+struct Inner {
+    store: Box<str>,
+    text: Box<str>,
+}
+
+/// An error and its sources in one line.
+fn chain(error: &(dyn Error + 'static)) -> Box<str> {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use session_core::{Name, Source};
+
+    use super::*;
+    use crate::frame;
+
+    fn across(error: StoreError) -> StoreError {
+        let bytes = postcard::to_stdvec(&Failure::from(error)).unwrap();
+        frame::decode::<Failure>(&bytes).unwrap().into()
+    }
+
+    #[test]
+    fn each_error_crosses_as_the_same_decision() {
+        let source = || Source::from(std::io::Error::other("disk is gone"));
+        let handle = StoreKey::from_text("some key").handle();
+        let after = Duration::from_millis(1_500);
+        for (error, shown) in [
+            (StoreError::Unavailable { store: "sql", source: source() }, "the ipc store is unavailable"),
+            (StoreError::Timeout { store: "sql", after }, "the ipc store did not answer within 1.5s"),
+            (StoreError::Other { store: "sql", source: source() }, "the ipc store failed"),
+        ] {
+            let kind = std::mem::discriminant(&error);
+            let (transient, error) = (error.is_transient(), across(error));
+            assert_eq!((std::mem::discriminant(&error), error.is_transient()), (kind, transient));
+            assert_eq!(error.to_string(), shown);
+        }
+        match across(StoreError::Corrupt { store: "sql", handle, source: source() }) {
+            StoreError::Corrupt { store: "ipc", handle: came, source } => {
+                assert_eq!(came, handle);
+                assert_eq!(source.to_string(), "the owner's sql store says: disk is gone");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn rejections_cross_exactly() {
+        let name = Name::new("visits").unwrap();
+        for rejection in [
+            Rejection::DataTooLarge { bytes: 70_000, limit: 65_536 },
+            Rejection::NotAnInteger { name: name.clone() },
+            Rejection::Overflow { name },
+            Rejection::Ttl { ttl: Duration::ZERO },
+            Rejection::Key { bytes: 129 },
+            Rejection::OtherLineage,
+            Rejection::Full { store: "memory".into(), what: "entries".into() },
+        ] {
+            match across(rejection.clone().into()) {
+                StoreError::Rejected(came) => assert_eq!(came, rejection),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! The process that owns the sessions.
+
+use std::{
+    fmt,
+    num::NonZeroUsize,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use session_core::SessionStore;
+use tokio::{net::UnixStream, sync::watch};
+
+use crate::{
+    config::{FRAME_BYTES, LEAST_FRAME_BYTES, MOST_FRAME_BYTES},
+    error::{ConfigError, OwnerError},
+    listener::Listener,
+    serve::serve,
+};
+
+/// Serves any [`SessionStore`] to other processes. Cloning shares it.
+///
+/// [`spawn_thread`](Self::spawn_thread) gives it a thread and a runtime of its own, which is what a process manager wants;
+/// [`serve`](Self::serve) and [`listen`](Self::listen) run on the caller's runtime instead.
+///
+/// # What a client cannot do
+/// Harm the others: a frame over the cap, bytes that are no request, and a hello or frame that stays unfinished end its connection with a
+/// warning in the log, in which there is no key. A client that does not read its replies is not read any more once 512 KiB of them wait,
+/// and one with too many calls in flight waits; neither costs the owner more memory, nor the others their turn.
+///
+/// # Examples
+/// See [`IpcStore`](crate::IpcStore).
+#[derive(Clone)]
+pub struct Owner(Arc<Shared>);
+
+/// What all of an owner's tasks share.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn SessionStore>,
+    pub(crate) settings: Settings,
+    stop: watch::Sender<bool>,
+    /// How many connections and listeners there are.
+    busy: watch::Sender<usize>,
+    connections: AtomicUsize,
+    requests: AtomicU64,
+    refused: AtomicU64,
+    cut_off: AtomicU64,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) max_connections: usize,
+    pub(crate) max_in_flight: usize,
+    pub(crate) frame_bytes: usize,
+    pub(crate) hello_deadline: Duration,
+    pub(crate) frame_deadline: Duration,
+    pub(crate) drain_deadline: Duration,
+    pub(crate) sweep: Option<Duration>,
+    pub(crate) allowed_uids: Vec<u32>,
+}
+
+impl Owner {
+    /// An owner of the sessions in `store`.
+    #[must_use]
+    pub fn builder(store: Arc<dyn SessionStore>) -> OwnerBuilder {
+        OwnerBuilder {
+            store,
+            settings: Settings {
+                max_connections: 1_024,
+                max_in_flight: 1_024,
+                frame_bytes: FRAME_BYTES,
+                hello_deadline: Duration::from_secs(5),
+                frame_deadline: Duration::from_secs(5),
+                drain_deadline: Duration::from_secs(1),
+                sweep: None,
+                allowed_uids: Vec::new(),
+            },
+        }
+    }
+
+    /// Serves one client until it leaves or the owner is shut down. Its user is not checked: whoever holds the other end may use it.
+    ///
+    /// # Errors
+    /// [`OwnerError::Stopped`] if the owner is shut down already. What a client does wrong ends its connection and is no error.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection; calls in flight may or may not have landed.
+    pub async fn serve(&self, stream: UnixStream) -> Result<(), OwnerError> {
+        serve(Arc::clone(&self.0), stream).await
+    }
+
+    /// The same for a stream of the standard library, such as one end of a socket pair.
+    ///
+    /// # Errors
+    /// [`OwnerError::Stopped`] if the owner is shut down already, [`OwnerError::Stream`] if tokio cannot take the stream.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn serve_std(&self, stream: std::os::unix::net::UnixStream) -> Result<(), OwnerError> {
+        stream.set_nonblocking(true).map_err(OwnerError::Stream)?;
+        let stream = UnixStream::from_std(stream).map_err(OwnerError::Stream)?;
+        self.serve(stream).await
+    }
+
+    /// Serves every client that connects to the socket at `path`, until the owner is shut down.
+    ///
+    /// The socket has mode 0600, and only this process's user and those of [`OwnerBuilder::allow_uid`] are served. A lock on `path` with
+    /// `.lock` behind it says that the owner lives: the kernel drops it with the process, so the socket of a dead owner is replaced and
+    /// that of a living one, even a frozen one, never. The socket is removed when listening ends; the lock's empty file stays.
+    ///
+    /// # Errors
+    /// [`OwnerError::AddressInUse`] if another owner serves `path`, [`OwnerError::NotASocket`] if something else lies there,
+    /// [`OwnerError::Bind`] if the socket cannot be made, [`OwnerError::Stopped`] if the owner is shut down already.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the listening; clients that are connected stay.
+    pub async fn listen(&self, path: impl AsRef<Path>) -> Result<(), OwnerError> {
+        Listener::bind(path.as_ref())?.run(Arc::clone(&self.0)).await
+    }
+
+    /// Stops listening and reading, answers what was read, and ends every connection within a second. Returns at once.
+    pub fn shutdown(&self) {
+        self.0.stop.send_replace(true);
+    }
+
+    /// What it does and did.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let shared = &*self.0;
+        Stats {
+            connections: shared.connections.load(Ordering::Relaxed),
+            requests: shared.requests.load(Ordering::Relaxed),
+            refused: shared.refused.load(Ordering::Relaxed),
+            cut_off: shared.cut_off.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Owner").field("store", &self.0.store).field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// What an owner does and did since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The clients that are connected now.
+    pub connections: usize,
+    /// The requests that were read.
+    pub requests: u64,
+    /// The clients that were refused: of another user, or one too many.
+    pub refused: u64,
+    /// The clients that were cut off because of what they sent or did not send.
+    pub cut_off: u64,
+}
+
+/// The settings of an [`Owner`].
+#[derive(Debug, Clone)]
+pub struct OwnerBuilder {
+    store: Arc<dyn SessionStore>,
+    settings: Settings,
+}
+
+impl OwnerBuilder {
+    /// How many clients may be connected at once; one more is refused. 1,024 by default.
+    #[must_use]
+    pub fn max_connections(mut self, connections: NonZeroUsize) -> Self {
+        self.settings.max_connections = connections.get();
+        self
+    }
+
+    /// How many calls of one client may wait for the store at once; then it is not read until one is answered. 1,024 by default.
+    #[must_use]
+    pub fn max_in_flight(mut self, calls: NonZeroUsize) -> Self {
+        self.settings.max_in_flight = calls.get();
+        self
+    }
+
+    /// The longest request or reply. 1 MiB by default; of the two sides' caps the smaller counts.
+    #[must_use]
+    pub fn frame_bytes(mut self, bytes: NonZeroUsize) -> Self {
+        self.settings.frame_bytes = bytes.get();
+        self
+    }
+
+    /// How long a client may take for its hello. 5 s by default.
+    #[must_use]
+    pub fn hello_deadline(mut self, deadline: Duration) -> Self {
+        self.settings.hello_deadline = deadline;
+        self
+    }
+
+    /// How long a client may take for the rest of a frame that it began. 5 s by default.
+    #[must_use]
+    pub fn frame_deadline(mut self, deadline: Duration) -> Self {
+        self.settings.frame_deadline = deadline;
+        self
+    }
+
+    /// Purges expired sessions about once in `every`, in batches of 1,000. Off by default, for stores that purge by themselves;
+    /// [`MemoryStore`](session_core::MemoryStore) does not. Needs [`Owner::spawn_thread`].
+    #[must_use]
+    pub fn sweep(mut self, every: Duration) -> Self {
+        self.settings.sweep = Some(every);
+        self
+    }
+
+    /// Serves the processes of this user as well. They also need the right to write to the socket, which is made with mode 0600: the
+    /// operator widens it, by a group or an access control list.
+    #[must_use]
+    pub fn allow_uid(mut self, uid: u32) -> Self {
+        self.settings.allowed_uids.push(uid);
+        self
+    }
+
+    /// The owner. It serves nobody yet.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] if the frame's cap is below 16 KiB or above 1 GiB.
+    pub fn build(self) -> Result<Owner, ConfigError> {
+        let frame_bytes = self.settings.frame_bytes;
+        if !(LEAST_FRAME_BYTES..=MOST_FRAME_BYTES).contains(&frame_bytes) {
+            let usable = format!("{LEAST_FRAME_BYTES} to {MOST_FRAME_BYTES}");
+            return Err(ConfigError::Value { key: "frame_bytes", value: frame_bytes.to_string(), usable });
+        }
+        Ok(Owner(Arc::new(Shared {
+            store: self.store,
+            settings: self.settings,
+            stop: watch::Sender::new(false),
+            busy: watch::Sender::new(0),
+            connections: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            cut_off: AtomicU64::new(0),
+        })))
+    }
+}
+
+impl Shared {
+    pub(crate) fn is_stopped(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Waits until the owner is shut down.
+    pub(crate) async fn stopped(&self) {
+        // The sender is in `self`, so the channel is never closed here.
+        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+    }
+
+    /// A place for one more connection, if there is one and the owner is not shut down.
+    pub(crate) fn enter_connection(self: &Arc<Self>) -> Option<Place> {
+        let most = self.settings.max_connections;
+        let taken = |count: usize| (count < most).then_some(count + 1);
+        if self.is_stopped() {
+            return None;
+        }
+        if self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_err() {
+            self.counted_refusal();
+            return None;
+        }
+        Some(self.enter(Some(())))
+    }
+
+    /// A place for a listener.
+    pub(crate) fn enter_listener(self: &Arc<Self>) -> Option<Place> {
+        (!self.is_stopped()).then(|| self.enter(None))
+    }
+
+    fn enter(self: &Arc<Self>, connection: Option<()>) -> Place {
+        self.busy.send_modify(|busy| *busy += 1);
+        Place { owner: Arc::clone(self), connection }
+    }
+
+    /// Waits until there is no connection and no listener.
+    pub(crate) async fn idle(&self) {
+        let _ = self.busy.subscribe().wait_for(|busy| *busy == 0).await;
+    }
+
+    pub(crate) fn counted_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn counted_refusal(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn counted_cut_off(&self) {
+        self.cut_off.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection's or listener's presence; dropping it ends that.
+pub(crate) struct Place {
+    owner: Arc<Shared>,
+    connection: Option<()>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.connection.is_some() {
+            self.owner.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.owner.busy.send_modify(|busy| *busy -= 1);
+    }
+}

@@ -1,0 +1,252 @@
+//! The owner's side of one connection.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::{
+    net::UnixStream,
+    time::{Duration, Instant, Sleep},
+};
+
+use crate::{
+    answer::{answer, push_reply},
+    error::OwnerError,
+    frame::{FrameError, Hello, Inbox, Outbox, Verdict, decode},
+    message::{Reply, Request},
+    owner::Shared,
+};
+
+/// Replies are encoded up to here; beyond, no request is read until the client took some. One more reply may lie above.
+const OUTBOX_BYTES: usize = 512 * 1024;
+/// After this many reads in a row other connections have their turn.
+const ROUNDS: usize = 8;
+
+type Answering = Pin<Box<dyn Future<Output = (u64, Reply)> + Send>>;
+
+/// One client.
+pub(crate) struct Connection {
+    owner: Arc<Shared>,
+    stream: UnixStream,
+    inbox: Inbox,
+    outbox: Outbox,
+    /// The calls that the wrapped store did not answer at once.
+    answering: FuturesUnordered<Answering>,
+    /// What the client takes; `None` before its hello.
+    frame_bytes: Option<usize>,
+    patience: Patience,
+}
+
+/// Why a connection was ended from this side.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    #[error("the socket failed")]
+    Io(#[from] io::Error),
+    #[error("the bytes do not fit the protocol")]
+    Frame(#[from] FrameError),
+    #[error("no whole hello or frame came within {0:?}")]
+    Slow(Duration),
+}
+
+impl Connection {
+    pub(crate) fn new(owner: Arc<Shared>, stream: UnixStream) -> Self {
+        let frame_bytes = owner.settings.frame_bytes;
+        let mut outbox = Outbox::default();
+        outbox.push_hello(hello(Verdict::Welcome, frame_bytes));
+        let inbox = Inbox::new(frame_bytes);
+        Self { owner, stream, inbox, outbox, answering: FuturesUnordered::new(), frame_bytes: None, patience: Patience::new() }
+    }
+
+    /// Serves until the client leaves. Cancel safe: all that is half done stays in `self`.
+    pub(crate) async fn run(&mut self) -> Result<(), ServeError> {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// Finishes what was read, and reads no more.
+    pub(crate) async fn finish(&mut self) -> Result<(), ServeError> {
+        std::future::poll_fn(|cx| {
+            loop {
+                match self.answering.poll_next_unpin(cx) {
+                    Poll::Ready(Some((id, reply))) => self.push(id, reply)?,
+                    Poll::Ready(None) => return self.outbox.poll_flush(&mut self.stream, cx).map_err(ServeError::Io),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ServeError>> {
+        for _ in 0..ROUNDS {
+            let progress = self.work(cx)?;
+            let full = !self.has_room();
+            // What does not fit into the socket stays; the task is woken when the client took some.
+            if let Poll::Ready(written) = self.outbox.poll_flush(&mut self.stream, cx) {
+                written?;
+            }
+            if !self.has_room() {
+                // Reading stops, so nothing can be held against the client.
+                self.patience.forget();
+                return Poll::Pending;
+            }
+            if full {
+                // Calls that were ready were not asked for their replies; nobody would wake the task for them.
+                continue;
+            }
+            match self.inbox.poll_read(&mut self.stream, cx)? {
+                Poll::Ready(0) => return Poll::Ready(Ok(())),
+                Poll::Ready(_) => {}
+                Poll::Pending => {
+                    let waits = self.frame_bytes.is_none() || self.inbox.has_rest();
+                    let limit = self.patience_limit();
+                    return match self.patience.poll(cx, waits, progress, limit) {
+                        Poll::Ready(()) => Poll::Ready(Err(ServeError::Slow(limit))),
+                        Poll::Pending => Poll::Pending,
+                    };
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Encodes the replies that became ready and starts the requests that came, as far as there is room. Says whether there was a request.
+    fn work(&mut self, cx: &mut Context<'_>) -> Result<bool, ServeError> {
+        while self.outbox.len() < OUTBOX_BYTES
+            && let Poll::Ready(Some((id, reply))) = self.answering.poll_next_unpin(cx)
+        {
+            self.push(id, reply)?;
+        }
+        if self.frame_bytes.is_none() {
+            let Some(hello) = self.inbox.hello()? else { return Ok(false) };
+            let theirs = usize::try_from(hello.frame_bytes).unwrap_or(usize::MAX).max(crate::config::LEAST_FRAME_BYTES);
+            self.frame_bytes = Some(theirs.min(self.owner.settings.frame_bytes));
+        }
+        let mut progress = false;
+        while self.has_room() {
+            let Some((id, message)) = self.inbox.frame()? else { break };
+            let request = decode(message)?;
+            progress = true;
+            self.start(id, request, cx)?;
+        }
+        Ok(progress)
+    }
+
+    /// Starts one call. A store that answers at once costs no task and no turn of the event loop.
+    fn start(&mut self, id: u64, request: Request, cx: &mut Context<'_>) -> Result<(), ServeError> {
+        self.owner.counted_request();
+        let (owner, frame_bytes) = (Arc::clone(&self.owner), self.frame_bytes());
+        let mut call: Answering = Box::pin(async move { (id, answer(&*owner.store, request, frame_bytes).await) });
+        match call.as_mut().poll(cx) {
+            Poll::Ready((id, reply)) => self.push(id, reply),
+            // It keeps this task's waker until the next turn asks it again.
+            Poll::Pending => {
+                self.answering.push(call);
+                Ok(())
+            }
+        }
+    }
+
+    fn push(&mut self, id: u64, reply: Reply) -> Result<(), ServeError> {
+        let frame_bytes = self.frame_bytes();
+        Ok(push_reply(&mut self.outbox, id, reply, frame_bytes)?)
+    }
+
+    fn has_room(&self) -> bool {
+        self.answering.len() < self.owner.settings.max_in_flight && self.outbox.len() < OUTBOX_BYTES
+    }
+
+    fn frame_bytes(&self) -> usize {
+        self.frame_bytes.unwrap_or(self.owner.settings.frame_bytes)
+    }
+
+    fn patience_limit(&self) -> Duration {
+        let settings = &self.owner.settings;
+        if self.frame_bytes.is_none() { settings.hello_deadline } else { settings.frame_deadline }
+    }
+}
+
+/// Tells a client why it is not served, as far as the socket takes it at once.
+pub(crate) fn refuse(stream: &UnixStream, verdict: Verdict, frame_bytes: usize) {
+    let _ = stream.try_write(&hello(verdict, frame_bytes).encode());
+}
+
+fn hello(verdict: Verdict, frame_bytes: usize) -> Hello {
+    Hello { verdict, frame_bytes: u32::try_from(frame_bytes).unwrap_or(u32::MAX) }
+}
+
+/// How long something half has been waited for. The timer is moved only when it fires, never for a frame that goes well.
+struct Patience {
+    since: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self { since: None, timer: None }
+    }
+
+    fn forget(&mut self) {
+        self.since = None;
+    }
+
+    /// `Ready` when it `waits` for longer than `limit` without `progress`.
+    fn poll(&mut self, cx: &mut Context<'_>, waits: bool, progress: bool, limit: Duration) -> Poll<()> {
+        if progress {
+            self.since = None;
+        }
+        if !waits {
+            self.since = None;
+            return Poll::Pending;
+        }
+        let now = Instant::now();
+        let end = *self.since.get_or_insert(now) + limit;
+        if now >= end {
+            return Poll::Ready(());
+        }
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
+        // The timer may still stand for an earlier frame; it then fires too early and is moved on.
+        while timer.as_mut().poll(cx).is_ready() {
+            timer.as_mut().reset(end);
+        }
+        Poll::Pending
+    }
+}
+
+/// Serves a client and says in the log if it had to be cut off.
+pub(crate) async fn serve(owner: Arc<Shared>, stream: UnixStream) -> Result<(), OwnerError> {
+    let Some(_place) = owner.enter_connection() else {
+        if owner.is_stopped() {
+            return Err(OwnerError::Stopped);
+        }
+        refuse(&stream, Verdict::Full, owner.settings.frame_bytes);
+        tracing::warn!(
+            max_connections = owner.settings.max_connections,
+            "a client was refused: there are as many connections as there may be"
+        );
+        return Ok(());
+    };
+    let mut connection = Connection::new(Arc::clone(&owner), stream);
+    let ended = tokio::select! {
+        ended = connection.run() => ended,
+        () = owner.stopped() => match tokio::time::timeout(owner.settings.drain_deadline, connection.finish()).await {
+            Ok(ended) => ended,
+            Err(_elapsed) => Ok(()),
+        },
+    };
+    match ended {
+        Ok(()) => {}
+        // A client that was killed is no fault of anybody's.
+        Err(ServeError::Io(error)) => tracing::debug!(%error, "a client's connection ended"),
+        Err(error) => {
+            owner.counted_cut_off();
+            tracing::warn!(error = &error as &dyn std::error::Error, "a client was cut off");
+        }
+    }
+    Ok(())
+}

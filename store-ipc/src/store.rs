@@ -1,0 +1,227 @@
+//! The client side.
+
+use std::{fmt, io, os::unix::net::UnixStream, path::Path, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use session_core::{
+    Commit, Created, Cursor, Limits, Listed, NewRecord, Outcome, Page, Principal, Record, Rejection, SessionStore, StoreError, StoreKey,
+};
+use tokio::sync::Semaphore;
+
+use crate::{
+    config::Config,
+    error::{ClientError, ConfigError},
+    link::Link,
+    message::{Reply, Request},
+};
+
+/// Sessions that another process owns, reached over a Unix-domain socket. Cloning shares the connection.
+///
+/// All calls of one store and its clones share one connection, many at once, answered in any order. A call takes at most the deadline
+/// of its [`Config`], from its start to its reply, however long the owner hangs or how many calls wait before it.
+///
+/// [`connect`](Self::connect) reaches an owner by its path: the connection is made by the first call and again whenever it is lost,
+/// with pauses of at most 250 ms while nobody is there, and calls meanwhile are `Unavailable` at once. [`from_stream`](Self::from_stream)
+/// takes a stream that the process inherited; when the owner ends it, every later call is `Unavailable`.
+///
+/// # Runtimes
+/// Any tokio runtime with I/O and timers will do, also a `current_thread` one. The task that reads and writes runs on the runtime of the
+/// first call. Calls from other runtimes and threads are fine; a reply then crosses threads, so a web server whose workers each have a
+/// runtime is a little faster with a store for each. If the task's runtime ends, the next call, or one that is waiting, takes over on its
+/// own. A runtime that is blocked keeps the replies of all callers waiting.
+///
+/// # Cancel safety
+/// Every call may be dropped at every await. A request is sent whole or not at all; the owner carries out what was sent, and its reply
+/// is ignored.
+///
+/// # Panics
+/// Calls panic outside a tokio runtime.
+///
+/// # Examples
+/// ```
+/// # use std::{sync::Arc, time::Duration};
+/// # use session_core::{MemoryStore, NewRecord, SessionId, SessionStore};
+/// # use store_ipc::{IpcStore, Owner};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+/// let owner = Owner::builder(Arc::new(MemoryStore::new())).build()?.spawn_thread()?;
+/// owner.serve(theirs)?;
+///
+/// let store = IpcStore::from_stream(ours)?;
+/// let key = SessionId::random()?.store_key();
+/// let _ = store.create(&key, NewRecord::new(Duration::from_secs(1800))).await?;
+/// assert!(store.load(&key).await?.is_some());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct IpcStore(Arc<Inner>);
+
+struct Inner {
+    link: Link,
+    deadline: Duration,
+    limits: Limits,
+    max_in_flight: usize,
+    /// One permit for each call that may wait for a reply.
+    turns: Semaphore,
+}
+
+impl IpcStore {
+    /// The store of the owner that listens at `path`, with the defaults of [`Config`]. The owner may come later.
+    #[must_use]
+    pub fn connect(path: impl AsRef<Path>) -> Self {
+        let config = Config::new(path);
+        Self::assemble(Link::path(config.path.clone(), config.frame_bytes.get()), &config)
+    }
+
+    /// The store of the owner that listens at the path of `config`. The owner may come later.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if a setting is out of range.
+    pub fn connect_with(config: &Config) -> Result<Self, ConfigError> {
+        config.check()?;
+        Ok(Self::assemble(Link::path(config.path.clone(), config.frame_bytes.get()), config))
+    }
+
+    /// The store of the owner at the other end of `stream`, with the defaults of [`Config`].
+    ///
+    /// # Errors
+    /// An I/O error if the stream cannot be made non-blocking.
+    pub fn from_stream(stream: UnixStream) -> io::Result<Self> {
+        Self::from_stream_with(stream, &Config::new(""))
+    }
+
+    /// The store of the owner at the other end of `stream`. The path of `config` is not used.
+    ///
+    /// # Errors
+    /// An I/O error if the stream cannot be made non-blocking, or of kind `InvalidInput` with a [`ConfigError`] if a setting is out of
+    /// range.
+    pub fn from_stream_with(stream: UnixStream, config: &Config) -> io::Result<Self> {
+        config.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        Ok(Self::assemble(Link::inherited(stream, config.frame_bytes.get())?, config))
+    }
+
+    fn assemble(link: Link, config: &Config) -> Self {
+        let max_in_flight = config.max_in_flight.get();
+        let turns = Semaphore::new(max_in_flight);
+        Self(Arc::new(Inner { link, deadline: config.deadline, limits: config.limits, max_in_flight, turns }))
+    }
+
+    /// Sends a request and waits for its reply, both within the deadline.
+    async fn call(&self, request: Request) -> Result<Reply, StoreError> {
+        let inner = &*self.0;
+        let exchange = async {
+            // The semaphore is never closed; the permit goes back when this future ends or is dropped.
+            let _turn = inner.turns.acquire().await.map_err(|_| ClientError::Closed)?;
+            inner.link.call(&request).await
+        };
+        match tokio::time::timeout(inner.deadline, exchange).await {
+            Ok(Ok(Reply::Failed(failure))) => Err(failure.into()),
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_elapsed) => Err(StoreError::Timeout { store: crate::STORE, after: inner.deadline }),
+        }
+    }
+}
+
+#[async_trait]
+impl SessionStore for IpcStore {
+    async fn create(&self, key: &StoreKey, new: NewRecord) -> Result<Created, StoreError> {
+        new.check(key, &self.0.limits)?;
+        match self.call(Request::Create(key.clone(), new)).await? {
+            Reply::Created(created) => Ok(created),
+            _ => Err(other_reply()),
+        }
+    }
+
+    async fn load(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+        if !key.is_storable() {
+            return Ok(None);
+        }
+        match self.call(Request::Load(key.clone())).await? {
+            Reply::Loaded(record) => Ok(record),
+            _ => Err(other_reply()),
+        }
+    }
+
+    async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
+        commit.check(key, &self.0.limits)?;
+        if !key.is_storable() {
+            return Ok(Outcome::Gone);
+        }
+        match self.call(Request::Commit(key.clone(), commit)).await? {
+            Reply::Committed(outcome) => Ok(outcome),
+            _ => Err(other_reply()),
+        }
+    }
+
+    async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
+        if !key.is_storable() {
+            return Ok(false);
+        }
+        match self.call(Request::Delete(key.clone())).await? {
+            Reply::Deleted(deleted) => Ok(deleted),
+            _ => Err(other_reply()),
+        }
+    }
+
+    async fn list(&self, principal: &Principal) -> Result<Vec<Listed>, StoreError> {
+        match self.call(Request::List(principal.clone())).await? {
+            Reply::Listed { sessions, .. } => Ok(sessions),
+            _ => Err(other_reply()),
+        }
+    }
+
+    async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
+        // A key that no record can have excepts nothing, and an overlong one would not fit a frame.
+        let except = except.filter(|key| key.is_storable()).cloned();
+        count(self.call(Request::DeleteAll(principal.clone(), except)).await?)
+    }
+
+    async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+        match self.call(Request::Scan(after, limit)).await {
+            Ok(Reply::Page(page)) => Ok(page),
+            Ok(_) => Err(other_reply()),
+            // Only a cursor that this store never made is too long to send, and a scan rejects nothing.
+            Err(StoreError::Rejected(rejection @ Rejection::DataTooLarge { .. })) => {
+                Err(StoreError::Other { store: crate::STORE, source: rejection.into() })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn delete_expired(&self, limit: usize) -> Result<u64, StoreError> {
+        count(self.call(Request::DeleteExpired(u64::try_from(limit).unwrap_or(u64::MAX))).await?)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        match self.call(Request::Ping).await? {
+            Reply::Pong => Ok(()),
+            _ => Err(other_reply()),
+        }
+    }
+}
+
+fn count(reply: Reply) -> Result<u64, StoreError> {
+    match reply {
+        Reply::Count(count) => Ok(count),
+        _ => Err(other_reply()),
+    }
+}
+
+fn other_reply() -> StoreError {
+    ClientError::OtherReply.into()
+}
+
+/// Shows where the owner is and how calls are bounded; there is no secret in it.
+impl fmt::Debug for IpcStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IpcStore")
+            .field("owner", &self.0.link)
+            .field("deadline", &self.0.deadline)
+            .field("max_in_flight", &self.0.max_in_flight)
+            .finish_non_exhaustive()
+    }
+}
