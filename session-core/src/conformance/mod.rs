@@ -112,11 +112,41 @@
 //! ```
 #![expect(clippy::missing_panics_doc, reason = "every check panics when a law is broken; that is what it is for")]
 
+mod add;
+mod commit;
+mod corrupt;
 mod create;
+mod dropped;
+mod expiry;
 mod fixture;
+mod index;
 mod list;
+mod load;
+mod namespace;
+mod outage;
+mod purge;
+mod race;
+mod rotate;
+mod scan;
+mod secrecy;
 mod steps;
+mod values;
 
+pub use add::*;
+pub use commit::*;
+pub use corrupt::*;
 pub use create::*;
+pub use dropped::*;
+pub use expiry::*;
 pub use fixture::{Fixture, Hand, Purge};
+pub use index::*;
 pub use list::CHECKS;
+pub use load::*;
+pub use namespace::*;
+pub use outage::*;
+pub use purge::*;
+pub use race::*;
+pub use rotate::*;
+pub use scan::*;
+pub use secrecy::*;
+pub use values::*;

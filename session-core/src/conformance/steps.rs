@@ -83,7 +83,7 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = format!("{error} ({error:?})");
     let mut source = error.source();
     while let Some(below) = source {
-        text.push_str(&format!(": {below} ({below:?})"));
+        text = format!("{text}: {below} ({below:?})");
         source = below.source();
     }
     text

@@ -1,0 +1,113 @@
+//! What `delete_expired` promises.
+
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use super::{
+    Fixture, Purge,
+    steps::{Client, LONG, Must, absent, add, clients, commit, create_any, create_many, holds, load, same, scan_all},
+};
+
+const SHORT: Duration = Duration::from_millis(300);
+
+/// Only expired records go, at most `limit` in a call; the answer counts them, and 0 means that none is left.
+pub async fn c30_delete_expired_takes_only_the_expired_and_counts_them(fixture: &dyn Fixture) {
+    let clients = clients(fixture, 2).await;
+    let store = &clients[0];
+    let living = create_many(&clients, 10, LONG).await;
+    same(store.delete_expired(100).await.must("C30: delete_expired answers"), 0, "C30: where nothing has expired nothing is purged");
+    create_many(&clients, 25, SHORT).await;
+    fixture.advance(SHORT * 2).await;
+    let expected: &[u64] = match fixture.purge() {
+        Purge::ByCall => &[0, 10, 10, 5, 0, 0],
+        Purge::ByItself => &[0, 0],
+    };
+    for (at, expected) in expected.iter().enumerate() {
+        let limit = if at == 0 { 0 } else { 10 };
+        let count = store.delete_expired(limit).await.must("C30: delete_expired answers");
+        same(count, *expected, "C30: delete_expired(10) takes at most 10 of 25 expired records a call and says how many");
+    }
+    if fixture.purge() == Purge::ByCall
+        && let Some(count) = fixture.physical_count().await.or_explain("C30 (count)")
+    {
+        same(count, 10, "C30: the expired records are out of the storage, the living are not");
+    }
+    for key in &living {
+        load(store, key, "C30: no living record is purged").await;
+    }
+}
+
+/// A record whose life was extended or shortened is purged by its deadline of now, not by an earlier one.
+pub async fn c30_purging_follows_the_deadline_of_now(fixture: &dyn Fixture) {
+    let store = fixture.store();
+    let (extended, shortened) = (create_any(&store, SHORT).await, create_any(&store, LONG).await);
+    commit(&store, &extended, crate::Commit::new().ttl(LONG), "C30: extending takes effect").await;
+    commit(&store, &shortened, crate::Commit::new().ttl(SHORT), "C30: shortening takes effect").await;
+    fixture.advance(SHORT * 2).await;
+    let expected = u64::from(fixture.purge() == Purge::ByCall);
+    same(store.delete_expired(10).await.must("C30: delete_expired answers"), expected, "C30: the shortened record is purged and no other");
+    load(&store, &extended, "C30: an extended record is not purged").await;
+    absent(&store, &shortened, "C30: a shortened record is dead").await;
+}
+
+/// Purging beside traffic fails no request, loses no update and blocks nobody for good.
+pub async fn c30_purging_beside_traffic_disturbs_nobody(fixture: &dyn Fixture) {
+    let clients = clients(fixture, 4).await;
+    let keys = create_many(&clients, 40, LONG).await;
+    create_many(&clients, 200, SHORT).await;
+    fixture.advance(SHORT * 2).await;
+    let mut running = JoinSet::new();
+    for client in &clients {
+        let (purger, worker, keys) = (Client::clone(client), Client::clone(client), keys.clone());
+        running.spawn(async move {
+            for _ in 0..40 {
+                purger.delete_expired(5).await.must("C30: a purge beside traffic succeeds");
+            }
+        });
+        running.spawn(async move {
+            for key in &keys {
+                commit(&worker, key, add("n", 1).ttl(LONG), "C30: a commit beside a purge takes effect").await;
+                let passing = create_any(&worker, LONG).await;
+                worker.delete(&passing).await.must("C30: a delete beside a purge succeeds");
+            }
+        });
+    }
+    let all = tokio::time::timeout(Duration::from_secs(60), running.join_all()).await;
+    same(all.is_ok(), true, "C30: purging and traffic end, nobody waits for the other for good");
+    for key in &keys {
+        let record = load(&clients[0], key, "C30: a purge leaves the living alone").await;
+        same(record.version, 5, "C30: all four commits beside the purge are there");
+    }
+    same(scan_all(&clients[0], 50).await.len(), 40, "C30: what lives after the purge is what was not deleted");
+}
+
+/// Purging ten records costs about the same among many as among few.
+pub async fn c31_the_cost_of_purging_follows_what_expired(fixture: &dyn Fixture) {
+    let clients = clients(fixture, 2).await;
+    if fixture.purge() == Purge::ByItself {
+        same(clients[0].delete_expired(100).await.must("C31: delete_expired answers"), 0, "C31: a backend that purges by itself answers 0");
+        return;
+    }
+    create_many(&clients, 1_000, LONG).await;
+    let few = cost_of_ten(fixture, &clients).await;
+    create_many(&clients, fixture.bulk().saturating_sub(1_000), LONG).await;
+    let many = cost_of_ten(fixture, &clients).await;
+    // The best of several samples is nearly free of noise; the rest of it is in the constant.
+    let most = few * 8 + Duration::from_millis(10);
+    let law = "C31: the cost of delete_expired follows what expired, not what is stored";
+    holds(many <= most, law, format_args!("at most {most:?} among {} records, as it takes {few:?} among 1,000", fixture.bulk()), many);
+}
+
+async fn cost_of_ten(fixture: &dyn Fixture, clients: &[Client]) -> Duration {
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        create_many(clients, 10, SHORT).await;
+        fixture.advance(SHORT + Duration::from_millis(20)).await;
+        let begun = Instant::now();
+        let purged = clients[0].delete_expired(100).await.must("C31: delete_expired answers");
+        best = best.min(begun.elapsed());
+        same(purged, 10, "C31: the ten expired records are purged");
+    }
+    best
+}
