@@ -126,19 +126,19 @@ impl Config {
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if self.deadline.is_zero() {
-            return Err(value("deadline_ms", 0, "a millisecond or more"));
+            return Err(value("deadline_ms", &0, "a millisecond or more"));
         }
         // tokio's semaphore counts to a little less than this.
         if self.max_in_flight.get() > 1 << 20 {
-            return Err(value("max_in_flight", self.max_in_flight, "1 to 1048576"));
+            return Err(value("max_in_flight", &self.max_in_flight, "1 to 1048576"));
         }
         if !(LEAST_FRAME_BYTES..=MOST_FRAME_BYTES).contains(&self.frame_bytes.get()) {
-            return Err(value("frame_bytes", self.frame_bytes, &format!("{LEAST_FRAME_BYTES} to {MOST_FRAME_BYTES}")));
+            return Err(value("frame_bytes", &self.frame_bytes, &format!("{LEAST_FRAME_BYTES} to {MOST_FRAME_BYTES}")));
         }
         // Each value costs at most as much again as its name and text, when both are one byte long.
         let most = (self.frame_bytes.get() - LEAST_FRAME_BYTES / 2) / 2;
         if self.limits.data_bytes > most {
-            return Err(value("data_bytes", self.limits.data_bytes, &format!("at most {most}, or raise frame_bytes")));
+            return Err(value("data_bytes", &self.limits.data_bytes, &format!("at most {most}, or raise frame_bytes")));
         }
         Ok(())
     }
@@ -148,7 +148,7 @@ fn number<T: std::str::FromStr>(key: &'static str, text: &str) -> Result<T, Conf
     text.parse().map_err(|_| value(key, text, "a whole number above 0"))
 }
 
-fn value(key: &'static str, value: impl ToString, usable: &str) -> ConfigError {
+fn value(key: &'static str, value: &(impl ToString + ?Sized), usable: &str) -> ConfigError {
     ConfigError::Value { key, value: value.to_string(), usable: usable.to_owned() }
 }
 

@@ -118,7 +118,7 @@ impl Connection {
     }
 
     /// Ends it: every waiting call and every later one gets `error`. `written` is how many queued bytes may have left.
-    pub(crate) fn close(&self, error: ClientError, written: u64) {
+    pub(crate) fn close(&self, error: &ClientError, written: u64) {
         let wakers = {
             let mut state = self.state.lock();
             if matches!(state.phase, Phase::Closed(_)) {

@@ -110,7 +110,7 @@ impl Future for Driver {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) => Poll::Ready(()),
             Poll::Ready(Err(error)) => {
-                connection.close(error, pipes.taken - pipes.sending.len() as u64);
+                connection.close(&error, pipes.taken - pipes.sending.len() as u64);
                 Poll::Ready(())
             }
         }

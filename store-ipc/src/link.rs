@@ -123,7 +123,7 @@ impl State {
 impl Drop for Link {
     fn drop(&mut self) {
         if let Some(connection) = self.state.get_mut().current.take() {
-            connection.close(ClientError::Closed, u64::MAX);
+            connection.close(&ClientError::Closed, u64::MAX);
         }
     }
 }

@@ -176,7 +176,7 @@ impl SessionStore for IpcStore {
     async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
         // A key that no record can have excepts nothing, and an overlong one would not fit a frame.
         let except = except.filter(|key| key.is_storable()).cloned();
-        count(self.call(Request::DeleteAll(principal.clone(), except)).await?)
+        count(&self.call(Request::DeleteAll(principal.clone(), except)).await?)
     }
 
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
@@ -193,7 +193,7 @@ impl SessionStore for IpcStore {
     }
 
     async fn delete_expired(&self, limit: usize) -> Result<u64, StoreError> {
-        count(self.call(Request::DeleteExpired(u64::try_from(limit).unwrap_or(u64::MAX))).await?)
+        count(&self.call(Request::DeleteExpired(u64::try_from(limit).unwrap_or(u64::MAX))).await?)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -204,9 +204,9 @@ impl SessionStore for IpcStore {
     }
 }
 
-fn count(reply: Reply) -> Result<u64, StoreError> {
+fn count(reply: &Reply) -> Result<u64, StoreError> {
     match reply {
-        Reply::Count(count) => Ok(count),
+        Reply::Count(count) => Ok(*count),
         _ => Err(other_reply()),
     }
 }

@@ -1,0 +1,286 @@
+//! [`IpcStore`] passes the conformance suite: against an owner in a process of its own, which is killed and frozen for real; against an
+//! owner's thread through a shared trait object; and over inherited streams.
+
+mod support;
+
+use std::{
+    collections::HashMap,
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use session_core::{
+    Limits, ManualClock, MemoryStore, SessionStore, Source, StoreKey,
+    conformance::{Fixture, Hand, Purge},
+};
+use store_ipc::{Config, IpcStore, Owner, OwnerHandle};
+
+use self::support::Process;
+
+const DEADLINE: Duration = Duration::from_secs(2);
+const NOT_BYTES: &str = "the owner's memory store keeps checked types, not bytes";
+
+/// An owner in a process of its own, with the machine's clock.
+struct OwnerProcess {
+    folder: tempfile::TempDir,
+    store: Arc<dyn SessionStore>,
+    /// One process for each namespace.
+    processes: Mutex<HashMap<String, Process>>,
+}
+
+impl OwnerProcess {
+    async fn fresh() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(IpcStore::connect(folder.path().join("main")));
+        let fixture = Self { folder, store, processes: Mutex::default() };
+        fixture.start_process("main");
+        fixture
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn start_process(&self, name: &str) {
+        let mut processes = self.processes.lock().unwrap();
+        processes.entry(name.to_owned()).or_insert_with(|| Process::start("owner", &self.path(name)));
+    }
+
+    fn with_main(&self, act: impl FnOnce(&mut Process)) -> Hand {
+        act(self.processes.lock().unwrap().get_mut("main").unwrap());
+        Hand::Done(())
+    }
+}
+
+#[async_trait]
+impl Fixture for OwnerProcess {
+    fn store(&self) -> Arc<dyn SessionStore> {
+        Arc::clone(&self.store)
+    }
+
+    async fn open(&self) -> Result<Arc<dyn SessionStore>, Source> {
+        Ok(Arc::new(IpcStore::connect(self.path("main"))))
+    }
+
+    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, Source> {
+        self.start_process(name);
+        Ok(Arc::new(IpcStore::connect(self.path(name))))
+    }
+
+    async fn advance(&self, by: Duration) {
+        tokio::time::sleep(by).await;
+    }
+
+    fn tolerance(&self) -> Duration {
+        // Two processes and their tests share two cores.
+        Duration::from_millis(250)
+    }
+
+    fn deadline(&self) -> Duration {
+        DEADLINE
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
+    fn purge(&self) -> Purge {
+        Purge::ByCall
+    }
+
+    fn secret(&self) -> Hand<String> {
+        Hand::NotApplicable("no password opens it")
+    }
+
+    fn settings_text(&self) -> Hand<String> {
+        Hand::Done(format!("{:?}", Config::new(self.path("main"))))
+    }
+
+    async fn corrupt(&self, _: &StoreKey) -> Hand {
+        Hand::NotApplicable(NOT_BYTES)
+    }
+
+    async fn future_format(&self, _: &StoreKey) -> Hand {
+        Hand::NotApplicable(NOT_BYTES)
+    }
+
+    async fn stop(&self) -> Hand {
+        self.with_main(Process::kill)
+    }
+
+    async fn start(&self) -> Hand {
+        self.processes.lock().unwrap().remove("main");
+        self.start_process("main");
+        Hand::Done(())
+    }
+
+    async fn freeze(&self) -> Hand {
+        self.with_main(|process| process.freeze())
+    }
+
+    async fn thaw(&self) -> Hand {
+        self.with_main(|process| process.thaw())
+    }
+
+    async fn dump(&self) -> Hand<Vec<u8>> {
+        Hand::NotApplicable(NOT_BYTES)
+    }
+
+    async fn physical_count(&self) -> Hand<u64> {
+        Hand::NotApplicable("what lies in another process's memory is not seen from here")
+    }
+}
+
+/// An owner on a thread of this process, with a clock that the test moves.
+struct OwnerThread {
+    folder: tempfile::TempDir,
+    clock: ManualClock,
+    inherited: bool,
+    store: Arc<dyn SessionStore>,
+    namespaces: Mutex<HashMap<String, Namespace>>,
+}
+
+struct Namespace {
+    memory: Arc<MemoryStore>,
+    owner: OwnerHandle,
+}
+
+impl OwnerThread {
+    /// Clients connect to the owner's path.
+    async fn listening() -> Self {
+        Self::fresh(false)
+    }
+
+    /// Clients hold the other end of a stream.
+    async fn inherited() -> Self {
+        Self::fresh(true)
+    }
+
+    fn fresh(inherited: bool) -> Self {
+        let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new());
+        let namespaces = Mutex::default();
+        let mut fixture = Self { folder: tempfile::tempdir().unwrap(), clock: ManualClock::new(), inherited, store, namespaces };
+        fixture.store = fixture.client("main");
+        fixture
+    }
+
+    fn client(&self, name: &str) -> Arc<dyn SessionStore> {
+        let mut namespaces = self.namespaces.lock().unwrap();
+        let path = self.folder.path().join(name);
+        let namespace = namespaces.entry(name.to_owned()).or_insert_with(|| {
+            let memory = Arc::new(MemoryStore::builder().clock(self.clock.clone()).build());
+            Namespace { owner: spawn(&memory, &path), memory }
+        });
+        if !self.inherited {
+            // One layer more: the implementation for a shared trait object hands every call on.
+            let erased: Arc<dyn SessionStore> = Arc::new(IpcStore::connect(path));
+            return Arc::new(erased);
+        }
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        namespace.owner.serve(theirs).unwrap();
+        Arc::new(IpcStore::from_stream(ours).unwrap())
+    }
+}
+
+fn spawn(memory: &Arc<MemoryStore>, path: &std::path::Path) -> OwnerHandle {
+    let owner = Owner::builder(Arc::clone(memory) as Arc<dyn SessionStore>).build().unwrap().spawn_thread().unwrap();
+    owner.listen(path).unwrap();
+    owner
+}
+
+#[async_trait]
+impl Fixture for OwnerThread {
+    fn store(&self) -> Arc<dyn SessionStore> {
+        Arc::clone(&self.store)
+    }
+
+    async fn open(&self) -> Result<Arc<dyn SessionStore>, Source> {
+        Ok(self.client("main"))
+    }
+
+    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, Source> {
+        Ok(self.client(name))
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    fn tolerance(&self) -> Duration {
+        Duration::from_millis(50)
+    }
+
+    fn deadline(&self) -> Duration {
+        DEADLINE
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
+    fn purge(&self) -> Purge {
+        Purge::ByCall
+    }
+
+    fn secret(&self) -> Hand<String> {
+        Hand::NotApplicable("no password opens it")
+    }
+
+    fn settings_text(&self) -> Hand<String> {
+        Hand::Done(format!("{:?}", self.namespaces.lock().unwrap()["main"].owner))
+    }
+
+    async fn corrupt(&self, _: &StoreKey) -> Hand {
+        Hand::NotApplicable(NOT_BYTES)
+    }
+
+    async fn future_format(&self, _: &StoreKey) -> Hand {
+        Hand::NotApplicable(NOT_BYTES)
+    }
+
+    async fn stop(&self) -> Hand {
+        if self.inherited {
+            return Hand::NotApplicable("an inherited stream ends with its owner");
+        }
+        self.namespaces.lock().unwrap()["main"].owner.shutdown();
+        Hand::Done(())
+    }
+
+    async fn start(&self) -> Hand {
+        let mut namespaces = self.namespaces.lock().unwrap();
+        let main = namespaces.get_mut("main").unwrap();
+        main.owner = spawn(&main.memory, &self.folder.path().join("main"));
+        Hand::Done(())
+    }
+
+    async fn freeze(&self) -> Hand {
+        Hand::NotApplicable("freezing this process would freeze the test; the owner's process is frozen elsewhere")
+    }
+
+    async fn thaw(&self) -> Hand {
+        Hand::NotApplicable("it is never frozen")
+    }
+
+    async fn dump(&self) -> Hand<Vec<u8>> {
+        Hand::NotApplicable(NOT_BYTES)
+    }
+
+    async fn physical_count(&self) -> Hand<u64> {
+        Hand::Done(self.namespaces.lock().unwrap()["main"].memory.held_sessions() as u64)
+    }
+}
+
+mod owner_process {
+    session_core::conformance_tests!(super::OwnerProcess::fresh());
+}
+
+mod through_arc_dyn {
+    session_core::conformance_tests!(super::OwnerThread::listening());
+}
+
+mod inherited_stream {
+    session_core::conformance_tests!(super::OwnerThread::inherited());
+}
