@@ -1,0 +1,176 @@
+//! The process that was started by hand: it opens the port, owns the sessions and keeps the workers.
+
+use std::{io, os::unix::net::UnixStream, time::Duration};
+
+use cluster::{ClusterBuilder, ClusterHandle, DrainPolicy, Event, Events, ExitCause, GiveUp, ListenSpec, RestartPolicy, Shutdown};
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{SignalKind, signal},
+};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::{
+    cookies, owner,
+    problem::Problem,
+    settings::{CookieMode, Keys, Settings, Store, Task},
+};
+
+/// A worker that was killed is back at once; one that crashes again and again is tried once a second.
+const RESTART: RestartPolicy = RestartPolicy {
+    base: Duration::from_millis(100),
+    factor: 2.0,
+    cap: Duration::from_secs(1),
+    jitter: 0.2,
+    stable_after: Duration::from_secs(3),
+    give_up: GiveUp { deaths: 100, window: Duration::from_secs(60) },
+};
+
+/// Does what the command line says.
+#[expect(clippy::print_stdout, reason = "what a command-line program says on standard output is its interface")]
+pub(crate) fn run(builder: ClusterBuilder) -> Result<(), Problem> {
+    match Task::from_process()? {
+        Task::PrintConfig(text) => print!("{text}"),
+        Task::Own(settings) => {
+            log(settings.log);
+            owner::run(&settings)?;
+        }
+        Task::Serve(settings) => {
+            log(settings.log);
+            runtime()?.block_on(serve(builder, settings))?;
+        }
+    }
+    Ok(())
+}
+
+async fn serve(builder: ClusterBuilder, settings: Settings) -> Result<(), Problem> {
+    let drawn = matches!(settings.keys, Keys::Missing);
+    let settings = cookies::with_key(settings)?;
+    // Whatever a worker would refuse is refused here, before a port is opened.
+    cookies::codec(&settings)?;
+    let mut builder = builder
+        .workers(settings.workers)
+        .listen("http", ListenSpec::tcp(settings.listen.to_string()))
+        .settings(settings.to_bytes())
+        .drain(DrainPolicy { deadline: settings.drain, quiet: DrainPolicy::default().quiet.min(settings.drain), ..DrainPolicy::default() })
+        .restart(RESTART);
+    if settings.store == Store::Primary {
+        // The owner has a thread of its own, so that neither waits for the other. Its handle lives in the closure, as long as the cluster.
+        let owner = owner::spawn(&settings)?;
+        builder = builder.inherit("sessions", move |_| {
+            let (ours, theirs) = UnixStream::pair()?;
+            owner.serve(ours).map_err(io::Error::other)?;
+            Ok(theirs.into())
+        });
+    }
+    let cluster = builder.start().await?;
+    let mut events = cluster.events();
+    if let Some(refused) = first_boot(&cluster, &mut events).await? {
+        cluster.shutdown(Shutdown::Fast).await;
+        return Err(refused);
+    }
+    greet(&settings, &cluster, drawn);
+    let report = async {
+        while let Some(event) = events.next().await {
+            tell(&event);
+        }
+    };
+    let (ended, ()) = tokio::join!(cluster.wait(), report);
+    let killed: Vec<_> = ended?.killed().map(|id| id.to_string()).collect();
+    if !killed.is_empty() {
+        tracing::warn!(workers = killed.join(" "), "these workers did not finish in time and were killed");
+    }
+    Ok(())
+}
+
+/// Waits until all workers serve. A worker that cannot even start will not do better the next time, so that ends the program.
+async fn first_boot(cluster: &ClusterHandle, events: &mut Events) -> Result<Option<Problem>, Problem> {
+    loop {
+        tokio::select! {
+            biased;
+            event = events.next() => match event {
+                Some(Event::Exited { cause: ExitCause::BootFailed, status, .. }) => {
+                    let source = io::Error::other(format!("it ended with {status}; its own message stands above"));
+                    return Ok(Some(Problem::Io { what: "a worker could not start", source }));
+                }
+                Some(event) => tell(&event),
+                None => return Ok(None),
+            },
+            ready = cluster.ready() => {
+                ready?;
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// Says where the server is and what to try.
+#[expect(clippy::print_stdout, reason = "what a command-line program says on standard output is its interface")]
+fn greet(settings: &Settings, cluster: &ClusterHandle, drawn: bool) {
+    let address = cluster.addresses().get("http").copied().unwrap_or(settings.listen);
+    let store = match &settings.store {
+        Store::Primary => "ipc: sessions live in this process; the workers reach them over inherited sockets".to_owned(),
+        Store::Url(url) => url.split('?').next().unwrap_or_default().to_owned(),
+    };
+    let cookie = match settings.cookie {
+        CookieMode::Secure => "__Host-id, https only",
+        CookieMode::Development => "id, plain http: for development only",
+    };
+    let workers = cluster.workers();
+    let pids: Vec<_> = workers.iter().map(|worker| worker.pid.to_string()).collect();
+    println!("listening on http://{address}");
+    println!("  store    {store}");
+    println!("  workers  {} (pid {})", workers.len(), pids.join(", "));
+    println!("  cookie   {cookie}");
+    if drawn {
+        println!("  key      random: cookies will not survive a restart; set DEMO_COOKIE_KEY=$(openssl rand -base64 48) to keep them");
+    }
+    println!("try");
+    println!("  curl -c jar -b jar http://{address}/");
+    println!("  curl -c jar -b jar -d '{{\"user\":\"bob\"}}' http://{address}/login");
+}
+
+/// Tells the operator what happened to the workers.
+fn tell(event: &Event) {
+    match event {
+        Event::Exited { cause: ExitCause::Requested, id, pid, .. } => tracing::debug!(worker = %id, pid, "a worker left"),
+        Event::Exited { id, pid, cause, status, uptime, .. } => {
+            tracing::warn!(worker = %id, pid, ?cause, %status, ?uptime, "a worker ended");
+        }
+        Event::SpawnFailed { slot, error } => tracing::error!(%slot, %error, "a worker could not be started"),
+        Event::Respawning { slot, after, attempt } => tracing::info!(%slot, ?after, attempt, "a worker is replaced"),
+        Event::GaveUp { slot, deaths } => {
+            tracing::error!(%slot, deaths, "a worker died too often and is not replaced; the others serve on");
+        }
+        other => tracing::debug!(event = ?other, "cluster"),
+    }
+}
+
+/// Blocks until TERM, QUIT or INT.
+pub(crate) fn until_stopped() -> Result<(), Problem> {
+    let listen = |kind| signal(kind).map_err(Problem::io("cannot listen for signals"));
+    runtime()?.block_on(async {
+        let (mut term, mut quit, mut int) =
+            (listen(SignalKind::terminate())?, listen(SignalKind::quit())?, listen(SignalKind::interrupt())?);
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = quit.recv() => {}
+            _ = int.recv() => {}
+        }
+        Ok(())
+    })
+}
+
+fn runtime() -> Result<Runtime, Problem> {
+    Builder::new_current_thread().enable_all().build().map_err(Problem::io("cannot start the event loop"))
+}
+
+/// Logs to standard error, one write for each line, so that lines of several workers do not mix.
+pub(crate) fn log(level: LevelFilter) {
+    let ansi = io::IsTerminal::is_terminal(&io::stderr());
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(ansi).with_target(false);
+    // What actix says of its own start and stop is the server's business, not the operator's, unless more is asked for.
+    let actix = if level > LevelFilter::INFO { level } else { LevelFilter::WARN };
+    let filter = Targets::new().with_default(level).with_target("actix_server", actix);
+    tracing_subscriber::registry().with(lines).with(filter).init();
+}

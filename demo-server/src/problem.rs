@@ -1,0 +1,52 @@
+//! How the program says that it cannot go on.
+
+use std::{error::Error, fmt::Write, io, process::ExitCode};
+
+use cluster::{BootError, RunError, StartError};
+use store_ipc::OwnerError;
+
+use crate::settings::SettingError;
+
+/// Why the program ends with a code other than 0.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Problem {
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
+    #[error("cannot open the session store")]
+    Store(#[from] store_any::ConnectError),
+    #[error("the cookie cannot be made as configured")]
+    Cookie(#[from] session_core::cookie::CookieError),
+    #[error("the primary process is gone")]
+    PrimaryGone(#[from] cluster::Gone),
+    #[error("{what}")]
+    Io { what: &'static str, source: io::Error },
+}
+
+impl Problem {
+    /// Wraps what the operating system said.
+    pub(crate) fn io(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { what, source }
+    }
+
+    /// Prints the problem with its causes on standard error; 2 for a bad setting, as shells and clap have it, 1 for the rest.
+    #[expect(clippy::print_stderr, reason = "the last words of a command-line program")]
+    pub(crate) fn report(&self) -> ExitCode {
+        let mut text = self.to_string();
+        let mut source = self.source();
+        while let Some(cause) = source {
+            // Writing to a String cannot fail.
+            let _ = write!(text, ": {cause}");
+            source = cause.source();
+        }
+        eprintln!("demo-server: {text}");
+        ExitCode::from(if matches!(self, Self::Setting(_)) { 2 } else { 1 })
+    }
+}

@@ -1,0 +1,62 @@
+//! Every setting there is, once: its name, its default and its help.
+
+/// One setting. Its flag is `--name`, its variable `DEMO_NAME`, its key in the file `name`, with `_` where the flag has `-`.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) value: &'static str,
+    /// What holds if nobody says anything; empty if that depends on other settings.
+    pub(crate) default: &'static str,
+    pub(crate) help: &'static str,
+    pub(crate) kind: Kind,
+}
+
+/// How a setting is treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Plain,
+    /// A switch: the flag alone means `true`.
+    Switch,
+    /// Masked wherever settings are shown.
+    Secret,
+}
+
+const fn key(name: &'static str, value: &'static str, default: &'static str, help: &'static str) -> Key {
+    Key { name, value, default, help, kind: Kind::Plain }
+}
+
+/// All settings, in the order of the help.
+pub(crate) const KEYS: &[Key] = &[
+    key("listen", "ADDR", "127.0.0.1:3000", "Address and port to serve; port 0 takes a free one"),
+    key("workers", "N|auto", "auto", "Worker processes; auto = one for each core"),
+    key("threads", "N", "1", "Threads in each worker process"),
+    key("store", "STORE", "ipc", "Where sessions live: ipc (in the primary process) or memory (in the one worker)"),
+    key("store-url", "URL", "", "The store's address, e.g. ipc:/run/demo.sock for an owner elsewhere [default: the store's usual place]"),
+    key("deadline", "TIME", "2s", "How long a store call may take"),
+    key("max-sessions", "N", "1000000", "The most sessions that an owned store holds"),
+    key("cookie", "MODE", "", "secure (https only, __Host-id) or development (plain http, id) [default: development on loopback]"),
+    Key {
+        kind: Kind::Secret,
+        ..key("cookie-key", "KEY,...", "", "Keys that sign cookies, hex or base64, 32 bytes or more; the first signs [default: random]")
+    },
+    key("trusted-proxy", "NET,...", "", "TLS proxies whose X-Forwarded-Proto is believed, e.g. 10.0.0.0/8 [default: none]"),
+    key("idle-timeout", "TIME", "30m", "How long a session lives without being used"),
+    key("absolute-timeout", "TIME", "8h", "How long a session lives in all"),
+    key("persistence", "MODE", "browser", "How long browsers keep the cookie: browser (until closed) or persistent (Max-Age)"),
+    key("on-gone", "MODE", "conflict", "A response whose session ended meanwhile: conflict (409) or serve (without its changes)"),
+    key("drain", "TIME", "10s", "How long a worker may take to finish its requests when told to stop"),
+    Key { kind: Kind::Switch, ..key("allow-crash", "BOOL", "false", "Offer POST /crash, which aborts the worker") },
+    key("log", "LEVEL", "info", "What is logged on standard error: error, warn, info, debug or trace"),
+];
+
+impl Key {
+    /// The environment variable.
+    pub(crate) fn variable(&self) -> String {
+        format!("DEMO_{}", self.name.to_uppercase().replace('-', "_"))
+    }
+
+    /// The key in a configuration file.
+    pub(crate) fn in_file(&self) -> String {
+        self.name.replace('-', "_")
+    }
+}

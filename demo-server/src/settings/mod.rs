@@ -1,0 +1,243 @@
+//! What the program was told: flags, environment, file, defaults.
+
+mod error;
+mod flags;
+mod key;
+mod raw;
+
+use std::{collections::BTreeMap, fmt::Display, net::SocketAddr, num::NonZeroUsize, str::FromStr, time::Duration};
+
+use cluster::Workers;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use session_core::{OnGone, Persistence, Policy, cookie::Key};
+use tracing::level_filters::LevelFilter;
+
+pub(crate) use error::SettingError;
+use raw::{Origin, Raw};
+
+/// What the program shall do.
+#[derive(Debug)]
+pub(crate) enum Task {
+    Serve(Settings),
+    Own(Settings),
+    PrintConfig(String),
+}
+
+/// Where sessions live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Store {
+    /// In the primary, reached over an inherited socket pair.
+    Primary,
+    /// At a URL that `store-any` opens.
+    Url(String),
+}
+
+/// How the cookie travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CookieMode {
+    Secure,
+    Development,
+}
+
+/// Every setting, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) workers: Workers,
+    pub(crate) threads: NonZeroUsize,
+    pub(crate) store: Store,
+    pub(crate) deadline: Duration,
+    pub(crate) max_sessions: NonZeroUsize,
+    pub(crate) cookie: CookieMode,
+    pub(crate) keys: Keys,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) policy: Policy,
+    pub(crate) drain: Duration,
+    pub(crate) allow_crash: bool,
+    pub(crate) log: LevelFilter,
+    texts: Texts,
+}
+
+/// The keys that sign cookies.
+#[derive(Debug, Clone)]
+pub(crate) enum Keys {
+    Configured(Vec<Key>),
+    /// None was given; the primary draws one.
+    Missing,
+}
+
+/// The settings as texts, for handing them to the workers over a private channel.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Texts(BTreeMap<String, String>);
+
+impl Task {
+    /// Reads command line, environment and file.
+    ///
+    /// # Errors
+    /// [`SettingError`]. A command line that clap refuses ends the program at once with its own message and code 2.
+    pub(crate) fn from_process() -> Result<Self, SettingError> {
+        let matches = flags::command().get_matches();
+        let matches_of_task = matches.subcommand().map_or(&matches, |(_, matches)| matches);
+        let raw = raw::layered(matches_of_task)?;
+        let settings = Settings::parse(&raw)?;
+        if matches_of_task.get_flag("print-config") {
+            return Ok(Self::PrintConfig(raw::shown(&raw)));
+        }
+        Ok(if matches.subcommand_name() == Some("owner") { Self::Own(settings) } else { Self::Serve(settings) })
+    }
+}
+
+impl Settings {
+    fn parse(raw: &BTreeMap<&'static str, Raw>) -> Result<Self, SettingError> {
+        let reader = Reader(raw);
+        let workers = match reader.text("workers") {
+            "auto" => Workers::Auto,
+            _ => Workers::Exactly(reader.parse("workers", "use a whole number of 1 or more, or auto")?),
+        };
+        let listen: SocketAddr = reader.parse("listen", "use an address and a port, such as 127.0.0.1:3000 or [::1]:3000")?;
+        let store = reader.store()?;
+        if store == Store::Url("memory:".to_owned()) && workers != Workers::Exactly(NonZeroUsize::MIN) {
+            let why = "the store memory lives inside one process, so several workers would each have sessions of their own; use --workers 1, \
+                       or --store ipc to share them";
+            return Err(SettingError::Together { why: why.to_owned() });
+        }
+        let choice = |name, choices: &[(&str, _)]| reader.choice(name, choices);
+        let policy = Policy::default()
+            .idle_timeout(reader.duration("idle-timeout")?)
+            .absolute_timeout(reader.duration("absolute-timeout")?)
+            .persistence(choice("persistence", &[("browser", Persistence::BrowserSession), ("persistent", Persistence::Persistent)])?)
+            .on_gone(reader.choice("on-gone", &[("conflict", OnGone::Conflict), ("serve", OnGone::Serve)])?);
+        Ok(Self {
+            cookie: reader.cookie(&listen)?,
+            listen,
+            workers,
+            threads: reader.parse("threads", "use a whole number of 1 or more")?,
+            store,
+            deadline: reader.duration("deadline")?,
+            max_sessions: reader.parse("max-sessions", "use a whole number of 1 or more")?,
+            keys: reader.keys()?,
+            trusted_proxies: reader.proxies()?,
+            policy,
+            drain: reader.duration("drain")?,
+            allow_crash: reader.parse("allow-crash", "use true or false")?,
+            log: reader.parse("log", "use error, warn, info, debug or trace")?,
+            texts: Texts(raw.iter().map(|(name, raw)| ((*name).to_owned(), raw.text.clone())).collect()),
+        })
+    }
+
+    /// The settings with this key to sign cookies with.
+    pub(crate) fn with_key(mut self, key: Key, text: String) -> Self {
+        self.keys = Keys::Configured(vec![key]);
+        self.texts.0.insert("cookie-key".to_owned(), text);
+        self
+    }
+
+    /// The settings as bytes, keys included: only for a channel that nobody else reads.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        // A map of texts always has a JSON form.
+        serde_json::to_vec(&self.texts).unwrap_or_default()
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, SettingError> {
+        let broken = |_| SettingError::Together { why: "the settings from the primary cannot be read".to_owned() };
+        let Texts(texts) = serde_json::from_slice(bytes).map_err(broken)?;
+        let raw = key::KEYS.iter().map(|key| {
+            let text = texts.get(key.name).cloned().unwrap_or_default();
+            (key.name, Raw { text, origin: Origin::Default })
+        });
+        Self::parse(&raw.collect())
+    }
+}
+
+/// Reads single settings.
+struct Reader<'r>(&'r BTreeMap<&'static str, Raw>);
+
+impl<'r> Reader<'r> {
+    fn text(&self, name: &'static str) -> &'r str {
+        self.0.get(name).map_or("", |raw| raw.text.as_str())
+    }
+
+    fn origin(&self, name: &'static str) -> String {
+        match self.0.get(name).map(|raw| &raw.origin) {
+            Some(Origin::Default) | None => format!("--{name}"),
+            Some(origin) => origin.to_string(),
+        }
+    }
+
+    fn wrong(&self, name: &'static str, why: impl Display) -> SettingError {
+        SettingError::Value { origin: self.origin(name), value: self.text(name).to_owned(), why: why.to_string() }
+    }
+
+    fn parse<T: FromStr>(&self, name: &'static str, would_do: &str) -> Result<T, SettingError> {
+        self.text(name).parse().map_err(|_| self.wrong(name, would_do))
+    }
+
+    fn duration(&self, name: &'static str) -> Result<Duration, SettingError> {
+        let would_do = "use a number with a unit, such as 500ms, 90s, 30m, 8h or 2d";
+        let duration = humantime::parse_duration(self.text(name)).map_err(|_| self.wrong(name, would_do))?;
+        let range = Duration::from_millis(1)..=session_core::Limits::LONGEST_TTL;
+        if range.contains(&duration) { Ok(duration) } else { Err(self.wrong(name, "use 1ms to 3650d")) }
+    }
+
+    fn choice<T: Copy>(&self, name: &'static str, choices: &[(&str, T)]) -> Result<T, SettingError> {
+        let found = choices.iter().find(|(text, _)| *text == self.text(name));
+        found.map(|(_, choice)| *choice).ok_or_else(|| {
+            let texts: Vec<_> = choices.iter().map(|(text, _)| *text).collect();
+            self.wrong(name, format!("use {}", texts.join(" or ")))
+        })
+    }
+
+    fn store(&self) -> Result<Store, SettingError> {
+        let (store, url) = (self.text("store"), self.text("store-url"));
+        if !store_any::schemes().contains(&store) {
+            return Err(self.wrong("store", format!("this build has {}", store_any::schemes().join(", "))));
+        }
+        if url.is_empty() || url == "ipc:" {
+            return Ok(if store == "ipc" { Store::Primary } else { Store::Url(format!("{store}:")) });
+        }
+        if url.split(':').next() != Some(store) {
+            // The rest of a URL can hold a password, so only its scheme is quoted.
+            let scheme = url.split_once(':').map_or("none", |(scheme, _)| scheme);
+            let why = format!("the URL must start with {store}:, because --store is {store}; its scheme is {scheme}");
+            return Err(SettingError::Secret { origin: self.origin("store-url"), why });
+        }
+        if store == "ipc" {
+            store_ipc::Config::from_url(url).map_err(|why| self.wrong("store-url", why))?;
+        }
+        Ok(Store::Url(url.to_owned()))
+    }
+
+    fn cookie(&self, listen: &SocketAddr) -> Result<CookieMode, SettingError> {
+        if !self.text("cookie").is_empty() {
+            return self.choice("cookie", &[("secure", CookieMode::Secure), ("development", CookieMode::Development)]);
+        }
+        if listen.ip().is_loopback() {
+            return Ok(CookieMode::Development);
+        }
+        let why = format!(
+            "{listen} can be reached by others, so say how the cookie travels: --cookie secure behind a TLS proxy (see --trusted-proxy), or \
+             --cookie development if this is a test network and everybody on it may read the cookies"
+        );
+        Err(SettingError::Together { why })
+    }
+
+    fn keys(&self) -> Result<Keys, SettingError> {
+        let text = self.text("cookie-key");
+        if text.is_empty() {
+            return Ok(Keys::Missing);
+        }
+        let keys = text.split(',').map(Key::parse).collect::<Result<_, _>>();
+        keys.map(Keys::Configured).map_err(|why| SettingError::Secret { origin: self.origin("cookie-key"), why: why.to_string() })
+    }
+
+    fn proxies(&self) -> Result<Vec<IpNet>, SettingError> {
+        let net = |text: &str| text.parse().or_else(|_| text.parse().map(|address: std::net::IpAddr| address.into()));
+        let nets = self.text("trusted-proxy").split(',').map(str::trim).filter(|text| !text.is_empty()).map(net);
+        nets.collect::<Result<_, _>>().map_err(|_| self.wrong("trusted-proxy", "use addresses or networks, such as 10.0.0.0/8,::1"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+use super::*;
+
+fn settings(arguments: &[&str]) -> Result<Settings, SettingError> {
+    let matches = flags::command().try_get_matches_from([&["demo-server"], arguments].concat()).unwrap();
+    Settings::parse(&raw::layered(&matches)?)
+}
+
+fn refusal(arguments: &[&str]) -> String {
+    settings(arguments).unwrap_err().to_string()
+}
+
+#[test]
+fn the_defaults_hold() {
+    let settings = settings(&[]).unwrap();
+    assert_eq!(settings.listen.to_string(), "127.0.0.1:3000");
+    assert_eq!((settings.store, settings.cookie), (Store::Primary, CookieMode::Development));
+    assert_eq!(settings.policy, Policy::default());
+}
+
+#[test]
+fn a_bad_value_says_which_what_came_and_what_would_do() {
+    for (arguments, parts) in [
+        (&["--workers", "0"][..], ["--workers", "\"0\"", "1 or more"]),
+        (&["--listen", "3000"], ["--listen", "\"3000\"", "127.0.0.1:3000"]),
+        (&["--store", "reddis"], ["--store", "\"reddis\"", "this build has memory, ipc"]),
+        (&["--store-url", "gopher://x"], ["--store-url", "must start with ipc:", "scheme is gopher"]),
+        (&["--store-url", "ipc:relative"], ["--store-url", "\"ipc:relative\"", "use ipc:/"]),
+        (&["--idle-timeout", "30"], ["--idle-timeout", "\"30\"", "30m"]),
+        (&["--persistence", "ever"], ["--persistence", "\"ever\"", "browser or persistent"]),
+        (&["--trusted-proxy", "proxy.local"], ["--trusted-proxy", "\"proxy.local\"", "10.0.0.0/8"]),
+        (&["--store", "memory", "--workers", "4"], ["memory", "--workers 1", "--store ipc"]),
+        (&["--listen", "0.0.0.0:80"], ["0.0.0.0:80", "--cookie secure", "--cookie development"]),
+        (&["--config", "/nowhere.toml"], ["cannot read", "/nowhere.toml", ""]),
+    ] {
+        let refusal = refusal(arguments);
+        for part in parts {
+            assert!(refusal.contains(part), "{arguments:?}: {refusal:?} does not say {part:?}");
+        }
+    }
+}
+
+#[test]
+fn s08_a_weak_key_is_refused_and_not_shown() {
+    let refusal = refusal(&["--cookie-key", "c2VjcmV0c2VjcmV0"]);
+    assert!(refusal.contains("--cookie-key") && refusal.contains("at least 32") && !refusal.contains("c2VjcmV0"), "{refusal}");
+}
+
+#[test]
+fn flags_beat_the_file_which_beats_the_defaults() {
+    let file = std::env::temp_dir().join(format!("demo-server-settings-{}.toml", std::process::id()));
+    std::fs::write(&file, "workers = 3\nthreads = 2\ntrusted_proxy = [\"10.0.0.1\", \"::1/128\"]\nallow_crash = true\n").unwrap();
+    let path = file.to_str().unwrap();
+    let settings = settings(&["--config", path, "--workers", "5"]).unwrap();
+    assert_eq!(settings.workers, Workers::Exactly(NonZeroUsize::new(5).unwrap()));
+    assert_eq!((settings.threads.get(), settings.trusted_proxies.len(), settings.allow_crash), (2, 2, true));
+    std::fs::write(&file, "cookie-key = \"x\"").unwrap();
+    assert!(refusal(&["--config", path]).contains("no setting \"cookie-key\""));
+    std::fs::write(&file, "workers = 1\ncookie_key = \"hunter2").unwrap();
+    let broken = refusal(&["--config", path]);
+    assert!(broken.contains("line 2") && !broken.contains("hunter2"), "{broken}");
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn shown_settings_mask_keys() {
+    let key = "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8S9t0U1v2";
+    let matches = flags::command().try_get_matches_from(["demo-server", "--cookie-key", key]).unwrap();
+    let shown = raw::shown(&raw::layered(&matches).unwrap());
+    assert!(shown.contains("cookie_key = \"***\"") && !shown.contains(key), "{shown}");
+    assert!(shown.contains("workers = \"auto\"") && shown.contains("threads = 1"), "{shown}");
+    assert!(shown.parse::<toml::Table>().is_ok(), "it reads as a file: {shown}");
+}
+
+#[test]
+fn workers_get_the_same_settings() {
+    let given = settings(&["--workers", "2", "--idle-timeout", "90s", "--allow-crash"]).unwrap();
+    let key = Key::random().unwrap();
+    let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, key.expose());
+    let read = Settings::from_bytes(&given.with_key(key.clone(), text).to_bytes()).unwrap();
+    assert_eq!(read.policy.idle_timeout, Duration::from_secs(90));
+    assert!(read.allow_crash);
+    assert!(matches!(read.keys, Keys::Configured(keys) if keys == [key]));
+}

@@ -1,0 +1,105 @@
+//! The processes that serve.
+
+use std::{
+    os::unix::net::UnixStream,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, rt::System};
+use cluster::{DrainOrder, Worker, WorkerBoot};
+use session_actix::SessionMiddleware;
+use session_core::SessionStore;
+use store_ipc::{Config, IpcStore};
+
+use crate::{
+    cookies,
+    primary::log,
+    problem::Problem,
+    routes::{self, Site},
+    settings::{Settings, Store},
+};
+
+/// Serves until the primary says stop, or is gone.
+pub(crate) fn run(boot: WorkerBoot) -> Result<(), Problem> {
+    System::new().block_on(serve(boot))
+}
+
+async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
+    let listener = boot.take_listener("http")?;
+    let inherited = boot.take_fd("sessions").ok();
+    let worker = boot.connect().await?;
+    let settings = Settings::from_bytes(worker.settings())?;
+    log(settings.log);
+
+    let store: Arc<dyn SessionStore> = match (&settings.store, inherited) {
+        (Store::Url(url), _) if url.starts_with("ipc:") => {
+            let config = ipc(url, &settings)?;
+            Arc::new(IpcStore::connect_with(&config).map_err(store_any::ConnectError::from)?)
+        }
+        (Store::Url(url), _) => store_any::connect(url).await?,
+        (Store::Primary, inherited) => {
+            let gone = || std::io::Error::from(std::io::ErrorKind::NotFound);
+            let stream = inherited.ok_or_else(gone).map(UnixStream::from);
+            let config = Config::new("").deadline(settings.deadline);
+            let store = stream.and_then(|stream| IpcStore::from_stream_with(stream, &config));
+            Arc::new(store.map_err(Problem::io("cannot reach the sessions of the primary"))?)
+        }
+    };
+    let sessions = SessionMiddleware::new(Arc::clone(&store), cookies::codec(&settings)?)
+        .policy(settings.policy)
+        .trusted_proxies(settings.trusted_proxies.iter().copied());
+    let draining = Arc::new(AtomicBool::new(false));
+    let name = format!("{}/{}", worker.id(), std::process::id());
+    let site = Site::new(store, &name, Arc::clone(&draining), settings.allow_crash);
+
+    let address = listener.local_addr().map_err(Problem::io("cannot tell the address of the port"))?;
+    let app = move || {
+        let signed = site.clone();
+        let sign = from_fn(move |request, next| signed.clone().sign(request, next));
+        App::new().configure(|app| routes::configure(app, &site)).wrap(sessions.clone()).wrap(sign)
+    };
+    let server = HttpServer::new(app)
+        .workers(settings.threads.get())
+        .disable_signals()
+        .shutdown_timeout(settings.drain.as_secs().max(1))
+        .listen(listener)
+        .map_err(Problem::io("cannot serve the port"))?
+        .run();
+    let handle = server.handle();
+    let serving = actix_web::rt::spawn(server);
+    worker.listening("http", address).await?;
+    worker.ready().await?;
+    let order = worker.drain_requested().await;
+    drain(&handle, &worker, order, &draining).await;
+    match serving.await {
+        Ok(ended) => ended.map_err(Problem::io("the server failed")),
+        Err(panic) => Err(Problem::Io { what: "the server failed", source: std::io::Error::other(panic) }),
+    }
+}
+
+/// Leaves without dropping a request that was accepted.
+///
+/// actix drops connections that it accepted and has not begun when it stops, so it is stopped only after a quiet time in which it accepts
+/// no more: what it had is begun by then, and every answer closes its connection.
+async fn drain(server: &ServerHandle, worker: &Worker, order: DrainOrder, draining: &AtomicBool) {
+    tracing::debug!(worker = %worker.id(), reason = ?order.reason, "draining");
+    draining.store(true, Ordering::Relaxed);
+    server.pause().await;
+    actix_web::rt::time::sleep(order.quiet).await;
+    // The rest of the deadline, less a moment to come to the end of `main`.
+    let rest = order.deadline.saturating_sub(order.quiet).saturating_sub(Duration::from_millis(200));
+    if actix_web::rt::time::timeout(rest, server.stop(true)).await.is_err() {
+        tracing::warn!(worker = %worker.id(), "requests did not end in time and are cut off");
+        server.stop(false).await;
+    }
+}
+
+fn ipc(url: &str, settings: &Settings) -> Result<Config, Problem> {
+    let config = Config::from_url(url).map_err(store_any::ConnectError::from)?;
+    // A deadline in the URL is the more particular one.
+    Ok(if url.contains("deadline_ms=") { config } else { config.deadline(settings.deadline) })
+}
