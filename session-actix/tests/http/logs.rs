@@ -1,0 +1,146 @@
+//! What operators read, and what they never read.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use actix_web::{
+    App, HttpResponse,
+    body::MessageBody,
+    dev::{Service, ServiceRequest, ServiceResponse},
+    error::ErrorImATeapot,
+    http::header,
+    middleware::{Next, from_fn},
+    test::{TestRequest, init_service},
+    web,
+};
+use session_actix::{Error, Session};
+use session_core::{SessionId, cookie::Key};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::{
+    routes,
+    site::{codec, sessions},
+    store::{DRIVER_WORDS, Fault, Store},
+};
+
+/// The log of this thread, as long as the guard lives. In-process services stay on it.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn capture() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(log.clone()).finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+async fn panic_now(session: Session) -> HttpResponse {
+    let _ = session.insert("n", &2);
+    assert!(std::hint::black_box(false), "a handler's own words");
+    HttpResponse::Ok().finish()
+}
+
+#[actix_web::test]
+async fn an_extractor_without_the_middleware_is_a_500_and_a_line_in_the_log() {
+    let (log, _guard) = Log::capture();
+    let app = init_service(App::new().configure(routes::common)).await;
+    let response = app.call(TestRequest::get().uri("/read").to_request()).await.unwrap();
+    assert_eq!(response.status().as_u16(), 500);
+    let body = response.into_body().try_into_bytes().unwrap();
+    assert_eq!(&body[..], b"the request failed");
+    assert!(log.text().contains("no SessionMiddleware wraps its application"), "{}", log.text());
+}
+
+#[actix_web::test]
+async fn h25_the_log_has_the_causes_and_never_an_id_or_a_cookie() {
+    let (log, _guard) = Log::capture();
+    let store = Arc::new(Store::new());
+    let codec = codec(&[Key::random().unwrap()]);
+    let app = App::new()
+        .wrap(sessions(&store, codec.clone()))
+        .configure(routes::common)
+        .route("/bad-name", web::get().to(async |session: Session| session.insert("a\nb", &1).map(|()| "named").map_err(Error::from)))
+        .route("/panics", web::get().to(panic_now));
+    let app = init_service(app).await;
+    let started = app.call(TestRequest::get().uri("/start").to_request()).await.unwrap();
+    let cookie = started.headers().get(header::SET_COOKIE).unwrap().to_str().unwrap().split(';').next().unwrap().to_owned();
+
+    for fault in [None, Some(Fault::Unavailable), Some(Fault::Timeout), Some(Fault::Corrupt), Some(Fault::Other)] {
+        store.fail(fault);
+        for path in ["/plain", "/read", "/add", "/start", "/bad-name", "/panics", "/logout"] {
+            let request = TestRequest::get().uri(path).insert_header((header::COOKIE, cookie.clone())).to_request();
+            // Whether it failed is another test's business.
+            drop(app.call(request).await);
+        }
+    }
+
+    let log = log.text();
+    for cause in [DRIVER_WORDS, "did not answer within 2s", "a request handler panicked", "control character"] {
+        assert!(log.contains(cause), "{cause:?} is missing in:\n{log}");
+    }
+    let value = cookie.strip_prefix("id=1.").unwrap();
+    let (id, mac) = value.split_once('.').unwrap();
+    let key = SessionId::parse(id.as_bytes()).unwrap().store_key();
+    for secret in [id, mac, key.as_str(), "a handler's own words"] {
+        assert!(!log.contains(secret), "a secret is in the log");
+    }
+}
+
+/// Loggers write responses and errors with `{:?}`.
+#[actix_web::test]
+async fn h25_debug_of_a_response_or_an_error_shows_no_cookie() {
+    let store = Arc::new(Store::new());
+    let codec = codec(&[Key::random().unwrap()]);
+    let app = App::new()
+        .wrap(sessions(&store, codec))
+        .configure(routes::common)
+        .service(web::scope("/fails").wrap(from_fn(fail_after)).configure(routes::common));
+    let app = init_service(app).await;
+
+    let response = app.call(TestRequest::get().uri("/start").to_request()).await.unwrap();
+    let error = app.call(TestRequest::get().uri("/fails/start").to_request()).await.unwrap_err();
+    let shown = format!("{response:?} {error:?} {error}");
+    for response in [response.into_parts().1.map_into_boxed_body(), error.error_response()] {
+        let cookie = response.headers().get(header::SET_COOKIE).unwrap().to_str().unwrap();
+        let value = cookie.split(';').next().unwrap().strip_prefix("id=1.").unwrap();
+        assert!(!shown.contains(&value[..32]), "an id is shown");
+    }
+}
+
+async fn fail_after(request: ServiceRequest, next: Next<impl MessageBody>) -> Result<ServiceResponse, actix_web::Error> {
+    next.call(request).await?;
+    Err(ErrorImATeapot("tea"))
+}
+
+#[test]
+fn c45_debug_of_the_middleware_shows_no_key() {
+    let store = Arc::new(Store::new());
+    let secret = [b"0123456789abcdef".as_slice(), b"ghijklmnopqrstuv"].concat();
+    let shown = format!("{:?}", sessions(&store, codec(&[Key::from_bytes(secret).unwrap()])));
+    assert!(shown.contains("CookieCodec") && !shown.contains("abcdef"), "{shown}");
+}

@@ -1,0 +1,17 @@
+//! What a browser sees of sessions: an actix-web application on a free port of the loopback, over a store that counts its calls and fails
+//! when told to.
+#![expect(clippy::unwrap_used, reason = "a helper of a test that cannot go on fails the test")]
+
+mod cookies;
+mod delivery;
+mod failures;
+mod gone;
+mod headers;
+mod logs;
+mod outage;
+mod routes;
+mod sharing;
+mod site;
+mod store;
+mod streaming;
+mod touch;
