@@ -23,7 +23,7 @@ pub(crate) async fn settle<B: MessageBody>(
         Ok(()) => response.map_into_left_body(),
         Err(error) => response.into_response(Error::from(error).error_response().map_into_right_body()),
     };
-    tell(shared, session, response.headers_mut());
+    tell(cookie(shared, session), response.headers_mut());
     response
 }
 
@@ -33,7 +33,7 @@ pub(crate) async fn settle_error(shared: &Shared, session: &Session, error: Acti
         Ok(()) => error,
         Err(error) => Error::from(error).into(),
     };
-    Told { error, headers: headers(shared, session) }.into()
+    Told { error, cookie: cookie(shared, session) }.into()
 }
 
 /// The error that stands for a panic. What was recorded is dropped, for it is a 500.
@@ -50,18 +50,25 @@ fn changes(shared: &Shared, status: StatusCode) -> RecordedChanges {
     }
 }
 
+/// The `Set-Cookie` value that the browser has to be sent. `Debug` of a response or an error does not show it.
+fn cookie(shared: &Shared, session: &Session) -> Option<HeaderValue> {
+    let cookie = match session.cookie() {
+        CookieChange::Keep => return None,
+        CookieChange::Issue { id, max_age } => shared.codec.issue(&id, max_age),
+        CookieChange::Remove => shared.codec.remove(),
+    };
+    // The codec writes visible ASCII only, so its text is always a header value.
+    let mut cookie = HeaderValue::try_from(cookie).ok()?;
+    cookie.set_sensitive(true);
+    Some(cookie)
+}
+
 /// Adds what the session has to tell the browser.
 ///
 /// A changed cookie must not be kept by any cache (OWASP); and every answer that a session went into differs by cookie.
-fn tell(shared: &Shared, session: &Session, headers: &mut HeaderMap) {
-    let cookie = match session.cookie() {
-        CookieChange::Keep => None,
-        CookieChange::Issue { id, max_age } => Some(shared.codec.issue(&id, max_age)),
-        CookieChange::Remove => Some(shared.codec.remove()),
-    };
-    // The codec writes visible ASCII only, so its text is always a header value.
-    if let Some(value) = cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) {
-        headers.append(header::SET_COOKIE, value);
+fn tell(cookie: Option<HeaderValue>, headers: &mut HeaderMap) {
+    if let Some(cookie) = cookie {
+        headers.append(header::SET_COOKIE, cookie);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     let varies = headers.get_all(header::VARY).filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
@@ -70,18 +77,12 @@ fn tell(shared: &Shared, session: &Session, headers: &mut HeaderMap) {
     }
 }
 
-fn headers(shared: &Shared, session: &Session) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    tell(shared, session, &mut headers);
-    headers
-}
-
-/// An application's error that carries the session's headers along.
+/// An application's error that carries the session's cookie along.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
 struct Told {
     error: ActixError,
-    headers: HeaderMap,
+    cookie: Option<HeaderValue>,
 }
 
 impl ResponseError for Told {
@@ -91,13 +92,7 @@ impl ResponseError for Told {
 
     fn error_response(&self) -> HttpResponse<BoxBody> {
         let mut response = self.error.error_response();
-        for (name, value) in &self.headers {
-            if *name == header::CACHE_CONTROL {
-                response.headers_mut().insert(name.clone(), value.clone());
-            } else {
-                response.headers_mut().append(name.clone(), value.clone());
-            }
-        }
+        tell(self.cookie.clone(), response.headers_mut());
         response
     }
 }
