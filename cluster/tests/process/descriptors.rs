@@ -1,0 +1,80 @@
+use std::collections::BTreeMap;
+use std::fs;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::harness::{Cluster, fixture, until};
+
+const RESPAWNS: u64 = 50;
+
+#[test]
+fn k10_descriptors_stay_the_same_over_many_respawns() {
+    let mut cluster = Cluster::ready(&[("give_up", "1000"), ("base", "1"), ("cap", "5")]);
+    // The first replacement, so that what is made once on the way is there.
+    replace(&mut cluster, 1);
+    let worker = kinds(&cluster.ask("fds"));
+    let primary = open_in(cluster.pid());
+    for id in 2..=RESPAWNS {
+        replace(&mut cluster, id);
+    }
+    assert_eq!(kinds(&cluster.ask("fds")), worker);
+    until("the primary holds as much as before", || (open_in(cluster.pid()) == primary).then_some(()));
+    println!("after {RESPAWNS} respawns: worker {worker:?}, primary {primary} descriptors");
+    assert_eq!(cluster.worker_pids().len(), 1, "no zombie is left");
+}
+
+#[test]
+fn k10_a_worker_holds_what_it_was_given_and_nothing_else() {
+    let cluster = Cluster::ready(&[]);
+    let fds = kinds(&cluster.ask("fds"));
+    // Standard streams: /dev/null and pipes (or what the tests run with). Ours: control socket and its guard's copy, the
+    // listener, this connection. The runtime's: two epoll (one a copy), one eventfd, a socket pair and a copy for signals.
+    assert_eq!(fds.get("anon_inode:[eventpoll]"), Some(&2), "{fds:?}");
+    assert_eq!(fds.get("anon_inode:[eventfd]"), Some(&1), "{fds:?}");
+    assert_eq!(fds.get("socket"), Some(&7), "{fds:?}");
+    let standard: usize = fds.iter().filter(|(kind, _)| !kind.starts_with("anon") && *kind != "socket").map(|(_, n)| n).sum();
+    assert_eq!(standard, 3, "{fds:?}");
+}
+
+#[test]
+fn k10_a_child_of_a_handler_keeps_neither_port_nor_control_nor_role() {
+    let mut command = fixture(&[]);
+    for name in ["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"] {
+        command.env(name, "0");
+    }
+    let mut cluster = Cluster::run(command);
+    cluster.event("settled");
+    let child = cluster.ask("child");
+    let fds: Vec<&String> = child["fds"].as_object().unwrap().keys().collect();
+    assert_eq!(fds, ["0", "1", "2"]);
+    for name in child["env"].as_array().unwrap() {
+        let name = name.as_str().unwrap();
+        assert!(
+            !["CLUSTER_WORKER", "NOTIFY_SOCKET"].contains(&name) && !name.starts_with("LISTEN_") && !name.starts_with("WATCHDOG_"),
+            "{name}"
+        );
+    }
+    let pid = child["pid"].as_i64().unwrap();
+    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL).unwrap();
+}
+
+fn replace(cluster: &mut Cluster, id: u64) {
+    assert_eq!(cluster.command(&format!("kill {id}"))["ok"], true);
+    cluster.event_of("ready", id + 1);
+}
+
+/// How many descriptors lead to each kind of thing.
+fn kinds(fds: &Value) -> BTreeMap<String, usize> {
+    let mut kinds = BTreeMap::new();
+    for target in fds.as_object().unwrap().values() {
+        let target = target.as_str().unwrap();
+        let kind = target.split_once(":[").filter(|(kind, _)| *kind != "anon_inode").map_or(target, |(kind, _)| kind);
+        *kinds.entry(kind.to_owned()).or_default() += 1;
+    }
+    kinds
+}
+
+fn open_in(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}

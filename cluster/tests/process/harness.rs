@@ -1,0 +1,209 @@
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// Longest wait for anything. Far above what is expected, so that a busy machine fails no test.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running fixture. Dropping it kills the primary; its workers follow by themselves.
+pub(crate) struct Cluster {
+    child: Child,
+    stdin: ChildStdin,
+    lines: Receiver<Value>,
+    // Lines that were read while another was waited for.
+    unread: VecDeque<Value>,
+    pub(crate) addr: SocketAddr,
+}
+
+pub(crate) fn fixture(options: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cluster-fixture"));
+    for (name, value) in options {
+        command.env(format!("FIXTURE_{}", name.to_uppercase()), value);
+    }
+    command
+}
+
+impl Cluster {
+    pub(crate) fn start(options: &[(&str, &str)]) -> Self {
+        Self::run(fixture(options))
+    }
+
+    pub(crate) fn run(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let stdin = child.stdin.take().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (send, lines) = channel();
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                if send.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let unread = VecDeque::new();
+        let mut cluster = Self { child, stdin, lines, unread, addr: SocketAddr::from(([0; 4], 0)) };
+        let started = cluster.wait("started or failed", |line| line["event"] == "started" || line.get("error").is_some());
+        cluster.addr = serde_json::from_value(started["addr"].clone()).unwrap_or_else(|_| panic!("not started: {started}"));
+        cluster
+    }
+
+    /// Starts and waits until all workers serve.
+    pub(crate) fn ready(options: &[(&str, &str)]) -> Self {
+        let mut cluster = Self::start(options);
+        let settled = cluster.event("settled");
+        assert_eq!(settled["error"], Value::Null);
+        cluster
+    }
+
+    /// The first line, not yet waited for, that fits. Others stay for later.
+    pub(crate) fn wait(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        if let Some(index) = self.unread.iter().position(&fits) {
+            return self.unread.remove(index).unwrap();
+        }
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else { panic!("no line is {what}; unread: {:#?}", self.unread) };
+            if fits(&line) {
+                return line;
+            }
+            self.unread.push_back(line);
+        }
+    }
+
+    pub(crate) fn event(&mut self, name: &str) -> Value {
+        self.wait(name, |line| line["event"] == name)
+    }
+
+    pub(crate) fn event_of(&mut self, name: &str, id: u64) -> Value {
+        self.wait(&format!("{name} of {id}"), |line| line["event"] == name && line["id"] == id)
+    }
+
+    /// The lines that wait to be read, and those that come until the output ends.
+    pub(crate) fn rest(mut self) -> (Vec<Value>, ExitStatus) {
+        let status = self.exit();
+        let mut rest: Vec<Value> = self.unread.drain(..).collect();
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+            rest.push(line);
+        }
+        (rest, status)
+    }
+
+    /// Gives the primary a command and returns its reply.
+    pub(crate) fn command(&mut self, command: &str) -> Value {
+        writeln!(self.stdin, "{command}").unwrap();
+        let name = command.split(' ').next().unwrap().to_owned();
+        self.wait(command, |line| line["reply"] == name.as_str())
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        // Not reaped yet, so the number is still its own.
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for the end of the primary.
+    pub(crate) fn exit(&mut self) -> ExitStatus {
+        until("the primary ends", || self.child.try_wait().unwrap())
+    }
+
+    /// Ids and process ids of the workers that live, as the primary's children.
+    pub(crate) fn worker_pids(&self) -> Vec<u32> {
+        let pid = self.pid();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.addr)
+    }
+
+    pub(crate) fn ask(&self, request: &str) -> Value {
+        self.connect().ask(request)
+    }
+
+    /// Connects until a connection lands at the wanted worker.
+    pub(crate) fn client_of(&self, id: u64) -> Client {
+        until("a connection reaches the worker", || {
+            let mut client = self.connect();
+            (client.ask("who")["id"] == id).then_some(client)
+        })
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One connection to some worker.
+pub(crate) struct Client(BufReader<TcpStream>);
+
+impl Client {
+    pub(crate) fn connect(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    pub(crate) fn say(&mut self, request: &str) {
+        self.0.get_mut().write_all(format!("{request}\n").as_bytes()).unwrap();
+    }
+
+    /// Makes a request that takes time, and returns when the worker has begun with it.
+    pub(crate) fn begin(&mut self, request: &str) {
+        assert_eq!(self.ask(request), "begun");
+    }
+
+    /// The reply, or `Null` when the connection ended instead.
+    pub(crate) fn hear(&mut self) -> Value {
+        let mut line = String::new();
+        match self.0.read_line(&mut line) {
+            Ok(read) if read > 0 => serde_json::from_str(&line).unwrap(),
+            Ok(_) => Value::Null,
+            Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => Value::Null,
+            Err(e) => panic!("no reply: {e}"),
+        }
+    }
+
+    pub(crate) fn ask(&mut self, request: &str) -> Value {
+        self.say(request);
+        self.hear()
+    }
+}
+
+/// Looks until there is something; never longer than [`PATIENCE`].
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether the process runs. A zombie does not: whoever adopted it has only not looked yet.
+pub(crate) fn runs(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X'])))
+}
+
+pub(crate) fn is_free(addr: SocketAddr) -> bool {
+    TcpListener::bind(addr).is_ok()
+}

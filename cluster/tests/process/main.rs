@@ -1,0 +1,11 @@
+//! Real processes: a primary and its workers, started, killed and stopped as a user and a system do it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod descriptors;
+mod failures;
+mod harness;
+mod messages;
+mod orphans;
+mod respawn;
+mod serving;
+mod stopping;

@@ -1,0 +1,63 @@
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::harness::Cluster;
+
+#[test]
+fn k13_messages_arrive_typed_and_in_order_both_ways() {
+    let mut cluster = Cluster::ready(&[("workers", "2")]);
+    assert_eq!(cluster.command("count 2 200")["failed"], 0);
+    for n in 0..200 {
+        let message = cluster.event("message");
+        assert_eq!((&message["id"], &message["n"]), (&json!(2), &json!(n)));
+    }
+    assert_eq!(cluster.client_of(1).ask("tell 200"), "told");
+    for n in 0..200 {
+        let message = cluster.event("message");
+        assert_eq!((&message["id"], &message["n"], &message["text"]), (&json!(1), &json!(n), &json!("told")));
+    }
+}
+
+#[test]
+fn k13_the_last_words_of_a_worker_are_heard_before_its_exit() {
+    let mut cluster = Cluster::ready(&[]);
+    let mut client = cluster.connect();
+    client.say("tell 100");
+    client.say("exit 1");
+    cluster.wait("the last message", |line| line["event"] == "message" && line["n"] == 99);
+    let next =
+        cluster.wait("the end", |line| line["id"] == 1 && (line["event"] == "message" && line["n"] == 99 || line["event"] == "exited"));
+    assert_eq!(next["event"], "exited");
+}
+
+#[test]
+fn k13_a_worker_that_does_not_read_stops_nobody() {
+    let mut cluster = Cluster::ready(&[("workers", "2"), ("deadline", "500")]);
+    cluster.client_of(1).begin("block 60000");
+    let asked = Instant::now();
+    let filled = cluster.command("fill 1");
+    let taken = filled["taken"].as_u64().unwrap();
+    println!("{taken} messages of 64 KiB taken for a worker that does not read");
+    // The queue of 4 MiB, what the socket holds, and one in the hand of the writer.
+    assert!((60..200).contains(&taken), "{filled}");
+    assert!(filled["error"].as_str().unwrap().contains("queue is full of workers [WorkerId(1)]"), "{filled}");
+    assert!(asked.elapsed() < Duration::from_secs(5));
+
+    let status = cluster.command("status");
+    assert_eq!(status["refused"], 1);
+    assert_eq!(cluster.command("count 2 10")["failed"], 0);
+    for n in 0..10 {
+        let message = cluster.event("message");
+        assert_eq!((&message["id"], &message["n"]), (&json!(2), &json!(n)));
+    }
+    assert_eq!(cluster.command("drain 2")["cause"], "Requested");
+    assert_eq!(cluster.command("drain 1")["cause"], "DeadlineKilled");
+}
+
+#[test]
+fn k13_a_message_above_the_cap_is_refused_with_its_size() {
+    let mut cluster = Cluster::ready(&[]);
+    let error = cluster.command("large")["error"].as_str().unwrap().to_owned();
+    assert!(error.contains("2097154 bytes is too large, at most 1048560"), "{error}");
+}

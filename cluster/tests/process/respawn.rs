@@ -1,0 +1,87 @@
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::{Cluster, until};
+
+#[test]
+fn k02_a_killed_worker_is_replaced_while_the_others_serve() {
+    let mut cluster = Cluster::ready(&[("workers", "2")]);
+    let mut lost = cluster.client_of(1);
+    let mut kept = cluster.client_of(2);
+    let pid = lost.ask("who")["pid"].as_i64().unwrap();
+    lost.begin("wait 20000");
+    // A live child of the primary, which has not reaped it.
+    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL).unwrap();
+
+    assert!(lost.hear().is_null(), "the request in flight ends, it does not hang");
+    assert_eq!(kept.ask("who")["id"], 2);
+    let exited = cluster.event_of("exited", 1);
+    assert_eq!(exited["cause"], "Signalled(9)");
+    let respawning = cluster.event("respawning");
+    assert_eq!((&respawning["after_ms"], &respawning["attempt"]), (&0.into(), &1.into()));
+    cluster.event_of("ready", 3);
+    let replacement = cluster.client_of(3).ask("who");
+    assert_eq!(replacement["slot"], 0, "the slot is reused, the id is not");
+    assert_eq!(replacement["greeting"], "for 3");
+}
+
+#[test]
+fn k02_exit_causes_are_told_apart() {
+    let mut cluster = Cluster::ready(&[]);
+    cluster.connect().say("exit 7");
+    let exited = cluster.event_of("exited", 1);
+    assert_eq!((&exited["cause"], &exited["code"]), (&"Crashed".into(), &7.into()));
+    cluster.event_of("ready", 2);
+    cluster.connect().say("abort");
+    assert_eq!(cluster.event_of("exited", 2)["cause"], "Signalled(6)");
+    cluster.event_of("ready", 3);
+    assert_eq!(cluster.command("drain 3")["cause"], "Requested");
+    cluster.event_of("ready", 4);
+    let slot = &cluster.command("status")["slots"][0];
+    assert_eq!((&slot["deaths"], &slot["last"]), (&2.into(), &"Requested".into()));
+}
+
+#[test]
+fn k07_a_crash_loop_follows_the_back_off_and_spares_the_others() {
+    let started = Instant::now();
+    let mut cluster = Cluster::start(&[("workers", "2"), ("boot", "exit:1"), ("base", "100"), ("give_up", "4")]);
+    let pauses: Vec<u64> = (0..3).map(|_| cluster.event("respawning")["after_ms"].as_u64().unwrap()).collect();
+    assert_eq!(pauses, [0, 100, 200]);
+    let gave_up = cluster.event("gave up");
+    assert_eq!((&gave_up["slot"], &gave_up["deaths"]), (&1.into(), &4.into()));
+    assert!(started.elapsed() >= Duration::from_millis(300));
+    for _ in 0..4 {
+        let exited = cluster.wait("a failed boot", |line| line["event"] == "exited");
+        assert_eq!((&exited["cause"], &exited["code"]), (&"BootFailed".into(), &3.into()));
+    }
+
+    assert_eq!(cluster.event("settled")["error"], serde_json::Value::Null);
+    assert_eq!(cluster.ask("who")["slot"], 0);
+    let slots = &cluster.command("status")["slots"];
+    assert!(slots[0]["state"].as_str().unwrap().starts_with("Serving"), "{slots}");
+    assert_eq!(slots[1]["state"], "GaveUp");
+    cluster.signal(Signal::TERM);
+    assert!(cluster.exit().success());
+}
+
+#[test]
+fn a_worker_that_never_becomes_ready_is_killed_and_counts_as_failed() {
+    let mut cluster = Cluster::start(&[("boot", "mute"), ("readiness", "300"), ("give_up", "1")]);
+    let exited = cluster.event_of("exited", 1);
+    assert_eq!(exited["cause"], "BootFailed");
+    assert!(exited["uptime_ms"].as_u64().unwrap() >= 300);
+    cluster.event("gave up");
+    assert_eq!(cluster.exit().code(), Some(1));
+}
+
+#[test]
+fn k10_no_zombie_is_left_after_many_deaths() {
+    let mut cluster = Cluster::ready(&[("workers", "2"), ("give_up", "1000"), ("base", "1")]);
+    for id in 1..=20 {
+        cluster.command(&format!("kill {id}"));
+        cluster.event_of("exited", id);
+        cluster.event_of("ready", id + 2);
+    }
+    until("two children are left", || (cluster.worker_pids().len() == 2).then_some(()));
+}

@@ -1,0 +1,69 @@
+use std::collections::BTreeSet;
+use std::fs;
+
+use crate::harness::{Cluster, fixture, until};
+
+#[test]
+fn k01_all_workers_serve_one_port() {
+    let cluster = Cluster::ready(&[("workers", "4")]);
+    let mut seen = BTreeSet::new();
+    // Held connections keep the workers that have one from being first each time.
+    let mut held = Vec::new();
+    until("all four workers have answered", || {
+        let mut client = cluster.connect();
+        seen.insert(client.ask("who")["id"].as_u64().unwrap());
+        held.push(client);
+        (seen.len() == 4).then_some(())
+    });
+    assert_eq!(seen, BTreeSet::from([1, 2, 3, 4]));
+}
+
+#[test]
+fn k01_a_worker_knows_itself_and_gets_what_is_its_own() {
+    let cluster = Cluster::ready(&[("workers", "2"), ("settings", "s3cret")]);
+    for id in [1, 2] {
+        let who = cluster.client_of(id).ask("who");
+        assert_eq!(who["slot"], id - 1);
+        assert_eq!(who["greeting"], format!("for {id}"));
+        assert_eq!(who["settings"], "s3cret");
+        assert!(cluster.worker_pids().contains(&u32::try_from(who["pid"].as_u64().unwrap()).unwrap()));
+    }
+}
+
+#[test]
+fn events_of_a_worker_come_in_order() {
+    let mut cluster = Cluster::ready(&[]);
+    assert_eq!(cluster.command("drain 1")["cause"], "Requested");
+    for step in ["forked", "online", "listening", "ready", "draining", "exited"] {
+        assert_eq!(cluster.wait("the next event of worker 1", |line| line["id"] == 1)["event"], step);
+    }
+    // A worker that left on request is replaced as well.
+    assert_eq!(cluster.event_of("ready", 2)["id"], 2);
+}
+
+#[test]
+fn k11_a_crash_respawns_the_same_program_after_it_was_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("server-under-test");
+    fs::copy(fixture(&[]).get_program(), &program).unwrap();
+    let mut cluster = Cluster::run(std::process::Command::new(&program));
+    cluster.event("settled");
+    fs::remove_file(&program).unwrap();
+    cluster.command("kill 1");
+    cluster.event_of("ready", 2);
+    let pid = cluster.ask("who")["pid"].as_u64().unwrap();
+    // What `ps` shows is the name of the program, cut at 15 bytes by the kernel.
+    assert_eq!(fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().trim(), "server-under-te");
+}
+
+#[test]
+fn sigterm_to_a_worker_drains_and_replaces_it() {
+    let mut cluster = Cluster::ready(&[("drain", "finish")]);
+    let mut client = cluster.client_of(1);
+    client.begin("wait 300");
+    assert_eq!(cluster.command("terminate 1")["ok"], true);
+    assert_eq!(client.hear()["id"], 1);
+    drop(client);
+    assert_eq!(cluster.event_of("exited", 1)["cause"], "Requested");
+    cluster.event_of("ready", 2);
+}

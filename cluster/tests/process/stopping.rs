@@ -1,0 +1,113 @@
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::harness::{Cluster, is_free};
+
+#[test]
+fn k04_term_answers_what_is_in_flight_and_exits_zero() {
+    let mut cluster = Cluster::ready(&[("workers", "2"), ("drain", "finish"), ("quiet", "100")]);
+    let mut clients = [cluster.client_of(1), cluster.client_of(2)];
+    clients.iter_mut().for_each(|client| client.begin("wait 400"));
+    cluster.signal(Signal::TERM);
+    for (client, id) in clients.iter_mut().zip([1, 2]) {
+        assert_eq!(client.hear()["id"], id);
+    }
+    drop(clients);
+    let (addr, stopped) = (cluster.addr, cluster.event("stopped"));
+    assert_eq!((&stopped["killed"], &stopped["workers"]), (&Value::Array(vec![]), &2.into()));
+    assert_eq!(cluster.exit().code(), Some(0));
+    assert!(is_free(addr));
+}
+
+#[test]
+fn k04_idle_workers_do_not_delay_the_stop() {
+    for signal in [Signal::TERM, Signal::QUIT, Signal::INT] {
+        let mut cluster = Cluster::ready(&[("workers", "2"), ("deadline", "20000")]);
+        let idle = cluster.connect();
+        let ordered = Instant::now();
+        cluster.signal(signal);
+        assert_eq!(cluster.exit().code(), Some(0), "{signal:?}");
+        let took = ordered.elapsed();
+        println!("{signal:?}: stopped after {took:?}");
+        assert!(took < Duration::from_secs(2), "{signal:?}: {took:?}");
+        drop(idle);
+    }
+}
+
+#[test]
+fn k04_a_stuck_worker_is_killed_at_the_deadline_and_reported() {
+    let mut cluster = Cluster::ready(&[("workers", "2"), ("deadline", "800")]);
+    cluster.client_of(1).begin("block 60000");
+    let ordered = Instant::now();
+    cluster.signal(Signal::TERM);
+    let stopped = cluster.event("stopped");
+    let took = ordered.elapsed();
+    println!("stopped after {took:?} with a deadline of 800 ms");
+    assert_eq!(stopped["killed"], Value::Array(vec![1.into()]));
+    assert!(took >= Duration::from_millis(800) && took < Duration::from_secs(3), "{took:?}");
+    assert_eq!(cluster.event_of("exited", 1)["cause"], "DeadlineKilled");
+    assert_eq!(cluster.event_of("exited", 2)["cause"], "Requested");
+    assert_eq!(cluster.exit().code(), Some(0));
+}
+
+#[test]
+fn k04_interrupt_hurries_and_the_second_kills() {
+    let mut cluster = Cluster::ready(&[("drain", "ignore"), ("fast", "20000"), ("deadline", "40000")]);
+    let ordered = Instant::now();
+    cluster.signal(Signal::TERM);
+    cluster.event_of("draining", 1);
+    cluster.signal(Signal::INT);
+    let mut seen = String::new();
+    while seen != "StoppingFast" {
+        cluster.command("status")["phase"].as_str().unwrap().clone_into(&mut seen);
+        assert!(ordered.elapsed() < Duration::from_secs(15), "still {seen}");
+    }
+    cluster.signal(Signal::INT);
+    assert_eq!(cluster.event("stopped")["killed"], Value::Array(vec![1.into()]));
+    assert!(ordered.elapsed() < Duration::from_secs(15));
+    assert_eq!(cluster.exit().code(), Some(0));
+}
+
+#[test]
+fn k04_a_fast_stop_kills_at_its_own_deadline() {
+    let mut cluster = Cluster::ready(&[("drain", "ignore"), ("fast", "300"), ("deadline", "40000")]);
+    let ordered = Instant::now();
+    cluster.command("shutdown fast");
+    let took = ordered.elapsed();
+    assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(cluster.event("stopped")["killed"], Value::Array(vec![1.into()]));
+    assert_eq!(cluster.exit().code(), Some(0));
+}
+
+#[test]
+fn k12_term_during_boot_does_not_wait_for_the_boot() {
+    let mut cluster = Cluster::start(&[("boot_block", "60000"), ("deadline", "40000")]);
+    cluster.event_of("forked", 1);
+    let ordered = Instant::now();
+    cluster.signal(Signal::TERM);
+    assert_eq!(cluster.event_of("exited", 1)["cause"], "Requested");
+    assert_eq!(cluster.exit().code(), Some(0));
+    assert!(ordered.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn k12_a_stop_during_the_back_off_does_not_wait_for_it() {
+    let mut cluster = Cluster::start(&[("boot", "exit"), ("base", "20000")]);
+    cluster.wait("a long back-off", |line| line["event"] == "respawning" && line["after_ms"].as_u64() > Some(0));
+    cluster.signal(Signal::TERM);
+    let (_, status) = cluster.rest();
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn k12_signals_without_a_meaning_change_nothing() {
+    let mut cluster = Cluster::ready(&[]);
+    for signal in [Signal::HUP, Signal::USR1, Signal::USR2, Signal::TTIN, Signal::TTOU] {
+        cluster.signal(signal);
+    }
+    let status = cluster.command("status");
+    assert_eq!(status["phase"], "Running");
+    assert_eq!(cluster.ask("who")["id"], 1);
+}
