@@ -17,7 +17,7 @@ use crate::{Commit, NewRecord, StoreError, StoreKey};
 /// What a busy machine may add to a deadline.
 const MARGIN: Duration = Duration::from_secs(1);
 /// How long a backend that is back may take to be found.
-const RECOVERY: Duration = Duration::from_secs(15);
+const RECOVERY: Duration = Duration::from_secs(10);
 
 /// A stopped backend makes every call fail as `Unavailable` or `Timeout` within the deadline; when it is back, the same client works.
 pub async fn c42_a_stopped_backend_is_an_error_in_time_and_comes_back(fixture: &dyn Fixture) {
@@ -81,8 +81,8 @@ pub async fn c43_queued_calls_on_a_hung_backend_end_together(fixture: &dyn Fixtu
         async move { if at % 2 == 0 { store.load(&key).await.map(drop) } else { store.commit(&key, add("n", 1)).await.map(drop) } }
     });
     let most = fixture.deadline() + MARGIN * 2;
-    let Ok(answers) = tokio::time::timeout(most * 4, answers).await else {
-        broken("C43: 1,000 queued calls on a hung backend end", format_args!("at most {most:?}"), format_args!("more than {:?}", most * 4))
+    let Ok(answers) = tokio::time::timeout(most, answers).await else {
+        broken("C43: 1,000 queued calls on a hung backend end", format_args!("at most {most:?}"), "no answer by then")
     };
     holds(
         begun.elapsed() <= most,

@@ -81,7 +81,7 @@ pub async fn c18_a_delete_among_commits_leaves_no_record(fixture: &dyn Fixture) 
 pub async fn c18_a_delete_against_a_rotation_has_an_order(fixture: &dyn Fixture) {
     let clients = clients(fixture, 2).await;
     let law = "C18: of a delete and a rotation at the same moment exactly one finds the record";
-    for _ in 0..20 {
+    for round in 0..64 {
         let id = super::steps::id();
         let (old, new) = (id.store_key(), successor(&id));
         super::steps::create(&clients[0], &old, crate::NewRecord::new(LONG)).await;
@@ -89,6 +89,10 @@ pub async fn c18_a_delete_against_a_rotation_has_an_order(fixture: &dyn Fixture)
             let (old, new) = (old.clone(), new.clone());
             async move {
                 if at == 0 {
+                    // Each round begins a little later, so that the delete meets the rotation at another of its steps.
+                    for _ in 0..round % 8 {
+                        tokio::task::yield_now().await;
+                    }
                     return store.delete(&old).await.must(law);
                 }
                 store.commit(&old, set("n", "1").move_to(new)).await.must(law) == Outcome::Gone

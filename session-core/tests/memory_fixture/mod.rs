@@ -1,12 +1,9 @@
 //! A fixture for the store in memory.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use session_core::{
     Limits, ManualClock, MemoryStore, SessionStore, Source, StoreKey,
     conformance::{Fixture, Hand, Purge},
@@ -27,7 +24,7 @@ impl MemoryFixture {
     }
 
     fn namespace(&self, name: &str) -> Arc<MemoryStore> {
-        let mut namespaces = self.namespaces.lock().unwrap();
+        let mut namespaces = self.namespaces.lock();
         let open = || Arc::new(MemoryStore::builder().clock(self.clock.clone()).build());
         Arc::clone(namespaces.entry(name.to_owned()).or_insert_with(open))
     }

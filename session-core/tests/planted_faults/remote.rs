@@ -1,0 +1,204 @@
+//! A backend that can be stopped, frozen and spoilt, and the fixture over it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use session_core::{
+    Limits, ManualClock, MemoryStore, Principal, SessionStore, Source, StoreError, StoreKey,
+    conformance::{Fixture, Hand, Purge},
+};
+use tokio::sync::watch;
+
+use crate::{client::Client, fault::Fault};
+
+pub(crate) const DEADLINE: Duration = Duration::from_millis(300);
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+
+/// Whether the backend answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Running,
+    Frozen,
+    Stopped,
+}
+
+/// A backend in this process, as far from its clients as one over a network.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    pub(crate) fault: Fault,
+    pub(crate) state: watch::Sender<State>,
+    clock: ManualClock,
+    spaces: Mutex<HashMap<String, Arc<Space>>>,
+    opening: AtomicUsize,
+    clients: AtomicUsize,
+}
+
+/// The records of one namespace, and what faulty clients remember of them.
+#[derive(Debug)]
+pub(crate) struct Space {
+    pub(crate) records: MemoryStore,
+    /// The same keys, with the deadlines of their creation.
+    pub(crate) first_deadlines: MemoryStore,
+    pub(crate) spoilt: Mutex<BTreeSet<StoreKey>>,
+    pub(crate) creators: Mutex<BTreeMap<StoreKey, (usize, Duration)>>,
+    pub(crate) ever_listed: Mutex<BTreeMap<Principal, Vec<StoreKey>>>,
+    pub(crate) purging: AtomicUsize,
+}
+
+impl Remote {
+    fn space(&self, name: &str) -> Arc<Space> {
+        let limits = if self.fault == Fault::NoCap { Limits { data_bytes: usize::MAX } } else { Limits::default() };
+        let store = || MemoryStore::builder().limits(limits).clock(self.clock.clone()).build();
+        let name = match self.fault {
+            Fault::OneNamespace => "",
+            _ => name,
+        };
+        let open = || {
+            Arc::new(Space {
+                records: store(),
+                first_deadlines: store(),
+                spoilt: Mutex::default(),
+                creators: Mutex::default(),
+                ever_listed: Mutex::default(),
+                purging: AtomicUsize::new(0),
+            })
+        };
+        match self.fault {
+            Fault::NamespacePerClient if !name.is_empty() => open(),
+            _ => Arc::clone(self.spaces.lock().entry(name.to_owned()).or_insert_with(open)),
+        }
+    }
+}
+
+/// The fixture over a backend whose clients make one mistake.
+#[derive(Debug)]
+pub(crate) struct RemoteFixture {
+    remote: Arc<Remote>,
+    store: OnceLock<Arc<Client>>,
+}
+
+impl RemoteFixture {
+    pub(crate) fn new(fault: Fault) -> Self {
+        let remote = Remote {
+            fault,
+            state: watch::Sender::new(State::Running),
+            clock: ManualClock::new(),
+            spaces: Mutex::default(),
+            opening: AtomicUsize::new(0),
+            clients: AtomicUsize::new(0),
+        };
+        Self { remote: Arc::new(remote), store: OnceLock::new() }
+    }
+
+    fn client(&self, name: &str) -> Arc<Client> {
+        let number = self.remote.clients.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Client::new(Arc::clone(&self.remote), self.remote.space(name), number))
+    }
+
+    fn switch(&self, state: State) -> Hand {
+        self.remote.state.send_replace(state);
+        Hand::Done(())
+    }
+
+    fn spoil(&self, key: &StoreKey) -> Hand {
+        self.remote.space("").spoilt.lock().insert(key.clone());
+        Hand::Done(())
+    }
+}
+
+#[async_trait]
+impl Fixture for RemoteFixture {
+    fn store(&self) -> Arc<dyn SessionStore> {
+        Arc::clone(self.store.get_or_init(|| self.client(""))) as Arc<dyn SessionStore>
+    }
+
+    async fn open(&self) -> Result<Arc<dyn SessionStore>, Source> {
+        Ok(self.client(""))
+    }
+
+    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, Source> {
+        let others = self.remote.opening.fetch_add(1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        self.remote.opening.fetch_sub(1, Ordering::SeqCst);
+        if others > 0 && self.remote.fault == Fault::OpensOneAtATime {
+            return Err("the table exists already".into());
+        }
+        Ok(self.client(name))
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.remote.clock.advance(by);
+    }
+
+    fn tolerance(&self) -> Duration {
+        Duration::from_millis(50)
+    }
+
+    fn deadline(&self) -> Duration {
+        DEADLINE
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
+    fn purge(&self) -> Purge {
+        Purge::ByCall
+    }
+
+    fn secret(&self) -> Hand<String> {
+        Hand::Done(PASSWORD.to_owned())
+    }
+
+    fn settings_text(&self) -> Hand<String> {
+        Hand::NotApplicable("it has no settings")
+    }
+
+    async fn corrupt(&self, key: &StoreKey) -> Hand {
+        self.spoil(key)
+    }
+
+    async fn future_format(&self, key: &StoreKey) -> Hand {
+        self.spoil(key)
+    }
+
+    async fn stop(&self) -> Hand {
+        self.switch(State::Stopped)
+    }
+
+    async fn start(&self) -> Hand {
+        self.switch(State::Running)
+    }
+
+    async fn freeze(&self) -> Hand {
+        self.switch(State::Frozen)
+    }
+
+    async fn thaw(&self) -> Hand {
+        self.switch(State::Running)
+    }
+
+    async fn dump(&self) -> Hand<Vec<u8>> {
+        let space = self.remote.space("");
+        let page = space.records.scan(None, usize::MAX).await.unwrap_or_else(|error: StoreError| panic!("{error}"));
+        let line = |(key, record): (StoreKey, session_core::Record)| {
+            let values: Vec<&str> = record.data.iter().map(|(_, value)| value.as_str()).collect();
+            format!("{} {} {values:?} {:?}\n", key.as_str(), record.version, space.spoilt.lock().contains(&key))
+        };
+        let lines: BTreeSet<String> = page.records.into_iter().map(line).collect();
+        let hidden = self.remote.fault == Fault::DumpsNothing;
+        Hand::Done(if hidden { Vec::new() } else { lines.into_iter().collect::<String>().into_bytes() })
+    }
+
+    async fn physical_count(&self) -> Hand<u64> {
+        Hand::Done(self.remote.space("").records.held_sessions() as u64)
+    }
+}
