@@ -1,0 +1,237 @@
+//! S22: whatever a client does, the owner lives and the others do not notice.
+
+use std::{
+    fs::Permissions,
+    io::{ErrorKind, Read, Write},
+    os::unix::{fs::PermissionsExt, net::UnixStream, process::CommandExt},
+    path::Path,
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use session_core::{MemoryStore, SessionStore, StoreError};
+use store_ipc::IpcStore;
+
+use super::{Served, chain, eventually, key, mode, record, support};
+
+const HELLO: &[u8; 12] = b"sIPC\x01\0\0\0\0\0\x10\0";
+const NOBODY: u32 = 65_534;
+
+/// Connects, says `bytes`, and waits until the owner closes the connection.
+fn say(path: &Path, bytes: &[u8]) {
+    let mut stream = UnixStream::connect(path).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(bytes).unwrap();
+    match stream.read_to_end(&mut Vec::new()) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        Err(error) => panic!("the owner did not close the connection: {error}"),
+    }
+}
+
+fn hello_and(rest: &[u8]) -> Vec<u8> {
+    [HELLO, rest].concat()
+}
+
+/// A frame with any message.
+fn frame(id: u64, message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(8 + message.len()).unwrap();
+    [&length.to_le_bytes()[..], &id.to_le_bytes(), message].concat()
+}
+
+/// Runs `hostile` beside a client that was connected before, which must work afterwards, as must a new one.
+async fn harms_nobody(served: &Served, hostile: impl FnOnce(&Path)) {
+    let (before, kept) = (served.client(), key());
+    let _ = before.create(&kept, record(10)).await.unwrap();
+    hostile(&served.path());
+    assert!(before.load(&kept).await.unwrap().is_some());
+    assert!(served.client().load(&kept).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn s22_a_length_of_four_gib_ends_only_that_connection() {
+    let served = Served::memory();
+    harms_nobody(&served, |path| say(path, &hello_and(&[0xff; 4]))).await;
+    assert_eq!(served.owner.stats().cut_off, 1);
+}
+
+#[tokio::test]
+async fn s22_garbage_ends_only_that_connection() {
+    let served = Served::memory();
+    let garbage: [&[u8]; 6] = [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        &[0; 64],
+        &hello_and(&frame(1, &[])),
+        &hello_and(&frame(1, &[250, 1, 2, 3])),
+        // A load whose key claims 2^63 bytes.
+        &hello_and(&frame(1, &[1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f])),
+        // A ping with something behind it.
+        &hello_and(&frame(1, &[8, 8])),
+    ];
+    for bytes in garbage {
+        harms_nobody(&served, |path| say(path, bytes)).await;
+    }
+    assert_eq!(served.owner.stats().cut_off, 6);
+}
+
+#[tokio::test]
+async fn s22_another_protocol_version_is_cut_off() {
+    let served = Served::memory();
+    harms_nobody(&served, |path| say(path, b"sIPC\x02\0\0\0\0\0\x10\0")).await;
+    assert_eq!(served.owner.stats().cut_off, 1);
+}
+
+#[tokio::test]
+async fn s22_a_hello_that_stays_unfinished_ends_only_that_connection() {
+    let deadline = Duration::from_millis(200);
+    let served = Served::store(Arc::new(MemoryStore::new()), |builder| builder.hello_deadline(deadline));
+    for bytes in [&HELLO[..0], &HELLO[..11]] {
+        let begun = Instant::now();
+        harms_nobody(&served, |path| say(path, bytes)).await;
+        assert!(begun.elapsed() >= deadline);
+    }
+    assert_eq!(served.owner.stats().cut_off, 2);
+}
+
+#[tokio::test]
+async fn s22_a_frame_that_drips_in_ends_only_that_connection() {
+    let served = Served::store(Arc::new(MemoryStore::new()), |builder| builder.frame_deadline(Duration::from_millis(200)));
+    harms_nobody(&served, |path| {
+        let mut stream = UnixStream::connect(path).unwrap();
+        let bytes = hello_and(&frame(1, &[0; 2_000]));
+        stream.write_all(&bytes[..20]).unwrap();
+        // A byte each 10 ms would take 20 s.
+        let cut_off = bytes[20..].iter().position(|byte| {
+            std::thread::sleep(Duration::from_millis(10));
+            stream.write_all(&[*byte]).is_err()
+        });
+        assert!(cut_off.is_some_and(|bytes| bytes >= 2), "{cut_off:?}");
+    })
+    .await;
+    assert_eq!(served.owner.stats().cut_off, 1);
+}
+
+#[tokio::test]
+async fn s22_a_client_that_is_slow_between_frames_is_not_cut_off() {
+    let deadline = Duration::from_millis(50);
+    let served = Served::store(Arc::new(MemoryStore::new()), |builder| builder.frame_deadline(deadline).hello_deadline(deadline));
+    let client = served.client();
+    client.ping().await.unwrap();
+    tokio::time::sleep(deadline * 4).await;
+    client.ping().await.unwrap();
+    assert_eq!((served.owner.stats().cut_off, served.owner.stats().connections), (0, 1));
+}
+
+#[tokio::test]
+async fn s22_a_client_killed_mid_frame_harms_nobody() {
+    let served = Served::memory();
+    harms_nobody(&served, |path| support::Process::start("half-frame", path).kill()).await;
+    eventually("the end of every connection", || served.owner.stats().connections == 0).await;
+}
+
+#[tokio::test]
+async fn s22_a_client_that_never_reads_neither_grows_the_owner_nor_stalls_others() {
+    let served = Served::memory();
+    let (client, big) = (served.client(), key());
+    let _ = client.create(&big, record(60_000)).await.unwrap();
+    let mut others = 1;
+    // Loads of 60 KB, as many as the socket takes, and not one reply read.
+    let load = frame(1, &[&[1, 47], big.as_str().as_bytes()].concat());
+    let mut greedy = UnixStream::connect(served.path()).unwrap();
+    greedy.write_all(HELLO).unwrap();
+    greedy.set_nonblocking(true).unwrap();
+    let mut written = 0;
+    // The socket is full for good when it takes nothing through a hundred answers to somebody else.
+    let mut full_for = 0;
+    while full_for < 100 {
+        match greedy.write(&load[written % load.len()..]) {
+            Ok(count) => (written, full_for) = (written + count, 0),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                full_for += 1;
+                client.ping().await.unwrap();
+                others += 1;
+            }
+        }
+        assert!(written < 100_000_000, "the owner reads without end");
+    }
+    // 512 KiB of replies wait, one lies above, and the socket holds some: few replies of 60 KB exist, however many were asked for.
+    let loads = served.owner.stats().requests - others;
+    assert!((1..=40).contains(&loads), "{loads} replies of 60 KB wait");
+    assert!(written / load.len() > 100, "only {written} bytes of requests were written");
+}
+
+#[tokio::test]
+async fn s22_another_user_cannot_open_the_socket() {
+    if !may_change_user() {
+        return;
+    }
+    let served = Served::memory();
+    open_folder(&served);
+    assert_eq!(mode(&served.path()), 0o600);
+    assert!(ping_as_nobody(&served.path()).contains("Permission denied"));
+}
+
+#[tokio::test]
+async fn s22_another_user_who_can_open_the_socket_is_refused() {
+    if !may_change_user() {
+        return;
+    }
+    let served = Served::memory();
+    open_folder(&served);
+    std::fs::set_permissions(served.path(), Permissions::from_mode(0o666)).unwrap();
+    harms_nobody(&served, |path| {
+        let said = ping_as_nobody(path);
+        assert!(said.contains("the owner does not serve this process's user"), "{said}");
+    })
+    .await;
+    assert_eq!(served.owner.stats().refused, 1);
+}
+
+#[tokio::test]
+async fn a_user_who_was_allowed_is_served() {
+    if !may_change_user() {
+        return;
+    }
+    let served = Served::store(Arc::new(MemoryStore::new()), |builder| builder.allow_uid(NOBODY));
+    open_folder(&served);
+    std::fs::set_permissions(served.path(), Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(ping_as_nobody(&served.path()), "pong\n");
+}
+
+fn open_folder(served: &Served) {
+    std::fs::set_permissions(served.folder.path(), Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Only root can start a process of another user.
+fn may_change_user() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        println!("not applicable: only root can start a process of another user");
+    }
+    root
+}
+
+/// Pings as another user.
+fn ping_as_nobody(path: &Path) -> String {
+    // The build's folder may be closed to others.
+    let fixture = path.with_file_name("fixture");
+    std::fs::copy(support::FIXTURE, &fixture).unwrap();
+    std::fs::set_permissions(&fixture, Permissions::from_mode(0o755)).unwrap();
+    let output = Command::new(&fixture).arg("ping").arg(path).uid(NOBODY).gid(NOBODY).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn an_owner_of_another_version_is_an_error_that_names_both() {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.write_all(b"sIPC\x09\0\0\0\0\0\x10\0").unwrap();
+    match IpcStore::from_stream(ours).unwrap().ping().await {
+        Err(error @ StoreError::Other { .. }) => {
+            let said = chain(&error);
+            assert!(said.contains("version 9") && said.contains("version 1"), "{said}");
+        }
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,233 @@
+//! Owners that come, go and come again.
+
+use std::{
+    os::unix::net::{UnixListener, UnixStream},
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use session_core::{MemoryStore, NewRecord, SessionStore, StoreError};
+use store_ipc::{Config, IpcStore, Owner, OwnerError};
+
+use super::{
+    Served, chain, eventually, key, mode, record,
+    support::{FIXTURE, Process, gate::Gate},
+    unavailable,
+};
+
+#[tokio::test]
+async fn an_absent_owner_is_unavailable_at_once_and_found_when_it_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.sock");
+    let client = IpcStore::connect(&path);
+    let begun = Instant::now();
+    for _ in 0..1_000 {
+        unavailable(client.ping().await);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    let _owner = Process::start("owner", &path);
+    let begun = Instant::now();
+    while client.ping().await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(1), "the owner was not found");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_restart_of_the_owner_costs_an_idle_client_nothing() {
+    let served = Served::memory();
+    let client = served.client();
+    client.ping().await.unwrap();
+    for _ in 0..20 {
+        served.owner.shutdown();
+        let again = Owner::builder(Arc::new(MemoryStore::new())).build().unwrap().spawn_thread().unwrap();
+        again.listen(served.path()).unwrap();
+        client.ping().await.unwrap();
+        again.shutdown();
+        unavailable(client.ping().await);
+        let last = Owner::builder(Arc::new(MemoryStore::new())).build().unwrap().spawn_thread().unwrap();
+        last.listen(served.path()).unwrap();
+        eventually_ping(&client).await;
+        last.shutdown();
+    }
+}
+
+async fn eventually_ping(client: &IpcStore) {
+    let begun = Instant::now();
+    while let Err(error) = client.ping().await {
+        assert!(begun.elapsed() < Duration::from_secs(5), "{}", chain(&error));
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_inherited_stream_ends_with_its_owner() {
+    let served = Served::memory();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    served.owner.serve(theirs).unwrap();
+    let client = IpcStore::from_stream(ours).unwrap();
+    client.ping().await.unwrap();
+    served.owner.shutdown();
+    for _ in 0..3 {
+        unavailable(client.ping().await);
+    }
+    assert!(matches!(served.owner.serve(UnixStream::pair().unwrap().0), Err(OwnerError::Stopped)));
+}
+
+#[tokio::test]
+async fn a_living_owner_keeps_its_path_and_a_dead_one_loses_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.sock");
+    let mut process = Process::start("owner", &path);
+    let owner = Owner::builder(Arc::new(MemoryStore::new())).build().unwrap().spawn_thread().unwrap();
+    let refused = owner.listen(&path).unwrap_err();
+    assert!(matches!(refused, OwnerError::AddressInUse { .. }));
+    assert_eq!(refused.to_string(), format!("another owner serves {}; stop it or choose another path", path.display()));
+    process.freeze();
+    assert!(matches!(owner.listen(&path), Err(OwnerError::AddressInUse { .. })), "a frozen owner lives");
+    process.kill();
+    assert!(path.exists(), "a killed owner leaves its socket behind");
+    owner.listen(&path).unwrap();
+    IpcStore::connect(&path).ping().await.unwrap();
+    assert!(matches!(owner.listen(&path), Err(OwnerError::AddressInUse { .. })), "also within one process");
+    owner.shutdown();
+    assert!(!path.exists(), "an owner that ends takes its socket away");
+}
+
+#[tokio::test]
+async fn what_is_not_ours_is_left_at_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let owner = Owner::builder(Arc::new(MemoryStore::new())).build().unwrap().spawn_thread().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "precious").unwrap();
+    assert!(matches!(owner.listen(&file), Err(OwnerError::NotASocket { .. })));
+    assert_eq!(std::fs::read(&file).unwrap(), b"precious");
+    let foreign = folder.path().join("foreign");
+    let _listener = UnixListener::bind(&foreign).unwrap();
+    assert!(matches!(owner.listen(&foreign), Err(OwnerError::AddressInUse { .. })));
+    assert!(UnixStream::connect(&foreign).is_ok());
+    assert!(matches!(owner.listen(folder.path().join("missing/s.sock")), Err(OwnerError::Bind { .. })));
+    assert!(matches!(owner.listen(folder.path().join("s".repeat(120))), Err(OwnerError::Bind { .. })));
+}
+
+#[tokio::test]
+async fn the_socket_is_for_its_user_alone_whatever_the_umask() {
+    let folder = tempfile::tempdir().unwrap();
+    for umask in ["000", "077", "777"] {
+        let path = folder.path().join(umask);
+        // The kernel would not let even its owner use a lock made under 777, were the mode not set.
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("umask {umask}; exec \"$0\" owner \"$1\""), FIXTURE]).arg(&path);
+        let _owner = Process::ready(command);
+        assert_eq!(mode(&path), 0o600, "under umask {umask}");
+    }
+}
+
+#[tokio::test]
+async fn one_client_too_many_is_told_so() {
+    let one = std::num::NonZeroUsize::MIN;
+    let served = Served::store(Arc::new(MemoryStore::new()), |builder| builder.max_connections(one));
+    let (first, second) = (served.client(), served.client());
+    first.ping().await.unwrap();
+    assert!(unavailable(second.ping().await).contains("max_connections"));
+    first.ping().await.unwrap();
+    drop(first);
+    eventually_ping(&second).await;
+}
+
+#[tokio::test]
+async fn a_shutdown_answers_what_was_read() {
+    let gate = Gate::closed();
+    let served = Served::store(gate.clone(), |builder| builder);
+    let (client, held) = (served.client(), key());
+    let _ = client.create(&held, record(10)).await.unwrap();
+    let load = tokio::spawn({
+        let (client, held) = (client.clone(), held.clone());
+        async move { client.load(&held).await }
+    });
+    gate.reached(1).await;
+    let shutdown = tokio::task::spawn_blocking({
+        let owner = served.owner.clone();
+        move || owner.shutdown()
+    });
+    eventually("the end of the listening", || !served.path().exists()).await;
+    gate.open();
+    assert!(load.await.unwrap().unwrap().is_some());
+    shutdown.await.unwrap();
+    unavailable(client.ping().await);
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_a_store_that_hangs() {
+    let gate = Gate::closed();
+    let served = Served::store(gate.clone(), |builder| builder);
+    let client = served.client();
+    let load = tokio::spawn(async move { client.load(&key()).await });
+    gate.reached(1).await;
+    let begun = Instant::now();
+    served.owner.shutdown();
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    unavailable(load.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_sweep_purges_what_expired() {
+    let (memory, clock) = MemoryStore::with_manual_clock();
+    let memory = Arc::new(memory);
+    let served = Served::store(memory.clone(), |builder| builder.sweep(Duration::from_millis(10)));
+    let client = served.client();
+    for _ in 0..50 {
+        let _ = client.create(&key(), NewRecord::new(Duration::from_secs(1))).await.unwrap();
+    }
+    assert_eq!(memory.held_sessions(), 50);
+    clock.advance(Duration::from_secs(2));
+    eventually("the purge", || memory.held_sessions() == 0).await;
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_opened_is_reported() {
+    let opened = Owner::spawn_thread_with(|| async { Err("no such database".into()) });
+    match opened {
+        Err(error @ OwnerError::Open(_)) => assert_eq!(chain(&error), "cannot open the owner's store: no such database"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn c43_writes_to_a_frozen_owner_end_in_time_and_wait_in_bounded_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.sock");
+    let process = Process::start("owner", &path);
+    let deadline = Duration::from_millis(300);
+    let client = IpcStore::connect_with(&Config::new(&path).deadline(deadline)).unwrap();
+    client.ping().await.unwrap();
+    process.freeze();
+    let new = record(60_000);
+    let before = memory_kib();
+    // 4 × 500 × 60 KB would be 120 MB if nobody bounded it.
+    for _ in 0..4 {
+        let begun = Instant::now();
+        let calls: Vec<_> = (0..500)
+            .map(|_| {
+                let (client, new) = (client.clone(), new.clone());
+                tokio::spawn(async move { client.create(&key(), new).await })
+            })
+            .collect();
+        for call in calls {
+            assert!(matches!(call.await.unwrap(), Err(StoreError::Timeout { after, .. }) if after == deadline));
+        }
+        assert!(begun.elapsed() < deadline * 5, "{:?}", begun.elapsed());
+    }
+    let grown = memory_kib().saturating_sub(before);
+    assert!(grown < 80_000, "{grown} KiB more"); println!("{grown}");
+    process.thaw();
+    eventually_ping(&client).await;
+}
+
+/// The memory of this process, in KiB.
+fn memory_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}

@@ -1,0 +1,74 @@
+//! A store that answers `load` only when a test lets it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use session_core::{
+    Commit, Created, Cursor, Listed, MemoryStore, NewRecord, Outcome, Page, Principal, Record, SessionStore, StoreError, StoreKey,
+};
+use tokio::sync::{Semaphore, watch};
+
+/// Sessions in memory whose `load` waits for a permit; every other call goes through.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    memory: MemoryStore,
+    permits: Semaphore,
+    waiting: watch::Sender<usize>,
+}
+
+impl Gate {
+    pub(crate) fn closed() -> Arc<Self> {
+        Arc::new(Self { memory: MemoryStore::new(), permits: Semaphore::new(0), waiting: watch::Sender::new(0) })
+    }
+
+    /// Lets everybody through from now on.
+    pub(crate) fn open(&self) {
+        self.permits.add_permits(Semaphore::MAX_PERMITS / 2);
+    }
+
+    /// Waits until that many loads stand before the gate or went through it.
+    pub(crate) async fn reached(&self, loads: usize) {
+        self.waiting.subscribe().wait_for(|waiting| *waiting >= loads).await.unwrap();
+    }
+}
+
+#[async_trait]
+impl SessionStore for Gate {
+    async fn load(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+        self.waiting.send_modify(|waiting| *waiting += 1);
+        let _permit = self.permits.acquire().await.unwrap();
+        self.memory.load(key).await
+    }
+
+    async fn create(&self, key: &StoreKey, new: NewRecord) -> Result<Created, StoreError> {
+        self.memory.create(key, new).await
+    }
+
+    async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
+        self.memory.commit(key, commit).await
+    }
+
+    async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
+        self.memory.delete(key).await
+    }
+
+    async fn list(&self, principal: &Principal) -> Result<Vec<Listed>, StoreError> {
+        self.memory.list(principal).await
+    }
+
+    async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
+        self.memory.delete_all(principal, except).await
+    }
+
+    async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+        self.memory.scan(after, limit).await
+    }
+
+    async fn delete_expired(&self, limit: usize) -> Result<u64, StoreError> {
+        self.memory.delete_expired(limit).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.memory.ping().await
+    }
+}
