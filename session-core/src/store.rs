@@ -99,7 +99,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
 
     /// Visits all live records, for administration and copying: one page of at most `limit` after `after`, from the start with `None`.
     ///
-    /// A record that lives through the whole scan is visited once or more; one that comes or goes meanwhile may or may not be.
+    /// A record that lives under one key through the whole scan is visited once or more; one that comes, goes or is moved meanwhile may or
+    /// may not be.
     ///
     /// # Errors
     /// `Rejected` never; `Other` if `after` is not a cursor of this store. `Corrupt` records are left out.

@@ -1,4 +1,5 @@
 //! What [`MemoryStore`] promises beyond the contract: caps, counts, a clock for tests.
+#![expect(clippy::unwrap_used, reason = "what helps a test may panic like the test")]
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,8 +18,8 @@ fn set(bytes: usize) -> Commit {
     Commit::new().change(Name::new("text").unwrap(), Change::Set(Json::encode(&"x".repeat(bytes)).unwrap()))
 }
 
-fn is_full<T: std::fmt::Debug>(answer: Result<T, StoreError>, cap: &str) -> bool {
-    matches!(&answer, Err(StoreError::Rejected(Rejection::Full { store, what })) if &**store == "memory" && what.starts_with(cap))
+fn is_full<T>(answer: &Result<T, StoreError>, cap: &str) -> bool {
+    matches!(answer, Err(StoreError::Rejected(Rejection::Full { store, what })) if &**store == "memory" && what.starts_with(cap))
 }
 
 #[tokio::test]
@@ -27,7 +28,7 @@ async fn a_full_store_refuses_creates_and_still_deletes() {
     let keys = [key(), key(), key()];
     assert_eq!(store.create(&keys[0], NewRecord::new(HOUR)).await.unwrap(), Created::New);
     assert_eq!(store.create(&keys[1], NewRecord::new(HOUR)).await.unwrap(), Created::New);
-    assert!(is_full(store.create(&keys[2], NewRecord::new(HOUR)).await, "max_sessions = 2"));
+    assert!(is_full(&store.create(&keys[2], NewRecord::new(HOUR)).await, "max_sessions = 2"));
     assert_eq!(store.load(&keys[2]).await.unwrap(), None);
     assert!(store.delete(&keys[0]).await.unwrap());
     assert_eq!(store.create(&keys[2], NewRecord::new(HOUR)).await.unwrap(), Created::New);
@@ -52,7 +53,7 @@ async fn a_commit_that_grows_beyond_the_bytes_is_refused_and_changes_nothing() {
     assert_eq!(store.create(&key, NewRecord::new(HOUR)).await.unwrap(), Created::New);
     assert!(matches!(store.commit(&key, set(1000)).await.unwrap(), Outcome::Done(_)));
     let before = store.held_bytes();
-    assert!(is_full(store.commit(&key, set(4000)).await, "max_bytes = 4000"));
+    assert!(is_full(&store.commit(&key, set(4000)).await, "max_bytes = 4000"));
     assert_eq!(store.held_bytes(), before);
     assert_eq!(store.load(&key).await.unwrap().unwrap().data.bytes(), 4 + 1002);
     assert!(matches!(store.commit(&key, set(10)).await.unwrap(), Outcome::Done(_)), "shrinking always works");
@@ -67,7 +68,7 @@ async fn a_commit_in_a_full_store_purges_before_it_is_refused() {
     let bulky = [(Name::new("text").unwrap(), Json::encode(&"x".repeat(2500)).unwrap())].into_iter().collect();
     assert_eq!(store.create(&self::key(), NewRecord::new(Duration::from_secs(1)).data(bulky)).await.unwrap(), Created::New);
     assert_eq!(store.create(&key, NewRecord::new(HOUR)).await.unwrap(), Created::New);
-    assert!(is_full(store.commit(&key, set(2500)).await, "max_bytes"));
+    assert!(is_full(&store.commit(&key, set(2500)).await, "max_bytes"));
     clock.advance(Duration::from_secs(1));
     assert!(matches!(store.commit(&key, set(2500)).await.unwrap(), Outcome::Done(_)));
 }

@@ -40,7 +40,7 @@ pub trait Fixture: Send + Sync {
     /// The time after which the store gives a call up.
     fn deadline(&self) -> Duration;
 
-    /// The caps that the store was built with.
+    /// The caps that the store was built with; not below the default, because values of 60 KiB have to fit.
     fn limits(&self) -> Limits;
 
     /// Who takes expired records out of the storage.

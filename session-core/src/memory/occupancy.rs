@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Rejection;
 
-/// What a session costs besides key, principal and data: its slot, its places in the indexes, the heads of its allocations.
+/// What a session costs besides key, principal and data: its slot, its place among the deadlines, the heads of its allocations.
 /// Measured by `examples/memory_footprint.rs`, rounded up.
 const SESSION_OVERHEAD: usize = 272;
+/// What a principal costs besides its text: its allocation and its place in the index.
+const PRINCIPAL_OVERHEAD: usize = 88;
 /// What a value costs besides its name and text.
 const VALUE_OVERHEAD: usize = 72;
 
@@ -70,9 +72,10 @@ impl Counter {
     }
 }
 
-/// About how many bytes of memory a session takes.
+/// About how many bytes of memory a session takes. A principal is never empty, so no bytes means none.
 pub(super) fn weight(key_bytes: usize, principal_bytes: usize, data_bytes: usize, values: usize) -> usize {
-    SESSION_OVERHEAD + key_bytes + principal_bytes + data_bytes + values * VALUE_OVERHEAD
+    let principal = if principal_bytes > 0 { PRINCIPAL_OVERHEAD + principal_bytes } else { 0 };
+    SESSION_OVERHEAD + key_bytes + principal + data_bytes + values * VALUE_OVERHEAD
 }
 
 fn full(what: &str) -> Rejection {
