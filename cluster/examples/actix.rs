@@ -56,10 +56,12 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Box<dyn Error>> {
 
     let order = worker.drain_requested().await;
     leaving.store(true, Ordering::Relaxed);
+    sleep(order.accept).await;
     handle.pause().await;
     sleep(order.quiet).await;
     // Past the deadline the primary kills this process, so waiting longer would be in vain.
-    let _ = timeout(order.deadline.saturating_sub(order.quiet), handle.stop(true)).await;
+    let rest = order.deadline.saturating_sub(order.accept + order.quiet);
+    let _ = timeout(rest, handle.stop(true)).await;
     serving.abort();
     Ok(())
 }

@@ -41,13 +41,13 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Box<dyn Error>> {
         }
     };
     // Accept what the kernel has queued, then close the port and let the open connections end.
-    let quiet = sleep(order.quiet);
+    let quiet = sleep(order.accept);
     tokio::pin!(quiet);
     while let Some((stream, _)) = tokio::select! { c = listener.accept() => c.ok(), () = &mut quiet => None } {
         connections.spawn(echo(stream));
     }
     drop(listener);
-    let rest = order.deadline.saturating_sub(order.quiet * 2);
+    let rest = order.deadline.saturating_sub(order.accept + order.quiet);
     let _ = timeout(rest, connections.join_all()).await;
     Ok(())
 }

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 /// How long a worker may take to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainPolicy {
-    /// How long a worker should go on answering what was already accepted or queued, before it stops its server.
+    /// How long a worker should go on answering what was already accepted, before it stops its server. When the whole
+    /// cluster stops it also accepts for so long before, to empty the queue that nobody else will.
     pub quiet: Duration,
     /// When a worker that was told to leave is killed.
     pub deadline: Duration,
@@ -29,8 +30,8 @@ impl Default for DrainPolicy {
 
 impl DrainPolicy {
     pub(crate) fn check(&self) -> Result<(), &'static str> {
-        if self.quiet > self.deadline {
-            return Err("drain.quiet must not exceed drain.deadline");
+        if self.quiet.saturating_mul(2) > self.deadline {
+            return Err("drain.quiet must not exceed half of drain.deadline");
         }
         Ok(())
     }
@@ -43,7 +44,8 @@ impl DrainPolicy {
             DrainReason::PrimaryGone => (self.quiet.min(self.orphan / 4), self.orphan * 2 / 3),
             DrainReason::Shutdown | DrainReason::Retired | DrainReason::Signal => (self.quiet, self.deadline),
         };
-        DrainOrder { reason, quiet, deadline }
+        let accept = if reason == DrainReason::Shutdown { quiet } else { Duration::ZERO };
+        DrainOrder { reason, accept, quiet, deadline }
     }
 }
 
@@ -53,7 +55,10 @@ impl DrainPolicy {
 pub struct DrainOrder {
     /// Why.
     pub reason: DrainReason,
-    /// How long to answer what is already accepted or queued, before the server is stopped.
+    /// How long to go on accepting. Zero while other workers share the port: they take what is queued. When the cluster
+    /// stops, nothing new is let in, and this is the time to empty the queue.
+    pub accept: Duration,
+    /// After that: how long to answer what is already accepted, before the server is stopped.
     pub quiet: Duration,
     /// When the worker is killed, counted from the arrival of the order. Stop before it.
     pub deadline: Duration,
@@ -84,7 +89,7 @@ mod tests {
         let policy = DrainPolicy::default();
         for reason in [DrainReason::Shutdown, DrainReason::FastShutdown, DrainReason::Retired, DrainReason::PrimaryGone] {
             let order = policy.order(reason);
-            assert!(order.quiet < order.deadline, "{order:?}");
+            assert!(order.accept + order.quiet < order.deadline, "{order:?}");
         }
         assert!(policy.order(DrainReason::PrimaryGone).deadline < policy.orphan);
         assert_eq!(policy.order(DrainReason::FastShutdown).quiet, Duration::ZERO);

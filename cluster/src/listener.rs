@@ -1,7 +1,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
 use crate::error::StartError;
 
@@ -68,14 +68,47 @@ fn open(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Lets no further connection in, for all processes that share the socket, and keeps those that are queued.
+///
+/// A port that closes resets every connection that the kernel has completed and nobody has accepted. Behind a filter that
+/// drops all packets to the listening socket the queue can only shrink, so workers can empty it before they close. A
+/// client that knocks meanwhile tries again after a second and is then refused.
+pub(crate) fn close_door(listener: &TcpListener) -> io::Result<()> {
+    /// `BPF_RET | BPF_K`: the answer is the constant, here 0 bytes of the packet.
+    const DROP: SockFilter = SockFilter::new(0x06, 0, 0, 0);
+    SockRef::from(listener).attach_filter(&[DROP])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::time::Duration;
 
     #[test]
     fn port_zero_is_resolved() {
         let listener = ListenSpec::tcp("127.0.0.1:0").open("http").unwrap();
         assert_ne!(listener.local_addr().unwrap().port(), 0);
+    }
+
+    #[test]
+    fn k04_behind_the_door_the_queue_stays_and_does_not_grow() {
+        let listener = ListenSpec::tcp("127.0.0.1:0").open("http").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut early = TcpStream::connect(address).unwrap();
+        close_door(&listener).unwrap();
+        let late = TcpStream::connect_timeout(&address, Duration::from_millis(50));
+        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+
+        let (mut accepted, _) = listener.accept().unwrap();
+        assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(listener);
+        accepted.write_all(b"served").unwrap();
+        drop(accepted);
+        let mut answer = String::new();
+        early.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "served");
     }
 
     #[test]

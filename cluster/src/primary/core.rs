@@ -13,6 +13,7 @@ use crate::config::ClusterBuilder;
 use crate::error::{RunError, StartError};
 use crate::event::{Addresses, Event, Events};
 use crate::id::WorkerId;
+use crate::listener::close_door;
 use crate::status::{Ended, Phase, ShutdownReport};
 
 /// Unread events kept for each reader.
@@ -115,14 +116,19 @@ impl Core {
         }
     }
 
-    /// Raises the phase. With the first stop the primary lets go of its ports, so that the last worker closes them.
+    /// Raises the phase. With the first stop no further connection is let in, and the primary lets go of its ports, so that
+    /// the last worker closes them.
     pub(super) fn stop(&self, phase: Phase) {
         let mut stop = lock(&self.stop);
         if stop.is_none() {
             *stop = Some(Stop { since: Instant::now(), ended: Vec::new() });
         }
         drop(stop);
-        self.close_sockets();
+        for (name, socket) in std::mem::take(&mut *lock(&self.sockets)) {
+            if let Err(e) = close_door(&socket) {
+                tracing::warn!(listener = name, error = %e, "connections that come during the stop may be reset");
+            }
+        }
         self.phase.send_if_modified(|current| {
             let rises = phase > *current;
             *current = phase.max(*current);
@@ -139,7 +145,7 @@ impl Core {
 
     /// All slots have ended: publishes the outcome and ends the event stream.
     pub(super) fn conclude(&self) {
-        self.close_sockets();
+        lock(&self.sockets).clear();
         let stop = lock(&self.stop).take();
         let outcome = match stop {
             Some(stop) => Ok(ShutdownReport { workers: stop.ended, took: stop.since.elapsed() }),
@@ -147,10 +153,6 @@ impl Core {
         };
         drop(lock(&self.events).take());
         self.outcome.send_replace(Some(outcome));
-    }
-
-    fn close_sockets(&self) {
-        lock(&self.sockets).clear();
     }
 }
 

@@ -23,7 +23,9 @@ fn k03_workers_that_ignore_the_drain_follow_too() {
 fn k03_a_worker_with_a_blocked_event_loop_follows_too() {
     let mut cluster = Cluster::ready(&[("workers", "2")]);
     let mut clients = [cluster.client_of(1), cluster.client_of(2)];
-    clients.iter_mut().for_each(|client| client.begin("block 60000"));
+    for client in &mut clients {
+        client.begin("block 60000");
+    }
     assert_gone(&mut cluster);
 }
 

@@ -9,7 +9,9 @@ use crate::harness::{Cluster, is_free};
 fn k04_term_answers_what_is_in_flight_and_exits_zero() {
     let mut cluster = Cluster::ready(&[("workers", "2"), ("drain", "finish"), ("quiet", "100")]);
     let mut clients = [cluster.client_of(1), cluster.client_of(2)];
-    clients.iter_mut().for_each(|client| client.begin("wait 400"));
+    for client in &mut clients {
+        client.begin("wait 400");
+    }
     cluster.signal(Signal::TERM);
     for (client, id) in clients.iter_mut().zip([1, 2]) {
         assert_eq!(client.hear()["id"], id);
