@@ -1,4 +1,92 @@
 //! Primary and worker processes that share listening ports, supervised.
+//!
+//! One program is both: the process that somebody starts is the *primary*, which opens the ports and starts itself again
+//! as many *workers*, which accept from them. The crate knows nothing of what is served and of no web framework.
+//!
+//! # Guarantees
+//!
+//! - A worker that dies is replaced: at once, then with a [growing delay](RestartPolicy). A slot whose workers die too
+//!   often is given up; the others go on. When none is left, [`ClusterHandle::wait`] ends with an error.
+//! - A replacement is the same program, bit for bit, even if the file was overwritten or deleted meanwhile.
+//! - Nothing outlives the primary: two seconds after `kill -9` of it (with the default [`DrainPolicy::orphan`]) all workers
+//!   are gone and the ports are free, also when a handler blocks the event loop.
+//! - A stop ends by its deadline. Idle workers do not delay it; one that is stuck is killed, and the
+//!   [report](ShutdownReport) names it.
+//! - While the whole cluster stops, no connection is let in that nobody would serve: those that the kernel had completed
+//!   before can be accepted and answered, later ones are refused.
+//! - A worker that does not read stops nobody. Its queue is bounded; what does not fit is refused with a
+//!   [typed error](SendError::Full) and counted. Messages that are taken arrive whole and in order.
+//! - A worker inherits its standard streams, the ports, its control socket and what
+//!   [`ClusterBuilder::inherit`] gave it; its own children inherit none of these, nor its role.
+//! - Signals reach the process that is meant, never a stranger with a reused id.
+//! - A start that fails leaves neither a process nor an open port.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use cluster::{ListenSpec, Role};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // First, before any runtime: a worker has to find its descriptors while nobody else opens any.
+//!     let role = cluster::role()?;
+//!     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//!     runtime.block_on(async {
+//!         match role {
+//!             Role::Primary(builder) => {
+//!                 let cluster = builder.listen("http", ListenSpec::tcp("127.0.0.1:3000")).start().await?;
+//!                 cluster.wait().await?;
+//!             }
+//!             Role::Worker(mut boot) => {
+//!                 let listener = tokio::net::TcpListener::from_std(boot.take_listener("http")?)?;
+//!                 let worker = boot.connect().await?;
+//!                 worker.ready().await?;
+//!                 loop {
+//!                     tokio::select! {
+//!                         order = worker.drain_requested() => break println!("leaving: {:?}", order.reason),
+//!                         connection = listener.accept() => drop(connection?),
+//!                     }
+//!                 }
+//!             }
+//!         }
+//!         Ok(())
+//!     })
+//! }
+//! ```
+//!
+//! # Leaving without loss
+//!
+//! [`Worker::drain_requested`] gives a [`DrainOrder`]; the worker carries it out. For a server that accepts by itself, stop
+//! accepting after [`accept`](DrainOrder::accept), answer what is open, return before [`deadline`](DrainOrder::deadline).
+//!
+//! actix-web drops connections that it accepted and has not begun to read when it is stopped, graceful or not, and its
+//! `pause` answers a moment before the acceptor obeys. So the order of steps matters; `examples/actix.rs` has them:
+//!
+//! 1. Build the server with `workers(1)`, because processes are the parallelism, and `disable_signals()`, because the
+//!    primary decides. Use `actix-server` 2.10 or later, which mends races in its graceful stop.
+//! 2. On the order, answer with `Connection: close` from now on, so that keep-alive clients go elsewhere by themselves.
+//! 3. Go on for [`accept`](DrainOrder::accept). It is zero while siblings share the port. When the cluster stops, it is the time in
+//!    which the queue of the kernel is emptied.
+//! 4. `handle.pause().await`, then wait for [`quiet`](DrainOrder::quiet): what was accepted reaches a handler.
+//! 5. `handle.stop(true)`, at most for what is left of the [`deadline`](DrainOrder::deadline), and return.
+//!
+//! # Signals
+//!
+//! | to | signal | does |
+//! |---|---|---|
+//! | primary | `TERM`, `QUIT` | graceful stop |
+//! | primary | `INT` | fast stop; the second kills |
+//! | primary | `HUP`, `USR1`, `USR2`, `TTIN`, `TTOU` | a line in the log |
+//! | worker | `TERM` | once connected: this worker drains and is replaced; before: it ends |
+//! | worker | others | what they do to any process; Ctrl-C at a terminal does not reach workers |
+//!
+//! # Limits
+//!
+//! - Linux only: 5.3 or later for pidfd, with `/proc`.
+//! - How connections spread over workers is up to the kernel; it favours workers that wait.
+//! - A worker stopped by `SIGSTOP` cannot notice that its primary died; it ends when it is continued.
+//! - As process 1 of a container use an init (`docker run --init`): orphans of others are not reaped.
+//! - Children that a worker starts are not followed. They do not keep ports open.
+//! - Up to 1,024 events and 256 messages wait for each reader, of up to 1 MiB each: read them, or do not ask for them.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("cluster needs Linux: it rests on pidfd, /proc and inherited descriptors");
