@@ -244,7 +244,7 @@ impl SessionStore for Client {
             Fault::DeletesWhatItListed => {
                 let mut ended = 0;
                 for listed in self.space.records.list(&principal).await? {
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(Duration::from_millis(1)).await;
                     ended += u64::from(Some(&listed.key) != except && self.space.records.delete(&listed.key).await?);
                 }
                 Ok(ended)
@@ -293,7 +293,7 @@ impl SessionStore for Client {
             }
             Fault::PurgeLocksOthersOut => {
                 let others = self.space.purging.fetch_add(1, Ordering::SeqCst);
-                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
                 self.space.purging.fetch_sub(1, Ordering::SeqCst);
                 if others > 0 {
                     return Err(unavailable("deadlock detected"));

@@ -5,7 +5,6 @@ use std::time::Duration;
 use session_core::{
     Change, Changes, Commit, Guard, Json, NewRecord, Outcome, PrincipalChange, Record, Rejection, SessionStore, StoreError, StoreKey,
 };
-use tokio::task::yield_now;
 
 use crate::{client::Client, fault::Fault};
 
@@ -39,12 +38,12 @@ pub(crate) async fn apply(client: &Client, key: &StoreKey, mut commit: Commit) -
         (Fault::WritesChangeByChange, Some(_)) => return change_by_change(client, key, commit).await,
         (Fault::WritesStaleCopy, Some(record)) => {
             let read = client.read.lock().get(key).cloned().unwrap_or(record);
-            yield_now().await;
+            round_trip().await;
             return records.commit(key, with_all_values(read, commit)).await;
         }
         (Fault::AddReadsThenWrites, Some(record)) => return add_by_set(client, key, commit, &record).await,
         (Fault::Revives, Some(record)) => {
-            yield_now().await;
+            round_trip().await;
             return match records.commit(key, commit).await? {
                 Outcome::Gone => records.create(key, renewed(record)).await.map(|_| Outcome::Gone),
                 outcome => Ok(outcome),
@@ -74,7 +73,7 @@ pub(crate) async fn apply(client: &Client, key: &StoreKey, mut commit: Commit) -
 async fn change_by_change(client: &Client, key: &StoreKey, mut commit: Commit) -> Result<Outcome, StoreError> {
     for (name, change) in std::mem::take(&mut commit.changes) {
         let _ = client.space.records.commit(key, Commit::new().change(name, change)).await?;
-        yield_now().await;
+        round_trip().await;
     }
     client.space.records.commit(key, commit).await
 }
@@ -87,7 +86,7 @@ fn with_all_values(read: Record, mut commit: Commit) -> Commit {
 }
 
 async fn add_by_set(client: &Client, key: &StoreKey, mut commit: Commit, read: &Record) -> Result<Outcome, StoreError> {
-    yield_now().await;
+    round_trip().await;
     let mut added = Vec::new();
     for (name, change) in &mut commit.changes {
         if let Change::Add(by) = *change {
@@ -119,11 +118,11 @@ async fn move_wrongly(client: &Client, key: &StoreKey, mut commit: Commit, recor
             records.delete(key).await?;
         }
         Fault::MovesInSteps => {
-            yield_now().await;
+            round_trip().await;
             let _ = records.create(&target, renewed(record)).await?;
             commit.move_to = None;
             let outcome = records.commit(&target, commit).await?;
-            yield_now().await;
+            round_trip().await;
             records.delete(key).await?;
             return Ok(outcome);
         }
@@ -138,4 +137,9 @@ async fn move_wrongly(client: &Client, key: &StoreKey, mut commit: Commit, recor
 
 fn renewed(record: Record) -> NewRecord {
     NewRecord { data: record.data, ttl: record.ttl, principal: record.principal, lifetime: record.lifetime }
+}
+
+/// The time between two steps of a store that needs several, long enough that others run in it.
+async fn round_trip() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
 }
