@@ -137,7 +137,8 @@ impl fmt::Debug for Link {
     }
 }
 
-fn connect(path: &Path) -> io::Result<UnixStream> {
+/// Connects at once or not at all.
+pub(crate) fn connect(path: &Path) -> io::Result<UnixStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // An owner whose backlog is full would otherwise hold this thread.
     socket.set_nonblocking(true)?;

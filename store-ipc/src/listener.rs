@@ -12,12 +12,14 @@ use std::{
     time::Duration,
 };
 
+use rustix::fs::OFlags;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixStream;
 
 use crate::{
     error::OwnerError,
     frame::Verdict,
+    link::connect,
     owner::Shared,
     serve::{refuse, serve},
 };
@@ -109,7 +111,12 @@ fn lock(path: &Path) -> Result<File, OwnerError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     // Never truncated or removed: another owner may be opening it right now, and two locks on two files would let both serve.
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(name).map_err(failed)?;
+    let mut options = OpenOptions::new();
+    // A link put there by somebody else must not make us create or open another file.
+    let no_link = OFlags::NOFOLLOW.bits().cast_signed();
+    let file = options.write(true).create(true).truncate(false).mode(0o600).custom_flags(no_link).open(name).map_err(failed)?;
+    // The umask may have taken rights away that the next owner needs. Another user's file keeps its mode.
+    let _ = file.set_permissions(Permissions::from_mode(0o600));
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OwnerError::AddressInUse { path: path.to_owned() }),
@@ -127,9 +134,10 @@ fn remove_stale(path: &Path) -> Result<(), OwnerError> {
         Ok(_) => {}
     }
     // We hold the lock, so no owner of ours is there; yet the socket may be another program's.
-    match std::os::unix::net::UnixStream::connect(path) {
+    match connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed),
-        Err(error) => Err(failed(error)),
-        Ok(_) => Err(OwnerError::AddressInUse { path: path.to_owned() }),
+        // A backlog that is full is somebody's as well.
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(failed(error)),
+        _ => Err(OwnerError::AddressInUse { path: path.to_owned() }),
     }
 }

@@ -120,7 +120,7 @@ impl Owner {
         Listener::bind(path.as_ref())?.run(Arc::clone(&self.0)).await
     }
 
-    /// Stops listening and reading, answers what was read, and ends every connection within a second. Returns at once.
+    /// Stops listening and reading, answers the calls that it began, and ends every connection within a second. Returns at once.
     pub fn shutdown(&self) {
         self.0.stop.send_replace(true);
     }

@@ -25,7 +25,7 @@ use crate::{
 /// Replies are encoded up to here; beyond, no request is read until the client took some. One more reply may lie above.
 const OUTBOX_BYTES: usize = 512 * 1024;
 /// After this many reads in a row other connections have their turn.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 2;
 
 type Answering = Pin<Box<dyn Future<Output = (u64, Reply)> + Send>>;
 
@@ -67,7 +67,7 @@ impl Connection {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
-    /// Finishes what was read, and reads no more.
+    /// Answers the calls that were begun, and reads no more.
     pub(crate) async fn finish(&mut self) -> Result<(), ServeError> {
         std::future::poll_fn(|cx| {
             loop {
@@ -83,7 +83,7 @@ impl Connection {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ServeError>> {
         for _ in 0..ROUNDS {
-            let progress = self.work(cx)?;
+            self.work(cx)?;
             let full = !self.has_room();
             // What does not fit into the socket stays; the task is woken when the client took some.
             if let Poll::Ready(written) = self.outbox.poll_flush(&mut self.stream, cx) {
@@ -104,7 +104,7 @@ impl Connection {
                 Poll::Pending => {
                     let waits = self.frame_bytes.is_none() || self.inbox.has_rest();
                     let limit = self.patience_limit();
-                    return match self.patience.poll(cx, waits, progress, limit) {
+                    return match self.patience.poll(cx, waits, limit) {
                         Poll::Ready(()) => Poll::Ready(Err(ServeError::Slow(limit))),
                         Poll::Pending => Poll::Pending,
                     };
@@ -115,26 +115,26 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Encodes the replies that became ready and starts the requests that came, as far as there is room. Says whether there was a request.
-    fn work(&mut self, cx: &mut Context<'_>) -> Result<bool, ServeError> {
+    /// Encodes the replies that became ready and starts the requests that came, as far as there is room.
+    fn work(&mut self, cx: &mut Context<'_>) -> Result<(), ServeError> {
         while self.outbox.len() < OUTBOX_BYTES
             && let Poll::Ready(Some((id, reply))) = self.answering.poll_next_unpin(cx)
         {
             self.push(id, reply)?;
         }
         if self.frame_bytes.is_none() {
-            let Some(hello) = self.inbox.hello()? else { return Ok(false) };
+            let Some(hello) = self.inbox.hello()? else { return Ok(()) };
             let theirs = usize::try_from(hello.frame_bytes).unwrap_or(usize::MAX).max(crate::config::LEAST_FRAME_BYTES);
             self.frame_bytes = Some(theirs.min(self.owner.settings.frame_bytes));
+            self.patience.forget();
         }
-        let mut progress = false;
         while self.has_room() {
             let Some((id, message)) = self.inbox.frame()? else { break };
             let request = decode(message)?;
-            progress = true;
+            self.patience.forget();
             self.start(id, request, cx)?;
         }
-        Ok(progress)
+        Ok(())
     }
 
     /// Starts one call. A store that answers at once costs no task and no turn of the event loop.
@@ -195,11 +195,8 @@ impl Patience {
         self.since = None;
     }
 
-    /// `Ready` when it `waits` for longer than `limit` without `progress`.
-    fn poll(&mut self, cx: &mut Context<'_>, waits: bool, progress: bool, limit: Duration) -> Poll<()> {
-        if progress {
-            self.since = None;
-        }
+    /// `Ready` when it `waits` for longer than `limit` and was not made to forget.
+    fn poll(&mut self, cx: &mut Context<'_>, waits: bool, limit: Duration) -> Poll<()> {
         if !waits {
             self.since = None;
             return Poll::Pending;
@@ -245,7 +242,8 @@ pub(crate) async fn serve(owner: Arc<Shared>, stream: UnixStream) -> Result<(), 
         Err(ServeError::Io(error)) => tracing::debug!(%error, "a client's connection ended"),
         Err(error) => {
             owner.counted_cut_off();
-            tracing::warn!(error = &error as &dyn std::error::Error, "a client was cut off");
+            let pid = connection.stream.peer_cred().ok().and_then(|peer| peer.pid());
+            tracing::warn!(pid, error = &error as &dyn std::error::Error, "a client was cut off");
         }
     }
     Ok(())

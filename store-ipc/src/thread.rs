@@ -124,7 +124,7 @@ impl OwnerHandle {
         Ok(())
     }
 
-    /// Stops listening and reading, answers what was read, ends every connection, and waits for the thread: within about 3 s. Sockets are
+    /// Stops listening and reading, answers the calls that it began, ends every connection, and waits for the thread: within about 3 s. Sockets are
     /// removed. A second call does nothing.
     pub fn shutdown(&self) {
         self.0.owner.shutdown();

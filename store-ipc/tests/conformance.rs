@@ -1,7 +1,8 @@
 //! [`IpcStore`] passes the conformance suite: against an owner in a process of its own, which is killed and frozen for real; against an
 //! owner's thread through a shared trait object; and over inherited streams.
+#![expect(clippy::unwrap_used, reason = "what a test needs and does not get fails it")]
 
-mod support;
+mod process;
 
 use std::{
     collections::HashMap,
@@ -18,7 +19,7 @@ use session_core::{
 };
 use store_ipc::{Config, IpcStore, Owner, OwnerHandle};
 
-use self::support::Process;
+use self::process::Process;
 
 const DEADLINE: Duration = Duration::from_secs(2);
 const NOT_BYTES: &str = "the owner's memory store keeps checked types, not bytes";
@@ -32,7 +33,7 @@ struct OwnerProcess {
 }
 
 impl OwnerProcess {
-    async fn fresh() -> Self {
+    fn fresh() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(IpcStore::connect(folder.path().join("main")));
         let fixture = Self { folder, store, processes: Mutex::default() };
@@ -150,16 +151,16 @@ struct Namespace {
 
 impl OwnerThread {
     /// Clients connect to the owner's path.
-    async fn listening() -> Self {
-        Self::fresh(false)
+    fn listening() -> Self {
+        Self::spawned(false)
     }
 
     /// Clients hold the other end of a stream.
-    async fn inherited() -> Self {
-        Self::fresh(true)
+    fn inherited() -> Self {
+        Self::spawned(true)
     }
 
-    fn fresh(inherited: bool) -> Self {
+    fn spawned(inherited: bool) -> Self {
         let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new());
         let namespaces = Mutex::default();
         let mut fixture = Self { folder: tempfile::tempdir().unwrap(), clock: ManualClock::new(), inherited, store, namespaces };
@@ -274,13 +275,13 @@ impl Fixture for OwnerThread {
 }
 
 mod owner_process {
-    session_core::conformance_tests!(super::OwnerProcess::fresh());
+    session_core::conformance_tests!(async { super::OwnerProcess::fresh() });
 }
 
 mod through_arc_dyn {
-    session_core::conformance_tests!(super::OwnerThread::listening());
+    session_core::conformance_tests!(async { super::OwnerThread::listening() });
 }
 
 mod inherited_stream {
-    session_core::conformance_tests!(super::OwnerThread::inherited());
+    session_core::conformance_tests!(async { super::OwnerThread::inherited() });
 }

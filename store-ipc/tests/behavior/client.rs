@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, num::NonZeroUsize, os::unix::net::UnixStream, s
 use session_core::{Change, Commit, Limits, MemoryStore, Name, NewRecord, Principal, Rejection, SessionStore, StoreError, StoreKey};
 use store_ipc::{Config, IpcStore, Owner};
 
-use super::{LONG, Served, chain, key, on_another_runtime, record, support::gate::Gate};
+use super::{LONG, Served, chain, gate::Gate, key, on_another_runtime, record};
 
 fn number(value: usize) -> NonZeroUsize {
     NonZeroUsize::new(value).unwrap()

@@ -6,14 +6,14 @@ use std::{
     os::unix::{fs::PermissionsExt, net::UnixStream, process::CommandExt},
     path::Path,
     process::Command,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use session_core::{MemoryStore, SessionStore, StoreError};
 use store_ipc::IpcStore;
 
-use super::{Served, chain, eventually, key, mode, record, support};
+use super::{Served, chain, eventually, key, mode, process, record};
 
 const HELLO: &[u8; 12] = b"sIPC\x01\0\0\0\0\0\x10\0";
 const NOBODY: u32 = 65_534;
@@ -75,6 +75,34 @@ async fn s22_garbage_ends_only_that_connection() {
     assert_eq!(served.owner.stats().cut_off, 6);
 }
 
+/// Everything that is logged in this process.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn s22_the_log_says_that_a_client_was_cut_off_and_shows_nothing_it_sent() {
+    let log = Log::default();
+    let writer = log.clone();
+    // The owner logs on its own thread, so only a global subscriber sees it.
+    tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
+    let served = Served::memory();
+    harms_nobody(&served, |path| say(path, &hello_and(&frame(1, b"\x01\x30precious-key-in-a-broken-request")))).await;
+    // The connection is closed before the line is written.
+    let text = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    eventually("the warning", || text().contains("WARN store_ipc::serve: a client was cut off")).await;
+    assert!(!text().contains("precious"), "{}", text());
+}
+
 #[tokio::test]
 async fn s22_another_protocol_version_is_cut_off() {
     let served = Served::memory();
@@ -126,7 +154,7 @@ async fn s22_a_client_that_is_slow_between_frames_is_not_cut_off() {
 #[tokio::test]
 async fn s22_a_client_killed_mid_frame_harms_nobody() {
     let served = Served::memory();
-    harms_nobody(&served, |path| support::Process::start("half-frame", path).kill()).await;
+    harms_nobody(&served, |path| process::Process::start("half-frame", path).kill()).await;
     eventually("the end of every connection", || served.owner.stats().connections == 0).await;
 }
 
@@ -204,20 +232,16 @@ fn open_folder(served: &Served) {
     std::fs::set_permissions(served.folder.path(), Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Only root can start a process of another user.
+/// Only root can start a process of another user; anybody else's run of these tests ends here.
 fn may_change_user() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        println!("not applicable: only root can start a process of another user");
-    }
-    root
+    rustix::process::geteuid().is_root()
 }
 
 /// Pings as another user.
 fn ping_as_nobody(path: &Path) -> String {
     // The build's folder may be closed to others.
     let fixture = path.with_file_name("fixture");
-    std::fs::copy(support::FIXTURE, &fixture).unwrap();
+    std::fs::copy(process::FIXTURE, &fixture).unwrap();
     std::fs::set_permissions(&fixture, Permissions::from_mode(0o755)).unwrap();
     let output = Command::new(&fixture).arg("ping").arg(path).uid(NOBODY).gid(NOBODY).output().unwrap();
     String::from_utf8(output.stdout).unwrap()

@@ -1,9 +1,11 @@
 //! What `store-ipc` promises beside the store contract: hostile clients, owners that come and go, bounded calls, pages and lists.
+#![expect(clippy::unwrap_used, reason = "what a test needs and does not get fails it")]
 
-#[path = "../support/mod.rs"]
-mod support;
+#[path = "../process/mod.rs"]
+mod process;
 
 mod client;
+mod gate;
 mod hostile;
 mod owner;
 

@@ -11,9 +11,11 @@ use session_core::{MemoryStore, NewRecord, SessionStore, StoreError};
 use store_ipc::{Config, IpcStore, Owner, OwnerError};
 
 use super::{
-    Served, chain, eventually, key, mode, record,
-    support::{FIXTURE, Process, gate::Gate},
-    unavailable,
+    Served, chain, eventually,
+    gate::Gate,
+    key, mode,
+    process::{FIXTURE, Process},
+    record, unavailable,
 };
 
 #[tokio::test]
@@ -116,11 +118,10 @@ async fn the_socket_is_for_its_user_alone_whatever_the_umask() {
     let folder = tempfile::tempdir().unwrap();
     for umask in ["000", "077", "777"] {
         let path = folder.path().join(umask);
-        // The kernel would not let even its owner use a lock made under 777, were the mode not set.
         let mut command = Command::new("sh");
         command.args(["-c", &format!("umask {umask}; exec \"$0\" owner \"$1\""), FIXTURE]).arg(&path);
         let _owner = Process::ready(command);
-        assert_eq!(mode(&path), 0o600, "under umask {umask}");
+        assert_eq!((mode(&path), mode(&path.with_extension("lock"))), (0o600, 0o600), "under umask {umask}");
     }
 }
 
@@ -137,7 +138,7 @@ async fn one_client_too_many_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_shutdown_answers_what_was_read() {
+async fn a_shutdown_answers_the_calls_that_were_begun() {
     let gate = Gate::closed();
     let served = Served::store(gate.clone(), |builder| builder);
     let (client, held) = (served.client(), key());
@@ -220,7 +221,8 @@ async fn c43_writes_to_a_frozen_owner_end_in_time_and_wait_in_bounded_memory() {
         assert!(begun.elapsed() < deadline * 5, "{:?}", begun.elapsed());
     }
     let grown = memory_kib().saturating_sub(before);
-    assert!(grown < 80_000, "{grown} KiB more"); println!("{grown}");
+    // 500 waiting callers hold 30 MB of records themselves.
+    assert!(grown < 60_000, "{grown} KiB more");
     process.thaw();
     eventually_ping(&client).await;
 }

@@ -1,7 +1,5 @@
 //! Owner processes, and other processes, that a test starts and ends.
 
-pub(crate) mod gate;
-
 use std::{
     io::{BufRead, BufReader},
     path::Path,
