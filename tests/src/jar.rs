@@ -1,0 +1,94 @@
+//! What a browser keeps of a session: one cookie.
+
+use crate::client::Response;
+
+/// A `Set-Cookie` header, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetCookie {
+    /// The cookie's name.
+    pub name: String,
+    /// The cookie's value.
+    pub value: String,
+    /// The attributes as they stand, in order.
+    pub attributes: Vec<String>,
+}
+
+impl SetCookie {
+    /// Takes a header's value apart.
+    ///
+    /// # Panics
+    /// If it is no cookie.
+    #[must_use]
+    pub fn parse(line: &str) -> Self {
+        let mut parts = line.split("; ");
+        let (name, value) = parts.next().and_then(|pair| pair.split_once('=')).expect("Set-Cookie starts with name=value");
+        Self { name: name.to_owned(), value: value.to_owned(), attributes: parts.map(str::to_owned).collect() }
+    }
+
+    /// `Max-Age` in seconds.
+    #[must_use]
+    pub fn max_age(&self) -> Option<u64> {
+        self.attributes.iter().find_map(|attribute| attribute.strip_prefix("Max-Age=")?.parse().ok())
+    }
+
+    /// Whether it takes the cookie away.
+    #[must_use]
+    pub fn removes(&self) -> bool {
+        self.max_age() == Some(0)
+    }
+
+    /// The session's id: the 32 characters between the version tag and the signature.
+    ///
+    /// # Panics
+    /// If the value has another shape.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        id_of(&self.value)
+    }
+}
+
+/// The session id in a cookie's value `1.<32 characters>.<43 characters>`.
+///
+/// # Panics
+/// If the value has another shape.
+#[must_use]
+pub fn id_of(value: &str) -> &str {
+    let parts: Vec<_> = value.split('.').collect();
+    match parts[..] {
+        ["1", id, mac] if id.len() == 32 && mac.len() == 43 => id,
+        _ => panic!("no signed session cookie of {} characters", value.len()),
+    }
+}
+
+/// A jar for one cookie.
+#[derive(Debug, Clone, Default)]
+pub struct Jar {
+    cookie: Option<(String, String)>,
+}
+
+impl Jar {
+    /// A jar with a cookie in it.
+    #[must_use]
+    pub fn holding(name: &str, value: &str) -> Self {
+        Self { cookie: Some((name.to_owned(), value.to_owned())) }
+    }
+
+    /// Does what a browser does with a response.
+    pub fn take_from(&mut self, response: &Response) {
+        if let Some(cookie) = response.set_cookie() {
+            self.cookie = (!cookie.removes()).then_some((cookie.name, cookie.value));
+        }
+    }
+
+    /// The `Cookie` header to send.
+    #[must_use]
+    pub fn header(&self) -> Option<String> {
+        self.cookie.as_ref().map(|(name, value)| format!("{name}={value}"))
+    }
+
+    /// The cookie's value.
+    #[must_use]
+    pub fn value(&self) -> Option<&str> {
+        self.cookie.as_ref().map(|(_, value)| value.as_str())
+    }
+}

@@ -1,0 +1,159 @@
+//! A child process whose output is kept and which never outlives its test.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
+
+use crate::wait;
+
+/// The lines that a process wrote so far.
+#[derive(Debug, Clone, Default)]
+pub struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    fn follow(stream: impl Read + Send + 'static) -> Self {
+        let lines = Self::default();
+        let kept = lines.clone();
+        thread::spawn(move || {
+            let mut reader = BufReader::new(stream);
+            let mut line = Vec::new();
+            while reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+                kept.lock().push(String::from_utf8_lossy(&line).trim_end().to_owned());
+                line.clear();
+            }
+        });
+        lines
+    }
+
+    /// All of them as one text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.lock().join("\n")
+    }
+
+    /// What follows `prefix` in the first line that starts with it.
+    #[must_use]
+    pub fn after(&self, prefix: &str) -> Option<String> {
+        self.lock().iter().find_map(|line| line.strip_prefix(prefix).map(str::to_owned))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A running child process. Dropping it kills it and the children it has then.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    /// What it wrote to standard output.
+    pub stdout: Lines,
+    /// What it wrote to standard error.
+    pub stderr: Lines,
+}
+
+impl Process {
+    /// Starts a program. Settings of the demo in this process's environment do not reach it.
+    ///
+    /// # Panics
+    /// If the program cannot be started.
+    #[must_use]
+    pub fn start(program: &Path, arguments: &[impl AsRef<OsStr>], environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DEMO_")) {
+            command.env_remove(name);
+        }
+        command.envs(environment.iter().copied());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{error}: cannot start {}", program.display()));
+        let stdout = Lines::follow(child.stdout.take().expect("stdout is piped"));
+        let stderr = Lines::follow(child.stderr.take().expect("stderr is piped"));
+        Self { child, stdout, stderr }
+    }
+
+    /// Its process id.
+    ///
+    /// # Panics
+    /// Never: a child's id is a valid one.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Sends it a signal. Fine if it is dead: it stays a zombie until it is waited for, so the id is still its own.
+    pub fn signal(&self, signal: Signal) {
+        let _ = kill_process(self.pid(), signal);
+    }
+
+    /// Whether it has ended, and how.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// If it has not ended within `limit`.
+    pub async fn end(&mut self, limit: Duration) -> ExitStatus {
+        let pid = self.pid();
+        wait::until(&format!("the end of process {}", pid.as_raw_nonzero()), limit, async || self.ended()).await
+    }
+
+    /// The processes it has started that still live.
+    #[must_use]
+    pub fn children(&self) -> Vec<Pid> {
+        children_of(self.pid())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+            return;
+        }
+        // Handles, not ids: between the kills an id could come to belong to somebody else.
+        let children: Vec<_> = self.children().into_iter().filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()).collect();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for child in children {
+            let _ = pidfd_send_signal(&child, Signal::KILL);
+        }
+    }
+}
+
+/// Sends a signal to a process that a [`Process`] has started.
+pub fn signal(pid: Pid, signal: Signal) {
+    let _ = kill_process(pid, signal);
+}
+
+/// Whether a process runs: it exists and is no zombie.
+#[must_use]
+pub fn runs(pid: Pid) -> bool {
+    stat(pid.as_raw_nonzero().get()).is_some_and(|(state, _)| state != 'Z' && state != 'X')
+}
+
+/// The processes that run and have this parent.
+fn children_of(parent: Pid) -> Vec<Pid> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| stat(*pid).is_some_and(|(state, of)| of == parent.as_raw_nonzero().get() && state != 'Z'))
+        .filter_map(Pid::from_raw)
+        .collect()
+}
+
+/// A process's state letter and parent.
+fn stat(pid: i32) -> Option<(char, i32)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name is in parentheses and may hold anything, so count from its end.
+    let mut fields = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace();
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}

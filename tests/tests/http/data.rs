@@ -1,0 +1,110 @@
+//! H06 to H09: data that many requests share.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use tests::{
+    Browser, Setup,
+    client::{Connection, Request},
+};
+
+const CONNECTIONS: usize = 50;
+const INCREMENTS: usize = 2_000;
+
+on_every_setup!(
+    h06_what_one_worker_writes_every_worker_reads_at_once,
+    h07_two_thousand_concurrent_adds_lose_nothing,
+    h08_two_thousand_concurrent_updates_lose_nothing,
+    h09_concurrent_inserts_of_different_names_all_stay,
+);
+
+async fn h06_what_one_worker_writes_every_worker_reads_at_once(setup: &Setup) {
+    let demo = setup.start().await;
+    let browser = demo.signed_in("bob").await;
+    let mut workers = demo.connections(setup.workers).await;
+    let mut reads = 0;
+    for round in 0..50 {
+        let writer = round % workers.len();
+        let write = browser.dress(Request::put("/session/n", round.to_string()));
+        let _ = workers[writer].send(&write).await.expect("an answer").expect(204);
+        for reader in &mut workers {
+            let response = reader.send(&browser.dress(Request::get("/session"))).await.expect("an answer").expect(200);
+            let page: tests::Page = response.json();
+            assert_eq!(page.value("n").expect("n is there"), &serde_json::json!(round), "read by worker {}", response.worker());
+            reads += 1;
+        }
+    }
+    println!("h06: {reads} reads after 50 writes, 0 stale, {} workers", workers.len());
+}
+
+async fn h07_two_thousand_concurrent_adds_lose_nothing(setup: &Setup) {
+    increments(setup, "h07", "/session/n/add?by=1").await;
+}
+
+async fn h08_two_thousand_concurrent_updates_lose_nothing(setup: &Setup) {
+    increments(setup, "h08", "/session/n/update").await;
+}
+
+/// 2,000 increments of one value over 50 connections: every one answered with 200 and a sum of its own, and none lost.
+async fn increments(setup: &Setup, line: &str, target: &'static str) {
+    let demo = setup.start().await;
+    let browser = Arc::new(demo.signed_in("bob").await);
+    let taken = Arc::new(AtomicUsize::new(0));
+    // Some connections to each worker, so that all of them take part.
+    let mut connections = demo.connections(setup.workers).await;
+    while connections.len() < CONNECTIONS {
+        connections.push(Connection::open(demo.address).await.expect("the demo accepts"));
+    }
+    let started = Instant::now();
+    let clients = connections.into_iter().map(|mut connection| {
+        let (browser, taken) = (Arc::clone(&browser), Arc::clone(&taken));
+        tokio::spawn(async move {
+            let request = browser.dress(Request::post(target));
+            let mut answers = Vec::new();
+            while taken.fetch_add(1, Relaxed) < INCREMENTS {
+                let response = connection.send(&request).await.expect("an answer").expect(200);
+                answers.push((response.json::<i64>(), response.worker().to_owned()));
+            }
+            answers
+        })
+    });
+    let answers: Vec<_> = futures_util::future::join_all(clients).await.into_iter().flat_map(|client| client.expect("no panic")).collect();
+    let elapsed = started.elapsed();
+    let sums: HashSet<i64> = answers.iter().map(|(sum, _)| *sum).collect();
+    let workers: HashSet<&str> = answers.iter().map(|(_, worker)| worker.as_str()).collect();
+    let page = browser.as_ref().clone().page().await;
+    let held = page.value("n").and_then(serde_json::Value::as_i64).expect("a number");
+    println!(
+        "{line}: {} of {INCREMENTS} answered 200, {held} held, {} workers, {:.1} s",
+        answers.len(),
+        workers.len(),
+        elapsed.as_secs_f64()
+    );
+    assert_eq!(usize::try_from(held).expect("positive"), INCREMENTS, "lost updates");
+    assert_eq!(answers.len(), INCREMENTS);
+    assert_eq!(sums.len(), INCREMENTS, "two requests were told the same sum");
+    assert_eq!(workers.len(), setup.workers, "every worker takes part");
+}
+
+async fn h09_concurrent_inserts_of_different_names_all_stay(setup: &Setup) {
+    const NAMES: usize = 100;
+    let demo = setup.start().await;
+    let browser = demo.signed_in("bob").await;
+    let inserts = (0..NAMES).map(|n| {
+        let mut browser: Browser = browser.clone();
+        async move { browser.insert(&format!("name{n}"), &n.to_string()).await.expect(204) }
+    });
+    let answers = futures_util::future::join_all(inserts).await;
+    let page = browser.clone().page().await;
+    for n in 0..NAMES {
+        assert_eq!(page.value(&format!("name{n}")), Some(&serde_json::json!(n)));
+    }
+    let workers: HashSet<_> = answers.iter().map(tests::client::Response::worker).collect();
+    println!("h09: {NAMES} of {NAMES} names there, written through {} workers", workers.len());
+}

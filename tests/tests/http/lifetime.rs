@@ -1,0 +1,89 @@
+//! H16 and H17: how long sessions and their cookies live.
+
+use std::time::{Duration, Instant};
+
+use session_core::{Persistence, Policy};
+use tests::{App, Reach, Setup};
+
+on_every_setup!(
+    h16_idle_slides_with_use_and_absolute_does_not,
+    h17_a_persistent_cookie_has_a_max_age_that_follows_the_session,
+    h17_max_age_is_never_more_than_400_days,
+    h17_a_browser_session_cookie_has_neither_max_age_nor_expires,
+);
+
+async fn h16_idle_slides_with_use_and_absolute_does_not(setup: &Setup) {
+    let (idle, absolute) = (Duration::from_secs(2), Duration::from_secs(6));
+    let demo = setup.start_with(&["--idle-timeout", "2s", "--absolute-timeout", "6s"]).await;
+    let (mut used, mut unused) = (demo.signed_in("bob").await, demo.signed_in("eve").await);
+    let started = Instant::now();
+    let mut last_seen = Duration::ZERO;
+    let died = loop {
+        let before = started.elapsed();
+        if used.page().await.is_anonymous() {
+            break started.elapsed();
+        }
+        last_seen = before;
+        assert!(before < absolute + Duration::from_secs(2), "it outlives its absolute timeout");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    };
+    assert!(last_seen > 2 * idle, "use keeps a session alive beyond the idle timeout: last seen after {last_seen:?}");
+    assert!(last_seen <= absolute + Duration::from_millis(200), "seen {last_seen:?} after its start");
+    assert!(died >= absolute.saturating_sub(Duration::from_millis(200)), "died early, after {died:?}");
+    assert!(unused.page().await.is_anonymous(), "without use it dies");
+    println!("h16: used every 0.3 s, alive after {last_seen:?} of {absolute:?}, dead after {died:?}");
+}
+
+async fn h17_a_persistent_cookie_has_a_max_age_that_follows_the_session(setup: &Setup) {
+    let demo = setup.start_with(&["--persistence", "persistent", "--idle-timeout", "6s"]).await;
+    let mut browser = demo.browser();
+    let issued = browser.login("bob").await.expect(200).set_cookie().expect("a cookie");
+    assert!((4..=6).contains(&issued.max_age().expect("Max-Age")), "{:?}", issued.attributes);
+    assert!(browser.get("/session").await.expect(200).set_cookie().is_none(), "a fresh life is not renewed");
+    tokio::time::sleep(Duration::from_millis(2_200)).await;
+    let renewed = browser.get("/session").await.expect(200).set_cookie().expect("the cookie's life is renewed with the session's");
+    assert_eq!(renewed.value, issued.value, "the id stays");
+    assert!((4..=6).contains(&renewed.max_age().expect("Max-Age")), "{:?}", renewed.attributes);
+}
+
+async fn h17_max_age_is_never_more_than_400_days(setup: &Setup) {
+    let demo = setup.start_with(&["--persistence", "persistent", "--idle-timeout", "500d", "--absolute-timeout", "500d"]).await;
+    let cookie = demo.browser().login("bob").await.expect(200).set_cookie().expect("a cookie");
+    assert_eq!(cookie.max_age(), Some(400 * 86_400));
+}
+
+async fn h17_a_browser_session_cookie_has_neither_max_age_nor_expires(setup: &Setup) {
+    let demo = setup.start_with(&["--persistence", "browser"]).await;
+    let mut browser = demo.browser();
+    for response in
+        [browser.insert("n", "1").await.expect(204), browser.login("bob").await.expect(200), browser.post("/renew").await.expect(204)]
+    {
+        let cookie = response.set_cookie().expect("a cookie");
+        assert_eq!(cookie.attributes, ["Path=/", "HttpOnly", "SameSite=Lax"]);
+    }
+}
+
+mod touches {
+    use super::*;
+
+    on_every_reach!(h16_a_life_is_renewed_only_when_less_than_three_quarters_are_left);
+
+    async fn h16_a_life_is_renewed_only_when_less_than_three_quarters_are_left(reach: Reach) {
+        let policy = Policy::default().idle_timeout(Duration::from_secs(4)).persistence(Persistence::Persistent);
+        let app = App::start_with(reach, policy).await;
+        let mut browser = app.browser();
+        let _ = browser.insert("n", "1").await.expect(204);
+        app.store.calls();
+        let fresh = browser.get("/session").await.expect(200);
+        let calls = app.store.calls();
+        assert_eq!((calls.loads, calls.commits), (1, 0), "a fresh session is only read");
+        assert!(fresh.set_cookie().is_none());
+        tokio::time::sleep(Duration::from_millis(1_300)).await;
+        let due = browser.get("/session").await.expect(200);
+        let calls = app.store.calls();
+        assert_eq!((calls.loads, calls.commits), (1, 1), "a quarter of its life is over, so it is renewed");
+        assert!(due.set_cookie().is_some());
+        let ttl = browser.page().await.ttl.expect("a session has a ttl");
+        assert!(ttl > 3.0, "{ttl}");
+    }
+}

@@ -1,0 +1,54 @@
+//! The behaviours of the checklist, over HTTP. The harness's page has the table of what proves what.
+#![expect(clippy::expect_used, reason = "a test that cannot do its part fails and says what it could not do")]
+#![expect(clippy::print_stdout, reason = "the figures that a test measured, for --nocapture")]
+
+/// Turns checks over a [`Setup`](tests::Setup) into one test for each setup: `ipc::h07_…`, `memory::h07_…`.
+macro_rules! on_every_setup {
+    ($($check:ident),+ $(,)?) => {
+        mod ipc {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                super::$check(&tests::Setup::IPC).await;
+            })+
+        }
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                super::$check(&tests::Setup::MEMORY).await;
+            })+
+        }
+    };
+}
+
+/// Turns checks over an [`App`](tests::App) into one test for each way to reach the store.
+macro_rules! on_every_reach {
+    ($($check:ident),+ $(,)?) => {
+        mod ipc {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                super::$check(tests::Reach::Ipc).await;
+            })+
+        }
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                super::$check(tests::Reach::Memory).await;
+            })+
+        }
+    };
+}
+
+mod cluster;
+mod cookies;
+mod counted;
+mod data;
+mod edge;
+mod ids;
+mod ipc_abuse;
+mod lifetime;
+mod outages;
+mod responses;
+mod secrets;
+mod sign_in;
+mod timing;
+mod usage;

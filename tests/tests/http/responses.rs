@@ -1,0 +1,189 @@
+//! H14 and H22 to H24: what kinds of response and kinds of end mean for the session.
+
+use std::time::{Duration, Instant};
+
+use tests::{
+    App, Reach, Setup,
+    client::{Connection, Request},
+    wait,
+};
+
+on_every_reach!(
+    h14_a_server_error_drops_what_was_recorded,
+    h14_every_other_status_keeps_it,
+    h14_a_panic_is_a_server_error_and_the_next_request_is_served,
+    h22_every_kind_of_response_is_committed_before_its_head,
+    h22_a_body_that_outlives_the_head_commits_by_itself,
+    h23_a_client_that_hangs_up_leaves_no_half_state,
+    h24_what_is_inserted_after_destroy_starts_a_new_session,
+);
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+async fn h14_a_server_error_drops_what_was_recorded(reach: Reach) {
+    let app = App::start(reach).await;
+    for route in ["fail", "error"] {
+        for status in [500, 501, 503, 599] {
+            let mut browser = app.browser();
+            assert!(browser.post(&format!("/{route}/{status}")).await.expect(status).set_cookie().is_none());
+            assert_eq!(app.store.sessions().await, 0);
+        }
+    }
+    let mut browser = app.browser();
+    let _ = browser.insert("n", "1").await.expect(204);
+    let before = browser.cookie().to_owned();
+    let _ = browser.post("/fail/500").await.expect(500);
+    assert_eq!(browser.cookie(), before);
+    let page = browser.page().await;
+    assert_eq!((page.principal.as_deref(), page.value("mark")), (None, None));
+    assert_eq!(page.value("n"), Some(&serde_json::json!(1)), "what was there before stays");
+}
+
+async fn h14_every_other_status_keeps_it(reach: Reach) {
+    let app = App::start(reach).await;
+    for status in [200, 201, 204, 302, 303, 304, 400, 404, 409, 418] {
+        let mut browser = app.browser();
+        assert!(browser.post(&format!("/fail/{status}")).await.expect(status).set_cookie().is_some(), "{status}");
+        let page = browser.page().await;
+        assert_eq!((page.principal.as_deref(), page.value("mark")), (Some("bob"), Some(&serde_json::json!(1))), "{status}");
+    }
+    let mut browser = app.browser();
+    assert!(browser.post("/error/404").await.expect(404).set_cookie().is_some());
+    assert!(browser.page().await.value("mark").is_some());
+}
+
+async fn h14_a_panic_is_a_server_error_and_the_next_request_is_served(reach: Reach) {
+    let app = App::start(reach).await;
+    let mut browser = app.browser();
+    let _ = browser.insert("n", "1").await.expect(204);
+    for route in ["/panic", "/panic-at-once"] {
+        let mut connection = Connection::open(app.address).await.expect("the server accepts");
+        let response = connection.send(&browser.dress(Request::post(route))).await.expect("a panic is answered").expect(500);
+        assert!(response.set_cookie().is_none());
+        assert!(!response.text().contains("bug"), "the panic's text is not for clients");
+        let page: tests::Page = connection.send(&browser.dress(Request::get("/session"))).await.expect("the next is served").json();
+        assert_eq!((page.value("mark"), page.value("n")), (None, Some(&serde_json::json!(1))));
+    }
+}
+
+async fn h22_every_kind_of_response_is_committed_before_its_head(reach: Reach) {
+    let app = App::start(reach).await;
+    let websocket = Request::get("/websocket")
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+    for (request, method, status) in [
+        (Request::get("/stream"), "GET", 200),
+        (Request::new("HEAD", "/head"), "HEAD", 200),
+        (Request::get("/not-modified"), "GET", 304),
+        (Request::get("/redirect"), "GET", 303),
+        (websocket, "GET", 101),
+        // Only the head is read of this one: its body never ends.
+        (Request::get("/endless"), "HEAD", 200),
+    ] {
+        let mut connection = Connection::open(app.address).await.expect("the server accepts");
+        let mut browser = app.browser();
+        connection.write(&request.to_bytes()).await.expect("the server reads");
+        let response = connection.response(method).await.expect("an answer").expect(status);
+        let cookie = response.set_cookie().unwrap_or_else(|| panic!("{request:?} brings a cookie"));
+        browser.insert_cookie(&cookie);
+        assert!(browser.page().await.value("mark").is_some(), "{request:?} is committed when its head is there");
+        if status == 200 && method == "GET" {
+            assert_eq!(response.text(), "0\n1\n2\n3\n4\n");
+        }
+    }
+}
+
+async fn h22_a_body_that_outlives_the_head_commits_by_itself(reach: Reach) {
+    let app = App::start(reach).await;
+    let mut browser = app.browser();
+    assert_eq!(browser.get("/late").await.expect(200).text(), "refused", "a new id cannot reach the browser after the head");
+    assert_eq!(app.store.sessions().await, 0);
+    let _ = browser.insert("n", "1").await.expect(204);
+    assert_eq!(browser.get("/late").await.expect(200).text(), "saved");
+    assert!(browser.page().await.value("late").is_some());
+}
+
+async fn h23_a_client_that_hangs_up_leaves_no_half_state(reach: Reach) {
+    let app = App::start(reach).await;
+    let mut browser = app.browser();
+    let _ = browser.insert("n", "1").await.expect(204);
+    let hang_up = async |target: String, bytes: usize, after: Duration| {
+        let mut connection = Connection::open(app.address).await.expect("the server accepts");
+        let request = browser.dress(Request::post(target)).to_bytes();
+        connection.write(&request[..request.len().min(bytes)]).await.expect("the server reads");
+        tokio::time::sleep(after).await;
+    };
+    let whole = usize::MAX;
+    // In the handler, between its two inserts; and in the middle of the request's head.
+    for n in 0..20 {
+        hang_up(format!("/gate/a{n}/b{n}"), whole, Duration::from_millis(20)).await;
+        hang_up(format!("/gate/c{n}/d{n}"), 40 + n, Duration::ZERO).await;
+    }
+    let _ = app.gate.send(true);
+    // While the commit is under way.
+    app.store.slow_writes.store(50, std::sync::atomic::Ordering::SeqCst);
+    for n in 0..20_u64 {
+        hang_up(format!("/gate/e{n}/f{n}"), whole, Duration::from_millis(5 * n)).await;
+    }
+    app.store.slow_writes.store(0, std::sync::atomic::Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let page = browser.clone().page().await;
+    let (mut both, mut neither) = (0, 0);
+    for n in 0..20 {
+        for (first, second) in [("a", "b"), ("c", "d"), ("e", "f")] {
+            match (page.value(&format!("{first}{n}")), page.value(&format!("{second}{n}"))) {
+                (Some(_), Some(_)) => both += 1,
+                (None, None) => neither += 1,
+                _ => panic!("half of request {first}{n} was saved"),
+            }
+        }
+    }
+    assert_eq!(page.value("n"), Some(&serde_json::json!(1)));
+    println!("h23: 60 clients hung up: {both} saved whole, {neither} not at all, 0 by halves");
+}
+
+async fn h24_what_is_inserted_after_destroy_starts_a_new_session(reach: Reach) {
+    let app = App::start(reach).await;
+    let mut browser = app.browser();
+    let _ = browser.login("bob").await.expect(200);
+    let before = browser.clone();
+    let response = browser.post("/restart").await.expect(204);
+    let cookie = response.set_cookie().expect("one cookie, the new one");
+    assert!(!cookie.removes());
+    assert_ne!(cookie.value, before.cookie());
+    // The new session is of another lineage, so nothing ties it to the old one.
+    assert_ne!(cookie.id()[..4], tests::jar::id_of(before.cookie())[..4]);
+    let page = browser.page().await;
+    assert_eq!((page.principal.as_deref(), page.value("flash")), (None, Some(&serde_json::json!("signed out"))));
+    assert!(before.clone().page().await.is_anonymous());
+    assert_eq!(app.store.sessions().await, 1);
+}
+
+mod demo {
+    use super::*;
+
+    on_every_setup!(h23_a_client_that_hangs_up_while_the_demo_works_leaves_the_rest_alone);
+
+    async fn h23_a_client_that_hangs_up_while_the_demo_works_leaves_the_rest_alone(setup: &Setup) {
+        let demo = setup.start().await;
+        let mut browser = demo.signed_in("bob").await;
+        let _ = browser.insert("n", "1").await.expect(204);
+        for n in 0..20 {
+            let mut connection = Connection::open(demo.address).await.expect("the demo accepts");
+            let slow = browser.dress(Request::get("/slow?ms=300")).to_bytes();
+            connection.write(&slow).await.expect("the demo reads");
+            let mut connection = Connection::open(demo.address).await.expect("the demo accepts");
+            let put = browser.dress(Request::put("/session/n", "[1,2,3,4,5,6,7,8,9]")).to_bytes();
+            // Half a body: without its end it is no value.
+            connection.write(&put[..put.len() - 1 - n % 15]).await.expect("the demo reads");
+        }
+        let started = Instant::now();
+        wait::until("a quiet demo", PATIENCE, async || (started.elapsed() > Duration::from_millis(600)).then_some(())).await;
+        let page = browser.page().await;
+        assert_eq!(page.value("n"), Some(&serde_json::json!(1)));
+        assert_eq!(page.principal.as_deref(), Some("bob"));
+        assert_eq!(demo.workers().len(), setup.workers, "no worker died of it");
+    }
+}

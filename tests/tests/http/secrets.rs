@@ -1,0 +1,167 @@
+//! H25 and S12: secrets are in no output and in no store.
+
+use std::collections::BTreeSet;
+
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE},
+};
+use session_core::{SessionId, SessionStore};
+use store_ipc::IpcStore;
+use tests::{
+    Browser, Demo, KEY, OTHER_KEY, Owner, Setup,
+    client::{Request, send},
+    jar::id_of,
+};
+
+on_every_setup!(h25_no_output_at_any_level_holds_an_id_a_cookie_a_value_or_a_key);
+
+/// A value that a session holds and nobody else has to know.
+const VALUE: &str = "swordfish-4711";
+
+/// Walks through all routes and all kinds of failure; returns every cookie that was issued.
+async fn tour(demo: &Demo) -> BTreeSet<String> {
+    let mut issued = BTreeSet::new();
+    let mut browser = demo.browser();
+    let mut keep = |browser: &Browser| issued.insert(browser.cookie().to_owned());
+    let _ = browser.get("/").await.expect(200);
+    keep(&browser);
+    let _ = browser.insert("secret", &format!("{VALUE:?}")).await.expect(204);
+    let _ = browser.login("bob").await.expect(200);
+    keep(&browser);
+    let _ = browser.post("/renew").await.expect(204);
+    keep(&browser);
+    let mut other = demo.signed_in("bob").await;
+    keep(&other);
+    let _ = other.insert("secret", &format!("{VALUE:?}")).await.expect(204);
+    for request in [
+        Request::get("/session"),
+        Request::get("/devices"),
+        Request::get("/readyz"),
+        Request::get("/nowhere"),
+        Request::post("/session/n/add?by=5"),
+        Request::post("/session/secret/add?by=1"),
+        Request::post("/session/n/update"),
+        Request::put("/session/secret", format!("{{\"{VALUE}")),
+        Request::put("/session/secret", format!("\"{}\"", VALUE.repeat(6_000))),
+        Request::put("/session/%01", format!("{VALUE:?}")),
+        Request::delete("/session/nothing"),
+        Request::delete("/devices/aaaaaaaaaaaaaaaa"),
+        Request::post("/login").header("Sec-Fetch-Site", "cross-site").json(r#"{"user":"eve"}"#),
+    ] {
+        browser.send(request).await;
+    }
+    let cookie = browser.cookie().to_owned();
+    for broken in [format!("id={cookie}x"), format!("id=\"{cookie}\""), format!("id={}", &cookie[..70]), format!("x={cookie}")] {
+        send(demo.address, &Request::get("/session").cookie(broken)).await.expect("an answer");
+    }
+    let _ = send(demo.address, &Request::get("/session").cookie(format!("id={cookie}\0"))).await;
+    // A conflict: the session ends while a slow request holds it.
+    let mut slow = browser.clone();
+    let slow = tokio::spawn(async move { slow.get("/slow?ms=600").await });
+    tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+    let _ = other.post("/logout-others").await.expect(200);
+    let _ = slow.await.expect("no panic").expect(409);
+    let _ = other.post("/logout").await.expect(204);
+    issued
+}
+
+/// What must not be in any output: the cookies, their ids and signatures in several spellings, the value, the keys.
+fn secrets(cookies: &BTreeSet<String>) -> Vec<(String, String)> {
+    let mut secrets = vec![("value".to_owned(), VALUE.to_owned())];
+    for key in [KEY, OTHER_KEY] {
+        let bytes = URL_SAFE.decode(key).expect("base64");
+        secrets.push(("key".to_owned(), key.to_owned()));
+        secrets.push(("key in base64".to_owned(), STANDARD.encode(&bytes)));
+        secrets.push(("key in hex".to_owned(), hex(&bytes)));
+        secrets.push(("key as a list".to_owned(), list(&bytes)));
+    }
+    for cookie in cookies {
+        let id = id_of(cookie);
+        let bytes = URL_SAFE.decode(id).expect("base64");
+        secrets.push(("id".to_owned(), id.to_owned()));
+        // The first four characters are the lineage tag, which stores and logs may see.
+        secrets.push(("id without its tag".to_owned(), id[4..].to_owned()));
+        secrets.push(("id in hex".to_owned(), hex(&bytes[3..])));
+        secrets.push(("id as a list".to_owned(), list(&bytes[3..])));
+        secrets.push(("signature".to_owned(), cookie[cookie.len() - 43..].to_owned()));
+    }
+    secrets
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn list(bytes: &[u8]) -> String {
+    bytes.iter().map(u8::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn assert_clean(output: &str, secrets: &[(String, String)]) {
+    let folded = output.to_ascii_lowercase();
+    for (what, secret) in secrets {
+        let line = || output.lines().find(|line| line.contains(secret)).unwrap_or_default().replace(secret, "<HERE>");
+        assert!(!output.contains(secret), "an output holds a {what}: {}", line());
+        if what.contains("hex") {
+            assert!(!folded.contains(secret), "an output holds a {what} in capitals");
+        }
+    }
+}
+
+async fn h25_no_output_at_any_level_holds_an_id_a_cookie_a_value_or_a_key(setup: &Setup) {
+    let demo = setup.start_with(&["--log", "trace", "--cookie-key", &format!("{KEY},{OTHER_KEY}"), "--allow-crash"]).await;
+    let cookies = tour(&demo).await;
+    let _ = demo.browser().try_send(Request::post("/crash")).await;
+    let output = demo.output();
+    let secrets = secrets(&cookies);
+    assert!(output.lines().count() > 20, "trace says something: {output}");
+    assert_clean(&output, &secrets);
+    println!("h25: {} lines of output, {} secrets looked for, none found", output.lines().count(), secrets.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h25_no_output_of_an_outage_holds_a_secret() {
+    let (mut service, demo) = Setup::IPC.start_with_service(&["--log", "trace", "--deadline", "300ms"]).await;
+    let mut browser = demo.signed_in("bob").await;
+    let _ = browser.insert("secret", &format!("{VALUE:?}")).await.expect(204);
+    service.freeze();
+    let _ = browser.insert("secret", &format!("{VALUE:?}")).await.expect(503);
+    service.thaw();
+    demo.ready().await;
+    let of_service = service.output();
+    service.stop();
+    let _ = browser.insert("secret", &format!("{VALUE:?}")).await.expect(503);
+    let secrets = secrets(&BTreeSet::from([browser.cookie().to_owned()]));
+    assert_clean(&demo.output(), &secrets);
+    assert_clean(&of_service, &secrets);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s12_what_is_stored_opens_no_session() {
+    let owner = Owner::start().await;
+    let demo = Demo::start(&["--workers", "2", "--store-url", &owner.url()]).await;
+    let mut browsers = Vec::new();
+    for n in 0..20 {
+        let mut browser = demo.signed_in(&format!("user{n}")).await;
+        let _ = browser.insert("n", &n.to_string()).await.expect(204);
+        browsers.push(browser);
+    }
+    let dump = IpcStore::connect(owner.path()).scan(None, 1_000).await.expect("the owner answers");
+    assert_eq!(dump.records.len(), browsers.len());
+    let keys: Vec<_> = dump.records.iter().map(|(key, _)| key.as_str().to_owned()).collect();
+    let text = format!("{keys:?} {}", serde_json::to_string(&dump.records).expect("records are JSON"));
+    for browser in &browsers {
+        let id = id_of(browser.cookie());
+        let bytes = URL_SAFE.decode(id).expect("base64");
+        for secret in [id[4..].to_owned(), hex(&bytes[3..]), list(&bytes[3..]), browser.cookie()[35..].to_owned()] {
+            assert!(!text.contains(&secret), "a dump holds an id");
+        }
+        let key = SessionId::parse(id.as_bytes()).expect("an id").store_key();
+        assert!(keys.iter().any(|stored| stored == key.as_str()), "the dump holds the session under its key");
+    }
+    for key in &keys {
+        for value in [key.clone(), format!("1.{key}"), format!("0.{}", &key[..32]), format!("1.{}.{}", &key[..32], &key[4..])] {
+            assert!(Browser::holding(demo.address, &value).page().await.is_anonymous(), "a stored key is no cookie");
+        }
+    }
+}

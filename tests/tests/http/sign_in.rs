@@ -1,0 +1,177 @@
+//! H10 to H13 and H15: signing in and out, and what is in flight meanwhile.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tests::{Browser, Demo, Page, Setup, client::Request};
+
+on_every_setup!(
+    h10_sign_in_gives_a_new_id_and_kills_the_old_one_on_every_worker,
+    h11_renew_gives_a_new_id_and_keeps_user_data_and_age,
+    h11_renew_does_not_extend_the_absolute_timeout,
+    h12_logout_ends_the_session_and_removes_the_cookie_as_it_was_set,
+    h13_a_slow_write_never_brings_a_signed_out_session_back,
+    h13_a_slow_write_never_brings_a_revoked_session_back,
+    h13_a_slow_write_never_brings_an_expired_session_back,
+    h15_what_follows_a_sign_in_sees_the_user,
+);
+
+async fn h10_sign_in_gives_a_new_id_and_kills_the_old_one_on_every_worker(setup: &Setup) {
+    let demo = setup.start().await;
+    let mut browser = demo.browser();
+    let _ = browser.insert("basket", r#"["tea"]"#).await.expect(204);
+    let before = browser.clone();
+    let mut workers = demo.connections(setup.workers).await;
+    for worker in &mut workers {
+        let page: Page = worker.send(&before.dress(Request::get("/session"))).await.expect("an answer").expect(200).json();
+        assert!(!page.is_anonymous(), "every worker knows the session before");
+    }
+    let _ = browser.login("bob").await.expect(200);
+    assert_ne!(before.cookie(), browser.cookie());
+    for worker in &mut workers {
+        let old: Page = worker.send(&before.dress(Request::get("/session"))).await.expect("an answer").expect(200).json();
+        assert!(old.is_anonymous(), "the old id is dead");
+        let new: Page = worker.send(&browser.dress(Request::get("/session"))).await.expect("an answer").expect(200).json();
+        assert_eq!(new.principal.as_deref(), Some("bob"));
+        assert_eq!(new.value("basket"), Some(&serde_json::json!(["tea"])));
+    }
+}
+
+async fn h11_renew_gives_a_new_id_and_keeps_user_data_and_age(setup: &Setup) {
+    let demo = setup.start().await;
+    let mut browser = demo.signed_in("bob").await;
+    let _ = browser.insert("n", "7").await.expect(204);
+    let before = browser.clone();
+    let handle = browser.page().await.handle;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let _ = browser.post("/renew").await.expect(204);
+    assert_ne!(before.cookie(), browser.cookie());
+    assert!(before.clone().page().await.is_anonymous());
+    let page = browser.page().await;
+    assert_eq!((page.principal.as_deref(), page.value("n")), (Some("bob"), Some(&serde_json::json!(7))));
+    assert_ne!(page.handle, handle, "the public name changes with the id");
+    assert!(page.age.expect("a session has an age") >= 1.0, "the age starts anew: {page:?}");
+}
+
+async fn h11_renew_does_not_extend_the_absolute_timeout(setup: &Setup) {
+    let demo = setup.start_with(&["--idle-timeout", "4s", "--absolute-timeout", "4s"]).await;
+    let mut browser = demo.signed_in("bob").await;
+    let started = Instant::now();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let _ = browser.post("/renew").await.expect(204);
+    assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
+    tokio::time::sleep(Duration::from_millis(4_300).saturating_sub(started.elapsed())).await;
+    assert!(browser.page().await.is_anonymous(), "renewing must not prolong");
+}
+
+async fn h12_logout_ends_the_session_and_removes_the_cookie_as_it_was_set(setup: &Setup) {
+    let https = ["--cookie", "secure", "--trusted-proxy", "127.0.0.1/32"];
+    for flags in [&[][..], &https] {
+        let demo = setup.start_with(flags).await;
+        let mut browser = demo.browser();
+        if !flags.is_empty() {
+            browser = browser.always("X-Forwarded-Proto", "https");
+        }
+        let set = browser.login("bob").await.expect(200).set_cookie().expect("a cookie");
+        let signed_in = browser.clone();
+        let removal = browser.post("/logout").await.expect(204).set_cookie().expect("a removal");
+        assert!(removal.removes() && removal.value.is_empty(), "{removal:?}");
+        assert_eq!(removal.name, set.name);
+        let kept: Vec<_> = removal.attributes.iter().filter(|attribute| !attribute.starts_with("Max-Age=")).collect();
+        assert_eq!(kept, set.attributes.iter().collect::<Vec<_>>());
+        assert!(!browser.has_cookie());
+        assert!(signed_in.clone().page().await.is_anonymous());
+        let _ = browser.post("/logout").await.expect(204);
+        let _ = signed_in.clone().post("/logout").await.expect(204);
+    }
+}
+
+/// How many sessions are written to while they end.
+const TRIES: usize = 200;
+
+/// Starts `/slow` with every browser, lets `end` end the sessions meanwhile, and expects a conflict and no session under any id.
+async fn end_while_slow(browsers: Vec<Browser>, slow: Duration, end: impl AsyncFnOnce()) {
+    let target = format!("/slow?ms={}", slow.as_millis());
+    let writers: Vec<_> = browsers
+        .iter()
+        .map(|browser| {
+            let (mut browser, target) = (browser.clone(), target.clone());
+            tokio::spawn(async move { (browser.get(&target).await, browser) })
+        })
+        .collect();
+    // The slow handlers have read by now: their answers are due much later.
+    tokio::time::sleep(slow / 2).await;
+    end().await;
+    for writer in writers {
+        let (response, after) = writer.await.expect("no panic");
+        assert_eq!(response.status, 409, "{}", response.text());
+        assert!(response.set_cookie().is_none_or(|cookie| cookie.removes()), "no new id for a session that ended");
+        assert!(!after.has_cookie() || after.clone().page().await.is_anonymous());
+    }
+    let pages = join_all(browsers.iter().map(|browser| {
+        let mut browser = browser.clone();
+        async move { browser.page().await }
+    }));
+    assert!(pages.await.iter().all(Page::is_anonymous), "a session came back");
+}
+
+async fn sessions(demo: &Demo, user: impl Fn(usize) -> String, count: usize) -> Vec<Browser> {
+    join_all((0..count).map(|n| {
+        let user = user(n);
+        async move { demo.signed_in(&user).await }
+    }))
+    .await
+}
+
+async fn h13_a_slow_write_never_brings_a_signed_out_session_back(setup: &Setup) {
+    let demo = setup.start().await;
+    for _ in 0..2 {
+        let browsers = sessions(&demo, |n| format!("user{n}"), TRIES / 2).await;
+        let ended = browsers.clone();
+        end_while_slow(browsers, Duration::from_secs(2), async || {
+            let logouts = ended.into_iter().map(|mut browser| async move { browser.post("/logout").await.status });
+            assert!(join_all(logouts).await.iter().all(|status| *status == 204));
+        })
+        .await;
+    }
+    println!("h13: {TRIES} of {TRIES} slow writes got 409, 0 sessions came back");
+}
+
+async fn h13_a_slow_write_never_brings_a_revoked_session_back(setup: &Setup) {
+    let demo = setup.start().await;
+    let browsers = sessions(&demo, |_| "bob".to_owned(), TRIES).await;
+    let mut other = demo.signed_in("bob").await;
+    end_while_slow(browsers, Duration::from_secs(3), async || {
+        let ended: serde_json::Value = other.post("/logout-everywhere").await.expect(200).json();
+        assert_eq!(ended["ended"], serde_json::json!(TRIES + 1));
+    })
+    .await;
+    println!("h13: {TRIES} of {TRIES} slow writes to revoked sessions got 409");
+}
+
+async fn h13_a_slow_write_never_brings_an_expired_session_back(setup: &Setup) {
+    let demo = setup.start_with(&["--idle-timeout", "2s"]).await;
+    let browsers = sessions(&demo, |n| format!("user{n}"), TRIES / 4).await;
+    end_while_slow(browsers, Duration::from_secs(4), async || ()).await;
+    println!("h13: {0} of {0} slow writes to expired sessions got 409", TRIES / 4);
+}
+
+async fn h15_what_follows_a_sign_in_sees_the_user(setup: &Setup) {
+    const SIGN_INS: usize = 1_000;
+    let demo = setup.start().await;
+    let address = demo.address;
+    let visitors = (0..8).map(|visitor| {
+        tokio::spawn(async move {
+            for n in 0..SIGN_INS / 8 {
+                let user = format!("user{visitor}-{n}");
+                // Every request of a browser has a connection of its own, so the second one may meet another worker.
+                let mut browser = Browser::signed_in(address, &user).await;
+                assert_eq!(browser.page().await.principal, Some(user));
+            }
+        })
+    });
+    for visitor in visitors.collect::<Vec<_>>() {
+        visitor.await.expect("every visitor is seen");
+    }
+    println!("h15: {SIGN_INS} of {SIGN_INS} requests after a sign-in saw the user");
+}
