@@ -1,6 +1,9 @@
 //! Loading the record, and bringing recorded changes to the store.
 
-use super::{Delivery, RecordedChanges, Session, SessionError, state::Head};
+use super::{
+    Delivery, RecordedChanges, Session, SessionError,
+    state::{Head, Identity},
+};
 use crate::{
     Commit, Committed, NewRecord, OnGone, Outcome, Record, SessionId, StoreError, StoreKey,
     expiry::Use,
@@ -131,11 +134,11 @@ impl Session {
     pub(super) async fn create(&self, new: NewRecord) -> Result<(), SessionError> {
         self.check_delivery()?;
         for _ in 0..ATTEMPTS {
-            let id = SessionId::random()?;
-            if self.0.store.create(&id.store_key(), new.clone()).await? == crate::Created::New {
+            let identity = Identity::from(SessionId::random()?);
+            if self.0.store.create(&identity.key, new.clone()).await? == crate::Created::New {
                 let NewRecord { data, ttl, principal, lifetime } = new;
                 let record = Record { data, version: 1, age: std::time::Duration::ZERO, ttl, principal, lifetime };
-                self.state().created(id, record);
+                self.state().created(identity, record);
                 return Ok(());
             }
         }
@@ -152,10 +155,10 @@ impl Session {
             Rotate::SameId => None,
             Rotate::NewId => {
                 self.check_delivery()?;
-                Some(identity.id.successor()?)
+                Some(Identity::from(identity.id.successor()?))
             }
         };
-        commit.move_to = successor.as_ref().map(SessionId::store_key);
+        commit.move_to = successor.as_ref().map(|successor| successor.key.clone());
         match self.0.store.commit(&identity.key, commit.clone()).await? {
             Outcome::Done(done) => {
                 self.state().committed(&commit, successor, &done);

@@ -109,16 +109,16 @@ impl State {
     }
 
     /// There is a record under this id now that the browser does not know of.
-    pub(super) fn created(&mut self, id: SessionId, record: Record) {
-        self.identity = Some(id.into());
+    pub(super) fn created(&mut self, identity: Identity, record: Record) {
+        self.identity = Some(identity);
         self.known = Known::Loaded(record);
         self.owed = Owed::Id;
     }
 
     /// The store has applied `commit`.
-    pub(super) fn committed(&mut self, commit: &Commit, successor: Option<SessionId>, done: &Committed) {
-        if let Some(id) = successor {
-            self.identity = Some(id.into());
+    pub(super) fn committed(&mut self, commit: &Commit, successor: Option<Identity>, done: &Committed) {
+        if successor.is_some() {
+            self.identity = successor;
             self.owed = Owed::Id;
         } else if (commit.ttl.is_some() || commit.lifetime.is_some()) && self.owed == Owed::Nothing {
             self.owed = Owed::Extended;
