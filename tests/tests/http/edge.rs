@@ -1,1 +1,281 @@
-//! Placeholder.
+//! S15 to S21 and S23: what else comes from outside.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use tests::{
+    Browser, Demo, PATIENCE, Page,
+    client::{Connection, Request, Response, send},
+};
+
+async fn ask(demo: &Demo, request: &Request) -> Response {
+    send(demo.address, request).await.expect("an answer")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s15_s16_hostile_text_is_nothing_but_data() {
+    let demo = Demo::start(&["--workers", "2"]).await;
+    let hostile = [
+        "'; DROP TABLE sessions; --",
+        "\" OR \"1\"=\"1",
+        "{\"$where\":\"sleep(5000)\"}",
+        "$where",
+        "a.b.$set",
+        "__proto__",
+        "*",
+        "?[a-z]*",
+        "\r\nDEL *\r\n",
+        "'] redis.call('FLUSHALL') --",
+        "${jndi:ldap://x}",
+        "../../etc/passwd",
+        "bob\u{0}eve",
+        "\u{202e}bob",
+    ];
+    let mut bystander = demo.signed_in("bob").await;
+    let _ = bystander.insert("n", "1").await.expect(204);
+    for text in hostile {
+        let mut browser = demo.browser().always("User-Agent", "' OR 1=1; {\"$gt\":\"\"} EVAL \"redis.call('FLUSHALL')\" 0");
+        let is_plain = !text.chars().any(char::is_control);
+        let login = browser.login(text).await;
+        assert_eq!(login.status, if is_plain { 200 } else { 400 }, "{text:?}");
+        let name: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let put = browser.send(Request::put(format!("/session/{name}"), serde_json::json!(text).to_string())).await;
+        // A slash, even an encoded one, may part the path; then there is no such route.
+        assert!(put.status == if is_plain { 204 } else { 400 } || text.contains('/') && put.status == 404, "{text:?}: {}", put.status);
+        let page = browser.page().await;
+        if is_plain {
+            assert_eq!(page.principal.as_deref(), Some(text));
+            let devices: Vec<serde_json::Value> = browser.get("/devices").await.expect(200).json();
+            assert_eq!(devices.len(), 1, "{text:?} is one user of its own");
+        }
+        if put.status == 204 {
+            assert_eq!(page.value(text), Some(&serde_json::json!(text)));
+        }
+    }
+    let page = bystander.page().await;
+    assert_eq!((page.principal.as_deref(), page.value("n")), (Some("bob"), Some(&serde_json::json!(1))));
+    println!("s15: {} hostile texts as user, name, value and user agent; all came back as data", hostile.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s17_an_https_only_cookie_never_travels_over_plain_http() {
+    let login = || Request::post("/login").json(r#"{"user":"bob"}"#);
+    let https = |request: Request, value: &str| request.header("X-Forwarded-Proto", value);
+    let untrusting = Demo::start(&["--workers", "1", "--cookie", "secure"]).await;
+    for request in [login(), https(login(), "https"), login().header("Forwarded", "proto=https")] {
+        let response = ask(&untrusting, &request).await;
+        assert_eq!(response.status, 403, "{request:?}");
+        assert!(response.set_cookie().is_none());
+    }
+    let elsewhere = Demo::start(&["--workers", "1", "--cookie", "secure", "--trusted-proxy", "10.0.0.0/8"]).await;
+    assert!(ask(&elsewhere, &https(login(), "https")).await.expect(403).set_cookie().is_none());
+    let trusting = Demo::start(&["--workers", "1", "--cookie", "secure", "--trusted-proxy", "127.0.0.0/8"]).await;
+    let cookie = ask(&trusting, &https(login(), "https")).await.expect(200).set_cookie().expect("a cookie");
+    assert_eq!(cookie.name, "__Host-id");
+    assert_eq!(cookie.attributes, ["Path=/", "HttpOnly", "Secure", "SameSite=Lax"]);
+    let pair = format!("{}={}", cookie.name, cookie.value);
+    let who = async |proto: Option<&str>| {
+        let request = Request::get("/session").cookie(pair.clone());
+        let request = proto.map_or(request.clone(), |value| https(request, value));
+        ask(&trusting, &request).await.expect(200).json::<Page>().principal
+    };
+    assert_eq!(who(Some("https")).await.as_deref(), Some("bob"));
+    assert_eq!(who(Some("HTTPS")).await.as_deref(), Some("bob"));
+    assert_eq!(who(Some("http, https")).await.as_deref(), Some("bob"), "the last is the nearest proxy's");
+    // The cookie itself, sent over plain http, is not believed.
+    for proto in [None, Some("http"), Some("https, http"), Some(""), Some("httpsx")] {
+        assert_eq!(who(proto).await, None, "{proto:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s18_an_id_counts_in_the_cookie_only() {
+    let demo = Demo::start(&["--workers", "1"]).await;
+    let value = demo.signed_in("bob").await.cookie().to_owned();
+    let anonymous = async |request: Request| ask(&demo, &request).await.expect(200).json::<Page>().is_anonymous();
+    assert!(anonymous(Request::get(format!("/session?id={value}"))).await);
+    assert!(anonymous(Request::get(format!("/session?session={value}&sid={value}"))).await);
+    for header in ["Authorization", "X-Session-Id", "X-Id", "id", "Cookie2", "Set-Cookie", "X-Cookie"] {
+        for prefix in ["", "id=", "Bearer ", "Bearer id="] {
+            assert!(anonymous(Request::get("/session").header(header, format!("{prefix}{value}"))).await, "{header}: {prefix}");
+        }
+    }
+    let body = Request::get("/session").header("Content-Type", "application/x-www-form-urlencoded").json(format!("id={value}"));
+    assert!(anonymous(body).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s19_what_sets_an_id_is_kept_by_no_cache() {
+    let demo = Demo::start(&["--workers", "1"]).await;
+    let mut browser = demo.browser();
+    let mut setting = vec![browser.get("/").await.expect(200)];
+    setting.push(browser.login("bob").await.expect(200));
+    setting.push(browser.post("/renew").await.expect(204));
+    setting.push(browser.post("/logout").await.expect(204));
+    setting.push(browser.insert("n", "1").await.expect(204));
+    for response in &setting {
+        assert!(response.set_cookie().is_some());
+        assert_eq!(response.header("cache-control"), Some("no-store"));
+    }
+    setting.push(browser.get("/session").await.expect(200));
+    for response in setting {
+        let varies: Vec<_> = response.headers("vary").flat_map(|value| value.split(',')).map(str::trim).collect();
+        assert!(varies.iter().any(|field| field.eq_ignore_ascii_case("cookie")), "{varies:?}");
+    }
+    let untouched = demo.browser().get("/healthz").await.expect(200);
+    assert!(untouched.header("vary").is_none_or(|value| !value.to_ascii_lowercase().contains("cookie")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s20_handles_open_nothing_and_reach_only_ones_own_sessions() {
+    let demo = Demo::start(&["--workers", "2"]).await;
+    let (mut first, mut second, mut eve) = (demo.signed_in("bob").await, demo.signed_in("bob").await, demo.signed_in("eve").await);
+    let devices: Vec<serde_json::Value> = first.get("/devices").await.expect(200).json();
+    assert_eq!(devices.len(), 2);
+    assert_eq!(devices.iter().filter(|device| device["current"] == true).count(), 1);
+    let text = serde_json::to_string(&devices).expect("JSON");
+    for browser in [&first, &second] {
+        let id = tests::jar::id_of(browser.cookie());
+        assert!(!text.contains(&id[4..]) && !text.contains(&browser.cookie()[35..]));
+    }
+    let other = second.page().await.handle.expect("a handle");
+    assert!(devices.iter().any(|device| device["handle"] == *other && device["current"] == false));
+    for value in [other.clone(), format!("1.{other}"), format!("0.{other}")] {
+        assert!(Browser::holding(demo.address, &value).page().await.is_anonymous(), "a handle is no cookie");
+    }
+    // Another user's handle does nothing, a stranger's neither.
+    let _ = eve.send(Request::delete(format!("/devices/{other}"))).await.expect(404);
+    assert!(matches!(demo.browser().send(Request::delete(format!("/devices/{other}"))).await.status, 401 | 404));
+    assert_eq!(second.page().await.principal.as_deref(), Some("bob"));
+    let _ = demo.browser().get("/devices").await.expect(401);
+    let _ = first.send(Request::delete(format!("/devices/{other}"))).await.expect(204);
+    assert!(second.page().await.is_anonymous());
+    let _ = first.send(Request::delete(format!("/devices/{other}"))).await.expect(404);
+    let mut third = demo.signed_in("bob").await;
+    assert_eq!(first.post("/logout-others").await.expect(200).json::<serde_json::Value>()["ended"], 1);
+    assert!(third.page().await.is_anonymous());
+    assert_eq!(first.page().await.principal.as_deref(), Some("bob"));
+    let _ = demo.browser().post("/logout-others").await.expect(401);
+    let _ = demo.browser().post("/logout-everywhere").await.expect(401);
+    assert_eq!(first.post("/logout-everywhere").await.expect(200).json::<serde_json::Value>()["ended"], 1);
+    assert_eq!(eve.page().await.principal.as_deref(), Some("eve"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s21_requests_that_another_site_caused_change_nothing() {
+    let demo = Demo::start(&["--workers", "2", "--allow-crash"]).await;
+    let mut bob = demo.signed_in("bob").await;
+    let _ = demo.signed_in("bob").await;
+    let _ = bob.insert("n", "1").await.expect(204);
+    let workers = demo.workers();
+    let handle = bob.page().await.handle.expect("a handle");
+    let changing = || {
+        [
+            Request::put("/session/n", "2"),
+            Request::delete("/session/n"),
+            Request::post("/session/n/add?by=1"),
+            Request::post("/session/n/update"),
+            Request::post("/login").json(r#"{"user":"eve"}"#),
+            Request::post("/logout"),
+            Request::post("/renew"),
+            Request::post("/logout-others"),
+            Request::post("/logout-everywhere"),
+            Request::delete(format!("/devices/{handle}")),
+            Request::post("/crash"),
+        ]
+    };
+    let foreign: [&[(&'static str, &str)]; 6] = [
+        &[("Sec-Fetch-Site", "cross-site")],
+        &[("Sec-Fetch-Site", "same-site")],
+        &[("Origin", "https://evil.example")],
+        &[("Origin", "null")],
+        &[("Sec-Fetch-Site", "cross-site"), ("Origin", "http://localhost")],
+        &[("Origin", "http://localhost.evil.example")],
+    ];
+    for headers in foreign {
+        for request in changing() {
+            let request = headers.iter().fold(request, |request, (name, value)| request.header(name, *value));
+            let response = bob.send(request.clone()).await;
+            assert_eq!(response.status, 403, "{request:?}");
+            assert!(response.set_cookie().is_none());
+        }
+    }
+    let page = bob.page().await;
+    assert_eq!((page.principal.as_deref(), page.value("n")), (Some("bob"), Some(&serde_json::json!(1))));
+    assert_eq!(demo.workers(), workers);
+    assert_eq!(bob.get("/devices").await.expect(200).json::<Vec<serde_json::Value>>().len(), 2);
+    for headers in [&[("Sec-Fetch-Site", "same-origin")][..], &[("Sec-Fetch-Site", "none")], &[("Origin", "http://localhost")], &[]] {
+        let request = headers.iter().fold(Request::put("/session/n", "1"), |request, (name, value)| request.header(name, *value));
+        let _ = bob.send(request).await.expect(204);
+    }
+    println!("s21: {} cross-site requests, all 403, nothing changed", foreign.len() * changing().len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s23_long_headers_are_served_or_refused_and_never_hang() {
+    let demo = Demo::start(&["--workers", "1"]).await;
+    let mut bob = demo.signed_in("bob").await;
+    let mut statuses = Vec::new();
+    for kilobytes in [8, 16, 64, 256, 1_024, 8_192] {
+        let long = "x".repeat(kilobytes * 1_024);
+        let started = Instant::now();
+        // A server that refuses early may hang up while the rest is still being sent.
+        let answer = send(demo.address, &Request::get("/session").header("X-Long", long)).await.ok().map(|response| response.status);
+        assert!(answer.is_none_or(|status| status == 200 || (400..500).contains(&status)), "{kilobytes} KiB: {answer:?}");
+        assert!(started.elapsed() < Duration::from_secs(5));
+        assert!(kilobytes < 1_024 || answer != Some(200), "there is a limit");
+        statuses.push((kilobytes, answer));
+        assert_eq!(bob.page().await.principal.as_deref(), Some("bob"), "others are served");
+    }
+    println!("s23: {statuses:?} KiB of header");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s23_a_hundred_slow_clients_are_cut_off_and_hold_up_nobody() {
+    let demo = Demo::start(&["--workers", "1"]).await;
+    let mut bob = demo.signed_in("bob").await;
+    let over = Arc::new(AtomicBool::new(false));
+    let slow: Vec<_> = (0..100)
+        .map(|n| {
+            let (address, over) = (demo.address, Arc::clone(&over));
+            tokio::spawn(async move {
+                let mut connection = Connection::open(address).await.expect("the demo accepts");
+                let started = Instant::now();
+                let head = format!("GET /session HTTP/1.1\r\nHost: localhost\r\nX-Slow: {n}");
+                for byte in head.bytes().chain(std::iter::repeat(b'x')) {
+                    let is_cut = connection.write(&[byte]).await.is_err() || connection.closed(Duration::from_millis(100)).await.is_ok();
+                    if is_cut {
+                        return Some(started.elapsed());
+                    }
+                    if over.load(Relaxed) {
+                        return None;
+                    }
+                }
+                None
+            })
+        })
+        .collect();
+    let started = Instant::now();
+    let (mut served, mut longest) = (0, Duration::ZERO);
+    while slow.iter().any(|client| !client.is_finished()) && started.elapsed() < PATIENCE {
+        let asked = Instant::now();
+        assert_eq!(bob.page().await.principal.as_deref(), Some("bob"));
+        longest = longest.max(asked.elapsed());
+        served += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    over.store(true, Relaxed);
+    let cut = futures_util::future::join_all(slow).await.into_iter().map(|client| client.expect("no panic")).collect::<Vec<_>>();
+    let latest = cut.iter().flatten().max();
+    println!(
+        "s23: {} of 100 slow clients cut off, the last after {latest:?}; meanwhile {served} requests, the longest {longest:?}",
+        cut.iter().flatten().count()
+    );
+    assert!(longest < Duration::from_secs(1), "a request waited {longest:?}");
+    assert!(cut.iter().all(Option::is_some), "slow clients stay as long as they like");
+}

@@ -1,1 +1,78 @@
-//! Placeholder.
+//! S13: ids as they come out of freshly started workers.
+
+use std::collections::HashSet;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use tests::{
+    Demo,
+    client::{Connection, Request},
+    jar::id_of,
+};
+
+/// The 24 bytes of an id.
+fn bytes(id: &str) -> Vec<u8> {
+    let bytes = URL_SAFE_NO_PAD.decode(id).expect("base64url");
+    assert_eq!(bytes.len(), 24);
+    bytes
+}
+
+/// How many standard deviations the most uneven bit position, of those after `skipped` bytes, is away from even.
+fn most_uneven(ids: &HashSet<Vec<u8>>, skipped: usize) -> f64 {
+    let count = f64::from(u32::try_from(ids.len()).expect("few"));
+    (skipped * 8..192)
+        .map(|bit| {
+            let ones = ids.iter().filter(|id| id[bit / 8] >> (bit % 8) & 1 == 1).count();
+            let ones = f64::from(u32::try_from(ones).expect("few"));
+            (ones - count / 2.0).abs() / (count / 4.0).sqrt()
+        })
+        .fold(0.0, f64::max)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s13_freshly_started_workers_repeat_no_id_and_every_bit_varies() {
+    const STARTS: usize = 3;
+    const EACH: usize = 250;
+    let (mut ids, mut lineages) = (HashSet::new(), HashSet::new());
+    for _ in 0..STARTS {
+        let demo = Demo::start(&["--workers", "4"]).await;
+        for connection in &mut demo.connections(4).await {
+            for _ in 0..EACH {
+                let response = connection.send(&Request::put("/session/n", "1")).await.expect("an answer").expect(204);
+                let id = bytes(response.set_cookie().expect("a cookie").id());
+                lineages.insert(id[..3].to_vec());
+                ids.insert(id);
+            }
+        }
+    }
+    assert_eq!(ids.len(), STARTS * 4 * EACH, "an id came twice");
+    assert!(lineages.len() > ids.len() - 20, "even the first three bytes hardly ever repeat: {} of {}", lineages.len(), ids.len());
+    let uneven = most_uneven(&ids, 0);
+    println!(
+        "s13: {} ids of {} freshly started workers, no duplicate, the most uneven bit is {uneven:.1} deviations off",
+        ids.len(),
+        STARTS * 4
+    );
+    // Of 192 even bits one is 6 deviations off once in 2.6 million runs.
+    assert!(uneven < 6.0, "a bit is {uneven:.1} standard deviations off");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s13_a_rotation_keeps_the_lineage_and_draws_168_bits_anew() {
+    const ROTATIONS: usize = 1_000;
+    let demo = Demo::start(&["--workers", "2"]).await;
+    let mut browser = demo.signed_in("bob").await;
+    let lineage = id_of(browser.cookie())[..4].to_owned();
+    let mut connection = Connection::open(demo.address).await.expect("the demo accepts");
+    let mut ids = HashSet::new();
+    for _ in 0..ROTATIONS {
+        let response = connection.send(&browser.dress(Request::post("/renew"))).await.expect("an answer").expect(204);
+        let cookie = response.set_cookie().expect("a new id");
+        assert_eq!(cookie.id()[..4], lineage);
+        ids.insert(bytes(cookie.id()));
+        browser.insert_cookie(&cookie);
+    }
+    assert_eq!(ids.len(), ROTATIONS);
+    let uneven = most_uneven(&ids, 3);
+    println!("s13: {ROTATIONS} rotations, the most uneven of 168 bits is {uneven:.1} deviations off");
+    assert!(uneven < 6.0, "a bit is {uneven:.1} standard deviations off");
+}

@@ -1,1 +1,139 @@
-//! Placeholder.
+//! S14: how long a refusal takes says nothing about how wrong the cookie was.
+//!
+//! Welch's t over interleaved samples, as in test vector leakage assessment: |t| > 4.5 is a difference that chance makes once in 150,000
+//! tries. A machine with other work has slow moments, so the slowest tenth of each side is left out, and a difference counts as a leak
+//! only if it shows in the same direction in three runs of three.
+
+use std::{hint::black_box, time::Instant};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use session_core::{
+    SessionId,
+    cookie::{CookieCodec, CookieConfig, Key},
+};
+use tests::{
+    Demo, KEY,
+    client::{Connection, Request},
+    jar::{SetCookie, id_of},
+};
+
+const SUSPICIOUS: f64 = 4.5;
+const RUNS: usize = 3;
+
+/// Welch's t of two sets of samples without their slowest tenths.
+fn welch(left: Vec<f64>, right: Vec<f64>) -> f64 {
+    let moments = |mut samples: Vec<f64>| {
+        samples.sort_by(f64::total_cmp);
+        samples.truncate(samples.len() * 9 / 10);
+        let count = f64::from(u32::try_from(samples.len()).expect("few"));
+        let mean = samples.iter().sum::<f64>() / count;
+        let variance = samples.iter().map(|sample| (sample - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        (mean, variance / count)
+    };
+    let ((left, of_left), (right, of_right)) = (moments(left), moments(right));
+    (left - right) / (of_left + of_right).sqrt()
+}
+
+/// Whether the runs show one difference, again and again.
+fn leaks(runs: &[f64]) -> bool {
+    runs.iter().all(|t| *t > SUSPICIOUS) || runs.iter().all(|t| *t < -SUSPICIOUS)
+}
+
+/// One run: 2 × `count` samples, drawn in random order.
+fn sample(count: usize, mut time: impl FnMut(bool) -> f64) -> f64 {
+    let (mut left, mut right) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    while left.len() < count || right.len() < count {
+        let is_left = if left.len() == count { false } else { right.len() == count || fastrand::bool() };
+        let took = time(is_left);
+        if is_left { left.push(took) } else { right.push(took) }
+    }
+    welch(left, right)
+}
+
+fn codec() -> CookieCodec {
+    CookieCodec::signed(CookieConfig::development(), &Key::parse(KEY).expect("a strong key").into()).expect("a cookie")
+}
+
+fn nanoseconds(work: impl FnOnce()) -> f64 {
+    let started = Instant::now();
+    work();
+    started.elapsed().as_secs_f64() * 1e9
+}
+
+#[test]
+fn s14_the_signature_check_does_not_say_where_a_signature_is_wrong() {
+    let codec = codec();
+    let good = SetCookie::parse(&codec.issue(&SessionId::random().expect("random bytes"), None)).value;
+    let mac = URL_SAFE_NO_PAD.decode(&good[35..]).expect("base64url");
+    let wrong = |at: usize| {
+        let mut mac = mac.clone();
+        mac[at] ^= 1;
+        format!("id={}{}", &good[..35], URL_SAFE_NO_PAD.encode(mac))
+    };
+    let (early, late) = (wrong(0), wrong(31));
+    let read = |cookie: &str| {
+        nanoseconds(|| {
+            // Several at once, because one is hardly longer than the clock's own step.
+            for _ in 0..10 {
+                assert!(black_box(codec.read([black_box(cookie).as_bytes()])).is_none());
+            }
+        })
+    };
+    let runs: Vec<_> = (0..RUNS).map(|_| sample(10_000, |is_early| read(if is_early { &early } else { &late }))).collect();
+    // The yardstick: a comparison that stops at the first difference does show.
+    let naive = |mac: &[u8]| {
+        nanoseconds(|| {
+            for _ in 0..10 {
+                for _ in 0..20 {
+                    let stops_early = black_box(mac).iter().zip(&black_box([0_u8; 32])).all(|(left, right)| black_box(left == right));
+                    black_box(stops_early);
+                }
+            }
+        })
+    };
+    let mut differs_early = [0_u8; 32];
+    differs_early[0] = 1;
+    let mut differs_late = [0_u8; 32];
+    differs_late[31] = 1;
+    let yardstick =
+        (0..RUNS).map(|_| sample(10_000, |is_early| naive(if is_early { &differs_early } else { &differs_late }))).collect::<Vec<_>>();
+    println!("s14: signature wrong in its first or last byte, t = {runs:.1?}; a naive comparison, t = {yardstick:.1?}");
+    assert!(leaks(&yardstick), "the measurement sees nothing, so it proves nothing");
+    assert!(!leaks(&runs), "the check takes longer the later a signature is wrong");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s14_over_http_neither_signature_nor_lookup_show_in_the_time_of_an_answer() {
+    const SAMPLES: usize = 2_500;
+    let demo = Demo::start(&["--workers", "1", "--threads", "1"]).await;
+    let real = demo.signed_in("bob").await.cookie().to_owned();
+    let codec = codec();
+    let signed = |id: &SessionId| SetCookie::parse(&codec.issue(id, None)).value;
+    // A near miss shares the lineage, and with it the shard, of a session that lives.
+    let near = signed(&SessionId::parse(id_of(&real).as_bytes()).expect("an id").successor().expect("random bytes"));
+    let far = signed(&SessionId::random().expect("random bytes"));
+    let wrong = |at: usize| {
+        let mut mac = URL_SAFE_NO_PAD.decode(&real[35..]).expect("base64url");
+        mac[at] ^= 1;
+        format!("{}{}", &real[..35], URL_SAFE_NO_PAD.encode(mac))
+    };
+    let mut connection = Connection::open(demo.address).await.expect("the demo accepts");
+    for (what, left, right) in [("signature", wrong(0), wrong(31)), ("lookup", near, far)] {
+        let ask = |value: &str| Request::get("/session").cookie(format!("id={value}"));
+        let requests = [ask(&left), ask(&right)];
+        let mut runs = Vec::new();
+        for _ in 0..RUNS {
+            let mut samples = [Vec::new(), Vec::new()];
+            while samples.iter().any(|side| side.len() < SAMPLES) {
+                let side = usize::from(fastrand::bool());
+                let started = Instant::now();
+                let _ = connection.send(&requests[side]).await.expect("an answer").expect(200);
+                samples[side].push(started.elapsed().as_secs_f64());
+            }
+            let [left, right] = samples;
+            runs.push(welch(left, right));
+        }
+        println!("s14: {what} over HTTP, {SAMPLES} samples a side, t = {runs:.1?}");
+        assert!(!leaks(&runs), "the {what} shows in the time of an answer: t = {runs:?}");
+    }
+}
