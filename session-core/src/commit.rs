@@ -103,6 +103,13 @@ impl Commit {
         self
     }
 
+    /// The same with other lifetime settings.
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: Lifetime) -> Self {
+        self.lifetime = Some(lifetime);
+        self
+    }
+
     /// The same with a new life.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
@@ -123,7 +130,8 @@ impl Commit {
         !self.is_change() && self.ttl.is_none() && self.move_to.is_none()
     }
 
-    /// Whether it changes data, principal or lifetime, so that the version grows. Moving and extending are not changes.
+    /// Whether it changes data, principal or lifetime, so that the version grows. Moving and extending are not changes; setting a value is
+    /// one even if it is equal to the stored one, because not every backend can tell without a read.
     #[must_use]
     pub fn is_change(&self) -> bool {
         self.clear || !self.changes.is_empty() || self.principal != PrincipalChange::Keep || self.lifetime.is_some()

@@ -79,7 +79,7 @@ mod tests {
         while !ttl.is_zero() {
             assert!(age + ttl <= TIMEOUTS.absolute);
             let step = MINUTE.min(ttl);
-            (age, ttl) = (age + step, ttl - step);
+            (age, ttl) = (age + step, ttl.saturating_sub(step));
             if let Use::Renew(renewed) = TIMEOUTS.on_use(age, ttl) {
                 ttl = renewed;
             }

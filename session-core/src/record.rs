@@ -60,6 +60,13 @@ impl NewRecord {
         self
     }
 
+    /// The same with these lifetime settings.
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: Lifetime) -> Self {
+        self.lifetime = lifetime;
+        self
+    }
+
     /// The check that every store makes before I/O.
     ///
     /// # Errors

@@ -42,7 +42,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// `Rejected` before I/O if [`NewRecord::check`] fails. `Unavailable` or `Timeout`: the record may have landed; nobody holds its id
-    /// yet, so it only waits for its expiry.
+    /// yet, so it only waits for its expiry. A corrupt record counts as taken, or is `Corrupt`.
     ///
     /// Proved by `conformance::{c01_…, c02_…, c04_…, c08_…}`.
     async fn create(&self, key: &StoreKey, new: NewRecord) -> Result<Created, StoreError>;
@@ -63,7 +63,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// `Rejected` if [`Commit::check`] fails (before I/O), if the record would grow over the cap on data, or if an `Add` meets something
-    /// that is no integer or leaves the range of `i64`; nothing changed. `Unavailable` or `Timeout`: the commit may have landed, whole.
+    /// that is no integer or leaves the range of `i64`; nothing changed. `Corrupt` if what is stored cannot be read; it is left as it is.
+    /// `Unavailable` or `Timeout`: the commit may have landed, whole.
     ///
     /// Proved by `conformance::{c09_… to c25_…}`.
     async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError>;

@@ -90,7 +90,7 @@ fn h10_signing_in_again_rotates_and_another_user_inherits_nothing() {
 #[test]
 fn h11_renewal_rotates_without_extending_the_absolute_deadline() {
     let renew = Recorded { renew: true, ..Recorded::default() };
-    let old = Known::Loaded(Record { age: Policy::default().absolute_timeout - HOUR / 4, ttl: HOUR / 8, ..record() });
+    let old = Known::Loaded(Record { age: Policy::default().absolute_timeout.saturating_sub(HOUR / 4), ttl: HOUR / 8, ..record() });
     let Step::Commit(commit, Rotate::NewId) = plan(&old, &renew) else { panic!("no rotation") };
     assert_eq!(commit.ttl, Some(HOUR / 4));
     assert!(!commit.is_change());
