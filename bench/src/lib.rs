@@ -1,1 +1,13 @@
-//! Placeholder.
+//! What the library costs: the pieces that the benches, the budget test and the server under load have in common.
+//!
+//! `README.md` beside this crate says what each number means and how to get it.
+
+mod allocations;
+mod request;
+mod store;
+mod wait;
+
+pub use allocations::{Counting, counted};
+pub use request::Site;
+pub use store::Uncounted;
+pub use wait::at_once;

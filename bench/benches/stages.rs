@@ -1,0 +1,53 @@
+//! What each stage of a request costs, and the requests that they add up to, over a store in memory.
+
+use std::{hint::black_box, sync::Arc};
+
+use bench::{Site, at_once};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use session_core::{Change, Commit, MemoryStore, Name, SessionError, cookie::CookieConfig};
+
+type Request = fn(&Site) -> Result<Option<String>, SessionError>;
+
+fn site() -> Site {
+    Site::new(Arc::new(MemoryStore::new()), CookieConfig::default()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn stages(criterion: &mut Criterion) {
+    let site = site();
+    let id = site.presented().unwrap_or_else(|| panic!("the site's own cookie verifies")).id;
+    let key = id.store_key();
+    let name = Name::new("n").unwrap_or_else(|error| panic!("{error}"));
+
+    let mut stage = criterion.benchmark_group("stage");
+    stage.bench_function("cookie read", |bencher| bencher.iter(|| site.codec().read([black_box(site.header().as_bytes())])));
+    stage.bench_function("cookie absent", |bencher| bencher.iter(|| site.codec().read([black_box(b"a=b; c=d".as_slice())])));
+    stage.bench_function("key of an id", |bencher| bencher.iter(|| black_box(&id).store_key()));
+    stage.bench_function("plan of a read", |bencher| {
+        let loaded = || {
+            let session = site.open();
+            drop(at_once(session.get::<i64>("n")));
+            session
+        };
+        bencher.iter_batched_ref(loaded, |session| site.finish(session), BatchSize::SmallInput);
+    });
+    stage.bench_function("cookie issue", |bencher| bencher.iter(|| site.codec().issue(black_box(&id), None)));
+    stage.bench_function("memory load", |bencher| bencher.iter(|| at_once(site.store().load(black_box(&key)))));
+    stage.bench_function("memory add", |bencher| {
+        bencher.iter(|| at_once(site.store().commit(black_box(&key), Commit::new().change(name.clone(), Change::Add(1)))));
+    });
+    stage.finish();
+}
+
+fn requests(criterion: &mut Criterion) {
+    let site = site();
+    let requests: [(&str, Request); 4] =
+        [("read", Site::read), ("add", Site::add), ("read + insert", Site::read_insert), ("start", Site::start)];
+    let mut group = criterion.benchmark_group("request");
+    for (name, request) in requests {
+        group.bench_function(name, |bencher| bencher.iter(|| request(black_box(&site))));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, stages, requests);
+criterion_main!(benches);
