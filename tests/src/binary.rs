@@ -13,7 +13,8 @@ static BINARY: LazyLock<PathBuf> = LazyLock::new(|| match env::var_os("DEMO_SERV
 });
 
 /// The demo server's binary: what `DEMO_SERVER_BIN` names, or else one built now, beside this test and in the same profile.
-pub(crate) fn demo_server() -> &'static Path {
+#[must_use]
+pub fn demo_server() -> &'static Path {
     &BINARY
 }
 

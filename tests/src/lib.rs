@@ -2,7 +2,31 @@
 //!
 //! This library is the harness. [`Demo`] starts the server as a child process, [`Browser`] visits it, [`client`] sends whatever bytes an
 //! attack needs, [`App`] is an application in the test's own process over a [`Watched`] store, and [`Setup`] names the ways to run the
-//! demo that every HTTP check goes through.
+//! demo that every HTTP check goes through. The binary under test is built once for each run, or named by `DEMO_SERVER_BIN`.
+//!
+//! # What proves what
+//! Tests carry the checklist's ids in their names, so `cargo nextest run -p tests -E 'test(h13)'` runs what proves H13. All are in
+//! `tests/http`. *Setups* are `ipc` (four worker processes) and `memory` (one process, four threads); *reach* is the same pair for an
+//! application in the test's own process, whose store counts calls and fails on request.
+//!
+//! | lines | module | against |
+//! |---|---|---|
+//! | H01 to H05, H18 to H21 | `counted` | ipc: the demo over an owner in the test's process; memory: the application |
+//! | H06 to H09 | `data` | every setup |
+//! | H10 to H13, H15 | `sign_in` | every setup |
+//! | H14, H22 to H24 | `responses` | the application, every reach; H23 also the demo |
+//! | H16, H17 | `lifetime` | every setup; the three-quarter rule on the application |
+//! | H18, H20, H21 | `outages` | ipc with an owner process that is killed, frozen and started again; a frozen primary |
+//! | H25, S12 | `secrets` | every setup at level trace; an owner's whole content |
+//! | S01 to S11 | `cookies` | the demo; S03's store calls in `counted` |
+//! | S13 | `ids` | freshly started demos; a million ids are drawn in `session-core` |
+//! | S14 | `timing` | the codec, with a yardstick that leaks; the demo |
+//! | S15 to S21, S23 | `edge` | the demo |
+//! | S22 | `ipc_abuse` | an owner process with a demo's traffic on it |
+//! | K01 to K04, K15 | `cluster` | the demo |
+//! | S08, wrong flags, files and requests | `usage` | the demo |
+//!
+//! Tests print what they measured: `--success-output final` shows it.
 #![forbid(unsafe_code)]
 #![expect(clippy::expect_used, reason = "a harness that cannot do its part fails the test, and says what it could not do")]
 
@@ -18,6 +42,7 @@ pub mod wait;
 mod watched;
 
 pub use app::{App, Reach};
+pub use binary::demo_server;
 pub use browser::{Browser, Page};
 pub use demo::{Demo, Ended, KEY, OTHER_KEY, Owner, PATIENCE};
 pub use setup::{Service, Setup};

@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     fs,
     io::{BufRead, BufReader, Read},
+    os::fd::OwnedFd,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -113,6 +114,13 @@ impl Process {
     pub fn children(&self) -> Vec<Pid> {
         children_of(self.pid())
     }
+
+    /// Makes sure that the processes it has started by now do not outlive what is returned.
+    #[must_use]
+    pub fn hold_children(&self) -> Children {
+        // Handles, not ids: once a process is gone, its id could come to belong to somebody else.
+        Children(self.children().into_iter().filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()).collect())
+    }
 }
 
 impl Drop for Process {
@@ -120,12 +128,21 @@ impl Drop for Process {
         if self.child.try_wait().is_ok_and(|status| status.is_some()) {
             return;
         }
-        // Handles, not ids: between the kills an id could come to belong to somebody else.
-        let children: Vec<_> = self.children().into_iter().filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()).collect();
+        let children = self.hold_children();
         let _ = self.child.kill();
         let _ = self.child.wait();
-        for child in children {
-            let _ = pidfd_send_signal(&child, Signal::KILL);
+        drop(children);
+    }
+}
+
+/// Children of a process, to be killed when this is dropped, also if that process is gone by then.
+#[derive(Debug)]
+pub struct Children(Vec<OwnedFd>);
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        for child in &self.0 {
+            let _ = pidfd_send_signal(child, Signal::KILL);
         }
     }
 }

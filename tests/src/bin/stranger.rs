@@ -1,4 +1,5 @@
-//! Connects to the Unix-domain socket named by its first argument and says what came of it: a program to run as another user.
+//! Connects to the Unix-domain socket named by its first argument and says what came of it: a program to run as another user. With `half`
+//! as its second argument it sends half a frame and waits to be killed.
 
 use std::{
     io::{Read, Write},
@@ -18,17 +19,25 @@ fn main() -> ExitCode {
         }
     };
     let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
-    // A well-formed hello, then a call: whoever is let in gets an answer to it.
+    if std::env::args().nth(2).as_deref() == Some("half") {
+        let _ = stream.write_all(b"sIPC\x01\0\0\0\0\0\x10\0\xe8\x03\0\0half of it");
+        println!("sent");
+        std::thread::sleep(Duration::from_secs(60));
+        return ExitCode::SUCCESS;
+    }
+    // A well-formed hello: whoever is let in stays connected.
     let _ = stream.write_all(b"sIPC\x01\0\0\0\0\0\x10\0");
     let mut bytes = Vec::new();
     let mut chunk = [0; 256];
-    while let Ok(count) = stream.read(&mut chunk) {
-        bytes.extend_from_slice(&chunk[..count]);
-        if count == 0 {
-            println!("closed: {bytes:?}");
-            return ExitCode::SUCCESS;
+    let end = loop {
+        match stream.read(&mut chunk) {
+            Ok(0) => break "closed",
+            Ok(count) => bytes.extend_from_slice(&chunk[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break "open",
+            // A reset: the other side closed without reading what was sent.
+            Err(_) => break "closed",
         }
-    }
-    println!("open: {bytes:?}");
+    };
+    println!("{end}: {bytes:?}");
     ExitCode::SUCCESS
 }

@@ -43,7 +43,7 @@ async fn s15_s16_hostile_text_is_nothing_but_data() {
         let is_plain = !text.chars().any(char::is_control);
         let login = browser.login(text).await;
         assert_eq!(login.status, if is_plain { 200 } else { 400 }, "{text:?}");
-        let name: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let name = text.bytes().fold(String::new(), |name, byte| name + &format!("%{byte:02x}"));
         let put = browser.send(Request::put(format!("/session/{name}"), serde_json::json!(text).to_string())).await;
         // A slash, even an encoded one, may part the path; then there is no such route.
         assert!(put.status == if is_plain { 204 } else { 400 } || text.contains('/') && put.status == 404, "{text:?}: {}", put.status);

@@ -90,7 +90,7 @@ fn secrets(cookies: &BTreeSet<String>) -> Vec<(String, String)> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn list(bytes: &[u8]) -> String {
