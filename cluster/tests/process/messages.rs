@@ -1,8 +1,9 @@
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::json;
 
-use crate::harness::Cluster;
+use crate::harness::{Cluster, runs, until};
 
 #[test]
 fn k13_messages_arrive_typed_and_in_order_both_ways() {
@@ -23,12 +24,19 @@ fn k13_messages_arrive_typed_and_in_order_both_ways() {
 fn k13_the_last_words_of_a_worker_are_heard_before_its_exit() {
     let mut cluster = Cluster::ready(&[]);
     let mut client = cluster.connect();
-    client.say("tell 100");
+    let pid = client.ask("who")["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).unwrap();
+    // While the primary stands still, messages and exit pile up, and it finds both at once.
+    cluster.signal(Signal::STOP);
+    assert_eq!(client.ask("tell 100"), "told");
     client.say("exit 1");
-    cluster.wait("the last message", |line| line["event"] == "message" && line["n"] == 99);
-    let next =
-        cluster.wait("the end", |line| line["id"] == 1 && (line["event"] == "message" && line["n"] == 99 || line["event"] == "exited"));
-    assert_eq!(next["event"], "exited");
+    until("the worker has ended", || (!runs(pid)).then_some(()));
+    cluster.signal(Signal::CONT);
+    for n in 0..100 {
+        let next =
+            cluster.wait("a message or the end", |line| line["id"] == 1 && (line["event"] == "message" || line["event"] == "exited"));
+        assert_eq!((&next["event"], &next["n"]), (&json!("message"), &json!(n)));
+    }
+    cluster.event_of("exited", 1);
 }
 
 #[test]
