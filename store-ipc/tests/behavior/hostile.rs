@@ -182,7 +182,7 @@ async fn s22_a_client_that_never_reads_neither_grows_the_owner_nor_stalls_others
                 others += 1;
             }
         }
-        assert!(written < 100_000_000, "the owner reads without end");
+        assert!(served.owner.stats().requests < others + 1_000, "the owner reads without end");
     }
     // 512 KiB of replies wait, one lies above, and the socket holds some: few replies of 60 KB exist, however many were asked for.
     let loads = served.owner.stats().requests - others;
