@@ -83,15 +83,16 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
 
 /// Leaves without dropping a request that was accepted.
 ///
-/// actix drops connections that it accepted and has not begun when it stops, so it is stopped only after a quiet time in which it accepts
-/// no more: what it had is begun by then, and every answer closes its connection.
+/// From now on every answer closes its connection. First the server goes on accepting until the kernel's queue is empty. Then it accepts no
+/// more, and has a quiet time: actix drops connections that it accepted and has not begun when it stops, so by then all are begun.
 async fn drain(server: &ServerHandle, worker: &Worker, order: DrainOrder, draining: &AtomicBool) {
     tracing::debug!(worker = %worker.id(), reason = ?order.reason, "draining");
     draining.store(true, Ordering::Relaxed);
+    actix_web::rt::time::sleep(order.accept).await;
     server.pause().await;
     actix_web::rt::time::sleep(order.quiet).await;
     // The rest of the deadline, less a moment to come to the end of `main`.
-    let rest = order.deadline.saturating_sub(order.quiet).saturating_sub(Duration::from_millis(200));
+    let rest = order.deadline.saturating_sub(order.accept + order.quiet).saturating_sub(Duration::from_millis(200));
     if actix_web::rt::time::timeout(rest, server.stop(true)).await.is_err() {
         tracing::warn!(worker = %worker.id(), "requests did not end in time and are cut off");
         server.stop(false).await;
