@@ -52,7 +52,11 @@ async fn serve(builder: ClusterBuilder, settings: Settings) -> Result<(), Proble
         .workers(settings.workers)
         .listen("http", ListenSpec::tcp(settings.listen.to_string()))
         .settings(settings.to_bytes())
-        .drain(DrainPolicy { deadline: settings.drain, quiet: DrainPolicy::default().quiet.min(settings.drain / 4), ..DrainPolicy::default() })
+        .drain(DrainPolicy {
+            deadline: settings.drain,
+            quiet: DrainPolicy::default().quiet.min(settings.drain / 4),
+            ..DrainPolicy::default()
+        })
         .restart(RESTART);
     if settings.store == Store::Primary {
         // The owner has a thread of its own, so that neither waits for the other. Its handle lives in the closure, as long as the cluster.

@@ -1,6 +1,6 @@
 //! The values of one session.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{Json, Name};
 
@@ -8,8 +8,8 @@ use crate::{Json, Name};
 ///
 /// A sorted vector, because a session holds a handful of values: it is one allocation, and a store that holds a million sessions pays
 /// for no tree nodes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<(Name, Json)>", into = "Vec<(Name, Json)>")]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Vec<(Name, Json)>")]
 pub struct Data(Vec<(Name, Json)>);
 
 impl Data {
@@ -76,6 +76,13 @@ impl Data {
 
     fn position(&self, name: &str) -> Result<usize, usize> {
         self.0.binary_search_by(|(held, _)| held.as_str().cmp(name))
+    }
+}
+
+/// As a sequence of pairs, without a copy of them.
+impl Serialize for Data {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
     }
 }
 

@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
 
 /// The JSON text of one value.
 ///
 /// The text stays as it was written through every backend and is decoded only when a handler asks for it, straight into the type the
 /// handler names; so `u64::MAX`, `-0.0`, `1e308` and `"\u0000"` come back exactly. The text is always well-formed and nests at most
 /// [`Self::MAX_DEPTH`] deep, so that whatever was accepted can be read back.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Box<str>", into = "Box<str>")]
+#[derive(Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "Box<str>")]
 pub struct Json(Box<str>);
 
 impl Json {
@@ -66,6 +66,13 @@ impl Json {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// As the text, without a copy of it.
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The name of one value in a session: 1 to 128 bytes of UTF-8 without control characters.
 ///
@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 /// assert!(Name::new("").is_err());
 /// assert!(Name::new("two\nlines").is_err());
 /// ```
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Box<str>", into = "Box<str>")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "Box<str>")]
 pub struct Name(Box<str>);
 
 impl Name {
@@ -46,6 +46,13 @@ impl Name {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// As the text, without a copy of it.
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The name of the signed-in user, as the application knows it: 1 to 256 bytes of UTF-8 without control characters.
 ///
 /// Compared byte for byte everywhere: `Bob`, `bob` and `bob ` are three principals. Cloning shares the text.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Box<str>", into = "Box<str>")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "Box<str>")]
 pub struct Principal(Arc<str>);
 
 impl Principal {
@@ -34,6 +34,13 @@ impl Principal {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// As the text, without a copy of it.
+impl Serialize for Principal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a store keeps of a session, and what its calls return.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -101,9 +101,15 @@ pub struct Listed {
     pub ttl: Duration,
 }
 
-/// Where a [`scan`](crate::SessionStore::scan) goes on. Only the store that made it understands it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Where a [`scan`](crate::SessionStore::scan) goes on. Only the store that made it understands it. It may hold a key, so `Debug` is masked.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor(pub Box<str>);
+
+impl fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cursor(***)")
+    }
+}
 
 /// One page of a [`scan`](crate::SessionStore::scan).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

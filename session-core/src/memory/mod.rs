@@ -233,11 +233,13 @@ impl SessionStore for MemoryStore {
     async fn list(&self, principal: &Principal) -> Result<Vec<Listed>, StoreError> {
         let mut found = Vec::new();
         for shard in &self.shards {
-            let shard = shard.lock();
-            found.extend(shard.list(principal, self.clock.now()));
+            found.extend(shard.lock().list(principal));
         }
-        found.sort_unstable_by(|(a, one), (b, other)| b.cmp(a).then_with(|| one.key.cmp(&other.key)));
-        Ok(found.into_iter().map(|(_, listed)| listed).collect())
+        // All ages as of one moment, after the last shard: read shard by shard, an older session could seem the younger one.
+        let now = self.clock.now();
+        found.retain(|times| times.is_live(now));
+        found.sort_unstable_by(|one, other| other.created.cmp(&one.created).then_with(|| one.key.cmp(&other.key)));
+        Ok(found.into_iter().map(|times| times.listed(now)).collect())
     }
 
     async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
@@ -303,5 +305,26 @@ impl Position {
 
     fn cursor(&self) -> Cursor {
         Cursor(format!("{}.{}", self.shard, self.slot).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::SessionId;
+
+    /// On a real clock: time goes on while the shards are read, and ages must not follow the order in which they are.
+    #[tokio::test]
+    async fn c32_a_list_on_a_real_clock_is_newest_first() {
+        let store = MemoryStore::new();
+        let bob = Principal::new("bob").unwrap();
+        for _ in 0..2_000 {
+            let new = NewRecord::new(Duration::from_secs(60)).principal(bob.clone());
+            let created = store.create(&SessionId::random().unwrap().store_key(), new).await.unwrap();
+            assert_eq!(created, Created::New);
+        }
+        assert!(store.list(&bob).await.unwrap().is_sorted_by_key(|listed| listed.age));
     }
 }

@@ -35,6 +35,25 @@ pub(super) struct Entry {
     lifetime: Option<Box<Lifetime>>,
 }
 
+/// When a session was created and dies, for a list that is put together from several shards.
+#[derive(Debug)]
+pub(super) struct Times {
+    pub(super) key: StoreKey,
+    pub(super) created: u64,
+    deadline: u64,
+}
+
+impl Times {
+    pub(super) fn is_live(&self, now: u64) -> bool {
+        now < self.deadline
+    }
+
+    pub(super) fn listed(self, now: u64) -> Listed {
+        let since = |from: u64, to: u64| Duration::from_nanos(to.saturating_sub(from));
+        Listed { key: self.key, age: since(self.created, now), ttl: since(now, self.deadline) }
+    }
+}
+
 /// What a shard thinks of a commit that it has not made yet.
 #[derive(Debug)]
 pub(super) enum Verdict {
@@ -134,10 +153,10 @@ impl Shard {
         Some(Committed { version: entry.version, added: merge.added, age: entry.age(now), ttl: entry.ttl(now), lifetime: entry.lifetime() })
     }
 
-    /// The live sessions of a principal, each with the point in time of its creation.
-    pub(super) fn list(&self, principal: &Principal, now: u64) -> impl Iterator<Item = (u64, Listed)> {
-        let live = self.slots_of(principal).filter_map(|slot| self.entry(slot)).filter(move |entry| entry.is_live(now));
-        live.map(move |entry| (entry.created, Listed { key: entry.key.clone(), age: entry.age(now), ttl: entry.ttl(now) }))
+    /// The sessions of a principal, the expired ones as well.
+    pub(super) fn list(&self, principal: &Principal) -> Vec<Times> {
+        let entries = self.slots_of(principal).filter_map(|slot| self.entry(slot));
+        entries.map(|entry| Times { key: entry.key.clone(), created: entry.created, deadline: entry.deadline }).collect()
     }
 
     /// Takes out the sessions of a principal but `except`, the expired ones as well.
