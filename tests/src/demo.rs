@@ -22,6 +22,9 @@ pub const KEY: &str = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJAAESIzRFVmd4iZq
 /// Another key.
 pub const OTHER_KEY: &str = "ABEiM0RVZneImaq7zN3u_xAgMEBQYHCAkKCwwNDg8AECAwQFBgcICQoLDA0ODw8e";
 
+/// How much of what a demo said is shown when a test fails.
+const MOST_LAST_LINES: usize = 30;
+
 /// A running demo server. Dropping it kills the primary and its workers.
 #[derive(Debug)]
 pub struct Demo {
@@ -134,7 +137,7 @@ impl Demo {
     ///
     /// # Panics
     /// If it does not end with 0.
-    pub async fn stop(mut self) {
+    pub async fn stop(&mut self) {
         self.process.signal(Signal::TERM);
         let status = self.process.end(PATIENCE).await;
         assert!(status.success(), "{status}: {}", self.process.stderr.text());
@@ -144,6 +147,17 @@ impl Demo {
     #[must_use]
     pub fn output(&self) -> String {
         format!("{}\n{}", self.process.stdout.text(), self.process.stderr.text())
+    }
+}
+
+impl Drop for Demo {
+    /// A test that fails shows what the demo said last.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let text = self.process.stderr.text();
+            let last: Vec<_> = text.lines().rev().take(MOST_LAST_LINES).collect();
+            eprintln!("the demo's last words:\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        }
     }
 }
 

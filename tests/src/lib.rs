@@ -29,6 +29,7 @@
 //! Tests print what they measured: `--success-output final` shows it.
 #![forbid(unsafe_code)]
 #![expect(clippy::expect_used, reason = "a harness that cannot do its part fails the test, and says what it could not do")]
+#![expect(clippy::print_stderr, reason = "a test that fails shows what the demo said")]
 
 mod app;
 mod binary;

@@ -183,12 +183,12 @@ async fn s07_keys_change_without_signing_anybody_out() {
     let owner = Owner::start().await;
     let url = owner.url();
     let flags = |keys| ["--workers", "2", "--store-url", &url, "--cookie-key", keys];
-    let first = Demo::start(&flags(KEY)).await;
+    let mut first = Demo::start(&flags(KEY)).await;
     let mut browser = first.signed_in("bob").await;
     let old = browser.cookie().to_owned();
     first.stop().await;
     let both = format!("{OTHER_KEY},{KEY}");
-    let second = Demo::start(&flags(&both)).await;
+    let mut second = Demo::start(&flags(&both)).await;
     browser = browser.at(second.address);
     let response = browser.get("/session").await.expect(200);
     assert_eq!(response.json::<Page>().principal.as_deref(), Some("bob"));

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tests::{
@@ -19,6 +19,7 @@ const INCREMENTS: usize = 2_000;
 
 on_every_setup!(
     h06_what_one_worker_writes_every_worker_reads_at_once,
+    h06_workers_that_rest_still_reach_the_sessions,
     h07_two_thousand_concurrent_adds_lose_nothing,
     h08_two_thousand_concurrent_updates_lose_nothing,
     h09_concurrent_inserts_of_different_names_all_stay,
@@ -28,6 +29,10 @@ async fn h06_what_one_worker_writes_every_worker_reads_at_once(setup: &Setup) {
     let demo = setup.start().await;
     let browser = demo.signed_in("bob").await;
     let mut workers = demo.connections(setup.workers).await;
+    // Some more, for the threads within a process.
+    for _ in 0..4 {
+        workers.push(Connection::open(demo.address).await.expect("the demo accepts"));
+    }
     let mut reads = 0;
     for round in 0..50 {
         let writer = round % workers.len();
@@ -40,7 +45,22 @@ async fn h06_what_one_worker_writes_every_worker_reads_at_once(setup: &Setup) {
             reads += 1;
         }
     }
-    println!("h06: {reads} reads after 50 writes, 0 stale, {} workers", workers.len());
+    println!("h06: {reads} reads after 50 writes, 0 stale, {} connections, {} workers", workers.len(), setup.workers);
+}
+
+async fn h06_workers_that_rest_still_reach_the_sessions(setup: &Setup) {
+    // Longer than any deadline that a store has for one call or one connection's first word.
+    const REST: Duration = Duration::from_secs(7);
+    let demo = setup.start().await;
+    for rest in ["since they started", "since they were used"] {
+        tokio::time::sleep(REST).await;
+        let browser = demo.signed_in("bob").await;
+        for worker in &mut demo.connections(setup.workers).await {
+            let response = worker.send(&browser.dress(Request::get("/session"))).await.expect("an answer");
+            assert_eq!(response.status, 200, "worker {} rested {rest}: {}", response.worker(), response.text());
+            assert_eq!(response.json::<tests::Page>().principal.as_deref(), Some("bob"));
+        }
+    }
 }
 
 async fn h07_two_thousand_concurrent_adds_lose_nothing(setup: &Setup) {
