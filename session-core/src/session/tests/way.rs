@@ -1,0 +1,106 @@
+//! Signing in and out, and what becomes of requests in flight.
+
+use super::*;
+
+#[tokio::test]
+async fn h10_sign_in_moves_the_session_to_a_new_id_with_its_data() {
+    let site = Site::new();
+    let old = site.session().await;
+    let session = site.open(Some(&old));
+    session.sign_in(bob());
+    assert_eq!(session.principal().await.unwrap(), Some(bob()));
+    finish(&session).await.unwrap();
+    let new = issued(&session);
+    assert_eq!(site.open(Some(&old)).get::<i32>("n").await.unwrap(), None, "the old id is dead");
+    let session = site.open(Some(&new));
+    assert_eq!(session.get::<i32>("n").await.unwrap(), Some(1));
+    assert_eq!(session.principal().await.unwrap(), Some(bob()));
+}
+
+#[tokio::test]
+async fn another_user_who_signs_in_sees_nothing_of_the_former() {
+    let site = Site::new();
+    let session = site.open(None);
+    session.sign_in(bob());
+    session.insert("secret", "bob's").unwrap();
+    finish(&session).await.unwrap();
+    let session = site.open(Some(&issued(&session)));
+    session.principal().await.unwrap();
+    session.sign_in(Principal::new("alice").unwrap());
+    assert_eq!(session.get::<String>("secret").await.unwrap(), None);
+    assert!(session.names().await.unwrap().is_empty());
+    finish(&session).await.unwrap();
+    let session = site.open(Some(&issued(&session)));
+    assert_eq!(session.get::<String>("secret").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn h13_a_session_destroyed_meanwhile_stays_dead_and_the_writer_is_told() {
+    let site = Site::new();
+    let id = site.session().await;
+    let slow = site.open(Some(&id));
+    slow.get::<i32>("n").await.unwrap();
+    let logout = site.open(Some(&id));
+    logout.destroy().await.unwrap();
+    assert_eq!(logout.cookie(), CookieChange::Remove);
+    slow.insert("n", &9).unwrap();
+    assert!(matches!(finish(&slow).await, Err(SessionError::Gone)));
+    assert_eq!(slow.cookie(), CookieChange::Keep, "the cookie of a conflict is left alone");
+    assert!(matches!(slow.add("n", 1).await, Err(SessionError::Gone)));
+    assert_eq!(site.store.inside.scan(None, 10).await.unwrap().records.len(), 0);
+}
+
+#[tokio::test]
+async fn a_session_that_has_gone_can_be_served_without() {
+    let site = Site { policy: Policy::default().on_gone(OnGone::Serve), ..Site::new() };
+    let id = site.session().await;
+    let slow = site.open(Some(&id));
+    slow.get::<i32>("n").await.unwrap();
+    site.open(Some(&id)).destroy().await.unwrap();
+    slow.insert("n", &9).unwrap();
+    finish(&slow).await.unwrap();
+    assert_eq!(slow.cookie(), CookieChange::Remove);
+    assert_eq!(site.store.inside.scan(None, 10).await.unwrap().records.len(), 0);
+}
+
+#[tokio::test]
+async fn a_dead_cookie_is_anonymous_from_the_start_and_the_first_insert_starts_anew() {
+    let site = Site::new();
+    let dead = SessionId::random().unwrap();
+    let session = site.open(Some(&dead));
+    session.insert("n", &1).unwrap();
+    finish(&session).await.unwrap();
+    assert_ne!(issued(&session), dead, "an id from outside is never adopted");
+    let session = site.open(Some(&dead));
+    assert_eq!(session.add("n", 5).await.unwrap(), 5);
+    assert_ne!(issued(&session), dead);
+    let session = site.open(Some(&dead));
+    session.remove("n").unwrap();
+    finish(&session).await.unwrap();
+    assert_eq!(session.cookie(), CookieChange::Keep, "nothing to remove is no reason for a session");
+}
+
+#[tokio::test]
+async fn h24_what_is_inserted_after_destroy_starts_a_new_session() {
+    let site = Site::new();
+    let id = site.session().await;
+    let session = site.open(Some(&id));
+    session.destroy().await.unwrap();
+    session.insert("flash", "signed out").unwrap();
+    finish(&session).await.unwrap();
+    let new = issued(&session);
+    assert_ne!(new, id);
+    assert_eq!(site.open(Some(&new)).names().await.unwrap(), [Name::new("flash").unwrap()]);
+}
+
+#[tokio::test]
+async fn h14_dropped_changes_reach_no_store() {
+    let site = Site::new();
+    let id = site.session().await;
+    let session = site.open(Some(&id));
+    session.insert("n", &9).unwrap();
+    session.sign_in(bob());
+    session.finish(RecordedChanges::Drop).await.unwrap();
+    assert_eq!(session.cookie(), CookieChange::Keep);
+    assert_eq!(site.open(Some(&id)).get::<i32>("n").await.unwrap(), Some(1));
+}
