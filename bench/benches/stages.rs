@@ -2,8 +2,17 @@
 
 use std::{hint::black_box, sync::Arc};
 
+use actix_web::{
+    App,
+    dev::Service,
+    http::header,
+    rt::System,
+    test::{TestRequest, init_service},
+    web,
+};
 use bench::{Site, at_once};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use session_actix::SessionMiddleware;
 use session_core::{Change, Commit, MemoryStore, Name, SessionError, cookie::CookieConfig};
 
 type Request = fn(&Site) -> Result<Option<String>, SessionError>;
@@ -49,5 +58,23 @@ fn requests(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, stages, requests);
+/// A route that asks for no session, without a network: what the middleware adds to every request of an application.
+fn untouched(criterion: &mut Criterion) {
+    let site = site();
+    let sessions = SessionMiddleware::new(Arc::clone(site.store()), site.codec().clone());
+    let route = || web::get().to(async || "hello, world");
+    let request = || TestRequest::get().uri("/").insert_header((header::COOKIE, site.header())).to_request();
+    let mut group = criterion.benchmark_group("untouched");
+    // Making the request counts in all three, because the application's pool of requests has to be warm, as it is under load.
+    group.bench_function("request alone", |bencher| bencher.iter(request));
+    System::new().block_on(async {
+        let bare = init_service(App::new().route("/", route())).await;
+        group.bench_function("bare", |bencher| bencher.iter(|| at_once(bare.call(request()))));
+        let with_sessions = init_service(App::new().wrap(sessions).route("/", route())).await;
+        group.bench_function("with sessions", |bencher| bencher.iter(|| at_once(with_sessions.call(request()))));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, stages, requests, untouched);
 criterion_main!(benches);

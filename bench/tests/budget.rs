@@ -3,6 +3,8 @@
 //! Allocations are counted exactly, in every build. Time is printed in every build and bounded in release builds only, as the best of many
 //! rounds, so that a busy machine does not fail it. It includes what the store in memory takes; the count does not.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test that cannot go on fails the test")]
+
 use std::{
     hint::black_box,
     sync::Arc,

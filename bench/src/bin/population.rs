@@ -1,0 +1,168 @@
+//! Whether a session among a million costs more than one among a thousand, through `store-ipc` over a store in memory.
+//!
+//! `cargo run --release -p bench --bin population [-- SESSIONS]`, on Linux, where `/proc` tells the resident memory. Two owners run in this
+//! process, each on a thread of its own; they are asked in turn, so that what else the machine does weighs on both alike.
+#![expect(clippy::print_stdout, reason = "a program that prints measurements")]
+#![expect(clippy::cast_precision_loss, reason = "the numbers are far below 2^52")]
+
+use std::{
+    error::Error,
+    fs,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::try_join_all;
+use session_core::{Change, Commit, Data, Json, ManualClock, MemoryStore, Name, NewRecord, Outcome, SessionId, SessionStore, StoreKey};
+use store_ipc::{Config, IpcStore, Owner, OwnerHandle};
+
+type Failure = Box<dyn Error>;
+
+const FEW: usize = 1_000;
+/// Calls in flight, as of a busy worker; they share wake-ups and system calls.
+const IN_FLIGHT: usize = 64;
+/// Calls that make one measured round.
+const ROUND: usize = 64 * IN_FLIGHT;
+const ROUNDS: usize = 60;
+/// How many expired sessions one measured sweep takes out.
+const EXPIRED: u64 = 10;
+const LONG: Duration = Duration::from_secs(86_400);
+
+fn main() -> Result<(), Failure> {
+    let many = std::env::args().nth(1).map_or(Ok(1_000_000), |text| text.parse())?;
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(compare(many))
+}
+
+async fn compare(many: usize) -> Result<(), Failure> {
+    let folder = tempfile::tempdir()?;
+    let few = Population::new(FEW, &folder.path().join("few.sock")).await?;
+    let before = resident()?;
+    let many = Population::new(many, &folder.path().join("many.sock")).await?;
+    let taken = resident()?.saturating_sub(before + many.keys.capacity() * size_of::<StoreKey>());
+    let sessions = many.keys.len();
+    println!("{sessions} sessions of {} bytes, key and value: {} bytes resident a session", many.bytes, taken / sessions);
+
+    println!("µs a call    {FEW:>10} {sessions:>10}   ratio");
+    report("load, alone", &few, &many, async |population| population.loads(1).await).await?;
+    report("load", &few, &many, async |population| population.loads(IN_FLIGHT).await).await?;
+    report("add", &few, &many, async |population| population.adds().await).await?;
+    report("touch", &few, &many, async |population| population.touches().await).await?;
+    report("sweep", &few, &many, async |population| population.sweep().await).await
+}
+
+/// Prints the medians of what `measure` says of both, asked in turn, and the median of the ratios.
+async fn report(
+    name: &str,
+    few: &Population,
+    many: &Population,
+    measure: impl AsyncFn(&Population) -> Result<f64, Failure>,
+) -> Result<(), Failure> {
+    let (mut of_few, mut of_many, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let (one, other) = (measure(few).await?, measure(many).await?);
+        of_few.push(one);
+        of_many.push(other);
+        ratios.push(other / one);
+    }
+    println!("{name:<12} {:>10.2} {:>10.2}   {:.2}", median(of_few), median(of_many), median(ratios));
+    Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// So many sessions in an owner, and a client.
+struct Population {
+    keys: Vec<StoreKey>,
+    /// Of the key and the data of one session.
+    bytes: usize,
+    clock: ManualClock,
+    client: IpcStore,
+    /// Serves as long as it lives.
+    _owner: OwnerHandle,
+}
+
+impl Population {
+    async fn new(sessions: usize, path: &Path) -> Result<Self, Failure> {
+        let clock = ManualClock::new();
+        let store = Arc::new(MemoryStore::builder().clock(clock.clone()).build());
+        let data: Data = [(Name::new("n")?, Json::integer(1))].into_iter().collect();
+        let mut keys = Vec::with_capacity(sessions);
+        for _ in 0..sessions {
+            let key = SessionId::random()?.store_key();
+            let _ = store.create(&key, NewRecord::new(LONG).data(data.clone())).await?;
+            keys.push(key);
+        }
+        let owner = Owner::builder(store).build()?.spawn_thread()?;
+        owner.listen(path)?;
+        let client = IpcStore::connect_with(&Config::new(path))?;
+        Ok(Self { keys, bytes: StoreKey::HASHED_LENGTH + data.bytes(), clock, client, _owner: owner })
+    }
+
+    /// The microseconds that one of many loads takes.
+    async fn loads(&self, in_flight: usize) -> Result<f64, Failure> {
+        self.round(in_flight, async |key| match self.client.load(key).await? {
+            Some(_) => Ok(()),
+            None => Err("a session is gone".into()),
+        })
+        .await
+    }
+
+    /// The microseconds that one of many adds takes.
+    async fn adds(&self) -> Result<f64, Failure> {
+        let name = Name::new("n")?;
+        self.round(IN_FLIGHT, async |key| self.commit(key, Commit::new().change(name.clone(), Change::Add(1))).await).await
+    }
+
+    /// The microseconds that extending one of many lives takes.
+    async fn touches(&self) -> Result<f64, Failure> {
+        self.clock.advance(Duration::from_secs(1));
+        self.round(IN_FLIGHT, async |key| self.commit(key, Commit::new().ttl(LONG)).await).await
+    }
+
+    async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<(), Failure> {
+        match self.client.commit(key, commit).await? {
+            Outcome::Done(_) => Ok(()),
+            other => Err(format!("a session is {other:?}").into()),
+        }
+    }
+
+    async fn round(&self, in_flight: usize, call: impl AsyncFn(&StoreKey) -> Result<(), Failure>) -> Result<f64, Failure> {
+        // As in a request, each key was made just before it is used: what is measured is where the owner finds it.
+        let drawn = || StoreKey::from_text(self.keys[fastrand::usize(..self.keys.len())].as_str());
+        let drawn: Vec<StoreKey> = (0..ROUND).map(|_| drawn()).collect();
+        let start = Instant::now();
+        let one_after_the_other = async |keys: &[StoreKey]| {
+            for key in keys {
+                call(key).await?;
+            }
+            Ok::<(), Failure>(())
+        };
+        try_join_all(drawn.chunks(ROUND / in_flight).map(one_after_the_other)).await?;
+        Ok(start.elapsed().as_secs_f64() * 1e6 / ROUND as f64)
+    }
+
+    /// The microseconds that it takes to purge a few expired sessions.
+    async fn sweep(&self) -> Result<f64, Failure> {
+        for _ in 0..EXPIRED {
+            let _ = self.client.create(&SessionId::random()?.store_key(), NewRecord::new(Duration::from_secs(1))).await?;
+        }
+        self.clock.advance(Duration::from_secs(1));
+        let start = Instant::now();
+        let purged = self.client.delete_expired(1_000).await?;
+        if purged != EXPIRED {
+            return Err(format!("{purged} sessions were purged, {EXPIRED} had expired").into());
+        }
+        Ok(start.elapsed().as_secs_f64() * 1e6)
+    }
+}
+
+/// The resident memory of this process, in bytes.
+fn resident() -> Result<usize, Failure> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS in /proc/self/status")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse::<usize>()? * 1024)
+}
