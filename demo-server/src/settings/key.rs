@@ -37,7 +37,12 @@ pub(crate) const KEYS: &[Key] = &[
     key("cookie", "MODE", "", "secure (https only, __Host-id) or development (plain http, id) [default: development on loopback]"),
     Key {
         kind: Kind::Secret,
-        ..key("cookie-key", "KEY,...", "", "Keys that sign cookies, hex or base64, 32 bytes or more; the first signs [default: random]")
+        ..key(
+            "cookie-key",
+            "KEY,...",
+            "",
+            "Keys that sign cookies, hex or base64, 32 bytes or more; the first signs. In the environment or a file other users cannot read it, as a flag they can [default: random]",
+        )
     },
     key("trusted-proxy", "NET,...", "", "TLS proxies whose X-Forwarded-Proto is believed, e.g. 10.0.0.0/8 [default: none]"),
     key("idle-timeout", "TIME", "30m", "How long a session lives without being used"),

@@ -79,9 +79,10 @@ impl Task {
     pub(crate) fn from_process() -> Result<Self, SettingError> {
         let matches = flags::command().get_matches();
         let matches_of_task = matches.subcommand().map_or(&matches, |(_, matches)| matches);
-        let raw = raw::layered(matches_of_task)?;
+        let mut raw = raw::layered(matches_of_task)?;
         let settings = Settings::parse(&raw)?;
         if matches_of_task.get_flag("print-config") {
+            settings.resolve(&mut raw);
             return Ok(Self::PrintConfig(raw::shown(&raw)));
         }
         Ok(if matches.subcommand_name() == Some("owner") { Self::Own(settings) } else { Self::Serve(settings) })
@@ -124,6 +125,23 @@ impl Settings {
             log: reader.parse("log", "use error, warn, info, debug or trace")?,
             texts: Texts(raw.iter().map(|(name, raw)| ((*name).to_owned(), raw.text.clone())).collect()),
         })
+    }
+
+    /// Puts what was decided in place of what nobody said.
+    fn resolve(&self, raw: &mut BTreeMap<&'static str, Raw>) {
+        let store_url = match &self.store {
+            Store::Primary => "ipc:",
+            Store::Url(url) => url,
+        };
+        let cookie = match self.cookie {
+            CookieMode::Secure => "secure",
+            CookieMode::Development => "development",
+        };
+        for (name, decided) in [("store-url", store_url), ("cookie", cookie)] {
+            if let Some(raw) = raw.get_mut(name) {
+                decided.clone_into(&mut raw.text);
+            }
+        }
     }
 
     /// The settings with this key to sign cookies with.

@@ -72,13 +72,24 @@ pub(super) fn shown(raw: &BTreeMap<&'static str, Raw>) -> String {
             Kind::Secret if !value.is_empty() => "\"***\"".to_owned(),
             Kind::Switch => value.clone(),
             Kind::Plain | Kind::Secret if value.parse::<u32>().is_ok() => value.clone(),
-            Kind::Plain | Kind::Secret => format!("{value:?}"),
+            Kind::Plain | Kind::Secret => format!("{:?}", without_password(value)),
         };
         let line = format!("{} = {value}", key.in_file());
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{line:<40} # {origin}");
     }
     text
+}
+
+/// A URL with its password masked; any other text as it is.
+fn without_password(text: &str) -> String {
+    let masked = text.split_once("://").and_then(|(scheme, rest)| {
+        let (login, host) = rest.split('/').next()?.rsplit_once('@')?;
+        let (user, _) = login.split_once(':')?;
+        let path = rest.find('/').map_or("", |at| &rest[at..]);
+        Some(format!("{scheme}://{user}:***@{host}{path}"))
+    });
+    masked.unwrap_or_else(|| text.to_owned())
 }
 
 fn read(path: &Path) -> Result<BTreeMap<String, Raw>, SettingError> {

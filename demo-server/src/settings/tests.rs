@@ -72,6 +72,17 @@ fn shown_settings_mask_keys() {
 }
 
 #[test]
+fn shown_settings_are_those_that_hold() {
+    let matches = flags::command().try_get_matches_from(["demo-server"]).unwrap();
+    let mut raw = raw::layered(&matches).unwrap();
+    Settings::parse(&raw).unwrap().resolve(&mut raw);
+    let shown = raw::shown(&raw);
+    assert!(shown.contains("store_url = \"ipc:\"") && shown.contains("cookie = \"development\""), "{shown}");
+    raw.get_mut("store-url").unwrap().text = "redis://app:hunter2@host:6379/0".to_owned();
+    assert!(raw::shown(&raw).contains("\"redis://app:***@host:6379/0\""));
+}
+
+#[test]
 fn workers_get_the_same_settings() {
     let given = settings(&["--workers", "2", "--idle-timeout", "90s", "--allow-crash"]).unwrap();
     let key = Key::random().unwrap();
