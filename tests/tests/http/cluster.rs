@@ -26,23 +26,29 @@ async fn k01_all_workers_serve_one_port() {
     const REQUESTS: usize = 2_000;
     let demo = Demo::start(&["--workers", "4"]).await;
     let address = demo.address;
-    let clients = (0..32).map(|_| {
-        tokio::spawn(async move {
-            let mut workers = Vec::new();
-            for _ in 0..REQUESTS / 32 {
-                let response = Connection::open(address).await?.send(&Request::get("/healthz")).await?;
-                workers.push(response.expect(200).worker().to_owned());
-            }
-            Ok::<_, io::Error>(workers)
-        })
-    });
     let mut shares: HashMap<String, usize> = HashMap::new();
-    for client in clients.collect::<Vec<_>>() {
-        for worker in client.await.expect("no panic").expect("every request is answered") {
-            *shares.entry(worker).or_default() += 1;
+    // Which worker takes a connection is the kernel's choice, so a little load may leave one out.
+    for _ in 0..5 {
+        let clients = (0..32).map(|_| {
+            tokio::spawn(async move {
+                let mut workers = Vec::new();
+                for _ in 0..REQUESTS / 32 {
+                    let response = Connection::open(address).await?.send(&Request::get("/healthz")).await?;
+                    workers.push(response.expect(200).worker().to_owned());
+                }
+                Ok::<_, io::Error>(workers)
+            })
+        });
+        for client in clients.collect::<Vec<_>>() {
+            for worker in client.await.expect("no panic").expect("every request is answered") {
+                *shares.entry(worker).or_default() += 1;
+            }
+        }
+        if shares.len() == 4 {
+            break;
         }
     }
-    println!("k01: {REQUESTS} requests on new connections, by worker: {shares:?}");
+    println!("k01: {} requests on new connections, by worker: {shares:?}", shares.values().sum::<usize>());
     assert_eq!(shares.len(), 4);
     let pids: HashSet<String> = shares.keys().filter_map(|worker| Some(worker.split_once('/')?.1.to_owned())).collect();
     let children: HashSet<String> = demo.workers().iter().map(|pid| pid.as_raw_nonzero().to_string()).collect();
