@@ -56,11 +56,12 @@ fn answer<B: MessageBody>(response: ServiceResponse<B>) -> (u16, String, Option<
 async fn s17_an_https_only_cookie_is_neither_believed_nor_given_over_plain_http() {
     let plain = Request { peer: "198.51.100.1:5000", forwarded: &[] };
     assert_eq!(plain.get("/read").await, (200, "no n".to_owned(), None, vec![]));
-    for path in ["/start", "/add"] {
+    // Nor is it said that somebody is signed out whose cookie was not believed.
+    for path in ["/start", "/add", "/logout"] {
         let (status, body, cookie, calls) = plain.get(path).await;
         assert_eq!((status, body.as_str(), cookie, calls), (403, "sessions need https here\n", None, vec![]), "{path}");
     }
-    assert_eq!(plain.get("/logout").await.0, 200, "there is nothing to sign out of");
+    assert_eq!(plain.get("/logout").await.0, 403, "a session that cannot be believed in cannot be signed out of, and to say so would be a lie");
     assert_eq!(plain.get("/plain").await, (200, "plain".to_owned(), None, vec![]));
 }
 
