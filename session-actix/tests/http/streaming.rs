@@ -1,15 +1,18 @@
 //! Bodies that go on after the head.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream;
-use session_actix::{Error, Session};
+use session_actix::{Error, Session, SessionExt};
 use session_core::SessionError;
 
 use crate::site::Site;
 
 fn routes(routes: &mut web::ServiceConfig) {
-    routes.route("/long", web::get().to(commit_while_streaming)).route("/late", web::get().to(start_while_streaming));
+    routes
+        .route("/long", web::get().to(commit_while_streaming))
+        .route("/late", web::get().to(start_while_streaming))
+        .route("/first-asked-late", web::get().to(ask_while_streaming));
 }
 
 /// Inserts before the head and while the body runs.
@@ -36,6 +39,27 @@ async fn start_while_streaming(session: Session) -> HttpResponse {
         Ok::<_, Error>(Bytes::from(format!("commit {committed}, add {added}")))
     });
     HttpResponse::Ok().streaming(Box::pin(body))
+}
+
+/// Asks for the session only when its response head is gone.
+async fn ask_while_streaming(request: HttpRequest) -> HttpResponse {
+    let body = stream::once(async move {
+        let added = match request.session() {
+            Some(session) => session.add("n", 1).await,
+            None => return Ok(Bytes::from("no session")),
+        };
+        let refused = matches!(added, Err(SessionError::HeadSent));
+        Ok::<_, Error>(Bytes::from(if refused { "refused" } else { "done" }))
+    });
+    HttpResponse::Ok().streaming(Box::pin(body))
+}
+
+#[actix_web::test]
+async fn h22_a_session_first_asked_for_after_the_head_makes_no_orphan() {
+    let site = Site::start(routes);
+    let answer = site.get("/first-asked-late").await;
+    assert!(answer.body.contains("refused"), "{}", answer.body);
+    assert_eq!(site.store.calls(), [""; 0]);
 }
 
 #[actix_web::test]
