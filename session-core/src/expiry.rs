@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use crate::Limits;
+
+/// The shortest life a store is asked for. A shorter timeout means that the session ends now, and this is as near as it gets.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// The timeouts that hold for one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Timeouts {
@@ -21,12 +26,17 @@ pub(crate) enum Use {
 }
 
 impl Timeouts {
+    /// How long a new record lives.
+    pub(crate) fn first(&self) -> Duration {
+        self.idle.min(self.absolute).clamp(SHORTEST, Limits::LONGEST_TTL)
+    }
+
     /// How long a record that is `age` old lives after being used now. `None` if its time is over.
     ///
     /// Idle slides, absolute does not: the store's ttl never reaches beyond `absolute - age`, so the store alone enforces both.
     pub(crate) fn ttl(&self, age: Duration) -> Option<Duration> {
         let left = self.absolute.checked_sub(age)?;
-        (left >= Duration::from_millis(1)).then(|| left.min(self.idle))
+        (left >= SHORTEST).then(|| left.min(self.idle).clamp(SHORTEST, Limits::LONGEST_TTL))
     }
 
     /// Decides for a record that is `age` old and lives for `ttl` more.
@@ -66,6 +76,15 @@ mod tests {
         assert_eq!(TIMEOUTS.on_use(475 * MINUTE, 5 * MINUTE), Use::Fresh, "nothing is left to gain");
         assert_eq!(TIMEOUTS.on_use(480 * MINUTE, 5 * MINUTE), Use::Over);
         assert_eq!(TIMEOUTS.ttl(481 * MINUTE), None);
+    }
+
+    #[test]
+    fn timeouts_without_end_and_without_length_become_lives_that_stores_take() {
+        let endless = Timeouts { idle: Duration::MAX, absolute: Duration::MAX };
+        assert_eq!((endless.first(), endless.ttl(MINUTE)), (Limits::LONGEST_TTL, Some(Limits::LONGEST_TTL)));
+        assert_eq!(endless.on_use(MINUTE, Limits::LONGEST_TTL), Use::Fresh);
+        let none = Timeouts { idle: Duration::ZERO, absolute: MINUTE };
+        assert_eq!((none.first(), none.ttl(Duration::ZERO)), (SHORTEST, Some(SHORTEST)));
     }
 
     #[test]

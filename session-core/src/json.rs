@@ -22,7 +22,7 @@ impl Json {
     /// # Errors
     /// [`JsonError`] if `value` has no JSON form (a map with keys that are not strings, say) or nests too deep.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, JsonError> {
-        let text = serde_json::to_string(value).map_err(JsonError::Text)?;
+        let text = serde_json::to_string(value).map_err(|error| JsonError::from_serde(&error))?;
         if depth(text.as_bytes()) > Self::MAX_DEPTH {
             return Err(JsonError::TooDeep);
         }
@@ -38,7 +38,7 @@ impl Json {
         if depth(text.as_bytes()) > Self::MAX_DEPTH {
             return Err(JsonError::TooDeep);
         }
-        serde_json::from_str::<serde::de::IgnoredAny>(&text).map_err(JsonError::Text)?;
+        serde_json::from_str::<serde::de::IgnoredAny>(&text).map_err(|error| JsonError::from_serde(&error))?;
         Ok(Self(text))
     }
 
@@ -53,7 +53,7 @@ impl Json {
     /// # Errors
     /// [`JsonError`] if the value does not have the shape of `T`.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, JsonError> {
-        serde_json::from_str(&self.0).map_err(JsonError::Text)
+        serde_json::from_str(&self.0).map_err(|error| JsonError::from_serde(&error))
     }
 
     /// The integer that this value is, or `None` if it is a fraction, a text, or beyond `i64`.
@@ -97,16 +97,36 @@ impl From<Json> for Box<str> {
     }
 }
 
-/// Why a value is not JSON, or not of the type that was asked for.
-#[derive(Debug, thiserror::Error)]
+/// Why a value is not JSON, or not of the type that was asked for. It holds nothing of the value itself: values can be secrets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonError {
-    /// The text is not JSON, or not of the type asked for.
-    #[error("the JSON text does not fit")]
-    Text(#[source] serde_json::Error),
+    /// The text is not JSON.
+    #[error("the text is not JSON: {0}")]
+    Syntax(String),
+    /// The value is JSON and not of the type asked for, or a value cannot be written as JSON.
+    #[error("the value does not have the shape that was asked for, at line {line} column {column}")]
+    Shape {
+        /// From 1; 0 where the value was being written.
+        line: usize,
+        /// In bytes, from 1; 0 where the value was being written.
+        column: usize,
+    },
     /// Arrays and objects nest deeper than [`Json::MAX_DEPTH`].
     #[error("the value nests deeper than {} levels; flatten it", Json::MAX_DEPTH)]
     TooDeep,
+}
+
+impl JsonError {
+    /// What serde says of a wrong shape quotes the value, and so does what a type's own `Serialize` says; only the place is kept of it. Of
+    /// bad syntax it names the place and what was expected there.
+    fn from_serde(error: &serde_json::Error) -> Self {
+        use serde_json::error::Category;
+        match error.classify() {
+            Category::Syntax | Category::Eof => Self::Syntax(error.to_string()),
+            Category::Data | Category::Io => Self::Shape { line: error.line(), column: error.column() },
+        }
+    }
 }
 
 /// The deepest nesting of brackets outside strings. Counts only, so that unbalanced text is left to the parser.
@@ -164,6 +184,14 @@ mod tests {
         for text in ["1.0", "1e3", "\"1\"", "null", "9223372036854775808"] {
             assert_eq!(Json::from_text(text).unwrap().as_integer(), None, "{text}");
         }
+    }
+
+    #[test]
+    fn h25_errors_hold_nothing_of_the_value() {
+        let secret = Json::encode("hunter2").unwrap();
+        let error = secret.decode::<i64>().unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        assert!(matches!(error, JsonError::Shape { line: 1, .. }));
     }
 
     #[test]

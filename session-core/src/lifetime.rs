@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Limits;
+
 /// How long the browser keeps the cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Persistence {
@@ -44,7 +46,14 @@ impl Lifetime {
         }
     }
 
-    /// A text form for backends that keep one text field: milliseconds, at most 48 ASCII characters, empty for the default.
+    /// This, with every timeout in whole milliseconds and at most ten years long, as every store can keep it.
+    #[must_use]
+    pub fn bounded(&self) -> Self {
+        let whole = |timeout: Duration| Duration::from_millis(millis(timeout)).min(Limits::LONGEST_TTL);
+        Self { idle_timeout: self.idle_timeout.map(whole), absolute_timeout: self.absolute_timeout.map(whole), ..*self }
+    }
+
+    /// A text form for backends that keep one text field: whole milliseconds, at most 48 ASCII characters, empty for the default.
     ///
     /// ```
     /// # use session_core::{Lifetime, Persistence};
@@ -55,8 +64,8 @@ impl Lifetime {
     /// ```
     #[must_use]
     pub fn to_text(&self) -> String {
-        let idle = self.idle_timeout.map(|idle| format!("i{}", idle.as_millis()));
-        let absolute = self.absolute_timeout.map(|absolute| format!("a{}", absolute.as_millis()));
+        let idle = self.idle_timeout.map(|idle| format!("i{}", millis(idle)));
+        let absolute = self.absolute_timeout.map(|absolute| format!("a{}", millis(absolute)));
         let persistence = self.persistence.map(|persistence| match persistence {
             Persistence::BrowserSession => "b".to_owned(),
             Persistence::Persistent => "p".to_owned(),
@@ -81,6 +90,10 @@ impl Lifetime {
     }
 }
 
+fn millis(timeout: Duration) -> u64 {
+    u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +109,9 @@ mod tests {
             }
         }
         assert_eq!(Lifetime::default().to_text(), "");
+        let endless = Lifetime { idle_timeout: Some(Duration::MAX), absolute_timeout: Some(Duration::MAX), persistence: None };
+        assert!(endless.to_text().len() <= 48 && Lifetime::from_text(&endless.to_text()).is_some());
+        assert_eq!(Lifetime::from_text(&endless.bounded().to_text()), Some(endless.bounded()));
     }
 
     #[test]

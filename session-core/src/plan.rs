@@ -23,13 +23,14 @@ pub(crate) enum Known {
 /// What the handler did that no store has seen yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Recorded {
-    pub(crate) clear: bool,
+    /// How often all values were cleared: a clear during a commit is another one than that which the commit carries.
+    pub(crate) clears: u32,
     /// `Set` and `Remove` only: an `Add` goes to the store at once.
     pub(crate) changes: Changes,
     /// Who signs in.
     pub(crate) principal: Option<Principal>,
     pub(crate) renew: bool,
-    /// What is to hold in place of the policy; `None` in a field leaves what the session has.
+    /// What is to hold in place of the policy; `None` in a field leaves what the session has. The absolute timeout counts from now.
     pub(crate) lifetime: Lifetime,
 }
 
@@ -82,7 +83,7 @@ impl Recorded {
             return;
         }
         self.changes.retain(|name, change| done.changes.get(name) != Some(change));
-        self.clear &= !done.clear;
+        self.clears -= done.clears.min(self.clears);
         self.renew &= !done.renew;
         if self.principal == done.principal {
             self.principal = None;
@@ -94,22 +95,17 @@ impl Recorded {
 
     /// The session that these changes make where there was none.
     pub(crate) fn new_record(&self, policy: &Policy) -> NewRecord {
-        let timeouts = policy.timeouts(&self.lifetime);
+        let lifetime = self.lifetime.bounded();
         let set = self.changes.iter().filter_map(|(name, change)| match change {
             Change::Set(value) => Some((name.clone(), value.clone())),
             Change::Remove | Change::Add(_) => None,
         });
-        NewRecord {
-            data: set.collect(),
-            ttl: timeouts.idle.min(timeouts.absolute),
-            principal: self.principal.clone(),
-            lifetime: self.lifetime,
-        }
+        NewRecord { data: set.collect(), ttl: policy.timeouts(&lifetime).first(), principal: self.principal.clone(), lifetime }
     }
 }
 
-/// Decides what to do with `recorded`. Calls nothing and reads no clock.
-pub(crate) fn plan(known: &Known, recorded: &Recorded, policy: &Policy) -> Step {
+/// Decides what to do with `recorded`, `elapsed` after the store said what is `known`. Calls nothing and reads no clock.
+pub(crate) fn plan(known: &Known, elapsed: Duration, recorded: &Recorded, policy: &Policy) -> Step {
     match known {
         Known::Absent if recorded.needs_a_session() => Step::Create(recorded.new_record(policy)),
         Known::Absent => Step::Nothing,
@@ -120,10 +116,12 @@ pub(crate) fn plan(known: &Known, recorded: &Recorded, policy: &Policy) -> Step 
         Known::Presented => Step::Commit(blind(recorded), Rotate::SameId),
         // Whether somebody else was signed in decides what happens to the data.
         Known::Alive { .. } if recorded.principal.is_some() => Step::Load,
-        Known::Alive { age, ttl, lifetime } => commit(blind(recorded), recorded, policy, *age, *ttl, lifetime),
+        Known::Alive { age, ttl, lifetime } => {
+            commit(blind(recorded), recorded, policy, *age + elapsed, ttl.saturating_sub(elapsed), lifetime)
+        }
         Known::Loaded(record) => {
             let changes = against(record, recorded);
-            commit(changes, recorded, policy, record.age, record.ttl, &record.lifetime)
+            commit(changes, recorded, policy, record.age + elapsed, record.ttl.saturating_sub(elapsed), &record.lifetime)
         }
     }
 }
@@ -131,7 +129,7 @@ pub(crate) fn plan(known: &Known, recorded: &Recorded, policy: &Policy) -> Step 
 /// The recorded changes as they stand.
 fn blind(recorded: &Recorded) -> Commit {
     Commit {
-        clear: recorded.clear,
+        clear: recorded.clears > 0,
         changes: recorded.changes.clone(),
         principal: recorded.principal.clone().map_or(PrincipalChange::Keep, PrincipalChange::Set),
         ..Commit::new()
@@ -160,7 +158,8 @@ fn against(record: &Record, recorded: &Recorded) -> Commit {
 
 /// Adds to `commit` what the session's life needs, and says whether there is anything to do at all.
 fn commit(mut commit: Commit, recorded: &Recorded, policy: &Policy, age: Duration, ttl: Duration, lifetime: &Lifetime) -> Step {
-    let wanted = lifetime.overlaid(&recorded.lifetime);
+    let from_now = recorded.lifetime.absolute_timeout.map(|timeout| age.saturating_add(timeout));
+    let wanted = lifetime.overlaid(&Lifetime { absolute_timeout: from_now, ..recorded.lifetime }).bounded();
     commit.lifetime = (wanted != *lifetime).then_some(wanted);
     let timeouts = policy.timeouts(&wanted);
     let rotate = if recorded.rotates() { Rotate::NewId } else { Rotate::SameId };

@@ -33,7 +33,7 @@ fn loaded() -> Known {
 }
 
 fn plan(known: &Known, recorded: &Recorded) -> Step {
-    super::plan(known, recorded, &Policy::default())
+    super::plan(known, Duration::ZERO, recorded, &Policy::default())
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn h02_nothing_recorded_makes_no_record() {
 
 #[test]
 fn removing_renewing_and_clearing_need_no_new_session() {
-    let nothing = Recorded { clear: true, renew: true, ..recorded([(name("n"), Change::Remove)]) };
+    let nothing = Recorded { clears: 1, renew: true, ..recorded([(name("n"), Change::Remove)]) };
     assert_eq!(plan(&Known::Absent, &nothing), Step::Nothing);
 }
 
@@ -135,4 +135,13 @@ fn what_is_recorded_during_a_commit_stays_recorded() {
     assert_eq!(now, recorded([set("b", 2), set("c", 3)]));
     now.forget(&now.clone());
     assert!(now.is_empty());
+}
+
+#[test]
+fn h16_the_time_since_the_store_answered_counts() {
+    let old = Known::Loaded(Record { age: Policy::default().absolute_timeout.saturating_sub(HOUR / 4), ttl: HOUR / 4, ..record() });
+    let renew = Recorded { renew: true, ..Recorded::default() };
+    let Step::Commit(commit, Rotate::NewId) = super::plan(&old, HOUR / 6, &renew, &Policy::default()) else { panic!("no rotation") };
+    assert_eq!(commit.ttl, Some(HOUR / 12), "a long request does not live beyond the absolute deadline");
+    assert_eq!(super::plan(&old, HOUR / 2, &renew, &Policy::default()), Step::Expire);
 }

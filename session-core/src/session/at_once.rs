@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Session, SessionError, decode};
+use super::{Delivery, Session, SessionError, decode};
 use crate::{
     Change, Commit, Guard, Json, Name, Outcome,
     plan::{Known, Recorded, Rotate},
@@ -29,15 +29,17 @@ impl Session {
         let name = Name::new(name)?;
         let _flight = self.0.flight.lock().await;
         self.flush_recorded().await?;
-        if self.may_exist()? {
-            let commit = Commit::new().change(name.clone(), Change::Add(by));
-            if let Some(done) = self.send(commit, Rotate::SameId).await? {
-                return Ok(done.added.get(&name).copied().unwrap_or(by));
+        loop {
+            if self.may_exist()? {
+                let commit = Commit::new().change(name.clone(), Change::Add(by));
+                if let Some(done) = self.send(commit, Rotate::SameId).await? {
+                    return Ok(done.added.get(&name).copied().unwrap_or(by));
+                }
+                // The record was absent and never seen alive, so that there is none now to add to.
+            } else if self.start_with(name.clone(), Json::integer(by)).await? {
+                return Ok(by);
             }
-            self.may_exist()?;
         }
-        self.start_with(name, Json::integer(by)).await?;
-        Ok(by)
     }
 
     /// Replaces the value under `name` by what `change` makes of it, at once, and returns the new value. `None` stands for no value, both
@@ -68,7 +70,8 @@ impl Session {
                 self.fetch().await?;
             }
             let alive = self.may_exist()?;
-            let held = self.state().value(name).cloned();
+            // What a clone records meanwhile comes later and does not count here.
+            let held = self.state().record().and_then(|record| record.data.get(name)).cloned();
             let next = change(decode(name, held.as_ref())?);
             let json = next.as_ref().map(Json::encode).transpose();
             let json = json.map_err(|source| SessionError::Encode { name: name.to_owned(), source })?;
@@ -77,8 +80,9 @@ impl Session {
             }
             match (alive, json) {
                 (false, Some(json)) => {
-                    self.start_with(key, json).await?;
-                    return Ok(next);
+                    if self.start_with(key.clone(), json).await? {
+                        return Ok(next);
+                    }
                 }
                 (false, None) => return Ok(None),
                 (true, json) => {
@@ -97,16 +101,37 @@ impl Session {
     ///
     /// # Errors
     /// [`SessionError::Store`]: it did not happen, or may have not; the cookie stays, so that the user can try again.
+    /// [`SessionError::Gone`] if this request had seen the session alive and it is not there any more: somebody else ended it, or gave it a new
+    /// id under which it lives on. [`SessionError::PlainHttp`] if the cookie could not be believed.
     ///
     /// # Cancel safety
     /// A dropped call may have ended the session; the cookie then opens nothing.
     pub async fn destroy(&self) -> Result<(), SessionError> {
         let _flight = self.0.flight.lock().await;
-        let key = self.key();
-        if let Some(key) = key {
-            self.0.store.delete(&key).await?;
+        if self.0.delivery == Delivery::Refused {
+            return Err(SessionError::PlainHttp);
         }
-        self.state().ended();
+        let (identity, drawn) = {
+            let state = self.state();
+            (state.identity.clone(), state.drawn.clone())
+        };
+        if let Some(identity) = identity
+            && !self.0.store.delete(&identity.key).await?
+        {
+            // A rotation of this request whose answer was lost may have moved the session to the id it drew.
+            let moved = match drawn {
+                Some(drawn) => self.0.store.delete(&drawn.key).await?,
+                None => false,
+            };
+            if !moved {
+                self.state().missing();
+            }
+        }
+        let mut state = self.state();
+        if matches!(state.known, Known::Gone) {
+            return Err(SessionError::Gone);
+        }
+        state.ended();
         Ok(())
     }
 
@@ -125,13 +150,15 @@ impl Session {
         }
     }
 
-    /// Starts a session with one value and whatever lifetime was asked for.
-    async fn start_with(&self, name: Name, value: Json) -> Result<(), SessionError> {
+    /// Starts a session with one value and whatever lifetime was asked for. `false` if a former attempt had started it.
+    async fn start_with(&self, name: Name, value: Json) -> Result<bool, SessionError> {
         let mut new = Recorded { lifetime: self.state().recorded.lifetime, ..Recorded::default() }.new_record(&self.0.policy);
         new.data.insert(name, value);
-        self.create(new).await?;
-        self.state().recorded.lifetime = crate::Lifetime::default();
-        Ok(())
+        let created = self.create(new).await?;
+        if created {
+            self.state().recorded.lifetime = crate::Lifetime::default();
+        }
+        Ok(created)
     }
 
     /// Sets or removes one value if the record is still as it was loaded. `false` if it is not.

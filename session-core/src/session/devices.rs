@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Session, SessionError};
-use crate::{Handle, Listed, Principal};
+use crate::{Handle, Listed, Principal, plan::Known};
 
 /// Another session of the same user: one row of a device list. It holds no id, and its handle opens nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,12 +46,9 @@ impl Session {
     /// # Errors
     /// As [`Self::others`]; some may have ended.
     pub async fn destroy_others(&self) -> Result<u64, SessionError> {
-        let Some(principal) = self.settled_principal().await? else {
-            return Ok(0);
-        };
         let _flight = self.0.flight.lock().await;
-        let Some(key) = self.key() else {
-            return Err(SessionError::Gone);
+        let (Some(principal), Some(key)) = (self.settled_principal().await?, self.key()) else {
+            return Ok(0);
         };
         Ok(self.0.store.delete_all(&principal, Some(&key)).await?)
     }
@@ -62,17 +59,19 @@ impl Session {
     /// # Errors
     /// As [`Self::others`]; some may have ended, and the cookie stays.
     pub async fn destroy_all(&self) -> Result<u64, SessionError> {
+        let flight = self.0.flight.lock().await;
         let Some(principal) = self.settled_principal().await? else {
+            drop(flight);
             self.destroy().await?;
             return Ok(0);
         };
-        let _flight = self.0.flight.lock().await;
         let ended = self.0.store.delete_all(&principal, None).await?;
         self.state().ended();
         Ok(ended)
     }
 
     async fn listed_others(&self) -> Result<Vec<Listed>, SessionError> {
+        let _flight = self.0.flight.lock().await;
         let Some(principal) = self.settled_principal().await? else {
             return Ok(Vec::new());
         };
@@ -82,12 +81,15 @@ impl Session {
         Ok(listed)
     }
 
-    /// Who is signed in according to the store, after what was recorded is there.
+    /// Who is signed in according to the store, now and not when the request began, after what was recorded is there: a session that was
+    /// revoked meanwhile ends no others. The caller holds the flight lock.
     async fn settled_principal(&self) -> Result<Option<Principal>, SessionError> {
-        {
-            let _flight = self.0.flight.lock().await;
-            self.flush_recorded().await?;
+        self.flush_recorded().await?;
+        self.fetch().await?;
+        let state = self.state();
+        match &state.known {
+            Known::Gone => Err(SessionError::Gone),
+            _ => Ok(state.record().and_then(|record| record.principal.clone())),
         }
-        self.principal().await
     }
 }

@@ -1,11 +1,13 @@
 //! Loading the record, and bringing recorded changes to the store.
 
+use std::time::Duration;
+
 use super::{
     Delivery, RecordedChanges, Session, SessionError,
     state::{Head, Identity},
 };
 use crate::{
-    Commit, Committed, NewRecord, OnGone, Outcome, Record, SessionId, StoreError, StoreKey,
+    Commit, Committed, Created, EntropyError, NewRecord, OnGone, Outcome, Record, SessionId, StoreError, StoreKey,
     expiry::Use,
     plan::{Known, Recorded, Rotate, Step, plan},
 };
@@ -14,10 +16,10 @@ use crate::{
 const ATTEMPTS: usize = 4;
 
 impl Session {
-    /// Brings everything recorded to the store now, in one atomic commit.
+    /// Brings everything recorded to the store now, in one atomic commit, and extends the session's life if that is due.
     ///
     /// The response does that by itself; a long-lived body, or a task that goes on after the response, calls this. Recorded changes stay
-    /// recorded until the store has them, so after an error the call can be repeated.
+    /// recorded until the store has them, so after an error the call can be repeated, also if the first one had landed.
     ///
     /// # Errors
     /// [`SessionError::Gone`] if the session has ended since this request saw it. [`SessionError::Store`]: the changes may have landed,
@@ -83,26 +85,27 @@ impl Session {
         if timeouts.on_use(record.age, record.ttl) == Use::Over {
             return self.expire(&key).await;
         }
-        self.state().known = Known::Loaded(record);
+        self.state().loaded(record);
         Ok(())
     }
 
     /// Plans and calls the store until nothing recorded is left to do. The caller holds the flight lock.
     pub(super) async fn flush(&self) -> Result<(), SessionError> {
+        self.check_transport()?;
         for _ in 0..ATTEMPTS {
             let (step, planned) = self.next_step();
             match step {
                 Step::Nothing => return Ok(()),
                 Step::Load => self.fetch().await?,
                 Step::Create(new) => {
-                    self.create(new).await?;
-                    self.state().recorded.forget(&planned);
-                    return Ok(());
+                    if self.create(new).await? {
+                        self.state().recorded.forget(&planned);
+                    }
                 }
+                // And plan again: what the commit told of a record that was never loaded can mean that its life is due.
                 Step::Commit(commit, rotate) => {
                     if self.send(commit, rotate).await?.is_some() {
                         self.state().recorded.forget(&planned);
-                        return Ok(());
                     }
                 }
                 Step::Expire => {
@@ -120,7 +123,7 @@ impl Session {
     /// What the recorded changes need next, and a copy of them to strike off once it is done.
     fn next_step(&self) -> (Step, Recorded) {
         let mut state = self.state();
-        let step = plan(&state.known, &state.recorded, &self.0.policy);
+        let step = plan(&state.known, state.elapsed(), &state.recorded, &self.0.policy);
         if step == Step::Nothing && !state.recorded.is_empty() {
             // What changes nothing is done. Only a lifetime waits for a session that may still come.
             let lifetime = if state.identity.is_none() { state.recorded.lifetime } else { crate::Lifetime::default() };
@@ -130,17 +133,22 @@ impl Session {
         (step, planned)
     }
 
-    /// Creates a session under a fresh id. The caller holds the flight lock.
-    pub(super) async fn create(&self, new: NewRecord) -> Result<(), SessionError> {
+    /// Creates a session under a fresh id. `false` if a former attempt had created it already, with what was recorded then. The caller
+    /// holds the flight lock.
+    pub(super) async fn create(&self, new: NewRecord) -> Result<bool, SessionError> {
         self.check_delivery()?;
         for _ in 0..ATTEMPTS {
-            let identity = Identity::from(SessionId::random()?);
-            if self.0.store.create(&identity.key, new.clone()).await? == crate::Created::New {
+            let (drawn, again) = self.draw(SessionId::random)?;
+            if self.0.store.create(&drawn.key, new.clone()).await? == Created::New {
                 let NewRecord { data, ttl, principal, lifetime } = new;
-                let record = Record { data, version: 1, age: std::time::Duration::ZERO, ttl, principal, lifetime };
-                self.state().created(identity, record);
-                return Ok(());
+                let record = Record { data, version: 1, age: Duration::ZERO, ttl, principal, lifetime };
+                self.state().created(drawn, record);
+                return Ok(true);
             }
+            if again && self.adopt(&drawn).await? {
+                return Ok(false);
+            }
+            self.state().drawn = None;
         }
         Err(out_of_ids())
     }
@@ -155,18 +163,33 @@ impl Session {
             Rotate::SameId => None,
             Rotate::NewId => {
                 self.check_delivery()?;
-                Some(Identity::from(identity.id.successor()?))
+                Some(self.draw(|| identity.id.successor())?)
             }
         };
-        commit.move_to = successor.as_ref().map(|successor| successor.key.clone());
+        commit.move_to = successor.as_ref().map(|(drawn, _)| drawn.key.clone());
         match self.0.store.commit(&identity.key, commit.clone()).await? {
             Outcome::Done(done) => {
-                self.state().committed(&commit, successor, &done);
+                self.state().committed(&commit, successor.map(|(drawn, _)| drawn), &done);
+                let timeouts = self.0.policy.timeouts(&done.lifetime);
+                if timeouts.on_use(done.age, done.ttl) == Use::Over {
+                    let key = self.key().unwrap_or(identity.key);
+                    self.expire(&key).await?;
+                    return Err(SessionError::Gone);
+                }
                 Ok(Some(done))
             }
-            Outcome::Conflict => Ok(None),
+            Outcome::Conflict => {
+                self.state().drawn = None;
+                Ok(None)
+            }
             Outcome::Gone => {
+                if let Some((drawn, true)) = &successor
+                    && self.adopt(drawn).await?
+                {
+                    return Ok(None);
+                }
                 let mut state = self.state();
+                state.drawn = None;
                 state.missing();
                 let lost = matches!(state.known, Known::Gone) && (commit.is_change() || rotate == Rotate::NewId);
                 // A session that only would have lived longer has nothing to lose: what was read of it was true when it was read.
@@ -175,11 +198,42 @@ impl Session {
         }
     }
 
+    /// The id that a former attempt drew whose outcome is unknown, with `true`; otherwise a fresh one. Repeating a call under the same id
+    /// tells whether the first one landed, where another id would leave a second session behind.
+    fn draw(&self, fresh: impl FnOnce() -> Result<SessionId, EntropyError>) -> Result<(Identity, bool), SessionError> {
+        let mut state = self.state();
+        if let Some(drawn) = &state.drawn {
+            return Ok((drawn.clone(), true));
+        }
+        let drawn = Identity::from(fresh()?);
+        state.drawn = Some(drawn.clone());
+        Ok((drawn, false))
+    }
+
+    /// Takes the record under a drawn id for this request's own, if a former attempt did put it there.
+    async fn adopt(&self, drawn: &Identity) -> Result<bool, SessionError> {
+        let found = self.0.store.load(&drawn.key).await?;
+        let landed = found.is_some();
+        if let Some(record) = found {
+            self.state().created(drawn.clone(), record);
+        }
+        Ok(landed)
+    }
+
     /// Deletes a record that outlived a timeout which was shortened after it was written.
     async fn expire(&self, key: &StoreKey) -> Result<(), SessionError> {
         self.0.store.delete(key).await?;
         self.state().missing();
         Ok(())
+    }
+
+    /// An https-only cookie is not believed on plain http, so nothing can be done to the session behind it; saying otherwise would be a lie.
+    pub(super) fn check_transport(&self) -> Result<(), SessionError> {
+        let idle = self.state().recorded.is_empty();
+        match self.0.delivery {
+            Delivery::Refused if !idle => Err(SessionError::PlainHttp),
+            Delivery::Refused | Delivery::Possible => Ok(()),
+        }
     }
 
     /// No id is made that could not reach the browser: its session would be an orphan.

@@ -18,7 +18,7 @@ use crate::{
     cookie::Presented,
     plan::{Known, Recorded},
 };
-use state::State;
+use state::{Head, State};
 
 /// The session of one request.
 ///
@@ -113,7 +113,9 @@ impl Session {
         if !settled {
             self.load().await?;
         }
-        decode(name, self.state().value(name))
+        // Decoding runs code of the application, so the lock is gone by then.
+        let value = self.state().value(name).cloned();
+        decode(name, value.as_ref())
     }
 
     /// Whether there is a value under `name`.
@@ -214,7 +216,8 @@ impl Session {
         Ok(())
     }
 
-    /// Reads the value under `name` and records that it goes.
+    /// Reads the value under `name` and records that it goes. Two requests at the same time can both get it; for what must be used once,
+    /// [`Self::update`] removes it for exactly one of them.
     ///
     /// # Errors
     /// As [`Self::get`] and [`Self::remove`]; nothing is recorded then.
@@ -230,7 +233,7 @@ impl Session {
     pub fn clear(&self) {
         let mut state = self.state();
         state.recorded.changes.clear();
-        state.recorded.clear = true;
+        state.recorded.clears = state.recorded.clears.saturating_add(1);
     }
 
     /// Records that `principal` is signed in.
@@ -252,7 +255,8 @@ impl Session {
         self.state().recorded.lifetime.idle_timeout = Some(timeout);
     }
 
-    /// Records another absolute timeout for this session, kept with it.
+    /// Records that this session ends at the latest `timeout` from now, however much it is used, kept with it. Called beside
+    /// [`Self::sign_in`] it makes the time count from the sign-in; otherwise it counts from the session's creation.
     pub fn set_absolute_timeout(&self, timeout: Duration) {
         self.state().recorded.lifetime.absolute_timeout = Some(timeout);
     }
@@ -262,7 +266,13 @@ impl Session {
         self.state().recorded.lifetime.persistence = Some(persistence);
     }
 
-    /// What the response has to tell the browser, after [`Self::finish`].
+    /// Says that the response head has left, or that there will be none: from now on no id can reach the browser, so none is made. For
+    /// adapters; [`Self::finish`] does it too.
+    pub fn seal(&self) {
+        self.state().head = Head::Sent;
+    }
+
+    /// What the response has to tell the browser, after [`Self::finish`]. For adapters.
     pub fn cookie(&self) -> CookieChange {
         self.state().cookie(&self.0.policy)
     }
@@ -281,11 +291,11 @@ impl Session {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state();
-        let Recorded { changes, clear, principal, renew, .. } = &state.recorded;
+        let Recorded { changes, clears, principal, renew, .. } = &state.recorded;
         f.debug_struct("Session")
             .field("handle", &state.key().map(|key| key.handle()))
             .field("changes", &changes.keys().collect::<Vec<_>>())
-            .field("clear", clear)
+            .field("clears", clears)
             .field("principal", principal)
             .field("renew", renew)
             .finish_non_exhaustive()

@@ -1,5 +1,10 @@
 //! What one request knows, has recorded and owes the browser.
 
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
 use crate::{
     Change, Commit, Committed, Data, Json, Name, Persistence, Policy, PrincipalChange, Record, SessionId, StoreKey,
     cookie::{Presented, SignedBy},
@@ -48,6 +53,10 @@ pub(super) struct State {
     pub(super) known: Known,
     pub(super) recorded: Recorded,
     pub(super) head: Head,
+    /// An id that was drawn for a session whose creation, or move, may or may not have landed.
+    pub(super) drawn: Option<Identity>,
+    /// When `known` was heard of the store.
+    heard: Instant,
     /// Whether the browser showed an id that verified, whatever became of it.
     shown: bool,
     owed: Owed,
@@ -62,7 +71,7 @@ impl State {
         let known = if presented.is_some() { Known::Presented } else { Known::Absent };
         let shown = presented.is_some();
         let identity = presented.map(|presented| presented.id.into());
-        Self { shown, identity, known, recorded: Recorded::default(), head: Head::Open, owed }
+        Self { shown, identity, known, recorded: Recorded::default(), head: Head::Open, drawn: None, heard: Instant::now(), owed }
     }
 
     /// The key to ask the store with, if there may be a record.
@@ -80,12 +89,12 @@ impl State {
 
     /// Whether the stored values do not show: the handler cleared them, or another user signs in.
     fn hides_data(&self) -> bool {
-        self.recorded.clear || self.record().is_some_and(|record| self.recorded.changes_owner(record))
+        self.recorded.clears > 0 || self.record().is_some_and(|record| self.recorded.changes_owner(record))
     }
 
     /// Whether the value is settled by what the handler itself did, so that the record need not be known.
     pub(super) fn is_settled(&self, name: &str) -> bool {
-        self.recorded.clear || self.recorded.changes.contains_key(name)
+        self.recorded.clears > 0 || self.recorded.changes.contains_key(name)
     }
 
     /// The value as the handler sees it.
@@ -100,25 +109,42 @@ impl State {
 
     /// The names as the handler sees them, in the order of their bytes.
     pub(super) fn names(&self) -> Vec<Name> {
-        let mut data = match self.record() {
-            Some(record) if !self.hides_data() => record.data.clone(),
-            _ => Data::new(),
-        };
-        apply(&mut data, &self.recorded.changes);
-        data.into_iter().map(|(name, _)| name).collect()
+        let held = self.record().filter(|_| !self.hides_data()).map(|record| &record.data);
+        let mut names: BTreeSet<&Name> = held.into_iter().flat_map(|data| data.iter().map(|(name, _)| name)).collect();
+        for (name, change) in &self.recorded.changes {
+            match change {
+                Change::Set(_) => drop(names.insert(name)),
+                Change::Remove | Change::Add(_) => drop(names.remove(name)),
+            }
+        }
+        names.into_iter().cloned().collect()
+    }
+
+    /// How long ago the store said what is known. Only its length is used, never beside a time of the store's clock.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.heard.elapsed()
+    }
+
+    /// The store has given the record.
+    pub(super) fn loaded(&mut self, record: Record) {
+        self.known = Known::Loaded(record);
+        self.heard = Instant::now();
     }
 
     /// There is a record under this id now that the browser does not know of.
     pub(super) fn created(&mut self, identity: Identity, record: Record) {
         self.identity = Some(identity);
-        self.known = Known::Loaded(record);
+        self.drawn = None;
         self.owed = Owed::Id;
+        self.loaded(record);
     }
 
     /// The store has applied `commit`.
     pub(super) fn committed(&mut self, commit: &Commit, successor: Option<Identity>, done: &Committed) {
+        self.heard = Instant::now();
         if successor.is_some() {
             self.identity = successor;
+            self.drawn = None;
             self.owed = Owed::Id;
         } else if (commit.ttl.is_some() || commit.lifetime.is_some()) && self.owed == Owed::Nothing {
             self.owed = Owed::Extended;
@@ -158,7 +184,7 @@ impl State {
 
     /// The session is over for this request. What comes later starts a new one; a browser that showed an id is told to forget it.
     pub(super) fn ended(&mut self) {
-        self.identity = None;
+        (self.identity, self.drawn) = (None, None);
         self.known = Known::Absent;
         self.recorded = Recorded::default();
         self.owed = if self.shown { Owed::Removal } else { Owed::Nothing };

@@ -78,3 +78,18 @@ async fn s20_devices_are_handles_and_only_ones_own_can_be_ended() {
     assert_eq!(session.cookie(), CookieChange::Remove);
     assert!(site.open(Some(&other)).principal().await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn an_update_counts_what_is_stored_and_not_what_a_clone_records_meanwhile() {
+    let site = Site::new();
+    let id = site.session().await;
+    let session = site.open(Some(&id));
+    let clone = session.clone();
+    let updated = session.update::<i32>("n", |n| {
+        clone.insert("n", &50).unwrap();
+        n.map(|n| n + 1)
+    });
+    assert_eq!(updated.await.unwrap(), Some(2));
+    finish(&session).await.unwrap();
+    assert_eq!(site.open(Some(&id)).get::<i32>("n").await.unwrap(), Some(50), "recorded later, committed later");
+}

@@ -52,3 +52,67 @@ async fn a_lifetime_of_its_own_is_kept_with_the_session() {
     let CookieChange::Issue { max_age: Some(max_age), .. } = session.cookie() else { panic!("the cookie was not renewed with the life") };
     assert_eq!(max_age.as_secs(), 86_400);
 }
+
+#[tokio::test]
+async fn h16_inserting_without_ever_loading_keeps_a_session_alive() {
+    let site = Site::new();
+    let id = site.session().await;
+    for n in 0..8 {
+        site.clock.advance(Duration::from_secs(600));
+        let session = site.open(Some(&id));
+        session.insert("n", &n).unwrap();
+        let ((), calls) = site.calls(async { finish(&session).await.unwrap() }).await;
+        assert_eq!(session.cookie(), CookieChange::Keep, "the session lives on under its id");
+        assert_eq!(calls, 2, "one to insert, one to extend");
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_can_start_its_own_absolute_timeout() {
+    let site = Site { policy: Policy::default().absolute_timeout(Duration::from_secs(86_400 * 30)), ..Site::new() };
+    let cart = site.open(None);
+    cart.insert("cart", &1).unwrap();
+    cart.set_idle_timeout(Duration::from_secs(86_400 * 30));
+    finish(&cart).await.unwrap();
+    site.clock.advance(Duration::from_secs(86_400 * 2));
+    let session = site.open(Some(&issued(&cart)));
+    session.sign_in(bob());
+    session.set_absolute_timeout(Duration::from_secs(8 * 3_600));
+    finish(&session).await.unwrap();
+    let id = issued(&session);
+    site.clock.advance(Duration::from_secs(8 * 3_600 - 1));
+    assert_eq!(site.open(Some(&id)).principal().await.unwrap(), Some(bob()));
+    site.clock.advance(Duration::from_secs(1));
+    assert_eq!(site.open(Some(&id)).principal().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_session_over_the_age_of_a_shortened_timeout_takes_no_changes() {
+    let site = Site::new();
+    let id = site.session().await;
+    for _ in 0..4 {
+        site.clock.advance(Duration::from_secs(1_700));
+        finish(&{
+            let session = site.open(Some(&id));
+            session.contains("n").await.unwrap();
+            session
+        })
+        .await
+        .unwrap();
+    }
+    let strict = Site { policy: Policy::default().absolute_timeout(Duration::from_secs(3_600)), ..site };
+    assert!(matches!(strict.open(Some(&id)).add("n", 1).await, Err(SessionError::Gone)));
+    assert_eq!(strict.store.inside.scan(None, 10).await.unwrap().records.len(), 0);
+}
+
+#[tokio::test]
+async fn timeouts_without_end_and_without_length_are_taken() {
+    let site = Site { policy: Policy::default().idle_timeout(Duration::MAX).absolute_timeout(Duration::MAX), ..Site::new() };
+    let id = site.session().await;
+    let session = site.open(Some(&id));
+    assert!(session.contains("n").await.unwrap());
+    session.set_idle_timeout(Duration::ZERO);
+    finish(&session).await.unwrap();
+    site.clock.advance(Duration::from_millis(1));
+    assert!(!site.open(Some(&id)).contains("n").await.unwrap());
+}

@@ -1,11 +1,12 @@
 //! Sessions over a store that counts its calls.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use async_trait::async_trait;
 
 mod at_once;
 mod life;
+mod retry;
 mod way;
 
 use super::*;
@@ -19,6 +20,8 @@ use crate::{
 struct Counting {
     inside: MemoryStore,
     calls: AtomicUsize,
+    /// Whether the next call takes effect and its answer is lost.
+    lose_answer: AtomicBool,
 }
 
 macro_rules! counted {
@@ -27,7 +30,11 @@ macro_rules! counted {
         impl SessionStore for Counting {
             $(async fn $name(&self, $($argument: $type),*) -> Result<$output, StoreError> {
                 self.calls.fetch_add(1, Relaxed);
-                self.inside.$name($($argument),*).await
+                let answer = self.inside.$name($($argument),*).await;
+                if self.lose_answer.swap(false, Relaxed) {
+                    return Err(StoreError::Timeout { store: "lossy", after: Duration::from_secs(2) });
+                }
+                answer
             })*
         }
     };
@@ -55,7 +62,11 @@ struct Site {
 impl Site {
     fn new() -> Self {
         let (inside, clock) = MemoryStore::with_manual_clock();
-        Self { store: Arc::new(Counting { inside, calls: AtomicUsize::new(0) }), clock, policy: Policy::default() }
+        Self {
+            store: Arc::new(Counting { inside, calls: AtomicUsize::new(0), lose_answer: AtomicBool::new(false) }),
+            clock,
+            policy: Policy::default(),
+        }
     }
 
     fn open(&self, id: Option<&SessionId>) -> Session {
