@@ -65,9 +65,9 @@ impl ResponseError for Error {
         log(status, &self.0);
         let text = match status {
             StatusCode::SERVICE_UNAVAILABLE => "the session cannot be reached right now; try again\n",
-            StatusCode::CONFLICT => "the session changed or ended while the request was being served; nothing was saved\n",
-            StatusCode::PAYLOAD_TOO_LARGE => "the session would hold too much; nothing was saved\n",
-            StatusCode::BAD_REQUEST => "the session cannot take this; nothing was saved\n",
+            StatusCode::CONFLICT => "the session changed or ended while the request was being served; what it was to save is not saved\n",
+            StatusCode::PAYLOAD_TOO_LARGE => "the session would hold too much; what was too much is not saved\n",
+            StatusCode::BAD_REQUEST => "the session cannot take this\n",
             StatusCode::FORBIDDEN => "sessions need https here\n",
             _ => "the request failed\n",
         };
@@ -91,7 +91,8 @@ fn log(status: StatusCode, error: &SessionError) {
         let _ = write!(causes, ": {cause}");
         source = cause.source();
     }
-    if status.is_server_error() {
+    // Plain http where https was expected is a matter of the proxy or of the configuration, so it is the operator's.
+    if status.is_server_error() || matches!(error, SessionError::PlainHttp) {
         tracing::warn!(status = status.as_u16(), error = causes, "a session call failed");
     } else {
         tracing::debug!(status = status.as_u16(), error = causes, "a session call was refused");

@@ -80,6 +80,13 @@ pin_project! {
         #[pin]
         step: Step<F, B>,
     }
+
+    // The head is on its way, or the client is gone: whoever still holds the session, or asks for it only now, can make no new id.
+    impl<F, B> PinnedDrop for SessionFuture<F, B> {
+        fn drop(this: Pin<&mut Self>) {
+            this.project().slot.close();
+        }
+    }
 }
 
 pin_project! {

@@ -1,6 +1,9 @@
 //! From the bytes of a request to its session.
 
-use std::{cell::OnceCell, sync::Arc};
+use std::{
+    cell::{Cell, OnceCell},
+    sync::Arc,
+};
 
 use actix_web::{HttpMessage, HttpRequest, http::header};
 use session_core::{Delivery, Session, cookie::Transport};
@@ -12,16 +15,30 @@ use crate::config::Shared;
 pub(crate) struct Slot {
     pub(crate) shared: Arc<Shared>,
     session: OnceCell<Session>,
+    /// Whether the response head has left, or never will.
+    closed: Cell<bool>,
 }
 
 impl Slot {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, session: OnceCell::new() }
+        Self { shared, session: OnceCell::new(), closed: Cell::new(false) }
     }
 
     /// The session, opened by the first call. Nothing is loaded.
     pub(crate) fn open(&self, request: &HttpRequest) -> Session {
-        self.session.get_or_init(|| open(&self.shared, request)).clone()
+        let opened = self.session.get_or_init(|| open(&self.shared, request));
+        if self.closed.get() {
+            opened.seal();
+        }
+        opened.clone()
+    }
+
+    /// Says that the response head has left, or never will.
+    pub(crate) fn close(&self) {
+        self.closed.set(true);
+        if let Some(session) = self.session.get() {
+            session.seal();
+        }
     }
 
     /// The session if anybody asked for it.
