@@ -16,7 +16,7 @@ const SWEEP: Duration = Duration::from_secs(10);
 
 /// Owns sessions in memory, on a thread of its own.
 pub(crate) fn spawn(settings: &Settings) -> Result<OwnerHandle, Problem> {
-    let store = MemoryStore::builder().max_sessions(settings.max_sessions.get()).build();
+    let store = MemoryStore::builder().max_sessions(settings.max_sessions.get()).max_bytes(settings.max_bytes.get()).build();
     let owner = Owner::builder(Arc::new(store)).sweep(SWEEP).build();
     let owner = owner.map_err(|why| SettingError::Together { why: why.to_string() })?;
     Ok(owner.spawn_thread()?)

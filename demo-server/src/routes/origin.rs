@@ -9,7 +9,7 @@ use actix_web::{
 };
 
 /// Refuses requests that another site caused, before the session is touched.
-pub(super) async fn same_site_only<B: MessageBody + 'static>(
+pub(super) async fn same_origin_only<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {

@@ -63,10 +63,7 @@ pub(super) async fn show(session: Session) -> Result<HttpResponse, Failure> {
 pub(super) async fn insert(session: Session, name: web::Path<String>, body: web::Bytes) -> Result<HttpResponse, Failure> {
     let wrong = |why: &dyn std::fmt::Display| Failure::BadRequest(format!("the body must be one JSON value, such as \"dark\" or 7: {why}"));
     let text = std::str::from_utf8(&body).map_err(|error| wrong(&error))?;
-    let value = Json::from_text(text).map_err(|error| match std::error::Error::source(&error) {
-        Some(cause) => wrong(&cause),
-        None => wrong(&error),
-    })?;
+    let value = Json::from_text(text).map_err(|error| wrong(&error))?;
     session.insert_json(&name, value)?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -34,6 +34,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("store-url", "URL", "", "The store's address, e.g. ipc:/run/demo.sock for an owner elsewhere [default: the store's usual place]"),
     key("deadline", "TIME", "2s", "How long a store call may take"),
     key("max-sessions", "N", "1000000", "The most sessions that an owned store holds"),
+    key("max-bytes", "N", "1073741824", "The most memory that an owned store's sessions take, in bytes, counted approximately"),
     key("cookie", "MODE", "", "secure (https only, __Host-id) or development (plain http, id) [default: development on loopback]"),
     Key {
         kind: Kind::Secret,

@@ -5,7 +5,14 @@ mod flags;
 mod key;
 mod raw;
 
-use std::{collections::BTreeMap, fmt::Display, net::SocketAddr, num::NonZeroUsize, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display},
+    net::SocketAddr,
+    num::NonZeroUsize,
+    str::FromStr,
+    time::Duration,
+};
 
 use cluster::Workers;
 use ipnet::IpNet;
@@ -49,6 +56,7 @@ pub(crate) struct Settings {
     pub(crate) store: Store,
     pub(crate) deadline: Duration,
     pub(crate) max_sessions: NonZeroUsize,
+    pub(crate) max_bytes: NonZeroUsize,
     pub(crate) cookie: CookieMode,
     pub(crate) keys: Keys,
     pub(crate) trusted_proxies: Vec<IpNet>,
@@ -68,8 +76,15 @@ pub(crate) enum Keys {
 }
 
 /// The settings as texts, for handing them to the workers over a private channel.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Texts(BTreeMap<String, String>);
+
+/// The texts hold the cookie keys.
+impl fmt::Debug for Texts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Texts({} settings)", self.0.len())
+    }
+}
 
 impl Task {
     /// Reads command line, environment and file.
@@ -117,6 +132,7 @@ impl Settings {
             store,
             deadline: reader.duration("deadline")?,
             max_sessions: reader.parse("max-sessions", "use a whole number of 1 or more")?,
+            max_bytes: reader.parse("max-bytes", "use a whole number of bytes, such as 1073741824")?,
             keys: reader.keys()?,
             trusted_proxies: reader.proxies()?,
             policy,

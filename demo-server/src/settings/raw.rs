@@ -14,10 +14,17 @@ use super::{
 };
 
 /// A setting's text, and where it came from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Raw {
     pub(crate) text: String,
     pub(crate) origin: Origin,
+}
+
+/// The text can be a cookie key.
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Raw").field("origin", &self.origin).finish_non_exhaustive()
+    }
 }
 
 /// Where a setting came from, in the words its user knows.

@@ -83,6 +83,15 @@ fn shown_settings_are_those_that_hold() {
 }
 
 #[test]
+fn c45_debug_shows_no_key() {
+    let key = "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8S9t0U1v2";
+    let matches = flags::command().try_get_matches_from(["demo-server", "--cookie-key", key]).unwrap();
+    let raw = raw::layered(&matches).unwrap();
+    let shown = format!("{raw:?} {:?}", Settings::parse(&raw).unwrap());
+    assert!(!shown.contains(key), "{shown}");
+}
+
+#[test]
 fn workers_get_the_same_settings() {
     let given = settings(&["--workers", "2", "--idle-timeout", "90s", "--allow-crash"]).unwrap();
     let key = Key::random().unwrap();
