@@ -22,7 +22,10 @@
 //! #[actix_web::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new());
-//!     let codec = CookieCodec::signed(CookieConfig::default(), &Key::parse(&std::env::var("COOKIE_KEY")?)?.into())?;
+//!     // For plain http on one's own machine. Behind TLS it is CookieConfig::default(), which browsers get over https only.
+//!     let cookie = CookieConfig::development();
+//!     let key = Key::parse(&std::env::var("COOKIE_KEY").map_err(|_| "set COOKIE_KEY to the output of: openssl rand -base64 48")?)?;
+//!     let codec = CookieCodec::signed(cookie, &key.into())?;
 //!     let sessions = SessionMiddleware::new(store, codec);
 //!     HttpServer::new(move || App::new().wrap(sessions.clone()).service(count)).bind("127.0.0.1:3000")?.run().await?;
 //!     Ok(())
@@ -50,3 +53,8 @@ pub use config::SessionMiddleware;
 pub use error::Error;
 pub use extract::{Session, SessionExt};
 pub use middleware::{SessionFuture, SessionService};
+
+/// The example of the project's front page, so that it cannot stop compiling unseen.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct FrontPage;

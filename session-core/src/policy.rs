@@ -25,7 +25,8 @@ pub struct Policy {
 pub enum OnGone {
     /// The response is replaced by a conflict (409), so that nobody takes the changes for saved. The cookie is left alone.
     Conflict,
-    /// The response goes out as it is, without the changes and with the cookie removed.
+    /// The response goes out as it is, without the changes and with the cookie removed. If the user signs in at the same moment, the removal
+    /// can reach the browser after the new cookie and take that away.
     Serve,
 }
 
