@@ -1,8 +1,9 @@
 //! What operators read, and what they never read.
 
 use std::{
+    cell::RefCell,
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Once},
 };
 
 use actix_web::{
@@ -17,7 +18,6 @@ use actix_web::{
 };
 use session_actix::{Error, Session};
 use session_core::{SessionId, cookie::Key};
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::{
     routes,
@@ -25,37 +25,38 @@ use crate::{
     store::{DRIVER_WORDS, Fault, Store},
 };
 
-/// The log of this thread, as long as the guard lives. In-process services stay on it.
-#[derive(Debug, Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn capture() -> (Self, tracing::subscriber::DefaultGuard) {
-        let log = Self::default();
-        let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(log.clone()).finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap()
-    }
+thread_local! {
+    /// What this thread logged since [`forget`]. A service that is called in process stays on the thread of its test.
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
+
+/// Logs everything, each thread for itself. Every test calls it before anything can be logged: a place in the code that logs while nobody
+/// listens yet may be cut off for good.
+pub(crate) fn listen() {
+    static LISTENING: Once = Once::new();
+    LISTENING.call_once(|| {
+        let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(|| Log).finish();
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+    });
+}
+
+fn forget() {
+    LOG.take();
+}
+
+fn logged() -> String {
+    LOG.with_borrow(|log| String::from_utf8(log.clone()).unwrap())
+}
+
+struct Log;
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        LOG.with_borrow_mut(|log| log.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
     }
 }
 
@@ -67,18 +68,20 @@ async fn panic_now(session: Session) -> HttpResponse {
 
 #[actix_web::test]
 async fn an_extractor_without_the_middleware_is_a_500_and_a_line_in_the_log() {
-    let (log, _guard) = Log::capture();
+    listen();
+    forget();
     let app = init_service(App::new().configure(routes::common)).await;
     let response = app.call(TestRequest::get().uri("/read").to_request()).await.unwrap();
     assert_eq!(response.status().as_u16(), 500);
     let body = response.into_body().try_into_bytes().unwrap();
     assert_eq!(&body[..], b"the request failed");
-    assert!(log.text().contains("no SessionMiddleware wraps its application"), "{}", log.text());
+    assert!(logged().contains("no SessionMiddleware wraps its application"), "{}", logged());
 }
 
 #[actix_web::test]
 async fn h25_the_log_has_the_causes_and_never_an_id_or_a_cookie() {
-    let (log, _guard) = Log::capture();
+    listen();
+    forget();
     let store = Arc::new(Store::new());
     let codec = codec(&[Key::random().unwrap()]);
     let app = App::new()
@@ -99,7 +102,7 @@ async fn h25_the_log_has_the_causes_and_never_an_id_or_a_cookie() {
         }
     }
 
-    let log = log.text();
+    let log = logged();
     for cause in [DRIVER_WORDS, "did not answer within 2s", "a request handler panicked", "control character"] {
         assert!(log.contains(cause), "{cause:?} is missing in:\n{log}");
     }

@@ -17,7 +17,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{routes, store::Store};
+use crate::{logs, routes, store::Store};
 
 /// A server with one worker; it ends with the test that started it.
 pub(crate) struct Site {
@@ -90,6 +90,7 @@ pub(crate) fn codec(keys: &[Key]) -> CookieCodec {
 }
 
 pub(crate) fn sessions(store: &Arc<Store>, codec: CookieCodec) -> SessionMiddleware {
+    logs::listen();
     SessionMiddleware::new(Arc::clone(store) as Arc<dyn SessionStore>, codec)
 }
 
