@@ -88,11 +88,15 @@ impl Serialize for Data {
 
 impl From<Vec<(Name, Json)>> for Data {
     /// Of two values under one name the later counts.
-    fn from(values: Vec<(Name, Json)>) -> Self {
-        if values.is_sorted_by(|(a, _), (b, _)| a < b) {
-            return Self(values);
+    fn from(mut values: Vec<(Name, Json)>) -> Self {
+        if !values.is_sorted_by(|(a, _), (b, _)| a < b) {
+            // Sorted, not inserted one by one: what comes from another process may be long and in the worst order. The sort is stable, so of
+            // equal names the later stands behind; from the back it is the first, which is the one that stays.
+            values.reverse();
+            values.sort_by(|(a, _), (b, _)| a.cmp(b));
+            values.dedup_by(|(later, _), (kept, _)| later == kept);
         }
-        values.into_iter().collect()
+        Self(values)
     }
 }
 
@@ -104,11 +108,7 @@ impl From<Data> for Vec<(Name, Json)> {
 
 impl FromIterator<(Name, Json)> for Data {
     fn from_iter<I: IntoIterator<Item = (Name, Json)>>(values: I) -> Self {
-        let mut data = Self::new();
-        for (name, value) in values {
-            data.insert(name, value);
-        }
-        data
+        values.into_iter().collect::<Vec<_>>().into()
     }
 }
 

@@ -18,6 +18,7 @@ use crate::SessionStore;
 pub fn spawn_sweeper(store: Arc<dyn SessionStore>, every: Duration, batch: usize) -> SweeperHandle {
     // Between one millisecond, so that a round always ends, and a year, which no timer overflows on.
     let pause = every.clamp(Duration::from_millis(1), Duration::from_secs(365 * 86_400));
+    let batch = batch.max(1);
     SweeperHandle(tokio::spawn(async move {
         loop {
             tokio::time::sleep(pause.mul_f64(0.875 + fastrand::f64() / 4.0)).await;

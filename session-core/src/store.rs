@@ -99,7 +99,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// Proved by `conformance::{c35_…, c36_…}`.
     async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError>;
 
-    /// Visits all live records, for administration and copying: one page of at most `limit` after `after`, from the start with `None`.
+    /// Visits all live records, for administration and copying: one page of at most `limit` after `after`, from the start with `None`. A
+    /// `limit` of 0 counts as 1, so that every scan ends.
     ///
     /// A record that lives under one key through the whole scan is visited once or more; one that comes, goes or is moved meanwhile may or
     /// may not be.

@@ -39,7 +39,8 @@ impl ManualClock {
 
     /// Lets time pass; under every store on this clock at once.
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(nanos(by), Ordering::SeqCst);
+        // It stops at its end, after 584 years, and does not start over.
+        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| Some(now.saturating_add(nanos(by))));
     }
 }
 

@@ -125,6 +125,9 @@ impl MemoryStore {
     }
 
     fn purge(&self, limit: usize) -> usize {
+        if limit == 0 {
+            return 0;
+        }
         let first = self.next_purged.fetch_add(1, Ordering::Relaxed);
         let mut purged = 0;
         for at in 0..SHARDS {
@@ -136,7 +139,10 @@ impl MemoryStore {
                 drop(shard);
                 self.occupancy.give_back(sessions, bytes);
                 purged += sessions;
-                if sessions < quota || quota == 0 {
+                if purged == limit {
+                    return purged;
+                }
+                if sessions < quota {
                     break;
                 }
             }
@@ -171,6 +177,10 @@ impl SessionStore for MemoryStore {
         new.check(key, &self.limits)?;
         let principal_bytes = new.principal.as_ref().map_or(0, |principal| principal.as_str().len());
         let weight = weight(key.as_str().len(), principal_bytes, new.data.bytes(), new.data.len());
+        // Looked at before room is made: in a full store a taken key is still `Taken`, and costs no purge.
+        if self.lock(key).live(key, self.clock.now()).is_some() {
+            return Ok(Created::Taken);
+        }
         self.take_room(1, weight)?;
         let mut shard = self.lock(key);
         let now = self.clock.now();
@@ -261,6 +271,8 @@ impl SessionStore for MemoryStore {
             Some(cursor) => Position::parse(&cursor)
                 .ok_or_else(|| StoreError::Other { store: STORE, source: "the scan's cursor is not one of this store".into() })?,
         };
+        // A page of none would be followed by the same page for ever.
+        let limit = limit.max(1);
         let mut records = Vec::new();
         let mut passed_over = 0;
         while let Some(shard) = self.shards.get(position.shard) {

@@ -14,7 +14,7 @@ const VALUE_OVERHEAD: usize = 72;
 
 /// Sessions and bytes held, over all shards.
 ///
-/// Room is taken before a shard changes and given back after, so that the sums may be too high for a moment and never too low.
+/// Room is taken before a shard grows, so that the caps hold at every moment; it is given back under the same lock as what it was for.
 #[derive(Debug)]
 pub(super) struct Occupancy {
     pub(super) sessions: Counter,
