@@ -27,6 +27,8 @@ impl From<SessionError> for Failure {
 impl ResponseError for Failure {
     fn status_code(&self) -> StatusCode {
         match self {
+            // The type is what the client asked for with its route, and the value what it put there.
+            Self::Session(error) if matches!(error.cause(), SessionError::Decode { .. }) => StatusCode::BAD_REQUEST,
             Self::Session(error) => error.status_code(),
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::SignedOut => StatusCode::UNAUTHORIZED,
@@ -45,5 +47,5 @@ impl ResponseError for Failure {
 
 /// Whether the error speaks only of what the client sent: its name, its value.
 fn is_clients_fault(error: &SessionError) -> bool {
-    matches!(error, SessionError::Name(_) | SessionError::Store(StoreError::Rejected(_)))
+    matches!(error, SessionError::Name(_) | SessionError::Decode { .. } | SessionError::Store(StoreError::Rejected(_)))
 }

@@ -2,6 +2,7 @@
 
 mod account;
 mod error;
+mod name;
 mod origin;
 mod session;
 mod site;

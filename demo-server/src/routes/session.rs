@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use session_actix::Session;
 use session_core::Json;
 
-use super::error::Failure;
+use super::{error::Failure, name::NameInPath};
 
 /// The longest that `/slow` waits.
 const SLOWEST: u64 = 10_000;
@@ -60,7 +60,7 @@ pub(super) async fn show(session: Session) -> Result<HttpResponse, Failure> {
 }
 
 /// `PUT /session/{name}`: the body is the value, as JSON.
-pub(super) async fn insert(session: Session, name: web::Path<String>, body: web::Bytes) -> Result<HttpResponse, Failure> {
+pub(super) async fn insert(session: Session, NameInPath(name): NameInPath, body: web::Bytes) -> Result<HttpResponse, Failure> {
     let wrong = |why: &dyn std::fmt::Display| Failure::BadRequest(format!("the body must be one JSON value, such as \"dark\" or 7: {why}"));
     let text = std::str::from_utf8(&body).map_err(|error| wrong(&error))?;
     let value = Json::from_text(text).map_err(|error| wrong(&error))?;
@@ -69,18 +69,18 @@ pub(super) async fn insert(session: Session, name: web::Path<String>, body: web:
 }
 
 /// `DELETE /session/{name}`.
-pub(super) async fn remove(session: Session, name: web::Path<String>) -> Result<HttpResponse, Failure> {
+pub(super) async fn remove(session: Session, NameInPath(name): NameInPath) -> Result<HttpResponse, Failure> {
     session.remove(&name)?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// `POST /session/{name}/add?by=N`: adds to an integer, 1 if nothing is said, and answers with the sum.
-pub(super) async fn add(session: Session, name: web::Path<String>, by: web::Query<By>) -> Result<HttpResponse, Failure> {
+pub(super) async fn add(session: Session, NameInPath(name): NameInPath, by: web::Query<By>) -> Result<HttpResponse, Failure> {
     Ok(HttpResponse::Ok().json(session.add(&name, by.by.unwrap_or(1)).await?))
 }
 
 /// `POST /session/{name}/update`: the same by one, by reading, computing and writing only if nobody wrote in between.
-pub(super) async fn update(session: Session, name: web::Path<String>) -> Result<HttpResponse, Failure> {
+pub(super) async fn update(session: Session, NameInPath(name): NameInPath) -> Result<HttpResponse, Failure> {
     let next = session.update::<i64>(&name, |value| Some(value.unwrap_or(0).saturating_add(1))).await?;
     Ok(HttpResponse::Ok().json(next))
 }
