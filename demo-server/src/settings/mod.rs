@@ -259,7 +259,8 @@ impl<'r> Reader<'r> {
 
     fn keys(&self) -> Result<Keys, SettingError> {
         let text = self.text("cookie-key");
-        if text.is_empty() {
+        let given = !matches!(self.0.get("cookie-key").map(|raw| &raw.origin), Some(Origin::Default) | None);
+        if text.is_empty() && !given {
             return Ok(Keys::Missing);
         }
         let keys = text.split(',').map(Key::parse).collect::<Result<_, _>>();

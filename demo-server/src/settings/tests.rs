@@ -46,6 +46,11 @@ fn s08_a_weak_key_is_refused_and_not_shown() {
 }
 
 #[test]
+fn s08_a_key_that_was_left_empty_is_not_replaced_by_a_random_one() {
+    assert!(refusal(&["--cookie-key", ""]).contains("--cookie-key: a cookie key needs at least 32"));
+}
+
+#[test]
 fn flags_beat_the_file_which_beats_the_defaults() {
     let file = std::env::temp_dir().join(format!("demo-server-settings-{}.toml", std::process::id()));
     std::fs::write(&file, "workers = 3\nthreads = 2\ntrusted_proxy = [\"10.0.0.1\", \"::1/128\"]\nallow_crash = true\n").unwrap();
