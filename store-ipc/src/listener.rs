@@ -21,7 +21,7 @@ use crate::{
     frame::Verdict,
     link::connect,
     owner::Shared,
-    serve::{refuse, serve},
+    serve::{Origin, refuse, serve},
 };
 
 /// How many clients may wait to be accepted.
@@ -94,7 +94,7 @@ fn admit(owner: &Arc<Shared>, stream: UnixStream) {
     let verdict = match stream.peer_cred() {
         Ok(peer) if peer.uid() == ours || owner.settings.allowed_uids.contains(&peer.uid()) => {
             // `serve` reports whatever happens; that the owner was shut down meanwhile is no news.
-            tokio::spawn(serve(Arc::clone(owner), stream));
+            tokio::spawn(serve(Arc::clone(owner), stream, Origin::Accepted));
             return;
         }
         Ok(peer) => format!("uid {} is not allowed", peer.uid()),

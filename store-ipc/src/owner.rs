@@ -18,7 +18,7 @@ use crate::{
     config::{FRAME_BYTES, LEAST_FRAME_BYTES, MOST_FRAME_BYTES},
     error::{ConfigError, OwnerError},
     listener::Listener,
-    serve::serve,
+    serve::{Origin, serve},
 };
 
 /// Serves any [`SessionStore`] to other processes. Cloning shares it.
@@ -27,8 +27,8 @@ use crate::{
 /// [`serve`](Self::serve) and [`listen`](Self::listen) run on the caller's runtime instead.
 ///
 /// # What a client cannot do
-/// Harm the others: a frame over the cap, bytes that are no request, and a hello or frame that stays unfinished end its connection with a
-/// warning in the log, in which there is no key. A client that does not read its replies is not read any more once 512 KiB of them wait,
+/// Harm the others: a frame over the cap, bytes that are no request, and, of a client that connected to a path, a hello or frame that
+/// stays unfinished end its connection with a warning in the log, in which there is no key. A client that does not read its replies is not read any more once 512 KiB of them wait,
 /// and one with too many calls in flight waits; neither costs the owner more memory, nor the others their turn.
 ///
 /// # Examples
@@ -80,7 +80,10 @@ impl Owner {
         }
     }
 
-    /// Serves one client until it leaves or the owner is shut down. Its user is not checked: whoever holds the other end may use it.
+    /// Serves one client until it leaves or the owner is shut down.
+    ///
+    /// Its user is not checked: whoever holds the other end may use it. No deadline holds either, so a client that is idle before its
+    /// first call, or blocked in the middle of one, keeps its connection, which it could not make again.
     ///
     /// # Errors
     /// [`OwnerError::Stopped`] if the owner is shut down already. What a client does wrong ends its connection and is no error.
@@ -88,7 +91,7 @@ impl Owner {
     /// # Cancel safety
     /// Dropping the future closes the connection; calls in flight may or may not have landed.
     pub async fn serve(&self, stream: UnixStream) -> Result<(), OwnerError> {
-        serve(Arc::clone(&self.0), stream).await
+        serve(Arc::clone(&self.0), stream, Origin::Given).await
     }
 
     /// The same for a stream of the standard library, such as one end of a socket pair.
@@ -191,14 +194,16 @@ impl OwnerBuilder {
         self
     }
 
-    /// How long a client may take for its hello. 5 s by default.
+    /// How long a client that connected to a path may take for its hello. 5 s by default; from 1 ms to a day. None holds for a stream
+    /// that was given to [`Owner::serve`].
     #[must_use]
     pub fn hello_deadline(mut self, deadline: Duration) -> Self {
         self.settings.hello_deadline = deadline;
         self
     }
 
-    /// How long a client may take for the rest of a frame that it began. 5 s by default.
+    /// How long a client that connected to a path may take for the rest of a frame that it began. 5 s by default; from 1 ms to a day.
+    /// None holds for a stream that was given to [`Owner::serve`].
     #[must_use]
     pub fn frame_deadline(mut self, deadline: Duration) -> Self {
         self.settings.frame_deadline = deadline;

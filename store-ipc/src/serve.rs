@@ -29,10 +29,21 @@ const ROUNDS: usize = 2;
 
 type Answering = Pin<Box<dyn Future<Output = (u64, Reply)> + Send>>;
 
+/// How a client came to the owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Its stream was given to the owner. No deadline holds for it: the other end is with a process that was chosen and is counted, which
+    /// may first call whenever it likes, may be blocked in the middle of a frame, and could not connect again.
+    Given,
+    /// It connected to a path.
+    Accepted,
+}
+
 /// One client.
 pub(crate) struct Connection {
     owner: Arc<Shared>,
     stream: UnixStream,
+    origin: Origin,
     inbox: Inbox,
     outbox: Outbox,
     /// The calls that the wrapped store did not answer at once.
@@ -54,12 +65,12 @@ pub(crate) enum ServeError {
 }
 
 impl Connection {
-    pub(crate) fn new(owner: Arc<Shared>, stream: UnixStream) -> Self {
+    pub(crate) fn new(owner: Arc<Shared>, stream: UnixStream, origin: Origin) -> Self {
         let frame_bytes = owner.settings.frame_bytes;
         let mut outbox = Outbox::default();
         outbox.push_hello(hello(Verdict::Welcome, frame_bytes));
         let inbox = Inbox::new(frame_bytes);
-        Self { owner, stream, inbox, outbox, answering: FuturesUnordered::new(), frame_bytes: None, patience: Patience::new() }
+        Self { owner, stream, origin, inbox, outbox, answering: FuturesUnordered::new(), frame_bytes: None, patience: Patience::new() }
     }
 
     /// Serves until the client leaves. Cancel safe: all that is half done stays in `self`.
@@ -101,18 +112,23 @@ impl Connection {
             match self.inbox.poll_read(&mut self.stream, cx)? {
                 Poll::Ready(0) => return Poll::Ready(Ok(())),
                 Poll::Ready(_) => {}
-                Poll::Pending => {
-                    let waits = self.frame_bytes.is_none() || self.inbox.has_rest();
-                    let limit = self.patience_limit();
-                    return match self.patience.poll(cx, waits, limit) {
-                        Poll::Ready(()) => Poll::Ready(Err(ServeError::Slow(limit))),
-                        Poll::Pending => Poll::Pending,
-                    };
-                }
+                Poll::Pending => return self.poll_patience(cx),
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// `Ready` when a client that has deadlines missed one.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ServeError>> {
+        let settings = &self.owner.settings;
+        let limit = match (self.origin, self.frame_bytes) {
+            (Origin::Given, _) => return Poll::Pending,
+            (Origin::Accepted, None) => settings.hello_deadline,
+            (Origin::Accepted, Some(_)) => settings.frame_deadline,
+        };
+        let waits = self.frame_bytes.is_none() || self.inbox.has_rest();
+        self.patience.poll(cx, waits, limit).map(|()| Err(ServeError::Slow(limit)))
     }
 
     /// Encodes the replies that became ready and starts the requests that came, as far as there is room.
@@ -157,17 +173,20 @@ impl Connection {
         Ok(push_reply(&mut self.outbox, id, reply, frame_bytes)?)
     }
 
+    /// The client's process. Of a socket pair the kernel only knows who made it, which would be the owner's own process.
+    fn pid(&self) -> Option<i32> {
+        match self.origin {
+            Origin::Given => None,
+            Origin::Accepted => self.stream.peer_cred().ok()?.pid(),
+        }
+    }
+
     fn has_room(&self) -> bool {
         self.answering.len() < self.owner.settings.max_in_flight && self.outbox.len() < OUTBOX_BYTES
     }
 
     fn frame_bytes(&self) -> usize {
         self.frame_bytes.unwrap_or(self.owner.settings.frame_bytes)
-    }
-
-    fn patience_limit(&self) -> Duration {
-        let settings = &self.owner.settings;
-        if self.frame_bytes.is_none() { settings.hello_deadline } else { settings.frame_deadline }
     }
 }
 
@@ -216,7 +235,7 @@ impl Patience {
 }
 
 /// Serves a client and says in the log if it had to be cut off.
-pub(crate) async fn serve(owner: Arc<Shared>, stream: UnixStream) -> Result<(), OwnerError> {
+pub(crate) async fn serve(owner: Arc<Shared>, stream: UnixStream, origin: Origin) -> Result<(), OwnerError> {
     let Some(_place) = owner.enter_connection() else {
         if owner.is_stopped() {
             return Err(OwnerError::Stopped);
@@ -228,7 +247,7 @@ pub(crate) async fn serve(owner: Arc<Shared>, stream: UnixStream) -> Result<(), 
         );
         return Ok(());
     };
-    let mut connection = Connection::new(Arc::clone(&owner), stream);
+    let mut connection = Connection::new(Arc::clone(&owner), stream, origin);
     let ended = tokio::select! {
         ended = connection.run() => ended,
         () = owner.stopped() => match tokio::time::timeout(owner.settings.drain_deadline, connection.finish()).await {
@@ -242,8 +261,7 @@ pub(crate) async fn serve(owner: Arc<Shared>, stream: UnixStream) -> Result<(), 
         Err(ServeError::Io(error)) => tracing::debug!(%error, "a client's connection ended"),
         Err(error) => {
             owner.counted_cut_off();
-            let pid = connection.stream.peer_cred().ok().and_then(|peer| peer.pid());
-            tracing::warn!(pid, error = &error as &dyn std::error::Error, "a client was cut off");
+            tracing::warn!(pid = connection.pid(), error = &error as &dyn std::error::Error, "a client was cut off");
         }
     }
     Ok(())

@@ -92,7 +92,8 @@ struct Inner {
 }
 
 impl OwnerHandle {
-    /// Serves the client at the other end of `stream` until it leaves. Returns at once. Its user is not checked.
+    /// Serves the client at the other end of `stream` until it leaves, as [`Owner::serve`] does: its user is not checked and no deadline
+    /// holds for it. Returns at once.
     ///
     /// # Errors
     /// [`OwnerError::Stopped`] if the owner is shut down, [`OwnerError::Stream`] if the stream cannot be made non-blocking.

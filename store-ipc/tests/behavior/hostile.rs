@@ -152,6 +152,39 @@ async fn s22_a_client_that_is_slow_between_frames_is_not_cut_off() {
 }
 
 #[tokio::test]
+async fn a_given_stream_that_first_calls_after_the_hello_deadline_is_served() {
+    let deadline = Duration::from_millis(50);
+    let served = Served::store(Arc::new(MemoryStore::new()), |builder| builder.hello_deadline(deadline));
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    served.owner.serve(theirs).unwrap();
+    let client = IpcStore::from_stream(ours).unwrap();
+    // Connected later than the given stream came, so its deadline is the later one.
+    let silent = UnixStream::connect(served.path()).unwrap();
+    eventually("the end of the silent client", || served.owner.stats().cut_off == 1).await;
+    drop(silent);
+    client.ping().await.unwrap();
+    assert_eq!((served.owner.stats().cut_off, served.owner.stats().connections), (1, 1));
+}
+
+#[tokio::test]
+async fn a_given_stream_that_stalls_in_a_frame_beyond_the_deadline_goes_on() {
+    let deadline = Duration::from_millis(50);
+    let served = Served::store(Arc::new(MemoryStore::new()), |builder| builder.hello_deadline(deadline).frame_deadline(deadline));
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    served.owner.serve(theirs).unwrap();
+    ours.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let ping = hello_and(&frame(1, &[8]));
+    for part in [&ping[..HELLO.len() - 1], &ping[HELLO.len() - 1..HELLO.len() + 6], &ping[HELLO.len() + 6..]] {
+        ours.write_all(part).unwrap();
+        tokio::time::sleep(deadline * 4).await;
+    }
+    let mut said = [0; HELLO.len() + 13];
+    ours.read_exact(&mut said).unwrap();
+    assert_eq!(said[HELLO.len()..], frame(1, &[7]), "the reply to the ping");
+    assert_eq!((served.owner.stats().cut_off, served.owner.stats().connections), (0, 1));
+}
+
+#[tokio::test]
 async fn s22_a_client_killed_mid_frame_harms_nobody() {
     let served = Served::memory();
     harms_nobody(&served, |path| process::Process::start("half-frame", path).kill()).await;
