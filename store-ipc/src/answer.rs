@@ -1,5 +1,8 @@
 //! What the owner's store says to one request, in a form that fits the frames.
 
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
 use session_core::{Cursor, Page, SessionStore, StoreError};
 
 use crate::{
@@ -14,9 +17,17 @@ const FRAME_OVERHEAD_BYTES: usize = 64;
 /// More than one entry of a list takes: a key of at most 128 bytes and two durations.
 const LISTED_BYTES: usize = 192;
 
-/// Carries a request out.
+/// Carries a request out. A store that panics, which the panic hook reports, fails this request alone.
 pub(crate) async fn answer(store: &dyn SessionStore, request: Request, frame_bytes: usize) -> Reply {
-    ask(store, request, frame_bytes).await.unwrap_or_else(|error| Reply::Failed(error.into()))
+    // Unwind safe: the store is shared with other tasks anyway, which go on after a panic in one of them as well.
+    match AssertUnwindSafe(ask(store, request, frame_bytes)).catch_unwind().await {
+        Ok(answered) => answered.unwrap_or_else(|error| Reply::Failed(error.into())),
+        Err(_panic) => wrapped_failed("it panicked"),
+    }
+}
+
+fn wrapped_failed(text: impl Into<Box<str>>) -> Reply {
+    Reply::Failed(Failure::Other { store: "wrapped".into(), text: text.into() })
 }
 
 async fn ask(store: &dyn SessionStore, request: Request, frame_bytes: usize) -> Result<Reply, StoreError> {
@@ -69,7 +80,7 @@ pub(crate) fn push_reply(outbox: &mut Outbox, id: u64, reply: Reply, frame_bytes
     match pushed {
         Err(FrameError::Length { bytes, limit }) => {
             let text = format!("its reply has {bytes} bytes, a frame at most {limit}; raise frame_bytes on both sides");
-            outbox.push(id, &Reply::Failed(Failure::Other { store: "wrapped".into(), text: text.into() }), frame_bytes)
+            outbox.push(id, &wrapped_failed(text), frame_bytes)
         }
         pushed => pushed,
     }

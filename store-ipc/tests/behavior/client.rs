@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, num::NonZeroUsize, os::unix::net::UnixStream, s
 use session_core::{Change, Commit, Limits, MemoryStore, Name, NewRecord, Principal, Rejection, SessionStore, StoreError, StoreKey};
 use store_ipc::{Config, IpcStore, Owner};
 
-use super::{LONG, Served, chain, gate::Gate, key, on_another_runtime, record};
+use super::{LONG, Served, chain, eventually, gate::Gate, key, on_another_runtime, record};
 
 fn number(value: usize) -> NonZeroUsize {
     NonZeroUsize::new(value).unwrap()
@@ -29,6 +29,41 @@ async fn a_late_reply_of_an_abandoned_call_is_ignored() {
     }
     assert!(client.load(&mine).await.unwrap().is_some());
     assert_eq!(served.owner.stats().connections, 1, "it is still the first connection");
+}
+
+#[tokio::test]
+async fn a_store_that_panics_fails_that_call_alone() {
+    let gate = Gate::closed();
+    let served = Served::store(gate.clone(), |builder| builder);
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    served.owner.serve(theirs).unwrap();
+    let client = IpcStore::from_stream(ours).unwrap();
+    let waiting = tokio::spawn({
+        let client = client.clone();
+        async move { client.load(&key()).await }
+    });
+    gate.reached(1).await;
+    // At its first poll, and later, after it waited.
+    panicked(client.delete(&key()).await);
+    let listing = tokio::spawn({
+        let client = client.clone();
+        async move { client.list(&Principal::new("alice").unwrap()).await }
+    });
+    eventually("the list at the gate", || served.owner.stats().requests == 3).await;
+    gate.open();
+    panicked(listing.await.unwrap());
+    assert_eq!(waiting.await.unwrap().unwrap(), None);
+    client.ping().await.unwrap();
+}
+
+#[track_caller]
+fn panicked<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
+    match answer {
+        Err(error @ StoreError::Other { .. }) => {
+            assert!(chain(&error).ends_with("the owner's wrapped store says: it panicked"), "{error:?}")
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A store that answers `load` only when a test lets it.
+//! A store that answers `load` only when a test lets it, and panics when a test asks it to.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use session_core::{
 };
 use tokio::sync::{Semaphore, watch};
 
-/// Sessions in memory whose `load` waits for a permit; every other call goes through.
+/// Sessions in memory whose `load` waits for a permit; `delete` panics, `list` panics after the same wait, and every other call goes through.
 #[derive(Debug)]
 pub(crate) struct Gate {
     memory: MemoryStore,
@@ -48,12 +48,13 @@ impl SessionStore for Gate {
         self.memory.commit(key, commit).await
     }
 
-    async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
-        self.memory.delete(key).await
+    async fn delete(&self, _: &StoreKey) -> Result<bool, StoreError> {
+        panic!("the gate panics by design");
     }
 
-    async fn list(&self, principal: &Principal) -> Result<Vec<Listed>, StoreError> {
-        self.memory.list(principal).await
+    async fn list(&self, _: &Principal) -> Result<Vec<Listed>, StoreError> {
+        let _permit = self.permits.acquire().await.unwrap();
+        panic!("the gate panics by design");
     }
 
     async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
