@@ -21,6 +21,11 @@ use crate::{
     serve::{Origin, serve},
 };
 
+/// The least that a deadline or a pause may be: what a timer can tell apart.
+const LEAST_TIME: Duration = Duration::from_millis(1);
+/// The most that a deadline may be, so that no clock overflows on it.
+const MOST_DEADLINE: Duration = Duration::from_secs(86_400);
+
 /// Serves any [`SessionStore`] to other processes. Cloning shares it.
 ///
 /// [`spawn_thread`](Self::spawn_thread) gives it a thread and a runtime of its own, which is what a process manager wants;
@@ -211,7 +216,9 @@ impl OwnerBuilder {
     }
 
     /// Purges expired sessions about once in `every`, in batches of 1,000. Off by default, for stores that purge by themselves;
-    /// [`MemoryStore`](session_core::MemoryStore) does not. Needs [`Owner::spawn_thread`].
+    /// [`MemoryStore`](session_core::MemoryStore) does not. It needs the thread of [`Owner::spawn_thread`]; beside [`Owner::serve`] and
+    /// [`Owner::listen`] on the caller's runtime nothing is purged, unless by the caller with
+    /// [`spawn_sweeper`](session_core::spawn_sweeper).
     #[must_use]
     pub fn sweep(mut self, every: Duration) -> Self {
         self.settings.sweep = Some(every);
@@ -229,13 +236,10 @@ impl OwnerBuilder {
     /// The owner. It serves nobody yet.
     ///
     /// # Errors
-    /// [`ConfigError::Value`] if the frame's cap is below 16 KiB or above 1 GiB.
+    /// [`ConfigError::Value`] if the frame's cap is below 16 KiB or above 1 GiB, a deadline below a millisecond or above a day, or the
+    /// time between sweeps below a millisecond.
     pub fn build(self) -> Result<Owner, ConfigError> {
-        let frame_bytes = self.settings.frame_bytes;
-        if !(LEAST_FRAME_BYTES..=MOST_FRAME_BYTES).contains(&frame_bytes) {
-            let usable = format!("{LEAST_FRAME_BYTES} to {MOST_FRAME_BYTES}");
-            return Err(ConfigError::Value { key: "frame_bytes", value: frame_bytes.to_string(), usable });
-        }
+        self.settings.check()?;
         Ok(Owner(Arc::new(Shared {
             store: self.store,
             settings: self.settings,
@@ -246,6 +250,27 @@ impl OwnerBuilder {
             refused: AtomicU64::new(0),
             cut_off: AtomicU64::new(0),
         })))
+    }
+}
+
+impl Settings {
+    fn check(&self) -> Result<(), ConfigError> {
+        let frame_bytes = self.frame_bytes;
+        if !(LEAST_FRAME_BYTES..=MOST_FRAME_BYTES).contains(&frame_bytes) {
+            let usable = format!("{LEAST_FRAME_BYTES} to {MOST_FRAME_BYTES}");
+            return Err(ConfigError::Value { key: "frame_bytes", value: frame_bytes.to_string(), usable });
+        }
+        for (key, deadline) in [("hello_deadline", self.hello_deadline), ("frame_deadline", self.frame_deadline)] {
+            if !(LEAST_TIME..=MOST_DEADLINE).contains(&deadline) {
+                return Err(ConfigError::Value { key, value: format!("{deadline:?}"), usable: "1 ms to a day".to_owned() });
+            }
+        }
+        match self.sweep {
+            Some(every) if every < LEAST_TIME => {
+                Err(ConfigError::Value { key: "sweep", value: format!("{every:?}"), usable: "1 ms or more".to_owned() })
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use session_core::{MemoryStore, NewRecord, SessionStore, StoreError};
-use store_ipc::{Config, IpcStore, Owner, OwnerError};
+use store_ipc::{Config, ConfigError, IpcStore, Owner, OwnerError};
 
 use super::{
     Served, chain, eventually,
@@ -166,6 +166,40 @@ async fn a_shutdown_does_not_wait_for_a_store_that_hangs() {
     served.owner.shutdown();
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     unavailable(load.await.unwrap());
+}
+
+#[test]
+fn a_time_that_no_timer_can_keep_is_refused_by_its_name() {
+    let builder = || Owner::builder(Arc::new(MemoryStore::new()));
+    for (refused, key) in [
+        (builder().hello_deadline(Duration::MAX), "hello_deadline"),
+        (builder().hello_deadline(Duration::ZERO), "hello_deadline"),
+        (builder().frame_deadline(Duration::MAX), "frame_deadline"),
+        (builder().frame_deadline(Duration::from_micros(999)), "frame_deadline"),
+        (builder().sweep(Duration::ZERO), "sweep"),
+    ] {
+        assert!(matches!(refused.build(), Err(ConfigError::Value { key: named, .. }) if named == key), "{key}");
+    }
+    let (least, day) = (Duration::from_millis(1), Duration::from_secs(86_400));
+    assert!(builder().hello_deadline(day).frame_deadline(least).sweep(least).build().is_ok());
+    assert_eq!(
+        builder().frame_deadline(Duration::ZERO).build().unwrap_err().to_string(),
+        r#"frame_deadline cannot be "0ns"; use 1 ms to a day"#
+    );
+}
+
+#[tokio::test]
+async fn owners_and_clients_with_the_longest_times_work() {
+    let served = Served::store(Arc::new(MemoryStore::new()), |builder| {
+        let day = Duration::from_secs(86_400);
+        builder.hello_deadline(day).frame_deadline(day).sweep(Duration::MAX)
+    });
+    let client = IpcStore::connect_with(&Config::new(served.path()).deadline(Duration::MAX)).unwrap();
+    // Silent for a turn of the owner's, so that it keeps the time.
+    let silent = UnixStream::connect(served.path()).unwrap();
+    eventually("the silent client", || served.owner.stats().connections == 1).await;
+    client.ping().await.unwrap();
+    drop(silent);
 }
 
 #[tokio::test]
