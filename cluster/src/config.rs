@@ -17,6 +17,9 @@ use crate::message::Message;
 use crate::primary::{self, ClusterHandle};
 use crate::restart::RestartPolicy;
 
+/// Longest time that a clock is asked to add: ten years.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
 /// How many workers the cluster keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -91,6 +94,8 @@ impl ClusterBuilder {
     }
 
     /// Adds environment variables for the workers of a slot; called before each start of one.
+    ///
+    /// A panic in `vars` leaves through [`start`](Self::start); later it gives the slot up.
     #[must_use]
     pub fn env<V, I, K, T>(mut self, vars: V) -> Self
     where
@@ -106,7 +111,8 @@ impl ClusterBuilder {
     /// Gives every worker a descriptor of its own under `name`: `open` is called before each start, and its result goes to
     /// that worker alone. One end of a socket pair, for example, whose other end the primary serves.
     ///
-    /// `open` runs on a task of the runtime and must not block. Its error counts as a failed start.
+    /// `open` runs on a task of the runtime and must not block. Its error counts as a failed start. A panic leaves
+    /// through [`start`](Self::start); later it gives the slot up.
     #[must_use]
     pub fn inherit(mut self, name: impl Into<String>, open: impl Fn(WorkerId) -> io::Result<OwnedFd> + Send + Sync + 'static) -> Self {
         self.inherit.push((name.into(), Box::new(open)));
@@ -114,7 +120,7 @@ impl ClusterBuilder {
     }
 
     /// Time from the start of a worker to its [`ready`](crate::Worker::ready); a later one is killed and counts as failed.
-    /// Default: 30 s.
+    /// Default: 30 s. At most ten years.
     #[must_use]
     pub fn readiness(mut self, within: Duration) -> Self {
         self.readiness = within;
@@ -166,6 +172,18 @@ impl ClusterBuilder {
         if self.readiness.is_zero() {
             return Err(invalid("readiness must be longer than zero"));
         }
+        let Self { readiness, drain, .. } = *self;
+        for (field, time) in [
+            ("readiness", readiness),
+            ("drain.quiet", drain.quiet),
+            ("drain.deadline", drain.deadline),
+            ("drain.fast", drain.fast),
+            ("drain.orphan", drain.orphan),
+        ] {
+            if time > LONGEST {
+                return Err(StartError::Config(format!("{field} is {time:?}, at most ten years are allowed")));
+            }
+        }
         // The greeting carries the drain times beside the settings; a message has no more room left than that.
         if self.settings.len() > Message::MAX - 256 {
             return Err(StartError::Config(format!(
@@ -205,5 +223,26 @@ impl fmt::Debug for ClusterBuilder {
             .field("drain", &self.drain)
             .field("restart", &self.restart)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_no_clock_can_add_is_named() {
+        let check = |change: fn(ClusterBuilder) -> ClusterBuilder| {
+            change(ClusterBuilder::new(Image::of_this_process().unwrap())).check().map_err(|e| e.to_string())
+        };
+        for (field, change) in [
+            ("readiness", (|b| b.readiness(Duration::MAX)) as fn(ClusterBuilder) -> ClusterBuilder),
+            ("drain.deadline", |b| b.drain(DrainPolicy { deadline: Duration::MAX, ..DrainPolicy::default() })),
+            ("drain.fast", |b| b.drain(DrainPolicy { fast: Duration::MAX, ..DrainPolicy::default() })),
+            ("drain.orphan", |b| b.drain(DrainPolicy { orphan: Duration::MAX, ..DrainPolicy::default() })),
+        ] {
+            assert!(check(change).unwrap_err().contains(&format!("{field} is")), "{field}");
+        }
+        assert_eq!(check(|b| b.readiness(LONGEST)), Ok(()));
     }
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How long a worker may take to leave.
+/// How long a worker may take to leave. No time may exceed ten years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainPolicy {
     /// How long a worker should go on answering what was already accepted, before it stops its server. When the whole

@@ -76,11 +76,12 @@ pub enum Event {
         /// Deaths in a row that the delay answers; 0 if the worker left on request.
         attempt: u32,
     },
-    /// The slot stays empty, because its workers died too often. The other slots go on.
+    /// The slot stays empty: its workers died too often, or its supervision failed. The other slots go on.
     GaveUp {
         /// The slot.
         slot: Slot,
-        /// Deaths within [`GiveUp::window`](crate::GiveUp::window).
+        /// Deaths within [`GiveUp::window`](crate::GiveUp::window); 0 if the supervision failed, because a closure of the
+        /// configuration panicked, for example.
         deaths: u32,
     },
     /// The reader was too slow: so many events are missing here.
@@ -101,6 +102,8 @@ pub enum ExitCause {
     Signalled(i32),
     /// It was told to leave and killed, because the deadline passed or a second interrupt came.
     DeadlineKilled,
+    /// Its supervision in the primary failed (a closure of the configuration panicked, for example), so it was killed.
+    Abandoned,
 }
 
 /// Reads the events of a cluster in order. From [`ClusterHandle::events`](crate::ClusterHandle::events).

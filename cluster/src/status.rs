@@ -56,7 +56,7 @@ pub enum SlotState {
     Draining(WorkerId),
     /// It is empty and gets a worker after this delay, counted from the last death.
     BackingOff(Duration),
-    /// It stays empty: its workers died too often.
+    /// It stays empty: its workers died too often, or its supervision failed.
     GaveUp,
     /// It is empty because the cluster stops.
     Stopped,
@@ -91,9 +91,10 @@ pub struct ShutdownReport {
 }
 
 impl ShutdownReport {
-    /// The workers that did not leave in time and were killed.
+    /// The workers that did not leave in time, or that the primary could no longer watch, and were killed.
     pub fn killed(&self) -> impl Iterator<Item = WorkerId> {
-        self.workers.iter().filter(|ended| ended.cause == ExitCause::DeadlineKilled).map(|ended| ended.id)
+        let killed = |cause| matches!(cause, ExitCause::DeadlineKilled | ExitCause::Abandoned);
+        self.workers.iter().filter(move |ended| killed(ended.cause)).map(|ended| ended.id)
     }
 }
 

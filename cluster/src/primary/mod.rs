@@ -10,9 +10,10 @@ mod signals;
 mod slot;
 mod spawn;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 use crate::config::ClusterBuilder;
 use crate::error::StartError;
@@ -29,12 +30,13 @@ pub(crate) async fn start(config: ClusterBuilder) -> Result<ClusterHandle, Start
     let core = Arc::new(Core::open(config)?);
     let first = spawn_all(&core, slots).await?;
 
-    let mut keepers = JoinSet::new();
+    let (mut keepers, mut slots) = (JoinSet::new(), HashMap::new());
     for newborn in first {
-        keepers.spawn(slot::keep(newborn, Arc::clone(&core)));
+        let slot = newborn.slot;
+        slots.insert(keepers.spawn(slot::keep(newborn, Arc::clone(&core))).id(), slot);
     }
     tokio::spawn(signals.obey(Arc::clone(&core)));
-    tokio::spawn(conclude(keepers, Arc::clone(&core)));
+    tokio::spawn(conclude(keepers, slots, Arc::clone(&core)));
     Ok(ClusterHandle::new(core))
 }
 
@@ -56,10 +58,13 @@ async fn spawn_all(core: &Core, slots: usize) -> Result<Vec<Newborn>, StartError
 }
 
 /// Waits for the end of all slots and publishes the result.
-async fn conclude(mut keepers: JoinSet<()>, core: Arc<Core>) {
-    while let Some(end) = keepers.join_next().await {
-        if let Err(e) = end {
-            tracing::error!(error = %e, "the supervision of a slot failed; the slot stays empty");
+async fn conclude(mut keepers: JoinSet<()>, slots: HashMap<Id, Slot>, core: Arc<Core>) {
+    while let Some(end) = keepers.join_next_with_id().await {
+        if let Err(error) = end
+            && let Some(&slot) = slots.get(&error.id())
+        {
+            tracing::error!(%slot, %error, "the supervision of a slot failed; the slot is given up");
+            slot::abandon(slot, &core).await;
         }
     }
     core.conclude();

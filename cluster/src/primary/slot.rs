@@ -1,6 +1,12 @@
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Signal, pidfd_send_signal};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
 use super::core::Core;
@@ -9,7 +15,7 @@ use super::spawn::{self, Newborn};
 use crate::event::{Event, ExitCause};
 use crate::id::Slot;
 use crate::restart::{Deaths, Verdict};
-use crate::status::{Phase, SlotState};
+use crate::status::{Ended, Phase, SlotState};
 
 /// Keeps one slot filled, starting with `first`, until the cluster stops or the slot is given up.
 pub(super) async fn keep(first: Newborn, core: Arc<Core>) {
@@ -20,6 +26,28 @@ pub(super) async fn keep(first: Newborn, core: Arc<Core>) {
         let end = life::live(newborn, &keeper.core).await;
         next = keeper.replacement(end).await;
     }
+}
+
+/// Gives up a slot whose task failed. Its worker, which nobody watches any more, is killed and reported as abandoned.
+pub(super) async fn abandon(slot: Slot, core: &Core) {
+    let left = core.see(|board| {
+        let of_slot = board.live().iter().find(|(_, live)| live.slot == slot);
+        of_slot.map(|(&id, live)| (id, live.pid, live.born, Arc::clone(&live.pidfd)))
+    });
+    if let Some((id, pid, born, pidfd)) = left {
+        // The process may have ended already. It is reaped by the runtime, which was left with it.
+        let _ = pidfd_send_signal(pidfd.as_fd(), Signal::KILL);
+        if let Ok(process) = AsyncFd::register_with_interest(pidfd, Interest::READABLE) {
+            let _ = process.readable().await;
+        }
+        let (cause, status) = (ExitCause::Abandoned, ExitStatus::from_raw(Signal::KILL.as_raw()));
+        let end = Ended { id, slot, cause, status };
+        core.report(end);
+        core.note(|board| board.ended(end));
+        core.emit(Event::Exited { id, slot, pid, cause, status, uptime: born.elapsed() });
+    }
+    core.note(|board| board.set(slot, SlotState::GaveUp));
+    core.emit(Event::GaveUp { slot, deaths: 0 });
 }
 
 struct Keeper {
@@ -97,5 +125,41 @@ impl Keeper {
 
     fn stopping(&self) -> bool {
         *self.core.phase.borrow() > Phase::Running
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    use tokio::net::UnixStream;
+    use tokio::sync::watch;
+
+    use super::super::board::Live;
+    use super::*;
+    use crate::config::ClusterBuilder;
+    use crate::id::WorkerId;
+    use crate::image::Image;
+    use crate::outbox::Outbox;
+
+    #[tokio::test]
+    async fn an_abandoned_worker_is_killed_and_the_report_names_it() {
+        let core = Core::open(ClusterBuilder::new(Image::of_this_process().unwrap())).unwrap();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let (id, slot, pid) = (WorkerId::new(1), Slot::new(0), child.id());
+        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap().into();
+        let outbox = Outbox::start(UnixStream::pair().unwrap().0.into_split().1);
+        let (retire, end) = (watch::Sender::new(false), watch::Sender::new(None).subscribe());
+        let live = Live { slot, pid, born: Instant::now(), ready: true, refused: 0, outbox, pidfd, retire, end };
+        core.note(|board| board.born(id, live));
+        core.stop(Phase::Stopping);
+
+        abandon(slot, &core).await;
+        assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL.as_raw()));
+        assert!(core.see(|board| board.live().is_empty() && board.slots()[0].state == SlotState::GaveUp));
+        core.conclude();
+        let outcome = core.outcome.borrow().clone();
+        assert_eq!(outcome.unwrap().unwrap().killed().collect::<Vec<_>>(), [id]);
     }
 }

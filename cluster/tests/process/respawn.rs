@@ -66,6 +66,17 @@ fn k07_a_crash_loop_follows_the_back_off_and_spares_the_others() {
 }
 
 #[test]
+fn a_panic_in_a_closure_gives_the_slot_up_and_spares_the_others() {
+    let mut cluster = Cluster::ready(&[("workers", "2"), ("panic", "3")]);
+    cluster.command("kill 1");
+    assert_eq!(cluster.event("gave up")["slot"], 0);
+    assert_eq!(cluster.command("status")["slots"][0]["state"], "GaveUp");
+    assert_eq!(cluster.ask("who")["id"], 2);
+    cluster.command("kill 2");
+    assert_eq!(cluster.exit().code(), Some(1), "no slot is left");
+}
+
+#[test]
 fn a_worker_that_never_becomes_ready_is_killed_and_counts_as_failed() {
     let mut cluster = Cluster::start(&[("boot", "mute"), ("readiness", "300"), ("give_up", "1")]);
     let exited = cluster.event_of("exited", 1);
