@@ -4,9 +4,9 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, pidfd_send_signal};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::core::Core;
@@ -37,9 +37,8 @@ pub(super) async fn abandon(slot: Slot, core: &Core) {
     if let Some((id, pid, born, pidfd)) = left {
         // The process may have ended already. It is reaped by the runtime, which was left with it.
         let _ = pidfd_send_signal(pidfd.as_fd(), Signal::KILL);
-        if let Ok(process) = AsyncFd::register_with_interest(pidfd, Interest::READABLE) {
-            let _ = process.readable().await;
-        }
+        // Readable when the process has ended. A thread may wait for it: after this signal it is not for long.
+        let _ = spawn_blocking(move || poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None)).await;
         let (cause, status) = (ExitCause::Abandoned, ExitStatus::from_raw(Signal::KILL.as_raw()));
         let end = Ended { id, slot, cause, status };
         core.report(end);
