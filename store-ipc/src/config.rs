@@ -66,12 +66,16 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] for another scheme, a relative path, an unknown setting or a value out of range.
     pub fn from_url(url: &str) -> Result<Self, ConfigError> {
-        let wrong = || ConfigError::Url { url: url.to_owned() };
-        let rest = url.strip_prefix("ipc:").ok_or_else(wrong)?;
+        let rest = url.strip_prefix("ipc:").ok_or_else(|| ConfigError::Scheme { scheme: scheme(url).to_owned() })?;
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let path = path.strip_prefix("//").unwrap_or(path);
+        let path = match path.strip_prefix("//") {
+            // A host is another store's, and a password may stand before it.
+            Some(host) if !host.starts_with('/') => return Err(ConfigError::Url { url: "ipc://…".to_owned() }),
+            Some(path) => path,
+            None => path,
+        };
         if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
-            return Err(wrong());
+            return Err(ConfigError::Url { url: format!("ipc:{path}") });
         }
         let mut config = Self::new(path);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -124,6 +128,14 @@ impl Config {
         &self.path
     }
 
+    /// For a client that connects.
+    pub(crate) fn check_path(&self) -> Result<(), ConfigError> {
+        if self.path.as_os_str().is_empty() {
+            return Err(value("path", "", "an owner's socket, such as /run/app/sessions.sock"));
+        }
+        Ok(())
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if self.deadline.is_zero() {
             return Err(value("deadline_ms", &0, "a millisecond or more"));
@@ -141,6 +153,15 @@ impl Config {
             return Err(value("data_bytes", &self.limits.data_bytes, &format!("at most {most}, or raise frame_bytes")));
         }
         Ok(())
+    }
+}
+
+/// The scheme of a URL, empty if it has none: letters, digits, `+`, `-` and `.` (RFC 3986), so that nothing else is ever shown.
+fn scheme(url: &str) -> &str {
+    let named = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    match url.split_once("://") {
+        Some((scheme, _)) if scheme.bytes().all(named) => scheme,
+        _ => "",
     }
 }
 
@@ -195,7 +216,9 @@ mod tests {
     #[test]
     fn a_bad_url_says_which_key_what_came_and_what_would_do() {
         for (url, shown) in [
-            ("redis://x", r#""redis://x" is no address of an owner; use ipc:/run/app/sessions.sock"#),
+            ("redis://:s3cret@host/0", r#"a URL of the scheme "redis" is no address of an owner; use ipc:/run/app/sessions.sock"#),
+            ("user:s3cret@host", r#"a URL of the scheme "" is no address of an owner; use ipc:/run/app/sessions.sock"#),
+            ("ipc://:s3cret@host/0", r#""ipc://…" is no address of an owner; use ipc:/run/app/sessions.sock"#),
             ("ipc:s.sock", r#""ipc:s.sock" is no address of an owner; use ipc:/run/app/sessions.sock"#),
             (
                 "ipc:/s?deadline=1",

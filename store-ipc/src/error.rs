@@ -48,10 +48,16 @@ pub enum OwnerError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
+    /// The URL has another scheme than `ipc`. The rest of it is not shown, because another store's URL may hold a password.
+    #[error("a URL of the scheme {scheme:?} is no address of an owner; use ipc:/run/app/sessions.sock")]
+    Scheme {
+        /// What came; empty if there is none.
+        scheme: String,
+    },
     /// The URL is not `ipc:` and an absolute path.
     #[error("{url:?} is no address of an owner; use ipc:/run/app/sessions.sock")]
     Url {
-        /// What came.
+        /// What came, without its settings or a host.
         url: String,
     },
     /// The URL has a setting that there is none of.

@@ -78,8 +78,9 @@ impl IpcStore {
     /// The store of the owner that listens at the path of `config`. The owner may come later.
     ///
     /// # Errors
-    /// [`ConfigError`] if a setting is out of range.
+    /// [`ConfigError`] if the path is empty or a setting is out of range.
     pub fn connect_with(config: &Config) -> Result<Self, ConfigError> {
+        config.check_path()?;
         config.check()?;
         Ok(Self::assemble(Link::path(config.path.clone(), config.frame_bytes.get()), config))
     }

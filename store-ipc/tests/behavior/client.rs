@@ -60,10 +60,18 @@ async fn a_store_that_panics_fails_that_call_alone() {
 fn panicked<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
     match answer {
         Err(error @ StoreError::Other { .. }) => {
-            assert!(chain(&error).ends_with("the owner's wrapped store says: it panicked"), "{error:?}")
+            assert!(chain(&error).ends_with("the owner's wrapped store says: it panicked"), "{error:?}");
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_client_that_connects_needs_a_path() {
+    let refused = IpcStore::connect_with(&Config::new("")).unwrap_err();
+    assert_eq!(refused.to_string(), r#"path cannot be ""; use an owner's socket, such as /run/app/sessions.sock"#);
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    assert!(IpcStore::from_stream_with(ours, &Config::new("")).is_ok());
 }
 
 #[tokio::test]
