@@ -296,17 +296,17 @@ impl Shared {
             self.counted_refusal();
             return None;
         }
-        Some(self.enter(Some(())))
+        Some(self.enter(Occupant::Connection))
     }
 
     /// A place for a listener.
     pub(crate) fn enter_listener(self: &Arc<Self>) -> Option<Place> {
-        (!self.is_stopped()).then(|| self.enter(None))
+        (!self.is_stopped()).then(|| self.enter(Occupant::Listener))
     }
 
-    fn enter(self: &Arc<Self>, connection: Option<()>) -> Place {
+    fn enter(self: &Arc<Self>, occupant: Occupant) -> Place {
         self.busy.send_modify(|busy| *busy += 1);
-        Place { owner: Arc::clone(self), connection }
+        Place { owner: Arc::clone(self), occupant }
     }
 
     /// Waits until there is no connection and no listener.
@@ -330,12 +330,19 @@ impl Shared {
 /// A connection's or listener's presence; dropping it ends that.
 pub(crate) struct Place {
     owner: Arc<Shared>,
-    connection: Option<()>,
+    occupant: Occupant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Occupant {
+    /// One of the connections that are counted and capped.
+    Connection,
+    Listener,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.connection.is_some() {
+        if self.occupant == Occupant::Connection {
             self.owner.connections.fetch_sub(1, Ordering::Relaxed);
         }
         self.owner.busy.send_modify(|busy| *busy -= 1);
