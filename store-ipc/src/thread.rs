@@ -63,6 +63,8 @@ impl Owner {
                     Err(error) => drop(tell.send(Err(OwnerError::Open(error)))),
                 }
             });
+            // Dropping the runtime would wait for whatever blocks one of its other threads, for however long that takes.
+            runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(body).map_err(OwnerError::Thread)?;
         // A thread that ends without a word panicked in `open`.
@@ -125,11 +127,18 @@ impl OwnerHandle {
         Ok(())
     }
 
-    /// Stops listening and reading, answers the calls that it began, ends every connection, and waits for the thread: within about 3 s. Sockets are
-    /// removed. A second call does nothing.
+    /// Stops listening and reading, answers the calls that it began, ends every connection, and waits for the thread: within about 3 s,
+    /// unless the wrapped store blocks that thread for longer. What the store has put on threads of its runtime, as `spawn_blocking` does,
+    /// is not waited for. Sockets are removed. A second call does nothing.
+    ///
+    /// On the owner's own thread it returns at once, and the thread ends when its turn comes.
     pub fn shutdown(&self) {
         self.0.owner.shutdown();
-        let thread = self.0.thread.lock().take();
+        // The lock is released before the join, so that a call on the owner's thread does not wait for one that waits for it.
+        let thread = {
+            let own = std::thread::current().id();
+            self.0.thread.lock().take_if(|thread| thread.thread().id() != own)
+        };
         // A panic on the owner's thread was already reported by the panic hook.
         let _ = thread.map(JoinHandle::join);
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use session_core::{MemoryStore, NewRecord, SessionStore, StoreError};
-use store_ipc::{Config, ConfigError, IpcStore, Owner, OwnerError};
+use store_ipc::{Config, ConfigError, IpcStore, Owner, OwnerError, OwnerHandle};
 
 use super::{
     Served, chain, eventually,
@@ -166,6 +166,43 @@ async fn a_shutdown_does_not_wait_for_a_store_that_hangs() {
     served.owner.shutdown();
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     unavailable(load.await.unwrap());
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_a_thread_that_the_store_blocks() {
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let (tell, told) = std::sync::mpsc::channel();
+    let owner = Owner::spawn_thread_with(move || async move {
+        tokio::task::spawn_blocking(move || {
+            tell.send(()).unwrap();
+            let _ = blocked.recv();
+        });
+        Ok(Owner::builder(Arc::new(MemoryStore::new())).build()?)
+    })
+    .unwrap();
+    told.recv().unwrap();
+    let begun = Instant::now();
+    owner.shutdown();
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    drop(release);
+}
+
+#[test]
+fn a_shutdown_on_the_owners_own_thread_does_not_wait_for_itself() {
+    let (give, given) = tokio::sync::oneshot::channel::<OwnerHandle>();
+    let (tell, told) = std::sync::mpsc::channel();
+    let owner = Owner::spawn_thread_with(move || async move {
+        tokio::spawn(async move {
+            given.await.unwrap().shutdown();
+            tell.send(()).unwrap();
+        });
+        Ok(Owner::builder(Arc::new(MemoryStore::new())).build()?)
+    })
+    .unwrap();
+    assert!(give.send(owner.clone()).is_ok());
+    told.recv_timeout(Duration::from_secs(10)).unwrap();
+    owner.shutdown();
+    assert!(matches!(owner.serve(UnixStream::pair().unwrap().0), Err(OwnerError::Stopped)));
 }
 
 #[test]
