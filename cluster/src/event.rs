@@ -80,7 +80,7 @@ pub enum Event {
     GaveUp {
         /// The slot.
         slot: Slot,
-        /// Deaths within [`GiveUp::window`](crate::GiveUp::window); 0 if the supervision failed, because a closure of the
+        /// Deaths within [`GiveUp::window`](crate::GiveUp::window), or in a row if these are more; 0 if the supervision failed, because a closure of the
         /// configuration panicked, for example.
         deaths: u32,
     },

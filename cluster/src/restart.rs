@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 /// Says when a worker that died is replaced, and when its slot is given up.
 ///
 /// The first death in a row is answered at once. The n-th waits `base × factorⁿ⁻²`, at most `cap`, lengthened by up to
-/// `jitter` of itself so that slots do not march in step. A worker that lived for `stable_after` ends the row.
+/// `jitter` of itself so that slots do not march in step. A worker that was ready and lived for `stable_after` ends the row.
+/// One that was told to leave is no death, however it left.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RestartPolicy {
     /// Delay after the second death in a row.
@@ -15,13 +16,14 @@ pub struct RestartPolicy {
     pub cap: Duration,
     /// Part of the delay that is added at random, from 0 to 1.
     pub jitter: f64,
-    /// Uptime after which a death starts a new row.
+    /// Uptime after which the death of a worker that was ready starts a new row.
     pub stable_after: Duration,
     /// When a slot is left empty.
     pub give_up: GiveUp,
 }
 
-/// Gives a slot up when it saw `deaths` within `window`.
+/// Gives a slot up when it saw `deaths` within `window`, or so many in a row: workers that hang at boot die too seldom for
+/// a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GiveUp {
     /// Deaths that are too many, at least 1.
@@ -31,7 +33,7 @@ pub struct GiveUp {
 }
 
 impl Default for RestartPolicy {
-    /// At once, then 0.2 s doubling to 15 s; given up after six deaths within a minute.
+    /// At once, then 0.2 s doubling to 15 s; given up after six deaths within a minute or in a row.
     fn default() -> Self {
         Self {
             base: Duration::from_millis(200),
@@ -59,17 +61,19 @@ impl RestartPolicy {
         Ok(())
     }
 
-    /// Records a death in `deaths` and decides. `roll` is a random number from 0 to 1.
-    pub(crate) fn after_death(&self, deaths: &mut Deaths, now: Instant, uptime: Duration, roll: f64) -> Verdict {
-        if uptime >= self.stable_after {
+    /// Records a death in `deaths` and decides. `served` is the uptime of a worker that was ready, else zero; `roll` is a
+    /// random number from 0 to 1.
+    pub(crate) fn after_death(&self, deaths: &mut Deaths, now: Instant, served: Duration, roll: f64) -> Verdict {
+        if !served.is_zero() && served >= self.stable_after {
             deaths.row = 0;
         }
         deaths.row = deaths.row.saturating_add(1);
         deaths.recent.push_back(now);
         deaths.recent.retain(|&death| now.duration_since(death) <= self.give_up.window);
         let recent = u32::try_from(deaths.recent.len()).unwrap_or(u32::MAX);
-        if recent >= self.give_up.deaths {
-            return Verdict::GiveUp { deaths: recent };
+        let most = recent.max(deaths.row);
+        if most >= self.give_up.deaths {
+            return Verdict::GiveUp { deaths: most };
         }
         Verdict::Respawn { after: self.delay(deaths.row, roll), attempt: deaths.row }
     }
@@ -149,7 +153,7 @@ mod tests {
     fn k07_gives_up_on_deaths_within_the_window_only() {
         let policy = RestartPolicy { give_up: GiveUp { deaths: 3, window: MS(1_000) }, ..policy() };
         let (mut deaths, start) = (Deaths::default(), Instant::now());
-        let mut die = |at| policy.after_death(&mut deaths, start + MS(at), MS(1), 0.0);
+        let mut die = |at| policy.after_death(&mut deaths, start + MS(at), MS(10_000), 0.0);
         assert!(matches!(die(0), Verdict::Respawn { .. }));
         assert!(matches!(die(900), Verdict::Respawn { .. }));
         assert!(matches!(die(1_500), Verdict::Respawn { .. }));
@@ -157,9 +161,19 @@ mod tests {
     }
 
     #[test]
+    fn k07_gives_up_on_a_row_of_boots_that_hang_however_slow() {
+        let policy = RestartPolicy { give_up: GiveUp { deaths: 3, window: MS(1_000) }, ..policy() };
+        let (mut deaths, start) = (Deaths::default(), Instant::now());
+        let mut die = |at| policy.after_death(&mut deaths, start + MS(at), Duration::ZERO, 0.0);
+        assert_eq!(die(0), Verdict::Respawn { after: MS(0), attempt: 1 });
+        assert_eq!(die(30_000), Verdict::Respawn { after: MS(100), attempt: 2 });
+        assert_eq!(die(60_000), Verdict::GiveUp { deaths: 3 });
+    }
+
+    #[test]
     fn no_row_is_too_long_to_compute() {
-        let policy = RestartPolicy { factor: 1e300, ..policy() };
-        let mut deaths = Deaths { row: u32::MAX - 1, ..Deaths::default() };
+        let policy = RestartPolicy { factor: 1e300, give_up: GiveUp { deaths: u32::MAX, window: MS(1) }, ..policy() };
+        let mut deaths = Deaths { row: u32::MAX - 2, ..Deaths::default() };
         let verdict = policy.after_death(&mut deaths, Instant::now(), MS(1), 1.0);
         assert!(matches!(verdict, Verdict::Respawn { after, .. } if after == MS(750)));
     }

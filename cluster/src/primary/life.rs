@@ -23,12 +23,13 @@ use crate::status::{Ended, Phase};
 /// How long the last words of a dead worker may take to be read. They are in the socket already.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// How a worker's life ended, and how long it was.
+/// What the end of a worker means for its slot.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct End {
-    pub(super) cause: ExitCause,
-    pub(super) uptime: Duration,
-    pub(super) was_ready: bool,
+pub(super) enum End {
+    /// It was told to leave, or its process was sent `SIGTERM`; how it left does not matter.
+    Asked { uptime: Duration },
+    /// It died. `served` is its uptime if it was ever ready, else zero.
+    Death { served: Duration },
 }
 
 /// Runs one worker from its start until it is reaped: readiness, orders to leave, deadlines, end.
@@ -58,13 +59,17 @@ pub(super) async fn live(newborn: Newborn, core: &Arc<Core>) -> End {
     let cause = life.cause(status);
     let uptime = born.elapsed();
     let was_ready = life.progress.borrow().ready;
+    let asked = life.asked();
     let end = Ended { id, slot, cause, status };
     core.report(end);
     core.note(|board| board.ended(end));
     log_end(id, slot, pid, end, uptime);
     core.emit(Event::Exited { id, slot, pid, cause, status, uptime });
     ended.send_replace(Some(cause));
-    End { cause, uptime, was_ready }
+    if asked {
+        return End::Asked { uptime };
+    }
+    End::Death { served: if was_ready { uptime } else { Duration::ZERO } }
 }
 
 struct Life<'a> {
@@ -172,10 +177,14 @@ impl Life<'_> {
         ExitStatus::from_raw(Signal::KILL.as_raw())
     }
 
+    fn asked(&self) -> bool {
+        self.leaving.is_some() || self.progress.borrow().draining
+    }
+
     fn cause(&self, status: ExitStatus) -> ExitCause {
         let said = *self.progress.borrow();
         let signal = status.signal();
-        if self.leaving.is_some() || said.draining {
+        if self.asked() {
             return match signal {
                 Some(_) if self.killed => ExitCause::DeadlineKilled,
                 Some(signal) if signal != Signal::TERM.as_raw() => ExitCause::Signalled(signal),

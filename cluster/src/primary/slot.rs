@@ -58,13 +58,14 @@ struct Keeper {
 impl Keeper {
     /// The next worker of the slot, after the delay that the policy asks for; `None` when there will be none.
     async fn replacement(&mut self, end: End) -> Option<Newborn> {
-        let mut delay = if end.cause == ExitCause::Requested && end.was_ready {
-            // Asked for, so no death; but a worker that leaves as soon as it is ready must not spin.
-            let after = self.core.config.restart.base.saturating_sub(end.uptime);
-            self.announce(after, 0);
-            after
-        } else {
-            self.death(end.uptime)?
+        let mut delay = match end {
+            // Asked for, so no death; but workers that are asked as soon as they start must not spin.
+            End::Asked { uptime } => {
+                let after = self.core.config.restart.base.saturating_sub(uptime);
+                self.announce(after, 0);
+                after
+            }
+            End::Death { served } => self.death(served)?,
         };
         loop {
             self.pause(delay).await?;
@@ -80,13 +81,13 @@ impl Keeper {
     }
 
     /// Counts a death; the delay before the next start, or `None` when the slot is given up.
-    fn death(&mut self, uptime: Duration) -> Option<Duration> {
+    fn death(&mut self, served: Duration) -> Option<Duration> {
         let slot = self.slot;
         if self.stopping() {
             return Some(Duration::ZERO);
         }
         self.core.note(|board| board.died(slot));
-        match self.core.config.restart.after_death(&mut self.deaths, Instant::now(), uptime, fastrand::f64()) {
+        match self.core.config.restart.after_death(&mut self.deaths, Instant::now(), served, fastrand::f64()) {
             Verdict::Respawn { after, attempt } => {
                 self.announce(after, attempt);
                 Some(after)

@@ -66,6 +66,18 @@ fn k07_a_crash_loop_follows_the_back_off_and_spares_the_others() {
 }
 
 #[test]
+fn k07_workers_that_were_told_to_leave_are_no_deaths_however_they_leave() {
+    let mut cluster = Cluster::start(&[("drain", "ignore"), ("deadline", "50"), ("fast", "50"), ("base", "1"), ("give_up", "2")]);
+    for id in 1..=3 {
+        cluster.event_of("ready", id);
+        assert_eq!(cluster.command(&format!("drain {id}"))["cause"], "DeadlineKilled");
+    }
+    cluster.event_of("ready", 4);
+    assert_eq!(cluster.command("status")["slots"][0]["deaths"], 0);
+    cluster.command("shutdown fast");
+}
+
+#[test]
 fn a_panic_in_a_closure_gives_the_slot_up_and_spares_the_others() {
     let mut cluster = Cluster::ready(&[("workers", "2"), ("panic", "3")]);
     cluster.command("kill 1");
