@@ -12,6 +12,8 @@ use crate::{
 
 /// The most records of a page that the wrapped store is asked for, so that a page in memory stays within a few MiB.
 const PAGE_RECORDS: usize = 64;
+/// The most expired records that one request purges. A store in memory purges without a pause, and the others' calls wait meanwhile.
+const PURGE_RECORDS: usize = 10_000;
 /// More than a frame's id, a reply's tag and a list's length take.
 const FRAME_OVERHEAD_BYTES: usize = 64;
 /// More than one entry of a list takes: a key of at most 128 bytes and two durations.
@@ -39,7 +41,7 @@ async fn ask(store: &dyn SessionStore, request: Request, frame_bytes: usize) -> 
         Request::List(principal) => Reply::Listed { sessions: store.list(&principal).await?, last: true },
         Request::DeleteAll(principal, except) => Reply::Count(store.delete_all(&principal, except.as_ref()).await?),
         Request::Scan(after, limit) => Reply::Page(page_that_fits(store, after, limit, frame_bytes).await?),
-        Request::DeleteExpired(limit) => Reply::Count(store.delete_expired(usize::try_from(limit).unwrap_or(usize::MAX)).await?),
+        Request::DeleteExpired(limit) => Reply::Count(store.delete_expired(at_most(limit, PURGE_RECORDS)).await?),
         Request::Ping => {
             store.ping().await?;
             Reply::Pong
@@ -49,7 +51,7 @@ async fn ask(store: &dyn SessionStore, request: Request, frame_bytes: usize) -> 
 
 /// Asks for fewer records until their page fits a frame. The store is asked again, because only it can say where a shorter page ends.
 async fn page_that_fits(store: &dyn SessionStore, after: Option<Cursor>, limit: u64, frame_bytes: usize) -> Result<Page, StoreError> {
-    let mut limit = usize::try_from(limit).unwrap_or(usize::MAX).min(PAGE_RECORDS);
+    let mut limit = at_most(limit, PAGE_RECORDS);
     loop {
         let page = store.scan(after.clone(), limit).await?;
         // A page of one record that does not fit is reported when it is encoded.
@@ -58,6 +60,10 @@ async fn page_that_fits(store: &dyn SessionStore, after: Option<Cursor>, limit: 
         }
         limit /= 2;
     }
+}
+
+fn at_most(limit: u64, most: usize) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX).min(most)
 }
 
 /// Appends a reply: a long list in several frames, one that fits no frame as the error that says so.

@@ -30,6 +30,10 @@ use crate::{
 /// runtime is a little faster with a store for each. If the task's runtime ends, the next call, or one that is waiting, takes over on its
 /// own. A runtime that is blocked keeps the replies of all callers waiting.
 ///
+/// # Limits
+/// One request purges at most 10,000 expired sessions, so that nobody waits long behind it: `delete_expired` with a higher limit may
+/// answer that many although more are left. Call it until it answers 0.
+///
 /// # Cancel safety
 /// Every call may be dropped at every await. A request is sent whole or not at all; the owner carries out what was sent, and its reply
 /// is ignored.

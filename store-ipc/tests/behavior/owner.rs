@@ -254,6 +254,21 @@ async fn a_sweep_purges_what_expired() {
 }
 
 #[tokio::test]
+async fn a_purge_without_a_limit_comes_in_turns_of_ten_thousand() {
+    let (memory, clock) = MemoryStore::with_manual_clock();
+    let memory = Arc::new(memory);
+    for _ in 0..10_001 {
+        let _ = memory.create(&key(), NewRecord::new(Duration::from_secs(1))).await.unwrap();
+    }
+    clock.advance(Duration::from_secs(2));
+    let served = Served::store(memory, |builder| builder);
+    let client = served.client();
+    for purged in [10_000, 1, 0] {
+        assert_eq!(client.delete_expired(usize::MAX).await.unwrap(), purged);
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_cannot_be_opened_is_reported() {
     let opened = Owner::spawn_thread_with(|| async { Err("no such database".into()) });
     match opened {
