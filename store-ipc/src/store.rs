@@ -35,8 +35,8 @@ use crate::{
 /// answer that many although more are left. Call it until it answers 0.
 ///
 /// # Cancel safety
-/// Every call may be dropped at every await. A request is sent whole or not at all; the owner carries out what was sent, and its reply
-/// is ignored.
+/// Every call may be dropped at every await. A request is sent whole or not at all. One that is queued is sent although its call was
+/// dropped or timed out; the owner carries it out, and its reply is ignored.
 ///
 /// # Panics
 /// Calls panic outside a tokio runtime.
