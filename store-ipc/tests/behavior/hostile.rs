@@ -266,6 +266,7 @@ fn open_folder(served: &Served) {
 }
 
 /// Only root can start a process of another user; anybody else's run of these tests ends here, unless everything is required.
+#[expect(clippy::print_stderr, reason = "a test that did nothing has to say so")]
 fn may_change_user() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
