@@ -44,6 +44,8 @@ pub struct Config {
     pub(crate) frame_bytes: NonZeroUsize,
     #[serde(default)]
     pub(crate) limits: Limits,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) owner_uid: Option<u32>,
 }
 
 impl Config {
@@ -56,10 +58,12 @@ impl Config {
             max_in_flight: default_max_in_flight(),
             frame_bytes: default_frame_bytes(),
             limits: Limits::default(),
+            owner_uid: None,
         }
     }
 
-    /// Reads `ipc:/path/to.sock?deadline_ms=2000&max_in_flight=1024&frame_bytes=1048576&data_bytes=65536`, settings optional.
+    /// Reads `ipc:/path/to.sock?deadline_ms=2000&max_in_flight=1024&frame_bytes=1048576&data_bytes=65536&owner_uid=1000`, settings
+    /// optional.
     ///
     /// The path is absolute and taken as it stands, without percent-decoding. `ipc:///path` is the same as `ipc:/path`.
     ///
@@ -85,6 +89,7 @@ impl Config {
                 "max_in_flight" => config.max_in_flight = number("max_in_flight", value)?,
                 "frame_bytes" => config.frame_bytes = number("frame_bytes", value)?,
                 "data_bytes" => config.limits.data_bytes = number("data_bytes", value)?,
+                "owner_uid" => config.owner_uid = Some(uid(value)?),
                 _ => return Err(ConfigError::UnknownKey { key: key.to_owned() }),
             }
         }
@@ -119,6 +124,15 @@ impl Config {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Speaks only to an owner that runs as this user, whatever listens at the path; another one gets not one byte, and the call is
+    /// [`StoreError::Other`](session_core::StoreError::Other). Not checked by default, because then the folder's rights decide who can
+    /// listen there. Worth setting where others may write to the folder. Not used for a stream.
+    #[must_use]
+    pub fn owner_uid(mut self, uid: u32) -> Self {
+        self.owner_uid = Some(uid);
         self
     }
 
@@ -169,6 +183,10 @@ fn number<T: std::str::FromStr>(key: &'static str, text: &str) -> Result<T, Conf
     text.parse().map_err(|_| value(key, text, "a whole number above 0"))
 }
 
+fn uid(text: &str) -> Result<u32, ConfigError> {
+    text.parse().map_err(|_| value("owner_uid", text, "the number of a user, such as 1000"))
+}
+
 fn value(key: &'static str, value: &(impl ToString + ?Sized), usable: &str) -> ConfigError {
     ConfigError::Value { key, value: value.to_string(), usable: usable.to_owned() }
 }
@@ -206,7 +224,10 @@ mod tests {
 
     #[test]
     fn a_url_sets_what_it_names_and_leaves_the_rest() {
-        let config = Config::from_url("ipc:/run/a b/s.sock?deadline_ms=250&max_in_flight=7&frame_bytes=2000000&data_bytes=100000").unwrap();
+        let config =
+            Config::from_url("ipc:/run/a b/s.sock?deadline_ms=250&max_in_flight=7&frame_bytes=2000000&data_bytes=100000&owner_uid=0")
+                .unwrap();
+        assert_eq!(config.owner_uid, Some(0));
         assert_eq!(config.path(), Path::new("/run/a b/s.sock"));
         assert_eq!((config.deadline, config.max_in_flight.get()), (Duration::from_millis(250), 7));
         assert_eq!((config.frame_bytes.get(), config.limits.data_bytes), (2_000_000, 100_000));
@@ -222,11 +243,12 @@ mod tests {
             ("ipc:s.sock", r#""ipc:s.sock" is no address of an owner; use ipc:/run/app/sessions.sock"#),
             (
                 "ipc:/s?deadline=1",
-                r#"there is no setting "deadline" in an ipc: URL; use deadline_ms, max_in_flight, frame_bytes or data_bytes"#,
+                r#"there is no setting "deadline" in an ipc: URL; use deadline_ms, max_in_flight, frame_bytes, data_bytes or owner_uid"#,
             ),
             ("ipc:/s?deadline_ms=2s", r#"deadline_ms cannot be "2s"; use a whole number above 0"#),
             ("ipc:/s?deadline_ms=0", r#"deadline_ms cannot be "0"; use a millisecond or more"#),
             ("ipc:/s?max_in_flight=0", r#"max_in_flight cannot be "0"; use a whole number above 0"#),
+            ("ipc:/s?owner_uid=root", r#"owner_uid cannot be "root"; use the number of a user, such as 1000"#),
             ("ipc:/s?frame_bytes=9", r#"frame_bytes cannot be "9"; use 16384 to 1073741824"#),
             ("ipc:/s?data_bytes=600000", r#"data_bytes cannot be "600000"; use at most 520192, or raise frame_bytes"#),
         ] {

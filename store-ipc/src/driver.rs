@@ -60,6 +60,16 @@ impl Driver {
     /// Starts the task on the current runtime.
     pub(crate) fn spawn(connection: &Arc<Connection>) -> Result<(), ClientError> {
         let stream = UnixStream::from_std(connection.stream.try_clone()?)?;
+        if let Some(expected) = connection.owner_uid {
+            // The kernel's word on who listened when we connected, asked for before anything is sent.
+            let uid = stream.peer_cred()?.uid();
+            if uid != expected {
+                let error = ClientError::OtherOwner { uid, expected };
+                // The next call makes a new connection: the right owner may be there by then.
+                connection.close(&error, 0);
+                return Err(error);
+            }
+        }
         Handle::current().spawn(Self { connection: Arc::clone(connection), stream });
         Ok(())
     }

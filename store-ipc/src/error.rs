@@ -61,7 +61,7 @@ pub enum ConfigError {
         url: String,
     },
     /// The URL has a setting that there is none of.
-    #[error("there is no setting {key:?} in an ipc: URL; use deadline_ms, max_in_flight, frame_bytes or data_bytes")]
+    #[error("there is no setting {key:?} in an ipc: URL; use deadline_ms, max_in_flight, frame_bytes, data_bytes or owner_uid")]
     UnknownKey {
         /// What came.
         key: String,
@@ -91,6 +91,8 @@ pub(crate) enum ClientError {
     Full,
     #[error("the owner does not serve this process's user; add its uid with allow_uid or run both as one user")]
     OtherUser,
+    #[error("what listens there runs as uid {uid}, and owner_uid is {expected}")]
+    OtherOwner { uid: u32, expected: u32 },
     #[error("the bytes from the owner do not fit the protocol")]
     Protocol(#[source] Arc<FrameError>),
     #[error("the owner answered another question than was asked")]
@@ -109,9 +111,11 @@ impl From<ClientError> for StoreError {
             ClientError::Connect { .. } | ClientError::Io(_) | ClientError::Closed | ClientError::Full => {
                 Self::Unavailable { store: STORE, source: error.into() }
             }
-            ClientError::OtherUser | ClientError::Protocol(_) | ClientError::OtherReply | ClientError::Encode(_) => {
-                Self::Other { store: STORE, source: error.into() }
-            }
+            ClientError::OtherUser
+            | ClientError::OtherOwner { .. }
+            | ClientError::Protocol(_)
+            | ClientError::OtherReply
+            | ClientError::Encode(_) => Self::Other { store: STORE, source: error.into() },
         }
     }
 }
@@ -146,6 +150,7 @@ mod tests {
         }
         let lasting = [
             ClientError::OtherUser,
+            ClientError::OtherOwner { uid: 1, expected: 2 },
             ClientError::Protocol(Arc::new(FrameError::NoHello)),
             ClientError::OtherReply,
             ClientError::Encode(Arc::new(FrameError::Trailing)),

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::{
+    config::Config,
     connection::{Connection, Lost},
     error::ClientError,
     message::{Reply, Request},
@@ -31,7 +32,7 @@ pub(crate) struct Link {
 
 enum Target {
     Inherited,
-    Path(PathBuf),
+    Path { path: PathBuf, owner_uid: Option<u32> },
 }
 
 #[derive(Default)]
@@ -46,13 +47,14 @@ struct State {
 impl Link {
     /// A way that lasts as long as `stream` does.
     pub(crate) fn inherited(stream: UnixStream, frame_bytes: usize) -> io::Result<Self> {
-        let current = Some(Arc::new(Connection::new(stream, frame_bytes)?));
+        let current = Some(Arc::new(Connection::new(stream, frame_bytes, None)?));
         Ok(Self { target: Target::Inherited, frame_bytes, state: Mutex::new(State { current, ..State::default() }) })
     }
 
     /// A way that is made with the first call and again whenever it is lost.
-    pub(crate) fn path(path: PathBuf, frame_bytes: usize) -> Self {
-        Self { target: Target::Path(path), frame_bytes, state: Mutex::default() }
+    pub(crate) fn path(config: &Config) -> Self {
+        let target = Target::Path { path: config.path.clone(), owner_uid: config.owner_uid };
+        Self { target, frame_bytes: config.frame_bytes.get(), state: Mutex::default() }
     }
 
     /// Sends `request` and waits for its reply. A request of which nothing was sent goes over a second connection if the first was lost,
@@ -63,7 +65,7 @@ impl Link {
             Err(lost) => lost,
         };
         match (&self.target, lost) {
-            (Target::Path(_), Lost { sent: false, error: ClientError::Io(_) | ClientError::Closed }) => {
+            (Target::Path { .. }, Lost { sent: false, error: ClientError::Io(_) | ClientError::Closed }) => {
                 self.connection()?.call(request).await.map_err(|lost| lost.error)
             }
             (_, lost) => Err(lost.error),
@@ -79,17 +81,17 @@ impl Link {
             },
             None => None,
         };
-        let path = match (&self.target, closed) {
+        let (path, owner_uid) = match (&self.target, closed) {
             (Target::Inherited, closed) => return Err(closed.map_or(ClientError::Closed, |closed| closed.error)),
-            (Target::Path(path), None) => path,
-            (Target::Path(path), Some(closed)) => {
+            (Target::Path { path, owner_uid }, None) => (path, *owner_uid),
+            (Target::Path { path, owner_uid }, Some(closed)) => {
                 state.current = None;
                 if closed.greeted {
                     state.failures = 0;
                 } else {
                     state.failed(closed.error);
                 }
-                path
+                (path, *owner_uid)
             }
         };
         if let Some((until, error)) = &state.pause
@@ -98,7 +100,7 @@ impl Link {
             return Err(error.clone());
         }
         // Under the lock, because it does not wait: a socket of this machine takes a connection at once or refuses it.
-        match connect(path).and_then(|stream| Connection::new(stream, self.frame_bytes)) {
+        match connect(path).and_then(|stream| Connection::new(stream, self.frame_bytes, owner_uid)) {
             Ok(connection) => {
                 state.pause = None;
                 Ok(Arc::clone(state.current.insert(Arc::new(connection))))
@@ -132,7 +134,7 @@ impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.target {
             Target::Inherited => f.write_str("inherited"),
-            Target::Path(path) => fmt::Debug::fmt(path, f),
+            Target::Path { path, .. } => fmt::Debug::fmt(path, f),
         }
     }
 }

@@ -76,7 +76,7 @@ impl IpcStore {
     #[must_use]
     pub fn connect(path: impl AsRef<Path>) -> Self {
         let config = Config::new(path);
-        Self::assemble(Link::path(config.path.clone(), config.frame_bytes.get()), &config)
+        Self::assemble(Link::path(&config), &config)
     }
 
     /// The store of the owner that listens at the path of `config`. The owner may come later.
@@ -86,7 +86,7 @@ impl IpcStore {
     pub fn connect_with(config: &Config) -> Result<Self, ConfigError> {
         config.check_path()?;
         config.check()?;
-        Ok(Self::assemble(Link::path(config.path.clone(), config.frame_bytes.get()), config))
+        Ok(Self::assemble(Link::path(config), config))
     }
 
     /// The store of the owner at the other end of `stream`, with the defaults of [`Config`].

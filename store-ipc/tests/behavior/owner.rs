@@ -122,6 +122,25 @@ async fn the_socket_is_for_its_user_alone_whatever_the_umask() {
 }
 
 #[tokio::test]
+async fn an_owner_of_another_user_than_the_named_one_gets_nothing() {
+    let served = Served::memory();
+    let ours = rustix::process::geteuid().as_raw();
+    let client = |uid| IpcStore::connect_with(&Config::new(served.path()).owner_uid(uid)).unwrap();
+    client(ours).ping().await.unwrap();
+    let wary = client(ours + 1);
+    for _ in 0..3 {
+        match wary.ping().await {
+            Err(error @ StoreError::Other { .. }) => {
+                let said = format!("what listens there runs as uid {ours}, and owner_uid is {}", ours + 1);
+                assert!(chain(&error).ends_with(&said), "{}", chain(&error));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(served.owner.stats().requests, 1);
+}
+
+#[tokio::test]
 async fn one_client_too_many_is_told_so() {
     let one = std::num::NonZeroUsize::MIN;
     let served = Served::store(Arc::new(MemoryStore::new()), |builder| builder.max_connections(one));
