@@ -143,7 +143,8 @@ impl ClusterBuilder {
 
     /// Opens the ports, starts one worker per slot and supervises them on tasks of the current tokio runtime.
     ///
-    /// Returns when the processes are started, not when they are ready; see [`ClusterHandle::ready`]. From here on `SIGTERM` and
+    /// Returns when the processes are started, not when they are ready; see [`ClusterHandle::ready`]. Messages that are sent
+    /// at once wait for the workers. From here on `SIGTERM` and
     /// `SIGQUIT` stop the cluster gracefully, `SIGINT` fast and a second one at once; `SIGHUP`, `SIGTTIN`, `SIGTTOU`, `SIGUSR1`
     /// and `SIGUSR2` are logged and otherwise ignored.
     ///

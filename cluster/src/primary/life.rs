@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Signal, pidfd_send_signal};
+use tokio::process::Child;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::board::Live;
@@ -32,61 +34,73 @@ pub(super) enum End {
     Death { served: Duration },
 }
 
-/// Runs one worker from its start until it is reaped: readiness, orders to leave, deadlines, end.
-pub(super) async fn live(newborn: Newborn, core: &Arc<Core>) -> End {
-    let Newborn { id, slot, pid, mut child, pidfd, control, born } = newborn;
-    let (from_worker, to_worker) = control.into_split();
-    let outbox = Outbox::start(to_worker);
-    // A worker that is gone already shows by its exit.
-    let _ = outbox.insist(core.greeting.clone());
-    let (said, progress) = watch::channel(Progress::default());
-    let (retire, retired) = watch::channel(false);
-    let (ended, end) = watch::channel(None);
-    let pidfd = Arc::new(pidfd);
-    let entry = Live { slot, pid, born, ready: false, refused: 0, outbox: outbox.clone(), pidfd: Arc::clone(&pidfd), retire, end };
-    core.note(|board| board.born(id, entry));
-    core.emit(Event::Forked { id, slot, pid });
-    let mut words = tokio::spawn(reader::read(id, from_worker, said, Arc::clone(core)));
-
-    let ready_by = Some(Instant::from_std(born) + core.config.readiness);
-    let mut life = Life { id, core, outbox, pidfd, progress, retired, leaving: None, ready_by, kill_by: None, killed: false };
-    let status = life.until_exit(&mut child).await;
-
-    // Nothing that the worker said before its end is lost, and its exit is the last event.
-    if timeout(LAST_WORDS, &mut words).await.is_err() {
-        words.abort();
-    }
-    let cause = life.cause(status);
-    let uptime = born.elapsed();
-    let was_ready = life.progress.borrow().ready;
-    let asked = life.asked();
-    let end = Ended { id, slot, cause, status };
-    core.report(end);
-    core.note(|board| board.ended(end));
-    log_end(id, slot, pid, end, uptime);
-    core.emit(Event::Exited { id, slot, pid, cause, status, uptime });
-    ended.send_replace(Some(cause));
-    if asked {
-        return End::Asked { uptime };
-    }
-    End::Death { served: if was_ready { uptime } else { Duration::ZERO } }
-}
-
-struct Life<'a> {
+/// One worker from its start until it is reaped: readiness, orders to leave, deadlines, end.
+pub(super) struct Life {
+    pub(super) slot: Slot,
     id: WorkerId,
-    core: &'a Core,
-    outbox: Outbox,
+    pid: u32,
+    born: std::time::Instant,
+    core: Arc<Core>,
+    child: Child,
     pidfd: Arc<OwnedFd>,
+    outbox: Outbox,
     progress: watch::Receiver<Progress>,
     retired: watch::Receiver<bool>,
+    ended: watch::Sender<Option<ExitCause>>,
+    /// The reader of what it says; ends with this life at the latest.
+    words: JoinSet<()>,
     leaving: Option<DrainReason>,
     ready_by: Option<Instant>,
     kill_by: Option<Instant>,
     killed: bool,
 }
 
-impl Life<'_> {
-    async fn until_exit(&mut self, child: &mut tokio::process::Child) -> ExitStatus {
+impl Life {
+    /// Puts a newborn on the board. From here on it can be seen, told to leave, and sent messages, which wait for it.
+    pub(super) fn begin(newborn: Newborn, core: &Arc<Core>) -> Self {
+        let Newborn { id, slot, pid, child, pidfd, control, born } = newborn;
+        let (from_worker, to_worker) = control.into_split();
+        let outbox = Outbox::start(to_worker);
+        // A worker that is gone already shows by its exit.
+        let _ = outbox.insist(core.greeting.clone());
+        let (said, progress) = watch::channel(Progress::default());
+        let (retire, retired) = watch::channel(false);
+        let (ended, end) = watch::channel(None);
+        let pidfd = Arc::new(pidfd);
+        let entry = Live { slot, pid, born, ready: false, refused: 0, outbox: outbox.clone(), pidfd: Arc::clone(&pidfd), retire, end };
+        core.note(|board| board.born(id, entry));
+        core.emit(Event::Forked { id, slot, pid });
+        let mut words = JoinSet::new();
+        words.spawn(reader::read(id, from_worker, said, Arc::clone(core)));
+        let core = Arc::clone(core);
+        let ready_by = Some(Instant::from_std(born) + core.config.readiness);
+        let (leaving, kill_by, killed) = (None, None, false);
+        Self { slot, id, pid, born, core, child, pidfd, outbox, progress, retired, ended, words, leaving, ready_by, kill_by, killed }
+    }
+
+    /// Runs until the process has ended and was reaped.
+    pub(super) async fn live(mut self) -> End {
+        let status = self.until_exit().await;
+        // Nothing that the worker said before its end is lost, and its exit is the last event: after this nobody reads on.
+        let _ = timeout(LAST_WORDS, self.words.join_next()).await;
+        self.words.shutdown().await;
+
+        let Self { id, slot, pid, .. } = self;
+        let cause = self.cause(status);
+        let uptime = self.born.elapsed();
+        let end = Ended { id, slot, cause, status };
+        self.core.report(end);
+        self.core.note(|board| board.ended(end));
+        log_end(pid, end, uptime);
+        self.core.emit(Event::Exited { id, slot, pid, cause, status, uptime });
+        self.ended.send_replace(Some(cause));
+        if self.asked() {
+            return End::Asked { uptime };
+        }
+        End::Death { served: if self.progress.borrow().ready { uptime } else { Duration::ZERO } }
+    }
+
+    async fn until_exit(&mut self) -> ExitStatus {
         let mut phase = self.core.phase.subscribe();
         let mut listening = true;
         loop {
@@ -94,7 +108,7 @@ impl Life<'_> {
             self.obey(now);
             let alarm = self.ready_by.into_iter().chain(self.kill_by).min();
             tokio::select! {
-                status = child.wait() => return status.unwrap_or_else(|e| self.unknown(&e)),
+                status = self.child.wait() => return status.unwrap_or_else(|e| self.unknown(&e)),
                 // The senders of both live in the core, which outlives this task.
                 _ = phase.changed() => {}
                 _ = self.retired.changed() => {}
@@ -199,8 +213,8 @@ impl Life<'_> {
     }
 }
 
-fn log_end(id: WorkerId, slot: Slot, pid: u32, end: Ended, uptime: Duration) {
-    let Ended { cause, status, .. } = end;
+fn log_end(pid: u32, end: Ended, uptime: Duration) {
+    let Ended { id, slot, cause, status } = end;
     if cause == ExitCause::Requested && status.success() {
         tracing::info!(worker = %id, %slot, pid, ?uptime, "worker left");
     } else {

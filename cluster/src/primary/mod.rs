@@ -21,6 +21,7 @@ use crate::id::Slot;
 
 use self::core::Core;
 pub use self::handle::{ClusterHandle, Shutdown, Target};
+use self::life::Life;
 use self::signals::Signals;
 use self::spawn::Newborn;
 
@@ -32,8 +33,10 @@ pub(crate) async fn start(config: ClusterBuilder) -> Result<ClusterHandle, Start
 
     let (mut keepers, mut slots) = (JoinSet::new(), HashMap::new());
     for newborn in first {
-        let slot = newborn.slot;
-        slots.insert(keepers.spawn(slot::keep(newborn, Arc::clone(&core))).id(), slot);
+        // Here and not in the task: who holds the handle finds the workers, and messages to them wait until they read.
+        let life = Life::begin(newborn, &core);
+        let slot = life.slot;
+        slots.insert(keepers.spawn(slot::keep(life, Arc::clone(&core))).id(), slot);
     }
     tokio::spawn(signals.obey(Arc::clone(&core)));
     tokio::spawn(conclude(keepers, slots, Arc::clone(&core)));

@@ -10,20 +10,20 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::core::Core;
-use super::life::{self, End};
-use super::spawn::{self, Newborn};
+use super::life::{End, Life};
+use super::spawn;
 use crate::event::{Event, ExitCause};
 use crate::id::Slot;
 use crate::restart::{Deaths, Verdict};
 use crate::status::{Ended, Phase, SlotState};
 
 /// Keeps one slot filled, starting with `first`, until the cluster stops or the slot is given up.
-pub(super) async fn keep(first: Newborn, core: Arc<Core>) {
+pub(super) async fn keep(first: Life, core: Arc<Core>) {
     let slot = first.slot;
     let mut keeper = Keeper { slot, core, deaths: Deaths::default() };
     let mut next = Some(first);
-    while let Some(newborn) = next.take() {
-        let end = life::live(newborn, &keeper.core).await;
+    while let Some(life) = next.take() {
+        let end = life.live().await;
         next = keeper.replacement(end).await;
     }
 }
@@ -57,7 +57,7 @@ struct Keeper {
 
 impl Keeper {
     /// The next worker of the slot, after the delay that the policy asks for; `None` when there will be none.
-    async fn replacement(&mut self, end: End) -> Option<Newborn> {
+    async fn replacement(&mut self, end: End) -> Option<Life> {
         let mut delay = match end {
             // Asked for, so no death; but workers that are asked as soon as they start must not spin.
             End::Asked { uptime } => {
@@ -70,7 +70,7 @@ impl Keeper {
         loop {
             self.pause(delay).await?;
             match spawn::spawn(&self.core, self.slot) {
-                Ok(newborn) => return Some(newborn),
+                Ok(newborn) => return Some(Life::begin(newborn, &self.core)),
                 Err(error) => {
                     tracing::error!(slot = %self.slot, %error, "cannot start a worker process");
                     self.core.emit(Event::SpawnFailed { slot: self.slot, error: Arc::new(error) });

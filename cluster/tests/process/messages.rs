@@ -21,6 +21,17 @@ fn k13_messages_arrive_typed_and_in_order_both_ways() {
 }
 
 #[test]
+fn k13_messages_sent_right_after_the_start_wait_for_the_workers() {
+    let mut cluster = Cluster::start(&[("workers", "2"), ("early", "3")]);
+    for id in [1, 2] {
+        for n in 0..3 {
+            let message = cluster.wait("an early message", |line| line["event"] == "message" && line["id"] == id);
+            assert_eq!(message["n"], n);
+        }
+    }
+}
+
+#[test]
 fn k13_the_last_words_of_a_worker_are_heard_before_its_exit() {
     let mut cluster = Cluster::ready(&[]);
     let mut client = cluster.connect();
