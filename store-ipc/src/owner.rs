@@ -32,9 +32,10 @@ const MOST_DEADLINE: Duration = Duration::from_secs(86_400);
 /// [`serve`](Self::serve) and [`listen`](Self::listen) run on the caller's runtime instead.
 ///
 /// # What a client cannot do
-/// Harm the others: a frame over the cap, bytes that are no request, and, of a client that connected to a path, a hello or frame that
-/// stays unfinished end its connection with a warning in the log, in which there is no key. A client that does not read its replies is not read any more once 512 KiB of them wait,
-/// and one with too many calls in flight waits; neither costs the owner more memory, nor the others their turn.
+/// Harm the others: a frame over the cap, bytes that are no request, and, of a client that connected to a path, a hello or frame that stays
+/// unfinished end its connection with a warning in the log, in which there is no key. A client that does not read its replies is not read
+/// any more once 512 KiB of them wait, and one with too many calls in flight waits; neither costs the owner more memory, nor the others
+/// their turn.
 ///
 /// # Examples
 /// See [`IpcStore`](crate::IpcStore).
