@@ -64,6 +64,16 @@ pub struct DrainOrder {
     pub deadline: Duration,
 }
 
+impl DrainOrder {
+    /// The same order for a worker that has only so much time left; nobody is given more.
+    pub(crate) fn within(self, left: Duration) -> Self {
+        if left >= self.deadline {
+            return self;
+        }
+        Self { accept: self.accept.min(left / 4), quiet: self.quiet.min(left / 4), deadline: left, ..self }
+    }
+}
+
 /// Why a worker is told to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -80,6 +90,18 @@ pub enum DrainReason {
     PrimaryGone,
 }
 
+impl DrainReason {
+    /// An order of a higher urgency takes the place of another.
+    pub(crate) fn urgency(self) -> u8 {
+        match self {
+            Self::Retired | Self::Signal => 0,
+            Self::Shutdown => 1,
+            Self::FastShutdown => 2,
+            Self::PrimaryGone => 3,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +115,14 @@ mod tests {
         }
         assert!(policy.order(DrainReason::PrimaryGone).deadline < policy.orphan);
         assert_eq!(policy.order(DrainReason::FastShutdown).quiet, Duration::ZERO);
+    }
+
+    #[test]
+    fn an_order_cut_short_still_fits() {
+        let order = DrainPolicy::default().order(DrainReason::Shutdown);
+        assert_eq!(order.within(order.deadline), order);
+        let cut = order.within(Duration::from_millis(100));
+        assert_eq!(cut.deadline, Duration::from_millis(100));
+        assert!(cut.accept + cut.quiet < cut.deadline, "{cut:?}");
     }
 }

@@ -76,8 +76,11 @@
 //! | primary | `TERM`, `QUIT` | graceful stop |
 //! | primary | `INT` | fast stop; the second kills |
 //! | primary | `HUP`, `USR1`, `USR2`, `TTIN`, `TTOU` | a line in the log |
-//! | worker | `TERM` | once connected: this worker drains and is replaced; before: it ends |
+//! | worker | `TERM` | once connected: this worker drains, from a quarter of a second later, and is replaced; before: it ends |
+//! | primary and workers | `TERM` | graceful stop, whoever is reached first: the moment that a worker waits lets the primary's order come first |
 //! | worker | others | what they do to any process; Ctrl-C at a terminal does not reach workers |
+//!
+//! So `KillMode=control-group` of systemd, its default, and `KillMode=mixed` stop a cluster alike.
 //!
 //! # Limits
 //!

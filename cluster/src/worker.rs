@@ -1,6 +1,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::net::UnixStream;
@@ -8,6 +9,7 @@ use tokio::net::unix::OwnedReadHalf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::broadcast::{self, Receiver, error::RecvError};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::boot::ended;
 use crate::drain::{DrainOrder, DrainPolicy, DrainReason};
@@ -19,6 +21,10 @@ use crate::outbox::Outbox;
 
 /// Unread messages kept for each reader.
 const UNREAD: usize = 256;
+
+/// How long a worker that was sent `SIGTERM` waits for an order before it gives itself one. A service manager sends the
+/// signal to all processes of a unit: then the primary stops the cluster, and its order lets workers empty the kernel's queue.
+const PRIMARY_FIRST: Duration = Duration::from_millis(250);
 
 /// A connected worker. Cloning is cheap; all clones are the same worker.
 #[derive(Clone, Debug)]
@@ -100,13 +106,28 @@ impl Worker {
 
     /// Waits until this worker shall leave: on an order of the primary, on `SIGTERM`, or when the primary died.
     ///
-    /// Once ordered it resolves at once, for every clone. Cancel safe.
+    /// Once ordered it resolves at once, for every clone. Another order may follow: see [`order_changed`](Self::order_changed).
+    /// After `SIGTERM` it takes up to 250 ms, in which the worker serves on: if the whole cluster was sent the signal, the
+    /// order of the primary is the one that fits. Cancel safe.
     pub async fn drain_requested(&self) -> DrainOrder {
         let mut order = self.0.order.clone();
         match order.wait_for(Option::is_some).await.map(|order| *order) {
             Ok(Some(order)) => order,
             // The tasks of the connection are gone with their runtime: as good as a dead primary.
             Ok(None) | Err(_) => DrainPolicy::default().order(DrainReason::PrimaryGone),
+        }
+    }
+
+    /// Waits until another order than `known` is in force: a stop that follows a retirement, a second signal that hurries the
+    /// stop, the death of the primary. It resolves at once if `known` is outdated already. Cancel safe.
+    ///
+    /// The newer order takes the place of the older one; its times count from its own arrival.
+    pub async fn order_changed(&self, known: DrainOrder) -> DrainOrder {
+        let mut order = self.0.order.clone();
+        match order.wait_for(|order| order.is_some_and(|order| order != known)).await.map(|order| *order) {
+            Ok(Some(order)) => order,
+            // Nobody is left who could give another order.
+            Ok(None) | Err(_) => std::future::pending().await,
         }
     }
 
@@ -183,14 +204,20 @@ async fn read_frames(
 }
 
 async fn drain_on_terminate(mut terminate: Signal, outbox: Outbox, orders: Arc<watch::Sender<Option<DrainOrder>>>, policy: DrainPolicy) {
+    let mut order = orders.subscribe();
     while terminate.recv().await.is_some() {
-        orders.send_if_modified(|order| {
-            let first = order.is_none();
-            order.get_or_insert(policy.order(DrainReason::Signal));
-            first
-        });
         if let Ok(frame) = encode(&ToPrimary::Draining) {
             let _ = outbox.insist(frame);
+        }
+        let wait = PRIMARY_FIRST.min(policy.deadline / 4);
+        if timeout(wait, order.wait_for(Option::is_some)).await.is_err() {
+            // The primary counts from the report above.
+            let own = policy.order(DrainReason::Signal).within(policy.deadline.saturating_sub(wait));
+            orders.send_if_modified(|order| {
+                let first = order.is_none();
+                order.get_or_insert(own);
+                first
+            });
         }
     }
 }

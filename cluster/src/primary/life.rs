@@ -34,6 +34,24 @@ pub(super) enum End {
     Death { served: Duration },
 }
 
+/// The order to leave that is in force.
+#[derive(Clone, Copy)]
+struct Leave {
+    reason: DrainReason,
+    /// Whether it was ready when the order was given.
+    serves: bool,
+    /// When it is killed if it serves. Only ever comes closer.
+    latest: Instant,
+    /// When it is killed if it does not.
+    booting: Instant,
+}
+
+impl Leave {
+    fn end(&self) -> Instant {
+        if self.serves { self.latest } else { self.latest.min(self.booting) }
+    }
+}
+
 /// One worker from its start until it is reaped: readiness, orders to leave, deadlines, end.
 pub(super) struct Life {
     pub(super) slot: Slot,
@@ -49,7 +67,7 @@ pub(super) struct Life {
     ended: watch::Sender<Option<ExitCause>>,
     /// The reader of what it says; ends with this life at the latest.
     words: JoinSet<()>,
-    leaving: Option<DrainReason>,
+    leaving: Option<Leave>,
     ready_by: Option<Instant>,
     kill_by: Option<Instant>,
     killed: bool,
@@ -141,26 +159,36 @@ impl Life {
         }
     }
 
-    /// Tells the worker to leave. Only a fast stop may follow another order, and deadlines only shrink.
+    /// Tells the worker to leave. A more urgent order may follow, and so does a longer time if the worker serves after all.
     fn leave(&mut self, reason: DrainReason, said: Progress) {
-        let hurry = reason == DrainReason::FastShutdown && self.leaving != Some(DrainReason::FastShutdown);
-        if self.killed || (self.leaving.is_some() && !hurry) {
+        let (now, policy, before) = (Instant::now(), self.core.config.drain, self.leaving);
+        let leave = match before {
+            None => {
+                let deadline = policy.order(reason).deadline;
+                // A worker that is not ready serves nobody, as far as is known, so there is little to wait for.
+                Leave { reason, serves: said.ready, latest: now + deadline, booting: now + deadline.min(policy.fast) }
+            }
+            Some(before) if reason.urgency() > before.reason.urgency() => {
+                let latest = before.latest.min(now + policy.order(reason).deadline);
+                Leave { reason, serves: said.ready, latest, ..before }
+            }
+            Some(before) if said.ready && !before.serves => Leave { serves: true, ..before },
+            Some(_) => return,
+        };
+        if self.killed {
             return;
         }
-        let order = self.core.config.drain.order(reason);
-        // A worker that is not ready serves nobody, so there is nothing to wait for.
-        let deadline = if said.ready { order.deadline } else { order.deadline.min(self.core.config.drain.fast) };
-        let kill_by = Instant::now() + deadline;
-        self.kill_by = Some(self.kill_by.map_or(kill_by, |earlier| earlier.min(kill_by)));
+        self.leaving = Some(leave);
         self.ready_by = None;
-        if self.leaving.replace(reason).is_none() {
+        self.kill_by = Some(leave.end());
+        if before.is_none() {
             self.core.note(|board| board.draining(self.id));
             self.core.emit(Event::Draining(self.id));
         }
-        // After SIGTERM the worker knows by itself.
-        if reason != DrainReason::Signal
-            && let Ok(frame) = frame::encode(&ToWorker::Drain(order))
-        {
+        // After SIGTERM a worker waits a moment for the order of a stop, and then gives itself the one of the policy.
+        let knows_itself = leave.reason == DrainReason::Signal && before.is_none() && leave.serves;
+        let order = policy.order(leave.reason).within(leave.end() - now);
+        if !knows_itself && let Ok(frame) = frame::encode(&ToWorker::Drain(order)) {
             let _ = self.outbox.insist(frame);
         }
         // It does not read orders yet; the signal ends it, or becomes an order if it connects just now.
@@ -174,7 +202,7 @@ impl Life {
         self.kill_by = None;
         if !self.killed {
             self.killed = true;
-            tracing::warn!(worker = %self.id, leaving = ?self.leaving, "worker is killed: it is late");
+            tracing::warn!(worker = %self.id, leaving = ?self.leaving.map(|leave| leave.reason), "worker is killed: it is late");
             self.signal(Signal::KILL);
         }
     }

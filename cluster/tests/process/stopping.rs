@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::harness::{Cluster, is_free};
@@ -112,4 +112,49 @@ fn k12_signals_without_a_meaning_change_nothing() {
     let status = cluster.command("status");
     assert_eq!(status["phase"], "Running");
     assert_eq!(cluster.ask("who")["id"], 1);
+}
+
+#[test]
+fn k04_term_to_all_processes_is_a_stop_whoever_is_reached_first() {
+    let mut cluster = Cluster::ready(&[("orders", "tell"), ("quiet", "100")]);
+    let worker = cluster.worker_pids()[0];
+    // A live child of the primary, which has not reaped it.
+    kill_process(Pid::from_raw(i32::try_from(worker).unwrap()).unwrap(), Signal::TERM).unwrap();
+    cluster.event_of("draining", 1);
+    cluster.signal(Signal::TERM);
+    cluster.wait("the order of a stop", |line| line["event"] == "message" && line["text"] == "Shutdown");
+    assert_eq!(cluster.event_of("exited", 1)["cause"], "Requested");
+    assert_eq!(cluster.exit().code(), Some(0));
+}
+
+#[test]
+fn k04_a_worker_that_leaves_sees_that_the_stop_is_hurried() {
+    let mut cluster = Cluster::ready(&[("orders", "tell"), ("drain", "ignore"), ("fast", "300"), ("deadline", "40000")]);
+    for (signal, order, deadline) in [(Signal::TERM, "Shutdown", 40_000), (Signal::INT, "FastShutdown", 300)] {
+        cluster.signal(signal);
+        let told = cluster.event("message");
+        assert_eq!((&told["text"], &told["n"]), (&order.into(), &deadline.into()));
+    }
+    assert_eq!(cluster.event("stopped")["killed"], Value::Array(vec![1.into()]));
+}
+
+#[test]
+fn k12_a_worker_that_is_not_ready_is_told_its_short_deadline() {
+    let mut cluster = Cluster::start(&[("boot", "mute"), ("orders", "tell"), ("drain", "ignore"), ("fast", "300"), ("deadline", "40000")]);
+    cluster.event_of("online", 1);
+    assert_eq!(cluster.command("drain 1")["cause"], "DeadlineKilled");
+    let told = cluster.event("message");
+    assert_eq!((&told["text"], &told["n"]), (&"Retired".into(), &300.into()));
+    cluster.command("shutdown fast");
+}
+
+#[test]
+fn k12_a_worker_that_becomes_ready_while_it_leaves_gets_the_time_to_answer() {
+    let mut cluster = Cluster::start(&[("boot", "late"), ("orders", "tell"), ("drain", "ignore"), ("fast", "500"), ("deadline", "40000")]);
+    cluster.event_of("online", 1);
+    cluster.signal(Signal::TERM);
+    assert_eq!(cluster.event("message")["n"], 500);
+    let full = cluster.event("message")["n"].as_u64().unwrap();
+    assert!((39_000..40_000).contains(&full), "{full}");
+    cluster.command("shutdown fast");
 }
