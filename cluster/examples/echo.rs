@@ -32,7 +32,7 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Box<dyn Error>> {
     let worker = boot.connect().await?;
     worker.ready().await?;
     let mut connections = JoinSet::new();
-    let order = loop {
+    let mut order = loop {
         tokio::select! {
             order = worker.drain_requested() => break order,
             Ok((stream, _)) = listener.accept() => drop(connections.spawn(echo(stream))),
@@ -47,8 +47,15 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Box<dyn Error>> {
         connections.spawn(echo(stream));
     }
     drop(listener);
-    let rest = order.deadline.saturating_sub(order.accept + order.quiet);
-    let _ = timeout(rest, connections.join_all()).await;
+    let ended = connections.join_all();
+    tokio::pin!(ended);
+    // A newer order may give less time.
+    while let Some(newer) = tokio::select! {
+        _ = timeout(order.deadline.saturating_sub(order.accept), &mut ended) => None,
+        newer = worker.order_changed(order) => Some(newer),
+    } {
+        order = newer;
+    }
     Ok(())
 }
 

@@ -68,6 +68,7 @@
 //!    which the queue of the kernel is emptied.
 //! 4. `handle.pause().await`, then wait for [`quiet`](DrainOrder::quiet): what was accepted reaches a handler.
 //! 5. `handle.stop(true)`, at most for what is left of the [`deadline`](DrainOrder::deadline), and return.
+//! 6. Meanwhile watch [`Worker::order_changed`]: a stop can be hurried, and the primary can die.
 //!
 //! # Signals
 //!
