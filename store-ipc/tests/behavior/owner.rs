@@ -194,7 +194,8 @@ fn a_shutdown_does_not_wait_for_a_thread_that_the_store_blocks() {
     let owner = Owner::spawn_thread_with(move || async move {
         tokio::task::spawn_blocking(move || {
             tell.send(()).unwrap();
-            let _ = blocked.recv();
+            // Longer than a shutdown may take, and not for ever, so that the test can fail.
+            let _ = blocked.recv_timeout(Duration::from_secs(10));
         });
         Ok(Owner::builder(Arc::new(MemoryStore::new())).build()?)
     })
