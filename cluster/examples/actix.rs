@@ -3,8 +3,7 @@
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use actix_web::rt::time::{sleep, timeout};
-use actix_web::{App, HttpResponse, HttpServer, dev::ServerHandle, web};
+use actix_web::{App, HttpResponse, HttpServer, dev::ServerHandle, rt, web};
 use cluster::{DrainOrder, ListenSpec, Role, WorkerBoot};
 
 static LEAVING: AtomicBool = AtomicBool::new(false);
@@ -13,7 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt::init();
     let address = std::env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
     match cluster::role()? {
-        Role::Worker(boot) => actix_web::rt::System::new().block_on(serve(boot)),
+        Role::Worker(boot) => rt::System::new().block_on(serve(boot)),
         Role::Primary(builder) => tokio::runtime::Runtime::new()?.block_on(async {
             builder.listen("http", ListenSpec::tcp(address)).start().await?.wait().await?;
             Ok(())
@@ -27,13 +26,13 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Box<dyn Error>> {
     let app = || App::new().route("/", web::get().to(greet));
     // One thread, because the processes are the parallelism; no signals, because the primary decides.
     let server = HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run();
-    let (handle, _serving) = (server.handle(), actix_web::rt::spawn(server));
+    let (handle, _serving) = (server.handle(), rt::spawn(server));
     worker.ready().await?;
     let mut order = worker.drain_requested().await;
     LEAVING.store(true, Ordering::Relaxed);
     // A newer order may give less time, so it is begun at once. Past the deadline the primary kills this process.
     while let Some(newer) = tokio::select! {
-        _ = timeout(order.deadline, leave(&handle, order)) => None,
+        _ = rt::time::timeout(order.deadline, leave(&handle, order)) => None,
         newer = worker.order_changed(order) => Some(newer),
     } {
         order = newer;
@@ -44,10 +43,10 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Box<dyn Error>> {
 async fn leave(server: &ServerHandle, order: DrainOrder) {
     if !order.accept.is_zero() {
         server.resume().await;
-        sleep(order.accept).await;
+        rt::time::sleep(order.accept).await;
     }
     server.pause().await;
-    sleep(order.quiet).await;
+    rt::time::sleep(order.quiet).await;
     server.stop(true).await;
 }
 

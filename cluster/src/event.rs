@@ -4,13 +4,15 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::id::{Slot, WorkerId};
 use crate::message::Message;
 
-/// What happened in the cluster. For one worker the order is `Forked`, `Online`, `Listening`, `Ready`, `Draining`,
-/// `Exited`, with its messages between; steps that it never reached are missing, and `Exited` is always the last.
+/// What happened in the cluster. For one worker the order is `Forked`, `Online`, `Listening`, `Ready`, `Exited`, with its
+/// messages between; steps that it never reached are missing. `Draining` can come at any point between `Forked` and
+/// `Exited`, once. `Exited` is always the last.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -84,7 +86,7 @@ pub enum Event {
         /// configuration panicked, for example.
         deaths: u32,
     },
-    /// The reader was too slow: so many events are missing here.
+    /// A reader was too slow: so many events are missing here.
     Lagged(u64),
 }
 
@@ -108,21 +110,30 @@ pub enum ExitCause {
 
 /// Reads the events of a cluster in order. From [`ClusterHandle::events`](crate::ClusterHandle::events).
 #[derive(Debug)]
-pub struct Events(Receiver<Event>);
+pub struct Events(Receiver<Unread>);
+
+/// An event that waits for its readers. What it holds on to is let go when the last of them has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Unread {
+    pub(crate) event: Event,
+    pub(crate) _room: Option<Arc<OwnedSemaphorePermit>>,
+}
 
 impl Events {
-    pub(crate) fn new(receiver: Receiver<Event>) -> Self {
+    pub(crate) fn new(receiver: Receiver<Unread>) -> Self {
         Self(receiver)
     }
 
     /// Waits for the next event; `None` when the cluster has stopped and all events were read.
     ///
-    /// Up to 1,024 unread events are kept for each reader; then the oldest go, and one [`Event::Lagged`] counts them.
+    /// Up to 1,024 unread events are kept for each reader; then the oldest go, and one [`Event::Lagged`] counts them. Of
+    /// messages 8 MiB in all: while the slowest reader has so much to read, further ones are dropped, and all readers get a
+    /// count of them with the next event.
     ///
     /// Cancel safe: no event is lost by dropping the future.
     pub async fn next(&mut self) -> Option<Event> {
         match self.0.recv().await {
-            Ok(event) => Some(event),
+            Ok(unread) => Some(unread.event),
             Err(RecvError::Lagged(missed)) => Some(Event::Lagged(missed)),
             Err(RecvError::Closed) => None,
         }

@@ -90,7 +90,8 @@
 //! - A worker stopped by `SIGSTOP` cannot notice that its primary died; it ends when it is continued.
 //! - As process 1 of a container use an init (`docker run --init`): orphans of others are not reaped.
 //! - Children that a worker starts are not followed. They do not keep ports open.
-//! - Up to 1,024 events and 256 messages wait for each reader, of up to 1 MiB each: read them, or do not ask for them.
+//! - In the primary up to 1,024 events wait for each reader, with 8 MiB of messages in all. In a worker up to 256 messages
+//!   wait, of up to 1 MiB each: read them, or send none.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("cluster needs Linux: it rests on pidfd, /proc and inherited descriptors");

@@ -6,18 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
 use super::board::Board;
+use super::feed::Feed;
 use crate::config::ClusterBuilder;
 use crate::error::{RunError, StartError};
 use crate::event::{Addresses, Event, Events};
 use crate::id::WorkerId;
 use crate::listener::close_door;
 use crate::status::{Ended, Phase, ShutdownReport};
-
-/// Unread events kept for each reader.
-const UNREAD: usize = 1024;
 
 pub(super) type Outcome = Result<ShutdownReport, RunError>;
 
@@ -34,10 +32,7 @@ pub(super) struct Core {
     pub(super) changed: watch::Sender<()>,
     board: Mutex<Board>,
     sockets: Mutex<BTreeMap<String, TcpListener>>,
-    // Taken at the end, so that readers see the end of the stream.
-    events: Mutex<Option<broadcast::Sender<Event>>>,
-    // The reader that missed nothing; the first caller gets it.
-    first: Mutex<Option<Events>>,
+    feed: Mutex<Feed>,
     stop: Mutex<Option<Stop>>,
     last_id: AtomicU64,
 }
@@ -61,7 +56,6 @@ impl Core {
             addresses.insert(name.clone(), address);
             sockets.insert(name.clone(), socket);
         }
-        let (events, first) = broadcast::channel(UNREAD);
         Ok(Self {
             board: Mutex::new(Board::new(config.slots())),
             config,
@@ -71,8 +65,7 @@ impl Core {
             outcome: watch::Sender::new(None),
             changed: watch::Sender::new(()),
             sockets: Mutex::new(sockets),
-            events: Mutex::new(Some(events)),
-            first: Mutex::new(Some(Events::new(first))),
+            feed: Mutex::new(Feed::new()),
             stop: Mutex::new(None),
             last_id: AtomicU64::new(0),
         })
@@ -100,20 +93,11 @@ impl Core {
     }
 
     pub(super) fn emit(&self, event: Event) {
-        if let Some(events) = &*lock(&self.events) {
-            // Fails without a reader: then nobody wants to know.
-            let _ = events.send(event);
-        }
+        lock(&self.feed).emit(event);
     }
 
     pub(super) fn events(&self) -> Events {
-        if let Some(first) = lock(&self.first).take() {
-            return first;
-        }
-        match &*lock(&self.events) {
-            Some(events) => Events::new(events.subscribe()),
-            None => Events::new(broadcast::channel(1).1),
-        }
+        lock(&self.feed).reader()
     }
 
     /// Raises the phase. With the first stop no further connection is let in, and the primary lets go of its ports, so that
@@ -151,7 +135,7 @@ impl Core {
             Some(stop) => Ok(ShutdownReport { workers: stop.ended, took: stop.since.elapsed() }),
             None => Err(self.see(Board::why_empty)),
         };
-        drop(lock(&self.events).take());
+        lock(&self.feed).end();
         self.outcome.send_replace(Some(outcome));
     }
 }

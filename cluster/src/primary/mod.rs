@@ -3,6 +3,7 @@
 
 mod board;
 mod core;
+mod feed;
 mod handle;
 mod life;
 mod reader;
