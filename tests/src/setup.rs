@@ -4,7 +4,7 @@ use crate::demo::{Demo, Owner};
 
 /// A store, and how many processes and threads serve with it.
 ///
-/// A further backend is one more constant here, one more arm in [`Service::start`] if it needs a server of its own, and one more line in
+/// A further backend is one more constant here, one more arm in `Service::start` if it needs a server of its own, and one more line in
 /// the macro that turns checks into tests.
 #[derive(Debug, Clone, Copy)]
 pub struct Setup {
