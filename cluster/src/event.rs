@@ -98,7 +98,8 @@ pub enum ExitCause {
     Requested,
     /// It ended, or was killed for being late, before it was ready.
     BootFailed,
-    /// It was ready and then ended by itself, whatever its exit code.
+    /// It was ready and then ended by itself, whatever its exit code, or was killed because what it said on its control
+    /// socket could not be understood.
     Crashed,
     /// It was ready and then ended by this signal.
     Signalled(i32),

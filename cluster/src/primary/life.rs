@@ -131,7 +131,7 @@ impl Life {
                 _ = phase.changed() => {}
                 _ = self.retired.changed() => {}
                 heard = self.progress.changed(), if listening => listening = heard.is_ok(),
-                () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => self.kill(),
+                () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => self.kill("it is late"),
             }
         }
     }
@@ -141,6 +141,10 @@ impl Life {
         let said = *self.progress.borrow_and_update();
         if said.ready {
             self.ready_by = None;
+        }
+        if said.garbled {
+            // It would serve on, but could neither be ready nor leave.
+            self.kill("it cannot be understood");
         }
         if *self.retired.borrow_and_update() {
             self.leave(DrainReason::Retired, said);
@@ -154,7 +158,7 @@ impl Life {
             Phase::StoppingFast => self.leave(DrainReason::FastShutdown, said),
             Phase::Killing => {
                 self.leave(DrainReason::FastShutdown, said);
-                self.kill();
+                self.kill("it shall end at once");
             }
         }
     }
@@ -197,12 +201,12 @@ impl Life {
         }
     }
 
-    fn kill(&mut self) {
+    fn kill(&mut self, why: &str) {
         self.ready_by = None;
         self.kill_by = None;
         if !self.killed {
             self.killed = true;
-            tracing::warn!(worker = %self.id, leaving = ?self.leaving.map(|leave| leave.reason), "worker is killed: it is late");
+            tracing::warn!(worker = %self.id, leaving = ?self.leaving.map(|leave| leave.reason), "worker is killed: {why}");
             self.signal(Signal::KILL);
         }
     }
@@ -235,6 +239,8 @@ impl Life {
         }
         match signal {
             _ if !said.ready => ExitCause::BootFailed,
+            // By the primary, because it could not be understood.
+            Some(_) if self.killed => ExitCause::Crashed,
             Some(signal) => ExitCause::Signalled(signal),
             None => ExitCause::Crashed,
         }

@@ -1,3 +1,4 @@
+use std::io;
 use std::sync::Arc;
 
 use tokio::net::unix::OwnedReadHalf;
@@ -11,10 +12,13 @@ use crate::message::Message;
 
 /// How far a worker says it has come.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is heard by itself, and none excludes another")]
 pub(super) struct Progress {
     pub(super) online: bool,
     pub(super) ready: bool,
     pub(super) draining: bool,
+    /// What it says cannot be understood, so nothing further is heard of it.
+    pub(super) garbled: bool,
 }
 
 /// Reads all that a worker says, until its end of the control socket closes.
@@ -28,7 +32,8 @@ pub(super) async fn read(id: WorkerId, mut socket: OwnedReadHalf, progress: watc
                 core.emit(Event::Online(id));
             }
             Ok(Some(ToPrimary::Hello { protocol })) => {
-                tracing::error!(worker = %id, protocol, expected = PROTOCOL, "a worker of another build is not heard");
+                tracing::error!(worker = %id, protocol, expected = PROTOCOL, "a worker is of another build");
+                progress.send_modify(|progress| progress.garbled = true);
                 return;
             }
             Ok(Some(ToPrimary::Listening { name, addr })) => core.emit(Event::Listening { id, name, addr }),
@@ -41,10 +46,48 @@ pub(super) async fn read(id: WorkerId, mut socket: OwnedReadHalf, progress: watc
             Ok(Some(ToPrimary::Draining)) => progress.send_modify(|progress| progress.draining = true),
             Ok(Some(ToPrimary::Message(bytes))) => core.emit(Event::Message { from: id, message: Message::from_bytes(bytes) }),
             Ok(None) => return,
+            // Also the end inside a frame, which is how a process that was killed leaves its socket: it shows by its exit.
             Err(e) => {
                 tracing::warn!(worker = %id, error = %e, "the control socket of a worker failed");
+                if e.kind() == io::ErrorKind::InvalidData {
+                    progress.send_modify(|progress| progress.garbled = true);
+                }
                 return;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::config::ClusterBuilder;
+    use crate::frame::ToPrimary::Hello;
+    use crate::image::Image;
+
+    /// What is known of a worker that said so much and left.
+    async fn after(said: &[u8]) -> watch::Receiver<Progress> {
+        let core = Arc::new(Core::open(ClusterBuilder::new(Image::of_this_process().unwrap())).unwrap());
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (progress, seen) = watch::channel(Progress::default());
+        theirs.write_all(said).await.unwrap();
+        drop(theirs);
+        read(WorkerId::new(1), ours.into_split().0, progress, core).await;
+        seen
+    }
+
+    #[tokio::test]
+    async fn k13_only_what_cannot_be_understood_is_garbled() {
+        let hello = frame::encode(&Hello { protocol: PROTOCOL }).unwrap();
+        let other_build = frame::encode(&Hello { protocol: PROTOCOL + 1 }).unwrap();
+        for said in [other_build.as_slice(), &[0xff; 8], &[0, 0, 0, 1, 99]] {
+            assert!(after(said).await.borrow().garbled, "{said:?}");
+        }
+        for said in [hello.as_slice(), &hello[..3], &[]] {
+            assert!(!after(said).await.borrow().garbled, "{said:?}");
         }
     }
 }

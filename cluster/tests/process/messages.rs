@@ -80,3 +80,13 @@ fn k13_a_message_above_the_cap_is_refused_with_its_size() {
     let error = cluster.command("large")["error"].as_str().unwrap().to_owned();
     assert!(error.contains("2097154 bytes is too large, at most 1048560"), "{error}");
 }
+
+#[test]
+fn k13_a_worker_that_cannot_be_understood_is_killed_at_once() {
+    let started = Instant::now();
+    let mut cluster = Cluster::start(&[("boot", "garbage"), ("readiness", "60000"), ("give_up", "1")]);
+    let exited = cluster.event_of("exited", 1);
+    assert_eq!((&exited["cause"], &exited["code"]), (&json!("BootFailed"), &json!(null)));
+    assert!(started.elapsed() < Duration::from_secs(20));
+    assert_eq!(cluster.exit().code(), Some(1));
+}
