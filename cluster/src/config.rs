@@ -151,6 +151,8 @@ impl ClusterBuilder {
     /// # Errors
     ///
     /// [`StartError`] says what to change. Workers that were started before the error are killed and reaped, ports are closed.
+    /// The signal handlers stay, because a process cannot give them back: after an error the signals above do nothing, so
+    /// let the process end.
     pub async fn start(self) -> Result<ClusterHandle, StartError> {
         self.check()?;
         primary::start(self).await

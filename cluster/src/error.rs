@@ -73,7 +73,7 @@ pub enum BootError {
     },
 }
 
-/// Why a cluster did not start. Nothing is left behind: no worker, no open port.
+/// Why a cluster did not start. Nothing is left behind but signal handlers: no worker, no open port.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {

@@ -1,6 +1,7 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 use serde::Serialize;
 
@@ -133,10 +134,16 @@ impl ClusterHandle {
     ///
     /// # Errors
     ///
-    /// [`Gone`] when the worker has ended.
+    /// [`Gone`] when the worker has ended. Also when the system refuses the signal, because the worker runs as another user for
+    /// example; then the log has the reason, and [`workers`](Self::workers) still shows the worker.
     pub fn kill(&self, id: WorkerId, signal: Signal) -> Result<(), Gone> {
         let pidfd = self.0.see(|board| board.live().get(&id).map(|live| Arc::clone(&live.pidfd))).ok_or(Gone)?;
-        pidfd_send_signal(pidfd.as_fd(), signal).map_err(|_| Gone)
+        pidfd_send_signal(pidfd.as_fd(), signal).map_err(|error| {
+            if error != Errno::SRCH {
+                tracing::error!(worker = %id, ?signal, %error, "the system refuses to send a signal to a worker, which lives on");
+            }
+            Gone
+        })
     }
 
     /// Retires a worker: it drains, at most until the deadline, and another takes its slot. Returns how it ended.
