@@ -32,6 +32,8 @@ impl WorkerBoot {
         let control = UnixStream::from(adopt("control", given.control)?);
         let listeners = all(given.listeners)?.into_iter().map(|(name, fd)| (name, fd.into())).collect();
         let fds = all(given.fds)?;
+        // What else came through `exec`: left open in the primary by code that knows nothing of it.
+        thread.seal().map_err(|source| BootError::Process { what: "the descriptors", source })?;
         // Last: from here on there is a second thread.
         let process = |source| BootError::Process { what: "the control socket", source };
         guard::watch(control.try_clone().map_err(process)?.into(), given.orphan).map_err(process)?;

@@ -18,9 +18,13 @@ pub enum Role {
 /// Tells whether this process is the primary or a worker.
 ///
 /// Call it first in `main`, before a runtime or any other thread exists, and once. In a worker it removes the
-/// environment variable by which it knows, so that children of the worker do not take themselves for workers, closes
-/// the inherited descriptors for them too, and starts the thread that ends the process if the primary dies. In the primary
-/// it closes for all children what its own caller left open beside the standard streams.
+/// environment variable by which it knows, so that children of the worker do not take themselves for workers, and starts
+/// the thread that ends the process if the primary dies. In both it closes for all children what was inherited beside the
+/// standard streams.
+///
+/// A descriptor without `FD_CLOEXEC` counts as inherited, because whatever Rust code opens has the flag. So before this call
+/// nothing in the process may own such a descriptor: neither a C library that opened one, nor code that took one over from
+/// the environment, as crates for socket activation do. Call those afterwards, or set the flag.
 ///
 /// # Errors
 ///

@@ -44,8 +44,8 @@ impl FirstThread {
         Some(value)
     }
 
-    /// Closes on `exec` whatever this process inherited beside the standard streams, so that a worker gets what it is given
-    /// and nothing that the caller of the primary left open.
+    /// Closes on `exec` whatever this process inherited beside the standard streams, so that its children get what they are
+    /// given and nothing that somebody further up left open.
     pub(crate) fn seal(&self) -> io::Result<()> {
         for entry in fs::read_dir("/proc/self/fd")? {
             let Some(fd) = entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()) else { continue };

@@ -39,7 +39,7 @@ fn k10_a_worker_holds_what_it_was_given_and_nothing_else() {
 
 #[test]
 fn k10_a_child_of_a_handler_keeps_neither_port_nor_control_nor_role() {
-    let mut command = fixture(&[]);
+    let mut command = fixture(&[("leak", "in the primary")]);
     for name in ["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"] {
         command.env(name, "0");
     }
