@@ -11,6 +11,7 @@ pub struct DrainPolicy {
     /// When a worker that was told to leave is killed.
     pub deadline: Duration,
     /// The deadline of [`Shutdown::Fast`](crate::Shutdown::Fast); such an order has no quiet time.
+    /// Also the most that a worker gets to leave while it is not ready.
     pub fast: Duration,
     /// How long workers outlive their primary. After it they are gone, even with a blocked event loop.
     pub orphan: Duration,

@@ -148,6 +148,8 @@ impl ClusterHandle {
 
     /// Retires a worker: it drains, at most until the deadline, and another takes its slot. Returns how it ended.
     ///
+    /// It is no death of the slot, also if the worker had to be killed.
+    ///
     /// Cancel safe: dropping the future does not take the order back.
     ///
     /// # Errors
