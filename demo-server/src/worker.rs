@@ -10,10 +10,11 @@ use std::{
 };
 
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, rt::System};
-use cluster::{DrainOrder, Worker, WorkerBoot};
+use cluster::{DrainOrder, WorkerBoot};
 use session_actix::SessionMiddleware;
 use session_core::SessionStore;
 use store_ipc::{Config, IpcStore};
+use tokio::time::error::Elapsed;
 
 use crate::{
     cookies,
@@ -73,30 +74,42 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
     let serving = actix_web::rt::spawn(server);
     worker.listening("http", address).await?;
     worker.ready().await?;
-    let order = worker.drain_requested().await;
-    drain(&handle, &worker, order, &draining).await;
+    let mut order = worker.drain_requested().await;
+    draining.store(true, Ordering::Relaxed);
+    // A newer order may give less time, so it is begun at once.
+    let left = loop {
+        tracing::debug!(worker = %worker.id(), ?order, "draining");
+        tokio::select! {
+            left = leave(&handle, order) => break left,
+            newer = worker.order_changed(order) => order = newer,
+        }
+    };
+    if left.is_err() {
+        tracing::warn!(worker = %worker.id(), "requests did not end in time and are cut off");
+        serving.abort();
+        return Ok(());
+    }
     match serving.await {
         Ok(ended) => ended.map_err(Problem::io("the server failed")),
         Err(panic) => Err(Problem::Io { what: "the server failed", source: std::io::Error::other(panic) }),
     }
 }
 
-/// Leaves without dropping a request that was accepted.
+/// Leaves without dropping a request that was accepted; an error says that the time was over before all had ended.
 ///
-/// From now on every answer closes its connection. First the server goes on accepting until the kernel's queue is empty. Then it accepts no
-/// more, and has a quiet time: actix drops connections that it accepted and has not begun when it stops, so by then all are begun.
-async fn drain(server: &ServerHandle, worker: &Worker, order: DrainOrder, draining: &AtomicBool) {
-    tracing::debug!(worker = %worker.id(), reason = ?order.reason, "draining");
-    draining.store(true, Ordering::Relaxed);
-    actix_web::rt::time::sleep(order.accept).await;
+/// Every answer closes its connection by now. First the server goes on accepting until the kernel's queue is empty. Then it accepts no more, and
+/// has a quiet time: actix drops connections that it accepted and has not begun when it stops, so by then all are begun.
+async fn leave(server: &ServerHandle, order: DrainOrder) -> Result<(), Elapsed> {
+    if !order.accept.is_zero() {
+        // An order of this worker alone may have come before that for all, and have paused it.
+        server.resume().await;
+        actix_web::rt::time::sleep(order.accept).await;
+    }
     server.pause().await;
     actix_web::rt::time::sleep(order.quiet).await;
     // The rest of the deadline, less a moment to come to the end of `main`.
     let rest = order.deadline.saturating_sub(order.accept + order.quiet).saturating_sub(Duration::from_millis(200));
-    if actix_web::rt::time::timeout(rest, server.stop(true)).await.is_err() {
-        tracing::warn!(worker = %worker.id(), "requests did not end in time and are cut off");
-        server.stop(false).await;
-    }
+    actix_web::rt::time::timeout(rest, server.stop(true)).await
 }
 
 fn ipc(url: &str, settings: &Settings) -> Result<Config, Problem> {
