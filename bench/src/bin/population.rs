@@ -46,8 +46,10 @@ async fn compare(many: usize) -> Result<(), Failure> {
     println!("µs a call    {FEW:>10} {sessions:>10}   ratio");
     report("load, alone", &few, &many, async |population| population.loads(1).await).await?;
     report("load", &few, &many, async |population| population.loads(IN_FLIGHT).await).await?;
-    report("add", &few, &many, async |population| population.adds().await).await?;
-    report("touch", &few, &many, async |population| population.touches().await).await?;
+    report("add, alone", &few, &many, async |population| population.adds(1).await).await?;
+    report("add", &few, &many, async |population| population.adds(IN_FLIGHT).await).await?;
+    report("touch, alone", &few, &many, async |population| population.touches(1).await).await?;
+    report("touch", &few, &many, async |population| population.touches(IN_FLIGHT).await).await?;
     report("sweep", &few, &many, async |population| population.sweep().await).await
 }
 
@@ -112,15 +114,15 @@ impl Population {
     }
 
     /// The microseconds that one of many adds takes.
-    async fn adds(&self) -> Result<f64, Failure> {
+    async fn adds(&self, in_flight: usize) -> Result<f64, Failure> {
         let name = Name::new("n")?;
-        self.round(IN_FLIGHT, async |key| self.commit(key, Commit::new().change(name.clone(), Change::Add(1))).await).await
+        self.round(in_flight, async |key| self.commit(key, Commit::new().change(name.clone(), Change::Add(1))).await).await
     }
 
     /// The microseconds that extending one of many lives takes.
-    async fn touches(&self) -> Result<f64, Failure> {
+    async fn touches(&self, in_flight: usize) -> Result<f64, Failure> {
         self.clock.advance(Duration::from_secs(1));
-        self.round(IN_FLIGHT, async |key| self.commit(key, Commit::new().ttl(LONG)).await).await
+        self.round(in_flight, async |key| self.commit(key, Commit::new().ttl(LONG)).await).await
     }
 
     async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<(), Failure> {
