@@ -14,8 +14,8 @@ use session_core::{Rejection, SessionError, StoreError};
 
 /// A [`SessionError`] as a response.
 ///
-/// The client sees a status and a sentence that is the same for all causes of that status; the log gets the causes. Neither holds an id,
-/// a value or a password.
+/// The client sees a status and a sentence that is the same for all causes of that status, with the two sizes if something is too large; the
+/// log gets the causes. Neither holds an id, a value or a password.
 ///
 /// | cause | status |
 /// |---|---|
@@ -66,12 +66,13 @@ impl ResponseError for Error {
         let text = match status {
             StatusCode::SERVICE_UNAVAILABLE => "the session cannot be reached right now; try again\n",
             StatusCode::CONFLICT => "the session changed or ended while the request was being served; what it was to save is not saved\n",
-            StatusCode::PAYLOAD_TOO_LARGE => "the session would hold too much; what was too much is not saved\n",
+            // Two sizes, which the client can find out anyway, and what would help.
+            StatusCode::PAYLOAD_TOO_LARGE => &format!("{}; this change is not saved\n", self.0),
             StatusCode::BAD_REQUEST => "the session cannot take this\n",
             StatusCode::FORBIDDEN => "sessions need https here\n",
             _ => "the request failed\n",
         };
-        let mut response = HttpResponse::with_body(status, BoxBody::new(text));
+        let mut response = HttpResponse::with_body(status, BoxBody::new(text.to_owned()));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
