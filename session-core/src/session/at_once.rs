@@ -115,17 +115,17 @@ impl Session {
             let state = self.state();
             (state.identity.clone(), state.drawn.clone())
         };
-        if let Some(identity) = identity
-            && !self.0.store.delete(&identity.key).await?
-        {
-            // A rotation of this request whose answer was lost may have moved the session to the id it drew.
-            let moved = match drawn {
-                Some(drawn) => self.0.store.delete(&drawn.key).await?,
-                None => false,
-            };
-            if !moved {
-                self.state().missing();
-            }
+        let ended = match &identity {
+            Some(identity) => self.0.store.delete(&identity.key).await?,
+            None => false,
+        };
+        // A creation or rotation of this request whose answer was lost may have put the session under the id it drew.
+        let moved = match drawn {
+            Some(drawn) if !ended => self.0.store.delete(&drawn.key).await?,
+            _ => false,
+        };
+        if !ended && !moved {
+            self.state().missing();
         }
         let mut state = self.state();
         if matches!(state.known, Known::Gone) {

@@ -90,8 +90,11 @@ impl Session {
     }
 
     /// Plans and calls the store until nothing recorded is left to do. The caller holds the flight lock.
+    ///
+    /// A clone that goes on recording meanwhile does not hold the response up: what it recorded last stays recorded, for its own commit.
     pub(super) async fn flush(&self) -> Result<(), SessionError> {
         self.check_transport()?;
+        let mut landed = false;
         for _ in 0..ATTEMPTS {
             let (step, planned) = self.next_step();
             match step {
@@ -100,12 +103,14 @@ impl Session {
                 Step::Create(new) => {
                     if self.create(new).await? {
                         self.state().recorded.forget(&planned);
+                        landed = true;
                     }
                 }
                 // And plan again: what the commit told of a record that was never loaded can mean that its life is due.
                 Step::Commit(commit, rotate) => {
                     if self.send(commit, rotate).await?.is_some() {
                         self.state().recorded.forget(&planned);
+                        landed = true;
                     }
                 }
                 Step::Expire => {
@@ -117,7 +122,7 @@ impl Session {
                 Step::Lost => return Err(SessionError::Gone),
             }
         }
-        Err(out_of_ids())
+        if landed { Ok(()) } else { Err(out_of_ids()) }
     }
 
     /// What the recorded changes need next, and a copy of them to strike off once it is done.

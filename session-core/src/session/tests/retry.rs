@@ -99,3 +99,33 @@ async fn an_https_only_session_cannot_seem_destroyed_over_plain_http() {
     assert!(matches!(finish(&removing).await, Err(SessionError::PlainHttp)));
     assert!(finish(&plain()).await.is_ok(), "reading nothing is fine");
 }
+
+#[tokio::test]
+async fn a_clone_that_records_without_pause_neither_fails_nor_holds_up_the_response() {
+    let site = Site::new();
+    let id = site.session().await;
+    let session = site.open(Some(&id));
+    session.insert("n", &2).unwrap();
+    let clone = session.clone();
+    let recording = tokio::spawn(async move {
+        for n in 0.. {
+            clone.insert("noise", &n).unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    let finished = tokio::time::timeout(Duration::from_secs(10), finish(&session)).await;
+    recording.abort();
+    finished.expect("the response leaves").unwrap();
+    assert_eq!(site.open(Some(&id)).get::<i32>("n").await.unwrap(), Some(2));
+}
+
+#[tokio::test]
+async fn destroying_after_a_creation_without_an_answer_leaves_no_orphan() {
+    let site = Site::new();
+    let session = site.open(None);
+    session.insert("n", &1).unwrap();
+    site.store.lose_answer.store(true, Relaxed);
+    assert!(session.commit().await.is_err());
+    session.destroy().await.unwrap();
+    assert_eq!(site.store.inside.scan(None, 10).await.unwrap().records.len(), 0);
+}
