@@ -195,6 +195,7 @@ fn default_deadline() -> Duration {
     Duration::from_secs(2)
 }
 
+// In both below the compiler evaluates the `unwrap`: a zero would not build.
 fn default_max_in_flight() -> NonZeroUsize {
     const { NonZeroUsize::new(1_024).unwrap() }
 }
