@@ -1,0 +1,64 @@
+//! Where the servers are.
+
+use std::{fmt, path::PathBuf};
+
+use redis::{ConnectionAddr, TlsMode};
+
+/// A host and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Host {
+    pub(crate) name: String,
+    pub(crate) port: u16,
+}
+
+impl Host {
+    /// As the driver wants it.
+    pub(crate) fn address(&self, tls: bool) -> ConnectionAddr {
+        if tls {
+            return ConnectionAddr::TcpTls { host: self.name.clone(), port: self.port, insecure: false, tls_params: None };
+        }
+        ConnectionAddr::Tcp(self.name.clone(), self.port)
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name.contains(':') { write!(f, "[{}]:{}", self.name, self.port) } else { write!(f, "{}:{}", self.name, self.port) }
+    }
+}
+
+/// The servers that a store speaks to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Servers {
+    /// One server, over TCP.
+    Node(Host),
+    /// One server, over a Unix-domain socket.
+    Socket(PathBuf),
+    /// The primary of this name, as these Sentinels say.
+    Sentinel { sentinels: Vec<Host>, primary: String },
+    /// A Cluster that these nodes know.
+    Cluster(Vec<Host>),
+}
+
+impl Servers {
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+}
+
+impl fmt::Display for Servers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let listed = |hosts: &[Host]| hosts.iter().map(Host::to_string).collect::<Vec<_>>().join(",");
+        match self {
+            Self::Node(host) => host.fmt(f),
+            Self::Socket(path) => path.display().fmt(f),
+            Self::Sentinel { sentinels, primary } => write!(f, "{primary} of the Sentinels {}", listed(sentinels)),
+            Self::Cluster(nodes) => write!(f, "the Cluster of {}", listed(nodes)),
+        }
+    }
+}
+
+/// TLS for the driver.
+pub(crate) fn mode(tls: bool) -> Option<TlsMode> {
+    tls.then_some(TlsMode::Secure)
+}

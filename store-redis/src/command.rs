@@ -1,0 +1,110 @@
+//! What is sent.
+
+use std::time::Duration;
+
+use redis::{Arg, Cmd, Pipeline, RedisError, Value, cluster_routing::SingleNodeRoutingInfo};
+
+use crate::opener::Connection;
+
+/// What goes to a server in one round trip.
+pub(crate) enum Request {
+    One(Cmd),
+    /// The answer is a list; each of its answers may be an error.
+    All(Pipeline, usize),
+    /// The same to one node of a Cluster, whatever the commands are.
+    To(SingleNodeRoutingInfo, Pipeline, usize),
+}
+
+impl Request {
+    /// Several commands in one round trip.
+    pub(crate) fn all(commands: impl IntoIterator<Item = Cmd>) -> Self {
+        let mut pipeline = Pipeline::new();
+        let mut count = 0;
+        for command in commands {
+            pipeline.add_command(command);
+            count += 1;
+        }
+        Self::All(pipeline, count)
+    }
+
+    /// The same, followed by a wait for replicas.
+    pub(crate) fn and_wait(self, replicas: usize, within: Duration) -> Self {
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(replicas).arg(millis(within));
+        match self {
+            Self::One(command) => Self::all([command, wait]),
+            Self::All(mut commands, count) => {
+                commands.add_command(wait);
+                Self::All(commands, count + 1)
+            }
+            Self::To(node, mut commands, count) => {
+                commands.add_command(wait);
+                Self::To(node, commands, count + 1)
+            }
+        }
+    }
+
+    pub(crate) async fn send(&self, connection: &mut Connection) -> Result<Value, RedisError> {
+        let sent = self.send_plainly(connection).await;
+        let Err(error) = &sent else { return sent };
+        let asked = error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::Ask);
+        match (asked, error.redirect_node(), &mut *connection) {
+            // The slot is moving to that node, which takes commands for it only if it is told so.
+            (true, Some((address, _)), Connection::Cluster(cluster)) => {
+                let Some((host, port)) = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) else {
+                    return sent;
+                };
+                let node = SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port };
+                let (commands, single) = self.asking();
+                let count = commands.len();
+                let answers = cluster.route_pipeline(commands, 0, count, node).await?;
+                let mut answers = answers.into_iter().skip(1).step_by(2);
+                if single { answers.next().unwrap_or_default().extract_error() } else { Ok(Value::Array(answers.collect())) }
+            }
+            _ => sent,
+        }
+    }
+
+    async fn send_plainly(&self, connection: &mut Connection) -> Result<Value, RedisError> {
+        match (self, connection) {
+            (Self::One(command), connection) => connection.send(command).await,
+            (Self::To(node, commands, count), Connection::Cluster(cluster)) => {
+                cluster.route_pipeline(commands.clone(), 0, *count, node.clone()).await.map(Value::Array)
+            }
+            (Self::All(commands, count) | Self::To(_, commands, count), connection) => {
+                connection.send_all(commands, *count).await.map(Value::Array)
+            }
+        }
+    }
+
+    /// Each command after an `ASKING`, and whether there is only one.
+    fn asking(&self) -> (Pipeline, bool) {
+        let mut asking = Pipeline::new();
+        let mut add = |command: &Cmd| {
+            asking.add_command(redis::cmd("ASKING"));
+            asking.add_command(command.clone());
+        };
+        match self {
+            Self::One(command) => add(command),
+            Self::All(commands, _) | Self::To(_, commands, _) => commands.cmd_iter().for_each(add),
+        }
+        (asking, matches!(self, Self::One(_)))
+    }
+}
+
+/// The command with another name and first argument, and all that follows.
+pub(crate) fn renamed(command: &Cmd, name: &str, first: &str) -> Cmd {
+    let mut renamed = redis::cmd(name);
+    renamed.arg(first);
+    for argument in command.args_iter().skip(2) {
+        if let Arg::Simple(bytes) = argument {
+            renamed.arg(bytes);
+        }
+    }
+    renamed
+}
+
+/// A duration in whole milliseconds, as every time that is sent.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

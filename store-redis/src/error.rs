@@ -1,0 +1,217 @@
+//! What can go wrong, and what the caller learns of it.
+
+use std::time::Duration;
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+use session_core::{Rejection, StoreError};
+
+use crate::STORE;
+
+/// The oldest server that is spoken to.
+pub(crate) const OLDEST: (u32, u32) = (6, 2);
+
+/// Settings that do not fit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The URL has a scheme that is not one of Redis. The rest of it is not shown, because it can hold a password.
+    #[error(
+        "a URL of the scheme {scheme:?} is no address of a Redis server; use redis://, rediss://, unix:, redis-cluster://, \
+         rediss-cluster://, redis-sentinel:// or rediss-sentinel://"
+    )]
+    Scheme {
+        /// What came; empty if there is none.
+        scheme: String,
+    },
+    /// A part of the URL is missing or cannot be read. What it is is not shown, because it can hold a password.
+    #[error("the {part} of the Redis URL cannot be used; {usable}")]
+    Url {
+        /// Which part.
+        part: &'static str,
+        /// What would do.
+        usable: &'static str,
+    },
+    /// The URL has a setting that there is none of.
+    #[error(
+        "there is no setting {key:?} in a Redis URL; use connections, data_bytes, db, deadline_ms, max_in_flight, prefix, \
+         sentinel_password, sentinel_user, tls_ca, tls_cert, tls_key, wait_ms or wait_replicas"
+    )]
+    UnknownKey {
+        /// What came.
+        key: String,
+    },
+    /// A setting's value cannot be used.
+    #[error("{key} cannot be {value:?}; use {usable}")]
+    Value {
+        /// Which setting.
+        key: &'static str,
+        /// What came.
+        value: String,
+        /// What would do.
+        usable: String,
+    },
+    /// A certificate or key cannot be read.
+    #[error("the file {path:?} of the setting {key} cannot be used: {why}")]
+    File {
+        /// Which setting.
+        key: &'static str,
+        /// Which file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The driver refuses the settings.
+    #[error("the settings for Redis cannot be used: {why}")]
+    Driver {
+        /// What it said.
+        why: String,
+    },
+}
+
+/// A store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The settings do not fit.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The server is reached and cannot be used: it is too old, or refuses the login.
+    #[error("the Redis server cannot keep sessions")]
+    Server(#[from] StoreError),
+}
+
+/// Why a call did not end with an answer. Holds texts and not the driver's errors, because those can quote a command with its keys.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error("cannot connect to {server}: {why}")]
+    Connect { server: String, why: String },
+    #[error("the connection to the server was lost: {0}")]
+    Lost(String),
+    #[error("the server cannot serve now: {0}")]
+    Busy(String),
+    #[error("the server is no primary any more: {0}")]
+    Demoted(String),
+    #[error("the server does not have the script")]
+    NoScript,
+    #[error("{wanted} replicas were to have the change within {within:?}, {acknowledged} said so; the primary has made it")]
+    Replicas { wanted: usize, acknowledged: i64, within: Duration },
+    #[error("the server is full: {0}")]
+    Full(String),
+    #[error("the server refuses to be used like this: {0}")]
+    Refused(String),
+    #[error("the server speaks {found}; Redis {}.{} or Valkey is needed", OLDEST.0, OLDEST.1)]
+    TooOld { found: String },
+    #[error("the server's answer has another shape than expected: {0}")]
+    Answer(&'static str),
+    #[error("the cursor is none of this store; begin the scan again")]
+    Cursor,
+}
+
+impl ClientError {
+    /// Whether the connection on which it came is of no use any more.
+    pub(crate) fn ends_connection(&self) -> bool {
+        matches!(self, Self::Lost(_) | Self::Demoted(_) | Self::Answer(_))
+    }
+
+    /// Whether the server said that it did nothing, and may do it a moment later.
+    pub(crate) fn is_worth_another_try(&self) -> bool {
+        matches!(self, Self::Busy(_) | Self::Demoted(_))
+    }
+}
+
+impl From<RedisError> for ClientError {
+    fn from(error: RedisError) -> Self {
+        let why = described(&error);
+        match error.kind() {
+            ErrorKind::Io
+            | ErrorKind::Parse
+            | ErrorKind::ClusterConnectionNotFound
+            | ErrorKind::MasterNameNotFoundBySentinel
+            | ErrorKind::NoValidReplicasFoundBySentinel => Self::Lost(why),
+            ErrorKind::Server(kind) => match kind {
+                ServerErrorKind::BusyLoading
+                | ServerErrorKind::Moved
+                | ServerErrorKind::Ask
+                | ServerErrorKind::TryAgain
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::MasterDown => Self::Busy(why),
+                ServerErrorKind::ReadOnly => Self::Demoted(why),
+                ServerErrorKind::NoScript => Self::NoScript,
+                _ => Self::Refused(why),
+            },
+            _ => match error.code() {
+                // NOREPLICAS: min-replicas-to-write. BUSY: a script of somebody else runs too long. MISCONF: snapshots fail.
+                Some("NOREPLICAS" | "BUSY" | "MISCONF" | "UNBLOCKED") => Self::Busy(why),
+                Some("OOM") => Self::Full(why),
+                _ => Self::Refused(why),
+            },
+        }
+    }
+}
+
+impl From<ClientError> for StoreError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Full(_) => Rejection::Full { store: STORE.into(), what: "maxmemory".into() }.into(),
+            ClientError::Connect { .. }
+            | ClientError::Lost(_)
+            | ClientError::Busy(_)
+            | ClientError::Demoted(_)
+            | ClientError::Replicas { .. } => Self::Unavailable { store: STORE, source: error.into() },
+            ClientError::Refused(_) | ClientError::NoScript | ClientError::TooOld { .. } | ClientError::Answer(_) | ClientError::Cursor => {
+                Self::Other { store: STORE, source: error.into() }
+            }
+        }
+    }
+}
+
+/// What the driver says, without what a server quotes of the command: that holds keys, names and values.
+pub(crate) fn described(error: &RedisError) -> String {
+    let text = error.to_string();
+    let end = ["with args beginning", "script:", ", on @user_script"].iter().filter_map(|quoted| text.find(quoted)).min();
+    text[..end.unwrap_or(text.len())].trim_end_matches([',', ' ']).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(line: &str) -> ClientError {
+        let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
+        value.extract_error().unwrap_err().into()
+    }
+
+    #[test]
+    fn each_failure_is_the_decision_that_fits() {
+        let transient = [
+            "LOADING Redis is loading the dataset in memory",
+            "READONLY You can't write against a read only replica.",
+            "CLUSTERDOWN The cluster is down",
+            "MOVED 3999 127.0.0.1:6381",
+            "TRYAGAIN Multiple keys request during rehashing of slot",
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            "NOREPLICAS Not enough good replicas to write.",
+            "BUSY Redis is busy running a script.",
+            "MISCONF Redis is configured to save RDB snapshots",
+        ];
+        for line in transient {
+            assert!(server(line).is_worth_another_try(), "{line}: {:?}", server(line));
+            assert!(StoreError::from(server(line)).is_transient(), "{line}");
+        }
+        for line in ["NOPERM User default has no permissions", "WRONGPASS invalid username-password pair", "ERR unknown command"] {
+            assert!(matches!(StoreError::from(server(line)), StoreError::Other { store: "redis", .. }), "{line}");
+        }
+        let full = server("OOM command not allowed when used memory > 'maxmemory'. script: 1f, on @user_script:2.");
+        assert!(matches!(StoreError::from(full), StoreError::Rejected(Rejection::Full { .. })));
+        let broken = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        assert!(StoreError::from(ClientError::from(broken)).is_transient());
+        assert!(ClientError::Lost(String::new()).ends_connection());
+        assert!(server("READONLY You can't write against a read only replica.").ends_connection());
+    }
+
+    #[test]
+    fn c45_nothing_of_the_command_is_quoted() {
+        let error = server("ERR unknown command 'EVALSHA', with args beginning with: 'f00' '1' 'session:{AbCd}secret'");
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+    }
+}

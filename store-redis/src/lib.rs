@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod address;
+mod answer;
+mod command;
+mod config;
+mod error;
+mod index;
+mod keys;
+mod link;
+mod opener;
+mod scan;
+mod script;
+mod store;
+mod thread;
+mod together;
+mod url;
+
+pub use config::{Config, Wait};
+pub use error::{ConfigError, ConnectError};
+pub use store::RedisStore;
+
+/// Its name in errors.
+const STORE: &str = "redis";

@@ -1,0 +1,290 @@
+//! The connections of a store, made again when they are lost.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use redis::Value;
+use session_core::StoreError;
+use tokio::sync::{Mutex as TurnMutex, Semaphore};
+
+use crate::{
+    STORE,
+    command::Request,
+    config::{Config, Wait},
+    error::{ClientError, ConfigError},
+    opener::{Connection, Opener},
+    thread,
+};
+
+/// The pause after the first failed attempt to connect. It doubles with each one.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// The longest pause: a server that came back is noticed within this.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// How often a command is sent that the server did not execute because it could not serve just then.
+const TRIES: u32 = 5;
+/// A connection to a Cluster is replaced at most this often because one of its nodes is silent.
+const CLUSTER_LIFE: Duration = Duration::from_secs(1);
+
+/// Whether a command may be sent again if its answer was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// It may have been executed, and a second time would be one too many.
+    Never,
+    /// Executing it twice is as good as once.
+    Once,
+}
+
+/// The connections of one store.
+pub(crate) struct Links {
+    opener: Opener,
+    slots: Box<[Slot]>,
+    /// For commands that wait for replicas: `WAIT` holds up everything behind it on its connection.
+    waiting: Slot,
+    wait: Option<Wait>,
+    /// One permit for each call that may wait for an answer.
+    turns: Semaphore,
+    deadline: Duration,
+}
+
+/// The place of one connection.
+#[derive(Default)]
+struct Slot {
+    state: Mutex<State>,
+    /// Held while a connection is being made, so that one is made and not one for each call that waits.
+    opening: TurnMutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    live: Option<Live>,
+    /// Attempts in a row that failed.
+    failures: u32,
+    /// Until when no attempt is made, and what the last one came to.
+    pause: Option<(Instant, ClientError)>,
+}
+
+#[derive(Clone)]
+struct Live {
+    connection: Connection,
+    health: Arc<Health>,
+}
+
+struct Health {
+    /// Set by the driver when the connection ends.
+    gone: Arc<AtomicBool>,
+    /// How many answers came.
+    answers: AtomicU64,
+    opened: Instant,
+}
+
+impl Links {
+    pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
+        Ok(Self {
+            opener: Opener::new(config)?,
+            slots: (0..config.connections.get()).map(|_| Slot::default()).collect(),
+            waiting: Slot::default(),
+            wait: config.wait,
+            turns: Semaphore::new(config.max_in_flight.get()),
+            deadline: config.deadline,
+        })
+    }
+
+    /// Does `work` in its turn and within the deadline.
+    pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let in_turn = async {
+            // Only `close` makes it fail, and nobody calls that.
+            let _turn = self.turns.acquire().await;
+            work.await
+        };
+        match tokio::time::timeout(self.deadline, in_turn).await {
+            Ok(done) => done,
+            Err(_) => Err(StoreError::Timeout { store: STORE, after: self.deadline }),
+        }
+    }
+
+    /// Whether ends and rotations wait for replicas.
+    pub(crate) fn waits(&self) -> bool {
+        self.wait.is_some()
+    }
+
+    /// Sends over the connection of this thread.
+    pub(crate) async fn send(&self, request: &Request, repeat: Repeat) -> Result<Value, ClientError> {
+        self.send_over(&self.slots[thread::connection(self.slots.len())], request, repeat).await
+    }
+
+    /// Sends what ends or moves a session, and waits for replicas if that is asked for.
+    pub(crate) async fn send_durably(&self, request: Request) -> Result<Value, ClientError> {
+        let Some(Wait { replicas, within }) = self.wait else {
+            return self.send(&request, Repeat::Never).await;
+        };
+        let answers = self.send_over(&self.waiting, &request.and_wait(replicas.get(), within), Repeat::Never).await?;
+        let Value::Array(answers) = answers else { return Err(ClientError::Answer("a pipeline answers with a list")) };
+        let (Some(answer), Some(Value::Int(acknowledged))) = (answers.first().cloned(), answers.get(1)) else {
+            return Err(ClientError::Answer("WAIT answers with a number"));
+        };
+        let answer = answer.extract_error()?;
+        let wanted = replicas.get();
+        if usize::try_from(*acknowledged).unwrap_or(0) < wanted {
+            return Err(ClientError::Replicas { wanted, acknowledged: *acknowledged, within });
+        }
+        Ok(answer)
+    }
+
+    async fn send_over(&self, slot: &Slot, request: &Request, repeat: Repeat) -> Result<Value, ClientError> {
+        let mut tries = 0;
+        loop {
+            let mut live = self.connection(slot).await?;
+            let error = match self.send_once(slot, &mut live, request).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if error.ends_connection() {
+                slot.retire(&live);
+            }
+            tries += 1;
+            let again = match &error {
+                busy if busy.is_worth_another_try() => tries < TRIES,
+                ClientError::Lost(_) => repeat == Repeat::Once && tries < 2,
+                _ => false,
+            };
+            if !again {
+                return Err(error);
+            }
+            tokio::time::sleep(pause(tries, fastrand::f64())).await;
+        }
+    }
+
+    async fn send_once(&self, slot: &Slot, live: &mut Live, request: &Request) -> Result<Value, ClientError> {
+        let health = Arc::clone(&live.health);
+        let mut waiting = Waiting { slot, health: &health, answers: health.count(), begun: Instant::now(), links: self, answered: false };
+        let answer = request.send(&mut live.connection).await;
+        waiting.answered = true;
+        if !answer.as_ref().is_err_and(redis::RedisError::is_io_error) {
+            health.answers.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(answer?)
+    }
+
+    async fn connection(&self, slot: &Slot) -> Result<Live, ClientError> {
+        if let Some(live) = slot.live() {
+            return Ok(live);
+        }
+        let _turn = slot.opening.lock().await;
+        if let Some(live) = slot.live() {
+            return Ok(live);
+        }
+        slot.ready()?;
+        let gone = Arc::new(AtomicBool::new(false));
+        let opened = self.opener.open(&gone).await;
+        let mut state = slot.state.lock();
+        match opened {
+            Ok(connection) => {
+                let health = Arc::new(Health { gone, answers: AtomicU64::new(0), opened: Instant::now() });
+                (state.failures, state.pause) = (0, None);
+                Ok(state.live.insert(Live { connection, health }).clone())
+            }
+            Err(error) => {
+                state.failures = state.failures.saturating_add(1);
+                state.pause = Some((Instant::now() + pause(state.failures, fastrand::f64()), error.clone()));
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Slot {
+    fn live(&self) -> Option<Live> {
+        let mut state = self.state.lock();
+        state.live.take_if(|live| live.health.gone.load(Ordering::Relaxed));
+        state.live.clone()
+    }
+
+    /// Whether it is time for another attempt; else what the last one came to.
+    fn ready(&self) -> Result<(), ClientError> {
+        match &self.state.lock().pause {
+            Some((until, error)) if Instant::now() < *until => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a connection out, unless another one is in its place already. Calls that wait on it hold it as long as they do.
+    fn retire(&self, live: &Live) {
+        self.retire_where(&live.health);
+    }
+
+    fn retire_where(&self, health: &Arc<Health>) {
+        self.state.lock().live.take_if(|live| Arc::ptr_eq(&live.health, health));
+    }
+}
+
+impl Health {
+    fn count(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+}
+
+/// A call that waits for an answer. One that gives up after it has waited long, on a connection that answered nobody meanwhile, has that
+/// connection replaced: the peer may have vanished without a word, or be a primary that is none any more.
+struct Waiting<'c> {
+    slot: &'c Slot,
+    health: &'c Arc<Health>,
+    answers: u64,
+    begun: Instant,
+    links: &'c Links,
+    answered: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.answered || self.begun.elapsed() < self.links.deadline / 2 {
+            return;
+        }
+        let silent = if self.links.opener.servers().is_cluster() {
+            // Other nodes answer over the same connection.
+            self.health.opened.elapsed() > CLUSTER_LIFE
+        } else {
+            self.health.count() == self.answers
+        };
+        if silent {
+            self.slot.retire_where(self.health);
+        }
+    }
+}
+
+impl fmt::Debug for Links {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Links")
+            .field("servers", &self.opener.servers().to_string())
+            .field("connections", &self.slots.len())
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The pause after that many failures in a row: doubling, capped, and between half and the whole of it by `chance` (0 to 1), so that
+/// many clients of one server spread out.
+fn pause(failures: u32, chance: f64) -> Duration {
+    let whole = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
+    whole.mul_f64(0.5 + chance / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_are_spread() {
+        assert_eq!(pause(1, 1.0), FIRST_PAUSE);
+        assert_eq!(pause(2, 1.0), FIRST_PAUSE * 2);
+        assert_eq!(pause(u32::MAX, 1.0), LONGEST_PAUSE);
+        assert_eq!(pause(1, 0.0), FIRST_PAUSE / 2);
+    }
+}

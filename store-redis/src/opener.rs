@@ -1,0 +1,280 @@
+//! Making connections.
+
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind,
+    RedisConnectionInfo, TlsCertificates, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
+    cluster::{ClusterClient, ClusterClientBuilder},
+    cluster_async::ClusterConnection,
+    cluster_routing::{RoutingInfo, SingleNodeRoutingInfo},
+    io::tcp::{TcpSettings, socket2},
+    sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
+};
+use tokio::sync::Mutex;
+
+use crate::{
+    address::{self, Servers},
+    answer::text,
+    config::Config,
+    error::{ClientError, ConfigError, OLDEST, described},
+};
+
+/// Makes connections to the servers of one configuration.
+pub(crate) struct Opener {
+    way: Way,
+    servers: Servers,
+}
+
+enum Way {
+    Node(Box<Client>),
+    /// Locked, because the driver keeps connections to the Sentinels in it.
+    Sentinel(Box<Mutex<SentinelClient>>),
+    Cluster(Box<ClusterClient>),
+}
+
+/// A connection that many calls share.
+#[derive(Clone)]
+pub(crate) enum Connection {
+    Node(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl Opener {
+    /// Checks the settings as far as the driver does. Connects to nothing.
+    pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
+        let certificates = if config.tls { Some(certificates(config)?) } else { None };
+        let way = match &config.servers {
+            Servers::Node(host) => Way::Node(Box::new(node(config, host.address(config.tls), certificates)?)),
+            Servers::Socket(path) => Way::Node(Box::new(node(config, ConnectionAddr::Unix(path.clone()), certificates)?)),
+            Servers::Sentinel { sentinels, primary } => {
+                let addresses = sentinels.iter().map(|host| host.address(config.tls));
+                Way::Sentinel(Box::new(Mutex::new(sentinel(config, addresses, primary, certificates)?)))
+            }
+            Servers::Cluster(hosts) => {
+                let addresses = hosts.iter().map(|host| host.address(config.tls));
+                Way::Cluster(Box::new(cluster(config, addresses, certificates)?))
+            }
+        };
+        Ok(Self { way, servers: config.servers.clone() })
+    }
+
+    /// Connects and sees that the server is new enough. `gone` becomes true when the connection is lost, as soon as the driver notices.
+    pub(crate) async fn open(&self, gone: &Arc<AtomicBool>) -> Result<Connection, ClientError> {
+        let failed = |error: redis::RedisError| match ClientError::from(error.clone()) {
+            // Wrong passwords and the like stay what they are.
+            refused @ ClientError::Refused(_) => refused,
+            _ => ClientError::Connect { server: self.servers.to_string(), why: described(&error) },
+        };
+        let mut connection = match &self.way {
+            Way::Node(client) => Connection::Node(connect(client, gone).await.map_err(failed)?),
+            Way::Sentinel(sentinels) => {
+                let client = sentinels.lock().await.async_get_client().await.map_err(failed)?;
+                Connection::Node(connect(&client, gone).await.map_err(failed)?)
+            }
+            Way::Cluster(client) => Connection::Cluster(client.get_async_connection().await.map_err(failed)?),
+        };
+        let hello = connection.hello().await.map_err(failed)?;
+        check_version(hello)?;
+        Ok(connection)
+    }
+
+    pub(crate) fn servers(&self) -> &Servers {
+        &self.servers
+    }
+}
+
+impl Connection {
+    async fn hello(&mut self) -> redis::RedisResult<Value> {
+        let hello = redis::cmd("HELLO");
+        match self {
+            Self::Node(connection) => connection.req_packed_command(&hello).await,
+            Self::Cluster(connection) => {
+                connection.route_command(hello, RoutingInfo::SingleNode(SingleNodeRoutingInfo::RandomPrimary)).await
+            }
+        }
+    }
+
+    /// One command, one answer.
+    pub(crate) async fn send(&mut self, command: &Cmd) -> redis::RedisResult<Value> {
+        let answer = match self {
+            Self::Node(connection) => connection.req_packed_command(command).await,
+            Self::Cluster(connection) => connection.req_packed_command(command).await,
+        };
+        answer?.extract_error()
+    }
+
+    /// `count` commands in one round trip. An answer can be an error.
+    pub(crate) async fn send_all(&mut self, commands: &redis::Pipeline, count: usize) -> redis::RedisResult<Vec<Value>> {
+        match self {
+            Self::Node(connection) => connection.req_packed_commands(commands, 0, count).await,
+            Self::Cluster(connection) => connection.req_packed_commands(commands, 0, count).await,
+        }
+    }
+}
+
+async fn connect(client: &Client, gone: &Arc<AtomicBool>) -> redis::RedisResult<MultiplexedConnection> {
+    let gone = Arc::clone(gone);
+    let watch = move |push: PushInfo| {
+        if push.kind == PushKind::Disconnection {
+            gone.store(true, Ordering::Relaxed);
+        }
+        Ok::<_, redis::aio::SendError>(())
+    };
+    // The store's own deadline is around every call, opening included.
+    let settings = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None).set_push_sender(watch);
+    client.get_multiplexed_async_connection_with_config(&settings).await
+}
+
+fn node(config: &Config, address: ConnectionAddr, certificates: Option<TlsCertificates>) -> Result<Client, ConfigError> {
+    let info = info(address, config.username.as_deref(), config.password.as_deref(), config.database)?;
+    match certificates {
+        Some(certificates) => Client::build_with_tls(info, certificates),
+        None => Client::open(info),
+    }
+    .map_err(|error| refused(&error))
+}
+
+fn sentinel(
+    config: &Config,
+    addresses: impl Iterator<Item = ConnectionAddr>,
+    primary: &str,
+    certificates: Option<TlsCertificates>,
+) -> Result<SentinelClient, ConfigError> {
+    let mut builder = SentinelClientBuilder::new(addresses, primary, SentinelServerType::Master)
+        .map_err(|error| refused(&error))?
+        .set_client_to_redis_protocol(ProtocolVersion::RESP3)
+        .set_client_to_redis_db(config.database)
+        .set_client_to_redis_tcp_settings(tcp(config.deadline))
+        .set_client_to_sentinel_tcp_settings(tcp(config.deadline));
+    if let Some(mode) = address::mode(config.tls) {
+        builder = builder.set_client_to_redis_tls_mode(mode).set_client_to_sentinel_tls_mode(mode);
+    }
+    if let Some(user) = &config.username {
+        builder = builder.set_client_to_redis_username(user);
+    }
+    if let Some(password) = &config.password {
+        builder = builder.set_client_to_redis_password(password);
+    }
+    if let Some(user) = &config.sentinel_username {
+        builder = builder.set_client_to_sentinel_username(user);
+    }
+    if let Some(password) = &config.sentinel_password {
+        builder = builder.set_client_to_sentinel_password(password);
+    }
+    if let Some(certificates) = certificates {
+        builder = builder.set_client_to_redis_certificates(certificates.clone()).set_client_to_sentinel_certificates(certificates);
+    }
+    builder.build().map_err(|error| refused(&error))
+}
+
+fn cluster(
+    config: &Config,
+    addresses: impl Iterator<Item = ConnectionAddr>,
+    certificates: Option<TlsCertificates>,
+) -> Result<ClusterClient, ConfigError> {
+    let nodes = addresses.map(|address| info(address, config.username.as_deref(), config.password.as_deref(), 0));
+    let mut builder = ClusterClientBuilder::new(nodes.collect::<Result<Vec<_>, _>>()?)
+        .use_protocol(ProtocolVersion::RESP3)
+        .tcp_settings(tcp(config.deadline))
+        .connection_timeout(config.deadline / 2)
+        .response_timeout(config.deadline)
+        .overall_response_timeout(None)
+        // The driver would repeat a command whose answer was lost, and add twice. What may be repeated is repeated by `Links`.
+        .retries(0);
+    if let Some(certificates) = certificates {
+        builder = builder.certs(certificates);
+    }
+    builder.build().map_err(|error| refused(&error))
+}
+
+fn info(address: ConnectionAddr, user: Option<&str>, password: Option<&str>, database: i64) -> Result<ConnectionInfo, ConfigError> {
+    let mut settings = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_db(database);
+    if let Some(user) = user {
+        settings = settings.set_username(user);
+    }
+    if let Some(password) = password {
+        settings = settings.set_password(password);
+    }
+    let info = address.into_connection_info().map_err(|error| refused(&error))?;
+    Ok(info.set_redis_settings(settings).set_tcp_settings(tcp(Duration::from_secs(2))))
+}
+
+/// A peer that vanished without a word is noticed by the kernel as well, where no call waits for it.
+fn tcp(deadline: Duration) -> TcpSettings {
+    let probes = socket2::TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5)).with_retries(3);
+    TcpSettings::default().set_nodelay(true).set_keepalive(probes).set_user_timeout(deadline.max(Duration::from_secs(1)) * 5)
+}
+
+fn certificates(config: &Config) -> Result<TlsCertificates, ConfigError> {
+    // The application's choice counts; without one rustls cannot start.
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // An error says that another thread was faster, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    let read = |key, path: &Option<std::path::PathBuf>| match path {
+        None => Ok(None),
+        Some(path) => {
+            let why = |error: std::io::Error| ConfigError::File { key, path: path.display().to_string(), why: error.to_string() };
+            fs::read(path).map(Some).map_err(why)
+        }
+    };
+    let client_tls = match (read("tls_cert", &config.tls_cert)?, read("tls_key", &config.tls_key)?) {
+        (Some(client_cert), Some(client_key)) => Some(redis::ClientTlsConfig { client_cert, client_key }),
+        _ => None,
+    };
+    Ok(TlsCertificates { client_tls, root_cert: read("tls_ca", &config.tls_ca)? })
+}
+
+fn refused(error: &redis::RedisError) -> ConfigError {
+    ConfigError::Driver { why: described(error) }
+}
+
+/// Reads the version out of what `HELLO` says.
+fn check_version(hello: Value) -> Result<(), ClientError> {
+    let Value::Map(fields) = hello else {
+        return Err(ClientError::Answer("HELLO answers with a map"));
+    };
+    let field = |wanted: &str| {
+        let found = fields.iter().find(|(name, _)| text(name) == Some(wanted));
+        found.and_then(|(_, value)| text(value)).unwrap_or_default()
+    };
+    let (server, version) = (field("server"), field("version"));
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if found < OLDEST { Err(ClientError::TooOld { found: format!("{server} {version}") }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_is_named() {
+        let hello = |version: &str| {
+            let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+            Value::Map(vec![(text("server"), text("redis")), (text("version"), text(version))])
+        };
+        for version in ["6.2.0", "7.0.15", "8.2.1", "10.0.0"] {
+            assert!(check_version(hello(version)).is_ok(), "{version}");
+        }
+        let error = check_version(hello("6.0.16")).unwrap_err().to_string();
+        assert_eq!(error, "the server speaks redis 6.0.16; Redis 6.2 or Valkey is needed");
+        assert!(check_version(Value::Okay).is_err());
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_are_named() {
+        let config = Config::new("rediss://host?tls_ca=/nowhere/ca.pem").unwrap();
+        let error = Opener::new(&config).err().unwrap().to_string();
+        assert!(error.contains("tls_ca") && error.contains("/nowhere/ca.pem"), "{error}");
+    }
+}

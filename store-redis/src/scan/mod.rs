@@ -1,0 +1,45 @@
+//! Visiting all sessions, page by page.
+
+pub(crate) mod cluster;
+pub(crate) mod node;
+
+use redis::{Cmd, Value};
+use session_core::{Record, StoreKey};
+
+use crate::{
+    answer,
+    command::Request,
+    error::ClientError,
+    keys::{Keys, key_at},
+    link::{Links, Repeat},
+};
+
+/// The most records on a page.
+pub(crate) const MOST: usize = 1_000;
+
+/// The live records at these places, which are on one node. What cannot be read is left out.
+async fn records(links: &Links, keys: &Keys, places: &[String]) -> Result<Vec<(StoreKey, Record)>, ClientError> {
+    if places.is_empty() {
+        return Ok(Vec::new());
+    }
+    let hashes = places.iter().map(|place| {
+        let mut hash = redis::cmd("HGETALL");
+        hash.arg(keys.at(place));
+        hash
+    });
+    let answers = links.send(&Request::all(hashes.chain([redis::cmd("TIME")])), Repeat::Once).await?;
+    let mut answers = answer::list(answers)?;
+    let time = answers.pop().unwrap_or_default().extract_error()?;
+    let now = answer::time(&time)?;
+    let read = |(place, hash): (&String, Value)| Some((key_at(place)?, answer::record(hash, now).ok()??));
+    Ok(places.iter().zip(answers).filter_map(read).collect())
+}
+
+/// A command of two words, which the driver routes by its first argument only if both are in one.
+fn words(command: &[&str]) -> Cmd {
+    let mut built = Cmd::new();
+    for word in command {
+        built.arg(word);
+    }
+    built
+}
