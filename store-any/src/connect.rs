@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use session_core::{MemoryStore, SessionStore};
 
-use crate::ConnectError;
+use crate::{ConnectError, backend};
 
 /// Opens the store that `url` names.
 ///
-/// Whether the backend answers is not asked: [`SessionStore::ping`] does that. A backend that is down now works once it is up.
+/// A backend that is down now is no error; the store works once it is up, and [`SessionStore::ping`] says whether it is. One that answers
+/// and cannot be used, because it is too old or refuses the login, is an error.
 ///
 /// # Errors
-/// [`ConnectError::Scheme`] if no backend of this build has the URL's scheme; otherwise what the backend's own configuration says. A
-/// password in the URL is in no error.
+/// [`ConnectError::Scheme`] if no backend of this build has the URL's scheme; otherwise what the backend itself says. A password in the URL
+/// is in no error.
 ///
 /// # Examples
 /// ```
@@ -22,24 +23,45 @@ use crate::ConnectError;
 /// # }
 /// ```
 pub async fn connect(url: &str) -> Result<Arc<dyn SessionStore>, ConnectError> {
-    let scheme = url.split(':').next().filter(|scheme| scheme.len() < url.len()).unwrap_or_default();
-    match scheme {
-        "memory" if url == "memory:" => Ok(Arc::new(MemoryStore::new())),
-        "memory" => Err(ConnectError::Memory),
+    Ok(match Settings::read(url)? {
+        Settings::Memory => Arc::new(MemoryStore::new()),
         #[cfg(feature = "ipc")]
-        "ipc" => Ok(Arc::new(store_ipc::IpcStore::connect_with(&store_ipc::Config::from_url(url)?)?)),
-        _ => Err(ConnectError::Scheme { scheme: scheme.to_owned() }),
-    }
+        Settings::Ipc(config) => Arc::new(store_ipc::IpcStore::connect_with(&config)?),
+        #[cfg(feature = "redis")]
+        Settings::Redis(config) => Arc::new(store_redis::RedisStore::connect(&config).await?),
+    })
 }
 
-/// The schemes that this build has a backend for.
-#[must_use]
-pub fn schemes() -> &'static [&'static str] {
-    &[
-        "memory",
-        #[cfg(feature = "ipc")]
-        "ipc",
-    ]
+/// Whether `url` names a store, its settings included. Connects to nothing.
+///
+/// # Errors
+/// As [`connect`].
+pub fn check(url: &str) -> Result<(), ConnectError> {
+    Settings::read(url).map(drop)
+}
+
+/// The settings of whichever backend it is.
+enum Settings {
+    Memory,
+    #[cfg(feature = "ipc")]
+    Ipc(store_ipc::Config),
+    #[cfg(feature = "redis")]
+    Redis(Box<store_redis::Config>),
+}
+
+impl Settings {
+    fn read(url: &str) -> Result<Self, ConnectError> {
+        let scheme = url.split(':').next().filter(|scheme| scheme.len() < url.len()).unwrap_or_default();
+        match backend(scheme).map(|backend| backend.name) {
+            Some("memory") if url == "memory:" => Ok(Self::Memory),
+            Some("memory") => Err(ConnectError::Memory),
+            #[cfg(feature = "ipc")]
+            Some("ipc") => Ok(Self::Ipc(store_ipc::Config::from_url(url)?)),
+            #[cfg(feature = "redis")]
+            Some("redis") => Ok(Self::Redis(Box::new(store_redis::Config::new(url)?))),
+            _ => Err(ConnectError::Scheme { scheme: scheme.to_owned() }),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -51,6 +73,8 @@ mod tests {
         assert!(connect("memory:").await.unwrap().ping().await.is_ok());
         #[cfg(feature = "ipc")]
         assert!(format!("{:?}", connect("ipc:/nowhere/s.sock").await.unwrap()).contains("IpcStore"));
+        #[cfg(feature = "redis")]
+        assert!(format!("{:?}", connect("unix:/nowhere/redis.sock").await.unwrap()).contains("RedisStore"));
     }
 
     #[tokio::test]
@@ -59,5 +83,7 @@ mod tests {
         assert!(error.contains("\"reddis\"") && error.contains("memory:") && !error.contains("secret"), "{error}");
         assert!(matches!(connect("no-colon").await, Err(ConnectError::Scheme { .. })));
         assert!(matches!(connect("memory:8gb").await, Err(ConnectError::Memory)));
+        #[cfg(feature = "redis")]
+        assert!(matches!(check("redis://a,b"), Err(ConnectError::RedisSettings(_))));
     }
 }

@@ -1,6 +1,6 @@
 //! Why a URL opens no store.
 
-use crate::schemes;
+use crate::backends;
 
 /// A URL opens no store.
 #[derive(Debug, thiserror::Error)]
@@ -19,8 +19,17 @@ pub enum ConnectError {
     #[cfg(feature = "ipc")]
     #[error(transparent)]
     Ipc(#[from] store_ipc::ConfigError),
+    /// The URL's settings do not fit Redis.
+    #[cfg(feature = "redis")]
+    #[error(transparent)]
+    RedisSettings(#[from] store_redis::ConfigError),
+    /// The Redis server cannot be used.
+    #[cfg(feature = "redis")]
+    #[error(transparent)]
+    Redis(#[from] store_redis::ConnectError),
 }
 
 fn listed() -> String {
-    schemes().iter().map(|scheme| format!("{scheme}:")).collect::<Vec<_>>().join(", ")
+    let schemes = backends().iter().flat_map(|backend| backend.schemes);
+    schemes.map(|scheme| format!("{scheme}:")).collect::<Vec<_>>().join(", ")
 }

@@ -3,7 +3,8 @@
 //! | scheme | store | feature |
 //! |---|---|---|
 //! | `memory:` | [`MemoryStore`](session_core::MemoryStore): this process only | always |
-//! | `ipc:/path.sock` | [`IpcStore`](https://docs.rs/store-ipc): a process on this machine that owns the sessions | `ipc` |
+//! | `ipc:/path.sock` | `IpcStore` of `store-ipc`: a process on this machine that owns the sessions | `ipc` |
+//! | `redis://`, `rediss://`, `unix:`, `redis-cluster://`, `redis-sentinel://` | `RedisStore` of `store-redis` | `redis` |
 //!
 //! ```
 //! # async fn example() -> Result<(), store_any::ConnectError> {
@@ -12,8 +13,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod backend;
 mod connect;
 mod error;
 
-pub use connect::{connect, schemes};
+pub use backend::{Backend, backend, backends};
+pub use connect::{check, connect};
 pub use error::ConnectError;
