@@ -13,7 +13,7 @@ use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::Subscriber
 use crate::{
     cookies, owner,
     problem::Problem,
-    settings::{CookieMode, Keys, Settings, Store, Task},
+    settings::{CookieMode, Keys, Settings, Store, Task, without_password},
 };
 
 /// A worker that was killed is back at once; one that crashes again and again is tried once a second.
@@ -114,7 +114,7 @@ fn greet(settings: &Settings, cluster: &ClusterHandle, drawn: bool) {
     let address = cluster.addresses().get("http").copied().unwrap_or(settings.listen);
     let store = match &settings.store {
         Store::Primary => "ipc: sessions live in this process; the workers reach them over inherited sockets".to_owned(),
-        Store::Url(url) => url.split('?').next().unwrap_or_default().to_owned(),
+        Store::Url(url) => without_password(url.split('?').next().unwrap_or_default()),
     };
     let cookie = match settings.cookie {
         CookieMode::Secure => "__Host-id, https only",

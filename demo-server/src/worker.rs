@@ -21,7 +21,7 @@ use crate::{
     primary::log,
     problem::Problem,
     routes::{self, Site},
-    settings::{Settings, Store},
+    settings::Settings,
 };
 
 /// Serves until the primary says stop, or is gone.
@@ -36,19 +36,14 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
     let settings = Settings::from_bytes(worker.settings())?;
     log(settings.log);
 
-    let store: Arc<dyn SessionStore> = match (&settings.store, inherited) {
-        (Store::Url(url), _) if url.starts_with("ipc:") => {
-            let config = ipc(url, &settings)?;
-            Arc::new(IpcStore::connect_with(&config).map_err(store_any::ConnectError::from)?)
-        }
-        (Store::Url(url), _) => store_any::connect(url).await?,
-        (Store::Primary, inherited) => {
-            let gone = || std::io::Error::from(std::io::ErrorKind::NotFound);
-            let stream = inherited.ok_or_else(gone).map(UnixStream::from);
-            let config = Config::new("").deadline(settings.deadline);
-            let store = stream.and_then(|stream| IpcStore::from_stream_with(stream, &config));
-            Arc::new(store.map_err(Problem::io("cannot reach the sessions of the primary"))?)
-        }
+    let store: Arc<dyn SessionStore> = if let Some(url) = settings.store_url() {
+        store_any::connect(&url).await?
+    } else {
+        let gone = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        let stream = inherited.ok_or_else(gone).map(UnixStream::from);
+        let config = Config::new("").deadline(settings.deadline);
+        let store = stream.and_then(|stream| IpcStore::from_stream_with(stream, &config));
+        Arc::new(store.map_err(Problem::io("cannot reach the sessions of the primary"))?)
     };
     let sessions = SessionMiddleware::new(Arc::clone(&store), cookies::codec(&settings)?)
         .policy(settings.policy)
@@ -110,10 +105,4 @@ async fn leave(server: &ServerHandle, order: DrainOrder) -> Result<(), Elapsed> 
     // The rest of the deadline, less a moment to come to the end of `main`.
     let rest = order.deadline.saturating_sub(order.accept + order.quiet).saturating_sub(Duration::from_millis(200));
     actix_web::rt::time::timeout(rest, server.stop(true)).await
-}
-
-fn ipc(url: &str, settings: &Settings) -> Result<Config, Problem> {
-    let config = Config::from_url(url).map_err(store_any::ConnectError::from)?;
-    // A deadline in the URL is the more particular one.
-    Ok(if url.contains("deadline_ms=") { config } else { config.deadline(settings.deadline) })
 }

@@ -4,6 +4,7 @@ mod error;
 mod flags;
 mod key;
 mod raw;
+mod url;
 
 use std::{
     collections::BTreeMap,
@@ -22,6 +23,8 @@ use tracing::level_filters::LevelFilter;
 
 pub(crate) use error::SettingError;
 use raw::{Origin, Raw};
+use url::with_deadline;
+pub(crate) use url::without_password;
 
 /// What the program shall do.
 #[derive(Debug)]
@@ -160,6 +163,14 @@ impl Settings {
         }
     }
 
+    /// The store's URL with the deadline of these settings, unless it names one of its own.
+    pub(crate) fn store_url(&self) -> Option<String> {
+        match &self.store {
+            Store::Primary => None,
+            Store::Url(url) => Some(with_deadline(url, self.deadline)),
+        }
+    }
+
     /// The settings with this key to sign cookies with.
     pub(crate) fn with_key(mut self, key: Key, text: String) -> Self {
         self.keys = Keys::Configured(vec![key]);
@@ -224,22 +235,25 @@ impl<'r> Reader<'r> {
     }
 
     fn store(&self) -> Result<Store, SettingError> {
-        let (store, url) = (self.text("store"), self.text("store-url"));
-        if !store_any::schemes().contains(&store) {
-            return Err(self.wrong("store", format!("this build has {}", store_any::schemes().join(", "))));
-        }
+        let (name, url) = (self.text("store"), self.text("store-url"));
+        let Some(backend) = store_any::backends().iter().find(|backend| backend.name == name) else {
+            let names: Vec<_> = store_any::backends().iter().map(|backend| backend.name).collect();
+            return Err(self.wrong("store", format!("this build has {}", names.join(", "))));
+        };
         if url.is_empty() || url == "ipc:" {
-            return Ok(if store == "ipc" { Store::Primary } else { Store::Url(format!("{store}:")) });
+            // The sessions of ipc live in the primary unless somebody says where else.
+            return Ok(backend.usual_url.map_or(Store::Primary, |url| Store::Url(url.to_owned())));
         }
-        if url.split(':').next() != Some(store) {
+        let scheme = url.split_once(':').map_or("none", |(scheme, _)| scheme);
+        if !backend.schemes.contains(&scheme) {
             // The rest of a URL can hold a password, so only its scheme is quoted.
-            let scheme = url.split_once(':').map_or("none", |(scheme, _)| scheme);
-            let why = format!("the URL must start with {store}:, because --store is {store}; its scheme is {scheme}");
+            let schemes = backend.schemes.join(": or ");
+            let hint = store_any::backend(scheme).map_or_else(String::new, |other| format!("; for that URL say --store {}", other.name));
+            let why = format!("the URL must start with {schemes}:, because --store is {name}; its scheme is {scheme}{hint}");
             return Err(SettingError::Secret { origin: self.origin("store-url"), why });
         }
-        if store == "ipc" {
-            store_ipc::Config::from_url(url).map_err(|why| self.wrong("store-url", why))?;
-        }
+        let unusable = |why: store_any::ConnectError| SettingError::Secret { origin: self.origin("store-url"), why: why.to_string() };
+        store_any::check(url).map_err(unusable)?;
         Ok(Store::Url(url.to_owned()))
     }
 

@@ -11,6 +11,7 @@ use clap::{ArgMatches, parser::ValueSource};
 use super::{
     SettingError,
     key::{KEYS, Kind},
+    url::without_password,
 };
 
 /// A setting's text, and where it came from.
@@ -86,17 +87,6 @@ pub(super) fn shown(raw: &BTreeMap<&'static str, Raw>) -> String {
         let _ = writeln!(text, "{line:<40} # {origin}");
     }
     text
-}
-
-/// A URL with its password masked; any other text as it is.
-fn without_password(text: &str) -> String {
-    let masked = text.split_once("://").and_then(|(scheme, rest)| {
-        let (login, host) = rest.split('/').next()?.rsplit_once('@')?;
-        let (user, _) = login.split_once(':')?;
-        let path = rest.find('/').map_or("", |at| &rest[at..]);
-        Some(format!("{scheme}://{user}:***@{host}{path}"))
-    });
-    masked.unwrap_or_else(|| text.to_owned())
 }
 
 fn read(path: &Path) -> Result<BTreeMap<String, Raw>, SettingError> {
