@@ -29,7 +29,7 @@
 //! Tests print what they measured: `--success-output final` shows it.
 #![forbid(unsafe_code)]
 #![expect(clippy::expect_used, reason = "a harness that cannot do its part fails the test, and says what it could not do")]
-#![expect(clippy::print_stderr, reason = "a test that fails shows what the demo said")]
+#![expect(clippy::print_stderr, reason = "a test that fails shows what the demo and its servers said, and one that is skipped says why")]
 
 mod app;
 mod binary;
@@ -38,6 +38,7 @@ pub mod client;
 mod demo;
 pub mod jar;
 pub mod process;
+pub mod service;
 mod setup;
 pub mod wait;
 mod watched;

@@ -1,0 +1,47 @@
+//! The kinds of servers that tests ask for.
+
+use std::env;
+
+/// One kind of server: what it is called, and where it can be had.
+#[derive(Debug)]
+pub(super) struct Kind {
+    /// What `REQUIRE_SERVICES` calls it.
+    pub(super) name: &'static str,
+    /// The environment variable that names one which runs already.
+    pub(super) url_variable: &'static str,
+    /// The environment variable that names another image, as `name:tag`.
+    pub(super) image_variable: &'static str,
+    /// The official image.
+    pub(super) image: &'static str,
+    /// The server's program, in the image and on `PATH`.
+    pub(super) program: &'static str,
+}
+
+pub(super) const REDIS: Kind =
+    Kind { name: "redis", url_variable: "TEST_REDIS_URL", image_variable: "TEST_REDIS_IMAGE", image: "redis:7", program: "redis-server" };
+
+pub(super) const REDIS_CLUSTER: Kind = Kind { name: "redis-cluster", url_variable: "TEST_REDIS_CLUSTER_URL", ..REDIS };
+
+pub(super) const REDIS_SENTINEL: Kind = Kind { name: "redis-sentinel", url_variable: "TEST_REDIS_SENTINEL_URL", ..REDIS };
+
+impl Kind {
+    /// The URL of a server that runs already.
+    pub(super) fn url(&self) -> Option<String> {
+        variable(self.url_variable)
+    }
+
+    /// The image to start one from.
+    pub(super) fn image(&self) -> String {
+        variable(self.image_variable).unwrap_or_else(|| self.image.to_owned())
+    }
+
+    /// Whether a test that needs one fails without it.
+    pub(super) fn is_required(&self) -> bool {
+        variable("REQUIRE_SERVICES").is_some_and(|names| names.split(',').map(str::trim).any(|name| name == "all" || name == self.name))
+    }
+}
+
+/// An environment variable's value. An empty one counts as not set, so that a caller of scripts can take one back.
+pub(super) fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,151 @@
+//! The processes of one service, in one place.
+
+use std::path::Path;
+
+use futures_util::future::join_all;
+use rustix::process::Signal;
+
+use super::{
+    kind::Kind,
+    node::{Node, PortTaken, Settings},
+    origin::Origin,
+    place::Place,
+    ports,
+};
+
+/// How often other ports are tried.
+const ATTEMPTS: usize = 5;
+
+/// How much of what each node said is shown when a test fails.
+const MOST_LAST_LINES: usize = 8;
+
+/// The processes of one service, which end with it.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    // Before the place, whose folder they use.
+    list: Vec<Node>,
+    pub(super) place: Place,
+}
+
+impl Nodes {
+    /// Starts `count` of them at once, each as `describe` says for the folder and the ports that it is given, and waits until all answer.
+    ///
+    /// # Panics
+    /// If they do not, or if free ports turn out to be taken time and again.
+    pub(super) async fn start(kind: &Kind, origin: &Origin, count: usize, describe: impl Fn(&Path, &[u16]) -> Vec<Settings>) -> Self {
+        let place = Place::open(origin, kind.program).await;
+        let mut nodes = Self { list: Vec::new(), place };
+        for _ in 0..ATTEMPTS {
+            let settings = describe(nodes.place.folder(), &ports::free(count));
+            nodes.list = settings.into_iter().map(|settings| Node::prepare(&nodes.place, settings)).collect();
+            if nodes.start_all().await.is_ok() {
+                return nodes;
+            }
+            nodes.stop_all().await;
+        }
+        panic!("{}: of {count} free ports one was taken before it could be used, {ATTEMPTS} times in a row", kind.name);
+    }
+
+    /// All of them, in the order in which they were described.
+    pub(super) fn list(&self) -> &[Node] {
+        &self.list
+    }
+
+    /// Those that were not stopped.
+    pub(super) fn running(&self) -> impl Iterator<Item = &Node> {
+        self.list.iter().filter(|node| node.running.is_some())
+    }
+
+    /// The one on this port.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub(super) fn on(&self, port: u16) -> &Node {
+        let at = self.position(port);
+        &self.list[at]
+    }
+
+    /// Kills one. Fine if it is stopped.
+    pub(super) async fn stop(&mut self, port: u16) {
+        let at = self.position(port);
+        self.place.kill(self.list[at].running.take().into_iter().collect()).await;
+    }
+
+    /// Starts one again on the same port with the same settings. Fine if it runs.
+    ///
+    /// # Panics
+    /// If another process took the port.
+    pub(super) async fn start_again(&mut self, port: u16) {
+        let at = self.position(port);
+        self.start_these(&[at]).await.unwrap_or_else(|PortTaken| panic!("another process took port {port} while its server was stopped"));
+    }
+
+    /// Makes one hang: it keeps its connections and answers nothing.
+    pub(super) async fn freeze(&self, port: u16) {
+        self.signal(&[self.on(port)], Signal::STOP).await;
+    }
+
+    /// Lets one go on.
+    pub(super) async fn thaw(&self, port: u16) {
+        self.signal(&[self.on(port)], Signal::CONT).await;
+    }
+
+    /// Kills all.
+    pub(super) async fn stop_all(&mut self) {
+        self.place.kill(self.list.iter_mut().filter_map(|node| node.running.take()).collect()).await;
+    }
+
+    /// Starts all that do not run.
+    ///
+    /// # Errors
+    /// If a port was not free.
+    pub(super) async fn start_all(&mut self) -> Result<(), PortTaken> {
+        self.start_these(&(0..self.list.len()).collect::<Vec<_>>()).await
+    }
+
+    /// Makes all hang that run.
+    pub(super) async fn freeze_all(&self) {
+        self.signal(&self.running().collect::<Vec<_>>(), Signal::STOP).await;
+    }
+
+    /// Lets all go on that run.
+    pub(super) async fn thaw_all(&self) {
+        self.signal(&self.running().collect::<Vec<_>>(), Signal::CONT).await;
+    }
+
+    async fn signal(&self, nodes: &[&Node], signal: Signal) {
+        let running: Vec<_> = nodes.iter().filter_map(|node| node.running.as_ref()).collect();
+        self.place.signal(&running, signal).await;
+    }
+
+    async fn start_these(&mut self, positions: &[usize]) -> Result<(), PortTaken> {
+        let stopped: Vec<_> = positions.iter().copied().filter(|at| self.list[*at].running.is_none()).collect();
+        let commands: Vec<_> = stopped.iter().map(|at| self.list[*at].launch()).collect();
+        let started = self.place.start(&commands).await;
+        for (at, running) in stopped.iter().zip(started) {
+            self.list[*at].running = Some(running);
+        }
+        let answers = join_all(stopped.iter().map(|at| self.list[*at].answer())).await;
+        answers.into_iter().collect()
+    }
+
+    fn position(&self, port: u16) -> usize {
+        let ports: Vec<_> = self.list.iter().map(|node| node.port).collect();
+        ports.iter().position(|of| *of == port).unwrap_or_else(|| panic!("no node has port {port}; there are {ports:?}"))
+    }
+}
+
+impl Drop for Nodes {
+    /// A test that fails shows what its servers said last.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for node in &self.list {
+            let said = node.output();
+            let lines: Vec<_> = said.lines().collect();
+            let last = &lines[lines.len().saturating_sub(MOST_LAST_LINES)..];
+            eprintln!("last words of redis-server on port {}:\n{}", node.port, last.join("\n"));
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Where the processes of a test's server run: on this machine, or in a container that shares its network and one folder with it.
+//!
+//! Both take the same shell line, so only starting and signalling differ between them, and nothing above knows where it is.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use rustix::process::{Signal, getegid, geteuid};
+use tempfile::TempDir;
+use testcontainers::{
+    ContainerAsync, GenericImage, ImageExt,
+    core::{ExecCommand, Mount},
+    runners::AsyncRunner,
+};
+
+use super::origin::{Origin, name_and_tag};
+use crate::process::Process;
+
+/// The container's own process. Its wait collects the servers that were ended; that it ends by itself covers a test that was killed and
+/// could remove nothing.
+const CONTAINER: &str = "sleep 1800 & wait";
+
+/// A folder, and the means to run processes that know it by the same name.
+#[derive(Debug)]
+pub(super) struct Place {
+    // Before the folder, so that what writes there has ended when it is removed.
+    container: Option<ContainerAsync<GenericImage>>,
+    folder: TempDir,
+    /// What a shell in this place calls the server's program.
+    pub(super) program: String,
+    /// For people: "in a container of redis:7", "from /usr/bin/redis-server".
+    pub(super) description: String,
+}
+
+/// A process of a place. On this machine it ends when this is dropped, in a container when the place is.
+#[derive(Debug)]
+pub(super) enum Running {
+    /// A child of this process.
+    Here(Process),
+    /// One in the container, by its id there.
+    Contained(u32),
+}
+
+impl Place {
+    /// Opens one for this program.
+    ///
+    /// # Panics
+    /// If the container does not start.
+    pub(super) async fn open(origin: &Origin, program: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("service-").tempdir().expect("a temporary folder");
+        match origin {
+            Origin::Container(image) => {
+                let container = container(image, folder.path()).await;
+                let description = format!("in a container of {image}");
+                Self { container: Some(container), folder, program: program.to_owned(), description }
+            }
+            Origin::Path(program) => {
+                let program = program.display().to_string();
+                let description = format!("from {program}");
+                Self { container: None, folder, program, description }
+            }
+            Origin::Theirs(_) => unreachable!("a server that runs already needs no place"),
+        }
+    }
+
+    /// Its folder.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts one process for each command, a shell's line without redirection. Its output goes to the file that is named with it.
+    ///
+    /// # Panics
+    /// If there is no shell.
+    pub(super) async fn start(&self, commands: &[(String, &Path)]) -> Vec<Running> {
+        let Some(container) = &self.container else {
+            let lines = commands.iter().map(|(command, output)| format!("exec {command} >>'{}' 2>&1", output.display()));
+            return lines.map(|line| Running::Here(Process::start(Path::new("/bin/sh"), &["-c", &line], &[]))).collect();
+        };
+        // All in one go: each exec costs about as much as a server takes to start.
+        let lines = commands.iter().map(|(command, output)| format!("{command} >>'{}' 2>&1 </dev/null & echo $!\n", output.display()));
+        let ids = run(container, &lines.collect::<String>()).await;
+        ids.lines().map(|id| Running::Contained(id.parse().expect("a shell prints process ids"))).collect()
+    }
+
+    /// Sends them a signal, and returns when it has arrived.
+    ///
+    /// # Panics
+    /// If one of them was killed.
+    pub(super) async fn signal(&self, those: &[&Running], signal: Signal) {
+        let mut contained = Vec::new();
+        for running in those {
+            match running {
+                Running::Here(process) => process.signal(signal),
+                Running::Contained(id) => contained.push(id.to_string()),
+            }
+        }
+        if let Some(container) = self.container.as_ref().filter(|_| !contained.is_empty()) {
+            run(container, &format!("kill -{} {}", signal.as_raw(), contained.join(" "))).await;
+        }
+    }
+
+    /// Kills them, and returns when they are gone, so that their addresses are free.
+    ///
+    /// # Panics
+    /// If one of them was killed before.
+    pub(super) async fn kill(&self, those: Vec<Running>) {
+        self.signal(&those.iter().collect::<Vec<_>>(), Signal::KILL).await;
+        for running in those {
+            match (running, &self.container) {
+                (Running::Here(process), _) => drop(process),
+                (Running::Contained(id), Some(container)) => {
+                    run(container, &format!("while kill -0 {id} 2>/dev/null; do sleep 0.01; done")).await;
+                }
+                (Running::Contained(_), None) => unreachable!("what runs in a container was started there"),
+            }
+        }
+    }
+}
+
+/// Starts a container with the machine's network, so that its servers announce addresses which hold outside too, and with this folder
+/// under the same name. It runs as the test's own user, to whom the files there then belong.
+async fn container(image: &str, folder: &Path) -> ContainerAsync<GenericImage> {
+    // Docker may map its users; what is in here is a test's.
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("the owner of a folder can open it");
+    let (name, tag) = name_and_tag(image);
+    let path = folder.to_str().expect("temporary folders have plain names");
+    GenericImage::new(name, tag)
+        .with_entrypoint("sh")
+        .with_cmd(["-c", CONTAINER])
+        .with_network("host")
+        .with_mount(Mount::bind_mount(path, path))
+        .with_user(format!("{}:{}", geteuid().as_raw(), getegid().as_raw()))
+        .with_host_config_modifier(|config| config.auto_remove = Some(true))
+        .start()
+        .await
+        .unwrap_or_else(|error| panic!("Docker has the image {image} and cannot start a container of it: {error}"))
+}
+
+/// Runs a script in a container and returns what it printed.
+async fn run(container: &ContainerAsync<GenericImage>, script: &str) -> String {
+    let mut done = container.exec(ExecCommand::new(["sh", "-c", script])).await.expect("a container of ours runs a shell");
+    let output = done.stdout_to_vec().await.expect("a shell's output can be read");
+    let errors = done.stderr_to_vec().await.expect("a shell's errors can be read");
+    let code = done.exit_code().await.expect("Docker knows how a shell ended");
+    assert!(code == Some(0), "{script:?} in a container ended with {code:?}: {}", String::from_utf8_lossy(&errors));
+    String::from_utf8_lossy(&output).into_owned()
+}

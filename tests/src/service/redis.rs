@@ -1,0 +1,146 @@
+//! One Redis server.
+
+use std::time::Instant;
+
+use redis::{RedisResult, Value};
+
+use super::{
+    kind::REDIS,
+    node::{Settings, command, info},
+    nodes::Nodes,
+    origin::Origin,
+    whose::{NotOurs, Whose},
+};
+
+/// One Redis server. Dropping it ends it.
+#[derive(Debug)]
+pub struct Redis {
+    server: Whose<Nodes>,
+    version: String,
+}
+
+impl Redis {
+    /// Starts one, new and empty, or takes the one of `TEST_REDIS_URL`. `None` means that the test is to return: it is skipped, and its
+    /// output says why.
+    ///
+    /// # Panics
+    /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not start.
+    pub async fn start() -> Option<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with further flags, as `["--maxmemory", "8mb"]`. With `["--requirepass", "…"]`, [`url`](Self::url) has the password too;
+    /// it has to be of plain letters. A server that is not ours cannot be set up, so with `TEST_REDIS_URL` and flags the test is skipped.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_with(flags: &[&str]) -> Option<Self> {
+        let began = Instant::now();
+        let server = match Origin::find(&REDIS).await? {
+            Origin::Theirs(url) => Whose::taken(url, &REDIS, flags)?,
+            origin => Whose::Ours(start(&origin, flags).await),
+        };
+        let mut redis = Self { server, version: String::new() };
+        let version = info(&redis.url(), "server", "redis_version").await;
+        redis.version = version.unwrap_or_else(|error| panic!("{}: cannot ask it for its version: {error}", redis.server.description()));
+        eprintln!("redis {} {}, there after {:?}", redis.version, redis.server.description(), began.elapsed());
+        Some(redis)
+    }
+
+    /// Its URL: `redis://127.0.0.1:PORT/0`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match &self.server {
+            Whose::Ours(nodes) => nodes.list()[0].url(),
+            Whose::Theirs { url, .. } => url.clone(),
+        }
+    }
+
+    /// Its URL through its Unix-domain socket: `redis+unix:///…/redis.sock`.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub fn socket_url(&self) -> Result<String, NotOurs> {
+        let nodes = self.server.ours()?;
+        let socket = nodes.place.folder().join("redis.sock");
+        Ok(format!(
+            "redis+unix://{}{}",
+            socket.display(),
+            nodes.list()[0].password().map(|pass| format!("?pass={pass}")).unwrap_or_default()
+        ))
+    }
+
+    /// Its port on 127.0.0.1.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub fn port(&self) -> Result<u16, NotOurs> {
+        Ok(self.server.ours()?.list()[0].port)
+    }
+
+    /// Its version, as `7.0.15`.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Kills it. What it held is lost, unless its flags say otherwise. Fine if it is stopped.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub async fn stop(&mut self) -> Result<(), NotOurs> {
+        let port = self.port()?;
+        self.server.ours_mut()?.stop(port).await;
+        Ok(())
+    }
+
+    /// Starts it again after [`stop`](Self::stop), at the same address with the same flags.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub async fn start_again(&mut self) -> Result<(), NotOurs> {
+        let port = self.port()?;
+        self.server.ours_mut()?.start_again(port).await;
+        Ok(())
+    }
+
+    /// Makes it hang: it keeps its connections and answers nothing.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub async fn freeze(&self) -> Result<(), NotOurs> {
+        self.server.ours()?.freeze(self.port()?).await;
+        Ok(())
+    }
+
+    /// Lets it go on after [`freeze`](Self::freeze).
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub async fn thaw(&self) -> Result<(), NotOurs> {
+        self.server.ours()?.thaw(self.port()?).await;
+        Ok(())
+    }
+
+    /// Its answer to one command, for looking around: on a connection of its own, within two seconds.
+    ///
+    /// # Errors
+    /// If it refuses the command or does not answer.
+    ///
+    /// # Panics
+    /// If there is no word.
+    pub async fn command(&self, words: &[&str]) -> RedisResult<Value> {
+        command(&self.url(), words).await
+    }
+}
+
+async fn start(origin: &Origin, flags: &[&str]) -> Nodes {
+    Nodes::start(&REDIS, origin, 1, |folder, ports| {
+        let socket = format!("unixsocket {}", folder.join("redis.sock").display());
+        vec![Settings::new(ports[0], vec![r#"save """#.to_owned(), socket], flags)]
+    })
+    .await
+}

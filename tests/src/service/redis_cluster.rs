@@ -1,0 +1,313 @@
+//! A Redis cluster of three shards.
+
+use std::{fmt::Write, fs, path::Path, time::Instant};
+
+use redis::{RedisResult, Value};
+
+use super::{
+    kind::REDIS_CLUSTER,
+    node::{Node, PortTaken, Settings, command, credentials, info},
+    nodes::Nodes,
+    origin::Origin,
+    whose::{NotOurs, Whose, credentials_of, hosts_of},
+};
+use crate::{PATIENCE, wait};
+
+/// The slots of each shard.
+const SHARDS: [(u16, u16); 3] = [(0, 5_460), (5_461, 10_922), (10_923, 16_383)];
+
+/// A node is held for dead after this many milliseconds: short for quick tests, and long enough for a busy machine.
+const NODE_TIMEOUT: u16 = 1_500;
+
+/// A Redis cluster: three primaries, each with one replica. Dropping it ends it.
+#[derive(Debug)]
+pub struct RedisCluster {
+    server: Whose<Nodes>,
+    version: String,
+}
+
+impl RedisCluster {
+    /// Starts one, new and empty, or takes the one of `TEST_REDIS_CLUSTER_URL`. `None` means that the test is to return: it is skipped,
+    /// and its output says why. All its nodes agree that it is complete, and all replicas follow their primaries.
+    ///
+    /// # Panics
+    /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not come together.
+    pub async fn start() -> Option<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with further flags for each node; as [`Redis::start_with`](super::Redis::start_with).
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_with(flags: &[&str]) -> Option<Self> {
+        let began = Instant::now();
+        let server = match Origin::find(&REDIS_CLUSTER).await? {
+            Origin::Theirs(url) => Whose::taken(url, &REDIS_CLUSTER, flags)?,
+            origin => Whose::Ours(start(&origin, flags).await),
+        };
+        let mut cluster = Self { server, version: String::new() };
+        cluster.complete().await;
+        let version = info(&cluster.seeds()[0], "server", "redis_version").await;
+        cluster.version =
+            version.unwrap_or_else(|error| panic!("{}: cannot ask it for its version: {error}", cluster.server.description()));
+        eprintln!("redis-cluster {} {}, there after {:?}", cluster.version, cluster.server.description(), began.elapsed());
+        Some(cluster)
+    }
+
+    /// Its URL: `redis-cluster://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT`, with the three that were the primaries at its start.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match &self.server {
+            Whose::Ours(nodes) => {
+                let hosts: Vec<_> = nodes.list()[..SHARDS.len()].iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+                format!("redis-cluster://{}{}", credentials(nodes.list()[0].password()), hosts.join(","))
+            }
+            Whose::Theirs { url, .. } => url.clone(),
+        }
+    }
+
+    /// Its version, as `7.0.15`.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The ports of the primaries in the order of their slots, as the first node sees it that answers. One that is held for dead is not
+    /// among them.
+    ///
+    /// # Panics
+    /// If no node answers.
+    pub async fn primaries(&self) -> Vec<u16> {
+        let mut refusals = Vec::new();
+        for url in self.seeds() {
+            match command::<String>(&url, &["CLUSTER", "NODES"]).await {
+                Ok(text) => return primaries_of(&text),
+                Err(error) => refusals.push(error.to_string()),
+            }
+        }
+        panic!("no node of the cluster answers: {refusals:?}")
+    }
+
+    /// Kills the primary of a shard, 0 to 2, and returns its port. What only it held is lost.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If the shard has no primary.
+    pub async fn kill_primary(&mut self, shard: usize) -> Result<u16, NotOurs> {
+        let port = self.primary(shard).await?;
+        self.server.ours_mut()?.stop(port).await;
+        Ok(port)
+    }
+
+    /// Makes the primary of a shard hang and returns its port.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If the shard has no primary.
+    pub async fn freeze_primary(&self, shard: usize) -> Result<u16, NotOurs> {
+        let port = self.primary(shard).await?;
+        self.server.ours()?.freeze(port).await;
+        Ok(port)
+    }
+
+    /// Lets the node on this port go on.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If no node has this port.
+    pub async fn thaw(&self, port: u16) -> Result<(), NotOurs> {
+        self.server.ours()?.thaw(port).await;
+        Ok(())
+    }
+
+    /// Starts a killed node again, on its port and with what it knew of the cluster.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If no node has this port, or if it does not answer.
+    pub async fn start_again(&mut self, port: u16) -> Result<(), NotOurs> {
+        self.server.ours_mut()?.start_again(port).await;
+        Ok(())
+    }
+
+    /// Kills all nodes.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub async fn stop_all(&mut self) -> Result<(), NotOurs> {
+        self.server.ours_mut()?.stop_all().await;
+        Ok(())
+    }
+
+    /// Starts all nodes that do not run, and waits until the cluster is complete.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If it does not come together.
+    pub async fn start_all(&mut self) -> Result<(), NotOurs> {
+        let started = self.server.ours_mut()?.start_all().await;
+        started.unwrap_or_else(|PortTaken| panic!("another process took a port of the cluster while it was stopped"));
+        self.complete().await;
+        Ok(())
+    }
+
+    /// Makes all nodes hang.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub async fn freeze_all(&self) -> Result<(), NotOurs> {
+        self.server.ours()?.freeze_all().await;
+        Ok(())
+    }
+
+    /// Lets all nodes go on.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub async fn thaw_all(&self) -> Result<(), NotOurs> {
+        self.server.ours()?.thaw_all().await;
+        Ok(())
+    }
+
+    /// Waits until all nodes that run agree that every slot is served, and until the replicas among them follow a primary.
+    ///
+    /// # Panics
+    /// If that does not happen.
+    pub async fn complete(&self) {
+        let seeds = self.seeds();
+        wait::until("every node to say cluster_state:ok and every replica to follow", PATIENCE, async || {
+            for url in &seeds {
+                let state: String = command(url, &["CLUSTER", "INFO"]).await.ok()?;
+                let link = info(url, "replication", "master_link_status").await.ok()?;
+                if !state.contains("cluster_state:ok") || link == "down" {
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
+    }
+
+    /// The answer of the node on this port to one command, for looking around.
+    ///
+    /// # Errors
+    /// If it refuses the command or does not answer.
+    ///
+    /// # Panics
+    /// If there is no word, or if no node of ours has this port.
+    pub async fn command(&self, port: u16, words: &[&str]) -> RedisResult<Value> {
+        match &self.server {
+            Whose::Ours(nodes) => nodes.on(port).command(words).await,
+            Whose::Theirs { .. } => {
+                let seeds = self.seeds();
+                let seed = seeds.iter().find(|seed| seed.ends_with(&format!(":{port}/"))).unwrap_or(&seeds[0]);
+                command(seed, words).await
+            }
+        }
+    }
+
+    async fn primary(&self, shard: usize) -> Result<u16, NotOurs> {
+        self.server.ours()?;
+        let primaries = self.primaries().await;
+        Ok(*primaries.get(shard).unwrap_or_else(|| panic!("no primary for shard {shard}; there are {primaries:?}")))
+    }
+
+    /// URLs of single nodes: of those that run, or those that its URL names.
+    fn seeds(&self) -> Vec<String> {
+        match &self.server {
+            Whose::Ours(nodes) => nodes.running().map(Node::url).collect(),
+            Whose::Theirs { url, .. } => {
+                let own = credentials_of(url);
+                hosts_of(url).into_iter().map(|host| format!("redis://{own}{host}/")).collect()
+            }
+        }
+    }
+}
+
+/// Starts six nodes that know each other from their first moment: each finds the cluster's whole state in its file, as after a restart.
+/// Making them meet one by one would take seconds.
+async fn start(origin: &Origin, flags: &[&str]) -> Nodes {
+    Nodes::start(&REDIS_CLUSTER, origin, 2 * SHARDS.len(), |folder, ports| {
+        let ids: Vec<_> = ports.iter().map(|_| format!("{:032x}{:08x}", fastrand::u128(..), fastrand::u32(..))).collect();
+        let settings = ports.iter().enumerate().map(|(own, port)| {
+            write_state(folder, ports, &ids, own);
+            let lines = [
+                r#"save """#.to_owned(),
+                "cluster-enabled yes".to_owned(),
+                format!("cluster-config-file {port}.nodes"),
+                format!("cluster-node-timeout {NODE_TIMEOUT}"),
+                "cluster-announce-ip 127.0.0.1".to_owned(),
+                // Who replicates whom is the test's to know.
+                "cluster-migration-barrier 100".to_owned(),
+                "repl-diskless-sync yes".to_owned(),
+                "repl-diskless-sync-delay 0".to_owned(),
+            ];
+            Settings::new(*port, lines.into(), flags)
+        });
+        settings.collect()
+    })
+    .await
+}
+
+/// Writes what node `own` knows, in the words of `CLUSTER NODES`: the first three are primaries, node `n + 3` is the replica of node `n`.
+fn write_state(folder: &Path, ports: &[u16], ids: &[String], own: usize) {
+    let mut text = String::new();
+    for (node, port) in ports.iter().enumerate() {
+        let shard = node % SHARDS.len();
+        let (first, last) = SHARDS[shard];
+        let myself = if node == own { "myself," } else { "" };
+        // Each primary has an epoch of its own, as an election would have given it.
+        let epoch = shard + 1;
+        let (role, primary, slots) =
+            if node == shard { ("master", "-", format!(" {first}-{last}")) } else { ("slave", &*ids[shard], String::new()) };
+        let bus = port + 10_000;
+        writeln!(text, "{} 127.0.0.1:{port}@{bus} {myself}{role} {primary} 0 0 {epoch} connected{slots}", ids[node])
+            .expect("text can be written to");
+    }
+    writeln!(text, "vars currentEpoch {} lastVoteEpoch 0", SHARDS.len()).expect("text can be written to");
+    fs::write(folder.join(format!("{}.nodes", ports[own])), text).expect("a temporary folder can be written to");
+}
+
+/// The ports of the living primaries in the text of `CLUSTER NODES`, in the order of their slots.
+fn primaries_of(nodes: &str) -> Vec<u16> {
+    let mut found: Vec<(u16, u16)> = nodes.lines().filter_map(primary_of).collect();
+    found.sort_unstable();
+    found.into_iter().map(|(_, port)| port).collect()
+}
+
+/// The first slot and the port of a primary that lives and has slots.
+fn primary_of(line: &str) -> Option<(u16, u16)> {
+    let fields: Vec<_> = line.split_ascii_whitespace().collect();
+    let (address, flags, slots) = (fields.get(1)?, fields.get(2)?, fields.get(8)?);
+    let is_primary = flags.split(',').any(|flag| flag == "master") && !flags.split(',').any(|flag| flag == "fail");
+    let port = address.split('@').next()?.rsplit(':').next()?.parse().ok()?;
+    let first = slots.split('-').next()?.parse().ok()?;
+    is_primary.then_some((first, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::primaries_of;
+
+    #[test]
+    fn a_dead_primary_and_one_without_slots_are_no_primaries() {
+        let nodes = "\
+            aa 127.0.0.1:7003@17003 master - 0 1 3 connected 10923-16383\n\
+            bb 127.0.0.1:7001@17001 master,fail - 0 1 1 connected 0-5460\n\
+            cc 127.0.0.1:7002@17002,host myself,master - 0 1 2 connected 5461-10922\n\
+            dd 127.0.0.1:7004@17004 slave aa 0 1 3 connected\n\
+            ee 127.0.0.1:7005@17005 master - 0 1 4 connected\n";
+        assert_eq!(primaries_of(nodes), [7002, 7003]);
+    }
+}

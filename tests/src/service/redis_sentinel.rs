@@ -1,0 +1,247 @@
+//! A replicated Redis that sentinels watch over.
+
+use std::time::Instant;
+
+use redis::{RedisResult, Value};
+
+use super::{
+    kind::REDIS_SENTINEL,
+    node::{Node, Settings, command, credentials, info},
+    nodes::Nodes,
+    origin::Origin,
+    whose::{NotOurs, Whose, hosts_of},
+};
+use crate::{PATIENCE, wait};
+
+/// What the sentinels call what they watch.
+const NAME: &str = "mymaster";
+
+/// How many nodes hold data: the first is the first primary. As many sentinels follow.
+const DATA_NODES: usize = 3;
+
+/// The primary is held for dead after this many milliseconds.
+const DOWN_AFTER: u16 = 1_200;
+
+/// A primary, two replicas and three sentinels, two of which have to agree. Dropping it ends it.
+#[derive(Debug)]
+pub struct RedisSentinel {
+    server: Whose<Nodes>,
+    version: String,
+}
+
+impl RedisSentinel {
+    /// Starts one, new and empty, or takes the one of `TEST_REDIS_SENTINEL_URL`. `None` means that the test is to return: it is skipped,
+    /// and its output says why. The sentinels know each other and both replicas, and could promote one.
+    ///
+    /// # Panics
+    /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not come together.
+    pub async fn start() -> Option<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with further flags for the nodes that hold data; as [`Redis::start_with`](super::Redis::start_with).
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_with(flags: &[&str]) -> Option<Self> {
+        let began = Instant::now();
+        let server = match Origin::find(&REDIS_SENTINEL).await? {
+            Origin::Theirs(url) => Whose::taken(url, &REDIS_SENTINEL, flags)?,
+            origin => Whose::Ours(start(&origin, flags).await),
+        };
+        let mut sentinel = Self { server, version: String::new() };
+        sentinel.complete().await;
+        let version = info(&sentinel.sentinels()[0], "server", "redis_version").await;
+        sentinel.version =
+            version.unwrap_or_else(|error| panic!("{}: cannot ask it for its version: {error}", sentinel.server.description()));
+        eprintln!("redis-sentinel {} {}, there after {:?}", sentinel.version, sentinel.server.description(), began.elapsed());
+        Some(sentinel)
+    }
+
+    /// Its URL: `redis-sentinel://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT/mymaster`, with the sentinels. A password in it is that of
+    /// the nodes that hold data; the sentinels have none.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match &self.server {
+            Whose::Ours(nodes) => {
+                let (data, sentinels) = nodes.list().split_at(DATA_NODES);
+                let hosts: Vec<_> = sentinels.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+                format!("redis-sentinel://{}{}/{NAME}", credentials(data[0].password()), hosts.join(","))
+            }
+            Whose::Theirs { url, .. } => url.clone(),
+        }
+    }
+
+    /// Its version, as `7.0.15`.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The port of the primary, as the first sentinel says that answers.
+    ///
+    /// # Panics
+    /// If none does.
+    pub async fn primary_port(&self) -> u16 {
+        let name = self.name();
+        let mut refusals = Vec::new();
+        for url in self.sentinels() {
+            match command::<(String, u16)>(&url, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", &name]).await {
+                Ok((_, port)) => return port,
+                Err(error) => refusals.push(error.to_string()),
+            }
+        }
+        panic!("no sentinel answers: {refusals:?}")
+    }
+
+    /// Kills the primary and returns its port.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If no sentinel answers.
+    pub async fn kill_primary(&mut self) -> Result<u16, NotOurs> {
+        let nodes = self.server.ours()?;
+        let port = nodes.on(self.primary_port().await).port;
+        self.server.ours_mut()?.stop(port).await;
+        Ok(port)
+    }
+
+    /// Makes the primary hang and returns its port.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If no sentinel answers.
+    pub async fn freeze_primary(&self) -> Result<u16, NotOurs> {
+        let nodes = self.server.ours()?;
+        let port = self.primary_port().await;
+        nodes.freeze(port).await;
+        Ok(port)
+    }
+
+    /// Lets the node on this port go on.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If no node has this port.
+    pub async fn thaw(&self, port: u16) -> Result<(), NotOurs> {
+        self.server.ours()?.thaw(port).await;
+        Ok(())
+    }
+
+    /// Starts a killed node again. The sentinels make a replica of a former primary.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If no node has this port, or if it does not answer.
+    pub async fn start_again(&mut self, port: u16) -> Result<(), NotOurs> {
+        self.server.ours_mut()?.start_again(port).await;
+        Ok(())
+    }
+
+    /// Waits until every sentinel that runs reaches its quorum, and knows the other two and two replicas that follow the primary.
+    ///
+    /// # Panics
+    /// If that does not happen.
+    pub async fn complete(&self) {
+        let Ok(nodes) = self.server.ours() else { return };
+        wait::until("every sentinel to know a primary, two replicas and two other sentinels", PATIENCE, async || {
+            for sentinel in nodes.list()[DATA_NODES..].iter().filter(|node| node.running.is_some()) {
+                sentinel.command::<String>(&["SENTINEL", "CKQUORUM", NAME]).await.ok()?;
+                // As text: `name=mymaster,status=ok,address=127.0.0.1:10240,slaves=2,sentinels=3`.
+                let state = sentinel.info("sentinel", "master0").await.ok()?;
+                if !state.contains("status=ok") || !state.contains("slaves=2,sentinels=3") {
+                    return None;
+                }
+                let replicas: Vec<Vec<String>> = sentinel.command(&["SENTINEL", "REPLICAS", NAME]).await.ok()?;
+                let link = "master-link-status".to_owned();
+                if !replicas.iter().all(|replica| replica.windows(2).any(|pair| pair == [link.clone(), "ok".to_owned()])) {
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
+    }
+
+    /// The answer of the node or sentinel on this port to one command, for looking around; of the first sentinel, if it is not ours.
+    ///
+    /// # Errors
+    /// If it refuses the command or does not answer.
+    ///
+    /// # Panics
+    /// If there is no word, or if no node of ours has this port.
+    pub async fn command(&self, port: u16, words: &[&str]) -> RedisResult<Value> {
+        match &self.server {
+            Whose::Ours(nodes) => nodes.on(port).command(words).await,
+            Whose::Theirs { .. } => command(&self.sentinels()[0], words).await,
+        }
+    }
+
+    /// URLs of the sentinels: of those that run, or those that its URL names.
+    fn sentinels(&self) -> Vec<String> {
+        match &self.server {
+            Whose::Ours(nodes) => nodes.list()[DATA_NODES..].iter().filter(|node| node.running.is_some()).map(Node::url).collect(),
+            Whose::Theirs { url, .. } => hosts_of(url).into_iter().map(|host| format!("redis://{host}/")).collect(),
+        }
+    }
+
+    /// What the sentinels call what they watch: the path of the URL.
+    fn name(&self) -> String {
+        let url = self.url();
+        url.rsplit_once('/').map_or(NAME, |(_, name)| name).to_owned()
+    }
+}
+
+/// Starts six processes that know each other from their first moment: sentinels find in their files what they would otherwise tell each
+/// other over seconds.
+async fn start(origin: &Origin, flags: &[&str]) -> Nodes {
+    Nodes::start(&REDIS_SENTINEL, origin, 2 * DATA_NODES, |_, ports| {
+        let (data, sentinels) = ports.split_at(DATA_NODES);
+        let ids: Vec<_> = sentinels.iter().map(|_| format!("{:032x}{:08x}", fastrand::u128(..), fastrand::u32(..))).collect();
+        let mut settings: Vec<_> = data.iter().map(|port| Settings::new(*port, data_lines(*port, data[0]), flags)).collect();
+        let password = settings[0].password.clone();
+        for own in 0..sentinels.len() {
+            let lines = sentinel_lines(data, sentinels, &ids, own, password.as_deref());
+            settings.push(Settings::new(sentinels[own], lines, &["--sentinel"]));
+        }
+        settings
+    })
+    .await
+}
+
+fn data_lines(port: u16, primary: u16) -> Vec<String> {
+    let mut lines = vec![
+        r#"save """#.to_owned(),
+        "repl-diskless-sync yes".to_owned(),
+        "repl-diskless-sync-delay 0".to_owned(),
+        "replica-announce-ip 127.0.0.1".to_owned(),
+    ];
+    if port != primary {
+        lines.push(format!("replicaof 127.0.0.1 {primary}"));
+    }
+    lines
+}
+
+fn sentinel_lines(data: &[u16], sentinels: &[u16], ids: &[String], own: usize, password: Option<&str>) -> Vec<String> {
+    let mut lines = vec![
+        format!("sentinel myid {}", ids[own]),
+        "sentinel announce-ip 127.0.0.1".to_owned(),
+        format!("sentinel monitor {NAME} 127.0.0.1 {} 2", data[0]),
+        format!("sentinel down-after-milliseconds {NAME} {DOWN_AFTER}"),
+        format!("sentinel failover-timeout {NAME} 3000"),
+        format!("sentinel parallel-syncs {NAME} 2"),
+    ];
+    lines.extend(password.map(|password| format!("sentinel auth-pass {NAME} {password}")));
+    lines.extend(data[1..].iter().map(|port| format!("sentinel known-replica {NAME} 127.0.0.1 {port}")));
+    let others = sentinels.iter().zip(ids).filter(|(port, _)| **port != sentinels[own]);
+    lines.extend(others.map(|(port, id)| format!("sentinel known-sentinel {NAME} 127.0.0.1 {port} {id}")));
+    lines
+}
