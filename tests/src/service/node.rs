@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
     time::Duration,
 };
 
@@ -45,6 +46,8 @@ pub(super) struct PortTaken;
 pub(super) struct Node {
     pub(super) port: u16,
     pub(super) running: Option<Running>,
+    /// Whether it was made to hang.
+    pub(super) is_frozen: AtomicBool,
     password: Option<String>,
     config: PathBuf,
     output: PathBuf,
@@ -65,12 +68,17 @@ impl Node {
         fs::write(&config, text).expect("a temporary folder can be written to");
         let words = [place.program.clone(), config.display().to_string()].into_iter().chain(flags);
         let line = words.map(|word| quoted(&word)).collect::<Vec<_>>().join(" ");
-        Self { port, running: None, password, output: config.with_extension("out"), config, line }
+        Self { port, running: None, is_frozen: AtomicBool::new(false), password, output: config.with_extension("out"), config, line }
     }
 
     /// What starts it, and where its output goes.
     pub(super) fn launch(&self) -> (String, &Path) {
         (self.line.clone(), &self.output)
+    }
+
+    /// Whether it can answer: it was neither stopped nor made to hang.
+    pub(super) fn is_awake(&self) -> bool {
+        self.running.is_some() && !self.is_frozen.load(SeqCst)
     }
 
     /// Waits until it answers.

@@ -1,6 +1,6 @@
 //! The processes of one service, in one place.
 
-use std::path::Path;
+use std::{path::Path, sync::atomic::Ordering::SeqCst};
 
 use futures_util::future::join_all;
 use rustix::process::Signal;
@@ -49,11 +49,6 @@ impl Nodes {
     /// All of them, in the order in which they were described.
     pub(super) fn list(&self) -> &[Node] {
         &self.list
-    }
-
-    /// Those that were not stopped.
-    pub(super) fn running(&self) -> impl Iterator<Item = &Node> {
-        self.list.iter().filter(|node| node.running.is_some())
     }
 
     /// The one on this port.
@@ -105,17 +100,20 @@ impl Nodes {
 
     /// Makes all hang that run.
     pub(super) async fn freeze_all(&self) {
-        self.signal(&self.running().collect::<Vec<_>>(), Signal::STOP).await;
+        self.signal(&self.list.iter().collect::<Vec<_>>(), Signal::STOP).await;
     }
 
     /// Lets all go on that run.
     pub(super) async fn thaw_all(&self) {
-        self.signal(&self.running().collect::<Vec<_>>(), Signal::CONT).await;
+        self.signal(&self.list.iter().collect::<Vec<_>>(), Signal::CONT).await;
     }
 
     async fn signal(&self, nodes: &[&Node], signal: Signal) {
         let running: Vec<_> = nodes.iter().filter_map(|node| node.running.as_ref()).collect();
         self.place.signal(&running, signal).await;
+        for node in nodes {
+            node.is_frozen.store(signal == Signal::STOP, SeqCst);
+        }
     }
 
     async fn start_these(&mut self, positions: &[usize]) -> Result<(), PortTaken> {
@@ -124,6 +122,7 @@ impl Nodes {
         let started = self.place.start(&commands).await;
         for (at, running) in stopped.iter().zip(started) {
             self.list[*at].running = Some(running);
+            self.list[*at].is_frozen.store(false, SeqCst);
         }
         let answers = join_all(stopped.iter().map(|at| self.list[*at].answer())).await;
         answers.into_iter().collect()

@@ -180,7 +180,7 @@ impl RedisCluster {
         Ok(())
     }
 
-    /// Waits until all nodes that run agree that every slot is served, and until the replicas among them follow a primary.
+    /// Waits until all nodes that run and do not hang agree that every slot is served, and until the replicas among them follow a primary.
     ///
     /// # Panics
     /// If that does not happen.
@@ -223,10 +223,10 @@ impl RedisCluster {
         Ok(*primaries.get(shard).unwrap_or_else(|| panic!("no primary for shard {shard}; there are {primaries:?}")))
     }
 
-    /// URLs of single nodes: of those that run, or those that its URL names.
+    /// URLs of single nodes: of those that can answer, or those that its URL names.
     fn seeds(&self) -> Vec<String> {
         match &self.server {
-            Whose::Ours(nodes) => nodes.running().map(Node::url).collect(),
+            Whose::Ours(nodes) => nodes.list().iter().filter(|node| node.is_awake()).map(Node::url).collect(),
             Whose::Theirs { url, .. } => {
                 let own = credentials_of(url);
                 hosts_of(url).into_iter().map(|host| format!("redis://{own}{host}/")).collect()

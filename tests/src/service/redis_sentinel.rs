@@ -153,7 +153,7 @@ impl RedisSentinel {
     pub async fn complete(&self) {
         let Ok(nodes) = self.server.ours() else { return };
         wait::until("every sentinel to know a primary, two replicas and two other sentinels", PATIENCE, async || {
-            for sentinel in nodes.list()[DATA_NODES..].iter().filter(|node| node.running.is_some()) {
+            for sentinel in nodes.list()[DATA_NODES..].iter().filter(|node| node.is_awake()) {
                 sentinel.command::<String>(&["SENTINEL", "CKQUORUM", NAME]).await.ok()?;
                 // As text: `name=mymaster,status=ok,address=127.0.0.1:10240,slaves=2,sentinels=3`.
                 let state = sentinel.info("sentinel", "master0").await.ok()?;
@@ -188,7 +188,7 @@ impl RedisSentinel {
     /// URLs of the sentinels: of those that run, or those that its URL names.
     fn sentinels(&self) -> Vec<String> {
         match &self.server {
-            Whose::Ours(nodes) => nodes.list()[DATA_NODES..].iter().filter(|node| node.running.is_some()).map(Node::url).collect(),
+            Whose::Ours(nodes) => nodes.list()[DATA_NODES..].iter().filter(|node| node.is_awake()).map(Node::url).collect(),
             Whose::Theirs { url, .. } => hosts_of(url).into_iter().map(|host| format!("redis://{host}/")).collect(),
         }
     }

@@ -1,6 +1,6 @@
 //! The servers that tests are given do what is asked of them.
 
-use std::net::TcpStream;
+use std::{net::TcpStream, time::Instant};
 
 use redis::{FromRedisValue, RedisResult, Value, from_redis_value};
 use tests::{
@@ -132,7 +132,9 @@ async fn sentinels_promote_a_replica_of_a_killed_primary_and_take_the_node_back(
     let before = sentinel.primary_port().await;
     let killed = ours!(sentinel.kill_primary().await);
     assert_eq!(killed, before);
+    let began = Instant::now();
     let after = wait::until("another primary", PATIENCE, async || Some(sentinel.primary_port().await).filter(|port| *port != before)).await;
+    eprintln!("promoted after {:?}", began.elapsed());
     assert_eq!(read::<String>(sentinel.command(after, &["SET", "name", "value"]).await), "OK");
     ours!(sentinel.start_again(killed).await);
     wait::until("the former primary to be a replica", PATIENCE, async || {
@@ -144,9 +146,12 @@ async fn sentinels_promote_a_replica_of_a_killed_primary_and_take_the_node_back(
 
 /// The primaries once the cluster has three of them again, and not all the same as before.
 async fn promoted(cluster: &RedisCluster, before: &[u16]) -> Vec<u16> {
-    wait::until("the promotion of a replica", PATIENCE, async || {
+    let began = Instant::now();
+    let after = wait::until("the promotion of a replica", PATIENCE, async || {
         let primaries = cluster.primaries().await;
         (primaries.len() == before.len() && primaries != before).then_some(primaries)
     })
-    .await
+    .await;
+    eprintln!("promoted after {:?}", began.elapsed());
+    after
 }
