@@ -83,6 +83,31 @@ pub trait Fixture: Send + Sync {
     async fn physical_count(&self) -> Hand<u64>;
 }
 
+/// A fixture, or none because the backend is not to be had here; whoever looked for it in vain has said so.
+pub trait Given {
+    /// The fixture.
+    type Fixture: Fixture;
+
+    /// The fixture, if there is one.
+    fn given(self) -> Option<Self::Fixture>;
+}
+
+impl<F: Fixture> Given for F {
+    type Fixture = F;
+
+    fn given(self) -> Option<F> {
+        Some(self)
+    }
+}
+
+impl<F: Fixture> Given for Option<F> {
+    type Fixture = F;
+
+    fn given(self) -> Self {
+        self
+    }
+}
+
 /// What came of reaching for the backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]

@@ -138,7 +138,7 @@ pub use corrupt::*;
 pub use create::*;
 pub use dropped::*;
 pub use expiry::*;
-pub use fixture::{Fixture, Hand, Purge};
+pub use fixture::{Fixture, Given, Hand, Purge};
 pub use index::*;
 pub use list::CHECKS;
 pub use load::*;

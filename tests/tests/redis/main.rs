@@ -12,4 +12,6 @@ macro_rules! ours {
     };
 }
 
+mod conformance;
 mod rig;
+mod server;

@@ -1,0 +1,154 @@
+//! [`RedisStore`] passes the conformance suite: on one server, through a shared trait object, and on a Cluster, all of which are killed and
+//! frozen for real.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use session_core::{
+    Limits, SessionStore, Source, StoreKey,
+    conformance::{Fixture, Hand, Purge},
+};
+use store_redis::{Config, RedisStore};
+use tests::service::NotOurs;
+use tokio::{runtime::Handle, sync::RwLock};
+
+use crate::server::{PASSWORD, Server};
+
+const NOT_OURS: &str = "the server that the environment names is not ours to stop";
+
+/// A store under a prefix of its own.
+struct RedisFixture {
+    server: RwLock<Server>,
+    url: String,
+    prefix: String,
+    store: Arc<dyn SessionStore>,
+}
+
+impl RedisFixture {
+    async fn on(server: Option<Server>, wrap: fn(RedisStore) -> Arc<dyn SessionStore>) -> Option<Self> {
+        let server = server?;
+        let prefix = format!("conformance-{:016x}:", fastrand::u64(..));
+        let url = server.url(&format!("prefix={prefix}"));
+        let store = RedisStore::connect(&Config::new(&url).expect("a URL")).await.expect("a server to connect to");
+        Some(Self { server: RwLock::new(server), url, prefix, store: wrap(store) })
+    }
+
+    fn named(&self, key: &StoreKey) -> String {
+        let (lineage, rest) = key.as_str().split_at(key.lineage().len());
+        format!("{}{{{lineage}}}{rest}", self.prefix)
+    }
+
+    async fn write_head(&self, key: &StoreKey, head: &str) -> Hand {
+        self.server.read().await.ask(&["HSET", &self.named(key), "", head]).await;
+        Hand::Done(())
+    }
+}
+
+#[async_trait]
+impl Fixture for RedisFixture {
+    fn store(&self) -> Arc<dyn SessionStore> {
+        Arc::clone(&self.store)
+    }
+
+    async fn open(&self) -> Result<Arc<dyn SessionStore>, Source> {
+        Ok(Arc::new(RedisStore::connect(&Config::new(&self.url)?).await?))
+    }
+
+    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, Source> {
+        let config = Config::new(&self.url)?.prefix(&format!("{}{name}", self.prefix));
+        Ok(Arc::new(RedisStore::connect(&config).await?))
+    }
+
+    async fn advance(&self, by: Duration) {
+        tokio::time::sleep(by).await;
+    }
+
+    fn tolerance(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
+    fn purge(&self) -> Purge {
+        Purge::ByItself
+    }
+
+    fn secret(&self) -> Hand<String> {
+        Hand::Done(PASSWORD.to_owned())
+    }
+
+    fn settings_text(&self) -> Hand<String> {
+        Hand::Done(format!("{:?}", Config::new(&self.url).expect("a URL")))
+    }
+
+    async fn corrupt(&self, key: &StoreKey) -> Hand {
+        self.write_head(key, "no head of any version").await
+    }
+
+    async fn future_format(&self, key: &StoreKey) -> Hand {
+        self.write_head(key, "2|1|0|1|9999999999999|").await
+    }
+
+    async fn stop(&self) -> Hand {
+        done(self.server.write().await.stop().await)
+    }
+
+    async fn start(&self) -> Hand {
+        let mut server = self.server.write().await;
+        // The wait for its answer is an async closure, whose future the compiler cannot see to be `Send`.
+        done(tokio::task::block_in_place(|| Handle::current().block_on(server.start_again())))
+    }
+
+    async fn freeze(&self) -> Hand {
+        done(self.server.read().await.freeze().await)
+    }
+
+    async fn thaw(&self) -> Hand {
+        done(self.server.read().await.thaw().await)
+    }
+
+    async fn dump(&self) -> Hand<Vec<u8>> {
+        let dump = self.server.read().await.dump(&format!("{}*", self.prefix)).await;
+        Hand::Done(dump.into_iter().flat_map(|(name, bytes)| [name.into_bytes(), bytes].concat()).collect())
+    }
+
+    async fn physical_count(&self) -> Hand<u64> {
+        Hand::Done(self.server.read().await.dump(&format!("{}{{*", self.prefix)).await.len() as u64)
+    }
+}
+
+fn done(hand: Result<(), NotOurs>) -> Hand {
+    hand.map_or(Hand::NotApplicable(NOT_OURS), Hand::Done)
+}
+
+mod node {
+    use super::{Arc, RedisFixture, Server};
+
+    session_core::conformance_tests!(async { RedisFixture::on(Server::node().await, |store| Arc::new(store)).await });
+}
+
+mod node_through_arc_dyn {
+    use session_core::SessionStore;
+
+    use super::{Arc, RedisFixture, Server};
+
+    session_core::conformance_tests!(async {
+        RedisFixture::on(Server::node().await, |store| {
+            let erased: Arc<dyn SessionStore> = Arc::new(store);
+            Arc::new(erased)
+        })
+        .await
+    });
+}
+
+mod cluster {
+    use super::{Arc, RedisFixture, Server};
+
+    session_core::conformance_tests!(async { RedisFixture::on(Server::cluster().await, |store| Arc::new(store)).await });
+}
