@@ -58,7 +58,11 @@ async fn look(kind: &Kind) -> Result<Origin, String> {
         Some(other) => panic!("TEST_SERVICES_FROM is {other:?}; it can be \"container\" or \"path\""),
         None => match container(kind).await {
             Ok(origin) => Ok(origin),
-            Err(no_container) => on_path(kind).map_err(|not_on_path| format!("{no_container}, and {not_on_path}")),
+            Err(no_container) => {
+                let origin = on_path(kind).map_err(|not_on_path| format!("{no_container}, and {not_on_path}"))?;
+                eprintln!("{} from PATH and not in a container: {no_container}", kind.name);
+                Ok(origin)
+            }
         },
     }
 }
