@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{Arg, Cmd, Pipeline, RedisError, Value, cluster_routing::SingleNodeRoutingInfo};
+use redis::{Arg, Cmd, Pipeline, RedisError, ServerErrorKind, Value, cluster_routing::SingleNodeRoutingInfo};
 
 use crate::opener::Connection;
 
@@ -69,10 +69,10 @@ impl Request {
         match (self, connection) {
             (Self::One(command), connection) => connection.send(command).await,
             (Self::To(node, commands, count), Connection::Cluster(cluster)) => {
-                cluster.route_pipeline(commands.clone(), 0, *count, node.clone()).await.map(Value::Array)
+                executed(cluster.route_pipeline(commands.clone(), 0, *count, node.clone()).await?)
             }
             (Self::All(commands, count) | Self::To(_, commands, count), connection) => {
-                connection.send_all(commands, *count).await.map(Value::Array)
+                executed(connection.send_all(commands, *count).await?)
             }
         }
     }
@@ -92,6 +92,19 @@ impl Request {
     }
 }
 
+/// The answers of a pipeline whose first command is the one that matters: if the server could not execute that one just now, it is the
+/// error of all, so that all are sent again.
+fn executed(mut answers: Vec<Value>) -> Result<Value, RedisError> {
+    let refused = |kind: ServerErrorKind| {
+        use ServerErrorKind::{Ask, BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly, TryAgain};
+        matches!(kind, Ask | BusyLoading | ClusterDown | MasterDown | Moved | ReadOnly | TryAgain)
+    };
+    match answers.first() {
+        Some(Value::ServerError(error)) if error.kind().is_some_and(refused) => std::mem::take(&mut answers[0]).extract_error(),
+        _ => Ok(Value::Array(answers)),
+    }
+}
+
 /// The command with another name and first argument, and all that follows.
 pub(crate) fn renamed(command: &Cmd, name: &str, first: &str) -> Cmd {
     let mut renamed = redis::cmd(name);
@@ -107,4 +120,31 @@ pub(crate) fn renamed(command: &Cmd, name: &str, first: &str) -> Cmd {
 /// A duration in whole milliseconds, as every time that is sent.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(line: &str) -> Value {
+        redis::parse_redis_value(format!("{line}\r\n").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_was_not_executed_is_an_error_and_what_was_refused_is_an_answer() {
+        for line in ["-LOADING it is", "-READONLY it is", "-MOVED 1 host:1", "-MASTERDOWN it is"] {
+            assert!(executed(vec![answer(line), answer("+OK")]).is_err(), "{line}");
+        }
+        for line in ["-WRONGTYPE it is", "-NOSCRIPT it is", "+OK"] {
+            assert!(executed(vec![answer(line), answer("+OK")]).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_script_by_text_keeps_keys_and_arguments() {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg("digest").arg(1).arg("key").arg("value");
+        let renamed = renamed(&command, "EVAL", "return 1");
+        assert_eq!(renamed.get_packed_command(), b"*5\r\n$4\r\nEVAL\r\n$8\r\nreturn 1\r\n$1\r\n1\r\n$3\r\nkey\r\n$5\r\nvalue\r\n");
+    }
 }
