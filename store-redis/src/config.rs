@@ -79,8 +79,8 @@ impl Config {
             database: 0,
             prefix: "session:".into(),
             deadline: Duration::from_secs(2),
-            connections: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-            // The compiler evaluates this `unwrap`: a zero would not build.
+            // The compiler evaluates both `unwrap`s: a zero would not build.
+            connections: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN).max(const { NonZeroUsize::new(4).unwrap() }),
             max_in_flight: const { NonZeroUsize::new(1_024).unwrap() },
             limits: Limits::default(),
             wait: None,
@@ -115,8 +115,8 @@ impl Config {
         self
     }
 
-    /// The most connections to a server. Each thread keeps to one of them, which carries many calls at once. As many as the machine has
-    /// cores by default.
+    /// The most connections to a server. Each thread that uses the store keeps to one, which carries many calls at once; with more threads
+    /// than this some share one. As many as the machine has cores by default, and at least 4.
     #[must_use]
     pub fn connections(mut self, connections: NonZeroUsize) -> Self {
         self.connections = connections;

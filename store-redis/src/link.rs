@@ -110,6 +110,13 @@ impl Links {
         }
     }
 
+    /// Connects once and lets go again: whether the servers can be reached and used. It takes no thread's connection, because the thread
+    /// that opens a store is often not one that serves.
+    pub(crate) async fn reach(&self) -> Result<(), StoreError> {
+        let open = async { Ok(self.opener.open(&Arc::default()).await.map(drop)?) };
+        self.within(open).await
+    }
+
     /// Whether ends and rotations wait for replicas.
     pub(crate) fn waits(&self) -> bool {
         self.wait.is_some()

@@ -84,7 +84,7 @@ impl RedisStore {
     /// [`ConnectError`] if the settings do not fit, the server is older than 6.2, or it refuses the login.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
         let store = Self::new(config)?;
-        match store.ping().await {
+        match store.inner().links.reach().await {
             Err(error) if error.is_transient() => {
                 let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
                 tracing::warn!(server = %config.servers, why, "sessions cannot be reached yet");
