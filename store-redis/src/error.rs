@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
-use session_core::{Rejection, StoreError};
+use session_core::{Rejection, Source, StoreError};
 
 use crate::STORE;
 
@@ -75,9 +75,14 @@ pub enum ConnectError {
     /// The settings do not fit.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The server is reached and cannot be used: it is too old, or refuses the login.
-    #[error("the Redis server cannot keep sessions")]
-    Server(#[from] StoreError),
+    /// The server is reached and cannot be used: it is too old, refuses the login, or is not what the URL's scheme says.
+    #[error("Redis at {server} cannot be used")]
+    Server {
+        /// Where it is.
+        server: String,
+        /// What is wrong.
+        source: Source,
+    },
 }
 
 /// Why a call did not end with an answer. Holds texts and not the driver's errors, because those can quote a command with its keys.
@@ -97,6 +102,12 @@ pub(crate) enum ClientError {
     Replicas { wanted: usize, acknowledged: i64, within: Duration },
     #[error("the server is full: {0}")]
     Full(String),
+    #[error("the server wants a login and got none; put it into the URL: redis://user:password@host")]
+    NoLogin,
+    #[error("the server refuses the login; look at user and password in the URL")]
+    WrongLogin,
+    #[error("the server's user lacks a right that sessions need; the crate's page lists them: {0}")]
+    NoRight(String),
     #[error("the server refuses to be used like this: {0}")]
     Refused(String),
     #[error("the server speaks {found}; Redis {}.{} or Valkey is needed", OLDEST.0, OLDEST.1)]
@@ -137,12 +148,16 @@ impl From<RedisError> for ClientError {
                 | ServerErrorKind::MasterDown => Self::Busy(why),
                 ServerErrorKind::ReadOnly => Self::Demoted(why),
                 ServerErrorKind::NoScript => Self::NoScript,
+                ServerErrorKind::NoPerm => Self::NoRight(why),
                 _ => Self::Refused(why),
             },
             _ => match error.code() {
                 // NOREPLICAS: min-replicas-to-write. BUSY: a script of somebody else runs too long. MISCONF: snapshots fail.
                 Some("NOREPLICAS" | "BUSY" | "MISCONF" | "UNBLOCKED") => Self::Busy(why),
                 Some("OOM") => Self::Full(why),
+                Some("NOAUTH") => Self::NoLogin,
+                Some("WRONGPASS") => Self::WrongLogin,
+                _ if error.kind() == ErrorKind::AuthenticationFailed => Self::WrongLogin,
                 _ => Self::Refused(why),
             },
         }
@@ -158,9 +173,14 @@ impl From<ClientError> for StoreError {
             | ClientError::Busy(_)
             | ClientError::Demoted(_)
             | ClientError::Replicas { .. } => Self::Unavailable { store: STORE, source: error.into() },
-            ClientError::Refused(_) | ClientError::NoScript | ClientError::TooOld { .. } | ClientError::Answer(_) | ClientError::Cursor => {
-                Self::Other { store: STORE, source: error.into() }
-            }
+            ClientError::NoLogin
+            | ClientError::WrongLogin
+            | ClientError::NoRight(_)
+            | ClientError::Refused(_)
+            | ClientError::NoScript
+            | ClientError::TooOld { .. }
+            | ClientError::Answer(_)
+            | ClientError::Cursor => Self::Other { store: STORE, source: error.into() },
         }
     }
 }

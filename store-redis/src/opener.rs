@@ -70,9 +70,11 @@ impl Opener {
     /// Connects and sees that the server is new enough. `gone` becomes true when the connection is lost, as soon as the driver notices.
     pub(crate) async fn open(&self, gone: &Arc<AtomicBool>) -> Result<Connection, ClientError> {
         let failed = |error: redis::RedisError| match ClientError::from(error.clone()) {
-            // Wrong passwords and the like stay what they are.
-            refused @ ClientError::Refused(_) => refused,
-            _ => ClientError::Connect { server: self.servers.to_string(), why: described(&error) },
+            ClientError::Lost(_) | ClientError::Busy(_) => {
+                ClientError::Connect { server: self.servers.to_string(), why: described(&error) }
+            }
+            // A wrong password and the like stays what it is.
+            refused => refused,
         };
         let mut connection = match &self.way {
             Way::Node(client) => Connection::Node(connect(client, gone).await.map_err(failed)?),

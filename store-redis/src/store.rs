@@ -89,7 +89,10 @@ impl RedisStore {
                 let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
                 tracing::warn!(server = %config.servers, why, "sessions cannot be reached yet");
             }
-            answer => answer?,
+            // What is wrong stands in the source; that it is the store's failure goes without saying here.
+            Err(StoreError::Other { source, .. }) => return Err(ConnectError::Server { server: config.servers.to_string(), source }),
+            Err(other) => return Err(ConnectError::Server { server: config.servers.to_string(), source: other.into() }),
+            Ok(()) => {}
         }
         Ok(store)
     }
