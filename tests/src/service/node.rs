@@ -141,6 +141,15 @@ pub(super) async fn info(url: &str, section: &str, name: &str) -> RedisResult<St
     Ok(found.map(|(_, value)| value.trim().to_owned()).unwrap_or_default())
 }
 
+/// What the server is: `redis 7.0.15`, or `valkey 8.1.1`, which has a line for the Redis that it stands in for as well.
+pub(super) async fn product(url: &str) -> RedisResult<String> {
+    let valkey = info(url, "server", "valkey_version").await?;
+    if valkey.is_empty() {
+        return Ok(format!("redis {}", info(url, "server", "redis_version").await?));
+    }
+    Ok(format!("valkey {valkey}"))
+}
+
 /// A server's answer to one command on a connection of its own.
 pub(super) async fn command<T: FromRedisValue>(url: &str, words: &[&str]) -> RedisResult<T> {
     let limits = AsyncConnectionConfig::new().set_connection_timeout(Some(LOOK_WITHIN)).set_response_timeout(Some(LOOK_WITHIN));

@@ -6,7 +6,7 @@ use redis::{RedisResult, Value};
 
 use super::{
     kind::REDIS,
-    node::{Settings, command, info},
+    node::{Settings, command, product},
     nodes::Nodes,
     origin::Origin,
     whose::{NotOurs, Whose},
@@ -41,9 +41,9 @@ impl Redis {
             origin => Whose::Ours(start(&origin, flags).await),
         };
         let mut redis = Self { server, version: String::new() };
-        let version = info(&redis.url(), "server", "redis_version").await;
+        let version = product(&redis.url()).await;
         redis.version = version.unwrap_or_else(|error| panic!("{}: cannot ask it for its version: {error}", redis.server.description()));
-        eprintln!("redis {} {}, there after {:?}", redis.version, redis.server.description(), began.elapsed());
+        eprintln!("{} {}, there after {:?}", redis.version, redis.server.description(), began.elapsed());
         Some(redis)
     }
 
@@ -78,7 +78,7 @@ impl Redis {
         Ok(self.server.ours()?.list()[0].port)
     }
 
-    /// Its version, as `7.0.15`.
+    /// What it is, as `redis 7.0.15`.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version

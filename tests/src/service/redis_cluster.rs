@@ -6,7 +6,7 @@ use redis::{RedisResult, Value};
 
 use super::{
     kind::REDIS_CLUSTER,
-    node::{Node, PortTaken, Settings, command, credentials, info},
+    node::{Node, PortTaken, Settings, command, credentials, info, product},
     nodes::Nodes,
     origin::Origin,
     whose::{NotOurs, Whose, credentials_of, hosts_of},
@@ -48,10 +48,10 @@ impl RedisCluster {
         };
         let mut cluster = Self { server, version: String::new() };
         cluster.complete().await;
-        let version = info(&cluster.seeds()[0], "server", "redis_version").await;
+        let version = product(&cluster.seeds()[0]).await;
         cluster.version =
             version.unwrap_or_else(|error| panic!("{}: cannot ask it for its version: {error}", cluster.server.description()));
-        eprintln!("redis-cluster {} {}, there after {:?}", cluster.version, cluster.server.description(), began.elapsed());
+        eprintln!("cluster of {} {}, there after {:?}", cluster.version, cluster.server.description(), began.elapsed());
         Some(cluster)
     }
 
@@ -67,7 +67,7 @@ impl RedisCluster {
         }
     }
 
-    /// Its version, as `7.0.15`.
+    /// What it is, as `redis 7.0.15`.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version

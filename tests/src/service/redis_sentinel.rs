@@ -6,7 +6,7 @@ use redis::{RedisResult, Value};
 
 use super::{
     kind::REDIS_SENTINEL,
-    node::{Node, Settings, command, credentials, info},
+    node::{Node, Settings, command, credentials, product},
     nodes::Nodes,
     origin::Origin,
     whose::{NotOurs, Whose, hosts_of},
@@ -51,10 +51,10 @@ impl RedisSentinel {
         };
         let mut sentinel = Self { server, version: String::new() };
         sentinel.complete().await;
-        let version = info(&sentinel.sentinels()[0], "server", "redis_version").await;
+        let version = product(&sentinel.sentinels()[0]).await;
         sentinel.version =
             version.unwrap_or_else(|error| panic!("{}: cannot ask it for its version: {error}", sentinel.server.description()));
-        eprintln!("redis-sentinel {} {}, there after {:?}", sentinel.version, sentinel.server.description(), began.elapsed());
+        eprintln!("sentinels of {} {}, there after {:?}", sentinel.version, sentinel.server.description(), began.elapsed());
         Some(sentinel)
     }
 
@@ -72,7 +72,7 @@ impl RedisSentinel {
         }
     }
 
-    /// Its version, as `7.0.15`.
+    /// What it is, as `redis 7.0.15`.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
