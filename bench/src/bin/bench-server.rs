@@ -1,9 +1,9 @@
-//! One worker on a free port of the loopback, bare or with sessions, for a load generator.
+//! Serves on a free port of the loopback, bare or with sessions, for a load generator, until it is killed.
 //!
-//! `bench-server bare|sessions` prints two lines: its address, and a `Cookie` header, which opens a session if there are sessions. It
-//! serves until it is killed.
+//! `bench-server bare|sessions` has one worker and prints two lines: its address, and a `Cookie` header, which opens a session if there are
+//! sessions; they are in memory. `bench-server redis URL WORKERS` keeps sessions in Redis and prints its address.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use actix_web::{
     App, HttpServer,
@@ -11,39 +11,63 @@ use actix_web::{
 };
 use bench::Site;
 use session_actix::{Error as SessionFailure, Session, SessionMiddleware};
-use session_core::{MemoryStore, cookie::CookieConfig};
+use session_core::{
+    MemoryStore,
+    cookie::{CookieCodec, CookieConfig, Key},
+};
+use store_redis::{Config, RedisStore};
 
 type Failure = Box<dyn Error>;
 
+const ANY_PORT: &str = "127.0.0.1:0";
+
 #[actix_web::main]
 async fn main() -> Result<(), Failure> {
-    let mode = std::env::args().nth(1).unwrap_or_default();
-    let site = Site::new(Arc::new(MemoryStore::new()), CookieConfig::development())?;
-    let sessions = SessionMiddleware::new(Arc::clone(site.store()), site.codec().clone());
-    // The two applications differ in the middleware only.
-    match mode.as_str() {
-        "bare" => {
-            let server = HttpServer::new(|| App::new().configure(untouched)).workers(1).bind("127.0.0.1:0")?;
-            tell(&server.addrs(), &site);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // The applications differ in the middleware only.
+    match arguments[..] {
+        ["bare"] => {
+            let server = HttpServer::new(|| App::new().configure(untouched)).workers(1).bind(ANY_PORT)?;
+            tell(&server.addrs(), Some(&site()?));
             server.run().await?;
         }
-        "sessions" => {
-            let app = move || App::new().wrap(sessions.clone()).configure(untouched).configure(used);
-            let server = HttpServer::new(app).workers(1).bind("127.0.0.1:0")?;
-            tell(&server.addrs(), &site);
+        ["sessions"] => {
+            let site = site()?;
+            let sessions = SessionMiddleware::new(Arc::clone(site.store()), site.codec().clone());
+            let server = HttpServer::new(move || App::new().wrap(sessions.clone()).configure(untouched).configure(used))
+                .workers(1)
+                .bind(ANY_PORT)?;
+            tell(&server.addrs(), Some(&site));
             server.run().await?;
         }
-        other => return Err(format!("{other:?} is neither bare nor sessions").into()),
+        ["redis", url, workers] => {
+            let store = RedisStore::connect(&Config::new(url)?).await?;
+            let codec = CookieCodec::signed(CookieConfig::development(), &Key::random()?.into())?;
+            let sessions = SessionMiddleware::new(Arc::new(store), codec);
+            let server = HttpServer::new(move || App::new().wrap(sessions.clone()).configure(untouched).configure(used))
+                .workers(workers.parse()?)
+                .bind(ANY_PORT)?;
+            tell(&server.addrs(), None);
+            server.run().await?;
+        }
+        _ => return Err("bench-server bare, bench-server sessions, or bench-server redis URL WORKERS".into()),
     }
     Ok(())
 }
 
+fn site() -> Result<Site, Failure> {
+    Site::new(Arc::new(MemoryStore::new()), CookieConfig::development())
+}
+
 #[expect(clippy::print_stdout, reason = "the caller waits for it")]
-fn tell(addresses: &[std::net::SocketAddr], site: &Site) {
+fn tell(addresses: &[SocketAddr], site: Option<&Site>) {
     for address in addresses {
         println!("http://{address}");
     }
-    println!("Cookie: {}", site.header());
+    if let Some(site) = site {
+        println!("Cookie: {}", site.header());
+    }
 }
 
 fn untouched(routes: &mut ServiceConfig) {

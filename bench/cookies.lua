@@ -1,0 +1,23 @@
+-- Sends each request with the cookie of a session drawn at random, for wrk: wrk -s cookies.lua URL -- METHOD FILE
+-- FILE has the value of a Cookie header on each line. At the end the script prints one line: requests per second, the median and the
+-- 99th percentile of the time to an answer in ms, and how many requests failed.
+
+local requests = {}
+
+function init(arguments)
+    math.randomseed(os.time())
+    for cookie in io.lines(arguments[2]) do
+        requests[#requests + 1] = wrk.format(arguments[1], nil, { Cookie = cookie })
+    end
+end
+
+function request()
+    return requests[math.random(#requests)]
+end
+
+function done(summary, latency)
+    local errors = summary.errors
+    local failed = errors.connect + errors.read + errors.write + errors.status + errors.timeout
+    local rate = summary.requests / summary.duration * 1e6
+    io.write(string.format('%.1f %.3f %.3f %d\n', rate, latency:percentile(50) / 1000, latency:percentile(99) / 1000, failed))
+end
