@@ -28,18 +28,30 @@ impl Request {
     }
 
     /// The same, followed by a wait for replicas.
-    pub(crate) fn and_wait(self, replicas: usize, within: Duration) -> Self {
+    pub(crate) fn and_wait(&self, replicas: usize, within: Duration) -> Self {
         let mut wait = redis::cmd("WAIT");
         wait.arg(replicas).arg(millis(within));
         match self {
-            Self::One(command) => Self::all([command, wait]),
-            Self::All(mut commands, count) => {
+            Self::One(command) => Self::all([command.clone(), wait]),
+            Self::All(commands, count) => {
+                let mut commands = commands.clone();
                 commands.add_command(wait);
                 Self::All(commands, count + 1)
             }
-            Self::To(node, mut commands, count) => {
+            Self::To(node, commands, count) => {
+                let mut commands = commands.clone();
                 commands.add_command(wait);
-                Self::To(node, commands, count + 1)
+                Self::To(node.clone(), commands, count + 1)
+            }
+        }
+    }
+
+    /// The same with another name and first argument of each command.
+    pub(crate) fn renamed(&self, name: &str, first: &str) -> Self {
+        match self {
+            Self::One(command) => Self::One(renamed(command, name, first)),
+            Self::All(commands, _) | Self::To(_, commands, _) => {
+                Self::all(commands.cmd_iter().map(|command| renamed(command, name, first)))
             }
         }
     }
@@ -57,7 +69,7 @@ impl Request {
                 let node = SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port };
                 let (commands, single) = self.asking();
                 let count = commands.len();
-                let answers = cluster.route_pipeline(commands, 0, count, node).await?;
+                let answers = Box::pin(cluster.route_pipeline(commands, 0, count, node)).await?;
                 let mut answers = answers.into_iter().skip(1).step_by(2);
                 if single { answers.next().unwrap_or_default().extract_error() } else { Ok(Value::Array(answers.collect())) }
             }
@@ -69,7 +81,7 @@ impl Request {
         match (self, connection) {
             (Self::One(command), connection) => connection.send(command).await,
             (Self::To(node, commands, count), Connection::Cluster(cluster)) => {
-                executed(cluster.route_pipeline(commands.clone(), 0, *count, node.clone()).await?)
+                executed(Box::pin(cluster.route_pipeline(commands.clone(), 0, *count, node.clone())).await?)
             }
             (Self::All(commands, count) | Self::To(_, commands, count), connection) => {
                 executed(connection.send_all(commands, *count).await?)
@@ -106,7 +118,7 @@ fn executed(mut answers: Vec<Value>) -> Result<Value, RedisError> {
 }
 
 /// The command with another name and first argument, and all that follows.
-pub(crate) fn renamed(command: &Cmd, name: &str, first: &str) -> Cmd {
+fn renamed(command: &Cmd, name: &str, first: &str) -> Cmd {
     let mut renamed = redis::cmd(name);
     renamed.arg(first);
     for argument in command.args_iter().skip(2) {

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -97,8 +98,8 @@ impl Links {
         })
     }
 
-    /// Does `work` in its turn and within the deadline.
-    pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    /// Does `work` in its turn and within the deadline. It is pinned, because whatever took it by value would have room for it twice.
+    pub(crate) async fn within<T>(&self, work: Pin<&mut impl Future<Output = Result<T, StoreError>>>) -> Result<T, StoreError> {
         let in_turn = async {
             // Only `close` makes it fail, and nobody calls that.
             let _turn = self.turns.acquire().await;
@@ -128,9 +129,9 @@ impl Links {
     }
 
     /// Sends what ends or moves a session, and waits for replicas if that is asked for.
-    pub(crate) async fn send_durably(&self, request: Request) -> Result<Value, ClientError> {
+    pub(crate) async fn send_durably(&self, request: &Request) -> Result<Value, ClientError> {
         let Some(Wait { replicas, within }) = self.wait else {
-            return self.send(&request, Repeat::Never).await;
+            return self.send(request, Repeat::Never).await;
         };
         let answers = self.send_over(&self.waiting, &request.and_wait(replicas.get(), within), Repeat::Never).await?;
         let Value::Array(answers) = answers else { return Err(ClientError::Answer("a pipeline answers with a list")) };
@@ -148,7 +149,11 @@ impl Links {
     async fn send_over(&self, slot: &Slot, request: &Request, repeat: Repeat) -> Result<Value, ClientError> {
         let mut tries = 0;
         loop {
-            let mut live = self.connection(slot).await?;
+            let mut live = match slot.live() {
+                Some(live) => live,
+                // Making a connection takes kilobytes of state. In a box they weigh on no call that finds one, and every call is moved.
+                None => Box::pin(self.connect(slot)).await?,
+            };
             let error = match self.send_once(slot, &mut live, request).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
@@ -180,10 +185,7 @@ impl Links {
         Ok(answer?)
     }
 
-    async fn connection(&self, slot: &Slot) -> Result<Live, ClientError> {
-        if let Some(live) = slot.live() {
-            return Ok(live);
-        }
+    async fn connect(&self, slot: &Slot) -> Result<Live, ClientError> {
         let _turn = slot.opening.lock().await;
         if let Some(live) = slot.live() {
             return Ok(live);

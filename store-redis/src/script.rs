@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use redis::{Cmd, Value};
 
 use crate::{
-    command::{Request, renamed},
+    command::Request,
     error::ClientError,
     link::{Links, Repeat},
 };
@@ -52,14 +52,22 @@ impl Script {
 
     /// Runs the command that [`Self::on`] began.
     pub(crate) async fn run(&self, links: &Links, command: Cmd, repeat: Repeat, durability: Durability) -> Result<Value, ClientError> {
-        let send = async |command: Cmd| match durability {
-            Durability::Primary => links.send(&Request::One(command), repeat).await,
-            Durability::Replicas => links.send_durably(Request::One(command)).await,
-        };
-        match send(command.clone()).await {
-            // Restarted, failed over, or flushed: the text teaches it anew, for all.
-            Err(ClientError::NoScript) => send(renamed(&command, "EVAL", self.text)).await,
+        let request = Request::One(command);
+        match Self::send(links, &request, repeat, durability).await {
+            Err(ClientError::NoScript) => Box::pin(self.teach(links, &request, repeat, durability)).await,
             ran => ran,
         }
+    }
+
+    async fn send(links: &Links, request: &Request, repeat: Repeat, durability: Durability) -> Result<Value, ClientError> {
+        match durability {
+            Durability::Replicas if links.waits() => Box::pin(links.send_durably(request)).await,
+            Durability::Primary | Durability::Replicas => links.send(request, repeat).await,
+        }
+    }
+
+    /// Restarted, failed over, or flushed: the text teaches the server anew, for all.
+    async fn teach(&self, links: &Links, request: &Request, repeat: Repeat, durability: Durability) -> Result<Value, ClientError> {
+        Self::send(links, &request.renamed("EVAL", self.text), repeat, durability).await
     }
 }
