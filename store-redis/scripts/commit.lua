@@ -1,41 +1,31 @@
 -- Applies a commit in one step.
 --
 -- KEYS[1] the session. KEYS[2] the key that it moves to, if it moves.
--- ARGV  1 the version that must hold, or ''        2 new ttl in ms, or ''            3 '1' to drop all values first, or ''
---       4 most bytes of data                       5 '1' if the version grows, or ''
---       6 '=' and new lifetime settings, or ''     7 '=' and the new principal, '-' for none, or '' to keep it
---       8 what an index's name begins with, if indexes are kept on this node, or ''
---       9 '=' and the principal whose index has the final place already, or ''
---      10 its place                               11 its final place
+-- ARGV  1 the version that must hold, or ''        2 most bytes of data               3 '' if nothing but values changes, else
+--       4 new ttl in ms, or ''                     5 '1' to drop all values first, or ''
+--       6 '1' if the version grows, or ''          7 '=' and new lifetime settings, or ''
+--       8 '=' and the new principal, '-' for none, or '' to keep it
+--       9 what an index's name begins with, if indexes are kept on this node, or ''
+--      10 '=' and the principal whose index has the final place already, or ''
+--      11 its place                               12 its final place
 -- then for each change: 's', name, JSON text; 'r', name, ''; 'a', name, summand.
+--
+-- Most commits change a value or two, and the server has one thread for all of them. Fourteen arguments cost it as much as two HINCRBY, and
+-- functions that are made and numbers that are formatted cost no less; so the common way has few of them.
 --
 -- Answers { 0, version, age, ttl, lifetime settings, former principal or '', sums… }, or one of
 -- { 1 } the guard does not hold or the final key is taken      { 2 } gone      { 3 } what is stored cannot be read
 -- { 4, n } the n-th name is no integer      { 5, n } its sum leaves 64 bits      { 6, bytes } too large
 -- { 7, principal, ms } the index of this principal has to have the final place first, for so long
 local session, target = KEYS[1], KEYS[2]
-local CHANGES = 12
+local plain = ARGV[3] == ''
+local CHANGES = plain and 4 or 13
+local new_ttl, cleared, grows, new_lifetime, new_principal, index_prefix = '', false, true, '', '', ''
+if not plain then
+    new_ttl, cleared, grows, new_lifetime, new_principal, index_prefix = ARGV[4], ARGV[5] ~= '', ARGV[6] ~= '', ARGV[7], ARGV[8], ARGV[9]
+end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-
--- Sums of up to 15 digits are exact in a double. Longer ones are added in two halves.
-local function halves(digits)
-    local sign, size = string.match(digits, '^(-?)(%d+)$')
-    if #size > 19 then
-        return nil
-    end
-    size = string.rep('0', 19 - #size) .. size
-    local factor = sign == '-' and -1 or 1
-    return factor * tonumber(string.sub(size, 1, 9)), factor * tonumber(string.sub(size, 10))
-end
-
--- Whether high * 10^10 + low is an i64.
-local function fits(high, low)
-    if high ~= 922337203 and high ~= -922337203 then
-        return high < 922337203 and high > -922337203
-    end
-    return low <= 6854775807 and low >= -6854775808
-end
 
 -- The sum of two integers as text; nil and 4 if `held` is none, nil and 5 if the sum is none.
 local function sum(held, by)
@@ -43,8 +33,25 @@ local function sum(held, by)
     if not digits then
         return nil, 4
     end
+    -- Sums of up to 15 digits are exact in a double. Longer ones are added in two halves.
     if #digits <= 15 and #by <= 15 then
-        return string.format('%.0f', digits + by)
+        return string.format('%d', digits + by)
+    end
+    local function halves(digits)
+        local sign, size = string.match(digits, '^(-?)(%d+)$')
+        if #size > 19 then
+            return nil
+        end
+        size = string.rep('0', 19 - #size) .. size
+        local factor = sign == '-' and -1 or 1
+        return factor * tonumber(string.sub(size, 1, 9)), factor * tonumber(string.sub(size, 10))
+    end
+    -- Whether high * 10^10 + low is an i64.
+    local function fits(high, low)
+        if high ~= 922337203 and high ~= -922337203 then
+            return high < 922337203 and high > -922337203
+        end
+        return low <= 6854775807 and low >= -6854775808
     end
     local high, low = halves(digits)
     if not high or not fits(high, low) then
@@ -71,18 +78,18 @@ end
 
 -- What the hash holds under the head, the principal and every changed name, in this order.
 local fields = { '', '\t' }
-for at = CHANGES, #ARGV, 3 do
-    fields[#fields + 1] = ARGV[at + 1]
+for at = CHANGES + 1, #ARGV, 3 do
+    fields[#fields + 1] = ARGV[at]
 end
-local held = {}
-for from = 1, #fields, 1000 do
-    local to = math.min(from + 999, #fields)
-    local values = redis.pcall('HMGET', session, unpack(fields, from, to))
-    if values.err then
-        return { 3 }
-    end
-    for at = from, to do
-        held[at] = values[at - from + 1]
+-- `unpack` fills the stack, which holds fewer than 8,000 values.
+local held = redis.pcall('HMGET', session, unpack(fields, 1, math.min(#fields, 1000)))
+if held.err then
+    return { 3 }
+end
+for from = 1001, #fields, 1000 do
+    local values = redis.call('HMGET', session, unpack(fields, from, math.min(from + 999, #fields)))
+    for at = 1, #values do
+        held[from + at - 1] = values[at]
     end
 end
 if not held[1] then
@@ -108,7 +115,6 @@ if target and redis.call('EXISTS', target) == 1 then
 end
 
 local before = tonumber(bytes)
-local cleared = ARGV[3] ~= ''
 local after = cleared and 0 or before
 local set, removed, sums = {}, {}, {}
 for at = CHANGES, #ARGV, 3 do
@@ -130,81 +136,74 @@ for at = CHANGES, #ARGV, 3 do
         set[#set + 1], set[#set + 2] = name, value
     end
 end
-if after > tonumber(ARGV[4]) and after > before then
+if after > tonumber(ARGV[2]) and after > before then
     return { 6, after }
 end
 
 local former = held[2] or ''
 local principal = former
-if ARGV[7] == '-' then
+if new_principal == '-' then
     principal = ''
-elseif ARGV[7] ~= '' then
-    principal = string.sub(ARGV[7], 2)
+elseif new_principal ~= '' then
+    principal = string.sub(new_principal, 2)
 end
-local reindexed = principal ~= '' and (target or principal ~= former or ARGV[2] ~= '')
-if ARGV[8] == '' and reindexed and ARGV[9] ~= '=' .. principal then
-    return { 7, principal, math.max(deadline - now, tonumber(ARGV[2]) or 0) }
+local reindexed = principal ~= '' and (target or principal ~= former or new_ttl ~= '')
+if index_prefix == '' and reindexed and ARGV[10] ~= '=' .. principal then
+    return { 7, principal, math.max(deadline - now, tonumber(new_ttl) or 0) }
 end
 
 -- From here on nothing refuses but a server that is full. It refuses a script's first write if that may need memory, and no later one: a
 -- commit that makes the record larger is refused whole, any other passes.
-if ARGV[2] ~= '' then
-    deadline = now + tonumber(ARGV[2])
+if new_ttl ~= '' then
+    deadline = now + tonumber(new_ttl)
+    due = string.format('%.0f', deadline)
 end
-if ARGV[5] ~= '' then
-    version = string.format('%.0f', version + 1)
+-- Numbers of up to 14 digits are joined as they are written.
+version = version + (grows and 1 or 0)
+if new_lifetime ~= '' then
+    lifetime = string.sub(new_lifetime, 2)
 end
-if ARGV[6] ~= '' then
-    lifetime = string.sub(ARGV[6], 2)
-end
-if cleared or ARGV[2] ~= '' or ARGV[5] ~= '' then
+if cleared or new_ttl ~= '' or grows then
     set[#set + 1] = ''
-    set[#set + 1] = string.format('1|%s|%.0f|%s|%.0f|%s', version, after, created, deadline, lifetime)
+    set[#set + 1] = '1|' .. version .. '|' .. after .. '|' .. created .. '|' .. due .. '|' .. lifetime
 end
 if principal ~= '' and (cleared or principal ~= former) then
     set[#set + 1], set[#set + 2] = '\t', principal
 elseif principal == '' and former ~= '' then
     removed[#removed + 1] = '\t'
 end
-local expires = string.format('%.0f', deadline)
-
-local function write()
-    for from = 1, #set, 1000 do
-        redis.call('HSET', session, unpack(set, from, math.min(from + 999, #set)))
-    end
-end
-local function free()
-    for from = 1, #removed, 1000 do
-        redis.call('HDEL', session, unpack(removed, from, math.min(from + 999, #removed)))
-    end
-    if cleared or ARGV[2] ~= '' then
-        redis.call('PEXPIREAT', session, expires)
-    end
-end
 
 if cleared then
     redis.call('UNLINK', session)
 end
-if cleared or after > before then
-    write()
-    free()
-else
-    free()
-    write()
+local larger = cleared or after > before
+for step = 1, 2 do
+    if larger == (step == 1) then
+        for from = 1, #set, 1000 do
+            redis.call('HSET', session, unpack(set, from, math.min(from + 999, #set)))
+        end
+    else
+        for from = 1, #removed, 1000 do
+            redis.call('HDEL', session, unpack(removed, from, math.min(from + 999, #removed)))
+        end
+        if cleared or new_ttl ~= '' then
+            redis.call('PEXPIREAT', session, due)
+        end
+    end
 end
 if target then
     redis.call('RENAME', session, target)
 end
-if ARGV[8] ~= '' then
+if index_prefix ~= '' then
     if former ~= '' and (target or principal ~= former) then
-        redis.call('ZREM', ARGV[8] .. former, ARGV[10])
+        redis.call('ZREM', index_prefix .. former, ARGV[11])
     end
     if reindexed then
-        local index = ARGV[8] .. principal
-        redis.call('ZADD', index, expires, ARGV[11])
+        local index = index_prefix .. principal
+        redis.call('ZADD', index, due, ARGV[12])
         if redis.call('PTTL', index) < deadline - now then
-            redis.call('PEXPIREAT', index, expires)
+            redis.call('PEXPIREAT', index, due)
         end
     end
 end
-return { 0, tonumber(version), now - created, deadline - now, lifetime, former, unpack(sums) }
+return { 0, version, now - created, deadline - now, lifetime, former, unpack(sums) }
