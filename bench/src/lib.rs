@@ -3,11 +3,13 @@
 //! `README.md` beside this crate says what each number means and how to get it.
 
 mod allocations;
+mod redis_server;
 mod request;
 mod store;
 mod wait;
 
 pub use allocations::{Counting, counted};
+pub use redis_server::RedisServer;
 pub use request::Site;
 pub use store::Uncounted;
 pub use wait::at_once;

@@ -1,0 +1,99 @@
+//! What each call of the store costs over a real Redis: one call at a time, so a round trip each, and 64 at once.
+//!
+//! A Redis is started for it; `TEST_REDIS_URL` names another one, in which this leaves sessions that expire after an hour.
+
+use std::time::Duration;
+
+use bench::RedisServer;
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use futures_util::future::join_all;
+use session_core::{Change, Commit, Data, Guard, Json, Name, NewRecord, Principal, SessionId, SessionStore, StoreKey};
+use store_redis::{Config, RedisStore};
+use tokio::runtime::{Builder, Runtime};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const AT_ONCE: usize = 64;
+
+fn must<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn key() -> StoreKey {
+    must(SessionId::random()).store_key()
+}
+
+fn name(text: &str) -> Name {
+    must(Name::new(text))
+}
+
+fn record() -> NewRecord {
+    let data: Data = [(name("n"), Json::integer(1)), (name("user"), must(Json::from_text(r#""bob""#)))].into_iter().collect();
+    NewRecord::new(HOUR).data(data)
+}
+
+async fn created(store: &RedisStore, new: NewRecord) -> StoreKey {
+    let key = key();
+    let _ = must(store.create(&key, new).await);
+    key
+}
+
+fn add() -> Commit {
+    Commit::new().change(name("n"), Change::Add(1))
+}
+
+fn insert() -> Commit {
+    Commit::new().change(name("n"), Change::Set(Json::integer(2)))
+}
+
+fn calls(criterion: &mut Criterion) {
+    let server = must(RedisServer::at_hand());
+    let runtime: Runtime = must(Builder::new_current_thread().enable_all().build());
+    let store = runtime.block_on(async { must(RedisStore::connect(&must(Config::new(server.url()))).await) });
+    let key = runtime.block_on(created(&store, record()));
+    // Of one user who is signed in on ten devices, and of no other run of this.
+    let user = must(Principal::new(key.as_str()));
+    for _ in 0..10 {
+        runtime.block_on(created(&store, record().principal(user.clone())));
+    }
+
+    let mut group = criterion.benchmark_group("redis");
+    group.bench_function("create", |bencher| {
+        bencher.iter(|| runtime.block_on(created(&store, record())));
+    });
+    group.bench_function("load", |bencher| bencher.iter(|| must(runtime.block_on(store.load(&key)))));
+    group.bench_function("commit add", |bencher| bencher.iter(|| must(runtime.block_on(store.commit(&key, add())))));
+    group.bench_function("commit insert", |bencher| bencher.iter(|| must(runtime.block_on(store.commit(&key, insert())))));
+    group.bench_function("commit insert if unchanged", |bencher| {
+        let version = || must(runtime.block_on(store.load(&key))).map_or(0, |record| record.version);
+        let guarded = || insert().guard(Guard::Version(version()));
+        bencher.iter_batched(guarded, |commit| must(runtime.block_on(store.commit(&key, commit))), BatchSize::PerIteration);
+    });
+    group.bench_function("commit ttl", |bencher| bencher.iter(|| must(runtime.block_on(store.commit(&key, Commit::new().ttl(HOUR))))));
+    group.bench_function("commit move", |bencher| {
+        let there_and_where = || {
+            let id = must(SessionId::random());
+            let key = id.store_key();
+            let _ = must(runtime.block_on(store.create(&key, record())));
+            (key, must(id.successor()).store_key())
+        };
+        let moved = |(key, to): (StoreKey, StoreKey)| must(runtime.block_on(store.commit(&key, Commit::new().move_to(to))));
+        bencher.iter_batched(there_and_where, moved, BatchSize::PerIteration);
+    });
+    group.bench_function("delete", |bencher| {
+        let doomed = || runtime.block_on(created(&store, record()));
+        bencher.iter_batched(doomed, |key| must(runtime.block_on(store.delete(&key))), BatchSize::PerIteration);
+    });
+    group.bench_function("list of 10", |bencher| bencher.iter(|| must(runtime.block_on(store.list(&user)))));
+    group.bench_function("64 loads at once", |bencher| {
+        let load = async || drop(must(store.load(&key).await));
+        bencher.iter(|| runtime.block_on(join_all((0..AT_ONCE).map(|_| load()))));
+    });
+    group.bench_function("64 adds at once", |bencher| {
+        let commit = async || drop(must(store.commit(&key, add()).await));
+        bencher.iter(|| runtime.block_on(join_all((0..AT_ONCE).map(|_| commit()))));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, calls);
+criterion_main!(benches);
