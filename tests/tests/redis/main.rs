@@ -13,5 +13,7 @@ macro_rules! ours {
 }
 
 mod conformance;
+mod failover;
+mod load;
 mod rig;
 mod server;

@@ -1,0 +1,203 @@
+//! A primary dies or hangs under load, and another server takes over.
+//!
+//! Requests fail in a window only, with 503 and the cookie left alone; afterwards everybody is served by the same workers, and no add was
+//! made that nobody asked for. What Redis had acknowledged and not yet copied may be lost; the tests say how much it was.
+
+use std::time::{Duration, Instant};
+
+use redis::{Value, from_redis_value};
+use tests::{
+    Demo, PATIENCE,
+    service::{NotOurs, RedisCluster, RedisSentinel},
+    wait,
+};
+
+use crate::load::{Load, Seen};
+
+/// How many visitors there are.
+const VISITORS: usize = 16;
+
+/// How long after a promotion a request may still fail: a call that was sent to the former primary waits for its deadline, and then the
+/// way to the new one has to be found.
+const AFTERWARDS: Duration = Duration::from_secs(4);
+
+/// What happens to the primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blow {
+    /// It is gone, and the kernel says so to whoever asks.
+    Killed,
+    /// It keeps its connections and answers nothing. Later it comes back and takes itself for the primary.
+    Frozen,
+}
+
+/// Servers with a primary that can be lost.
+trait Servers {
+    fn url(&self) -> String;
+    /// Until all that was written is on the replicas.
+    async fn copied(&self);
+    async fn strike(&mut self, blow: Blow) -> Result<u16, NotOurs>;
+    async fn promoted(&self, struck: u16);
+    /// Lets the former primary come back, and waits until it is a replica.
+    async fn heal(&mut self, blow: Blow, struck: u16) -> Result<(), NotOurs>;
+}
+
+impl Servers for RedisSentinel {
+    fn url(&self) -> String {
+        Self::url(self)
+    }
+
+    async fn copied(&self) {
+        let primary = self.primary_port().await;
+        copied(2, async |words| self.command(primary, words).await.ok()).await;
+    }
+
+    async fn strike(&mut self, blow: Blow) -> Result<u16, NotOurs> {
+        match blow {
+            Blow::Killed => self.kill_primary().await,
+            Blow::Frozen => self.freeze_primary().await,
+        }
+    }
+
+    async fn promoted(&self, struck: u16) {
+        wait::until("another primary", PATIENCE, async || (self.primary_port().await != struck).then_some(())).await;
+    }
+
+    async fn heal(&mut self, blow: Blow, struck: u16) -> Result<(), NotOurs> {
+        match blow {
+            Blow::Killed => self.start_again(struck).await?,
+            Blow::Frozen => self.thaw(struck).await?,
+        }
+        follows(async |words| self.command(struck, words).await.ok()).await;
+        Ok(())
+    }
+}
+
+impl Servers for RedisCluster {
+    fn url(&self) -> String {
+        Self::url(self)
+    }
+
+    async fn copied(&self) {
+        for primary in self.primaries().await {
+            copied(1, async |words| self.command(primary, words).await.ok()).await;
+        }
+    }
+
+    async fn strike(&mut self, blow: Blow) -> Result<u16, NotOurs> {
+        match blow {
+            Blow::Killed => self.kill_primary(1).await,
+            Blow::Frozen => self.freeze_primary(1).await,
+        }
+    }
+
+    async fn promoted(&self, struck: u16) {
+        wait::until("another primary", PATIENCE, async || {
+            let primaries = self.primaries().await;
+            (primaries.len() == 3 && !primaries.contains(&struck)).then_some(())
+        })
+        .await;
+    }
+
+    async fn heal(&mut self, blow: Blow, struck: u16) -> Result<(), NotOurs> {
+        match blow {
+            Blow::Killed => self.start_again(struck).await?,
+            Blow::Frozen => self.thaw(struck).await?,
+        }
+        follows(async |words| self.command(struck, words).await.ok()).await;
+        self.complete().await;
+        Ok(())
+    }
+}
+
+/// Waits until a primary has heard from `replicas` that they have all it wrote.
+async fn copied(replicas: usize, ask: impl AsyncFn(&[&str]) -> Option<Value>) {
+    wait::until("the replicas to have everything", PATIENCE, async || {
+        let text: String = from_redis_value(ask(&["INFO", "replication"]).await?).ok()?;
+        let offset = text.lines().find_map(|line| line.strip_prefix("master_repl_offset:"))?.trim();
+        (text.matches(&format!("offset={offset},")).count() == replicas).then_some(())
+    })
+    .await;
+}
+
+/// Waits until a server is a replica and has what its primary has.
+async fn follows(ask: impl AsyncFn(&[&str]) -> Option<Value>) {
+    wait::until("the former primary to follow the new one", PATIENCE, async || {
+        let text: String = from_redis_value(ask(&["INFO", "replication"]).await?).ok()?;
+        (text.contains("role:slave") && text.contains("master_link_status:up")).then_some(())
+    })
+    .await;
+}
+
+/// Loses the primary under load and gets it back as a replica.
+async fn lose_the_primary(servers: &mut impl Servers, blow: Blow, what: &str) -> Result<Seen, NotOurs> {
+    let mut demo = Demo::start(&["--store", "redis", "--store-url", &servers.url(), "--workers", "4"]).await;
+    let load = Load::begin(&demo, VISITORS).await;
+    let workers = demo.workers();
+    load.goes_well(20).await;
+    assert_eq!(load.failures(), 0, "nothing fails while nothing is wrong");
+    servers.copied().await;
+
+    let strike = Instant::now();
+    let struck = servers.strike(blow).await?;
+    servers.promoted(struck).await;
+    let promotion = Instant::now();
+    load.goes_well(20).await;
+    let served = Instant::now();
+    let failed = load.failures();
+    servers.heal(blow, struck).await?;
+    load.goes_well(20).await;
+    assert_eq!(load.failures(), failed, "the former primary's return is nobody's concern");
+
+    let seen = load.end().await;
+    assert_eq!(demo.workers(), workers, "no worker was restarted");
+    demo.stop().await;
+    let window = seen.window.map(|(from, to)| (from.saturating_duration_since(strike), to - strike)).unwrap_or_default();
+    eprintln!(
+        "{what} {blow:?}: promoted after {:?}, requests failed from {:?} to {:?}, all served again by {:?}; {} failed, the slowest took \
+         {:?}; {} adds acknowledged, {} lost, {} doubled; {} signed out",
+        promotion - strike,
+        window.0,
+        window.1,
+        served - strike,
+        seen.failed,
+        seen.longest,
+        seen.acknowledged,
+        seen.lost,
+        seen.doubled,
+        seen.signed_out,
+    );
+    assert!(seen.failed > 0, "a primary that is gone is noticed, or the test tests nothing");
+    let (first, last) = seen.window.unwrap_or((strike, strike));
+    assert!(first + IN_FLIGHT >= strike, "a request failed {:?} before anything was wrong", strike - first);
+    assert!(last <= promotion + AFTERWARDS, "a request failed {:?} after the promotion", last - promotion);
+    assert_eq!(seen.doubled, 0, "an add that was asked for once was made twice");
+    assert_eq!(seen.signed_out, 0, "the replicas had every session before the blow");
+    Ok(seen)
+}
+
+/// How long before the blow a request may have begun that fails by it.
+const IN_FLIGHT: Duration = Duration::from_millis(500);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h18_sentinel_promotes_a_replica_of_a_killed_primary() {
+    let Some(mut servers) = RedisSentinel::start().await else { return };
+    ours!(lose_the_primary(&mut servers, Blow::Killed, "sentinel").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h21_sentinel_promotes_a_replica_of_a_frozen_primary() {
+    let Some(mut servers) = RedisSentinel::start().await else { return };
+    ours!(lose_the_primary(&mut servers, Blow::Frozen, "sentinel").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h18_cluster_promotes_a_replica_of_a_killed_primary() {
+    let Some(mut servers) = RedisCluster::start().await else { return };
+    ours!(lose_the_primary(&mut servers, Blow::Killed, "cluster").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h21_cluster_promotes_a_replica_of_a_frozen_primary() {
+    let Some(mut servers) = RedisCluster::start().await else { return };
+    ours!(lose_the_primary(&mut servers, Blow::Frozen, "cluster").await);
+}
