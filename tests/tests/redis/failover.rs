@@ -17,9 +17,12 @@ use crate::load::{Load, Seen};
 /// How many visitors there are.
 const VISITORS: usize = 16;
 
-/// How long after a promotion a request may still fail: a call that was sent to the former primary waits for its deadline, and then the
-/// way to the new one has to be found.
-const AFTERWARDS: Duration = Duration::from_secs(4);
+/// How long after a promotion a request may still fail. A worker learns that its primary hangs when a call waits in vain for 2 s, and one that
+/// has nobody to serve meanwhile learns it later than the others.
+const AFTERWARDS: Duration = Duration::from_secs(6);
+
+/// How long before the blow a request may have begun that fails by it.
+const IN_FLIGHT: Duration = Duration::from_millis(500);
 
 /// What happens to the primary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,12 +112,19 @@ impl Servers for RedisCluster {
     }
 }
 
-/// Waits until a primary has heard from `replicas` that they have all it wrote.
+/// Waits until a primary has heard from `replicas` that they have what it had written when this began.
 async fn copied(replicas: usize, ask: impl AsyncFn(&[&str]) -> Option<Value>) {
-    wait::until("the replicas to have everything", PATIENCE, async || {
-        let text: String = from_redis_value(ask(&["INFO", "replication"]).await?).ok()?;
-        let offset = text.lines().find_map(|line| line.strip_prefix("master_repl_offset:"))?.trim();
-        (text.matches(&format!("offset={offset},")).count() == replicas).then_some(())
+    let replication = async || from_redis_value::<String>(ask(&["INFO", "replication"]).await?).ok();
+    let number =
+        |text: &str| text.split(|character: char| !character.is_ascii_digit()).next().and_then(|digits| digits.parse::<u64>().ok());
+    let written = wait::until("the primary to say how much it wrote", PATIENCE, async || {
+        replication().await?.lines().find_map(|line| number(line.strip_prefix("master_repl_offset:")?))
+    })
+    .await;
+    wait::until("the replicas to have it", PATIENCE, async || {
+        let text = replication().await?;
+        let acknowledged = text.lines().filter_map(|line| number(line.split_once(",offset=")?.1));
+        (acknowledged.filter(|offset| *offset >= written).count() == replicas).then_some(())
     })
     .await;
 }
@@ -174,9 +184,6 @@ async fn lose_the_primary(servers: &mut impl Servers, blow: Blow, what: &str) ->
     assert_eq!(seen.signed_out, 0, "the replicas had every session before the blow");
     Ok(seen)
 }
-
-/// How long before the blow a request may have begun that fails by it.
-const IN_FLIGHT: Duration = Duration::from_millis(500);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h18_sentinel_promotes_a_replica_of_a_killed_primary() {
