@@ -3,7 +3,7 @@
 use std::{
     fmt,
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -11,10 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
 use parking_lot::Mutex;
 use redis::Value;
 use session_core::StoreError;
-use tokio::sync::{Mutex as TurnMutex, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::{
     STORE,
@@ -31,6 +35,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// How often a command is sent that the server did not execute because it could not serve just then.
 const TRIES: u32 = 5;
+/// How long it may take to connect. It is more than a call may take: one that is given up makes the next one begin again, and servers of which
+/// one is silent are found only by waiting for that one.
+const OPENS_WITHIN: Duration = Duration::from_secs(3);
 /// A connection to a Cluster is replaced at most this often because one of its nodes is silent.
 const CLUSTER_LIFE: Duration = Duration::from_secs(1);
 
@@ -45,7 +52,7 @@ pub(crate) enum Repeat {
 
 /// The connections of one store.
 pub(crate) struct Links {
-    opener: Opener,
+    opener: Arc<Opener>,
     slots: Box<[Slot]>,
     /// For commands that wait for replicas: `WAIT` holds up everything behind it on its connection.
     waiting: Slot,
@@ -59,13 +66,13 @@ pub(crate) struct Links {
 #[derive(Default)]
 struct Slot {
     state: Mutex<State>,
-    /// Held while a connection is being made, so that one is made and not one for each call that waits.
-    opening: TurnMutex<()>,
 }
 
 #[derive(Default)]
 struct State {
     live: Option<Live>,
+    /// A connection that is being made, for all calls that wait for it.
+    opening: Option<Opening>,
     /// Attempts in a row that failed.
     failures: u32,
     /// Until when no attempt is made, and what the last one came to.
@@ -76,6 +83,21 @@ struct State {
 struct Live {
     connection: Connection,
     health: Arc<Health>,
+}
+
+/// A connection that is being made by a task of its own. A call that gives up leaves it to the others: if it ended with the call that began
+/// it, each call in a long queue would begin again, with the little time that it has left.
+#[derive(Clone)]
+struct Opening {
+    begun: Instant,
+    opened: Shared<BoxFuture<'static, Opened>>,
+}
+
+/// What became of an attempt to connect, and when.
+#[derive(Clone)]
+struct Opened {
+    ended: Instant,
+    result: Result<Live, ClientError>,
 }
 
 struct Health {
@@ -89,7 +111,7 @@ struct Health {
 impl Links {
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
         Ok(Self {
-            opener: Opener::new(config)?,
+            opener: Arc::new(Opener::new(config)?),
             slots: (0..config.connections.get()).map(|_| Slot::default()).collect(),
             waiting: Slot::default(),
             wait: config.wait,
@@ -114,8 +136,7 @@ impl Links {
     /// Connects once and lets go again: whether the servers can be reached and used. It takes no thread's connection, because the thread
     /// that opens a store is often not one that serves.
     pub(crate) async fn reach(&self) -> Result<(), StoreError> {
-        let open = async { Ok(self.opener.open(&Arc::default()).await.map(drop)?) };
-        self.within(open).await
+        self.within(pin!(async { Ok(self.opener.open(&Arc::default()).await.map(drop)?) })).await
     }
 
     /// Whether ends and rotations wait for replicas.
@@ -149,11 +170,7 @@ impl Links {
     async fn send_over(&self, slot: &Slot, request: &Request, repeat: Repeat) -> Result<Value, ClientError> {
         let mut tries = 0;
         loop {
-            let mut live = match slot.live() {
-                Some(live) => live,
-                // Making a connection takes kilobytes of state. In a box they weigh on no call that finds one, and every call is moved.
-                None => Box::pin(self.connect(slot)).await?,
-            };
+            let mut live = self.connection(slot).await?;
             let error = match self.send_once(slot, &mut live, request).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
@@ -185,42 +202,58 @@ impl Links {
         Ok(answer?)
     }
 
-    async fn connect(&self, slot: &Slot) -> Result<Live, ClientError> {
-        let _turn = slot.opening.lock().await;
-        if let Some(live) = slot.live() {
-            return Ok(live);
-        }
-        slot.ready()?;
-        let gone = Arc::new(AtomicBool::new(false));
-        let opened = self.opener.open(&gone).await;
-        let mut state = slot.state.lock();
-        match opened {
-            Ok(connection) => {
-                let health = Arc::new(Health { gone, answers: AtomicU64::new(0), opened: Instant::now() });
-                (state.failures, state.pause) = (0, None);
-                Ok(state.live.insert(Live { connection, health }).clone())
-            }
-            Err(error) => {
-                state.failures = state.failures.saturating_add(1);
-                state.pause = Some((Instant::now() + pause(state.failures, fastrand::f64()), error.clone()));
-                Err(error)
-            }
+    async fn connection(&self, slot: &Slot) -> Result<Live, ClientError> {
+        loop {
+            let opening = match slot.ready(|| Opening::begin(&self.opener))? {
+                Ready::Live(live) => return Ok(live),
+                Ready::Opening(opening) => opening,
+            };
+            let opened = opening.opened.clone().await;
+            slot.settle(&opening, opened);
         }
     }
 }
 
+/// What a call has to go on with.
+enum Ready {
+    Live(Live),
+    Opening(Opening),
+}
+
 impl Slot {
-    fn live(&self) -> Option<Live> {
+    /// The connection, or the one that is being made; it is begun if it is time for another attempt. Else what the last one came to.
+    fn ready(&self, begin: impl FnOnce() -> Opening) -> Result<Ready, ClientError> {
         let mut state = self.state.lock();
         state.live.take_if(|live| live.health.gone.load(Ordering::Relaxed));
-        state.live.clone()
+        if let Some(live) = &state.live {
+            return Ok(Ready::Live(live.clone()));
+        }
+        // One that lasts longer than it may is driven by nobody: its runtime rests.
+        state.opening.take_if(|opening| opening.begun.elapsed() > OPENS_WITHIN * 2);
+        if let Some(opening) = &state.opening {
+            return Ok(Ready::Opening(opening.clone()));
+        }
+        match &state.pause {
+            Some((until, error)) if Instant::now() < *until => Err(error.clone()),
+            _ => Ok(Ready::Opening(state.opening.insert(begin()).clone())),
+        }
     }
 
-    /// Whether it is time for another attempt; else what the last one came to.
-    fn ready(&self) -> Result<(), ClientError> {
-        match &self.state.lock().pause {
-            Some((until, error)) if Instant::now() < *until => Err(error.clone()),
-            _ => Ok(()),
+    /// Notes what an attempt came to. The first of those that waited does it, or the next call if all have given up.
+    fn settle(&self, opening: &Opening, opened: Opened) {
+        let mut state = self.state.lock();
+        if state.opening.take_if(|current| current.opened.ptr_eq(&opening.opened)).is_none() {
+            return;
+        }
+        match opened.result {
+            Ok(live) => {
+                (state.failures, state.pause) = (0, None);
+                state.live = Some(live);
+            }
+            Err(error) => {
+                state.failures = state.failures.saturating_add(1);
+                state.pause = Some((opened.ended + pause(state.failures, fastrand::f64()), error));
+            }
         }
     }
 
@@ -231,6 +264,31 @@ impl Slot {
 
     fn retire_where(&self, health: &Arc<Health>) {
         self.state.lock().live.take_if(|live| Arc::ptr_eq(&live.health, health));
+    }
+}
+
+impl Opening {
+    fn begin(opener: &Arc<Opener>) -> Self {
+        let opener = Arc::clone(opener);
+        let task = tokio::spawn(async move {
+            let gone = Arc::new(AtomicBool::new(false));
+            let result = match tokio::time::timeout(OPENS_WITHIN, opener.open(&gone)).await {
+                Ok(result) => result.map(|connection| Live {
+                    connection,
+                    health: Arc::new(Health { gone, answers: AtomicU64::new(0), opened: Instant::now() }),
+                }),
+                Err(_) => {
+                    Err(ClientError::Connect { server: opener.servers().to_string(), why: format!("no answer within {OPENS_WITHIN:?}") })
+                }
+            };
+            Opened { ended: Instant::now(), result }
+        });
+        let ended = async {
+            let lost =
+                |_| Opened { ended: Instant::now(), result: Err(ClientError::Lost("its runtime ended while it was made".to_owned())) };
+            task.await.unwrap_or_else(lost)
+        };
+        Self { begun: Instant::now(), opened: ended.boxed().shared() }
     }
 }
 

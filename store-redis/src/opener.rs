@@ -131,7 +131,7 @@ async fn connect(client: &Client, gone: &Arc<AtomicBool>) -> redis::RedisResult<
         }
         Ok::<_, redis::aio::SendError>(())
     };
-    // The store's own deadline is around every call, opening included.
+    // What opens it and what calls over it have limits of their own.
     let settings = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None).set_push_sender(watch);
     client.get_multiplexed_async_connection_with_config(&settings).await
 }
@@ -187,7 +187,8 @@ fn cluster(
     let mut builder = ClusterClientBuilder::new(nodes.collect::<Result<Vec<_>, _>>()?)
         .use_protocol(ProtocolVersion::RESP3)
         .tcp_settings(tcp(config.deadline))
-        .connection_timeout(config.deadline / 2)
+        // Twice it waits for a node that is silent: for the nodes it was given, and for those that they name.
+        .connection_timeout(config.deadline / 4)
         .response_timeout(config.deadline)
         .overall_response_timeout(None)
         // The driver would repeat a command whose answer was lost, and add twice. What may be repeated is repeated by `Links`.

@@ -15,5 +15,7 @@ macro_rules! ours {
 mod conformance;
 mod failover;
 mod load;
+mod network;
 mod rig;
 mod server;
+mod silence;

@@ -1,0 +1,80 @@
+//! A slow network between a store and its server, which can fall silent.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+    task::JoinHandle,
+};
+
+/// Carries what is sent to a server on 127.0.0.1 and back, each way after a delay.
+#[derive(Debug)]
+pub(crate) struct Network {
+    /// Where the server is, as seen through it.
+    pub(crate) address: SocketAddr,
+    is_silent: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+}
+
+impl Network {
+    pub(crate) async fn to(port: u16, delay: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let (is_silent, silence) = watch::channel(false);
+        let accepting = tokio::spawn(async move {
+            while let Ok((here, _)) = listener.accept().await {
+                tokio::spawn(carry(here, port, delay, silence.clone()));
+            }
+        });
+        Self { address, is_silent, accepting }
+    }
+
+    /// From now on nothing arrives, and nobody is told. Connections that there are, and those made meanwhile, stay silent for good.
+    pub(crate) fn fall_silent(&self) {
+        self.is_silent.send_replace(true);
+    }
+
+    /// From now on new connections are served.
+    pub(crate) fn recover(&self) {
+        self.is_silent.send_replace(false);
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn carry(here: TcpStream, port: u16, delay: Duration, mut silence: watch::Receiver<bool>) {
+    let there = TcpStream::connect(("127.0.0.1", port)).await.expect("the server accepts");
+    let (from_here, to_here) = here.into_split();
+    let (from_there, to_there) = there.into_split();
+    let flow = async { tokio::join!(flow(from_here, to_there, delay), flow(from_there, to_here, delay)) };
+    let silent = async { silence.wait_for(|is_silent| *is_silent).await.is_ok() };
+    tokio::pin!(flow);
+    tokio::select! {
+        _ = &mut flow => {}
+        silent = silent => {
+            // Not dropped: that would tell both ends. If nobody can change it any more, the test is over.
+            if silent {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+async fn flow(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Duration) {
+    let mut bytes = vec![0; 1 << 16];
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
+        tokio::time::sleep(delay).await;
+        if to.write_all(&bytes[..count]).await.is_err() {
+            return;
+        }
+    }
+}
