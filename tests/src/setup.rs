@@ -1,111 +1,169 @@
 //! The ways to run the demo that every HTTP check goes through.
 
-use crate::demo::{Demo, Owner};
+use crate::{
+    demo::{Demo, Owner},
+    service::{AnyRedis, Kept},
+};
 
-/// A store, and how many processes and threads serve with it.
+/// A store, the server that keeps its sessions if it needs one, and how many processes and threads serve with it.
 ///
-/// A further backend is one more constant here, one more arm in `Service::start` if it needs a server of its own, and one more line in
-/// the macro that turns checks into tests.
-#[derive(Debug, Clone, Copy)]
+/// All demos of one setup whose sessions are outside them share these. A further backend is one more way to make one of these, one more
+/// arm in [`Service`] if it needs a server, and one more line in the macro that turns checks into tests.
+#[derive(Debug)]
 pub struct Setup {
     /// What chooses it on the command line.
     flags: &'static [&'static str],
     /// How many worker processes serve.
     pub workers: usize,
-    /// Which server keeps the sessions outside the demo, if any can.
-    service: Option<ServiceKind>,
+    kept: Option<(String, Service)>,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum ServiceKind {
-    IpcOwner,
-}
+/// Four workers that ask for the sessions.
+const FOUR: usize = 4;
+const IPC: &[&str] = &["--store", "ipc", "--workers", "4"];
+const REDIS: &[&str] = &["--store", "redis", "--workers", "4"];
 
+/// Each of these is `None` if there is no such server: then the test is to return, and its output says why.
+#[expect(clippy::unused_async, reason = "those that need a server are made in the same way as those that need none")]
 impl Setup {
-    /// Sessions owned by one process, four workers that ask it.
-    pub const IPC: Self = Self { flags: &["--store", "ipc", "--workers", "4"], workers: 4, service: Some(ServiceKind::IpcOwner) };
+    /// Sessions owned by the primary.
+    pub async fn ipc() -> Option<Self> {
+        Some(Self { flags: IPC, workers: FOUR, kept: None })
+    }
 
     /// Sessions in the one worker's own memory, four threads. Memory is not shared between processes, so a second worker would not see
     /// what the first one wrote, and the demo refuses to start one.
-    pub const MEMORY: Self = Self { flags: &["--store", "memory", "--workers", "1", "--threads", "4"], workers: 1, service: None };
+    pub async fn memory() -> Option<Self> {
+        Some(Self { flags: &["--store", "memory", "--workers", "1", "--threads", "4"], workers: 1, kept: None })
+    }
+
+    /// Sessions owned by a process of their own.
+    pub async fn ipc_owner() -> Option<Self> {
+        let owner = Owner::start().await;
+        Some(Self { flags: IPC, workers: FOUR, kept: Some((owner.url(), Service::IpcOwner(owner))) })
+    }
+
+    /// Sessions in Redis, under a prefix of their own.
+    ///
+    /// # Panics
+    /// As [`AnyRedis::server`].
+    pub async fn redis() -> Option<Self> {
+        AnyRedis::server().await.map(|redis| Self::with_redis(redis, Kept::Nothing))
+    }
+
+    /// The same in a Redis Cluster.
+    ///
+    /// # Panics
+    /// As [`AnyRedis::cluster`].
+    pub async fn redis_cluster() -> Option<Self> {
+        AnyRedis::cluster().await.map(|redis| Self::with_redis(redis, Kept::Nothing))
+    }
+
+    /// Sessions in a Redis of the test's own, which it can stop and freeze.
+    ///
+    /// # Panics
+    /// As [`AnyRedis::own_server`].
+    pub async fn own_redis(kept: Kept) -> Option<Self> {
+        AnyRedis::own_server(kept).await.map(|redis| Self::with_redis(redis, kept))
+    }
+
+    /// The same in a Redis Cluster.
+    ///
+    /// # Panics
+    /// As [`AnyRedis::own_cluster`].
+    pub async fn own_redis_cluster(kept: Kept) -> Option<Self> {
+        AnyRedis::own_cluster(kept).await.map(|redis| Self::with_redis(redis, kept))
+    }
+
+    fn with_redis(redis: AnyRedis, kept: Kept) -> Self {
+        let url = redis.url(&format!("prefix=demo-{:016x}:", fastrand::u64(..)));
+        Self { flags: REDIS, workers: FOUR, kept: Some((url, Service::Redis(Box::new(redis), kept))) }
+    }
 
     /// Starts the demo this way.
     pub async fn start(&self) -> Demo {
         self.start_with(&[]).await
     }
 
-    /// The same with further flags.
+    /// The same with further flags, which beat those of the setup.
     pub async fn start_with(&self, flags: &[&str]) -> Demo {
-        Demo::start(&[self.flags, flags].concat()).await
+        let url = self.kept.as_ref().map(|(url, _)| ["--store-url", url]);
+        let own = self.flags.chunks(2).filter(|own| !flags.contains(&own[0])).flatten().copied();
+        Demo::start(&own.chain(url.iter().flatten().copied()).chain(flags.iter().copied()).collect::<Vec<_>>()).await
     }
 
-    /// Starts the demo this way with its sessions in a server of their own, which the test can stop and freeze.
+    /// The server that keeps the sessions.
     ///
     /// # Panics
-    /// If this store has no such server.
-    pub async fn start_with_service(&self, flags: &[&str]) -> (Service, Demo) {
-        let service = Service::start(self.service.expect("a store outside the demo")).await;
-        let url = service.url();
-        let demo = self.start_with(&[&["--store-url", &url], flags].concat()).await;
-        (service, demo)
+    /// If they are in the demo.
+    pub fn service(&mut self) -> &mut Service {
+        let (_, service) = self.kept.as_mut().expect("a store outside the demo");
+        service
     }
 }
 
-/// The server process that keeps the sessions, with hands on it.
+/// The server that keeps the sessions, with hands on it, which want one of the test's own.
 #[derive(Debug)]
 pub enum Service {
-    /// The owner behind the ipc store. Stopping it loses the sessions.
+    /// The owner behind the ipc store.
     IpcOwner(Owner),
+    /// Redis, and what it holds after a restart.
+    Redis(Box<AnyRedis>, Kept),
 }
 
+const OURS: &str = "the server is the test's own";
+
 impl Service {
-    async fn start(kind: ServiceKind) -> Self {
-        match kind {
-            ServiceKind::IpcOwner => Self::IpcOwner(Owner::start().await),
-        }
-    }
-
-    /// Its URL, for `--store-url`.
+    /// What it holds after [`stop`](Self::stop) and [`restart`](Self::restart).
     #[must_use]
-    pub fn url(&self) -> String {
+    pub fn keeps(&self) -> Kept {
         match self {
-            Self::IpcOwner(owner) => owner.url(),
-        }
-    }
-
-    /// Whether sessions are still there after [`Self::stop`] and [`Self::restart`].
-    #[must_use]
-    pub fn keeps_sessions(&self) -> bool {
-        match self {
-            Self::IpcOwner(_) => false,
+            Self::IpcOwner(_) => Kept::Nothing,
+            Self::Redis(_, kept) => *kept,
         }
     }
 
     /// Kills it.
-    pub fn stop(&mut self) {
+    ///
+    /// # Panics
+    /// If it is not the test's own.
+    pub async fn stop(&mut self) {
         match self {
             Self::IpcOwner(owner) => owner.stop(),
+            Self::Redis(redis, _) => redis.stop().await.expect(OURS),
         }
     }
 
     /// Starts it again at the same address.
+    ///
+    /// # Panics
+    /// If it is not the test's own, or does not come up.
     pub async fn restart(&mut self) {
         match self {
             Self::IpcOwner(owner) => owner.restart().await,
+            Self::Redis(redis, _) => redis.start_again().await.expect(OURS),
         }
     }
 
     /// Makes it hang: it holds its connections and answers nothing.
-    pub fn freeze(&self) {
+    ///
+    /// # Panics
+    /// If it is not the test's own.
+    pub async fn freeze(&self) {
         match self {
             Self::IpcOwner(owner) => owner.freeze(),
+            Self::Redis(redis, _) => redis.freeze().await.expect(OURS),
         }
     }
 
     /// Lets it go on.
-    pub fn thaw(&self) {
+    ///
+    /// # Panics
+    /// If it is not the test's own.
+    pub async fn thaw(&self) {
         match self {
             Self::IpcOwner(owner) => owner.thaw(),
+            Self::Redis(redis, _) => redis.thaw().await.expect(OURS),
         }
     }
 
@@ -114,6 +172,7 @@ impl Service {
     pub fn output(&self) -> String {
         match self {
             Self::IpcOwner(owner) => owner.output(),
+            Self::Redis(..) => String::new(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Servers for tests: real ones, of the test's own wherever that can be.
 //!
-//! A test asks for a [`Redis`], a [`RedisCluster`] or a [`RedisSentinel`] and gets its URL and hands on it. Where it comes from, in this
-//! order:
+//! A test asks for a [`Redis`], a [`RedisCluster`] or a [`RedisSentinel`] and gets its URL and hands on it; an [`AnyRedis`] is either of
+//! the first two. Where it comes from, in this order:
 //!
 //! 1. the environment: `TEST_REDIS_URL`, `TEST_REDIS_CLUSTER_URL`, `TEST_REDIS_SENTINEL_URL`. Such a server is somebody else's, maybe with
 //!    data in it: every hand on it answers [`NotOurs`], and a test keeps to a prefix of its own;
@@ -11,9 +11,10 @@
 //! `TEST_SERVICES_FROM=container` or `=path` leaves only that one of 2 and 3. With none of the three the test says why it is skipped and
 //! has `None` in hand, unless `REQUIRE_SERVICES` is `all` or lists the service (`redis,redis-cluster`): then it fails.
 //!
-//! Servers of the test's own are new and empty, keep nothing on disk, listen on 127.0.0.1 only, and are gone when their value is dropped,
+//! Servers of the test's own are new and empty, keep nothing over a restart unless asked to, listen on 127.0.0.1 only, and are gone when their value is dropped,
 //! also by a panic.
 
+mod any_redis;
 mod kind;
 mod node;
 mod nodes;
@@ -25,4 +26,10 @@ mod redis_cluster;
 mod redis_sentinel;
 mod whose;
 
-pub use self::{redis::Redis, redis_cluster::RedisCluster, redis_sentinel::RedisSentinel, whose::NotOurs};
+pub use self::{
+    any_redis::{AnyRedis, Kept, PASSWORD},
+    redis::Redis,
+    redis_cluster::RedisCluster,
+    redis_sentinel::RedisSentinel,
+    whose::NotOurs,
+};

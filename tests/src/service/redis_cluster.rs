@@ -246,6 +246,8 @@ async fn start(origin: &Origin, flags: &[&str]) -> Nodes {
                 r#"save """#.to_owned(),
                 "cluster-enabled yes".to_owned(),
                 format!("cluster-config-file {port}.nodes"),
+                // They share a folder.
+                format!("appendfilename {port}.aof"),
                 format!("cluster-node-timeout {NODE_TIMEOUT}"),
                 "cluster-announce-ip 127.0.0.1".to_owned(),
                 // Who replicates whom is the test's to know.

@@ -2,19 +2,24 @@
 #![expect(clippy::expect_used, reason = "a test that cannot do its part fails and says what it could not do")]
 #![expect(clippy::print_stdout, reason = "the figures that a test measured, for --nocapture")]
 
-/// Turns checks over a [`Setup`](tests::Setup) into one test for each setup: `ipc::h07_…`, `memory::h07_…`.
+/// Turns checks over a [`Setup`](tests::Setup) into one test for each setup: `ipc::h07_…`, `redis::h07_…`.
 macro_rules! on_every_setup {
     ($($check:ident),+ $(,)?) => {
-        mod ipc {
+        on_setup!(ipc, $($check),+);
+        on_setup!(memory, $($check),+);
+        on_setup!(redis, $($check),+);
+        on_setup!(redis_cluster, $($check),+);
+    };
+}
+
+/// Turns checks over a [`Setup`](tests::Setup) into tests of this one.
+macro_rules! on_setup {
+    ($setup:ident, $($check:ident),+ $(,)?) => {
+        mod $setup {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $check() {
-                super::$check(&tests::Setup::IPC).await;
-            })+
-        }
-        mod memory {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $check() {
-                super::$check(&tests::Setup::MEMORY).await;
+                let Some(setup) = tests::Setup::$setup().await else { return };
+                super::$check(&setup).await;
             })+
         }
     };

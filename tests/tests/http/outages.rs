@@ -1,14 +1,53 @@
-//! H18, H20 and H21 with the server that keeps the sessions stopped and frozen.
+//! H18 to H21 with the server that keeps the sessions stopped, frozen and unable to write.
 
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tests::{Browser, Demo, PATIENCE, Setup, client::Request, wait};
+use tests::{Browser, Demo, PATIENCE, Service, Setup, client::Request, service::Kept, wait};
 
 /// The store's deadline in these tests.
 const DEADLINE: &str = "700ms";
 /// A call has to end within this: the deadline, and what a busy machine needs.
 const IN_TIME: Duration = Duration::from_millis(2_200);
+
+/// Turns checks into tests of one setup whose server the test has its hands on.
+macro_rules! with_hands_on {
+    ($setup:ident = $make:expr, $($check:ident),+ $(,)?) => {
+        mod $setup {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                let Some(mut setup) = $make.await else { return };
+                super::$check(&mut setup).await;
+            })+
+        }
+    };
+}
+
+with_hands_on!(
+    ipc = Setup::ipc_owner(),
+    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
+    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
+    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+);
+with_hands_on!(redis = Setup::own_redis(Kept::Nothing), h18_a_stopped_store_gives_503_and_its_return_needs_no_restart);
+with_hands_on!(
+    redis_on_disk = Setup::own_redis(Kept::Everything),
+    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
+    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
+    h19_a_server_that_takes_no_writes_serves_reads_and_promises_nothing,
+    h19_a_full_server_serves_reads_and_still_signs_out,
+    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+);
+with_hands_on!(
+    redis_cluster_on_disk = Setup::own_redis_cluster(Kept::Everything),
+    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
+    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
+    h19_a_server_that_takes_no_writes_serves_reads_and_promises_nothing,
+    h19_a_full_server_serves_reads_and_still_signs_out,
+    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+);
 
 /// 503 in time, the cookie untouched.
 async fn refused(browser: &mut Browser, request: Request) -> Duration {
@@ -20,6 +59,27 @@ async fn refused(browser: &mut Browser, request: Request) -> Duration {
     started.elapsed()
 }
 
+/// 40 requests at once, of every kind.
+async fn longest_refusal(demo: &Demo, browser: &Browser) -> Duration {
+    let asked = (0..40).map(|n| {
+        let (mut visitor, mut browser) = (demo.browser(), browser.clone());
+        async move {
+            match n % 4 {
+                0 => refused(&mut browser, Request::get("/session")).await,
+                1 => refused(&mut browser, Request::put("/session/n", "1")).await,
+                // Of a visitor without a cookie: a hung server may execute what reached it once it goes on, and with a cookie that would be
+                // the change of its id.
+                2 => refused(&mut visitor, Request::post("/login").json(r#"{"user":"eve"}"#)).await,
+                _ => refused(&mut browser, Request::get("/devices")).await,
+            }
+        }
+    });
+    let longest = futures_util::future::join_all(asked).await.into_iter().max().unwrap_or_default();
+    // What cannot be saved is not promised.
+    refused(&mut demo.browser(), Request::put("/session/n", "1")).await;
+    longest
+}
+
 /// Routes that need no session are served as ever.
 async fn untouched_routes_are_served(demo: &Demo) {
     let mut browser = demo.browser();
@@ -27,111 +87,159 @@ async fn untouched_routes_are_served(demo: &Demo) {
     assert!(browser.page().await.is_anonymous(), "nobody asks the store without a cookie");
 }
 
-mod ipc {
-    use super::*;
-
-    const SETUP: &Setup = &Setup::IPC;
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn h18_a_stopped_store_gives_503_and_its_return_needs_no_restart() {
-        let (mut service, demo) = SETUP.start_with_service(&["--deadline", DEADLINE]).await;
-        let mut browser = demo.signed_in("bob").await;
-        let workers = demo.workers();
-        service.stop();
-        let longest = longest_refusal(&demo, &browser).await;
-        untouched_routes_are_served(&demo).await;
-        let _ = browser.get("/readyz").await.expect(503);
-        service.restart().await;
-        demo.ready().await;
-        let back = Instant::now();
-        wait::until("every worker to reach the store again", PATIENCE, async || {
-            for _ in 0..20 {
-                let response = browser.get("/session").await;
-                if response.status != 200 {
-                    return None;
-                }
-                assert!(response.set_cookie().is_none());
+/// Waits until every worker reaches the store again, and says how long that took after the first did.
+async fn back(demo: &Demo, browser: &mut Browser) -> Duration {
+    demo.ready().await;
+    let first = Instant::now();
+    wait::until("every worker to reach the store again", PATIENCE, async || {
+        for _ in 0..20 {
+            let response = browser.get("/session").await;
+            if response.status != 200 {
+                return None;
             }
-            Some(())
-        })
-        .await;
-        if service.keeps_sessions() {
-            assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
-        }
-        let mut fresh = demo.signed_in("eve").await;
-        assert_eq!(fresh.page().await.principal.as_deref(), Some("eve"));
-        assert_eq!(demo.workers(), workers, "no worker was restarted");
-        println!("h18: 503 within {longest:?} while stopped; every worker back {:?} after the first", back.elapsed());
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards() {
-        let (service, demo) = SETUP.start_with_service(&["--deadline", DEADLINE]).await;
-        let browser = demo.signed_in("bob").await;
-        service.freeze();
-        let longest = longest_refusal(&demo, &browser).await;
-        untouched_routes_are_served(&demo).await;
-        service.thaw();
-        demo.ready().await;
-        assert_eq!(browser.clone().page().await.principal.as_deref(), Some("bob"));
-        println!("h21: 40 requests to a frozen store, all 503 within {longest:?}, deadline {DEADLINE}");
-    }
-
-    /// 40 requests at once, of every kind.
-    async fn longest_refusal(demo: &Demo, browser: &Browser) -> Duration {
-        let asked = (0..40).map(|n| {
-            let mut browser = browser.clone();
-            let request = match n % 4 {
-                0 => Request::get("/session"),
-                1 => Request::put("/session/n", "1"),
-                2 => Request::post("/login").json(r#"{"user":"eve"}"#),
-                _ => Request::get("/devices"),
-            };
-            async move { refused(&mut browser, request).await }
-        });
-        let longest = futures_util::future::join_all(asked).await.into_iter().max().unwrap_or_default();
-        // Without a cookie too: what cannot be saved is not promised.
-        refused(&mut demo.browser(), Request::put("/session/n", "1")).await;
-        longest
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn h20_a_logout_in_an_outage_is_an_error_and_a_retry_works() {
-        let (mut service, demo) = SETUP.start_with_service(&["--deadline", DEADLINE]).await;
-        let mut browser = demo.signed_in("bob").await;
-        service.freeze();
-        refused(&mut browser, Request::post("/logout")).await;
-        service.thaw();
-        demo.ready().await;
-        let before = browser.clone();
-        assert!(browser.post("/logout").await.expect(204).set_cookie().is_some_and(|cookie| cookie.removes()));
-        assert!(before.clone().page().await.is_anonymous());
-        let mut browser = demo.signed_in("bob").await;
-        service.stop();
-        refused(&mut browser, Request::post("/logout")).await;
-        refused(&mut browser, Request::post("/logout-everywhere")).await;
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn h21_a_frozen_primary_that_owns_the_sessions_gives_503_in_time() {
-        let demo = SETUP.start_with(&["--deadline", DEADLINE]).await;
-        let mut browser = demo.signed_in("bob").await;
-        let mut workers = demo.connections(SETUP.workers).await;
-        let pids = demo.workers();
-        demo.process.signal(Signal::STOP);
-        let mut longest = Duration::ZERO;
-        for worker in &mut workers {
-            let started = Instant::now();
-            let response = worker.send(&browser.dress(Request::get("/session"))).await.expect("an answer").expect(503);
             assert!(response.set_cookie().is_none());
-            assert!(started.elapsed() < IN_TIME, "503 only after {:?}", started.elapsed());
-            longest = longest.max(started.elapsed());
         }
-        untouched_routes_are_served(&demo).await;
-        demo.process.signal(Signal::CONT);
-        demo.ready().await;
-        assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
-        assert_eq!(demo.workers(), pids, "nobody was killed for it");
-        println!("h21: every worker of a frozen primary answered 503 within {longest:?}, deadline {DEADLINE}");
+        Some(())
+    })
+    .await;
+    first.elapsed()
+}
+
+async fn h18_a_stopped_store_gives_503_and_its_return_needs_no_restart(setup: &mut Setup) {
+    let demo = setup.start_with(&["--deadline", DEADLINE]).await;
+    let mut browser = demo.signed_in("bob").await;
+    let workers = demo.workers();
+    setup.service().stop().await;
+    let longest = longest_refusal(&demo, &browser).await;
+    untouched_routes_are_served(&demo).await;
+    let _ = browser.get("/readyz").await.expect(503);
+    setup.service().restart().await;
+    let later = back(&demo, &mut browser).await;
+    let page = browser.page().await;
+    match setup.service().keeps() {
+        Kept::Everything => assert_eq!(page.principal.as_deref(), Some("bob")),
+        Kept::Nothing => assert!(page.is_anonymous()),
     }
+    let mut fresh = demo.signed_in("eve").await;
+    assert_eq!(fresh.page().await.principal.as_deref(), Some("eve"));
+    assert_eq!(demo.workers(), workers, "no worker was restarted");
+    println!("h18: 503 within {longest:?} while stopped; every worker back {later:?} after the first");
+}
+
+async fn h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards(setup: &mut Setup) {
+    let demo = setup.start_with(&["--deadline", DEADLINE]).await;
+    let mut browser = demo.signed_in("bob").await;
+    setup.service().freeze().await;
+    let longest = longest_refusal(&demo, &browser).await;
+    untouched_routes_are_served(&demo).await;
+    setup.service().thaw().await;
+    let later = back(&demo, &mut browser).await;
+    assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
+    println!(
+        "h21: 40 requests to a frozen store, all 503 within {longest:?}, deadline {DEADLINE}; every worker back {later:?} after the first"
+    );
+}
+
+async fn h19_a_server_that_takes_no_writes_serves_reads_and_promises_nothing(setup: &mut Setup) {
+    let demo = setup.start_with(&["--deadline", DEADLINE]).await;
+    let mut browser = demo.signed_in("bob").await;
+    let _ = browser.insert("n", "1").await.expect(204);
+    // More replicas than there are have to follow before it takes a write.
+    configure(setup, "min-replicas-to-write", "9").await;
+    let first_writes = || {
+        [
+            Request::put("/session/n", "2"),
+            Request::post("/session/n/add?by=1"),
+            Request::post("/session/n/update"),
+            Request::post("/login").json(r#"{"user":"eve"}"#),
+        ]
+    };
+    for request in first_writes() {
+        refused(&mut demo.browser(), request).await;
+    }
+    let of_a_session = [Request::delete("/session/n"), Request::post("/renew"), Request::post("/logout")];
+    for request in first_writes().into_iter().chain(of_a_session) {
+        refused(&mut browser, request).await;
+        let page = browser.page().await;
+        assert_eq!((page.principal.as_deref(), page.value("n")), (Some("bob"), Some(&serde_json::json!(1))));
+    }
+    configure(setup, "min-replicas-to-write", "0").await;
+    let _ = browser.insert("n", "2").await.expect(204);
+    assert_eq!(browser.page().await.value("n"), Some(&serde_json::json!(2)));
+}
+
+async fn h19_a_full_server_serves_reads_and_still_signs_out(setup: &mut Setup) {
+    let demo = setup.start_with(&["--deadline", DEADLINE]).await;
+    let mut browser = demo.signed_in("bob").await;
+    let _ = browser.insert("n", "1").await.expect(204);
+    configure(setup, "maxmemory", "1").await;
+    refused(&mut browser, Request::put("/session/more", r#""and more""#)).await;
+    refused(&mut demo.browser(), Request::put("/session/n", "1")).await;
+    refused(&mut demo.browser(), Request::post("/login").json(r#"{"user":"eve"}"#)).await;
+    let before = browser.clone();
+    assert!(browser.post("/renew").await.expect(204).set_cookie().is_some(), "an id that may be known to others can be changed");
+    let page = browser.page().await;
+    assert_eq!((page.principal.as_deref(), page.value("n"), page.value("more")), (Some("bob"), Some(&serde_json::json!(1)), None));
+    assert!(before.clone().page().await.is_anonymous());
+    let before = browser.clone();
+    assert!(browser.post("/logout").await.expect(204).set_cookie().is_some_and(|cookie| cookie.removes()));
+    assert!(before.clone().page().await.is_anonymous());
+    configure(setup, "maxmemory", "0").await;
+    assert_eq!(demo.signed_in("eve").await.page().await.principal.as_deref(), Some("eve"));
+}
+
+/// Sets what the server of the sessions, or each primary of them, is told to keep to.
+async fn configure(setup: &mut Setup, name: &str, value: &str) {
+    let Service::Redis(redis, _) = setup.service() else { panic!("only Redis can be set up while it runs") };
+    redis.ask_all(&["CONFIG", "SET", name, value]).await;
+}
+
+async fn h20_a_logout_in_an_outage_is_an_error_and_a_retry_works(setup: &mut Setup) {
+    let demo = setup.start_with(&["--deadline", DEADLINE]).await;
+    let mut browser = demo.signed_in("bob").await;
+    setup.service().freeze().await;
+    refused(&mut browser, Request::post("/logout")).await;
+    setup.service().thaw().await;
+    back(&demo, &mut browser).await;
+    sign_out(&mut browser).await;
+    let mut browser = demo.signed_in("bob").await;
+    setup.service().stop().await;
+    refused(&mut browser, Request::post("/logout")).await;
+    refused(&mut browser, Request::post("/logout-everywhere")).await;
+    setup.service().restart().await;
+    back(&demo, &mut browser).await;
+    if setup.service().keeps() == Kept::Everything {
+        assert_eq!(browser.page().await.principal.as_deref(), Some("bob"), "nobody was told otherwise");
+    }
+    sign_out(&mut browser).await;
+}
+
+async fn sign_out(browser: &mut Browser) {
+    let before = browser.clone();
+    assert!(browser.post("/logout").await.expect(204).set_cookie().is_some_and(|cookie| cookie.removes()));
+    assert!(before.clone().page().await.is_anonymous());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h21_a_frozen_primary_that_owns_the_sessions_gives_503_in_time() {
+    let setup = Setup::ipc().await.expect("it needs no server");
+    let demo = setup.start_with(&["--deadline", DEADLINE]).await;
+    let mut browser = demo.signed_in("bob").await;
+    let mut workers = demo.connections(setup.workers).await;
+    let pids = demo.workers();
+    demo.process.signal(Signal::STOP);
+    let mut longest = Duration::ZERO;
+    for worker in &mut workers {
+        let started = Instant::now();
+        let response = worker.send(&browser.dress(Request::get("/session"))).await.expect("an answer").expect(503);
+        assert!(response.set_cookie().is_none());
+        assert!(started.elapsed() < IN_TIME, "503 only after {:?}", started.elapsed());
+        longest = longest.max(started.elapsed());
+    }
+    untouched_routes_are_served(&demo).await;
+    demo.process.signal(Signal::CONT);
+    demo.ready().await;
+    assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
+    assert_eq!(demo.workers(), pids, "nobody was killed for it");
+    println!("h21: every worker of a frozen primary answered 503 within {longest:?}, deadline {DEADLINE}");
 }

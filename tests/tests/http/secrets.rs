@@ -127,15 +127,17 @@ async fn h25_no_output_at_any_level_holds_an_id_a_cookie_a_value_or_a_key(setup:
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h25_no_output_of_an_outage_holds_a_secret() {
-    let (mut service, demo) = Setup::IPC.start_with_service(&["--log", "trace", "--deadline", "300ms"]).await;
+    let mut setup = Setup::ipc_owner().await.expect("it needs nothing else");
+    let demo = setup.start_with(&["--log", "trace", "--deadline", "300ms"]).await;
+    let service = setup.service();
     let mut browser = demo.signed_in("bob").await;
     let _ = browser.insert("secret", &format!("{VALUE:?}")).await.expect(204);
-    service.freeze();
+    service.freeze().await;
     let _ = browser.insert("secret", &format!("{VALUE:?}")).await.expect(503);
-    service.thaw();
+    service.thaw().await;
     demo.ready().await;
     let of_service = service.output();
-    service.stop();
+    service.stop().await;
     let _ = browser.insert("secret", &format!("{VALUE:?}")).await.expect(503);
     let secrets = secrets(&BTreeSet::from([browser.cookie().to_owned()]));
     assert_clean(&demo.output(), &secrets);

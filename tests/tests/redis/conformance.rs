@@ -9,23 +9,21 @@ use session_core::{
     conformance::{Fixture, Hand, Purge},
 };
 use store_redis::{Config, RedisStore};
-use tests::service::NotOurs;
+use tests::service::{AnyRedis, NotOurs, PASSWORD};
 use tokio::{runtime::Handle, sync::RwLock};
-
-use crate::server::{PASSWORD, Server};
 
 const NOT_OURS: &str = "the server that the environment names is not ours to stop";
 
 /// A store under a prefix of its own.
 struct RedisFixture {
-    server: RwLock<Server>,
+    server: RwLock<AnyRedis>,
     url: String,
     prefix: String,
     store: Arc<dyn SessionStore>,
 }
 
 impl RedisFixture {
-    async fn on(server: Option<Server>, wrap: fn(RedisStore) -> Arc<dyn SessionStore>) -> Option<Self> {
+    async fn on(server: Option<AnyRedis>, wrap: fn(RedisStore) -> Arc<dyn SessionStore>) -> Option<Self> {
         let server = server?;
         let prefix = format!("conformance-{:016x}:", fastrand::u64(..));
         let url = server.url(&format!("prefix={prefix}"));
@@ -128,18 +126,18 @@ fn done(hand: Result<(), NotOurs>) -> Hand {
 }
 
 mod node {
-    use super::{Arc, RedisFixture, Server};
+    use super::{AnyRedis, Arc, RedisFixture};
 
-    session_core::conformance_tests!(async { RedisFixture::on(Server::node().await, |store| Arc::new(store)).await });
+    session_core::conformance_tests!(async { RedisFixture::on(AnyRedis::server().await, |store| Arc::new(store)).await });
 }
 
 mod node_through_arc_dyn {
     use session_core::SessionStore;
 
-    use super::{Arc, RedisFixture, Server};
+    use super::{AnyRedis, Arc, RedisFixture};
 
     session_core::conformance_tests!(async {
-        RedisFixture::on(Server::node().await, |store| {
+        RedisFixture::on(AnyRedis::server().await, |store| {
             let erased: Arc<dyn SessionStore> = Arc::new(store);
             Arc::new(erased)
         })
@@ -148,7 +146,7 @@ mod node_through_arc_dyn {
 }
 
 mod cluster {
-    use super::{Arc, RedisFixture, Server};
+    use super::{AnyRedis, Arc, RedisFixture};
 
-    session_core::conformance_tests!(async { RedisFixture::on(Server::cluster().await, |store| Arc::new(store)).await });
+    session_core::conformance_tests!(async { RedisFixture::on(AnyRedis::cluster().await, |store| Arc::new(store)).await });
 }

@@ -17,5 +17,4 @@ mod failover;
 mod load;
 mod network;
 mod rig;
-mod server;
 mod silence;

@@ -1,0 +1,187 @@
+//! Redis in either form, behind one set of hands.
+
+use redis::Value;
+
+use super::{
+    NotOurs, Redis, RedisCluster,
+    kind::{Kind, REDIS, REDIS_CLUSTER},
+};
+
+/// The password that every [`AnyRedis`] of a test's own has, so that what must not show is there to show.
+pub const PASSWORD: &str = "correcthorse";
+
+/// Redis, in whichever form.
+#[derive(Debug)]
+pub enum AnyRedis {
+    /// One server.
+    Server(Redis),
+    /// Three primaries, a replica each.
+    Cluster(RedisCluster),
+}
+
+impl AnyRedis {
+    /// One server, with [`PASSWORD`] if it is the test's own; otherwise its URL has its password.
+    ///
+    /// # Panics
+    /// As [`Redis::start`].
+    pub async fn server() -> Option<Self> {
+        Redis::start_with(&flags_for_any(&REDIS)).await.map(Self::Server)
+    }
+
+    /// A Cluster, likewise.
+    ///
+    /// # Panics
+    /// As [`RedisCluster::start`].
+    pub async fn cluster() -> Option<Self> {
+        RedisCluster::start_with(&flags_for_any(&REDIS_CLUSTER)).await.map(Self::Cluster)
+    }
+
+    /// One server of the test's own: with one that the environment names the test is skipped.
+    ///
+    /// # Panics
+    /// As [`Redis::start`].
+    pub async fn own_server(kept: Kept) -> Option<Self> {
+        Redis::start_with(&kept.flags()).await.map(Self::Server)
+    }
+
+    /// A Cluster of the test's own, likewise.
+    ///
+    /// # Panics
+    /// As [`RedisCluster::start`].
+    pub async fn own_cluster(kept: Kept) -> Option<Self> {
+        RedisCluster::start_with(&kept.flags()).await.map(Self::Cluster)
+    }
+
+    /// The URL, with settings.
+    #[must_use]
+    pub fn url(&self, settings: &str) -> String {
+        let url = match self {
+            Self::Server(redis) => redis.url(),
+            Self::Cluster(cluster) => cluster.url(),
+        };
+        format!("{url}{}{settings}", if url.contains('?') { '&' } else { '?' })
+    }
+
+    /// Kills it.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub async fn stop(&mut self) -> Result<(), NotOurs> {
+        match self {
+            Self::Server(redis) => redis.stop().await,
+            Self::Cluster(cluster) => cluster.stop_all().await,
+        }
+    }
+
+    /// Starts it again at the same address.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub async fn start_again(&mut self) -> Result<(), NotOurs> {
+        match self {
+            Self::Server(redis) => redis.start_again().await,
+            Self::Cluster(cluster) => cluster.start_all().await,
+        }
+    }
+
+    /// Makes it hang: it holds its connections and answers nothing.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub async fn freeze(&self) -> Result<(), NotOurs> {
+        match self {
+            Self::Server(redis) => redis.freeze().await,
+            Self::Cluster(cluster) => cluster.freeze_all().await,
+        }
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub async fn thaw(&self) -> Result<(), NotOurs> {
+        match self {
+            Self::Server(redis) => redis.thaw().await,
+            Self::Cluster(cluster) => cluster.thaw_all().await,
+        }
+    }
+
+    /// What the server answers, of a Cluster each primary.
+    ///
+    /// # Panics
+    /// If one of them refuses the command or does not answer.
+    pub async fn ask_all(&self, words: &[&str]) -> Vec<Value> {
+        match self {
+            Self::Server(redis) => vec![redis.command(words).await.expect("the server answers")],
+            Self::Cluster(cluster) => {
+                let mut answers = Vec::new();
+                for port in cluster.primaries().await {
+                    answers.push(cluster.command(port, words).await.expect("the node answers"));
+                }
+                answers
+            }
+        }
+    }
+
+    /// What the server answers that has the key.
+    ///
+    /// # Panics
+    /// If none does.
+    pub async fn ask(&self, words: &[&str]) -> Value {
+        match self {
+            Self::Server(redis) => redis.command(words).await.expect("the server answers"),
+            Self::Cluster(cluster) => {
+                for port in cluster.primaries().await {
+                    if let Ok(answer) = cluster.command(port, words).await {
+                        return answer;
+                    }
+                }
+                panic!("no node of the cluster does {}", words[0]);
+            }
+        }
+    }
+
+    /// The names of all keys that fit the pattern, in order, each with the server's own dump of it.
+    ///
+    /// # Panics
+    /// If the server does not answer.
+    pub async fn dump(&self, pattern: &str) -> Vec<(String, Vec<u8>)> {
+        let mut dumped = Vec::new();
+        for names in self.ask_all(&["KEYS", pattern]).await {
+            for name in redis::from_redis_value::<Vec<String>>(names).expect("names are texts") {
+                let bytes = redis::from_redis_value(self.ask(&["DUMP", &name]).await).expect("a dump is bytes");
+                dumped.push((name, bytes));
+            }
+        }
+        dumped.sort();
+        dumped
+    }
+}
+
+/// What a server holds after it was stopped and started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Whatever it had acknowledged.
+    Everything,
+    /// Nothing.
+    Nothing,
+}
+
+impl Kept {
+    /// The flags of a server of the test's own.
+    fn flags(self) -> Vec<&'static str> {
+        let on_disk: &[&str] = match self {
+            Self::Everything => &["--appendonly", "yes", "--appendfsync", "always"],
+            Self::Nothing => &[],
+        };
+        [&["--requirepass", PASSWORD], on_disk].concat()
+    }
+}
+
+/// The flags of a server of this kind that may be somebody else's, and then takes none.
+fn flags_for_any(kind: &Kind) -> Vec<&'static str> {
+    if kind.url().is_some() { Vec::new() } else { Kept::Nothing.flags() }
+}
