@@ -37,6 +37,15 @@ pub(crate) struct Ended {
     pub(crate) principal: Option<Principal>,
 }
 
+/// Whether a full server takes a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WhenFull {
+    /// Of a session that is there already, and does not become larger.
+    Take,
+    /// Of a session that will be refused as well: nothing shall stay of it.
+    Refuse,
+}
+
 struct Entry {
     place: String,
     /// Its time in the index is over.
@@ -45,9 +54,9 @@ struct Entry {
 
 impl Index<'_> {
     /// Puts places into a user's index for at least `ttl`.
-    pub(crate) async fn add(&self, principal: &Principal, places: &[&str], ttl: Duration) -> Result<(), ClientError> {
+    pub(crate) async fn add(&self, principal: &Principal, places: &[&str], ttl: Duration, full: WhenFull) -> Result<(), ClientError> {
         let mut command = INDEX.on([self.keys.index(principal).as_str()], 0);
-        command.arg(millis(ttl + GRACE));
+        command.arg(millis(ttl + GRACE)).arg(if full == WhenFull::Take { "1" } else { "" });
         for place in places {
             command.arg(place);
         }
@@ -85,7 +94,7 @@ impl Index<'_> {
                 Some(live) => {
                     if entry.overdue {
                         // It was extended, and the index did not learn of it.
-                        self.add(principal, &[&entry.place], live.ttl).await?;
+                        self.add(principal, &[&entry.place], live.ttl, WhenFull::Take).await?;
                     }
                     listed.push(live);
                 }

@@ -15,7 +15,7 @@ use crate::{
     command::{Request, millis},
     config::Config,
     error::{ClientError, ConfigError, ConnectError},
-    index::Index,
+    index::{Index, WhenFull},
     keys::{Keys, key_at, place},
     link::{Links, Repeat},
     scan,
@@ -117,7 +117,7 @@ impl Inner {
         let index = match &new.principal {
             // First the index: it may show too much, and never too little.
             Some(principal) if self.apart => {
-                Box::pin(self.index().add(principal, &[&place], new.ttl)).await?;
+                Box::pin(self.index().add(principal, &[&place], new.ttl, WhenFull::Refuse)).await?;
                 None
             }
             Some(principal) => Some(self.keys.index(principal)),
@@ -156,9 +156,11 @@ impl Inner {
         let target = commit.move_to.as_ref().filter(|target| *target != key);
         let places = (place(key), place(target.unwrap_or(key)));
         let durability = if target.is_some() { Durability::Replicas } else { Durability::Primary };
+        let may_grow = commit.changes.values().any(|change| !matches!(change, Change::Remove));
+        let when_full = if may_grow { WhenFull::Refuse } else { WhenFull::Take };
         let mut indexed = None;
         if let (true, PrincipalChange::Set(principal), Some(ttl)) = (self.apart, &commit.principal, commit.ttl) {
-            Box::pin(self.index().add(principal, &[&places.1], ttl)).await?;
+            Box::pin(self.index().add(principal, &[&places.1], ttl, when_full)).await?;
             indexed = Some(principal.clone());
         }
         for _ in 0..MOST_INDEXED {
@@ -166,7 +168,7 @@ impl Inner {
             let answer = COMMIT.run(&self.links, command, Repeat::Never, durability).await?;
             match answer::committing(answer, commit, self.limits.data_bytes)? {
                 Committing::Index { principal, ttl } => {
-                    Box::pin(self.index().add(&principal, &[&places.1], ttl)).await?;
+                    Box::pin(self.index().add(&principal, &[&places.1], ttl, when_full)).await?;
                     indexed = Some(principal);
                 }
                 settled => {
