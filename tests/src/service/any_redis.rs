@@ -144,16 +144,24 @@ impl AnyRedis {
         }
     }
 
-    /// The names of all keys that fit the pattern, in order, each with the server's own dump of it.
+    /// The names of all keys that fit the pattern, in order, each with all that it holds: plainly, as `DUMP` may compress it.
     ///
     /// # Panics
-    /// If the server does not answer.
+    /// If the server does not answer, or if a key holds neither hash nor sorted set.
     pub async fn dump(&self, pattern: &str) -> Vec<(String, Vec<u8>)> {
         let mut dumped = Vec::new();
         for names in self.ask_all(&["KEYS", pattern]).await {
             for name in redis::from_redis_value::<Vec<String>>(names).expect("names are texts") {
-                let bytes = redis::from_redis_value(self.ask(&["DUMP", &name]).await).expect("a dump is bytes");
-                dumped.push((name, bytes));
+                let kind: String = redis::from_redis_value(self.ask(&["TYPE", &name]).await).expect("a type is a text");
+                let words = match kind.as_str() {
+                    "hash" => vec!["HGETALL", &name],
+                    "zset" => vec!["ZRANGE", &name, "0", "-1", "WITHSCORES"],
+                    other => panic!("{name} is a {other}"),
+                };
+                let parts: Vec<Vec<u8>> = redis::from_redis_value(self.ask(&words).await).expect("a list of texts");
+                let mut pairs: Vec<_> = parts.chunks(2).map(|pair| pair.join(&b'=')).collect();
+                pairs.sort();
+                dumped.push((name, pairs.join(&b'\n')));
             }
         }
         dumped.sort();
