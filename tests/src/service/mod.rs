@@ -24,6 +24,7 @@ mod ports;
 mod redis;
 mod redis_cluster;
 mod redis_sentinel;
+mod tap;
 mod whose;
 
 pub use self::{
@@ -31,5 +32,6 @@ pub use self::{
     redis::Redis,
     redis_cluster::RedisCluster,
     redis_sentinel::RedisSentinel,
+    tap::{RoundTrip, Tap},
     whose::NotOurs,
 };

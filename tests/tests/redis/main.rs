@@ -17,4 +17,4 @@ mod failover;
 mod load;
 mod network;
 mod rig;
-mod silence;
+mod round_trips;
