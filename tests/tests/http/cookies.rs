@@ -24,17 +24,17 @@ async fn is_bob(demo: &Demo, headers: &[Vec<u8>]) -> bool {
 }
 
 /// The cookie's value for any id, properly signed: what an attacker can make who knows the key.
-fn signed(key: &str, id: &SessionId) -> String {
+pub(crate) fn signed(key: &str, id: &SessionId) -> String {
     let codec = CookieCodec::signed(CookieConfig::development(), &Key::parse(key).expect("a strong key").into()).expect("a cookie");
     SetCookie::parse(&codec.issue(id, None)).value
 }
 
-fn random_id() -> SessionId {
+pub(crate) fn random_id() -> SessionId {
     SessionId::random().expect("random bytes")
 }
 
 /// A cookie's value of the right shape in every respect but its signature.
-fn forged() -> String {
+pub(crate) fn forged() -> String {
     let text = |bytes: usize| URL_SAFE_NO_PAD.encode(std::iter::repeat_with(|| fastrand::u8(..)).take(bytes).collect::<Vec<u8>>());
     format!("1.{}.{}", text(24), text(32))
 }

@@ -57,3 +57,4 @@ mod secrets;
 mod sign_in;
 mod timing;
 mod usage;
+mod wire;

@@ -1,0 +1,127 @@
+//! H01 to H03, H05, S02 and S03 with what a demo really sends to its Redis, and what that holds.
+
+use tests::{
+    Browser, Demo, KEY,
+    client::{Connection, Request},
+    service::{AnyRedis, RoundTrip, Tap},
+};
+
+use crate::{
+    cookies::{forged, random_id, signed},
+    counted::odd_cookies,
+};
+
+/// A demo with two workers, and all that it says to its Redis.
+struct Site {
+    demo: Demo,
+    tap: Tap,
+    redis: AnyRedis,
+    prefix: String,
+}
+
+const WORKERS: usize = 2;
+const NOTHING: &[RoundTrip] = &[];
+
+impl Site {
+    /// Everything is connected and every script known, so that from now on only requests cause talk.
+    async fn start() -> Option<Self> {
+        let redis = AnyRedis::server().await?;
+        let prefix = format!("wire-{:016x}:", fastrand::u64(..));
+        let tap = Tap::before(&redis.url(&format!("prefix={prefix}"))).await;
+        let demo = Demo::start(&["--store", "redis", "--workers", &WORKERS.to_string(), "--store-url", tap.url()]).await;
+        let visitor = demo.signed_in("visitor").await;
+        for worker in &mut demo.connections(WORKERS).await {
+            let _ = worker.send(&visitor.dress(Request::post("/session/n/add"))).await.expect("an answer").expect(200);
+        }
+        let _ = visitor.clone().post("/logout").await.expect(204);
+        let site = Self { demo, tap, redis, prefix };
+        assert!(!site.tap.heard().is_empty(), "the tap is on the line");
+        Some(site)
+    }
+
+    /// How many sessions are stored.
+    async fn sessions(&self) -> usize {
+        self.redis.dump(&format!("{}{{*", self.prefix)).await.len()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h01_a_route_that_never_touches_the_session_says_nothing_to_the_server() {
+    let Some(site) = Site::start().await else { return };
+    let signed_in = site.demo.signed_in("bob").await;
+    let _ = site.tap.heard();
+    for mut browser in [site.demo.browser(), signed_in] {
+        for _ in 0..100 {
+            assert!(browser.get("/healthz").await.expect(200).set_cookie().is_none());
+        }
+    }
+    assert_eq!(site.tap.heard(), NOTHING);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h02_h03_h05_a_read_is_one_load_a_first_insert_is_one_script_and_no_cookie_is_nothing() {
+    let Some(site) = Site::start().await else { return };
+    let mut browser = site.demo.browser();
+    for _ in 0..10 {
+        assert!(browser.page().await.is_anonymous());
+    }
+    assert!(!browser.has_cookie());
+    assert_eq!((site.tap.heard().as_slice(), site.sessions().await), (NOTHING, 0));
+    assert!(browser.insert("n", "1").await.expect(204).set_cookie().is_some());
+    assert_eq!(site.tap.heard(), [["EVALSHA"]]);
+    assert_eq!(site.sessions().await, 1);
+    assert!(browser.get("/session").await.expect(200).set_cookie().is_none());
+    assert_eq!(site.tap.heard(), [["HGETALL", "TIME"]]);
+    let _ = browser.post("/session/n/add?by=1").await.expect(200);
+    assert_eq!(site.tap.heard(), [["EVALSHA"]]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s02_ten_thousand_made_up_cookies_say_nothing_and_signed_ones_leave_nothing() {
+    const FORGED: usize = 10_000;
+    const SIGNED: usize = 500;
+    let Some(site) = Site::start().await else { return };
+    let mut bob = site.demo.signed_in("bob").await;
+    let _ = site.tap.heard();
+    attack(&site.demo, FORGED, forged).await;
+    assert_eq!(site.tap.heard(), NOTHING);
+    // With the key that signs, an attacker can make the server look, and no more.
+    attack(&site.demo, SIGNED, || signed(KEY, &random_id())).await;
+    assert!(site.tap.heard().iter().flatten().count() > SIGNED, "the server is asked for well signed ids");
+    assert_eq!(site.sessions().await, 1);
+    assert_eq!(bob.page().await.principal.as_deref(), Some("bob"));
+    println!("s02: {FORGED} made-up cookies, nothing said to the server; {SIGNED} signed ones, 1 session before, 1 after");
+}
+
+/// Sends that many cookies over eight connections.
+async fn attack(demo: &Demo, cookies: usize, make: fn() -> String) {
+    let attackers = (0..8).map(|attacker| {
+        let address = demo.address;
+        tokio::spawn(async move {
+            let mut connection = Connection::open(address).await.expect("the demo accepts");
+            for n in 0..cookies.div_ceil(8) {
+                let request = match (attacker + n) % 3 {
+                    0 => Request::get("/session"),
+                    1 => Request::get("/devices"),
+                    _ => Request::delete("/session/n"),
+                };
+                let response = connection.send(&request.cookie(format!("id={}", make()))).await.expect("an answer");
+                assert!(response.status < 500 && response.set_cookie().is_none(), "{response:?}");
+            }
+        })
+    });
+    for attacker in attackers.collect::<Vec<_>>() {
+        attacker.await.expect("every request is answered");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s03_odd_cookies_say_nothing_to_the_server() {
+    let Some(site) = Site::start().await else { return };
+    let good = site.demo.signed_in("bob").await.cookie().to_owned();
+    let _ = site.tap.heard();
+    let count = odd_cookies(site.demo.address, &good).await;
+    assert_eq!(site.tap.heard(), NOTHING);
+    assert_eq!(Browser::holding(site.demo.address, &good).page().await.principal.as_deref(), Some("bob"));
+    println!("s03: {count} odd cookies, nothing said to the server");
+}
