@@ -92,6 +92,25 @@ impl Setup {
         Demo::start(&own.chain(url.iter().flatten().copied()).chain(flags.iter().copied()).collect::<Vec<_>>()).await
     }
 
+    /// The Redis that keeps the sessions, if one does.
+    #[must_use]
+    pub fn redis_behind(&self) -> Option<&AnyRedis> {
+        match &self.kept {
+            Some((_, Service::Redis(redis, _))) => Some(redis),
+            _ => None,
+        }
+    }
+
+    /// The URL of the server that keeps the sessions, for `--store-url`.
+    ///
+    /// # Panics
+    /// If the sessions are in the demo.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        let (url, _) = self.kept.as_ref().expect("a store outside the demo");
+        url
+    }
+
     /// The server that keeps the sessions.
     ///
     /// # Panics
@@ -172,7 +191,7 @@ impl Service {
     pub fn output(&self) -> String {
         match self {
             Self::IpcOwner(owner) => owner.output(),
-            Self::Redis(..) => String::new(),
+            Self::Redis(redis, _) => redis.output(),
         }
     }
 }

@@ -109,6 +109,16 @@ impl AnyRedis {
         }
     }
 
+    /// All that its processes have written, if they are the test's own.
+    #[must_use]
+    pub fn output(&self) -> String {
+        match self {
+            Self::Server(redis) => redis.output(),
+            Self::Cluster(cluster) => cluster.output(),
+        }
+        .unwrap_or_default()
+    }
+
     /// What the server answers, of a Cluster each primary.
     ///
     /// # Panics

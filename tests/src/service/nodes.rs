@@ -60,6 +60,11 @@ impl Nodes {
         &self.list[at]
     }
 
+    /// All that they have written.
+    pub(super) fn output(&self) -> String {
+        self.list.iter().map(Node::output).collect()
+    }
+
     /// Kills one. Fine if it is stopped.
     pub(super) async fn stop(&mut self, port: u16) {
         let at = self.position(port);

@@ -67,6 +67,14 @@ impl RedisCluster {
         }
     }
 
+    /// All that it has written.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub fn output(&self) -> Result<String, NotOurs> {
+        Ok(self.server.ours()?.output())
+    }
+
     /// What it is, as `redis 7.0.15`.
     #[must_use]
     pub fn version(&self) -> &str {

@@ -25,6 +25,21 @@ macro_rules! on_setup {
     };
 }
 
+/// Turns checks into tests of one setup, made as it says, whose server they stop and freeze.
+macro_rules! with_hands_on {
+    ($module:ident = $setup:expr, $($check:ident),+ $(,)?) => {
+        mod $module {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                let Some(mut setup) = $setup.await else { return };
+                super::$check(&mut setup).await;
+            })+
+        }
+    };
+}
+
 /// Turns checks over an [`App`](tests::App) into one test for each way to reach the store.
 macro_rules! on_every_reach {
     ($($check:ident),+ $(,)?) => {

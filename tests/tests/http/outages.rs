@@ -10,21 +10,6 @@ const DEADLINE: &str = "700ms";
 /// A call has to end within this: the deadline, and what a busy machine needs.
 const IN_TIME: Duration = Duration::from_millis(2_200);
 
-/// Turns checks into tests of one setup whose server the test has its hands on.
-macro_rules! with_hands_on {
-    ($setup:ident = $make:expr, $($check:ident),+ $(,)?) => {
-        mod $setup {
-            use super::*;
-
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $check() {
-                let Some(mut setup) = $make.await else { return };
-                super::$check(&mut setup).await;
-            })+
-        }
-    };
-}
-
 with_hands_on!(
     ipc = Setup::ipc_owner(),
     h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,

@@ -12,8 +12,14 @@ use tests::{
     Browser, Demo, KEY, OTHER_KEY, Owner, Setup,
     client::{Request, send},
     jar::id_of,
+    service::{Kept, PASSWORD},
 };
 
+use crate::cookies::signed;
+
+with_hands_on!(ipc_owner = Setup::ipc_owner(), h25_no_output_of_an_outage_holds_a_secret);
+with_hands_on!(own_redis = Setup::own_redis(Kept::Nothing), h25_no_output_of_an_outage_holds_a_secret);
+with_hands_on!(own_redis_cluster = Setup::own_redis_cluster(Kept::Nothing), h25_no_output_of_an_outage_holds_a_secret);
 on_every_setup!(h25_no_output_at_any_level_holds_an_id_a_cookie_a_value_or_a_key);
 
 /// A value that a session holds and nobody else has to know.
@@ -70,9 +76,9 @@ async fn tour(demo: &Demo) -> BTreeSet<String> {
     issued
 }
 
-/// What must not be in any output: the cookies, their ids and signatures in several spellings, the value, the keys.
+/// What must not be in any output: the cookies, their ids and signatures in several spellings, the value, the keys, the store's password.
 fn secrets(cookies: &BTreeSet<String>) -> Vec<(String, String)> {
-    let mut secrets = vec![("value".to_owned(), VALUE.to_owned())];
+    let mut secrets = vec![("value".to_owned(), VALUE.to_owned()), ("password".to_owned(), PASSWORD.to_owned())];
     for key in [KEY, OTHER_KEY] {
         let bytes = URL_SAFE.decode(key).expect("base64");
         secrets.push(("key".to_owned(), key.to_owned()));
@@ -125,23 +131,92 @@ async fn h25_no_output_at_any_level_holds_an_id_a_cookie_a_value_or_a_key(setup:
     println!("h25: {} lines of output, {} secrets looked for, none found", output.lines().count(), secrets.len());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h25_no_output_of_an_outage_holds_a_secret() {
-    let mut setup = Setup::ipc_owner().await.expect("it needs nothing else");
+async fn h25_no_output_of_an_outage_holds_a_secret(setup: &mut Setup) {
     let demo = setup.start_with(&["--log", "trace", "--deadline", "300ms"]).await;
-    let service = setup.service();
     let mut browser = demo.signed_in("bob").await;
     let _ = browser.insert("secret", &format!("{VALUE:?}")).await.expect(204);
-    service.freeze().await;
+    setup.service().freeze().await;
     let _ = browser.insert("secret", &format!("{VALUE:?}")).await.expect(503);
-    service.thaw().await;
+    setup.service().thaw().await;
     demo.ready().await;
-    let of_service = service.output();
-    service.stop().await;
+    let of_service = setup.service().output();
+    setup.service().stop().await;
     let _ = browser.insert("secret", &format!("{VALUE:?}")).await.expect(503);
     let secrets = secrets(&BTreeSet::from([browser.cookie().to_owned()]));
+    assert!(!of_service.is_empty() && demo.output().contains("503"), "both say something");
     assert_clean(&demo.output(), &secrets);
     assert_clean(&of_service, &secrets);
+}
+
+mod stored {
+    use super::*;
+
+    on_setup!(redis, s12_what_redis_holds_opens_no_session);
+    on_setup!(redis_cluster, s12_what_redis_holds_opens_no_session);
+
+    async fn s12_what_redis_holds_opens_no_session(setup: &Setup) {
+        let demo = setup.start().await;
+        let mut browsers = Vec::new();
+        for n in 0..20 {
+            let mut browser = demo.browser();
+            let _ = browser.insert("n", &n.to_string()).await.expect(204);
+            if n % 2 == 0 {
+                let _ = browser.login(&format!("user{n}")).await.expect(200);
+            }
+            if n % 4 == 0 {
+                let _ = browser.post("/renew").await.expect(204);
+            }
+            browsers.push(browser);
+        }
+        let dump = setup.redis_behind().expect("sessions in Redis").dump("*").await;
+        let places: Vec<_> = dump.iter().filter_map(|(name, _)| name.split_once('{')).map(|(_, place)| place.replace('}', "")).collect();
+        assert!(places.len() >= browsers.len());
+        let bytes: Vec<u8> = dump.iter().flat_map(|(name, content)| [name.as_bytes(), b"\n", content, b"\n"].concat()).collect();
+        for browser in &browsers {
+            for (what, spelling) in spellings(browser.cookie()) {
+                assert!(!bytes.windows(spelling.len()).any(|window| window == spelling), "a dump holds an id: {what}");
+            }
+            let key = SessionId::parse(id_of(browser.cookie()).as_bytes()).expect("an id").store_key();
+            assert!(places.iter().any(|place| place == key.as_str()), "the dump holds the session under its key");
+        }
+        for place in &places {
+            let as_id = SessionId::parse(&place.as_bytes()[..32]).expect("of the same alphabet");
+            for value in [
+                place.clone(),
+                format!("1.{place}"),
+                format!("0.{}", &place[..32]),
+                format!("1.{}.{}", &place[..32], &place[4..]),
+                // Not even with the key that signs.
+                signed(KEY, &as_id),
+            ] {
+                assert!(Browser::holding(demo.address, &value).page().await.is_anonymous(), "a stored key is no cookie");
+            }
+        }
+        println!("s12: {} keys of {} bytes, {} sessions, no id in any spelling", dump.len(), bytes.len(), browsers.len());
+    }
+
+    /// A cookie's id without its lineage tag, and its signature, in every spelling that a dump could have.
+    fn spellings(cookie: &str) -> Vec<(&'static str, Vec<u8>)> {
+        let id = id_of(cookie);
+        let all = URL_SAFE.decode(id).expect("base64");
+        let mut spellings = vec![("signature", cookie.as_bytes()[cookie.len() - 43..].to_vec())];
+        for bytes in [&all[..], &all[3..]] {
+            let reversed: Vec<u8> = bytes.iter().rev().copied().collect();
+            spellings.extend([
+                ("bytes", bytes.to_vec()),
+                ("bytes backwards", reversed),
+                ("hex", hex(bytes).into_bytes()),
+                ("hex in capitals", hex(bytes).to_uppercase().into_bytes()),
+                ("base64", STANDARD.encode(bytes).into_bytes()),
+                ("base64url", URL_SAFE.encode(bytes).into_bytes()),
+                ("a list", list(bytes).into_bytes()),
+                ("a tight list", list(bytes).replace(' ', "").into_bytes()),
+                ("base64 of the text", STANDARD.encode(id).as_bytes()[..40].to_vec()),
+                ("hex of the text", hex(&id.as_bytes()[4..]).into_bytes()),
+            ]);
+        }
+        spellings
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
