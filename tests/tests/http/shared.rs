@@ -1,0 +1,50 @@
+//! Two demos on two ports, one store.
+
+use tests::{Browser, Demo, Setup};
+
+on_setup!(redis, a_session_is_one_on_all_servers_that_share_the_store);
+on_setup!(redis_cluster, a_session_is_one_on_all_servers_that_share_the_store);
+
+/// How often a server is asked, each time over a connection of its own, so that each of its workers answers.
+const ASKED: usize = 10;
+
+async fn is_signed_in_everywhere(demo: &Demo, browser: &Browser, n: i64) {
+    for _ in 0..ASKED {
+        let page = browser.at(demo.address).page().await;
+        assert_eq!((page.principal.as_deref(), page.value("n")), (Some("bob"), Some(&serde_json::json!(n))));
+    }
+}
+
+async fn is_anonymous_everywhere(demo: &Demo, browser: &Browser) {
+    for _ in 0..ASKED {
+        assert!(browser.at(demo.address).page().await.is_anonymous());
+    }
+}
+
+async fn a_session_is_one_on_all_servers_that_share_the_store(setup: &Setup) {
+    let flags = ["--workers", "2"];
+    let (first, second) = tokio::join!(setup.start_with(&flags), setup.start_with(&flags));
+    assert_ne!(first.address, second.address);
+    let browser = first.signed_in("bob").await;
+    // Read and written on either.
+    for n in 1..=4 {
+        let (writer, reader) = if n % 2 == 0 { (&first, &second) } else { (&second, &first) };
+        let sum: i64 = browser.at(writer.address).post("/session/n/add?by=1").await.expect(200).json();
+        assert_eq!(sum, n);
+        is_signed_in_everywhere(reader, &browser, n).await;
+    }
+    // Given another id on one, the old one is dead on the other.
+    let mut renewed = browser.at(second.address);
+    let _ = renewed.post("/renew").await.expect(204);
+    is_anonymous_everywhere(&first, &browser).await;
+    is_signed_in_everywhere(&first, &renewed, 4).await;
+    // One list of devices.
+    let other = second.signed_in("bob").await;
+    let devices: Vec<serde_json::Value> = renewed.at(first.address).get("/devices").await.expect(200).json();
+    assert_eq!(devices.len(), 2);
+    // Signed out on one, dead on the other.
+    let _ = renewed.at(second.address).post("/logout").await.expect(204);
+    is_anonymous_everywhere(&first, &renewed).await;
+    let _ = first.signed_in("bob").await.post("/logout-others").await.expect(200);
+    is_anonymous_everywhere(&second, &other).await;
+}
