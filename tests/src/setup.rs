@@ -92,13 +92,12 @@ impl Setup {
         Demo::start(&own.chain(url.iter().flatten().copied()).chain(flags.iter().copied()).collect::<Vec<_>>()).await
     }
 
-    /// The Redis that keeps the sessions, if one does.
-    #[must_use]
-    pub fn redis_behind(&self) -> Option<&AnyRedis> {
-        match &self.kept {
-            Some((_, Service::Redis(redis, _))) => Some(redis),
-            _ => None,
-        }
+    /// All that Redis holds of the demos, by key without the prefix; `None` if their sessions are elsewhere.
+    pub async fn stored(&self) -> Option<Vec<(String, Vec<u8>)>> {
+        let Some((url, Service::Redis(redis, _))) = &self.kept else { return None };
+        let (_, prefix) = url.split_once("prefix=")?;
+        let dump = redis.dump(&format!("{prefix}*")).await.into_iter();
+        Some(dump.map(|(name, content)| (name[prefix.len()..].to_owned(), content)).collect())
     }
 
     /// The URL of the server that keeps the sessions, for `--store-url`.

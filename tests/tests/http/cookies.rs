@@ -6,7 +6,7 @@ use session_core::{
     cookie::{CookieCodec, CookieConfig, Key},
 };
 use tests::{
-    Browser, Demo, KEY, OTHER_KEY, Owner, Page,
+    Browser, Demo, KEY, OTHER_KEY, Owner, Page, Setup,
     client::{Connection, Request, send},
     jar::{SetCookie, id_of},
 };
@@ -39,9 +39,10 @@ pub(crate) fn forged() -> String {
     format!("1.{}.{}", text(24), text(32))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s01_an_id_from_outside_is_never_adopted() {
-    let demo = Demo::start(&["--workers", "2"]).await;
+on_every_setup!(s01_an_id_from_outside_is_never_adopted);
+
+async fn s01_an_id_from_outside_is_never_adopted(setup: &Setup) {
+    let demo = setup.start().await;
     for value in [forged(), signed(KEY, &random_id())] {
         let mut browser = Browser::holding(demo.address, &value);
         assert!(browser.page().await.is_anonymous());

@@ -9,7 +9,7 @@ use std::{
 };
 
 use tests::{
-    Browser, Demo, PATIENCE, Page,
+    Browser, Demo, PATIENCE, Page, Setup,
     client::{Connection, Request, Response, send},
 };
 
@@ -17,28 +17,50 @@ async fn ask(demo: &Demo, request: &Request) -> Response {
     send(demo.address, request).await.expect("an answer")
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s15_s16_hostile_text_is_nothing_but_data() {
-    let demo = Demo::start(&["--workers", "2"]).await;
-    let hostile = [
-        "'; DROP TABLE sessions; --",
-        "\" OR \"1\"=\"1",
-        "{\"$where\":\"sleep(5000)\"}",
-        "$where",
-        "a.b.$set",
-        "__proto__",
-        "*",
-        "?[a-z]*",
-        "\r\nDEL *\r\n",
-        "'] redis.call('FLUSHALL') --",
-        "${jndi:ldap://x}",
-        "../../etc/passwd",
-        "bob\u{0}eve",
-        "\u{202e}bob",
-    ];
+on_every_setup!(s15_s16_hostile_text_is_nothing_but_data, s20_handles_open_nothing_and_reach_only_ones_own_sessions);
+
+/// Texts that mean something to a database, a shell or a store's own records.
+const HOSTILE: &[&str] = &[
+    "'; DROP TABLE sessions; --",
+    "\" OR \"1\"=\"1",
+    "{\"$where\":\"sleep(5000)\"}",
+    "$where",
+    "a.b.$set",
+    "__proto__",
+    "${jndi:ldap://x}",
+    "../../etc/passwd",
+    "\u{202e}bob",
+    "bob\u{0}eve",
+    // Redis: patterns, scripts, the protocol, hash tags.
+    "*",
+    "?[a-z]*",
+    "'] redis.call('FLUSHALL') --",
+    "EVAL \"return redis.call('FLUSHALL')\" 0",
+    "]]..redis.call('FLUSHALL')..[[",
+    "\r\nDEL *\r\n",
+    "*1\r\n$8\r\nFLUSHALL\r\n",
+    "$-1\r\n*-1\r\n",
+    "{}",
+    "}{",
+    "{bob}",
+    "%s %d %n",
+    // A Redis record's own parts: the head, marks of arguments, the index of a user, the principal's field.
+    "1|1|0|1|9999999999999|",
+    "user:bob",
+    "=bob",
+    "=",
+    "-",
+    "s",
+    "r",
+    "a",
+    "\t",
+];
+
+async fn s15_s16_hostile_text_is_nothing_but_data(setup: &Setup) {
+    let demo = setup.start().await;
     let mut bystander = demo.signed_in("bob").await;
     let _ = bystander.insert("n", "1").await.expect(204);
-    for text in hostile {
+    for text in HOSTILE {
         let mut browser = demo.browser().always("User-Agent", "' OR 1=1; {\"$gt\":\"\"} EVAL \"redis.call('FLUSHALL')\" 0");
         let is_plain = !text.chars().any(char::is_control);
         let login = browser.login(text).await;
@@ -47,19 +69,38 @@ async fn s15_s16_hostile_text_is_nothing_but_data() {
         let put = browser.send(Request::put(format!("/session/{name}"), serde_json::json!(text).to_string())).await;
         // A slash, even an encoded one, may part the path; then there is no such route.
         assert!(put.status == if is_plain { 204 } else { 400 } || text.contains('/') && put.status == 404, "{text:?}: {}", put.status);
+        let _ = browser.insert("value", &serde_json::json!({ *text: text }).to_string()).await.expect(204);
+        if put.status == 204 {
+            let sum = browser.post(&format!("/session/{name}/add?by=1")).await;
+            assert_eq!(sum.status, 400, "a text is no number, whatever its name is");
+        }
         let page = browser.page().await;
         if is_plain {
-            assert_eq!(page.principal.as_deref(), Some(text));
+            assert_eq!(page.principal.as_deref(), Some(*text));
             let devices: Vec<serde_json::Value> = browser.get("/devices").await.expect(200).json();
             assert_eq!(devices.len(), 1, "{text:?} is one user of its own");
         }
         if put.status == 204 {
             assert_eq!(page.value(text), Some(&serde_json::json!(text)));
         }
+        assert_eq!(page.value("value"), Some(&serde_json::json!({ *text: text })));
+        // As a cookie it is none, whether or not it is a header at all.
+        let cookie = Request::get("/session").cookie(format!("id={text}"));
+        let anonymous = ask(&demo, &cookie).await;
+        assert!(anonymous.status == 400 || anonymous.expect(200).json::<Page>().is_anonymous(), "{text:?}");
+        if is_plain {
+            assert_eq!(browser.post("/logout-everywhere").await.expect(200).json::<serde_json::Value>()["ended"], 1);
+        }
     }
     let page = bystander.page().await;
     assert_eq!((page.principal.as_deref(), page.value("n")), (Some("bob"), Some(&serde_json::json!(1))));
-    println!("s15: {} hostile texts as user, name, value and user agent; all came back as data", hostile.len());
+    if let Some(stored) = setup.stored().await {
+        let (sessions, others): (Vec<_>, Vec<_>) = stored.into_iter().map(|(name, _)| name).partition(|name| name.starts_with('{'));
+        let left = HOSTILE.iter().filter(|text| text.chars().any(char::is_control)).count();
+        assert_eq!(sessions.len(), 1 + left, "those who were not let in still have a basket");
+        assert_eq!(others, ["user:bob"]);
+    }
+    println!("s15: {} hostile texts as user, name, value, cookie and user agent; all came back as data", HOSTILE.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -131,9 +172,8 @@ async fn s19_what_sets_an_id_is_kept_by_no_cache() {
     assert!(untouched.header("vary").is_none_or(|value| !value.to_ascii_lowercase().contains("cookie")));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s20_handles_open_nothing_and_reach_only_ones_own_sessions() {
-    let demo = Demo::start(&["--workers", "2"]).await;
+async fn s20_handles_open_nothing_and_reach_only_ones_own_sessions(setup: &Setup) {
+    let demo = setup.start().await;
     let (mut first, mut second, mut eve) = (demo.signed_in("bob").await, demo.signed_in("bob").await, demo.signed_in("eve").await);
     let devices: Vec<serde_json::Value> = first.get("/devices").await.expect(200).json();
     assert_eq!(devices.len(), 2);
