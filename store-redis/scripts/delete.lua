@@ -7,7 +7,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local held = redis.pcall('HMGET', KEYS[1], '', '\t')
 local head, principal = held[1], held[2] or ''
-if ARGV[3] ~= '' and not held.err and ARGV[3] ~= '=' .. principal then
+-- What cannot be read is ended as well: it was indexed as the user's. And what is gone already goes the same way as what is there.
+if ARGV[3] ~= '' and head and ARGV[3] ~= '=' .. principal then
     return { 0, principal }
 end
 local due = head and string.match(head, '^1|%d+|%d+|%d+|(%d+)|')

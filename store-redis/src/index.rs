@@ -73,12 +73,18 @@ impl Index<'_> {
     }
 
     /// Ends a session, if `whose` is given only one of that user.
-    pub(crate) async fn end(&self, key: &StoreKey, whose: Option<&Principal>, index_prefix: &str) -> Result<Ended, ClientError> {
+    pub(crate) async fn end(
+        &self,
+        key: &StoreKey,
+        whose: Option<&Principal>,
+        index_prefix: &str,
+        durability: Durability,
+    ) -> Result<Ended, ClientError> {
         let mut command = DELETE.on([self.keys.session(key).as_str()], 0);
         command.arg(index_prefix).arg(place(key));
         command.arg(whose.map(|principal| ["=", principal.as_str()].concat()).unwrap_or_default());
-        command.arg(if self.links.waits() { "1" } else { "" });
-        let answer = answer::list(DELETE.run(self.links, command, Repeat::Never, Durability::Replicas).await?)?;
+        command.arg(if self.links.waits() && durability == Durability::Replicas { "1" } else { "" });
+        let answer = answer::list(DELETE.run(self.links, command, Repeat::Never, durability).await?)?;
         let live = answer.first().and_then(answer::int).ok_or(ClientError::Answer("an end answers with a number"))? == 1;
         let principal = answer.get(1).and_then(answer::text).and_then(|text| Principal::new(text).ok());
         Ok(Ended { live, principal })
@@ -120,7 +126,12 @@ impl Index<'_> {
                 return Ok(ended);
             }
             let keys: Vec<StoreKey> = fresh.iter().filter_map(|place| key_at(place)).collect();
-            let ends = together(keys.iter().map(|key| self.end(key, Some(principal), "")).collect()).await?;
+            let end = |durability| together(keys.iter().map(|key| self.end(key, Some(principal), "", durability)).collect());
+            // All are to end now; only then it is waited for replicas, if it is, and one after the other.
+            let ends = end(Durability::Primary).await?;
+            if self.links.waits() {
+                end(Durability::Replicas).await?;
+            }
             let gone: Vec<String> = keys.iter().zip(ends).filter(|(_, end)| end.live).map(|(key, _)| place(key)).collect();
             ended += gone.len() as u64;
             if !gone.is_empty() {

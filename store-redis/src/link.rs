@@ -35,6 +35,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// How often a command is sent that the server did not execute because it could not serve just then.
 const TRIES: u32 = 5;
+/// The most calls that wait for replicas at once.
+const MOST_WAITING: u32 = 64;
 /// How long it may take to connect. It is more than a call may take: one that is given up makes the next one begin again, and servers of which
 /// one is silent are found only by waiting for that one.
 const OPENS_WITHIN: Duration = Duration::from_secs(3);
@@ -56,6 +58,10 @@ pub(crate) struct Links {
     slots: Box<[Slot]>,
     /// For commands that wait for replicas: `WAIT` holds up everything behind it on its connection.
     waiting: Slot,
+    /// So few that what is sent is answered within the deadline also when no replica answers. A call whose turn does not come is not sent, so
+    /// that it is not executed late, and the server's queue does not grow while the replicas are away.
+    waiting_turns: Semaphore,
+    turn_within: Duration,
     wait: Option<Wait>,
     /// One permit for each call that may wait for an answer.
     turns: Semaphore,
@@ -110,10 +116,15 @@ struct Health {
 
 impl Links {
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
+        let within = config.wait.map_or(config.deadline, |wait| wait.within).max(Duration::from_millis(1));
+        // Half of the deadline to get a turn, half of it for all that have one.
+        let waiting_turns = u32::try_from(config.deadline.as_millis() / within.as_millis() / 2).unwrap_or(u32::MAX).clamp(1, MOST_WAITING);
         Ok(Self {
             opener: Arc::new(Opener::new(config)?),
             slots: (0..config.connections.get()).map(|_| Slot::default()).collect(),
             waiting: Slot::default(),
+            waiting_turns: Semaphore::new(waiting_turns as usize),
+            turn_within: config.deadline.saturating_sub(within * waiting_turns),
             wait: config.wait,
             turns: Semaphore::new(config.max_in_flight.get()),
             deadline: config.deadline,
@@ -153,6 +164,9 @@ impl Links {
     pub(crate) async fn send_durably(&self, request: &Request) -> Result<Value, ClientError> {
         let Some(Wait { replicas, within }) = self.wait else {
             return self.send(request, Repeat::Never).await;
+        };
+        let Ok(_turn) = tokio::time::timeout(self.turn_within, self.waiting_turns.acquire()).await else {
+            return Err(ClientError::Busy(format!("others have waited for replicas for {:?}; nothing was done", self.turn_within)));
         };
         let answers = self.send_over(&self.waiting, &request.and_wait(replicas.get(), within), Repeat::Never).await?;
         let Value::Array(answers) = answers else { return Err(ClientError::Answer("a pipeline answers with a list")) };

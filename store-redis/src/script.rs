@@ -53,21 +53,18 @@ impl Script {
     /// Runs the command that [`Self::on`] began.
     pub(crate) async fn run(&self, links: &Links, command: Cmd, repeat: Repeat, durability: Durability) -> Result<Value, ClientError> {
         let request = Request::One(command);
-        match Self::send(links, &request, repeat, durability).await {
-            Err(ClientError::NoScript) => Box::pin(self.teach(links, &request, repeat, durability)).await,
+        if durability == Durability::Replicas && links.waits() {
+            // With its text, because a server that does not know it would wait for replicas before it said so.
+            return Box::pin(links.send_durably(&request.renamed("EVAL", self.text))).await;
+        }
+        match links.send(&request, repeat).await {
+            Err(ClientError::NoScript) => Box::pin(self.teach(links, &request, repeat)).await,
             ran => ran,
         }
     }
 
-    async fn send(links: &Links, request: &Request, repeat: Repeat, durability: Durability) -> Result<Value, ClientError> {
-        match durability {
-            Durability::Replicas if links.waits() => Box::pin(links.send_durably(request)).await,
-            Durability::Primary | Durability::Replicas => links.send(request, repeat).await,
-        }
-    }
-
     /// Restarted, failed over, or flushed: the text teaches the server anew, for all.
-    async fn teach(&self, links: &Links, request: &Request, repeat: Repeat, durability: Durability) -> Result<Value, ClientError> {
-        Self::send(links, &request.renamed("EVAL", self.text), repeat, durability).await
+    async fn teach(&self, links: &Links, request: &Request, repeat: Repeat) -> Result<Value, ClientError> {
+        links.send(&request.renamed("EVAL", self.text), repeat).await
     }
 }

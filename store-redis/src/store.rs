@@ -247,7 +247,7 @@ impl Inner {
     }
 
     async fn delete(&self, key: &StoreKey) -> Result<bool, ClientError> {
-        let ended = self.index().end(key, None, &self.index_prefix()).await?;
+        let ended = self.index().end(key, None, &self.index_prefix(), Durability::Replicas).await?;
         if let (true, Some(principal)) = (self.apart && ended.live, &ended.principal) {
             self.index().forget(principal, &place(key)).await;
         }

@@ -123,6 +123,18 @@ impl RedisCluster {
         Ok(port)
     }
 
+    /// Makes the node on this port hang.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If no node has this port.
+    pub async fn freeze(&self, port: u16) -> Result<(), NotOurs> {
+        self.server.ours()?.freeze(port).await;
+        Ok(())
+    }
+
     /// Lets the node on this port go on.
     ///
     /// # Errors

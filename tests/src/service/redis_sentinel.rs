@@ -122,6 +122,18 @@ impl RedisSentinel {
         Ok(port)
     }
 
+    /// Makes the node on this port hang.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If no node or sentinel has this port.
+    pub async fn freeze(&self, port: u16) -> Result<(), NotOurs> {
+        self.server.ours()?.freeze(port).await;
+        Ok(())
+    }
+
     /// Lets the node on this port go on.
     ///
     /// # Errors

@@ -13,8 +13,11 @@ macro_rules! ours {
 }
 
 mod conformance;
+mod durability;
 mod failover;
 mod load;
 mod network;
 mod rig;
 mod round_trips;
+mod session;
+mod silence;

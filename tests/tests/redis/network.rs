@@ -53,9 +53,9 @@ impl Drop for Network {
 
 async fn carry(here: TcpStream, port: u16, delay: Duration, mut silence: watch::Receiver<bool>) {
     let there = TcpStream::connect(("127.0.0.1", port)).await.expect("the server accepts");
-    let (from_here, to_here) = here.into_split();
-    let (from_there, to_there) = there.into_split();
-    let flow = async { tokio::join!(flow(from_here, to_there, delay), flow(from_there, to_here, delay)) };
+    let (requests, back) = here.into_split();
+    let (answers, forth) = there.into_split();
+    let flow = async { tokio::join!(flow(requests, forth, delay), flow(answers, back, delay)) };
     let silent = async { silence.wait_for(|is_silent| *is_silent).await.is_ok() };
     tokio::pin!(flow);
     tokio::select! {

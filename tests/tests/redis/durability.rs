@@ -1,0 +1,269 @@
+//! `wait_replicas`: what ends or moves a session counts once a replica has it.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use redis::{Value, from_redis_value};
+use session_core::{Created, NewRecord, Outcome, SessionStore, StoreError};
+use tests::{
+    PATIENCE,
+    service::{NotOurs, RedisCluster, RedisSentinel},
+    wait,
+};
+
+use crate::session::{LONG, Session, connect, is_done, principal, renew, set, with};
+
+/// The deadline of calls, and what a busy machine needs.
+const IN_TIME: Duration = Duration::from_millis(2_800);
+
+/// A primary whose two replicas can be made to hang.
+struct Primary {
+    servers: RedisSentinel,
+    port: u16,
+    replicas: Vec<u16>,
+}
+
+impl Primary {
+    async fn start() -> Option<Self> {
+        let servers = RedisSentinel::start().await?;
+        let port = servers.primary_port().await;
+        let replicas = replicas_of(&servers.command(port, &["INFO", "replication"]).await.expect("the primary answers"));
+        Some(Self { servers, port, replicas })
+    }
+
+    fn url(&self, settings: &str) -> String {
+        with(&self.servers.url(), settings)
+    }
+
+    async fn freeze(&self) -> Result<(), NotOurs> {
+        for port in &self.replicas {
+            self.servers.freeze(*port).await?;
+        }
+        Ok(())
+    }
+
+    async fn thaw(&self) -> Result<(), NotOurs> {
+        for port in &self.replicas {
+            self.servers.thaw(*port).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a node has the session.
+    async fn has(&self, port: u16, session: &Session) -> bool {
+        let answer = self.servers.command(port, &["EXISTS", &session.hash("session:")]).await.expect("the node answers");
+        answer == Value::Int(1)
+    }
+
+    async fn offset(&self) -> u64 {
+        offset(&self.servers.command(self.port, &["INFO", "replication"]).await.expect("the primary answers"))
+    }
+}
+
+/// The ports of the replicas in what `INFO replication` says.
+fn replicas_of(info: &Value) -> Vec<u16> {
+    let text: String = from_redis_value(info.clone()).expect("a text");
+    let port = |line: &str| line.split_once("port=")?.1.split(',').next()?.parse().ok();
+    text.lines().filter(|line| line.starts_with("slave")).filter_map(port).collect()
+}
+
+/// How much a primary has written.
+fn offset(info: &Value) -> u64 {
+    let text: String = from_redis_value(info.clone()).expect("a text");
+    let digits = text.lines().find_map(|line| line.strip_prefix("master_repl_offset:")).expect("an offset");
+    digits.trim().parse().expect("a number")
+}
+
+/// Whether a primary wrote a change between two offsets. To ask replicas how far they are takes a few bytes as well.
+fn wrote(before: u64, after: u64) -> bool {
+    after - before > 100
+}
+
+/// What came of it, and that it came in time.
+async fn timed<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let begun = Instant::now();
+    let result = call.await;
+    assert!(begun.elapsed() < IN_TIME, "an answer only after {:?}", begun.elapsed());
+    result
+}
+
+/// The text of an error that says that the replicas did not.
+fn lacks_replicas<T: std::fmt::Debug>(result: Result<T, StoreError>) -> bool {
+    match &result {
+        Err(StoreError::Unavailable { source, .. }) => source.to_string().contains("replicas were to have the change"),
+        _ => false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_that_counts_is_on_every_replica_that_was_asked_for() {
+    let Some(primary) = Primary::start().await else { return };
+    let store = connect(&primary.url("wait_replicas=2&wait_ms=1900")).await;
+    let (ended, all, moved) =
+        (Session::anonymous(&store).await, Session::signed_in(&store, "bob").await, Session::anonymous(&store).await);
+    let successor = moved.successor();
+    for session in [&ended, &all, &moved] {
+        wait::until("the replicas to have the session", PATIENCE, async || {
+            (primary.has(primary.replicas[0], session).await && primary.has(primary.replicas[1], session).await).then_some(())
+        })
+        .await;
+    }
+    for session in [&ended, &all, &moved] {
+        ours!(primary.freeze().await);
+        let call = tokio::spawn({
+            let (store, key, to) = (store.clone(), session.key.clone(), renew(&successor));
+            let what = [&ended, &all, &moved].iter().position(|of| of.key == session.key);
+            async move {
+                match what {
+                    Some(0) => assert!(store.delete(&key).await.expect("it ends")),
+                    Some(1) => assert_eq!(store.delete_all(&principal("bob"), None).await.expect("all end"), 1),
+                    _ => assert!(is_done(&store.commit(&key, to).await), "it moves"),
+                }
+            }
+        });
+        wait::until("the primary to have made the change", PATIENCE, async || (!primary.has(primary.port, session).await).then_some(()))
+            .await;
+        assert!(!call.is_finished(), "it does not count before the replicas have it");
+        ours!(primary.thaw().await);
+        call.await.expect("the call is answered as it should be");
+        for replica in &primary.replicas {
+            assert!(!primary.has(*replica, session).await, "the replica on port {replica} still has what has ended");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_replicas_no_end_counts_and_nothing_else_is_held_up() {
+    let Some(primary) = Primary::start().await else { return };
+    let store = connect(&primary.url("wait_replicas=1")).await;
+    let stays = Session::anonymous(&store).await;
+    let (ended, all, moved) =
+        (Session::anonymous(&store).await, Session::signed_in(&store, "bob").await, Session::anonymous(&store).await);
+    let successor = moved.successor();
+    ours!(primary.freeze().await);
+
+    let mut slowest = Duration::ZERO;
+    let mut others = 0_u32;
+    let refused = async {
+        assert!(lacks_replicas(timed(store.delete(&ended.key)).await), "an end");
+        assert!(lacks_replicas(timed(store.delete_all(&principal("bob"), None)).await), "an end of all");
+        assert!(lacks_replicas(timed(store.commit(&moved.key, renew(&successor))).await), "a rotation");
+        // The primary has made the changes, so there is nothing left to do; and still nobody may say that it counts.
+        let before = primary.offset().await;
+        assert!(lacks_replicas(timed(store.delete(&ended.key)).await), "an end of what is gone");
+        let between = primary.offset().await;
+        assert!(lacks_replicas(timed(store.delete_all(&principal("bob"), None)).await), "an end of all that is gone");
+        let after = primary.offset().await;
+        assert!(wrote(before, between) && wrote(between, after), "WAIT waits for a write of its connection, so each has to write");
+        let again = timed(store.commit(&moved.key, renew(&moved.successor()))).await;
+        assert!(matches!(again, Ok(Outcome::Gone)) || lacks_replicas(again), "a rotation of what has moved");
+    };
+    tokio::pin!(refused);
+    loop {
+        let begun = Instant::now();
+        tokio::select! {
+            () = &mut refused => break,
+            record = store.load(&stays.key) => assert!(record.expect("a load is not held up").is_some()),
+        }
+        assert!(is_done(&store.commit(&stays.key, set("n", "1")).await), "a commit is not held up");
+        let fresh = Session::new();
+        assert_eq!(store.create(&fresh.key, NewRecord::new(LONG)).await.expect("a creation is not held up"), Created::New);
+        slowest = slowest.max(begun.elapsed());
+        others += 1;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    eprintln!("{others} times a load, a commit and a creation beside ends that wait for replicas: the slowest three took {slowest:?}");
+    assert!(others > 100 && slowest < Duration::from_millis(400), "what does not wait for replicas is held up: {slowest:?}");
+
+    ours!(primary.thaw().await);
+    assert!(!timed(store.delete(&ended.key)).await.expect("the replicas have it"), "it was gone already");
+    assert_eq!(timed(store.delete_all(&principal("bob"), None)).await.expect("the replicas have it"), 0);
+    assert!(store.load(&all.key).await.expect("an answer").is_none());
+    assert!(store.load(&successor.key).await.expect("an answer").is_some(), "the rotation was made, and said to be uncertain");
+}
+
+/// `WAIT` blocks its connection. A call that gives up before its turn must not be left in the server's queue: it would be executed late, and
+/// the queue would grow as long as the replicas are away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ends_that_give_up_before_their_turn_do_nothing() {
+    const ENDS: usize = 64;
+    let Some(primary) = Primary::start().await else { return };
+    let store = connect(&primary.url("wait_replicas=1&wait_ms=500&deadline_ms=1600&connections=1")).await;
+    let sessions = join_all((0..ENDS).map(|_| Session::anonymous(&store))).await;
+    ours!(primary.freeze().await);
+    let results = join_all(sessions.iter().map(|session| timed(store.delete(&session.key)))).await;
+    let executed = results.into_iter().filter(|result| lacks_replicas(result.as_ref().map(|_| ()).map_err(copied))).count();
+    ours!(primary.thaw().await);
+    let last = Session::anonymous(&store).await;
+    assert!(timed(store.delete(&last.key)).await.expect("the replicas are back"), "an end that comes last");
+    let left = join_all(sessions.iter().map(|session| store.load(&session.key))).await;
+    let left = left.into_iter().filter(|record| record.as_ref().is_ok_and(Option::is_some)).count();
+    eprintln!("{ENDS} ends at once without replicas: {executed} were told that the replicas lack them, {left} sessions live on");
+    assert!(executed >= 2, "each that has its turn is executed");
+    // Two may have been under way when they gave up.
+    assert!(left + executed + 2 >= ENDS, "{} ends were executed after their callers had given up", ENDS - left - executed);
+}
+
+/// An error like it.
+fn copied(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::Unavailable { store, source } => StoreError::Unavailable { store, source: source.to_string().into() },
+        StoreError::Timeout { store, after } => StoreError::Timeout { store, after: *after },
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_cluster_an_end_of_all_that_is_repeated_waits_for_replicas_again() {
+    let Some(cluster) = RedisCluster::start().await else { return };
+    let store = connect(&with(&cluster.url(), "wait_replicas=1")).await;
+    let mut sessions = Vec::new();
+    for _ in 0..6 {
+        sessions.push(Session::signed_in(&store, "bob").await);
+    }
+    let primaries = cluster.primaries().await;
+    let mut replicas = Vec::new();
+    for port in &primaries {
+        replicas.extend(replicas_of(&cluster.command(*port, &["INFO", "replication"]).await.expect("the primary answers")));
+    }
+    assert_eq!(replicas.len(), 3, "{replicas:?}");
+    for port in &replicas {
+        ours!(cluster.freeze(*port).await);
+    }
+    let offsets = async || {
+        let mut offsets = Vec::new();
+        for port in &primaries {
+            offsets.push(offset(&cluster.command(*port, &["INFO", "replication"]).await.expect("the primary answers")));
+        }
+        offsets
+    };
+    // As often as it takes until no session is left at the primaries.
+    let mut calls = 0;
+    wait::until("the primaries to have ended all sessions", PATIENCE, async || {
+        assert!(timed(store.delete_all(&principal("bob"), None)).await.is_err(), "no replica has it");
+        calls += 1;
+        let left = join_all(sessions.iter().map(|session| store.load(&session.key))).await;
+        left.into_iter().all(|record| record.expect("an answer").is_none()).then_some(())
+    })
+    .await;
+    let shards: HashSet<u16> = join_all(sessions.iter().map(async |session| {
+        let slot = cluster.command(primaries[0], &["CLUSTER", "KEYSLOT", &session.hash("session:")]).await.expect("the node answers");
+        from_redis_value::<u16>(slot).expect("a slot") / 5_462
+    }))
+    .await
+    .into_iter()
+    .collect();
+    let before = offsets().await;
+    let again = timed(store.delete_all(&principal("bob"), None)).await;
+    let after = offsets().await;
+    eprintln!("{calls} calls ended 6 sessions on {} shards without replicas; another one: {again:?}; the primaries had written {before:?}, then {after:?}", shards.len());
+    assert!(again.is_err(), "no replica has it yet: {again:?}");
+    assert!(before.iter().zip(&after).any(|(before, after)| wrote(*before, *after)), "WAIT waits for a write of its connection, so an end of what is gone has to write");
+    for port in &replicas {
+        ours!(cluster.thaw(*port).await);
+    }
+    assert_eq!(timed(store.delete_all(&principal("bob"), None)).await.expect("the replicas have it"), 0);
+}
