@@ -7,19 +7,20 @@
 --       8 '=' and the new principal, '-' for none, or '' to keep it
 --       9 what an index's name begins with, if indexes are kept on this node, or ''
 --      10 '=' and the principal whose index has the final place already, or ''
---      11 its place                               12 its final place
+--      11 for how many ms from now the index has it
+--      12 its place                               13 its final place
 -- then for each change: 's', name, JSON text; 'r', name, ''; 'a', name, summand.
 --
 -- Most commits change a value or two, and the server has one thread for all of them. Fourteen arguments cost it as much as two HINCRBY, and
--- functions that are made and numbers that are formatted cost no less; so the common way has few of them.
+-- functions that are made, numbers that are formatted and answers of many parts cost no less; so the common way has few of them.
 --
--- Answers { 0, version, age, ttl, lifetime settings, former principal or '', sums… }, or one of
--- { 1 } the guard does not hold or the final key is taken      { 2 } gone      { 3 } what is stored cannot be read
--- { 4, n } the n-th name is no integer      { 5, n } its sum leaves 64 bits      { 6, bytes } too large
--- { 7, principal, ms } the index of this principal has to have the final place first, for so long
+-- Answers with one text of several lines: 0, version, age, ttl, lifetime settings, former principal or '', then the sums; or one of
+-- 1: the guard does not hold or the final key is taken      2: gone      3: what is stored cannot be read
+-- 4, n: the n-th name is no integer      5, n: its sum leaves 64 bits      6, bytes: too large
+-- 7, principal, ms: the index of this principal has to have the final place first, for so long
 local session, target = KEYS[1], KEYS[2]
 local plain = ARGV[3] == ''
-local CHANGES = plain and 4 or 13
+local CHANGES = plain and 4 or 14
 local new_ttl, cleared, grows, new_lifetime, new_principal, index_prefix = '', false, true, '', '', ''
 if not plain then
     new_ttl, cleared, grows, new_lifetime, new_principal, index_prefix = ARGV[4], ARGV[5] ~= '', ARGV[6] ~= '', ARGV[7], ARGV[8], ARGV[9]
@@ -84,7 +85,7 @@ end
 -- `unpack` fills the stack, which holds fewer than 8,000 values.
 local held = redis.pcall('HMGET', session, unpack(fields, 1, math.min(#fields, 1000)))
 if held.err then
-    return { 3 }
+    return '3'
 end
 for from = 1001, #fields, 1000 do
     local values = redis.call('HMGET', session, unpack(fields, from, math.min(from + 999, #fields)))
@@ -93,30 +94,30 @@ for from = 1001, #fields, 1000 do
     end
 end
 if not held[1] then
-    return redis.call('EXISTS', session) == 1 and { 3 } or { 2 }
+    return redis.call('EXISTS', session) == 1 and '3' or '2'
 end
 local version, bytes, created, due, lifetime = string.match(held[1], '^1|(%d+)|(%d+)|(%d+)|(%d+)|([^|]*)$')
 if not version then
-    return { 3 }
+    return '3'
 end
 local deadline = tonumber(due)
 if deadline <= now then
-    return { 2 }
+    return '2'
 end
 if ARGV[1] ~= '' and ARGV[1] ~= version then
-    return { 1 }
+    return '1'
 end
 if target and redis.call('EXISTS', target) == 1 then
     local head = redis.pcall('HGET', target, '')
     local taken_until = type(head) == 'string' and string.match(head, '^1|%d+|%d+|%d+|(%d+)|')
     if not taken_until or tonumber(taken_until) > now then
-        return { 1 }
+        return '1'
     end
 end
 
 local before = tonumber(bytes)
 local after = cleared and 0 or before
-local set, removed, sums = {}, {}, {}
+local set, removed, sums = {}, {}, ''
 for at = CHANGES, #ARGV, 3 do
     local kind, name, value = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     local number = (at - CHANGES) / 3 + 1
@@ -124,9 +125,9 @@ for at = CHANGES, #ARGV, 3 do
     if kind == 'a' then
         local total, refusal = sum(old or '0', value)
         if not total then
-            return { refusal, number }
+            return refusal .. '\n' .. number
         end
-        value, sums[#sums + 1] = total, total
+        value, sums = total, sums .. '\n' .. total
     end
     after = after - (old and #name + #old or 0)
     if kind == 'r' then
@@ -137,7 +138,7 @@ for at = CHANGES, #ARGV, 3 do
     end
 end
 if after > tonumber(ARGV[2]) and after > before then
-    return { 6, after }
+    return '6\n' .. after
 end
 
 local former = held[2] or ''
@@ -147,63 +148,83 @@ if new_principal == '-' then
 elseif new_principal ~= '' then
     principal = string.sub(new_principal, 2)
 end
-local reindexed = principal ~= '' and (target or principal ~= former or new_ttl ~= '')
-if index_prefix == '' and reindexed and ARGV[10] ~= '=' .. principal then
-    return { 7, principal, math.max(deadline - now, tonumber(new_ttl) or 0) }
-end
-
--- From here on nothing refuses but a server that is full. It refuses a script's first write if that may need memory, and no later one: a
--- commit that makes the record larger is refused whole, any other passes.
 if new_ttl ~= '' then
     deadline = now + tonumber(new_ttl)
     due = string.format('%.0f', deadline)
 end
--- Numbers of up to 14 digits are joined as they are written.
+local reindexed = principal ~= '' and (target or principal ~= former or new_ttl ~= '')
+if index_prefix == '' and reindexed and (ARGV[10] ~= '=' .. principal or deadline - now > tonumber(ARGV[11])) then
+    return '7\n' .. principal .. '\n' .. (deadline - now)
+end
+
+local kind = reindexed and index_prefix ~= '' and redis.call('TYPE', index_prefix .. principal).ok
+if kind and kind ~= 'none' and kind ~= 'zset' then
+    -- Somebody else's key lies where the index should. Better unchanged than a session that no list shows.
+    return redis.error_reply('WRONGTYPE the index of a user is no sorted set')
+end
+
+-- From here on nothing refuses but a server that is full. It refuses a script's first write if that may need memory, and no later one.
 version = version + (grows and 1 or 0)
 if new_lifetime ~= '' then
     lifetime = string.sub(new_lifetime, 2)
 end
-if cleared or new_ttl ~= '' or grows then
-    set[#set + 1] = ''
-    set[#set + 1] = '1|' .. version .. '|' .. after .. '|' .. created .. '|' .. due .. '|' .. lifetime
-end
-if principal ~= '' and (cleared or principal ~= former) then
-    set[#set + 1], set[#set + 2] = '\t', principal
-elseif principal == '' and former ~= '' then
-    removed[#removed + 1] = '\t'
-end
-
 if cleared then
-    redis.call('UNLINK', session)
-end
-local larger = cleared or after > before
-for step = 1, 2 do
-    if larger == (step == 1) then
-        for from = 1, #set, 1000 do
-            redis.call('HSET', session, unpack(set, from, math.min(from + 999, #set)))
-        end
-    else
-        for from = 1, #removed, 1000 do
-            redis.call('HDEL', session, unpack(removed, from, math.min(from + 999, #removed)))
-        end
-        if cleared or new_ttl ~= '' then
-            redis.call('PEXPIREAT', session, due)
-        end
+    local kept = { [''] = true, ['\t'] = true }
+    for at = 1, #set, 2 do
+        kept[set[at]] = true
     end
+    for _, name in ipairs(redis.call('HKEYS', session)) do
+        removed[#removed + 1] = not kept[name] and name or nil
+    end
+end
+if new_ttl ~= '' or grows then
+    -- Numbers of up to 14 digits are joined as they are written.
+    set[#set + 1], set[#set + 2] = '', '1|' .. version .. '|' .. after .. '|' .. created .. '|' .. due .. '|' .. lifetime
+end
+if principal ~= former then
+    if principal == '' then
+        removed[#removed + 1] = '\t'
+    else
+        set[#set + 1], set[#set + 2] = '\t', principal
+    end
+end
+if #set > 0 then
+    local written = redis.pcall('HSET', session, unpack(set, 1, math.min(#set, 1000)))
+    if type(written) == 'table' then
+        -- What makes a record larger is refused, whole: nothing was written yet. Anything else passes behind a write that needs no memory;
+        -- no field has this name.
+        if after > before then
+            return written
+        end
+        redis.call('HDEL', session, '\n')
+        redis.call('HSET', session, unpack(set, 1, math.min(#set, 1000)))
+    end
+    for from = 1001, #set, 1000 do
+        redis.call('HSET', session, unpack(set, from, math.min(from + 999, #set)))
+    end
+end
+for from = 1, #removed, 1000 do
+    redis.call('HDEL', session, unpack(removed, from, math.min(from + 999, #removed)))
 end
 if target then
     redis.call('RENAME', session, target)
 end
 if index_prefix ~= '' then
     if former ~= '' and (target or principal ~= former) then
-        redis.call('ZREM', index_prefix .. former, ARGV[11])
+        redis.call('ZREM', index_prefix .. former, ARGV[12])
     end
     if reindexed then
         local index = index_prefix .. principal
-        redis.call('ZADD', index, due, ARGV[12])
+        redis.call('ZADD', index, due, ARGV[13])
+        -- Those whose time is over go, so that a user who signs in day after day leaves no trail.
+        redis.call('ZREMRANGEBYSCORE', index, '-inf', string.format('%.0f', now))
         if redis.call('PTTL', index) < deadline - now then
-            redis.call('PEXPIREAT', index, due)
+            redis.call('PEXPIREAT', index, string.format('%.0f', deadline + 1000))
         end
     end
 end
-return { 0, version, now - created, deadline - now, lifetime, former, unpack(sums) }
+if new_ttl ~= '' then
+    -- Last: a deadline that has passed meanwhile takes the key away, and a later write would bring back a part of it.
+    redis.call('PEXPIREAT', target or session, due)
+end
+return '0\n' .. version .. '\n' .. now - created .. '\n' .. deadline - now .. '\n' .. lifetime .. '\n' .. former .. sums

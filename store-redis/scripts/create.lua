@@ -9,6 +9,11 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local deadline = now + tonumber(ARGV[1])
 
+local kind = KEYS[2] and redis.call('TYPE', KEYS[2]).ok
+if kind and kind ~= 'none' and kind ~= 'zset' then
+    -- Somebody else's key lies where the index should. Better no session than one that no list shows.
+    return redis.error_reply('WRONGTYPE the index of a user is no sorted set')
+end
 if redis.call('EXISTS', session) == 1 then
     -- An expired leftover counts as absent. What cannot be read counts as taken.
     local head = redis.pcall('HGET', session, '')
@@ -30,11 +35,13 @@ end
 for at = 1, #fields, 1000 do
     redis.call('HSET', session, unpack(fields, at, math.min(at + 999, #fields)))
 end
-redis.call('PEXPIREAT', session, string.format('%.0f', deadline))
 if KEYS[2] then
     redis.call('ZADD', KEYS[2], string.format('%.0f', deadline), ARGV[2])
+    -- Those whose time is over go, so that a user who signs in day after day leaves no trail.
+    redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now))
     if redis.call('PTTL', KEYS[2]) < deadline - now then
-        redis.call('PEXPIREAT', KEYS[2], string.format('%.0f', deadline))
+        redis.call('PEXPIREAT', KEYS[2], string.format('%.0f', deadline + 1000))
     end
 end
+redis.call('PEXPIREAT', session, string.format('%.0f', deadline))
 return 0

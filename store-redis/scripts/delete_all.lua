@@ -23,6 +23,8 @@ if #gone > 0 then
     redis.call('ZREM', KEYS[1], unpack(gone))
 elseif ARGV[4] ~= '' then
     -- Perhaps a call whose answer was lost ended them. WAIT waits for this connection's last write, so there has to be one.
+    -- A full server refuses a first write that may need memory, and no later one.
+    redis.call('ZREM', KEYS[1], '')
     redis.call('ZADD', KEYS[1], 0, '')
     redis.call('ZREM', KEYS[1], '')
 end

@@ -105,41 +105,41 @@ pub(crate) enum Committing {
     Rejected(Rejection),
 }
 
-/// Reads the answer of the script for commits.
-pub(crate) fn committing(answer: Value, commit: &Commit, limit: usize) -> Result<Committing, ClientError> {
-    let Value::Array(answer) = answer else { return Err(ClientError::Answer("a commit answers with a list")) };
-    let number = |at: usize| answer.get(at).and_then(int).ok_or(ClientError::Answer("a commit answers with numbers"));
-    let who = |at: usize| answer.get(at).and_then(text).filter(|text| !text.is_empty()).and_then(|text| Principal::new(text).ok());
-    let duration = |at: usize| number(at).map(|millis| Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
-    let changed = |nth: i64| {
-        let at = usize::try_from(nth - 1).ok();
-        let name = at.and_then(|at| commit.changes.keys().nth(at)).cloned();
-        name.ok_or(ClientError::Answer("a commit names a change by its number"))
+/// Reads the answer of the script for commits: the lines of one text.
+pub(crate) fn committing(answer: &Value, commit: &Commit, limit: usize) -> Result<Committing, ClientError> {
+    const SHAPE: ClientError = ClientError::Answer("a commit answers with lines");
+    // Neither principals nor lifetimes nor numbers have line breaks.
+    let mut lines = text(answer).ok_or(SHAPE)?.split('\n');
+    let mut line = || lines.next().ok_or(SHAPE);
+    let number = |line: &str| line.parse::<u64>().map_err(|_| SHAPE);
+    let changed = |line: &str| {
+        let at = number(line)?.checked_sub(1).and_then(|at| usize::try_from(at).ok());
+        at.and_then(|at| commit.changes.keys().nth(at)).cloned().ok_or(SHAPE)
     };
     let settled = |outcome| Committing::Settled { outcome, former: None };
-    Ok(match number(0)? {
-        0 => {
-            let lifetime = answer.get(4).and_then(text).and_then(Lifetime::from_text).ok_or(ClientError::Answer("a lifetime"))?;
-            let adds = commit.changes.iter().filter(|(_, change)| matches!(change, Change::Add(_)));
-            let sums = answer.iter().skip(6).map(|sum| text(sum).and_then(|digits| digits.parse().ok()));
-            let added: Option<BTreeMap<_, i64>> = adds.zip(sums).map(|((name, _), sum)| Some((name.clone(), sum?))).collect();
-            let committed = Committed {
-                version: u64::try_from(number(1)?).unwrap_or(0),
-                added: added.ok_or(ClientError::Answer("a sum is an integer"))?,
-                age: duration(2)?,
-                ttl: duration(3)?,
-                lifetime,
-            };
-            Committing::Settled { outcome: Outcome::Done(committed), former: who(5) }
+    Ok(match line()? {
+        "0" => {
+            let (version, age, ttl) = (number(line()?)?, number(line()?)?, number(line()?)?);
+            let lifetime = Lifetime::from_text(line()?).ok_or(SHAPE)?;
+            let former = Principal::new(line()?).ok();
+            let mut added = BTreeMap::new();
+            for (name, _) in commit.changes.iter().filter(|(_, change)| matches!(change, Change::Add(_))) {
+                added.insert(name.clone(), line()?.parse().map_err(|_| SHAPE)?);
+            }
+            let (age, ttl) = (Duration::from_millis(age), Duration::from_millis(ttl));
+            Committing::Settled { outcome: Outcome::Done(Committed { version, added, age, ttl, lifetime }), former }
         }
-        1 => settled(Outcome::Conflict),
-        2 => settled(Outcome::Gone),
-        3 => Committing::Corrupt,
-        4 => Committing::Rejected(Rejection::NotAnInteger { name: changed(number(1)?)? }),
-        5 => Committing::Rejected(Rejection::Overflow { name: changed(number(1)?)? }),
-        6 => Committing::Rejected(Rejection::DataTooLarge { bytes: usize::try_from(number(1)?).unwrap_or(usize::MAX), limit }),
-        7 => Committing::Index { principal: who(1).ok_or(ClientError::Answer("a principal"))?, ttl: duration(2)? },
-        _ => return Err(ClientError::Answer("a commit answers with 0 to 7")),
+        "1" => settled(Outcome::Conflict),
+        "2" => settled(Outcome::Gone),
+        "3" => Committing::Corrupt,
+        "4" => Committing::Rejected(Rejection::NotAnInteger { name: changed(line()?)? }),
+        "5" => Committing::Rejected(Rejection::Overflow { name: changed(line()?)? }),
+        "6" => {
+            let bytes = usize::try_from(number(line()?)?).unwrap_or(usize::MAX);
+            Committing::Rejected(Rejection::DataTooLarge { bytes, limit })
+        }
+        "7" => Committing::Index { principal: Principal::new(line()?).map_err(|_| SHAPE)?, ttl: Duration::from_millis(number(line()?)?) },
+        _ => return Err(SHAPE),
     })
 }
 
@@ -149,7 +149,7 @@ pub(crate) fn time(answer: &Value) -> Result<u64, ClientError> {
         let Value::Array(parts) = answer else { return None };
         let mut numbers = parts.iter().map(|part| text(part).and_then(|digits| digits.parse::<u64>().ok()));
         let (seconds, micros) = (numbers.next()??, numbers.next()??);
-        Some(seconds * 1000 + micros / 1000)
+        seconds.checked_mul(1000)?.checked_add(micros / 1000)
     };
     read(answer).ok_or(ClientError::Answer("TIME answers with seconds and microseconds"))
 }

@@ -188,7 +188,7 @@ impl From<ClientError> for StoreError {
 /// What the driver says, without what a server quotes of the command: that holds keys, names and values.
 pub(crate) fn described(error: &RedisError) -> String {
     let text = error.to_string();
-    let end = ["with args beginning", "script:", ", on @user_script"].iter().filter_map(|quoted| text.find(quoted)).min();
+    let end = ["with args beginning", " script: "].iter().filter_map(|quoted| text.find(quoted)).min();
     text[..end.unwrap_or(text.len())].trim_end_matches([',', ' ']).to_owned()
 }
 

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How much longer than its session a place stays in the index. Longer than any call takes.
-const GRACE: Duration = Duration::from_secs(60);
+pub(crate) const GRACE: Duration = Duration::from_secs(60);
 
 /// The indexes of a store.
 pub(crate) struct Index<'s> {
@@ -31,19 +31,19 @@ pub(crate) struct Index<'s> {
     pub(crate) keys: &'s Keys,
 }
 
+/// Whose places are put into an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sessions {
+    /// Sessions that do not exist yet. A server that is full refuses them.
+    New,
+    /// Sessions that are kept already. They go on where there is no room for new ones.
+    Kept,
+}
+
 /// What an end came to.
 pub(crate) struct Ended {
     pub(crate) live: bool,
     pub(crate) principal: Option<Principal>,
-}
-
-/// Whether a full server takes a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WhenFull {
-    /// Of a session that is there already, and does not become larger.
-    Take,
-    /// Of a session that will be refused as well: nothing shall stay of it.
-    Refuse,
 }
 
 struct Entry {
@@ -53,13 +53,10 @@ struct Entry {
 }
 
 impl Index<'_> {
-    /// Puts places into a user's index for at least `ttl`.
-    pub(crate) async fn add(&self, principal: &Principal, places: &[&str], ttl: Duration, full: WhenFull) -> Result<(), ClientError> {
+    /// Puts a place into a user's index for at least `ttl`, and [`GRACE`].
+    pub(crate) async fn add(&self, principal: &Principal, place: &str, ttl: Duration, of: Sessions) -> Result<(), ClientError> {
         let mut command = INDEX.on([self.keys.index(principal).as_str()], 0);
-        command.arg(millis(ttl + GRACE)).arg(if full == WhenFull::Take { "1" } else { "" });
-        for place in places {
-            command.arg(place);
-        }
+        command.arg(millis(ttl + GRACE)).arg(if of == Sessions::New { "1" } else { "" }).arg(place);
         INDEX.run(self.links, command, Repeat::Once, Durability::Primary).await.map(drop)
     }
 
@@ -100,7 +97,7 @@ impl Index<'_> {
                 Some(live) => {
                     if entry.overdue {
                         // It was extended, and the index did not learn of it.
-                        self.add(principal, &[&entry.place], live.ttl, WhenFull::Take).await?;
+                        self.add(principal, &entry.place, live.ttl, Sessions::Kept).await?;
                     }
                     listed.push(live);
                 }

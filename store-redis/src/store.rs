@@ -1,6 +1,6 @@
 //! The store.
 
-use std::{fmt, pin::pin, sync::Arc};
+use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use redis::{Cmd, Value};
@@ -15,7 +15,7 @@ use crate::{
     command::{Request, millis},
     config::Config,
     error::{ClientError, ConfigError, ConnectError},
-    index::{Index, WhenFull},
+    index::{GRACE, Index, Sessions},
     keys::{Keys, key_at, place},
     link::{Links, Repeat},
     scan,
@@ -117,7 +117,7 @@ impl Inner {
         let index = match &new.principal {
             // First the index: it may show too much, and never too little.
             Some(principal) if self.apart => {
-                Box::pin(self.index().add(principal, &[&place], new.ttl, WhenFull::Refuse)).await?;
+                Box::pin(self.index().add(principal, &place, new.ttl, Sessions::New)).await?;
                 None
             }
             Some(principal) => Some(self.keys.index(principal)),
@@ -129,12 +129,17 @@ impl Inner {
             None => vec![name.as_str()],
         };
         let mut command = CREATE.on(keys.iter().copied(), bytes);
-        command.arg(millis(new.ttl)).arg(place).arg(bytes).arg(new.lifetime.to_text());
+        command.arg(millis(new.ttl)).arg(&place).arg(bytes).arg(new.lifetime.to_text());
         command.arg(new.principal.as_ref().map_or("", Principal::as_str));
         for (name, value) in new.data.iter() {
             command.arg(name.as_str()).arg(value.as_str());
         }
-        match answer::int(&CREATE.run(&self.links, command, Repeat::Never, Durability::Primary).await?) {
+        let created = CREATE.run(&self.links, command, Repeat::Never, Durability::Primary).await;
+        if let (true, Some(principal), Err(ClientError::Full(_))) = (self.apart, &new.principal, &created) {
+            // What is refused again and again must not fill the index.
+            self.index().forget(principal, &place).await;
+        }
+        match answer::int(&created?) {
             Some(0) => Ok(Created::New),
             Some(1) => Ok(Created::Taken),
             _ => Err(ClientError::Answer("a creation answers with 0 or 1")),
@@ -156,20 +161,18 @@ impl Inner {
         let target = commit.move_to.as_ref().filter(|target| *target != key);
         let places = (place(key), place(target.unwrap_or(key)));
         let durability = if target.is_some() { Durability::Replicas } else { Durability::Primary };
-        let may_grow = commit.changes.values().any(|change| !matches!(change, Change::Remove));
-        let when_full = if may_grow { WhenFull::Refuse } else { WhenFull::Take };
         let mut indexed = None;
         if let (true, PrincipalChange::Set(principal), Some(ttl)) = (self.apart, &commit.principal, commit.ttl) {
-            Box::pin(self.index().add(principal, &[&places.1], ttl, when_full)).await?;
-            indexed = Some(principal.clone());
+            Box::pin(self.index().add(principal, &places.1, ttl, Sessions::Kept)).await?;
+            indexed = Some((principal.clone(), ttl));
         }
         for _ in 0..MOST_INDEXED {
             let command = self.commit_command(key, target, commit, &places, indexed.as_ref());
             let answer = COMMIT.run(&self.links, command, Repeat::Never, durability).await?;
-            match answer::committing(answer, commit, self.limits.data_bytes)? {
+            match answer::committing(&answer, commit, self.limits.data_bytes)? {
                 Committing::Index { principal, ttl } => {
-                    Box::pin(self.index().add(&principal, &[&places.1], ttl, when_full)).await?;
-                    indexed = Some(principal);
+                    Box::pin(self.index().add(&principal, &places.1, ttl, Sessions::Kept)).await?;
+                    indexed = Some((principal, ttl));
                 }
                 settled => {
                     if let (true, Committing::Settled { former: Some(former), .. }) = (self.apart && target.is_some(), &settled) {
@@ -189,7 +192,7 @@ impl Inner {
         target: Option<&StoreKey>,
         commit: &Commit,
         places: &(String, String),
-        indexed: Option<&Principal>,
+        indexed: Option<&(Principal, Duration)>,
     ) -> Cmd {
         let (name, target) = (self.keys.session(key), target.map(|target| self.keys.session(target)));
         let keys = [name.as_str(), target.as_deref().unwrap_or_default()];
@@ -220,7 +223,13 @@ impl Inner {
         command
     }
 
-    fn arguments_beyond_values(&self, command: &mut Cmd, commit: &Commit, places: &(String, String), indexed: Option<&Principal>) {
+    fn arguments_beyond_values(
+        &self,
+        command: &mut Cmd,
+        commit: &Commit,
+        places: &(String, String),
+        indexed: Option<&(Principal, Duration)>,
+    ) {
         let flag = |set: bool| if set { "1" } else { "" };
         let marked = |text: &str| ["=", text].concat();
         command.arg("1");
@@ -240,8 +249,9 @@ impl Inner {
         };
         command.arg(self.index_prefix());
         match indexed {
-            None => command.arg(""),
-            Some(principal) => command.arg(marked(principal.as_str())),
+            None => command.arg("").arg(0),
+            // The index has it for longer than that, so a moment between the two steps does no harm.
+            Some((principal, ttl)) => command.arg(marked(principal.as_str())).arg(millis(*ttl + GRACE / 2)),
         };
         command.arg(&places.0).arg(&places.1);
     }

@@ -1,6 +1,6 @@
 //! Redis in either form, behind one set of hands.
 
-use redis::Value;
+use redis::{RedisResult, Value};
 
 use super::{
     NotOurs, Redis, RedisCluster,
@@ -134,6 +134,29 @@ impl AnyRedis {
                 answers
             }
         }
+    }
+
+    /// The same, where a refusal is an answer too.
+    pub async fn try_all(&self, words: &[&str]) -> Vec<RedisResult<Value>> {
+        match self {
+            Self::Server(redis) => vec![redis.command(words).await],
+            Self::Cluster(cluster) => {
+                let mut answers = Vec::new();
+                for port in cluster.primaries().await {
+                    answers.push(cluster.command(port, words).await);
+                }
+                answers
+            }
+        }
+    }
+
+    /// One server with further flags, with [`PASSWORD`] if it is the test's own.
+    ///
+    /// # Panics
+    /// As [`Redis::start`].
+    pub async fn server_with(flags: &[&str]) -> Option<Self> {
+        let flags = [flags_for_any(&REDIS).as_slice(), flags].concat();
+        Redis::start_with(&flags).await.map(Self::Server)
     }
 
     /// What the server answers that has the key.

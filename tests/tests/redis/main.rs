@@ -15,6 +15,7 @@ macro_rules! ours {
 mod conformance;
 mod durability;
 mod failover;
+mod full;
 mod load;
 mod network;
 mod rig;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use session_core::{Change, Commit, Json, Name, NewRecord, Outcome, Principal, PrincipalChange, SessionId, SessionStore, StoreError, StoreKey};
+use session_core::{
+    Change, Commit, Json, Name, NewRecord, Outcome, Principal, PrincipalChange, SessionId, SessionStore, StoreError, StoreKey,
+};
 use store_redis::{Config, RedisStore};
 
 /// How long sessions of tests live that are to stay.
