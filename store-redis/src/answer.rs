@@ -144,14 +144,19 @@ pub(crate) fn committing(answer: &Value, commit: &Commit, limit: usize) -> Resul
 }
 
 /// Reads the answer of `TIME`, as milliseconds.
-pub(crate) fn time(answer: &Value) -> Result<u64, ClientError> {
-    let read = |answer: &Value| {
-        let Value::Array(parts) = answer else { return None };
-        let mut numbers = parts.iter().map(|part| text(part).and_then(|digits| digits.parse::<u64>().ok()));
-        let (seconds, micros) = (numbers.next()??, numbers.next()??);
-        seconds.checked_mul(1000)?.checked_add(micros / 1000)
-    };
-    read(answer).ok_or(ClientError::Answer("TIME answers with seconds and microseconds"))
+pub(crate) fn time(answer: &Value) -> Option<u64> {
+    let Value::Array(parts) = answer else { return None };
+    let mut numbers = parts.iter().map(|part| text(part).and_then(|digits| digits.parse::<u64>().ok()));
+    let (seconds, micros) = (numbers.next()??, numbers.next()??);
+    seconds.checked_mul(1000)?.checked_add(micros / 1000)
+}
+
+/// Reads the answer of a [`Timed`](crate::command::Request::Timed) request.
+pub(crate) fn timed(answer: Value) -> Result<(Value, u64), ClientError> {
+    const SHAPE: ClientError = ClientError::Answer("an answer and a time");
+    let [answer, now] = <[Value; 2]>::try_from(list(answer)?).map_err(|_| SHAPE)?;
+    let now = int(&now).and_then(|now| u64::try_from(now).ok()).ok_or(SHAPE)?;
+    Ok((answer, now))
 }
 
 /// The list that a pipeline, or a script, answers with.

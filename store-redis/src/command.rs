@@ -1,124 +1,72 @@
 //! What is sent.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use redis::{Arg, Cmd, Pipeline, RedisError, ServerErrorKind, Value, cluster_routing::SingleNodeRoutingInfo};
+use redis::{
+    Arg, Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value, aio::ConnectionLike, cluster_async::ClusterConnection,
+    cluster_routing::SingleNodeRoutingInfo,
+};
 
-use crate::opener::Connection;
+use crate::{answer, clock::ServerClock, error::moving_to, opener::Connection};
 
 /// What goes to a server in one round trip.
-pub(crate) enum Request {
-    One(Cmd),
-    /// The answer is a list; each of its answers may be an error.
-    All(Pipeline, usize),
-    /// The same to one node of a Cluster, whatever the commands are.
-    To(SingleNodeRoutingInfo, Pipeline, usize),
+pub(crate) enum Request<'c> {
+    /// One command.
+    One(&'c Cmd),
+    /// One command, and what time it is at the server. Answered by a list of the command's answer, which may be an error, and milliseconds.
+    Timed(&'c Cmd),
+    /// Several commands for one server. Answered by a list; each answer may be an error.
+    All(&'c [Cmd]),
+    /// The same for a node of a Cluster, whatever the commands are.
+    To(SingleNodeRoutingInfo, &'c [Cmd]),
 }
 
-impl Request {
-    /// Several commands in one round trip.
-    pub(crate) fn all(commands: impl IntoIterator<Item = Cmd>) -> Self {
-        let mut pipeline = Pipeline::new();
-        let mut count = 0;
-        for command in commands {
-            pipeline.add_command(command);
-            count += 1;
-        }
-        Self::All(pipeline, count)
-    }
-
-    /// The same, followed by a wait for replicas.
-    pub(crate) fn and_wait(&self, replicas: usize, within: Duration) -> Self {
-        let mut wait = redis::cmd("WAIT");
-        wait.arg(replicas).arg(millis(within));
-        match self {
-            Self::One(command) => Self::all([command.clone(), wait]),
-            Self::All(commands, count) => {
-                let mut commands = commands.clone();
-                commands.add_command(wait);
-                Self::All(commands, count + 1)
-            }
-            Self::To(node, commands, count) => {
-                let mut commands = commands.clone();
-                commands.add_command(wait);
-                Self::To(node.clone(), commands, count + 1)
-            }
+impl Request<'_> {
+    pub(crate) async fn send(&self, connection: &mut Connection, clock: &ServerClock) -> Result<Value, RedisError> {
+        // The two that most calls are. What is rarer is in a box, so that it weighs on no other call.
+        match (self, &mut *connection) {
+            (Self::One(command), node @ Connection::Node(_)) => node.send(command).await,
+            (Self::Timed(command), node @ Connection::Node(_)) => match clock.recent() {
+                Some(now) => Ok(at(node.send_plainly(command).await?, now)),
+                None => Box::pin(self.send_rarer(connection, clock)).await,
+            },
+            _ => Box::pin(self.send_rarer(connection, clock)).await,
         }
     }
 
-    /// The same with another name and first argument of each command.
-    pub(crate) fn renamed(&self, name: &str, first: &str) -> Self {
-        match self {
-            Self::One(command) => Self::One(renamed(command, name, first)),
-            Self::All(commands, _) | Self::To(_, commands, _) => {
-                Self::all(commands.cmd_iter().map(|command| renamed(command, name, first)))
-            }
-        }
-    }
-
-    pub(crate) async fn send(&self, connection: &mut Connection) -> Result<Value, RedisError> {
-        let sent = self.send_plainly(connection).await;
-        let Err(error) = &sent else { return sent };
-        let asked = error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::Ask);
-        match (asked, error.redirect_node(), &mut *connection) {
-            // The slot is moving to that node, which takes commands for it only if it is told so.
-            (true, Some((address, _)), Connection::Cluster(cluster)) => {
-                let Some((host, port)) = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) else {
-                    return sent;
-                };
-                let node = SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port };
-                let (commands, single) = self.asking();
-                let count = commands.len();
-                let answers = Box::pin(cluster.route_pipeline(commands, 0, count, node)).await?;
-                let mut answers = answers.into_iter().skip(1).step_by(2);
-                if single { answers.next().unwrap_or_default().extract_error() } else { Ok(Value::Array(answers.collect())) }
-            }
-            _ => sent,
-        }
-    }
-
-    async fn send_plainly(&self, connection: &mut Connection) -> Result<Value, RedisError> {
+    async fn send_rarer(&self, connection: &mut Connection, clock: &ServerClock) -> Result<Value, RedisError> {
         match (self, connection) {
-            (Self::One(command), connection) => connection.send(command).await,
-            (Self::To(node, commands, count), Connection::Cluster(cluster)) => {
-                executed(Box::pin(cluster.route_pipeline(commands.clone(), 0, *count, node.clone())).await?)
+            (Self::One(command), Connection::Cluster(cluster)) => match cluster.req_packed_command(command).await {
+                Err(asked) if is_ask(&asked) => ask(cluster, &[command], asked).await?.pop().unwrap_or_default().extract_error(),
+                answer => answer?.extract_error(),
+            },
+            (Self::One(command), node) => node.send(command).await,
+            (Self::Timed(command), node @ Connection::Node(_)) => {
+                let asked = Instant::now();
+                let (answer, now) = timed(node.send_all(&pipeline([*command, &redis::cmd("TIME")]), 2).await?)?;
+                clock.note(asked, now);
+                Ok(at(answer, now))
             }
-            (Self::All(commands, count) | Self::To(_, commands, count), connection) => {
-                executed(connection.send_all(commands, *count).await?)
+            // Every node has a clock of its own, and which one answers is the driver's to know.
+            (Self::Timed(command), Connection::Cluster(cluster)) => {
+                let (answer, now) = timed(send_all(cluster, &[*command, &redis::cmd("TIME")]).await?)?;
+                Ok(at(answer, now))
+            }
+            (Self::All(commands), Connection::Cluster(cluster)) => {
+                send_all(cluster, &commands.iter().collect::<Vec<_>>()).await.map(Value::Array)
+            }
+            (Self::To(node, commands), Connection::Cluster(cluster)) => {
+                executed(cluster.route_pipeline(pipeline(*commands), 0, commands.len(), node.clone()).await?).map(Value::Array)
+            }
+            (Self::All(commands) | Self::To(_, commands), node) => {
+                executed(node.send_all(&pipeline(*commands), commands.len()).await?).map(Value::Array)
             }
         }
-    }
-
-    /// Each command after an `ASKING`, and whether there is only one.
-    fn asking(&self) -> (Pipeline, bool) {
-        let mut asking = Pipeline::new();
-        let mut add = |command: &Cmd| {
-            asking.add_command(redis::cmd("ASKING"));
-            asking.add_command(command.clone());
-        };
-        match self {
-            Self::One(command) => add(command),
-            Self::All(commands, _) | Self::To(_, commands, _) => commands.cmd_iter().for_each(add),
-        }
-        (asking, matches!(self, Self::One(_)))
-    }
-}
-
-/// The answers of a pipeline whose first command is the one that matters: if the server could not execute that one just now, it is the
-/// error of all, so that all are sent again.
-fn executed(mut answers: Vec<Value>) -> Result<Value, RedisError> {
-    let refused = |kind: ServerErrorKind| {
-        use ServerErrorKind::{Ask, BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly, TryAgain};
-        matches!(kind, Ask | BusyLoading | ClusterDown | MasterDown | Moved | ReadOnly | TryAgain)
-    };
-    match answers.first() {
-        Some(Value::ServerError(error)) if error.kind().is_some_and(refused) => std::mem::take(&mut answers[0]).extract_error(),
-        _ => Ok(Value::Array(answers)),
     }
 }
 
 /// The command with another name and first argument, and all that follows.
-fn renamed(command: &Cmd, name: &str, first: &str) -> Cmd {
+pub(crate) fn renamed(command: &Cmd, name: &str, first: &str) -> Cmd {
     let mut renamed = redis::cmd(name);
     renamed.arg(first);
     for argument in command.args_iter().skip(2) {
@@ -132,6 +80,64 @@ fn renamed(command: &Cmd, name: &str, first: &str) -> Cmd {
 /// A duration in whole milliseconds, as every time that is sent.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Sends commands for one slot to whoever serves it.
+async fn send_all(cluster: &mut ClusterConnection, commands: &[&Cmd]) -> Result<Vec<Value>, RedisError> {
+    match cluster.req_packed_commands(&pipeline(commands.iter().copied()), 0, commands.len()).await {
+        Err(asked) if is_ask(&asked) => ask(cluster, commands, asked).await,
+        answers => executed(answers?),
+    }
+}
+
+/// Whether the slot is on its way to another node.
+fn is_ask(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::Ask)
+}
+
+/// Sends commands to the node that a slot is moving to, which takes commands for it only if it is told so.
+async fn ask(cluster: &mut ClusterConnection, commands: &[&Cmd], asked: RedisError) -> Result<Vec<Value>, RedisError> {
+    let Some((host, port)) = moving_to(&asked) else { return Err(asked) };
+    let node = SingleNodeRoutingInfo::ByAddress { host, port };
+    let asking = redis::cmd("ASKING");
+    let commands: Vec<&Cmd> = commands.iter().flat_map(|command| [&asking, *command]).collect();
+    let answers = cluster.route_pipeline(pipeline(commands.iter().copied()), 0, commands.len(), node).await?;
+    executed(answers.into_iter().skip(1).step_by(2).collect())
+}
+
+/// An answer and the server's time.
+fn at(answer: Value, now: u64) -> Value {
+    Value::Array(vec![answer, Value::Int(now.cast_signed())])
+}
+
+fn pipeline<'c>(commands: impl IntoIterator<Item = &'c Cmd>) -> Pipeline {
+    let mut pipeline = Pipeline::new();
+    for command in commands {
+        pipeline.add_command(command.clone());
+    }
+    pipeline
+}
+
+/// The answer of a command and the time that came with it.
+fn timed(answers: Vec<Value>) -> Result<(Value, u64), RedisError> {
+    let shape = || RedisError::from((ErrorKind::UnexpectedReturnType, "a command and TIME have two answers"));
+    let [answer, time] = <[Value; 2]>::try_from(executed(answers)?).map_err(|_| shape())?;
+    Ok((answer, answer::time(&time.extract_error()?).ok_or_else(shape)?))
+}
+
+/// The answers of commands of which the first is the one that matters: if the server could not execute that one just now, it is the error of
+/// all, so that all are sent again.
+fn executed(mut answers: Vec<Value>) -> Result<Vec<Value>, RedisError> {
+    let refused = |kind: ServerErrorKind| {
+        use ServerErrorKind::{Ask, BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly, TryAgain};
+        matches!(kind, Ask | BusyLoading | ClusterDown | MasterDown | Moved | ReadOnly | TryAgain)
+    };
+    match answers.first() {
+        Some(Value::ServerError(error)) if error.kind().is_some_and(refused) => {
+            Err(std::mem::take(&mut answers[0]).extract_error().err().unwrap_or_else(|| (ErrorKind::Parse, "an error").into()))
+        }
+        _ => Ok(answers),
+    }
 }
 
 #[cfg(test)]

@@ -18,8 +18,8 @@ use crate::{address::Servers, error::ConfigError, keys::MAX_PREFIX_BYTES, url};
 /// | `redis-sentinel://host1,host2,host3/mymaster` | the primary of that name, as these Sentinels say |
 ///
 /// Settings follow a `?` and are named like the methods here: `prefix`, `deadline_ms`, `connections`, `max_in_flight`, `data_bytes`, `db`,
-/// `tls_ca`, `tls_cert`, `tls_key`, `wait_replicas`, `wait_ms`, `sentinel_user`, `sentinel_password`. User, password and values are
-/// percent-decoded. In a file the same names stand beside `url`.
+/// `tls_ca`, `tls_cert`, `tls_key`, `wait_replicas`, `wait_ms`, `user`, `password`, `sentinel_user`, `sentinel_password`. User, password and
+/// values are percent-decoded. In a file the same names stand beside `url`.
 ///
 /// # Examples
 /// ```
@@ -43,8 +43,8 @@ pub struct Config {
     pub(crate) connections: NonZeroUsize,
     pub(crate) max_in_flight: NonZeroUsize,
     pub(crate) limits: Limits,
-    pub(crate) wait: Option<Wait>,
-    wait_for: Duration,
+    pub(crate) wait_replicas: Option<NonZeroUsize>,
+    pub(crate) wait_within: Duration,
     pub(crate) tls_ca: Option<PathBuf>,
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
@@ -83,12 +83,17 @@ impl Config {
             connections: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN).max(const { NonZeroUsize::new(4).unwrap() }),
             max_in_flight: const { NonZeroUsize::new(1_024).unwrap() },
             limits: Limits::default(),
-            wait: None,
-            wait_for: Duration::from_millis(500),
+            wait_replicas: None,
+            wait_within: Duration::from_millis(500),
             tls_ca: None,
             tls_cert: None,
             tls_key: None,
         }
+    }
+
+    /// How many replicas it waits for, if any, and how long.
+    pub(crate) fn waits(&self) -> Option<Wait> {
+        self.wait_replicas.map(|replicas| Wait { replicas, within: self.wait_within })
     }
 
     /// The user and password, in place of those in the URL. With an empty user it is the server's default user.
@@ -141,7 +146,7 @@ impl Config {
     /// undo what was acknowledged shortly before.
     #[must_use]
     pub fn wait(mut self, wait: Wait) -> Self {
-        self.wait = Some(wait);
+        (self.wait_replicas, self.wait_within) = (Some(wait.replicas), wait.within);
         self
     }
 
@@ -169,20 +174,19 @@ impl Config {
             "connections" => self.connections = number("connections", text, "1 to 1024")?,
             "max_in_flight" => self.max_in_flight = number("max_in_flight", text, "1 to 1048576")?,
             "data_bytes" => self.limits.data_bytes = number("data_bytes", text, "a whole number")?,
-            "wait_replicas" => {
-                let replicas = number("wait_replicas", text, "1 or more")?;
-                self.wait = Some(Wait { replicas, within: self.wait_for });
-            }
-            "wait_ms" => {
-                self.wait_for = Duration::from_millis(number("wait_ms", text, "a whole number above 0")?);
-                self.wait = self.wait.map(|wait| Wait { within: self.wait_for, ..wait });
-            }
+            "wait_replicas" => self.wait_replicas = Some(number("wait_replicas", text, "1 or more")?),
+            "wait_ms" => self.wait_within = Duration::from_millis(number("wait_ms", text, "a whole number above 0")?),
             "tls_ca" => self.tls_ca = Some(text.into()),
             "tls_cert" => self.tls_cert = Some(text.into()),
             "tls_key" => self.tls_key = Some(text.into()),
             "sentinel_user" => self.sentinel_username = Some(text.to_owned()),
             "sentinel_password" => self.sentinel_password = Some(text.to_owned()),
-            _ => return Err(ConfigError::UnknownKey { key: key.to_owned() }),
+            "user" => self.username = Some(text.to_owned()),
+            "password" => self.password = Some(text.to_owned()),
+            _ => {
+                let looks_like_one = key.len() <= 32 && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+                return Err(ConfigError::UnknownKey { key: if looks_like_one { key.to_owned() } else { "…".to_owned() } });
+            }
         }
         Ok(())
     }
@@ -205,10 +209,11 @@ impl Config {
         if self.max_in_flight.get() > 1 << 20 {
             return Err(value("max_in_flight", &self.max_in_flight.to_string(), "1 to 1048576"));
         }
-        if let Some(wait) = self.wait
-            && (wait.within.is_zero() || wait.within >= self.deadline)
-        {
-            return Err(value("wait_ms", &wait.within.as_millis().to_string(), "1 or more, and less than deadline_ms"));
+        if self.wait_replicas.is_some() && (self.wait_within.is_zero() || self.wait_within >= self.deadline) {
+            return Err(value("wait_ms", &self.wait_within.as_millis().to_string(), "1 or more, and less than deadline_ms"));
+        }
+        if self.username.is_some() && self.password.is_none() {
+            return Err(value("user", self.username.as_deref().unwrap_or_default(), "a user together with a password"));
         }
         for (key, file) in [("tls_ca", &self.tls_ca), ("tls_cert", &self.tls_cert), ("tls_key", &self.tls_key)] {
             if let Some(path) = file
@@ -240,7 +245,7 @@ impl fmt::Debug for Config {
             .field("connections", &self.connections)
             .field("max_in_flight", &self.max_in_flight)
             .field("limits", &self.limits)
-            .field("wait", &self.wait)
+            .field("wait_replicas", &self.wait_replicas)
             .finish_non_exhaustive()
     }
 }
@@ -302,9 +307,13 @@ mod tests {
             "redis-cluster://host?db=1",
             "rediss://host?tls_cert=/a.pem",
             "redis://host?prefix=",
+            "redis://user@host",
         ] {
             assert!(Config::new(url).is_err(), "{url}");
         }
-        assert!(Config::new("redis://host?wait_ms=100&wait_replicas=2").unwrap().wait.is_some_and(|wait| wait.within.as_millis() == 100));
+        let config = Config::new("redis://host?wait_ms=100&wait_replicas=2").unwrap();
+        assert_eq!((config.wait_replicas.map(NonZeroUsize::get), config.wait_within.as_millis()), (Some(2), 100));
+        let error = Config::new("redis://app:42?hunter2@host").unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
     }
 }

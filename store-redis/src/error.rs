@@ -31,10 +31,10 @@ pub enum ConfigError {
         /// What would do.
         usable: &'static str,
     },
-    /// The URL has a setting that there is none of.
+    /// The URL has a setting that there is none of. Its name is shown if it looks like one; else it may be a part of a password.
     #[error(
-        "there is no setting {key:?} in a Redis URL; use connections, data_bytes, db, deadline_ms, max_in_flight, prefix, \
-         sentinel_password, sentinel_user, tls_ca, tls_cert, tls_key, wait_ms or wait_replicas"
+        "there is no setting {key:?} in a Redis URL; use connections, data_bytes, db, deadline_ms, max_in_flight, password, \
+         prefix, sentinel_password, sentinel_user, tls_ca, tls_cert, tls_key, user, wait_ms or wait_replicas"
     )]
     UnknownKey {
         /// What came.
@@ -94,12 +94,14 @@ pub(crate) enum ClientError {
     Lost(String),
     #[error("the server cannot serve now: {0}")]
     Busy(String),
+    #[error("the slot is on its way to {host}:{port}")]
+    Moving { host: String, port: u16 },
     #[error("the server is no primary any more: {0}")]
     Demoted(String),
     #[error("the server does not have the script")]
     NoScript,
     #[error("{wanted} replicas were to have the change within {within:?}, {acknowledged} said so; the primary has made it")]
-    Replicas { wanted: usize, acknowledged: i64, within: Duration },
+    Replicas { wanted: usize, acknowledged: usize, within: Duration },
     #[error("the server is full: {0}")]
     Full(String),
     #[error("the server wants a login and got none; put it into the URL: redis://user:password@host")]
@@ -112,6 +114,8 @@ pub(crate) enum ClientError {
     Refused(String),
     #[error("the server speaks {found}; Redis {}.{} or Valkey is needed", OLDEST.0, OLDEST.1)]
     TooOld { found: String },
+    #[error("the server is {found}; the URL for that begins with {usable}")]
+    Mode { found: &'static str, usable: &'static str },
     #[error("the server's answer has another shape than expected: {0}")]
     Answer(&'static str),
     #[error("the cursor is none of this store; begin the scan again")]
@@ -139,29 +143,49 @@ impl From<RedisError> for ClientError {
             | ErrorKind::ClusterConnectionNotFound
             | ErrorKind::MasterNameNotFoundBySentinel
             | ErrorKind::NoValidReplicasFoundBySentinel => Self::Lost(why),
-            ErrorKind::Server(kind) => match kind {
-                ServerErrorKind::BusyLoading
-                | ServerErrorKind::Moved
-                | ServerErrorKind::Ask
-                | ServerErrorKind::TryAgain
-                | ServerErrorKind::ClusterDown
-                | ServerErrorKind::MasterDown => Self::Busy(why),
-                ServerErrorKind::ReadOnly => Self::Demoted(why),
-                ServerErrorKind::NoScript => Self::NoScript,
-                ServerErrorKind::NoPerm => Self::NoRight(why),
-                _ => Self::Refused(why),
+            ErrorKind::AuthenticationFailed => Self::WrongLogin,
+            ErrorKind::RESP3NotSupported => Self::TooOld { found: "a protocol from before Redis 6".to_owned() },
+            ErrorKind::Server(ServerErrorKind::Ask) => match moving_to(&error) {
+                Some((host, port)) => Self::Moving { host, port },
+                None => Self::Busy(why),
             },
-            _ => match error.code() {
-                // NOREPLICAS: min-replicas-to-write. BUSY: a script of somebody else runs too long. MISCONF: snapshots fail.
-                Some("NOREPLICAS" | "BUSY" | "MISCONF" | "UNBLOCKED") => Self::Busy(why),
-                Some("OOM") => Self::Full(why),
-                Some("NOAUTH") => Self::NoLogin,
-                Some("WRONGPASS") => Self::WrongLogin,
-                _ if error.kind() == ErrorKind::AuthenticationFailed => Self::WrongLogin,
-                _ => Self::Refused(why),
-            },
+            _ => Self::by_code(nested_code(&error).or(error.code()).unwrap_or_default(), why),
         }
     }
+}
+
+impl ClientError {
+    /// What the first word of a server's error means.
+    fn by_code(code: &str, why: String) -> Self {
+        match code {
+            // NOREPLICAS: min-replicas-to-write. BUSY: a script of somebody else runs too long. MISCONF: snapshots fail. UNBLOCKED: WAIT was
+            // ended, because the server is no primary any more.
+            "LOADING" | "MOVED" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "NOREPLICAS" | "BUSY" | "MISCONF" | "UNBLOCKED" => {
+                Self::Busy(why)
+            }
+            "READONLY" => Self::Demoted(why),
+            "NOSCRIPT" => Self::NoScript,
+            "NOPERM" => Self::NoRight(why),
+            "OOM" => Self::Full(why),
+            "NOAUTH" => Self::NoLogin,
+            "WRONGPASS" => Self::WrongLogin,
+            _ => Self::Refused(why),
+        }
+    }
+}
+
+/// Where an `ASK` says that a slot is on its way to.
+pub(crate) fn moving_to(error: &RedisError) -> Option<(String, u16)> {
+    let (address, _) = error.redirect_node()?;
+    let (host, port) = address.rsplit_once(':')?;
+    Some((host.to_owned(), port.parse().ok()?))
+}
+
+/// The code of the error that a script met. Redis 6.2 wraps it: `ERR Error running script (…): @user_script:31: @user_script: 31: -OOM …`.
+fn nested_code(error: &RedisError) -> Option<&str> {
+    let (_, text) = error.detail()?.rsplit_once("@user_script: ")?;
+    let (_, code) = text.split_once(": -")?;
+    code.split(' ').next()
 }
 
 impl From<ClientError> for StoreError {
@@ -172,6 +196,7 @@ impl From<ClientError> for StoreError {
             | ClientError::Lost(_)
             | ClientError::Busy(_)
             | ClientError::Demoted(_)
+            | ClientError::Moving { .. }
             | ClientError::Replicas { .. } => Self::Unavailable { store: STORE, source: error.into() },
             ClientError::NoLogin
             | ClientError::WrongLogin
@@ -179,6 +204,7 @@ impl From<ClientError> for StoreError {
             | ClientError::Refused(_)
             | ClientError::NoScript
             | ClientError::TooOld { .. }
+            | ClientError::Mode { .. }
             | ClientError::Answer(_)
             | ClientError::Cursor => Self::Other { store: STORE, source: error.into() },
         }
@@ -188,6 +214,8 @@ impl From<ClientError> for StoreError {
 /// What the driver says, without what a server quotes of the command: that holds keys, names and values.
 pub(crate) fn described(error: &RedisError) -> String {
     let text = error.to_string();
+    // What a script met stands at the end in Redis 6.2, and where it met it in later ones.
+    let text = text.rsplit_once("@user_script: ").map_or(text.as_str(), |(_, met)| met);
     let end = ["with args beginning", " script: "].iter().filter_map(|quoted| text.find(quoted)).min();
     text[..end.unwrap_or(text.len())].trim_end_matches([',', ' ']).to_owned()
 }
@@ -223,6 +251,12 @@ mod tests {
         }
         let full = server("OOM command not allowed when used memory > 'maxmemory'. script: 1f, on @user_script:2.");
         assert!(matches!(StoreError::from(full), StoreError::Rejected(Rejection::Full { .. })));
+        let full =
+            server("ERR Error running script (call to f_c0): @user_script:31: @user_script: 31: -OOM command not allowed when used memory");
+        assert!(matches!(full, ClientError::Full(_)), "{full:?}");
+        let demoted =
+            server("ERR Error running script (call to f_c0): @user_script:3: @user_script: 3: -READONLY You can't write against a read");
+        assert!(matches!(&demoted, ClientError::Demoted(why) if why.contains("-READONLY You can't")), "{demoted:?}");
         let broken = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
         assert!(StoreError::from(ClientError::from(broken)).is_transient());
         assert!(ClientError::Lost(String::new()).ends_connection());

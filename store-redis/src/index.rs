@@ -57,14 +57,14 @@ impl Index<'_> {
     pub(crate) async fn add(&self, principal: &Principal, place: &str, ttl: Duration, of: Sessions) -> Result<(), ClientError> {
         let mut command = INDEX.on([self.keys.index(principal).as_str()], 0);
         command.arg(millis(ttl + GRACE)).arg(if of == Sessions::New { "1" } else { "" }).arg(place);
-        INDEX.run(self.links, command, Repeat::Once, Durability::Primary).await.map(drop)
+        INDEX.run(self.links, command, Repeat::Once).await.map(drop)
     }
 
     /// Takes out a place whose key is dead for good. It may fail: a place too many is only passed over.
     pub(crate) async fn forget(&self, principal: &Principal, place: &str) {
         let mut command = redis::cmd("ZREM");
         command.arg(self.keys.index(principal)).arg(place);
-        if let Err(error) = self.links.send(&Request::One(command), Repeat::Once).await {
+        if let Err(error) = self.links.send(&Request::One(&command), Repeat::Once).await {
             tracing::debug!(%error, "an index keeps the place of a session that has ended");
         }
     }
@@ -81,7 +81,10 @@ impl Index<'_> {
         command.arg(index_prefix).arg(place(key));
         command.arg(whose.map(|principal| ["=", principal.as_str()].concat()).unwrap_or_default());
         command.arg(if self.links.waits() && durability == Durability::Replicas { "1" } else { "" });
-        let answer = answer::list(DELETE.run(self.links, command, Repeat::Never, durability).await?)?;
+        let answer = answer::list(match durability {
+            Durability::Primary => DELETE.run(self.links, command, Repeat::Never).await?,
+            Durability::Replicas => DELETE.run_durably(self.links, command).await?,
+        })?;
         let live = answer.first().and_then(answer::int).ok_or(ClientError::Answer("an end answers with a number"))? == 1;
         let principal = answer.get(1).and_then(answer::text).and_then(|text| Principal::new(text).ok());
         Ok(Ended { live, principal })
@@ -134,7 +137,7 @@ impl Index<'_> {
             if !gone.is_empty() {
                 let mut command = redis::cmd("ZREM");
                 command.arg(self.keys.index(principal)).arg(gone);
-                self.links.send(&Request::One(command), Repeat::Once).await?;
+                self.links.send(&Request::One(&command), Repeat::Once).await?;
             }
         }
     }
@@ -142,9 +145,7 @@ impl Index<'_> {
     async fn entries(&self, principal: &Principal) -> Result<Vec<Entry>, ClientError> {
         let mut range = redis::cmd("ZRANGE");
         range.arg(self.keys.index(principal)).arg(0).arg(-1).arg("WITHSCORES");
-        let answers = answer::list(self.links.send(&Request::all([range, redis::cmd("TIME")]), Repeat::Once).await?)?;
-        let [range, time] = <[Value; 2]>::try_from(answers).map_err(|_| ClientError::Answer("two answers"))?;
-        let now = answer::time(&time.extract_error()?)?;
+        let (range, now) = answer::timed(self.links.send(&Request::Timed(&range), Repeat::Once).await?)?;
         let entry = |pair: Value| {
             let Value::Array(pair) = pair else { return None };
             let [place, Value::Double(due)] = pair.as_slice() else { return None };
@@ -158,16 +159,15 @@ impl Index<'_> {
     async fn look(&self, place: &str, principal: &Principal) -> Result<Option<Listed>, ClientError> {
         let mut fields = redis::cmd("HMGET");
         fields.arg(self.keys.at(place)).arg("").arg("\t");
-        let answers = answer::list(self.links.send(&Request::all([fields, redis::cmd("TIME")]), Repeat::Once).await?)?;
-        let [fields, time] = <[Value; 2]>::try_from(answers).map_err(|_| ClientError::Answer("two answers"))?;
-        Ok(answer::listed(place, &fields, principal, answer::time(&time.extract_error()?)?))
+        let (fields, now) = answer::timed(self.links.send(&Request::Timed(&fields), Repeat::Once).await?)?;
+        Ok(answer::listed(place, &fields, principal, now))
     }
 
     async fn prune(&self, principal: &Principal, places: &[&str]) -> Result<(), ClientError> {
         for places in places.chunks(1000) {
             let mut command = PRUNE.on([self.keys.index(principal).as_str()], 0);
             command.arg(places);
-            PRUNE.run(self.links, command, Repeat::Once, Durability::Primary).await?;
+            PRUNE.run(self.links, command, Repeat::Once).await?;
         }
         Ok(())
     }

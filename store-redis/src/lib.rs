@@ -3,6 +3,7 @@
 
 mod address;
 mod answer;
+mod clock;
 mod command;
 mod config;
 mod error;
@@ -12,6 +13,7 @@ mod link;
 mod opener;
 mod scan;
 mod script;
+mod slot;
 mod store;
 mod thread;
 mod together;

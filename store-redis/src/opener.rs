@@ -85,7 +85,7 @@ impl Opener {
             Way::Cluster(client) => Connection::Cluster(client.get_async_connection().await.map_err(failed)?),
         };
         let hello = connection.hello().await.map_err(failed)?;
-        check_version(hello)?;
+        check(hello, self.servers.is_cluster())?;
         Ok(connection)
     }
 
@@ -107,11 +107,15 @@ impl Connection {
 
     /// One command, one answer.
     pub(crate) async fn send(&mut self, command: &Cmd) -> redis::RedisResult<Value> {
-        let answer = match self {
+        self.send_plainly(command).await?.extract_error()
+    }
+
+    /// The same, where a refusal is an answer too.
+    pub(crate) async fn send_plainly(&mut self, command: &Cmd) -> redis::RedisResult<Value> {
+        match self {
             Self::Node(connection) => connection.req_packed_command(command).await,
             Self::Cluster(connection) => connection.req_packed_command(command).await,
-        };
-        answer?.extract_error()
+        }
     }
 
     /// `count` commands in one round trip. An answer can be an error.
@@ -241,8 +245,8 @@ fn refused(error: &redis::RedisError) -> ConfigError {
     ConfigError::Driver { why: described(error) }
 }
 
-/// Reads the version out of what `HELLO` says.
-fn check_version(hello: Value) -> Result<(), ClientError> {
+/// Reads out of what `HELLO` says whether the server can be used, and is what the URL's scheme says.
+fn check(hello: Value, clustered: bool) -> Result<(), ClientError> {
     let Value::Map(fields) = hello else {
         return Err(ClientError::Answer("HELLO answers with a map"));
     };
@@ -253,7 +257,14 @@ fn check_version(hello: Value) -> Result<(), ClientError> {
     let (server, version) = (field("server"), field("version"));
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if found < OLDEST { Err(ClientError::TooOld { found: format!("{server} {version}") }) } else { Ok(()) }
+    if found < OLDEST {
+        return Err(ClientError::TooOld { found: format!("{server} {version}") });
+    }
+    match field("mode") {
+        "cluster" if !clustered => Err(ClientError::Mode { found: "a node of a Cluster", usable: "redis-cluster://" }),
+        "sentinel" => Err(ClientError::Mode { found: "a Sentinel", usable: "redis-sentinel://host1,host2,host3/name" }),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -267,11 +278,23 @@ mod tests {
             Value::Map(vec![(text("server"), text("redis")), (text("version"), text(version))])
         };
         for version in ["6.2.0", "7.0.15", "8.2.1", "10.0.0"] {
-            assert!(check_version(hello(version)).is_ok(), "{version}");
+            assert!(check(hello(version), false).is_ok(), "{version}");
         }
-        let error = check_version(hello("6.0.16")).unwrap_err().to_string();
+        let error = check(hello("6.0.16"), false).unwrap_err().to_string();
         assert_eq!(error, "the server speaks redis 6.0.16; Redis 6.2 or Valkey is needed");
-        assert!(check_version(Value::Okay).is_err());
+        assert!(check(Value::Okay, false).is_err());
+    }
+
+    #[test]
+    fn a_server_that_is_not_what_the_scheme_says_is_named() {
+        let hello = |mode: &str| {
+            let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+            Value::Map(vec![(text("version"), text("7.0.15")), (text("mode"), text(mode))])
+        };
+        assert!(check(hello("cluster"), true).is_ok() && check(hello("standalone"), false).is_ok());
+        let error = check(hello("cluster"), false).unwrap_err().to_string();
+        assert_eq!(error, "the server is a node of a Cluster; the URL for that begins with redis-cluster://");
+        assert!(check(hello("sentinel"), false).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use redis::{Cmd, Value};
 
 use crate::{
-    command::Request,
+    command::{Request, renamed},
     error::ClientError,
     link::{Links, Repeat},
 };
@@ -24,7 +24,7 @@ pub(crate) struct Script {
     digest: OnceLock<Box<str>>,
 }
 
-/// When a script's effect counts.
+/// When an effect counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
     /// Once the primary has it.
@@ -51,20 +51,24 @@ impl Script {
     }
 
     /// Runs the command that [`Self::on`] began.
-    pub(crate) async fn run(&self, links: &Links, command: Cmd, repeat: Repeat, durability: Durability) -> Result<Value, ClientError> {
-        let request = Request::One(command);
-        if durability == Durability::Replicas && links.waits() {
-            // With its text, because a server that does not know it would wait for replicas before it said so.
-            return Box::pin(links.send_durably(&request.renamed("EVAL", self.text))).await;
-        }
-        match links.send(&request, repeat).await {
-            Err(ClientError::NoScript) => Box::pin(self.teach(links, &request, repeat)).await,
+    pub(crate) async fn run(&self, links: &Links, command: Cmd, repeat: Repeat) -> Result<Value, ClientError> {
+        match links.send(&Request::One(&command), repeat).await {
+            // Restarted, failed over, or flushed: the text teaches the server anew, for all.
+            Err(ClientError::NoScript) => Box::pin(async { links.send(&Request::One(&self.whole(&command)), repeat).await }).await,
             ran => ran,
         }
     }
 
-    /// Restarted, failed over, or flushed: the text teaches the server anew, for all.
-    async fn teach(&self, links: &Links, request: &Request, repeat: Repeat) -> Result<Value, ClientError> {
-        links.send(&request.renamed("EVAL", self.text), repeat).await
+    /// Runs a command that ends or moves a session: it counts once as many replicas have it as the settings ask for.
+    pub(crate) async fn run_durably(&self, links: &Links, command: Cmd) -> Result<Value, ClientError> {
+        if links.waits() {
+            // With its text, because a server that does not know it would wait for replicas before it said so.
+            return Box::pin(async { links.send_durably(self.whole(&command)).await }).await;
+        }
+        self.run(links, command, Repeat::Never).await
+    }
+
+    fn whole(&self, command: &Cmd) -> Cmd {
+        renamed(command, "EVAL", self.text)
     }
 }

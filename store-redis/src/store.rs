@@ -134,7 +134,7 @@ impl Inner {
         for (name, value) in new.data.iter() {
             command.arg(name.as_str()).arg(value.as_str());
         }
-        let created = CREATE.run(&self.links, command, Repeat::Never, Durability::Primary).await;
+        let created = CREATE.run(&self.links, command, Repeat::Never).await;
         if let (true, Some(principal), Err(ClientError::Full(_))) = (self.apart, &new.principal, &created) {
             // What is refused again and again must not fill the index.
             self.index().forget(principal, &place).await;
@@ -149,18 +149,16 @@ impl Inner {
     async fn load(&self, key: &StoreKey) -> Result<Stored, ClientError> {
         let mut hash = redis::cmd("HGETALL");
         hash.arg(self.keys.session(key));
-        let answers = self.links.send(&Request::all([hash, redis::cmd("TIME")]), Repeat::Once).await?;
-        let [hash, time] = <[Value; 2]>::try_from(answer::list(answers)?).map_err(|_| ClientError::Answer("two answers"))?;
+        let (hash, now) = answer::timed(self.links.send(&Request::Timed(&hash), Repeat::Once).await?)?;
         match hash {
             Value::ServerError(error) if error.code() == "WRONGTYPE" => Ok(Err(Unreadable::NoHead)),
-            hash => Ok(answer::record(hash.extract_error()?, answer::time(&time.extract_error()?)?)),
+            hash => Ok(answer::record(hash.extract_error()?, now)),
         }
     }
 
     async fn commit(&self, key: &StoreKey, commit: &Commit) -> Result<Committing, ClientError> {
         let target = commit.move_to.as_ref().filter(|target| *target != key);
         let places = (place(key), place(target.unwrap_or(key)));
-        let durability = if target.is_some() { Durability::Replicas } else { Durability::Primary };
         let mut indexed = None;
         if let (true, PrincipalChange::Set(principal), Some(ttl)) = (self.apart, &commit.principal, commit.ttl) {
             Box::pin(self.index().add(principal, &places.1, ttl, Sessions::Kept)).await?;
@@ -168,7 +166,10 @@ impl Inner {
         }
         for _ in 0..MOST_INDEXED {
             let command = self.commit_command(key, target, commit, &places, indexed.as_ref());
-            let answer = COMMIT.run(&self.links, command, Repeat::Never, durability).await?;
+            let answer = match target {
+                Some(_) => COMMIT.run_durably(&self.links, command).await?,
+                None => COMMIT.run(&self.links, command, Repeat::Never).await?,
+            };
             match answer::committing(&answer, commit, self.limits.data_bytes)? {
                 Committing::Index { principal, ttl } => {
                     Box::pin(self.index().add(&principal, &places.1, ttl, Sessions::Kept)).await?;
@@ -273,7 +274,7 @@ impl Inner {
     async fn list_here(&self, principal: &Principal) -> Result<Vec<Listed>, ClientError> {
         let mut command = LIST.on([self.keys.index(principal).as_str()], 0);
         command.arg(self.keys.prefix()).arg(principal.as_str());
-        let answer = answer::list(LIST.run(&self.links, command, Repeat::Once, Durability::Primary).await?)?;
+        let answer = answer::list(LIST.run(&self.links, command, Repeat::Once).await?)?;
         let read = |entry: &[Value]| {
             let [place, age, ttl] = entry else { return None };
             let millis = |value| answer::int(value).and_then(|millis| u64::try_from(millis).ok()).map(std::time::Duration::from_millis);
@@ -292,7 +293,7 @@ impl Inner {
             let mut command = DELETE_ALL.on([self.keys.index(principal).as_str()], 0);
             command.arg(self.keys.prefix()).arg(principal.as_str()).arg(except.as_deref().unwrap_or_default());
             command.arg(if self.links.waits() { "1" } else { "" });
-            let answer = answer::list(DELETE_ALL.run(&self.links, command, Repeat::Never, Durability::Replicas).await?)?;
+            let answer = answer::list(DELETE_ALL.run_durably(&self.links, command).await?)?;
             let [Some(count), Some(more)] = [0, 1].map(|at| answer.get(at).and_then(answer::int)) else {
                 return Err(ClientError::Answer("an end of all answers with two numbers"));
             };
@@ -374,7 +375,7 @@ impl SessionStore for RedisStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         let inner = self.inner();
-        let ping = async { Ok(inner.links.send(&Request::One(redis::cmd("PING")), Repeat::Once).await.map(drop)?) };
+        let ping = async { Ok(inner.links.send(&Request::One(&redis::cmd("PING")), Repeat::Once).await.map(drop)?) };
         inner.links.within(pin!(ping)).await
     }
 }

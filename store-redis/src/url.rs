@@ -138,7 +138,7 @@ mod tests {
         assert_eq!((config.username.as_deref(), config.password.as_deref()), (Some("app"), Some("p@ss")));
         assert_eq!((config.database, config.tls, &*config.prefix), (3, true, "shop:"));
         assert_eq!(config.deadline, std::time::Duration::from_millis(600));
-        assert_eq!(config.wait.map(|wait| wait.replicas.get()), Some(1));
+        assert_eq!(config.waits().map(|wait| wait.replicas.get()), Some(1));
         assert_eq!(read("redis://:se@cret@host").unwrap().password.as_deref(), Some("se@cret"));
         assert_eq!(read("redis://host").unwrap(), Config::new("redis://host").unwrap());
     }

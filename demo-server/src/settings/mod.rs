@@ -240,7 +240,7 @@ impl<'r> Reader<'r> {
             let names: Vec<_> = store_any::backends().iter().map(|backend| backend.name).collect();
             return Err(self.wrong("store", format!("this build has {}", names.join(", "))));
         };
-        if url.is_empty() || url == "ipc:" {
+        if url.is_empty() || (name == "ipc" && url == "ipc:") {
             // The sessions of ipc live in the primary unless somebody says where else.
             return Ok(backend.usual_url.map_or(Store::Primary, |url| Store::Url(url.to_owned())));
         }
@@ -253,7 +253,7 @@ impl<'r> Reader<'r> {
             return Err(SettingError::Secret { origin: self.origin("store-url"), why });
         }
         let unusable = |why: store_any::ConnectError| SettingError::Secret { origin: self.origin("store-url"), why: why.to_string() };
-        store_any::check(url).map_err(unusable)?;
+        store_any::check(&with_deadline(url, self.duration("deadline")?)).map_err(unusable)?;
         Ok(Store::Url(url.to_owned()))
     }
 

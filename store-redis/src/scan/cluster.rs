@@ -6,7 +6,7 @@
 use std::{collections::HashMap, sync::OnceLock};
 
 use redis::{
-    Pipeline,
+    Cmd, Value,
     cluster_routing::{Route, SingleNodeRoutingInfo, Slot, SlotAddr},
 };
 use session_core::{Cursor, Page, Record, StoreKey};
@@ -57,10 +57,11 @@ pub(crate) async fn page(links: &Links, keys: &Keys, after: Option<Cursor>, limi
     Ok(Page { records: all(links, keys, &visited).await?, next: (end < SLOTS).then(|| write(end, "")) })
 }
 
-/// The live records at the places of several slots.
+/// The live records at the places of several slots. Each is read by itself: in a slot that is on its way from one node to another, some are
+/// here and some are there.
 async fn all(links: &Links, keys: &Keys, slots: &[Vec<String>]) -> Result<Vec<(StoreKey, Record)>, ClientError> {
-    let filled = slots.iter().filter(|places| !places.is_empty());
-    let read = together(filled.map(|places| records(links, keys, places)).collect()).await?;
+    let places = slots.iter().flatten();
+    let read = together(places.map(|place| records(links, keys, std::slice::from_ref(place))).collect()).await?;
     Ok(read.into_iter().flatten().collect())
 }
 
@@ -70,18 +71,36 @@ async fn places(links: &Links, keys: &Keys, slot: u16) -> Result<Vec<String>, Cl
     listed.arg(slot).arg(i32::MAX);
     // A node that does not serve the slot any more lists no keys and says no word about it. For a key of the slot it says who does.
     let mut served = words(&["EXISTS"]);
-    served.arg(format!("{{{}}}", tag(slot)));
-    let mut commands = Pipeline::new();
-    commands.add_command(listed).add_command(served);
+    served.arg(keys.at(&format!("{{{}}}", tag(slot))));
+    let commands = [listed, served];
     let node = SingleNodeRoutingInfo::SpecificNode(Route::new(slot, SlotAddr::Master));
-    let mut answers = answer::list(links.send(&Request::To(node, commands, 2), Repeat::Once).await?)?.into_iter();
-    let names = answers.next().unwrap_or_default().extract_error()?;
-    answers.next().unwrap_or_default().extract_error()?;
-    let names = answer::list(names)?;
-    let places = names.iter().filter_map(answer::text).filter_map(|name| keys.place_of(name)).filter(|place| key_at(place).is_some());
-    let mut places: Vec<String> = places.map(str::to_owned).collect();
+    let mut places = match links.send(&Request::To(node.clone(), &commands), Repeat::Once).await {
+        // The slot is on its way. What is here now is here or there a moment later, so the node it comes from is asked first.
+        Err(ClientError::Moving { host, port }) => {
+            let mut places = listed_at(links, keys, node, &commands[..1]).await?;
+            places.extend(listed_at(links, keys, SingleNodeRoutingInfo::ByAddress { host, port }, &commands[..1]).await?);
+            places
+        }
+        answers => {
+            let mut answers = answer::list(answers?)?;
+            answers.pop().unwrap_or_default().extract_error()?;
+            named(keys, answers)?
+        }
+    };
     places.sort_unstable();
+    places.dedup();
     Ok(places)
+}
+
+async fn listed_at(links: &Links, keys: &Keys, node: SingleNodeRoutingInfo, list: &[Cmd]) -> Result<Vec<String>, ClientError> {
+    named(keys, answer::list(links.send(&Request::To(node, list), Repeat::Once).await?)?)
+}
+
+/// The places among the names that came.
+fn named(keys: &Keys, answers: Vec<Value>) -> Result<Vec<String>, ClientError> {
+    let names = answer::list(answers.into_iter().next().unwrap_or_default().extract_error()?)?;
+    let places = names.iter().filter_map(answer::text).filter_map(|name| keys.place_of(name)).filter(|place| key_at(place).is_some());
+    Ok(places.map(str::to_owned).collect())
 }
 
 /// A hash tag that lies in the slot. Every slot has one; the search for all of them takes a few milliseconds, once.

@@ -59,7 +59,7 @@ pub(crate) async fn page(links: &Links, keys: &Keys, after: Option<Cursor>, limi
     {
         let mut command = words(&["SCAN"]);
         command.arg(cursor).arg("MATCH").arg(keys.pattern()).arg("COUNT").arg(limit);
-        let mut answers = answer::list(links.send(&Request::One(command), Repeat::Once).await?)?.into_iter();
+        let mut answers = answer::list(links.send(&Request::One(&command), Repeat::Once).await?)?.into_iter();
         let (next, names) = (answers.next().unwrap_or_default(), answers.next().unwrap_or_default());
         let next: u64 = answer::text(&next).and_then(|digits| digits.parse().ok()).ok_or(ClientError::Answer("a cursor"))?;
         position.server = (next != 0).then_some(next);
