@@ -63,13 +63,13 @@ async fn s15_s16_hostile_text_is_nothing_but_data(setup: &Setup) {
     for text in HOSTILE {
         let mut browser = demo.browser().always("User-Agent", "' OR 1=1; {\"$gt\":\"\"} EVAL \"redis.call('FLUSHALL')\" 0");
         let is_plain = !text.chars().any(char::is_control);
+        let _ = browser.insert("value", &serde_json::json!({ *text: text }).to_string()).await.expect(204);
         let login = browser.login(text).await;
         assert_eq!(login.status, if is_plain { 200 } else { 400 }, "{text:?}");
         let name = text.bytes().fold(String::new(), |name, byte| name + &format!("%{byte:02x}"));
         let put = browser.send(Request::put(format!("/session/{name}"), serde_json::json!(text).to_string())).await;
         // A slash, even an encoded one, may part the path; then there is no such route.
         assert!(put.status == if is_plain { 204 } else { 400 } || text.contains('/') && put.status == 404, "{text:?}: {}", put.status);
-        let _ = browser.insert("value", &serde_json::json!({ *text: text }).to_string()).await.expect(204);
         if put.status == 204 {
             let sum = browser.post(&format!("/session/{name}/add?by=1")).await;
             assert_eq!(sum.status, 400, "a text is no number, whatever its name is");
