@@ -7,25 +7,33 @@
 //!
 //! # What proves what
 //! Tests carry the checklist's ids in their names, so `cargo nextest run -p tests -E 'test(h13)'` runs what proves H13. All are in
-//! `tests/http`; what needs Redis is in `tests/redis`. *Setups* are `ipc` (four worker processes) and `memory` (one process, four threads); *reach* is the same pair for an
-//! application in the test's own process, whose store counts calls and fails on request.
+//! `tests/http`; what concerns the Redis store alone is in `tests/redis`.
+//!
+//! *Setups* are `ipc`, `redis`, `redis_cluster` (four worker processes) and `memory` (one process, four threads). *Reach* is `ipc` or
+//! `memory` for an application in the test's own process, whose store counts calls and fails on request.
 //!
 //! | lines | module | against |
 //! |---|---|---|
 //! | H01 to H05, H18 to H21 | `counted` | ipc: the demo over an owner in the test's process; memory: the application |
+//! | H01 to H03, H05, S02, S03 | `wire` | the demo over Redis, by what goes over the line to it; H04 in `redis/round_trips` |
 //! | H06 to H09 | `data` | every setup |
 //! | H10 to H13, H15 | `sign_in` | every setup |
-//! | H14, H22 to H24 | `responses` | the application, every reach; H23 also the demo |
-//! | H16, H17 | `lifetime` | every setup; the three-quarter rule on the application |
-//! | H18, H20, H21 | `outages` | ipc with an owner process that is killed, frozen and started again; a frozen primary |
-//! | H25, S12 | `secrets` | every setup at level trace; an owner's whole content |
-//! | S01 to S11 | `cookies` | the demo; S03's store calls in `counted` |
+//! | H14, H22 to H24 | `responses` | the application, every reach; H23 also every setup |
+//! | H16, H17 | `lifetime` | every setup; the three-quarter rule on the application, and in `redis/round_trips` |
+//! | H18, H20, H21 | `outages` | servers of sessions that are killed, frozen and started again: an owner, Redis, a Cluster; a frozen primary |
+//! | H19 | `outages` | Redis and a Cluster that take no writes, or are full |
+//! | H25 | `secrets` | every setup at level trace; outages |
+//! | S12 | `secrets` | an owner's whole content; all keys of Redis and of a Cluster |
+//! | S01 to S11 | `cookies` | S01 every setup; the demo |
 //! | S13 | `ids` | freshly started demos; a million ids are drawn in `session-core` |
 //! | S14 | `timing` | the codec, with a yardstick that leaks; the demo |
-//! | S15 to S21, S23 | `edge` | the demo |
+//! | S15 to S21, S23 | `edge` | S15, S16, S20 every setup; the demo |
 //! | S22 | `ipc_abuse` | an owner process with a demo's traffic on it |
 //! | K01 to K04, K15 | `cluster` | the demo |
 //! | S08, wrong flags, files and requests | `usage` | the demo |
+//! | C45, wrong URLs, servers that cannot be used or are down | `usage_redis` | the demo over Redis |
+//! | two demos, one store | `shared` | Redis and a Cluster |
+//! | the design's table of round trips | `redis/round_trips` | the session layer over Redis |
 //!
 //! Tests print what they measured: `--success-output final` shows it.
 #![forbid(unsafe_code)]
