@@ -18,6 +18,7 @@ mod failover;
 mod full;
 mod load;
 mod network;
+mod reshard;
 mod rig;
 mod round_trips;
 mod session;

@@ -1,0 +1,299 @@
+//! A slot of a Cluster moves to another node, with sessions in it that are in use.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use futures_util::future::join_all;
+use redis::from_redis_value;
+use session_core::{Created, NewRecord, Outcome, SessionStore, StoreKey};
+use store_redis::RedisStore;
+use tests::{
+    PATIENCE,
+    service::{AnyRedis, PASSWORD, RedisCluster},
+    wait,
+};
+
+use crate::session::{LONG, Session, add, connect, name, principal, renew};
+
+/// How many sessions share the slot.
+const SESSIONS: usize = 24;
+
+/// A slot on its way.
+struct Move<'c> {
+    cluster: &'c RedisCluster,
+    slot: String,
+    from: u16,
+    to: u16,
+}
+
+impl<'c> Move<'c> {
+    /// The slot in which this session lies, and the primary of another shard.
+    async fn of(cluster: &'c RedisCluster, session: &Session) -> Self {
+        let primaries = cluster.primaries().await;
+        let slot: u16 = from_redis_value(
+            cluster.command(primaries[0], &["CLUSTER", "KEYSLOT", &session.hash("session:")]).await.expect("the node answers"),
+        )
+        .expect("a slot");
+        let shard = [5_460, 10_922, 16_383].iter().position(|last| slot <= *last).expect("there are 16,384 slots");
+        Self { cluster, slot: slot.to_string(), from: primaries[shard], to: primaries[(shard + 1) % 3] }
+    }
+
+    async fn ask(&self, port: u16, words: &[&str]) -> redis::Value {
+        self.cluster.command(port, words).await.unwrap_or_else(|error| panic!("{error}: {words:?}"))
+    }
+
+    async fn id(&self, port: u16) -> String {
+        from_redis_value(self.ask(port, &["CLUSTER", "MYID"]).await).expect("an id")
+    }
+
+    async fn begin(&self) {
+        let (from, to) = (self.id(self.from).await, self.id(self.to).await);
+        self.ask(self.to, &["CLUSTER", "SETSLOT", &self.slot, "IMPORTING", &from]).await;
+        self.ask(self.from, &["CLUSTER", "SETSLOT", &self.slot, "MIGRATING", &to]).await;
+    }
+
+    async fn keys(&self) -> Vec<String> {
+        from_redis_value(self.ask(self.from, &["CLUSTER", "GETKEYSINSLOT", &self.slot, "1000"]).await).expect("names")
+    }
+
+    async fn carry(&self, key: &str) {
+        // Fine if it has ended or moved meanwhile.
+        self.ask(self.from, &["MIGRATE", "127.0.0.1", &self.to.to_string(), "", "0", "5000", "AUTH", PASSWORD, "KEYS", key]).await;
+    }
+
+    /// Moves what is left, and makes the new node the slot's own.
+    async fn complete(&self) {
+        loop {
+            let keys = self.keys().await;
+            if keys.is_empty() {
+                break;
+            }
+            for key in keys {
+                self.carry(&key).await;
+            }
+        }
+        let to = self.id(self.to).await;
+        for port in [self.to, self.from] {
+            self.ask(port, &["CLUSTER", "SETSLOT", &self.slot, "NODE", &to]).await;
+        }
+    }
+}
+
+/// Sessions that share a slot.
+async fn neighbours(store: &RedisStore, count: usize) -> Vec<Session> {
+    let first = Session::new();
+    let sessions: Vec<_> = (0..count).map(|_| first.successor()).collect();
+    for session in &sessions {
+        let new = NewRecord::new(LONG).principal(principal("bob"));
+        assert_eq!(store.create(&session.key, new).await.expect("an answer"), Created::New);
+    }
+    sessions
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    calls: AtomicU64,
+    refused: AtomicU64,
+    rotations: AtomicU64,
+}
+
+impl Tally {
+    fn count<T>(&self, result: Result<T, session_core::StoreError>) -> Option<T> {
+        self.calls.fetch_add(1, Relaxed);
+        if let Err(error) = &result {
+            assert!(error.is_transient(), "{error:?}");
+            self.refused.fetch_add(1, Relaxed);
+        }
+        result.ok()
+    }
+}
+
+/// Adds, loads and, if it may, rotates until told to stop. Every call is answered or a transient error; a session that is there is never
+/// missing. Returns where the session is, the last sum that was acknowledged, and the adds without an answer.
+async fn work(store: RedisStore, mut session: Session, rotates: bool, tally: Arc<Tally>, stop: Arc<AtomicBool>) -> (StoreKey, i64, i64) {
+    let (mut sum, mut unanswered) = (0, 0);
+    while !stop.load(Relaxed) {
+        match tally.count(store.commit(&session.key, add("n", 1)).await) {
+            Some(Outcome::Done(done)) => sum = done.added[&name("n")],
+            Some(other) => panic!("a live session: {other:?}"),
+            None => unanswered += 1,
+        }
+        if let Some(record) = tally.count(store.load(&session.key).await) {
+            let stored = record.expect("a live session is there").data.get("n").and_then(session_core::Json::as_integer);
+            assert!(stored >= Some(sum), "it holds {stored:?} after {sum}");
+        }
+        if rotates {
+            let next = session.successor();
+            match tally.count(store.commit(&session.key, renew(&next)).await) {
+                Some(Outcome::Done(_)) => {
+                    tally.rotations.fetch_add(1, Relaxed);
+                    session = next;
+                }
+                Some(other) => panic!("a live session: {other:?}"),
+                // It may have been made. Only one of the two is there.
+                None => {
+                    let moved = loop {
+                        if let Some(record) = tally.count(store.load(&next.key).await) {
+                            break record.is_some();
+                        }
+                    };
+                    session = if moved { next } else { session };
+                }
+            }
+        }
+    }
+    (session.key, sum, unanswered)
+}
+
+/// All that one scan visits; a page that is refused is asked for again.
+async fn scanned(store: &RedisStore) -> HashSet<StoreKey> {
+    let (mut visited, mut after) = (HashSet::new(), None);
+    loop {
+        let page = match store.scan(after.clone(), 7).await {
+            Ok(page) => page,
+            Err(error) => {
+                assert!(error.is_transient(), "{error:?}");
+                continue;
+            }
+        };
+        visited.extend(page.records.into_iter().map(|(key, _)| key));
+        let Some(next) = page.next else { return visited };
+        after = Some(next);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_moves_under_load_and_nothing_is_lost_or_done_twice() {
+    let Some(AnyRedis::Cluster(cluster)) = AnyRedis::cluster().await else { return };
+    let store = connect(&cluster.url()).await;
+    let sessions = neighbours(&store, SESSIONS).await;
+    let moving = Move::of(&cluster, &sessions[0]).await;
+    let (tally, stop) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
+    let stay: HashSet<StoreKey> = sessions.iter().skip(SESSIONS / 3).map(|session| session.key.clone()).collect();
+    let tasks: Vec<_> = sessions
+        .into_iter()
+        .enumerate()
+        .map(|(number, session)| tokio::spawn(work(store.clone(), session, number < SESSIONS / 3, Arc::clone(&tally), Arc::clone(&stop))))
+        .collect();
+    let progress = async |what: &str| {
+        let from = tally.calls.load(Relaxed);
+        wait::until(what, PATIENCE, async || {
+            assert!(tasks.iter().all(|task| !task.is_finished()), "a task gave up");
+            (tally.calls.load(Relaxed) > from + 500).then_some(())
+        })
+        .await;
+    };
+    progress("calls before the move").await;
+    assert_eq!(tally.refused.load(Relaxed), 0, "nothing is refused while nothing moves");
+
+    let begun = Instant::now();
+    let scanning = tokio::spawn({
+        let (store, stop) = (store.clone(), Arc::clone(&stop));
+        async move {
+            let mut scans = 0;
+            while !stop.load(Relaxed) {
+                let visited = scanned(&store).await;
+                assert_eq!(stay.difference(&visited).count(), 0, "a scan missed what was there throughout");
+                scans += 1;
+            }
+            scans
+        }
+    });
+    moving.begin().await;
+    progress("calls while nothing has moved yet").await;
+    let keys = moving.keys().await;
+    for key in &keys[..keys.len() / 2] {
+        moving.carry(key).await;
+    }
+    let half = Instant::now();
+    progress("calls while the slot is on both nodes").await;
+    let both = half.elapsed();
+    moving.complete().await;
+    let moved = begun.elapsed();
+    progress("calls after the move").await;
+    let refused = tally.refused.load(Relaxed);
+    progress("calls long after the move").await;
+    assert_eq!(tally.refused.load(Relaxed), refused, "nothing is refused any more");
+    stop.store(true, Relaxed);
+    let scans = scanning.await.expect("no scan missed anything");
+    let (mut lost, mut doubled, mut sums) = (0, 0, 0);
+    for ended in join_all(tasks).await {
+        let (key, sum, unanswered) = ended.expect("no task met what may not be");
+        let record = store.load(&key).await.expect("an answer").expect("a live session");
+        let stored = record.data.get("n").and_then(session_core::Json::as_integer).unwrap_or(0);
+        lost += (sum - stored).max(0);
+        doubled += (stored - sum - unanswered).max(0);
+        sums += sum;
+    }
+    eprintln!(
+        "a slot moved in {moved:?}, {both:?} of them on both nodes: {} calls, {refused} refused; {} rotations, {sums} adds, {lost} lost, \
+         {doubled} doubled; {scans} scans meanwhile",
+        tally.calls.load(Relaxed),
+        tally.rotations.load(Relaxed),
+    );
+    assert_eq!((lost, doubled), (0, 0));
+    assert_eq!(store.list(&principal("bob")).await.expect("an answer").len(), SESSIONS, "everybody is still signed in");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_find_both_halves_of_a_slot_that_moves_and_all_of_it_afterwards() {
+    let Some(AnyRedis::Cluster(cluster)) = AnyRedis::cluster().await else { return };
+    let (writer, reader) = (connect(&cluster.url()).await, connect(&cluster.url()).await);
+    let sessions = neighbours(&writer, 4).await;
+    let moving = Move::of(&cluster, &sessions[0]).await;
+    assert!(reader.load(&sessions[0].key).await.expect("an answer").is_some());
+    moving.begin().await;
+    for session in &sessions[..2] {
+        moving.carry(&session.hash("session:")).await;
+    }
+    for session in &sessions {
+        assert!(reader.load(&session.key).await.expect("half of the slot has moved").is_some());
+        assert_eq!(reader.list(&principal("bob")).await.expect("half of the slot has moved").len(), 4);
+    }
+    assert_eq!(scanned(&reader).await.len(), 4, "a scan visits both halves");
+    moving.complete().await;
+    for session in &sessions {
+        assert!(reader.load(&session.key).await.expect("the slot has moved").is_some());
+    }
+    assert_eq!(reader.list(&principal("bob")).await.expect("the slot has moved").len(), 4);
+    assert_eq!(scanned(&reader).await.len(), 4);
+    // The way is known by now, and need not be asked for again.
+    let begun = Instant::now();
+    for _ in 0..20 {
+        assert!(reader.load(&sessions[0].key).await.expect("the slot has moved").is_some());
+    }
+    eprintln!("20 loads of a session whose slot has moved: {:?}", begun.elapsed());
+}
+
+/// The commands of a rotation name two keys. While a slot is on two nodes neither of them does that, unless both keys are there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_in_a_moving_slot_waits_for_its_end() {
+    let Some(AnyRedis::Cluster(cluster)) = AnyRedis::cluster().await else { return };
+    let store = connect(&cluster.url()).await;
+    let sessions = neighbours(&store, 2).await;
+    let moving = Move::of(&cluster, &sessions[0]).await;
+    moving.begin().await;
+    moving.carry(&sessions[0].hash("session:")).await;
+    for session in &sessions {
+        let refused = store.commit(&session.key, renew(&session.successor())).await.expect_err("neither node can do it");
+        assert!(refused.is_transient(), "{refused:?}");
+        assert!(store.load(&session.key).await.expect("an answer").is_some(), "it is where it was");
+    }
+    let begun = Instant::now();
+    let rotations = sessions.iter().map(|session| {
+        let (store, key, to) = (store.clone(), session.key.clone(), session.successor());
+        tokio::spawn(async move { store.commit(&key, renew(&to)).await })
+    });
+    let rotations: Vec<_> = rotations.collect();
+    moving.complete().await;
+    for rotation in rotations {
+        assert!(matches!(rotation.await.expect("it ends"), Ok(Outcome::Done(_))), "it goes on when the slot has moved");
+    }
+    eprintln!("rotations that met a slot on its way were made after {:?}", begun.elapsed());
+}
