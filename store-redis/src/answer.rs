@@ -143,12 +143,12 @@ pub(crate) fn committing(answer: &Value, commit: &Commit, limit: usize) -> Resul
     })
 }
 
-/// Reads the answer of `TIME`, as milliseconds.
+/// Reads the answer of `TIME`, as microseconds.
 pub(crate) fn time(answer: &Value) -> Option<u64> {
     let Value::Array(parts) = answer else { return None };
     let mut numbers = parts.iter().map(|part| text(part).and_then(|digits| digits.parse::<u64>().ok()));
     let (seconds, micros) = (numbers.next()??, numbers.next()??);
-    seconds.checked_mul(1000)?.checked_add(micros / 1000)
+    seconds.checked_mul(1_000_000)?.checked_add(micros)
 }
 
 /// Reads the answer of a [`Timed`](crate::command::Request::Timed) request.

@@ -4,25 +4,28 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How long what a server said of its time is taken for its time.
+/// For how long a stopwatch goes on from what a server said of its time.
 ///
-/// The server's clock alone is compared with what is stored (law 5): no time that passed here is added, so a record seems at most this much
-/// younger than it is, far less than the second that is allowed. Whether a session lives says the server, which has its key or has it not.
+/// The server's clock alone is compared with what is stored (law 5). Within this it is told by the server's last word and the time that has
+/// passed since it was asked; so the answer is never behind, and ahead by no more than a round trip. It decides `age` and `ttl`; whether a session
+/// lives says the server, which has its key or has it not.
 const HOLDS_FOR: Duration = Duration::from_millis(20);
 
-/// The last word of a server on its time. Asking with every load would take a tenth of what a load costs.
+/// What a server said of its time. Asking with every load would take a tenth of what a load costs.
 #[derive(Default)]
 pub(crate) struct ServerClock(Mutex<Option<(Instant, u64)>>);
 
 impl ServerClock {
-    /// The server's time in milliseconds, if it told it a moment ago.
+    /// The server's time in microseconds, if it told it a moment ago.
     pub(crate) fn recent(&self) -> Option<u64> {
-        self.0.lock().filter(|(told, _)| told.elapsed() < HOLDS_FOR).map(|(_, millis)| millis)
+        let (asked, told) = (*self.0.lock())?;
+        let passed = asked.elapsed();
+        (passed < HOLDS_FOR).then(|| told.saturating_add(u64::try_from(passed.as_micros()).unwrap_or(u64::MAX)))
     }
 
-    /// Notes what the server says: `asked` is when it was asked, so that the way there counts as age and not as news.
-    pub(crate) fn note(&self, asked: Instant, millis: u64) {
-        *self.0.lock() = Some((asked, millis));
+    /// Notes what the server told after it was `asked`.
+    pub(crate) fn note(&self, asked: Instant, told: u64) {
+        *self.0.lock() = Some((asked, told));
     }
 }
 
@@ -35,7 +38,7 @@ mod tests {
         let clock = ServerClock::default();
         assert_eq!(clock.recent(), None);
         clock.note(Instant::now(), 5);
-        assert_eq!(clock.recent(), Some(5));
+        assert!(clock.recent().is_some_and(|now| (5..20_005).contains(&now)));
         clock.note(Instant::now().checked_sub(HOLDS_FOR).unwrap(), 6);
         assert_eq!(clock.recent(), None);
     }

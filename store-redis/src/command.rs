@@ -105,9 +105,9 @@ async fn ask(cluster: &mut ClusterConnection, commands: &[&Cmd], asked: RedisErr
     executed(answers.into_iter().skip(1).step_by(2).collect())
 }
 
-/// An answer and the server's time.
-fn at(answer: Value, now: u64) -> Value {
-    Value::Array(vec![answer, Value::Int(now.cast_signed())])
+/// An answer and the server's time, in milliseconds from now on, as records have it.
+fn at(answer: Value, micros: u64) -> Value {
+    Value::Array(vec![answer, Value::Int((micros / 1000).cast_signed())])
 }
 
 fn pipeline<'c>(commands: impl IntoIterator<Item = &'c Cmd>) -> Pipeline {
@@ -118,7 +118,7 @@ fn pipeline<'c>(commands: impl IntoIterator<Item = &'c Cmd>) -> Pipeline {
     pipeline
 }
 
-/// The answer of a command and the time that came with it.
+/// The answer of a command and the time that came with it, in microseconds.
 fn timed(answers: Vec<Value>) -> Result<(Value, u64), RedisError> {
     let shape = || RedisError::from((ErrorKind::UnexpectedReturnType, "a command and TIME have two answers"));
     let [answer, time] = <[Value; 2]>::try_from(executed(answers)?).map_err(|_| shape())?;

@@ -30,7 +30,7 @@ async fn records(links: &Links, keys: &Keys, places: &[String]) -> Result<Vec<(S
     let commands: Vec<Cmd> = hashes.chain([redis::cmd("TIME")]).collect();
     let mut answers = answer::list(links.send(&Request::All(&commands), Repeat::Once).await?)?;
     let time = answers.pop().unwrap_or_default().extract_error()?;
-    let now = answer::time(&time).ok_or(ClientError::Answer("TIME answers with seconds and microseconds"))?;
+    let now = answer::time(&time).ok_or(ClientError::Answer("TIME answers with seconds and microseconds"))? / 1000;
     let read = |(place, hash): (&String, Value)| Some((key_at(place)?, answer::record(hash, now).ok()??));
     Ok(places.iter().zip(answers).filter_map(read).collect())
 }

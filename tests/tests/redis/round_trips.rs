@@ -80,11 +80,13 @@ async fn a_request_costs_the_round_trips_of_the_design() {
     let id = site.signed_in().await;
     let mut table = Vec::new();
     let mut row = |what: &'static str, expected: &[&[&str]], (issued, trips): (Option<SessionId>, Vec<RoundTrip>)| {
-        assert_eq!(trips, expected, "{what}");
+        // A load asks for the server's time as well, in the same round trip, unless it heard it a moment ago.
+        let without_time = trips.iter().map(|trip| trip.iter().map(String::as_str).filter(|word| *word != "TIME").collect::<Vec<_>>());
+        assert_eq!(without_time.collect::<Vec<_>>(), expected, "{what}");
         table.push(format!("{what:<58} {} {}", trips.len(), trips.iter().map(|trip| trip.join("+")).collect::<Vec<_>>().join(", ")));
         issued
     };
-    let load: &[&str] = &["HGETALL", "TIME"];
+    let load: &[&str] = &["HGETALL"];
     let script: &[&str] = &["EVALSHA"];
 
     row("a route that never touches the session", &[], site.request(Some(id.clone()), async |_| Ok(())).await);
