@@ -97,7 +97,11 @@ if not held[1] then
     return redis.call('EXISTS', session) == 1 and '3' or '2'
 end
 local version, bytes, created, due, lifetime = string.match(held[1], '^1|(%d+)|(%d+)|(%d+)|(%d+)|([^|]*)$')
-if not version then
+-- Up to 14 digits are exact in a double and joined as they are written. A lifetime is words: i and a with a number, b, p.
+if not version or #version > 14 or #bytes > 14 or #created > 14 or #due > 14 then
+    return '3'
+end
+if lifetime ~= '' and string.gsub(string.gsub(' ' .. lifetime, ' [ia]%d+', ''), ' [bp]', '') ~= '' then
     return '3'
 end
 local deadline = tonumber(due)

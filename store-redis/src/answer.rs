@@ -40,7 +40,9 @@ impl Head {
         if parts.next() != Some(FORMAT) {
             return Err(Unreadable::Format);
         }
-        let mut number = |part| parts.next().and_then(|digits| digits.parse().ok()).ok_or(Unreadable::Part(part));
+        // Longer ones are not exact where scripts calculate.
+        let exact = |digits: &&str| digits.len() <= 14;
+        let mut number = |part| parts.next().filter(exact).and_then(|digits| digits.parse().ok()).ok_or(Unreadable::Part(part));
         let (version, _bytes, created, deadline) = (number("version")?, number("size")?, number("creation")?, number("deadline")?);
         let lifetime = parts.next().and_then(Lifetime::from_text).ok_or(Unreadable::Part("lifetime"))?;
         Ok(Self { version, created, deadline, lifetime })
@@ -80,13 +82,10 @@ pub(crate) fn record(hash: Value, now: u64) -> Stored {
     Ok(Some(Record { data: values.into(), version: head.version, age: head.age(now), ttl, principal, lifetime: head.lifetime }))
 }
 
-/// Reads the answer of `HMGET` for head and principal: the age and ttl of a live session of this user.
-pub(crate) fn listed(place: &str, fields: &Value, principal: &Principal, now: u64) -> Option<Listed> {
-    let Value::Array(fields) = fields else { return None };
-    let head = fields.first().and_then(text).and_then(|text| Head::read(text).ok())?;
-    let theirs = fields.get(1).and_then(text) == Some(principal.as_str());
-    let ttl = head.ttl(now).filter(|_| theirs)?;
-    Some(Listed { key: key_at(place)?, age: head.age(now), ttl })
+/// Reads the head of a session at a place. `None` if it is dead or cannot be read.
+pub(crate) fn listed(place: &str, head: &Value, now: u64) -> Option<Listed> {
+    let head = Head::read(text(head)?).ok()?;
+    Some(Listed { key: key_at(place)?, age: head.age(now), ttl: head.ttl(now)? })
 }
 
 /// What the script for commits says.

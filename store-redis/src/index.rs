@@ -160,7 +160,9 @@ impl Index<'_> {
         let mut fields = redis::cmd("HMGET");
         fields.arg(self.keys.at(place)).arg("").arg("\t");
         let (fields, now) = answer::timed(self.links.send(&Request::Timed(&fields), Repeat::Once).await?)?;
-        Ok(answer::listed(place, &fields, principal, now))
+        let Value::Array(fields) = fields else { return Ok(None) };
+        let theirs = fields.get(1).and_then(answer::text) == Some(principal.as_str());
+        Ok(fields.first().filter(|_| theirs).and_then(|head| answer::listed(place, head, now)))
     }
 
     async fn prune(&self, principal: &Principal, places: &[&str]) -> Result<(), ClientError> {

@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     error::{ClientError, ConfigError, ConnectError},
     index::{GRACE, Index, Sessions},
-    keys::{Keys, key_at, place},
+    keys::{Keys, place},
     link::{Links, Repeat},
     scan,
     script::{COMMIT, CREATE, DELETE_ALL, Durability, LIST},
@@ -275,12 +275,10 @@ impl Inner {
         let mut command = LIST.on([self.keys.index(principal).as_str()], 0);
         command.arg(self.keys.prefix()).arg(principal.as_str());
         let answer = answer::list(LIST.run(&self.links, command, Repeat::Once).await?)?;
-        let read = |entry: &[Value]| {
-            let [place, age, ttl] = entry else { return None };
-            let millis = |value| answer::int(value).and_then(|millis| u64::try_from(millis).ok()).map(std::time::Duration::from_millis);
-            Some(Listed { key: key_at(answer::text(place)?)?, age: millis(age)?, ttl: millis(ttl)? })
-        };
-        Ok(answer.chunks(3).filter_map(read).collect())
+        let (now, entries) = answer.split_first().ok_or(ClientError::Answer("a list begins with the time"))?;
+        let now = answer::int(now).and_then(|now| u64::try_from(now).ok()).ok_or(ClientError::Answer("a list begins with the time"))?;
+        let listed = |entry: &[Value]| answer::listed(answer::text(entry.first()?)?, entry.get(1)?, now);
+        Ok(entries.chunks(2).filter_map(listed).collect())
     }
 
     async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, ClientError> {

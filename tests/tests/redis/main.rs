@@ -13,6 +13,7 @@ macro_rules! ours {
 }
 
 mod conformance;
+mod corrupt;
 mod durability;
 mod failover;
 mod full;
