@@ -73,6 +73,10 @@ impl Opener {
             ClientError::Lost(_) | ClientError::Busy(_) => {
                 ClientError::Connect { server: self.servers.to_string(), why: described(&error) }
             }
+            // It came with Redis 6.0.
+            ClientError::Refused(why) if why.contains("unknown command") && why.contains("HELLO") => {
+                ClientError::TooOld { found: "a version that does not know HELLO".to_owned() }
+            }
             // A wrong password and the like stays what it is.
             refused => refused,
         };

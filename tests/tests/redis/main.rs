@@ -19,6 +19,7 @@ mod failover;
 mod full;
 mod load;
 mod network;
+mod reach;
 mod reshard;
 mod rig;
 mod round_trips;

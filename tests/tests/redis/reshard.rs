@@ -25,7 +25,7 @@ use crate::session::{LONG, Session, add, connect, name, principal, renew};
 const SESSIONS: usize = 24;
 
 /// A slot on its way.
-struct Move<'c> {
+pub(crate) struct Move<'c> {
     cluster: &'c RedisCluster,
     slot: String,
     from: u16,
@@ -34,7 +34,7 @@ struct Move<'c> {
 
 impl<'c> Move<'c> {
     /// The slot in which this session lies, and the primary of another shard.
-    async fn of(cluster: &'c RedisCluster, session: &Session) -> Self {
+    pub(crate) async fn of(cluster: &'c RedisCluster, session: &Session) -> Self {
         let primaries = cluster.primaries().await;
         let slot: u16 = from_redis_value(
             cluster.command(primaries[0], &["CLUSTER", "KEYSLOT", &session.hash("session:")]).await.expect("the node answers"),
@@ -52,7 +52,7 @@ impl<'c> Move<'c> {
         from_redis_value(self.ask(port, &["CLUSTER", "MYID"]).await).expect("an id")
     }
 
-    async fn begin(&self) {
+    pub(crate) async fn begin(&self) {
         let (from, to) = (self.id(self.from).await, self.id(self.to).await);
         self.ask(self.to, &["CLUSTER", "SETSLOT", &self.slot, "IMPORTING", &from]).await;
         self.ask(self.from, &["CLUSTER", "SETSLOT", &self.slot, "MIGRATING", &to]).await;
@@ -62,13 +62,13 @@ impl<'c> Move<'c> {
         from_redis_value(self.ask(self.from, &["CLUSTER", "GETKEYSINSLOT", &self.slot, "1000"]).await).expect("names")
     }
 
-    async fn carry(&self, key: &str) {
+    pub(crate) async fn carry(&self, key: &str) {
         // Fine if it has ended or moved meanwhile.
         self.ask(self.from, &["MIGRATE", "127.0.0.1", &self.to.to_string(), "", "0", "5000", "AUTH", PASSWORD, "KEYS", key]).await;
     }
 
     /// Moves what is left, and makes the new node the slot's own.
-    async fn complete(&self) {
+    pub(crate) async fn complete(&self) {
         loop {
             let keys = self.keys().await;
             if keys.is_empty() {
