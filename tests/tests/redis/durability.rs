@@ -64,7 +64,7 @@ impl Primary {
 }
 
 /// The ports of the replicas in what `INFO replication` says.
-fn replicas_of(info: &Value) -> Vec<u16> {
+pub(crate) fn replicas_of(info: &Value) -> Vec<u16> {
     let text: String = from_redis_value(info.clone()).expect("a text");
     let port = |line: &str| line.split_once("port=")?.1.split(',').next()?.parse().ok();
     text.lines().filter(|line| line.starts_with("slave")).filter_map(port).collect()

@@ -3,16 +3,27 @@
 //! Requests fail in a window only, with 503 and the cookie left alone; afterwards everybody is served by the same workers, and no add was
 //! made that nobody asked for. What Redis had acknowledged and not yet copied may be lost; the tests say how much it was.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
 
 use redis::{Value, from_redis_value};
 use tests::{
-    Demo, PATIENCE,
+    Browser, Demo, PATIENCE,
     service::{NotOurs, RedisCluster, RedisSentinel},
     wait,
 };
 
-use crate::load::{Load, Seen};
+use crate::{
+    durability::replicas_of,
+    load::{Load, Seen},
+    session::with,
+};
 
 /// How many visitors there are.
 const VISITORS: usize = 16;
@@ -207,4 +218,74 @@ async fn h18_cluster_promotes_a_replica_of_a_killed_primary() {
 async fn h21_cluster_promotes_a_replica_of_a_frozen_primary() {
     let Some(mut servers) = RedisCluster::start().await else { return };
     ours!(lose_the_primary(&mut servers, Blow::Frozen, "cluster").await);
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    stop: AtomicBool,
+    signed_out: AtomicUsize,
+    refused: AtomicUsize,
+}
+
+/// Signs in and out again and again until told to stop. Returns the cookies of sign-outs that were acknowledged.
+async fn come_and_go(address: SocketAddr, user: String, tally: Arc<Tally>) -> Vec<String> {
+    let mut signed_out = Vec::new();
+    while !tally.stop.load(Relaxed) {
+        let mut browser = Browser::new(address);
+        if browser.login(&user).await.status != 200 {
+            continue;
+        }
+        let cookie = browser.cookie().to_owned();
+        let response = browser.post("/logout").await;
+        if response.status == 204 {
+            signed_out.push(cookie);
+            tally.signed_out.fetch_add(1, Relaxed);
+        } else {
+            assert_eq!(response.status, 503, "{response:?}");
+            assert!(response.set_cookie().is_none(), "who is not signed out keeps the cookie: {response:?}");
+            tally.refused.fetch_add(1, Relaxed);
+        }
+    }
+    signed_out
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h20_with_wait_replicas_a_killed_primary_undoes_no_sign_out() {
+    let Some(mut servers) = RedisSentinel::start().await else { return };
+    let url = with(&servers.url(), "wait_replicas=1");
+    let demo = Demo::start(&["--store", "redis", "--store-url", &url, "--workers", "4"]).await;
+    let tally = Arc::new(Tally::default());
+    let visitors: Vec<_> =
+        (0..VISITORS).map(|number| tokio::spawn(come_and_go(demo.address, format!("visitor-{number}"), Arc::clone(&tally)))).collect();
+    wait::until_true("sign-outs before the blow", PATIENCE, || tally.signed_out.load(Relaxed) > 20 * VISITORS).await;
+    // Whatever the primary does from now on is lost with it.
+    let primary = servers.primary_port().await;
+    let replicas = replicas_of(&servers.command(primary, &["INFO", "replication"]).await.expect("the primary answers"));
+    for port in &replicas {
+        ours!(servers.freeze(*port).await);
+    }
+    servers.command(primary, &["CLIENT", "KILL", "TYPE", "replica"]).await.expect("the primary answers");
+    wait::until_true("sign-outs that no replica has", PATIENCE, || tally.refused.load(Relaxed) > VISITORS).await;
+    let struck = ours!(servers.kill_primary().await);
+    for port in &replicas {
+        ours!(servers.thaw(*port).await);
+    }
+    let (before, refused) = (tally.signed_out.load(Relaxed), tally.refused.load(Relaxed));
+    servers.promoted(struck).await;
+    let promoted = tally.signed_out.load(Relaxed);
+    wait::until_true("sign-outs after the promotion", PATIENCE, || tally.signed_out.load(Relaxed) > promoted + 5 * VISITORS).await;
+    tally.stop.store(true, Relaxed);
+    let mut signed_out = Vec::new();
+    for visitor in visitors {
+        signed_out.extend(visitor.await.expect("no visitor met what may not be"));
+    }
+    let mut undone = 0;
+    for cookie in &signed_out {
+        undone += usize::from(!Browser::holding(demo.address, cookie).page().await.is_anonymous());
+    }
+    eprintln!(
+        "{} sign-outs were acknowledged, {before} of them before the blow, and {refused} refused by then; {undone} undone",
+        signed_out.len()
+    );
+    assert_eq!(undone, 0, "a sign-out that was acknowledged is for good");
 }
