@@ -34,6 +34,8 @@
 //! | C45, wrong URLs, servers that cannot be used or are down | `usage_redis` | the demo over Redis |
 //! | two demos, one store | `shared` | Redis and a Cluster |
 //! | the design's table of round trips | `redis/round_trips` | the session layer over Redis |
+//! | H18, H20, H21 | `failover` of `tests/redis` | the demo over Sentinel and a Cluster whose primary is killed or frozen |
+//! | C27, C39, C43 and what the page of `store-redis` promises | `corrupt`, `durability`, `full`, `reach`, `reshard`, `silence` of `tests/redis` | the store on real servers |
 //!
 //! Tests print what they measured: `--success-output final` shows it.
 #![forbid(unsafe_code)]

@@ -51,7 +51,7 @@ trait Servers {
     async fn copied(&self);
     async fn strike(&mut self, blow: Blow) -> Result<u16, NotOurs>;
     async fn promoted(&self, struck: u16);
-    /// Lets the former primary come back, and waits until it is a replica.
+    /// Lets the former primary come back, where that can matter, and waits until it is a replica.
     async fn heal(&mut self, blow: Blow, struck: u16) -> Result<(), NotOurs>;
 }
 
@@ -77,11 +77,11 @@ impl Servers for RedisSentinel {
     }
 
     async fn heal(&mut self, blow: Blow, struck: u16) -> Result<(), NotOurs> {
-        match blow {
-            Blow::Killed => self.start_again(struck).await?,
-            Blow::Frozen => self.thaw(struck).await?,
+        // Sentinels demote a former primary 8 s after they saw it again. One that was killed has no connections left, so nobody could meet it.
+        if blow == Blow::Frozen {
+            self.thaw(struck).await?;
+            follows(async |words| self.command(struck, words).await.ok()).await;
         }
-        follows(async |words| self.command(struck, words).await.ok()).await;
         Ok(())
     }
 }
