@@ -118,7 +118,10 @@ pub(crate) fn committing(answer: &Value, commit: &Commit, limit: usize) -> Resul
     let settled = |outcome| Committing::Settled { outcome, former: None };
     Ok(match line()? {
         "0" => {
-            let (version, age, ttl) = (number(line()?)?, number(line()?)?, number(line()?)?);
+            let (version, seconds, micros) = (number(line()?)?, number(line()?)?, number(line()?)?);
+            let now = seconds.checked_mul(1000).ok_or(SHAPE)? + micros / 1000;
+            let (created, deadline) = (number(line()?)?, number(line()?)?);
+            let (age, ttl) = (now.saturating_sub(created), deadline.saturating_sub(now));
             let lifetime = Lifetime::from_text(line()?).ok_or(SHAPE)?;
             let former = Principal::new(line()?).ok();
             let mut added = BTreeMap::new();
