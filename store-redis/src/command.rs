@@ -27,7 +27,7 @@ impl Request<'_> {
         match (self, &mut *connection) {
             (Self::One(command), node @ Connection::Node(_)) => node.send(command).await,
             (Self::Timed(command), node @ Connection::Node(_)) => match clock.recent() {
-                Some(now) => Ok(at(node.send_plainly(command).await?, now)),
+                Some(now) => Ok(at(done(node.send_plainly(command).await?)?, now)),
                 None => Box::pin(self.send_rarer(connection, clock)).await,
             },
             _ => Box::pin(self.send_rarer(connection, clock)).await,
@@ -128,15 +128,22 @@ fn timed(answers: Vec<Value>) -> Result<(Value, u64), RedisError> {
 /// The answers of commands of which the first is the one that matters: if the server could not execute that one just now, it is the error of
 /// all, so that all are sent again.
 fn executed(mut answers: Vec<Value>) -> Result<Vec<Value>, RedisError> {
-    let refused = |kind: ServerErrorKind| {
-        use ServerErrorKind::{Ask, BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly, TryAgain};
-        matches!(kind, Ask | BusyLoading | ClusterDown | MasterDown | Moved | ReadOnly | TryAgain)
-    };
-    match answers.first() {
-        Some(Value::ServerError(error)) if error.kind().is_some_and(refused) => {
-            Err(std::mem::take(&mut answers[0]).extract_error().err().unwrap_or_else(|| (ErrorKind::Parse, "an error").into()))
+    if let Some(first) = answers.first_mut() {
+        *first = done(std::mem::take(first))?;
+    }
+    Ok(answers)
+}
+
+/// An answer, unless it says that the server could not execute the command just now; a refusal is an answer.
+fn done(answer: Value) -> Result<Value, RedisError> {
+    use ServerErrorKind::{Ask, BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly, TryAgain};
+    match &answer {
+        Value::ServerError(error)
+            if matches!(error.kind(), Some(Ask | BusyLoading | ClusterDown | MasterDown | Moved | ReadOnly | TryAgain)) =>
+        {
+            answer.extract_error()
         }
-        _ => Ok(answers),
+        _ => Ok(answer),
     }
 }
 
