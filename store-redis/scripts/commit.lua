@@ -109,6 +109,9 @@ end
 -- `unpack` fills the stack, which holds fewer than 8,000 values.
 local held = redis.pcall('HMGET', session, unpack(fields, 1, math.min(#fields, 1000)))
 if held.err then
+    if not string.find(held.err, 'WRONGTYPE', 1, true) then
+        redis.call('HMGET', session, '')
+    end
     return '3'
 end
 for from = 1001, #fields, 1000 do
@@ -125,7 +128,7 @@ local version, bytes, created, due, lifetime = string.match(held[1], HEAD)
 if not version or #version > 14 or #bytes > 14 or #created > 14 or #due > 14 then
     return '3'
 end
-if lifetime ~= '' and string.gsub(string.gsub(' ' .. lifetime, ' [ia]%d+', ''), ' [bp]', '') ~= '' then
+if lifetime ~= '' and not string.find(string.gsub(string.gsub(' ' .. lifetime, ' [ia]%d+', '|'), ' [bp]', '|'), '^|+$') then
     return '3'
 end
 local deadline = tonumber(due)
@@ -145,7 +148,7 @@ end
 
 local before = tonumber(bytes)
 local after = cleared and 0 or before
-local set, removed, sums = {}, {}, ''
+local set, removed, sums = {}, {}, {}
 for at = CHANGES, #ARGV, 3 do
     local kind, name, value = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     local number = (at - CHANGES) / 3 + 1
@@ -155,7 +158,7 @@ for at = CHANGES, #ARGV, 3 do
         if not total then
             return refusal .. '\n' .. number
         end
-        value, sums = total, sums .. '\n' .. total
+        value, sums[#sums + 1] = total, total
     end
     after = after - (old and #name + #old or 0)
     if kind == 'r' then
@@ -222,7 +225,8 @@ if #set > 0 then
         -- What makes a record larger is refused, whole: nothing was written yet. Anything else passes behind a write that needs no memory;
         -- no field has this name.
         if after > before then
-            return written
+            -- Once more, so that it is an error of the script, in the form of all others.
+            return redis.call('HSET', session, unpack(set, 1, math.min(#set, 1000)))
         end
         redis.call('HDEL', session, '\n')
         redis.call('HSET', session, unpack(set, 1, math.min(#set, 1000)))
@@ -239,7 +243,8 @@ if target then
 end
 if index_prefix ~= '' then
     if former ~= '' and (target or principal ~= former) then
-        redis.call('ZREM', index_prefix .. former, ARGV[12])
+        -- What is no sorted set lists nobody.
+        redis.pcall('ZREM', index_prefix .. former, ARGV[12])
     end
     if reindexed then
         local index = index_prefix .. principal
@@ -255,4 +260,5 @@ if new_ttl ~= '' then
     -- Last: a deadline that has passed meanwhile takes the key away, and a later write would bring back a part of it.
     redis.call('PEXPIREAT', target or session, due)
 end
-return '0\n' .. version .. '\n' .. time[1] .. '\n' .. time[2] .. '\n' .. created .. '\n' .. due .. '\n' .. lifetime .. '\n' .. former .. sums
+return '0\n' .. version .. '\n' .. time[1] .. '\n' .. time[2] .. '\n' .. created .. '\n' .. due .. '\n' .. lifetime .. '\n' .. former
+    .. (#sums > 0 and '\n' .. table.concat(sums, '\n') or '')

@@ -19,7 +19,8 @@ if removed == 0 and ARGV[4] ~= '' then
     redis.call('UNLINK', KEYS[1])
 end
 if principal ~= '' and ARGV[1] ~= '' then
-    redis.call('ZREM', ARGV[1] .. principal, ARGV[2])
+    -- What is no sorted set lists nobody.
+    redis.pcall('ZREM', ARGV[1] .. principal, ARGV[2])
 end
 -- What cannot be read was there, and is not any more.
 local live = removed == 1 and (not due or tonumber(due) > now)

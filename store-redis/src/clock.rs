@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 /// For how long a stopwatch goes on from what a server said of its time.
 ///
 /// The server's clock alone is compared with what is stored (law 5). Within this it is told by the server's last word and the time that has
-/// passed since it was asked; so the answer is never behind, and ahead by no more than a round trip. It decides `age` and `ttl`; whether a session
-/// lives says the server, which has its key or has it not.
+/// passed since it was asked, so it is off by a round trip at most. It decides `age` and `ttl`, and by that round trip at most whether a session is
+/// still loaded; whether one is changed, the server decides by itself.
 const HOLDS_FOR: Duration = Duration::from_millis(20);
 
 /// What a server said of its time. Asking with every load would take a tenth of what a load costs.

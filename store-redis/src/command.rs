@@ -139,7 +139,8 @@ fn done(answer: Value) -> Result<Value, RedisError> {
     use ServerErrorKind::{Ask, BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly, TryAgain};
     match &answer {
         Value::ServerError(error)
-            if matches!(error.kind(), Some(Ask | BusyLoading | ClusterDown | MasterDown | Moved | ReadOnly | TryAgain)) =>
+            if error.code() == "BUSY"
+                || matches!(error.kind(), Some(Ask | BusyLoading | ClusterDown | MasterDown | Moved | ReadOnly | TryAgain)) =>
         {
             answer.extract_error()
         }

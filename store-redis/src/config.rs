@@ -213,7 +213,9 @@ impl Config {
             return Err(value("wait_ms", &self.wait_within.as_millis().to_string(), "1 or more, and less than deadline_ms"));
         }
         if self.username.is_some() && self.password.is_none() {
-            return Err(value("user", self.username.as_deref().unwrap_or_default(), "a user together with a password"));
+            // What stands there alone is often the password, so it is not shown.
+            let usable = "it goes with a password, as redis://user:password@host; a password alone is redis://:password@host";
+            return Err(ConfigError::Url { part: "user", usable });
         }
         for (key, file) in [("tls_ca", &self.tls_ca), ("tls_cert", &self.tls_cert), ("tls_key", &self.tls_key)] {
             if let Some(path) = file

@@ -169,6 +169,8 @@ impl ClientError {
             "OOM" => Self::Full(why),
             "NOAUTH" => Self::NoLogin,
             "WRONGPASS" => Self::WrongLogin,
+            // What a script may not do has no code of its own.
+            _ if why.contains("can't run this command") => Self::NoRight(why),
             _ => Self::Refused(why),
         }
     }
@@ -181,11 +183,13 @@ pub(crate) fn moving_to(error: &RedisError) -> Option<(String, u16)> {
     Some((host.to_owned(), port.parse().ok()?))
 }
 
-/// The code of the error that a script met. Redis 6.2 wraps it: `ERR Error running script (…): @user_script:31: @user_script: 31: -OOM …`.
+/// The code of the error that a script met. Redis 6.2 wraps it: `ERR Error running script (…): @user_script:31: @user_script: 31: -OOM …`, or
+/// `@user_script: 31: -OOM …`.
 fn nested_code(error: &RedisError) -> Option<&str> {
-    let (_, text) = error.detail()?.rsplit_once("@user_script: ")?;
-    let (_, code) = text.split_once(": -")?;
-    code.split(' ').next()
+    let (code, detail) = (error.code().unwrap_or_default(), error.detail()?);
+    let of_a_script = code.starts_with("@user_script") || detail.contains("@user_script: ");
+    let (_, met) = detail.split_once(": -").filter(|_| of_a_script)?;
+    met.split(' ').next()
 }
 
 impl From<ClientError> for StoreError {

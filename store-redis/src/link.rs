@@ -148,12 +148,26 @@ impl Links {
     async fn send_once(&self, slot: &Slot, live: &mut Live, request: &Request<'_>) -> Result<Value, ClientError> {
         let health = Arc::clone(&live.health);
         let mut waiting = Waiting { slot, health: &health, answers: health.count(), begun: Instant::now(), links: self, answered: false };
-        let answer = request.send(&mut live.connection, &health.clock).await;
+        let sent = request.send(&mut live.connection, &health.clock);
+        let answer = if self.opener.servers().is_cluster() { Box::pin(self.impatient(slot, &health, sent)).await } else { sent.await };
         waiting.answered = true;
         if !answer.as_ref().is_err_and(redis::RedisError::is_io_error) {
             health.answered();
         }
         Ok(answer?)
+    }
+}
+
+impl Links {
+    /// Waits for an answer of a Cluster. If it does not come soon, the node may be a primary that is none any more, so somebody else is asked
+    /// meanwhile who serves what: by the time the next call comes, there is a connection that knows.
+    async fn impatient<T>(&self, slot: &Slot, health: &Arc<Health>, sent: impl Future<Output = T>) -> T {
+        let mut sent = pin!(sent);
+        if let Ok(answer) = tokio::time::timeout(self.deadline / 4, &mut sent).await {
+            return answer;
+        }
+        slot.renew(health);
+        sent.await
     }
 }
 
@@ -173,10 +187,8 @@ impl Drop for Waiting<'_> {
         if self.answered || self.begun.elapsed() < self.links.deadline / 2 {
             return;
         }
-        if self.links.opener.servers().is_cluster() {
-            // Other nodes may answer over the same connection, so it serves until there is another one.
-            self.slot.renew(self.health);
-        } else if self.health.count() == self.answers {
+        // Other nodes of a Cluster may answer over the same connection. It serves until there is another one, see `impatient`.
+        if !self.links.opener.servers().is_cluster() && self.health.count() == self.answers {
             self.slot.retire(self.health);
         }
     }

@@ -196,7 +196,7 @@ fn cluster(
         .use_protocol(ProtocolVersion::RESP3)
         .tcp_settings(tcp(config.deadline))
         // Twice it waits for a node that is silent: for the nodes it was given, and for those that they name.
-        .connection_timeout(config.deadline / 4)
+        .connection_timeout((config.deadline / 4).min(Duration::from_secs(1)))
         .response_timeout(config.deadline)
         .overall_response_timeout(None)
         // The driver would repeat a command whose answer was lost, and add twice. What may be repeated is repeated by `Links`.

@@ -28,8 +28,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// How long it may take to connect. It is more than a call may take: one that is given up makes the next one begin again, and servers of which
 /// one is silent are found only by waiting for that one.
 const OPENS_WITHIN: Duration = Duration::from_secs(3);
-/// A connection is replaced while it serves at most this often.
-const SERVES_FOR: Duration = Duration::from_secs(1);
+/// A connection that is replaced while it serves has served for this long.
+const SERVES_FOR: Duration = Duration::from_millis(500);
 
 /// The place of one connection.
 #[derive(Default)]
@@ -99,8 +99,12 @@ impl Slot {
                 Ready::Opening(opening) => opening,
             };
             let became = opening.opened.clone().await;
+            let live = became.result.as_ref().ok().cloned();
             // The first of those that waited notes it, or the next call if all have given up.
             self.state.lock().settle(&opening, became);
+            if let Some(live) = live {
+                return Ok(live);
+            }
         }
     }
 

@@ -31,8 +31,18 @@ async fn records(links: &Links, keys: &Keys, places: &[String]) -> Result<Vec<(S
     let mut answers = answer::list(links.send(&Request::All(&commands), Repeat::Once).await?)?;
     let time = answers.pop().unwrap_or_default().extract_error()?;
     let now = answer::time(&time).ok_or(ClientError::Answer("TIME answers with seconds and microseconds"))? / 1000;
-    let read = |(place, hash): (&String, Value)| Some((key_at(place)?, answer::record(hash, now).ok()??));
-    Ok(places.iter().zip(answers).filter_map(read).collect())
+    let mut records = Vec::with_capacity(places.len());
+    for (place, hash) in places.iter().zip(answers) {
+        let hash = match hash {
+            // Somebody else's key under the name of a session.
+            Value::ServerError(error) if error.code() == "WRONGTYPE" => continue,
+            hash => hash.extract_error()?,
+        };
+        if let (Some(key), Ok(Some(record))) = (key_at(place), answer::record(hash, now)) {
+            records.push((key, record));
+        }
+    }
+    Ok(records)
 }
 
 /// A command of two words, which the driver routes by its first argument only if both are in one.
