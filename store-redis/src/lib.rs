@@ -5,6 +5,7 @@ mod address;
 mod answer;
 mod clock;
 mod command;
+mod commit;
 mod config;
 mod error;
 mod index;

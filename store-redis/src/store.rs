@@ -1,12 +1,12 @@
 //! The store.
 
-use std::{fmt, pin::pin, sync::Arc, time::Duration};
+use std::{fmt, pin::pin, sync::Arc};
 
 use async_trait::async_trait;
-use redis::{Cmd, Value};
+use redis::Value;
 use session_core::{
-    Change, Commit, Created, Cursor, Guard, Limits, Listed, NewRecord, Outcome, Page, Principal, PrincipalChange, Record, SessionStore,
-    StoreError, StoreKey,
+    Commit, Created, Cursor, Limits, Listed, NewRecord, Outcome, Page, Principal, PrincipalChange, Record, SessionStore, StoreError,
+    StoreKey,
 };
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     command::{Request, millis},
     config::Config,
     error::{ClientError, ConfigError, ConnectError},
-    index::{GRACE, Index, Sessions},
+    index::{Index, Sessions},
     keys::{Keys, place},
     link::{Links, Repeat},
     scan,
@@ -56,10 +56,10 @@ const MOST_INDEXED: usize = 4;
 #[derive(Clone)]
 pub struct RedisStore(Arc<Inner>);
 
-struct Inner {
+pub(crate) struct Inner {
     links: Links,
-    keys: Keys,
-    limits: Limits,
+    pub(crate) keys: Keys,
+    pub(crate) limits: Limits,
     /// In a Cluster a user's index lies on another node than the user's sessions, and is written apart from them.
     apart: bool,
 }
@@ -108,7 +108,7 @@ impl Inner {
     }
 
     /// What an index's name begins with, if scripts keep indexes.
-    fn index_prefix(&self) -> String {
+    pub(crate) fn index_prefix(&self) -> String {
         if self.apart { String::new() } else { self.keys.index_prefix() }
     }
 
@@ -185,76 +185,6 @@ impl Inner {
             }
         }
         Err(ClientError::Busy("the session changed its user again and again".to_owned()))
-    }
-
-    fn commit_command(
-        &self,
-        key: &StoreKey,
-        target: Option<&StoreKey>,
-        commit: &Commit,
-        places: &(String, String),
-        indexed: Option<&(Principal, Duration)>,
-    ) -> Cmd {
-        let (name, target) = (self.keys.session(key), target.map(|target| self.keys.session(target)));
-        let keys = [name.as_str(), target.as_deref().unwrap_or_default()];
-        let mut command = COMMIT.on(keys[..=usize::from(target.is_some())].iter().copied(), commit.bytes());
-        match commit.guard {
-            Guard::Any => command.arg(""),
-            Guard::Version(version) => command.arg(version),
-        };
-        command.arg(self.limits.data_bytes);
-        let values_alone = commit.is_change()
-            && target.is_none()
-            && commit.ttl.is_none()
-            && !commit.clear
-            && commit.lifetime.is_none()
-            && commit.principal == PrincipalChange::Keep;
-        if values_alone {
-            command.arg("");
-        } else {
-            self.arguments_beyond_values(&mut command, commit, places, indexed);
-        }
-        for (name, change) in &commit.changes {
-            match change {
-                Change::Set(value) => command.arg("s").arg(name.as_str()).arg(value.as_str()),
-                Change::Remove => command.arg("r").arg(name.as_str()).arg(""),
-                Change::Add(by) => command.arg("a").arg(name.as_str()).arg(*by),
-            };
-        }
-        command
-    }
-
-    fn arguments_beyond_values(
-        &self,
-        command: &mut Cmd,
-        commit: &Commit,
-        places: &(String, String),
-        indexed: Option<&(Principal, Duration)>,
-    ) {
-        let flag = |set: bool| if set { "1" } else { "" };
-        let marked = |text: &str| ["=", text].concat();
-        command.arg("1");
-        match commit.ttl {
-            None => command.arg(""),
-            Some(ttl) => command.arg(millis(ttl)),
-        };
-        command.arg(flag(commit.clear)).arg(flag(commit.is_change()));
-        match &commit.lifetime {
-            None => command.arg(""),
-            Some(lifetime) => command.arg(marked(&lifetime.to_text())),
-        };
-        match &commit.principal {
-            PrincipalChange::Keep => command.arg(""),
-            PrincipalChange::Set(principal) => command.arg(marked(principal.as_str())),
-            PrincipalChange::Unset => command.arg("-"),
-        };
-        command.arg(self.index_prefix());
-        match indexed {
-            None => command.arg("").arg(0),
-            // The index has it for longer than that, so a moment between the two steps does no harm.
-            Some((principal, ttl)) => command.arg(marked(principal.as_str())).arg(millis(*ttl + GRACE / 2)),
-        };
-        command.arg(&places.0).arg(&places.1);
     }
 
     async fn delete(&self, key: &StoreKey) -> Result<bool, ClientError> {
