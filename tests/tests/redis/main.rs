@@ -15,6 +15,7 @@ macro_rules! ours {
 mod conformance;
 mod corrupt;
 mod durability;
+mod edges;
 mod failover;
 mod full;
 mod load;
