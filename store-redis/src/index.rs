@@ -5,7 +5,8 @@
 //! 1. The index is written before the session is: it may hold a place where nothing is yet.
 //! 2. What the index holds is believed only after a look at the session.
 //! 3. A place is taken out only when its key is dead for good (ended or moved away), or when its time in the index is over, which is
-//!    [`GRACE`] longer than the session was to live, and the session is not alive; a step that is under way meanwhile puts it in anew.
+//!    [`GRACE`] longer than the session was to live, and the session is not alive; a step that is under way meanwhile puts it in anew. What has
+//!    been overdue for a day goes without a look, so that an index that nobody reads does not grow for ever.
 
 use std::{collections::HashSet, time::Duration};
 
