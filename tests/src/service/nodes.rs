@@ -10,7 +10,7 @@ use super::{
     node::{Node, PortTaken, Settings},
     origin::Origin,
     place::Place,
-    ports,
+    ports::{self, Port},
 };
 
 /// How often other ports are tried.
@@ -25,6 +25,8 @@ pub(super) struct Nodes {
     // Before the place, whose folder they use.
     list: Vec<Node>,
     pub(super) place: Place,
+    /// Theirs also while they are stopped.
+    ports: Vec<Port>,
 }
 
 impl Nodes {
@@ -34,9 +36,11 @@ impl Nodes {
     /// If they do not, or if free ports turn out to be taken time and again.
     pub(super) async fn start(kind: &Kind, origin: &Origin, count: usize, describe: impl Fn(&Path, &[u16]) -> Vec<Settings>) -> Self {
         let place = Place::open(origin, kind.program).await;
-        let mut nodes = Self { list: Vec::new(), place };
+        let mut nodes = Self { list: Vec::new(), place, ports: Vec::new() };
         for _ in 0..ATTEMPTS {
-            let settings = describe(nodes.place.folder(), &ports::free(count));
+            nodes.ports = ports::free(count);
+            let numbers: Vec<_> = nodes.ports.iter().map(|port| port.number).collect();
+            let settings = describe(nodes.place.folder(), &numbers);
             nodes.list = settings.into_iter().map(|settings| Node::prepare(&nodes.place, settings)).collect();
             if nodes.start_all().await.is_ok() {
                 return nodes;
