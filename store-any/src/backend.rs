@@ -19,6 +19,8 @@ pub fn backends() -> &'static [Backend] {
         Backend { name: "memory", schemes: &["memory"], usual_url: Some("memory:") },
         #[cfg(feature = "ipc")]
         Backend { name: "ipc", schemes: &["ipc"], usual_url: None },
+        #[cfg(feature = "mongo")]
+        Backend { name: "mongo", schemes: &["mongodb", "mongodb+srv"], usual_url: Some("mongodb://127.0.0.1:27017/sessions") },
         #[cfg(feature = "redis")]
         Backend { name: "redis", schemes: REDIS, usual_url: Some("redis://127.0.0.1:6379/0") },
     ]

@@ -27,6 +27,8 @@ pub async fn connect(url: &str) -> Result<Arc<dyn SessionStore>, ConnectError> {
         Settings::Memory => Arc::new(MemoryStore::new()),
         #[cfg(feature = "ipc")]
         Settings::Ipc(config) => Arc::new(store_ipc::IpcStore::connect_with(&config)?),
+        #[cfg(feature = "mongo")]
+        Settings::Mongo(config) => Arc::new(store_mongo::MongoStore::connect(&config).await?),
         #[cfg(feature = "redis")]
         Settings::Redis(config) => Arc::new(store_redis::RedisStore::connect(&config).await?),
     })
@@ -45,6 +47,8 @@ enum Settings {
     Memory,
     #[cfg(feature = "ipc")]
     Ipc(store_ipc::Config),
+    #[cfg(feature = "mongo")]
+    Mongo(Box<store_mongo::Config>),
     #[cfg(feature = "redis")]
     Redis(Box<store_redis::Config>),
 }
@@ -57,6 +61,8 @@ impl Settings {
             Some("memory") => Err(ConnectError::Memory),
             #[cfg(feature = "ipc")]
             Some("ipc") => Ok(Self::Ipc(store_ipc::Config::from_url(url)?)),
+            #[cfg(feature = "mongo")]
+            Some("mongo") => Ok(Self::Mongo(Box::new(store_mongo::Config::new(url)?))),
             #[cfg(feature = "redis")]
             Some("redis") => Ok(Self::Redis(Box::new(store_redis::Config::new(url)?))),
             _ => Err(ConnectError::Scheme { scheme: scheme.to_owned() }),
@@ -83,6 +89,8 @@ mod tests {
         assert!(error.contains("\"reddis\"") && error.contains("memory:") && !error.contains("secret"), "{error}");
         assert!(matches!(connect("no-colon").await, Err(ConnectError::Scheme { .. })));
         assert!(matches!(connect("memory:8gb").await, Err(ConnectError::Memory)));
+        #[cfg(feature = "mongo")]
+        assert!(matches!(check("mongodb://a/?w=0"), Err(ConnectError::MongoSettings(_))));
         #[cfg(feature = "redis")]
         assert!(matches!(check("redis://a,b"), Err(ConnectError::RedisSettings(_))));
     }

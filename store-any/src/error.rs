@@ -19,6 +19,14 @@ pub enum ConnectError {
     #[cfg(feature = "ipc")]
     #[error(transparent)]
     Ipc(#[from] store_ipc::ConfigError),
+    /// The URL's settings do not fit MongoDB.
+    #[cfg(feature = "mongo")]
+    #[error(transparent)]
+    MongoSettings(#[from] store_mongo::ConfigError),
+    /// The MongoDB server cannot be used.
+    #[cfg(feature = "mongo")]
+    #[error(transparent)]
+    Mongo(#[from] store_mongo::ConnectError),
     /// The URL's settings do not fit Redis.
     #[cfg(feature = "redis")]
     #[error(transparent)]

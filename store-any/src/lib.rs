@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `memory:` | [`MemoryStore`](session_core::MemoryStore): this process only | always |
 //! | `ipc:/path.sock` | `IpcStore` of `store-ipc`: a process on this machine that owns the sessions | `ipc` |
+//! | `mongodb://`, `mongodb+srv://` | `MongoStore` of `store-mongo` | `mongo` |
 //! | `redis://`, `rediss://`, `unix:`, `redis-cluster://`, `redis-sentinel://` | `RedisStore` of `store-redis` | `redis` |
 //!
 //! ```

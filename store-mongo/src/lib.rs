@@ -1,0 +1,26 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod address;
+mod clients;
+mod clock;
+mod commit;
+mod config;
+mod document;
+mod error;
+mod field;
+mod index;
+mod purge;
+mod scan;
+mod servers;
+mod store;
+mod url;
+
+pub use config::Config;
+pub use error::{ConfigError, ConnectError};
+/// The driver, for those who bring a client of their own.
+pub use mongodb;
+pub use store::MongoStore;
+
+/// Its name in errors.
+const STORE: &str = "mongo";

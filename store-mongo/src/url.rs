@@ -1,0 +1,129 @@
+//! Reading a URL.
+
+use std::fmt::Write;
+
+use mongodb::options::ConnectionString;
+use percent_encoding::percent_decode_str;
+
+use crate::{config::Config, error::ConfigError};
+
+/// Which settings of a URL are this crate's own; all others are the driver's.
+const OWN: [&str; 4] = ["collection", "data_bytes", "deadline_ms", "max_in_flight"];
+
+/// Reads a URL and its settings.
+pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
+    let (address, query) = url.split_once('?').unwrap_or((url, ""));
+    let Some((scheme @ ("mongodb" | "mongodb+srv"), rest)) = address.split_once("://") else {
+        return Err(ConfigError::Scheme { scheme: shown(address) });
+    };
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let database = decoded(path, "database")?;
+    let pairs = || query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    // The driver's words on a bad URL can quote any part of it. Names are looked at first, because a `?` in a password that nobody encoded
+    // makes its rest look like one.
+    if pairs().any(|(key, _)| !looks_like_one(key)) {
+        return Err(ConfigError::UnknownKey { key: "…".to_owned() });
+    }
+    let mut drivers = format!("{scheme}://{authority}/{path}");
+    let mut separator = '?';
+    for (key, value) in pairs().filter(|(key, _)| !OWN.contains(key)) {
+        // Writing to a String cannot fail.
+        let _ = write!(drivers, "{separator}{key}={value}");
+        separator = '&';
+    }
+    let parsed = ConnectionString::parse(&drivers).map_err(|error| ConfigError::Driver { why: words(&error, authority) })?;
+    let mut config = Config::at(parsed);
+    if !database.is_empty() {
+        config.database = database.into();
+    }
+    for (key, value) in pairs().filter(|(key, _)| OWN.contains(key)) {
+        config.set(key, &decoded(value, "settings")?)?;
+    }
+    config.check()?;
+    Ok(config)
+}
+
+/// What the driver says of a URL, if there is no login in it that it could quote.
+fn words(error: &mongodb::error::Error, authority: &str) -> String {
+    if authority.contains('@') {
+        return "the driver refuses the URL; in user and password, each of : / ? # [ ] @ % has to be percent-encoded".to_owned();
+    }
+    error.kind.to_string()
+}
+
+fn decoded(text: &str, part: &'static str) -> Result<String, ConfigError> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.map(Into::into).map_err(|_| ConfigError::Url { part, usable: "after percent-decoding it must be UTF-8" })
+}
+
+/// Whether a text looks like the name of a setting, so that it can be shown.
+pub(crate) fn looks_like_one(key: &str) -> bool {
+    (1..=40).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+}
+
+/// The scheme of a URL, empty if it has none: letters, digits, `+`, `-` and `.` (RFC 3986), so that nothing else is ever shown.
+fn shown(url: &str) -> String {
+    let named = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    scheme.filter(|scheme| scheme.bytes().all(named)).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_url_sets_what_it_names_and_leaves_the_rest() {
+        let config = read("mongodb://app:p%40ss@a:1,b/shop?replicaSet=rs&collection=carts&deadline_ms=600&maxPoolSize=3").unwrap();
+        assert_eq!((&*config.database, &*config.collection), ("shop", "carts"));
+        assert_eq!(config.deadline, Duration::from_millis(600));
+        assert_eq!((config.driver.replica_set.as_deref(), config.driver.max_pool_size), (Some("rs"), Some(3)));
+        assert_eq!(config.servers().to_string(), "a:1,b:27017");
+        for url in ["mongodb://host", "mongodb://host/", "mongodb://host?deadline_ms=2000", "mongodb://host/?retryWrites=true"] {
+            let config = read(url).unwrap();
+            assert_eq!((&*config.database, &*config.collection), ("sessions", "sessions"), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_bad_url_says_what_would_do() {
+        for (url, said) in [
+            ("mongo://host", "mongodb://"),
+            ("mongodb://", "Mongo"),
+            ("mongodb://host/a.b", "database"),
+            ("mongodb://host/?collection=a$b", "collection"),
+            ("mongodb://host/?collection=system.users", "collection"),
+            ("mongodb://host/?deadline_ms=0", "deadline_ms"),
+            ("mongodb://host/?deadline_ms=soon", "soon"),
+            ("mongodb://host/?max_in_flight=0", "max_in_flight"),
+            ("mongodb://host/?w=0", "w=0"),
+            ("mongodb://host/?readPreference=secondary", "primary"),
+            ("mongodb://host/?prefix=a", "prefix"),
+            ("mongodb://host/%ff", "database"),
+        ] {
+            let error = read(url).unwrap_err().to_string();
+            assert!(error.contains(said), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn c45_no_error_quotes_a_password() {
+        for url in [
+            "mongodb://app:hun?ter2@host/db",
+            "mongodb://app:hun/ter2@host/db",
+            "mongodb://app:hun@ter2@host/db",
+            "mongodb://app:hun:ter2@host/db",
+            "mongodb://app:hun%ter2@host/db?x=1",
+            "mongodb://app:hunter2@host:port/db",
+            "mongodb://app:hunter2@host/db?authMechanism=ter2",
+            "mongo://app:hunter2@host",
+        ] {
+            if let Err(error) = read(url) {
+                let shown = format!("{error} {error:?}");
+                assert!(!shown.contains("ter2") && !shown.contains("hun"), "{url}: {shown}");
+            }
+        }
+    }
+}
