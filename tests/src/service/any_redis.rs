@@ -3,7 +3,7 @@
 use redis::{RedisResult, Value};
 
 use super::{
-    NotOurs, Redis, RedisCluster,
+    Kept, NotOurs, Redis, RedisCluster,
     kind::{Kind, REDIS, REDIS_CLUSTER},
 };
 
@@ -41,7 +41,7 @@ impl AnyRedis {
     /// # Panics
     /// As [`Redis::start`].
     pub async fn own_server(kept: Kept) -> Option<Self> {
-        Redis::start_with(&kept.flags()).await.map(Self::Server)
+        Redis::start_with(&flags(kept)).await.map(Self::Server)
     }
 
     /// A Cluster of the test's own, likewise.
@@ -49,7 +49,7 @@ impl AnyRedis {
     /// # Panics
     /// As [`RedisCluster::start`].
     pub async fn own_cluster(kept: Kept) -> Option<Self> {
-        RedisCluster::start_with(&kept.flags()).await.map(Self::Cluster)
+        RedisCluster::start_with(&flags(kept)).await.map(Self::Cluster)
     }
 
     /// The URL, with settings.
@@ -202,27 +202,16 @@ impl AnyRedis {
     }
 }
 
-/// What a server holds after it was stopped and started again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
-    /// Whatever it had acknowledged.
-    Everything,
-    /// Nothing.
-    Nothing,
-}
-
-impl Kept {
-    /// The flags of a server of the test's own.
-    fn flags(self) -> Vec<&'static str> {
-        let on_disk: &[&str] = match self {
-            Self::Everything => &["--appendonly", "yes", "--appendfsync", "always"],
-            Self::Nothing => &[],
-        };
-        [&["--requirepass", PASSWORD], on_disk].concat()
-    }
+/// The flags of a server of the test's own.
+fn flags(kept: Kept) -> Vec<&'static str> {
+    let on_disk: &[&str] = match kept {
+        Kept::Everything => &["--appendonly", "yes", "--appendfsync", "always"],
+        Kept::Nothing => &[],
+    };
+    [&["--requirepass", PASSWORD], on_disk].concat()
 }
 
 /// The flags of a server of this kind that may be somebody else's, and then takes none.
 fn flags_for_any(kind: &Kind) -> Vec<&'static str> {
-    if kind.url().is_some() { Vec::new() } else { Kept::Nothing.flags() }
+    if kind.url().is_some() { Vec::new() } else { flags(Kept::Nothing) }
 }

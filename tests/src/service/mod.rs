@@ -15,6 +15,7 @@
 //! also by a panic.
 
 mod any_redis;
+mod kept;
 mod kind;
 mod node;
 mod nodes;
@@ -23,12 +24,15 @@ mod place;
 mod ports;
 mod redis;
 mod redis_cluster;
+mod redis_node;
 mod redis_sentinel;
+mod server;
 mod tap;
 mod whose;
 
 pub use self::{
-    any_redis::{AnyRedis, Kept, PASSWORD},
+    any_redis::{AnyRedis, PASSWORD},
+    kept::Kept,
     redis::Redis,
     redis_cluster::RedisCluster,
     redis_sentinel::RedisSentinel,

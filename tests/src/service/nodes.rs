@@ -7,10 +7,11 @@ use rustix::process::Signal;
 
 use super::{
     kind::Kind,
-    node::{Node, PortTaken, Settings},
+    node::{Node, PortTaken},
     origin::Origin,
     place::Place,
     ports::{self, Port},
+    server::Server,
 };
 
 /// How often other ports are tried.
@@ -21,27 +22,28 @@ const MOST_LAST_LINES: usize = 8;
 
 /// The processes of one service, which end with it.
 #[derive(Debug)]
-pub(super) struct Nodes {
+pub(super) struct Nodes<S: Server> {
     // Before the place, whose folder they use.
-    list: Vec<Node>,
+    list: Vec<Node<S>>,
     pub(super) place: Place,
     /// Theirs also while they are stopped.
     ports: Vec<Port>,
 }
 
-impl Nodes {
-    /// Starts `count` of them at once, each as `describe` says for the folder and the ports that it is given, and waits until all answer.
+impl<S: Server> Nodes<S> {
+    /// Starts `count` of them at once, one on each port, as `describe` says for the folder and the ports that it is given, and waits until
+    /// all answer.
     ///
     /// # Panics
     /// If they do not, or if free ports turn out to be taken time and again.
-    pub(super) async fn start(kind: &Kind, origin: &Origin, count: usize, describe: impl Fn(&Path, &[u16]) -> Vec<Settings>) -> Self {
+    pub(super) async fn start(kind: &Kind, origin: &Origin, count: usize, describe: impl Fn(&Path, &[u16]) -> Vec<S>) -> Self {
         let place = Place::open(origin, kind.program).await;
         let mut nodes = Self { list: Vec::new(), place, ports: Vec::new() };
         for _ in 0..ATTEMPTS {
             nodes.ports = ports::free(count);
             let numbers: Vec<_> = nodes.ports.iter().map(|port| port.number).collect();
-            let settings = describe(nodes.place.folder(), &numbers);
-            nodes.list = settings.into_iter().map(|settings| Node::prepare(&nodes.place, settings)).collect();
+            let servers = numbers.iter().zip(describe(nodes.place.folder(), &numbers));
+            nodes.list = servers.map(|(port, server)| Node::prepare(&nodes.place, kind.program, *port, server)).collect();
             if nodes.start_all().await.is_ok() {
                 return nodes;
             }
@@ -51,7 +53,7 @@ impl Nodes {
     }
 
     /// All of them, in the order in which they were described.
-    pub(super) fn list(&self) -> &[Node] {
+    pub(super) fn list(&self) -> &[Node<S>] {
         &self.list
     }
 
@@ -59,7 +61,7 @@ impl Nodes {
     ///
     /// # Panics
     /// If there is none.
-    pub(super) fn on(&self, port: u16) -> &Node {
+    pub(super) fn on(&self, port: u16) -> &Node<S> {
         let at = self.position(port);
         &self.list[at]
     }
@@ -117,7 +119,7 @@ impl Nodes {
         self.signal(&self.list.iter().collect::<Vec<_>>(), Signal::CONT).await;
     }
 
-    async fn signal(&self, nodes: &[&Node], signal: Signal) {
+    async fn signal(&self, nodes: &[&Node<S>], signal: Signal) {
         let running: Vec<_> = nodes.iter().filter_map(|node| node.running.as_ref()).collect();
         self.place.signal(&running, signal).await;
         for node in nodes {
@@ -127,6 +129,9 @@ impl Nodes {
 
     async fn start_these(&mut self, positions: &[usize]) -> Result<(), PortTaken> {
         let stopped: Vec<_> = positions.iter().copied().filter(|at| self.list[*at].running.is_none()).collect();
+        for at in &stopped {
+            self.list[*at].forget();
+        }
         let commands: Vec<_> = stopped.iter().map(|at| self.list[*at].launch()).collect();
         let started = self.place.start(&commands).await;
         for (at, running) in stopped.iter().zip(started) {
@@ -143,7 +148,7 @@ impl Nodes {
     }
 }
 
-impl Drop for Nodes {
+impl<S: Server> Drop for Nodes<S> {
     /// A test that fails shows what its servers said last.
     fn drop(&mut self) {
         if !std::thread::panicking() {
@@ -153,7 +158,7 @@ impl Drop for Nodes {
             let said = node.output();
             let lines: Vec<_> = said.lines().collect();
             let last = &lines[lines.len().saturating_sub(MOST_LAST_LINES)..];
-            eprintln!("last words of redis-server on port {}:\n{}", node.port, last.join("\n"));
+            eprintln!("last words of {} on port {}:\n{}", node.program, node.port, last.join("\n"));
         }
     }
 }

@@ -2,7 +2,11 @@
 //!
 //! Both take the same shell line, so only starting and signalling differ between them, and nothing above knows where it is.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use rustix::process::{Signal, getegid, geteuid};
 use tempfile::TempDir;
@@ -71,7 +75,7 @@ impl Place {
     ///
     /// # Panics
     /// If there is no shell.
-    pub(super) async fn start(&self, commands: &[(String, &Path)]) -> Vec<Running> {
+    pub(super) async fn start(&self, commands: &[(String, PathBuf)]) -> Vec<Running> {
         let Some(container) = &self.container else {
             let lines = commands.iter().map(|(command, output)| format!("exec {command} >>'{}' 2>&1", output.display()));
             return lines.map(|line| Running::Here(Process::start(Path::new("/bin/sh"), &["-c", &line], &[]))).collect();

@@ -6,16 +6,16 @@ use redis::{RedisResult, Value};
 
 use super::{
     kind::REDIS,
-    node::{Settings, command, product},
     nodes::Nodes,
     origin::Origin,
+    redis_node::{RedisNode, command, product},
     whose::{NotOurs, Whose},
 };
 
 /// One Redis server. Dropping it ends it.
 #[derive(Debug)]
 pub struct Redis {
-    server: Whose<Nodes>,
+    server: Whose<Nodes<RedisNode>>,
     version: String,
 }
 
@@ -145,10 +145,10 @@ impl Redis {
     }
 }
 
-async fn start(origin: &Origin, flags: &[&str]) -> Nodes {
-    Nodes::start(&REDIS, origin, 1, |folder, ports| {
+async fn start(origin: &Origin, flags: &[&str]) -> Nodes<RedisNode> {
+    Nodes::start(&REDIS, origin, 1, |folder, _| {
         let socket = format!("unixsocket {}", folder.join("redis.sock").display());
-        vec![Settings::new(ports[0], vec![r#"save """#.to_owned(), socket], flags)]
+        vec![RedisNode::new(vec![r#"save """#.to_owned(), socket], flags)]
     })
     .await
 }

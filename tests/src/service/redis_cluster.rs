@@ -6,9 +6,10 @@ use redis::{RedisResult, Value};
 
 use super::{
     kind::REDIS_CLUSTER,
-    node::{Node, PortTaken, Settings, command, credentials, info, product},
+    node::{Node, PortTaken},
     nodes::Nodes,
     origin::Origin,
+    redis_node::{RedisNode, command, credentials, info, product},
     whose::{NotOurs, Whose, credentials_of, hosts_of},
 };
 use crate::{PATIENCE, wait};
@@ -22,7 +23,7 @@ const NODE_TIMEOUT: u16 = 1_500;
 /// A Redis cluster: three primaries, each with one replica. Dropping it ends it.
 #[derive(Debug)]
 pub struct RedisCluster {
-    server: Whose<Nodes>,
+    server: Whose<Nodes<RedisNode>>,
     version: String,
 }
 
@@ -246,7 +247,7 @@ impl RedisCluster {
     /// URLs of single nodes: of those that can answer, or those that its URL names.
     fn seeds(&self) -> Vec<String> {
         match &self.server {
-            Whose::Ours(nodes) => nodes.list().iter().filter(|node| node.is_awake()).map(Node::url).collect(),
+            Whose::Ours(nodes) => nodes.list().iter().filter(|node| node.is_awake()).map(Node::<RedisNode>::url).collect(),
             Whose::Theirs { url, .. } => {
                 let own = credentials_of(url);
                 hosts_of(url).into_iter().map(|host| format!("redis://{own}{host}/")).collect()
@@ -257,10 +258,10 @@ impl RedisCluster {
 
 /// Starts six nodes that know each other from their first moment: each finds the cluster's whole state in its file, as after a restart.
 /// Making them meet one by one would take seconds.
-async fn start(origin: &Origin, flags: &[&str]) -> Nodes {
+async fn start(origin: &Origin, flags: &[&str]) -> Nodes<RedisNode> {
     Nodes::start(&REDIS_CLUSTER, origin, 2 * SHARDS.len(), |folder, ports| {
         let ids: Vec<_> = ports.iter().map(|_| format!("{:032x}{:08x}", fastrand::u128(..), fastrand::u32(..))).collect();
-        let settings = ports.iter().enumerate().map(|(own, port)| {
+        let nodes = ports.iter().enumerate().map(|(own, port)| {
             write_state(folder, ports, &ids, own);
             let lines = [
                 r#"save """#.to_owned(),
@@ -275,9 +276,9 @@ async fn start(origin: &Origin, flags: &[&str]) -> Nodes {
                 "repl-diskless-sync yes".to_owned(),
                 "repl-diskless-sync-delay 0".to_owned(),
             ];
-            Settings::new(*port, lines.into(), flags)
+            RedisNode::new(lines.into(), flags)
         });
-        settings.collect()
+        nodes.collect()
     })
     .await
 }

@@ -6,9 +6,10 @@ use redis::{RedisResult, Value};
 
 use super::{
     kind::REDIS_SENTINEL,
-    node::{Node, Settings, command, credentials, product},
+    node::Node,
     nodes::Nodes,
     origin::Origin,
+    redis_node::{RedisNode, command, credentials, product},
     whose::{NotOurs, Whose, hosts_of},
 };
 use crate::{PATIENCE, wait};
@@ -25,7 +26,7 @@ const DOWN_AFTER: u16 = 1_200;
 /// A primary, two replicas and three sentinels, two of which have to agree. Dropping it ends it.
 #[derive(Debug)]
 pub struct RedisSentinel {
-    server: Whose<Nodes>,
+    server: Whose<Nodes<RedisNode>>,
     version: String,
 }
 
@@ -200,7 +201,7 @@ impl RedisSentinel {
     /// URLs of the sentinels: of those that run, or those that its URL names.
     fn sentinels(&self) -> Vec<String> {
         match &self.server {
-            Whose::Ours(nodes) => nodes.list()[DATA_NODES..].iter().filter(|node| node.is_awake()).map(Node::url).collect(),
+            Whose::Ours(nodes) => nodes.list()[DATA_NODES..].iter().filter(|node| node.is_awake()).map(Node::<RedisNode>::url).collect(),
             Whose::Theirs { url, .. } => hosts_of(url).into_iter().map(|host| format!("redis://{host}/")).collect(),
         }
     }
@@ -214,17 +215,17 @@ impl RedisSentinel {
 
 /// Starts six processes that know each other from their first moment: sentinels find in their files what they would otherwise tell each
 /// other over seconds.
-async fn start(origin: &Origin, flags: &[&str]) -> Nodes {
+async fn start(origin: &Origin, flags: &[&str]) -> Nodes<RedisNode> {
     Nodes::start(&REDIS_SENTINEL, origin, 2 * DATA_NODES, |_, ports| {
         let (data, sentinels) = ports.split_at(DATA_NODES);
         let ids: Vec<_> = sentinels.iter().map(|_| format!("{:032x}{:08x}", fastrand::u128(..), fastrand::u32(..))).collect();
-        let mut settings: Vec<_> = data.iter().map(|port| Settings::new(*port, data_lines(*port, data[0]), flags)).collect();
-        let password = settings[0].password.clone();
+        let mut nodes: Vec<_> = data.iter().map(|port| RedisNode::new(data_lines(*port, data[0]), flags)).collect();
+        let password = nodes[0].password.clone();
         for own in 0..sentinels.len() {
             let lines = sentinel_lines(data, sentinels, &ids, own, password.as_deref());
-            settings.push(Settings::new(sentinels[own], lines, &["--sentinel"]));
+            nodes.push(RedisNode::new(lines, &["--sentinel"]));
         }
-        settings
+        nodes
     })
     .await
 }

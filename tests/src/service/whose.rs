@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{kind::Kind, nodes::Nodes};
+use super::{kind::Kind, nodes::Nodes, server::Server};
 
 /// A server of this test, or one that somebody else runs.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl<T> Whose<T> {
     }
 }
 
-impl Whose<Nodes> {
+impl<S: Server> Whose<Nodes<S>> {
     /// Where it comes from, for people. A URL may have a password in it, so it is not shown.
     pub(super) fn description(&self) -> String {
         match self {

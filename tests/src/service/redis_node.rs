@@ -1,0 +1,99 @@
+//! One `redis-server`: an ordinary server, a node of a cluster, or a sentinel.
+
+use std::{fs, path::Path, time::Duration};
+
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisResult, aio::MultiplexedConnection};
+
+use super::{node::Node, server::Server};
+
+/// How long a look at a server may take. One that hangs is not waited for.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
+
+/// What a `redis-server` is to be.
+#[derive(Debug)]
+pub(super) struct RedisNode {
+    /// What a connection to it says first.
+    pub(super) password: Option<String>,
+    /// Lines of its configuration file, beyond those that every node has.
+    lines: Vec<String>,
+    /// Further words of its command line.
+    flags: Vec<String>,
+}
+
+impl RedisNode {
+    /// One with these lines and flags. A password among the flags is also what it tells its primary.
+    pub(super) fn new(mut lines: Vec<String>, flags: &[&str]) -> Self {
+        let password = flags.iter().position(|flag| *flag == "--requirepass").and_then(|at| flags.get(at + 1)).map(ToString::to_string);
+        lines.extend(password.iter().map(|password| format!("masterauth {password}")));
+        Self { password, lines, flags: flags.iter().map(ToString::to_string).collect() }
+    }
+}
+
+impl Server for RedisNode {
+    const PORT_TAKEN: &'static str = "Failed listening";
+    const REFUSALS: &'static [&'static str] = &["FATAL CONFIG FILE ERROR"];
+
+    fn set_up(node: &Node<Self>) -> Vec<String> {
+        let RedisNode { lines, flags, .. } = &node.server;
+        let text = format!("bind 127.0.0.1\nport {}\ndir {}\n{}\n", node.port, node.folder.display(), lines.join("\n"));
+        let config = node.file("conf");
+        fs::write(&config, text).expect("a temporary folder can be written to");
+        [config.display().to_string()].into_iter().chain(flags.iter().cloned()).collect()
+    }
+
+    async fn answers(node: &Node<Self>) -> bool {
+        // It has to be the one with this file.
+        node.info("server", "config_file").await.is_ok_and(|file| Path::new(&file) == node.file("conf"))
+    }
+}
+
+impl Node<RedisNode> {
+    /// One line of its `INFO`; empty if it has none of that name.
+    pub(super) async fn info(&self, section: &str, name: &str) -> RedisResult<String> {
+        info(&self.url(), section, name).await
+    }
+
+    /// The answer to one command on a connection of its own.
+    pub(super) async fn command<T: FromRedisValue>(&self, words: &[&str]) -> RedisResult<T> {
+        command(&self.url(), words).await
+    }
+
+    /// What a connection to it says first.
+    pub(super) fn password(&self) -> Option<&str> {
+        self.server.password.as_deref()
+    }
+
+    /// Its URL.
+    pub(super) fn url(&self) -> String {
+        format!("redis://{}127.0.0.1:{}/0", credentials(self.password()), self.port)
+    }
+}
+
+/// The part of a URL before the host.
+pub(super) fn credentials(password: Option<&str>) -> String {
+    password.map(|password| format!(":{password}@")).unwrap_or_default()
+}
+
+/// One line of a server's `INFO`; empty if it has none of that name.
+pub(super) async fn info(url: &str, section: &str, name: &str) -> RedisResult<String> {
+    let text: String = command(url, &["INFO", section]).await?;
+    let found = text.lines().find_map(|line| line.split_once(':').filter(|(key, _)| *key == name));
+    Ok(found.map(|(_, value)| value.trim().to_owned()).unwrap_or_default())
+}
+
+/// What the server is: `redis 7.0.15`, or `valkey 8.1.1`, which has a line for the Redis that it stands in for as well.
+pub(super) async fn product(url: &str) -> RedisResult<String> {
+    let valkey = info(url, "server", "valkey_version").await?;
+    if valkey.is_empty() {
+        return Ok(format!("redis {}", info(url, "server", "redis_version").await?));
+    }
+    Ok(format!("valkey {valkey}"))
+}
+
+/// A server's answer to one command on a connection of its own.
+pub(super) async fn command<T: FromRedisValue>(url: &str, words: &[&str]) -> RedisResult<T> {
+    let limits = AsyncConnectionConfig::new().set_connection_timeout(Some(LOOK_WITHIN)).set_response_timeout(Some(LOOK_WITHIN));
+    let mut connection: MultiplexedConnection = Client::open(url)?.get_multiplexed_async_connection_with_config(&limits).await?;
+    let (name, arguments) = words.split_first().expect("a command has a name");
+    redis::cmd(name).arg(arguments).query_async(&mut connection).await
+}
