@@ -24,6 +24,11 @@ pub(super) const REDIS_CLUSTER: Kind = Kind { name: "redis-cluster", url_variabl
 
 pub(super) const REDIS_SENTINEL: Kind = Kind { name: "redis-sentinel", url_variable: "TEST_REDIS_SENTINEL_URL", ..REDIS };
 
+pub(super) const MONGO: Kind =
+    Kind { name: "mongo", url_variable: "TEST_MONGO_URL", image_variable: "TEST_MONGO_IMAGE", image: "mongo:7", program: "mongod" };
+
+pub(super) const MONGO_SET: Kind = Kind { name: "mongo-set", url_variable: "TEST_MONGO_SET_URL", ..MONGO };
+
 impl Kind {
     /// The URL of a server that runs already.
     pub(super) fn url(&self) -> Option<String> {

@@ -17,6 +17,10 @@
 mod any_redis;
 mod kept;
 mod kind;
+mod mongo;
+mod mongo_node;
+mod mongo_set;
+mod mongo_url;
 mod node;
 mod nodes;
 mod origin;
@@ -33,6 +37,8 @@ mod whose;
 pub use self::{
     any_redis::{AnyRedis, PASSWORD},
     kept::Kept,
+    mongo::Mongo,
+    mongo_set::MongoSet,
     redis::Redis,
     redis_cluster::RedisCluster,
     redis_sentinel::RedisSentinel,

@@ -1,0 +1,133 @@
+//! One `mongod`: an ordinary server, or a member of a replica set.
+
+use std::{fs, time::Duration};
+
+use mongodb::{
+    Client,
+    bson::{Document, doc},
+    error::{Error, Result},
+    options::ClientOptions,
+};
+use tokio::time::timeout;
+
+use super::{any_redis::PASSWORD, node::Node, server::Server};
+
+/// How long a look at a server may take. One that hangs is not waited for.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
+
+/// Who may do everything, on a server with `--auth`.
+const ROOT: &str = "rig";
+
+/// Who may read and write one database, on a server with `--auth`.
+const USER: &str = "app";
+
+/// What every `mongod` is started with: small in memory and on disk, as there are many at once, and with nothing in a folder of all.
+const FLAGS: &[&str] = &[
+    "--bind_ip",
+    "127.0.0.1",
+    "--nounixsocket",
+    "--wiredTigerCacheSizeGB",
+    "0.25",
+    "--wiredTigerEngineConfigString",
+    "log=(prealloc=false)",
+    "--setParameter",
+    "diagnosticDataCollectionEnabled=false",
+];
+
+/// What a `mongod` is to be.
+#[derive(Debug)]
+pub(super) struct MongoNode {
+    /// Further words of its command line.
+    flags: Vec<String>,
+}
+
+impl MongoNode {
+    /// One with these flags.
+    pub(super) fn new(flags: &[&str]) -> Self {
+        Self { flags: flags.iter().map(ToString::to_string).collect() }
+    }
+
+    /// Whether it wants to know who asks.
+    fn has_users(&self) -> bool {
+        self.flags.iter().any(|flag| flag == "--auth")
+    }
+}
+
+impl Server for MongoNode {
+    const PORT_TAKEN: &'static str = "Address already in use";
+    const REFUSALS: &'static [&'static str] = &["Error parsing command line", r#""s":"F""#];
+
+    fn set_up(node: &Node<Self>) -> Vec<String> {
+        let data = node.file("data");
+        fs::create_dir(&data).expect("a temporary folder can be written to");
+        let own = ["--port".to_owned(), node.port.to_string(), "--dbpath".to_owned(), data.display().to_string()];
+        own.into_iter().chain(FLAGS.iter().map(ToString::to_string)).chain(node.server.flags.iter().cloned()).collect()
+    }
+
+    async fn answers(node: &Node<Self>) -> bool {
+        // Its own word for it, which nobody else at its port can give; the last before it takes connections.
+        node.said().contains("Waiting for connections")
+    }
+}
+
+impl Node<MongoNode> {
+    /// What stands before the host in the URL of the user of one database.
+    pub(super) fn credentials(&self) -> String {
+        if self.server.has_users() { format!("{USER}:{PASSWORD}@") } else { String::new() }
+    }
+
+    /// The URL of this node alone, for who may do everything.
+    pub(super) fn url(&self) -> String {
+        let root = if self.server.has_users() { format!("{ROOT}:{PASSWORD}@") } else { String::new() };
+        format!("mongodb://{root}127.0.0.1:{}/admin?directConnection=true", self.port)
+    }
+
+    /// Makes the users of a server with `--auth` that has none yet. One without `--auth` needs none.
+    ///
+    /// # Panics
+    /// If it does not let us.
+    pub(super) async fn make_users(&self, database: &str) {
+        if !self.server.has_users() {
+            return;
+        }
+        // As long as there is no user, whoever is on its machine may make the first one.
+        let nobody = client(&format!("mongodb://127.0.0.1:{}/?directConnection=true", self.port)).await;
+        let root = doc! { "createUser": ROOT, "pwd": PASSWORD, "roles": ["root"] };
+        command(&nobody, "admin", root).await.expect("a server without users takes the first");
+        let user = doc! { "createUser": USER, "pwd": PASSWORD, "roles": ["readWrite"] };
+        command(&client(&self.url()).await, database, user).await.expect("who may do everything makes a user");
+    }
+
+    /// Removes all that it holds. It must not run.
+    ///
+    /// # Panics
+    /// If its folder cannot be removed.
+    pub(super) fn empty(&self) {
+        let data = self.file("data");
+        fs::remove_dir_all(&data).and_then(|()| fs::create_dir(&data)).expect("a temporary folder can be written to");
+    }
+}
+
+/// A client that gives up after [`LOOK_WITHIN`], for looking around.
+///
+/// # Panics
+/// If the URL is none.
+pub(super) async fn client(url: &str) -> Client {
+    // The error would have the password in it.
+    let mut options = ClientOptions::parse(url).await.unwrap_or_else(|_| panic!("a URL of MongoDB"));
+    options.connect_timeout = Some(LOOK_WITHIN);
+    options.server_selection_timeout = Some(LOOK_WITHIN);
+    Client::with_options(options).expect("options that were a URL")
+}
+
+/// A server's answer to one command.
+pub(super) async fn command(client: &Client, database: &str, command: Document) -> Result<Document> {
+    let answer = timeout(LOOK_WITHIN, client.database(database).run_command(command)).await;
+    answer.unwrap_or_else(|_| Err(Error::custom(format!("no answer within {LOOK_WITHIN:?}"))))
+}
+
+/// What the server is, as `mongo 7.0.14`.
+pub(super) async fn product(url: &str) -> Result<String> {
+    let built = command(&client(url).await, "admin", doc! { "buildInfo": 1 }).await?;
+    Ok(format!("mongo {}", built.get_str("version").map_err(Error::custom)?))
+}

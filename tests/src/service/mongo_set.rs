@@ -1,0 +1,367 @@
+//! A replica set of MongoDB.
+
+use std::time::Instant;
+
+use mongodb::{
+    Client,
+    bson::{Bson, Document, doc},
+};
+
+use super::{
+    Kept,
+    kind::MONGO_SET,
+    mongo_node::{MongoNode, client, command, product},
+    mongo_url::{own_database, with_own_database},
+    node::{Node, PortTaken},
+    nodes::Nodes,
+    origin::Origin,
+    whose::{NotOurs, Whose},
+};
+use crate::{PATIENCE, wait};
+
+/// What the set is called, if it is the test's own.
+const NAME: &str = "rig";
+
+/// How many members it has: all hold data, and each may be elected.
+const MEMBERS: usize = 3;
+
+/// A primary that is silent for this many milliseconds gets a successor: short for quick tests, and long enough for a busy machine.
+const ELECTION_TIMEOUT: i32 = 1_500;
+
+/// How often members look at each other, in milliseconds.
+const HEARTBEAT: i32 = 200;
+
+/// For how many seconds a primary that stepped down is no candidate.
+const STEPPED_DOWN: i32 = 10;
+
+/// A replica set of three members that hold data. Dropping it ends it.
+#[derive(Debug)]
+pub struct MongoSet {
+    server: Whose<Nodes<MongoNode>>,
+    kept: Kept,
+    database: String,
+    version: String,
+}
+
+impl MongoSet {
+    /// Starts one, new and empty, or takes the one of `TEST_MONGO_SET_URL`. `None` means that the test is to return: it is skipped, and
+    /// its output says why. It has a primary, and both others follow.
+    ///
+    /// # Panics
+    /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not come together.
+    pub async fn start() -> Option<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with further flags for each member; as [`Mongo::start_with`](super::Mongo::start_with), but without `--auth`.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_with(flags: &[&str]) -> Option<Self> {
+        Self::start_keeping(Kept::Everything, flags).await
+    }
+
+    /// The same, with what it holds after it was stopped as a whole.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_keeping(kept: Kept, flags: &[&str]) -> Option<Self> {
+        let began = Instant::now();
+        let (server, database) = match Origin::find(&MONGO_SET).await? {
+            Origin::Theirs(url) => {
+                let (url, database) = with_own_database(&url);
+                (Whose::taken(url, &MONGO_SET, flags)?, database)
+            }
+            origin => {
+                let flags = [&["--replSet", NAME, "--oplogSize", "64"], flags].concat();
+                let member = || MongoNode::new(&flags);
+                let nodes = Nodes::start(&MONGO_SET, &origin, MEMBERS, |_, ports| ports.iter().map(|_| member()).collect()).await;
+                initiate(nodes.list()).await;
+                (Whose::Ours(nodes), own_database("test"))
+            }
+        };
+        let mut set = Self { server, kept, database, version: String::new() };
+        set.complete().await;
+        let version = product(&set.url()).await;
+        set.version = version.unwrap_or_else(|error| panic!("{}: cannot ask it for its version: {error}", set.server.description()));
+        eprintln!("replica set of {} {}, there after {:?}", set.version, set.server.description(), began.elapsed());
+        Some(set)
+    }
+
+    /// Its URL: `mongodb://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT/DATABASE?replicaSet=NAME`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match &self.server {
+            Whose::Ours(nodes) => format!("mongodb://{}/{}?replicaSet={NAME}", hosts(nodes.list()).join(","), self.database),
+            Whose::Theirs { url, .. } => url.clone(),
+        }
+    }
+
+    /// The database of its URL, which is this test's alone.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// The ports of its members on 127.0.0.1.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub fn ports(&self) -> Result<Vec<u16>, NotOurs> {
+        Ok(self.server.ours()?.list().iter().map(|node| node.port).collect())
+    }
+
+    /// All that it has written.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub fn output(&self) -> Result<String, NotOurs> {
+        Ok(self.server.ours()?.output())
+    }
+
+    /// What it is, as `mongo 7.0.14`.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The port of the primary, once there is one among the members that run and do not hang.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If none is elected.
+    pub async fn primary(&self) -> Result<u16, NotOurs> {
+        let nodes = self.server.ours()?;
+        Ok(wait::until("a primary", PATIENCE, async || primary_of(&says(nodes.list()).await)).await)
+    }
+
+    /// Kills the primary and returns its port. The others elect another one.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub async fn kill_primary(&mut self) -> Result<u16, NotOurs> {
+        let port = self.primary().await?;
+        self.server.ours_mut()?.stop(port).await;
+        Ok(port)
+    }
+
+    /// Makes the primary hang and returns its port. The others elect another one.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub async fn freeze_primary(&self) -> Result<u16, NotOurs> {
+        let port = self.primary().await?;
+        self.server.ours()?.freeze(port).await;
+        Ok(port)
+    }
+
+    /// Makes the primary a secondary and returns its port. The others elect another one; this is no candidate for ten seconds.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If there is none, or if it refuses.
+    pub async fn step_down(&self) -> Result<u16, NotOurs> {
+        let port = self.primary().await?;
+        let words = doc! { "replSetStepDown": STEPPED_DOWN, "secondaryCatchUpPeriodSecs": 1 };
+        self.command(port, words).await.unwrap_or_else(|error| panic!("the primary does not step down: {error}"));
+        Ok(port)
+    }
+
+    /// Kills the member on this port. Fine if it is stopped.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If no member has this port.
+    pub async fn stop(&mut self, port: u16) -> Result<(), NotOurs> {
+        self.server.ours_mut()?.stop(port).await;
+        Ok(())
+    }
+
+    /// Starts a killed member again, on its port and with what it held. It may take it a moment more to follow the primary:
+    /// [`complete`](Self::complete) waits for that.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If no member has this port, or if it does not answer.
+    pub async fn start_again(&mut self, port: u16) -> Result<(), NotOurs> {
+        self.server.ours_mut()?.start_again(port).await;
+        Ok(())
+    }
+
+    /// Makes the member on this port hang.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If no member has this port.
+    pub async fn freeze(&self, port: u16) -> Result<(), NotOurs> {
+        self.server.ours()?.freeze(port).await;
+        Ok(())
+    }
+
+    /// Lets the member on this port go on.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If no member has this port.
+    pub async fn thaw(&self, port: u16) -> Result<(), NotOurs> {
+        self.server.ours()?.thaw(port).await;
+        Ok(())
+    }
+
+    /// Kills all members.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub async fn stop_all(&mut self) -> Result<(), NotOurs> {
+        self.server.ours_mut()?.stop_all().await;
+        Ok(())
+    }
+
+    /// Starts all members that do not run, and waits until the set is complete. One that was to keep nothing and was stopped as a whole is
+    /// new and empty.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If it does not come together.
+    pub async fn start_all(&mut self) -> Result<(), NotOurs> {
+        let is_emptied = self.kept == Kept::Nothing && !self.server.ours()?.list().iter().any(Node::is_running);
+        if is_emptied {
+            self.server.ours()?.list().iter().for_each(Node::empty);
+        }
+        let started = self.server.ours_mut()?.start_all().await;
+        started.unwrap_or_else(|PortTaken| panic!("another process took a port of the replica set while it was stopped"));
+        if is_emptied {
+            initiate(self.server.ours()?.list()).await;
+        }
+        self.complete().await;
+        Ok(())
+    }
+
+    /// Makes all members hang.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub async fn freeze_all(&self) -> Result<(), NotOurs> {
+        self.server.ours()?.freeze_all().await;
+        Ok(())
+    }
+
+    /// Lets all members go on.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub async fn thaw_all(&self) -> Result<(), NotOurs> {
+        self.server.ours()?.thaw_all().await;
+        Ok(())
+    }
+
+    /// Waits until one of the members that run and do not hang is the primary, and the others among them follow it. Of a set that is not
+    /// ours nothing is awaited.
+    ///
+    /// # Panics
+    /// If that does not happen.
+    pub async fn complete(&self) {
+        let Ok(nodes) = self.server.ours() else { return };
+        wait::until("a primary, and every other member to follow it", PATIENCE, async || {
+            let said = says(nodes.list()).await;
+            let primary = primary_of(&said)?;
+            let host = format!("127.0.0.1:{primary}");
+            let all_know = said.iter().all(|(_, hello)| hello.get_str("primary").is_ok_and(|known| known == host));
+            let others_follow = said.iter().all(|(port, hello)| *port == primary || hello.get_bool("secondary").unwrap_or(false));
+            (said.len() == awake(nodes.list()).count() && all_know && others_follow).then_some(())
+        })
+        .await;
+    }
+
+    /// A client of the set for looking around, which does not wait longer than two seconds for a member.
+    ///
+    /// # Panics
+    /// If the URL of a set that is not ours is none.
+    pub async fn client(&self) -> Client {
+        client(&self.url()).await
+    }
+
+    /// A client of the member on this port alone; as [`client`](Self::client).
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If no member has this port.
+    pub async fn client_of(&self, port: u16) -> Result<Client, NotOurs> {
+        Ok(client(&self.server.ours()?.on(port).url()).await)
+    }
+
+    /// The answer of the member on this port to one command to the database `admin`, for looking around: on a connection of its own,
+    /// within two seconds. Of a set that is not ours the primary answers.
+    ///
+    /// # Errors
+    /// If it refuses the command or does not answer.
+    ///
+    /// # Panics
+    /// If no member of ours has this port.
+    pub async fn command(&self, port: u16, words: Document) -> mongodb::error::Result<Document> {
+        let url = self.server.ours().map_or_else(|_| self.url(), |nodes| nodes.on(port).url());
+        command(&client(&url).await, "admin", words).await
+    }
+}
+
+/// Makes a set of members that are in none, and one of them its primary.
+async fn initiate(members: &[Node<MongoNode>]) {
+    let hosts = hosts(members).into_iter().zip(0..).map(|(host, id)| doc! { "_id": id, "host": host }).collect::<Vec<_>>();
+    let settings = doc! { "electionTimeoutMillis": ELECTION_TIMEOUT, "heartbeatIntervalMillis": HEARTBEAT };
+    let config = doc! { "_id": NAME, "version": 1, "members": hosts, "settings": settings };
+    let first = client(&members[0].url()).await;
+    command(&first, "admin", doc! { "replSetInitiate": config }).await.expect("members that are in no set can become one");
+    wait::until("a first primary", PATIENCE, async || {
+        // Otherwise there would be none before a timeout.
+        command(&first, "admin", doc! { "replSetStepUp": 1 }).await.ok()
+    })
+    .await;
+}
+
+/// What each member that can answer says of itself, by its port.
+async fn says(members: &[Node<MongoNode>]) -> Vec<(u16, Document)> {
+    let mut said = Vec::new();
+    for node in awake(members) {
+        let hello = command(&client(&node.url()).await, "admin", doc! { "hello": 1 }).await;
+        said.extend(hello.ok().map(|hello| (node.port, hello)));
+    }
+    said
+}
+
+/// The primary among those who said this: one that has not yet heard of its successor was elected before it.
+fn primary_of(said: &[(u16, Document)]) -> Option<u16> {
+    let primaries = said.iter().filter(|(_, hello)| hello.get_bool("isWritablePrimary").unwrap_or(false));
+    let elected = |hello: &Document| hello.get("electionId").and_then(Bson::as_object_id).map(|id| id.bytes());
+    primaries.max_by_key(|(_, hello)| elected(hello)).map(|(port, _)| *port)
+}
+
+/// The members that run and do not hang.
+fn awake(members: &[Node<MongoNode>]) -> impl Iterator<Item = &Node<MongoNode>> {
+    members.iter().filter(|node| node.is_awake())
+}
+
+fn hosts(members: &[Node<MongoNode>]) -> Vec<String> {
+    members.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect()
+}
