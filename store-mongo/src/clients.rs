@@ -13,7 +13,7 @@ use mongodb::{
 use parking_lot::RwLock;
 use tokio::{
     runtime::{Handle, Id},
-    sync::OnceCell,
+    sync::{OnceCell, Semaphore},
     task::AbortHandle,
 };
 
@@ -28,13 +28,22 @@ pub(crate) enum Clients {
     /// gets its answers without waking another thread, and no client depends on a runtime that has ended.
     Own { config: Box<Config>, options: Box<OnceCell<ClientOptions>>, made: Arc<RwLock<Vec<Made>>> },
     /// One that the application made.
-    Given(Sessions),
+    Given(Link),
+}
+
+/// A way to the collection.
+#[derive(Clone)]
+pub(crate) struct Link {
+    pub(crate) sessions: Sessions,
+    /// One permit for each connection that the client may have. Calls wait here and not for the driver's pool: that serves those who have
+    /// given up before those who still wait, one with each thing that happens to it, and is minutes behind after a silence.
+    pub(crate) turns: Arc<Semaphore>,
 }
 
 /// A client, and the runtime that drives it.
 pub(crate) struct Made {
     runtime: Id,
-    sessions: Sessions,
+    link: Link,
     /// A task that ends with the runtime and takes the client out of the list then.
     watch: AbortHandle,
 }
@@ -45,17 +54,17 @@ impl Clients {
     }
 
     pub(crate) fn given(client: &Client, config: &Config) -> Self {
-        Self::Given(sessions(client, config))
+        Self::Given(link(client, config))
     }
 
-    /// The collection through the client of this runtime.
-    pub(crate) async fn sessions(&self) -> Result<Sessions, ClientError> {
+    /// The way through the client of this runtime.
+    pub(crate) async fn link(&self) -> Result<Link, ClientError> {
         match self {
-            Self::Given(sessions) => Ok(sessions.clone()),
+            Self::Given(link) => Ok(link.clone()),
             Self::Own { config, options, made } => {
                 let runtime = Handle::current().id();
-                if let Some(sessions) = find(made, runtime) {
-                    return Ok(sessions);
+                if let Some(link) = find(made, runtime) {
+                    return Ok(link);
                 }
                 let options = options.get_or_try_init(|| Box::pin(config.client_options())).await?;
                 make(options, config, made, runtime)
@@ -64,27 +73,27 @@ impl Clients {
     }
 }
 
-fn find(made: &RwLock<Vec<Made>>, runtime: Id) -> Option<Sessions> {
-    made.read().iter().find(|made| made.runtime == runtime).map(|made| made.sessions.clone())
+fn find(made: &RwLock<Vec<Made>>, runtime: Id) -> Option<Link> {
+    made.read().iter().find(|made| made.runtime == runtime).map(|made| made.link.clone())
 }
 
 /// Makes the client of this runtime, unless another task of it was faster.
-fn make(options: &ClientOptions, config: &Config, made: &Arc<RwLock<Vec<Made>>>, runtime: Id) -> Result<Sessions, ClientError> {
+fn make(options: &ClientOptions, config: &Config, made: &Arc<RwLock<Vec<Made>>>, runtime: Id) -> Result<Link, ClientError> {
     let mut list = made.write();
     if let Some(there) = list.iter().find(|made| made.runtime == runtime) {
-        return Ok(there.sessions.clone());
+        return Ok(there.link.clone());
     }
-    let sessions = sessions(&Client::with_options(options.clone())?, config);
+    let link = link(&Client::with_options(options.clone())?, config);
     let end = RuntimeEnd { runtime, made: Arc::downgrade(made) };
     let watch = tokio::spawn(async move {
         let _end = end;
         pending::<()>().await;
     });
-    list.push(Made { runtime, sessions: sessions.clone(), watch: watch.abort_handle() });
-    Ok(sessions)
+    list.push(Made { runtime, link: link.clone(), watch: watch.abort_handle() });
+    Ok(link)
 }
 
-fn sessions(client: &Client, config: &Config) -> Sessions {
+fn link(client: &Client, config: &Config) -> Link {
     let concern = WriteConcern::builder()
         .w(config.write_concern.w.clone())
         .journal(config.write_concern.journal)
@@ -94,7 +103,10 @@ fn sessions(client: &Client, config: &Config) -> Sessions {
     let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
     let reads = config.read_concern.clone().unwrap_or_else(ReadConcern::majority);
     let options = CollectionOptions::builder().write_concern(concern).read_concern(reads).selection_criteria(primary).build();
-    client.database(&config.database).collection_with_options(&config.collection, options)
+    Link {
+        sessions: client.database(&config.database).collection_with_options(&config.collection, options),
+        turns: Arc::new(Semaphore::new(config.connections())),
+    }
 }
 
 /// Takes the client of a runtime out of the list when the runtime ends, which drops all its tasks.

@@ -1,14 +1,14 @@
 //! A commit as an update: one pipeline, that a server applies to one document as one step.
 //!
-//! A pipeline cannot say why it changed nothing. So one whose conditions do not hold fails: it converts something that is no number to one. Then
-//! nothing has changed, and the document is read to learn why.
+//! If its conditions hold, the document has the commit's mark afterwards; if not, it is as it was, and is read once more to learn why. It never
+//! fails: a server writes a command that fails into its log, with all that it would have stored.
 
 use mongodb::bson::{Bson, DateTime, Document, RawBsonRef, RawDocument, doc};
 use session_core::{Change, Commit, Committed, Data, Guard, Json, Name, Outcome, PrincipalChange, Record, Rejection, StoreKey};
 
 use crate::{
     document::{self, CURRENT, Head, Unreadable, alive, count, literal, millis},
-    field::{BYTES, CREATED, DATA, EXPIRES, FORMAT, KEY, LIFETIME, PRINCIPAL, VERSION, WRITTEN, escaped},
+    field::{BYTES, CREATED, DATA, EXPIRES, FORMAT, KEY, LIFETIME, MARK, PRINCIPAL, VERSION, WRITTEN, escaped},
 };
 
 /// What a commit came to.
@@ -21,109 +21,136 @@ pub(crate) enum Committing {
     Again,
 }
 
-/// The pipeline of a commit to the document of `key`, under the cap on data.
-pub(crate) fn pipeline(key: &StoreKey, commit: &Commit, cap: usize) -> Vec<Document> {
-    let mut fits =
-        vec![doc! { "$eq": ["$key", literal(key.as_str())] }.into(), doc! { "$eq": ["$format", CURRENT] }.into(), Bson::from(alive())];
-    if let Guard::Version(version) = commit.guard {
-        fits.push(doc! { "$eq": ["$version", i64::try_from(version).unwrap_or(-1)] }.into());
+/// The pipeline of a commit to the document of `key`, under the cap on data. It leaves `mark`.
+pub(crate) fn pipeline(key: &StoreKey, commit: &Commit, cap: usize, mark: i64) -> Vec<Document> {
+    let mut merged = doc! { MARK: mark, WRITTEN: "$$NOW" };
+    if commit.is_change() {
+        merged.insert(VERSION, doc! { "$add": ["$version", 1_i64] });
     }
-    let changed = commit.is_change();
-    let version: Bson = if changed { doc! { "$add": ["$version", 1_i64] }.into() } else { "$version".into() };
-    let mut set = doc! { WRITTEN: "$$NOW" };
-    let mut unset = Vec::new();
-    let sizes = values(commit, &mut set, &mut unset);
-    if let Some(bytes) = sizes {
-        // What gets no larger is fine, even where the cap was lowered.
-        fits.push(doc! { "$lte": [bytes.clone(), { "$max": [count(cap), "$bytes"] }] }.into());
-        set.insert(BYTES, bytes);
-    }
-    match &commit.principal {
-        PrincipalChange::Keep => {}
-        PrincipalChange::Set(principal) => drop(set.insert(PRINCIPAL, literal(principal.as_str()))),
-        PrincipalChange::Unset => unset.push(PRINCIPAL.into()),
+    if let PrincipalChange::Set(principal) = &commit.principal {
+        merged.insert(PRINCIPAL, literal(principal.as_str()));
     }
     if let Some(lifetime) = &commit.lifetime {
-        set.insert(LIFETIME, lifetime.to_text());
+        merged.insert(LIFETIME, lifetime.to_text());
     }
     if let Some(ttl) = commit.ttl {
-        set.insert(EXPIRES, doc! { "$add": ["$$NOW", millis(ttl)] });
+        merged.insert(EXPIRES, doc! { "$add": ["$$NOW", millis(ttl)] });
     }
     if let Some(target) = &commit.move_to {
-        set.insert(KEY, literal(target.as_str()));
+        merged.insert(KEY, literal(target.as_str()));
     }
-    set.insert(VERSION, doc! { "$cond": [{ "$and": fits }, version, refusal()] });
-    let mut stages = vec![doc! { "$set": set }];
-    if !unset.is_empty() {
-        stages.push(doc! { "$unset": unset });
+    let values = Values::of(commit);
+    if let Some(values) = &values {
+        merged.insert(DATA, values.data.clone());
+        merged.insert(BYTES, "$$bytes");
     }
-    stages
-}
-
-/// Makes a pipeline fail. A constant would be tried before there is a document, so it is what every document has: an `_id`'s type is a word.
-fn refusal() -> Document {
-    doc! { "$toInt": { "$type": "$_id" } }
-}
-
-/// Puts into `set` and `unset` what becomes of the values, and returns the size of the data afterwards, if it can have changed.
-fn values(commit: &Commit, set: &mut Document, unset: &mut Vec<Bson>) -> Option<Bson> {
-    if commit.clear {
-        let kept: Document = commit
-            .changes
-            .iter()
-            .filter_map(|(name, change)| {
-                let text: Bson = match change {
-                    Change::Set(value) => value.as_str().into(),
-                    Change::Add(by) => by.to_string().into(),
-                    Change::Remove => return None,
-                };
-                Some((escaped(name.as_str()).into_owned(), text))
-            })
-            .collect();
-        let sum: usize = kept_data(commit).bytes();
-        set.insert(DATA, doc! { "$literal": kept });
-        return Some(count(sum).into());
+    let mut after: Bson = doc! { "$mergeObjects": ["$$ROOT", merged] }.into();
+    if commit.principal == PrincipalChange::Unset {
+        after = without(PRINCIPAL, after);
     }
-    if commit.changes.is_empty() {
-        return None;
-    }
-    let mut terms: Vec<Bson> = vec!["$bytes".into()];
-    for (name, change) in &commit.changes {
-        let field = format!("{DATA}.{}", escaped(name.as_str()));
-        let path = format!("${field}");
-        let named = count(name.as_str().len());
-        let is_there = doc! { "$eq": [{ "$type": path.as_str() }, "string"] };
-        terms.push(doc! { "$cond": [is_there, { "$subtract": [-named, { "$strLenBytes": path.as_str() }] }, 0_i64] }.into());
-        match change {
-            Change::Set(value) => {
-                terms.push((named + count(value.as_str().len())).into());
-                set.insert(field, literal(value.as_str()));
-            }
-            Change::Remove => unset.push(field.into()),
-            Change::Add(by) => {
-                let sum = sum(&path, *by);
-                terms.push(doc! { "$add": [named, { "$strLenBytes": sum.clone() }] }.into());
-                set.insert(field, sum);
-            }
+    if let Some(Values { sums, bytes, .. }) = values {
+        // What gets no larger is fine, even where the cap was lowered.
+        let mut fits = vec![Bson::from(doc! { "$lte": ["$$bytes", { "$max": [count(cap), "$bytes"] }] })];
+        // A sum that leaves 64 bits goes on as a floating-point number, and what is no integer's text has become nothing.
+        fits.extend(sums.keys().map(|name| doc! { "$eq": [{ "$type": format!("$${name}") }, "long"] }.into()));
+        after = doc! { "$cond": [{ "$and": fits }, after, "$$ROOT"] }.into();
+        after = doc! { "$let": { "vars": { "bytes": bytes }, "in": after } }.into();
+        if !sums.is_empty() {
+            after = doc! { "$let": { "vars": sums, "in": after } }.into();
         }
     }
-    Some(doc! { "$add": terms }.into())
+    vec![doc! { "$replaceWith": { "$cond": [{ "$and": conditions(key, commit) }, after, "$$ROOT"] } }]
 }
 
-/// The text of a sum. What is no integer's text fails to convert; a sum that leaves 64 bits would go on as a floating-point number.
+/// What has to hold of a document whatever the values are.
+fn conditions(key: &StoreKey, commit: &Commit) -> Vec<Bson> {
+    let mut conditions = vec![
+        doc! { "$eq": ["$key", literal(key.as_str())] }.into(),
+        doc! { "$eq": ["$format", CURRENT] }.into(),
+        Bson::from(alive()),
+        // Of a corrupt record nothing is calculated.
+        doc! { "$eq": [{ "$type": "$version" }, "long"] }.into(),
+        doc! { "$eq": [{ "$type": "$bytes" }, "long"] }.into(),
+        doc! { "$eq": [{ "$type": "$data" }, "object"] }.into(),
+    ];
+    if let Guard::Version(version) = commit.guard {
+        conditions.push(doc! { "$eq": ["$version", i64::try_from(version).unwrap_or(-1)] }.into());
+    }
+    conditions
+}
+
+/// What becomes of the values.
+struct Values {
+    /// The sums, as variables.
+    sums: Document,
+    /// The size of the data afterwards.
+    bytes: Bson,
+    /// The data afterwards.
+    data: Bson,
+}
+
+impl Values {
+    /// `None` if nothing becomes of them.
+    fn of(commit: &Commit) -> Option<Self> {
+        if commit.clear {
+            let kept = kept(commit);
+            let fields: Document =
+                kept.iter().map(|(name, value)| (escaped(name.as_str()).into_owned(), Bson::from(value.as_str()))).collect();
+            return Some(Self { sums: Document::new(), bytes: count(kept.bytes()).into(), data: doc! { "$literal": fields }.into() });
+        }
+        if commit.changes.is_empty() {
+            return None;
+        }
+        let (mut sums, mut terms, mut set) = (Document::new(), vec![Bson::from("$bytes")], Document::new());
+        let mut data = Bson::from("$data");
+        for (name, change) in &commit.changes {
+            let field = escaped(name.as_str());
+            let path = format!("${DATA}.{field}");
+            let named = count(name.as_str().len());
+            let is_text = doc! { "$eq": [{ "$type": path.as_str() }, "string"] };
+            terms.push(doc! { "$cond": [is_text, { "$subtract": [-named, { "$strLenBytes": path.as_str() }] }, 0_i64] }.into());
+            match change {
+                Change::Set(value) => {
+                    terms.push((named + count(value.as_str().len())).into());
+                    set.insert(field, literal(value.as_str()));
+                }
+                Change::Remove => data = without(&field, data),
+                Change::Add(by) => {
+                    let variable = format!("sum{}", sums.len());
+                    let text = doc! { "$toString": format!("$${variable}") };
+                    sums.insert(variable, sum(&path, *by));
+                    // A sum of no integer is nothing, which has no size.
+                    terms.push(doc! { "$add": [named, { "$strLenBytes": { "$ifNull": [text.clone(), ""] } }] }.into());
+                    set.insert(field, text);
+                }
+            }
+        }
+        if !set.is_empty() {
+            data = doc! { "$mergeObjects": [data, set] }.into();
+        }
+        Some(Self { sums, bytes: doc! { "$add": terms }.into(), data })
+    }
+}
+
+/// The number that the text at `path` is, and `by`; nothing if it is no integer's.
 fn sum(path: &str, by: i64) -> Document {
     // JSON allows white space around a number.
-    let text = doc! { "$trim": { "input": { "$ifNull": [path, "0"] }, "chars": " \t\r\n" } };
-    doc! {
-        "$let": {
-            "vars": { "sum": { "$add": [{ "$toLong": text }, by] } },
-            "in": { "$cond": [{ "$eq": [{ "$type": "$$sum" }, "long"] }, { "$toString": "$$sum" }, refusal()] },
-        },
-    }
+    let text = doc! { "$trim": { "input": path, "chars": " \t\r\n" } };
+    let kinds = vec![
+        doc! { "case": { "$eq": [{ "$type": path }, "string"] }, "then": text },
+        doc! { "case": { "$eq": [{ "$type": path }, "missing"] }, "then": "0" },
+    ];
+    let number = doc! { "input": { "$switch": { "branches": kinds, "default": "no text" } }, "to": "long", "onError": Bson::Null };
+    doc! { "$add": [{ "$convert": number }, by] }
+}
+
+/// An object without one of its fields.
+fn without(field: &str, object: Bson) -> Bson {
+    doc! { "$unsetField": { "field": field, "input": object } }.into()
 }
 
 /// What is left after a commit that clears.
-fn kept_data(commit: &Commit) -> Data {
+fn kept(commit: &Commit) -> Data {
     let mut data = Data::new();
     for (name, change) in &commit.changes {
         match change {
@@ -137,7 +164,7 @@ fn kept_data(commit: &Commit) -> Data {
 
 /// What an answer is to hold of a document that may be large.
 pub(crate) fn answer_fields(commit: &Commit) -> Document {
-    let mut fields = doc! { KEY: 1, FORMAT: 1, VERSION: 1, BYTES: 1, CREATED: 1, WRITTEN: 1, EXPIRES: 1, LIFETIME: 1 };
+    let mut fields = doc! { MARK: 1, KEY: 1, FORMAT: 1, VERSION: 1, BYTES: 1, CREATED: 1, WRITTEN: 1, EXPIRES: 1, LIFETIME: 1 };
     for name in added(commit) {
         fields.insert(format!("{DATA}.{}", escaped(name.as_str())), 1);
     }
@@ -146,6 +173,11 @@ pub(crate) fn answer_fields(commit: &Commit) -> Document {
 
 fn added(commit: &Commit) -> impl Iterator<Item = &Name> {
     commit.changes.iter().filter(|(_, change)| matches!(change, Change::Add(_))).map(|(name, _)| name)
+}
+
+/// Whether a commit took effect, by the document after it.
+pub(crate) fn took_effect(after: &RawDocument, mark: i64) -> bool {
+    after.get(MARK).ok().flatten().and_then(RawBsonRef::as_i64) == Some(mark)
 }
 
 /// Reads the document after a commit that took effect, and the server's time then.

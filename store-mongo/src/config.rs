@@ -1,6 +1,6 @@
 //! The settings of a store.
 
-use std::{collections::BTreeMap, fmt, num::NonZeroUsize, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use mongodb::options::{ClientOptions, ConnectionString, Credential, ReadConcern, ReadPreference, WriteConcern};
 use serde::Deserialize;
@@ -16,7 +16,7 @@ use crate::{
 ///
 /// The URL is the driver's, `mongodb://user:password@host1,host2/database?replicaSet=name` or `mongodb+srv://…`, with all of its settings: TLS
 /// (`tls`, `tlsCAFile`, `tlsCertificateKeyFile`), `w`, `journal`, `wtimeoutMS`, `readConcernLevel`, `authSource`, `maxPoolSize` and so on. Beside them it may have
-/// `collection`, `deadline_ms`, `max_in_flight` and `data_bytes`, named like the methods here; in a file these stand beside `url`, as does `database`.
+/// `collection`, `deadline_ms` and `data_bytes`, named like the methods here; in a file these stand beside `url`, as does `database`.
 ///
 /// # Examples
 /// ```
@@ -34,7 +34,6 @@ pub struct Config {
     pub(crate) database: Box<str>,
     pub(crate) collection: Box<str>,
     pub(crate) deadline: Duration,
-    pub(crate) max_in_flight: NonZeroUsize,
     pub(crate) limits: Limits,
     pub(crate) write_concern: WriteConcern,
     pub(crate) read_concern: Option<ReadConcern>,
@@ -64,8 +63,6 @@ impl Config {
             database: "sessions".into(),
             collection: "sessions".into(),
             deadline: Duration::from_secs(2),
-            // The compiler evaluates the `unwrap`: a zero would not build.
-            max_in_flight: const { NonZeroUsize::new(1_024).unwrap() },
             limits: Limits::default(),
         }
     }
@@ -99,13 +96,6 @@ impl Config {
         self
     }
 
-    /// How many calls may wait for an answer at once; more wait for their turn, within their deadline. 1,024 by default.
-    #[must_use]
-    pub fn max_in_flight(mut self, calls: NonZeroUsize) -> Self {
-        self.max_in_flight = calls;
-        self
-    }
-
     /// The caps on a record. 64 KiB of data by default.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -125,12 +115,20 @@ impl Config {
         Servers(self.driver.host_info.clone())
     }
 
+    /// The most connections of a client to a server: `maxPoolSize`, 10 by default.
+    pub(crate) fn connections(&self) -> usize {
+        self.driver.max_pool_size.filter(|connections| *connections > 0).unwrap_or(DRIVERS_CONNECTIONS) as usize
+    }
+
     /// The driver's settings. Looks up the servers of a `mongodb+srv` name.
     pub(crate) async fn client_options(&self) -> Result<ClientOptions, ClientError> {
         let mut options = ClientOptions::parse(self.driver.clone()).await?;
         // A little less than the deadline, so that the error says which servers were not there.
         options.server_selection_timeout.get_or_insert(self.deadline * 9 / 10);
         options.connect_timeout.get_or_insert(self.deadline);
+        let connections = *options.max_pool_size.get_or_insert(DRIVERS_CONNECTIONS);
+        // All at once, if it comes to that: who has a turn is to have a connection.
+        options.max_connecting.get_or_insert(connections);
         if let Some((user, password)) = &self.login {
             let credential = options.credential.get_or_insert_with(Credential::default);
             credential.username = Some(user.clone());
@@ -145,7 +143,6 @@ impl Config {
             "database" => self.database = text.into(),
             "collection" => self.collection = text.into(),
             "deadline_ms" => self.deadline = Duration::from_millis(number("deadline_ms", text, "a whole number above 0")?),
-            "max_in_flight" => self.max_in_flight = number("max_in_flight", text, "1 to 1048576")?,
             "data_bytes" => self.limits.data_bytes = number("data_bytes", text, "a whole number")?,
             _ => return Err(ConfigError::UnknownKey { key: if url::looks_like_one(key) { key.to_owned() } else { "…".to_owned() } }),
         }
@@ -166,10 +163,6 @@ impl Config {
         if self.deadline.is_zero() {
             return Err(value("deadline_ms", "0", "a millisecond or more"));
         }
-        // tokio's semaphore counts to a little less than this.
-        if self.max_in_flight.get() > 1 << 20 {
-            return Err(value("max_in_flight", &self.max_in_flight.to_string(), "1 to 1048576"));
-        }
         if self.limits.data_bytes > MOST_DATA {
             return Err(value("data_bytes", &self.limits.data_bytes.to_string(), "at most 8388608, because a document has at most 16 MiB"));
         }
@@ -189,6 +182,9 @@ impl Config {
     }
 }
 
+/// How many connections to a server the driver makes if nobody says otherwise.
+const DRIVERS_CONNECTIONS: u32 = 10;
+
 /// Half of what a document may have, because names are escaped and a pipeline holds old and new.
 const MOST_DATA: usize = 8 << 20;
 
@@ -205,7 +201,7 @@ impl fmt::Debug for Config {
             .field("database", &self.database)
             .field("collection", &self.collection)
             .field("deadline", &self.deadline)
-            .field("max_in_flight", &self.max_in_flight)
+            .field("connections", &self.connections())
             .field("limits", &self.limits)
             .field("write_concern", &self.write_concern)
             .finish_non_exhaustive()

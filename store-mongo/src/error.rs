@@ -28,8 +28,8 @@ pub enum ConfigError {
     },
     /// There is no such setting. Its name is shown if it looks like one; else it may be a part of a password.
     #[error(
-        "there is no setting {key:?} of a MongoDB store; use collection, data_bytes, database (in a file), deadline_ms, max_in_flight, or in \
-         the URL one of the driver's"
+        "there is no setting {key:?} of a MongoDB store; use collection, data_bytes, database (in a file), deadline_ms, or in the \
+         URL one of the driver's"
     )]
     UnknownKey {
         /// What came.
@@ -101,9 +101,6 @@ pub(crate) enum ClientError {
     /// A key that another document has.
     #[error("another document has the key")]
     Taken,
-    /// A pipeline's own conditions do not hold, and so it has changed nothing.
-    #[error("the document is not as the change needs it")]
-    Unfit,
     /// An index that a hint names is not there.
     #[error("the collection has lost its indexes")]
     NoIndex,
@@ -158,8 +155,6 @@ impl ClientError {
             14031 | 39 => Self::Full(named),
             85 | 86 => Self::OtherIndex(named),
             11000 | 11001 => Self::Taken,
-            // ConversionFailure: the commit's pipelines refuse with it. 50699: a value to add to is no text at all.
-            241 | 50699 => Self::Unfit,
             2 if message.contains("hint provided does not correspond to an existing index") => Self::NoIndex,
             27 => Self::NoIndex,
             _ => Self::Refused(named),
@@ -186,7 +181,6 @@ impl From<ClientError> for StoreError {
             | ClientError::Answer(_)
             | ClientError::Cursor
             | ClientError::Taken
-            | ClientError::Unfit
             | ClientError::NoIndex => Self::Other { store: STORE, source: error.into() },
         }
     }
@@ -207,7 +201,6 @@ mod tests {
         }
         assert!(matches!(StoreError::from(of(14031)), StoreError::Rejected(Rejection::Full { .. })));
         assert!(matches!(of(11000), ClientError::Taken));
-        assert!(matches!(of(241), ClientError::Unfit));
         let broken = Error::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
         assert!(StoreError::from(ClientError::from(broken)).is_transient());
     }

@@ -13,6 +13,8 @@ pub(crate) const BYTES: &str = "bytes";
 pub(crate) const CREATED: &str = "created";
 /// When the document was last written: with it a commit's answer brings the server's time.
 pub(crate) const WRITTEN: &str = "written";
+/// What the last commit left, so that its answer tells it from one that changed nothing. A random number; it says nothing of the session.
+pub(crate) const MARK: &str = "mark";
 pub(crate) const EXPIRES: &str = "expires";
 pub(crate) const LIFETIME: &str = "lifetime";
 pub(crate) const PRINCIPAL: &str = "principal";

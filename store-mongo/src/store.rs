@@ -11,12 +11,12 @@ use mongodb::{
 };
 use parking_lot::Mutex;
 use session_core::{Commit, Created, Cursor, Listed, NewRecord, Outcome, Page, Principal, Record, SessionStore, StoreError, StoreKey};
-use tokio::sync::Semaphore;
+use tokio::sync::SemaphorePermit;
 
 use crate::{
     STORE,
     address::{Address, Addresses},
-    clients::{Clients, Sessions},
+    clients::{Clients, Link, Sessions},
     clock::ServerClock,
     commit::{self, Committing},
     config::Config,
@@ -71,8 +71,6 @@ struct Inner {
     clients: Clients,
     addresses: Addresses,
     clock: ServerClock,
-    /// One permit for each call that may wait for an answer.
-    turns: Semaphore,
     /// What the servers are, once the indexes are known to be there.
     deployment: Mutex<Option<Deployment>>,
     /// Held by the call that sees to the indexes.
@@ -125,7 +123,6 @@ impl MongoStore {
             clients,
             addresses: Addresses::default(),
             clock: ServerClock::default(),
-            turns: Semaphore::new(config.max_in_flight.get()),
             deployment: Mutex::default(),
             preparing: tokio::sync::Mutex::default(),
             config: config.clone(),
@@ -137,8 +134,8 @@ impl Inner {
     /// Does `work` in its turn and within the deadline, and once more if the collection turns out to have lost its indexes.
     async fn call<T, F: Future<Output = Result<T, ClientError>>>(&self, work: impl Fn() -> F) -> Result<T, StoreError> {
         let in_turn = async {
-            // Only `close` makes it fail, and nobody calls that.
-            let _turn = self.turns.acquire().await;
+            let link = self.clients.link().await?;
+            let _turn = self.turn(&link).await?;
             match work().await {
                 Err(ClientError::NoIndex) => {
                     *self.deployment.lock() = None;
@@ -154,9 +151,20 @@ impl Inner {
         }
     }
 
+    /// Waits for a turn: for half of the deadline, so that who gets one has time to use it. Who asks the driver for a connection and gives up
+    /// stays in its queue.
+    async fn turn<'l>(&self, link: &'l Link) -> Result<SemaphorePermit<'l>, ClientError> {
+        let within = self.config.deadline / 2;
+        match tokio::time::timeout(within, link.turns.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            // Only `close` makes it fail, and nobody calls that.
+            Ok(Err(_)) | Err(_) => Err(ClientError::Busy(format!("all connections were in use for {within:?}; nothing was done"))),
+        }
+    }
+
     /// The collection, with its indexes.
     async fn ready(&self) -> Result<(Sessions, Deployment), ClientError> {
-        let sessions = self.clients.sessions().await?;
+        let sessions = self.clients.link().await?.sessions;
         let known = *self.deployment.lock();
         match known {
             Some(deployment) => Ok((sessions, deployment)),
@@ -263,24 +271,15 @@ impl Inner {
             });
         }
         let (sessions, deployment) = self.ready().await?;
+        // Any number that the last commit did not leave will do.
+        let mark = fastrand::i64(..);
+        let pipeline = commit::pipeline(key, commit, cap, mark);
         for _ in 0..TRIES {
             let asked = Instant::now();
-            match self.update(&sessions, deployment, key, commit).await {
-                Ok(Some(after)) => {
-                    let target = commit.move_to.as_ref().unwrap_or(key);
-                    if target != key {
-                        self.addresses.forget(key);
-                    }
-                    self.remember(target, &after);
-                    let (committed, now) = match commit::committed(&after, commit) {
-                        Ok(committed) => committed,
-                        Err(unreadable) => return Ok(Committing::Corrupt(unreadable)),
-                    };
-                    self.clock.note(asked, now);
-                    return Ok(Committing::Settled(Outcome::Done(committed)));
-                }
+            match self.update(&sessions, deployment, key, commit, pipeline.clone()).await {
                 Ok(None) => return Ok(Committing::Settled(Outcome::Gone)),
-                Err(ClientError::Unfit) => {
+                Ok(Some(after)) if commit::took_effect(&after, mark) => return Ok(self.settle(key, commit, &after, asked)),
+                Ok(Some(_)) => {
                     let why = match self.load(key).await? {
                         Ok(record) => commit::explain(commit, record.as_ref(), cap),
                         Err(unreadable) => Committing::Corrupt(unreadable),
@@ -301,15 +300,31 @@ impl Inner {
         Err(ClientError::Busy("the session changed again and again".to_owned()))
     }
 
-    /// Makes a commit, and returns the document after it; `None` if no document has the key.
+    /// Notes and reads what a commit has made of a document.
+    fn settle(&self, key: &StoreKey, commit: &Commit, after: &RawDocumentBuf, asked: Instant) -> Committing {
+        let target = commit.move_to.as_ref().unwrap_or(key);
+        if target != key {
+            self.addresses.forget(key);
+        }
+        self.remember(target, after);
+        match commit::committed(after, commit) {
+            Ok((committed, now)) => {
+                self.clock.note(asked, now);
+                Committing::Settled(Outcome::Done(committed))
+            }
+            Err(unreadable) => Committing::Corrupt(unreadable),
+        }
+    }
+
+    /// Sends a commit, and returns the document after it; `None` if no document has the key.
     async fn update(
         &self,
         sessions: &Sessions,
         deployment: Deployment,
         key: &StoreKey,
         commit: &Commit,
+        pipeline: Vec<Document>,
     ) -> Result<Option<RawDocumentBuf>, ClientError> {
-        let pipeline = commit::pipeline(key, commit, self.config.limits.data_bytes);
         if let Some(address) = self.address(key, deployment) {
             let mut update = sessions.find_one_and_update(doc! { ID: address.id }, pipeline.clone()).return_document(ReturnDocument::After);
             if !address.small {
@@ -442,7 +457,7 @@ impl SessionStore for MongoStore {
         let inner = &self.0;
         inner
             .call(|| async {
-                let sessions = inner.clients.sessions().await?;
+                let sessions = inner.clients.link().await?.sessions;
                 let database = sessions.client().database(&inner.config.database);
                 let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
                 Ok(database.run_raw_command(rawdoc! { "ping": 1 }).selection_criteria(primary).await.map(drop)?)

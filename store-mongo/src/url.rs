@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use crate::{config::Config, error::ConfigError};
 
 /// Which settings of a URL are this crate's own; all others are the driver's.
-const OWN: [&str; 4] = ["collection", "data_bytes", "deadline_ms", "max_in_flight"];
+const OWN: [&str; 3] = ["collection", "data_bytes", "deadline_ms"];
 
 /// Reads a URL and its settings.
 pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
@@ -97,7 +97,6 @@ mod tests {
             ("mongodb://host/?collection=system.users", "collection"),
             ("mongodb://host/?deadline_ms=0", "deadline_ms"),
             ("mongodb://host/?deadline_ms=soon", "soon"),
-            ("mongodb://host/?max_in_flight=0", "max_in_flight"),
             ("mongodb://host/?w=0", "w=0"),
             ("mongodb://host/?readPreference=secondary", "primary"),
             ("mongodb://host/?prefix=a", "prefix"),

@@ -12,4 +12,5 @@ macro_rules! ours {
     };
 }
 
+mod conformance;
 mod rig;

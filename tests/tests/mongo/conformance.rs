@@ -1,0 +1,168 @@
+//! [`MongoStore`] passes the conformance suite: on one server, through a shared trait object, and on a replica set, all of which are killed
+//! and frozen for real.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use mongodb::{
+    Collection,
+    bson::{Document, doc},
+};
+use session_core::{
+    Limits, SessionStore, Source, StoreKey,
+    conformance::{Fixture, Hand, Purge},
+};
+use store_mongo::{Config, MongoStore};
+use tests::service::{AnyMongo, MongoSet, NotOurs, PASSWORD};
+use tokio::{runtime::Handle, sync::RwLock};
+
+const NOT_OURS: &str = "the server that the environment names is not ours to stop";
+
+/// A server would purge behind a check's back.
+const NO_PURGE: [&str; 2] = ["--setParameter", "ttlMonitorEnabled=false"];
+
+/// A store in a collection of its own.
+struct MongoFixture {
+    server: RwLock<AnyMongo>,
+    url: String,
+    store: Arc<dyn SessionStore>,
+}
+
+impl MongoFixture {
+    async fn on(server: Option<AnyMongo>, wrap: fn(MongoStore) -> Arc<dyn SessionStore>) -> Option<Self> {
+        let server = server?;
+        let url = server.url("collection=sessions");
+        let store = MongoStore::connect(&Config::new(&url).expect("a URL")).await.expect("a server to connect to");
+        Some(Self { server: RwLock::new(server), url, store: wrap(store) })
+    }
+
+    async fn documents(&self) -> Collection<Document> {
+        let server = self.server.read().await;
+        server.client().await.database(server.database()).collection("sessions")
+    }
+
+    async fn set(&self, key: &StoreKey, fields: Document) -> Hand {
+        let documents = self.documents().await;
+        let done = documents.update_one(doc! { "key": key.as_str() }, doc! { "$set": fields }).await.expect("the server answers");
+        assert_eq!(done.matched_count, 1, "there is a document to spoil");
+        Hand::Done(())
+    }
+}
+
+#[async_trait]
+impl Fixture for MongoFixture {
+    fn store(&self) -> Arc<dyn SessionStore> {
+        Arc::clone(&self.store)
+    }
+
+    async fn open(&self) -> Result<Arc<dyn SessionStore>, Source> {
+        Ok(Arc::new(MongoStore::connect(&Config::new(&self.url)?).await?))
+    }
+
+    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, Source> {
+        let config = Config::new(&self.url)?.collection(&format!("sessions-{name}"));
+        Ok(Arc::new(MongoStore::connect(&config).await?))
+    }
+
+    async fn advance(&self, by: Duration) {
+        tokio::time::sleep(by).await;
+    }
+
+    fn tolerance(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
+    fn purge(&self) -> Purge {
+        Purge::ByCall
+    }
+
+    fn bulk(&self) -> usize {
+        20_000
+    }
+
+    fn secret(&self) -> Hand<String> {
+        if self.url.contains(PASSWORD) {
+            return Hand::Done(PASSWORD.to_owned());
+        }
+        Hand::NotApplicable("this server takes everybody in")
+    }
+
+    fn settings_text(&self) -> Hand<String> {
+        Hand::Done(format!("{:?}", Config::new(&self.url).expect("a URL")))
+    }
+
+    async fn corrupt(&self, key: &StoreKey) -> Hand {
+        self.set(key, doc! { "data": "no document", "version": "none" }).await
+    }
+
+    async fn future_format(&self, key: &StoreKey) -> Hand {
+        self.set(key, doc! { "format": 2 }).await
+    }
+
+    async fn stop(&self) -> Hand {
+        done(self.server.write().await.stop().await)
+    }
+
+    async fn start(&self) -> Hand {
+        let mut server = self.server.write().await;
+        // The wait for its answer is an async closure, whose future the compiler cannot see to be `Send`.
+        done(tokio::task::block_in_place(|| Handle::current().block_on(server.start_again())))
+    }
+
+    async fn freeze(&self) -> Hand {
+        done(self.server.read().await.freeze().await)
+    }
+
+    async fn thaw(&self) -> Hand {
+        done(self.server.read().await.thaw().await)
+    }
+
+    async fn dump(&self) -> Hand<Vec<u8>> {
+        let documents = self.server.read().await.dump().await;
+        Hand::Done(documents.into_iter().flat_map(|document| document.to_vec().expect("BSON")).collect())
+    }
+
+    async fn physical_count(&self) -> Hand<u64> {
+        Hand::Done(self.documents().await.count_documents(doc! {}).await.expect("the server answers"))
+    }
+}
+
+fn done(hand: Result<(), NotOurs>) -> Hand {
+    hand.map_or(Hand::NotApplicable(NOT_OURS), Hand::Done)
+}
+
+mod server {
+    use super::{AnyMongo, Arc, MongoFixture, NO_PURGE};
+
+    session_core::conformance_tests!(async { MongoFixture::on(AnyMongo::server_with(&NO_PURGE).await, |store| Arc::new(store)).await });
+}
+
+mod server_through_arc_dyn {
+    use session_core::SessionStore;
+
+    use super::{AnyMongo, Arc, MongoFixture, NO_PURGE};
+
+    session_core::conformance_tests!(async {
+        MongoFixture::on(AnyMongo::server_with(&NO_PURGE).await, |store| {
+            let erased: Arc<dyn SessionStore> = Arc::new(store);
+            Arc::new(erased)
+        })
+        .await
+    });
+}
+
+mod set {
+    use super::{AnyMongo, Arc, MongoFixture, MongoSet, NO_PURGE};
+
+    session_core::conformance_tests!(async {
+        MongoFixture::on(MongoSet::start_with(&NO_PURGE).await.map(AnyMongo::Set), |store| Arc::new(store)).await
+    });
+}
