@@ -1,0 +1,184 @@
+//! MongoDB in either form, behind one set of hands.
+
+use futures_util::TryStreamExt;
+use mongodb::{
+    Client,
+    bson::{Document, doc},
+};
+
+use super::{
+    Kept, Mongo, MongoSet, NotOurs,
+    kind::{Kind, MONGO},
+};
+
+/// MongoDB, in whichever form.
+#[derive(Debug)]
+pub enum AnyMongo {
+    /// One server.
+    Server(Mongo),
+    /// A replica set of three members.
+    Set(MongoSet),
+}
+
+impl AnyMongo {
+    /// One server, with [`PASSWORD`](super::PASSWORD) if it is the test's own; otherwise its URL has its password.
+    ///
+    /// # Panics
+    /// As [`Mongo::start`].
+    pub async fn server() -> Option<Self> {
+        Self::server_with(&[]).await
+    }
+
+    /// The same with further flags.
+    ///
+    /// # Panics
+    /// As [`Mongo::start`].
+    pub async fn server_with(flags: &[&str]) -> Option<Self> {
+        let flags = [flags_for_any(&MONGO), flags].concat();
+        Mongo::start_with(&flags).await.map(Self::Server)
+    }
+
+    /// A replica set, which has no password if it is the test's own.
+    ///
+    /// # Panics
+    /// As [`MongoSet::start`].
+    pub async fn set() -> Option<Self> {
+        MongoSet::start().await.map(Self::Set)
+    }
+
+    /// One server of the test's own, with [`PASSWORD`](super::PASSWORD): with one that the environment names the test is skipped.
+    ///
+    /// # Panics
+    /// As [`Mongo::start`].
+    pub async fn own_server(kept: Kept) -> Option<Self> {
+        Mongo::start_keeping(kept, FLAGS).await.map(Self::Server)
+    }
+
+    /// A replica set of the test's own, likewise, without a password.
+    ///
+    /// # Panics
+    /// As [`MongoSet::start`].
+    pub async fn own_set(kept: Kept) -> Option<Self> {
+        let set = MongoSet::start_keeping(kept, &[]).await?;
+        match set.ports() {
+            Ok(_) => Some(Self::Set(set)),
+            Err(not_ours) => {
+                eprintln!("SKIPPED, this test stops and starts its servers: {not_ours}");
+                None
+            }
+        }
+    }
+
+    /// The URL, with settings.
+    #[must_use]
+    pub fn url(&self, settings: &str) -> String {
+        let url = match self {
+            Self::Server(mongo) => mongo.url(),
+            Self::Set(set) => set.url(),
+        };
+        format!("{url}{}{settings}", if url.contains('?') { '&' } else { '?' })
+    }
+
+    /// The database of its URL, which is this test's alone.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        match self {
+            Self::Server(mongo) => mongo.database(),
+            Self::Set(set) => set.database(),
+        }
+    }
+
+    /// Kills it.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub async fn stop(&mut self) -> Result<(), NotOurs> {
+        match self {
+            Self::Server(mongo) => mongo.stop().await,
+            Self::Set(set) => set.stop_all().await,
+        }
+    }
+
+    /// Starts it again at the same address.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub async fn start_again(&mut self) -> Result<(), NotOurs> {
+        match self {
+            Self::Server(mongo) => mongo.start_again().await,
+            Self::Set(set) => set.start_all().await,
+        }
+    }
+
+    /// Makes it hang: it holds its connections and answers nothing.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub async fn freeze(&self) -> Result<(), NotOurs> {
+        match self {
+            Self::Server(mongo) => mongo.freeze().await,
+            Self::Set(set) => set.freeze_all().await,
+        }
+    }
+
+    /// Lets it go on. Members of a set may elect a primary after that.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub async fn thaw(&self) -> Result<(), NotOurs> {
+        match self {
+            Self::Server(mongo) => mongo.thaw().await,
+            Self::Set(set) => set.thaw_all().await,
+        }
+    }
+
+    /// All that its processes have written, if they are the test's own.
+    #[must_use]
+    pub fn output(&self) -> String {
+        match self {
+            Self::Server(mongo) => mongo.output(),
+            Self::Set(set) => set.output(),
+        }
+        .unwrap_or_default()
+    }
+
+    /// A client for looking around, which does not wait longer than two seconds for a server. On one of ours it may do everything.
+    ///
+    /// # Panics
+    /// If the URL of a server that is not ours is none.
+    pub async fn client(&self) -> Client {
+        match self {
+            Self::Server(mongo) => mongo.client().await,
+            Self::Set(set) => set.client().await,
+        }
+    }
+
+    /// All documents of all collections of its database, in the order of their collections' names and of their bytes.
+    ///
+    /// # Panics
+    /// If the server does not answer.
+    pub async fn dump(&self) -> Vec<Document> {
+        let database = self.client().await.database(self.database());
+        let mut names = database.list_collection_names().await.expect("the server answers");
+        names.sort();
+        let mut dumped = Vec::new();
+        for name in names {
+            let found = database.collection::<Document>(&name).find(doc! {}).await.expect("the server answers");
+            let mut documents: Vec<_> = found.try_collect().await.expect("the server answers");
+            documents.sort_by_cached_key(|document| document.to_vec().expect("what was BSON is BSON"));
+            dumped.append(&mut documents);
+        }
+        dumped
+    }
+}
+
+/// The flags of a server of the test's own.
+const FLAGS: &[&str] = &["--auth"];
+
+/// The flags of a server of this kind that may be somebody else's, and then takes none.
+fn flags_for_any(kind: &Kind) -> &'static [&'static str] {
+    if kind.url().is_some() { &[] } else { FLAGS }
+}
