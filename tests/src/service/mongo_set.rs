@@ -275,8 +275,8 @@ impl MongoSet {
         Ok(())
     }
 
-    /// Waits until one of the members that run and do not hang is the primary, and the others among them follow it. Of a set that is not
-    /// ours nothing is awaited.
+    /// Waits until one of the members that run and do not hang is the primary, and all others among them have what it wrote
+    /// last. Of a set that is not ours nothing is awaited.
     ///
     /// # Panics
     /// If that does not happen.
@@ -288,7 +288,14 @@ impl MongoSet {
             let host = format!("127.0.0.1:{primary}");
             let all_know = said.iter().all(|(_, hello)| hello.get_str("primary").is_ok_and(|known| known == host));
             let others_follow = said.iter().all(|(port, hello)| *port == primary || hello.get_bool("secondary").unwrap_or(false));
-            (said.len() == awake(nodes.list()).count() && all_know && others_follow).then_some(())
+            if said.len() != awake(nodes.list()).count() || !all_know || !others_follow {
+                return None;
+            }
+            // A member may be a secondary for a second before it looks for somebody to follow.
+            let everywhere = doc! { "w": i32::try_from(said.len()).ok()?, "wtimeout": 1_000 };
+            let note = doc! { "appendOplogNote": 1, "data": { "for": "everybody" }, "writeConcern": everywhere };
+            let noted = self.command(primary, note).await.ok()?;
+            (!noted.contains_key("writeConcernError")).then_some(())
         })
         .await;
     }
