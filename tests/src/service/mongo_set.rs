@@ -336,7 +336,13 @@ impl MongoSet {
 /// Makes a set of members that are in none, and one of them its primary.
 async fn initiate(members: &[Node<MongoNode>]) {
     let hosts = hosts(members).into_iter().zip(0..).map(|(host, id)| doc! { "_id": id, "host": host }).collect::<Vec<_>>();
-    let settings = doc! { "electionTimeoutMillis": ELECTION_TIMEOUT, "heartbeatIntervalMillis": HEARTBEAT };
+    // The last two keep a new primary from waiting for one that hangs.
+    let settings = doc! {
+        "electionTimeoutMillis": ELECTION_TIMEOUT,
+        "heartbeatIntervalMillis": HEARTBEAT,
+        "heartbeatTimeoutSecs": 1,
+        "catchUpTimeoutMillis": 500,
+    };
     let config = doc! { "_id": NAME, "version": 1, "members": hosts, "settings": settings };
     let first = client(&members[0].url()).await;
     command(&first, "admin", doc! { "replSetInitiate": config }).await.expect("members that are in no set can become one");
