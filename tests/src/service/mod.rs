@@ -12,8 +12,8 @@
 //! `TEST_SERVICES_FROM=container` or `=path` leaves only that one of 2 and 3. With none of the three the test says why it is skipped and
 //! has `None` in hand, unless `REQUIRE_SERVICES` is `all` or lists the service (`redis,redis-cluster,mongo,mongo-set`): then it fails.
 //!
-//! Servers of the test's own are new and empty, listen on 127.0.0.1 only, and are gone when their value is dropped, also by a panic. After a
-//! restart a Redis is empty again unless asked not to be, and a MongoDB holds what was in its journal unless asked to be empty.
+//! Servers of the test's own are new and empty, listen on 127.0.0.1 only, and are gone when their value is dropped, also by a panic. After
+//! a restart a Redis is empty again unless asked not to be, and a MongoDB holds what was in its journal unless asked to be empty.
 
 mod any_mongo;
 mod any_redis;

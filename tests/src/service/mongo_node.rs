@@ -59,7 +59,7 @@ impl Server for MongoNode {
 
     fn set_up(node: &Node<Self>) -> Vec<String> {
         let data = node.file("data");
-        fs::create_dir(&data).expect("a temporary folder can be written to");
+        fs::create_dir_all(&data).expect("a temporary folder can be written to");
         let own = ["--port".to_owned(), node.port.to_string(), "--dbpath".to_owned(), data.display().to_string()];
         own.into_iter().chain(FLAGS.iter().map(ToString::to_string)).chain(node.server.flags.iter().cloned()).collect()
     }
