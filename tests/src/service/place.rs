@@ -3,9 +3,11 @@
 //! Both take the same shell line, so only starting and signalling differ between them, and nothing above knows where it is.
 
 use std::{
+    fmt::Display,
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use rustix::process::{Signal, getegid, geteuid};
@@ -94,12 +96,24 @@ impl Place {
         let mut contained = Vec::new();
         for running in those {
             match running {
-                Running::Here(process) => process.signal(signal),
-                Running::Contained(id) => contained.push(id.to_string()),
+                Running::Here(process) => {
+                    process.signal(signal);
+                    if signal == Signal::STOP {
+                        let wait = until_stopped(process.pid().as_raw_nonzero().get());
+                        // It takes milliseconds, and the test wants nothing else to happen meanwhile.
+                        Command::new("sh").args(["-c", &wait]).status().expect("a shell");
+                    }
+                }
+                Running::Contained(id) => contained.push(*id),
             }
         }
         if let Some(container) = self.container.as_ref().filter(|_| !contained.is_empty()) {
-            run(container, &format!("kill -{} {}", signal.as_raw(), contained.join(" "))).await;
+            let ids: Vec<_> = contained.iter().map(ToString::to_string).collect();
+            let mut script = format!("kill -{} {}", signal.as_raw(), ids.join(" "));
+            if signal == Signal::STOP {
+                script.extend(contained.iter().map(|id| format!("\n{}", until_stopped(id))));
+            }
+            run(container, &script).await;
         }
     }
 
@@ -119,6 +133,11 @@ impl Place {
             }
         }
     }
+}
+
+/// A shell's line that ends when no thread of a process runs any more: a server with many goes on for a moment after it was told to stop.
+fn until_stopped(id: impl Display) -> String {
+    format!("while grep -qsv ') T ' /proc/{id}/task/*/stat; do sleep 0.01; done")
 }
 
 /// Starts a container with the machine's network, so that its servers announce addresses which hold outside too, and with this folder
