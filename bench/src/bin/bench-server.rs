@@ -1,7 +1,8 @@
 //! Serves on a free port of the loopback, bare or with sessions, for a load generator, until it is killed.
 //!
 //! `bench-server bare|sessions` has one worker and prints two lines: its address, and a `Cookie` header, which opens a session if there are
-//! sessions; they are in memory. `bench-server redis URL WORKERS` keeps sessions in Redis and prints its address.
+//! sessions; they are in memory. `bench-server redis URL WORKERS` and
+//! `bench-server mongo URL WORKERS` keep sessions there and print their address.
 
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
@@ -12,10 +13,11 @@ use actix_web::{
 use bench::Site;
 use session_actix::{Error as SessionFailure, Session, SessionMiddleware};
 use session_core::{
-    MemoryStore,
+    MemoryStore, SessionStore,
     cookie::{CookieCodec, CookieConfig, Key},
 };
-use store_redis::{Config, RedisStore};
+use store_mongo::MongoStore;
+use store_redis::RedisStore;
 
 type Failure = Box<dyn Error>;
 
@@ -41,17 +43,20 @@ async fn main() -> Result<(), Failure> {
             tell(&server.addrs(), Some(&site));
             server.run().await?;
         }
-        ["redis", url, workers] => {
-            let store = RedisStore::connect(&Config::new(url)?).await?;
+        [kind @ ("redis" | "mongo"), url, workers] => {
+            let store: Arc<dyn SessionStore> = match kind {
+                "redis" => Arc::new(RedisStore::connect(&store_redis::Config::new(url)?).await?),
+                _ => Arc::new(MongoStore::connect(&store_mongo::Config::new(url)?).await?),
+            };
             let codec = CookieCodec::signed(CookieConfig::development(), &Key::random()?.into())?;
-            let sessions = SessionMiddleware::new(Arc::new(store), codec);
+            let sessions = SessionMiddleware::new(store, codec);
             let server = HttpServer::new(move || App::new().wrap(sessions.clone()).configure(untouched).configure(used))
                 .workers(workers.parse()?)
                 .bind(ANY_PORT)?;
             tell(&server.addrs(), None);
             server.run().await?;
         }
-        _ => return Err("bench-server bare, bench-server sessions, or bench-server redis URL WORKERS".into()),
+        _ => return Err("bench-server bare, bench-server sessions, or bench-server redis|mongo URL WORKERS".into()),
     }
     Ok(())
 }
