@@ -1,9 +1,6 @@
 //! The driver's clients of a store: one for each runtime that uses it.
 
-use std::{
-    future::pending,
-    sync::{Arc, Weak},
-};
+use std::sync::{Arc, Weak};
 
 use mongodb::{
     Client, Collection,
@@ -13,8 +10,7 @@ use mongodb::{
 use parking_lot::RwLock;
 use tokio::{
     runtime::{Handle, Id},
-    sync::{OnceCell, Semaphore},
-    task::AbortHandle,
+    sync::{OnceCell, Semaphore, oneshot},
 };
 
 use crate::{config::Config, error::ClientError};
@@ -44,8 +40,8 @@ pub(crate) struct Link {
 pub(crate) struct Made {
     runtime: Id,
     link: Link,
-    /// A task that ends with the runtime and takes the client out of the list then.
-    watch: AbortHandle,
+    /// Ends the task that waits for the end of the runtime and takes the client out of the list then.
+    _watched: oneshot::Sender<()>,
 }
 
 impl Clients {
@@ -79,29 +75,39 @@ fn find(made: &RwLock<Vec<Made>>, runtime: Id) -> Option<Link> {
 
 /// Makes the client of this runtime, unless another task of it was faster.
 fn make(options: &ClientOptions, config: &Config, made: &Arc<RwLock<Vec<Made>>>, runtime: Id) -> Result<Link, ClientError> {
-    let mut list = made.write();
-    if let Some(there) = list.iter().find(|made| made.runtime == runtime) {
-        return Ok(there.link.clone());
-    }
     let link = link(&Client::with_options(options.clone())?, config);
+    let (watched, store_ends) = oneshot::channel();
+    {
+        let mut list = made.write();
+        if let Some(there) = list.iter().find(|made| made.runtime == runtime) {
+            return Ok(there.link.clone());
+        }
+        list.push(Made { runtime, link: link.clone(), _watched: watched });
+    }
+    // Without the lock: a runtime that is ending drops the task at once, which takes the client out again.
     let end = RuntimeEnd { runtime, made: Arc::downgrade(made) };
-    let watch = tokio::spawn(async move {
+    tokio::spawn(async move {
         let _end = end;
-        pending::<()>().await;
+        // An error, as nothing is ever sent: the store has ended.
+        let _ = store_ends.await;
     });
-    list.push(Made { runtime, link: link.clone(), watch: watch.abort_handle() });
     Ok(link)
 }
 
 fn link(client: &Client, config: &Config) -> Link {
     let concern = WriteConcern::builder()
-        .w(config.write_concern.w.clone())
+        .w(config.write_concern.w.clone().or(WriteConcern::majority().w))
         .journal(config.write_concern.journal)
         .w_timeout(config.write_concern.w_timeout.or(Some(config.deadline)))
         .build();
     // What is read from a secondary may be older than what was acknowledged, whatever the client prefers elsewhere.
     let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
-    let reads = config.read_concern.clone().unwrap_or_else(ReadConcern::majority);
+    // What fewer than a majority acknowledged is not seen by reads that ask for one.
+    let reads = match &config.read_concern {
+        Some(given) => given.clone(),
+        None if concern.w == WriteConcern::majority().w => ReadConcern::majority(),
+        None => ReadConcern::local(),
+    };
     let options = CollectionOptions::builder().write_concern(concern).read_concern(reads).selection_criteria(primary).build();
     Link {
         sessions: client.database(&config.database).collection_with_options(&config.collection, options),
@@ -123,11 +129,5 @@ impl Drop for RuntimeEnd {
         // The client is dropped without the lock.
         drop(list);
         drop(gone);
-    }
-}
-
-impl Drop for Made {
-    fn drop(&mut self) {
-        self.watch.abort();
     }
 }

@@ -21,14 +21,18 @@ impl ServerClock {
     pub(crate) fn recent(&self) -> Option<DateTime> {
         let (asked, told) = (*self.0.lock())?;
         let passed = asked.elapsed();
-        let millis = i64::try_from(passed.as_millis()).unwrap_or(i64::MAX);
-        (passed < HOLDS_FOR).then(|| DateTime::from_millis(told.timestamp_millis().saturating_add(millis)))
+        (passed < HOLDS_FOR).then(|| later(told, passed))
     }
 
     /// Notes what the server told after it was `asked`.
     pub(crate) fn note(&self, asked: Instant, told: DateTime) {
         *self.0.lock() = Some((asked, told));
     }
+}
+
+/// A server's time when this much has passed.
+pub(crate) fn later(told: DateTime, passed: Duration) -> DateTime {
+    DateTime::from_millis(told.timestamp_millis().saturating_add(i64::try_from(passed.as_millis()).unwrap_or(i64::MAX)))
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! A commit as an update: one pipeline, that a server applies to one document as one step.
 //!
-//! If its conditions hold, the document has the commit's mark afterwards; if not, it is as it was, and is read once more to learn why. It never
-//! fails: a server writes a command that fails into its log, with all that it would have stored.
+//! If its conditions hold, the document has the commit's mark afterwards; if not, it is as it was, and is read once more to learn why. It does
+//! not fail for that: a server writes a command that fails into its log, with all that it would have stored.
 
 use mongodb::bson::{Bson, DateTime, Document, RawBsonRef, RawDocument, doc};
 use session_core::{Change, Commit, Committed, Data, Guard, Json, Name, Outcome, PrincipalChange, Record, Rejection, StoreKey};
 
 use crate::{
     document::{self, CURRENT, Head, Unreadable, alive, count, literal, millis},
-    field::{BYTES, CREATED, DATA, EXPIRES, FORMAT, KEY, LIFETIME, MARK, PRINCIPAL, VERSION, WRITTEN, escaped},
+    field::{BYTES, CREATED, DATA, EXPIRES, FORMAT, KEY, LIFETIME, MARK, PRINCIPAL, VERSION, WRITTEN, escaped, unescaped},
 };
 
 /// What a commit came to.
@@ -69,14 +69,22 @@ fn conditions(key: &StoreKey, commit: &Commit) -> Vec<Bson> {
         doc! { "$eq": ["$format", CURRENT] }.into(),
         Bson::from(alive()),
         // Of a corrupt record nothing is calculated.
-        doc! { "$eq": [{ "$type": "$version" }, "long"] }.into(),
-        doc! { "$eq": [{ "$type": "$bytes" }, "long"] }.into(),
-        doc! { "$eq": [{ "$type": "$data" }, "object"] }.into(),
+        is_a("$version", "long"),
+        is_a("$bytes", "long"),
+        is_a("$created", "date"),
+        is_a("$expires", "date"),
+        is_a("$lifetime", "string"),
+        is_a("$data", "object"),
+        doc! { "$in": [{ "$type": "$principal" }, ["string", "missing"]] }.into(),
     ];
     if let Guard::Version(version) = commit.guard {
         conditions.push(doc! { "$eq": ["$version", i64::try_from(version).unwrap_or(-1)] }.into());
     }
     conditions
+}
+
+fn is_a(path: &str, kind: &str) -> Bson {
+    doc! { "$eq": [{ "$type": path }, kind] }.into()
 }
 
 /// What becomes of the values.
@@ -102,7 +110,7 @@ impl Values {
             return None;
         }
         let (mut sums, mut terms, mut set) = (Document::new(), vec![Bson::from("$bytes")], Document::new());
-        let mut data = Bson::from("$data");
+        let mut removed = Vec::new();
         for (name, change) in &commit.changes {
             let field = escaped(name.as_str());
             let path = format!("${DATA}.{field}");
@@ -114,7 +122,7 @@ impl Values {
                     terms.push((named + count(value.as_str().len())).into());
                     set.insert(field, literal(value.as_str()));
                 }
-                Change::Remove => data = without(&field, data),
+                Change::Remove => removed.push(field.into_owned()),
                 Change::Add(by) => {
                     let variable = format!("sum{}", sums.len());
                     let text = doc! { "$toString": format!("$${variable}") };
@@ -125,6 +133,7 @@ impl Values {
                 }
             }
         }
+        let mut data = without_all(removed, "$data".into());
         if !set.is_empty() {
             data = doc! { "$mergeObjects": [data, set] }.into();
         }
@@ -142,6 +151,16 @@ fn sum(path: &str, by: i64) -> Document {
     ];
     let number = doc! { "input": { "$switch": { "branches": kinds, "default": "no text" } }, "to": "long", "onError": Bson::Null };
     doc! { "$add": [{ "$convert": number }, by] }
+}
+
+/// An object without some of its fields.
+fn without_all(fields: Vec<String>, object: Bson) -> Bson {
+    // One within another is quicker for a few, and too deep for a server and for a stack if they are many.
+    if fields.len() <= 8 {
+        return fields.iter().fold(object, |object, field| without(field, object));
+    }
+    let stays = doc! { "$not": { "$in": ["$$this.k", { "$literal": fields }] } };
+    doc! { "$arrayToObject": { "$filter": { "input": { "$objectToArray": object }, "cond": stays } } }.into()
 }
 
 /// An object without one of its fields.
@@ -187,10 +206,17 @@ pub(crate) fn committed(after: &RawDocument, commit: &Commit) -> Result<(Committ
     let mut sums = std::collections::BTreeMap::new();
     if added(commit).next().is_some() {
         let data = after.get(DATA)?.and_then(RawBsonRef::as_document).ok_or(Unreadable::Part(DATA))?;
-        for name in added(commit) {
-            let text = data.get(&*escaped(name.as_str()))?.and_then(RawBsonRef::as_str);
-            let sum = text.and_then(|text| text.parse().ok()).ok_or(Unreadable::Part("values"))?;
-            sums.insert(name.clone(), sum);
+        // Once through the document: to look for each name would be a walk for each.
+        for field in data {
+            let (field, text) = field?;
+            let Some(name) = unescaped(field.as_str()) else { continue };
+            if let Some((name, Change::Add(_))) = commit.changes.get_key_value(&*name) {
+                let sum = text.as_str().and_then(|text| text.parse().ok()).ok_or(Unreadable::Part("values"))?;
+                sums.insert(name.clone(), sum);
+            }
+        }
+        if sums.len() != added(commit).count() {
+            return Err(Unreadable::Part("values"));
         }
     }
     // A life that is given is at least a millisecond, and one that is kept was not over.

@@ -31,6 +31,8 @@ pub struct Config {
     /// What the URL says to the driver.
     pub(crate) driver: ConnectionString,
     login: Option<(String, String)>,
+    /// In which database the user of [`Self::login`] is looked for.
+    pub(crate) login_source: Option<String>,
     pub(crate) database: Box<str>,
     pub(crate) collection: Box<str>,
     pub(crate) deadline: Duration,
@@ -60,6 +62,7 @@ impl Config {
             write_concern,
             driver,
             login: None,
+            login_source: None,
             database: "sessions".into(),
             collection: "sessions".into(),
             deadline: Duration::from_secs(2),
@@ -67,7 +70,8 @@ impl Config {
         }
     }
 
-    /// The user and password, in place of those in the URL.
+    /// The user and password, in place of those in the URL. The user is looked for in the URL's `authSource`, else in its database, else in
+    /// `admin`.
     #[must_use]
     pub fn login(mut self, user: &str, password: &str) -> Self {
         self.login = Some((user.to_owned(), password.to_owned()));
@@ -115,9 +119,14 @@ impl Config {
         Servers(self.driver.host_info.clone())
     }
 
+    /// Whether the URL leads to one server, whatever that is.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.driver.direct_connection == Some(true)
+    }
+
     /// The most connections of a client to a server: `maxPoolSize`, 10 by default.
     pub(crate) fn connections(&self) -> usize {
-        self.driver.max_pool_size.filter(|connections| *connections > 0).unwrap_or(DRIVERS_CONNECTIONS) as usize
+        self.driver.max_pool_size.unwrap_or(DRIVERS_CONNECTIONS) as usize
     }
 
     /// The driver's settings. Looks up the servers of a `mongodb+srv` name.
@@ -133,6 +142,7 @@ impl Config {
             let credential = options.credential.get_or_insert_with(Credential::default);
             credential.username = Some(user.clone());
             credential.password = Some(password.clone());
+            credential.source = credential.source.take().or_else(|| self.login_source.clone());
         }
         Ok(options)
     }
@@ -164,13 +174,16 @@ impl Config {
             return Err(value("deadline_ms", "0", "a millisecond or more"));
         }
         if self.limits.data_bytes > MOST_DATA {
-            return Err(value("data_bytes", &self.limits.data_bytes.to_string(), "at most 8388608, because a document has at most 16 MiB"));
+            return Err(value("data_bytes", &self.limits.data_bytes.to_string(), "at most 1048576; keep large things elsewhere"));
         }
         if self.write_concern.w == Some(mongodb::options::Acknowledgment::Nodes(0)) {
             return Err(ConfigError::Url {
                 part: "setting w=0",
                 usable: "a write that nobody acknowledges cannot be reported; use w=majority",
             });
+        }
+        if self.connections() == 0 || self.connections() > 1 << 20 {
+            return Err(value("maxPoolSize", &self.connections().to_string(), "1 to 1048576"));
         }
         if self.driver.read_preference.as_ref().is_some_and(|preference| *preference != ReadPreference::Primary) {
             return Err(ConfigError::Url {
@@ -185,8 +198,9 @@ impl Config {
 /// How many connections to a server the driver makes if nobody says otherwise.
 const DRIVERS_CONNECTIONS: u32 = 10;
 
-/// Half of what a document may have, because names are escaped and a pipeline holds old and new.
-const MOST_DATA: usize = 8 << 20;
+/// So little that a document of it has less than the 16 MiB that it may have, whatever the names are: a name can treble when it is escaped, and
+/// the shortest value takes ten bytes.
+const MOST_DATA: usize = 1 << 20;
 
 /// Shows where the servers are and how calls are bounded; passwords are masked.
 impl fmt::Debug for Config {
@@ -270,10 +284,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_driver_waits_for_fits_into_the_deadline() {
-        let config = Config::new("mongodb://host").unwrap().deadline(Duration::from_secs(1)).login("app", "p");
+        let config = Config::new("mongodb://host/?authSource=accounts").unwrap().deadline(Duration::from_secs(1)).login("app", "p");
         let options = config.client_options().await.unwrap();
         assert_eq!(options.server_selection_timeout, Some(Duration::from_millis(900)));
         assert_eq!(options.connect_timeout, Some(Duration::from_secs(1)));
-        assert_eq!(options.credential.unwrap().username.as_deref(), Some("app"));
+        let credential = options.credential.unwrap();
+        assert_eq!((credential.username.as_deref(), credential.source.as_deref()), (Some("app"), Some("accounts")));
     }
 }

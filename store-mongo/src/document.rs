@@ -91,7 +91,12 @@ pub(crate) fn record(document: &RawDocument, now: DateTime) -> Result<Option<Rec
         let text = value.as_str().ok_or(Unreadable::Part("values"))?;
         values.push((name, Json::from_text(text).map_err(Unreadable::Json)?));
     }
-    Ok(Some(Record { data: Data::from(values), version: head.version, age: head.age(now), ttl, principal, lifetime: head.lifetime }))
+    let data = Data::from(values);
+    // A commit calculates with it; a wrong one would keep the record from ever changing again.
+    if document.get(BYTES)?.and_then(RawBsonRef::as_i64) != Some(count(data.bytes())) {
+        return Err(Unreadable::Part("size"));
+    }
+    Ok(Some(Record { data, version: head.version, age: head.age(now), ttl, principal, lifetime: head.lifetime }))
 }
 
 /// The key of a document, if it can be one.

@@ -90,6 +90,10 @@ pub(crate) enum ClientError {
     NoRight(String),
     #[error("the server refuses to be used like this: {0}")]
     Refused(String),
+    #[error(
+        "directConnection=true leads to one member of a replica set, which may be no primary; leave it out and give the set's name as replicaSet"
+    )]
+    Direct,
     #[error("an index of the collection has the name or the fields of one that sessions need, and is another; remove it: {0}")]
     OtherIndex(String),
     #[error("the server speaks version {found} of the wire protocol; MongoDB {} or later is needed", OLDEST.0)]
@@ -118,14 +122,17 @@ impl From<Error> for ClientError {
                 79 | 100 => Self::Refused(named(concern.code, &concern.code_name)),
                 _ => Self::Unacknowledged(named(concern.code, &concern.code_name)),
             },
-            ErrorKind::ServerSelection { message, .. } | ErrorKind::DnsResolve { message, .. } => Self::Unreachable(message.clone()),
+            // What the driver says there quotes what servers said last, documents and all.
+            ErrorKind::ServerSelection { .. } => Self::Unreachable("there is no primary, or it does not answer".to_owned()),
+            ErrorKind::DnsResolve { .. } => Self::Unreachable("the name in the URL cannot be looked up".to_owned()),
             ErrorKind::Io(error) => Self::Lost(error.to_string()),
             ErrorKind::ConnectionPoolCleared { .. } => Self::Lost("the server it led to is not what it was".to_owned()),
             ErrorKind::Shutdown => Self::Lost("the client was shut down".to_owned()),
             ErrorKind::Authentication { .. } => Self::Login,
-            ErrorKind::IncompatibleServer { message, .. }
-            | ErrorKind::InvalidArgument { message, .. }
-            | ErrorKind::InvalidTlsConfig { message, .. } => Self::Refused(message.clone()),
+            ErrorKind::IncompatibleServer { .. } => Self::Refused("the driver does not speak with a server of this version".to_owned()),
+            ErrorKind::InvalidArgument { .. } => Self::Refused("the driver refuses the settings".to_owned()),
+            // It is about files; nothing has been sent yet.
+            ErrorKind::InvalidTlsConfig { message, .. } => Self::Refused(message.clone()),
             ErrorKind::InvalidResponse { .. } => Self::Answer("it is none that the driver can read"),
             // The rest belongs to calls that are not made here; its words might quote what was sent.
             _ => Self::Refused("the driver failed".to_owned()),
@@ -138,15 +145,21 @@ impl ClientError {
     fn by_code(code: i32, name: &str, message: &str) -> Self {
         let named = named(code, name);
         match code {
-            // The network: HostUnreachable, HostNotFound, NetworkTimeout, SocketException, ConnectionPoolExpired.
-            6 | 7 | 89 | 9001 | 317
+            // The network: HostUnreachable, HostNotFound, NetworkTimeout, SocketException, ConnectionPoolExpired,
+            // NetworkInterfaceExceededTimeLimit, ConnectionError.
+            6 | 7 | 89 | 9001 | 317 | 202 | 384
             // An election, a shutdown: ShutdownInProgress, PrimarySteppedDown, NotWritablePrimary, InterruptedAtShutdown,
-            // InterruptedDueToReplStateChange, NotPrimaryNoSecondaryOk, NotPrimaryOrSecondary, ReadConcernMajorityNotAvailableYet.
-            | 91 | 189 | 10107 | 11600 | 11602 | 13435 | 13436 | 134
+            // InterruptedDueToReplStateChange, NotPrimaryNoSecondaryOk, NotPrimaryOrSecondary, ReadConcernMajorityNotAvailableYet,
+            // FailedToSatisfyReadPreference.
+            | 91 | 189 | 10107 | 11600 | 11602 | 13435 | 13436 | 134 | 133
+            // A cursor of a server that is another one now, or of an index that is being made: CursorNotFound, CursorKilled, QueryPlanKilled,
+            // ConflictingOperationInProgress, IndexBuildAlreadyInProgress, BackgroundOperationInProgressFor…, KeyNotFound.
+            | 43 | 237 | 175 | 117 | 276 | 12586 | 12587 | 211
             // A cluster that moves data: StaleShardVersion, StaleEpoch, StaleConfig, SnapshotUnavailable.
             | 63 | 150 | 13388 | 246
-            // Too much work: LockTimeout, MaxTimeMSExpired, WriteConflict, ExceededTimeLimit, Interrupted, IngressRequestRateLimitExceeded.
-            | 24 | 50 | 112 | 262 | 11601 | 462 => Self::Busy(named),
+            // Too much work: LockTimeout, MaxTimeMSExpired, WriteConflict, ExceededTimeLimit, Interrupted, TemporarilyUnavailable,
+            // IngressRequestRateLimitExceeded.
+            | 24 | 50 | 112 | 262 | 11601 | 365 | 462 => Self::Busy(named),
             // WriteConcernFailed.
             64 => Self::Unacknowledged(named),
             13 => Self::NoRight(named),
@@ -177,6 +190,7 @@ impl From<ClientError> for StoreError {
             | ClientError::NoRight(_)
             | ClientError::Refused(_)
             | ClientError::OtherIndex(_)
+            | ClientError::Direct
             | ClientError::TooOld { .. }
             | ClientError::Answer(_)
             | ClientError::Cursor

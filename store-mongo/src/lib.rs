@@ -10,11 +10,14 @@ mod document;
 mod error;
 mod field;
 mod index;
+mod inner;
 mod purge;
 mod scan;
 mod servers;
+mod session;
 mod store;
 mod url;
+mod user;
 
 pub use config::Config;
 pub use error::{ConfigError, ConnectError};

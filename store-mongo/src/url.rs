@@ -24,6 +24,9 @@ pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
     if pairs().any(|(key, _)| !looks_like_one(key)) {
         return Err(ConfigError::UnknownKey { key: "…".to_owned() });
     }
+    if pairs().any(|(key, _)| key.eq_ignore_ascii_case("socketTimeoutMS")) {
+        return Err(ConfigError::Url { part: "setting socketTimeoutMS", usable: "the driver has none; deadline_ms bounds every call" });
+    }
     let mut drivers = format!("{scheme}://{authority}/{path}");
     let mut separator = '?';
     for (key, value) in pairs().filter(|(key, _)| !OWN.contains(key)) {
@@ -31,8 +34,11 @@ pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
         let _ = write!(drivers, "{separator}{key}={value}");
         separator = '&';
     }
-    let parsed = ConnectionString::parse(&drivers).map_err(|error| ConfigError::Driver { why: words(&error, authority) })?;
+    let parsed = ConnectionString::parse(&drivers).map_err(|error| ConfigError::Driver { why: words(&error, url.contains('@')) })?;
     let mut config = Config::at(parsed);
+    // The driver forgets it if the URL has no user, who may be given otherwise.
+    let source = pairs().find(|(key, _)| key.eq_ignore_ascii_case("authSource")).map(|(_, source)| decoded(source, "authSource"));
+    config.login_source = source.transpose()?.or_else(|| Some(database.clone()).filter(|name| !name.is_empty()));
     if !database.is_empty() {
         config.database = database.into();
     }
@@ -44,8 +50,8 @@ pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
 }
 
 /// What the driver says of a URL, if there is no login in it that it could quote.
-fn words(error: &mongodb::error::Error, authority: &str) -> String {
-    if authority.contains('@') {
+fn words(error: &mongodb::error::Error, has_login: bool) -> String {
+    if has_login {
         return "the driver refuses the URL; in user and password, each of : / ? # [ ] @ % has to be percent-encoded".to_owned();
     }
     error.kind.to_string()
@@ -98,6 +104,8 @@ mod tests {
             ("mongodb://host/?deadline_ms=0", "deadline_ms"),
             ("mongodb://host/?deadline_ms=soon", "soon"),
             ("mongodb://host/?w=0", "w=0"),
+            ("mongodb://host/?socketTimeoutMS=100", "deadline_ms"),
+            ("mongodb://host/?maxPoolSize=0", "maxPoolSize"),
             ("mongodb://host/?readPreference=secondary", "primary"),
             ("mongodb://host/?prefix=a", "prefix"),
             ("mongodb://host/%ff", "database"),
@@ -116,6 +124,7 @@ mod tests {
             "mongodb://app:hun:ter2@host/db",
             "mongodb://app:hun%ter2@host/db?x=1",
             "mongodb://app:hunter2@host:port/db",
+            "mongodb://app:hun?a=hun@host/db",
             "mongodb://app:hunter2@host/db?authMechanism=ter2",
             "mongo://app:hunter2@host",
         ] {

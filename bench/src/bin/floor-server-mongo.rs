@@ -1,7 +1,7 @@
 //! What a careful programmer writes without a session library: actix-web, and one round trip to MongoDB for each request.
 //!
 //! `floor-server-mongo URL WORKERS` prints its address and serves on a free port of the loopback until it is killed. A session is a document
-//! of the collection `floor` with the number `n`; its `_id` is what the cookie `id` says up to its first dot. Nothing is signed, checked, renewed or
+//! of the collection `floor` with the number `n`; its `_id` is what the cookie `id` says between its first two dots. Nothing is signed, checked, renewed or
 //! guarded: what a session library does beyond this is what it may cost. What it promises of a write is the same: a majority has it, which on a
 //! single server means that it is in the journal.
 //!
@@ -103,7 +103,7 @@ async fn page(request: HttpRequest, sessions: Sessions) -> actix_web::Result<Htt
 fn id(request: &HttpRequest) -> actix_web::Result<String> {
     let headers = request.headers().get_all(COOKIE).filter_map(|header| header.to_str().ok());
     let value = headers.flat_map(|header| header.split(';')).find_map(|pair| pair.trim_start().strip_prefix("id="));
-    let id = value.and_then(|value| value.split('.').next()).filter(|id| !id.is_empty());
+    let id = value.and_then(|value| value.split('.').nth(1)).filter(|id| !id.is_empty());
     Ok(id.ok_or_else(|| ErrorUnauthorized("no cookie"))?.to_owned())
 }
 

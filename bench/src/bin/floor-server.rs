@@ -1,7 +1,7 @@
 //! What a careful programmer writes without a session library: actix-web, and one round trip to Redis for each request.
 //!
 //! `floor-server URL WORKERS` prints its address and serves on a free port of the loopback until it is killed. A session is a hash
-//! `floor:<id>` with the number `n`; the id is what the cookie `id` says up to its first dot. Nothing is signed, checked, renewed or
+//! `floor:<id>` with the number `n`; the id is what the cookie `id` says between its first two dots. Nothing is signed, checked, renewed or
 //! guarded: what a session library does beyond this is what it may cost.
 //!
 //! Each worker has a connection of its own, made on its own thread, so that an answer wakes no other thread. With one connection, made in
@@ -95,7 +95,7 @@ fn connection(redis: &Redis) -> MultiplexedConnection {
 fn key(request: &HttpRequest) -> actix_web::Result<String> {
     let headers = request.headers().get_all(COOKIE).filter_map(|header| header.to_str().ok());
     let value = headers.flat_map(|header| header.split(';')).find_map(|pair| pair.trim_start().strip_prefix("id="));
-    let id = value.and_then(|value| value.split('.').next()).filter(|id| !id.is_empty());
+    let id = value.and_then(|value| value.split('.').nth(1)).filter(|id| !id.is_empty());
     Ok(["floor:", id.ok_or_else(|| ErrorUnauthorized("no cookie"))?].concat())
 }
 
