@@ -51,6 +51,7 @@ mod demo;
 pub mod jar;
 pub mod process;
 pub mod service;
+pub mod session;
 mod setup;
 pub mod wait;
 mod watched;
