@@ -13,4 +13,8 @@ macro_rules! ours {
 }
 
 mod conformance;
+mod explain;
+mod monitor;
 mod rig;
+mod round_trips;
+mod session;

@@ -1,0 +1,9 @@
+//! Stores of sessions in MongoDB, and the sessions that tests keep there.
+
+use store_mongo::{Config, MongoStore};
+pub(crate) use tests::session::{LONG, Session, add, is_done, principal, renew, set};
+
+/// A store with these settings that is connected.
+pub(crate) async fn connect(url: &str) -> MongoStore {
+    MongoStore::connect(&Config::new(url).expect("a URL")).await.expect("a server to connect to")
+}
