@@ -13,7 +13,10 @@ macro_rules! ours {
 }
 
 mod conformance;
+mod corrupt;
 mod explain;
+mod failover;
+mod load;
 mod monitor;
 mod rig;
 mod round_trips;

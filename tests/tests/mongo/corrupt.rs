@@ -1,0 +1,279 @@
+//! Documents that cannot be read, and others that lie among the sessions: what each call makes of them.
+
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use mongodb::{
+    Collection,
+    bson::{Binary, Bson, DateTime, Document, doc, oid::ObjectId, spec::BinarySubtype},
+};
+use session_core::{Commit, Created, NewRecord, Outcome, SessionStore, StoreError};
+use store_mongo::MongoStore;
+use tests::service::AnyMongo;
+
+use crate::session::{LONG, Session, add, connect, name, principal, renew, set};
+
+/// How a document is spoilt: the fields that it has from then on.
+type Spoiling = (&'static str, Document);
+
+/// What a document has no more.
+const GONE: Bson = Bson::Undefined;
+
+/// What cannot be read, whichever value is asked for.
+fn unreadable() -> Vec<Spoiling> {
+    vec![
+        ("no format", doc! { "format": GONE }),
+        ("a later format", doc! { "format": 2 }),
+        ("a format that is a text", doc! { "format": "1" }),
+        ("no version", doc! { "version": GONE }),
+        ("a version that is a text", doc! { "version": "7" }),
+        ("a version of floating point", doc! { "version": 7.5 }),
+        ("a version of 32 bits", doc! { "version": 7 }),
+        ("no deadline", doc! { "expires": GONE }),
+        ("a deadline that is a number", doc! { "expires": i64::MAX / 2 }),
+        ("a deadline that is a text", doc! { "expires": "tomorrow" }),
+        ("no data", doc! { "data": GONE }),
+        ("data that is a list", doc! { "data": ["a"] }),
+        ("data that is a text", doc! { "data": "{}" }),
+        ("data that is nothing", doc! { "data": Bson::Null }),
+    ]
+}
+
+/// What cannot be read as a whole; a commit that does not read it goes on.
+fn unreadable_values() -> Vec<Spoiling> {
+    let bytes = Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes: vec![255, 254] });
+    let values = |name: &str, value: Bson| doc! { "data": { name: value } };
+    vec![
+        ("a value that is a number", values("n", 1.into())),
+        ("a value that is an object", values("n", doc! { "a": 1 }.into())),
+        ("a value that is nothing", values("n", Bson::Null)),
+        ("a value of bytes", values("n", bytes)),
+        ("a value that is no JSON", values("n", "{".into())),
+        ("a value without a text", values("n", "".into())),
+        ("an empty name", values("", "1".into())),
+        ("a name with a line's end", values("a\nb", "1".into())),
+        ("a name that is too long", values(&"n".repeat(200), "1".into())),
+        ("a name with a percent sign that stands for nothing", values("a%41", "1".into())),
+        ("a name that ends in a percent sign", values("a%", "1".into())),
+        ("a principal that is a number", doc! { "principal": 5 }),
+        ("an empty principal", doc! { "principal": "" }),
+        ("a principal with a line's end", doc! { "principal": "a\nb" }),
+        ("a principal that is nothing", doc! { "principal": Bson::Null }),
+    ]
+}
+
+struct Site {
+    server: AnyMongo,
+    store: MongoStore,
+    documents: Collection<Document>,
+}
+
+impl Site {
+    async fn start() -> Option<Self> {
+        // Otherwise the server might purge what a test has let expire.
+        let server = AnyMongo::server_with(&["--setParameter", "ttlMonitorEnabled=false"]).await?;
+        let store = connect(&server.url("")).await;
+        let documents = server.client().await.database(server.database()).collection("sessions");
+        Some(Self { server, store, documents })
+    }
+
+    /// A session of this user that is spoilt like that.
+    async fn spoilt(&self, fields: &Document, user: &str) -> Session {
+        let session = Session::signed_in(&self.store, user).await;
+        self.spoil(&session, fields).await;
+        session
+    }
+
+    async fn spoil(&self, session: &Session, fields: &Document) {
+        let mut document = self.raw(session).await.expect("there is a document to spoil");
+        for (name, value) in fields {
+            match value {
+                &GONE => drop(document.remove(name)),
+                value => drop(document.insert(name, value.clone())),
+            }
+        }
+        let id = document.get("_id").expect("a document has one").clone();
+        self.documents.replace_one(doc! { "_id": id }, document).await.expect("the server answers");
+    }
+
+    /// The document of a session, as it lies there.
+    async fn raw(&self, session: &Session) -> Option<Document> {
+        self.documents.find_one(doc! { "key": session.key.as_str() }).await.expect("the server answers")
+    }
+
+    async fn bytes(&self, session: &Session) -> Option<Vec<u8>> {
+        self.raw(session).await.map(|document| document.to_vec().expect("what was BSON is BSON"))
+    }
+
+    async fn scanned(&self) -> Vec<session_core::StoreKey> {
+        let (mut visited, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.store.scan(after, 10).await.expect("a page");
+            visited.extend(page.records.into_iter().map(|(key, _)| key));
+            after = page.next;
+            if after.is_none() {
+                return visited;
+            }
+        }
+    }
+}
+
+fn is_corrupt<T>(result: &Result<T, StoreError>) -> bool {
+    matches!(result, Err(StoreError::Corrupt { store: "mongo", .. }))
+}
+
+/// One commit of each kind.
+fn commits(session: &Session) -> [Commit; 7] {
+    let gone = Commit::new().change(name("a"), session_core::Change::Remove);
+    [set("a", "1"), add("a", 1), gone, Commit::new().ttl(LONG), Commit::new().clear(), renew(&session.successor()), Commit::new()]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c39_what_cannot_be_read_is_reported_and_left_alone() {
+    let Some(site) = Site::start().await else { return };
+    let whole = Session::anonymous(&site.store).await;
+    let mut spoilt = Vec::new();
+    for (what, fields) in unreadable() {
+        spoilt.push((what, site.spoilt(&fields, what).await));
+    }
+    assert_eq!(site.scanned().await, [whole.key], "a scan leaves out what it cannot read");
+    assert_eq!(site.store.delete_expired(1000).await.expect("a purge"), 0, "what cannot be read has not expired");
+    // A store that has met the sessions, and one that has to look for them.
+    let stranger = connect(&site.server.url("")).await;
+    for (what, session) in &spoilt {
+        let before = site.bytes(session).await;
+        assert!(before.is_some(), "{what}");
+        for store in [&site.store, &stranger] {
+            let loaded = store.load(&session.key).await;
+            assert!(is_corrupt(&loaded), "{what}: a load: {loaded:?}");
+            for commit in commits(session) {
+                let committed = store.commit(&session.key, commit.clone()).await;
+                assert!(is_corrupt(&committed), "{what}: {commit:?}: {committed:?}");
+            }
+            let created = store.create(&session.key, NewRecord::new(LONG)).await;
+            assert!(is_corrupt(&created) || matches!(created, Ok(Created::Taken)), "{what}: a creation: {created:?}");
+        }
+        assert!(site.bytes(session).await == before, "{what}: it is left as it is");
+    }
+    for (what, session) in &spoilt {
+        assert!(site.store.delete(&session.key).await.expect("an answer"), "{what}: it can be deleted");
+        assert!(site.store.load(&session.key).await.expect("an answer").is_none(), "{what}");
+        assert!(!site.store.delete(&session.key).await.expect("an answer"), "{what}");
+        assert_eq!(site.store.create(&session.key, NewRecord::new(LONG)).await.expect("an answer"), Created::New, "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c39_a_list_leaves_out_what_cannot_be_read_and_an_end_of_all_ends_it() {
+    let Some(site) = Site::start().await else { return };
+    for (what, fields) in unreadable() {
+        let whole = Session::signed_in(&site.store, what).await;
+        let session = site.spoilt(&fields, what).await;
+        let listed: Vec<_> = site.store.list(&principal(what)).await.expect("a list").into_iter().map(|listed| listed.key).collect();
+        // A list reads no data, so what is spoilt there is a session like any other.
+        let data_alone = fields.contains_key("data");
+        assert_eq!(listed.contains(&session.key), data_alone, "{what}: {listed:?}");
+        assert!(listed.contains(&whole.key), "{what}");
+        // Its time may be unreadable; then nobody can say that it lives.
+        let _ = site.store.delete_all(&principal(what), None).await.expect("an end of all");
+        assert!(site.store.load(&whole.key).await.expect("an answer").is_none(), "{what}");
+        if !fields.contains_key("expires") {
+            assert!(site.store.load(&session.key).await.expect("an answer").is_none(), "{what}: it is the user's");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c39_what_a_record_may_not_hold_is_reported_by_whoever_reads_it() {
+    let Some(site) = Site::start().await else { return };
+    for (what, fields) in unreadable_values() {
+        let session = site.spoilt(&fields, "bob").await;
+        let loaded = site.store.load(&session.key).await;
+        assert!(is_corrupt(&loaded), "{what}: a load: {loaded:?}");
+        let before = site.bytes(&session).await;
+        for commit in [add("n", 1).guard(session_core::Guard::Version(9)), Commit::new()] {
+            let committed = site.store.commit(&session.key, commit).await;
+            assert!(is_corrupt(&committed), "{what}: a commit that reads: {committed:?}");
+        }
+        let created = site.store.create(&session.key, NewRecord::new(LONG)).await;
+        assert!(is_corrupt(&created) || matches!(created, Ok(Created::Taken)), "{what}: a creation: {created:?}");
+        assert!(site.bytes(&session).await == before, "{what}: it is left as it is");
+        assert!(site.scanned().await.is_empty(), "{what}: a scan");
+        assert!(site.store.delete(&session.key).await.expect("an answer"), "{what}: it can be deleted");
+    }
+}
+
+/// A sum of what is no integer changes nothing, whatever else it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c39_nothing_is_added_to_what_is_no_text() {
+    let Some(site) = Site::start().await else { return };
+    for value in [Bson::from(5), 5_i64.into(), 5.5.into(), true.into(), Bson::Null, doc! {}.into(), vec![1].into(), "{".into(), "".into()] {
+        let session = site.spoilt(&doc! { "data": { "n": value.clone() } }, "bob").await;
+        let before = site.bytes(&session).await;
+        let added = site.store.commit(&session.key, add("n", 1)).await;
+        assert!(is_corrupt(&added), "{value:?}: {added:?}");
+        assert!(site.bytes(&session).await == before, "{value:?}: it is left as it is");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c39_what_has_no_key_or_another_id_is_nobodys_session() {
+    let Some(site) = Site::start().await else { return };
+    let now = DateTime::now().timestamp_millis();
+    let record = |id: Bson, key: Bson, expires: i64| {
+        doc! {
+            "_id": id, "lineage": "AAAA", "key": key, "format": 1, "version": 1_i64, "bytes": 0_i64, "lifetime": "", "principal": "bob",
+            "created": DateTime::from_millis(now), "expires": DateTime::from_millis(now + expires), "data": {},
+        }
+    };
+    let object = || Bson::from(ObjectId::new());
+    // Keys that are none.
+    let mut strangers = vec![
+        record(object(), 5.into(), 600_000),
+        record(object(), Bson::Null, 600_000),
+        record(object(), "".into(), 600_000),
+        record(object(), "AAAA\0b".into(), 600_000),
+        record(object(), doc! { "a": 1 }.into(), 600_000),
+        doc! { "something": "else" },
+    ];
+    // An `_id` that is none of this crate's.
+    for (id, key) in [(Bson::from("text"), "AAAAtext"), (5.into(), "AAAAnumber"), (doc! { "a": 1 }.into(), "AAAAdocument")] {
+        strangers.push(record(id, key.into(), 600_000));
+    }
+    site.documents.insert_many(strangers.clone()).await.expect("the server answers");
+    assert!(site.scanned().await.is_empty(), "a scan");
+    let listed = site.store.list(&principal("bob")).await.expect("a list");
+    // One with an `_id` of somebody else's is a record in all else.
+    assert_eq!(listed.len(), 3, "{listed:?}");
+    for listed in &listed {
+        let loaded = site.store.load(&listed.key).await;
+        assert!(matches!(loaded, Ok(Some(_))), "{loaded:?}");
+        for _ in 0..2 {
+            let changed = site.store.commit(&listed.key, add("n", 1)).await;
+            assert!(matches!(changed, Ok(Outcome::Done(_))), "{changed:?}");
+        }
+    }
+    assert_eq!(site.store.delete_expired(100).await.expect("a purge"), 0);
+    let held = site.documents.count_documents(doc! {}).await.expect("the server answers");
+    assert_eq!(held, u64::try_from(strangers.len()).expect("few"), "nothing of it is purged");
+    // What is over is purged, whatever its `_id` is.
+    site.documents.insert_one(record("over".into(), "AAAAover".into(), -1000)).await.expect("the server answers");
+    assert_eq!(site.store.delete_expired(100).await.expect("a purge"), 1);
+}
+
+/// What the server's own purge and this one leave alone: a time that nobody can read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c39_a_purge_leaves_alone_what_has_no_time_that_can_be_read() {
+    let Some(site) = Site::start().await else { return };
+    let times = [GONE, Bson::Null, 0.into(), 1_i64.into(), "2001-01-01".into(), true.into(), doc! { "a": DateTime::from_millis(1) }.into()];
+    for time in &times {
+        let _ = site.spoilt(&doc! { "expires": time.clone() }, "bob").await;
+    }
+    let brief = Session::new();
+    let _ = site.store.create(&brief.key, NewRecord::new(Duration::from_millis(1))).await.expect("a new session");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(site.store.delete_expired(100).await.expect("a purge"), 1);
+    assert_eq!(site.store.delete_expired(100).await.expect("a purge"), 0);
+    let left: Vec<Document> = site.documents.find(doc! {}).await.expect("an answer").try_collect().await.expect("an answer");
+    assert_eq!(left.len(), times.len());
+}

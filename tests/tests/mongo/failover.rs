@@ -1,0 +1,102 @@
+//! A primary steps down, dies or hangs under load, and another one takes over.
+//!
+//! Calls fail in a window only, with errors that may pass; afterwards the same store serves everybody, no add that was acknowledged is lost,
+//! none was made that nobody asked for, and no sign-out is undone.
+
+use std::time::{Duration, Instant};
+
+use tests::{
+    PATIENCE,
+    service::{MongoSet, NotOurs},
+    wait,
+};
+
+use crate::{load::Load, session::connect};
+
+/// How many clients there are.
+const CLIENTS: usize = 16;
+
+/// How long the load goes on, the blow included.
+const AT_LEAST: Duration = Duration::from_secs(8);
+
+/// How many answers in a row are each client's sign that it is served again. Beside a member that hangs, the servers acknowledge a write
+/// with their next heartbeat only.
+const AGAIN: usize = 8;
+
+/// How long a call may fail after the blow. A secondary that copies from a member which hangs notices after five seconds, and until then no
+/// write is acknowledged by a majority, whoever is the primary.
+const RECOVERY: Duration = Duration::from_secs(10);
+
+/// How long before the blow a call may have begun that fails by it.
+const IN_FLIGHT: Duration = Duration::from_millis(500);
+
+/// What happens to the primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blow {
+    /// It hands over, as for maintenance.
+    SteppedDown,
+    /// It is gone, and the kernel says so to whoever asks.
+    Killed,
+    /// It keeps its connections and answers nothing. Later it comes back and takes itself for the primary, for a moment.
+    Frozen,
+}
+
+async fn lose_the_primary(set: &mut MongoSet, blow: Blow) -> Result<(), NotOurs> {
+    let begun = Instant::now();
+    let store = connect(&set.url()).await;
+    let load = Load::begin(&store, CLIENTS).await;
+    load.goes_well(20).await;
+    assert_eq!(load.failures(), 0, "nothing fails while nothing is wrong");
+
+    let strike = Instant::now();
+    let struck = match blow {
+        Blow::SteppedDown => set.step_down().await?,
+        Blow::Killed => set.kill_primary().await?,
+        Blow::Frozen => set.freeze_primary().await?,
+    };
+    let another = async || set.primary().await.ok().filter(|port| *port != struck);
+    wait::until("another primary", PATIENCE, another).await;
+    let election = strike.elapsed();
+    load.goes_well(AGAIN).await;
+    let served = strike.elapsed();
+    match blow {
+        Blow::SteppedDown => {}
+        Blow::Killed => set.start_again(struck).await?,
+        Blow::Frozen => set.thaw(struck).await?,
+    }
+    set.complete().await;
+    load.goes_well(AGAIN).await;
+    tokio::time::sleep(AT_LEAST.saturating_sub(begun.elapsed())).await;
+
+    let seen = load.end().await;
+    let window = seen.window.map(|(from, to)| (from.saturating_duration_since(strike), to - strike));
+    eprintln!(
+        "{blow:?}: another primary after {election:?}, all served again by {served:?}, calls failed in {window:?}; {} failed, the slowest \
+         took {:?}; {} adds acknowledged, {} uncertain, of which {} were made; {} signed out\n{:?}",
+        seen.failed, seen.longest, seen.added, seen.uncertain, seen.made, seen.signed_out, seen.failures,
+    );
+    if let Some((first, last)) = seen.window {
+        assert!(first + IN_FLIGHT >= strike, "a call failed {:?} before anything was wrong", strike - first);
+        assert!(last <= strike + RECOVERY, "a call failed {:?} after the blow", last - strike);
+    }
+    assert!(seen.failed > 0 || seen.longest > Duration::from_millis(100), "a primary that is gone is noticed, or the test tests nothing");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h18_a_primary_that_steps_down_costs_nobody_an_answer_that_was_given() {
+    let Some(mut set) = MongoSet::start().await else { return };
+    ours!(lose_the_primary(&mut set, Blow::SteppedDown).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h18_a_killed_primary_costs_nobody_an_answer_that_was_given() {
+    let Some(mut set) = MongoSet::start().await else { return };
+    ours!(lose_the_primary(&mut set, Blow::Killed).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h21_a_frozen_primary_costs_nobody_an_answer_that_was_given() {
+    let Some(mut set) = MongoSet::start().await else { return };
+    ours!(lose_the_primary(&mut set, Blow::Frozen).await);
+}
