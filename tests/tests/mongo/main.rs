@@ -17,6 +17,7 @@ mod corrupt;
 mod explain;
 mod failover;
 mod load;
+mod logs;
 mod monitor;
 mod rig;
 mod round_trips;
