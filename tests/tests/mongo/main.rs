@@ -16,6 +16,7 @@ mod conformance;
 mod corrupt;
 mod explain;
 mod failover;
+mod indexes;
 mod load;
 mod logs;
 mod monitor;

@@ -25,7 +25,12 @@ pub(crate) struct Monitor {
 
 impl Monitor {
     pub(crate) async fn of(server: &AnyMongo) -> Self {
-        let url = server.url("appName=monitor");
+        Self::with(server, "appName=monitor").await
+    }
+
+    /// The same with these settings.
+    pub(crate) async fn with(server: &AnyMongo, settings: &str) -> Self {
+        let url = server.url(settings);
         // The indexes are made, once.
         let _ = connect(&url).await;
         let heard = Arc::new(Mutex::new(Vec::new()));
