@@ -53,6 +53,7 @@ pub mod process;
 pub mod service;
 pub mod session;
 mod setup;
+mod stored;
 pub mod wait;
 mod watched;
 
@@ -61,4 +62,5 @@ pub use binary::demo_server;
 pub use browser::{Browser, Page};
 pub use demo::{Demo, Ended, KEY, OTHER_KEY, Owner, PATIENCE};
 pub use setup::{Service, Setup};
+pub use stored::Stored;
 pub use watched::{Calls, Outage, Watched, WatchedOwner};

@@ -2,7 +2,8 @@
 
 use crate::{
     demo::{Demo, Owner},
-    service::{AnyRedis, Kept},
+    service::{AnyMongo, AnyRedis, Kept},
+    stored::Stored,
 };
 
 /// A store, the server that keeps its sessions if it needs one, and how many processes and threads serve with it.
@@ -22,6 +23,10 @@ pub struct Setup {
 const FOUR: usize = 4;
 const IPC: &[&str] = &["--store", "ipc", "--workers", "4"];
 const REDIS: &[&str] = &["--store", "redis", "--workers", "4"];
+const MONGO: &[&str] = &["--store", "mongo", "--workers", "4"];
+
+/// Where the sessions are in a MongoDB database.
+const COLLECTION: &str = "visits";
 
 /// Each of these is `None` if there is no such server: then the test is to return, and its output says why.
 #[expect(clippy::unused_async, reason = "those that need a server are made in the same way as those that need none")]
@@ -80,6 +85,43 @@ impl Setup {
         Self { flags: REDIS, workers: FOUR, kept: Some((url, Service::Redis(Box::new(redis), kept))) }
     }
 
+    /// Sessions in MongoDB, in a database of their own.
+    ///
+    /// # Panics
+    /// As [`AnyMongo::server`].
+    pub async fn mongo() -> Option<Self> {
+        AnyMongo::server().await.map(|mongo| Self::with_mongo(mongo, Kept::Everything))
+    }
+
+    /// The same in a replica set of three members.
+    ///
+    /// # Panics
+    /// As [`AnyMongo::set`].
+    pub async fn mongo_set() -> Option<Self> {
+        AnyMongo::set().await.map(|mongo| Self::with_mongo(mongo, Kept::Everything))
+    }
+
+    /// Sessions in a MongoDB of the test's own, which it can stop and freeze.
+    ///
+    /// # Panics
+    /// As [`AnyMongo::own_server`].
+    pub async fn own_mongo(kept: Kept) -> Option<Self> {
+        AnyMongo::own_server(kept).await.map(|mongo| Self::with_mongo(mongo, kept))
+    }
+
+    /// The same in a replica set of three members.
+    ///
+    /// # Panics
+    /// As [`AnyMongo::own_set`].
+    pub async fn own_mongo_set(kept: Kept) -> Option<Self> {
+        AnyMongo::own_set(kept).await.map(|mongo| Self::with_mongo(mongo, kept))
+    }
+
+    fn with_mongo(mongo: AnyMongo, kept: Kept) -> Self {
+        let url = mongo.url(&format!("collection={COLLECTION}"));
+        Self { flags: MONGO, workers: FOUR, kept: Some((url, Service::Mongo(Box::new(mongo), kept))) }
+    }
+
     /// Starts the demo this way.
     pub async fn start(&self) -> Demo {
         self.start_with(&[]).await
@@ -92,12 +134,22 @@ impl Setup {
         Demo::start(&own.chain(url.iter().flatten().copied()).chain(flags.iter().copied()).collect::<Vec<_>>()).await
     }
 
-    /// All that Redis holds of the demos, by key without the prefix; `None` if their sessions are elsewhere.
-    pub async fn stored(&self) -> Option<Vec<(String, Vec<u8>)>> {
-        let Some((url, Service::Redis(redis, _))) = &self.kept else { return None };
-        let (_, prefix) = url.split_once("prefix=")?;
-        let dump = redis.dump(&format!("{prefix}*")).await.into_iter();
-        Some(dump.map(|(name, content)| (name[prefix.len()..].to_owned(), content)).collect())
+    /// All that the server holds of the demos; `None` if it shows nobody, or there is none.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub async fn stored(&self) -> Option<Stored> {
+        match self.kept.as_ref()? {
+            (_, Service::IpcOwner(_)) => None,
+            (url, Service::Redis(redis, _)) => Some(Stored::in_redis(redis, url.split_once("prefix=")?.1).await),
+            (_, Service::Mongo(mongo, _)) => Some(Stored::in_mongo(mongo).await),
+        }
+    }
+
+    /// All that the server has written; nothing if there is none, or it is not the test's own.
+    #[must_use]
+    pub fn service_output(&self) -> String {
+        self.kept.as_ref().map(|(_, service)| service.output()).unwrap_or_default()
     }
 
     /// The URL of the server that keeps the sessions, for `--store-url`.
@@ -127,6 +179,8 @@ pub enum Service {
     IpcOwner(Owner),
     /// Redis, and what it holds after a restart.
     Redis(Box<AnyRedis>, Kept),
+    /// MongoDB, likewise.
+    Mongo(Box<AnyMongo>, Kept),
 }
 
 const OURS: &str = "the server is the test's own";
@@ -137,7 +191,7 @@ impl Service {
     pub fn keeps(&self) -> Kept {
         match self {
             Self::IpcOwner(_) => Kept::Nothing,
-            Self::Redis(_, kept) => *kept,
+            Self::Redis(_, kept) | Self::Mongo(_, kept) => *kept,
         }
     }
 
@@ -149,6 +203,7 @@ impl Service {
         match self {
             Self::IpcOwner(owner) => owner.stop(),
             Self::Redis(redis, _) => redis.stop().await.expect(OURS),
+            Self::Mongo(mongo, _) => mongo.stop().await.expect(OURS),
         }
     }
 
@@ -160,6 +215,7 @@ impl Service {
         match self {
             Self::IpcOwner(owner) => owner.restart().await,
             Self::Redis(redis, _) => redis.start_again().await.expect(OURS),
+            Self::Mongo(mongo, _) => mongo.start_again().await.expect(OURS),
         }
     }
 
@@ -171,6 +227,7 @@ impl Service {
         match self {
             Self::IpcOwner(owner) => owner.freeze(),
             Self::Redis(redis, _) => redis.freeze().await.expect(OURS),
+            Self::Mongo(mongo, _) => mongo.freeze().await.expect(OURS),
         }
     }
 
@@ -182,6 +239,7 @@ impl Service {
         match self {
             Self::IpcOwner(owner) => owner.thaw(),
             Self::Redis(redis, _) => redis.thaw().await.expect(OURS),
+            Self::Mongo(mongo, _) => mongo.thaw().await.expect(OURS),
         }
     }
 
@@ -191,6 +249,7 @@ impl Service {
         match self {
             Self::IpcOwner(owner) => owner.output(),
             Self::Redis(redis, _) => redis.output(),
+            Self::Mongo(mongo, _) => mongo.output(),
         }
     }
 }

@@ -17,7 +17,7 @@ use tests::{
 const CONNECTIONS: usize = 50;
 const INCREMENTS: usize = 2_000;
 
-on_every_setup!(
+on_every_setup_and_a_set!(
     h06_what_one_worker_writes_every_worker_reads_at_once,
     h06_workers_that_rest_still_reach_the_sessions,
     h07_two_thousand_concurrent_adds_lose_nothing,

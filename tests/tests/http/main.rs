@@ -9,6 +9,20 @@ macro_rules! on_every_setup {
         on_setup!(memory, $($check),+);
         on_setup!(redis, $($check),+);
         on_setup!(redis_cluster, $($check),+);
+        on_setup!(mongo, $($check),+);
+    };
+}
+
+/// The same, and on a replica set of MongoDB too: for checks of what one worker sees of another's writes, of who wins, and of what is left
+/// when a session has moved or ended. There an answer waits for other members, and what is read is what a majority has.
+///
+/// The other checks need not run twice. To the store a set is one more server: the same commands go to its primary, whose clock alone
+/// decides lifetimes, and how text is written into a document, what is a cookie, and what follows from a request without a session do not
+/// depend on how many members keep it.
+macro_rules! on_every_setup_and_a_set {
+    ($($check:ident),+ $(,)?) => {
+        on_every_setup!($($check),+);
+        on_setup!(mongo_set, $($check),+);
     };
 }
 
@@ -73,5 +87,7 @@ mod shared;
 mod sign_in;
 mod timing;
 mod usage;
+mod usage_mongo;
 mod usage_redis;
 mod wire;
+mod wire_mongo;

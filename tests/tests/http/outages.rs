@@ -2,8 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use mongodb::bson::doc;
 use rustix::process::Signal;
-use tests::{Browser, Demo, PATIENCE, Service, Setup, client::Request, service::Kept, wait};
+use tests::{
+    Browser, Demo, PATIENCE, Service, Setup,
+    client::Request,
+    service::{AnyMongo, Kept, MongoSet},
+    wait,
+};
 
 /// The store's deadline in these tests.
 const DEADLINE: &str = "700ms";
@@ -31,6 +37,20 @@ with_hands_on!(
     h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
     h19_a_server_that_takes_no_writes_serves_reads_and_promises_nothing,
     h19_a_full_server_serves_reads_and_still_signs_out,
+    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+);
+with_hands_on!(mongo = Setup::own_mongo(Kept::Nothing), h18_a_stopped_store_gives_503_and_its_return_needs_no_restart);
+with_hands_on!(
+    mongo_on_disk = Setup::own_mongo(Kept::Everything),
+    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
+    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
+    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+);
+with_hands_on!(
+    mongo_set_on_disk = Setup::own_mongo_set(Kept::Everything),
+    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
+    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
+    h19_a_set_without_a_majority_serves_reads_and_promises_nothing,
     h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
 );
 
@@ -125,25 +145,31 @@ async fn h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_
     );
 }
 
+/// What changes a session or begins one.
+fn first_writes() -> [Request; 4] {
+    [
+        Request::put("/session/n", "2"),
+        Request::post("/session/n/add?by=1"),
+        Request::post("/session/n/update"),
+        Request::post("/login").json(r#"{"user":"eve"}"#),
+    ]
+}
+
+/// What changes only a session that is there.
+fn of_a_session() -> [Request; 3] {
+    [Request::delete("/session/n"), Request::post("/renew"), Request::post("/logout")]
+}
+
 async fn h19_a_server_that_takes_no_writes_serves_reads_and_promises_nothing(setup: &mut Setup) {
     let demo = setup.start_with(&["--deadline", DEADLINE]).await;
     let mut browser = demo.signed_in("bob").await;
     let _ = browser.insert("n", "1").await.expect(204);
     // More replicas than there are have to follow before it takes a write.
     configure(setup, "min-replicas-to-write", "9").await;
-    let first_writes = || {
-        [
-            Request::put("/session/n", "2"),
-            Request::post("/session/n/add?by=1"),
-            Request::post("/session/n/update"),
-            Request::post("/login").json(r#"{"user":"eve"}"#),
-        ]
-    };
     for request in first_writes() {
         refused(&mut demo.browser(), request).await;
     }
-    let of_a_session = [Request::delete("/session/n"), Request::post("/renew"), Request::post("/logout")];
-    for request in first_writes().into_iter().chain(of_a_session) {
+    for request in first_writes().into_iter().chain(of_a_session()) {
         refused(&mut browser, request).await;
         let page = browser.page().await;
         assert_eq!((page.principal.as_deref(), page.value("n")), (Some("bob"), Some(&serde_json::json!(1))));
@@ -171,6 +197,72 @@ async fn h19_a_full_server_serves_reads_and_still_signs_out(setup: &mut Setup) {
     assert!(before.clone().page().await.is_anonymous());
     configure(setup, "maxmemory", "0").await;
     assert_eq!(demo.signed_in("eve").await.page().await.principal.as_deref(), Some("eve"));
+}
+
+async fn h19_a_set_without_a_majority_serves_reads_and_promises_nothing(setup: &mut Setup) {
+    let demo = setup.start_with(&["--deadline", DEADLINE]).await;
+    let (mut bob, mut eve, mut mallory) = (demo.signed_in("bob").await, demo.signed_in("eve").await, demo.signed_in("mallory").await);
+    for browser in [&mut bob, &mut eve] {
+        let _ = browser.insert("n", "1").await.expect(204);
+    }
+    let set = replica_set(setup);
+    let primary = set.primary().await.expect("the set is the test's own");
+    outlive_its_followers(set, primary).await;
+    for follower in followers(set, primary) {
+        set.freeze(follower).await.expect("the set is the test's own");
+    }
+    for request in first_writes() {
+        refused(&mut demo.browser(), request).await;
+    }
+    // In this order: a renewal that the primary made and nobody else has must not let a logout of the old id pass for done.
+    for request in first_writes().into_iter().chain(of_a_session()) {
+        refused(&mut bob, request.clone()).await;
+        let page = bob.page().await;
+        let seen = (page.principal.as_deref(), page.value("n"));
+        assert_eq!(seen, (Some("bob"), Some(&serde_json::json!(1))), "what is not saved is not seen, after {request:?}");
+    }
+    refused(&mut mallory, Request::post("/logout-everywhere")).await;
+    assert_eq!(mallory.page().await.principal.as_deref(), Some("mallory"), "nobody was signed out");
+    untouched_routes_are_served(&demo).await;
+    let set = replica_set(setup);
+    for follower in followers(set, primary) {
+        set.thaw(follower).await.expect("the set is the test's own");
+    }
+    set.complete().await;
+    back(&demo, &mut eve).await;
+    assert_eq!(eve.page().await.value("n"), Some(&serde_json::json!(1)), "whom nothing was asked of is as before");
+    let _ = eve.insert("n", "2").await.expect(204);
+    assert_eq!(eve.page().await.value("n"), Some(&serde_json::json!(2)));
+    // What was refused may have been made, and asked for again it is done.
+    for browser in [&mut bob, &mut mallory] {
+        sign_out(browser).await;
+    }
+}
+
+/// The replica set that has the sessions.
+fn replica_set(setup: &mut Setup) -> &MongoSet {
+    match setup.service() {
+        Service::Mongo(mongo, _) => match &**mongo {
+            AnyMongo::Set(set) => set,
+            AnyMongo::Server(_) => panic!("a server alone has no followers"),
+        },
+        Service::IpcOwner(_) | Service::Redis(..) => panic!("only MongoDB has replica sets"),
+    }
+}
+
+fn followers(set: &MongoSet, primary: u16) -> impl Iterator<Item = u16> {
+    let ports = set.ports().expect("the set is the test's own");
+    ports.into_iter().filter(move |port| *port != primary)
+}
+
+/// Lets the primary stay one for a minute after it has heard from nobody.
+async fn outlive_its_followers(set: &MongoSet, primary: u16) {
+    let mut config = set.command(primary, doc! { "replSetGetConfig": 1 }).await.expect("a configuration");
+    let config = config.get_document_mut("config").expect("a configuration");
+    config.insert("version", config.get_i32("version").expect("a number") + 1);
+    config.get_document_mut("settings").expect("settings").insert("electionTimeoutMillis", 60_000);
+    set.command(primary, doc! { "replSetReconfig": config.clone() }).await.expect("the set takes it");
+    set.complete().await;
 }
 
 /// Sets what the server of the sessions, or each primary of them, is told to keep to.

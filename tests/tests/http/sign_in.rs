@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tests::{Browser, Demo, Page, Setup, client::Request};
 
-on_every_setup!(
+on_every_setup_and_a_set!(
     h10_sign_in_gives_a_new_id_and_kills_the_old_one_on_every_worker,
     h11_renew_gives_a_new_id_and_keeps_user_data_and_age,
     h11_renew_does_not_extend_the_absolute_timeout,

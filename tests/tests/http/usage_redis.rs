@@ -13,10 +13,10 @@ use tokio::{
 };
 
 /// The password in the URLs here that reach no server.
-const SECRET: &str = "hunter2";
+pub(crate) const SECRET: &str = "hunter2";
 
 /// A URL, and the words that the message for it must have.
-type Mistake = (&'static str, &'static [&'static str]);
+pub(crate) type Mistake = (&'static str, &'static [&'static str]);
 
 const MISTAKES: &[Mistake] = &[
     ("ipc:/run/hunter2.sock", &["DEMO_STORE_URL", "redis:", "--store ipc"]),
@@ -36,7 +36,7 @@ const MISTAKES: &[Mistake] = &[
 ];
 
 /// Ends by itself, says these words and no password.
-fn assert_refused(ended: &Ended, code: i32, words: &[&str]) {
+pub(crate) fn assert_refused(ended: &Ended, code: i32, words: &[&str]) {
     let Ended { status, stdout, stderr } = ended;
     assert_eq!(status.code(), Some(code), "{stderr}");
     for word in words {
@@ -49,7 +49,12 @@ fn assert_refused(ended: &Ended, code: i32, words: &[&str]) {
 }
 
 async fn run(url: &str) -> Ended {
-    let arguments = ["--listen", "127.0.0.1:0", "--workers", "2", "--store", "redis", "--log", "trace"];
+    run_with("redis", url).await
+}
+
+/// Starts a demo with this store, whose URL it gets where passwords belong.
+pub(crate) async fn run_with(store: &str, url: &str) -> Ended {
+    let arguments = ["--listen", "127.0.0.1:0", "--workers", "2", "--store", store, "--log", "trace"];
     Demo::run(&arguments, &[("DEMO_STORE_URL", url)]).await
 }
 
@@ -133,7 +138,7 @@ async fn a_server_that_is_too_old_ends_the_start_and_both_versions_are_named() {
 with_hands_on!(redis = Setup::own_redis(Kept::Nothing), a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up);
 with_hands_on!(redis_cluster = Setup::own_redis_cluster(Kept::Nothing), a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up);
 
-async fn a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up(setup: &mut Setup) {
+pub(crate) async fn a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up(setup: &mut Setup) {
     setup.service().stop().await;
     let demo = setup.start_with(&["--deadline", "500ms"]).await;
     wait::until_true("a warning", PATIENCE, || demo.output().contains("sessions cannot be reached yet")).await;

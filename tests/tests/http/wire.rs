@@ -94,7 +94,7 @@ async fn s02_ten_thousand_made_up_cookies_say_nothing_and_signed_ones_leave_noth
 }
 
 /// Sends that many cookies over eight connections.
-async fn attack(demo: &Demo, cookies: usize, make: fn() -> String) {
+pub(crate) async fn attack(demo: &Demo, cookies: usize, make: fn() -> String) {
     let attackers = (0..8).map(|attacker| {
         let address = demo.address;
         tokio::spawn(async move {
