@@ -4,6 +4,7 @@ use futures_util::TryStreamExt;
 use mongodb::{
     IndexModel,
     bson::{Document, doc, rawdoc},
+    error::ErrorKind,
     options::{Hint, IndexOptions},
 };
 
@@ -79,7 +80,12 @@ fn models() -> Vec<IndexModel> {
 }
 
 async fn all_there(sessions: &Sessions) -> Result<(), ClientError> {
-    let there: Vec<IndexModel> = sessions.list_indexes().await?.try_collect().await?;
+    let there: Vec<IndexModel> = match sessions.list_indexes().await {
+        Ok(cursor) => cursor.try_collect().await?,
+        // NamespaceNotFound: there is no collection.
+        Err(error) if matches!(&*error.kind, ErrorKind::Command(command) if command.code == 26) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
     for wanted in models() {
         let (name, options) = (name_of(&wanted), wanted.options.as_ref());
         let found = there.iter().find(|index| name_of(index) == name);

@@ -175,7 +175,7 @@ async fn a_user_who_may_make_no_index_uses_those_that_somebody_made() {
         let options = IndexOptions::builder().name(name.to_owned()).unique(options.unique).expire_after(options.expire_after);
         IndexModel::builder().keys(keys).options(options.build()).build()
     };
-    let mut of_a_user = index(doc! { "principal": 1, "expires": 1 }, "session_principal", IndexOptions::default());
+    let mut of_a_user = index(doc! { "principal": 1, "_id": 1 }, "session_principal", IndexOptions::default());
     of_a_user.options.as_mut().expect("options").partial_filter_expression = Some(doc! { "principal": { "$exists": true } });
     let made = [
         index(doc! { "lineage": 1, "key": 1 }, "session_key", IndexOptions::builder().unique(true).build()),

@@ -20,6 +20,7 @@ mod indexes;
 mod load;
 mod logs;
 mod monitor;
+mod reach;
 mod rig;
 mod round_trips;
 mod session;
