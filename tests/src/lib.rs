@@ -10,30 +10,31 @@
 //! `tests/http`; what concerns the Redis store alone is in `tests/redis`. That the servers do what is
 //! asked of them is tested by the `rig` of each of `tests/redis` and `tests/mongo`.
 //!
-//! *Setups* are `ipc`, `redis`, `redis_cluster` (four worker processes) and `memory` (one process, four threads). *Reach* is `ipc` or
-//! `memory` for an application in the test's own process, whose store counts calls and fails on request.
+//! *Setups* are `ipc`, `redis`, `redis_cluster`, `mongo` (four worker processes) and `memory` (one process, four threads); where it says so
+//! also `mongo_set`, a replica set. *Reach* is `ipc` or `memory` for an application in the test's own process, whose store counts calls and fails on request.
 //!
 //! | lines | module | against |
 //! |---|---|---|
 //! | H01 to H05, H18 to H21 | `counted` | ipc: the demo over an owner in the test's process; memory: the application |
 //! | H01 to H03, H05, S02, S03 | `wire` | the demo over Redis, by what goes over the line to it; H04 in `redis/round_trips` |
-//! | H06 to H09 | `data` | every setup |
-//! | H10 to H13, H15 | `sign_in` | every setup |
+//! | H01 to H03, H05, S02, S03 | `wire_mongo` | the demo over MongoDB, by what the server's profiler has of it |
+//! | H06 to H09 | `data` | every setup and a replica set |
+//! | H10 to H13, H15 | `sign_in` | every setup and a replica set |
 //! | H14, H22 to H24 | `responses` | the application, every reach; H23 also every setup |
 //! | H16, H17 | `lifetime` | every setup; the three-quarter rule on the application, and in `redis/round_trips` |
-//! | H18, H20, H21 | `outages` | servers of sessions that are killed, frozen and started again: an owner, Redis, a Cluster; a frozen primary |
-//! | H19 | `outages` | Redis and a Cluster that take no writes, or are full |
-//! | H25 | `secrets` | every setup at level trace; outages |
-//! | S12 | `secrets` | an owner's whole content; all keys of Redis and of a Cluster |
+//! | H18, H20, H21 | `outages` | servers of sessions that are killed, frozen and started again: an owner, Redis, a Cluster, MongoDB, a replica set; a frozen primary |
+//! | H19 | `outages` | Redis and a Cluster that take no writes, or are full; a replica set without a majority |
+//! | H25 | `secrets` | every setup and a replica set, the demo at level trace, the servers as they come; outages |
+//! | S12 | `secrets` | an owner's whole content; all keys of Redis and of a Cluster; all documents of MongoDB and of a replica set |
 //! | S01 to S11 | `cookies` | S01 every setup; the demo |
 //! | S13 | `ids` | freshly started demos; a million ids are drawn in `session-core` |
 //! | S14 | `timing` | the codec, with a yardstick that leaks; the demo |
-//! | S15 to S21, S23 | `edge` | S15, S16, S20 every setup; the demo |
+//! | S15 to S21, S23 | `edge` | S15, S16, S20 every setup, S20 also a replica set; the demo |
 //! | S22 | `ipc_abuse` | an owner process with a demo's traffic on it |
 //! | K01 to K04, K15 | `cluster` | the demo |
 //! | S08, wrong flags, files and requests | `usage` | the demo |
-//! | C45, wrong URLs, servers that cannot be used or are down | `usage_redis` | the demo over Redis |
-//! | two demos, one store | `shared` | Redis and a Cluster |
+//! | C45, wrong URLs, servers that cannot be used or are down | `usage_mongo`, `usage_redis` | the demo over MongoDB and Redis |
+//! | two demos, one store | `shared` | Redis, a Cluster, MongoDB |
 //! | the design's table of round trips | `redis/round_trips` | the session layer over Redis |
 //! | H18, H20, H21 | `failover` of `tests/redis` | the demo over Sentinel and a Cluster whose primary is killed or frozen |
 //! | C27, C39, C43 and what the page of `store-redis` promises | `corrupt`, `durability`, `full`, `reach`, `reshard`, `silence` of `tests/redis` | the store on real servers |

@@ -77,7 +77,7 @@ async fn c45_settings_and_greeting_show_no_password() {
         "mongodb://app:hunter2@host:7000/shop?replicaSet=rs",
         "mongodb://app:hunter2@a,b,c/shop",
         "mongodb+srv://app:hunter2@cluster.example.net/shop",
-        "mongodb://app:hunter2@host/?tls=true&tlsCertificateKeyFilePassword=hunter2&tlsCertificateKeyFile=/a.pem",
+        "mongodb://app:hunter2@host/?tls=true&tlsCertificateKeyFile=/a.pem",
     ] {
         let shown = Demo::run(&["--print-config", "--store", "mongo", "--store-url", url], &[]).await;
         assert!(shown.status.success(), "{}", shown.stderr);
