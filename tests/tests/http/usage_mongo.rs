@@ -32,7 +32,7 @@ const MISTAKES: &[Mistake] = &[
     ("mongodb://app:hunter2@host/?prefix=a", &["percent-encoded"]),
     ("mongodb://app:hunter2@host/?deadline_ms=soon", &["deadline_ms", "\"soon\""]),
     ("mongodb://app:hunter2@host/?deadline_ms=0", &["deadline_ms", "a millisecond"]),
-    ("mongodb://app:hunter2@host/?data_bytes=99999999", &["data_bytes", "8388608"]),
+    ("mongodb://app:hunter2@host/?data_bytes=99999999", &["data_bytes", "\"99999999\"", "at most"]),
     ("mongodb://app:hunter2@host/?collection=a$b", &["collection", "a$b", "dollar"]),
     ("mongodb://app:hunter2@host/?collection=system.users", &["collection", "system."]),
     ("mongodb://app:hunter2@host/?w=0", &["w=0", "w=majority"]),
