@@ -14,6 +14,7 @@ macro_rules! ours {
 
 mod conformance;
 mod corrupt;
+mod edges;
 mod explain;
 mod failover;
 mod indexes;
@@ -24,3 +25,4 @@ mod reach;
 mod rig;
 mod round_trips;
 mod session;
+mod silence;

@@ -1,7 +1,7 @@
 //! Stores of sessions in MongoDB, and the sessions that tests keep there.
 
 use store_mongo::{Config, MongoStore};
-pub(crate) use tests::session::{LONG, Session, add, is_done, name, principal, renew, set};
+pub(crate) use tests::session::{LONG, Session, add, is_done, name, principal, renew, set, with};
 
 /// A store with these settings that is connected.
 pub(crate) async fn connect(url: &str) -> MongoStore {

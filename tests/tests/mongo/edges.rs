@@ -1,0 +1,379 @@
+//! Runtimes, texts, sizes and moments at the edge of what a store is asked for.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use mongodb::bson::{Bson, Document, doc};
+use session_core::{
+    Change, Commit, Created, Data, Json, MemoryStore, Name, NewRecord, Outcome, PrincipalChange, Record, Rejection, SessionStore,
+    StoreError, StoreKey,
+};
+use store_mongo::{Config, MongoStore};
+use tests::{
+    PATIENCE,
+    service::{AnyMongo, Mongo},
+    wait,
+};
+
+use crate::{
+    monitor::Monitor,
+    session::{LONG, Session, add, connect, is_done, name, principal, renew, set},
+};
+
+/// The server purges nothing behind a test's back.
+const NO_PURGE: [&str; 2] = ["--setParameter", "ttlMonitorEnabled=false"];
+
+fn json(text: &str) -> Json {
+    Json::from_text(text).expect("JSON")
+}
+
+fn data(values: impl IntoIterator<Item = (String, String)>) -> Data {
+    values.into_iter().map(|(field, value)| (name(&field), json(&value))).collect()
+}
+
+async fn loaded(store: &MongoStore, key: &StoreKey) -> Record {
+    store.load(key).await.expect("an answer").expect("a live session")
+}
+
+/// A runtime of one thread, as a web server's workers have.
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+#[test]
+fn a_store_outlives_the_runtime_that_opened_it() {
+    let servers = runtime();
+    let Some(mongo) = servers.block_on(Mongo::start()) else { return };
+    let store = runtime().block_on(connect(&mongo.url()));
+    let session = Session::new();
+    let created = runtime().block_on(store.create(&session.key, NewRecord::new(LONG)));
+    assert_eq!(created.expect("an answer"), Created::New);
+    // At the same time, and one after the other.
+    for _ in 0..3 {
+        std::thread::scope(|threads| {
+            for _ in 0..4 {
+                threads.spawn(|| {
+                    runtime().block_on(async {
+                        for _ in 0..10 {
+                            let changed = store.commit(&session.key, add("n", 1)).await;
+                            assert!(is_done(&changed), "{changed:?}");
+                        }
+                    });
+                });
+            }
+        });
+    }
+    let record = runtime().block_on(loaded(&store, &session.key));
+    assert_eq!(record.data.get("n").and_then(Json::as_integer), Some(120));
+    // A container is let go within a runtime.
+    servers.block_on(async move { drop(mongo) });
+}
+
+#[test]
+fn runtimes_that_come_and_go_leave_no_connection() {
+    const RUNTIMES: usize = 40;
+    let servers = tokio::runtime::Runtime::new().expect("a runtime");
+    let Some(mongo) = servers.block_on(Mongo::start()) else { return };
+    let watcher = servers.block_on(mongo.client());
+    let connections = async || {
+        let status = watcher.database("admin").run_command(doc! { "serverStatus": 1 }).await.expect("the server answers");
+        status.get_document("connections").and_then(|connections| connections.get_i32("current")).expect("a count")
+    };
+    let store = servers.block_on(connect(&mongo.url()));
+    let key = Session::new().key;
+    let before = servers.block_on(connections());
+    let mut most = before;
+    for _ in 0..RUNTIMES {
+        runtime().block_on(async {
+            let _ = store.create(&key, NewRecord::new(LONG)).await.expect("an answer");
+            assert!(store.load(&key).await.expect("an answer").is_some());
+        });
+        most = most.max(servers.block_on(connections()));
+    }
+    eprintln!("connections: {before} before, {most} at most beside {RUNTIMES} runtimes one after the other");
+    let ended = async || (connections().await <= before + 2).then_some(());
+    servers.block_on(wait::until("the connections of runtimes that have ended to end", PATIENCE, ended));
+    // A runtime has one for calls and those by which the driver looks at the server.
+    assert!(most <= before + 12, "{most} connections at once");
+    servers.block_on(async move { drop(mongo) });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_is_acknowledged_by_a_majority_unless_the_url_says_otherwise() {
+    let Some(server) = AnyMongo::server_with(&NO_PURGE).await else { return };
+    for (settings, expected) in [("", Bson::from("majority")), ("w=1", 1.into()), ("w=1&journal=true", 1.into())] {
+        let monitor = Monitor::with(&server, settings).await;
+        let store = monitor.store().await;
+        let session = Session::signed_in(&store, "bob").await;
+        assert!(is_done(&store.commit(&session.key, add("n", 1)).await));
+        assert_eq!(store.list(&principal("bob")).await.expect("a list").len(), 1);
+        assert!(store.delete(&session.key).await.expect("an end"));
+        assert_eq!(store.delete_all(&principal("bob"), None).await.expect("an end of all"), 0);
+        let sent = monitor.heard();
+        let writes: Vec<&Document> = sent.iter().filter_map(|command| command.get_document("writeConcern").ok()).collect();
+        assert_eq!(writes.len(), 4, "{sent:?}");
+        for concern in writes {
+            assert_eq!(concern.get("w"), Some(&expected), "{settings}");
+            assert_eq!(concern.get_bool("j").unwrap_or(false), settings.contains("journal"), "{settings}");
+        }
+        let levels: Vec<_> = sent.iter().filter_map(|command| command.get_document("readConcern").ok()).collect();
+        assert!(levels.iter().all(|level| level.get_str("level").is_ok_and(|level| level == "majority")), "{levels:?}");
+        assert!(!levels.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c09_large_records_are_changed_without_being_sent_back() {
+    let Some(server) = AnyMongo::server().await else { return };
+    let monitor = Monitor::of(&server).await;
+    let store = monitor.store().await;
+    let session = Session::new();
+    let large = format!("\"{}\"", "é".repeat(30_000));
+    let record = NewRecord::new(LONG).data(data([("large".to_owned(), large.clone()), ("n".to_owned(), "1".to_owned())]));
+    let bytes = record.data.bytes();
+    assert!(bytes > 60_000, "{bytes}");
+    assert_eq!(store.create(&session.key, record).await.expect("an answer"), Created::New);
+    for sum in 2..5 {
+        let Outcome::Done(done) = store.commit(&session.key, add("n", 1)).await.expect("an answer") else { panic!("it lives") };
+        assert_eq!(done.added.into_values().collect::<Vec<_>>(), [sum]);
+    }
+    let sent = monitor.heard();
+    let commits = sent.iter().filter(|command| command.contains_key("findAndModify"));
+    assert!(commits.clone().count() == 3 && commits.clone().all(|command| command.contains_key("fields")), "{sent:?}");
+    let record = loaded(&store, &session.key).await;
+    assert_eq!((record.data.get("large").map(Json::as_str), record.data.bytes()), (Some(&*large), bytes));
+    // One step over the cap, and what makes it smaller.
+    let over = store.commit(&session.key, set("more", &format!("\"{}\"", "x".repeat(6_000)))).await;
+    assert!(matches!(over, Err(StoreError::Rejected(Rejection::DataTooLarge { .. }))), "{over:?}");
+    assert!(is_done(&store.commit(&session.key, set("large", "1")).await));
+    assert_eq!(loaded(&store, &session.key).await.data.bytes(), 5 + 1 + 1 + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c07_no_text_is_taken_for_an_expression() {
+    const TEXTS: [&str; 12] =
+        ["$key", "$$NOW", "$$ROOT", "$$REMOVE", "$expires", "$", "$$", "a.b", "$data.n", "data.n", "%24", "{ $literal: 1 }"];
+    let Some(server) = AnyMongo::server_with(&NO_PURGE).await else { return };
+    let store = connect(&server.url("")).await;
+    for text in TEXTS {
+        let key = StoreKey::from_text(text);
+        let value = Json::encode(text).expect("JSON");
+        let first = data([(text.to_owned(), value.as_str().to_owned()), ("n".to_owned(), "1".to_owned())]);
+        let record = NewRecord::new(LONG).principal(principal(text)).data(first.clone());
+        assert_eq!(store.create(&key, record.clone()).await.expect("an answer"), Created::New, "{text}");
+        assert_eq!(store.create(&key, record).await.expect("an answer"), Created::Taken, "{text}");
+        let read = loaded(&connect(&server.url("")).await, &key).await;
+        assert_eq!((read.data, read.principal), (first, Some(principal(text))), "{text}");
+        assert_eq!(store.list(&principal(text)).await.expect("a list").len(), 1, "{text}");
+        let other = format!("{text}, changed");
+        let commit = set(text, Json::encode(&other).expect("JSON").as_str())
+            .change(name(&format!("{text}$")), Change::Add(2))
+            .change(name("n"), Change::Remove)
+            .principal(PrincipalChange::Set(principal(&other)));
+        assert!(is_done(&store.commit(&key, commit).await), "{text}");
+        let read = loaded(&store, &key).await;
+        assert_eq!(read.principal, Some(principal(&other)), "{text}");
+        let names: Vec<&str> = read.data.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, [text.to_owned(), format!("{text}$")], "{text}");
+        assert_eq!(read.data.get(text).map(|value| value.decode::<String>().expect("a text")), Some(other.clone()), "{text}");
+        // The same lineage, which is at most four characters.
+        let lineage = key.lineage();
+        let target = if lineage.len() < 4 { key.clone() } else { StoreKey::from_text(format!("{lineage}$$NOW")) };
+        assert!(is_done(&store.commit(&key, Commit::new().move_to(target.clone()).clear()).await), "{text}");
+        assert!(loaded(&store, &target).await.data.is_empty(), "{text}");
+        assert_eq!(store.delete_all(&principal(text), None).await.expect("an end of all"), 0, "{text}");
+        assert_eq!(store.delete_all(&principal(&other), None).await.expect("an end of all"), 1, "{text}");
+    }
+}
+
+/// What both stores make of the same commit.
+async fn both(mongo: &MongoStore, memory: &MemoryStore, key: &StoreKey, commit: Commit) -> [Result<String, String>; 2] {
+    let words = |outcome: Result<Outcome, StoreError>| match outcome {
+        Ok(Outcome::Done(done)) => Ok(format!("version {}, {:?}", done.version, done.added)),
+        Ok(other) => Ok(format!("{other:?}")),
+        Err(error) => Err(error.to_string()),
+    };
+    [words(mongo.commit(key, commit.clone()).await), words(memory.commit(key, commit).await)]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c12_a_sum_is_what_it_is_in_memory() {
+    let Some(server) = AnyMongo::server().await else { return };
+    let (mongo, memory) = (connect(&server.url("")).await, MemoryStore::default());
+    let texts = [
+        "5",
+        " 5 ",
+        "\t5\r\n",
+        "-5",
+        "0",
+        "-0",
+        "5.0",
+        "5e0",
+        "1e3",
+        "0.5",
+        "true",
+        "null",
+        "\"5\"",
+        "[5]",
+        "{}",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "9223372036854775808",
+        "-9223372036854775809",
+        "18446744073709551615",
+        "9007199254740993",
+        "1e400",
+        "\"\"",
+        "\" 5 \"",
+        "\"$n\"",
+    ];
+    for text in texts {
+        for by in [1, -1, 0, i64::MAX, i64::MIN] {
+            let key = Session::new().key;
+            let record = NewRecord::new(LONG).data(data([("n".to_owned(), text.to_owned())]));
+            assert_eq!(mongo.create(&key, record.clone()).await.expect("an answer"), Created::New);
+            assert_eq!(memory.create(&key, record).await.expect("an answer"), Created::New);
+            let commit = add("n", by).change(name("m"), Change::Add(by)).change(name("a"), Change::Set(json("1")));
+            let [here, there] = both(&mongo, &memory, &key, commit).await;
+            assert_eq!(here, there, "{text:?} and {by}");
+            let (here, there) = (loaded(&mongo, &key).await, memory.load(&key).await.expect("an answer").expect("a session"));
+            assert_eq!((here.data, here.version), (there.data, there.version), "{text:?} and {by}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c10_one_commit_clears_adds_sets_and_removes() {
+    let Some(server) = AnyMongo::server().await else { return };
+    let (mongo, memory) = (connect(&server.url("")).await, MemoryStore::default());
+    let names: [&str; 5] = ["a", "b", "c.d", "$e", "sum0"];
+    // All mixtures of three changes, with and without a clearance before.
+    let changes = [Change::Set(json("\"set\"")), Change::Remove, Change::Add(3)];
+    let first = || data(names.iter().map(|field| ((*field).to_owned(), "7".to_owned())));
+    for round in 0..40 {
+        let key = Session::new().key;
+        for created in
+            [mongo.create(&key, NewRecord::new(LONG).data(first())).await, memory.create(&key, NewRecord::new(LONG).data(first())).await]
+        {
+            assert_eq!(created.expect("an answer"), Created::New);
+        }
+        let mut commit = if round % 2 == 0 { Commit::new().clear() } else { Commit::new() };
+        for field in names.iter().chain(&["new", "$new.er"]) {
+            if fastrand::u8(..4) > 0 {
+                commit = commit.change(name(field), changes[fastrand::usize(..3)].clone());
+            }
+        }
+        let [here, there] = both(&mongo, &memory, &key, commit.clone()).await;
+        assert_eq!(here, there, "{commit:?}");
+        let (here, there) = (loaded(&mongo, &key).await, memory.load(&key).await.expect("an answer").expect("a session"));
+        assert_eq!((here.data.bytes(), here.data, here.version), (there.data.bytes(), there.data, there.version), "{commit:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c27_a_leftover_makes_room_for_a_creation_and_for_a_rotation() {
+    let Some(server) = AnyMongo::server_with(&NO_PURGE).await else { return };
+    let store = connect(&server.url("")).await;
+    let brief = || NewRecord::new(Duration::from_millis(1)).principal(principal("bob"));
+    // The store may have met the leftover or not.
+    for other in [store.clone(), connect(&server.url("")).await] {
+        let session = Session::anonymous(&store).await;
+        let (created, moved) = (Session::new(), session.successor());
+        for leftover in [&created, &moved] {
+            assert_eq!(other.create(&leftover.key, brief()).await.expect("an answer"), Created::New);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(store.create(&created.key, NewRecord::new(LONG)).await.expect("an answer"), Created::New);
+        assert!(is_done(&store.commit(&session.key, renew(&moved).change(name("n"), Change::Add(1))).await));
+        for store in [&store, &other] {
+            assert_eq!(loaded(store, &moved.key).await.data.get("n").and_then(Json::as_integer), Some(1));
+            assert_eq!(loaded(store, &created.key).await.principal, None);
+            assert!(store.load(&session.key).await.expect("an answer").is_none());
+        }
+    }
+    // At once: of many creators on one leftover one succeeds.
+    let leftover = Session::new();
+    assert_eq!(store.create(&leftover.key, brief()).await.expect("an answer"), Created::New);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let creators = join_all((0..8).map(|_| store.create(&leftover.key, NewRecord::new(LONG)))).await;
+    let successes = creators.into_iter().filter(|created| matches!(created, Ok(Created::New))).count();
+    assert_eq!(successes, 1);
+}
+
+/// A user's sessions are found in the order of their expiry. One whose life is shortened meanwhile jumps back, past where the search is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c35_an_end_of_all_ends_also_those_whose_life_is_shortened_meanwhile() {
+    let Some(server) = AnyMongo::server().await else { return };
+    let stores = [connect(&server.url("")).await, connect(&server.url("")).await];
+    let mut shortened = 0;
+    for _ in 0..6 {
+        let sessions = join_all((0..150).map(|_| Session::signed_in(&stores[0], "bob"))).await;
+        let shorten = join_all(sessions.iter().rev().map(|session| stores[1].commit(&session.key, Commit::new().ttl(LONG / 2))));
+        let end = async {
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(..8))).await;
+            stores[0].delete_all(&principal("bob"), None).await
+        };
+        let (outcomes, ended) = tokio::join!(shorten, end);
+        let ended = ended.expect("an end of all");
+        shortened += outcomes.iter().filter(|outcome| is_done(outcome)).count();
+        assert_eq!(ended, 150, "each is counted, once");
+        assert!(stores[0].list(&principal("bob")).await.expect("a list").is_empty());
+    }
+    eprintln!("{shortened} of 900 were shortened before they ended");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c12_of_three_thousand_adds_of_eight_stores_none_is_lost() {
+    const ADDS: usize = 3_000;
+    const STORES: usize = 8;
+    let Some(server) = AnyMongo::server().await else { return };
+    let session = Session::anonymous(&connect(&server.url("")).await).await;
+    let key = Arc::new(session.key);
+    let adders = (0..STORES).map(|_| {
+        let (url, key) = (server.url("deadline_ms=20000"), Arc::clone(&key));
+        tokio::spawn(async move {
+            let store = connect(&url).await;
+            for _ in 0..ADDS / STORES {
+                let changed = store.commit(&key, add("n", 1)).await;
+                assert!(is_done(&changed), "{changed:?}");
+            }
+        })
+    });
+    assert!(join_all(adders).await.iter().all(Result::is_ok));
+    let record = loaded(&connect(&server.url("")).await, &key).await;
+    assert_eq!(record.data.get("n").and_then(Json::as_integer), i64::try_from(ADDS).ok());
+    assert_eq!(record.version, 1 + u64::try_from(ADDS).expect("few"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c09_five_hundred_values_are_changed_in_one_step() {
+    const VALUES: usize = 500;
+    let Some(server) = AnyMongo::server().await else { return };
+    let store = connect(&server.url("")).await;
+    let session = Session::anonymous(&store).await;
+    let field = |n: usize| -> Name { name(&format!("value.{n}$")) };
+    let all = |change: Change| (0..VALUES).fold(Commit::new(), |commit, n| commit.change(field(n), change.clone()));
+    assert!(is_done(&store.commit(&session.key, all(Change::Set(json("1")))).await));
+    let Outcome::Done(done) = store.commit(&session.key, all(Change::Add(2))).await.expect("an answer") else { panic!("it lives") };
+    assert_eq!((done.version, done.added.len(), done.added.values().all(|sum| *sum == 3)), (3, VALUES, true));
+    assert_eq!(loaded(&store, &session.key).await.data.len(), VALUES);
+    let cleared = Commit::new().clear().change(field(0), Change::Add(2));
+    assert!(is_done(&store.commit(&session.key, cleared).await));
+    assert_eq!(loaded(&store, &session.key).await.data.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_the_application_has_is_a_way_to_the_sessions_too() {
+    let Some(server) = AnyMongo::server().await else { return };
+    // The application prefers what a session may not be read from, and writes what nobody acknowledges; the store does not.
+    let mut options = mongodb::options::ClientOptions::parse(server.url("readPreference=nearest")).await.expect("a URL");
+    options.write_concern = Some(mongodb::options::WriteConcern::nodes(0));
+    let client = mongodb::Client::with_options(options).expect("options");
+    let config = Config::new(&server.url("collection=theirs")).expect("a URL");
+    let store = MongoStore::with_client(&client, &config).expect("settings");
+    let session = Session::signed_in(&store, "bob").await;
+    assert!(is_done(&store.commit(&session.key, add("n", 1)).await));
+    assert!(connect(&server.url("")).await.load(&session.key).await.expect("an answer").is_none(), "it is in another collection");
+    assert!(connect(&server.url("collection=theirs")).await.load(&session.key).await.expect("an answer").is_some());
+    assert!(store.delete(&session.key).await.expect("an end"));
+}

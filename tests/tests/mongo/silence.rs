@@ -1,0 +1,107 @@
+//! Servers and networks that fall silent without a word: every call ends in time, and the store works again by itself.
+
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
+
+use session_core::{Commit, NewRecord, SessionStore, StoreError};
+use store_mongo::{Config, MongoStore};
+use tests::{PATIENCE, service::Mongo, wait};
+use tokio::task::JoinSet;
+
+use crate::session::{LONG, Session, add, connect, principal, renew, with};
+
+/// What a busy machine needs beyond a deadline.
+const GRACE: Duration = Duration::from_millis(400);
+
+/// What is in the store before it falls silent.
+async fn kept(store: &MongoStore) -> Session {
+    Session::signed_in(store, "bob").await
+}
+
+/// Every call ends within the deadline, with an error that may pass. Many at once do, too.
+async fn every_call_ends(store: &MongoStore, session: &Session, deadline: Duration) {
+    let mut calls = JoinSet::new();
+    let mut slowest = Duration::ZERO;
+    // More than a store has connections, so that some wait for others.
+    for _ in 0..8 {
+        macro_rules! begin {
+            ($what:literal, |$store:ident, $key:ident| $call:expr) => {{
+                let ($store, $key) = (store.clone(), session.key.clone());
+                let successor = session.successor();
+                calls.spawn(async move {
+                    let _ = &successor;
+                    let begun = Instant::now();
+                    let result: Result<(), StoreError> = $call.await.map(drop);
+                    ($what, result, begun.elapsed())
+                });
+            }};
+        }
+        begin!("a creation", |store, _key| store.create(&Session::new().key, NewRecord::new(LONG)));
+        begin!("a load", |store, key| store.load(&key));
+        begin!("a commit", |store, key| store.commit(&key, add("n", 1)));
+        begin!("an empty commit", |store, key| store.commit(&key, Commit::new()));
+        begin!("an end", |store, _key| store.delete(&Session::new().key));
+        begin!("a list", |store, _key| store.list(&principal("bob")));
+        begin!("an end of all", |store, _key| store.delete_all(&principal("nobody"), None));
+        begin!("a scan", |store, _key| store.scan(None, 10));
+        begin!("a purge", |store, _key| store.delete_expired(10));
+        begin!("a ping", |store, _key| store.ping());
+    }
+    while let Some(ended) = calls.join_next().await {
+        let (what, result, took) = ended.expect("no panic");
+        let error = result.expect_err(what);
+        assert!(error.is_transient(), "{what}: {error:?}");
+        assert!(took < deadline + GRACE, "{what} ended only after {took:?}: {error:?}");
+        slowest = slowest.max(took);
+    }
+    // One that waits for no other.
+    let begun = Instant::now();
+    let refused = store.commit(&session.key, renew(&session.successor())).await;
+    assert!(refused.is_err_and(|error| error.is_transient()));
+    eprintln!("with a deadline of {deadline:?} the slowest of 80 calls took {slowest:?}, one alone {:?}", begun.elapsed());
+    assert!(begun.elapsed() < deadline + GRACE);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c43_every_call_ends_in_time_while_a_server_hangs_or_is_gone() {
+    let Some(mut mongo) = Mongo::start().await else { return };
+    let deadline = Duration::from_millis(300);
+    let store = connect(&with(&mongo.url(), "deadline_ms=300")).await;
+    let session = kept(&store).await;
+    // One that has not been connected to it.
+    let stranger = MongoStore::new(&Config::new(&with(&mongo.url(), "deadline_ms=300")).expect("a URL")).expect("settings");
+    ours!(mongo.freeze().await);
+    every_call_ends(&store, &session, deadline).await;
+    every_call_ends(&stranger, &session, deadline).await;
+    ours!(mongo.thaw().await);
+    let thawed = Instant::now();
+    for store in [&store, &stranger] {
+        wait::until("the store to be of use again", PATIENCE, async || store.load(&session.key).await.ok()).await;
+    }
+    eprintln!("both work again {:?} after the silence", thawed.elapsed());
+    assert!(thawed.elapsed() < Duration::from_secs(3), "{:?}", thawed.elapsed());
+    ours!(mongo.stop().await);
+    every_call_ends(&store, &session, deadline).await;
+    every_call_ends(&stranger, &session, deadline).await;
+    ours!(mongo.start_again().await);
+    let started = Instant::now();
+    for store in [&store, &stranger] {
+        wait::until("the store to be of use again", PATIENCE, async || store.load(&session.key).await.ok()).await;
+    }
+    eprintln!("both work again {:?} after the server", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+}
+
+/// Something listens and takes connections, and never says a word.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c43_every_call_ends_in_time_before_what_never_answers() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = silent.local_addr().expect("a bound socket has an address").port();
+    let url = format!("mongodb://127.0.0.1:{port}/?deadline_ms=300");
+    let begun = Instant::now();
+    let store = connect(&url).await;
+    assert!(begun.elapsed() < Duration::from_millis(300) + GRACE, "it was opened only after {:?}", begun.elapsed());
+    every_call_ends(&store, &Session::new(), Duration::from_millis(300)).await;
+}
