@@ -35,9 +35,10 @@
 //! | S08, wrong flags, files and requests | `usage` | the demo |
 //! | C45, wrong URLs, servers that cannot be used or are down | `usage_mongo`, `usage_redis` | the demo over MongoDB and Redis |
 //! | two demos, one store | `shared` | Redis, a Cluster, MongoDB |
-//! | the design's table of round trips | `redis/round_trips` | the session layer over Redis |
+//! | the design's table of round trips | `redis/round_trips`, `mongo/round_trips` | the session layer over Redis and MongoDB |
 //! | H18, H20, H21 | `failover` of `tests/redis` | the demo over Sentinel and a Cluster whose primary is killed or frozen |
 //! | C27, C39, C43 and what the page of `store-redis` promises | `corrupt`, `durability`, `full`, `reach`, `reshard`, `silence` of `tests/redis` | the store on real servers |
+//! | C27, C39, C43, H18, H21 and what the page of `store-mongo` promises | `corrupt`, `edges`, `explain`, `failover`, `indexes`, `logs`, `silence` of `tests/mongo` | the store on real servers |
 //!
 //! Tests print what they measured: `--success-output final` shows it.
 #![forbid(unsafe_code)]
