@@ -1,6 +1,6 @@
 //! Calls that reach the store before they return.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -65,6 +65,7 @@ impl Session {
         let _flight = self.0.flight.lock().await;
         self.flush_recorded().await?;
         for attempt in 0..UPDATE_ATTEMPTS {
+            let begun = Instant::now();
             let unloaded = matches!(self.state().known, Known::Presented | Known::Alive { .. });
             if unloaded || attempt > 0 {
                 self.fetch().await?;
@@ -91,7 +92,7 @@ impl Session {
                     }
                 }
             }
-            back_off(attempt).await;
+            back_off(attempt, begun.elapsed()).await;
         }
         Err(SessionError::Contended { name: name.to_owned(), attempts: UPDATE_ATTEMPTS })
     }
@@ -184,11 +185,14 @@ impl Session {
 }
 
 /// Waits a random moment that grows with the attempts, so that many who change one session get out of each other's way. The first
-/// retries come at once: with two or three contenders one of them is enough.
-async fn back_off(attempt: u32) {
+/// retries come at once: with two or three contenders one of them is enough. An attempt that `took` long says that the store is slow, or
+/// busy with the attempts of others; then the moment is as much longer.
+async fn back_off(attempt: u32, took: Duration) {
     if attempt < 2 {
         return tokio::task::yield_now().await;
     }
-    let most = 250_u64 << attempt.min(7);
+    let by_attempts = Duration::from_micros(250) * (1 << attempt.min(7));
+    let by_time = (took * (1 << attempt.min(5))).min(Duration::from_millis(250));
+    let most = u64::try_from(by_attempts.max(by_time).as_micros()).unwrap_or(u64::MAX);
     tokio::time::sleep(Duration::from_micros(fastrand::u64(0..=most))).await;
 }

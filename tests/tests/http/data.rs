@@ -31,17 +31,11 @@ mod updates {
     on_setup!(memory, h08_two_thousand_concurrent_updates_lose_nothing);
     on_setup!(redis, h08_two_thousand_concurrent_updates_lose_nothing);
     on_setup!(redis_cluster, h08_two_thousand_concurrent_updates_lose_nothing);
-    on_setup!(mongo, h08_updates_of_a_dozen_clients_lose_nothing);
-    on_setup!(mongo_set, h08_updates_of_a_dozen_clients_lose_nothing);
+    on_setup!(mongo, h08_two_thousand_concurrent_updates_lose_nothing);
+    on_setup!(mongo_set, h08_two_thousand_concurrent_updates_lose_nothing);
 
     async fn h08_two_thousand_concurrent_updates_lose_nothing(setup: &Setup) {
         increments(setup, "h08", CONNECTIONS, INCREMENTS, "/session/n/update").await;
-    }
-
-    /// With 50 of them, each attempt that comes too late has waited for a journal or a majority as the one in time has, and a client can be
-    /// without luck for longer than it waits.
-    async fn h08_updates_of_a_dozen_clients_lose_nothing(setup: &Setup) {
-        increments(setup, "h08", 12, 600, "/session/n/update").await;
     }
 }
 
