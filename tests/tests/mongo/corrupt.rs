@@ -11,7 +11,7 @@ use session_core::{Commit, Created, NewRecord, Outcome, SessionStore, StoreError
 use store_mongo::MongoStore;
 use tests::service::AnyMongo;
 
-use crate::session::{LONG, Session, add, connect, name, principal, renew, set};
+use crate::session::{LONG, PATIENT, Session, add, connect, name, principal, renew, set};
 
 /// How a document is spoilt: the fields that it has from then on.
 type Spoiling = (&'static str, Document);
@@ -72,7 +72,7 @@ impl Site {
     async fn start() -> Option<Self> {
         // Otherwise the server might purge what a test has let expire.
         let server = AnyMongo::server_with(&["--setParameter", "ttlMonitorEnabled=false"]).await?;
-        let store = connect(&server.url("")).await;
+        let store = connect(&server.url(PATIENT)).await;
         let documents = server.client().await.database(server.database()).collection("sessions");
         Some(Self { server, store, documents })
     }
@@ -139,7 +139,7 @@ async fn c39_what_cannot_be_read_is_reported_and_left_alone() {
     assert_eq!(site.scanned().await, [whole.key], "a scan leaves out what it cannot read");
     assert_eq!(site.store.delete_expired(1000).await.expect("a purge"), 0, "what cannot be read has not expired");
     // A store that has met the sessions, and one that has to look for them.
-    let stranger = connect(&site.server.url("")).await;
+    let stranger = connect(&site.server.url(PATIENT)).await;
     for (what, session) in &spoilt {
         let before = site.bytes(session).await;
         assert!(before.is_some(), "{what}");

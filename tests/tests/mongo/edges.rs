@@ -17,7 +17,7 @@ use tests::{
 
 use crate::{
     monitor::Monitor,
-    session::{LONG, Session, add, connect, is_done, name, principal, renew, set},
+    session::{LONG, PATIENT, Session, add, connect, is_done, name, principal, renew, set, with},
 };
 
 /// The server purges nothing behind a test's back.
@@ -44,7 +44,7 @@ fn runtime() -> tokio::runtime::Runtime {
 fn a_store_outlives_the_runtime_that_opened_it() {
     let servers = runtime();
     let Some(mongo) = servers.block_on(Mongo::start()) else { return };
-    let store = runtime().block_on(connect(&mongo.url()));
+    let store = runtime().block_on(connect(&with(&mongo.url(), PATIENT)));
     let session = Session::new();
     let created = runtime().block_on(store.create(&session.key, NewRecord::new(LONG)));
     assert_eq!(created.expect("an answer"), Created::New);
@@ -79,7 +79,7 @@ fn runtimes_that_come_and_go_leave_no_connection() {
         let status = watcher.database("admin").run_command(doc! { "serverStatus": 1 }).await.expect("the server answers");
         status.get_document("connections").and_then(|connections| connections.get_i32("current")).expect("a count")
     };
-    let store = servers.block_on(connect(&mongo.url()));
+    let store = servers.block_on(connect(&with(&mongo.url(), PATIENT)));
     let key = Session::new().key;
     let before = servers.block_on(connections());
     let mut most = before;
@@ -156,7 +156,7 @@ async fn c07_no_text_is_taken_for_an_expression() {
     const TEXTS: [&str; 12] =
         ["$key", "$$NOW", "$$ROOT", "$$REMOVE", "$expires", "$", "$$", "a.b", "$data.n", "data.n", "%24", "{ $literal: 1 }"];
     let Some(server) = AnyMongo::server_with(&NO_PURGE).await else { return };
-    let store = connect(&server.url("")).await;
+    let store = connect(&server.url(PATIENT)).await;
     for text in TEXTS {
         let key = StoreKey::from_text(text);
         let value = Json::encode(text).expect("JSON");
@@ -164,7 +164,7 @@ async fn c07_no_text_is_taken_for_an_expression() {
         let record = NewRecord::new(LONG).principal(principal(text)).data(first.clone());
         assert_eq!(store.create(&key, record.clone()).await.expect("an answer"), Created::New, "{text}");
         assert_eq!(store.create(&key, record).await.expect("an answer"), Created::Taken, "{text}");
-        let read = loaded(&connect(&server.url("")).await, &key).await;
+        let read = loaded(&connect(&server.url(PATIENT)).await, &key).await;
         assert_eq!((read.data, read.principal), (first, Some(principal(text))), "{text}");
         assert_eq!(store.list(&principal(text)).await.expect("a list").len(), 1, "{text}");
         let other = format!("{text}, changed");
@@ -201,7 +201,7 @@ async fn both(mongo: &MongoStore, memory: &MemoryStore, key: &StoreKey, commit: 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c12_a_sum_is_what_it_is_in_memory() {
     let Some(server) = AnyMongo::server().await else { return };
-    let (mongo, memory) = (connect(&server.url("")).await, MemoryStore::default());
+    let (mongo, memory) = (connect(&server.url(PATIENT)).await, MemoryStore::default());
     let texts = [
         "5",
         " 5 ",
@@ -247,7 +247,7 @@ async fn c12_a_sum_is_what_it_is_in_memory() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c10_one_commit_clears_adds_sets_and_removes() {
     let Some(server) = AnyMongo::server().await else { return };
-    let (mongo, memory) = (connect(&server.url("")).await, MemoryStore::default());
+    let (mongo, memory) = (connect(&server.url(PATIENT)).await, MemoryStore::default());
     let names: [&str; 5] = ["a", "b", "c.d", "$e", "sum0"];
     // All mixtures of three changes, with and without a clearance before.
     let changes = [Change::Set(json("\"set\"")), Change::Remove, Change::Add(3)];
@@ -275,10 +275,10 @@ async fn c10_one_commit_clears_adds_sets_and_removes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c27_a_leftover_makes_room_for_a_creation_and_for_a_rotation() {
     let Some(server) = AnyMongo::server_with(&NO_PURGE).await else { return };
-    let store = connect(&server.url("")).await;
+    let store = connect(&server.url(PATIENT)).await;
     let brief = || NewRecord::new(Duration::from_millis(1)).principal(principal("bob"));
     // The store may have met the leftover or not.
-    for other in [store.clone(), connect(&server.url("")).await] {
+    for other in [store.clone(), connect(&server.url(PATIENT)).await] {
         let session = Session::anonymous(&store).await;
         let (created, moved) = (Session::new(), session.successor());
         for leftover in [&created, &moved] {
@@ -306,7 +306,7 @@ async fn c27_a_leftover_makes_room_for_a_creation_and_for_a_rotation() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c35_an_end_of_all_ends_also_those_whose_life_is_shortened_meanwhile() {
     let Some(server) = AnyMongo::server().await else { return };
-    let stores = [connect(&server.url("")).await, connect(&server.url("")).await];
+    let stores = [connect(&server.url(PATIENT)).await, connect(&server.url(PATIENT)).await];
     let mut shortened = 0;
     for _ in 0..6 {
         let sessions = join_all((0..150).map(|_| Session::signed_in(&stores[0], "bob"))).await;
@@ -329,10 +329,10 @@ async fn c12_of_three_thousand_adds_of_eight_stores_none_is_lost() {
     const ADDS: usize = 3_000;
     const STORES: usize = 8;
     let Some(server) = AnyMongo::server().await else { return };
-    let session = Session::anonymous(&connect(&server.url("")).await).await;
+    let session = Session::anonymous(&connect(&server.url(PATIENT)).await).await;
     let key = Arc::new(session.key);
     let adders = (0..STORES).map(|_| {
-        let (url, key) = (server.url("deadline_ms=20000"), Arc::clone(&key));
+        let (url, key) = (server.url(PATIENT), Arc::clone(&key));
         tokio::spawn(async move {
             let store = connect(&url).await;
             for _ in 0..ADDS / STORES {
@@ -342,7 +342,7 @@ async fn c12_of_three_thousand_adds_of_eight_stores_none_is_lost() {
         })
     });
     assert!(join_all(adders).await.iter().all(Result::is_ok));
-    let record = loaded(&connect(&server.url("")).await, &key).await;
+    let record = loaded(&connect(&server.url(PATIENT)).await, &key).await;
     assert_eq!(record.data.get("n").and_then(Json::as_integer), i64::try_from(ADDS).ok());
     assert_eq!(record.version, 1 + u64::try_from(ADDS).expect("few"));
 }
@@ -351,7 +351,7 @@ async fn c12_of_three_thousand_adds_of_eight_stores_none_is_lost() {
 async fn c09_five_hundred_values_are_changed_in_one_step() {
     const VALUES: usize = 500;
     let Some(server) = AnyMongo::server().await else { return };
-    let store = connect(&server.url("")).await;
+    let store = connect(&server.url(PATIENT)).await;
     let session = Session::anonymous(&store).await;
     let field = |n: usize| -> Name { name(&format!("value.{n}$")) };
     let all = |change: Change| (0..VALUES).fold(Commit::new(), |commit, n| commit.change(field(n), change.clone()));
@@ -371,11 +371,11 @@ async fn a_client_that_the_application_has_is_a_way_to_the_sessions_too() {
     let mut options = mongodb::options::ClientOptions::parse(server.url("readPreference=nearest")).await.expect("a URL");
     options.write_concern = Some(mongodb::options::WriteConcern::nodes(0));
     let client = mongodb::Client::with_options(options).expect("options");
-    let config = Config::new(&server.url("collection=theirs")).expect("a URL");
+    let config = Config::new(&server.url(&format!("{PATIENT}&collection=theirs"))).expect("a URL");
     let store = MongoStore::with_client(&client, &config).expect("settings");
     let session = Session::signed_in(&store, "bob").await;
     assert!(is_done(&store.commit(&session.key, add("n", 1)).await));
-    assert!(connect(&server.url("")).await.load(&session.key).await.expect("an answer").is_none(), "it is in another collection");
-    assert!(connect(&server.url("collection=theirs")).await.load(&session.key).await.expect("an answer").is_some());
+    assert!(connect(&server.url(PATIENT)).await.load(&session.key).await.expect("an answer").is_none(), "it is in another collection");
+    assert!(connect(&server.url(&format!("{PATIENT}&collection=theirs"))).await.load(&session.key).await.expect("an answer").is_some());
     assert!(store.delete(&session.key).await.expect("an end"));
 }

@@ -14,7 +14,7 @@ use tests::{
 
 use crate::{
     monitor::Monitor,
-    session::{LONG, Session, add, connect, is_done, principal},
+    session::{LONG, PATIENT, Session, add, connect, is_done, principal, with},
 };
 
 /// How many sessions there are.
@@ -93,9 +93,9 @@ async fn fill(store: &MongoStore) {
 async fn every_call_finds_what_it_is_about_by_its_index_and_passes_nothing_else() {
     let Some(server) = AnyMongo::server_with(&["--setParameter", "ttlMonitorEnabled=false"]).await else { return };
     let monitor = Monitor::of(&server).await;
-    fill(&connect(&server.url("")).await).await;
+    fill(&connect(&server.url(PATIENT)).await).await;
     let store = monitor.store().await;
-    let session = Session::signed_in(&connect(&server.url("")).await, "dave").await;
+    let session = Session::signed_in(&connect(&server.url(PATIENT)).await, "dave").await;
 
     // The first time by its key, from then on by where it lies.
     assert!(store.load(&session.key).await.expect("an answer").is_some());
@@ -135,7 +135,7 @@ async fn every_call_finds_what_it_is_about_by_its_index_and_passes_nothing_else(
 async fn c31_a_purge_looks_at_what_is_over_and_at_little_else() {
     let Some(server) = AnyMongo::server_with(&["--setParameter", "ttlMonitorEnabled=false"]).await else { return };
     let monitor = Monitor::of(&server).await;
-    fill(&connect(&server.url("")).await).await;
+    fill(&connect(&server.url(PATIENT)).await).await;
     let store = monitor.store().await;
     // One more than there are, so that the server has to find out that there are no others.
     let purged = store.delete_expired(EXPIRED + 1).await.expect("a purge");
@@ -144,7 +144,7 @@ async fn c31_a_purge_looks_at_what_is_over_and_at_little_else() {
     let (find, delete) = (&heard[0], &heard[1]);
     // As it was before the purge.
     let brief = (0..EXPIRED).map(|_| NewRecord::new(Duration::from_millis(1)));
-    let again = connect(&server.url("")).await;
+    let again = connect(&server.url(PATIENT)).await;
     for record in brief {
         let _ = again.create(&Session::new().key, record).await.expect("a new session");
     }
@@ -161,7 +161,7 @@ async fn c31_a_purge_looks_at_what_is_over_and_at_little_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c30_the_server_itself_deletes_what_is_over() {
     let Some(mongo) = Mongo::start_with(&["--setParameter", "ttlMonitorSleepSecs=1"]).await else { return };
-    let store = connect(&mongo.url()).await;
+    let store = connect(&with(&mongo.url(), PATIENT)).await;
     let documents = mongo.client().await.database(mongo.database()).collection::<Document>("sessions");
     let indexes: Vec<_> = documents.list_indexes().await.expect("an answer").try_collect().await.expect("an answer");
     let expiry =

@@ -12,7 +12,7 @@ use session_core::{Created, NewRecord, Outcome, SessionStore};
 use store_mongo::{Config, ConnectError, MongoStore};
 use tests::service::{AnyMongo, PASSWORD};
 
-use crate::session::{LONG, Session, add, connect, is_done, principal, renew, set};
+use crate::session::{LONG, PATIENT, Session, add, connect, is_done, principal, renew, set};
 
 const ALL: [&str; 4] = ["_id_", "session_expiry", "session_key", "session_principal"];
 
@@ -57,7 +57,7 @@ async fn any_number_of_stores_opened_at_once_find_each_index_made() {
     // Several times, because it is a race.
     for _ in 0..5 {
         sessions.drop().await.expect("the server answers");
-        let url = server.url("");
+        let url = server.url(PATIENT);
         let opened = (0..8).map(|_| {
             let url = url.clone();
             tokio::spawn(async move {
@@ -76,7 +76,7 @@ async fn any_number_of_stores_opened_at_once_find_each_index_made() {
 async fn a_collection_that_was_dropped_comes_back_with_its_indexes() {
     let Some(server) = AnyMongo::server().await else { return };
     let sessions = sessions(&server).await;
-    let store = connect(&server.url("")).await;
+    let store = connect(&server.url(PATIENT)).await;
     let session = Session::signed_in(&store, "bob").await;
     sessions.drop().await.expect("the server answers");
     assert!(store.load(&session.key).await.expect("an answer").is_none());
@@ -96,12 +96,12 @@ async fn a_collection_that_was_dropped_comes_back_with_its_indexes() {
 async fn indexes_that_were_dropped_come_back_with_the_next_call_that_needs_one() {
     let Some(server) = AnyMongo::server().await else { return };
     let sessions = sessions(&server).await;
-    let store = connect(&server.url("")).await;
+    let store = connect(&server.url(PATIENT)).await;
     let session = Session::signed_in(&store, "bob").await;
     for call in 0..5 {
         sessions.drop_indexes().await.expect("the server answers");
         // One that has not met the session has to look for it.
-        let stranger = connect(&server.url("")).await;
+        let stranger = connect(&server.url(PATIENT)).await;
         assert!(has_all(&sessions).await, "{:?}", names(&sessions).await);
         sessions.drop_indexes().await.expect("the server answers");
         match call {
@@ -131,7 +131,7 @@ async fn url_of_a_user(server: &AnyMongo, name: &str, actions: &[String]) -> Str
     database.run_command(role).await.expect("who may do everything makes a role");
     let user = doc! { "createUser": name, "pwd": "their-password", "roles": [name] };
     database.run_command(user).await.expect("who may do everything makes a user");
-    server.url("").replace(&format!("app:{PASSWORD}@"), &format!("{name}:their-password@"))
+    server.url(PATIENT).replace(&format!("app:{PASSWORD}@"), &format!("{name}:their-password@"))
 }
 
 fn words(error: &ConnectError) -> String {
@@ -185,7 +185,7 @@ async fn a_user_who_may_make_no_index_uses_those_that_somebody_made() {
     sessions(&server).await.create_indexes(made).await.expect("the server answers");
     every_call_works(&connect(&url).await).await;
     // Those made like that are those that a store makes.
-    every_call_works(&connect(&server.url("")).await).await;
+    every_call_works(&connect(&server.url(PATIENT)).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -204,9 +204,9 @@ async fn an_index_that_is_in_the_way_is_said_at_once() {
         other(doc! { "something": 1 }, "session_principal", true),
     ] {
         sessions.create_index(in_the_way.clone()).await.expect("the server answers");
-        let why = refusal(&server.url("")).await;
+        let why = refusal(&server.url(PATIENT)).await;
         assert!(why.contains("index") && why.contains("remove it"), "{in_the_way:?}: {why}");
         sessions.drop().await.expect("the server answers");
     }
-    every_call_works(&connect(&server.url("")).await).await;
+    every_call_works(&connect(&server.url(PATIENT)).await).await;
 }

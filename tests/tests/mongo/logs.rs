@@ -7,7 +7,7 @@ use session_core::{Change, Created, Guard, Json, Limits, NewRecord, Outcome, Rej
 use store_mongo::{Config, MongoStore};
 use tests::service::AnyMongo;
 
-use crate::session::{LONG, Session, add, is_done, name, principal, renew, set};
+use crate::session::{LONG, PATIENT, Session, add, is_done, name, principal, renew, set};
 
 /// What nobody may find in a log.
 const USER: &str = "user-of-whom-nobody-is-to-know";
@@ -22,7 +22,7 @@ async fn a_server_writes_down_nothing_of_a_session_whatever_is_refused() {
     // A busy machine may be slow at anything, and what is slow is written down by design.
     let slow = doc! { "profile": 0, "slowms": 60_000 };
     server.client().await.database("admin").run_command(slow).await.expect("the server may be set up");
-    let config = Config::new(&server.url("")).expect("a URL").limits(Limits { data_bytes: 4_096 });
+    let config = Config::new(&server.url(PATIENT)).expect("a URL").limits(Limits { data_bytes: 4_096 });
     let stores = [0, 1].map(|_| MongoStore::new(&config).expect("settings"));
     let mut keys: Vec<StoreKey> = Vec::new();
     // One store knows where the documents lie, and the other one has to look for them.

@@ -13,7 +13,7 @@ use session_core::SessionStore;
 use store_mongo::{Config, MongoStore};
 use tests::service::AnyMongo;
 
-use crate::session::connect;
+use crate::session::{PATIENT, with};
 
 /// A client that tells of each command it sends. Every command is a round trip.
 #[derive(Debug)]
@@ -25,14 +25,15 @@ pub(crate) struct Monitor {
 
 impl Monitor {
     pub(crate) async fn of(server: &AnyMongo) -> Self {
-        Self::with(server, "appName=monitor").await
+        Self::with(server, "").await
     }
 
     /// The same with these settings.
     pub(crate) async fn with(server: &AnyMongo, settings: &str) -> Self {
         let url = server.url(settings);
+        let config = Config::new(&with(&url, PATIENT)).expect("a URL");
         // The indexes are made, once.
-        let _ = connect(&url).await;
+        let _ = MongoStore::connect(&config).await.expect("a server to connect to");
         let heard = Arc::new(Mutex::new(Vec::new()));
         let mut options = ClientOptions::parse(&url).await.expect("a URL");
         options.command_event_handler = Some(EventHandler::callback({
@@ -47,7 +48,7 @@ impl Monitor {
             }
         }));
         let client = Client::with_options(options).expect("options that were a URL");
-        Self { client, config: Config::new(&url).expect("a URL"), heard }
+        Self { client, config, heard }
     }
 
     /// A store that knows its server, and of no session yet where it lies.

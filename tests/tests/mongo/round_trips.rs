@@ -12,7 +12,7 @@ use tests::{KEY, service::AnyMongo, session};
 
 use crate::{
     monitor::Monitor,
-    session::{LONG, add, connect, is_done, principal, renew, set},
+    session::{LONG, PATIENT, add, connect, is_done, principal, renew, set},
 };
 
 /// The idle timeout of these sessions; a quarter of it is waited for.
@@ -241,7 +241,7 @@ async fn refusals_and_the_other_calls_cost_what_the_page_says() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_costs_a_round_trip_for_each_thousand_sessions() {
     let Some(site) = Site::start(Address::Known).await else { return };
-    let all = connect(&site.server.url("")).await;
+    let all = connect(&site.server.url(PATIENT)).await;
     for _ in 0..11 {
         let sessions = (0..100).map(|_| session::Session::signed_in(&all, "carol"));
         futures_util::future::join_all(sessions).await;
