@@ -36,6 +36,13 @@ fn unreadable() -> Vec<Spoiling> {
         ("data that is a list", doc! { "data": ["a"] }),
         ("data that is a text", doc! { "data": "{}" }),
         ("data that is nothing", doc! { "data": Bson::Null }),
+        ("no creation", doc! { "created": GONE }),
+        ("a creation that is a number", doc! { "created": 1_700_000_000_000_i64 }),
+        ("a creation that is a text", doc! { "created": "2024-01-01" }),
+        ("no lifetime", doc! { "lifetime": GONE }),
+        ("a lifetime that is a number", doc! { "lifetime": 5 }),
+        ("a deadline that is an operation's time", doc! { "expires": mongodb::bson::Timestamp { time: u32::MAX, increment: 1 } }),
+        ("a deadline after all others", doc! { "expires": Bson::MaxKey }),
     ]
 }
 
@@ -276,4 +283,19 @@ async fn c39_a_purge_leaves_alone_what_has_no_time_that_can_be_read() {
     assert_eq!(site.store.delete_expired(100).await.expect("a purge"), 0);
     let left: Vec<Document> = site.documents.find(doc! {}).await.expect("an answer").try_collect().await.expect("an answer");
     assert_eq!(left.len(), times.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c39_a_size_that_cannot_be_read_is_not_calculated_with() {
+    let Some(site) = Site::start().await else { return };
+    for (what, value) in [("none", GONE), ("a text", "5".into()), ("32 bits", 5.into()), ("nothing", Bson::Null)] {
+        let session = site.spoilt(&doc! { "bytes": value }, "bob").await;
+        let before = site.bytes(&session).await;
+        for commit in [set("a", "1"), add("a", 1), Commit::new().clear(), renew(&session.successor())] {
+            let committed = site.store.commit(&session.key, commit).await;
+            assert!(is_corrupt(&committed), "{what}: {committed:?}");
+        }
+        assert!(site.bytes(&session).await == before, "{what}: it is left as it is");
+        assert!(site.store.delete(&session.key).await.expect("an answer"), "{what}: it can be deleted");
+    }
 }
