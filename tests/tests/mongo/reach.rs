@@ -84,6 +84,8 @@ async fn c45_no_later_error_quotes_the_document_of_a_write_that_was_not_acknowle
 fn a_runtime_that_ends_while_its_first_call_begins_holds_up_nobody() {
     let runtime = || runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let main = runtime();
+    // A container is removed by the runtime around it.
+    let _around = main.enter();
     let Some(mongo) = main.block_on(Mongo::start()) else { return };
     let store = Arc::new(main.block_on(connect(&mongo.url())));
     let session = Session::new();
