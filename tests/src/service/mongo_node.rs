@@ -15,6 +15,9 @@ use super::{any_redis::PASSWORD, node::Node, server::Server};
 /// How long a look at a server may take. One that hangs is not waited for.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long a server may take to make a user. It writes to its disk for that, which others may keep busy.
+const MAKE_WITHIN: Duration = Duration::from_secs(20);
+
 /// Who may do everything, on a server with `--auth`.
 const ROOT: &str = "rig";
 
@@ -97,9 +100,9 @@ impl Node<MongoNode> {
         // As long as there is no user, whoever is on its machine may make the first one.
         let nobody = client(&format!("mongodb://127.0.0.1:{}/?directConnection=true", self.port)).await;
         let root = doc! { "createUser": ROOT, "pwd": PASSWORD, "roles": ["root"] };
-        command(&nobody, "admin", root).await.expect("a server without users takes the first");
+        command_within(MAKE_WITHIN, &nobody, "admin", root).await.expect("a server without users takes the first");
         let user = doc! { "createUser": USER, "pwd": PASSWORD, "roles": ["readWrite"] };
-        command(&client(&self.url()).await, database, user).await.expect("who may do everything makes a user");
+        command_within(MAKE_WITHIN, &client(&self.url()).await, database, user).await.expect("who may do everything makes a user");
     }
 
     /// Removes all that it holds. It must not run.
@@ -126,8 +129,12 @@ pub(super) async fn client(url: &str) -> Client {
 
 /// A server's answer to one command.
 pub(super) async fn command(client: &Client, database: &str, command: Document) -> Result<Document> {
-    let answer = timeout(LOOK_WITHIN, client.database(database).run_command(command)).await;
-    answer.unwrap_or_else(|_| Err(Error::custom(format!("no answer within {LOOK_WITHIN:?}"))))
+    command_within(LOOK_WITHIN, client, database, command).await
+}
+
+async fn command_within(limit: Duration, client: &Client, database: &str, command: Document) -> Result<Document> {
+    let answer = timeout(limit, client.database(database).run_command(command)).await;
+    answer.unwrap_or_else(|_| Err(Error::custom(format!("no answer within {limit:?}"))))
 }
 
 /// What the server is, as `mongo 7.0.14`.
