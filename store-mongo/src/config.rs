@@ -135,6 +135,8 @@ impl Config {
         // A little less than the deadline, so that the error says which servers were not there.
         options.server_selection_timeout.get_or_insert(self.deadline * 9 / 10);
         options.connect_timeout.get_or_insert(self.deadline);
+        // The driver clears the queue before a server that was silent once it hears of it again, and until then serves who has given up.
+        options.heartbeat_freq.get_or_insert(HEARTBEAT);
         let connections = *options.max_pool_size.get_or_insert(DRIVERS_CONNECTIONS);
         // All at once, if it comes to that: who has a turn is to have a connection.
         options.max_connecting.get_or_insert(connections);
@@ -197,6 +199,9 @@ impl Config {
 
 /// How many connections to a server the driver makes if nobody says otherwise.
 const DRIVERS_CONNECTIONS: u32 = 10;
+
+/// How often the driver asks each server how it is.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// So little that a document of it has less than the 16 MiB that it may have, whatever the names are: a name can treble when it is escaped, and
 /// the shortest value takes ten bytes.

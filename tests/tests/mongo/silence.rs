@@ -105,3 +105,70 @@ async fn c43_every_call_ends_in_time_before_what_never_answers() {
     assert!(begun.elapsed() < Duration::from_millis(300) + GRACE, "it was opened only after {:?}", begun.elapsed());
     every_call_ends(&store, &Session::new(), Duration::from_millis(300)).await;
 }
+
+/// The driver's pool serves who has given up before who still waits, so nobody may wait there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c43_sixty_four_callers_are_served_again_soon_after_a_long_silence() {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    };
+    const CALLERS: usize = 64;
+    const SILENCE: Duration = Duration::from_secs(8);
+    let Some(mongo) = Mongo::start().await else { return };
+    let keeper = connect(&mongo.url()).await;
+    let mut sessions = Vec::new();
+    for _ in 0..CALLERS {
+        sessions.push(Session::anonymous(&keeper).await);
+    }
+    // The driver notices that its server hangs 12 s after it last heard of it, and clears its queue then. This silence is over before.
+    let store = connect(&mongo.url()).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let served: Arc<Vec<AtomicUsize>> = Arc::new((0..CALLERS).map(|_| AtomicUsize::new(0)).collect());
+    let failed = Arc::new(AtomicUsize::new(0));
+    let mut callers = JoinSet::new();
+    for (number, session) in sessions.into_iter().enumerate() {
+        let (store, stop, served, failed) = (store.clone(), Arc::clone(&stop), Arc::clone(&served), Arc::clone(&failed));
+        callers.spawn(async move {
+            while !stop.load(Relaxed) {
+                let begun = Instant::now();
+                let result = store.commit(&session.key, add("n", 1)).await;
+                assert!(begun.elapsed() < Duration::from_secs(2) + GRACE, "an answer only after {:?}", begun.elapsed());
+                match result {
+                    Ok(_) => drop(served[number].fetch_add(1, Relaxed)),
+                    Err(error) => {
+                        assert!(error.is_transient(), "{error:?}");
+                        failed.fetch_add(1, Relaxed);
+                    }
+                }
+            }
+        });
+    }
+    let everybody = async |times: usize| {
+        let before: Vec<_> = served.iter().map(|served| served.load(Relaxed)).collect();
+        wait::until_true("every caller to be served", PATIENCE, || {
+            served.iter().zip(&before).all(|(served, before)| served.load(Relaxed) >= before + times)
+        })
+        .await;
+    };
+    everybody(1).await;
+    assert_eq!(failed.load(Relaxed), 0, "nothing fails while nothing is wrong");
+    ours!(mongo.freeze().await);
+    tokio::time::sleep(SILENCE).await;
+    let during = failed.load(Relaxed);
+    ours!(mongo.thaw().await);
+    let thawed = Instant::now();
+    everybody(5).await;
+    let recovery = thawed.elapsed();
+    let after = failed.load(Relaxed) - during;
+    everybody(5).await;
+    stop.store(true, Relaxed);
+    while let Some(ended) = callers.join_next().await {
+        ended.expect("no caller met what may not be");
+    }
+    eprintln!(
+        "{CALLERS} callers, {SILENCE:?} of silence: {during} calls failed in it and {after} after it; all served again {recovery:?} after"
+    );
+    assert!(during > CALLERS, "a silence is noticed, or the test tests nothing");
+    assert!(recovery < Duration::from_secs(5), "all are served again only after {recovery:?}");
+}
