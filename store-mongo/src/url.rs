@@ -10,6 +10,10 @@ use crate::{config::Config, error::ConfigError};
 /// Which settings of a URL are this crate's own; all others are the driver's.
 const OWN: [&str; 3] = ["collection", "data_bytes", "deadline_ms"];
 
+/// What helps if the driver cannot make sense of user, password or what they depend on.
+const ENCODE: &str = "in user, password and settings, each of : / ? # [ ] @ % has to be percent-encoded, and authMechanism has to be one \
+                      that goes with them";
+
 /// Reads a URL and its settings.
 pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
     let (address, query) = url.split_once('?').unwrap_or((url, ""));
@@ -17,24 +21,34 @@ pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
         return Err(ConfigError::Scheme { scheme: shown(address) });
     };
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    // An `@` behind the host ends a password that holds a `/` or a `?` which nobody encoded: all in front of it may be secret.
+    if path.contains('@') || query.contains('@') {
+        return Err(ConfigError::Url { part: "login", usable: ENCODE });
+    }
     let database = decoded(path, "database")?;
     let pairs = || query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    // The driver's words on a bad URL can quote any part of it. Names are looked at first, because a `?` in a password that nobody encoded
-    // makes its rest look like one.
     if pairs().any(|(key, _)| !looks_like_one(key)) {
         return Err(ConfigError::UnknownKey { key: "…".to_owned() });
     }
     if pairs().any(|(key, _)| key.eq_ignore_ascii_case("socketTimeoutMS")) {
         return Err(ConfigError::Url { part: "setting socketTimeoutMS", usable: "the driver has none; deadline_ms bounds every call" });
     }
-    let mut drivers = format!("{scheme}://{authority}/{path}");
-    let mut separator = '?';
-    for (key, value) in pairs().filter(|(key, _)| !OWN.contains(key)) {
-        // Writing to a String cannot fail.
-        let _ = write!(drivers, "{separator}{key}={value}");
-        separator = '&';
-    }
-    let parsed = ConnectionString::parse(&drivers).map_err(|error| ConfigError::Driver { why: words(&error, url.contains('@')) })?;
+    let parse = |authority: &str, counts: &dyn Fn(&str) -> bool| {
+        let mut url = format!("{scheme}://{authority}/{path}");
+        let mut separator = '?';
+        for (key, value) in pairs().filter(|(key, _)| !OWN.contains(key) && counts(key)) {
+            // Writing to a String cannot fail.
+            let _ = write!(url, "{separator}{key}={value}");
+            separator = '&';
+        }
+        ConnectionString::parse(&url)
+    };
+    let parsed = parse(authority, &|_| true).or_else(|_| {
+        // The driver's words can quote any part of a URL, so they are those on one without secrets.
+        let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
+        let why = parse(hosts, &|key| !is_secret(key)).err().map(|error| error.kind.to_string());
+        Err(why.map_or(ConfigError::Url { part: "login", usable: ENCODE }, |why| ConfigError::Driver { why }))
+    })?;
     let mut config = Config::at(parsed);
     // The driver forgets it if the URL has no user, who may be given otherwise.
     let source = pairs().find(|(key, _)| key.eq_ignore_ascii_case("authSource")).map(|(_, source)| decoded(source, "authSource"));
@@ -49,12 +63,10 @@ pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
-/// What the driver says of a URL, if there is no login in it that it could quote.
-fn words(error: &mongodb::error::Error, has_login: bool) -> String {
-    if has_login {
-        return "the driver refuses the URL; in user and password, each of : / ? # [ ] @ % has to be percent-encoded".to_owned();
-    }
-    error.kind.to_string()
+/// Whether a setting's value may be a secret, or depends on the login.
+fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    key.contains("password") || key.starts_with("auth")
 }
 
 fn decoded(text: &str, part: &'static str) -> Result<String, ConfigError> {
@@ -109,6 +121,10 @@ mod tests {
             ("mongodb://host/?readPreference=secondary", "primary"),
             ("mongodb://host/?prefix=a", "prefix"),
             ("mongodb://host/%ff", "database"),
+            ("mongodb://app:secret@host/?nonsense=1", "nonsense"),
+            ("mongodb://app:secret@host:port/", "port"),
+            ("mongodb://app:se/cret@host/", "percent-encoded"),
+            ("mongodb://app:se%cret@host/", "percent-encoded"),
         ] {
             let error = read(url).unwrap_err().to_string();
             assert!(error.contains(said), "{url}: {error}");
@@ -125,6 +141,10 @@ mod tests {
             "mongodb://app:hun%ter2@host/db?x=1",
             "mongodb://app:hunter2@host:port/db",
             "mongodb://app:hun?a=hun@host/db",
+            "mongodb://app:1?deadline_ms=hunter2@host/shop",
+            "mongodb://app:1?collection=hunter2$@host/shop",
+            "mongodb://host/?authMechanismProperties=hunter2",
+            "mongodb://host/?tlsCertificateKeyFilePassword=hunter2&w=-1",
             "mongodb://app:hunter2@host/db?authMechanism=ter2",
             "mongo://app:hunter2@host",
         ] {
