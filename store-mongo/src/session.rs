@@ -15,7 +15,7 @@ use crate::{
     commit::{self, Committing},
     document::{self, Head, Unreadable, creation, expired, is_of, record_and_now, with_key},
     error::ClientError,
-    field::{EXPIRES, FORMAT, ID, LINEAGE, NOW},
+    field::{EXPIRES, FORMAT, ID, NOW},
     index::{Deployment, by_key},
     inner::Inner,
 };
@@ -39,15 +39,14 @@ impl Inner {
     }
 
     pub(crate) async fn create(&self, key: &StoreKey, new: &NewRecord) -> Result<Created, ClientError> {
-        let (sessions, deployment) = self.ready().await?;
+        let (sessions, _) = self.ready().await?;
         for _ in 0..TRIES {
-            // Nothing has this `_id`, so this inserts or fails, and is no change of anything: an insert as such cannot tell the time.
+            // Nothing has this `_id`, so this inserts or fails, and is no change of anything: an insert as such cannot tell the time. The hint
+            // makes it fail where no index keeps keys apart.
             let id = ObjectId::new();
-            let mut nobody = doc! { ID: id };
-            if deployment == Deployment::Sharded {
-                nobody.insert(LINEAGE, key.lineage());
-            }
-            match sessions.update_one(nobody, creation(key, new)).upsert(true).await.map_err(ClientError::from) {
+            let mut nobody = with_key(key);
+            nobody.insert(ID, id);
+            match sessions.update_one(nobody, creation(key, new)).upsert(true).hint(by_key()).await.map_err(ClientError::from) {
                 Err(ClientError::Taken) if self.make_room(&sessions, key).await? => {}
                 Err(ClientError::Taken) => return Ok(Created::Taken),
                 Err(error) => return Err(error),

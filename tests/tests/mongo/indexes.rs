@@ -210,3 +210,17 @@ async fn an_index_that_is_in_the_way_is_said_at_once() {
     }
     every_call_works(&connect(&server.url(PATIENT)).await).await;
 }
+
+/// A creation hints at no index, so nothing tells it that none keeps keys apart any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c04_a_key_is_given_once_also_after_the_collection_was_dropped() {
+    let Some(server) = AnyMongo::server().await else { return };
+    let sessions = sessions(&server).await;
+    let stores = [connect(&server.url(PATIENT)).await, connect(&server.url("")).await];
+    for round in ["the collection", "the indexes"] {
+        if round == "the collection" { sessions.drop().await } else { sessions.drop_indexes().await }.expect("the server answers");
+        let key = Session::new().key;
+        assert_eq!(stores[0].create(&key, NewRecord::new(LONG)).await.expect("an answer"), Created::New, "{round}");
+        assert_eq!(stores[1].create(&key, NewRecord::new(LONG)).await.expect("an answer"), Created::Taken, "{round}");
+    }
+}
