@@ -62,18 +62,25 @@ pub(crate) fn pipeline(key: &StoreKey, commit: &Commit, cap: usize, mark: i64) -
     vec![doc! { "$replaceWith": { "$cond": [{ "$and": conditions(key, commit) }, after, "$$ROOT"] } }]
 }
 
+/// What [`Lifetime::to_text`](session_core::Lifetime::to_text) writes.
+const LIFETIME_FORM: &str = "^([ia][0-9]{1,20}|[bp])( ([ia][0-9]{1,20}|[bp]))*$";
+
 /// What has to hold of a document whatever the values are.
 fn conditions(key: &StoreKey, commit: &Commit) -> Vec<Bson> {
     let mut conditions = vec![
         doc! { "$eq": ["$key", literal(key.as_str())] }.into(),
+        // Numbers of all types are equal, so the type is asked for too.
         doc! { "$eq": ["$format", CURRENT] }.into(),
+        is_a("$format", "int"),
         Bson::from(alive()),
         // Of a corrupt record nothing is calculated.
         is_a("$version", "long"),
+        doc! { "$gte": ["$version", 0_i64] }.into(),
         is_a("$bytes", "long"),
         is_a("$created", "date"),
         is_a("$expires", "date"),
         is_a("$lifetime", "string"),
+        doc! { "$or": [{ "$eq": ["$lifetime", ""] }, { "$regexMatch": { "input": "$lifetime", "regex": LIFETIME_FORM } }] }.into(),
         is_a("$data", "object"),
         doc! { "$in": [{ "$type": "$principal" }, ["string", "missing"]] }.into(),
     ];

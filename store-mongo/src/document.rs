@@ -180,7 +180,9 @@ pub(crate) fn alive() -> Document {
 
 /// The filter for documents whose time is over, by the server's clock. What has no time is left alone: it is no record of this version.
 pub(crate) fn expired() -> Document {
-    doc! { EXPIRES: { "$gte": DateTime::from_millis(0) }, "$expr": { "$lte": [EXPIRES_PATH, "$$NOW"] } }
+    let is_past = doc! { "$and": [{ "$eq": [{ "$type": EXPIRES_PATH }, "date"] }, { "$lte": [EXPIRES_PATH, "$$NOW"] }] };
+    // The first part is for the index, and would be content with a list that has such a time in it.
+    doc! { EXPIRES: { "$gte": DateTime::from_millis(0) }, "$expr": is_past }
 }
 
 /// What an answer is to hold of a document: all that a record is made of, and the server's time.

@@ -36,6 +36,11 @@ fn unreadable() -> Vec<Spoiling> {
         ("data that is a list", doc! { "data": ["a"] }),
         ("data that is a text", doc! { "data": "{}" }),
         ("data that is nothing", doc! { "data": Bson::Null }),
+        ("a version below zero", doc! { "version": -1_i64 }),
+        ("a nonsensical lifetime", doc! { "lifetime": "nonsense" }),
+        ("a lifetime with a word too many", doc! { "lifetime": "i60000 x" }),
+        ("a format of 64 bits", doc! { "format": 1_i64 }),
+        ("a format of floating point", doc! { "format": 1.0 }),
         ("no creation", doc! { "created": GONE }),
         ("a creation that is a number", doc! { "created": 1_700_000_000_000_i64 }),
         ("a creation that is a text", doc! { "created": "2024-01-01" }),
@@ -198,10 +203,11 @@ async fn c39_what_a_record_may_not_hold_is_reported_by_whoever_reads_it() {
         let loaded = site.store.load(&session.key).await;
         assert!(is_corrupt(&loaded), "{what}: a load: {loaded:?}");
         let before = site.bytes(&session).await;
-        for commit in [add("n", 1).guard(session_core::Guard::Version(9)), Commit::new()] {
-            let committed = site.store.commit(&session.key, commit).await;
-            assert!(is_corrupt(&committed), "{what}: a commit that reads: {committed:?}");
-        }
+        let committed = site.store.commit(&session.key, Commit::new()).await;
+        assert!(is_corrupt(&committed), "{what}: a commit that reads: {committed:?}");
+        // Whoever has seen another version reads again, and learns it then.
+        let committed = site.store.commit(&session.key, add("n", 1).guard(session_core::Guard::Version(9))).await;
+        assert!(is_corrupt(&committed) || matches!(committed, Ok(Outcome::Conflict)), "{what}: a guarded commit: {committed:?}");
         let created = site.store.create(&session.key, NewRecord::new(LONG)).await;
         assert!(is_corrupt(&created) || matches!(created, Ok(Created::Taken)), "{what}: a creation: {created:?}");
         assert!(site.bytes(&session).await == before, "{what}: it is left as it is");
@@ -298,4 +304,18 @@ async fn c39_a_size_that_cannot_be_read_is_not_calculated_with() {
         assert!(site.bytes(&session).await == before, "{what}: it is left as it is");
         assert!(site.store.delete(&session.key).await.expect("an answer"), "{what}: it can be deleted");
     }
+}
+
+/// The server's own purge goes by the earliest time of a list, and this one is far away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c39_a_purge_leaves_alone_a_deadline_that_is_a_list() {
+    let Some(site) = Site::start().await else { return };
+    let far = DateTime::from_millis(DateTime::now().timestamp_millis() + 600_000);
+    let session = site.spoilt(&doc! { "expires": [far] }, "bob").await;
+    let before = site.bytes(&session).await;
+    assert!(is_corrupt(&site.store.load(&session.key).await));
+    assert_eq!(site.store.delete_expired(100).await.expect("a purge"), 0);
+    let created = site.store.create(&session.key, NewRecord::new(LONG)).await;
+    assert!(is_corrupt(&created) || matches!(created, Ok(Created::Taken)), "a creation: {created:?}");
+    assert!(site.bytes(&session).await == before, "it is left as it is");
 }
