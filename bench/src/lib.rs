@@ -3,12 +3,14 @@
 //! `README.md` beside this crate says what each number means and how to get it.
 
 mod allocations;
+mod beside;
 mod redis_server;
 mod request;
 mod store;
 mod wait;
 
 pub use allocations::{Counting, counted};
+pub use beside::{Beside, time_of_each};
 pub use redis_server::RedisServer;
 pub use request::Site;
 pub use store::Uncounted;

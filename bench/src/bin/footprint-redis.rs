@@ -8,8 +8,8 @@
 
 use std::{error::Error, time::Duration, time::Instant};
 
-use bench::RedisServer;
-use futures_util::{StreamExt, TryStreamExt, future::try_join_all, stream};
+use bench::{Beside, RedisServer, time_of_each};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::{Cmd, aio::MultiplexedConnection, cmd};
 use session_core::{Change, Commit, Data, Json, Name, NewRecord, Outcome, SessionId, SessionStore, StoreKey};
 use store_redis::{Config, RedisStore};
@@ -134,39 +134,20 @@ impl Population {
     /// The microseconds that one of many calls takes.
     async fn round(&self, call: impl AsyncFn(&StoreKey) -> Result<(), Failure>) -> Result<f64, Failure> {
         let drawn: Vec<&StoreKey> = (0..ROUND).map(|_| &self.keys[fastrand::usize(..self.keys.len())]).collect();
-        let start = Instant::now();
-        let one_after_the_other = async |keys: &[&StoreKey]| {
-            for key in keys {
-                call(key).await?;
-            }
-            Ok::<(), Failure>(())
-        };
-        try_join_all(drawn.chunks(ROUND / IN_FLIGHT).map(one_after_the_other)).await?;
-        Ok(start.elapsed().as_secs_f64() * 1e6 / ROUND as f64)
+        time_of_each(&drawn, IN_FLIGHT, async |key| call(key).await).await
     }
 }
 
-/// Prints the medians of what `measure` says of both, asked in turn, and the median of the ratios.
+/// Prints what `measure` says of both.
 async fn report(
     name: &str,
     few: &Population,
     many: &Population,
     measure: impl AsyncFn(&Population) -> Result<f64, Failure>,
 ) -> Result<(), Failure> {
-    let (mut of_few, mut of_many, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let (one, other) = (measure(few).await?, measure(many).await?);
-        of_few.push(one);
-        of_many.push(other);
-        ratios.push(other / one);
-    }
-    println!("{name:<16} {:>12.2} {:>12.2} {:>10.2}", median(of_few), median(of_many), median(ratios));
+    let Beside { few, many, ratio } = Beside::measured(ROUNDS, few, many, measure).await?;
+    println!("{name:<16} {few:>12.2} {many:>12.2} {ratio:>10.2}");
     Ok(())
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// The mean of what `MEMORY USAGE` says of keys drawn at random.

@@ -3,7 +3,6 @@
 //! `cargo run --release -p bench --bin population [-- SESSIONS]`, on Linux, where `/proc` tells the resident memory. Two owners run in this
 //! process, each on a thread of its own; they are asked in turn, so that what else the machine does weighs on both alike.
 #![expect(clippy::print_stdout, reason = "a program that prints measurements")]
-#![expect(clippy::cast_precision_loss, reason = "the numbers are far below 2^52")]
 
 use std::{
     error::Error,
@@ -13,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::try_join_all;
+use bench::{Beside, time_of_each};
 use session_core::{Change, Commit, Data, Json, ManualClock, MemoryStore, Name, NewRecord, Outcome, SessionId, SessionStore, StoreKey};
 use store_ipc::{Config, IpcStore, Owner, OwnerHandle};
 
@@ -53,27 +52,16 @@ async fn compare(many: usize) -> Result<(), Failure> {
     report("sweep", &few, &many, async |population| population.sweep().await).await
 }
 
-/// Prints the medians of what `measure` says of both, asked in turn, and the median of the ratios.
+/// Prints what `measure` says of both.
 async fn report(
     name: &str,
     few: &Population,
     many: &Population,
     measure: impl AsyncFn(&Population) -> Result<f64, Failure>,
 ) -> Result<(), Failure> {
-    let (mut of_few, mut of_many, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let (one, other) = (measure(few).await?, measure(many).await?);
-        of_few.push(one);
-        of_many.push(other);
-        ratios.push(other / one);
-    }
-    println!("{name:<12} {:>10.2} {:>10.2}   {:.2}", median(of_few), median(of_many), median(ratios));
+    let Beside { few, many, ratio } = Beside::measured(ROUNDS, few, many, measure).await?;
+    println!("{name:<12} {few:>10.2} {many:>10.2}   {ratio:.2}");
     Ok(())
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// So many sessions in an owner, and a client.
@@ -136,15 +124,7 @@ impl Population {
         // As in a request, each key was made just before it is used: what is measured is where the owner finds it.
         let drawn = || StoreKey::from_text(self.keys[fastrand::usize(..self.keys.len())].as_str());
         let drawn: Vec<StoreKey> = (0..ROUND).map(|_| drawn()).collect();
-        let start = Instant::now();
-        let one_after_the_other = async |keys: &[StoreKey]| {
-            for key in keys {
-                call(key).await?;
-            }
-            Ok::<(), Failure>(())
-        };
-        try_join_all(drawn.chunks(ROUND / in_flight).map(one_after_the_other)).await?;
-        Ok(start.elapsed().as_secs_f64() * 1e6 / ROUND as f64)
+        time_of_each(&drawn, in_flight, call).await
     }
 
     /// The microseconds that it takes to purge a few expired sessions.
