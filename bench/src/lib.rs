@@ -4,6 +4,7 @@
 
 mod allocations;
 mod beside;
+mod mongo_server;
 mod redis_server;
 mod request;
 mod store;
@@ -11,6 +12,7 @@ mod wait;
 
 pub use allocations::{Counting, counted};
 pub use beside::{Beside, time_of_each};
+pub use mongo_server::MongoServer;
 pub use redis_server::RedisServer;
 pub use request::Site;
 pub use store::Uncounted;
