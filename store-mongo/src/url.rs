@@ -43,11 +43,11 @@ pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
         }
         ConnectionString::parse(&url)
     };
-    let parsed = parse(authority, &|_| true).or_else(|_| {
+    let parsed = parse(authority, &|_| true).map_err(|_| {
         // The driver's words can quote any part of a URL, so they are those on one without secrets.
         let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
         let why = parse(hosts, &|key| !is_secret(key)).err().map(|error| error.kind.to_string());
-        Err(why.map_or(ConfigError::Url { part: "login", usable: ENCODE }, |why| ConfigError::Driver { why }))
+        why.map_or(ConfigError::Url { part: "login", usable: ENCODE }, |why| ConfigError::Driver { why })
     })?;
     let mut config = Config::at(parsed);
     // The driver forgets it if the URL has no user, who may be given otherwise.
