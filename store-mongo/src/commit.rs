@@ -39,16 +39,18 @@ pub(crate) fn pipeline(key: &StoreKey, commit: &Commit, cap: usize, mark: i64) -
     if let Some(target) = &commit.move_to {
         merged.insert(KEY, literal(target.as_str()));
     }
-    let values = Values::of(commit);
-    if let Some(values) = &values {
-        merged.insert(DATA, values.data.clone());
+    let mut conditions = conditions(key, commit);
+    let calculated = Values::of(commit).map(|values| {
+        conditions.extend(values.conditions);
+        merged.insert(DATA, values.data);
         merged.insert(BYTES, "$$bytes");
-    }
+        (values.sums, values.bytes)
+    });
     let mut after: Bson = doc! { "$mergeObjects": ["$$ROOT", merged] }.into();
     if commit.principal == PrincipalChange::Unset {
         after = without(PRINCIPAL, after);
     }
-    if let Some(Values { sums, bytes, .. }) = values {
+    if let Some((sums, bytes)) = calculated {
         // What gets no larger is fine, even where the cap was lowered.
         let mut fits = vec![Bson::from(doc! { "$lte": ["$$bytes", { "$max": [count(cap), "$bytes"] }] })];
         // A sum that leaves 64 bits goes on as a floating-point number, and what is no integer's text has become nothing.
@@ -59,43 +61,47 @@ pub(crate) fn pipeline(key: &StoreKey, commit: &Commit, cap: usize, mark: i64) -
             after = doc! { "$let": { "vars": sums, "in": after } }.into();
         }
     }
-    vec![doc! { "$replaceWith": { "$cond": [{ "$and": conditions(key, commit) }, after, "$$ROOT"] } }]
+    vec![doc! { "$replaceWith": { "$cond": [{ "$and": conditions }, after, "$$ROOT"] } }]
 }
 
-/// What [`Lifetime::to_text`](session_core::Lifetime::to_text) writes.
-const LIFETIME_FORM: &str = "^([ia][0-9]{1,20}|[bp])( ([ia][0-9]{1,20}|[bp]))*$";
-
-/// What has to hold of a document whatever the values are.
+/// What has to hold of a document whatever the values are. Of a corrupt record nothing is calculated.
 fn conditions(key: &StoreKey, commit: &Commit) -> Vec<Bson> {
-    let mut conditions = vec![
-        doc! { "$eq": ["$key", literal(key.as_str())] }.into(),
-        // Numbers of all types are equal, so the type is asked for too.
-        doc! { "$eq": ["$format", CURRENT] }.into(),
-        is_a("$format", "int"),
-        Bson::from(alive()),
-        // Of a corrupt record nothing is calculated.
-        is_a("$version", "long"),
-        doc! { "$gte": ["$version", 0_i64] }.into(),
-        is_a("$bytes", "long"),
-        is_a("$created", "date"),
-        is_a("$expires", "date"),
-        is_a("$lifetime", "string"),
-        doc! { "$or": [{ "$eq": ["$lifetime", ""] }, { "$regexMatch": { "input": "$lifetime", "regex": LIFETIME_FORM } }] }.into(),
-        is_a("$data", "object"),
-        doc! { "$in": [{ "$type": "$principal" }, ["string", "missing"]] }.into(),
-    ];
+    // One comparison of two lists: a server takes longer to read a pipeline than to follow it.
+    let mut found = vec![Bson::from("$key"), "$format".into()];
+    let mut wanted = vec![literal(key.as_str()), CURRENT.into()];
     if let Guard::Version(version) = commit.guard {
-        conditions.push(doc! { "$eq": ["$version", i64::try_from(version).unwrap_or(-1)] }.into());
+        found.push("$version".into());
+        wanted.push(i64::try_from(version).unwrap_or(-1).into());
     }
-    conditions
+    // Numbers of all types are equal, so the types are asked for too.
+    for (path, kind) in [
+        ("$format", "int"),
+        ("$version", "long"),
+        ("$bytes", "long"),
+        ("$created", "date"),
+        ("$expires", "date"),
+        ("$lifetime", "string"),
+        ("$data", "object"),
+    ] {
+        found.push(doc! { "$type": path }.into());
+        wanted.push(kind.into());
+    }
+    vec![
+        doc! { "$eq": [found, wanted] }.into(),
+        Bson::from(alive()),
+        doc! { "$gte": ["$version", 0_i64] }.into(),
+        is_text_or_missing("$principal"),
+    ]
 }
 
-fn is_a(path: &str, kind: &str) -> Bson {
-    doc! { "$eq": [{ "$type": path }, kind] }.into()
+fn is_text_or_missing(path: &str) -> Bson {
+    doc! { "$in": [{ "$type": path }, ["string", "missing"]] }.into()
 }
 
 /// What becomes of the values.
 struct Values {
+    /// What has to hold of the values before, so that all of this can be calculated.
+    conditions: Vec<Bson>,
     /// The sums, as variables.
     sums: Document,
     /// The size of the data afterwards.
@@ -111,19 +117,21 @@ impl Values {
             let kept = kept(commit);
             let fields: Document =
                 kept.iter().map(|(name, value)| (escaped(name.as_str()).into_owned(), Bson::from(value.as_str()))).collect();
-            return Some(Self { sums: Document::new(), bytes: count(kept.bytes()).into(), data: doc! { "$literal": fields }.into() });
+            let data = doc! { "$literal": fields }.into();
+            return Some(Self { conditions: Vec::new(), sums: Document::new(), bytes: count(kept.bytes()).into(), data });
         }
         if commit.changes.is_empty() {
             return None;
         }
         let (mut sums, mut terms, mut set) = (Document::new(), vec![Bson::from("$bytes")], Document::new());
-        let mut removed = Vec::new();
+        let (mut conditions, mut removed) = (Vec::new(), Vec::new());
         for (name, change) in &commit.changes {
             let field = escaped(name.as_str());
             let path = format!("${DATA}.{field}");
             let named = count(name.as_str().len());
-            let is_text = doc! { "$eq": [{ "$type": path.as_str() }, "string"] };
-            terms.push(doc! { "$cond": [is_text, { "$subtract": [-named, { "$strLenBytes": path.as_str() }] }, 0_i64] }.into());
+            // What it takes up now.
+            let taken = doc! { "$subtract": [-named, { "$strLenBytes": path.as_str() }] };
+            terms.push(doc! { "$cond": [{ "$eq": [{ "$type": path.as_str() }, "string"] }, taken, 0_i64] }.into());
             match change {
                 Change::Set(value) => {
                     terms.push((named + count(value.as_str().len())).into());
@@ -133,6 +141,7 @@ impl Values {
                 Change::Add(by) => {
                     let variable = format!("sum{}", sums.len());
                     let text = doc! { "$toString": format!("$${variable}") };
+                    conditions.push(is_text_or_missing(&path));
                     sums.insert(variable, sum(&path, *by));
                     // A sum of no integer is nothing, which has no size.
                     terms.push(doc! { "$add": [named, { "$strLenBytes": { "$ifNull": [text.clone(), ""] } }] }.into());
@@ -144,20 +153,15 @@ impl Values {
         if !set.is_empty() {
             data = doc! { "$mergeObjects": [data, set] }.into();
         }
-        Some(Self { sums, bytes: doc! { "$add": terms }.into(), data })
+        Some(Self { conditions, sums, bytes: doc! { "$add": terms }.into(), data })
     }
 }
 
-/// The number that the text at `path` is, and `by`; nothing if it is no integer's.
+/// The number that the text at `path` is, or that nothing is, and `by`; nothing if the text is no integer's.
 fn sum(path: &str, by: i64) -> Document {
     // JSON allows white space around a number.
-    let text = doc! { "$trim": { "input": path, "chars": " \t\r\n" } };
-    let kinds = vec![
-        doc! { "case": { "$eq": [{ "$type": path }, "string"] }, "then": text },
-        doc! { "case": { "$eq": [{ "$type": path }, "missing"] }, "then": "0" },
-    ];
-    let number = doc! { "input": { "$switch": { "branches": kinds, "default": "no text" } }, "to": "long", "onError": Bson::Null };
-    doc! { "$add": [{ "$convert": number }, by] }
+    let text = doc! { "$trim": { "input": { "$ifNull": [path, "0"] }, "chars": " \t\r\n" } };
+    doc! { "$add": [{ "$convert": { "input": text, "to": "long", "onError": Bson::Null } }, by] }
 }
 
 /// An object without some of its fields.

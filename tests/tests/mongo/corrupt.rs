@@ -37,8 +37,6 @@ fn unreadable() -> Vec<Spoiling> {
         ("data that is a text", doc! { "data": "{}" }),
         ("data that is nothing", doc! { "data": Bson::Null }),
         ("a version below zero", doc! { "version": -1_i64 }),
-        ("a nonsensical lifetime", doc! { "lifetime": "nonsense" }),
-        ("a lifetime with a word too many", doc! { "lifetime": "i60000 x" }),
         ("a format of 64 bits", doc! { "format": 1_i64 }),
         ("a format of floating point", doc! { "format": 1.0 }),
         ("no creation", doc! { "created": GONE }),
@@ -303,6 +301,23 @@ async fn c39_a_size_that_cannot_be_read_is_not_calculated_with() {
         }
         assert!(site.bytes(&session).await == before, "{what}: it is left as it is");
         assert!(site.store.delete(&session.key).await.expect("an answer"), "{what}: it can be deleted");
+    }
+}
+
+/// A server that commits does not read the words; whoever reads its answer does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c39_a_lifetime_of_other_words_is_reported_by_every_call() {
+    let Some(site) = Site::start().await else { return };
+    for lifetime in ["nonsense", "i60000 x"] {
+        let session = site.spoilt(&doc! { "lifetime": lifetime }, "bob").await;
+        let loaded = site.store.load(&session.key).await;
+        assert!(is_corrupt(&loaded), "{lifetime}: {loaded:?}");
+        for commit in commits(&session).into_iter().filter(|commit| commit.move_to.is_none()) {
+            let committed = site.store.commit(&session.key, commit.clone()).await;
+            assert!(is_corrupt(&committed), "{lifetime}: {commit:?}: {committed:?}");
+        }
+        assert_eq!(site.raw(&session).await.expect("it is there").get_str("lifetime").ok(), Some(lifetime), "it is left as it is");
+        assert!(site.store.delete(&session.key).await.expect("an answer"), "{lifetime}: it can be deleted");
     }
 }
 
