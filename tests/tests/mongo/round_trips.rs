@@ -177,15 +177,15 @@ async fn refusals_and_the_other_calls_cost_what_the_page_says() {
     assert!(is_done(&store.commit(&session.key, set("text", "\"t\"")).await));
     site.costs("a commit", COMMIT);
     // With a server's time that is not older than some milliseconds; a busy machine can take longer from one call to the next.
-    let mut least = usize::MAX;
+    let mut fewest = usize::MAX;
     for _ in 0..20 {
         assert!(is_done(&store.commit(&session.key, add("n", 1)).await));
         let _ = site.monitor.names();
         let conflict = store.commit(&session.key, set("a", "1").guard(Guard::Version(9999))).await.expect("an answer");
         assert_eq!(conflict, Outcome::Conflict);
-        least = least.min(site.monitor.names().len());
+        fewest = fewest.min(site.monitor.names().len());
     }
-    assert_eq!(least, 1, "a guard that refuses, right after another commit");
+    assert_eq!(fewest, 1, "a guard that refuses, right after another commit");
     assert!(store.commit(&session.key, add("text", 1)).await.is_err());
     site.costs("an add to a text", &["findAndModify", "find"]);
     assert!(is_done(&store.commit(&session.key, set("most", &i64::MAX.to_string())).await));
