@@ -14,6 +14,9 @@ const OWN: [&str; 3] = ["collection", "data_bytes", "deadline_ms"];
 const ENCODE: &str = "in user, password and settings, each of : / ? # [ ] @ % has to be percent-encoded, and authMechanism has to be one \
                       that goes with them";
 
+/// What helps if there is no number where a port should be. That may be a password without the `@` and the host after it.
+const PORT: &str = "it is a number from 1 to 65535; user and password end with an @, and the host follows it";
+
 /// Reads a URL and its settings.
 pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
     let (address, query) = url.split_once('?').unwrap_or((url, ""));
@@ -24,6 +27,10 @@ pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
     // An `@` behind the host ends a password that holds a `/` or a `?` which nobody encoded: all in front of it may be secret.
     if path.contains('@') || query.contains('@') {
         return Err(ConfigError::Url { part: "login", usable: ENCODE });
+    }
+    let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
+    if !hosts.split(',').all(has_port_or_none) {
+        return Err(ConfigError::Url { part: "port", usable: PORT });
     }
     let database = decoded(path, "database")?;
     let pairs = || query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
@@ -45,7 +52,6 @@ pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
     };
     let parsed = parse(authority, &|_| true).map_err(|_| {
         // The driver's words can quote any part of a URL, so they are those on one without secrets.
-        let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
         let why = parse(hosts, &|key| !is_secret(key)).err().map(|error| error.kind.to_string());
         why.map_or(ConfigError::Url { part: "login", usable: ENCODE }, |why| ConfigError::Driver { why })
     })?;
@@ -67,6 +73,13 @@ pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
 fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     key.contains("password") || key.starts_with("auth")
+}
+
+/// Whether what follows a host is a port, or nothing does.
+fn has_port_or_none(host: &str) -> bool {
+    // The colons in brackets are an IPv6 address's.
+    let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+    port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 fn decoded(text: &str, part: &'static str) -> Result<String, ConfigError> {
@@ -99,7 +112,14 @@ mod tests {
         assert_eq!(config.deadline, Duration::from_millis(600));
         assert_eq!((config.driver.replica_set.as_deref(), config.driver.max_pool_size), (Some("rs"), Some(3)));
         assert_eq!(config.servers().to_string(), "a:1,b:27017");
-        for url in ["mongodb://host", "mongodb://host/", "mongodb://host?deadline_ms=2000", "mongodb://host/?retryWrites=true"] {
+        for url in [
+            "mongodb://host",
+            "mongodb://host/",
+            "mongodb://[::1]",
+            "mongodb://[::1]:1,host:65535/",
+            "mongodb://host?deadline_ms=2000",
+            "mongodb://host/?retryWrites=true",
+        ] {
             let config = read(url).unwrap();
             assert_eq!((&*config.database, &*config.collection), ("sessions", "sessions"), "{url}");
         }
@@ -110,6 +130,8 @@ mod tests {
         for (url, said) in [
             ("mongo://host", "mongodb://"),
             ("mongodb://", "Mongo"),
+            ("mongodb://[::1]:port/", "65535"),
+            ("mongodb://host:0/", "65535"),
             ("mongodb://host/a.b", "database"),
             ("mongodb://host/?collection=a$b", "collection"),
             ("mongodb://host/?collection=system.users", "collection"),
@@ -140,6 +162,8 @@ mod tests {
             "mongodb://app:hun:ter2@host/db",
             "mongodb://app:hun%ter2@host/db?x=1",
             "mongodb://app:hunter2@host:port/db",
+            "mongodb://app:hunter2",
+            "mongodb://app:hunter2,host/db",
             "mongodb://app:hun?a=hun@host/db",
             "mongodb://app:1?deadline_ms=hunter2@host/shop",
             "mongodb://app:1?collection=hunter2$@host/shop",
