@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::join_all;
@@ -23,6 +23,8 @@ use crate::session::{LONG, Session, add, connect, name, principal, renew};
 
 /// How many sessions share the slot.
 const SESSIONS: usize = 24;
+/// How long after a move calls may still be refused.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// A slot on its way.
 pub(crate) struct Move<'c> {
@@ -217,9 +219,16 @@ async fn a_slot_moves_under_load_and_nothing_is_lost_or_done_twice() {
     moving.complete().await;
     let moved = begun.elapsed();
     progress("calls after the move").await;
-    let refused = tally.refused.load(Relaxed);
-    progress("calls long after the move").await;
-    assert_eq!(tally.refused.load(Relaxed), refused, "nothing is refused any more");
+    // A node that is kept waiting learns of the move later than the others. From some call on none is refused.
+    let complete = Instant::now();
+    let refused = loop {
+        let refused = tally.refused.load(Relaxed);
+        progress("calls long after the move").await;
+        if tally.refused.load(Relaxed) == refused {
+            break refused;
+        }
+        assert!(complete.elapsed() < SETTLED, "calls are refused long after the move");
+    };
     stop.store(true, Relaxed);
     let scans = scanning.await.expect("no scan missed anything");
     let (mut lost, mut doubled, mut sums) = (0, 0, 0);
