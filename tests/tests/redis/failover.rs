@@ -18,6 +18,7 @@ use tests::{
     service::{NotOurs, RedisCluster, RedisSentinel},
     wait,
 };
+use tokio::time::sleep;
 
 use crate::{
     durability::replicas_of,
@@ -164,6 +165,8 @@ async fn lose_the_primary(servers: &mut impl Servers, blow: Blow, what: &str) ->
     let promotion = Instant::now();
     load.goes_well(20).await;
     let served = Instant::now();
+    // Whoever learns of the promotion last has done so.
+    sleep((promotion + AFTERWARDS).saturating_duration_since(served)).await;
     let failed = load.failures();
     servers.heal(blow, struck).await?;
     load.goes_well(20).await;
