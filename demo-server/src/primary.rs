@@ -3,6 +3,7 @@
 use std::{io, os::unix::net::UnixStream, time::Duration};
 
 use cluster::{ClusterBuilder, ClusterHandle, DrainPolicy, Event, Events, ExitCause, GiveUp, ListenSpec, RestartPolicy, Shutdown};
+use session_core::{SweeperHandle, spawn_sweeper};
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
@@ -25,6 +26,11 @@ const RESTART: RestartPolicy = RestartPolicy {
     stable_after: Duration::from_secs(3),
     give_up: GiveUp { deaths: 100, window: Duration::from_secs(60) },
 };
+
+/// How often rows of a database are purged whose time is over, and how many in one step. They are dead at their deadline; this only frees their
+/// room.
+const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP_BATCH: usize = 500;
 
 /// Does what the command line says.
 #[expect(clippy::print_stdout, reason = "what a command-line program says on standard output is its interface")]
@@ -67,6 +73,7 @@ async fn serve(builder: ClusterBuilder, settings: Settings) -> Result<(), Proble
             Ok(theirs.into())
         });
     }
+    let _sweeper = sweeper(&settings).await?;
     let cluster = builder.start().await?;
     let mut events = cluster.events();
     if let Some(refused) = first_boot(&cluster, &mut events).await? {
@@ -85,6 +92,15 @@ async fn serve(builder: ClusterBuilder, settings: Settings) -> Result<(), Proble
         tracing::warn!(workers = killed.join(" "), "these workers did not finish in time and were killed");
     }
     Ok(())
+}
+
+/// Purges what is over, where the store does not do it by itself: here, so that one process does it for all workers.
+async fn sweeper(settings: &Settings) -> Result<Option<SweeperHandle>, Problem> {
+    let Some(url) = settings.store_url() else { return Ok(None) };
+    if store_any::backend(url.split(':').next().unwrap_or_default()).is_none_or(|backend| backend.name != "sql") {
+        return Ok(None);
+    }
+    Ok(Some(spawn_sweeper(store_any::connect(&url).await?, SWEEP, SWEEP_BATCH)))
 }
 
 /// Waits until all workers serve. A worker that cannot even start will not do better the next time, so that ends the program.

@@ -23,6 +23,8 @@ pub fn backends() -> &'static [Backend] {
         Backend { name: "mongo", schemes: &["mongodb", "mongodb+srv"], usual_url: Some("mongodb://127.0.0.1:27017/sessions") },
         #[cfg(feature = "redis")]
         Backend { name: "redis", schemes: REDIS, usual_url: Some("redis://127.0.0.1:6379/0") },
+        #[cfg(feature = "sql")]
+        Backend { name: "sql", schemes: &["postgres", "postgresql", "mysql", "mariadb", "sqlite"], usual_url: Some("sqlite:sessions.db") },
     ]
 }
 

@@ -31,6 +31,8 @@ pub async fn connect(url: &str) -> Result<Arc<dyn SessionStore>, ConnectError> {
         Settings::Mongo(config) => Arc::new(store_mongo::MongoStore::connect(&config).await?),
         #[cfg(feature = "redis")]
         Settings::Redis(config) => Arc::new(store_redis::RedisStore::connect(&config).await?),
+        #[cfg(feature = "sql")]
+        Settings::Sql(config) => Arc::new(store_sql::SqlStore::connect(&config).await?),
     })
 }
 
@@ -51,6 +53,8 @@ enum Settings {
     Mongo(Box<store_mongo::Config>),
     #[cfg(feature = "redis")]
     Redis(Box<store_redis::Config>),
+    #[cfg(feature = "sql")]
+    Sql(Box<store_sql::Config>),
 }
 
 impl Settings {
@@ -65,6 +69,8 @@ impl Settings {
             Some("mongo") => Ok(Self::Mongo(Box::new(store_mongo::Config::new(url)?))),
             #[cfg(feature = "redis")]
             Some("redis") => Ok(Self::Redis(Box::new(store_redis::Config::new(url)?))),
+            #[cfg(feature = "sql")]
+            Some("sql") => Ok(Self::Sql(Box::new(store_sql::Config::new(url)?))),
             _ => Err(ConnectError::Scheme { scheme: scheme.to_owned() }),
         }
     }
@@ -81,6 +87,8 @@ mod tests {
         assert!(format!("{:?}", connect("ipc:/nowhere/s.sock").await.unwrap()).contains("IpcStore"));
         #[cfg(feature = "redis")]
         assert!(format!("{:?}", connect("unix:/nowhere/redis.sock").await.unwrap()).contains("RedisStore"));
+        #[cfg(feature = "sql")]
+        assert!(format!("{:?}", connect("postgres://127.0.0.1:1/nowhere").await.unwrap()).contains("SqlStore"));
     }
 
     #[tokio::test]
@@ -93,5 +101,7 @@ mod tests {
         assert!(matches!(check("mongodb://a/?w=0"), Err(ConnectError::MongoSettings(_))));
         #[cfg(feature = "redis")]
         assert!(matches!(check("redis://a,b"), Err(ConnectError::RedisSettings(_))));
+        #[cfg(feature = "sql")]
+        assert!(matches!(check("sqlite::memory:"), Err(ConnectError::SqlSettings(_))));
     }
 }

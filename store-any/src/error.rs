@@ -35,6 +35,14 @@ pub enum ConnectError {
     #[cfg(feature = "redis")]
     #[error(transparent)]
     Redis(#[from] store_redis::ConnectError),
+    /// The URL's settings do not fit a database.
+    #[cfg(feature = "sql")]
+    #[error(transparent)]
+    SqlSettings(#[from] store_sql::ConfigError),
+    /// The database cannot be used.
+    #[cfg(feature = "sql")]
+    #[error(transparent)]
+    Sql(#[from] store_sql::ConnectError),
 }
 
 fn listed() -> String {

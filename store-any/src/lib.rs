@@ -6,6 +6,7 @@
 //! | `ipc:/path.sock` | `IpcStore` of `store-ipc`: a process on this machine that owns the sessions | `ipc` |
 //! | `mongodb://`, `mongodb+srv://` | `MongoStore` of `store-mongo` | `mongo` |
 //! | `redis://`, `rediss://`, `unix:`, `redis-cluster://`, `redis-sentinel://` | `RedisStore` of `store-redis` | `redis` |
+//! | `postgres://`, `mysql://`, `mariadb://`, `sqlite:` | `SqlStore` of `store-sql` | `sql` |
 //!
 //! ```
 //! # async fn example() -> Result<(), store_any::ConnectError> {
