@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 
+#[cfg(feature = "sqlite")]
+use crate::queue::Queue;
 use crate::{
     commit::Statements,
     dialect::Dialect,
@@ -20,9 +22,8 @@ pub(crate) enum Engine {
     Postgres(Pool<sqlx::Postgres>),
     #[cfg(feature = "mysql")]
     MySql(Pool<sqlx::MySql>),
-    /// Its writers wait for each other here, and those of other processes for the file.
     #[cfg(feature = "sqlite")]
-    Sqlite { pool: Pool<sqlx::Sqlite>, writer: tokio::sync::Mutex<()> },
+    Sqlite { pool: Pool<sqlx::Sqlite>, queue: Queue },
 }
 
 /// A pool of connections that an application has.
@@ -106,7 +107,7 @@ impl Engine {
             Driver::MySql(options) => Self::MySql(Pool::own((**options).clone(), most, wait)),
             #[cfg(feature = "sqlite")]
             Driver::Sqlite(options) => {
-                Self::Sqlite { pool: Pool::own((**options).clone(), most, wait), writer: tokio::sync::Mutex::default() }
+                Self::Sqlite { queue: Queue::of(options.get_filename()), pool: Pool::own((**options).clone(), most, wait) }
             }
         }
     }
@@ -118,7 +119,9 @@ impl Engine {
             #[cfg(feature = "mysql")]
             ApplicationPool::MySql(pool) => Self::MySql(Pool::Given(pool)),
             #[cfg(feature = "sqlite")]
-            ApplicationPool::Sqlite(pool) => Self::Sqlite { pool: Pool::Given(pool), writer: tokio::sync::Mutex::default() },
+            ApplicationPool::Sqlite(pool) => {
+                Self::Sqlite { queue: Queue::of(pool.connect_options().get_filename()), pool: Pool::Given(pool) }
+            }
         }
     }
 
@@ -163,8 +166,8 @@ impl Engine {
             #[cfg(feature = "mysql")]
             Self::MySql(pool) => Ok(with!(pool, |connection| query!(statement).execute(&mut *connection))?.rows_affected()),
             #[cfg(feature = "sqlite")]
-            Self::Sqlite { pool, writer } => {
-                let _alone = writer.lock().await;
+            Self::Sqlite { pool, queue } => {
+                let _turn = queue.turn().await?;
                 Ok(with!(pool, |connection| query!(statement).execute(&mut *connection))?.rows_affected())
             }
         }
@@ -186,8 +189,8 @@ impl Engine {
                 Ok(row?.map(Row::MySql))
             }
             #[cfg(feature = "sqlite")]
-            Self::Sqlite { writer, .. } => {
-                let _alone = writer.lock().await;
+            Self::Sqlite { queue, .. } => {
+                let _turn = queue.turn().await?;
                 Ok(self.rows(change).await?.pop())
             }
             #[cfg(feature = "postgres")]

@@ -12,6 +12,8 @@ mod error;
 mod inner;
 mod pool;
 mod purge;
+#[cfg(feature = "sqlite")]
+mod queue;
 mod record;
 mod row;
 mod scan;

@@ -87,6 +87,11 @@ pub(crate) async fn prepare(engine: &Engine, table: &str, migrate: bool) -> Resu
     let noted = Noted { dialect, table };
     let steps = dialect.migrations(table);
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
+    #[cfg(feature = "sqlite")]
+    #[allow(irrefutable_let_patterns, reason = "without the other databases it always is one")]
+    if let Engine::Sqlite { queue, .. } = engine {
+        queue.open().await?;
+    }
     let found = match engine.rows(&Statement { text: noted.select().into(), args: Vec::new() }).await {
         Ok(rows) => rows.first().map(|row| row.integer(0)).transpose()?,
         Err(ClientError::NoTable(_)) => None,
@@ -147,6 +152,9 @@ async fn migrate(engine: &Engine, noted: Noted<'_>, steps: &[Migration]) -> Resu
         #[cfg(feature = "mysql")]
         Engine::MySql(pool) => migrate!(pool, noted, steps),
         #[cfg(feature = "sqlite")]
-        Engine::Sqlite { pool, .. } => migrate!(pool, noted, steps),
+        Engine::Sqlite { pool, queue } => {
+            let _turn = queue.turn().await?;
+            migrate!(pool, noted, steps)
+        }
     }
 }
