@@ -77,27 +77,19 @@ impl<D: Database> Pool<D> {
 impl<D: Database> Own<D> {
     async fn take(&self) -> Result<Lent<D>, ClientError> {
         let lane = self.lane(Handle::current().id());
-        let turn = match timeout(self.wait, Arc::clone(&lane.turns).acquire_owned()).await {
-            Ok(Ok(turn)) => turn,
-            // Only `close` makes it fail, and nobody calls that.
-            Ok(Err(_)) | Err(_) => {
-                return Err(ClientError::Busy(format!("all connections were in use for {:?}; nothing was done", self.wait)));
-            }
+        let Ok(Ok(turn)) = timeout(self.wait, Arc::clone(&lane.turns).acquire_owned()).await else {
+            return Err(ClientError::Busy(format!("all connections were in use for {:?}; nothing was done", self.wait)));
         };
-        loop {
-            let idle = lane.idle.lock().pop();
-            let Some(Idle { connection, since }) = idle else { break };
-            let fresh = since.elapsed() < FRESH_FOR;
-            let mut lent = Lent { connection: Some(connection), lane: Arc::clone(&lane), turn: Some(turn), wait: self.wait };
-            if fresh || lent.ping().await.is_ok() {
-                return Ok(lent);
-            }
-            // What it led to is gone, and so is what the others lead to.
-            lane.idle.lock().clear();
-            let turn = lent.close();
-            return self.connect(lane, turn).await;
+        let idle = lane.idle.lock().pop();
+        let Some(Idle { connection, since }) = idle else { return self.connect(lane, Some(turn)).await };
+        let mut lent = Lent { connection: Some(connection), lane: Arc::clone(&lane), turn: Some(turn), wait: self.wait };
+        if since.elapsed() < FRESH_FOR || lent.ping().await.is_ok() {
+            return Ok(lent);
         }
-        self.connect(lane, Some(turn)).await
+        // What it led to is gone, and so is what the others lead to.
+        lane.idle.lock().clear();
+        let turn = lent.close();
+        self.connect(lane, turn).await
     }
 
     async fn connect(&self, lane: Arc<Lane<D>>, turn: Option<OwnedSemaphorePermit>) -> Result<Lent<D>, ClientError> {
