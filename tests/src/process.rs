@@ -12,9 +12,15 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal},
+};
 
 use crate::wait;
+
+/// How long the system may take to end a process that was killed.
+const GONE_WITHIN: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 
 /// The lines that a process wrote so far.
 #[derive(Debug, Clone, Default)]
@@ -140,9 +146,14 @@ impl Drop for Process {
 pub struct Children(Vec<OwnedFd>);
 
 impl Drop for Children {
+    /// Returns when they are gone, so that a folder of theirs can be removed.
     fn drop(&mut self) {
         for child in &self.0 {
             let _ = pidfd_send_signal(child, Signal::KILL);
+        }
+        for child in &self.0 {
+            // The handle of a process can be read when it has ended. One that the system does not let go is not waited for.
+            let _ = poll(&mut [PollFd::new(child, PollFlags::IN)], Some(&GONE_WITHIN));
         }
     }
 }
