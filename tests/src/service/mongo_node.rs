@@ -1,6 +1,6 @@
 //! One `mongod`: an ordinary server, or a member of a replica set.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use mongodb::{
     Client,
@@ -10,7 +10,11 @@ use mongodb::{
 };
 use tokio::time::timeout;
 
-use super::{any_redis::PASSWORD, node::Node, server::Server};
+use super::{
+    any_redis::PASSWORD,
+    node::{Node, line, quoted},
+    server::Server,
+};
 
 /// How long a look at a server may take. One that hangs is not waited for.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
@@ -64,11 +68,11 @@ impl Server for MongoNode {
     const PORT_TAKEN: &'static str = "Address already in use";
     const REFUSALS: &'static [&'static str] = &["Error parsing command line", r#""s":"F""#];
 
-    fn set_up(node: &Node<Self>) -> Vec<String> {
-        let data = node.file("data");
-        fs::create_dir_all(&data).expect("a temporary folder can be written to");
-        let own = ["--port".to_owned(), node.port.to_string(), "--dbpath".to_owned(), data.display().to_string()];
-        own.into_iter().chain(FLAGS.iter().map(ToString::to_string)).chain(node.server.flags.iter().cloned()).collect()
+    fn set_up(node: &Node<Self>, program: &str) -> String {
+        let data = node.data().display().to_string();
+        let own = ["--port".to_owned(), node.port.to_string(), "--dbpath".to_owned(), data.clone()];
+        let words = own.into_iter().chain(FLAGS.iter().map(ToString::to_string)).chain(node.server.flags.iter().cloned());
+        format!("mkdir -p {} && exec {}", quoted(&data), line(program, words))
     }
 
     async fn answers(node: &Node<Self>) -> bool {
@@ -103,15 +107,6 @@ impl Node<MongoNode> {
         command_within(MAKE_WITHIN, &nobody, "admin", root).await.expect("a server without users takes the first");
         let user = doc! { "createUser": USER, "pwd": PASSWORD, "roles": ["readWrite"] };
         command_within(MAKE_WITHIN, &client(&self.url()).await, database, user).await.expect("who may do everything makes a user");
-    }
-
-    /// Removes all that it holds. It must not run.
-    ///
-    /// # Panics
-    /// If its folder cannot be removed.
-    pub(super) fn empty(&self) {
-        let data = self.file("data");
-        fs::remove_dir_all(&data).and_then(|()| fs::create_dir(&data)).expect("a temporary folder can be written to");
     }
 }
 

@@ -43,8 +43,7 @@ impl<S: Server> Node<S> {
         let folder = place.folder().to_owned();
         let mut node =
             Self { port, server, program, running: None, is_frozen: AtomicBool::new(false), folder, earlier: 0, line: String::new() };
-        let words = [place.program.clone()].into_iter().chain(S::set_up(&node));
-        node.line = words.map(|word| quoted(&word)).collect::<Vec<_>>().join(" ");
+        node.line = S::set_up(&node, &place.program);
         node
     }
 
@@ -56,6 +55,19 @@ impl<S: Server> Node<S> {
     /// Its file or folder of this kind.
     pub(super) fn file(&self, kind: &str) -> PathBuf {
         self.folder.join(format!("{}.{kind}", self.port))
+    }
+
+    /// The folder of what it holds, if it makes one.
+    pub(super) fn data(&self) -> PathBuf {
+        self.file("data")
+    }
+
+    /// Removes all that it holds. It must not run.
+    ///
+    /// # Panics
+    /// If its folder cannot be removed.
+    pub(super) fn empty(&self) {
+        fs::remove_dir_all(self.data()).expect("a temporary folder can be written to");
     }
 
     /// Takes all that it has written for words of earlier runs.
@@ -105,7 +117,13 @@ impl<S: Server> Node<S> {
     }
 }
 
+/// The shell's line that runs a program with these words.
+pub(super) fn line(program: &str, words: impl IntoIterator<Item = String>) -> String {
+    let words = words.into_iter().map(|word| quoted(&word));
+    [quoted(program)].into_iter().chain(words).collect::<Vec<_>>().join(" ")
+}
+
 /// A word as a shell takes it literally.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }

@@ -3,7 +3,6 @@
 //! Both take the same shell line, so only starting and signalling differ between them, and nothing above knows where it is.
 
 use std::{
-    fmt::Display,
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -14,7 +13,7 @@ use rustix::process::{Signal, getegid, geteuid};
 use tempfile::TempDir;
 use testcontainers::{
     ContainerAsync, GenericImage, ImageExt,
-    core::{ExecCommand, Mount},
+    core::{AccessMode, ExecCommand, Mount},
     runners::AsyncRunner,
 };
 
@@ -24,6 +23,9 @@ use crate::process::Process;
 /// The container's own process. Its wait collects the servers that were ended; that it ends by itself covers a test that was killed and
 /// could remove nothing.
 const CONTAINER: &str = "sleep 1800 & wait";
+
+/// Who has which user id. A container gets this system's: some servers refuse to run as somebody who has no name.
+const USERS: &str = "/etc/passwd";
 
 /// A folder, and the means to run processes that know it by the same name.
 #[derive(Debug)]
@@ -68,59 +70,60 @@ impl Place {
         }
     }
 
+    /// Whether its processes share the memory of this machine's.
+    pub(super) fn is_here(&self) -> bool {
+        self.container.is_none()
+    }
+
     /// Its folder.
     pub(super) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Starts one process for each command, a shell's line without redirection. Its output goes to the file that is named with it.
+    /// Starts one process for each command, a shell's line that becomes that process. Its output goes to the file that is named with it.
     ///
     /// # Panics
     /// If there is no shell.
     pub(super) async fn start(&self, commands: &[(String, PathBuf)]) -> Vec<Running> {
         let Some(container) = &self.container else {
-            let lines = commands.iter().map(|(command, output)| format!("exec {command} >>'{}' 2>&1", output.display()));
+            let lines = commands.iter().map(|(command, output)| format!("exec >>'{}' 2>&1; {command}", output.display()));
             return lines.map(|line| Running::Here(Process::start(Path::new("/bin/sh"), &["-c", &line], &[]))).collect();
         };
         // All in one go: each exec costs about as much as a server takes to start.
-        let lines = commands.iter().map(|(command, output)| format!("{command} >>'{}' 2>&1 </dev/null & echo $!\n", output.display()));
+        let lines =
+            commands.iter().map(|(command, output)| format!("{{ {command}; }} >>'{}' 2>&1 </dev/null & echo $!\n", output.display()));
         let ids = run(container, &lines.collect::<String>()).await;
         ids.lines().map(|id| Running::Contained(id.parse().expect("a shell prints process ids"))).collect()
     }
 
-    /// Sends them a signal, and returns when it has arrived.
+    /// Sends them and their children a signal, and returns when it has arrived. One that has ended needs none.
     ///
     /// # Panics
-    /// If one of them was killed.
+    /// If there is no shell.
     pub(super) async fn signal(&self, those: &[&Running], signal: Signal) {
-        let mut contained = Vec::new();
-        for running in those {
-            match running {
-                Running::Here(process) => {
-                    process.signal(signal);
-                    if signal == Signal::STOP {
-                        let wait = until_stopped(process.pid().as_raw_nonzero().get());
-                        // It takes milliseconds, and the test wants nothing else to happen meanwhile.
-                        Command::new("sh").args(["-c", &wait]).status().expect("a shell");
-                    }
-                }
-                Running::Contained(id) => contained.push(*id),
-            }
+        if those.is_empty() {
+            return;
         }
-        if let Some(container) = self.container.as_ref().filter(|_| !contained.is_empty()) {
-            let ids: Vec<_> = contained.iter().map(ToString::to_string).collect();
-            let mut script = format!("kill -{} {}", signal.as_raw(), ids.join(" "));
-            if signal == Signal::STOP {
-                script.extend(contained.iter().map(|id| format!("\n{}", until_stopped(id))));
-            }
+        let lines = those.iter().map(|running| match signal {
+            Signal::STOP => format!("stop {}", running.id()),
+            Signal::KILL => format!("end {}", running.id()),
+            other => format!("send {} $(family {})", other.as_raw(), running.id()),
+        });
+        let script = format!("{FAMILY}\n{}", lines.collect::<Vec<_>>().join("\n"));
+        if let Some(container) = &self.container {
             run(container, &script).await;
+            return;
         }
+        // It takes milliseconds, and the test wants nothing else to happen meanwhile.
+        let done = Command::new("sh").args(["-c", &script]).status().expect("a shell");
+        assert!(done.success(), "{script:?} failed: {done}");
     }
 
-    /// Kills them, and returns when they are gone, so that their addresses are free.
+    /// Kills them and their children, and returns when they are gone, so that their addresses and their files are free. Fine if one has
+    /// ended.
     ///
     /// # Panics
-    /// If one of them was killed before.
+    /// If there is no shell.
     pub(super) async fn kill(&self, those: Vec<Running>) {
         self.signal(&those.iter().collect::<Vec<_>>(), Signal::KILL).await;
         for running in those {
@@ -135,10 +138,30 @@ impl Place {
     }
 }
 
-/// A shell's line that ends when no thread of a process runs any more: a server with many goes on for a moment after it was told to stop.
-fn until_stopped(id: impl Display) -> String {
-    format!("while grep -qsv ') T ' /proc/{id}/task/*/stat; do sleep 0.01; done")
+impl Running {
+    /// Its id in its place.
+    fn id(&self) -> String {
+        match self {
+            Self::Here(process) => process.pid().as_raw_nonzero().to_string(),
+            Self::Contained(id) => id.to_string(),
+        }
+    }
 }
+
+/// What a shell does with a process and its children: a server may have one of them for each client. The parent is stopped before they are
+/// looked for, since one that runs may make more. A server with many threads goes on for a moment after it was told to stop.
+const FAMILY: &str = r#"
+family() { echo $1; grep -lsE "^[0-9]+ \(.*\) [^ZX] $1 " /proc/[0-9]*/stat | cut -d / -f 3; }
+send() { kill "-$@" 2>/dev/null || true; }
+rest() { send STOP $1; while grep -qsv ') [TZX] ' /proc/$1/task/*/stat; do sleep 0.01; done; }
+stop() { rest $1; for id in $(family $1); do rest $id; done; }
+end() {
+    rest $1
+    ids=$(family $1)
+    send KILL $ids
+    for id in $ids; do while grep -qsv ') [ZX] ' /proc/$id/stat; do sleep 0.01; done; done
+}
+"#;
 
 /// Starts a container with the machine's network, so that its servers announce addresses which hold outside too, and with this folder
 /// under the same name. It runs as the test's own user, to whom the files there then belong.
@@ -152,6 +175,7 @@ async fn container(image: &str, folder: &Path) -> ContainerAsync<GenericImage> {
         .with_cmd(["-c", CONTAINER])
         .with_network("host")
         .with_mount(Mount::bind_mount(path, path))
+        .with_mount(Mount::bind_mount(USERS, USERS).with_access_mode(AccessMode::ReadOnly))
         .with_user(format!("{}:{}", geteuid().as_raw(), getegid().as_raw()))
         .with_host_config_modifier(|config| config.auto_remove = Some(true))
         .start()

@@ -4,7 +4,10 @@ use std::{fs, path::Path, time::Duration};
 
 use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisResult, aio::MultiplexedConnection};
 
-use super::{node::Node, server::Server};
+use super::{
+    node::{Node, line},
+    server::Server,
+};
 
 /// How long a look at a server may take. One that hangs is not waited for.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
@@ -33,12 +36,12 @@ impl Server for RedisNode {
     const PORT_TAKEN: &'static str = "Failed listening";
     const REFUSALS: &'static [&'static str] = &["FATAL CONFIG FILE ERROR"];
 
-    fn set_up(node: &Node<Self>) -> Vec<String> {
+    fn set_up(node: &Node<Self>, program: &str) -> String {
         let RedisNode { lines, flags, .. } = &node.server;
         let text = format!("bind 127.0.0.1\nport {}\ndir {}\n{}\n", node.port, node.folder.display(), lines.join("\n"));
         let config = node.file("conf");
         fs::write(&config, text).expect("a temporary folder can be written to");
-        [config.display().to_string()].into_iter().chain(flags.iter().cloned()).collect()
+        format!("exec {}", line(program, [config.display().to_string()].into_iter().chain(flags.iter().cloned())))
     }
 
     async fn answers(node: &Node<Self>) -> bool {
