@@ -29,6 +29,22 @@ pub(super) const MONGO: Kind =
 
 pub(super) const MONGO_SET: Kind = Kind { name: "mongo-set", url_variable: "TEST_MONGO_SET_URL", ..MONGO };
 
+pub(super) const POSTGRES: Kind = Kind {
+    name: "postgres",
+    url_variable: "TEST_POSTGRES_URL",
+    image_variable: "TEST_POSTGRES_IMAGE",
+    image: "postgres:16",
+    program: "postgres",
+};
+
+pub(super) const MARIADB: Kind = Kind {
+    name: "mariadb",
+    url_variable: "TEST_MARIADB_URL",
+    image_variable: "TEST_MARIADB_IMAGE",
+    image: "mariadb:11",
+    program: "mariadbd",
+};
+
 impl Kind {
     /// The URL of a server that runs already.
     pub(super) fn url(&self) -> Option<String> {

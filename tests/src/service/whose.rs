@@ -22,9 +22,14 @@ pub(super) enum Whose<T> {
 ///
 /// It displays as "not applicable: …", for a test to print before it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotOurs {
-    /// The environment variable that named the server.
-    pub variable: &'static str,
+pub enum NotOurs {
+    /// Somebody else runs it.
+    Theirs {
+        /// The environment variable that named it.
+        variable: &'static str,
+    },
+    /// There is none: the database is a file, and the test's own process reads and writes it.
+    File,
 }
 
 impl<T> Whose<T> {
@@ -32,7 +37,7 @@ impl<T> Whose<T> {
     pub(super) fn taken(url: String, kind: &Kind, flags: &[&str]) -> Option<Self> {
         let variable = kind.url_variable;
         if !flags.is_empty() {
-            eprintln!("SKIPPED, this test sets its server up with {flags:?}: {}", NotOurs { variable });
+            eprintln!("SKIPPED, this test sets its server up with {flags:?}: {}", NotOurs::Theirs { variable });
             return None;
         }
         Some(Self::Theirs { url, variable })
@@ -41,14 +46,14 @@ impl<T> Whose<T> {
     pub(super) fn ours(&self) -> Result<&T, NotOurs> {
         match self {
             Self::Ours(ours) => Ok(ours),
-            Self::Theirs { variable, .. } => Err(NotOurs { variable }),
+            Self::Theirs { variable, .. } => Err(NotOurs::Theirs { variable }),
         }
     }
 
     pub(super) fn ours_mut(&mut self) -> Result<&mut T, NotOurs> {
         match self {
             Self::Ours(ours) => Ok(ours),
-            Self::Theirs { variable, .. } => Err(NotOurs { variable }),
+            Self::Theirs { variable, .. } => Err(NotOurs::Theirs { variable }),
         }
     }
 }
@@ -65,7 +70,12 @@ impl<S: Server> Whose<Nodes<S>> {
 
 impl fmt::Display for NotOurs {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "not applicable: the server of {} is not ours to stop, freeze or set up", self.variable)
+        match self {
+            Self::Theirs { variable } => {
+                write!(formatter, "not applicable: the server of {variable} is not ours to stop, freeze or set up")
+            }
+            Self::File => formatter.write_str("not applicable: a file has no server to stop, freeze or set up"),
+        }
     }
 }
 

@@ -1,0 +1,183 @@
+//! SQL databases of any engine, behind one set of hands.
+
+use super::{Kept, MariaDb, NotOurs, Postgres, Sqlite, sql_url::with_settings};
+
+/// An SQL database, of whichever engine.
+#[derive(Debug)]
+pub enum AnySql {
+    /// One server of PostgreSQL.
+    Postgres(Postgres),
+    /// One server of MariaDB.
+    MariaDb(MariaDb),
+    /// A file, which has no server to stop or freeze.
+    Sqlite(Sqlite),
+}
+
+impl AnySql {
+    /// PostgreSQL. As everywhere here, the test has a database of its own, and the URL has a password.
+    ///
+    /// # Panics
+    /// As [`Postgres::start`].
+    pub async fn postgres() -> Option<Self> {
+        Postgres::start().await.map(Self::Postgres)
+    }
+
+    /// MariaDB.
+    ///
+    /// # Panics
+    /// As [`MariaDb::start`].
+    pub async fn mariadb() -> Option<Self> {
+        MariaDb::start().await.map(Self::MariaDb)
+    }
+
+    /// SQLite.
+    ///
+    /// # Panics
+    /// As [`Sqlite::start`].
+    pub async fn sqlite() -> Option<Self> {
+        Sqlite::start().await.map(Self::Sqlite)
+    }
+
+    /// PostgreSQL of the test's own: with one that the environment names the test is skipped.
+    ///
+    /// # Panics
+    /// As [`Postgres::start`].
+    pub async fn own_postgres(kept: Kept) -> Option<Self> {
+        let postgres = Postgres::start_keeping(kept, &[]).await?;
+        is_ours(postgres.port()).then_some(Self::Postgres(postgres))
+    }
+
+    /// MariaDB, likewise.
+    ///
+    /// # Panics
+    /// As [`MariaDb::start`].
+    pub async fn own_mariadb(kept: Kept) -> Option<Self> {
+        let mariadb = MariaDb::start_keeping(kept, &[]).await?;
+        is_ours(mariadb.port()).then_some(Self::MariaDb(mariadb))
+    }
+
+    /// The URL, with settings, which may be none.
+    #[must_use]
+    pub fn url(&self, settings: &str) -> String {
+        let url = match self {
+            Self::Postgres(postgres) => postgres.url(),
+            Self::MariaDb(mariadb) => mariadb.url(),
+            Self::Sqlite(sqlite) => sqlite.url(),
+        };
+        with_settings(url, settings)
+    }
+
+    /// What it is, as `postgres 16.4`.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        match self {
+            Self::Postgres(postgres) => postgres.version(),
+            Self::MariaDb(mariadb) => mariadb.version(),
+            Self::Sqlite(sqlite) => sqlite.version(),
+        }
+    }
+
+    /// Its server's port on 127.0.0.1.
+    ///
+    /// # Errors
+    /// If it is not ours, or if there is no server.
+    pub fn port(&self) -> Result<u16, NotOurs> {
+        match self {
+            Self::Postgres(postgres) => postgres.port(),
+            Self::MariaDb(mariadb) => mariadb.port(),
+            Self::Sqlite(_) => Err(NotOurs::File),
+        }
+    }
+
+    /// Kills it.
+    ///
+    /// # Errors
+    /// If it is not ours, or if there is no server.
+    pub async fn stop(&mut self) -> Result<(), NotOurs> {
+        match self {
+            Self::Postgres(postgres) => postgres.stop().await,
+            Self::MariaDb(mariadb) => mariadb.stop().await,
+            Self::Sqlite(_) => Err(NotOurs::File),
+        }
+    }
+
+    /// Starts it again at the same address.
+    ///
+    /// # Errors
+    /// If it is not ours, or if there is no server.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub async fn start_again(&mut self) -> Result<(), NotOurs> {
+        match self {
+            Self::Postgres(postgres) => postgres.start_again().await,
+            Self::MariaDb(mariadb) => mariadb.start_again().await,
+            Self::Sqlite(_) => Err(NotOurs::File),
+        }
+    }
+
+    /// Makes it hang: it holds its connections and answers nothing.
+    ///
+    /// # Errors
+    /// If it is not ours, or if there is no server.
+    pub async fn freeze(&self) -> Result<(), NotOurs> {
+        match self {
+            Self::Postgres(postgres) => postgres.freeze().await,
+            Self::MariaDb(mariadb) => mariadb.freeze().await,
+            Self::Sqlite(_) => Err(NotOurs::File),
+        }
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// If it is not ours, or if there is no server.
+    pub async fn thaw(&self) -> Result<(), NotOurs> {
+        match self {
+            Self::Postgres(postgres) => postgres.thaw().await,
+            Self::MariaDb(mariadb) => mariadb.thaw().await,
+            Self::Sqlite(_) => Err(NotOurs::File),
+        }
+    }
+
+    /// All that its processes have written, if they are the test's own.
+    #[must_use]
+    pub fn output(&self) -> String {
+        match self {
+            Self::Postgres(postgres) => postgres.output(),
+            Self::MariaDb(mariadb) => mariadb.output(),
+            Self::Sqlite(_) => Err(NotOurs::File),
+        }
+        .unwrap_or_default()
+    }
+
+    /// The rows that some statements give, as text, for looking around: on a connection of its own, within five seconds. On a server of ours
+    /// they may do everything.
+    ///
+    /// # Errors
+    /// If it refuses one of them or does not answer.
+    pub async fn ask(&self, statements: &str) -> sqlx::Result<Vec<Vec<Option<String>>>> {
+        match self {
+            Self::Postgres(postgres) => postgres.ask(statements).await,
+            Self::MariaDb(mariadb) => mariadb.ask(statements).await,
+            Self::Sqlite(sqlite) => sqlite.ask(statements).await,
+        }
+    }
+
+    /// All rows of all tables of its database, a line for each, with the names of the columns. Bytes that are letters are letters.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub async fn dump(&self) -> String {
+        match self {
+            Self::Postgres(postgres) => postgres.dump().await,
+            Self::MariaDb(mariadb) => mariadb.dump().await,
+            Self::Sqlite(sqlite) => sqlite.dump().await,
+        }
+    }
+}
+
+/// Whether a test that stops its server can go on with this one. Otherwise its output says that it is skipped.
+fn is_ours(port: Result<u16, NotOurs>) -> bool {
+    port.inspect_err(|not_ours| eprintln!("SKIPPED, this test stops and starts its server: {not_ours}")).is_ok()
+}

@@ -1,0 +1,155 @@
+//! One `postgres`: the process that listens, and those that it starts for itself and for its clients.
+
+use std::{fs, process::Command, time::Duration};
+
+use rustix::process::geteuid;
+use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+
+use super::{
+    any_redis::PASSWORD,
+    node::{Node, line, quoted},
+    server::Server,
+    sql::{self, Answer, LOOK_WITHIN},
+};
+
+/// How long a server may take to make a user and a database. It writes to its disk for that, which others may keep busy.
+const MAKE_WITHIN: Duration = Duration::from_secs(20);
+
+/// Who may do everything.
+const ROOT: &str = "rig";
+
+/// Whose the test's database is.
+const USER: &str = "app";
+
+/// Who runs it if the test is root's: `nobody`, by the number that is the same everywhere. It refuses to run as root.
+const NOBODY: &str = "65534";
+
+/// What every `postgres` is started with: small in memory, as there are many at once, and with nothing in a folder of all. It writes to its
+/// disk before it acknowledges, as it does by default.
+const FLAGS: &[&str] =
+    &["listen_addresses=127.0.0.1", "shared_buffers=16MB", "dynamic_shared_memory_type=mmap", "fsync=on", "synchronous_commit=on"];
+
+/// What a `postgres` is to be.
+#[derive(Debug)]
+pub(super) struct PostgresNode {
+    /// Further words of its command line.
+    flags: Vec<String>,
+}
+
+impl PostgresNode {
+    /// One with these flags.
+    pub(super) fn new(flags: &[&str]) -> Self {
+        Self { flags: flags.iter().map(ToString::to_string).collect() }
+    }
+}
+
+impl Server for PostgresNode {
+    const PORT_TAKEN: &'static str = "could not bind IPv4 address";
+    const REFUSALS: &'static [&'static str] = &[
+        "initdb: error",
+        "FATAL:  unrecognized configuration parameter",
+        "FATAL:  invalid value for parameter",
+        "FATAL:  could not ",
+        "FATAL:  -",
+        "FATAL:  data directory ",
+        "Try \"postgres --help\"",
+    ];
+
+    fn set_up(node: &Node<Self>, program: &str) -> String {
+        let (data, password) = (node.data().display().to_string(), node.file("password"));
+        fs::write(&password, PASSWORD).expect("a temporary folder can be written to");
+        let initdb = format!("{}initdb", program.strip_suffix("postgres").unwrap_or_default());
+        let plain = ["--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions"];
+        let own = [format!("--username={ROOT}"), format!("--pwfile={}", password.display()), format!("--pgdata={data}")];
+        let initialise = line(&initdb, plain.map(str::to_owned).into_iter().chain(own));
+
+        let settings = FLAGS.iter().map(ToString::to_string).chain([format!("unix_socket_directories={data}")]);
+        let words = ["-D".to_owned(), data.clone(), "-p".to_owned(), node.port.to_string()];
+        let words =
+            words.into_iter().chain(settings.flat_map(|setting| ["-c".to_owned(), setting])).chain(node.server.flags.iter().cloned());
+        let serve = line(program, words);
+
+        let (data, folder) = (quoted(&data), quoted(&node.folder.display().to_string()));
+        let (as_nobody, hand_over) = if geteuid().is_root() {
+            let as_nobody = format!("setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups ");
+            (as_nobody, format!("chmod a+x {folder} && chown {NOBODY}:{NOBODY} {data} && "))
+        } else {
+            (String::new(), String::new())
+        };
+        // Its words for what goes wrong are looked for, so they must be English.
+        format!(
+            "export LC_ALL=C; [ -e {data} ] || {{ mkdir -m 700 {data} && {hand_over}{as_nobody}{initialise} >/dev/null; }} && \
+             exec {as_nobody}{serve}"
+        )
+    }
+
+    async fn answers(node: &Node<Self>) -> bool {
+        // Its own word for it, which nobody else at its port can give.
+        node.said().contains("database system is ready to accept connections")
+    }
+}
+
+impl Node<PostgresNode> {
+    /// The URL of whose the database is.
+    pub(super) fn url(&self, database: &str) -> String {
+        format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The same through its Unix-domain socket.
+    pub(super) fn socket_url(&self, database: &str) -> String {
+        format!("postgres://{USER}:{PASSWORD}@localhost:{}/{database}?host={}", self.port, self.data().display())
+    }
+
+    /// The URL for who may do everything.
+    pub(super) fn root_url(&self, database: &str) -> String {
+        format!("postgres://{ROOT}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Makes the user and the database of a server that has neither.
+    ///
+    /// # Panics
+    /// If it does not let us.
+    pub(super) async fn make(&self, database: &str) {
+        let root = self.root_url("postgres");
+        // The password is in no statement, as those may be in the log that a test looks through: `initdb` had it from a file.
+        let user = format!(
+            "CREATE ROLE {USER} LOGIN; UPDATE pg_authid SET rolpassword = (SELECT rolpassword FROM pg_authid WHERE rolname = '{ROOT}') \
+             WHERE rolname = '{USER}'"
+        );
+        for statement in [user, format!("CREATE DATABASE \"{database}\" OWNER {USER}")] {
+            ask_within(MAKE_WITHIN, &root, &statement).await.expect("who may do everything makes a user and a database");
+        }
+    }
+
+    /// Has the system take back the memory by which it knows that no other server has its folder, once its last process is gone. One that
+    /// is killed leaves it, and there is room for a few thousand of them.
+    pub(super) fn release_memory(&self) {
+        let known = fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
+        // The line of the key and the id, of which the id counts.
+        if let Some(id) = known.lines().nth(6).and_then(|pair| pair.split_whitespace().nth(1)) {
+            let _ = Command::new("ipcrm").args(["-m", id]).output();
+        }
+    }
+}
+
+/// A server's answer to some statements on a connection of its own.
+pub(super) async fn ask(url: &str, statements: &str) -> sqlx::Result<Answer> {
+    ask_within(LOOK_WITHIN, url, statements).await
+}
+
+async fn ask_within(limit: Duration, url: &str, statements: &str) -> sqlx::Result<Answer> {
+    sql::within(limit, async {
+        // Bytes that are letters are to be read as such.
+        let options = url.parse::<PgConnectOptions>()?.options([("bytea_output", "escape")]);
+        let mut connection = PgConnection::connect_with(&options).await?;
+        let answer = sql::postgres(&mut connection, statements).await;
+        connection.close().await.and(answer)
+    })
+    .await
+}
+
+/// What the server is, as `postgres 16.4`.
+pub(super) async fn product(url: &str) -> sqlx::Result<String> {
+    let version = ask(url, "SHOW server_version").await?.only();
+    Ok(format!("postgres {}", version.split_whitespace().next().unwrap_or_default()))
+}

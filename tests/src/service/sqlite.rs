@@ -1,0 +1,77 @@
+//! One SQLite database.
+
+use sqlx::{ConnectOptions, Connection, SqlitePool, pool::PoolOptions, sqlite::SqliteConnectOptions};
+use tempfile::TempDir;
+
+use super::sql::{self, Answer, LOOK_WITHIN};
+
+/// The names of all tables.
+const TABLES: &str = r#"SELECT '"' || name || '"' FROM sqlite_schema WHERE type = 'table' ORDER BY 1"#;
+
+/// One SQLite database: a file in a temporary folder, which is made when something is written there. Dropping it removes it.
+#[derive(Debug)]
+pub struct Sqlite {
+    folder: TempDir,
+    version: String,
+}
+
+impl Sqlite {
+    /// A new one. There always is one: SQLite comes with its driver.
+    ///
+    /// # Panics
+    /// If there is no temporary folder.
+    pub async fn start() -> Option<Self> {
+        let folder = tempfile::Builder::new().prefix("service-").tempdir().expect("a temporary folder");
+        let mut connection = SqliteConnectOptions::new().connect().await.expect("a database in memory");
+        let version = sql::sqlite(&mut connection, "SELECT sqlite_version()").await.expect("it knows its version").only();
+        Some(Self { folder, version: format!("sqlite {version}") })
+    }
+
+    /// Its URL: `sqlite:/…/sessions.db`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("sqlite:{}", self.folder.path().join("sessions.db").display())
+    }
+
+    /// What it is, as `sqlite 3.50.2`.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Connections for the test's own statements.
+    #[must_use]
+    pub fn pool(&self) -> SqlitePool {
+        PoolOptions::new().acquire_timeout(LOOK_WITHIN).connect_lazy_with(self.options())
+    }
+
+    /// The rows that some statements give, as text, for looking around: on a connection of its own, within five seconds.
+    ///
+    /// # Errors
+    /// If it refuses one of them.
+    pub async fn ask(&self, statements: &str) -> sqlx::Result<Vec<Vec<Option<String>>>> {
+        Ok(self.answer(statements).await?.rows)
+    }
+
+    /// All rows of all tables, a line for each, with the names of the columns. Bytes that are letters are letters.
+    ///
+    /// # Panics
+    /// If it cannot be read.
+    pub async fn dump(&self) -> String {
+        sql::dump(TABLES, async |statement| self.answer(statement).await).await.expect("a file can be read")
+    }
+
+    async fn answer(&self, statements: &str) -> sqlx::Result<Answer> {
+        sql::within(LOOK_WITHIN, async {
+            let mut connection = self.options().connect().await?;
+            let answer = sql::sqlite(&mut connection, statements).await;
+            connection.close().await.and(answer)
+        })
+        .await
+    }
+
+    fn options(&self) -> SqliteConnectOptions {
+        let path = self.folder.path().join("sessions.db");
+        SqliteConnectOptions::new().filename(path).create_if_missing(true)
+    }
+}
