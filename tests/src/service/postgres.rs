@@ -138,6 +138,7 @@ impl Postgres {
         }
         let (port, is_emptied) = (node.port, self.kept == Kept::Nothing);
         if is_emptied {
+            self.release_memory();
             node.empty();
         }
         self.server.ours_mut()?.start_again(port).await;
@@ -205,6 +206,15 @@ impl Postgres {
         }
     }
 
+    /// What it leaves behind in the memory of this machine goes with its last process. That of a container goes with the container.
+    fn release_memory(&self) {
+        if let Whose::Ours(nodes) = &self.server
+            && nodes.place.is_here()
+        {
+            nodes.list()[0].release_memory();
+        }
+    }
+
     /// The URL of who may do most.
     fn own_url(&self) -> String {
         self.node().map_or_else(|_| self.url(), |node| node.root_url(&self.database))
@@ -218,8 +228,7 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         match &self.server {
-            Whose::Ours(nodes) if nodes.place.is_here() => nodes.list()[0].release_memory(),
-            Whose::Ours(_) => {}
+            Whose::Ours(_) => self.release_memory(),
             Whose::Theirs { url, .. } => ask_blocking(url.clone(), format!("DROP DATABASE \"{}\" WITH (FORCE)", self.database)),
         }
     }
