@@ -2,13 +2,13 @@
 //!
 //! This library is the harness. [`Demo`] starts the server as a child process, [`Browser`] visits it, [`client`] sends whatever bytes an
 //! attack needs, [`App`] is an application in the test's own process over a [`Watched`] store, and [`Setup`] names the ways to run the
-//! demo that every HTTP check goes through. [`service`] gives tests their servers of Redis and MongoDB. The binary under test is built
+//! demo that every HTTP check goes through. [`service`] gives tests their servers of Redis, MongoDB, PostgreSQL and MariaDB. The binary under test is built
 //! once for each run, or named by `DEMO_SERVER_BIN`.
 //!
 //! # What proves what
 //! Tests carry the checklist's ids in their names, so `cargo nextest run -p tests -E 'test(h13)'` runs what proves H13. All are in
 //! `tests/http`; what concerns the Redis store alone is in `tests/redis`. That the servers do what is
-//! asked of them is tested by the `rig` of each of `tests/redis` and `tests/mongo`.
+//! asked of them is tested by the `rig` of each of `tests/redis`, `tests/mongo` and `tests/sql`.
 //!
 //! *Setups* are `ipc`, `redis`, `redis_cluster`, `mongo` (four worker processes) and `memory` (one process, four threads); where it says so
 //! also `mongo_set`, a replica set. *Reach* is `ipc` or `memory` for an application in the test's own process, whose store counts calls and fails on request.

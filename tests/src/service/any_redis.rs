@@ -7,8 +7,8 @@ use super::{
     kind::{Kind, REDIS, REDIS_CLUSTER},
 };
 
-/// The password that every [`AnyRedis`] and every server of [`AnyMongo`](super::AnyMongo) of a test's own has, so that what must not show
-/// is there to show.
+/// The password that every [`AnyRedis`], every server of [`AnyMongo`](super::AnyMongo) and every [`AnySql`](super::AnySql) of a test's own
+/// has, so that what must not show is there to show.
 pub const PASSWORD: &str = "correcthorse";
 
 /// Redis, in whichever form.
