@@ -2,7 +2,7 @@
 
 use crate::{
     demo::{Demo, Owner},
-    service::{AnyMongo, AnyRedis, Kept},
+    service::{AnyMongo, AnyRedis, AnySql, Kept},
     stored::Stored,
 };
 
@@ -24,9 +24,13 @@ const FOUR: usize = 4;
 const IPC: &[&str] = &["--store", "ipc", "--workers", "4"];
 const REDIS: &[&str] = &["--store", "redis", "--workers", "4"];
 const MONGO: &[&str] = &["--store", "mongo", "--workers", "4"];
+const SQL: &[&str] = &["--store", "sql", "--workers", "4"];
 
 /// Where the sessions are in a MongoDB database.
 const COLLECTION: &str = "visits";
+
+/// Where they are in an SQL database.
+const TABLE: &str = "visits";
 
 /// Each of these is `None` if there is no such server: then the test is to return, and its output says why.
 #[expect(clippy::unused_async, reason = "those that need a server are made in the same way as those that need none")]
@@ -122,6 +126,51 @@ impl Setup {
         Self { flags: MONGO, workers: FOUR, kept: Some((url, Service::Mongo(Box::new(mongo), kept))) }
     }
 
+    /// Sessions in PostgreSQL, in a database of their own.
+    ///
+    /// # Panics
+    /// As [`AnySql::postgres`].
+    pub async fn postgres() -> Option<Self> {
+        AnySql::postgres().await.map(|sql| Self::with_sql(sql, Kept::Everything))
+    }
+
+    /// Sessions in MariaDB, in a database of their own.
+    ///
+    /// # Panics
+    /// As [`AnySql::mariadb`].
+    pub async fn mariadb() -> Option<Self> {
+        AnySql::mariadb().await.map(|sql| Self::with_sql(sql, Kept::Everything))
+    }
+
+    /// Sessions in a file of SQLite that all workers have open.
+    ///
+    /// # Panics
+    /// As [`AnySql::sqlite`].
+    pub async fn sqlite() -> Option<Self> {
+        AnySql::sqlite().await.map(|sql| Self::with_sql(sql, Kept::Everything))
+    }
+
+    /// Sessions in a PostgreSQL of the test's own, which it can stop and freeze.
+    ///
+    /// # Panics
+    /// As [`AnySql::own_postgres`].
+    pub async fn own_postgres(kept: Kept) -> Option<Self> {
+        AnySql::own_postgres(kept).await.map(|sql| Self::with_sql(sql, kept))
+    }
+
+    /// The same in MariaDB.
+    ///
+    /// # Panics
+    /// As [`AnySql::own_mariadb`].
+    pub async fn own_mariadb(kept: Kept) -> Option<Self> {
+        AnySql::own_mariadb(kept).await.map(|sql| Self::with_sql(sql, kept))
+    }
+
+    fn with_sql(sql: AnySql, kept: Kept) -> Self {
+        let url = sql.url(&format!("table={TABLE}"));
+        Self { flags: SQL, workers: FOUR, kept: Some((url, Service::Sql(Box::new(sql), kept))) }
+    }
+
     /// Starts the demo this way.
     pub async fn start(&self) -> Demo {
         self.start_with(&[]).await
@@ -143,6 +192,7 @@ impl Setup {
             (_, Service::IpcOwner(_)) => None,
             (url, Service::Redis(redis, _)) => Some(Stored::in_redis(redis, url.split_once("prefix=")?.1).await),
             (_, Service::Mongo(mongo, _)) => Some(Stored::in_mongo(mongo).await),
+            (_, Service::Sql(sql, _)) => Some(Stored::in_sql(sql, TABLE).await),
         }
     }
 
@@ -181,6 +231,8 @@ pub enum Service {
     Redis(Box<AnyRedis>, Kept),
     /// MongoDB, likewise.
     Mongo(Box<AnyMongo>, Kept),
+    /// An SQL database, likewise.
+    Sql(Box<AnySql>, Kept),
 }
 
 const OURS: &str = "the server is the test's own";
@@ -191,7 +243,7 @@ impl Service {
     pub fn keeps(&self) -> Kept {
         match self {
             Self::IpcOwner(_) => Kept::Nothing,
-            Self::Redis(_, kept) | Self::Mongo(_, kept) => *kept,
+            Self::Redis(_, kept) | Self::Mongo(_, kept) | Self::Sql(_, kept) => *kept,
         }
     }
 
@@ -204,6 +256,7 @@ impl Service {
             Self::IpcOwner(owner) => owner.stop(),
             Self::Redis(redis, _) => redis.stop().await.expect(OURS),
             Self::Mongo(mongo, _) => mongo.stop().await.expect(OURS),
+            Self::Sql(sql, _) => sql.stop().await.expect(OURS),
         }
     }
 
@@ -216,6 +269,7 @@ impl Service {
             Self::IpcOwner(owner) => owner.restart().await,
             Self::Redis(redis, _) => redis.start_again().await.expect(OURS),
             Self::Mongo(mongo, _) => mongo.start_again().await.expect(OURS),
+            Self::Sql(sql, _) => sql.start_again().await.expect(OURS),
         }
     }
 
@@ -228,6 +282,7 @@ impl Service {
             Self::IpcOwner(owner) => owner.freeze(),
             Self::Redis(redis, _) => redis.freeze().await.expect(OURS),
             Self::Mongo(mongo, _) => mongo.freeze().await.expect(OURS),
+            Self::Sql(sql, _) => sql.freeze().await.expect(OURS),
         }
     }
 
@@ -240,6 +295,7 @@ impl Service {
             Self::IpcOwner(owner) => owner.thaw(),
             Self::Redis(redis, _) => redis.thaw().await.expect(OURS),
             Self::Mongo(mongo, _) => mongo.thaw().await.expect(OURS),
+            Self::Sql(sql, _) => sql.thaw().await.expect(OURS),
         }
     }
 
@@ -250,6 +306,7 @@ impl Service {
             Self::IpcOwner(owner) => owner.output(),
             Self::Redis(redis, _) => redis.output(),
             Self::Mongo(mongo, _) => mongo.output(),
+            Self::Sql(sql, _) => sql.output(),
         }
     }
 }

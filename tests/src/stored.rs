@@ -2,7 +2,7 @@
 
 use mongodb::bson::{Bson, Document};
 
-use crate::service::{AnyMongo, AnyRedis};
+use crate::service::{AnyMongo, AnyRedis, AnySql};
 
 /// What somebody who can read the server sees.
 #[derive(Debug)]
@@ -44,6 +44,23 @@ impl Stored {
             stored.bytes.extend(document.to_vec().expect("what was BSON is BSON"));
         }
         stored
+    }
+
+    /// All rows of an SQL database, whose sessions are in `table`.
+    pub(crate) async fn in_sql(sql: &AnySql, table: &str) -> Self {
+        let text = match sql {
+            AnySql::Postgres(_) => "convert_from(id, 'UTF8')",
+            AnySql::MariaDb(_) => "CAST(id AS CHAR)",
+            AnySql::Sqlite(_) => "CAST(id AS TEXT)",
+        };
+        let rows = sql.ask(&format!("SELECT {text} FROM {table}")).await.expect("the database answers");
+        let dump = sql.dump().await;
+        Self {
+            sessions: rows.into_iter().flatten().flatten().collect(),
+            marks: Vec::new(),
+            others: dump.lines().filter(|line| !line.contains(table)).map(str::to_owned).collect(),
+            bytes: dump.into_bytes(),
+        }
     }
 }
 

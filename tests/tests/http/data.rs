@@ -32,6 +32,9 @@ mod updates {
     on_setup!(redis, h08_two_thousand_concurrent_updates_lose_nothing);
     on_setup!(redis_cluster, h08_two_thousand_concurrent_updates_lose_nothing);
     on_setup!(mongo, h08_two_thousand_concurrent_updates_lose_nothing);
+    on_setup!(postgres, h08_two_thousand_concurrent_updates_lose_nothing);
+    on_setup!(mariadb, h08_two_thousand_concurrent_updates_lose_nothing);
+    on_setup!(sqlite, h08_two_thousand_concurrent_updates_lose_nothing);
     on_setup!(mongo_set, h08_updates_of_a_dozen_clients_lose_nothing);
 
     async fn h08_two_thousand_concurrent_updates_lose_nothing(setup: &Setup) {

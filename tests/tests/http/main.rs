@@ -10,6 +10,9 @@ macro_rules! on_every_setup {
         on_setup!(redis, $($check),+);
         on_setup!(redis_cluster, $($check),+);
         on_setup!(mongo, $($check),+);
+        on_setup!(postgres, $($check),+);
+        on_setup!(mariadb, $($check),+);
+        on_setup!(sqlite, $($check),+);
     };
 }
 

@@ -53,6 +53,18 @@ with_hands_on!(
     h19_a_set_without_a_majority_serves_reads_and_promises_nothing,
     h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
 );
+with_hands_on!(
+    postgres_on_disk = Setup::own_postgres(Kept::Everything),
+    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
+    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
+    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+);
+with_hands_on!(
+    mariadb_on_disk = Setup::own_mariadb(Kept::Everything),
+    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
+    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
+    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+);
 
 /// 503 in time, the cookie untouched.
 async fn refused(browser: &mut Browser, request: Request) -> Duration {
@@ -246,7 +258,7 @@ fn replica_set(setup: &mut Setup) -> &MongoSet {
             AnyMongo::Set(set) => set,
             AnyMongo::Server(_) => panic!("a server alone has no followers"),
         },
-        Service::IpcOwner(_) | Service::Redis(..) => panic!("only MongoDB has replica sets"),
+        Service::IpcOwner(_) | Service::Redis(..) | Service::Sql(..) => panic!("only MongoDB has replica sets"),
     }
 }
 

@@ -22,6 +22,8 @@ with_hands_on!(own_redis = Setup::own_redis(Kept::Nothing), h25_no_output_of_an_
 with_hands_on!(own_redis_cluster = Setup::own_redis_cluster(Kept::Nothing), h25_no_output_of_an_outage_holds_a_secret);
 with_hands_on!(own_mongo = Setup::own_mongo(Kept::Nothing), h25_no_output_of_an_outage_holds_a_secret);
 with_hands_on!(own_mongo_set = Setup::own_mongo_set(Kept::Everything), h25_no_output_of_an_outage_holds_a_secret);
+with_hands_on!(own_postgres = Setup::own_postgres(Kept::Everything), h25_no_output_of_an_outage_holds_a_secret);
+with_hands_on!(own_mariadb = Setup::own_mariadb(Kept::Everything), h25_no_output_of_an_outage_holds_a_secret);
 on_every_setup_and_a_set!(h25_no_output_at_any_level_holds_an_id_a_cookie_a_value_or_a_key);
 
 /// A value that a session holds and nobody else has to know.
@@ -168,7 +170,7 @@ async fn h25_no_output_of_an_outage_holds_a_secret(setup: &mut Setup) {
     assert!(!of_service.is_empty() && demo.output().contains("503"), "both say something");
     assert_clean(&demo.output(), &secrets);
     assert_clean(&of_service, &secrets);
-    if matches!(setup.service(), Service::Redis(..) | Service::Mongo(..)) {
+    if matches!(setup.service(), Service::Redis(..) | Service::Mongo(..) | Service::Sql(..)) {
         assert_clean(&of_service, &seen_by_servers(&cookies));
     }
 }
@@ -179,6 +181,9 @@ mod stored {
     on_setup!(redis, s12_what_the_server_holds_opens_no_session);
     on_setup!(redis_cluster, s12_what_the_server_holds_opens_no_session);
     on_setup!(mongo, s12_what_the_server_holds_opens_no_session);
+    on_setup!(postgres, s12_what_the_server_holds_opens_no_session);
+    on_setup!(mariadb, s12_what_the_server_holds_opens_no_session);
+    on_setup!(sqlite, s12_what_the_server_holds_opens_no_session);
     on_setup!(mongo_set, s12_what_the_server_holds_opens_no_session);
 
     async fn s12_what_the_server_holds_opens_no_session(setup: &Setup) {

@@ -4,6 +4,9 @@ use tests::{Browser, Demo, Setup};
 
 on_setup!(redis, a_session_is_one_on_all_servers_that_share_the_store);
 on_setup!(mongo, a_session_is_one_on_all_servers_that_share_the_store);
+on_setup!(postgres, a_session_is_one_on_all_servers_that_share_the_store);
+on_setup!(mariadb, a_session_is_one_on_all_servers_that_share_the_store);
+on_setup!(sqlite, a_session_is_one_on_all_servers_that_share_the_store);
 on_setup!(redis_cluster, a_session_is_one_on_all_servers_that_share_the_store);
 
 /// How often a server is asked, each time over a connection of its own, so that each of its workers answers.
