@@ -24,10 +24,10 @@ const USER: &str = "app";
 /// Who runs it if the test is root's: `nobody`, by the number that is the same everywhere. It refuses to run as root.
 const NOBODY: &str = "65534";
 
-/// What every `postgres` is started with: small in memory, as there are many at once, and with nothing in a folder of all. It writes to its
-/// disk before it acknowledges, as it does by default.
+/// What every `postgres` is started with: small in memory, as there are many at once, and with nothing in a folder of all. It
+/// gives what it acknowledges to the system, so that its own end loses nothing of it, and does not wait for the disk: no test turns the machine off.
 const FLAGS: &[&str] =
-    &["listen_addresses=127.0.0.1", "shared_buffers=16MB", "dynamic_shared_memory_type=mmap", "fsync=on", "synchronous_commit=on"];
+    &["listen_addresses=127.0.0.1", "shared_buffers=16MB", "dynamic_shared_memory_type=mmap", "fsync=off", "synchronous_commit=on"];
 
 /// What a `postgres` is to be.
 #[derive(Debug)]

@@ -1,0 +1,168 @@
+//! [`SqlStore`] passes the conformance suite: on PostgreSQL, through a shared trait object on MariaDB, both of which are killed and frozen for
+//! real, and on a file of SQLite.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use session_core::{
+    Limits, SessionStore, Source, StoreKey,
+    conformance::{Fixture, Hand, Purge},
+};
+use store_sql::{Config, SqlStore};
+use tests::service::{AnySql, Kept, NotOurs, PASSWORD};
+use tokio::{runtime::Handle, sync::RwLock};
+
+/// A store with tables of its own.
+struct SqlFixture {
+    database: RwLock<AnySql>,
+    url: String,
+    store: Arc<dyn SessionStore>,
+}
+
+impl SqlFixture {
+    async fn on(database: Option<AnySql>, wrap: fn(SqlStore) -> Arc<dyn SessionStore>) -> Option<Self> {
+        let database = database?;
+        let url = database.url("table=sessions");
+        let store = SqlStore::connect(&Config::new(&url).expect("a URL")).await.expect("a database to connect to");
+        Some(Self { database: RwLock::new(database), url, store: wrap(store) })
+    }
+
+    /// Sets columns of a row.
+    async fn set(&self, key: &StoreKey, columns: &str) -> Hand {
+        let database = self.database.read().await;
+        let hex: String = key.as_str().bytes().map(|byte| format!("{byte:02x}")).collect();
+        let literal = if matches!(*database, AnySql::Postgres(_)) { format!("'\\x{hex}'::bytea") } else { format!("x'{hex}'") };
+        let ask = format!("UPDATE sessions SET {columns} WHERE id = {literal}; SELECT count(*) FROM sessions WHERE format <> 1");
+        let rows = database.ask(&ask).await.expect("the database answers");
+        assert_eq!(rows.last().expect("a count")[0].as_deref(), Some("1"), "there is a row to spoil");
+        Hand::Done(())
+    }
+
+    /// The wait for an answer is an async closure, whose future the compiler cannot see to be `Send`.
+    fn blocking<T>(work: impl Future<Output = T>) -> T {
+        tokio::task::block_in_place(|| Handle::current().block_on(work))
+    }
+}
+
+#[async_trait]
+impl Fixture for SqlFixture {
+    fn store(&self) -> Arc<dyn SessionStore> {
+        Arc::clone(&self.store)
+    }
+
+    async fn open(&self) -> Result<Arc<dyn SessionStore>, Source> {
+        Ok(Arc::new(SqlStore::connect(&Config::new(&self.url)?).await?))
+    }
+
+    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, Source> {
+        // A table's name has letters, digits and underscores.
+        let name: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Arc::new(SqlStore::connect(&Config::new(&self.url)?.table(&format!("s_{name}"))).await?))
+    }
+
+    async fn advance(&self, by: Duration) {
+        tokio::time::sleep(by).await;
+    }
+
+    fn tolerance(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
+    fn purge(&self) -> Purge {
+        Purge::ByCall
+    }
+
+    fn bulk(&self) -> usize {
+        4_000
+    }
+
+    fn secret(&self) -> Hand<String> {
+        if self.url.contains(PASSWORD) {
+            return Hand::Done(PASSWORD.to_owned());
+        }
+        Hand::NotApplicable("a file has no password")
+    }
+
+    fn settings_text(&self) -> Hand<String> {
+        Hand::Done(format!("{:?}", Config::new(&self.url).expect("a URL")))
+    }
+
+    /// The columns have types and the data a check, so less can be spoilt than elsewhere.
+    async fn corrupt(&self, key: &StoreKey) -> Hand {
+        Self::blocking(self.set(key, "lifetime = 'no words', format = 0"))
+    }
+
+    async fn future_format(&self, key: &StoreKey) -> Hand {
+        Self::blocking(self.set(key, "format = 2"))
+    }
+
+    async fn stop(&self) -> Hand {
+        done(self.database.write().await.stop().await)
+    }
+
+    async fn start(&self) -> Hand {
+        let mut database = self.database.write().await;
+        done(Self::blocking(database.start_again()))
+    }
+
+    async fn freeze(&self) -> Hand {
+        done(self.database.read().await.freeze().await)
+    }
+
+    async fn thaw(&self) -> Hand {
+        done(self.database.read().await.thaw().await)
+    }
+
+    async fn dump(&self) -> Hand<Vec<u8>> {
+        let database = self.database.read().await;
+        Hand::Done(Self::blocking(database.dump()).into_bytes())
+    }
+
+    async fn physical_count(&self) -> Hand<u64> {
+        let database = self.database.read().await;
+        let rows = Self::blocking(database.ask("SELECT count(*) FROM sessions")).expect("the database answers");
+        Hand::Done(rows[0][0].as_deref().and_then(|count| count.parse().ok()).expect("a count"))
+    }
+}
+
+fn done(hand: Result<(), NotOurs>) -> Hand {
+    match hand {
+        Ok(()) => Hand::Done(()),
+        Err(NotOurs::File) => Hand::NotApplicable("a file has no server to stop"),
+        Err(NotOurs::Theirs { .. }) => Hand::NotApplicable("the server that the environment names is not ours to stop"),
+    }
+}
+
+mod postgres {
+    use super::{AnySql, Arc, Kept, SqlFixture};
+
+    session_core::conformance_tests!(async { SqlFixture::on(AnySql::own_postgres(Kept::Everything).await, |store| Arc::new(store)).await });
+}
+
+mod mariadb_through_arc_dyn {
+    use session_core::SessionStore;
+
+    use super::{AnySql, Arc, Kept, SqlFixture};
+
+    session_core::conformance_tests!(async {
+        SqlFixture::on(AnySql::own_mariadb(Kept::Everything).await, |store| {
+            let erased: Arc<dyn SessionStore> = Arc::new(store);
+            Arc::new(erased)
+        })
+        .await
+    });
+}
+
+mod sqlite {
+    use super::{AnySql, Arc, SqlFixture};
+
+    session_core::conformance_tests!(async { SqlFixture::on(AnySql::sqlite().await, |store| Arc::new(store)).await });
+}
