@@ -24,12 +24,12 @@ const RESTART: RestartPolicy = RestartPolicy {
     cap: Duration::from_secs(1),
     jitter: 0.2,
     stable_after: Duration::from_secs(3),
-    give_up: GiveUp { deaths: 100, window: Duration::from_secs(60) },
+    give_up: GiveUp { deaths: 100, window: Duration::from_mins(1) },
 };
 
 /// How often rows of a database are purged whose time is over, and how many in one step. They are dead at their deadline; this only frees their
 /// room.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_mins(1);
 const SWEEP_BATCH: usize = 500;
 
 /// Does what the command line says.

@@ -7,7 +7,7 @@ use session_core::{
 };
 
 /// How long sessions of tests live that are to stay.
-pub const LONG: Duration = Duration::from_secs(600);
+pub const LONG: Duration = Duration::from_mins(10);
 
 /// A session: its id, and where it is kept.
 #[derive(Debug)]

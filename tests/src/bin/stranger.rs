@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     if std::env::args().nth(2).as_deref() == Some("half") {
         let _ = stream.write_all(b"sIPC\x01\0\0\0\0\0\x10\0\xe8\x03\0\0half of it");
         println!("sent");
-        std::thread::sleep(Duration::from_secs(60));
+        std::thread::sleep(Duration::from_mins(1));
         return ExitCode::SUCCESS;
     }
     // A well-formed hello: whoever is let in stays connected.

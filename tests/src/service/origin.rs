@@ -15,7 +15,7 @@ use super::kind::{Kind, variable};
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long an image may take to arrive.
-const IMAGE_WITHIN: Duration = Duration::from_secs(180);
+const IMAGE_WITHIN: Duration = Duration::from_mins(3);
 
 /// Where a test's server comes from.
 #[derive(Debug, Clone)]

@@ -34,7 +34,7 @@ async fn c43_a_long_queue_of_impatient_calls_gets_its_connection_after_a_silence
     let url = format!("redis://{}?deadline_ms=1000&connections=1", network.address);
     let store = RedisStore::connect(&Config::new(&url).expect("a URL")).await.expect("a server to connect to");
     let key = SessionId::random().expect("random bytes").store_key();
-    let _ = store.create(&key, NewRecord::new(Duration::from_secs(60))).await.expect("an answer");
+    let _ = store.create(&key, NewRecord::new(Duration::from_mins(1))).await.expect("an answer");
 
     let answered = Arc::new(AtomicUsize::new(0));
     let failed = Arc::new(AtomicUsize::new(0));
