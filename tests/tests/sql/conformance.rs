@@ -30,7 +30,7 @@ impl SqlFixture {
     /// Sets columns of a row.
     async fn set(&self, key: &StoreKey, columns: &str) -> Hand {
         let database = self.database.read().await;
-        let hex: String = key.as_str().bytes().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex(key.as_str());
         let literal = if matches!(*database, AnySql::Postgres(_)) { format!("'\\x{hex}'::bytea") } else { format!("x'{hex}'") };
         let ask = format!("UPDATE sessions SET {columns} WHERE id = {literal}; SELECT count(*) FROM sessions WHERE format <> 1");
         let rows = database.ask(&ask).await.expect("the database answers");
@@ -56,7 +56,7 @@ impl Fixture for SqlFixture {
 
     async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, Source> {
         // A table's name has letters, digits and underscores.
-        let name: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let name = hex(name);
         Ok(Arc::new(SqlStore::connect(&Config::new(&self.url)?.table(&format!("s_{name}"))).await?))
     }
 
@@ -131,6 +131,10 @@ impl Fixture for SqlFixture {
         let rows = Self::blocking(database.ask("SELECT count(*) FROM sessions")).expect("the database answers");
         Hand::Done(rows[0][0].as_deref().and_then(|count| count.parse().ok()).expect("a count"))
     }
+}
+
+fn hex(text: &str) -> String {
+    text.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 fn done(hand: Result<(), NotOurs>) -> Hand {

@@ -22,20 +22,17 @@ impl Heard {
 
     /// The statements since the last look, in order, of the user who has the sessions.
     pub(crate) async fn statements(&mut self) -> Vec<String> {
-        let all: Vec<String> = match &self.server {
+        let all: Vec<String> = if let AnySql::Postgres(server) = &self.server {
             // A statement is written down before it is executed.
-            AnySql::Postgres(server) => {
-                let output = server.output().expect("the server is the test's own");
-                let lines = output.lines().filter_map(|line| line.strip_prefix("app:LOG:  "));
-                let statements = lines.filter(|line| line.starts_with("execute ") || line.starts_with("statement: "));
-                statements.filter_map(|line| line.split_once(": ").map(|(_, statement)| statement.to_owned())).collect()
-            }
-            _ => {
-                let ask = "SELECT argument FROM mysql.general_log WHERE command_type IN ('Execute', 'Query') AND user_host LIKE 'app%' \
+            let output = server.output().expect("the server is the test's own");
+            let lines = output.lines().filter_map(|line| line.strip_prefix("app:LOG:  "));
+            let statements = lines.filter(|line| line.starts_with("execute ") || line.starts_with("statement: "));
+            statements.filter_map(|line| line.split_once(": ").map(|(_, statement)| statement.to_owned())).collect()
+        } else {
+            let ask = "SELECT argument FROM mysql.general_log WHERE command_type IN ('Execute', 'Query') AND user_host LIKE 'app%' \
                            ORDER BY event_time";
-                let rows = self.server.ask(ask).await.expect("the server answers");
-                rows.into_iter().flatten().flatten().collect()
-            }
+            let rows = self.server.ask(ask).await.expect("the server answers");
+            rows.into_iter().flatten().flatten().collect()
         };
         let new = all[self.seen..].to_vec();
         self.seen = all.len();
