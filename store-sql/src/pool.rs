@@ -82,7 +82,7 @@ impl<D: Database> Own<D> {
         };
         let idle = lane.idle.lock().pop();
         let Some(Idle { connection, since }) = idle else { return self.connect(lane, Some(turn)).await };
-        let mut lent = Lent { connection: Some(connection), lane: Arc::clone(&lane), turn: Some(turn), wait: self.wait };
+        let mut lent = Lent { connection: Some(connection), lane: Arc::clone(&lane), turn: Some(turn), wait: self.wait, is_whole: true };
         if since.elapsed() < FRESH_FOR || lent.ping().await.is_ok() {
             return Ok(lent);
         }
@@ -94,7 +94,7 @@ impl<D: Database> Own<D> {
 
     async fn connect(&self, lane: Arc<Lane<D>>, turn: Option<OwnedSemaphorePermit>) -> Result<Lent<D>, ClientError> {
         let connection = Box::pin(self.options.connect()).await.map_err(ClientError::of_connecting)?;
-        Ok(Lent { connection: Some(connection), lane, turn, wait: self.wait })
+        Ok(Lent { connection: Some(connection), lane, turn, wait: self.wait, is_whole: true })
     }
 
     /// The lane of this runtime.
@@ -137,10 +137,24 @@ impl<D: Database> Taken<D> {
         }
     }
 
+    /// Has it closed unless it is given back after an answer: what is to be done leaves it in another state until it is whole.
+    pub(crate) fn close_unless_done(&mut self) {
+        match self {
+            Self::Own(lent) => lent.is_whole = false,
+            Self::Given(connection) => connection.close_on_drop(),
+        }
+    }
+
     /// Gives it back after an error. If the connection failed, it is closed, with those that nobody uses.
     pub(crate) fn give_back_after(self, error: &sqlx::Error) {
         match self {
-            Self::Own(mut lent) if matches!(error, sqlx::Error::Database(_)) => lent.put(),
+            Self::Own(mut lent) if matches!(error, sqlx::Error::Database(_)) => {
+                if lent.is_whole {
+                    lent.put();
+                } else {
+                    drop(lent.close());
+                }
+            }
             Self::Own(mut lent) => {
                 lent.lane.idle.lock().clear();
                 drop(lent.close());
@@ -177,6 +191,8 @@ pub(crate) struct Lent<D: Database> {
     lane: Arc<Lane<D>>,
     turn: Option<OwnedSemaphorePermit>,
     wait: Duration,
+    /// Whether it is as good as before once what was sent is answered.
+    is_whole: bool,
 }
 
 impl<D: Database> Lent<D> {
@@ -204,11 +220,17 @@ impl<D: Database> Lent<D> {
     }
 }
 
-/// A call was given up. What it sent is still being answered; once that is over the connection is as good as before.
+/// A call was given up. What it sent is still being answered; once that is over the connection is as good as before, unless a transaction or a
+/// lock is left on it.
 impl<D: Database> Drop for Lent<D> {
     fn drop(&mut self) {
+        if !self.is_whole {
+            drop(self.close());
+            return;
+        }
         let (Some(connection), Ok(runtime)) = (self.connection.take(), Handle::try_current()) else { return };
-        let mut given_up = Self { connection: Some(connection), lane: Arc::clone(&self.lane), turn: self.turn.take(), wait: self.wait };
+        let mut given_up =
+            Self { connection: Some(connection), lane: Arc::clone(&self.lane), turn: self.turn.take(), wait: self.wait, is_whole: true };
         runtime.spawn(async move {
             if given_up.ping().await.is_ok() {
                 given_up.put();

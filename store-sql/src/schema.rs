@@ -114,6 +114,8 @@ pub(crate) async fn prepare(engine: &Engine, table: &str, migrate: bool) -> Resu
 macro_rules! migrate {
     ($pool:expr, $noted:expr, $steps:expr) => {
         with!($pool, |connection| async {
+            // Given up halfway, it has a transaction or a lock: the next call on it would write what nobody else sees, and keep the others out.
+            connection.close_unless_done();
             let [lock, done, undo] = $noted.lock();
             for statement in lock {
                 connection.execute(AssertSqlSafe(statement)).await?;
