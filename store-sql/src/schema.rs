@@ -69,7 +69,9 @@ impl Noted<'_> {
         let owned = |statements: &[&str]| statements.iter().map(|&statement| statement.to_owned()).collect();
         match self.dialect {
             Dialect::Postgres => {
-                [owned(&["BEGIN", &format!("SELECT pg_advisory_xact_lock({LOCK})")]), owned(&["COMMIT"]), owned(&["ROLLBACK"])]
+                // At any other level it would go on seeing what was there before it waited.
+                let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
+                [owned(&[begin, &format!("SELECT pg_advisory_xact_lock({LOCK})")]), owned(&["COMMIT"]), owned(&["ROLLBACK"])]
             }
             Dialect::Sqlite => [owned(&["BEGIN IMMEDIATE"]), owned(&["COMMIT"]), owned(&["ROLLBACK"])],
             // Statements that create end transactions here.
