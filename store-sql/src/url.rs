@@ -15,6 +15,9 @@ const ENCODE: &str = "in user, password and settings, each of : / ? # [ ] @ % ha
 /// What helps if there is no number where a port should be. That may be a password without the `@` and the host after it.
 const PORT: &str = "it is a number from 1 to 65535; user and password end with an @, and the host follows it";
 
+/// What helps if the two slashes are missing.
+const BEGIN: &str = "it is postgres:// or mysql://, and user, password and host follow";
+
 /// Where the driver connects to.
 #[derive(Debug, Clone)]
 pub(crate) enum Driver {
@@ -87,11 +90,18 @@ pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
     let rest = &address[scheme.len() + 1..];
     let rest = rest.strip_prefix("//").unwrap_or(rest);
     if *dialect != Dialect::Sqlite {
+        // What hides logins from people looks for the slashes.
+        if !address[scheme.len() + 1..].starts_with("//") {
+            return Err(ConfigError::Url { part: "begin", usable: BEGIN });
+        }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         if path.contains('@') || query.contains('@') {
             return Err(ConfigError::Url { part: "login", usable: ENCODE });
         }
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        if host.is_empty() && authority.contains('@') {
+            return Err(ConfigError::Url { part: "host", usable: "it is empty; it follows the @, as in app@localhost" });
+        }
         if !has_port_or_none(host) {
             return Err(ConfigError::Url { part: "port", usable: PORT });
         }
@@ -202,6 +212,9 @@ mod tests {
         for (url, said) in [
             ("postgre://host", "postgres://"),
             ("postgres", "postgres://"),
+            ("postgres:app@host/shop", "postgres://"),
+            ("mysql:/app@host/shop", "mysql://"),
+            ("postgres://app@/shop", "empty"),
             ("postgres://host:port/", "65535"),
             ("postgres://host/?table=a-b", "letters"),
             ("postgres://host/?table=", "letters"),

@@ -13,8 +13,12 @@ macro_rules! ours {
 }
 
 mod conformance;
+mod crash;
 mod explain;
+mod faults;
+mod hands;
 mod heard;
 mod rig;
 mod round_trips;
 mod session;
+mod tables;

@@ -1,0 +1,214 @@
+//! A server dies or hangs under the load of a site, and comes back.
+//!
+//! Requests fail with 503 and leave cookies alone, and afterwards the same workers serve everybody. No add that was acknowledged is lost, and
+//! none is made twice.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tests::{
+    Browser, Demo, PATIENCE, Page,
+    client::{Request, Response},
+    service::AnySql,
+    wait,
+};
+use tokio::task::JoinHandle;
+
+use crate::hands::for_each_server;
+
+const VISITORS: usize = 16;
+
+/// The demo's deadline for a call.
+const DEADLINE: &str = "1000ms";
+
+/// A request has to end within this: a call for the session and one for its change, and what a busy machine needs.
+const IN_TIME: Duration = Duration::from_secs(4);
+
+/// What a visitor does after each request, so that the machine keeps its time.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How long a server is gone or hangs.
+const OUTAGE: Duration = Duration::from_secs(1);
+
+/// How many answers in a row are each visitor's sign that it is served.
+const AGAIN: usize = 8;
+
+for_each_server!(h18_a_killed_server_costs_nobody_an_answer_that_was_given, h21_a_frozen_server_costs_nobody_an_answer_that_was_given,);
+
+#[derive(Debug, Default)]
+struct Log {
+    /// Adds that were acknowledged.
+    added: i64,
+    /// Adds of which nobody knows whether they were made.
+    uncertain: i64,
+    /// The last sum that was acknowledged or read.
+    last: i64,
+    read: usize,
+    refused: BTreeMap<&'static str, usize>,
+    in_a_row: usize,
+    longest: Duration,
+}
+
+impl Log {
+    fn take(&mut self, response: &Response, adds: bool, user: &str, took: Duration) {
+        self.longest = self.longest.max(took);
+        match response.status {
+            200 if adds => {
+                let sum: i64 = response.json();
+                assert!(sum > self.last, "{sum} after {}", self.last);
+                self.last = sum;
+                self.added += 1;
+                self.in_a_row += 1;
+            }
+            200 => {
+                let page: Page = response.json();
+                assert_eq!(page.principal.as_deref(), Some(user), "who is signed in stays so");
+                let sum = page.value("n").and_then(serde_json::Value::as_i64).unwrap_or(0);
+                assert!(sum >= self.last, "{sum} is read after {}", self.last);
+                self.last = sum;
+                self.read += 1;
+                self.in_a_row += 1;
+            }
+            503 => {
+                self.in_a_row = 0;
+                self.uncertain += i64::from(adds);
+                *self.refused.entry(if adds { "adds" } else { "reads" }).or_default() += 1;
+            }
+            status => panic!("{status}: {}", response.text()),
+        }
+    }
+}
+
+/// Visitors who add to a value of their session and read it, in turn.
+struct Load {
+    logs: Vec<Arc<Mutex<Log>>>,
+    visitors: Vec<JoinHandle<Browser>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Load {
+    async fn begin(demo: &Demo) -> Self {
+        let mut load = Self { logs: Vec::new(), visitors: Vec::new(), stop: Arc::default() };
+        for number in 0..VISITORS {
+            let user = format!("user-{number}");
+            let browser = demo.signed_in(&user).await;
+            let log = Arc::new(Mutex::new(Log::default()));
+            load.visitors.push(tokio::spawn(visit(browser, user, Arc::clone(&log), Arc::clone(&load.stop))));
+            load.logs.push(log);
+        }
+        load
+    }
+
+    /// Waits until each visitor had some answers in a row, from now on, that were no failure.
+    async fn goes_well(&self) {
+        for log in &self.logs {
+            log.lock().in_a_row = 0;
+        }
+        wait::until("every visitor to be served again and again", PATIENCE, async || {
+            // One that saw what may not be has ended, and its words are those that count.
+            assert!(self.visitors.iter().all(|visitor| !visitor.is_finished()), "a visitor gave up");
+            self.logs.iter().all(|log| log.lock().in_a_row >= AGAIN).then_some(())
+        })
+        .await;
+    }
+
+    fn refused(&self) -> usize {
+        self.logs.iter().map(|log| log.lock().refused.values().sum::<usize>()).sum()
+    }
+
+    /// Ends it, and compares what the visitors were told with what there is.
+    async fn end(self) -> String {
+        self.stop.store(true, Relaxed);
+        let (mut sum, mut all) = (0, Log::default());
+        for (ended, log) in join_all(self.visitors).await.into_iter().zip(&self.logs) {
+            let mut browser = ended.expect("no visitor met what may not be");
+            let made = browser.page().await.value("n").and_then(serde_json::Value::as_i64).expect("a sum");
+            let log = log.lock();
+            assert!(made >= log.added, "{} adds were acknowledged, and {} of them are lost", log.added, log.added - made);
+            assert!(made <= log.added + log.uncertain, "{} adds acknowledged, {} uncertain, {made} made", log.added, log.uncertain);
+            assert!(made >= log.last, "a sum of {} was seen, and it is {made}", log.last);
+            sum += made;
+            all.added += log.added;
+            all.uncertain += log.uncertain;
+            all.read += log.read;
+            all.longest = all.longest.max(log.longest);
+            for (what, count) in &log.refused {
+                *all.refused.entry(what).or_default() += count;
+            }
+        }
+        let made = sum - all.added;
+        format!(
+            "{} adds acknowledged, {} uncertain, of which {made} were made; {} reads; 503 to {:?}; the slowest took {:?}",
+            all.added, all.uncertain, all.read, all.refused, all.longest
+        )
+    }
+}
+
+async fn visit(mut browser: Browser, user: String, log: Arc<Mutex<Log>>, stop: Arc<AtomicBool>) -> Browser {
+    let cookie = browser.cookie().to_owned();
+    let mut adds = true;
+    while !stop.load(Relaxed) {
+        let begun = Instant::now();
+        let request = if adds { Request::post("/session/n/add?by=1") } else { Request::get("/session") };
+        let response = browser.send(request).await;
+        let took = begun.elapsed();
+        assert!(took < IN_TIME, "an answer only after {took:?}");
+        assert!(response.set_cookie().is_none() && browser.cookie() == cookie, "the cookie stays untouched: {response:?}");
+        log.lock().take(&response, adds, &user, took);
+        adds = !adds;
+        tokio::time::sleep(PAUSE).await;
+    }
+    browser
+}
+
+async fn start(sql: &AnySql) -> Demo {
+    let url = sql.url("table=visits");
+    Demo::start(&["--store", "sql", "--workers", "4", "--store-url", &url, "--deadline", DEADLINE]).await
+}
+
+async fn h18_a_killed_server_costs_nobody_an_answer_that_was_given(mut sql: AnySql) {
+    let demo = start(&sql).await;
+    let workers = demo.workers();
+    let load = Load::begin(&demo).await;
+    load.goes_well().await;
+    assert_eq!(load.refused(), 0, "nothing fails while nothing is wrong");
+    ours!(sql.stop().await);
+    tokio::time::sleep(OUTAGE).await;
+    ours!(sql.start_again().await);
+    let started = Instant::now();
+    load.goes_well().await;
+    settle(&sql, &demo, load, workers, started, "killed").await;
+}
+
+async fn h21_a_frozen_server_costs_nobody_an_answer_that_was_given(sql: AnySql) {
+    let demo = start(&sql).await;
+    let workers = demo.workers();
+    let load = Load::begin(&demo).await;
+    load.goes_well().await;
+    assert_eq!(load.refused(), 0, "nothing fails while nothing is wrong");
+    ours!(sql.freeze().await);
+    // Longer than the deadline.
+    tokio::time::sleep(2 * OUTAGE).await;
+    ours!(sql.thaw().await);
+    let thawed = Instant::now();
+    load.goes_well().await;
+    settle(&sql, &demo, load, workers, thawed, "frozen").await;
+}
+
+async fn settle(sql: &AnySql, demo: &Demo, load: Load, workers: Vec<rustix::process::Pid>, back: Instant, blow: &str) {
+    let later = back.elapsed();
+    let refused = load.refused();
+    let seen = load.end().await;
+    eprintln!("{}, {blow}: all {VISITORS} served again {later:?} after it was back; {seen}", sql.version());
+    assert!(refused > 0, "a server that is gone is noticed, or the test tests nothing");
+    assert_eq!(demo.workers(), workers, "no worker was restarted");
+    assert_eq!(demo.signed_in("eve").await.page().await.principal.as_deref(), Some("eve"));
+}

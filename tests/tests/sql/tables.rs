@@ -1,0 +1,232 @@
+//! How the tables come to be: by many at once, by hand, and not at all where somebody else's stand.
+
+use std::sync::{Arc, Barrier};
+
+use session_core::{Commit, Created, NewRecord, SessionStore};
+use sqlx::query_scalar;
+use store_sql::{Config, Dialect, SqlStore};
+use tests::{
+    Demo, PATIENCE,
+    service::{AnySql, PASSWORD, Postgres},
+    session::{LONG, Session, add, is_done, principal, renew, with},
+    wait,
+};
+use tokio::time::timeout;
+
+use crate::hands::{GRACE, Own, PATIENT, chain, connect, for_each_database};
+
+/// How many open the store at once in one process, each in a runtime of its own.
+const THREADS: usize = 8;
+
+for_each_database!(
+    c44_many_processes_make_the_tables_at_once,
+    tables_of_a_newer_version_are_refused_and_left_alone,
+    without_migration_it_says_what_to_run_and_works_once_that_was_run,
+    a_table_of_somebody_else_is_refused_and_left_alone,
+);
+
+fn dialect(sql: &AnySql) -> Dialect {
+    match sql {
+        AnySql::Postgres(_) => Dialect::Postgres,
+        AnySql::MariaDb(_) => Dialect::MySql,
+        AnySql::Sqlite(_) => Dialect::Sqlite,
+    }
+}
+
+/// Each call once.
+async fn works(store: &SqlStore) {
+    let session = Session::signed_in(store, "bob").await;
+    assert!(is_done(&store.commit(&session.key, add("n", 1)).await));
+    let moved = session.successor();
+    assert!(is_done(&store.commit(&session.key, renew(&moved)).await));
+    assert!(store.load(&moved.key).await.expect("an answer").is_some());
+    assert_eq!(store.list(&principal("bob")).await.expect("a list").len(), 1);
+    let _ = store.scan(None, 10).await.expect("a page");
+    let _ = store.delete_expired(10).await.expect("a purge");
+    assert_eq!(store.delete_all(&principal("bob"), None).await.expect("an end of all"), 1);
+    store.ping().await.expect("an answer");
+}
+
+/// What is said when a store with these settings is opened.
+async fn refusal(url: &str) -> String {
+    let refused = SqlStore::connect(&Config::new(url).expect("a URL")).await;
+    chain(&refused.err().unwrap_or_else(|| panic!("the tables of {url} cannot be used")))
+}
+
+/// Opens the store of this URL in many runtimes at the same moment, and uses it.
+async fn open_at_once(url: &str) {
+    let together = Arc::new(Barrier::new(THREADS));
+    let opened = (0..THREADS).map(|_| {
+        let (url, together) = (url.to_owned(), Arc::clone(&together));
+        tokio::task::spawn_blocking(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let store = SqlStore::new(&Config::new(&url).expect("a URL")).expect("settings");
+                together.wait();
+                let created = store.create(&Session::new().key, NewRecord::new(LONG)).await;
+                assert_eq!(created.map_err(|error| chain(&error)), Ok(Created::New));
+            });
+        })
+    });
+    for ended in futures_util::future::join_all(opened).await {
+        ended.expect("each made them or found them");
+    }
+}
+
+async fn c44_many_processes_make_the_tables_at_once(sql: AnySql) {
+    let url = sql.url("");
+    let flags = ["--store", "sql", "--workers", "4", "--store-url", &url];
+    let patient = with(&url, PATIENT);
+    let (one, other, ()) = tokio::join!(Demo::start(&flags), Demo::start(&flags), open_at_once(&patient));
+    for demo in [&one, &other] {
+        demo.ready().await;
+        let said = demo.output();
+        assert!(!said.contains("WARN") && !said.contains("ERROR"), "{said}");
+    }
+    let browser = one.signed_in("bob").await;
+    assert_eq!(browser.at(other.address).page().await.principal.as_deref(), Some("bob"));
+    for n in 0..8 {
+        open_at_once(&sql.url(&format!("table=t{n}&{PATIENT}"))).await;
+    }
+}
+
+/// A transaction that sees nothing of what comes after it began would not see that the tables were made while it waited.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c44_at_every_level_of_isolation() {
+    for level in ["serializable", "repeatable read"] {
+        let flag = format!("default_transaction_isolation={level}");
+        let Some(postgres) = Postgres::start_with(&["-c", &flag]).await else { return };
+        for n in 0..8 {
+            open_at_once(&with(&postgres.url(), &format!("table=t{n}&{PATIENT}"))).await;
+        }
+    }
+}
+
+async fn tables_of_a_newer_version_are_refused_and_left_alone(sql: AnySql) {
+    let url = sql.url("");
+    let store = connect(&url).await;
+    let session = Session::signed_in(&store, "bob").await;
+    sql.ask("UPDATE sessions_schema SET version = 7").await.expect("it answers");
+    let before = sql.dump().await;
+    let said = refusal(&url).await;
+    for word in ["version 7", "none after 1", "newer program", "\"sessions\""] {
+        assert!(said.contains(word), "{word} is missing in: {said}");
+    }
+    let late = SqlStore::new(&Config::new(&url).expect("a URL")).expect("settings");
+    let refused = late.create(&Session::new().key, NewRecord::new(LONG)).await.expect_err("a newer version");
+    assert!(!refused.is_transient() && chain(&refused).contains("version 7"), "{}", chain(&refused));
+    assert_eq!(sql.dump().await, before);
+    sql.ask("UPDATE sessions_schema SET version = 1").await.expect("it answers");
+    assert!(late.load(&session.key).await.expect("its version").is_some());
+}
+
+async fn without_migration_it_says_what_to_run_and_works_once_that_was_run(sql: AnySql) {
+    let url = sql.url("table=visits&migrate=false");
+    let store = SqlStore::new(&Config::new(&url).expect("a URL")).expect("settings");
+    let said = refusal(&url).await;
+    for word in ["no table \"visits\"", "migrate=true", "Dialect::schema"] {
+        assert!(said.contains(word), "{word} is missing in: {said}");
+    }
+    let _ = store.load(&Session::new().key).await.expect_err("no table");
+    assert_eq!(sql.dump().await, "", "nothing was made");
+    Own::open(&sql.url("")).await.run(&dialect(&sql).schema("visits")).await;
+    works(&store).await;
+    works(&connect(&url).await).await;
+    // Those are the tables that a store makes.
+    works(&connect(&sql.url("table=visits")).await).await;
+    assert_eq!(sql.dump().await.lines().filter(|line| line.contains("version=1")).count(), 1);
+}
+
+async fn a_table_of_somebody_else_is_refused_and_left_alone(sql: AnySql) {
+    let mut owner = Own::open(&sql.url("")).await;
+    owner.run("CREATE TABLE sessions (id int PRIMARY KEY, name varchar(99)); INSERT INTO sessions VALUES (1, 'first')").await;
+    let before = sql.dump().await;
+    for _ in 0..2 {
+        let said = refusal(&sql.url("")).await;
+        assert!(said.contains("\"sessions\"") && said.contains("none of this crate") && said.contains("setting table"), "{said}");
+        assert_eq!(sql.dump().await, before);
+    }
+    works(&connect(&sql.url("table=visits")).await).await;
+}
+
+/// A call that is given up in the middle of making the tables leaves no lock and no transaction that its connection would go on with: what is
+/// acknowledged later is there for everybody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c41_who_gives_up_while_others_make_the_tables_leaves_nothing_behind() {
+    const LOCK: &str = "5317896120045528611";
+    let Some(postgres) = Postgres::start().await else { return };
+    let sql = AnySql::Postgres(postgres);
+    let mut other = Own::open(&sql.url("")).await;
+    other.run(&format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK})")).await;
+    let store = SqlStore::new(&Config::new(&sql.url("deadline_ms=8000")).expect("a URL")).expect("settings");
+    let session = Session::new();
+    timeout(GRACE, store.create(&session.key, NewRecord::new(LONG))).await.expect_err("it waits for the lock");
+    other.run(&dialect(&sql).schema("sessions")).await;
+    other.run("COMMIT").await;
+    // What was given up has the lock now, or has given it back.
+    let free = async || {
+        let lock = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+        let rows = sql.ask(lock).await.expect("it answers");
+        (rows[0][0].as_deref() == Some("0")).then_some(())
+    };
+    wait::until("nobody to wait for the lock", PATIENCE, free).await;
+    assert_eq!(store.create(&session.key, NewRecord::new(LONG)).await.map_err(|error| chain(&error)), Ok(Created::New));
+    let stranger = connect(&sql.url("")).await;
+    assert!(stranger.load(&session.key).await.expect("an answer").is_some(), "what was acknowledged is there for all");
+    let AnySql::Postgres(postgres) = &sql else { return };
+    let open: i64 = query_scalar("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'")
+        .fetch_one(&postgres.pool())
+        .await
+        .expect("it answers");
+    assert_eq!(open, 0, "a transaction is left open");
+}
+
+/// The same in a file, where what is left behind would keep all others from writing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c41_who_gives_up_at_any_moment_of_making_the_tables_keeps_no_file_locked() {
+    let Some(sql) = AnySql::sqlite().await else { return };
+    for n in 0..40 {
+        let url = sql.url(&format!("table=t{n}&{PATIENT}"));
+        let store = SqlStore::new(&Config::new(&url).expect("a URL")).expect("settings");
+        let session = Session::new();
+        let limit = std::time::Duration::from_micros(250 * n);
+        let given_up = timeout(limit, store.create(&session.key, NewRecord::new(LONG))).await.is_err();
+        // Another runtime's connections, as another process has.
+        let other = connect(&url).await;
+        let key = session.key.clone();
+        let there = tokio::task::spawn_blocking(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let _ = other.create(&Session::new().key, NewRecord::new(LONG)).await.expect("nobody keeps the file");
+                other.load(&key).await.expect("an answer").is_some()
+            })
+        });
+        assert!(there.await.expect("no panic") || given_up);
+        let commit = store.commit(&session.key, Commit::new()).await;
+        assert!(commit.is_ok(), "{commit:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_who_may_make_no_tables_works_once_they_are_there() {
+    for sql in [AnySql::own_postgres(tests::service::Kept::Everything).await, AnySql::own_mariadb(tests::service::Kept::Everything).await] {
+        let Some(sql) = sql else { continue };
+        let url = sql.url("");
+        let visitor = url.replace(&format!("app:{PASSWORD}"), "visitor:fantasy");
+        let make = match sql {
+            AnySql::Postgres(_) => "CREATE ROLE visitor LOGIN PASSWORD 'fantasy'; REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+            _ => "CREATE USER visitor@'%' IDENTIFIED BY 'fantasy'; CREATE TABLE other (id int); GRANT SELECT ON other TO visitor@'%'",
+        };
+        sql.ask(make).await.expect("who may do everything makes a user");
+        let said = refusal(&visitor).await;
+        assert!(said.contains("lacks a right") && !said.contains("fantasy"), "{said}");
+        works(&connect(&url).await).await;
+        let whom = if matches!(sql, AnySql::Postgres(_)) { "visitor" } else { "visitor@'%'" };
+        for table in ["sessions", "sessions_schema"] {
+            sql.ask(&format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {whom}")).await.expect("it answers");
+        }
+        for settings in [PATIENT, "migrate=false"] {
+            works(&connect(&with(&visitor, settings)).await).await;
+        }
+    }
+}
