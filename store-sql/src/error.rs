@@ -89,6 +89,8 @@ pub(crate) enum ClientError {
     Login(String),
     #[error("the database's user lacks a right that sessions need; the crate's page lists them: {0}")]
     NoRight(String),
+    #[error("the file or its lock beside it cannot be opened; look at its folder and at who may write there: {0}")]
+    File(String),
     #[error("the database refuses to be used like this: {0}")]
     Refused(String),
     #[error("there is no table {0:?}, or one of it lacks; let the store make it (migrate=true), or run the SQL of Dialect::schema")]
@@ -247,6 +249,7 @@ impl From<ClientError> for StoreError {
             }
             ClientError::Login(_)
             | ClientError::NoRight(_)
+            | ClientError::File(_)
             | ClientError::Refused(_)
             | ClientError::NoTable(_)
             | ClientError::OtherTable(_)

@@ -100,9 +100,12 @@ impl Drop for Turn {
 }
 
 fn cannot_open(error: &io::Error) -> ClientError {
-    ClientError::Unreachable(format!(
-        "the file or its lock beside it cannot be opened; look at its folder and at who may write there: {error}"
-    ))
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+    match error.kind() {
+        IsADirectory | NotADirectory | NotFound | PermissionDenied | ReadOnlyFilesystem => ClientError::File(error.to_string()),
+        // Of this moment, as when too many files are open.
+        _ => ClientError::Unreachable(format!("the file or its lock beside it cannot be opened: {error}")),
+    }
 }
 
 #[cfg(test)]
