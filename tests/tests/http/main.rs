@@ -92,5 +92,6 @@ mod timing;
 mod usage;
 mod usage_mongo;
 mod usage_redis;
+mod usage_sql;
 mod wire;
 mod wire_mongo;

@@ -1,0 +1,171 @@
+//! Wrong use of `--store sql`, and databases that cannot be used: each mistake gets an error that says what came and what would do, and shows
+//! no password.
+
+use tests::{
+    Demo, Ended, PATIENCE, Setup,
+    service::{AnySql, Kept, PASSWORD},
+    wait,
+};
+
+use crate::usage_redis::{Mistake, SECRET, a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up, assert_refused, run_with};
+
+const MISTAKES: &[Mistake] = &[
+    ("ipc:/run/hunter2.sock", &["DEMO_STORE_URL", "postgres:", "mysql:", "sqlite:", "--store ipc"]),
+    ("redis://:hunter2@host/0", &["DEMO_STORE_URL", "postgres:", "--store redis"]),
+    ("mongodb://app:hunter2@host/shop", &["DEMO_STORE_URL", "postgres:", "--store mongo"]),
+    ("postgre://app:hunter2@host/shop", &["DEMO_STORE_URL", "postgres:", "its scheme is postgre"]),
+    ("hunter2@host", &["DEMO_STORE_URL", "postgres:", "none"]),
+    ("postgres:hunter2", &["postgres://"]),
+    ("postgres:app:hunter2@host/shop", &["postgres://"]),
+    ("mysql:/app:hunter2@host/shop", &["mysql://"]),
+    ("postgres://app:hunter2@", &["host", "empty"]),
+    ("mysql://app:hunter2@/shop", &["host", "empty"]),
+    ("postgres://app:hunter2@host:99999", &["port", "1 to 65535"]),
+    ("mysql://app:hunter2@host:port/shop", &["port", "1 to 65535"]),
+    ("postgres://app:hunter2", &["port", "user and password end with an @"]),
+    ("postgres://app:hunter2@host/?nonsense=1", &["\"nonsense\"", "deadline_ms", "table"]),
+    ("postgres://app:hunter2@host/?prefix=a", &["\"prefix\""]),
+    ("postgres://host/?password=hunter2", &["\"password\""]),
+    ("mysql://host/shop?user=hunter2", &["\"user\""]),
+    ("mysql://app:hunter2@host/?sslmode=require", &["\"sslmode\"", "ssl-mode"]),
+    ("postgres://app:hunter2@host/?ssl-mode=REQUIRED", &["\"ssl-mode\"", "sslmode"]),
+    ("postgres://app:hunter2@host/?sslmode=sometimes", &["sometimes"]),
+    ("mysql://app:hunter2@host/?deadline_ms=soon", &["deadline_ms", "\"soon\""]),
+    ("mysql://app:hunter2@host/?deadline_ms=0", &["deadline_ms", "a millisecond"]),
+    ("postgres://app:hunter2@host/?data_bytes=99999999", &["data_bytes", "\"99999999\"", "at most"]),
+    ("postgres://app:hunter2@host/?connections=0", &["connections", "1 to 1024"]),
+    ("postgres://app:hunter2@host/?migrate=maybe", &["migrate", "\"maybe\"", "true or false"]),
+    ("postgres://app:hunter2@host/?table=a-b", &["table", "\"a-b\"", "letters"]),
+    ("postgres://app:hunter2@host/?table=1a", &["table", "\"1a\"", "no digit"]),
+    ("mysql://app:hunter2@host/?synchronous=normal", &["synchronous", "SQLite only"]),
+    ("sqlite:", &["sqlite:sessions.db"]),
+    ("sqlite::memory:", &["memory:", "sqlite:sessions.db"]),
+    ("sqlite:hunter2%ff.db", &["path", "UTF-8"]),
+    ("sqlite:hunter2.db?mode=memory", &["\"mode\"", "synchronous"]),
+    ("sqlite:hunter2.db?synchronous=off", &["synchronous", "\"off\"", "full or normal"]),
+];
+
+/// Passwords with a character that has to be percent-encoded and is not, so that the URL falls apart within them.
+const UNENCODED: &[&str] = &[
+    "postgres://app:hunter2/hunter2@127.0.0.1:1/shop",
+    "mysql://app:1/hunter2@127.0.0.1",
+    "postgres://127.0.0.1:1/hunter2@host",
+    "mysql://app:1/hunter2@host.example.com/shop",
+    "mysql://app:hunter2?hunter2@host/shop",
+    "postgres://app:1?hunter2=x@host/shop",
+    "mysql://app:hunter2#hunter2@host/shop",
+];
+
+async fn run(url: &str) -> Ended {
+    run_with("sql", url).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_urls_are_named_with_what_came_and_what_would_do() {
+    for (url, words) in MISTAKES {
+        assert_refused(&run(url).await, 2, words);
+    }
+    for url in UNENCODED {
+        assert_refused(&run(url).await, 2, &["DEMO_STORE_URL", "percent-encoded"]);
+    }
+    // Without --store the sessions would be in the demo.
+    let ended = Demo::run(&["--store-url", "postgres://app:hunter2@host"], &[]).await;
+    assert_refused(&ended, 2, &["--store-url", "--store sql"]);
+    println!("usage: {} wrong URLs, each ends with 2 and names its cure", MISTAKES.len() + UNENCODED.len() + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c45_settings_and_greeting_show_no_password() {
+    for url in [
+        "postgres://app:hunter2@host:7000/shop?sslmode=require",
+        "postgresql://app:hunter2@host/shop",
+        "mysql://app:hunter2@host/shop?ssl-ca=/a.pem",
+        "mariadb://app:hunt%40er2hunter2@host/shop",
+    ] {
+        let shown = Demo::run(&["--print-config", "--store", "sql", "--store-url", url], &[]).await;
+        assert!(shown.status.success(), "{}", shown.stderr);
+        assert!(shown.stdout.contains("***") && !shown.stdout.contains(SECRET), "{}", shown.stdout);
+        assert!(shown.stdout.contains(url.rsplit('@').next().and_then(|rest| rest.split('?').next()).expect("a host")), "{}", shown.stdout);
+    }
+    for (sql, begin) in
+        [(AnySql::postgres().await, "postgres://"), (AnySql::mariadb().await, "mysql://"), (AnySql::sqlite().await, "sqlite:")]
+    {
+        let Some(sql) = sql else { continue };
+        let demo = Demo::start(&["--store", "sql", "--workers", "1", "--store-url", &sql.url("table=greeting")]).await;
+        wait::until_true("the whole greeting", PATIENCE, || demo.output().contains("/login")).await;
+        let output = demo.output();
+        assert!(output.contains(&format!("  store    {begin}")) && !output.contains(PASSWORD), "{output}");
+    }
+}
+
+const LOGIN: &str = "refuses the login; look at user, password and database";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
+    for sql in [AnySql::own_postgres(Kept::Everything).await, AnySql::own_mariadb(Kept::Everything).await] {
+        let Some(sql) = sql else { continue };
+        let url = sql.url("");
+        let (server, _) = url.rsplit_once('/').expect("a database");
+        for wrong in [
+            url.replace(PASSWORD, SECRET),
+            url.replace("app:", "nobody:"),
+            url.replace(&format!(":{PASSWORD}@"), "@"),
+            format!("{server}/elsewhere"),
+        ] {
+            assert_ne!(wrong, url);
+            assert_refused(&run(&wrong).await, 1, &["127.0.0.1:", LOGIN]);
+        }
+        assert_eq!(sql.dump().await, "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_without_the_rights_ends_the_start_and_is_told() {
+    for sql in [AnySql::own_postgres(Kept::Everything).await, AnySql::own_mariadb(Kept::Everything).await] {
+        let Some(sql) = sql else { continue };
+        sql.ask("CREATE TABLE other (id int)").await.expect("who may do everything makes a table");
+        let make = match sql {
+            AnySql::Postgres(_) => "CREATE ROLE reader LOGIN PASSWORD 'hunter2'; REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+            _ => "CREATE USER reader@'%' IDENTIFIED BY 'hunter2'; GRANT SELECT ON other TO reader@'%'",
+        };
+        sql.ask(make).await.expect("who may do everything makes a user");
+        let url = sql.url("table=visits").replace(&format!("app:{PASSWORD}"), &format!("reader:{SECRET}"));
+        assert_refused(&run(&url).await, 1, &["127.0.0.1:", "lacks a right that sessions need"]);
+        assert_eq!(sql.dump().await, "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_in_the_way_ends_the_start_and_is_named() {
+    for sql in [AnySql::postgres().await, AnySql::mariadb().await, AnySql::sqlite().await] {
+        let Some(sql) = sql else { continue };
+        sql.ask("CREATE TABLE visits (id int)").await.expect("it answers");
+        let url = sql.url("table=visits");
+        assert_refused(&run(&url).await, 1, &["\"visits\"", "none of this crate", "the setting table"]);
+        let other = sql.url("table=carts");
+        let demo = Demo::start(&["--store", "sql", "--workers", "1", "--store-url", &other]).await;
+        assert_eq!(demo.signed_in("bob").await.page().await.principal.as_deref(), Some("bob"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_cannot_be_opened_ends_the_start_and_says_where_to_look() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().display();
+    std::fs::write(folder.path().join("text"), "no database, only a text that is longer than the head of one".repeat(10)).expect("a file");
+    for (url, words) in [
+        (format!("sqlite:{path}/nowhere/sessions.db"), ["cannot be opened", "folder"]),
+        (format!("sqlite:{path}/text/sessions.db"), ["cannot be opened", "folder"]),
+        (format!("sqlite:{path}/text"), ["no database", "damaged"]),
+    ] {
+        let file = url.trim_start_matches("sqlite:").to_owned();
+        let words: Vec<&str> = words.into_iter().chain([file.as_str()]).collect();
+        assert_refused(&run(&url).await, 1, &words);
+    }
+    let url = format!("sqlite:{path}/sessions.db");
+    let demo = Demo::start(&["--store", "sql", "--workers", "1", "--store-url", &url]).await;
+    assert_eq!(demo.signed_in("bob").await.page().await.principal.as_deref(), Some("bob"));
+}
+
+with_hands_on!(postgres = Setup::own_postgres(Kept::Everything), a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up);
+with_hands_on!(mariadb = Setup::own_mariadb(Kept::Everything), a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up);
