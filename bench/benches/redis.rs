@@ -11,7 +11,7 @@ use session_core::{Change, Commit, Data, Guard, Json, Name, NewRecord, Principal
 use store_redis::{Config, RedisStore};
 use tokio::runtime::{Builder, Runtime};
 
-const HOUR: Duration = Duration::from_secs(3_600);
+const HOUR: Duration = Duration::from_hours(1);
 const AT_ONCE: usize = 64;
 
 fn must<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
