@@ -5,6 +5,7 @@
 mod allocations;
 mod beside;
 mod mongo_server;
+mod postgres_server;
 mod redis_server;
 mod request;
 mod store;
@@ -13,6 +14,7 @@ mod wait;
 pub use allocations::{Counting, counted};
 pub use beside::{Beside, time_of_each};
 pub use mongo_server::MongoServer;
+pub use postgres_server::PostgresServer;
 pub use redis_server::RedisServer;
 pub use request::Site;
 pub use store::Uncounted;
