@@ -1,8 +1,8 @@
 //! Serves on a free port of the loopback, bare or with sessions, for a load generator, until it is killed.
 //!
 //! `bench-server bare|sessions` has one worker and prints two lines: its address, and a `Cookie` header, which opens a session if there are
-//! sessions; they are in memory. `bench-server redis URL WORKERS` and
-//! `bench-server mongo URL WORKERS` keep sessions there and print their address.
+//! sessions; they are in memory. `bench-server redis URL WORKERS`,
+//! `bench-server mongo URL WORKERS` and `bench-server sql URL WORKERS` keep sessions there and print their address.
 
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
@@ -18,6 +18,7 @@ use session_core::{
 };
 use store_mongo::MongoStore;
 use store_redis::RedisStore;
+use store_sql::SqlStore;
 
 type Failure = Box<dyn Error>;
 
@@ -43,10 +44,11 @@ async fn main() -> Result<(), Failure> {
             tell(&server.addrs(), Some(&site));
             server.run().await?;
         }
-        [kind @ ("redis" | "mongo"), url, workers] => {
+        [kind @ ("redis" | "mongo" | "sql"), url, workers] => {
             let store: Arc<dyn SessionStore> = match kind {
                 "redis" => Arc::new(RedisStore::connect(&store_redis::Config::new(url)?).await?),
-                _ => Arc::new(MongoStore::connect(&store_mongo::Config::new(url)?).await?),
+                "mongo" => Arc::new(MongoStore::connect(&store_mongo::Config::new(url)?).await?),
+                _ => Arc::new(SqlStore::connect(&store_sql::Config::new(url)?).await?),
             };
             let codec = CookieCodec::signed(CookieConfig::development(), &Key::random()?.into())?;
             let sessions = SessionMiddleware::new(store, codec);
@@ -56,7 +58,7 @@ async fn main() -> Result<(), Failure> {
             tell(&server.addrs(), None);
             server.run().await?;
         }
-        _ => return Err("bench-server bare, bench-server sessions, or bench-server redis|mongo URL WORKERS".into()),
+        _ => return Err("bench-server bare, bench-server sessions, or bench-server redis|mongo|sql URL WORKERS".into()),
     }
     Ok(())
 }

@@ -1,0 +1,152 @@
+//! What a careful programmer writes without a session library: actix-web, and one prepared statement to PostgreSQL or SQLite for each request.
+//!
+//! `floor-server-sql URL WORKERS` prints its address and serves on a free port of the loopback until it is killed. A session is a row
+//! of the table `floor` with the number `n`; its `id` is what the cookie `id` says between its first two dots. Nothing is signed, checked, renewed or
+//! guarded: what a session library does beyond this is what it may cost. What it promises of a write is the same: it is on disk.
+//!
+//! Each worker has a pool of its own, made on its own thread, so that an answer wakes no other thread; it has as many connections as the store
+//! opens for a thread.
+
+use std::error::Error;
+
+use actix_web::{
+    App, HttpRequest, HttpResponse, HttpServer,
+    error::{ErrorInternalServerError, ErrorUnauthorized},
+    http::header::COOKIE,
+    web::{self, Data},
+};
+use sqlx::{
+    PgPool, SqlitePool,
+    pool::PoolOptions,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+use tokio::sync::Mutex;
+
+type Failure = Box<dyn Error>;
+
+const CONNECTIONS: u32 = 8;
+
+/// SQLite lets one write at a time; who waits here does not wake up in vain.
+static WRITER: Mutex<()> = Mutex::const_new(());
+
+#[actix_web::main]
+async fn main() -> Result<(), Failure> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(url), Some(workers)) = (arguments.next(), arguments.next()) else {
+        return Err("floor-server-sql URL WORKERS, such as floor-server-sql postgres://127.0.0.1/bench 2".into());
+    };
+    let app = move || {
+        let url = url.clone();
+        App::new()
+            .data_factory(move || Sessions::connect(url.clone()))
+            .route("/untouched", web::get().to(async || "hello, world"))
+            .route("/read", web::get().to(read))
+            .route("/add", web::get().to(add))
+            .route("/read-insert", web::get().to(read_insert))
+            .route("/page", web::get().to(page))
+    };
+    let server = HttpServer::new(app).workers(workers.parse()?).bind("127.0.0.1:0")?;
+    tell(&server.addrs());
+    server.run().await?;
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the caller waits for it")]
+fn tell(addresses: &[std::net::SocketAddr]) {
+    for address in addresses {
+        println!("http://{address}");
+    }
+}
+
+/// The table `floor`. Each statement is prepared once on each connection.
+enum Sessions {
+    Postgres(PgPool),
+    Sqlite(SqlitePool),
+}
+
+impl Sessions {
+    async fn connect(url: String) -> Result<Self, sqlx::Error> {
+        if url.starts_with("sqlite:") {
+            let options: SqliteConnectOptions = url.parse()?;
+            let options = options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+            return PoolOptions::new()
+                .max_connections(CONNECTIONS)
+                .test_before_acquire(false)
+                .connect_with(options)
+                .await
+                .map(Self::Sqlite);
+        }
+        PoolOptions::new().max_connections(CONNECTIONS).test_before_acquire(false).connect(&url).await.map(Self::Postgres)
+    }
+
+    async fn read(&self, id: &str) -> Result<Option<i64>, sqlx::Error> {
+        const READ: &str = "SELECT n FROM floor WHERE id = $1";
+        match self {
+            Self::Postgres(pool) => sqlx::query_scalar(READ).bind(id).fetch_optional(pool).await,
+            Self::Sqlite(pool) => sqlx::query_scalar(READ).bind(id).fetch_optional(pool).await,
+        }
+    }
+
+    async fn add(&self, id: &str) -> Result<Option<i64>, sqlx::Error> {
+        const ADD: &str = "UPDATE floor SET n = n + 1 WHERE id = $1 RETURNING n";
+        match self {
+            Self::Postgres(pool) => sqlx::query_scalar(ADD).bind(id).fetch_optional(pool).await,
+            Self::Sqlite(pool) => {
+                let _alone = WRITER.lock().await;
+                sqlx::query_scalar(ADD).bind(id).fetch_optional(pool).await
+            }
+        }
+    }
+
+    async fn insert(&self, id: &str, n: i64) -> Result<(), sqlx::Error> {
+        const INSERT: &str = "UPDATE floor SET n = $2 WHERE id = $1";
+        match self {
+            Self::Postgres(pool) => sqlx::query(INSERT).bind(id).bind(n).execute(pool).await.map(drop),
+            Self::Sqlite(pool) => {
+                let _alone = WRITER.lock().await;
+                sqlx::query(INSERT).bind(id).bind(n).execute(pool).await.map(drop)
+            }
+        }
+    }
+}
+
+/// One value: one statement.
+async fn read(request: HttpRequest, sessions: Data<Sessions>) -> actix_web::Result<String> {
+    let n = sessions.read(&id(&request)?).await.map_err(unavailable)?;
+    Ok(format!("n={n:?}"))
+}
+
+/// A number that grows by one: one statement.
+async fn add(request: HttpRequest, sessions: Data<Sessions>) -> actix_web::Result<String> {
+    let n = sessions.add(&id(&request)?).await.map_err(unavailable)?.ok_or_else(|| ErrorUnauthorized("no session"))?;
+    Ok(format!("n={n}"))
+}
+
+/// The same without care for what happens in between: two statements.
+async fn read_insert(request: HttpRequest, sessions: Data<Sessions>) -> actix_web::Result<String> {
+    let id = id(&request)?;
+    let n = sessions.read(&id).await.map_err(unavailable)?.unwrap_or(0) + 1;
+    sessions.insert(&id, n).await.map_err(unavailable)?;
+    Ok(format!("n={n}"))
+}
+
+/// The whole session as JSON, as long as the page of the demo's `GET /session`: one statement.
+async fn page(request: HttpRequest, sessions: Data<Sessions>) -> actix_web::Result<HttpResponse> {
+    let n = sessions.read(&id(&request)?).await.map_err(unavailable)?;
+    let data = n.map(|n| format!("\"n\":{n}")).unwrap_or_default();
+    let page = format!("{{\"handle\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"principal\":null,\"age\":10.001,\"ttl\":1789.999,\"data\":{{{data}}}}}");
+    Ok(HttpResponse::Ok().content_type("application/json").body(page))
+}
+
+/// The session's id, by what the cookie says.
+fn id(request: &HttpRequest) -> actix_web::Result<String> {
+    let headers = request.headers().get_all(COOKIE).filter_map(|header| header.to_str().ok());
+    let value = headers.flat_map(|header| header.split(';')).find_map(|pair| pair.trim_start().strip_prefix("id="));
+    let id = value.and_then(|value| value.split('.').nth(1)).filter(|id| !id.is_empty());
+    Ok(id.ok_or_else(|| ErrorUnauthorized("no cookie"))?.to_owned())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` calls it")]
+fn unavailable(error: sqlx::Error) -> actix_web::Error {
+    ErrorInternalServerError(error.to_string())
+}
