@@ -89,13 +89,15 @@ impl Sessions {
 
     async fn add(&self, id: &str) -> Result<Option<i64>, sqlx::Error> {
         const ADD: &str = "UPDATE floor SET n = n + 1 WHERE id = $1 RETURNING n";
-        match self {
-            Self::Postgres(pool) => sqlx::query_scalar(ADD).bind(id).fetch_optional(pool).await,
+        // To the statement's end: a write is done, and on disk, after the row that it answers with.
+        let rows: Vec<i64> = match self {
+            Self::Postgres(pool) => sqlx::query_scalar(ADD).bind(id).fetch_all(pool).await?,
             Self::Sqlite(pool) => {
                 let _alone = WRITER.lock().await;
-                sqlx::query_scalar(ADD).bind(id).fetch_optional(pool).await
+                sqlx::query_scalar(ADD).bind(id).fetch_all(pool).await?
             }
-        }
+        };
+        Ok(rows.first().copied())
     }
 
     async fn insert(&self, id: &str, n: i64) -> Result<(), sqlx::Error> {
