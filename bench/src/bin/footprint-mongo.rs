@@ -31,7 +31,7 @@ const SOME: usize = 30_000;
 const MANY: usize = 70_000;
 const AT_ONCE: usize = 64;
 const ROUNDS: usize = 30;
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 const USER: &str = "0123456789";
 
 fn main() -> Result<(), Failure> {

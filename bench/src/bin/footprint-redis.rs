@@ -23,7 +23,7 @@ const AT_ONCE: usize = 256;
 const IN_FLIGHT: usize = 64;
 const ROUND: usize = 64 * IN_FLIGHT;
 const ROUNDS: usize = 30;
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 const USER: &str = r#""0123456789""#;
 
 fn main() -> Result<(), Failure> {

@@ -27,7 +27,7 @@ const AT_ONCE: usize = 64;
 const ROUNDS: usize = 20;
 const PURGES: usize = 9;
 const EXPIRED: usize = 10;
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 const USER: &str = "0123456789";
 
 fn main() -> Result<(), Failure> {

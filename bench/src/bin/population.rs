@@ -26,7 +26,7 @@ const ROUND: usize = 64 * IN_FLIGHT;
 const ROUNDS: usize = 60;
 /// How many expired sessions one measured sweep takes out.
 const EXPIRED: u64 = 10;
-const LONG: Duration = Duration::from_secs(86_400);
+const LONG: Duration = Duration::from_hours(24);
 
 fn main() -> Result<(), Failure> {
     let many = std::env::args().nth(1).map_or(Ok(1_000_000), |text| text.parse())?;
