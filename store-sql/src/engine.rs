@@ -88,8 +88,10 @@ macro_rules! with {
                 Ok(done)
             }
             Err(error) => {
-                $connection.give_back_after(&error);
-                Err(ClientError::from(error))
+                let is_answer = matches!(error, sqlx::Error::Database(_));
+                let error = ClientError::from(error);
+                $connection.give_back_after(is_answer && !matches!(error, ClientError::Lost(_)));
+                Err(error)
             }
         }
     }};

@@ -145,10 +145,11 @@ impl<D: Database> Taken<D> {
         }
     }
 
-    /// Gives it back after an error. If the connection failed, it is closed, with those that nobody uses.
-    pub(crate) fn give_back_after(self, error: &sqlx::Error) {
+    /// Gives it back after an error. If that was not the database's answer, or its last word, the connection is closed, with those that nobody
+    /// uses.
+    pub(crate) fn give_back_after(self, is_answer: bool) {
         match self {
-            Self::Own(mut lent) if matches!(error, sqlx::Error::Database(_)) => {
+            Self::Own(mut lent) if is_answer => {
                 if lent.is_whole {
                     lent.put();
                 } else {
