@@ -77,7 +77,7 @@ impl Noted<'_> {
             // Statements that create end transactions here.
             Dialect::MySql => {
                 let release = owned(&["DO RELEASE_LOCK('session_schema')"]);
-                [owned(&["DO GET_LOCK('session_schema', 60)"]), release.clone(), release]
+                [owned(&["DO GET_LOCK('session_schema', 31536000)"]), release.clone(), release]
             }
         }
     }
