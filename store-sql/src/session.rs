@@ -1,6 +1,8 @@
 //! The calls that are about one session.
 
-use session_core::{Commit, Created, NewRecord, Outcome, StoreKey};
+use std::{borrow::Cow, collections::BTreeMap};
+
+use session_core::{Change, Commit, Created, NewRecord, Outcome, StoreKey};
 
 use crate::{
     commit::{self, Committing, MOST_SUMS},
@@ -53,15 +55,15 @@ impl Inner {
 
     pub(crate) async fn commit(&self, key: &StoreKey, commit: &Commit) -> Result<Committing, ClientError> {
         let cap = self.config.limits.data_bytes;
-        let sums = commit.changes.values().filter(|change| matches!(change, session_core::Change::Add(_))).count();
+        let sums = commit.changes.values().filter(|change| matches!(change, Change::Add(_))).count();
         // What needs the record first, or has no statement, is worked out from it.
         let mut next = if commit.is_empty() || (sums > MOST_SUMS && !commit.clear) {
             match self.whole(key, commit).await? {
-                Committing::Whole(whole, added) => (*whole, added),
+                Committing::Whole(whole, added) => (Cow::Owned(*whole), added),
                 settled => return Ok(settled),
             }
         } else {
-            (commit.clone(), std::collections::BTreeMap::new())
+            (Cow::Borrowed(commit), BTreeMap::new())
         };
         for _ in 0..TRIES {
             let (now, added) = &next;
@@ -79,7 +81,7 @@ impl Inner {
                 Err(error) => return Err(error),
             }
             next = match self.whole(key, commit).await? {
-                Committing::Whole(whole, added) => (*whole, added),
+                Committing::Whole(whole, added) => (Cow::Owned(*whole), added),
                 settled => return Ok(settled),
             };
             if let Some(target) = &commit.move_to
