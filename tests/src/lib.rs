@@ -10,7 +10,7 @@
 //! `tests/http`; what concerns the Redis store alone is in `tests/redis`. That the servers do what is
 //! asked of them is tested by the `rig` of each of `tests/redis`, `tests/mongo` and `tests/sql`.
 //!
-//! *Setups* are `ipc`, `redis`, `redis_cluster`, `mongo` (four worker processes) and `memory` (one process, four threads); where it says so
+//! *Setups* are `ipc`, `redis`, `redis_cluster`, `mongo`, `postgres`, `mariadb`, `sqlite` (four worker processes) and `memory` (one process, four threads); where it says so
 //! also `mongo_set`, a replica set. *Reach* is `ipc` or `memory` for an application in the test's own process, whose store counts calls and fails on request.
 //!
 //! | lines | module | against |
@@ -33,12 +33,13 @@
 //! | S22 | `ipc_abuse` | an owner process with a demo's traffic on it |
 //! | K01 to K04, K15 | `cluster` | the demo |
 //! | S08, wrong flags, files and requests | `usage` | the demo |
-//! | C45, wrong URLs, servers that cannot be used or are down | `usage_mongo`, `usage_redis` | the demo over MongoDB and Redis |
+//! | C45, wrong URLs, servers that cannot be used or are down | `usage_mongo`, `usage_redis`, `usage_sql` | the demo over MongoDB, Redis and SQL databases |
 //! | two demos, one store | `shared` | Redis, a Cluster, MongoDB |
-//! | the design's table of round trips | `redis/round_trips`, `mongo/round_trips` | the session layer over Redis and MongoDB |
+//! | the design's table of round trips | `redis/round_trips`, `mongo/round_trips`, `sql/round_trips` | the session layer over Redis, MongoDB, PostgreSQL and MariaDB |
 //! | H18, H20, H21 | `failover` of `tests/redis` | the demo over Sentinel and a Cluster whose primary is killed or frozen |
 //! | C27, C39, C43 and what the page of `store-redis` promises | `corrupt`, `durability`, `full`, `reach`, `reshard`, `silence` of `tests/redis` | the store on real servers |
 //! | C27, C39, C43, H18, H21 and what the page of `store-mongo` promises | `corrupt`, `edges`, `explain`, `failover`, `indexes`, `logs`, `silence` of `tests/mongo` | the store on real servers |
+//! | C14, C31, C35, C41, C42, C44, H18, H21 and what the page of `store-sql` promises | `crash`, `explain`, `faults`, `tables` of `tests/sql` | the store on real servers and files |
 //!
 //! Tests print what they measured: `--success-output final` shows it.
 #![forbid(unsafe_code)]
