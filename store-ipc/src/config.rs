@@ -197,10 +197,12 @@ fn default_deadline() -> Duration {
 
 // In both below the compiler evaluates the `unwrap`: a zero would not build.
 fn default_max_in_flight() -> NonZeroUsize {
+    // The compiler evaluates it.
     const { NonZeroUsize::new(1_024).unwrap() }
 }
 
 fn default_frame_bytes() -> NonZeroUsize {
+    // The compiler evaluates it.
     const { NonZeroUsize::new(FRAME_BYTES).unwrap() }
 }
 

@@ -255,7 +255,8 @@ fn value(key: &'static str, value: &str, usable: &str) -> ConfigError {
     ConfigError::Value { key, value: value.to_owned(), usable: usable.to_owned() }
 }
 
-#[cfg(all(test, feature = "postgres"))]
+#[cfg(test)]
+#[cfg(feature = "postgres")]
 mod tests {
     use super::*;
 
