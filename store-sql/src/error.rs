@@ -89,6 +89,7 @@ pub(crate) enum ClientError {
     Login(String),
     #[error("the database's user lacks a right that sessions need; the crate's page lists them: {0}")]
     NoRight(String),
+    #[cfg(feature = "sqlite")]
     #[error("the file or its lock beside it cannot be opened; look at its folder and at who may write there: {0}")]
     File(String),
     #[error("the database refuses to be used like this: {0}")]
@@ -249,7 +250,6 @@ impl From<ClientError> for StoreError {
             }
             ClientError::Login(_)
             | ClientError::NoRight(_)
-            | ClientError::File(_)
             | ClientError::Refused(_)
             | ClientError::NoTable(_)
             | ClientError::OtherTable(_)
@@ -259,6 +259,8 @@ impl From<ClientError> for StoreError {
             | ClientError::Cursor
             | ClientError::Taken
             | ClientError::Unreadable => Self::Other { store: STORE, source: error.into() },
+            #[cfg(feature = "sqlite")]
+            ClientError::File(_) => Self::Other { store: STORE, source: error.into() },
         }
     }
 }
