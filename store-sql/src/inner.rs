@@ -134,9 +134,13 @@ impl Inner {
         .await
     }
 
-    /// The rows that a statement reads.
+    /// The rows that a statement reads. It changes nothing, so it is asked once more when the connection was lost: it may have led to a server
+    /// that has restarted since.
     pub(crate) async fn rows(&self, statement: &Statement) -> Result<Vec<Row>, ClientError> {
-        again(|| self.engine.rows(statement)).await
+        match again(|| self.engine.rows(statement)).await {
+            Err(ClientError::Lost(_)) => again(|| self.engine.rows(statement)).await,
+            done => done,
+        }
     }
 
     /// How many rows a statement changes.
