@@ -234,12 +234,12 @@ impl Owner {
 
     /// Stops its clockwork: it holds its connections and answers nothing.
     pub fn freeze(&self) {
-        self.signal(Signal::STOP);
+        self.process().freeze();
     }
 
     /// Lets it go on.
     pub fn thaw(&self) {
-        self.signal(Signal::CONT);
+        self.process().thaw();
     }
 
     /// Whether it runs.
@@ -260,11 +260,5 @@ impl Owner {
     #[must_use]
     pub fn process(&self) -> &Process {
         self.process.as_ref().expect("the owner runs")
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(process) = &self.process {
-            process.signal(signal);
-        }
     }
 }

@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -101,6 +101,24 @@ impl Process {
         let _ = kill_process(self.pid(), signal);
     }
 
+    /// Stops its clockwork, and returns when none of its threads runs any more: they go on for a moment after they were told to stop.
+    ///
+    /// # Panics
+    /// If one of them still runs after ten seconds.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let begun = Instant::now();
+        while threads(self.pid()).iter().any(|state| !matches!(state, 'T' | 'Z' | 'X')) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "a process that was told to stop still runs");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Whether it has ended, and how.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
@@ -180,7 +198,18 @@ fn children_of(parent: Pid) -> Vec<Pid> {
 
 /// A process's state letter and parent.
 fn stat(pid: i32) -> Option<(char, i32)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    of_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The state letters of a process's threads.
+fn threads(pid: Pid) -> Vec<char> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())) else { return Vec::new() };
+    let stats = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
+    stats.filter_map(|text| of_stat(&text)).map(|(state, _)| state).collect()
+}
+
+/// The state letter and the parent in a `stat` of `/proc`.
+fn of_stat(text: &str) -> Option<(char, i32)> {
     // The name is in parentheses and may hold anything, so count from its end.
     let mut fields = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace();
     Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use mongodb::bson::doc;
-use rustix::process::Signal;
 use tests::{
     Browser, Demo, PATIENCE, Service, Setup,
     client::Request,
@@ -105,12 +104,12 @@ async fn untouched_routes_are_served(demo: &Demo) {
 }
 
 /// Waits until every worker reaches the store again, and says how long that took after the first did.
-async fn back(demo: &Demo, browser: &mut Browser) -> Duration {
+async fn back(demo: &Demo, browser: &Browser) -> Duration {
     demo.ready().await;
     let first = Instant::now();
     wait::until("every worker to reach the store again", PATIENCE, async || {
-        for _ in 0..20 {
-            let response = browser.get("/session").await;
+        for worker in &mut demo.connections(demo.workers().len()).await {
+            let response = worker.send(&browser.dress(Request::get("/session"))).await.expect("an answer");
             if response.status != 200 {
                 return None;
             }
@@ -131,7 +130,7 @@ async fn h18_a_stopped_store_gives_503_and_its_return_needs_no_restart(setup: &m
     untouched_routes_are_served(&demo).await;
     let _ = browser.get("/readyz").await.expect(503);
     setup.service().restart().await;
-    let later = back(&demo, &mut browser).await;
+    let later = back(&demo, &browser).await;
     let page = browser.page().await;
     match setup.service().keeps() {
         Kept::Everything => assert_eq!(page.principal.as_deref(), Some("bob")),
@@ -150,7 +149,7 @@ async fn h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_
     let longest = longest_refusal(&demo, &browser).await;
     untouched_routes_are_served(&demo).await;
     setup.service().thaw().await;
-    let later = back(&demo, &mut browser).await;
+    let later = back(&demo, &browser).await;
     assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
     println!(
         "h21: 40 requests to a frozen store, all 503 within {longest:?}, deadline {DEADLINE}; every worker back {later:?} after the first"
@@ -289,14 +288,14 @@ async fn h20_a_logout_in_an_outage_is_an_error_and_a_retry_works(setup: &mut Set
     setup.service().freeze().await;
     refused(&mut browser, Request::post("/logout")).await;
     setup.service().thaw().await;
-    back(&demo, &mut browser).await;
+    back(&demo, &browser).await;
     sign_out(&mut browser).await;
     let mut browser = demo.signed_in("bob").await;
     setup.service().stop().await;
     refused(&mut browser, Request::post("/logout")).await;
     refused(&mut browser, Request::post("/logout-everywhere")).await;
     setup.service().restart().await;
-    back(&demo, &mut browser).await;
+    back(&demo, &browser).await;
     if setup.service().keeps() == Kept::Everything {
         assert_eq!(browser.page().await.principal.as_deref(), Some("bob"), "nobody was told otherwise");
     }
@@ -316,7 +315,7 @@ async fn h21_a_frozen_primary_that_owns_the_sessions_gives_503_in_time() {
     let mut browser = demo.signed_in("bob").await;
     let mut workers = demo.connections(setup.workers).await;
     let pids = demo.workers();
-    demo.process.signal(Signal::STOP);
+    demo.process.freeze();
     let mut longest = Duration::ZERO;
     for worker in &mut workers {
         let started = Instant::now();
@@ -326,7 +325,7 @@ async fn h21_a_frozen_primary_that_owns_the_sessions_gives_503_in_time() {
         longest = longest.max(started.elapsed());
     }
     untouched_routes_are_served(&demo).await;
-    demo.process.signal(Signal::CONT);
+    demo.process.thaw();
     demo.ready().await;
     assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
     assert_eq!(demo.workers(), pids, "nobody was killed for it");
