@@ -240,7 +240,7 @@ async fn h19_a_set_without_a_majority_serves_reads_and_promises_nothing(setup: &
         set.thaw(follower).await.expect("the set is the test's own");
     }
     set.complete().await;
-    back(&demo, &mut eve).await;
+    back(&demo, &eve).await;
     assert_eq!(eve.page().await.value("n"), Some(&serde_json::json!(1)), "whom nothing was asked of is as before");
     let _ = eve.insert("n", "2").await.expect(204);
     assert_eq!(eve.page().await.value("n"), Some(&serde_json::json!(2)));

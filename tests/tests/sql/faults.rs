@@ -17,10 +17,7 @@ use tests::{
     session::{Session, add, is_done, principal, renew, set, with},
     wait,
 };
-use tokio::{
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::{task::JoinSet, time::sleep};
 
 use crate::hands::{GRACE, Own, PATIENT, chain, connect, for_each_server, number, waiting};
 
