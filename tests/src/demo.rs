@@ -143,6 +143,17 @@ impl Demo {
         assert!(status.success(), "{status}: {}", self.process.stderr.text());
     }
 
+    /// Kills it and its workers, of which none can finish anything.
+    ///
+    /// # Panics
+    /// If the system does not end it.
+    pub async fn kill(&mut self) {
+        let workers = self.process.hold_children();
+        self.process.signal(Signal::KILL);
+        drop(workers);
+        let _ = self.process.end(PATIENCE).await;
+    }
+
     /// All it has written.
     #[must_use]
     pub fn output(&self) -> String {

@@ -34,7 +34,7 @@
 //! | K01 to K04, K15 | `cluster` | the demo |
 //! | S08, wrong flags, files and requests | `usage` | the demo |
 //! | C45, wrong URLs, servers that cannot be used or are down | `usage_mongo`, `usage_redis`, `usage_sql` | the demo over MongoDB, Redis and SQL databases |
-//! | two demos, one store | `shared` | Redis, a Cluster, MongoDB |
+//! | two demos, one store; H18 after the end of all processes | `shared` | Redis, a Cluster, MongoDB, PostgreSQL, MariaDB, SQLite |
 //! | the design's table of round trips | `redis/round_trips`, `mongo/round_trips`, `sql/round_trips` | the session layer over Redis, MongoDB, PostgreSQL and MariaDB |
 //! | H18, H20, H21 | `failover` of `tests/redis` | the demo over Sentinel and a Cluster whose primary is killed or frozen |
 //! | C27, C39, C43 and what the page of `store-redis` promises | `corrupt`, `durability`, `full`, `reach`, `reshard`, `silence` of `tests/redis` | the store on real servers |

@@ -1,13 +1,13 @@
-//! Two demos on two ports, one store.
+//! Two demos on one store: at the same time on two ports, and one after the end of the other.
 
-use tests::{Browser, Demo, Setup};
+use tests::{Browser, Demo, PATIENCE, Setup, process, wait};
 
-on_setup!(redis, a_session_is_one_on_all_servers_that_share_the_store);
-on_setup!(mongo, a_session_is_one_on_all_servers_that_share_the_store);
-on_setup!(postgres, a_session_is_one_on_all_servers_that_share_the_store);
-on_setup!(mariadb, a_session_is_one_on_all_servers_that_share_the_store);
-on_setup!(sqlite, a_session_is_one_on_all_servers_that_share_the_store);
-on_setup!(redis_cluster, a_session_is_one_on_all_servers_that_share_the_store);
+on_setup!(redis, a_session_is_one_on_all_servers_that_share_the_store, h18_sessions_outlive_all_processes_of_the_site);
+on_setup!(mongo, a_session_is_one_on_all_servers_that_share_the_store, h18_sessions_outlive_all_processes_of_the_site);
+on_setup!(postgres, a_session_is_one_on_all_servers_that_share_the_store, h18_sessions_outlive_all_processes_of_the_site);
+on_setup!(mariadb, a_session_is_one_on_all_servers_that_share_the_store, h18_sessions_outlive_all_processes_of_the_site);
+on_setup!(sqlite, a_session_is_one_on_all_servers_that_share_the_store, h18_sessions_outlive_all_processes_of_the_site);
+on_setup!(redis_cluster, a_session_is_one_on_all_servers_that_share_the_store, h18_sessions_outlive_all_processes_of_the_site);
 
 /// How often a server is asked, each time over a connection of its own, so that each of its workers answers.
 const ASKED: usize = 10;
@@ -51,4 +51,36 @@ async fn a_session_is_one_on_all_servers_that_share_the_store(setup: &Setup) {
     is_anonymous_everywhere(&first, &renewed).await;
     let _ = first.signed_in("bob").await.post("/logout-others").await.expect(200);
     is_anonymous_everywhere(&second, &other).await;
+}
+
+/// With SQLite there is no other process that could keep something in its memory.
+async fn h18_sessions_outlive_all_processes_of_the_site(setup: &Setup) {
+    let flags = ["--workers", "2"];
+    let mut demo = setup.start_with(&flags).await;
+    let mut browser = demo.signed_in("bob").await;
+    let mut signed_out = Vec::new();
+    for n in 1..=4 {
+        let sum: i64 = browser.post("/session/n/add?by=1").await.expect(200).json();
+        assert_eq!(sum, n);
+        let mut other = demo.signed_in("bob").await;
+        signed_out.push(other.clone());
+        let _ = other.post("/logout").await.expect(204);
+        let workers = demo.workers();
+        assert_eq!(workers.len(), 2);
+        // Told to end every other time, and killed at once with all its workers in between.
+        if n % 2 == 0 {
+            demo.stop().await;
+        } else {
+            demo.kill().await;
+        }
+        wait::until_true("the end of its workers", PATIENCE, || !workers.iter().any(|worker| process::runs(*worker))).await;
+        demo = setup.start_with(&flags).await;
+        browser = browser.at(demo.address);
+        is_signed_in_everywhere(&demo, &browser, n).await;
+        for gone in &signed_out {
+            is_anonymous_everywhere(&demo, gone).await;
+        }
+        let devices: Vec<serde_json::Value> = browser.get("/devices").await.expect(200).json();
+        assert_eq!(devices.len(), 1, "those that have signed out are not listed");
+    }
 }
