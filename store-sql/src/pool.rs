@@ -82,8 +82,12 @@ impl<D: Database> Own<D> {
         };
         let idle = lane.idle.lock().pop();
         let Some(Idle { connection, since }) = idle else { return self.connect(lane, Some(turn)).await };
-        let mut lent = Lent { connection: Some(connection), lane: Arc::clone(&lane), turn: Some(turn), wait: self.wait, is_whole: true };
-        if since.elapsed() < FRESH_FOR || lent.ping().await.is_ok() {
+        let is_whole = since.elapsed() < FRESH_FOR;
+        let mut lent = Lent { connection: Some(connection), lane: Arc::clone(&lane), turn: Some(turn), wait: self.wait, is_whole };
+        // Given up meanwhile, it is closed: the driver of MySQL does not remember that the answer to a ping is still to come, and would take it
+        // for the answer to whatever is asked next.
+        if is_whole || lent.ping().await.is_ok() {
+            lent.is_whole = true;
             return Ok(lent);
         }
         // What it led to is gone, and so is what the others lead to.
@@ -230,8 +234,9 @@ impl<D: Database> Drop for Lent<D> {
             return;
         }
         let (Some(connection), Ok(runtime)) = (self.connection.take(), Handle::try_current()) else { return };
+        // A runtime that ends drops the task at once, and then it is closed.
         let mut given_up =
-            Self { connection: Some(connection), lane: Arc::clone(&self.lane), turn: self.turn.take(), wait: self.wait, is_whole: true };
+            Self { connection: Some(connection), lane: Arc::clone(&self.lane), turn: self.turn.take(), wait: self.wait, is_whole: false };
         runtime.spawn(async move {
             if given_up.ping().await.is_ok() {
                 given_up.put();
