@@ -47,7 +47,7 @@ impl Target<'_> {
     pub(crate) fn statements(self, commit: &Commit, cap: usize) -> Statements {
         let Self { dialect, table, key } = self;
         let mut merge = if commit.clear { Merge::default() } else { merge(dialect, commit) };
-        let mut target = commit.move_to.as_ref().map(|target| Bound::from(Arg::bytes(target.as_str())));
+        let mut target = commit.move_to.as_ref().filter(|target| *target != key).map(|target| Bound::from(Arg::bytes(target.as_str())));
         let mut writer = Writer::new(dialect);
         writer.write("UPDATE ").write(table).write(" SET ");
         let mut columns = Columns { writer: &mut writer, first: true };
@@ -196,7 +196,7 @@ fn merge(dialect: Dialect, commit: &Commit) -> Merge {
 }
 
 /// What is left after a commit that clears.
-fn kept(commit: &Commit) -> Data {
+pub(crate) fn kept(commit: &Commit) -> Data {
     let mut data = Data::new();
     for (name, change) in &commit.changes {
         match change {

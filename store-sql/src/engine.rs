@@ -90,7 +90,7 @@ macro_rules! with {
             Err(error) => {
                 let is_answer = matches!(error, sqlx::Error::Database(_));
                 let error = ClientError::from(error);
-                $connection.give_back_after(is_answer && !matches!(error, ClientError::Lost(_)));
+                $connection.give_back_after(is_answer && !error.ends_connection());
                 Err(error)
             }
         }
@@ -109,12 +109,12 @@ impl Engine {
             Driver::MySql(options) => Self::MySql(Pool::own((**options).clone(), most, wait)),
             #[cfg(feature = "sqlite")]
             Driver::Sqlite(options) => {
-                Self::Sqlite { queue: Queue::of(options.get_filename()), pool: Pool::own((**options).clone(), most, wait) }
+                Self::Sqlite { queue: Queue::of(options.get_filename(), wait / 2), pool: Pool::own((**options).clone(), most, wait) }
             }
         }
     }
 
-    pub(crate) fn given(pool: ApplicationPool) -> Self {
+    pub(crate) fn given(pool: ApplicationPool, wait: Duration) -> Self {
         match pool {
             #[cfg(feature = "postgres")]
             ApplicationPool::Postgres(pool) => Self::Postgres(Pool::Given(pool)),
@@ -122,7 +122,7 @@ impl Engine {
             ApplicationPool::MySql(pool) => Self::MySql(Pool::Given(pool)),
             #[cfg(feature = "sqlite")]
             ApplicationPool::Sqlite(pool) => {
-                Self::Sqlite { queue: Queue::of(pool.connect_options().get_filename()), pool: Pool::Given(pool) }
+                Self::Sqlite { queue: Queue::of_given(pool.connect_options().get_filename(), wait / 2), pool: Pool::Given(pool) }
             }
         }
     }
@@ -175,6 +175,14 @@ impl Engine {
         }
     }
 
+    /// How many of the rows that a statement deletes were alive.
+    pub(crate) async fn delete_living(&self, statement: &Statement) -> Result<u64, ClientError> {
+        if !self.dialect().decides_by_old_rows() {
+            return self.change(statement).await;
+        }
+        self.rows(statement).await?.iter().map(|row| row.integer(0)).map(|alive| Ok(u64::from(alive? == 1))).sum()
+    }
+
     /// Changes one row, and reads what was made of it; `None` if none was changed.
     pub(crate) async fn commit(&self, statements: &Statements) -> Result<Option<Row>, ClientError> {
         let change = &statements.change;
@@ -186,7 +194,7 @@ impl Engine {
                     if query!(change).execute(&mut *connection).await?.rows_affected() == 0 {
                         return Ok(None);
                     }
-                    query!(answer).fetch_optional(&mut *connection).await
+                    query!(answer).fetch_one(&mut *connection).await.map(Some)
                 });
                 Ok(row?.map(Row::MySql))
             }

@@ -83,6 +83,8 @@ pub(crate) enum ClientError {
     /// Nothing was done, because somebody else was in the way just then.
     #[error("others were in the way, again and again: {0}")]
     Again(String),
+    #[error("the database takes no writes; it may be the primary no more, so its connection is closed: {0}")]
+    ReadOnly(String),
     #[error("the database has no room left: {0}")]
     Full(String),
     #[error("the database refuses the login; look at user, password and database in the URL: {0}")]
@@ -163,8 +165,10 @@ impl ClientError {
             "40001" | "40P01" | "55P03" => Self::Again(named),
             // admin_shutdown, crash_shutdown, cannot_connect_now, idle_session_timeout.
             "57P01" | "57P02" | "57P03" | "57P05" => Self::Lost(named),
-            // query_canceled, too_many_connections, out_of_memory, configuration_limit_exceeded, read_only_sql_transaction.
-            "57014" | "53300" | "53200" | "53400" | "25006" => Self::Busy(named),
+            // query_canceled, too_many_connections, out_of_memory, configuration_limit_exceeded.
+            "57014" | "53300" | "53200" | "53400" => Self::Busy(named),
+            // read_only_sql_transaction.
+            "25006" => Self::ReadOnly(named),
             "53100" => Self::Full(named),
             // Of the login, and a database that is not there.
             "28000" | "28P01" | "3D000" => Self::Login(named),
@@ -185,13 +189,15 @@ impl ClientError {
     fn by_number(number: u16) -> Self {
         let named = format!("error {number}");
         match number {
-            // ER_LOCK_DEADLOCK, ER_LOCK_WAIT_TIMEOUT, ER_CHECKREAD.
-            1213 | 1205 | 1020 => Self::Again(named),
+            // ER_LOCK_DEADLOCK, ER_LOCK_WAIT_TIMEOUT, ER_CHECKREAD, ER_TRANSACTION_ROLLBACK_DURING_COMMIT (of a group).
+            1213 | 1205 | 1020 | 3101 => Self::Again(named),
             // ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED, ER_NEW_ABORTING_CONNECTION, ER_CLIENT_INTERACTION_TIMEOUT.
             1053 | 1927 | 1184 | 4031 => Self::Lost(named),
             // ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED, ER_OUT_OF_RESOURCES, ER_QUERY_INTERRUPTED,
-            // ER_OPTION_PREVENTS_STATEMENT (read-only), ER_READ_ONLY_MODE.
-            1040 | 1203 | 1226 | 1041 | 1317 | 1290 | 1836 => Self::Busy(named),
+            // ER_STATEMENT_TIMEOUT, ER_QUERY_TIMEOUT, ER_UNKNOWN_COM_ERROR (Galera's "not ready yet").
+            1040 | 1203 | 1226 | 1041 | 1317 | 1969 | 3024 | 1047 => Self::Busy(named),
+            // ER_OPTION_PREVENTS_STATEMENT, ER_READ_ONLY_MODE.
+            1290 | 1836 => Self::ReadOnly(named),
             // ER_DISK_FULL, ER_RECORD_FILE_FULL, ER_LOCK_TABLE_FULL.
             1021 | 1114 | 1206 => Self::Full(named),
             // ER_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR, ER_DBACCESS_DENIED_ERROR, ER_BAD_DB_ERROR, ER_NO_DB_ERROR.
@@ -231,6 +237,11 @@ impl ClientError {
         }
     }
 
+    /// Whether the connection that it came by is of no use any more.
+    pub(crate) fn ends_connection(&self) -> bool {
+        matches!(self, Self::Lost(_) | Self::ReadOnly(_))
+    }
+
     /// The same about this table, where it is about one.
     pub(crate) fn of_table(self, table: &str) -> Self {
         match self {
@@ -245,9 +256,11 @@ impl From<ClientError> for StoreError {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Full(_) => Rejection::Full { store: STORE.into(), what: "disk".into() }.into(),
-            ClientError::Unreachable(_) | ClientError::Lost(_) | ClientError::Busy(_) | ClientError::Again(_) => {
-                Self::Unavailable { store: STORE, source: error.into() }
-            }
+            ClientError::Unreachable(_)
+            | ClientError::Lost(_)
+            | ClientError::Busy(_)
+            | ClientError::ReadOnly(_)
+            | ClientError::Again(_) => Self::Unavailable { store: STORE, source: error.into() },
             ClientError::Login(_)
             | ClientError::NoRight(_)
             | ClientError::Refused(_)

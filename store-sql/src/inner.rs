@@ -63,7 +63,13 @@ impl Texts {
         let [one, two, three, four, five] = [1, 2, 3, 4, 5].map(parameter);
         let columns = COLUMNS.join(", ").replacen("data", dialect.data_as_text(), 1);
         let with_key = format!("FROM {table} WHERE id = {one}");
-        let theirs = format!("FROM {table} WHERE principal = {one} AND expires > {now}");
+        let theirs = format!("FROM {table} WHERE principal = {one}");
+        let alive = format!("expires > {now}");
+        let (if_alive, whether_alive) = if dialect.decides_by_old_rows() {
+            (String::new(), format!(" RETURNING ({alive})::int::bigint"))
+        } else {
+            (format!(" AND {alive}"), String::new())
+        };
         Self {
             create: format!(
                 "INSERT INTO {table} (id, data, version, created, expires, principal, lifetime, format) \
@@ -73,12 +79,12 @@ impl Texts {
             )
             .into(),
             load: format!("SELECT {columns}, {now} {with_key}").into(),
-            delete: format!("DELETE {with_key} AND expires > {now}").into(),
+            delete: format!("DELETE {with_key}{if_alive}{whether_alive}").into(),
             make_room: format!("DELETE {with_key} AND expires <= {now}").into(),
             exists: format!("SELECT 1 {with_key}").into(),
-            list: format!("SELECT id, created, expires, {now} {theirs} ORDER BY created DESC, id").into(),
-            delete_all: format!("DELETE {theirs}").into(),
-            delete_others: format!("DELETE {theirs} AND id <> {two}").into(),
+            list: format!("SELECT id, created, expires, {now} {theirs} AND {alive} ORDER BY created DESC, id").into(),
+            delete_all: format!("DELETE {theirs}{if_alive}{whether_alive}").into(),
+            delete_others: format!("DELETE {theirs} AND id <> {two}{if_alive}{whether_alive}").into(),
             scan: format!("SELECT {columns}, {now}, id FROM {table} WHERE id > {one} ORDER BY id LIMIT {two}").into(),
             purge: dialect.purge(name).into(),
             ping: "SELECT 1".into(),
@@ -124,7 +130,10 @@ impl Inner {
             return Ok(());
         }
         Box::pin(async {
-            let _one_at_a_time = self.preparing.lock().await;
+            // Who waits for longer would have too little time left to do it, and so would everybody after.
+            let Ok(_one_at_a_time) = timeout(self.config.wait(), self.preparing.lock()).await else {
+                return Err(ClientError::Busy("somebody else is seeing to the tables; nothing was done".to_owned()));
+            };
             if !self.ready.load(Ordering::Acquire) {
                 again(|| schema::prepare(&self.engine, &self.config.table, self.config.migrate)).await?;
                 self.ready.store(true, Ordering::Release);
@@ -146,6 +155,11 @@ impl Inner {
     /// How many rows a statement changes.
     pub(crate) async fn change(&self, statement: &Statement) -> Result<u64, ClientError> {
         again(|| self.engine.change(statement)).await
+    }
+
+    /// How many of the rows that a statement deletes were alive.
+    pub(crate) async fn delete_living(&self, statement: &Statement) -> Result<u64, ClientError> {
+        again(|| self.engine.delete_living(statement)).await
     }
 
     /// Changes one row, and reads what was made of it; `None` if none was changed.

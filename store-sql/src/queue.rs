@@ -3,18 +3,27 @@
 //! SQLite has one writer at a time, and whoever comes meanwhile asks again and again; one process that writes all the time then keeps the others
 //! out for seconds. So the writers of all processes line up for a lock on a file beside the database, and those of one process for that. Who writes
 //! without it, as `sqlite3` does, is still only ever in the way for a moment.
+//!
+//! Nothing but fairness hangs on it: SQLite's own lock keeps writers apart. So nobody waits for a turn for ever. Whoever has it may be a process
+//! that was stopped, or a task of a runtime that a handler blocks.
 
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
+    os::{fd::IntoRawFd, unix::fs::OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
 use rustix::fs::{FlockOperation, flock};
-use tokio::sync::{Mutex, OnceCell, OwnedMutexGuard, oneshot};
+use tokio::{
+    sync::{Mutex, OnceCell, OwnedMutexGuard, oneshot},
+    time::timeout,
+};
 
 use crate::error::ClientError;
 
@@ -22,10 +31,16 @@ use crate::error::ClientError;
 const PAUSE: Duration = Duration::from_millis(2);
 
 pub(crate) struct Queue {
-    path: PathBuf,
+    /// The database's file; `None` if it has none.
+    path: Option<PathBuf>,
+    /// Whether the file is made if it is not there.
+    creates: bool,
+    patience: Duration,
     lock: OnceCell<Arc<File>>,
     /// Those of this process; when the last one ended.
     here: Arc<Mutex<Option<Instant>>>,
+    /// Whether somebody has waited in vain. Then nobody lines up behind the one who waits now.
+    is_stuck: AtomicBool,
 }
 
 /// The right to write, until it is dropped.
@@ -36,25 +51,52 @@ pub(crate) struct Turn {
 }
 
 impl Queue {
-    /// The queue of the database at `path`.
-    pub(crate) fn of(path: &Path) -> Self {
-        Self { path: path.to_owned(), lock: OnceCell::new(), here: Arc::default() }
+    /// The queue of the database at `path`, which is made if it is not there. Nobody waits for longer than `patience`.
+    pub(crate) fn of(path: &Path, patience: Duration) -> Self {
+        Self {
+            path: Some(path.to_owned()),
+            creates: true,
+            patience,
+            lock: OnceCell::new(),
+            here: Arc::default(),
+            is_stuck: AtomicBool::new(false),
+        }
+    }
+
+    /// The queue of a database that the application opens. One in memory has the name of none, or of a URI.
+    pub(crate) fn of_given(path: &Path, patience: Duration) -> Self {
+        let is_file = !path.as_os_str().is_empty() && !path.as_os_str().as_encoded_bytes().starts_with(b"file:") && path != ":memory:";
+        Self {
+            path: is_file.then(|| path.to_owned()),
+            creates: false,
+            patience,
+            lock: OnceCell::new(),
+            here: Arc::default(),
+            is_stuck: AtomicBool::new(false),
+        }
     }
 
     /// Creates the database's file for its owner alone, as sessions are nobody else's. The files beside it get the same rights.
     pub(crate) async fn open(&self) -> Result<(), ClientError> {
-        self.lock().await.map(drop)
+        match &self.path {
+            Some(path) => self.lock(path).await.map(drop),
+            None => Ok(()),
+        }
     }
 
-    async fn lock(&self) -> Result<&Arc<File>, ClientError> {
+    async fn lock(&self, path: &Path) -> Result<&Arc<File>, ClientError> {
         self.lock
             .get_or_try_init(|| async {
-                // Only if it is new: to close a file on which this process has locks of SQLite's would give them up.
-                match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path) {
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(cannot_open(&error)),
-                    _ => {}
+                if self.creates {
+                    // To close a file on which this process has locks of SQLite's would give them up. So only if it is new, and for good: another
+                    // store of this process may have locks on it by now.
+                    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+                        Ok(new) => drop(new.into_raw_fd()),
+                        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(cannot_open(&error)),
+                        Err(_) => {}
+                    }
                 }
-                let mut path = self.path.clone().into_os_string();
+                let mut path = path.to_owned().into_os_string();
                 path.push(".lock");
                 let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
                 lock.map(Arc::new).map_err(|error| cannot_open(&error))
@@ -62,9 +104,19 @@ impl Queue {
             .await
     }
 
-    /// Waits for the right to write.
-    pub(crate) async fn turn(&self) -> Result<Turn, ClientError> {
-        let lock = Arc::clone(self.lock().await?);
+    /// Waits for the turn to write. `None` if it has not come in time, or there is nobody to line up with: then SQLite alone decides.
+    pub(crate) async fn turn(&self) -> Result<Option<Turn>, ClientError> {
+        let Some(path) = &self.path else { return Ok(None) };
+        if self.is_stuck.load(Relaxed) && self.here.try_lock().is_err() {
+            return Ok(None);
+        }
+        let turn = timeout(self.patience, self.line_up(path)).await.ok().transpose();
+        self.is_stuck.store(matches!(turn, Ok(None)), Relaxed);
+        turn
+    }
+
+    async fn line_up(&self, path: &Path) -> Result<Turn, ClientError> {
+        let lock = Arc::clone(self.lock(path).await?);
         let here = Arc::clone(&self.here).lock_owned().await;
         if here.is_none_or(|ended| ended.elapsed() > PAUSE) && flock(&*lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
             return Ok(Turn { lock, here });
@@ -118,13 +170,17 @@ mod tests {
     async fn two_queues_of_one_file_have_one_turn_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sessions.db");
-        let (one, other) = (Queue::of(&path), Queue::of(&path));
-        let turn = one.turn().await.unwrap();
-        assert!(tokio::time::timeout(Duration::from_millis(50), other.turn()).await.is_err());
+        let [one, other] = [5, 5].map(|seconds| Queue::of(&path, Duration::from_secs(seconds)));
+        let turn = one.turn().await.unwrap().unwrap();
+        assert!(timeout(Duration::from_millis(50), other.turn()).await.is_err());
+        // Who has it may be stopped.
+        let hurried = Queue::of(&path, Duration::from_millis(50));
+        assert!(hurried.turn().await.unwrap().is_none());
         drop(turn);
-        // The one who gave up passes its turn on.
-        drop(tokio::time::timeout(Duration::from_secs(5), other.turn()).await.unwrap().unwrap());
-        drop(tokio::time::timeout(Duration::from_secs(5), one.turn()).await.unwrap().unwrap());
+        // Those who gave up pass their turns on.
+        for queue in [&other, &one] {
+            drop(timeout(Duration::from_secs(5), queue.turn()).await.unwrap().unwrap().unwrap());
+        }
         for file in ["sessions.db", "sessions.db.lock"] {
             let mode = std::fs::metadata(folder.path().join(file)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{file}");

@@ -17,8 +17,8 @@ impl Inner {
     pub(crate) async fn scan(&self, after: Option<&Cursor>, limit: usize) -> Result<Page, ClientError> {
         let limit = limit.clamp(1, MOST);
         // No key is empty.
-        let after = after.map_or(Ok(""), |cursor| Some(&*cursor.0).filter(|key| !key.is_empty()).ok_or(ClientError::Cursor))?;
-        let args = vec![Arg::bytes(after), Arg::Integer(i64::try_from(limit).unwrap_or(i64::MAX))];
+        let after = after.map_or(Ok(Vec::new()), |cursor| unhex(&cursor.0).filter(|key| !key.is_empty()).ok_or(ClientError::Cursor))?;
+        let args = vec![Arg::Bytes(after.into()), Arg::Integer(i64::try_from(limit).unwrap_or(i64::MAX))];
         let rows = self.rows(&Statement::new(&self.texts.scan, args)).await?;
         let mut records = Vec::with_capacity(rows.len());
         let mut last = None;
@@ -29,13 +29,25 @@ impl Inner {
             }
         }
         let next = match last {
-            Some(key) if rows.len() == limit => {
-                // What is no text was put there by somebody else, and a cursor cannot name it.
-                let key = std::str::from_utf8(key).map_err(|_| ClientError::Answer("a key is text"))?;
-                Some(Cursor(key.into()))
-            }
+            // What somebody else put there need not be text.
+            Some(key) if rows.len() == limit => Some(Cursor(hex(key).into())),
             _ => None,
         };
         Ok(Page { records, next })
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// The bytes that [`hex`] wrote; `None` if it writes no such text.
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    let half = |digit: u8| char::from(digit).to_digit(16).and_then(|half| u8::try_from(half).ok());
+    pairs.iter().map(|[high, low]| Some((half(*high)? << 4) | half(*low)?)).collect()
 }

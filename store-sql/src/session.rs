@@ -57,7 +57,8 @@ impl Inner {
         let cap = self.config.limits.data_bytes;
         let sums = commit.changes.values().filter(|change| matches!(change, Change::Add(_))).count();
         // What needs the record first, or has no statement, is worked out from it.
-        let mut next = if commit.is_empty() || (sums > MOST_SUMS && !commit.clear) {
+        let too_large = commit.clear && sums > 0 && commit::kept(commit).bytes() > cap;
+        let mut next = if commit.is_empty() || (sums > MOST_SUMS && !commit.clear) || too_large {
             match self.whole(key, commit).await? {
                 Committing::Whole(whole, added) => (Cow::Owned(*whole), added),
                 settled => return Ok(settled),
@@ -84,7 +85,7 @@ impl Inner {
                 Committing::Whole(whole, added) => (Cow::Owned(*whole), added),
                 settled => return Ok(settled),
             };
-            if let Some(target) = &commit.move_to
+            if let Some(target) = commit.move_to.as_ref().filter(|target| *target != key)
                 && !self.make_room(target).await?
             {
                 return Ok(Committing::Settled(Outcome::Conflict));
@@ -102,6 +103,6 @@ impl Inner {
     }
 
     pub(crate) async fn delete(&self, key: &StoreKey) -> Result<bool, ClientError> {
-        Ok(self.change(&Statement::new(&self.texts.delete, vec![Arg::bytes(key.as_str())])).await? > 0)
+        Ok(self.delete_living(&Statement::new(&self.texts.delete, vec![Arg::bytes(key.as_str())])).await? > 0)
     }
 }

@@ -66,7 +66,7 @@ impl SqlStore {
     /// [`ConfigError`] if the settings do not fit.
     pub fn with_pool(pool: impl Into<ApplicationPool>, config: &Config) -> Result<Self, ConfigError> {
         config.check()?;
-        let engine = Engine::given(pool.into());
+        let engine = Engine::given(pool.into(), config.wait());
         if engine.dialect() != config.driver.dialect() {
             return Err(ConfigError::OtherPool);
         }

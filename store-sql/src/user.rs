@@ -29,7 +29,7 @@ impl Inner {
         // A delete of InnoDB walks an index as it is from moment to moment, so one that is moved in it meanwhile may be passed by. The others
         // see all rows as of one moment, and follow those that change.
         for _ in 0..TRIES {
-            let more = self.change(&statement).await?;
+            let more = self.delete_living(&statement).await?;
             deleted += more;
             if more == 0 || self.engine.dialect() != Dialect::MySql {
                 return Ok(deleted);

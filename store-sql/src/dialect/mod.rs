@@ -72,6 +72,12 @@ impl Dialect {
         self != Self::MySql
     }
 
+    /// Whether a condition on a row that somebody else is just changing is decided by what the row was. A session whose life is just being
+    /// extended is over by that, and a delete that asked for one that lives would not even wait for it. The others look at what it becomes.
+    pub(crate) fn decides_by_old_rows(self) -> bool {
+        self == Self::Postgres
+    }
+
     /// How a field is named where it is looked for.
     pub(crate) fn path(self, field: &str) -> String {
         match self {

@@ -1,4 +1,4 @@
-//! MySQL from version 8.0.13 and MariaDB from version 10.5.
+//! MySQL from version 8.0.16 and MariaDB from version 10.5.
 
 use super::{Merge, Sum, sum_variable};
 use crate::statement::Writer;
