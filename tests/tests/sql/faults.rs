@@ -1,15 +1,9 @@
 //! What databases do to who shares them: locks, deadlocks, failures of serialization, connections that are all in use, restarts.
 
-use std::{
-    future::poll_fn,
-    pin::pin,
-    task::Poll,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use session_core::{Json, Outcome, SessionStore};
-use store_sql::SqlStore;
+use session_core::{Commit, Json, Outcome, SessionStore};
 use tests::{
     Demo, PATIENCE,
     client::Request,
@@ -19,22 +13,15 @@ use tests::{
 };
 use tokio::{task::JoinSet, time::sleep};
 
-use crate::hands::{GRACE, Own, PATIENT, chain, connect, for_each_server, number, waiting};
+use crate::hands::{GRACE, Own, PATIENT, chain, connect, for_each_server, number, sum, waiting};
 
 for_each_server!(
     c35_an_end_of_all_survives_a_deadlock,
     c35_an_end_of_all_beside_changes_and_renewals_leaves_no_session,
+    c35_an_end_waits_for_an_extension_that_is_being_committed,
     who_waits_for_the_only_connection_is_told_so_in_half_of_the_deadline,
     h18_a_route_that_needs_no_session_is_served_while_all_connections_are_in_use,
-    c41_calls_that_are_given_up_keep_no_connection,
-    c42_the_first_call_after_an_idle_restart_works,
-    c42_a_read_whose_connection_was_cut_is_answered,
 );
-
-async fn sum(store: &SqlStore, session: &Session) -> i64 {
-    let record = store.load(&session.key).await.expect("an answer").expect("it lives");
-    record.data.get("n").and_then(Json::as_integer).unwrap_or(0)
-}
 
 /// Many tasks on one session, through several stores.
 async fn contend(url: &str) {
@@ -177,6 +164,34 @@ async fn c35_an_end_of_all_beside_changes_and_renewals_leaves_no_session(sql: An
     eprintln!("{}: {ROUNDS} ends of all beside {calls} changes and renewals; {} deadlocks", sql.version(), deadlocks(&sql).await);
 }
 
+/// The session's time is over by what everybody sees, and in a transaction of somebody else it lives on.
+async fn c35_an_end_waits_for_an_extension_that_is_being_committed(sql: AnySql) {
+    let store = connect(&sql.url(PATIENT)).await;
+    for all in [false, true] {
+        let session = Session::signed_in(&store, "bob").await;
+        let id = session.key.as_str();
+        let mut own = Own::open(&sql.url("")).await;
+        let soon = Commit::new().ttl(Duration::from_millis(300));
+        assert!(is_done(&store.commit(&session.key, soon).await));
+        own.run(&format!("BEGIN; UPDATE sessions SET expires = expires + 3600000 WHERE id = '{id}'")).await;
+        sleep(Duration::from_millis(350)).await;
+        assert!(store.load(&session.key).await.expect("an answer").is_none(), "its time is over");
+        let ending = tokio::spawn({
+            let (store, key) = (store.clone(), session.key.clone());
+            async move {
+                match all {
+                    true => store.delete_all(&principal("bob"), None).await,
+                    false => store.delete(&key).await.map(u64::from),
+                }
+            }
+        });
+        waiting(&sql, 1).await;
+        own.run("COMMIT").await;
+        assert_eq!(ending.await.expect("no panic").map_err(|error| chain(&error)), Ok(1), "all: {all}");
+        assert!(store.load(&session.key).await.expect("an answer").is_none(), "it has come back; all: {all}");
+    }
+}
+
 async fn who_waits_for_the_only_connection_is_told_so_in_half_of_the_deadline(sql: AnySql) {
     const DEADLINE: Duration = Duration::from_secs(3);
     let store = connect(&sql.url("connections=1&deadline_ms=3000")).await;
@@ -239,109 +254,6 @@ async fn h18_a_route_that_needs_no_session_is_served_while_all_connections_are_i
     eprintln!("{}: {served} times served while all connections were in use", sql.version());
 }
 
-/// How many connections the user of the test's URL has.
-async fn connections(sql: &AnySql) -> i64 {
-    let statement = match sql {
-        AnySql::Postgres(_) => "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'",
-        _ => "SELECT count(*) FROM information_schema.processlist WHERE user = 'app'",
-    };
-    number(sql, statement).await
-}
-
-/// What a call says; `None` if it is given up because it was looked at so often and had not ended. No machine is too fast or too slow for that.
-async fn within<T>(looks: u32, call: impl Future<Output = T>) -> Option<T> {
-    let (mut call, mut left) = (pin!(call), looks);
-    poll_fn(|context| match call.as_mut().poll(context) {
-        Poll::Ready(said) => Poll::Ready(Some(said)),
-        Poll::Pending => {
-            left -= 1;
-            if left == 0 { Poll::Ready(None) } else { Poll::Pending }
-        }
-    })
-    .await
-}
-
-async fn c41_calls_that_are_given_up_keep_no_connection(sql: AnySql) {
-    const CALLS: u64 = 200;
-    let store = connect(&sql.url(&format!("connections=2&{PATIENT}"))).await;
-    let session = Session::signed_in(&store, "bob").await;
-    // Both connections are there before the first call is given up.
-    join_all((0..8).map(|_| store.load(&session.key))).await;
-    let bob = principal("bob");
-    let (mut given_up, mut done, mut most) = (0, 0, 0);
-    for n in 0..CALLS {
-        let (one, two) = tokio::join!(
-            within(fastrand::u32(1..8), store.commit(&session.key, add("n", 1))),
-            within(fastrand::u32(1..8), store.list(&bob))
-        );
-        match one {
-            Some(outcome) => {
-                assert!(is_done(&outcome), "{outcome:?}");
-                done += 1;
-            }
-            None => given_up += 1,
-        }
-        if let Some(list) = two {
-            assert_eq!(list.expect("a list").len(), 1);
-        }
-        if n % 20 == 0 {
-            most = most.max(connections(&sql).await);
-        }
-    }
-    for _ in 0..20 {
-        assert!(is_done(&store.commit(&session.key, add("m", 1)).await));
-    }
-    let n = sum(&store, &session).await;
-    assert!((done..=done + given_up).contains(&n), "{done} acknowledged, {given_up} given up, {n} made");
-    let left = connections(&sql).await;
-    assert!(left <= 2 && most <= 2, "{left} connections, {most} at most");
-    eprintln!("{}: {given_up} of {CALLS} given up, {} of them made; {most} connections at most", sql.version(), n - done);
-    assert!(given_up > 10 && done > 10, "some calls are given up, or the test tests nothing: {given_up} of {CALLS}");
-}
-
-async fn c42_the_first_call_after_an_idle_restart_works(mut sql: AnySql) {
-    let store = connect(&sql.url(PATIENT)).await;
-    let session = Session::signed_in(&store, "bob").await;
-    // Several connections, of which each leads to the server that will be gone.
-    for _ in 0..2 {
-        let idle = Instant::now();
-        for outcome in join_all((0..6).map(|_| store.commit(&session.key, add("n", 1)))).await {
-            assert!(is_done(&outcome), "{outcome:?}");
-        }
-        ours!(sql.stop().await);
-        ours!(sql.start_again().await);
-        // One that was used a moment ago is taken as it is.
-        sleep(Duration::from_millis(1_100).saturating_sub(idle.elapsed())).await;
-        for outcome in join_all((0..6).map(|_| store.commit(&session.key, add("n", 1)))).await {
-            assert!(is_done(&outcome), "{outcome:?}");
-        }
-    }
-    assert_eq!(sum(&store, &session).await, 24);
-    ours!(sql.stop().await);
-    ours!(sql.start_again().await);
-    sleep(Duration::from_millis(1_100)).await;
-    assert!(store.delete(&session.key).await.expect("it is there"));
-}
-
-/// As a server does that restarts: the connections were used a moment ago, and nobody looks at them before the next call.
-async fn c42_a_read_whose_connection_was_cut_is_answered(sql: AnySql) {
-    const CUT: usize = 10;
-    let store = connect(&sql.url(&format!("connections=1&{PATIENT}"))).await;
-    let session = Session::signed_in(&store, "bob").await;
-    let cut = match &sql {
-        AnySql::Postgres(_) => "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'",
-        _ => "KILL USER app",
-    };
-    for n in 0..CUT {
-        assert!(store.load(&session.key).await.expect("an answer").is_some());
-        let _ = sql.ask(cut).await.expect("it may");
-        let answer = store.load(&session.key).await;
-        assert!(answer.as_ref().is_ok_and(Option::is_some), "cut {n}: {:?}", answer.map_err(|error| chain(&error)));
-        let _ = sql.ask(cut).await.expect("it may");
-        assert_eq!(store.list(&principal("bob")).await.map_err(|error| chain(&error)).map(|list| list.len()), Ok(1), "cut {n}");
-    }
-}
-
 /// Somebody with `sqlite3` does not line up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_writer_of_somebody_else_s_delays_commits_and_none_fails() {
@@ -391,4 +303,21 @@ async fn c43_a_writer_who_stays_beyond_the_deadline_is_an_error_in_time() {
     wait::until("the store to write again", PATIENCE, served).await;
     // A file does nothing later of what was given up.
     assert_eq!(sum(&store, &session).await, 1);
+}
+
+/// A process that was stopped keeps its turn; the others wait for it a while and then go without.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c43_a_writer_who_never_gives_up_its_turn_stops_nobody() {
+    let Some(sql) = AnySql::sqlite().await else { return };
+    let url = sql.url("deadline_ms=2000");
+    let store = connect(&url).await;
+    let session = Session::signed_in(&store, "bob").await;
+    let path = format!("{}.lock", sql.url("").trim_start_matches("sqlite:"));
+    let lock = std::fs::File::open(path).expect("the lock is beside the database");
+    lock.lock().expect("nobody has it");
+    for outcome in join_all((0..10).map(|_| store.commit(&session.key, add("n", 1)))).await {
+        assert!(is_done(&outcome), "{:?}", outcome.map_err(|error| chain(&error)));
+    }
+    drop(lock);
+    assert_eq!(sum(&store, &session).await, 10);
 }

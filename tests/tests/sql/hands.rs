@@ -1,10 +1,11 @@
 //! Stores of sessions in SQL databases, and the locks that tests take in their way.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{error::Error, fmt, future::poll_fn, pin::pin, task::Poll, time::Duration};
 
+use session_core::{Json, SessionStore};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection, SqliteConnection, raw_sql, sqlite::SqliteConnectOptions};
 use store_sql::{Config, SqlStore};
-use tests::{PATIENCE, service::AnySql, wait};
+use tests::{PATIENCE, service::AnySql, session::Session, wait};
 
 /// The setting of stores whose deadline is no matter of the test's: others may keep the machine busy.
 pub(crate) const PATIENT: &str = "deadline_ms=20000";
@@ -71,10 +72,29 @@ impl fmt::Debug for Own {
     }
 }
 
+/// What the sessions of these tests count in.
+pub(crate) async fn sum(store: &SqlStore, session: &Session) -> i64 {
+    let record = store.load(&session.key).await.expect("an answer").expect("it lives");
+    record.data.get("n").and_then(Json::as_integer).unwrap_or(0)
+}
+
 /// The only value of an answer.
 pub(crate) async fn number(sql: &AnySql, statement: &str) -> i64 {
     let rows = sql.ask(statement).await.expect("it answers");
     rows[0][0].as_deref().expect("a value").parse().expect("a number")
+}
+
+/// What a call says; `None` if it is given up because it was looked at so often and had not ended. No machine is too fast or too slow for that.
+pub(crate) async fn within<T>(looks: u32, call: impl Future<Output = T>) -> Option<T> {
+    let (mut call, mut left) = (pin!(call), looks);
+    poll_fn(|context| match call.as_mut().poll(context) {
+        Poll::Ready(said) => Poll::Ready(Some(said)),
+        Poll::Pending => {
+            left -= 1;
+            if left == 0 { Poll::Ready(None) } else { Poll::Pending }
+        }
+    })
+    .await
 }
 
 /// Waits until so many statements wait for a lock of a row.

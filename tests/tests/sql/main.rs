@@ -12,7 +12,9 @@ macro_rules! ours {
     };
 }
 
+mod bounds;
 mod conformance;
+mod connections;
 mod crash;
 mod explain;
 mod faults;

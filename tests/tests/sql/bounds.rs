@@ -1,0 +1,97 @@
+//! Where a call is larger, or more peculiar, than most.
+
+use std::time::Duration;
+
+use session_core::{Commit, Name, NewRecord, Outcome, Rejection, SessionStore, StoreError};
+use store_sql::SqlStore;
+use tests::{
+    PATIENCE,
+    service::AnySql,
+    session::{LONG, Session, add, is_done},
+    wait,
+};
+
+use crate::hands::{PATIENT, connect};
+
+macro_rules! on_all_databases {
+    ($($check:ident),+ $(,)?) => {
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                let Some(sql) = tests::service::AnySql::postgres().await else { return };
+                super::$check(sql).await;
+            })+
+        }
+        mod mariadb {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                let Some(sql) = tests::service::AnySql::mariadb().await else { return };
+                super::$check(sql).await;
+            })+
+        }
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                let Some(sql) = tests::service::AnySql::sqlite().await else { return };
+                super::$check(sql).await;
+            })+
+        }
+    };
+}
+
+on_all_databases!(
+    c30_a_purge_of_more_than_one_step_goes_on,
+    c21_a_rotation_onto_its_own_key_is_a_commit_like_another,
+    c10_a_cleared_session_keeps_to_the_cap_with_its_sums,
+);
+
+async fn c30_a_purge_of_more_than_one_step_goes_on(sql: AnySql) {
+    const OVER: usize = 2_100;
+    let store = connect(&sql.url(PATIENT)).await;
+    let mut made = Vec::with_capacity(OVER);
+    for _ in 0..OVER / 30 {
+        made.extend(futures_util::future::join_all((0..30).map(|_| expiring(&store))).await);
+    }
+    let kept = Session::anonymous(&store).await;
+    let gone = async || store.load(made.last()?).await.expect("an answer").is_none().then_some(());
+    wait::until("the last one to be over", PATIENCE, gone).await;
+    assert_eq!(store.delete_expired(2_050).await.expect("an answer"), 2_050, "never more than it was told");
+    assert_eq!(store.delete_expired(10_000).await.expect("an answer"), 50);
+    assert_eq!(store.delete_expired(10_000).await.expect("an answer"), 0);
+    assert!(store.load(&kept.key).await.expect("an answer").is_some());
+}
+
+async fn expiring(store: &SqlStore) -> session_core::StoreKey {
+    let key = session_core::SessionId::random().expect("random bytes").store_key();
+    let _ = store.create(&key, NewRecord::new(Duration::from_millis(1))).await.expect("an answer");
+    key
+}
+
+async fn c21_a_rotation_onto_its_own_key_is_a_commit_like_another(sql: AnySql) {
+    let store = connect(&sql.url(PATIENT)).await;
+    let session = Session::anonymous(&store).await;
+    for commit in [add("n", 1), Commit::new().clear()] {
+        let commit = commit.move_to(session.key.clone());
+        assert!(is_done(&store.commit(&session.key, commit).await));
+    }
+    assert!(store.load(&session.key).await.expect("an answer").is_some());
+}
+
+async fn c10_a_cleared_session_keeps_to_the_cap_with_its_sums(sql: AnySql) {
+    let store = connect(&sql.url(&format!("{PATIENT}&data_bytes=1000"))).await;
+    let session = Session::anonymous(&store).await;
+    let mut commit = Commit::new().clear().ttl(LONG);
+    for n in 0..20 {
+        let name = Name::new(format!("{n:0>100}")).expect("a name");
+        commit = commit.change(name, session_core::Change::Add(1));
+    }
+    match store.commit(&session.key, commit).await {
+        Err(StoreError::Rejected(Rejection::DataTooLarge { limit: 1_000, .. })) => {}
+        other => panic!("{other:?}"),
+    }
+    let few = Commit::new().clear().change(Name::new("n").expect("a name"), session_core::Change::Add(1));
+    match store.commit(&session.key, few).await {
+        Ok(Outcome::Done(done)) => assert_eq!(done.added.values().copied().collect::<Vec<_>>(), [1]),
+        other => panic!("{other:?}"),
+    }
+}
