@@ -178,12 +178,7 @@ async fn c35_an_end_waits_for_an_extension_that_is_being_committed(sql: AnySql) 
         assert!(store.load(&session.key).await.expect("an answer").is_none(), "its time is over");
         let ending = tokio::spawn({
             let (store, key) = (store.clone(), session.key.clone());
-            async move {
-                match all {
-                    true => store.delete_all(&principal("bob"), None).await,
-                    false => store.delete(&key).await.map(u64::from),
-                }
-            }
+            async move { if all { store.delete_all(&principal("bob"), None).await } else { store.delete(&key).await.map(u64::from) } }
         });
         waiting(&sql, 1).await;
         own.run("COMMIT").await;
