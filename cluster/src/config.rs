@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ type Inherit = Box<dyn Fn(WorkerId) -> io::Result<OwnedFd> + Send + Sync>;
 
 /// Describes a cluster. From [`role`](crate::role()) in the primary; nothing happens before [`start`](Self::start).
 pub struct ClusterBuilder {
-    pub(crate) image: Image,
+    pub(crate) image: Arc<Image>,
     workers: Workers,
     pub(crate) listen: Vec<(String, ListenSpec)>,
     pub(crate) settings: Vec<u8>,
@@ -59,7 +60,7 @@ pub struct ClusterBuilder {
 impl ClusterBuilder {
     pub(crate) fn new(image: Image) -> Self {
         Self {
-            image,
+            image: Arc::new(image),
             workers: Workers::Auto,
             listen: Vec::new(),
             settings: Vec::new(),
@@ -145,8 +146,8 @@ impl ClusterBuilder {
     ///
     /// Returns when the processes are started, not when they are ready; see [`ClusterHandle::ready`]. Messages that are sent
     /// at once wait for the workers. From here on `SIGTERM` and
-    /// `SIGQUIT` stop the cluster gracefully, `SIGINT` fast and a second one at once; `SIGHUP`, `SIGTTIN`, `SIGTTOU`, `SIGUSR1`
-    /// and `SIGUSR2` are logged and otherwise ignored.
+    /// `SIGQUIT` stop the cluster gracefully, `SIGINT` fast and a second one at once; `SIGHUP` [reloads](ClusterHandle::reload), `SIGTTIN`
+    /// and `SIGTTOU` make it one slot more or less; `SIGUSR1` and `SIGUSR2` are logged and otherwise ignored.
     ///
     /// # Errors
     ///

@@ -1,9 +1,11 @@
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::event::ExitCause;
-use crate::id::WorkerId;
+use crate::id::{Slot, WorkerId};
+use crate::status::{Ended, Replacement};
 
 /// Why a process does not know its role, or a worker cannot take up its work.
 #[derive(Debug, thiserror::Error)]
@@ -160,6 +162,55 @@ impl fmt::Display for Last<'_> {
             None => f.write_str("no process could be started, see the log"),
         }
     }
+}
+
+/// Why a reload ended before all workers were replaced. Those of the other slots go on, with the program that they had.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// The program is not there, or is none. No worker was replaced.
+    #[error("there is no program to reload at {}: {source}; put the new build there, under the same name", path.display())]
+    Program {
+        /// Where the program was when the primary started.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// A new worker could not be started.
+    #[error("the new worker of slot {slot} cannot be started, its old one serves on: {source}; {} others were replaced", replaced.len())]
+    Spawn {
+        /// The slot.
+        slot: Slot,
+        /// What the system said.
+        source: Arc<io::Error>,
+        /// The workers that were replaced before.
+        replaced: Vec<Replacement>,
+    },
+    /// A new worker ended before it was ready.
+    #[error(
+        "the new worker of slot {} ended before it was ready ({}), the old one serves on; see the new one's output; {} others were replaced",
+        ended.slot,
+        ended.status,
+        replaced.len()
+    )]
+    Failed {
+        /// Its end.
+        ended: Ended,
+        /// The workers that were replaced before.
+        replaced: Vec<Replacement>,
+    },
+    /// The cluster stops.
+    #[error("the cluster stops")]
+    Stopping,
+}
+
+/// Why there are not so many slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScaleError {
+    /// The cluster stops.
+    #[error("the cluster stops")]
+    Stopping,
 }
 
 /// Why a message was not taken for delivery.

@@ -7,8 +7,10 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
+use crate::error::ReloadError;
 use crate::id::{Slot, WorkerId};
 use crate::message::Message;
+use crate::status::ReloadReport;
 
 /// What happened in the cluster. For one worker the order is `Forked`, `Online`, `Listening`, `Ready`, `Exited`, with its
 /// messages between; steps that it never reached are missing. `Draining` can come at any point between `Forked` and
@@ -85,6 +87,17 @@ pub enum Event {
         /// Deaths within [`GiveUp::window`](crate::GiveUp::window), or in a row if these are more; 0 if the supervision failed, because a closure of the
         /// configuration panicked, for example.
         deaths: u32,
+    },
+    /// All workers are being replaced, one after the other.
+    Reloading,
+    /// All workers were replaced, or why some were not.
+    Reloaded(Result<ReloadReport, ReloadError>),
+    /// There are so many slots now. Those that were taken away are empty, those that were added may still start.
+    Scaled {
+        /// Slots before.
+        from: usize,
+        /// Slots now.
+        to: usize,
     },
     /// A reader was too slow: so many events are missing here.
     Lagged(u64),

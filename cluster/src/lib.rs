@@ -10,6 +10,8 @@
 //! - A replacement is the same program, bit for bit, even if the file was overwritten or deleted meanwhile.
 //! - Nothing outlives the primary: two seconds after `kill -9` of it (with the default [`DrainPolicy::orphan`]) all workers
 //!   are gone and the ports are free, also when a handler blocks the event loop.
+//! - A [reload](ClusterHandle::reload) starts the new worker, waits until it is ready and only then lets the old one go. One that
+//!   fails ends the reload, and the old worker serves on.
 //! - A stop ends by its deadline. Idle workers do not delay it; one that is stuck is killed, and the
 //!   [report](ShutdownReport) names it.
 //! - While the whole cluster stops, no connection is let in that nobody would serve: those that the kernel had completed
@@ -76,7 +78,9 @@
 //! |---|---|---|
 //! | primary | `TERM`, `QUIT` | graceful stop |
 //! | primary | `INT` | fast stop; the second kills |
-//! | primary | `HUP`, `USR1`, `USR2`, `TTIN`, `TTOU` | a line in the log |
+//! | primary | `HUP` | rolling [reload](ClusterHandle::reload); one that comes during a reload follows it, more are the same one |
+//! | primary | `TTIN`, `TTOU` | one slot more, one less; the last one stays |
+//! | primary | `USR1`, `USR2` | a line in the log |
 //! | worker | `TERM` | once connected: this worker drains, from a quarter of a second later, and is replaced; before: it ends |
 //! | primary and workers | `TERM` | graceful stop, whoever is reached first: the moment that a worker waits lets the primary's order come first |
 //! | worker | others | what they do to any process; Ctrl-C at a terminal does not reach workers |
@@ -119,7 +123,7 @@ mod worker;
 pub use boot::WorkerBoot;
 pub use config::{ClusterBuilder, Workers};
 pub use drain::{DrainOrder, DrainPolicy, DrainReason};
-pub use error::{BootError, DecodeError, Gone, RunError, SendError, StartError};
+pub use error::{BootError, DecodeError, Gone, ReloadError, RunError, ScaleError, SendError, StartError};
 pub use event::{Addresses, Event, Events, ExitCause};
 pub use id::{Slot, WorkerId};
 pub use listener::ListenSpec;
@@ -128,5 +132,5 @@ pub use primary::{ClusterHandle, Shutdown, Target};
 pub use restart::{GiveUp, RestartPolicy};
 pub use role::{Role, role};
 pub use rustix::process::Signal;
-pub use status::{Ended, Phase, ShutdownReport, SlotState, SlotStatus, Status, WorkerInfo};
+pub use status::{Ended, Phase, ReloadReport, Replacement, ShutdownReport, SlotState, SlotStatus, Status, WorkerInfo};
 pub use worker::{Lagged, Messages, Worker};

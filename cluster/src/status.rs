@@ -80,6 +80,28 @@ pub struct WorkerInfo {
     pub refused_messages: u64,
 }
 
+/// What a reload did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReloadReport {
+    /// The workers that were replaced, in that order.
+    pub replaced: Vec<Replacement>,
+    /// Time until the last of the old ones had left.
+    pub took: Duration,
+}
+
+/// One worker that took the place of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Replacement {
+    /// Whose slot it is.
+    pub slot: Slot,
+    /// The worker that left; `None` if the slot was empty.
+    pub old: Option<WorkerId>,
+    /// The worker that serves now.
+    pub new: WorkerId,
+}
+
 /// How the cluster stopped.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]

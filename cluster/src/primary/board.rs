@@ -37,15 +37,43 @@ pub(super) struct Live {
 
 impl Board {
     pub(super) fn new(slots: usize) -> Self {
-        let slots = (0..slots)
-            .map(|index| SlotStatus { slot: Slot::new(index), state: SlotState::BackingOff(Duration::ZERO), deaths: 0, last_exit: None })
-            .collect();
+        let slots = (0..slots).map(|index| empty(Slot::new(index))).collect();
         Self { slots, live: BTreeMap::new(), ever_ready: false, last: None }
     }
 
+    /// Adds a slot after the others and returns it.
+    pub(super) fn add(&mut self) -> Slot {
+        let slot = Slot::new(self.slots.len());
+        self.slots.push(empty(slot));
+        slot
+    }
+
+    /// Takes the slots from `count` on away.
+    pub(super) fn truncate(&mut self, count: usize) {
+        self.slots.truncate(count);
+    }
+
     pub(super) fn born(&mut self, id: WorkerId, live: Live) {
-        self.set(live.slot, SlotState::Starting(id));
         self.live.insert(id, live);
+    }
+
+    /// From now on this worker is the one of the slot.
+    pub(super) fn fill(&mut self, slot: Slot, id: WorkerId) {
+        let ready = self.live.get(&id).is_some_and(|live| live.ready);
+        self.set(slot, if ready { SlotState::Serving(id) } else { SlotState::Starting(id) });
+    }
+
+    /// Tells a worker to leave. Its end can be waited for.
+    pub(super) fn retire(&self, id: WorkerId) -> Option<watch::Receiver<Option<ExitCause>>> {
+        let live = self.live.get(&id)?;
+        live.retire.send_replace(true);
+        Some(live.end.clone())
+    }
+
+    pub(super) fn retire_all(&self, slot: Slot) {
+        for live in self.live.values().filter(|live| live.slot == slot) {
+            live.retire.send_replace(true);
+        }
     }
 
     /// A worker that became ready while it leaves still leaves.
@@ -60,8 +88,10 @@ impl Board {
     }
 
     pub(super) fn draining(&mut self, id: WorkerId) {
-        if let Some(live) = self.live.get(&id) {
-            self.set(live.slot, SlotState::Draining(id));
+        let Some(live) = self.live.get(&id) else { return };
+        let slot = live.slot;
+        if matches!(self.slots[slot.index()].state, SlotState::Starting(of) | SlotState::Serving(of) if of == id) {
+            self.set(slot, SlotState::Draining(id));
         }
     }
 
@@ -117,4 +147,8 @@ impl Board {
         let (slots, last) = (self.slots.len(), self.last);
         if self.ever_ready { RunError::AllGaveUp { slots, last } } else { RunError::NeverReady { slots, last } }
     }
+}
+
+fn empty(slot: Slot) -> SlotStatus {
+    SlotStatus { slot, state: SlotState::BackingOff(Duration::ZERO), deaths: 0, last_exit: None }
 }

@@ -3,17 +3,19 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::board::Board;
 use super::feed::Feed;
+use super::slot::{First, Order};
 use crate::config::ClusterBuilder;
 use crate::error::{RunError, StartError};
 use crate::event::{Addresses, Event, Events};
-use crate::id::WorkerId;
+use crate::id::{Slot, WorkerId};
+use crate::image::Image;
 use crate::listener::close_door;
 use crate::status::{Ended, Phase, ShutdownReport};
 
@@ -35,6 +37,20 @@ pub(super) struct Core {
     feed: Mutex<Feed>,
     stop: Mutex<Option<Stop>>,
     last_id: AtomicU64,
+    /// What new slots run: the program of the last reload that succeeded.
+    image: Mutex<Arc<Image>>,
+    /// The way to the task of each slot.
+    keepers: Mutex<BTreeMap<Slot, mpsc::UnboundedSender<Order>>>,
+    recruits: mpsc::UnboundedSender<Recruit>,
+    /// Held by who changes the slots or what they run.
+    pub(super) changing: tokio::sync::Mutex<()>,
+}
+
+/// A slot that needs a task.
+pub(super) struct Recruit {
+    pub(super) slot: Slot,
+    pub(super) first: First,
+    pub(super) orders: mpsc::UnboundedReceiver<Order>,
 }
 
 /// A stop under way.
@@ -45,8 +61,10 @@ struct Stop {
 }
 
 impl Core {
-    pub(super) fn open(config: ClusterBuilder) -> Result<Self, StartError> {
+    /// Opens the ports. The second part of what is returned hears of the slots that need a task.
+    pub(super) fn open(config: ClusterBuilder) -> Result<(Self, mpsc::UnboundedReceiver<Recruit>), StartError> {
         let greeting = config.greeting()?;
+        let image = Arc::clone(&config.image);
         let mut sockets = BTreeMap::new();
         let mut addresses = BTreeMap::new();
         for (name, spec) in &config.listen {
@@ -56,7 +74,8 @@ impl Core {
             addresses.insert(name.clone(), address);
             sockets.insert(name.clone(), socket);
         }
-        Ok(Self {
+        let (recruits, recruited) = mpsc::unbounded_channel();
+        let core = Self {
             board: Mutex::new(Board::new(config.slots())),
             config,
             greeting,
@@ -68,7 +87,12 @@ impl Core {
             feed: Mutex::new(Feed::new()),
             stop: Mutex::new(None),
             last_id: AtomicU64::new(0),
-        })
+            image: Mutex::new(image),
+            keepers: Mutex::default(),
+            recruits,
+            changing: tokio::sync::Mutex::default(),
+        };
+        Ok((core, recruited))
     }
 
     pub(super) fn next_id(&self) -> WorkerId {
@@ -78,6 +102,40 @@ impl Core {
     /// Copies of the shared sockets for one worker.
     pub(super) fn sockets(&self) -> io::Result<Vec<(String, OwnedFd)>> {
         lock(&self.sockets).iter().map(|(name, socket)| Ok((name.clone(), socket.try_clone()?.into()))).collect()
+    }
+
+    pub(super) fn image(&self) -> Arc<Image> {
+        Arc::clone(&lock(&self.image))
+    }
+
+    pub(super) fn set_image(&self, image: Arc<Image>) {
+        *lock(&self.image) = image;
+    }
+
+    /// Makes the way to the task of a slot. Whoever had it before has ended.
+    pub(super) fn way_to(&self, slot: Slot) -> mpsc::UnboundedReceiver<Order> {
+        let (way, orders) = mpsc::unbounded_channel();
+        lock(&self.keepers).insert(slot, way);
+        orders
+    }
+
+    /// Whether the slot has a task.
+    pub(super) fn is_kept(&self, slot: Slot) -> bool {
+        lock(&self.keepers).get(&slot).is_some_and(|way| !way.is_closed())
+    }
+
+    /// Tells the task of a slot what to do. Gives the order back if there is none.
+    pub(super) fn order(&self, slot: Slot, order: Order) -> Result<(), Order> {
+        match lock(&self.keepers).get(&slot) {
+            Some(way) => way.send(order).map_err(|unsent| unsent.0),
+            None => Err(order),
+        }
+    }
+
+    /// Asks for a task for a slot. From here on it can be given orders. After the end of the cluster nobody hears it.
+    pub(super) fn recruit(&self, slot: Slot, first: First) {
+        let orders = self.way_to(slot);
+        let _ = self.recruits.send(Recruit { slot, first, orders });
     }
 
     /// Looks at the board.

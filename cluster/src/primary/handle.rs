@@ -1,19 +1,22 @@
+use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 use serde::Serialize;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::board::Board;
 use super::core::Core;
-use crate::error::{Gone, RunError, SendError};
+use crate::error::{Gone, ReloadError, RunError, ScaleError, SendError};
 use crate::event::{Addresses, Events, ExitCause};
 use crate::frame::{self, ToWorker};
 use crate::id::WorkerId;
 use crate::message;
 use crate::outbox::{Outbox, Refused};
-use crate::status::{Phase, ShutdownReport, Status, WorkerInfo};
+use crate::status::{Phase, ReloadReport, ShutdownReport, Status, WorkerInfo};
 
 /// A running cluster. Cloning is cheap; all clones are the same cluster.
 ///
@@ -156,17 +159,40 @@ impl ClusterHandle {
     ///
     /// [`Gone`] when there is no such worker.
     pub async fn drain(&self, id: WorkerId) -> Result<ExitCause, Gone> {
-        let mut end = self
-            .0
-            .see(|board| {
-                board.live().get(&id).map(|live| {
-                    live.retire.send_replace(true);
-                    live.end.clone()
-                })
-            })
-            .ok_or(Gone)?;
+        let mut end = self.0.see(|board| board.retire(id)).ok_or(Gone)?;
         let cause = end.wait_for(Option::is_some).await.map_err(|_| Gone)?;
         cause.ok_or(Gone)
+    }
+
+    /// Replaces every worker by one of the program that is now where the primary's was when it started, also if that is the same. One
+    /// after the other: the new worker starts beside the old one, and when it is [ready](crate::Worker::ready) the old one drains. The next
+    /// one follows when that has left, so there is never one less than before, and one more at most.
+    ///
+    /// The program was where `argv[0]` leads, if that is a path to it; a link to the current release is followed anew. Else it is where the
+    /// system says that it was.
+    ///
+    /// Cancel safe: dropping the future does not take the order back. Reloads and [`scale`](Self::scale) wait for each other.
+    ///
+    /// # Errors
+    ///
+    /// [`ReloadError`] when a new worker ends, or is late, before it is ready: the old one of its slot serves on, and the slots that
+    /// follow are left as they are. No death is counted. Also when there is no program, or the cluster stops.
+    pub async fn reload(&self) -> Result<ReloadReport, ReloadError> {
+        let core = Arc::clone(&self.0);
+        settled(tokio::spawn(async move { core.reload().await })).await.unwrap_or(Err(ReloadError::Stopping))
+    }
+
+    /// Makes it so many slots. Those with the highest numbers are emptied: their workers drain, and it returns when they have left. Added ones
+    /// are filled; [`ready`](Self::ready) waits until they serve. Slots that were given up, and stay, are tried again.
+    ///
+    /// Cancel safe: dropping the future does not take the order back. [Reloads](Self::reload) and this wait for each other.
+    ///
+    /// # Errors
+    ///
+    /// [`ScaleError`] when the cluster stops.
+    pub async fn scale(&self, slots: NonZeroUsize) -> Result<(), ScaleError> {
+        let core = Arc::clone(&self.0);
+        settled(tokio::spawn(async move { core.scale(slots).await })).await.unwrap_or(Err(ScaleError::Stopping))
     }
 
     /// Stops the cluster and waits for its end. A stop under way goes on; it can be hurried, not slowed.
@@ -205,5 +231,14 @@ impl ClusterHandle {
                 Target::All => live.collect(),
             }
         })
+    }
+}
+
+/// What a task comes to. `None` if its runtime ends before.
+async fn settled<T>(task: JoinHandle<T>) -> Option<T> {
+    match task.await.map_err(JoinError::try_into_panic) {
+        Ok(done) => Some(done),
+        Err(Ok(panic)) => resume_unwind(panic),
+        Err(Err(_)) => None,
     }
 }

@@ -55,7 +55,7 @@ impl Leave {
 /// One worker from its start until it is reaped: readiness, orders to leave, deadlines, end.
 pub(super) struct Life {
     pub(super) slot: Slot,
-    id: WorkerId,
+    pub(super) id: WorkerId,
     pid: u32,
     born: std::time::Instant,
     core: Arc<Core>,
@@ -74,8 +74,9 @@ pub(super) struct Life {
 }
 
 impl Life {
-    /// Puts a newborn on the board. From here on it can be seen, told to leave, and sent messages, which wait for it.
-    pub(super) fn begin(newborn: Newborn, core: &Arc<Core>) -> Self {
+    /// Puts a newborn on the board. From here on it can be seen, told to leave, and sent messages, which wait for it. `fills` says whether it
+    /// is the one of its slot, or beside that one.
+    pub(super) fn begin(newborn: Newborn, fills: bool, core: &Arc<Core>) -> Self {
         let Newborn { id, slot, pid, child, pidfd, control, born } = newborn;
         let (from_worker, to_worker) = control.into_split();
         let outbox = Outbox::start(to_worker);
@@ -86,7 +87,12 @@ impl Life {
         let (ended, end) = watch::channel(None);
         let pidfd = Arc::new(pidfd);
         let entry = Live { slot, pid, born, ready: false, refused: 0, outbox: outbox.clone(), pidfd: Arc::clone(&pidfd), retire, end };
-        core.note(|board| board.born(id, entry));
+        core.note(|board| {
+            board.born(id, entry);
+            if fills {
+                board.fill(slot, id);
+            }
+        });
         core.emit(Event::Forked { id, slot, pid });
         let mut words = JoinSet::new();
         words.spawn(reader::read(id, from_worker, said, Arc::clone(core)));
@@ -96,8 +102,13 @@ impl Life {
         Self { slot, id, pid, born, core, child, pidfd, outbox, progress, retired, ended, words, leaving, ready_by, kill_by, killed }
     }
 
-    /// Runs until the process has ended and was reaped.
-    pub(super) async fn live(mut self) -> End {
+    /// What it says of itself.
+    pub(super) fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// Runs until the process has ended and was reaped. Returns how it ended, and what that means.
+    pub(super) async fn live(mut self) -> (Ended, End) {
         let status = self.until_exit().await;
         // Nothing that the worker said before its end is lost, and its exit is the last event: after this nobody reads on.
         let _ = timeout(LAST_WORDS, self.words.join_next()).await;
@@ -113,9 +124,9 @@ impl Life {
         self.core.emit(Event::Exited { id, slot, pid, cause, status, uptime });
         self.ended.send_replace(Some(cause));
         if self.asked() {
-            return End::Asked { uptime };
+            return (end, End::Asked { uptime });
         }
-        End::Death { served: if self.progress.borrow().ready { uptime } else { Duration::ZERO } }
+        (end, End::Death { served: if self.progress.borrow().ready { uptime } else { Duration::ZERO } })
     }
 
     async fn until_exit(&mut self) -> ExitStatus {

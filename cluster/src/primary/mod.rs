@@ -1,7 +1,9 @@
 //! The primary's side. One task per slot keeps it filled (`slot`), and runs one worker at a time from birth to reaping
-//! (`life`); `core` is what they share; `handle` is what the user holds.
+//! (`life`), or two while one follows the other; `change` is how what they run and how many
+//! there are becomes another; `core` is what they share; `handle` is what the user holds.
 
 mod board;
+mod change;
 mod core;
 mod feed;
 mod handle;
@@ -14,41 +16,44 @@ mod spawn;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::task::{Id, JoinSet};
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::config::ClusterBuilder;
 use crate::error::StartError;
 use crate::id::Slot;
 
-use self::core::Core;
+use self::core::{Core, Recruit};
 pub use self::handle::{ClusterHandle, Shutdown, Target};
 use self::life::Life;
 use self::signals::Signals;
+use self::slot::{First, Order};
 use self::spawn::Newborn;
 
 pub(crate) async fn start(config: ClusterBuilder) -> Result<ClusterHandle, StartError> {
     let signals = Signals::install().map_err(StartError::Signals)?;
     let slots = config.slots();
-    let core = Arc::new(Core::open(config)?);
+    let (core, recruits) = Core::open(config)?;
+    let core = Arc::new(core);
     let first = spawn_all(&core, slots).await?;
 
-    let (mut keepers, mut slots) = (JoinSet::new(), HashMap::new());
+    let mut keepers = Keepers::new(Arc::clone(&core));
     for newborn in first {
         // Here and not in the task: who holds the handle finds the workers, and messages to them wait until they read.
-        let life = Life::begin(newborn, &core);
-        let slot = life.slot;
-        slots.insert(keepers.spawn(slot::keep(life, Arc::clone(&core))).id(), slot);
+        let life = Life::begin(newborn, true, &core);
+        keepers.add(life.slot, core.way_to(life.slot), First::Lives(life));
     }
     tokio::spawn(signals.obey(Arc::clone(&core)));
-    tokio::spawn(conclude(keepers, slots, Arc::clone(&core)));
+    tokio::spawn(keepers.watch(recruits));
     Ok(ClusterHandle::new(core))
 }
 
 /// One worker for each slot, or none at all.
 async fn spawn_all(core: &Core, slots: usize) -> Result<Vec<Newborn>, StartError> {
+    let image = core.image();
     let mut born = Vec::with_capacity(slots);
     for slot in (0..slots).map(Slot::new) {
-        match spawn::spawn(core, slot) {
+        match spawn::spawn(core, slot, &image) {
             Ok(newborn) => born.push(newborn),
             Err(e) => {
                 for newborn in born {
@@ -61,15 +66,49 @@ async fn spawn_all(core: &Core, slots: usize) -> Result<Vec<Newborn>, StartError
     Ok(born)
 }
 
-/// Waits for the end of all slots and publishes the result.
-async fn conclude(mut keepers: JoinSet<()>, slots: HashMap<Id, Slot>, core: Arc<Core>) {
-    while let Some(end) = keepers.join_next_with_id().await {
-        if let Err(error) = end
-            && let Some(&slot) = slots.get(&error.id())
-        {
-            tracing::error!(%slot, %error, "the supervision of a slot failed; the slot is given up");
-            slot::abandon(slot, &core).await;
+/// The tasks of the slots.
+struct Keepers {
+    tasks: JoinSet<()>,
+    slots: HashMap<Id, Slot>,
+    core: Arc<Core>,
+}
+
+impl Keepers {
+    fn new(core: Arc<Core>) -> Self {
+        Self { tasks: JoinSet::new(), slots: HashMap::new(), core }
+    }
+
+    fn add(&mut self, slot: Slot, orders: mpsc::UnboundedReceiver<Order>, first: First) {
+        let task = self.tasks.spawn(slot::keep(slot, first, orders, Arc::clone(&self.core)));
+        self.slots.insert(task.id(), slot);
+    }
+
+    /// Adds tasks as they are asked for, until none is left; then publishes the result.
+    async fn watch(mut self, mut recruits: mpsc::UnboundedReceiver<Recruit>) {
+        loop {
+            tokio::select! {
+                biased;
+                Some(Recruit { slot, first, orders }) = recruits.recv() => self.add(slot, orders, first),
+                Some(end) = self.tasks.join_next_with_id() => self.ended(end).await,
+                else => break,
+            }
+            if self.tasks.is_empty() && recruits.is_empty() {
+                break;
+            }
+        }
+        // Who asks from now on is told that there is nobody.
+        drop(recruits);
+        self.core.conclude();
+    }
+
+    async fn ended(&mut self, end: Result<(Id, ()), JoinError>) {
+        match end {
+            Ok((task, ())) => drop(self.slots.remove(&task)),
+            Err(error) => {
+                let Some(slot) = self.slots.remove(&error.id()) else { return };
+                tracing::error!(%slot, %error, "the supervision of a slot failed; the slot is given up");
+                slot::abandon(slot, &self.core).await;
+            }
         }
     }
-    core.conclude();
 }

@@ -1,7 +1,9 @@
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
 use super::core::Core;
 use crate::status::Phase;
@@ -32,28 +34,83 @@ impl Signals {
         })
     }
 
-    /// Turns signals into phases until the cluster has ended.
+    /// Does what signals ask for until the cluster has ended.
     pub(super) async fn obey(mut self, core: Arc<Core>) {
         let mut outcome = core.outcome.subscribe();
+        let changes = Changes::start(&core);
         loop {
-            let (name, phase) = tokio::select! {
+            let (name, wish) = tokio::select! {
                 _ = outcome.wait_for(Option::is_some) => return,
-                _ = self.terminate.recv() => ("TERM", Some(Phase::Stopping)),
-                _ = self.quit.recv() => ("QUIT", Some(Phase::Stopping)),
-                _ = self.interrupt.recv() => ("INT", Some(after_interrupt(*core.phase.borrow()))),
-                _ = self.hangup.recv() => ("HUP", None),
-                _ = self.user1.recv() => ("USR1", None),
-                _ = self.user2.recv() => ("USR2", None),
-                _ = self.tty_in.recv() => ("TTIN", None),
-                _ = self.tty_out.recv() => ("TTOU", None),
+                _ = self.terminate.recv() => ("TERM", Wish::Stop(Phase::Stopping)),
+                _ = self.quit.recv() => ("QUIT", Wish::Stop(Phase::Stopping)),
+                _ = self.interrupt.recv() => ("INT", Wish::Stop(after_interrupt(*core.phase.borrow()))),
+                _ = self.hangup.recv() => ("HUP", Wish::Change(Change::Reload)),
+                _ = self.user1.recv() => ("USR1", Wish::Nothing),
+                _ = self.user2.recv() => ("USR2", Wish::Nothing),
+                _ = self.tty_in.recv() => ("TTIN", Wish::Change(Change::Step { more: true })),
+                _ = self.tty_out.recv() => ("TTOU", Wish::Change(Change::Step { more: false })),
             };
-            if let Some(phase) = phase {
-                tracing::info!(signal = name, ?phase, "signal received");
-                core.stop(phase);
-            } else {
-                tracing::warn!(signal = name, "signal ignored: it has no meaning for this cluster");
+            match wish {
+                Wish::Stop(phase) => {
+                    tracing::info!(signal = name, ?phase, "signal received");
+                    core.stop(phase);
+                }
+                Wish::Change(change) => {
+                    tracing::info!(signal = name, ?change, "signal received");
+                    changes.ask(change);
+                }
+                Wish::Nothing => tracing::warn!(signal = name, "signal ignored: it has no meaning for this cluster"),
             }
         }
+    }
+}
+
+/// What a signal asks for.
+enum Wish {
+    Stop(Phase),
+    Change(Change),
+    Nothing,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Reload,
+    Step { more: bool },
+}
+
+/// The task that makes changes, one after the other, so that a stop need not wait for them.
+struct Changes {
+    wanted: mpsc::UnboundedSender<Change>,
+    /// Whether a reload waits for its turn. It will find whatever is there then, so a second one would do no more.
+    reload_waits: Arc<AtomicBool>,
+}
+
+impl Changes {
+    fn start(core: &Arc<Core>) -> Self {
+        let (wanted, mut changes) = mpsc::unbounded_channel();
+        let reload_waits = Arc::new(AtomicBool::new(false));
+        let (core, waits) = (Arc::clone(core), Arc::clone(&reload_waits));
+        tokio::spawn(async move {
+            while let Some(change) = changes.recv().await {
+                // They log and emit how they end.
+                match change {
+                    Change::Reload => {
+                        waits.store(false, Ordering::Release);
+                        let _ = core.reload().await;
+                    }
+                    Change::Step { more } => drop(core.step(more).await),
+                }
+            }
+        });
+        Self { wanted, reload_waits }
+    }
+
+    fn ask(&self, change: Change) {
+        if matches!(change, Change::Reload) && self.reload_waits.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // The task ends after this.
+        let _ = self.wanted.send(change);
     }
 }
 

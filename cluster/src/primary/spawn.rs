@@ -13,6 +13,7 @@ use tokio::process::Child;
 
 use super::core::Core;
 use crate::id::{Slot, WorkerId};
+use crate::image::Image;
 use crate::inheritance::{Inheritance, PRIMARY_ONLY, VARIABLE};
 
 /// A worker process that was just started.
@@ -36,10 +37,10 @@ impl Newborn {
     }
 }
 
-/// Starts a worker process for `slot`.
+/// Starts a worker process for `slot`, which runs `image`.
 ///
 /// All descriptors stay closed on `exec` in this process; the flag is cleared in the child, for its own alone.
-pub(super) fn spawn(core: &Core, slot: Slot) -> io::Result<Newborn> {
+pub(super) fn spawn(core: &Core, slot: Slot, image: &Image) -> io::Result<Newborn> {
     let id = core.next_id();
     let (ours, theirs) = StdUnixStream::pair()?;
     ours.set_nonblocking(true)?;
@@ -54,7 +55,7 @@ pub(super) fn spawn(core: &Core, slot: Slot) -> io::Result<Newborn> {
         listeners: pass(core.sockets()?, &mut passed),
         fds: pass(open_inherited(core, id)?, &mut passed),
     };
-    let command = command(core, &inheritance, passed)?;
+    let command = command(core, image, &inheritance, passed)?;
     // The command owns this process's copies of the descriptors and closes them when it is dropped here.
     let mut child = tokio::process::Command::from(command).spawn()?;
     let pid = child.id().ok_or_else(|| io::Error::other("the process has no id"))?;
@@ -69,8 +70,8 @@ pub(super) fn spawn(core: &Core, slot: Slot) -> io::Result<Newborn> {
     }
 }
 
-fn command(core: &Core, inheritance: &Inheritance, passed: Vec<OwnedFd>) -> io::Result<Command> {
-    let mut command = core.config.image.command();
+fn command(core: &Core, image: &Image, inheritance: &Inheritance, passed: Vec<OwnedFd>) -> io::Result<Command> {
+    let mut command = image.command();
     command.envs(core.config.vars(inheritance.slot));
     for name in PRIMARY_ONLY {
         command.env_remove(name);

@@ -7,6 +7,8 @@ mod failures;
 mod harness;
 mod messages;
 mod orphans;
+mod reload;
 mod respawn;
+mod scaling;
 mod serving;
 mod stopping;

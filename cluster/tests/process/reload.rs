@@ -1,0 +1,225 @@
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::{Client, Cluster, fixture, runs, until};
+
+const RELOADS: u64 = 10;
+const CLIENTS: usize = 8;
+
+/// The lines of one event since the last look, as far as they have been read.
+fn ids(value: &Value) -> Vec<u64> {
+    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect()
+}
+
+#[test]
+fn k05_a_reload_replaces_one_worker_after_the_other_and_each_by_one_that_is_ready() {
+    let mut cluster = Cluster::ready(&[("workers", "3")]);
+    assert_eq!(ids(&cluster.command("reload")["replaced"]), [4, 5, 6]);
+    cluster.event("reloaded");
+    assert_eq!(cluster.worker_pids().len(), 3);
+    let status = cluster.command("status");
+    for slot in 0..3 {
+        assert_eq!(status["slots"][slot]["state"], format!("Serving(WorkerId({}))", slot + 4), "{status}");
+        assert_eq!(status["slots"][slot]["deaths"], 0, "{status}");
+    }
+    cluster.command("shutdown graceful");
+    let (lines, _) = cluster.rest();
+    let at = |event: &str, id: u64| lines.iter().position(|line| line["event"] == event && line["id"] == id).unwrap();
+    for slot in 0..3 {
+        let (old, new) = (slot + 1, slot + 4);
+        assert!(at("ready", new) < at("draining", old), "the new one of slot {slot} serves before the old one leaves");
+        assert!(slot == 2 || at("exited", old) < at("forked", new + 1), "the next slot waits until the old one of slot {slot} has left");
+    }
+}
+
+#[test]
+fn k05_reloads_under_load_lose_nothing() {
+    let mut cluster = Cluster::ready(&[("workers", "2"), ("drain", "finish"), ("quiet", "50")]);
+    let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let addr = cluster.addr;
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    assert!(!Client::connect(addr).ask("who").is_null(), "a connection was dropped");
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for n in 1..=RELOADS {
+            assert_eq!(ids(&cluster.command("reload")["replaced"]), [2 * n + 1, 2 * n + 2]);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    println!("{} requests over {RELOADS} reloads, each on a connection of its own, 0 lost", asked.into_inner());
+    assert_eq!(cluster.worker_pids().len(), 2, "no zombie is left");
+}
+
+#[test]
+fn k06_a_worker_that_does_not_boot_ends_the_reload_and_the_old_ones_serve() {
+    let folder = tempfile::tempdir().unwrap();
+    let mode = folder.path().join("boot");
+    let mut cluster = Cluster::ready(&[("workers", "2"), ("readiness", "700"), ("boot_file", mode.to_str().unwrap())]);
+    // Ends before it is ready; is late; boots only in the first slot.
+    for (boots, said, replaced) in [("exit", "exit status: 3", 0), ("mute", "signal: 9", 0), ("exit:1", "exit status: 3", 1)] {
+        fs::write(&mode, boots).unwrap();
+        let failed = cluster.command("reload")["error"].as_str().unwrap().to_owned();
+        assert!(failed.contains(said) && failed.contains(&format!("{replaced} others were replaced")), "{boots}: {failed}");
+        assert_eq!(cluster.event("not reloaded")["error"], failed);
+        until("two workers are left", || (cluster.worker_pids().len() == 2).then_some(()));
+        let status = cluster.command("status");
+        for slot in 0..2 {
+            assert!(status["slots"][slot]["state"].as_str().unwrap().starts_with("Serving"), "{boots}: {status}");
+            assert_eq!(status["slots"][slot]["deaths"], 0, "{boots}: {status}");
+        }
+    }
+    // The first reload took the ids 3, the second 4, the third 5 and 6.
+    let serving: Vec<u64> = [5, 2].to_vec();
+    for id in serving {
+        let _ = cluster.client_of(id);
+    }
+    fs::remove_file(&mode).unwrap();
+    assert_eq!(ids(&cluster.command("reload")["replaced"]), [7, 8]);
+}
+
+#[test]
+fn k06_a_panic_in_a_closure_ends_the_reload_and_costs_no_worker() {
+    let mut cluster = Cluster::ready(&[("workers", "2"), ("panic", "4")]);
+    let failed = cluster.command("reload")["error"].as_str().unwrap().to_owned();
+    assert!(failed.contains("slot 1") && failed.contains("panicked"), "{failed}");
+    for id in [3, 2] {
+        let _ = cluster.client_of(id);
+    }
+}
+
+/// A folder with two copies of the program, and a link to the first.
+fn releases() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["one", "two"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        fs::copy(fixture(&[]).get_program(), folder.path().join(name).join("server")).unwrap();
+    }
+    symlink("one", folder.path().join("current")).unwrap();
+    folder
+}
+
+fn is_program(cluster: &Cluster, id: u64, program: &Path) -> bool {
+    let pid = cluster.client_of(id).ask("who")["pid"].as_u64().unwrap();
+    fs::metadata(format!("/proc/{pid}/exe")).unwrap().ino() == fs::metadata(program).unwrap().ino()
+}
+
+#[test]
+fn k11_a_reload_runs_the_build_that_a_link_leads_to_and_so_do_its_replacements() {
+    let folder = releases();
+    let [one, two] = ["one", "two"].map(|name| folder.path().join(name).join("server"));
+    let mut command = Command::new(folder.path().join("current").join("server"));
+    command.env("FIXTURE_BASE", "1");
+    let mut cluster = Cluster::run(command);
+    cluster.event("settled");
+    symlink("two", folder.path().join("next")).unwrap();
+    fs::rename(folder.path().join("next"), folder.path().join("current")).unwrap();
+    cluster.command("kill 1");
+    cluster.event_of("ready", 2);
+    assert!(is_program(&cluster, 2, &one), "a crash brings back the same build");
+    assert_eq!(ids(&cluster.command("reload")["replaced"]), [3]);
+    assert!(is_program(&cluster, 3, &two), "a reload brings the new one");
+    cluster.command("kill 3");
+    cluster.event_of("ready", 4);
+    assert!(is_program(&cluster, 4, &two));
+    assert_eq!(cluster.command("scale 2")["error"], Value::Null);
+    cluster.event_of("ready", 5);
+    assert!(is_program(&cluster, 5, &two), "new slots run it too");
+}
+
+#[test]
+fn k11_a_reload_without_a_program_says_where_it_should_be() {
+    let folder = releases();
+    let program = folder.path().join("one/server");
+    let mut cluster = Cluster::run(Command::new(&program));
+    cluster.event("settled");
+    fs::remove_file(&program).unwrap();
+    let failed = cluster.command("reload")["error"].as_str().unwrap().to_owned();
+    assert!(failed.contains(program.to_str().unwrap()) && failed.contains("No such file"), "{failed}");
+    fs::create_dir(&program).unwrap();
+    assert!(cluster.command("reload")["error"].as_str().unwrap().contains("no file"));
+    fs::remove_dir(&program).unwrap();
+    fs::write(&program, "no program").unwrap();
+    assert!(cluster.command("reload")["error"].as_str().unwrap().contains("Permission denied"));
+    assert_eq!(cluster.ask("who")["id"], 1, "the old one serves on");
+}
+
+#[test]
+fn k12_hangups_during_a_reload_are_one_more_reload() {
+    let mut cluster = Cluster::ready(&[("workers", "2"), ("boot_block", "300")]);
+    cluster.signal(Signal::HUP);
+    cluster.event("reloading");
+    for _ in 0..5 {
+        cluster.signal(Signal::HUP);
+        thread::sleep(std::time::Duration::from_millis(20));
+    }
+    for _ in 0..2 {
+        assert_eq!(cluster.event("reloaded")["replaced"], 2);
+    }
+    let status = cluster.command("status");
+    assert_eq!(status["slots"][1]["state"], "Serving(WorkerId(6))", "{status}");
+    cluster.command("shutdown graceful");
+    let (lines, _) = cluster.rest();
+    let forked = lines.iter().filter(|line| line["event"] == "forked").count();
+    assert_eq!(forked, 6, "two at the start and two for each of two reloads");
+}
+
+#[test]
+fn k12_a_stop_during_a_reload_stops_both_workers_of_the_slot() {
+    let folder = tempfile::tempdir().unwrap();
+    let mode = folder.path().join("boot");
+    let mut cluster = Cluster::ready(&[("workers", "2"), ("boot_file", mode.to_str().unwrap())]);
+    fs::write(&mode, "mute").unwrap();
+    cluster.signal(Signal::HUP);
+    let new = cluster.event_of("forked", 3)["pid"].as_u64().unwrap();
+    cluster.signal(Signal::TERM);
+    assert_eq!(cluster.event("not reloaded")["error"], "the cluster stops");
+    assert!(cluster.exit().success());
+    assert!(!runs(u32::try_from(new).unwrap()));
+}
+
+#[test]
+fn k12_a_worker_that_dies_during_its_replacement_is_replaced_by_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let mode = folder.path().join("boot");
+    let mut cluster = Cluster::ready(&[("boot_file", mode.to_str().unwrap()), ("readiness", "3000"), ("base", "1")]);
+    // It is ready only when the old one has gone, which nobody tells it.
+    fs::write(&mode, "mute").unwrap();
+    cluster.signal(Signal::HUP);
+    cluster.event_of("online", 2);
+    cluster.command("kill 1");
+    cluster.event_of("exited", 1);
+    let status = cluster.command("status");
+    assert_eq!(status["slots"][0]["state"], "Starting(WorkerId(2))", "{status}");
+    fs::remove_file(&mode).unwrap();
+    // It is late, and then the slot begins anew with the program that it had.
+    cluster.event("not reloaded");
+    cluster.event_of("ready", 3);
+    assert_eq!(cluster.ask("who"), json!({ "id": 3, "slot": 0, "pid": cluster.worker_pids()[0], "greeting": "for 3", "settings": "" }));
+    assert_eq!(cluster.command("status")["slots"][0]["deaths"], 2);
+}
+
+#[test]
+fn a_reload_brings_back_a_slot_that_was_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let mode = folder.path().join("boot");
+    fs::write(&mode, "exit:1").unwrap();
+    let mut cluster = Cluster::start(&[("workers", "2"), ("boot_file", mode.to_str().unwrap()), ("give_up", "2"), ("base", "1")]);
+    cluster.event("gave up");
+    fs::write(&mode, "").unwrap();
+    assert_eq!(cluster.command("reload")["replaced"].as_array().unwrap().len(), 2);
+    let status = cluster.command("status");
+    assert!(status["slots"][1]["state"].as_str().unwrap().starts_with("Serving"), "{status}");
+}

@@ -1,0 +1,101 @@
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::harness::{Cluster, until};
+
+fn slots(cluster: &mut Cluster) -> Vec<String> {
+    let status = cluster.command("status");
+    status["slots"].as_array().unwrap().iter().map(|slot| slot["state"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn k09_slots_are_added_and_taken_away_at_run_time() {
+    let mut cluster = Cluster::ready(&[("drain", "finish")]);
+    assert_eq!(cluster.command("scale 4")["error"], Value::Null);
+    let scaled = cluster.event("scaled");
+    assert_eq!((&scaled["from"], &scaled["to"]), (&1.into(), &4.into()));
+    for id in 2..=4 {
+        cluster.event_of("ready", id);
+        assert_eq!(cluster.client_of(id).ask("who")["slot"], id - 1);
+    }
+    // What is in flight on one that leaves is answered, and only then it is gone.
+    let mut leaving = cluster.client_of(4);
+    leaving.begin("wait 300");
+    let mut asking = cluster.client_of(4);
+    asking.say("who");
+    assert_eq!(asking.hear()["id"], 4);
+    drop(asking);
+    let waiting = std::thread::spawn(move || leaving.hear());
+    assert_eq!(cluster.command("scale 1")["error"], Value::Null);
+    assert_eq!(waiting.join().unwrap()["id"], 4);
+    assert_eq!(slots(&mut cluster), ["Serving(WorkerId(1))"]);
+    assert_eq!(cluster.worker_pids().len(), 1);
+    for id in 2..=4 {
+        assert_eq!(cluster.event_of("exited", id)["cause"], "Requested");
+    }
+    assert_eq!(cluster.command("scale 1")["error"], Value::Null);
+    assert!(cluster.command("scale 0")["error"].is_string());
+    assert_eq!(cluster.command("scale 2")["error"], Value::Null);
+    cluster.event_of("ready", 5);
+    assert_eq!(cluster.client_of(5).ask("who")["slot"], 1, "the slot is there again, the id is new");
+}
+
+#[test]
+fn k09_signals_add_and_take_away_one_slot_and_the_last_one_stays() {
+    let mut cluster = Cluster::ready(&[]);
+    cluster.signal(Signal::TTIN);
+    assert_eq!(cluster.event("scaled")["to"], 2);
+    cluster.event_of("ready", 2);
+    cluster.signal(Signal::TTOU);
+    assert_eq!(cluster.event("scaled")["to"], 1);
+    cluster.event_of("exited", 2);
+    cluster.signal(Signal::TTOU);
+    // Nothing tells that nothing happens.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    cluster.signal(Signal::TTIN);
+    assert_eq!(cluster.event("scaled")["to"], 2, "the last one stayed");
+    cluster.event_of("ready", 3);
+    assert_eq!(slots(&mut cluster), ["Serving(WorkerId(1))", "Serving(WorkerId(3))"]);
+}
+
+#[test]
+fn k09_scaling_tries_a_slot_again_that_was_given_up_and_closes_one_that_backs_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let mode = folder.path().join("boot");
+    std::fs::write(&mode, "exit:1").unwrap();
+    let mut cluster = Cluster::start(&[("workers", "2"), ("boot_file", mode.to_str().unwrap()), ("give_up", "1"), ("base", "1")]);
+    cluster.event("gave up");
+    std::fs::write(&mode, "").unwrap();
+    assert_eq!(cluster.command("scale 2")["error"], Value::Null);
+    until("the slot serves", || slots(&mut cluster)[1].starts_with("Serving").then_some(()));
+    let mut cluster = Cluster::start(&[("workers", "2"), ("boot", "exit:1"), ("give_up", "9"), ("base", "20000"), ("cap", "20000")]);
+    until("the slot waits", || (slots(&mut cluster)[1] == "BackingOff(20s)").then_some(()));
+    assert_eq!(cluster.command("scale 1")["error"], Value::Null);
+    assert_eq!(slots(&mut cluster), ["Serving(WorkerId(1))"]);
+}
+
+#[test]
+fn k12_a_stop_ends_what_scaling_has_begun() {
+    let mut cluster = Cluster::ready(&[("workers", "2"), ("drain", "ignore"), ("deadline", "400"), ("fast", "300")]);
+    cluster.signal(Signal::TTOU);
+    cluster.event_of("draining", 2);
+    cluster.signal(Signal::TERM);
+    assert!(cluster.exit().success());
+}
+
+#[test]
+fn k12_signals_in_quick_succession_end_with_as_many_slots_as_they_add_up_to() {
+    let mut cluster = Cluster::ready(&[("workers", "3")]);
+    for _ in 0..20 {
+        // Two of a kind that meet may count as one, and so does one of each, in either order.
+        cluster.signal(Signal::TTIN);
+        cluster.signal(Signal::TTOU);
+        let (one, other) = (cluster.event("scaled"), cluster.event("scaled"));
+        assert_eq!(one["from"], other["to"]);
+    }
+    until("three workers serve", || {
+        let slots = slots(&mut cluster);
+        (slots.len() == 3 && slots.iter().all(|slot| slot.starts_with("Serving"))).then_some(())
+    });
+    assert_eq!(cluster.worker_pids().len(), 3);
+}
