@@ -32,6 +32,7 @@
 //! | S15 to S21, S23 | `edge` | S15, S16, S20 every setup, S20 also a replica set; the demo |
 //! | S22 | `ipc_abuse` | an owner process with a demo's traffic on it |
 //! | K01 to K04, K15 | `cluster` | the demo |
+//! | K05 | `reload` | the demo |
 //! | S08, wrong flags, files and requests | `usage` | the demo |
 //! | C45, wrong URLs, servers that cannot be used or are down | `usage_mongo`, `usage_redis`, `usage_sql` | the demo over MongoDB, Redis and SQL databases |
 //! | two demos, one store; H18 after the end of all processes | `shared` | Redis, a Cluster, MongoDB, PostgreSQL, MariaDB, SQLite |

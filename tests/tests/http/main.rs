@@ -84,6 +84,7 @@ mod ids;
 mod ipc_abuse;
 mod lifetime;
 mod outages;
+mod reload;
 mod responses;
 mod secrets;
 mod shared;
