@@ -1,9 +1,10 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::board::Board;
 use super::core::Core;
 use super::slot::{First, NotReplaced, Order, Replaced, Successor};
 use crate::error::{ReloadError, ScaleError};
@@ -75,10 +76,11 @@ impl Core {
         let _alone = self.changing.lock().await;
         let now = self.see(|board| board.slots().len());
         let wanted = if more { now + 1 } else { now - 1 };
-        match NonZeroUsize::new(wanted) {
-            Some(wanted) => self.scale_alone(wanted).await,
-            None => Ok(tracing::warn!("the only worker slot stays; to stop the cluster send TERM")),
-        }
+        let Some(wanted) = NonZeroUsize::new(wanted) else {
+            tracing::warn!("the only worker slot stays; to stop the cluster send TERM");
+            return Ok(());
+        };
+        self.scale_alone(wanted).await
     }
 
     async fn scale_alone(&self, wanted: NonZeroUsize) -> Result<(), ScaleError> {
@@ -87,11 +89,11 @@ impl Core {
         }
         let (wanted, before) = (wanted.get(), self.see(|board| board.slots().len()));
         for slot in (0..wanted.min(before)).map(Slot::new).filter(|slot| !self.is_kept(*slot)) {
-            self.note(|board| board.set(slot, SlotState::BackingOff(std::time::Duration::ZERO)));
+            self.note(|board| board.set(slot, SlotState::BackingOff(Duration::ZERO)));
             self.recruit(slot, First::Starts);
         }
         for _ in before..wanted {
-            let slot = self.note(super::board::Board::add);
+            let slot = self.note(Board::add);
             self.recruit(slot, First::Starts);
         }
         let mut closing = Vec::new();

@@ -41,7 +41,7 @@ pub(crate) async fn start(config: ClusterBuilder) -> Result<ClusterHandle, Start
     for newborn in first {
         // Here and not in the task: who holds the handle finds the workers, and messages to them wait until they read.
         let life = Life::begin(newborn, true, &core);
-        keepers.add(life.slot, core.way_to(life.slot), First::Lives(life));
+        keepers.add(life.slot, core.way_to(life.slot), First::Lives(Box::new(life)));
     }
     tokio::spawn(signals.obey(Arc::clone(&core)));
     tokio::spawn(keepers.watch(recruits));

@@ -67,7 +67,7 @@ pub(super) async fn keep(slot: Slot, first: First, orders: mpsc::UnboundedReceiv
         core,
     };
     match first {
-        First::Lives(life) => keeper.fill(life),
+        First::Lives(life) => keeper.fill(*life),
         First::Starts => keeper.due = Some(Instant::now()),
         First::Ordered(order) => keeper.obey(order),
     }
@@ -77,7 +77,7 @@ pub(super) async fn keep(slot: Slot, first: First, orders: mpsc::UnboundedReceiv
 /// How a slot begins.
 pub(super) enum First {
     /// With this worker.
-    Lives(Life),
+    Lives(Box<Life>),
     /// With one that it starts.
     Starts,
     /// With one that somebody orders.
@@ -282,7 +282,7 @@ async fn readiness(coming: &mut Option<Coming>) {
     {
         return;
     }
-    pending().await
+    pending::<()>().await;
 }
 
 #[cfg(test)]
