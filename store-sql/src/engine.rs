@@ -114,6 +114,7 @@ impl Engine {
         }
     }
 
+    #[cfg_attr(not(feature = "sqlite"), expect(unused_variables, reason = "only the writers of SQLite line up"))]
     pub(crate) fn given(pool: ApplicationPool, wait: Duration) -> Self {
         match pool {
             #[cfg(feature = "postgres")]
