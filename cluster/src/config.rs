@@ -96,7 +96,7 @@ impl ClusterBuilder {
 
     /// Adds environment variables for the workers of a slot; called before each start of one.
     ///
-    /// A panic in `vars` leaves through [`start`](Self::start); later it gives the slot up.
+    /// A panic in `vars` leaves through [`start`](Self::start); later it gives the slot up, or ends a reload.
     #[must_use]
     pub fn env<V, I, K, T>(mut self, vars: V) -> Self
     where

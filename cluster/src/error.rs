@@ -177,7 +177,7 @@ pub enum ReloadError {
         source: Arc<io::Error>,
     },
     /// A new worker could not be started.
-    #[error("the new worker of slot {slot} cannot be started, its old one serves on: {source}; {} others were replaced", replaced.len())]
+    #[error("the new worker of slot {slot} cannot be started, the slot keeps what it has: {source}; {} others were replaced", replaced.len())]
     Spawn {
         /// The slot.
         slot: Slot,
@@ -208,6 +208,12 @@ pub enum ReloadError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScaleError {
+    /// None of the slots that would stay serves: all were given up. None was emptied.
+    #[error("none of the {slots} slots that would stay serves, because their workers die too often; nothing was closed")]
+    NoneServes {
+        /// How many would stay.
+        slots: usize,
+    },
     /// The cluster stops.
     #[error("the cluster stops")]
     Stopping,

@@ -90,7 +90,7 @@ pub enum Event {
     },
     /// All workers are being replaced, one after the other.
     Reloading,
-    /// All workers were replaced, or why some were not.
+    /// All workers were replaced, or why some were not. In a stop it may be missing.
     Reloaded(Result<ReloadReport, ReloadError>),
     /// There are so many slots now. Those that were taken away are empty, those that were added may still start.
     Scaled {

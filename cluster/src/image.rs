@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf, absolute};
 use std::process::Command;
 
 use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, Stat, accessat, fstat, stat};
+use rustix::process::{getegid, geteuid, getgid, getuid};
 
 /// A program, held open, with the arguments that this process was started with.
 ///
@@ -64,7 +65,9 @@ fn through(fd: &OwnedFd) -> String {
 fn path_of(exe: &Stat, name: Option<&OsString>) -> io::Result<PathBuf> {
     let called = name.map(Path::new).filter(|name| name.components().count() > 1).and_then(|name| absolute(name).ok());
     let same = |path: &PathBuf| stat(path).is_ok_and(|at| (at.st_dev, at.st_ino) == (exe.st_dev, exe.st_ino));
-    match called.filter(same) {
+    // Who starts a program that runs as somebody else chooses its name as well.
+    let is_own = (getuid(), getgid()) == (geteuid(), getegid());
+    match called.filter(|path| is_own && same(path)) {
         Some(path) => Ok(path),
         None => env::current_exe(),
     }

@@ -58,7 +58,7 @@ pub enum SlotState {
     BackingOff(Duration),
     /// It stays empty: its workers died too often, or its supervision failed.
     GaveUp,
-    /// It is empty because the cluster stops.
+    /// It is empty because the cluster stops, or the slot is taken away.
     Stopped,
 }
 
@@ -96,7 +96,7 @@ pub struct ReloadReport {
 pub struct Replacement {
     /// Whose slot it is.
     pub slot: Slot,
-    /// The worker that left; `None` if the slot was empty.
+    /// The worker that left; `None` if the slot was empty, or it has died meanwhile.
     pub old: Option<WorkerId>,
     /// The worker that serves now.
     pub new: WorkerId,

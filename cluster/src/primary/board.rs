@@ -27,12 +27,19 @@ pub(super) struct Live {
     pub(super) pid: u32,
     pub(super) born: Instant,
     pub(super) ready: bool,
+    pub(super) draining: bool,
     pub(super) refused: u64,
     pub(super) outbox: Outbox,
     /// Refers to this process even when its number was given to another.
     pub(super) pidfd: Arc<OwnedFd>,
     pub(super) retire: watch::Sender<bool>,
     pub(super) end: watch::Receiver<Option<ExitCause>>,
+}
+
+impl Live {
+    fn leaves(&self) -> bool {
+        self.draining || *self.retire.borrow()
+    }
 }
 
 impl Board {
@@ -59,8 +66,17 @@ impl Board {
 
     /// From now on this worker is the one of the slot.
     pub(super) fn fill(&mut self, slot: Slot, id: WorkerId) {
-        let ready = self.live.get(&id).is_some_and(|live| live.ready);
-        self.set(slot, if ready { SlotState::Serving(id) } else { SlotState::Starting(id) });
+        let state = match self.live.get(&id) {
+            Some(live) if live.leaves() => SlotState::Draining(id),
+            Some(live) if live.ready => SlotState::Serving(id),
+            _ => SlotState::Starting(id),
+        };
+        self.set(slot, state);
+    }
+
+    /// Whether a worker is on its way out.
+    pub(super) fn leaves(&self, id: WorkerId) -> bool {
+        self.live.get(&id).is_none_or(Live::leaves)
     }
 
     /// Tells a worker to leave. Its end can be waited for.
@@ -88,7 +104,8 @@ impl Board {
     }
 
     pub(super) fn draining(&mut self, id: WorkerId) {
-        let Some(live) = self.live.get(&id) else { return };
+        let Some(live) = self.live.get_mut(&id) else { return };
+        live.draining = true;
         let slot = live.slot;
         if matches!(self.slots[slot.index()].state, SlotState::Starting(of) | SlotState::Serving(of) if of == id) {
             self.set(slot, SlotState::Draining(id));
@@ -121,6 +138,13 @@ impl Board {
         if let Some(live) = self.live.get_mut(&id) {
             live.refused += 1;
         }
+    }
+
+    /// Whether one of the first `count` slots serves; `None` if none ever will.
+    pub(super) fn serves(&self, count: usize) -> Option<bool> {
+        let mut states = self.slots.iter().take(count).map(|slot| slot.state);
+        let gave_up = states.clone().all(|state| state == SlotState::GaveUp);
+        (!gave_up).then(|| states.any(|state| matches!(state, SlotState::Serving(_))))
     }
 
     /// Whether every slot serves or never will, and one does.

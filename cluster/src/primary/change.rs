@@ -14,10 +14,11 @@ use crate::image::Image;
 use crate::status::{Phase, ReloadReport, Replacement, SlotState};
 
 impl Core {
-    /// Replaces all workers, one after the other.
-    pub(super) async fn reload(&self) -> Result<ReloadReport, ReloadError> {
+    /// Replaces all workers, one after the other. Calls `begun` when it is its turn.
+    pub(super) async fn reload(&self, begun: impl FnOnce()) -> Result<ReloadReport, ReloadError> {
         let _alone = self.changing.lock().await;
-        if self.stops() {
+        begun();
+        if self.ends() {
             return Err(ReloadError::Stopping);
         }
         tracing::info!("reload begins");
@@ -57,12 +58,19 @@ impl Core {
     }
 
     async fn replace(&self, slot: Slot, image: &Arc<Image>) -> Replaced {
-        let (tell, told) = oneshot::channel();
-        // A slot that was given up has no task any more.
-        if let Err(order) = self.order(slot, Order::Replace(Arc::clone(image), tell)) {
-            self.recruit(slot, First::Ordered(order));
+        while !self.ends() {
+            let (tell, told) = oneshot::channel();
+            // A slot that was given up has no task any more.
+            if let Err(order) = self.order(slot, Order::Replace(Arc::clone(image), tell)) {
+                self.recruit(slot, First::Ordered(order));
+            }
+            match told.await {
+                Ok(done) => return done,
+                // The task was at its end just then.
+                Err(_) => self.unkept(slot).await,
+            }
         }
-        told.await.unwrap_or(Err(NotReplaced::Leaving))
+        Err(NotReplaced::Leaving)
     }
 
     /// Makes it so many slots.
@@ -84,31 +92,38 @@ impl Core {
     }
 
     async fn scale_alone(&self, wanted: NonZeroUsize) -> Result<(), ScaleError> {
-        if self.stops() {
+        if self.ends() {
             return Err(ScaleError::Stopping);
         }
         let (wanted, before) = (wanted.get(), self.see(|board| board.slots().len()));
-        for slot in (0..wanted.min(before)).map(Slot::new).filter(|slot| !self.is_kept(*slot)) {
-            self.note(|board| board.set(slot, SlotState::BackingOff(Duration::ZERO)));
-            self.recruit(slot, First::Starts);
+        for slot in (0..wanted.min(before)).map(Slot::new) {
+            if self.see(|board| board.slots()[slot.index()].state == SlotState::GaveUp) {
+                self.unkept(slot).await;
+                self.note(|board| board.set(slot, SlotState::BackingOff(Duration::ZERO)));
+                self.recruit(slot, First::Starts);
+            }
         }
         for _ in before..wanted {
             let slot = self.note(Board::add);
             self.recruit(slot, First::Starts);
+        }
+        if wanted < before {
+            self.one_serves(wanted).await?;
         }
         let mut closing = Vec::new();
         for slot in (wanted..before).map(Slot::new) {
             let (closed, end) = oneshot::channel();
             // One without a task is closed already.
             if self.order(slot, Order::Close(closed)).is_ok() {
-                closing.push(end);
+                closing.push((slot, end));
             }
         }
-        for end in closing {
+        for (slot, end) in closing {
             // Without a word it has ended by itself meanwhile.
             let _ = end.await;
+            self.unkept(slot).await;
         }
-        if self.stops() {
+        if self.ends() {
             return Err(ScaleError::Stopping);
         }
         self.note(|board| board.truncate(wanted));
@@ -117,7 +132,22 @@ impl Core {
         Ok(())
     }
 
-    fn stops(&self) -> bool {
-        *self.phase.borrow() > Phase::Running
+    /// Waits until one of the slots that stay serves: who is closed before leaves nobody.
+    async fn one_serves(&self, of: usize) -> Result<(), ScaleError> {
+        let mut changed = self.changed.subscribe();
+        let mut phase = self.phase.subscribe();
+        loop {
+            changed.borrow_and_update();
+            match self.see(|board| board.serves(of)) {
+                Some(true) => return Ok(()),
+                None => return Err(ScaleError::NoneServes { slots: of }),
+                Some(false) => {}
+            }
+            tokio::select! {
+                // The senders live here.
+                _ = changed.changed() => {}
+                _ = phase.wait_for(|phase| *phase > Phase::Running) => return Err(ScaleError::Stopping),
+            }
+        }
     }
 }

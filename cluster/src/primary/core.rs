@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::board::Board;
@@ -42,6 +43,8 @@ pub(super) struct Core {
     /// The way to the task of each slot.
     keepers: Mutex<BTreeMap<Slot, mpsc::UnboundedSender<Order>>>,
     recruits: mpsc::UnboundedSender<Recruit>,
+    /// Of all tasks of the cluster, whoever calls for one.
+    pub(super) runtime: Handle,
     /// Held by who changes the slots or what they run.
     pub(super) changing: tokio::sync::Mutex<()>,
 }
@@ -90,6 +93,7 @@ impl Core {
             image: Mutex::new(image),
             keepers: Mutex::default(),
             recruits,
+            runtime: Handle::current(),
             changing: tokio::sync::Mutex::default(),
         };
         Ok((core, recruited))
@@ -112,30 +116,54 @@ impl Core {
         *lock(&self.image) = image;
     }
 
-    /// Makes the way to the task of a slot. Whoever had it before has ended.
+    /// Makes the way to the task of a slot that has none.
     pub(super) fn way_to(&self, slot: Slot) -> mpsc::UnboundedReceiver<Order> {
         let (way, orders) = mpsc::unbounded_channel();
         lock(&self.keepers).insert(slot, way);
         orders
     }
 
-    /// Whether the slot has a task.
+    /// Whether the slot has a task, which may be at its end.
     pub(super) fn is_kept(&self, slot: Slot) -> bool {
-        lock(&self.keepers).get(&slot).is_some_and(|way| !way.is_closed())
+        lock(&self.keepers).contains_key(&slot)
     }
 
-    /// Tells the task of a slot what to do. Gives the order back if there is none.
+    /// The task of a slot has ended, and nothing of it is left.
+    pub(super) fn forget(&self, slot: Slot) {
+        lock(&self.keepers).remove(&slot);
+        self.changed.send_replace(());
+    }
+
+    /// Tells the task of a slot what to do. Whether it does shows by its answer: it may be at its end. Gives the order back if there is no task.
     pub(super) fn order(&self, slot: Slot, order: Order) -> Result<(), Order> {
         match lock(&self.keepers).get(&slot) {
-            Some(way) => way.send(order).map_err(|unsent| unsent.0),
-            None => Err(order),
+            // Dropped if it is at its end, and then nobody answers.
+            Some(way) => drop(way.send(order)),
+            None => return Err(order),
         }
+        Ok(())
+    }
+
+    /// Waits until the slot has no task.
+    pub(super) async fn unkept(&self, slot: Slot) {
+        let mut changed = self.changed.subscribe();
+        while self.is_kept(slot) {
+            // The sender lives here.
+            let _ = changed.changed().await;
+        }
+    }
+
+    /// Whether nothing is started any more.
+    pub(super) fn ends(&self) -> bool {
+        *self.phase.borrow() > Phase::Running || self.outcome.borrow().is_some()
     }
 
     /// Asks for a task for a slot. From here on it can be given orders. After the end of the cluster nobody hears it.
     pub(super) fn recruit(&self, slot: Slot, first: First) {
         let orders = self.way_to(slot);
-        let _ = self.recruits.send(Recruit { slot, first, orders });
+        if self.recruits.send(Recruit { slot, first, orders }).is_err() {
+            self.forget(slot);
+        }
     }
 
     /// Looks at the board.

@@ -168,31 +168,33 @@ impl ClusterHandle {
     /// after the other: the new worker starts beside the old one, and when it is [ready](crate::Worker::ready) the old one drains. The next
     /// one follows when that has left, so there is never one less than before, and one more at most.
     ///
-    /// The program was where `argv[0]` leads, if that is a path to it; a link to the current release is followed anew. Else it is where the
-    /// system says that it was.
+    /// The program was where `argv[0]` leads, if that is a path to it and the process runs as who started it; a link to the current release is
+    /// followed anew. Else it is where the system says that it was. Whoever may write to the folders of that path decides what is run.
     ///
     /// Cancel safe: dropping the future does not take the order back. Reloads and [`scale`](Self::scale) wait for each other.
     ///
     /// # Errors
     ///
     /// [`ReloadError`] when a new worker ends, or is late, before it is ready: the old one of its slot serves on, and the slots that
-    /// follow are left as they are. No death is counted. Also when there is no program, or the cluster stops.
+    /// follow are left as they are. That is no death of the slot, unless the slot was empty or its old worker has died meanwhile. Also when
+    /// there is no program, or the cluster stops.
     pub async fn reload(&self) -> Result<ReloadReport, ReloadError> {
         let core = Arc::clone(&self.0);
-        settled(tokio::spawn(async move { core.reload().await })).await.unwrap_or(Err(ReloadError::Stopping))
+        settled(self.0.runtime.spawn(async move { core.reload(|| ()).await })).await.unwrap_or(Err(ReloadError::Stopping))
     }
 
     /// Makes it so many slots. Those with the highest numbers are emptied: their workers drain, and it returns when they have left. Added ones
-    /// are filled; [`ready`](Self::ready) waits until they serve. Slots that were given up, and stay, are tried again.
+    /// are filled; [`ready`](Self::ready) waits until they serve. Slots that were given up, and stay, are tried again. No slot is emptied before
+    /// one that stays serves.
     ///
     /// Cancel safe: dropping the future does not take the order back. [Reloads](Self::reload) and this wait for each other.
     ///
     /// # Errors
     ///
-    /// [`ScaleError`] when the cluster stops.
+    /// [`ScaleError`] when the cluster stops, or none of the slots that would stay can serve.
     pub async fn scale(&self, slots: NonZeroUsize) -> Result<(), ScaleError> {
         let core = Arc::clone(&self.0);
-        settled(tokio::spawn(async move { core.scale(slots).await })).await.unwrap_or(Err(ScaleError::Stopping))
+        settled(self.0.runtime.spawn(async move { core.scale(slots).await })).await.unwrap_or(Err(ScaleError::Stopping))
     }
 
     /// Stops the cluster and waits for its end. A stop under way goes on; it can be hurried, not slowed.

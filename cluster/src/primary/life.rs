@@ -86,7 +86,18 @@ impl Life {
         let (retire, retired) = watch::channel(false);
         let (ended, end) = watch::channel(None);
         let pidfd = Arc::new(pidfd);
-        let entry = Live { slot, pid, born, ready: false, refused: 0, outbox: outbox.clone(), pidfd: Arc::clone(&pidfd), retire, end };
+        let entry = Live {
+            slot,
+            pid,
+            born,
+            ready: false,
+            draining: false,
+            refused: 0,
+            outbox: outbox.clone(),
+            pidfd: Arc::clone(&pidfd),
+            retire,
+            end,
+        };
         core.note(|board| {
             board.born(id, entry);
             if fills {

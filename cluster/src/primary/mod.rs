@@ -102,13 +102,12 @@ impl Keepers {
     }
 
     async fn ended(&mut self, end: Result<(Id, ()), JoinError>) {
-        match end {
-            Ok((task, ())) => drop(self.slots.remove(&task)),
-            Err(error) => {
-                let Some(slot) = self.slots.remove(&error.id()) else { return };
-                tracing::error!(%slot, %error, "the supervision of a slot failed; the slot is given up");
-                slot::abandon(slot, &self.core).await;
-            }
+        let task = end.as_ref().map_or_else(JoinError::id, |(task, ())| *task);
+        let Some(slot) = self.slots.remove(&task) else { return };
+        if let Err(error) = end {
+            tracing::error!(%slot, %error, "the supervision of a slot failed; the slot is given up");
+            slot::abandon(slot, &self.core).await;
         }
+        self.core.forget(slot);
     }
 }

@@ -40,8 +40,9 @@ pub(super) async fn read(id: WorkerId, mut socket: OwnedReadHalf, progress: watc
             Ok(Some(ToPrimary::Ready)) => {
                 // The board first: who sees the event finds the worker serving.
                 core.note(|board| board.ready(id));
-                progress.send_modify(|progress| progress.ready = true);
+                // Who waits for it lets the old one of its slot go, which is the next event.
                 core.emit(Event::Ready(id));
+                progress.send_modify(|progress| progress.ready = true);
             }
             Ok(Some(ToPrimary::Draining)) => progress.send_modify(|progress| progress.draining = true),
             Ok(Some(ToPrimary::Message(bytes))) => core.emit(Event::Message { from: id, message: Message::from_bytes(bytes) }),

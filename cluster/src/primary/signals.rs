@@ -94,10 +94,7 @@ impl Changes {
             while let Some(change) = changes.recv().await {
                 // They log and emit how they end.
                 match change {
-                    Change::Reload => {
-                        waits.store(false, Ordering::Release);
-                        let _ = core.reload().await;
-                    }
+                    Change::Reload => drop(core.reload(|| waits.store(false, Ordering::Release)).await),
                     Change::Step { more } => drop(core.step(more).await),
                 }
             }

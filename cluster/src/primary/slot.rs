@@ -127,6 +127,8 @@ struct Coming {
     id: WorkerId,
     image: Arc<Image>,
     progress: watch::Receiver<Progress>,
+    /// It became ready on its way out, so it is only waited for.
+    leaves: bool,
     tell: oneshot::Sender<Replaced>,
 }
 
@@ -176,7 +178,12 @@ impl Keeper {
             }
             Order::Replace(image, tell) => match self.spawn_guarded(&image) {
                 Ok(life) => {
-                    self.coming = Some(Coming { id: life.id, image, progress: life.progress(), tell });
+                    let coming = Coming { id: life.id, image, progress: life.progress(), leaves: false, tell };
+                    if let Some(other) = self.coming.replace(coming) {
+                        // Nobody waits for it any more.
+                        let _ = other.tell.send(Err(NotReplaced::Leaving));
+                        let _ = self.core.see(|board| board.retire(other.id));
+                    }
                     if self.current.is_none() {
                         self.current = Some(life.id);
                         self.due = None;
@@ -215,6 +222,11 @@ impl Keeper {
 
     /// The new worker is ready: the old one leaves.
     fn take_over(&mut self) {
+        let leaves = |coming: &Coming| self.core.see(|board| board.leaves(coming.id));
+        if let Some(coming) = self.coming.as_mut().filter(|coming| leaves(coming)) {
+            coming.leaves = true;
+            return;
+        }
         let Some(Coming { id, image, tell, .. }) = self.coming.take() else { return };
         self.image = image;
         self.deaths = Deaths::default();
@@ -278,6 +290,7 @@ impl Keeper {
 /// Returns when the worker that is coming has said that it is ready. Never, if none is coming or it ends before.
 async fn readiness(coming: &mut Option<Coming>) {
     if let Some(coming) = coming
+        && !coming.leaves
         && coming.progress.wait_for(|said| said.ready).await.is_ok()
     {
         return;
@@ -308,7 +321,7 @@ mod tests {
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap().into();
         let outbox = Outbox::start(UnixStream::pair().unwrap().0.into_split().1);
         let (retire, end) = (watch::Sender::new(false), watch::Sender::new(None).subscribe());
-        let live = Live { slot, pid, born: Instant::now(), ready: true, refused: 0, outbox, pidfd, retire, end };
+        let live = Live { slot, pid, born: Instant::now(), ready: true, draining: false, refused: 0, outbox, pidfd, retire, end };
         core.note(|board| board.born(id, live));
         core.stop(Phase::Stopping);
 

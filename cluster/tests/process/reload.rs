@@ -40,12 +40,23 @@ fn k05_a_reload_replaces_one_worker_after_the_other_and_each_by_one_that_is_read
     }
 }
 
+/// Set when it is dropped.
+struct AtEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn k05_reloads_under_load_lose_nothing() {
     let mut cluster = Cluster::ready(&[("workers", "2"), ("drain", "finish"), ("quiet", "50")]);
     let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     let addr = cluster.addr;
     thread::scope(|scope| {
+        // Also where a check fails: the scope waits for the clients.
+        let _at_end = AtEnd(&stop);
         for _ in 0..CLIENTS {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
@@ -57,7 +68,6 @@ fn k05_reloads_under_load_lose_nothing() {
         for n in 1..=RELOADS {
             assert_eq!(ids(&cluster.command("reload")["replaced"]), [2 * n + 1, 2 * n + 2]);
         }
-        stop.store(true, Ordering::Relaxed);
     });
     println!("{} requests over {RELOADS} reloads, each on a connection of its own, 0 lost", asked.into_inner());
     assert_eq!(cluster.worker_pids().len(), 2, "no zombie is left");
@@ -67,7 +77,7 @@ fn k05_reloads_under_load_lose_nothing() {
 fn k06_a_worker_that_does_not_boot_ends_the_reload_and_the_old_ones_serve() {
     let folder = tempfile::tempdir().unwrap();
     let mode = folder.path().join("boot");
-    let mut cluster = Cluster::ready(&[("workers", "2"), ("readiness", "700"), ("boot_file", mode.to_str().unwrap())]);
+    let mut cluster = Cluster::ready(&[("workers", "2"), ("readiness", "3000"), ("boot_file", mode.to_str().unwrap())]);
     // Ends before it is ready; is late; boots only in the first slot.
     for (boots, said, replaced) in [("exit", "exit status: 3", 0), ("mute", "signal: 9", 0), ("exit:1", "exit status: 3", 1)] {
         fs::write(&mode, boots).unwrap();
@@ -158,7 +168,7 @@ fn k11_a_reload_without_a_program_says_where_it_should_be() {
 
 #[test]
 fn k12_hangups_during_a_reload_are_one_more_reload() {
-    let mut cluster = Cluster::ready(&[("workers", "2"), ("boot_block", "300")]);
+    let mut cluster = Cluster::ready(&[("workers", "2"), ("boot_block", "1500")]);
     cluster.signal(Signal::HUP);
     cluster.event("reloading");
     for _ in 0..5 {
@@ -222,4 +232,21 @@ fn a_reload_brings_back_a_slot_that_was_given_up() {
     assert_eq!(cluster.command("reload")["replaced"].as_array().unwrap().len(), 2);
     let status = cluster.command("status");
     assert!(status["slots"][1]["state"].as_str().unwrap().starts_with("Serving"), "{status}");
+}
+
+#[test]
+fn k12_a_new_worker_that_is_told_to_leave_does_not_take_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let mode = folder.path().join("boot");
+    let mut cluster = Cluster::ready(&[("boot_file", mode.to_str().unwrap())]);
+    // It becomes ready when it is told to leave.
+    fs::write(&mode, "late").unwrap();
+    cluster.signal(Signal::HUP);
+    cluster.event_of("online", 2);
+    cluster.command("drain 2");
+    cluster.event("not reloaded");
+    let status = cluster.command("status");
+    assert_eq!(status["slots"][0]["state"], "Serving(WorkerId(1))", "{status}");
+    assert_eq!(cluster.ask("who")["id"], 1);
+    cluster.event_of("ready", 2);
 }

@@ -69,6 +69,7 @@ fn k09_scaling_tries_a_slot_again_that_was_given_up_and_closes_one_that_backs_of
     assert_eq!(cluster.command("scale 2")["error"], Value::Null);
     until("the slot serves", || slots(&mut cluster)[1].starts_with("Serving").then_some(()));
     let mut cluster = Cluster::start(&[("workers", "2"), ("boot", "exit:1"), ("give_up", "9"), ("base", "20000"), ("cap", "20000")]);
+    cluster.event_of("ready", 1);
     until("the slot waits", || (slots(&mut cluster)[1] == "BackingOff(20s)").then_some(()));
     assert_eq!(cluster.command("scale 1")["error"], Value::Null);
     assert_eq!(slots(&mut cluster), ["Serving(WorkerId(1))"]);
@@ -80,7 +81,10 @@ fn k12_a_stop_ends_what_scaling_has_begun() {
     cluster.signal(Signal::TTOU);
     cluster.event_of("draining", 2);
     cluster.signal(Signal::TERM);
-    assert!(cluster.exit().success());
+    let (lines, status) = cluster.rest();
+    assert!(status.success());
+    assert_eq!(lines.iter().filter(|line| line["event"] == "exited").count(), 2, "{lines:#?}");
+    assert!(!lines.iter().any(|line| line["event"] == "scaled"), "{lines:#?}");
 }
 
 #[test]
@@ -98,4 +102,20 @@ fn k12_signals_in_quick_succession_end_with_as_many_slots_as_they_add_up_to() {
         (slots.len() == 3 && slots.iter().all(|slot| slot.starts_with("Serving"))).then_some(())
     });
     assert_eq!(cluster.worker_pids().len(), 3);
+}
+
+#[test]
+fn k09_nothing_is_closed_if_nobody_else_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let mode = folder.path().join("boot");
+    std::fs::write(&mode, "exit:0").unwrap();
+    let mut cluster = Cluster::start(&[("workers", "2"), ("boot_file", mode.to_str().unwrap()), ("give_up", "2"), ("base", "1")]);
+    cluster.event("gave up");
+    cluster.event("settled");
+    let refused = cluster.command("scale 1")["error"].as_str().unwrap().to_owned();
+    assert!(refused.contains("nothing was closed"), "{refused}");
+    assert!(slots(&mut cluster)[1].starts_with("Serving"));
+    std::fs::write(&mode, "").unwrap();
+    assert_eq!(cluster.command("scale 1")["error"], Value::Null);
+    assert_eq!(cluster.ask("who")["slot"], 0, "the one that stays was tried again first");
 }
