@@ -13,29 +13,24 @@ use tests::{
 
 use crate::hands::{PATIENT, connect};
 
+/// Turns checks into tests of one database.
+macro_rules! on_database {
+    ($database:ident, $($check:ident),+ $(,)?) => {
+        mod $database {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                let Some(sql) = tests::service::AnySql::$database().await else { return };
+                super::$check(sql).await;
+            })+
+        }
+    };
+}
+
 macro_rules! on_all_databases {
     ($($check:ident),+ $(,)?) => {
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $check() {
-                let Some(sql) = tests::service::AnySql::postgres().await else { return };
-                super::$check(sql).await;
-            })+
-        }
-        mod mariadb {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $check() {
-                let Some(sql) = tests::service::AnySql::mariadb().await else { return };
-                super::$check(sql).await;
-            })+
-        }
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $check() {
-                let Some(sql) = tests::service::AnySql::sqlite().await else { return };
-                super::$check(sql).await;
-            })+
-        }
+        on_database!(postgres, $($check),+);
+        on_database!(mariadb, $($check),+);
+        on_database!(sqlite, $($check),+);
     };
 }
 
