@@ -144,10 +144,10 @@ impl Core {
         Ok(())
     }
 
-    /// Waits until the slot has no task.
+    /// Waits until the slot has no task, or the cluster has ended.
     pub(super) async fn unkept(&self, slot: Slot) {
         let mut changed = self.changed.subscribe();
-        while self.is_kept(slot) {
+        while self.is_kept(slot) && self.outcome.borrow().is_none() {
             // The sender lives here.
             let _ = changed.changed().await;
         }
@@ -223,6 +223,7 @@ impl Core {
         };
         lock(&self.feed).end();
         self.outcome.send_replace(Some(outcome));
+        self.changed.send_replace(());
     }
 }
 

@@ -92,10 +92,14 @@ impl Changes {
         let (core, waits) = (Arc::clone(core), Arc::clone(&reload_waits));
         tokio::spawn(async move {
             while let Some(change) = changes.recv().await {
-                // They log and emit how they end.
                 match change {
+                    // It says itself how it ends.
                     Change::Reload => drop(core.reload(|| waits.store(false, Ordering::Release)).await),
-                    Change::Step { more } => drop(core.step(more).await),
+                    Change::Step { more } => {
+                        if let Err(error) = core.step(more).await {
+                            tracing::warn!(%error, "not scaled");
+                        }
+                    }
                 }
             }
         });
