@@ -84,10 +84,10 @@ impl Core {
         let _alone = self.changing.lock().await;
         let now = self.see(|board| board.slots().len());
         let wanted = if more { now + 1 } else { now - 1 };
-        let Some(wanted) = NonZeroUsize::new(wanted) else {
+        let wanted = NonZeroUsize::new(wanted).unwrap_or_else(|| {
             tracing::warn!("the only worker slot stays; to stop the cluster send TERM");
-            return Ok(());
-        };
+            NonZeroUsize::MIN
+        });
         self.scale_alone(wanted).await
     }
 

@@ -1,3 +1,6 @@
+use std::fs;
+use std::path::Path;
+
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -6,6 +9,14 @@ use crate::harness::{Cluster, until};
 fn slots(cluster: &mut Cluster) -> Vec<String> {
     let status = cluster.command("status");
     status["slots"].as_array().unwrap().iter().map(|slot| slot["state"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Two slots, of which this one is given up as long as `mode` is what it is.
+fn given_up(slot: usize, mode: &Path) -> Cluster {
+    fs::write(mode, format!("exit:{slot}")).unwrap();
+    let mut cluster = Cluster::start(&[("workers", "2"), ("boot_file", mode.to_str().unwrap()), ("give_up", "2"), ("base", "1")]);
+    cluster.event("gave up");
+    cluster
 }
 
 #[test]
@@ -50,10 +61,10 @@ fn k09_signals_add_and_take_away_one_slot_and_the_last_one_stays() {
     assert_eq!(cluster.event("scaled")["to"], 1);
     cluster.event_of("exited", 2);
     cluster.signal(Signal::TTOU);
-    // Nothing tells that nothing happens.
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    let scaled = cluster.event("scaled");
+    assert_eq!((&scaled["from"], &scaled["to"]), (&1.into(), &1.into()), "the last one stays");
     cluster.signal(Signal::TTIN);
-    assert_eq!(cluster.event("scaled")["to"], 2, "the last one stayed");
+    assert_eq!(cluster.event("scaled")["to"], 2);
     cluster.event_of("ready", 3);
     assert_eq!(slots(&mut cluster), ["Serving(WorkerId(1))", "Serving(WorkerId(3))"]);
 }
@@ -62,10 +73,8 @@ fn k09_signals_add_and_take_away_one_slot_and_the_last_one_stays() {
 fn k09_scaling_tries_a_slot_again_that_was_given_up_and_closes_one_that_backs_off() {
     let folder = tempfile::tempdir().unwrap();
     let mode = folder.path().join("boot");
-    std::fs::write(&mode, "exit:1").unwrap();
-    let mut cluster = Cluster::start(&[("workers", "2"), ("boot_file", mode.to_str().unwrap()), ("give_up", "1"), ("base", "1")]);
-    cluster.event("gave up");
-    std::fs::write(&mode, "").unwrap();
+    let mut cluster = given_up(1, &mode);
+    fs::write(&mode, "").unwrap();
     assert_eq!(cluster.command("scale 2")["error"], Value::Null);
     until("the slot serves", || slots(&mut cluster)[1].starts_with("Serving").then_some(()));
     let mut cluster = Cluster::start(&[("workers", "2"), ("boot", "exit:1"), ("give_up", "9"), ("base", "20000"), ("cap", "20000")]);
@@ -108,14 +117,12 @@ fn k12_signals_in_quick_succession_end_with_as_many_slots_as_they_add_up_to() {
 fn k09_nothing_is_closed_if_nobody_else_serves() {
     let folder = tempfile::tempdir().unwrap();
     let mode = folder.path().join("boot");
-    std::fs::write(&mode, "exit:0").unwrap();
-    let mut cluster = Cluster::start(&[("workers", "2"), ("boot_file", mode.to_str().unwrap()), ("give_up", "2"), ("base", "1")]);
-    cluster.event("gave up");
+    let mut cluster = given_up(0, &mode);
     cluster.event("settled");
     let refused = cluster.command("scale 1")["error"].as_str().unwrap().to_owned();
     assert!(refused.contains("nothing was closed"), "{refused}");
     assert!(slots(&mut cluster)[1].starts_with("Serving"));
-    std::fs::write(&mode, "").unwrap();
+    fs::write(&mode, "").unwrap();
     assert_eq!(cluster.command("scale 1")["error"], Value::Null);
     assert_eq!(cluster.ask("who")["slot"], 0, "the one that stays was tried again first");
 }
