@@ -195,14 +195,13 @@ fn default_deadline() -> Duration {
     Duration::from_secs(2)
 }
 
-// In both below the compiler evaluates the `unwrap`: a zero would not build.
 fn default_max_in_flight() -> NonZeroUsize {
-    // The compiler evaluates it.
+    // The compiler evaluates the `unwrap`: a zero would not build.
     const { NonZeroUsize::new(1_024).unwrap() }
 }
 
 fn default_frame_bytes() -> NonZeroUsize {
-    // The compiler evaluates it.
+    // The compiler evaluates the `unwrap`: a zero would not build.
     const { NonZeroUsize::new(FRAME_BYTES).unwrap() }
 }
 

@@ -80,7 +80,6 @@ impl Config {
             prefix: "session:".into(),
             deadline: Duration::from_secs(2),
             // The compiler evaluates both `unwrap`s: a zero would not build.
-            // The compiler evaluates what is `const`.
             connections: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN).max(const { NonZeroUsize::new(4).unwrap() }),
             max_in_flight: const { NonZeroUsize::new(1_024).unwrap() },
             limits: Limits::default(),
