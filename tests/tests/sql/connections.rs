@@ -125,14 +125,23 @@ async fn c41_a_look_at_a_connection_that_is_given_up_costs_nobody_an_answer(sql:
     for (session, n) in [(&bob, "1"), (&eve, "2")] {
         assert!(is_done(&store.commit(&session.key, set("n", n)).await));
     }
-    for round in 0..3 {
+    let mut given_up = 0;
+    for round in 0..10 {
         sleep(IDLE).await;
-        assert!(within(1, store.load(&bob.key)).await.is_none(), "it is given up as soon as the look is sent");
+        // Given up as soon as the look is sent. On a busy machine the server may have answered everything before it was asked for once.
+        match within(1, store.load(&bob.key)).await {
+            None => given_up += 1,
+            Some(answer) => assert!(answer.is_ok_and(|session| session.is_some()), "round {round}"),
+        }
         for _ in 0..3 {
             assert_eq!((sum(&store, &bob).await, sum(&store, &eve).await), (1, 2), "round {round}");
         }
         assert_eq!(store.list(&principal("bob")).await.map_err(|error| chain(&error)).map(|list| list.len()), Ok(1));
+        if given_up == 3 {
+            return;
+        }
     }
+    panic!("of ten looks {given_up} could be given up: the test tests nothing");
 }
 
 async fn c41_a_runtime_that_ends_ends_its_calls(sql: AnySql) {
