@@ -17,6 +17,7 @@ use crate::listener::ListenSpec;
 use crate::message::Message;
 use crate::primary::{self, ClusterHandle};
 use crate::restart::RestartPolicy;
+use crate::succession::Predecessor;
 
 /// Longest time that a clock is asked to add: ten years.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -43,6 +44,7 @@ impl Workers {
 
 type Env = Box<dyn Fn(Slot) -> Vec<(OsString, OsString)> + Send + Sync>;
 type Inherit = Box<dyn Fn(WorkerId) -> io::Result<OwnedFd> + Send + Sync>;
+type Bequeath = Box<dyn Fn() -> io::Result<OwnedFd> + Send + Sync>;
 
 /// Describes a cluster. From [`role`](crate::role()) in the primary; nothing happens before [`start`](Self::start).
 pub struct ClusterBuilder {
@@ -52,13 +54,15 @@ pub struct ClusterBuilder {
     pub(crate) settings: Vec<u8>,
     pub(crate) env: Vec<Env>,
     pub(crate) inherit: Vec<(String, Inherit)>,
+    pub(crate) bequeath: Vec<(String, Bequeath)>,
+    pub(crate) predecessor: Option<Predecessor>,
     pub(crate) readiness: Duration,
     pub(crate) drain: DrainPolicy,
     pub(crate) restart: RestartPolicy,
 }
 
 impl ClusterBuilder {
-    pub(crate) fn new(image: Image) -> Self {
+    pub(crate) fn new(image: Image, predecessor: Option<Predecessor>) -> Self {
         Self {
             image: Arc::new(image),
             workers: Workers::Auto,
@@ -66,6 +70,8 @@ impl ClusterBuilder {
             settings: Vec::new(),
             env: Vec::new(),
             inherit: Vec::new(),
+            bequeath: Vec::new(),
+            predecessor,
             readiness: Duration::from_secs(30),
             drain: DrainPolicy::default(),
             restart: RestartPolicy::default(),
@@ -120,6 +126,28 @@ impl ClusterBuilder {
         self
     }
 
+    /// Leaves a descriptor to the primary that [succeeds](ClusterHandle::upgrade) this one, under `name`: `open` is called for each attempt. One end of a
+    /// socket pair, for example, over which state follows that the primary holds.
+    ///
+    /// `open` runs on a task of the runtime and must not block. Its error, or a panic, ends the attempt, and this primary goes on.
+    #[must_use]
+    pub fn bequeath(mut self, name: impl Into<String>, open: impl Fn() -> io::Result<OwnedFd> + Send + Sync + 'static) -> Self {
+        self.bequeath.push((name.into(), Box::new(open)));
+        self
+    }
+
+    /// Takes what the predecessor [left](Self::bequeath) under `name`. `None` if it left no such thing, it was taken before, or there is no predecessor.
+    #[must_use]
+    pub fn take_bequest(&mut self, name: &str) -> Option<OwnedFd> {
+        self.predecessor.as_mut()?.fds.remove(name)
+    }
+
+    /// Whether this process succeeds another primary, which serves until all workers of this one do.
+    #[must_use]
+    pub fn is_successor(&self) -> bool {
+        self.predecessor.is_some()
+    }
+
     /// Time from the start of a worker to its [`ready`](crate::Worker::ready); a later one is killed and counts as failed.
     /// Default: 30 s. At most ten years.
     #[must_use]
@@ -147,7 +175,7 @@ impl ClusterBuilder {
     /// Returns when the processes are started, not when they are ready; see [`ClusterHandle::ready`]. Messages that are sent
     /// at once wait for the workers. From here on `SIGTERM` and
     /// `SIGQUIT` stop the cluster gracefully, `SIGINT` fast and a second one at once; `SIGHUP` [reloads](ClusterHandle::reload), `SIGTTIN`
-    /// and `SIGTTOU` make it one slot more or less; `SIGUSR1` and `SIGUSR2` are logged and otherwise ignored.
+    /// and `SIGTTOU` make it one slot more or less; `SIGUSR2` [replaces the primary](ClusterHandle::upgrade) itself; `SIGUSR1` is logged and otherwise ignored.
     ///
     /// # Errors
     ///
@@ -197,7 +225,8 @@ impl ClusterBuilder {
             )));
         }
         unique("listen", self.listen.iter().map(|(name, _)| name))?;
-        unique("inherit", self.inherit.iter().map(|(name, _)| name))
+        unique("inherit", self.inherit.iter().map(|(name, _)| name))?;
+        unique("bequeath", self.bequeath.iter().map(|(name, _)| name))
     }
 
     /// All variables for the workers of `slot`; of two with one name the later added wins.
@@ -237,7 +266,7 @@ mod tests {
     #[test]
     fn a_time_that_no_clock_can_add_is_named() {
         let check = |change: fn(ClusterBuilder) -> ClusterBuilder| {
-            change(ClusterBuilder::new(Image::of_this_process().unwrap())).check().map_err(|e| e.to_string())
+            change(ClusterBuilder::new(Image::of_this_process().unwrap(), None)).check().map_err(|e| e.to_string())
         };
         for (field, change) in [
             ("readiness", (|b| b.readiness(Duration::MAX)) as fn(ClusterBuilder) -> ClusterBuilder),

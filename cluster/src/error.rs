@@ -1,7 +1,9 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::event::ExitCause;
 use crate::id::{Slot, WorkerId};
@@ -73,6 +75,49 @@ pub enum BootError {
         /// The primary's version.
         theirs: u16,
     },
+    /// The primary that this process shall succeed is of a build with which it cannot agree.
+    #[error("the predecessor hands over by version {theirs}, this program by {ours}; stop that one and start this one")]
+    Predecessor {
+        /// This program's version.
+        ours: u16,
+        /// The predecessor's version.
+        theirs: u16,
+    },
+}
+
+/// Why no other primary took this one's place. This one and its workers serve on, unless it says otherwise.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpgradeError {
+    /// The program is not there, or is none.
+    #[error("there is no program to upgrade to at {}: {source}; put the new build there, under the same name", path.display())]
+    Program {
+        /// Where the program was when this primary started.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// It could not be started.
+    #[error("the new primary cannot be started: {0}")]
+    Spawn(#[source] Arc<io::Error>),
+    /// It ended before its workers were ready.
+    #[error("the new primary ended before its workers were ready ({0}), this one serves on; see the new one's output")]
+    Ended(ExitStatus),
+    /// Its workers were not ready in time, so it was told to end.
+    #[error("the new primary's workers were not ready within {0:?}, so it was ended, and this one serves on; see the new one's output")]
+    Late(Duration),
+    /// It said something else than that it is ready, so it was told to end.
+    #[error("the new primary speaks another language, so it was ended, and this one serves on; is it a program of this crate?")]
+    Garbled,
+    /// This primary is process 1, with which a container ends.
+    #[error("this primary is process 1 of its container, which ends with it; start it under an init, or replace the container")]
+    Init,
+    /// This primary has not taken over from its own predecessor yet.
+    #[error("this primary has not taken over from its own predecessor yet; try again when it has")]
+    NotInCharge,
+    /// The cluster stops, or another primary has taken over already.
+    #[error("the cluster stops")]
+    Stopping,
 }
 
 /// Why a cluster did not start. Nothing is left behind but signal handlers: no worker, no open port.
@@ -105,6 +150,9 @@ pub enum StartError {
     /// A worker process cannot be started.
     #[error("cannot start a worker process: {0}")]
     Spawn(#[source] io::Error),
+    /// The way to the primary that this one shall succeed is not usable.
+    #[error("cannot talk to the predecessor: {0}")]
+    Predecessor(#[source] io::Error),
     /// The signal handlers cannot be installed.
     #[error("cannot install signal handlers: {0}; start the cluster inside a tokio runtime with I/O enabled")]
     Signals(#[source] io::Error),

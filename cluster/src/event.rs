@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use crate::error::ReloadError;
+use crate::error::{ReloadError, UpgradeError};
 use crate::id::{Slot, WorkerId};
 use crate::message::Message;
 use crate::status::ReloadReport;
@@ -92,6 +92,12 @@ pub enum Event {
     Reloading,
     /// All workers were replaced, or why some were not. In a stop it may be missing.
     Reloaded(Result<ReloadReport, ReloadError>),
+    /// A new primary is started, which shall take this one's place.
+    Upgrading,
+    /// The primary with this process id has taken over, and the workers of this one leave; or why not. In a stop it may be missing.
+    Upgraded(Result<u32, UpgradeError>),
+    /// This primary has taken over from its predecessor.
+    TookOver,
     /// There are so many slots now. Those that were taken away are empty, those that were added may still start.
     Scaled {
         /// Slots before.

@@ -12,6 +12,8 @@
 //!   are gone and the ports are free, also when a handler blocks the event loop.
 //! - A [reload](ClusterHandle::reload) starts the new worker, waits until it is ready and only then lets the old one go. One that
 //!   fails ends the reload, and the old worker serves on.
+//! - An [upgrade](ClusterHandle::upgrade) replaces the primary itself. The new one takes over the ports, and the old one leaves only when all
+//!   workers of the new one are ready; whatever fails before leaves the old one as it was.
 //! - A stop ends by its deadline. Idle workers do not delay it; one that is stuck is killed, and the
 //!   [report](ShutdownReport) names it.
 //! - While the whole cluster stops, no connection is let in that nobody would serve: those that the kernel had completed
@@ -80,7 +82,8 @@
 //! | primary | `INT` | fast stop; the second kills |
 //! | primary | `HUP` | rolling [reload](ClusterHandle::reload); one that comes during a reload follows it, more are the same one |
 //! | primary | `TTIN`, `TTOU` | one slot more, one less; the last one stays |
-//! | primary | `USR1`, `USR2` | a line in the log |
+//! | primary | `USR2` | [upgrade](ClusterHandle::upgrade) of the primary itself; one that comes during another follows it |
+//! | primary | `USR1` | a line in the log |
 //! | worker | `TERM` | once connected: this worker drains, from a quarter of a second later, and is replaced; before: it ends |
 //! | primary and workers | `TERM` | graceful stop, whoever is reached first: the moment that a worker waits lets the primary's order come first |
 //! | worker | others | what they do to any process; Ctrl-C at a terminal does not reach workers |
@@ -117,13 +120,14 @@ mod primary;
 mod restart;
 mod role;
 mod status;
+mod succession;
 mod sys;
 mod worker;
 
 pub use boot::WorkerBoot;
 pub use config::{ClusterBuilder, Workers};
 pub use drain::{DrainOrder, DrainPolicy, DrainReason};
-pub use error::{BootError, DecodeError, Gone, ReloadError, RunError, ScaleError, SendError, StartError};
+pub use error::{BootError, DecodeError, Gone, ReloadError, RunError, ScaleError, SendError, StartError, UpgradeError};
 pub use event::{Addresses, Event, Events, ExitCause};
 pub use id::{Slot, WorkerId};
 pub use listener::ListenSpec;

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
@@ -32,14 +33,20 @@ impl ListenSpec {
         self
     }
 
-    /// Resolves and opens the port: the first resolved address that can be had.
-    pub(crate) fn open(&self, name: &str) -> Result<TcpListener, StartError> {
+    /// Resolves and opens the port: one that was `given`, by name or by address, or the first resolved address that can be had.
+    pub(crate) fn open(&self, name: &str, given: &mut BTreeMap<String, TcpListener>) -> Result<TcpListener, StartError> {
         let error = |source| StartError::Listen { name: name.to_owned(), address: self.address.clone(), source };
         let addresses = self.address.to_socket_addrs().map_err(|source| StartError::Address {
             name: name.to_owned(),
             address: self.address.clone(),
             source,
         })?;
+        let addresses: Vec<_> = addresses.collect();
+        if let Some(listener) = take(&addresses, name, given) {
+            // The queue may be longer or shorter from now on.
+            SockRef::from(&listener).listen(self.backlog).map_err(error)?;
+            return Ok(listener);
+        }
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in addresses {
             match open(address, self.backlog) {
@@ -55,6 +62,18 @@ impl From<SocketAddr> for ListenSpec {
     fn from(address: SocketAddr) -> Self {
         Self::tcp(address.to_string())
     }
+}
+
+/// The port among those given that has one of these addresses. Port 0 is any port of that name.
+fn take(addresses: &[SocketAddr], name: &str, given: &mut BTreeMap<String, TcpListener>) -> Option<TcpListener> {
+    let fits = |of: &String, listener: &TcpListener| {
+        listener.local_addr().is_ok_and(|is| {
+            let same = |wanted: &SocketAddr| wanted.ip() == is.ip() && (wanted.port() == is.port() || (wanted.port() == 0 && of == name));
+            addresses.iter().any(same)
+        })
+    };
+    let found = given.iter().filter(|(of, listener)| fits(of, listener)).max_by_key(|(of, _)| *of == name)?.0.clone();
+    given.remove(&found)
 }
 
 fn open(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
@@ -88,13 +107,13 @@ mod tests {
 
     #[test]
     fn port_zero_is_resolved() {
-        let listener = ListenSpec::tcp("127.0.0.1:0").open("http").unwrap();
+        let listener = ListenSpec::tcp("127.0.0.1:0").open("http", &mut BTreeMap::new()).unwrap();
         assert_ne!(listener.local_addr().unwrap().port(), 0);
     }
 
     #[test]
     fn k04_behind_the_door_the_queue_stays_and_does_not_grow() {
-        let listener = ListenSpec::tcp("127.0.0.1:0").open("http").unwrap();
+        let listener = ListenSpec::tcp("127.0.0.1:0").open("http", &mut BTreeMap::new()).unwrap();
         let address = listener.local_addr().unwrap();
         let mut early = TcpStream::connect(address).unwrap();
         close_door(&listener).unwrap();
@@ -113,9 +132,9 @@ mod tests {
 
     #[test]
     fn k15_a_taken_port_says_what_to_do() {
-        let holder = ListenSpec::tcp("127.0.0.1:0").open("http").unwrap();
+        let holder = ListenSpec::tcp("127.0.0.1:0").open("http", &mut BTreeMap::new()).unwrap();
         let address = holder.local_addr().unwrap();
-        let error = ListenSpec::from(address).open("http").unwrap_err();
+        let error = ListenSpec::from(address).open("http", &mut BTreeMap::new()).unwrap_err();
         let text = error.to_string();
         assert!(text.starts_with(&format!("cannot listen on {address} (`http`): address already in use")), "{text}");
         assert!(text.contains("choose another port"), "{text}");
@@ -124,7 +143,7 @@ mod tests {
     #[test]
     fn k15_an_address_without_a_port_is_named() {
         for address in ["127.0.0.1", "nonsense", "127.0.0.1:99999", ""] {
-            let error = ListenSpec::tcp(address).open("http").unwrap_err();
+            let error = ListenSpec::tcp(address).open("http", &mut BTreeMap::new()).unwrap_err();
             assert!(matches!(&error, StartError::Address { .. }), "{address}: {error}");
             assert!(error.to_string().contains("host:port"), "{error}");
         }

@@ -3,13 +3,14 @@ use crate::config::ClusterBuilder;
 use crate::error::BootError;
 use crate::image::{self, Image};
 use crate::inheritance::{Inheritance, VARIABLE};
+use crate::succession::{self, Predecessor};
 use crate::sys::{FirstThread, Refused};
 
 /// What this process is.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "made once in the life of a process")]
 pub enum Role {
-    /// The process that was started by somebody else. It starts the cluster.
+    /// The process that was started by somebody else, or [succeeds](crate::ClusterHandle::upgrade) a primary. It starts the cluster.
     Primary(ClusterBuilder),
     /// A process that the primary started. It serves.
     Worker(WorkerBoot),
@@ -37,9 +38,14 @@ pub fn role() -> Result<Role, BootError> {
         Refused::Proc(source) => BootError::Process { what: "the threads", source },
     })?;
     let Some(text) = thread.take_var(VARIABLE) else {
+        let legacy = thread.take_var(succession::VARIABLE);
+        let predecessor = legacy.as_ref().map(|text| Predecessor::adopt(&thread, text.as_encoded_bytes())).transpose()?;
         thread.seal().map_err(|source| BootError::Process { what: "the descriptors", source })?;
+        if predecessor.is_some() {
+            image::restore_name();
+        }
         let image = Image::of_this_process().map_err(|source| BootError::Process { what: "the program", source })?;
-        return Ok(Role::Primary(ClusterBuilder::new(image)));
+        return Ok(Role::Primary(ClusterBuilder::new(image, predecessor)));
     };
     let inheritance: Inheritance =
         serde_json::from_slice(text.as_encoded_bytes()).map_err(|source| BootError::Malformed { name: VARIABLE, source })?;

@@ -22,6 +22,8 @@ pub struct Status {
 pub enum Phase {
     /// Slots are kept filled.
     Running,
+    /// Another primary has [taken over](crate::ClusterHandle::upgrade). Workers drain; none is replaced.
+    HandedOver,
     /// Workers drain; none is replaced.
     Stopping,
     /// Workers have the short deadline.
@@ -110,6 +112,8 @@ pub struct ShutdownReport {
     pub workers: Vec<Ended>,
     /// Time from the order to the end of the last worker.
     pub took: Duration,
+    /// Process id of the primary that took over, if that is why.
+    pub successor: Option<u32>,
 }
 
 impl ShutdownReport {

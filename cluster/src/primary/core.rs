@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -47,6 +47,10 @@ pub(super) struct Core {
     pub(super) runtime: Handle,
     /// Held by who changes the slots or what they run.
     pub(super) changing: tokio::sync::Mutex<()>,
+    /// Held while there is a successor that has not taken over: the cluster does not end beside it.
+    pub(super) succeeding: tokio::sync::Mutex<()>,
+    /// Whether the ports are this primary's alone. Before it has taken over, another one serves them.
+    in_charge: AtomicBool,
 }
 
 /// A slot that needs a task.
@@ -61,17 +65,22 @@ pub(super) struct Recruit {
 struct Stop {
     since: Instant,
     ended: Vec<Ended>,
+    successor: Option<u32>,
 }
 
 impl Core {
-    /// Opens the ports. The second part of what is returned hears of the slots that need a task.
-    pub(super) fn open(config: ClusterBuilder) -> Result<(Self, mpsc::UnboundedReceiver<Recruit>), StartError> {
+    /// Opens the ports, or takes over those that the predecessor left. The second part of what is returned hears of the slots that need a task.
+    pub(super) fn open(
+        config: ClusterBuilder,
+        mut left: BTreeMap<String, TcpListener>,
+        in_charge: bool,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Recruit>), StartError> {
         let greeting = config.greeting()?;
         let image = Arc::clone(&config.image);
         let mut sockets = BTreeMap::new();
         let mut addresses = BTreeMap::new();
         for (name, spec) in &config.listen {
-            let socket = spec.open(name)?;
+            let socket = spec.open(name, &mut left)?;
             let address =
                 socket.local_addr().map_err(|source| StartError::Listen { name: name.clone(), address: format!("{spec:?}"), source })?;
             addresses.insert(name.clone(), address);
@@ -80,6 +89,7 @@ impl Core {
         let (recruits, recruited) = mpsc::unbounded_channel();
         let core = Self {
             board: Mutex::new(Board::new(config.slots())),
+            in_charge: AtomicBool::new(in_charge),
             config,
             greeting,
             addresses,
@@ -95,6 +105,7 @@ impl Core {
             recruits,
             runtime: Handle::current(),
             changing: tokio::sync::Mutex::default(),
+            succeeding: tokio::sync::Mutex::default(),
         };
         Ok((core, recruited))
     }
@@ -190,20 +201,53 @@ impl Core {
     /// the last worker closes them.
     pub(super) fn stop(&self, phase: Phase) {
         let mut stop = lock(&self.stop);
-        if stop.is_none() {
-            *stop = Some(Stop { since: Instant::now(), ended: Vec::new() });
+        // After the first one the ports are another primary's, or their doors are closed.
+        let is_first = stop.is_none();
+        if is_first {
+            *stop = Some(Stop { since: Instant::now(), ended: Vec::new(), successor: None });
         }
         drop(stop);
         for (name, socket) in std::mem::take(&mut *lock(&self.sockets)) {
-            if let Err(e) = close_door(&socket) {
+            // Else another primary serves the port, and lets in whom it likes.
+            if is_first
+                && self.is_in_charge()
+                && let Err(e) = close_door(&socket)
+            {
                 tracing::warn!(listener = name, error = %e, "connections that come during the stop may be reset");
             }
         }
+        self.raise(phase);
+    }
+
+    /// Leaves the ports to a successor, and lets the workers leave. Does nothing, and returns `false`, if the cluster stops already.
+    pub(super) fn hand_over(&self, successor: u32) -> bool {
+        let mut stop = lock(&self.stop);
+        if stop.is_some() {
+            return false;
+        }
+        *stop = Some(Stop { since: Instant::now(), ended: Vec::new(), successor: Some(successor) });
+        drop(stop);
+        lock(&self.sockets).clear();
+        self.raise(Phase::HandedOver);
+        true
+    }
+
+    fn raise(&self, phase: Phase) {
         self.phase.send_if_modified(|current| {
             let rises = phase > *current;
             *current = phase.max(*current);
             rises
         });
+    }
+
+    pub(super) fn is_in_charge(&self) -> bool {
+        self.in_charge.load(Ordering::Acquire)
+    }
+
+    /// From now on the ports are this primary's alone.
+    pub(super) fn take_charge(&self) {
+        self.in_charge.store(true, Ordering::Release);
+        self.emit(Event::TookOver);
     }
 
     /// Records the end of a worker for the report, if the cluster stops.
@@ -218,7 +262,7 @@ impl Core {
         lock(&self.sockets).clear();
         let stop = lock(&self.stop).take();
         let outcome = match stop {
-            Some(stop) => Ok(ShutdownReport { workers: stop.ended, took: stop.since.elapsed() }),
+            Some(stop) => Ok(ShutdownReport { workers: stop.ended, took: stop.since.elapsed(), successor: stop.successor }),
             None => Err(self.see(Board::why_empty)),
         };
         lock(&self.feed).end();

@@ -10,7 +10,7 @@ use tokio::task::{JoinError, JoinHandle};
 
 use super::board::Board;
 use super::core::Core;
-use crate::error::{Gone, ReloadError, RunError, ScaleError, SendError};
+use crate::error::{Gone, ReloadError, RunError, ScaleError, SendError, UpgradeError};
 use crate::event::{Addresses, Events, ExitCause};
 use crate::frame::{self, ToWorker};
 use crate::id::WorkerId;
@@ -181,6 +181,31 @@ impl ClusterHandle {
     pub async fn reload(&self) -> Result<ReloadReport, ReloadError> {
         let core = Arc::clone(&self.0);
         settled(self.0.runtime.spawn(async move { core.reload(|| ()).await })).await.unwrap_or(Err(ReloadError::Stopping))
+    }
+
+    /// Replaces this primary, and with it all workers, by the program that is now where this one was when it started, as [`reload`](Self::reload)
+    /// finds it. Returns the process id of the new primary.
+    ///
+    /// The new one is started with the same arguments and environment, and reads its configuration anew. It takes over the ports that it asks
+    /// for, by name or by address, and starts workers of its own beside those of this one. When all of them serve it has taken over: the workers
+    /// of this primary drain, and [`wait`](Self::wait) returns with the [successor](ShutdownReport::successor) in its report. Until then
+    /// nothing has changed for this cluster, and whatever fails leaves it as it was. So long, there are twice as many workers.
+    ///
+    /// State that the primary holds is the application's to hand on: [`ClusterBuilder::bequeath`](crate::ClusterBuilder::bequeath) opens a way. A new
+    /// primary counts workers from 1 again, and has as many slots as its configuration says.
+    ///
+    /// If this primary dies before the new one is ready, the new one takes over without it.
+    ///
+    /// Cancel safe: dropping the future does not take the order back. [Reloads](Self::reload), [`scale`](Self::scale) and this wait for each other.
+    ///
+    /// # Errors
+    ///
+    /// [`UpgradeError`] when the new primary cannot be started, ends, or is not ready within twice the
+    /// [readiness time](crate::ClusterBuilder::readiness); when one of its slots is given up; when this process is process 1, or has not taken over
+    /// itself; when the cluster stops.
+    pub async fn upgrade(&self) -> Result<u32, UpgradeError> {
+        let core = Arc::clone(&self.0);
+        settled(self.0.runtime.spawn(async move { core.upgrade().await })).await.unwrap_or(Err(UpgradeError::Stopping))
     }
 
     /// Makes it so many slots. Those with the highest numbers are emptied: their workers drain, and it returns when they have left. Added ones

@@ -176,6 +176,7 @@ impl Life {
         }
         match phase {
             Phase::Running => {}
+            Phase::HandedOver => self.leave(DrainReason::Retired, said),
             Phase::Stopping => self.leave(DrainReason::Shutdown, said),
             Phase::StoppingFast => self.leave(DrainReason::FastShutdown, said),
             Phase::Killing => {

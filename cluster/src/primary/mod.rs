@@ -12,6 +12,9 @@ mod reader;
 mod signals;
 mod slot;
 mod spawn;
+mod successor;
+mod take_over;
+mod upgrade;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,10 +33,13 @@ use self::signals::Signals;
 use self::slot::{First, Order};
 use self::spawn::Newborn;
 
-pub(crate) async fn start(config: ClusterBuilder) -> Result<ClusterHandle, StartError> {
+pub(crate) async fn start(mut config: ClusterBuilder) -> Result<ClusterHandle, StartError> {
     let signals = Signals::install().map_err(StartError::Signals)?;
     let slots = config.slots();
-    let (core, recruits) = Core::open(config)?;
+    let predecessor = config.predecessor.take();
+    let in_charge = predecessor.is_none();
+    let (link, listeners) = predecessor.map(|left| (left.link, left.listeners)).unzip();
+    let (core, recruits) = Core::open(config, listeners.unwrap_or_default(), in_charge)?;
     let core = Arc::new(core);
     let first = spawn_all(&core, slots).await?;
 
@@ -45,6 +51,10 @@ pub(crate) async fn start(config: ClusterBuilder) -> Result<ClusterHandle, Start
     }
     tokio::spawn(signals.obey(Arc::clone(&core)));
     tokio::spawn(keepers.watch(recruits));
+    if let Some(link) = link {
+        let link = take_over::open(link).map_err(StartError::Predecessor)?;
+        tokio::spawn(take_over::take_over(link, Arc::clone(&core)));
+    }
     Ok(ClusterHandle::new(core))
 }
 
@@ -96,6 +106,8 @@ impl Keepers {
                 break;
             }
         }
+        // A successor that has not taken over shall not be left alone.
+        let _none = self.core.succeeding.lock().await;
         // Who asks from now on is told that there is nobody.
         drop(recruits);
         self.core.conclude();

@@ -61,6 +61,8 @@ pub(super) async fn read(id: WorkerId, mut socket: OwnedReadHalf, progress: watc
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use tokio::io::AsyncWriteExt;
     use tokio::net::UnixStream;
 
@@ -71,7 +73,7 @@ mod tests {
 
     /// What is known of a worker that said so much and left.
     async fn after(said: &[u8]) -> watch::Receiver<Progress> {
-        let core = Arc::new(Core::open(ClusterBuilder::new(Image::of_this_process().unwrap())).unwrap().0);
+        let core = Arc::new(Core::open(ClusterBuilder::new(Image::of_this_process().unwrap(), None), BTreeMap::new(), true).unwrap().0);
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let (progress, seen) = watch::channel(Progress::default());
         theirs.write_all(said).await.unwrap();

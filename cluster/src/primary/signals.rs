@@ -46,7 +46,7 @@ impl Signals {
                 _ = self.interrupt.recv() => ("INT", Wish::Stop(after_interrupt(*core.phase.borrow()))),
                 _ = self.hangup.recv() => ("HUP", Wish::Change(Change::Reload)),
                 _ = self.user1.recv() => ("USR1", Wish::Nothing),
-                _ = self.user2.recv() => ("USR2", Wish::Nothing),
+                _ = self.user2.recv() => ("USR2", Wish::Change(Change::Upgrade)),
                 _ = self.tty_in.recv() => ("TTIN", Wish::Change(Change::Step { more: true })),
                 _ = self.tty_out.recv() => ("TTOU", Wish::Change(Change::Step { more: false })),
             };
@@ -75,6 +75,7 @@ enum Wish {
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Reload,
+    Upgrade,
     Step { more: bool },
 }
 
@@ -95,6 +96,7 @@ impl Changes {
                 match change {
                     // It says itself how it ends.
                     Change::Reload => drop(core.reload(|| waits.store(false, Ordering::Release)).await),
+                    Change::Upgrade => drop(core.upgrade().await),
                     Change::Step { more } => {
                         if let Err(error) = core.step(more).await {
                             tracing::warn!(%error, "not scaled");

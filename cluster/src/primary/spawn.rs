@@ -87,7 +87,7 @@ fn open_inherited(core: &Core, id: WorkerId) -> io::Result<Vec<(String, OwnedFd)
     core.config.inherit.iter().map(|(name, open)| Ok((name.clone(), open(id)?))).collect()
 }
 
-fn pass(fds: Vec<(String, OwnedFd)>, passed: &mut Vec<OwnedFd>) -> BTreeMap<String, RawFd> {
+pub(super) fn pass(fds: Vec<(String, OwnedFd)>, passed: &mut Vec<OwnedFd>) -> BTreeMap<String, RawFd> {
     fds.into_iter()
         .map(|(name, fd)| {
             let number = fd.as_raw_fd();
@@ -97,7 +97,7 @@ fn pass(fds: Vec<(String, OwnedFd)>, passed: &mut Vec<OwnedFd>) -> BTreeMap<Stri
         .collect()
 }
 
-fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
+pub(super) fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| io::Error::other("not a process id"))?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }

@@ -2,12 +2,16 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, pidfd_send_signal, set_child_subreaper, waitpid,
+};
 use serde_json::Value;
 
 /// Longest wait for anything. Far above what is expected, so that a busy machine fails no test.
@@ -16,6 +20,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// A running fixture. Dropping it kills the primary; its workers follow by themselves.
 pub(crate) struct Cluster {
     child: Child,
+    /// The primary that took over, if one has.
+    successor: Option<Successor>,
     stdin: ChildStdin,
     lines: Receiver<Value>,
     // Lines that were read while another was waited for.
@@ -37,6 +43,8 @@ impl Cluster {
     }
 
     pub(crate) fn run(mut command: Command) -> Self {
+        // What a primary leaves behind, such as its successor, becomes a child of this process, which can then see how it ends.
+        set_child_subreaper(Some(getpid())).unwrap();
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let stdin = child.stdin.take().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -50,7 +58,7 @@ impl Cluster {
             }
         });
         let unread = VecDeque::new();
-        let mut cluster = Self { child, stdin, lines, unread, addr: SocketAddr::from(([0; 4], 0)) };
+        let mut cluster = Self { child, successor: None, stdin, lines, unread, addr: SocketAddr::from(([0; 4], 0)) };
         let started = cluster.wait("started or failed", |line| line["event"] == "started" || line.get("error").is_some());
         cluster.addr = serde_json::from_value(started["addr"].clone()).unwrap_or_else(|_| panic!("not started: {started}"));
         cluster
@@ -105,18 +113,49 @@ impl Cluster {
         self.wait(command, |line| line["reply"] == name.as_str())
     }
 
+    /// The process id of the primary.
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.successor.as_ref().map_or_else(|| self.child.id(), |successor| successor.pid.as_raw_nonzero().get().unsigned_abs())
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        // Not reaped yet, so the number is still its own.
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        match &self.successor {
+            // The descriptor refers to that process, whatever its number is used for.
+            Some(successor) => pidfd_send_signal(&successor.fd, signal).unwrap(),
+            // Not reaped yet, so the number is still its own.
+            None => kill_process(Pid::from_child(&self.child), signal).unwrap(),
+        }
     }
 
     /// Waits for the end of the primary.
     pub(crate) fn exit(&mut self) -> ExitStatus {
-        until("the primary ends", || self.child.try_wait().unwrap())
+        match &self.successor {
+            // A child of this process once its own parent is gone.
+            Some(successor) => until("the new primary ends", || {
+                let ended = waitpid(Some(successor.pid), WaitOptions::NOHANG).unwrap_or_default()?;
+                Some(ExitStatus::from_raw(ended.1.as_raw()))
+            }),
+            None => until("the primary ends", || self.child.try_wait().unwrap()),
+        }
+    }
+
+    /// Follows the next primary that starts: what is said of the primary from now on means that one.
+    pub(crate) fn follow(&mut self) -> Value {
+        let started = self.wait("a new primary", |line| line["event"] == "started");
+        self.follow_to(&started["pid"]);
+        started
+    }
+
+    /// Follows the primary that has this process id.
+    pub(crate) fn follow_to(&mut self, pid: &Value) {
+        let pid = Pid::from_raw(i32::try_from(pid.as_u64().unwrap()).unwrap()).unwrap();
+        // It lives: it waits for its workers, or for this test.
+        self.successor = Some(Successor { pid, fd: pidfd_open(pid, PidfdFlags::empty()).unwrap() });
+    }
+
+    /// Waits for the end of the primary that was started first.
+    pub(crate) fn first_exit(&mut self) -> ExitStatus {
+        until("the first primary ends", || self.child.try_wait().unwrap())
     }
 
     /// Ids and process ids of the workers that live, as the primary's children.
@@ -143,8 +182,17 @@ impl Cluster {
     }
 }
 
+/// A primary that another one has started.
+struct Successor {
+    pid: Pid,
+    fd: OwnedFd,
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if let Some(successor) = &self.successor {
+            let _ = pidfd_send_signal(&successor.fd, Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

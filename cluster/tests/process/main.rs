@@ -12,3 +12,4 @@ mod respawn;
 mod scaling;
 mod serving;
 mod stopping;
+mod upgrade;

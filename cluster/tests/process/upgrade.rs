@@ -1,0 +1,230 @@
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::{Client, Cluster, fixture, is_free, runs, until};
+
+const UPGRADES: u64 = 4;
+const CLIENTS: usize = 8;
+
+/// Runs `during` beside clients that make a connection for each request. Returns how many were answered.
+fn under_load(addr: SocketAddr, during: impl FnOnce()) -> usize {
+    struct AtEnd<'a>(&'a AtomicBool);
+    impl Drop for AtEnd<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        // Also where a check fails: the scope waits for the clients.
+        let _at_end = AtEnd(&stop);
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    assert!(!Client::connect(addr).ask("who").is_null(), "a connection was dropped");
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        during();
+    });
+    asked.into_inner()
+}
+
+/// To a process that lives, or whose parent has not reaped it.
+fn signal(pid: u64, signal: Signal) {
+    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).unwrap();
+}
+
+/// A file that says how workers and successors boot.
+struct Mode(TempDir);
+
+impl Mode {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> String {
+        self.0.path().join("boot").to_str().unwrap().to_owned()
+    }
+
+    fn set(&self, mode: &str) {
+        fs::write(self.path(), mode).unwrap();
+    }
+}
+
+#[test]
+fn an_upgrade_replaces_the_primary_and_loses_nothing() {
+    let mut cluster = Cluster::ready(&[("workers", "2"), ("drain", "finish"), ("quiet", "50")]);
+    let addr = cluster.addr;
+    let asked = under_load(addr, || {
+        for generation in 1..=UPGRADES {
+            let old = cluster.pid();
+            cluster.signal(Signal::USR2);
+            let started = cluster.follow();
+            assert_eq!((&started["generation"], started["addr"].as_str()), (&generation.into(), Some(addr.to_string().as_str())));
+            assert_eq!(cluster.event("took over")["pid"], cluster.pid());
+            let stopped = cluster.wait("the old one's end", |line| line["event"] == "stopped");
+            assert_eq!((&stopped["successor"], &stopped["workers"]), (&cluster.pid().into(), &2.into()));
+            assert_eq!(stopped["killed"], Value::Array(Vec::new()));
+            until("the old primary is gone", || (!runs(old)).then_some(()));
+        }
+    });
+    assert!(cluster.first_exit().success());
+    println!("{asked} requests over {UPGRADES} upgrades of the primary, each on a connection of its own, 0 lost");
+    assert_eq!(cluster.worker_pids().len(), 2);
+    // The port is the new one's alone: it ends with it.
+    cluster.signal(Signal::TERM);
+    assert!(cluster.exit().success());
+    assert!(is_free(addr));
+}
+
+#[test]
+fn k10_descriptors_stay_the_same_over_upgrades() {
+    let mut cluster = Cluster::ready(&[]);
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        assert!(cluster.command("upgrade")["error"].is_null());
+        let old = cluster.pid();
+        cluster.follow();
+        cluster.event("took over");
+        until("the old primary is gone", || (!runs(old)).then_some(()));
+        let count = |pid: u32| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+        held.push((count(cluster.pid()), cluster.ask("fds").as_object().unwrap().len()));
+    }
+    assert!(held.iter().all(|now| now == &held[0]), "primary and worker hold {held:?} descriptors after each upgrade");
+}
+
+#[test]
+fn a_new_build_is_what_an_upgrade_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("server");
+    let install = |from: &Path| {
+        let new = folder.path().join("new");
+        fs::copy(from, &new).unwrap();
+        fs::rename(&new, &path).unwrap();
+    };
+    let program = fixture(&[]).get_program().to_owned();
+    install(Path::new(&program));
+    let mut command = Command::new(&path);
+    command.env("FIXTURE_WORKERS", "1");
+    let mut cluster = Cluster::run(command);
+    cluster.event("settled");
+    install(Path::new(&program));
+    cluster.signal(Signal::USR2);
+    cluster.follow();
+    cluster.event("took over");
+    let exe = fs::read_link(format!("/proc/{}/exe", cluster.pid())).unwrap();
+    assert_eq!(exe, path, "the file that is there now");
+    fs::remove_file(&path).unwrap();
+    assert!(cluster.first_exit().success());
+    cluster.signal(Signal::USR2);
+    let error = cluster.event("not upgraded");
+    assert!(error["error"].as_str().unwrap().starts_with("there is no program to upgrade to at"), "{error}");
+    assert_eq!(cluster.ask("who")["id"], 1);
+}
+
+#[test]
+fn a_successor_that_fails_leaves_everything_as_it_was_and_can_be_tried_again() {
+    let mode = Mode::new();
+    for (successor, boot, says) in [
+        ("exit", "", "ended before its workers were ready (exit status: 4)"),
+        ("hang", "", "were not ready within 3s"),
+        ("", "exit", "ended before its workers were ready"),
+        ("", "mute", "ended before its workers were ready"),
+    ] {
+        mode.set("good");
+        let options = [
+            ("boot_file", mode.path()),
+            ("successor", successor.to_owned()),
+            ("readiness", "1500".to_owned()),
+            ("give_up", "1".to_owned()),
+        ];
+        let options: Vec<_> = options.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut cluster = Cluster::ready(&options);
+        mode.set(boot);
+        let done = cluster.command("upgrade");
+        assert!(done["error"].as_str().unwrap().contains(says), "{successor} {boot}: {done}");
+        assert_eq!(cluster.worker_pids().len(), 1, "only the worker is left");
+        // No door was closed, and the worker is the one that it was.
+        assert_eq!(cluster.ask("who")["id"], 1);
+        mode.set("good");
+        let done = cluster.command("upgrade");
+        assert!(done["error"].is_null(), "{done}");
+        cluster.follow_to(&done["pid"]);
+        cluster.event("took over");
+        assert!(cluster.first_exit().success());
+    }
+}
+
+#[test]
+fn k12_a_stop_during_an_upgrade_ends_both() {
+    let mode = Mode::new();
+    mode.set("good");
+    let mut cluster = Cluster::ready(&[("boot_file", &mode.path()), ("readiness", "20000"), ("deadline", "500"), ("fast", "200")]);
+    // That of the worker that serves, so that the next one is of the other primary.
+    cluster.event_of("online", 1);
+    mode.set("stuck");
+    let addr = cluster.addr;
+    cluster.signal(Signal::USR2);
+    // Asked for twice, once started.
+    cluster.signal(Signal::USR2);
+    let first = cluster.pid();
+    cluster.follow();
+    let second = cluster.pid();
+    cluster.event_of("online", 1);
+    signal(first.into(), Signal::TERM);
+    assert!(cluster.first_exit().success());
+    // Its worker does not leave by itself, and the first primary has nothing else to wait for.
+    assert!(!runs(second), "no primary ends before the one that it has started");
+    until("the port is free", || is_free(addr).then_some(()));
+}
+
+#[test]
+fn k03_a_primary_that_dies_during_an_upgrade_is_succeeded() {
+    let mode = Mode::new();
+    mode.set("good");
+    let mut cluster = Cluster::ready(&[("boot_file", &mode.path()), ("boot_block", "500")]);
+    cluster.signal(Signal::USR2);
+    let worker = cluster.worker_pids()[0];
+    let first = cluster.pid();
+    cluster.follow();
+    signal(first.into(), Signal::KILL);
+    let died = Instant::now();
+    cluster.event("took over");
+    until("the old worker is gone", || (!runs(worker)).then_some(()));
+    assert!(died.elapsed() < Duration::from_secs(10));
+    until("the new worker serves", || (cluster.ask("who")["pid"] != worker).then_some(()));
+    cluster.signal(Signal::TERM);
+    assert!(cluster.exit().success());
+}
+
+#[test]
+fn k12_a_successor_that_is_killed_or_told_to_end_closes_no_door() {
+    let mode = Mode::new();
+    mode.set("good");
+    let mut cluster = Cluster::ready(&[("boot_file", &mode.path()), ("readiness", "20000"), ("deadline", "500"), ("fast", "200")]);
+    // That of the worker that serves, so that the next one is of the other primary.
+    cluster.event_of("online", 1);
+    mode.set("mute");
+    for end in [Signal::TERM, Signal::INT, Signal::KILL] {
+        cluster.signal(Signal::USR2);
+        let started = cluster.wait("a new primary", |line| line["event"] == "started");
+        cluster.event_of("online", 1);
+        signal(started["pid"].as_u64().unwrap(), end);
+        let error = cluster.event("not upgraded");
+        assert!(error["error"].as_str().unwrap().contains("ended before its workers were ready"), "{error}");
+        for _ in 0..20 {
+            assert_eq!(cluster.ask("who")["id"], 1);
+        }
+    }
+}
