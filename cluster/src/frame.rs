@@ -8,12 +8,12 @@ use crate::drain::{DrainOrder, DrainPolicy};
 
 /// Version of the frames below. It changes with any of them; `Hello` stays the first variant so that the number of
 /// another build can still be read.
-pub(crate) const PROTOCOL: u16 = 1;
+pub(crate) const PROTOCOL: u16 = 2;
 
 /// Largest body of one frame: 1 MiB. A length above it is treated as a broken peer.
 pub(crate) const MAX_FRAME: usize = 1 << 20;
 
-/// Bytes of a frame that carry no payload, at most: variant and length of the content.
+/// Bytes of a frame that carry no payload, at most: variants, number of the request and length of the content.
 pub(crate) const OVERHEAD: usize = 16;
 
 /// What a primary says.
@@ -22,6 +22,7 @@ pub(crate) enum ToWorker {
     Hello { protocol: u16, drain: DrainPolicy, settings: Vec<u8> },
     Drain(DrainOrder),
     Message(Vec<u8>),
+    Talk(Talk),
 }
 
 /// What a worker says.
@@ -32,6 +33,25 @@ pub(crate) enum ToPrimary {
     Ready,
     Draining,
     Message(Vec<u8>),
+    Talk(Talk),
+}
+
+/// Requests and replies, which are the same in both directions. Each side numbers its own requests.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Talk {
+    Request { id: u64, body: Vec<u8> },
+    Reply { id: u64, answer: Result<Vec<u8>, Refusal> },
+}
+
+/// Why a request gets no reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Refusal {
+    /// Nobody reads requests.
+    NobodyListens,
+    /// Too many wait for an answer.
+    Busy,
+    /// It was read, and dropped without a reply.
+    NotAnswered,
 }
 
 /// Why something cannot become a frame.
@@ -98,6 +118,8 @@ mod tests {
         let Err(Unframed::TooLarge(size)) = encode(&ToWorker::Message(vec![0; MAX_FRAME])) else { panic!("accepted") };
         assert!(size > MAX_FRAME);
         assert!(encode(&ToWorker::Message(vec![0; MAX_FRAME - OVERHEAD])).is_ok());
+        let reply = Talk::Reply { id: u64::MAX, answer: Ok(vec![0; MAX_FRAME - OVERHEAD]) };
+        assert!(encode(&ToWorker::Talk(reply)).is_ok());
         let mut stream: &[u8] = &u32::MAX.to_be_bytes();
         assert_eq!(read::<ToWorker>(&mut stream).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
     }

@@ -20,6 +20,7 @@
 //!   before can be accepted and answered, later ones are refused.
 //! - A worker that does not read stops nobody. Its queue is bounded; what does not fit is refused with a
 //!   [typed error](SendError::Full) and counted. Messages that are taken arrive whole and in order.
+//! - A [request](ClusterHandle::request) ends: with the reply, or by its time, or at once when the other side is gone, does not listen, or drops it.
 //! - A worker inherits its standard streams, the ports, its control socket and what
 //!   [`ClusterBuilder::inherit`] gave it; its own children inherit none of these, nor its role.
 //! - Signals reach the process that is meant, never a stranger with a reused id.
@@ -74,6 +75,45 @@
 //! 5. `handle.stop(true)`, at most for what is left of the [`deadline`](DrainOrder::deadline), and return.
 //! 6. Meanwhile watch [`Worker::order_changed`]: a stop can be hurried, and the primary can die.
 //!
+//! # Requests
+//!
+//! The primary asks workers, and workers ask the primary, in types of the program. Nobody waits longer than the time that it names.
+//!
+//! ```no_run
+//! # use std::time::Duration;
+//! # use cluster::{ClusterHandle, RequestError, Worker, WorkerId};
+//! #[derive(serde::Serialize, serde::Deserialize)]
+//! enum Question {
+//!     Load,
+//! }
+//!
+//! // In a worker, before `ready`: from here on questions reach it.
+//! # fn worker(worker: &Worker) {
+//! let mut questions = worker.requests();
+//! tokio::spawn(async move {
+//!     while let Some(call) = questions.next().await {
+//!         let answered = match call.decode() {
+//!             Ok(Question::Load) => call.reply(&0.7),
+//!             // Dropped, which the one who asks is told.
+//!             Err(_) => continue,
+//!         };
+//!         if let Err(error) = answered {
+//!             tracing::warn!(%error, "a reply is lost");
+//!         }
+//!     }
+//! });
+//! # }
+//!
+//! // In the primary.
+//! # async fn primary(cluster: &ClusterHandle, id: WorkerId) -> Result<(), RequestError> {
+//! let load: f64 = cluster.request(id, &Question::Load, Duration::from_secs(1)).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What one side sends and asks arrives in the order in which it was queued; messages, requests and replies then have a queue each. So when
+//! a request or a reply is there, what its sender sent before is there to be read as well. Replies come in the order in which they were given.
+//!
 //! # Signals
 //!
 //! | to | signal | does |
@@ -104,6 +144,7 @@
 compile_error!("cluster needs Linux: it rests on pidfd, /proc and inherited descriptors");
 
 mod boot;
+mod call;
 mod config;
 mod drain;
 mod error;
@@ -113,6 +154,7 @@ mod guard;
 mod id;
 mod image;
 mod inheritance;
+mod line;
 mod listener;
 mod message;
 mod outbox;
@@ -125,9 +167,12 @@ mod sys;
 mod worker;
 
 pub use boot::WorkerBoot;
+pub use call::{Call, Requests};
 pub use config::{ClusterBuilder, Workers};
 pub use drain::{DrainOrder, DrainPolicy, DrainReason};
-pub use error::{BootError, DecodeError, Gone, ReloadError, RunError, ScaleError, SendError, StartError, UpgradeError};
+pub use error::{
+    BootError, DecodeError, Gone, ReloadError, ReplyError, RequestError, RunError, ScaleError, SendError, StartError, UpgradeError,
+};
 pub use event::{Addresses, Event, Events, ExitCause};
 pub use id::{Slot, WorkerId};
 pub use listener::ListenSpec;

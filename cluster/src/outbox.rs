@@ -57,6 +57,11 @@ impl Outbox {
         self.put(Queued { bytes, written: None, _room: Some(room) })
     }
 
+    /// Queues a frame for which there is room elsewhere, which it holds until it is written.
+    pub(crate) fn attach(&self, bytes: Vec<u8>, room: OwnedSemaphorePermit) -> Result<(), Refused> {
+        self.put(Queued { bytes, written: None, _room: Some(room) })
+    }
+
     /// Queues one of the few frames that must not be refused: the greeting and orders, a handful in a worker's life.
     pub(crate) fn insist(&self, bytes: Vec<u8>) -> Result<(), Refused> {
         self.put(Queued { bytes, written: None, _room: None })

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,10 +13,12 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::boot::ended;
+use crate::call::{Desk, Requests};
 use crate::drain::{DrainOrder, DrainPolicy, DrainReason};
-use crate::error::{BootError, Gone, SendError};
+use crate::error::{BootError, Gone, RequestError, SendError};
 use crate::frame::{self, PROTOCOL, ToPrimary, ToWorker};
 use crate::id::{Slot, WorkerId};
+use crate::line::{Ear, Line, WhenFull};
 use crate::message::{self, Message};
 use crate::outbox::Outbox;
 
@@ -40,6 +43,8 @@ struct Inner {
     messages: broadcast::WeakSender<Message>,
     // The reader that saw every message since the greeting; the first caller gets it.
     first: Mutex<Option<Receiver<Message>>>,
+    line: Arc<Line>,
+    desk: Arc<Desk>,
 }
 
 impl Worker {
@@ -62,10 +67,13 @@ impl Worker {
         let orders = Arc::new(orders);
         let (messages, first) = broadcast::channel(UNREAD);
         let weak = messages.downgrade();
+        let line = Line::new(outbox.clone(), |talk| frame::encode(&ToPrimary::Talk(talk)));
+        let desk = Arc::default();
+        let ear = Ear::new(&line, &desk, None);
         tokio::spawn(drain_on_terminate(terminate, outbox.clone(), Arc::clone(&orders), policy));
-        tokio::spawn(read_frames(from_primary, orders, messages, policy));
+        tokio::spawn(read_frames(from_primary, orders, messages, ear, policy));
         let first = Mutex::new(Some(first));
-        Ok(Self(Arc::new(Inner { id, slot, settings, outbox, order, messages: weak, first })))
+        Ok(Self(Arc::new(Inner { id, slot, settings, outbox, order, messages: weak, first, line, desk })))
     }
 
     /// This worker's id.
@@ -152,6 +160,32 @@ impl Worker {
         self.tell(&ToPrimary::Message(message)).await.map_err(|Gone| SendError::Gone)
     }
 
+    /// Asks the primary, and waits for its reply. While the queue to it is full it waits for room, as [`send`](Self::send) does, within the
+    /// same time; both arrive in order.
+    ///
+    /// Cancel safe: a request is sent whole or not at all, and its reply is dropped if nobody waits for it any more. The primary is not told.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Gone`] when the primary died, [`RequestError::Late`] after `within`. [`RequestError::NobodyListens`], [`RequestError::Busy`] and
+    /// [`RequestError::NotAnswered`] come from the primary. The others are for the request or the reply itself; [`RequestError::Full`] never comes.
+    pub async fn request<R: DeserializeOwned>(
+        &self,
+        request: &(impl Serialize + Sync + ?Sized),
+        within: Duration,
+    ) -> Result<R, RequestError> {
+        self.0.line.ask(message::encode(request)?, within, WhenFull::Wait).await
+    }
+
+    /// The requests of the primary, in the order in which they came. It ends when the primary is gone.
+    ///
+    /// Take it before [`ready`](Self::ready), and no request that follows it is refused. There is one reader: a further call takes over, and the
+    /// stream before it ends. While there is none, the primary is told [`RequestError::NobodyListens`].
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        self.0.desk.sit()
+    }
+
     async fn tell(&self, frame: &ToPrimary) -> Result<(), Gone> {
         let bytes = encode(frame).map_err(|_| Gone)?;
         self.0.outbox.deliver(bytes).await.map_err(|_| Gone)
@@ -189,6 +223,7 @@ async fn read_frames(
     mut socket: OwnedReadHalf,
     orders: Arc<watch::Sender<Option<DrainOrder>>>,
     messages: broadcast::Sender<Message>,
+    ear: Ear,
     policy: DrainPolicy,
 ) {
     loop {
@@ -196,6 +231,7 @@ async fn read_frames(
             Ok(Some(ToWorker::Drain(order))) => drop(orders.send_replace(Some(order))),
             // Without a reader the message is of no interest to anyone.
             Ok(Some(ToWorker::Message(bytes))) => drop(messages.send(Message::from_bytes(bytes))),
+            Ok(Some(ToWorker::Talk(talk))) => ear.hear(talk),
             Ok(Some(ToWorker::Hello { .. })) => {}
             Ok(None) | Err(_) => break,
         }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::error::RunError;
 use crate::event::ExitCause;
 use crate::id::{Slot, WorkerId};
+use crate::line::Line;
 use crate::outbox::Outbox;
 use crate::status::{Ended, SlotState, SlotStatus, WorkerInfo};
 
@@ -30,6 +31,7 @@ pub(super) struct Live {
     pub(super) draining: bool,
     pub(super) refused: u64,
     pub(super) outbox: Outbox,
+    pub(super) line: Arc<Line>,
     /// Refers to this process even when its number was given to another.
     pub(super) pidfd: Arc<OwnedFd>,
     pub(super) retire: watch::Sender<bool>,

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::board::Board;
 use super::feed::Feed;
 use super::slot::{First, Order};
+use crate::call::Desk;
 use crate::config::ClusterBuilder;
 use crate::error::{RunError, StartError};
 use crate::event::{Addresses, Event, Events};
@@ -36,6 +37,8 @@ pub(super) struct Core {
     board: Mutex<Board>,
     sockets: Mutex<BTreeMap<String, TcpListener>>,
     feed: Mutex<Feed>,
+    /// Where the requests of all workers go.
+    pub(super) desk: Arc<Desk>,
     stop: Mutex<Option<Stop>>,
     last_id: AtomicU64,
     /// What new slots run: the program of the last reload that succeeded.
@@ -98,6 +101,7 @@ impl Core {
             changed: watch::Sender::new(()),
             sockets: Mutex::new(sockets),
             feed: Mutex::new(Feed::new()),
+            desk: Arc::default(),
             stop: Mutex::new(None),
             last_id: AtomicU64::new(0),
             image: Mutex::new(image),
@@ -266,6 +270,7 @@ impl Core {
             None => Err(self.see(Board::why_empty)),
         };
         lock(&self.feed).end();
+        self.desk.close();
         self.outcome.send_replace(Some(outcome));
         self.changed.send_replace(());
     }

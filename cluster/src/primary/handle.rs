@@ -22,7 +22,7 @@ use crate::status::{Phase, ReloadReport, ShutdownReport, Status, WorkerInfo};
 ///
 /// Dropping all of them stops nothing: the cluster ends by [`shutdown`](Self::shutdown), by a signal, or with its runtime.
 #[derive(Clone, Debug)]
-pub struct ClusterHandle(Arc<Core>);
+pub struct ClusterHandle(pub(super) Arc<Core>);
 
 /// To whom a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,6 +19,7 @@ use crate::drain::DrainReason;
 use crate::event::{Event, ExitCause};
 use crate::frame::{self, ToWorker};
 use crate::id::{Slot, WorkerId};
+use crate::line::{Ear, Line};
 use crate::outbox::Outbox;
 use crate::status::{Ended, Phase};
 
@@ -82,6 +83,8 @@ impl Life {
         let outbox = Outbox::start(to_worker);
         // A worker that is gone already shows by its exit.
         let _ = outbox.insist(core.greeting.clone());
+        let line = Line::new(outbox.clone(), |talk| frame::encode(&ToWorker::Talk(talk)));
+        let ear = Ear::new(&line, &core.desk, Some(id));
         let (said, progress) = watch::channel(Progress::default());
         let (retire, retired) = watch::channel(false);
         let (ended, end) = watch::channel(None);
@@ -94,6 +97,7 @@ impl Life {
             draining: false,
             refused: 0,
             outbox: outbox.clone(),
+            line,
             pidfd: Arc::clone(&pidfd),
             retire,
             end,
@@ -106,7 +110,7 @@ impl Life {
         });
         core.emit(Event::Forked { id, slot, pid });
         let mut words = JoinSet::new();
-        words.spawn(reader::read(id, from_worker, said, Arc::clone(core)));
+        words.spawn(reader::read(id, from_worker, said, ear, Arc::clone(core)));
         let core = Arc::clone(core);
         let ready_by = Some(Instant::from_std(born) + core.config.readiness);
         let (leaving, kill_by, killed) = (None, None, false);

@@ -9,6 +9,7 @@ mod feed;
 mod handle;
 mod life;
 mod reader;
+mod requests;
 mod signals;
 mod slot;
 mod spawn;

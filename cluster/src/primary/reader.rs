@@ -8,6 +8,7 @@ use super::core::Core;
 use crate::event::Event;
 use crate::frame::{self, PROTOCOL, ToPrimary};
 use crate::id::WorkerId;
+use crate::line::Ear;
 use crate::message::Message;
 
 /// How far a worker says it has come.
@@ -24,7 +25,7 @@ pub(super) struct Progress {
 /// Reads all that a worker says, until its end of the control socket closes.
 ///
 /// It never waits for a reader of the events, so a worker cannot be stopped by a slow one.
-pub(super) async fn read(id: WorkerId, mut socket: OwnedReadHalf, progress: watch::Sender<Progress>, core: Arc<Core>) {
+pub(super) async fn read(id: WorkerId, mut socket: OwnedReadHalf, progress: watch::Sender<Progress>, ear: Ear, core: Arc<Core>) {
     loop {
         match frame::read(&mut socket).await {
             Ok(Some(ToPrimary::Hello { protocol: PROTOCOL })) => {
@@ -46,6 +47,7 @@ pub(super) async fn read(id: WorkerId, mut socket: OwnedReadHalf, progress: watc
             }
             Ok(Some(ToPrimary::Draining)) => progress.send_modify(|progress| progress.draining = true),
             Ok(Some(ToPrimary::Message(bytes))) => core.emit(Event::Message { from: id, message: Message::from_bytes(bytes) }),
+            Ok(Some(ToPrimary::Talk(talk))) => ear.hear(talk),
             Ok(None) => return,
             // Also the end inside a frame, which is how a process that was killed leaves its socket: it shows by its exit.
             Err(e) => {
@@ -70,6 +72,8 @@ mod tests {
     use crate::config::ClusterBuilder;
     use crate::frame::ToPrimary::Hello;
     use crate::image::Image;
+    use crate::line::Line;
+    use crate::outbox::Outbox;
 
     /// What is known of a worker that said so much and left.
     async fn after(said: &[u8]) -> watch::Receiver<Progress> {
@@ -78,7 +82,10 @@ mod tests {
         let (progress, seen) = watch::channel(Progress::default());
         theirs.write_all(said).await.unwrap();
         drop(theirs);
-        read(WorkerId::new(1), ours.into_split().0, progress, core).await;
+        let (ours, to_worker) = ours.into_split();
+        let line = Line::new(Outbox::start(to_worker), |talk| frame::encode(&talk));
+        let ear = Ear::new(&line, &core.desk, Some(WorkerId::new(1)));
+        read(WorkerId::new(1), ours, progress, ear, core).await;
         seen
     }
 

@@ -309,8 +309,10 @@ mod tests {
     use super::super::board::Live;
     use super::*;
     use crate::config::ClusterBuilder;
+    use crate::frame;
     use crate::id::WorkerId;
     use crate::image::Image;
+    use crate::line::Line;
     use crate::outbox::Outbox;
     use std::collections::BTreeMap;
 
@@ -322,7 +324,19 @@ mod tests {
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap().into();
         let outbox = Outbox::start(UnixStream::pair().unwrap().0.into_split().1);
         let (retire, end) = (watch::Sender::new(false), watch::Sender::new(None).subscribe());
-        let live = Live { slot, pid, born: Instant::now(), ready: true, draining: false, refused: 0, outbox, pidfd, retire, end };
+        let live = Live {
+            slot,
+            pid,
+            born: Instant::now(),
+            ready: true,
+            draining: false,
+            refused: 0,
+            line: Line::new(outbox.clone(), |talk| frame::encode(&talk)),
+            outbox,
+            pidfd,
+            retire,
+            end,
+        };
         core.note(|board| board.born(id, live));
         core.stop(Phase::Stopping);
 

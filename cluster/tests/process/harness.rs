@@ -108,9 +108,13 @@ impl Cluster {
 
     /// Gives the primary a command and returns its reply.
     pub(crate) fn command(&mut self, command: &str) -> Value {
-        writeln!(self.stdin, "{command}").unwrap();
+        self.say(command);
         let name = command.split(' ').next().unwrap().to_owned();
         self.wait(command, |line| line["reply"] == name.as_str())
+    }
+
+    pub(crate) fn say(&mut self, command: &str) {
+        writeln!(self.stdin, "{command}").unwrap();
     }
 
     /// The process id of the primary.

@@ -8,6 +8,7 @@ mod harness;
 mod messages;
 mod orphans;
 mod reload;
+mod requests;
 mod respawn;
 mod scaling;
 mod serving;
