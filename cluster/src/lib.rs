@@ -114,6 +114,16 @@
 //! What one side sends and asks arrives in the order in which it was queued; messages, requests and replies then have a queue each. So when
 //! a request or a reply is there, what its sender sent before is there to be read as well. Replies come in the order in which they were given.
 //!
+//! # Logs
+//!
+//! All processes write to the streams that the primary was given. The system keeps the bytes of one write together, up to 4,096 into a pipe and
+//! without such a limit into a file, so lines are whole and each worker's are in order if every line is one write. `tracing_subscriber::fmt` does that with
+//! `with_writer(std::io::stderr)`, and so does `write_all` of a whole line. `eprintln!` writes each piece by itself, and `println!` what is
+//! longer than its buffer of about a kilobyte: lines of several processes mix then. So do lines above 4,096 bytes in a pipe that is full.
+//!
+//! Who reads the pipe must go on reading. While it is full, every process that writes to it stands still, with its event loop, the primary
+//! included; a stop by the primary then waits as well. Only the end of the primary is noticed all the same.
+//!
 //! # Signals
 //!
 //! | to | signal | does |

@@ -1,6 +1,11 @@
 //! How the program says that it cannot go on.
 
-use std::{error::Error, fmt::Write, io, process::ExitCode};
+use std::{
+    error::Error,
+    fmt::Write as _,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use cluster::{BootError, RunError, StartError};
 use store_ipc::OwnerError;
@@ -37,16 +42,17 @@ impl Problem {
     }
 
     /// Prints the problem with its causes on standard error; 2 for a bad setting, as shells and clap have it, 1 for the rest.
-    #[expect(clippy::print_stderr, reason = "the last words of a command-line program")]
     pub(crate) fn report(&self) -> ExitCode {
-        let mut text = self.to_string();
+        let mut text = format!("demo-server: {self}");
         let mut source = self.source();
         while let Some(cause) = source {
             // Writing to a String cannot fail.
             let _ = write!(text, ": {cause}");
             source = cause.source();
         }
-        eprintln!("demo-server: {text}");
+        text.push('\n');
+        // In one write, which `eprintln!` does not do: several workers may say the same at once. If nobody hears it, the code is left.
+        let _ = io::stderr().write_all(text.as_bytes());
         ExitCode::from(if matches!(self, Self::Setting(_)) { 2 } else { 1 })
     }
 }
