@@ -145,7 +145,8 @@
 //! - Linux only: 5.3 or later for pidfd, with `/proc`.
 //! - How connections spread over workers is up to the kernel; it favours workers that wait.
 //! - A worker stopped by `SIGSTOP` cannot notice that its primary died; it ends when it is continued.
-//! - As process 1 of a container use an init (`docker run --init`): orphans of others are not reaped.
+//! - As process 1 of a container the primary reaps the orphans that the system gives it. So children that the program itself starts in the
+//!   primary must be waited for within five seconds of their end, or their status is lost; under an init (`docker run --init`) there is no such limit.
 //! - Children that a worker starts are not followed. They do not keep ports open.
 //! - In the primary up to 1,024 events wait for each reader, with 8 MiB of messages in all. In a worker up to 256 messages
 //!   wait, of up to 1 MiB each: read them, or send none.

@@ -13,6 +13,7 @@ mod requests;
 mod signals;
 mod slot;
 mod spawn;
+mod strangers;
 mod successor;
 mod take_over;
 mod upgrade;
@@ -33,9 +34,11 @@ use self::life::Life;
 use self::signals::Signals;
 use self::slot::{First, Order};
 use self::spawn::Newborn;
+use self::strangers::Strangers;
 
 pub(crate) async fn start(mut config: ClusterBuilder) -> Result<ClusterHandle, StartError> {
     let signals = Signals::install().map_err(StartError::Signals)?;
+    let strangers = Strangers::expect().map_err(StartError::Signals)?;
     let slots = config.slots();
     let predecessor = config.predecessor.take();
     let in_charge = predecessor.is_none();
@@ -51,6 +54,9 @@ pub(crate) async fn start(mut config: ClusterBuilder) -> Result<ClusterHandle, S
         keepers.add(life.slot, core.way_to(life.slot), First::Lives(Box::new(life)));
     }
     tokio::spawn(signals.obey(Arc::clone(&core)));
+    if let Some(strangers) = strangers {
+        tokio::spawn(strangers.reap(Arc::clone(&core)));
+    }
     tokio::spawn(keepers.watch(recruits));
     if let Some(link) = link {
         let link = take_over::open(link).map_err(StartError::Predecessor)?;

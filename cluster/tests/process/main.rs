@@ -7,6 +7,7 @@ mod failures;
 mod harness;
 mod messages;
 mod orphans;
+mod process_one;
 mod reload;
 mod requests;
 mod respawn;

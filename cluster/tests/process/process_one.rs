@@ -1,0 +1,76 @@
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+
+use crate::harness::{Cluster, fixture, runs, until};
+
+const ORPHANS: u64 = 20;
+
+#[test]
+fn k16_process_one_replaces_workers_reaps_orphans_and_stops_on_term() {
+    let mut cluster = Cluster::run(in_a_container(&fixture(&[("workers", "1"), ("give_up", "1000"), ("base", "1"), ("cap", "1")])));
+    cluster.event("settled");
+    let primary = children_of(cluster.pid())[0];
+    let status = fs::read_to_string(format!("/proc/{primary}/status")).unwrap();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap();
+    assert_eq!(numbers.split_whitespace().last(), Some("1"), "it is not process 1");
+
+    for id in 1..=ORPHANS {
+        let mut client = cluster.connect();
+        assert!(client.ask("child 0.1")["pid"].is_u64());
+        cluster.command(&format!("kill {id}"));
+        // Its status is not taken from the supervision.
+        assert_eq!(cluster.event_of("exited", id)["cause"], "Signalled(9)");
+        cluster.event_of("ready", id + 1);
+    }
+    let begun = Instant::now();
+    let orphans = until("all orphans are process 1's, dead or alive", || {
+        let orphans = children_of(primary).len() - 1;
+        (orphans > 0).then_some(orphans)
+    });
+    until("all orphans are reaped", || (children_of(primary).len() == 1).then_some(()));
+    println!("{orphans} orphans at once, the last reaped after {:?}", begun.elapsed());
+    assert_eq!(cluster.ask("who")["id"], ORPHANS + 1);
+
+    let worker = children_of(primary)[0];
+    let stopped = Instant::now();
+    kill_process(pid(primary), Signal::TERM).unwrap();
+    assert_eq!(cluster.exit().code(), Some(0));
+    assert!(stopped.elapsed() < Duration::from_secs(10));
+    assert!(!runs(worker) && !runs(primary));
+}
+
+/// The command as process 1 of its own container, which ends with the one who started it.
+fn in_a_container(command: &Command) -> Command {
+    let unshare = || {
+        let mut unshare = Command::new("unshare");
+        if !geteuid().is_root() {
+            unshare.args(["--user", "--map-root-user"]);
+        }
+        unshare.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
+        unshare
+    };
+    let tried = unshare().arg("true").output().unwrap_or_else(|e| panic!("this test needs unshare, of util-linux: {e}"));
+    assert!(
+        tried.status.success(),
+        "this test needs namespaces, so run it as root, or where the system lets users have them: {}",
+        String::from_utf8_lossy(&tried.stderr)
+    );
+    let mut contained = unshare();
+    contained.arg(command.get_program()).args(command.get_args());
+    contained.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    contained
+}
+
+fn children_of(parent: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{parent}/task")).unwrap();
+    // A thread may end meanwhile; its children go to another.
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>()).collect()
+}
+
+fn pid(number: u32) -> Pid {
+    Pid::from_raw(number.try_into().unwrap()).unwrap()
+}
