@@ -21,8 +21,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The orphans of other processes, which the system gives to process 1. Nobody else reaps them.
 pub(super) struct Strangers {
     ended: Signal,
-    /// Since when each was seen dead.
-    seen: HashMap<Dead, Instant>,
+    seen: Seen,
 }
 
 /// A child that has ended and was not reaped. The time of its start tells it from another that was given the same number.
@@ -43,7 +42,7 @@ impl Strangers {
             tracing::warn!("/proc is not that of this container, so orphans of other processes cannot be reaped");
             return Ok(None);
         }
-        Ok(Some(Self { ended: signal(SignalKind::child())?, seen: HashMap::new() }))
+        Ok(Some(Self { ended: signal(SignalKind::child())?, seen: Seen::default() }))
     }
 
     /// Reaps until the cluster has ended. Waits for single processes only, so that no status is taken from who waits for a worker.
@@ -64,16 +63,26 @@ impl Strangers {
 
     /// Reaps who has been dead for long. Whether there are others.
     fn look(&mut self, core: &Core) -> bool {
-        // A worker is left to its supervision, however long that takes.
-        let workers: HashSet<u32> = core.see(|board| board.live().values().map(|live| live.pid).collect());
-        let now = Instant::now();
-        self.seen = dead_children()
-            .into_iter()
-            .filter(|dead| !u32::try_from(dead.pid).is_ok_and(|pid| workers.contains(&pid)))
-            .map(|dead| (dead, self.seen.get(&dead).copied().unwrap_or(now)))
-            .collect();
-        self.seen.retain(|dead, since| now.duration_since(*since) < PATIENCE || !wait_for(dead.pid));
-        !self.seen.is_empty()
+        let workers = core.see(|board| board.live().values().filter_map(|live| live.pid.try_into().ok()).collect());
+        for dead in self.seen.overdue(dead_children(), &workers, Instant::now()) {
+            if wait_for(dead.pid) {
+                self.seen.0.remove(&dead);
+            }
+        }
+        !self.seen.0.is_empty()
+    }
+}
+
+/// Since when each of them was seen dead.
+#[derive(Default)]
+struct Seen(HashMap<Dead, Instant>);
+
+impl Seen {
+    /// Who of the dead has been so for long. A worker is left to its supervision, however long that takes.
+    fn overdue(&mut self, dead: Vec<Dead>, workers: &HashSet<i32>, now: Instant) -> Vec<Dead> {
+        let strangers = dead.into_iter().filter(|dead| !workers.contains(&dead.pid));
+        self.0 = strangers.map(|dead| (dead, self.0.get(&dead).copied().unwrap_or(now))).collect();
+        self.0.iter().filter(|(_, since)| now.duration_since(**since) >= PATIENCE).map(|(dead, _)| *dead).collect()
     }
 }
 
@@ -120,5 +129,16 @@ mod tests {
         assert_eq!(dead_child(42, &stat("sleep", "S", 1)), None);
         assert_eq!(dead_child(42, &stat("sleep", "Z", 7)), None);
         assert_eq!(dead_child(42, "nonsense"), None);
+    }
+
+    #[test]
+    fn k16_a_child_is_left_to_who_may_wait_for_it_and_a_worker_for_good() {
+        let (mut seen, now) = (Seen::default(), Instant::now());
+        let dead = |pid, started| Dead { pid, started };
+        let workers = HashSet::from([7]);
+        let mut look = |dead: &[Dead], after| seen.overdue(dead.to_vec(), &workers, now + after);
+        assert_eq!(look(&[dead(7, 1), dead(8, 1), dead(9, 1)], Duration::ZERO), []);
+        assert_eq!(look(&[dead(7, 1), dead(8, 2), dead(9, 1)], PATIENCE), [dead(9, 1)], "8 is another process now");
+        assert_eq!(look(&[dead(7, 1), dead(8, 2)], 2 * PATIENCE), [dead(8, 2)]);
     }
 }

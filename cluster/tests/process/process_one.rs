@@ -17,6 +17,8 @@ fn k16_process_one_replaces_workers_reaps_orphans_and_stops_on_term() {
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap();
     assert_eq!(numbers.split_whitespace().last(), Some("1"), "it is not process 1");
 
+    // What the program itself starts is left to it.
+    assert_eq!(cluster.command("child 300")["code"], serde_json::json!({ "Ok": 7 }));
     for id in 1..=ORPHANS {
         let mut client = cluster.connect();
         assert!(client.ask("child 0.1")["pid"].is_u64());
