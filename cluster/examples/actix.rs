@@ -23,9 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 async fn serve(mut boot: WorkerBoot) -> Result<(), Box<dyn Error>> {
     let listener = boot.take_listener("http")?;
     let worker = boot.connect().await?;
-    let app = || App::new().route("/", web::get().to(greet));
     // One thread, because the processes are the parallelism; no signals, because the primary decides.
-    let server = HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run();
+    let server = HttpServer::new(|| App::new().route("/", web::get().to(greet))).workers(1).disable_signals().listen(listener)?.run();
     let (handle, _serving) = (server.handle(), rt::spawn(server));
     worker.ready().await?;
     let mut order = worker.drain_requested().await;

@@ -1,30 +1,21 @@
-//! A TCP echo server of four worker processes. Run it, then `nc 127.0.0.1 7000`; kill a worker and try again.
+//! A TCP echo server of worker processes, one for each CPU. Run it, then `nc 127.0.0.1 7000`; kill a worker and try again.
 
 use std::error::Error;
-use std::num::NonZeroUsize;
 
-use cluster::{ClusterBuilder, ListenSpec, Role, WorkerBoot, Workers};
+use cluster::{ListenSpec, Role, WorkerBoot};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::{runtime::Runtime, task::JoinSet, time::timeout};
 
 fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt::init();
-    match cluster::role()? {
-        Role::Primary(builder) => Runtime::new()?.block_on(supervise(builder)),
-        Role::Worker(boot) => Runtime::new()?.block_on(serve(boot)),
-    }
-}
-
-async fn supervise(builder: ClusterBuilder) -> Result<(), Box<dyn Error>> {
     let port = std::env::var("PORT").unwrap_or_else(|_| "7000".to_owned());
-    let workers = Workers::Exactly(NonZeroUsize::MIN.saturating_add(3));
-    let cluster = builder.workers(workers).listen("echo", ListenSpec::tcp(format!("127.0.0.1:{port}"))).start().await?;
-    cluster.ready().await?;
-    tracing::info!(address = %cluster.addresses()["echo"], "serving");
-    cluster.wait().await?;
-    Ok(())
+    match cluster::role()? {
+        Role::Worker(boot) => Runtime::new()?.block_on(serve(boot)),
+        Role::Primary(builder) => Runtime::new()?.block_on(async {
+            builder.listen("echo", ListenSpec::tcp(format!("127.0.0.1:{port}"))).start().await?.wait().await?;
+            Ok(())
+        }),
+    }
 }
 
 async fn serve(mut boot: WorkerBoot) -> Result<(), Box<dyn Error>> {
@@ -41,11 +32,12 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Box<dyn Error>> {
         }
     };
     // Accept what the kernel has queued, then close the port and let the open connections end.
-    let quiet = sleep(order.accept);
-    tokio::pin!(quiet);
-    while let Some((stream, _)) = tokio::select! { c = listener.accept() => c.ok(), () = &mut quiet => None } {
-        connections.spawn(echo(stream));
-    }
+    let _ = timeout(order.accept, async {
+        while let Ok((stream, _)) = listener.accept().await {
+            connections.spawn(echo(stream));
+        }
+    })
+    .await;
     drop(listener);
     let ended = connections.join_all();
     tokio::pin!(ended);

@@ -1,7 +1,8 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::thread;
 
-use crate::harness::{Cluster, fixture, until};
+use crate::harness::{Client, Cluster, fixture, until};
 
 #[test]
 fn k01_all_workers_serve_one_port() {
@@ -16,6 +17,30 @@ fn k01_all_workers_serve_one_port() {
         (seen.len() == 4).then_some(())
     });
     assert_eq!(seen, BTreeSet::from([1, 2, 3, 4]));
+}
+
+#[test]
+fn k01_every_worker_serves_under_many_clients() {
+    const CLIENTS: usize = 32;
+    const EACH: usize = 100;
+    let cluster = Cluster::ready(&[("workers", "4")]);
+    let addr = cluster.addr;
+    let mut answered = BTreeMap::<u64, usize>::new();
+    thread::scope(|scope| {
+        let client = move || (0..EACH).map(|_| Client::connect(addr).ask("who")["id"].as_u64().unwrap()).collect::<Vec<_>>();
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
+        for id in clients.into_iter().flat_map(|client| client.join().unwrap()) {
+            *answered.entry(id).or_default() += 1;
+        }
+    });
+    let all = CLIENTS * EACH;
+    assert_eq!(answered.values().sum::<usize>(), all);
+    for (id, count) in &answered {
+        println!("worker {id} answered {count} of {all}");
+    }
+    let (most, least) = (answered.values().max().unwrap(), answered.values().min().unwrap());
+    println!("most to least: {most} / {least}");
+    assert_eq!(answered.len(), 4, "the kernel decides how much each gets, and not that one gets nothing: {answered:?}");
 }
 
 #[test]
