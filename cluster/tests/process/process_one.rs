@@ -2,7 +2,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, geteuid, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Cluster, fixture, runs, until};
 
@@ -46,24 +46,28 @@ fn k16_process_one_replaces_workers_reaps_orphans_and_stops_on_term() {
 
 /// The command as process 1 of its own container, which ends with the one who started it.
 fn in_a_container(command: &Command) -> Command {
-    let unshare = || {
-        let mut unshare = Command::new("unshare");
-        if !geteuid().is_root() {
-            unshare.args(["--user", "--map-root-user"]);
-        }
-        unshare.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
-        unshare
-    };
-    let tried = unshare().arg("true").output().unwrap_or_else(|e| panic!("this test needs unshare, of util-linux: {e}"));
-    assert!(
-        tried.status.success(),
-        "this test needs namespaces, so run it as root, or where the system lets users have them: {}",
-        String::from_utf8_lossy(&tried.stderr)
-    );
     let mut contained = unshare();
     contained.arg(command.get_program()).args(command.get_args());
     contained.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     contained
+}
+
+/// As root, or as a user who becomes root of the container.
+fn unshare() -> Command {
+    let mut refused = Vec::new();
+    for identity in [&[][..], &["--user", "--map-root-user"]] {
+        let unshare = || {
+            let mut unshare = Command::new("unshare");
+            unshare.args(identity).args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
+            unshare
+        };
+        let tried = unshare().arg("true").output().unwrap_or_else(|e| panic!("this test needs unshare, of util-linux: {e}"));
+        if tried.status.success() {
+            return unshare();
+        }
+        refused.push(String::from_utf8_lossy(&tried.stderr).into_owned());
+    }
+    panic!("this test needs namespaces: run it as root, or where the system lets users have them: {refused:?}");
 }
 
 fn children_of(parent: u32) -> Vec<u32> {
