@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix_web::{App, HttpResponse, HttpServer, dev::ServerHandle, rt, web};
-use cluster::{DrainOrder, ListenSpec, Role, WorkerBoot};
+use cluster::{DrainOrder, ListenSpec, Pulse, Role, WorkerBoot};
 
 static LEAVING: AtomicBool = AtomicBool::new(false);
 
@@ -13,18 +13,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
     match cluster::role()? {
         Role::Worker(boot) => rt::System::new().block_on(serve(boot)),
-        Role::Primary(builder) => tokio::runtime::Runtime::new()?.block_on(async {
-            builder.listen("http", ListenSpec::tcp(address)).start().await?.wait().await?;
-            Ok(())
-        }),
+        Role::Primary(builder) => tokio::runtime::Runtime::new()?
+            .block_on(async { Ok(builder.listen("http", ListenSpec::tcp(address)).start().await?.wait().await.map(drop)?) }),
     }
 }
 
 async fn serve(mut boot: WorkerBoot) -> Result<(), Box<dyn Error>> {
     let listener = boot.take_listener("http")?;
     let worker = boot.connect().await?;
-    // One thread, because the processes are the parallelism; no signals, because the primary decides.
-    let server = HttpServer::new(|| App::new().route("/", web::get().to(greet))).workers(1).disable_signals().listen(listener)?.run();
+    let beating = worker.clone();
+    let app = move || App::new().app_data(web::Data::new(beating.pulse())).route("/", web::get().to(greet));
+    // One thread, because the processes are the parallelism, with a pulse; no signals, because the primary decides.
+    let server = HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run();
     let (handle, _serving) = (server.handle(), rt::spawn(server));
     worker.ready().await?;
     let mut order = worker.drain_requested().await;
@@ -49,11 +49,11 @@ async fn leave(server: &ServerHandle, order: DrainOrder) {
     server.stop(true).await;
 }
 
-async fn greet() -> HttpResponse {
+async fn greet(pulse: web::Data<Pulse>) -> HttpResponse {
+    pulse.count();
     let mut answer = HttpResponse::Ok();
     if LEAVING.load(Ordering::Relaxed) {
-        // The client goes elsewhere by itself. With more routes, this belongs into a middleware.
-        answer.force_close();
+        answer.force_close(); // The client goes elsewhere by itself. With more routes, this and the count belong into a middleware.
     }
     answer.body(format!("hello from worker process {}\n", std::process::id()))
 }

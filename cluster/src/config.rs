@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::drain::DrainPolicy;
 use crate::error::StartError;
 use crate::frame::{self, PROTOCOL, ToWorker};
+use crate::heartbeat::HeartbeatPolicy;
 use crate::id::{Slot, WorkerId};
 use crate::image::Image;
 use crate::listener::ListenSpec;
@@ -59,6 +60,7 @@ pub struct ClusterBuilder {
     pub(crate) readiness: Duration,
     pub(crate) drain: DrainPolicy,
     pub(crate) restart: RestartPolicy,
+    pub(crate) heartbeat: Option<HeartbeatPolicy>,
 }
 
 impl ClusterBuilder {
@@ -75,6 +77,7 @@ impl ClusterBuilder {
             readiness: Duration::from_secs(30),
             drain: DrainPolicy::default(),
             restart: RestartPolicy::default(),
+            heartbeat: Some(HeartbeatPolicy::default()),
         }
     }
 
@@ -170,6 +173,17 @@ impl ClusterBuilder {
         self
     }
 
+    /// When a worker that does not answer is killed and replaced. Default: [`HeartbeatPolicy::default`]; `None` switches it off, for work
+    /// with a debugger for example, which stops processes.
+    ///
+    /// It counts from the moment that a worker is ready until it is told to leave; before and after that the readiness time and the drain
+    /// deadline end it.
+    #[must_use]
+    pub fn heartbeat(mut self, policy: impl Into<Option<HeartbeatPolicy>>) -> Self {
+        self.heartbeat = policy.into();
+        self
+    }
+
     /// Opens the ports, starts one worker per slot and supervises them on tasks of the current tokio runtime.
     ///
     /// Returns when the processes are started, not when they are ready; see [`ClusterHandle::ready`]. Messages that are sent
@@ -193,7 +207,12 @@ impl ClusterBuilder {
 
     /// The first frame that a worker receives.
     pub(crate) fn greeting(&self) -> Result<Vec<u8>, StartError> {
-        let hello = ToWorker::Hello { protocol: PROTOCOL, drain: self.drain, settings: self.settings.clone() };
+        let hello = ToWorker::Hello {
+            protocol: PROTOCOL,
+            drain: self.drain,
+            settings: self.settings.clone(),
+            beat: self.heartbeat.map(|policy| policy.every),
+        };
         frame::encode(&hello).map_err(|unframed| StartError::Config(format!("settings cannot be sent: {unframed}")))
     }
 
@@ -201,6 +220,7 @@ impl ClusterBuilder {
         let invalid = |text: &str| StartError::Config(text.to_owned());
         self.restart.check().map_err(invalid)?;
         self.drain.check().map_err(invalid)?;
+        self.heartbeat.map_or(Ok(()), |policy| policy.check()).map_err(invalid)?;
         if self.readiness.is_zero() {
             return Err(invalid("readiness must be longer than zero"));
         }
@@ -211,6 +231,7 @@ impl ClusterBuilder {
             ("drain.deadline", drain.deadline),
             ("drain.fast", drain.fast),
             ("drain.orphan", drain.orphan),
+            ("heartbeat.dead_after", self.heartbeat.map_or(Duration::ZERO, |policy| policy.dead_after)),
         ] {
             if time > LONGEST {
                 return Err(StartError::Config(format!("{field} is {time:?}, at most ten years are allowed")));
@@ -255,6 +276,7 @@ impl fmt::Debug for ClusterBuilder {
             .field("readiness", &self.readiness)
             .field("drain", &self.drain)
             .field("restart", &self.restart)
+            .field("heartbeat", &self.heartbeat)
             .finish_non_exhaustive()
     }
 }
@@ -273,6 +295,7 @@ mod tests {
             ("drain.deadline", |b| b.drain(DrainPolicy { deadline: Duration::MAX, ..DrainPolicy::default() })),
             ("drain.fast", |b| b.drain(DrainPolicy { fast: Duration::MAX, ..DrainPolicy::default() })),
             ("drain.orphan", |b| b.drain(DrainPolicy { orphan: Duration::MAX, ..DrainPolicy::default() })),
+            ("heartbeat.dead_after", |b| b.heartbeat(HeartbeatPolicy { dead_after: Duration::MAX, ..HeartbeatPolicy::default() })),
         ] {
             assert!(check(change).unwrap_err().contains(&format!("{field} is")), "{field}");
         }

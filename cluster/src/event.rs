@@ -49,6 +49,13 @@ pub enum Event {
     },
     /// The worker was told to leave, or leaves because its process was sent `SIGTERM`.
     Draining(WorkerId),
+    /// The worker has not beaten for too long: its event loop is blocked, or its process is stopped. It is killed, and `Exited` follows.
+    Unresponsive {
+        /// The worker.
+        id: WorkerId,
+        /// Time since its last beat, or since it became ready.
+        since: Duration,
+    },
     /// The worker process ended and was reaped.
     Exited {
         /// The worker.
@@ -122,6 +129,8 @@ pub enum ExitCause {
     Crashed,
     /// It was ready and then ended by this signal.
     Signalled(i32),
+    /// It was ready, then did not beat for [`dead_after`](crate::HeartbeatPolicy::dead_after), and was killed.
+    Hung,
     /// It was told to leave and killed, because the deadline passed or a second interrupt came.
     DeadlineKilled,
     /// Its supervision in the primary failed (a closure of the configuration panicked, for example), so it was killed.

@@ -1,4 +1,5 @@
 use std::io;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ pub(crate) const OVERHEAD: usize = 16;
 /// What a primary says.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum ToWorker {
-    Hello { protocol: u16, drain: DrainPolicy, settings: Vec<u8> },
+    Hello { protocol: u16, drain: DrainPolicy, settings: Vec<u8>, beat: Option<Duration> },
     Drain(DrainOrder),
     Message(Vec<u8>),
     Talk(Talk),
@@ -28,12 +29,21 @@ pub(crate) enum ToWorker {
 /// What a worker says.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum ToPrimary {
-    Hello { protocol: u16 },
-    Listening { name: String, addr: std::net::SocketAddr },
+    Hello {
+        protocol: u16,
+    },
+    Listening {
+        name: String,
+        addr: std::net::SocketAddr,
+    },
     Ready,
     Draining,
     Message(Vec<u8>),
     Talk(Talk),
+    /// Every event loop of the worker has run since the last one. With the count of all requests so far.
+    Beat {
+        requests: u64,
+    },
 }
 
 /// Requests and replies, which are the same in both directions. Each side numbers its own requests.

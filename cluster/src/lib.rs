@@ -14,6 +14,9 @@
 //!   fails ends the reload, and the old worker serves on.
 //! - An [upgrade](ClusterHandle::upgrade) replaces the primary itself. The new one takes over the ports, and the old one leaves only when all
 //!   workers of the new one are ready; whatever fails before leaves the old one as it was.
+//! - A worker whose event loop is [blocked](HeartbeatPolicy), or whose process is stopped, is killed and replaced; so is one of which only one
+//!   thread of several is blocked, if each has a [pulse](Worker::pulse). Before it is ready and while it leaves other deadlines hold. A primary
+//!   that was itself stopped, suspended or starved kills nobody for that.
 //! - A stop ends by its deadline. Idle workers do not delay it; one that is stuck is killed, and the
 //!   [report](ShutdownReport) names it.
 //! - While the whole cluster stops, no connection is let in that nobody would serve: those that the kernel had completed
@@ -147,6 +150,8 @@
 //! - A worker stopped by `SIGSTOP` cannot notice that its primary died; it ends when it is continued.
 //! - As process 1 of a container the primary reaps the orphans that the system gives it. So children that the program itself starts in the
 //!   primary must be waited for within five seconds of their end, or their status is lost; under an init (`docker run --init`) there is no such limit.
+//! - A heartbeat tells that an event loop runs, not that requests are answered: a handler that waits for ever is not noticed. In a runtime of
+//!   several threads it tells that one of them runs.
 //! - Children that a worker starts are not followed. They do not keep ports open.
 //! - In the primary up to 1,024 events wait for each reader, with 8 MiB of messages in all. In a worker up to 256 messages
 //!   wait, of up to 1 MiB each: read them, or send none.
@@ -163,6 +168,7 @@ mod error;
 mod event;
 mod frame;
 mod guard;
+mod heartbeat;
 mod id;
 mod image;
 mod inheritance;
@@ -171,6 +177,7 @@ mod listener;
 mod message;
 mod outbox;
 mod primary;
+mod pulse;
 mod restart;
 mod role;
 mod status;
@@ -186,10 +193,12 @@ pub use error::{
     BootError, DecodeError, Gone, ReloadError, ReplyError, RequestError, RunError, ScaleError, SendError, StartError, UpgradeError,
 };
 pub use event::{Addresses, Event, Events, ExitCause};
+pub use heartbeat::HeartbeatPolicy;
 pub use id::{Slot, WorkerId};
 pub use listener::ListenSpec;
 pub use message::Message;
 pub use primary::{ClusterHandle, Shutdown, Target};
+pub use pulse::Pulse;
 pub use restart::{GiveUp, RestartPolicy};
 pub use role::{Role, role};
 pub use rustix::process::Signal;

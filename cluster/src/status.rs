@@ -78,6 +78,10 @@ pub struct WorkerInfo {
     pub ready: bool,
     /// Time since its start.
     pub uptime: Duration,
+    /// Requests that it has [counted](crate::Pulse::count) up to its last beat.
+    pub requests: u64,
+    /// Time since its last beat; `None` before the first.
+    pub last_beat: Option<Duration>,
     /// Messages to it that were refused because its queue was full.
     pub refused_messages: u64,
 }
@@ -117,9 +121,9 @@ pub struct ShutdownReport {
 }
 
 impl ShutdownReport {
-    /// The workers that did not leave in time, or that the primary could no longer watch, and were killed.
+    /// The workers that did not leave in time, hung, or could no longer be watched by the primary, and were killed.
     pub fn killed(&self) -> impl Iterator<Item = WorkerId> {
-        let killed = |cause| matches!(cause, ExitCause::DeadlineKilled | ExitCause::Abandoned);
+        let killed = |cause| matches!(cause, ExitCause::DeadlineKilled | ExitCause::Hung | ExitCause::Abandoned);
         self.workers.iter().filter(move |ended| killed(ended.cause)).map(|ended| ended.id)
     }
 }

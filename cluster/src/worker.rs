@@ -21,6 +21,7 @@ use crate::id::{Slot, WorkerId};
 use crate::line::{Ear, Line, WhenFull};
 use crate::message::{self, Message};
 use crate::outbox::Outbox;
+use crate::pulse::{Hearts, Pulse};
 
 /// Unread messages kept for each reader.
 const UNREAD: usize = 256;
@@ -41,6 +42,7 @@ struct Inner {
     outbox: Outbox,
     order: watch::Receiver<Option<DrainOrder>>,
     messages: broadcast::WeakSender<Message>,
+    hearts: Arc<Hearts>,
     // The reader that saw every message since the greeting; the first caller gets it.
     first: Mutex<Option<Receiver<Message>>>,
     line: Arc<Line>,
@@ -56,8 +58,8 @@ impl Worker {
         // A failure shows as the end of the stream below.
         let _ = outbox.insist(hello);
         let greeting = frame::read(&mut from_primary).await.map_err(BootError::Handshake)?;
-        let (policy, settings) = match greeting {
-            Some(ToWorker::Hello { protocol: PROTOCOL, drain, settings }) => (drain, settings),
+        let (policy, settings, beat) = match greeting {
+            Some(ToWorker::Hello { protocol: PROTOCOL, drain, settings, beat }) => (drain, settings, beat),
             Some(ToWorker::Hello { protocol, .. }) => return Err(BootError::Protocol { ours: PROTOCOL, theirs: protocol }),
             Some(_) => return Err(BootError::Handshake(io::Error::new(io::ErrorKind::InvalidData, "the first frame is no greeting"))),
             None => return Err(BootError::Handshake(ended())),
@@ -72,8 +74,12 @@ impl Worker {
         let ear = Ear::new(&line, &desk, None);
         tokio::spawn(drain_on_terminate(terminate, outbox.clone(), Arc::clone(&orders), policy));
         tokio::spawn(read_frames(from_primary, orders, messages, ear, policy));
+        let hearts = Arc::new(Hearts::default());
+        if let Some(every) = beat {
+            tokio::spawn(Arc::clone(&hearts).beat(every, outbox.clone()));
+        }
         let first = Mutex::new(Some(first));
-        Ok(Self(Arc::new(Inner { id, slot, settings, outbox, order, messages: weak, first, line, desk })))
+        Ok(Self(Arc::new(Inner { id, slot, settings, outbox, order, messages: weak, hearts, first, line, desk })))
     }
 
     /// This worker's id.
@@ -110,6 +116,22 @@ impl Worker {
     /// [`Gone`] when the primary died.
     pub async fn listening(&self, name: &str, addr: SocketAddr) -> Result<(), Gone> {
         self.tell(&ToPrimary::Listening { name: name.to_owned(), addr }).await
+    }
+
+    /// Gives the event loop that runs this call a heartbeat, for as long as the pulse is kept. Call it once on each thread that serves, in
+    /// the App factory of actix-web for example, and keep the pulse with what serves there.
+    ///
+    /// The worker beats only while all its loops run, so that one blocked thread of several is noticed; then the primary kills and
+    /// replaces it, as [`HeartbeatPolicy`](crate::HeartbeatPolicy) says. The runtime that ran [`connect`](crate::WorkerBoot::connect) is
+    /// one of the loops without a call: a program with one loop needs a pulse only to [count](Pulse::count) requests. A runtime of
+    /// several threads beats as long as one of them is free.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[must_use = "the heartbeat ends with the pulse"]
+    pub fn pulse(&self) -> Pulse {
+        self.0.hearts.pulse()
     }
 
     /// Waits until this worker shall leave: on an order of the primary, on `SIGTERM`, or when the primary died.

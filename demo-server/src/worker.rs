@@ -53,9 +53,14 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
     let site = Site::new(store, &name, Arc::clone(&draining), settings.allow_crash);
 
     let address = listener.local_addr().map_err(Problem::io("cannot tell the address of the port"))?;
+    let beating = worker.clone();
+    // Called on each thread that serves.
     let app = move || {
-        let signed = site.clone();
-        let sign = from_fn(move |request, next| signed.clone().sign(request, next));
+        let (signed, pulse) = (site.clone(), beating.pulse());
+        let sign = from_fn(move |request, next| {
+            pulse.count();
+            signed.clone().sign(request, next)
+        });
         App::new().configure(|app| routes::configure(app, &site)).wrap(sessions.clone()).wrap(sign)
     };
     let server = HttpServer::new(app)

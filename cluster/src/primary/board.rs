@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::reader::Progress;
 use crate::error::RunError;
 use crate::event::ExitCause;
 use crate::id::{Slot, WorkerId};
@@ -32,6 +33,8 @@ pub(super) struct Live {
     pub(super) refused: u64,
     pub(super) outbox: Outbox,
     pub(super) line: Arc<Line>,
+    /// What it says of itself.
+    pub(super) progress: watch::Receiver<Progress>,
     /// Refers to this process even when its number was given to another.
     pub(super) pidfd: Arc<OwnedFd>,
     pub(super) retire: watch::Sender<bool>,
@@ -158,13 +161,18 @@ impl Board {
     pub(super) fn workers(&self) -> Vec<WorkerInfo> {
         self.live
             .iter()
-            .map(|(&id, live)| WorkerInfo {
-                id,
-                slot: live.slot,
-                pid: live.pid,
-                ready: live.ready,
-                uptime: live.born.elapsed(),
-                refused_messages: live.refused,
+            .map(|(&id, live)| {
+                let said = *live.progress.borrow();
+                WorkerInfo {
+                    id,
+                    slot: live.slot,
+                    pid: live.pid,
+                    ready: live.ready,
+                    uptime: live.born.elapsed(),
+                    requests: said.requests,
+                    last_beat: said.last_beat.map(|beat| beat.elapsed()),
+                    refused_messages: live.refused,
+                }
             })
             .collect()
     }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::board::Live;
 use super::core::Core;
 use super::reader::{self, Progress};
+use super::silence::Silence;
 use super::spawn::Newborn;
 use crate::drain::DrainReason;
 use crate::event::{Event, ExitCause};
@@ -71,7 +72,10 @@ pub(super) struct Life {
     leaving: Option<Leave>,
     ready_by: Option<Instant>,
     kill_by: Option<Instant>,
+    /// Watched while it serves.
+    silence: Option<Silence>,
     killed: bool,
+    hung: bool,
 }
 
 impl Life {
@@ -98,6 +102,7 @@ impl Life {
             refused: 0,
             outbox: outbox.clone(),
             line,
+            progress: progress.clone(),
             pidfd: Arc::clone(&pidfd),
             retire,
             end,
@@ -113,8 +118,26 @@ impl Life {
         words.spawn(reader::read(id, from_worker, said, ear, Arc::clone(core)));
         let core = Arc::clone(core);
         let ready_by = Some(Instant::from_std(born) + core.config.readiness);
-        let (leaving, kill_by, killed) = (None, None, false);
-        Self { slot, id, pid, born, core, child, pidfd, outbox, progress, retired, ended, words, leaving, ready_by, kill_by, killed }
+        Self {
+            slot,
+            id,
+            pid,
+            born,
+            core,
+            child,
+            pidfd,
+            outbox,
+            progress,
+            retired,
+            ended,
+            words,
+            leaving: None,
+            ready_by,
+            kill_by: None,
+            silence: None,
+            killed: false,
+            hung: false,
+        }
     }
 
     /// What it says of itself.
@@ -151,6 +174,7 @@ impl Life {
             let now = *phase.borrow_and_update();
             self.obey(now);
             let alarm = self.ready_by.into_iter().chain(self.kill_by).min();
+            let look = self.silence.as_ref().map(Silence::next_look);
             tokio::select! {
                 status = self.child.wait() => return status.unwrap_or_else(|e| self.unknown(&e)),
                 // The senders of both live in the core, which outlives this task.
@@ -158,6 +182,7 @@ impl Life {
                 _ = self.retired.changed() => {}
                 heard = self.progress.changed(), if listening => listening = heard.is_ok(),
                 () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => self.kill("it is late"),
+                () = sleep_until(look.unwrap_or_else(Instant::now)), if look.is_some() => self.look(),
             }
         }
     }
@@ -188,6 +213,21 @@ impl Life {
                 self.kill("it shall end at once");
             }
         }
+        if !said.ready || self.leaving.is_some() || self.killed {
+            self.silence = None;
+        } else if self.silence.is_none() {
+            let policy = self.core.config.heartbeat;
+            self.silence = policy.map(|policy| Silence::begin(policy.dead_after, Instant::now(), said.beats));
+        }
+    }
+
+    /// Kills the worker if it has been silent for too long.
+    fn look(&mut self) {
+        let said = *self.progress.borrow();
+        let Some(since) = self.silence.as_mut().and_then(|silence| silence.look(Instant::now(), said.beats)) else { return };
+        self.hung = true;
+        self.core.emit(Event::Unresponsive { id: self.id, since: said.last_beat.map_or(since, |beat| beat.elapsed()) });
+        self.kill("its event loop is blocked, or its process is stopped");
     }
 
     /// Tells the worker to leave. A more urgent order may follow, and so does a longer time if the worker serves after all.
@@ -266,6 +306,7 @@ impl Life {
         }
         match signal {
             _ if !said.ready => ExitCause::BootFailed,
+            Some(_) if self.hung => ExitCause::Hung,
             // By the primary, because it could not be understood.
             Some(_) if self.killed => ExitCause::Crashed,
             Some(signal) => ExitCause::Signalled(signal),

@@ -11,6 +11,7 @@ mod life;
 mod reader;
 mod requests;
 mod signals;
+mod silence;
 mod slot;
 mod spawn;
 mod strangers;

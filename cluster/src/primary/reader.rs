@@ -1,5 +1,6 @@
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::watch;
@@ -20,6 +21,10 @@ pub(super) struct Progress {
     pub(super) draining: bool,
     /// What it says cannot be understood, so nothing further is heard of it.
     pub(super) garbled: bool,
+    pub(super) beats: u64,
+    pub(super) last_beat: Option<Instant>,
+    /// As its last beat told.
+    pub(super) requests: u64,
 }
 
 /// Reads all that a worker says, until its end of the control socket closes.
@@ -48,6 +53,11 @@ pub(super) async fn read(id: WorkerId, mut socket: OwnedReadHalf, progress: watc
             Ok(Some(ToPrimary::Draining)) => progress.send_modify(|progress| progress.draining = true),
             Ok(Some(ToPrimary::Message(bytes))) => core.emit(Event::Message { from: id, message: Message::from_bytes(bytes) }),
             Ok(Some(ToPrimary::Talk(talk))) => ear.hear(talk),
+            Ok(Some(ToPrimary::Beat { requests })) => progress.send_modify(|progress| {
+                progress.beats += 1;
+                progress.last_beat = Some(Instant::now());
+                progress.requests = requests;
+            }),
             Ok(None) => return,
             // Also the end inside a frame, which is how a process that was killed leaves its socket: it shows by its exit.
             Err(e) => {

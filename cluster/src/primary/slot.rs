@@ -324,6 +324,7 @@ mod tests {
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap().into();
         let outbox = Outbox::start(UnixStream::pair().unwrap().0.into_split().1);
         let (retire, end) = (watch::Sender::new(false), watch::Sender::new(None).subscribe());
+        let progress = watch::channel(Progress::default()).1;
         let live = Live {
             slot,
             pid,
@@ -333,6 +334,7 @@ mod tests {
             refused: 0,
             line: Line::new(outbox.clone(), |talk| frame::encode(&talk)),
             outbox,
+            progress,
             pidfd,
             retire,
             end,

@@ -4,6 +4,7 @@
 
 mod descriptors;
 mod failures;
+mod hangs;
 mod harness;
 mod messages;
 mod orphans;

@@ -41,7 +41,7 @@ fn k05_a_reload_replaces_one_worker_after_the_other_and_each_by_one_that_is_read
 }
 
 /// Set when it is dropped.
-struct AtEnd<'a>(&'a AtomicBool);
+pub(crate) struct AtEnd<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for AtEnd<'_> {
     fn drop(&mut self) {
