@@ -17,6 +17,7 @@ use crate::image::Image;
 use crate::listener::ListenSpec;
 use crate::message::Message;
 use crate::primary::{self, ClusterHandle};
+use crate::recycle::Recycle;
 use crate::restart::RestartPolicy;
 use crate::succession::Predecessor;
 
@@ -61,6 +62,7 @@ pub struct ClusterBuilder {
     pub(crate) drain: DrainPolicy,
     pub(crate) restart: RestartPolicy,
     pub(crate) heartbeat: Option<HeartbeatPolicy>,
+    pub(crate) recycle: Recycle,
 }
 
 impl ClusterBuilder {
@@ -78,6 +80,7 @@ impl ClusterBuilder {
             drain: DrainPolicy::default(),
             restart: RestartPolicy::default(),
             heartbeat: Some(HeartbeatPolicy::default()),
+            recycle: Recycle::default(),
         }
     }
 
@@ -184,6 +187,13 @@ impl ClusterBuilder {
         self
     }
 
+    /// When workers that serve are replaced by fresh ones. Default: never.
+    #[must_use]
+    pub fn recycle(mut self, limits: Recycle) -> Self {
+        self.recycle = limits;
+        self
+    }
+
     /// Opens the ports, starts one worker per slot and supervises them on tasks of the current tokio runtime.
     ///
     /// Returns when the processes are started, not when they are ready; see [`ClusterHandle::ready`]. Messages that are sent
@@ -221,6 +231,7 @@ impl ClusterBuilder {
         self.restart.check().map_err(invalid)?;
         self.drain.check().map_err(invalid)?;
         self.heartbeat.map_or(Ok(()), |policy| policy.check()).map_err(invalid)?;
+        self.recycle.check(self.heartbeat.is_some()).map_err(invalid)?;
         if self.readiness.is_zero() {
             return Err(invalid("readiness must be longer than zero"));
         }
@@ -232,6 +243,7 @@ impl ClusterBuilder {
             ("drain.fast", drain.fast),
             ("drain.orphan", drain.orphan),
             ("heartbeat.dead_after", self.heartbeat.map_or(Duration::ZERO, |policy| policy.dead_after)),
+            ("recycle.max_age", self.recycle.max_age.unwrap_or_default()),
         ] {
             if time > LONGEST {
                 return Err(StartError::Config(format!("{field} is {time:?}, at most ten years are allowed")));
@@ -277,6 +289,7 @@ impl fmt::Debug for ClusterBuilder {
             .field("drain", &self.drain)
             .field("restart", &self.restart)
             .field("heartbeat", &self.heartbeat)
+            .field("recycle", &self.recycle)
             .finish_non_exhaustive()
     }
 }
@@ -296,6 +309,7 @@ mod tests {
             ("drain.fast", |b| b.drain(DrainPolicy { fast: Duration::MAX, ..DrainPolicy::default() })),
             ("drain.orphan", |b| b.drain(DrainPolicy { orphan: Duration::MAX, ..DrainPolicy::default() })),
             ("heartbeat.dead_after", |b| b.heartbeat(HeartbeatPolicy { dead_after: Duration::MAX, ..HeartbeatPolicy::default() })),
+            ("recycle.max_age", |b| b.recycle(Recycle { max_age: Some(Duration::MAX), ..Recycle::default() })),
         ] {
             assert!(check(change).unwrap_err().contains(&format!("{field} is")), "{field}");
         }

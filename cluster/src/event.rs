@@ -10,6 +10,7 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 use crate::error::{ReloadError, UpgradeError};
 use crate::id::{Slot, WorkerId};
 use crate::message::Message;
+use crate::recycle::RecycleWhy;
 use crate::status::ReloadReport;
 
 /// What happened in the cluster. For one worker the order is `Forked`, `Online`, `Listening`, `Ready`, `Exited`, with its
@@ -105,6 +106,20 @@ pub enum Event {
     Upgraded(Result<u32, UpgradeError>),
     /// This primary has taken over from its predecessor.
     TookOver,
+    /// The worker has reached a limit of [`Recycle`](crate::Recycle): a fresh one is started beside it. When that is ready this one drains.
+    Recycling {
+        /// The worker that shall leave.
+        id: WorkerId,
+        /// Which limit.
+        why: RecycleWhy,
+    },
+    /// The worker serves on, because the fresh one could not be started or ended before it was ready. The log says how.
+    NotRecycled {
+        /// The worker that should have left.
+        id: WorkerId,
+        /// When the next attempt may come.
+        pause: Duration,
+    },
     /// There are so many slots now. Those that were taken away are empty, those that were added may still start.
     Scaled {
         /// Slots before.

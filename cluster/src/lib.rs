@@ -17,6 +17,7 @@
 //! - A worker whose event loop is [blocked](HeartbeatPolicy), or whose process is stopped, is killed and replaced; so is one of which only one
 //!   thread of several is blocked, if each has a [pulse](Worker::pulse). Before it is ready and while it leaves other deadlines hold. A primary
 //!   that was itself stopped, suspended or starved kills nobody for that.
+//! - A worker that has reached a limit of [`Recycle`] is replaced as in a reload, one at a time.
 //! - A stop ends by its deadline. Idle workers do not delay it; one that is stuck is killed, and the
 //!   [report](ShutdownReport) names it.
 //! - While the whole cluster stops, no connection is let in that nobody would serve: those that the kernel had completed
@@ -178,6 +179,7 @@ mod message;
 mod outbox;
 mod primary;
 mod pulse;
+mod recycle;
 mod restart;
 mod role;
 mod status;
@@ -199,6 +201,7 @@ pub use listener::ListenSpec;
 pub use message::Message;
 pub use primary::{ClusterHandle, Shutdown, Target};
 pub use pulse::Pulse;
+pub use recycle::{Recycle, RecycleWhy};
 pub use restart::{GiveUp, RestartPolicy};
 pub use role::{Role, role};
 pub use rustix::process::Signal;

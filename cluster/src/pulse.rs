@@ -26,7 +26,8 @@ struct Beating {
 }
 
 impl Pulse {
-    /// Counts one request, for [`WorkerInfo::requests`](crate::WorkerInfo::requests). What a request is, is up to the program.
+    /// Counts one request, for [`WorkerInfo::requests`](crate::WorkerInfo::requests) and
+    /// [`Recycle::max_requests`](crate::Recycle::max_requests). What a request is, is up to the program.
     pub fn count(&self) {
         // A number and nothing else: no other memory depends on it.
         self.0.requests.fetch_add(1, Ordering::Relaxed);

@@ -48,7 +48,7 @@ impl Core {
                         let _ = end.wait_for(Option::is_some).await;
                     }
                 }
-                Err(NotReplaced::Leaving) => return Err(ReloadError::Stopping),
+                Err(NotReplaced::Leaving | NotReplaced::Another) => return Err(ReloadError::Stopping),
                 Err(NotReplaced::Spawn(source)) => return Err(ReloadError::Spawn { slot, source: Arc::new(source), replaced }),
                 Err(NotReplaced::Ended(ended)) => return Err(ReloadError::Failed { ended, replaced }),
             }

@@ -9,6 +9,7 @@ mod feed;
 mod handle;
 mod life;
 mod reader;
+mod recycling;
 mod requests;
 mod signals;
 mod silence;
@@ -59,6 +60,7 @@ pub(crate) async fn start(mut config: ClusterBuilder) -> Result<ClusterHandle, S
         tokio::spawn(strangers.reap(Arc::clone(&core)));
     }
     tokio::spawn(keepers.watch(recruits));
+    recycling::start(&core);
     if let Some(link) = link {
         let link = take_over::open(link).map_err(StartError::Predecessor)?;
         tokio::spawn(take_over::take_over(link, Arc::clone(&core)));

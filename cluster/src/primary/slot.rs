@@ -28,6 +28,8 @@ use crate::status::{Ended, Phase, SlotState};
 pub(super) enum Order {
     /// To put a worker that runs this program in the place of its own, which leaves once the new one is ready.
     Replace(Arc<Image>, oneshot::Sender<Replaced>),
+    /// To do the same for this worker, if it is its own and serves, with the program that the slot runs.
+    Recycle(WorkerId, oneshot::Sender<Replaced>),
     /// To let its worker leave and to stay empty.
     Close(oneshot::Sender<()>),
 }
@@ -50,6 +52,8 @@ pub(super) enum NotReplaced {
     Ended(Ended),
     /// The cluster or the slot ends.
     Leaving,
+    /// It is not the one that serves.
+    Another,
 }
 
 /// Keeps one slot filled until the cluster stops, or the slot is closed or given up.
@@ -125,7 +129,8 @@ struct Keeper {
 /// A worker that shall take the slot over. It is the current one already if there was none, or if that one has ended.
 struct Coming {
     id: WorkerId,
-    image: Arc<Image>,
+    /// `None` for that of the slot.
+    image: Option<Arc<Image>>,
     progress: watch::Receiver<Progress>,
     /// It became ready on its way out, so it is only waited for.
     leaves: bool,
@@ -176,22 +181,34 @@ impl Keeper {
                 self.closed = Some(closed);
                 self.core.see(|board| board.retire_all(self.slot));
             }
-            Order::Replace(image, tell) => match self.spawn_guarded(&image) {
-                Ok(life) => {
-                    let coming = Coming { id: life.id, image, progress: life.progress(), leaves: false, tell };
-                    if let Some(other) = self.coming.replace(coming) {
-                        // Nobody waits for it any more.
-                        let _ = other.tell.send(Err(NotReplaced::Leaving));
-                        let _ = self.core.see(|board| board.retire(other.id));
-                    }
-                    if self.current.is_none() {
-                        self.current = Some(life.id);
-                        self.due = None;
-                    }
-                    self.lives.spawn(life.live());
+            Order::Replace(image, tell) => self.replace(Some(image), tell),
+            Order::Recycle(id, tell) => {
+                if self.current == Some(id) && !self.core.see(|board| board.leaves(id)) {
+                    self.replace(None, tell);
+                } else {
+                    let _ = tell.send(Err(NotReplaced::Another));
                 }
-                Err(error) => drop(tell.send(Err(NotReplaced::Spawn(error)))),
-            },
+            }
+        }
+    }
+
+    /// Starts a worker that shall take the slot over.
+    fn replace(&mut self, image: Option<Arc<Image>>, tell: oneshot::Sender<Replaced>) {
+        match self.spawn_guarded(image.as_ref().unwrap_or(&self.image)) {
+            Ok(life) => {
+                let coming = Coming { id: life.id, image, progress: life.progress(), leaves: false, tell };
+                if let Some(other) = self.coming.replace(coming) {
+                    // Nobody waits for it any more.
+                    let _ = other.tell.send(Err(NotReplaced::Leaving));
+                    let _ = self.core.see(|board| board.retire(other.id));
+                }
+                if self.current.is_none() {
+                    self.current = Some(life.id);
+                    self.due = None;
+                }
+                self.lives.spawn(life.live());
+            }
+            Err(error) => drop(tell.send(Err(NotReplaced::Spawn(error)))),
         }
     }
 
@@ -228,8 +245,11 @@ impl Keeper {
             return;
         }
         let Some(Coming { id, image, tell, .. }) = self.coming.take() else { return };
-        self.image = image;
-        self.deaths = Deaths::default();
+        if let Some(image) = image {
+            // Another program is not to blame for the deaths so far.
+            self.image = image;
+            self.deaths = Deaths::default();
+        }
         let old = self.current.replace(id).filter(|old| *old != id);
         self.core.note(|board| board.fill(self.slot, id));
         let old = old.and_then(|old| self.core.see(|board| board.retire(old)).map(|end| (old, end)));

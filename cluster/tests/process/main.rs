@@ -9,6 +9,7 @@ mod harness;
 mod messages;
 mod orphans;
 mod process_one;
+mod recycling;
 mod reload;
 mod requests;
 mod respawn;

@@ -111,7 +111,7 @@ fn k06_a_panic_in_a_closure_ends_the_reload_and_costs_no_worker() {
 }
 
 /// A folder with two copies of the program, and a link to the first.
-fn releases() -> TempDir {
+pub(crate) fn releases() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for name in ["one", "two"] {
         fs::create_dir(folder.path().join(name)).unwrap();
@@ -121,7 +121,7 @@ fn releases() -> TempDir {
     folder
 }
 
-fn is_program(cluster: &Cluster, id: u64, program: &Path) -> bool {
+pub(crate) fn is_program(cluster: &Cluster, id: u64, program: &Path) -> bool {
     let pid = cluster.client_of(id).ask("who")["pid"].as_u64().unwrap();
     fs::metadata(format!("/proc/{pid}/exe")).unwrap().ino() == fs::metadata(program).unwrap().ino()
 }
