@@ -28,7 +28,8 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Workers {
-    /// As many as this process may use CPUs, limits of its container included.
+    /// As many as this process may use CPUs when the cluster starts: those of its affinity mask, and no more than the CPU quotas of its
+    /// control groups, of either version, allow. A quota is rounded down to whole CPUs, and one below a CPU makes one worker.
     #[default]
     Auto,
     /// So many.

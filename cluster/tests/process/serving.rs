@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::thread;
+use std::thread::{self, available_parallelism};
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::harness::{Client, Cluster, fixture, until};
 
@@ -53,6 +55,19 @@ fn k01_a_worker_knows_itself_and_gets_what_is_its_own() {
         assert_eq!(who["settings"], "s3cret");
         assert!(cluster.worker_pids().contains(&u32::try_from(who["pid"].as_u64().unwrap()).unwrap()));
     }
+}
+
+#[test]
+fn as_many_workers_as_this_process_may_use_cpus() {
+    let cpus = sched_getaffinity(None).unwrap();
+    let first = (0..CpuSet::MAX_CPU).find(|&cpu| cpus.is_set(cpu)).unwrap();
+    let count = |cluster: Cluster| cluster.worker_pids().len();
+    assert_eq!(count(Cluster::ready(&[("workers", "auto")])), available_parallelism().unwrap().get());
+    let mut one = CpuSet::new();
+    one.set(first);
+    // Of this thread alone, and of what it starts.
+    sched_setaffinity(None, &one).unwrap();
+    assert_eq!(count(Cluster::ready(&[("workers", "auto")])), 1);
 }
 
 #[test]
