@@ -168,9 +168,13 @@ async fn answer(place: Place) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
     use std::sync::mpsc;
     use std::thread;
 
+    use actix_web::web::{Data, get};
+    use actix_web::{App, HttpServer};
     use tokio::net::UnixStream;
     use tokio::net::unix::OwnedReadHalf;
     use tokio::runtime::Builder;
@@ -195,6 +199,15 @@ mod tests {
             Some(ToPrimary::Beat { requests }) => requests,
             other => panic!("no beat but {other:?}"),
         }
+    }
+
+    async fn until_live(hearts: &Hearts, loops: usize) {
+        let reached = async {
+            while hearts.loops().live.len() != loops {
+                sleep(EVERY).await;
+            }
+        };
+        timeout(LONG, reached).await.unwrap();
     }
 
     /// Reads what is out until nothing follows for a while.
@@ -235,6 +248,39 @@ mod tests {
         // Its end is no blockade, although the pulse is still held.
         word.send(()).unwrap();
         thread.join().unwrap();
+        next(&mut beats).await;
+        next(&mut beats).await;
+    }
+
+    #[actix_web::test]
+    async fn k08_a_pulse_of_the_app_factory_of_actix_is_of_the_thread_that_serves() {
+        let (hearts, mut beats) = beating();
+        let (word, words) = mpsc::channel::<()>();
+        let (words, pulses) = (Arc::new(Mutex::new(words)), Arc::clone(&hearts));
+        let app = move || {
+            let words = Arc::clone(&words);
+            let blocks = move |pulse: Data<Pulse>| {
+                pulse.count();
+                let words = Arc::clone(&words);
+                async move { words.lock().unwrap().recv().map_or("gone", |()| "unblocked") }
+            };
+            App::new().app_data(Data::new(pulses.pulse())).route("/", get().to(blocks))
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = HttpServer::new(app).workers(2).disable_signals().listen(listener).unwrap().run();
+        let (handle, serving) = (server.handle(), tokio::spawn(server));
+        until_live(&hearts, 2).await;
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+
+        drain(&mut beats).await;
+        word.send(()).unwrap();
+        while next(&mut beats).await == 0 {}
+        handle.stop(true).await;
+        serving.await.unwrap().unwrap();
+        // Threads that have stopped are not waited for.
+        until_live(&hearts, 0).await;
         next(&mut beats).await;
         next(&mut beats).await;
     }
