@@ -34,7 +34,7 @@ pub use json::{Json, JsonError};
 pub use key::{Handle, StoreKey};
 pub use lifetime::{Lifetime, Persistence};
 pub use limits::Limits;
-pub use memory::{ManualClock, MemoryStore, MemoryStoreBuilder};
+pub use memory::{Export, Exported, Import, ImportError, ManualClock, MemoryStore, MemoryStoreBuilder};
 pub use name::{InvalidName, Name};
 pub use policy::{OnGone, OnServerError, Policy};
 pub use principal::{InvalidPrincipal, Principal};

@@ -39,12 +39,15 @@ impl ManualClock {
 
     /// Lets time pass; under every store on this clock at once.
     pub fn advance(&self, by: Duration) {
-        // It stops at its end, after 584 years, and does not start over.
+        // It stops at its end, after centuries, and does not start over.
         let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| Some(now.saturating_add(nanos(by))));
     }
 }
 
-/// Nanoseconds since a start of its own, never going back. 64 bits last for 584 years.
+/// What a clock says at its start: 146 years. So a session that was created in another process before this clock was made has a moment on it.
+const START: u64 = 1 << 62;
+
+/// Nanoseconds since [`START`] before a start of its own, never going back. 64 bits last for 584 years.
 #[derive(Debug)]
 pub(super) enum Clock {
     Monotonic(Instant),
@@ -54,8 +57,8 @@ pub(super) enum Clock {
 impl Clock {
     pub(super) fn now(&self) -> u64 {
         match self {
-            Self::Monotonic(start) => nanos(start.elapsed()),
-            Self::Manual(clock) => clock.0.load(Ordering::SeqCst),
+            Self::Monotonic(start) => START.saturating_add(nanos(start.elapsed())),
+            Self::Manual(clock) => START.saturating_add(clock.0.load(Ordering::SeqCst)),
         }
     }
 }

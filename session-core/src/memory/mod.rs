@@ -2,6 +2,8 @@
 
 mod builder;
 mod clock;
+mod export;
+mod import;
 mod merge;
 mod occupancy;
 mod shard;
@@ -9,13 +11,18 @@ mod shard;
 use std::{
     fmt,
     hash::{BuildHasher, RandomState},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
-pub use self::{builder::MemoryStoreBuilder, clock::ManualClock};
+pub use self::{
+    builder::MemoryStoreBuilder,
+    clock::ManualClock,
+    export::{Export, Exported},
+    import::{Import, ImportError},
+};
 use self::{
     clock::Clock,
     occupancy::{Occupancy, weight},
@@ -69,6 +76,10 @@ pub struct MemoryStore {
     occupancy: Occupancy,
     /// The shard that the next purge starts with, so that purges of one session each do not always find the same shard first.
     next_purged: AtomicUsize,
+    /// Marks this store's cursors: slots of another store are other sessions.
+    mark: u32,
+    /// Whether it took over the sessions of another store, whose scans then go on here.
+    follows: AtomicBool,
 }
 
 impl MemoryStore {
@@ -105,7 +116,16 @@ impl MemoryStore {
 
     fn assemble(limits: Limits, clock: Clock, occupancy: Occupancy) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, hasher: RandomState::new(), limits, clock, occupancy, next_purged: AtomicUsize::new(0) }
+        Self {
+            shards,
+            hasher: RandomState::new(),
+            limits,
+            clock,
+            occupancy,
+            next_purged: AtomicUsize::new(0),
+            mark: fastrand::u32(..),
+            follows: AtomicBool::new(false),
+        }
     }
 
     fn lock(&self, key: &StoreKey) -> MutexGuard<'_, Shard> {
@@ -148,6 +168,15 @@ impl MemoryStore {
             }
         }
         purged
+    }
+
+    /// Where a scan goes on. One that was begun at a predecessor starts over, because it has to visit whatever it has not visited yet, and
+    /// here every session has another slot.
+    fn position(&self, cursor: &Cursor) -> Option<Position> {
+        match Position::parse(cursor)? {
+            (mark, position) if mark == self.mark => Some(position),
+            _ => self.follows.load(Ordering::Relaxed).then(Position::default),
+        }
     }
 
     fn give_back(&self, entry: &Entry) {
@@ -268,7 +297,8 @@ impl SessionStore for MemoryStore {
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         let mut position = match after {
             None => Position::default(),
-            Some(cursor) => Position::parse(&cursor)
+            Some(cursor) => self
+                .position(&cursor)
                 .ok_or_else(|| StoreError::Other { store: STORE, source: "the scan's cursor is not one of this store".into() })?,
         };
         // A page of none would be followed by the same page for ever.
@@ -280,7 +310,7 @@ impl SessionStore for MemoryStore {
             let now = self.clock.now();
             while let Some(slot) = shard.slot(position.slot) {
                 if records.len() >= limit || passed_over >= PASSED_OVER {
-                    return Ok(Page { records, next: Some(position.cursor()) });
+                    return Ok(Page { records, next: Some(position.cursor(self.mark)) });
                 }
                 match slot.filter(|entry| entry.is_live(now)) {
                     Some(entry) => records.push((entry.key().clone(), entry.record(now))),
@@ -310,13 +340,15 @@ struct Position {
 }
 
 impl Position {
-    fn parse(cursor: &Cursor) -> Option<Self> {
-        let (shard, slot) = cursor.0.split_once('.')?;
-        Some(Self { shard: shard.parse().ok()?, slot: slot.parse().ok()? })
+    /// The store's mark and the position.
+    fn parse(cursor: &Cursor) -> Option<(u32, Self)> {
+        let (mark, position) = cursor.0.split_once('.')?;
+        let (shard, slot) = position.split_once('.')?;
+        Some((mark.parse().ok()?, Self { shard: shard.parse().ok()?, slot: slot.parse().ok()? }))
     }
 
-    fn cursor(&self) -> Cursor {
-        Cursor(format!("{}.{}", self.shard, self.slot).into())
+    fn cursor(&self, mark: u32) -> Cursor {
+        Cursor(format!("{mark}.{}.{}", self.shard, self.slot).into())
     }
 }
 

@@ -14,7 +14,7 @@ const VALUE_OVERHEAD: usize = 72;
 
 /// Sessions and bytes held, over all shards.
 ///
-/// Room is taken before a shard grows, so that the caps hold at every moment; it is given back under the same lock as what it was for.
+/// Room is taken before a shard grows, so that the caps hold at every moment, but for what a store took over from another; it is given back under the same lock as what it was for.
 #[derive(Debug)]
 pub(super) struct Occupancy {
     pub(super) sessions: Counter,
@@ -34,13 +34,19 @@ impl Occupancy {
         })
     }
 
+    /// Takes room also above the caps, for sessions that live already.
+    pub(super) fn take_beyond(&self, sessions: usize, bytes: usize) {
+        self.sessions.held.fetch_add(sessions, Ordering::Relaxed);
+        self.bytes.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     pub(super) fn give_back(&self, sessions: usize, bytes: usize) {
         self.sessions.give_back(sessions);
         self.bytes.give_back(bytes);
     }
 }
 
-/// A sum that stays at or below a cap.
+/// A sum that stays at or below a cap, unless what was taken over lifted it above.
 #[derive(Debug)]
 pub(super) struct Counter {
     held: AtomicUsize,

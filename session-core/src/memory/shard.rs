@@ -25,14 +25,14 @@ pub(super) struct Shard {
 /// One session. Points in time are nanoseconds of the store's clock.
 #[derive(Debug)]
 pub(super) struct Entry {
-    key: StoreKey,
-    data: Data,
-    version: u64,
-    created: u64,
-    deadline: u64,
-    principal: Option<Principal>,
+    pub(super) key: StoreKey,
+    pub(super) data: Data,
+    pub(super) version: u64,
+    pub(super) created: u64,
+    pub(super) deadline: u64,
+    pub(super) principal: Option<Principal>,
     /// Boxed and absent by default: most sessions ask for nothing of their own, and 40 bytes a session are 40 MB a million.
-    lifetime: Option<Box<Lifetime>>,
+    pub(super) lifetime: Option<Box<Lifetime>>,
 }
 
 /// When a session was created and dies, for a list that is put together from several shards.
@@ -247,11 +247,11 @@ impl Entry {
         Duration::from_nanos(self.deadline.saturating_sub(now))
     }
 
-    fn lifetime(&self) -> Lifetime {
+    pub(super) fn lifetime(&self) -> Lifetime {
         self.lifetime.as_deref().copied().unwrap_or_default()
     }
 }
 
-fn boxed(lifetime: Lifetime) -> Option<Box<Lifetime>> {
+pub(super) fn boxed(lifetime: Lifetime) -> Option<Box<Lifetime>> {
     (!lifetime.is_default()).then(|| Box::new(lifetime))
 }
