@@ -37,7 +37,7 @@ fn everything(store: &MemoryStore, bytes: usize) -> Vec<Exported> {
 
 /// All of `from` into `into`, as if the export had begun `elapsed` ago.
 fn hand_over(from: &MemoryStore, into: &MemoryStore, elapsed: Duration) -> (usize, usize) {
-    let mut import = into.import(from.export().taken_at(), elapsed);
+    let mut import = into.import(from.export().taken_at(), || elapsed);
     for session in everything(from, 1) {
         import.add(session).unwrap();
     }
@@ -167,7 +167,7 @@ fn forged(key: &str, version: u64, created: u64, deadline: u64) -> Exported {
 fn what_no_store_can_have_held_is_refused() {
     let store = MemoryStore::new();
     let second = 1_000_000_000;
-    let mut import = store.import(Duration::from_secs(100), Duration::ZERO);
+    let mut import = store.import(Duration::from_secs(100), || Duration::ZERO);
     let mut add = |key: &str, version, created, deadline| import.add(forged(key, version, created, deadline));
     let (past, soon) = (90 * second, 160 * second);
     assert_eq!(add("", 1, past, soon), Err(ImportError::Key { bytes: 0 }));
@@ -179,7 +179,7 @@ fn what_no_store_can_have_held_is_refused() {
     assert_eq!(add("key", 1, past, soon), Ok(()));
     assert_eq!(add("key", 1, past, soon), Err(ImportError::Taken));
     assert_eq!(store.held_sessions(), 1);
-    let mut odd = store.import(Duration::MAX, Duration::MAX);
+    let mut odd = store.import(Duration::MAX, || Duration::MAX);
     assert!(odd.add(forged("other", 1, 0, 0)).is_ok());
     assert_eq!(odd.expired(), 1);
 }
@@ -190,6 +190,6 @@ async fn c45_debug_shows_neither_key_nor_value() {
     let secret = StoreKey::from_text("abcdsecretkey");
     let data = [(name("card"), Json::encode("hunter2").unwrap())].into_iter().collect();
     create(&store, &secret, NewRecord::new(MINUTE).data(data)).await;
-    let shown = format!("{:?} {:?} {:?}", store.export(), everything(&store, 1), store.import(MINUTE, MINUTE));
+    let shown = format!("{:?} {:?} {:?}", store.export(), everything(&store, 1), store.import(MINUTE, || MINUTE));
     assert!(!shown.contains("hunter2") && !shown.contains("secretkey"), "{shown}");
 }

@@ -39,6 +39,12 @@ pub enum OwnerError {
     /// The store for the owner's thread cannot be opened.
     #[error("cannot open the owner's store")]
     Open(#[source] session_core::Source),
+    /// The store is not known to be in memory, so there is nothing to hand over.
+    #[error("only sessions in memory are handed over; make the owner with Owner::memory, or run two owners over one database side by side")]
+    NotInMemory,
+    /// The predecessor has not handed the sessions over yet.
+    #[error("the sessions are still with the predecessor; wait for takeover() first")]
+    Waiting,
     /// The owner was shut down and serves nobody any more.
     #[error("the owner is shut down; start another one")]
     Stopped,

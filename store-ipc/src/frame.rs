@@ -92,6 +92,16 @@ impl Inbox {
         Self { bytes: Vec::new(), start: 0, end: 0, frame_bytes }
     }
 
+    /// An inbox in which `bytes` lie already.
+    pub(crate) fn filled(frame_bytes: usize, bytes: Vec<u8>) -> Self {
+        Self { start: 0, end: bytes.len(), bytes, frame_bytes }
+    }
+
+    /// The longest frame that it takes.
+    pub(crate) fn frame_bytes(&self) -> usize {
+        self.frame_bytes
+    }
+
     /// Reads once. `Ready(Ok(0))` is the end of the stream.
     pub(crate) fn poll_read(&mut self, stream: &mut UnixStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.make_room();
@@ -132,7 +142,8 @@ impl Inbox {
         self.start < self.end
     }
 
-    fn unread(&self) -> &[u8] {
+    /// What came and was not taken out.
+    pub(crate) fn unread(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
 
@@ -164,6 +175,16 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
+    /// An outbox in which `bytes` wait already.
+    pub(crate) fn filled(bytes: Vec<u8>) -> Self {
+        Self { bytes, start: 0 }
+    }
+
+    /// What waits.
+    pub(crate) fn unwritten(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
     /// How many bytes wait.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.start

@@ -7,6 +7,7 @@ mod connection;
 mod driver;
 mod error;
 mod frame;
+mod handover;
 mod link;
 mod listener;
 mod message;
@@ -18,6 +19,7 @@ mod thread;
 
 pub use config::Config;
 pub use error::{ConfigError, OwnerError};
+pub use handover::{HandOverError, HandedOver, TakeoverError};
 pub use owner::{Owner, OwnerBuilder, Stats};
 pub use store::IpcStore;
 pub use thread::OwnerHandle;

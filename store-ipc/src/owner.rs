@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use session_core::SessionStore;
+use session_core::{MemoryStore, SessionStore};
 use tokio::{net::UnixStream, sync::watch};
 
 use crate::{
@@ -46,7 +46,11 @@ pub struct Owner(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn SessionStore>,
     pub(crate) settings: Settings,
+    /// The store once more if it is one whose sessions can be handed over.
+    pub(crate) memory: Option<Arc<MemoryStore>>,
     stop: watch::Sender<bool>,
+    /// Whether the sessions are being handed over, which the end of the thread waits for.
+    handing: watch::Sender<bool>,
     /// How many connections and listeners there are.
     busy: watch::Sender<usize>,
     connections: AtomicUsize,
@@ -73,6 +77,7 @@ impl Owner {
     pub fn builder(store: Arc<dyn SessionStore>) -> OwnerBuilder {
         OwnerBuilder {
             store,
+            memory: None,
             settings: Settings {
                 max_connections: 1_024,
                 max_in_flight: 1_024,
@@ -84,6 +89,12 @@ impl Owner {
                 allowed_uids: Vec::new(),
             },
         }
+    }
+
+    /// An owner of sessions in memory, which it can hand over to a successor: [`OwnerHandle::hand_over`](crate::OwnerHandle::hand_over).
+    #[must_use]
+    pub fn memory(store: Arc<MemoryStore>) -> OwnerBuilder {
+        OwnerBuilder { memory: Some(Arc::clone(&store)), ..Self::builder(store) }
     }
 
     /// Serves one client until it leaves or the owner is shut down.
@@ -131,7 +142,7 @@ impl Owner {
 
     /// Stops listening and reading, answers the calls that it began, and ends every connection within a second. Returns at once.
     pub fn shutdown(&self) {
-        self.0.stop.send_replace(true);
+        self.0.shutdown();
     }
 
     /// What it does and did.
@@ -175,6 +186,7 @@ pub struct Stats {
 #[derive(Debug, Clone)]
 pub struct OwnerBuilder {
     store: Arc<dyn SessionStore>,
+    memory: Option<Arc<MemoryStore>>,
     settings: Settings,
 }
 
@@ -244,7 +256,9 @@ impl OwnerBuilder {
         Ok(Owner(Arc::new(Shared {
             store: self.store,
             settings: self.settings,
+            memory: self.memory,
             stop: watch::Sender::new(false),
+            handing: watch::Sender::new(false),
             busy: watch::Sender::new(0),
             connections: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
@@ -276,6 +290,10 @@ impl Settings {
 }
 
 impl Shared {
+    pub(crate) fn shutdown(&self) {
+        self.stop.send_replace(true);
+    }
+
     pub(crate) fn is_stopped(&self) -> bool {
         *self.stop.borrow()
     }
@@ -298,6 +316,27 @@ impl Shared {
             return None;
         }
         Some(self.enter(Occupant::Connection))
+    }
+
+    /// A place for a connection that another owner admitted; no cap holds for it.
+    pub(crate) fn enter_resumed(self: &Arc<Self>) -> Option<Place> {
+        if self.is_stopped() {
+            return None;
+        }
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Some(self.enter(Occupant::Connection))
+    }
+
+    /// Shuts the owner down, and keeps its thread alive as long as the guard lives.
+    pub(crate) fn stop_for_handing(self: &Arc<Self>) -> Handing {
+        self.handing.send_replace(true);
+        self.stop.send_replace(true);
+        Handing(Arc::clone(self))
+    }
+
+    /// Waits until nothing is being handed over.
+    pub(crate) async fn handed(&self) {
+        let _ = self.handing.subscribe().wait_for(|handing| !*handing).await;
     }
 
     /// A place for a listener.
@@ -325,6 +364,15 @@ impl Shared {
 
     pub(crate) fn counted_cut_off(&self) {
         self.cut_off.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// That the sessions are being handed over; dropping it ends that.
+pub(crate) struct Handing(Arc<Shared>);
+
+impl Drop for Handing {
+    fn drop(&mut self) {
+        self.0.handing.send_replace(false);
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     error::OwnerError,
     frame::{FrameError, Hello, Inbox, Outbox, Verdict, decode},
     message::{Reply, Request},
-    owner::Shared,
+    owner::{Place, Shared},
 };
 
 /// Replies are encoded up to here; beyond, no request is read until the client took some. One more reply may lie above.
@@ -53,6 +53,18 @@ pub(crate) struct Connection {
     patience: Patience,
 }
 
+/// What is left of a connection of which no call is in flight: all that another process needs to serve it from there on.
+pub(crate) struct Residue {
+    /// The longest request that the client was told it may send.
+    pub(crate) request_bytes: usize,
+    /// What the client takes; `None` before its hello.
+    pub(crate) reply_bytes: Option<usize>,
+    /// What came and is no whole request yet, or one that had to wait because the client did not read.
+    pub(crate) unread: Vec<u8>,
+    /// What the client did not take yet, the hello among it if that is still to go.
+    pub(crate) unwritten: Vec<u8>,
+}
+
 /// Why a connection was ended from this side.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
@@ -73,6 +85,36 @@ impl Connection {
         Self { owner, stream, origin, inbox, outbox, answering: FuturesUnordered::new(), frame_bytes: None, patience: Patience::new() }
     }
 
+    /// Goes on where another process stopped.
+    pub(crate) fn resume(owner: Arc<Shared>, stream: UnixStream, residue: Residue) -> Self {
+        let Residue { request_bytes, reply_bytes, unread, unwritten } = residue;
+        let (inbox, outbox) = (Inbox::filled(request_bytes, unread), Outbox::filled(unwritten));
+        let (origin, answering) = (Origin::Given, FuturesUnordered::new());
+        Self { owner, stream, origin, inbox, outbox, answering, frame_bytes: reply_bytes, patience: Patience::new() }
+    }
+
+    /// Ends the calls that were begun, reads no more, and leaves the replies in the outbox. Cancel safe.
+    pub(crate) async fn settle(&mut self) -> Result<(), ServeError> {
+        while let Some((id, reply)) = self.answering.next().await {
+            self.push(id, reply)?;
+        }
+        Ok(())
+    }
+
+    /// What is left after [`Self::settle`].
+    pub(crate) fn residue(&self) -> Residue {
+        Residue {
+            request_bytes: self.inbox.frame_bytes(),
+            reply_bytes: self.frame_bytes,
+            unread: self.inbox.unread().to_vec(),
+            unwritten: self.outbox.unwritten().to_vec(),
+        }
+    }
+
+    pub(crate) fn stream(&self) -> &UnixStream {
+        &self.stream
+    }
+
     /// Serves until the client leaves. Cancel safe: all that is half done stays in `self`.
     pub(crate) async fn run(&mut self) -> Result<(), ServeError> {
         std::future::poll_fn(|cx| self.poll(cx)).await
@@ -90,6 +132,25 @@ impl Connection {
             }
         })
         .await
+    }
+
+    /// The same, as long as a client that does not read may hold up the owner's end.
+    pub(crate) async fn finish_in_time(&mut self) -> Result<(), ServeError> {
+        let deadline = self.owner.settings.drain_deadline;
+        tokio::time::timeout(deadline, self.finish()).await.unwrap_or(Ok(()))
+    }
+
+    /// Says in the log if the client had to be cut off.
+    pub(crate) fn report(&self, ended: Result<(), ServeError>) {
+        match ended {
+            Ok(()) => {}
+            // A client that was killed is no fault of anybody's.
+            Err(ServeError::Io(error)) => tracing::debug!(%error, "a client's connection ended"),
+            Err(error) => {
+                self.owner.counted_cut_off();
+                tracing::warn!(pid = self.pid(), error = &error as &dyn std::error::Error, "a client was cut off");
+            }
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ServeError>> {
@@ -236,33 +297,32 @@ impl Patience {
 
 /// Serves a client and says in the log if it had to be cut off.
 pub(crate) async fn serve(owner: Arc<Shared>, stream: UnixStream, origin: Origin) -> Result<(), OwnerError> {
-    let Some(_place) = owner.enter_connection() else {
+    let Some(_place) = admit(&owner, &stream)? else { return Ok(()) };
+    attend(&owner, Connection::new(Arc::clone(&owner), stream, origin)).await;
+    Ok(())
+}
+
+/// A place for the client at the other end; `None` if it was told that there is none.
+pub(crate) fn admit(owner: &Arc<Shared>, stream: &UnixStream) -> Result<Option<Place>, OwnerError> {
+    let place = owner.enter_connection();
+    if place.is_none() {
         if owner.is_stopped() {
             return Err(OwnerError::Stopped);
         }
-        refuse(&stream, Verdict::Full, owner.settings.frame_bytes);
+        refuse(stream, Verdict::Full, owner.settings.frame_bytes);
         tracing::warn!(
             max_connections = owner.settings.max_connections,
             "a client was refused: there are as many connections as there may be"
         );
-        return Ok(());
-    };
-    let mut connection = Connection::new(Arc::clone(&owner), stream, origin);
+    }
+    Ok(place)
+}
+
+/// Serves a connection that has its place until the client leaves or the owner is shut down.
+pub(crate) async fn attend(owner: &Shared, mut connection: Connection) {
     let ended = tokio::select! {
         ended = connection.run() => ended,
-        () = owner.stopped() => match tokio::time::timeout(owner.settings.drain_deadline, connection.finish()).await {
-            Ok(ended) => ended,
-            Err(_elapsed) => Ok(()),
-        },
+        () = owner.stopped() => connection.finish_in_time().await,
     };
-    match ended {
-        Ok(()) => {}
-        // A client that was killed is no fault of anybody's.
-        Err(ServeError::Io(error)) => tracing::debug!(%error, "a client's connection ended"),
-        Err(error) => {
-            owner.counted_cut_off();
-            tracing::warn!(pid = connection.pid(), error = &error as &dyn std::error::Error, "a client was cut off");
-        }
-    }
-    Ok(())
+    connection.report(ended);
 }

@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::Future,
     path::Path,
-    sync::{Arc, mpsc},
+    sync::{Arc, OnceLock, mpsc},
     thread::JoinHandle,
     time::Duration,
 };
@@ -15,6 +15,7 @@ use tokio::runtime::{Builder, Handle};
 
 use crate::{
     error::OwnerError,
+    handover::{Heir, Succession},
     listener::Listener,
     owner::{Owner, Stats},
 };
@@ -69,7 +70,13 @@ impl Owner {
         let thread = std::thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(body).map_err(OwnerError::Thread)?;
         // A thread that ends without a word panicked in `open`.
         let (owner, runtime) = told.recv().unwrap_or_else(|_| Err(OwnerError::Open("it panicked".into())))?;
-        Ok(OwnerHandle(Arc::new(Inner { owner, runtime, thread: Mutex::new(Some(thread)) })))
+        Ok(OwnerHandle(Arc::new(Inner {
+            owner,
+            runtime,
+            thread: Mutex::new(Some(thread)),
+            succession: Mutex::default(),
+            heir: OnceLock::new(),
+        })))
     }
 }
 
@@ -78,6 +85,7 @@ async fn live(owner: &Owner) {
     let shared = owner.shared();
     let _sweeper = shared.settings.sweep.map(|every| spawn_sweeper(Arc::clone(&shared.store), every, SWEEP_BATCH));
     shared.stopped().await;
+    shared.handed().await;
     let _ = tokio::time::timeout(STOP_DEADLINE, shared.idle()).await;
 }
 
@@ -85,23 +93,30 @@ async fn live(owner: &Owner) {
 ///
 /// All calls may be made from any thread and need no runtime.
 #[derive(Clone)]
-pub struct OwnerHandle(Arc<Inner>);
+pub struct OwnerHandle(pub(crate) Arc<Inner>);
 
-struct Inner {
-    owner: Owner,
-    runtime: Handle,
+pub(crate) struct Inner {
+    pub(crate) owner: Owner,
+    pub(crate) runtime: Handle,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Who hands the sessions over, if there is a successor.
+    pub(crate) succession: Mutex<Option<Succession>>,
+    /// Who takes them over, if there was a predecessor.
+    pub(crate) heir: OnceLock<Heir>,
 }
 
 impl OwnerHandle {
     /// Serves the client at the other end of `stream` until it leaves, as [`Owner::serve`] does: its user is not checked and no deadline
-    /// holds for it. Returns at once.
+    /// holds for it. Returns at once. An owner that still waits for its predecessor has it served there.
     ///
     /// # Errors
     /// [`OwnerError::Stopped`] if the owner is shut down, [`OwnerError::Stream`] if the stream cannot be made non-blocking.
     pub fn serve(&self, stream: std::os::unix::net::UnixStream) -> Result<(), OwnerError> {
         self.check_running()?;
         stream.set_nonblocking(true).map_err(OwnerError::Stream)?;
+        if let Some(heir) = self.0.heir.get() {
+            return heir.serve(stream);
+        }
         let owner = self.0.owner.clone();
         self.0.runtime.spawn(async move {
             if let Err(error) = owner.serve_std(stream).await {
@@ -114,9 +129,10 @@ impl OwnerHandle {
     /// Serves every client that connects to the socket at `path`, as [`Owner::listen`] does. When it returns, clients can connect.
     ///
     /// # Errors
-    /// Those of [`Owner::listen`].
+    /// Those of [`Owner::listen`], and [`OwnerError::Waiting`] if the sessions are still with the predecessor.
     pub fn listen(&self, path: impl AsRef<Path>) -> Result<(), OwnerError> {
         self.check_running()?;
+        self.check_owning()?;
         let listener = Listener::bind(path.as_ref())?;
         let shared = Arc::clone(self.0.owner.shared());
         self.0.runtime.spawn(async move {
@@ -129,7 +145,8 @@ impl OwnerHandle {
 
     /// Stops listening and reading, answers the calls that it began, ends every connection, and waits for the thread: within about 3 s,
     /// unless the wrapped store blocks that thread for longer. What the store has put on threads of its runtime, as `spawn_blocking` does,
-    /// is not waited for. Sockets are removed. A second call does nothing.
+    /// is not waited for; a hand-over that has stopped the calls is, for as long as it may take. Sockets are removed. A second call does
+    /// nothing.
     ///
     /// On the owner's own thread it returns at once, and the thread ends when its turn comes.
     pub fn shutdown(&self) {
@@ -149,7 +166,7 @@ impl OwnerHandle {
         self.0.owner.stats()
     }
 
-    fn check_running(&self) -> Result<(), OwnerError> {
+    pub(crate) fn check_running(&self) -> Result<(), OwnerError> {
         if self.0.owner.shared().is_stopped() { Err(OwnerError::Stopped) } else { Ok(()) }
     }
 }

@@ -91,19 +91,19 @@ impl Import<'_> {
 const LONGEST_EXPORT: Duration = Duration::from_secs(86_400);
 
 impl MemoryStore {
-    /// Begins to take over the sessions of an export that was [`taken_at`](super::Export::taken_at) that moment of the other store's clock,
-    /// and `elapsed` ago.
+    /// Begins to take over the sessions of an export that was [`taken_at`](super::Export::taken_at) that moment of the other store's clock.
     ///
-    /// `elapsed` must not be less than what has really passed, or sessions live longer by it: take the one stamp before the export begins and
-    /// the other right before this call, on a clock that both processes share. It sets all sessions back by the same amount, so that the order
-    /// of their creation stays.
+    /// `elapsed` says how long ago that was, and is asked once, after this store has read its own clock. It must not say less than what has
+    /// really passed, or sessions live longer by it: take a stamp before the export begins and compare it here, on a clock that both processes
+    /// share. All sessions are set back by the same amount, so that the order of their creation stays.
     ///
     /// From here on a scan that was begun at the other store starts over at this one.
     #[must_use]
-    pub fn import(&self, taken_at: Duration, elapsed: Duration) -> Import<'_> {
+    pub fn import(&self, taken_at: Duration, elapsed: impl FnOnce() -> Duration) -> Import<'_> {
         self.follows.store(true, Ordering::Relaxed);
         let taken_at = nanos(taken_at);
-        let ahead = i128::from(self.clock.now()) - i128::from(nanos(elapsed)) - i128::from(taken_at);
+        let now = i128::from(self.clock.now());
+        let ahead = now - i128::from(nanos(elapsed())) - i128::from(taken_at);
         Import { store: self, taken_at, ahead, sessions: 0, expired: 0 }
     }
 }
