@@ -176,14 +176,8 @@ impl Successor {
     async fn wait(&mut self, given: &mut mpsc::UnboundedReceiver<StdUnixStream>) -> Result<Duration, TakeoverError> {
         loop {
             tokio::select! {
-                message = self.wire.receive() => match message?.map(|(message, _)| message) {
-                    Some(Message::Prepare(within)) => {
-                        self.wire.send(&Message::Prepared).await?;
-                        return Ok(within);
-                    }
-                    Some(_) => return Err(WireError::Unexpected("a hand-over begins with its preparation").into()),
-                    None => return Err(TakeoverError::Lost(None)),
-                },
+                // Whoever was given before the predecessor prepares is a guest.
+                biased;
                 Some(client) = given.recv() => {
                     let client = Severed::new(client);
                     self.named += 1;
@@ -192,6 +186,14 @@ impl Successor {
                     }
                     self.guests.insert(self.named, client);
                 }
+                message = self.wire.receive() => match message?.map(|(message, _)| message) {
+                    Some(Message::Prepare(within)) => {
+                        self.wire.send(&Message::Prepared).await?;
+                        return Ok(within);
+                    }
+                    Some(_) => return Err(WireError::Unexpected("a hand-over begins with its preparation").into()),
+                    None => return Err(TakeoverError::Lost(None)),
+                },
             }
         }
     }

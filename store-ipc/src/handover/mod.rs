@@ -22,6 +22,8 @@ mod guest;
 mod heir;
 mod message;
 mod succession;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use self::error::{HandOverError, TakeoverError};

@@ -92,11 +92,16 @@ impl OwnerHandle {
         }
         let orders = self.0.succession.lock().as_ref().map(|succession| succession.0.clone());
         let Some(orders) = orders else { return Err(HandOverError::NoSuccessor(None)) };
-        let (answer, answered) = oneshot::channel();
+        let (answer, mut answered) = oneshot::channel();
         let lost = || if self.check_running().is_err() { HandOverError::Stopped } else { HandOverError::NoSuccessor(None) };
         // The task has one place for an order, and takes it or ends.
         orders.send(Order { within: within.min(LONGEST), answer }).await.map_err(|_| lost())?;
-        answered.await.map_err(|_| lost())?
+        tokio::select! {
+            biased;
+            answered = &mut answered => answered.map_err(|_| lost())?,
+            // An order that was sent while the task ended lies in the channel for ever. The task's last word comes before its end.
+            () = orders.closed() => answered.try_recv().map_err(|_| lost())?,
+        }
     }
 }
 
@@ -215,14 +220,14 @@ impl Predecessor {
         // All others may still write to the store until they have ended.
         self.owner.idle().await;
         let sessions = self.send_sessions().await?;
-        for at in 0..guests.len() {
-            // One at a time is copied.
-            let (guest, residue) = (guests[at].id, guests[at].connection().residue());
-            self.send_connection(guest, residue).await?;
+        let mut sent = Vec::new();
+        for guest in guests {
+            self.send_connection(guest.id, guest.connection().residue()).await?;
+            sent.push(guest);
         }
-        self.wire.send(&Message::End { sessions, connections: guests.len() as u64 }).await?;
+        self.wire.send(&Message::End { sessions, connections: sent.len() as u64 }).await?;
         match self.wire.receive().await? {
-            Some((Message::Imported, _)) => Ok((sessions, guests)),
+            Some((Message::Imported, _)) => Ok((sessions, sent)),
             Some(_) => Err(WireError::Unexpected("the sessions are to be confirmed now")),
             None => Err(WireError::Ended),
         }

@@ -1,0 +1,535 @@
+//! Each side against one that dies, is silent or talks nonsense at each step, and against the real other one.
+
+use std::{
+    io::{Read, Write},
+    net::Shutdown,
+    os::unix::net::UnixStream as StdUnixStream,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use session_core::{
+    Change, Commit, Created, Data, Json, MemoryStore, Name, NewRecord, Outcome, SessionId, SessionStore, StoreError, StoreKey,
+};
+
+use super::{
+    error::{HandOverError, TakeoverError},
+    message::Message,
+    succession::monotonic,
+    wire::{Side, Wire},
+};
+use crate::{
+    Config, IpcStore, Owner, OwnerError, OwnerHandle,
+    frame::{Hello, Outbox, Verdict, decode},
+    message::{Reply, Request},
+};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+/// Longer than anything here takes on a machine that is busy.
+const LONG: Duration = Duration::from_secs(60);
+/// For what is to run out.
+const SHORT: Duration = Duration::from_millis(200);
+const MIB: usize = 1024 * 1024;
+
+fn pair() -> (StdUnixStream, StdUnixStream) {
+    StdUnixStream::pair().unwrap()
+}
+
+fn key() -> StoreKey {
+    SessionId::random().unwrap().store_key()
+}
+
+fn owner(store: &Arc<MemoryStore>) -> OwnerHandle {
+    Owner::memory(Arc::clone(store)).build().unwrap().spawn_thread().unwrap()
+}
+
+fn heir(stream: StdUnixStream) -> OwnerHandle {
+    Owner::memory(Arc::new(MemoryStore::new())).succeed(stream).unwrap()
+}
+
+/// A client of `owner`, and nothing that would make it wait for less than the test.
+fn client(owner: &OwnerHandle) -> IpcStore {
+    let (ours, theirs) = pair();
+    owner.serve(theirs).unwrap();
+    IpcStore::from_stream_with(ours, &Config::new("/unused").deadline(LONG)).unwrap()
+}
+
+/// A stream of `owner` on which the test writes by itself.
+fn raw(owner: &OwnerHandle) -> StdUnixStream {
+    let (ours, theirs) = pair();
+    owner.serve(theirs).unwrap();
+    ours.set_read_timeout(Some(LONG)).unwrap();
+    ours
+}
+
+async fn fill(store: &MemoryStore, sessions: usize, bytes: usize) -> Vec<StoreKey> {
+    let mut keys = Vec::new();
+    for _ in 0..sessions {
+        let data: Data = [(Name::new("text").unwrap(), Json::encode(&"x".repeat(bytes)).unwrap())].into_iter().collect();
+        let key = key();
+        assert_eq!(store.create(&key, NewRecord::new(HOUR).data(data)).await.unwrap(), Created::New);
+        keys.push(key);
+    }
+    keys
+}
+
+async fn add(store: &dyn SessionStore, key: &StoreKey) -> i64 {
+    let changes = [(Name::new("n").unwrap(), Change::Add(1))].into_iter().collect();
+    match store.commit(key, Commit { changes, ..Commit::new() }).await.unwrap() {
+        Outcome::Done(done) => done.added.values().copied().next().unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn cut_off(client: &IpcStore) {
+    let answer = tokio::time::timeout(LONG, client.ping()).await.expect("a call that will never be answered waits");
+    assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{answer:?}");
+}
+
+fn frame(id: u64, request: &Request) -> Vec<u8> {
+    let mut outbox = Outbox::default();
+    outbox.push(id, request, MIB).unwrap();
+    outbox.unwritten().to_vec()
+}
+
+fn hello() -> [u8; Hello::BYTES] {
+    Hello { verdict: Verdict::Welcome, frame_bytes: 1024 * 1024 }.encode()
+}
+
+fn read_hello(stream: &mut StdUnixStream) {
+    let mut came = [0; Hello::BYTES];
+    stream.read_exact(&mut came).unwrap();
+    assert_eq!(came[..4], *b"sIPC");
+}
+
+fn read_reply(stream: &mut StdUnixStream) -> (u64, Reply) {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).unwrap();
+    let mut frame = vec![0; u32::from_le_bytes(length) as usize];
+    stream.read_exact(&mut frame).unwrap();
+    let (id, message) = frame.split_first_chunk::<8>().unwrap();
+    (u64::from_le_bytes(*id), decode(message).unwrap())
+}
+
+async fn handed_over(old: &OwnerHandle, new: &OwnerHandle) -> super::HandedOver {
+    let handed_over = old.hand_over(LONG).await.unwrap();
+    new.takeover().await.unwrap();
+    handed_over
+}
+
+/// Predecessor and successor, who know each other.
+fn generations(store: &Arc<MemoryStore>) -> (OwnerHandle, OwnerHandle) {
+    let (one, other) = pair();
+    let old = owner(store);
+    old.succession(one).unwrap();
+    (old, heir(other))
+}
+
+#[tokio::test]
+async fn a_guest_goes_on_where_it_was() {
+    let store = Arc::new(MemoryStore::new());
+    let session = fill(&store, 1, 10).await.remove(0);
+    let (old, new) = generations(&store);
+    let (guest, idle) = (client(&new), client(&new));
+    assert_eq!(add(&guest, &session).await, 1);
+    assert!(matches!(new.listen("/nowhere"), Err(OwnerError::Waiting)));
+    assert!(matches!(new.succession(pair().0), Err(OwnerError::Waiting)));
+    let handed_over = handed_over(&old, &new).await;
+    assert_eq!((handed_over.sessions, handed_over.connections), (1, 2));
+    assert_eq!(add(&guest, &session).await, 2);
+    assert_eq!(add(&idle, &session).await, 3);
+    let late = client(&new);
+    assert_eq!(add(&late, &session).await, 4);
+    assert_eq!(add(&*store, &session).await, 2, "the old store saw nothing of it");
+    assert_eq!((old.stats().connections, new.stats().connections), (0, 3));
+    assert!(matches!(old.serve(pair().0), Err(OwnerError::Stopped)));
+    assert!(matches!(old.hand_over(LONG).await, Err(HandOverError::Stopped)));
+    old.shutdown();
+    assert_eq!(add(&guest, &session).await, 5);
+}
+
+#[tokio::test]
+async fn a_third_generation_follows() {
+    let store = Arc::new(MemoryStore::new());
+    let session = fill(&store, 1, 10).await.remove(0);
+    let (first, second) = generations(&store);
+    handed_over(&first, &second).await;
+    let (one, other) = pair();
+    second.succession(one).unwrap();
+    let third = heir(other);
+    let guest = client(&third);
+    assert_eq!(add(&guest, &session).await, 1);
+    handed_over(&second, &third).await;
+    assert_eq!(add(&guest, &session).await, 2);
+}
+
+/// Half a hello, half a request, and a request of which only the length came: each is answered by the new owner once the rest comes.
+#[tokio::test]
+async fn the_other_half_goes_to_the_new_owner() {
+    let store = Arc::new(MemoryStore::new());
+    let session = fill(&store, 1, 10).await.remove(0);
+    let (old, new) = generations(&store);
+    let [mut silent, mut greeting, mut half, mut length] = std::array::from_fn(|_| raw(&new));
+    greeting.write_all(&hello()[..5]).unwrap();
+    let load = frame(9, &Request::Load(session));
+    for (stream, part) in [(&mut half, 20), (&mut length, 4)] {
+        stream.write_all(&hello()).unwrap();
+        stream.write_all(&frame(8, &Request::Ping)).unwrap();
+        stream.write_all(&load[..part]).unwrap();
+        read_hello(stream);
+        assert!(matches!(read_reply(stream), (8, Reply::Pong)));
+    }
+    read_hello(&mut greeting);
+    assert_eq!(handed_over(&old, &new).await.connections, 4);
+    old.shutdown();
+    silent.write_all(&hello()).unwrap();
+    read_hello(&mut silent);
+    greeting.write_all(&hello()[5..]).unwrap();
+    for stream in [&mut silent, &mut greeting] {
+        stream.write_all(&load).unwrap();
+    }
+    half.write_all(&load[20..]).unwrap();
+    length.write_all(&load[4..]).unwrap();
+    for stream in [&mut silent, &mut greeting, &mut half, &mut length] {
+        assert!(matches!(read_reply(stream), (9, Reply::Loaded(Some(_)))));
+    }
+    for mut stream in [silent, greeting, half, length] {
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "nothing came twice");
+    }
+}
+
+/// What the old owner could not get rid of, and the requests behind it that it could not begin, all come to their end.
+#[tokio::test]
+async fn a_guest_that_does_not_read_holds_nothing_up_and_loses_nothing() {
+    let store = Arc::new(MemoryStore::new());
+    let sessions = fill(&store, 1, 60_000).await;
+    let (old, new) = generations(&store);
+    let mut guest = raw(&new);
+    guest.write_all(&hello()).unwrap();
+    let requests = 400;
+    for id in 0..requests {
+        guest.write_all(&frame(id, &Request::Load(sessions[0].clone()))).unwrap();
+    }
+    // 24 MB of replies are more than the socket and the outbox take; it is full once requests are no longer begun.
+    let (mut before, begun) = (0, Instant::now());
+    loop {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let now = old.stats().requests;
+        if now > 0 && now == before {
+            break;
+        }
+        before = now;
+        assert!(begun.elapsed() < LONG);
+    }
+    assert!(before < requests, "{before} of {requests}");
+    handed_over(&old, &new).await;
+    old.shutdown();
+    read_hello(&mut guest);
+    for id in 0..requests {
+        let (came, reply) = read_reply(&mut guest);
+        assert_eq!(came, id);
+        assert!(matches!(reply, Reply::Loaded(Some(_))));
+    }
+}
+
+#[tokio::test]
+async fn no_session_lives_longer_through_it() {
+    let store = Arc::new(MemoryStore::new());
+    let (short, dead) = (key(), key());
+    let _ = store.create(&dead, NewRecord::new(Duration::from_millis(1))).await.unwrap();
+    let ttl = Duration::from_secs(30);
+    let _ = store.create(&short, NewRecord::new(ttl)).await.unwrap();
+    let created = Instant::now();
+    let (old, new) = generations(&store);
+    let guest = client(&new);
+    while guest.load(&dead).await.unwrap().is_some() {}
+    assert_eq!(handed_over(&old, &new).await.sessions, 1);
+    let asked = Instant::now();
+    let record = guest.load(&short).await.unwrap().unwrap();
+    assert!(record.ttl <= (created + ttl).saturating_duration_since(asked), "{:?}", record.ttl);
+    assert!(record.age >= asked.saturating_duration_since(created), "{:?}", record.age);
+    assert_eq!(guest.load(&dead).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn clients_that_are_no_guests_are_closed_and_lose_no_answer() {
+    let store = Arc::new(MemoryStore::new());
+    let session = fill(&store, 1, 10).await.remove(0);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.sock");
+    let (old, new) = generations(&store);
+    old.listen(&path).unwrap();
+    let (given, connected) = (client(&old), IpcStore::connect(&path));
+    assert_eq!((add(&given, &session).await, add(&connected, &session).await), (1, 2));
+    handed_over(&old, &new).await;
+    cut_off(&given).await;
+    cut_off(&connected).await;
+    new.listen(&path).unwrap();
+    assert_eq!(add(&IpcStore::connect(&path), &session).await, 3);
+}
+
+#[tokio::test]
+async fn only_memory_is_handed_over_and_only_to_somebody() {
+    let plain = Owner::builder(Arc::new(MemoryStore::new()));
+    let old = plain.clone().build().unwrap().spawn_thread().unwrap();
+    assert!(matches!(old.succession(pair().0), Err(OwnerError::NotInMemory)));
+    assert!(matches!(plain.succeed(pair().0), Err(OwnerError::NotInMemory)));
+    assert!(matches!(old.hand_over(LONG).await, Err(HandOverError::NoSuccessor(None))));
+    client(&old).ping().await.unwrap();
+    old.takeover().await.unwrap();
+}
+
+/// How far a successor goes before it is silent or dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Started,
+    Greeted,
+    Asked,
+    Prepared,
+    SomeSessions,
+    AllSessions,
+    Imported,
+    Told,
+}
+
+/// Plays a successor up to `step`, with one guest, and gives back the wire and the guest's other end.
+async fn successor(stream: StdUnixStream, step: Step) -> (Option<Wire>, StdUnixStream) {
+    let (guest, given) = pair();
+    if step == Step::Started {
+        return (None, guest);
+    }
+    let mut wire = Wire::open(stream, Side::Successor).await.unwrap();
+    wire.send_guest(1, &given).await.unwrap();
+    if step == Step::Greeted {
+        return (Some(wire), guest);
+    }
+    assert!(matches!(wire.receive().await.unwrap().unwrap().0, Message::Prepare(_)));
+    if step >= Step::Prepared {
+        wire.send(&Message::Prepared).await.unwrap();
+    }
+    if step >= Step::SomeSessions {
+        for _ in 0..2 {
+            wire.receive().await.unwrap().unwrap();
+        }
+    }
+    if step >= Step::AllSessions {
+        while !matches!(wire.receive().await.unwrap().unwrap().0, Message::End { .. }) {}
+    }
+    if step >= Step::Imported {
+        wire.send(&Message::Imported).await.unwrap();
+    }
+    if step >= Step::Told {
+        assert!(matches!(wire.receive().await.unwrap().unwrap().0, Message::Go));
+    }
+    (Some(wire), guest)
+}
+
+/// Every step, once with a successor that dies and once with one that hangs.
+#[tokio::test]
+async fn a_successor_that_fails_is_known_and_never_a_second_owner() {
+    use Step::{AllSessions, Asked, Greeted, Imported, Prepared, SomeSessions, Started, Told};
+    for step in [Started, Greeted, Asked, Prepared, SomeSessions, AllSessions, Imported, Told] {
+        for dies in [true, false] {
+            // One that hangs right after it confirmed has been told; that case is the next one.
+            if !dies && step == Imported {
+                continue;
+            }
+            let store = Arc::new(MemoryStore::new());
+            // More than the socket holds, so that not all is on its way at once.
+            let session = fill(&store, 40, 60_000).await.remove(0);
+            let old = owner(&store);
+            let worker = client(&old);
+            worker.ping().await.unwrap();
+            let (one, other) = pair();
+            old.succession(one).unwrap();
+            let keep = other.try_clone().unwrap();
+            let (ended, (wire, mut guest)) = tokio::join!(old.hand_over(if dies { LONG } else { SHORT }), async {
+                let (wire, guest) = successor(other, step).await;
+                if dies {
+                    let _ = keep.shutdown(Shutdown::Both);
+                    return (None, guest);
+                }
+                (wire, guest)
+            });
+            let error = ended.unwrap_err();
+            let case = format!("{step:?}, dies: {dies}: {error}");
+            guest.set_nonblocking(false).unwrap();
+            guest.set_read_timeout(Some(SHORT)).unwrap();
+            let mut came = Vec::new();
+            let guest_ended = guest.read_to_end(&mut came).is_ok();
+            if step < Prepared {
+                assert!(matches!(error, HandOverError::NoSuccessor(_)) && error.still_serves(), "{case}");
+                assert_eq!(add(&worker, &session).await, 1, "{case}");
+                assert!(guest_ended || step == Started, "{case}");
+                // It is tried again, and goes well.
+                let (one, other) = pair();
+                old.succession(one).unwrap();
+                let new = heir(other);
+                let guest = client(&new);
+                assert_eq!(handed_over(&old, &new).await.sessions, 40, "{case}");
+                assert_eq!(add(&guest, &session).await, 2, "{case}");
+                continue;
+            }
+            match step {
+                Told => assert!(matches!(error, HandOverError::Unconfirmed(_)), "{case}"),
+                // The word may have gone out before the end was seen.
+                Imported => assert!(matches!(error, HandOverError::Unconfirmed(_) | HandOverError::Failed(_)), "{case}"),
+                _ => assert!(matches!(error, HandOverError::Failed(_)), "{case}"),
+            }
+            if matches!(error, HandOverError::Failed(_)) {
+                assert!(guest_ended, "{case}");
+            }
+            assert!(!error.still_serves(), "{case}");
+            cut_off(&worker).await;
+            assert!(matches!(old.serve(pair().0), Err(OwnerError::Stopped)), "{case}");
+            assert!(matches!(old.succession(pair().0), Err(OwnerError::Stopped)), "{case}");
+            assert_eq!(store.held_sessions(), 40, "{case}");
+            drop(wire);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_new_succession_ends_the_former() {
+    let store = Arc::new(MemoryStore::new());
+    let session = fill(&store, 1, 10).await.remove(0);
+    let (old, former) = generations(&store);
+    let left = client(&former);
+    assert_eq!(add(&left, &session).await, 1);
+    let (one, other) = pair();
+    old.succession(one).unwrap();
+    assert!(matches!(former.takeover().await, Err(TakeoverError::Lost(_))));
+    cut_off(&left).await;
+    let new = heir(other);
+    let guest = client(&new);
+    handed_over(&old, &new).await;
+    assert_eq!(add(&guest, &session).await, 2);
+}
+
+/// A predecessor that dies at each step, or does what none does.
+#[tokio::test]
+async fn a_predecessor_that_fails_leaves_nobody_served() {
+    let snapshot = || Message::Snapshot { taken_at: Duration::from_secs(1), stamp: monotonic() };
+    let end = |sessions, connections| Message::End { sessions, connections };
+    let connection = |guest, request_bytes| Message::Connection { guest, request_bytes, reply_bytes: None };
+    let prepare = || Message::Prepare(LONG);
+    let lost = |error: &TakeoverError| matches!(error, TakeoverError::Lost(_));
+    let refused = |error: &TakeoverError| matches!(error, TakeoverError::Refused(_));
+    let late = |error: &TakeoverError| matches!(error, TakeoverError::Late(_));
+    let store = Arc::new(MemoryStore::new());
+    fill(&store, 1, 10).await;
+    let session = || store.export().batch(1);
+    let future = Message::Snapshot { taken_at: Duration::ZERO, stamp: monotonic() + HOUR };
+    let cases: Vec<(&str, Vec<Message>, &dyn Fn(&TakeoverError) -> bool)> = vec![
+        ("at once", vec![], &lost),
+        ("when it prepared", vec![prepare()], &lost),
+        ("after the snapshot's head", vec![prepare(), snapshot()], &lost),
+        ("after a connection", vec![prepare(), snapshot(), connection(1, 1 << 20)], &lost),
+        ("before it let go", vec![prepare(), snapshot(), end(0, 0)], &lost),
+        ("hangs", vec![Message::Prepare(Duration::ZERO), snapshot()], &late),
+        ("goes at once", vec![Message::Go], &refused),
+        ("goes before the end", vec![prepare(), snapshot(), Message::Go], &refused),
+        ("does not go", vec![prepare(), snapshot(), end(0, 0), Message::Prepared], &refused),
+        ("counts wrong", vec![prepare(), snapshot(), end(1, 0)], &refused),
+        ("names no guest", vec![prepare(), snapshot(), connection(7, 1 << 20)], &refused),
+        ("names a guest twice", vec![prepare(), snapshot(), connection(1, 1 << 20), connection(1, 1 << 20)], &refused),
+        ("has frames of 1 byte", vec![prepare(), snapshot(), connection(1, 1)], &refused),
+        ("has endless frames", vec![prepare(), snapshot(), connection(1, u64::MAX)], &refused),
+        ("sends bytes of nobody", vec![prepare(), snapshot(), Message::Unread(vec![1])], &refused),
+        ("comes from the future", vec![prepare(), future], &refused),
+        ("sends an impossible session", vec![prepare(), snapshot(), Message::Sessions(session())], &refused),
+    ];
+    for (case, messages, expected) in cases {
+        let (one, other) = pair();
+        let new = heir(other);
+        let guest = client(&new);
+        let mut wire = Wire::open(one, Side::Predecessor).await.unwrap();
+        // It is sent with the first call at the latest.
+        let Some((Message::Guest(1), Some(held))) = wire.receive().await.unwrap() else { panic!("{case}: no guest came") };
+        for message in messages {
+            // It may have given up before the last one.
+            let _ = wire.send(&message).await;
+        }
+        // One that talks nonsense is still there.
+        let dies = expected(&TakeoverError::Lost(None));
+        let _alive = Some(wire).filter(|_| !dies);
+        let error = tokio::time::timeout(LONG, new.takeover()).await.expect(case).expect_err(case);
+        assert!(expected(&error), "{case}: {error:?}");
+        // Though somebody still holds its stream.
+        cut_off(&guest).await;
+        assert!(matches!(new.serve(pair().0), Err(OwnerError::Stopped)), "{case}");
+        drop(held);
+    }
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_the_wait() {
+    let (_one, other) = pair();
+    let new = heir(other);
+    let guest = client(&new);
+    new.shutdown();
+    assert!(matches!(new.takeover().await, Err(TakeoverError::Stopped)));
+    cut_off(&guest).await;
+}
+
+#[tokio::test]
+async fn other_versions_and_garbage_are_refused_by_both_sides() {
+    let mut newer = *b"sHND\x02\0\x01\0";
+    let mut other_clients = *b"sHND\x01\0\x02\0";
+    for (bytes, says) in [
+        (&mut newer[..], "version 2"),
+        (&mut other_clients[..], "clients of version 2"),
+        (&mut b"GET / HTTP/1.1\r\n\r\n".to_vec()[..], "does not speak"),
+        (&mut b"sHND\x01\0\x01\0\xff\xff\xff\xff".to_vec()[..], "4294967295 bytes"),
+        (&mut b"sHND\x01\0\x01\0\x01\0\0\0\x77".to_vec()[..], "does not fit"),
+        (&mut b"sHND\x01\0\x01\0\x02\0\0\0\0\x05".to_vec()[..], "without the stream"),
+    ] {
+        let (mut one, other) = pair();
+        let new = heir(other);
+        one.write_all(bytes).unwrap();
+        let error = new.takeover().await.unwrap_err();
+        let TakeoverError::Refused(source) = &error else { panic!("{says}: {error:?}") };
+        assert!(source.to_string().contains(says), "{says}: {source}");
+
+        let store = Arc::new(MemoryStore::new());
+        let old = owner(&store);
+        let (mut one, other) = pair();
+        old.succession(other).unwrap();
+        one.write_all(bytes).unwrap();
+        // The old owner closes the stream and serves on.
+        one.set_read_timeout(Some(LONG)).unwrap();
+        one.read_to_end(&mut Vec::new()).unwrap();
+        assert!(matches!(old.hand_over(LONG).await, Err(HandOverError::NoSuccessor(_))), "{says}");
+        client(&old).ping().await.unwrap();
+    }
+}
+
+/// A file where a client's stream should be.
+#[tokio::test]
+async fn a_descriptor_that_is_no_stream_is_refused() {
+    let store = Arc::new(MemoryStore::new());
+    let old = owner(&store);
+    let (one, other) = pair();
+    old.succession(one).unwrap();
+    let mut wire = Wire::open(other, Side::Successor).await.unwrap();
+    let file = std::os::fd::OwnedFd::from(tempfile::tempfile().unwrap());
+    wire.send_guest(1, &StdUnixStream::from(file)).await.unwrap();
+    // The hello came before the end.
+    assert!(matches!(wire.receive().await, Ok(None) | Err(super::wire::WireError::Io(_))));
+    client(&old).ping().await.unwrap();
+}
+
+/// The form is the version's: who changes it changes [`HANDOVER`](super::wire::HANDOVER) as well.
+#[test]
+fn a_session_is_written_down_as_version_1_does() {
+    let json = serde_json_session();
+    let bytes = postcard::to_stdvec(&Message::Sessions(vec![json])).unwrap();
+    let expected = b"\x04\x01\x03key\x01\x01n\x017\x02\x05\x06\x01\x03bob\x01\x01\0\0\x01\x01";
+    assert_eq!(bytes, expected);
+}
+
+fn serde_json_session() -> session_core::Exported {
+    // Fields in the order of the type: key, data, version, created, deadline, principal, lifetime.
+    postcard::from_bytes(b"\x03key\x01\x01n\x017\x02\x05\x06\x01\x03bob\x01\x01\0\0\x01\x01").unwrap()
+}
