@@ -6,6 +6,7 @@ mod process;
 
 mod client;
 mod gate;
+mod handover;
 mod hostile;
 mod owner;
 
