@@ -356,8 +356,8 @@ async fn a_successor_that_fails_is_known_and_never_a_second_owner() {
             let case = format!("{step:?}, dies: {dies}: {error}");
             guest.set_nonblocking(false).unwrap();
             guest.set_read_timeout(Some(SHORT)).unwrap();
-            let mut came = Vec::new();
-            let guest_ended = guest.read_to_end(&mut came).is_ok();
+            let mut bytes = Vec::new();
+            let guest_ended = guest.read_to_end(&mut bytes).is_ok();
             if step < Prepared {
                 assert!(matches!(error, HandOverError::NoSuccessor(_)) && error.still_serves(), "{case}");
                 assert_eq!(add(&worker, &session).await, 1, "{case}");
@@ -407,6 +407,8 @@ async fn a_new_succession_ends_the_former() {
     assert_eq!(add(&guest, &session).await, 2);
 }
 
+type Expected = fn(&TakeoverError) -> bool;
+
 /// A predecessor that dies at each step, or does what none does.
 #[tokio::test]
 async fn a_predecessor_that_fails_leaves_nobody_served() {
@@ -414,31 +416,31 @@ async fn a_predecessor_that_fails_leaves_nobody_served() {
     let end = |sessions, connections| Message::End { sessions, connections };
     let connection = |guest, request_bytes| Message::Connection { guest, request_bytes, reply_bytes: None };
     let prepare = || Message::Prepare(LONG);
-    let lost = |error: &TakeoverError| matches!(error, TakeoverError::Lost(_));
-    let refused = |error: &TakeoverError| matches!(error, TakeoverError::Refused(_));
-    let late = |error: &TakeoverError| matches!(error, TakeoverError::Late(_));
+    let lost: Expected = |error| matches!(error, TakeoverError::Lost(_));
+    let refused: Expected = |error| matches!(error, TakeoverError::Refused(_));
+    let late: Expected = |error| matches!(error, TakeoverError::Late(_));
     let store = Arc::new(MemoryStore::new());
     fill(&store, 1, 10).await;
     let session = || store.export().batch(1);
     let future = Message::Snapshot { taken_at: Duration::ZERO, stamp: monotonic() + HOUR };
-    let cases: Vec<(&str, Vec<Message>, &dyn Fn(&TakeoverError) -> bool)> = vec![
-        ("at once", vec![], &lost),
-        ("when it prepared", vec![prepare()], &lost),
-        ("after the snapshot's head", vec![prepare(), snapshot()], &lost),
-        ("after a connection", vec![prepare(), snapshot(), connection(1, 1 << 20)], &lost),
-        ("before it let go", vec![prepare(), snapshot(), end(0, 0)], &lost),
-        ("hangs", vec![Message::Prepare(Duration::ZERO), snapshot()], &late),
-        ("goes at once", vec![Message::Go], &refused),
-        ("goes before the end", vec![prepare(), snapshot(), Message::Go], &refused),
-        ("does not go", vec![prepare(), snapshot(), end(0, 0), Message::Prepared], &refused),
-        ("counts wrong", vec![prepare(), snapshot(), end(1, 0)], &refused),
-        ("names no guest", vec![prepare(), snapshot(), connection(7, 1 << 20)], &refused),
-        ("names a guest twice", vec![prepare(), snapshot(), connection(1, 1 << 20), connection(1, 1 << 20)], &refused),
-        ("has frames of 1 byte", vec![prepare(), snapshot(), connection(1, 1)], &refused),
-        ("has endless frames", vec![prepare(), snapshot(), connection(1, u64::MAX)], &refused),
-        ("sends bytes of nobody", vec![prepare(), snapshot(), Message::Unread(vec![1])], &refused),
-        ("comes from the future", vec![prepare(), future], &refused),
-        ("sends an impossible session", vec![prepare(), snapshot(), Message::Sessions(session())], &refused),
+    let cases: Vec<(&str, Vec<Message>, Expected)> = vec![
+        ("at once", vec![], lost),
+        ("when it prepared", vec![prepare()], lost),
+        ("after the snapshot's head", vec![prepare(), snapshot()], lost),
+        ("after a connection", vec![prepare(), snapshot(), connection(1, 1 << 20)], lost),
+        ("before it let go", vec![prepare(), snapshot(), end(0, 0)], lost),
+        ("hangs", vec![Message::Prepare(Duration::ZERO), snapshot()], late),
+        ("goes at once", vec![Message::Go], refused),
+        ("goes before the end", vec![prepare(), snapshot(), Message::Go], refused),
+        ("does not go", vec![prepare(), snapshot(), end(0, 0), Message::Prepared], refused),
+        ("counts wrong", vec![prepare(), snapshot(), end(1, 0)], refused),
+        ("names no guest", vec![prepare(), snapshot(), connection(7, 1 << 20)], refused),
+        ("names a guest twice", vec![prepare(), snapshot(), connection(1, 1 << 20), connection(1, 1 << 20)], refused),
+        ("has frames of 1 byte", vec![prepare(), snapshot(), connection(1, 1)], refused),
+        ("has endless frames", vec![prepare(), snapshot(), connection(1, u64::MAX)], refused),
+        ("sends bytes of nobody", vec![prepare(), snapshot(), Message::Unread(vec![1])], refused),
+        ("comes from the future", vec![prepare(), future], refused),
+        ("sends an impossible session", vec![prepare(), snapshot(), Message::Sessions(session())], refused),
     ];
     for (case, messages, expected) in cases {
         let (one, other) = pair();
