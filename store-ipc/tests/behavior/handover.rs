@@ -11,7 +11,7 @@ use std::{
 use session_core::{Change, Commit, Created, Data, Json, MemoryStore, Name, NewRecord, Outcome, SessionStore, StoreKey};
 use store_ipc::{HandOverError, IpcStore, Owner, OwnerError, OwnerHandle, TakeoverError};
 
-use super::{LONG, eventually, key, process::FIXTURE, unavailable};
+use super::{LONG, eventually, key, process::FIXTURE, record, unavailable};
 
 /// Longer than anything here takes on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -59,8 +59,12 @@ fn client(owner: &OwnerHandle) -> IpcStore {
     IpcStore::from_stream(ours).unwrap()
 }
 
+/// A store with the workers' counter, and with so much beside it that the owner's other tasks have their turn while it is sent.
 async fn with_counter() -> Arc<MemoryStore> {
     let store = Arc::new(MemoryStore::new());
+    for _ in 0..2_000 {
+        assert_eq!(store.create(&key(), record(2_000)).await.unwrap(), Created::New);
+    }
     assert_eq!(store.create(&counter(), NewRecord::new(LONG)).await.unwrap(), Created::New);
     store
 }
