@@ -22,12 +22,17 @@ pub(crate) fn codec(settings: &Settings) -> Result<CookieCodec, Problem> {
     Ok(CookieCodec::signed(config, &KeyRing::new(keys).map_err(unusable)?)?)
 }
 
-/// The same settings with a key, drawn if there is none: all workers must sign with the same one.
-pub(crate) fn with_key(settings: Settings) -> Result<Settings, Problem> {
+/// The same settings with a key, if there is none: all workers must sign with the same one. It is the one that the predecessor `left`, which had to draw
+/// it, or it is drawn now. In both cases its text comes back as well.
+pub(crate) fn with_key(settings: Settings, left: Option<String>) -> Result<(Settings, Option<String>), Problem> {
     if !matches!(settings.keys, Keys::Missing) {
-        return Ok(settings);
+        return Ok((settings, None));
     }
-    let drawn = Key::random().map_err(|error| SettingError::Secret { origin: "--cookie-key".to_owned(), why: error.to_string() })?;
-    let text = STANDARD_NO_PAD.encode(drawn.expose());
-    Ok(settings.with_key(drawn, text))
+    let unusable = |why: String| SettingError::Secret { origin: "--cookie-key".to_owned(), why };
+    let key = match left {
+        Some(text) => Key::parse(&text).map_err(|why| unusable(why.to_string()))?,
+        None => Key::random().map_err(|error| unusable(error.to_string()))?,
+    };
+    let text = STANDARD_NO_PAD.encode(key.expose());
+    Ok((settings.with_key(key, text.clone()), Some(text)))
 }

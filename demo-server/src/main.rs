@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bequest;
 mod cookies;
 mod owner;
 mod primary;

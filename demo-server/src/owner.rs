@@ -1,6 +1,6 @@
 //! The process, or the thread, that owns the sessions.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
 
 use session_core::MemoryStore;
 use store_ipc::{Owner, OwnerHandle};
@@ -14,12 +14,14 @@ use crate::{
 /// How often expired sessions are purged. They are dead at their deadline; this only frees their memory.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// Owns sessions in memory, on a thread of its own.
-pub(crate) fn spawn(settings: &Settings) -> Result<OwnerHandle, Problem> {
+/// Owns sessions in memory, on a thread of its own: those of the `predecessor`, once that one hands them over, or new ones.
+pub(crate) fn spawn(settings: &Settings, predecessor: Option<OwnedFd>) -> Result<OwnerHandle, Problem> {
     let store = MemoryStore::builder().max_sessions(settings.max_sessions.get()).max_bytes(settings.max_bytes.get()).build();
-    let owner = Owner::builder(Arc::new(store)).sweep(SWEEP).build();
-    let owner = owner.map_err(|why| SettingError::Together { why: why.to_string() })?;
-    Ok(owner.spawn_thread()?)
+    let owner = Owner::memory(Arc::new(store)).sweep(SWEEP);
+    match predecessor {
+        Some(stream) => Ok(owner.succeed(stream.into())?),
+        None => Ok(owner.build().map_err(|why| SettingError::Together { why: why.to_string() })?.spawn_thread()?),
+    }
 }
 
 /// Owns sessions for servers that name the same socket, until it is told to stop.
@@ -30,7 +32,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Problem> {
         return Err(SettingError::Together { why: why.to_owned() }.into());
     };
     let path = path(url)?;
-    let handle = spawn(settings)?;
+    let handle = spawn(settings, None)?;
     handle.listen(&path)?;
     println!("owner listening on {}", path.display());
     until_stopped()?;

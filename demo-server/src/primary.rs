@@ -4,6 +4,7 @@ use std::{io, os::unix::net::UnixStream, time::Duration};
 
 use cluster::{ClusterBuilder, ClusterHandle, DrainPolicy, Event, Events, ExitCause, GiveUp, ListenSpec, RestartPolicy, Shutdown};
 use session_core::{SweeperHandle, spawn_sweeper};
+use store_ipc::{HandOverError, OwnerHandle};
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
@@ -12,9 +13,9 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
-    cookies, owner,
+    bequest, cookies, owner,
     problem::Problem,
-    settings::{CookieMode, Keys, Settings, Store, Task, without_password},
+    settings::{CookieMode, Settings, Store, Task, without_password},
 };
 
 /// A worker that was killed is back at once; one that crashes again and again is tried once a second.
@@ -31,6 +32,9 @@ const RESTART: RestartPolicy = RestartPolicy {
 /// room.
 const SWEEP: Duration = Duration::from_mins(1);
 const SWEEP_BATCH: usize = 500;
+
+/// How long handing the sessions over may take. Calls wait meanwhile, so it is some time above what the most sessions need.
+const HAND_OVER: Duration = Duration::from_secs(10);
 
 /// Does what the command line says.
 #[expect(clippy::print_stdout, reason = "what a command-line program says on standard output is its interface")]
@@ -49,9 +53,10 @@ pub(crate) fn run(builder: ClusterBuilder) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn serve(builder: ClusterBuilder, settings: Settings) -> Result<(), Problem> {
-    let drawn = matches!(settings.keys, Keys::Missing);
-    let settings = cookies::with_key(settings)?;
+async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), Problem> {
+    let left =
+        builder.take_bequest("cookie-key").map(bequest::read).transpose().map_err(Problem::io("cannot read what the predecessor left"))?;
+    let (settings, drawn) = cookies::with_key(settings, left)?;
     // Whatever a worker would refuse is refused here, before a port is opened.
     cookies::codec(&settings)?;
     let mut builder = builder
@@ -64,15 +69,18 @@ async fn serve(builder: ClusterBuilder, settings: Settings) -> Result<(), Proble
             ..DrainPolicy::default()
         })
         .restart(RESTART);
-    if settings.store == Store::Primary {
-        // The owner has a thread of its own, so that neither waits for the other. Its handle lives in the closure, as long as the cluster.
-        let owner = owner::spawn(&settings)?;
-        builder = builder.inherit("sessions", move |_| {
-            let (ours, theirs) = UnixStream::pair()?;
-            owner.serve(ours).map_err(io::Error::other)?;
-            Ok(theirs.into())
-        });
+    let is_drawn = drawn.is_some();
+    if let Some(key) = drawn {
+        builder = builder.bequeath("cookie-key", move || bequest::leave(&key));
     }
+    // The owner has a thread of its own, so that neither waits for the other.
+    let owner = if settings.store == Store::Primary {
+        let owner = owner::spawn(&settings, builder.take_bequest("sessions"))?;
+        builder = with_owner(builder, &owner);
+        Some(owner)
+    } else {
+        None
+    };
     let _sweeper = sweeper(&settings).await?;
     let cluster = builder.start().await?;
     let mut events = cluster.events();
@@ -80,16 +88,64 @@ async fn serve(builder: ClusterBuilder, settings: Settings) -> Result<(), Proble
         cluster.shutdown(Shutdown::Fast).await;
         return Err(refused);
     }
-    greet(&settings, &cluster, drawn);
+    greet(&settings, &cluster, is_drawn);
     let report = async {
         while let Some(event) = events.next().await {
             tell(&event);
         }
     };
-    let (ended, ()) = tokio::join!(cluster.wait(), report);
-    let killed: Vec<_> = ended?.killed().map(|id| id.to_string()).collect();
+    let (came, ended, ()) = tokio::join!(takeover(owner.as_ref(), &cluster), cluster.wait(), report);
+    came?;
+    let ended = ended?;
+    let killed: Vec<_> = ended.killed().map(|id| id.to_string()).collect();
     if !killed.is_empty() {
         tracing::warn!(workers = killed.join(" "), "these workers did not finish in time and were killed");
+    }
+    match (ended.successor, owner) {
+        (Some(successor), Some(owner)) => hand_over(successor, &owner).await,
+        _ => Ok(()),
+    }
+}
+
+/// Gives each worker a way to the sessions, and a primary that shall take this one's place as well.
+fn with_owner(builder: ClusterBuilder, owner: &OwnerHandle) -> ClusterBuilder {
+    let (to_worker, to_successor) = (owner.clone(), owner.clone());
+    builder
+        .inherit("sessions", move |_| {
+            let (ours, theirs) = UnixStream::pair()?;
+            to_worker.serve(ours).map_err(io::Error::other)?;
+            Ok(theirs.into())
+        })
+        .bequeath("sessions", move || {
+            let (ours, theirs) = UnixStream::pair()?;
+            to_successor.succession(ours).map_err(io::Error::other)?;
+            Ok(theirs.into())
+        })
+}
+
+/// Waits for the sessions of the primary before this one. Without them the workers cannot serve anybody, so the cluster stops.
+async fn takeover(owner: Option<&OwnerHandle>, cluster: &ClusterHandle) -> Result<(), Problem> {
+    let Some(owner) = owner else { return Ok(()) };
+    let came = tokio::select! {
+        came = owner.takeover() => came,
+        // It stops for another reason, without them.
+        _ = cluster.wait() => return Ok(()),
+    };
+    if came.is_err() {
+        cluster.shutdown(Shutdown::Fast).await;
+    }
+    Ok(came?)
+}
+
+/// Hands the sessions to the primary that has taken over. The workers of this one have left.
+async fn hand_over(successor: u32, owner: &OwnerHandle) -> Result<(), Problem> {
+    match owner.hand_over(HAND_OVER).await {
+        Ok(handed) => tracing::info!(successor, sessions = handed.sessions, took = ?handed.took, "the sessions were handed over"),
+        // It was started with another store.
+        Err(error @ HandOverError::NoSuccessor(_)) => {
+            tracing::warn!(successor, error = &error as &dyn std::error::Error, "the sessions of this process end with it");
+        }
+        Err(error) => return Err(error.into()),
     }
     Ok(())
 }

@@ -25,6 +25,10 @@ pub(crate) enum Problem {
     Run(#[from] RunError),
     #[error(transparent)]
     Owner(#[from] OwnerError),
+    #[error("the sessions of the primary before this one did not come")]
+    Takeover(#[from] store_ipc::TakeoverError),
+    #[error("the sessions did not go to the primary that follows")]
+    HandOver(#[from] store_ipc::HandOverError),
     #[error("cannot open the session store")]
     Store(#[from] store_any::ConnectError),
     #[error("the cookie cannot be made as configured")]

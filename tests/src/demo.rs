@@ -143,6 +143,21 @@ impl Demo {
         assert!(status.success(), "{status}: {}", self.process.stderr.text());
     }
 
+    /// Sends the primary USR2, and waits until another one has taken its place and it has ended.
+    ///
+    /// # Panics
+    /// If that does not happen.
+    pub async fn upgrade(&mut self) {
+        const SAYS: &str = "another primary has taken over; the workers of this one leave pid=";
+        let count = |demo: &Self| demo.process.stderr.text().matches(SAYS).count();
+        let before = count(self);
+        self.process.signal(Signal::USR2);
+        wait::until("another primary to take over", PATIENCE, async || (count(self) > before).then_some(())).await;
+        let text = self.process.stderr.text();
+        let pid = text.rsplit(SAYS).next().and_then(|rest| rest.split_whitespace().next()).and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+        self.process.succeeded_by(pid.expect("the process id of the new primary"), PATIENCE).await;
+    }
+
     /// Kills it and its workers, of which none can finish anything.
     ///
     /// # Panics

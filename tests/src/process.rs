@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     fs,
     io::{BufRead, BufReader, Read},
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -14,7 +14,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal},
+    process::{Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, pidfd_send_signal, set_child_subreaper, waitpid},
 };
 
 use crate::wait;
@@ -58,10 +58,20 @@ impl Lines {
     }
 }
 
+/// A process that a child has started to take its place.
+#[derive(Debug)]
+struct Successor {
+    pid: Pid,
+    /// Refers to this process whatever its id is used for.
+    handle: OwnedFd,
+}
+
 /// A running child process. Dropping it kills it and the children it has then.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
+    /// The process that took its place, if one has.
+    successor: Option<Successor>,
     /// What it wrote to standard output.
     pub stdout: Lines,
     /// What it wrote to standard error.
@@ -81,10 +91,12 @@ impl Process {
             command.env_remove(name);
         }
         command.envs(environment.iter().copied());
+        // What it leaves behind when it ends, such as a successor, becomes a child of this process, which then sees how that ends.
+        set_child_subreaper(Some(getpid())).expect("every process may adopt");
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{error}: cannot start {}", program.display()));
         let stdout = Lines::follow(child.stdout.take().expect("stdout is piped"));
         let stderr = Lines::follow(child.stderr.take().expect("stderr is piped"));
-        Self { child, stdout, stderr }
+        Self { child, successor: None, stdout, stderr }
     }
 
     /// Its process id.
@@ -93,12 +105,26 @@ impl Process {
     /// Never: a child's id is a valid one.
     #[must_use]
     pub fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
+        self.successor.as_ref().map_or_else(|| Pid::from_child(&self.child), |successor| successor.pid)
+    }
+
+    /// Waits for the end of a process whose place another one takes, and speaks of that one from now on.
+    ///
+    /// # Panics
+    /// If the process does not end with 0 within `limit`, or the other one does not live.
+    pub async fn succeeded_by(&mut self, pid: Pid, limit: Duration) {
+        let handle = pidfd_open(pid, PidfdFlags::empty()).expect("the process lives");
+        let status = self.end(limit).await;
+        assert!(status.success(), "{status}: {}", self.stderr.text());
+        self.successor = Some(Successor { pid, handle });
     }
 
     /// Sends it a signal. Fine if it is dead: it stays a zombie until it is waited for, so the id is still its own.
     pub fn signal(&self, signal: Signal) {
-        let _ = kill_process(self.pid(), signal);
+        let _ = match &self.successor {
+            Some(successor) => pidfd_send_signal(&successor.handle, signal),
+            None => kill_process(self.pid(), signal),
+        };
     }
 
     /// Stops its clockwork, and returns when none of its threads runs any more: they go on for a moment after they were told to stop.
@@ -121,7 +147,13 @@ impl Process {
 
     /// Whether it has ended, and how.
     pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().ok().flatten()
+        match &self.successor {
+            Some(successor) => {
+                let ended = waitpid(Some(successor.pid), WaitOptions::NOHANG).ok().flatten()?;
+                Some(ExitStatus::from_raw(ended.1.as_raw()))
+            }
+            None => self.child.try_wait().ok().flatten(),
+        }
     }
 
     /// Waits for its end.
@@ -149,10 +181,14 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+        if self.ended().is_some() {
             return;
         }
         let children = self.hold_children();
+        self.signal(Signal::KILL);
+        if let Some(successor) = &self.successor {
+            let _ = poll(&mut [PollFd::new(&successor.handle, PollFlags::IN)], Some(&GONE_WITHIN));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         drop(children);

@@ -24,7 +24,8 @@ Try it:
   curl -c jar -b jar http://127.0.0.1:3000/
   curl -c jar -b jar -d '{\"user\":\"bob\"}' http://127.0.0.1:3000/login
 
-Signals: TERM and QUIT finish what is under way, INT stops fast.";
+Signals: TERM and QUIT finish what is under way, INT stops fast, HUP replaces all workers, USR2 the primary as well, TTIN and TTOU make it one worker
+more or less.";
 
 /// The program's command line.
 pub(super) fn command() -> Command {

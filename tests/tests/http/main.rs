@@ -90,6 +90,7 @@ mod secrets;
 mod shared;
 mod sign_in;
 mod timing;
+mod upgrade;
 mod usage;
 mod usage_mongo;
 mod usage_redis;

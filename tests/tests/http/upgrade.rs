@@ -1,0 +1,92 @@
+//! What visitors notice when the primary itself is replaced: with the store in that process, their sessions move to the next one.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use tests::{
+    Browser, Demo, PATIENCE, Page,
+    client::{Connection, Request},
+    wait,
+};
+use tokio::task::JoinSet;
+
+const VISITORS: usize = 16;
+const UPGRADES: usize = 3;
+
+/// Adds one over and over, on a new connection each time, until it is over. Returns how often it was told that it was done, and what went wrong.
+async fn count(browser: Browser, address: std::net::SocketAddr, over: Arc<AtomicBool>) -> (Browser, i64, Vec<String>, Duration) {
+    let (mut added, mut failed, mut longest) = (0, Vec::new(), Duration::ZERO);
+    while !over.load(Relaxed) {
+        let begun = Instant::now();
+        let request = browser.dress(Request::post("/session/n/add?by=1"));
+        let answer = async { Connection::open(address).await?.send(&request).await }.await;
+        match answer {
+            Ok(response) if response.status == 200 => added += 1,
+            Ok(response) => failed.push(format!("{}: {}", response.status, response.text())),
+            Err(error) => failed.push(error.to_string()),
+        }
+        longest = longest.max(begun.elapsed());
+    }
+    (browser, added, failed, longest)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_of_the_primary_costs_no_session_and_no_request() {
+    // No key is given: the one that the first primary drew has to reach the last one as well.
+    let mut demo = Demo::start_with(&["--listen", "127.0.0.1:0", "--workers", "2", "--store", "ipc"], &[]).await;
+    let first = demo.process.pid();
+    let mut carol = demo.signed_in("carol").await;
+    let with_carols_cookie = carol.dress(Request::get("/session"));
+    assert!(carol.send(Request::post("/logout")).await.expect(204).set_cookie().is_some_and(|cookie| cookie.removes()));
+    let over = Arc::new(AtomicBool::new(false));
+    let mut visitors = JoinSet::new();
+    for n in 0..VISITORS {
+        visitors.spawn(count(demo.signed_in(&format!("user{n}")).await, demo.address, Arc::clone(&over)));
+    }
+    let mut primaries = HashSet::from([first]);
+    for _ in 0..UPGRADES {
+        demo.upgrade().await;
+        assert!(primaries.insert(demo.process.pid()), "each time another process");
+    }
+    over.store(true, Relaxed);
+    let (mut sum, mut longest) = (0, Duration::ZERO);
+    while let Some(done) = visitors.join_next().await {
+        let (mut browser, added, failed, slowest) = done.expect("a visitor never gives up");
+        assert!(failed.is_empty(), "{failed:?}");
+        let page: Page = browser.send(Request::get("/session")).await.expect(200).json();
+        assert_eq!(
+            page.data.unwrap_or_default().get("n").and_then(serde_json::Value::as_i64),
+            Some(added),
+            "what was acknowledged is there, and nothing twice"
+        );
+        (sum, longest) = (sum + added, longest.max(slowest));
+    }
+    assert!(sum > 0);
+    let mut connection = Connection::open(demo.address).await.expect("the demo accepts");
+    let page: Page = connection.send(&with_carols_cookie).await.expect("the demo answers").expect(200).json();
+    assert_eq!(page.principal, None, "who has signed out stays signed out");
+    println!("{UPGRADES} upgrades of the primary: {sum} additions by {VISITORS} visitors, 0 failed, 0 lost, the longest took {longest:?}");
+    assert_eq!(demo.workers().len(), 2);
+    demo.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_successor_that_dies_before_it_took_over_costs_no_session() {
+    let demo = Demo::start(&["--workers", "2", "--store", "ipc"]).await;
+    let mut bob = demo.signed_in("bob").await;
+    let workers = demo.workers();
+    demo.process.signal(Signal::USR2);
+    let successor = wait::until("another primary", PATIENCE, async || demo.workers().into_iter().find(|pid| !workers.contains(pid))).await;
+    tests::process::signal(successor, Signal::KILL);
+    wait::until("the primary to go on", PATIENCE, async || demo.output().contains("this one serves on").then_some(())).await;
+    let page: Page = bob.send(Request::get("/session")).await.expect(200).json();
+    assert_eq!(page.principal.as_deref(), Some("bob"));
+    assert_eq!(demo.workers(), workers);
+}
