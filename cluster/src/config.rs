@@ -16,6 +16,7 @@ use crate::id::{Slot, WorkerId};
 use crate::image::Image;
 use crate::listener::ListenSpec;
 use crate::message::Message;
+use crate::operation::Operation;
 use crate::primary::{self, ClusterHandle};
 use crate::recycle::Recycle;
 use crate::restart::RestartPolicy;
@@ -64,6 +65,7 @@ pub struct ClusterBuilder {
     pub(crate) restart: RestartPolicy,
     pub(crate) heartbeat: Option<HeartbeatPolicy>,
     pub(crate) recycle: Recycle,
+    pub(crate) operation: Operation,
 }
 
 impl ClusterBuilder {
@@ -82,6 +84,7 @@ impl ClusterBuilder {
             restart: RestartPolicy::default(),
             heartbeat: Some(HeartbeatPolicy::default()),
             recycle: Recycle::default(),
+            operation: Operation::default(),
         }
     }
 
@@ -291,6 +294,7 @@ impl fmt::Debug for ClusterBuilder {
             .field("restart", &self.restart)
             .field("heartbeat", &self.heartbeat)
             .field("recycle", &self.recycle)
+            .field("operation", &self.operation)
             .finish_non_exhaustive()
     }
 }

@@ -120,7 +120,7 @@ pub enum UpgradeError {
     Stopping,
 }
 
-/// Why a cluster did not start. Nothing is left behind but signal handlers: no worker, no open port.
+/// Why a cluster did not start. Nothing is left behind but signal handlers: no worker, no open port, no file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -153,9 +153,53 @@ pub enum StartError {
     /// The way to the primary that this one shall succeed is not usable.
     #[error("cannot talk to the predecessor: {0}")]
     Predecessor(#[source] io::Error),
+    /// Another primary holds the pid file.
+    #[error("the pid file {} is held by {}: stop that one, or choose another file", path.display(), Holder(*holder))]
+    PidFileHeld {
+        /// The file.
+        path: PathBuf,
+        /// The process that holds it, if it has said so.
+        holder: Option<u32>,
+    },
+    /// The pid file cannot be had.
+    #[error("cannot write the pid file {}: {source}", path.display())]
+    PidFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process listens at the path of the control socket.
+    #[error("the control socket {} is served by {}: stop that one, or choose another path", path.display(), Holder(*holder))]
+    ControlHeld {
+        /// The path.
+        path: PathBuf,
+        /// The primary that listens, if it is one.
+        holder: Option<u32>,
+    },
+    /// The control socket cannot be had.
+    #[error("cannot listen for orders at {}: {source}", path.display())]
+    Control {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The signal handlers cannot be installed.
     #[error("cannot install signal handlers: {0}; start the cluster inside a tokio runtime with I/O enabled")]
     Signals(#[source] io::Error),
+}
+
+/// Who has what we want.
+struct Holder(Option<u32>);
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(pid) => write!(f, "process {pid}"),
+            None => f.write_str("another process"),
+        }
+    }
 }
 
 /// A system error in words that tell what to do.

@@ -28,7 +28,9 @@
 //! - A worker inherits its standard streams, the ports, its control socket and what
 //!   [`ClusterBuilder::inherit`] gave it; its own children inherit none of these, nor its role.
 //! - Signals reach the process that is meant, never a stranger with a reused id.
-//! - A start that fails leaves neither a process nor an open port.
+//! - A start that fails leaves neither a process nor an open port, nor a file.
+//! - A [pid file](ClusterBuilder::pid_file) and a [control socket](control) belong to one living primary. A second one is refused, and what a
+//!   crash left behind is in nobody's way.
 //!
 //! # Example
 //!
@@ -144,6 +146,13 @@
 //!
 //! So `KillMode=control-group` of systemd, its default, and `KillMode=mixed` stop a cluster alike.
 //!
+//! # Service managers
+//!
+//! If systemd has started the primary with `Type=notify` or `notify-reload`, and so set `NOTIFY_SOCKET`, it is told without further ado: `READY=1`
+//! when every slot serves or is given up; `RELOADING=1` when a reload begins, and `READY=1` when it is over, also if it failed; `MAINPID=` at an upgrade;
+//! `STOPPING=1`; in `STATUS=` how many workers serve. With `WatchdogSec=` it gets `WATCHDOG=1` twice in that time from the runtime that supervises
+//! the workers, and nothing if that is stuck. None of it is ever waited for longer than half a second. Workers do not see the variables.
+//!
 //! # Limits
 //!
 //! - Linux only: 5.3 or later for pidfd, with `/proc`.
@@ -164,6 +173,7 @@ compile_error!("cluster needs Linux: it rests on pidfd, /proc and inherited desc
 mod boot;
 mod call;
 mod config;
+pub mod control;
 mod drain;
 mod error;
 mod event;
@@ -176,7 +186,10 @@ mod inheritance;
 mod line;
 mod listener;
 mod message;
+mod notify;
+mod operation;
 mod outbox;
+mod pid_file;
 mod primary;
 mod pulse;
 mod recycle;

@@ -1,6 +1,8 @@
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::{Addresses, ExitCause};
 use crate::id::{Slot, WorkerId};
 
@@ -17,7 +19,8 @@ pub struct Status {
 }
 
 /// How far the cluster has come. Phases follow each other in this order; none comes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Phase {
     /// Slots are kept filled.
@@ -97,7 +100,7 @@ pub struct ReloadReport {
 }
 
 /// One worker that took the place of another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Replacement {
     /// Whose slot it is.

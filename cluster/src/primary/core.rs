@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::board::Board;
 use super::feed::Feed;
+use super::office::Office;
 use super::slot::{First, Order};
 use crate::call::Desk;
 use crate::config::ClusterBuilder;
@@ -54,6 +55,7 @@ pub(super) struct Core {
     pub(super) succeeding: tokio::sync::Mutex<()>,
     /// Whether the ports are this primary's alone. Before it has taken over, another one serves them.
     in_charge: AtomicBool,
+    pub(super) office: Office,
 }
 
 /// A slot that needs a task.
@@ -80,6 +82,7 @@ impl Core {
     ) -> Result<(Self, mpsc::UnboundedReceiver<Recruit>), StartError> {
         let greeting = config.greeting()?;
         let image = Arc::clone(&config.image);
+        let office = Office::claim(&config.operation)?;
         let mut sockets = BTreeMap::new();
         let mut addresses = BTreeMap::new();
         for (name, spec) in &config.listen {
@@ -110,6 +113,7 @@ impl Core {
             runtime: Handle::current(),
             changing: tokio::sync::Mutex::default(),
             succeeding: tokio::sync::Mutex::default(),
+            office,
         };
         Ok((core, recruited))
     }
@@ -173,6 +177,22 @@ impl Core {
         *self.phase.borrow() > Phase::Running || self.outcome.borrow().is_some()
     }
 
+    /// Waits until nothing is started any more.
+    pub(super) async fn stopping(&self) {
+        let (mut phase, ended) = (self.phase.subscribe(), self.ended());
+        tokio::select! {
+            // The sender lives here.
+            _ = phase.wait_for(|phase| *phase > Phase::Running) => {}
+            () = ended => {}
+        }
+    }
+
+    /// Waits for the outcome.
+    pub(super) async fn ended(&self) {
+        // The sender lives here.
+        let _ = self.outcome.subscribe().wait_for(Option::is_some).await;
+    }
+
     /// Asks for a task for a slot. From here on it can be given orders. After the end of the cluster nobody hears it.
     pub(super) fn recruit(&self, slot: Slot, first: First) {
         let orders = self.way_to(slot);
@@ -194,6 +214,7 @@ impl Core {
     }
 
     pub(super) fn emit(&self, event: Event) {
+        self.office.hear(&event);
         lock(&self.feed).emit(event);
     }
 

@@ -242,12 +242,10 @@ impl ClusterHandle {
     ///
     /// [`RunError`] when all slots were given up. The process should then end with a code other than 0, so that whoever started it notices.
     pub async fn wait(&self) -> Result<ShutdownReport, RunError> {
-        let mut outcome = self.0.outcome.subscribe();
-        match outcome.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(outcome)) => outcome.clone(),
-            // The sender lives in the core, which `self` holds, and the wait was for `Some`.
-            Ok(None) | Err(_) => Ok(ShutdownReport::default()),
-        }
+        self.0.ended().await;
+        self.0.office.closed().await;
+        // The wait was for `Some`.
+        self.0.outcome.borrow().clone().unwrap_or_else(|| Ok(ShutdownReport::default()))
     }
 
     fn receivers(&self, target: Target) -> Vec<(WorkerId, Outbox)> {

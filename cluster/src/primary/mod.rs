@@ -4,13 +4,16 @@
 
 mod board;
 mod change;
+mod control;
 mod core;
 mod feed;
 mod handle;
 mod life;
+mod office;
 mod reader;
 mod recycling;
 mod requests;
+mod service;
 mod signals;
 mod silence;
 mod slot;
@@ -59,6 +62,7 @@ pub(crate) async fn start(mut config: ClusterBuilder) -> Result<ClusterHandle, S
     if let Some(strangers) = strangers {
         tokio::spawn(strangers.reap(Arc::clone(&core)));
     }
+    office::open(&core);
     tokio::spawn(keepers.watch(recruits));
     recycling::start(&core);
     if let Some(link) = link {

@@ -1,0 +1,215 @@
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf, absolute};
+use std::process;
+
+use rustix::fs::OFlags;
+
+/// How often a file that was removed while it was being locked is opened anew. Each time is the end of another holder.
+const ATTEMPTS: usize = 100;
+
+/// Longest content that a file of ours can have: two numbers, if its writer died between the two steps of writing.
+const LONGEST: usize = 32;
+
+/// A file that tells the number of the process that holds its lock.
+///
+/// The kernel unlocks it when the last copy of the descriptor is closed, however the process ends, so a file that was left behind by a crash
+/// stops nobody.
+#[derive(Debug)]
+pub(crate) struct PidFile {
+    file: File,
+    path: PathBuf,
+    stays: bool,
+}
+
+/// Why something that only one process may hold is not ours.
+#[derive(Debug)]
+pub(crate) enum NotHeld {
+    /// By whom, if that can be told.
+    Taken(Option<u32>),
+    Failed(io::Error),
+}
+
+impl From<io::Error> for NotHeld {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl PidFile {
+    /// Opens the file, or makes it, and locks it without waiting.
+    pub(crate) fn open(path: &Path, mode: u32) -> Result<Self, NotHeld> {
+        let path = absolute(path)?;
+        // A link put there by somebody else must not make us write to another file.
+        let no_link = OFlags::NOFOLLOW.bits().cast_signed();
+        for _ in 0..ATTEMPTS {
+            let mut options = OpenOptions::new();
+            let file = options.read(true).write(true).create(true).truncate(false).mode(mode).custom_flags(no_link).open(&path)?;
+            if !is_ours(&file)? {
+                let text = "it holds something else than a process id; choose another file";
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, text).into());
+            }
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(NotHeld::Taken(number_in(&file))),
+                Err(TryLockError::Error(error)) => return Err(error.into()),
+            }
+            // The holder before us may have removed it in between. Then somebody else can hold the one that is there now.
+            if leads_to(&path, &file) {
+                // The umask may have taken rights away. A file that another user made keeps its mode.
+                let _ = file.set_permissions(Permissions::from_mode(mode));
+                return Ok(Self::adopt(file, path));
+            }
+        }
+        Err(io::Error::other("it is removed again and again while it is being locked").into())
+    }
+
+    /// Takes over a file that is locked already, by this process or by the one that handed the descriptor on.
+    pub(crate) fn adopt(file: File, path: PathBuf) -> Self {
+        Self { file, path, stays: false }
+    }
+
+    /// Writes the number of this process. At no moment is the file empty, or its first line not a number.
+    pub(crate) fn write_own_pid(&self) -> io::Result<()> {
+        let line = format!("{}\n", process::id());
+        self.file.write_all_at(line.as_bytes(), 0)?;
+        self.file.set_len(line.len() as u64)
+    }
+
+    /// Lets go of the file and leaves it there, for the process that has a copy of the descriptor.
+    pub(crate) fn leave(mut self) {
+        self.stays = true;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn copy(&self) -> Self {
+        Self::adopt(self.file.try_clone().unwrap(), self.path.clone())
+    }
+}
+
+/// A file that nobody holds any more is not left behind.
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        if !self.stays && leads_to(&self.path, &self.file) {
+            // Still locked, so nobody else counts on it.
+            if let Err(error) = fs::remove_file(&self.path) {
+                tracing::warn!(path = %self.path.display(), %error, "a file of the primary stays behind");
+            }
+        }
+    }
+}
+
+/// Whether a file is empty or holds what [`PidFile`] writes. A mistyped path must not destroy what is there.
+fn is_ours(file: &File) -> io::Result<bool> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() > LONGEST as u64 {
+        return Ok(false);
+    }
+    Ok(first_bytes(file)?.iter().all(|byte| byte.is_ascii_digit() || *byte == b'\n'))
+}
+
+fn number_in(file: &File) -> Option<u32> {
+    let bytes = first_bytes(file).ok()?;
+    str::from_utf8(&bytes).ok()?.lines().next()?.parse().ok()
+}
+
+fn first_bytes(file: &File) -> io::Result<Vec<u8>> {
+    let mut bytes = [0; LONGEST];
+    let read = file.read_at(&mut bytes, 0)?;
+    Ok(bytes[..read].to_vec())
+}
+
+fn leads_to(path: &Path, file: &File) -> bool {
+    let same = |at: fs::Metadata| file.metadata().is_ok_and(|of| (at.dev(), at.ino()) == (of.dev(), of.ino()));
+    fs::symlink_metadata(path).is_ok_and(same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pid");
+        (folder, path)
+    }
+
+    fn taken(path: &Path) -> Option<u32> {
+        match PidFile::open(path, 0o644) {
+            Err(NotHeld::Taken(by)) => by,
+            other => panic!("not refused as taken: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_second_is_told_who_holds_it() {
+        let (_folder, path) = folder();
+        let held = PidFile::open(&path, 0o644).unwrap();
+        assert_eq!(taken(&path), None);
+        held.write_own_pid().unwrap();
+        assert_eq!(taken(&path), Some(process::id()));
+        drop(held);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_crash_left_is_taken_over_whole() {
+        let (_folder, path) = folder();
+        fs::write(&path, "4194303999\n").unwrap();
+        let held = PidFile::open(&path, 0o644).unwrap();
+        held.write_own_pid().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", process::id()));
+    }
+
+    #[test]
+    fn a_file_that_is_no_pid_file_is_left_alone() {
+        let (folder, path) = folder();
+        fs::write(&path, "root:x:0:0\n").unwrap();
+        let NotHeld::Failed(error) = PidFile::open(&path, 0o644).unwrap_err() else { panic!("taken") };
+        assert!(error.to_string().contains("something else than a process id"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "root:x:0:0\n");
+
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(folder.path().join("elsewhere"), &link).unwrap();
+        assert!(matches!(PidFile::open(&link, 0o644), Err(NotHeld::Failed(_))));
+        assert!(!folder.path().join("elsewhere").exists());
+    }
+
+    #[test]
+    fn a_lock_on_a_file_that_was_removed_meanwhile_does_not_count() {
+        let (_folder, path) = folder();
+        // Holders come and go while others try: at no time do two of them hold the path.
+        let holders = std::sync::atomic::AtomicUsize::new(0);
+        let turns = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while turns.load(std::sync::atomic::Ordering::SeqCst) < 150 {
+                        let Ok(held) = PidFile::open(&path, 0o644) else { continue };
+                        let others = holders.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        assert_eq!(others, 0, "two hold it");
+                        turns.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        std::thread::yield_now();
+                        holders.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                        drop(held);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_successor_with_the_descriptor_keeps_lock_and_file() {
+        let (_folder, path) = folder();
+        let held = PidFile::open(&path, 0o644).unwrap();
+        held.write_own_pid().unwrap();
+        let heir = held.copy();
+        held.leave();
+        assert!(path.exists());
+        assert_eq!(taken(&path), Some(process::id()));
+        drop(heir);
+        assert!(!path.exists());
+        PidFile::open(&path, 0o644).unwrap();
+    }
+}
