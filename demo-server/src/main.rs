@@ -4,6 +4,7 @@
 
 mod bequest;
 mod cookies;
+mod ctl;
 mod owner;
 mod primary;
 mod problem;

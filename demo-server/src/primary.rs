@@ -13,7 +13,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
-    bequest, cookies, owner,
+    bequest, cookies, ctl, owner,
     problem::Problem,
     settings::{CookieMode, Settings, Store, Task, without_password},
 };
@@ -41,6 +41,7 @@ const HAND_OVER: Duration = Duration::from_secs(10);
 pub(crate) fn run(builder: ClusterBuilder) -> Result<(), Problem> {
     match Task::from_process()? {
         Task::PrintConfig(text) => print!("{text}"),
+        Task::Order(order) => ctl::run(&order)?,
         Task::Own(settings) => {
             log(settings.log);
             owner::run(&settings)?;
@@ -69,6 +70,12 @@ async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), Pr
             ..DrainPolicy::default()
         })
         .restart(RESTART);
+    if let Some(path) = &settings.control {
+        builder = builder.control(path);
+    }
+    if let Some(path) = &settings.pid_file {
+        builder = builder.pid_file(path);
+    }
     let is_drawn = drawn.is_some();
     if let Some(key) = drawn {
         builder = builder.bequeath("cookie-key", move || bequest::leave(&key));
@@ -198,6 +205,9 @@ fn greet(settings: &Settings, cluster: &ClusterHandle, drawn: bool) {
     println!("  store    {store}");
     println!("  workers  {} (pid {})", workers.len(), pids.join(", "));
     println!("  cookie   {cookie}");
+    if let Some(path) = &settings.control {
+        println!("  control  demo-server ctl status --control {}", path.display());
+    }
     if drawn {
         println!("  key      random: cookies will not survive a restart; set DEMO_COOKIE_KEY=$(openssl rand -base64 48) to keep them");
     }

@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use cluster::{BootError, RunError, StartError};
+use cluster::{BootError, RunError, StartError, control::ControlError};
 use store_ipc::OwnerError;
 
 use crate::settings::SettingError;
@@ -23,6 +23,8 @@ pub(crate) enum Problem {
     Start(#[from] StartError),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
     #[error(transparent)]
     Owner(#[from] OwnerError),
     #[error("the sessions of the primary before this one did not come")]

@@ -1,8 +1,15 @@
 //! The command line.
 
+use std::num::NonZeroUsize;
+
 use clap::{
-    Arg, ArgAction, Command,
+    Arg, ArgAction, ArgMatches, Command,
     builder::styling::{AnsiColor, Styles},
+    value_parser,
+};
+use cluster::{
+    Signal, WorkerId,
+    control::{self, StopMode},
 };
 
 use super::key::{KEYS, Key, Kind};
@@ -38,8 +45,50 @@ pub(super) fn command() -> Command {
         .after_help(AFTER)
         .args(KEYS.iter().map(|key| argument(key).global(true)))
         .arg(config.global(true))
-        .arg(print.global(true))
-        .subcommand(Command::new("owner").about("Only own sessions, for servers with --store-url ipc:/path; needs --store-url"))
+        .arg(print.clone())
+        .subcommand(Command::new("owner").about("Only own sessions, for servers with --store-url ipc:/path; needs --store-url").arg(print))
+        .subcommand(ctl())
+}
+
+/// `ctl` and what it can say. Its help shows no settings but the ones that it reads.
+fn ctl() -> Command {
+    let id = || Arg::new("id").value_name("ID").required(true).value_parser(value_parser!(WorkerId)).help("A worker's id, from status");
+    let slots = Arg::new("slots").value_name("N").required(true).value_parser(value_parser!(NonZeroUsize)).help("1 or more");
+    let signal = Arg::new("signal").long("signal").value_name("NAME").default_value("TERM").value_parser(signal).help("TERM, KILL, ...");
+    let fast = Arg::new("fast").long("fast").action(ArgAction::SetTrue).help("Do not wait for requests under way");
+    let json = Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print the reply as JSON");
+    let unread = KEYS.iter().filter(|key| key.name != "control").map(|key| argument(key).global(true).hide(true));
+    Command::new("ctl")
+        .about("Give a running server an order, and wait until it is carried out; needs --control")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .args(unread)
+        .arg(json.global(true))
+        .subcommand(Command::new("status").about("Show slots and workers"))
+        .subcommand(Command::new("reload").about("Replace the workers one after the other, by those of the build that is there now"))
+        .subcommand(Command::new("scale").about("Make it so many workers").arg(slots))
+        .subcommand(Command::new("drain").about("Let a worker finish and leave; another takes its place").arg(id()))
+        .subcommand(Command::new("kill").about("Send a worker a signal").arg(id()).arg(signal))
+        .subcommand(Command::new("stop").about("Stop the server").arg(fast))
+}
+
+fn signal(name: &str) -> Result<Signal, String> {
+    control::Command::signal(&name.to_uppercase())
+        .ok_or_else(|| "use the name of a signal, such as TERM, KILL, INT, STOP or CONT".to_owned())
+}
+
+/// What `ctl` was told to say. Required arguments are there, or clap had ended the program.
+pub(super) fn command_of(name: &str, matches: &ArgMatches) -> control::Command {
+    let id = || matches.get_one::<WorkerId>("id").copied();
+    let order = match name {
+        "reload" => Some(control::Command::Reload),
+        "scale" => matches.get_one::<NonZeroUsize>("slots").map(|&workers| control::Command::Scale { workers }),
+        "drain" => id().map(|id| control::Command::Drain { id }),
+        "kill" => id().zip(matches.get_one::<Signal>("signal").copied()).map(|(id, signal)| control::Command::Kill { id, signal }),
+        "stop" => Some(control::Command::Stop { mode: if matches.get_flag("fast") { StopMode::Fast } else { StopMode::Graceful } }),
+        _ => None,
+    };
+    order.unwrap_or(control::Command::Status)
 }
 
 fn argument(key: &'static Key) -> Arg {

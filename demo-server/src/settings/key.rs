@@ -56,6 +56,8 @@ pub(crate) const KEYS: &[Key] = &[
     key("persistence", "MODE", "browser", "How long browsers keep the cookie: browser (until closed) or persistent (Max-Age)"),
     key("on-gone", "MODE", "conflict", "A response whose session ended meanwhile: conflict (409) or serve (without its changes)"),
     key("drain", "TIME", "10s", "How long a worker may take to finish its requests when told to stop"),
+    key("control", "PATH", "", "A Unix socket for `demo-server ctl`, which the server makes and `ctl` connects to [default: none]"),
+    key("pid-file", "PATH", "", "A file with the process id of the primary, locked as long as it runs [default: none]"),
     Key { kind: Kind::Switch, ..key("allow-crash", "BOOL", "false", "Offer POST /crash, which aborts the worker") },
     key("log", "LEVEL", "info", "What is logged on standard error: error, warn, info, debug or trace"),
 ];

@@ -11,16 +11,19 @@ use std::{
     fmt::{self, Display},
     net::SocketAddr,
     num::NonZeroUsize,
+    path::PathBuf,
     str::FromStr,
     time::Duration,
 };
 
+use clap::ArgMatches;
 use cluster::Workers;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use session_core::{OnGone, Persistence, Policy, cookie::Key};
 use tracing::level_filters::LevelFilter;
 
+use crate::ctl::{Form, Order};
 pub(crate) use error::SettingError;
 use raw::{Origin, Raw};
 use url::with_deadline;
@@ -32,6 +35,7 @@ pub(crate) enum Task {
     Serve(Settings),
     Own(Settings),
     PrintConfig(String),
+    Order(Order),
 }
 
 /// Where sessions live.
@@ -65,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) policy: Policy,
     pub(crate) drain: Duration,
+    pub(crate) control: Option<PathBuf>,
+    pub(crate) pid_file: Option<PathBuf>,
     pub(crate) allow_crash: bool,
     pub(crate) log: LevelFilter,
     texts: Texts,
@@ -96,15 +102,32 @@ impl Task {
     /// [`SettingError`]. A command line that clap refuses ends the program at once with its own message and code 2.
     pub(crate) fn from_process() -> Result<Self, SettingError> {
         let matches = flags::command().get_matches();
+        let print = matches.get_flag("print-config");
+        if let (Some(("ctl", ctl)), false) = (matches.subcommand(), print) {
+            return order(ctl).map(Self::Order);
+        }
         let matches_of_task = matches.subcommand().map_or(&matches, |(_, matches)| matches);
         let mut raw = raw::layered(matches_of_task)?;
         let settings = Settings::parse(&raw)?;
-        if matches_of_task.get_flag("print-config") {
+        if print || matches_of_task.get_flag("print-config") {
             settings.resolve(&mut raw);
             return Ok(Self::PrintConfig(raw::shown(&raw)));
         }
         Ok(if matches.subcommand_name() == Some("owner") { Self::Own(settings) } else { Self::Serve(settings) })
     }
+}
+
+/// Reads what `ctl` shall say. Settings that it does not need may be wrong.
+fn order(ctl: &ArgMatches) -> Result<Order, SettingError> {
+    let missing = || SettingError::Together {
+        why: "ctl needs to know where the server takes orders: give both the same --control /path (or DEMO_CONTROL, or control in a file)"
+            .to_owned(),
+    };
+    // clap does not let it go without.
+    let (name, matches) = ctl.subcommand().unwrap_or(("status", ctl));
+    let path = Reader(&raw::layered(matches)?).path("control").ok_or_else(missing)?;
+    let form = if matches.get_flag("json") { Form::Json } else { Form::People };
+    Ok(Order { path, command: flags::command_of(name, matches), form })
 }
 
 impl Settings {
@@ -140,6 +163,8 @@ impl Settings {
             trusted_proxies: reader.proxies()?,
             policy,
             drain: reader.duration("drain")?,
+            control: reader.path("control"),
+            pid_file: reader.path("pid-file"),
             allow_crash: reader.parse("allow-crash", "use true or false")?,
             log: reader.parse("log", "use error, warn, info, debug or trace")?,
             texts: Texts(raw.iter().map(|(name, raw)| ((*name).to_owned(), raw.text.clone())).collect()),
@@ -224,6 +249,10 @@ impl<'r> Reader<'r> {
         let duration = humantime::parse_duration(self.text(name)).map_err(|_| self.wrong(name, would_do))?;
         let range = Duration::from_millis(1)..=session_core::Limits::LONGEST_TTL;
         if range.contains(&duration) { Ok(duration) } else { Err(self.wrong(name, "use 1ms to 3650d")) }
+    }
+
+    fn path(&self, name: &'static str) -> Option<PathBuf> {
+        Some(self.text(name)).filter(|text| !text.is_empty()).map(PathBuf::from)
     }
 
     fn choice<T: Copy>(&self, name: &'static str, choices: &[(&str, T)]) -> Result<T, SettingError> {
