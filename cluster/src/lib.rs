@@ -180,6 +180,7 @@ mod event;
 mod frame;
 mod guard;
 mod heartbeat;
+mod held;
 mod id;
 mod image;
 mod inheritance;

@@ -5,6 +5,7 @@ use tokio::net::UnixListener;
 use crate::config::ClusterBuilder;
 use crate::control::ControlSocket;
 use crate::error::StartError;
+use crate::held::Held;
 use crate::pid_file::{NotHeld, PidFile};
 
 /// By what an operator shall get hold of the primary.
@@ -42,9 +43,18 @@ impl ClusterBuilder {
 }
 
 impl Operation {
+    /// Takes what only one primary can have, before anything is started. What the predecessor has stays its until this one takes charge; of it
+    /// is left in `given` what this one does not ask for.
+    pub(crate) fn claim(&self, given: &mut Held) -> Result<Held, StartError> {
+        Ok(Held { pid_file: self.hold_pid_file(&mut given.pid_file)?, control: self.bind_control(&mut given.control)? })
+    }
+
     /// Locks the pid file and writes it.
-    pub(crate) fn hold_pid_file(&self) -> Result<Option<PidFile>, StartError> {
+    fn hold_pid_file(&self, given: &mut Option<PidFile>) -> Result<Option<PidFile>, StartError> {
         let Some(path) = &self.pid_file else { return Ok(None) };
+        if let Some(given) = given.take_if(|given| given.is_at(path)) {
+            return Ok(Some(given));
+        }
         let held = PidFile::open(path, 0o644).and_then(|held| {
             held.write_own_pid()?;
             Ok(held)
@@ -56,8 +66,11 @@ impl Operation {
     }
 
     /// Binds the control socket. Clients are answered later.
-    pub(crate) fn bind_control(&self) -> Result<Option<ControlSocket>, StartError> {
+    fn bind_control(&self, given: &mut Option<ControlSocket>) -> Result<Option<ControlSocket>, StartError> {
         let Some(path) = &self.control else { return Ok(None) };
+        if let Some(given) = given.take_if(|given| given.lock().is_at(&ControlSocket::lock_path(path))) {
+            return Ok(Some(given));
+        }
         ControlSocket::bind(path).map(Some).map_err(|why| match why {
             NotHeld::Taken(holder) => StartError::ControlHeld { path: path.clone(), holder },
             NotHeld::Failed(source) => StartError::Control { path: path.clone(), source },

@@ -59,15 +59,35 @@ impl PidFile {
             if leads_to(&path, &file) {
                 // The umask may have taken rights away. A file that another user made keeps its mode.
                 let _ = file.set_permissions(Permissions::from_mode(mode));
-                return Ok(Self::adopt(file, path));
+                return Ok(Self { file, path, stays: false });
             }
         }
         Err(io::Error::other("it is removed again and again while it is being locked").into())
     }
 
-    /// Takes over a file that is locked already, by this process or by the one that handed the descriptor on.
-    pub(crate) fn adopt(file: File, path: PathBuf) -> Self {
-        Self { file, path, stays: false }
+    /// A file whose lock another process handed on. Until [`take_charge`](Self::take_charge) it is that one's.
+    pub(crate) fn of_predecessor(file: File, path: PathBuf) -> Self {
+        Self { file, path, stays: true }
+    }
+
+    /// From now on it is this process's.
+    pub(crate) fn take_charge(&mut self) -> io::Result<()> {
+        self.stays = false;
+        self.write_own_pid()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is the file that is at this path.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        leads_to(path, &self.file)
+    }
+
+    /// Another descriptor with the same lock.
+    pub(crate) fn copy(&self) -> io::Result<File> {
+        self.file.try_clone()
     }
 
     /// Writes the number of this process. At no moment is the file empty, or its first line not a number.
@@ -77,14 +97,13 @@ impl PidFile {
         self.file.set_len(line.len() as u64)
     }
 
-    /// Lets go of the file and leaves it there, for the process that has a copy of the descriptor.
-    pub(crate) fn leave(mut self) {
+    /// Leaves the file there, for the process that has a copy of the descriptor.
+    pub(crate) fn stay(&mut self) {
         self.stays = true;
     }
 
-    #[cfg(test)]
-    pub(crate) fn copy(&self) -> Self {
-        Self::adopt(self.file.try_clone().unwrap(), self.path.clone())
+    pub(crate) fn stays(&self) -> bool {
+        self.stays
     }
 }
 
@@ -202,12 +221,17 @@ mod tests {
     #[test]
     fn a_successor_with_the_descriptor_keeps_lock_and_file() {
         let (_folder, path) = folder();
-        let held = PidFile::open(&path, 0o644).unwrap();
+        let mut held = PidFile::open(&path, 0o644).unwrap();
         held.write_own_pid().unwrap();
-        let heir = held.copy();
-        held.leave();
+        // One that does not take charge leaves everything as it was.
+        drop(PidFile::of_predecessor(held.copy().unwrap(), path.clone()));
+        assert_eq!(taken(&path), Some(process::id()));
+        let mut heir = PidFile::of_predecessor(held.copy().unwrap(), path.clone());
+        held.stay();
+        drop(held);
         assert!(path.exists());
         assert_eq!(taken(&path), Some(process::id()));
+        heir.take_charge().unwrap();
         drop(heir);
         assert!(!path.exists());
         PidFile::open(&path, 0o644).unwrap();

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use serde::{Deserialize, Serialize};
 
 use crate::error::BootError;
+use crate::held::{Held, HeldFds};
 use crate::sys::FirstThread;
 
 /// The environment variable by which a primary knows that it succeeds another one.
@@ -27,11 +28,12 @@ pub(crate) struct Legacy {
     link: RawFd,
     listeners: BTreeMap<String, RawFd>,
     fds: BTreeMap<String, RawFd>,
+    held: HeldFds,
 }
 
 impl Legacy {
-    pub(crate) fn new(link: RawFd, listeners: BTreeMap<String, RawFd>, fds: BTreeMap<String, RawFd>) -> Self {
-        Self { version: VERSION, link, listeners, fds }
+    pub(crate) fn new(link: RawFd, listeners: BTreeMap<String, RawFd>, fds: BTreeMap<String, RawFd>, held: HeldFds) -> Self {
+        Self { version: VERSION, link, listeners, fds, held }
     }
 }
 
@@ -41,6 +43,7 @@ pub(crate) struct Predecessor {
     pub(crate) link: UnixStream,
     pub(crate) listeners: BTreeMap<String, TcpListener>,
     pub(crate) fds: BTreeMap<String, OwnedFd>,
+    pub(crate) held: Held,
 }
 
 impl Predecessor {
@@ -51,14 +54,14 @@ impl Predecessor {
         if version != VERSION {
             return Err(BootError::Predecessor { ours: VERSION, theirs: version });
         }
-        let Legacy { link, listeners, fds, .. } = serde_json::from_slice(text).map_err(malformed)?;
+        let Legacy { link, listeners, fds, held, .. } = serde_json::from_slice(text).map_err(malformed)?;
         let adopt = |name: &str, fd: RawFd| thread.adopt(fd).map_err(|source| BootError::Descriptor { name: name.to_owned(), fd, source });
         let all = |fds: BTreeMap<String, RawFd>| {
             fds.into_iter().map(|(name, fd)| adopt(&name, fd).map(|fd| (name, fd))).collect::<Result<BTreeMap<_, _>, _>>()
         };
         let link = adopt("link", link)?.into();
         let listeners = all(listeners)?.into_iter().map(|(name, fd)| (name, fd.into())).collect();
-        Ok(Self { link, listeners, fds: all(fds)? })
+        Ok(Self { link, listeners, fds: all(fds)?, held: Held::of_predecessor(held, adopt)? })
     }
 }
 

@@ -14,6 +14,8 @@ pub enum Command {
     Status,
     /// [`ClusterHandle::reload`](crate::ClusterHandle::reload).
     Reload,
+    /// [`ClusterHandle::upgrade`](crate::ClusterHandle::upgrade).
+    Upgrade,
     /// [`ClusterHandle::scale`](crate::ClusterHandle::scale).
     Scale {
         /// How many slots there shall be.

@@ -18,6 +18,11 @@ pub enum Reply {
     Status(StatusReply),
     /// To [`Command::Reload`](super::Command::Reload).
     Reloaded(ReloadReply),
+    /// To [`Command::Upgrade`](super::Command::Upgrade). The primary that answers ends when its workers have left.
+    Upgraded {
+        /// The process id of the new primary.
+        pid: u32,
+    },
     /// To [`Command::Scale`](super::Command::Scale).
     Scaled {
         /// How many slots there are.

@@ -20,8 +20,8 @@ pub(crate) struct ControlSocket {
     path: PathBuf,
     /// Which file the socket is, so that only this one is removed at the end.
     inode: (u64, u64),
-    // Let go after the socket was removed. Without one the socket is left to another process.
-    lock: Option<PidFile>,
+    // Let go after the socket was removed. If it stays, the socket does as well.
+    lock: PidFile,
 }
 
 impl ControlSocket {
@@ -29,12 +29,10 @@ impl ControlSocket {
     pub(crate) fn bind(path: &Path) -> Result<Self, NotHeld> {
         let path = absolute(path)?;
         let address = SockAddr::unix(&path)?;
-        let mut name = path.clone().into_os_string();
-        name.push(".lock");
-        let lock = PidFile::open(Path::new(&name), 0o600)?;
+        let lock = PidFile::open(&Self::lock_path(&path), 0o600)?;
         lock.write_own_pid()?;
         remove_stale(&path, &address)?;
-        let bound = Self::adopt(bind(&address)?, lock, path)?;
+        let bound = Self::of_predecessor(bind(&address)?, lock, path);
         // The umask may have taken the owner's own rights away.
         fs::set_permissions(&bound.path, Permissions::from_mode(0o600))?;
         let socket = socket2::SockRef::from(&bound.listener);
@@ -43,10 +41,31 @@ impl ControlSocket {
         Ok(bound)
     }
 
-    /// Takes over a socket that is bound to `path`, with its lock.
-    pub(crate) fn adopt(listener: UnixListener, lock: PidFile, path: PathBuf) -> io::Result<Self> {
-        let file = fs::symlink_metadata(&path)?;
-        Ok(Self { listener, path, inode: (file.dev(), file.ino()), lock: Some(lock) })
+    /// A socket that is bound to `path`. Whose it is, the lock says.
+    pub(crate) fn of_predecessor(listener: UnixListener, lock: PidFile, path: PathBuf) -> Self {
+        // Nobody's, if somebody has removed it: then it will not be removed again.
+        let inode = fs::symlink_metadata(&path).map_or((0, 0), |file| (file.dev(), file.ino()));
+        Self { listener, path, inode, lock }
+    }
+
+    /// Where the lock of the socket at `path` is.
+    pub(crate) fn lock_path(path: &Path) -> PathBuf {
+        let mut name = path.to_owned().into_os_string();
+        name.push(".lock");
+        name.into()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn lock(&self) -> &PidFile {
+        &self.lock
+    }
+
+    /// From now on it is this process's, once that is written into the file that is returned.
+    pub(crate) fn take_charge(&mut self) -> &mut PidFile {
+        &mut self.lock
     }
 
     /// A copy to accept from.
@@ -54,12 +73,9 @@ impl ControlSocket {
         self.listener.try_clone()
     }
 
-    /// Lets go of socket and lock and leaves both there, for the process that has copies of the descriptors.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a primary that hands over to another does so"))]
-    pub(crate) fn leave(mut self) {
-        if let Some(lock) = self.lock.take() {
-            lock.leave();
-        }
+    /// Leaves socket and lock there, for the process that has copies of the descriptors.
+    pub(crate) fn stay(&mut self) {
+        self.lock.stay();
     }
 }
 
@@ -67,7 +83,7 @@ impl ControlSocket {
 impl Drop for ControlSocket {
     fn drop(&mut self) {
         let ours = fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.inode);
-        if ours && self.lock.is_some() {
+        if ours && !self.lock.stays() {
             // The lock is still held, so nobody can have made a new socket in between.
             if let Err(error) = fs::remove_file(&self.path) {
                 tracing::warn!(path = %self.path.display(), %error, "the control socket stays behind");
@@ -164,12 +180,20 @@ mod tests {
     #[test]
     fn a_successor_with_the_descriptors_keeps_socket_and_lock() {
         let (folder, path) = folder();
-        let bound = ControlSocket::bind(&path).unwrap();
-        let lock = bound.lock.as_ref().unwrap().copy();
-        let heir = ControlSocket::adopt(bound.listener().unwrap(), lock, path.clone()).unwrap();
-        bound.leave();
+        let mut bound = ControlSocket::bind(&path).unwrap();
+        let heir = || {
+            let lock = PidFile::of_predecessor(bound.lock.copy().unwrap(), bound.lock.path().to_owned());
+            ControlSocket::of_predecessor(bound.listener().unwrap(), lock, path.clone())
+        };
+        // One that does not take charge leaves everything as it was.
+        drop(heir());
+        UnixStream::connect(&path).unwrap();
+        let mut heir = heir();
+        bound.stay();
+        drop(bound);
         assert!(matches!(ControlSocket::bind(&path), Err(NotHeld::Taken(Some(_)))));
         UnixStream::connect(&path).unwrap();
+        heir.take_charge().take_charge().unwrap();
         drop(heir);
         assert_eq!(left(&folder), 0);
     }

@@ -13,7 +13,7 @@ use super::core::Core;
 use super::handle::ClusterHandle;
 use crate::control::{Answer, Command, ErrorCode, MAX_REQUEST, NoLine, Refusal, Reply, StatusReply, StopMode, StopReply, WorkerReply};
 use crate::control::{read_line, request};
-use crate::error::{ReloadError, ScaleError};
+use crate::error::{ReloadError, ScaleError, UpgradeError};
 use crate::id::WorkerId;
 use crate::status::{Phase, WorkerInfo};
 
@@ -41,6 +41,8 @@ pub(super) async fn serve(core: &Arc<Core>, listener: UnixListener) {
     loop {
         tokio::select! {
             () = core.ended() => break,
+            // Those that knock from now on are the successor's.
+            () = core.handed_over() => break,
             Some(_) = clients.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => match admit(&stream, clients.len()) {
@@ -59,6 +61,7 @@ pub(super) async fn serve(core: &Arc<Core>, listener: UnixListener) {
         }
     }
     drop(listener);
+    core.ended().await;
     if timeout(LAST_WORDS, async { while clients.join_next().await.is_some() {} }).await.is_err() {
         tracing::warn!("an operator does not read its reply, and is not waited for");
     }
@@ -138,6 +141,11 @@ async fn obey(command: Command, core: &Arc<Core>) -> Result<Reply, Refusal> {
         Command::Reload => match cluster.reload().await {
             Ok(report) => Ok(Reply::Reloaded(report.into())),
             Err(ReloadError::Stopping) => Err(stopping()),
+            Err(error) => Err(ErrorCode::Failed.because(error.to_string())),
+        },
+        Command::Upgrade => match cluster.upgrade().await {
+            Ok(pid) => Ok(Reply::Upgraded { pid }),
+            Err(UpgradeError::Stopping) => Err(stopping()),
             Err(error) => Err(ErrorCode::Failed.because(error.to_string())),
         },
         Command::Scale { workers } => scale(&cluster, workers).await,
@@ -220,7 +228,7 @@ mod tests {
 
     /// A client of a cluster without ports and workers.
     fn client() -> (UnixStream, impl Future<Output = ()>) {
-        let core = Core::open(ClusterBuilder::new(Image::of_this_process().unwrap(), None), BTreeMap::new(), true).unwrap().0;
+        let core = Core::open(ClusterBuilder::new(Image::of_this_process().unwrap(), None), BTreeMap::new(), None).unwrap().0;
         let (ours, theirs) = UnixStream::pair().unwrap();
         (theirs, attend(ours, Arc::new(core)))
     }

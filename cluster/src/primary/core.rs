@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -17,6 +17,7 @@ use crate::call::Desk;
 use crate::config::ClusterBuilder;
 use crate::error::{RunError, StartError};
 use crate::event::{Addresses, Event, Events};
+use crate::held::Held;
 use crate::id::{Slot, WorkerId};
 use crate::image::Image;
 use crate::listener::close_door;
@@ -54,7 +55,7 @@ pub(super) struct Core {
     /// Held while there is a successor that has not taken over: the cluster does not end beside it.
     pub(super) succeeding: tokio::sync::Mutex<()>,
     /// Whether the ports are this primary's alone. Before it has taken over, another one serves them.
-    in_charge: AtomicBool,
+    in_charge: watch::Sender<bool>,
     pub(super) office: Office,
 }
 
@@ -78,11 +79,12 @@ impl Core {
     pub(super) fn open(
         config: ClusterBuilder,
         mut left: BTreeMap<String, TcpListener>,
-        in_charge: bool,
+        held: Option<Held>,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Recruit>), StartError> {
         let greeting = config.greeting()?;
         let image = Arc::clone(&config.image);
-        let office = Office::claim(&config.operation)?;
+        let in_charge = held.is_none();
+        let office = Office::claim(&config.operation, held.unwrap_or_default())?;
         let mut sockets = BTreeMap::new();
         let mut addresses = BTreeMap::new();
         for (name, spec) in &config.listen {
@@ -95,7 +97,7 @@ impl Core {
         let (recruits, recruited) = mpsc::unbounded_channel();
         let core = Self {
             board: Mutex::new(Board::new(config.slots())),
-            in_charge: AtomicBool::new(in_charge),
+            in_charge: watch::Sender::new(in_charge),
             config,
             greeting,
             addresses,
@@ -266,12 +268,32 @@ impl Core {
     }
 
     pub(super) fn is_in_charge(&self) -> bool {
-        self.in_charge.load(Ordering::Acquire)
+        *self.in_charge.borrow()
+    }
+
+    /// Waits until the ports are this primary's alone; `false` if the cluster ends before.
+    pub(super) async fn charged(&self) -> bool {
+        let mut in_charge = self.in_charge.subscribe();
+        tokio::select! {
+            // The sender lives here.
+            _ = in_charge.wait_for(|in_charge| *in_charge) => true,
+            () = self.ended() => false,
+        }
+    }
+
+    /// Waits until another primary has taken over. Never, if none does.
+    pub(super) async fn handed_over(&self) {
+        let mut phase = self.phase.subscribe();
+        let _ = phase.wait_for(|phase| *phase > Phase::Running).await;
+        if lock(&self.stop).as_ref().is_none_or(|stop| stop.successor.is_none()) {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// From now on the ports are this primary's alone.
     pub(super) fn take_charge(&self) {
-        self.in_charge.store(true, Ordering::Release);
+        self.office.take_charge();
+        self.in_charge.send_replace(true);
         self.emit(Event::TookOver);
     }
 

@@ -23,7 +23,7 @@ mod successor;
 mod take_over;
 mod upgrade;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -46,9 +46,11 @@ pub(crate) async fn start(mut config: ClusterBuilder) -> Result<ClusterHandle, S
     let strangers = Strangers::expect().map_err(StartError::Signals)?;
     let slots = config.slots();
     let predecessor = config.predecessor.take();
-    let in_charge = predecessor.is_none();
-    let (link, listeners) = predecessor.map(|left| (left.link, left.listeners)).unzip();
-    let (core, recruits) = Core::open(config, listeners.unwrap_or_default(), in_charge)?;
+    let (link, listeners, held) = match predecessor {
+        Some(left) => (Some(left.link), left.listeners, Some(left.held)),
+        None => (None, BTreeMap::new(), None),
+    };
+    let (core, recruits) = Core::open(config, listeners, held)?;
     let core = Arc::new(core);
     let first = spawn_all(&core, slots).await?;
 

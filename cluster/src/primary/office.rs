@@ -1,23 +1,30 @@
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 use super::core::Core;
 use super::{control, service};
-use crate::control::ControlSocket;
 use crate::error::StartError;
 use crate::event::Event;
+use crate::held::{Held, HeldFds};
 use crate::notify::Notifier;
 use crate::operation::Operation;
-use crate::pid_file::PidFile;
+
+/// How long a service manager may take to hear something.
+const TELLING: Duration = Duration::from_secs(1);
 
 /// Where operators find the primary: its pid file, its control socket, and what its service manager hears.
 #[derive(Debug)]
 pub(super) struct Office {
     born: Instant,
-    held: Mutex<Option<Held>>,
+    held: Mutex<Held>,
+    /// What the predecessor has and this primary does not ask for.
+    unwanted: Mutex<Held>,
     steps: mpsc::UnboundedSender<Step>,
     /// Until it is opened.
     fresh: Mutex<Option<Fresh>>,
@@ -31,34 +38,27 @@ struct Fresh {
     steps: mpsc::UnboundedReceiver<Step>,
 }
 
-/// What is on disk. Dropped in this order, each of them removes its file.
-#[derive(Debug)]
-struct Held {
-    _control: Option<ControlSocket>,
-    _pid_file: Option<PidFile>,
-}
-
 /// What a service manager must hear of, each and in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Step {
     Reloading,
     Reloaded,
     /// This primary counts from now on.
     TookOver,
-    /// The one with this process id counts from now on.
-    HandedOver(u32),
+    /// The one with this process id counts from now on. Whoever waits is told when that was said.
+    HandedOver(u32, oneshot::Sender<()>),
 }
 
 impl Office {
     /// Takes what only one primary can have, before anything is started.
-    pub(super) fn claim(operation: &Operation) -> Result<Self, StartError> {
-        let pid_file = operation.hold_pid_file()?;
-        let control = operation.bind_control()?;
-        let listener = control.as_ref().map(|control| operation.listener(control)).transpose()?;
+    pub(super) fn claim(operation: &Operation, mut given: Held) -> Result<Self, StartError> {
+        let held = operation.claim(&mut given)?;
+        let listener = held.control.as_ref().map(|control| operation.listener(control)).transpose()?;
         let (steps, unread) = mpsc::unbounded_channel();
         Ok(Self {
             born: Instant::now(),
-            held: Mutex::new(Some(Held { _control: control, _pid_file: pid_file })),
+            held: Mutex::new(held),
+            unwanted: Mutex::new(given),
             steps,
             fresh: Mutex::new(Some(Fresh { listener, steps: unread })),
             closed: watch::Sender::new(false),
@@ -75,11 +75,32 @@ impl Office {
             Event::Reloading => Step::Reloading,
             Event::Reloaded(_) => Step::Reloaded,
             Event::TookOver => Step::TookOver,
-            Event::Upgraded(Ok(pid)) => Step::HandedOver(*pid),
             _ => return,
         };
         // Nobody reads without a service manager, or after the end.
         let _ = self.steps.send(step);
+    }
+
+    /// Copies of the descriptors for a successor, which are added to `passed`.
+    pub(super) fn copies(&self, passed: &mut Vec<OwnedFd>) -> io::Result<HeldFds> {
+        lock(&self.held).copies(passed)
+    }
+
+    /// From now on the files are this primary's: those that it asked for, and the others end.
+    pub(super) fn take_charge(&self) {
+        lock(&self.held).take_charge();
+        let mut unwanted = std::mem::take(&mut *lock(&self.unwanted));
+        unwanted.take_charge();
+    }
+
+    /// From now on the files are the successor's. Returns when the service manager was told whom it has to hear.
+    pub(super) async fn hand_over(&self, successor: u32) {
+        lock(&self.held).stay();
+        let (tell, told) = oneshot::channel();
+        if self.steps.send(Step::HandedOver(successor, tell)).is_ok() {
+            // Without a service manager nobody tells.
+            let _ = timeout(TELLING, told).await;
+        }
     }
 
     /// Waits until nothing of the office is left.
@@ -95,7 +116,7 @@ struct Closing(Arc<Core>);
 impl Drop for Closing {
     fn drop(&mut self) {
         let office = &self.0.office;
-        drop(lock(&office.held).take());
+        drop(std::mem::take(&mut *lock(&office.held)));
         office.closed.send_replace(true);
     }
 }
@@ -115,7 +136,12 @@ pub(super) fn open(core: &Arc<Core>) {
         };
         let served = async {
             match listener {
-                Some(listener) => control::serve(&core, listener).await,
+                Some(listener) => {
+                    // Those that knock before are the predecessor's.
+                    if core.charged().await {
+                        control::serve(&core, listener).await;
+                    }
+                }
                 None => core.ended().await,
             }
         };
@@ -145,7 +171,7 @@ mod tests {
         let left = || fs::read_dir(folder.path()).unwrap().count();
         let builder = ClusterBuilder::new(Image::of_this_process().unwrap(), None);
         let builder = builder.control(folder.path().join("control")).pid_file(folder.path().join("pid"));
-        let core = Arc::new(Core::open(builder, BTreeMap::new(), true).unwrap().0);
+        let core = Arc::new(Core::open(builder, BTreeMap::new(), None).unwrap().0);
         open(&core);
         // Socket, its lock, pid file.
         assert_eq!(left(), 3);

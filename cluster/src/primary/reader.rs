@@ -87,7 +87,7 @@ mod tests {
 
     /// What is known of a worker that said so much and left.
     async fn after(said: &[u8]) -> watch::Receiver<Progress> {
-        let core = Arc::new(Core::open(ClusterBuilder::new(Image::of_this_process().unwrap(), None), BTreeMap::new(), true).unwrap().0);
+        let core = Arc::new(Core::open(ClusterBuilder::new(Image::of_this_process().unwrap(), None), BTreeMap::new(), None).unwrap().0);
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let (progress, seen) = watch::channel(Progress::default());
         theirs.write_all(said).await.unwrap();

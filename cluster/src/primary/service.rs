@@ -66,7 +66,11 @@ impl Said {
                 notifier.tell(&Notice::Ready).await;
                 notifier.tell(&Notice::Status(line(core))).await;
             }
-            Step::HandedOver(pid) => notifier.tell(&Notice::MainPid(pid)).await,
+            Step::HandedOver(pid, told) => {
+                notifier.tell(&Notice::MainPid(pid)).await;
+                // Who waited may have gone.
+                let _ = told.send(());
+            }
             // Then this primary is in charge, which is progress.
             Step::TookOver | Step::Reloading | Step::Reloaded => {}
         }

@@ -338,7 +338,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_abandoned_worker_is_killed_and_the_report_names_it() {
-        let core = Core::open(ClusterBuilder::new(Image::of_this_process().unwrap(), None), BTreeMap::new(), true).unwrap().0;
+        let core = Core::open(ClusterBuilder::new(Image::of_this_process().unwrap(), None), BTreeMap::new(), None).unwrap().0;
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let (id, slot, pid) = (WorkerId::new(1), Slot::new(0), child.id());
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap().into();

@@ -41,7 +41,8 @@ impl Successor {
         let number = passed[0].as_raw_fd();
         let listeners = pass(core.sockets()?, &mut passed);
         let left = core.config.bequeath.iter().map(|(name, open)| Ok((name.clone(), open()?))).collect::<io::Result<_>>()?;
-        let legacy = Legacy::new(number, listeners, pass(left, &mut passed));
+        let left = pass(left, &mut passed);
+        let legacy = Legacy::new(number, listeners, left, core.office.copies(&mut passed)?);
 
         let mut command = image.command();
         for name in OF_THIS_PROCESS {

@@ -16,23 +16,23 @@ use crate::harness::{Cluster, PATIENCE, fixture, runs, until};
 use crate::pid_file::{refusal, under_umask};
 
 /// A folder, and the path of a control socket in it.
-struct Place {
-    folder: tempfile::TempDir,
-    path: PathBuf,
+pub(crate) struct Place {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) path: PathBuf,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control.sock");
         Self { folder, path }
     }
 
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         self.path.to_str().unwrap()
     }
 
-    fn ready(&self, options: &[(&str, &str)]) -> Cluster {
+    pub(crate) fn ready(&self, options: &[(&str, &str)]) -> Cluster {
         Cluster::ready(&[&[("control", self.text())], options].concat())
     }
 
@@ -40,11 +40,11 @@ impl Place {
         Operator::connect(&self.path)
     }
 
-    fn ask(&self, request: &Value) -> Value {
+    pub(crate) fn ask(&self, request: &Value) -> Value {
         self.operator().ask(request)
     }
 
-    fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         self.ask(&json!({ "command": "status" }))["ok"]["status"].clone()
     }
 
@@ -57,7 +57,7 @@ impl Place {
         });
     }
 
-    fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         fs::read_dir(self.folder.path()).unwrap().count()
     }
 }

@@ -7,10 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::control::Place;
 use crate::harness::{Client, Cluster, fixture, is_free, runs, until};
+use crate::pid_file::refusal;
 
 const UPGRADES: u64 = 4;
 const CLIENTS: usize = 8;
@@ -187,6 +189,75 @@ fn k12_a_stop_during_an_upgrade_ends_both() {
     // Its worker does not leave by itself, and the first primary has nothing else to wait for.
     assert!(!runs(second), "no primary ends before the one that it has started");
     until("the port is free", || is_free(addr).then_some(()));
+}
+
+#[test]
+fn pid_file_and_control_socket_are_the_new_primarys() {
+    let place = Place::new();
+    let pid_file = place.folder.path().join("pid");
+    let mut cluster = place.ready(&[("pid_file", pid_file.to_str().unwrap())]);
+    for _ in 0..3 {
+        let old = cluster.pid();
+        let done = place.ask(&json!({ "command": "upgrade" }));
+        cluster.follow_to(&done["ok"]["upgraded"]["pid"]);
+        cluster.event("took over");
+        until("the old primary is gone", || (!runs(old)).then_some(()));
+        assert_eq!(place.status()["pid"], cluster.pid());
+        assert_eq!(fs::read_to_string(&pid_file).unwrap(), format!("{}\n", cluster.pid()));
+    }
+    for (option, path) in [("control", place.text()), ("pid_file", pid_file.to_str().unwrap())] {
+        let refused = refusal(fixture(&[(option, path)]));
+        assert!(refused.contains(&cluster.pid().to_string()), "{refused}");
+    }
+    assert!(cluster.first_exit().success());
+    cluster.signal(Signal::TERM);
+    assert!(cluster.exit().success());
+    assert_eq!(place.left(), 0);
+}
+
+#[test]
+fn paths_of_before_go_when_the_new_primary_has_others() {
+    let place = Place::new();
+    let path = |name: &str| place.folder.path().join(name);
+    let (control, pid_file) = (path("control-{generation}"), path("pid-{generation}"));
+    let mut cluster = Cluster::ready(&[("control", control.to_str().unwrap()), ("pid_file", pid_file.to_str().unwrap())]);
+    let first = cluster.pid();
+    assert!(path("control-0").exists() && path("pid-0").exists());
+    cluster.signal(Signal::USR2);
+    cluster.follow();
+    cluster.event("took over");
+    until("the old primary is gone", || (!runs(first)).then_some(()));
+    assert!(path("control-1").exists() && fs::read_to_string(path("pid-1")).unwrap() == format!("{}\n", cluster.pid()));
+    // Socket, its lock, pid file.
+    assert_eq!(place.left(), 3);
+    cluster.signal(Signal::TERM);
+    assert!(cluster.exit().success());
+    assert_eq!(place.left(), 0);
+}
+
+#[test]
+fn a_successor_that_does_not_take_over_leaves_pid_file_and_control_socket_alone() {
+    let (mode, place) = (Mode::new(), Place::new());
+    let pid_file = place.folder.path().join("pid");
+    mode.set("good");
+    let mut cluster = place.ready(&[("boot_file", &mode.path()), ("pid_file", pid_file.to_str().unwrap()), ("fast", "200")]);
+    let is_as_before = |pid: u32| {
+        assert_eq!(place.status()["pid"], pid);
+        assert_eq!(fs::read_to_string(&pid_file).unwrap(), format!("{pid}\n"));
+        assert_eq!(place.left(), 3);
+    };
+    mode.set("stuck");
+    for end in [Signal::TERM, Signal::KILL] {
+        cluster.signal(Signal::USR2);
+        let started = cluster.wait("a new primary", |line| line["event"] == "started" && line["generation"] == 1);
+        is_as_before(cluster.pid());
+        signal(started["pid"].as_u64().unwrap(), end);
+        cluster.event("not upgraded");
+        is_as_before(cluster.pid());
+    }
+    cluster.signal(Signal::TERM);
+    assert!(cluster.exit().success());
+    assert_eq!(place.left(), 0);
 }
 
 #[test]
