@@ -21,6 +21,7 @@
 //! |---|---|---|---|
 //! | `status` | | at once | [`status`](StatusReply) |
 //! | `reload` | | all workers are replaced | [`reloaded`](ReloadReply) |
+//! | `upgrade` | | another primary has taken over; this one, which answers, ends when its workers have left | `upgraded`, with the `pid` of the other |
 //! | `scale` | `workers`: 1 or more | there are so many slots; those that were added may still start | `scaled` |
 //! | `drain` | `id` of a worker | the worker has left, and another takes its slot | `drained`, with the `cause` of its end |
 //! | `kill` | `id`; `signal`: a name such as `"KILL"`, `"TERM"` without | the signal is sent | `signalled` |

@@ -11,6 +11,7 @@ pub(super) fn text(reply: &Reply) -> String {
     match reply {
         Reply::Status(status) => of_status(status),
         Reply::Reloaded(reloaded) => of_reload(reloaded),
+        Reply::Upgraded { pid } => format!("primary {pid} has taken over; the workers of the one that was asked leave\n"),
         Reply::Scaled { workers } => format!("scaled to {workers}\n"),
         Reply::Drained { id, cause } => format!("worker {id} has left: {}\n", name(cause)),
         Reply::Signalled { id } => format!("worker {id} was sent the signal\n"),
@@ -37,11 +38,13 @@ fn of_status(status: &StatusReply) -> String {
     text.push('\n');
     table(&mut text, ["SLOT", "STATE", "WORKER", "DEATHS", "LAST EXIT"], status.slots.iter().map(slot));
     let worker = |of: &WorkerReply| {
-        let refused = of.refused_messages.to_string();
-        [of.id.to_string(), of.slot.to_string(), of.pid.to_string(), name(&of.state), seconds(of.uptime), refused]
+        let beat = or_none(of.last_beat.map(|ago| format!("{} ago", seconds(ago))));
+        let (requests, refused) = (of.requests.to_string(), of.refused_messages.to_string());
+        [of.id.to_string(), of.slot.to_string(), of.pid.to_string(), name(&of.state), seconds(of.uptime), requests, beat, refused]
     };
     text.push('\n');
-    table(&mut text, ["WORKER", "SLOT", "PID", "STATE", "UPTIME", "REFUSED MESSAGES"], status.workers.iter().map(worker));
+    let head = ["WORKER", "SLOT", "PID", "STATE", "UPTIME", "REQUESTS", "LAST BEAT", "REFUSED MESSAGES"];
+    table(&mut text, head, status.workers.iter().map(worker));
     text
 }
 
@@ -101,7 +104,7 @@ mod tests {
                 { "slot": 0, "state": "serving", "worker": 12, "deaths": 0, "last_exit": null },
                 { "slot": 1, "state": "backing_off", "worker": null, "delay_ms": 1500, "deaths": 10, "last_exit": { "signalled": 9 } },
             ],
-            "workers": [{ "id": 12, "slot": 0, "pid": 4711, "state": "serving", "uptime_ms": 999, "refused_messages": 0 }],
+            "workers": [{ "id": 12, "slot": 0, "pid": 4711, "state": "serving", "uptime_ms": 999, "refused_messages": 0, "requests": 31, "last_beat_ms": 900 }],
         } }))
         .unwrap();
         let expected = "\
@@ -112,8 +115,8 @@ SLOT  STATE                 WORKER  DEATHS  LAST EXIT
 0     serving               12      0       -
 1     backing off 1s 500ms  -       10      signalled 9
 
-WORKER  SLOT  PID   STATE    UPTIME  REFUSED MESSAGES
-12      0     4711  serving  0s      0
+WORKER  SLOT  PID   STATE    UPTIME  REQUESTS  LAST BEAT  REFUSED MESSAGES
+12      0     4711  serving  0s      31        0s ago     0
 ";
         assert_eq!(text(&reply), expected);
     }

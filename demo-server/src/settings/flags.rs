@@ -66,6 +66,7 @@ fn ctl() -> Command {
         .arg(json.global(true))
         .subcommand(Command::new("status").about("Show slots and workers"))
         .subcommand(Command::new("reload").about("Replace the workers one after the other, by those of the build that is there now"))
+        .subcommand(Command::new("upgrade").about("Replace the primary as well, by the build that is there now"))
         .subcommand(Command::new("scale").about("Make it so many workers").arg(slots))
         .subcommand(Command::new("drain").about("Let a worker finish and leave; another takes its place").arg(id()))
         .subcommand(Command::new("kill").about("Send a worker a signal").arg(id()).arg(signal))
@@ -82,6 +83,7 @@ pub(super) fn command_of(name: &str, matches: &ArgMatches) -> control::Command {
     let id = || matches.get_one::<WorkerId>("id").copied();
     let order = match name {
         "reload" => Some(control::Command::Reload),
+        "upgrade" => Some(control::Command::Upgrade),
         "scale" => matches.get_one::<NonZeroUsize>("slots").map(|&workers| control::Command::Scale { workers }),
         "drain" => id().map(|id| control::Command::Drain { id }),
         "kill" => id().zip(matches.get_one::<Signal>("signal").copied()).map(|(id, signal)| control::Command::Kill { id, signal }),
