@@ -71,6 +71,13 @@ impl Request {
         self.header("Cookie", value)
     }
 
+    /// The same with a body as `curl -d` sends it.
+    #[must_use]
+    pub fn form(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self.header("Content-Type", "application/x-www-form-urlencoded")
+    }
+
     /// The same with a JSON body.
     #[must_use]
     pub fn json(mut self, body: impl Into<Vec<u8>>) -> Self {

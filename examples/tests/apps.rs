@@ -1,0 +1,132 @@
+//! Every example, run and driven over HTTP against a real server of its store.
+#![expect(clippy::expect_used, reason = "a test that cannot do its part fails and says what it could not do")]
+
+use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path};
+
+use rustix::process::Signal;
+use tests::{Browser, KEY, PATIENCE, Setup, client::Request, process::Process, wait};
+
+/// What sessions do when the application ends and is started again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Restart {
+    Keeps,
+    Loses,
+}
+
+/// A running example. Dropping it kills it.
+struct App {
+    process: Process,
+    address: SocketAddr,
+}
+
+impl App {
+    async fn start(program: &str, arguments: &[&str]) -> Self {
+        let mut process = Process::start(Path::new(program), arguments, &[("COOKIE_KEY", KEY), ("LISTEN", "127.0.0.1:0")]);
+        let address = first_word(&mut process, "listening on http://").await;
+        Self { address: address.parse().expect("an address with a port"), process }
+    }
+
+    async fn stop(mut self) {
+        self.process.signal(Signal::TERM);
+        let status = self.process.end(PATIENCE).await;
+        assert!(status.success(), "{status}: {}", self.process.stderr.text());
+    }
+}
+
+/// What the process says after `prefix`.
+async fn first_word(process: &mut Process, prefix: &str) -> String {
+    wait::until(prefix, PATIENCE, async || {
+        if let Some(status) = process.ended() {
+            panic!("it ended with {status}: {}", process.stderr.text());
+        }
+        process.stdout.after(prefix)
+    })
+    .await
+}
+
+async fn page(browser: &mut Browser) -> String {
+    browser.get("/").await.expect(200).text().trim_end().to_owned()
+}
+
+/// What the README promises of an example: sessions go on over requests and restarts, a sign-in changes the id, a sign-out is final.
+async fn serves(program: &str, arguments: &[&str], restart: Restart) {
+    let mut app = App::start(program, arguments).await;
+    let mut browser = Browser::new(app.address);
+    assert_eq!(page(&mut browser).await, "nobody, visit 1");
+    assert_eq!(page(&mut browser).await, "nobody, visit 2");
+
+    let mut before = browser.clone();
+    let _ = browser.send(Request::post("/login").form("bob")).await.expect(200);
+    assert_ne!(browser.cookie(), before.cookie(), "a sign-in gives a new id");
+    assert_eq!(page(&mut browser).await, "bob, visit 3");
+    assert_eq!(page(&mut before).await, "nobody, visit 1", "the id from before the sign-in opens nothing");
+
+    app.stop().await;
+    app = App::start(program, arguments).await;
+    browser = browser.at(app.address);
+    match restart {
+        Restart::Keeps => assert_eq!(page(&mut browser).await, "bob, visit 4"),
+        Restart::Loses => assert_eq!(page(&mut browser).await, "nobody, visit 1"),
+    }
+
+    let mut ended = browser.clone();
+    let _ = browser.post("/logout").await.expect(200);
+    assert!(!browser.has_cookie());
+    assert_eq!(page(&mut ended).await, "nobody, visit 1", "a session that was signed out stays so");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory() {
+    serves(env!("CARGO_BIN_EXE_memory"), &[], Restart::Loses).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ipc() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("sessions.sock");
+    let arguments = [path.to_str().expect("a path that is text")];
+    let mut owner = Process::start(Path::new(env!("CARGO_BIN_EXE_ipc_owner")), &arguments, &[]);
+    first_word(&mut owner, "owner listening on ").await;
+    serves(env!("CARGO_BIN_EXE_ipc"), &arguments, Restart::Keeps).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis() {
+    let Some(setup) = Setup::redis().await else { return };
+    serves(env!("CARGO_BIN_EXE_redis"), &[setup.url()], Restart::Keeps).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mongo() {
+    let Some(setup) = Setup::mongo().await else { return };
+    serves(env!("CARGO_BIN_EXE_mongo"), &[setup.url()], Restart::Keeps).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres() {
+    let Some(setup) = Setup::postgres().await else { return };
+    serves(env!("CARGO_BIN_EXE_postgres"), &[setup.url()], Restart::Keeps).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite() {
+    let Some(setup) = Setup::sqlite().await else { return };
+    serves(env!("CARGO_BIN_EXE_sqlite"), &[setup.url()], Restart::Keeps).await;
+}
+
+/// One can be read at a glance, and what differs between two of them is the store.
+#[test]
+fn each_has_at_most_forty_lines_and_the_same_handlers() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin");
+    let mut handlers = BTreeSet::new();
+    for entry in fs::read_dir(folder).expect("the examples") {
+        let path = entry.expect("an example").path();
+        let text = fs::read_to_string(&path).expect("text");
+        assert!(text.lines().count() <= 40, "{} has more than 40 lines", path.display());
+        if let Some((_, rest)) = text.split_once("#[post(\"/login\")]") {
+            handlers.insert(rest.split_once("async fn main").expect("an application has a main").0.to_owned());
+        }
+    }
+    assert_eq!(handlers.len(), 1, "the examples' handlers differ: {handlers:#?}");
+}
