@@ -40,11 +40,15 @@
 //!
 //! If the commit fails, the response is replaced: by 409 if the session ended meanwhile ([`OnGone`](session_core::OnGone) switches that), by
 //! 503 if the store cannot answer. The cookie then stays as it is. A panic becomes a 500.
+//!
+//! The [`guide`] goes on from here: sign-in, "remember me", device lists, timeouts, several servers, upgrades, proxies, errors, tests.
 #![forbid(unsafe_code)]
 
 mod config;
 mod error;
 mod extract;
+#[doc = include_str!("../GUIDE.md")]
+pub mod guide {}
 mod middleware;
 mod request;
 mod response;
