@@ -1,7 +1,7 @@
 //! Sessions whose state lives outside the worker that serves the request.
 //!
 //! In the order of a request: [`SessionId`] is the secret in the cookie, [`StoreKey`] what stores see of it, [`SessionStore`] the place
-//! where records are kept, [`Record`] what is kept, [`Commit`] what one request does to it.
+//! where records are kept, [`Record`] what is kept, [`Commit`] what one request does to it. [`own_store`] is for those who write a store.
 #![forbid(unsafe_code)]
 
 mod commit;
@@ -18,6 +18,7 @@ mod lifetime;
 mod limits;
 mod memory;
 mod name;
+pub mod own_store;
 mod plan;
 mod policy;
 mod principal;

@@ -32,7 +32,8 @@ use crate::{Commit, Created, Cursor, Listed, NewRecord, Outcome, Page, Principal
 /// or as after it, and the client goes on working. Proved by `conformance::c41_dropped_calls_leave_the_record_whole`.
 ///
 /// # Examples
-/// A complete store. It passes the checks of the feature `conformance`, which are there for every store.
+/// A complete store. It passes the checks of the feature `conformance`, which are there for every store; [`own_store`](crate::own_store) goes on
+/// from here.
 #[doc = concat!("```\n", include_str!("../examples/toy_store.rs"), "\n```")]
 #[async_trait]
 pub trait SessionStore: fmt::Debug + Send + Sync {

@@ -93,7 +93,7 @@ macro_rules! __conformance_checks {
 /// `#[tokio::test(flavor = "multi_thread")]` functions named like the checks, so a second call needs a module of its own. The calling crate
 /// needs `tokio` with the features `macros` and `rt-multi-thread`.
 ///
-/// The [module's documentation](crate::conformance) has a whole example.
+/// [`own_store`](crate::own_store) has a whole example.
 #[macro_export]
 macro_rules! conformance_tests {
     ($fixture:expr) => {
