@@ -8,10 +8,7 @@
 //!
 //! use actix_web::{App, HttpServer, get};
 //! use session_actix::{Error, Session, SessionMiddleware};
-//! use session_core::{
-//!     MemoryStore, SessionStore,
-//!     cookie::{CookieCodec, CookieConfig, Key},
-//! };
+//! use session_core::{MemoryStore, cookie::{CookieCodec, CookieConfig, Key}};
 //!
 //! #[get("/")]
 //! async fn count(session: Session) -> Result<String, Error> {
@@ -21,12 +18,12 @@
 //!
 //! #[actix_web::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new());
-//!     // For plain http on one's own machine. Behind TLS it is CookieConfig::default(), which browsers get over https only.
+//!     // For plain http on this machine. Behind TLS it is CookieConfig::default(), which browsers get over https only.
 //!     let cookie = CookieConfig::development();
+//!     // From `openssl rand -base64 48`; every server that shares the sessions has the same one.
 //!     let key = Key::parse(&std::env::var("COOKIE_KEY").map_err(|_| "set COOKIE_KEY to the output of: openssl rand -base64 48")?)?;
 //!     let codec = CookieCodec::signed(cookie, &key.into())?;
-//!     let sessions = SessionMiddleware::new(store, codec);
+//!     let sessions = SessionMiddleware::new(Arc::new(MemoryStore::new()), codec);
 //!     HttpServer::new(move || App::new().wrap(sessions.clone()).service(count)).bind("127.0.0.1:3000")?.run().await?;
 //!     Ok(())
 //! }

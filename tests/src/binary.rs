@@ -18,6 +18,18 @@ pub fn demo_server() -> &'static Path {
     &BINARY
 }
 
+/// Cargo, as from a shell: what the cargo that runs this test says of its package does not reach it, because build scripts that look at that would run
+/// again, here and then there, and all that depends on them would be built anew each time.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let of_the_package = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_EXE_"].iter().any(|prefix| name.starts_with(prefix));
+    for (name, _) in env::vars_os().filter(|(name, _)| of_the_package(&name.to_string_lossy())) {
+        cargo.env_remove(name);
+    }
+    cargo
+}
+
 /// Builds the demo server, once for each run of nextest, whose tests are processes of their own.
 fn build() -> PathBuf {
     let test = env::current_exe().expect("a process knows its binary");
@@ -33,7 +45,7 @@ fn build() -> PathBuf {
             "debug" => "dev",
             name => name,
         };
-        let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        let status = cargo()
             .args(["build", "--quiet", "--package", "demo-server", "--profile", name, "--target-dir"])
             .arg(profile.parent().expect("a profile is in the target folder"))
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))

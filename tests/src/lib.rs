@@ -62,7 +62,7 @@ pub mod wait;
 mod watched;
 
 pub use app::{App, Reach};
-pub use binary::demo_server;
+pub use binary::{cargo, demo_server};
 pub use browser::{Browser, Page};
 pub use demo::{Demo, Ended, KEY, OTHER_KEY, Owner, PATIENCE};
 pub use setup::{Service, Setup};

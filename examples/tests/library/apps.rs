@@ -1,10 +1,10 @@
 //! Every example, run and driven over HTTP against a real server of its store.
-#![expect(clippy::expect_used, reason = "a test that cannot do its part fails and says what it could not do")]
 
-use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
-use rustix::process::Signal;
-use tests::{Browser, KEY, PATIENCE, Setup, client::Request, process::Process, wait};
+use tests::{Browser, Setup, client::Request, process::Process};
+
+use crate::app::{App, front, word};
 
 /// What sessions do when the application ends and is started again.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -13,66 +13,31 @@ enum Restart {
     Loses,
 }
 
-/// A running example. Dropping it kills it.
-struct App {
-    process: Process,
-    address: SocketAddr,
-}
-
-impl App {
-    async fn start(program: &str, arguments: &[&str]) -> Self {
-        let mut process = Process::start(Path::new(program), arguments, &[("COOKIE_KEY", KEY), ("LISTEN", "127.0.0.1:0")]);
-        let address = first_word(&mut process, "listening on http://").await;
-        Self { address: address.parse().expect("an address with a port"), process }
-    }
-
-    async fn stop(mut self) {
-        self.process.signal(Signal::TERM);
-        let status = self.process.end(PATIENCE).await;
-        assert!(status.success(), "{status}: {}", self.process.stderr.text());
-    }
-}
-
-/// What the process says after `prefix`.
-async fn first_word(process: &mut Process, prefix: &str) -> String {
-    wait::until(prefix, PATIENCE, async || {
-        if let Some(status) = process.ended() {
-            panic!("it ended with {status}: {}", process.stderr.text());
-        }
-        process.stdout.after(prefix)
-    })
-    .await
-}
-
-async fn page(browser: &mut Browser) -> String {
-    browser.get("/").await.expect(200).text().trim_end().to_owned()
-}
-
 /// What the README promises of an example: sessions go on over requests and restarts, a sign-in changes the id, a sign-out is final.
 async fn serves(program: &str, arguments: &[&str], restart: Restart) {
     let mut app = App::start(program, arguments).await;
     let mut browser = Browser::new(app.address);
-    assert_eq!(page(&mut browser).await, "nobody, visit 1");
-    assert_eq!(page(&mut browser).await, "nobody, visit 2");
+    assert_eq!(front(&mut browser).await, "nobody, visit 1");
+    assert_eq!(front(&mut browser).await, "nobody, visit 2");
 
     let mut before = browser.clone();
     let _ = browser.send(Request::post("/login").form("bob")).await.expect(200);
     assert_ne!(browser.cookie(), before.cookie(), "a sign-in gives a new id");
-    assert_eq!(page(&mut browser).await, "bob, visit 3");
-    assert_eq!(page(&mut before).await, "nobody, visit 1", "the id from before the sign-in opens nothing");
+    assert_eq!(front(&mut browser).await, "bob, visit 3");
+    assert_eq!(front(&mut before).await, "nobody, visit 1", "the id from before the sign-in opens nothing");
 
     app.stop().await;
     app = App::start(program, arguments).await;
     browser = browser.at(app.address);
     match restart {
-        Restart::Keeps => assert_eq!(page(&mut browser).await, "bob, visit 4"),
-        Restart::Loses => assert_eq!(page(&mut browser).await, "nobody, visit 1"),
+        Restart::Keeps => assert_eq!(front(&mut browser).await, "bob, visit 4"),
+        Restart::Loses => assert_eq!(front(&mut browser).await, "nobody, visit 1"),
     }
 
     let mut ended = browser.clone();
     let _ = browser.post("/logout").await.expect(200);
     assert!(!browser.has_cookie());
-    assert_eq!(page(&mut ended).await, "nobody, visit 1", "a session that was signed out stays so");
+    assert_eq!(front(&mut ended).await, "nobody, visit 1", "a session that was signed out stays so");
     app.stop().await;
 }
 
@@ -87,7 +52,7 @@ async fn ipc() {
     let path = folder.path().join("sessions.sock");
     let arguments = [path.to_str().expect("a path that is text")];
     let mut owner = Process::start(Path::new(env!("CARGO_BIN_EXE_ipc_owner")), &arguments, &[]);
-    first_word(&mut owner, "owner listening on ").await;
+    word(&mut owner, "owner listening on ").await;
     serves(env!("CARGO_BIN_EXE_ipc"), &arguments, Restart::Keeps).await;
 }
 
