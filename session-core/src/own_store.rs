@@ -1,4 +1,5 @@
 #![doc = include_str!("../OWN_STORE.md")]
+#![cfg_attr(not(feature = "conformance"), doc = "(With the feature `conformance`.)")]
 #![cfg_attr(
     feature = "conformance",
     doc = concat!(

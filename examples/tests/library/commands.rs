@@ -140,7 +140,11 @@ fn assert_ci_has(command: &str) {
 
 async fn all_of(file: &str) {
     let mut shell = Shell::default();
-    let blocks = blocks(&page::text(file), "sh");
+    let text = page::text(file);
+    let unknown: Vec<_> =
+        page::languages(&text).into_iter().filter(|language| !["rust,no_run", "sh", "text", "toml"].contains(language)).collect();
+    assert!(unknown.is_empty(), "{file} has code blocks of {unknown:?}; a command stands in one of sh, so that it is run");
+    let blocks = blocks(&text, "sh");
     assert!(!blocks.is_empty(), "{file} shows commands");
     for command in blocks.iter().flat_map(|block| block.lines()).filter(|line| !line.is_empty()) {
         shell.run(command).await;

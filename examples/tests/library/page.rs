@@ -1,6 +1,6 @@
 //! What stands in the code blocks of a page.
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
 /// A file of this repository.
 pub(crate) fn path(file: &str) -> PathBuf {
@@ -17,6 +17,12 @@ pub(crate) fn blocks(page: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
     let begun = page.split(&fence).skip(1);
     begun.map(|rest| rest.split_once("```").expect("a code block ends").0.to_owned()).collect()
+}
+
+/// The languages of all code blocks of a page.
+pub(crate) fn languages(page: &str) -> BTreeSet<&str> {
+    // Every other fence ends a block.
+    page.lines().filter_map(|line| line.trim_start().strip_prefix("```")).step_by(2).collect()
 }
 
 /// The only such block of a page.
