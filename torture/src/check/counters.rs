@@ -1,0 +1,127 @@
+//! Counters hold what was added: no less, no more.
+
+use std::collections::BTreeSet;
+
+use super::{
+    lineage::{Effect, Lineage},
+    violation::{Law, Verdict, Violation},
+};
+use crate::history::{Answer, Call, Op};
+
+/// What a counter came to, by one answer.
+#[derive(Debug, Clone, Copy)]
+struct Reading<'a> {
+    call: &'a Call,
+    version: u64,
+    sum: i64,
+}
+
+/// One addition.
+#[derive(Debug, Clone, Copy)]
+struct Addition<'a, 'l> {
+    effect: &'l Effect<'a>,
+    by: i64,
+}
+
+pub(super) fn check(lineage: &Lineage<'_>, verdict: &mut Verdict) {
+    let names: BTreeSet<&str> = lineage.effects.iter().flat_map(|effect| effect.write.add.keys()).map(String::as_str).collect();
+    for name in names {
+        let additions = lineage.effects.iter().filter_map(|effect| Some(Addition { effect, by: *effect.write.add.get(name)? })).collect();
+        let mut readings = readings(lineage, name);
+        readings.sort_by_key(|reading| (reading.version, reading.call.begin));
+        Counter { name, lineage, additions }.check(&readings, verdict);
+    }
+}
+
+fn readings<'a>(lineage: &Lineage<'a>, name: &str) -> Vec<Reading<'a>> {
+    let mut readings = Vec::new();
+    for sight in &lineage.sights {
+        let call = sight.call;
+        if let (Some(seen), Some(version)) = (sight.seen, sight.version) {
+            // What is no integer is a violation of its own: it is not what was added.
+            let sum = seen.values.get(name).map_or(Some(0), |text| text.parse().ok()).unwrap_or(i64::MIN);
+            readings.push(Reading { call, version, sum });
+        }
+        if let (Op::Commit { key, .. }, Some(Answer::Done { version, added, .. })) = (&call.op, &call.answer)
+            && key == sight.key
+        {
+            readings.extend(added.get(name).map(|sum| Reading { call, version: *version, sum: *sum }));
+        }
+    }
+    readings
+}
+
+struct Counter<'a, 'l> {
+    name: &'l str,
+    lineage: &'l Lineage<'a>,
+    additions: Vec<Addition<'a, 'l>>,
+}
+
+impl Counter<'_, '_> {
+    fn check(&self, readings: &[Reading<'_>], verdict: &mut Verdict) {
+        let (known, unknown): (Vec<_>, Vec<_>) = self.additions.iter().copied().partition(|addition| addition.effect.version.is_some());
+        let by_version = Sums::new(known.iter().map(|addition| (addition.effect.bound, addition.by)));
+        let by_end = Sums::new(self.additions.iter().map(|addition| (addition.effect.end, addition.by)));
+        let by_begin = Sums::new(self.additions.iter().map(|addition| (addition.effect.call.begin, addition.by)));
+        let bounded = Sums::new(unknown.iter().map(|addition| (addition.effect.bound, addition.by)));
+        let pending = Sums::new(unknown.iter().map(|addition| (addition.effect.call.begin, addition.by)));
+        for reading in readings {
+            let (begin, end) = (reading.call.begin, reading.call.end_or_never());
+            let certain = by_version.until(reading.version) + bounded.until(reading.version);
+            let least = certain.max(by_end.until(begin));
+            let most = (by_version.until(reading.version) + pending.until(end)).min(by_begin.until(end));
+            verdict.ask(self.outside(reading, None, least, most));
+        }
+        // The same between neighbours, which shows a fault in fewer calls.
+        for pair in readings.windows(2) {
+            let [before, after] = pair else { continue };
+            let between = by_version.until(after.version) - by_version.until(before.version);
+            let open = if before.version == after.version { 0 } else { pending.until(after.call.end_or_never()) };
+            let (least, most) = (before.sum.saturating_add(between), before.sum.saturating_add(between + open));
+            verdict.ask(self.outside(after, Some(before), least, most));
+        }
+    }
+
+    fn outside(&self, reading: &Reading<'_>, before: Option<&Reading<'_>>, least: i64, most: i64) -> Option<Violation> {
+        if (least..=most).contains(&reading.sum) {
+            return None;
+        }
+        let law = if reading.sum < least { Law::LostAdd } else { Law::SurplusAdd };
+        let since = before.map(|before| before.version);
+        let counts = |addition: &&Addition<'_, '_>| {
+            let effect = addition.effect;
+            match effect.version {
+                Some(version) => version <= reading.version && since.is_none_or(|since| version > since),
+                None => effect.call.begin <= reading.call.end_or_never(),
+            }
+        };
+        let additions = self.additions.iter().filter(counts).map(|addition| addition.effect.call.id);
+        let births = self.lineage.creations().map(|effect| effect.call.id);
+        let mut calls: Vec<_> = births.chain(before.map(|before| before.call.id)).chain(additions).collect();
+        calls.retain(|id| *id != reading.call.id);
+        calls.push(reading.call.id);
+        let text = format!("{} is {} in version {}; {least} to {most} was added", self.name, reading.sum, reading.version);
+        Some(Violation { law, of: self.lineage.root.to_owned(), text, calls })
+    }
+}
+
+/// Sums of what was added up to a point.
+struct Sums(Vec<(u64, i64)>);
+
+impl Sums {
+    fn new(parts: impl Iterator<Item = (u64, i64)>) -> Self {
+        let mut parts: Vec<_> = parts.collect();
+        parts.sort_unstable();
+        let mut total = 0;
+        for (_, sum) in &mut parts {
+            total += *sum;
+            *sum = total;
+        }
+        Self(parts)
+    }
+
+    fn until(&self, point: u64) -> i64 {
+        let count = self.0.partition_point(|(at, _)| *at <= point);
+        count.checked_sub(1).map_or(0, |last| self.0[last].1)
+    }
+}

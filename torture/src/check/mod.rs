@@ -1,0 +1,90 @@
+//! Whether a history keeps the laws: a pure function of it.
+//!
+//! A call took effect at some moment between its beginning and its answer; one without an answer at any moment after its beginning, or
+//! never. What is told here is broken whatever those moments were.
+
+mod counters;
+mod index;
+mod life;
+mod lineage;
+mod minimal;
+mod principals;
+mod register;
+mod report;
+#[cfg(test)]
+mod tests;
+mod times;
+mod values;
+mod versions;
+mod violation;
+
+use self::{
+    lineage::{Keys, lineages},
+    principals::Principals,
+};
+pub use self::{
+    minimal::minimal,
+    report::describe,
+    violation::{Law, Verdict, Violation},
+};
+use crate::history::{Answer, Call, Fault, History};
+
+/// How long a call may take, in nanoseconds. A store's own deadline is two seconds; the rest is for a busy machine.
+const OVERDUE: u64 = 12_000_000_000;
+
+/// Checks a history.
+#[must_use]
+pub fn check(history: &History) -> Verdict {
+    let tolerance = history.tolerance * 1_000_000;
+    let mut verdict = Verdict::default();
+    let keys = Keys::of(&history.calls);
+    let principals = Principals::of(&history.calls);
+    let shown = index::shown(&history.calls);
+    for lineage in lineages(&history.calls, &keys) {
+        life::check(&lineage, &principals, tolerance, &mut verdict);
+        values::check(&lineage, &mut verdict);
+        counters::check(&lineage, &mut verdict);
+        versions::check(&lineage, &mut verdict);
+        times::check(&lineage, tolerance, &mut verdict);
+        index::check(&lineage, &principals, &shown, tolerance, &mut verdict);
+    }
+    index::check_strangers(&history.calls, &keys, &mut verdict);
+    for call in &history.calls {
+        verdict.ask(refused(call, &keys));
+        verdict.ask(overdue(call, &history.faults));
+    }
+    verdict.violations.sort_by_key(|violation| violation.calls.last().copied());
+    verdict
+}
+
+/// No call of this program is one to refuse, and no record is one that cannot be read.
+fn refused(call: &Call, keys: &Keys<'_>) -> Option<Violation> {
+    let (Answer::Rejected(text) | Answer::Corrupt(text)) = call.answer.as_ref()? else { return None };
+    let of = call.key().and_then(|key| keys.root(key)).unwrap_or_default().to_owned();
+    Some(Violation { law: Law::Refused, of, text: text.clone(), calls: vec![call.id] })
+}
+
+/// A process that was stopped for a while sees its answers late.
+fn overdue(call: &Call, faults: &[Fault]) -> Option<Violation> {
+    let took = call.end?.saturating_sub(call.begin);
+    let paused = faults.iter().filter(|fault| fault.begin <= call.end_or_never() && call.begin <= fault.end);
+    let paused: u64 = paused.map(|fault| fault.end - fault.begin).sum();
+    let text = || format!("took {} ms", took / 1_000_000);
+    (took > OVERDUE.saturating_add(paused)).then(|| Violation {
+        law: Law::Overdue,
+        of: call.by.clone(),
+        text: text(),
+        calls: vec![call.id],
+    })
+}
+
+/// The keys under which a session may live, and those that were certainly over, the oldest first.
+#[must_use]
+pub fn unsettled(calls: &[Call]) -> (Vec<&str>, Vec<&str>) {
+    let keys = Keys::of(calls);
+    let lineages = lineages(calls, &keys);
+    let over: std::collections::HashSet<_> = lineages.iter().flat_map(|lineage| life::deaths(lineage).into_keys()).collect();
+    let mut seen = std::collections::HashSet::new();
+    let all = calls.iter().flat_map(|call| call.key().into_iter().chain(call.target()));
+    all.filter(|key| seen.insert(*key)).partition(|key| !over.contains(key))
+}

@@ -1,0 +1,34 @@
+//! The calls that are about a principal.
+
+use std::collections::HashMap;
+
+use crate::history::{Call, Op};
+
+/// The calls about principals, by their names, in the order of their beginnings.
+#[derive(Debug, Default)]
+pub(super) struct Principals<'a> {
+    lists: HashMap<&'a str, Vec<&'a Call>>,
+    revocations: HashMap<&'a str, Vec<&'a Call>>,
+}
+
+impl<'a> Principals<'a> {
+    pub(super) fn of(calls: &'a [Call]) -> Self {
+        let mut all = Self::default();
+        for call in calls {
+            match &call.op {
+                Op::List { principal } => all.lists.entry(principal).or_default().push(call),
+                Op::Revoke { principal, .. } => all.revocations.entry(principal).or_default().push(call),
+                _ => {}
+            }
+        }
+        all
+    }
+
+    pub(super) fn lists(&self, of: &str) -> &[&'a Call] {
+        self.lists.get(of).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn revocations(&self, of: &str) -> &[&'a Call] {
+        self.revocations.get(of).map_or(&[], Vec::as_slice)
+    }
+}

@@ -1,0 +1,102 @@
+//! A violation, for people.
+
+use super::{Violation, minimal};
+use crate::history::{Answer, Call, History, Op, Write};
+
+/// How many calls are shown.
+const SHOWN: usize = 40;
+
+/// What was broken, and the calls that prove it, with times in milliseconds since the start.
+#[must_use]
+pub fn describe(history: &History, violation: &Violation) -> String {
+    let proof = minimal(history, violation).calls;
+    let mut text = format!(
+        "VIOLATION {}: {}\n  session {}, seed {}, store {}\n",
+        violation.law, violation.text, violation.of, history.seed, history.store
+    );
+    let hidden = proof.len().saturating_sub(SHOWN);
+    // Where it shows comes last, and the latest calls tell most.
+    for (at, call) in proof.iter().enumerate() {
+        if (2..2 + hidden).contains(&at) {
+            if at == 2 {
+                text.push_str(&format!("  … {hidden} calls more\n"));
+            }
+            continue;
+        }
+        text.push_str(&line(history, call));
+    }
+    for fault in faults_beside(history, &proof) {
+        text.push_str(&fault);
+    }
+    text
+}
+
+fn line(history: &History, call: &Call) -> String {
+    let end = call.end.map_or_else(|| "never".to_owned(), |end| since(history, end));
+    let answer = call.answer.as_ref().map_or_else(|| "no answer, its process was killed".to_owned(), answered);
+    format!("  {:>12} to {end:>12}  #{} {}: {} -> {answer}\n", since(history, call.begin), call.id, call.by, asked(&call.op))
+}
+
+fn faults_beside(history: &History, proof: &[Call]) -> Vec<String> {
+    let begin = proof.iter().map(|call| call.begin).min().unwrap_or_default();
+    let end = proof.iter().filter_map(|call| call.end).max().unwrap_or_default();
+    let beside = history.faults.iter().filter(|fault| fault.begin <= end && begin <= fault.end);
+    beside
+        .map(|fault| format!("  {:>12} to {:>12}  fault: {}\n", since(history, fault.begin), since(history, fault.end), fault.what))
+        .collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds of a run are few enough")]
+fn since(history: &History, at: u64) -> String {
+    format!("{:.3} ms", at.saturating_sub(history.start) as f64 / 1e6)
+}
+
+fn asked(op: &Op) -> String {
+    match op {
+        Op::Create { key, write } => format!("create {key}{}", written(write)),
+        Op::Load { key } => format!("load {key}"),
+        Op::Commit { key, guard, write, to } => {
+            let guard = guard.map(|guard| format!(" if version {guard}")).unwrap_or_default();
+            let to = to.as_ref().map(|to| format!(" move to {to}")).unwrap_or_default();
+            format!("commit {key}{guard}{}{to}", written(write))
+        }
+        Op::Delete { key } => format!("delete {key}"),
+        Op::List { principal } => format!("list {principal}"),
+        Op::Revoke { principal, except: None } => format!("revoke {principal}"),
+        Op::Revoke { principal, except: Some(except) } => format!("revoke {principal} but {except}"),
+    }
+}
+
+fn written(write: &Write) -> String {
+    let set = write.set.iter().map(|(name, value)| format!(" {name}={value}"));
+    let removed = write.remove.iter().map(|name| format!(" -{name}"));
+    let added = write.add.iter().map(|(name, by)| format!(" {name}+={by}"));
+    let principal = write.principal.iter().map(|whose| whose.as_ref().map_or(" sign out".to_owned(), |name| format!(" sign in {name}")));
+    let ttl = write.ttl.iter().map(|ttl| format!(" ttl {ttl} ms"));
+    set.chain(removed).chain(added).chain(principal).chain(ttl).collect()
+}
+
+fn answered(answer: &Answer) -> String {
+    match answer {
+        Answer::New => "new".to_owned(),
+        Answer::Taken => "taken".to_owned(),
+        Answer::Found(seen) => {
+            let values: String = seen.values.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+            let whose = seen.principal.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
+            format!("version {}{values}{whose}, {} ms old, lives for {} ms", seen.version, seen.age, seen.ttl)
+        }
+        Answer::Absent => "absent".to_owned(),
+        Answer::Done { version, added, ttl, .. } => {
+            let added: String = added.iter().map(|(name, sum)| format!(" {name}={sum}")).collect();
+            format!("done, version {version}{added}, lives for {ttl} ms")
+        }
+        Answer::Conflict => "conflict".to_owned(),
+        Answer::Gone => "gone".to_owned(),
+        Answer::Deleted(there) => if *there { "deleted" } else { "nothing there" }.to_owned(),
+        Answer::Listed(shown) => format!("{:?}", shown.iter().map(|one| one.key.as_str()).collect::<Vec<_>>()),
+        Answer::Revoked(count) => format!("{count} ended"),
+        Answer::Rejected(text) => format!("rejected: {text}"),
+        Answer::Corrupt(text) => format!("corrupt: {text}"),
+        Answer::Unknown(text) => format!("unknown: {text}"),
+    }
+}

@@ -1,0 +1,90 @@
+//! What a history proves against a store.
+
+use std::fmt;
+
+/// Which law was broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Law {
+    /// A session that has ended was seen alive.
+    Resurrection,
+    /// A key was moved away or ended more than once.
+    TwoEnds,
+    /// A session is not there, and nothing that was asked explains it.
+    Loss,
+    /// A read does not show what was written last.
+    LostWrite,
+    /// A read shows what nobody wrote, or what was refused.
+    NeverWritten,
+    /// A counter holds less than was added.
+    LostAdd,
+    /// A counter holds more than was added.
+    SurplusAdd,
+    /// A version went back, was given twice, or grew without a change.
+    Version,
+    /// A commit took effect under a version that was not the record's, or was refused without a reason.
+    Guard,
+    /// A session was seen after its deadline.
+    AfterDeadline,
+    /// The life or the age that was told is not the record's.
+    ToldTime,
+    /// A list lacks a live session of its principal.
+    MissingInList,
+    /// A list shows a session of somebody else.
+    ForeignInList,
+    /// A call was refused, or a record could not be read, for no reason that was asked for.
+    Refused,
+    /// A call took far longer than its deadline.
+    Overdue,
+}
+
+/// A law that was broken, and the calls that prove it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The law.
+    pub law: Law,
+    /// Where the session began: its first key, or a principal.
+    pub of: String,
+    /// What came, and what was due.
+    pub text: String,
+    /// The calls that prove it; the last is where it shows.
+    pub calls: Vec<u64>,
+}
+
+impl fmt::Display for Law {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resurrection => "resurrection",
+            Self::TwoEnds => "two ends",
+            Self::Loss => "loss",
+            Self::LostWrite => "lost write",
+            Self::NeverWritten => "never written",
+            Self::LostAdd => "lost add",
+            Self::SurplusAdd => "surplus add",
+            Self::Version => "version",
+            Self::Guard => "guard",
+            Self::AfterDeadline => "after deadline",
+            Self::ToldTime => "told time",
+            Self::MissingInList => "missing in list",
+            Self::ForeignInList => "foreign in list",
+            Self::Refused => "refused",
+            Self::Overdue => "overdue",
+        })
+    }
+}
+
+/// What was checked, and what was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// How many single questions were asked of the history.
+    pub checks: u64,
+    /// What was broken.
+    pub violations: Vec<Violation>,
+}
+
+impl Verdict {
+    /// One question: `broken` tells what is wrong, if anything is.
+    pub(super) fn ask(&mut self, broken: Option<Violation>) {
+        self.checks += 1;
+        self.violations.extend(broken);
+    }
+}

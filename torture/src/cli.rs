@@ -1,0 +1,144 @@
+//! What is said on the command line, and what is said back.
+
+use std::{error::Error, num::NonZeroU64, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
+use torture::{
+    check::{Verdict, check, describe},
+    history::History,
+    run::{Faults, Options, Plant, Summary, own, run, work},
+};
+
+/// How many violations are shown; the file has them all.
+const SHOWN: usize = 5;
+
+/// Proves the laws of the session stores from outside, under faults.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs workers on a store, disturbs them, and checks what happened. Ends with 1 if the store broke a law.
+    Run {
+        /// ipc, sqlite, redis, mongo, postgres, mariadb: one of our own; or the URL of a store.
+        #[arg(long)]
+        store: String,
+        /// How long calls are made.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// How many worker processes.
+        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+        workers: u16,
+        /// How many clients in each of them.
+        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+        clients: u16,
+        /// What chooses calls and faults; drawn if left out.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Of kill, freeze and restart; or none.
+        #[arg(long, default_value = "kill,freeze")]
+        faults: Faults,
+        /// A mistake to plant in the store, to see it found.
+        #[arg(long)]
+        plant: Option<Plant>,
+        /// By how many milliseconds the store's clock may differ from ours.
+        #[arg(long, default_value = "250")]
+        tolerance_ms: NonZeroU64,
+        /// Where the history of a violation goes.
+        #[arg(long, default_value = ".")]
+        keep: PathBuf,
+        /// Keeps the history in any case.
+        #[arg(long)]
+        keep_always: bool,
+    },
+    /// Checks a history again.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+    #[command(hide = true)]
+    Worker,
+    #[command(hide = true)]
+    Owner,
+}
+
+/// What the program does, and how it ends.
+pub(crate) fn main() -> ExitCode {
+    match act(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(error.as_ref());
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn act(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
+    match command {
+        Command::Worker => {
+            let settings = serde_json::from_str(&std::env::var("TORTURE_WORKER")?)?;
+            Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(work(settings))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Owner => {
+            own(&serde_json::from_str(&std::env::var("TORTURE_OWNER")?)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Check { file } => {
+            let history = History::open(&file)?;
+            let verdict = check(&history);
+            Ok(tell(&history, &verdict))
+        }
+        Command::Run { store, seconds, workers, clients, seed, faults, plant, tolerance_ms, keep, keep_always } => {
+            let options = Options {
+                program: std::env::current_exe()?,
+                store,
+                length: Duration::from_secs(seconds),
+                workers: workers.into(),
+                clients: clients.into(),
+                seed: seed.unwrap_or_else(|| fastrand::u64(..1_000_000)),
+                faults,
+                plant,
+                tolerance: Duration::from_millis(tolerance_ms.get()),
+            };
+            let Some(outcome) = Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(run(&options))? else {
+                return Err("there is no such store here".into());
+            };
+            if keep_always || !outcome.verdict.violations.is_empty() {
+                let file = keep.join(format!("torture-{}.history", outcome.history.seed));
+                outcome.history.save(&file)?;
+                say(&format!("history: {}", file.display()));
+            }
+            Ok(tell(&outcome.history, &outcome.verdict))
+        }
+    }
+}
+
+fn tell(history: &History, verdict: &Verdict) -> ExitCode {
+    for violation in verdict.violations.iter().take(SHOWN) {
+        say(&describe(history, violation));
+    }
+    say(&Summary::of(history, verdict).to_string());
+    if verdict.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[expect(clippy::print_stdout, reason = "what a command-line program says on standard output is its interface")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "the last words of a command-line program")]
+fn complain(error: &dyn Error) {
+    eprint!("torture: {error}");
+    let mut next = error.source();
+    while let Some(source) = next {
+        eprint!(": {source}");
+        next = source.source();
+    }
+    eprintln!();
+}

@@ -1,0 +1,13 @@
+//! What was asked of a store, what it answered, and when.
+
+mod call;
+mod clock;
+mod file;
+mod log;
+
+pub use self::{
+    call::{Answer, Call, Fate, Op, Seen, Shown, Write},
+    clock::now,
+    file::{Fault, History, HistoryError},
+    log::Log,
+};

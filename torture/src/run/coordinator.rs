@@ -1,0 +1,147 @@
+//! A whole run.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{Faults, Plant, Site, Summary, WorkerSettings, client::Trouble, crew::Crew, nemesis::Nemesis, settle::settle, worker::open};
+use crate::{
+    check::{Verdict, check},
+    history::{History, now},
+};
+
+/// How long workers may take to end: their last calls have deadlines.
+const END_WITHIN: Duration = Duration::from_secs(60);
+
+/// How a run is to be.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The program that workers run: this one.
+    pub program: PathBuf,
+    /// A name of [`STORES`](super::STORES), or a URL.
+    pub store: String,
+    /// How long calls are made.
+    pub length: Duration,
+    /// How many worker processes there are.
+    pub workers: usize,
+    /// How many clients each of them has.
+    pub clients: usize,
+    /// What chooses calls and faults.
+    pub seed: u64,
+    /// What is done to the processes.
+    pub faults: Faults,
+    /// A mistake to plant.
+    pub plant: Option<Plant>,
+    /// By how much the store's clock may differ from ours.
+    pub tolerance: Duration,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// All that happened.
+    pub history: History,
+    /// What it proves.
+    pub verdict: Verdict,
+    /// In numbers.
+    pub summary: Summary,
+}
+
+/// A run that could not be made or finished. That is no verdict on the store.
+#[derive(Debug)]
+pub struct RunError(Trouble);
+
+/// Runs workers on a store, disturbs them, and checks what they have written down. `None` if there is no such store here: the output says
+/// why.
+///
+/// # Errors
+/// [`RunError`] if a process does not start or does not end, or if the store does not answer when all is over.
+///
+/// # Panics
+/// If a server of our own does not start, or there is none and `REQUIRE_SERVICES` asks for it.
+pub async fn run(options: &Options) -> Result<Option<Outcome>, RunError> {
+    let folder = tempfile::Builder::new().prefix("torture-").tempdir()?;
+    let Some(mut site) = Site::open(&options.store, &options.program, folder.path(), options.plant).await? else { return Ok(None) };
+    site.check(&options.faults)?;
+    let history = record(options, &mut site, folder.path()).await?;
+    drop(site);
+    let verdict = check(&history);
+    let summary = Summary::of(&history, &verdict);
+    Ok(Some(Outcome { history, verdict, summary }))
+}
+
+async fn record(options: &Options, site: &mut Site, folder: &Path) -> Result<History, Trouble> {
+    let start = now();
+    let until = start + u64::try_from(options.length.as_nanos())?;
+    let run = format!("{:08x}", fastrand::u32(..));
+    let plant = site.plant_of_workers(options.plant);
+    let settings = WorkerSettings {
+        url: site.url(),
+        plant,
+        log: PathBuf::new(),
+        board: folder.join("board"),
+        run: run.clone(),
+        seed: options.seed,
+        number: 0,
+        life: 0,
+        clients: options.clients,
+        until,
+    };
+    let mut crew = Crew::start_all(&options.program, folder, settings, options.workers)?;
+    let faults = Nemesis::new(options.seed, &options.faults).rage(&mut crew, site, until).await?;
+    let begun = std::time::Instant::now();
+    while !crew.has_ended()? {
+        if begun.elapsed() > END_WITHIN {
+            return Err(format!("workers did not end within {END_WITHIN:?} after the last call that they were to make").into());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let tolerance = u64::try_from(options.tolerance.as_millis())?;
+    let mut history = History { store: shown(&options.store), seed: options.seed, start, tolerance, faults, calls: Vec::new() };
+    for log in crew.logs() {
+        // A worker that was killed before its first call has none.
+        if log.exists() {
+            history.add_log(log)?;
+        }
+    }
+    history.arrange();
+    let last = folder.join("calls-end");
+    settle(open(&site.url(), plant, now()).await?, &history.calls, &run, &last).await?;
+    history.add_log(&last)?;
+    history.arrange();
+    Ok(history)
+}
+
+/// A store's name, or its URL without what may be a password.
+fn shown(store: &str) -> String {
+    match store.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit('@').next().unwrap_or_default().split('?').next().unwrap_or_default()),
+        None => store.to_owned(),
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for RunError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl From<Trouble> for RunError {
+    fn from(trouble: Trouble) -> Self {
+        Self(trouble)
+    }
+}
+
+impl From<std::io::Error> for RunError {
+    fn from(error: std::io::Error) -> Self {
+        Self(error.into())
+    }
+}

@@ -1,0 +1,87 @@
+//! The worker processes of a run.
+
+use std::path::{Path, PathBuf};
+
+use tests::process::Process;
+
+use super::{WorkerSettings, client::Trouble};
+
+/// The environment variable that makes a process a worker.
+pub(super) const WORKER: &str = "TORTURE_WORKER";
+
+/// The worker processes of a run. Dropping it kills them.
+#[derive(Debug)]
+pub(super) struct Crew<'a> {
+    program: &'a Path,
+    folder: &'a Path,
+    settings: WorkerSettings,
+    workers: Vec<Worker>,
+    logs: Vec<PathBuf>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    process: Option<Process>,
+    lives: usize,
+}
+
+impl<'a> Crew<'a> {
+    pub(super) fn start_all(program: &'a Path, folder: &'a Path, settings: WorkerSettings, count: usize) -> Result<Self, Trouble> {
+        let workers = (0..count).map(|_| Worker { process: None, lives: 0 }).collect();
+        let mut crew = Self { program, folder, settings, workers, logs: Vec::new() };
+        (0..count).try_for_each(|number| crew.start(number))?;
+        Ok(crew)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Starts a worker that does not run.
+    pub(super) fn start(&mut self, number: usize) -> Result<(), Trouble> {
+        let worker = &mut self.workers[number];
+        let log = self.folder.join(format!("calls-{number}-{}", worker.lives));
+        let settings = WorkerSettings { number, life: worker.lives, log: log.clone(), ..self.settings.clone() };
+        worker.process = Some(Process::start(self.program, &["worker"], &[(WORKER, &serde_json::to_string(&settings)?)]));
+        worker.lives += 1;
+        self.logs.push(log);
+        Ok(())
+    }
+
+    /// Kills a worker.
+    pub(super) fn kill(&mut self, number: usize) {
+        self.workers[number].process = None;
+    }
+
+    /// Makes a worker stand still.
+    pub(super) fn freeze(&self, number: usize) {
+        self.workers[number].process.iter().for_each(Process::freeze);
+    }
+
+    /// Lets it go on.
+    pub(super) fn thaw(&self, number: usize) {
+        self.workers[number].process.iter().for_each(Process::thaw);
+    }
+
+    /// Whether all live, or have ended well.
+    pub(super) fn watch(&mut self) -> Result<(), Trouble> {
+        for (number, worker) in self.workers.iter_mut().enumerate() {
+            let Some(process) = &mut worker.process else { continue };
+            if let Some(status) = process.ended().filter(|status| !status.success()) {
+                return Err(format!("worker {number} ended with {status}: {}", process.stderr.text()).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all have ended well.
+    pub(super) fn has_ended(&mut self) -> Result<bool, Trouble> {
+        self.watch()?;
+        Ok(self.workers.iter_mut().filter_map(|worker| worker.process.as_mut()).all(|process| process.ended().is_some()))
+    }
+
+    /// The logs of all that ran.
+    pub(super) fn logs(&self) -> &[PathBuf] {
+        &self.logs
+    }
+}

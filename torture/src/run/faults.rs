@@ -1,0 +1,41 @@
+//! What is done to the processes of a run.
+
+use std::{collections::BTreeSet, fmt, str::FromStr};
+
+/// A kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultKind {
+    /// A worker is killed and started again.
+    Kill,
+    /// A worker or the store stands still for a while.
+    Freeze,
+    /// The store is killed and started again with what it had acknowledged.
+    Restart,
+}
+
+impl FaultKind {
+    const NAMES: &[(&str, Self)] = &[("kill", Self::Kill), ("freeze", Self::Freeze), ("restart", Self::Restart)];
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::NAMES.iter().find(|(_, kind)| kind == self).map_or("?", |(name, _)| name))
+    }
+}
+
+/// The kinds of faults of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Faults(pub BTreeSet<FaultKind>);
+
+impl FromStr for Faults {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "none");
+        let kind = |name| {
+            let found = FaultKind::NAMES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
+            found.ok_or_else(|| format!("there is no fault {name:?}; there are kill, freeze, restart, and none"))
+        };
+        names.map(kind).collect::<Result<_, _>>().map(Self)
+    }
+}

@@ -1,0 +1,72 @@
+//! Mistakes to plant, so that the checker shows what it can find.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// One mistake of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Plant {
+    /// A commit on a session that has gone creates it.
+    Upsert,
+    /// A commit's guard is not looked at.
+    LostGuard,
+    /// Sessions live on after their deadline.
+    ForgottenExpiry,
+    /// Sessions live half as long as they were given.
+    EarlyExpiry,
+    /// Some reads show a session that has ended.
+    StaleRead,
+    /// Rotation reads, creates and deletes, so that two can win.
+    DoubleRotation,
+    /// Some sets are acknowledged and dropped.
+    LostSet,
+    /// Some additions are acknowledged and dropped.
+    LostAdd,
+    /// Some additions are made twice.
+    DoubleAdd,
+    /// Some creations are acknowledged and dropped.
+    LostSession,
+    /// Revocation lists, then deletes one by one, so that what moves meanwhile escapes.
+    HalfRevoke,
+    /// Some lists lack a session.
+    LostIndex,
+    /// A commit of several changes is written in two steps.
+    TornCommit,
+}
+
+impl Plant {
+    /// All of them, with their names.
+    pub const ALL: &[(&str, Self)] = &[
+        ("upsert", Self::Upsert),
+        ("lost-guard", Self::LostGuard),
+        ("forgotten-expiry", Self::ForgottenExpiry),
+        ("early-expiry", Self::EarlyExpiry),
+        ("stale-read", Self::StaleRead),
+        ("double-rotation", Self::DoubleRotation),
+        ("lost-set", Self::LostSet),
+        ("lost-add", Self::LostAdd),
+        ("double-add", Self::DoubleAdd),
+        ("lost-session", Self::LostSession),
+        ("half-revoke", Self::HalfRevoke),
+        ("lost-index", Self::LostIndex),
+        ("torn-commit", Self::TornCommit),
+    ];
+}
+
+impl FromStr for Plant {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, plant)| *plant);
+        let names = || Self::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        found.ok_or_else(|| format!("there is no mistake {text:?} to plant; there are {}", names()))
+    }
+}
+
+impl fmt::Display for Plant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL.iter().find(|(_, plant)| plant == self).map_or("?", |(name, _)| name);
+        f.write_str(name)
+    }
+}

@@ -1,0 +1,225 @@
+//! A store with a planted mistake.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use session_core::{
+    Change, Commit, Committed, Created, Cursor, Data, Guard, Lifetime, Listed, NewRecord, Outcome, Page, Principal, Record, SessionStore,
+    StoreError, StoreKey,
+};
+
+use super::Plant;
+
+/// What a forgotten deadline is moved by.
+const HOUR: Duration = Duration::from_hours(1);
+/// The time between two steps of a store that needs several.
+const STEP: Duration = Duration::from_millis(2);
+
+/// Any store, with one mistake.
+#[derive(Debug)]
+pub struct Planted {
+    inner: Arc<dyn SessionStore>,
+    plant: Plant,
+    calls: AtomicU64,
+    /// Sessions that have ended, as they were.
+    ended: Mutex<HashMap<StoreKey, Record>>,
+}
+
+impl Planted {
+    /// Puts the mistake into a store.
+    #[must_use]
+    pub fn new(inner: Arc<dyn SessionStore>, plant: Plant) -> Self {
+        Self { inner, plant, calls: AtomicU64::new(0), ended: Mutex::default() }
+    }
+
+    /// Whether the store has this mistake, and it is the turn of one call in so many.
+    fn strikes(&self, plant: Plant, one_in: u64) -> bool {
+        self.plant == plant && self.calls.fetch_add(1, Ordering::Relaxed) % one_in == one_in - 1
+    }
+
+    async fn keep(&self, key: &StoreKey) -> Result<(), StoreError> {
+        if self.plant == Plant::StaleRead
+            && let Some(record) = self.inner.load(key).await?
+        {
+            self.ended.lock().insert(key.clone(), record);
+        }
+        Ok(())
+    }
+
+    async fn upsert(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
+        let outcome = self.inner.commit(key, commit.clone()).await?;
+        if outcome != Outcome::Gone || commit.move_to.is_some() {
+            return Ok(outcome);
+        }
+        let set = commit.changes.into_iter().filter_map(|(name, change)| match change {
+            Change::Set(value) => Some((name, value)),
+            Change::Remove | Change::Add(_) => None,
+        });
+        let ttl = Duration::from_mins(10);
+        let _ = self.inner.create(key, NewRecord::new(ttl).data(set.collect::<Data>())).await?;
+        let lifetime = Lifetime::default();
+        Ok(Outcome::Done(Committed { version: 1, added: std::collections::BTreeMap::default(), age: Duration::ZERO, ttl, lifetime }))
+    }
+
+    async fn move_in_steps(&self, key: &StoreKey, mut commit: Commit, target: StoreKey) -> Result<Outcome, StoreError> {
+        let Some(record) = self.inner.load(key).await? else { return Ok(Outcome::Gone) };
+        tokio::time::sleep(STEP).await;
+        let new = NewRecord { data: record.data, ttl: record.ttl, principal: record.principal, lifetime: record.lifetime };
+        let _ = self.inner.create(&target, new).await?;
+        commit.move_to = None;
+        let outcome = self.inner.commit(&target, commit).await?;
+        self.inner.delete(key).await?;
+        Ok(outcome)
+    }
+
+    /// Writes again what is there, in place of what was asked.
+    async fn without_sets(&self, key: &StoreKey, mut commit: Commit) -> Result<Commit, StoreError> {
+        let Some(record) = self.inner.load(key).await? else { return Ok(commit) };
+        for (name, change) in &mut commit.changes {
+            if matches!(change, Change::Set(_)) {
+                *change = record.data.get(name.as_str()).cloned().map_or(Change::Remove, Change::Set);
+            }
+        }
+        Ok(commit)
+    }
+
+    async fn without_adds(&self, key: &StoreKey, mut commit: Commit) -> Result<Outcome, StoreError> {
+        let asked: HashMap<_, _> = commit
+            .changes
+            .iter_mut()
+            .filter_map(|(name, change)| match change {
+                Change::Add(by) => Some((name.clone(), std::mem::take(by))),
+                Change::Set(_) | Change::Remove => None,
+            })
+            .collect();
+        let mut outcome = self.inner.commit(key, commit).await?;
+        if let Outcome::Done(done) = &mut outcome {
+            for (name, sum) in &mut done.added {
+                *sum += asked.get(name).copied().unwrap_or_default();
+            }
+        }
+        Ok(outcome)
+    }
+
+    async fn in_two_steps(&self, key: &StoreKey, mut commit: Commit) -> Result<Outcome, StoreError> {
+        if let Some((name, change)) = commit.changes.pop_first() {
+            let first = Commit { guard: std::mem::take(&mut commit.guard), ..Commit::new() }.change(name, change);
+            match self.inner.commit(key, first).await? {
+                Outcome::Done(_) => {}
+                other => return Ok(other),
+            }
+            tokio::time::sleep(STEP).await;
+        }
+        self.inner.commit(key, commit).await
+    }
+}
+
+#[async_trait]
+impl SessionStore for Planted {
+    async fn create(&self, key: &StoreKey, mut new: NewRecord) -> Result<Created, StoreError> {
+        match self.plant {
+            Plant::ForgottenExpiry => new.ttl += HOUR,
+            Plant::EarlyExpiry => new.ttl /= 2,
+            Plant::LostSession if self.strikes(Plant::LostSession, 10) => return Ok(Created::New),
+            _ => {}
+        }
+        self.inner.create(key, new).await
+    }
+
+    async fn load(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+        let mut found = self.inner.load(key).await?;
+        if found.is_none() && self.strikes(Plant::StaleRead, 5) {
+            return Ok(self.ended.lock().get(key).cloned());
+        }
+        if self.plant == Plant::ForgottenExpiry
+            && let Some(record) = &mut found
+        {
+            record.ttl = record.ttl.saturating_sub(HOUR);
+        }
+        Ok(found)
+    }
+
+    async fn commit(&self, key: &StoreKey, mut commit: Commit) -> Result<Outcome, StoreError> {
+        let adds = commit.changes.values().any(|change| matches!(change, Change::Add(_)));
+        let sets = commit.changes.values().any(|change| matches!(change, Change::Set(_)));
+        match (self.plant, commit.move_to.clone()) {
+            (Plant::Upsert, _) => return self.upsert(key, commit).await,
+            (Plant::DoubleRotation, Some(target)) => return self.move_in_steps(key, commit, target).await,
+            (Plant::StaleRead, Some(_)) => self.keep(key).await?,
+            (Plant::LostGuard, _) => commit.guard = Guard::Any,
+            (Plant::ForgottenExpiry, _) => commit.ttl = commit.ttl.map(|ttl| ttl + HOUR),
+            (Plant::EarlyExpiry, _) => commit.ttl = commit.ttl.map(|ttl| ttl / 2),
+            (Plant::LostSet, _) if sets && self.strikes(Plant::LostSet, 20) => commit = self.without_sets(key, commit).await?,
+            (Plant::LostAdd, _) if adds && self.strikes(Plant::LostAdd, 20) => return self.without_adds(key, commit).await,
+            (Plant::DoubleAdd, _) if adds && self.strikes(Plant::DoubleAdd, 20) => {
+                for change in commit.changes.values_mut() {
+                    if let Change::Add(by) = change {
+                        *by *= 2;
+                    }
+                }
+            }
+            (Plant::TornCommit, None) if commit.changes.len() > 1 => return self.in_two_steps(key, commit).await,
+            _ => {}
+        }
+        let mut outcome = self.inner.commit(key, commit).await?;
+        if self.plant == Plant::ForgottenExpiry
+            && let Outcome::Done(done) = &mut outcome
+        {
+            done.ttl = done.ttl.saturating_sub(HOUR);
+        }
+        Ok(outcome)
+    }
+
+    async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
+        self.keep(key).await?;
+        self.inner.delete(key).await
+    }
+
+    async fn list(&self, principal: &Principal) -> Result<Vec<Listed>, StoreError> {
+        let mut listed = self.inner.list(principal).await?;
+        if self.strikes(Plant::LostIndex, 3) {
+            listed.pop();
+        }
+        if self.plant == Plant::ForgottenExpiry {
+            listed.iter_mut().for_each(|one| one.ttl = one.ttl.saturating_sub(HOUR));
+        }
+        Ok(listed)
+    }
+
+    async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
+        if !matches!(self.plant, Plant::HalfRevoke | Plant::StaleRead) {
+            return self.inner.delete_all(principal, except).await;
+        }
+        let mut ended = 0;
+        for one in self.inner.list(principal).await? {
+            if except != Some(&one.key) {
+                self.keep(&one.key).await?;
+                if self.plant == Plant::HalfRevoke {
+                    tokio::time::sleep(STEP).await;
+                }
+                ended += u64::from(self.inner.delete(&one.key).await?);
+            }
+        }
+        Ok(ended)
+    }
+
+    async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+        self.inner.scan(after, limit).await
+    }
+
+    async fn delete_expired(&self, limit: usize) -> Result<u64, StoreError> {
+        self.inner.delete_expired(limit).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.inner.ping().await
+    }
+}

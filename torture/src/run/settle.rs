@@ -1,0 +1,49 @@
+//! What is left when all is quiet.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use session_core::SessionStore;
+
+use super::{
+    client::{Trouble, principals},
+    recorder::Recorder,
+};
+use crate::{
+    check::unsettled,
+    history::{Answer, Call, Op, now},
+};
+
+/// Who asks.
+const BY: &str = "end";
+/// How many calls are made at once.
+const AT_ONCE: usize = 8;
+/// How many of the sessions that are over are looked at: the youngest.
+const OVER: usize = 500;
+/// How long a store may take to answer again.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// Reads all sessions that may live, and lists all principals, and reads again what was alive.
+pub(super) async fn settle(store: Arc<dyn SessionStore>, calls: &[Call], run: &str, log: &Path) -> Result<(), Trouble> {
+    let until = now() + u64::try_from(ANSWER_WITHIN.as_nanos())?;
+    while let Err(error) = store.ping().await {
+        if now() > until {
+            return Err(format!("the store does not answer {ANSWER_WITHIN:?} after the last fault: {error}").into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let recorder = Recorder::new(store, log)?;
+    let (open, over) = unsettled(calls);
+    let over = over.into_iter().rev().take(OVER);
+    let load = async |key: &str| {
+        let answer = recorder.call(BY, Op::Load { key: key.to_owned() }).await?;
+        Ok::<_, Trouble>(matches!(answer, Answer::Found(_)).then(|| key.to_owned()))
+    };
+    let alive: Vec<_> = stream::iter(open.into_iter().chain(over)).map(load).buffer_unordered(AT_ONCE).try_collect().await?;
+    for principal in principals(run) {
+        recorder.call(BY, Op::List { principal }).await?;
+    }
+    let again = stream::iter(alive.iter().flatten()).map(|key| load(key)).buffer_unordered(AT_ONCE);
+    again.try_collect::<Vec<_>>().await?;
+    Ok(())
+}
