@@ -13,8 +13,8 @@ use crate::{
     statement::{Arg, Bound, Statement, Writer},
 };
 
-/// How many sums one statement makes. A commit of more of them reads the record first.
-pub(crate) const MOST_SUMS: usize = 16;
+/// How many sums one statement makes, and how many fields it takes out one by one. A commit of more of them reads the record first.
+const MOST_SUMS: usize = 16;
 
 /// What a commit came to.
 #[derive(Debug)]
@@ -176,6 +176,7 @@ fn merge(dialect: Dialect, commit: &Commit) -> Merge {
                 patched = true;
             }
             Change::Remove if dialect == Dialect::Postgres => removed.push(field(name)),
+            Change::Remove if dialect == Dialect::MySql => merge.taken.push(Arg::Text(dialect.path(&field(name)).into()).into()),
             Change::Remove => {
                 patch.put(name, None);
                 patched = true;
@@ -193,6 +194,14 @@ fn merge(dialect: Dialect, commit: &Commit) -> Merge {
         merge.removed = Some(Arg::Text(serde_json::to_string(&removed).unwrap_or_default().into()).into());
     }
     merge
+}
+
+/// Whether a statement of reasonable length does all of it.
+pub(crate) fn is_one_statement(dialect: Dialect, commit: &Commit) -> bool {
+    let count = |is: fn(&Change) -> bool| commit.changes.values().filter(|change| is(change)).count();
+    let sums = count(|change| matches!(change, Change::Add(_)));
+    let taken = if dialect == Dialect::MySql { count(|change| matches!(change, Change::Remove)) } else { 0 };
+    commit.clear || sums.max(taken) <= MOST_SUMS
 }
 
 /// What is left after a commit that clears.

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use session_core::{Change, Commit, Created, NewRecord, Outcome, StoreKey};
 
 use crate::{
-    commit::{self, Committing, MOST_SUMS},
+    commit::{self, Committing},
     data::object,
     error::ClientError,
     inner::Inner,
@@ -55,10 +55,10 @@ impl Inner {
 
     pub(crate) async fn commit(&self, key: &StoreKey, commit: &Commit) -> Result<Committing, ClientError> {
         let cap = self.config.limits.data_bytes;
-        let sums = commit.changes.values().filter(|change| matches!(change, Change::Add(_))).count();
+        let sums = commit.changes.values().any(|change| matches!(change, Change::Add(_)));
         // What needs the record first, or has no statement, is worked out from it.
-        let too_large = commit.clear && sums > 0 && commit::kept(commit).bytes() > cap;
-        let mut next = if commit.is_empty() || (sums > MOST_SUMS && !commit.clear) || too_large {
+        let too_large = commit.clear && sums && commit::kept(commit).bytes() > cap;
+        let mut next = if commit.is_empty() || !commit::is_one_statement(self.engine.dialect(), commit) || too_large {
             match self.whole(key, commit).await? {
                 Committing::Whole(whole, added) => (Cow::Owned(*whole), added),
                 settled => return Ok(settled),

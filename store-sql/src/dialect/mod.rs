@@ -179,6 +179,8 @@ pub(crate) struct Merge {
     pub(crate) patch: Option<Bound>,
     /// Fields to take out, as a list of texts, where it has not.
     pub(crate) removed: Option<Bound>,
+    /// Paths of fields to take out one by one, where a null cannot be relied on.
+    pub(crate) taken: Vec<Bound>,
     pub(crate) sums: Vec<Sum>,
     /// Whether the sums are left in variables of the connection too.
     pub(crate) noted: bool,

@@ -65,10 +65,23 @@ pub(super) fn write_merged(writer: &mut Writer, merge: &mut Merge) {
     if !merge.sums.is_empty() {
         writer.write("JSON_SET(");
     }
-    match &mut merge.patch {
-        Some(patch) => writer.write("JSON_MERGE_PATCH(data, ").name(patch).write(")"),
-        None => writer.write("data"),
-    };
+    if merge.patch.is_some() {
+        writer.write("JSON_MERGE_PATCH(");
+    }
+    // Not by nulls in the patch: where one takes out the first field of the data, MariaDB leaves other fields of the patch unread, and what
+    // was to be set or removed stays as it was.
+    if merge.taken.is_empty() {
+        writer.write("data");
+    } else {
+        writer.write("JSON_REMOVE(data");
+        for path in &mut merge.taken {
+            writer.write(", ").name(path);
+        }
+        writer.write(")");
+    }
+    if let Some(patch) = &mut merge.patch {
+        writer.write(", ").name(patch).write(")");
+    }
     if !merge.sums.is_empty() {
         for (at, sum) in merge.sums.iter_mut().enumerate() {
             writer.write(", ").name(&mut sum.field).write(", ");

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use session_core::{Commit, Name, NewRecord, Outcome, Rejection, SessionStore, StoreError};
+use session_core::{Change, Commit, Name, NewRecord, Outcome, Rejection, SessionStore, StoreError};
 use store_sql::SqlStore;
 use tests::{
     PATIENCE,
     service::AnySql,
-    session::{LONG, Session, add, is_done},
+    session::{LONG, Session, add, is_done, name, set},
     wait,
 };
 
@@ -38,6 +38,8 @@ on_all_databases!(
     c30_a_purge_of_more_than_one_step_goes_on,
     c21_a_rotation_onto_its_own_key_is_a_commit_like_another,
     c10_a_cleared_session_keeps_to_the_cap_with_its_sums,
+    c09_a_commit_sets_and_removes_whatever_the_order_of_the_fields,
+    c09_a_commit_of_many_removals_takes_them_all,
 );
 
 async fn c30_a_purge_of_more_than_one_step_goes_on(sql: AnySql) {
@@ -89,4 +91,51 @@ async fn c10_a_cleared_session_keeps_to_the_cap_with_its_sums(sql: AnySql) {
         Ok(Outcome::Done(done)) => assert_eq!(done.added.values().copied().collect::<Vec<_>>(), [1]),
         other => panic!("{other:?}"),
     }
+}
+
+/// A database keeps fields in the order in which they came, or in one of its own.
+async fn c09_a_commit_sets_and_removes_whatever_the_order_of_the_fields(sql: AnySql) {
+    let store = connect(&sql.url(PATIENT)).await;
+    for order in [["a", "b", "c"], ["a", "c", "b"], ["b", "a", "c"], ["b", "c", "a"], ["c", "a", "b"], ["c", "b", "a"]] {
+        for choice in 0..27 {
+            let session = Session::anonymous(&store).await;
+            for field in order {
+                assert!(is_done(&store.commit(&session.key, set(field, "1")).await));
+            }
+            let mut commit = Commit::new();
+            let mut expected = Vec::new();
+            for (at, field) in ["a", "b", "c"].into_iter().enumerate() {
+                match choice / 3_i32.pow(u32::try_from(at).expect("one of three")) % 3 {
+                    0 => expected.push((field, "1")),
+                    1 => {
+                        commit.changes.append(&mut set(field, "2").changes);
+                        expected.push((field, "2"));
+                    }
+                    _ => commit = commit.change(name(field), Change::Remove),
+                }
+            }
+            assert!(is_done(&store.commit(&session.key, commit.clone()).await));
+            let record = store.load(&session.key).await.expect("an answer").expect("a session");
+            let data: Vec<_> = record.data.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let data: Vec<_> = data.into_iter().filter(|(name, _)| order.contains(name)).collect();
+            assert_eq!(data, expected, "{commit:?} on fields in the order {order:?}");
+        }
+    }
+}
+
+async fn c09_a_commit_of_many_removals_takes_them_all(sql: AnySql) {
+    let store = connect(&sql.url(PATIENT)).await;
+    let session = Session::anonymous(&store).await;
+    let (mut all, mut none) = (Commit::new(), Commit::new());
+    for n in 0..100 {
+        all.changes.append(&mut set(&format!("f{n}"), "1").changes);
+        none = none.change(name(&format!("f{n}")), Change::Remove);
+    }
+    all = all.change(name("kept"), Change::Add(1));
+    assert!(is_done(&store.commit(&session.key, all).await));
+    none.changes.append(&mut set("set", "2").changes);
+    assert!(is_done(&store.commit(&session.key, none).await));
+    let record = store.load(&session.key).await.expect("an answer").expect("a session");
+    let left: Vec<_> = record.data.iter().map(|(name, _)| name.as_str()).filter(|name| name.starts_with(['f', 'k', 's'])).collect();
+    assert_eq!(left, ["kept", "set"]);
 }
