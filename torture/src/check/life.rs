@@ -30,6 +30,12 @@ pub(super) fn check<'a>(lineage: &Lineage<'a>, principals: &Principals<'a>, tole
             verdict.ask((!explained).then(|| loss(lineage, sight, birth)));
         }
     }
+    let births: Vec<_> = lineage.creations().filter(|effect| effect.call.fate() == Fate::Happened).map(|effect| effect.call.id).collect();
+    // No key is drawn twice here, so whoever creates it again does so while it lives, or after it ended.
+    verdict.ask((births.len() > 1).then(|| {
+        let text = format!("{} was made by {} creations; one can do that", lineage.root, births.len());
+        Violation { law: Law::TwoBirths, of: lineage.root.to_owned(), text, calls: births.clone() }
+    }));
     for (key, (_, birth)) in &lineage.born {
         let claims = claims(lineage, key);
         verdict.ask((claims.len() > 1).then(|| two_ends(lineage, key, birth, &claims)));

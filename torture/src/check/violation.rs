@@ -7,6 +7,8 @@ use std::fmt;
 pub enum Law {
     /// A session that has ended was seen alive.
     Resurrection,
+    /// A key was made twice.
+    TwoBirths,
     /// A key was moved away or ended more than once.
     TwoEnds,
     /// A session is not there, and nothing that was asked explains it.
@@ -54,6 +56,7 @@ impl fmt::Display for Law {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Resurrection => "resurrection",
+            Self::TwoBirths => "two births",
             Self::TwoEnds => "two ends",
             Self::Loss => "loss",
             Self::LostWrite => "lost write",

@@ -1,6 +1,6 @@
 //! What a client does next.
 
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 
 use super::client::{CALM, Client, LONG, Trouble};
 use crate::history::{Answer, Op, Write};
@@ -31,6 +31,7 @@ impl Client {
             935..960 => self.brief(place).await?,
             960..970 => self.call(Op::Delete { key: key.clone() }).await?,
             970..976 => self.revoke(&key).await?,
+            976..982 => self.revoke_beside_rotation(place, &key).await?,
             _ => self.call(Op::Load { key: key.clone() }).await?,
         };
         let over = matches!(answer, Answer::Absent | Answer::Gone | Answer::Deleted(_));
@@ -118,7 +119,8 @@ impl Client {
         let key = self.fresh_key();
         let writes: Vec<_> = (0..2).map(|_| Write { ttl: Some(LONG), ..self.values() }).collect();
         let answers = try_join_all(writes.into_iter().map(|write| self.call(Op::Create { key: key.clone(), write }))).await?;
-        if place >= CALM {
+        // Nobody is to end it before both are through: one that is late could then create it again, and rightly so.
+        if place >= CALM && answers.iter().all(answered) {
             self.post(place, &key)?;
         }
         last(answers)
@@ -145,6 +147,18 @@ impl Client {
         let except = (self.rng.u8(..3) == 0).then(|| key.to_owned());
         let principal = self.principal();
         self.call(Op::Revoke { principal, except }).await
+    }
+
+    /// Revokes whoever is signed in while the session moves.
+    async fn revoke_beside_rotation(&mut self, place: usize, key: &str) -> Result<Answer, Trouble> {
+        let answer = self.call(Op::Load { key: key.to_owned() }).await?;
+        let Answer::Found(seen) = &answer else { return Ok(answer) };
+        let Some(principal) = seen.principal.clone() else { return Ok(answer) };
+        let to = self.next_key(key);
+        let revoke = self.call(Op::Revoke { principal, except: None });
+        let (_, moved) = try_join(revoke, self.commit(key, Write::default(), Some(&to))).await?;
+        self.post(place, &to)?;
+        Ok(moved)
     }
 }
 

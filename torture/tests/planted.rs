@@ -1,0 +1,73 @@
+//! The checker can fail: each mistake that is planted in a store is found.
+
+use std::{path::PathBuf, time::Duration};
+
+use torture::{
+    check::{Law, check, describe},
+    history::History,
+    run::{Faults, Options, Plant, run},
+};
+
+/// How often it is tried, for longer each time: what takes two calls at the same moment takes some luck.
+const ATTEMPTS: u64 = 6;
+
+fn options(seed: u64, seconds: u64, plant: Option<Plant>) -> Options {
+    Options {
+        program: PathBuf::from(env!("CARGO_BIN_EXE_torture")),
+        store: "ipc".to_owned(),
+        length: Duration::from_secs(seconds),
+        workers: 3,
+        clients: 4,
+        seed,
+        faults: Faults::default(),
+        plant,
+        tolerance: Duration::from_millis(250),
+    }
+}
+
+async fn finds(plant: Plant, law: Law) {
+    for attempt in 1..=ATTEMPTS {
+        let outcome = run(&options(attempt, 1 + attempt, Some(plant))).await.unwrap().unwrap();
+        let Some(found) = outcome.verdict.violations.iter().find(|found| found.law == law) else { continue };
+        println!("{}", describe(&outcome.history, found));
+        // What was written down tells the same again.
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("history");
+        outcome.history.save(&file).unwrap();
+        let read = History::open(&file).unwrap();
+        assert_eq!(read, outcome.history);
+        assert_eq!(check(&read), outcome.verdict);
+        return;
+    }
+    panic!("{plant} was not found to break the law of {law} in {ATTEMPTS} runs");
+}
+
+macro_rules! planted {
+    ($($test:ident: $plant:ident breaks $law:ident;)*) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            finds(Plant::$plant, Law::$law).await;
+        })*
+
+        #[test]
+        fn every_mistake_has_a_test() {
+            assert_eq!([$(Plant::$plant),*].as_slice(), Plant::ALL.iter().map(|(_, plant)| *plant).collect::<Vec<_>>());
+        }
+    };
+}
+
+planted! {
+    a_commit_that_creates: Upsert breaks Resurrection;
+    a_guard_that_is_not_looked_at: LostGuard breaks Guard;
+    a_deadline_that_is_forgotten: ForgottenExpiry breaks AfterDeadline;
+    a_life_that_is_cut_short: EarlyExpiry breaks ToldTime;
+    a_session_that_is_read_after_its_end: StaleRead breaks Resurrection;
+    two_rotations_that_win: DoubleRotation breaks TwoEnds;
+    a_set_that_is_dropped: LostSet breaks LostWrite;
+    an_addition_that_is_dropped: LostAdd breaks LostAdd;
+    an_addition_that_is_made_twice: DoubleAdd breaks SurplusAdd;
+    a_creation_that_is_dropped: LostSession breaks Loss;
+    a_revocation_that_some_escape: HalfRevoke breaks Resurrection;
+    a_list_that_lacks_a_session: LostIndex breaks MissingInList;
+    a_commit_in_two_steps: TornCommit breaks Version;
+}
