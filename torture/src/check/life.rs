@@ -108,7 +108,7 @@ fn is_revoked(sight: &Sight<'_>, principals: &Principals<'_>, owners: &Register<
         principals.revocations(name).iter().any(|call| {
             let spares = matches!(&call.op, Op::Revoke { except: Some(except), .. } if except == sight.key);
             let killed = call.answer != Some(Answer::Revoked(0));
-            let may_be_theirs = || owners.possible(call.begin, call.end_or_never()).any(|entry| entry.value == Some(name));
+            let may_be_theirs = || owners.possible(call.begin, call.settled()).any(|entry| entry.value == Some(name));
             killed && !spares && call.begin <= sight.end() && may_be_theirs()
         })
     })
@@ -129,6 +129,7 @@ fn resurrection(lineage: &Lineage<'_>, sight: &Sight<'_>, death: &Call) -> Viola
     // A move proves itself by what is seen of its target.
     calls.extend(lineage.ends.iter().find(|call| call.target().is_some() && call.target() == death.key()).map(|call| call.id));
     calls.extend([death.id, sight.call.id]);
+    calls.dedup();
     let text = format!("{} was over by then, and was seen alive", sight.key);
     Violation { law: Law::Resurrection, of: lineage.root.to_owned(), text, calls }
 }

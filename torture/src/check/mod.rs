@@ -53,6 +53,8 @@ pub fn check(history: &History) -> Verdict {
         verdict.ask(refused(call, &keys));
         verdict.ask(overdue(call, &history.faults));
     }
+    // In the order in which they show, and otherwise in any that is always the same.
+    verdict.violations.sort_unstable();
     verdict.violations.sort_by_key(|violation| violation.calls.last().copied());
     verdict
 }

@@ -181,6 +181,9 @@ fn what_is_gone_is_gone_for_a_reason() {
     assert_eq!(born().then(commit("k", sum("n0", 1)), Answer::Gone).broken(), [(Law::Loss, 1)]);
     assert_eq!(born().then(delete("k"), unknown()).killed().then(load("k"), Answer::Absent).broken(), []);
     assert_eq!(born().then(revoke("p"), Answer::Revoked(0)).then(load("k"), Answer::Absent).broken(), [(Law::Loss, 2)]);
+    // A revocation without an answer may come at any time, also for who signed in later.
+    let late = Tale::default().then(revoke("p"), unknown()).then(create("k", of("p")), Answer::New);
+    assert_eq!(late.then(load("k"), Answer::Absent).broken(), []);
     // Nobody saw it, so it may never have been there.
     assert_eq!(Tale::default().then(create("k", Write::default()), unknown()).then(load("k"), Answer::Absent).broken(), []);
 }

@@ -40,7 +40,7 @@ pub enum Law {
 }
 
 /// A law that was broken, and the calls that prove it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Violation {
     /// The law.
     pub law: Law,

@@ -190,6 +190,12 @@ impl Call {
         }
     }
 
+    /// When what was asked has happened, if it did: an answer that says nothing leaves it open for all time.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        if self.fate() == Fate::Unknown { u64::MAX } else { self.end_or_never() }
+    }
+
     /// When its answer was there, or the end of all time.
     #[must_use]
     pub fn end_or_never(&self) -> u64 {
