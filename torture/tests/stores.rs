@@ -1,6 +1,7 @@
 //! The stores keep the laws while workers and servers are killed, restarted and made to stand still.
 //!
 //! `TORTURE_SECONDS` makes the runs longer, `TORTURE_SEED` repeats one as far as processes let themselves be repeated.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot do its part fails, and shows what it found")]
 
 use std::{env, path::PathBuf, time::Duration};
 

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    life::has_expired,
+    life::{deaths, has_expired},
     lineage::{Keys, Lineage, Sight},
     principals::Principals,
     register::Register,
@@ -54,21 +54,21 @@ pub(super) fn check<'a>(lineage: &Lineage<'a>, principals: &Principals<'a>, show
             broken(lineage, Law::ForeignInList, format!("{} is shown as a session of {principal}", sight.key), &signed_in, sight.call)
         }));
     }
-    for name in names {
-        for list in principals.lists(name) {
-            let Some(listed) = shown.get(&list.id) else { continue };
-            // Only keys that were there when the list began, and that nothing had ended by its end.
-            let there = lineage.born.iter().filter(|(key, (by, _))| *by <= list.begin && !listed.contains(**key));
-            for (key, (_, birth)) in there {
-                let sight = Sight { call: list, key, alive: false, version: None, ttl: None, age: None, seen: None };
-                let is_missing = certainly_theirs(lineage, &sight, name, principals, &owners, &lives, tolerance)
-                    || between(&reads, &sight).is_some_and(|owner| owner == Some(name));
-                verdict.ask(
-                    is_missing.then(|| {
-                        broken(lineage, Law::MissingInList, format!("{key} was alive, of {name}, and is not shown"), &[birth], list)
-                    }),
-                );
+    let deaths = deaths(lineage);
+    for (key, (born, birth)) in &lineage.born {
+        // Lists that began when the key was certainly there, and not yet certainly dead.
+        let dead = deaths.get(key).map_or(u64::MAX, |(by, _)| *by);
+        for (name, list) in names.iter().flat_map(|name| principals.lists(name, *born, dead).iter().map(move |list| (*name, *list))) {
+            if shown.get(&list.id).is_none_or(|shown| shown.contains(key)) {
+                continue;
             }
+            let sight = Sight { call: list, key, alive: false, version: None, ttl: None, age: None, seen: None };
+            let is_missing = certainly_theirs(lineage, &sight, name, principals, &owners, &lives, tolerance)
+                || between(&reads, &sight).is_some_and(|owner| owner == Some(name));
+            verdict.ask(
+                is_missing
+                    .then(|| broken(lineage, Law::MissingInList, format!("{key} was alive, of {name}, and is not shown"), &[birth], list)),
+            );
         }
     }
 }
@@ -87,7 +87,7 @@ fn certainly_theirs(
     // Whether it is the one that was spared does not matter: a session that may be revoked proves nothing.
     let may_be_revoked = || {
         let names = owners.all().filter_map(|entry| entry.value);
-        names.flat_map(|name| principals.revocations(name)).any(|call| call.begin <= sight.end() && call.answer != Some(Answer::Revoked(0)))
+        names.flat_map(|name| principals.revocations(name, sight.end())).any(|call| call.answer != Some(Answer::Revoked(0)))
     };
     let owned = || owners.possible(sight.begin(), sight.end()).all(|entry| entry.value == Some(name));
     !may_be_over && !has_expired(sight, lives, tolerance) && owned() && !may_be_revoked()

@@ -72,7 +72,9 @@ fn revocation<'a>(lineage: &Lineage<'a>, principals: &Principals<'a>, owners: &R
     let mut names: Vec<_> = owners.all().filter_map(|entry| entry.value).collect();
     names.sort_unstable();
     names.dedup();
-    let all = names.into_iter().flat_map(|name| principals.revocations(name).iter().map(move |call| (name, *call)));
+    // What began after the session was seen last breaks nothing.
+    let last = lineage.sights.last()?.begin();
+    let all = names.into_iter().flat_map(|name| principals.revocations(name, last).iter().map(move |call| (name, *call)));
     let deadly = all.filter(|(name, call)| {
         let spares = matches!(&call.op, Op::Revoke { except: Some(except), .. } if lineage.has_key(except));
         // Whoever may have been somebody else's for a moment of the call may have lived through it.
@@ -105,11 +107,11 @@ pub(super) fn has_expired(sight: &Sight<'_>, lives: &Register<'_, u64>, toleranc
 
 fn is_revoked(sight: &Sight<'_>, principals: &Principals<'_>, owners: &Register<'_, Option<&str>>) -> bool {
     owners.all().filter_map(|entry| entry.value).any(|name| {
-        principals.revocations(name).iter().any(|call| {
+        principals.revocations(name, sight.end()).iter().rev().any(|call| {
             let spares = matches!(&call.op, Op::Revoke { except: Some(except), .. } if except == sight.key);
             let killed = call.answer != Some(Answer::Revoked(0));
             let may_be_theirs = || owners.possible(call.begin, call.settled()).any(|entry| entry.value == Some(name));
-            killed && !spares && call.begin <= sight.end() && may_be_theirs()
+            killed && !spares && may_be_theirs()
         })
     })
 }

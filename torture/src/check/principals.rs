@@ -24,11 +24,16 @@ impl<'a> Principals<'a> {
         all
     }
 
-    pub(super) fn lists(&self, of: &str) -> &[&'a Call] {
-        self.lists.get(of).map_or(&[], Vec::as_slice)
+    /// The lists of a principal that began between these.
+    pub(super) fn lists(&self, of: &str, from: u64, until: u64) -> &[&'a Call] {
+        let all = self.lists.get(of).map_or(&[][..], Vec::as_slice);
+        let until = all.partition_point(|call| call.begin < until);
+        &all[all.partition_point(|call| call.begin < from).min(until)..until]
     }
 
-    pub(super) fn revocations(&self, of: &str) -> &[&'a Call] {
-        self.revocations.get(of).map_or(&[], Vec::as_slice)
+    /// The revocations of a principal that began by then.
+    pub(super) fn revocations(&self, of: &str, until: u64) -> &[&'a Call] {
+        let all = self.revocations.get(of).map_or(&[][..], Vec::as_slice);
+        &all[..all.partition_point(|call| call.begin <= until)]
     }
 }

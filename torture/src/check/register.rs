@@ -55,8 +55,8 @@ impl<'a, V> Register<'a, V> {
     /// The writes that somebody may see who looks at some moment between these.
     pub(super) fn possible(&self, begin: u64, end: u64) -> impl Iterator<Item = &Entry<'a, V>> {
         let over = self.horizon.partition_point(|superseded| *superseded <= begin);
-        let begun = self.certain.partition_point(|entry| entry.begin <= end).max(over);
-        let certain = self.certain[over..begun].iter().filter(move |entry| entry.superseded > begin);
+        let until = self.certain.partition_point(|entry| entry.begin <= end).max(over);
+        let certain = self.certain[over..until].iter().filter(move |entry| entry.superseded > begin);
         certain.chain(self.pending.iter().filter(move |entry| entry.begin <= end))
     }
 

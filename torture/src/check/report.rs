@@ -1,5 +1,7 @@
 //! A violation, for people.
 
+use std::{collections::BTreeMap, fmt::Display};
+
 use super::{Violation, minimal};
 use crate::history::{Answer, Call, History, Op, Write};
 
@@ -19,7 +21,7 @@ pub fn describe(history: &History, violation: &Violation) -> String {
     for (at, call) in proof.iter().enumerate() {
         if (2..2 + hidden).contains(&at) {
             if at == 2 {
-                text.push_str(&format!("  … {hidden} calls more\n"));
+                text.push_str("  …\n");
             }
             continue;
         }
@@ -81,13 +83,13 @@ fn answered(answer: &Answer) -> String {
         Answer::New => "new".to_owned(),
         Answer::Taken => "taken".to_owned(),
         Answer::Found(seen) => {
-            let values: String = seen.values.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+            let values = pairs(&seen.values);
             let whose = seen.principal.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
             format!("version {}{values}{whose}, {} ms old, lives for {} ms", seen.version, seen.age, seen.ttl)
         }
         Answer::Absent => "absent".to_owned(),
         Answer::Done { version, added, ttl, .. } => {
-            let added: String = added.iter().map(|(name, sum)| format!(" {name}={sum}")).collect();
+            let added = pairs(added);
             format!("done, version {version}{added}, lives for {ttl} ms")
         }
         Answer::Conflict => "conflict".to_owned(),
@@ -99,4 +101,8 @@ fn answered(answer: &Answer) -> String {
         Answer::Corrupt(text) => format!("corrupt: {text}"),
         Answer::Unknown(text) => format!("unknown: {text}"),
     }
+}
+
+fn pairs<T: Display>(of: &BTreeMap<String, T>) -> String {
+    of.iter().flat_map(|(name, value)| [" ".to_owned(), name.clone(), "=".to_owned(), value.to_string()]).collect()
 }

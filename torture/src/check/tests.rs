@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Law, check, minimal};
-use crate::history::{Answer, Call, History, Op, Seen, Shown, Write};
+use crate::history::{Answer, Call, Fault, History, Op, Seen, Shown, Write};
 
 /// A millisecond in the history's clock.
 const MS: u64 = 1_000_000;
@@ -37,7 +37,7 @@ impl Tale {
     }
 
     fn history(self) -> History {
-        History { store: "tale".to_owned(), seed: 1, start: 0, tolerance: 5, faults: Vec::new(), calls: self.0 }
+        History { store: "tale".to_owned(), seed: 1, start: 0, tolerance: 5, unsynced: 0, faults: Vec::new(), calls: self.0 }
     }
 
     /// The laws that are broken, each with the call where it shows last.
@@ -297,6 +297,21 @@ fn a_list_shows_the_live_sessions_of_its_principal() {
     assert_eq!(maybe().then(list("p"), shown(&[])).broken(), []);
     let certain = maybe().then(load("k"), seen_of("p", 1, 4)).then(list("p"), shown(&[])).then(load("k"), seen_of("p", 1, 8));
     assert_eq!(certain.broken(), [(Law::MissingInList, 3)]);
+}
+
+#[test]
+fn what_was_shown_before_a_crash_may_be_taken_back_unless_it_was_acknowledged() {
+    let shown = |answer| born().then(commit("k", write(&[("v0", "1")])), answer).then(load("k"), seen(2, 4, &[("v0", "1")]));
+    let crashed = |tale: Tale, unsynced| {
+        let fault = Fault { begin: 10 * MS, end: 20 * MS, crash: true, what: "the store was killed".to_owned() };
+        let history = tale.between(30, 31, load("k"), seen(1, 29, &[])).history();
+        let verdict = check(&History { unsynced, faults: vec![fault], ..history });
+        (verdict.violations.len(), verdict.taken_back)
+    };
+    assert_eq!(crashed(shown(unknown()), 8), (0, 2));
+    assert_eq!(crashed(shown(unknown()), 0), (2, 0));
+    assert_eq!(crashed(shown(unknown()), 1), (2, 0), "long enough before");
+    assert_eq!(crashed(shown(done(2, 2)), 8), (2, 0));
 }
 
 #[test]

@@ -22,14 +22,14 @@ pub(super) fn check(lineage: &Lineage<'_>, tolerance: u64, verdict: &mut Verdict
                 (entry.begin.saturating_add(life), entry.end.saturating_add(life))
             });
             verdict.ask((!deadlines.any(|deadline| meet(told, deadline, tolerance))).then(|| {
-                broken(lineage, sight, &lives, Law::ToldTime, format!("was told to live for {ttl} ms, which fits no write of its life"))
+                broken(lineage, sight, &lives, Law::ToldTime, &format!("was told to live for {ttl} ms, which fits no write of its life"))
             }));
         }
         if let Some(age) = sight.age {
             let told = (sight.begin().saturating_sub(age * MILLISECOND), sight.end().saturating_sub(age * MILLISECOND));
             let fits = births.iter().any(|birth| meet(told, *birth, tolerance));
             verdict.ask((!fits).then(|| {
-                broken(lineage, sight, &lives, Law::ToldTime, format!("was told to be {age} ms old, which does not fit its creation"))
+                broken(lineage, sight, &lives, Law::ToldTime, &format!("was told to be {age} ms old, which does not fit its creation"))
             }));
         }
     }
@@ -44,7 +44,7 @@ fn after_deadline(lineage: &Lineage<'_>, sight: &Sight<'_>, lives: &Register<'_,
         return None;
     }
     let late = (sight.begin() - deadline) / MILLISECOND;
-    Some(broken(lineage, sight, lives, Law::AfterDeadline, format!("was seen alive {late} ms after its deadline")))
+    Some(broken(lineage, sight, lives, Law::AfterDeadline, &format!("was seen alive {late} ms after its deadline")))
 }
 
 /// Whether two spans of time have a moment in common, give or take.
@@ -52,7 +52,7 @@ fn meet(one: (u64, u64), other: (u64, u64), tolerance: u64) -> bool {
     one.0 <= other.1.saturating_add(tolerance) && other.0 <= one.1.saturating_add(tolerance)
 }
 
-fn broken(lineage: &Lineage<'_>, sight: &Sight<'_>, lives: &Register<'_, u64>, law: Law, text: String) -> Violation {
+fn broken(lineage: &Lineage<'_>, sight: &Sight<'_>, lives: &Register<'_, u64>, law: Law, text: &str) -> Violation {
     let mut calls: Vec<_> = lineage.creations().map(|effect| effect.call.id).collect();
     calls.extend(lives.possible(sight.begin(), sight.end()).map(|entry| entry.call.id));
     calls.sort_unstable();

@@ -84,11 +84,11 @@ impl<'a, 'l> Column<'a, 'l> {
             None => None,
         };
         let could = writer.as_ref().map_or(self.removals.as_slice(), std::slice::from_ref);
-        if let Some(writer) = writer.map(|at| self.deeds[at].0) {
-            if writer.call.begin > sight.end() || writer.version.is_some_and(|version| version > seen.version) {
-                let text = format!("version {} shows {text}, which was written later", seen.version);
-                return Some(violation(Law::NeverWritten, lineage, sight, text, &[writer.call.id]));
-            }
+        if let Some(writer) = writer.map(|at| self.deeds[at].0)
+            && (writer.call.begin > sight.end() || writer.version.is_some_and(|version| version > seen.version))
+        {
+            let text = format!("version {} shows {text}, which was written later", seen.version);
+            return Some(violation(Law::NeverWritten, lineage, sight, text, &[writer.call.id]));
         }
         self.judge_version(lineage, sight, seen, could, &text).or_else(|| self.judge_time(lineage, sight, could, &text))
     }

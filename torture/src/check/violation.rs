@@ -82,6 +82,8 @@ pub struct Verdict {
     pub checks: u64,
     /// What was broken.
     pub violations: Vec<Violation>,
+    /// How many more there would be if what a store shows were always on disk. None of them is about what was acknowledged.
+    pub taken_back: usize,
 }
 
 impl Verdict {

@@ -22,6 +22,9 @@ pub struct History {
     pub start: u64,
     /// By how much a store's clock may differ from ours, in milliseconds.
     pub tolerance: u64,
+    /// For how long before its end, in milliseconds, a store that is killed may have shown what its end takes back, because nobody had
+    /// been told yet that it was written. 0 for a store that shows nothing before it is on disk.
+    pub unsynced: u64,
     /// What was done to the processes.
     pub faults: Vec<Fault>,
     /// The calls, in the order of their beginnings. In a file they follow, one a line.
@@ -36,6 +39,8 @@ pub struct Fault {
     pub begin: u64,
     /// When it was over.
     pub end: u64,
+    /// Whether the store was killed.
+    pub crash: bool,
     /// What was done, for people.
     pub what: String,
 }
@@ -88,8 +93,9 @@ impl History {
 
     /// The same without calls.
     pub(crate) fn clone_head(&self) -> Self {
-        let Self { store, seed, start, tolerance, faults, calls: _ } = self;
-        Self { store: store.clone(), seed: *seed, start: *start, tolerance: *tolerance, faults: faults.clone(), calls: Vec::new() }
+        let Self { store, seed, start, tolerance, unsynced, faults, calls: _ } = self;
+        let (store, faults) = (store.clone(), faults.clone());
+        Self { store, seed: *seed, start: *start, tolerance: *tolerance, unsynced: *unsynced, faults, calls: Vec::new() }
     }
 
     /// Brings the calls into the order of their beginnings, and numbers them.

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// How long workers may take to end: their last calls have deadlines.
-const END_WITHIN: Duration = Duration::from_secs(60);
+const END_WITHIN: Duration = Duration::from_mins(1);
 
 /// How a run is to be.
 #[derive(Debug, Clone)]
@@ -99,7 +99,9 @@ async fn record(options: &Options, site: &mut Site, folder: &Path) -> Result<His
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let tolerance = u64::try_from(options.tolerance.as_millis())?;
-    let mut history = History { store: shown(&options.store), seed: options.seed, start, tolerance, faults, calls: Vec::new() };
+    let unsynced = site.unsynced();
+    let store = shown(&options.store);
+    let mut history = History { store, seed: options.seed, start, tolerance, unsynced, faults, calls: Vec::new() };
     for log in crew.logs() {
         // A worker that was killed before its first call has none.
         if log.exists() {

@@ -48,7 +48,7 @@ impl Nemesis {
             let kind = self.kinds[self.rng.usize(..self.kinds.len())];
             let begin = now();
             let what = self.strike(kind, crew, site).await?;
-            done.push(Fault { begin, end: now(), what });
+            done.push(Fault { begin, end: now(), crash: kind == FaultKind::Restart, what });
         }
     }
 

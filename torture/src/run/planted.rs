@@ -189,7 +189,9 @@ impl SessionStore for Planted {
             listed.pop();
         }
         if self.plant == Plant::ForgottenExpiry {
-            listed.iter_mut().for_each(|one| one.ttl = one.ttl.saturating_sub(HOUR));
+            for one in &mut listed {
+                one.ttl = one.ttl.saturating_sub(HOUR);
+            }
         }
         Ok(listed)
     }

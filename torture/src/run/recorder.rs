@@ -134,7 +134,8 @@ fn told(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
-        text.push_str(&format!(": {source}"));
+        text.push_str(": ");
+        text.push_str(&source.to_string());
         next = source.source();
     }
     text

@@ -76,6 +76,15 @@ impl Site {
         plant.filter(|_| !matches!(self, Self::Ipc(..)))
     }
 
+    /// For how long before its end it may show what its end takes back, in milliseconds: [`History::unsynced`](crate::history::History).
+    ///
+    /// A server of MongoDB shows a write when it is in memory, and answers for it when it is in the journal, which is written at least ten
+    /// times a second.
+    #[must_use]
+    pub fn unsynced(&self) -> u64 {
+        if matches!(self, Self::Mongo(_)) { 500 } else { 0 }
+    }
+
     /// Whether it can be made to stand still.
     #[must_use]
     pub fn can_freeze(&self) -> bool {

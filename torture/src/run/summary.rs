@@ -26,6 +26,8 @@ pub struct Summary {
     pub faults: usize,
     /// How many single questions were asked of the history.
     pub checks: u64,
+    /// How much was shown that the end of a store took back, none of it acknowledged.
+    pub taken_back: usize,
     /// What was broken, and how often.
     pub violations: BTreeMap<Law, usize>,
 }
@@ -48,6 +50,7 @@ impl Summary {
             unknown: count(Fate::Unknown),
             faults: history.faults.len(),
             checks: verdict.checks,
+            taken_back: verdict.taken_back,
             violations,
         }
     }
@@ -55,9 +58,9 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { store, seed, calls, acknowledged, refused, unknown, faults, checks, violations } = self;
+        let Self { store, seed, calls, acknowledged, refused, unknown, faults, checks, taken_back, violations } = self;
         let total: usize = violations.values().sum();
-        let head = ["store", "seed", "calls", "acknowledged", "refused", "unknown", "faults", "checks", "violations"];
+        let head = ["store", "seed", "calls", "acknowledged", "refused", "unknown", "faults", "checks", "taken back", "violations"];
         let row = [
             store.clone(),
             seed.to_string(),
@@ -67,6 +70,7 @@ impl fmt::Display for Summary {
             unknown.to_string(),
             faults.to_string(),
             checks.to_string(),
+            taken_back.to_string(),
             total.to_string(),
         ];
         for cells in [head.map(str::to_owned), row.clone()] {
