@@ -51,9 +51,13 @@ fn open(shared: &Shared, request: &HttpRequest) -> Session {
     let https_only = shared.codec.config().transport_is(Transport::Https);
     // Over plain http an https-only cookie is neither given nor believed: it cannot have come from a browser that honours `Secure`.
     let delivery = if https_only && !is_https(shared, request) { Delivery::Refused } else { Delivery::Possible };
+    let cookies = request.headers().get_all(header::COOKIE).map(header::HeaderValue::as_bytes);
     let presented = match delivery {
-        Delivery::Possible => shared.codec.read(request.headers().get_all(header::COOKIE).map(header::HeaderValue::as_bytes)),
-        Delivery::Refused => None,
+        Delivery::Possible => shared.codec.read(cookies),
+        Delivery::Refused => {
+            shared.codec.refuse(cookies);
+            None
+        }
     };
     Session::open(Arc::clone(&shared.store), shared.policy, presented, delivery)
 }

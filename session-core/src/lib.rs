@@ -18,6 +18,7 @@ mod lifetime;
 mod limits;
 mod memory;
 mod name;
+pub mod observe;
 pub mod own_store;
 mod plan;
 mod policy;

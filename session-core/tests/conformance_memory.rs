@@ -1,4 +1,4 @@
-//! [`MemoryStore`](session_core::MemoryStore) passes the conformance suite, by itself and behind a shared trait object.
+//! [`MemoryStore`](session_core::MemoryStore) passes the conformance suite, by itself, behind a shared trait object and observed.
 #![cfg(feature = "conformance")]
 
 mod memory_fixture;
@@ -23,4 +23,14 @@ mod through_arc_dyn {
             Arc::new(erased)
         })
     });
+}
+
+mod observed {
+    use std::sync::Arc;
+
+    use session_core::observe::observe;
+
+    use super::memory_fixture::MemoryFixture;
+
+    session_core::conformance_tests!(async { MemoryFixture::new(|store| Arc::new(observe("memory", store))) });
 }

@@ -6,9 +6,10 @@ use mongodb::{
     bson::{DateTime, Document, RawDocumentBuf, doc, oid::ObjectId},
     options::{Hint, ReturnDocument},
 };
-use session_core::{Commit, Created, Guard, NewRecord, Outcome, Record, StoreKey};
+use session_core::{Commit, Created, Guard, NewRecord, Outcome, Record, StoreKey, observe::retried};
 
 use crate::{
+    STORE,
     address::Address,
     clients::Sessions,
     clock::later,
@@ -40,7 +41,10 @@ impl Inner {
 
     pub(crate) async fn create(&self, key: &StoreKey, new: &NewRecord) -> Result<Created, ClientError> {
         let (sessions, _) = self.ready().await?;
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                retried(STORE);
+            }
             // Nothing has this `_id`, so this inserts or fails, and is no change of anything: an insert as such cannot tell the time. The hint
             // makes it fail where no index keeps keys apart.
             let id = ObjectId::new();
@@ -120,7 +124,10 @@ impl Inner {
         // Any number that the last commit did not leave will do.
         let mark = fastrand::i64(..);
         let pipeline = || commit::pipeline(key, commit, cap, mark);
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                retried(STORE);
+            }
             let asked = Instant::now();
             match self.update(&sessions, deployment, key, commit, &pipeline).await {
                 Ok(None) => return Ok(Committing::Settled(Outcome::Gone)),

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use session_core::StoreError;
+use session_core::{StoreError, observe::retried};
 use tokio::time::{sleep, timeout};
 
 use crate::{
@@ -147,7 +147,10 @@ impl Inner {
     /// that has restarted since.
     pub(crate) async fn rows(&self, statement: &Statement) -> Result<Vec<Row>, ClientError> {
         match again(|| self.engine.rows(statement)).await {
-            Err(ClientError::Lost(_)) => again(|| self.engine.rows(statement)).await,
+            Err(ClientError::Lost(_)) => {
+                retried(STORE);
+                again(|| self.engine.rows(statement)).await
+            }
             done => done,
         }
     }
@@ -177,7 +180,7 @@ async fn again<T, F: Future<Output = Result<T, ClientError>>>(statement: impl Fn
     let mut wait = WAITS.0;
     loop {
         match statement().await {
-            Err(ClientError::Again(_)) => {}
+            Err(ClientError::Again(_)) => retried(STORE),
             done => return done,
         }
         sleep(wait.mul_f64(0.5 + fastrand::f64())).await;

@@ -2,9 +2,10 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use session_core::{Change, Commit, Created, NewRecord, Outcome, StoreKey};
+use session_core::{Change, Commit, Created, NewRecord, Outcome, StoreKey, observe::retried};
 
 use crate::{
+    STORE,
     commit::{self, Committing},
     data::object,
     error::ClientError,
@@ -27,7 +28,10 @@ impl Inner {
             Arg::Text(new.lifetime.to_text().into()),
         ];
         let insert = Statement::new(&self.texts.create, args);
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                retried(STORE);
+            }
             match self.change(&insert).await {
                 // Where it says so by an error, a row whose time is over is still in the way.
                 Err(ClientError::Taken) if self.make_room(key).await? => {}
@@ -66,7 +70,10 @@ impl Inner {
         } else {
             (Cow::Borrowed(commit), BTreeMap::new())
         };
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                retried(STORE);
+            }
             let (now, added) = &next;
             match self.change_one(&self.target(key).statements(now, cap)).await {
                 Ok(Some(row)) => {

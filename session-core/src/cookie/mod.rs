@@ -13,7 +13,10 @@ use sha2::Sha256;
 pub use config::{CookieConfig, SameSite, Transport};
 pub use key::{Key, KeyRing, WeakKey};
 
-use crate::SessionId;
+use crate::{
+    SessionId,
+    observe::{self, Cause},
+};
 
 /// The longest `Max-Age` that browsers honour: 400 days (RFC 6265bis, 5.5).
 pub const LONGEST_MAX_AGE: Duration = Duration::from_secs(400 * 86_400);
@@ -97,7 +100,15 @@ impl CookieCodec {
     /// Everything else counts as no cookie: other names, other shapes, wrong signatures, in whatever order they come.
     pub fn read<'h>(&self, headers: impl IntoIterator<Item = &'h [u8]>) -> Option<Presented> {
         let name = self.config.name.as_bytes();
-        headers.into_iter().find_map(|header| header::values(header, name).find_map(|value| self.verify(value)))
+        headers.into_iter().find_map(|header| header::values(header, name).find_map(|value| self.believed(value)))
+    }
+
+    /// Counts the values in these `Cookie` headers as refused, where none can be believed: an https-only cookie that came over plain http.
+    pub fn refuse<'h>(&self, headers: impl IntoIterator<Item = &'h [u8]>) {
+        let name = self.config.name.as_bytes();
+        for _ in headers.into_iter().flat_map(|header| header::values(header, name)) {
+            observe::cookie_refused(Cause::PlainHttp);
+        }
     }
 
     /// The `Set-Cookie` value that gives `id` to the browser: until it closes, or for `max_age` (whole seconds, at most 400 days).
@@ -131,25 +142,32 @@ impl CookieCodec {
         self.set_cookie("", Some(0))
     }
 
-    fn verify(&self, value: &[u8]) -> Option<Presented> {
+    fn believed(&self, value: &[u8]) -> Option<Presented> {
+        self.verify(value).inspect_err(|cause| observe::cookie_refused(*cause)).ok()
+    }
+
+    fn verify(&self, value: &[u8]) -> Result<Presented, Cause> {
         match &self.signing {
             Signing::Unsigned => {
-                let id = SessionId::parse(value.strip_prefix(UNSIGNED)?)?;
-                Some(Presented { id, signed_by: SignedBy::Current })
+                let text = value.strip_prefix(UNSIGNED).ok_or(Cause::Kind)?;
+                let id = SessionId::parse(text).ok_or(Cause::Shape)?;
+                Ok(Presented { id, signed_by: SignedBy::Current })
             }
             Signing::Signed(macs) => {
                 // The shape is checked before any hashing, so a long value costs nothing.
-                let rest = value.strip_prefix(SIGNED)?;
+                let rest = value.strip_prefix(SIGNED).ok_or(Cause::Kind)?;
                 if rest.len() != SessionId::TEXT_LENGTH + 1 + MAC_LENGTH {
-                    return None;
+                    return Err(Cause::Shape);
                 }
                 let (text, mac) = rest.split_at(SessionId::TEXT_LENGTH);
                 let mut tag = [0; MAC_BYTES];
-                let written = URL_SAFE_NO_PAD.decode_slice(mac.strip_prefix(b".")?, &mut tag).ok()?;
-                let id = SessionId::parse(text)?;
+                let mac = mac.strip_prefix(b".").ok_or(Cause::Shape)?;
+                let written = URL_SAFE_NO_PAD.decode_slice(mac, &mut tag).map_err(|_| Cause::Shape)?;
+                let id = SessionId::parse(text).ok_or(Cause::Shape)?;
                 // `verify_slice` compares in constant time; which key fits is no secret.
-                let at = macs.iter().position(|mac| mac.clone().chain_update(text).verify_slice(&tag[..written]).is_ok())?;
-                Some(Presented { id, signed_by: if at == 0 { SignedBy::Current } else { SignedBy::Older } })
+                let fits = |mac: &Hmac<Sha256>| mac.clone().chain_update(text).verify_slice(&tag[..written]).is_ok();
+                let at = macs.iter().position(fits).ok_or(Cause::Signature)?;
+                Ok(Presented { id, signed_by: if at == 0 { SignedBy::Current } else { SignedBy::Older } })
             }
         }
     }

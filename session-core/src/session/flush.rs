@@ -9,6 +9,7 @@ use super::{
 use crate::{
     Commit, Committed, Created, EntropyError, NewRecord, OnGone, Outcome, Record, SessionId, StoreError, StoreKey,
     expiry::Use,
+    observe,
     plan::{Known, Recorded, Rotate, Step, plan},
 };
 
@@ -44,7 +45,7 @@ impl Session {
                 self.state().recorded = Recorded::default();
                 Ok(())
             }
-            RecordedChanges::Commit => self.flush().await,
+            RecordedChanges::Commit => self.flush().await.inspect(|()| self.count_touch()),
         };
         let mut state = self.state();
         let finished = match finished {
@@ -56,6 +57,14 @@ impl Session {
         };
         state.head = Head::Sent;
         finished
+    }
+
+    /// Counts a request that used a session whose life it did not have to extend.
+    fn count_touch(&self) {
+        let state = self.state();
+        if matches!(state.known, Known::Alive { .. } | Known::Loaded(_)) && !state.renewed {
+            observe::touch_skipped();
+        }
     }
 
     /// Loads the record unless it is known whether and what there is.

@@ -60,6 +60,8 @@ pub(super) struct State {
     /// Whether the browser showed an id that verified, whatever became of it.
     shown: bool,
     owed: Owed,
+    /// Whether this request began the session's life, or extended it.
+    pub(super) renewed: bool,
 }
 
 impl State {
@@ -71,7 +73,17 @@ impl State {
         let known = if presented.is_some() { Known::Presented } else { Known::Absent };
         let shown = presented.is_some();
         let identity = presented.map(|presented| presented.id.into());
-        Self { shown, identity, known, recorded: Recorded::default(), head: Head::Open, drawn: None, heard: Instant::now(), owed }
+        Self {
+            shown,
+            identity,
+            known,
+            recorded: Recorded::default(),
+            head: Head::Open,
+            drawn: None,
+            heard: Instant::now(),
+            owed,
+            renewed: false,
+        }
     }
 
     /// The key to ask the store with, if there may be a record.
@@ -136,12 +148,14 @@ impl State {
         self.identity = Some(identity);
         self.drawn = None;
         self.owed = Owed::Id;
+        self.renewed = true;
         self.loaded(record);
     }
 
     /// The store has applied `commit`.
     pub(super) fn committed(&mut self, commit: &Commit, successor: Option<Identity>, done: &Committed) {
         self.heard = Instant::now();
+        self.renewed |= commit.ttl.is_some();
         if successor.is_some() {
             self.identity = successor;
             self.drawn = None;

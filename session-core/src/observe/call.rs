@@ -1,0 +1,46 @@
+//! One call that is observed.
+
+use std::time::Instant;
+
+use tracing::{Instrument, Span, field::Empty};
+
+use super::{
+    counts::Counts,
+    names::{Ended, Operation},
+};
+use crate::StoreError;
+
+/// A call under way. It is counted when it is dropped, also if that is before its end.
+struct Call<'c> {
+    store: &'static str,
+    operation: Operation,
+    counts: &'c Counts,
+    span: Span,
+    begun: Instant,
+    ended: Ended,
+}
+
+/// Awaits a call, and says what came of it.
+pub(super) async fn observed<T>(
+    (store, counts): (&'static str, &Counts),
+    operation: Operation,
+    call: impl Future<Output = Result<T, StoreError>> + Send,
+    outcome: impl FnOnce(&T) -> Ended + Send,
+) -> Result<T, StoreError> {
+    let span = tracing::debug_span!("session store", store, operation = operation.name(), outcome = Empty);
+    let mut under_way = Call { store, operation, counts, span: span.clone(), begun: Instant::now(), ended: Ended::Dropped };
+    let answer = call.instrument(span).await;
+    under_way.ended = answer.as_ref().map_or_else(Ended::from, outcome);
+    answer
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let took = self.begun.elapsed();
+        self.counts.ended(self.operation, self.ended, took);
+        let (store, operation, outcome) = (self.store, self.operation.name(), self.ended.name());
+        self.span.record("outcome", outcome);
+        // An error's own words can be a driver's, and hold what it was sent. Who handles the error logs what of it may be read.
+        self.span.in_scope(|| tracing::debug!(store, operation, outcome, ?took, "a call of the session store has ended"));
+    }
+}

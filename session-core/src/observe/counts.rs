@@ -1,0 +1,88 @@
+//! Counting, which is nothing without the feature `metrics`.
+
+use std::time::Duration;
+
+#[cfg(feature = "metrics")]
+use super::names::{CALL_SECONDS, CALLS, COOKIE_REFUSED, RETRIES, TOUCHES_SKIPPED};
+use super::names::{Cause, Ended, Operation};
+
+/// The counters of one store's calls, looked up once.
+#[derive(Debug)]
+pub(super) struct Counts {
+    #[cfg(feature = "metrics")]
+    calls: [[metrics::Counter; Ended::ALL.len()]; Operation::ALL.len()],
+    #[cfg(feature = "metrics")]
+    seconds: [metrics::Histogram; Operation::ALL.len()],
+}
+
+impl Counts {
+    #[cfg(feature = "metrics")]
+    pub(super) fn of(store: &'static str) -> Self {
+        let call = |operation: Operation, ended: Ended| {
+            if operation.can_end(ended) {
+                metrics::counter!(CALLS, "store" => store, "operation" => operation.name(), "outcome" => ended.name())
+            } else {
+                metrics::Counter::noop()
+            }
+        };
+        // There from the start, so that the first one is seen to come.
+        metrics::counter!(RETRIES, "store" => store).increment(0);
+        Self {
+            calls: Operation::ALL.map(|operation| Ended::ALL.map(|ended| call(operation, ended))),
+            seconds: Operation::ALL.map(|operation| metrics::histogram!(CALL_SECONDS, "store" => store, "operation" => operation.name())),
+        }
+    }
+
+    #[cfg(not(feature = "metrics"))]
+    pub(super) fn of(_: &'static str) -> Self {
+        Self {}
+    }
+
+    #[cfg_attr(not(feature = "metrics"), expect(clippy::unused_self, reason = "without metrics there is nothing to count with"))]
+    pub(super) fn ended(&self, operation: Operation, ended: Ended, took: Duration) {
+        #[cfg(feature = "metrics")]
+        {
+            // `ALL` has every variant at its position.
+            self.calls[operation as usize][ended as usize].increment(1);
+            self.seconds[operation as usize].record(took.as_secs_f64());
+        }
+        #[cfg(not(feature = "metrics"))]
+        let _ = (operation, ended, took);
+    }
+}
+
+/// Tells the recorder that is installed what the names mean, and starts what has no store of its own at 0. Call it once, after installing the
+/// recorder.
+#[cfg(feature = "metrics")]
+pub fn describe() {
+    metrics::describe_counter!(CALLS, "Calls of the session store that have ended, by operation and outcome.");
+    metrics::describe_histogram!(CALL_SECONDS, metrics::Unit::Seconds, "How long calls of the session store took.");
+    metrics::describe_counter!(RETRIES, "Times that a session store tried again within a call.");
+    metrics::describe_counter!(TOUCHES_SKIPPED, "Uses of a session whose life needed no extension.");
+    metrics::describe_counter!(COOKIE_REFUSED, "Values of the session cookie that were not believed, by cause.");
+    metrics::counter!(TOUCHES_SKIPPED).increment(0);
+    for cause in Cause::ALL {
+        metrics::counter!(COOKIE_REFUSED, "cause" => cause.name()).increment(0);
+    }
+}
+
+/// For stores: a call is tried once more, because it was in the way of others or lost its connection. `store` is the name that the store gives
+/// in its errors.
+pub fn retried(store: &'static str) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!(RETRIES, "store" => store).increment(1);
+    tracing::debug!(store, "a store tries again");
+}
+
+/// A session was used, and its life needed no extension.
+pub(crate) fn touch_skipped() {
+    #[cfg(feature = "metrics")]
+    metrics::counter!(TOUCHES_SKIPPED).increment(1);
+}
+
+/// A value of the session cookie is not believed.
+pub(crate) fn cookie_refused(cause: Cause) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!(COOKIE_REFUSED, "cause" => cause.name()).increment(1);
+    tracing::debug!(cause = cause.name(), "a session cookie is refused");
+}

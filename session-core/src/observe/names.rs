@@ -1,0 +1,172 @@
+//! The names of what is counted, and the values of their labels.
+
+use crate::StoreError;
+
+/// Calls that have ended: a counter by `store`, `operation` and `outcome`.
+pub const CALLS: &str = "session_store_calls_total";
+
+/// How long calls took: a histogram of seconds by `store` and `operation`.
+pub const CALL_SECONDS: &str = "session_store_call_seconds";
+
+/// Times that a store tried again within a call: a counter by `store`.
+pub const RETRIES: &str = "session_store_retries_total";
+
+/// Uses of a session whose life needed no extension: a counter.
+pub const TOUCHES_SKIPPED: &str = "session_touches_skipped_total";
+
+/// Values of the session cookie that were not believed: a counter by `cause`.
+pub const COOKIE_REFUSED: &str = "session_cookie_refused_total";
+
+/// What a store is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation {
+    Create,
+    Load,
+    Commit,
+    /// A commit that at most extends a life.
+    Touch,
+    Delete,
+    List,
+    DeleteAll,
+    Scan,
+    DeleteExpired,
+    Ping,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    Done,
+    Unavailable,
+    Timeout,
+    Corrupt,
+    Rejected,
+    Failed,
+    /// Nobody waited for the end, or it panicked.
+    Dropped,
+    Taken,
+    Absent,
+    Conflict,
+    Gone,
+}
+
+/// Why a value of the session cookie is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Kind,
+    Shape,
+    Signature,
+    PlainHttp,
+}
+
+impl Operation {
+    #[cfg(feature = "metrics")]
+    pub(super) const ALL: [Self; 10] = [
+        Self::Create,
+        Self::Load,
+        Self::Commit,
+        Self::Touch,
+        Self::Delete,
+        Self::List,
+        Self::DeleteAll,
+        Self::Scan,
+        Self::DeleteExpired,
+        Self::Ping,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Load => "load",
+            Self::Commit => "commit",
+            Self::Touch => "touch",
+            Self::Delete => "delete",
+            Self::List => "list",
+            Self::DeleteAll => "delete_all",
+            Self::Scan => "scan",
+            Self::DeleteExpired => "delete_expired",
+            Self::Ping => "ping",
+        }
+    }
+
+    /// Whether a call of this kind can end so.
+    #[cfg(feature = "metrics")]
+    pub(super) fn can_end(self, ended: Ended) -> bool {
+        match ended {
+            Ended::Taken => self == Self::Create,
+            Ended::Absent => matches!(self, Self::Load | Self::Delete),
+            Ended::Conflict | Ended::Gone => matches!(self, Self::Commit | Self::Touch),
+            _ => true,
+        }
+    }
+}
+
+impl Ended {
+    #[cfg(feature = "metrics")]
+    pub(super) const ALL: [Self; 11] = [
+        Self::Done,
+        Self::Unavailable,
+        Self::Timeout,
+        Self::Corrupt,
+        Self::Rejected,
+        Self::Failed,
+        Self::Dropped,
+        Self::Taken,
+        Self::Absent,
+        Self::Conflict,
+        Self::Gone,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::Corrupt => "corrupt",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+            Self::Dropped => "dropped",
+            Self::Taken => "taken",
+            Self::Absent => "absent",
+            Self::Conflict => "conflict",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+impl From<&StoreError> for Ended {
+    fn from(error: &StoreError) -> Self {
+        match error {
+            StoreError::Unavailable { .. } => Self::Unavailable,
+            StoreError::Timeout { .. } => Self::Timeout,
+            StoreError::Corrupt { .. } => Self::Corrupt,
+            StoreError::Rejected(_) => Self::Rejected,
+            StoreError::Other { .. } => Self::Failed,
+        }
+    }
+}
+
+impl Cause {
+    #[cfg(feature = "metrics")]
+    pub(super) const ALL: [Self; 4] = [Self::Kind, Self::Shape, Self::Signature, Self::PlainHttp];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Kind => "kind",
+            Self::Shape => "shape",
+            Self::Signature => "signature",
+            Self::PlainHttp => "plain_http",
+        }
+    }
+}
+
+#[cfg(all(test, feature = "metrics"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_those_of_the_tables() {
+        assert!(Operation::ALL.iter().enumerate().all(|(at, operation)| *operation as usize == at));
+        assert!(Ended::ALL.iter().enumerate().all(|(at, ended)| *ended as usize == at));
+    }
+}

@@ -1,0 +1,67 @@
+//! H25: no id, key, handle, principal, name or value is in a number or a trace.
+
+use std::sync::Arc;
+
+use session_core::{
+    Delivery, Policy, RecordedChanges, Session, SessionStore,
+    cookie::{CookieCodec, CookieConfig, Key},
+    observe::{self, observe},
+};
+
+use crate::{
+    calls::{Subject, all},
+    lines::traced,
+    scripted::{Fate, Scripted},
+    tally::Tally,
+};
+
+#[tokio::test]
+async fn h25_numbers_and_traces_of_every_operation_with_every_outcome_hold_no_secret() {
+    let tally = Tally::default();
+    let _counting = tally.install();
+    observe::describe();
+    let scripted = Arc::new(Scripted::new("hunter2"));
+    let observed = observe("scripted", Arc::clone(&scripted));
+    let subject = Subject::new();
+    all(&observed, &scripted, &subject).await;
+    observe::retried("scripted");
+
+    let key = Key::from_bytes((0..32).map(|n: u8| n.wrapping_mul(7)).collect::<Vec<u8>>()).unwrap();
+    let codec = CookieCodec::signed(CookieConfig::development(), &key.into()).unwrap();
+    let cookie = codec.issue(&subject.id, None).split(';').next().unwrap().to_owned();
+    let other = CookieCodec::signed(CookieConfig::development(), &Key::random().unwrap().into()).unwrap();
+    let forged = other.issue(&subject.id, None).split(';').next().unwrap().to_owned();
+    let store: Arc<dyn SessionStore> = Arc::new(observed);
+    for fate in [Fate::Served, Fate::Unavailable, Fate::Corrupt] {
+        scripted.fate(fate);
+        for header in [cookie.clone(), forged.clone(), cookie.replace("id=1.", "id=0."), format!("{cookie}A")] {
+            let presented = codec.read([header.as_bytes()]);
+            codec.refuse([header.as_bytes()]);
+            let session = Session::open(Arc::clone(&store), Policy::default(), presented, Delivery::Possible);
+            drop(session.get::<String>(subject.name.as_str()).await);
+            session.insert(subject.name.as_str(), &"swordfish-4711").unwrap();
+            session.sign_in(subject.principal.clone());
+            drop(session.finish(RecordedChanges::Commit).await);
+        }
+    }
+
+    let traced = traced();
+    let id = String::from_utf8(subject.id.to_text().to_vec()).unwrap();
+    let (stored, handle) = (subject.key(), subject.key().handle().to_string());
+    let secrets = [&id, stored.as_str(), &handle, "rosebud-1941", "quince-77", "swordfish-4711", "hunter2"];
+    let mac = cookie.rsplit('.').next().unwrap();
+    for (what, text) in [("numbers", tally.text()), ("traces", traced.clone())] {
+        for secret in secrets.into_iter().chain([mac, &id[..12], &id[20..]]) {
+            assert!(!text.contains(secret), "{what} hold {secret:?}:\n{text}");
+        }
+    }
+    for operation in ["create", "load", "commit", "touch", "delete", "list", "delete_all", "scan", "delete_expired", "ping"] {
+        for outcome in ["done", "unavailable", "timeout", "corrupt", "rejected", "failed", "dropped"] {
+            let wanted = format!("operation=\"{operation}\" outcome=\"{outcome}\"");
+            assert!(traced.contains(&wanted), "no trace of {operation} that came to {outcome}:\n{traced}");
+        }
+    }
+    for wanted in ["a session cookie is refused cause=\"signature\"", "a store tries again store=\"scripted\"", "outcome=\"conflict\""] {
+        assert!(traced.contains(wanted), "no trace with {wanted}:\n{traced}");
+    }
+}

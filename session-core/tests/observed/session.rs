@@ -1,0 +1,122 @@
+//! What sessions and cookies count.
+
+use std::{sync::Arc, time::Duration};
+
+use session_core::{
+    Delivery, ManualClock, MemoryStore, Policy, RecordedChanges, Session, SessionId, SessionStore,
+    cookie::{CookieCodec, CookieConfig, Key, Presented, SignedBy},
+    observe,
+};
+
+use crate::tally::Tally;
+
+struct Site {
+    store: Arc<MemoryStore>,
+    clock: ManualClock,
+}
+
+impl Site {
+    fn new() -> Self {
+        let (store, clock) = MemoryStore::with_manual_clock();
+        Self { store: Arc::new(store), clock }
+    }
+
+    fn open(&self, id: Option<&SessionId>) -> Session {
+        let presented = id.map(|id| Presented { id: id.clone(), signed_by: SignedBy::Current });
+        Session::open(Arc::clone(&self.store) as Arc<dyn SessionStore>, Policy::default(), presented, Delivery::Possible)
+    }
+}
+
+async fn finish(session: &Session) {
+    session.finish(RecordedChanges::Commit).await.unwrap();
+}
+
+fn id_of(session: &Session) -> SessionId {
+    match session.cookie() {
+        session_core::CookieChange::Issue { id, .. } => id,
+        other => panic!("expected an id, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn h16_a_request_counts_once_if_its_session_needed_no_extension() {
+    let tally = Tally::default();
+    let _counting = tally.install();
+    observe::describe();
+    let skipped = || tally.counter(observe::TOUCHES_SKIPPED);
+    let site = Site::new();
+    assert_eq!(skipped(), Some(0));
+
+    let session = site.open(None);
+    session.add("n", 1).await.unwrap();
+    finish(&session).await;
+    let id = id_of(&session);
+    assert_eq!(skipped(), Some(0), "a life that begins");
+
+    finish(&site.open(Some(&id))).await;
+    finish(&site.open(None)).await;
+    assert_eq!(skipped(), Some(0), "no session was used");
+
+    let session = site.open(Some(&id));
+    session.get::<i32>("n").await.unwrap();
+    session.insert("m", &1).unwrap();
+    session.add("n", 1).await.unwrap();
+    session.commit().await.unwrap();
+    finish(&session).await;
+    assert_eq!(skipped(), Some(1), "once, however often the store was called");
+
+    site.clock.advance(Duration::from_secs(1_200));
+    let session = site.open(Some(&id));
+    session.get::<i32>("n").await.unwrap();
+    finish(&session).await;
+    assert_eq!(skipped(), Some(1), "it was extended");
+
+    let session = site.open(Some(&id));
+    session.get::<i32>("n").await.unwrap();
+    finish(&session).await;
+    assert_eq!(skipped(), Some(2), "and now needs none");
+
+    let session = site.open(Some(&id));
+    session.get::<i32>("n").await.unwrap();
+    session.destroy().await.unwrap();
+    finish(&session).await;
+    assert_eq!(skipped(), Some(2), "it has ended");
+}
+
+#[test]
+fn refused_cookies_are_counted_by_cause() {
+    let tally = Tally::default();
+    let _counting = tally.install();
+    observe::describe();
+    let key = |byte| Key::from_bytes((0..32).map(|n: u8| n.wrapping_mul(7) ^ byte).collect::<Vec<u8>>()).unwrap();
+    let config = CookieConfig::development;
+    let codec = CookieCodec::signed(config(), &key(1).into()).unwrap();
+    let other = CookieCodec::signed(config(), &key(2).into()).unwrap();
+    let unsigned = CookieCodec::unsigned(config()).unwrap();
+    let id = SessionId::random().unwrap();
+    let pair = |codec: &CookieCodec| codec.issue(&id, None).split(';').next().unwrap().to_owned();
+    let causes = || {
+        ["kind", "shape", "signature", "plain_http"].map(|cause| tally.counter(&format!("{}{{cause={cause}}}", observe::COOKIE_REFUSED)))
+    };
+    assert_eq!(causes(), [Some(0); 4]);
+
+    assert!(codec.read([pair(&codec).as_bytes()]).is_some());
+    assert!(codec.read([&b"other=1; session=2"[..]]).is_none());
+    assert_eq!(causes(), [Some(0); 4], "what is believed, or is not ours, is not refused");
+
+    for (header, expected) in [
+        (pair(&unsigned), [1, 0, 0, 0]),
+        ("id=".to_owned(), [2, 0, 0, 0]),
+        (pair(&codec)[..70].to_owned(), [2, 1, 0, 0]),
+        (pair(&codec).replace("=1.", "=1.!")[..pair(&codec).len()].to_owned(), [2, 2, 0, 0]),
+        (pair(&other), [2, 2, 1, 0]),
+        // Both count, though one that is believed follows.
+        (format!("id=x; {}; {}", pair(&other), pair(&codec)), [3, 2, 2, 0]),
+    ] {
+        codec.read([header.as_bytes()]);
+        assert_eq!(causes(), expected.map(Some), "{}", &header[..3]);
+    }
+    assert!(unsigned.read([&b"id=0.short"[..]]).is_none());
+    codec.refuse([&b"id=1; other=2"[..], b"id=3"]);
+    assert_eq!(causes(), [3, 3, 2, 2].map(Some));
+}
