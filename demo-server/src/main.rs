@@ -5,6 +5,7 @@
 mod bequest;
 mod cookies;
 mod ctl;
+mod metrics;
 mod owner;
 mod primary;
 mod problem;

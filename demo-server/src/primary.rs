@@ -1,6 +1,6 @@
 //! The process that was started by hand: it opens the port, owns the sessions and keeps the workers.
 
-use std::{io, os::unix::net::UnixStream, time::Duration};
+use std::{io, net::SocketAddr, os::unix::net::UnixStream, time::Duration};
 
 use cluster::{ClusterBuilder, ClusterHandle, DrainPolicy, Event, Events, ExitCause, GiveUp, ListenSpec, RestartPolicy, Shutdown};
 use session_core::{SweeperHandle, spawn_sweeper};
@@ -13,7 +13,9 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
-    bequest, cookies, ctl, owner,
+    bequest, cookies, ctl,
+    metrics::{self, Metrics},
+    owner,
     problem::Problem,
     settings::{CookieMode, Settings, Store, Task, without_password},
 };
@@ -60,6 +62,7 @@ async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), Pr
     let (settings, drawn) = cookies::with_key(settings, left)?;
     // Whatever a worker would refuse is refused here, before a port is opened.
     cookies::codec(&settings)?;
+    let (metrics, builder) = Metrics::open(&settings, builder)?;
     let mut builder = builder
         .workers(settings.workers)
         .listen("http", ListenSpec::tcp(settings.listen.to_string()))
@@ -91,11 +94,15 @@ async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), Pr
     let _sweeper = sweeper(&settings).await?;
     let cluster = builder.start().await?;
     let mut events = cluster.events();
+    let counted_at = metrics.as_ref().map(Metrics::address).transpose().map_err(Problem::io("cannot tell the address of the metrics"))?;
+    if let Some(metrics) = metrics {
+        metrics.serve(&cluster)?;
+    }
     if let Some(refused) = first_boot(&cluster, &mut events).await? {
         cluster.shutdown(Shutdown::Fast).await;
         return Err(refused);
     }
-    greet(&settings, &cluster, is_drawn);
+    greet(&settings, &cluster, counted_at, is_drawn);
     let report = async {
         while let Some(event) = events.next().await {
             tell(&event);
@@ -163,7 +170,8 @@ async fn sweeper(settings: &Settings) -> Result<Option<SweeperHandle>, Problem> 
     if store_any::backend(url.split(':').next().unwrap_or_default()).is_none_or(|backend| backend.name != "sql") {
         return Ok(None);
     }
-    Ok(Some(spawn_sweeper(store_any::connect(&url).await?, SWEEP, SWEEP_BATCH)))
+    let store = metrics::observed(settings, store_any::connect(&url).await?);
+    Ok(Some(spawn_sweeper(store, SWEEP, SWEEP_BATCH)))
 }
 
 /// Waits until all workers serve. A worker that cannot even start will not do better the next time, so that ends the program.
@@ -189,7 +197,7 @@ async fn first_boot(cluster: &ClusterHandle, events: &mut Events) -> Result<Opti
 
 /// Says where the server is and what to try.
 #[expect(clippy::print_stdout, reason = "what a command-line program says on standard output is its interface")]
-fn greet(settings: &Settings, cluster: &ClusterHandle, drawn: bool) {
+fn greet(settings: &Settings, cluster: &ClusterHandle, counted_at: Option<SocketAddr>, drawn: bool) {
     let address = cluster.addresses().get("http").copied().unwrap_or(settings.listen);
     let store = match &settings.store {
         Store::Primary => "ipc: sessions live in this process; the workers reach them over inherited sockets".to_owned(),
@@ -207,6 +215,9 @@ fn greet(settings: &Settings, cluster: &ClusterHandle, drawn: bool) {
     println!("  cookie   {cookie}");
     if let Some(path) = &settings.control {
         println!("  control  demo-server ctl status --control {}", path.display());
+    }
+    if let Some(address) = counted_at {
+        println!("  metrics  http://{address}/metrics");
     }
     if drawn {
         println!("  key      random: cookies will not survive a restart; set DEMO_COOKIE_KEY=$(openssl rand -base64 48) to keep them");

@@ -37,6 +37,10 @@ pub(crate) enum Problem {
     Cookie(#[from] session_core::cookie::CookieError),
     #[error("the primary process is gone")]
     PrimaryGone(#[from] cluster::Gone),
+    #[error("cannot listen on {address}, where --metrics is to be served; choose a free port")]
+    Metrics { address: std::net::SocketAddr, source: io::Error },
+    #[error("something in this process counts already")]
+    CountedElsewhere,
     #[error("{what}")]
     Io { what: &'static str, source: io::Error },
 }

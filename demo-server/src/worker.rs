@@ -18,6 +18,7 @@ use tokio::time::error::Elapsed;
 
 use crate::{
     cookies,
+    metrics::{self, Reporter},
     primary::log,
     problem::Problem,
     routes::{self, Site},
@@ -35,6 +36,7 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
     let worker = boot.connect().await?;
     let settings = Settings::from_bytes(worker.settings())?;
     log(settings.log);
+    let reporter = Reporter::start(&settings, &worker)?;
 
     let store: Arc<dyn SessionStore> = if let Some(url) = settings.store_url() {
         store_any::connect(&url).await?
@@ -45,6 +47,7 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
         let store = stream.and_then(|stream| IpcStore::from_stream_with(stream, &config));
         Arc::new(store.map_err(Problem::io("cannot reach the sessions of the primary"))?)
     };
+    let store = metrics::observed(&settings, store);
     let sessions = SessionMiddleware::new(Arc::clone(&store), cookies::codec(&settings)?)
         .policy(settings.policy)
         .trusted_proxies(settings.trusted_proxies.iter().copied());
@@ -87,9 +90,13 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
     if left.is_err() {
         tracing::warn!(worker = %worker.id(), "requests did not end in time and are cut off");
         serving.abort();
-        return Ok(());
     }
-    match serving.await {
+    let served = serving.await;
+    if let Some(reporter) = reporter {
+        reporter.end().await;
+    }
+    match served {
+        Err(cut) if cut.is_cancelled() => Ok(()),
         Ok(ended) => ended.map_err(Problem::io("the server failed")),
         Err(panic) => Err(Problem::Io { what: "the server failed", source: std::io::Error::other(panic) }),
     }

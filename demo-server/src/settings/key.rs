@@ -59,6 +59,12 @@ pub(crate) const KEYS: &[Key] = &[
     key("control", "PATH", "", "A Unix socket for `demo-server ctl`, which the server makes and `ctl` connects to [default: none]"),
     key("pid-file", "PATH", "", "A file with the process id of the primary, locked as long as it runs [default: none]"),
     Key { kind: Kind::Switch, ..key("allow-crash", "BOOL", "false", "Offer POST /crash, which aborts the worker") },
+    key(
+        "metrics",
+        "ADDR",
+        "",
+        "Address of this machine's loopback, such as 127.0.0.1:9100, where GET /metrics has the numbers of all workers for Prometheus [default: none]",
+    ),
     key("log", "LEVEL", "info", "What is logged on standard error: error, warn, info, debug or trace"),
 ];
 

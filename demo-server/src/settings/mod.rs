@@ -72,6 +72,8 @@ pub(crate) struct Settings {
     pub(crate) control: Option<PathBuf>,
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) allow_crash: bool,
+    /// Where numbers are served.
+    pub(crate) metrics: Option<SocketAddr>,
     pub(crate) log: LevelFilter,
     texts: Texts,
 }
@@ -166,6 +168,7 @@ impl Settings {
             control: reader.path("control"),
             pid_file: reader.path("pid-file"),
             allow_crash: reader.parse("allow-crash", "use true or false")?,
+            metrics: reader.metrics(&listen)?,
             log: reader.parse("log", "use error, warn, info, debug or trace")?,
             texts: Texts(raw.iter().map(|(name, raw)| ((*name).to_owned(), raw.text.clone())).collect()),
         })
@@ -193,6 +196,14 @@ impl Settings {
         match &self.store {
             Store::Primary => None,
             Store::Url(url) => Some(with_deadline(url, self.deadline)),
+        }
+    }
+
+    /// What the store's kind is called.
+    pub(crate) fn store_name(&self) -> &'static str {
+        match &self.store {
+            Store::Primary => "ipc",
+            Store::Url(url) => store_any::backend(url.split(':').next().unwrap_or_default()).map_or("other", |backend| backend.name),
         }
     }
 
@@ -308,6 +319,22 @@ impl<'r> Reader<'r> {
         }
         let keys = text.split(',').map(Key::parse).collect::<Result<_, _>>();
         keys.map(Keys::Configured).map_err(|why| SettingError::Secret { origin: self.origin("cookie-key"), why: why.to_string() })
+    }
+
+    fn metrics(&self, listen: &SocketAddr) -> Result<Option<SocketAddr>, SettingError> {
+        if self.text("metrics").is_empty() {
+            return Ok(None);
+        }
+        let address: SocketAddr = self.parse("metrics", "use an address and a port, such as 127.0.0.1:9100 or [::1]:9100")?;
+        if !address.ip().is_loopback() {
+            let why =
+                "others could read it; use a loopback address, such as 127.0.0.1:9100, and let a proxy that knows its callers pass it on";
+            return Err(self.wrong("metrics", why));
+        }
+        if address == *listen && address.port() != 0 {
+            return Err(self.wrong("metrics", "it is the address of --listen; use another port"));
+        }
+        Ok(Some(address))
     }
 
     fn proxies(&self) -> Result<Vec<IpNet>, SettingError> {

@@ -30,6 +30,10 @@ fn a_bad_value_says_which_what_came_and_what_would_do() {
         (&["--trusted-proxy", "proxy.local"], ["--trusted-proxy", "\"proxy.local\"", "10.0.0.0/8"]),
         (&["--store", "memory", "--workers", "4"], ["memory", "--workers 1", "--store ipc"]),
         (&["--listen", "0.0.0.0:80"], ["0.0.0.0:80", "--cookie secure", "--cookie development"]),
+        (&["--metrics", "9100"], ["--metrics", "\"9100\"", "127.0.0.1:9100"]),
+        (&["--metrics", "0.0.0.0:9100"], ["--metrics", "\"0.0.0.0:9100\"", "use a loopback address"]),
+        (&["--metrics", "[::]:9100"], ["--metrics", "\"[::]:9100\"", "use a loopback address"]),
+        (&["--metrics", "127.0.0.1:3000"], ["--metrics", "\"127.0.0.1:3000\"", "use another port"]),
         (&["--config", "/nowhere.toml"], ["cannot read", "/nowhere.toml", ""]),
     ] {
         let refusal = refusal(arguments);

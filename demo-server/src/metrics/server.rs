@@ -1,0 +1,98 @@
+//! Where the numbers are served.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_web::{
+    App, HttpResponse, HttpServer,
+    http::header::{CACHE_CONTROL, CONTENT_TYPE},
+    web::{self, Data},
+};
+use cluster::{ClusterBuilder, ClusterHandle};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+use super::{Collector, Registry, cluster as workers, collector::Ask, text::TYPE};
+use crate::{problem::Problem, settings::Settings};
+
+/// What the listener is called among what one primary leaves to the next.
+const NAME: &str = "metrics";
+
+/// How many may wait for numbers at once, and for how long: a worker that does not answer takes a second of each round.
+const WAITING: usize = 16;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The numbers of the cluster, and the port where they are served. The port is opened before any worker is started.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    listener: TcpListener,
+    registry: Arc<Registry>,
+}
+
+impl Metrics {
+    /// Opens the port and counts from now on, if the settings ask for it. A primary that takes over goes on with the port of the one before.
+    pub(crate) fn open(settings: &Settings, mut builder: ClusterBuilder) -> Result<(Option<Self>, ClusterBuilder), Problem> {
+        let left = builder.take_bequest(NAME);
+        let Some(address) = settings.metrics else { return Ok((None, builder)) };
+        let cannot = |source| Problem::Metrics { address, source };
+        let listener = listen(address, left).map_err(cannot)?;
+        let ours = listener.try_clone().map_err(cannot)?;
+        let builder = builder.bequeath(NAME, move || Ok(ours.try_clone()?.into()));
+        let registry = Registry::install().map_err(|_| Problem::CountedElsewhere)?;
+        workers::describe();
+        Ok((Some(Self { listener, registry }), builder))
+    }
+
+    /// Where it is served.
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until the cluster has ended, or another primary has taken over.
+    pub(crate) fn serve(self, cluster: &ClusterHandle) -> Result<(), Problem> {
+        let cannot = Problem::io("cannot serve the metrics");
+        let (asks, asked) = mpsc::channel(WAITING);
+        let app = move || App::new().app_data(Data::new(asks.clone())).service(web::resource("/metrics").get(metrics));
+        let server =
+            HttpServer::new(app).workers(1).max_connections(WAITING).disable_signals().listen(self.listener).map_err(cannot)?.run();
+        let (handle, collector) = (server.handle(), Collector::new(cluster.clone(), self.registry));
+        tokio::spawn(server);
+        let events = cluster.events();
+        tokio::spawn(async move {
+            collector.run(events, asked).await;
+            handle.stop(false).await;
+        });
+        Ok(())
+    }
+}
+
+/// Listens on `address`, with the socket that the primary before has left if it is that.
+fn listen(address: SocketAddr, left: Option<OwnedFd>) -> io::Result<TcpListener> {
+    let fits = |listener: &TcpListener| {
+        listener.local_addr().is_ok_and(|of| of.ip() == address.ip() && (of.port() == address.port() || address.port() == 0))
+    };
+    match left.map(TcpListener::from).filter(fits) {
+        Some(listener) => Ok(listener),
+        None => TcpListener::bind(address),
+    }
+}
+
+/// `GET /metrics`
+async fn metrics(asks: Data<mpsc::Sender<Ask>>) -> HttpResponse {
+    let (ask, answer) = oneshot::channel();
+    let heard = async {
+        asks.send(ask).await.ok()?;
+        answer.await.ok()
+    };
+    match timeout(PATIENCE, heard).await {
+        Ok(Some(text)) => HttpResponse::Ok().insert_header((CONTENT_TYPE, TYPE)).insert_header((CACHE_CONTROL, "no-store")).body(text),
+        Ok(None) | Err(_) => HttpResponse::ServiceUnavailable().body("the numbers cannot be had just now; ask again in a moment\n"),
+    }
+}
