@@ -33,6 +33,7 @@
 //! | S22 | `ipc_abuse` | an owner process with a demo's traffic on it |
 //! | K01 to K04, K15 | `cluster` | the demo |
 //! | K05 | `reload` | the demo |
+//! | what the primary serves for Prometheus, H25 | `metrics` | the demo |
 //! | S08, wrong flags, files and requests | `usage` | the demo |
 //! | C45, wrong URLs, servers that cannot be used or are down | `usage_mongo`, `usage_redis`, `usage_sql` | the demo over MongoDB, Redis and SQL databases |
 //! | two demos, one store; H18 after the end of all processes | `shared` | Redis, a Cluster, MongoDB, PostgreSQL, MariaDB, SQLite |
@@ -54,6 +55,7 @@ pub mod client;
 mod demo;
 pub mod jar;
 pub mod process;
+pub mod prometheus;
 pub mod service;
 pub mod session;
 mod setup;

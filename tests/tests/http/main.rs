@@ -83,6 +83,7 @@ mod edge;
 mod ids;
 mod ipc_abuse;
 mod lifetime;
+mod metrics;
 mod outages;
 mod reload;
 mod responses;

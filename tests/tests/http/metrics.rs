@@ -1,0 +1,242 @@
+//! What the primary serves for Prometheus, and to whom.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use rustix::process::Signal;
+use session_core::SessionId;
+use tests::{
+    Browser, Demo, OTHER_KEY, PATIENCE,
+    client::{Connection, Request, send},
+    jar::id_of,
+    process,
+    prometheus::Scrape,
+    wait,
+};
+
+use crate::cookies::signed;
+
+/// A demo that counts, and where it says what.
+async fn counting(flags: &[&str]) -> (Demo, SocketAddr) {
+    let demo = Demo::start(&[&["--metrics", "127.0.0.1:0"], flags].concat()).await;
+    let address = demo.process.stdout.after("  metrics  http://").expect("it says where");
+    let address = address.trim_end().trim_end_matches("/metrics").parse().expect("an address with a port");
+    (demo, address)
+}
+
+/// Adds to the session, once on each of these connections in turn.
+async fn add(browser: &Browser, connections: &mut [Connection], times: usize) {
+    for at in 0..times {
+        let connection = &mut connections[at % connections.len()];
+        let response = connection.send(&browser.dress(Request::post("/session/n/add?by=1"))).await.expect("an answer");
+        let _ = response.expect(200);
+    }
+}
+
+fn id(cookie: &str) -> SessionId {
+    SessionId::parse(id_of(cookie).as_bytes()).expect("an id")
+}
+
+fn assert_is(is: f64, should: f64, what: &str) {
+    assert!((is - should).abs() < 0.5, "{what}: {is}, not {should}");
+}
+
+/// Waits until this many workers serve, none of which is among `old`, and none of those lives.
+async fn replaced(demo: &Demo, old: &[rustix::process::Pid], count: usize) {
+    wait::until_true("new workers", PATIENCE, || {
+        let now = demo.workers();
+        now.len() == count && !now.iter().any(|worker| old.contains(worker))
+    })
+    .await;
+    demo.ready().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_add_up_over_all_workers() {
+    const TIMES: usize = 200;
+    let (demo, metrics) = counting(&["--workers", "3"]).await;
+    let first = Scrape::of(metrics).await;
+    assert_is(first.calls("ipc", "commit", "done"), 0.0, "there from the start");
+    let mut browser = demo.browser();
+    let _ = browser.insert("n", "0").await.expect(204);
+    let mut connections = demo.connections(3).await;
+    add(&browser, &mut connections, TIMES).await;
+    for connection in &mut connections {
+        let page = connection.send(&browser.dress(Request::get("/session"))).await.expect("an answer");
+        assert_eq!(page.expect(200).json::<tests::Page>().value("n"), Some(&serde_json::json!(TIMES)));
+    }
+    let scrape = Scrape::of(metrics).await;
+    scrape.assert_not_below(&first);
+    for (operation, outcome, calls) in [
+        ("create", "done", 1.0),
+        ("commit", "done", 200.0),
+        ("load", "done", 3.0),
+        ("touch", "done", 0.0),
+        ("commit", "conflict", 0.0),
+        ("load", "absent", 0.0),
+    ] {
+        assert_is(scrape.calls("ipc", operation, outcome), calls, &format!("{operation} {outcome}"));
+    }
+    let took = |suffix: &str| scrape.value(&format!("session_store_call_seconds_{suffix}"), &[("store", "ipc"), ("operation", "commit")]);
+    assert_is(took("count"), 200.0, "every commit is timed");
+    assert!(took("sum") > 0.000_1, "200 commits took {} s", took("sum"));
+    assert_is(scrape.value("session_touches_skipped_total", &[]), 203.0, "no life needed an extension");
+    assert_is(scrape.value("session_store_retries_total", &[("store", "ipc")]), 0.0, "retries");
+    for (state, slots) in [("serving", 3.0), ("starting", 0.0), ("backing_off", 0.0), ("gave_up", 0.0)] {
+        assert_is(scrape.value("cluster_slots", &[("state", state)]), slots, state);
+    }
+    assert_is(scrape.value("cluster_workers", &[]), 3.0, "workers");
+    assert_is(scrape.value("demo_server_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0, "build");
+    assert!(scrape.value("cluster_uptime_seconds", &[]) > 0.0);
+
+    // What failed is counted where it failed.
+    let forged = signed(OTHER_KEY, &id(browser.cookie()));
+    for (connection, value) in connections.iter_mut().zip([forged.as_str(), "x"]) {
+        let request = Request::get("/session").cookie(format!("id={value}"));
+        let _ = connection.send(&request).await.expect("an answer").expect(200);
+    }
+    let _ = browser.post("/logout").await.expect(204);
+    let scrape = Scrape::of(metrics).await;
+    assert_is(scrape.value("session_cookie_refused_total", &[("cause", "signature")]), 1.0, "signature");
+    assert_is(scrape.value("session_cookie_refused_total", &[("cause", "kind")]), 1.0, "kind");
+    assert_is(scrape.calls("ipc", "delete", "done"), 1.0, "delete done");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_number_falls_when_workers_crash_leave_or_are_reloaded() {
+    let (demo, metrics) = counting(&["--workers", "2", "--allow-crash"]).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let watcher = tokio::spawn({
+        let over = Arc::clone(&over);
+        async move {
+            let (mut before, mut scrapes) = (Scrape::of(metrics).await, 1);
+            while !over.load(Relaxed) {
+                let now = Scrape::of(metrics).await;
+                now.assert_not_below(&before);
+                (before, scrapes) = (now, scrapes + 1);
+            }
+            scrapes
+        }
+    });
+    let mut browser = demo.browser();
+    let _ = browser.insert("n", "0").await.expect(204);
+    let commits = async || Scrape::of(metrics).await.calls("ipc", "commit", "done");
+
+    // A crash loses at most what was not asked for before it.
+    let old = demo.workers();
+    let mut connections = demo.connections(2).await;
+    add(&browser, &mut connections, 50).await;
+    assert_is(commits().await, 50.0, "before the crash");
+    assert!(connections[0].send(&Request::post("/crash")).await.is_err(), "it crashed");
+    wait::until_true("one to crash", PATIENCE, || demo.workers().len() == 2 && demo.workers() != old).await;
+    assert_is(commits().await, 50.0, "after the crash");
+    demo.ready().await;
+
+    // One that is told to leave says what it came to, however recently it was asked.
+    let old = demo.workers();
+    let mut connections = demo.connections(2).await;
+    add(&browser, &mut connections, 50).await;
+    process::signal(old[0], Signal::TERM);
+    replaced(&demo, &old[..1], 2).await;
+    assert_is(commits().await, 100.0, "after one has left");
+
+    let old = demo.workers();
+    let mut connections = demo.connections(2).await;
+    add(&browser, &mut connections, 50).await;
+    demo.process.signal(Signal::HUP);
+    replaced(&demo, &old, 2).await;
+    assert_is(commits().await, 150.0, "after a reload");
+    let mut connections = demo.connections(2).await;
+    add(&browser, &mut connections, 10).await;
+    let scrape = wait::until("the reload to end", PATIENCE, async || {
+        let scrape = Scrape::of(metrics).await;
+        (scrape.value("cluster_reloads_total", &[("outcome", "done")]) > 0.5).then_some(scrape)
+    })
+    .await;
+    assert_is(scrape.calls("ipc", "commit", "done"), 160.0, "by the new ones too");
+    assert_is(scrape.value("cluster_worker_exits_total", &[("cause", "signalled")]), 1.0, "one aborted");
+    assert_is(scrape.value("cluster_worker_exits_total", &[("cause", "requested")]), 3.0, "three left");
+    assert!(scrape.value("cluster_worker_restarts_total", &[]) > 0.5);
+    over.store(true, Relaxed);
+    let scrapes = watcher.await.expect("no number fell");
+    println!("metrics: {scrapes} answers over a crash, a leave and a reload; no number fell");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_does_not_answer_holds_nobody_up() {
+    let (demo, metrics) = counting(&["--workers", "2"]).await;
+    let mut browser = demo.browser();
+    let _ = browser.insert("n", "0").await.expect(204);
+    let mut connections = demo.connections(2).await;
+    add(&browser, &mut connections, 20).await;
+    let before = Scrape::of(metrics).await;
+    assert_is(before.value("cluster_worker_scrape_failed", &[]), 0.0, "all answer");
+    let worker = demo.workers()[0];
+    process::signal(worker, Signal::STOP);
+    let asked = Instant::now();
+    let scrape = Scrape::of(metrics).await;
+    let took = asked.elapsed();
+    assert_is(scrape.value("cluster_worker_scrape_failed", &[]), 1.0, "one does not");
+    assert_is(scrape.calls("ipc", "commit", "done"), 20.0, "what it said last stands in");
+    println!("metrics: with a worker that stands still, the answer took {took:?}");
+    process::signal(worker, Signal::CONT);
+    wait::until("all to answer", PATIENCE, async || {
+        (Scrape::of(metrics).await.value("cluster_worker_scrape_failed", &[]) < 0.5).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_are_for_this_machine_and_for_who_asks_for_them() {
+    let (demo, metrics) = counting(&["--workers", "1"]).await;
+    assert!(metrics.ip().is_loopback());
+    assert_eq!(send(demo.address, &Request::get("/metrics")).await.expect("an answer").status, 404, "not where everybody is served");
+    for (request, status) in
+        [(Request::get("/"), 404), (Request::get("/metrics/x"), 404), (Request::post("/metrics"), 405), (Request::get("/healthz"), 404)]
+    {
+        assert_eq!(send(metrics, &request).await.expect("an answer").status, status, "{request:?}");
+    }
+    // The port is the primary's alone.
+    let taken = Demo::run(&["--listen", "127.0.0.1:0", "--metrics", &metrics.to_string()], &[]).await;
+    assert_eq!(taken.status.code(), Some(1));
+    assert!(taken.stderr.contains(&metrics.to_string()) && taken.stderr.contains("--metrics"), "{}", taken.stderr);
+    let open = Demo::run(&["--listen", "127.0.0.1:0", "--metrics", "0.0.0.0:0"], &[]).await;
+    assert_eq!(open.status.code(), Some(2));
+    assert!(open.stderr.contains("loopback"), "{}", open.stderr);
+    let silent = Demo::start(&["--workers", "1"]).await;
+    assert!(!silent.process.stdout.text().contains("metrics"), "nothing is served unless it is asked for");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h25_no_number_holds_an_id_a_cookie_a_value_or_a_name() {
+    let (demo, metrics) = counting(&["--workers", "2", "--log", "trace"]).await;
+    let mut browser = demo.browser();
+    let _ = browser.insert("quince-77", "\"swordfish-4711\"").await.expect(204);
+    let mut cookies = vec![browser.cookie().to_owned()];
+    let handle = browser.page().await.handle.expect("a handle");
+    let _ = browser.login("rosebud-1941").await.expect(200);
+    cookies.push(browser.cookie().to_owned());
+    let _ = browser.post("/session/quince-77/add?by=1").await;
+    let _ = browser.get("/devices").await.expect(200);
+    let forged = signed(OTHER_KEY, &id(browser.cookie()));
+    let _ = send(demo.address, &Request::get("/session").cookie(format!("id={forged}"))).await;
+    let _ = browser.post("/logout-everywhere").await.expect(200);
+    cookies.push(forged);
+    let scrape = Scrape::of(metrics).await;
+    assert!(scrape.calls("ipc", "create", "done") > 0.5 && scrape.has("session_cookie_refused_total"));
+    let secrets = cookies.iter().flat_map(|cookie| [cookie.clone(), id_of(cookie).to_owned()]);
+    for secret in secrets.chain([handle, "quince-77".into(), "swordfish-4711".into(), "rosebud-1941".into(), tests::KEY.into()]) {
+        assert!(!scrape.text().contains(&secret), "{secret} is in:\n{}", scrape.text());
+    }
+    let traced = demo.output();
+    assert!(traced.contains("a call of the session store has ended"), "calls are traced");
+    for secret in cookies.iter().map(|cookie| id_of(cookie).to_owned()).chain(["swordfish-4711".into(), "rosebud-1941".into()]) {
+        assert!(!traced.contains(&secret), "{secret} is traced");
+    }
+}
