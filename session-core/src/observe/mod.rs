@@ -31,7 +31,7 @@
 //! # Cost
 //!
 //! A call allocates once more, for the future that the trait returns; counting allocates nothing. A load from a
-//! [`MemoryStore`](crate::MemoryStore) takes COST more with a recorder of plain atomics, `bench/benches/observe.rs` measures it.
+//! [`MemoryStore`](crate::MemoryStore) takes COST more with a recorder of plain atomics, `examples/observe_cost.rs` measures it.
 //!
 //! # Examples
 //! ```

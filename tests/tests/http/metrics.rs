@@ -17,6 +17,7 @@ use tests::{
     jar::id_of,
     process,
     prometheus::Scrape,
+    service::Redis,
     wait,
 };
 
@@ -211,6 +212,27 @@ async fn numbers_are_for_this_machine_and_for_who_asks_for_them() {
     assert!(open.stderr.contains("loopback"), "{}", open.stderr);
     let silent = Demo::start(&["--workers", "1"]).await;
     assert!(!silent.process.stdout.text().contains("metrics"), "nothing is served unless it is asked for");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_tries_again_says_so() {
+    let Some(redis) = Redis::start().await else { return };
+    let (demo, metrics) = counting(&["--workers", "1", "--store", "redis", "--store-url", &redis.url()]).await;
+    let mut browser = demo.browser();
+    let _ = browser.insert("n", "0").await.expect(204);
+    let retries = async || Scrape::of(metrics).await.value("session_store_retries_total", &[("store", "redis")]);
+    assert_is(retries().await, 0.0, "retries");
+    // A read whose connection is cut while it waits is sent once more.
+    wait::until("a retry", PATIENCE, async || {
+        let (cut, _) = tokio::join!(redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]), async {
+            for _ in 0..50 {
+                browser.get("/session").await;
+            }
+        });
+        cut.expect("the server answers");
+        (retries().await > 0.5).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
