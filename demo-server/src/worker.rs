@@ -91,11 +91,11 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
         tracing::warn!(worker = %worker.id(), "requests did not end in time and are cut off");
         serving.abort();
     }
-    let served = serving.await;
+    let ended = serving.await;
     if let Some(reporter) = reporter {
         reporter.end().await;
     }
-    match served {
+    match ended {
         Err(cut) if cut.is_cancelled() => Ok(()),
         Ok(ended) => ended.map_err(Problem::io("the server failed")),
         Err(panic) => Err(Problem::Io { what: "the server failed", source: std::io::Error::other(panic) }),

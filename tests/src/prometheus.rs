@@ -47,7 +47,7 @@ impl Scrape {
             if let Some(help) = line.strip_prefix("# HELP ") {
                 let (name, words) = help.split_once(' ').expect("help has a name and words");
                 assert!(unescaped(words, false).is_some(), "{line}");
-                helped = name.to_owned();
+                name.clone_into(&mut helped);
             } else if let Some(kind) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = kind.split_once(' ').expect("a type has a name and a kind");
                 assert!(is_name(name, ":"), "{line}");

@@ -88,7 +88,9 @@ impl Collector {
             Event::Lagged(_) => {
                 let there: Vec<_> = self.cluster.workers().iter().map(|worker| worker.id).collect();
                 let gone: Vec<_> = self.live.keys().copied().filter(|id| !there.contains(id)).collect();
-                gone.into_iter().for_each(|id| self.leaves(id));
+                for id in gone {
+                    self.leaves(id);
+                }
             }
             _ => {}
         }

@@ -2,7 +2,10 @@
 
 use std::process::Command;
 
-use tests::{Browser, Demo, KEY, Setup, client::Request};
+use tests::{
+    Browser, Demo, KEY, Setup,
+    client::{Connection, Request},
+};
 
 use crate::{
     app::App,
@@ -18,7 +21,7 @@ struct Shell {
 }
 
 enum Started {
-    Demo { _running: Demo },
+    Demo { running: Demo },
     Example { _running: App },
 }
 
@@ -31,7 +34,7 @@ impl Shell {
             ["cargo", "run", "--release", "-p", "demo-server", rest @ ..] => {
                 let Some((flags, setup)) = with_server(rest).await else { return };
                 let demo = Demo::start(&flags.iter().map(String::as_str).collect::<Vec<_>>()).await;
-                self.serve(Browser::new(demo.address), Started::Demo { _running: demo }, setup).await;
+                self.serve(Browser::new(demo.address), Started::Demo { running: demo }, setup).await;
             }
             ["cargo", "run", "-p", "examples", "--bin", name, rest @ ..] => {
                 let Some((arguments, setup)) = with_server(rest).await else { return };
@@ -48,6 +51,13 @@ impl Shell {
                 let (browser, ..) = self.serving.as_mut().unwrap_or_else(|| panic!("{command}: nothing serves {url}"));
                 let _ = browser.send(request).await.expect(200);
                 assert!(browser.has_cookie(), "{command}: no session");
+            }
+            ["curl", "http://127.0.0.1:9100/metrics"] => {
+                let Some((_, Started::Demo { running }, _)) = &self.serving else { panic!("{command}: no demo serves numbers") };
+                let address = running.process.stdout.after("  metrics  http://").and_then(|rest| rest.split('/').next()?.parse().ok());
+                let mut connection = Connection::open(address.expect("the demo says where")).await.expect("it accepts");
+                let page = connection.send(&Request::get("/metrics")).await.expect("an answer").expect(200);
+                assert!(page.text().contains("session_store_calls_total"), "{}", page.text());
             }
             ["export", setting] if setting.starts_with("COOKIE_KEY=") => {
                 let script = format!("{command}; printf %s \"$COOKIE_KEY\"");
@@ -99,6 +109,11 @@ async fn with_server(rest: &[&str]) -> Option<(Vec<String>, Option<Setup>)> {
             Some("mongodb") => Setup::mongo().await,
             Some("postgres") => Setup::postgres().await,
             Some("sqlite") => Setup::sqlite().await,
+            // The port of the numbers: a free one.
+            Some("127.0.0.1") => {
+                given.push("127.0.0.1:0".to_owned());
+                continue;
+            }
             Some(scheme) => panic!("{argument}: no test server has the scheme {scheme}"),
             None => {
                 given.push((*argument).to_owned());

@@ -224,7 +224,7 @@ async fn a_store_that_tries_again_says_so() {
     assert_is(retries().await, 0.0, "retries");
     // A read whose connection is cut while it waits is sent once more.
     wait::until("a retry", PATIENCE, async || {
-        let (cut, _) = tokio::join!(redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]), async {
+        let (cut, ()) = tokio::join!(redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]), async {
             for _ in 0..50 {
                 browser.get("/session").await;
             }
