@@ -170,6 +170,28 @@ async fn no_number_falls_when_workers_crash_leave_or_are_reloaded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_worker_has_counted_last_is_not_lost_when_it_leaves() {
+    let (demo, metrics) = counting(&["--workers", "2"]).await;
+    let mut browser = demo.browser();
+    let _ = browser.insert("n", "0").await.expect(204);
+    // Nobody asks for numbers between what is counted and the end of who counted it.
+    for (round, signal) in [Signal::TERM, Signal::HUP].into_iter().enumerate() {
+        let old = demo.workers();
+        let mut connections = demo.connections(2).await;
+        add(&browser, &mut connections, 40).await;
+        drop(connections);
+        if signal == Signal::TERM {
+            old.iter().for_each(|worker| process::signal(*worker, signal));
+        } else {
+            demo.process.signal(signal);
+        }
+        replaced(&demo, &old, 2).await;
+        let commits = Scrape::of(metrics).await.calls("ipc", "commit", "done");
+        assert_is(commits, [40.0, 80.0][round], "after the workers have left");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_does_not_answer_holds_nobody_up() {
     let (demo, metrics) = counting(&["--workers", "2"]).await;
     let mut browser = demo.browser();
