@@ -253,6 +253,9 @@ fn versions_count_changes() {
     let two = || born().then(commit("k", write(&[("v0", "1")])), done(2, 2));
     assert_eq!(two().then(commit("k", write(&[("v1", "2")])), done(2, 4)).broken(), [(Law::Version, 2)]);
     assert_eq!(two().then(load("k"), seen(5, 4, &[("v0", "1")])).broken(), [(Law::Version, 2)]);
+    // Somebody else's change, whose answer was lost, had made it.
+    let open = born().then(commit("k", write(&[("v0", "1")])), unknown()).then(load("k"), seen(2, 4, &[("v0", "1")]));
+    assert!(open.then(commit("k", write(&[("v1", "2")])), done(2, 6)).broken().contains(&(Law::Version, 3)));
     let older = two().then(load("k"), seen(2, 4, &[("v0", "1")])).then(load("k"), seen(1, 6, &[]));
     assert!(older.broken().contains(&(Law::Version, 3)));
 }
