@@ -110,7 +110,7 @@ pub enum UpgradeError {
     #[error("the new primary speaks another language, so it was ended, and this one serves on; is it a program of this crate?")]
     Garbled,
     /// This primary is process 1, with which a container ends.
-    #[error("this primary is process 1 of its container, which ends with it; start it under an init, or replace the container")]
+    #[error("this primary is process 1 of its container, which ends with it; reload the workers, or replace the container")]
     Init,
     /// This primary has not taken over from its own predecessor yet.
     #[error("this primary has not taken over from its own predecessor yet; try again when it has")]

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct HeartbeatPolicy {
     /// Time between two beats, at least 1 ms.
     pub every: Duration,
-    /// Silence after which a worker is killed and replaced, at least three times `every`. Choose it well above the longest
+    /// Silence after which a worker is killed and replaced, at least three times `every` and 100 ms. Choose it well above the longest
     /// time that a handler may block: to kill a worker that works is worse than to find a hung one late.
     pub dead_after: Duration,
 }
@@ -26,6 +26,9 @@ impl HeartbeatPolicy {
         if self.every < Duration::from_millis(1) {
             return Err("heartbeat.every must be at least 1 ms");
         }
+        if self.dead_after < Duration::from_millis(100) {
+            return Err("heartbeat.dead_after must be at least 100 ms, below which a timer that is late cannot be told from a silence");
+        }
         if self.dead_after < self.every.saturating_mul(3) {
             return Err("heartbeat.dead_after must be at least three times heartbeat.every");
         }
@@ -42,8 +45,10 @@ mod tests {
         let policy =
             |every, dead_after| HeartbeatPolicy { every: Duration::from_millis(every), dead_after: Duration::from_millis(dead_after) };
         assert_eq!(HeartbeatPolicy::default().check(), Ok(()));
-        assert_eq!(policy(1, 3).check(), Ok(()));
-        for (refused, field) in [(policy(0, 3), "heartbeat.every"), (policy(10, 29), "heartbeat.dead_after")] {
+        assert_eq!(policy(1, 100).check(), Ok(()));
+        for (refused, field) in
+            [(policy(0, 300), "heartbeat.every"), (policy(100, 299), "heartbeat.dead_after"), (policy(1, 99), "heartbeat.dead_after")]
+        {
             assert!(refused.check().unwrap_err().starts_with(field), "{refused:?}");
         }
     }

@@ -138,7 +138,7 @@
 //! | primary | `INT` | fast stop; the second kills |
 //! | primary | `HUP` | rolling [reload](ClusterHandle::reload); one that comes during a reload follows it, more are the same one |
 //! | primary | `TTIN`, `TTOU` | one slot more, one less; the last one stays |
-//! | primary | `USR2` | [upgrade](ClusterHandle::upgrade) of the primary itself; one that comes during another follows it |
+//! | primary | `USR2` | [upgrade](ClusterHandle::upgrade) of the primary itself; one that comes during another follows it, if that failed |
 //! | primary | `USR1` | a line in the log |
 //! | worker | `TERM` | once connected: this worker drains, from a quarter of a second later, and is replaced; before: it ends |
 //! | primary and workers | `TERM` | graceful stop, whoever is reached first: the moment that a worker waits lets the primary's order come first |
@@ -151,7 +151,7 @@
 //! If systemd has started the primary with `Type=notify` or `notify-reload`, and so set `NOTIFY_SOCKET`, it is told without further ado: `READY=1`
 //! when every slot serves or is given up; `RELOADING=1` when a reload begins, and `READY=1` when it is over, also if it failed; `MAINPID=` at an upgrade;
 //! `STOPPING=1`; in `STATUS=` how many workers serve. With `WatchdogSec=` it gets `WATCHDOG=1` twice in that time from the runtime that supervises
-//! the workers, and nothing if that is stuck. None of it is ever waited for longer than half a second. Workers do not see the variables.
+//! the workers, and nothing if that is stuck. None of it is ever waited for longer than a second. Workers do not see the variables.
 //!
 //! # Limits
 //!

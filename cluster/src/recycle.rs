@@ -17,7 +17,8 @@ pub struct Recycle {
     /// Bytes of memory that it may hold: its private pages, and its part of those that it shares (`Pss` of
     /// `/proc/<pid>/smaps_rollup`). Where the system does not let the primary read that, because the worker runs as another user for
     /// example, its resident pages without those of files and of shared memory (`/proc/<pid>/statm`). It counts if three samples in
-    /// a row are above; one is taken every ten beats, or every 10 s without a heartbeat.
+    /// a row are above; one is taken every ten beats, or every 10 s without a heartbeat. Choose it well above what a fresh worker holds, or
+    /// workers are replaced one after the other for ever.
     pub max_memory: Option<u64>,
     /// Part of `max_requests` and `max_age` that is taken off at random, anew for each worker, from 0 to 0.5; so that workers that started
     /// together do not all reach their limits together. It only ever shortens.

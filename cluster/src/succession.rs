@@ -18,6 +18,9 @@ const VERSION: u16 = 1;
 /// What a successor says when all of its workers serve.
 pub(crate) const READY: u8 = b'R';
 
+/// What it is answered if the predecessor serves on after all.
+pub(crate) const NO: u8 = b'N';
+
 /// What it is answered: from now on it is the one that counts.
 pub(crate) const YOURS: u8 = b'Y';
 

@@ -1,10 +1,16 @@
 //! The process that was started by hand: it opens the port, owns the sessions and keeps the workers.
 
-use std::{io, net::SocketAddr, os::unix::net::UnixStream, time::Duration};
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    os::unix::net::UnixStream,
+    path::Path,
+    time::Duration,
+};
 
 use cluster::{ClusterBuilder, ClusterHandle, DrainPolicy, Event, Events, ExitCause, GiveUp, ListenSpec, RestartPolicy, Shutdown};
 use session_core::{SweeperHandle, spawn_sweeper};
-use store_ipc::{HandOverError, OwnerHandle};
+use store_ipc::{HandOverError, OwnerError, OwnerHandle};
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
@@ -35,8 +41,9 @@ const RESTART: RestartPolicy = RestartPolicy {
 const SWEEP: Duration = Duration::from_mins(1);
 const SWEEP_BATCH: usize = 500;
 
-/// How long handing the sessions over may take. Calls wait meanwhile, so it is some time above what the most sessions need.
-const HAND_OVER: Duration = Duration::from_secs(10);
+/// How long handing the sessions over may take. What is too late is lost, so it is far above what the most sessions need; calls that wait longer
+/// than their deadline are answered 503.
+const HAND_OVER: Duration = Duration::from_mins(5);
 
 /// Does what the command line says.
 #[expect(clippy::print_stdout, reason = "what a command-line program says on standard output is its interface")]
@@ -132,7 +139,10 @@ fn with_owner(builder: ClusterBuilder, owner: &OwnerHandle) -> ClusterBuilder {
         })
         .bequeath("sessions", move || {
             let (ours, theirs) = UnixStream::pair()?;
-            to_successor.succession(ours).map_err(io::Error::other)?;
+            to_successor.succession(ours).map_err(|error| match error {
+                OwnerError::Waiting => io::Error::other("the primary before this one still has the sessions; try again when it has left"),
+                error => io::Error::other(error),
+            })?;
             Ok(theirs.into())
         })
 }
@@ -155,9 +165,9 @@ async fn takeover(owner: Option<&OwnerHandle>, cluster: &ClusterHandle) -> Resul
 async fn hand_over(successor: u32, owner: &OwnerHandle) -> Result<(), Problem> {
     match owner.hand_over(HAND_OVER).await {
         Ok(handed) => tracing::info!(successor, sessions = handed.sessions, took = ?handed.took, "the sessions were handed over"),
-        // It was started with another store.
-        Err(error @ HandOverError::NoSuccessor(_)) => {
-            tracing::warn!(successor, error = &error as &dyn std::error::Error, "the sessions of this process end with it");
+        // It was started with another store, and let go of what was left to it.
+        Err(HandOverError::NoSuccessor(None)) if Path::new(&format!("/proc/{successor}")).exists() => {
+            tracing::warn!(successor, "the new primary has another store; the sessions of this process end with it");
         }
         Err(error) => return Err(error.into()),
     }
@@ -196,7 +206,6 @@ async fn first_boot(cluster: &ClusterHandle, events: &mut Events) -> Result<Opti
 }
 
 /// Says where the server is and what to try.
-#[expect(clippy::print_stdout, reason = "what a command-line program says on standard output is its interface")]
 fn greet(settings: &Settings, cluster: &ClusterHandle, counted_at: Option<SocketAddr>, drawn: bool) {
     let address = cluster.addresses().get("http").copied().unwrap_or(settings.listen);
     let store = match &settings.store {
@@ -209,22 +218,22 @@ fn greet(settings: &Settings, cluster: &ClusterHandle, counted_at: Option<Socket
     };
     let workers = cluster.workers();
     let pids: Vec<_> = workers.iter().map(|worker| worker.pid.to_string()).collect();
-    println!("listening on http://{address}");
-    println!("  store    {store}");
-    println!("  workers  {} (pid {})", workers.len(), pids.join(", "));
-    println!("  cookie   {cookie}");
-    if let Some(path) = &settings.control {
-        println!("  control  demo-server ctl status --control {}", path.display());
-    }
-    if let Some(address) = counted_at {
-        println!("  metrics  http://{address}/metrics");
-    }
+    let mut lines = vec![
+        format!("listening on http://{address}"),
+        format!("  store    {store}"),
+        format!("  workers  {} (pid {})", workers.len(), pids.join(", ")),
+        format!("  cookie   {cookie}"),
+    ];
+    lines.extend(settings.control.as_ref().map(|path| format!("  control  demo-server ctl status --control {}", path.display())));
+    lines.extend(counted_at.map(|address| format!("  metrics  http://{address}/metrics")));
     if drawn {
-        println!("  key      random: cookies will not survive a restart; set DEMO_COOKIE_KEY=$(openssl rand -base64 48) to keep them");
+        let to_keep = "set DEMO_COOKIE_KEY=$(openssl rand -base64 48) to keep them";
+        lines.push(format!("  key      random: cookies will not survive a restart; {to_keep}"));
     }
-    println!("try");
-    println!("  curl -c jar -b jar http://{address}/");
-    println!("  curl -c jar -b jar -d '{{\"user\":\"bob\"}}' http://{address}/login");
+    lines.push(format!("try\n  curl -c jar -b jar http://{address}/"));
+    lines.push(format!("  curl -c jar -b jar -d '{{\"user\":\"bob\"}}' http://{address}/login\n"));
+    // In one write. Whoever started the server may not read it any more, and it serves all the same.
+    let _ = io::stdout().write_all(lines.join("\n").as_bytes());
 }
 
 /// Tells the operator what happened to the workers.

@@ -180,6 +180,20 @@ fn an_operator_sees_and_changes_a_server() {
 }
 
 #[test]
+fn a_server_whose_output_nobody_reads_any_more_can_be_upgraded() {
+    let place = Place::new();
+    let arguments = ["--listen", "127.0.0.1:0", "--workers", "1", "--control", &place.control, "--log", "error"];
+    let mut child = demo(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let mut server = Server(child);
+    let upgraded = place.told(&["upgrade"]);
+    assert_eq!(server.exit().code(), Some(0));
+    assert!(upgraded.contains(&format!("primary {} has taken over", place.status()["pid"])), "{upgraded}");
+    place.serve(1);
+}
+
+#[test]
 fn where_the_server_is_comes_from_flag_environment_or_file() {
     let place = Place::new();
     let config = PathBuf::from(&place.control).with_extension("toml");

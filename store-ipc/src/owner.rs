@@ -308,23 +308,17 @@ impl Shared {
     pub(crate) fn enter_connection(self: &Arc<Self>) -> Option<Place> {
         let most = self.settings.max_connections;
         let taken = |count: usize| (count < most).then_some(count + 1);
-        if self.is_stopped() {
-            return None;
-        }
         if self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_err() {
             self.counted_refusal();
             return None;
         }
-        Some(self.enter(Occupant::Connection))
+        self.enter(Occupant::Connection)
     }
 
     /// A place for a connection that another owner admitted; no cap holds for it.
     pub(crate) fn enter_resumed(self: &Arc<Self>) -> Option<Place> {
-        if self.is_stopped() {
-            return None;
-        }
         self.connections.fetch_add(1, Ordering::Relaxed);
-        Some(self.enter(Occupant::Connection))
+        self.enter(Occupant::Connection)
     }
 
     /// Shuts the owner down, and keeps its thread alive as long as the guard lives.
@@ -341,12 +335,14 @@ impl Shared {
 
     /// A place for a listener.
     pub(crate) fn enter_listener(self: &Arc<Self>) -> Option<Place> {
-        (!self.is_stopped()).then(|| self.enter(Occupant::Listener))
+        self.enter(Occupant::Listener)
     }
 
-    fn enter(self: &Arc<Self>, occupant: Occupant) -> Place {
+    /// Counted before it is looked: who stops the owner, and then finds nobody there, knows that nobody comes.
+    fn enter(self: &Arc<Self>, occupant: Occupant) -> Option<Place> {
         self.busy.send_modify(|busy| *busy += 1);
-        Place { owner: Arc::clone(self), occupant }
+        let place = Place { owner: Arc::clone(self), occupant };
+        (!self.is_stopped()).then_some(place)
     }
 
     /// Waits until there is no connection and no listener.

@@ -321,8 +321,10 @@ pub(crate) fn admit(owner: &Arc<Shared>, stream: &UnixStream) -> Result<Option<P
 /// Serves a connection that has its place until the client leaves or the owner is shut down.
 pub(crate) async fn attend(owner: &Shared, mut connection: Connection) {
     let ended = tokio::select! {
-        ended = connection.run() => ended,
+        // No call is begun by an owner that has stopped.
+        biased;
         () = owner.stopped() => connection.finish_in_time().await,
+        ended = connection.run() => ended,
     };
     connection.report(ended);
 }

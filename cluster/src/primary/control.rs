@@ -136,6 +136,9 @@ async fn hung_up(stream: &UnixStream) {
 /// Carries an order out. Dropping the future takes none back.
 async fn obey(command: Command, core: &Arc<Core>) -> Result<Reply, Refusal> {
     let cluster = ClusterHandle::new(Arc::clone(core));
+    if let Some(pid) = core.successor().filter(|_| command != Command::Status) {
+        return Err(ErrorCode::Stopping.because(format!("primary {pid} has taken over; connect again to reach it")));
+    }
     match command {
         Command::Status => Ok(Reply::Status(status(core, &cluster))),
         Command::Reload => match cluster.reload().await {

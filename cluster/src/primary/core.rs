@@ -56,6 +56,7 @@ pub(super) struct Core {
     pub(super) succeeding: tokio::sync::Mutex<()>,
     /// Whether the ports are this primary's alone. Before it has taken over, another one serves them.
     in_charge: watch::Sender<bool>,
+    successor: watch::Sender<Option<u32>>,
     pub(super) office: Office,
 }
 
@@ -71,7 +72,6 @@ pub(super) struct Recruit {
 struct Stop {
     since: Instant,
     ended: Vec<Ended>,
-    successor: Option<u32>,
 }
 
 impl Core {
@@ -98,6 +98,7 @@ impl Core {
         let core = Self {
             board: Mutex::new(Board::new(config.slots())),
             in_charge: watch::Sender::new(in_charge),
+            successor: watch::Sender::new(None),
             config,
             greeting,
             addresses,
@@ -231,19 +232,22 @@ impl Core {
         // After the first one the ports are another primary's, or their doors are closed.
         let is_first = stop.is_none();
         if is_first {
-            *stop = Some(Stop { since: Instant::now(), ended: Vec::new(), successor: None });
+            *stop = Some(Stop { since: Instant::now(), ended: Vec::new() });
         }
         drop(stop);
+        // Else another primary serves the ports, and lets in whom it likes.
+        if is_first && self.is_in_charge() {
+            self.close_doors();
+        }
+        self.raise(phase);
+    }
+
+    fn close_doors(&self) {
         for (name, socket) in std::mem::take(&mut *lock(&self.sockets)) {
-            // Else another primary serves the port, and lets in whom it likes.
-            if is_first
-                && self.is_in_charge()
-                && let Err(e) = close_door(&socket)
-            {
+            if let Err(e) = close_door(&socket) {
                 tracing::warn!(listener = name, error = %e, "connections that come during the stop may be reset");
             }
         }
-        self.raise(phase);
     }
 
     /// Leaves the ports to a successor, and lets the workers leave. Does nothing, and returns `false`, if the cluster stops already.
@@ -252,8 +256,9 @@ impl Core {
         if stop.is_some() {
             return false;
         }
-        *stop = Some(Stop { since: Instant::now(), ended: Vec::new(), successor: Some(successor) });
+        *stop = Some(Stop { since: Instant::now(), ended: Vec::new() });
         drop(stop);
+        self.successor.send_replace(Some(successor));
         lock(&self.sockets).clear();
         self.raise(Phase::HandedOver);
         true
@@ -265,6 +270,11 @@ impl Core {
             *current = phase.max(*current);
             rises
         });
+    }
+
+    /// The primary that has taken over, if that is why this one stops.
+    pub(super) fn successor(&self) -> Option<u32> {
+        *self.successor.borrow()
     }
 
     pub(super) fn is_in_charge(&self) -> bool {
@@ -285,7 +295,7 @@ impl Core {
     pub(super) async fn handed_over(&self) {
         let mut phase = self.phase.subscribe();
         let _ = phase.wait_for(|phase| *phase > Phase::Running).await;
-        if lock(&self.stop).as_ref().is_none_or(|stop| stop.successor.is_none()) {
+        if self.successor().is_none() {
             std::future::pending::<()>().await;
         }
     }
@@ -294,6 +304,10 @@ impl Core {
     pub(super) fn take_charge(&self) {
         self.office.take_charge();
         self.in_charge.send_replace(true);
+        if self.ends() {
+            // It was told to stop before they were its.
+            self.close_doors();
+        }
         self.emit(Event::TookOver);
     }
 
@@ -309,7 +323,7 @@ impl Core {
         lock(&self.sockets).clear();
         let stop = lock(&self.stop).take();
         let outcome = match stop {
-            Some(stop) => Ok(ShutdownReport { workers: stop.ended, took: stop.since.elapsed(), successor: stop.successor }),
+            Some(stop) => Ok(ShutdownReport { workers: stop.ended, took: stop.since.elapsed(), successor: self.successor() }),
             None => Err(self.see(Board::why_empty)),
         };
         lock(&self.feed).end();

@@ -196,6 +196,9 @@ impl ClusterHandle {
     ///
     /// If this primary dies before the new one is ready, the new one takes over without it.
     ///
+    /// The new one is another process than the one that somebody started. A service manager that ends the service with that process, as
+    /// the init of a container does, ends the new one too: it is for systemd with `Type=notify`, which is told, and for those that do not watch.
+    ///
     /// Cancel safe: dropping the future does not take the order back. [Reloads](Self::reload), [`scale`](Self::scale) and this wait for each other.
     ///
     /// # Errors

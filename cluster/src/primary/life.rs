@@ -75,7 +75,8 @@ pub(super) struct Life {
     /// Watched while it serves.
     silence: Option<Silence>,
     killed: bool,
-    hung: bool,
+    /// For how long it had been silent when it was killed for that.
+    hung: Option<Duration>,
 }
 
 impl Life {
@@ -136,7 +137,7 @@ impl Life {
             kill_by: None,
             silence: None,
             killed: false,
-            hung: false,
+            hung: None,
         }
     }
 
@@ -164,7 +165,9 @@ impl Life {
         if self.asked() {
             return (end, End::Asked { uptime });
         }
-        (end, End::Death { served: if self.progress.borrow().ready { uptime } else { Duration::ZERO } })
+        // While it was silent it served nobody, however long that was.
+        let served = uptime.saturating_sub(self.hung.unwrap_or_default());
+        (end, End::Death { served: if self.progress.borrow().ready { served } else { Duration::ZERO } })
     }
 
     async fn until_exit(&mut self) -> ExitStatus {
@@ -225,8 +228,9 @@ impl Life {
     fn look(&mut self) {
         let said = *self.progress.borrow();
         let Some(since) = self.silence.as_mut().and_then(|silence| silence.look(Instant::now(), said.beats)) else { return };
-        self.hung = true;
-        self.core.emit(Event::Unresponsive { id: self.id, since: said.last_beat.map_or(since, |beat| beat.elapsed()) });
+        let since = said.last_beat.map_or(since, |beat| beat.elapsed());
+        self.hung = Some(since);
+        self.core.emit(Event::Unresponsive { id: self.id, since });
         self.kill("its event loop is blocked, or its process is stopped");
     }
 
@@ -306,7 +310,7 @@ impl Life {
         }
         match signal {
             _ if !said.ready => ExitCause::BootFailed,
-            Some(_) if self.hung => ExitCause::Hung,
+            Some(_) if self.hung.is_some() => ExitCause::Hung,
             // By the primary, because it could not be understood.
             Some(_) if self.killed => ExitCause::Crashed,
             Some(signal) => ExitCause::Signalled(signal),

@@ -93,9 +93,15 @@ impl Office {
         unwanted.take_charge();
     }
 
-    /// From now on the files are the successor's. Returns when the service manager was told whom it has to hear.
-    pub(super) async fn hand_over(&self, successor: u32) {
+    /// From now on the files are the successor's.
+    pub(super) fn stay(&self) {
         lock(&self.held).stay();
+    }
+
+    /// Lets go of the files, which the successor holds as well: if it dies, nobody shall take them for held. Returns when the service manager
+    /// was told whom it has to hear.
+    pub(super) async fn hand_over(&self, successor: u32) {
+        drop(std::mem::take(&mut *lock(&self.held)));
         let (tell, told) = oneshot::channel();
         if self.steps.send(Step::HandedOver(successor, tell)).is_ok() {
             // Without a service manager nobody tells.

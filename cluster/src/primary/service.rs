@@ -58,11 +58,11 @@ impl Said {
     /// A reload that failed is over as well. Before the service is ready, none is spoken of.
     async fn step(&mut self, step: Step, core: &Core, notifier: &Notifier) {
         match step {
-            Step::Reloading if self.ready => {
+            Step::Reloading if self.ready && !self.stopping => {
                 notifier.tell(&Notice::Reloading).await;
                 notifier.tell(&Notice::Status(format!("reloading; {}", line(core)))).await;
             }
-            Step::Reloaded if self.ready => {
+            Step::Reloaded if self.ready && !self.stopping => {
                 notifier.tell(&Notice::Ready).await;
                 notifier.tell(&Notice::Status(line(core))).await;
             }
@@ -71,8 +71,9 @@ impl Said {
                 // Who waited may have gone.
                 let _ = told.send(());
             }
-            // Then this primary is in charge, which is progress.
-            Step::TookOver | Step::Reloading | Step::Reloaded => {}
+            // Then this primary is in charge, which is progress. The last beat was the predecessor's.
+            Step::TookOver => self.beat(core, notifier).await,
+            Step::Reloading | Step::Reloaded => {}
         }
     }
 
@@ -102,7 +103,7 @@ impl Said {
 
 /// Whether this is the primary that the service manager shall hear.
 fn counts(core: &Core) -> bool {
-    core.is_in_charge() && *core.phase.borrow() != Phase::HandedOver
+    core.is_in_charge() && core.successor().is_none()
 }
 
 fn line(core: &Core) -> String {

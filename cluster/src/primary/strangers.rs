@@ -49,9 +49,13 @@ impl Strangers {
     pub(super) async fn reap(mut self, core: Arc<Core>) {
         let mut outcome = core.outcome.subscribe();
         let work = async {
-            while self.ended.recv().await.is_some() {
+            // First those that ended before this program began.
+            loop {
                 while self.look(&core) {
                     sleep(PAUSE).await;
+                }
+                if self.ended.recv().await.is_none() {
+                    return;
                 }
             }
         };

@@ -17,7 +17,7 @@ use crate::error::UpgradeError;
 use crate::image::Image;
 use crate::inheritance;
 use crate::status::Phase;
-use crate::succession::{Legacy, READY, VARIABLE, YOURS};
+use crate::succession::{Legacy, NO, READY, VARIABLE, YOURS};
 
 /// Variables of a service manager that hold for one process. What it watches, and where it listens, a successor needs as well.
 const OF_THIS_PROCESS: [&str; 4] = ["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "WATCHDOG_PID"];
@@ -99,6 +99,8 @@ impl Successor {
 
     /// Ends it and waits for its end. It has time to end what its workers serve, unless this cluster stops fast.
     pub(super) async fn discard(mut self, core: &Core) {
+        // It may wait for the answer already. That there is none it takes for the death of this process.
+        let _ = self.link.write_u8(NO).await;
         let signal = |signal| {
             // It may have ended already.
             let _ = pidfd_send_signal(self.pidfd.as_fd(), signal);

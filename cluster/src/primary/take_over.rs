@@ -1,15 +1,20 @@
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::time::sleep;
 
 use super::board::Board;
 use super::core::Core;
 use super::handle::ClusterHandle;
 use crate::status::{Phase, SlotState};
-use crate::succession::{READY, YOURS};
+use crate::succession::{NO, READY, YOURS};
+
+/// How long a stop waits for a predecessor that was asked and does not answer: it is stopped itself.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The way to the predecessor.
 pub(super) fn open(link: StdUnixStream) -> io::Result<UnixStream> {
@@ -32,18 +37,31 @@ pub(super) async fn take_over(mut link: UnixStream, core: Arc<Core>) {
         tracing::error!("a slot of the new primary was given up, so it does not take over and ends");
         return core.stop(Phase::Stopping);
     }
+    // The cluster does not end before the answer is there, also if it is told to stop: if it is yes, ports and files are this primary's to close.
+    let _undecided = core.succeeding.lock().await;
+    if core.ends() {
+        return;
+    }
     tracing::info!("all workers serve; the predecessor is asked to leave");
     // A failure shows by the end of the stream.
     let _ = link.write_u8(READY).await;
-    let answer = tokio::select! {
-        _ = phase.wait_for(|phase| *phase > Phase::Running) => return,
-        answer = link.read_u8() => answer,
+    let silence = async {
+        // The sender lives in the core.
+        let _ = phase.wait_for(|phase| *phase > Phase::Running).await;
+        sleep(PATIENCE).await;
     };
-    if answer.is_ok_and(|said| said == YOURS) {
-        tracing::info!("taken over from the predecessor");
-        core.take_charge();
-    } else {
-        take_over_alone(&core);
+    let answer = tokio::select! {
+        biased;
+        answer = link.read_u8() => answer,
+        () = silence => return tracing::error!("the predecessor does not answer; this primary ends, and leaves ports and files to it"),
+    };
+    match answer {
+        Ok(YOURS) => {
+            tracing::info!("taken over from the predecessor");
+            core.take_charge();
+        }
+        Ok(NO) => tracing::warn!("the predecessor serves on; this primary ends"),
+        Ok(_) | Err(_) => take_over_alone(&core),
     }
 }
 

@@ -43,11 +43,12 @@ impl Core {
         match self.until_ready(&mut successor).await {
             Ok(()) if self.hand_over(successor.pid) => {
                 let pid = successor.pid;
-                self.office.hand_over(pid).await;
+                self.office.stay();
                 // Without the word it takes over as well, when this process has ended.
                 if let Err(error) = successor.release().await {
-                    tracing::warn!(pid, %error, "the new primary cannot be told that it has taken over");
+                    tracing::error!(pid, %error, "the new primary has died just when it had taken over");
                 }
+                self.office.hand_over(pid).await;
                 self.runtime.spawn(successor.watch());
                 Ok(pid)
             }

@@ -1,5 +1,7 @@
 use std::fs;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -212,6 +214,54 @@ fn pid_file_and_control_socket_are_the_new_primarys() {
     assert!(cluster.first_exit().success());
     cluster.signal(Signal::TERM);
     assert!(cluster.exit().success());
+    assert_eq!(place.left(), 0);
+}
+
+#[test]
+fn k12_a_stop_of_both_primaries_at_any_moment_leaves_nothing() {
+    for delay in 0..16 {
+        let place = Place::new();
+        let pid_file = place.folder.path().join("pid");
+        let mut cluster = place.ready(&[("pid_file", pid_file.to_str().unwrap())]);
+        let (addr, first) = (cluster.addr, cluster.pid());
+        cluster.signal(Signal::USR2);
+        let started = cluster.wait("a new primary", |line| line["event"] == "started" && line["generation"] == 1);
+        // From before its workers serve until after it has taken over.
+        thread::sleep(Duration::from_millis(2 * delay));
+        // Neither is reaped before it is waited for here, or by the first one.
+        let _ = kill_process(Pid::from_raw(i32::try_from(first).unwrap()).unwrap(), Signal::TERM);
+        let second = u32::try_from(started["pid"].as_u64().unwrap()).unwrap();
+        let _ = kill_process(Pid::from_raw(i32::try_from(second).unwrap()).unwrap(), Signal::TERM);
+        assert!(cluster.first_exit().success());
+        until("the new primary is gone", || (!runs(second)).then_some(()));
+        assert_eq!(place.left(), 0, "after {delay} turns");
+        until("the port is free", || is_free(addr).then_some(()));
+    }
+}
+
+#[test]
+fn a_new_primary_that_is_killed_while_the_old_one_drains_holds_nothing() {
+    let place = Place::new();
+    let pid_file = place.folder.path().join("pid");
+    let mut cluster = place.ready(&[("pid_file", pid_file.to_str().unwrap()), ("drain", "finish")]);
+    let mut client = cluster.connect();
+    client.begin("wait 60000");
+    cluster.signal(Signal::USR2);
+    cluster.follow();
+    cluster.event("took over");
+    cluster.signal(Signal::KILL);
+    until("the new primary is gone", || (!runs(cluster.pid())).then_some(()));
+    // Nobody listens, so nobody waits.
+    let refused = UnixStream::connect(&place.path).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    let mut third = place.ready(&[("pid_file", pid_file.to_str().unwrap())]);
+    assert_eq!(place.status()["pid"], third.pid());
+    // What the old one does at its end does not touch the files of the third.
+    drop(client);
+    assert!(cluster.first_exit().success());
+    assert_eq!(place.status()["pid"], third.pid());
+    third.signal(Signal::TERM);
+    assert!(third.exit().success());
     assert_eq!(place.left(), 0);
 }
 

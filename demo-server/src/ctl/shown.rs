@@ -58,6 +58,9 @@ fn of_reload(reloaded: &ReloadReply) -> String {
 
 fn of_stop(stopped: &StopReply) -> String {
     let mut text = format!("stopped {} in {}\n", stopped.workers.len(), humantime::format_duration(stopped.took));
+    if let Some(pid) = stopped.successor {
+        let _ = writeln!(text, "primary {pid} had taken over and serves on");
+    }
     for id in &stopped.killed {
         let _ = writeln!(text, "worker {id} did not leave in time and was killed");
     }

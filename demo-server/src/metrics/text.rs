@@ -88,7 +88,7 @@ mod tests {
                 "h_seconds_bucket{le=\"0.00005\"} 2",
             ]
         );
-        assert_eq!(lines[10], "h_seconds_bucket{le=\"0.001\"} 3", "{text}");
+        assert_eq!(lines[9], "h_seconds_bucket{le=\"0.001\"} 3", "{text}");
         assert_eq!(
             lines[21..],
             [

@@ -158,7 +158,7 @@ async fn take_over(
     let wire = Wire::open(stream, Side::Successor).await?;
     let mut successor = Successor { wire, guests: HashMap::new(), named: 0 };
     let within = successor.wait(given).await?;
-    let received = timeout(within.saturating_add(GRACE), successor.receive(memory)).await;
+    let received = timeout(within.saturating_mul(2).saturating_add(GRACE), successor.receive(memory)).await;
     let residues = received.unwrap_or(Err(TakeoverError::Late(within)))?;
     Ok(successor.resume(owner, residues))
 }

@@ -7,7 +7,7 @@ use session_core::MemoryStore;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
@@ -72,7 +72,8 @@ impl OwnerHandle {
         Ok(())
     }
 
-    /// Hands the sessions over to the successor, within about that time, and shuts this owner down. To be called when this process's own
+    /// Hands the sessions over to the successor, and shuts this owner down. The successor may take `within` to prepare, which costs nobody
+    /// anything, and then all of them have to be there `within` the same time again, in which calls wait; give it plenty, because what is too late is lost. To be called when this process's own
     /// clients have left: those that have not, and those that connected to a path, are closed as by [`Self::shutdown`].
     ///
     /// Guests notice nothing: their calls in flight are answered, those that they make from then on wait, and the successor goes on with
@@ -173,9 +174,8 @@ impl Predecessor {
 
     /// The guard keeps the owner's thread alive until the caller has been told.
     async fn hand_over(mut self, within: Duration) -> (Result<HandedOver, HandOverError>, Option<Handing>) {
-        let deadline = Instant::now() + within;
         let late = || super::error::Late(within);
-        match timeout_at(deadline, self.prepare(within)).await {
+        match timeout(within, self.prepare(within)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return (Err(HandOverError::NoSuccessor(Some(error.into()))), None),
             Err(_elapsed) => return (Err(HandOverError::NoSuccessor(Some(late().into()))), None),
@@ -185,6 +185,8 @@ impl Predecessor {
         }
         // From here on this owner serves nobody any more, whatever happens.
         let begun = Instant::now();
+        // All of the time, however long the successor took to prepare: to run out of it now costs all sessions.
+        let deadline = begun + within;
         let handing = self.owner.stop_for_handing();
         let failed = HandOverError::Failed;
         let (sessions, guests) = match timeout_at(deadline, self.transfer()).await {

@@ -37,6 +37,9 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// How many descriptors may have come before their messages.
 const MOST_DESCRIPTORS: usize = 64;
 
+/// The longest message of a successor, which has words and numbers to say: who holds the sessions buffers no more.
+const MOST_WORDS: usize = 64;
+
 /// One end of the stream.
 pub(super) struct Wire {
     stream: UnixStream,
@@ -49,6 +52,8 @@ pub(super) struct Wire {
     /// Those that came and whose message did not yet.
     descriptors: VecDeque<OwnedFd>,
     most_descriptors: usize,
+    /// The longest message that is believed.
+    most_bytes: usize,
 }
 
 /// Which end it is.
@@ -74,6 +79,7 @@ impl Wire {
             chunk: vec![0; CHUNK_BYTES].into(),
             outbox: hello,
             descriptors: VecDeque::new(),
+            most_bytes: if side == Side::Predecessor { MOST_WORDS } else { MOST_FRAME_BYTES },
             most_descriptors: if side == Side::Predecessor { MOST_DESCRIPTORS } else { 0 },
         };
         wire.flush(0).await?;
@@ -154,7 +160,7 @@ impl Wire {
         let Some((length, rest)) = self.inbox[self.taken..].split_first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
         // Widening: usize has at least 32 bits wherever there are Unix-domain sockets.
         let length = u32::from_le_bytes(*length) as usize;
-        if length > MOST_FRAME_BYTES {
+        if length > self.most_bytes {
             return Err(WireError::Length { bytes: length });
         }
         let Some(message) = rest.get(..length) else { return Ok(None) };
