@@ -73,3 +73,50 @@ fn take_over_alone(core: &Core) {
 fn has_given_up(board: &Board) -> bool {
     board.slots().iter().any(|slot| slot.state == SlotState::GaveUp)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io::ErrorKind;
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::config::{ClusterBuilder, Workers};
+    use crate::held::Held;
+    use crate::id::{Slot, WorkerId};
+    use crate::image::Image;
+    use crate::listener::ListenSpec;
+
+    /// Stops a primary that has asked to take over, and answers then. Returns whether it took charge, and what a client meets at its port.
+    async fn stopped_before_the_answer(answer: Option<u8>) -> (bool, Option<ErrorKind>) {
+        let one = Workers::Exactly(std::num::NonZeroUsize::MIN);
+        let builder = ClusterBuilder::new(Image::of_this_process().unwrap(), None).workers(one);
+        let builder = builder.listen("main", ListenSpec::tcp("127.0.0.1:0"));
+        let core = Arc::new(Core::open(builder, BTreeMap::new(), Some(Held::default())).unwrap().0);
+        core.note(|board| board.set(Slot::new(0), SlotState::Serving(WorkerId::new(1))));
+        // As the predecessor and the workers have it.
+        let _port = core.sockets().unwrap();
+        let address = core.addresses["main"];
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let taking = tokio::spawn(take_over(ours, Arc::clone(&core)));
+        assert_eq!(theirs.read_u8().await.unwrap(), READY);
+        core.stop(Phase::Stopping);
+        if let Some(answer) = answer {
+            theirs.write_u8(answer).await.unwrap();
+        }
+        drop(theirs);
+        taking.await.unwrap();
+        let met = TcpStream::connect_timeout(&address, Duration::from_millis(100)).err().map(|error| error.kind());
+        (core.is_in_charge(), met)
+    }
+
+    #[tokio::test]
+    async fn k12_a_stop_before_the_answer_leaves_nobody_s_ports_and_files() {
+        // Its own now: the door is closed, and who knocks waits.
+        assert_eq!(stopped_before_the_answer(Some(YOURS)).await, (true, Some(ErrorKind::TimedOut)));
+        // The predecessor has died.
+        assert_eq!(stopped_before_the_answer(None).await, (true, Some(ErrorKind::TimedOut)));
+        // The predecessor serves on, and lets in whom it likes.
+        assert_eq!(stopped_before_the_answer(Some(NO)).await, (false, None));
+    }
+}

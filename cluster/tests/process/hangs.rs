@@ -34,8 +34,15 @@ fn k08_a_blocked_event_loop_is_replaced() {
 #[test]
 fn k07_a_build_that_always_hangs_is_given_up() {
     // Silent for longer than a life has to last to count as a stable one.
-    let mut cluster =
-        Cluster::start(&[("boot", "hang"), ("beat", "100"), ("dead", "400"), ("stable", "350"), ("base", "1"), ("give_up", "3")]);
+    let mut cluster = Cluster::start(&[
+        ("boot", "hang"),
+        ("beat", "100"),
+        ("dead", "400"),
+        ("stable", "350"),
+        ("base", "1"),
+        ("give_up", "3"),
+        ("window", "500"),
+    ]);
     assert_eq!(cluster.event("gave up")["deaths"], 3);
     for id in 1..=3 {
         assert_eq!(cluster.event_of("exited", id)["cause"], "Hung");

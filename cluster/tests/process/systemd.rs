@@ -98,6 +98,7 @@ fn after_a_stop_nothing_is_ready_any_more() {
     cluster.event_of("draining", 1);
     cluster.signal(Signal::TERM);
     assert_eq!(manager.step(), "STOPPING=1");
+    drop(client);
     assert_eq!(cluster.exit().code(), Some(0));
     manager.socket.set_nonblocking(true).unwrap();
     let mut bytes = [0; 1024];

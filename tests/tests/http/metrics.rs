@@ -181,7 +181,9 @@ async fn what_a_worker_has_counted_last_is_not_lost_when_it_leaves() {
         add(&browser, &mut connections, 40).await;
         drop(connections);
         if signal == Signal::TERM {
-            old.iter().for_each(|worker| process::signal(*worker, signal));
+            for worker in &old {
+                process::signal(*worker, signal);
+            }
         } else {
             demo.process.signal(signal);
         }
