@@ -103,7 +103,7 @@ async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), Pr
     let mut events = cluster.events();
     let counted_at = metrics.as_ref().map(Metrics::address).transpose().map_err(Problem::io("cannot tell the address of the metrics"))?;
     if let Some(metrics) = metrics {
-        metrics.serve(&cluster)?;
+        metrics.serve(&cluster);
     }
     if let Some(refused) = first_boot(&cluster, &mut events).await? {
         cluster.shutdown(Shutdown::Fast).await;

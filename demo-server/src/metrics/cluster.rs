@@ -13,14 +13,14 @@ const UPTIME: &str = "cluster_uptime_seconds";
 const BUILD: &str = "demo_server_build_info";
 
 const STATES: [&str; 6] = ["starting", "serving", "draining", "backing_off", "gave_up", "stopped"];
-const CAUSES: [&str; 6] = ["requested", "boot_failed", "crashed", "signalled", "deadline_killed", "abandoned"];
+const CAUSES: [&str; 8] = ["requested", "boot_failed", "crashed", "signalled", "hung", "deadline_killed", "abandoned", "other"];
 
 /// Tells what the names mean, and starts every series that there can be.
 pub(super) fn describe() {
     describe_gauge!(WORKERS, "Worker processes that live.");
     describe_gauge!(SLOTS, "Places for workers, by what they do.");
     describe_counter!(EXITS, "Workers that have ended, by cause.");
-    describe_counter!(RESTARTS, "Workers that were, or will be, started in the place of one that has ended.");
+    describe_counter!(RESTARTS, "Times that a slot whose worker had ended announced another one.");
     describe_counter!(RELOADS, "Reloads of all workers that have ended, by outcome.");
     describe_gauge!(SCRAPE_FAILED, "Workers that did not say their numbers within a second, so that those they said last stand in.");
     describe_gauge!(UPTIME, "Seconds since the primary began.");
@@ -79,6 +79,7 @@ fn name(cause: ExitCause) -> &'static str {
         ExitCause::BootFailed => "boot_failed",
         ExitCause::Crashed => "crashed",
         ExitCause::Signalled(_) => "signalled",
+        ExitCause::Hung => "hung",
         ExitCause::DeadlineKilled => "deadline_killed",
         ExitCause::Abandoned => "abandoned",
         _ => "other",

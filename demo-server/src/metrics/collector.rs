@@ -41,11 +41,13 @@ pub(super) struct Collector {
     live: BTreeMap<WorkerId, Numbers>,
     left: Totals,
     unanswered: u32,
+    /// Whether events were missed, among which an end can be.
+    missed: bool,
 }
 
 impl Collector {
     pub(super) fn new(cluster: ClusterHandle, own: Arc<Registry>) -> Self {
-        Self { cluster, own, began: Instant::now(), live: BTreeMap::new(), left: Totals::default(), unanswered: 0 }
+        Self { cluster, own, began: Instant::now(), live: BTreeMap::new(), left: Totals::default(), unanswered: 0, missed: false }
     }
 
     /// Answers until the cluster has ended, or another primary has taken over.
@@ -72,7 +74,10 @@ impl Collector {
                         let _ = ask.send(text.clone());
                     }
                 }
-                _ = rounds.tick() => self.ask_all().await,
+                _ = rounds.tick() => {
+                    self.forget_missed();
+                    self.ask_all().await;
+                }
             }
         }
     }
@@ -85,13 +90,8 @@ impl Collector {
                 Err(error) => tracing::warn!(worker = %from, %error, "a worker says something that this primary does not know"),
             },
             Event::Exited { id, .. } => self.leaves(*id),
-            Event::Lagged(_) => {
-                let there: Vec<_> = self.cluster.workers().iter().map(|worker| worker.id).collect();
-                let gone: Vec<_> = self.live.keys().copied().filter(|id| !there.contains(id)).collect();
-                for id in gone {
-                    self.leaves(id);
-                }
-            }
+            // What is left of the events is still to be heard, and can be the last words of somebody.
+            Event::Lagged(_) => self.missed = true,
             _ => {}
         }
     }
@@ -101,6 +101,18 @@ impl Collector {
         let known = self.live.entry(id).or_default();
         if numbers.look > known.look {
             *known = numbers;
+        }
+    }
+
+    /// Lets those leave whose end was missed. All events that there are have been heard by now.
+    fn forget_missed(&mut self) {
+        if !std::mem::take(&mut self.missed) {
+            return;
+        }
+        let there: Vec<_> = self.cluster.workers().iter().map(|worker| worker.id).collect();
+        let gone: Vec<_> = self.live.keys().copied().filter(|id| !there.contains(id)).collect();
+        for id in gone {
+            self.leaves(id);
         }
     }
 

@@ -10,10 +10,11 @@ use std::{
 
 use actix_web::{
     App, HttpResponse, HttpServer,
+    dev::Server,
     http::header::{CACHE_CONTROL, CONTENT_TYPE},
     web::{self, Data},
 };
-use cluster::{ClusterBuilder, ClusterHandle};
+use cluster::{ClusterBuilder, ClusterHandle, Event, Events};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -33,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Metrics {
     listener: TcpListener,
+    /// Whether another primary serves there until this one takes over.
+    inherited: bool,
     registry: Arc<Registry>,
 }
 
@@ -42,12 +45,12 @@ impl Metrics {
         let left = builder.take_bequest(NAME);
         let Some(address) = settings.metrics else { return Ok((None, builder)) };
         let cannot = |source| Problem::Metrics { address, source };
-        let listener = listen(address, left).map_err(cannot)?;
+        let (listener, inherited) = listen(address, left).map_err(cannot)?;
         let ours = listener.try_clone().map_err(cannot)?;
         let builder = builder.bequeath(NAME, move || Ok(ours.try_clone()?.into()));
         let registry = Registry::install().map_err(|_| Problem::CountedElsewhere)?;
         workers::describe();
-        Ok((Some(Self { listener, registry }), builder))
+        Ok((Some(Self { listener, inherited, registry }), builder))
     }
 
     /// Where it is served.
@@ -56,31 +59,55 @@ impl Metrics {
     }
 
     /// Serves until the cluster has ended, or another primary has taken over.
-    pub(crate) fn serve(self, cluster: &ClusterHandle) -> Result<(), Problem> {
-        let cannot = Problem::io("cannot serve the metrics");
+    pub(crate) fn serve(self, cluster: &ClusterHandle) {
+        let Self { listener, inherited, registry } = self;
         let (asks, asked) = mpsc::channel(WAITING);
-        let app = move || App::new().app_data(Data::new(asks.clone())).service(web::resource("/metrics").get(metrics));
-        let server =
-            HttpServer::new(app).workers(1).max_connections(WAITING).disable_signals().listen(self.listener).map_err(cannot)?.run();
-        let (handle, collector) = (server.handle(), Collector::new(cluster.clone(), self.registry));
-        tokio::spawn(server);
-        let events = cluster.events();
+        let collector = Collector::new(cluster.clone(), registry);
+        let (events, began) = (cluster.events(), inherited.then(|| cluster.events()));
         tokio::spawn(async move {
-            collector.run(events, asked).await;
+            let collecting = tokio::spawn(collector.run(events, asked));
+            if let Some(events) = began
+                && !taken_over(events).await
+            {
+                return;
+            }
+            let server = match server(listener, asks) {
+                Ok(server) => server,
+                Err(error) => return tracing::error!(%error, "the metrics cannot be served"),
+            };
+            let handle = server.handle();
+            tokio::spawn(server);
+            // A panic in it was reported already, and then nobody would answer.
+            let _ = collecting.await;
             handle.stop(false).await;
         });
-        Ok(())
     }
 }
 
-/// Listens on `address`, with the socket that the primary before has left if it is that.
-fn listen(address: SocketAddr, left: Option<OwnedFd>) -> io::Result<TcpListener> {
+fn server(listener: TcpListener, asks: mpsc::Sender<Ask>) -> io::Result<Server> {
+    let app = move || App::new().app_data(Data::new(asks.clone())).service(web::resource("/metrics").get(metrics));
+    Ok(HttpServer::new(app).workers(1).max_connections(WAITING).disable_signals().listen(listener)?.run())
+}
+
+/// Waits until this primary has taken over from the one before; `false` if it ends without. Till then that one answers: of numbers that come now from
+/// one and now from the other each would look like a restart.
+async fn taken_over(mut events: Events) -> bool {
+    while let Some(event) = events.next().await {
+        if matches!(event, Event::TookOver) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Listens on `address`, with the socket that the primary before has left if it is that. Says whether it is.
+fn listen(address: SocketAddr, left: Option<OwnedFd>) -> io::Result<(TcpListener, bool)> {
     let fits = |listener: &TcpListener| {
         listener.local_addr().is_ok_and(|of| of.ip() == address.ip() && (of.port() == address.port() || address.port() == 0))
     };
     match left.map(TcpListener::from).filter(fits) {
-        Some(listener) => Ok(listener),
-        None => TcpListener::bind(address),
+        Some(listener) => Ok((listener, true)),
+        None => Ok((TcpListener::bind(address)?, false)),
     }
 }
 

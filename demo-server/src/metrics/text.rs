@@ -90,7 +90,7 @@ mod tests {
         );
         assert_eq!(lines[9], "h_seconds_bucket{le=\"0.001\"} 3", "{text}");
         assert_eq!(
-            lines[21..],
+            lines[20..],
             [
                 "h_seconds_bucket{le=\"5\"} 3",
                 "h_seconds_bucket{le=\"+Inf\"} 7",

@@ -59,6 +59,38 @@ async fn replaced(demo: &Demo, old: &[rustix::process::Pid], count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_of_the_primary_is_one_restart_of_the_numbers_and_no_more() {
+    const UPGRADES: usize = 4;
+    let (mut demo, metrics) = counting(&["--workers", "2"]).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let watcher = tokio::spawn({
+        let over = Arc::clone(&over);
+        async move {
+            let (mut last, mut restarts, mut looks) = (0.0, 0, 0);
+            while !over.load(Relaxed) {
+                // One that is under way when the old primary stops answering is cut off.
+                let answer = async { Connection::open(metrics).await?.send(&Request::get("/metrics")).await }.await;
+                let Ok(page) = answer.map(|page| page.text()) else { continue };
+                let Some(uptime) = page.lines().find_map(|line| line.strip_prefix("cluster_uptime_seconds ")?.parse::<f64>().ok()) else {
+                    continue;
+                };
+                restarts += usize::from(uptime < last);
+                (last, looks) = (uptime, looks + 1);
+            }
+            (restarts, looks)
+        }
+    });
+    for _ in 0..UPGRADES {
+        demo.upgrade().await;
+    }
+    over.store(true, Relaxed);
+    let (restarts, looks) = watcher.await.expect("the watcher sees numbers");
+    println!("{looks} looks at the numbers over {UPGRADES} upgrades, {restarts} restarts");
+    // Two in a row can be so quick that none of the first is seen.
+    assert!(looks > UPGRADES && (1..=UPGRADES).contains(&restarts), "{restarts} restarts in {looks} looks");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn numbers_add_up_over_all_workers() {
     const TIMES: usize = 200;
     let (demo, metrics) = counting(&["--workers", "3"]).await;
