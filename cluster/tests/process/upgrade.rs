@@ -243,7 +243,7 @@ fn k12_a_stop_of_both_primaries_at_any_moment_leaves_nothing() {
 fn a_new_primary_that_is_killed_while_the_old_one_drains_holds_nothing() {
     let place = Place::new();
     let pid_file = place.folder.path().join("pid");
-    let mut cluster = place.ready(&[("pid_file", pid_file.to_str().unwrap()), ("drain", "finish")]);
+    let mut cluster = place.ready(&[("pid_file", pid_file.to_str().unwrap()), ("drain", "finish"), ("deadline", "6000")]);
     let mut client = cluster.connect();
     client.begin("wait 60000");
     cluster.signal(Signal::USR2);
