@@ -53,7 +53,15 @@ impl Demo {
     /// # Panics
     /// If it ends instead.
     pub async fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut process = Process::start(demo_server(), arguments, environment);
+        Self::start_as(demo_server(), arguments, environment).await
+    }
+
+    /// Starts the one that is at this path, with exactly these arguments and this environment.
+    ///
+    /// # Panics
+    /// If it ends instead.
+    pub async fn start_as(program: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut process = Process::start(program, arguments, environment);
         let address = wait::until("the demo to listen", PATIENCE, async || {
             if let Some(status) = process.ended() {
                 panic!("the demo ended with {status}: {}", process.stderr.text());

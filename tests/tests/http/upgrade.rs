@@ -2,6 +2,9 @@
 
 use std::{
     collections::HashSet,
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -13,7 +16,7 @@ use rustix::process::Signal;
 use tests::{
     Browser, Demo, PATIENCE, Page,
     client::{Connection, Request},
-    wait,
+    demo_server, wait,
 };
 use tokio::task::JoinSet;
 
@@ -79,9 +82,21 @@ async fn an_upgrade_of_the_primary_costs_no_session_and_no_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_successor_that_dies_before_it_took_over_costs_no_session() {
-    let demo = Demo::start(&["--workers", "2", "--store", "ipc"]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join("demo-server");
+    let lead_to = |there: &Path| {
+        let link = folder.path().join("link");
+        symlink(there, &link).and_then(|()| fs::rename(&link, &program)).expect("a link");
+    };
+    lead_to(demo_server());
+    let demo = Demo::start_as(&program, &["--listen", "127.0.0.1:0", "--workers", "2", "--store", "ipc"], &[]).await;
     let mut bob = demo.signed_in("bob").await;
     let workers = demo.workers();
+    // What is started next is not ready in this test's time.
+    let hangs = folder.path().join("hangs");
+    fs::write(&hangs, "#!/bin/sh\nexec sleep 60\n").expect("a script");
+    fs::set_permissions(&hangs, fs::Permissions::from_mode(0o755)).expect("it may be run");
+    lead_to(&hangs);
     demo.process.signal(Signal::USR2);
     let successor = wait::until("another primary", PATIENCE, async || demo.workers().into_iter().find(|pid| !workers.contains(pid))).await;
     tests::process::signal(successor, Signal::KILL);
