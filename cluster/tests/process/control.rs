@@ -1,10 +1,9 @@
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
@@ -12,90 +11,9 @@ use cluster::control::{Client, ControlError, ErrorCode, Reply, WorkerState};
 use rustix::process::{Gid, Signal, Uid};
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, PATIENCE, fixture, runs, until};
+use crate::harness::{Cluster, fixture, runs, until};
 use crate::pid_file::{refusal, under_umask};
-
-/// A folder, and the path of a control socket in it.
-pub(crate) struct Place {
-    pub(crate) folder: tempfile::TempDir,
-    pub(crate) path: PathBuf,
-}
-
-impl Place {
-    pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("control.sock");
-        Self { folder, path }
-    }
-
-    pub(crate) fn text(&self) -> &str {
-        self.path.to_str().unwrap()
-    }
-
-    pub(crate) fn ready(&self, options: &[(&str, &str)]) -> Cluster {
-        Cluster::ready(&[&[("control", self.text())], options].concat())
-    }
-
-    fn operator(&self) -> Operator {
-        Operator::connect(&self.path)
-    }
-
-    pub(crate) fn ask(&self, request: &Value) -> Value {
-        self.operator().ask(request)
-    }
-
-    pub(crate) fn status(&self) -> Value {
-        self.ask(&json!({ "command": "status" }))["ok"]["status"].clone()
-    }
-
-    /// Waits until so many slots are there, and all serve.
-    fn serve(&self, slots: usize) {
-        until("all slots serve", || {
-            let status = self.status();
-            let slots_now = status["slots"].as_array().unwrap();
-            (slots_now.len() == slots && slots_now.iter().all(|slot| slot["state"] == "serving")).then_some(())
-        });
-    }
-
-    pub(crate) fn left(&self) -> usize {
-        fs::read_dir(self.folder.path()).unwrap().count()
-    }
-}
-
-/// One connection to a control socket.
-struct Operator(BufReader<UnixStream>);
-
-impl Operator {
-    fn connect(path: &Path) -> Self {
-        let stream = UnixStream::connect(path).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self(BufReader::new(stream))
-    }
-
-    /// Says something. Who was refused at the door cannot, and hears why all the same.
-    fn write(&mut self, bytes: &[u8]) {
-        match self.0.get_mut().write_all(bytes) {
-            Err(e) if e.kind() != ErrorKind::BrokenPipe => panic!("not written: {e}"),
-            _ => {}
-        }
-    }
-
-    /// The next reply, or `Null` at the end of the connection.
-    fn hear(&mut self) -> Value {
-        let mut line = String::new();
-        match self.0.read_line(&mut line) {
-            Ok(read) if read > 0 => serde_json::from_str(&line).unwrap(),
-            Ok(_) => Value::Null,
-            Err(e) if e.kind() == ErrorKind::ConnectionReset => Value::Null,
-            Err(e) => panic!("no reply: {e}"),
-        }
-    }
-
-    fn ask(&mut self, request: &Value) -> Value {
-        self.write(format!("{request}\n").as_bytes());
-        self.hear()
-    }
-}
+use crate::place::{Operator, Place};
 
 /// What a client of another user sees. Linux knows the user of each thread.
 fn as_user<T: Send>(id: u32, act: impl FnOnce() -> T + Send) -> T {

@@ -10,6 +10,7 @@ mod harness;
 mod messages;
 mod orphans;
 mod pid_file;
+mod place;
 mod process_one;
 mod recycling;
 mod reload;

@@ -12,9 +12,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::control::Place;
 use crate::harness::{Client, Cluster, fixture, is_free, runs, until};
 use crate::pid_file::refusal;
+use crate::place::Place;
 
 const UPGRADES: u64 = 4;
 const CLIENTS: usize = 8;

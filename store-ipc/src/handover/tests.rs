@@ -1,5 +1,7 @@
 //! Each side against one that dies, is silent or talks nonsense at each step, and against the real other one.
 
+mod rig;
+
 use std::{
     io::{Read, Write},
     net::Shutdown,
@@ -8,9 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use session_core::{
-    Change, Commit, Created, Data, Json, MemoryStore, Name, NewRecord, Outcome, SessionId, SessionStore, StoreError, StoreKey,
-};
+use session_core::{MemoryStore, NewRecord, SessionStore};
 
 use super::{
     error::{HandOverError, TakeoverError},
@@ -19,111 +19,14 @@ use super::{
     wire::{Side, Wire},
 };
 use crate::{
-    Config, IpcStore, Owner, OwnerError, OwnerHandle,
-    frame::{Hello, Outbox, Verdict, decode},
+    IpcStore, Owner, OwnerError,
     message::{Reply, Request},
 };
 
-const HOUR: Duration = Duration::from_secs(3_600);
-/// Longer than anything here takes on a machine that is busy.
-const LONG: Duration = Duration::from_secs(60);
-/// For what is to run out.
-const SHORT: Duration = Duration::from_millis(200);
-const MIB: usize = 1024 * 1024;
-
-fn pair() -> (StdUnixStream, StdUnixStream) {
-    StdUnixStream::pair().unwrap()
-}
-
-fn key() -> StoreKey {
-    SessionId::random().unwrap().store_key()
-}
-
-fn owner(store: &Arc<MemoryStore>) -> OwnerHandle {
-    Owner::memory(Arc::clone(store)).build().unwrap().spawn_thread().unwrap()
-}
-
-fn heir(stream: StdUnixStream) -> OwnerHandle {
-    Owner::memory(Arc::new(MemoryStore::new())).succeed(stream).unwrap()
-}
-
-/// A client of `owner`, and nothing that would make it wait for less than the test.
-fn client(owner: &OwnerHandle) -> IpcStore {
-    let (ours, theirs) = pair();
-    owner.serve(theirs).unwrap();
-    IpcStore::from_stream_with(ours, &Config::new("/unused").deadline(LONG)).unwrap()
-}
-
-/// A stream of `owner` on which the test writes by itself.
-fn raw(owner: &OwnerHandle) -> StdUnixStream {
-    let (ours, theirs) = pair();
-    owner.serve(theirs).unwrap();
-    ours.set_read_timeout(Some(LONG)).unwrap();
-    ours
-}
-
-async fn fill(store: &MemoryStore, sessions: usize, bytes: usize) -> Vec<StoreKey> {
-    let mut keys = Vec::new();
-    for _ in 0..sessions {
-        let data: Data = [(Name::new("text").unwrap(), Json::encode(&"x".repeat(bytes)).unwrap())].into_iter().collect();
-        let key = key();
-        assert_eq!(store.create(&key, NewRecord::new(HOUR).data(data)).await.unwrap(), Created::New);
-        keys.push(key);
-    }
-    keys
-}
-
-async fn add(store: &dyn SessionStore, key: &StoreKey) -> i64 {
-    let changes = [(Name::new("n").unwrap(), Change::Add(1))].into_iter().collect();
-    match store.commit(key, Commit { changes, ..Commit::new() }).await.unwrap() {
-        Outcome::Done(done) => done.added.values().copied().next().unwrap(),
-        other => panic!("{other:?}"),
-    }
-}
-
-async fn cut_off(client: &IpcStore) {
-    let answer = tokio::time::timeout(LONG, client.ping()).await.expect("a call that will never be answered waits");
-    assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{answer:?}");
-}
-
-fn frame(id: u64, request: &Request) -> Vec<u8> {
-    let mut outbox = Outbox::default();
-    outbox.push(id, request, MIB).unwrap();
-    outbox.unwritten().to_vec()
-}
-
-fn hello() -> [u8; Hello::BYTES] {
-    Hello { verdict: Verdict::Welcome, frame_bytes: 1024 * 1024 }.encode()
-}
-
-fn read_hello(stream: &mut StdUnixStream) {
-    let mut came = [0; Hello::BYTES];
-    stream.read_exact(&mut came).unwrap();
-    assert_eq!(came[..4], *b"sIPC");
-}
-
-fn read_reply(stream: &mut StdUnixStream) -> (u64, Reply) {
-    let mut length = [0; 4];
-    stream.read_exact(&mut length).unwrap();
-    let mut frame = vec![0; u32::from_le_bytes(length) as usize];
-    stream.read_exact(&mut frame).unwrap();
-    let (id, message) = frame.split_first_chunk::<8>().unwrap();
-    (u64::from_le_bytes(*id), decode(message).unwrap())
-}
-
-async fn handed_over(old: &OwnerHandle, new: &OwnerHandle) -> super::HandedOver {
-    let handed_over = old.hand_over(LONG).await.unwrap();
-    new.takeover().await.unwrap();
-    handed_over
-}
-
-/// Predecessor and successor, who know each other.
-fn generations(store: &Arc<MemoryStore>) -> (OwnerHandle, OwnerHandle) {
-    let (one, other) = pair();
-    let old = owner(store);
-    old.succession(one).unwrap();
-    (old, heir(other))
-}
+use self::rig::{
+    HOUR, LONG, SHORT, add, client, cut_off, fill, frame, generations, handed_over, heir, hello, key, owner, pair, raw, read_hello,
+    read_reply,
+};
 
 #[tokio::test]
 async fn a_guest_goes_on_where_it_was() {

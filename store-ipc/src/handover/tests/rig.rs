@@ -1,0 +1,114 @@
+//! Owners, clients and their bytes, for the tests of a hand-over.
+
+use std::{io::Read, os::unix::net::UnixStream as StdUnixStream, sync::Arc, time::Duration};
+
+use session_core::{
+    Change, Commit, Created, Data, Json, MemoryStore, Name, NewRecord, Outcome, SessionId, SessionStore, StoreError, StoreKey,
+};
+
+use crate::{
+    Config, IpcStore, Owner, OwnerHandle,
+    frame::{Hello, Outbox, Verdict, decode},
+    message::{Reply, Request},
+};
+
+pub(super) const HOUR: Duration = Duration::from_secs(3_600);
+/// Longer than anything here takes on a machine that is busy.
+pub(super) const LONG: Duration = Duration::from_secs(60);
+/// For what is to run out.
+pub(super) const SHORT: Duration = Duration::from_millis(200);
+pub(super) const MIB: usize = 1024 * 1024;
+
+pub(super) fn pair() -> (StdUnixStream, StdUnixStream) {
+    StdUnixStream::pair().unwrap()
+}
+
+pub(super) fn key() -> StoreKey {
+    SessionId::random().unwrap().store_key()
+}
+
+pub(super) fn owner(store: &Arc<MemoryStore>) -> OwnerHandle {
+    Owner::memory(Arc::clone(store)).build().unwrap().spawn_thread().unwrap()
+}
+
+pub(super) fn heir(stream: StdUnixStream) -> OwnerHandle {
+    Owner::memory(Arc::new(MemoryStore::new())).succeed(stream).unwrap()
+}
+
+/// A client of `owner`, and nothing that would make it wait for less than the test.
+pub(super) fn client(owner: &OwnerHandle) -> IpcStore {
+    let (ours, theirs) = pair();
+    owner.serve(theirs).unwrap();
+    IpcStore::from_stream_with(ours, &Config::new("/unused").deadline(LONG)).unwrap()
+}
+
+/// A stream of `owner` on which the test writes by itself.
+pub(super) fn raw(owner: &OwnerHandle) -> StdUnixStream {
+    let (ours, theirs) = pair();
+    owner.serve(theirs).unwrap();
+    ours.set_read_timeout(Some(LONG)).unwrap();
+    ours
+}
+
+pub(super) async fn fill(store: &MemoryStore, sessions: usize, bytes: usize) -> Vec<StoreKey> {
+    let mut keys = Vec::new();
+    for _ in 0..sessions {
+        let data: Data = [(Name::new("text").unwrap(), Json::encode(&"x".repeat(bytes)).unwrap())].into_iter().collect();
+        let key = key();
+        assert_eq!(store.create(&key, NewRecord::new(HOUR).data(data)).await.unwrap(), Created::New);
+        keys.push(key);
+    }
+    keys
+}
+
+pub(super) async fn add(store: &dyn SessionStore, key: &StoreKey) -> i64 {
+    let changes = [(Name::new("n").unwrap(), Change::Add(1))].into_iter().collect();
+    match store.commit(key, Commit { changes, ..Commit::new() }).await.unwrap() {
+        Outcome::Done(done) => done.added.values().copied().next().unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(super) async fn cut_off(client: &IpcStore) {
+    let answer = tokio::time::timeout(LONG, client.ping()).await.expect("a call that will never be answered waits");
+    assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{answer:?}");
+}
+
+pub(super) fn frame(id: u64, request: &Request) -> Vec<u8> {
+    let mut outbox = Outbox::default();
+    outbox.push(id, request, MIB).unwrap();
+    outbox.unwritten().to_vec()
+}
+
+pub(super) fn hello() -> [u8; Hello::BYTES] {
+    Hello { verdict: Verdict::Welcome, frame_bytes: 1024 * 1024 }.encode()
+}
+
+pub(super) fn read_hello(stream: &mut StdUnixStream) {
+    let mut came = [0; Hello::BYTES];
+    stream.read_exact(&mut came).unwrap();
+    assert_eq!(came[..4], *b"sIPC");
+}
+
+pub(super) fn read_reply(stream: &mut StdUnixStream) -> (u64, Reply) {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).unwrap();
+    let mut frame = vec![0; u32::from_le_bytes(length) as usize];
+    stream.read_exact(&mut frame).unwrap();
+    let (id, message) = frame.split_first_chunk::<8>().unwrap();
+    (u64::from_le_bytes(*id), decode(message).unwrap())
+}
+
+pub(super) async fn handed_over(old: &OwnerHandle, new: &OwnerHandle) -> super::super::HandedOver {
+    let handed_over = old.hand_over(LONG).await.unwrap();
+    new.takeover().await.unwrap();
+    handed_over
+}
+
+/// Predecessor and successor, who know each other.
+pub(super) fn generations(store: &Arc<MemoryStore>) -> (OwnerHandle, OwnerHandle) {
+    let (one, other) = pair();
+    let old = owner(store);
+    old.succession(one).unwrap();
+    (old, heir(other))
+}
