@@ -1,6 +1,6 @@
 //! What `commit` promises to one writer.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Fixture,
@@ -9,7 +9,7 @@ use super::{
         name, principal, same, set, successor, texts,
     },
 };
-use crate::{Commit, Guard, NewRecord, Outcome, PrincipalChange, StoreKey};
+use crate::{Change, Commit, Guard, Json, NewRecord, Outcome, PrincipalChange, StoreKey};
 
 async fn three_values(store: &Client) -> StoreKey {
     let key = key();
@@ -28,6 +28,62 @@ pub async fn c09_a_commit_sets_and_removes_and_leaves_the_rest(fixture: &dyn Fix
     let law = "C09: a commit sets and removes what it names and leaves the rest";
     commit(&store, &key, set("a", "10").and_remove("b").and_set("d", "4").and_remove("never there"), law).await;
     values_are(&store, &key, [("a", "10"), ("c", "3"), ("d", "4")], law).await;
+}
+
+/// What a commit does to a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Keep,
+    Set,
+    Remove,
+    Add,
+}
+
+/// The same for every choice of what to do to three names, each of which is there or not: whichever of them comes first, in the record or in
+/// the commit, and whatever is left.
+pub async fn c09_no_choice_of_changes_takes_from_the_others(fixture: &dyn Fixture) {
+    const NAMES: [&str; 3] = ["a", "m", "z"];
+    const WAYS: [(bool, Done); 8] = [
+        (true, Done::Keep),
+        (true, Done::Set),
+        (true, Done::Remove),
+        (true, Done::Add),
+        (false, Done::Keep),
+        (false, Done::Set),
+        (false, Done::Remove),
+        (false, Done::Add),
+    ];
+    const TASKS: usize = 16;
+    let clients = clients(fixture, 4).await;
+    let answers = at_once(&clients, TASKS, |store, task| async move {
+        for choice in (task..WAYS.len().pow(3)).step_by(TASKS) {
+            let ways = [WAYS[choice % 8], WAYS[choice / 8 % 8], WAYS[choice / 64]];
+            let (key, mut new, mut next, mut left, mut sums) =
+                (key(), NewRecord::new(LONG), Commit::new(), BTreeMap::new(), BTreeMap::new());
+            for (at, (text, (is_there, done))) in (1..).zip(NAMES.into_iter().zip(ways)) {
+                let old = if is_there { at } else { 0 };
+                if is_there {
+                    new.data.insert(name(text), Json::integer(old));
+                }
+                let (change, value) = match done {
+                    Done::Keep => (None, is_there.then_some(old)),
+                    Done::Set => (Some(Change::Set(Json::integer(at * 10))), Some(at * 10)),
+                    Done::Remove => (Some(Change::Remove), None),
+                    Done::Add => (Some(Change::Add(100)), Some(old + 100)),
+                };
+                next.changes.extend(change.map(|change| (name(text), change)));
+                left.extend(value.map(|value| (text.to_owned(), value.to_string())));
+                if done == Done::Add {
+                    sums.insert(name(text), old + 100);
+                }
+            }
+            let law = format!("C09: a commit does what it says to each name and leaves the rest; {NAMES:?}, each there or not: {ways:?}");
+            create(&store, &key, new).await;
+            same(commit(&store, &key, next, &law).await.added, sums, &law);
+            same(texts(&load(&store, &key, &law).await.data), left, &law);
+        }
+    });
+    answers.await;
 }
 
 /// Readers see all of a commit or nothing of it.
@@ -78,7 +134,7 @@ pub async fn c11_clear_removes_all_but_what_the_commit_sets(fixture: &dyn Fixtur
     let key = three_values(&store).await;
     let law = "C11: clear comes before the changes of the same commit";
     let committed =
-        commit(&store, &key, set("b", "20").and_set("d", "4").and_remove("a").change(name("c"), crate::Change::Add(5)).clear(), law).await;
+        commit(&store, &key, set("b", "20").and_set("d", "4").and_remove("a").change(name("c"), Change::Add(5)).clear(), law).await;
     same(committed.added.get(&name("c")).copied(), Some(5), "C11: after clear an Add starts from 0");
     values_are(&store, &key, [("b", "20"), ("c", "5"), ("d", "4")], law).await;
     commit(&store, &key, Commit::new().clear(), "C11: clear alone takes effect").await;

@@ -23,6 +23,7 @@ macro_rules! __conformance_checks {
             c08_data_over_the_cap_is_refused
             c08_lives_out_of_range_are_refused
             c09_a_commit_sets_and_removes_and_leaves_the_rest
+            c09_no_choice_of_changes_takes_from_the_others
             c09_readers_see_all_of_a_commit_or_nothing
             c10_the_last_intent_for_a_name_counts
             c11_clear_removes_all_but_what_the_commit_sets

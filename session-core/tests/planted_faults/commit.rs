@@ -20,6 +20,17 @@ pub(crate) async fn apply(client: &Client, key: &StoreKey, mut commit: Commit) -
         (Fault::ReplacesAll, _) => commit.clear |= !commit.changes.is_empty(),
         (Fault::IgnoresGuard, _) => commit.guard = Guard::Any,
         (Fault::IgnoresRemove, _) => commit.changes.retain(|_, change| *change != Change::Remove),
+        (Fault::EndsAtTheFirstRemoved, Some(record)) => {
+            let first = record.data.iter().next().map(|(name, _)| name.clone());
+            if let Some(first) = first.filter(|first| commit.changes.get(first) == Some(&Change::Remove)) {
+                commit.changes.retain(|name, _| *name <= first);
+            }
+        }
+        (Fault::KeepsOneValue, Some(record)) if !commit.clear => {
+            if record.data.iter().all(|(name, _)| commit.changes.get(name) == Some(&Change::Remove)) {
+                commit.changes.retain(|_, change| *change != Change::Remove);
+            }
+        }
         (Fault::ClearsLast, _) if commit.clear => commit.changes.clear(),
         (Fault::ForgetsLifetime, _) => commit.lifetime = None,
         (Fault::AlwaysTouches, _) => commit.ttl = commit.ttl.or(Some(Duration::from_secs(600))),

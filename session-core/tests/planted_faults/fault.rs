@@ -41,6 +41,10 @@ pub(crate) enum Fault {
     WritesChangeByChange,
     /// Removals are not carried out.
     IgnoresRemove,
+    /// A commit that removes the record's first value leaves off there.
+    EndsAtTheFirstRemoved,
+    /// The last value is not removed.
+    KeepsOneValue,
     /// `clear` takes what the same commit sets.
     ClearsLast,
     /// A commit writes back the whole record as this client read it.

@@ -75,6 +75,7 @@ planted! {
     c08_lives_out_of_range_are_refused finds ClampsTtl;
     c08_refusals_need_no_backend finds ChecksAfterAsking;
     c09_a_commit_sets_and_removes_and_leaves_the_rest finds ReplacesAll, IgnoresRemove;
+    c09_no_choice_of_changes_takes_from_the_others finds EndsAtTheFirstRemoved, KeepsOneValue, IgnoresRemove, ReplacesAll;
     c09_readers_see_all_of_a_commit_or_nothing finds WritesChangeByChange;
     c10_the_last_intent_for_a_name_counts finds IgnoresRemove, FirstWins;
     c11_clear_removes_all_but_what_the_commit_sets finds ClearsLast;
