@@ -9,7 +9,7 @@ use std::{
 };
 
 use redis::{Cmd, Value};
-use session_core::{StoreError, observe::retried};
+use session_core::{StoreError, observe::retry_after};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -141,8 +141,7 @@ impl Links {
             if !again {
                 return Err(error);
             }
-            retried(STORE);
-            tokio::time::sleep(pause(tries, fastrand::f64())).await;
+            retry_after(pause(tries, fastrand::f64()), STORE).await;
         }
     }
 

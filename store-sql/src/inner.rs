@@ -9,8 +9,11 @@ use std::{
     time::Duration,
 };
 
-use session_core::{StoreError, observe::retried};
-use tokio::time::{sleep, timeout};
+use session_core::{
+    StoreError,
+    observe::{retried, retry_after},
+};
+use tokio::time::timeout;
 
 use crate::{
     STORE,
@@ -180,10 +183,9 @@ async fn again<T, F: Future<Output = Result<T, ClientError>>>(statement: impl Fn
     let mut wait = WAITS.0;
     loop {
         match statement().await {
-            Err(ClientError::Again(_)) => retried(STORE),
+            Err(ClientError::Again(_)) => retry_after(wait.mul_f64(0.5 + fastrand::f64()), STORE).await,
             done => return done,
         }
-        sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
         wait = (wait * 2).min(WAITS.1);
     }
 }

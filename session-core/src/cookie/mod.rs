@@ -15,7 +15,7 @@ pub use key::{Key, KeyRing, WeakKey};
 
 use crate::{
     SessionId,
-    observe::{self, Cause},
+    observe::{Cause, Refusals},
 };
 
 /// The longest `Max-Age` that browsers honour: 400 days (RFC 6265bis, 5.5).
@@ -100,14 +100,17 @@ impl CookieCodec {
     /// Everything else counts as no cookie: other names, other shapes, wrong signatures, in whatever order they come.
     pub fn read<'h>(&self, headers: impl IntoIterator<Item = &'h [u8]>) -> Option<Presented> {
         let name = self.config.name.as_bytes();
-        headers.into_iter().find_map(|header| header::values(header, name).find_map(|value| self.believed(value)))
+        let mut refused = Refusals::default();
+        let mut believed = |value| self.verify(value).inspect_err(|cause| refused.count(*cause)).ok();
+        headers.into_iter().find_map(|header| header::values(header, name).find_map(&mut believed))
     }
 
     /// Counts the values in these `Cookie` headers as refused, where none can be believed: an https-only cookie that came over plain http.
     pub fn refuse<'h>(&self, headers: impl IntoIterator<Item = &'h [u8]>) {
         let name = self.config.name.as_bytes();
+        let mut refused = Refusals::default();
         for _ in headers.into_iter().flat_map(|header| header::values(header, name)) {
-            observe::cookie_refused(Cause::PlainHttp);
+            refused.count(Cause::PlainHttp);
         }
     }
 
@@ -140,10 +143,6 @@ impl CookieCodec {
     #[must_use]
     pub fn remove(&self) -> String {
         self.set_cookie("", Some(0))
-    }
-
-    fn believed(&self, value: &[u8]) -> Option<Presented> {
-        self.verify(value).inspect_err(|cause| observe::cookie_refused(*cause)).ok()
     }
 
     fn verify(&self, value: &[u8]) -> Result<Presented, Cause> {

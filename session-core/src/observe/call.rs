@@ -20,6 +20,16 @@ struct Call<'c> {
     ended: Ended,
 }
 
+tokio::task_local! {
+    /// What the program calls the store whose call is under way.
+    static STORE: &'static str;
+}
+
+/// What the program calls the store that is at work, or else `own`, its own name.
+pub(super) fn store_at_work(own: &'static str) -> &'static str {
+    STORE.try_with(|store| *store).unwrap_or(own)
+}
+
 /// Awaits a call, and says what came of it.
 pub(super) async fn observed<T>(
     (store, counts): (&'static str, &Counts),
@@ -29,7 +39,7 @@ pub(super) async fn observed<T>(
 ) -> Result<T, StoreError> {
     let span = tracing::debug_span!("session store", store, operation = operation.name(), outcome = Empty);
     let mut under_way = Call { store, operation, counts, span: span.clone(), begun: Instant::now(), ended: Ended::Dropped };
-    let answer = call.instrument(span).await;
+    let answer = STORE.scope(store, call.instrument(span)).await;
     under_way.ended = answer.as_ref().map_or_else(Ended::from, outcome);
     answer
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::call::store_at_work;
 #[cfg(feature = "metrics")]
-use super::names::{CALL_SECONDS, CALLS, COOKIE_REFUSED, RETRIES, TOUCHES_SKIPPED};
-use super::names::{Cause, Ended, Operation};
+use super::names::{CALL_SECONDS, CALLS, COOKIE_REFUSED, Cause, RETRIES, TOUCHES_SKIPPED};
+use super::names::{Ended, Operation};
 
 /// The counters of one store's calls, looked up once.
 #[derive(Debug)]
@@ -66,23 +67,25 @@ pub fn describe() {
     }
 }
 
-/// For stores: a call is tried once more, because it was in the way of others or lost its connection. `store` is the name that the store gives
-/// in its errors.
-pub fn retried(store: &'static str) {
+/// For stores: a call is tried once more, because it was in the way of others or lost its connection.
+///
+/// It is counted under the name that the program [observes](super::observe) the store by, which is known within a call, but not to a task
+/// that the call has spawned. Of a store that nobody observes it is `own`, the name that the store gives in its errors.
+pub fn retried(own: &'static str) {
+    let store = store_at_work(own);
     #[cfg(feature = "metrics")]
     metrics::counter!(RETRIES, "store" => store).increment(1);
     tracing::debug!(store, "a store tries again");
+}
+
+/// For stores: waits, and then a call is tried once more, see [`retried`]. A call that is over before the pause is has tried nothing.
+pub async fn retry_after(pause: Duration, own: &'static str) {
+    tokio::time::sleep(pause).await;
+    retried(own);
 }
 
 /// A session was used, and its life needed no extension.
 pub(crate) fn touch_skipped() {
     #[cfg(feature = "metrics")]
     metrics::counter!(TOUCHES_SKIPPED).increment(1);
-}
-
-/// A value of the session cookie is not believed.
-pub(crate) fn cookie_refused(cause: Cause) {
-    #[cfg(feature = "metrics")]
-    metrics::counter!(COOKIE_REFUSED, "cause" => cause.name()).increment(1);
-    tracing::debug!(cause = cause.name(), "a session cookie is refused");
 }

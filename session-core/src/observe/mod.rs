@@ -13,20 +13,20 @@
 //! |---|---|---|---|
 //! | `session_store_calls_total` | counter | `store`, `operation`, `outcome` | calls that have ended |
 //! | `session_store_call_seconds` | histogram | `store`, `operation` | how long they took |
-//! | `session_store_retries_total` | counter | `store` | times that a store tried again within a call |
+//! | `session_store_retries_total` | counter | `store` | times that a store tried again within a call; what a driver repeats by itself is not among them |
 //! | `session_touches_skipped_total` | counter | – | uses of a session whose life needed no extension |
 //! | `session_cookie_refused_total` | counter | `cause` | values of the session cookie that were not believed |
 //!
 //! | label | values |
 //! |---|---|
-//! | `store` | what the program calls it; a store's own retries are under `redis`, `mongo`, `sql` |
+//! | `store` | what the program calls it, the innermost name if it is observed more than once; retries of one that nobody observes are under `redis`, `mongo`, `sql` |
 //! | `operation` | `create`, `load`, `commit`, `touch` (a commit that at most extends a life), `delete`, `list`, `delete_all`, `scan`, `delete_expired`, `ping` |
 //! | `outcome` of all | `done`, or an error: `unavailable`, `timeout`, `corrupt`, `rejected`, `failed`; `dropped` if nobody waited for the end |
 //! | `outcome` besides | `taken` (create), `absent` (load, delete), `conflict` and `gone` (commit, touch) |
 //! | `cause` | `kind` (no value of this codec: unsigned, of another version), `shape` (of another length, or with a byte that none has), `signature`, `plain_http` (an https-only cookie on plain http) |
 //!
 //! All values are fixed texts: no id, key, handle, principal, name or value is in a number or a trace of this module, and no error's own words,
-//! which can be a driver's. Every series of a store is there from the start, with 0.
+//! which can be a driver's. Of the refused cookies of one request the first four of each cause are traced, then how many more there were. Every series of a store is there from the start, with 0.
 //!
 //! # Cost
 //!
@@ -45,14 +45,12 @@
 mod call;
 mod counts;
 mod names;
+mod refusals;
 mod store;
 
 #[cfg(feature = "metrics")]
 pub use counts::describe;
-pub use counts::retried;
+pub use counts::{retried, retry_after};
 pub use names::{CALL_SECONDS, CALLS, COOKIE_REFUSED, RETRIES, TOUCHES_SKIPPED};
 pub use store::{Observed, observe};
-pub(crate) use {
-    counts::{cookie_refused, touch_skipped},
-    names::Cause,
-};
+pub(crate) use {counts::touch_skipped, names::Cause, refusals::Refusals};

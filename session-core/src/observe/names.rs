@@ -147,7 +147,6 @@ impl From<&StoreError> for Ended {
 }
 
 impl Cause {
-    #[cfg(feature = "metrics")]
     pub(super) const ALL: [Self; 4] = [Self::Kind, Self::Shape, Self::Signature, Self::PlainHttp];
 
     pub(super) fn name(self) -> &'static str {
@@ -168,5 +167,6 @@ mod tests {
     fn positions_are_those_of_the_tables() {
         assert!(Operation::ALL.iter().enumerate().all(|(at, operation)| *operation as usize == at));
         assert!(Ended::ALL.iter().enumerate().all(|(at, ended)| *ended as usize == at));
+        assert!(Cause::ALL.iter().enumerate().all(|(at, cause)| *cause as usize == at));
     }
 }

@@ -202,7 +202,7 @@ async fn a_store_behind_a_trait_object_is_observed_like_any_other() {
 }
 
 #[tokio::test]
-async fn retries_are_counted_by_store() {
+async fn retries_are_counted_under_the_name_of_their_store() {
     let tally = Tally::default();
     let _counting = tally.install();
     let _store = observe("redis", Arc::new(MemoryStore::new()));
@@ -210,4 +210,37 @@ async fn retries_are_counted_by_store() {
     observe::retried("redis");
     observe::retried("redis");
     assert_eq!(tally.counter("session_store_retries_total{store=redis}"), Some(2));
+}
+
+/// A store that tries twice more at each call, and calls itself `scripted`.
+fn trying() -> Arc<Scripted> {
+    let scripted = Scripted::new("hunter2");
+    scripted.fate(Fate::Tries);
+    Arc::new(scripted)
+}
+
+fn retries(tally: &Tally, store: &str) -> Option<u64> {
+    tally.counter(&format!("{}{{store={store}}}", observe::RETRIES))
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_of_an_observed_store_are_under_the_name_that_the_program_gives_it() {
+    let tally = Tally::default();
+    let _counting = tally.install();
+    let stores = ["logins", "carts"].map(|name| observe(name, trying()));
+    let (first, second) = tokio::join!(stores[0].ping(), stores[1].ping());
+    first.and(second).unwrap();
+    stores[1].ping().await.unwrap();
+    assert_eq!(["logins", "carts", "scripted"].map(|name| retries(&tally, name)), [Some(2), Some(4), None]);
+    trying().ping().await.unwrap();
+    assert_eq!(retries(&tally, "scripted"), Some(2), "nobody observes it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_is_counted_when_it_is_made() {
+    let tally = Tally::default();
+    let _counting = tally.install();
+    let store = observe("logins", trying());
+    let _ = tokio::time::timeout(Duration::from_millis(999), store.ping()).await.unwrap_err();
+    assert_eq!(retries(&tally, "logins"), Some(1), "the call was over before the second");
 }

@@ -6,13 +6,15 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use session_core::{
     Commit, Created, Cursor, Listed, MemoryStore, NewRecord, Outcome, Page, Principal, Record, Rejection, SessionId, SessionStore,
-    StoreError, StoreKey,
+    StoreError, StoreKey, observe,
 };
 
 /// How calls fare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Served,
+    /// Served at the third try, of which the last comes after a second.
+    Tries,
     Unavailable,
     Timeout,
     Corrupt,
@@ -43,6 +45,12 @@ impl Scripted {
         let source = || format!("SET {} failed", self.secret).into();
         match fate {
             Fate::Served => Ok(()),
+            Fate::Tries => {
+                observe::retried(store);
+                tokio::task::yield_now().await;
+                observe::retry_after(Duration::from_secs(1), store).await;
+                Ok(())
+            }
             Fate::Unavailable => Err(StoreError::Unavailable { store, source: source() }),
             Fate::Timeout => Err(StoreError::Timeout { store, after: Duration::from_secs(2) }),
             Fate::Corrupt => {

@@ -8,7 +8,7 @@ use session_core::{
     observe,
 };
 
-use crate::tally::Tally;
+use crate::{lines::traced, tally::Tally};
 
 struct Site {
     store: Arc<MemoryStore>,
@@ -119,4 +119,25 @@ fn refused_cookies_are_counted_by_cause() {
     assert!(unsigned.read([&b"id=0.short"[..]]).is_none());
     codec.refuse([&b"id=1; other=2"[..], b"id=3"]);
     assert_eq!(causes(), [3, 3, 2, 2].map(Some));
+}
+
+#[test]
+fn thousands_of_refused_cookies_in_one_request_are_all_counted_and_a_few_traced() {
+    const MANY: usize = 3_000;
+    let tally = Tally::default();
+    let _counting = tally.install();
+    observe::describe();
+    let codec = CookieCodec::unsigned(CookieConfig::development().name("many")).unwrap();
+    let header = format!("{}{}", "many=x; ".repeat(MANY), "many=0.x; ".repeat(5));
+    let span = tracing::info_span!("thousands of refused cookies");
+    span.in_scope(|| assert!(codec.read([header.as_bytes()]).is_none()));
+    span.in_scope(|| codec.refuse([header.as_bytes()]));
+    let counted = ["kind", "shape", "plain_http"].map(|cause| tally.counter(&format!("{}{{cause={cause}}}", observe::COOKIE_REFUSED)));
+    assert_eq!(counted, [3_000, 5, 3_005].map(Some));
+    let traced = traced();
+    let lines = |words: &str| traced.lines().filter(|line| line.contains("thousands of refused") && line.contains(words)).count();
+    assert_eq!(lines("a session cookie is refused"), 12, "four for each cause");
+    for words in ["cause=\"kind\" more=2996", "cause=\"shape\" more=1", "cause=\"plain_http\" more=3001"] {
+        assert_eq!(lines(words), 1, "{words}");
+    }
 }
