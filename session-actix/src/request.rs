@@ -55,7 +55,7 @@ fn open(shared: &Shared, request: &HttpRequest) -> Session {
     let presented = match delivery {
         Delivery::Possible => shared.codec.read(cookies),
         Delivery::Refused => {
-            shared.codec.refuse(cookies);
+            shared.codec.count_as_refused(cookies);
             None
         }
     };

@@ -106,7 +106,7 @@ impl CookieCodec {
     }
 
     /// Counts the values in these `Cookie` headers as refused, where none can be believed: an https-only cookie that came over plain http.
-    pub fn refuse<'h>(&self, headers: impl IntoIterator<Item = &'h [u8]>) {
+    pub fn count_as_refused<'h>(&self, headers: impl IntoIterator<Item = &'h [u8]>) {
         let name = self.config.name.as_bytes();
         let mut refused = Refusals::default();
         for _ in headers.into_iter().flat_map(|header| header::values(header, name)) {

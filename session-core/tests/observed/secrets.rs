@@ -36,7 +36,7 @@ async fn h25_numbers_and_traces_of_every_operation_with_every_outcome_hold_no_se
         scripted.fate(fate);
         for header in [cookie.clone(), forged.clone(), cookie.replace("id=1.", "id=0."), format!("{cookie}A")] {
             let presented = codec.read([header.as_bytes()]);
-            codec.refuse([header.as_bytes()]);
+            codec.count_as_refused([header.as_bytes()]);
             let session = Session::open(Arc::clone(&store), Policy::default(), presented, Delivery::Possible);
             drop(session.get::<String>(subject.name.as_str()).await);
             session.insert(subject.name.as_str(), &"swordfish-4711").unwrap();

@@ -117,7 +117,7 @@ fn refused_cookies_are_counted_by_cause() {
         assert_eq!(causes(), expected.map(Some), "{}", &header[..3]);
     }
     assert!(unsigned.read([&b"id=0.short"[..]]).is_none());
-    codec.refuse([&b"id=1; other=2"[..], b"id=3"]);
+    codec.count_as_refused([&b"id=1; other=2"[..], b"id=3"]);
     assert_eq!(causes(), [3, 3, 2, 2].map(Some));
 }
 
@@ -131,7 +131,7 @@ fn thousands_of_refused_cookies_in_one_request_are_all_counted_and_a_few_traced(
     let header = format!("{}{}", "many=x; ".repeat(MANY), "many=0.x; ".repeat(5));
     let span = tracing::info_span!("thousands of refused cookies");
     span.in_scope(|| assert!(codec.read([header.as_bytes()]).is_none()));
-    span.in_scope(|| codec.refuse([header.as_bytes()]));
+    span.in_scope(|| codec.count_as_refused([header.as_bytes()]));
     let counted = ["kind", "shape", "plain_http"].map(|cause| tally.counter(&format!("{}{{cause={cause}}}", observe::COOKIE_REFUSED)));
     assert_eq!(counted, [3_000, 5, 3_005].map(Some));
     let traced = traced();
