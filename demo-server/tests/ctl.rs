@@ -194,6 +194,26 @@ fn a_server_whose_output_nobody_reads_any_more_can_be_upgraded() {
 }
 
 #[test]
+fn a_server_that_is_stopped_is_given_up_and_answers_when_it_goes_on() {
+    let place = Place::new();
+    let server = place.server();
+    place.serve(2);
+    let signal = |signal| rustix::process::kill_process(rustix::process::Pid::from_child(&server.0), signal).unwrap();
+    signal(rustix::process::Signal::STOP);
+    // Far fewer than the queue of connections has room for.
+    let ask = |arguments: &[&str]| demo(&[arguments, &["--control", &place.control]].concat()).stderr(Stdio::piped()).spawn().unwrap();
+    let orders = [&["ctl", "status"][..], &["ctl", "reload"], &["ctl", "scale", "3"], &["ctl", "drain", "1"]].map(ask);
+    for order in orders {
+        let output = order.wait_with_output().unwrap();
+        let (_, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert!(err.contains(&place.control) && err.contains("does not answer"), "{err}");
+    }
+    signal(rustix::process::Signal::CONT);
+    assert!(place.told(&["status"]).contains("primary "));
+}
+
+#[test]
 fn where_the_server_is_comes_from_flag_environment_or_file() {
     let place = Place::new();
     let config = PathBuf::from(&place.control).with_extension("toml");

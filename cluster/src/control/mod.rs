@@ -33,6 +33,9 @@
 //! Who hangs up does not take an order back. Who shuts down only its sending side still gets the reply. A last line without its end is no
 //! request, because it can be half an order.
 //!
+//! A client that waits cannot tell an order that takes long from a primary that is stopped. So [`Client`] asks for `status` over another connection every 5 s,
+//! and gives up when that is not said within 5 s.
+//!
 //! # Errors
 //!
 //! | `code` | is |
@@ -56,6 +59,7 @@ mod wire;
 pub use client::{Client, ControlError};
 pub use command::{Command, StopMode};
 pub use reply::{EndReply, ReloadReply, Reply, SlotReply, SlotState, StatusReply, StopReply, WorkerReply, WorkerState};
+pub use socket::lock_path;
 pub use wire::{ErrorCode, Refusal};
 
 pub(crate) use socket::ControlSocket;
