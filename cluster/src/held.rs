@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::ControlSocket;
+use crate::control::{ControlSocket, lock_path};
 use crate::error::BootError;
 use crate::pid_file::PidFile;
 
@@ -46,7 +46,7 @@ impl Held {
         let mut held = Self::default();
         if let Some((listener, lock, path)) = given.control {
             let lock = File::from(adopt("lock of the control socket", lock)?);
-            let lock = PidFile::of_predecessor(lock, ControlSocket::lock_path(&path));
+            let lock = PidFile::of_predecessor(lock, lock_path(&path));
             held.control = Some(ControlSocket::of_predecessor(adopt("control socket", listener)?.into(), lock, path));
         }
         if let Some((file, path)) = given.pid_file {

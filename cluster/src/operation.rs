@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use tokio::net::UnixListener;
 
 use crate::config::ClusterBuilder;
-use crate::control::ControlSocket;
+use crate::control::{ControlSocket, lock_path};
 use crate::error::StartError;
 use crate::held::Held;
 use crate::pid_file::{NotHeld, PidFile};
@@ -68,7 +68,7 @@ impl Operation {
     /// Binds the control socket. Clients are answered later.
     fn bind_control(&self, given: &mut Option<ControlSocket>) -> Result<Option<ControlSocket>, StartError> {
         let Some(path) = &self.control else { return Ok(None) };
-        if let Some(given) = given.take_if(|given| given.lock().is_at(&ControlSocket::lock_path(path))) {
+        if let Some(given) = given.take_if(|given| given.lock().is_at(&lock_path(path))) {
             return Ok(Some(given));
         }
         ControlSocket::bind(path).map(Some).map_err(|why| match why {

@@ -29,7 +29,7 @@ impl ControlSocket {
     pub(crate) fn bind(path: &Path) -> Result<Self, NotHeld> {
         let path = absolute(path)?;
         let address = SockAddr::unix(&path)?;
-        let lock = PidFile::open(&Self::lock_path(&path), 0o600)?;
+        let lock = PidFile::open(&lock_path(&path), 0o600)?;
         lock.write_own_pid()?;
         remove_stale(&path, &address)?;
         let bound = Self::of_predecessor(bind(&address)?, lock, path);
@@ -46,13 +46,6 @@ impl ControlSocket {
         // Nobody's, if somebody has removed it: then it will not be removed again.
         let inode = fs::symlink_metadata(&path).map_or((0, 0), |file| (file.dev(), file.ino()));
         Self { listener, path, inode, lock }
-    }
-
-    /// Where the lock of the socket at `path` is.
-    pub(crate) fn lock_path(path: &Path) -> PathBuf {
-        let mut name = path.to_owned().into_os_string();
-        name.push(".lock");
-        name.into()
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -90,6 +83,14 @@ impl Drop for ControlSocket {
             }
         }
     }
+}
+
+/// Where the lock of the control socket at `path` is: beside it.
+#[must_use]
+pub fn lock_path(path: impl AsRef<Path>) -> PathBuf {
+    let mut name = path.as_ref().to_owned().into_os_string();
+    name.push(".lock");
+    name.into()
 }
 
 /// A socket that does not listen yet, whose file nobody else may open from its first moment.

@@ -3,6 +3,7 @@
 mod error;
 mod flags;
 mod key;
+mod places;
 mod raw;
 mod url;
 
@@ -157,6 +158,7 @@ impl Settings {
             listen,
             workers,
             threads: reader.parse("threads", "use a whole number of 1 or more")?,
+            control: reader.control(&store)?,
             store,
             deadline: reader.duration("deadline")?,
             max_sessions: reader.parse("max-sessions", "use a whole number of 1 or more")?,
@@ -165,8 +167,7 @@ impl Settings {
             trusted_proxies: reader.proxies()?,
             policy,
             drain: reader.duration("drain")?,
-            control: reader.path("control"),
-            pid_file: reader.path("pid-file"),
+            pid_file: reader.pid_file()?,
             allow_crash: reader.parse("allow-crash", "use true or false")?,
             metrics: reader.metrics(&listen)?,
             log: reader.parse("log", "use error, warn, info, debug or trace")?,
@@ -331,10 +332,36 @@ impl<'r> Reader<'r> {
                 "others could read it; use a loopback address, such as 127.0.0.1:9100, and let a proxy that knows its callers pass it on";
             return Err(self.wrong("metrics", why));
         }
-        if address == *listen && address.port() != 0 {
-            return Err(self.wrong("metrics", "it is the address of --listen; use another port"));
+        if places::overlap(address, *listen) {
+            return Err(self.wrong("metrics", format!("--listen takes in this address with {listen}; use another port")));
         }
         Ok(Some(address))
+    }
+
+    /// Where the primary's own number goes, which is not where it takes orders.
+    fn pid_file(&self) -> Result<Option<PathBuf>, SettingError> {
+        let (Some(pid_file), control) = (self.path("pid-file"), self.path("control")) else { return Ok(None) };
+        let why = match control {
+            Some(control) if places::same_file(&pid_file, &control) => "the control socket is there; use another path",
+            Some(control) if places::same_file(&pid_file, &cluster::control::lock_path(&control)) => {
+                "the lock of the control socket is there; use another path"
+            }
+            _ => return Ok(Some(pid_file)),
+        };
+        Err(self.wrong("pid-file", why))
+    }
+
+    /// Where orders are taken, which is not where an owner of sessions serves.
+    fn control(&self, store: &Store) -> Result<Option<PathBuf>, SettingError> {
+        let Some(control) = self.path("control") else { return Ok(None) };
+        let owner = match store {
+            Store::Url(url) => store_ipc::Config::from_url(url).ok(),
+            Store::Primary => None,
+        };
+        if owner.is_some_and(|owner| places::same_file(&control, owner.path())) {
+            return Err(self.wrong("control", "the owner of the sessions serves there; use another path"));
+        }
+        Ok(Some(control))
     }
 
     fn proxies(&self) -> Result<Vec<IpNet>, SettingError> {

@@ -34,6 +34,17 @@ fn a_bad_value_says_which_what_came_and_what_would_do() {
         (&["--metrics", "0.0.0.0:9100"], ["--metrics", "\"0.0.0.0:9100\"", "use a loopback address"]),
         (&["--metrics", "[::]:9100"], ["--metrics", "\"[::]:9100\"", "use a loopback address"]),
         (&["--metrics", "127.0.0.1:3000"], ["--metrics", "\"127.0.0.1:3000\"", "use another port"]),
+        (
+            &["--listen", "0.0.0.0:9100", "--cookie", "development", "--metrics", "127.0.0.1:9100"],
+            ["--metrics", "\"127.0.0.1:9100\"", "--listen takes in this address with 0.0.0.0:9100"],
+        ),
+        (
+            &["--listen", "[::]:9100", "--cookie", "secure", "--metrics", "127.0.0.1:9100"],
+            ["--metrics", "\"127.0.0.1:9100\"", "--listen takes in this address with [::]:9100"],
+        ),
+        (&["--control", "/tmp/x", "--pid-file", "/tmp/../tmp/x"], ["--pid-file", "\"/tmp/../tmp/x\"", "the control socket is there"]),
+        (&["--control", "/tmp/x", "--pid-file", "/tmp/x.lock"], ["--pid-file", "\"/tmp/x.lock\"", "the lock of the control socket"]),
+        (&["--control", "/tmp/x", "--store-url", "ipc:/tmp/x"], ["--control", "\"/tmp/x\"", "the owner of the sessions"]),
         (&["--config", "/nowhere.toml"], ["cannot read", "/nowhere.toml", ""]),
     ] {
         let refusal = refusal(arguments);
