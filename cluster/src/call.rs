@@ -20,7 +20,7 @@ pub struct Call {
     from: Option<WorkerId>,
     id: u64,
     message: Message,
-    // There until it is answered: what bounds the requests of one peer.
+    // There until it is answered: what bounds the requests of one peer, or slot.
     room: Option<OwnedSemaphorePermit>,
 }
 
@@ -48,8 +48,8 @@ impl Call {
     ///
     /// # Errors
     ///
-    /// [`ReplyError::Gone`] when the one who asked has ended. [`ReplyError::Full`] when it does not read its replies: 8 MiB are kept for it, together with
-    /// its unanswered requests. [`ReplyError::TooLarge`] and [`ReplyError::Encode`] for the reply itself. After any but the first it is told
+    /// [`ReplyError::Gone`] when the one who asked has ended. [`ReplyError::Full`] when it does not read its replies: 8 MiB are kept for it, or for the
+    /// workers of its slot, together with the unanswered requests. [`ReplyError::TooLarge`] and [`ReplyError::Encode`] for the reply itself. After any but the first it is told
     /// [`RequestError::NotAnswered`](crate::RequestError::NotAnswered).
     pub fn reply<R: Serialize + ?Sized>(mut self, reply: &R) -> Result<(), ReplyError> {
         let body = message::encode(reply)?;
@@ -100,8 +100,9 @@ pub struct Requests {
 impl Requests {
     /// Waits for the next request; `None` when none can come any more, or another reader has taken over, and all were read.
     ///
-    /// Up to 8 MiB of unanswered requests are kept for each peer, each counted with 256 bytes on top of its length; further ones are
-    /// answered with [`RequestError::Busy`](crate::RequestError::Busy). Cancel safe: no request is lost by dropping the future.
+    /// Up to 8 MiB of unanswered requests are kept, each counted with 256 bytes on top of its length; further ones are
+    /// answered with [`RequestError::Busy`](crate::RequestError::Busy). In the primary that is for each slot: requests of a worker that has ended are still
+    /// read, and until they are answered or dropped its successor has so much less. Cancel safe: no request is lost by dropping the future.
     pub async fn next(&mut self) -> Option<Call> {
         self.calls.recv().await
     }

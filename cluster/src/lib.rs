@@ -165,7 +165,8 @@
 //! - Children that a worker starts are not followed. They do not keep ports open.
 //! - In the primary up to 1,024 events wait for each reader, with 8 MiB of messages in all. In a worker up to 256 messages
 //!   wait, of up to 1 MiB each: read them, or send none.
-//! - Requests of one peer that are not answered, and replies that it has not read, are kept up to 8 MiB in all, each with 256 bytes on top.
+//! - Requests of one peer that are not answered, and replies that it has not read, are kept up to 8 MiB in all, each with 256 bytes on top. In the
+//!   primary that is for one slot, those of its dead workers included.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("cluster needs Linux: it rests on pidfd, /proc and inherited descriptors");

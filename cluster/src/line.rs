@@ -13,7 +13,7 @@ use crate::id::WorkerId;
 use crate::message::Message;
 use crate::outbox::{Outbox, Refused};
 
-/// Bytes of requests that one peer has asked and that are not answered, and of replies to it that are not written: 8 MiB,
+/// Bytes of requests that one peer, or one slot, has asked and that are not answered, and of replies to it that are not written: 8 MiB,
 /// each counted with [`COST`] on top of its length. So a peer can neither ask nor refuse to listen without bound.
 const BUDGET: usize = 8 << 20;
 
@@ -31,7 +31,25 @@ pub(crate) struct Line {
     /// What this side has asked. The lock is held for a few instructions.
     asked: Mutex<Asked>,
     /// What bounds the other side.
-    room: Arc<Semaphore>,
+    room: Room,
+}
+
+/// Where there is room for requests that are not answered. The workers that fill a slot one after the other share it: what a dead one has asked is
+/// still there to be read, and one that crashes again and again cannot fill the memory with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(BUDGET)))
+    }
+}
+
+impl Room {
+    fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        // A frame has at most 1 MiB, which fits.
+        Arc::clone(&self.0).try_acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX)).ok()
+    }
 }
 
 /// Who waits for which reply. An entry lives as long as the future that waits, so there are never more of them.
@@ -52,8 +70,8 @@ pub(crate) enum WhenFull {
 }
 
 impl Line {
-    pub(crate) fn new(outbox: Outbox, wrap: Wrap) -> Arc<Self> {
-        Arc::new(Self { outbox, wrap, asked: Mutex::default(), room: Arc::new(Semaphore::new(BUDGET)) })
+    pub(crate) fn new(outbox: Outbox, wrap: Wrap, room: Room) -> Arc<Self> {
+        Arc::new(Self { outbox, wrap, asked: Mutex::default(), room })
     }
 
     /// Asks, and waits for the reply. A request is sent whole or not at all, and forgotten when this is dropped.
@@ -86,9 +104,9 @@ impl Line {
     pub(crate) fn answer(&self, id: u64, answer: Answer, mut room: OwnedSemaphorePermit) -> Result<(), Unsent> {
         let (has, needs) = (room.num_permits(), cost(answer.as_ref().map_or(0, Vec::len)));
         if needs > has {
-            match Arc::clone(&self.room).try_acquire_many_owned(count(needs - has)) {
-                Ok(more) => room.merge(more),
-                Err(_) => return Err(Unsent::Full(room)),
+            match self.room.take(needs - has) {
+                Some(more) => room.merge(more),
+                None => return Err(Unsent::Full(room)),
             }
         } else {
             drop(room.split(has - needs));
@@ -171,13 +189,13 @@ impl Ear {
                     let _ = waiting.send(answer);
                 }
             }
-            Talk::Request { id, body } => match Arc::clone(&self.line.room).try_acquire_many_owned(count(cost(body.len()))) {
-                Ok(room) => {
+            Talk::Request { id, body } => match self.line.room.take(cost(body.len())) {
+                Some(room) => {
                     if let Err(call) = self.desk.pass(Call::new(Arc::clone(&self.line), self.from, id, body, room)) {
                         call.refuse(Refusal::NobodyListens);
                     }
                 }
-                Err(_) => self.line.refuse(id, if self.desk.listens() { Refusal::Busy } else { Refusal::NobodyListens }),
+                None => self.line.refuse(id, if self.desk.listens() { Refusal::Busy } else { Refusal::NobodyListens }),
             },
         }
     }
@@ -198,11 +216,6 @@ impl Drop for Ear {
 
 fn cost(bytes: usize) -> usize {
     bytes + COST
-}
-
-/// A frame has at most 1 MiB, which fits.
-fn count(bytes: usize) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

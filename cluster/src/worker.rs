@@ -18,7 +18,7 @@ use crate::drain::{DrainOrder, DrainPolicy, DrainReason};
 use crate::error::{BootError, Gone, RequestError, SendError};
 use crate::frame::{self, PROTOCOL, ToPrimary, ToWorker};
 use crate::id::{Slot, WorkerId};
-use crate::line::{Ear, Line, WhenFull};
+use crate::line::{Ear, Line, Room, WhenFull};
 use crate::message::{self, Message};
 use crate::outbox::Outbox;
 use crate::pulse::{Hearts, Pulse};
@@ -69,7 +69,7 @@ impl Worker {
         let orders = Arc::new(orders);
         let (messages, first) = broadcast::channel(UNREAD);
         let weak = messages.downgrade();
-        let line = Line::new(outbox.clone(), |talk| frame::encode(&ToPrimary::Talk(talk)));
+        let line = Line::new(outbox.clone(), |talk| frame::encode(&ToPrimary::Talk(talk)), Room::default());
         let desk = Arc::default();
         let ear = Ear::new(&line, &desk, None);
         tokio::spawn(drain_on_terminate(terminate, outbox.clone(), Arc::clone(&orders), policy));

@@ -22,7 +22,7 @@ struct Side {
 impl Side {
     fn new(socket: UnixStream) -> Self {
         let (mut from, to) = socket.into_split();
-        let line = Line::new(Outbox::start(to), |talk| frame::encode(&talk));
+        let line = Line::new(Outbox::start(to), |talk| frame::encode(&talk), Room::default());
         let desk = Arc::default();
         let ear = Ear::new(&line, &desk, None);
         let reading = tokio::spawn(async move {
@@ -79,7 +79,7 @@ async fn k13_ten_thousand_requests_at_once_get_each_its_own_reply() {
     }
     assert_eq!(asked.join_all().await.len(), COUNT);
     assert_eq!(near.waits(), 0);
-    assert_eq!(far.line.room.available_permits(), BUDGET);
+    assert_eq!(far.line.room.0.available_permits(), BUDGET);
 }
 
 #[tokio::test]

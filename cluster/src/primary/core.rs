@@ -20,6 +20,7 @@ use crate::event::{Addresses, Event, Events};
 use crate::held::Held;
 use crate::id::{Slot, WorkerId};
 use crate::image::Image;
+use crate::line::Room;
 use crate::listener::close_door;
 use crate::status::{Ended, Phase, ShutdownReport};
 
@@ -41,6 +42,8 @@ pub(super) struct Core {
     feed: Mutex<Feed>,
     /// Where the requests of all workers go.
     pub(super) desk: Arc<Desk>,
+    /// What bounds them, for each slot that there ever was.
+    rooms: Mutex<BTreeMap<Slot, Room>>,
     stop: Mutex<Option<Stop>>,
     last_id: AtomicU64,
     /// What new slots run: the program of the last reload that succeeded.
@@ -108,6 +111,7 @@ impl Core {
             sockets: Mutex::new(sockets),
             feed: Mutex::new(Feed::new()),
             desk: Arc::default(),
+            rooms: Mutex::default(),
             stop: Mutex::new(None),
             last_id: AtomicU64::new(0),
             image: Mutex::new(image),
@@ -123,6 +127,11 @@ impl Core {
 
     pub(super) fn next_id(&self) -> WorkerId {
         WorkerId::new(self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// The room that all workers of a slot have for requests.
+    pub(super) fn room(&self, slot: Slot) -> Room {
+        lock(&self.rooms).entry(slot).or_default().clone()
     }
 
     /// Copies of the shared sockets for one worker.

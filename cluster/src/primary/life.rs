@@ -88,7 +88,7 @@ impl Life {
         let outbox = Outbox::start(to_worker);
         // A worker that is gone already shows by its exit.
         let _ = outbox.insist(core.greeting.clone());
-        let line = Line::new(outbox.clone(), |talk| frame::encode(&ToWorker::Talk(talk)));
+        let line = Line::new(outbox.clone(), |talk| frame::encode(&ToWorker::Talk(talk)), core.room(slot));
         let ear = Ear::new(&line, &core.desk, Some(id));
         let (said, progress) = watch::channel(Progress::default());
         let (retire, retired) = watch::channel(false);
@@ -325,5 +325,56 @@ fn log_end(pid: u32, end: Ended, uptime: Duration) {
         tracing::info!(worker = %id, %slot, pid, ?uptime, "worker left");
     } else {
         tracing::warn!(worker = %id, %slot, pid, ?cause, %status, ?uptime, "worker ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::UnixStream;
+    use tokio::process::Command;
+
+    use super::*;
+    use crate::config::ClusterBuilder;
+    use crate::frame::{Talk, ToPrimary};
+    use crate::image::Image;
+
+    /// A worker that says so much and ends.
+    async fn live_and_die(slot: usize, said: &[u8], core: &Arc<Core>) {
+        let child = Command::new("sleep").arg("60").kill_on_drop(true).spawn().unwrap();
+        let pid = child.id().unwrap();
+        let pidfd = pidfd_open(Pid::from_raw(pid.cast_signed()).unwrap(), PidfdFlags::empty()).unwrap();
+        let (control, mut worker) = UnixStream::pair().unwrap();
+        let newborn = Newborn { id: core.next_id(), slot: Slot::new(slot), pid, child, pidfd, control, born: std::time::Instant::now() };
+        let mut life = Life::begin(newborn, true, core);
+        worker.write_all(said).await.unwrap();
+        drop(worker);
+        // Its last words are read.
+        life.words.join_next().await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn k13_what_dead_workers_of_a_slot_have_asked_is_kept_and_bounded_over_all_their_lives() {
+        let core = Arc::new(Core::open(ClusterBuilder::new(Image::of_this_process().unwrap(), None), BTreeMap::new(), None).unwrap().0);
+        let mut requests = core.desk.sit();
+        let large = format!("\"{}\"", "x".repeat(1 << 19));
+        let ask = |id: u64| frame::encode(&ToPrimary::Talk(Talk::Request { id, body: large.clone().into_bytes() })).unwrap();
+        let said: Vec<u8> = (0..6).flat_map(ask).collect();
+        for _ in 0..4 {
+            live_and_die(0, &said, &core).await;
+        }
+        live_and_die(1, &said, &core).await;
+        let mut read = Vec::new();
+        while !requests.is_empty() {
+            let call = requests.next().await.unwrap();
+            read.push(call.from().unwrap().as_u64());
+        }
+        assert_eq!(read, [[1; 6].as_slice(), &[2; 6], &[3; 3], &[5; 6]].concat(), "15 of 512 KiB are 8 MiB; another slot has its own");
+        // What was read and dropped makes room.
+        live_and_die(0, &said, &core).await;
+        assert_eq!(requests.next().await.unwrap().from().unwrap().as_u64(), 6);
     }
 }

@@ -82,7 +82,7 @@ mod tests {
     use crate::config::ClusterBuilder;
     use crate::frame::ToPrimary::Hello;
     use crate::image::Image;
-    use crate::line::Line;
+    use crate::line::{Line, Room};
     use crate::outbox::Outbox;
 
     /// What is known of a worker that said so much and left.
@@ -93,7 +93,7 @@ mod tests {
         theirs.write_all(said).await.unwrap();
         drop(theirs);
         let (ours, to_worker) = ours.into_split();
-        let line = Line::new(Outbox::start(to_worker), |talk| frame::encode(&talk));
+        let line = Line::new(Outbox::start(to_worker), |talk| frame::encode(&talk), Room::default());
         let ear = Ear::new(&line, &core.desk, Some(WorkerId::new(1)));
         read(WorkerId::new(1), ours, progress, ear, core).await;
         seen

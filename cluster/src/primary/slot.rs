@@ -332,7 +332,7 @@ mod tests {
     use crate::frame;
     use crate::id::WorkerId;
     use crate::image::Image;
-    use crate::line::Line;
+    use crate::line::{Line, Room};
     use crate::outbox::Outbox;
     use std::collections::BTreeMap;
 
@@ -352,7 +352,7 @@ mod tests {
             ready: true,
             draining: false,
             refused: 0,
-            line: Line::new(outbox.clone(), |talk| frame::encode(&talk)),
+            line: Line::new(outbox.clone(), |talk| frame::encode(&talk), Room::default()),
             outbox,
             progress,
             pidfd,
