@@ -1,6 +1,11 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "store-ipc needs Linux: it passes descriptors that no child inherits, and takes the machine's monotonic clock for that of all its processes"
+);
+
 mod answer;
 mod config;
 mod connection;
@@ -12,6 +17,7 @@ mod link;
 mod listener;
 mod message;
 mod owner;
+mod presence;
 mod serve;
 mod slots;
 mod store;

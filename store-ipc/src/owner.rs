@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -18,6 +18,7 @@ use crate::{
     config::{FRAME_BYTES, LEAST_FRAME_BYTES, MOST_FRAME_BYTES},
     error::{ConfigError, OwnerError},
     listener::Listener,
+    presence::{Place, Presence},
     serve::{Origin, serve},
 };
 
@@ -51,9 +52,7 @@ pub(crate) struct Shared {
     stop: watch::Sender<bool>,
     /// Whether the sessions are being handed over, which the end of the thread waits for.
     handing: watch::Sender<bool>,
-    /// How many connections and listeners there are.
-    busy: watch::Sender<usize>,
-    connections: AtomicUsize,
+    pub(crate) presence: Arc<Presence>,
     requests: AtomicU64,
     refused: AtomicU64,
     cut_off: AtomicU64,
@@ -150,7 +149,7 @@ impl Owner {
     pub fn stats(&self) -> Stats {
         let shared = &*self.0;
         Stats {
-            connections: shared.connections.load(Ordering::Relaxed),
+            connections: shared.presence.connections(),
             requests: shared.requests.load(Ordering::Relaxed),
             refused: shared.refused.load(Ordering::Relaxed),
             cut_off: shared.cut_off.load(Ordering::Relaxed),
@@ -228,6 +227,13 @@ impl OwnerBuilder {
         self
     }
 
+    /// How long a client that does not read may hold up the end.
+    #[cfg(test)]
+    pub(crate) fn drain_deadline(mut self, deadline: Duration) -> Self {
+        self.settings.drain_deadline = deadline;
+        self
+    }
+
     /// Purges expired sessions about once in `every`, in batches of 1,000. Off by default, for stores that purge by themselves;
     /// [`MemoryStore`](session_core::MemoryStore) does not. It needs the thread of [`Owner::spawn_thread`]; beside [`Owner::serve`] and
     /// [`Owner::listen`] on the caller's runtime nothing is purged, unless by the caller with
@@ -259,8 +265,7 @@ impl OwnerBuilder {
             memory: self.memory,
             stop: watch::Sender::new(false),
             handing: watch::Sender::new(false),
-            busy: watch::Sender::new(0),
-            connections: AtomicUsize::new(0),
+            presence: Arc::default(),
             requests: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             cut_off: AtomicU64::new(0),
@@ -305,20 +310,17 @@ impl Shared {
     }
 
     /// A place for one more connection, if there is one and the owner is not shut down.
-    pub(crate) fn enter_connection(self: &Arc<Self>) -> Option<Place> {
-        let most = self.settings.max_connections;
-        let taken = |count: usize| (count < most).then_some(count + 1);
-        if self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_err() {
+    pub(crate) fn enter_connection(&self) -> Option<Place> {
+        let Some(place) = self.presence.enter_connection(self.settings.max_connections) else {
             self.counted_refusal();
             return None;
-        }
-        self.enter(Occupant::Connection)
+        };
+        self.still_running(place)
     }
 
     /// A place for a connection that another owner admitted; no cap holds for it.
-    pub(crate) fn enter_resumed(self: &Arc<Self>) -> Option<Place> {
-        self.connections.fetch_add(1, Ordering::Relaxed);
-        self.enter(Occupant::Connection)
+    pub(crate) fn enter_resumed(&self) -> Option<Place> {
+        self.still_running(self.presence.enter_resumed())
     }
 
     /// Shuts the owner down, and keeps its thread alive as long as the guard lives.
@@ -334,20 +336,13 @@ impl Shared {
     }
 
     /// A place for a listener.
-    pub(crate) fn enter_listener(self: &Arc<Self>) -> Option<Place> {
-        self.enter(Occupant::Listener)
+    pub(crate) fn enter_listener(&self) -> Option<Place> {
+        self.still_running(self.presence.enter_listener())
     }
 
     /// Counted before it is looked: who stops the owner, and then finds nobody there, knows that nobody comes.
-    fn enter(self: &Arc<Self>, occupant: Occupant) -> Option<Place> {
-        self.busy.send_modify(|busy| *busy += 1);
-        let place = Place { owner: Arc::clone(self), occupant };
+    fn still_running(&self, place: Place) -> Option<Place> {
         (!self.is_stopped()).then_some(place)
-    }
-
-    /// Waits until there is no connection and no listener.
-    pub(crate) async fn idle(&self) {
-        let _ = self.busy.subscribe().wait_for(|busy| *busy == 0).await;
     }
 
     pub(crate) fn counted_request(&self) {
@@ -369,27 +364,5 @@ pub(crate) struct Handing(Arc<Shared>);
 impl Drop for Handing {
     fn drop(&mut self) {
         self.0.handing.send_replace(false);
-    }
-}
-
-/// A connection's or listener's presence; dropping it ends that.
-pub(crate) struct Place {
-    owner: Arc<Shared>,
-    occupant: Occupant,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Occupant {
-    /// One of the connections that are counted and capped.
-    Connection,
-    Listener,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if self.occupant == Occupant::Connection {
-            self.owner.connections.fetch_sub(1, Ordering::Relaxed);
-        }
-        self.owner.busy.send_modify(|busy| *busy -= 1);
     }
 }

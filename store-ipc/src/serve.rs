@@ -19,7 +19,8 @@ use crate::{
     error::OwnerError,
     frame::{FrameError, Hello, Inbox, Outbox, Verdict, decode},
     message::{Reply, Request},
-    owner::{Place, Shared},
+    owner::Shared,
+    presence::Place,
 };
 
 /// Replies are encoded up to here; beyond, no request is read until the client took some. One more reply may lie above.
@@ -120,24 +121,17 @@ impl Connection {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
-    /// Answers the calls that were begun, and reads no more.
-    pub(crate) async fn finish(&mut self) -> Result<(), ServeError> {
-        std::future::poll_fn(|cx| {
-            loop {
-                match self.answering.poll_next_unpin(cx) {
-                    Poll::Ready(Some((id, reply))) => self.push(id, reply)?,
-                    Poll::Ready(None) => return self.outbox.poll_flush(&mut self.stream, cx).map_err(ServeError::Io),
-                    Poll::Pending => return Poll::Pending,
-                }
-            }
-        })
-        .await
-    }
-
-    /// The same, as long as a client that does not read may hold up the owner's end.
-    pub(crate) async fn finish_in_time(&mut self) -> Result<(), ServeError> {
+    /// Ends the calls that were begun, reads no more, and sends the replies, as long as a client that does not read may hold up the owner's end.
+    pub(crate) async fn finish_in_time(&mut self, place: Option<&mut Place>) -> Result<(), ServeError> {
         let deadline = self.owner.settings.drain_deadline;
-        tokio::time::timeout(deadline, self.finish()).await.unwrap_or(Ok(()))
+        let finish = async {
+            self.settle().await?;
+            if let Some(place) = place {
+                place.settle();
+            }
+            Ok(std::future::poll_fn(|cx| self.outbox.poll_flush(&mut self.stream, cx)).await?)
+        };
+        tokio::time::timeout(deadline, finish).await.unwrap_or(Ok(()))
     }
 
     /// Says in the log if the client had to be cut off.
@@ -297,8 +291,8 @@ impl Patience {
 
 /// Serves a client and says in the log if it had to be cut off.
 pub(crate) async fn serve(owner: Arc<Shared>, stream: UnixStream, origin: Origin) -> Result<(), OwnerError> {
-    let Some(_place) = admit(&owner, &stream)? else { return Ok(()) };
-    attend(&owner, Connection::new(Arc::clone(&owner), stream, origin)).await;
+    let Some(place) = admit(&owner, &stream)? else { return Ok(()) };
+    attend(&owner, Connection::new(Arc::clone(&owner), stream, origin), place).await;
     Ok(())
 }
 
@@ -319,11 +313,11 @@ pub(crate) fn admit(owner: &Arc<Shared>, stream: &UnixStream) -> Result<Option<P
 }
 
 /// Serves a connection that has its place until the client leaves or the owner is shut down.
-pub(crate) async fn attend(owner: &Shared, mut connection: Connection) {
+pub(crate) async fn attend(owner: &Shared, mut connection: Connection, mut place: Place) {
     let ended = tokio::select! {
         // No call is begun by an owner that has stopped.
         biased;
-        () = owner.stopped() => connection.finish_in_time().await,
+        () = owner.stopped() => connection.finish_in_time(Some(&mut place)).await,
         ended = connection.run() => ended,
     };
     connection.report(ended);

@@ -86,7 +86,7 @@ async fn live(owner: &Owner) {
     let _sweeper = shared.settings.sweep.map(|every| spawn_sweeper(Arc::clone(&shared.store), every, SWEEP_BATCH));
     shared.stopped().await;
     shared.handed().await;
-    let _ = tokio::time::timeout(STOP_DEADLINE, shared.idle()).await;
+    let _ = tokio::time::timeout(STOP_DEADLINE, shared.presence.idle()).await;
 }
 
 /// An owner on its own thread. Cloning shares it; when the last clone is dropped, the owner is shut down.

@@ -6,7 +6,8 @@ use socket2::SockRef;
 use tokio::{net::UnixStream, sync::watch};
 
 use crate::{
-    owner::{Place, Shared},
+    owner::Shared,
+    presence::Place,
     serve::{Connection, Origin, admit},
 };
 
@@ -37,7 +38,7 @@ impl Guest {
             // Before the owner's end, which comes right after: a guest's replies need not go out before the hand-over.
             () = frozen(&mut freeze) => self.connection.settle().await,
             () = owner.stopped() => {
-                let ended = self.connection.finish_in_time().await;
+                let ended = self.connection.finish_in_time(self.place.as_mut()).await;
                 self.connection.report(ended);
                 return None;
             }

@@ -262,8 +262,7 @@ impl Successor {
                     let connection = Connection::resume(Arc::clone(owner), stream, residue);
                     let owner = Arc::clone(owner);
                     tokio::spawn(async move {
-                        let _place = place;
-                        attend(&owner, connection).await;
+                        attend(&owner, connection, place).await;
                     });
                 }
                 Err(error) => tracing::warn!(%error, "a client could not be taken over"),

@@ -219,8 +219,8 @@ impl Predecessor {
             // A task that panicked has closed its client.
             guests.extend(guest.ok().flatten());
         }
-        // All others may still write to the store until they have ended.
-        self.owner.idle().await;
+        // All others may still write to the store until their calls have ended. What their clients do not read then holds nobody up.
+        self.owner.presence.quiet().await;
         let sessions = self.send_sessions().await?;
         let mut sent = Vec::new();
         for guest in guests {

@@ -173,6 +173,41 @@ async fn clients_that_are_no_guests_are_closed_and_lose_no_answer() {
 }
 
 #[tokio::test]
+async fn a_client_of_a_path_that_does_not_read_holds_nothing_up() {
+    let store = Arc::new(MemoryStore::new());
+    let session = fill(&store, 1, 60_000).await.remove(0);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.sock");
+    let (one, other) = pair();
+    let old = Owner::memory(Arc::clone(&store)).drain_deadline(LONG).build().unwrap().spawn_thread().unwrap();
+    old.succession(one).unwrap();
+    let new = heir(other);
+    old.listen(&path).unwrap();
+    let mut client = StdUnixStream::connect(&path).unwrap();
+    client.write_all(&hello()).unwrap();
+    for id in 0..50 {
+        client.write_all(&frame(id, &Request::Load(session.clone()))).unwrap();
+    }
+    // 3 MB of replies are more than the socket and the outbox take; it is full once requests are no longer begun.
+    let (mut before, begun) = (0, Instant::now());
+    while before == 0 || old.stats().requests > before {
+        before = old.stats().requests;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(begun.elapsed() < LONG);
+    }
+    assert!(before < 50, "{before}");
+    let took = handed_over(&old, &new).await.took;
+    // It may take its time to read what is left; nobody else waits for that.
+    assert_eq!(old.stats().connections, 1, "it is still there");
+    assert!(took < LONG / 2, "{took:?}");
+    read_hello(&mut client);
+    for id in 0..before {
+        assert_eq!(read_reply(&mut client).0, id, "what was answered is not lost");
+    }
+    new.listen(&path).unwrap();
+}
+
+#[tokio::test]
 async fn only_memory_is_handed_over_and_only_to_somebody() {
     let plain = Owner::builder(Arc::new(MemoryStore::new()));
     let old = plain.clone().build().unwrap().spawn_thread().unwrap();
