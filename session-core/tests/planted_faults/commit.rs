@@ -26,10 +26,8 @@ pub(crate) async fn apply(client: &Client, key: &StoreKey, mut commit: Commit) -
                 commit.changes.retain(|name, _| *name <= first);
             }
         }
-        (Fault::KeepsOneValue, Some(record)) if !commit.clear => {
-            if record.data.iter().all(|(name, _)| commit.changes.get(name) == Some(&Change::Remove)) {
-                commit.changes.retain(|_, change| *change != Change::Remove);
-            }
+        (Fault::KeepsOneValue, Some(record)) if record.data.iter().all(|(name, _)| commit.changes.get(name) == Some(&Change::Remove)) => {
+            commit.changes.retain(|_, change| *change != Change::Remove);
         }
         (Fault::ClearsLast, _) if commit.clear => commit.changes.clear(),
         (Fault::ForgetsLifetime, _) => commit.lifetime = None,
