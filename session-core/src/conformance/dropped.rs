@@ -9,10 +9,11 @@ use std::{
 use super::{
     Fixture,
     steps::{
-        Client, CommitWords, LONG, Must, add, broken, commit, create, data, holds, id, load, name, principal, same, set, successor, texts,
+        Client, CommitWords, LONG, Must, absent, add, broken, commit, create, data, holds, id, load, name, principal, same, set, successor,
+        texts,
     },
 };
-use crate::{Commit, NewRecord, PrincipalChange, SessionId};
+use crate::{Commit, NewRecord, PrincipalChange, SessionId, StoreError};
 
 /// No call of any store awaits this often; beyond it a call does not end.
 const MOST_POLLS: usize = 2_000;
@@ -33,6 +34,12 @@ async fn dropped_after<F: Future>(polls: usize, call: F) -> Option<F::Output> {
         }
     })
     .await
+}
+
+/// Whether the call had ended by then. One that ended did not fail.
+async fn has_answered<T>(polls: usize, call: impl Future<Output = Result<T, StoreError>>) -> bool {
+    let ended = dropped_after(polls, call).await;
+    ended.map(|answer| answer.must("C41: beside dropped calls those that end are answered")).is_some()
 }
 
 /// A session with a known state, to drop a call on.
@@ -80,7 +87,9 @@ pub async fn c41_dropped_moves_leave_one_live_key(fixture: &dyn Fixture) {
             (Some(_), Some(_)) => same(store.load(&old).await.must(law), None, law),
             (None, None) => broken(law, "one live key", "none"),
         }
-        if ended.is_some() {
+        if let Some(answer) = ended {
+            answer.must(law).must(law);
+            absent(&store, &old, "C41: a move that ended took effect").await;
             return;
         }
     }
@@ -97,8 +106,8 @@ pub async fn c41_dropped_creates_and_deletes_leave_all_or_nothing(fixture: &dyn 
         }
         let (created, deleted) = (id().store_key(), fresh(&store).await.store_key());
         let new = NewRecord::new(LONG).data(data([("a", "0"), ("z", "0")]));
-        create_ended = dropped_after(polls, store.create(&created, new)).await.is_some();
-        delete_ended = dropped_after(polls, store.delete(&deleted)).await.is_some();
+        create_ended = has_answered(polls, store.create(&created, new)).await;
+        delete_ended = has_answered(polls, store.delete(&deleted)).await;
         for (key, ended, there, law) in [
             (created, create_ended, true, "C41: a dropped create leaves a whole record or none"),
             (deleted, delete_ended, false, "C41: a dropped delete leaves a whole record or none"),
@@ -124,12 +133,12 @@ pub async fn c41_dropped_reads_leave_the_client_working(fixture: &dyn Fixture) {
         if ended {
             return;
         }
-        ended = dropped_after(polls, store.load(&other)).await.is_some()
-            & dropped_after(polls, store.list(&alice)).await.is_some()
-            & dropped_after(polls, store.delete_all(&alice, None)).await.is_some()
-            & dropped_after(polls, store.scan(None, 10)).await.is_some()
-            & dropped_after(polls, store.delete_expired(10)).await.is_some()
-            & dropped_after(polls, store.ping()).await.is_some();
+        ended = has_answered(polls, store.load(&other)).await
+            & has_answered(polls, store.list(&alice)).await
+            & has_answered(polls, store.delete_all(&alice, None)).await
+            & has_answered(polls, store.scan(None, 10)).await
+            & has_answered(polls, store.delete_expired(10)).await
+            & has_answered(polls, store.ping()).await;
         let record = load(&store, &key, "C41: after dropped reads the client works").await;
         same(record.data.get("own").is_some(), true, "C41: an answer belongs to its own call, not to a dropped one");
         store.ping().await.must("C41: after dropped reads the backend answers");
