@@ -48,6 +48,17 @@ impl Demo {
         Self::start_with(&arguments, &[]).await
     }
 
+    /// Starts one that counts, and says where it says what.
+    ///
+    /// # Panics
+    /// If it ends instead.
+    pub async fn counting(flags: &[&str]) -> (Self, SocketAddr) {
+        let demo = Self::start(&[&["--metrics", "127.0.0.1:0"], flags].concat()).await;
+        let address = demo.process.stdout.after("  metrics  http://").expect("it says where");
+        let address = address.trim_end().trim_end_matches("/metrics").parse().expect("an address with a port");
+        (demo, address)
+    }
+
     /// Starts one with exactly these arguments and this environment.
     ///
     /// # Panics

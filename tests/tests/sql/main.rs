@@ -20,6 +20,7 @@ mod explain;
 mod faults;
 mod hands;
 mod heard;
+mod retries;
 mod rig;
 mod round_trips;
 mod session;
