@@ -58,8 +58,9 @@ fn k10_a_child_of_a_handler_keeps_neither_port_nor_control_nor_role() {
         fds.sort();
         (fds == ["0", "1", "2"]).then_some(())
     });
-    for name in child["env"].as_array().unwrap() {
-        let name = name.as_str().unwrap();
+    let names: Vec<_> = child["env"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert!(names.contains(&"PATH"), "{names:?}");
+    for name in names {
         assert!(
             !["CLUSTER_WORKER", "NOTIFY_SOCKET"].contains(&name) && !name.starts_with("LISTEN_") && !name.starts_with("WATCHDOG_"),
             "{name}"
