@@ -1,6 +1,7 @@
 //! SQL databases of any engine, behind one set of hands.
 
 use super::{Kept, MariaDb, NotOurs, Postgres, Sqlite, sql_url::with_settings};
+use crate::{PATIENCE, wait};
 
 /// An SQL database, of whichever engine.
 #[derive(Debug)]
@@ -9,7 +10,7 @@ pub enum AnySql {
     Postgres(Postgres),
     /// One server of MariaDB.
     MariaDb(MariaDb),
-    /// A file, which has no server to stop or freeze.
+    /// A file. It has no server; [`Sqlite`] says what stands for a stopped and for a hanging one.
     Sqlite(Sqlite),
 }
 
@@ -92,19 +93,22 @@ impl AnySql {
     /// Kills it.
     ///
     /// # Errors
-    /// If it is not ours, or if there is no server.
+    /// If it is not ours.
     pub async fn stop(&mut self) -> Result<(), NotOurs> {
         match self {
             Self::Postgres(postgres) => postgres.stop().await,
             Self::MariaDb(mariadb) => mariadb.stop().await,
-            Self::Sqlite(_) => Err(NotOurs::File),
+            Self::Sqlite(sqlite) => {
+                sqlite.stop().await;
+                Ok(())
+            }
         }
     }
 
     /// Starts it again at the same address.
     ///
     /// # Errors
-    /// If it is not ours, or if there is no server.
+    /// If it is not ours.
     ///
     /// # Panics
     /// If it does not answer.
@@ -112,32 +116,89 @@ impl AnySql {
         match self {
             Self::Postgres(postgres) => postgres.start_again().await,
             Self::MariaDb(mariadb) => mariadb.start_again().await,
-            Self::Sqlite(_) => Err(NotOurs::File),
+            Self::Sqlite(sqlite) => {
+                sqlite.go_on().await;
+                Ok(())
+            }
         }
     }
 
     /// Makes it hang: it holds its connections and answers nothing.
     ///
     /// # Errors
-    /// If it is not ours, or if there is no server.
+    /// If it is not ours.
     pub async fn freeze(&self) -> Result<(), NotOurs> {
         match self {
             Self::Postgres(postgres) => postgres.freeze().await,
             Self::MariaDb(mariadb) => mariadb.freeze().await,
-            Self::Sqlite(_) => Err(NotOurs::File),
+            Self::Sqlite(sqlite) => {
+                sqlite.freeze().await;
+                Ok(())
+            }
         }
     }
 
     /// Lets it go on.
     ///
     /// # Errors
-    /// If it is not ours, or if there is no server.
+    /// If it is not ours.
     pub async fn thaw(&self) -> Result<(), NotOurs> {
         match self {
             Self::Postgres(postgres) => postgres.thaw().await,
             Self::MariaDb(mariadb) => mariadb.thaw().await,
-            Self::Sqlite(_) => Err(NotOurs::File),
+            Self::Sqlite(sqlite) => {
+                sqlite.go_on().await;
+                Ok(())
+            }
         }
+    }
+
+    /// Lets it refuse whatever changes something, or, with SQLite, wait; reads are served.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub async fn take_no_writes(&self) -> Result<(), NotOurs> {
+        self.read_only(true).await
+    }
+
+    /// Lets it take writes again.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub async fn take_writes(&self) -> Result<(), NotOurs> {
+        self.read_only(false).await
+    }
+
+    async fn read_only(&self, is: bool) -> Result<(), NotOurs> {
+        match self {
+            Self::Postgres(_) => {
+                self.port()?;
+                self.tell(&format!("ALTER SYSTEM SET default_transaction_read_only = {is}")).await;
+                self.tell("SELECT pg_reload_conf()").await;
+                // Each process of the server hears of it by itself; a new one has it from its start.
+                let shown = async || self.tell("SHOW default_transaction_read_only").await == if is { "on" } else { "off" };
+                wait::until("the server to read its settings", PATIENCE, async || shown().await.then_some(())).await;
+            }
+            Self::MariaDb(_) => {
+                self.port()?;
+                self.tell(&format!("SET GLOBAL read_only = {is}")).await;
+            }
+            Self::Sqlite(sqlite) if is => sqlite.take_no_writes().await,
+            Self::Sqlite(sqlite) => sqlite.go_on().await,
+        }
+        Ok(())
+    }
+
+    /// The only value of an answer.
+    async fn tell(&self, statement: &str) -> String {
+        let rows = self.ask(statement).await.expect("who may do everything is answered");
+        rows.into_iter().flatten().next().flatten().unwrap_or_default()
     }
 
     /// All that its processes have written, if they are the test's own.

@@ -2,7 +2,7 @@
 //!
 //! A test asks for a [`Redis`], a [`RedisCluster`] or a [`RedisSentinel`], for a [`Mongo`] or a [`MongoSet`], for a [`Postgres`] or a
 //! [`MariaDb`], and gets its URL and hands on it; an [`AnyRedis`] and an [`AnyMongo`] are either of the first two, and an [`AnySql`] is
-//! either of the last two or an [`Sqlite`], which needs no server. Where it comes from, in this order:
+//! either of the last two or an [`Sqlite`], which needs no server, and whose page says what stands for a stopped and for a hanging one. Where it comes from, in this order:
 //!
 //! 1. the environment: `TEST_REDIS_URL`, `TEST_REDIS_CLUSTER_URL`, `TEST_REDIS_SENTINEL_URL`, `TEST_MONGO_URL`, `TEST_MONGO_SET_URL`,
 //!    `TEST_POSTGRES_URL`, `TEST_MARIADB_URL`. Such a server is somebody else's, maybe with data in it: every hand on it answers [`NotOurs`],
@@ -45,6 +45,7 @@ mod server;
 mod sql;
 mod sql_url;
 mod sqlite;
+mod sqlite_fault;
 mod tap;
 mod whose;
 

@@ -2,16 +2,25 @@
 
 use sqlx::{ConnectOptions, Connection, SqlitePool, pool::PoolOptions, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 
-use super::sql::{self, Answer, LOOK_WITHIN};
+use super::{
+    sql::{self, Answer, LOOK_WITHIN},
+    sqlite_fault::Fault,
+};
 
 /// The names of all tables.
 const TABLES: &str = r#"SELECT '"' || name || '"' FROM sqlite_schema WHERE type = 'table' ORDER BY 1"#;
 
 /// One SQLite database: a file in a temporary folder, which is made when something is written there. Dropping it removes it.
+///
+/// It has no server. What stands for a stopped one is a disk that gives nothing back: whoever reads or writes gets an I/O error at once. What stands
+/// for one that hangs is a process that stands still in the middle of a commit: whoever reads or writes waits. Both are done to the files, from outside
+/// of whoever uses them, and end without a trace. The database has to be there, and gets a log of what is written (`WAL`), as stores have it.
 #[derive(Debug)]
 pub struct Sqlite {
     folder: TempDir,
+    fault: Mutex<Option<Fault>>,
     version: String,
 }
 
@@ -24,7 +33,7 @@ impl Sqlite {
         let folder = tempfile::Builder::new().prefix("service-").tempdir().expect("a temporary folder");
         let mut connection = SqliteConnectOptions::new().connect().await.expect("a database in memory");
         let version = sql::sqlite(&mut connection, "SELECT sqlite_version()").await.expect("it knows its version").only();
-        Some(Self { folder, version: format!("sqlite {version}") })
+        Some(Self { folder, fault: Mutex::default(), version: format!("sqlite {version}") })
     }
 
     /// Its URL: `sqlite:/…/sessions.db`.
@@ -37,6 +46,49 @@ impl Sqlite {
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// Makes every read and write an I/O error. Fine if it is so.
+    ///
+    /// # Panics
+    /// If there is no such database, or somebody else writes all the time.
+    pub async fn stop(&self) {
+        if !matches!(*self.fault.lock().await, Some(Fault::Cut { .. })) {
+            self.go_on().await;
+            self.begin(Fault::cut(&self.options())).await;
+        }
+    }
+
+    /// Makes every read and write wait.
+    ///
+    /// # Panics
+    /// As [`stop`](Self::stop).
+    pub async fn freeze(&self) {
+        self.go_on().await;
+        self.begin(Fault::tear(&self.options())).await;
+    }
+
+    /// Makes every write wait, and no read: somebody else has begun to write and does not end.
+    ///
+    /// # Panics
+    /// As [`stop`](Self::stop).
+    pub async fn take_no_writes(&self) {
+        self.go_on().await;
+        self.begin(Fault::hold(&self.options())).await;
+    }
+
+    /// Ends whatever of these was begun. All that was acknowledged is there.
+    ///
+    /// # Panics
+    /// If it cannot be ended.
+    pub async fn go_on(&self) {
+        if let Some(fault) = self.fault.lock().await.take() {
+            fault.end().await.expect("what was made can be unmade");
+        }
+    }
+
+    async fn begin(&self, fault: impl Future<Output = sqlx::Result<Fault>>) {
+        *self.fault.lock().await = Some(fault.await.expect("a database whose files are there"));
     }
 
     /// Connections for the test's own statements.

@@ -74,7 +74,7 @@ impl fmt::Display for NotOurs {
             Self::Theirs { variable } => {
                 write!(formatter, "not applicable: the server of {variable} is not ours to stop, freeze or set up")
             }
-            Self::File => formatter.write_str("not applicable: a file has no server to stop, freeze or set up"),
+            Self::File => formatter.write_str("not applicable: a file has no server"),
         }
     }
 }
