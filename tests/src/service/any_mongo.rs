@@ -54,6 +54,14 @@ impl AnyMongo {
         Mongo::start_keeping(kept, FLAGS).await.map(Self::Server)
     }
 
+    /// The same, and it fails when it is told to.
+    ///
+    /// # Panics
+    /// As [`Mongo::start`].
+    pub async fn failing_server(kept: Kept) -> Option<Self> {
+        Mongo::start_keeping(kept, &[FLAGS, FOR_TESTS].concat()).await.map(Self::Server)
+    }
+
     /// A replica set of the test's own, likewise, without a password.
     ///
     /// # Panics
@@ -135,6 +143,38 @@ impl AnyMongo {
         }
     }
 
+    /// Lets a [failing server](Self::failing_server) refuse whatever changes something, as one whose disk is full; reads are served.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub async fn take_no_writes(&self) -> Result<(), NotOurs> {
+        let writes = ["insert", "update", "findAndModify", "delete"];
+        self.fail(doc! { "mode": "alwaysOn", "data": { "failCommands": &writes[..], "errorCode": FULL } }).await
+    }
+
+    /// Lets it take writes again.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub async fn take_writes(&self) -> Result<(), NotOurs> {
+        self.fail(doc! { "mode": "off" }).await
+    }
+
+    async fn fail(&self, how: Document) -> Result<(), NotOurs> {
+        let Self::Server(mongo) = self else { panic!("each member of a set would have to be told") };
+        mongo.port()?;
+        let mut command = doc! { "configureFailPoint": "failCommand" };
+        command.extend(how);
+        self.client().await.database("admin").run_command(command).await.expect("a server for tests fails when it is told to");
+        Ok(())
+    }
+
     /// All that its processes have written, if they are the test's own.
     #[must_use]
     pub fn output(&self) -> String {
@@ -177,6 +217,12 @@ impl AnyMongo {
 
 /// The flags of a server of the test's own.
 const FLAGS: &[&str] = &["--auth"];
+
+/// Lets the test tell it to fail.
+const FOR_TESTS: &[&str] = &["--setParameter", "enableTestCommands=1"];
+
+/// OutOfDiskSpace.
+const FULL: i32 = 14_031;
 
 /// The flags of a server of this kind that may be somebody else's, and then takes none.
 fn flags_for_any(kind: &Kind) -> &'static [&'static str] {
