@@ -1,7 +1,7 @@
 //! An application in the test's own process, for what the demo has no route for: failing handlers, panics, streams, upgrades.
 //!
-//! It listens on a real socket and answers the demo's own paths for reading and writing in the same way, so that checks that count store
-//! calls run against both.
+//! It listens on a real socket and answers the demo's own paths for reading and writing in the same way. Its store is that of any setup, and counts
+//! its calls and fails on request.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -22,7 +22,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use session_actix::{Error, Session, SessionMiddleware};
 use session_core::{
-    Policy, Principal, SessionStore,
+    Principal, SessionStore,
     cookie::{CookieCodec, CookieConfig, Key},
 };
 use store_ipc::IpcStore;
@@ -31,17 +31,9 @@ use tokio::sync::{oneshot, watch};
 use crate::{
     browser::Browser,
     demo::KEY,
+    setup::Setup,
     watched::{Watched, WatchedOwner},
 };
-
-/// How an [`App`] reaches its store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// In its own memory.
-    Memory,
-    /// Over a Unix-domain socket.
-    Ipc,
-}
 
 /// A running application. Dropping it stops it.
 #[derive(Debug)]
@@ -57,27 +49,22 @@ pub struct App {
 }
 
 impl App {
-    /// Starts one with the default policy.
-    pub async fn start(reach: Reach) -> Self {
-        Self::start_with(reach, Policy::default()).await
-    }
-
-    /// Starts one with this policy.
+    /// Starts one over the store of this setup. One that owns its sessions asks for them over a socket, as the demo's workers do.
     ///
     /// # Panics
     /// If no socket can be had.
-    pub async fn start_with(reach: Reach, policy: Policy) -> Self {
+    pub async fn start(setup: &Setup) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
-        let store = Arc::new(Watched::default());
-        let owner = (reach == Reach::Ipc).then(|| WatchedOwner::start(&store));
+        let store = Arc::new(Watched::over(setup.open().await));
+        let owner = (setup.store() == "ipc").then(|| WatchedOwner::start(&store));
         let reached: Arc<dyn SessionStore> = match &owner {
             Some(owner) => Arc::new(IpcStore::connect(owner.path())),
             None => Arc::clone(&store) as _,
         };
         let ring = Key::parse(KEY).expect("a strong key").into();
         let codec = CookieCodec::signed(CookieConfig::development(), &ring).expect("a valid cookie");
-        let sessions = SessionMiddleware::new(reached, codec).policy(policy);
+        let sessions = SessionMiddleware::new(reached, codec);
         let (gate, open) = watch::channel(false);
         let (started, handle) = oneshot::channel();
         thread::spawn(move || {

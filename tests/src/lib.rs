@@ -11,20 +11,25 @@
 //! asked of them is tested by the `rig` of each of `tests/redis`, `tests/mongo` and `tests/sql`.
 //!
 //! *Setups* are `ipc`, `redis`, `redis_cluster`, `mongo`, `postgres`, `mariadb`, `sqlite` (four worker processes) and `memory` (one process, four threads); where it says so
-//! also `mongo_set`, a replica set. *Reach* is `ipc` or `memory` for an application in the test's own process, whose store counts calls and fails on request.
+//! also `mongo_set`, a replica set. What runs against a setup is in a module of its name: `counted::mongo::h01_…`. The *application* is one in the test's own process over the
+//! store of a setup, for what the demo has no route for; its store counts calls and fails on request.
+//!
+//! *Stopped* is a server that was killed, and *hung* one that was frozen (`SIGSTOP`). SQLite has no server: there a disk that gives nothing back stands for the first, and a process
+//! that stands still in the middle of a commit for the second ([`service::Sqlite`]).
 //!
 //! | lines | module | against |
 //! |---|---|---|
-//! | H01 to H05, H18 to H21 | `counted` | ipc: the demo over an owner in the test's process; memory: the application |
+//! | H01 to H05, the three-quarter rule of H16, S03 | `counted` | every setup, by what the demo counts of its store calls |
 //! | H01 to H03, H05, S02, S03 | `wire` | the demo over Redis, by what goes over the line to it; H04 in `redis/round_trips` |
 //! | H01 to H03, H05, S02, S03 | `wire_mongo` | the demo over MongoDB, by what the server's profiler has of it |
 //! | H06 to H09 | `data` | every setup and a replica set |
 //! | H10 to H13, H15 | `sign_in` | every setup and a replica set |
-//! | H14, H22 to H24 | `responses` | the application, every reach; H23 also every setup |
-//! | H16, H17 | `lifetime` | every setup; the three-quarter rule on the application, and in `redis/round_trips` |
-//! | H18, H20, H21 | `outages` | servers of sessions that are killed, frozen and started again: an owner, Redis, a Cluster, MongoDB, a replica set; a frozen primary |
-//! | H19 | `outages` | Redis and a Cluster that take no writes, or are full; a replica set without a majority |
-//! | H25 | `secrets` | every setup and a replica set, the demo at level trace, the servers as they come; outages |
+//! | H14, H22 to H24 | `responses` | the application over the store of every setup; H23 also every setup |
+//! | H16, H17 | `lifetime` | every setup; the three-quarter rule also in `redis/round_trips` |
+//! | H18, H20, H21 | `outages` | whatever keeps the sessions stopped, hung and there again: every setup but memory, and a replica set; a frozen primary |
+//! | H19 | `outages` | what takes no writes: Redis, a Cluster, MongoDB, PostgreSQL, MariaDB, SQLite; a full Redis and a full Cluster; a replica set without a majority |
+//! | H18 to H21 | `failing` | a store that fails on request: ipc: the demo over an owner in the test's process; memory: the application |
+//! | H25 | `secrets` | every setup and a replica set, the demo at level trace, the servers as they come; outages of every setup but memory |
 //! | S12 | `secrets` | an owner's whole content; all keys of Redis and of a Cluster; all documents of MongoDB and of a replica set |
 //! | S01 to S11 | `cookies` | S01 every setup; the demo |
 //! | S13 | `ids` | freshly started demos; a million ids are drawn in `session-core` |
@@ -52,6 +57,7 @@ mod app;
 mod binary;
 mod browser;
 pub mod client;
+mod counting;
 mod demo;
 pub mod jar;
 pub mod process;
@@ -63,9 +69,10 @@ mod stored;
 pub mod wait;
 mod watched;
 
-pub use app::{App, Reach};
+pub use app::App;
 pub use binary::{cargo, demo_server};
 pub use browser::{Browser, Page};
+pub use counting::Counting;
 pub use demo::{Demo, Ended, KEY, OTHER_KEY, Owner, PATIENCE};
 pub use setup::{Service, Setup};
 pub use stored::Stored;

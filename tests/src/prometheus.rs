@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use crate::client::{Request, send};
+use crate::{
+    client::{Request, send},
+    watched::Calls,
+};
 
 /// Labels of a series, by name.
 pub type Labels = BTreeMap<String, String>;
@@ -91,6 +94,30 @@ impl Scrape {
     #[must_use]
     pub fn calls(&self, store: &str, operation: &str, outcome: &str) -> f64 {
         self.value("session_store_calls_total", &[("store", store), ("operation", operation), ("outcome", outcome)])
+    }
+
+    /// How many store calls of each kind there were, whatever came of them.
+    ///
+    /// # Panics
+    /// If a series has no operation.
+    #[must_use]
+    pub fn all_calls(&self) -> Calls {
+        let mut calls = Calls::default();
+        let samples = self.families.get("session_store_calls_total").map(|family| &family.samples);
+        for ((_, labels), value) in samples.into_iter().flatten() {
+            let count = match labels.get("operation").expect("each call is an operation").as_str() {
+                "load" => &mut calls.loads,
+                "create" => &mut calls.creates,
+                // What only extends a life is counted apart.
+                "commit" | "touch" => &mut calls.commits,
+                "delete" => &mut calls.deletes,
+                "ping" | "delete_expired" => continue,
+                _ => &mut calls.others,
+            };
+            // What is counted in a test stays far below what a number can hold.
+            *count += format!("{value:.0}").parse::<usize>().expect("a count");
+        }
+        calls
     }
 
     /// Whether any series has this name.

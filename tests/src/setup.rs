@@ -1,5 +1,9 @@
 //! The ways to run the demo that every HTTP check goes through.
 
+use std::sync::Arc;
+
+use session_core::SessionStore;
+
 use crate::{
     demo::{Demo, Owner},
     service::{AnyMongo, AnyRedis, AnySql, Kept},
@@ -108,9 +112,9 @@ impl Setup {
     /// Sessions in a MongoDB of the test's own, which it can stop and freeze.
     ///
     /// # Panics
-    /// As [`AnyMongo::own_server`].
+    /// As [`AnyMongo::failing_server`].
     pub async fn own_mongo(kept: Kept) -> Option<Self> {
-        AnyMongo::own_server(kept).await.map(|mongo| Self::with_mongo(mongo, kept))
+        AnyMongo::failing_server(kept).await.map(|mongo| Self::with_mongo(mongo, kept))
     }
 
     /// The same in a replica set of three members.
@@ -169,6 +173,29 @@ impl Setup {
     fn with_sql(sql: AnySql, kept: Kept) -> Self {
         let url = sql.url(&format!("table={TABLE}"));
         Self { flags: SQL, workers: FOUR, kept: Some((url, Service::Sql(Box::new(sql), kept))) }
+    }
+
+    /// Sessions in a file of SQLite that all workers have open, which the test makes fail as [`Sqlite`](crate::service::Sqlite) says.
+    ///
+    /// # Panics
+    /// As [`AnySql::sqlite`].
+    pub async fn own_sqlite() -> Option<Self> {
+        Self::sqlite().await
+    }
+
+    /// The store's name on the command line.
+    #[must_use]
+    pub fn store(&self) -> &'static str {
+        self.flags[1]
+    }
+
+    /// The store that the demos of this setup have, in the test's own process. Where it is in the demos, a new one in memory.
+    ///
+    /// # Panics
+    /// If it cannot be opened.
+    pub async fn open(&self) -> Arc<dyn SessionStore> {
+        let url = self.kept.as_ref().map_or("memory:", |(url, _)| url);
+        store_any::connect(url).await.expect("a store to connect to")
     }
 
     /// Starts the demo this way.
@@ -247,6 +274,12 @@ impl Service {
         }
     }
 
+    /// Whether it is no server but a file, which says nothing.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        matches!(self, Self::Sql(sql, _) if matches!(**sql, AnySql::Sqlite(_)))
+    }
+
     /// Kills it.
     ///
     /// # Panics
@@ -296,6 +329,33 @@ impl Service {
             Self::Redis(redis, _) => redis.thaw().await.expect(OURS),
             Self::Mongo(mongo, _) => mongo.thaw().await.expect(OURS),
             Self::Sql(sql, _) => sql.thaw().await.expect(OURS),
+        }
+    }
+
+    /// Lets it refuse whatever changes something; reads are served. SQLite lets writers wait instead.
+    ///
+    /// # Panics
+    /// If it is not the test's own, or has no such state.
+    pub async fn take_no_writes(&self) {
+        match self {
+            Self::IpcOwner(_) => panic!("an owner takes writes as long as it runs"),
+            // More replicas than there are have to follow before it takes a write.
+            Self::Redis(redis, _) => drop(redis.ask_all(&["CONFIG", "SET", "min-replicas-to-write", "9"]).await),
+            Self::Mongo(mongo, _) => mongo.take_no_writes().await.expect(OURS),
+            Self::Sql(sql, _) => sql.take_no_writes().await.expect(OURS),
+        }
+    }
+
+    /// Lets it take writes again.
+    ///
+    /// # Panics
+    /// As [`take_no_writes`](Self::take_no_writes).
+    pub async fn take_writes(&self) {
+        match self {
+            Self::IpcOwner(_) => panic!("an owner takes writes as long as it runs"),
+            Self::Redis(redis, _) => drop(redis.ask_all(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await),
+            Self::Mongo(mongo, _) => mongo.take_writes().await.expect(OURS),
+            Self::Sql(sql, _) => sql.take_writes().await.expect(OURS),
         }
     }
 

@@ -30,11 +30,11 @@ pub enum Outage {
     Hung = 3,
 }
 
-/// A memory store that counts its calls and fails on request.
-#[derive(Debug, Default)]
+/// A store that counts the calls of the one inside, and fails on request.
+#[derive(Debug)]
 pub struct Watched {
     /// The store inside.
-    pub inside: MemoryStore,
+    pub inside: Arc<dyn SessionStore>,
     loads: AtomicUsize,
     creates: AtomicUsize,
     commits: AtomicUsize,
@@ -60,7 +60,47 @@ pub struct Calls {
     pub others: usize,
 }
 
+impl Calls {
+    /// Those that came after `before`.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let more = |now: usize, then: usize| now.checked_sub(then).expect("calls are only ever more");
+        Self {
+            loads: more(self.loads, before.loads),
+            creates: more(self.creates, before.creates),
+            commits: more(self.commits, before.commits),
+            deletes: more(self.deletes, before.deletes),
+            others: more(self.others, before.others),
+        }
+    }
+}
+
+impl Default for Watched {
+    /// Over one in memory.
+    fn default() -> Self {
+        Self::over(Arc::new(MemoryStore::new()))
+    }
+}
+
 impl Watched {
+    /// Over this one.
+    #[must_use]
+    pub fn over(inside: Arc<dyn SessionStore>) -> Self {
+        Self {
+            inside,
+            loads: AtomicUsize::default(),
+            creates: AtomicUsize::default(),
+            commits: AtomicUsize::default(),
+            deletes: AtomicUsize::default(),
+            others: AtomicUsize::default(),
+            outage: AtomicU8::default(),
+            slow_writes: AtomicUsize::default(),
+        }
+    }
+
     /// The calls since the last time this was asked.
     pub fn calls(&self) -> Calls {
         Calls {
@@ -80,11 +120,11 @@ impl Watched {
     /// How many sessions live in it.
     ///
     /// # Panics
-    /// Never: the memory store inside does not fail.
+    /// If the store inside does not answer.
     pub async fn sessions(&self) -> usize {
         let (mut count, mut after) = (0, None);
         loop {
-            let page = self.inside.scan(after, 1_000).await.expect("memory answers");
+            let page = self.inside.scan(after, 1_000).await.expect("the store inside answers");
             count += page.records.len();
             after = page.next;
             if after.is_none() {

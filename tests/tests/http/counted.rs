@@ -1,184 +1,91 @@
-//! H01 to H05, H18 to H21 and S03 with a store that counts its calls and fails on request.
+//! H01 to H05, the three-quarter rule of H16, and S03, by what the demo itself counts of its store calls.
 
-use std::{net::SocketAddr, time::Instant};
+use std::{net::SocketAddr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use tests::{
-    App, Browser, Calls, Demo, Outage, Reach, Watched, WatchedOwner,
+    Calls, Counting, Setup,
     client::{Request, send},
 };
 
-on_every_reach!(
+on_every_setup!(
     h01_a_route_that_never_touches_the_session_costs_nothing,
-    h02_an_anonymous_read_makes_no_record_and_no_cookie,
-    h03_the_first_insert_is_one_create_and_one_cookie,
+    h02_h03_h05_no_cookie_is_no_call_a_first_insert_is_one_create_and_a_read_is_one_load,
     h04_an_equal_value_is_no_write,
-    h05_a_read_is_one_load_and_sends_no_cookie,
-    h19_a_write_outage_is_never_a_success,
-    h20_a_logout_in_an_outage_is_an_error_and_works_later,
-    h18_a_store_that_is_down_gives_503_and_leaves_the_cookie,
-    h21_a_store_that_hangs_gives_503_in_time,
+    h16_a_life_is_renewed_only_when_less_than_three_quarters_are_left,
     s03_odd_cookies_cost_no_store_call,
 );
 
-/// A site with a counting store: an application in this process, or a whole demo whose owner is in this process.
-struct Site {
-    address: SocketAddr,
-    store: std::sync::Arc<Watched>,
-    _running: Running,
-}
-
-enum Running {
-    App { _app: App },
-    Demo { _demo: Demo, _owner: WatchedOwner },
-}
-
-impl Site {
-    /// For ipc the demo itself, with two workers; for memory, whose calls nobody outside can count, the application.
-    async fn start(reach: Reach) -> Self {
-        match reach {
-            Reach::Memory => Self::app(reach).await,
-            Reach::Ipc => {
-                let store = std::sync::Arc::new(Watched::default());
-                let owner = WatchedOwner::start(&store);
-                let demo = Demo::start(&["--store", "ipc", "--workers", "2", "--store-url", &owner.url()]).await;
-                Self { address: demo.address, store, _running: Running::Demo { _demo: demo, _owner: owner } }
-            }
-        }
-    }
-
-    async fn app(reach: Reach) -> Self {
-        let app = App::start(reach).await;
-        Self { address: app.address, store: std::sync::Arc::clone(&app.store), _running: Running::App { _app: app } }
-    }
-
-    fn browser(&self) -> Browser {
-        Browser::new(self.address)
-    }
-}
-
-async fn h01_a_route_that_never_touches_the_session_costs_nothing(reach: Reach) {
-    let site = Site::start(reach).await;
-    let signed_in = Browser::signed_in(site.address, "bob").await;
-    site.store.calls();
-    for mut browser in [site.browser(), signed_in] {
+async fn h01_a_route_that_never_touches_the_session_costs_nothing(setup: &Setup) {
+    let site = Counting::start(setup, &[]).await;
+    let signed_in = site.demo.signed_in("bob").await;
+    site.calls().await;
+    for mut browser in [site.demo.browser(), signed_in] {
         for _ in 0..100 {
             assert!(browser.get("/healthz").await.expect(200).set_cookie().is_none());
         }
     }
-    assert_eq!(site.store.calls(), Calls::default());
+    assert_eq!(site.calls().await, Calls::default());
     println!("h01: 200 requests, 0 store calls, 0 cookies");
 }
 
-async fn h02_an_anonymous_read_makes_no_record_and_no_cookie(reach: Reach) {
-    let site = Site::start(reach).await;
-    let response = site.browser().get("/session").await.expect(200);
-    assert!(response.set_cookie().is_none());
-    assert!(response.json::<tests::Page>().is_anonymous());
-    assert_eq!(site.store.calls(), Calls::default());
-    assert_eq!(site.store.sessions().await, 0);
-}
-
-async fn h03_the_first_insert_is_one_create_and_one_cookie(reach: Reach) {
-    let site = Site::start(reach).await;
-    let response = site.browser().insert("n", "1").await.expect(204);
-    assert!(response.set_cookie().is_some());
-    assert_eq!(site.store.calls(), Calls { creates: 1, ..Calls::default() });
-    assert_eq!(site.store.sessions().await, 1);
-}
-
-async fn h04_an_equal_value_is_no_write(reach: Reach) {
-    // The demo's route inserts without reading; the application's reads first.
-    let site = Site::app(reach).await;
-    let mut browser = site.browser();
-    let _ = browser.insert("n", r#"{"a":[1,2]}"#).await.expect(204);
-    site.store.calls();
-    assert!(browser.insert("n", r#"{"a":[1,2]}"#).await.expect(204).set_cookie().is_none());
-    assert_eq!(site.store.calls(), Calls { loads: 1, ..Calls::default() });
-    let _ = browser.insert("n", r#"{"a":[1,3]}"#).await.expect(204);
-    assert_eq!(site.store.calls(), Calls { loads: 1, commits: 1, ..Calls::default() });
-}
-
-async fn h05_a_read_is_one_load_and_sends_no_cookie(reach: Reach) {
-    let site = Site::start(reach).await;
-    let mut browser = Browser::signed_in(site.address, "bob").await;
-    site.store.calls();
+async fn h02_h03_h05_no_cookie_is_no_call_a_first_insert_is_one_create_and_a_read_is_one_load(setup: &Setup) {
+    let site = Counting::start(setup, &[]).await;
+    // What a server outside the demo holds can be looked at; the calls say the same of the others.
+    let stored = async || setup.stored().await.map(|stored| stored.sessions.len());
+    let none = stored().await;
+    assert!(none.is_none_or(|count| count == 0), "nobody is signed in");
+    let mut browser = site.demo.browser();
+    for _ in 0..10 {
+        let response = browser.get("/session").await.expect(200);
+        assert!(response.set_cookie().is_none());
+        assert!(response.json::<tests::Page>().is_anonymous());
+    }
+    assert_eq!((site.calls().await, stored().await), (Calls::default(), none));
+    assert!(browser.insert("n", "1").await.expect(204).set_cookie().is_some());
+    assert_eq!((site.calls().await, stored().await), (Calls { creates: 1, ..Calls::default() }, none.map(|none| none + 1)));
     assert!(browser.get("/session").await.expect(200).set_cookie().is_none());
-    assert_eq!(site.store.calls(), Calls { loads: 1, ..Calls::default() });
+    assert_eq!(site.calls().await, Calls { loads: 1, ..Calls::default() });
 }
 
-async fn h18_a_store_that_is_down_gives_503_and_leaves_the_cookie(reach: Reach) {
-    let site = Site::start(reach).await;
-    let mut browser = Browser::signed_in(site.address, "bob").await;
-    site.store.fail(Outage::All);
-    let response = browser.get("/session").await.expect(503);
-    assert!(response.set_cookie().is_none());
-    assert!(response.header("retry-after").is_some());
-    let _ = browser.get("/healthz").await.expect(200);
-    site.store.fail(Outage::None);
-    assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
-}
-
-async fn h19_a_write_outage_is_never_a_success(reach: Reach) {
-    let site = Site::start(reach).await;
-    let signed_in = Browser::signed_in(site.address, "bob").await;
-    site.store.fail(Outage::Writes);
-    for mut browser in [site.browser(), signed_in.clone()] {
-        let cookie = browser.has_cookie().then(|| browser.cookie().to_owned());
-        for request in
-            [Request::put("/session/n", "1"), Request::post("/session/n/add?by=1"), Request::post("/login").json(r#"{"user":"eve"}"#)]
-        {
-            let response = browser.send(request.clone()).await;
-            assert_eq!(response.status, 503, "{request:?}");
-            assert!(response.set_cookie().is_none(), "no cookie for what was not saved");
-        }
-        assert_eq!(browser.has_cookie().then(|| browser.cookie().to_owned()), cookie);
+/// The demo has one route that reads a value and then inserts one, the next integer. The greatest has no next and is inserted again.
+async fn h04_an_equal_value_is_no_write(setup: &Setup) {
+    let site = Counting::start(setup, &[]).await;
+    let mut browser = site.demo.browser();
+    let _ = browser.insert("slow", &(i64::MAX - 1).to_string()).await.expect(204);
+    site.calls().await;
+    let last = format!("slow:{}\n", i64::MAX);
+    assert_eq!(browser.get("/slow?ms=0").await.expect(200).text(), last);
+    assert_eq!(site.calls().await, Calls { loads: 1, commits: 1, ..Calls::default() });
+    for _ in 0..3 {
+        let response = browser.get("/slow?ms=0").await.expect(200);
+        assert!(response.set_cookie().is_none());
+        assert_eq!(response.text(), last);
+        assert_eq!(site.calls().await, Calls { loads: 1, ..Calls::default() });
     }
-    site.store.fail(Outage::None);
-    let page = signed_in.clone().page().await;
-    assert_eq!(page.principal.as_deref(), Some("bob"));
-    assert!(page.value("n").is_none(), "what was refused did not land");
-    assert_eq!(site.store.sessions().await, 1);
 }
 
-async fn h20_a_logout_in_an_outage_is_an_error_and_works_later(reach: Reach) {
-    let site = Site::start(reach).await;
-    let mut browser = Browser::signed_in(site.address, "bob").await;
-    for outage in [Outage::Writes, Outage::All] {
-        site.store.fail(outage);
-        assert!(browser.post("/logout").await.expect(503).set_cookie().is_none());
-        site.store.fail(Outage::None);
-        assert_eq!(browser.page().await.principal.as_deref(), Some("bob"), "nobody was told otherwise");
-    }
-    let before = browser.clone();
-    assert!(browser.post("/logout").await.expect(204).set_cookie().is_some_and(|cookie| cookie.removes()));
-    assert!(before.clone().page().await.is_anonymous());
-    assert_eq!(site.store.sessions().await, 0);
+async fn h16_a_life_is_renewed_only_when_less_than_three_quarters_are_left(setup: &Setup) {
+    let site = Counting::start(setup, &["--idle-timeout", "6s", "--persistence", "persistent"]).await;
+    let mut browser = site.demo.browser();
+    let _ = browser.insert("n", "1").await.expect(204);
+    let fresh = browser.get("/session").await.expect(200);
+    assert_eq!(site.calls().await, Calls { creates: 1, loads: 1, ..Calls::default() }, "a fresh session is only read");
+    assert!(fresh.set_cookie().is_none());
+    tokio::time::sleep(Duration::from_millis(1_700)).await;
+    let due = browser.get("/session").await.expect(200);
+    assert_eq!(site.calls().await, Calls { loads: 1, commits: 1, ..Calls::default() }, "a quarter of its life is over, so it is renewed");
+    assert!(due.set_cookie().is_some());
+    let ttl = browser.page().await.ttl.expect("a session has a ttl");
+    assert!(ttl > 4.5, "{ttl}");
 }
 
-async fn h21_a_store_that_hangs_gives_503_in_time(reach: Reach) {
-    let site = Site::start(reach).await;
-    let browser = Browser::signed_in(site.address, "bob").await;
-    site.store.fail(Outage::Hung);
-    let started = Instant::now();
-    let asked = (0..20).map(|_| {
-        let mut browser = browser.clone();
-        async move { browser.get("/session").await }
-    });
-    for response in futures_util::future::join_all(asked).await {
-        assert!(response.expect(503).set_cookie().is_none());
-    }
-    println!("h21: 20 requests to a store that hangs, all 503 after {:?}", started.elapsed());
-    site.store.fail(Outage::None);
-    assert_eq!(browser.clone().page().await.principal.as_deref(), Some("bob"));
-}
-
-async fn s03_odd_cookies_cost_no_store_call(reach: Reach) {
-    let site = Site::start(reach).await;
-    let good = Browser::signed_in(site.address, "bob").await.cookie().to_owned();
-    site.store.calls();
-    let count = odd_cookies(site.address, &good).await;
-    assert_eq!(site.store.calls(), Calls::default());
+async fn s03_odd_cookies_cost_no_store_call(setup: &Setup) {
+    let site = Counting::start(setup, &[]).await;
+    let good = site.demo.signed_in("bob").await.cookie().to_owned();
+    site.calls().await;
+    let count = odd_cookies(site.demo.address, &good).await;
+    assert_eq!(site.calls().await, Calls::default());
     println!("s03: {count} odd cookies, 0 store calls");
 }
 

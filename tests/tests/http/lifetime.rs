@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use session_core::{Persistence, Policy};
-use tests::{App, Reach, Setup};
+use tests::Setup;
 
 on_every_setup!(
     h16_idle_slides_with_use_and_absolute_does_not,
@@ -60,30 +59,5 @@ async fn h17_a_browser_session_cookie_has_neither_max_age_nor_expires(setup: &Se
     {
         let cookie = response.set_cookie().expect("a cookie");
         assert_eq!(cookie.attributes, ["Path=/", "HttpOnly", "SameSite=Lax"]);
-    }
-}
-
-mod touches {
-    use super::*;
-
-    on_every_reach!(h16_a_life_is_renewed_only_when_less_than_three_quarters_are_left);
-
-    async fn h16_a_life_is_renewed_only_when_less_than_three_quarters_are_left(reach: Reach) {
-        let policy = Policy::default().idle_timeout(Duration::from_secs(4)).persistence(Persistence::Persistent);
-        let app = App::start_with(reach, policy).await;
-        let mut browser = app.browser();
-        let _ = browser.insert("n", "1").await.expect(204);
-        app.store.calls();
-        let fresh = browser.get("/session").await.expect(200);
-        let calls = app.store.calls();
-        assert_eq!((calls.loads, calls.commits), (1, 0), "a fresh session is only read");
-        assert!(fresh.set_cookie().is_none());
-        tokio::time::sleep(Duration::from_millis(1_300)).await;
-        let due = browser.get("/session").await.expect(200);
-        let calls = app.store.calls();
-        assert_eq!((calls.loads, calls.commits), (1, 1), "a quarter of its life is over, so it is renewed");
-        assert!(due.set_cookie().is_some());
-        let ttl = browser.page().await.ttl.expect("a session has a ttl");
-        assert!(ttl > 3.0, "{ttl}");
     }
 }

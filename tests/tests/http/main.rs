@@ -57,29 +57,12 @@ macro_rules! with_hands_on {
     };
 }
 
-/// Turns checks over an [`App`](tests::App) into one test for each way to reach the store.
-macro_rules! on_every_reach {
-    ($($check:ident),+ $(,)?) => {
-        mod ipc {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $check() {
-                super::$check(tests::Reach::Ipc).await;
-            })+
-        }
-        mod memory {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $check() {
-                super::$check(tests::Reach::Memory).await;
-            })+
-        }
-    };
-}
-
 mod cluster;
 mod cookies;
 mod counted;
 mod data;
 mod edge;
+mod failing;
 mod ids;
 mod ipc_abuse;
 mod lifetime;

@@ -21,49 +21,65 @@ with_hands_on!(
     h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
     h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
 );
-with_hands_on!(redis = Setup::own_redis(Kept::Nothing), h18_a_stopped_store_gives_503_and_its_return_needs_no_restart);
 with_hands_on!(
-    redis_on_disk = Setup::own_redis(Kept::Everything),
+    redis = Setup::own_redis(Kept::Everything),
     h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
     h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
-    h19_a_server_that_takes_no_writes_serves_reads_and_promises_nothing,
+    h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
     h19_a_full_server_serves_reads_and_still_signs_out,
     h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
 );
 with_hands_on!(
-    redis_cluster_on_disk = Setup::own_redis_cluster(Kept::Everything),
+    redis_cluster = Setup::own_redis_cluster(Kept::Everything),
     h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
     h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
-    h19_a_server_that_takes_no_writes_serves_reads_and_promises_nothing,
+    h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
     h19_a_full_server_serves_reads_and_still_signs_out,
     h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
 );
-with_hands_on!(mongo = Setup::own_mongo(Kept::Nothing), h18_a_stopped_store_gives_503_and_its_return_needs_no_restart);
 with_hands_on!(
-    mongo_on_disk = Setup::own_mongo(Kept::Everything),
+    mongo = Setup::own_mongo(Kept::Everything),
     h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
     h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
+    h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
     h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
 );
 with_hands_on!(
-    mongo_set_on_disk = Setup::own_mongo_set(Kept::Everything),
+    mongo_set = Setup::own_mongo_set(Kept::Everything),
     h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
     h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
     h19_a_set_without_a_majority_serves_reads_and_promises_nothing,
     h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
 );
 with_hands_on!(
-    postgres_on_disk = Setup::own_postgres(Kept::Everything),
+    postgres = Setup::own_postgres(Kept::Everything),
     h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
     h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
+    h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
     h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
 );
 with_hands_on!(
-    mariadb_on_disk = Setup::own_mariadb(Kept::Everything),
+    mariadb = Setup::own_mariadb(Kept::Everything),
     h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
     h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
+    h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
     h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
 );
+with_hands_on!(
+    sqlite = Setup::own_sqlite(),
+    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
+    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
+    h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
+    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+);
+
+/// Servers that come back empty.
+mod forgetful {
+    use super::*;
+
+    with_hands_on!(redis = Setup::own_redis(Kept::Nothing), h18_a_stopped_store_gives_503_and_its_return_needs_no_restart);
+    with_hands_on!(mongo = Setup::own_mongo(Kept::Nothing), h18_a_stopped_store_gives_503_and_its_return_needs_no_restart);
+}
 
 /// 503 in time, the cookie untouched.
 async fn refused(browser: &mut Browser, request: Request) -> Duration {
@@ -171,12 +187,11 @@ fn of_a_session() -> [Request; 3] {
     [Request::delete("/session/n"), Request::post("/renew"), Request::post("/logout")]
 }
 
-async fn h19_a_server_that_takes_no_writes_serves_reads_and_promises_nothing(setup: &mut Setup) {
+async fn h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing(setup: &mut Setup) {
     let demo = setup.start_with(&["--deadline", DEADLINE]).await;
     let mut browser = demo.signed_in("bob").await;
     let _ = browser.insert("n", "1").await.expect(204);
-    // More replicas than there are have to follow before it takes a write.
-    configure(setup, "min-replicas-to-write", "9").await;
+    setup.service().take_no_writes().await;
     for request in first_writes() {
         refused(&mut demo.browser(), request).await;
     }
@@ -185,7 +200,7 @@ async fn h19_a_server_that_takes_no_writes_serves_reads_and_promises_nothing(set
         let page = browser.page().await;
         assert_eq!((page.principal.as_deref(), page.value("n")), (Some("bob"), Some(&serde_json::json!(1))));
     }
-    configure(setup, "min-replicas-to-write", "0").await;
+    setup.service().take_writes().await;
     let _ = browser.insert("n", "2").await.expect(204);
     assert_eq!(browser.page().await.value("n"), Some(&serde_json::json!(2)));
 }

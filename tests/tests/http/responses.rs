@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use tests::{
-    App, Reach, Setup,
+    App, Setup,
     client::{Connection, Request},
     wait,
 };
 
-on_every_reach!(
+on_every_setup!(
     h14_a_server_error_drops_what_was_recorded,
     h14_every_other_status_keeps_it,
     h14_a_panic_is_a_server_error_and_the_next_request_is_served,
@@ -20,8 +20,8 @@ on_every_reach!(
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-async fn h14_a_server_error_drops_what_was_recorded(reach: Reach) {
-    let app = App::start(reach).await;
+async fn h14_a_server_error_drops_what_was_recorded(setup: &Setup) {
+    let app = App::start(setup).await;
     for route in ["fail", "error"] {
         for status in [500, 501, 503, 599] {
             let mut browser = app.browser();
@@ -39,8 +39,8 @@ async fn h14_a_server_error_drops_what_was_recorded(reach: Reach) {
     assert_eq!(page.value("n"), Some(&serde_json::json!(1)), "what was there before stays");
 }
 
-async fn h14_every_other_status_keeps_it(reach: Reach) {
-    let app = App::start(reach).await;
+async fn h14_every_other_status_keeps_it(setup: &Setup) {
+    let app = App::start(setup).await;
     for status in [200, 201, 204, 302, 303, 304, 400, 404, 409, 418] {
         let mut browser = app.browser();
         assert!(browser.post(&format!("/fail/{status}")).await.expect(status).set_cookie().is_some(), "{status}");
@@ -52,8 +52,8 @@ async fn h14_every_other_status_keeps_it(reach: Reach) {
     assert!(browser.page().await.value("mark").is_some());
 }
 
-async fn h14_a_panic_is_a_server_error_and_the_next_request_is_served(reach: Reach) {
-    let app = App::start(reach).await;
+async fn h14_a_panic_is_a_server_error_and_the_next_request_is_served(setup: &Setup) {
+    let app = App::start(setup).await;
     let mut browser = app.browser();
     let _ = browser.insert("n", "1").await.expect(204);
     for route in ["/panic", "/panic-at-once"] {
@@ -66,8 +66,8 @@ async fn h14_a_panic_is_a_server_error_and_the_next_request_is_served(reach: Rea
     }
 }
 
-async fn h22_every_kind_of_response_is_committed_before_its_head(reach: Reach) {
-    let app = App::start(reach).await;
+async fn h22_every_kind_of_response_is_committed_before_its_head(setup: &Setup) {
+    let app = App::start(setup).await;
     let websocket = Request::get("/websocket")
         .header("Connection", "Upgrade")
         .header("Upgrade", "websocket")
@@ -95,8 +95,8 @@ async fn h22_every_kind_of_response_is_committed_before_its_head(reach: Reach) {
     }
 }
 
-async fn h22_a_body_that_outlives_the_head_commits_by_itself(reach: Reach) {
-    let app = App::start(reach).await;
+async fn h22_a_body_that_outlives_the_head_commits_by_itself(setup: &Setup) {
+    let app = App::start(setup).await;
     let mut browser = app.browser();
     assert_eq!(browser.get("/late").await.expect(200).text(), "refused", "a new id cannot reach the browser after the head");
     assert_eq!(app.store.sessions().await, 0);
@@ -105,8 +105,8 @@ async fn h22_a_body_that_outlives_the_head_commits_by_itself(reach: Reach) {
     assert!(browser.page().await.value("late").is_some());
 }
 
-async fn h23_a_client_that_hangs_up_leaves_no_half_state(reach: Reach) {
-    let app = App::start(reach).await;
+async fn h23_a_client_that_hangs_up_leaves_no_half_state(setup: &Setup) {
+    let app = App::start(setup).await;
     let mut browser = app.browser();
     let _ = browser.insert("n", "1").await.expect(204);
     let hang_up = async |target: String, bytes: usize, after: Duration| {
@@ -144,8 +144,8 @@ async fn h23_a_client_that_hangs_up_leaves_no_half_state(reach: Reach) {
     println!("h23: 60 clients hung up: {both} saved whole, {neither} not at all, 0 by halves");
 }
 
-async fn h24_what_is_inserted_after_destroy_starts_a_new_session(reach: Reach) {
-    let app = App::start(reach).await;
+async fn h24_what_is_inserted_after_destroy_starts_a_new_session(setup: &Setup) {
+    let app = App::start(setup).await;
     let mut browser = app.browser();
     let _ = browser.login("bob").await.expect(200);
     let before = browser.clone();

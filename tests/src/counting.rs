@@ -1,0 +1,44 @@
+//! A demo that says how often it asks its store for something.
+
+use std::net::SocketAddr;
+
+use tokio::sync::Mutex;
+
+use crate::{demo::Demo, prometheus::Scrape, setup::Setup, watched::Calls};
+
+/// A running demo and the numbers that its primary serves, which are those of all its workers.
+#[derive(Debug)]
+pub struct Counting {
+    /// The demo.
+    pub demo: Demo,
+    numbers: SocketAddr,
+    /// What was counted when it was last asked.
+    seen: Mutex<Calls>,
+}
+
+impl Counting {
+    /// Starts one of this setup, with further flags.
+    ///
+    /// # Panics
+    /// If it does not start, or does not count.
+    pub async fn start(setup: &Setup, flags: &[&str]) -> Self {
+        let demo = setup.start_with(&[&["--metrics", "127.0.0.1:0"], flags].concat()).await;
+        let numbers = demo.process.stdout.after("  metrics  http://").expect("it says where");
+        let numbers = numbers.trim_end().trim_end_matches("/metrics").parse().expect("an address with a port");
+        let counting = Self { demo, numbers, seen: Mutex::default() };
+        let mut visitor = counting.demo.signed_in("visitor").await;
+        assert_eq!(counting.calls().await, Calls { creates: 1, ..Calls::default() }, "what is asked of the store is counted");
+        let _ = visitor.post("/logout").await.expect(204);
+        assert_eq!(counting.calls().await, Calls { deletes: 1, ..Calls::default() }, "what is asked of the store is counted");
+        counting
+    }
+
+    /// The store calls since the last time this was asked.
+    pub async fn calls(&self) -> Calls {
+        let mut seen = self.seen.lock().await;
+        let all = Scrape::of(self.numbers).await.all_calls();
+        let new = all.since(&seen);
+        *seen = all;
+        new
+    }
+}
