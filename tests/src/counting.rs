@@ -4,7 +4,13 @@ use std::net::SocketAddr;
 
 use tokio::sync::Mutex;
 
-use crate::{demo::Demo, prometheus::Scrape, setup::Setup, watched::Calls};
+use crate::{
+    demo::{Demo, PATIENCE},
+    prometheus::Scrape,
+    setup::Setup,
+    wait,
+    watched::Calls,
+};
 
 /// A running demo and the numbers that its primary serves, which are those of all its workers.
 #[derive(Debug)]
@@ -34,9 +40,17 @@ impl Counting {
     }
 
     /// The store calls since the last time this was asked.
+    ///
+    /// # Panics
+    /// If not all workers say theirs.
     pub async fn calls(&self) -> Calls {
         let mut seen = self.seen.lock().await;
-        let all = Scrape::of(self.numbers).await.all_calls();
+        // Of a worker that was late there is what it had said before.
+        let all = wait::until("the numbers of all workers", PATIENCE, async || {
+            let scrape = Scrape::of(self.numbers).await;
+            (scrape.value("cluster_worker_scrape_failed", &[]) < 0.5).then(|| scrape.all_calls())
+        })
+        .await;
         let new = all.since(&seen);
         *seen = all;
         new

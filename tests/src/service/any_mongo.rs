@@ -221,7 +221,7 @@ const FLAGS: &[&str] = &["--auth"];
 /// Lets the test tell it to fail.
 const FOR_TESTS: &[&str] = &["--setParameter", "enableTestCommands=1"];
 
-/// OutOfDiskSpace.
+/// `OutOfDiskSpace`.
 const FULL: i32 = 14_031;
 
 /// The flags of a server of this kind that may be somebody else's, and then takes none.

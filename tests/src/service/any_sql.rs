@@ -161,7 +161,7 @@ impl AnySql {
     /// # Panics
     /// If it does not answer.
     pub async fn take_no_writes(&self) -> Result<(), NotOurs> {
-        self.read_only(true).await
+        self.read_only("on").await
     }
 
     /// Lets it take writes again.
@@ -172,24 +172,25 @@ impl AnySql {
     /// # Panics
     /// If it does not answer.
     pub async fn take_writes(&self) -> Result<(), NotOurs> {
-        self.read_only(false).await
+        self.read_only("off").await
     }
 
-    async fn read_only(&self, is: bool) -> Result<(), NotOurs> {
+    /// `on` or `off`.
+    async fn read_only(&self, is: &str) -> Result<(), NotOurs> {
         match self {
             Self::Postgres(_) => {
                 self.port()?;
                 self.tell(&format!("ALTER SYSTEM SET default_transaction_read_only = {is}")).await;
                 self.tell("SELECT pg_reload_conf()").await;
                 // Each process of the server hears of it by itself; a new one has it from its start.
-                let shown = async || self.tell("SHOW default_transaction_read_only").await == if is { "on" } else { "off" };
+                let shown = async || self.tell("SHOW default_transaction_read_only").await == is;
                 wait::until("the server to read its settings", PATIENCE, async || shown().await.then_some(())).await;
             }
             Self::MariaDb(_) => {
                 self.port()?;
                 self.tell(&format!("SET GLOBAL read_only = {is}")).await;
             }
-            Self::Sqlite(sqlite) if is => sqlite.take_no_writes().await,
+            Self::Sqlite(sqlite) if is == "on" => sqlite.take_no_writes().await,
             Self::Sqlite(sqlite) => sqlite.go_on().await,
         }
         Ok(())

@@ -87,6 +87,15 @@ impl Sqlite {
         }
     }
 
+    /// Lets who stands still in the middle of a commit die there, as by a kill. What it leaves is put in order by whoever looks next.
+    ///
+    /// # Panics
+    /// If nobody stands still.
+    pub async fn die(&self) {
+        let fault = self.fault.lock().await.take().expect("somebody stands still");
+        fault.die().await.expect("a connection can be closed");
+    }
+
     async fn begin(&self, fault: impl Future<Output = sqlx::Result<Fault>>) {
         *self.fault.lock().await = Some(fault.await.expect("a database whose files are there"));
     }

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sqlx::{ConnectOptions, SqliteConnection, sqlite::SqliteConnectOptions, sqlite::SqliteJournalMode};
+use sqlx::{
+    ConnectOptions, Connection, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode},
+};
 
 use super::sql;
 
@@ -39,7 +42,8 @@ impl Fault {
     pub(super) async fn cut(options: &SqliteConnectOptions) -> sqlx::Result<Self> {
         let mut open = connect(options).await?;
         // The first page is read by everybody, and after this it is in the log. Nobody has it in his cache: it is another one now.
-        let version = sql::sqlite(&mut open, "PRAGMA wal_autocheckpoint = 0; PRAGMA user_version").await?.only();
+        sql::sqlite(&mut open, "PRAGMA wal_autocheckpoint = 0").await?;
+        let version = sql::sqlite(&mut open, "PRAGMA user_version").await?.only();
         let next = version.parse::<u32>().unwrap_or_default() + 1;
         sql::sqlite(&mut open, &format!("PRAGMA user_version = {next}")).await?;
         let log = beside(options.get_filename(), "-wal");
@@ -81,6 +85,19 @@ impl Fault {
             }
         }
         Ok(())
+    }
+
+    /// Leaves everything as it is, and lets go of the locks.
+    pub(super) async fn die(self) -> sqlx::Result<()> {
+        match self {
+            Self::Torn { writer, index, .. } => {
+                // As above.
+                let _ = index.into_raw_fd();
+                writer.close().await
+            }
+            Self::Held { writer } => writer.close().await,
+            Self::Cut { .. } => panic!("a disk does not die twice"),
+        }
     }
 }
 

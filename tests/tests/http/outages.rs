@@ -6,7 +6,7 @@ use mongodb::bson::doc;
 use tests::{
     Browser, Demo, PATIENCE, Service, Setup,
     client::Request,
-    service::{AnyMongo, Kept, MongoSet},
+    service::{AnyMongo, AnySql, Kept, MongoSet},
     wait,
 };
 
@@ -68,6 +68,7 @@ with_hands_on!(
 with_hands_on!(
     sqlite = Setup::own_sqlite(),
     h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
+    h18_a_writer_that_dies_in_the_middle_of_its_commit_stops_nobody,
     h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
     h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
     h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
@@ -170,6 +171,27 @@ async fn h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_
     println!(
         "h21: 40 requests to a frozen store, all 503 within {longest:?}, deadline {DEADLINE}; every worker back {later:?} after the first"
     );
+}
+
+/// What stands for a frozen server with SQLite is a process of the site that stands still. It may as well be killed there, and nobody has to clean up after it.
+async fn h18_a_writer_that_dies_in_the_middle_of_its_commit_stops_nobody(setup: &mut Setup) {
+    let demo = setup.start_with(&["--deadline", DEADLINE]).await;
+    let mut browser = demo.signed_in("bob").await;
+    let _ = browser.insert("n", "1").await.expect(204);
+    setup.service().freeze().await;
+    refused(&mut browser, Request::get("/session")).await;
+    match setup.service() {
+        Service::Sql(sql, _) => match &**sql {
+            AnySql::Sqlite(sqlite) => sqlite.die().await,
+            AnySql::Postgres(_) | AnySql::MariaDb(_) => panic!("a server writes by itself"),
+        },
+        Service::IpcOwner(_) | Service::Redis(..) | Service::Mongo(..) => panic!("a server writes by itself"),
+    }
+    back(&demo, &browser).await;
+    let page = browser.page().await;
+    assert_eq!((page.principal.as_deref(), page.value("n")), (Some("bob"), Some(&serde_json::json!(1))));
+    let _ = browser.insert("n", "2").await.expect(204);
+    assert_eq!(browser.page().await.value("n"), Some(&serde_json::json!(2)));
 }
 
 /// What changes a session or begins one.
