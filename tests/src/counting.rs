@@ -32,10 +32,9 @@ impl Counting {
         let numbers = demo.process.stdout.after("  metrics  http://").expect("it says where");
         let numbers = numbers.trim_end().trim_end_matches("/metrics").parse().expect("an address with a port");
         let counting = Self { demo, numbers, seen: Mutex::default() };
-        let mut visitor = counting.demo.signed_in("visitor").await;
-        assert_eq!(counting.calls().await, Calls { creates: 1, ..Calls::default() }, "what is asked of the store is counted");
-        let _ = visitor.post("/logout").await.expect(204);
-        assert_eq!(counting.calls().await, Calls { deletes: 1, ..Calls::default() }, "what is asked of the store is counted");
+        counting.demo.settle().await;
+        let asked = counting.calls().await;
+        assert!(asked.creates > 0 && asked.loads > 0 && asked.deletes > 0, "what is asked of the store is counted: {asked:?}");
         counting
     }
 

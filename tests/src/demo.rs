@@ -152,6 +152,26 @@ impl Demo {
         .await;
     }
 
+    /// Lets every worker reach its store. The first calls make connections and tables, for which a busy machine may need longer than a deadline.
+    ///
+    /// # Panics
+    /// If one does not reach it.
+    pub async fn settle(&self) {
+        let mut visitor = wait::until("a visitor to sign in", PATIENCE, async || {
+            let mut visitor = self.browser();
+            (visitor.login("visitor").await.status == 200).then_some(visitor)
+        })
+        .await;
+        let read = visitor.dress(Request::get("/session"));
+        for worker in &mut self.connections(self.workers().len()).await {
+            wait::until("a worker to reach its store", PATIENCE, async || {
+                (worker.send(&read).await.expect("an answer").status == 200).then_some(())
+            })
+            .await;
+        }
+        wait::until("the visitor to sign out", PATIENCE, async || (visitor.post("/logout").await.status == 204).then_some(())).await;
+    }
+
     /// Stops it with TERM and waits for its end.
     ///
     /// # Panics

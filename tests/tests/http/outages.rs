@@ -82,6 +82,12 @@ mod forgetful {
     with_hands_on!(mongo = Setup::own_mongo(Kept::Nothing), h18_a_stopped_store_gives_503_and_its_return_needs_no_restart);
 }
 
+async fn start(setup: &Setup) -> Demo {
+    let demo = setup.start_with(&["--deadline", DEADLINE]).await;
+    demo.settle().await;
+    demo
+}
+
 /// 503 in time, the cookie untouched.
 async fn refused(browser: &mut Browser, request: Request) -> Duration {
     let started = Instant::now();
@@ -139,7 +145,7 @@ async fn back(demo: &Demo, browser: &Browser) -> Duration {
 }
 
 async fn h18_a_stopped_store_gives_503_and_its_return_needs_no_restart(setup: &mut Setup) {
-    let demo = setup.start_with(&["--deadline", DEADLINE]).await;
+    let demo = start(setup).await;
     let mut browser = demo.signed_in("bob").await;
     let workers = demo.workers();
     setup.service().stop().await;
@@ -160,7 +166,7 @@ async fn h18_a_stopped_store_gives_503_and_its_return_needs_no_restart(setup: &m
 }
 
 async fn h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards(setup: &mut Setup) {
-    let demo = setup.start_with(&["--deadline", DEADLINE]).await;
+    let demo = start(setup).await;
     let mut browser = demo.signed_in("bob").await;
     setup.service().freeze().await;
     let longest = longest_refusal(&demo, &browser).await;
@@ -175,7 +181,7 @@ async fn h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_
 
 /// What stands for a frozen server with SQLite is a process of the site that stands still. It may as well be killed there, and nobody has to clean up after it.
 async fn h18_a_writer_that_dies_in_the_middle_of_its_commit_stops_nobody(setup: &mut Setup) {
-    let demo = setup.start_with(&["--deadline", DEADLINE]).await;
+    let demo = start(setup).await;
     let mut browser = demo.signed_in("bob").await;
     let _ = browser.insert("n", "1").await.expect(204);
     setup.service().freeze().await;
@@ -210,7 +216,7 @@ fn of_a_session() -> [Request; 3] {
 }
 
 async fn h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing(setup: &mut Setup) {
-    let demo = setup.start_with(&["--deadline", DEADLINE]).await;
+    let demo = start(setup).await;
     let mut browser = demo.signed_in("bob").await;
     let _ = browser.insert("n", "1").await.expect(204);
     setup.service().take_no_writes().await;
@@ -228,7 +234,7 @@ async fn h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing(setu
 }
 
 async fn h19_a_full_server_serves_reads_and_still_signs_out(setup: &mut Setup) {
-    let demo = setup.start_with(&["--deadline", DEADLINE]).await;
+    let demo = start(setup).await;
     let mut browser = demo.signed_in("bob").await;
     let _ = browser.insert("n", "1").await.expect(204);
     configure(setup, "maxmemory", "1").await;
@@ -248,7 +254,7 @@ async fn h19_a_full_server_serves_reads_and_still_signs_out(setup: &mut Setup) {
 }
 
 async fn h19_a_set_without_a_majority_serves_reads_and_promises_nothing(setup: &mut Setup) {
-    let demo = setup.start_with(&["--deadline", DEADLINE]).await;
+    let demo = start(setup).await;
     let (mut bob, mut eve, mut mallory) = (demo.signed_in("bob").await, demo.signed_in("eve").await, demo.signed_in("mallory").await);
     for browser in [&mut bob, &mut eve] {
         let _ = browser.insert("n", "1").await.expect(204);
@@ -320,7 +326,7 @@ async fn configure(setup: &mut Setup, name: &str, value: &str) {
 }
 
 async fn h20_a_logout_in_an_outage_is_an_error_and_a_retry_works(setup: &mut Setup) {
-    let demo = setup.start_with(&["--deadline", DEADLINE]).await;
+    let demo = start(setup).await;
     let mut browser = demo.signed_in("bob").await;
     setup.service().freeze().await;
     refused(&mut browser, Request::post("/logout")).await;
@@ -348,7 +354,7 @@ async fn sign_out(browser: &mut Browser) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h21_a_frozen_primary_that_owns_the_sessions_gives_503_in_time() {
     let setup = Setup::ipc().await.expect("it needs no server");
-    let demo = setup.start_with(&["--deadline", DEADLINE]).await;
+    let demo = start(&setup).await;
     let mut browser = demo.signed_in("bob").await;
     let mut workers = demo.connections(setup.workers).await;
     let pids = demo.workers();

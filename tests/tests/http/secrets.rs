@@ -9,11 +9,10 @@ use base64::{
 use session_core::{SessionId, SessionStore};
 use store_ipc::IpcStore;
 use tests::{
-    Browser, Demo, KEY, OTHER_KEY, Owner, PATIENCE, Service, Setup, Stored,
+    Browser, Demo, KEY, OTHER_KEY, Owner, Service, Setup, Stored,
     client::{Request, send},
     jar::id_of,
     service::{Kept, PASSWORD},
-    wait,
 };
 
 use crate::cookies::signed;
@@ -163,13 +162,9 @@ async fn h25_no_output_at_any_level_holds_an_id_a_cookie_a_value_or_a_key(setup:
 
 async fn h25_no_output_of_an_outage_holds_a_secret(setup: &mut Setup) {
     let demo = setup.start_with(&["--log", "trace", "--deadline", "300ms"]).await;
-    // The first call of all makes connections and tables, for which a busy machine needs longer than this deadline.
-    let mut browser = wait::until("a sign-in", PATIENCE, async || {
-        let mut browser = demo.browser();
-        (browser.login(USER).await.status == 200).then_some(browser)
-    })
-    .await;
-    wait::until("a value", PATIENCE, async || (browser.insert("secret", &format!("{VALUE:?}")).await.status == 204).then_some(())).await;
+    demo.settle().await;
+    let mut browser = demo.signed_in(USER).await;
+    let _ = browser.insert("secret", &format!("{VALUE:?}")).await.expect(204);
     setup.service().freeze().await;
     let _ = browser.insert("secret", &format!("{VALUE:?}")).await.expect(503);
     setup.service().thaw().await;
