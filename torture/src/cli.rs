@@ -5,12 +5,12 @@ use std::{error::Error, num::NonZeroU64, path::PathBuf, process::ExitCode, time:
 use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
 use torture::{
-    check::{Verdict, check, describe},
+    check::{Verdict, check, describe, describe_undone},
     history::History,
-    run::{Faults, Options, Plant, Summary, own, run, work},
+    run::{FaultKind, Faults, Options, Plant, Summary, enter, fits, own, run, work},
 };
 
-/// How many violations are shown; the file has them all.
+/// How many violations are shown, and how much of what was undone; the file has them all.
 const SHOWN: usize = 5;
 
 /// Proves the laws of the session stores from outside, under faults.
@@ -25,7 +25,7 @@ struct Arguments {
 enum Command {
     /// Runs workers on a store, disturbs them, and checks what happened. Ends with 1 if the store broke a law.
     Run {
-        /// ipc, sqlite, redis, mongo, postgres, mariadb: one of our own; or the URL of a store.
+        /// ipc, sqlite, redis, mongo, postgres, mariadb, redis-sentinel, redis-cluster, mongo-set: one of our own; or the URL of a store.
         #[arg(long)]
         store: String,
         /// How long calls are made.
@@ -40,7 +40,7 @@ enum Command {
         /// What chooses calls and faults; drawn if left out.
         #[arg(long)]
         seed: Option<u64>,
-        /// Of kill, freeze and restart; or none.
+        /// Of kill, freeze, restart, failover and cut; or none.
         #[arg(long, default_value = "kill,freeze")]
         faults: Faults,
         /// A mistake to plant in the store, to see it found.
@@ -95,6 +95,10 @@ fn act(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
             Ok(tell(&history, &verdict))
         }
         Command::Run { store, seconds, workers, clients, seed, faults, plant, tolerance_ms, keep, keep_always } => {
+            fits(&store, &faults)?;
+            if faults.0.contains(&FaultKind::Cut) {
+                enter()?;
+            }
             let options = Options {
                 program: std::env::current_exe()?,
                 store,
@@ -120,6 +124,9 @@ fn act(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
 }
 
 fn tell(history: &History, verdict: &Verdict) -> ExitCode {
+    for undone in verdict.undone.iter().take(SHOWN) {
+        say(&describe_undone(history, undone));
+    }
     for violation in verdict.violations.iter().take(SHOWN) {
         say(&describe(history, violation));
     }

@@ -68,6 +68,14 @@ impl RedisCluster {
         }
     }
 
+    /// The ports of its nodes on 127.0.0.1. Nodes talk to each other on the ports 10,000 above.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub fn ports(&self) -> Result<Vec<u16>, NotOurs> {
+        Ok(self.server.ours()?.list().iter().map(|node| node.port).collect())
+    }
+
     /// All that it has written.
     ///
     /// # Errors
@@ -122,6 +130,18 @@ impl RedisCluster {
         let port = self.primary(shard).await?;
         self.server.ours()?.freeze(port).await;
         Ok(port)
+    }
+
+    /// Kills the node on this port. Fine if it is stopped.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If no node has this port.
+    pub async fn stop(&mut self, port: u16) -> Result<(), NotOurs> {
+        self.server.ours_mut()?.stop(port).await;
+        Ok(())
     }
 
     /// Makes the node on this port hang.

@@ -73,6 +73,14 @@ impl RedisSentinel {
         }
     }
 
+    /// The ports on 127.0.0.1 of the nodes that hold data.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    pub fn ports(&self) -> Result<Vec<u16>, NotOurs> {
+        Ok(self.server.ours()?.list()[..DATA_NODES].iter().map(|node| node.port).collect())
+    }
+
     /// What it is, as `redis 7.0.15`.
     #[must_use]
     pub fn version(&self) -> &str {
@@ -121,6 +129,18 @@ impl RedisSentinel {
         let port = self.primary_port().await;
         nodes.freeze(port).await;
         Ok(port)
+    }
+
+    /// Kills the node on this port. Fine if it is stopped.
+    ///
+    /// # Errors
+    /// If it is not ours.
+    ///
+    /// # Panics
+    /// If no node or sentinel has this port.
+    pub async fn stop(&mut self, port: u16) -> Result<(), NotOurs> {
+        self.server.ours_mut()?.stop(port).await;
+        Ok(())
     }
 
     /// Makes the node on this port hang.
@@ -236,6 +256,8 @@ fn data_lines(port: u16, primary: u16) -> Vec<String> {
         "repl-diskless-sync yes".to_owned(),
         "repl-diskless-sync-delay 0".to_owned(),
         "replica-announce-ip 127.0.0.1".to_owned(),
+        // They share a folder.
+        format!("appendfilename {port}.aof"),
     ];
     if port != primary {
         lines.push(format!("replicaof 127.0.0.1 {primary}"));

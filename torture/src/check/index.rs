@@ -34,7 +34,14 @@ pub(super) fn check_strangers(calls: &[Call], keys: &Keys<'_>, verdict: &mut Ver
     }
 }
 
-pub(super) fn check<'a>(lineage: &Lineage<'a>, principals: &Principals<'a>, shown: &Shown<'_>, tolerance: u64, verdict: &mut Verdict) {
+pub(super) fn check<'a>(
+    lineage: &Lineage<'a>,
+    principals: &Principals<'a>,
+    shown: &Shown<'_>,
+    is_listed: bool,
+    tolerance: u64,
+    verdict: &mut Verdict,
+) {
     let owners = Register::new(lineage.sign_ins());
     let lives = Register::new(lineage.lives());
     let mut names: Vec<_> = owners.all().filter_map(|entry| entry.value).collect();
@@ -53,6 +60,9 @@ pub(super) fn check<'a>(lineage: &Lineage<'a>, principals: &Principals<'a>, show
             let signed_in: Vec<_> = owners.possible(sight.begin(), sight.end()).map(|entry| entry.call).collect();
             broken(lineage, Law::ForeignInList, format!("{} is shown as a session of {principal}", sight.key), &signed_in, sight.call)
         }));
+    }
+    if !is_listed {
+        return;
     }
     let deaths = deaths(lineage);
     for (key, (born, birth)) in &lineage.born {

@@ -13,10 +13,11 @@ use crate::history::{Answer, Call, Fate, Op};
 /// A key was certainly dead by then, and the call that proves it.
 type Death<'a> = (u64, &'a Call);
 
-pub(super) fn check<'a>(lineage: &Lineage<'a>, principals: &Principals<'a>, tolerance: u64, verdict: &mut Verdict) {
+pub(super) fn check<'a>(lineage: &Lineage<'a>, principals: &Principals<'a>, is_listed: bool, tolerance: u64, verdict: &mut Verdict) {
     let owners = Register::new(lineage.sign_ins());
     let lives = Register::new(lineage.lives());
-    let revoked = revocation(lineage, principals, &owners);
+    // A revocation finds those that are in the list.
+    let revoked = revocation(lineage, principals, &owners).filter(|_| is_listed);
     let deaths = deaths(lineage);
     for sight in &lineage.sights {
         if sight.alive {

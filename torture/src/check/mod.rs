@@ -5,6 +5,7 @@
 
 mod counters;
 mod crash;
+mod failover;
 mod index;
 mod life;
 mod lineage;
@@ -19,13 +20,16 @@ mod values;
 mod versions;
 mod violation;
 
+use std::collections::HashSet;
+
 use self::{
-    lineage::{Keys, lineages},
+    failover::Spans,
+    lineage::{Keys, Lineage, lineages},
     principals::Principals,
 };
 pub use self::{
     minimal::minimal,
-    report::describe,
+    report::{describe, describe_undone},
     violation::{Law, Verdict, Violation},
 };
 use crate::history::{Answer, Call, Fault, History};
@@ -36,33 +40,54 @@ const OVERDUE: u64 = 12_000_000_000;
 /// Checks a history.
 #[must_use]
 pub fn check(history: &History) -> Verdict {
-    let strict = check_as_told(history);
+    if !history.failovers.is_empty() {
+        return failover::check(history);
+    }
+    let strict = check_as_told(history, &Scope::default());
     let Some(trusted) = crash::trusted(history) else { return strict };
-    let verdict = check_as_told(&trusted);
+    let verdict = check_as_told(&trusted, &Scope::default());
     let proved = |found: &&Violation| verdict.violations.contains(found);
     let taken_back = strict.violations.iter().filter(|found| !proved(found)).count();
     Verdict { taken_back, ..verdict }
 }
 
-/// Checks a history of a store that shows nothing which it then loses.
-fn check_as_told(history: &History) -> Verdict {
+/// What of a history is looked at.
+#[derive(Debug, Default)]
+struct Scope<'a> {
+    /// When lists and sessions on different servers may have come apart. What was written to either of them then is in no list for certain.
+    undone: Spans,
+    /// The sessions, if not all, and then nothing else.
+    only: Option<HashSet<&'a str>>,
+}
+
+impl Scope<'_> {
+    fn has(&self, lineage: &Lineage<'_>) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(lineage.root))
+    }
+}
+
+/// Checks a history of a store that shows and acknowledges nothing which it then loses.
+fn check_as_told(history: &History, scope: &Scope<'_>) -> Verdict {
     let tolerance = history.tolerance * 1_000_000;
     let mut verdict = Verdict::default();
     let keys = Keys::of(&history.calls);
     let principals = Principals::of(&history.calls);
     let shown = index::shown(&history.calls);
-    for lineage in lineages(&history.calls, &keys) {
-        life::check(&lineage, &principals, tolerance, &mut verdict);
-        values::check(&lineage, &mut verdict);
-        counters::check(&lineage, &mut verdict);
-        versions::check(&lineage, &mut verdict);
-        times::check(&lineage, tolerance, &mut verdict);
-        index::check(&lineage, &principals, &shown, tolerance, &mut verdict);
+    for lineage in lineages(&history.calls, &keys).iter().filter(|lineage| scope.has(lineage)) {
+        let is_listed = !principals.may_be_apart(lineage, &scope.undone);
+        life::check(lineage, &principals, is_listed, tolerance, &mut verdict);
+        values::check(lineage, &mut verdict);
+        counters::check(lineage, &mut verdict);
+        versions::check(lineage, &mut verdict);
+        times::check(lineage, tolerance, &mut verdict);
+        index::check(lineage, &principals, &shown, is_listed, tolerance, &mut verdict);
     }
-    index::check_strangers(&history.calls, &keys, &mut verdict);
-    for call in &history.calls {
-        verdict.ask(refused(call, &keys));
-        verdict.ask(overdue(call, &history.faults));
+    if scope.only.is_none() {
+        index::check_strangers(&history.calls, &keys, &mut verdict);
+        for call in &history.calls {
+            verdict.ask(refused(call, &keys));
+            verdict.ask(overdue(call, &history.faults));
+        }
     }
     // In the order in which they show, and otherwise in any that is always the same.
     verdict.violations.sort_unstable();
@@ -96,8 +121,8 @@ fn overdue(call: &Call, faults: &[Fault]) -> Option<Violation> {
 pub fn unsettled(calls: &[Call]) -> (Vec<&str>, Vec<&str>) {
     let keys = Keys::of(calls);
     let lineages = lineages(calls, &keys);
-    let over: std::collections::HashSet<_> = lineages.iter().flat_map(|lineage| life::deaths(lineage).into_keys()).collect();
-    let mut seen = std::collections::HashSet::new();
+    let over: HashSet<_> = lineages.iter().flat_map(|lineage| life::deaths(lineage).into_keys()).collect();
+    let mut seen = HashSet::new();
     let all = calls.iter().flat_map(|call| call.key().into_iter().chain(call.target()));
     all.filter(|key| seen.insert(*key)).partition(|key| !over.contains(key))
 }

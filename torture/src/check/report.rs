@@ -11,9 +11,19 @@ const SHOWN: usize = 40;
 /// What was broken, and the calls that prove it, with times in milliseconds since the start.
 #[must_use]
 pub fn describe(history: &History, violation: &Violation) -> String {
-    let proof = minimal(history, violation).calls;
+    told(history, violation, "VIOLATION", &minimal(history, violation).calls)
+}
+
+/// What was acknowledged and undone by a failover, likewise.
+#[must_use]
+pub fn describe_undone(history: &History, violation: &Violation) -> String {
+    let calls: Vec<_> = history.calls.iter().filter(|call| violation.calls.contains(&call.id)).cloned().collect();
+    told(history, violation, "documented, lost in a failover,", &calls)
+}
+
+fn told(history: &History, violation: &Violation, what: &str, proof: &[Call]) -> String {
     let mut text = format!(
-        "VIOLATION {}: {}\n  session {}, seed {}, store {}\n",
+        "{what} {}: {}\n  session {}, seed {}, store {}\n",
         violation.law, violation.text, violation.of, history.seed, history.store
     );
     let hidden = proof.len().saturating_sub(SHOWN);
@@ -27,7 +37,7 @@ pub fn describe(history: &History, violation: &Violation) -> String {
         }
         text.push_str(&line(history, call));
     }
-    for fault in faults_beside(history, &proof) {
+    for fault in faults_beside(history, proof) {
         text.push_str(&fault);
     }
     text
@@ -43,9 +53,14 @@ fn faults_beside(history: &History, proof: &[Call]) -> Vec<String> {
     let begin = proof.iter().map(|call| call.begin).min().unwrap_or_default();
     let end = proof.iter().filter_map(|call| call.end).max().unwrap_or_default();
     let beside = history.faults.iter().filter(|fault| fault.begin <= end && begin <= fault.end);
-    beside
-        .map(|fault| format!("  {:>12} to {:>12}  fault: {}\n", since(history, fault.begin), since(history, fault.end), fault.what))
-        .collect()
+    let faults =
+        beside.map(|fault| format!("  {:>12} to {:>12}  fault: {}\n", since(history, fault.begin), since(history, fault.end), fault.what));
+    let spans = history.failovers.iter().flat_map(|failover| failover.spans.iter().map(move |span| (failover, span)));
+    let undone = spans.filter(|(_, (from, to))| *from <= end && begin <= *to).map(|(failover, (from, to))| {
+        let to = if *to == u64::MAX { "the end".to_owned() } else { since(history, *to) };
+        format!("  {:>12} to {to:>12}  may be undone: {}\n", since(history, *from), failover.what)
+    });
+    faults.chain(undone).collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "microseconds of a run are few enough")]

@@ -37,7 +37,8 @@ impl Tale {
     }
 
     fn history(self) -> History {
-        History { store: "tale".to_owned(), seed: 1, start: 0, tolerance: 5, unsynced: 0, faults: Vec::new(), calls: self.0 }
+        let (store, faults, failovers) = ("tale".to_owned(), Vec::new(), Vec::new());
+        History { store, seed: 1, start: 0, tolerance: 5, unsynced: 0, faults, failovers, apart: false, calls: self.0 }
     }
 
     /// The laws that are broken, each with the call where it shows last.

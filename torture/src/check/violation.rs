@@ -84,6 +84,9 @@ pub struct Verdict {
     pub violations: Vec<Violation>,
     /// How many more there would be if what a store shows were always on disk. None of them is about what was acknowledged.
     pub taken_back: usize,
+    /// What was acknowledged and undone by a failover, of a store that documents it. None of them is among the violations, and none of the
+    /// violations is explained by a failover.
+    pub undone: Vec<Violation>,
 }
 
 impl Verdict {

@@ -27,6 +27,13 @@ pub struct History {
     pub unsynced: u64,
     /// What was done to the processes.
     pub faults: Vec<Fault>,
+    /// Which servers took over from others that had not yet passed on all that they had acknowledged, in the order in which they did so.
+    /// Empty for a store that waits until it cannot be undone.
+    #[serde(default)]
+    pub failovers: Vec<Failover>,
+    /// Whether a session and the list that it is in may be on different servers, so that a failover undoes what is in one alone.
+    #[serde(default)]
+    pub apart: bool,
     /// The calls, in the order of their beginnings. In a file they follow, one a line.
     #[serde(skip)]
     pub calls: Vec<Call>,
@@ -42,6 +49,17 @@ pub struct Fault {
     /// Whether the store was killed.
     pub crash: bool,
     /// What was done, for people.
+    pub what: String,
+}
+
+/// A server took over from another, and what that one served last may be undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failover {
+    /// By then nobody had taken over, in nanoseconds of [`now`](super::now): whatever was answered before was answered by the former one.
+    pub until: u64,
+    /// When the former one may have served what its successor does not have: from here to there.
+    pub spans: Vec<(u64, u64)>,
+    /// Who from whom, for people.
     pub what: String,
 }
 
@@ -93,9 +111,10 @@ impl History {
 
     /// The same without calls.
     pub(crate) fn clone_head(&self) -> Self {
-        let Self { store, seed, start, tolerance, unsynced, faults, calls: _ } = self;
-        let (store, faults) = (store.clone(), faults.clone());
-        Self { store, seed: *seed, start: *start, tolerance: *tolerance, unsynced: *unsynced, faults, calls: Vec::new() }
+        let Self { store, seed, start, tolerance, unsynced, faults, failovers, apart, calls: _ } = self;
+        let (store, faults, failovers) = (store.clone(), faults.clone(), failovers.clone());
+        let (seed, start, tolerance, unsynced, apart) = (*seed, *start, *tolerance, *unsynced, *apart);
+        Self { store, seed, start, tolerance, unsynced, faults, failovers, apart, calls: Vec::new() }
     }
 
     /// Brings the calls into the order of their beginnings, and numbers them.

@@ -8,6 +8,6 @@ mod log;
 pub use self::{
     call::{Answer, Call, Fate, Op, Seen, Shown, Write},
     clock::now,
-    file::{Fault, History, HistoryError},
+    file::{Failover, Fault, History, HistoryError},
     log::Log,
 };

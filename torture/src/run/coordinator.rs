@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Faults, Plant, Site, Summary, WorkerSettings, client::Trouble, crew::Crew, nemesis::Nemesis, settle::settle, worker::open};
+use super::{
+    FaultKind, Faults, Plant, Site, Summary, WorkerSettings, client::Trouble, crew::Crew, fits, nemesis::Nemesis, settle::settle, wire::Wire,
+    worker::open,
+};
 use crate::{
     check::{Verdict, check},
     history::{History, now},
@@ -57,22 +60,24 @@ pub struct RunError(Trouble);
 /// why.
 ///
 /// # Errors
-/// [`RunError`] if a process does not start or does not end, or if the store does not answer when all is over.
+/// [`RunError`] if the faults cannot be had here, if a process does not start or does not end, or if the store does not answer when all is
+/// over.
 ///
 /// # Panics
 /// If a server of our own does not start, or there is none and `REQUIRE_SERVICES` asks for it.
 pub async fn run(options: &Options) -> Result<Option<Outcome>, RunError> {
+    fits(&options.store, &options.faults)?;
+    let wire = options.faults.0.contains(&FaultKind::Cut).then(Wire::own).transpose()?;
     let folder = tempfile::Builder::new().prefix("torture-").tempdir()?;
     let Some(mut site) = Site::open(&options.store, &options.program, folder.path(), options.plant).await? else { return Ok(None) };
-    site.check(&options.faults)?;
-    let history = record(options, &mut site, folder.path()).await?;
+    let history = record(options, &mut site, wire, folder.path()).await?;
     drop(site);
     let verdict = check(&history);
     let summary = Summary::of(&history, &verdict);
     Ok(Some(Outcome { history, verdict, summary }))
 }
 
-async fn record(options: &Options, site: &mut Site, folder: &Path) -> Result<History, Trouble> {
+async fn record(options: &Options, site: &mut Site, wire: Option<Wire>, folder: &Path) -> Result<History, Trouble> {
     let start = now();
     let until = start + u64::try_from(options.length.as_nanos())?;
     let run = format!("{:08x}", fastrand::u32(..));
@@ -90,7 +95,7 @@ async fn record(options: &Options, site: &mut Site, folder: &Path) -> Result<His
         until,
     };
     let mut crew = Crew::start_all(&options.program, folder, settings, options.workers)?;
-    let faults = Nemesis::new(options.seed, &options.faults).rage(&mut crew, site, until).await?;
+    let faults = Nemesis::new(options.seed, &options.faults, wire).rage(&mut crew, site, until).await?;
     let begun = std::time::Instant::now();
     while !crew.has_ended()? {
         if begun.elapsed() > END_WITHIN {
@@ -101,7 +106,8 @@ async fn record(options: &Options, site: &mut Site, folder: &Path) -> Result<His
     let tolerance = u64::try_from(options.tolerance.as_millis())?;
     let unsynced = site.unsynced();
     let store = shown(&options.store);
-    let mut history = History { store, seed: options.seed, start, tolerance, unsynced, faults, calls: Vec::new() };
+    let (failovers, apart) = (Vec::new(), matches!(site, Site::Replicated(servers) if servers.is_apart()));
+    let mut history = History { store, seed: options.seed, start, tolerance, unsynced, faults, failovers, apart, calls: Vec::new() };
     for log in crew.logs() {
         // A worker that was killed before its first call has none.
         if log.exists() {
@@ -113,6 +119,9 @@ async fn record(options: &Options, site: &mut Site, folder: &Path) -> Result<His
     settle(open(&site.url(), plant, now()).await?, &history.calls, &run, &last).await?;
     history.add_log(&last)?;
     history.arrange();
+    if let Site::Replicated(servers) = site {
+        history.failovers = servers.failovers().await;
+    }
     Ok(history)
 }
 

@@ -9,10 +9,11 @@ use tests::{
     wait,
 };
 
-use super::{FaultKind, Faults, OwnerSettings, Plant, client::Trouble};
+use super::{FaultKind, Faults, OwnerSettings, Plant, Replicated, client::Trouble};
 
 /// The stores that a run can bring itself, by name.
-pub const STORES: &[&str] = &["ipc", "sqlite", "redis", "mongo", "postgres", "mariadb"];
+pub const STORES: &[&str] =
+    &["ipc", "sqlite", "redis", "mongo", "postgres", "mariadb", "redis-sentinel", "redis-cluster", "mongo-set"];
 
 /// The environment variable that makes a process an owner.
 pub(super) const OWNER: &str = "TORTURE_OWNER";
@@ -30,6 +31,8 @@ pub enum Site {
     Mongo(Box<AnyMongo>),
     /// Likewise.
     Sql(Box<AnySql>),
+    /// Several servers of our own that take over from each other.
+    Replicated(Box<Replicated>),
     /// Somebody else's, at this URL.
     Theirs(String),
 }
@@ -50,6 +53,9 @@ impl Site {
             "mongo" => AnyMongo::own_server(Kept::Everything).await.map(|mongo| Self::Mongo(Box::new(mongo))),
             "postgres" => AnySql::own_postgres(Kept::Everything).await.map(|sql| Self::Sql(Box::new(sql))),
             "mariadb" => AnySql::own_mariadb(Kept::Everything).await.map(|sql| Self::Sql(Box::new(sql))),
+            name @ ("redis-sentinel" | "redis-cluster" | "mongo-set") => {
+                Replicated::open(name).await.map(|servers| Self::Replicated(Box::new(servers)))
+            }
             "memory" | "memory:" => return Err("memory is not shared by processes; use ipc, which keeps it in one".into()),
             url => {
                 store_any::check(url).map_err(|error| format!("{error}; or use one of {}", STORES.join(", ")))?;
@@ -66,6 +72,7 @@ impl Site {
             Self::Sqlite(sql) | Self::Sql(sql) => sql.url(""),
             Self::Redis(redis) => redis.url("prefix=torture:"),
             Self::Mongo(mongo) => mongo.url("collection=torture"),
+            Self::Replicated(servers) => servers.url(),
             Self::Theirs(url) => url.clone(),
         }
     }
@@ -88,24 +95,19 @@ impl Site {
     /// Whether it can be made to stand still.
     #[must_use]
     pub fn can_freeze(&self) -> bool {
-        !matches!(self, Self::Sqlite(_) | Self::Theirs(_))
+        matches!(self, Self::Ipc(..) | Self::Redis(_) | Self::Mongo(_) | Self::Sql(_))
     }
 
-    /// Refuses faults that cannot be had here.
+    /// The ports of its server.
     ///
     /// # Errors
-    /// If there are such.
-    pub fn check(&self, faults: &Faults) -> Result<(), Trouble> {
-        if !faults.0.contains(&FaultKind::Restart) {
-            return Ok(());
+    /// If it has none of our own.
+    pub fn ports(&self) -> Result<Vec<u16>, Trouble> {
+        match self {
+            Self::Redis(_) | Self::Mongo(_) | Self::Sql(_) => Ok(ports_of(&self.url())),
+            Self::Replicated(servers) => servers.ports(),
+            Self::Ipc(..) | Self::Sqlite(_) | Self::Theirs(_) => Err("there is no network of ours to cut".into()),
         }
-        let why = match self {
-            Self::Ipc(..) => "the owner keeps the sessions in memory, so they end with it",
-            Self::Sqlite(_) => "SQLite has no server; killed workers are its crashes",
-            Self::Theirs(_) => "a server that is not ours is not ours to stop",
-            Self::Redis(_) | Self::Mongo(_) | Self::Sql(_) => return Ok(()),
-        };
-        Err(format!("no restart here: {why}; use --faults kill,freeze").into())
     }
 
     /// Makes it stand still.
@@ -118,6 +120,7 @@ impl Site {
             Self::Redis(redis) => redis.freeze().await?,
             Self::Mongo(mongo) => mongo.freeze().await?,
             Self::Sql(sql) | Self::Sqlite(sql) => sql.freeze().await?,
+            Self::Replicated(_) => return Err("its servers are frozen one by one".into()),
             Self::Theirs(_) => return Err("a server that is not ours is not ours to freeze".into()),
         }
         Ok(())
@@ -133,6 +136,7 @@ impl Site {
             Self::Redis(redis) => redis.thaw().await?,
             Self::Mongo(mongo) => mongo.thaw().await?,
             Self::Sql(sql) | Self::Sqlite(sql) => sql.thaw().await?,
+            Self::Replicated(_) => return Err("its servers are thawed one by one".into()),
             Self::Theirs(_) => return Err("a server that is not ours is not ours to thaw".into()),
         }
         Ok(())
@@ -147,7 +151,7 @@ impl Site {
             Self::Redis(redis) => redis.stop().await?,
             Self::Mongo(mongo) => mongo.stop().await?,
             Self::Sql(sql) => sql.stop().await?,
-            Self::Ipc(..) | Self::Sqlite(_) | Self::Theirs(_) => return Err("there is nothing to stop here".into()),
+            Self::Ipc(..) | Self::Sqlite(_) | Self::Replicated(_) | Self::Theirs(_) => return Err("there is nothing to stop here".into()),
         }
         Ok(())
     }
@@ -164,10 +168,49 @@ impl Site {
             Self::Redis(redis) => redis.start_again().await?,
             Self::Mongo(mongo) => mongo.start_again().await?,
             Self::Sql(sql) => sql.start_again().await?,
-            Self::Ipc(..) | Self::Sqlite(_) | Self::Theirs(_) => return Err("there is nothing to start here".into()),
+            Self::Ipc(..) | Self::Sqlite(_) | Self::Replicated(_) | Self::Theirs(_) => return Err("there is nothing to start here".into()),
         }
         Ok(())
     }
+}
+
+/// Refuses faults that cannot be had with the store of this name or URL.
+///
+/// # Errors
+/// If there are such; says why, and which there are.
+pub fn fits(store: &str, faults: &Faults) -> Result<(), Trouble> {
+    let theirs = ["a server that is not ours is not ours to stop", "there is nobody of ours to take over", "its network is not ours to cut"];
+    let alone = "it is one server; use redis-sentinel, redis-cluster or mongo-set";
+    // Why there is no restart, no failover and no cut, where that is so.
+    let (whys, there_are) = match store {
+        "ipc" => (
+            ["the owner keeps the sessions in memory, so they end with it", "there is one owner", "ipc has no network"].map(Some),
+            "kill,freeze",
+        ),
+        "sqlite" => (
+            ["SQLite has no server; killed workers are its crashes", "SQLite has no server", "SQLite has no network"].map(Some),
+            "kill,freeze",
+        ),
+        "redis" | "mongo" | "postgres" | "mariadb" => ([None, Some(alone), None], "kill,freeze,restart,cut"),
+        "redis-sentinel" | "redis-cluster" | "mongo-set" => {
+            ([Some("its servers are killed one by one, and another takes over"), None, None], "kill,freeze,failover,cut")
+        }
+        _ => (theirs.map(Some), "kill,freeze"),
+    };
+    for (kind, why) in [FaultKind::Restart, FaultKind::Failover, FaultKind::Cut].into_iter().zip(whys) {
+        if let Some(why) = why.filter(|_| faults.0.contains(&kind)) {
+            return Err(format!("no {kind} here: {why}; use --faults {there_are}").into());
+        }
+    }
+    Ok(())
+}
+
+/// The ports in a URL.
+fn ports_of(url: &str) -> Vec<u16> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let hosts = authority.rsplit('@').next().unwrap_or_default();
+    hosts.split(',').filter_map(|host| host.rsplit_once(':')?.1.parse().ok()).collect()
 }
 
 async fn ipc(program: &Path, folder: &Path, plant: Option<Plant>) -> Result<Site, Trouble> {
@@ -176,4 +219,25 @@ async fn ipc(program: &Path, folder: &Path, plant: Option<Plant>) -> Result<Site
     let owner = Process::start(program, &["owner"], &[(OWNER, &settings)]);
     wait::until_true("the owner to listen", PATIENCE, || path.exists()).await;
     Ok(Site::Ipc(owner, path.display().to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{fits, ports_of};
+
+    #[test]
+    fn the_ports_are_those_behind_the_hosts() {
+        assert_eq!(ports_of("redis://:p4:5@127.0.0.1:7001/0?prefix=x:"), [7001]);
+        assert_eq!(ports_of("mongodb://a:1,b:2/test?replicaSet=rig"), [1, 2]);
+    }
+
+    #[test]
+    fn a_fault_that_a_store_cannot_have_is_refused_with_those_that_it_can() {
+        let refused = |store, faults: &str| fits(store, &faults.parse().unwrap()).err().map(|error| error.to_string());
+        assert_eq!(refused("ipc", "kill,freeze"), None);
+        assert_eq!(refused("ipc", "cut").as_deref(), Some("no cut here: ipc has no network; use --faults kill,freeze"));
+        assert_eq!(refused("redis", "kill,restart,cut"), None);
+        assert!(refused("redis", "failover").unwrap().contains("redis-sentinel"));
+        assert!(refused("redis://elsewhere", "cut").is_some() && refused("mongo-set", "restart").is_some());
+    }
 }

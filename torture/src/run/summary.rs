@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use crate::{
-    check::{Law, Verdict},
+    check::{Law, Verdict, Violation},
     history::{Fate, History},
 };
 
@@ -28,6 +28,10 @@ pub struct Summary {
     pub checks: u64,
     /// How much was shown that the end of a store took back, none of it acknowledged.
     pub taken_back: usize,
+    /// In how many failovers something may have been lost.
+    pub failovers: usize,
+    /// What was acknowledged and lost in them, as documented.
+    pub undone: BTreeMap<Law, usize>,
     /// What was broken, and how often.
     pub violations: BTreeMap<Law, usize>,
 }
@@ -37,10 +41,13 @@ impl Summary {
     #[must_use]
     pub fn of(history: &History, verdict: &Verdict) -> Self {
         let count = |fate| history.calls.iter().filter(|call| call.fate() == fate).count();
-        let mut violations = BTreeMap::new();
-        for violation in &verdict.violations {
-            *violations.entry(violation.law).or_insert(0) += 1;
-        }
+        let by_law = |violations: &[Violation]| {
+            let mut laws = BTreeMap::new();
+            for violation in violations {
+                *laws.entry(violation.law).or_insert(0) += 1;
+            }
+            laws
+        };
         Self {
             store: history.store.clone(),
             seed: history.seed,
@@ -51,38 +58,43 @@ impl Summary {
             faults: history.faults.len(),
             checks: verdict.checks,
             taken_back: verdict.taken_back,
-            violations,
+            failovers: history.failovers.len(),
+            undone: by_law(&verdict.undone),
+            violations: by_law(&verdict.violations),
         }
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { store, seed, calls, acknowledged, refused, unknown, faults, checks, taken_back, violations } = self;
-        let total: usize = violations.values().sum();
-        let head = ["store", "seed", "calls", "acknowledged", "refused", "unknown", "faults", "checks", "taken back", "violations"];
-        let row = [
-            store.clone(),
-            seed.to_string(),
-            calls.to_string(),
-            acknowledged.to_string(),
-            refused.to_string(),
-            unknown.to_string(),
-            faults.to_string(),
-            checks.to_string(),
-            taken_back.to_string(),
-            total.to_string(),
+        let Self { store, seed, calls, acknowledged, refused, unknown, faults, checks, taken_back, failovers, undone, violations } = self;
+        let total = |laws: &BTreeMap<Law, usize>| laws.values().sum::<usize>().to_string();
+        let columns = [
+            ("store", store.clone()),
+            ("seed", seed.to_string()),
+            ("calls", calls.to_string()),
+            ("acknowledged", acknowledged.to_string()),
+            ("refused", refused.to_string()),
+            ("unknown", unknown.to_string()),
+            ("faults", faults.to_string()),
+            ("checks", checks.to_string()),
+            ("taken back", taken_back.to_string()),
+            ("failovers", failovers.to_string()),
+            ("undone", total(undone)),
+            ("violations", total(violations)),
         ];
-        for cells in [head.map(str::to_owned), row.clone()] {
-            let cells: Vec<_> = cells
+        for cell in [|(name, _): &(&'static str, String)| (*name).to_owned(), |(_, value): &(&'static str, String)| value.clone()] {
+            let cells: Vec<_> = columns
                 .iter()
-                .zip(head.iter().zip(&row))
-                .map(|(cell, (name, value))| {
-                    let width = name.len().max(value.len());
-                    format!("{cell:>width$}")
+                .map(|column| {
+                    let width = column.0.len().max(column.1.len());
+                    format!("{:>width$}", cell(column))
                 })
                 .collect();
             writeln!(f, "{}", cells.join("  "))?;
+        }
+        for (law, count) in undone {
+            writeln!(f, "  documented, lost in a failover: {law}: {count}")?;
         }
         for (law, count) in violations {
             writeln!(f, "  {law}: {count}")?;

@@ -1,0 +1,100 @@
+//! What a failover may undo, and what it may not.
+//!
+//! A store that acknowledges before its replicas have heard of it loses the last moment of a primary with it. That is documented, and it is
+//! no excuse for anything else. So a history is looked at three times: as it is told; up to each failover as it is told, since until then
+//! nobody but the former primary had answered; and as a whole without the answers that may be undone. What breaks a law in either of the
+//! last two is a violation. What does so only in the first is undone.
+
+use std::collections::HashSet;
+
+use super::{Scope, Verdict, Violation, check_as_told, lineage::Keys, violation::Law};
+use crate::history::{Answer, Call, Failover, Fate, History, Op};
+
+/// Spans of time that do not meet, in order.
+#[derive(Debug, Default)]
+pub(super) struct Spans(Vec<(u64, u64)>);
+
+impl Spans {
+    pub(super) fn of(failovers: &[Failover]) -> Self {
+        let mut all: Vec<_> = failovers.iter().flat_map(|failover| failover.spans.iter().copied()).collect();
+        all.sort_unstable();
+        let mut spans: Vec<(u64, u64)> = Vec::new();
+        for (from, to) in all {
+            match spans.last_mut() {
+                Some(last) if from <= last.1 => last.1 = last.1.max(to),
+                _ => spans.push((from, to)),
+            }
+        }
+        Self(spans)
+    }
+
+    /// Whether an answer to the call may have come in one of them.
+    pub(super) fn meet(&self, call: &Call) -> bool {
+        let at = self.0.partition_point(|(_, to)| *to < call.begin);
+        self.0.get(at).is_some_and(|(from, _)| *from <= call.end_or_never())
+    }
+}
+
+/// The verdict on a history with failovers.
+pub(super) fn check(history: &History) -> Verdict {
+    let strict = check_as_told(history, &Scope::default());
+    let all = Spans::of(&history.failovers);
+    let apart = |spans| if history.apart { spans } else { Spans::default() };
+    let mut proved = check_as_told(&trusted(history, &all), &Scope { undone: apart(Spans::of(&history.failovers)), only: None }).violations;
+    for (at, failover) in history.failovers.iter().enumerate() {
+        let earlier = Spans::of(&history.failovers[..at]);
+        let (before, of) = before(history, failover, &earlier);
+        let scope = Scope { undone: apart(earlier), only: Some(of) };
+        proved.extend(check_as_told(&before, &scope).violations);
+    }
+    // These need no other call to be wrong.
+    proved.extend(strict.violations.iter().filter(|found| matches!(found.law, Law::Refused | Law::Overdue | Law::NeverWritten)).cloned());
+    proved.sort_unstable();
+    proved.dedup_by(|one, other| is_same(one, other));
+    proved.sort_by_key(|violation| violation.calls.last().copied());
+    let undone = strict.violations.into_iter().filter(|found| !proved.iter().any(|proved| is_same(found, proved))).collect();
+    Verdict { violations: proved, undone, ..strict }
+}
+
+/// Texts and proofs differ with what is known.
+fn is_same(one: &Violation, other: &Violation) -> bool {
+    one.law == other.law && one.of == other.of && one.calls.last() == other.calls.last()
+}
+
+/// The history without answers that may be undone: a write may have happened or not, and what was read proves nothing.
+fn trusted(history: &History, spans: &Spans) -> History {
+    let mut trusted = history.clone();
+    trusted.calls.retain_mut(|call| !spans.meet(call) || doubt(call));
+    trusted
+}
+
+/// Takes its answer for unknown. Says whether anything is left of it: of a read and of what was refused nothing is.
+fn doubt(call: &mut Call) -> bool {
+    let has_written = !matches!(call.op, Op::Load { .. } | Op::List { .. });
+    if call.fate() == Fate::Refused || !has_written {
+        return false;
+    }
+    call.answer = Some(Answer::Unknown("it may be undone by a failover".to_owned()));
+    true
+}
+
+/// The history up to a failover, and the sessions that were in use when answers began that it may undo.
+fn before<'a>(history: &'a History, failover: &Failover, earlier: &Spans) -> (History, HashSet<&'a str>) {
+    let keys = Keys::of(&history.calls);
+    let own = Spans::of(std::slice::from_ref(failover));
+    let met = history.calls.iter().filter(|call| call.begin <= failover.until && own.meet(call));
+    let of = met.filter_map(|call| keys.root(call.key()?)).collect();
+    let mut before = History { calls: Vec::new(), ..history.clone_head() };
+    for call in history.calls.iter().filter(|call| call.begin <= failover.until) {
+        let mut call = call.clone();
+        if earlier.meet(&call) && !doubt(&mut call) {
+            continue;
+        }
+        // What came later came from somebody else, maybe.
+        if call.end.is_some_and(|end| end > failover.until) {
+            (call.end, call.answer) = (None, None);
+        }
+        before.calls.push(call);
+    }
+    (before, of)
+}

@@ -1,0 +1,70 @@
+//! A network namespace for a run, so that its network can be cut.
+
+use std::{
+    env,
+    error::Error,
+    fmt,
+    os::unix::process::CommandExt,
+    process::{Command, Stdio},
+};
+
+use rustix::process::geteuid;
+
+use super::{
+    client::Trouble,
+    wire::{OUTSIDE, Wire, name_of},
+};
+
+/// What a new one needs before it can be used, and how packets are dropped in it.
+const PREPARE: &str = "ip link set lo up && nft list ruleset";
+/// Root makes one alone; others make it with a namespace of users, in which they stay who they are and may do everything in the network.
+const AS_ROOT: &[&str] = &["--net"];
+const AS_ANYBODY: &[&str] = &["--user", "--map-current-user", "--keep-caps", "--net"];
+
+/// There can be no network namespace here, and so no cut.
+#[derive(Debug)]
+pub struct NoNamespace(String);
+
+/// Goes on in a network namespace of its own: this program is started again in one, with the same words, in place of this process. Does
+/// nothing if it is in one.
+///
+/// # Errors
+/// [`NoNamespace`] if there can be none here, or the tools are not there; says which.
+pub fn enter() -> Result<(), Trouble> {
+    if env::var_os(OUTSIDE).is_some() {
+        return Wire::own().map(drop);
+    }
+    let outside = name_of("self")?;
+    let ways = if geteuid().is_root() { &[AS_ROOT, AS_ANYBODY][..] } else { &[AS_ANYBODY] };
+    let mut refusals = Vec::new();
+    for way in ways {
+        // A failure of `unshare` itself would look like a verdict.
+        let tried = Command::new("unshare").args(*way).args(["sh", "-c", PREPARE]).stdin(Stdio::null()).output();
+        match tried {
+            Ok(done) if done.status.success() => {
+                let script = format!("{PREPARE} >/dev/null && exec \"$0\" \"$@\"");
+                let mut again = Command::new("unshare");
+                again.args(*way).args(["sh", "-c", &script]).arg(env::current_exe()?).args(env::args_os().skip(1));
+                // Servers in containers would be outside of it.
+                again.env(OUTSIDE, outside).env("TEST_SERVICES_FROM", "path");
+                return Err(again.exec().into());
+            }
+            Ok(done) => refusals.push(format!("unshare {}: {}", way.join(" "), String::from_utf8_lossy(&done.stderr).trim())),
+            Err(error) => refusals.push(format!("unshare: {error}")),
+        }
+    }
+    Err(NoNamespace(refusals.join("; ")).into())
+}
+
+impl fmt::Display for NoNamespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(why) = self;
+        write!(
+            f,
+            "no cut here: it takes a network namespace of its own (root, or user namespaces for everybody) and the programs unshare, ip and \
+             nft: {why}; leave cut out of --faults"
+        )
+    }
+}
+
+impl Error for NoNamespace {}

@@ -1,0 +1,188 @@
+//! Servers that hold sessions together, one of which takes over from another.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use tests::{
+    PATIENCE,
+    service::{MongoSet, NotOurs, PASSWORD, RedisCluster, RedisSentinel},
+};
+
+use super::{client::Trouble, watch::Watch};
+use crate::history::{Failover, now};
+
+/// What Redis' nodes are started with: as in the field, what they hold is on disk too.
+const FLAGS: &[&str] = &["--requirepass", PASSWORD, "--appendonly", "yes"];
+/// How far above its port a node of a Cluster listens for the others.
+const BUS: u16 = 10_000;
+
+/// Servers that hold sessions together, and the hands on them.
+#[derive(Debug)]
+pub struct Replicated {
+    servers: Servers,
+    /// When servers could certainly not answer anybody.
+    silences: Vec<Silence>,
+    watch: Option<Watch>,
+}
+
+#[derive(Debug)]
+enum Servers {
+    Sentinel(RedisSentinel),
+    Cluster(RedisCluster),
+    Set(MongoSet),
+}
+
+/// A server that is dead, or stands still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Silence {
+    pub(super) port: u16,
+    pub(super) from: u64,
+    pub(super) until: u64,
+}
+
+/// What happens to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blow {
+    /// It is gone, and the kernel says so to whoever asks.
+    Killed,
+    /// It keeps its connections and answers nothing. Later it goes on where it was.
+    Frozen,
+}
+
+impl Replicated {
+    /// Starts those of this name. `None` if there are none here, or only somebody else's: the output says so.
+    ///
+    /// # Panics
+    /// If they do not start, or there are none and `REQUIRE_SERVICES` asks for them.
+    pub(super) async fn open(name: &str) -> Option<Self> {
+        let servers = match name {
+            "redis-sentinel" => Servers::Sentinel(RedisSentinel::start_with(FLAGS).await?),
+            "redis-cluster" => Servers::Cluster(RedisCluster::start_with(FLAGS).await?),
+            _ => Servers::Set(MongoSet::start().await?),
+        };
+        let ports = servers.ports().inspect_err(|not_ours| eprintln!("SKIPPED, a run stops and starts its servers: {not_ours}")).ok()?;
+        // MongoDB's majority is asked to lose nothing, so nothing has to be known of its elections.
+        let watch = (!matches!(servers, Servers::Set(_))).then(|| Watch::begin(&ports));
+        Some(Self { servers, silences: Vec::new(), watch })
+    }
+
+    pub(super) fn url(&self) -> String {
+        match &self.servers {
+            Servers::Sentinel(redis) => format!("{}?prefix=torture:", redis.url()),
+            Servers::Cluster(redis) => format!("{}?prefix=torture:", redis.url()),
+            Servers::Set(mongo) => format!("{}&collection=torture", mongo.url()),
+        }
+    }
+
+    /// Whether a session and the list that it is in may be on different servers.
+    pub(super) fn is_apart(&self) -> bool {
+        matches!(self.servers, Servers::Cluster(_))
+    }
+
+    /// Ends the watch, and says what servers took over from others meanwhile and what that may have undone.
+    pub(super) async fn failovers(&mut self) -> Vec<Failover> {
+        match self.watch.take() {
+            Some(watch) => watch.end(&self.silences).await,
+            None => Vec::new(),
+        }
+    }
+
+    /// Whether all run, follow and are followed, so that another fault finds them as they are meant to be.
+    pub(super) async fn is_complete(&self) -> bool {
+        tokio::time::timeout(Duration::from_millis(700), self.servers.complete()).await.is_ok()
+    }
+
+    /// One of the primaries.
+    pub(super) async fn primary(&self, rng: &mut Rng) -> Result<u16, Trouble> {
+        let primaries = self.servers.primaries().await?;
+        Ok(primaries[rng.usize(..primaries.len())])
+    }
+
+    /// One of the servers that hold data.
+    pub(super) fn any(&self, rng: &mut Rng) -> Result<u16, Trouble> {
+        let ports = self.servers.ports()?;
+        Ok(ports[rng.usize(..ports.len())])
+    }
+
+    /// All ports that a server is reached at, by clients and by the others.
+    pub(super) fn ports_of(&self, port: u16) -> Vec<u16> {
+        if self.is_apart() { vec![port, port + BUS] } else { vec![port] }
+    }
+
+    /// All servers that hold data.
+    pub(super) fn ports(&self) -> Result<Vec<u16>, Trouble> {
+        Ok(self.servers.ports()?)
+    }
+
+    pub(super) async fn strike(&mut self, port: u16, blow: Blow) -> Result<(), Trouble> {
+        match (&mut self.servers, blow) {
+            (Servers::Sentinel(redis), Blow::Killed) => redis.stop(port).await?,
+            (Servers::Cluster(redis), Blow::Killed) => redis.stop(port).await?,
+            (Servers::Set(mongo), Blow::Killed) => mongo.stop(port).await?,
+            (Servers::Sentinel(redis), Blow::Frozen) => redis.freeze(port).await?,
+            (Servers::Cluster(redis), Blow::Frozen) => redis.freeze(port).await?,
+            (Servers::Set(mongo), Blow::Frozen) => mongo.freeze(port).await?,
+        }
+        self.silences.push(Silence { port, from: now(), until: u64::MAX });
+        Ok(())
+    }
+
+    /// Lets it come back. Whether it follows its successor by then is another question: sentinels look at it for eight seconds first.
+    pub(super) async fn heal(&mut self, port: u16, blow: Blow) -> Result<(), Trouble> {
+        if let Some(last) = self.silences.last_mut() {
+            last.until = now();
+        }
+        match (&mut self.servers, blow) {
+            (Servers::Sentinel(redis), Blow::Killed) => redis.start_again(port).await?,
+            (Servers::Cluster(redis), Blow::Killed) => redis.start_again(port).await?,
+            (Servers::Set(mongo), Blow::Killed) => mongo.start_again(port).await?,
+            (Servers::Sentinel(redis), Blow::Frozen) => redis.thaw(port).await?,
+            (Servers::Cluster(redis), Blow::Frozen) => redis.thaw(port).await?,
+            (Servers::Set(mongo), Blow::Frozen) => mongo.thaw(port).await?,
+        }
+        Ok(())
+    }
+
+    /// Waits until another server has taken over from this one.
+    pub(super) async fn succeeded(&self, port: u16) -> Result<(), Trouble> {
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < PATIENCE {
+            let primaries = self.servers.primaries().await?;
+            if primaries.len() == self.servers.shards() && !primaries.contains(&port) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Err(format!("nobody took over from the primary on port {port} within {PATIENCE:?}").into())
+    }
+}
+
+impl Servers {
+    fn ports(&self) -> Result<Vec<u16>, NotOurs> {
+        match self {
+            Self::Sentinel(redis) => redis.ports(),
+            Self::Cluster(redis) => redis.ports(),
+            Self::Set(mongo) => mongo.ports(),
+        }
+    }
+
+    fn shards(&self) -> usize {
+        if matches!(self, Self::Cluster(_)) { 3 } else { 1 }
+    }
+
+    async fn primaries(&self) -> Result<Vec<u16>, NotOurs> {
+        Ok(match self {
+            Self::Sentinel(redis) => vec![redis.primary_port().await],
+            Self::Cluster(redis) => redis.primaries().await,
+            Self::Set(mongo) => vec![mongo.primary().await?],
+        })
+    }
+
+    async fn complete(&self) {
+        match self {
+            Self::Sentinel(redis) => redis.complete().await,
+            Self::Cluster(redis) => redis.complete().await,
+            Self::Set(mongo) => mongo.complete().await,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Who took over from whom, and which answers that may have undone.
+//!
+//! Redis' nodes name the line of changes that they hold, and how far they are in it. A replica that takes over begins a line, and says up to
+//! which place it has the former one. So what had been executed when the former primary was at such a place is kept, for certain. What it
+//! served afterwards may be undone.
+
+use super::replicated::Silence;
+use crate::history::Failover;
+
+/// What a node said at some moment of a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sample {
+    pub(super) port: u16,
+    /// It said so not before this,
+    pub(super) from: u64,
+    /// and not after this.
+    pub(super) to: u64,
+    /// The process; another one after a restart.
+    pub(super) process: String,
+    /// The line of changes that it holds.
+    pub(super) line: String,
+    /// The line that this one came from.
+    pub(super) former_line: String,
+    /// The first place of this line that the former one does not have.
+    pub(super) parted_at: i64,
+    /// How far it is.
+    pub(super) offset: i64,
+    /// Whether it takes itself for a primary.
+    pub(super) is_primary: bool,
+    /// How many commands about sessions it has served.
+    pub(super) served: u64,
+}
+
+impl Sample {
+    /// Whether it says nothing that another one did not say.
+    pub(super) fn says_what(&self, other: &Self) -> bool {
+        let at = |sample: &Self| Self { from: 0, to: 0, ..sample.clone() };
+        at(self) == at(other)
+    }
+}
+
+/// The failovers that these tell of, in the order in which they were over.
+pub(super) fn takeovers(samples: &[Sample], silences: &[Silence]) -> Vec<Failover> {
+    let mut samples: Vec<&Sample> = samples.iter().collect();
+    samples.sort_by_key(|sample| (sample.port, sample.from));
+    let of = |port: u16| samples.iter().copied().filter(move |sample| sample.port == port);
+    let mut found: Vec<Failover> = Vec::new();
+    let mut lines: Vec<&str> = Vec::new();
+    for new in samples.iter().filter(|new| new.is_primary && new.former_line.trim_matches('0') != "") {
+        if lines.contains(&new.line.as_str()) {
+            continue;
+        }
+        lines.push(&new.line);
+        // Until then it was a replica, which answers nobody.
+        let until = of(new.port).filter(|sample| sample.from < new.from && !sample.is_primary).map(|sample| sample.from).last();
+        let until = until.unwrap_or_default();
+        let mut spans = Vec::new();
+        let mut ports: Vec<_> = samples.iter().filter(|old| old.is_primary && old.line == new.former_line).map(|old| old.port).collect();
+        ports.dedup();
+        for port in ports.iter().copied().filter(|port| *port != new.port) {
+            let events: Vec<_> = of(port).collect();
+            for (at, old) in events.iter().enumerate() {
+                spans.extend(undone(old, events.get(at + 1).copied(), new, until).into_iter().flat_map(|span| spoken(span, port, silences)));
+            }
+        }
+        spans.sort_unstable();
+        let from: Vec<_> = ports.iter().map(u16::to_string).collect();
+        let what = format!("the server on port {} took over from the one on port {}", new.port, from.join(", "));
+        found.push(Failover { until, spans, what });
+    }
+    found.sort_by_key(|failover| failover.until);
+    found
+}
+
+/// The time from one word of a former primary to its next, if it may have served meanwhile what its successor does not have.
+fn undone(old: &Sample, next: Option<&Sample>, new: &Sample, until: u64) -> Option<(u64, u64)> {
+    if !old.is_primary || old.line != new.former_line {
+        return None;
+    }
+    let same = next.filter(|next| next.process == old.process);
+    if same.is_some_and(|next| next.served == old.served) {
+        return None;
+    }
+    let is_kept = same.is_some_and(|next| next.is_primary && next.line == old.line && next.offset < new.parted_at && next.to <= until);
+    (!is_kept).then(|| (old.from, next.map_or(u64::MAX, |next| next.to)))
+}
+
+/// What is left of a span without the times in which the server cannot have answered.
+fn spoken(span: (u64, u64), port: u16, silences: &[Silence]) -> Vec<(u64, u64)> {
+    let mut left = vec![span];
+    for silence in silences.iter().filter(|silence| silence.port == port) {
+        left = left.into_iter().flat_map(|(from, to)| [(from, to.min(silence.from)), (from.max(silence.until), to)]).collect();
+        left.retain(|(from, to)| from <= to);
+        left.dedup();
+    }
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A word of a primary of line `a` at port 1, with so much done and served.
+    fn old(at: u64, offset: i64, served: u64) -> Sample {
+        let text = str::to_owned;
+        Sample {
+            port: 1,
+            from: at,
+            to: at + 1,
+            process: text("p"),
+            line: text("a"),
+            former_line: text("0000"),
+            parted_at: -1,
+            offset,
+            is_primary: true,
+            served,
+        }
+    }
+
+    /// A word of port 2, which has line `a` up to place 20.
+    fn new(at: u64, is_primary: bool) -> Sample {
+        let line = if is_primary { "b" } else { "a" }.to_owned();
+        let former_line = if is_primary { "a" } else { "0000" }.to_owned();
+        Sample { port: 2, process: "q".to_owned(), line, former_line, parted_at: 21, is_primary, ..old(at, 20, 0) }
+    }
+
+    #[test]
+    fn what_was_served_after_the_last_place_that_was_kept_is_undone() {
+        let killed = [Silence { port: 1, from: 33, until: 90 }];
+        let samples = [old(0, 0, 0), old(10, 10, 5), old(20, 20, 9), old(30, 25, 12), new(35, false), new(50, true)];
+        let found = takeovers(&samples, &killed);
+        assert_eq!((found.len(), found[0].until, found[0].spans.as_slice()), (1, 35, [(20, 31), (30, 33), (90, u64::MAX)].as_slice()));
+        // When it is there again it is another process, and answers nobody as what it was.
+        let back = Sample { process: "r".to_owned(), is_primary: false, line: "b".to_owned(), ..old(95, 30, 0) };
+        let samples = [samples.as_slice(), &[back]].concat();
+        assert_eq!(takeovers(&samples, &killed)[0].spans, [(20, 31), (30, 33), (90, 96)]);
+    }
+
+    #[test]
+    fn who_comes_back_and_serves_nobody_undoes_nothing() {
+        let frozen = [Silence { port: 1, from: 22, until: 80 }];
+        let samples = [old(10, 10, 5), old(20, 20, 9), new(35, false), new(50, true), old(81, 20, 9), old(90, 20, 9)];
+        let demoted = Sample { is_primary: false, line: "b".to_owned(), ..old(95, 30, 9) };
+        let quiet = [samples.as_slice(), &[demoted.clone()]].concat();
+        assert_eq!(takeovers(&quiet, &frozen)[0].spans, []);
+        let served = [samples.as_slice(), &[old(92, 24, 11), Sample { served: 11, ..demoted }]].concat();
+        assert_eq!(takeovers(&served, &frozen)[0].spans, [(90, 93)]);
+    }
+
+    #[test]
+    fn a_handover_that_lost_nothing_undoes_nothing() {
+        let samples = [old(10, 10, 5), old(20, 20, 9), new(35, false), new(50, true)];
+        assert_eq!(takeovers(&samples[..2], &[]), []);
+        let demoted = Sample { is_primary: false, ..old(25, 20, 9) };
+        assert_eq!(takeovers(&[samples.as_slice(), &[demoted]].concat(), &[])[0].spans, []);
+    }
+}

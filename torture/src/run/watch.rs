@@ -1,0 +1,126 @@
+//! What Redis' nodes say of themselves all along.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use redis::{AsyncConnectionConfig, Client, aio::MultiplexedConnection};
+use tests::service::PASSWORD;
+use tokio::task::JoinHandle;
+
+use super::{
+    replicated::Silence,
+    takeovers::{Sample, takeovers},
+};
+use crate::history::{Failover, now};
+
+/// How often each node is asked.
+const ASK_EVERY: Duration = Duration::from_millis(25);
+/// How long one may take to answer. One that does not is asked again.
+const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+
+/// Commands that tell nothing of a session, so that nobody was misled by their answers.
+const OF_NO_SESSION: &[&str] = &[
+    "auth", "client", "cluster", "command", "config", "exec", "hello", "info", "multi", "ping", "psync", "publish", "replconf", "replicaof",
+    "role", "script", "select", "slaveof", "subscribe",
+];
+
+/// Asks Redis' nodes who they are and what they did, until it is [ended](Self::end).
+#[derive(Debug)]
+pub(super) struct Watch {
+    tasks: Vec<JoinHandle<()>>,
+    samples: Arc<Mutex<Vec<Sample>>>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Watch {
+    pub(super) fn begin(ports: &[u16]) -> Self {
+        let (samples, is_over) = (Arc::default(), Arc::new(AtomicBool::new(false)));
+        let tasks = ports.iter().map(|port| tokio::spawn(follow(*port, Arc::clone(&samples), Arc::clone(&is_over)))).collect();
+        Self { tasks, samples, is_over }
+    }
+
+    /// Asks everybody once more, and says who took over from whom.
+    pub(super) async fn end(self, silences: &[Silence]) -> Vec<Failover> {
+        // So that all are seen as they are at the end.
+        tokio::time::sleep(2 * ASK_EVERY).await;
+        self.is_over.store(true, Relaxed);
+        for task in self.tasks {
+            let _ = task.await;
+        }
+        takeovers(&self.samples.lock(), silences)
+    }
+}
+
+async fn follow(port: u16, samples: Arc<Mutex<Vec<Sample>>>, is_over: Arc<AtomicBool>) {
+    let mut connection = None;
+    let mut last: Option<Sample> = None;
+    while !is_over.load(Relaxed) {
+        let from = now();
+        let asked = tokio::time::timeout(ANSWER_WITHIN, ask(port, &mut connection)).await.unwrap_or_default();
+        if asked.is_none() {
+            connection = None;
+        }
+        if let Some(sample) = asked.and_then(|text| read(port, from, now(), &text)) {
+            // Of many that say the same the first and the last are enough.
+            let mut all = samples.lock();
+            let is_news = last.as_ref().is_none_or(|last| !last.says_what(&sample));
+            if is_news {
+                all.extend(last.take());
+                all.push(sample.clone());
+            }
+            last = Some(sample);
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+    samples.lock().extend(last);
+}
+
+async fn ask(port: u16, connection: &mut Option<MultiplexedConnection>) -> Option<String> {
+    if connection.is_none() {
+        let limits = AsyncConnectionConfig::new().set_connection_timeout(Some(ANSWER_WITHIN)).set_response_timeout(Some(ANSWER_WITHIN));
+        let client = Client::open(format!("redis://:{PASSWORD}@127.0.0.1:{port}/0")).ok()?;
+        *connection = client.get_multiplexed_async_connection_with_config(&limits).await.ok();
+    }
+    redis::cmd("INFO").arg("all").query_async(connection.as_mut()?).await.ok()
+}
+
+/// What a node says in `INFO`.
+fn read(port: u16, from: u64, to: u64, text: &str) -> Option<Sample> {
+    let line = |name: &str| text.lines().find_map(|line| line.split_once(':').filter(|(key, _)| *key == name)).map(|(_, value)| value.trim());
+    let served = text.lines().filter_map(|line| line.strip_prefix("cmdstat_")?.split_once(":calls="));
+    let served = served.filter(|(name, _)| !OF_NO_SESSION.contains(&name.split('|').next().unwrap_or_default()));
+    let count = |(_, rest): (&str, &str)| rest.split(',').next().and_then(|digits| digits.parse::<u64>().ok()).unwrap_or_default();
+    Some(Sample {
+        port,
+        from,
+        to,
+        process: line("run_id")?.to_owned(),
+        line: line("master_replid")?.to_owned(),
+        former_line: line("master_replid2")?.to_owned(),
+        parted_at: line("second_repl_offset")?.parse().unwrap_or(-1),
+        offset: line("master_repl_offset")?.parse().ok()?,
+        is_primary: line("role")? == "master",
+        served: served.map(count).sum(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+
+    #[test]
+    fn a_node_tells_its_line_and_how_many_commands_it_served() {
+        let text = "# Server\r\nrun_id:aa\r\nrole:master\r\nmaster_replid:bb\r\nmaster_replid2:cc\r\nmaster_repl_offset:70\r\n\
+                    second_repl_offset:61\r\ncmdstat_evalsha:calls=5,usec=9\r\ncmdstat_client|setinfo:calls=2,usec=1\r\n\
+                    cmdstat_hgetall:calls=3,usec=9\r\ncmdstat_info:calls=4,usec=9\r\n";
+        let sample = read(1, 2, 3, text).unwrap();
+        assert_eq!((sample.served, sample.offset, sample.parted_at, sample.is_primary), (8, 70, 61, true));
+        assert_eq!((sample.line.as_str(), sample.former_line.as_str()), ("bb", "cc"));
+    }
+}

@@ -1,0 +1,142 @@
+//! Cuts in the network of a run, which is a namespace of its own.
+
+use std::{
+    env, fmt, fs,
+    io::Write,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use super::client::Trouble;
+
+/// The environment variable that tells a run in a namespace of its own which one is outside of it.
+pub(super) const OUTSIDE: &str = "TORTURE_OUTSIDE";
+
+/// What packets are dropped by. The namespace, and it with it, ends with the run.
+const TABLE: &str = "table ip torture";
+
+/// The network of the run. Whoever has one is in a namespace that was made for it, so that nobody else's packets are dropped.
+#[derive(Debug)]
+pub(super) struct Wire(());
+
+/// Which packets are dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Those to the servers: they see no request any more.
+    Requests,
+    /// Those from the servers: they do what is asked, and nobody hears of it.
+    Answers,
+    /// All.
+    Both,
+}
+
+/// Whose packets are dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Everybody's.
+    All,
+    /// Those of some connections, by a bit of the client's port, while others go on.
+    Some,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Requests => "packets to",
+            Self::Answers => "packets from",
+            Self::Both => "packets to and from",
+        })
+    }
+}
+
+impl Wire {
+    /// The network that this process is in.
+    ///
+    /// # Errors
+    /// If it is not one that was made for this run.
+    pub(super) fn own() -> Result<Self, Trouble> {
+        let outside = env::var(OUTSIDE).map_err(|_| "cut needs a network namespace of its own, which `torture run` makes for itself")?;
+        let own = name_of("self")?;
+        if own == outside || name_of("1").is_ok_and(|first| first == own) {
+            return Err("this is not a network namespace of the run's own, so nothing is cut".into());
+        }
+        // Beside loopback only what the kernel puts into every new one, and none of it up: nothing leads out of here.
+        let connected = fs::read_to_string("/proc/self/net/route")?.lines().count() > 1;
+        let ways: Vec<_> = fs::read_to_string("/proc/self/net/fib_trie")?
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("|-- ").map(str::to_owned))
+            .filter(|address| !address.starts_with("127.") && address != "0.0.0.0")
+            .collect();
+        if connected || !ways.is_empty() {
+            return Err(format!("this network namespace has more than loopback ({}), so nothing is cut", ways.join(", ")).into());
+        }
+        Ok(Self(()))
+    }
+
+    /// Drops packets of these servers until they are [mended](Self::mend).
+    ///
+    /// # Errors
+    /// If the system does not do it.
+    #[expect(clippy::unused_self, reason = "it proves where this is")]
+    pub(super) fn cut(&self, ports: &[u16], way: Way, whose: Whose) -> Result<(), Trouble> {
+        nft(&rules(ports, way, whose))
+    }
+
+    /// Lets all packets through again.
+    ///
+    /// # Errors
+    /// If the system does not do it.
+    #[expect(clippy::unused_self, reason = "it proves where this is")]
+    pub(super) fn mend(&self) -> Result<(), Trouble> {
+        nft(&format!("delete {TABLE}\n"))
+    }
+}
+
+/// The namespace of a process, as `net:[4026531840]`.
+pub(super) fn name_of(process: &str) -> Result<String, Trouble> {
+    Ok(fs::read_link(Path::new("/proc").join(process).join("ns/net"))?.display().to_string())
+}
+
+/// They are dropped where they come in: whoever sends one is not told.
+fn rules(ports: &[u16], way: Way, whose: Whose) -> String {
+    let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+    // The system gives connections even ports first, so the lowest bit would part nobody.
+    let some = |side: &str| if whose == Whose::Some { format!("tcp {side} & 2 == 2 ") } else { String::new() };
+    let requests = format!("tcp dport {{ {ports} }} {}drop\n", some("sport"));
+    let answers = format!("tcp sport {{ {ports} }} {}drop\n", some("dport"));
+    let rules = match way {
+        Way::Requests => requests,
+        Way::Answers => answers,
+        Way::Both => requests + &answers,
+    };
+    format!("{TABLE} {{ chain arriving {{ type filter hook input priority 0;\n{rules}}}\n}}\n")
+}
+
+fn nft(script: &str) -> Result<(), Trouble> {
+    let mut child = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(script.as_bytes())?;
+    }
+    let Output { status, stderr, .. } = child.wait_with_output()?;
+    if status.success() { Ok(()) } else { Err(format!("nft: {status}: {}", String::from_utf8_lossy(&stderr).trim()).into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Way, Whose, Wire, rules};
+
+    #[test]
+    fn a_cut_says_which_packets_do_not_arrive() {
+        assert_eq!(
+            rules(&[1, 2], Way::Requests, Whose::All),
+            "table ip torture { chain arriving { type filter hook input priority 0;\ntcp dport { 1, 2 } drop\n}\n}\n"
+        );
+        assert!(rules(&[7], Way::Answers, Whose::Some).contains("\ntcp sport { 7 } tcp dport & 2 == 2 drop\n"));
+        assert_eq!(rules(&[7], Way::Both, Whose::All).matches("drop").count(), 2);
+    }
+
+    #[test]
+    fn nothing_is_cut_in_the_namespace_of_the_machine() {
+        assert!(Wire::own().is_err());
+    }
+}
