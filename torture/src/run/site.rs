@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tests::{
+use ::tests::{
     PATIENCE,
     process::Process,
     service::{AnyMongo, AnyRedis, AnySql, Kept},

@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 use redis::{AsyncConnectionConfig, Client, aio::MultiplexedConnection};
-use tests::service::PASSWORD;
+use ::tests::service::PASSWORD;
 use tokio::task::JoinHandle;
 
 use super::{

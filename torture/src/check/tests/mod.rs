@@ -1,9 +1,11 @@
 //! Histories by hand: what breaks each law, and what only looks like it.
 
+mod failovers;
+
 use std::collections::BTreeMap;
 
 use super::{Law, check, minimal};
-use crate::history::{Answer, Call, Fault, History, Op, Seen, Shown, Write};
+use crate::history::{Answer, Call, Failover, Fault, History, Op, Seen, Shown, Write};
 
 /// A millisecond in the history's clock.
 const MS: u64 = 1_000_000;

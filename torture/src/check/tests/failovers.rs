@@ -1,0 +1,64 @@
+//! What a failover explains, and what it does not.
+
+use super::*;
+
+/// What one primary served from 10 to 20 ms may be undone; until 30 ms nobody else had answered.
+fn verdict(tale: Tale, apart: bool) -> (Vec<Law>, Vec<Law>) {
+    let failover = Failover { until: 30 * MS, spans: vec![(10 * MS, 20 * MS)], what: "a failover".to_owned() };
+    let verdict = check(&History { failovers: vec![failover], apart, ..tale.history() });
+    let laws = |found: &[super::super::Violation]| found.iter().map(|found| found.law).collect();
+    (laws(&verdict.violations), laws(&verdict.undone))
+}
+
+/// An addition at some time, which the last read does not show.
+fn lost_at(begin: u64, end: u64) -> (Vec<Law>, Vec<Law>) {
+    let added = born().between(begin, end, commit("k", sum("n0", 3)), summed(2, begin, "n0", 3));
+    verdict(added.between(60, 61, load("k"), seen(1, 59, &[])), false)
+}
+
+#[test]
+fn an_answer_of_the_last_moment_may_be_undone() {
+    let (violations, undone) = lost_at(12, 13);
+    assert_eq!(violations, []);
+    assert!(undone.contains(&Law::LostAdd), "{undone:?}");
+    // The answer or the question may have been in that time.
+    assert_eq!((lost_at(8, 11).0, lost_at(19, 40).0), (vec![], vec![]));
+}
+
+#[test]
+fn one_before_or_after_may_not() {
+    assert!(lost_at(8, 9).0.contains(&Law::LostAdd));
+    assert!(lost_at(21, 22).0.contains(&Law::LostAdd));
+    let deleted = |begin| born().between(begin, begin + 1, delete("k"), Answer::Deleted(true)).between(60, 61, load("k"), seen(1, 59, &[]));
+    assert_eq!(verdict(deleted(5), false).0, [Law::Resurrection]);
+    assert_eq!(verdict(deleted(12), false), (vec![], vec![Law::Resurrection]));
+}
+
+#[test]
+fn until_another_took_over_the_former_one_keeps_the_laws() {
+    let wrote = || born().between(12, 13, commit("k", write(&[("v0", "1")])), done(2, 12));
+    // Its own answers a moment later know nothing of it, and no failover is to blame for that.
+    let (violations, _) = verdict(wrote().between(14, 15, load("k"), seen(1, 14, &[])), false);
+    assert!(violations.contains(&Law::LostWrite), "{violations:?}");
+    assert_eq!(verdict(wrote().between(14, 15, load("k"), seen(2, 14, &[("v0", "1")])), false), (vec![], vec![]));
+}
+
+#[test]
+fn what_was_never_written_or_not_to_be_refused_is_no_failovers_doing() {
+    let (violations, undone) = verdict(born().between(12, 13, load("k"), seen(1, 12, &[("v0", "1")])), false);
+    assert_eq!((violations, undone), (vec![Law::NeverWritten], vec![]));
+    assert_eq!(verdict(born().between(12, 13, load("k"), Answer::Corrupt("no JSON".to_owned())), false).0, [Law::Refused]);
+}
+
+#[test]
+fn a_list_on_another_server_may_have_lost_what_was_put_into_it_then() {
+    let signed_in = |begin| {
+        let tale = born().between(begin, begin + 1, commit("k", of("p")), done(2, begin));
+        let tale = tale.between(40, 41, load("k"), seen_of("p", 2, 40)).between(42, 43, list("p"), shown(&[]));
+        tale.between(44, 45, load("k"), seen_of("p", 2, 44))
+    };
+    assert_eq!(verdict(signed_in(12), true), (vec![], vec![Law::MissingInList]));
+    assert_eq!(verdict(signed_in(5), true).0, [Law::MissingInList]);
+    // On one server they are lost together or not at all.
+    assert_eq!(verdict(signed_in(12), false).0, [Law::MissingInList]);
+}
