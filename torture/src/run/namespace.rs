@@ -15,8 +15,11 @@ use super::{
     wire::{OUTSIDE, Wire, name_of},
 };
 
-/// What a new one needs before it can be used, and how packets are dropped in it.
-const PREPARE: &str = "ip link set lo up && nft list ruleset";
+/// What a new one needs before it can be used.
+const PREPARE: &str = "ip link set lo up";
+/// Whether packets can be dropped in it.
+const TRY: &str = "ip link set lo up && nft add table ip attempt && nft 'add chain ip attempt arriving { type filter hook input priority 0; }' && \
+                   nft add rule ip attempt arriving tcp dport 1 drop";
 /// Root makes one alone; others make it with a namespace of users, in which they stay who they are and may do everything in the network.
 const AS_ROOT: &[&str] = &["--net"];
 const AS_ANYBODY: &[&str] = &["--user", "--map-current-user", "--keep-caps", "--net"];
@@ -39,10 +42,10 @@ pub fn enter() -> Result<(), Trouble> {
     let mut refusals = Vec::new();
     for way in ways {
         // A failure of `unshare` itself would look like a verdict.
-        let tried = Command::new("unshare").args(*way).args(["sh", "-c", PREPARE]).stdin(Stdio::null()).output();
+        let tried = Command::new("unshare").args(*way).args(["sh", "-c", TRY]).stdin(Stdio::null()).output();
         match tried {
             Ok(done) if done.status.success() => {
-                let script = format!("{PREPARE} >/dev/null && exec \"$0\" \"$@\"");
+                let script = format!("{PREPARE} && exec \"$0\" \"$@\"");
                 let mut again = Command::new("unshare");
                 again.args(*way).args(["sh", "-c", &script]).arg(env::current_exe()?).args(env::args_os().skip(1));
                 // Servers in containers would be outside of it.

@@ -16,12 +16,17 @@ const FLAGS: &[&str] = &["--requirepass", PASSWORD, "--appendonly", "yes"];
 /// How far above its port a node of a Cluster listens for the others.
 const BUS: u16 = 10_000;
 
+/// How long is waited for servers to be complete before something else is done instead.
+const COMPLETE_WITHIN: Duration = Duration::from_secs(2);
+
 /// Servers that hold sessions together, and the hands on them.
 #[derive(Debug)]
 pub struct Replicated {
     servers: Servers,
     /// When servers could certainly not answer anybody.
     silences: Vec<Silence>,
+    /// Whether anything was done to them since they were complete.
+    is_disturbed: bool,
     watch: Option<Watch>,
 }
 
@@ -63,7 +68,7 @@ impl Replicated {
         let ports = servers.ports().inspect_err(|not_ours| eprintln!("SKIPPED, a run stops and starts its servers: {not_ours}")).ok()?;
         // MongoDB's majority is asked to lose nothing, so nothing has to be known of its elections.
         let watch = (!matches!(servers, Servers::Set(_))).then(|| Watch::begin(&ports));
-        Some(Self { servers, silences: Vec::new(), watch })
+        Some(Self { servers, silences: Vec::new(), is_disturbed: false, watch })
     }
 
     pub(super) fn url(&self) -> String {
@@ -87,9 +92,10 @@ impl Replicated {
         }
     }
 
-    /// Whether all run, follow and are followed, so that another fault finds them as they are meant to be.
-    pub(super) async fn is_complete(&self) -> bool {
-        tokio::time::timeout(Duration::from_millis(700), self.servers.complete()).await.is_ok()
+    /// Whether all run, follow and are followed, so that another fault, which has to follow, finds them as they are meant to be.
+    pub(super) async fn is_complete(&mut self) -> bool {
+        let was_disturbed = std::mem::replace(&mut self.is_disturbed, true);
+        !was_disturbed || tokio::time::timeout(COMPLETE_WITHIN, self.servers.complete()).await.is_ok()
     }
 
     /// One of the primaries.
