@@ -13,7 +13,7 @@ use tokio::{
     sync::{OnceCell, Semaphore, oneshot},
 };
 
-use crate::{config::Config, error::ClientError};
+use crate::{config::Config, elections::Elections, error::ClientError};
 
 /// The sessions' collection, as one client sees it. Documents are read where they lie in an answer, so they stay raw.
 pub(crate) type Sessions = Collection<RawDocumentBuf>;
@@ -34,6 +34,9 @@ pub(crate) struct Link {
     /// One permit for each connection that the client may have. Calls wait here and not for the driver's pool: that serves those who have
     /// given up before those who still wait, one with each thing that happens to it, and is minutes behind after a silence.
     pub(crate) turns: Arc<Semaphore>,
+    /// The elections that its reads have to make sure of. `None` where the settings say what reads ask for, or of a client that the
+    /// application made, which tells of none.
+    pub(crate) elections: Option<Arc<Elections>>,
 }
 
 /// A client, and the runtime that drives it.
@@ -50,7 +53,7 @@ impl Clients {
     }
 
     pub(crate) fn given(client: &Client, config: &Config) -> Self {
-        Self::Given(link(client, config))
+        Self::Given(link(client, config, None))
     }
 
     /// The way through the client of this runtime.
@@ -75,7 +78,10 @@ fn find(made: &RwLock<Vec<Made>>, runtime: Id) -> Option<Link> {
 
 /// Makes the client of this runtime, unless another task of it was faster.
 fn make(options: &ClientOptions, config: &Config, made: &Arc<RwLock<Vec<Made>>>, runtime: Id) -> Result<Link, ClientError> {
-    let link = link(&Client::with_options(options.clone())?, config);
+    let mut options = options.clone();
+    let elections = asks_for_majorities(config).then(Arc::<Elections>::default);
+    options.sdam_event_handler = elections.as_ref().map(Elections::listener);
+    let link = link(&Client::with_options(options)?, config, elections);
     let (watched, store_ends) = oneshot::channel();
     {
         let mut list = made.write();
@@ -94,7 +100,12 @@ fn make(options: &ClientOptions, config: &Config, made: &Arc<RwLock<Vec<Made>>>,
     Ok(link)
 }
 
-fn link(client: &Client, config: &Config) -> Link {
+/// Whether reads are to see what a majority has and nothing older, by no word of the settings.
+fn asks_for_majorities(config: &Config) -> bool {
+    config.read_concern.is_none() && config.write_concern.w.as_ref().is_none_or(|w| Some(w) == WriteConcern::majority().w.as_ref())
+}
+
+fn link(client: &Client, config: &Config, elections: Option<Arc<Elections>>) -> Link {
     let concern = WriteConcern::builder()
         .w(config.write_concern.w.clone().or(WriteConcern::majority().w))
         .journal(config.write_concern.journal)
@@ -105,13 +116,14 @@ fn link(client: &Client, config: &Config) -> Link {
     // What fewer than a majority acknowledged is not seen by reads that ask for one.
     let reads = match &config.read_concern {
         Some(given) => given.clone(),
-        None if concern.w == WriteConcern::majority().w => ReadConcern::majority(),
+        None if asks_for_majorities(config) => ReadConcern::majority(),
         None => ReadConcern::local(),
     };
     let options = CollectionOptions::builder().write_concern(concern).read_concern(reads).selection_criteria(primary).build();
     Link {
         sessions: client.database(&config.database).collection_with_options(&config.collection, options),
         turns: Arc::new(Semaphore::new(config.connections())),
+        elections,
     }
 }
 

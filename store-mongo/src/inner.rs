@@ -12,6 +12,7 @@ use crate::{
     clients::{Clients, Link, Sessions},
     clock::ServerClock,
     config::Config,
+    elections::{Elections, Unsure},
     error::ClientError,
     index::{self, Deployment},
 };
@@ -69,6 +70,11 @@ impl Inner {
             // Only `close` makes it fail, and nobody calls that.
             Ok(Err(_)) | Err(_) => Err(ClientError::Busy(format!("all connections were in use for {within:?}; nothing was done"))),
         }
+    }
+
+    /// The election that a read has to make sure of, if there is one: by being linearizable.
+    pub(crate) async fn unsure(&self) -> Result<Option<Unsure>, ClientError> {
+        Ok(self.clients.link().await?.elections.as_ref().and_then(Elections::unsure))
     }
 
     /// The collection, with its indexes.

@@ -7,6 +7,7 @@ mod clock;
 mod commit;
 mod config;
 mod document;
+mod elections;
 mod error;
 mod field;
 mod index;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use mongodb::{
     bson::{DateTime, Document, RawDocumentBuf, doc, oid::ObjectId},
-    options::{Hint, ReturnDocument},
+    options::{Hint, ReadConcern, ReturnDocument},
 };
 use session_core::{Commit, Created, Guard, NewRecord, Outcome, Record, StoreKey, observe::retried};
 
@@ -101,12 +101,24 @@ impl Inner {
         if let Some(hint) = hint {
             find = find.hint(hint);
         }
-        let asked = Instant::now();
-        if let Some(now) = self.clock.recent() {
-            // The answer may have taken long.
-            return Ok(find.await?.map(|document| (document, later(now, asked.elapsed()))));
+        let unsure = self.unsure().await?;
+        if unsure.is_some() {
+            find = find.read_concern(ReadConcern::linearizable());
         }
-        let Some(document) = find.projection(record_and_now()).await? else { return Ok(None) };
+        let asked = Instant::now();
+        let recent = self.clock.recent();
+        let found = match recent {
+            Some(_) => find.await?,
+            None => find.projection(record_and_now()).await?,
+        };
+        if let Some(unsure) = unsure {
+            unsure.made_sure();
+        }
+        let Some(document) = found else { return Ok(None) };
+        if let Some(now) = recent {
+            // The answer may have taken long.
+            return Ok(Some((document, later(now, asked.elapsed()))));
+        }
         let now = document::time(&document, NOW).map_err(|_| ClientError::Answer("a projection has what it computes"))?;
         self.clock.note(asked, now);
         Ok(Some((document, now)))

@@ -1,7 +1,10 @@
 //! The calls that are about all sessions of a user.
 
 use futures_util::TryStreamExt;
-use mongodb::bson::{RawDocumentBuf, doc};
+use mongodb::{
+    bson::{RawDocumentBuf, doc},
+    options::ReadConcern,
+};
 use session_core::{Listed, Principal, StoreKey};
 
 use crate::{
@@ -19,7 +22,15 @@ impl Inner {
     pub(crate) async fn list(&self, principal: &Principal) -> Result<Vec<Listed>, ClientError> {
         let (sessions, _) = self.ready().await?;
         let theirs = doc! { PRINCIPAL: principal.as_str(), "$expr": alive() };
-        let found = sessions.find(theirs).projection(listing_and_now()).batch_size(LIST).hint(by_principal()).await?;
+        let mut find = sessions.find(theirs).projection(listing_and_now()).batch_size(LIST).hint(by_principal());
+        let unsure = self.unsure().await?;
+        if unsure.is_some() {
+            find = find.read_concern(ReadConcern::linearizable());
+        }
+        let found = find.await?;
+        if let Some(unsure) = unsure {
+            unsure.made_sure();
+        }
         let documents: Vec<RawDocumentBuf> = found.try_collect().await?;
         let mut listed: Vec<Listed> = documents.iter().filter_map(listed).collect();
         listed.sort_by_key(|listed| listed.age);

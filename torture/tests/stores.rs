@@ -31,8 +31,9 @@ async fn disturbed(store: &str, faults: &str, plant: Option<Plant>) -> Option<Ou
     println!("{store}: TORTURE_SEED={}", options.seed);
     let outcome = run(&options).await.unwrap()?;
     println!("{}", outcome.summary);
-    // A run in which nothing happened proves nothing.
-    assert!(outcome.summary.acknowledged > 100 && outcome.summary.faults > 0, "{}", outcome.summary);
+    // A run in which nothing happened proves nothing. While there is no primary not much does.
+    let enough = if faults == "failover" { 30 } else { 100 };
+    assert!(outcome.summary.acknowledged > enough && outcome.summary.faults > 0, "{}", outcome.summary);
     let failed_over = outcome.history.faults.iter().any(|fault| fault.what.ends_with("until another had taken over"));
     assert!(failed_over || !faults.contains("failover"), "nobody took over: {:?}", outcome.history.faults);
     Some(outcome)
@@ -86,7 +87,7 @@ stores! {
     mongo: "mongo" with "kill,freeze,restart";
     postgres: "postgres" with "kill,freeze,restart";
     mariadb: "mariadb" with "kill,freeze,restart";
-    redis_sentinel: "redis-sentinel" with "kill,failover";
-    redis_cluster: "redis-cluster" with "kill,failover";
-    mongo_set: "mongo-set" with "kill,failover";
+    redis_sentinel: "redis-sentinel" with "failover";
+    redis_cluster: "redis-cluster" with "failover";
+    mongo_set: "mongo-set" with "failover";
 }

@@ -5,13 +5,18 @@
 
 use std::time::{Duration, Instant};
 
+use mongodb::bson::doc;
+use session_core::SessionStore;
 use tests::{
     PATIENCE,
     service::{MongoSet, NotOurs},
     wait,
 };
 
-use crate::{load::Load, session::connect};
+use crate::{
+    load::Load,
+    session::{PATIENT, Session, connect, principal, with},
+};
 
 /// How many clients there are.
 const CLIENTS: usize = 16;
@@ -101,4 +106,47 @@ async fn h18_a_killed_primary_costs_nobody_an_answer_that_was_given() {
 async fn h21_a_frozen_primary_costs_nobody_an_answer_that_was_given() {
     let Some(mut set) = MongoSet::start().await else { return };
     ours!(lose_the_primary(&mut set, Blow::Frozen).await);
+}
+
+/// How many linearizable reads a member has served.
+async fn linearizable(set: &MongoSet, port: u16) -> i64 {
+    let status = set.command(port, doc! { "serverStatus": 1 }).await.expect("a member that runs answers");
+    let counters = status.get_document("readConcernCounters").and_then(|all| all.get_document("nonTransactionOps"));
+    counters.and_then(|counters| counters.get_i64("linearizable")).expect("the server counts reads by what they ask for")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h18_reads_make_sure_once_that_a_new_primary_knows_what_was_acknowledged() {
+    let Some(set) = MongoSet::start().await else { return };
+    let store = connect(&with(&set.url(), PATIENT)).await;
+    let session = Session::signed_in(&store, "bob").await;
+    let first = ours!(set.primary().await);
+    let read = async || {
+        wait::until("a read", PATIENCE, async || store.load(&session.key).await.ok().flatten()).await;
+        wait::until("a list", PATIENCE, async || store.list(&principal("bob")).await.ok()).await;
+    };
+    read().await;
+    let known = linearizable(&set, first).await;
+    assert!(known > 0, "the store cannot know when its first primary was elected");
+    read().await;
+    assert_eq!(linearizable(&set, first).await, known, "one is enough");
+
+    let _ = ours!(set.step_down().await);
+    let second = wait::until("another primary", PATIENCE, async || set.primary().await.ok().filter(|port| *port != first)).await;
+    let before = linearizable(&set, second).await;
+    read().await;
+    let after = linearizable(&set, second).await;
+    assert!(after > before, "what the former primary acknowledged is not certainly in what the new one takes for everybody's");
+    read().await;
+    read().await;
+    assert_eq!(linearizable(&set, second).await, after, "one is enough");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h18_reads_ask_for_no_more_than_the_settings_say() {
+    let Some(set) = MongoSet::start().await else { return };
+    let store = connect(&with(&set.url(), &format!("{PATIENT}&readConcernLevel=majority"))).await;
+    let session = Session::signed_in(&store, "bob").await;
+    let _ = store.load(&session.key).await.expect("the set answers").expect("a session that was made");
+    assert_eq!(linearizable(&set, ours!(set.primary().await)).await, 0);
 }

@@ -41,9 +41,11 @@ pub(super) fn check(history: &History) -> Verdict {
     let all = Spans::of(&history.failovers);
     let apart = |spans| if history.apart { spans } else { Spans::default() };
     let mut proved = check_as_told(&trusted(history, &all), &Scope { undone: apart(Spans::of(&history.failovers)), only: None }).violations;
-    for (at, failover) in history.failovers.iter().enumerate() {
+    let keys = Keys::of(&history.calls);
+    let roots: Roots<'_> = history.calls.iter().map(|call| keys.root(call.key()?)).collect();
+    for (at, failover) in history.failovers.iter().enumerate().filter(|(_, failover)| !failover.spans.is_empty()) {
         let earlier = Spans::of(&history.failovers[..at]);
-        let (before, of) = before(history, failover, &earlier);
+        let (before, of) = before(history, &roots, failover, &earlier);
         let scope = Scope { undone: apart(earlier), only: Some(of) };
         proved.extend(check_as_told(&before, &scope).violations);
     }
@@ -78,14 +80,18 @@ fn doubt(call: &mut Call) -> bool {
     true
 }
 
-/// The history up to a failover, and the sessions that were in use when answers began that it may undo.
-fn before<'a>(history: &'a History, failover: &Failover, earlier: &Spans) -> (History, HashSet<&'a str>) {
-    let keys = Keys::of(&history.calls);
+/// The sessions to which each call belongs, if it is about one.
+type Roots<'a> = Vec<Option<&'a str>>;
+
+/// The history up to a failover of the sessions that were in use when answers began that it may undo, and these sessions.
+fn before<'a>(history: &History, roots: &Roots<'a>, failover: &Failover, earlier: &Spans) -> (History, HashSet<&'a str>) {
     let own = Spans::of(std::slice::from_ref(failover));
-    let met = history.calls.iter().filter(|call| call.begin <= failover.until && own.meet(call));
-    let of = met.filter_map(|call| keys.root(call.key()?)).collect();
+    let until = history.calls.partition_point(|call| call.begin <= failover.until);
+    let calls = || history.calls[..until].iter().zip(roots);
+    let of: HashSet<_> = calls().filter(|(call, _)| own.meet(call)).filter_map(|(_, root)| *root).collect();
     let mut before = History { calls: Vec::new(), ..history.clone_head() };
-    for call in history.calls.iter().filter(|call| call.begin <= failover.until) {
+    // Lists and revocations are about all sessions.
+    for (call, _) in calls().filter(|(_, root)| root.is_none_or(|root| of.contains(root))) {
         let mut call = call.clone();
         if earlier.meet(&call) && !doubt(&mut call) {
             continue;
