@@ -12,6 +12,7 @@ mod index;
 mod keys;
 mod link;
 mod opener;
+mod primaries;
 mod scan;
 mod script;
 mod slot;

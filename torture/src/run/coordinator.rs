@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    FaultKind, Faults, Plant, Site, Summary, WorkerSettings, client::Trouble, crew::Crew, fits, nemesis::Nemesis, settle::settle, wire::Wire,
-    worker::open,
+    FaultKind, Faults, Plant, Site, Summary, WorkerSettings, client::Trouble, crew::Crew, fits, nemesis::Nemesis, settle::settle,
+    wire::Wire, worker::open,
 };
 use crate::{
     check::{Verdict, check},

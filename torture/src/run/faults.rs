@@ -18,13 +18,8 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    const NAMES: &[(&str, Self)] = &[
-        ("kill", Self::Kill),
-        ("freeze", Self::Freeze),
-        ("restart", Self::Restart),
-        ("failover", Self::Failover),
-        ("cut", Self::Cut),
-    ];
+    const NAMES: &[(&str, Self)] =
+        &[("kill", Self::Kill), ("freeze", Self::Freeze), ("restart", Self::Restart), ("failover", Self::Failover), ("cut", Self::Cut)];
 }
 
 impl fmt::Display for FaultKind {

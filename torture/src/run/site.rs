@@ -12,8 +12,7 @@ use ::tests::{
 use super::{FaultKind, Faults, OwnerSettings, Plant, Replicated, client::Trouble};
 
 /// The stores that a run can bring itself, by name.
-pub const STORES: &[&str] =
-    &["ipc", "sqlite", "redis", "mongo", "postgres", "mariadb", "redis-sentinel", "redis-cluster", "mongo-set"];
+pub const STORES: &[&str] = &["ipc", "sqlite", "redis", "mongo", "postgres", "mariadb", "redis-sentinel", "redis-cluster", "mongo-set"];
 
 /// The environment variable that makes a process an owner.
 pub(super) const OWNER: &str = "TORTURE_OWNER";
@@ -179,7 +178,8 @@ impl Site {
 /// # Errors
 /// If there are such; says why, and which there are.
 pub fn fits(store: &str, faults: &Faults) -> Result<(), Trouble> {
-    let theirs = ["a server that is not ours is not ours to stop", "there is nobody of ours to take over", "its network is not ours to cut"];
+    let theirs =
+        ["a server that is not ours is not ours to stop", "there is nobody of ours to take over", "its network is not ours to cut"];
     let alone = "it is one server; use redis-sentinel, redis-cluster or mongo-set";
     // Why there is no restart, no failover and no cut, where that is so.
     let (whys, there_are) = match store {

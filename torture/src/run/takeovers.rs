@@ -60,7 +60,8 @@ pub(super) fn takeovers(samples: &[Sample], silences: &[Silence]) -> Vec<Failove
         for port in ports.iter().copied().filter(|port| *port != new.port) {
             let events: Vec<_> = of(port).collect();
             for (at, old) in events.iter().enumerate() {
-                spans.extend(undone(old, events.get(at + 1).copied(), new, until).into_iter().flat_map(|span| spoken(span, port, silences)));
+                spans
+                    .extend(undone(old, events.get(at + 1).copied(), new, until).into_iter().flat_map(|span| spoken(span, port, silences)));
             }
         }
         spans.sort_unstable();

@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
+use ::tests::service::PASSWORD;
 use parking_lot::Mutex;
 use redis::{AsyncConnectionConfig, Client, aio::MultiplexedConnection};
-use ::tests::service::PASSWORD;
 use tokio::task::JoinHandle;
 
 use super::{
@@ -26,8 +26,25 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 
 /// Commands that tell nothing of a session, so that nobody was misled by their answers.
 const OF_NO_SESSION: &[&str] = &[
-    "auth", "client", "cluster", "command", "config", "exec", "hello", "info", "multi", "ping", "psync", "publish", "replconf", "replicaof",
-    "role", "script", "select", "slaveof", "subscribe",
+    "auth",
+    "client",
+    "cluster",
+    "command",
+    "config",
+    "exec",
+    "hello",
+    "info",
+    "multi",
+    "ping",
+    "psync",
+    "publish",
+    "replconf",
+    "replicaof",
+    "role",
+    "script",
+    "select",
+    "slaveof",
+    "subscribe",
 ];
 
 /// Asks Redis' nodes who they are and what they did, until it is [ended](Self::end).
@@ -92,7 +109,8 @@ async fn ask(port: u16, connection: &mut Option<MultiplexedConnection>) -> Optio
 
 /// What a node says in `INFO`.
 fn read(port: u16, from: u64, to: u64, text: &str) -> Option<Sample> {
-    let line = |name: &str| text.lines().find_map(|line| line.split_once(':').filter(|(key, _)| *key == name)).map(|(_, value)| value.trim());
+    let line =
+        |name: &str| text.lines().find_map(|line| line.split_once(':').filter(|(key, _)| *key == name)).map(|(_, value)| value.trim());
     let served = text.lines().filter_map(|line| line.strip_prefix("cmdstat_")?.split_once(":calls="));
     let served = served.filter(|(name, _)| !OF_NO_SESSION.contains(&name.split('|').next().unwrap_or_default()));
     let count = |(_, rest): (&str, &str)| rest.split(',').next().and_then(|digits| digits.parse::<u64>().ok()).unwrap_or_default();
