@@ -13,6 +13,7 @@ use std::sync::{
 use mongodb::{
     ServerType,
     event::{EventHandler, sdam::SdamEvent},
+    options::ReadConcern,
 };
 
 /// The elections that a client has heard of, and the last of which a read has made sure.
@@ -22,11 +23,14 @@ pub(crate) struct Elections {
     sure: AtomicU64,
 }
 
-/// An election of which no read has made sure.
+/// A read, from before it is sent until it is answered.
 #[derive(Debug)]
-pub(crate) struct Unsure {
-    elections: Arc<Elections>,
+pub(crate) struct Reading {
+    elections: Option<Arc<Elections>>,
+    /// The last election that was heard of when it began.
     election: u64,
+    /// Whether it has to make sure of that.
+    is_first: bool,
 }
 
 impl Elections {
@@ -43,18 +47,31 @@ impl Elections {
             }
         })
     }
-
-    /// The last election, if a read still has to make sure of it.
-    pub(crate) fn unsure(self: &Arc<Self>) -> Option<Unsure> {
-        let election = self.heard.load(SeqCst);
-        (self.sure.load(SeqCst) < election).then(|| Unsure { elections: Arc::clone(self), election })
-    }
 }
 
-impl Unsure {
-    /// A linearizable read that began afterwards was answered.
-    pub(crate) fn made_sure(self) {
-        self.elections.sure.fetch_max(self.election, SeqCst);
+impl Reading {
+    /// One over a client that hears of these elections, if it hears of any.
+    pub(crate) fn begin(elections: Option<&Arc<Elections>>) -> Self {
+        let election = elections.map_or(0, |elections| elections.heard.load(SeqCst));
+        let is_first = elections.is_some_and(|elections| elections.sure.load(SeqCst) < election);
+        Self { elections: elections.map(Arc::clone), election, is_first }
+    }
+
+    /// What it has to ask for, if not for what others do.
+    pub(crate) fn concern(&self) -> Option<ReadConcern> {
+        self.is_first.then(ReadConcern::linearizable)
+    }
+
+    /// Whether its answer counts. If somebody was elected meanwhile, it waited for that one and asked for too little, and is to be made again.
+    pub(crate) fn counts(&self) -> bool {
+        let Some(elections) = &self.elections else { return true };
+        if elections.heard.load(SeqCst) != self.election {
+            return false;
+        }
+        if self.is_first {
+            elections.sure.fetch_max(self.election, SeqCst);
+        }
+        true
     }
 }
 
@@ -65,13 +82,19 @@ mod tests {
     #[test]
     fn one_read_makes_sure_of_the_elections_before_it() {
         let elections = Arc::new(Elections::default());
-        assert!(elections.unsure().is_none(), "nobody was elected");
+        let begin = || Reading::begin(Some(&elections));
+        assert!(begin().concern().is_none(), "nobody was elected");
+        let waits = begin();
         elections.heard.fetch_add(1, SeqCst);
-        let read = elections.unsure().unwrap();
-        elections.heard.fetch_add(1, SeqCst);
-        read.made_sure();
-        let next = elections.unsure().expect("the second was heard of meanwhile");
-        next.made_sure();
-        assert!(elections.unsure().is_none());
+        assert!(!waits.counts(), "it may have been answered by who was elected meanwhile");
+        let first = begin();
+        assert!(first.concern().is_some() && first.counts());
+        assert!(begin().concern().is_none() && begin().counts());
+    }
+
+    #[test]
+    fn without_elections_every_answer_counts() {
+        let reading = Reading::begin(None);
+        assert!(reading.concern().is_none() && reading.counts());
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     clients::{Clients, Link, Sessions},
     clock::ServerClock,
     config::Config,
-    elections::{Elections, Unsure},
+    elections::Reading,
     error::ClientError,
     index::{self, Deployment},
 };
@@ -72,9 +72,9 @@ impl Inner {
         }
     }
 
-    /// The election that a read has to make sure of, if there is one: by being linearizable.
-    pub(crate) async fn unsure(&self) -> Result<Option<Unsure>, ClientError> {
-        Ok(self.clients.link().await?.elections.as_ref().and_then(Elections::unsure))
+    /// Begins a read.
+    pub(crate) async fn reading(&self) -> Result<Reading, ClientError> {
+        Ok(Reading::begin(self.clients.link().await?.elections.as_ref()))
     }
 
     /// The collection, with its indexes.

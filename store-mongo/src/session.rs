@@ -97,13 +97,29 @@ impl Inner {
         filter: Document,
         hint: Option<Hint>,
     ) -> Result<Option<(RawDocumentBuf, DateTime)>, ClientError> {
+        loop {
+            let reading = self.reading().await?;
+            let found = self.find_once(sessions, filter.clone(), hint.clone(), reading.concern()).await?;
+            if reading.counts() {
+                return Ok(found);
+            }
+            retried(STORE);
+        }
+    }
+
+    async fn find_once(
+        &self,
+        sessions: &Sessions,
+        filter: Document,
+        hint: Option<Hint>,
+        concern: Option<ReadConcern>,
+    ) -> Result<Option<(RawDocumentBuf, DateTime)>, ClientError> {
         let mut find = sessions.find_one(filter);
         if let Some(hint) = hint {
             find = find.hint(hint);
         }
-        let unsure = self.unsure().await?;
-        if unsure.is_some() {
-            find = find.read_concern(ReadConcern::linearizable());
+        if let Some(concern) = concern {
+            find = find.read_concern(concern);
         }
         let asked = Instant::now();
         let recent = self.clock.recent();
@@ -111,9 +127,6 @@ impl Inner {
             Some(_) => find.await?,
             None => find.projection(record_and_now()).await?,
         };
-        if let Some(unsure) = unsure {
-            unsure.made_sure();
-        }
         let Some(document) = found else { return Ok(None) };
         if let Some(now) = recent {
             // The answer may have taken long.

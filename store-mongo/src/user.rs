@@ -1,13 +1,11 @@
 //! The calls that are about all sessions of a user.
 
 use futures_util::TryStreamExt;
-use mongodb::{
-    bson::{RawDocumentBuf, doc},
-    options::ReadConcern,
-};
-use session_core::{Listed, Principal, StoreKey};
+use mongodb::bson::{RawDocumentBuf, doc};
+use session_core::{Listed, Principal, StoreKey, observe::retried};
 
 use crate::{
+    STORE,
     document::{self, Head, alive, listing_and_now},
     error::ClientError,
     field::{KEY, NOW, PRINCIPAL},
@@ -21,17 +19,19 @@ const LIST: u32 = 1_000;
 impl Inner {
     pub(crate) async fn list(&self, principal: &Principal) -> Result<Vec<Listed>, ClientError> {
         let (sessions, _) = self.ready().await?;
-        let theirs = doc! { PRINCIPAL: principal.as_str(), "$expr": alive() };
-        let mut find = sessions.find(theirs).projection(listing_and_now()).batch_size(LIST).hint(by_principal());
-        let unsure = self.unsure().await?;
-        if unsure.is_some() {
-            find = find.read_concern(ReadConcern::linearizable());
-        }
-        let found = find.await?;
-        if let Some(unsure) = unsure {
-            unsure.made_sure();
-        }
-        let documents: Vec<RawDocumentBuf> = found.try_collect().await?;
+        let documents: Vec<RawDocumentBuf> = loop {
+            let theirs = doc! { PRINCIPAL: principal.as_str(), "$expr": alive() };
+            let mut find = sessions.find(theirs).projection(listing_and_now()).batch_size(LIST).hint(by_principal());
+            let reading = self.reading().await?;
+            if let Some(concern) = reading.concern() {
+                find = find.read_concern(concern);
+            }
+            let documents = find.await?.try_collect().await?;
+            if reading.counts() {
+                break documents;
+            }
+            retried(STORE);
+        };
         let mut listed: Vec<Listed> = documents.iter().filter_map(listed).collect();
         listed.sort_by_key(|listed| listed.age);
         Ok(listed)
