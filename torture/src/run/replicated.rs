@@ -59,6 +59,7 @@ impl Replicated {
     ///
     /// # Panics
     /// If they do not start, or there are none and `REQUIRE_SERVICES` asks for them.
+    #[expect(clippy::print_stderr, reason = "what a run cannot do stands on its output, as with other servers")]
     pub(super) async fn open(name: &str) -> Option<Self> {
         let servers = match name {
             "redis-sentinel" => Servers::Sentinel(RedisSentinel::start_with(FLAGS).await?),

@@ -46,13 +46,13 @@ pub(super) fn takeovers(samples: &[Sample], silences: &[Silence]) -> Vec<Failove
     let of = |port: u16| samples.iter().copied().filter(move |sample| sample.port == port);
     let mut found: Vec<Failover> = Vec::new();
     let mut lines: Vec<&str> = Vec::new();
-    for new in samples.iter().filter(|new| new.is_primary && new.former_line.trim_matches('0') != "") {
+    for new in samples.iter().filter(|new| new.is_primary && !new.former_line.trim_matches('0').is_empty()) {
         if lines.contains(&new.line.as_str()) {
             continue;
         }
         lines.push(&new.line);
         // Until then it was a replica, which answers nobody.
-        let until = of(new.port).filter(|sample| sample.from < new.from && !sample.is_primary).map(|sample| sample.from).last();
+        let until = of(new.port).filter(|sample| sample.from < new.from && !sample.is_primary).map(|sample| sample.from).next_back();
         let until = until.unwrap_or_default();
         let mut spans = Vec::new();
         let mut ports: Vec<_> = samples.iter().filter(|old| old.is_primary && old.line == new.former_line).map(|old| old.port).collect();
@@ -142,7 +142,7 @@ mod tests {
         let frozen = [Silence { port: 1, from: 22, until: 80 }];
         let samples = [old(10, 10, 5), old(20, 20, 9), new(35, false), new(50, true), old(81, 20, 9), old(90, 20, 9)];
         let demoted = Sample { is_primary: false, line: "b".to_owned(), ..old(95, 30, 9) };
-        let quiet = [samples.as_slice(), &[demoted.clone()]].concat();
+        let quiet = [samples.as_slice(), std::slice::from_ref(&demoted)].concat();
         assert_eq!(takeovers(&quiet, &frozen)[0].spans, []);
         let served = [samples.as_slice(), &[old(92, 24, 11), Sample { served: 11, ..demoted }]].concat();
         assert_eq!(takeovers(&served, &frozen)[0].spans, [(90, 93)]);
