@@ -140,7 +140,7 @@ impl Inner {
     pub(crate) async fn commit(&self, key: &StoreKey, commit: &Commit) -> Result<Committing, ClientError> {
         let cap = self.config.limits.data_bytes;
         if commit.is_empty() {
-            return Ok(match self.load(key).await? {
+            return Ok(match Box::pin(self.load(key)).await? {
                 Ok(record) => commit::explain(commit, record.as_ref(), cap),
                 Err(unreadable) => Committing::Corrupt(unreadable),
             });
@@ -159,7 +159,7 @@ impl Inner {
                 Ok(Some(after)) if commit::took_effect(&after, mark) => return Ok(self.settle(key, commit, &after, asked)),
                 Ok(Some(after)) if self.guard_fails(key, commit, &after) => return Ok(Committing::Settled(Outcome::Conflict)),
                 Ok(Some(_)) => {
-                    let why = match self.load(key).await? {
+                    let why = match Box::pin(self.load(key)).await? {
                         Ok(record) => commit::explain(commit, record.as_ref(), cap),
                         Err(unreadable) => Committing::Corrupt(unreadable),
                     };
