@@ -205,18 +205,24 @@ impl Setup {
 
     /// The same with further flags, which beat those of the setup.
     pub async fn start_with(&self, flags: &[&str]) -> Demo {
-        let url = self.kept.as_ref().map(|(url, _)| ["--store-url", url]);
-        let own = self.flags.chunks(2).filter(|own| !flags.contains(&own[0])).flatten().copied();
-        Demo::start(&own.chain(url.iter().flatten().copied()).chain(flags.iter().copied()).collect::<Vec<_>>()).await
+        Demo::start(&self.flags_with(flags)).await
     }
 
-    /// All that the server holds of the demos; `None` if it shows nobody, or there is none.
+    /// What chooses this way on the command line, with further flags, which beat those of the setup.
+    #[must_use]
+    pub fn flags_with<'a>(&'a self, flags: &[&'a str]) -> Vec<&'a str> {
+        let url = self.kept.as_ref().map(|(url, _)| ["--store-url", url]);
+        let own = self.flags.chunks(2).filter(|own| !flags.contains(&own[0])).flatten().copied();
+        own.chain(url.into_iter().flatten()).chain(flags.iter().copied()).collect()
+    }
+
+    /// All that the server holds of the demos; `None` if there is none.
     ///
     /// # Panics
     /// If it does not answer.
     pub async fn stored(&self) -> Option<Stored> {
         match self.kept.as_ref()? {
-            (_, Service::IpcOwner(_)) => None,
+            (_, Service::IpcOwner(owner)) => Some(Stored::in_owner(owner).await),
             (url, Service::Redis(redis, _)) => Some(Stored::in_redis(redis, url.split_once("prefix=")?.1).await),
             (_, Service::Mongo(mongo, _)) => Some(Stored::in_mongo(mongo).await),
             (_, Service::Sql(sql, _)) => Some(Stored::in_sql(sql, TABLE).await),

@@ -1,8 +1,16 @@
 //! What a server outside the demos holds of their sessions.
 
 use mongodb::bson::{Bson, Document};
+use session_core::SessionStore;
+use store_ipc::IpcStore;
 
-use crate::service::{AnyMongo, AnyRedis, AnySql};
+use crate::{
+    demo::Owner,
+    service::{AnyMongo, AnyRedis, AnySql},
+};
+
+/// How many sessions of an owner are asked for at once.
+const PAGE: usize = 1_000;
 
 /// What somebody who can read the server sees.
 #[derive(Debug)]
@@ -18,6 +26,25 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// All records of an owner, by the scan that it offers to everybody who may connect.
+    pub(crate) async fn in_owner(owner: &Owner) -> Self {
+        let mut stored = Self { sessions: Vec::new(), marks: Vec::new(), others: Vec::new(), bytes: Vec::new() };
+        let store = IpcStore::connect(owner.path());
+        let mut cursor = None;
+        loop {
+            let page = store.scan(cursor, PAGE).await.expect("the owner answers");
+            for (key, record) in page.records {
+                let record = serde_json::to_string(&record).expect("a record is JSON");
+                stored.bytes.extend([key.as_str(), "\n", &record, "\n"].concat().into_bytes());
+                stored.sessions.push(key.as_str().to_owned());
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                return stored;
+            }
+        }
+    }
+
     /// What Redis has under a prefix.
     pub(crate) async fn in_redis(redis: &AnyRedis, prefix: &str) -> Self {
         let mut stored = Self { sessions: Vec::new(), marks: Vec::new(), others: Vec::new(), bytes: Vec::new() };
