@@ -1,4 +1,4 @@
-//! S01 to S11: attacks with cookies.
+//! S01, S04, S05 and S09 to S11: cookies that are not ours, and ours among others.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use session_core::{
@@ -6,13 +6,13 @@ use session_core::{
     cookie::{CookieCodec, CookieConfig, Key},
 };
 use tests::{
-    Browser, Demo, KEY, OTHER_KEY, Owner, Page, Setup,
+    Browser, Demo, KEY, Page, Setup,
     client::{Connection, Request, send},
     jar::{SetCookie, id_of},
 };
 
 /// Whom the demo sees behind these `Cookie` headers, each one header of its own.
-async fn seen(demo: &Demo, headers: &[Vec<u8>]) -> Page {
+pub(crate) async fn seen(demo: &Demo, headers: &[Vec<u8>]) -> Page {
     let request = headers.iter().fold(Request::get("/session"), |request, header| request.cookie(header.clone()));
     let response = send(demo.address, &request).await.expect("an answer");
     assert_eq!(response.status, 200, "{}", headers.join(&b'|').escape_ascii());
@@ -39,7 +39,15 @@ pub(crate) fn forged() -> String {
     format!("1.{}.{}", text(24), text(32))
 }
 
-on_every_setup!(s01_an_id_from_outside_is_never_adopted);
+on_every_setup!(
+    s01_an_id_from_outside_is_never_adopted,
+    s04_s05_no_value_but_the_one_that_was_signed_is_believed,
+    s09_names_that_only_look_like_ours_are_not,
+    s10_s11_the_real_cookie_counts_whatever_stands_beside_it,
+);
+
+/// What is asked of a cookie is asked in one worker, so one will do.
+const ONE: &[&str] = &["--workers", "1"];
 
 async fn s01_an_id_from_outside_is_never_adopted(setup: &Setup) {
     let demo = setup.start().await;
@@ -58,64 +66,26 @@ async fn s01_an_id_from_outside_is_never_adopted(setup: &Setup) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s02_ten_thousand_made_up_cookies_make_no_record() {
-    const COOKIES: usize = 10_000;
-    let demo = Demo::start(&["--workers", "2", "--max-sessions", "3"]).await;
-    let mut bob = demo.signed_in("bob").await;
-    let _ = demo.signed_in("eve").await;
-    let attackers = (0..8).map(|attacker| {
-        let address = demo.address;
-        tokio::spawn(async move {
-            let mut connection = Connection::open(address).await.expect("the demo accepts");
-            for n in 0..COOKIES / 8 {
-                // Half of them properly signed, so that the store is really asked.
-                let value = if n % 2 == 0 { signed(KEY, &random_id()) } else { forged() };
-                let request = match (attacker + n) % 3 {
-                    0 => Request::get("/session"),
-                    1 => Request::get("/devices"),
-                    _ => Request::delete("/session/n"),
-                };
-                let response = connection.send(&request.cookie(format!("id={value}"))).await.expect("an answer");
-                assert!(response.status < 500 && response.set_cookie().is_none(), "{response:?}");
-            }
-        })
-    });
-    for attacker in attackers.collect::<Vec<_>>() {
-        attacker.await.expect("every request is answered");
-    }
-    // There were two sessions and there is room for three: exactly one more fits.
-    let _ = demo.signed_in("third").await;
-    let full = demo.browser().login("fourth").await;
-    assert_eq!(full.status, 503, "the count shows: {}", full.text());
-    assert_eq!(bob.page().await.principal.as_deref(), Some("bob"));
-    println!("s02: {COOKIES} made-up cookies, 2 records before, 2 after");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s03_odd_cookies_are_anonymous_to_the_demo_too() {
-    let demo = Demo::start(&["--workers", "1"]).await;
-    let long = "A".repeat(65_536);
-    for value in ["", "   ", "\"\"", "1234567", "../", "%00", "%", "\u{1f36a}", "1.", "1..", ";;;", "==", &long] {
-        assert!(seen(&demo, &[format!("id={value}").into_bytes()]).await.is_anonymous());
-    }
-    for value in [&b"id=\0"[..], b"id=\x01", b"id=a\nb"] {
-        let response = send(demo.address, &Request::get("/session").cookie(value)).await.expect("an answer");
-        assert!(response.status == 400 || response.json::<Page>().is_anonymous(), "{}", value.escape_ascii());
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s04_every_flipped_byte_and_every_truncation_is_anonymous() {
-    let demo = Demo::start(&["--workers", "1"]).await;
+async fn s04_s05_no_value_but_the_one_that_was_signed_is_believed(setup: &Setup) {
+    let demo = setup.start_with(ONE).await;
     let cookie = demo.signed_in("bob").await.cookie().to_owned();
+    every_flipped_byte_and_every_truncation_is_anonymous(&demo, &cookie).await;
+    let (id, rest) = (id_of(&cookie), &cookie[2..]);
+    let changed = [format!("1.{id}"), format!("1.{id}."), format!("2.{rest}"), format!("0.{rest}"), rest.to_owned(), format!("{cookie}A")];
+    let unsigned = [format!("0.{id}"), id.to_owned(), format!("s:{id}")];
+    for value in changed.iter().chain(&unsigned) {
+        assert!(seen(&demo, &[format!("id={value}").into_bytes()]).await.is_anonymous(), "{value:?}");
+    }
     assert!(is_bob(&demo, &[format!("id={cookie}").into_bytes()]).await);
+}
+
+async fn every_flipped_byte_and_every_truncation_is_anonymous(demo: &Demo, cookie: &str) {
     let mut connection = Connection::open(demo.address).await.expect("the demo accepts");
     let (mut anonymous, mut refused) = (0, 0);
     for at in 0..cookie.len() {
         let mut values = vec![cookie.as_bytes()[..at].to_vec()];
         for mask in [1, 2, 4, 8, 16, 32, 64, 128] {
-            let mut value = cookie.clone().into_bytes();
+            let mut value = cookie.as_bytes().to_vec();
             value[at] ^= mask;
             values.push(value);
         }
@@ -134,91 +104,11 @@ async fn s04_every_flipped_byte_and_every_truncation_is_anonymous() {
             }
         }
     }
-    let id = id_of(&cookie);
-    let rest = &cookie[2..];
-    for value in [format!("1.{id}"), format!("1.{id}."), format!("2.{rest}"), format!("0.{rest}"), rest.to_owned(), format!("{cookie}A")] {
-        assert!(seen(&demo, &[format!("id={value}").into_bytes()]).await.is_anonymous());
-    }
     println!("s04: {anonymous} changed cookies anonymous, {refused} requests with control characters refused, 0 let in");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s05_an_unsigned_value_is_refused() {
-    let demo = Demo::start(&["--workers", "1"]).await;
-    let browser = demo.signed_in("bob").await;
-    let id = id_of(browser.cookie());
-    for value in [format!("0.{id}"), id.to_owned(), format!("1.{id}"), format!("s:{id}")] {
-        assert!(seen(&demo, &[format!("id={value}").into_bytes()]).await.is_anonymous());
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s06_a_value_moved_to_another_cookie_name_is_refused() {
-    // Two demos with one key and one store; only their cookies' names differ.
-    let owner = Owner::start().await;
-    let store = ["--workers", "1", "--store-url", &owner.url()];
-    let plain = Demo::start(&store).await;
-    let secure = Demo::start(&[&store[..], &["--cookie", "secure", "--trusted-proxy", "127.0.0.1/32"]].concat()).await;
-    let https = |request: Request| request.header("X-Forwarded-Proto", "https");
-    let bob = plain.signed_in("bob").await;
-    let moved = https(Request::get("/session")).cookie(format!("__Host-id={}", bob.cookie()));
-    assert!(send(secure.address, &moved).await.expect("an answer").expect(200).json::<Page>().is_anonymous());
-    let mut eve = secure.browser().always("X-Forwarded-Proto", "https");
-    let _ = eve.login("eve").await.expect(200);
-    assert_eq!(eve.page().await.principal.as_deref(), Some("eve"));
-    assert!(seen(&plain, &[format!("id={}", eve.cookie()).into_bytes()]).await.is_anonymous());
-    // A signature over the same id for another purpose.
-    let id = id_of(bob.cookie());
-    let bare = {
-        use hmac::{Hmac, KeyInit, Mac};
-        let key = Key::parse(KEY).expect("a strong key");
-        let mac = Hmac::<sha2::Sha256>::new_from_slice(key.expose()).expect("any length");
-        URL_SAFE_NO_PAD.encode(mac.chain_update(id).finalize().into_bytes())
-    };
-    assert!(seen(&plain, &[format!("id=1.{id}.{bare}").into_bytes()]).await.is_anonymous());
-    assert!(is_bob(&plain, &[bob.cookie_header().into_bytes()]).await);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s07_keys_change_without_signing_anybody_out() {
-    let owner = Owner::start().await;
-    let url = owner.url();
-    let flags = |keys| ["--workers", "2", "--store-url", &url, "--cookie-key", keys];
-    let mut first = Demo::start(&flags(KEY)).await;
-    let mut browser = first.signed_in("bob").await;
-    let old = browser.cookie().to_owned();
-    first.stop().await;
-    let both = format!("{OTHER_KEY},{KEY}");
-    let mut second = Demo::start(&flags(&both)).await;
-    browser = browser.at(second.address);
-    let response = browser.get("/session").await.expect(200);
-    assert_eq!(response.json::<Page>().principal.as_deref(), Some("bob"));
-    let issued = response.set_cookie().expect("the cookie is issued again");
-    assert_eq!(issued.id(), id_of(&old), "the same id");
-    assert_ne!(issued.value, old, "with the new key's signature");
-    assert!(browser.get("/session").await.expect(200).set_cookie().is_none(), "once is enough");
-    second.stop().await;
-    let third = Demo::start(&flags(OTHER_KEY)).await;
-    assert_eq!(browser.at(third.address).page().await.principal.as_deref(), Some("bob"));
-    assert!(Browser::holding(third.address, &old).page().await.is_anonymous(), "the old key is out");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s08_without_a_key_it_makes_one_and_says_so() {
-    let demo = Demo::start_with(&["--listen", "127.0.0.1:0", "--workers", "2"], &[]).await;
-    let output = demo.output();
-    assert!(output.contains("restart") && output.contains("cookie"), "it says that cookies will not survive: {output}");
-    let mut browser = demo.signed_in("bob").await;
-    for _ in 0..20 {
-        assert_eq!(browser.page().await.principal.as_deref(), Some("bob"), "all workers have the same key");
-    }
-    let other = Demo::start_with(&["--listen", "127.0.0.1:0", "--workers", "1"], &[]).await;
-    assert!(browser.at(other.address).page().await.is_anonymous());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s09_names_that_only_look_like_ours_are_not() {
-    let demo = Demo::start(&["--workers", "1"]).await;
+async fn s09_names_that_only_look_like_ours_are_not(setup: &Setup) {
+    let demo = setup.start_with(ONE).await;
     let cookie = demo.signed_in("bob").await.cookie().to_owned();
     let before_name: [&[u8]; 14] = [
         b"%69d=",
@@ -243,7 +133,7 @@ async fn s09_names_that_only_look_like_ours_are_not() {
         assert_eq!(is_bob(&demo, std::slice::from_ref(&header)).await, is_trimmed, "{}", header.escape_ascii());
     }
     assert!(!is_bob(&demo, &[format!("id=\"{cookie}\"").into_bytes()]).await, "a quoted value is another value");
-    let secure = Demo::start(&["--workers", "1", "--cookie", "secure", "--trusted-proxy", "127.0.0.1/32"]).await;
+    let secure = setup.start_with(&["--workers", "1", "--cookie", "secure", "--trusted-proxy", "127.0.0.1/32"]).await;
     let mut browser = secure.browser().always("X-Forwarded-Proto", "https");
     let _ = browser.login("bob").await.expect(200);
     let ask = async |header: Vec<u8>| {
@@ -268,34 +158,35 @@ async fn s09_names_that_only_look_like_ours_are_not() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s10_the_real_cookie_counts_wherever_the_attackers_stands() {
-    let demo = Demo::start(&["--workers", "1"]).await;
+async fn s10_s11_the_real_cookie_counts_whatever_stands_beside_it(setup: &Setup) {
+    let demo = setup.start_with(ONE).await;
     let real = demo.signed_in("bob").await.cookie_header();
+    an_attackers_hides_nothing(&demo, &real).await;
+    junk_hides_nothing(&demo, real.as_bytes()).await;
+}
+
+async fn an_attackers_hides_nothing(demo: &Demo, real: &str) {
     let forged = format!("id={}", forged());
     for other in [forged, "id=".to_owned(), "id=x".to_owned(), "id=\"".to_owned()] {
         for headers in [
             vec![format!("{real}; {other}")],
             vec![format!("{other}; {real}")],
-            vec![real.clone(), other.clone()],
-            vec![other.clone(), real.clone()],
+            vec![real.to_owned(), other.clone()],
+            vec![other.clone(), real.to_owned()],
             vec![format!("{other}; {other}; {other}"), format!("a=b; {real}")],
         ] {
             let headers: Vec<_> = headers.into_iter().map(String::into_bytes).collect();
-            assert!(is_bob(&demo, &headers).await, "{}", headers.join(&b'|').escape_ascii());
+            assert!(is_bob(demo, &headers).await, "{}", headers.join(&b'|').escape_ascii());
         }
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s11_junk_neighbours_hide_nothing() {
-    let demo = Demo::start(&["--workers", "1"]).await;
-    let real = demo.signed_in("bob").await.cookie_header().into_bytes();
+async fn junk_hides_nothing(demo: &Demo, real: &[u8]) {
     let many = (0..200).flat_map(|n| format!("cookie{n}=value{n}; ").into_bytes()).collect::<Vec<u8>>();
     let junk: [&[u8]; 9] = [b"\xff\xfe=\xff; ", b"noequals; ", b"; ; ;; ", b"=; ", b"\"; ", b"a=\"b; ", b"%zz=%; ", b"a=b,c=d; ", &many];
     for neighbour in junk {
-        assert!(is_bob(&demo, &[[neighbour, &real].concat()]).await, "before: {}", neighbour.escape_ascii());
-        assert!(is_bob(&demo, &[[&real[..], b"; ", neighbour].concat()]).await, "after: {}", neighbour.escape_ascii());
-        assert!(is_bob(&demo, &[neighbour.to_vec(), real.clone()]).await, "beside: {}", neighbour.escape_ascii());
+        assert!(is_bob(demo, &[[neighbour, real].concat()]).await, "before: {}", neighbour.escape_ascii());
+        assert!(is_bob(demo, &[[real, b"; ", neighbour].concat()]).await, "after: {}", neighbour.escape_ascii());
+        assert!(is_bob(demo, &[neighbour.to_vec(), real.to_vec()]).await, "beside: {}", neighbour.escape_ascii());
     }
 }

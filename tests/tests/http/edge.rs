@@ -17,7 +17,14 @@ async fn ask(demo: &Demo, request: &Request) -> Response {
     send(demo.address, request).await.expect("an answer")
 }
 
-on_every_setup!(s15_s16_hostile_text_is_nothing_but_data);
+on_every_setup!(
+    s15_s16_hostile_text_is_nothing_but_data,
+    s17_an_https_only_cookie_never_travels_over_plain_http,
+    s18_an_id_counts_in_the_cookie_only,
+    s19_what_sets_an_id_is_kept_by_no_cache,
+    s21_requests_that_another_site_caused_change_nothing,
+    s23_long_headers_and_a_hundred_slow_clients_are_bounded_and_hold_up_nobody,
+);
 
 mod handles {
     use super::*;
@@ -175,19 +182,18 @@ async fn s15_s16_hostile_text_is_nothing_but_data(setup: &Setup) {
     println!("s15: {} hostile texts as user, name, value, cookie and user agent; all came back as data", HOSTILE.len());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s17_an_https_only_cookie_never_travels_over_plain_http() {
+async fn s17_an_https_only_cookie_never_travels_over_plain_http(setup: &Setup) {
     let login = || Request::post("/login").json(r#"{"user":"bob"}"#);
     let https = |request: Request, value: &str| request.header("X-Forwarded-Proto", value);
-    let untrusting = Demo::start(&["--workers", "1", "--cookie", "secure"]).await;
+    let untrusting = setup.start_with(&["--workers", "1", "--cookie", "secure"]).await;
     for request in [login(), https(login(), "https"), login().header("Forwarded", "proto=https")] {
         let response = ask(&untrusting, &request).await;
         assert_eq!(response.status, 403, "{request:?}");
         assert!(response.set_cookie().is_none());
     }
-    let elsewhere = Demo::start(&["--workers", "1", "--cookie", "secure", "--trusted-proxy", "10.0.0.0/8"]).await;
+    let elsewhere = setup.start_with(&["--workers", "1", "--cookie", "secure", "--trusted-proxy", "10.0.0.0/8"]).await;
     assert!(ask(&elsewhere, &https(login(), "https")).await.expect(403).set_cookie().is_none());
-    let trusting = Demo::start(&["--workers", "1", "--cookie", "secure", "--trusted-proxy", "127.0.0.0/8"]).await;
+    let trusting = setup.start_with(&["--workers", "1", "--cookie", "secure", "--trusted-proxy", "127.0.0.0/8"]).await;
     let cookie = ask(&trusting, &https(login(), "https")).await.expect(200).set_cookie().expect("a cookie");
     assert_eq!(cookie.name, "__Host-id");
     assert_eq!(cookie.attributes, ["Path=/", "HttpOnly", "Secure", "SameSite=Lax"]);
@@ -206,9 +212,8 @@ async fn s17_an_https_only_cookie_never_travels_over_plain_http() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s18_an_id_counts_in_the_cookie_only() {
-    let demo = Demo::start(&["--workers", "1"]).await;
+async fn s18_an_id_counts_in_the_cookie_only(setup: &Setup) {
+    let demo = setup.start_with(&["--workers", "1"]).await;
     let value = demo.signed_in("bob").await.cookie().to_owned();
     let anonymous = async |request: Request| ask(&demo, &request).await.expect(200).json::<Page>().is_anonymous();
     assert!(anonymous(Request::get(format!("/session?id={value}"))).await);
@@ -222,9 +227,8 @@ async fn s18_an_id_counts_in_the_cookie_only() {
     assert!(anonymous(body).await);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s19_what_sets_an_id_is_kept_by_no_cache() {
-    let demo = Demo::start(&["--workers", "1"]).await;
+async fn s19_what_sets_an_id_is_kept_by_no_cache(setup: &Setup) {
+    let demo = setup.start_with(&["--workers", "1"]).await;
     let mut browser = demo.browser();
     let mut setting = vec![browser.get("/").await.expect(200)];
     setting.push(browser.login("bob").await.expect(200));
@@ -244,9 +248,8 @@ async fn s19_what_sets_an_id_is_kept_by_no_cache() {
     assert!(untouched.header("vary").is_none_or(|value| !value.to_ascii_lowercase().contains("cookie")));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s21_requests_that_another_site_caused_change_nothing() {
-    let demo = Demo::start(&["--workers", "2", "--allow-crash"]).await;
+async fn s21_requests_that_another_site_caused_change_nothing(setup: &Setup) {
+    let demo = setup.start_with(&["--allow-crash"]).await;
     let mut bob = demo.signed_in("bob").await;
     let _ = demo.signed_in("bob").await;
     let _ = bob.insert("n", "1").await.expect(204);
@@ -294,10 +297,14 @@ async fn s21_requests_that_another_site_caused_change_nothing() {
     println!("s21: {} cross-site requests, all 403, nothing changed", foreign.len() * changing().len());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s23_long_headers_are_served_or_refused_and_never_hang() {
-    let demo = Demo::start(&["--workers", "1"]).await;
-    let mut bob = demo.signed_in("bob").await;
+async fn s23_long_headers_and_a_hundred_slow_clients_are_bounded_and_hold_up_nobody(setup: &Setup) {
+    let demo = setup.start_with(&["--workers", "1"]).await;
+    let bob = demo.signed_in("bob").await;
+    long_headers_are_served_or_refused(&demo, bob.clone()).await;
+    slow_clients_are_cut_off(&demo, bob).await;
+}
+
+async fn long_headers_are_served_or_refused(demo: &Demo, mut bob: Browser) {
     let mut statuses = Vec::new();
     for kilobytes in [8, 16, 64, 256, 1_024, 8_192] {
         let long = "x".repeat(kilobytes * 1_024);
@@ -313,10 +320,7 @@ async fn s23_long_headers_are_served_or_refused_and_never_hang() {
     println!("s23: {statuses:?} KiB of header");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s23_a_hundred_slow_clients_are_cut_off_and_hold_up_nobody() {
-    let demo = Demo::start(&["--workers", "1"]).await;
-    let mut bob = demo.signed_in("bob").await;
+async fn slow_clients_are_cut_off(demo: &Demo, mut bob: Browser) {
     let over = Arc::new(AtomicBool::new(false));
     let slow: Vec<_> = (0..100)
         .map(|n| {
@@ -354,6 +358,7 @@ async fn s23_a_hundred_slow_clients_are_cut_off_and_hold_up_nobody() {
         "s23: {} of 100 slow clients cut off, the last after {latest:?}; meanwhile {served} requests, the longest {longest:?}",
         cut.iter().flatten().count()
     );
-    assert!(longest < Duration::from_secs(1), "a request waited {longest:?}");
+    // Far less than those stay: nobody waits for them.
+    assert!(longest < Duration::from_millis(2_500), "a request waited {longest:?}");
     assert!(cut.iter().all(Option::is_some), "slow clients stay as long as they like");
 }

@@ -16,7 +16,21 @@ macro_rules! on_every_setup {
     };
 }
 
-/// The same, and on a replica set of MongoDB too: for checks of what one worker sees of another's writes, of who wins, and of what is left
+/// Turns checks that start several demos over the same sessions, or look at what is stored, into one test for each store that is outside the
+/// demos. That of ipc is in an owner of its own.
+macro_rules! on_every_shared_setup {
+    ($($check:ident),+ $(,)?) => {
+        on_setup!(ipc = tests::Setup::ipc_owner(), $($check),+);
+        on_setup!(redis, $($check),+);
+        on_setup!(redis_cluster, $($check),+);
+        on_setup!(mongo, $($check),+);
+        on_setup!(postgres, $($check),+);
+        on_setup!(mariadb, $($check),+);
+        on_setup!(sqlite, $($check),+);
+    };
+}
+
+/// As [`on_every_setup`], and on a replica set of MongoDB too: for checks of what one worker sees of another's writes, of who wins, and of what is left
 /// when a session has moved or ended. There an answer waits for other members, and what is read is what a majority has.
 ///
 /// The other checks need not run twice. To the store a set is one more server: the same commands go to its primary, whose clock alone
@@ -29,13 +43,16 @@ macro_rules! on_every_setup_and_a_set {
     };
 }
 
-/// Turns checks over a [`Setup`](tests::Setup) into tests of this one.
+/// Turns checks over a [`Setup`](tests::Setup) into tests of this one, or of one that is made as it says.
 macro_rules! on_setup {
     ($setup:ident, $($check:ident),+ $(,)?) => {
-        mod $setup {
+        on_setup!($setup = tests::Setup::$setup(), $($check),+);
+    };
+    ($module:ident = $setup:expr, $($check:ident),+ $(,)?) => {
+        mod $module {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $check() {
-                let Some(setup) = tests::Setup::$setup().await else { return };
+                let Some(setup) = $setup.await else { return };
                 super::$check(&setup).await;
             })+
         }
@@ -57,6 +74,7 @@ macro_rules! with_hands_on {
     };
 }
 
+mod abuse;
 mod cluster;
 mod cookies;
 mod counted;
@@ -64,8 +82,9 @@ mod data;
 mod edge;
 mod failing;
 mod ids;
-mod ipc_abuse;
+mod keys;
 mod lifetime;
+mod made_up;
 mod metrics;
 mod outages;
 mod reload;

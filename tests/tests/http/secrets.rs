@@ -6,10 +6,9 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE},
 };
-use session_core::{SessionId, SessionStore};
-use store_ipc::IpcStore;
+use session_core::SessionId;
 use tests::{
-    Browser, Demo, KEY, OTHER_KEY, Owner, Service, Setup, Stored,
+    Browser, Demo, KEY, OTHER_KEY, Service, Setup, Stored,
     client::{Request, send},
     jar::id_of,
     service::{Kept, PASSWORD},
@@ -186,6 +185,7 @@ async fn h25_no_output_of_an_outage_holds_a_secret(setup: &mut Setup) {
 mod stored {
     use super::*;
 
+    on_setup!(ipc = tests::Setup::ipc_owner(), s12_what_the_server_holds_opens_no_session);
     on_setup!(redis, s12_what_the_server_holds_opens_no_session);
     on_setup!(redis_cluster, s12_what_the_server_holds_opens_no_session);
     on_setup!(mongo, s12_what_the_server_holds_opens_no_session);
@@ -269,35 +269,5 @@ mod stored {
             ]);
         }
         spellings
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s12_what_is_stored_opens_no_session() {
-    let owner = Owner::start().await;
-    let demo = Demo::start(&["--workers", "2", "--store-url", &owner.url()]).await;
-    let mut browsers = Vec::new();
-    for n in 0..20 {
-        let mut browser = demo.signed_in(&format!("user{n}")).await;
-        let _ = browser.insert("n", &n.to_string()).await.expect(204);
-        browsers.push(browser);
-    }
-    let dump = IpcStore::connect(owner.path()).scan(None, 1_000).await.expect("the owner answers");
-    assert_eq!(dump.records.len(), browsers.len());
-    let keys: Vec<_> = dump.records.iter().map(|(key, _)| key.as_str().to_owned()).collect();
-    let text = format!("{keys:?} {}", serde_json::to_string(&dump.records).expect("records are JSON"));
-    for browser in &browsers {
-        let id = id_of(browser.cookie());
-        let bytes = URL_SAFE.decode(id).expect("base64");
-        for secret in [id[4..].to_owned(), hex(&bytes[3..]), list(&bytes[3..]), browser.cookie()[35..].to_owned()] {
-            assert!(!text.contains(&secret), "a dump holds an id");
-        }
-        let key = SessionId::parse(id.as_bytes()).expect("an id").store_key();
-        assert!(keys.iter().any(|stored| stored == key.as_str()), "the dump holds the session under its key");
-    }
-    for key in &keys {
-        for value in [key.clone(), format!("1.{key}"), format!("0.{}", &key[..32]), format!("1.{}.{}", &key[..32], &key[4..])] {
-            assert!(Browser::holding(demo.address, &value).page().await.is_anonymous(), "a stored key is no cookie");
-        }
     }
 }

@@ -1,0 +1,81 @@
+//! S06 to S08: what a signature is bound to, and the keys that sign.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use session_core::cookie::Key;
+use tests::{
+    Browser, Demo, KEY, OTHER_KEY, Page, Setup,
+    client::{Request, send},
+    jar::id_of,
+};
+
+use crate::cookies::seen;
+
+on_every_shared_setup!(
+    s06_a_value_moved_to_another_cookie_name_is_refused,
+    s07_keys_change_without_signing_anybody_out,
+    s08_a_weak_key_is_refused_and_without_one_it_makes_one_and_says_so,
+);
+
+async fn s06_a_value_moved_to_another_cookie_name_is_refused(setup: &Setup) {
+    // Two demos with one key and one store; only their cookies' names differ.
+    let one = ["--workers", "1"];
+    let secure = [&one[..], &["--cookie", "secure", "--trusted-proxy", "127.0.0.1/32"]].concat();
+    let (plain, secure) = tokio::join!(setup.start_with(&one), setup.start_with(&secure));
+    let https = |request: Request| request.header("X-Forwarded-Proto", "https");
+    let mut bob = plain.signed_in("bob").await;
+    let moved = https(Request::get("/session")).cookie(format!("__Host-id={}", bob.cookie()));
+    assert!(send(secure.address, &moved).await.expect("an answer").expect(200).json::<Page>().is_anonymous());
+    let mut eve = secure.browser().always("X-Forwarded-Proto", "https");
+    let _ = eve.login("eve").await.expect(200);
+    assert_eq!(eve.page().await.principal.as_deref(), Some("eve"));
+    assert!(seen(&plain, &[format!("id={}", eve.cookie()).into_bytes()]).await.is_anonymous());
+    // A signature over the same id for another purpose.
+    let id = id_of(bob.cookie());
+    let key = Key::parse(KEY).expect("a strong key");
+    let mac = Hmac::<sha2::Sha256>::new_from_slice(key.expose()).expect("any length");
+    let bare = URL_SAFE_NO_PAD.encode(mac.chain_update(id).finalize().into_bytes());
+    assert!(seen(&plain, &[format!("id=1.{id}.{bare}").into_bytes()]).await.is_anonymous());
+    assert_eq!(bob.page().await.principal.as_deref(), Some("bob"));
+}
+
+async fn s07_keys_change_without_signing_anybody_out(setup: &Setup) {
+    let both = format!("{OTHER_KEY},{KEY}");
+    let with = async |keys: &str| setup.start_with(&["--workers", "2", "--cookie-key", keys]).await;
+    let mut first = with(KEY).await;
+    let mut browser = first.signed_in("bob").await;
+    let old = browser.cookie().to_owned();
+    first.stop().await;
+    let mut second = with(&both).await;
+    browser = browser.at(second.address);
+    let response = browser.get("/session").await.expect(200);
+    assert_eq!(response.json::<Page>().principal.as_deref(), Some("bob"));
+    let issued = response.set_cookie().expect("the cookie is issued again");
+    assert_eq!(issued.id(), id_of(&old), "the same id");
+    assert_ne!(issued.value, old, "with the new key's signature");
+    assert!(browser.get("/session").await.expect(200).set_cookie().is_none(), "once is enough");
+    second.stop().await;
+    let third = with(OTHER_KEY).await;
+    assert_eq!(browser.at(third.address).page().await.principal.as_deref(), Some("bob"));
+    assert!(Browser::holding(third.address, &old).page().await.is_anonymous(), "the old key is out");
+}
+
+async fn s08_a_weak_key_is_refused_and_without_one_it_makes_one_and_says_so(setup: &Setup) {
+    for (weak, secret) in [("c2hvcnQtYW5kLXNlY3JldA==", "c2hvcnQ"), ("not a key, surely; swordfish!", "swordfish")] {
+        let ended = Demo::run(&[&["--listen", "127.0.0.1:0"], &setup.flags_with(&["--cookie-key", weak])[..]].concat(), &[]).await;
+        assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
+        assert!(ended.stderr.contains("openssl rand"), "{}", ended.stderr);
+        assert!(!ended.stderr.contains(secret) && !ended.stdout.contains(secret), "a key is printed: {}", ended.stderr);
+        assert!(!ended.stdout.contains("listening"));
+    }
+    let flags = setup.flags_with(&["--workers", "2", "--listen", "127.0.0.1:0"]);
+    let (demo, other) = tokio::join!(Demo::start_with(&flags, &[]), Demo::start_with(&flags, &[]));
+    let output = demo.output();
+    assert!(output.contains("restart") && output.contains("cookie"), "it says that cookies will not survive: {output}");
+    let mut browser = demo.signed_in("bob").await;
+    for _ in 0..20 {
+        assert_eq!(browser.page().await.principal.as_deref(), Some("bob"), "all workers have the same key");
+    }
+    assert!(browser.at(other.address).page().await.is_anonymous(), "another demo has another key, though the session is there");
+    assert_eq!(setup.stored().await.expect("a store outside the demo").sessions.len(), 1);
+}
