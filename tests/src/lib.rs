@@ -6,7 +6,8 @@
 //! once for each run, or named by `DEMO_SERVER_BIN`.
 //!
 //! # What proves what
-//! Tests carry the checklist's ids in their names, so `cargo nextest run -p tests -E 'test(h13)'` runs what proves H13. All are in
+//! Tests carry the checklist's ids in their names, so `cargo nextest run -p tests -E 'test(h13)'` runs what proves H13, and the store as a module, so
+//! that [`matrix`] can tell which line is proved over which store; `scripts/test --matrix` prints that. All are in
 //! `tests/http`; what concerns the Redis store alone is in `tests/redis`. That the servers do what is
 //! asked of them is tested by the `rig` of each of `tests/redis`, `tests/mongo` and `tests/sql`.
 //!
@@ -31,11 +32,13 @@
 //! | H18 to H21 | `failing` | a store that fails on request: ipc: the demo over an owner in the test's process; memory: the application |
 //! | H25 | `secrets` | every setup and a replica set, the demo at level trace, the servers as they come; outages of every setup but memory |
 //! | S12 | `secrets` | an owner's whole content; all keys of Redis and of a Cluster; all documents of MongoDB and of a replica set |
-//! | S01 to S11 | `cookies` | S01 every setup; the demo |
-//! | S13 | `ids` | freshly started demos; a million ids are drawn in `session-core` |
-//! | S14 | `timing` | the codec, with a yardstick that leaks; the demo |
-//! | S15 to S21, S23 | `edge` | S15, S16, S20 every setup, S20 also a replica set; the demo |
-//! | S22 | `ipc_abuse` | an owner process with a demo's traffic on it |
+//! | S01, S04, S05, S09 to S11 | `cookies` | every setup |
+//! | S02, S03 | `made_up` | every store outside the demo, by what the demo has counted and by what is then stored |
+//! | S06 to S08 | `keys` | every store outside the demo, which several demos share; more weak keys in `usage` |
+//! | S13 | `ids` | every setup, freshly started demos; a million ids are drawn in `session-core` |
+//! | S14 | `timing` | the codec, with a yardstick that leaks; lookups over every setup |
+//! | S15 to S21, S23 | `edge` | every setup, S20 also a replica set |
+//! | S22 | `abuse::ipc` | an owner process with a demo's traffic on it |
 //! | K01 to K04, K15 | `cluster` | the demo |
 //! | K05 | `reload` | the demo |
 //! | what the primary serves for Prometheus, H25 | `metrics` | the demo |
@@ -60,6 +63,7 @@ pub mod client;
 mod counting;
 mod demo;
 pub mod jar;
+pub mod matrix;
 pub mod process;
 pub mod prometheus;
 pub mod service;

@@ -5,6 +5,7 @@ use std::process::Command;
 use tests::{
     Browser, Demo, KEY, Setup,
     client::{Connection, Request},
+    matrix::{Run, Table},
 };
 
 use crate::{
@@ -67,6 +68,7 @@ impl Shell {
             }
             // What runs this test, or is run beside it.
             ["scripts/test"] => assert_ci_has("scripts/test"),
+            ["scripts/test", "--matrix"] => assert_makes_a_table(),
             [".ci/run"] => assert!(page::path(".ci/run").exists()),
             ["cargo", "doc", ..] => assert_ci_has("cargo doc"),
             _ => panic!("the page shows a command that no test runs: {command}; have examples/tests/library/commands.rs run it"),
@@ -151,6 +153,21 @@ fn target(url: &str) -> &str {
 fn assert_ci_has(command: &str) {
     let ci = page::text(".ci/run");
     assert!(ci.lines().any(|line| line.contains(command) && !line.starts_with("step ")), ".ci/run does not run {command}");
+}
+
+/// That the script knows the flag, and that what it runs then makes a table of what tests print.
+fn assert_makes_a_table() {
+    let refused = Command::new(page::path("scripts/test")).args(["--matrix", "more"]).output().expect("a shell");
+    let says = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(2) && says.contains("--matrix stands alone"), "{refused:?}");
+    assert!(page::text("scripts/test").contains("--package tests --bin matrix\n"));
+    let mut run = Run::default();
+    assert!(run.take("        PASS [   0.010s] (1/1) tests::http edge::mongo::s15_s16_hostile_text_is_nothing_but_data"));
+    let table = Table::of(&run, "2026-11-26");
+    assert!(
+        !table.is_whole() && table.to_string().contains("| MISSING | MISSING | MISSING | 1 | MISSING | MISSING | MISSING |\n"),
+        "{table}"
+    );
 }
 
 async fn all_of(file: &str) {

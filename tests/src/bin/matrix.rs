@@ -1,0 +1,23 @@
+//! Reads what a run of tests prints, passes it on to standard error without the output of those that have passed, and prints at the end which line of
+//! the checklist is proved over which store. Its argument is the date to put there. Ends with 1 if a cell has failed or is missing.
+
+use std::{
+    io::{self, BufRead, Write},
+    process::ExitCode,
+};
+
+use tests::matrix::{Run, Table};
+
+fn main() -> io::Result<ExitCode> {
+    let date = std::env::args().nth(1).unwrap_or_default();
+    let (mut run, mut input, mut line) = (Run::default(), io::stdin().lock(), Vec::new());
+    while input.read_until(b'\n', &mut line)? > 0 {
+        if run.take(String::from_utf8_lossy(&line).trim_end()) {
+            io::stderr().write_all(&line)?;
+        }
+        line.clear();
+    }
+    let table = Table::of(&run, &date);
+    io::stdout().write_all(table.to_string().as_bytes())?;
+    Ok(if table.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

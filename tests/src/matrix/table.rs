@@ -1,0 +1,210 @@
+//! The table, and what it comes to.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::{
+    lines::LINES,
+    run::{Ended, Run},
+};
+
+/// The stores: the module that names one in a test's name, and its heading.
+const STORES: [(&str, &str); 7] = [
+    ("ipc", "ipc"),
+    ("redis", "Redis"),
+    ("redis_cluster", "Redis Cluster"),
+    ("mongo", "MongoDB"),
+    ("postgres", "PostgreSQL"),
+    ("mariadb", "MariaDB"),
+    ("sqlite", "SQLite"),
+];
+
+/// Lines that concern some stores only, those stores, and why.
+const ONLY: &[(&str, &[&str], &str)] =
+    &[("S22", &["ipc"], "attacks on the socket of the process that owns the sessions; the other stores are no process of this project")];
+
+/// A line of the checklist over a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cell {
+    /// So many tests have passed, and none has failed.
+    Passed(usize),
+    /// A test has failed.
+    Failed,
+    /// There is no test, or one that did nothing.
+    Missing,
+    /// The line does not concern the store.
+    Outside,
+}
+
+/// Each line of the checklist over each store. Its text is Markdown.
+#[derive(Debug)]
+pub struct Table {
+    /// When it was made.
+    date: String,
+    /// Of each line of the checklist.
+    rows: [[Cell; STORES.len()]; LINES.len()],
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl Table {
+    /// What a run has come to on this day.
+    #[must_use]
+    pub fn of(run: &Run, date: &str) -> Self {
+        let mut ended: BTreeMap<(String, &str), Vec<Ended>> = BTreeMap::new();
+        for (name, how) in run.tests() {
+            for (line, store) in proves(name) {
+                ended.entry((line, store)).or_default().push(how);
+            }
+        }
+        let rows = LINES.map(|(line, _)| {
+            STORES.map(|(store, _)| {
+                let all = ended.get(&(line.to_owned(), store)).map_or(&[][..], Vec::as_slice);
+                match all.iter().max() {
+                    Some(Ended::Failed) => Cell::Failed,
+                    Some(Ended::Passed) => Cell::Passed(all.len()),
+                    _ if ONLY.iter().any(|(only, stores, _)| *only == line && !stores.contains(&store)) => Cell::Outside,
+                    Some(Ended::Skipped) | None => Cell::Missing,
+                }
+            })
+        });
+        let [passed, failed, skipped] = [Ended::Passed, Ended::Failed, Ended::Skipped].map(|how| run.count(how));
+        Self { date: date.to_owned(), rows, passed, failed, skipped }
+    }
+
+    /// Whether every line is proved over every store that it concerns, and nothing has failed, in a cell or elsewhere.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.failed == 0 && self.cells(Cell::Failed) + self.cells(Cell::Missing) == 0
+    }
+
+    fn cells(&self, which: Cell) -> usize {
+        self.rows.iter().flatten().filter(|cell| **cell == which).count()
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "| | {} |", STORES.map(|(_, heading)| heading).join(" | "))?;
+        writeln!(f, "|---|{}", "---|".repeat(STORES.len()))?;
+        for ((line, says), cells) in LINES.iter().zip(&self.rows) {
+            writeln!(f, "| {line} {says} | {} |", cells.map(|cell| cell.to_string()).join(" | "))?;
+        }
+        write!(f, "\n{}: {} tests passed, {} failed, {} skipped; ", self.date, self.passed, self.failed, self.skipped)?;
+        writeln!(f, "{} cells failed, {} are missing.", self.cells(Cell::Failed), self.cells(Cell::Missing))?;
+        for (line, stores, why) in ONLY {
+            writeln!(f, "{line} concerns {} only: {why}.", stores.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Passed(tests) => write!(f, "{tests}"),
+            Self::Failed => f.write_str("FAILED"),
+            Self::Missing => f.write_str("MISSING"),
+            Self::Outside => f.write_str("–"),
+        }
+    }
+}
+
+/// The cells that a test of this name is for.
+fn proves(name: &str) -> Vec<(String, &'static str)> {
+    let mut parts: Vec<_> = name.split("::").collect();
+    let function = parts.pop().unwrap_or_default();
+    let Some((store, _)) = STORES.iter().find(|(store, _)| parts.contains(store)) else { return Vec::new() };
+    let ids = function.split('_').take_while(|word| is_id(word));
+    ids.map(|id| (id.to_ascii_uppercase(), *store)).collect()
+}
+
+fn is_id(word: &str) -> bool {
+    matches!(word.as_bytes(), [b'h' | b's', tens, ones] if tens.is_ascii_digit() && ones.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run in which these tests have passed.
+    fn passed(names: impl IntoIterator<Item = String>) -> Run {
+        let mut run = Run::default();
+        for name in names {
+            assert!(run.take(&format!("        PASS [   0.010s] (2/4) tests::http {name}")));
+        }
+        run
+    }
+
+    /// The names of a test for each cell.
+    fn all() -> impl Iterator<Item = String> {
+        let cells = LINES.iter().flat_map(|(line, _)| STORES.map(|(store, _)| (line.to_ascii_lowercase(), store)));
+        let concerned = cells.filter(|(line, store)| line != "s22" || *store == "ipc");
+        concerned.map(|(line, store)| format!("edge::{store}::{line}_x"))
+    }
+
+    /// The cells of a line, as they are printed.
+    fn row(table: &Table, line: &str) -> String {
+        let text = table.to_string();
+        let row = text.lines().find(|row| row.starts_with(&format!("| {line} "))).expect("a row for each line");
+        row.split_once(" | ").expect("cells").1.trim_end_matches(" |").to_owned()
+    }
+
+    #[test]
+    fn the_lines_are_those_of_the_checklist() {
+        let ids = (1..=25).map(|n| format!("H{n:02}")).chain((1..=23).map(|n| format!("S{n:02}")));
+        assert!(LINES.iter().map(|(id, _)| (*id).to_owned()).eq(ids));
+        assert!(LINES.iter().all(|(_, says)| !says.is_empty() && !says.contains('|')));
+    }
+
+    #[test]
+    fn a_name_says_which_cells_it_is_for() {
+        let of = |name: &str| proves(name).into_iter().map(|(line, store)| format!("{line} {store}")).collect::<Vec<_>>();
+        assert_eq!(of("edge::redis_cluster::s15_s16_hostile_text_s17"), ["S15 redis_cluster", "S16 redis_cluster"]);
+        assert_eq!(of("abuse::ipc::s22_x"), ["S22 ipc"]);
+        assert_eq!(of("outages::own_redis::h18_x"), [""; 0]);
+        assert_eq!(of("timing::s14_x"), [""; 0]);
+        assert_eq!(of("ipc::h1_x"), [""; 0]);
+        assert_eq!(of("mongo_set::h18_x"), [""; 0]);
+    }
+
+    #[test]
+    fn all_cells_passed_is_whole_and_any_that_is_not_there_is_missing() {
+        let table = Table::of(&passed(all()), "2026-11-26");
+        assert!(table.is_whole(), "{table}");
+        let text = table.to_string();
+        assert!(text.starts_with(
+            "| | ipc | Redis | Redis Cluster | MongoDB | PostgreSQL | MariaDB | SQLite |\n|---|---|---|---|---|---|---|---|\n| H01 "
+        ));
+        assert_eq!(row(&table, "S22"), "1 | – | – | – | – | – | –");
+        assert_eq!(text.lines().filter(|text| text.ends_with("| 1 | 1 | 1 | 1 | 1 | 1 | 1 |")).count(), 47, "{table}");
+        for gone in all().step_by(11) {
+            let table = Table::of(&passed(all().filter(|name| *name != gone)), "2026-11-26");
+            assert!(!table.is_whole() && table.cells(Cell::Missing) == 1, "{gone}: {table}");
+        }
+        assert!(!Table::of(&Run::default(), "2026-11-26").is_whole());
+    }
+
+    #[test]
+    fn one_that_failed_or_did_nothing_spoils_its_cell() {
+        let mut run = passed(all());
+        assert!(run.take("        FAIL [   0.010s] (2/4) tests::http other::ipc::s15_s16_more"));
+        let table = Table::of(&run, "2026-11-26");
+        assert!(!table.is_whole() && row(&table, "S16").starts_with("FAILED | 1 |"), "{table}");
+
+        let mut run = passed(all());
+        assert!(run.take("        FAIL [   0.010s] (2/4) tests::http timing::s14_in_no_cell"));
+        assert!(!Table::of(&run, "2026-11-26").is_whole(), "a failure outside of the cells is one too");
+
+        let mut run = passed(all().chain(["other::mongo::h18_more".to_owned()]));
+        assert!(!run.take("    SKIPPED, there is no mongo"));
+        let table = Table::of(&run, "2026-11-26");
+        assert!(!table.is_whole() && row(&table, "H18").starts_with("1 | 1 | 1 | MISSING | 1 |"), "{table}");
+    }
+
+    #[test]
+    fn tests_of_one_cell_are_counted() {
+        let table = Table::of(&passed(all().chain(["other::sqlite::s23_more".to_owned()])), "2026-11-26");
+        assert!(table.is_whole() && row(&table, "S23") == "1 | 1 | 1 | 1 | 1 | 1 | 2", "{table}");
+    }
+}
