@@ -10,7 +10,6 @@ use crate::{
     browser::Browser,
     client::{Connection, Request},
     process::Process,
-    prometheus::Scrape,
     wait,
 };
 
@@ -105,21 +104,6 @@ impl Demo {
     /// A visitor who has just signed in.
     pub async fn signed_in(&self, user: &str) -> Browser {
         Browser::signed_in(self.address, user).await
-    }
-
-    /// What all workers have counted by now, if it was started with `--metrics`.
-    ///
-    /// # Panics
-    /// If it was not, or a worker does not say.
-    pub async fn numbers(&self) -> Scrape {
-        let url = self.process.stdout.after("  metrics  http://").expect("it was started with --metrics");
-        let address = url.trim_end().trim_end_matches("/metrics").parse().expect("an address with a port");
-        // Of a worker that was late there is what it had said before.
-        wait::until("the numbers of all workers", PATIENCE, async || {
-            let numbers = Scrape::of(address).await;
-            (numbers.value("cluster_worker_scrape_failed", &[]) < 0.5).then_some(numbers)
-        })
-        .await
     }
 
     /// The worker processes.

@@ -20,7 +20,7 @@
 //!
 //! | lines | module | against |
 //! |---|---|---|
-//! | H01 to H05, the three-quarter rule of H16, S03 | `counted` | every setup, by what the demo counts of its store calls |
+//! | H01 to H05, the three-quarter rule of H16 | `counted` | every setup, by what the demo counts of its store calls |
 //! | H01 to H03, H05, S02, S03 | `wire` | the demo over Redis, by what goes over the line to it; H04 in `redis/round_trips` |
 //! | H01 to H03, H05, S02, S03 | `wire_mongo` | the demo over MongoDB, by what the server's profiler has of it |
 //! | H06 to H09 | `data` | every setup and a replica set |

@@ -1,27 +1,22 @@
-//! S02 and S03: cookies that nobody was given, by what a demo has counted and by what its store then holds.
+//! S02 and S03: cookies that nobody was given, by what a demo counts of its store calls and by what its store then holds.
 
-use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
-use tests::{Browser, Demo, KEY, Page, Setup, client::Request};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use tests::{
+    Browser, Calls, Counting, KEY, Page, Setup,
+    client::{Request, send},
+};
 
 use crate::{
     cookies::{forged, random_id, seen, signed},
-    counted::odd_cookies,
     wire::attack,
 };
 
 on_every_shared_setup!(s02_ten_thousand_made_up_cookies_make_no_record, s03_odd_cookies_cost_no_store_call);
 
-/// What stores are asked for by requests, and not by what purges or looks after a site.
-const BY_REQUESTS: [&str; 8] = ["create", "load", "commit", "touch", "delete", "list", "delete_all", "scan"];
 /// A store that a busy machine delays is not what these checks are about.
-const COUNTING: &[&str] = &["--metrics", "127.0.0.1:0", "--deadline", "10s"];
-
-/// How often the store was asked for what by the requests so far.
-async fn asked(demo: &Demo) -> BTreeMap<&'static str, u64> {
-    let numbers = demo.numbers().await;
-    BY_REQUESTS.map(|operation| (operation, numbers.ended(operation))).into()
-}
+const PATIENT: &[&str] = &["--deadline", "10s"];
 
 /// The keys of all sessions in the store.
 async fn held(setup: &Setup) -> Vec<String> {
@@ -33,39 +28,87 @@ async fn held(setup: &Setup) -> Vec<String> {
 async fn s02_ten_thousand_made_up_cookies_make_no_record(setup: &Setup) {
     const FORGED: usize = 9_000;
     const SIGNED: usize = 1_000;
-    let demo = setup.start_with(COUNTING).await;
-    let mut bob = demo.signed_in("bob").await;
-    let _ = demo.signed_in("eve").await;
-    let (before, asked_before) = (held(setup).await, asked(&demo).await);
-    assert_eq!((before.len(), asked_before["create"]), (2, 2), "both are seen");
-    attack(&demo, FORGED, forged).await;
-    assert_eq!(asked(&demo).await, asked_before, "what was not signed is not looked for");
+    let site = Counting::start(setup, PATIENT).await;
+    let mut bob = site.demo.signed_in("bob").await;
+    let _ = site.demo.signed_in("eve").await;
+    let before = held(setup).await;
+    assert!(before.len() >= 2 && site.calls().await.creates == 2, "both are seen");
+    attack(&site.demo, FORGED, forged).await;
+    assert_eq!(site.calls().await, Calls::default(), "what was not signed is not looked for");
     // With the key that signs, an attacker can make the server look, and no more.
-    attack(&demo, SIGNED, || signed(KEY, &random_id())).await;
-    let asked = asked(&demo).await;
-    let looks = asked.values().sum::<u64>() - asked_before.values().sum::<u64>();
-    assert!(usize::try_from(looks).expect("few") >= SIGNED, "the store is asked for well signed ids: {asked:?}");
-    assert_eq!(asked["create"], asked_before["create"]);
+    attack(&site.demo, SIGNED, || signed(KEY, &random_id())).await;
+    let calls = site.calls().await;
+    assert!(calls.loads + calls.commits + calls.deletes + calls.others >= SIGNED, "the store is asked for well signed ids: {calls:?}");
+    assert_eq!(calls.creates, 0);
     assert_eq!(held(setup).await, before);
     assert_eq!(bob.page().await.principal.as_deref(), Some("bob"));
-    println!("s02: {FORGED} made-up cookies, 0 store calls; {SIGNED} signed ones, {looks} calls; 2 records before, the same 2 after");
+    println!("s02: {FORGED} made-up cookies, 0 store calls; {SIGNED} signed ones, {calls:?}; the same {} records as before", before.len());
 }
 
 async fn s03_odd_cookies_cost_no_store_call(setup: &Setup) {
-    let demo = setup.start_with(&[COUNTING, &["--workers", "1"]].concat()).await;
-    let good = demo.signed_in("bob").await.cookie().to_owned();
-    let (before, asked_before) = (held(setup).await, asked(&demo).await);
-    let count = odd_cookies(demo.address, &good).await;
+    let site = Counting::start(setup, &[PATIENT, &["--workers", "1"]].concat()).await;
+    let good = site.demo.signed_in("bob").await.cookie().to_owned();
+    let before = held(setup).await;
+    site.calls().await;
+    let count = odd_cookies(site.demo.address, &good).await;
     let long = "A".repeat(65_536);
     let more = ["   ", "../", "%", "\u{1f36a}", ";;;", "==", &long, &good[1..], &good.to_lowercase()];
     for value in more {
-        assert!(seen(&demo, &[format!("id={value}").into_bytes()]).await.is_anonymous(), "{value:?}");
+        assert!(seen(&site.demo, &[format!("id={value}").into_bytes()]).await.is_anonymous(), "{value:?}");
     }
-    let control = tests::client::send(demo.address, &Request::get("/session").cookie("id=\u{1}")).await.expect("an answer");
+    let control = send(site.demo.address, &Request::get("/session").cookie("id=\u{1}")).await.expect("an answer");
     assert!(control.status == 400 || control.json::<Page>().is_anonymous());
-    assert_eq!(asked(&demo).await, asked_before);
+    assert_eq!(site.calls().await, Calls::default());
     assert_eq!(held(setup).await, before);
-    assert_eq!(Browser::holding(demo.address, &good).page().await.principal.as_deref(), Some("bob"));
-    assert_eq!(asked(&demo).await["load"], asked_before["load"] + 1, "a good one does cost a call");
+    assert_eq!(Browser::holding(site.demo.address, &good).page().await.principal.as_deref(), Some("bob"));
+    assert_eq!(site.calls().await, Calls { loads: 1, ..Calls::default() }, "a good one does cost a call");
     println!("s03: {} odd cookies, 0 store calls", count + more.len() + 1);
+}
+
+/// Sends cookies that are none, some of them made of a good one. Each is anonymous.
+pub(crate) async fn odd_cookies(address: SocketAddr, good: &str) -> usize {
+    let unsigned = tests::jar::id_of(good);
+    let long = "A".repeat(65_536);
+    let other_mac = format!("1.{unsigned}.{}", URL_SAFE_NO_PAD.encode([7; 32]));
+    let odd: [&[u8]; 18] = [
+        b"",
+        b" ",
+        b"\"\"",
+        b"\"",
+        b"1234567",
+        b"../../etc/passwd",
+        b"%00",
+        b"%0d%0aSet-Cookie: id=x",
+        b"\xff\xfe",
+        "zürich".as_bytes(),
+        b"1.",
+        b"1..",
+        b"null",
+        b"-1",
+        &good.as_bytes()[..77],
+        unsigned.as_bytes(),
+        other_mac.as_bytes(),
+        long.as_bytes(),
+    ];
+    for value in odd {
+        for method in ["GET", "HEAD"] {
+            let request = Request::new(method, "/session").cookie([b"id=", value].concat());
+            let response = send(address, &request).await.expect("an answer");
+            // `HEAD` has no route of its own everywhere.
+            assert!(matches!(response.status, 200) || method == "HEAD" && response.status < 500, "{}", value.escape_ascii());
+            assert!(response.set_cookie().is_none());
+            if method == "GET" {
+                assert!(response.json::<Page>().is_anonymous());
+            }
+        }
+    }
+    // NUL and a bare line feed are no header at all: the server refuses the request.
+    for value in [&b"id=\0"[..], b"id=a\nb"] {
+        let response = send(address, &Request::get("/session").cookie(value)).await.expect("an answer");
+        assert_eq!(response.status, 400);
+    }
+    // A line break smuggles in another header, which is one of the attacker's own request and no more.
+    let response = send(address, &Request::get("/session").cookie("id=a\r\nX-Evil: b")).await.expect("an answer");
+    assert!(response.expect(200).json::<Page>().is_anonymous());
+    2 * odd.len() + 3
 }

@@ -15,7 +15,7 @@ use session_core::{
     cookie::{CookieCodec, CookieConfig, Key},
 };
 use tests::{
-    Demo, KEY, Setup,
+    Calls, Counting, Demo, KEY, Setup,
     client::{Connection, Request},
     jar::{SetCookie, id_of},
 };
@@ -108,7 +108,8 @@ fn s14_the_signature_check_does_not_say_where_a_signature_is_wrong() {
 on_every_shared_setup!(s14_over_http_neither_signature_nor_lookup_show_in_the_time_of_an_answer);
 
 async fn s14_over_http_neither_signature_nor_lookup_show_in_the_time_of_an_answer(setup: &Setup) {
-    let demo = setup.start_with(&["--workers", "1", "--threads", "1", "--metrics", "127.0.0.1:0", "--deadline", "10s"]).await;
+    let site = Counting::start(setup, &["--workers", "1", "--threads", "1", "--deadline", "10s"]).await;
+    let demo = &site.demo;
     let real = demo.signed_in("bob").await.cookie().to_owned();
     let codec = codec();
     let signed = |id: &SessionId| SetCookie::parse(&codec.issue(id, None)).value;
@@ -123,13 +124,13 @@ async fn s14_over_http_neither_signature_nor_lookup_show_in_the_time_of_an_answe
         mac[at] ^= 1;
         format!("{}{}", &real[..35], URL_SAFE_NO_PAD.encode(mac))
     };
-    let loads = demo.numbers().await.ended("load");
-    let signature = over_http(&demo, 500, &wrong(0), &wrong(31)).await;
-    assert_eq!(demo.numbers().await.ended("load"), loads, "a wrong signature leads to no lookup");
-    let lookup = over_http(&demo, 1_000, &near, &signed(&far)).await;
-    assert!(demo.numbers().await.ended("load") - loads >= 2_000, "a right one does");
+    site.calls().await;
+    let signature = over_http(demo, 500, &wrong(0), &wrong(31)).await;
+    assert_eq!(site.calls().await, Calls::default(), "a wrong signature leads to no lookup");
+    let lookup = over_http(demo, 1_000, &near, &signed(&far)).await;
+    assert!(site.calls().await.loads >= 2_000, "a right one does");
     // The yardstick: whether there is a lookup at all does show.
-    let yardstick = over_http(&demo, 500, &near, &wrong(0)).await;
+    let yardstick = over_http(demo, 500, &near, &wrong(0)).await;
     println!(
         "s14: over HTTP, t = {signature:.1?} for the signature, {lookup:.1?} for the lookup; with and without one, t = {yardstick:.1?}"
     );

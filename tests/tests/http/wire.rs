@@ -8,7 +8,7 @@ use tests::{
 
 use crate::{
     cookies::{forged, random_id, signed},
-    counted::odd_cookies,
+    made_up::odd_cookies,
 };
 
 /// A demo with two workers, and all that it says to its Redis.

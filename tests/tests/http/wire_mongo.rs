@@ -8,7 +8,7 @@ use tests::{Browser, Demo, KEY, client::Request, service::AnyMongo};
 
 use crate::{
     cookies::{forged, random_id, signed},
-    counted::odd_cookies,
+    made_up::odd_cookies,
     wire::attack,
 };
 
