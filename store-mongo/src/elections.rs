@@ -57,6 +57,11 @@ impl Reading {
         Self { elections: elections.map(Arc::clone), election, is_first }
     }
 
+    /// Whether its client makes sure of majorities itself, and has a replica set before it.
+    pub(crate) fn is_of_a_set(&self) -> bool {
+        self.election > 0
+    }
+
     /// What it has to ask for, if not for what others do.
     pub(crate) fn concern(&self) -> Option<ReadConcern> {
         self.is_first.then(ReadConcern::linearizable)

@@ -77,29 +77,46 @@ impl Inner {
     }
 
     pub(crate) async fn load(&self, key: &StoreKey) -> Result<Stored, ClientError> {
+        let Some((document, now)) = self.look(key, None).await? else { return Ok(Ok(None)) };
+        let stored = document::record(&document, now);
+        if !matches!(stored, Ok(None)) || !self.reading().await?.is_of_a_set() {
+            return Ok(stored);
+        }
+        // Its time is over by what a majority has. A commit may have given it more in time and still wait for that majority: the session would
+        // be over to this call, and live to the next one. This look waits for whatever the primary has.
+        let Some((document, now)) = self.look(key, Some(ReadConcern::linearizable())).await? else { return Ok(Ok(None)) };
+        Ok(document::record(&document, now))
+    }
+
+    /// The key's document, and the server's time.
+    async fn look(&self, key: &StoreKey, concern: Option<ReadConcern>) -> Result<Option<(RawDocumentBuf, DateTime)>, ClientError> {
         let (sessions, deployment) = self.ready().await?;
         if let Some(address) = self.address(key, deployment) {
-            match self.find(&sessions, doc! { ID: address.id }, None).await? {
-                Some((document, now)) if is_of(&document, key) => return Ok(document::record(&document, now)),
+            match self.find(&sessions, doc! { ID: address.id }, None, concern.clone()).await? {
+                Some((document, now)) if is_of(&document, key) => return Ok(Some((document, now))),
                 // It has moved or ended. There may be another one, if the key was used once more.
                 _ => self.addresses.forget(key),
             }
         }
-        let Some((document, now)) = self.find(&sessions, with_key(key), Some(by_key())).await? else { return Ok(Ok(None)) };
-        self.remember(key, &document);
-        Ok(document::record(&document, now))
+        let found = self.find(&sessions, with_key(key), Some(by_key()), concern).await?;
+        if let Some((document, _)) = &found {
+            self.remember(key, document);
+        }
+        Ok(found)
     }
 
-    /// A document, and the server's time.
+    /// A document, and the server's time. Asks for `concern` if there is one, and otherwise for what the settings and elections say.
     async fn find(
         &self,
         sessions: &Sessions,
         filter: Document,
         hint: Option<Hint>,
+        concern: Option<ReadConcern>,
     ) -> Result<Option<(RawDocumentBuf, DateTime)>, ClientError> {
         loop {
             let reading = self.reading().await?;
-            let found = self.find_once(sessions, filter.clone(), hint.clone(), reading.concern()).await?;
+            let asked = concern.clone().or(reading.concern());
+            let found = self.find_once(sessions, filter.clone(), hint.clone(), asked).await?;
             if reading.counts() {
                 return Ok(found);
             }

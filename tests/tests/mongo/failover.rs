@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use mongodb::bson::doc;
-use session_core::SessionStore;
+use session_core::{Commit, NewRecord, SessionStore};
 use tests::{
     PATIENCE,
     service::{MongoSet, NotOurs},
@@ -15,7 +15,7 @@ use tests::{
 
 use crate::{
     load::Load,
-    session::{PATIENT, Session, connect, principal, with},
+    session::{LONG, PATIENT, Session, connect, is_done, principal, with},
 };
 
 /// How many clients there are.
@@ -31,6 +31,9 @@ const AGAIN: usize = 8;
 /// How long a call may fail after the blow. A secondary that copies from a member which hangs notices after five seconds, and until then no
 /// write is acknowledged by a majority, whoever is the primary.
 const RECOVERY: Duration = Duration::from_secs(10);
+
+/// How long a session lives that is about to end.
+const SHORT: Duration = Duration::from_secs(2);
 
 /// How long before the blow a call may have begun that fails by it.
 const IN_FLIGHT: Duration = Duration::from_millis(500);
@@ -149,4 +152,40 @@ async fn h18_reads_ask_for_no_more_than_the_settings_say() {
     let session = Session::signed_in(&store, "bob").await;
     let _ = store.load(&session.key).await.expect("the set answers").expect("a session that was made");
     assert_eq!(linearizable(&set, ours!(set.primary().await)).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h18_a_life_prolonged_in_time_is_not_over_while_the_majority_is_slow() {
+    let Some(set) = MongoSet::start().await else { return };
+    let store = connect(&with(&set.url(), PATIENT)).await;
+    let session = Session::new();
+    let _ = store.create(&session.key, NewRecord::new(SHORT)).await.expect("a new session");
+    let primary = ours!(set.primary().await);
+    let others: Vec<_> = ours!(set.ports()).into_iter().filter(|port| *port != primary).collect();
+    for other in &others {
+        ours!(set.freeze(*other).await);
+    }
+    let frozen = Instant::now();
+    let prolonging = tokio::spawn({
+        let (store, key) = (store.clone(), session.key.clone());
+        async move { store.commit(&key, &Commit::new().ttl(LONG)).await }
+    });
+    tokio::time::sleep(SHORT * 2).await;
+    assert!(!prolonging.is_finished(), "a majority that hangs acknowledges nothing");
+    let read = tokio::spawn({
+        let (store, key) = (store.clone(), session.key.clone());
+        async move { store.load(&key).await }
+    });
+    tokio::time::sleep(SHORT).await;
+    let answered = read.is_finished();
+    for other in &others {
+        ours!(set.thaw(*other).await);
+    }
+    assert!(frozen.elapsed() < RECOVERY, "by now the primary has stepped down, and this was no test");
+    let (prolonged, read) = (prolonging.await.expect("no panic"), read.await.expect("no panic"));
+    assert!(is_done(&prolonged), "it came in time: {prolonged:?}");
+    assert!(
+        read.expect("the set answers").is_some(),
+        "alive to one call and over to another; answered before the majority was back: {answered}"
+    );
 }
