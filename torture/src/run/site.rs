@@ -85,10 +85,14 @@ impl Site {
     /// For how long before its end it may show what its end takes back, in milliseconds: [`History::unsynced`](crate::history::History).
     ///
     /// A server of MongoDB shows a write when it is in memory, and answers for it when it is in the journal, which is written at least ten
-    /// times a second.
+    /// times a second. One of MariaDB lets go of a row when its change is committed in memory, and answers when that is in the log.
     #[must_use]
     pub fn unsynced(&self) -> u64 {
-        if matches!(self, Self::Mongo(_)) { 500 } else { 0 }
+        match self {
+            Self::Mongo(_) => 500,
+            Self::Sql(sql) if matches!(**sql, AnySql::MariaDb(_)) => 500,
+            _ => 0,
+        }
     }
 
     /// Whether it can be made to stand still.
