@@ -160,6 +160,8 @@ mod tests {
         assert!(Json::encode(&-0.0_f64).unwrap().decode::<f64>().unwrap().is_sign_negative());
         assert_eq!(Json::encode("a\0b🦀").unwrap().decode::<String>().unwrap(), "a\0b🦀");
         assert_eq!(Json::from_text("1e308").unwrap().as_str(), "1e308");
+        let fraction = 18_446_744_184_709_551_615.0_f64.next_down();
+        assert_eq!(Json::encode(&fraction).unwrap().decode::<f64>().unwrap().to_bits(), fraction.to_bits());
     }
 
     #[test]
