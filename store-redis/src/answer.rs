@@ -119,7 +119,7 @@ pub(crate) fn committing(answer: &Value, commit: &Commit, limit: usize) -> Resul
     Ok(match line()? {
         "0" => {
             let (version, seconds, micros) = (number(line()?)?, number(line()?)?, number(line()?)?);
-            let now = seconds.checked_mul(1000).ok_or(SHAPE)? + micros / 1000;
+            let now = seconds.checked_mul(1000).and_then(|millis| millis.checked_add(micros / 1000)).ok_or(SHAPE)?;
             let (created, deadline) = (number(line()?)?, number(line()?)?);
             let (age, ttl) = (now.saturating_sub(created), deadline.saturating_sub(now));
             let lifetime = Lifetime::from_text(line()?).ok_or(SHAPE)?;
@@ -219,6 +219,14 @@ mod tests {
         assert!(record(stored(), 4999).unwrap().is_some());
         assert!(record(stored(), 5000).unwrap().is_none());
         assert!(record(Value::Map(Vec::new()), 0).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_commit_at_a_time_that_is_none_is_no_answer() {
+        for seconds in ["18446744073709551", "18446744073709551615"] {
+            let answer = bulk(&format!("0\n7\n{seconds}\n999999999\n1\n2\n\n\n"));
+            assert!(committing(&answer, &Commit::new(), 0).is_err(), "{seconds}");
+        }
     }
 
     #[test]

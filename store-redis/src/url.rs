@@ -13,9 +13,16 @@ use crate::{
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
+/// What helps if something behind the host looks like the end of a login.
+const ENCODE: &str = "in user, password and settings, each of : / ? # [ ] @ % has to be percent-encoded";
+
 /// Reads a URL and its settings.
 pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
     let (address, query) = url.split_once('?').unwrap_or((url, ""));
+    // An `@` behind the host ends a password that holds a `/` or a `?` which nobody encoded: all in front of it may be secret.
+    if !address.starts_with("unix:") && (query.contains('@') || path(address).contains('@')) {
+        return Err(wrong("login", ENCODE));
+    }
     let mut config = match address.strip_prefix("unix:") {
         Some(path) => socket(path)?,
         None => network(address)?,
@@ -34,6 +41,12 @@ fn socket(path: &str) -> Result<Config, ConfigError> {
         return Err(wrong("path", "unix: wants an absolute path, such as unix:/run/redis/redis.sock"));
     }
     Ok(Config::at(Servers::Socket(PathBuf::from(path)), false))
+}
+
+/// What follows the host, without a query.
+fn path(address: &str) -> &str {
+    let rest = address.split_once("://").map_or("", |(_, rest)| rest);
+    rest.split_once('/').map_or("", |(_, path)| path)
 }
 
 fn network(address: &str) -> Result<Config, ConfigError> {
@@ -144,6 +157,22 @@ mod tests {
     }
 
     #[test]
+    fn c45_no_error_and_no_debug_quotes_a_password() {
+        for url in [
+            "redis://app:42?hunter=ter@host",
+            "redis://app:42?prefix=hun{ter@host",
+            "redis://app:42?tls_ca=hunter@host",
+            "redis://app:42/hunter@host",
+            "redis-sentinel://app:42/hunter@host",
+            "redis://app:hun@ter@host:x",
+            "redis://app:hun%ffter@host",
+        ] {
+            let shown = format!("{:?}", read(url).map_err(|error| error.to_string()));
+            assert!(!shown.contains("hun") && !shown.contains("ter@"), "{url}: {shown}");
+        }
+    }
+
+    #[test]
     fn a_bad_url_says_which_part_and_what_would_do() {
         for (url, shown) in [
             ("http://host", "the scheme \"http\""),
@@ -161,6 +190,7 @@ mod tests {
             ("redis://host?deadline_ms=soon", "deadline_ms cannot be \"soon\""),
             ("redis://host?connections=0", "connections cannot be \"0\""),
             ("redis://host?tls_ca=/nowhere", "tls_ca needs a rediss"),
+            ("redis://app:42?s3cret@host", "the login"),
         ] {
             let error = read(url).unwrap_err().to_string();
             assert!(error.contains(shown), "{url}: {error}");
