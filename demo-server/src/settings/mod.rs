@@ -9,6 +9,7 @@ mod url;
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fmt::{self, Display},
     net::SocketAddr,
     num::NonZeroUsize,
@@ -40,12 +41,22 @@ pub(crate) enum Task {
 }
 
 /// Where sessions live.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Store {
     /// In the primary, reached over an inherited socket pair.
     Primary,
     /// At a URL that `store-any` opens.
     Url(String),
+}
+
+/// A URL can hold a password.
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Primary => f.write_str("Primary"),
+            Self::Url(url) => f.debug_tuple("Url").field(&without_password(url)).finish(),
+        }
+    }
 }
 
 /// How the cookie travels.
@@ -104,12 +115,20 @@ impl Task {
     /// # Errors
     /// [`SettingError`]. A command line that clap refuses ends the program at once with its own message and code 2.
     pub(crate) fn from_process() -> Result<Self, SettingError> {
-        let matches = flags::command().get_matches();
+        Self::from_arguments(std::env::args_os()).unwrap_or_else(|refused| refused.exit())
+    }
+
+    /// The same for these arguments, the first of which is the program's name. The outer error is clap's.
+    pub(crate) fn from_arguments(arguments: impl IntoIterator<Item = OsString>) -> clap::error::Result<Result<Self, SettingError>> {
+        Ok(Self::of(&flags::command().try_get_matches_from(arguments)?))
+    }
+
+    fn of(matches: &ArgMatches) -> Result<Self, SettingError> {
         let print = matches.get_flag("print-config");
         if let (Some(("ctl", ctl)), false) = (matches.subcommand(), print) {
             return order(ctl).map(Self::Order);
         }
-        let matches_of_task = matches.subcommand().map_or(&matches, |(_, matches)| matches);
+        let matches_of_task = matches.subcommand().map_or(matches, |(_, matches)| matches);
         let mut raw = raw::layered(matches_of_task)?;
         let settings = Settings::parse(&raw)?;
         if print || matches_of_task.get_flag("print-config") {

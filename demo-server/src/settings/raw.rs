@@ -80,13 +80,29 @@ pub(super) fn shown(raw: &BTreeMap<&'static str, Raw>) -> String {
             Kind::Secret if !value.is_empty() => "\"***\"".to_owned(),
             Kind::Switch => value.clone(),
             Kind::Plain | Kind::Secret if value.parse::<u32>().is_ok() => value.clone(),
-            Kind::Plain | Kind::Secret => format!("{:?}", without_password(value)),
+            Kind::Plain | Kind::Secret => quoted(&without_password(value)),
         };
         let line = format!("{} = {value}", key.in_file());
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{line:<40} # {origin}");
     }
     text
+}
+
+/// A text as TOML has it. Rust's own form has other escapes.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        // Writing to a String cannot fail.
+        let _ = match character {
+            '"' | '\\' => write!(quoted, "\\{character}"),
+            control if control.is_control() => write!(quoted, "\\u{:04x}", u32::from(control)),
+            other => write!(quoted, "{other}"),
+        };
+    }
+    quoted.push('"');
+    quoted
 }
 
 fn read(path: &Path) -> Result<BTreeMap<String, Raw>, SettingError> {

@@ -92,6 +92,17 @@ fn shown_settings_mask_keys() {
 }
 
 #[test]
+fn shown_settings_read_as_a_file_whatever_is_in_them() {
+    let matches = flags::command().try_get_matches_from(["demo-server"]).unwrap();
+    let mut raw = raw::layered(&matches).unwrap();
+    for text in ["a\0b", "\u{7f}\u{85}", "\u{200b}\u{e000}", "\"quoted\" \\ back", "tab\tand\nline", "ü 🦀"] {
+        text.clone_into(&mut raw.get_mut("pid-file").unwrap().text);
+        let table: toml::Table = raw::shown(&raw).parse().unwrap();
+        assert_eq!(table["pid_file"].as_str(), Some(text));
+    }
+}
+
+#[test]
 fn shown_settings_are_those_that_hold() {
     let matches = flags::command().try_get_matches_from(["demo-server"]).unwrap();
     let mut raw = raw::layered(&matches).unwrap();
@@ -103,12 +114,15 @@ fn shown_settings_are_those_that_hold() {
 }
 
 #[test]
-fn c45_debug_shows_no_key() {
+fn c45_debug_shows_no_key_and_no_password() {
     let key = "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8S9t0U1v2";
     let matches = flags::command().try_get_matches_from(["demo-server", "--cookie-key", key]).unwrap();
-    let raw = raw::layered(&matches).unwrap();
+    let mut raw = raw::layered(&matches).unwrap();
+    for (name, text) in [("store", "redis"), ("store-url", "redis://app:hunter2@host/0")] {
+        text.clone_into(&mut raw.get_mut(name).unwrap().text);
+    }
     let shown = format!("{raw:?} {:?}", Settings::parse(&raw).unwrap());
-    assert!(!shown.contains(key), "{shown}");
+    assert!(!shown.contains(key) && !shown.contains("hunter2"), "{shown}");
 }
 
 #[test]

@@ -16,10 +16,16 @@ pub(crate) fn without_password(text: &str) -> String {
         return masked;
     }
     let shown = query.split('&').map(|setting| match setting.split_once('=') {
-        Some((key, _)) if key.ends_with("password") => format!("{key}=***"),
+        Some((key, _)) if is_secret(key) => format!("{key}=***"),
         _ => setting.to_owned(),
     });
     format!("{masked}?{}", shown.collect::<Vec<_>>().join("&"))
+}
+
+/// Whether a setting holds a password, or what goes for one: the drivers have names of their own, and do not mind capitals.
+fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    key.ends_with("password") || key == "authmechanismproperties"
 }
 
 /// The URL with this deadline for every call, unless it has one of its own, which is the more particular one. A store in memory has none.
@@ -40,6 +46,8 @@ mod tests {
             ("redis://app:hunter2@host:6379/0", "redis://app:***@host:6379/0"),
             ("redis://:hun@ter2@host", "redis://:***@host"),
             ("redis-sentinel://a,b/main?sentinel_password=hunter2&db=1", "redis-sentinel://a,b/main?sentinel_password=***&db=1"),
+            ("mongodb://h/?tlsCertificateKeyFilePassword=hunter2&tls=true", "mongodb://h/?tlsCertificateKeyFilePassword=***&tls=true"),
+            ("mongodb://h/?authMechanismProperties=AWS_SESSION_TOKEN:hunter2", "mongodb://h/?authMechanismProperties=***"),
             ("ipc:/run/demo.sock?deadline_ms=5", "ipc:/run/demo.sock?deadline_ms=5"),
             ("redis://host/0", "redis://host/0"),
         ] {
