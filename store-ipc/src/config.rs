@@ -79,7 +79,9 @@ impl Config {
             None => path,
         };
         if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
-            return Err(ConfigError::Url { url: format!("ipc:{path}") });
+            // As in ipc:redis://:password@host.
+            let shown = if path.contains('@') { "…" } else { path };
+            return Err(ConfigError::Url { url: format!("ipc:{shown}") });
         }
         let mut config = Self::new(path);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -241,6 +243,7 @@ mod tests {
         for (url, shown) in [
             ("redis://:s3cret@host/0", r#"a URL of the scheme "redis" is no address of an owner; use ipc:/run/app/sessions.sock"#),
             ("user:s3cret@host", r#"a URL of the scheme "" is no address of an owner; use ipc:/run/app/sessions.sock"#),
+            ("ipc:redis://:s3cret@host/0", r#""ipc:…" is no address of an owner; use ipc:/run/app/sessions.sock"#),
             ("ipc://:s3cret@host/0", r#""ipc://…" is no address of an owner; use ipc:/run/app/sessions.sock"#),
             ("ipc:s.sock", r#""ipc:s.sock" is no address of an owner; use ipc:/run/app/sessions.sock"#),
             (
