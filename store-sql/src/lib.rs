@@ -9,6 +9,9 @@ mod data;
 mod dialect;
 mod engine;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod inner;
 mod pool;
 mod purge;

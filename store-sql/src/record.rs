@@ -28,26 +28,45 @@ pub(crate) const FORMAT: i64 = 1;
 pub(crate) fn record(row: &Row) -> Result<Stored, ClientError> {
     let (version, created, expires) = (row.integer(1)?, row.integer(2)?, row.integer(3)?);
     let (format, now) = (row.integer(6)?, row.integer(7)?);
-    let Some(ttl) = ttl(expires, now) else { return Ok(Ok(None)) };
+    if ttl(expires, now).is_none() {
+        return Ok(Ok(None));
+    }
     let (data, principal, lifetime) = (row.bytes(0)?.unwrap_or_default(), row.bytes(4)?, row.bytes(5)?.unwrap_or_default());
-    let read = || {
-        if format != FORMAT {
+    Ok(Columns { data, version, created, expires, principal, lifetime, format, now }.record())
+}
+
+/// What [`COLUMNS`] hold, and the database's time.
+pub(crate) struct Columns<'r> {
+    pub(crate) data: &'r [u8],
+    pub(crate) version: i64,
+    pub(crate) created: i64,
+    pub(crate) expires: i64,
+    pub(crate) principal: Option<&'r [u8]>,
+    pub(crate) lifetime: &'r [u8],
+    pub(crate) format: i64,
+    pub(crate) now: i64,
+}
+
+impl Columns<'_> {
+    /// `Ok(None)` if its time is over.
+    pub(crate) fn record(&self) -> Stored {
+        let Some(ttl) = ttl(self.expires, self.now) else { return Ok(None) };
+        if self.format != FORMAT {
             return Err(Unreadable::Part("format"));
         }
-        let principal = principal.map(|bytes| {
+        let principal = self.principal.map(|bytes| {
             let text = std::str::from_utf8(bytes).ok();
             text.and_then(|text| Principal::new(text).ok()).ok_or(Unreadable::Part("principal"))
         });
         Ok(Some(Record {
-            data: data::read(data)?,
-            version: self::version(version)?,
-            age: since(created, now),
+            data: data::read(self.data)?,
+            version: version(self.version)?,
+            age: since(self.created, self.now),
             ttl,
             principal: principal.transpose()?,
-            lifetime: self::lifetime(lifetime)?,
+            lifetime: lifetime(self.lifetime)?,
         }))
-    };
-    Ok(read())
+    }
 }
 
 /// Reads a row of a list: key, creation, deadline, the database's time.
