@@ -179,6 +179,9 @@ mod drain;
 mod error;
 mod event;
 mod frame;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod heartbeat;
 mod held;

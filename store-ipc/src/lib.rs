@@ -12,6 +12,9 @@ mod connection;
 mod driver;
 mod error;
 mod frame;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handover;
 mod link;
 mod listener;

@@ -10,6 +10,9 @@ mod document;
 mod elections;
 mod error;
 mod field;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod inner;
 mod purge;

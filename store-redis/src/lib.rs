@@ -8,6 +8,9 @@ mod command;
 mod commit;
 mod config;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod keys;
 mod link;

@@ -149,7 +149,7 @@ async fn run(
 }
 
 /// Ends when this owner serves the guests. Dropped or failed before, it has closed them.
-async fn take_over(
+pub(super) async fn take_over(
     owner: &Arc<Shared>,
     memory: &MemoryStore,
     stream: StdUnixStream,

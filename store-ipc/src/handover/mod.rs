@@ -18,6 +18,8 @@
 //! that serve, and if either ends or is silent there is none.
 
 mod error;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod guest;
 mod heir;
 mod message;

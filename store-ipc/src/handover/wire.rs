@@ -68,16 +68,13 @@ impl Wire {
     /// Takes a connected stream and says hello.
     pub(super) async fn open(stream: StdUnixStream, side: Side) -> Result<Self, WireError> {
         stream.set_nonblocking(true)?;
-        let mut hello = MAGIC.to_vec();
-        hello.extend_from_slice(&HANDOVER.to_le_bytes());
-        hello.extend_from_slice(&PROTOCOL.to_le_bytes());
         let mut wire = Self {
             stream: UnixStream::from_std(stream)?,
             greeted: false,
             inbox: Vec::new(),
             taken: 0,
             chunk: vec![0; CHUNK_BYTES].into(),
-            outbox: hello,
+            outbox: hello(),
             descriptors: VecDeque::new(),
             most_bytes: if side == Side::Predecessor { MOST_WORDS } else { MOST_FRAME_BYTES },
             most_descriptors: if side == Side::Predecessor { MOST_DESCRIPTORS } else { 0 },
@@ -183,6 +180,14 @@ impl Wire {
         self.inbox.extend_from_slice(&self.chunk[..count]);
         Ok(count)
     }
+}
+
+/// What each side says first.
+pub(super) fn hello() -> Vec<u8> {
+    let mut hello = MAGIC.to_vec();
+    hello.extend_from_slice(&HANDOVER.to_le_bytes());
+    hello.extend_from_slice(&PROTOCOL.to_le_bytes());
+    hello
 }
 
 fn send_with(to: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {

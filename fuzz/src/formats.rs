@@ -1,0 +1,73 @@
+//! Ids, keys, handles, names, principals, lifetimes and values: the small formats that all stores share.
+
+use session_core::{Handle, Json, JsonError, Lifetime, Limits, Name, Principal, SessionId, StoreKey};
+
+use crate::same::{SECRET, shows_no_secret};
+
+/// One text, for each of them.
+pub(crate) fn check(bytes: &[u8]) {
+    id(bytes);
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    key(text);
+    if let Some(handle) = Handle::parse(text) {
+        assert_eq!((handle.as_str(), handle.to_string().as_str()), (text, text));
+    }
+    let plain = |most| !text.is_empty() && text.len() <= most && !text.chars().any(char::is_control);
+    assert_eq!(Name::new(text).is_ok(), plain(Name::MAX_BYTES));
+    assert_eq!(Principal::new(text).is_ok(), plain(Principal::MAX_BYTES));
+    lifetime(text);
+    json(text);
+}
+
+fn id(bytes: &[u8]) {
+    let Some(id) = SessionId::parse(bytes) else { return };
+    assert_eq!(id.to_text(), bytes);
+    assert_eq!(format!("{id:?}"), "SessionId(***)");
+    let key = id.store_key();
+    assert!(key.is_storable() && key.as_str().len() == StoreKey::HASHED_LENGTH && key.as_str().as_bytes()[..4] == bytes[..4]);
+    assert_eq!(Handle::parse(key.handle().as_str()), Some(key.handle()));
+}
+
+fn key(text: &str) {
+    let key = StoreKey::from_text(text);
+    assert_eq!(key.lineage(), text.chars().take(StoreKey::LINEAGE_LENGTH).collect::<String>());
+    assert!(key.same_lineage(&StoreKey::from_text(key.lineage())));
+    assert_eq!(key.is_storable(), (1..=StoreKey::MAX_BYTES).contains(&text.len()) && !text.chars().any(char::is_control));
+    assert!(text.len() < 24 || !format!("{key:?}").contains(text), "a key is shown");
+}
+
+fn lifetime(text: &str) {
+    let Some(lifetime) = Lifetime::from_text(text) else { return };
+    assert_eq!(Lifetime::from_text(&lifetime.to_text()), Some(lifetime));
+    assert!(lifetime.to_text().len() <= 48);
+    let bounded = lifetime.bounded();
+    assert_eq!(bounded.bounded(), bounded);
+    assert!([bounded.idle_timeout, bounded.absolute_timeout].into_iter().flatten().all(|timeout| timeout <= Limits::LONGEST_TTL));
+    assert_eq!(lifetime.overlaid(&Lifetime::default()), lifetime);
+}
+
+fn json(text: &str) {
+    let read = serde_json::from_str::<serde_json::Value>(text);
+    match Json::from_text(text) {
+        Ok(json) => {
+            assert_eq!(json.as_str(), text);
+            assert_eq!(format!("{json:?}"), format!("Json({} bytes)", text.len()));
+            match read {
+                // What JSON has and Rust has not: half a pair of surrogates, and numbers beyond f64.
+                Err(error) => assert!(text.contains("\\u") || text.contains(['e', 'E']) || text.len() > 300, "{error}"),
+                Ok(value) => {
+                    assert_eq!(json.decode::<serde_json::Value>().ok(), Some(value.clone()));
+                    // JSON's -0 is a fraction for Rust, and adding to it is adding to nothing.
+                    assert!(json.as_integer() == value.as_i64() || json.as_integer() == Some(0), "another integer");
+                    assert_eq!(Json::encode(&value).ok().and_then(|json| json.decode().ok()), Some(value));
+                }
+            }
+        }
+        Err(error) => {
+            assert!(read.is_err() || error == JsonError::TooDeep, "JSON is refused: {error}");
+            if text.contains(SECRET) {
+                shows_no_secret(&format!("{error} {error:?}"));
+            }
+        }
+    }
+}
