@@ -28,7 +28,11 @@ pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
     if path.contains('@') || query.contains('@') {
         return Err(ConfigError::Url { part: "login", usable: ENCODE });
     }
-    let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
+    let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+    // The driver looks at two bytes behind a percent sign, and panics where they are half a character, with the password in its words.
+    if !login.split('%').skip(1).all(|code| matches!(code.as_bytes(), [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit())) {
+        return Err(ConfigError::Url { part: "login", usable: ENCODE });
+    }
     if !hosts.split(',').all(has_port_or_none) {
         return Err(ConfigError::Url { part: "port", usable: PORT });
     }
@@ -162,6 +166,8 @@ mod tests {
             "mongodb://app:hun:ter2@host/db",
             "mongodb://app:hun%ter2@host/db?x=1",
             "mongodb://app:hunter2@host:port/db",
+            "mongodb://app:hun%8ȕter2@host/db",
+            "mongodb://app%ü:hunter2@host/db",
             "mongodb://app:hunter2",
             "mongodb://app:hunter2,host/db",
             "mongodb://app:hun?a=hun@host/db",
