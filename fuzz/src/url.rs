@@ -13,7 +13,7 @@ pub(crate) fn check(bytes: &[u8]) {
     read(line());
     let [scheme, user, before, after, place, query] = std::array::from_fn(|_| line());
     // The other stores' URLs have no login: an @ is a part of a path.
-    let has_login = !["ipc", "unix", "sqlite"].contains(&scheme);
+    let has_login = !["ipc", "unix", "sqlite"].contains(&scheme.split(':').next().unwrap_or_default());
     if has_login && ![scheme, user, place, query].iter().any(|part| part.contains(SECRET)) {
         let query = if query.is_empty() { String::new() } else { format!("?{query}") };
         for error in read(&format!("{scheme}://{user}:{before}{SECRET}{after}@{place}{query}")) {
