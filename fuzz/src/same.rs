@@ -5,6 +5,11 @@ use session_core::Record;
 /// Stands for a secret in inputs. No error may show it.
 pub(crate) const SECRET: &str = "hunter2";
 
+/// Whether there is one in these bytes.
+pub(crate) fn holds_secret(bytes: &[u8]) -> bool {
+    bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes())
+}
+
 /// The text of an error that shows no secret.
 pub(crate) fn shows_no_secret(error: &str) {
     assert!(!error.contains(SECRET), "an error shows a secret: {error}");
