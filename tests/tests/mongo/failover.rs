@@ -168,7 +168,7 @@ async fn h18_a_life_prolonged_in_time_is_not_over_while_the_majority_is_slow() {
     let frozen = Instant::now();
     let prolonging = tokio::spawn({
         let (store, key) = (store.clone(), session.key.clone());
-        async move { store.commit(&key, &Commit::new().ttl(LONG)).await }
+        async move { store.commit(&key, Commit::new().ttl(LONG)).await }
     });
     tokio::time::sleep(SHORT * 2).await;
     assert!(!prolonging.is_finished(), "a majority that hangs acknowledges nothing");
