@@ -7,8 +7,8 @@ use fuzz::{TARGETS, Target};
 
 /// The target of this name.
 #[expect(clippy::print_stderr, reason = "what a command-line program says on standard error is its interface")]
-fn target(name: Option<String>) -> &'static Target {
-    name.as_deref().and_then(fuzz::target).unwrap_or_else(|| {
+fn target(name: Option<&str>) -> &'static Target {
+    name.and_then(fuzz::target).unwrap_or_else(|| {
         let names: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
         eprintln!("there is no target {name:?}; use one of {}", names.join(", "));
         std::process::exit(2);
@@ -18,14 +18,14 @@ fn target(name: Option<String>) -> &'static Target {
 #[cfg(fuzzing)]
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     static CHOSEN: std::sync::OnceLock<&Target> = std::sync::OnceLock::new();
-    CHOSEN.get_or_init(|| target(std::env::var("FUZZ_TARGET").ok())).run(bytes);
+    CHOSEN.get_or_init(|| target(std::env::var("FUZZ_TARGET").ok().as_deref())).run(bytes);
 });
 
 #[cfg(not(fuzzing))]
 #[expect(clippy::print_stdout, reason = "what a command-line program says on standard output is its interface")]
 fn main() -> std::io::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let target = target(arguments.next());
+    let target = target(arguments.next().as_deref());
     for file in arguments {
         println!("{file}");
         target.run(&std::fs::read(file)?);
