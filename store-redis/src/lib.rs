@@ -15,7 +15,6 @@ mod index;
 mod keys;
 mod link;
 mod opener;
-mod primaries;
 mod scan;
 mod script;
 mod slot;

@@ -125,10 +125,6 @@ impl Links {
         let mut tries = 0;
         loop {
             let mut live = slot.connection(&self.opener).await?;
-            if self.opener.is_behind(live.health.named).await {
-                slot.retire(&live.health);
-                live = slot.connection(&self.opener).await?;
-            }
             let error = match self.send_once(slot, &mut live, request).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,

@@ -26,21 +26,13 @@ use crate::{
     answer::text,
     config::Config,
     error::{ClientError, ConfigError, OLDEST, described},
-    primaries::{Ask, Primaries},
 };
 
 /// Makes connections to the servers of one configuration.
 pub(crate) struct Opener {
     way: Way,
     servers: Servers,
-    /// Who is the primary, as Sentinels say; otherwise nobody ever is.
-    primaries: Primaries,
 }
-
-/// How long Sentinels may take to name the primary, beside calls.
-const NAME_WITHIN: Duration = Duration::from_secs(1);
-/// How long a call waits for that.
-const WAITS_FOR_NAME: Duration = Duration::from_millis(250);
 
 enum Way {
     Node(Box<Client>),
@@ -72,12 +64,11 @@ impl Opener {
                 Way::Cluster(Box::new(cluster(config, addresses, certificates)?))
             }
         };
-        Ok(Self { way, servers: config.servers.clone(), primaries: Primaries::new() })
+        Ok(Self { way, servers: config.servers.clone() })
     }
 
     /// Connects and sees that the server is new enough. `gone` becomes true when the connection is lost, as soon as the driver notices.
-    /// With it comes what [`is_behind`](Self::is_behind) compares.
-    pub(crate) async fn open(&self, gone: &Arc<AtomicBool>) -> Result<(Connection, u64), ClientError> {
+    pub(crate) async fn open(&self, gone: &Arc<AtomicBool>) -> Result<Connection, ClientError> {
         let failed = |error: redis::RedisError| match ClientError::from(error.clone()) {
             ClientError::Lost(_) | ClientError::Busy(_) => {
                 ClientError::Connect { server: self.servers.to_string(), why: described(&error) }
@@ -89,44 +80,17 @@ impl Opener {
             // A wrong password and the like stays what it is.
             refused => refused,
         };
-        let mut named = 0;
         let mut connection = match &self.way {
             Way::Node(client) => Connection::Node(connect(client, gone).await.map_err(failed)?),
             Way::Sentinel(sentinels) => {
                 let client = sentinels.lock().await.async_get_client().await.map_err(failed)?;
-                named = self.primaries.note(client.get_connection_info().addr());
                 Connection::Node(connect(&client, gone).await.map_err(failed)?)
             }
             Way::Cluster(client) => Connection::Cluster(client.get_async_connection().await.map_err(failed)?),
         };
         let hello = connection.hello().await.map_err(failed)?;
         check(hello, self.servers.is_cluster())?;
-        Ok((connection, named))
-    }
-
-    /// Whether a connection leads to who is the primary no more, as far as is known. Asks Sentinels, if it is time for that.
-    pub(crate) async fn is_behind(self: &Arc<Self>, named: u64) -> bool {
-        if !matches!(self.way, Way::Sentinel(_)) {
-            return false;
-        }
-        if let Some(ask) = self.primaries.due() {
-            let opener = Arc::clone(self);
-            // A task of its own, so that what a call does not wait for comes to its end.
-            let asked = tokio::spawn(async move { opener.ask().await });
-            if ask == Ask::First {
-                let _ = tokio::time::timeout(WAITS_FOR_NAME, asked).await;
-            }
-        }
-        self.primaries.changes() != named
-    }
-
-    /// Asks Sentinels for the primary. If they do not answer, the one that is known is as good as before.
-    async fn ask(&self) {
-        let Way::Sentinel(sentinels) = &self.way else { return };
-        let asked = tokio::time::timeout(NAME_WITHIN, async { sentinels.lock().await.async_get_client().await }).await;
-        if let Ok(Ok(client)) = asked {
-            self.primaries.note(client.get_connection_info().addr());
-        }
+        Ok(connection)
     }
 
     pub(crate) fn servers(&self) -> &Servers {

@@ -64,8 +64,6 @@ pub(crate) struct Health {
     /// How many answers came.
     answers: AtomicU64,
     opened: Instant,
-    /// Which of the primaries it leads to that Sentinels named, counted.
-    pub(crate) named: u64,
     /// What the server said of its time.
     pub(crate) clock: ServerClock,
     watch: AbortHandle,
@@ -175,7 +173,7 @@ impl Opening {
         let task = tokio::spawn(async move {
             let gone = Arc::new(AtomicBool::new(false));
             let result = match tokio::time::timeout(OPENS_WITHIN, opener.open(&gone)).await {
-                Ok(result) => result.map(|(connection, named)| Live { connection, health: Arc::new(Health::of(gone, named)) }),
+                Ok(result) => result.map(|connection| Live { connection, health: Arc::new(Health::of(gone)) }),
                 Err(_) => {
                     Err(ClientError::Connect { server: opener.servers().to_string(), why: format!("no answer within {OPENS_WITHIN:?}") })
                 }
@@ -196,14 +194,14 @@ impl Opening {
 
 impl Health {
     /// Of a connection that the current runtime drives.
-    fn of(gone: Arc<AtomicBool>, named: u64) -> Self {
+    fn of(gone: Arc<AtomicBool>) -> Self {
         let end = SetAtEnd(Arc::clone(&gone));
         // A runtime that ends drops its tasks, this one and the driver's. Nobody would notice before a command was lost.
         let watch = tokio::spawn(async move {
             let _end = end;
             std::future::pending::<()>().await;
         });
-        Self { gone, answers: AtomicU64::new(0), opened: Instant::now(), named, clock: ServerClock::default(), watch: watch.abort_handle() }
+        Self { gone, answers: AtomicU64::new(0), opened: Instant::now(), clock: ServerClock::default(), watch: watch.abort_handle() }
     }
 
     /// How many answers came.
