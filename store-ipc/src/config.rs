@@ -80,7 +80,7 @@ impl Config {
         };
         if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
             // As in ipc:redis://:password@host.
-            let shown = if path.contains('@') { "…" } else { path };
+            let shown = if rest.contains('@') { "…" } else { path };
             return Err(ConfigError::Url { url: format!("ipc:{shown}") });
         }
         let mut config = Self::new(path);

@@ -38,10 +38,13 @@ impl Elections {
     pub(crate) fn listener(self: &Arc<Self>) -> EventHandler<SdamEvent> {
         let elections = Arc::clone(self);
         EventHandler::callback(move |event| {
-            // A lone server and a router are no primaries.
+            // A lone server and a router are no primaries. One that was lost counts too: that is heard before its successor can be, and
+            // this may come when the driver's calls have gone to that one already. So does one that says something new of itself, because
+            // it may have lost and won an election between two looks at it.
             if let SdamEvent::ServerDescriptionChanged(change) = event
-                && change.new_description.server_type() == ServerType::RsPrimary
-                && change.previous_description.server_type() != ServerType::RsPrimary
+                && [&change.previous_description, &change.new_description]
+                    .iter()
+                    .any(|server| server.server_type() == ServerType::RsPrimary)
             {
                 elections.heard.fetch_add(1, SeqCst);
             }

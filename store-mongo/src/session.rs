@@ -72,7 +72,8 @@ impl Inner {
         if sessions.delete_one(leftover).hint(by_key()).await?.deleted_count > 0 {
             return Ok(true);
         }
-        let there = sessions.find_one(with_key(key)).projection(doc! { ID: 1 }).hint(by_key()).await?;
+        // What is in the way is what the primary has, whether a majority has it or not.
+        let there = sessions.find_one(with_key(key)).projection(doc! { ID: 1 }).hint(by_key()).read_concern(ReadConcern::local()).await?;
         Ok(there.is_none())
     }
 
@@ -135,11 +136,12 @@ impl Inner {
         if let Some(hint) = hint {
             find = find.hint(hint);
         }
+        // A read that waits shows what was there before it did, and has to be judged by the time of that.
+        let recent = self.clock.recent().filter(|_| concern.is_none());
         if let Some(concern) = concern {
             find = find.read_concern(concern);
         }
         let asked = Instant::now();
-        let recent = self.clock.recent();
         let found = match recent {
             Some(_) => find.await?,
             None => find.projection(record_and_now()).await?,

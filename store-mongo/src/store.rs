@@ -149,12 +149,7 @@ impl SessionStore for MongoStore {
 
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         let inner = &self.0;
-        inner
-            .call(|| async {
-                let (sessions, _) = inner.ready().await?;
-                scan::page(&sessions, after.as_ref(), limit).await
-            })
-            .await
+        inner.call(|| inner.page(after.as_ref(), limit)).await
     }
 
     /// The server purges by itself about once a minute; this does not wait for it.

@@ -79,7 +79,7 @@ pub(super) fn shown(raw: &BTreeMap<&'static str, Raw>) -> String {
         let value = match key.kind {
             Kind::Secret if !value.is_empty() => "\"***\"".to_owned(),
             Kind::Switch => value.clone(),
-            Kind::Plain | Kind::Secret if value.parse::<u32>().is_ok() => value.clone(),
+            Kind::Plain | Kind::Secret if is_number(value) => value.clone(),
             Kind::Plain | Kind::Secret => quoted(&without_password(value)),
         };
         let line = format!("{} = {value}", key.in_file());
@@ -87,6 +87,11 @@ pub(super) fn shown(raw: &BTreeMap<&'static str, Raw>) -> String {
         let _ = writeln!(text, "{line:<40} # {origin}");
     }
     text
+}
+
+/// Whether a text is a number as TOML has it, which comes back as the same text.
+fn is_number(text: &str) -> bool {
+    text.parse::<u32>().is_ok_and(|number| number.to_string() == text)
 }
 
 /// A text as TOML has it. Rust's own form has other escapes.

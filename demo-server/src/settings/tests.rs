@@ -95,7 +95,7 @@ fn shown_settings_mask_keys() {
 fn shown_settings_read_as_a_file_whatever_is_in_them() {
     let matches = flags::command().try_get_matches_from(["demo-server"]).unwrap();
     let mut raw = raw::layered(&matches).unwrap();
-    for text in ["a\0b", "\u{7f}\u{85}", "\u{200b}\u{e000}", "\"quoted\" \\ back", "tab\tand\nline", "ü 🦀"] {
+    for text in ["a\0b", "\u{7f}\u{85}", "\u{200b}\u{e000}", "\"quoted\" \\ back", "tab\tand\nline", "ü 🦀", "007", "+5"] {
         text.clone_into(&mut raw.get_mut("pid-file").unwrap().text);
         let table: toml::Table = raw::shown(&raw).parse().unwrap();
         assert_eq!(table["pid_file"].as_str(), Some(text));
