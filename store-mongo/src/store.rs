@@ -18,7 +18,7 @@ use crate::{
     document::Unreadable,
     error::{ClientError, ConfigError, ConnectError},
     inner::Inner,
-    purge, scan,
+    purge,
 };
 
 /// Sessions in MongoDB. Cloning shares the connections.

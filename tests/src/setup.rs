@@ -7,6 +7,7 @@ use session_core::SessionStore;
 use crate::{
     demo::{Demo, Owner},
     service::{AnyMongo, AnyRedis, AnySql, Kept},
+    session::with,
     stored::Stored,
 };
 
@@ -29,6 +30,9 @@ const IPC: &[&str] = &["--store", "ipc", "--workers", "4"];
 const REDIS: &[&str] = &["--store", "redis", "--workers", "4"];
 const MONGO: &[&str] = &["--store", "mongo", "--workers", "4"];
 const SQL: &[&str] = &["--store", "sql", "--workers", "4"];
+
+/// A server that others keep busy is no matter of most tests; those that it matters to say how long a call may take.
+const PATIENT: &[&str] = &["--deadline", "10s"];
 
 /// Where the sessions are in a MongoDB database.
 const COLLECTION: &str = "visits";
@@ -194,8 +198,8 @@ impl Setup {
     /// # Panics
     /// If it cannot be opened.
     pub async fn open(&self) -> Arc<dyn SessionStore> {
-        let url = self.kept.as_ref().map_or("memory:", |(url, _)| url);
-        store_any::connect(url).await.expect("a store to connect to")
+        let url = self.kept.as_ref().map_or_else(|| "memory:".to_owned(), |(url, _)| with(url, "deadline_ms=10000"));
+        store_any::connect(&url).await.expect("a store to connect to")
     }
 
     /// Starts the demo this way.
@@ -212,7 +216,7 @@ impl Setup {
     #[must_use]
     pub fn flags_with<'a>(&'a self, flags: &[&'a str]) -> Vec<&'a str> {
         let url = self.kept.as_ref().map(|(url, _)| ["--store-url", url]);
-        let own = self.flags.chunks(2).filter(|own| !flags.contains(&own[0])).flatten().copied();
+        let own = self.flags.chunks(2).chain([PATIENT]).filter(|own| !flags.contains(&own[0])).flatten().copied();
         own.chain(url.into_iter().flatten()).chain(flags.iter().copied()).collect()
     }
 

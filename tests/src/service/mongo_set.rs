@@ -300,6 +300,19 @@ impl MongoSet {
         .await;
     }
 
+    /// Lets this primary stay one for a minute after it has heard from nobody.
+    ///
+    /// # Panics
+    /// If it is not ours, or does not take it.
+    pub async fn outlive_followers(&self, primary: u16) {
+        let mut config = self.command(primary, doc! { "replSetGetConfig": 1 }).await.expect("a configuration");
+        let config = config.get_document_mut("config").expect("a configuration");
+        config.insert("version", config.get_i32("version").expect("a number") + 1);
+        config.get_document_mut("settings").expect("settings").insert("electionTimeoutMillis", 60_000);
+        self.command(primary, doc! { "replSetReconfig": config.clone() }).await.expect("the set takes it");
+        self.complete().await;
+    }
+
     /// A client of the set for looking around, which does not wait longer than two seconds for a member.
     ///
     /// # Panics

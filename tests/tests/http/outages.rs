@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use mongodb::bson::doc;
 use tests::{
     Browser, Demo, PATIENCE, Service, Setup,
     client::Request,
@@ -11,9 +10,9 @@ use tests::{
 };
 
 /// The store's deadline in these tests.
-const DEADLINE: &str = "700ms";
+const DEADLINE: &str = "1500ms";
 /// A call has to end within this: the deadline, and what a busy machine needs.
-const IN_TIME: Duration = Duration::from_millis(2_200);
+const IN_TIME: Duration = Duration::from_millis(3_500);
 
 with_hands_on!(
     ipc = Setup::ipc_owner(),
@@ -261,7 +260,7 @@ async fn h19_a_set_without_a_majority_serves_reads_and_promises_nothing(setup: &
     }
     let set = replica_set(setup);
     let primary = set.primary().await.expect("the set is the test's own");
-    outlive_its_followers(set, primary).await;
+    set.outlive_followers(primary).await;
     for follower in followers(set, primary) {
         set.freeze(follower).await.expect("the set is the test's own");
     }
@@ -307,16 +306,6 @@ fn replica_set(setup: &mut Setup) -> &MongoSet {
 fn followers(set: &MongoSet, primary: u16) -> impl Iterator<Item = u16> {
     let ports = set.ports().expect("the set is the test's own");
     ports.into_iter().filter(move |port| *port != primary)
-}
-
-/// Lets the primary stay one for a minute after it has heard from nobody.
-async fn outlive_its_followers(set: &MongoSet, primary: u16) {
-    let mut config = set.command(primary, doc! { "replSetGetConfig": 1 }).await.expect("a configuration");
-    let config = config.get_document_mut("config").expect("a configuration");
-    config.insert("version", config.get_i32("version").expect("a number") + 1);
-    config.get_document_mut("settings").expect("settings").insert("electionTimeoutMillis", 60_000);
-    set.command(primary, doc! { "replSetReconfig": config.clone() }).await.expect("the set takes it");
-    set.complete().await;
 }
 
 /// Sets what the server of the sessions, or each primary of them, is told to keep to.

@@ -160,7 +160,7 @@ async fn h25_no_output_at_any_level_holds_an_id_a_cookie_a_value_or_a_key(setup:
 }
 
 async fn h25_no_output_of_an_outage_holds_a_secret(setup: &mut Setup) {
-    let demo = setup.start_with(&["--log", "trace", "--deadline", "300ms"]).await;
+    let demo = setup.start_with(&["--log", "trace", "--deadline", "1s"]).await;
     demo.settle().await;
     let mut browser = demo.signed_in(USER).await;
     let _ = browser.insert("secret", &format!("{VALUE:?}")).await.expect(204);
