@@ -162,6 +162,13 @@ async fn h18_a_life_prolonged_in_time_is_not_over_while_the_majority_is_slow() {
     set.outlive_followers(primary).await;
     let others: Vec<_> = ours!(set.ports()).into_iter().filter(|port| *port != primary).collect();
     let session = Session::new();
+    // The first read after an election would wait for the majority anyway.
+    let made_sure = async || {
+        let before = linearizable(&set, primary).await;
+        let _ = store.load(&session.key).await.expect("the set answers");
+        (linearizable(&set, primary).await == before).then_some(())
+    };
+    wait::until("a read that asks for no more than others", PATIENCE, made_sure).await;
     let _ = store.create(&session.key, NewRecord::new(SHORT)).await.expect("a new session");
     for other in &others {
         ours!(set.freeze(*other).await);
