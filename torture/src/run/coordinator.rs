@@ -120,7 +120,7 @@ async fn record(options: &Options, site: &mut Site, wire: Option<Wire>, folder: 
     history.add_log(&last)?;
     history.arrange();
     if let Site::Replicated(servers) = site {
-        history.failovers = servers.failovers().await;
+        history.failovers = servers.failovers().await?;
     }
     Ok(history)
 }

@@ -85,11 +85,15 @@ impl Replicated {
         matches!(self.servers, Servers::Cluster(_))
     }
 
-    /// Ends the watch, and says what servers took over from others meanwhile and what that may have undone.
-    pub(super) async fn failovers(&mut self) -> Vec<Failover> {
+    /// Ends the watch, and says what servers took over from others meanwhile and what that may have undone. No call
+    /// may be made any more.
+    ///
+    /// # Errors
+    /// If too little was seen of a server.
+    pub(super) async fn failovers(&mut self) -> Result<Vec<Failover>, Trouble> {
         match self.watch.take() {
             Some(watch) => watch.end(&self.silences).await,
-            None => Vec::new(),
+            None => Ok(Vec::new()),
         }
     }
 

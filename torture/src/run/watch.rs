@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ::tests::service::PASSWORD;
@@ -14,6 +14,7 @@ use redis::{AsyncConnectionConfig, Client, aio::MultiplexedConnection};
 use tokio::task::JoinHandle;
 
 use super::{
+    client::Trouble,
     replicated::Silence,
     takeovers::{Sample, takeovers},
 };
@@ -23,6 +24,8 @@ use crate::history::{Failover, now};
 const ASK_EVERY: Duration = Duration::from_millis(25);
 /// How long one may take to answer. One that does not is asked again.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+/// How long each is asked at the end until it answers.
+const LAST_WORD_WITHIN: Duration = Duration::from_secs(10);
 
 /// Commands that tell nothing of a session, so that nobody was misled by their answers.
 const OF_NO_SESSION: &[&str] = &[
@@ -50,6 +53,7 @@ const OF_NO_SESSION: &[&str] = &[
 /// Asks Redis' nodes who they are and what they did, until it is [ended](Self::end).
 #[derive(Debug)]
 pub(super) struct Watch {
+    ports: Vec<u16>,
     tasks: Vec<JoinHandle<()>>,
     samples: Arc<Mutex<Vec<Sample>>>,
     is_over: Arc<AtomicBool>,
@@ -59,31 +63,39 @@ impl Watch {
     pub(super) fn begin(ports: &[u16]) -> Self {
         let (samples, is_over) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let tasks = ports.iter().map(|port| tokio::spawn(follow(*port, Arc::clone(&samples), Arc::clone(&is_over)))).collect();
-        Self { tasks, samples, is_over }
+        Self { ports: ports.to_vec(), tasks, samples, is_over }
     }
 
-    /// Asks everybody once more, and says who took over from whom.
-    pub(super) async fn end(self, silences: &[Silence]) -> Vec<Failover> {
-        // So that all are seen as they are at the end.
-        tokio::time::sleep(2 * ASK_EVERY).await;
+    /// Asks everybody once more, and says who took over from whom. No call may be made any more.
+    ///
+    /// # Errors
+    /// If too little was seen of a server to say so.
+    pub(super) async fn end(self, silences: &[Silence]) -> Result<Vec<Failover>, Trouble> {
+        let over = now();
         self.is_over.store(true, Relaxed);
         for task in self.tasks {
             let _ = task.await;
         }
-        takeovers(&self.samples.lock(), silences)
+        takeovers(&self.samples.lock(), silences, &self.ports, over)
     }
 }
 
 async fn follow(port: u16, samples: Arc<Mutex<Vec<Sample>>>, is_over: Arc<AtomicBool>) {
     let mut connection = None;
     let mut last: Option<Sample> = None;
-    while !is_over.load(Relaxed) {
+    let mut asked_last = None;
+    loop {
+        if asked_last.is_none() && is_over.load(Relaxed) {
+            asked_last = Some(Instant::now());
+        }
         let from = now();
         let asked = tokio::time::timeout(ANSWER_WITHIN, ask(port, &mut connection)).await.unwrap_or_default();
         if asked.is_none() {
             connection = None;
         }
-        if let Some(sample) = asked.and_then(|text| read(port, from, now(), &text)) {
+        let said = asked.and_then(|text| read(port, from, now(), &text));
+        let has_answered = said.is_some();
+        if let Some(sample) = said {
             // Of many that say the same the first and the last are enough.
             let mut all = samples.lock();
             let is_news = last.as_ref().is_none_or(|last| !last.says_what(&sample));
@@ -92,6 +104,9 @@ async fn follow(port: u16, samples: Arc<Mutex<Vec<Sample>>>, is_over: Arc<Atomic
                 all.push(sample.clone());
             }
             last = Some(sample);
+        }
+        if asked_last.is_some_and(|begun| has_answered || begun.elapsed() > LAST_WORD_WITHIN) {
+            break;
         }
         tokio::time::sleep(ASK_EVERY).await;
     }
