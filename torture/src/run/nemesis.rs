@@ -15,6 +15,8 @@ use crate::history::{Fault, now};
 
 /// Between two faults, in milliseconds.
 const QUIET: std::ops::Range<u64> = 150..900;
+/// Before the first fault where primaries get successors: no election may come before the workers' first calls.
+const UNDISTURBED: u64 = 1_500;
 /// How long who stands still does so: at times for longer than a call may take.
 const FROZEN: std::ops::Range<u64> = 100..2_800;
 /// How long a store that was stopped stays so.
@@ -48,7 +50,10 @@ impl Nemesis {
         let mut done = Vec::new();
         loop {
             crew.watch()?;
-            let pause = self.rng.u64(QUIET);
+            let mut pause = self.rng.u64(QUIET);
+            if done.is_empty() && self.kinds.contains(&FaultKind::Failover) {
+                pause = pause.max(UNDISTURBED);
+            }
             let left = until.saturating_sub(now()) / 1_000_000;
             if left <= pause || self.kinds.is_empty() {
                 // Nobody is disturbed any more, and is watched to the end.

@@ -58,7 +58,7 @@ impl Summary {
             faults: history.faults.len(),
             checks: verdict.checks,
             taken_back: verdict.taken_back,
-            failovers: history.failovers.len(),
+            failovers: history.failovers.iter().filter(|failover| !failover.spans.is_empty()).count(),
             undone: by_law(&verdict.undone),
             violations: by_law(&verdict.violations),
         }
