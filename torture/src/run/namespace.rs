@@ -24,6 +24,17 @@ const TRY: &str = "ip link set lo up && nft add table ip attempt && nft 'add cha
 const AS_ROOT: &[&str] = &["--net"];
 const AS_ANYBODY: &[&str] = &["--user", "--map-current-user", "--keep-caps", "--net"];
 
+/// Where the tests are told of servers that are there already: outside, so that nothing in a namespace reaches them.
+const OUTSIDE_SERVERS: &[&str] = &[
+    "TEST_REDIS_URL",
+    "TEST_REDIS_CLUSTER_URL",
+    "TEST_REDIS_SENTINEL_URL",
+    "TEST_MONGO_URL",
+    "TEST_MONGO_SET_URL",
+    "TEST_POSTGRES_URL",
+    "TEST_MARIADB_URL",
+];
+
 /// There can be no network namespace here, and so no cut.
 #[derive(Debug)]
 pub struct NoNamespace(String);
@@ -50,6 +61,9 @@ pub fn enter() -> Result<(), Trouble> {
                 again.args(*way).args(["sh", "-c", &script]).arg(env::current_exe()?).args(env::args_os().skip(1));
                 // Servers in containers would be outside of it.
                 again.env(OUTSIDE, outside).env("TEST_SERVICES_FROM", "path");
+                for variable in OUTSIDE_SERVERS {
+                    again.env_remove(variable);
+                }
                 return Err(again.exec().into());
             }
             Ok(done) => refusals.push(format!("unshare {}: {}", way.join(" "), String::from_utf8_lossy(&done.stderr).trim())),
