@@ -4,6 +4,9 @@
 //! written something of its own, which it does at once, and has heard that a majority has that, it answers reads that ask for a majority
 //! with what it knew before: a session that was ended may still be there. A linearizable read waits for just that. One is enough, and from
 //! then on this primary cannot be behind.
+//!
+//! Elections are heard of from the driver, which tells of them beside its calls. One that was lost and won again between two looks at the
+//! server is not noticed; that takes a driver that was told to poll.
 
 use std::sync::{
     Arc,
@@ -39,13 +42,10 @@ impl Elections {
         let elections = Arc::clone(self);
         EventHandler::callback(move |event| {
             // A lone server and a router are no primaries. One that was lost counts too: that is heard before its successor can be, and
-            // this may come when the driver's calls have gone to that one already. So does one that says something new of itself, because
-            // it may have lost and won an election between two looks at it.
-            if let SdamEvent::ServerDescriptionChanged(change) = event
-                && [&change.previous_description, &change.new_description]
-                    .iter()
-                    .any(|server| server.server_type() == ServerType::RsPrimary)
-            {
+            // this may come when the driver's calls have gone to that one already.
+            let SdamEvent::ServerDescriptionChanged(change) = event else { return };
+            let [before, after] = [&change.previous_description, &change.new_description];
+            if (before.server_type() == ServerType::RsPrimary) != (after.server_type() == ServerType::RsPrimary) {
                 elections.heard.fetch_add(1, SeqCst);
             }
         })

@@ -27,6 +27,15 @@ const TRIES: usize = 8;
 /// What is stored: nothing that lives, a record, or something else.
 pub(crate) type Stored = Result<Option<Record>, Unreadable>;
 
+/// What a read waits for.
+#[derive(Debug, Clone, Copy)]
+enum Waits {
+    /// Whatever the settings and elections say.
+    AsItHasTo,
+    /// A majority that has all that the primary has.
+    ForThePrimary,
+}
+
 impl Inner {
     /// Where the key's document lies, if that is known and of use.
     fn address(&self, key: &StoreKey, deployment: Deployment) -> Option<Address> {
@@ -78,46 +87,59 @@ impl Inner {
     }
 
     pub(crate) async fn load(&self, key: &StoreKey) -> Result<Stored, ClientError> {
-        let Some((document, now)) = self.look(key, None).await? else { return Ok(Ok(None)) };
-        let stored = document::record(&document, now);
-        if !matches!(stored, Ok(None)) || !self.reading().await?.is_of_a_set() {
-            return Ok(stored);
+        {
+            let Some((document, now)) = self.look(key, Waits::AsItHasTo).await? else { return Ok(Ok(None)) };
+            let stored = document::record(&document, now);
+            if !matches!(stored, Ok(None)) {
+                return Ok(stored);
+            }
         }
-        // Its time is over by what a majority has. A commit may have given it more in time and still wait for that majority: the session would
-        // be over to this call, and live to the next one. This look waits for whatever the primary has.
-        let Some((document, now)) = self.look(key, Some(ReadConcern::linearizable())).await? else { return Ok(Ok(None)) };
+        // Seldom, and so in a box.
+        Box::pin(self.load_again(key)).await
+    }
+
+    /// Looks at a session whose time is over by what a majority has. A commit may have given it more in time and still wait for that
+    /// majority: the session would be over to this call, and live to the next one. This look waits for whatever the primary has.
+    async fn load_again(&self, key: &StoreKey) -> Result<Stored, ClientError> {
+        if !self.reading().await?.is_of_a_set() {
+            return Ok(Ok(None));
+        }
+        let Some((document, now)) = self.look(key, Waits::ForThePrimary).await? else { return Ok(Ok(None)) };
         Ok(document::record(&document, now))
     }
 
     /// The key's document, and the server's time.
-    async fn look(&self, key: &StoreKey, concern: Option<ReadConcern>) -> Result<Option<(RawDocumentBuf, DateTime)>, ClientError> {
+    async fn look(&self, key: &StoreKey, waits: Waits) -> Result<Option<(RawDocumentBuf, DateTime)>, ClientError> {
         let (sessions, deployment) = self.ready().await?;
         if let Some(address) = self.address(key, deployment) {
-            match self.find(&sessions, doc! { ID: address.id }, None, concern.clone()).await? {
+            match self.find(&sessions, doc! { ID: address.id }, None, waits).await? {
                 Some((document, now)) if is_of(&document, key) => return Ok(Some((document, now))),
                 // It has moved or ended. There may be another one, if the key was used once more.
                 _ => self.addresses.forget(key),
             }
         }
-        let found = self.find(&sessions, with_key(key), Some(by_key()), concern).await?;
+        let found = self.find(&sessions, with_key(key), Some(by_key()), waits).await?;
         if let Some((document, _)) = &found {
             self.remember(key, document);
         }
         Ok(found)
     }
 
-    /// A document, and the server's time. Asks for `concern` if there is one, and otherwise for what the settings and elections say.
+    /// A document, and the server's time.
     async fn find(
         &self,
         sessions: &Sessions,
         filter: Document,
         hint: Option<Hint>,
-        concern: Option<ReadConcern>,
+        waits: Waits,
     ) -> Result<Option<(RawDocumentBuf, DateTime)>, ClientError> {
         loop {
             let reading = self.reading().await?;
-            let asked = concern.clone().or(reading.concern());
-            let found = self.find_once(sessions, filter.clone(), hint.clone(), asked).await?;
+            let concern = match waits {
+                Waits::AsItHasTo => reading.concern(),
+                Waits::ForThePrimary => Some(ReadConcern::linearizable()),
+            };
+            let found = self.find_once(sessions, filter.clone(), hint.clone(), concern).await?;
             if reading.counts() {
                 return Ok(found);
             }
