@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use redis::{ConnectionAddr, TlsMode};
+use redis::ConnectionAddr;
 
 /// A host and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,9 +56,4 @@ impl fmt::Display for Servers {
             Self::Cluster(nodes) => write!(f, "the Cluster of {}", listed(nodes)),
         }
     }
-}
-
-/// TLS for the driver.
-pub(crate) fn mode(tls: bool) -> Option<TlsMode> {
-    tls.then_some(TlsMode::Secure)
 }

@@ -177,6 +177,18 @@ pub(crate) fn text(value: &Value) -> Option<&str> {
     }
 }
 
+/// A field of what is a map, or a list of names and values.
+pub(crate) fn field<'a>(fields: &'a Value, wanted: &str) -> Option<&'a str> {
+    match fields {
+        Value::Map(pairs) => pairs.iter().find(|(name, _)| text(name) == Some(wanted)).and_then(|(_, value)| text(value)),
+        Value::Array(list) => {
+            let (pairs, _) = list.as_chunks::<2>();
+            pairs.iter().find(|[name, _]| text(name) == Some(wanted)).and_then(|[_, value]| text(value))
+        }
+        _ => None,
+    }
+}
+
 pub(crate) fn int(value: &Value) -> Option<i64> {
     match value {
         Value::Int(number) => Some(*number),

@@ -90,6 +90,8 @@ pub enum ConnectError {
 pub(crate) enum ClientError {
     #[error("cannot connect to {server}: {why}")]
     Connect { server: String, why: String },
+    #[error("the Sentinels know no primary {name:?}; the URL ends with its name: redis-sentinel://host1,host2,host3/name")]
+    NoPrimary { name: String },
     #[error("the connection to the server was lost: {0}")]
     Lost(String),
     #[error("the server cannot serve now: {0}")]
@@ -138,11 +140,7 @@ impl From<RedisError> for ClientError {
     fn from(error: RedisError) -> Self {
         let why = described(&error);
         match error.kind() {
-            ErrorKind::Io
-            | ErrorKind::Parse
-            | ErrorKind::ClusterConnectionNotFound
-            | ErrorKind::MasterNameNotFoundBySentinel
-            | ErrorKind::NoValidReplicasFoundBySentinel => Self::Lost(why),
+            ErrorKind::Io | ErrorKind::Parse | ErrorKind::ClusterConnectionNotFound => Self::Lost(why),
             ErrorKind::AuthenticationFailed => Self::WrongLogin,
             ErrorKind::RESP3NotSupported => Self::TooOld { found: "a protocol from before Redis 6".to_owned() },
             ErrorKind::Server(ServerErrorKind::Ask) => match moving_to(&error) {
@@ -197,6 +195,7 @@ impl From<ClientError> for StoreError {
         match error {
             ClientError::Full(_) => Rejection::Full { store: STORE.into(), what: "maxmemory".into() }.into(),
             ClientError::Connect { .. }
+            | ClientError::NoPrimary { .. }
             | ClientError::Lost(_)
             | ClientError::Busy(_)
             | ClientError::Demoted(_)

@@ -17,6 +17,7 @@ mod link;
 mod opener;
 mod scan;
 mod script;
+mod sentinels;
 mod slot;
 mod store;
 mod thread;

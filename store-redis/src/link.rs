@@ -125,6 +125,10 @@ impl Links {
         let mut tries = 0;
         loop {
             let mut live = slot.connection(&self.opener).await?;
+            if self.opener.is_over(live.health.term).await {
+                slot.retire(&live.health);
+                live = slot.connection(&self.opener).await?;
+            }
             let error = match self.send_once(slot, &mut live, request).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,

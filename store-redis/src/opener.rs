@@ -17,15 +17,14 @@ use redis::{
     cluster_async::ClusterConnection,
     cluster_routing::{RoutingInfo, SingleNodeRoutingInfo},
     io::tcp::{TcpSettings, socket2},
-    sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
 };
-use tokio::sync::Mutex;
 
 use crate::{
-    address::{self, Servers},
-    answer::text,
+    address::{Host, Servers},
+    answer::field,
     config::Config,
     error::{ClientError, ConfigError, OLDEST, described},
+    sentinels::Sentinels,
 };
 
 /// Makes connections to the servers of one configuration.
@@ -36,9 +35,14 @@ pub(crate) struct Opener {
 
 enum Way {
     Node(Box<Client>),
-    /// Locked, because the driver keeps connections to the Sentinels in it.
-    Sentinel(Box<Mutex<SentinelClient>>),
+    Sentinel { sentinels: Arc<Sentinels>, primary: Box<Logins> },
     Cluster(Box<ClusterClient>),
+}
+
+/// How servers are spoken to whose addresses others tell.
+struct Logins {
+    config: Config,
+    certificates: Option<TlsCertificates>,
 }
 
 /// A connection that many calls share.
@@ -56,8 +60,9 @@ impl Opener {
             Servers::Node(host) => Way::Node(Box::new(node(config, host.address(config.tls), certificates)?)),
             Servers::Socket(path) => Way::Node(Box::new(node(config, ConnectionAddr::Unix(path.clone()), certificates)?)),
             Servers::Sentinel { sentinels, primary } => {
-                let addresses = sentinels.iter().map(|host| host.address(config.tls));
-                Way::Sentinel(Box::new(Mutex::new(sentinel(config, addresses, primary, certificates)?)))
+                let logins = Logins { config: config.clone(), certificates };
+                let all = sentinels.iter().map(|host| Ok((host.clone(), logins.sentinel(host)?))).collect::<Result<Vec<_>, _>>()?;
+                Way::Sentinel { sentinels: Arc::new(Sentinels::new(primary, all, config.deadline)), primary: Box::new(logins) }
             }
             Servers::Cluster(hosts) => {
                 let addresses = hosts.iter().map(|host| host.address(config.tls));
@@ -67,8 +72,9 @@ impl Opener {
         Ok(Self { way, servers: config.servers.clone() })
     }
 
-    /// Connects and sees that the server is new enough. `gone` becomes true when the connection is lost, as soon as the driver notices.
-    pub(crate) async fn open(&self, gone: &Arc<AtomicBool>) -> Result<Connection, ClientError> {
+    /// Connects and sees that the server is new enough. `gone` becomes true when the connection is lost, as soon as the driver notices. With it
+    /// comes the term of the primary, for [`is_over`](Self::is_over).
+    pub(crate) async fn open(&self, gone: &Arc<AtomicBool>) -> Result<(Connection, u64), ClientError> {
         let failed = |error: redis::RedisError| match ClientError::from(error.clone()) {
             ClientError::Lost(_) | ClientError::Busy(_) => {
                 ClientError::Connect { server: self.servers.to_string(), why: described(&error) }
@@ -80,17 +86,32 @@ impl Opener {
             // A wrong password and the like stays what it is.
             refused => refused,
         };
+        let mut named = None;
         let mut connection = match &self.way {
             Way::Node(client) => Connection::Node(connect(client, gone).await.map_err(failed)?),
-            Way::Sentinel(sentinels) => {
-                let client = sentinels.lock().await.async_get_client().await.map_err(failed)?;
-                Connection::Node(connect(&client, gone).await.map_err(failed)?)
+            Way::Sentinel { sentinels, primary } => {
+                let named = named.insert(sentinels.primary().await?);
+                Connection::Node(connect(&primary.node(&named.host)?, gone).await.map_err(failed)?)
             }
             Way::Cluster(client) => Connection::Cluster(client.get_async_connection().await.map_err(failed)?),
         };
         let hello = connection.hello().await.map_err(failed)?;
-        check(hello, self.servers.is_cluster())?;
-        Ok(connection)
+        check(&hello, self.servers.is_cluster())?;
+        match named {
+            Some(named) if !is_primary(&hello) => Err(ClientError::Connect {
+                server: self.servers.to_string(),
+                why: format!("they name {} as the primary, which is a replica", named.host),
+            }),
+            named => Ok((connection, named.map_or(0, |named| named.term))),
+        }
+    }
+
+    /// Whether a connection leads to a primary that has a successor, as far as Sentinels have said.
+    pub(crate) async fn is_over(&self, term: u64) -> bool {
+        match &self.way {
+            Way::Sentinel { sentinels, .. } => sentinels.is_over(term).await,
+            Way::Node(_) | Way::Cluster(_) => false,
+        }
     }
 
     pub(crate) fn servers(&self) -> &Servers {
@@ -144,46 +165,30 @@ async fn connect(client: &Client, gone: &Arc<AtomicBool>) -> redis::RedisResult<
     client.get_multiplexed_async_connection_with_config(&settings).await
 }
 
+impl Logins {
+    fn node(&self, host: &Host) -> Result<Client, ClientError> {
+        let client = node(&self.config, host.address(self.config.tls), self.certificates.clone());
+        client.map_err(|error| ClientError::Refused(error.to_string()))
+    }
+
+    fn sentinel(&self, host: &Host) -> Result<Client, ConfigError> {
+        let config = &self.config;
+        let address = host.address(config.tls);
+        let info = info(address, config.sentinel_username.as_deref(), config.sentinel_password.as_deref(), 0)?;
+        client(info, self.certificates.clone())
+    }
+}
+
 fn node(config: &Config, address: ConnectionAddr, certificates: Option<TlsCertificates>) -> Result<Client, ConfigError> {
-    let info = info(address, config.username.as_deref(), config.password.as_deref(), config.database)?;
+    client(info(address, config.username.as_deref(), config.password.as_deref(), config.database)?, certificates)
+}
+
+fn client(info: ConnectionInfo, certificates: Option<TlsCertificates>) -> Result<Client, ConfigError> {
     match certificates {
         Some(certificates) => Client::build_with_tls(info, certificates),
         None => Client::open(info),
     }
     .map_err(|error| refused(&error))
-}
-
-fn sentinel(
-    config: &Config,
-    addresses: impl Iterator<Item = ConnectionAddr>,
-    primary: &str,
-    certificates: Option<TlsCertificates>,
-) -> Result<SentinelClient, ConfigError> {
-    let mut builder = SentinelClientBuilder::new(addresses, primary, SentinelServerType::Master)
-        .map_err(|error| refused(&error))?
-        .set_client_to_redis_protocol(ProtocolVersion::RESP3)
-        .set_client_to_redis_db(config.database)
-        .set_client_to_redis_tcp_settings(tcp(config.deadline))
-        .set_client_to_sentinel_tcp_settings(tcp(config.deadline));
-    if let Some(mode) = address::mode(config.tls) {
-        builder = builder.set_client_to_redis_tls_mode(mode).set_client_to_sentinel_tls_mode(mode);
-    }
-    if let Some(user) = &config.username {
-        builder = builder.set_client_to_redis_username(user);
-    }
-    if let Some(password) = &config.password {
-        builder = builder.set_client_to_redis_password(password);
-    }
-    if let Some(user) = &config.sentinel_username {
-        builder = builder.set_client_to_sentinel_username(user);
-    }
-    if let Some(password) = &config.sentinel_password {
-        builder = builder.set_client_to_sentinel_password(password);
-    }
-    if let Some(certificates) = certificates {
-        builder = builder.set_client_to_redis_certificates(certificates.clone()).set_client_to_sentinel_certificates(certificates);
-    }
-    builder.build().map_err(|error| refused(&error))
 }
 
 fn cluster(
@@ -250,14 +255,11 @@ fn refused(error: &redis::RedisError) -> ConfigError {
 }
 
 /// Reads out of what `HELLO` says whether the server can be used, and is what the URL's scheme says.
-fn check(hello: Value, clustered: bool) -> Result<(), ClientError> {
-    let Value::Map(fields) = hello else {
+fn check(hello: &Value, clustered: bool) -> Result<(), ClientError> {
+    if !matches!(hello, Value::Map(_)) {
         return Err(ClientError::Answer("HELLO answers with a map"));
-    };
-    let field = |wanted: &str| {
-        let found = fields.iter().find(|(name, _)| text(name) == Some(wanted));
-        found.and_then(|(_, value)| text(value)).unwrap_or_default()
-    };
+    }
+    let field = |wanted| field(hello, wanted).unwrap_or_default();
     let (server, version) = (field("server"), field("version"));
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
@@ -271,6 +273,11 @@ fn check(hello: Value, clustered: bool) -> Result<(), ClientError> {
     }
 }
 
+/// Whether the server says in `HELLO` that it is one.
+fn is_primary(hello: &Value) -> bool {
+    field(hello, "role") == Some("master")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,11 +289,11 @@ mod tests {
             Value::Map(vec![(text("server"), text("redis")), (text("version"), text(version))])
         };
         for version in ["6.2.0", "7.0.15", "8.2.1", "10.0.0"] {
-            assert!(check(hello(version), false).is_ok(), "{version}");
+            assert!(check(&hello(version), false).is_ok(), "{version}");
         }
-        let error = check(hello("6.0.16"), false).unwrap_err().to_string();
+        let error = check(&hello("6.0.16"), false).unwrap_err().to_string();
         assert_eq!(error, "the server speaks redis 6.0.16; Redis 6.2 or Valkey is needed");
-        assert!(check(Value::Okay, false).is_err());
+        assert!(check(&Value::Okay, false).is_err());
     }
 
     #[test]
@@ -295,10 +302,10 @@ mod tests {
             let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
             Value::Map(vec![(text("version"), text("7.0.15")), (text("mode"), text(mode))])
         };
-        assert!(check(hello("cluster"), true).is_ok() && check(hello("standalone"), false).is_ok());
-        let error = check(hello("cluster"), false).unwrap_err().to_string();
+        assert!(check(&hello("cluster"), true).is_ok() && check(&hello("standalone"), false).is_ok());
+        let error = check(&hello("cluster"), false).unwrap_err().to_string();
         assert_eq!(error, "the server is a node of a Cluster; the URL for that begins with redis-cluster://");
-        assert!(check(hello("sentinel"), false).is_err());
+        assert!(check(&hello("sentinel"), false).is_err());
     }
 
     #[test]

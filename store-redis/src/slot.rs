@@ -64,6 +64,8 @@ pub(crate) struct Health {
     /// How many answers came.
     answers: AtomicU64,
     opened: Instant,
+    /// Which primary it leads to, see [`Opener::is_over`].
+    pub(crate) term: u64,
     /// What the server said of its time.
     pub(crate) clock: ServerClock,
     watch: AbortHandle,
@@ -173,7 +175,7 @@ impl Opening {
         let task = tokio::spawn(async move {
             let gone = Arc::new(AtomicBool::new(false));
             let result = match tokio::time::timeout(OPENS_WITHIN, opener.open(&gone)).await {
-                Ok(result) => result.map(|connection| Live { connection, health: Arc::new(Health::of(gone)) }),
+                Ok(result) => result.map(|(connection, term)| Live { connection, health: Arc::new(Health::of(gone, term)) }),
                 Err(_) => {
                     Err(ClientError::Connect { server: opener.servers().to_string(), why: format!("no answer within {OPENS_WITHIN:?}") })
                 }
@@ -194,14 +196,14 @@ impl Opening {
 
 impl Health {
     /// Of a connection that the current runtime drives.
-    fn of(gone: Arc<AtomicBool>) -> Self {
+    fn of(gone: Arc<AtomicBool>, term: u64) -> Self {
         let end = SetAtEnd(Arc::clone(&gone));
         // A runtime that ends drops its tasks, this one and the driver's. Nobody would notice before a command was lost.
         let watch = tokio::spawn(async move {
             let _end = end;
             std::future::pending::<()>().await;
         });
-        Self { gone, answers: AtomicU64::new(0), opened: Instant::now(), clock: ServerClock::default(), watch: watch.abort_handle() }
+        Self { gone, answers: AtomicU64::new(0), opened: Instant::now(), term, clock: ServerClock::default(), watch: watch.abort_handle() }
     }
 
     /// How many answers came.

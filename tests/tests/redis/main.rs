@@ -24,5 +24,6 @@ mod reach;
 mod reshard;
 mod rig;
 mod round_trips;
+mod sentinel;
 mod session;
 mod silence;

@@ -1,0 +1,153 @@
+//! Who is believed about the primary, while a former one takes itself for it still: Sentinels leave it as it is for eight seconds.
+
+use std::{net::SocketAddr, time::Duration};
+
+use session_core::SessionStore;
+use tests::{PATIENCE, service::RedisSentinel, wait};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+use crate::{
+    network::Network,
+    session::{Session, add, connect},
+};
+
+/// How soon calls reach the new primary when Sentinels know of it.
+const FOLLOWED: Duration = Duration::from_secs(4);
+
+/// Whoever was connected to it before and had no reason to doubt it leaves it, also when one of the Sentinels says nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h21_a_former_primary_is_left_before_it_hears_of_its_successor() {
+    let Some(servers) = RedisSentinel::start().await else { return };
+    let _ = ours!(servers.ports());
+    let silent = Network::to(sentinels(&servers)[0], Duration::ZERO).await;
+    let store = connect(&through(&servers, silent.address)).await;
+    let session = Session::signed_in(&store, "bob").await;
+    replicated(&servers).await;
+    silent.fall_silent();
+    // Nobody calls meanwhile, so nobody loses a connection.
+    let former = ours!(servers.freeze_primary().await);
+    promoted(&servers, former).await;
+    ours!(servers.thaw(former).await);
+    let others = connect(&servers.url()).await;
+    wait::until("a change to reach the new primary", FOLLOWED, async || {
+        let _ = store.commit(&session.key, add("n", 1)).await.ok()?;
+        others.load(&session.key).await.ok().flatten()?.data.get("n").map(drop)
+    })
+    .await;
+    takes_itself_for_the_primary(&servers, former).await;
+}
+
+/// The others have heard of a later failover.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h21_a_sentinel_that_is_behind_is_not_believed() {
+    let Some(servers) = RedisSentinel::start().await else { return };
+    let former = ours!(servers.freeze_primary().await);
+    promoted(&servers, former).await;
+    let behind = Behind::of(sentinels(&servers)[0], servers.primary_port().await, former).await;
+    ours!(servers.thaw(former).await);
+    let (store, others) = (connect(&through(&servers, behind.address)).await, connect(&servers.url()).await);
+    let session = Session::signed_in(&store, "bob").await;
+    assert!(others.load(&session.key).await.expect("an answer").is_some(), "it was made on the former primary");
+    takes_itself_for_the_primary(&servers, former).await;
+    assert!(behind.is_behind().await, "or this proves nothing");
+}
+
+/// What is written is on a replica.
+async fn replicated(servers: &RedisSentinel) {
+    let primary = servers.primary_port().await;
+    wait::until("both replicas to have it", PATIENCE, async || {
+        let answer = servers.command(primary, &["WAIT", "2", "500"]).await.ok()?;
+        (answer == redis::Value::Int(2)).then_some(())
+    })
+    .await;
+}
+
+/// Every Sentinel names another primary. One of them decides, the others hear of it.
+async fn promoted(servers: &RedisSentinel, former: u16) {
+    wait::until("another primary to be named by all Sentinels", PATIENCE, async || {
+        for port in sentinels(servers) {
+            let named = servers.command(port, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster"]).await.ok()?;
+            let (_, port): (String, u16) = redis::from_redis_value(named).ok()?;
+            (port != former).then_some(())?;
+        }
+        Some(())
+    })
+    .await;
+}
+
+async fn takes_itself_for_the_primary(servers: &RedisSentinel, former: u16) {
+    let role = servers.command(former, &["ROLE"]).await.expect("the former primary answers");
+    assert!(format!("{role:?}").contains("master"), "it has heard of its successor, so this proves nothing: {role:?}");
+}
+
+/// Their ports.
+fn sentinels(servers: &RedisSentinel) -> Vec<u16> {
+    let url = servers.url();
+    let (hosts, _) = url.rsplit_once('/').expect("the name of the primary");
+    hosts.split("127.0.0.1:").skip(1).map(|host| host.trim_end_matches(',').parse().expect("a port")).collect()
+}
+
+/// The URL, with another way to the first Sentinel.
+fn through(servers: &RedisSentinel, address: SocketAddr) -> String {
+    servers.url().replacen(&format!(":{},", sentinels(servers)[0]), &format!(":{},", address.port()), 1)
+}
+
+/// A Sentinel as it was before a failover: what it says passes through here, and the former primary stands there for the new one.
+struct Behind {
+    address: SocketAddr,
+    former: u16,
+    accepting: JoinHandle<()>,
+}
+
+impl Behind {
+    async fn of(sentinel: u16, primary: u16, former: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let accepting = tokio::spawn(async move {
+            while let Ok((here, _)) = listener.accept().await {
+                let there = TcpStream::connect(("127.0.0.1", sentinel)).await.expect("the Sentinel accepts");
+                tokio::spawn(carry(here, there, primary, former));
+            }
+        });
+        Self { address, former, accepting }
+    }
+
+    /// Whether that is what it says.
+    async fn is_behind(&self) -> bool {
+        let client = redis::Client::open(format!("redis://{}", self.address)).expect("a URL");
+        let mut connection = client.get_multiplexed_async_connection().await.expect("it accepts");
+        let mut asked = redis::cmd("SENTINEL");
+        let named: (String, u16) =
+            asked.arg("GET-MASTER-ADDR-BY-NAME").arg("mymaster").query_async(&mut connection).await.expect("an answer");
+        named.1 == self.former
+    }
+}
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn carry(here: TcpStream, there: TcpStream, primary: u16, former: u16) {
+    let ((mut requests, mut forth), (mut answers, mut back)) = (here.into_split(), there.into_split());
+    let asked = async move { tokio::io::copy(&mut requests, &mut back).await };
+    let answered = async move {
+        let mut bytes = vec![0; 1 << 16];
+        while let Ok(count @ 1..) = answers.read(&mut bytes).await {
+            // Ports have five digits here, and a Sentinel writes its answer in one piece.
+            let text = String::from_utf8_lossy(&bytes[..count]).replace(&format!("\r\n{primary}\r\n"), &format!("\r\n{former}\r\n"));
+            let text = match text.split_once("config-epoch\r\n$1\r\n") {
+                Some((before, after)) => format!("{before}config-epoch\r\n$1\r\n0{}", &after[1..]),
+                None => text,
+            };
+            forth.write_all(text.as_bytes()).await?;
+        }
+        Ok::<_, std::io::Error>(())
+    };
+    let _ = tokio::join!(asked, answered);
+}
