@@ -24,8 +24,11 @@ use crate::{
     answer::field,
     config::Config,
     error::{ClientError, ConfigError, OLDEST, described},
-    sentinels::Sentinels,
+    sentinels::{Primary, Sentinels},
 };
+
+/// How long it may take to connect to the primary that Sentinels name.
+const CONNECTS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Makes connections to the servers of one configuration.
 pub(crate) struct Opener {
@@ -75,34 +78,45 @@ impl Opener {
     /// Connects and sees that the server is new enough. `gone` becomes true when the connection is lost, as soon as the driver notices. With it
     /// comes the term of the primary, for [`is_over`](Self::is_over).
     pub(crate) async fn open(&self, gone: &Arc<AtomicBool>) -> Result<(Connection, u64), ClientError> {
-        let failed = |error: redis::RedisError| match ClientError::from(error.clone()) {
-            ClientError::Lost(_) | ClientError::Busy(_) => {
-                ClientError::Connect { server: self.servers.to_string(), why: described(&error) }
-            }
+        let connection = match &self.way {
+            Way::Node(client) => Connection::Node(connect(client, gone).await.map_err(|error| self.failed(&error))?),
+            Way::Cluster(client) => Connection::Cluster(client.get_async_connection().await.map_err(|error| self.failed(&error))?),
+            Way::Sentinel { sentinels, primary } => return self.open_primary(sentinels, primary, gone).await,
+        };
+        Ok((self.greet(connection).await?.0, 0))
+    }
+
+    async fn open_primary(&self, sentinels: &Sentinels, logins: &Logins, gone: &Arc<AtomicBool>) -> Result<(Connection, u64), ClientError> {
+        let Primary { host, term } = sentinels.primary().await?;
+        let named =
+            |what: String| ClientError::Connect { server: self.servers.to_string(), why: format!("they name {host}, which {what}") };
+        let connected = tokio::time::timeout(CONNECTS_WITHIN, async {
+            let connection = connect(&logins.node(&host)?, gone).await.map_err(|error| self.failed(&error))?;
+            self.greet(Connection::Node(connection)).await
+        });
+        // One that stands still has a successor soon, so who waits for it asks again.
+        let Ok(connected) = connected.await else { return Err(named(format!("did not answer within {CONNECTS_WITHIN:?}"))) };
+        let (connection, hello) = connected?;
+        if field(&hello, "role") == Some("master") { Ok((connection, term)) } else { Err(named("is a replica".to_owned())) }
+    }
+
+    /// Sees that the server can be used, and what it says of itself.
+    async fn greet(&self, mut connection: Connection) -> Result<(Connection, Value), ClientError> {
+        let hello = connection.hello().await.map_err(|error| self.failed(&error))?;
+        check(&hello, self.servers.is_cluster())?;
+        Ok((connection, hello))
+    }
+
+    /// Why there is no connection.
+    fn failed(&self, error: &redis::RedisError) -> ClientError {
+        match ClientError::from(error.clone()) {
+            ClientError::Lost(_) | ClientError::Busy(_) => ClientError::Connect { server: self.servers.to_string(), why: described(error) },
             // It came with Redis 6.0.
             ClientError::Refused(why) if why.contains("unknown command") && why.contains("HELLO") => {
                 ClientError::TooOld { found: "a version that does not know HELLO".to_owned() }
             }
             // A wrong password and the like stays what it is.
             refused => refused,
-        };
-        let mut named = None;
-        let mut connection = match &self.way {
-            Way::Node(client) => Connection::Node(connect(client, gone).await.map_err(failed)?),
-            Way::Sentinel { sentinels, primary } => {
-                let named = named.insert(sentinels.primary().await?);
-                Connection::Node(connect(&primary.node(&named.host)?, gone).await.map_err(failed)?)
-            }
-            Way::Cluster(client) => Connection::Cluster(client.get_async_connection().await.map_err(failed)?),
-        };
-        let hello = connection.hello().await.map_err(failed)?;
-        check(&hello, self.servers.is_cluster())?;
-        match named {
-            Some(named) if !is_primary(&hello) => Err(ClientError::Connect {
-                server: self.servers.to_string(),
-                why: format!("they name {} as the primary, which is a replica", named.host),
-            }),
-            named => Ok((connection, named.map_or(0, |named| named.term))),
         }
     }
 
@@ -271,11 +285,6 @@ fn check(hello: &Value, clustered: bool) -> Result<(), ClientError> {
         "sentinel" => Err(ClientError::Mode { found: "a Sentinel", usable: "redis-sentinel://host1,host2,host3/name" }),
         _ => Ok(()),
     }
-}
-
-/// Whether the server says in `HELLO` that it is one.
-fn is_primary(hello: &Value) -> bool {
-    field(hello, "role") == Some("master")
 }
 
 #[cfg(test)]

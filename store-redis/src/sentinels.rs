@@ -23,6 +23,7 @@ use futures_util::{
 };
 use parking_lot::Mutex;
 use redis::{AsyncConnectionConfig, Client, Value, aio::MultiplexedConnection};
+use tokio::task::AbortHandle;
 
 use crate::{
     address::Host,
@@ -32,20 +33,25 @@ use crate::{
 
 /// How often they are asked while there are calls.
 const ASK_EVERY: Duration = Duration::from_secs(1);
-/// A call waits for the answer if the last one is older than this: it may be the first after a long silence.
-const TOO_OLD: Duration = Duration::from_secs(2);
+/// A call waits for the answer if the last one is older than this: it is the first after a long silence. It is more than what passes from one
+/// answer to the next while there are calls.
+const TOO_OLD: Duration = Duration::from_secs(3);
 /// How long it waits at most. Nobody can say then that the primary is another one.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 /// How long one of them may take to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+/// How much of it may pass over a connection of before, which may have fallen silent.
+const ANSWERS_AGAIN_WITHIN: Duration = Duration::from_millis(250);
 /// How long the others may take when most have answered.
 const STRAGGLES_FOR: Duration = Duration::from_millis(50);
+/// A lower epoch is believed if none as high as before was heard for this long.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
 
 /// The Sentinels of one primary.
 pub(crate) struct Sentinels {
-    all: Vec<Sentinel>,
+    all: Vec<Arc<Sentinel>>,
     /// What they call it.
-    name: String,
+    name: Arc<str>,
     known: Mutex<Known>,
     begun: Instant,
     /// When a question ended last, in milliseconds since then; 0 if none did.
@@ -71,9 +77,9 @@ struct Named {
     primary: Host,
 }
 
-/// The primary that counts.
+/// The primary that counts, and when an epoch as high as its own was asked for last.
 #[derive(Debug, Default)]
-struct Known(Option<Named>);
+struct Known(Option<(Named, Instant)>);
 
 /// A primary, and what becomes another number when it gets a successor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +92,7 @@ pub(crate) struct Primary {
 #[derive(Clone)]
 struct Question {
     begun: Instant,
+    task: AbortHandle,
     ended: Shared<BoxFuture<'static, ()>>,
 }
 
@@ -93,8 +100,8 @@ impl Sentinels {
     /// Connects to nothing. A call that may take `deadline` waits a fourth of it at most for an answer.
     pub(crate) fn new(name: &str, all: impl IntoIterator<Item = (Host, Client)>, deadline: Duration) -> Self {
         Self {
-            all: all.into_iter().map(|(host, client)| Sentinel { host, client, idle: Mutex::default() }).collect(),
-            name: name.to_owned(),
+            all: all.into_iter().map(|(host, client)| Arc::new(Sentinel { host, client, idle: Mutex::default() })).collect(),
+            name: name.into(),
             known: Mutex::default(),
             begun: Instant::now(),
             asked: AtomicU64::new(0),
@@ -109,10 +116,11 @@ impl Sentinels {
     /// # Errors
     /// If none of them can say it.
     pub(crate) async fn primary(&self) -> Result<Primary, ClientError> {
+        let begun = Instant::now();
         let answered = self.ask().await;
         // Also if they did not answer: it is no use to ask them again at once.
         self.asked.store(self.now(), Ordering::Relaxed);
-        self.note(&answered?)
+        self.note(&answered?, begun)
     }
 
     /// Whether the primary of this term has a successor, as far as is known. Asks if it is time for that.
@@ -132,19 +140,21 @@ impl Sentinels {
     fn question(self: &Arc<Self>) -> Shared<BoxFuture<'static, ()>> {
         let mut question = self.question.lock();
         // One that lasts longer than it may is driven by nobody: its runtime rests.
-        question.take_if(|question| question.ended.peek().is_some() || question.begun.elapsed() > ANSWERS_WITHIN * 2);
+        question.take_if(|question| question.task.is_finished() || question.begun.elapsed() > ANSWERS_WITHIN * 2);
         let current = question.get_or_insert_with(|| {
             let sentinels = Arc::clone(self);
             // The primary that is known is as good as before if they do not answer: `term` stays as it is.
             let task = tokio::spawn(async move { drop(sentinels.primary().await) });
-            Question { begun: Instant::now(), ended: task.map(drop).boxed().shared() }
+            Question { begun: Instant::now(), task: task.abort_handle(), ended: task.map(drop).boxed().shared() }
         });
         current.ended.clone()
     }
 
     /// What they answer: all of them, or most and whoever is nearly as fast.
     async fn ask(&self) -> Result<Vec<Named>, ClientError> {
-        let mut asked: FuturesUnordered<_> = self.all.iter().map(|sentinel| sentinel.ask(&self.name)).collect();
+        // Tasks of their own, so that who comes too late for this answer keeps its connection for the next one.
+        let ask = |sentinel: &Arc<Sentinel>| tokio::spawn(Arc::clone(sentinel).ask(Arc::clone(&self.name)));
+        let mut asked: FuturesUnordered<_> = self.all.iter().map(ask).collect();
         let (mut answers, mut why) = (Vec::new(), None);
         loop {
             let next = if self.are_most(&answers) {
@@ -154,8 +164,9 @@ impl Sentinels {
                 asked.next().await
             };
             match next {
-                Some(Ok(named)) => answers.push(named),
-                Some(Err(error)) => why = Some(worse(why, error)),
+                Some(Ok(Ok(named))) => answers.push(named),
+                Some(Ok(Err(error))) => why = Some(worse(why, error)),
+                Some(Err(ended)) => why = Some(worse(why, ClientError::Lost(format!("a Sentinel was not asked to the end: {ended}")))),
                 None => break,
             }
         }
@@ -165,15 +176,15 @@ impl Sentinels {
         }
     }
 
-    /// Notes whom they name.
-    fn note(&self, answers: &[Named]) -> Result<Primary, ClientError> {
+    /// Notes whom they name in answer to a question that was begun then.
+    fn note(&self, answers: &[Named], begun: Instant) -> Result<Primary, ClientError> {
         let most = self.are_most(answers);
         let mut known = self.known.lock();
-        if known.hear(answers, most) {
+        if known.hear(answers, most, begun) {
             self.term.fetch_add(1, Ordering::Relaxed);
         }
         match &known.0 {
-            Some(named) => Ok(Primary { host: named.primary.clone(), term: self.term.load(Ordering::Relaxed) }),
+            Some((named, _)) => Ok(Primary { host: named.primary.clone(), term: self.term.load(Ordering::Relaxed) }),
             None => Err(ClientError::Answer("a primary")),
         }
     }
@@ -190,23 +201,28 @@ impl Sentinels {
 impl Known {
     /// Takes the answer of the highest epoch, of several such the one that most give. Says whether that is another primary.
     ///
-    /// A few that name a lower epoch than was heard before are behind. If `most` of them do, they were set up anew and count from the start.
-    fn hear(&mut self, answers: &[Named], most: bool) -> bool {
+    /// Who names a lower epoch than was heard before is behind. If `most` of them do for long, they were set up anew and count from the start.
+    fn hear(&mut self, answers: &[Named], most: bool, begun: Instant) -> bool {
+        let is_known = |named: &Named| self.0.as_ref().is_some_and(|(known, _)| known.primary == named.primary);
         let alike = |named: &Named| answers.iter().filter(|other| *other == named).count();
-        let Some(best) = answers.iter().max_by_key(|named| (named.epoch, alike(named))).cloned() else { return false };
-        if self.0.as_ref().is_some_and(|known| known.epoch > best.epoch && !most) {
+        let best = answers.iter().max_by_key(|named| (named.epoch, alike(named), is_known(named)));
+        let Some(best) = best.cloned() else { return false };
+        if let Some((known, heard)) = &self.0
+            && known.epoch > best.epoch
+            && !(most && begun.saturating_duration_since(*heard) > FORGOTTEN_AFTER)
+        {
             return false;
         }
-        let other = self.0.as_ref().is_none_or(|known| known.primary != best.primary);
-        self.0 = Some(best);
+        let other = !is_known(&best);
+        self.0 = Some((best, begun));
         other
     }
 }
 
 impl Sentinel {
-    async fn ask(&self, name: &str) -> Result<Named, ClientError> {
+    async fn ask(self: Arc<Self>, name: Arc<str>) -> Result<Named, ClientError> {
         let failed = |why: String| ClientError::Connect { server: format!("the Sentinel {}", self.host), why };
-        match tokio::time::timeout(ANSWERS_WITHIN, self.ask_patiently(name)).await {
+        match tokio::time::timeout(ANSWERS_WITHIN, self.ask_patiently(&name)).await {
             Ok(Err(ClientError::Lost(why) | ClientError::Busy(why))) => Err(failed(why)),
             Ok(answer) => answer,
             Err(_) => Err(failed(format!("no answer within {ANSWERS_WITHIN:?}"))),
@@ -217,7 +233,7 @@ impl Sentinel {
     async fn ask_patiently(&self, name: &str) -> Result<Named, ClientError> {
         let idle = self.idle.lock().take();
         if let Some(mut connection) = idle
-            && let Ok(named) = ask(&mut connection, name).await
+            && let Ok(Ok(named)) = tokio::time::timeout(ANSWERS_AGAIN_WITHIN, ask(&mut connection, name)).await
         {
             self.idle.lock().replace(connection);
             return Ok(named);
@@ -278,14 +294,21 @@ mod tests {
     #[test]
     fn h21_who_is_behind_is_not_believed() {
         let mut known = Known::default();
-        assert!(known.hear(&[says(1, 1), says(2, 2), says(1, 1)], true), "the highest epoch counts, not the many");
-        assert_eq!(known.0, Some(says(2, 2)));
-        assert!(!known.hear(&[says(1, 1)], false), "a few are behind");
-        assert!(!known.hear(&[says(2, 2)], false) && !known.hear(&[], false));
-        assert_eq!(known.0, Some(says(2, 2)));
-        assert!(!known.hear(&[says(3, 2)], false), "the same primary after another failover");
-        assert!(known.hear(&[says(0, 3), says(0, 3)], true), "all of them were set up anew");
-        assert!(known.hear(&[says(0, 4), says(0, 3), says(0, 4)], true), "of one epoch, the many count");
+        let start = Instant::now();
+        let soon = start + FORGOTTEN_AFTER / 2;
+        assert!(known.hear(&[says(1, 1), says(2, 2), says(1, 1)], true, start), "the highest epoch counts, not the many");
+        assert!(!known.hear(&[says(1, 1)], false, soon) && !known.hear(&[says(1, 1), says(1, 1)], true, soon), "they are behind");
+        assert!(!known.hear(&[], false, soon) && !known.hear(&[says(2, 2)], false, soon));
+        assert_eq!(known.0, Some((says(2, 2), soon)));
+        assert!(!known.hear(&[says(3, 2)], false, soon), "the same primary after another failover");
+        let late = soon + FORGOTTEN_AFTER * 2;
+        assert!(!known.hear(&[says(0, 3)], false, late), "a few may be behind for long");
+        assert!(known.hear(&[says(0, 3), says(0, 3)], true, late), "all of them were set up anew");
+        assert!(
+            !known.hear(&[says(0, 3), says(0, 4)], true, late) && !known.hear(&[says(0, 4), says(0, 3)], true, late),
+            "a tie changes nothing"
+        );
+        assert!(known.hear(&[says(0, 4), says(0, 3), says(0, 4)], true, late), "of one epoch, the many count");
     }
 
     #[test]

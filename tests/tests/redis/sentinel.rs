@@ -1,13 +1,21 @@
 //! Who is believed about the primary, while a former one takes itself for it still: Sentinels leave it as it is for eight seconds.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use session_core::SessionStore;
-use tests::{PATIENCE, service::RedisSentinel, wait};
+use tests::{
+    PATIENCE,
+    service::{RedisSentinel, Tap},
+    wait,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
+    time::sleep,
 };
 
 use crate::{
@@ -64,6 +72,24 @@ async fn replicated(servers: &RedisSentinel) {
         (answer == redis::Value::Int(2)).then_some(())
     })
     .await;
+}
+
+/// Beside calls, and no more often. The first of them stands for all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_are_asked_once_a_second() {
+    let Some(servers) = RedisSentinel::start().await else { return };
+    let tap = Tap::before(&servers.url()).await;
+    let store = connect(tap.url()).await;
+    let session = Session::signed_in(&store, "bob").await;
+    let _ = tap.heard();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(6) {
+        assert!(store.load(&session.key).await.expect("an answer").is_some());
+        sleep(Duration::from_millis(20)).await;
+    }
+    let asked = tap.heard().iter().filter(|trip| trip.iter().any(|command| command == "SENTINEL")).count();
+    // Each of the threads may have asked once when it connected.
+    assert!((4..=9).contains(&asked), "asked {asked} times in six seconds");
 }
 
 /// Every Sentinel names another primary. One of them decides, the others hear of it.
