@@ -125,7 +125,11 @@ impl Links {
         let mut tries = 0;
         loop {
             let mut live = slot.connection(&self.opener).await?;
-            if self.opener.is_over(live.health.term).await {
+            // Twice, because a connection that was on its way may lead there as well.
+            for _ in 0..2 {
+                if !self.opener.is_over(live.health.term).await {
+                    break;
+                }
                 slot.retire(&live.health);
                 live = slot.connection(&self.opener).await?;
             }

@@ -86,7 +86,12 @@ impl Opener {
         Ok((self.greet(connection).await?.0, 0))
     }
 
-    async fn open_primary(&self, sentinels: &Sentinels, logins: &Logins, gone: &Arc<AtomicBool>) -> Result<(Connection, u64), ClientError> {
+    async fn open_primary(
+        &self,
+        sentinels: &Arc<Sentinels>,
+        logins: &Logins,
+        gone: &Arc<AtomicBool>,
+    ) -> Result<(Connection, u64), ClientError> {
         let Primary { host, term } = sentinels.primary().await?;
         let named =
             |what: String| ClientError::Connect { server: self.servers.to_string(), why: format!("they name {host}, which {what}") };
@@ -94,7 +99,7 @@ impl Opener {
             let connection = connect(&logins.node(&host)?, gone).await.map_err(|error| self.failed(&error))?;
             self.greet(Connection::Node(connection)).await
         });
-        // One that stands still has a successor soon, so who waits for it asks again.
+        // One that stands still has a successor soon, so the next attempt asks again.
         let Ok(connected) = connected.await else { return Err(named(format!("did not answer within {CONNECTS_WITHIN:?}"))) };
         let (connection, hello) = connected?;
         if field(&hello, "role") == Some("master") { Ok((connection, term)) } else { Err(named("is a replica".to_owned())) }

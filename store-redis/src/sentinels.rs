@@ -40,18 +40,16 @@ const TOO_OLD: Duration = Duration::from_secs(3);
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 /// How long one of them may take to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
-/// How much of it may pass over a connection of before, which may have fallen silent.
-const ANSWERS_AGAIN_WITHIN: Duration = Duration::from_millis(250);
 /// How long the others may take when most have answered.
 const STRAGGLES_FOR: Duration = Duration::from_millis(50);
-/// A lower epoch is believed if none as high as before was heard for this long.
+/// A lower epoch is believed when most have named it for this long, and nobody one as high as before.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
 
 /// The Sentinels of one primary.
 pub(crate) struct Sentinels {
-    all: Vec<Arc<Sentinel>>,
+    all: Vec<Sentinel>,
     /// What they call it.
-    name: Arc<str>,
+    name: String,
     known: Mutex<Known>,
     begun: Instant,
     /// When a question ended last, in milliseconds since then; 0 if none did.
@@ -77,9 +75,13 @@ struct Named {
     primary: Host,
 }
 
-/// The primary that counts, and when an epoch as high as its own was asked for last.
+/// The primary that counts.
 #[derive(Debug, Default)]
-struct Known(Option<(Named, Instant)>);
+struct Known {
+    named: Option<Named>,
+    /// Since when most name a lower epoch.
+    doubted: Option<Instant>,
+}
 
 /// A primary, and what becomes another number when it gets a successor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,8 +102,8 @@ impl Sentinels {
     /// Connects to nothing. A call that may take `deadline` waits a fourth of it at most for an answer.
     pub(crate) fn new(name: &str, all: impl IntoIterator<Item = (Host, Client)>, deadline: Duration) -> Self {
         Self {
-            all: all.into_iter().map(|(host, client)| Arc::new(Sentinel { host, client, idle: Mutex::default() })).collect(),
-            name: name.into(),
+            all: all.into_iter().map(|(host, client)| Sentinel { host, client, idle: Mutex::default() }).collect(),
+            name: name.to_owned(),
             known: Mutex::default(),
             begun: Instant::now(),
             asked: AtomicU64::new(0),
@@ -115,17 +117,22 @@ impl Sentinels {
     ///
     /// # Errors
     /// If none of them can say it.
-    pub(crate) async fn primary(&self) -> Result<Primary, ClientError> {
-        let begun = Instant::now();
-        let answered = self.ask().await;
+    pub(crate) async fn primary(self: &Arc<Self>) -> Result<Primary, ClientError> {
+        let answers = self.ask().await;
+        if let Ok(answers) = &answers {
+            self.note(|known| known.conclude(answers, self.all.len(), Instant::now()));
+        }
         // Also if they did not answer: it is no use to ask them again at once.
-        self.asked.store(self.now(), Ordering::Relaxed);
-        self.note(&answered?, begun)
+        self.asked.store(self.now(), Ordering::Release);
+        answers?;
+        let known = self.known.lock();
+        let named = known.named.as_ref().ok_or(ClientError::Answer("a primary"))?;
+        Ok(Primary { host: named.primary.clone(), term: self.term.load(Ordering::Relaxed) })
     }
 
     /// Whether the primary of this term has a successor, as far as is known. Asks if it is time for that.
     pub(crate) async fn is_over(self: &Arc<Self>, term: u64) -> bool {
-        let age = Duration::from_millis(self.now().saturating_sub(self.asked.load(Ordering::Relaxed)));
+        let age = Duration::from_millis(self.now().saturating_sub(self.asked.load(Ordering::Acquire)));
         if age > ASK_EVERY {
             let question = self.question();
             if age > TOO_OLD {
@@ -150,14 +157,13 @@ impl Sentinels {
         current.ended.clone()
     }
 
-    /// What they answer: all of them, or most and whoever is nearly as fast.
-    async fn ask(&self) -> Result<Vec<Named>, ClientError> {
-        // Tasks of their own, so that who comes too late for this answer keeps its connection for the next one.
-        let ask = |sentinel: &Arc<Sentinel>| tokio::spawn(Arc::clone(sentinel).ask(Arc::clone(&self.name)));
-        let mut asked: FuturesUnordered<_> = self.all.iter().map(ask).collect();
+    /// What they answer: all of them, or most and whoever is nearly as fast. What comes later is heard as well.
+    async fn ask(self: &Arc<Self>) -> Result<Vec<Named>, ClientError> {
+        let ask = |which| tokio::spawn(Arc::clone(self).ask_one(which));
+        let mut asked: FuturesUnordered<_> = (0..self.all.len()).map(ask).collect();
         let (mut answers, mut why) = (Vec::new(), None);
         loop {
-            let next = if self.are_most(&answers) {
+            let next = if are_most(answers.len(), self.all.len()) {
                 let Ok(next) = tokio::time::timeout(STRAGGLES_FOR, asked.next()).await else { break };
                 next
             } else {
@@ -176,21 +182,19 @@ impl Sentinels {
         }
     }
 
-    /// Notes whom they name in answer to a question that was begun then.
-    fn note(&self, answers: &[Named], begun: Instant) -> Result<Primary, ClientError> {
-        let most = self.are_most(answers);
-        let mut known = self.known.lock();
-        if known.hear(answers, most, begun) {
-            self.term.fetch_add(1, Ordering::Relaxed);
-        }
-        match &known.0 {
-            Some((named, _)) => Ok(Primary { host: named.primary.clone(), term: self.term.load(Ordering::Relaxed) }),
-            None => Err(ClientError::Answer("a primary")),
-        }
+    async fn ask_one(self: Arc<Self>, which: usize) -> Result<Named, ClientError> {
+        // Of the time that a call waits, most is left for a new connection.
+        let named = self.all[which].ask(&self.name, self.longest_wait / 3).await?;
+        self.note(|known| known.hear(&named));
+        Ok(named)
     }
 
-    fn are_most(&self, answers: &[Named]) -> bool {
-        answers.len() * 2 > self.all.len()
+    /// Changes what is known, by what says whether that makes another primary.
+    fn note(&self, change: impl FnOnce(&mut Known) -> bool) {
+        let mut known = self.known.lock();
+        if change(&mut known) {
+            self.term.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn now(&self) -> u64 {
@@ -199,41 +203,59 @@ impl Sentinels {
 }
 
 impl Known {
-    /// Takes the answer of the highest epoch, of several such the one that most give. Says whether that is another primary.
-    ///
-    /// Who names a lower epoch than was heard before is behind. If `most` of them do for long, they were set up anew and count from the start.
-    fn hear(&mut self, answers: &[Named], most: bool, begun: Instant) -> bool {
-        let is_known = |named: &Named| self.0.as_ref().is_some_and(|(known, _)| known.primary == named.primary);
+    /// Takes what knows of a later failover. Says whether that is another primary.
+    fn hear(&mut self, named: &Named) -> bool {
+        match &self.named {
+            Some(known) if named.epoch < known.epoch => false,
+            Some(known) if named.epoch == known.epoch => {
+                self.doubted = None;
+                false
+            }
+            _ => self.take(named),
+        }
+    }
+
+    /// Looks at all answers to a question that were [heard](Self::hear). Of one epoch, what most of `all` say counts. So does a lower one after a
+    /// while: then they were set up anew and count from the start. Says whether that is another primary.
+    fn conclude(&mut self, answers: &[Named], all: usize, now: Instant) -> bool {
+        let Some(known) = &self.named else { return false };
         let alike = |named: &Named| answers.iter().filter(|other| *other == named).count();
-        let best = answers.iter().max_by_key(|named| (named.epoch, alike(named), is_known(named)));
-        let Some(best) = best.cloned() else { return false };
-        if let Some((known, heard)) = &self.0
-            && known.epoch > best.epoch
-            && !(most && begun.saturating_duration_since(*heard) > FORGOTTEN_AFTER)
-        {
+        let Some(best) = answers.iter().max_by_key(|named| (named.epoch, alike(named))) else { return false };
+        if best.epoch == known.epoch {
+            return are_most(alike(best), all) && self.take(best);
+        }
+        if best.epoch > known.epoch || !are_most(answers.len(), all) {
             return false;
         }
-        let other = !is_known(&best);
-        self.0 = Some((best, begun));
+        now.saturating_duration_since(*self.doubted.get_or_insert(now)) > FORGOTTEN_AFTER && self.take(best)
+    }
+
+    fn take(&mut self, named: &Named) -> bool {
+        let other = self.named.as_ref().is_none_or(|known| known.primary != named.primary);
+        *self = Self { named: Some(named.clone()), doubted: None };
         other
     }
 }
 
+fn are_most(some: usize, all: usize) -> bool {
+    some * 2 > all
+}
+
 impl Sentinel {
-    async fn ask(self: Arc<Self>, name: Arc<str>) -> Result<Named, ClientError> {
+    async fn ask(&self, name: &str, over_idle: Duration) -> Result<Named, ClientError> {
         let failed = |why: String| ClientError::Connect { server: format!("the Sentinel {}", self.host), why };
-        match tokio::time::timeout(ANSWERS_WITHIN, self.ask_patiently(&name)).await {
+        match tokio::time::timeout(ANSWERS_WITHIN, self.ask_patiently(name, over_idle)).await {
             Ok(Err(ClientError::Lost(why) | ClientError::Busy(why))) => Err(failed(why)),
             Ok(answer) => answer,
             Err(_) => Err(failed(format!("no answer within {ANSWERS_WITHIN:?}"))),
         }
     }
 
-    /// Over the connection of before, if it still works.
-    async fn ask_patiently(&self, name: &str) -> Result<Named, ClientError> {
+    /// Over the connection of before, if an answer comes in time; it may have fallen silent.
+    async fn ask_patiently(&self, name: &str, over_idle: Duration) -> Result<Named, ClientError> {
         let idle = self.idle.lock().take();
         if let Some(mut connection) = idle
-            && let Ok(Ok(named)) = tokio::time::timeout(ANSWERS_AGAIN_WITHIN, ask(&mut connection, name)).await
+            && let Ok(Ok(named)) = tokio::time::timeout(over_idle, ask(&mut connection, name)).await
         {
             self.idle.lock().replace(connection);
             return Ok(named);
@@ -294,21 +316,34 @@ mod tests {
     #[test]
     fn h21_who_is_behind_is_not_believed() {
         let mut known = Known::default();
-        let start = Instant::now();
-        let soon = start + FORGOTTEN_AFTER / 2;
-        assert!(known.hear(&[says(1, 1), says(2, 2), says(1, 1)], true, start), "the highest epoch counts, not the many");
-        assert!(!known.hear(&[says(1, 1)], false, soon) && !known.hear(&[says(1, 1), says(1, 1)], true, soon), "they are behind");
-        assert!(!known.hear(&[], false, soon) && !known.hear(&[says(2, 2)], false, soon));
-        assert_eq!(known.0, Some((says(2, 2), soon)));
-        assert!(!known.hear(&[says(3, 2)], false, soon), "the same primary after another failover");
-        let late = soon + FORGOTTEN_AFTER * 2;
-        assert!(!known.hear(&[says(0, 3)], false, late), "a few may be behind for long");
-        assert!(known.hear(&[says(0, 3), says(0, 3)], true, late), "all of them were set up anew");
-        assert!(
-            !known.hear(&[says(0, 3), says(0, 4)], true, late) && !known.hear(&[says(0, 4), says(0, 3)], true, late),
-            "a tie changes nothing"
-        );
-        assert!(known.hear(&[says(0, 4), says(0, 3), says(0, 4)], true, late), "of one epoch, the many count");
+        assert!(known.hear(&says(1, 1)) && known.hear(&says(2, 2)), "the later failover counts");
+        assert!(!known.hear(&says(1, 1)) && !known.hear(&says(2, 2)));
+        assert!(!known.hear(&says(3, 2)), "the same primary after another failover");
+        assert_eq!(known.named, Some(says(3, 2)));
+    }
+
+    #[test]
+    fn sentinels_that_were_set_up_anew_are_believed_after_a_while() {
+        let (start, few, most) = (Instant::now(), [says(0, 3)], [says(0, 3), says(0, 3)]);
+        let late = start + FORGOTTEN_AFTER + Duration::from_millis(1);
+        let mut known = Known::default();
+        known.hear(&says(2, 2));
+        assert!(!known.conclude(&few, 3, start) && !known.conclude(&few, 3, late), "a few may be behind for long");
+        assert!(!known.conclude(&most, 3, start) && !known.conclude(&[], 3, start));
+        known.hear(&says(2, 2));
+        assert!(!known.conclude(&most, 3, late), "somebody knows better");
+        assert!(known.conclude(&most, 3, late + (late - start)));
+        assert_eq!(known.named, Some(says(0, 3)));
+    }
+
+    #[test]
+    fn of_one_epoch_what_most_say_counts() {
+        let now = Instant::now();
+        let mut known = Known::default();
+        known.hear(&says(0, 3));
+        assert!(!known.conclude(&[says(0, 4), says(0, 3)], 2, now) && !known.conclude(&[says(0, 4)], 3, now));
+        assert!(known.conclude(&[says(0, 4), says(0, 3), says(0, 4)], 3, now));
+        assert_eq!(known.named, Some(says(0, 4)));
     }
 
     #[test]
