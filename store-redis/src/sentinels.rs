@@ -52,7 +52,7 @@ pub(crate) struct Sentinels {
     name: String,
     known: Mutex<Known>,
     begun: Instant,
-    /// When a question ended last, in milliseconds since then; 0 if none did.
+    /// When the last question was begun that ended in time, in milliseconds since then; 0 if none did.
     asked: AtomicU64,
     /// How often another primary was named.
     term: AtomicU64,
@@ -118,12 +118,15 @@ impl Sentinels {
     /// # Errors
     /// If none of them can say it.
     pub(crate) async fn primary(self: &Arc<Self>) -> Result<Primary, ClientError> {
+        let begun = self.now();
         let answers = self.ask().await;
         if let Ok(answers) = &answers {
             self.note(|known| known.conclude(answers, self.all.len(), Instant::now()));
         }
-        // Also if they did not answer: it is no use to ask them again at once.
-        self.asked.store(self.now(), Ordering::Release);
+        // Also if they did not answer: it is no use to ask them again at once. One that took longer rested with its runtime, and what it heard is old.
+        if Duration::from_millis(self.now() - begun) <= ANSWERS_WITHIN + LONGEST_WAIT {
+            self.asked.fetch_max(begun, Ordering::Release);
+        }
         answers?;
         let known = self.known.lock();
         let named = known.named.as_ref().ok_or(ClientError::Answer("a primary"))?;
@@ -132,22 +135,29 @@ impl Sentinels {
 
     /// Whether the primary of this term has a successor, as far as is known. Asks if it is time for that.
     pub(crate) async fn is_over(self: &Arc<Self>, term: u64) -> bool {
-        let age = Duration::from_millis(self.now().saturating_sub(self.asked.load(Ordering::Acquire)));
-        if age > ASK_EVERY {
-            let question = self.question();
-            if age > TOO_OLD {
-                // In a box, so that those who do not wait have no room for it.
-                let _ = Box::pin(tokio::time::timeout(self.longest_wait, question)).await;
-            }
+        let age = self.age();
+        if age > TOO_OLD {
+            // In a box, so that those who do not wait have no room for it.
+            let _ = Box::pin(tokio::time::timeout(self.longest_wait, self.answered())).await;
+        } else if age > ASK_EVERY {
+            drop(self.question(ANSWERS_WITHIN * 2));
         }
         self.term.load(Ordering::Relaxed) != term
     }
 
-    /// The question that is on its way, or a new one. It is a task of its own, so that it ends also if nobody waits for it.
-    fn question(self: &Arc<Self>) -> Shared<BoxFuture<'static, ()>> {
+    async fn answered(self: &Arc<Self>) {
+        self.question(self.longest_wait).await;
+        if self.age() > TOO_OLD {
+            // The runtime of who began it has ended.
+            self.question(self.longest_wait).await;
+        }
+    }
+
+    /// The question that is on its way, or a new one. It is a task of its own, so that it ends also if nobody waits for it. One that lasts `longer`
+    /// may be driven by nobody, because its runtime rests, and another takes its place.
+    fn question(self: &Arc<Self>, longer: Duration) -> Shared<BoxFuture<'static, ()>> {
         let mut question = self.question.lock();
-        // One that lasts longer than it may is driven by nobody: its runtime rests.
-        question.take_if(|question| question.task.is_finished() || question.begun.elapsed() > ANSWERS_WITHIN * 2);
+        question.take_if(|question| question.task.is_finished() || question.begun.elapsed() > longer);
         let current = question.get_or_insert_with(|| {
             let sentinels = Arc::clone(self);
             // The primary that is known is as good as before if they do not answer: `term` stays as it is.
@@ -195,6 +205,11 @@ impl Sentinels {
         if change(&mut known) {
             self.term.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// How long ago they were asked.
+    fn age(&self) -> Duration {
+        Duration::from_millis(self.now().saturating_sub(self.asked.load(Ordering::Acquire)))
     }
 
     fn now(&self) -> u64 {
