@@ -110,6 +110,8 @@ pub(crate) enum ClientError {
     NoLogin,
     #[error("the server refuses the login; look at user and password in the URL")]
     WrongLogin,
+    #[error("the Sentinel {sentinel} refuses the login; look at sentinel_user and sentinel_password in the URL")]
+    SentinelLogin { sentinel: String },
     #[error("the server's user lacks a right that sessions need; the crate's page lists them: {0}")]
     NoRight(String),
     #[error("the server refuses to be used like this: {0}")]
@@ -203,6 +205,7 @@ impl From<ClientError> for StoreError {
             | ClientError::Replicas { .. } => Self::Unavailable { store: STORE, source: error.into() },
             ClientError::NoLogin
             | ClientError::WrongLogin
+            | ClientError::SentinelLogin { .. }
             | ClientError::NoRight(_)
             | ClientError::Refused(_)
             | ClientError::NoScript

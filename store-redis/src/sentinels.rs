@@ -261,6 +261,7 @@ impl Sentinel {
         let failed = |why: String| ClientError::Connect { server: format!("the Sentinel {}", self.host), why };
         match tokio::time::timeout(ANSWERS_WITHIN, self.ask_patiently(name, over_idle)).await {
             Ok(Err(ClientError::Lost(why) | ClientError::Busy(why))) => Err(failed(why)),
+            Ok(Err(ClientError::NoLogin | ClientError::WrongLogin)) => Err(ClientError::SentinelLogin { sentinel: self.host.to_string() }),
             Ok(answer) => answer,
             Err(_) => Err(failed(format!("no answer within {ANSWERS_WITHIN:?}"))),
         }

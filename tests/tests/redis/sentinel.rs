@@ -6,6 +6,7 @@ use std::{
 };
 
 use session_core::SessionStore;
+use store_redis::{Config, RedisStore};
 use tests::{
     PATIENCE,
     service::{RedisSentinel, Tap},
@@ -20,7 +21,7 @@ use tokio::{
 
 use crate::{
     network::Network,
-    session::{Session, add, connect},
+    session::{Session, add, connect, with},
 };
 
 /// How soon calls reach the new primary when Sentinels know of it.
@@ -81,6 +82,32 @@ async fn sentinels_are_asked_once_a_second() {
     }
     let took = begun.elapsed();
     assert!(took > Duration::from_secs(5) && took < Duration::from_secs(10), "asked six times in {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_have_a_login_of_their_own() {
+    let Some(servers) = RedisSentinel::start().await else { return };
+    let _ = ours!(servers.ports());
+    // All that the crate's page says is needed, and no more.
+    let app = ["ACL", "SETUSER", "app", "on", ">hunter2", "+hello", "+sentinel|masters", "+sentinel|get-master-addr-by-name"];
+    let default = ["ACL", "SETUSER", "default", "resetpass", ">hunter4"];
+    for port in sentinels(&servers) {
+        for words in [&app[..], &default] {
+            let _ = servers.command(port, words).await.expect("a Sentinel with users");
+        }
+    }
+    for wrong in ["deadline_ms=2000", "sentinel_password=hunter3", "sentinel_user=bob&sentinel_password=hunter2"] {
+        let config = Config::new(&with(&servers.url(), wrong)).expect("a URL");
+        let refused = RedisStore::connect(&config).await.expect_err("no Sentinel lets it in");
+        let why = std::error::Error::source(&refused).expect("a reason").to_string();
+        assert!(why.contains("sentinel_password"), "{wrong}: {why}");
+        assert!(!format!("{refused} {refused:?} {why}").contains("hunter"), "{refused:?}");
+    }
+    for right in ["sentinel_password=hunter4", "sentinel_user=app&sentinel_password=hunter2"] {
+        let store = connect(&with(&servers.url(), right)).await;
+        let session = Session::signed_in(&store, "bob").await;
+        assert!(store.load(&session.key).await.expect("an answer").is_some(), "{right}");
+    }
 }
 
 /// Waits until both replicas have the session.
