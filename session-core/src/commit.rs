@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Json, Lifetime, Limits, Name, Principal, Rejection, StoreKey};
+use crate::{Attributes, Json, Limits, Name, Principal, Rejection, SecretHash};
 
 /// What happens to one value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,41 +38,78 @@ pub enum PrincipalChange {
     Keep,
     /// This user is signed in now.
     Set(Principal),
-    /// Nobody is signed in any more.
+    /// The session is anonymous from now on.
     Unset,
+}
+
+/// What a commit does to the time of the authentication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthenticationChange {
+    /// Nothing.
+    Keep,
+    /// The user has proved who they are just now.
+    Now,
+    /// The session has no principal any more.
+    Clear,
+}
+
+/// A new secret for a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotation {
+    /// The hash of the new secret.
+    pub secret: SecretHash,
+    /// The generation of the new secret.
+    pub generation: u32,
+    /// How long the secret that it replaces may still read. With `None` the store forgets that secret.
+    pub grace: Option<Duration>,
 }
 
 /// Everything one request does to a session. It takes effect whole or not at all.
 ///
 /// ```
-/// # use session_core::{Change, Commit, Json, Name};
-/// let commit = Commit::new().change(Name::new("visits")?, Change::Add(1)).change(Name::new("theme")?, Change::Set(Json::encode("dark")?));
+/// # use session_core::{Change, Commit, Json, Name, SessionId};
+/// let id = SessionId::random()?;
+/// let commit = Commit::new(id.secret_hash()).change(Name::new("theme")?, Change::Set(Json::encode("dark")?));
 /// assert!(!commit.is_empty());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commit {
-    /// On what it depends.
+    /// The hash of the request's secret. The store compares it with the record's in the atomic step.
+    pub secret: SecretHash,
+    /// On what it depends besides.
     pub guard: Guard,
     /// Whether all values go before `changes` are applied.
     pub clear: bool,
     /// What happens to single values.
     pub changes: Changes,
-    /// What happens to the principal.
+    /// What happens to the principal. A new one takes effect together with `rotate`: the session's `since` becomes that generation.
     pub principal: PrincipalChange,
-    /// The record's new lifetime settings; `None` keeps them.
-    pub lifetime: Option<Lifetime>,
+    /// Whether the user has proved who they are just now. A new principal says that as well.
+    pub authenticated: bool,
+    /// The new secret; `None` keeps it.
+    pub rotate: Option<Rotation>,
+    /// The record's new attributes; `None` keeps them.
+    pub attributes: Option<Attributes>,
     /// How long the record lives from now on; `None` keeps its deadline.
     pub ttl: Option<Duration>,
-    /// The key under which the record lives from now on; the old one is dead at once. It must have the old one's lineage.
-    pub move_to: Option<StoreKey>,
 }
 
 impl Commit {
-    /// A commit that does nothing yet.
+    /// A commit of a request with this secret, that does nothing yet.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(secret: SecretHash) -> Self {
+        Self {
+            secret,
+            guard: Guard::Any,
+            clear: false,
+            changes: Changes::new(),
+            principal: PrincipalChange::Keep,
+            authenticated: false,
+            rotate: None,
+            attributes: None,
+            ttl: None,
+        }
     }
 
     /// The same, depending on `guard`.
@@ -103,10 +140,24 @@ impl Commit {
         self
     }
 
-    /// The same with other lifetime settings.
+    /// The same with the time of the authentication set to now.
     #[must_use]
-    pub fn lifetime(mut self, lifetime: Lifetime) -> Self {
-        self.lifetime = Some(lifetime);
+    pub fn authenticated(mut self) -> Self {
+        self.authenticated = true;
+        self
+    }
+
+    /// The same with a new secret.
+    #[must_use]
+    pub fn rotate(mut self, rotation: Rotation) -> Self {
+        self.rotate = Some(rotation);
+        self
+    }
+
+    /// The same with other attributes.
+    #[must_use]
+    pub fn attributes(mut self, attributes: Attributes) -> Self {
+        self.attributes = Some(attributes);
         self
     }
 
@@ -117,24 +168,39 @@ impl Commit {
         self
     }
 
-    /// The same, moving the record to `key`.
-    #[must_use]
-    pub fn move_to(mut self, key: StoreKey) -> Self {
-        self.move_to = Some(key);
-        self
-    }
-
-    /// Whether it would change nothing at all, so that no store need be asked.
+    /// Whether it writes nothing. A store still judges it: the session may be gone, or the secret superseded.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.is_change() && self.ttl.is_none() && self.move_to.is_none()
+        !self.is_change() && self.ttl.is_none() && self.rotate.is_none() && !self.authenticated
     }
 
-    /// Whether it changes data, principal or lifetime, so that the version grows. Moving and extending are not changes; setting a value is
-    /// one even if it is equal to the stored one, because not every backend can tell without a read.
+    /// Whether it changes data, principal or attributes, so that the version grows. Rotating, extending the life and proving who one is
+    /// are not changes; setting a value is one even if it equals the stored one, because not every backend can tell without a read.
     #[must_use]
     pub fn is_change(&self) -> bool {
-        self.clear || !self.changes.is_empty() || self.principal != PrincipalChange::Keep || self.lifetime.is_some()
+        self.clear || !self.changes.is_empty() || self.principal != PrincipalChange::Keep || self.attributes.is_some()
+    }
+
+    /// What it does to the time of the authentication. Stores use this, not the fields it is made of.
+    #[must_use]
+    pub fn authentication(&self) -> AuthenticationChange {
+        match &self.principal {
+            PrincipalChange::Unset => AuthenticationChange::Clear,
+            PrincipalChange::Set(_) => AuthenticationChange::Now,
+            PrincipalChange::Keep if self.authenticated => AuthenticationChange::Now,
+            PrincipalChange::Keep => AuthenticationChange::Keep,
+        }
+    }
+
+    /// What `since` becomes; `None` keeps it.
+    #[must_use]
+    pub fn since(&self) -> Option<u32> {
+        match &self.principal {
+            PrincipalChange::Keep => None,
+            PrincipalChange::Unset => Some(0),
+            // `check` refuses a new principal without a rotation.
+            PrincipalChange::Set(_) => self.rotate.map(|rotation| rotation.generation),
+        }
     }
 
     /// The bytes that the commit itself brings, as [`Data::bytes`](crate::Data::bytes) counts them.
@@ -150,46 +216,55 @@ impl Commit {
     /// The check that every store makes before I/O.
     ///
     /// # Errors
-    /// [`Rejection`] if the ttl is out of range, the commit alone is over the cap on data, or `move_to` is not storable or of another
-    /// lineage than `key`.
-    pub fn check(&self, key: &StoreKey, limits: &Limits) -> Result<(), Rejection> {
+    /// [`Rejection`] if the ttl is out of range, the commit alone is over the cap on data, a new principal comes without a rotation, or
+    /// a grace is too long or comes with a new principal or authentication.
+    pub fn check(&self, limits: &Limits) -> Result<(), Rejection> {
         if let Some(ttl) = self.ttl {
             limits.check_ttl(ttl)?;
         }
         limits.check_data(self.bytes())?;
-        match &self.move_to {
-            Some(target) if !target.is_storable() => Err(Rejection::Key { bytes: target.as_str().len() }),
-            Some(target) if !target.same_lineage(key) => Err(Rejection::OtherLineage),
+        let signs_in = matches!(self.principal, PrincipalChange::Set(_));
+        if signs_in && self.rotate.is_none() {
+            return Err(Rejection::PrincipalWithoutRotation);
+        }
+        match self.rotate.and_then(|rotation| rotation.grace) {
+            Some(_) if self.principal != PrincipalChange::Keep || self.authenticated => Err(Rejection::GraceWithSignIn),
+            Some(grace) if grace < Duration::from_millis(1) || grace > Limits::LONGEST_GRACE => Err(Rejection::Grace { grace }),
             _ => Ok(()),
         }
     }
 }
 
-/// What [`commit`](crate::SessionStore::commit) did.
+/// What [`commit`](crate::SessionStore::commit) did. Where several verdicts apply, the first in this order counts: `Gone`, `Superseded`,
+/// `Conflict`; a record that cannot be read is `Corrupt` before `Superseded`, and `Rejected` comes last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[must_use]
 pub enum Outcome {
     /// All of it took effect.
     Done(Committed),
-    /// The guard did not hold, or `move_to` is taken by another live record. Nothing changed.
+    /// The guard did not hold. Nothing changed.
     Conflict,
+    /// The session lives and the commit's secret is not its current one. Nothing changed.
+    Superseded,
     /// There is no live record under the key. Nothing changed, nothing was created.
     Gone,
 }
 
 /// The record after a commit that took effect.
 ///
-/// Age, ttl and lifetime come along so that a request that never loaded the record still knows when its life has to be extended.
+/// Ages, ttl and attributes come along so that a request that never loaded the record still knows when its life has to be extended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committed {
     /// The version now.
     pub version: u64,
-    /// What each `Add` came to.
+    /// The sum of each `Add`.
     pub added: BTreeMap<Name, i64>,
     /// How long ago the session was created.
     pub age: Duration,
+    /// How long ago the user proved who they are. `None` exactly if there is no principal.
+    pub authenticated: Option<Duration>,
     /// How long the session lives from now if nothing extends it.
     pub ttl: Duration,
-    /// What this session asks for in place of the policy's timeouts.
-    pub lifetime: Lifetime,
+    /// What the session keeps beside its data.
+    pub attributes: Attributes,
 }

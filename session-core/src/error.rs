@@ -45,6 +45,14 @@ pub enum StoreError {
     /// The call itself is not allowed. Nothing changed, and trying again will not help.
     #[error(transparent)]
     Rejected(#[from] Rejection),
+    /// The store cannot do this at all. Nothing changed.
+    #[error("the {store} store does not support {what}")]
+    Unsupported {
+        /// Which store.
+        store: &'static str,
+        /// The call or option.
+        what: &'static str,
+    },
     /// Anything else: wrong rights, a missing table, a bug.
     #[error("the {store} store failed")]
     Other {
@@ -99,9 +107,24 @@ pub enum Rejection {
         /// The length that came.
         bytes: usize,
     },
-    /// A move to a key with another lineage tag.
-    #[error("a session can only move to a key of its own lineage; draw the new id with SessionId::successor")]
-    OtherLineage,
+    /// A new principal without a new secret: whoever planted the old one would be signed in (session fixation).
+    #[error("a commit that sets a principal must rotate the secret")]
+    PrincipalWithoutRotation,
+    /// A grace beside a new principal or authentication: the former secret would see what it must not.
+    #[error("a rotation that signs in or re-authenticates must not leave a grace to the former secret")]
+    GraceWithSignIn,
+    /// A grace out of range.
+    #[error("a former secret cannot read for {grace:?}; use 1 ms to 60 s, or none")]
+    Grace {
+        /// The duration that was asked for.
+        grace: Duration,
+    },
+    /// Fields of a new record that contradict each other.
+    #[error("the new record is inconsistent: {why}")]
+    Inconsistent {
+        /// The rule that is broken.
+        why: Box<str>,
+    },
     /// The store holds as much as it may.
     #[error("the {store} store is full ({what}); raise its cap or shorten the idle timeout")]
     Full {
@@ -122,6 +145,6 @@ mod tests {
         assert!(StoreError::Unavailable { store: "test", source: source() }.is_transient());
         assert!(StoreError::Timeout { store: "test", after: Duration::from_secs(2) }.is_transient());
         assert!(!StoreError::Other { store: "test", source: source() }.is_transient());
-        assert!(!StoreError::from(Rejection::OtherLineage).is_transient());
+        assert!(!StoreError::from(Rejection::PrincipalWithoutRotation).is_transient());
     }
 }

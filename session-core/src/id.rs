@@ -1,80 +1,116 @@
-//! The secret that a client holds.
+//! The session id: a key that never changes and a secret that rotates.
 
 use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::StoreKey;
 
-/// The secret in a session's cookie: 24 bytes from the operating system's generator, written as 32 characters of base64url.
+/// The id in a session's cookie: a key and a secret.
 ///
-/// Its first 3 bytes (4 characters) are the *lineage* tag: [`Self::successor`] keeps them and draws the other 21 bytes (168 bits) anew,
-/// so that the old and the new key of a rotation share a shard. OWASP asks for 64 bits of entropy, ASVS 5.0 (7.2.3) for 128.
+/// | part | content | text |
+/// |---|---|---|
+/// | key | 96 random bits; never changes and is never used again | 16 characters of base64url |
+/// | secret | 32 bits of generation, then 136 random bits; a rotation draws it anew | 28 characters of base64url |
 ///
-/// An id is never stored and never logged: stores see its [`StoreKey`], people see a [`Handle`](crate::Handle), and `Debug` is masked.
+/// A store finds a session by its key and compares the hash of its secret. ASVS 5.0 (7.2.3) asks for 128 bits of entropy in a session
+/// token; the secret alone has 136. `Debug` is masked. Stores and logs never see an id: stores get [`Self::key`] and
+/// [`Self::secret_hash`], people get a [`Handle`](crate::Handle).
 #[derive(Clone, PartialEq, Eq)]
-pub struct SessionId([u8; Self::BYTES]);
+pub struct SessionId {
+    key: [u8; Self::KEY_BYTES],
+    secret: [u8; Self::SECRET_BYTES],
+}
 
 impl SessionId {
-    /// How many bytes an id has.
-    pub const BYTES: usize = 24;
-    /// How many characters its text has.
-    pub const TEXT_LENGTH: usize = 32;
-    const LINEAGE_BYTES: usize = 3;
+    /// The length of the text form: key, a dot, secret.
+    pub const TEXT_LENGTH: usize = Self::KEY_LENGTH + 1 + Self::SECRET_LENGTH;
+    const KEY_BYTES: usize = 12;
+    const KEY_LENGTH: usize = 16;
+    const SECRET_BYTES: usize = 21;
+    const SECRET_LENGTH: usize = 28;
+    const GENERATION_BYTES: usize = 4;
 
-    /// Draws a new id of a lineage of its own.
+    /// Draws the id of a new session, at generation 0.
     ///
     /// # Errors
     /// [`EntropyError`] if the operating system gives no random bytes.
     pub fn random() -> Result<Self, EntropyError> {
-        let mut bytes = [0; Self::BYTES];
-        getrandom::fill(&mut bytes).map_err(EntropyError)?;
-        Ok(Self(bytes))
+        let mut id = Self { key: [0; Self::KEY_BYTES], secret: [0; Self::SECRET_BYTES] };
+        getrandom::fill(&mut id.key).map_err(EntropyError)?;
+        getrandom::fill(&mut id.secret[Self::GENERATION_BYTES..]).map_err(EntropyError)?;
+        Ok(id)
     }
 
-    /// Draws the id that follows this one when it is rotated: the same lineage tag, 168 fresh bits.
+    /// Draws the id that replaces this one in a rotation: the same key, the next generation, 136 fresh bits.
+    ///
+    /// The generation stays at `u32::MAX` when it gets there, which takes 136 years of one rotation a second.
     ///
     /// # Errors
     /// [`EntropyError`] if the operating system gives no random bytes.
-    pub fn successor(&self) -> Result<Self, EntropyError> {
-        let mut bytes = self.0;
-        getrandom::fill(&mut bytes[Self::LINEAGE_BYTES..]).map_err(EntropyError)?;
-        Ok(Self(bytes))
+    pub fn rotated(&self) -> Result<Self, EntropyError> {
+        self.rotated_after(self.generation())
     }
 
-    /// Reads the text form. `None` for every other length or alphabet, and nothing longer than 32 bytes is looked at.
+    /// Draws the id that follows generation `generation` of this session.
+    ///
+    /// # Errors
+    /// [`EntropyError`] if the operating system gives no random bytes.
+    pub(crate) fn rotated_after(&self, generation: u32) -> Result<Self, EntropyError> {
+        let mut next = self.clone();
+        let (number, random) = next.secret.split_at_mut(Self::GENERATION_BYTES);
+        number.copy_from_slice(&generation.saturating_add(1).to_be_bytes());
+        getrandom::fill(random).map_err(EntropyError)?;
+        Ok(next)
+    }
+
+    /// Reads the text form. `None` for every other length or alphabet; a longer text is not looked at.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         if text.len() != Self::TEXT_LENGTH {
             return None;
         }
-        let mut bytes = [0; Self::BYTES];
-        // 32 characters are exactly 24 bytes, so no trailing bits are left that two texts could differ in.
-        let written = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
-        (written == Self::BYTES).then_some(Self(bytes))
+        let (key_text, rest) = text.split_at(Self::KEY_LENGTH);
+        let secret_text = rest.strip_prefix(b".")?;
+        let mut id = Self { key: [0; Self::KEY_BYTES], secret: [0; Self::SECRET_BYTES] };
+        // 16 characters are exactly 12 bytes and 28 are 21, so no trailing bits are left in which two texts could differ.
+        let key_bytes = URL_SAFE_NO_PAD.decode_slice(key_text, &mut id.key).ok()?;
+        let secret_bytes = URL_SAFE_NO_PAD.decode_slice(secret_text, &mut id.secret).ok()?;
+        (key_bytes == Self::KEY_BYTES && secret_bytes == Self::SECRET_BYTES).then_some(id)
     }
 
-    /// The text form that goes into the cookie: 32 characters of base64url without padding.
+    /// The text form that goes into the cookie.
     #[must_use]
     pub fn to_text(&self) -> [u8; Self::TEXT_LENGTH] {
-        let mut text = [0; Self::TEXT_LENGTH];
-        // 24 bytes always fill 32 characters exactly, so the encoder cannot run out of room.
-        let _ = URL_SAFE_NO_PAD.encode_slice(self.0, &mut text);
+        let mut text = [b'.'; Self::TEXT_LENGTH];
+        // Both lengths are exact, so the encoder cannot run out of room.
+        let _ = URL_SAFE_NO_PAD.encode_slice(self.key, &mut text[..Self::KEY_LENGTH]);
+        let _ = URL_SAFE_NO_PAD.encode_slice(self.secret, &mut text[Self::KEY_LENGTH + 1..]);
         text
     }
 
-    /// The key under which stores keep this session: the lineage tag, then the SHA-256 of the id in base64url (47 characters).
-    ///
-    /// A leaked dump of a store therefore opens no session: the id cannot be computed from its key.
+    /// The key under which stores keep this session: 16 characters of base64url.
     #[must_use]
-    pub fn store_key(&self) -> StoreKey {
-        let mut text = [0; StoreKey::HASHED_LENGTH];
-        let (lineage, hash) = text.split_at_mut(StoreKey::LINEAGE_LENGTH);
-        // Both lengths are exact: 3 bytes are 4 characters, 32 bytes are 43.
-        let _ = URL_SAFE_NO_PAD.encode_slice(&self.0[..Self::LINEAGE_BYTES], lineage);
-        let _ = URL_SAFE_NO_PAD.encode_slice(Sha256::digest(self.0), hash);
-        StoreKey::from_text(String::from_utf8_lossy(&text))
+    pub fn key(&self) -> StoreKey {
+        let mut text = [0; Self::KEY_LENGTH];
+        let _ = URL_SAFE_NO_PAD.encode_slice(self.key, &mut text);
+        // Base64url is ASCII, so this conversion cannot fail.
+        StoreKey::from_text(str::from_utf8(&text).unwrap_or_default())
+    }
+
+    /// What stores compare: the SHA-256 of the secret. A leaked store opens no session.
+    #[must_use]
+    pub fn secret_hash(&self) -> SecretHash {
+        SecretHash(Sha256::digest(self.secret).into())
+    }
+
+    /// How many rotations led to this secret.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        let [first, second, third, fourth, ..] = self.secret;
+        u32::from_be_bytes([first, second, third, fourth])
     }
 }
 
@@ -84,7 +120,40 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// The operating system gave no random bytes, so no id can be made.
+/// The SHA-256 of a session's secret, as stores keep it: 32 bytes. It opens no session. `Debug` is masked.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretHash([u8; Self::BYTES]);
+
+impl SecretHash {
+    /// The length in bytes.
+    pub const BYTES: usize = 32;
+
+    /// Takes the bytes that a store kept.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// Takes the bytes that a store kept. `None` unless they are 32: the record is corrupt.
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// The bytes for a store to keep.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretHash(***)")
+    }
+}
+
+/// The operating system gave no random bytes, so no id can be drawn.
 #[derive(Debug, thiserror::Error)]
 #[error("the operating system gave no random bytes for a session id")]
 pub struct EntropyError(#[source] pub(crate) getrandom::Error);
@@ -96,37 +165,52 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s13_a_million_ids_have_no_duplicate() {
-        let ids: HashSet<[u8; 24]> = (0..1_000_000).map(|_| SessionId::random().unwrap().0).collect();
-        assert_eq!(ids.len(), 1_000_000);
+    fn s13_a_million_ids_have_no_duplicate_key_or_secret() {
+        let ids: Vec<SessionId> = (0..1_000_000).map(|_| SessionId::random().unwrap()).collect();
+        assert_eq!(ids.iter().map(|id| id.key).collect::<HashSet<_>>().len(), 1_000_000);
+        assert_eq!(ids.iter().map(|id| id.secret).collect::<HashSet<_>>().len(), 1_000_000);
     }
 
     #[test]
-    fn s13_a_successor_keeps_the_lineage_and_draws_the_rest_anew() {
+    fn s13_rotation_keeps_the_key_and_draws_the_secret() {
         let id = SessionId::random().unwrap();
-        let next = id.successor().unwrap();
-        assert_eq!(id.to_text()[..4], next.to_text()[..4]);
-        assert_ne!(id.to_text()[4..], next.to_text()[4..]);
-        assert!(id.store_key().same_lineage(&next.store_key()));
+        let next = id.rotated().unwrap();
+        assert_eq!((next.key(), next.generation()), (id.key(), 1));
+        assert_ne!(id.secret[4..], next.secret[4..]);
+        assert_ne!(id.secret_hash(), next.secret_hash());
+        assert_eq!(id.rotated_after(u32::MAX).unwrap().generation(), u32::MAX);
     }
 
     #[test]
-    fn text_comes_back_and_other_shapes_do_not_parse() {
-        let id = SessionId::random().unwrap();
+    fn s13_every_random_byte_varies() {
+        let ids: Vec<SessionId> = (0..64).map(|_| SessionId::random().unwrap()).collect();
+        for at in 0..SessionId::KEY_BYTES {
+            assert!(ids.iter().any(|id| id.key[at] != ids[0].key[at]), "key byte {at}");
+        }
+        for at in SessionId::GENERATION_BYTES..SessionId::SECRET_BYTES {
+            assert!(ids.iter().any(|id| id.secret[at] != ids[0].secret[at]), "secret byte {at}");
+        }
+    }
+
+    #[test]
+    fn s04_only_the_exact_text_form_parses() {
+        let id = SessionId::random().unwrap().rotated().unwrap();
         assert_eq!(SessionId::parse(&id.to_text()), Some(id.clone()));
-        assert_eq!(SessionId::parse(&id.to_text()[..31]), None);
-        for text in ["", "short", "================================", "++++++++++++++++++++++++++++++++"] {
+        assert_eq!(SessionId::parse(&id.to_text()[..SessionId::TEXT_LENGTH - 1]), None);
+        let mut undotted = id.to_text();
+        undotted[SessionId::KEY_LENGTH] = b'-';
+        assert_eq!(SessionId::parse(&undotted), None);
+        for text in [String::new(), "short".to_owned(), "=".repeat(SessionId::TEXT_LENGTH), "+".repeat(SessionId::TEXT_LENGTH)] {
             assert_eq!(SessionId::parse(text.as_bytes()), None, "{text}");
         }
         assert_eq!(SessionId::parse(&vec![b'A'; 65_536]), None);
     }
 
     #[test]
-    fn s12_the_key_does_not_contain_the_id_and_debug_is_masked() {
+    fn s12_key_and_debug_do_not_show_the_secret() {
         let id = SessionId::random().unwrap();
         let text = String::from_utf8(id.to_text().to_vec()).unwrap();
-        assert!(!id.store_key().as_str().contains(&text[4..]));
-        assert_eq!(id.store_key().as_str().len(), StoreKey::HASHED_LENGTH);
-        assert_eq!(format!("{id:?}"), "SessionId(***)");
+        assert_eq!(id.key().as_str(), &text[..SessionId::KEY_LENGTH]);
+        assert_eq!(format!("{id:?} {:?}", id.secret_hash()), "SessionId(***) SecretHash(***)");
     }
 }

@@ -1,4 +1,4 @@
-//! What stores see instead of the secret, and what people see instead of the key.
+//! The key under which a store keeps a session, and the public handle made from it.
 
 use std::{fmt, sync::Arc};
 
@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 /// The key under which a store keeps a session. Cloning shares the text.
 ///
-/// [`SessionId::store_key`](crate::SessionId::store_key) makes it: 4 characters of lineage tag, 43 of hash. [`Self::from_text`] takes any
-/// text, for stores that read keys back and for formats of other libraries.
+/// [`SessionId::key`](crate::SessionId::key) makes it: 16 characters of base64url. It stays the same for the whole life of the session.
+/// [`Self::from_text`] takes any text, for stores that read keys back and for formats of other libraries.
 ///
 /// A key opens no session, yet it stays out of logs: `Debug` shows the [`Handle`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -18,10 +18,6 @@ pub struct StoreKey(Arc<str>);
 impl StoreKey {
     /// The most bytes a key may have.
     pub const MAX_BYTES: usize = 128;
-    /// How many characters the key of a [`SessionId`](crate::SessionId) has.
-    pub const HASHED_LENGTH: usize = 47;
-    /// How many characters at the start are the lineage tag.
-    pub const LINEAGE_LENGTH: usize = 4;
 
     /// Takes any text as a key. Whether a store may keep a record under it says [`Self::is_storable`].
     #[must_use]
@@ -43,19 +39,6 @@ impl StoreKey {
         (1..=Self::MAX_BYTES).contains(&self.0.len()) && !self.0.chars().any(char::is_control)
     }
 
-    /// The tag that a session keeps through every rotation: the first 4 characters, or all of a shorter key.
-    #[must_use]
-    pub fn lineage(&self) -> &str {
-        let end = self.0.char_indices().nth(Self::LINEAGE_LENGTH).map_or(self.0.len(), |(at, _)| at);
-        &self.0[..end]
-    }
-
-    /// Whether a session may be moved between the two keys.
-    #[must_use]
-    pub fn same_lineage(&self, other: &Self) -> bool {
-        self.lineage() == other.lineage()
-    }
-
     /// The public name of the session under this key.
     #[must_use]
     pub fn handle(&self) -> Handle {
@@ -75,8 +58,8 @@ impl fmt::Debug for StoreKey {
 
 /// The public name of a session: 16 characters of base64url, for logs, device lists and pages.
 ///
-/// A hash of the [`StoreKey`] (96 bits), so neither the key nor the id can be computed from it, and it opens nothing. A rotation gives
-/// the session a new handle.
+/// A hash of the [`StoreKey`] (96 bits): neither the key nor the id can be computed from it, and it opens nothing. A session keeps its
+/// handle through every rotation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Handle([u8; Self::LENGTH]);
 
@@ -114,13 +97,6 @@ impl fmt::Debug for Handle {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_lineage_is_the_first_four_characters() {
-        assert_eq!(StoreKey::from_text("abcdefgh").lineage(), "abcd");
-        assert_eq!(StoreKey::from_text("äöüßx").lineage(), "äöüß");
-        assert_eq!(StoreKey::from_text("ab").lineage(), "ab");
-    }
 
     #[test]
     fn c05_only_short_plain_texts_are_storable() {

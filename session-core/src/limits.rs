@@ -17,6 +17,13 @@ impl Limits {
     /// The longest life a store is asked for: ten years, so that no backend's clock overflows.
     pub const LONGEST_TTL: Duration = Duration::from_secs(10 * 365 * 86_400);
 
+    /// The longest time for which a former secret may still read.
+    pub const LONGEST_GRACE: Duration = Duration::from_secs(60);
+    /// The greatest age of a record that is copied from another store.
+    pub const LONGEST_AGE: Duration = Duration::from_secs(100 * 365 * 86_400);
+    /// The greatest version: what a double holds exactly, because scripts of some backends count in doubles.
+    pub const LARGEST_VERSION: u64 = 1 << 53;
+
     /// Checks a record's size.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// A clock that stands still until a test moves it, so that expiry is tested without sleeping.
@@ -20,10 +20,10 @@ use std::{
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let (store, clock) = MemoryStore::with_manual_clock();
-/// let key = SessionId::random()?.store_key();
-/// let _ = store.create(&key, NewRecord::new(Duration::from_secs(60))).await?;
+/// let id = SessionId::random()?;
+/// let _ = store.create(&id.key(), NewRecord::new(id.secret_hash(), Duration::from_secs(60))).await?;
 /// clock.advance(Duration::from_secs(60));
-/// assert_eq!(store.load(&key).await?, None);
+/// assert_eq!(store.load(&id.key()).await?, None);
 /// # Ok(())
 /// # }
 /// ```
@@ -44,25 +44,56 @@ impl ManualClock {
     }
 }
 
-/// What a clock says at its start: 146 years. So a session that was created in another process before this clock was made has a moment on it.
-const START: u64 = 1 << 62;
+/// Added to every reading: 146 years. A session that was created in another process, or copied with a great age, has a moment after zero.
+const ORIGIN: u64 = 1 << 62;
 
-/// Nanoseconds since [`START`] before a start of its own, never going back. 64 bits last for 584 years.
+/// Nanoseconds since a fixed moment, never going back. 64 bits last for 584 years.
 #[derive(Debug)]
 pub(super) enum Clock {
-    Monotonic(Instant),
+    /// `CLOCK_BOOTTIME`: it does not follow the time of day, and it counts the time that the machine sleeps.
+    System,
     Manual(ManualClock),
 }
 
 impl Clock {
     pub(super) fn now(&self) -> u64 {
-        match self {
-            Self::Monotonic(start) => START.saturating_add(nanos(start.elapsed())),
-            Self::Manual(clock) => START.saturating_add(clock.0.load(Ordering::SeqCst)),
-        }
+        let since = match self {
+            Self::System => system(),
+            Self::Manual(clock) => clock.0.load(Ordering::SeqCst),
+        };
+        ORIGIN.saturating_add(since)
     }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn system() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    // The kernel counts both parts from 0 up, and nanoseconds below 10^9.
+    let (seconds, nanos) = (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
+}
+
+/// Other systems: the clock of [`std::time::Instant`], which stops while the machine sleeps on some of them.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn system() -> u64 {
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    nanos(START.get_or_init(std::time::Instant::now).elapsed())
 }
 
 pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// `/proc/uptime` counts suspended time, as the file's documentation in proc(5) says.
+    #[test]
+    fn c26_system_clock_counts_the_time_since_boot() {
+        let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+        let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+        let clock = Duration::from_nanos(Clock::System.now() - ORIGIN).as_secs_f64();
+        assert!((clock - uptime).abs() < 1.0, "clock {clock}, uptime {uptime}");
+    }
 }

@@ -5,22 +5,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{MemoryStore, shard::Entry};
-use crate::{Data, Lifetime, Principal, StoreKey};
 
 /// One session as a [`MemoryStore`] keeps it, for [`Import::add`](super::Import::add). It can only be written down and read again; a change
 /// of its form is a change of whatever format it is written in.
 ///
 /// Points in time are nanoseconds of the exporting store's clock, which mean nothing without [`Export::taken_at`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exported {
-    pub(super) key: StoreKey,
-    pub(super) data: Data,
-    pub(super) version: u64,
-    pub(super) created: u64,
-    pub(super) deadline: u64,
-    pub(super) principal: Option<Principal>,
-    pub(super) lifetime: Lifetime,
-}
+pub struct Exported(pub(super) Entry);
 
 /// A walk over all live sessions of a [`MemoryStore`], a batch at a time, so that a store of any size is exported without a second copy of
 /// it in memory. [`MemoryStore::export`] begins it.
@@ -55,7 +46,7 @@ impl Export<'_> {
                 self.slot += 1;
                 if let Some(entry) = slot.filter(|entry| entry.is_live(now)) {
                     weight += entry.weight();
-                    batch.push(entry.exported());
+                    batch.push(Exported(entry.clone()));
                 }
             }
             (self.shard, self.slot) = (self.shard + 1, 0);
@@ -72,19 +63,5 @@ impl MemoryStore {
     #[must_use]
     pub fn export(&self) -> Export<'_> {
         Export { store: self, taken_at: self.clock.now(), shard: 0, slot: 0 }
-    }
-}
-
-impl Entry {
-    fn exported(&self) -> Exported {
-        Exported {
-            key: self.key.clone(),
-            data: self.data.clone(),
-            version: self.version,
-            created: self.created,
-            deadline: self.deadline,
-            principal: self.principal.clone(),
-            lifetime: self.lifetime(),
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use super::{
     Exported, MemoryStore,
     clock::nanos,
-    shard::{Entry, boxed},
+    shard::Entry,
 };
 use crate::Limits;
 
@@ -31,10 +31,17 @@ impl Import<'_> {
     /// [`ImportError`] if no store can have held this session. Whatever was put in before stays; a store that got such an error is to be
     /// thrown away.
     pub fn add(&mut self, session: Exported) -> Result<(), ImportError> {
-        self.check(&session)?;
-        let Exported { key, data, version, created, deadline, principal, lifetime } = session;
-        let (created, deadline) = (self.here(created), self.here(deadline));
-        let entry = Entry { key, data, version, created, deadline, principal, lifetime: boxed(lifetime) };
+        self.check(&session.0)?;
+        let Exported(mut entry) = session;
+        for time in [&mut entry.created, &mut entry.rotated, &mut entry.deadline] {
+            *time = self.here(*time);
+        }
+        if let Some(user) = &mut entry.user {
+            user.authenticated = self.here(user.authenticated);
+        }
+        if let Some(former) = &mut entry.former {
+            former.until = self.here(former.until);
+        }
         let mut shard = self.store.lock(&entry.key);
         let now = self.store.clock.now();
         if shard.live(&entry.key, now).is_some() {
@@ -44,7 +51,7 @@ impl Import<'_> {
             self.expired += 1;
             return Ok(());
         }
-        self.store.occupancy.take_beyond(1, entry.weight());
+        self.store.occupancy.take_beyond(entry.occupant(), 1, entry.weight());
         if let Some(leftover) = shard.remove(&entry.key) {
             self.store.give_back(&leftover);
         }
@@ -65,7 +72,7 @@ impl Import<'_> {
         self.expired
     }
 
-    fn check(&self, session: &Exported) -> Result<(), ImportError> {
+    fn check(&self, session: &Entry) -> Result<(), ImportError> {
         if !session.key.is_storable() {
             return Err(ImportError::Key { bytes: session.key.as_str().len() });
         }

@@ -25,10 +25,13 @@ pub use self::{
 };
 use self::{
     clock::Clock,
-    occupancy::{Occupancy, weight},
+    occupancy::{Occupancy, Occupant, weight},
     shard::{Entry, Shard, Verdict},
 };
-use crate::{Commit, Created, Cursor, Limits, Listed, NewRecord, Outcome, Page, Principal, Record, SessionStore, StoreError, StoreKey};
+use crate::{
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, Limits, NewRecord, Outcome, Page, Principal, SessionStore, StoreError, StoreKey,
+    Stored, SummaryPage,
+};
 
 /// Its name in errors.
 const STORE: &str = "memory";
@@ -38,22 +41,25 @@ const SHARDS: usize = 64;
 const PURGED_AT_ONCE: usize = 256;
 /// The most expired sessions that a call purges to make room for itself.
 const PURGED_FOR_ROOM: usize = 1024;
+/// The most expired sessions that a creation takes out of its shard. More than one, so that a shard with a backlog shrinks.
+const SWEPT_BY_CREATE: usize = 4;
+/// How long a session has been dead before a creation takes it out, in nanoseconds.
+const SWEPT_AFTER: u64 = 60_000_000_000;
 /// The most empty slots and expired sessions that one page of a scan passes over, besides what it returns.
 const PASSED_OVER: usize = 4096;
 
-/// Sessions in the memory of one process: the oracle of the conformance suite, and a store for tests and single processes.
+/// Sessions in the memory of one process: the reference of the conformance suite, and a store for tests and single processes.
 ///
-/// Sessions are gone with the process and seen by no other. Its clock is the machine's monotonic one, so that setting the time of day
-/// neither kills nor prolongs a session; tests take a [`ManualClock`].
+/// The sessions end with the process, and no other process sees them. The clock is the machine's `CLOCK_BOOTTIME`: setting the time of day
+/// neither ends nor prolongs a session, and time that the machine sleeps counts. Tests take a [`ManualClock`].
 ///
-/// Expired sessions are not served, but take memory until [`delete_expired`](SessionStore::delete_expired) or a call that finds the store
-/// full purges them: run [`spawn_sweeper`](crate::spawn_sweeper) beside a store that lives long, and set
-/// [`max_bytes`](MemoryStoreBuilder::max_bytes) on one that strangers can fill.
+/// The store is bounded ([`max_bytes`](MemoryStoreBuilder::max_bytes), 256 MiB by default) and sweeps itself: each creation takes out up to
+/// four sessions of its shard that expired more than a minute ago, and a call that finds the store full purges expired sessions first.
+/// [`spawn_sweeper`](crate::spawn_sweeper) frees them earlier.
 ///
 /// # How it keeps the laws
-/// Sessions are spread over shards by the *lineage* of their key, which a rotation keeps; everything about one session is in one shard
-/// and changes under one lock. `list` and `delete_all` take one shard after the other, and a session that is being rotated cannot slip
-/// past them, because it stays where it is. No call ever holds two locks, so none can deadlock, and none awaits.
+/// Sessions are spread over shards by a hash of their key. Everything about one session is in one shard and changes under one lock. `list`
+/// and `delete_all` take one shard after the other. No call ever holds two locks, so none can deadlock, and none awaits.
 ///
 /// # Examples
 /// ```
@@ -62,9 +68,10 @@ const PASSED_OVER: usize = 4096;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = MemoryStore::new();
-/// let key = SessionId::random()?.store_key();
-/// assert_eq!(store.create(&key, NewRecord::new(Duration::from_secs(1800))).await?, Created::New);
-/// assert!(store.load(&key).await?.is_some());
+/// let id = SessionId::random()?;
+/// let new = NewRecord::new(id.secret_hash(), Duration::from_secs(1800));
+/// assert_eq!(store.create(&id.key(), new).await?, Created::New);
+/// assert!(store.load(&id.key()).await?.is_some());
 /// # Ok(())
 /// # }
 /// ```
@@ -83,7 +90,7 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty store with the default caps on a record and none on the whole.
+    /// An empty store with the default caps.
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
@@ -105,13 +112,13 @@ impl MemoryStore {
     /// How many sessions take up memory, the expired that no purge has reached among them.
     #[must_use]
     pub fn held_sessions(&self) -> usize {
-        self.occupancy.sessions.held()
+        self.occupancy.sessions()
     }
 
     /// About how many bytes of memory they take, as [`MemoryStoreBuilder::max_bytes`] counts.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.occupancy.bytes.held()
+        self.occupancy.bytes()
     }
 
     fn assemble(limits: Limits, clock: Clock, occupancy: Occupancy) -> Self {
@@ -129,40 +136,32 @@ impl MemoryStore {
     }
 
     fn lock(&self, key: &StoreKey) -> MutexGuard<'_, Shard> {
-        let hash = self.hasher.hash_one(key.lineage());
+        let hash = self.hasher.hash_one(key);
         // Truncation only drops high bits, and all bits of the hash are equally good.
         #[expect(clippy::cast_possible_truncation, reason = "the remainder is all that counts")]
         self.shards[hash as usize % SHARDS].lock()
     }
 
-    /// Takes room for a session or for growth, if need be after purging. Holds no lock: the purge takes them one after the other.
-    fn take_room(&self, sessions: usize, bytes: usize) -> Result<(), StoreError> {
-        if self.occupancy.take(sessions, bytes).is_err() {
+    /// Takes room for a session, if need be after purging. Holds no lock: the purge takes them one after the other.
+    fn take_room(&self, occupant: Occupant, bytes: usize) -> Result<(), StoreError> {
+        if self.occupancy.take(occupant, 1, bytes).is_err() {
             self.purge(PURGED_FOR_ROOM);
-            self.occupancy.take(sessions, bytes)?;
+            self.occupancy.take(occupant, 1, bytes)?;
         }
         Ok(())
     }
 
     fn purge(&self, limit: usize) -> usize {
-        if limit == 0 {
-            return 0;
-        }
         let first = self.next_purged.fetch_add(1, Ordering::Relaxed);
         let mut purged = 0;
         for at in 0..SHARDS {
             let shard = &self.shards[(first.wrapping_add(at)) % SHARDS];
-            loop {
+            while purged < limit {
                 let quota = PURGED_AT_ONCE.min(limit - purged);
-                let mut shard = shard.lock();
-                let (sessions, bytes) = shard.remove_expired(quota, self.clock.now());
-                drop(shard);
-                self.occupancy.give_back(sessions, bytes);
-                purged += sessions;
-                if purged == limit {
-                    return purged;
-                }
-                if sessions < quota {
+                let removed = shard.lock().remove_expired(quota, self.clock.now());
+                removed.iter().for_each(|entry| self.give_back(entry));
+                purged += removed.len();
+                if removed.len() < quota {
                     break;
                 }
             }
@@ -179,8 +178,14 @@ impl MemoryStore {
         }
     }
 
+    /// Where a walk begins that goes on after `cursor`.
+    fn start(&self, cursor: Option<&Cursor>) -> Result<Position, StoreError> {
+        let foreign = || StoreError::Other { store: STORE, source: "the cursor is not one of this store".into() };
+        cursor.map_or(Ok(Position::default()), |cursor| self.position(cursor).ok_or_else(foreign))
+    }
+
     fn give_back(&self, entry: &Entry) {
-        self.occupancy.give_back(1, entry.weight());
+        self.occupancy.give_back(entry.occupant(), 1, entry.weight());
     }
 }
 
@@ -204,34 +209,34 @@ impl fmt::Debug for MemoryStore {
 impl SessionStore for MemoryStore {
     async fn create(&self, key: &StoreKey, new: NewRecord) -> Result<Created, StoreError> {
         new.check(key, &self.limits)?;
-        let principal_bytes = new.principal.as_ref().map_or(0, |principal| principal.as_str().len());
-        let weight = weight(key.as_str().len(), principal_bytes, new.data.bytes(), new.data.len());
+        let occupant = Occupant::of(new.principal.as_ref());
+        let weight = weight(key, new.principal.as_ref(), new.data.bytes(), new.data.len());
         // Looked at before room is made: in a full store a taken key is still `Taken`, and costs no purge.
         if self.lock(key).live(key, self.clock.now()).is_some() {
             return Ok(Created::Taken);
         }
-        self.take_room(1, weight)?;
+        self.take_room(occupant, weight)?;
         let mut shard = self.lock(key);
         let now = self.clock.now();
         if shard.live(key, now).is_some() {
-            self.occupancy.give_back(1, weight);
+            self.occupancy.give_back(occupant, 1, weight);
             return Ok(Created::Taken);
         }
-        if let Some(leftover) = shard.remove(key) {
-            self.give_back(&leftover);
-        }
+        let leftover = shard.remove(key);
+        let swept = shard.remove_expired(SWEPT_BY_CREATE, now.saturating_sub(SWEPT_AFTER));
+        leftover.iter().chain(&swept).for_each(|entry| self.give_back(entry));
         shard.insert(Entry::new(key.clone(), new, now));
         Ok(Created::New)
     }
 
-    async fn load(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+    async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
         let shard = self.lock(key);
         let now = self.clock.now();
-        Ok(shard.live(key, now).map(|entry| entry.record(now)))
+        Ok(shard.live(key, now).map(|entry| Stored::new(entry.record(now))))
     }
 
     async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
-        commit.check(key, &self.limits)?;
+        commit.check(&self.limits)?;
         let mut purged = false;
         loop {
             let mut shard = self.lock(key);
@@ -239,46 +244,45 @@ impl SessionStore for MemoryStore {
             let plan = match shard.examine(key, &commit, now, self.limits)? {
                 Verdict::Go(plan) => plan,
                 Verdict::Conflict => return Ok(Outcome::Conflict),
+                Verdict::Superseded => return Ok(Outcome::Superseded),
                 Verdict::Gone => return Ok(Outcome::Gone),
             };
-            if let Err(full) = self.occupancy.take(0, plan.after.saturating_sub(plan.before)) {
+            if let Err(full) = self.occupancy.exchange(plan.before, plan.after) {
                 if purged {
                     return Err(full.into());
                 }
-                // A purge takes the locks of all shards in turn, so this one has to go, and the record is looked at anew.
+                // A purge takes the locks of all shards in turn, so this one is released, and the record is examined anew.
                 drop(shard);
                 self.purge(PURGED_FOR_ROOM);
                 purged = true;
                 continue;
             }
-            // A live record under the new key was a conflict, so whatever is there has expired.
-            let leftover = commit.move_to.as_ref().filter(|target| *target != key).and_then(|target| shard.remove(target));
-            if let Some(leftover) = leftover {
-                self.give_back(&leftover);
-            }
-            self.occupancy.give_back(0, plan.before.saturating_sub(plan.after));
             let committed = shard.apply(plan, commit, now);
             return Ok(committed.map_or(Outcome::Gone, Outcome::Done));
         }
     }
 
-    async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
+    async fn delete(&self, key: &StoreKey, claim: Claim) -> Result<Deleted, StoreError> {
         let mut shard = self.lock(key);
-        let Some(entry) = shard.remove(key) else { return Ok(false) };
-        self.give_back(&entry);
-        Ok(entry.is_live(self.clock.now()))
+        let (deleted, removed) = shard.delete(key, claim, self.clock.now());
+        removed.iter().for_each(|entry| self.give_back(entry));
+        Ok(deleted)
     }
 
-    async fn list(&self, principal: &Principal) -> Result<Vec<Listed>, StoreError> {
-        let mut found = Vec::new();
-        for shard in &self.shards {
-            found.extend(shard.lock().list(principal));
+    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
+        let mut position = self.start(after.as_ref())?;
+        let mut sessions = Vec::new();
+        while let Some(shard) = self.shards.get(position.shard) {
+            let shard = shard.lock();
+            for (slot, summary) in shard.list(principal, position.slot, self.clock.now()) {
+                if sessions.len() == limit.max(1) {
+                    return Ok(SummaryPage { sessions, next: Some(Position { slot, ..position }.cursor(self.mark)) });
+                }
+                sessions.push(summary);
+            }
+            position = position.next_shard();
         }
-        // All ages as of one moment, after the last shard: read shard by shard, an older session could seem the younger one.
-        let now = self.clock.now();
-        found.retain(|times| times.is_live(now));
-        found.sort_unstable_by(|one, other| other.created.cmp(&one.created).then_with(|| one.key.cmp(&other.key)));
-        Ok(found.into_iter().map(|times| times.listed(now)).collect())
+        Ok(SummaryPage { sessions, next: None })
     }
 
     async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
@@ -294,13 +298,30 @@ impl SessionStore for MemoryStore {
         Ok(ended)
     }
 
+    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+        let mut position = self.start(after.as_ref())?;
+        let (mut visited, mut ended) = (0, 0);
+        while let Some(shard) = self.shards.get(position.shard) {
+            let mut shard = shard.lock();
+            let now = self.clock.now();
+            while shard.slot(position.slot).is_some() {
+                if visited >= limit.max(1) {
+                    return Ok(DeletedPage { ended, next: Some(position.cursor(self.mark)) });
+                }
+                visited += 1;
+                if let Some(entry) = shard.remove_slot(position.slot) {
+                    self.give_back(&entry);
+                    ended += u64::from(entry.is_live(now));
+                }
+                position.slot += 1;
+            }
+            position = position.next_shard();
+        }
+        Ok(DeletedPage { ended, next: None })
+    }
+
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
-        let mut position = match after {
-            None => Position::default(),
-            Some(cursor) => self
-                .position(&cursor)
-                .ok_or_else(|| StoreError::Other { store: STORE, source: "the scan's cursor is not one of this store".into() })?,
-        };
+        let mut position = self.start(after.as_ref())?;
         // A page of none would be followed by the same page for ever.
         let limit = limit.max(1);
         let mut records = Vec::new();
@@ -313,12 +334,12 @@ impl SessionStore for MemoryStore {
                     return Ok(Page { records, next: Some(position.cursor(self.mark)) });
                 }
                 match slot.filter(|entry| entry.is_live(now)) {
-                    Some(entry) => records.push((entry.key().clone(), entry.record(now))),
+                    Some(entry) => records.push((entry.key.clone(), entry.record(now))),
                     None => passed_over += 1,
                 }
                 position.slot += 1;
             }
-            position = Position { shard: position.shard + 1, slot: 0 };
+            position = position.next_shard();
         }
         Ok(Page { records, next: None })
     }
@@ -332,8 +353,8 @@ impl SessionStore for MemoryStore {
     }
 }
 
-/// The slot that a scan looks at next.
-#[derive(Debug, Default)]
+/// The slot that a walk looks at next.
+#[derive(Debug, Clone, Copy, Default)]
 struct Position {
     shard: usize,
     slot: usize,
@@ -342,13 +363,17 @@ struct Position {
 impl Position {
     /// The store's mark and the position.
     fn parse(cursor: &Cursor) -> Option<(u32, Self)> {
-        let (mark, position) = cursor.0.split_once('.')?;
+        let (mark, position) = cursor.as_str().split_once('.')?;
         let (shard, slot) = position.split_once('.')?;
         Some((mark.parse().ok()?, Self { shard: shard.parse().ok()?, slot: slot.parse().ok()? }))
     }
 
+    fn next_shard(self) -> Self {
+        Self { shard: self.shard + 1, slot: 0 }
+    }
+
     fn cursor(&self, mark: u32) -> Cursor {
-        Cursor(format!("{mark}.{}.{}", self.shard, self.slot).into())
+        Cursor::new(format!("{mark}.{}.{}", self.shard, self.slot))
     }
 }
 
@@ -359,16 +384,36 @@ mod tests {
     use super::*;
     use crate::SessionId;
 
-    /// On a real clock: time goes on while the shards are read, and ages must not follow the order in which they are.
+    async fn create(store: &MemoryStore, new: impl FnOnce(NewRecord) -> NewRecord) -> Result<StoreKey, StoreError> {
+        let id = SessionId::random().unwrap();
+        let created = store.create(&id.key(), new(NewRecord::new(id.secret_hash(), Duration::from_secs(60)))).await?;
+        assert_eq!(created, Created::New);
+        Ok(id.key())
+    }
+
     #[tokio::test]
-    async fn c32_a_list_on_a_real_clock_is_newest_first() {
-        let store = MemoryStore::new();
-        let bob = Principal::new("bob").unwrap();
-        for _ in 0..2_000 {
-            let new = NewRecord::new(Duration::from_secs(60)).principal(bob.clone());
-            let created = store.create(&SessionId::random().unwrap().store_key(), new).await.unwrap();
-            assert_eq!(created, Created::New);
+    async fn c30_creations_sweep_what_expired_a_minute_ago() {
+        let (store, clock) = MemoryStore::with_manual_clock();
+        for _ in 0..100 {
+            for _ in 0..1_000 {
+                create(&store, |new| new).await.unwrap();
+            }
+            clock.advance(Duration::from_secs(30));
         }
-        assert!(store.list(&bob).await.unwrap().is_sorted_by_key(|listed| listed.age));
+        assert!(store.held_sessions() < 6_000, "{} sessions of 100,000 are held; 2,000 live", store.held_sessions());
+    }
+
+    #[tokio::test]
+    async fn c50_a_default_store_is_bounded() {
+        let store = MemoryStore::new();
+        let large = |text: &str| crate::Data::from_iter([(crate::Name::new("v").unwrap(), crate::Json::encode(text).unwrap())]);
+        let (text, mut held) = ("x".repeat(60_000), 0);
+        while create(&store, |new| new.data(large(&text))).await.is_ok() {
+            held += 1;
+            assert!(held < 10_000, "256 MiB hold fewer sessions of 60 KB");
+        }
+        assert!(store.held_bytes() <= 256 << 20);
+        let bob = Principal::new("bob").unwrap();
+        create(&store, |new| new.data(large(&text)).principal(bob)).await.unwrap();
     }
 }

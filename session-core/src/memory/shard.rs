@@ -5,13 +5,22 @@ use std::{
     time::Duration,
 };
 
-use super::{clock::nanos, merge::Merge, occupancy::weight};
-use crate::{Commit, Committed, Data, Guard, Lifetime, Limits, Listed, NewRecord, Principal, PrincipalChange, Record, Rejection, StoreKey};
+use serde::{Deserialize, Serialize};
 
-/// The sessions of some lineages, with all their indexes.
+use super::{
+    clock::nanos,
+    merge::Merge,
+    occupancy::{Occupant, weight},
+};
+use crate::{
+    Attributes, AuthenticationChange, Claim, Commit, Committed, Data, Deleted, Grace, Guard, Limits, NewRecord, Principal,
+    PrincipalChange, Record, Rejection, SecretHash, SessionSummary, StoreKey,
+};
+
+/// The sessions whose keys have hashes of one range, with all their indexes.
 ///
-/// A session keeps its slot from creation to removal, also when it is moved to another key. So both indexes and a scan go by slot and
-/// not by key: a move touches `slots` alone, and a scan that walks the slots in order cannot miss a session that moves while it walks.
+/// A session keeps its slot from creation to removal. Indexes, lists and scans go by slot and not by key: a slot takes 8 bytes, and no
+/// commit moves a session past a walk.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
     slots: HashMap<StoreKey, usize>,
@@ -23,35 +32,36 @@ pub(super) struct Shard {
 }
 
 /// One session. Points in time are nanoseconds of the store's clock.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) key: StoreKey,
     pub(super) data: Data,
     pub(super) version: u64,
+    pub(super) secret: SecretHash,
+    pub(super) generation: u32,
+    pub(super) since: u32,
     pub(super) created: u64,
+    pub(super) rotated: u64,
     pub(super) deadline: u64,
-    pub(super) principal: Option<Principal>,
-    /// Boxed and absent by default: most sessions ask for nothing of their own, and 40 bytes a session are 40 MB a million.
-    pub(super) lifetime: Option<Box<Lifetime>>,
+    /// Boxed: most sessions are never rotated with a grace.
+    pub(super) former: Option<Box<Former>>,
+    pub(super) user: Option<User>,
+    /// Boxed and absent by default: most sessions have no attributes, and 100 bytes a session are 100 MB a million.
+    pub(super) attributes: Option<Box<Attributes>>,
 }
 
-/// When a session was created and dies, for a list that is put together from several shards.
-#[derive(Debug)]
-pub(super) struct Times {
-    pub(super) key: StoreKey,
-    pub(super) created: u64,
-    deadline: u64,
+/// Who is signed in, and when they proved it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct User {
+    pub(super) principal: Principal,
+    pub(super) authenticated: u64,
 }
 
-impl Times {
-    pub(super) fn is_live(&self, now: u64) -> bool {
-        now < self.deadline
-    }
-
-    pub(super) fn listed(self, now: u64) -> Listed {
-        let since = |from: u64, to: u64| Duration::from_nanos(to.saturating_sub(from));
-        Listed { key: self.key, age: since(self.created, now), ttl: since(now, self.deadline) }
-    }
+/// The secret that a rotation replaced, and until when it may read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Former {
+    pub(super) secret: SecretHash,
+    pub(super) until: u64,
 }
 
 /// What a shard thinks of a commit that it has not made yet.
@@ -59,6 +69,7 @@ impl Times {
 pub(super) enum Verdict {
     Go(Plan),
     Conflict,
+    Superseded,
     Gone,
 }
 
@@ -67,10 +78,10 @@ pub(super) enum Verdict {
 pub(super) struct Plan {
     slot: usize,
     merge: Merge,
-    /// What the session weighs now.
-    pub(super) before: usize,
-    /// What it will weigh.
-    pub(super) after: usize,
+    /// What the session weighs now, and as whose.
+    pub(super) before: (Occupant, usize),
+    /// What it will weigh, and as whose.
+    pub(super) after: (Occupant, usize),
 }
 
 impl Shard {
@@ -85,7 +96,7 @@ impl Shard {
         });
         self.slots.insert(entry.key.clone(), slot);
         self.deadlines.insert((entry.deadline, slot));
-        if let Some(principal) = &entry.principal {
+        if let Some(principal) = entry.principal() {
             self.principals.insert((principal.clone(), slot));
         }
         self.entries[slot] = Some(Box::new(entry));
@@ -100,22 +111,21 @@ impl Shard {
     pub(super) fn examine(&self, key: &StoreKey, commit: &Commit, now: u64, limits: Limits) -> Result<Verdict, Rejection> {
         let Some(&slot) = self.slots.get(key) else { return Ok(Verdict::Gone) };
         let Some(entry) = self.entry(slot).filter(|entry| entry.is_live(now)) else { return Ok(Verdict::Gone) };
-        if matches!(commit.guard, Guard::Version(version) if version != entry.version) {
-            return Ok(Verdict::Conflict);
+        if commit.secret != entry.secret {
+            return Ok(Verdict::Superseded);
         }
-        if commit.move_to.as_ref().is_some_and(|target| target != key && self.live(target, now).is_some()) {
+        if matches!(commit.guard, Guard::Version(version) if version != entry.version) {
             return Ok(Verdict::Conflict);
         }
         let merge = Merge::plan(&entry.data, commit)?;
         limits.check_data(merge.bytes)?;
         let principal = match &commit.principal {
-            PrincipalChange::Keep => entry.principal.as_ref(),
+            PrincipalChange::Keep => entry.principal(),
             PrincipalChange::Set(principal) => Some(principal),
             PrincipalChange::Unset => None,
         };
-        let key = commit.move_to.as_ref().unwrap_or(key);
-        let after = weight(key.as_str().len(), principal.map_or(0, |principal| principal.as_str().len()), merge.bytes, merge.values);
-        Ok(Verdict::Go(Plan { slot, merge, before: entry.weight(), after }))
+        let after = (Occupant::of(principal), weight(key, principal, merge.bytes, merge.values));
+        Ok(Verdict::Go(Plan { slot, merge, before: (entry.occupant(), entry.weight()), after }))
     }
 
     /// Makes a commit that [`Self::examine`] let pass under the same lock. `None` if the slot is empty, which that rules out.
@@ -123,61 +133,85 @@ impl Shard {
         let Plan { slot, merge, .. } = plan;
         let entry = self.entries.get_mut(slot)?.as_deref_mut()?;
         entry.version += u64::from(commit.is_change());
+        let (authentication, since) = (commit.authentication(), commit.since());
+        if let Some(rotation) = commit.rotate {
+            let former = |grace| Box::new(Former { secret: entry.secret, until: now.saturating_add(nanos(grace)) });
+            entry.former = rotation.grace.map(former);
+            (entry.secret, entry.generation, entry.rotated) = (rotation.secret, rotation.generation, now);
+        }
+        entry.since = since.unwrap_or(entry.since);
         merge.apply(&mut entry.data, commit.clear, commit.changes);
-        let principal = match commit.principal {
-            PrincipalChange::Keep => None,
-            PrincipalChange::Set(principal) => Some(Some(principal)),
-            PrincipalChange::Unset => Some(None),
-        };
-        if let Some(principal) = principal {
-            if let Some(old) = std::mem::replace(&mut entry.principal, principal.clone()) {
-                self.principals.remove(&(old, slot));
+        match commit.principal {
+            PrincipalChange::Keep => {}
+            PrincipalChange::Set(principal) => {
+                self.principals.insert((principal.clone(), slot));
+                let old = entry.user.replace(User { principal, authenticated: now });
+                if let Some(old) = old.filter(|old| entry.user.as_ref().is_none_or(|user| user.principal != old.principal)) {
+                    self.principals.remove(&(old.principal, slot));
+                }
             }
-            if let Some(new) = principal {
-                self.principals.insert((new, slot));
+            PrincipalChange::Unset => {
+                if let Some(old) = entry.user.take() {
+                    self.principals.remove(&(old.principal, slot));
+                }
             }
         }
-        if let Some(lifetime) = commit.lifetime {
-            entry.lifetime = boxed(lifetime);
+        if let (AuthenticationChange::Now, Some(user)) = (authentication, &mut entry.user) {
+            user.authenticated = now;
+        }
+        if let Some(attributes) = commit.attributes {
+            entry.attributes = boxed(attributes);
         }
         if let Some(ttl) = commit.ttl {
             self.deadlines.remove(&(entry.deadline, slot));
             entry.deadline = now.saturating_add(nanos(ttl));
             self.deadlines.insert((entry.deadline, slot));
         }
-        if let Some(target) = commit.move_to {
-            self.slots.remove(&entry.key);
-            self.slots.insert(target.clone(), slot);
-            entry.key = target;
-        }
-        Some(Committed { version: entry.version, added: merge.added, age: entry.age(now), ttl: entry.ttl(now), lifetime: entry.lifetime() })
+        Some(Committed {
+            version: entry.version,
+            added: merge.added,
+            age: between(entry.created, now),
+            authenticated: entry.authenticated(now),
+            ttl: between(now, entry.deadline),
+            attributes: entry.attributes(),
+        })
     }
 
-    /// The sessions of a principal, the expired ones as well.
-    pub(super) fn list(&self, principal: &Principal) -> Vec<Times> {
-        let entries = self.slots_of(principal).filter_map(|slot| self.entry(slot));
-        entries.map(|entry| Times { key: entry.key.clone(), created: entry.created, deadline: entry.deadline }).collect()
+    /// Ends the session under `key` if `claim` reaches it, and returns it, live or not.
+    pub(super) fn delete(&mut self, key: &StoreKey, claim: Claim, now: u64) -> (Deleted, Option<Entry>) {
+        let live = self.live(key, now);
+        let (found, since) = (live.is_some(), live.map_or(0, |entry| entry.since));
+        match claim {
+            Claim::Generation(generation) if since > generation => (Deleted::Superseded, None),
+            Claim::Any | Claim::Generation(_) => {
+                let removed = self.remove(key);
+                (if found { Deleted::Ended } else { Deleted::Missing }, removed)
+            }
+        }
+    }
+
+    /// The live sessions of a principal from this slot on.
+    pub(super) fn list(&self, principal: &Principal, from: usize, now: u64) -> impl Iterator<Item = (usize, SessionSummary)> {
+        let live = move |slot| self.entry(slot).filter(|entry| entry.is_live(now)).map(|entry| (slot, entry.summary(now)));
+        self.slots_of(principal, from).filter_map(live)
     }
 
     /// Takes out the sessions of a principal but `except`, the expired ones as well.
     pub(super) fn remove_all(&mut self, principal: &Principal, except: Option<&StoreKey>) -> Vec<Entry> {
-        let slots: Vec<usize> = self.slots_of(principal).filter(|slot| self.entry(*slot).map(|entry| &entry.key) != except).collect();
+        let slots: Vec<usize> = self.slots_of(principal, 0).filter(|slot| self.entry(*slot).map(|entry| &entry.key) != except).collect();
         slots.into_iter().filter_map(|slot| self.remove_slot(slot)).collect()
     }
 
-    /// Takes out at most `limit` expired sessions, the longest dead first, and returns how many they were and what they weighed.
-    pub(super) fn remove_expired(&mut self, limit: usize, now: u64) -> (usize, usize) {
-        let (mut removed, mut weight) = (0, 0);
-        while removed < limit {
-            let Some(&(deadline, slot)) = self.deadlines.first() else { break };
-            if deadline > now {
-                break;
-            }
-            let Some(entry) = self.remove_slot(slot) else { break };
-            removed += 1;
-            weight += entry.weight();
+    /// Takes out at most `limit` sessions that had expired at `now`, the longest dead first.
+    pub(super) fn remove_expired(&mut self, limit: usize, now: u64) -> Vec<Entry> {
+        let mut removed = Vec::new();
+        while removed.len() < limit
+            && let Some(&(_, slot)) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now)
+            && let Some(entry) = self.remove_slot(slot)
+        {
+            removed.push(entry);
         }
-        (removed, weight)
+        removed
     }
 
     /// The entry in the slot, live or not; `None` beyond the last slot, `Some(None)` if the slot is empty.
@@ -190,18 +224,17 @@ impl Shard {
         self.entries.get(slot)?.as_deref()
     }
 
-    fn slots_of(&self, principal: &Principal) -> impl Iterator<Item = usize> {
-        let from = (principal.clone(), 0);
-        self.principals.range(from..).take_while(move |(held, _)| held == principal).map(|(_, slot)| *slot)
+    fn slots_of(&self, principal: &Principal, from: usize) -> impl Iterator<Item = usize> {
+        self.principals.range((principal.clone(), from)..=(principal.clone(), usize::MAX)).map(|(_, slot)| *slot)
     }
 
-    /// The only way out of a shard: takes the session out of every index at once.
-    fn remove_slot(&mut self, slot: usize) -> Option<Entry> {
+    /// The one exit from a shard: takes the session out of every index at once.
+    pub(super) fn remove_slot(&mut self, slot: usize) -> Option<Entry> {
         let entry = *self.entries.get_mut(slot)?.take()?;
         self.free.push(slot);
         self.slots.remove(&entry.key);
         self.deadlines.remove(&(entry.deadline, slot));
-        if let Some(principal) = &entry.principal {
+        if let Some(principal) = entry.principal() {
             self.principals.remove(&(principal.clone(), slot));
         }
         Some(entry)
@@ -210,8 +243,22 @@ impl Shard {
 
 impl Entry {
     pub(super) fn new(key: StoreKey, new: NewRecord, now: u64) -> Self {
-        let NewRecord { data, ttl, principal, lifetime } = new;
-        Self { key, data, version: 1, created: now, deadline: now.saturating_add(nanos(ttl)), principal, lifetime: boxed(lifetime) }
+        let NewRecord { data, version, secret, generation, since, age, authenticated, ttl, principal, attributes } = new;
+        let ago = |age: Duration| now.saturating_sub(nanos(age));
+        Self {
+            key,
+            data,
+            version,
+            secret,
+            generation,
+            since,
+            created: ago(age),
+            rotated: ago(age),
+            deadline: now.saturating_add(nanos(ttl)),
+            former: None,
+            user: principal.zip(authenticated).map(|(principal, age)| User { principal, authenticated: ago(age) }),
+            attributes: boxed(attributes),
+        }
     }
 
     /// Dead exactly at its deadline, not after it.
@@ -219,39 +266,59 @@ impl Entry {
         now < self.deadline
     }
 
-    pub(super) fn key(&self) -> &StoreKey {
-        &self.key
-    }
-
     pub(super) fn record(&self, now: u64) -> Record {
+        let former = self.former.as_deref().filter(|former| now < former.until);
         Record {
             data: self.data.clone(),
             version: self.version,
-            age: self.age(now),
-            ttl: self.ttl(now),
-            principal: self.principal.clone(),
-            lifetime: self.lifetime(),
+            secret: self.secret,
+            generation: self.generation,
+            since: self.since,
+            grace: former.map(|former| Grace { secret: former.secret, left: between(now, former.until) }),
+            age: between(self.created, now),
+            rotated: between(self.rotated, now),
+            authenticated: self.authenticated(now),
+            ttl: between(now, self.deadline),
+            principal: self.principal().cloned(),
+            attributes: self.attributes(),
         }
     }
 
     pub(super) fn weight(&self) -> usize {
-        let principal_bytes = self.principal.as_ref().map_or(0, |principal| principal.as_str().len());
-        weight(self.key.as_str().len(), principal_bytes, self.data.bytes(), self.data.len())
+        weight(&self.key, self.principal(), self.data.bytes(), self.data.len())
     }
 
-    fn age(&self, now: u64) -> Duration {
-        Duration::from_nanos(now.saturating_sub(self.created))
+    pub(super) fn occupant(&self) -> Occupant {
+        Occupant::of(self.principal())
     }
 
-    fn ttl(&self, now: u64) -> Duration {
-        Duration::from_nanos(self.deadline.saturating_sub(now))
+    fn principal(&self) -> Option<&Principal> {
+        self.user.as_ref().map(|user| &user.principal)
     }
 
-    pub(super) fn lifetime(&self) -> Lifetime {
-        self.lifetime.as_deref().copied().unwrap_or_default()
+    fn authenticated(&self, now: u64) -> Option<Duration> {
+        self.user.as_ref().map(|user| between(user.authenticated, now))
+    }
+
+    fn attributes(&self) -> Attributes {
+        self.attributes.as_deref().cloned().unwrap_or_default()
+    }
+
+    fn summary(&self, now: u64) -> SessionSummary {
+        SessionSummary {
+            key: self.key.clone(),
+            age: between(self.created, now),
+            authenticated: self.authenticated(now).unwrap_or_default(),
+            ttl: between(now, self.deadline),
+            attributes: self.attributes(),
+        }
     }
 }
 
-pub(super) fn boxed(lifetime: Lifetime) -> Option<Box<Lifetime>> {
-    (!lifetime.is_default()).then(|| Box::new(lifetime))
+fn between(from: u64, to: u64) -> Duration {
+    Duration::from_nanos(to.saturating_sub(from))
+}
+
+fn boxed(attributes: Attributes) -> Option<Box<Attributes>> {
+    (!attributes.is_default()).then(|| Box::new(attributes))
 }

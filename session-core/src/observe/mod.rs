@@ -20,9 +20,9 @@
 //! | label | values |
 //! |---|---|
 //! | `store` | what the program calls it, the innermost name if it is observed more than once; retries of one that nobody observes are under `redis`, `mongo`, `sql` |
-//! | `operation` | `create`, `load`, `commit`, `touch` (a commit that at most extends a life), `delete`, `list`, `delete_all`, `scan`, `delete_expired`, `ping` |
+//! | `operation` | `create`, `load`, `commit`, `touch` (a commit that at most extends a life), `delete`, `list`, `delete_all`, `delete_everyone`, `scan`, `delete_expired`, `ping` |
 //! | `outcome` of all | `done`, or an error: `unavailable`, `timeout`, `corrupt`, `rejected`, `failed`; `dropped` if nobody waited for the end |
-//! | `outcome` besides | `taken` (create), `absent` (load, delete), `conflict` and `gone` (commit, touch) |
+//! | `outcome` besides | `taken` (create), `absent` (load, delete), `conflict` and `gone` (commit, touch), `superseded` (commit, touch, delete) |
 //! | `cause` | `kind` (no value of this codec: unsigned, of another version), `shape` (of another length, or with a byte that none has), `signature`, `plain_http` (an https-only cookie on plain http) |
 //!
 //! All values are fixed texts: no id, key, handle, principal, name or value is in a number or a trace of this module, and no error's own words,

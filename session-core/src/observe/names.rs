@@ -28,6 +28,7 @@ pub(super) enum Operation {
     Delete,
     List,
     DeleteAll,
+    DeleteEveryone,
     Scan,
     DeleteExpired,
     Ping,
@@ -47,6 +48,7 @@ pub(super) enum Ended {
     Taken,
     Absent,
     Conflict,
+    Superseded,
     Gone,
 }
 
@@ -61,7 +63,7 @@ pub(crate) enum Cause {
 
 impl Operation {
     #[cfg(feature = "metrics")]
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Create,
         Self::Load,
         Self::Commit,
@@ -69,6 +71,7 @@ impl Operation {
         Self::Delete,
         Self::List,
         Self::DeleteAll,
+        Self::DeleteEveryone,
         Self::Scan,
         Self::DeleteExpired,
         Self::Ping,
@@ -83,6 +86,7 @@ impl Operation {
             Self::Delete => "delete",
             Self::List => "list",
             Self::DeleteAll => "delete_all",
+            Self::DeleteEveryone => "delete_everyone",
             Self::Scan => "scan",
             Self::DeleteExpired => "delete_expired",
             Self::Ping => "ping",
@@ -95,6 +99,7 @@ impl Operation {
         match ended {
             Ended::Taken => self == Self::Create,
             Ended::Absent => matches!(self, Self::Load | Self::Delete),
+            Ended::Superseded => matches!(self, Self::Commit | Self::Touch | Self::Delete),
             Ended::Conflict | Ended::Gone => matches!(self, Self::Commit | Self::Touch),
             _ => true,
         }
@@ -103,7 +108,7 @@ impl Operation {
 
 impl Ended {
     #[cfg(feature = "metrics")]
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Done,
         Self::Unavailable,
         Self::Timeout,
@@ -114,6 +119,7 @@ impl Ended {
         Self::Taken,
         Self::Absent,
         Self::Conflict,
+        Self::Superseded,
         Self::Gone,
     ];
 
@@ -129,6 +135,7 @@ impl Ended {
             Self::Taken => "taken",
             Self::Absent => "absent",
             Self::Conflict => "conflict",
+            Self::Superseded => "superseded",
             Self::Gone => "gone",
         }
     }
@@ -141,7 +148,7 @@ impl From<&StoreError> for Ended {
             StoreError::Timeout { .. } => Self::Timeout,
             StoreError::Corrupt { .. } => Self::Corrupt,
             StoreError::Rejected(_) => Self::Rejected,
-            StoreError::Other { .. } => Self::Failed,
+            StoreError::Unsupported { .. } | StoreError::Other { .. } => Self::Failed,
         }
     }
 }

@@ -9,7 +9,10 @@ use super::{
     counts::Counts,
     names::{Ended, Operation},
 };
-use crate::{Commit, Created, Cursor, Listed, NewRecord, Outcome, Page, Principal, Record, SessionStore, StoreError, StoreKey};
+use crate::{
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, NewRecord, Outcome, Page, Principal, SessionStore, StoreError, StoreKey, Stored,
+    SummaryPage,
+};
 
 /// Observes the calls of `store`, under this name in numbers and traces.
 ///
@@ -43,31 +46,41 @@ impl<S: SessionStore + ?Sized> SessionStore for Observed<S> {
         observed(self.place(), Operation::Create, self.store.create(key, new), outcome).await
     }
 
-    async fn load(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+    async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
         observed(self.place(), Operation::Load, self.store.load(key), |found| if_there(found.is_some())).await
     }
 
     async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
-        let touches = !commit.is_change() && commit.move_to.is_none();
+        let touches = !commit.is_change() && commit.rotate.is_none();
         let operation = if touches { Operation::Touch } else { Operation::Commit };
         let outcome = |outcome: &Outcome| match outcome {
             Outcome::Done(_) => Ended::Done,
             Outcome::Conflict => Ended::Conflict,
+            Outcome::Superseded => Ended::Superseded,
             Outcome::Gone => Ended::Gone,
         };
         observed(self.place(), operation, self.store.commit(key, commit), outcome).await
     }
 
-    async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
-        observed(self.place(), Operation::Delete, self.store.delete(key), |ended| if_there(*ended)).await
+    async fn delete(&self, key: &StoreKey, claim: Claim) -> Result<Deleted, StoreError> {
+        let outcome = |deleted: &Deleted| match deleted {
+            Deleted::Ended => Ended::Done,
+            Deleted::Missing => Ended::Absent,
+            Deleted::Superseded => Ended::Superseded,
+        };
+        observed(self.place(), Operation::Delete, self.store.delete(key, claim), outcome).await
     }
 
-    async fn list(&self, principal: &Principal) -> Result<Vec<Listed>, StoreError> {
-        observed(self.place(), Operation::List, self.store.list(principal), |_| Ended::Done).await
+    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
+        observed(self.place(), Operation::List, self.store.list(principal, after, limit), |_| Ended::Done).await
     }
 
     async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
         observed(self.place(), Operation::DeleteAll, self.store.delete_all(principal, except), |_| Ended::Done).await
+    }
+
+    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+        observed(self.place(), Operation::DeleteEveryone, self.store.delete_everyone(after, limit), |_| Ended::Done).await
     }
 
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {

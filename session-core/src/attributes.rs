@@ -1,0 +1,251 @@
+//! What a session keeps beside its data.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::Limits;
+
+/// How long the browser keeps the cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Persistence {
+    /// Until the browser is closed: no `Max-Age`, no `Expires`.
+    BrowserSession,
+    /// As long as the session lives, at most 400 days (RFC 6265bis): `Max-Age`, renewed whenever the session's life is.
+    Persistent,
+}
+
+/// What a session keeps beside its data: its own timeouts, and facts about its sign-in. `None` means the policy's value, or no value.
+///
+/// Stores keep attributes as one text ([`Self::to_text`]) and return them unchanged. They do not interpret them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attributes {
+    /// How long the session lives without being used.
+    pub idle_timeout: Option<Duration>,
+    /// How long the session lives in all, counted from the sign-in, or from the creation of an anonymous session.
+    pub absolute_timeout: Option<Duration>,
+    /// How long the browser keeps the cookie.
+    pub persistence: Option<Persistence>,
+    /// The strength of the authentication, such as `mfa` (the `acr` claim of OpenID Connect).
+    pub acr: Option<ShortText>,
+    /// A name that users recognize in a list of their devices, such as `Firefox on Linux`.
+    pub label: Option<ShortText>,
+}
+
+impl Attributes {
+    /// The longest text form in bytes.
+    pub const MAX_TEXT_BYTES: usize = 46 + 2 * (1 + ShortText::MAX_BYTES);
+
+    /// Whether every attribute is absent, so that a store may leave the field out.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// These attributes, replaced by those that `other` has.
+    #[must_use]
+    pub fn overlaid(&self, other: &Self) -> Self {
+        Self {
+            idle_timeout: other.idle_timeout.or(self.idle_timeout),
+            absolute_timeout: other.absolute_timeout.or(self.absolute_timeout),
+            persistence: other.persistence.or(self.persistence),
+            acr: other.acr.clone().or_else(|| self.acr.clone()),
+            label: other.label.clone().or_else(|| self.label.clone()),
+        }
+    }
+
+    /// These attributes with timeouts in whole milliseconds and at most ten years long, as every store can keep them.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        let whole = |timeout: Duration| Duration::from_millis(millis(timeout)).min(Limits::LONGEST_TTL);
+        self.idle_timeout = self.idle_timeout.map(whole);
+        self.absolute_timeout = self.absolute_timeout.map(whole);
+        self
+    }
+
+    /// The text form: words for the timeouts in whole milliseconds, then `acr` and `label`, each on a line; empty for the default.
+    ///
+    /// ```
+    /// # use session_core::{Attributes, Persistence, ShortText};
+    /// # use std::time::Duration;
+    /// let attributes = Attributes {
+    ///     idle_timeout: Some(Duration::from_secs(60)),
+    ///     persistence: Some(Persistence::Persistent),
+    ///     label: Some(ShortText::new("Firefox on Linux")?),
+    ///     ..Attributes::default()
+    /// };
+    /// assert_eq!(attributes.to_text(), "i60000 p\n\nFirefox on Linux");
+    /// assert_eq!(Attributes::from_text("i60000 p\n\nFirefox on Linux"), Some(attributes));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let idle = self.idle_timeout.map(|idle| format!("i{}", millis(idle)));
+        let absolute = self.absolute_timeout.map(|absolute| format!("a{}", millis(absolute)));
+        let persistence = self.persistence.map(|persistence| match persistence {
+            Persistence::BrowserSession => "b".to_owned(),
+            Persistence::Persistent => "p".to_owned(),
+        });
+        let mut text = [idle, absolute, persistence].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        if self.acr.is_some() || self.label.is_some() {
+            for line in [&self.acr, &self.label] {
+                text.push('\n');
+                text.push_str(line.as_ref().map_or("", ShortText::as_str));
+            }
+        }
+        text
+    }
+
+    /// Reads the text form. `None` if it has a word or line that [`Self::to_text`] does not write: the record is corrupt.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let mut attributes = Self::default();
+        let mut lines = text.split('\n');
+        for word in lines.next()?.split_ascii_whitespace() {
+            match word.split_at_checked(1)? {
+                ("i", millis) => attributes.idle_timeout = Some(Duration::from_millis(millis.parse().ok()?)),
+                ("a", millis) => attributes.absolute_timeout = Some(Duration::from_millis(millis.parse().ok()?)),
+                ("b", "") => attributes.persistence = Some(Persistence::BrowserSession),
+                ("p", "") => attributes.persistence = Some(Persistence::Persistent),
+                _ => return None,
+            }
+        }
+        for field in [&mut attributes.acr, &mut attributes.label] {
+            match lines.next() {
+                None | Some("") => {}
+                Some(line) => *field = Some(ShortText::new(line).ok()?),
+            }
+        }
+        lines.next().is_none().then_some(attributes)
+    }
+}
+
+fn millis(timeout: Duration) -> u64 {
+    u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A text of 1 to 40 bytes of UTF-8 without control characters. Cloning shares it.
+#[derive(Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "Box<str>")]
+pub struct ShortText(Arc<str>);
+
+impl ShortText {
+    /// The most bytes a short text may have.
+    pub const MAX_BYTES: usize = 40;
+
+    /// Checks `text`.
+    ///
+    /// # Errors
+    /// [`InvalidShortText`] if `text` is empty, longer than [`Self::MAX_BYTES`] or has a control character.
+    pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidShortText> {
+        let text = text.as_ref();
+        if text.is_empty() || text.len() > Self::MAX_BYTES {
+            return Err(InvalidShortText::Length { bytes: text.len() });
+        }
+        if text.chars().any(char::is_control) {
+            return Err(InvalidShortText::ControlCharacter);
+        }
+        Ok(Self(Arc::from(text)))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for ShortText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ShortText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ShortText({:?})", self.0)
+    }
+}
+
+impl fmt::Display for ShortText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<Box<str>> for ShortText {
+    type Error = InvalidShortText;
+
+    fn try_from(text: Box<str>) -> Result<Self, InvalidShortText> {
+        Self::new(text)
+    }
+}
+
+/// Why a text is not a [`ShortText`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidShortText {
+    /// The text is empty or longer than [`ShortText::MAX_BYTES`].
+    #[error("a label or acr has {bytes} bytes; use 1 to 40")]
+    Length {
+        /// The length of the text.
+        bytes: usize,
+    },
+    /// The text has a control character.
+    #[error("a label or acr has a control character; use printable text")]
+    ControlCharacter,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn short(text: &str) -> Option<ShortText> {
+        Some(ShortText::new(text).unwrap())
+    }
+
+    #[test]
+    fn every_combination_of_attributes_comes_back_from_its_text() {
+        for idle_timeout in [None, Some(Duration::from_millis(1))] {
+            for absolute_timeout in [None, Some(Duration::from_secs(86_400))] {
+                for persistence in [None, Some(Persistence::BrowserSession), Some(Persistence::Persistent)] {
+                    for acr in [None, short("mfa")] {
+                        for label in [None, short("Firefox on Linux ü")] {
+                            let attributes = Attributes { idle_timeout, absolute_timeout, persistence, acr: acr.clone(), label };
+                            assert_eq!(Attributes::from_text(&attributes.to_text()), Some(attributes));
+                        }
+                    }
+                }
+            }
+        }
+        assert_eq!(Attributes::default().to_text(), "");
+    }
+
+    #[test]
+    fn longest_attributes_fit_the_documented_length() {
+        let longest = short(&"x".repeat(ShortText::MAX_BYTES));
+        let endless = Attributes {
+            idle_timeout: Some(Duration::MAX),
+            absolute_timeout: Some(Duration::MAX),
+            persistence: Some(Persistence::Persistent),
+            acr: longest.clone(),
+            label: longest,
+        };
+        assert!(endless.to_text().len() <= Attributes::MAX_TEXT_BYTES);
+        assert_eq!(Attributes::from_text(&endless.clone().bounded().to_text()), Some(endless.bounded()));
+    }
+
+    #[test]
+    fn c39_other_texts_are_corrupt() {
+        for text in ["x", "i", "i-1", "p1", "i1a2", "ü", "\na\nb\nc", "\na\tb", "p\n\n\u{7f}"] {
+            assert_eq!(Attributes::from_text(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn empty_long_and_control_texts_are_refused() {
+        assert_eq!(ShortText::new(""), Err(InvalidShortText::Length { bytes: 0 }));
+        assert_eq!(ShortText::new("x".repeat(41)), Err(InvalidShortText::Length { bytes: 41 }));
+        assert_eq!(ShortText::new("a\nb"), Err(InvalidShortText::ControlCharacter));
+    }
+}
