@@ -4,6 +4,7 @@
 //! where records are kept, [`Record`] what is kept, [`Commit`] what one request does to it. [`own_store`] is for those who write a store.
 #![forbid(unsafe_code)]
 
+pub mod caching;
 mod commit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -19,6 +20,7 @@ mod limits;
 mod memory;
 mod name;
 pub mod observe;
+pub mod origin;
 pub mod own_store;
 mod plan;
 mod policy;
