@@ -10,9 +10,10 @@ use actix_web::{HttpMessage, HttpRequest, http::header};
 use session_core::{
     Delivery, SessionDriver,
     cookie::{Transport, VerifiedCookies},
+    origin::Scheme,
 };
 
-use crate::config::Shared;
+use crate::{config::Shared, scheme::scheme};
 
 /// Where a request's session is, once a handler has asked for it.
 #[derive(Debug)]
@@ -55,7 +56,8 @@ impl Slot {
 fn open(shared: &Shared, request: &HttpRequest, began: Instant) -> SessionDriver {
     let https_only = shared.codec.config().transport_is(Transport::Https);
     // Over plain http an https-only cookie is neither given nor believed: it cannot have come from a browser that honours `Secure`.
-    let delivery = if https_only && !is_https(shared, request) { Delivery::Refused } else { Delivery::Possible };
+    let delivery =
+        if https_only && scheme(&shared.trusted_proxies, request) != Some(Scheme::Https) { Delivery::Refused } else { Delivery::Possible };
     let cookies = request.headers().get_all(header::COOKIE).map(header::HeaderValue::as_bytes);
     let verified = match delivery {
         Delivery::Possible => shared.codec.read(cookies),
@@ -65,23 +67,6 @@ fn open(shared: &Shared, request: &HttpRequest, began: Instant) -> SessionDriver
         }
     };
     SessionDriver::open(Arc::clone(&shared.context), verified, delivery, began)
-}
-
-/// Whether the browser's connection is https: this server's own TLS, or a trusted proxy's word.
-fn is_https(shared: &Shared, request: &HttpRequest) -> bool {
-    if request.app_config().secure() {
-        return true;
-    }
-    let trusted =
-        request.peer_addr().is_some_and(|peer| shared.trusted_proxies.iter().any(|proxy| proxy.contains(&peer.ip().to_canonical())));
-    trusted
-        && request
-            .headers()
-            .get_all("x-forwarded-proto")
-            .last()
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.rsplit(',').next())
-            .is_some_and(|scheme| scheme.trim_ascii().eq_ignore_ascii_case("https"))
 }
 
 /// The slot that the middleware put into the request.

@@ -9,7 +9,10 @@ use actix_web::{
         header::{self, HeaderMap, HeaderValue},
     },
 };
-use session_core::{CookieChange, OnServerError, RecordedChanges, SessionDriver};
+use session_core::{
+    CookieChange, OnServerError, RecordedChanges, SessionDriver,
+    caching::{CACHE_CONTROL_WITH_COOKIE, CACHE_CONTROL_WITHOUT_COOKIE},
+};
 
 use crate::{Error, config::Shared};
 
@@ -63,13 +66,15 @@ fn cookie(shared: &Shared, session: &SessionDriver) -> Option<HeaderValue> {
     Some(cookie)
 }
 
-/// Adds what the session has to tell the browser.
+/// Adds the session's headers to the response of a request that used the session.
 ///
-/// A changed cookie must not be kept by any cache (OWASP); and every answer that a session went into differs by cookie.
+/// [`session_core::caching`] has the reasons for the two values of `Cache-Control`. Every such response depends on the cookie.
 fn tell(cookie: Option<HeaderValue>, headers: &mut HeaderMap) {
     if let Some(cookie) = cookie {
         headers.append(header::SET_COOKIE, cookie);
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHE_CONTROL_WITH_COOKIE));
+    } else if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHE_CONTROL_WITHOUT_COOKIE));
     }
     let varies = headers.get_all(header::VARY).filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     if !varies.map(str::trim_ascii).any(|field| field == "*" || field.eq_ignore_ascii_case("cookie")) {
