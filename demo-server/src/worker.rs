@@ -17,6 +17,7 @@ use store_ipc::{Config, IpcStore};
 use tokio::time::error::Elapsed;
 
 use crate::{
+    audit::AuditTrail,
     cookies,
     metrics::{self, Reporter},
     primary::log,
@@ -50,6 +51,7 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
     let store = metrics::observed(&settings, store);
     let sessions = SessionMiddleware::new(Arc::clone(&store), cookies::codec(&settings)?)
         .policy(settings.policy)
+        .events(Arc::new(AuditTrail))
         .trusted_proxies(settings.trusted_proxies.iter().copied());
     let guard = CrossOriginGuard::builder().trusted_proxies(settings.trusted_proxies.iter().copied()).build()?;
     let draining = Arc::new(AtomicBool::new(false));
