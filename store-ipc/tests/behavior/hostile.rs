@@ -15,7 +15,7 @@ use store_ipc::IpcStore;
 
 use super::{Served, chain, eventually, key, mode, process, record};
 
-const HELLO: &[u8; 12] = b"sIPC\x01\0\0\0\0\0\x10\0";
+const HELLO: &[u8; 12] = b"sIPC\x02\0\0\0\0\0\x10\0";
 const NOBODY: u32 = 65_534;
 
 /// Connects, says `bytes`, and waits until the owner closes the connection.
@@ -67,7 +67,7 @@ async fn s22_garbage_ends_only_that_connection() {
         // A load whose key claims 2^63 bytes.
         &hello_and(&frame(1, &[1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f])),
         // A ping with something behind it.
-        &hello_and(&frame(1, &[8, 8])),
+        &hello_and(&frame(1, &[9, 9])),
     ];
     for bytes in garbage {
         harms_nobody(&served, |path| say(path, bytes)).await;
@@ -106,7 +106,7 @@ async fn s22_the_log_says_that_a_client_was_cut_off_and_shows_nothing_it_sent() 
 #[tokio::test]
 async fn s22_another_protocol_version_is_cut_off() {
     let served = Served::memory();
-    harms_nobody(&served, |path| say(path, b"sIPC\x02\0\0\0\0\0\x10\0")).await;
+    harms_nobody(&served, |path| say(path, b"sIPC\x01\0\0\0\0\0\x10\0")).await;
     assert_eq!(served.owner.stats().cut_off, 1);
 }
 
@@ -173,14 +173,14 @@ async fn a_given_stream_that_stalls_in_a_frame_beyond_the_deadline_goes_on() {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     served.owner.serve(theirs).unwrap();
     ours.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let ping = hello_and(&frame(1, &[8]));
+    let ping = hello_and(&frame(1, &[9]));
     for part in [&ping[..HELLO.len() - 1], &ping[HELLO.len() - 1..HELLO.len() + 6], &ping[HELLO.len() + 6..]] {
         ours.write_all(part).unwrap();
         tokio::time::sleep(deadline * 4).await;
     }
     let mut said = [0; HELLO.len() + 13];
     ours.read_exact(&mut said).unwrap();
-    assert_eq!(said[HELLO.len()..], frame(1, &[7]), "the reply to the ping");
+    assert_eq!(said[HELLO.len()..], frame(1, &[8]), "the reply to the ping");
     assert_eq!((served.owner.stats().cut_off, served.owner.stats().connections), (0, 1));
 }
 
@@ -198,7 +198,7 @@ async fn s22_a_client_that_never_reads_neither_grows_the_owner_nor_stalls_others
     let _ = client.create(&big, record(60_000)).await.unwrap();
     let mut others = 1;
     // Loads of 60 KB, as many as the socket takes, and not one reply read.
-    let load = frame(1, &[&[1, 47], big.as_str().as_bytes()].concat());
+    let load = frame(1, &[&[1, 16], big.as_str().as_bytes()].concat());
     let mut greedy = UnixStream::connect(served.path()).unwrap();
     greedy.write_all(HELLO).unwrap();
     greedy.set_nonblocking(true).unwrap();
@@ -290,11 +290,11 @@ fn ping_as_nobody(path: &Path) -> String {
 #[tokio::test]
 async fn an_owner_of_another_version_is_an_error_that_names_both() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
-    theirs.write_all(b"sIPC\x09\0\0\0\0\0\x10\0").unwrap();
+    theirs.write_all(b"sIPC\x01\0\0\0\0\0\x10\0").unwrap();
     match IpcStore::from_stream(ours).unwrap().ping().await {
         Err(error @ StoreError::Other { .. }) => {
             let said = chain(&error);
-            assert!(said.contains("version 9") && said.contains("version 1"), "{said}");
+            assert!(said.contains("version 1 of the protocol, this program version 2"), "{said}");
         }
         other => panic!("{other:?}"),
     }
