@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod bequest;
+mod body;
+mod connections;
 mod cookies;
 mod ctl;
 mod metrics;

@@ -17,6 +17,7 @@ use store_ipc::{Config, IpcStore};
 use tokio::time::error::Elapsed;
 
 use crate::{
+    connections::Connections,
     cookies,
     metrics::{self, Reporter},
     primary::log,
@@ -53,7 +54,8 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
         .trusted_proxies(settings.trusted_proxies.iter().copied());
     let draining = Arc::new(AtomicBool::new(false));
     let name = format!("{}/{}", worker.id(), std::process::id());
-    let site = Site::new(store, &name, Arc::clone(&draining), settings.allow_crash);
+    let connections = Connections::new(&settings)?;
+    let site = Site::new(store, &name, Arc::clone(&draining), &settings, connections.clone());
 
     let address = listener.local_addr().map_err(Problem::io("cannot tell the address of the port"))?;
     let beating = worker.clone();
@@ -68,6 +70,8 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
     };
     let server = HttpServer::new(app)
         .workers(settings.threads.get())
+        .max_connections(connections.per_thread)
+        .on_connect(connections.counting())
         .disable_signals()
         .shutdown_timeout(settings.drain.as_secs().max(1))
         .listen(listener)
