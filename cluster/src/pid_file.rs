@@ -276,7 +276,7 @@ mod tests {
         let target = folder.path().join("target");
         std::os::unix::fs::symlink(&target, &path).unwrap();
         let refusal = refusal(&path);
-        assert!(refusal.contains("symbolic link"), "{refusal}");
+        assert!(refusal.contains("it is a symbolic link;"), "{refusal}");
         assert!(!target.exists());
     }
 

@@ -25,14 +25,13 @@ pub(crate) fn without_password(text: &str) -> String {
     format!("{masked}?{}", shown.collect::<Vec<_>>().join("&"))
 }
 
-/// What an error quotes of a wrong value. A URL that was given for another setting can hold a password in any form, so only its scheme is
+/// What an error quotes of a wrong value. A URL that was given for another setting can hold a password in any form, so at most its scheme is
 /// quoted.
 pub(super) fn quotable(text: &str) -> String {
-    match text.split_once(':') {
-        Some((scheme, rest)) if rest.starts_with("//") || text.contains('@') => format!("{scheme}:***"),
-        None if text.contains('@') => "***".to_owned(),
-        _ => text.to_owned(),
+    if !text.contains("://") && !text.contains(['@', '?']) {
+        return text.to_owned();
     }
+    text.split_once(':').map_or_else(|| "***".to_owned(), |(scheme, _)| format!("{scheme}:***"))
 }
 
 /// Whether a setting holds a password, or what goes for one: the drivers have names of their own, and do not mind capitals.
@@ -83,6 +82,7 @@ mod tests {
             ("redis://host", "redis:***"),
             ("app:hunter2@host", "app:***"),
             ("hunter2@host", "***"),
+            ("unix:/redis.sock?password=hunter2", "unix:***"),
             ("floppy", "floppy"),
             ("127.0.0.1:99999", "127.0.0.1:99999"),
         ] {

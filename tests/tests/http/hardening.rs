@@ -118,7 +118,11 @@ async fn s25_others_are_served_while_hundreds_of_bodies_hang() {
         assert!(response.closes(), "few connections are left, so none is kept");
         longest = longest.max(started.elapsed());
     }
-    println!("s25: {} bodies hang, {} descriptors; 100 requests of others served, the longest pair in {longest:?}", held.len(), descriptors(&demo));
+    println!(
+        "s25: {} bodies hang, {} descriptors; 100 requests of others served, the longest pair in {longest:?}",
+        held.len(),
+        descriptors(&demo)
+    );
     assert!(longest < Duration::from_secs(1), "{longest:?}");
 }
 
@@ -137,7 +141,10 @@ async fn s25_more_bodies_than_descriptors_free_them_again() {
     drop(held);
     let begun = Instant::now();
     wait::until_true("the descriptors to be free again", PATIENCE, || descriptors(&demo) < 64).await;
-    println!("s25: 400 bodies hang, {most} descriptors in use; another client is served after {waited:?}; all are free {:?} later", begun.elapsed());
+    println!(
+        "s25: 400 bodies hang, {most} descriptors in use; another client is served after {waited:?}; all are free {:?} later",
+        begun.elapsed()
+    );
     assert!(!demo.output().contains("Too many open files"), "{}", demo.output());
 }
 
@@ -186,7 +193,8 @@ async fn s27_help_shows_no_value_of_any_setting() {
     assert!(names.len() > 20 && names.iter().any(|name| name == "DEMO_STORE_URL"), "{names:?}");
     let mut environment: Vec<_> = names.iter().map(|name| (name.as_str(), SECRET)).collect();
     environment.push(("DEMO_CONFIG", SECRET));
-    for arguments in [&["--help"][..], &["-h"], &["owner", "--help"], &["ctl", "--help"], &["ctl", "status", "--help"], &["help"], &["ctl"]] {
+    for arguments in [&["--help"][..], &["-h"], &["owner", "--help"], &["ctl", "--help"], &["ctl", "status", "--help"], &["help"], &["ctl"]]
+    {
         let ended = Demo::run(arguments, &environment).await;
         let said = format!("{}{}", ended.stdout, ended.stderr);
         assert!(said.contains("Usage"), "{arguments:?}: {said}");
@@ -315,7 +323,9 @@ async fn s29_metrics_answer_only_to_their_own_names() {
     for host in ["localhost", &metrics.to_string(), "127.0.0.1", "LOCALHOST:1", "metrics.internal", "prom.example:443"] {
         assert_eq!(metrics_status(metrics, "/metrics", &format!("Host: {host}\r\n")).await, 200, "{host}");
     }
-    for host in ["evil.example", &format!("evil.example:{}", metrics.port()), "127.0.0.1.evil.example", "localhost.evil.example", "127.0.0.2", ""] {
+    for host in
+        ["evil.example", &format!("evil.example:{}", metrics.port()), "127.0.0.1.evil.example", "localhost.evil.example", "127.0.0.2", ""]
+    {
         let forwarded = "X-Forwarded-Host: localhost\r\nForwarded: host=localhost\r\n";
         for more in ["", forwarded] {
             assert_eq!(metrics_status(metrics, "/metrics", &format!("Host: {host}\r\n{more}")).await, 421, "{host}");
@@ -345,7 +355,8 @@ async fn s25_metrics_cut_off_unfinished_bodies() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s26_store_memory_has_the_caps_of_the_settings() {
-    for (flags, url) in [(&["--max-sessions", "3"][..], "memory:"), (&[], "memory:?max_sessions=3"), (&["--max-bytes", "3000"], "memory:")] {
+    for (flags, url) in [(&["--max-sessions", "3"][..], "memory:"), (&[], "memory:?max_sessions=3"), (&["--max-bytes", "3000"], "memory:")]
+    {
         let demo = Demo::start(&[&["--store", "memory", "--workers", "1", "--store-url", url], flags].concat()).await;
         let mut statuses = Vec::new();
         for _ in 0..20 {
@@ -382,7 +393,11 @@ async fn settings_that_do_nothing_with_the_store_are_refused() {
         }
     }
     let by_variable = Demo::run(&["--store", "redis"], &[("DEMO_MAX_BYTES", "5")]).await;
-    assert!(by_variable.status.code() == Some(2) && by_variable.stderr.contains("DEMO_MAX_BYTES does nothing here"), "{}", by_variable.stderr);
+    assert!(
+        by_variable.status.code() == Some(2) && by_variable.stderr.contains("DEMO_MAX_BYTES does nothing here"),
+        "{}",
+        by_variable.stderr
+    );
     for flags in [&["--print-config", "--store", "redis", "--store-url", redis][..], &["--print-config", "--max-bytes", "5"]] {
         let ended = Demo::run(flags, &[]).await;
         assert!(ended.status.success(), "{flags:?}: {}", ended.stderr);
