@@ -8,7 +8,6 @@
 mod attributes;
 mod commit;
 #[cfg(feature = "conformance")]
-#[cfg(any())]
 pub mod conformance;
 #[cfg(any())]
 pub mod cookie;
