@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod attributes;
+pub mod caching;
 mod commit;
 #[cfg(any())]
 pub mod conformance;
@@ -21,6 +22,7 @@ mod limits;
 mod memory;
 mod name;
 pub mod observe;
+pub mod origin;
 pub mod own_store;
 mod plan;
 mod policy;

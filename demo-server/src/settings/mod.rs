@@ -13,6 +13,7 @@ use std::{
     fmt::{self, Display},
     net::SocketAddr,
     num::NonZeroUsize,
+    ops::RangeInclusive,
     path::PathBuf,
     str::FromStr,
     time::Duration,
@@ -22,7 +23,7 @@ use clap::ArgMatches;
 use cluster::Workers;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use session_core::{OnGone, Persistence, Policy, cookie::Key};
+use session_core::{OnGone, OnSupersededId, Persistence, Policy, cookie::Key};
 use tracing::level_filters::LevelFilter;
 
 use crate::ctl::{Form, Order};
@@ -167,11 +168,20 @@ impl Settings {
             return Err(SettingError::Together { why: why.to_owned() });
         }
         let choice = |name, choices: &[(&str, _)]| reader.choice(name, choices);
-        let policy = Policy::default()
+        let mut policy = Policy::default()
             .idle_timeout(reader.duration("idle-timeout")?)
+            .rotation_grace(reader.duration_within("rotation-grace", Duration::ZERO..=session_core::Limits::LONGEST_GRACE)?)
+            .rotation_settles(reader.duration_within("rotation-settles", Duration::ZERO..=session_core::Limits::LONGEST_TTL)?)
+            .on_superseded_id(reader.choice(
+                "on-superseded-id",
+                &[("report", OnSupersededId::Report), ("end", OnSupersededId::EndSession)],
+            )?)
             .absolute_timeout(reader.duration("absolute-timeout")?)
             .persistence(choice("persistence", &[("browser", Persistence::BrowserSession), ("persistent", Persistence::Persistent)])?)
             .on_gone(reader.choice("on-gone", &[("conflict", OnGone::Conflict), ("serve", OnGone::Serve)])?);
+        if !reader.text("anonymous-idle-timeout").is_empty() {
+            policy = policy.anonymous_idle_timeout(reader.duration("anonymous-idle-timeout")?);
+        }
         Ok(Self {
             cookie: reader.cookie(&listen)?,
             listen,
@@ -276,10 +286,14 @@ impl<'r> Reader<'r> {
     }
 
     fn duration(&self, name: &'static str) -> Result<Duration, SettingError> {
+        self.duration_within(name, Duration::from_millis(1)..=session_core::Limits::LONGEST_TTL)
+    }
+
+    fn duration_within(&self, name: &'static str, range: RangeInclusive<Duration>) -> Result<Duration, SettingError> {
         let would_do = "use a number with a unit, such as 500ms, 90s, 30m, 8h or 2d";
         let duration = humantime::parse_duration(self.text(name)).map_err(|_| self.wrong(name, would_do))?;
-        let range = Duration::from_millis(1)..=session_core::Limits::LONGEST_TTL;
-        if range.contains(&duration) { Ok(duration) } else { Err(self.wrong(name, "use 1ms to 3650d")) }
+        let (least, most) = (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
+        if range.contains(&duration) { Ok(duration) } else { Err(self.wrong(name, format!("use {least} to {most}"))) }
     }
 
     fn path(&self, name: &'static str) -> Option<PathBuf> {

@@ -29,6 +29,13 @@ impl SessionContext {
         Self { store, policy, events: None }
     }
 
+    /// The same with another policy.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     /// The same with a receiver of events.
     #[must_use]
     pub fn events(mut self, events: Arc<dyn SessionEvents>) -> Self {

@@ -92,6 +92,7 @@ mod responses;
 mod secrets;
 mod shared;
 mod sign_in;
+mod superseded;
 mod timing;
 mod upgrade;
 mod usage;
