@@ -400,7 +400,7 @@ mod tests {
         let mut newer = head(0, "");
         newer[0] = 3;
         let mut unversioned = head(0, "");
-        unversioned[24] = 0;
+        unversioned[25] = 0;
         for other in [newer.as_slice(), b"1|1|0|1000|5000|", b""] {
             assert!(matches!(record(hash([(b"", other), secret]), 0), Err(Unreadable::Format)));
         }
