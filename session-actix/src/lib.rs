@@ -47,13 +47,16 @@ mod extract;
 #[doc = include_str!("../GUIDE.md")]
 pub mod guide {}
 mod middleware;
+mod origin;
 mod request;
 mod response;
+mod scheme;
 
 pub use config::SessionMiddleware;
 pub use error::Error;
 pub use extract::{Session, SessionExt};
 pub use middleware::{SessionFuture, SessionService};
+pub use origin::{CrossOriginGuard, CrossOriginGuardBuilder, CrossOriginService};
 
 /// The example of the project's front page, so that it cannot stop compiling unseen.
 #[cfg(doctest)]

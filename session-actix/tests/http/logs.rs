@@ -40,11 +40,11 @@ pub(crate) fn listen() {
     });
 }
 
-fn forget() {
+pub(crate) fn forget() {
     LOG.take();
 }
 
-fn logged() -> String {
+pub(crate) fn logged() -> String {
     LOG.with_borrow(|log| String::from_utf8(log.clone()).unwrap())
 }
 

@@ -8,6 +8,7 @@ mod failures;
 mod gone;
 mod headers;
 mod logs;
+mod origin;
 mod outage;
 mod routes;
 mod sharing;
