@@ -136,7 +136,6 @@ impl Session {
     async fn report_superseded(&self, identity: &Identity, superseded: &Superseded) {
         let principal = superseded.principal.as_ref();
         self.0.context.emit(&identity.key, principal, Happened::SupersededIdUsed);
-        tracing::debug!(session = %identity.key.handle(), "a superseded session id was used");
         if self.policy().on_superseded_id == OnSupersededId::EndSession {
             let claim = Claim::Generation(identity.id.generation());
             // The request reads anonymous in any case. Its failure would hide the reason, so the operator is told instead.

@@ -39,12 +39,12 @@ mod handles {
         assert_eq!(devices.iter().filter(|device| device["current"] == true).count(), 1);
         let text = serde_json::to_string(&devices).expect("JSON");
         for browser in [&first, &second] {
-            let id = tests::jar::id_of(browser.cookie());
-            assert!(!text.contains(&id[4..]) && !text.contains(&browser.cookie()[35..]));
+            let (key, secret) = (tests::jar::key_of(browser.cookie()), tests::jar::secret_of(browser.cookie()));
+            assert!(!text.contains(key) && !text.contains(secret) && !text.contains(&browser.cookie()[48..]));
         }
         let other = second.page().await.handle.expect("a handle");
         assert!(devices.iter().any(|device| device["handle"] == *other && device["current"] == false));
-        for value in [other.clone(), format!("1.{other}"), format!("0.{other}")] {
+        for value in [other.clone(), format!("2.{other}"), format!("0.{other}")] {
             assert!(Browser::holding(demo.address, &value).page().await.is_anonymous(), "a handle is no cookie");
         }
         // Another user's handle does nothing, a stranger's neither.
