@@ -48,34 +48,39 @@ pub(crate) async fn bounded<B: MessageBody + 'static>(
     }
 }
 
-/// The body of a request, shared between its handler and its response. `None` if the request has no body.
-struct Arriving(Option<(Rc<RefCell<Payload>>, Rc<Cell<bool>>)>);
+/// The body of a request, shared between its handler and its response.
+struct Incoming {
+    payload: RefCell<Payload>,
+    is_late: Cell<bool>,
+}
+
+/// What is known of a request's body; `None` if the request has none.
+struct Arriving(Option<Rc<Incoming>>);
 
 impl Arriving {
     fn of(request: &mut ServiceRequest, limit: Duration) -> Self {
         let payload = match request.take_payload() {
             Payload::None => return Self(None),
-            payload => Rc::new(RefCell::new(payload)),
+            payload => RefCell::new(payload),
         };
-        let late = Rc::new(Cell::new(false));
-        let timed = Timed { payload: Rc::clone(&payload), late: Rc::clone(&late), deadline: Box::pin(sleep(limit)) };
+        let incoming = Rc::new(Incoming { payload, is_late: Cell::new(false) });
+        let timed = Timed { incoming: Rc::clone(&incoming), deadline: Box::pin(sleep(limit)) };
         request.set_payload(Payload::Stream { payload: Box::pin(timed) });
-        Self(Some((payload, late)))
+        Self(Some(incoming))
     }
 
     fn is_late(&self) -> bool {
-        self.0.as_ref().is_some_and(|(_, late)| late.get())
+        self.0.as_ref().is_some_and(|incoming| incoming.is_late.get())
     }
 
     fn hold<B>(self, body: B) -> Held<B> {
-        Held { body, payload: self.0.map(|(payload, _)| payload) }
+        Held { body, incoming: self.0 }
     }
 }
 
 /// What a handler reads. It ends with an error at the deadline.
 struct Timed {
-    payload: Rc<RefCell<Payload>>,
-    late: Rc<Cell<bool>>,
+    incoming: Rc<Incoming>,
     deadline: Pin<Box<Sleep>>,
 }
 
@@ -85,13 +90,13 @@ impl Stream for Timed {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         // Also for a client that always has some more bytes ready.
         if self.deadline.deadline() > Instant::now() {
-            let polled = Pin::new(&mut *self.payload.borrow_mut()).poll_next(cx);
+            let polled = Pin::new(&mut *self.incoming.payload.borrow_mut()).poll_next(cx);
             if polled.is_ready() {
                 return polled;
             }
             ready!(self.deadline.as_mut().poll(cx));
         }
-        self.late.set(true);
+        self.incoming.is_late.set(true);
         Poll::Ready(Some(Err(PayloadError::Io(io::ErrorKind::TimedOut.into()))))
     }
 }
@@ -102,7 +107,7 @@ pin_project! {
     pub(crate) struct Held<B> {
         #[pin]
         body: B,
-        payload: Option<Rc<RefCell<Payload>>>,
+        incoming: Option<Rc<Incoming>>,
     }
 }
 
