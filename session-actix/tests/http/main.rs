@@ -14,4 +14,5 @@ mod sharing;
 mod site;
 mod store;
 mod streaming;
+mod superseded;
 mod touch;
