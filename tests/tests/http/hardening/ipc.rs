@@ -403,3 +403,34 @@ async fn settings_that_do_nothing_with_the_store_are_refused() {
         assert!(ended.status.success(), "{flags:?}: {}", ended.stderr);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s30_files_and_sockets_of_another_user_are_refused() {
+    const OTHER: u32 = 65_533;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("a plain path").to_owned();
+    let planted = path("demo.pid");
+    fs::write(&planted, "1\n").expect("a file");
+    std::os::unix::fs::chown(&planted, Some(OTHER), Some(OTHER)).expect("only root can give a file away: run this test as root");
+    let ended = Demo::run(&["--listen", "127.0.0.1:0", "--pid-file", &planted], &[]).await;
+    assert!(!ended.status.success() && ended.stderr.contains(&OTHER.to_string()), "{}", ended.stderr);
+    assert_eq!(fs::read_to_string(&planted).expect("the file"), "1\n", "it is left as it was");
+
+    // A socket whose listener is another user's: the demo asks it for nothing and is not served by it.
+    let socket = path("owner.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("root");
+    let url = format!("ipc:{socket}?owner_uid={OTHER}");
+    let demo = Demo::start(&["--workers", "1", "--store", "ipc", "--store-url", &url, "--deadline", "1s"]).await;
+    let response = send(demo.address, &Request::put("/session/n", "1")).await.expect("an answer");
+    assert!(response.status >= 500 && response.set_cookie().is_none(), "{}", response.status);
+    listener.set_nonblocking(true).expect("a socket");
+    let mut connections = 0;
+    while let Ok((mut stream, _)) = listener.accept() {
+        connections += 1;
+        stream.set_read_timeout(Some(Duration::from_millis(300))).expect("a socket");
+        let mut byte = [0];
+        assert!(!matches!(std::io::Read::read(&mut stream, &mut byte), Ok(1)), "a foreign owner got a byte");
+    }
+    assert!(connections > 0, "the demo tried the socket");
+}
