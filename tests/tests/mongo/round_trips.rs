@@ -118,7 +118,7 @@ async fn a_request_costs_the_round_trips_of_the_design() {
         session.renew();
         session.insert("e", &1)
     };
-    let id = site.request("a rotation together with data", COMMIT, Some(id), rotate).await.expect("a new id");
+    let id = site.request("a rotation together with data, after its load", FIND_COMMIT, Some(id), rotate).await.expect("a new id");
     site.request("an end", COMMIT, Some(&id), async |session| session.destroy().await).await;
 
     let (read_late, written_late) = (&site.signed_in().await, &site.signed_in().await);
@@ -165,7 +165,7 @@ async fn c46_every_verdict_of_a_commit_costs_one_round_trip() {
         assert_eq!(superseded.expect("an answer"), Outcome::Superseded);
         assert!(commit("an add to a text", &session, session.add("text", 1)).await.is_err());
         assert!(commit("an add beyond 64 bits", &session, session.add("most", 1)).await.is_err());
-        let large = session.set("a", &format!("\"{}\"", "x".repeat(65_534))).change(session::name("text"), session_core::Change::Remove);
+        let large = session.set("a", &format!("\"{}\"", "x".repeat(65_530))).change(session::name("text"), session_core::Change::Remove);
         assert!(commit("a commit beyond the cap", &session, large).await.is_err());
         let over = commit("a commit to what is expired and not yet purged", &brief, brief.add("n", 1)).await;
         assert_eq!(over.expect("an answer"), Outcome::Gone);
