@@ -49,7 +49,7 @@ pub use policy::{OnGone, OnServerError, Policy};
 pub use principal::{InvalidPrincipal, Principal};
 pub use reaper::{SweeperHandle, spawn_sweeper};
 pub use record::{
-    Claim, Created, Cursor, Deleted, DeletedPage, Grace, NewRecord, Opened, Page, Record, SessionSummary, Stored, Superseded, SummaryPage,
+    Claim, Created, Cursor, Deleted, DeletedPage, Grace, NewRecord, Opened, Page, Record, SessionSummary, Stored, SummaryPage, Superseded,
 };
 #[cfg(any())]
 pub use session::{CookieChange, Delivery, Device, RecordedChanges, Session, SessionError};

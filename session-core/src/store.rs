@@ -4,7 +4,9 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
-use crate::{Claim, Commit, Created, Cursor, Deleted, DeletedPage, NewRecord, Outcome, Page, Principal, StoreError, StoreKey, Stored, SummaryPage};
+use crate::{
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, NewRecord, Outcome, Page, Principal, StoreError, StoreKey, Stored, SummaryPage,
+};
 
 /// A place where sessions are kept.
 ///

@@ -34,6 +34,7 @@ pub async fn c46_a_superseded_commit_changes_nothing(fixture: &dyn Fixture) {
             wrong.rotate(&next),
             wrong.sign_in(&next, &alice),
             wrong.set("a", "2").guard(Guard::Version(1)),
+            wrong.set("a", "2").guard(Guard::Version(9)),
         ] {
             for client in &clients {
                 refused(client, key, whole.clone(), Outcome::Superseded, &law).await;

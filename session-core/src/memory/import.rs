@@ -2,11 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use super::{
-    Exported, MemoryStore,
-    clock::nanos,
-    shard::Entry,
-};
+use super::{Exported, MemoryStore, clock::nanos, shard::Entry};
 use crate::Limits;
 
 /// Sessions on their way into a [`MemoryStore`]. [`MemoryStore::import`] begins it.

@@ -13,8 +13,8 @@ use super::{
     occupancy::{Occupant, weight},
 };
 use crate::{
-    Attributes, AuthenticationChange, Claim, Commit, Committed, Data, Deleted, Grace, Guard, Limits, NewRecord, Principal,
-    PrincipalChange, Record, Rejection, SecretHash, SessionSummary, StoreKey,
+    Attributes, AuthenticationChange, Claim, Commit, Committed, Data, Deleted, Grace, Guard, Limits, NewRecord, Principal, PrincipalChange,
+    Record, Rejection, SecretHash, SessionSummary, StoreKey,
 };
 
 /// The sessions whose keys have hashes of one range, with all their indexes.
