@@ -2,7 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+mod audit;
 mod bequest;
+mod body;
+mod connections;
 mod cookies;
 mod ctl;
 mod metrics;

@@ -11,12 +11,14 @@ use std::{
 
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, rt::System};
 use cluster::{DrainOrder, WorkerBoot};
-use session_actix::SessionMiddleware;
+use session_actix::{CrossOriginGuard, SessionMiddleware};
 use session_core::SessionStore;
 use store_ipc::{Config, IpcStore};
 use tokio::time::error::Elapsed;
 
 use crate::{
+    audit::AuditTrail,
+    connections::Connections,
     cookies,
     metrics::{self, Reporter},
     primary::log,
@@ -50,10 +52,13 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
     let store = metrics::observed(&settings, store);
     let sessions = SessionMiddleware::new(Arc::clone(&store), cookies::codec(&settings)?)
         .policy(settings.policy)
+        .events(Arc::new(AuditTrail))
         .trusted_proxies(settings.trusted_proxies.iter().copied());
+    let guard = CrossOriginGuard::builder().trusted_proxies(settings.trusted_proxies.iter().copied()).build()?;
     let draining = Arc::new(AtomicBool::new(false));
     let name = format!("{}/{}", worker.id(), std::process::id());
-    let site = Site::new(store, &name, Arc::clone(&draining), settings.allow_crash);
+    let connections = Connections::new(&settings)?;
+    let site = Site::new(store, &name, Arc::clone(&draining), &settings, connections.clone());
 
     let address = listener.local_addr().map_err(Problem::io("cannot tell the address of the port"))?;
     let beating = worker.clone();
@@ -64,10 +69,12 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
             pulse.count();
             signed.clone().sign(request, next)
         });
-        App::new().configure(|app| routes::configure(app, &site)).wrap(sessions.clone()).wrap(sign)
+        App::new().configure(|app| routes::configure(app, &site)).wrap(sessions.clone()).wrap(guard.clone()).wrap(sign)
     };
     let server = HttpServer::new(app)
         .workers(settings.threads.get())
+        .max_connections(connections.per_thread)
+        .on_connect(connections.counting())
         .disable_signals()
         .shutdown_timeout(settings.drain.as_secs().max(1))
         .listen(listener)

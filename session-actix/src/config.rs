@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use session_core::{Policy, SessionStore, cookie::CookieCodec};
+use session_core::{Policy, SessionContext, SessionEvents, SessionStore, cookie::CookieCodec};
 
 /// The middleware that gives every request of an application its session.
 ///
@@ -16,9 +16,8 @@ pub struct SessionMiddleware {
 /// What all requests share.
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
-    pub(crate) store: Arc<dyn SessionStore>,
+    pub(crate) context: Arc<SessionContext>,
     pub(crate) codec: CookieCodec,
-    pub(crate) policy: Policy,
     pub(crate) trusted_proxies: Vec<IpNet>,
 }
 
@@ -26,14 +25,22 @@ impl SessionMiddleware {
     /// Sessions in `store`, in cookies that `codec` reads and writes, under the default [`Policy`].
     #[must_use]
     pub fn new(store: Arc<dyn SessionStore>, codec: CookieCodec) -> Self {
-        let shared = Shared { store, codec, policy: Policy::default(), trusted_proxies: Vec::new() };
+        let context = Arc::new(SessionContext::new(store, Policy::default()));
+        let shared = Shared { context, codec, trusted_proxies: Vec::new() };
         Self { shared: Arc::new(shared) }
     }
 
     /// The timeouts and switches that hold for every session.
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
-        Arc::make_mut(&mut self.shared).policy = policy;
+        self.set_context(|context| context.with_policy(policy));
+        self
+    }
+
+    /// Receives what happens to sessions: an audit trail.
+    #[must_use]
+    pub fn events(mut self, events: Arc<dyn SessionEvents>) -> Self {
+        self.set_context(|context| context.events(events));
         self
     }
 
@@ -45,5 +52,10 @@ impl SessionMiddleware {
     pub fn trusted_proxies(mut self, proxies: impl IntoIterator<Item = IpNet>) -> Self {
         Arc::make_mut(&mut self.shared).trusted_proxies = proxies.into_iter().collect();
         self
+    }
+
+    fn set_context(&mut self, change: impl FnOnce(SessionContext) -> SessionContext) {
+        let shared = Arc::make_mut(&mut self.shared);
+        shared.context = Arc::new(change(SessionContext::clone(&shared.context)));
     }
 }

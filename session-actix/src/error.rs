@@ -20,7 +20,7 @@ use session_core::{Rejection, SessionError, StoreError};
 /// | cause | status |
 /// |---|---|
 /// | the store cannot answer, or is full | 503, with `Retry-After` |
-/// | the session ended meanwhile, or too many changed it | 409 |
+/// | the session ended or got a new id meanwhile, or too many requests changed it | 409 |
 /// | too much data | 413 |
 /// | a bad name, or adding to what is no integer | 400 |
 /// | an https-only cookie on plain http | 403 |
@@ -53,7 +53,7 @@ impl ResponseError for Error {
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             },
             SessionError::Store(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
-            SessionError::Gone | SessionError::Contended { .. } => StatusCode::CONFLICT,
+            SessionError::Gone | SessionError::Superseded | SessionError::Contended { .. } => StatusCode::CONFLICT,
             SessionError::Name(_) => StatusCode::BAD_REQUEST,
             SessionError::PlainHttp => StatusCode::FORBIDDEN,
             _ => StatusCode::INTERNAL_SERVER_ERROR,

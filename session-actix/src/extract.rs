@@ -62,7 +62,7 @@ pub trait SessionExt {
 
 impl SessionExt for HttpRequest {
     fn session(&self) -> Option<Session> {
-        Some(Session(slot(self)?.open(self)))
+        Some(Session(slot(self)?.open(self).session().clone()))
     }
 }
 

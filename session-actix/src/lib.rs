@@ -38,7 +38,8 @@
 //! If the commit fails, the response is replaced: by 409 if the session ended meanwhile ([`OnGone`](session_core::OnGone) switches that), by
 //! 503 if the store cannot answer. The cookie then stays as it is. A panic becomes a 500.
 //!
-//! The [`guide`] goes on from here: sign-in, "remember me", device lists, timeouts, several servers, upgrades, proxies, errors, tests.
+//! The [`guide`] goes on from here: sign-in, "remember me", device lists, timeouts, several servers, upgrades, requests from other sites, proxies,
+//! errors, tests.
 #![forbid(unsafe_code)]
 
 mod config;
@@ -47,13 +48,16 @@ mod extract;
 #[doc = include_str!("../GUIDE.md")]
 pub mod guide {}
 mod middleware;
+mod origin;
 mod request;
 mod response;
+mod scheme;
 
 pub use config::SessionMiddleware;
 pub use error::Error;
 pub use extract::{Session, SessionExt};
 pub use middleware::{SessionFuture, SessionService};
+pub use origin::{CrossOriginGuard, CrossOriginGuardBuilder, CrossOriginService};
 
 /// The example of the project's front page, so that it cannot stop compiling unseen.
 #[cfg(doctest)]

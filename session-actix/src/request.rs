@@ -3,30 +3,36 @@
 use std::{
     cell::{Cell, OnceCell},
     sync::Arc,
+    time::Instant,
 };
 
 use actix_web::{HttpMessage, HttpRequest, http::header};
-use session_core::{Delivery, Session, cookie::Transport};
+use session_core::{
+    Delivery, SessionDriver,
+    cookie::{Transport, VerifiedCookies},
+    origin::Scheme,
+};
 
-use crate::config::Shared;
+use crate::{config::Shared, scheme::scheme};
 
 /// Where a request's session is, once a handler has asked for it.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) shared: Arc<Shared>,
-    session: OnceCell<Session>,
+    session: OnceCell<SessionDriver>,
+    began: Instant,
     /// Whether the response head has left, or never will.
     closed: Cell<bool>,
 }
 
 impl Slot {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, session: OnceCell::new(), closed: Cell::new(false) }
+        Self { shared, session: OnceCell::new(), began: Instant::now(), closed: Cell::new(false) }
     }
 
     /// The session, opened by the first call. Nothing is loaded.
-    pub(crate) fn open(&self, request: &HttpRequest) -> Session {
-        let opened = self.session.get_or_init(|| open(&self.shared, request));
+    pub(crate) fn open(&self, request: &HttpRequest) -> SessionDriver {
+        let opened = self.session.get_or_init(|| open(&self.shared, request, self.began));
         if self.closed.get() {
             opened.seal();
         }
@@ -41,42 +47,26 @@ impl Slot {
         }
     }
 
-    /// The session if anybody asked for it.
-    pub(crate) fn used(&self) -> Option<Session> {
+    /// The session if the request asked for it.
+    pub(crate) fn used(&self) -> Option<SessionDriver> {
         self.session.get().cloned()
     }
 }
 
-fn open(shared: &Shared, request: &HttpRequest) -> Session {
+fn open(shared: &Shared, request: &HttpRequest, began: Instant) -> SessionDriver {
     let https_only = shared.codec.config().transport_is(Transport::Https);
     // Over plain http an https-only cookie is neither given nor believed: it cannot have come from a browser that honours `Secure`.
-    let delivery = if https_only && !is_https(shared, request) { Delivery::Refused } else { Delivery::Possible };
+    let delivery =
+        if https_only && scheme(&shared.trusted_proxies, request) != Some(Scheme::Https) { Delivery::Refused } else { Delivery::Possible };
     let cookies = request.headers().get_all(header::COOKIE).map(header::HeaderValue::as_bytes);
-    let presented = match delivery {
+    let verified = match delivery {
         Delivery::Possible => shared.codec.read(cookies),
         Delivery::Refused => {
             shared.codec.count_as_refused(cookies);
-            None
+            VerifiedCookies::default()
         }
     };
-    Session::open(Arc::clone(&shared.store), shared.policy, presented, delivery)
-}
-
-/// Whether the browser's connection is https: this server's own TLS, or a trusted proxy's word.
-fn is_https(shared: &Shared, request: &HttpRequest) -> bool {
-    if request.app_config().secure() {
-        return true;
-    }
-    let trusted =
-        request.peer_addr().is_some_and(|peer| shared.trusted_proxies.iter().any(|proxy| proxy.contains(&peer.ip().to_canonical())));
-    trusted
-        && request
-            .headers()
-            .get_all("x-forwarded-proto")
-            .last()
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.rsplit(',').next())
-            .is_some_and(|scheme| scheme.trim_ascii().eq_ignore_ascii_case("https"))
+    SessionDriver::open(Arc::clone(&shared.context), verified, delivery, began)
 }
 
 /// The slot that the middleware put into the request.

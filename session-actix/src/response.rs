@@ -9,14 +9,17 @@ use actix_web::{
         header::{self, HeaderMap, HeaderValue},
     },
 };
-use session_core::{CookieChange, OnServerError, RecordedChanges, Session};
+use session_core::{
+    CookieChange, OnServerError, RecordedChanges, SessionDriver,
+    caching::{CACHE_CONTROL_WITH_COOKIE, CACHE_CONTROL_WITHOUT_COOKIE},
+};
 
 use crate::{Error, config::Shared};
 
 /// Commits, then lets the response go: as it is with the cookie it needs, or replaced if the commit failed.
 pub(crate) async fn settle<B: MessageBody>(
     shared: &Shared,
-    session: &Session,
+    session: &SessionDriver,
     response: ServiceResponse<B>,
 ) -> ServiceResponse<EitherBody<B>> {
     let mut response = match session.finish(changes(shared, response.status())).await {
@@ -28,7 +31,7 @@ pub(crate) async fn settle<B: MessageBody>(
 }
 
 /// The same for an error that an inner middleware returned instead of a response.
-pub(crate) async fn settle_error(shared: &Shared, session: &Session, error: ActixError) -> ActixError {
+pub(crate) async fn settle_error(shared: &Shared, session: &SessionDriver, error: ActixError) -> ActixError {
     let error = match session.finish(changes(shared, error.as_response_error().status_code())).await {
         Ok(()) => error,
         Err(error) => Error::from(error).into(),
@@ -44,14 +47,14 @@ pub(crate) fn panicked() -> ActixError {
 }
 
 fn changes(shared: &Shared, status: StatusCode) -> RecordedChanges {
-    match shared.policy.on_server_error {
+    match shared.context.policy().on_server_error {
         OnServerError::DropChanges if status.is_server_error() => RecordedChanges::Drop,
         OnServerError::DropChanges | OnServerError::KeepChanges => RecordedChanges::Commit,
     }
 }
 
 /// The `Set-Cookie` value that the browser has to be sent. `Debug` of a response or an error does not show it.
-fn cookie(shared: &Shared, session: &Session) -> Option<HeaderValue> {
+fn cookie(shared: &Shared, session: &SessionDriver) -> Option<HeaderValue> {
     let cookie = match session.cookie() {
         CookieChange::Keep => return None,
         CookieChange::Issue { id, max_age } => shared.codec.issue(&id, max_age),
@@ -63,13 +66,15 @@ fn cookie(shared: &Shared, session: &Session) -> Option<HeaderValue> {
     Some(cookie)
 }
 
-/// Adds what the session has to tell the browser.
+/// Adds the session's headers to the response of a request that used the session.
 ///
-/// A changed cookie must not be kept by any cache (OWASP); and every answer that a session went into differs by cookie.
+/// [`session_core::caching`] has the reasons for the two values of `Cache-Control`. Every such response depends on the cookie.
 fn tell(cookie: Option<HeaderValue>, headers: &mut HeaderMap) {
     if let Some(cookie) = cookie {
         headers.append(header::SET_COOKIE, cookie);
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHE_CONTROL_WITH_COOKIE));
+    } else if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHE_CONTROL_WITHOUT_COOKIE));
     }
     let varies = headers.get_all(header::VARY).filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     if !varies.map(str::trim_ascii).any(|field| field == "*" || field.eq_ignore_ascii_case("cookie")) {

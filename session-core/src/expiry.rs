@@ -31,7 +31,7 @@ impl Timeouts {
         self.idle.min(self.absolute).clamp(SHORTEST, Limits::LONGEST_TTL)
     }
 
-    /// How long a record that is `age` old lives after being used now. `None` if its time is over.
+    /// How long a record whose absolute timeout began `age` ago lives after being used now. `None` if its time is over.
     ///
     /// Idle slides, absolute does not: the store's ttl never reaches beyond `absolute - age`, so the store alone enforces both.
     pub(crate) fn ttl(&self, age: Duration) -> Option<Duration> {
@@ -39,7 +39,7 @@ impl Timeouts {
         (left >= SHORTEST).then(|| left.min(self.idle).clamp(SHORTEST, Limits::LONGEST_TTL))
     }
 
-    /// Decides for a record that is `age` old and lives for `ttl` more.
+    /// Decides for a record whose absolute timeout began `age` ago and that lives for `ttl` more.
     ///
     /// A life is renewed when less than three quarters of the idle timeout are left and renewing gains something (near the absolute
     /// deadline it gains nothing), and shortened when the timeouts have become shorter than what the store was told.

@@ -6,14 +6,14 @@
 #![forbid(unsafe_code)]
 
 mod attributes;
+pub mod caching;
 mod commit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-#[cfg(any())]
 pub mod cookie;
 mod data;
 mod error;
-#[cfg(any())]
+mod events;
 mod expiry;
 mod id;
 mod json;
@@ -22,35 +22,36 @@ mod limits;
 mod memory;
 mod name;
 pub mod observe;
+pub mod origin;
 pub mod own_store;
-#[cfg(any())]
 mod plan;
-#[cfg(any())]
 mod policy;
 mod principal;
 mod reaper;
 mod record;
-#[cfg(any())]
 mod session;
+mod sign_in;
 mod store;
 
 pub use attributes::{Attributes, InvalidShortText, Persistence, ShortText};
 pub use commit::{AuthenticationChange, Change, Changes, Commit, Committed, Guard, Outcome, PrincipalChange, Rotation};
 pub use data::Data;
 pub use error::{Rejection, Source, StoreError};
+pub use events::{EndCause, EventOutcome, SessionEvent, SessionEvents};
 pub use id::{EntropyError, SecretHash, SessionId};
 pub use json::{Json, JsonError};
 pub use key::{Handle, StoreKey};
 pub use limits::Limits;
 pub use memory::{Export, Exported, Import, ImportError, ManualClock, MemoryStore, MemoryStoreBuilder};
 pub use name::{InvalidName, Name};
-#[cfg(any())]
-pub use policy::{OnGone, OnServerError, Policy};
+pub use policy::{OnGone, OnServerError, OnSupersededId, Policy};
 pub use principal::{InvalidPrincipal, Principal};
 pub use reaper::{SweeperHandle, spawn_sweeper};
 pub use record::{
     Claim, Created, Cursor, Deleted, DeletedPage, Grace, NewRecord, Opened, Page, Record, SessionSummary, Stored, SummaryPage, Superseded,
 };
-#[cfg(any())]
-pub use session::{CookieChange, Delivery, Device, RecordedChanges, Session, SessionError};
+pub use session::{
+    CookieChange, Delivery, Device, Liveness, RecordedChanges, Session, SessionContext, SessionDriver, SessionError, StreamEnd,
+};
+pub use sign_in::SignIn;
 pub use store::SessionStore;

@@ -2,22 +2,39 @@
 
 use std::time::Duration;
 
-use crate::{Change, Changes, Commit, Lifetime, NewRecord, Policy, Principal, PrincipalChange, Record, expiry::Use};
+use crate::{
+    Attributes, Change, Changes, Commit, NewRecord, Policy, PrincipalChange, Record, SecretHash, ShortText, SignIn, expiry::Use,
+    policy::Owner,
+};
 
 /// What the request knows of the stored session.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Known {
-    /// There is none: no cookie that verifies, or the store said that it is absent before this request had seen it alive.
+    /// There is none: no cookie that verifies, an id that counts as absent, or the store said that it is missing before this request had
+    /// seen it alive.
     #[default]
     Absent,
     /// A cookie verified and the store was not asked yet.
     Presented,
     /// The store answered a commit, so the session lives; its values were not loaded.
-    Alive { age: Duration, ttl: Duration, lifetime: Lifetime },
-    /// The record was loaded, or is known as well as if it had been.
-    Loaded(Record),
-    /// The session was alive in this request and has gone since: signed out, revoked or expired by somebody else.
+    Alive(Alive),
+    /// The record was loaded with its current secret, or is known as well as if it had been.
+    Loaded(Box<Record>),
+    /// The record was loaded with its former secret, within the grace: the request only reads.
+    Grace(Box<Record>),
+    /// A rotation replaced the request's secret a moment ago: reads are anonymous, writes are refused.
+    Superseded,
+    /// The session was alive in this request and has ended since, by another request or by its timeout.
     Gone,
+}
+
+/// What a commit tells of a session that was not loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Alive {
+    pub(crate) age: Duration,
+    pub(crate) authenticated: Option<Duration>,
+    pub(crate) ttl: Duration,
+    pub(crate) attributes: Attributes,
 }
 
 /// What the handler did that no store has seen yet.
@@ -27,11 +44,18 @@ pub(crate) struct Recorded {
     pub(crate) clears: u32,
     /// `Set` and `Remove` only: an `Add` goes to the store at once.
     pub(crate) changes: Changes,
-    /// Who signs in.
-    pub(crate) principal: Option<Principal>,
+    pub(crate) sign_in: Option<SignIn>,
     pub(crate) renew: bool,
-    /// What is to hold in place of the policy; `None` in a field leaves what the session has. The absolute timeout counts from now.
-    pub(crate) lifetime: Lifetime,
+    pub(crate) reauthenticated: Option<Reauthentication>,
+    /// What replaces the session's attributes; `None` in a field leaves what the session has. The absolute timeout counts from now.
+    pub(crate) attributes: Attributes,
+}
+
+/// The user has proved who they are once more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reauthentication {
+    /// The strength from now on; `None` keeps it.
+    pub(crate) acr: Option<ShortText>,
 }
 
 /// The one store call that the recorded changes need next.
@@ -40,19 +64,25 @@ pub(crate) enum Step {
     Nothing,
     /// The decision needs the record: load it and plan again.
     Load,
+    /// A new session; the caller draws its id.
     Create(NewRecord),
-    /// A commit; with `Rotate::NewId` the caller draws the successor and moves the record to it.
+    /// A commit; the caller draws the secret that `Rotate` asks for.
     Commit(Commit, Rotate),
     /// The record outlived a timeout that was shortened: delete it.
     Expire,
-    /// There are changes, and the session they belong to has gone.
+    /// There are changes, and the request's secret is not the current one.
+    Superseded,
+    /// There are changes, and the session they belong to has ended.
     Lost,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rotate {
-    SameId,
-    NewId,
+    Keep,
+    /// A new secret; the former one may read for the policy's grace.
+    WithGrace,
+    /// A new secret; the former one is forgotten.
+    WithoutGrace,
 }
 
 impl Recorded {
@@ -60,20 +90,25 @@ impl Recorded {
         *self == Self::default()
     }
 
-    /// Whether the changes make sense only with a new id: a sign-in, or an explicit renewal.
-    fn rotates(&self) -> bool {
-        self.renew || self.principal.is_some()
+    fn rotate(&self) -> Rotate {
+        if self.sign_in.is_some() || self.reauthenticated.is_some() {
+            Rotate::WithoutGrace
+        } else if self.renew {
+            Rotate::WithGrace
+        } else {
+            Rotate::Keep
+        }
     }
 
-    /// Whether there is anything worth a session of its own.
+    /// Whether there is anything that justifies a new session.
     fn needs_a_session(&self) -> bool {
-        self.principal.is_some() || self.changes.values().any(|change| matches!(change, Change::Set(_)))
+        self.sign_in.is_some() || self.changes.values().any(|change| matches!(change, Change::Set(_)))
     }
 
     /// Whether another user signs in. Nothing of the former user's session may leak into the new one, not even what a request in
     /// flight adds meanwhile, so all values go.
     pub(crate) fn changes_owner(&self, record: &Record) -> bool {
-        matches!((&record.principal, &self.principal), (Some(owner), Some(next)) if owner != next)
+        matches!((&record.principal, &self.sign_in), (Some(owner), Some(next)) if *owner != next.principal)
     }
 
     /// Forgets what `done` contains, once the store has it; what was recorded meanwhile stays.
@@ -85,60 +120,94 @@ impl Recorded {
         self.changes.retain(|name, change| done.changes.get(name) != Some(change));
         self.clears -= done.clears.min(self.clears);
         self.renew &= !done.renew;
-        if self.principal == done.principal {
-            self.principal = None;
+        if self.sign_in == done.sign_in {
+            self.sign_in = None;
         }
-        if self.lifetime == done.lifetime {
-            self.lifetime = Lifetime::default();
+        if self.reauthenticated == done.reauthenticated {
+            self.reauthenticated = None;
+        }
+        if self.attributes == done.attributes {
+            self.attributes = Attributes::default();
         }
     }
 
-    /// The session that these changes make where there was none.
-    pub(crate) fn new_record(&self, policy: &Policy) -> NewRecord {
-        let lifetime = self.lifetime.bounded();
+    /// The attributes that a sign-in starts with: what it asks for and what the request set, nothing from before.
+    fn fresh_attributes(&self) -> Attributes {
+        let signed_in = self.sign_in.as_ref().map(|sign_in| sign_in.attributes.clone()).unwrap_or_default();
+        signed_in.overlaid(&self.attributes).bounded()
+    }
+
+    /// The session that these changes make where there was none. The caller sets its secret.
+    pub(crate) fn new_record(&self, secret: SecretHash, policy: &Policy) -> NewRecord {
+        let attributes = self.fresh_attributes();
+        let owner = if self.sign_in.is_some() { Owner::User } else { Owner::Visitor };
         let set = self.changes.iter().filter_map(|(name, change)| match change {
             Change::Set(value) => Some((name.clone(), value.clone())),
             Change::Remove | Change::Add(_) => None,
         });
-        NewRecord { data: set.collect(), ttl: policy.timeouts(&lifetime).first(), principal: self.principal.clone(), lifetime }
+        let new = NewRecord::new(secret, policy.timeouts(&attributes, owner).first()).data(set.collect()).attributes(attributes);
+        match &self.sign_in {
+            Some(sign_in) => new.principal(sign_in.principal.clone()),
+            None => new,
+        }
     }
 }
 
 /// Decides what to do with `recorded`, `elapsed` after the store said what is `known`. Calls nothing and reads no clock.
-pub(crate) fn plan(known: &Known, elapsed: Duration, recorded: &Recorded, policy: &Policy) -> Step {
+///
+/// `secret` is the hash of the request's secret, or any value if the request has none.
+pub(crate) fn plan(known: &Known, secret: SecretHash, elapsed: Duration, recorded: &Recorded, policy: &Policy) -> Step {
     match known {
-        Known::Absent if recorded.needs_a_session() => Step::Create(recorded.new_record(policy)),
+        Known::Absent if recorded.needs_a_session() => Step::Create(recorded.new_record(secret, policy)),
         Known::Absent => Step::Nothing,
-        Known::Gone | Known::Presented if recorded.is_empty() => Step::Nothing,
+        Known::Gone | Known::Presented | Known::Superseded | Known::Grace(_) if recorded.is_empty() => Step::Nothing,
+        // A sign-in always works: it needs nothing of the session that it replaces.
+        Known::Gone | Known::Superseded | Known::Grace(_) if recorded.sign_in.is_some() => {
+            Step::Create(recorded.new_record(secret, policy))
+        }
         Known::Gone => Step::Lost,
-        // Setting and removing values needs no knowledge of the record; everything else needs its age and lifetime.
-        Known::Presented if recorded.rotates() || !recorded.lifetime.is_default() => Step::Load,
-        Known::Presented => Step::Commit(blind(recorded), Rotate::SameId),
-        // Whether somebody else was signed in decides what happens to the data.
-        Known::Alive { .. } if recorded.principal.is_some() => Step::Load,
-        Known::Alive { age, ttl, lifetime } => {
-            commit(blind(recorded), recorded, policy, *age + elapsed, ttl.saturating_sub(elapsed), lifetime)
+        Known::Superseded | Known::Grace(_) => Step::Superseded,
+        // Setting and removing values needs no knowledge of the record; everything else needs its ages and attributes.
+        Known::Presented if recorded.rotate() != Rotate::Keep || !recorded.attributes.is_default() => Step::Load,
+        Known::Presented => Step::Commit(blind(secret, recorded), Rotate::Keep),
+        // Who was signed in decides what happens to the data.
+        Known::Alive(_) if recorded.sign_in.is_some() => Step::Load,
+        Known::Alive(alive) => {
+            let Alive { age, authenticated, ttl, attributes } = alive;
+            let times =
+                Times { age: *age + elapsed, authenticated: authenticated.map(|age| age + elapsed), ttl: ttl.saturating_sub(elapsed) };
+            commit(blind(secret, recorded), recorded, policy, times, attributes)
         }
         Known::Loaded(record) => {
-            let changes = against(record, recorded);
-            commit(changes, recorded, policy, record.age + elapsed, record.ttl.saturating_sub(elapsed), &record.lifetime)
+            let Record { age, authenticated, ttl, attributes, .. } = record.as_ref();
+            let times =
+                Times { age: *age + elapsed, authenticated: authenticated.map(|age| age + elapsed), ttl: ttl.saturating_sub(elapsed) };
+            commit(against(record, secret, recorded), recorded, policy, times, attributes)
         }
     }
 }
 
-/// The recorded changes as they stand.
-fn blind(recorded: &Recorded) -> Commit {
+#[derive(Clone, Copy)]
+struct Times {
+    age: Duration,
+    authenticated: Option<Duration>,
+    ttl: Duration,
+}
+
+/// The recorded changes as they are.
+fn blind(secret: SecretHash, recorded: &Recorded) -> Commit {
+    let sign_in = recorded.sign_in.as_ref();
     Commit {
         clear: recorded.clears > 0,
         changes: recorded.changes.clone(),
-        principal: recorded.principal.clone().map_or(PrincipalChange::Keep, PrincipalChange::Set),
-        ..Commit::new()
+        principal: sign_in.map_or(PrincipalChange::Keep, |sign_in| PrincipalChange::Set(sign_in.principal.clone())),
+        ..Commit::new(secret)
     }
 }
 
 /// The recorded changes without those that change nothing in `record`.
-fn against(record: &Record, recorded: &Recorded) -> Commit {
-    let mut commit = blind(recorded);
+fn against(record: &Record, secret: SecretHash, recorded: &Recorded) -> Commit {
+    let mut commit = blind(secret, recorded);
     let other_owner = recorded.changes_owner(record);
     if other_owner || commit.clear {
         commit.clear = other_owner || !record.data.is_empty();
@@ -150,27 +219,43 @@ fn against(record: &Record, recorded: &Recorded) -> Commit {
             Change::Add(_) => true,
         });
     }
-    if recorded.principal.is_some() && recorded.principal == record.principal {
-        commit.principal = PrincipalChange::Keep;
-    }
     commit
 }
 
 /// Adds to `commit` what the session's life needs, and says whether there is anything to do at all.
-fn commit(mut commit: Commit, recorded: &Recorded, policy: &Policy, age: Duration, ttl: Duration, lifetime: &Lifetime) -> Step {
-    let from_now = recorded.lifetime.absolute_timeout.map(|timeout| age.saturating_add(timeout));
-    let wanted = lifetime.overlaid(&Lifetime { absolute_timeout: from_now, ..recorded.lifetime }).bounded();
-    commit.lifetime = (wanted != *lifetime).then_some(wanted);
-    let timeouts = policy.timeouts(&wanted);
-    let rotate = if recorded.rotates() { Rotate::NewId } else { Rotate::SameId };
-    match timeouts.on_use(age, ttl) {
+fn commit(mut commit: Commit, recorded: &Recorded, policy: &Policy, times: Times, held: &Attributes) -> Step {
+    let Times { age, authenticated, ttl } = times;
+    let owner = Owner::of(authenticated);
+    let before = authenticated.unwrap_or(age);
+    if policy.timeouts(held, owner).ttl(before).is_none() {
+        return Step::Expire;
+    }
+    let rotate = recorded.rotate();
+    // What the absolute timeout counts from, and whose session it is, once the commit has landed.
+    let signs_in = recorded.sign_in.is_some();
+    let proves = signs_in || (recorded.reauthenticated.is_some() && owner == Owner::User);
+    commit.authenticated = proves && !signs_in;
+    let (timed_age, owner) = if proves { (Duration::ZERO, Owner::User) } else { (before, owner) };
+    let wanted = if signs_in { recorded.fresh_attributes() } else { changed_attributes(held, recorded, timed_age, owner) };
+    let timeouts = policy.timeouts(&wanted, owner);
+    let attributes_change = wanted != *held;
+    commit.attributes = attributes_change.then_some(wanted);
+    match timeouts.on_use(timed_age, ttl) {
         Use::Over => return Step::Expire,
         Use::Renew(ttl) => commit.ttl = Some(ttl),
-        // A new id is a good moment to start a full idle period: the commit happens anyway.
-        Use::Fresh if rotate == Rotate::NewId || commit.lifetime.is_some() => commit.ttl = timeouts.ttl(age),
+        Use::Fresh if proves || attributes_change => commit.ttl = timeouts.ttl(timed_age),
         Use::Fresh => {}
     }
-    if commit.is_empty() && rotate == Rotate::SameId { Step::Nothing } else { Step::Commit(commit, rotate) }
+    if commit.is_empty() && rotate == Rotate::Keep { Step::Nothing } else { Step::Commit(commit, rotate) }
+}
+
+/// The attributes of a session that goes on: what it has, with what the request set. An absolute timeout counts from now.
+fn changed_attributes(held: &Attributes, recorded: &Recorded, age: Duration, owner: Owner) -> Attributes {
+    let absolute_timeout = recorded.attributes.absolute_timeout.map(|timeout| age.saturating_add(timeout));
+    // A visitor has nothing to prove, so an anonymous session gets no strength.
+    let proof = recorded.reauthenticated.as_ref().filter(|_| owner == Owner::User);
+    let acr = proof.and_then(|reauthenticated| reauthenticated.acr.clone());
+    held.overlaid(&Attributes { absolute_timeout, acr, ..recorded.attributes.clone() }).bounded()
 }
 
 #[cfg(test)]

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
-use crate::{Lifetime, Persistence, expiry::Timeouts};
+use crate::{Attributes, Limits, Persistence, expiry::Timeouts};
 
-/// The rules that hold for every session of an application. One session can ask for other timeouts with its own [`Lifetime`].
+/// The rules that hold for every session of an application. One session can ask for other timeouts with its own [`Attributes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Policy {
     /// How long a session lives without being used. 30 minutes by default (OWASP: 15 to 30 for a low-risk application).
     pub idle_timeout: Duration,
-    /// How long a session lives in all, however much it is used. 8 hours by default (OWASP: 4 to 8, a working day).
+    /// How long a session without a principal lives without being used. `None`, the default, means the idle timeout.
+    pub anonymous_idle_timeout: Option<Duration>,
+    /// How long a session lives in all, however much it is used, counted from the sign-in, or from the creation of an anonymous session.
+    /// 8 hours by default (OWASP: 4 to 8, a working day).
     pub absolute_timeout: Duration,
     /// How long the browser keeps the cookie. Until it closes, by default.
     pub persistence: Persistence,
@@ -18,6 +21,14 @@ pub struct Policy {
     pub on_gone: OnGone,
     /// What happens to recorded changes when the response is a 5xx. They are dropped by default.
     pub on_server_error: OnServerError,
+    /// How long the former id may still read after [`Session::renew`](crate::Session::renew), so that requests which a page sends beside a
+    /// renewal stay signed in. 10 seconds by default, 60 at most, zero for none. No other rotation has a grace.
+    pub rotation_grace: Duration,
+    /// How long after a rotation a write with the former id is refused with a conflict. Later such an id counts as absent: the first write
+    /// starts a new session. 10 seconds by default.
+    pub rotation_settles: Duration,
+    /// What happens when a superseded id of the signed-in user is used after that time. It is reported by default.
+    pub on_superseded_id: OnSupersededId,
 }
 
 /// What a response becomes when its changes cannot be saved, because the session was signed out, revoked or expired meanwhile.
@@ -39,14 +50,28 @@ pub enum OnServerError {
     KeepChanges,
 }
 
+/// What happens when a superseded id is used that belonged to the present principal's sign-in, outside the grace and
+/// [`Policy::rotation_settles`]. Either the browser never received the new cookie, or a copy of the cookie is in other hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnSupersededId {
+    /// [`SessionEvents::superseded_id_used`](crate::SessionEvents::superseded_id_used) is emitted, and the session lives on.
+    Report,
+    /// The event is emitted, and the session ends (the reuse detection of RFC 9700, 4.14.2).
+    EndSession,
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
             idle_timeout: Duration::from_secs(30 * 60),
+            anonymous_idle_timeout: None,
             absolute_timeout: Duration::from_secs(8 * 3600),
             persistence: Persistence::BrowserSession,
             on_gone: OnGone::Conflict,
             on_server_error: OnServerError::DropChanges,
+            rotation_grace: Duration::from_secs(10),
+            rotation_settles: Duration::from_secs(10),
+            on_superseded_id: OnSupersededId::Report,
         }
     }
 }
@@ -56,6 +81,13 @@ impl Policy {
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
+        self
+    }
+
+    /// The same with another idle timeout for sessions without a principal.
+    #[must_use]
+    pub fn anonymous_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.anonymous_idle_timeout = Some(timeout);
         self
     }
 
@@ -87,18 +119,57 @@ impl Policy {
         self
     }
 
-    /// The timeouts that hold for a session with this lifetime.
+    /// The same with another grace after a renewal; zero for none.
     #[must_use]
-    pub(crate) fn timeouts(&self, lifetime: &Lifetime) -> Timeouts {
-        Timeouts {
-            idle: lifetime.idle_timeout.unwrap_or(self.idle_timeout),
-            absolute: lifetime.absolute_timeout.unwrap_or(self.absolute_timeout),
-        }
+    pub fn rotation_grace(mut self, grace: Duration) -> Self {
+        self.rotation_grace = grace;
+        self
     }
 
-    /// The cookie's persistence that holds for a session with this lifetime.
+    /// The same with another time for which a write with the former id is a conflict.
     #[must_use]
-    pub(crate) fn persistence_of(&self, lifetime: &Lifetime) -> Persistence {
-        lifetime.persistence.unwrap_or(self.persistence)
+    pub fn rotation_settles(mut self, time: Duration) -> Self {
+        self.rotation_settles = time;
+        self
+    }
+
+    /// The same with another reaction to superseded ids.
+    #[must_use]
+    pub fn on_superseded_id(mut self, reaction: OnSupersededId) -> Self {
+        self.on_superseded_id = reaction;
+        self
+    }
+
+    /// The grace that a store is asked for after a renewal.
+    pub(crate) fn grace(&self) -> Option<Duration> {
+        Some(self.rotation_grace.min(Limits::LONGEST_GRACE)).filter(|grace| *grace >= Duration::from_millis(1))
+    }
+
+    /// The timeouts that hold for a session with these attributes.
+    pub(crate) fn timeouts(&self, attributes: &Attributes, owner: Owner) -> Timeouts {
+        let idle = match owner {
+            Owner::User => self.idle_timeout,
+            Owner::Visitor => self.anonymous_idle_timeout.unwrap_or(self.idle_timeout),
+        };
+        Timeouts { idle: attributes.idle_timeout.unwrap_or(idle), absolute: attributes.absolute_timeout.unwrap_or(self.absolute_timeout) }
+    }
+
+    /// The cookie's persistence that holds for a session with these attributes.
+    pub(crate) fn persistence_of(&self, attributes: &Attributes) -> Persistence {
+        attributes.persistence.unwrap_or(self.persistence)
+    }
+}
+
+/// Whether a session has a principal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Visitor,
+    User,
+}
+
+impl Owner {
+    /// A session has the age of an authentication exactly if it has a principal.
+    pub(crate) fn of(authenticated: Option<Duration>) -> Self {
+        if authenticated.is_some() { Self::User } else { Self::Visitor }
     }
 }

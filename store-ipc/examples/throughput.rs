@@ -17,8 +17,11 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
-use session_core::{Change, Commit, Data, Json, MemoryStore, Name, NewRecord, SessionId, SessionStore, StoreKey};
+use session_core::{Change, Commit, Data, Json, MemoryStore, Name, NewRecord, SecretHash, SessionId, SessionStore, StoreKey};
 use store_ipc::{Config, IpcStore, Owner};
+
+/// The hash of the secret of every session here.
+const SECRET: SecretHash = SecretHash::from_bytes([7; SecretHash::BYTES]);
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -152,7 +155,7 @@ async fn calls(store: IpcStore, kind: Kind, keys: Arc<Vec<StoreKey>>, first: usi
             store.load(key).await?.ok_or("the session is gone")?;
         }
         if kind != Kind::Load {
-            let _ = store.commit(key, Commit::new().change(name.clone(), Change::Add(1))).await?;
+            let _ = store.commit(key, Commit::new(SECRET).change(name.clone(), Change::Add(1))).await?;
         }
         latencies.push(u32::try_from(start.elapsed().as_micros())?);
     }
@@ -162,9 +165,9 @@ async fn calls(store: IpcStore, kind: Kind, keys: Arc<Vec<StoreKey>>, first: usi
 async fn sessions(store: &IpcStore, count: usize) -> Result<Vec<StoreKey>, Failure> {
     let mut keys = Vec::new();
     for _ in 0..count {
-        let key = SessionId::random()?.store_key();
+        let key = SessionId::random()?.key();
         let data: Data = [(Name::new("count")?, Json::integer(0)), (Name::new("theme")?, Json::encode("dark")?)].into_iter().collect();
-        let _ = store.create(&key, NewRecord::new(Duration::from_secs(3_600)).data(data)).await?;
+        let _ = store.create(&key, NewRecord::new(SECRET, Duration::from_secs(3_600)).data(data)).await?;
         keys.push(key);
     }
     Ok(keys)

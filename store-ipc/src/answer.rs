@@ -1,9 +1,9 @@
-//! What the owner's store says to one request, in a form that fits the frames.
+//! Carries out one request at the owner's store, with a reply that fits a frame.
 
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
-use session_core::{Cursor, Page, SessionStore, StoreError};
+use session_core::{Attributes, Cursor, Page, SessionStore, StoreError, StoreKey};
 
 use crate::{
     frame::{FrameError, Outbox, encoded_bytes},
@@ -12,12 +12,14 @@ use crate::{
 
 /// The most records of a page that the wrapped store is asked for, so that a page in memory stays within a few MiB.
 const PAGE_RECORDS: usize = 64;
-/// The most expired records that one request purges. A store in memory purges without a pause, and the others' calls wait meanwhile.
+/// The most sessions that one request purges or ends. A store in memory does so without a pause, and the calls of other clients wait meanwhile.
 const PURGE_RECORDS: usize = 10_000;
 /// More than a frame's id, a reply's tag and a list's length take.
 const FRAME_OVERHEAD_BYTES: usize = 64;
-/// More than one entry of a list takes: a key of at most 128 bytes and two durations.
-const LISTED_BYTES: usize = 192;
+/// More than a cursor takes. A store whose cursor is longer gets the error that its reply does not fit.
+const CURSOR_BYTES: usize = 1024;
+/// More than a summary takes: a key, three durations of at most 15 bytes, and attributes, which take fewer bytes here than as text.
+const SUMMARY_BYTES: usize = StoreKey::MAX_BYTES + Attributes::MAX_TEXT_BYTES + 64;
 
 /// Carries a request out. A store that panics, which the panic hook reports, fails this request alone.
 pub(crate) async fn answer(store: &dyn SessionStore, request: Request, frame_bytes: usize) -> Reply {
@@ -37,9 +39,13 @@ async fn ask(store: &dyn SessionStore, request: Request, frame_bytes: usize) -> 
         Request::Create(key, new) => Reply::Created(store.create(&key, new).await?),
         Request::Load(key) => Reply::Loaded(store.load(&key).await?),
         Request::Commit(key, commit) => Reply::Committed(store.commit(&key, commit).await?),
-        Request::Delete(key) => Reply::Deleted(store.delete(&key).await?),
-        Request::List(principal) => Reply::Listed { sessions: store.list(&principal).await?, last: true },
+        Request::Delete(key, claim) => Reply::Deleted(store.delete(&key, claim).await?),
+        Request::List(principal, after, limit) => {
+            let summaries = (frame_bytes - FRAME_OVERHEAD_BYTES - CURSOR_BYTES) / SUMMARY_BYTES;
+            Reply::Listed(store.list(&principal, after, at_most(limit, summaries)).await?)
+        }
         Request::DeleteAll(principal, except) => Reply::Count(store.delete_all(&principal, except.as_ref()).await?),
+        Request::DeleteEveryone(after, limit) => Reply::DeletedEveryone(store.delete_everyone(after, at_most(limit, PURGE_RECORDS)).await?),
         Request::Scan(after, limit) => Reply::Page(page_that_fits(store, after, limit, frame_bytes).await?),
         Request::DeleteExpired(limit) => Reply::Count(store.delete_expired(at_most(limit, PURGE_RECORDS)).await?),
         Request::Ping => {
@@ -66,24 +72,9 @@ fn at_most(limit: u64, most: usize) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX).min(most)
 }
 
-/// Appends a reply: a long list in several frames, one that fits no frame as the error that says so.
-pub(crate) fn push_reply(outbox: &mut Outbox, id: u64, reply: Reply, frame_bytes: usize) -> Result<(), FrameError> {
-    let at_once = (frame_bytes - FRAME_OVERHEAD_BYTES) / LISTED_BYTES;
-    let pushed = match reply {
-        Reply::Listed { sessions, last: true } if sessions.len() > at_once => {
-            let mut rest = sessions.into_iter();
-            loop {
-                let sessions = rest.by_ref().take(at_once).collect();
-                let last = rest.len() == 0;
-                let pushed = outbox.push(id, &Reply::Listed { sessions, last }, frame_bytes);
-                if last || pushed.is_err() {
-                    break pushed;
-                }
-            }
-        }
-        reply => outbox.push(id, &reply, frame_bytes),
-    };
-    match pushed {
+/// Appends a reply. One that fits no frame becomes the error that says so.
+pub(crate) fn push_reply(outbox: &mut Outbox, id: u64, reply: &Reply, frame_bytes: usize) -> Result<(), FrameError> {
+    match outbox.push(id, reply, frame_bytes) {
         Err(FrameError::Length { bytes, limit }) => {
             let text = format!("its reply has {bytes} bytes, a frame at most {limit}; raise frame_bytes on both sides");
             outbox.push(id, &wrapped_failed(text), frame_bytes)

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 /// The version of everything that crosses the socket: this file and [`message`](crate::message).
-pub(crate) const PROTOCOL: u16 = 1;
+pub(crate) const PROTOCOL: u16 = 2;
 
 const MAGIC: [u8; 4] = *b"sIPC";
 const LENGTH_BYTES: usize = 4;

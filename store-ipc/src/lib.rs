@@ -2,9 +2,7 @@
 #![forbid(unsafe_code)]
 
 #[cfg(not(target_os = "linux"))]
-compile_error!(
-    "store-ipc needs Linux: it passes descriptors that no child inherits, and takes the machine's monotonic clock for that of all its processes"
-);
+compile_error!("store-ipc needs Linux: it passes descriptors that no child inherits, and compares CLOCK_BOOTTIME between processes");
 
 mod answer;
 mod config;

@@ -1,11 +1,15 @@
-//! What is said over the socket.
+//! The messages of the socket.
 //!
-//! The types have no `Debug`, because a request holds keys. A change here is a new [`PROTOCOL`](crate::frame::PROTOCOL) version.
+//! The types have no `Debug`, because a request holds keys. A change here, or of a type of `session-core` in them, needs a new
+//! [`PROTOCOL`](crate::frame::PROTOCOL) version.
 
 use std::{error::Error, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use session_core::{Commit, Created, Cursor, Handle, Listed, NewRecord, Outcome, Page, Principal, Record, Rejection, StoreError, StoreKey};
+use session_core::{
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, Handle, NewRecord, Outcome, Page, Principal, Rejection, StoreError, StoreKey,
+    Stored, SummaryPage,
+};
 
 /// One call of the store.
 #[derive(Serialize, Deserialize)]
@@ -13,26 +17,24 @@ pub(crate) enum Request {
     Create(StoreKey, NewRecord),
     Load(StoreKey),
     Commit(StoreKey, Commit),
-    Delete(StoreKey),
-    List(Principal),
+    Delete(StoreKey, Claim),
+    List(Principal, Option<Cursor>, u64),
     DeleteAll(Principal, Option<StoreKey>),
+    DeleteEveryone(Option<Cursor>, u64),
     Scan(Option<Cursor>, u64),
     DeleteExpired(u64),
     Ping,
 }
 
-/// What came of a call.
+/// The result of a call.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Reply {
     Created(Created),
-    Loaded(Option<Record>),
+    Loaded(Option<Stored>),
     Committed(Outcome),
-    Deleted(bool),
-    /// Part of a list; more frames of the same id follow unless it is the last.
-    Listed {
-        sessions: Vec<Listed>,
-        last: bool,
-    },
+    Deleted(Deleted),
+    Listed(SummaryPage),
+    DeletedEveryone(DeletedPage),
     Count(u64),
     Page(Page),
     Pong,
@@ -46,6 +48,7 @@ pub(crate) enum Failure {
     Unavailable { store: Box<str>, text: Box<str> },
     Timeout { after: Duration },
     Corrupt { store: Box<str>, handle: Box<str>, text: Box<str> },
+    Unsupported,
     Other { store: Box<str>, text: Box<str> },
 }
 
@@ -58,8 +61,9 @@ impl From<StoreError> for Failure {
             StoreError::Corrupt { store, handle, source } => {
                 Self::Corrupt { store: store.into(), handle: handle.as_str().into(), text: chain(&*source) }
             }
+            StoreError::Unsupported { .. } => Self::Unsupported,
             StoreError::Other { store, source } => Self::Other { store: store.into(), text: chain(&*source) },
-            // The enum may grow; what this release does not know is still reported.
+            // The enum is non-exhaustive: a variant that this release does not know is still reported.
             other => Self::Other { store: "wrapped".into(), text: chain(&other) },
         }
     }
@@ -76,6 +80,7 @@ impl From<Failure> for StoreError {
                 Some(handle) => Self::Corrupt { store, handle, source: Inner { store: inner, text }.into() },
                 None => Self::Other { store, source: Inner { store: inner, text }.into() },
             },
+            Failure::Unsupported => Self::Unsupported { store, what: "a call that the owner's store does not support" },
             Failure::Other { store: inner, text } => Self::Other { store, source: Inner { store: inner, text }.into() },
         }
     }
@@ -121,6 +126,10 @@ mod tests {
         for (error, shown) in [
             (StoreError::Unavailable { store: "sql", source: source() }, "the ipc store is unavailable"),
             (StoreError::Timeout { store: "sql", after }, "the ipc store did not answer within 1.5s"),
+            (
+                StoreError::Unsupported { store: "sql", what: "rotations" },
+                "the ipc store does not support a call that the owner's store does not support",
+            ),
             (StoreError::Other { store: "sql", source: source() }, "the ipc store failed"),
         ] {
             let kind = std::mem::discriminant(&error);
@@ -146,7 +155,10 @@ mod tests {
             Rejection::Overflow { name },
             Rejection::Ttl { ttl: Duration::ZERO },
             Rejection::Key { bytes: 129 },
-            Rejection::OtherLineage,
+            Rejection::PrincipalWithoutRotation,
+            Rejection::GraceWithSignIn,
+            Rejection::Grace { grace: Duration::from_secs(61) },
+            Rejection::Inconsistent { why: "the version must be 1 to 2^53".into() },
             Rejection::Full { store: "memory".into(), what: "entries".into() },
         ] {
             match across(rejection.clone().into()) {

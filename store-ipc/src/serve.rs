@@ -97,7 +97,7 @@ impl Connection {
     /// Ends the calls that were begun, reads no more, and leaves the replies in the outbox. Cancel safe.
     pub(crate) async fn settle(&mut self) -> Result<(), ServeError> {
         while let Some((id, reply)) = self.answering.next().await {
-            self.push(id, reply)?;
+            self.push(id, &reply)?;
         }
         Ok(())
     }
@@ -191,7 +191,7 @@ impl Connection {
         while self.outbox.len() < OUTBOX_BYTES
             && let Poll::Ready(Some((id, reply))) = self.answering.poll_next_unpin(cx)
         {
-            self.push(id, reply)?;
+            self.push(id, &reply)?;
         }
         if self.frame_bytes.is_none() {
             let Some(hello) = self.inbox.hello()? else { return Ok(()) };
@@ -214,7 +214,7 @@ impl Connection {
         let (owner, frame_bytes) = (Arc::clone(&self.owner), self.frame_bytes());
         let mut call: Answering = Box::pin(async move { (id, answer(&*owner.store, request, frame_bytes).await) });
         match call.as_mut().poll(cx) {
-            Poll::Ready((id, reply)) => self.push(id, reply),
+            Poll::Ready((id, reply)) => self.push(id, &reply),
             // It keeps this task's waker until the next turn asks it again.
             Poll::Pending => {
                 self.answering.push(call);
@@ -223,7 +223,7 @@ impl Connection {
         }
     }
 
-    fn push(&mut self, id: u64, reply: Reply) -> Result<(), ServeError> {
+    fn push(&mut self, id: u64, reply: &Reply) -> Result<(), ServeError> {
         let frame_bytes = self.frame_bytes();
         Ok(push_reply(&mut self.outbox, id, reply, frame_bytes)?)
     }

@@ -2,8 +2,6 @@
 
 use std::task::Waker;
 
-use session_core::Listed;
-
 use crate::{connection::Lost, message::Reply};
 
 /// The place of one call. The generation tells it from earlier calls in the same slot, so that a late reply finds nobody.
@@ -43,8 +41,6 @@ enum SlotState {
         waker: Option<Waker>,
         /// How many bytes had been queued before this call's.
         queued_at: u64,
-        /// What came so far of a list.
-        listed: Vec<Listed>,
     },
     Done(Result<Reply, Lost>),
 }
@@ -52,7 +48,7 @@ enum SlotState {
 impl Slots {
     /// Takes a slot for a call whose request starts after `queued_at` bytes.
     pub(crate) fn take(&mut self, queued_at: u64) -> Ticket {
-        let state = SlotState::Waiting { waker: None, queued_at, listed: Vec::new() };
+        let state = SlotState::Waiting { waker: None, queued_at };
         if let Some(slot) = self.free.pop() {
             let held = &mut self.slots[slot as usize];
             held.state = state;
@@ -80,22 +76,12 @@ impl Slots {
         }
     }
 
-    /// Puts a reply in its slot and returns whom to wake. Nobody's reply is dropped.
+    /// Puts a reply in its slot and returns the waker of the waiting call. Drops the reply of an abandoned call.
     pub(crate) fn deliver(&mut self, ticket: Ticket, reply: Reply) -> Option<Waker> {
-        let SlotState::Waiting { waker, listed, .. } = &mut self.held(ticket)?.state else { return None };
-        let reply = match reply {
-            Reply::Listed { mut sessions, last: false } => {
-                listed.append(&mut sessions);
-                return None;
-            }
-            Reply::Listed { mut sessions, last: true } if !listed.is_empty() => {
-                listed.append(&mut sessions);
-                Reply::Listed { sessions: std::mem::take(listed), last: true }
-            }
-            whole => whole,
-        };
+        let state = &mut self.held(ticket)?.state;
+        let SlotState::Waiting { waker, .. } = state else { return None };
         let waker = waker.take();
-        self.held(ticket)?.state = SlotState::Done(Ok(reply));
+        *state = SlotState::Done(Ok(reply));
         waker
     }
 
@@ -159,23 +145,5 @@ mod tests {
         slots.fail_all(|queued_at| Lost { error: ClientError::Closed, sent: queued_at < 100 });
         assert!(matches!(slots.poll(first, Waker::noop()), Some(Err(Lost { sent: true, .. }))));
         assert!(matches!(slots.poll(second, Waker::noop()), Some(Err(Lost { sent: false, .. }))));
-    }
-
-    #[test]
-    fn the_parts_of_a_list_come_together() {
-        let listed = |text: &str| Listed {
-            key: session_core::StoreKey::from_text(text),
-            age: std::time::Duration::ZERO,
-            ttl: std::time::Duration::ZERO,
-        };
-        let mut slots = Slots::default();
-        let ticket = slots.take(0);
-        slots.deliver(ticket, Reply::Listed { sessions: vec![listed("a")], last: false });
-        assert!(slots.poll(ticket, Waker::noop()).is_none());
-        slots.deliver(ticket, Reply::Listed { sessions: vec![listed("b")], last: true });
-        match slots.poll(ticket, Waker::noop()) {
-            Some(Ok(Reply::Listed { sessions, .. })) => assert_eq!(sessions, [listed("a"), listed("b")]),
-            _ => panic!("the list is not there"),
-        }
     }
 }

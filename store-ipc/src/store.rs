@@ -4,7 +4,8 @@ use std::{fmt, io, os::unix::net::UnixStream, path::Path, sync::Arc, time::Durat
 
 use async_trait::async_trait;
 use session_core::{
-    Commit, Created, Cursor, Limits, Listed, NewRecord, Outcome, Page, Principal, Record, Rejection, SessionStore, StoreError, StoreKey,
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, Limits, NewRecord, Outcome, Page, Principal, Rejection, SessionStore, StoreError,
+    StoreKey, Stored, SummaryPage,
 };
 use tokio::sync::Semaphore;
 
@@ -31,8 +32,9 @@ use crate::{
 /// own. A runtime that is blocked keeps the replies of all callers waiting.
 ///
 /// # Limits
-/// One request purges at most 10,000 expired sessions, so that nobody waits long behind it: `delete_expired` with a higher limit may
-/// answer that many although more are left. Call it until it answers 0.
+/// Pages of `list`, `scan` and `delete_everyone` may be shorter than their limit, so that each fits a frame and delays the calls of other
+/// clients for milliseconds only: go on until `next` is `None`. `delete_expired` purges at most 10,000 sessions at once: call it until it
+/// answers 0.
 ///
 /// # Cancel safety
 /// Every call may be dropped at every await. A request is sent whole or not at all. One that is queued is sent although its call was
@@ -53,9 +55,9 @@ use crate::{
 /// owner.serve(theirs)?;
 ///
 /// let store = IpcStore::from_stream(ours)?;
-/// let key = SessionId::random()?.store_key();
-/// let _ = store.create(&key, NewRecord::new(Duration::from_secs(1800))).await?;
-/// assert!(store.load(&key).await?.is_some());
+/// let id = SessionId::random()?;
+/// let _ = store.create(&id.key(), NewRecord::new(id.secret_hash(), Duration::from_secs(1800))).await?;
+/// assert!(store.load(&id.key()).await?.is_some());
 /// # Ok(())
 /// # }
 /// ```
@@ -128,6 +130,16 @@ impl IpcStore {
             Err(_elapsed) => Err(StoreError::Timeout { store: crate::STORE, after: inner.deadline }),
         }
     }
+
+    /// Sends a request with a cursor. Only a cursor of another store is too long to send, which the contract calls `Other`.
+    async fn call_page(&self, request: Request) -> Result<Reply, StoreError> {
+        self.call(request).await.map_err(|error| match error {
+            StoreError::Rejected(rejection @ Rejection::DataTooLarge { .. }) => {
+                StoreError::Other { store: crate::STORE, source: rejection.into() }
+            }
+            error => error,
+        })
+    }
 }
 
 #[async_trait]
@@ -140,18 +152,18 @@ impl SessionStore for IpcStore {
         }
     }
 
-    async fn load(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+    async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
         if !key.is_storable() {
             return Ok(None);
         }
         match self.call(Request::Load(key.clone())).await? {
-            Reply::Loaded(record) => Ok(record),
+            Reply::Loaded(stored) => Ok(stored),
             _ => Err(other_reply()),
         }
     }
 
     async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
-        commit.check(key, &self.0.limits)?;
+        commit.check(&self.0.limits)?;
         if !key.is_storable() {
             return Ok(Outcome::Gone);
         }
@@ -161,19 +173,19 @@ impl SessionStore for IpcStore {
         }
     }
 
-    async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
+    async fn delete(&self, key: &StoreKey, claim: Claim) -> Result<Deleted, StoreError> {
         if !key.is_storable() {
-            return Ok(false);
+            return Ok(Deleted::Missing);
         }
-        match self.call(Request::Delete(key.clone())).await? {
+        match self.call(Request::Delete(key.clone(), claim)).await? {
             Reply::Deleted(deleted) => Ok(deleted),
             _ => Err(other_reply()),
         }
     }
 
-    async fn list(&self, principal: &Principal) -> Result<Vec<Listed>, StoreError> {
-        match self.call(Request::List(principal.clone())).await? {
-            Reply::Listed { sessions, .. } => Ok(sessions),
+    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
+        match self.call_page(Request::List(principal.clone(), after, wire_limit(limit))).await? {
+            Reply::Listed(page) => Ok(page),
             _ => Err(other_reply()),
         }
     }
@@ -184,21 +196,22 @@ impl SessionStore for IpcStore {
         count(&self.call(Request::DeleteAll(principal.clone(), except)).await?)
     }
 
+    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+        match self.call_page(Request::DeleteEveryone(after, wire_limit(limit))).await? {
+            Reply::DeletedEveryone(page) => Ok(page),
+            _ => Err(other_reply()),
+        }
+    }
+
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
-        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-        match self.call(Request::Scan(after, limit)).await {
-            Ok(Reply::Page(page)) => Ok(page),
-            Ok(_) => Err(other_reply()),
-            // Only a cursor that this store never made is too long to send, and a scan rejects nothing.
-            Err(StoreError::Rejected(rejection @ Rejection::DataTooLarge { .. })) => {
-                Err(StoreError::Other { store: crate::STORE, source: rejection.into() })
-            }
-            Err(error) => Err(error),
+        match self.call_page(Request::Scan(after, wire_limit(limit))).await? {
+            Reply::Page(page) => Ok(page),
+            _ => Err(other_reply()),
         }
     }
 
     async fn delete_expired(&self, limit: usize) -> Result<u64, StoreError> {
-        count(&self.call(Request::DeleteExpired(u64::try_from(limit).unwrap_or(u64::MAX))).await?)
+        count(&self.call(Request::DeleteExpired(wire_limit(limit))).await?)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -207,6 +220,10 @@ impl SessionStore for IpcStore {
             _ => Err(other_reply()),
         }
     }
+}
+
+fn wire_limit(limit: usize) -> u64 {
+    u64::try_from(limit).unwrap_or(u64::MAX)
 }
 
 fn count(reply: &Reply) -> Result<u64, StoreError> {

@@ -1,59 +1,78 @@
-//! A commit as an update: one pipeline, that a server applies to one document as one step.
+//! A commit as an update: one pipeline that a server applies to one document as one step.
 //!
-//! If its conditions hold, the document has the commit's mark afterwards; if not, it is as it was, and is read once more to learn why. It does
-//! not fail for that: a server writes a command that fails into its log, with all that it would have stored.
+//! If its conditions hold, the document has the commit's mark afterwards. If not, the document is unchanged, and the answer holds what tells
+//! why. The pipeline never raises an error: a server writes a command that fails into its log, with all the data in it.
 
 use mongodb::bson::{Bson, DateTime, Document, RawBsonRef, RawDocument, doc};
-use session_core::{Change, Commit, Committed, Data, Guard, Json, Name, Outcome, PrincipalChange, Record, Rejection, StoreKey};
+use session_core::{AuthenticationChange, Change, Commit, Committed, Data, Guard, Json, Name, Outcome, PrincipalChange, Record, Rejection};
 
 use crate::{
-    document::{self, CURRENT, Head, Unreadable, alive, count, literal, millis},
-    field::{BYTES, CREATED, DATA, EXPIRES, FORMAT, KEY, LIFETIME, MARK, PRINCIPAL, VERSION, WRITTEN, escaped, unescaped},
+    document::{CURRENT, Head, Unreadable, alive, binary, count, literal, millis},
+    field::{
+        ATTRIBUTES, AUTHENTICATED, BYTES, DATA, EXPIRES, FORMER, GENERATION, MARK, PRINCIPAL, ROTATED, SECRET, SINCE, UNTIL, VERSION,
+        escaped, unescaped,
+    },
 };
 
-/// What a commit came to.
+/// What came of a commit.
 #[derive(Debug)]
 pub(crate) enum Committing {
     Settled(Outcome),
     Rejected(Rejection),
     Corrupt(Unreadable),
-    /// The document is as the commit needs it, now.
+    /// The document changed meanwhile, and the commit may take effect now.
     Again,
 }
 
-/// The pipeline of a commit to the document of `key`, under the cap on data. It leaves `mark`.
-pub(crate) fn pipeline(key: &StoreKey, commit: &Commit, cap: usize, mark: i64) -> Vec<Document> {
-    let mut merged = doc! { MARK: mark, WRITTEN: "$$NOW" };
+/// The pipeline of a commit to a document, under the cap on data. It leaves `mark`.
+pub(crate) fn pipeline(commit: &Commit, cap: usize, mark: i64) -> Vec<Document> {
+    let (mut merged, mut removed) = (doc! { MARK: mark }, Vec::new());
     if commit.is_change() {
         merged.insert(VERSION, doc! { "$add": ["$version", 1_i64] });
     }
     if let PrincipalChange::Set(principal) = &commit.principal {
         merged.insert(PRINCIPAL, literal(principal.as_str()));
     }
-    if let Some(lifetime) = &commit.lifetime {
-        merged.insert(LIFETIME, lifetime.to_text());
+    match commit.authentication() {
+        AuthenticationChange::Keep => {}
+        AuthenticationChange::Clear => removed.extend([PRINCIPAL, AUTHENTICATED]),
+        AuthenticationChange::Now if merged.contains_key(PRINCIPAL) => drop(merged.insert(AUTHENTICATED, "$$NOW")),
+        // An anonymous session has no such time.
+        AuthenticationChange::Now => {
+            let is_anonymous = doc! { "$eq": [{ "$type": "$principal" }, "missing"] };
+            merged.insert(AUTHENTICATED, doc! { "$cond": [is_anonymous, "$$REMOVE", "$$NOW"] });
+        }
+    }
+    if let Some(since) = commit.since() {
+        merged.insert(SINCE, i64::from(since));
+    }
+    if let Some(rotation) = &commit.rotate {
+        merged.insert(SECRET, binary(rotation.secret.as_bytes()));
+        merged.insert(GENERATION, i64::from(rotation.generation));
+        merged.insert(ROTATED, "$$NOW");
+        match rotation.grace {
+            Some(grace) => drop(merged.insert(FORMER, doc! { SECRET: "$secret", UNTIL: { "$add": ["$$NOW", millis(grace)] } })),
+            None => removed.push(FORMER),
+        }
+    }
+    if let Some(attributes) = &commit.attributes {
+        merged.insert(ATTRIBUTES, attributes.to_text());
     }
     if let Some(ttl) = commit.ttl {
         merged.insert(EXPIRES, doc! { "$add": ["$$NOW", millis(ttl)] });
     }
-    if let Some(target) = &commit.move_to {
-        merged.insert(KEY, literal(target.as_str()));
-    }
-    let mut conditions = conditions(key, commit);
+    let mut conditions = conditions(commit);
     let calculated = Values::of(commit).map(|values| {
         conditions.extend(values.conditions);
         merged.insert(DATA, values.data);
         merged.insert(BYTES, "$$bytes");
         (values.sums, values.bytes)
     });
-    let mut after: Bson = doc! { "$mergeObjects": ["$$ROOT", merged] }.into();
-    if commit.principal == PrincipalChange::Unset {
-        after = without(PRINCIPAL, after);
-    }
+    let mut after = without_all(&removed, doc! { "$mergeObjects": ["$$ROOT", merged] }.into());
     if let Some((sums, bytes)) = calculated {
-        // What gets no larger is fine, even where the cap was lowered.
+        // Data that gets no larger is fine, even where the cap was lowered.
         let mut fits = vec![Bson::from(doc! { "$lte": ["$$bytes", { "$max": [count(cap), "$bytes"] }] })];
-        // A sum that leaves 64 bits goes on as a floating-point number, and what is no integer's text has become nothing.
+        // A sum that leaves 64 bits goes on as a floating-point number, and a text that is not an integer has become null.
         fits.extend(sums.keys().map(|name| doc! { "$eq": [{ "$type": format!("$${name}") }, "long"] }.into()));
         after = doc! { "$cond": [{ "$and": fits }, after, "$$ROOT"] }.into();
         after = doc! { "$let": { "vars": { "bytes": bytes }, "in": after } }.into();
@@ -64,38 +83,39 @@ pub(crate) fn pipeline(key: &StoreKey, commit: &Commit, cap: usize, mark: i64) -
     vec![doc! { "$replaceWith": { "$cond": [{ "$and": conditions }, after, "$$ROOT"] } }]
 }
 
-/// What has to hold of a document whatever the values are. Of a corrupt record nothing is calculated.
-fn conditions(key: &StoreKey, commit: &Commit) -> Vec<Bson> {
-    // One comparison of two lists: a server takes longer to read a pipeline than to follow it.
-    let mut found = vec![Bson::from("$key"), "$format".into()];
-    let mut wanted = vec![literal(key.as_str()), CURRENT.into()];
+/// What must hold of a document whatever the values are. The server calculates nothing with a corrupt record.
+fn conditions(commit: &Commit) -> Vec<Bson> {
+    // One comparison of two lists: a server takes longer to parse a pipeline than to run it.
+    let mut found = vec![Bson::from("$secret"), "$format".into()];
+    let mut wanted = vec![binary(commit.secret.as_bytes()), CURRENT.into()];
     if let Guard::Version(version) = commit.guard {
         found.push("$version".into());
         wanted.push(i64::try_from(version).unwrap_or(-1).into());
     }
-    // Numbers of all types are equal, so the types are asked for too.
-    for (path, kind) in [
-        ("$format", "int"),
-        ("$version", "long"),
-        ("$bytes", "long"),
-        ("$created", "date"),
-        ("$expires", "date"),
-        ("$lifetime", "string"),
-        ("$data", "object"),
-    ] {
-        found.push(doc! { "$type": path }.into());
+    // Numbers of all types are equal, so the types are compared too.
+    for (path, kind) in
+        [("$format", "int"), ("$version", "long"), ("$bytes", "long"), ("$created", "date"), ("$expires", "date"), ("$data", "object")]
+    {
+        found.push(type_of(path));
         wanted.push(kind.into());
     }
+    let optional = |paths: &[&str], kind: &str| -> Bson {
+        let types: Vec<Bson> = paths.iter().map(|path| type_of(path)).collect();
+        doc! { "$setIsSubset": [types, [kind, "missing"]] }.into()
+    };
     vec![
         doc! { "$eq": [found, wanted] }.into(),
-        Bson::from(alive()),
+        alive().into(),
         doc! { "$gte": ["$version", 0_i64] }.into(),
-        is_text_or_missing("$principal"),
+        optional(&["$principal", "$attributes"], "string"),
+        optional(&["$authenticated", "$rotated"], "date"),
+        optional(&["$generation", "$since"], "long"),
+        optional(&["$former"], "object"),
     ]
 }
 
-fn is_text_or_missing(path: &str) -> Bson {
-    doc! { "$in": [{ "$type": path }, ["string", "missing"]] }.into()
+fn type_of(path: &str) -> Bson {
+    doc! { "$type": path }.into()
 }
 
 /// What becomes of the values.
@@ -137,11 +157,11 @@ impl Values {
                     terms.push((named + count(value.as_str().len())).into());
                     set.insert(field, literal(value.as_str()));
                 }
-                Change::Remove => removed.push(field.into_owned()),
+                Change::Remove => removed.push(field),
                 Change::Add(by) => {
                     let variable = format!("sum{}", sums.len());
                     let text = doc! { "$toString": format!("$${variable}") };
-                    conditions.push(is_text_or_missing(&path));
+                    conditions.push(doc! { "$in": [type_of(&path), ["string", "missing"]] }.into());
                     sums.insert(variable, sum(&path, *by));
                     // A sum of no integer is nothing, which has no size.
                     terms.push(doc! { "$add": [named, { "$strLenBytes": { "$ifNull": [text.clone(), ""] } }] }.into());
@@ -149,7 +169,7 @@ impl Values {
                 }
             }
         }
-        let mut data = without_all(removed, "$data".into());
+        let mut data = without_all(&removed, "$data".into());
         if !set.is_empty() {
             data = doc! { "$mergeObjects": [data, set] }.into();
         }
@@ -165,18 +185,15 @@ fn sum(path: &str, by: i64) -> Document {
 }
 
 /// An object without some of its fields.
-fn without_all(fields: Vec<String>, object: Bson) -> Bson {
-    // One within another is quicker for a few, and too deep for a server and for a stack if they are many.
+fn without_all(fields: &[impl AsRef<str>], object: Bson) -> Bson {
+    let fields = fields.iter().map(AsRef::as_ref);
+    // Nested expressions are quicker for a few fields. For many they are too deep for a server and for a stack.
     if fields.len() <= 8 {
-        return fields.iter().fold(object, |object, field| without(field, object));
+        return fields.fold(object, |object, field| doc! { "$unsetField": { "field": field, "input": object } }.into());
     }
+    let fields: Vec<&str> = fields.collect();
     let stays = doc! { "$not": { "$in": ["$$this.k", { "$literal": fields }] } };
     doc! { "$arrayToObject": { "$filter": { "input": { "$objectToArray": object }, "cond": stays } } }.into()
-}
-
-/// An object without one of its fields.
-fn without(field: &str, object: Bson) -> Bson {
-    doc! { "$unsetField": { "field": field, "input": object } }.into()
 }
 
 /// What is left after a commit that clears.
@@ -192,15 +209,6 @@ fn kept(commit: &Commit) -> Data {
     data
 }
 
-/// What an answer is to hold of a document that may be large.
-pub(crate) fn answer_fields(commit: &Commit) -> Document {
-    let mut fields = doc! { MARK: 1, KEY: 1, FORMAT: 1, VERSION: 1, BYTES: 1, CREATED: 1, WRITTEN: 1, EXPIRES: 1, LIFETIME: 1 };
-    for name in added(commit) {
-        fields.insert(format!("{DATA}.{}", escaped(name.as_str())), 1);
-    }
-    fields
-}
-
 fn added(commit: &Commit) -> impl Iterator<Item = &Name> {
     commit.changes.iter().filter(|(_, change)| matches!(change, Change::Add(_))).map(|(name, _)| name)
 }
@@ -210,10 +218,9 @@ pub(crate) fn took_effect(after: &RawDocument, mark: i64) -> bool {
     after.get(MARK).ok().flatten().and_then(RawBsonRef::as_i64) == Some(mark)
 }
 
-/// Reads the document after a commit that took effect, and the server's time then.
-pub(crate) fn committed(after: &RawDocument, commit: &Commit) -> Result<(Committed, DateTime), Unreadable> {
+/// Reads the document after a commit that took effect.
+pub(crate) fn committed(after: &RawDocument, commit: &Commit, now: DateTime) -> Result<Committed, Unreadable> {
     let head = Head::read(after)?;
-    let now = document::time(after, WRITTEN)?;
     let mut sums = std::collections::BTreeMap::new();
     if added(commit).next().is_some() {
         let data = after.get(DATA)?.and_then(RawBsonRef::as_document).ok_or(Unreadable::Part(DATA))?;
@@ -230,29 +237,35 @@ pub(crate) fn committed(after: &RawDocument, commit: &Commit) -> Result<(Committ
             return Err(Unreadable::Part("values"));
         }
     }
-    // A life that is given is at least a millisecond, and one that is kept was not over.
-    let ttl = head.ttl(now).unwrap_or_default();
-    Ok((Committed { version: head.version, added: sums, age: head.age(now), ttl, lifetime: head.lifetime }, now))
+    Ok(Committed {
+        version: head.version,
+        added: sums,
+        age: head.age(now),
+        authenticated: head.authenticated(now),
+        // It lived when the commit took effect. The answer may have taken longer than what was left of its life.
+        ttl: head.ttl(now).unwrap_or_default(),
+        attributes: head.attributes,
+    })
 }
 
-/// Why a commit changes nothing, by the record it would change. What it can not tell is `Again`.
-pub(crate) fn explain(commit: &Commit, record: Option<&Record>, cap: usize) -> Committing {
+/// Why a commit changes nothing, by the record it would change. `Again` if the record does not tell.
+pub(crate) fn explain(commit: &Commit, record: Option<Record>, cap: usize) -> Committing {
     let Some(record) = record else { return Committing::Settled(Outcome::Gone) };
+    if commit.secret != record.secret {
+        return Committing::Settled(Outcome::Superseded);
+    }
     if let Guard::Version(version) = commit.guard
         && version != record.version
     {
         return Committing::Settled(Outcome::Conflict);
     }
     if commit.is_empty() {
-        return Committing::Settled(Outcome::Done(Committed {
-            version: record.version,
-            added: std::collections::BTreeMap::new(),
-            age: record.age,
-            ttl: record.ttl,
-            lifetime: record.lifetime,
-        }));
+        let Record { version, age, authenticated, ttl, attributes, .. } = record;
+        let added = std::collections::BTreeMap::new();
+        return Committing::Settled(Outcome::Done(Committed { version, added, age, authenticated, ttl, attributes }));
     }
-    let mut data = if commit.clear { Data::new() } else { record.data.clone() };
+    let before = record.data.bytes();
+    let mut data = if commit.clear { Data::new() } else { record.data };
     for (name, change) in &commit.changes {
         match change {
             Change::Set(value) => drop(data.insert(name.clone(), value.clone())),
@@ -268,7 +281,7 @@ pub(crate) fn explain(commit: &Commit, record: Option<&Record>, cap: usize) -> C
             }
         }
     }
-    if data.bytes() > cap.max(record.data.bytes()) {
+    if data.bytes() > cap.max(before) {
         return Committing::Rejected(Rejection::DataTooLarge { bytes: data.bytes(), limit: cap });
     }
     Committing::Again

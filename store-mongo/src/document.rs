@@ -1,25 +1,24 @@
 //! A session as a document.
 
-use std::{num::TryFromIntError, time::Duration};
+use std::time::Duration;
 
-use mongodb::bson::{Bson, DateTime, Document, RawBsonRef, RawDocument, doc, error::Error as BsonError};
-use session_core::{Data, Json, JsonError, Lifetime, Name, NewRecord, Principal, Record, StoreKey};
+use mongodb::bson::{
+    Binary, Bson, DateTime, Document, RawBsonRef, RawDocument, doc, error::Error as BsonError, spec::BinarySubtype::Generic,
+};
+use session_core::{Attributes, Data, Grace, Json, JsonError, Name, NewRecord, Principal, Record, SecretHash, StoreKey};
 
-use crate::{
-    address::Address,
-    field::{BYTES, CREATED, DATA, EXPIRES, FORMAT, ID, KEY, LIFETIME, LINEAGE, NOW, PRINCIPAL, VERSION, WRITTEN, escaped, unescaped},
+use crate::field::{
+    ATTRIBUTES, AUTHENTICATED, BYTES, CREATED, DATA, EXPIRES, FORMAT, FORMER, GENERATION, ID, MARK, NOW, PRINCIPAL, ROTATED, SECRET, SINCE,
+    UNTIL, VERSION, escaped, unescaped,
 };
 
 /// The format of a record that this version reads and writes.
-pub(crate) const CURRENT: i32 = 1;
-
-/// With data up to this size an answer holds all of a document: to leave a part out takes a server longer.
-const SMALL: i64 = 1_536;
+pub(crate) const CURRENT: i32 = 2;
 
 /// Why what is stored is not a record.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreadable {
-    #[error("the record has another format than {CURRENT}; a newer version may have written it")]
+    #[error("the record has another format than {CURRENT}; another version of this crate may have written it")]
     Format,
     #[error("the record's {0} cannot be read")]
     Part(&'static str),
@@ -35,18 +34,13 @@ impl From<BsonError> for Unreadable {
     }
 }
 
-impl From<TryFromIntError> for Unreadable {
-    fn from(_: TryFromIntError) -> Self {
-        Self::Part(VERSION)
-    }
-}
-
-/// The parts of a document that say which session it is, and since when and how long.
+/// The parts of a document that a commit and a list return.
 pub(crate) struct Head {
     pub(crate) version: u64,
     created: DateTime,
     expires: DateTime,
-    pub(crate) lifetime: Lifetime,
+    authenticated: Option<DateTime>,
+    pub(crate) attributes: Attributes,
 }
 
 impl Head {
@@ -54,38 +48,39 @@ impl Head {
         if document.get(FORMAT)?.and_then(RawBsonRef::as_i32) != Some(CURRENT) {
             return Err(Unreadable::Format);
         }
-        let version = document.get(VERSION)?.and_then(RawBsonRef::as_i64).ok_or(Unreadable::Part(VERSION))?;
-        let lifetime = document.get(LIFETIME)?.and_then(RawBsonRef::as_str).and_then(Lifetime::from_text);
         Ok(Self {
-            version: u64::try_from(version)?,
+            version: required(document, VERSION, |version| u64::try_from(version.as_i64()?).ok())?,
             created: time(document, CREATED)?,
             expires: time(document, EXPIRES)?,
-            lifetime: lifetime.ok_or(Unreadable::Part(LIFETIME))?,
+            authenticated: optional(document, AUTHENTICATED, RawBsonRef::as_datetime)?,
+            attributes: optional(document, ATTRIBUTES, |text| Attributes::from_text(text.as_str()?))?.unwrap_or_default(),
         })
     }
 
     pub(crate) fn age(&self, now: DateTime) -> Duration {
-        since(self.created, now)
+        between(self.created, now)
     }
 
-    /// `None` if its time is over, whether or not the server still has it.
+    pub(crate) fn authenticated(&self, now: DateTime) -> Option<Duration> {
+        self.authenticated.map(|authenticated| between(authenticated, now))
+    }
+
+    /// `None` if the record has expired, whether or not the server still has it.
     pub(crate) fn ttl(&self, now: DateTime) -> Option<Duration> {
-        let left = since(now, self.expires);
-        (!left.is_zero()).then_some(left)
+        Some(between(now, self.expires)).filter(|left| !left.is_zero())
     }
 }
 
-/// Reads a live record. `None` if its time is over.
+/// Reads a live record. `None` if it has expired.
 pub(crate) fn record(document: &RawDocument, now: DateTime) -> Result<Option<Record>, Unreadable> {
     let head = Head::read(document)?;
     let Some(ttl) = head.ttl(now) else { return Ok(None) };
-    let principal = match document.get(PRINCIPAL)? {
-        None => None,
-        Some(text) => Some(text.as_str().and_then(|text| Principal::new(text).ok()).ok_or(Unreadable::Part(PRINCIPAL))?),
-    };
-    let fields = document.get(DATA)?.and_then(RawBsonRef::as_document).ok_or(Unreadable::Part(DATA))?;
+    let principal = optional(document, PRINCIPAL, |text| Principal::new(text.as_str()?).ok())?;
+    if principal.is_some() != head.authenticated.is_some() {
+        return Err(Unreadable::Part(AUTHENTICATED));
+    }
     let mut values = Vec::with_capacity(4);
-    for field in fields {
+    for field in required(document, DATA, RawBsonRef::as_document)? {
         let (field, value) = field?;
         let name = unescaped(field.as_str()).and_then(|name| Name::new(name).ok()).ok_or(Unreadable::Part("names"))?;
         let text = value.as_str().ok_or(Unreadable::Part("values"))?;
@@ -96,39 +91,72 @@ pub(crate) fn record(document: &RawDocument, now: DateTime) -> Result<Option<Rec
     if document.get(BYTES)?.and_then(RawBsonRef::as_i64) != Some(count(data.bytes())) {
         return Err(Unreadable::Part("size"));
     }
-    Ok(Some(Record { data, version: head.version, age: head.age(now), ttl, principal, lifetime: head.lifetime }))
+    let rotated = optional(document, ROTATED, RawBsonRef::as_datetime)?.unwrap_or(head.created);
+    Ok(Some(Record {
+        data,
+        version: head.version,
+        secret: required(document, SECRET, hash)?,
+        generation: optional(document, GENERATION, generation)?.unwrap_or(0),
+        since: optional(document, SINCE, generation)?.unwrap_or(0),
+        grace: optional(document, FORMER, RawBsonRef::as_document)?.map_or(Ok(None), |former| grace(former, now))?,
+        age: head.age(now),
+        rotated: between(rotated, now),
+        authenticated: head.authenticated(now),
+        ttl,
+        principal,
+        attributes: head.attributes,
+    }))
+}
+
+/// `None` once the grace is over.
+fn grace(former: &RawDocument, now: DateTime) -> Result<Option<Grace>, Unreadable> {
+    let (secret, left) = (required(former, SECRET, hash)?, between(now, time(former, UNTIL)?));
+    Ok((!left.is_zero()).then_some(Grace { secret, left }))
+}
+
+fn hash(value: RawBsonRef<'_>) -> Option<SecretHash> {
+    value.as_binary().filter(|hash| hash.subtype == Generic).and_then(|hash| SecretHash::from_slice(hash.bytes))
+}
+
+fn generation(value: RawBsonRef<'_>) -> Option<u32> {
+    u32::try_from(value.as_i64()?).ok()
 }
 
 /// The key of a document, if it can be one.
 pub(crate) fn key(document: &RawDocument) -> Option<StoreKey> {
-    let text = document.get(KEY).ok().flatten().and_then(RawBsonRef::as_str)?;
-    Some(StoreKey::from_text(text)).filter(StoreKey::is_storable)
-}
-
-/// Whether a document is the one of this key.
-pub(crate) fn is_of(document: &RawDocument, key: &StoreKey) -> bool {
-    document.get(KEY).ok().flatten().and_then(RawBsonRef::as_str) == Some(key.as_str())
-}
-
-/// Where a document lies. `None` if its `_id` is none of this crate's.
-pub(crate) fn address(document: &RawDocument) -> Option<Address> {
-    let id = document.get(ID).ok().flatten().and_then(RawBsonRef::as_object_id)?;
-    let bytes = document.get(BYTES).ok().flatten().and_then(RawBsonRef::as_i64);
-    Some(Address { id, small: bytes.is_some_and(|bytes| bytes <= SMALL) })
-}
-
-/// Whether an answer may hold all of a document with so much data.
-pub(crate) fn is_small(bytes: usize) -> bool {
-    count(bytes) <= SMALL
+    let id = document.get(ID).ok().flatten().and_then(RawBsonRef::as_binary).filter(|id| id.subtype == Generic)?;
+    Some(StoreKey::from_text(str::from_utf8(id.bytes).ok()?)).filter(StoreKey::is_storable)
 }
 
 /// A point in time of a document's.
 pub(crate) fn time(document: &RawDocument, field: &'static str) -> Result<DateTime, Unreadable> {
-    document.get(field)?.and_then(RawBsonRef::as_datetime).ok_or(Unreadable::Part(field))
+    required(document, field, RawBsonRef::as_datetime)
+}
+
+/// Whether the deadline in an answer is past, by the server's time in it. A deadline that cannot be read is not.
+pub(crate) fn has_expired(document: &RawDocument) -> bool {
+    matches!((time(document, EXPIRES), time(document, NOW)), (Ok(expires), Ok(now)) if expires <= now)
+}
+
+fn required<'d, T>(
+    document: &'d RawDocument,
+    field: &'static str,
+    read: impl FnOnce(RawBsonRef<'d>) -> Option<T>,
+) -> Result<T, Unreadable> {
+    optional(document, field, read)?.ok_or(Unreadable::Part(field))
+}
+
+/// `None` if the document lacks the field.
+fn optional<'d, T>(
+    document: &'d RawDocument,
+    field: &'static str,
+    read: impl FnOnce(RawBsonRef<'d>) -> Option<T>,
+) -> Result<Option<T>, Unreadable> {
+    document.get(field)?.map(|value| read(value).ok_or(Unreadable::Part(field))).transpose()
 }
 
 /// From one time to another; nothing if they are in the other order.
-pub(crate) fn since(from: DateTime, to: DateTime) -> Duration {
+fn between(from: DateTime, to: DateTime) -> Duration {
     Duration::from_millis(u64::try_from(to.timestamp_millis().saturating_sub(from.timestamp_millis())).unwrap_or(0))
 }
 
@@ -147,52 +175,74 @@ pub(crate) fn literal(text: &str) -> Bson {
     if text.starts_with('$') { doc! { "$literal": text }.into() } else { text.into() }
 }
 
-/// The pipeline that makes a new document what `new` says. Its times are the server's.
+pub(crate) fn binary(bytes: &[u8]) -> Bson {
+    Binary { subtype: Generic, bytes: bytes.to_vec() }.into()
+}
+
+/// The pipeline of an upsert that makes the document what `new` says if there is none or an expired one, and else leaves it as it is. The
+/// record's times are the server's.
 pub(crate) fn creation(key: &StoreKey, new: &NewRecord) -> Vec<Document> {
+    let ago = |age: Duration| doc! { "$subtract": ["$$NOW", millis(age)] };
     let data: Document = new.data.iter().map(|(name, value)| (escaped(name.as_str()).into_owned(), Bson::from(value.as_str()))).collect();
-    let mut fields = doc! {
-        LINEAGE: literal(key.lineage()),
-        KEY: literal(key.as_str()),
+    let mut fields = with_key(key);
+    // An upsert runs its pipeline on a document of nothing but the `_id`.
+    let absent = doc! { "$eq": ["$$ROOT", fields.clone()] };
+    fields.extend(doc! {
         FORMAT: CURRENT,
-        VERSION: 1_i64,
+        VERSION: i64::try_from(new.version).unwrap_or(i64::MAX),
+        SECRET: binary(new.secret.as_bytes()),
         BYTES: count(new.data.bytes()),
-        CREATED: "$$NOW",
-        WRITTEN: "$$NOW",
+        CREATED: ago(new.age),
         EXPIRES: { "$add": ["$$NOW", millis(new.ttl)] },
-        LIFETIME: new.lifetime.to_text(),
         DATA: { "$literal": data },
-    };
-    if let Some(principal) = &new.principal {
-        fields.insert(PRINCIPAL, literal(principal.as_str()));
+    });
+    for (field, generation) in [(GENERATION, new.generation), (SINCE, new.since)] {
+        if generation > 0 {
+            fields.insert(field, i64::from(generation));
+        }
     }
-    vec![doc! { "$set": fields }]
+    if let (Some(principal), Some(age)) = (&new.principal, new.authenticated) {
+        fields.insert(PRINCIPAL, literal(principal.as_str()));
+        fields.insert(AUTHENTICATED, ago(age));
+    }
+    if !new.attributes.is_default() {
+        fields.insert(ATTRIBUTES, new.attributes.to_text());
+    }
+    let leftover = doc! { "$and": [{ "$eq": ["$format", CURRENT] }, is_past()] };
+    vec![doc! { "$replaceWith": { "$cond": [{ "$or": [absent, leftover] }, fields, "$$ROOT"] } }]
 }
 
-/// Which document has a key.
+/// The filter for the document of a key. A server looks up nothing but an `_id` without its planner.
 pub(crate) fn with_key(key: &StoreKey) -> Document {
-    doc! { LINEAGE: key.lineage(), KEY: key.as_str() }
+    doc! { ID: binary(key.as_str().as_bytes()) }
 }
 
-/// The condition that a document's time is not over, by the server's clock.
+/// The condition that a document has not expired, by the server's clock.
 pub(crate) fn alive() -> Document {
     doc! { "$gt": [EXPIRES_PATH, "$$NOW"] }
 }
 
-/// The filter for documents whose time is over, by the server's clock. What has no time is left alone: it is no record of this version.
+/// The condition that a document has expired. A document without a deadline has not: this version cannot read it.
+fn is_past() -> Document {
+    doc! { "$and": [{ "$eq": [{ "$type": EXPIRES_PATH }, "date"] }, { "$lte": [EXPIRES_PATH, "$$NOW"] }] }
+}
+
+/// The filter for expired documents, by the server's clock.
 pub(crate) fn expired() -> Document {
-    let is_past = doc! { "$and": [{ "$eq": [{ "$type": EXPIRES_PATH }, "date"] }, { "$lte": [EXPIRES_PATH, "$$NOW"] }] };
-    // The first part is for the index, and would be content with a list that has such a time in it.
-    doc! { EXPIRES: { "$gte": DateTime::from_millis(0) }, "$expr": is_past }
+    // The first part is for the index. Alone it would match a list that has such a time in it.
+    doc! { EXPIRES: { "$gte": DateTime::from_millis(0) }, "$expr": is_past() }
 }
 
-/// What an answer is to hold of a document: all that a record is made of, and the server's time.
+/// The projection of an answer that holds a record, the mark of its last commit, and the server's time.
 pub(crate) fn record_and_now() -> Document {
-    doc! { KEY: 1, FORMAT: 1, VERSION: 1, BYTES: 1, CREATED: 1, EXPIRES: 1, LIFETIME: 1, PRINCIPAL: 1, DATA: 1, NOW: "$$NOW" }
+    let mut fields = summary_and_now();
+    fields.extend([SECRET, GENERATION, SINCE, FORMER, BYTES, ROTATED, PRINCIPAL, DATA, MARK].map(|field| (field.to_owned(), 1.into())));
+    fields
 }
 
-/// What an answer is to hold for a list.
-pub(crate) fn listing_and_now() -> Document {
-    doc! { KEY: 1, FORMAT: 1, VERSION: 1, CREATED: 1, EXPIRES: 1, LIFETIME: 1, NOW: "$$NOW" }
+/// The projection of an answer that holds what a list shows, and the server's time.
+pub(crate) fn summary_and_now() -> Document {
+    doc! { FORMAT: 1, VERSION: 1, CREATED: 1, EXPIRES: 1, AUTHENTICATED: 1, ATTRIBUTES: 1, NOW: "$$NOW" }
 }
 
 const EXPIRES_PATH: &str = "$expires";

@@ -96,14 +96,23 @@ pub(crate) enum ClientError {
     Direct,
     #[error("an index of the collection has the name or the fields of one that sessions need, and is another; remove it: {0}")]
     OtherIndex(String),
+    #[error(
+        "the collection has the unique index {0:?}, as collections of this crate's first version have; sessions of that version cannot be \
+         read: drop the collection, or give another name as collection"
+    )]
+    UniqueIndex(String),
+    #[error("the collection has a collation, by which different users can be equal; drop it, or give another name as collection")]
+    Collation,
+    #[error("the collection is sharded by another key than {{_id: \"hashed\"}}; drop it, or give another name as collection")]
+    ShardKey,
     #[error("the server speaks version {found} of the wire protocol; MongoDB {} or later is needed", OLDEST.0)]
     TooOld { found: i32 },
     #[error("the server's answer has another shape than expected: {0}")]
     Answer(&'static str),
-    #[error("the cursor is none of this store; begin the scan again")]
+    #[error("the cursor is not one of this store; begin again without one")]
     Cursor,
-    /// A key that another document has.
-    #[error("another document has the key")]
+    /// A duplicate key.
+    #[error("a unique index keeps the session out; the collection must have none but that of _id")]
     Taken,
     /// An index that a hint names is not there.
     #[error("the collection has lost its indexes")]
@@ -190,6 +199,9 @@ impl From<ClientError> for StoreError {
             | ClientError::NoRight(_)
             | ClientError::Refused(_)
             | ClientError::OtherIndex(_)
+            | ClientError::UniqueIndex(_)
+            | ClientError::Collation
+            | ClientError::ShardKey
             | ClientError::Direct
             | ClientError::TooOld { .. }
             | ClientError::Answer(_)

@@ -2,24 +2,34 @@
 
 use std::borrow::Cow;
 
+/// The key's text as bytes, so that no collation applies.
 pub(crate) const ID: &str = "_id";
-/// The key's lineage tag: what a sharded collection is split by, because a rotation keeps it.
-pub(crate) const LINEAGE: &str = "lineage";
-pub(crate) const KEY: &str = "key";
 pub(crate) const FORMAT: &str = "format";
 pub(crate) const VERSION: &str = "version";
+/// The hash of the current secret, and within [`FORMER`] of the former one.
+pub(crate) const SECRET: &str = "secret";
+/// Absent before the first rotation: 0.
+pub(crate) const GENERATION: &str = "generation";
+/// Absent before the first sign-in: 0.
+pub(crate) const SINCE: &str = "since";
+/// The former secret's hash and the end of its grace. Absent without a grace.
+pub(crate) const FORMER: &str = "former";
+pub(crate) const UNTIL: &str = "until";
 /// The size of the data, as the cap counts it.
 pub(crate) const BYTES: &str = "bytes";
 pub(crate) const CREATED: &str = "created";
-/// When the document was last written: with it a commit's answer brings the server's time.
-pub(crate) const WRITTEN: &str = "written";
-/// What the last commit left, so that its answer tells it from one that changed nothing. A random number; it says nothing of the session.
-pub(crate) const MARK: &str = "mark";
+/// Absent before the first rotation: the time of the creation.
+pub(crate) const ROTATED: &str = "rotated";
 pub(crate) const EXPIRES: &str = "expires";
-pub(crate) const LIFETIME: &str = "lifetime";
+/// Absent in an anonymous session, as is [`AUTHENTICATED`].
 pub(crate) const PRINCIPAL: &str = "principal";
+pub(crate) const AUTHENTICATED: &str = "authenticated";
+/// Absent if every attribute is.
+pub(crate) const ATTRIBUTES: &str = "attributes";
 pub(crate) const DATA: &str = "data";
-/// No field of a document: what an answer has beside them if it was asked for the server's time.
+/// A random number that the last commit left. A commit took effect if the document after it has the commit's mark.
+pub(crate) const MARK: &str = "mark";
+/// Not a field of a document: the server's time, which a projection adds to an answer.
 pub(crate) const NOW: &str = "now";
 
 /// A value's name as a field's: a dot would be a path and a dollar sign an operator, so both are percent-encoded, as is the percent sign.

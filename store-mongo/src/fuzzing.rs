@@ -18,10 +18,7 @@ pub fn record(bytes: &[u8], now: i64) -> Result<Option<(Option<StoreKey>, Record
     let shown = |error: Unreadable| format!("{error} {error:?}");
     let document = RawDocument::from_bytes(bytes).map_err(|error| shown(error.into()))?;
     let record = document::record(document, DateTime::from_millis(now)).map_err(shown)?;
-    let key = document::key(document);
-    // Whatever it is, these must read it too.
-    let _ = (document::address(document), key.as_ref().map(|key| document::is_of(document, key)));
-    Ok(record.map(|record| (key, record)))
+    Ok(record.map(|record| (document::key(document), record)))
 }
 
 /// The field of a value.

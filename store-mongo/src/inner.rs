@@ -1,41 +1,40 @@
 //! What all calls have in common: a turn, a deadline, and a collection with its indexes.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
-use parking_lot::Mutex;
 use session_core::StoreError;
 use tokio::sync::SemaphorePermit;
 
 use crate::{
     STORE,
-    address::Addresses,
     clients::{Clients, Link, Sessions},
     clock::ServerClock,
     config::Config,
     elections::Reading,
     error::ClientError,
-    index::{self, Deployment},
+    index,
 };
 
 /// What the clones of a store share.
 pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) clients: Clients,
-    pub(crate) addresses: Addresses,
     pub(crate) clock: ServerClock,
-    /// What the servers are, once the indexes are known to be there.
-    pub(crate) deployment: Mutex<Option<Deployment>>,
-    /// Held by the call that sees to the indexes.
-    pub(crate) preparing: tokio::sync::Mutex<()>,
+    /// Whether the indexes are known to be there.
+    prepared: AtomicBool,
+    /// Held by the call that makes the indexes.
+    preparing: tokio::sync::Mutex<()>,
 }
 
 impl Inner {
     pub(crate) fn new(clients: Clients, config: &Config) -> Self {
         Self {
             clients,
-            addresses: Addresses::default(),
             clock: ServerClock::default(),
-            deployment: Mutex::default(),
+            prepared: AtomicBool::new(false),
             preparing: tokio::sync::Mutex::default(),
             config: config.clone(),
         }
@@ -48,7 +47,7 @@ impl Inner {
             let _turn = self.turn(&link).await?;
             match work().await {
                 Err(ClientError::NoIndex) => {
-                    *self.deployment.lock() = None;
+                    self.prepared.store(false, Ordering::Relaxed);
                     work().await
                 }
                 done => done,
@@ -78,23 +77,20 @@ impl Inner {
     }
 
     /// The collection, with its indexes.
-    pub(crate) async fn ready(&self) -> Result<(Sessions, Deployment), ClientError> {
+    pub(crate) async fn ready(&self) -> Result<Sessions, ClientError> {
         let sessions = self.clients.link().await?.sessions;
-        let known = *self.deployment.lock();
-        match known {
-            Some(deployment) => Ok((sessions, deployment)),
-            None => Box::pin(self.prepare(sessions)).await,
+        if !self.prepared.load(Ordering::Relaxed) {
+            Box::pin(self.prepare(&sessions)).await?;
         }
+        Ok(sessions)
     }
 
-    async fn prepare(&self, sessions: Sessions) -> Result<(Sessions, Deployment), ClientError> {
+    async fn prepare(&self, sessions: &Sessions) -> Result<(), ClientError> {
         let _one_at_a_time = self.preparing.lock().await;
-        let known = *self.deployment.lock();
-        let deployment = match known {
-            Some(deployment) => deployment,
-            None => index::prepare(&sessions, self.config.is_direct()).await?,
-        };
-        *self.deployment.lock() = Some(deployment);
-        Ok((sessions, deployment))
+        if !self.prepared.load(Ordering::Relaxed) {
+            index::prepare(sessions, self.config.is_direct()).await?;
+            self.prepared.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 }

@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-mod address;
 mod clients;
 mod clock;
 mod commit;
@@ -25,7 +24,7 @@ mod user;
 
 pub use config::Config;
 pub use error::{ConfigError, ConnectError};
-/// The driver, for those who bring a client of their own.
+/// The driver, for applications that have a client.
 pub use mongodb;
 pub use store::MongoStore;
 

@@ -3,104 +3,74 @@
 use std::time::Instant;
 
 use mongodb::{
-    bson::{DateTime, Document, RawDocumentBuf, doc, oid::ObjectId},
-    options::{Hint, ReadConcern, ReturnDocument},
+    bson::{DateTime, RawDocumentBuf, doc},
+    options::{ReadConcern, ReturnDocument},
 };
-use session_core::{Commit, Created, Guard, NewRecord, Outcome, Record, StoreKey, observe::retried};
+use session_core::{Claim, Commit, Created, Deleted, NewRecord, Outcome, Record, StoreKey, observe::retried};
 
 use crate::{
     STORE,
-    address::Address,
     clients::Sessions,
     clock::later,
     commit::{self, Committing},
-    document::{self, Head, Unreadable, creation, expired, is_of, record_and_now, with_key},
+    document::{self, Unreadable, creation, has_expired, record_and_now, with_key},
     error::ClientError,
-    field::{EXPIRES, FORMAT, ID, NOW},
-    index::{Deployment, by_key},
+    field::{EXPIRES, NOW, SINCE},
+    index::server_time,
     inner::Inner,
 };
 
-/// How often a call is tried. Every time after the first means that the session changed, just so that the call fits again.
+/// How often a call is tried. Each time after the first means that the session changed just so that the call fits again.
 const TRIES: usize = 8;
 
-/// What is stored: nothing that lives, a record, or something else.
-pub(crate) type Stored = Result<Option<Record>, Unreadable>;
+/// What a document holds: nothing that lives, a record, or something else.
+pub(crate) type Found = Result<Option<Record>, Unreadable>;
+
+/// A document, and the server's time.
+type Dated = (RawDocumentBuf, DateTime);
 
 /// What a read waits for.
 #[derive(Debug, Clone, Copy)]
 enum Waits {
-    /// Whatever the settings and elections say.
-    AsItHasTo,
+    /// What the settings and elections ask for.
+    AsSet,
     /// A majority that has all that the primary has.
     ForThePrimary,
 }
 
 impl Inner {
-    /// Where the key's document lies, if that is known and of use.
-    fn address(&self, key: &StoreKey, deployment: Deployment) -> Option<Address> {
-        self.addresses.of(key).filter(|_| deployment == Deployment::Whole)
-    }
-
-    fn remember(&self, key: &StoreKey, document: &RawDocumentBuf) {
-        if let Some(address) = document::address(document) {
-            self.addresses.put(key, address);
-        }
-    }
-
     pub(crate) async fn create(&self, key: &StoreKey, new: &NewRecord) -> Result<Created, ClientError> {
-        let (sessions, _) = self.ready().await?;
+        let sessions = self.ready().await?;
         for attempt in 0..TRIES {
             if attempt > 0 {
                 retried(STORE);
             }
-            // Nothing has this `_id`, so this inserts or fails, and is no change of anything: an insert as such cannot tell the time. The hint
-            // makes it fail where no index keeps keys apart.
-            let id = ObjectId::new();
-            let mut nobody = with_key(key);
-            nobody.insert(ID, id);
-            match sessions.update_one(nobody, creation(key, new)).upsert(true).hint(by_key()).await.map_err(ClientError::from) {
-                Err(ClientError::Taken) if self.make_room(&sessions, key).await? => {}
-                Err(ClientError::Taken) => return Ok(Created::Taken),
+            match sessions.update_one(with_key(key), creation(key, new)).upsert(true).await.map_err(ClientError::from) {
+                // Two upserts of one `_id` met. This one finds the document of the other now.
+                Err(ClientError::Taken) => {}
                 Err(error) => return Err(error),
-                Ok(_) => {
-                    self.addresses.put(key, Address { id, small: document::is_small(new.data.bytes()) });
-                    return Ok(Created::New);
-                }
+                Ok(update) if update.upserted_id.is_some() || update.modified_count > 0 => return Ok(Created::New),
+                Ok(_) => return Ok(Created::Taken),
             }
         }
-        // Each time a document had the key, and none had it a moment later; or an index that is none of these keeps the new one out.
         Err(ClientError::Taken)
     }
 
-    /// Whether no document has the key any more: one whose time is over is deleted.
-    async fn make_room(&self, sessions: &Sessions, key: &StoreKey) -> Result<bool, ClientError> {
-        let mut leftover = with_key(key);
-        leftover.insert(FORMAT, document::CURRENT);
-        leftover.extend(expired());
-        if sessions.delete_one(leftover).hint(by_key()).await?.deleted_count > 0 {
-            return Ok(true);
-        }
-        // What is in the way is what the primary has, whether a majority has it or not.
-        let there = sessions.find_one(with_key(key)).projection(doc! { ID: 1 }).hint(by_key()).read_concern(ReadConcern::local()).await?;
-        Ok(there.is_none())
-    }
-
-    pub(crate) async fn load(&self, key: &StoreKey) -> Result<Stored, ClientError> {
+    pub(crate) async fn load(&self, key: &StoreKey) -> Result<Found, ClientError> {
         {
-            let Some((document, now)) = self.look(key, Waits::AsItHasTo).await? else { return Ok(Ok(None)) };
-            let stored = document::record(&document, now);
-            if !matches!(stored, Ok(None)) {
-                return Ok(stored);
+            let Some((document, now)) = self.look(key, Waits::AsSet).await? else { return Ok(Ok(None)) };
+            let found = document::record(&document, now);
+            if !matches!(found, Ok(None)) {
+                return Ok(found);
             }
         }
         // Seldom, and so in a box.
         Box::pin(self.load_again(key)).await
     }
 
-    /// Looks at a session whose time is over by what a majority has. A commit may have given it more in time and still wait for that
-    /// majority: the session would be over to this call, and live to the next one. This look waits for whatever the primary has.
-    async fn load_again(&self, key: &StoreKey) -> Result<Stored, ClientError> {
+    /// Looks again at a session that has expired by what a majority has. A commit may have extended it in time and still wait for that
+    /// majority: the session would be over to this call, and alive to the next one. This look waits for whatever the primary has.
+    async fn load_again(&self, key: &StoreKey) -> Result<Found, ClientError> {
         if !self.reading().await?.is_of_a_set() {
             return Ok(Ok(None));
         }
@@ -108,173 +78,118 @@ impl Inner {
         Ok(document::record(&document, now))
     }
 
-    /// The key's document, and the server's time.
-    async fn look(&self, key: &StoreKey, waits: Waits) -> Result<Option<(RawDocumentBuf, DateTime)>, ClientError> {
-        let (sessions, deployment) = self.ready().await?;
-        if let Some(address) = self.address(key, deployment) {
-            match self.find(&sessions, doc! { ID: address.id }, None, waits).await? {
-                Some((document, now)) if is_of(&document, key) => return Ok(Some((document, now))),
-                // It has moved or ended. There may be another one, if the key was used once more.
-                _ => self.addresses.forget(key),
-            }
-        }
-        let found = self.find(&sessions, with_key(key), Some(by_key()), waits).await?;
-        if let Some((document, _)) = &found {
-            self.remember(key, document);
-        }
-        Ok(found)
-    }
-
-    /// A document, and the server's time.
-    async fn find(
-        &self,
-        sessions: &Sessions,
-        filter: Document,
-        hint: Option<Hint>,
-        waits: Waits,
-    ) -> Result<Option<(RawDocumentBuf, DateTime)>, ClientError> {
+    async fn look(&self, key: &StoreKey, waits: Waits) -> Result<Option<Dated>, ClientError> {
+        let sessions = self.ready().await?;
         loop {
             let reading = self.reading().await?;
             let concern = match waits {
-                Waits::AsItHasTo => reading.concern(),
+                Waits::AsSet => reading.concern(),
                 Waits::ForThePrimary => Some(ReadConcern::linearizable()),
             };
-            let found = self.find_once(sessions, filter.clone(), hint.clone(), concern).await?;
+            // A read that waits shows the state before its wait, and must be judged by the time of that.
+            let recent = self.clock.recent().filter(|_| concern.is_none());
+            let mut find = sessions.find_one(with_key(key));
+            if let Some(concern) = concern {
+                find = find.read_concern(concern);
+            }
+            if recent.is_none() {
+                find = find.projection(record_and_now());
+            }
+            let asked = Instant::now();
+            let found = find.await?;
             if reading.counts() {
-                return Ok(found);
+                return self.dated(&sessions, found, recent, asked).await;
             }
             retried(STORE);
         }
     }
 
-    async fn find_once(
-        &self,
-        sessions: &Sessions,
-        filter: Document,
-        hint: Option<Hint>,
-        concern: Option<ReadConcern>,
-    ) -> Result<Option<(RawDocumentBuf, DateTime)>, ClientError> {
-        let mut find = sessions.find_one(filter);
-        if let Some(hint) = hint {
-            find = find.hint(hint);
-        }
-        // A read that waits shows what was there before it did, and has to be judged by the time of that.
-        let recent = self.clock.recent().filter(|_| concern.is_none());
-        if let Some(concern) = concern {
-            find = find.read_concern(concern);
-        }
-        let asked = Instant::now();
-        let found = match recent {
-            Some(_) => find.await?,
-            None => find.projection(record_and_now()).await?,
-        };
-        let Some(document) = found else { return Ok(None) };
-        if let Some(now) = recent {
-            // The answer may have taken long.
-            return Ok(Some((document, later(now, asked.elapsed()))));
-        }
-        let now = document::time(&document, NOW).map_err(|_| ClientError::Answer("a projection has what it computes"))?;
-        self.clock.note(asked, now);
-        Ok(Some((document, now)))
-    }
-
     pub(crate) async fn commit(&self, key: &StoreKey, commit: &Commit) -> Result<Committing, ClientError> {
         let cap = self.config.limits.data_bytes;
+        let explained = |found: Found| found.map_or_else(Committing::Corrupt, |record| commit::explain(commit, record, cap));
         if commit.is_empty() {
-            return Ok(match Box::pin(self.load(key)).await? {
-                Ok(record) => commit::explain(commit, record.as_ref(), cap),
-                Err(unreadable) => Committing::Corrupt(unreadable),
-            });
+            return Ok(explained(Box::pin(self.load(key)).await?));
         }
-        let (sessions, deployment) = self.ready().await?;
+        let sessions = self.ready().await?;
         // Any number that the last commit did not leave will do.
         let mark = fastrand::i64(..);
-        let pipeline = || commit::pipeline(key, commit, cap, mark);
         for attempt in 0..TRIES {
             if attempt > 0 {
                 retried(STORE);
             }
+            let mut update = sessions.find_one_and_update(with_key(key), commit::pipeline(commit, cap, mark));
+            let recent = self.clock.recent();
+            if recent.is_none() {
+                update = update.projection(record_and_now());
+            }
             let asked = Instant::now();
-            match self.update(&sessions, deployment, key, commit, &pipeline).await {
-                Ok(None) => return Ok(Committing::Settled(Outcome::Gone)),
-                Ok(Some(after)) if commit::took_effect(&after, mark) => return Ok(self.settle(key, commit, &after, asked)),
-                Ok(Some(after)) if self.guard_fails(key, commit, &after) => return Ok(Committing::Settled(Outcome::Conflict)),
-                Ok(Some(_)) => {
-                    let why = match Box::pin(self.load(key)).await? {
-                        Ok(record) => commit::explain(commit, record.as_ref(), cap),
-                        Err(unreadable) => Committing::Corrupt(unreadable),
-                    };
-                    if !matches!(why, Committing::Again) {
-                        return Ok(why);
-                    }
-                }
-                Err(ClientError::Taken) => {
-                    let Some(target) = &commit.move_to else { return Err(ClientError::Taken) };
-                    if !self.make_room(&sessions, target).await? {
-                        return Ok(Committing::Settled(Outcome::Conflict));
-                    }
-                }
-                Err(error) => return Err(error),
+            let after = update.return_document(ReturnDocument::After).await?;
+            let Some((after, now)) = self.dated(&sessions, after, recent, asked).await? else {
+                return Ok(Committing::Settled(Outcome::Gone));
+            };
+            if commit::took_effect(&after, mark) {
+                let committed = commit::committed(&after, commit, now);
+                return Ok(committed.map_or_else(Committing::Corrupt, |committed| Committing::Settled(Outcome::Done(committed))));
+            }
+            let why = explained(document::record(&after, now));
+            if !matches!(why, Committing::Again) {
+                return Ok(why);
             }
         }
-        Err(ClientError::Busy("the session changed again and again".to_owned()))
+        Err(changed_again())
     }
 
-    /// Whether a commit changed nothing because a live record has another version, if that can be told from the answer. Many who update one
-    /// session learn it so at half the price.
-    fn guard_fails(&self, key: &StoreKey, commit: &Commit, after: &RawDocumentBuf) -> bool {
-        let (Guard::Version(version), Some(now)) = (commit.guard, self.clock.recent()) else { return false };
-        let head = Head::read(after).ok().filter(|head| is_of(after, key) && head.ttl(now).is_some());
-        head.is_some_and(|head| head.version != version)
-    }
-
-    /// Notes and reads what a commit has made of a document.
-    fn settle(&self, key: &StoreKey, commit: &Commit, after: &RawDocumentBuf, asked: Instant) -> Committing {
-        let target = commit.move_to.as_ref().unwrap_or(key);
-        if target != key {
-            self.addresses.forget(key);
-        }
-        self.remember(target, after);
-        match commit::committed(after, commit) {
-            Ok((committed, now)) => {
-                self.clock.note(asked, now);
-                Committing::Settled(Outcome::Done(committed))
-            }
-            Err(unreadable) => Committing::Corrupt(unreadable),
-        }
-    }
-
-    /// Sends a commit, and returns the document after it; `None` if no document has the key.
-    async fn update(
+    /// The answer to a call, and the server's time: the one that it computed, or a recent one and the time that has passed since.
+    async fn dated(
         &self,
         sessions: &Sessions,
-        deployment: Deployment,
-        key: &StoreKey,
-        commit: &Commit,
-        pipeline: &(impl Fn() -> Vec<Document> + Sync),
-    ) -> Result<Option<RawDocumentBuf>, ClientError> {
-        if let Some(address) = self.address(key, deployment) {
-            let mut update = sessions.find_one_and_update(doc! { ID: address.id }, pipeline()).return_document(ReturnDocument::After);
-            if !address.small {
-                update = update.projection(commit::answer_fields(commit));
-            }
-            if let Some(after) = update.await? {
-                return Ok(Some(after));
-            }
-            self.addresses.forget(key);
+        answer: Option<RawDocumentBuf>,
+        recent: Option<DateTime>,
+        asked: Instant,
+    ) -> Result<Option<Dated>, ClientError> {
+        let Some(document) = answer else { return Ok(None) };
+        if let Some(now) = recent {
+            // The answer may have taken long.
+            return Ok(Some((document, later(now, asked.elapsed()))));
         }
-        let update = sessions.find_one_and_update(with_key(key), pipeline()).return_document(ReturnDocument::After);
-        Ok(update.projection(commit::answer_fields(commit)).hint(by_key()).await?)
+        let Ok(now) = document::time(&document, NOW) else {
+            // A server that gets a write twice sends what it noted the first time, and computes nothing.
+            let now = Box::pin(server_time(sessions)).await?;
+            return Ok(Some((document, now)));
+        };
+        self.clock.note(asked, now);
+        Ok(Some((document, now)))
     }
 
-    pub(crate) async fn delete(&self, key: &StoreKey) -> Result<bool, ClientError> {
-        let (sessions, _) = self.ready().await?;
-        let deletion = sessions.find_one_and_delete(with_key(key)).projection(doc! { EXPIRES: 1, NOW: "$$NOW" }).hint(by_key());
-        let deleted = deletion.await?;
-        self.addresses.forget(key);
-        let Some(deleted) = deleted else { return Ok(false) };
-        // What has no time that can be read was a session all the same.
-        let times = (document::time(&deleted, EXPIRES), document::time(&deleted, NOW));
-        Ok(!matches!(times, (Ok(expires), Ok(now)) if expires <= now))
+    pub(crate) async fn delete(&self, key: &StoreKey, claim: Claim) -> Result<Deleted, ClientError> {
+        let sessions = self.ready().await?;
+        let mut filter = with_key(key);
+        if let Claim::Generation(generation) = claim {
+            // Also true of a document without such a number.
+            filter.insert(SINCE, doc! { "$not": { "$gt": i64::from(generation) } });
+        }
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                retried(STORE);
+            }
+            let deleted = sessions.find_one_and_delete(filter.clone()).projection(doc! { EXPIRES: 1, NOW: "$$NOW" }).await?;
+            if let Some(deleted) = deleted {
+                return Ok(if has_expired(&deleted) { Deleted::Missing } else { Deleted::Ended });
+            }
+            let Claim::Generation(generation) = claim else { return Ok(Deleted::Missing) };
+            match Box::pin(self.load(key)).await? {
+                Ok(None) => return Ok(Deleted::Missing),
+                Ok(Some(record)) if record.since > generation => return Ok(Deleted::Superseded),
+                // The principal changed meanwhile.
+                Ok(Some(_)) => {}
+                // What a corrupt record says of its principal does not count.
+                Err(_) => filter = with_key(key),
+            }
+        }
+        Err(changed_again())
     }
+}
+
+fn changed_again() -> ClientError {
+    ClientError::Busy("the session changed again and again".to_owned())
 }

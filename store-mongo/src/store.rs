@@ -8,7 +8,10 @@ use mongodb::{
     bson::rawdoc,
     options::{ReadPreference, SelectionCriteria},
 };
-use session_core::{Commit, Created, Cursor, Listed, NewRecord, Outcome, Page, Principal, Record, SessionStore, StoreError, StoreKey};
+use session_core::{
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, NewRecord, Outcome, Page, Principal, SessionStore, StoreError, StoreKey, Stored,
+    SummaryPage,
+};
 
 use crate::{
     STORE,
@@ -44,9 +47,9 @@ use crate::{
 /// # use store_mongo::{Config, MongoStore};
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = MongoStore::connect(&Config::new("mongodb://127.0.0.1:27017/shop")?).await?;
-/// let key = SessionId::random()?.store_key();
-/// let _ = store.create(&key, NewRecord::new(Duration::from_secs(1800))).await?;
-/// assert!(store.load(&key).await?.is_some());
+/// let id = SessionId::random()?;
+/// let _ = store.create(&id.key(), NewRecord::new(id.secret_hash(), Duration::from_secs(1800))).await?;
+/// assert!(store.load(&id.key()).await?.is_some());
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
@@ -75,7 +78,8 @@ impl MongoStore {
     /// A server that cannot be reached is no error, only a warning in the log: the store works once it is up.
     ///
     /// # Errors
-    /// [`ConnectError`] if the settings do not fit, the server is older than 5.0, it refuses the login, or an index is in the way.
+    /// [`ConnectError`] if the settings do not fit, the server is older than 5.0, it refuses the login, or the collection has an index or a
+    /// shard key that sessions cannot have.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
         let store = Self::new(config)?;
         let inner = &store.0;
@@ -106,17 +110,18 @@ impl SessionStore for MongoStore {
         inner.call(|| inner.create(key, &new)).await
     }
 
-    async fn load(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+    async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
         if !key.is_storable() {
             return Ok(None);
         }
         let inner = &self.0;
-        inner.call(|| inner.load(key)).await?.map_err(|unreadable| corrupt(key, unreadable))
+        let found = inner.call(|| inner.load(key)).await?.map_err(|unreadable| corrupt(key, unreadable))?;
+        Ok(found.map(Stored::new))
     }
 
     async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
         let inner = &self.0;
-        commit.check(key, &inner.config.limits)?;
+        commit.check(&inner.config.limits)?;
         if !key.is_storable() {
             return Ok(Outcome::Gone);
         }
@@ -129,22 +134,27 @@ impl SessionStore for MongoStore {
         }
     }
 
-    async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
+    async fn delete(&self, key: &StoreKey, claim: Claim) -> Result<Deleted, StoreError> {
         if !key.is_storable() {
-            return Ok(false);
+            return Ok(Deleted::Missing);
         }
         let inner = &self.0;
-        inner.call(|| inner.delete(key)).await
+        inner.call(|| inner.delete(key, claim)).await
     }
 
-    async fn list(&self, principal: &Principal) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
         let inner = &self.0;
-        inner.call(|| inner.list(principal)).await
+        inner.call(|| inner.list(principal, after.as_ref(), limit)).await
     }
 
     async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
         let inner = &self.0;
         inner.call(|| inner.delete_all(principal, except)).await
+    }
+
+    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+        let inner = &self.0;
+        inner.call(|| inner.delete_page(after.as_ref(), limit)).await
     }
 
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
@@ -155,12 +165,7 @@ impl SessionStore for MongoStore {
     /// The server purges by itself about once a minute; this does not wait for it.
     async fn delete_expired(&self, limit: usize) -> Result<u64, StoreError> {
         let inner = &self.0;
-        inner
-            .call(|| async {
-                let (sessions, _) = inner.ready().await?;
-                purge::delete_expired(&sessions, limit).await
-            })
-            .await
+        inner.call(|| async { purge::delete_expired(&inner.ready().await?, limit).await }).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -189,13 +194,15 @@ impl fmt::Debug for MongoStore {
 
 #[cfg(test)]
 mod tests {
+    use session_core::SecretHash;
+
     use super::*;
 
     #[test]
     fn calls_are_small_enough_to_be_moved() {
         let store = MongoStore::new(&Config::new("mongodb://127.0.0.1/").unwrap()).unwrap();
         // The driver puts its own futures into boxes; what is left is moved a few times.
-        let (inner, key, commit) = (&store.0, StoreKey::from_text("AbCdefgh"), Commit::new());
+        let (inner, key, commit) = (&store.0, StoreKey::from_text("AbCdefgh"), Commit::new(SecretHash::from_bytes([0; 32])));
         let (load, commit) = (size_of_val(&inner.load(&key)), size_of_val(&inner.commit(&key, &commit)));
         let called = size_of_val(&inner.call(|| inner.load(&key)));
         assert!(load < 1024 && commit < 1024 && called < 1536, "load {load}, commit {commit}, in its turn {called}");

@@ -1,163 +1,175 @@
-//! A commit as one statement, and why one changed nothing.
+//! A commit as one statement, and the reason why one changes nothing.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use session_core::{Change, Commit, Committed, Data, Guard, Json, Name, Outcome, PrincipalChange, Record, Rejection, StoreKey};
+use session_core::{
+    AuthenticationChange, Change, Commit, Committed, Data, Guard, Json, Name, Outcome, PrincipalChange, Record, Rejection, StoreKey,
+};
 
 use crate::{
     data::{Object, field, object},
-    dialect::{Dialect, Merge, Sum, sum_variable},
+    dialect::{Merge, Removal, Sql, Sum, sum_variable},
     error::ClientError,
-    record::{self, FORMAT, Unreadable, millis},
+    record::{self, FORMAT, Unreadable},
     row::Row,
     statement::{Arg, Bound, Statement, Writer},
 };
 
-/// How many sums one statement makes, and how many fields it takes out one by one. A commit of more of them reads the record first.
+/// The most sums of one statement, and the most fields that it removes by path. A commit with more of them reads the record first.
 const MOST_SUMS: usize = 16;
 
-/// What a commit came to.
+/// The columns that a commit answers with, before the database's time and the sums.
+const ANSWER: [&str; 5] = ["version", "created", "authenticated", "expires", "attributes"];
+
+/// What a commit comes to.
 #[derive(Debug)]
 pub(crate) enum Committing {
     Settled(Outcome),
     Rejected(Rejection),
     Corrupt(Unreadable),
-    /// It fits the record as it is now: this is the whole of it, which holds as long as the record has the version that it names.
+    /// The commit fits the record as it is now. This one has the same effect as long as the record has the version that it names; beside it
+    /// are the sums that it makes.
     Whole(Box<Commit>, BTreeMap<Name, i64>),
 }
 
-/// The statement of a commit, and where changes answer with nothing, the one that reads what it made.
+/// The statement of a commit. Where a change returns no rows, a second one reads what the first one noted in variables of the connection.
 #[derive(Debug)]
 pub(crate) struct Statements {
     pub(crate) change: Statement,
-    #[cfg_attr(not(feature = "mysql"), expect(dead_code, reason = "only MySQL has no answer to a change"))]
     pub(crate) answer: Option<Statement>,
 }
 
-/// Where a commit goes: the dialect, the table in quotation marks, the row.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Target<'a> {
-    pub(crate) dialect: Dialect,
-    pub(crate) table: &'a str,
-    pub(crate) key: &'a StoreKey,
-}
-
-impl Target<'_> {
-    /// The statements of a commit, under the cap on data.
-    pub(crate) fn statements(self, commit: &Commit, cap: usize) -> Statements {
-        let Self { dialect, table, key } = self;
-        let mut merge = if commit.clear { Merge::default() } else { merge(dialect, commit) };
-        let mut target = commit.move_to.as_ref().filter(|target| *target != key).map(|target| Bound::from(Arg::bytes(target.as_str())));
-        let mut writer = Writer::new(dialect);
+impl Statements {
+    /// The statements of a commit to the session `key` in `table`, under the cap on data. Every condition of the commit stands in `WHERE`, so a
+    /// commit that does not fit changes no row and raises no error, which the server would log.
+    pub(crate) fn new(sql: &'static Sql, table: &str, key: &StoreKey, commit: &Commit, cap: usize) -> Self {
+        let mut merge = if commit.clear { Merge::default() } else { merge(sql, commit) };
+        let mut writer = Writer::new(sql);
         writer.write("UPDATE ").write(table).write(" SET ");
-        let mut columns = Columns { writer: &mut writer, first: true };
-        // Changes that answer with nothing leave what the next statement reads, in variables of the connection.
-        let noted = !dialect.returns_rows();
-        if commit.is_change() || noted {
-            let version = if commit.is_change() { "version + 1" } else { "version" };
-            columns.set("version", noted.then_some("@session_version"), |writer| writer.write(version));
+        let mut columns = Columns { writer: &mut writer, written: Vec::new() };
+        if commit.is_change() {
+            columns.set("version", |writer| writer.write("version + 1"));
         }
         if commit.clear {
-            let kept = kept(commit);
-            let data = Arg::Text(object(&kept).into());
-            columns.set("data", None, |writer| writer.bind(data).write(dialect.text_as_data()));
+            let data = Arg::text(object(&kept(commit)));
+            columns.set("data", |writer| writer.bind(data).write(sql.text_as_data));
         } else if !commit.changes.is_empty() {
-            merge.noted = noted;
-            columns.set("data", None, |writer| {
-                dialect.write_merged(writer, &mut merge);
+            merge.notes_sums = !sql.returns_rows;
+            columns.set("data", |writer| {
+                (sql.write_merged)(writer, &mut merge);
                 writer
             });
-            merge.noted = false;
+            merge.notes_sums = false;
         }
         match &commit.principal {
             PrincipalChange::Keep => {}
-            PrincipalChange::Set(user) => columns.set("principal", None, |writer| writer.bind(Arg::bytes(user.as_str()))),
-            PrincipalChange::Unset => columns.set("principal", None, |writer| writer.write("NULL")),
+            PrincipalChange::Set(user) => columns.bind("principal", Arg::bytes(user.as_str())),
+            PrincipalChange::Unset => columns.bind("principal", Arg::Bytes(None)),
         }
-        if commit.lifetime.is_some() || noted {
-            columns.set("lifetime", noted.then_some("@session_lifetime"), |writer| match &commit.lifetime {
-                Some(lifetime) => writer.bind(Arg::Text(lifetime.to_text().into())),
-                None => writer.write("lifetime"),
-            });
+        if let Some(since) = commit.since() {
+            columns.bind("since", Arg::number(since));
         }
-        if commit.ttl.is_some() || noted {
-            columns.set("expires", noted.then_some("@session_expires"), |writer| match commit.ttl {
-                Some(ttl) => writer.now().write(" + ").bind(Arg::Integer(millis(ttl))),
-                None => writer.write("expires"),
-            });
+        match (commit.authentication(), &commit.principal) {
+            (AuthenticationChange::Keep, _) => {}
+            (AuthenticationChange::Clear, _) => columns.bind("authenticated", Arg::Integer(None)),
+            // An anonymous session stays without a time.
+            (AuthenticationChange::Now, PrincipalChange::Keep) => columns.set("authenticated", |writer| {
+                writer.write("CASE WHEN principal IS NOT NULL THEN ").now().write(" ELSE authenticated END")
+            }),
+            (AuthenticationChange::Now, _) => columns.set("authenticated", Writer::now),
         }
-        if noted {
-            columns.set("created", Some("@session_created"), |writer| writer.write("created"));
+        if let Some(rotation) = commit.rotate {
+            columns.bind("secret", Arg::bytes(rotation.secret.as_bytes()));
+            columns.bind("generation", Arg::number(rotation.generation));
+            columns.set("rotated", Writer::now);
+            // The condition below says that the commit's secret is the one that the rotation replaces.
+            columns.bind("former_secret", Arg::Bytes(rotation.grace.map(|_| commit.secret.as_bytes().as_slice().into())));
+            match rotation.grace {
+                Some(grace) => columns.set_from_now("former_until", grace),
+                None => columns.bind("former_until", Arg::Integer(None)),
+            }
         }
-        if let Some(target) = &mut target {
-            columns.set("id", None, |writer| writer.name(target));
+        if let Some(attributes) = &commit.attributes {
+            columns.bind("attributes", Arg::text(attributes.to_text()));
         }
-        writer
-            .write(" WHERE id = ")
-            .bind(Arg::bytes(key.as_str()))
-            .write(" AND format = ")
-            .write(&FORMAT.to_string())
-            .write(" AND expires > ")
-            .now();
+        if let Some(ttl) = commit.ttl {
+            columns.set_from_now("expires", ttl);
+        }
+        columns.note_the_rest();
+        writer.write(" WHERE id = ").bind(Arg::bytes(key.as_str())).write(" AND format = ").write(&FORMAT.to_string());
+        writer.write(" AND expires > ").now().write(" AND secret = ").bind(Arg::bytes(commit.secret.as_bytes()));
         if let Guard::Version(version) = commit.guard {
-            writer.write(" AND version = ").bind(Arg::Integer(i64::try_from(version).unwrap_or(-1)));
+            writer.write(" AND version = ").bind(Arg::number(version));
         }
         if !commit.clear {
             for sum in &mut merge.sums {
                 writer.write(" AND ");
-                dialect.write_sum_is_integer(&mut writer, sum);
+                (sql.write_sum_is_integer)(&mut writer, sum);
             }
             if commit.changes.values().any(|change| !matches!(change, Change::Remove)) {
-                writer.write(" AND ");
-                dialect.write_merged_size(&mut writer, &mut merge);
-                writer.write(" <= ").bind(Arg::Integer(i64::try_from(cap).unwrap_or(i64::MAX)));
+                writer.write(" AND ").write(sql.size).write("(");
+                (sql.write_merged)(&mut writer, &mut merge);
+                writer.write(") <= ").bind(Arg::number(cap));
             }
         }
-        if let Some(target) = target.as_mut().filter(|_| dialect == Dialect::Postgres) {
-            // A statement that fails is written into the server's log, with the key.
-            writer.write(" AND NOT EXISTS (SELECT FROM ").write(table).write(" AS other WHERE other.id = ").name(target).write(")");
-        }
-        let answer = if noted {
-            Some(noted_answer(dialect, merge.sums.len()))
-        } else {
-            writer.write(" RETURNING version, created, expires, lifetime, ").now();
+        let answer = if sql.returns_rows {
+            writer.write(" RETURNING ").write(&ANSWER.join(", ")).write(", ").now();
             for sum in &mut merge.sums {
-                writer.write(", ");
-                dialect.write_value(&mut writer, &mut sum.field);
+                writer.write(", ").write(sql.value[0]).name(&mut sum.field).write(sql.value[1]);
             }
             None
+        } else {
+            Some(noted_answer(sql, merge.sums.len()))
         };
-        Statements { change: writer.finish(), answer }
+        Self { change: writer.finish(), answer }
     }
 }
 
-/// The assignments of an update.
+/// The assignments of an update. Where a change returns no rows, each column of [`ANSWER`] is assigned by way of a variable.
 struct Columns<'a> {
     writer: &'a mut Writer,
-    first: bool,
+    written: Vec<&'static str>,
 }
 
 impl Columns<'_> {
-    /// Writes one, by way of a variable if that is named.
-    fn set(&mut self, column: &str, variable: Option<&str>, value: impl FnOnce(&mut Writer) -> &mut Writer) {
-        let writer = self.writer.write(if self.first { "" } else { ", " }).write(column).write(" = ");
-        self.first = false;
-        if let Some(variable) = variable {
-            writer.write("(").write(variable).write(" := ");
+    fn set(&mut self, column: &'static str, value: impl FnOnce(&mut Writer) -> &mut Writer) {
+        let writer = self.writer.write(if self.written.is_empty() { "" } else { ", " }).write(column).write(" = ");
+        self.written.push(column);
+        if !writer.sql.returns_rows && ANSWER.contains(&column) {
+            value(writer.write("(@session_").write(column).write(" := ")).write(")");
+        } else {
+            value(writer);
         }
-        let writer = value(writer);
-        if variable.is_some() {
-            writer.write(")");
+    }
+
+    fn bind(&mut self, column: &'static str, arg: Arg) {
+        self.set(column, |writer| writer.bind(arg));
+    }
+
+    fn set_from_now(&mut self, column: &'static str, duration: Duration) {
+        self.set(column, |writer| writer.now().write(" + ").bind(Arg::number(duration.as_millis())));
+    }
+
+    /// Assigns to themselves the columns of the answer that the commit leaves as they are.
+    fn note_the_rest(&mut self) {
+        for column in ANSWER.into_iter().filter(|_| !self.writer.sql.returns_rows) {
+            if !self.written.contains(&column) {
+                self.set(column, |writer| writer.write(column));
+            }
         }
     }
 }
 
 /// Reads the variables.
-fn noted_answer(dialect: Dialect, sums: usize) -> Statement {
-    let mut writer = Writer::new(dialect);
-    writer.write(
-        "SELECT CAST(@session_version AS SIGNED), CAST(@session_created AS SIGNED), CAST(@session_expires AS SIGNED), @session_lifetime, ",
-    );
+fn noted_answer(sql: &'static Sql, sums: usize) -> Statement {
+    let mut writer = Writer::new(sql);
+    writer.write("SELECT ");
+    for column in ANSWER {
+        match column {
+            "attributes" => writer.write("@session_attributes, "),
+            integer => writer.write("CAST(@session_").write(integer).write(" AS SIGNED), "),
+        };
+    }
     writer.now();
     for at in 0..sums {
         writer.write(", ").write(&sum_variable(at));
@@ -165,43 +177,42 @@ fn noted_answer(dialect: Dialect, sums: usize) -> Statement {
     writer.finish()
 }
 
-fn merge(dialect: Dialect, commit: &Commit) -> Merge {
+fn merge(sql: &Sql, commit: &Commit) -> Merge {
     let mut merge = Merge::default();
     let (mut patch, mut patched) = (Object::new(), false);
     let mut removed = Vec::new();
     for (name, change) in &commit.changes {
-        match change {
-            Change::Set(value) => {
+        match (change, sql.removal) {
+            (Change::Set(value), _) => {
                 patch.put(name, Some(value));
                 patched = true;
             }
-            Change::Remove if dialect == Dialect::Postgres => removed.push(field(name)),
-            Change::Remove if dialect == Dialect::MySql => merge.taken.push(Arg::Text(dialect.path(&field(name)).into()).into()),
-            Change::Remove => {
+            (Change::Remove, Removal::List) => removed.push(field(name)),
+            (Change::Remove, Removal::Paths) => merge.removed_paths.push(Arg::text(sql.path(&field(name))).into()),
+            (Change::Remove, Removal::Null) => {
                 patch.put(name, None);
                 patched = true;
             }
-            Change::Add(by) => {
-                merge.sums.push(Sum { field: Arg::Text(dialect.path(&field(name)).into()).into(), by: Arg::Integer(*by).into() });
+            (Change::Add(by), _) => {
+                merge.sums.push(Sum { field: Arg::text(sql.path(&field(name))).into(), by: Arg::number(*by).into() });
             }
         }
     }
-    if patched {
-        merge.patch = Some(Arg::Text(patch.finish().into()).into());
-    }
+    merge.patch = patched.then(|| Bound::from(Arg::text(patch.finish())));
     if !removed.is_empty() {
         // Texts always have a JSON form.
-        merge.removed = Some(Arg::Text(serde_json::to_string(&removed).unwrap_or_default().into()).into());
+        merge.removed = Some(Arg::text(serde_json::to_string(&removed).unwrap_or_default()).into());
     }
     merge
 }
 
-/// Whether a statement of reasonable length does all of it.
-pub(crate) fn is_one_statement(dialect: Dialect, commit: &Commit) -> bool {
+/// Whether one statement of reasonable length makes the commit without a look at the record. An empty commit is only judged.
+pub(crate) fn is_one_statement(sql: &Sql, commit: &Commit, cap: usize) -> bool {
     let count = |is: fn(&Change) -> bool| commit.changes.values().filter(|change| is(change)).count();
     let sums = count(|change| matches!(change, Change::Add(_)));
-    let taken = if dialect == Dialect::MySql { count(|change| matches!(change, Change::Remove)) } else { 0 };
-    commit.clear || sums.max(taken) <= MOST_SUMS
+    let paths = if sql.removal == Removal::Paths { count(|change| matches!(change, Change::Remove)) } else { 0 };
+    let fits = if commit.clear { sums == 0 || kept(commit).bytes() <= cap } else { sums.max(paths) <= MOST_SUMS };
+    fits && !commit.is_empty()
 }
 
 /// What is left after a commit that clears.
@@ -217,10 +228,10 @@ pub(crate) fn kept(commit: &Commit) -> Data {
     data
 }
 
-/// Reads what a commit's statement answered: version, creation, deadline, lifetime, time, and the sums.
+/// Reads the answer to a commit: [`ANSWER`], the database's time, and the sums.
 pub(crate) fn committed(row: &Row, commit: &Commit) -> Result<Result<Committed, Unreadable>, ClientError> {
-    let (version, created, expires, now) = (row.integer(0)?, row.integer(1)?, row.integer(2)?, row.integer(4)?);
-    let lifetime = record::lifetime(row.bytes(3)?.unwrap_or_default());
+    let (version, created, authenticated, expires) = (row.integer(0)?, row.integer(1)?, row.optional(2)?, row.integer(3)?);
+    let (attributes, now) = (record::attributes(row.bytes(4)?.unwrap_or_default()), row.integer(5)?);
     let mut added = BTreeMap::new();
     let names = commit.changes.iter().filter_map(|(name, change)| match change {
         Change::Add(by) => Some((name, *by)),
@@ -230,21 +241,29 @@ pub(crate) fn committed(row: &Row, commit: &Commit) -> Result<Result<Committed, 
         let sum = if commit.clear {
             by
         } else {
-            let text = row.bytes(5 + at)?.and_then(|text| std::str::from_utf8(text).ok());
+            let text = row.bytes(6 + at)?.and_then(|text| std::str::from_utf8(text).ok());
             text.and_then(|text| text.parse().ok()).ok_or(ClientError::Answer("a sum is an integer"))?
         };
         added.insert(name.clone(), sum);
     }
     Ok((|| {
-        // A life that is given is at least a millisecond, and one that is kept was not over.
-        let ttl = record::ttl(expires, now).unwrap_or_default();
-        Ok(Committed { version: record::version(version)?, added, age: record::since(created, now), ttl, lifetime: lifetime? })
+        Ok(Committed {
+            version: record::version(version)?,
+            added,
+            age: record::between(created, now),
+            authenticated: authenticated.map(|time| record::between(time, now)),
+            ttl: record::between(now, expires),
+            attributes: attributes?,
+        })
     })())
 }
 
-/// Why a commit changes nothing, by the record it would change; if it fits that, the whole of what it would make of it.
+/// Why a commit changes nothing, judged by the record. If the commit fits the record, a commit that says all of what it makes of it.
 pub(crate) fn explain(commit: &Commit, record: Option<&Record>, cap: usize) -> Committing {
     let Some(record) = record else { return Committing::Settled(Outcome::Gone) };
+    if commit.secret != record.secret {
+        return Committing::Settled(Outcome::Superseded);
+    }
     if let Guard::Version(version) = commit.guard
         && version != record.version
     {
@@ -255,8 +274,9 @@ pub(crate) fn explain(commit: &Commit, record: Option<&Record>, cap: usize) -> C
             version: record.version,
             added: BTreeMap::new(),
             age: record.age,
+            authenticated: record.authenticated,
             ttl: record.ttl,
-            lifetime: record.lifetime,
+            attributes: record.attributes.clone(),
         }));
     }
     let mut data = if commit.clear { Data::new() } else { record.data.clone() };
@@ -277,7 +297,7 @@ pub(crate) fn explain(commit: &Commit, record: Option<&Record>, cap: usize) -> C
             }
         }
     }
-    // What gets no larger is fine, even where the cap was lowered.
+    // Data that does not grow is fine, even if the cap was lowered.
     if data.bytes() > cap.max(record.data.bytes()) {
         return Committing::Rejected(Rejection::DataTooLarge { bytes: data.bytes(), limit: cap });
     }

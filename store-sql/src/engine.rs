@@ -7,7 +7,6 @@ use sqlx::AssertSqlSafe;
 #[cfg(feature = "sqlite")]
 use crate::queue::Queue;
 use crate::{
-    commit::Statements,
     dialect::Dialect,
     error::ClientError,
     pool::Pool,
@@ -69,8 +68,7 @@ macro_rules! query {
         for arg in &$statement.args {
             query = match arg {
                 Arg::Integer(number) => query.bind(*number),
-                Arg::Bytes(bytes) => query.bind(&**bytes),
-                Arg::NoBytes => query.bind(None::<&[u8]>),
+                Arg::Bytes(bytes) => query.bind(bytes.as_deref()),
                 Arg::Text(text) => query.bind(&**text),
             };
         }
@@ -97,7 +95,27 @@ macro_rules! with {
     }};
 }
 
-pub(crate) use with;
+/// Executes statements that change the schema. A connection on which they were not executed to their end is closed, because a transaction may be
+/// open on it.
+macro_rules! create {
+    ($pool:expr, $statements:expr) => {
+        with!($pool, |connection| async {
+            connection.close_unless_done();
+            sqlx::raw_sql($statements).execute(&mut *connection).await.map(drop)
+        })
+    };
+}
+
+/// What a change did.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    /// How many rows it affected.
+    pub(crate) affected: u64,
+    /// Whether it said `LAST_INSERT_ID(1)`: an insert of MySQL found a live row.
+    pub(crate) is_marked: bool,
+    /// The rows that it returned, or that its answer read.
+    pub(crate) rows: Vec<Row>,
+}
 
 impl Engine {
     /// Over connections of its own: at most `most` for each runtime.
@@ -139,9 +157,9 @@ impl Engine {
         }
     }
 
-    /// The rows that a statement reads.
+    /// The rows that a statement returns.
     pub(crate) async fn rows(&self, statement: &Statement) -> Result<Vec<Row>, ClientError> {
-        // To the statement's end: what comes after the rows may still be an error.
+        // All of them, because an error may follow the rows.
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres(pool) => {
@@ -161,51 +179,50 @@ impl Engine {
         }
     }
 
-    /// How many rows a statement changes.
-    pub(crate) async fn change(&self, statement: &Statement) -> Result<u64, ClientError> {
+    /// Executes a change. Where a change returns no rows, `answer` reads them over the same connection if the change affected any.
+    #[cfg_attr(not(feature = "mysql"), expect(unused_variables, reason = "only MySQL returns no rows"))]
+    pub(crate) async fn write(&self, change: &Statement, answer: Option<&Statement>) -> Result<Written, ClientError> {
+        #[cfg(feature = "sqlite")]
+        let _turn = self.turn().await?;
         match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(pool) => Ok(with!(pool, |connection| query!(statement).execute(&mut *connection))?.rows_affected()),
             #[cfg(feature = "mysql")]
-            Self::MySql(pool) => Ok(with!(pool, |connection| query!(statement).execute(&mut *connection))?.rows_affected()),
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite { pool, queue } => {
-                let _turn = queue.turn().await?;
-                Ok(with!(pool, |connection| query!(statement).execute(&mut *connection))?.rows_affected())
+            Self::MySql(pool) => with!(pool, |connection| async {
+                let result = query!(change).execute(&mut *connection).await?;
+                let affected = result.rows_affected();
+                let rows = match answer.filter(|_| affected > 0) {
+                    Some(answer) => query!(answer).fetch_all(&mut *connection).await?,
+                    None => Vec::new(),
+                };
+                Ok(Written { affected, is_marked: result.last_insert_id() == 1, rows: rows.into_iter().map(Row::MySql).collect() })
+            }),
+            #[cfg(any(feature = "postgres", feature = "sqlite"))]
+            #[allow(unreachable_patterns, reason = "a build may have one database alone")]
+            _ => {
+                let rows = self.rows(change).await?;
+                Ok(Written { affected: rows.len() as u64, is_marked: false, rows })
             }
         }
     }
 
-    /// How many of the rows that a statement deletes were alive.
-    pub(crate) async fn delete_living(&self, statement: &Statement) -> Result<u64, ClientError> {
-        if !self.dialect().decides_by_old_rows() {
-            return self.change(statement).await;
+    /// Executes the statements that create the table, each with its own text.
+    pub(crate) async fn create(&self, statements: String) -> Result<(), ClientError> {
+        #[cfg(feature = "sqlite")]
+        let _turn = self.turn().await?;
+        let statements = AssertSqlSafe(statements);
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(pool) => create!(pool, statements),
+            #[cfg(feature = "mysql")]
+            Self::MySql(pool) => create!(pool, statements),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite { pool, .. } => create!(pool, statements),
         }
-        self.rows(statement).await?.iter().map(|row| row.integer(0)).map(|alive| Ok(u64::from(alive? == 1))).sum()
     }
 
-    /// Changes one row, and reads what was made of it; `None` if none was changed.
-    pub(crate) async fn commit(&self, statements: &Statements) -> Result<Option<Row>, ClientError> {
-        let change = &statements.change;
-        match self {
-            #[cfg(feature = "mysql")]
-            Self::MySql(pool) => {
-                let Some(answer) = &statements.answer else { return Err(ClientError::Answer("a change has an answer")) };
-                let row = with!(pool, |connection| async {
-                    if query!(change).execute(&mut *connection).await?.rows_affected() == 0 {
-                        return Ok(None);
-                    }
-                    query!(answer).fetch_one(&mut *connection).await.map(Some)
-                });
-                Ok(row?.map(Row::MySql))
-            }
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite { queue, .. } => {
-                let _turn = queue.turn().await?;
-                Ok(self.rows(change).await?.pop())
-            }
-            #[cfg(feature = "postgres")]
-            Self::Postgres(_) => Ok(self.rows(change).await?.pop()),
-        }
+    /// The turn of a writer to a file of SQLite.
+    #[cfg(feature = "sqlite")]
+    #[allow(irrefutable_let_patterns, reason = "in a build with SQLite alone the pattern always matches")]
+    async fn turn(&self) -> Result<Option<crate::queue::Turn>, ClientError> {
+        if let Self::Sqlite { queue, .. } = self { queue.turn().await } else { Ok(None) }
     }
 }

@@ -96,21 +96,17 @@ pub(crate) enum ClientError {
     File(String),
     #[error("the database refuses to be used like this: {0}")]
     Refused(String),
-    #[error("there is no table {0:?}, or one of it lacks; let the store make it (migrate=true), or run the SQL of Dialect::schema")]
+    #[error("there is no table {0:?}; let the store create it (migrate=true), or run the SQL of Dialect::schema")]
     NoTable(String),
-    #[error("there is a table {0:?} already, and it is none of this crate; choose another name with the setting table")]
+    #[error(
+        "the table {0:?} has other columns than this version needs: it is one of the first version, whose sessions are not read, or it does not \
+         belong to this crate; choose another name with the setting table, or drop the table"
+    )]
     OtherTable(String),
-    #[error("the tables of {table:?} are of version {found}, and this program knows none after {known}; use a newer program")]
-    TooNew { table: String, found: i64, known: i64 },
-    #[error("the tables of {table:?} are of version {found}, and this program needs {known}; run the SQL of Dialect::schema")]
-    TooOld { table: String, found: i64, known: i64 },
     #[error("the database's answer has another shape than expected: {0}")]
     Answer(&'static str),
     #[error("the cursor is none of this store; begin the scan again")]
     Cursor,
-    /// A key that another row has.
-    #[error("another row has the key")]
-    Taken,
     /// What is stored is no JSON.
     #[error("what is stored is no JSON")]
     Unreadable,
@@ -173,10 +169,9 @@ impl ClientError {
             // Of the login, and a database that is not there.
             "28000" | "28P01" | "3D000" => Self::Login(named),
             "42501" => Self::NoRight(named),
-            // undefined_table, undefined_column, invalid_schema_name.
-            "42P01" | "42703" | "3F000" => Self::NoTable(String::new()),
-            "42P07" => Self::OtherTable(String::new()),
-            "23505" => Self::Taken,
+            // undefined_table, invalid_schema_name; undefined_column.
+            "42P01" | "3F000" => Self::NoTable(String::new()),
+            "42703" => Self::OtherTable(String::new()),
             // invalid_json_text.
             "22032" => Self::Unreadable,
             _ if code.starts_with("08") => Self::Lost(named),
@@ -205,9 +200,8 @@ impl ClientError {
             // ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR.
             1142 | 1143 | 1227 => Self::NoRight(named),
             // ER_NO_SUCH_TABLE, ER_BAD_FIELD_ERROR.
-            1146 | 1054 => Self::NoTable(String::new()),
-            1050 => Self::OtherTable(String::new()),
-            1062 => Self::Taken,
+            1146 => Self::NoTable(String::new()),
+            1054 => Self::OtherTable(String::new()),
             // ER_INVALID_JSON_TEXT and its like; ER_BAD_NULL_ERROR, which MariaDB's functions make of it.
             3140..=3158 | 4038 | 1048 => Self::Unreadable,
             _ => Self::Refused(named),
@@ -229,9 +223,8 @@ impl ClientError {
             // SQLITE_PERM, SQLITE_READONLY, SQLITE_AUTH.
             3 | 8 | 23 => Self::NoRight(named),
             11 | 26 => Self::Refused("the file is no database, or is damaged".to_owned()),
-            19 if code == 1555 || code == 2067 => Self::Taken,
-            1 if message.starts_with("no such table") || message.starts_with("no such column") => Self::NoTable(String::new()),
-            1 if message.starts_with("table") && message.ends_with("already exists") => Self::OtherTable(String::new()),
+            1 if message.starts_with("no such table") => Self::NoTable(String::new()),
+            1 if message.starts_with("no such column") => Self::OtherTable(String::new()),
             1 if message.contains("malformed JSON") => Self::Unreadable,
             _ => Self::Refused(named),
         }
@@ -266,11 +259,8 @@ impl From<ClientError> for StoreError {
             | ClientError::Refused(_)
             | ClientError::NoTable(_)
             | ClientError::OtherTable(_)
-            | ClientError::TooNew { .. }
-            | ClientError::TooOld { .. }
             | ClientError::Answer(_)
             | ClientError::Cursor
-            | ClientError::Taken
             | ClientError::Unreadable => Self::Other { store: STORE, source: error.into() },
             #[cfg(feature = "sqlite")]
             ClientError::File(_) => Self::Other { store: STORE, source: error.into() },

@@ -1,4 +1,4 @@
-//! What all calls have in common: a deadline, another try when others were in the way, and tables that are there.
+//! What all calls have in common: a deadline, another try after a conflict with another transaction, and a table that exists.
 
 use std::{
     future::Future,
@@ -17,9 +17,8 @@ use tokio::time::timeout;
 
 use crate::{
     STORE,
-    commit::{Statements, Target},
     config::Config,
-    engine::Engine,
+    engine::{Engine, Written},
     error::ClientError,
     record::{COLUMNS, FORMAT},
     row::Row,
@@ -35,9 +34,9 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) engine: Engine,
     pub(crate) texts: Texts,
-    /// Whether the tables are known to be there.
+    /// Whether the table is known to exist.
     ready: AtomicBool,
-    /// Held by the call that sees to the tables.
+    /// Held by the call that creates the table.
     preparing: tokio::sync::Mutex<()>,
 }
 
@@ -48,11 +47,10 @@ pub(crate) struct Texts {
     pub(crate) create: Arc<str>,
     pub(crate) load: Arc<str>,
     pub(crate) delete: Arc<str>,
-    pub(crate) make_room: Arc<str>,
-    pub(crate) exists: Arc<str>,
     pub(crate) list: Arc<str>,
     pub(crate) delete_all: Arc<str>,
-    pub(crate) delete_others: Arc<str>,
+    pub(crate) page_end: Arc<str>,
+    pub(crate) delete_range: Arc<str>,
     pub(crate) scan: Arc<str>,
     pub(crate) purge: Arc<str>,
     pub(crate) ping: Arc<str>,
@@ -60,36 +58,45 @@ pub(crate) struct Texts {
 
 impl Texts {
     fn new(engine: &Engine, name: &str) -> Self {
-        let dialect = engine.dialect();
-        let (table, now) = (dialect.quoted(name), dialect.now());
-        let parameter = |number: usize| if dialect.numbers_parameters() { format!("${number}") } else { "?".to_owned() };
-        let [one, two, three, four, five] = [1, 2, 3, 4, 5].map(parameter);
-        let columns = COLUMNS.join(", ").replacen("data", dialect.data_as_text(), 1);
-        let with_key = format!("FROM {table} WHERE id = {one}");
-        let theirs = format!("FROM {table} WHERE principal = {one}");
-        let alive = format!("expires > {now}");
-        let (if_alive, whether_alive) = if dialect.decides_by_old_rows() {
-            (String::new(), format!(" RETURNING ({alive})::int::bigint"))
+        let sql = engine.dialect().sql();
+        let (table, now, start) = (sql.quoted(name), sql.now, sql.statement_now);
+        let parameter = |number: usize| if sql.numbers_parameters { format!("${number}") } else { "?".to_owned() };
+        let [one, two, three, four, five, six, seven, eight, nine, ten, eleven] = std::array::from_fn(|at| parameter(at + 1));
+        let all = COLUMNS.join(", ");
+        let read = all.replacen("data", sql.data_as_text, 1);
+        // PostgreSQL decides a condition on a row that another transaction is changing by what the row was: a deletion of live sessions would
+        // not wait for one that has expired and is being extended. So it deletes the row either way and says what it was.
+        let (if_live, was_live, any) = if sql.returns_rows {
+            (String::new(), format!(" RETURNING CASE WHEN expires > {now} THEN 1 ELSE 0 END"), " RETURNING 1")
         } else {
-            (format!(" AND {alive}"), String::new())
+            (format!(" AND expires > {now}"), String::new(), "")
+        };
+        let [on_conflict, replace, replace_last] = sql.upsert;
+        let replaced: String = COLUMNS[..COLUMNS.len() - 1].iter().map(|column| replace.replace("{column}", column)).collect();
+        let upsert = format!("{on_conflict}{replaced}{replace_last}").replace("{table}", &table).replace("{now}", start);
+        let delete_page = |condition: &str, order: &str, limit: &str, skip: &str| {
+            let text = sql.delete_page.replace("{condition}", condition).replace("{order}", order).replace("{limit}", limit);
+            text.replace("{skip}", skip).replace("{table}", &table) + &was_live
         };
         Self {
             create: format!(
-                "INSERT INTO {table} (id, data, version, created, expires, principal, lifetime, format) \
-                 VALUES ({one}, {two}{cast}, 1, {now}, {now} + {three}, {four}, {five}, {FORMAT}){conflict}",
-                cast = dialect.text_as_data(),
-                conflict = dialect.on_conflict(name),
+                "INSERT INTO {table} (id, {all}) VALUES ({one}, {two}{cast}, {three}, {four}, {five}, {six}, {start} - {seven}, NULL, \
+                 {start} - {eight}, {nine}, {ten}, NULL, NULL, {FORMAT}, {start} + {eleven}){upsert}{any}",
+                cast = sql.text_as_data,
             )
             .into(),
-            load: format!("SELECT {columns}, {now} {with_key}").into(),
-            delete: format!("DELETE {with_key}{if_alive}{whether_alive}").into(),
-            make_room: format!("DELETE {with_key} AND expires <= {now}").into(),
-            exists: format!("SELECT 1 {with_key}").into(),
-            list: format!("SELECT id, created, expires, {now} {theirs} AND {alive} ORDER BY created DESC, id").into(),
-            delete_all: format!("DELETE {theirs}{if_alive}{whether_alive}").into(),
-            delete_others: format!("DELETE {theirs} AND id <> {two}{if_alive}{whether_alive}").into(),
-            scan: format!("SELECT {columns}, {now}, id FROM {table} WHERE id > {one} ORDER BY id LIMIT {two}").into(),
-            purge: dialect.purge(name).into(),
+            load: format!("SELECT {read}, {now} FROM {table} WHERE id = {one}").into(),
+            delete: format!("DELETE FROM {table} WHERE id = {one} AND (since <= {two} OR format <> {FORMAT}){if_live}{was_live}").into(),
+            list: format!(
+                "SELECT id, created, authenticated, expires, attributes, {now} FROM {table} \
+                 WHERE principal = {one} AND id > {two} AND expires > {now} ORDER BY id LIMIT {three}"
+            )
+            .into(),
+            delete_all: delete_page(&format!("principal = {one} AND id <> {two}{if_live}"), "id", &three, "").into(),
+            page_end: format!("SELECT id FROM {table} WHERE id > {one} ORDER BY id LIMIT 1 OFFSET {two}").into(),
+            delete_range: format!("DELETE FROM {table} WHERE id > {one} AND id <= {two}{if_live}{was_live}").into(),
+            scan: format!("SELECT {read}, {now}, id FROM {table} WHERE id > {one} ORDER BY id LIMIT {two}").into(),
+            purge: delete_page(&format!("expires <= {start}"), "expires", &one, " SKIP LOCKED").into(),
             ping: "SELECT 1".into(),
             table,
         }
@@ -107,9 +114,9 @@ impl Inner {
         }
     }
 
-    /// Does `work` within the deadline, and once more if the tables turn out to be gone.
+    /// Does `work` within the deadline, and once more if the table turns out to be gone.
     pub(crate) async fn call<T, F: Future<Output = Result<T, ClientError>>>(&self, work: impl Fn() -> F) -> Result<T, StoreError> {
-        let on_tables = async {
+        let on_table = async {
             self.prepare().await?;
             match work().await {
                 Err(ClientError::NoTable(_)) => {
@@ -121,21 +128,21 @@ impl Inner {
             }
         };
         let deadline = self.config.deadline;
-        match timeout(deadline, on_tables).await {
+        match timeout(deadline, on_table).await {
             Ok(done) => Ok(done.map_err(|error| error.of_table(&self.config.table))?),
             Err(_) => Err(StoreError::Timeout { store: STORE, after: deadline }),
         }
     }
 
-    /// Sees to the tables, the first time.
+    /// Creates the table if it is missing, once.
     pub(crate) async fn prepare(&self) -> Result<(), ClientError> {
         if self.ready.load(Ordering::Acquire) {
             return Ok(());
         }
         Box::pin(async {
-            // Who waits for longer would have too little time left to do it, and so would everybody after.
+            // A call that waits for longer has too little time left to do it, and so have all calls after it.
             let Ok(_one_at_a_time) = timeout(self.config.wait(), self.preparing.lock()).await else {
-                return Err(ClientError::Busy("somebody else is seeing to the tables; nothing was done".to_owned()));
+                return Err(ClientError::Busy("another call is creating the table; nothing was done".to_owned()));
             };
             if !self.ready.load(Ordering::Acquire) {
                 again(|| schema::prepare(&self.engine, &self.config.table, self.config.migrate)).await?;
@@ -146,8 +153,8 @@ impl Inner {
         .await
     }
 
-    /// The rows that a statement reads. It changes nothing, so it is asked once more when the connection was lost: it may have led to a server
-    /// that has restarted since.
+    /// The rows that a statement reads. It changes nothing, so it is repeated once if the connection is lost: the server may have restarted
+    /// since the connection was used last.
     pub(crate) async fn rows(&self, statement: &Statement) -> Result<Vec<Row>, ClientError> {
         match again(|| self.engine.rows(statement)).await {
             Err(ClientError::Lost(_)) => {
@@ -158,27 +165,13 @@ impl Inner {
         }
     }
 
-    /// How many rows a statement changes.
-    pub(crate) async fn change(&self, statement: &Statement) -> Result<u64, ClientError> {
-        again(|| self.engine.change(statement)).await
-    }
-
-    /// How many of the rows that a statement deletes were alive.
-    pub(crate) async fn delete_living(&self, statement: &Statement) -> Result<u64, ClientError> {
-        again(|| self.engine.delete_living(statement)).await
-    }
-
-    /// Changes one row, and reads what was made of it; `None` if none was changed.
-    pub(crate) async fn change_one(&self, statements: &Statements) -> Result<Option<Row>, ClientError> {
-        again(|| self.engine.commit(statements)).await
-    }
-
-    pub(crate) fn target<'a>(&'a self, key: &'a session_core::StoreKey) -> Target<'a> {
-        Target { dialect: self.engine.dialect(), table: &self.texts.table, key }
+    /// Executes a change. `answer` reads what the change noted in variables of the connection.
+    pub(crate) async fn write(&self, statement: &Statement, answer: Option<&Statement>) -> Result<Written, ClientError> {
+        again(|| self.engine.write(statement, answer)).await
     }
 }
 
-/// Tries a statement until nobody is in the way: a deadlock, a serialization failure, a locked file undo it whole. The call's deadline ends it.
+/// Repeats a statement after a deadlock, a serialization failure or a locked file, which undo it whole. The call's deadline ends this.
 async fn again<T, F: Future<Output = Result<T, ClientError>>>(statement: impl Fn() -> F) -> Result<T, ClientError> {
     let mut wait = WAITS.0;
     loop {

@@ -13,19 +13,17 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod inner;
+mod pages;
 mod pool;
-mod purge;
 #[cfg(feature = "sqlite")]
 mod queue;
 mod record;
 mod row;
-mod scan;
 mod schema;
 mod session;
 mod statement;
 mod store;
 mod url;
-mod user;
 
 pub use config::Config;
 pub use dialect::Dialect;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use session_core::{JsonError, Lifetime, Listed, Principal, Record, StoreKey};
+use session_core::{Attributes, Grace, JsonError, Principal, Record, SecretHash, SessionSummary, StoreKey};
 
 use crate::{data, error::ClientError, row::Row};
 
-/// Why a row is no record. It holds nothing of the values.
+/// Why a row cannot be read as a record. Contains nothing of the values.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreadable {
     #[error("the row's {0} cannot be read")]
@@ -15,68 +15,137 @@ pub(crate) enum Unreadable {
     Json(#[source] JsonError),
 }
 
-/// What is stored: nothing that lives, a record, or something else.
-pub(crate) type Stored = Result<Option<Record>, Unreadable>;
+/// What is stored: no live session, a record, or a row that cannot be read.
+pub(crate) type Loaded = Result<Option<Record>, Unreadable>;
 
-/// The columns of a record, as [`record`] reads them; the last one is the database's time.
-pub(crate) const COLUMNS: [&str; 7] = ["data", "version", "created", "expires", "principal", "lifetime", "format"];
+/// The columns of a row beside its `id`, as [`Columns`] reads them. `expires` is the last one, see `Sql::upsert`.
+pub(crate) const COLUMNS: [&str; 14] = [
+    "data",
+    "version",
+    "secret",
+    "generation",
+    "since",
+    "created",
+    "rotated",
+    "authenticated",
+    "principal",
+    "attributes",
+    "former_secret",
+    "former_until",
+    "format",
+    "expires",
+];
 
 /// The format that this version writes, and the only one that it reads.
-pub(crate) const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 2;
 
-/// Reads a row of [`COLUMNS`] and the database's time. `Ok(None)` if its time is over.
-pub(crate) fn record(row: &Row) -> Result<Stored, ClientError> {
-    let (version, created, expires) = (row.integer(1)?, row.integer(2)?, row.integer(3)?);
-    let (format, now) = (row.integer(6)?, row.integer(7)?);
-    if ttl(expires, now).is_none() {
-        return Ok(Ok(None));
+/// What [`COLUMNS`] hold, and the database's time. All times are in milliseconds since 1970.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "the fuzz targets name it"))]
+pub struct Columns<'r> {
+    /// Names and values.
+    pub data: &'r [u8],
+    /// The version.
+    pub version: i64,
+    /// The hash of the current secret.
+    pub secret: &'r [u8],
+    /// The generation of the secret.
+    pub generation: i64,
+    /// The generation of the sign-in.
+    pub since: i64,
+    /// When the session was created.
+    pub created: i64,
+    /// When the secret was rotated last; null before the first rotation.
+    pub rotated: Option<i64>,
+    /// When the user proved who they are; null without a principal.
+    pub authenticated: Option<i64>,
+    /// Who is signed in.
+    pub principal: Option<&'r [u8]>,
+    /// The attributes.
+    pub attributes: &'r [u8],
+    /// The hash of the former secret.
+    pub former_secret: Option<&'r [u8]>,
+    /// Until when the former secret may read.
+    pub former_until: Option<i64>,
+    /// The format of the row.
+    pub format: i64,
+    /// When the session expires.
+    pub expires: i64,
+    /// The database's time.
+    pub now: i64,
+}
+
+impl<'r> Columns<'r> {
+    /// Reads a row of [`COLUMNS`] and the database's time.
+    pub(crate) fn of(row: &'r Row) -> Result<Self, ClientError> {
+        Ok(Self {
+            data: row.bytes(0)?.unwrap_or_default(),
+            version: row.integer(1)?,
+            secret: row.bytes(2)?.unwrap_or_default(),
+            generation: row.integer(3)?,
+            since: row.integer(4)?,
+            created: row.integer(5)?,
+            rotated: row.optional(6)?,
+            authenticated: row.optional(7)?,
+            principal: row.bytes(8)?,
+            attributes: row.bytes(9)?.unwrap_or_default(),
+            former_secret: row.bytes(10)?,
+            former_until: row.optional(11)?,
+            format: row.integer(12)?,
+            expires: row.integer(13)?,
+            now: row.integer(14)?,
+        })
     }
-    let (data, principal, lifetime) = (row.bytes(0)?.unwrap_or_default(), row.bytes(4)?, row.bytes(5)?.unwrap_or_default());
-    Ok(Columns { data, version, created, expires, principal, lifetime, format, now }.record())
-}
 
-/// What [`COLUMNS`] hold, and the database's time.
-pub(crate) struct Columns<'r> {
-    pub(crate) data: &'r [u8],
-    pub(crate) version: i64,
-    pub(crate) created: i64,
-    pub(crate) expires: i64,
-    pub(crate) principal: Option<&'r [u8]>,
-    pub(crate) lifetime: &'r [u8],
-    pub(crate) format: i64,
-    pub(crate) now: i64,
-}
-
-impl Columns<'_> {
-    /// `Ok(None)` if its time is over.
-    pub(crate) fn record(&self) -> Stored {
-        let Some(ttl) = ttl(self.expires, self.now) else { return Ok(None) };
+    /// The record; `Ok(None)` if it has expired.
+    pub(crate) fn record(&self) -> Loaded {
+        let Some(ttl) = left(self.expires, self.now) else { return Ok(None) };
         if self.format != FORMAT {
             return Err(Unreadable::Part("format"));
+        }
+        if self.principal.is_some() != self.authenticated.is_some() {
+            return Err(Unreadable::Part("time of the authentication"));
         }
         let principal = self.principal.map(|bytes| {
             let text = std::str::from_utf8(bytes).ok();
             text.and_then(|text| Principal::new(text).ok()).ok_or(Unreadable::Part("principal"))
         });
+        let grace = self.former_secret.zip(self.former_until.and_then(|until| left(until, self.now)));
+        let generation = |number: i64| u32::try_from(number).map_err(|_| Unreadable::Part("generation"));
         Ok(Some(Record {
             data: data::read(self.data)?,
             version: version(self.version)?,
-            age: since(self.created, self.now),
+            secret: secret(self.secret)?,
+            generation: generation(self.generation)?,
+            since: generation(self.since)?,
+            grace: grace.map(|(bytes, left)| Ok(Grace { secret: secret(bytes)?, left })).transpose()?,
+            age: between(self.created, self.now),
+            rotated: between(self.rotated.unwrap_or(self.created), self.now),
+            authenticated: self.authenticated.map(|time| between(time, self.now)),
             ttl,
             principal: principal.transpose()?,
-            lifetime: lifetime(self.lifetime)?,
+            attributes: attributes(self.attributes)?,
         }))
     }
 }
 
-/// Reads a row of a list: key, creation, deadline, the database's time.
-pub(crate) fn listed(row: &Row) -> Result<Option<Listed>, ClientError> {
-    let (created, expires, now) = (row.integer(1)?, row.integer(2)?, row.integer(3)?);
-    let (key, ttl) = (key(row, 0)?, ttl(expires, now));
-    Ok(key.zip(ttl).map(|(key, ttl)| Listed { key, age: since(created, now), ttl }))
+/// Reads a row of a list: key, creation, authentication, deadline, attributes, the database's time. `None` if it cannot be read.
+pub(crate) fn summary(row: &Row) -> Result<Option<SessionSummary>, ClientError> {
+    let (created, authenticated, expires, now) = (row.integer(1)?, row.optional(2)?, row.integer(3)?, row.integer(5)?);
+    let (key, attributes) = (key(row, 0)?, attributes(row.bytes(4)?.unwrap_or_default()));
+    Ok((|| {
+        let authenticated = between(authenticated?, now);
+        Some(SessionSummary {
+            key: key?,
+            age: between(created, now),
+            authenticated,
+            ttl: left(expires, now)?,
+            attributes: attributes.ok()?,
+        })
+    })())
 }
 
-/// The key in a column, if it can be one.
+/// The key in a column, if the bytes can be one.
 pub(crate) fn key(row: &Row, column: usize) -> Result<Option<StoreKey>, ClientError> {
     let text = row.bytes(column)?.and_then(|bytes| std::str::from_utf8(bytes).ok());
     Ok(text.map(StoreKey::from_text).filter(StoreKey::is_storable))
@@ -86,21 +155,20 @@ pub(crate) fn version(version: i64) -> Result<u64, Unreadable> {
     u64::try_from(version).map_err(|_| Unreadable::Part("version"))
 }
 
-pub(crate) fn lifetime(text: &[u8]) -> Result<Lifetime, Unreadable> {
-    std::str::from_utf8(text).ok().and_then(Lifetime::from_text).ok_or(Unreadable::Part("lifetime"))
+pub(crate) fn attributes(text: &[u8]) -> Result<Attributes, Unreadable> {
+    std::str::from_utf8(text).ok().and_then(Attributes::from_text).ok_or(Unreadable::Part("attributes"))
+}
+
+fn secret(bytes: &[u8]) -> Result<SecretHash, Unreadable> {
+    SecretHash::from_slice(bytes).ok_or(Unreadable::Part("secret"))
 }
 
 /// What is left until a deadline; `None` if it is over.
-pub(crate) fn ttl(expires: i64, now: i64) -> Option<Duration> {
-    Some(since(now, expires)).filter(|ttl| !ttl.is_zero())
+pub(crate) fn left(deadline: i64, now: i64) -> Option<Duration> {
+    Some(between(now, deadline)).filter(|left| !left.is_zero())
 }
 
-/// From one time to another, in milliseconds; nothing if they are in the other order.
-pub(crate) fn since(from: i64, to: i64) -> Duration {
+/// The duration between two times in milliseconds; zero if they are in the other order.
+pub(crate) fn between(from: i64, to: i64) -> Duration {
     Duration::from_millis(u64::try_from(to.saturating_sub(from)).unwrap_or(0))
-}
-
-/// A duration in whole milliseconds, as databases add it to a time.
-pub(crate) fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -14,30 +14,34 @@ pub(crate) enum Row {
     Sqlite(sqlx::sqlite::SqliteRow),
 }
 
-impl Row {
-    /// A column of integers. The statements of this crate say what each column is, so the driver need not look.
-    pub(crate) fn integer(&self, column: usize) -> Result<i64, ClientError> {
-        let got = match self {
+/// Reads a column without a check of its type: the statements of this crate determine the types.
+macro_rules! column {
+    ($row:expr, $column:expr, $what:literal) => {
+        match $row {
             #[cfg(feature = "postgres")]
-            Self::Postgres(row) => row.try_get_unchecked(column),
+            Row::Postgres(row) => row.try_get_unchecked($column),
             #[cfg(feature = "mysql")]
-            Self::MySql(row) => row.try_get_unchecked(column),
+            Row::MySql(row) => row.try_get_unchecked($column),
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(row) => row.try_get_unchecked(column),
-        };
-        got.map_err(|_| ClientError::Answer("a column holds an integer"))
+            Row::Sqlite(row) => row.try_get_unchecked($column),
+        }
+        .map_err(|_| ClientError::Answer($what))
+    };
+}
+
+impl Row {
+    /// A column of integers without nulls.
+    pub(crate) fn integer(&self, column: usize) -> Result<i64, ClientError> {
+        self.optional(column)?.ok_or(ClientError::Answer("a column holds an integer"))
+    }
+
+    /// A column of integers; `None` for a null.
+    pub(crate) fn optional(&self, column: usize) -> Result<Option<i64>, ClientError> {
+        column!(self, column, "a column holds an integer or a null")
     }
 
     /// A column of texts or bytes; `None` for a null.
     pub(crate) fn bytes(&self, column: usize) -> Result<Option<&[u8]>, ClientError> {
-        let got = match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(row) => row.try_get_unchecked(column),
-            #[cfg(feature = "mysql")]
-            Self::MySql(row) => row.try_get_unchecked(column),
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(row) => row.try_get_unchecked(column),
-        };
-        got.map_err(|_| ClientError::Answer("a column holds text"))
+        column!(self, column, "a column holds text")
     }
 }

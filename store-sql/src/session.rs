@@ -1,115 +1,113 @@
-//! The calls that are about one session.
+//! The calls that concern one session.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use session_core::{Change, Commit, Created, NewRecord, Outcome, StoreKey, observe::retried};
+use session_core::{Claim, Commit, Created, Deleted, NewRecord, Outcome, StoreKey, observe::retried};
 
 use crate::{
     STORE,
-    commit::{self, Committing},
+    commit::{self, Committing, Statements},
     data::object,
     error::ClientError,
     inner::Inner,
-    record::{self, Stored, millis},
+    record::{Columns, Loaded},
     statement::{Arg, Statement},
 };
 
-/// How often a call is tried. Every time after the first means that the session changed, just so that the call fits again.
+/// How often a commit is tried. Every try after the first means that the session changed in between, such that the commit fits again.
 const TRIES: usize = 32;
+
+/// The generation that reaches every session.
+const ANY: i64 = i64::MAX;
 
 impl Inner {
     pub(crate) async fn create(&self, key: &StoreKey, new: &NewRecord) -> Result<Created, ClientError> {
-        let principal = new.principal.as_ref().map_or(Arg::NoBytes, |principal| Arg::bytes(principal.as_str()));
-        let args = vec![
+        let args = [
             Arg::bytes(key.as_str()),
-            Arg::Text(object(&new.data).into()),
-            Arg::Integer(millis(new.ttl)),
-            principal,
-            Arg::Text(new.lifetime.to_text().into()),
+            Arg::text(object(&new.data)),
+            Arg::number(new.version),
+            Arg::bytes(new.secret.as_bytes()),
+            Arg::number(new.generation),
+            Arg::number(new.since),
+            Arg::number(new.age.as_millis()),
+            new.authenticated.map_or(Arg::Integer(None), |age| Arg::number(age.as_millis())),
+            new.principal.as_ref().map_or(Arg::Bytes(None), |principal| Arg::bytes(principal.as_str())),
+            Arg::text(new.attributes.to_text()),
+            Arg::number(new.ttl.as_millis()),
         ];
-        let insert = Statement::new(&self.texts.create, args);
-        for attempt in 0..TRIES {
-            if attempt > 0 {
-                retried(STORE);
-            }
-            match self.change(&insert).await {
-                // Where it says so by an error, a row whose time is over is still in the way.
-                Err(ClientError::Taken) if self.make_room(key).await? => {}
-                Err(ClientError::Taken) | Ok(0) => return Ok(Created::Taken),
-                Ok(_) => return Ok(Created::New),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(ClientError::Taken)
+        let written = self.write(&Statement::new(&self.texts.create, args), None).await?;
+        Ok(if written.affected > 0 && !written.is_marked { Created::New } else { Created::Taken })
     }
 
-    /// Whether no row has the key any more: one whose time is over is deleted.
-    async fn make_room(&self, key: &StoreKey) -> Result<bool, ClientError> {
-        let of_key = |text| Statement::new(text, vec![Arg::bytes(key.as_str())]);
-        if self.change(&of_key(&self.texts.make_room)).await? > 0 {
-            return Ok(true);
-        }
-        Ok(self.rows(&of_key(&self.texts.exists)).await?.is_empty())
-    }
-
-    pub(crate) async fn load(&self, key: &StoreKey) -> Result<Stored, ClientError> {
-        let rows = self.rows(&Statement::new(&self.texts.load, vec![Arg::bytes(key.as_str())])).await?;
-        rows.first().map_or(Ok(Ok(None)), record::record)
+    pub(crate) async fn load(&self, key: &StoreKey) -> Result<Loaded, ClientError> {
+        let rows = self.rows(&Statement::new(&self.texts.load, [Arg::bytes(key.as_str())])).await?;
+        rows.first().map_or(Ok(Ok(None)), |row| Ok(Columns::of(row)?.record()))
     }
 
     pub(crate) async fn commit(&self, key: &StoreKey, commit: &Commit) -> Result<Committing, ClientError> {
-        let cap = self.config.limits.data_bytes;
-        let sums = commit.changes.values().any(|change| matches!(change, Change::Add(_)));
-        // What needs the record first, or has no statement, is worked out from it.
-        let too_large = commit.clear && sums && commit::kept(commit).bytes() > cap;
-        let mut next = if commit.is_empty() || !commit::is_one_statement(self.engine.dialect(), commit) || too_large {
-            match self.whole(key, commit).await? {
-                Committing::Whole(whole, added) => (Cow::Owned(*whole), added),
-                settled => return Ok(settled),
-            }
-        } else {
-            (Cow::Borrowed(commit), BTreeMap::new())
-        };
+        let (sql, cap) = (self.engine.dialect().sql(), self.config.limits.data_bytes);
+        let mut next = commit::is_one_statement(sql, commit, cap).then(|| (Cow::Borrowed(commit), BTreeMap::new()));
         for attempt in 0..TRIES {
-            if attempt > 0 {
-                retried(STORE);
-            }
-            let (now, added) = &next;
-            match self.change_one(&self.target(key).statements(now, cap)).await {
-                Ok(Some(row)) => {
-                    return Ok(match commit::committed(&row, now)? {
-                        Ok(mut committed) => {
-                            committed.added.extend(added.iter().map(|(name, sum)| (name.clone(), *sum)));
-                            Committing::Settled(Outcome::Done(committed))
+            let (fitting, added) = match next.take() {
+                Some(first) => first,
+                None => match self.judge(key, commit).await? {
+                    Committing::Whole(whole, added) => {
+                        if attempt > 0 {
+                            retried(STORE);
                         }
-                        Err(unreadable) => Committing::Corrupt(unreadable),
-                    });
-                }
-                Ok(None) | Err(ClientError::Taken | ClientError::Unreadable) => {}
-                Err(error) => return Err(error),
-            }
-            next = match self.whole(key, commit).await? {
-                Committing::Whole(whole, added) => (Cow::Owned(*whole), added),
-                settled => return Ok(settled),
+                        (Cow::Owned(*whole), added)
+                    }
+                    settled => return Ok(settled),
+                },
             };
-            if let Some(target) = commit.move_to.as_ref().filter(|target| *target != key)
-                && !self.make_room(target).await?
-            {
-                return Ok(Committing::Settled(Outcome::Conflict));
+            let Statements { change, answer } = Statements::new(sql, &self.texts.table, key, &fitting, cap);
+            let rows = match self.write(&change, answer.as_ref()).await {
+                Ok(written) => written.rows,
+                Err(ClientError::Unreadable) => continue,
+                Err(error) => return Err(error),
+            };
+            if let Some(row) = rows.first() {
+                return Ok(match commit::committed(row, &fitting)? {
+                    Ok(mut committed) => {
+                        committed.added.extend(added);
+                        Committing::Settled(Outcome::Done(committed))
+                    }
+                    Err(unreadable) => Committing::Corrupt(unreadable),
+                });
             }
         }
         Err(ClientError::Again("the session changed each time".to_owned()))
     }
 
-    /// What a commit comes to, by the record as it is now.
-    async fn whole(&self, key: &StoreKey, commit: &Commit) -> Result<Committing, ClientError> {
+    /// What a commit comes to, judged by the record as it is now.
+    async fn judge(&self, key: &StoreKey, commit: &Commit) -> Result<Committing, ClientError> {
         Ok(match self.load(key).await? {
             Ok(record) => commit::explain(commit, record.as_ref(), self.config.limits.data_bytes),
             Err(unreadable) => Committing::Corrupt(unreadable),
         })
     }
 
-    pub(crate) async fn delete(&self, key: &StoreKey) -> Result<bool, ClientError> {
-        Ok(self.delete_living(&Statement::new(&self.texts.delete, vec![Arg::bytes(key.as_str())])).await? > 0)
+    pub(crate) async fn delete(&self, key: &StoreKey, claim: Claim) -> Result<Deleted, ClientError> {
+        let mut reach = match claim {
+            Claim::Any => ANY,
+            Claim::Generation(generation) => generation.into(),
+        };
+        loop {
+            let deleted = self.end(&self.texts.delete, [Arg::bytes(key.as_str()), Arg::number(reach)]).await?;
+            if deleted.live > 0 {
+                return Ok(Deleted::Ended);
+            }
+            if deleted.rows > 0 || reach == ANY {
+                return Ok(Deleted::Missing);
+            }
+            match self.load(key).await? {
+                Ok(None) => return Ok(Deleted::Missing),
+                Ok(Some(record)) if i64::from(record.since) > reach => return Ok(Deleted::Superseded),
+                // The principal changed in between, and the claim reaches the session now.
+                Ok(Some(_)) => retried(STORE),
+                // Every claim ends a record that cannot be read.
+                Err(_) => reach = ANY,
+            }
+        }
     }
 }

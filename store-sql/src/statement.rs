@@ -1,24 +1,32 @@
-//! A statement: fixed text, and what is bound to it.
+//! A statement: fixed text, and the values that are bound to it.
 //!
-//! Keys, names, values and users are bound and never written into the text. What is written into it is this crate's own, but for the name of
-//! the table, which [`Config`](crate::Config) holds to letters, digits and underscores.
+//! Keys, hashes, names, values and users are bound and never part of the text. The text is this crate's own, except for the name of the table,
+//! which [`Config`](crate::Config) restricts to letters, digits and underscores.
 
 use std::sync::Arc;
 
-use crate::dialect::Dialect;
+use crate::dialect::Sql;
 
 /// A value that is bound.
 #[derive(Debug, Clone)]
 pub(crate) enum Arg {
-    Integer(i64),
-    Bytes(Arc<[u8]>),
-    NoBytes,
+    Integer(Option<i64>),
+    Bytes(Option<Arc<[u8]>>),
     Text(Arc<str>),
 }
 
 impl Arg {
-    pub(crate) fn bytes(text: &str) -> Self {
-        Self::Bytes(text.as_bytes().into())
+    pub(crate) fn bytes(bytes: impl AsRef<[u8]>) -> Self {
+        Self::Bytes(Some(bytes.as_ref().into()))
+    }
+
+    /// A number that is far below 2^63, or means "as many as there are".
+    pub(crate) fn number(number: impl TryInto<i64>) -> Self {
+        Self::Integer(Some(number.try_into().unwrap_or(i64::MAX)))
+    }
+
+    pub(crate) fn text(text: impl Into<Arc<str>>) -> Self {
+        Self::Text(text.into())
     }
 }
 
@@ -29,15 +37,15 @@ pub(crate) struct Statement {
 }
 
 impl Statement {
-    pub(crate) fn new(text: &Arc<str>, args: Vec<Arg>) -> Self {
-        Self { text: Arc::clone(text), args }
+    pub(crate) fn new(text: &Arc<str>, args: impl Into<Vec<Arg>>) -> Self {
+        Self { text: Arc::clone(text), args: args.into() }
     }
 }
 
 /// A statement that is being written.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    pub(crate) dialect: Dialect,
+    pub(crate) sql: &'static Sql,
     text: String,
     args: Vec<Arg>,
 }
@@ -56,8 +64,8 @@ impl From<Arg> for Bound {
 }
 
 impl Writer {
-    pub(crate) fn new(dialect: Dialect) -> Self {
-        Self { dialect, text: String::with_capacity(512), args: Vec::with_capacity(8) }
+    pub(crate) fn new(sql: &'static Sql) -> Self {
+        Self { sql, text: String::with_capacity(512), args: Vec::with_capacity(8) }
     }
 
     pub(crate) fn write(&mut self, text: &str) -> &mut Self {
@@ -65,14 +73,14 @@ impl Writer {
         self
     }
 
-    /// Names a value that is bound.
+    /// Binds a value and names it.
     pub(crate) fn bind(&mut self, arg: Arg) -> &mut Self {
         self.name(&mut arg.into())
     }
 
-    /// Names a value that was bound before, if the database knows parameters by number; else it is bound once more.
+    /// Names a value that was bound before. A database whose parameters have no numbers gets it bound once more.
     pub(crate) fn name(&mut self, bound: &mut Bound) -> &mut Self {
-        if !self.dialect.numbers_parameters() {
+        if !self.sql.numbers_parameters {
             self.args.push(bound.arg.clone());
             self.text.push('?');
             return self;
@@ -88,7 +96,7 @@ impl Writer {
 
     /// The database's time, in milliseconds since 1970.
     pub(crate) fn now(&mut self) -> &mut Self {
-        self.write(self.dialect.now())
+        self.write(self.sql.now)
     }
 
     pub(crate) fn finish(self) -> Statement {

@@ -3,7 +3,10 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use session_core::{Commit, Created, Cursor, Listed, NewRecord, Outcome, Page, Principal, Record, SessionStore, StoreError, StoreKey};
+use session_core::{
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, NewRecord, Outcome, Page, Principal, SessionStore, StoreError, StoreKey, Stored,
+    SummaryPage,
+};
 
 use crate::{
     STORE,
@@ -18,8 +21,7 @@ use crate::{
 
 /// Sessions in an SQL database. Cloning shares the connections.
 ///
-/// One statement for each call that reads or changes a session, and with MySQL one more that reads what a commit made; the crate's page has the
-/// table. A call takes at most the deadline of its [`Config`], waiting for a connection included.
+/// A call that reads or changes a session is one statement; with MySQL a commit is two. The crate's page has the table of round trips. A call takes at most the deadline of its [`Config`], waiting for a connection included.
 ///
 /// # Runtimes
 /// Any tokio runtime with I/O and timers will do. Each runtime that uses the store has connections of its own, so that a store may outlive the
@@ -39,16 +41,16 @@ use crate::{
 /// # use store_sql::{Config, SqlStore};
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = SqlStore::connect(&Config::new("postgres://app:secret@127.0.0.1/shop")?).await?;
-/// let key = SessionId::random()?.store_key();
-/// let _ = store.create(&key, NewRecord::new(Duration::from_secs(1800))).await?;
-/// assert!(store.load(&key).await?.is_some());
+/// let id = SessionId::random()?;
+/// let _ = store.create(&id.key(), NewRecord::new(id.secret_hash(), Duration::from_secs(1800))).await?;
+/// assert!(store.load(&id.key()).await?.is_some());
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
 pub struct SqlStore(Arc<Inner>);
 
 impl SqlStore {
-    /// The store of these settings. Connects with the first call, which sees to the tables too.
+    /// The store of these settings. The first call connects, and creates the table if it is missing.
     ///
     /// # Errors
     /// [`ConfigError`] if the settings do not fit.
@@ -73,12 +75,13 @@ impl SqlStore {
         Ok(Self(Arc::new(Inner::new(engine, config))))
     }
 
-    /// The store of these settings, after a look at the database: the login, the tables.
+    /// The store of these settings, after a check of the database: the login, the table.
     ///
     /// A database that cannot be reached is no error, only a warning in the log: the store works once it is up.
     ///
     /// # Errors
-    /// [`ConnectError`] if the settings do not fit, the database refuses the login, or the tables are of another version or of somebody else.
+    /// [`ConnectError`] if the settings do not fit, the database refuses the login, or the table has other columns: it is one of the first version,
+    /// or it does not belong to this crate.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
         let store = Self::new(config)?;
         match store.0.call(|| async { Ok(()) }).await {
@@ -103,17 +106,18 @@ impl SessionStore for SqlStore {
         inner.call(|| inner.create(key, &new)).await
     }
 
-    async fn load(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+    async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
         if !key.is_storable() {
             return Ok(None);
         }
         let inner = &self.0;
-        inner.call(|| inner.load(key)).await?.map_err(|unreadable| corrupt(key, unreadable))
+        let loaded = inner.call(|| inner.load(key)).await?;
+        Ok(loaded.map_err(|unreadable| corrupt(key, unreadable))?.map(Stored::new))
     }
 
     async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
         let inner = &self.0;
-        commit.check(key, &inner.config.limits)?;
+        commit.check(&inner.config.limits)?;
         if !key.is_storable() {
             return Ok(Outcome::Gone);
         }
@@ -126,22 +130,27 @@ impl SessionStore for SqlStore {
         }
     }
 
-    async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
+    async fn delete(&self, key: &StoreKey, claim: Claim) -> Result<Deleted, StoreError> {
         if !key.is_storable() {
-            return Ok(false);
+            return Ok(Deleted::Missing);
         }
         let inner = &self.0;
-        inner.call(|| inner.delete(key)).await
+        inner.call(|| inner.delete(key, claim)).await
     }
 
-    async fn list(&self, principal: &Principal) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
         let inner = &self.0;
-        inner.call(|| inner.list(principal)).await
+        inner.call(|| inner.list(principal, after.as_ref(), limit)).await
     }
 
     async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
         let inner = &self.0;
         inner.call(|| inner.delete_all(principal, except)).await
+    }
+
+    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+        let inner = &self.0;
+        inner.call(|| inner.delete_everyone(after.as_ref(), limit)).await
     }
 
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
@@ -156,7 +165,7 @@ impl SessionStore for SqlStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         let inner = &self.0;
-        inner.call(|| async { inner.rows(&Statement::new(&inner.texts.ping, Vec::new())).await.map(drop) }).await
+        inner.call(|| async { inner.rows(&Statement::new(&inner.texts.ping, [])).await.map(drop) }).await
     }
 }
 

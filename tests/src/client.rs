@@ -222,6 +222,23 @@ impl Connection {
         timeout(HUNG, self.read_response(method)).await.map_err(|_| hung("response"))?
     }
 
+    /// Reads until what has come contains `text`, and returns all of it: for streams.
+    ///
+    /// # Errors
+    /// What the operating system says, `UnexpectedEof` if the server hangs up before, `TimedOut` if it does not come within `limit`.
+    pub async fn until(&mut self, text: &str, limit: Duration) -> io::Result<String> {
+        let reading = async {
+            loop {
+                let seen = String::from_utf8_lossy(&self.unread).into_owned();
+                if seen.contains(text) {
+                    return Ok(seen);
+                }
+                self.fill().await?;
+            }
+        };
+        timeout(limit, reading).await.map_err(|_| hung(text))?
+    }
+
     /// Reads what is left until the server hangs up; also a reset counts as that.
     ///
     /// # Errors

@@ -37,7 +37,7 @@ impl SetCookie {
         self.max_age() == Some(0)
     }
 
-    /// The session's id: the 32 characters between the version tag and the signature.
+    /// The session's id: key, dot and secret, between the format tag and the signature.
     ///
     /// # Panics
     /// If the value has another shape.
@@ -47,7 +47,7 @@ impl SetCookie {
     }
 }
 
-/// The session id in a cookie's value `1.<32 characters>.<43 characters>`.
+/// The session id in a cookie's value `2.<16 characters of key>.<28 of secret>.<43 of signature>`.
 ///
 /// # Panics
 /// If the value has another shape.
@@ -55,9 +55,27 @@ impl SetCookie {
 pub fn id_of(value: &str) -> &str {
     let parts: Vec<_> = value.split('.').collect();
     match parts[..] {
-        ["1", id, mac] if id.len() == 32 && mac.len() == 43 => id,
-        _ => panic!("no signed session cookie of {} characters", value.len()),
+        ["2", key, secret, mac] if key.len() == 16 && secret.len() == 28 && mac.len() == 43 => &value[2..2 + 45],
+        _ => panic!("a value of {} characters is not a signed session cookie", value.len()),
     }
+}
+
+/// The key in a cookie's value.
+///
+/// # Panics
+/// If the value has another shape.
+#[must_use]
+pub fn key_of(value: &str) -> &str {
+    &id_of(value)[..16]
+}
+
+/// The secret in a cookie's value.
+///
+/// # Panics
+/// If the value has another shape.
+#[must_use]
+pub fn secret_of(value: &str) -> &str {
+    &id_of(value)[17..]
 }
 
 /// A jar for one cookie.

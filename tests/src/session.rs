@@ -1,71 +1,113 @@
-//! Sessions that tests keep, and short words for what is done to them.
+//! Sessions that tests create, and short calls for what is done to them.
 
 use std::time::Duration;
 
 use session_core::{
-    Change, Commit, Json, Name, NewRecord, Outcome, Principal, PrincipalChange, SessionId, SessionStore, StoreError, StoreKey,
+    Change, Commit, Json, Name, NewRecord, Outcome, Principal, PrincipalChange, Rotation, SecretHash, SessionId, SessionStore, StoreError,
+    StoreKey,
 };
 
 /// How long sessions of tests live that are to stay.
 pub const LONG: Duration = Duration::from_mins(10);
 
-/// A session: its id, and where it is kept.
-#[derive(Debug)]
+/// A session as the browser has it: its id, and the key and the hash that stores see.
+#[derive(Debug, Clone)]
 pub struct Session {
-    id: SessionId,
-    /// Where it is kept.
+    /// The id.
+    pub id: SessionId,
+    /// The key under which stores keep it.
     pub key: StoreKey,
+    /// The hash of its secret.
+    pub secret: SecretHash,
 }
 
 impl Session {
-    /// One that is not kept yet.
+    /// One that no store has yet.
     ///
     /// # Panics
     /// If there are no random bytes.
-    #[expect(clippy::new_without_default, reason = "each is another one")]
+    #[expect(clippy::new_without_default, reason = "each one is different")]
     #[must_use]
     pub fn new() -> Self {
         Self::of(SessionId::random().expect("random bytes"))
     }
 
-    /// One that is kept, of this user.
+    /// One that the store has, of this user.
     ///
     /// # Panics
-    /// If the store does not keep it.
+    /// If the store does not create it.
     pub async fn signed_in(store: &impl SessionStore, user: &str) -> Self {
         let session = Self::new();
-        let _ = store.create(&session.key, NewRecord::new(LONG).principal(principal(user))).await.expect("a new session");
+        let _ = store.create(&session.key, session.record().principal(principal(user))).await.expect("a new session");
         session
     }
 
-    /// One that is kept, of nobody.
+    /// One that the store has, without a user.
     ///
     /// # Panics
-    /// If the store does not keep it.
+    /// If the store does not create it.
     pub async fn anonymous(store: &impl SessionStore) -> Self {
         let session = Self::new();
-        let _ = store.create(&session.key, NewRecord::new(LONG)).await.expect("a new session");
+        let _ = store.create(&session.key, session.record()).await.expect("a new session");
         session
     }
 
-    /// Where it can move to.
+    /// What creates it: anonymous, without values.
+    #[must_use]
+    pub fn record(&self) -> NewRecord {
+        NewRecord::new(self.secret, LONG)
+    }
+
+    /// The same session with its next secret, which no store has yet.
     ///
     /// # Panics
     /// If there are no random bytes.
     #[must_use]
-    pub fn successor(&self) -> Self {
-        Self::of(self.id.successor().expect("random bytes"))
+    pub fn rotated(&self) -> Self {
+        Self::of(self.id.rotated().expect("random bytes"))
     }
 
-    /// The name of its hash in Redis.
+    /// A commit that does nothing yet.
     #[must_use]
-    pub fn hash(&self, prefix: &str) -> String {
-        let (lineage, rest) = self.key.as_str().split_at(self.key.lineage().len());
-        format!("{prefix}{{{lineage}}}{rest}")
+    pub fn commit(&self) -> Commit {
+        Commit::new(self.secret)
+    }
+
+    /// A commit that sets one value.
+    ///
+    /// # Panics
+    /// If the name is not valid, or the text is not JSON.
+    #[must_use]
+    pub fn set(&self, field: &str, json: &str) -> Commit {
+        self.commit().change(name(field), Change::Set(Json::from_text(json).expect("JSON")))
+    }
+
+    /// A commit that adds.
+    ///
+    /// # Panics
+    /// If the name is not valid.
+    #[must_use]
+    pub fn add(&self, field: &str, by: i64) -> Commit {
+        self.commit().change(name(field), Change::Add(by))
+    }
+
+    /// A commit that replaces the secret by that of `to`, without a grace.
+    #[must_use]
+    pub fn renew(&self, to: &Self) -> Commit {
+        self.commit().rotate(Rotation { secret: to.secret, generation: to.id.generation(), grace: None })
+    }
+
+    /// A commit that signs this user in, with the secret of `to`.
+    ///
+    /// # Panics
+    /// If this cannot be a user's name.
+    #[must_use]
+    pub fn sign_in(&self, user: &str, to: &Self) -> Commit {
+        self.renew(to).principal(PrincipalChange::Set(principal(user)))
     }
 
     fn of(id: SessionId) -> Self {
-        Self { key: id.store_key(), id }
+        Self { key: id.key(), secret: id.secret_hash(), id }
     }
 }
 
@@ -91,39 +133,6 @@ pub fn principal(user: &str) -> Principal {
 #[must_use]
 pub fn name(name: &str) -> Name {
     Name::new(name).expect("a name")
-}
-
-/// A commit that sets one value.
-///
-/// # Panics
-/// If the name is none, or the text no JSON.
-#[must_use]
-pub fn set(field: &str, json: &str) -> Commit {
-    Commit::new().change(name(field), Change::Set(Json::from_text(json).expect("JSON")))
-}
-
-/// A commit that adds.
-///
-/// # Panics
-/// If the name is none.
-#[must_use]
-pub fn add(field: &str, by: i64) -> Commit {
-    Commit::new().change(name(field), Change::Add(by))
-}
-
-/// A commit that moves the session.
-#[must_use]
-pub fn renew(to: &Session) -> Commit {
-    Commit::new().move_to(to.key.clone())
-}
-
-/// A commit that signs this user in and moves the session.
-///
-/// # Panics
-/// If this cannot be a user's name.
-#[must_use]
-pub fn sign_in(user: &str, to: &Session) -> Commit {
-    renew(to).principal(PrincipalChange::Set(principal(user)))
 }
 
 /// Whether a commit took effect.

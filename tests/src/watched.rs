@@ -11,7 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use session_core::{
-    Commit, Created, Cursor, Listed, MemoryStore, NewRecord, Outcome, Page, Principal, Record, SessionStore, StoreError, StoreKey,
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, MemoryStore, NewRecord, Outcome, Page, Principal, SessionStore, StoreError,
+    StoreKey, Stored, SummaryPage,
 };
 use store_ipc::{Owner, OwnerHandle};
 use tempfile::TempDir;
@@ -198,7 +199,7 @@ impl SessionStore for Watched {
         self.inside.create(key, new).await
     }
 
-    async fn load(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+    async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
         self.loads.fetch_add(1, SeqCst);
         self.read().await?;
         self.inside.load(key).await
@@ -210,16 +211,22 @@ impl SessionStore for Watched {
         self.inside.commit(key, commit).await
     }
 
-    async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
+    async fn delete(&self, key: &StoreKey, claim: Claim) -> Result<Deleted, StoreError> {
         self.deletes.fetch_add(1, SeqCst);
         self.write().await?;
-        self.inside.delete(key).await
+        self.inside.delete(key, claim).await
     }
 
-    async fn list(&self, principal: &Principal) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
         self.others.fetch_add(1, SeqCst);
         self.read().await?;
-        self.inside.list(principal).await
+        self.inside.list(principal, after, limit).await
+    }
+
+    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+        self.others.fetch_add(1, SeqCst);
+        self.write().await?;
+        self.inside.delete_everyone(after, limit).await
     }
 
     async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {

@@ -1,9 +1,12 @@
-//! Signing in and out, and the devices of a user.
+//! Signing in and out, proofs of identity, and the devices of a user.
+
+use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
+use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use session_actix::Session;
-use session_core::{Handle, Principal};
+use session_core::{Handle, InvalidShortText, Principal, SignIn, StreamEnd};
 
 use super::error::Failure;
 
@@ -11,11 +14,39 @@ use super::error::Failure;
 #[serde(deny_unknown_fields)]
 struct Login {
     user: String,
+    /// For how many seconds the browser and the session remember the user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remember: Option<u64>,
+    /// The most sessions of this user; the oldest end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_sessions: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Proof {
+    acr: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Within {
+    seconds: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Authentication {
+    within: bool,
+    acr: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
 struct Row {
     handle: String,
+    label: Option<String>,
     age: f64,
     ttl: f64,
     current: bool,
@@ -26,16 +57,72 @@ struct Ended {
     ended: u64,
 }
 
-/// `POST /login`: signs the user in who is named. A demo asks for no password.
+/// `POST /login`: signs in the user whom the body names. A demo asks for no password.
 pub(super) async fn login(session: Session, body: web::Bytes) -> Result<HttpResponse, Failure> {
     let wrong = |why: &dyn std::fmt::Display| Failure::BadRequest(format!("send {{\"user\":\"name\"}}: {why}"));
     let login: Login = serde_json::from_slice(&body).map_err(|error| wrong(&error))?;
-    let principal = Principal::new(&login.user).map_err(|error| wrong(&error))?;
-    session.sign_in(principal);
+    let sign_in = options(&login, Principal::new(&login.user).map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))?;
+    session.sign_in(sign_in);
     Ok(HttpResponse::Ok().json(login))
 }
 
-/// `POST /logout`: ends the session. Fine if there is none.
+fn options(login: &Login, principal: Principal) -> Result<SignIn, InvalidShortText> {
+    let mut sign_in = SignIn::new(principal);
+    if let Some(seconds) = login.remember {
+        sign_in = sign_in.remember(Duration::from_secs(seconds));
+    }
+    if let Some(sessions) = login.max_sessions {
+        sign_in = sign_in.max_sessions(sessions);
+    }
+    if let Some(acr) = &login.acr {
+        sign_in = sign_in.acr(acr)?;
+    }
+    match &login.label {
+        Some(label) => sign_in.label(label),
+        None => Ok(sign_in),
+    }
+}
+
+/// `POST /reauthenticate`: the user proves once more who they are, with `{"acr":"mfa"}` at another strength. A demo believes it.
+pub(super) async fn reauthenticate(session: Session, body: web::Bytes) -> Result<HttpResponse, Failure> {
+    signed_in(&session).await?;
+    let wrong = |why: &dyn std::fmt::Display| Failure::BadRequest(format!("send nothing or {{\"acr\":\"mfa\"}}: {why}"));
+    let proof: Proof = if body.is_empty() { Proof::default() } else { serde_json::from_slice(&body).map_err(|error| wrong(&error))? };
+    match proof.acr {
+        Some(acr) => session.reauthenticated_with(acr).map_err(|error| wrong(&error))?,
+        None => session.reauthenticated(),
+    }
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// `GET /authenticated?seconds=N`: whether the user proved who they are within so many seconds, and how strongly.
+pub(super) async fn authenticated(session: Session, within: web::Query<Within>) -> Result<HttpResponse, Failure> {
+    let acr = session.acr().await?.map(|acr| acr.as_str().to_owned());
+    let within = session.authenticated_within(Duration::from_secs(within.seconds)).await?;
+    Ok(HttpResponse::Ok().json(Authentication { within, acr }))
+}
+
+/// `POST /credentials-changed`: ends all sessions of the user and goes on under a new key, as after a change of the password.
+pub(super) async fn credentials_changed(session: Session) -> Result<HttpResponse, Failure> {
+    signed_in(&session).await?;
+    Ok(HttpResponse::Ok().json(Ended { ended: session.credentials_changed().await? }))
+}
+
+/// `GET /watch`: server-sent events, one at once and one when the session has ended.
+pub(super) async fn watch(session: Session) -> Result<HttpResponse, Failure> {
+    signed_in(&session).await?;
+    let session = session.into_inner();
+    let first = stream::once(async { Ok::<_, std::io::Error>(web::Bytes::from_static(b"data: signed in\n\n")) });
+    let last = stream::once(async move {
+        Ok(web::Bytes::from_static(match session.ended().await {
+            StreamEnd::Ended => b"data: ended\n\n",
+            StreamEnd::Outage => b"data: outage\n\n",
+        }))
+    });
+    Ok(HttpResponse::Ok().content_type("text/event-stream").streaming(first.chain(last)))
+}
+
+/// `POST /logout`: ends the session. Succeeds if there is none.
 pub(super) async fn logout(session: Session) -> Result<HttpResponse, Failure> {
     session.destroy().await?;
     Ok(HttpResponse::NoContent().finish())
@@ -52,10 +139,11 @@ pub(super) async fn devices(session: Session) -> Result<HttpResponse, Failure> {
     signed_in(&session).await?;
     let mut rows = Vec::new();
     if let (Some(handle), Some(age), Some(ttl)) = (session.handle().await?, session.age().await?, session.ttl().await?) {
-        rows.push(Row { handle: handle.to_string(), age: age.as_secs_f64(), ttl: ttl.as_secs_f64(), current: true });
+        rows.push(Row { handle: handle.to_string(), label: None, age: age.as_secs_f64(), ttl: ttl.as_secs_f64(), current: true });
     }
     rows.extend(session.others().await?.into_iter().map(|device| Row {
         handle: device.handle.to_string(),
+        label: device.label.map(|label| label.as_str().to_owned()),
         age: device.age.as_secs_f64(),
         ttl: device.ttl.as_secs_f64(),
         current: false,
@@ -63,7 +151,7 @@ pub(super) async fn devices(session: Session) -> Result<HttpResponse, Failure> {
     Ok(HttpResponse::Ok().json(rows))
 }
 
-/// `DELETE /devices/{handle}`: signs one other device of the user out. Somebody else's handle is as unknown as a made-up one.
+/// `DELETE /devices/{handle}`: signs one other device of the user out. The handle of another user's device is unknown.
 pub(super) async fn end_device(session: Session, handle: web::Path<String>) -> Result<HttpResponse, Failure> {
     signed_in(&session).await?;
     let ended = match Handle::parse(&handle) {

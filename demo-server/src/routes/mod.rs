@@ -3,15 +3,11 @@
 mod account;
 mod error;
 mod name;
-mod origin;
 mod session;
 mod site;
 mod status;
 
-use actix_web::{
-    middleware::from_fn,
-    web::{self, ServiceConfig},
-};
+use actix_web::web::{self, ServiceConfig};
 
 pub(crate) use site::Site;
 
@@ -23,18 +19,22 @@ pub(crate) fn configure(app: &mut ServiceConfig, site: &Site) {
     app.app_data(web::PayloadConfig::new(BODY_BYTES)).app_data(web::Data::new(site.clone()));
     app.service(web::resource("/healthz").get(status::healthz))
         .service(web::resource("/readyz").get(status::readyz))
-        .service(web::resource("/crash").wrap(from_fn(origin::same_origin_only)).post(status::crash))
+        .service(web::resource("/crash").post(status::crash))
         .service(web::resource("/").get(session::count))
         .service(web::resource("/slow").get(session::slow))
         .service(web::resource("/session").get(session::show))
-        .service(web::resource("/session/{name}").wrap(from_fn(origin::same_origin_only)).put(session::insert).delete(session::remove))
-        .service(web::resource("/session/{name}/add").wrap(from_fn(origin::same_origin_only)).post(session::add))
-        .service(web::resource("/session/{name}/update").wrap(from_fn(origin::same_origin_only)).post(session::update))
-        .service(web::resource("/login").wrap(from_fn(origin::same_origin_only)).post(account::login))
-        .service(web::resource("/logout").wrap(from_fn(origin::same_origin_only)).post(account::logout))
-        .service(web::resource("/renew").wrap(from_fn(origin::same_origin_only)).post(account::renew))
+        .service(web::resource("/session/{name}").put(session::insert).delete(session::remove))
+        .service(web::resource("/session/{name}/add").post(session::add))
+        .service(web::resource("/session/{name}/update").post(session::update))
+        .service(web::resource("/login").post(account::login))
+        .service(web::resource("/logout").post(account::logout))
+        .service(web::resource("/renew").post(account::renew))
+        .service(web::resource("/reauthenticate").post(account::reauthenticate))
+        .service(web::resource("/authenticated").get(account::authenticated))
+        .service(web::resource("/credentials-changed").post(account::credentials_changed))
+        .service(web::resource("/watch").get(account::watch))
         .service(web::resource("/devices").get(account::devices))
-        .service(web::resource("/devices/{handle}").wrap(from_fn(origin::same_origin_only)).delete(account::end_device))
-        .service(web::resource("/logout-others").wrap(from_fn(origin::same_origin_only)).post(account::logout_others))
-        .service(web::resource("/logout-everywhere").wrap(from_fn(origin::same_origin_only)).post(account::logout_everywhere));
+        .service(web::resource("/devices/{handle}").delete(account::end_device))
+        .service(web::resource("/logout-others").post(account::logout_others))
+        .service(web::resource("/logout-everywhere").post(account::logout_everywhere));
 }

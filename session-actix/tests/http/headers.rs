@@ -10,7 +10,8 @@ fn routes(routes: &mut web::ServiceConfig) {
         .route("/vary/{fields}", web::get().to(vary))
         .route("/public", web::get().to(public))
         .route("/public-read", web::get().to(public_read))
-        .route("/own-cookie", web::get().to(own_cookie));
+        .route("/own-cookie", web::get().to(own_cookie))
+        .route("/expires", web::get().to(expires));
 }
 
 async fn vary(session: Session, fields: web::Path<String>) -> Result<HttpResponse, Error> {
@@ -30,6 +31,11 @@ async fn public(session: Session) -> Result<HttpResponse, Error> {
 async fn public_read(session: Session) -> Result<HttpResponse, Error> {
     session.get::<i64>("n").await?;
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "public, max-age=600")).finish())
+}
+
+async fn expires(session: Session) -> Result<HttpResponse, Error> {
+    session.get::<i64>("n").await?;
+    Ok(HttpResponse::NotFound().insert_header((header::EXPIRES, "0")).finish())
 }
 
 async fn own_cookie(session: Session) -> Result<HttpResponse, Error> {
@@ -58,6 +64,20 @@ async fn s19_a_response_that_was_only_read_for_varies_and_keeps_its_caching() {
 }
 
 #[actix_web::test]
+async fn s19_a_page_that_used_the_session_is_private_by_default() {
+    let site = Site::start(routes);
+    let cookie = site.sign_on().await;
+    for (path, status) in [("/read", 200), ("/add", 200), ("/expires", 404)] {
+        let answer = site.get_as(&cookie, path).await;
+        assert_eq!((answer.status, answer.header("set-cookie")), (status, None), "{path}");
+        assert_eq!(answer.header("cache-control"), Some("private, no-cache"), "{path}");
+        assert_eq!(answer.header("vary"), Some("Cookie"), "{path}");
+    }
+    assert_eq!(site.get("/read").await.header("cache-control"), Some("private, no-cache"), "the page of a visitor without a session");
+    assert_eq!(site.get_as(&cookie, "/logout").await.header("cache-control"), Some("no-store"));
+}
+
+#[actix_web::test]
 async fn s19_vary_is_merged_with_what_the_application_says() {
     let site = Site::start(routes);
     let said: [(&str, &[&str]); 5] = [
@@ -78,5 +98,5 @@ async fn cookies_of_the_application_stay() {
     let answer = site.get("/own-cookie").await;
     let cookies = answer.all("set-cookie");
     assert_eq!((cookies.len(), cookies[0]), (2, "theme=dark"));
-    assert!(cookies[1].starts_with("id=1."));
+    assert!(cookies[1].starts_with("id=2."));
 }

@@ -23,9 +23,9 @@ pub const LONGEST_MAX_AGE: Duration = Duration::from_secs(400 * 86_400);
 
 /// Reads and writes the session cookie.
 ///
-/// A signed value is `1.`, 32 characters of id, `.`, 43 characters of HMAC-SHA256 in base64url. The MAC covers a purpose, the cookie's
-/// name and the id, so a value does not verify under another name. An unsigned value is `0.` and the id. A value of the other kind, of
-/// another version, of any other length or with any other byte is no session: no error, no store call.
+/// A signed value is `2.`, 45 characters of id, `.`, 43 characters of HMAC-SHA256 in base64url: 91 characters. The MAC covers a purpose
+/// with the format, the cookie's name and the id, so a value does not verify under another name. An unsigned value is `0.` and the id. A
+/// value of the other kind, of another format, of any other length or with any other byte counts as absent: no error, no store call.
 #[derive(Clone)]
 pub struct CookieCodec {
     config: CookieConfig,
@@ -40,29 +40,68 @@ enum Signing {
     Unsigned,
 }
 
-/// An id that a client showed and that verified.
+/// An id that a client sent and that verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Presented {
+pub struct VerifiedCookie {
     /// The id.
     pub id: SessionId,
-    /// Which key verified it.
+    /// What verified it.
     pub signed_by: SignedBy,
 }
 
-/// Which key of the ring verified a cookie.
+/// What verified a cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignedBy {
-    /// The first, which signs.
+    /// The first key of the ring, which signs.
     Current,
-    /// An older one: the cookie is issued again.
+    /// An older key: the cookie is issued again.
     Older,
+    /// No key: the codec is unsigned, and any client can make such a value.
+    Nobody,
 }
 
-const SIGNED: &[u8] = b"1.";
+/// The session cookies of one request that verified, in the order in which they came, at most [`Self::MOST`].
+///
+/// A browser sends several if cookies of one name were set with different paths or domains.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VerifiedCookies {
+    /// Apart from the others, so that the usual request with one cookie allocates nothing.
+    pub(crate) first: Option<VerifiedCookie>,
+    pub(crate) others: Vec<VerifiedCookie>,
+}
+
+impl VerifiedCookies {
+    /// How many cookies of one request are looked up.
+    pub const MOST: usize = 4;
+
+    /// The cookies, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &VerifiedCookie> {
+        self.first.iter().chain(&self.others)
+    }
+
+    fn push(&mut self, cookie: VerifiedCookie) {
+        if self.iter().any(|held| held.id == cookie.id) {
+            return;
+        }
+        if self.first.is_none() {
+            self.first = Some(cookie);
+        } else if self.others.len() < Self::MOST - 1 {
+            self.others.push(cookie);
+        }
+    }
+}
+
+impl From<VerifiedCookie> for VerifiedCookies {
+    fn from(cookie: VerifiedCookie) -> Self {
+        Self { first: Some(cookie), others: Vec::new() }
+    }
+}
+
+const SIGNED: &[u8] = b"2.";
 const UNSIGNED: &[u8] = b"0.";
 const MAC_BYTES: usize = 32;
 const MAC_LENGTH: usize = 43;
-const PURPOSE: &[u8] = b"session cookie 1\0";
+const PURPOSE: &[u8] = b"session cookie 2\0";
 
 impl CookieCodec {
     /// A codec for signed cookies.
@@ -80,7 +119,8 @@ impl CookieCodec {
         Ok(Self { config, signing: Signing::Signed(macs) })
     }
 
-    /// A codec for unsigned cookies. The id alone cannot be guessed; what is lost is that a made-up cookie costs a store call.
+    /// A codec for unsigned cookies. An id cannot be guessed. A made-up cookie costs a store call, and the rules for superseded ids do
+    /// not apply: a cookie whose secret is not the current one counts as absent.
     ///
     /// # Errors
     /// [`CookieError`] if browsers would refuse a cookie with this name and these attributes.
@@ -95,14 +135,20 @@ impl CookieCodec {
         &self.config
     }
 
-    /// The first id in these `Cookie` headers that verifies.
+    /// The ids in these `Cookie` headers that verify.
     ///
-    /// Everything else counts as no cookie: other names, other shapes, wrong signatures, in whatever order they come.
-    pub fn read<'h>(&self, headers: impl IntoIterator<Item = &'h [u8]>) -> Option<Presented> {
+    /// Everything else counts as absent: other names, other shapes, wrong signatures, in whatever order they come.
+    #[must_use]
+    pub fn read<'h>(&self, headers: impl IntoIterator<Item = &'h [u8]>) -> VerifiedCookies {
         let name = self.config.name.as_bytes();
-        let mut refused = Refusals::default();
-        let mut believed = |value| self.verify(value).inspect_err(|cause| refused.count(*cause)).ok();
-        headers.into_iter().find_map(|header| header::values(header, name).find_map(&mut believed))
+        let (mut refused, mut verified) = (Refusals::default(), VerifiedCookies::default());
+        for value in headers.into_iter().flat_map(|header| header::values(header, name)) {
+            match self.verify(value) {
+                Ok(cookie) => verified.push(cookie),
+                Err(cause) => refused.count(cause),
+            }
+        }
+        verified
     }
 
     /// Counts the values in these `Cookie` headers as refused, where none can be believed: an https-only cookie that came over plain http.
@@ -145,12 +191,12 @@ impl CookieCodec {
         self.set_cookie("", Some(0))
     }
 
-    fn verify(&self, value: &[u8]) -> Result<Presented, Cause> {
+    fn verify(&self, value: &[u8]) -> Result<VerifiedCookie, Cause> {
         match &self.signing {
             Signing::Unsigned => {
                 let text = value.strip_prefix(UNSIGNED).ok_or(Cause::Kind)?;
                 let id = SessionId::parse(text).ok_or(Cause::Shape)?;
-                Ok(Presented { id, signed_by: SignedBy::Current })
+                Ok(VerifiedCookie { id, signed_by: SignedBy::Nobody })
             }
             Signing::Signed(macs) => {
                 // The shape is checked before any hashing, so a long value costs nothing.
@@ -166,7 +212,7 @@ impl CookieCodec {
                 // `verify_slice` compares in constant time; which key fits is no secret.
                 let fits = |mac: &Hmac<Sha256>| mac.clone().chain_update(text).verify_slice(&tag[..written]).is_ok();
                 let at = macs.iter().position(fits).ok_or(Cause::Signature)?;
-                Ok(Presented { id, signed_by: if at == 0 { SignedBy::Current } else { SignedBy::Older } })
+                Ok(VerifiedCookie { id, signed_by: if at == 0 { SignedBy::Current } else { SignedBy::Older } })
             }
         }
     }

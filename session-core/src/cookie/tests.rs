@@ -14,13 +14,14 @@ fn pair(codec: &CookieCodec, id: &SessionId) -> String {
 }
 
 fn read(codec: &CookieCodec, header: &[u8]) -> Option<SessionId> {
-    codec.read([header]).map(|presented| presented.id)
+    codec.read([header]).first.map(|cookie| cookie.id)
 }
 
 #[test]
 fn an_issued_cookie_reads_back() {
     let (codec, id) = (codec(&[1]), SessionId::random().unwrap());
-    assert_eq!(codec.read([pair(&codec, &id).as_bytes()]), Some(Presented { id, signed_by: SignedBy::Current }));
+    assert_eq!(codec.read([pair(&codec, &id).as_bytes()]), VerifiedCookie { id: id.clone(), signed_by: SignedBy::Current }.into());
+    assert_eq!(pair(&codec, &id).len(), "__Host-id=".len() + 91);
 }
 
 #[test]
@@ -46,11 +47,11 @@ fn s04_other_versions_and_missing_macs_are_refused() {
     let (codec, id) = (codec(&[1]), SessionId::random().unwrap());
     let pair = pair(&codec, &id);
     for changed in [
-        pair.replace("=1.", "=2."),
-        pair.replace("=1.", "=0."),
-        pair.replace("=1.", "="),
-        pair[..44].to_owned(),
-        format!("{}.", &pair[..44]),
+        pair.replace("=2.", "=1."),
+        pair.replace("=2.", "=0."),
+        pair.replace("=2.", "="),
+        pair[..57].to_owned(),
+        format!("{}.", &pair[..57]),
     ] {
         assert_eq!(read(&codec, changed.as_bytes()), None, "{changed}");
     }
@@ -96,25 +97,33 @@ fn s06_a_value_moved_to_another_name_is_refused() {
 fn s07_older_keys_verify_until_they_are_dropped() {
     let id = SessionId::random().unwrap();
     let cookie = pair(&codec(&[1]), &id);
-    assert_eq!(codec(&[2, 1]).read([cookie.as_bytes()]).unwrap().signed_by, SignedBy::Older);
-    assert_eq!(codec(&[2, 1]).read([pair(&codec(&[2]), &id).as_bytes()]).unwrap().signed_by, SignedBy::Current);
+    assert_eq!(codec(&[2, 1]).read([cookie.as_bytes()]).first.unwrap().signed_by, SignedBy::Older);
+    assert_eq!(codec(&[2, 1]).read([pair(&codec(&[2]), &id).as_bytes()]).first.unwrap().signed_by, SignedBy::Current);
     assert_eq!(read(&codec(&[2]), cookie.as_bytes()), None);
 }
 
 #[test]
 fn s10_the_cookie_that_verifies_counts_wherever_it_stands() {
     let (codec, id) = (codec(&[1]), SessionId::random().unwrap());
-    let (good, bad) = (pair(&codec, &id), format!("__Host-id=1.{}.{}", "A".repeat(32), "B".repeat(43)));
+    let (good, bad) = (pair(&codec, &id), format!("__Host-id=2.{}.{}.{}", "A".repeat(16), "A".repeat(28), "B".repeat(43)));
     for headers in [vec![format!("{good}; {bad}")], vec![format!("{bad}; {good}")], vec![bad.clone(), good.clone()], vec![good, bad]] {
-        let read = codec.read(headers.iter().map(String::as_bytes)).unwrap();
-        assert_eq!(read.id, id);
+        let read = codec.read(headers.iter().map(String::as_bytes));
+        assert_eq!(read.iter().map(|cookie| &cookie.id).collect::<Vec<_>>(), [&id]);
     }
+}
+
+#[test]
+fn h33_at_most_four_different_cookies_count() {
+    let codec = codec(&[1]);
+    let ids: Vec<_> = (0..6).map(|_| SessionId::random().unwrap()).collect();
+    let header = ids.iter().flat_map(|id| [pair(&codec, id), pair(&codec, id)]).collect::<Vec<_>>().join("; ");
+    assert_eq!(codec.read([header.as_bytes()]).iter().map(|cookie| &cookie.id).collect::<Vec<_>>(), ids[..4].iter().collect::<Vec<_>>());
 }
 
 #[test]
 fn the_default_cookie_is_what_owasp_advises() {
     let cookie = codec(&[1]).issue(&SessionId::random().unwrap(), None);
-    assert!(cookie.starts_with("__Host-id=1."), "{cookie}");
+    assert!(cookie.starts_with("__Host-id=2."), "{cookie}");
     assert!(cookie.ends_with("; Path=/; HttpOnly; Secure; SameSite=Lax"), "{cookie}");
 }
 

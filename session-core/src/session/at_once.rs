@@ -4,9 +4,13 @@ use std::time::{Duration, Instant};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Delivery, Session, SessionError, decode};
+use super::{
+    Delivery, Session, SessionError, decode,
+    state::{Identity, SupersededId},
+};
 use crate::{
-    Change, Commit, Guard, Json, Name, Outcome,
+    Attributes, Change, Claim, Commit, Deleted, EndCause, Guard, Json, Name, Opened, Outcome,
+    cookie::SignedBy,
     plan::{Known, Recorded, Rotate},
 };
 
@@ -21,7 +25,8 @@ impl Session {
     ///
     /// # Errors
     /// [`SessionError::Store`] with `Rejected` if the value is not an integer or the sum leaves the range of `i64`; nothing changed then.
-    /// With `Unavailable` or `Timeout` it may have been added. [`SessionError::Gone`] if the session has ended since this request saw it.
+    /// With `Unavailable` or `Timeout` it may have been added. [`SessionError::Gone`] if the session has ended since this request saw it,
+    /// [`SessionError::Superseded`] if it got a new id.
     ///
     /// # Cancel safety
     /// A dropped call may have added.
@@ -31,11 +36,11 @@ impl Session {
         self.flush_recorded().await?;
         loop {
             if self.may_exist()? {
-                let commit = Commit::new().change(name.clone(), Change::Add(by));
-                if let Some(done) = self.send(commit, Rotate::SameId).await? {
+                let commit = Commit::new(self.state().secret()).change(name.clone(), Change::Add(by));
+                if let Some(done) = self.send(commit, Rotate::Keep).await? {
                     return Ok(done.added.get(&name).copied().unwrap_or(by));
                 }
-                // The record was absent and never seen alive, so that there is none now to add to.
+                // The request knows something else of its session now: absent and never seen alive, or superseded.
             } else if self.start_with(name.clone(), Json::integer(by)).await? {
                 return Ok(by);
             }
@@ -50,7 +55,8 @@ impl Session {
     /// a value. What was recorded before is committed first. For counters [`Self::add`] is cheaper.
     ///
     /// # Errors
-    /// [`SessionError::Contended`] after 200 tries. [`SessionError::Gone`] if the session has ended since this request saw it.
+    /// [`SessionError::Contended`] after 200 tries. [`SessionError::Gone`] if the session has ended since this request saw it,
+    /// [`SessionError::Superseded`] if it got a new id.
     /// [`SessionError::Decode`] and [`SessionError::Encode`] if the value does not fit `T`; [`SessionError::Store`], then the change may
     /// have landed.
     ///
@@ -66,7 +72,7 @@ impl Session {
         self.flush_recorded().await?;
         for attempt in 0..UPDATE_ATTEMPTS {
             let begun = Instant::now();
-            let unloaded = matches!(self.state().known, Known::Presented | Known::Alive { .. });
+            let unloaded = matches!(self.state().known, Known::Presented | Known::Alive(_));
             if unloaded || attempt > 0 {
                 self.fetch().await?;
             }
@@ -97,13 +103,16 @@ impl Session {
         Err(SessionError::Contended { name: name.to_owned(), attempts: UPDATE_ATTEMPTS })
     }
 
-    /// Ends the session, at once: no cookie, and no request in flight, opens it again. The response removes the cookie. Fine if there is
+    /// Ends the session, at once: no cookie, and no request in flight, opens it again. The response removes the cookie. Succeeds if there is
     /// none; what is inserted later in this request starts a new session with a new id.
+    ///
+    /// A superseded id ends its session as well, if it is from the present user's sign-in. An id from before the sign-in belongs to no
+    /// session any more, and ends none.
     ///
     /// # Errors
     /// [`SessionError::Store`]: it did not happen, or may have not; the cookie stays, so that the user can try again.
-    /// [`SessionError::Gone`] if this request had seen the session alive and it is not there any more: somebody else ended it, or gave it a new
-    /// id under which it lives on. [`SessionError::PlainHttp`] if the cookie could not be believed.
+    /// [`SessionError::Superseded`] if the id is from before a sign-in that happened a moment ago: the browser is about to get the new id.
+    /// [`SessionError::PlainHttp`] if the cookie could not be believed.
     ///
     /// # Cancel safety
     /// A dropped call may have ended the session; the cookie then opens nothing.
@@ -112,70 +121,111 @@ impl Session {
         if self.0.delivery == Delivery::Refused {
             return Err(SessionError::PlainHttp);
         }
-        let (identity, drawn) = {
+        self.end_own().await
+    }
+
+    /// Ends the sessions of all ids that this request has. The caller holds the flight lock.
+    pub(super) async fn end_own(&self) -> Result<(), SessionError> {
+        let ids = {
             let state = self.state();
-            (state.identity.clone(), state.drawn.clone())
+            // A creation or rotation of this request whose answer was lost may have landed with the id it drew. It stands first: of two
+            // ids of one session the later generation reaches further.
+            let drawn = state.drawn.iter().map(|drawn| &drawn.identity);
+            // The request knows the principal of its own session only, not those behind other cookies.
+            let superseded = state.superseded.as_ref();
+            let own =
+                state.record().map_or_else(|| superseded.and_then(|id| id.record.principal.clone()), |record| record.principal.clone());
+            let mut ids: Vec<_> = drawn.chain(&state.identity).map(|identity| (identity.clone(), own.clone())).collect();
+            // While the rotation settles, the superseded id is the request's identity as well.
+            if let Some(SupersededId { identity, .. }) = superseded.filter(|_| state.identity.is_none()) {
+                ids.push((identity.clone(), own));
+            }
+            ids.extend(state.others.iter().cloned().map(|other| (other.into(), None)));
+            ids
         };
-        let ended = match &identity {
-            Some(identity) => self.0.store.delete(&identity.key).await?,
-            None => false,
-        };
-        // A creation or rotation of this request whose answer was lost may have put the session under the id it drew.
-        let moved = match drawn {
-            Some(drawn) if !ended => self.0.store.delete(&drawn.key).await?,
-            _ => false,
-        };
-        if !ended && !moved {
-            self.state().missing();
+        let mut before_sign_in = Vec::new();
+        for (identity, principal) in ids {
+            if identity.signed_by == SignedBy::Nobody && !self.opens(&identity).await? {
+                continue;
+            }
+            let claim = Claim::Generation(identity.id.generation());
+            if self.end(&identity, claim, principal.as_ref(), EndCause::SignedOut).await? == Deleted::Superseded {
+                before_sign_in.push(identity);
+            }
         }
-        let mut state = self.state();
-        if matches!(state.known, Known::Gone) {
-            return Err(SessionError::Gone);
+        for identity in before_sign_in {
+            if let Some(Opened::Superseded(record)) = self.opened(&identity).await? {
+                let mut state = self.state();
+                state.superseded(identity, record, self.policy());
+                if matches!(state.known, Known::Superseded) {
+                    return Err(SessionError::Superseded);
+                }
+            }
         }
-        state.ended();
+        self.state().ended();
         Ok(())
     }
 
-    /// Commits what was recorded before a call that acts at once. An empty record of changes costs nothing.
+    async fn opened(&self, identity: &Identity) -> Result<Option<Opened>, SessionError> {
+        let stored = self.store().load(&identity.key).await?;
+        Ok(stored.map(|stored| stored.open(&identity.secret)))
+    }
+
+    /// Whether the id has the current secret. An unsigned id ends its session only then, because any client can make one up.
+    async fn opens(&self, identity: &Identity) -> Result<bool, SessionError> {
+        Ok(matches!(self.opened(identity).await?, Some(Opened::Current(_))))
+    }
+
+    /// Commits what was recorded before a call that acts at once, and finds out which of several cookies counts. With one cookie and
+    /// nothing recorded it costs nothing.
     pub(super) async fn flush_recorded(&self) -> Result<(), SessionError> {
+        self.choose().await?;
         let empty = self.state().recorded.is_empty();
-        if empty { Ok(()) } else { self.flush().await }
+        if empty { Ok(()) } else { self.flush().await.map(drop) }
     }
 
     /// Whether there may be a record to change.
     fn may_exist(&self) -> Result<bool, SessionError> {
         match self.state().known {
             Known::Absent => Ok(false),
-            Known::Presented | Known::Alive { .. } | Known::Loaded(_) => Ok(true),
+            Known::Presented | Known::Alive(_) | Known::Loaded(_) => Ok(true),
+            Known::Grace(_) | Known::Superseded => Err(SessionError::Superseded),
             Known::Gone => Err(SessionError::Gone),
         }
     }
 
-    /// Starts a session with one value and whatever lifetime was asked for. `false` if a former attempt had started it.
+    /// Starts a session with one value and whatever attributes were asked for. `false` if a former attempt had started it.
     async fn start_with(&self, name: Name, value: Json) -> Result<bool, SessionError> {
-        let mut new = Recorded { lifetime: self.state().recorded.lifetime, ..Recorded::default() }.new_record(&self.0.policy);
+        let mut new = {
+            let state = self.state();
+            let attributes = state.recorded.attributes.clone();
+            Recorded { attributes, ..Recorded::default() }.new_record(state.secret(), self.policy())
+        };
         new.data.insert(name, value);
         let created = self.create(new).await?;
         if created {
-            self.state().recorded.lifetime = crate::Lifetime::default();
+            self.state().recorded.attributes = Attributes::default();
         }
         Ok(created)
     }
 
     /// Sets or removes one value if the record is still as it was loaded. `false` if it is not.
     async fn replace(&self, name: &Name, value: Option<Json>) -> Result<bool, SessionError> {
-        let version = self.state().record().map(|record| record.version);
-        let (Some(key), Some(version)) = (self.key(), version) else {
-            return Ok(false);
+        let (key, secret, version) = {
+            let state = self.state();
+            let (Some(key), Some(record)) = (state.key(), state.record()) else { return Ok(false) };
+            (key, state.secret(), record.version)
         };
         let change = value.map_or(Change::Remove, Change::Set);
-        let commit = Commit::new().guard(Guard::Version(version)).change(name.clone(), change);
-        match self.0.store.commit(&key, commit.clone()).await? {
+        let commit = Commit::new(secret).guard(Guard::Version(version)).change(name.clone(), change);
+        match self.store().commit(&key, commit.clone()).await? {
             Outcome::Done(done) => {
                 self.state().committed(&commit, None, &done);
                 Ok(true)
             }
             Outcome::Conflict => Ok(false),
+            // The next attempt loads the record, and learns what became of the id.
+            Outcome::Superseded => Ok(false),
             Outcome::Gone => {
                 self.state().missing();
                 Err(SessionError::Gone)

@@ -1,47 +1,67 @@
-//! The other sessions of the signed-in user.
+//! All sessions of the signed-in user.
 
 use std::time::Duration;
 
-use super::{Session, SessionError};
-use crate::{Handle, Listed, Principal, plan::Known};
+use super::{Session, SessionError, context::Happened};
+use crate::{
+    Claim, Deleted, EndCause, Handle, NewRecord, Principal, Record, SessionSummary, ShortText, StoreError,
+    plan::{Known, Recorded},
+    policy::Owner,
+};
+
+/// How many sessions one page of a walk over a user's sessions asks for.
+const PAGE: usize = 500;
 
 /// Another session of the same user: one row of a device list. It holds no id, and its handle opens nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Device {
-    /// Its public name.
+    /// Its public name. It stays the same through every rotation.
     pub handle: Handle,
+    /// The label of its sign-in, such as `Firefox on Linux`.
+    pub label: Option<ShortText>,
     /// How long ago it was created.
     pub age: Duration,
+    /// How long ago the user signed in on it, or proved who they are once more.
+    pub authenticated: Duration,
     /// How long it lives if it is not used again.
     pub ttl: Duration,
 }
 
 impl Session {
-    /// The other live sessions of the signed-in user, newest first; none if nobody is signed in. What was recorded before is committed
-    /// first.
+    /// The other live sessions of the signed-in user, the latest authentication first; none if no user is signed in. What was recorded
+    /// before is committed first.
     ///
     /// # Errors
-    /// As [`Self::commit`], and [`SessionError::Store`] if the store cannot answer.
+    /// As [`Self::commit`], and [`SessionError::Store`] if the store cannot answer. [`SessionError::Superseded`] if the request's id is not
+    /// the session's current one.
     pub async fn others(&self) -> Result<Vec<Device>, SessionError> {
         let listed = self.listed_others().await?;
-        let device = |Listed { key, age, ttl }: Listed| Device { handle: key.handle(), age, ttl };
+        let device = |SessionSummary { key, age, authenticated, ttl, attributes }: SessionSummary| Device {
+            handle: key.handle(),
+            label: attributes.label,
+            age,
+            authenticated,
+            ttl,
+        };
         Ok(listed.into_iter().map(device).collect())
     }
 
-    /// Ends the other session of the same user that has this handle, at once. `false` if the user has none: a handle of somebody else's
-    /// session does nothing.
+    /// Ends the other session of the same user that has this handle, at once, also if it got a new id meanwhile. `false` if the user has
+    /// none: a handle of another user's session does nothing.
     ///
     /// # Errors
     /// As [`Self::others`]; then it did not happen, or may have not.
     pub async fn destroy_other(&self, handle: Handle) -> Result<bool, SessionError> {
         let listed = self.listed_others().await?;
+        let principal = self.state().record().and_then(|record| record.principal.clone());
         match listed.into_iter().find(|other| other.key.handle() == handle) {
-            Some(other) => Ok(self.0.store.delete(&other.key).await?),
+            Some(other) => Ok(self.end_other(&other, principal.as_ref(), EndCause::Revoked).await? == Deleted::Ended),
             None => Ok(false),
         }
     }
 
-    /// Ends all sessions of the signed-in user but this one, at once, and says how many; 0 if nobody is signed in.
+    /// Ends all sessions of the signed-in user but this one, at once, and says how many; 0 if no user is signed in.
     ///
     /// # Errors
     /// As [`Self::others`]; some may have ended.
@@ -50,32 +70,135 @@ impl Session {
         let (Some(principal), Some(key)) = (self.settled_principal().await?, self.key()) else {
             return Ok(0);
         };
-        Ok(self.0.store.delete_all(&principal, Some(&key)).await?)
+        Ok(self.store().delete_all(&principal, Some(&key)).await?)
     }
 
-    /// Ends all sessions of the signed-in user, this one too, at once, and says how many. The response removes the cookie. If nobody is
+    /// Ends all sessions of the signed-in user, this one too, at once, and says how many. The response removes the cookie. If no user is
     /// signed in it is [`Self::destroy`].
     ///
     /// # Errors
-    /// As [`Self::others`]; some may have ended, and the cookie stays.
+    /// As [`Self::others`]; some may have ended, and the cookie stays. A request with a superseded id ends its own session, as
+    /// [`Self::destroy`] does, and no other: [`SessionError::Superseded`].
     pub async fn destroy_all(&self) -> Result<u64, SessionError> {
-        let flight = self.0.flight.lock().await;
-        let Some(principal) = self.settled_principal().await? else {
-            drop(flight);
-            self.destroy().await?;
-            return Ok(0);
+        let _flight = self.0.flight.lock().await;
+        let principal = match self.settled_principal().await {
+            Ok(Some(principal)) => principal,
+            Ok(None) => {
+                self.end_own().await?;
+                return Ok(0);
+            }
+            Err(SessionError::Superseded) => {
+                self.end_own().await?;
+                return Err(SessionError::Superseded);
+            }
+            Err(error) => return Err(error),
         };
-        let ended = self.0.store.delete_all(&principal, None).await?;
+        let ended = self.delete_all(&principal, EndCause::SignedOut).await?;
         self.state().ended();
         Ok(ended)
     }
 
-    async fn listed_others(&self) -> Result<Vec<Listed>, SessionError> {
+    /// After a change of the user's password or other credentials: ends all sessions of the user, this one too, and starts a new one under
+    /// a new key with this session's values and attributes. Returns how many ended. Does nothing if no user is signed in.
+    ///
+    /// Call it after the new credentials are stored: every session that the old ones opened has ended then, and a copy of this browser's
+    /// cookie opens nothing. It also works if a copy of the cookie gave the session a new id after this request had read it.
+    ///
+    /// # Errors
+    /// As [`Self::others`], [`SessionError::HeadSent`] and [`SessionError::PlainHttp`]. If the sessions have ended and the new one could not
+    /// be created, the cookie is removed: the user signs in again.
+    pub async fn credentials_changed(&self) -> Result<u64, SessionError> {
+        let _flight = self.0.flight.lock().await;
+        let read = self.state().record().cloned();
+        let settled = self.settled_principal().await;
+        // Within the grace the record is known as well as if this request had read it before.
+        let known = self.state().record().cloned();
+        let record = match settled {
+            Ok(_) => known,
+            // Otherwise a thief who renews first would survive the change.
+            Err(SessionError::Superseded) => Some(known.or(read).ok_or(SessionError::Superseded)?),
+            Err(error) => return Err(error),
+        };
+        let Some((record, principal)) = record.and_then(|record| record.principal.clone().map(|principal| (record, principal))) else {
+            return Ok(0);
+        };
+        self.check_delivery()?;
+        let ended = self.delete_all(&principal, EndCause::CredentialsChanged).await?;
+        let recorded = {
+            let mut state = self.state();
+            let recorded = std::mem::take(&mut state.recorded);
+            state.ended();
+            recorded
+        };
+        let Record { data, attributes, secret, .. } = record;
+        let ttl = self.policy().timeouts(&attributes, Owner::User).first();
+        let new = NewRecord::new(secret, ttl).data(data).principal(principal).attributes(attributes);
+        self.create(new).await?;
+        // What a clone recorded meanwhile belongs to the session that goes on.
+        let mut state = self.state();
+        if state.recorded == Recorded::default() {
+            state.recorded = recorded;
+        }
+        Ok(ended)
+    }
+
+    /// After a sign-in: ends the user's sessions beyond the `most` latest. Concurrent sign-ins order them alike and end the same ones.
+    pub(super) async fn end_oldest_sessions(&self, principal: &Principal, most: usize) {
+        let trimmed = async {
+            for excess in self.listed(principal).await?.iter().skip(most) {
+                let _ = self.end_other(excess, Some(principal), EndCause::TooManySessions).await?;
+            }
+            Ok::<(), SessionError>(())
+        };
+        if let Err(error) = trimmed.await {
+            tracing::warn!(%error, most, "a user has more sessions than allowed, and the oldest could not be ended");
+        }
+    }
+
+    async fn end_other(&self, other: &SessionSummary, principal: Option<&Principal>, cause: EndCause) -> Result<Deleted, StoreError> {
+        let deleted = self.store().delete(&other.key, Claim::Any).await;
+        match &deleted {
+            Ok(Deleted::Ended) => self.0.context.emit(&other.key, principal, Happened::Ended(cause)),
+            Ok(_) => {}
+            Err(error) => self.0.context.emit_unknown(&other.key, principal, Happened::Ended(cause), error),
+        }
+        deleted
+    }
+
+    /// Ends all sessions of the user, and emits the end of this one: the store does not say which others there were.
+    async fn delete_all(&self, principal: &Principal, cause: EndCause) -> Result<u64, SessionError> {
+        let ended = self.store().delete_all(principal, None).await;
+        if let Some(key) = self.key() {
+            match &ended {
+                Ok(_) => self.0.context.emit(&key, Some(principal), Happened::Ended(cause)),
+                Err(error) => self.0.context.emit_unknown(&key, Some(principal), Happened::Ended(cause), error),
+            }
+        }
+        Ok(ended?)
+    }
+
+    /// All live sessions of a user, the latest authentication first; of two at the same moment the one with the lesser key.
+    async fn listed(&self, principal: &Principal) -> Result<Vec<SessionSummary>, SessionError> {
+        let (mut listed, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.store().list(principal, after, PAGE).await?;
+            listed.extend(page.sessions);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        listed.sort_unstable_by(|one, other| (one.authenticated, &one.key).cmp(&(other.authenticated, &other.key)));
+        listed.dedup_by(|one, other| one.key == other.key);
+        Ok(listed)
+    }
+
+    async fn listed_others(&self) -> Result<Vec<SessionSummary>, SessionError> {
         let _flight = self.0.flight.lock().await;
         let Some(principal) = self.settled_principal().await? else {
             return Ok(Vec::new());
         };
-        let mut listed = self.0.store.list(&principal).await?;
+        let mut listed = self.listed(&principal).await?;
         let own = self.key();
         listed.retain(|other| Some(&other.key) != own.as_ref());
         Ok(listed)
@@ -89,6 +212,9 @@ impl Session {
         let state = self.state();
         match &state.known {
             Known::Gone => Err(SessionError::Gone),
+            Known::Grace(_) | Known::Superseded => Err(SessionError::Superseded),
+            // Neither does an id that counts as absent tell anything of the user's devices.
+            Known::Absent if state.superseded.is_some() => Err(SessionError::Superseded),
             _ => Ok(state.record().and_then(|record| record.principal.clone())),
         }
     }

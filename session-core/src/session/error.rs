@@ -12,6 +12,9 @@ pub enum SessionError {
     /// The session was alive in this request and has gone since: signed out, revoked or expired. Its changes are not saved.
     #[error("the session ended while the request was being served; its changes were not saved")]
     Gone,
+    /// Another request gave the session a new id while this one was under way. Its changes are not saved, and the browser has the new id.
+    #[error("the session got a new id while the request was being served; its changes were not saved")]
+    Superseded,
     /// Too many others changed the same session at the same time.
     #[error("the session value {name:?} was changed by others {attempts} times in a row; try again, or use add for counters")]
     Contended {

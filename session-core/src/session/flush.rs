@@ -1,69 +1,55 @@
 //! Loading the record, and bringing recorded changes to the store.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
 
 use super::{
-    Delivery, RecordedChanges, Session, SessionError,
-    state::{Head, Identity},
+    Delivery, Session, SessionError,
+    context::Happened,
+    state::{Drawn, Head, Identity},
 };
 use crate::{
-    Commit, Committed, Created, EntropyError, NewRecord, OnGone, Outcome, Record, SessionId, StoreError, StoreKey,
+    Attributes, Claim, Commit, Committed, Created, Deleted, EndCause, EntropyError, NewRecord, OnSupersededId, Opened, Outcome, Principal,
+    PrincipalChange, Record, Rotation, SessionId, SessionStore, SignIn, StoreError, StoreKey, Superseded,
+    cookie::SignedBy,
     expiry::Use,
-    observe,
     plan::{Known, Recorded, Rotate, Step, plan},
 };
 
-/// Fresh ids to draw, and plans to make, before something must be wrong. The first always does; others need a collision of 168 bits.
+/// Fresh ids to draw, and plans to make, before something must be wrong. The first always does; others need a collision of 96 bits.
 const ATTEMPTS: usize = 4;
 
 impl Session {
     /// Brings everything recorded to the store now, in one atomic commit, and extends the session's life if that is due.
     ///
     /// The response does that by itself; a long-lived body, or a task that goes on after the response, calls this. Recorded changes stay
-    /// recorded until the store has them, so after an error the call can be repeated, also if the first one had landed.
+    /// recorded until the store has them, so after an error the call can be repeated, also if the first one had landed. With nothing
+    /// recorded it asks the store whether the session still lives, in one round trip.
     ///
     /// # Errors
-    /// [`SessionError::Gone`] if the session has ended since this request saw it. [`SessionError::Store`]: the changes may have landed,
-    /// all or none. [`SessionError::HeadSent`] and [`SessionError::PlainHttp`] if it takes a new id that cannot reach the browser.
+    /// [`SessionError::Gone`] if the session has ended since this request saw it. [`SessionError::Superseded`] if another request gave the
+    /// session a new id. [`SessionError::Store`]: the changes may have landed, all or none. [`SessionError::HeadSent`] and
+    /// [`SessionError::PlainHttp`] if it takes a new id that cannot reach the browser.
     ///
     /// # Cancel safety
     /// A dropped call may have landed; what was recorded is still recorded, and committing it again sets the same values.
     pub async fn commit(&self) -> Result<(), SessionError> {
         let _flight = self.0.flight.lock().await;
-        self.flush().await
-    }
-
-    /// Ends the request's part: commits or drops what is recorded, and extends the session's life if that is due. Adapters call it
-    /// before the response head leaves, then send what [`Self::cookie`] says, whatever came out of this.
-    ///
-    /// # Errors
-    /// As [`Self::commit`]. With [`OnGone::Serve`] a session that has gone is no error.
-    pub async fn finish(&self, changes: RecordedChanges) -> Result<(), SessionError> {
-        let _flight = self.0.flight.lock().await;
-        let finished = match changes {
-            RecordedChanges::Drop => {
-                self.state().recorded = Recorded::default();
-                Ok(())
+        if !self.flush().await? {
+            self.choose().await?;
+            let judged = {
+                let state = self.state();
+                matches!(state.known, Known::Presented | Known::Alive(_) | Known::Loaded(_)).then(|| Commit::new(state.secret()))
+            };
+            if let Some(commit) = judged {
+                self.send(commit, Rotate::Keep).await?;
             }
-            RecordedChanges::Commit => self.flush().await.inspect(|()| self.count_touch()),
-        };
-        let mut state = self.state();
-        let finished = match finished {
-            Err(SessionError::Gone) if self.0.policy.on_gone == OnGone::Serve => {
-                state.ended();
-                Ok(())
-            }
-            finished => finished,
-        };
-        state.head = Head::Sent;
-        finished
-    }
-
-    /// Counts a request that used a session whose life it did not have to extend.
-    fn count_touch(&self) {
-        let state = self.state();
-        if matches!(state.known, Known::Alive { .. } | Known::Loaded(_)) && !state.renewed {
-            observe::touch_skipped();
+        }
+        match self.state().known {
+            Known::Gone => Err(SessionError::Gone),
+            Known::Superseded | Known::Grace(_) => Err(SessionError::Superseded),
+            _ => Ok(()),
         }
     }
 
@@ -78,85 +64,199 @@ impl Session {
     }
 
     fn needs_load(&self) -> bool {
-        matches!(self.state().known, Known::Presented | Known::Alive { .. })
+        matches!(self.state().known, Known::Presented | Known::Alive(_))
     }
 
     /// Loads the record. The caller holds the flight lock.
     pub(super) async fn fetch(&self) -> Result<(), SessionError> {
-        let Some(key) = self.key() else {
-            return Ok(());
-        };
-        let Some(record) = self.0.store.load(&key).await? else {
-            self.state().missing();
-            return Ok(());
-        };
-        let timeouts = self.0.policy.timeouts(&record.lifetime);
-        if timeouts.on_use(record.age, record.ttl) == Use::Over {
-            return self.expire(&key).await;
+        if self.state().undecided() {
+            return self.choose().await;
         }
-        self.state().loaded(record);
+        let Some(identity) = self.state().identity.clone() else {
+            return Ok(());
+        };
+        let stored = self.store().load(&identity.key).await?;
+        let opened = stored.map(|stored| stored.open(&identity.secret));
+        self.settle(identity, opened).await
+    }
+
+    /// Of several cookies that verified, finds the one that counts: the first with the current secret, else the first in the grace, else
+    /// the first whose session lives. All are looked up side by side, so that they share one deadline. The caller holds the flight lock.
+    pub(super) async fn choose(&self) -> Result<(), SessionError> {
+        let candidates: Vec<Identity> = {
+            let state = self.state();
+            if !state.undecided() {
+                return Ok(());
+            }
+            state.identity.iter().cloned().chain(state.others.iter().cloned().map(Identity::from)).collect()
+        };
+        let loads = candidates.iter().map(|candidate| self.store().load(&candidate.key));
+        let loaded = join_all(loads).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let open = |(identity, stored): (Identity, Option<crate::Stored>)| {
+            let opened = stored.map(|stored| stored.open(&identity.secret));
+            (identity, opened)
+        };
+        let mut candidates: Vec<_> = candidates.into_iter().zip(loaded).map(open).collect();
+        let rank = |(identity, opened): &(Identity, Option<Opened>)| match opened {
+            Some(Opened::Current(_)) => 0,
+            Some(Opened::Grace(_)) if identity.signed_by != SignedBy::Nobody => 1,
+            Some(Opened::Superseded(_)) if identity.signed_by != SignedBy::Nobody => 2,
+            _ => 3,
+        };
+        let best = (0..candidates.len()).min_by_key(|at| rank(&candidates[*at])).unwrap_or_default();
+        let (identity, opened) = candidates.swap_remove(best);
+        {
+            let mut state = self.state();
+            state.others = candidates.into_iter().map(|(other, _)| other.into()).collect();
+            state.identity = Some(identity.clone());
+        }
+        self.settle(identity, opened).await
+    }
+
+    /// Takes over what the store said of the request's id.
+    pub(super) async fn settle(&self, identity: Identity, opened: Option<Opened>) -> Result<(), SessionError> {
+        match opened {
+            None => self.state().missing(),
+            Some(Opened::Current(record)) if self.use_of(&record) == Use::Over => {
+                self.expire(&identity, record.principal.as_ref()).await?;
+            }
+            Some(Opened::Current(record)) => self.state().loaded(record),
+            // A made-up cookie under a known key must not learn anything, so without a signature a wrong secret counts as absent.
+            Some(Opened::Grace(_) | Opened::Superseded(_)) if identity.signed_by == SignedBy::Nobody => self.state().missing(),
+            Some(Opened::Grace(record)) => self.state().in_grace(record),
+            Some(Opened::Superseded(superseded)) => {
+                let late = self.state().superseded(identity.clone(), superseded.clone(), self.policy());
+                if late {
+                    self.report_superseded(&identity, &superseded).await;
+                }
+            }
+        }
         Ok(())
     }
 
-    /// Plans and calls the store until nothing recorded is left to do. The caller holds the flight lock.
+    /// An id of the present sign-in was used long after it was replaced.
+    async fn report_superseded(&self, identity: &Identity, superseded: &Superseded) {
+        let principal = superseded.principal.as_ref();
+        self.0.context.emit(&identity.key, principal, Happened::SupersededIdUsed);
+        if self.policy().on_superseded_id == OnSupersededId::EndSession {
+            let claim = Claim::Generation(identity.id.generation());
+            // The request reads anonymous in any case. Its failure would hide the reason, so the operator is told instead.
+            if let Err(error) = self.end(identity, claim, principal, EndCause::SupersededIdUsed).await {
+                tracing::warn!(%error, "a session whose superseded id was used could not be ended");
+            }
+        }
+    }
+
+    /// Plans and calls the store until nothing recorded is left to do. `true` if the store was asked to change something. The caller holds
+    /// the flight lock.
     ///
     /// A clone that goes on recording meanwhile does not hold the response up: what it recorded last stays recorded, for its own commit.
-    pub(super) async fn flush(&self) -> Result<(), SessionError> {
+    pub(super) async fn flush(&self) -> Result<bool, SessionError> {
         self.check_transport()?;
+        if !self.state().recorded.is_empty() {
+            self.choose().await?;
+        }
         let mut landed = false;
         for _ in 0..ATTEMPTS {
             let (step, planned) = self.next_step();
             match step {
-                Step::Nothing => return Ok(()),
+                Step::Nothing => return Ok(landed),
                 Step::Load => self.fetch().await?,
                 Step::Create(new) => {
-                    if self.create(new).await? {
-                        self.state().recorded.forget(&planned);
+                    if let Some(sign_in) = &planned.sign_in {
+                        self.end_superseded_session_of(sign_in).await?;
+                    }
+                    let created = self.create(new).await;
+                    if created.inspect_err(|_| self.state().attempt_failed(planned.clone()))? {
+                        self.landed(&planned).await;
                         landed = true;
                     }
                 }
                 // And plan again: what the commit told of a record that was never loaded can mean that its life is due.
                 Step::Commit(commit, rotate) => {
-                    if self.send(commit, rotate).await?.is_some() {
-                        self.state().recorded.forget(&planned);
+                    let sent = self.send(commit, rotate).await;
+                    if sent.inspect_err(|_| self.state().attempt_failed(planned.clone()))?.is_some() {
+                        self.landed(&planned).await;
                         landed = true;
                     }
                 }
                 Step::Expire => {
-                    let key = self.key();
-                    if let Some(key) = key {
-                        self.expire(&key).await?;
+                    let (identity, principal) = {
+                        let state = self.state();
+                        (state.identity.clone(), state.record().and_then(|record| record.principal.clone()))
+                    };
+                    if let Some(identity) = identity {
+                        self.expire(&identity, principal.as_ref()).await?;
                     }
                 }
+                Step::Superseded => return Err(SessionError::Superseded),
                 Step::Lost => return Err(SessionError::Gone),
             }
         }
-        if landed { Ok(()) } else { Err(out_of_ids()) }
+        if landed { Ok(true) } else { Err(out_of_ids()) }
     }
 
     /// What the recorded changes need next, and a copy of them to strike off once it is done.
     fn next_step(&self) -> (Step, Recorded) {
         let mut state = self.state();
-        let step = plan(&state.known, state.elapsed(), &state.recorded, &self.0.policy);
+        let step = plan(&state.known, state.secret(), state.elapsed(), &state.recorded, self.policy());
         if step == Step::Nothing && !state.recorded.is_empty() {
-            // What changes nothing is done. Only a lifetime waits for a session that may still come.
-            let lifetime = if state.identity.is_none() { state.recorded.lifetime } else { crate::Lifetime::default() };
-            state.recorded = Recorded { lifetime, ..Recorded::default() };
+            // What changes nothing is done. Only attributes wait for a session that may still come.
+            let attributes = if state.identity.is_none() { state.recorded.attributes.clone() } else { Attributes::default() };
+            state.recorded = Recorded { attributes, ..Recorded::default() };
         }
         let planned = if step == Step::Nothing { Recorded::default() } else { state.recorded.clone() };
         (step, planned)
     }
 
+    /// Strikes off what the store has, and does what follows a sign-in.
+    async fn landed(&self, done: &Recorded) {
+        self.state().recorded.forget(done);
+        if let Some(SignIn { principal, max_sessions: Some(most), .. }) = &done.sign_in {
+            self.end_oldest_sessions(principal, *most).await;
+        }
+    }
+
+    /// A browser that lost the cookie of a rotation signs in again: its former session would otherwise live on unseen. Does nothing while
+    /// the rotation settles, because a parallel request may own the new id.
+    async fn end_superseded_session_of(&self, sign_in: &SignIn) -> Result<(), SessionError> {
+        let former = {
+            let state = self.state();
+            state.superseded.clone().filter(|_| matches!(state.known, Known::Absent))
+        };
+        if let Some(former) = former
+            && former.record.principal.as_ref() == Some(&sign_in.principal)
+            && former.may_end()
+        {
+            let claim = Claim::Generation(former.identity.id.generation());
+            let _ = self.end(&former.identity, claim, former.record.principal.as_ref(), EndCause::SignedOut).await?;
+        }
+        Ok(())
+    }
+
     /// Creates a session under a fresh id. `false` if a former attempt had created it already, with what was recorded then. The caller
     /// holds the flight lock.
     pub(super) async fn create(&self, new: NewRecord) -> Result<bool, SessionError> {
+        let signed_in = new.principal.as_ref().map(|_| Happened::SignedIn);
+        self.create_as(new, [Some(Happened::Created), signed_in]).await
+    }
+
+    /// The same with other events.
+    async fn create_as(&self, mut new: NewRecord, happened: [Option<Happened>; 2]) -> Result<bool, SessionError> {
         self.check_delivery()?;
+        let emit = |drawn: &Identity, principal: Option<&Principal>, error: Option<&StoreError>| {
+            for happened in happened.into_iter().flatten() {
+                self.emit(&drawn.key, principal, happened, error);
+            }
+        };
         for _ in 0..ATTEMPTS {
             let (drawn, again) = self.draw(SessionId::random)?;
-            if self.0.store.create(&drawn.key, new.clone()).await? == Created::New {
-                let NewRecord { data, ttl, principal, lifetime } = new;
-                let record = Record { data, version: 1, age: Duration::ZERO, ttl, principal, lifetime };
-                self.state().created(drawn, record);
+            new.secret = drawn.secret;
+            let created = self.store().create(&drawn.key, new.clone()).await;
+            let created = created.inspect_err(|error| emit(&drawn, new.principal.as_ref(), Some(error)))?;
+            if created == Created::New {
+                emit(&drawn, new.principal.as_ref(), None);
+                self.state().created(drawn, Box::new(record_of(new)));
                 return Ok(true);
             }
             if again && self.adopt(&drawn).await? {
@@ -167,81 +267,171 @@ impl Session {
         Err(out_of_ids())
     }
 
-    /// Sends a commit. `None` if the plan has to be made again: the record is absent and was never seen, or the new key was taken.
-    /// The caller holds the flight lock.
+    /// Emits what happened, or what may have happened where the store answered with `error`.
+    fn emit(&self, key: &StoreKey, principal: Option<&Principal>, happened: Happened, error: Option<&StoreError>) {
+        match error {
+            None => self.0.context.emit(key, principal, happened),
+            Some(error) => self.0.context.emit_unknown(key, principal, happened, error),
+        }
+    }
+
+    /// Sends a commit. `None` if the plan has to be made again: the request turned out to know something else of its session. The caller
+    /// holds the flight lock.
     pub(super) async fn send(&self, mut commit: Commit, rotate: Rotate) -> Result<Option<Committed>, SessionError> {
         let Some(identity) = self.state().identity.clone() else {
             return Ok(None);
         };
-        let successor = match rotate {
-            Rotate::SameId => None,
-            Rotate::NewId => {
+        let drawn = match rotate {
+            Rotate::Keep => None,
+            Rotate::WithGrace | Rotate::WithoutGrace => {
                 self.check_delivery()?;
-                Some(self.draw(|| identity.id.successor())?)
+                Some(self.draw(|| identity.id.rotated())?.0)
             }
         };
-        commit.move_to = successor.as_ref().map(|(drawn, _)| drawn.key.clone());
-        match self.0.store.commit(&identity.key, commit.clone()).await? {
+        commit.secret = identity.secret;
+        commit.rotate = drawn.as_ref().map(|drawn| Rotation {
+            secret: drawn.secret,
+            generation: drawn.id.generation(),
+            grace: if rotate == Rotate::WithGrace { self.policy().grace() } else { None },
+        });
+        let outcome = match self.store().commit(&identity.key, commit.clone()).await {
+            Err(StoreError::Unsupported { .. }) if drawn.is_some() => return self.copy_to_new_id(&identity, &commit).await,
+            Err(error) => {
+                self.emit_rotated(&identity, &commit, Some(&error));
+                return Err(error.into());
+            }
+            Ok(outcome) => outcome,
+        };
+        match outcome {
             Outcome::Done(done) => {
-                self.state().committed(&commit, successor.map(|(drawn, _)| drawn), &done);
-                let timeouts = self.0.policy.timeouts(&done.lifetime);
-                if timeouts.on_use(done.age, done.ttl) == Use::Over {
-                    let key = self.key().unwrap_or(identity.key);
-                    self.expire(&key).await?;
+                self.emit_rotated(&identity, &commit, None);
+                self.state().committed(&commit, drawn, &done);
+                let timeouts = self.policy().timeouts(&done.attributes, crate::policy::Owner::of(done.authenticated));
+                if timeouts.on_use(done.authenticated.unwrap_or(done.age), done.ttl) == Use::Over {
+                    let principal = self.state().record().and_then(|record| record.principal.clone());
+                    self.expire(&identity, principal.as_ref()).await?;
                     return Err(SessionError::Gone);
                 }
                 Ok(Some(done))
             }
-            Outcome::Conflict => {
-                self.state().drawn = None;
+            // Only `update` sends a guard, by itself.
+            Outcome::Conflict => Ok(None),
+            Outcome::Superseded => {
+                // The rotation of a former attempt, whose answer was lost, may have landed.
+                let landed = match &drawn {
+                    Some(drawn) => self.adopt(drawn).await?,
+                    None => false,
+                };
+                if !landed {
+                    self.fetch().await?;
+                }
                 Ok(None)
             }
             Outcome::Gone => {
-                if let Some((drawn, true)) = &successor
-                    && self.adopt(drawn).await?
-                {
-                    return Ok(None);
-                }
                 let mut state = self.state();
-                state.drawn = None;
                 state.missing();
-                let lost = matches!(state.known, Known::Gone) && (commit.is_change() || rotate == Rotate::NewId);
+                let lost = matches!(state.known, Known::Gone) && (commit.is_change() || drawn.is_some());
                 // A session that only would have lived longer has nothing to lose: what was read of it was true when it was read.
-                if lost { Err(SessionError::Gone) } else { Ok(None) }
+                if lost && state.recorded.sign_in.is_none() { Err(SessionError::Gone) } else { Ok(None) }
             }
         }
     }
 
-    /// The id that a former attempt drew whose outcome is unknown, with `true`; otherwise a fresh one. Repeating a call under the same id
-    /// tells whether the first one landed, where another id would leave a second session behind.
+    fn emit_rotated(&self, identity: &Identity, commit: &Commit, error: Option<&StoreError>) {
+        let happened = match (&commit.principal, commit.rotate) {
+            (PrincipalChange::Set(_), _) => Happened::SignedIn,
+            (_, Some(_)) => Happened::Rotated,
+            (_, None) => return,
+        };
+        let known = self.state().record().and_then(|record| record.principal.clone());
+        let principal = match &commit.principal {
+            PrincipalChange::Set(principal) => Some(principal),
+            PrincipalChange::Keep | PrincipalChange::Unset => known.as_ref(),
+        };
+        self.emit(&identity.key, principal, happened, error);
+    }
+
+    /// The rotation of a store that cannot rotate: a copy under a new id, then the end of the old session. Two steps: for a moment both
+    /// live, and a commit between them is lost with the old one.
+    async fn copy_to_new_id(&self, identity: &Identity, commit: &Commit) -> Result<Option<Committed>, SessionError> {
+        self.state().drawn = None;
+        self.fetch().await?;
+        let Some(mut record) = self.state().record().filter(|record| record.secret == identity.secret).cloned() else {
+            return Ok(None);
+        };
+        if commit.clear {
+            record.data.clear();
+        }
+        super::state::apply(&mut record.data, &commit.changes);
+        match &commit.principal {
+            PrincipalChange::Keep => {}
+            PrincipalChange::Set(principal) => (record.principal, record.authenticated) = (Some(principal.clone()), Some(Duration::ZERO)),
+            PrincipalChange::Unset => (record.principal, record.authenticated) = (None, None),
+        }
+        if commit.authenticated && record.principal.is_some() {
+            record.authenticated = Some(Duration::ZERO);
+        }
+        record.attributes = commit.attributes.clone().unwrap_or(record.attributes);
+        record.ttl = commit.ttl.unwrap_or(record.ttl);
+        (record.generation, record.since, record.version) = (0, 0, 1);
+        let (version, age, authenticated) = (record.version, record.age, record.authenticated);
+        let (ttl, attributes) = (record.ttl, record.attributes.clone());
+        let signs_in = matches!(commit.principal, PrincipalChange::Set(_));
+        self.create_as(record.into_new(), [Some(if signs_in { Happened::SignedIn } else { Happened::Rotated }), None]).await?;
+        let _ = self.store().delete(&identity.key, Claim::Any).await?;
+        Ok(Some(Committed { version, added: std::collections::BTreeMap::new(), age, authenticated, ttl, attributes }))
+    }
+
+    /// The id that a former attempt drew whose outcome is unknown, with `true`; otherwise a fresh one. Repeating a call with the same id
+    /// tells whether the first one landed, where another id would leave a second session behind, or lose the first secret.
     fn draw(&self, fresh: impl FnOnce() -> Result<SessionId, EntropyError>) -> Result<(Identity, bool), SessionError> {
         let mut state = self.state();
         if let Some(drawn) = &state.drawn {
-            return Ok((drawn.clone(), true));
+            return Ok((drawn.identity.clone(), true));
         }
         let drawn = Identity::from(fresh()?);
-        state.drawn = Some(drawn.clone());
+        state.drawn = Some(Drawn::new(drawn.clone()));
         Ok((drawn, false))
     }
 
-    /// Takes the record under a drawn id for this request's own, if a former attempt did put it there.
+    /// Takes the record that a drawn id opens for this request's own: a former attempt did land, and what it carried is done.
     async fn adopt(&self, drawn: &Identity) -> Result<bool, SessionError> {
-        let found = self.0.store.load(&drawn.key).await?;
-        let landed = found.is_some();
-        if let Some(record) = found {
+        let found = self.store().load(&drawn.key).await?;
+        if let Some(Opened::Current(record)) = found.map(|stored| stored.open(&drawn.secret)) {
+            let attempted = self.state().drawn.take().map(Drawn::attempted).unwrap_or_default();
             self.state().created(drawn.clone(), record);
+            self.landed(&attempted).await;
+            return Ok(true);
         }
-        Ok(landed)
+        Ok(false)
     }
 
-    /// Deletes a record that outlived a timeout which was shortened after it was written.
-    async fn expire(&self, key: &StoreKey) -> Result<(), SessionError> {
-        self.0.store.delete(key).await?;
+    /// Ends a session if `claim` reaches it, and emits that.
+    pub(super) async fn end(
+        &self,
+        identity: &Identity,
+        claim: Claim,
+        principal: Option<&Principal>,
+        cause: EndCause,
+    ) -> Result<Deleted, StoreError> {
+        let deleted = self.store().delete(&identity.key, claim).await;
+        match &deleted {
+            Ok(Deleted::Ended) => self.0.context.emit(&identity.key, principal, Happened::Ended(cause)),
+            Ok(Deleted::Missing | Deleted::Superseded) => {}
+            Err(error) => self.0.context.emit_unknown(&identity.key, principal, Happened::Ended(cause), error),
+        }
+        deleted
+    }
+
+    /// Deletes a record that outlived a timeout which was shortened after it was written. The claim spares a sign-in that happened since
+    /// the store said so: that one has a timeout of its own.
+    async fn expire(&self, identity: &Identity, principal: Option<&Principal>) -> Result<(), SessionError> {
+        let _ = self.end(identity, Claim::Generation(identity.id.generation()), principal, EndCause::TimedOut).await?;
         self.state().missing();
         Ok(())
     }
 
-    /// An https-only cookie is not believed on plain http, so nothing can be done to the session behind it; saying otherwise would be a lie.
+    /// An https-only cookie is not believed on plain http, so nothing can be done to the session behind it. A success would be false.
     pub(super) fn check_transport(&self) -> Result<(), SessionError> {
         let idle = self.state().recorded.is_empty();
         match self.0.delivery {
@@ -251,7 +441,7 @@ impl Session {
     }
 
     /// No id is made that could not reach the browser: its session would be an orphan.
-    fn check_delivery(&self) -> Result<(), SessionError> {
+    pub(super) fn check_delivery(&self) -> Result<(), SessionError> {
         if self.state().head == Head::Sent {
             return Err(SessionError::HeadSent);
         }
@@ -260,6 +450,16 @@ impl Session {
             Delivery::Refused => Err(SessionError::PlainHttp),
         }
     }
+
+    pub(super) fn store(&self) -> &Arc<dyn SessionStore> {
+        &self.0.context.store
+    }
+}
+
+/// The record that a store makes of a new one.
+fn record_of(new: NewRecord) -> Record {
+    let NewRecord { data, version, secret, generation, since, age, authenticated, ttl, principal, attributes } = new;
+    Record { data, version, secret, generation, since, grace: None, age, rotated: age, authenticated, ttl, principal, attributes }
 }
 
 fn out_of_ids() -> SessionError {

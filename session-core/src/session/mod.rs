@@ -1,24 +1,29 @@
-//! What handlers touch.
+//! What handlers hold.
 
 mod at_once;
+mod context;
 mod devices;
+mod driver;
 mod error;
 mod flush;
+mod liveness;
 mod state;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 
+pub use context::SessionContext;
 pub use devices::Device;
+pub use driver::{CookieChange, Delivery, RecordedChanges, SessionDriver};
 pub use error::SessionError;
+pub use liveness::{Liveness, StreamEnd};
 
 use crate::{
-    Change, Handle, Json, Name, Persistence, Policy, Principal, SessionId, SessionStore,
-    cookie::Presented,
-    plan::{Known, Recorded},
+    Change, Handle, InvalidShortText, Json, Name, Persistence, Policy, Principal, ShortText, SignIn,
+    plan::{Known, Reauthentication, Recorded},
 };
-use state::{Head, State};
+use state::State;
 
 /// The session of one request.
 ///
@@ -30,16 +35,22 @@ use state::{Head, State};
 ///
 /// | call | when it reaches the store |
 /// |---|---|
-/// | `get`, `contains`, `names`, `take`, `principal`, `age`, `ttl`, `handle` | the first of them loads |
-/// | `insert`, `remove`, `clear`, `sign_in`, `renew`, `set_…` | recorded; one commit when the response is built |
-/// | `add`, `update`, `destroy`, `others`, `destroy_other`, `destroy_others`, `destroy_all` | at once, after what was recorded before |
+/// | `get`, `contains`, `names`, `take`, `principal`, `acr`, `age`, `ttl`, `handle`, `authenticated_within` | the first of them loads |
+/// | `insert`, `remove`, `clear`, `sign_in`, `renew`, `reauthenticated`, `set_…` | recorded; one commit when the response is built |
+/// | `add`, `update`, `destroy`, `others`, `destroy_other`, `destroy_others`, `destroy_all`, `credentials_changed` | at once, after what was recorded before |
+/// | `is_alive`, `refresh`, `ended` | each time |
+///
+/// Of several requests of one browser, one can give the session a new id. The others then hold a *superseded* id: they read an anonymous
+/// session, except for the grace after [`Self::renew`], and writes return [`SessionError::Superseded`] for a while.
 ///
 /// # Examples
 /// ```
-/// # use std::sync::Arc;
-/// # use session_core::{Delivery, MemoryStore, Policy, Session};
+/// # use std::{sync::Arc, time::Instant};
+/// # use session_core::{Delivery, MemoryStore, Policy, SessionContext, SessionDriver, cookie::VerifiedCookies};
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// let session = Session::open(Arc::new(MemoryStore::new()), Policy::default(), None, Delivery::Possible);
+/// let context = Arc::new(SessionContext::new(Arc::new(MemoryStore::new()), Policy::default()));
+/// let driver = SessionDriver::open(context, VerifiedCookies::default(), Delivery::Possible, Instant::now());
+/// let session = driver.session();
 /// session.insert("theme", "dark")?;
 /// assert_eq!(session.get::<String>("theme").await?.as_deref(), Some("dark"));
 /// assert_eq!(session.add("visits", 1).await?, 1);
@@ -49,8 +60,7 @@ use state::{Head, State};
 pub struct Session(Arc<Inner>);
 
 struct Inner {
-    store: Arc<dyn SessionStore>,
-    policy: Policy,
+    context: Arc<SessionContext>,
     delivery: Delivery,
     /// Held over every store call, so that one session makes one call at a time and a second `get` waits for the first one's load.
     /// Always taken before `state`.
@@ -59,51 +69,7 @@ struct Inner {
     state: parking_lot::Mutex<State>,
 }
 
-/// Whether a new id can reach the browser on this connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delivery {
-    /// The connection may carry the cookie.
-    Possible,
-    /// The cookie is https only and the connection is plain http: no session is created, nothing is rotated.
-    Refused,
-}
-
-/// What happens to changes that are still recorded when the response is built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecordedChanges {
-    /// They are committed.
-    Commit,
-    /// They are forgotten: the request failed.
-    Drop,
-}
-
-/// What the response has to tell the browser.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub enum CookieChange {
-    /// Nothing.
-    Keep,
-    /// To hold this id, for so long; until the browser closes with `None`.
-    Issue {
-        /// The id.
-        id: SessionId,
-        /// How long the browser keeps it.
-        max_age: Option<Duration>,
-    },
-    /// To forget the id.
-    Remove,
-}
-
 impl Session {
-    /// Opens the session of one request. Nothing is loaded.
-    ///
-    /// Adapters call it with what [`CookieCodec::read`](crate::cookie::CookieCodec::read) found; a test calls it with `None`.
-    #[must_use]
-    pub fn open(store: Arc<dyn SessionStore>, policy: Policy, presented: Option<Presented>, delivery: Delivery) -> Self {
-        let state = parking_lot::Mutex::new(State::new(presented));
-        Self(Arc::new(Inner { store, policy, delivery, flight: tokio::sync::Mutex::new(()), state }))
-    }
-
     /// The value under `name`, read into `T`. `None` if there is none.
     ///
     /// # Errors
@@ -152,7 +118,39 @@ impl Session {
     pub async fn principal(&self) -> Result<Option<Principal>, SessionError> {
         self.load().await?;
         let state = self.state();
-        Ok(state.recorded.principal.clone().or_else(|| state.record()?.principal.clone()))
+        let signs_in = state.recorded.sign_in.as_ref().map(|sign_in| sign_in.principal.clone());
+        Ok(signs_in.or_else(|| state.record()?.principal.clone()))
+    }
+
+    /// The strength of the authentication, as [`SignIn::acr`] or [`Self::reauthenticated_with`] set it, counting this request's own. `None`
+    /// for an anonymous session.
+    ///
+    /// # Errors
+    /// [`SessionError::Store`] if the record cannot be loaded.
+    pub async fn acr(&self) -> Result<Option<ShortText>, SessionError> {
+        self.load().await?;
+        let state = self.state();
+        if let Some(sign_in) = &state.recorded.sign_in {
+            return Ok(sign_in.attributes.acr.clone());
+        }
+        let Some(record) = state.record().filter(|record| record.principal.is_some()) else { return Ok(None) };
+        let raised = state.recorded.reauthenticated.as_ref().and_then(|reauthenticated| reauthenticated.acr.clone());
+        Ok(raised.or_else(|| record.attributes.acr.clone()))
+    }
+
+    /// Whether the user proved who they are at most `time` ago: by a sign-in or by [`Self::reauthenticated`], counting this request's own.
+    /// `false` for an anonymous session.
+    ///
+    /// # Errors
+    /// [`SessionError::Store`] if the record cannot be loaded.
+    pub async fn authenticated_within(&self, time: Duration) -> Result<bool, SessionError> {
+        self.load().await?;
+        let state = self.state();
+        if state.recorded.sign_in.is_some() {
+            return Ok(true);
+        }
+        let Some(age) = state.record().and_then(|record| record.authenticated) else { return Ok(false) };
+        Ok(state.recorded.reauthenticated.is_some() || age + state.elapsed() <= time)
     }
 
     /// How long ago the session was created, when it was loaded. `None` if there is none yet.
@@ -173,7 +171,7 @@ impl Session {
         Ok(self.state().record().map(|record| record.ttl))
     }
 
-    /// The public name of the session, for logs and pages. `None` if there is none yet; a rotation changes it.
+    /// The public name of the session, for logs and pages. `None` if there is none yet. It stays the same through every rotation.
     ///
     /// # Errors
     /// [`SessionError::Store`] if it takes a load to know whether the session lives, and that fails.
@@ -236,50 +234,64 @@ impl Session {
         state.recorded.clears = state.recorded.clears.saturating_add(1);
     }
 
-    /// Records that `principal` is signed in.
+    /// Records that this user signs in.
     ///
-    /// The session gets a new id and the old one is dead at once (session fixation: OWASP asks for it at every change of privilege).
-    /// The values of an anonymous session stay; call [`Self::clear`] before to drop them. If another user was signed in, all values
-    /// but those inserted in this request go.
-    pub fn sign_in(&self, principal: Principal) {
-        self.state().recorded.principal = Some(principal);
+    /// The session gets a new id, and the old one has no power over it any more (session fixation: OWASP asks for a new id at every
+    /// change of privilege). The session starts with the policy's timeouts and persistence, or with those of the [`SignIn`]; the absolute
+    /// timeout counts from now. The values of an anonymous session stay; call [`Self::clear`] before to drop them. If another user was
+    /// signed in, all values but those inserted in this request go.
+    ///
+    /// A sign-in always works: if the request's own id is superseded, or its session has ended, it starts a new session.
+    pub fn sign_in(&self, sign_in: impl Into<SignIn>) {
+        self.state().recorded.sign_in = Some(sign_in.into());
     }
 
-    /// Records that the session gets a new id. The old one is dead at once; values, principal and age stay.
+    /// Records that the session gets a new id; values, principal and age stay.
+    ///
+    /// The old one may still read for [`Policy::rotation_grace`], so that requests which the page sends beside this one stay signed in.
     pub fn renew(&self) {
         self.state().recorded.renew = true;
     }
 
-    /// Records another idle timeout for this session, kept with it. The policy's absolute timeout still caps it.
-    pub fn set_idle_timeout(&self, timeout: Duration) {
-        self.state().recorded.lifetime.idle_timeout = Some(timeout);
+    /// Records that the signed-in user has just proved who they are once more, for example by their password before a payment.
+    /// [`Self::authenticated_within`] then counts from now, as does the absolute timeout. The session gets a new id, and the old one is
+    /// dead at once. In an anonymous session it only renews.
+    pub fn reauthenticated(&self) {
+        self.state().recorded.reauthenticated = Some(Reauthentication { acr: None });
     }
 
-    /// Records that this session ends at the latest `timeout` from now, however much it is used, kept with it. Called beside
-    /// [`Self::sign_in`] it makes the time count from the sign-in; otherwise it counts from the session's creation.
+    /// As [`Self::reauthenticated`], with the strength of the authentication from now on, such as `mfa`.
+    ///
+    /// # Errors
+    /// [`InvalidShortText`] if `acr` is empty, longer than 40 bytes or has a control character; nothing is recorded then.
+    pub fn reauthenticated_with(&self, acr: impl AsRef<str>) -> Result<(), InvalidShortText> {
+        let acr = Some(ShortText::new(acr)?);
+        self.state().recorded.reauthenticated = Some(Reauthentication { acr });
+        Ok(())
+    }
+
+    /// Records another idle timeout for this session, kept with it. The policy's absolute timeout still caps it.
+    pub fn set_idle_timeout(&self, timeout: Duration) {
+        self.state().recorded.attributes.idle_timeout = Some(timeout);
+    }
+
+    /// Records that this session ends at the latest `timeout` from now, however much it is used, kept with it.
     pub fn set_absolute_timeout(&self, timeout: Duration) {
-        self.state().recorded.lifetime.absolute_timeout = Some(timeout);
+        self.state().recorded.attributes.absolute_timeout = Some(timeout);
     }
 
     /// Records how long the browser keeps this session's cookie, kept with it.
     pub fn set_persistence(&self, persistence: Persistence) {
-        self.state().recorded.lifetime.persistence = Some(persistence);
-    }
-
-    /// Says that the response head has left, or that there will be none: from now on no id can reach the browser, so none is made. For
-    /// adapters; [`Self::finish`] does it too.
-    pub fn seal(&self) {
-        self.state().head = Head::Sent;
-    }
-
-    /// What the response has to tell the browser, after [`Self::finish`]. For adapters.
-    pub fn cookie(&self) -> CookieChange {
-        self.state().cookie(&self.0.policy)
+        self.state().recorded.attributes.persistence = Some(persistence);
     }
 
     /// The key to ask the store with, if there may be a record.
     fn key(&self) -> Option<crate::StoreKey> {
         self.state().key()
+    }
+
+    fn policy(&self) -> &Policy {
+        &self.0.context.policy
     }
 
     fn state(&self) -> parking_lot::MutexGuard<'_, State> {
@@ -291,12 +303,12 @@ impl Session {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state();
-        let Recorded { changes, clears, principal, renew, .. } = &state.recorded;
+        let Recorded { changes, clears, sign_in, renew, .. } = &state.recorded;
         f.debug_struct("Session")
             .field("handle", &state.key().map(|key| key.handle()))
             .field("changes", &changes.keys().collect::<Vec<_>>())
             .field("clears", clears)
-            .field("principal", principal)
+            .field("sign_in", &sign_in.as_ref().map(|sign_in| &sign_in.principal))
             .field("renew", renew)
             .finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! What one request knows, has recorded and owes the browser.
+//! What one request knows, has recorded and has to tell the browser.
 
 use std::{
     collections::BTreeSet,
@@ -6,23 +6,69 @@ use std::{
 };
 
 use crate::{
-    Change, Commit, Committed, Data, Json, Name, Persistence, Policy, PrincipalChange, Record, SessionId, StoreKey,
-    cookie::{Presented, SignedBy},
-    plan::{Known, Recorded},
+    Change, Commit, Committed, Data, Json, Name, Persistence, Policy, PrincipalChange, Record, SecretHash, SessionId, StoreKey, Superseded,
+    cookie::{SignedBy, VerifiedCookie, VerifiedCookies},
+    plan::{Alive, Known, Recorded},
     session::CookieChange,
 };
 
-/// An id with the key that stores see, computed once.
+/// An id with what stores see of it, computed once.
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
     pub(super) id: SessionId,
     pub(super) key: StoreKey,
+    pub(super) secret: SecretHash,
+    pub(super) signed_by: SignedBy,
+}
+
+impl From<Identity> for VerifiedCookie {
+    fn from(Identity { id, signed_by, .. }: Identity) -> Self {
+        Self { id, signed_by }
+    }
 }
 
 impl From<SessionId> for Identity {
     fn from(id: SessionId) -> Self {
-        let key = id.store_key();
-        Self { id, key }
+        VerifiedCookie { id, signed_by: SignedBy::Current }.into()
+    }
+}
+
+impl From<VerifiedCookie> for Identity {
+    fn from(VerifiedCookie { id, signed_by }: VerifiedCookie) -> Self {
+        Self { key: id.key(), secret: id.secret_hash(), id, signed_by }
+    }
+}
+
+/// The request's own id, when its session lives with another secret.
+#[derive(Debug, Clone)]
+pub(super) struct SupersededId {
+    pub(super) identity: Identity,
+    pub(super) record: Superseded,
+}
+
+impl SupersededId {
+    /// Whether the id is from the present principal's sign-in, so that it may end the session.
+    pub(super) fn may_end(&self) -> bool {
+        self.identity.id.generation() >= self.record.since
+    }
+}
+
+/// An id that was drawn for a creation or rotation that may or may not have landed.
+#[derive(Debug)]
+pub(super) struct Drawn {
+    pub(super) identity: Identity,
+    /// What the failed attempts with this id carried, if they all carried the same; nothing if they did not. `None` before the first failure.
+    attempted: Option<Recorded>,
+}
+
+impl Drawn {
+    pub(super) fn new(identity: Identity) -> Self {
+        Self { identity, attempted: None }
+    }
+
+    /// What is certain to have landed if an attempt did.
+    pub(super) fn attempted(self) -> Recorded {
+        self.attempted.unwrap_or_default()
     }
 }
 
@@ -50,14 +96,22 @@ pub(super) enum Head {
 pub(super) struct State {
     /// `Some` exactly while `known` is neither `Absent` nor `Gone`.
     pub(super) identity: Option<Identity>,
+    /// The other cookies that verified; only `destroy` uses them once `identity` is chosen.
+    pub(super) others: Vec<VerifiedCookie>,
     pub(super) known: Known,
+    /// What the store said of the request's own id, if that is superseded. `known` is `Superseded` while the rotation settles and `Absent`
+    /// later.
+    pub(super) superseded: Option<SupersededId>,
     pub(super) recorded: Recorded,
     pub(super) head: Head,
-    /// An id that was drawn for a session whose creation, or move, may or may not have landed.
-    pub(super) drawn: Option<Identity>,
-    /// When `known` was heard of the store.
+    pub(super) drawn: Option<Drawn>,
+    /// When the request began.
+    began: Instant,
+    /// When the store said what is `known`.
     heard: Instant,
-    /// Whether the browser showed an id that verified, whatever became of it.
+    /// Whether this request saw its session alive.
+    seen: bool,
+    /// Whether the browser sent an id that verified.
     shown: bool,
     owed: Owed,
     /// Whether this request began the session's life, or extended it.
@@ -65,25 +119,34 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(presented: Option<Presented>) -> Self {
-        let owed = match &presented {
-            Some(Presented { signed_by: SignedBy::Older, .. }) => Owed::Resigned,
-            _ => Owed::Nothing,
-        };
-        let known = if presented.is_some() { Known::Presented } else { Known::Absent };
-        let shown = presented.is_some();
-        let identity = presented.map(|presented| presented.id.into());
+    pub(super) fn new(cookies: VerifiedCookies, began: Instant) -> Self {
+        let VerifiedCookies { first, others } = cookies;
+        let shown = first.is_some();
         Self {
-            shown,
-            identity,
-            known,
+            identity: first.map(Identity::from),
+            others,
+            known: if shown { Known::Presented } else { Known::Absent },
+            superseded: None,
             recorded: Recorded::default(),
             head: Head::Open,
             drawn: None,
-            heard: Instant::now(),
-            owed,
+            began,
+            heard: began,
+            seen: false,
+            shown,
+            owed: Owed::Nothing,
             renewed: false,
         }
+    }
+
+    /// The cookies of which the store has to say which one counts: several that verified, none of them looked up.
+    pub(super) fn undecided(&self) -> bool {
+        !self.others.is_empty() && matches!(self.known, Known::Presented)
+    }
+
+    /// The hash of the request's secret; zeros without an id, which no commit is made with.
+    pub(super) fn secret(&self) -> SecretHash {
+        self.identity.as_ref().map_or(SecretHash::from_bytes([0; SecretHash::BYTES]), |identity| identity.secret)
     }
 
     /// The key to ask the store with, if there may be a record.
@@ -94,7 +157,7 @@ impl State {
     /// The record as loaded.
     pub(super) fn record(&self) -> Option<&Record> {
         match &self.known {
-            Known::Loaded(record) => Some(record),
+            Known::Loaded(record) | Known::Grace(record) => Some(record),
             _ => None,
         }
     }
@@ -137,14 +200,39 @@ impl State {
         self.heard.elapsed()
     }
 
-    /// The store has given the record.
-    pub(super) fn loaded(&mut self, record: Record) {
+    /// The store has given the record, which the request's secret opened.
+    pub(super) fn loaded(&mut self, record: Box<Record>) {
         self.known = Known::Loaded(record);
+        (self.seen, self.heard, self.superseded) = (true, Instant::now(), None);
+        if self.owed == Owed::Nothing && self.identity.as_ref().is_some_and(|identity| identity.signed_by == SignedBy::Older) {
+            self.owed = Owed::Resigned;
+        }
+    }
+
+    /// The store has given the record, which the former secret may still read.
+    pub(super) fn in_grace(&mut self, record: Box<Record>) {
+        self.known = Known::Grace(record);
         self.heard = Instant::now();
     }
 
+    /// The store says that the session lives with another secret. `true` if the id is so old that its use is worth a report.
+    ///
+    /// While the rotation settles, writes are refused, because the browser has the new id or is about to get it. Later the id counts as
+    /// absent, so that no browser is locked out. A request that saw its session alive began before the rotation.
+    pub(super) fn superseded(&mut self, identity: Identity, record: Superseded, policy: &Policy) -> bool {
+        let own = identity.id.generation();
+        let recent = record.rotated < self.began.elapsed().saturating_add(policy.rotation_settles);
+        let settles = self.seen || (recent && own.checked_add(1) == Some(record.generation));
+        let late = !self.seen && !recent && record.since <= own && own < record.generation;
+        self.known = if settles { Known::Superseded } else { Known::Absent };
+        self.identity = settles.then(|| identity.clone());
+        (self.drawn, self.heard) = (None, Instant::now());
+        self.superseded = Some(SupersededId { identity, record });
+        late
+    }
+
     /// There is a record under this id now that the browser does not know of.
-    pub(super) fn created(&mut self, identity: Identity, record: Record) {
+    pub(super) fn created(&mut self, identity: Identity, record: Box<Record>) {
         self.identity = Some(identity);
         self.drawn = None;
         self.owed = Owed::Id;
@@ -154,24 +242,29 @@ impl State {
 
     /// The store has applied `commit`.
     pub(super) fn committed(&mut self, commit: &Commit, successor: Option<Identity>, done: &Committed) {
-        self.heard = Instant::now();
+        (self.seen, self.heard) = (true, Instant::now());
         self.renewed |= commit.ttl.is_some();
         if successor.is_some() {
             self.identity = successor;
             self.drawn = None;
             self.owed = Owed::Id;
-        } else if (commit.ttl.is_some() || commit.lifetime.is_some()) && self.owed == Owed::Nothing {
+        } else if (commit.ttl.is_some() || commit.attributes.is_some()) && self.owed == Owed::Nothing {
             self.owed = Owed::Extended;
         }
+        if self.owed == Owed::Nothing && self.identity.as_ref().is_some_and(|identity| identity.signed_by == SignedBy::Older) {
+            self.owed = Owed::Resigned;
+        }
+        let Committed { version, added, age, authenticated, ttl, attributes } = done;
         let Known::Loaded(record) = &mut self.known else {
-            self.known = Known::Alive { age: done.age, ttl: done.ttl, lifetime: done.lifetime };
+            let attributes = attributes.clone();
+            self.known = Known::Alive(Alive { age: *age, authenticated: *authenticated, ttl: *ttl, attributes });
             return;
         };
         if commit.clear {
             record.data.clear();
         }
         apply(&mut record.data, &commit.changes);
-        for (name, sum) in &done.added {
+        for (name, sum) in added {
             record.data.insert(name.clone(), Json::integer(*sum));
         }
         match &commit.principal {
@@ -179,26 +272,38 @@ impl State {
             PrincipalChange::Set(principal) => record.principal = Some(principal.clone()),
             PrincipalChange::Unset => record.principal = None,
         }
+        if let Some(rotation) = commit.rotate {
+            (record.secret, record.generation, record.rotated) = (rotation.secret, rotation.generation, Duration::ZERO);
+        }
+        record.since = commit.since().unwrap_or(record.since);
         // If others committed in between, the values held here are older than `done.version`. The version stays behind then, so that
         // a guard made from it fails and loads anew, instead of overwriting what was never seen.
-        if done.version == record.version + u64::from(commit.is_change()) {
-            record.version = done.version;
+        if *version == record.version + u64::from(commit.is_change()) {
+            record.version = *version;
         }
-        (record.age, record.ttl, record.lifetime) = (done.age, done.ttl, done.lifetime);
+        (record.age, record.authenticated, record.ttl) = (*age, *authenticated, *ttl);
+        record.attributes = attributes.clone();
+    }
+
+    /// An attempt to bring `planned` failed, and may have landed with the id that it drew.
+    pub(super) fn attempt_failed(&mut self, planned: Recorded) {
+        if let Some(drawn) = &mut self.drawn {
+            let others_differ = drawn.attempted.as_ref().is_some_and(|former| *former != planned);
+            drawn.attempted = Some(if others_differ { Recorded::default() } else { planned });
+        }
     }
 
     /// The store says that there is no such record. A request that never saw it alive is anonymous from its start.
     pub(super) fn missing(&mut self) {
-        self.identity = None;
-        self.known = match self.known {
-            Known::Absent | Known::Presented => Known::Absent,
-            Known::Alive { .. } | Known::Loaded(_) | Known::Gone => Known::Gone,
-        };
+        (self.identity, self.drawn, self.superseded) = (None, None, None);
+        self.known = if self.seen { Known::Gone } else { Known::Absent };
     }
 
-    /// The session is over for this request. What comes later starts a new one; a browser that showed an id is told to forget it.
+    /// The session is over for this request. What comes later starts a new one; a browser that sent an id is told to forget it.
     pub(super) fn ended(&mut self) {
-        (self.identity, self.drawn) = (None, None);
+        (self.identity, self.drawn, self.superseded) = (None, None, None);
+        self.others.clear();
+        self.seen = false;
         self.known = Known::Absent;
         self.recorded = Recorded::default();
         self.owed = if self.shown { Owed::Removal } else { Owed::Nothing };
@@ -206,18 +311,19 @@ impl State {
 
     /// What the response has to tell the browser.
     pub(super) fn cookie(&self, policy: &Policy) -> CookieChange {
-        let (lifetime, ttl) = match &self.known {
-            Known::Loaded(record) => (record.lifetime, record.ttl),
-            Known::Alive { lifetime, ttl, .. } => (*lifetime, *ttl),
-            Known::Absent | Known::Presented | Known::Gone if self.owed == Owed::Removal => return CookieChange::Remove,
-            Known::Absent | Known::Presented | Known::Gone => return CookieChange::Keep,
+        let (attributes, ttl) = match &self.known {
+            Known::Loaded(record) => (&record.attributes, record.ttl),
+            Known::Alive(alive) => (&alive.attributes, alive.ttl),
+            Known::Absent | Known::Gone if self.owed == Owed::Removal => return CookieChange::Remove,
+            // Only a request with the current secret sets a cookie: another one would overwrite the browser's newer id.
+            Known::Absent | Known::Presented | Known::Grace(_) | Known::Superseded | Known::Gone => return CookieChange::Keep,
         };
-        let persistence = policy.persistence_of(&lifetime);
+        let persistence = policy.persistence_of(attributes);
         let due = match self.owed {
             Owed::Nothing | Owed::Removal => false,
             Owed::Resigned | Owed::Id => true,
             // Also when the session stopped being persistent: the browser has to forget the old Max-Age.
-            Owed::Extended => persistence == Persistence::Persistent || lifetime.persistence.is_some(),
+            Owed::Extended => persistence == Persistence::Persistent || attributes.persistence.is_some(),
         };
         match &self.identity {
             Some(identity) if due => {
@@ -228,7 +334,7 @@ impl State {
     }
 }
 
-fn apply(data: &mut Data, changes: &crate::Changes) {
+pub(super) fn apply(data: &mut Data, changes: &crate::Changes) {
     for (name, change) in changes {
         match change {
             Change::Set(value) => {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use session_core::{Created, MemoryStore, Outcome, Record, SessionStore, StoreError, StoreKey};
+use session_core::{
+    Change, Claim, Commit, Created, Deleted, MemoryStore, NewRecord, Outcome, Record, SessionStore, StoreError, StoreKey, Stored,
+};
 
 use super::{Framing, comes_back, parted};
 use crate::{
@@ -55,7 +57,7 @@ pub fn replies(bytes: &[u8], framing: Framing) {
                 let again = std::mem::discriminant(&Failure::from(error));
                 assert!(again == kind || broken_handle, "an error became another one");
             }
-            Reply::Loaded(Some(record)) => check(&record),
+            Reply::Loaded(Some(stored)) => check(&stored.into_record()),
             _ => {}
         }
     }
@@ -80,87 +82,94 @@ fn framed(messages: &[&[u8]]) -> Vec<u8> {
     stream
 }
 
-/// Carries a request out and holds what came of it against what was there before.
+/// Carries out a request and compares the reply and the record afterwards with the record before.
 fn carry_out(store: &MemoryStore, id: u64, request: Request) {
-    let told = Told::of(&request);
-    let before = told.key.as_ref().and_then(|key| load(store, key));
-    let target = told.target.as_ref().and_then(|key| load(store, key));
-    // Written down, because the call takes it.
-    let wanted = postcard::to_stdvec(&request).unwrap_or_default();
+    let key = match &request {
+        Request::Create(key, _) | Request::Load(key) | Request::Commit(key, _) | Request::Delete(key, _) => Some(key.clone()),
+        _ => None,
+    };
+    let before = key.as_ref().and_then(|key| load(store, key));
+    // A second copy, because the call takes the first.
+    let asked = postcard::to_stdvec(&request).ok().and_then(|bytes| decode::<Request>(&bytes).ok());
     let reply = answer(store, request, LEAST_FRAME_BYTES).now_or_never().unwrap_or_else(|| panic!("a store in memory let a call wait"));
-    if let Some(key) = &told.key {
-        let after = load(store, key);
-        match &reply {
-            Reply::Created(Created::New) => {
-                let Ok(Request::Create(_, new)) = decode(&wanted) else { panic!("created by another request") };
-                let after = after.unwrap_or_else(|| panic!("what was created is not there"));
-                assert!(before.is_none() && key.is_storable(), "a creation over a live session, or under no key");
-                assert!((&after.data, &after.principal, after.version) == (&new.data, &new.principal, 1), "another session was created");
-            }
-            Reply::Loaded(loaded) => assert!(*loaded == before && after == before, "a load changed something"),
-            Reply::Deleted(was) => assert!(*was == before.is_some() && after.is_none(), "a deleted session is there"),
-            Reply::Committed(Outcome::Done(done)) => {
-                assert!(before.is_some(), "a commit without a session");
-                let after = match &told.target {
-                    Some(target) => load(store, target),
-                    None => after,
-                };
-                let after = after.unwrap_or_else(|| panic!("a commit ended a session"));
-                assert!(done.version == after.version && done.lifetime == after.lifetime, "a commit says something else than it did");
-            }
-            // Refused, taken, in conflict, gone: nothing has changed.
-            _ => {
-                assert!(after == before, "a refused request changed a session");
-                assert!(told.target.as_ref().and_then(|key| load(store, key)) == target, "a refused move left something");
-                assert!(!matches!(reply, Reply::Committed(Outcome::Gone)) || before.is_none(), "a live session is said to be gone");
-            }
+    let after = key.as_ref().and_then(|key| load(store, key));
+    match (asked, &reply) {
+        (Some(Request::Create(key, new)), Reply::Created(Created::New)) => created(&key, &new, before.as_ref(), after),
+        (Some(Request::Load(_)), Reply::Loaded(loaded)) => {
+            let loaded = loaded.clone().map(Stored::into_record);
+            assert!(loaded == before && after == before, "a load changed something");
         }
+        (Some(Request::Delete(_, claim)), Reply::Deleted(deleted)) => match deleted {
+            Deleted::Ended | Deleted::Missing => {
+                assert!((*deleted == Deleted::Ended) == before.is_some() && after.is_none(), "a deleted session is there");
+            }
+            Deleted::Superseded => {
+                let since = before.as_ref().map(|record| record.since);
+                let refused = matches!((claim, since), (Claim::Generation(generation), Some(since)) if generation < since);
+                assert!(refused && after == before, "a claim is refused that reaches the session, or the session changed");
+            }
+        },
+        (Some(Request::Commit(_, commit)), Reply::Committed(outcome)) => committed(&commit, outcome, before, after),
+        // Refused, taken, or another call: nothing has changed.
+        (_, _) => assert!(after == before, "a refused request changed a session"),
     }
     if let Reply::Failed(Failure::Other { text, .. }) = &reply {
         assert!(!text.contains("panicked"), "the store panicked");
     }
-    sent(id, reply);
+    sent(id, &reply);
 }
 
-/// The reply arrives, in frames of at most the length that was agreed.
-fn sent(id: u64, reply: Reply) {
-    let (kind, mut outbox) = (std::mem::discriminant(&reply), Outbox::default());
+fn created(key: &StoreKey, new: &NewRecord, before: Option<&Record>, after: Option<Record>) {
+    let after = after.unwrap_or_else(|| panic!("what was created is not there"));
+    assert!(before.is_none() && key.is_storable(), "a creation over a live session, or under a key that is not storable");
+    let (wanted, found) = ((&new.data, &new.principal, new.version), (&after.data, &after.principal, after.version));
+    assert!(wanted == found, "another session was created");
+    assert!((new.secret, new.generation, new.since) == (after.secret, after.generation, after.since), "another secret was created");
+}
+
+fn committed(commit: &Commit, outcome: &Outcome, before: Option<Record>, after: Option<Record>) {
+    let Outcome::Done(done) = outcome else {
+        let current = before.as_ref().map(|record| record.secret == commit.secret);
+        let fits = match outcome {
+            Outcome::Gone => current.is_none(),
+            Outcome::Superseded => current == Some(false),
+            Outcome::Conflict | Outcome::Done(_) => current == Some(true),
+        };
+        assert!(fits && after == before, "a verdict does not fit the session, or a refused commit changed it");
+        return;
+    };
+    let (Some(before), Some(after)) = (before, after) else { panic!("a commit without a session, or one that ended it") };
+    assert!(commit.secret == before.secret, "a superseded secret changed a session");
+    assert!(done.version == after.version && done.attributes == after.attributes, "a commit says something else than it did");
+    assert!(after.version == before.version + u64::from(commit.is_change()), "a version does not count changes");
+    let rotated = commit.rotate.map_or((before.secret, before.generation), |rotation| (rotation.secret, rotation.generation));
+    assert!((after.secret, after.generation) == rotated, "a session has another secret than it was given");
+    assert!(after.principal.is_some() == after.authenticated.is_some(), "a principal without the time of the authentication");
+    let set = commit.changes.iter().filter(|(_, change)| matches!(change, Change::Set(_) | Change::Add(_)));
+    assert!(set.into_iter().all(|(name, _)| after.data.get(name.as_str()).is_some()), "a value is not there");
+}
+
+/// The reply arrives in one frame of at most the agreed length.
+fn sent(id: u64, reply: &Reply) {
+    let (kind, mut outbox) = (std::mem::discriminant(reply), Outbox::default());
     push_reply(&mut outbox, id, reply, LEAST_FRAME_BYTES).unwrap_or_else(|error| panic!("a reply is not sent: {error}"));
     let mut inbox = Inbox::filled(LEAST_FRAME_BYTES, outbox.unwritten().to_vec());
-    let mut frames = 0;
-    while let Some((of, message)) = inbox.frame().unwrap_or_else(|error: FrameError| panic!("a reply does not arrive: {error}")) {
-        let reply = decode::<Reply>(message).unwrap_or_else(|error| panic!("a reply is not read: {error}"));
-        assert!(of == id, "a reply to another request");
-        assert!(std::mem::discriminant(&reply) == kind || matches!(reply, Reply::Failed(_)), "another reply");
-        frames += 1;
-    }
-    assert!(frames > 0 && !inbox.has_rest(), "half a reply");
+    let frame = inbox.frame().unwrap_or_else(|error: FrameError| panic!("a reply does not arrive: {error}"));
+    let (of, message) = frame.unwrap_or_else(|| panic!("half a reply"));
+    let reply = decode::<Reply>(message).unwrap_or_else(|error| panic!("a reply is not read: {error}"));
+    assert!(of == id, "a reply to another request");
+    assert!(std::mem::discriminant(&reply) == kind || matches!(reply, Reply::Failed(_)), "another reply");
+    assert!(!inbox.has_rest(), "more than one frame");
 }
 
 fn load(store: &MemoryStore, key: &StoreKey) -> Option<Record> {
     let loaded = store.load(key).now_or_never().and_then(Result::ok).unwrap_or_else(|| panic!("a store in memory failed"));
-    loaded.inspect(check)
+    loaded.map(Stored::into_record).inspect(check)
 }
 
 /// What a record always is, and whatever is asked of it does not fail.
 fn check(record: &Record) {
     let names: Vec<_> = record.data.iter().map(|(name, _)| name.as_str()).collect();
     assert!(names.is_sorted() && names.iter().all(|name| !name.is_empty()), "names out of order");
-    let _ = (record.lifetime.bounded(), record.data.bytes(), format!("{record:?}"));
-}
-
-/// Of which session a request is, and where it wants to have it.
-struct Told {
-    key: Option<StoreKey>,
-    target: Option<StoreKey>,
-}
-
-impl Told {
-    fn of(request: &Request) -> Self {
-        match request {
-            Request::Create(key, _) | Request::Load(key) | Request::Delete(key) => Self { key: Some(key.clone()), target: None },
-            Request::Commit(key, commit) => Self { key: Some(key.clone()), target: commit.move_to.clone() },
-            _ => Self { key: None, target: None },
-        }
-    }
+    let _ = (record.attributes.clone().bounded(), record.data.bytes(), format!("{record:?}"));
 }

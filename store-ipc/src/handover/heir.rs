@@ -13,7 +13,7 @@ use super::{
     error::TakeoverError,
     guest::Severed,
     message::Message,
-    succession::monotonic,
+    succession::boot_time,
     wire::{Side, Wire, WireError},
 };
 use crate::{
@@ -56,7 +56,7 @@ impl OwnerBuilder {
     /// hand-over on, without noticing; [`OwnerHandle::listen`] is refused. [`OwnerHandle::takeover`] tells what comes of it. If the predecessor
     /// ends before it has handed over everything, this owner shuts down and closes all its clients: nobody is served an empty store.
     ///
-    /// Both processes must see the same monotonic clock, which those in different time namespaces do not.
+    /// Both processes must see the same `CLOCK_BOOTTIME`, which those in different time namespaces do not.
     ///
     /// # Errors
     /// [`OwnerError::NotInMemory`] if the builder is not that of [`Owner::memory`](crate::Owner::memory), [`OwnerError::Open`] with a
@@ -203,10 +203,10 @@ impl Successor {
         let Message::Snapshot { taken_at, stamp } = self.next().await? else {
             return Err(WireError::Unexpected("a snapshot begins with its time").into());
         };
-        if stamp > monotonic() {
+        if stamp > boot_time() {
             return Err(WireError::Unexpected("a snapshot of the future; both processes must share one clock").into());
         }
-        let mut import = memory.import(taken_at, || monotonic().saturating_sub(stamp));
+        let mut import = memory.import(taken_at, || boot_time().saturating_sub(stamp));
         let (mut came, mut residues) = (0, Vec::new());
         loop {
             match self.next().await? {

@@ -20,7 +20,7 @@ pub(super) enum Message {
     Snapshot {
         /// The store's clock when the export began.
         taken_at: Duration,
-        /// The machine's monotonic clock a moment before.
+        /// `CLOCK_BOOTTIME` a moment before.
         stamp: Duration,
     },
     Sessions(Vec<Exported>),

@@ -236,7 +236,7 @@ impl Predecessor {
     }
 
     async fn send_sessions(&mut self) -> Result<u64, WireError> {
-        let stamp = monotonic();
+        let stamp = boot_time();
         let memory = Arc::clone(&self.memory);
         let mut export = memory.export();
         self.wire.send(&Message::Snapshot { taken_at: export.taken_at(), stamp }).await?;
@@ -285,9 +285,23 @@ impl Predecessor {
     }
 }
 
-/// The machine's clock that never goes back, which all its processes share.
-pub(super) fn monotonic() -> Duration {
+/// The clock of [`MemoryStore`]: all processes of the machine share it, it never goes back, and it counts the time that the machine sleeps.
+pub(super) fn boot_time() -> Duration {
     // Neither part is ever negative on this clock.
-    let time = clock_gettime(ClockId::Monotonic);
+    let time = clock_gettime(ClockId::Boottime);
     Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `/proc/uptime` counts suspended time, as proc(5) says.
+    #[test]
+    fn c26_handover_stamps_count_the_time_since_boot() {
+        let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+        let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+        let stamp = boot_time().as_secs_f64();
+        assert!((stamp - uptime).abs() < 1.0, "stamp {stamp}, uptime {uptime}");
+    }
 }

@@ -16,7 +16,7 @@ use session_core::{MemoryStore, NewRecord, SessionStore};
 use super::{
     error::{HandOverError, TakeoverError},
     message::Message,
-    succession::monotonic,
+    succession::boot_time,
     wire::{Side, Wire},
 };
 use crate::{
@@ -25,7 +25,8 @@ use crate::{
 };
 
 use self::rig::{
-    HOUR, LONG, add, client, cut_off, fill, frame, generations, handed_over, heir, hello, key, owner, pair, raw, read_hello, read_reply,
+    HOUR, LONG, SECRET, add, client, cut_off, fill, frame, generations, handed_over, heir, hello, key, owner, pair, raw, read_hello,
+    read_reply,
 };
 
 #[tokio::test]
@@ -140,16 +141,16 @@ async fn a_guest_that_does_not_read_holds_nothing_up_and_loses_nothing() {
 async fn no_session_lives_longer_through_it() {
     let store = Arc::new(MemoryStore::new());
     let (short, dead) = (key(), key());
-    let _ = store.create(&dead, NewRecord::new(Duration::from_millis(1))).await.unwrap();
+    let _ = store.create(&dead, NewRecord::new(SECRET, Duration::from_millis(1))).await.unwrap();
     let ttl = Duration::from_secs(30);
-    let _ = store.create(&short, NewRecord::new(ttl)).await.unwrap();
+    let _ = store.create(&short, NewRecord::new(SECRET, ttl)).await.unwrap();
     let created = Instant::now();
     let (old, new) = generations(&store);
     let guest = client(&new);
     while guest.load(&dead).await.unwrap().is_some() {}
     assert_eq!(handed_over(&old, &new).await.sessions, 1);
     let asked = Instant::now();
-    let record = guest.load(&short).await.unwrap().unwrap();
+    let record = guest.load(&short).await.unwrap().unwrap().into_record();
     assert!(record.ttl <= (created + ttl).saturating_duration_since(asked), "{:?}", record.ttl);
     assert!(record.age >= asked.saturating_duration_since(created), "{:?}", record.age);
     assert_eq!(guest.load(&dead).await.unwrap(), None);
@@ -240,7 +241,7 @@ type Expected = fn(&TakeoverError) -> bool;
 /// A predecessor that dies at each step, or does what none does.
 #[tokio::test]
 async fn a_predecessor_that_fails_leaves_nobody_served() {
-    let snapshot = || Message::Snapshot { taken_at: Duration::from_secs(1), stamp: monotonic() };
+    let snapshot = || Message::Snapshot { taken_at: Duration::from_secs(1), stamp: boot_time() };
     let end = |sessions, connections| Message::End { sessions, connections };
     let connection = |guest, request_bytes| Message::Connection { guest, request_bytes, reply_bytes: None };
     let prepare = || Message::Prepare(LONG);
@@ -250,7 +251,7 @@ async fn a_predecessor_that_fails_leaves_nobody_served() {
     let store = Arc::new(MemoryStore::new());
     fill(&store, 1, 10).await;
     let session = || store.export().batch(1);
-    let future = Message::Snapshot { taken_at: Duration::ZERO, stamp: monotonic() + HOUR };
+    let future = Message::Snapshot { taken_at: Duration::ZERO, stamp: boot_time() + HOUR };
     let cases: Vec<(&str, Vec<Message>, Expected)> = vec![
         ("at once", vec![], lost),
         ("when it prepared", vec![prepare()], lost),
@@ -305,15 +306,15 @@ async fn a_shutdown_ends_the_wait() {
 
 #[tokio::test]
 async fn other_versions_and_garbage_are_refused_by_both_sides() {
-    let mut newer = *b"sHND\x02\0\x01\0";
-    let mut other_clients = *b"sHND\x01\0\x02\0";
+    let mut older = *b"sHND\x01\0\x02\0";
+    let mut older_clients = *b"sHND\x02\0\x01\0";
     for (bytes, says) in [
-        (&mut newer[..], "version 2"),
-        (&mut other_clients[..], "clients of version 2"),
+        (&mut older[..], "hands over in version 1"),
+        (&mut older_clients[..], "clients of version 1"),
         (&mut b"GET / HTTP/1.1\r\n\r\n".to_vec()[..], "does not speak"),
-        (&mut b"sHND\x01\0\x01\0\xff\xff\xff\xff".to_vec()[..], "4294967295 bytes"),
-        (&mut b"sHND\x01\0\x01\0\x01\0\0\0\x77".to_vec()[..], "does not fit"),
-        (&mut b"sHND\x01\0\x01\0\x02\0\0\0\0\x05".to_vec()[..], "without the stream"),
+        (&mut b"sHND\x02\0\x02\0\xff\xff\xff\xff".to_vec()[..], "4294967295 bytes"),
+        (&mut b"sHND\x02\0\x02\0\x01\0\0\0\x77".to_vec()[..], "does not fit"),
+        (&mut b"sHND\x02\0\x02\0\x02\0\0\0\0\x05".to_vec()[..], "without the stream"),
     ] {
         let (mut one, other) = pair();
         let new = heir(other);
@@ -350,16 +351,21 @@ async fn a_descriptor_that_is_no_stream_is_refused() {
     client(&old).ping().await.unwrap();
 }
 
-/// The form is the version's: who changes it changes [`HANDOVER`](super::wire::HANDOVER) as well.
+/// A change of this form needs a new [`HANDOVER`](super::wire::HANDOVER) version.
 #[test]
-fn a_session_is_written_down_as_version_1_does() {
-    let json = serde_json_session();
-    let bytes = postcard::to_stdvec(&Message::Sessions(vec![json])).unwrap();
-    let expected = b"\x04\x01\x03key\x01\x01n\x017\x02\x05\x06\x01\x03bob\x01\x01\0\0\x01\x01";
-    assert_eq!(bytes, expected);
+fn session_is_written_as_handover_version_2_says() {
+    let session = session_bytes();
+    let exported: session_core::Exported = postcard::from_bytes(&session).unwrap();
+    let bytes = postcard::to_stdvec(&Message::Sessions(vec![exported])).unwrap();
+    assert_eq!(bytes, [b"\x04\x01".to_vec(), session].concat());
 }
 
-fn serde_json_session() -> session_core::Exported {
-    // Fields in the order of the type: key, data, version, created, deadline, principal, lifetime.
-    postcard::from_bytes(b"\x03key\x01\x01n\x017\x02\x05\x06\x01\x03bob\x01\x01\0\0\x01\x01").unwrap()
+/// A session with every field, in the order of the type.
+fn session_bytes() -> Vec<u8> {
+    let key_data_version = b"\x03key\x01\x01n\x017\x02";
+    let generation_since_created_rotated_deadline = b"\x04\x03\x05\x06\x07";
+    let former = [&b"\x01"[..], &[8; 32], b"\x06"].concat();
+    let user = b"\x01\x03bob\x05";
+    let attributes = b"\x01\x01\x01\0\0\x01\x01\x01\x03mfa\0";
+    [&key_data_version[..], &[9; 32], generation_since_created_rotated_deadline, &former, user, attributes].concat()
 }

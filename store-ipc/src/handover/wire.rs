@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The version of everything that crosses this stream.
-pub(super) const HANDOVER: u16 = 1;
+pub(super) const HANDOVER: u16 = 2;
 
 const MAGIC: [u8; 4] = *b"sHND";
 const HELLO_BYTES: usize = 8;

@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeSet, num::NonZeroUsize, os::unix::net::UnixStream, sync::Arc, time::Duration};
 
-use session_core::{Change, Commit, Limits, MemoryStore, Name, NewRecord, Principal, Rejection, SessionStore, StoreError, StoreKey};
+use session_core::{
+    Attributes, Change, Claim, Commit, Cursor, Limits, MemoryStore, Name, NewRecord, Outcome, Persistence, Principal, PrincipalChange,
+    Rejection, Rotation, SecretHash, SessionStore, ShortText, StoreError, StoreKey,
+};
 use store_ipc::{Config, IpcStore, Owner};
 
-use super::{LONG, Served, chain, eventually, gate::Gate, key, on_another_runtime, record};
+use super::{LONG, SECRET, Served, chain, eventually, gate::Gate, key, on_another_runtime, record};
 
 fn number(value: usize) -> NonZeroUsize {
     NonZeroUsize::new(value).unwrap()
@@ -44,10 +47,10 @@ async fn a_store_that_panics_fails_that_call_alone() {
     });
     gate.reached(1).await;
     // At its first poll, and later, after it waited.
-    panicked(client.delete(&key()).await);
+    panicked(client.delete(&key(), Claim::Any).await);
     let listing = tokio::spawn({
         let client = client.clone();
-        async move { client.list(&Principal::new("alice").unwrap()).await }
+        async move { client.list(&Principal::new("alice").unwrap(), None, 10).await }
     });
     eventually("the list at the gate", || served.owner.stats().requests == 3).await;
     gate.open();
@@ -145,25 +148,115 @@ async fn an_owner_takes_no_more_calls_of_a_client_than_its_cap() {
     }
 }
 
+/// The smallest frames and the largest summaries.
 #[tokio::test]
-async fn a_list_of_20_000_sessions_arrives_whole() {
+async fn list_comes_in_pages_that_fit_the_smallest_frame() {
     let served = Served::memory();
-    let client = IpcStore::connect_with(&Config::new(served.path()).deadline(Duration::from_secs(20))).unwrap();
-    let alice = Principal::new("alice").unwrap();
+    let config = Config::new(served.path()).frame_bytes(number(16_384)).limits(Limits { data_bytes: 4_096 });
+    let (client, alice) = (IpcStore::connect_with(&config).unwrap(), Principal::new("alice").unwrap());
+    let text = || Some(ShortText::new("x".repeat(ShortText::MAX_BYTES)).unwrap());
+    let timeout = Some(Limits::LONGEST_TTL);
+    let persistence = Some(Persistence::Persistent);
+    let attributes = Attributes { idle_timeout: timeout, absolute_timeout: timeout, persistence, acr: text(), label: text() };
     let mut keys = BTreeSet::new();
-    for _ in 0..200 {
-        let batch: Vec<StoreKey> = (0..100).map(|_| key()).collect();
-        let creates = batch.iter().map(|key| client.create(key, NewRecord::new(LONG).principal(alice.clone())));
-        for created in futures_util::future::join_all(creates).await {
-            let _ = created.unwrap();
-        }
-        keys.extend(batch);
+    for at in 0..500 {
+        let key = StoreKey::from_text(format!("{at:0>128}"));
+        let age = Limits::LONGEST_AGE;
+        let new = NewRecord::new(SECRET, Limits::LONGEST_TTL).principal(alice.clone()).attributes(attributes.clone());
+        let _ = client.create(&key, NewRecord { age, authenticated: Some(age), ..new }).await.unwrap();
+        keys.insert(key);
     }
-    let listed = client.list(&alice).await.unwrap();
-    assert_eq!(listed.len(), 20_000);
-    assert_eq!(listed.into_iter().map(|listed| listed.key).collect::<BTreeSet<_>>(), keys);
-    assert_eq!(client.delete_all(&alice, keys.first()).await.unwrap(), 19_999);
-    assert_eq!(client.list(&alice).await.unwrap().len(), 1);
+    let (listed, pages) = walk(&client, &alice, usize::MAX).await;
+    assert_eq!((listed.len(), listed.into_iter().collect::<BTreeSet<_>>()), (500, keys.clone()));
+    assert!((10..=20).contains(&pages), "{pages} pages");
+    assert_eq!(walk(&client, &alice, 7).await.1, 72, "a lower limit holds");
+    assert_eq!(client.list(&alice, None, 0).await.unwrap().sessions.len(), 1);
+    assert_eq!(client.delete_all(&alice, keys.first()).await.unwrap(), 499);
+    assert_eq!(walk(&client, &alice, 7).await.0, [keys.pop_first().unwrap()]);
+}
+
+async fn walk(client: &IpcStore, principal: &Principal, limit: usize) -> (Vec<StoreKey>, usize) {
+    let (mut keys, mut pages, mut after) = (Vec::new(), 0, None);
+    loop {
+        let page = client.list(principal, after, limit).await.unwrap();
+        assert!(page.sessions.len() <= limit.max(1));
+        keys.extend(page.sessions.into_iter().map(|summary| summary.key));
+        (pages, after) = (pages + 1, page.next);
+        if after.is_none() {
+            return (keys, pages);
+        }
+    }
+}
+
+#[tokio::test]
+async fn delete_everyone_comes_in_turns_of_ten_thousand() {
+    let memory = Arc::new(MemoryStore::new());
+    for _ in 0..25_000 {
+        let _ = memory.create(&key(), NewRecord::new(SECRET, LONG)).await.unwrap();
+    }
+    let served = Served::store(memory.clone(), |builder| builder);
+    let (client, mut after, mut ended) = (served.client(), None, 0);
+    for last in [false, false, true] {
+        let page = client.delete_everyone(after, usize::MAX).await.unwrap();
+        assert!(page.ended <= 10_000 && page.next.is_none() == last, "{page:?}");
+        (after, ended) = (page.next, ended + page.ended);
+    }
+    assert_eq!((ended, memory.held_sessions()), (25_000, 0));
+}
+
+#[tokio::test]
+async fn foreign_cursor_is_an_error_of_the_call_alone() {
+    let served = Served::memory();
+    let client = served.client();
+    for text in ["another store's".to_owned(), "x".repeat(2 << 20)] {
+        let cursor = || Some(Cursor::new(text.clone()));
+        assert!(matches!(client.list(&Principal::new("alice").unwrap(), cursor(), 1).await, Err(StoreError::Other { .. })));
+        assert!(matches!(client.delete_everyone(cursor(), 1).await, Err(StoreError::Other { .. })));
+        assert!(matches!(client.scan(cursor(), 1).await, Err(StoreError::Other { .. })));
+    }
+    client.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn c50_owner_full_of_visitors_still_lets_users_in() {
+    let memory = Arc::new(MemoryStore::builder().max_sessions(100).build());
+    let served = Served::store(memory, |builder| builder);
+    let client = served.client();
+    let mut visitors = Vec::new();
+    while let Ok(created) = client.create(&key(), NewRecord::new(SECRET, LONG)).await {
+        assert_eq!(created, session_core::Created::New);
+        visitors.push(());
+        assert!(visitors.len() <= 80, "20 % are kept for users by default");
+    }
+    assert_eq!(visitors.len(), 80);
+    let full = |answer| match answer {
+        Err(StoreError::Rejected(Rejection::Full { store, what })) => (store, what),
+        other => panic!("{other:?}"),
+    };
+    let (store, what) = full(client.create(&key(), NewRecord::new(SECRET, LONG)).await);
+    assert_eq!((&*store, &*what), ("memory", "max_sessions for sessions without a principal = 80"));
+    let alice = || Principal::new("alice").unwrap();
+    for _ in 0..20 {
+        let _ = client.create(&key(), NewRecord::new(SECRET, LONG).principal(alice())).await.unwrap();
+    }
+    assert_eq!(full(client.create(&key(), NewRecord::new(SECRET, LONG).principal(alice())).await).1, "max_sessions = 100".into());
+}
+
+/// A sign-in needs no new record, and what it leaves is free for the next visitor.
+#[tokio::test]
+async fn c50_visitor_signs_in_at_a_full_owner() {
+    let memory = Arc::new(MemoryStore::builder().max_sessions(100).reserved_percent(40).build());
+    let served = Served::store(memory, |builder| builder);
+    let (client, visitor) = (served.client(), key());
+    let _ = client.create(&visitor, NewRecord::new(SECRET, LONG)).await.unwrap();
+    for _ in 1..60 {
+        let _ = client.create(&key(), NewRecord::new(SECRET, LONG)).await.unwrap();
+    }
+    assert!(client.create(&key(), NewRecord::new(SECRET, LONG)).await.is_err(), "40 % are kept");
+    let rotation = Rotation { secret: SecretHash::from_bytes([8; 32]), generation: 1, grace: None };
+    let sign_in = Commit::new(SECRET).principal(PrincipalChange::Set(Principal::new("alice").unwrap())).rotate(rotation);
+    assert!(matches!(client.commit(&visitor, sign_in).await.unwrap(), Outcome::Done(_)));
+    let _ = client.create(&key(), NewRecord::new(SECRET, LONG)).await.unwrap();
 }
 
 #[tokio::test]
@@ -197,13 +290,13 @@ async fn a_record_of_many_tiny_values_fits_a_frame() {
     let (client, key) = (served.client(), key());
     // The most values that 64 KiB allow: names of two to three bytes and texts of one.
     let names = (0..16_000).map(|at| (Name::new(format!("{at:x}")).unwrap(), session_core::Json::integer(1)));
-    let new = NewRecord::new(LONG).data(names.collect());
+    let new = NewRecord::new(SECRET, LONG).data(names.collect());
     assert!(new.check(&key, &Limits { data_bytes: 90_000 }).is_ok());
     let served_more = Served::store(Arc::new(MemoryStore::builder().limits(Limits { data_bytes: 90_000 }).build()), |builder| builder);
     let config = Config::new(served_more.path()).limits(Limits { data_bytes: 90_000 });
     let larger = IpcStore::connect_with(&config).unwrap();
     let _ = larger.create(&key, new.clone()).await.unwrap();
-    assert_eq!(larger.load(&key).await.unwrap().unwrap().data, new.data);
+    assert_eq!(larger.load(&key).await.unwrap().unwrap().into_record().data, new.data);
     assert!(matches!(client.create(&key, new).await, Err(StoreError::Rejected(Rejection::DataTooLarge { limit: 65_536, .. }))));
 }
 
@@ -212,9 +305,10 @@ async fn a_request_over_the_frame_cap_is_rejected_and_sent_to_nobody() {
     let served = Served::memory();
     let config = Config::new(served.path()).frame_bytes(number(16_384)).limits(Limits { data_bytes: 4_096 });
     let (client, key) = (IpcStore::connect_with(&config).unwrap(), key());
-    let _ = client.create(&key, NewRecord::new(LONG)).await.unwrap();
+    let _ = client.create(&key, NewRecord::new(SECRET, LONG)).await.unwrap();
     // Removals bring no data, so that only the frame's cap stops them.
-    let removals = (0..2_000).fold(Commit::new(), |commit, at| commit.change(Name::new(format!("name-{at}")).unwrap(), Change::Remove));
+    let removals =
+        (0..2_000).fold(Commit::new(SECRET), |commit, at| commit.change(Name::new(format!("name-{at}")).unwrap(), Change::Remove));
     let before = served.owner.stats().requests;
     assert!(matches!(client.commit(&key, removals).await, Err(StoreError::Rejected(Rejection::DataTooLarge { limit: 16_384, .. }))));
     assert_eq!(served.owner.stats().requests, before);
@@ -274,19 +368,19 @@ fn a_call_that_waits_when_the_io_runtime_ends_gets_its_reply() {
 async fn four_clients_add_without_losing_one() {
     let served = Served::memory();
     let (key, name) = (key(), Name::new("count").unwrap());
-    let _ = served.client().create(&key, NewRecord::new(LONG)).await.unwrap();
+    let _ = served.client().create(&key, NewRecord::new(SECRET, LONG)).await.unwrap();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 let client = served.client();
                 on_another_runtime(async {
                     for _ in 0..500 {
-                        let _ = client.commit(&key, Commit::new().change(name.clone(), Change::Add(1))).await.unwrap();
+                        let _ = client.commit(&key, Commit::new(SECRET).change(name.clone(), Change::Add(1))).await.unwrap();
                     }
                 });
             });
         }
     });
-    let record = served.client().load(&key).await.unwrap().unwrap();
+    let record = served.client().load(&key).await.unwrap().unwrap().into_record();
     assert_eq!(record.data.get("count").unwrap().as_integer(), Some(2_000));
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use session_core::{
-    Commit, Created, Cursor, Listed, MemoryStore, NewRecord, Outcome, Page, Principal, Record, SessionStore, StoreError, StoreKey,
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, MemoryStore, NewRecord, Outcome, Page, Principal, SessionStore, StoreError,
+    StoreKey, Stored, SummaryPage,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -34,7 +35,7 @@ impl Gate {
 
 #[async_trait]
 impl SessionStore for Gate {
-    async fn load(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+    async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
         self.waiting.send_modify(|waiting| *waiting += 1);
         let _permit = self.permits.acquire().await.unwrap();
         self.memory.load(key).await
@@ -48,17 +49,21 @@ impl SessionStore for Gate {
         self.memory.commit(key, commit).await
     }
 
-    async fn delete(&self, _: &StoreKey) -> Result<bool, StoreError> {
+    async fn delete(&self, _: &StoreKey, _: Claim) -> Result<Deleted, StoreError> {
         panic!("the gate panics by design");
     }
 
-    async fn list(&self, _: &Principal) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, _: &Principal, _: Option<Cursor>, _: usize) -> Result<SummaryPage, StoreError> {
         let _permit = self.permits.acquire().await.unwrap();
         panic!("the gate panics by design");
     }
 
     async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
         self.memory.delete_all(principal, except).await
+    }
+
+    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+        self.memory.delete_everyone(after, limit).await
     }
 
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {

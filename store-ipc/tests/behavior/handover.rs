@@ -11,7 +11,7 @@ use std::{
 use session_core::{Change, Commit, Created, Data, Json, MemoryStore, Name, NewRecord, Outcome, SessionStore, StoreKey};
 use store_ipc::{HandOverError, IpcStore, Owner, OwnerError, OwnerHandle, TakeoverError};
 
-use super::{LONG, eventually, key, process::FIXTURE, record, unavailable};
+use super::{LONG, SECRET, eventually, key, process::FIXTURE, record, unavailable};
 
 /// Longer than anything here takes on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -65,7 +65,7 @@ async fn with_counter() -> Arc<MemoryStore> {
     for _ in 0..2_000 {
         assert_eq!(store.create(&key(), record(2_000)).await.unwrap(), Created::New);
     }
-    assert_eq!(store.create(&counter(), NewRecord::new(LONG)).await.unwrap(), Created::New);
+    assert_eq!(store.create(&counter(), NewRecord::new(SECRET, LONG)).await.unwrap(), Created::New);
     store
 }
 
@@ -75,7 +75,7 @@ fn counter() -> StoreKey {
 
 async fn add(store: &dyn SessionStore) -> i64 {
     let changes = [(Name::new("n").unwrap(), Change::Add(1))].into_iter().collect();
-    match store.commit(&counter(), Commit { changes, ..Commit::new() }).await.unwrap() {
+    match store.commit(&counter(), Commit { changes, ..Commit::new(SECRET) }).await.unwrap() {
         Outcome::Done(done) => done.added.values().copied().next().unwrap(),
         other => panic!("{other:?}"),
     }
@@ -94,7 +94,7 @@ async fn handed_over_under_load(old: &OwnerHandle, store: &MemoryStore, mut heir
     drop(own);
     // The heir counts what its workers were told, so what this one was told is taken out again.
     let back = [(Name::new("n").unwrap(), Change::Add(-own_adds))].into_iter().collect();
-    assert!(matches!(store.commit(&counter(), Commit { changes: back, ..Commit::new() }).await.unwrap(), Outcome::Done(_)));
+    assert!(matches!(store.commit(&counter(), Commit { changes: back, ..Commit::new(SECRET) }).await.unwrap(), Outcome::Done(_)));
     eventually("a load of the workers", || old.stats().requests > before + 1_000).await;
     let handed_over = old.hand_over(PATIENCE).await.unwrap();
     assert_eq!(handed_over.connections, 4);
@@ -132,7 +132,7 @@ async fn a_successor_that_is_killed_costs_nothing_and_the_next_one_takes_over() 
     // What its workers did before they ended is theirs; the next ones count from here.
     let n = add(&own).await;
     let back = [(Name::new("n").unwrap(), Change::Add(-n))].into_iter().collect();
-    assert!(matches!(store.commit(&counter(), Commit { changes: back, ..Commit::new() }).await.unwrap(), Outcome::Done(_)));
+    assert!(matches!(store.commit(&counter(), Commit { changes: back, ..Commit::new(SECRET) }).await.unwrap(), Outcome::Done(_)));
     drop(own);
     let (one, other) = UnixStream::pair().unwrap();
     old.succession(one).unwrap();
@@ -146,7 +146,7 @@ async fn a_predecessor_that_is_killed_takes_the_sessions_with_it() {
     assert_eq!(predecessor.line(), "ready");
     let new = Owner::memory(Arc::new(MemoryStore::new())).succeed(other).unwrap();
     let guest = client(&new);
-    assert_eq!(guest.create(&key(), NewRecord::new(LONG)).await.unwrap(), Created::New);
+    assert_eq!(guest.create(&key(), NewRecord::new(SECRET, LONG)).await.unwrap(), Created::New);
     predecessor.kill();
     let error = tokio::time::timeout(PATIENCE, new.takeover()).await.unwrap().unwrap_err();
     assert!(matches!(error, TakeoverError::Lost(_)), "{error:?}");
@@ -162,7 +162,7 @@ async fn a_hundred_thousand_sessions_come_whole() {
     for at in 0..100_000 {
         let data: Data = [(Name::new("cart").unwrap(), Json::encode(&"x".repeat(200)).unwrap())].into_iter().collect();
         let key = key();
-        let _ = store.create(&key, NewRecord::new(LONG).data(data)).await.unwrap();
+        let _ = store.create(&key, NewRecord::new(SECRET, LONG).data(data)).await.unwrap();
         if at % 1_000 == 0 {
             some.push(key);
         }
@@ -179,7 +179,7 @@ async fn a_hundred_thousand_sessions_come_whole() {
     assert_eq!((new_store.held_sessions(), new_store.held_bytes()), (store.held_sessions(), store.held_bytes()));
     let guest = client(&new);
     for key in some {
-        let (here, there) = (guest.load(&key).await.unwrap().unwrap(), store.load(&key).await.unwrap().unwrap());
+        let [here, there] = [guest.load(&key).await, store.load(&key).await].map(|loaded| loaded.unwrap().unwrap().into_record());
         assert_eq!((here.data, here.version), (there.data, there.version));
     }
 }
@@ -189,7 +189,7 @@ async fn c45_nothing_that_is_shown_holds_a_key_or_a_value() {
     let store = Arc::new(MemoryStore::new());
     let secret = StoreKey::from_text("abcdsecretkey");
     let data: Data = [(Name::new("card").unwrap(), Json::encode("hunter2").unwrap())].into_iter().collect();
-    let _ = store.create(&secret, NewRecord::new(LONG).data(data)).await.unwrap();
+    let _ = store.create(&secret, NewRecord::new(SECRET, LONG).data(data)).await.unwrap();
     let (one, other) = UnixStream::pair().unwrap();
     let old = owner(&store);
     old.succession(one).unwrap();

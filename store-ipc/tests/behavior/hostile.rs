@@ -3,7 +3,11 @@
 use std::{
     fs::Permissions,
     io::{ErrorKind, Read, Write},
-    os::unix::{fs::PermissionsExt, net::UnixStream, process::CommandExt},
+    os::unix::{
+        fs::PermissionsExt,
+        net::{UnixListener, UnixStream},
+        process::CommandExt,
+    },
     path::Path,
     process::Command,
     sync::{Arc, Mutex},
@@ -11,11 +15,11 @@ use std::{
 };
 
 use session_core::{MemoryStore, SessionStore, StoreError};
-use store_ipc::IpcStore;
+use store_ipc::{Config, IpcStore, Owner};
 
-use super::{Served, chain, eventually, key, mode, process, record};
+use super::{Served, chain, eventually, key, mode, owner::eventually_ping, process, record};
 
-const HELLO: &[u8; 12] = b"sIPC\x01\0\0\0\0\0\x10\0";
+const HELLO: &[u8; 12] = b"sIPC\x02\0\0\0\0\0\x10\0";
 const NOBODY: u32 = 65_534;
 
 /// Connects, says `bytes`, and waits until the owner closes the connection.
@@ -67,7 +71,7 @@ async fn s22_garbage_ends_only_that_connection() {
         // A load whose key claims 2^63 bytes.
         &hello_and(&frame(1, &[1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f])),
         // A ping with something behind it.
-        &hello_and(&frame(1, &[8, 8])),
+        &hello_and(&frame(1, &[9, 9])),
     ];
     for bytes in garbage {
         harms_nobody(&served, |path| say(path, bytes)).await;
@@ -106,7 +110,7 @@ async fn s22_the_log_says_that_a_client_was_cut_off_and_shows_nothing_it_sent() 
 #[tokio::test]
 async fn s22_another_protocol_version_is_cut_off() {
     let served = Served::memory();
-    harms_nobody(&served, |path| say(path, b"sIPC\x02\0\0\0\0\0\x10\0")).await;
+    harms_nobody(&served, |path| say(path, b"sIPC\x01\0\0\0\0\0\x10\0")).await;
     assert_eq!(served.owner.stats().cut_off, 1);
 }
 
@@ -173,14 +177,14 @@ async fn a_given_stream_that_stalls_in_a_frame_beyond_the_deadline_goes_on() {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     served.owner.serve(theirs).unwrap();
     ours.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let ping = hello_and(&frame(1, &[8]));
+    let ping = hello_and(&frame(1, &[9]));
     for part in [&ping[..HELLO.len() - 1], &ping[HELLO.len() - 1..HELLO.len() + 6], &ping[HELLO.len() + 6..]] {
         ours.write_all(part).unwrap();
         tokio::time::sleep(deadline * 4).await;
     }
     let mut said = [0; HELLO.len() + 13];
     ours.read_exact(&mut said).unwrap();
-    assert_eq!(said[HELLO.len()..], frame(1, &[7]), "the reply to the ping");
+    assert_eq!(said[HELLO.len()..], frame(1, &[8]), "the reply to the ping");
     assert_eq!((served.owner.stats().cut_off, served.owner.stats().connections), (0, 1));
 }
 
@@ -198,7 +202,7 @@ async fn s22_a_client_that_never_reads_neither_grows_the_owner_nor_stalls_others
     let _ = client.create(&big, record(60_000)).await.unwrap();
     let mut others = 1;
     // Loads of 60 KB, as many as the socket takes, and not one reply read.
-    let load = frame(1, &[&[1, 47], big.as_str().as_bytes()].concat());
+    let load = frame(1, &[&[1, 16], big.as_str().as_bytes()].concat());
     let mut greedy = UnixStream::connect(served.path()).unwrap();
     greedy.write_all(HELLO).unwrap();
     greedy.set_nonblocking(true).unwrap();
@@ -261,6 +265,78 @@ async fn a_user_who_was_allowed_is_served() {
     assert_eq!(ping_as_nobody(&served.path()), "pong\n");
 }
 
+/// Listens at `path` as another user, and keeps every connection open. Says how many bytes its clients have sent.
+fn planted(path: &Path) -> (UnixListener, impl Fn() -> usize) {
+    let listener = std::thread::scope(|scope| {
+        // Linux knows the user of each thread.
+        let listens = scope.spawn(|| {
+            let (group, user) = (rustix::process::Gid::from_raw(NOBODY), rustix::process::Uid::from_raw(NOBODY));
+            rustix::thread::set_thread_res_gid(group, group, group).unwrap();
+            rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+            UnixListener::bind(path).unwrap()
+        });
+        listens.join().unwrap()
+    });
+    listener.set_nonblocking(true).unwrap();
+    let accepts = listener.try_clone().unwrap();
+    let sent = move || {
+        let mut bytes = Vec::new();
+        while let Ok((mut client, _)) = accepts.accept() {
+            client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+            let _ = client.read_to_end(&mut bytes);
+        }
+        bytes.len()
+    };
+    (listener, sent)
+}
+
+#[tokio::test]
+async fn s30_client_refuses_a_socket_of_another_user() {
+    if !may_change_user() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
+    let path = folder.path().join("s.sock");
+    let (listener, sent) = planted(&path);
+    let store = IpcStore::connect(&path);
+    for _ in 0..3 {
+        match store.ping().await {
+            Err(error @ StoreError::Other { .. }) => {
+                let said = "runs as uid 65534, and the owner must run as uid 0 (root); set owner_uid if uid 65534 is right";
+                assert!(chain(&error).ends_with(said) && !error.is_transient(), "{}", chain(&error));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(sent(), 0, "the client sends nothing to a foreign socket");
+    // The right owner takes the place of the foreign one, and the same client finds it.
+    drop((listener, sent));
+    std::fs::remove_file(&path).unwrap();
+    let owner = Owner::builder(Arc::new(MemoryStore::new())).build().unwrap().spawn_thread().unwrap();
+    owner.listen(&path).unwrap();
+    eventually_ping(&store).await;
+}
+
+#[tokio::test]
+async fn s30_client_accepts_the_user_that_its_settings_name() {
+    if !may_change_user() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
+    let path = folder.path().join("s.sock");
+    let (_listener, sent) = planted(&path);
+    let url = format!("ipc:{}?owner_uid={NOBODY}&deadline_ms=200", path.display());
+    let store = IpcStore::connect_with(&Config::from_url(&url).unwrap()).unwrap();
+    assert!(matches!(store.ping().await, Err(StoreError::Timeout { .. })));
+    assert_ne!(sent(), 0, "the client greets the owner that its settings name");
+    // A user that is named excludes all others, this one and root too.
+    let served = Served::memory();
+    let store = IpcStore::connect_with(&Config::new(served.path()).owner_uid(NOBODY)).unwrap();
+    assert!(chain(&store.ping().await.unwrap_err()).contains("must run as uid 65534 (owner_uid)"));
+}
+
 fn open_folder(served: &Served) {
     std::fs::set_permissions(served.folder.path(), Permissions::from_mode(0o755)).unwrap();
 }
@@ -290,11 +366,11 @@ fn ping_as_nobody(path: &Path) -> String {
 #[tokio::test]
 async fn an_owner_of_another_version_is_an_error_that_names_both() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
-    theirs.write_all(b"sIPC\x09\0\0\0\0\0\x10\0").unwrap();
+    theirs.write_all(b"sIPC\x01\0\0\0\0\0\x10\0").unwrap();
     match IpcStore::from_stream(ours).unwrap().ping().await {
         Err(error @ StoreError::Other { .. }) => {
             let said = chain(&error);
-            assert!(said.contains("version 9") && said.contains("version 1"), "{said}");
+            assert!(said.contains("version 1 of the protocol, this program version 2"), "{said}");
         }
         other => panic!("{other:?}"),
     }

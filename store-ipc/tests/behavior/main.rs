@@ -19,10 +19,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use session_core::{Data, Json, MemoryStore, Name, NewRecord, SessionId, SessionStore, StoreError, StoreKey};
+use session_core::{Data, Json, MemoryStore, Name, NewRecord, SecretHash, SessionId, SessionStore, StoreError, StoreKey};
 use store_ipc::{IpcStore, Owner, OwnerBuilder, OwnerHandle};
 
 const LONG: Duration = Duration::from_secs(3_600);
+/// The hash of the secret of every session here.
+const SECRET: SecretHash = SecretHash::from_bytes([7; SecretHash::BYTES]);
 
 /// An owner on its thread that listens in a folder of its own.
 struct Served {
@@ -52,13 +54,13 @@ impl Served {
 }
 
 fn key() -> StoreKey {
-    SessionId::random().unwrap().store_key()
+    SessionId::random().unwrap().key()
 }
 
 /// A record with one value of about that many bytes.
 fn record(bytes: usize) -> NewRecord {
     let data: Data = [(Name::new("big").unwrap(), Json::encode(&"x".repeat(bytes)).unwrap())].into_iter().collect();
-    NewRecord::new(LONG).data(data)
+    NewRecord::new(SECRET, LONG).data(data)
 }
 
 /// The error and its sources in one line.

@@ -1,31 +1,57 @@
 //! MySQL from version 8.0.16 and MariaDB from version 10.5.
 
-use super::{Merge, Sum, sum_variable};
+use super::{Merge, Removal, Sql, Sum, sum_variable, write_in_range};
 use crate::statement::Writer;
 
-/// The time of the moment, also after a wait for a lock. Connections of this crate are set to UTC, where no hour comes twice.
-pub(super) const NOW: &str = "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)";
+pub(super) static SQL: Sql = Sql {
+    // Connections of this crate are set to UTC, where no hour occurs twice.
+    now: "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)",
+    statement_now: "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)",
+    quote: '`',
+    numbers_parameters: false,
+    returns_rows: false,
+    data_as_text: "data",
+    text_as_data: "",
+    size: "LENGTH",
+    path: ["$.\"", "\""],
+    value: ["JSON_UNQUOTE(JSON_EXTRACT(data, ", "))"],
+    // Not by nulls in the patch: if a null removes the first field of the data, MariaDB ignores other fields of the patch.
+    removal: Removal::Paths,
+    // The number of affected rows is 1 for a new row and for one that stays as it is. LAST_INSERT_ID(1) tells them apart: the answer to the
+    // statement carries the 1.
+    upsert: [
+        " ON DUPLICATE KEY UPDATE ",
+        "{column} = IF(expires <= {now}, VALUES({column}), {column}), ",
+        "expires = IF(expires <= {now}, VALUES(expires), expires + 0 * LAST_INSERT_ID(1))",
+    ],
+    delete_page: "DELETE FROM {table} WHERE {condition} ORDER BY {order} LIMIT {limit}",
+    schema: SCHEMA,
+    schema_step: ["", ""],
+    write_sum_is_integer: |writer, sum| write_in_range(writer, sum, [write_base, write_sum]),
+    write_merged,
+};
 
-/// An index cannot be searched for what may change while it is.
-pub(super) const NOW_FOR_INDEX: &str = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
-
-pub(super) const PURGE: &str = "DELETE FROM `{table}` WHERE expires <= {now} ORDER BY expires LIMIT ?";
-
-/// Statements that create commit by themselves, so each can be repeated. Keys and users are bytes: no collation makes two of them one.
-pub(super) const MIGRATIONS: &[&str] = &["
-CREATE TABLE IF NOT EXISTS `{table}` (
+/// One statement, so that the table never lacks an index. Keys, hashes and users are bytes: no collation makes two of them equal.
+const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS {table} (
     id VARBINARY(128) NOT NULL PRIMARY KEY,
     data MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL CHECK (JSON_VALID(data) AND JSON_TYPE(data) = 'OBJECT'),
     version BIGINT NOT NULL CHECK (version > 0),
+    secret BINARY(32) NOT NULL,
+    generation BIGINT NOT NULL,
+    since BIGINT NOT NULL,
     created BIGINT NOT NULL,
+    rotated BIGINT,
+    authenticated BIGINT,
     expires BIGINT NOT NULL,
     principal VARBINARY(256),
-    lifetime VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
-    format BIGINT NOT NULL,
-    INDEX `{table}_expires` (expires),
-    INDEX `{table}_principal` (principal, expires)
+    attributes VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+    former_secret BINARY(32),
+    former_until BIGINT,
+    format SMALLINT NOT NULL,
+    INDEX `{name}_expires` (expires),
+    INDEX `{name}_principal` (principal, id)
 ) ENGINE = InnoDB;
-"];
+";
 
 /// White space around the number is what JSON allows; between digits there is none in what is JSON.
 const IS_INTEGER: &str = "'^[[:space:]]*-?[0-9]{1,19}[[:space:]]*$'";
@@ -52,29 +78,18 @@ fn write_sum(writer: &mut Writer, sum: &mut Sum) {
     writer.write(") + CAST(").name(&mut sum.by).write(" AS DECIMAL(20, 0)))");
 }
 
-pub(super) fn write_sum_is_integer(writer: &mut Writer, sum: &mut Sum) {
-    const RANGE: &str = " BETWEEN -9223372036854775808 AND 9223372036854775807";
-    writer.write("(");
-    write_base(writer, sum);
-    writer.write(")").write(RANGE).write(" AND ");
-    write_sum(writer, sum);
-    writer.write(RANGE);
-}
-
-pub(super) fn write_merged(writer: &mut Writer, merge: &mut Merge) {
+fn write_merged(writer: &mut Writer, merge: &mut Merge) {
     if !merge.sums.is_empty() {
         writer.write("JSON_SET(");
     }
     if merge.patch.is_some() {
         writer.write("JSON_MERGE_PATCH(");
     }
-    // Not by nulls in the patch: where one takes out the first field of the data, MariaDB leaves other fields of the patch unread, and what
-    // was to be set or removed stays as it was.
-    if merge.taken.is_empty() {
+    if merge.removed_paths.is_empty() {
         writer.write("data");
     } else {
         writer.write("JSON_REMOVE(data");
-        for path in &mut merge.taken {
+        for path in &mut merge.removed_paths {
             writer.write(", ").name(path);
         }
         writer.write(")");
@@ -85,12 +100,12 @@ pub(super) fn write_merged(writer: &mut Writer, merge: &mut Merge) {
     if !merge.sums.is_empty() {
         for (at, sum) in merge.sums.iter_mut().enumerate() {
             writer.write(", ").name(&mut sum.field).write(", ");
-            if merge.noted {
+            if merge.notes_sums {
                 writer.write("(").write(&sum_variable(at)).write(" := ");
             }
             writer.write("CAST(");
             write_sum(writer, sum);
-            writer.write(if merge.noted { " AS CHAR))" } else { " AS CHAR)" });
+            writer.write(if merge.notes_sums { " AS CHAR))" } else { " AS CHAR)" });
         }
         writer.write(")");
     }

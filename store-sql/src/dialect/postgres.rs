@@ -1,36 +1,61 @@
 //! PostgreSQL, from version 12.
 
-use super::{Merge, Sum};
+use super::{Merge, Removal, Sql, Sum, write_in_range};
 use crate::statement::Writer;
 
-pub(super) const NOW: &str = "(extract(epoch from clock_timestamp()) * 1000)::bigint";
+pub(super) static SQL: Sql = Sql {
+    now: "(extract(epoch from clock_timestamp()) * 1000)::bigint",
+    statement_now: "(extract(epoch from statement_timestamp()) * 1000)::bigint",
+    quote: '"',
+    numbers_parameters: true,
+    returns_rows: true,
+    data_as_text: "data::text",
+    text_as_data: "::jsonb",
+    size: "pg_column_size",
+    path: ["", ""],
+    value: ["data->>", ""],
+    removal: Removal::List,
+    upsert: [
+        " ON CONFLICT (id) DO UPDATE SET ",
+        "{column} = excluded.{column}, ",
+        "expires = excluded.expires WHERE {table}.expires <= {now}",
+    ],
+    // The subquery locks the rows. It follows a row that another transaction changes, and looks past one that is gone, so that fewer rows than
+    // the limit mean the end.
+    delete_page: "DELETE FROM {table} WHERE id = ANY(ARRAY(SELECT id FROM {table} WHERE {condition} ORDER BY {order} LIMIT {limit} \
+                  FOR UPDATE{skip}))",
+    schema: SCHEMA,
+    // One simple query is one transaction, so the lock ends with it. Two that create a table at the same time fail without the lock.
+    schema_step: ["SELECT pg_advisory_xact_lock(5317896120045528611);\n", ""],
+    write_sum_is_integer: |writer, sum| write_in_range(writer, sum, [write_base, write_sum]),
+    write_merged,
+};
 
-/// An index cannot be searched for what may change while it is.
-pub(super) const NOW_FOR_INDEX: &str = "(extract(epoch from statement_timestamp()) * 1000)::bigint";
-
-/// White space around the number is what JSON allows.
-const IS_INTEGER: &str = r"'^[ \t\r\n]*-?[0-9]{1,19}[ \t\r\n]*$'";
-
-/// Rows are found and locked first: `SKIP LOCKED` leaves to others what they are purging, and the lock's own look at the row leaves what was
-/// extended meanwhile.
-pub(super) const PURGE: &str = "DELETE FROM \"{table}\" WHERE id = ANY(ARRAY(SELECT id FROM \"{table}\" WHERE expires <= {now} \
-                                ORDER BY expires LIMIT $1 FOR UPDATE SKIP LOCKED))";
-
-/// Room on each page lets an update of data alone stay on its page, and then no index is touched.
-pub(super) const MIGRATIONS: &[&str] = &[r#"
-CREATE TABLE "{table}" (
-    id BYTEA NOT NULL PRIMARY KEY,
-    data JSONB NOT NULL CHECK (jsonb_typeof(data) = 'object'),
+/// The columns of a fixed width come first, so that no padding is needed. `fillfactor` leaves room on each page for the next version of a row:
+/// an update that changes no indexed column then stays on its page and touches no index (HOT).
+const SCHEMA: &str = r#"CREATE TABLE IF NOT EXISTS {table} (
     version BIGINT NOT NULL CHECK (version > 0),
     created BIGINT NOT NULL,
     expires BIGINT NOT NULL,
+    generation BIGINT NOT NULL,
+    since BIGINT NOT NULL,
+    rotated BIGINT,
+    authenticated BIGINT,
+    former_until BIGINT,
+    format SMALLINT NOT NULL,
+    id BYTEA NOT NULL PRIMARY KEY,
+    secret BYTEA NOT NULL,
+    former_secret BYTEA,
     principal BYTEA,
-    lifetime TEXT NOT NULL,
-    format BIGINT NOT NULL
+    attributes TEXT NOT NULL,
+    data JSONB NOT NULL CHECK (jsonb_typeof(data) = 'object')
 ) WITH (fillfactor = 80);
-CREATE INDEX "{table}_expires" ON "{table}" (expires);
-CREATE INDEX "{table}_principal" ON "{table}" (principal, expires) WHERE principal IS NOT NULL;
-"#];
+CREATE INDEX IF NOT EXISTS "{name}_expires" ON {table} (expires);
+CREATE INDEX IF NOT EXISTS "{name}_principal" ON {table} (principal, id) WHERE principal IS NOT NULL;
+"#;
+
+/// White space around the number is what JSON allows.
+const IS_INTEGER: &str = r"'^[ \t\r\n]*-?[0-9]{1,19}[ \t\r\n]*$'";
 
 /// What is added to; null if it is no integer's text. Nothing is cast that might fail: the server would log it.
 fn write_base(writer: &mut Writer, sum: &mut Sum) {
@@ -47,16 +72,7 @@ fn write_sum(writer: &mut Writer, sum: &mut Sum) {
     writer.write(" + ").name(&mut sum.by).write("::bigint)");
 }
 
-pub(super) fn write_sum_is_integer(writer: &mut Writer, sum: &mut Sum) {
-    const RANGE: &str = " BETWEEN -9223372036854775808 AND 9223372036854775807";
-    writer.write("(");
-    write_base(writer, sum);
-    writer.write(")").write(RANGE).write(" AND ");
-    write_sum(writer, sum);
-    writer.write(RANGE);
-}
-
-pub(super) fn write_merged(writer: &mut Writer, merge: &mut Merge) {
+fn write_merged(writer: &mut Writer, merge: &mut Merge) {
     writer.write("(data");
     if let Some(removed) = &mut merge.removed {
         writer.write(" - ARRAY(SELECT jsonb_array_elements_text(").name(removed).write("::jsonb))");

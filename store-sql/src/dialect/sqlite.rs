@@ -1,30 +1,52 @@
 //! SQLite, from version 3.43; the driver brings a newer one.
 
-use super::{Merge, Sum};
+use super::{Merge, Removal, Sql, Sum};
 use crate::statement::Writer;
 
-/// Rounded: three digits after the point are not exact in a floating-point number.
-pub(super) const NOW: &str = "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)";
+/// It stands still during a statement. Rounded, because three digits after the point are not exact in a floating-point number.
+const NOW: &str = "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)";
 
-/// One statement has the database for itself.
-pub(super) const PURGE: &str =
-    "DELETE FROM \"{table}\" WHERE id IN (SELECT id FROM \"{table}\" WHERE expires <= {now} ORDER BY expires LIMIT $1)";
+pub(super) static SQL: Sql = Sql {
+    now: NOW,
+    statement_now: NOW,
+    quote: '"',
+    numbers_parameters: true,
+    returns_rows: true,
+    data_as_text: "data",
+    text_as_data: "",
+    size: "octet_length",
+    path: ["$.\"", "\""],
+    value: ["json_extract(data, ", ")"],
+    removal: Removal::Null,
+    upsert: super::postgres::SQL.upsert,
+    delete_page: "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE {condition} ORDER BY {order} LIMIT {limit})",
+    schema: SCHEMA,
+    schema_step: ["BEGIN IMMEDIATE;\n", "COMMIT;\n"],
+    write_sum_is_integer,
+    write_merged,
+};
 
-/// A strict table holds the types that its columns have.
-pub(super) const MIGRATIONS: &[&str] = &[r#"
-CREATE TABLE "{table}" (
+/// A strict table holds the types that its columns have. It keeps its row ids: a table without them does not suit rows of kilobytes.
+const SCHEMA: &str = r#"CREATE TABLE IF NOT EXISTS {table} (
     id BLOB NOT NULL PRIMARY KEY,
-    data TEXT NOT NULL CHECK (json_valid(data) AND json_type(data) = 'object'),
     version INTEGER NOT NULL CHECK (version > 0),
+    secret BLOB NOT NULL,
+    generation INTEGER NOT NULL,
+    since INTEGER NOT NULL,
     created INTEGER NOT NULL,
+    rotated INTEGER,
+    authenticated INTEGER,
     expires INTEGER NOT NULL,
     principal BLOB,
-    lifetime TEXT NOT NULL,
-    format INTEGER NOT NULL
+    attributes TEXT NOT NULL,
+    former_secret BLOB,
+    former_until INTEGER,
+    format INTEGER NOT NULL,
+    data TEXT NOT NULL CHECK (json_valid(data) AND json_type(data) = 'object')
 ) STRICT;
-CREATE INDEX "{table}_expires" ON "{table}" (expires);
-CREATE INDEX "{table}_principal" ON "{table}" (principal, expires) WHERE principal IS NOT NULL;
-"#];
+CREATE INDEX IF NOT EXISTS "{name}_expires" ON {table} (expires);
+CREATE INDEX IF NOT EXISTS "{name}_principal" ON {table} (principal, id) WHERE principal IS NOT NULL;
+"#;
 
 fn write_text(writer: &mut Writer, sum: &mut Sum) {
     writer.write("trim(json_extract(data, ").name(&mut sum.field).write("), ' ' || char(9, 10, 13))");
@@ -38,7 +60,7 @@ fn write_sum(writer: &mut Writer, sum: &mut Sum) {
 }
 
 /// A text is an integer's if it is what its number is written as; a sum that leaves 64 bits is a floating-point number.
-pub(super) fn write_sum_is_integer(writer: &mut Writer, sum: &mut Sum) {
+fn write_sum_is_integer(writer: &mut Writer, sum: &mut Sum) {
     writer.write("(json_type(data, ").name(&mut sum.field).write(") IS NULL OR json_type(data, ").name(&mut sum.field);
     writer.write(") = 'text' AND (");
     write_text(writer, sum);
@@ -51,7 +73,7 @@ pub(super) fn write_sum_is_integer(writer: &mut Writer, sum: &mut Sum) {
     writer.write(") = 'integer'");
 }
 
-pub(super) fn write_merged(writer: &mut Writer, merge: &mut Merge) {
+fn write_merged(writer: &mut Writer, merge: &mut Merge) {
     if !merge.sums.is_empty() {
         writer.write("json_set(");
     }

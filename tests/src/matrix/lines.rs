@@ -1,7 +1,7 @@
 //! The lines of the checklist: their ids, and what they say in short.
 
 /// Behaviours over HTTP, and attacks from outside.
-pub(super) const LINES: [(&str, &str); 48] = [
+pub(super) const LINES: [(&str, &str); 66] = [
     ("H01", "a route that does not touch the session costs no store call"),
     ("H02", "an anonymous read makes no record and no cookie"),
     ("H03", "a first insert is one create and one cookie"),
@@ -27,6 +27,16 @@ pub(super) const LINES: [(&str, &str); 48] = [
     ("H23", "a client that leaves leaves no half state"),
     ("H24", "an insert after a sign-out starts a new session"),
     ("H25", "no output holds an id, a cookie or a secret"),
+    ("H27", "a superseded id reads nothing, conflicts for a while, and ends its own session"),
+    ("H28", "reads beside a renewal stay signed in for the grace"),
+    ("H29", "a stream notices that its session has ended"),
+    ("H30", "a sign-in ends the oldest sessions beyond a limit"),
+    ("H31", "a proof of identity ages"),
+    ("H32", "an audit trail without ids"),
+    ("H33", "of several cookies the current one counts"),
+    ("H34", "a sign-in whose answer was lost is repeated"),
+    ("H35", "a rotation that the store lost locks no user out"),
+    ("H36", "a planted id from before the sign-in ends nothing"),
     ("S01", "no id from outside is adopted"),
     ("S02", "10,000 made-up cookies make no record"),
     ("S03", "odd cookies are anonymous and cost no store call"),
@@ -50,4 +60,12 @@ pub(super) const LINES: [(&str, &str); 48] = [
     ("S21", "requests that another site caused change nothing"),
     ("S22", "other users, garbage and slow clients at the owner's socket"),
     ("S23", "long headers and slow clients are bounded"),
+    ("S24", "cross-origin requests change nothing, by every combination of headers"),
+    ("S25", "slow and unfinished bodies are bounded"),
+    ("S26", "a flood of anonymous sessions leaves sign-ins working"),
+    ("S27", "no output shows a setting that can hold a secret"),
+    ("S28", "\"remember me\" does not pass to another user"),
+    ("S29", "the metrics answer to their own names only"),
+    ("S30", "sockets and pid files of other users are refused"),
+    ("S31", "a renewed id that is used again is reported"),
 ];

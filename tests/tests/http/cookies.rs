@@ -36,7 +36,7 @@ pub(crate) fn random_id() -> SessionId {
 /// A cookie's value of the right shape in every respect but its signature.
 pub(crate) fn forged() -> String {
     let text = |bytes: usize| URL_SAFE_NO_PAD.encode(std::iter::repeat_with(|| fastrand::u8(..)).take(bytes).collect::<Vec<u8>>());
-    format!("1.{}.{}", text(24), text(32))
+    format!("2.{}.{}.{}", text(12), text(21), text(32))
 }
 
 on_every_setup!(
@@ -71,7 +71,7 @@ async fn s04_s05_no_value_but_the_one_that_was_signed_is_believed(setup: &Setup)
     let cookie = demo.signed_in("bob").await.cookie().to_owned();
     every_flipped_byte_and_every_truncation_is_anonymous(&demo, &cookie).await;
     let (id, rest) = (id_of(&cookie), &cookie[2..]);
-    let changed = [format!("1.{id}"), format!("1.{id}."), format!("2.{rest}"), format!("0.{rest}"), rest.to_owned(), format!("{cookie}A")];
+    let changed = [format!("2.{id}"), format!("2.{id}."), format!("1.{rest}"), format!("0.{rest}"), rest.to_owned(), format!("{cookie}A")];
     let unsigned = [format!("0.{id}"), id.to_owned(), format!("s:{id}")];
     for value in changed.iter().chain(&unsigned) {
         assert!(seen(&demo, &[format!("id={value}").into_bytes()]).await.is_anonymous(), "{value:?}");

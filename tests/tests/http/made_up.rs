@@ -69,7 +69,7 @@ async fn s03_odd_cookies_cost_no_store_call(setup: &Setup) {
 pub(crate) async fn odd_cookies(address: SocketAddr, good: &str) -> usize {
     let unsigned = tests::jar::id_of(good);
     let long = "A".repeat(65_536);
-    let other_mac = format!("1.{unsigned}.{}", URL_SAFE_NO_PAD.encode([7; 32]));
+    let other_mac = format!("2.{unsigned}.{}", URL_SAFE_NO_PAD.encode([7; 32]));
     let odd: [&[u8]; 18] = [
         b"",
         b" ",
@@ -81,11 +81,11 @@ pub(crate) async fn odd_cookies(address: SocketAddr, good: &str) -> usize {
         b"%0d%0aSet-Cookie: id=x",
         b"\xff\xfe",
         "zürich".as_bytes(),
-        b"1.",
-        b"1..",
+        b"2.",
+        b"2...",
         b"null",
         b"-1",
-        &good.as_bytes()[..77],
+        &good.as_bytes()[..90],
         unsigned.as_bytes(),
         other_mac.as_bytes(),
         long.as_bytes(),

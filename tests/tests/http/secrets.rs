@@ -10,7 +10,7 @@ use session_core::SessionId;
 use tests::{
     Browser, Demo, KEY, OTHER_KEY, Service, Setup, Stored,
     client::{Request, send},
-    jar::id_of,
+    jar::{id_of, key_of, secret_of},
     service::{Kept, PASSWORD},
 };
 
@@ -106,13 +106,17 @@ fn secrets(cookies: &BTreeSet<String>) -> Vec<(String, String)> {
         secrets.push(("key as a list".to_owned(), list(&bytes)));
     }
     for cookie in cookies {
-        let id = id_of(cookie);
-        let bytes = URL_SAFE.decode(id).expect("base64");
-        secrets.push(("id".to_owned(), id.to_owned()));
-        // The first four characters are the lineage tag, which stores and logs may see.
-        secrets.push(("id without its tag".to_owned(), id[4..].to_owned()));
-        secrets.push(("id in hex".to_owned(), hex(&bytes[3..])));
-        secrets.push(("id as a list".to_owned(), list(&bytes[3..])));
+        let secret = secret_of(cookie);
+        let bytes = URL_SAFE.decode(secret).expect("base64");
+        let hash = SessionId::parse(id_of(cookie).as_bytes()).expect("an id").secret_hash();
+        secrets.push(("key of a session".to_owned(), key_of(cookie).to_owned()));
+        secrets.push(("secret".to_owned(), secret.to_owned()));
+        // The first four bytes are the generation.
+        secrets.push(("secret without its generation".to_owned(), secret[6..].to_owned()));
+        secrets.push(("secret in hex".to_owned(), hex(&bytes[4..])));
+        secrets.push(("secret as a list".to_owned(), list(&bytes[4..])));
+        secrets.push(("hash in hex".to_owned(), hex(hash.as_bytes())));
+        secrets.push(("hash as a list".to_owned(), list(hash.as_bytes())));
         secrets.push(("signature".to_owned(), cookie[cookie.len() - 43..].to_owned()));
     }
     secrets
@@ -120,8 +124,7 @@ fn secrets(cookies: &BTreeSet<String>) -> Vec<(String, String)> {
 
 /// What a server is told and still has no reason to write into its log: whose sessions it has, and under which keys.
 fn seen_by_servers(cookies: &BTreeSet<String>) -> Vec<(String, String)> {
-    let keys = cookies.iter().map(|cookie| SessionId::parse(id_of(cookie).as_bytes()).expect("an id").store_key());
-    let keys = keys.map(|key| ("key of a session".to_owned(), key.as_str().to_owned()));
+    let keys = cookies.iter().map(|cookie| ("key of a session".to_owned(), key_of(cookie).to_owned()));
     keys.chain([("user".to_owned(), USER.to_owned())]).collect()
 }
 
@@ -214,16 +217,18 @@ mod stored {
             for (what, spelling) in spellings(browser.cookie()) {
                 assert!(!bytes.windows(spelling.len()).any(|window| window == spelling), "a dump holds an id: {what}");
             }
-            let key = SessionId::parse(id_of(browser.cookie()).as_bytes()).expect("an id").store_key();
-            assert!(places.iter().any(|place| place == key.as_str()), "the dump holds the session under its key");
+            let key = key_of(browser.cookie());
+            assert!(places.iter().any(|place| place == key), "the dump holds the session under its key");
         }
         for place in &places {
-            let as_id = SessionId::parse(&place.as_bytes()[..32]).expect("of the same alphabet");
+            // With the key of a session, an attacker lacks its secret.
+            let made_up = format!("{place}.{}", "A".repeat(28));
+            let as_id = SessionId::parse(made_up.as_bytes()).expect("the alphabet of ids");
             for value in [
                 place.clone(),
-                format!("1.{place}"),
-                format!("0.{}", &place[..32]),
-                format!("1.{}.{}", &place[..32], &place[4..]),
+                format!("2.{place}"),
+                format!("0.{made_up}"),
+                format!("2.{made_up}.{}", "A".repeat(43)),
                 // Not even with the key that signs.
                 signed(KEY, &as_id),
             ] {
@@ -235,7 +240,7 @@ mod stored {
             public.push(browser.clone().page().await.handle.expect("a handle"));
         }
         for text in &public {
-            for value in [text.clone(), format!("0.{text}"), format!("1.{text}"), format!("1.{text}.{text}")] {
+            for value in [text.clone(), format!("0.{text}"), format!("2.{text}"), format!("2.{text}.{text}")] {
                 assert!(Browser::holding(demo.address, &value).page().await.is_anonymous(), "what else is stored is no cookie");
             }
         }
@@ -248,12 +253,12 @@ mod stored {
         );
     }
 
-    /// A cookie's id without its lineage tag, and its signature, in every spelling that a dump could have.
+    /// A cookie's secret, and its signature, in every spelling that a dump could have.
     fn spellings(cookie: &str) -> Vec<(&'static str, Vec<u8>)> {
-        let id = id_of(cookie);
-        let all = URL_SAFE.decode(id).expect("base64");
+        let secret = secret_of(cookie);
+        let all = URL_SAFE.decode(secret).expect("base64");
         let mut spellings = vec![("signature", cookie.as_bytes()[cookie.len() - 43..].to_vec())];
-        for bytes in [&all[..], &all[3..]] {
+        for bytes in [&all[..], &all[4..]] {
             let reversed: Vec<u8> = bytes.iter().rev().copied().collect();
             spellings.extend([
                 ("bytes", bytes.to_vec()),
@@ -264,8 +269,8 @@ mod stored {
                 ("base64url", URL_SAFE.encode(bytes).into_bytes()),
                 ("a list", list(bytes).into_bytes()),
                 ("a tight list", list(bytes).replace(' ', "").into_bytes()),
-                ("base64 of the text", STANDARD.encode(id).as_bytes()[..40].to_vec()),
-                ("hex of the text", hex(&id.as_bytes()[4..]).into_bytes()),
+                ("base64 of the text", STANDARD.encode(secret).as_bytes()[..36].to_vec()),
+                ("hex of the text", hex(&secret.as_bytes()[6..]).into_bytes()),
             ]);
         }
         spellings

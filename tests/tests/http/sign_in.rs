@@ -11,6 +11,7 @@ use tests::{
 on_every_setup_and_a_set!(
     h10_sign_in_gives_a_new_id_and_kills_the_old_one_on_every_worker,
     h11_renew_gives_a_new_id_and_keeps_user_data_and_age,
+    h11_renew_without_a_grace_kills_the_old_id_at_once,
     h11_renew_does_not_extend_the_absolute_timeout,
     h12_logout_ends_the_session_and_removes_the_cookie_as_it_was_set,
     h13_a_slow_write_never_brings_a_signed_out_session_back,
@@ -49,11 +50,23 @@ async fn h11_renew_gives_a_new_id_and_keeps_user_data_and_age(setup: &Setup) {
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     let _ = browser.post("/renew").await.expect(204);
     assert_ne!(before.cookie(), browser.cookie());
-    assert!(before.clone().page().await.is_anonymous());
+    assert_eq!(before.clone().page().await.principal.as_deref(), Some("bob"), "the former id reads for the grace");
     let page = browser.page().await;
     assert_eq!((page.principal.as_deref(), page.value("n")), (Some("bob"), Some(&serde_json::json!(7))));
-    assert_ne!(page.handle, handle, "the public name changes with the id");
+    assert_eq!(page.handle, handle, "the public name stays");
     assert!(page.age.expect("a session has an age") >= 1.0, "the age starts anew: {page:?}");
+}
+
+async fn h11_renew_without_a_grace_kills_the_old_id_at_once(setup: &Setup) {
+    let demo = setup.start_with(&["--rotation-grace", "0s"]).await;
+    let mut browser = demo.signed_in("bob").await;
+    let before = browser.clone();
+    let _ = browser.post("/renew").await.expect(204);
+    for worker in &mut demo.connections(setup.workers).await {
+        let old: Page = worker.send(&before.dress(Request::get("/session"))).await.expect("an answer").expect(200).json();
+        assert!(old.is_anonymous(), "the old id is dead on every worker");
+    }
+    assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
 }
 
 async fn h11_renew_does_not_extend_the_absolute_timeout(setup: &Setup) {

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::{
-    lineage::{Effect, Lineage},
+    session::{Effect, Session},
     violation::{Law, Verdict, Violation},
 };
-use crate::history::{Answer, Call, Op};
+use crate::history::{Answer, Call};
 
 /// What a counter came to, by one answer.
 #[derive(Debug, Clone, Copy)]
@@ -23,28 +23,26 @@ struct Addition<'a, 'l> {
     by: i64,
 }
 
-pub(super) fn check(lineage: &Lineage<'_>, verdict: &mut Verdict) {
-    let names: BTreeSet<&str> = lineage.effects.iter().flat_map(|effect| effect.write.add.keys()).map(String::as_str).collect();
+pub(super) fn check(session: &Session<'_>, verdict: &mut Verdict) {
+    let names: BTreeSet<&str> = session.effects.iter().flat_map(|effect| effect.write.add.keys()).map(String::as_str).collect();
     for name in names {
-        let additions = lineage.effects.iter().filter_map(|effect| Some(Addition { effect, by: *effect.write.add.get(name)? })).collect();
-        let mut readings = readings(lineage, name);
+        let additions = session.effects.iter().filter_map(|effect| Some(Addition { effect, by: *effect.write.add.get(name)? })).collect();
+        let mut readings = readings(session, name);
         readings.sort_by_key(|reading| (reading.version, reading.call.begin));
-        Counter { name, lineage, additions }.check(&readings, verdict);
+        Counter { name, session, additions }.check(&readings, verdict);
     }
 }
 
-fn readings<'a>(lineage: &Lineage<'a>, name: &str) -> Vec<Reading<'a>> {
+fn readings<'a>(session: &Session<'a>, name: &str) -> Vec<Reading<'a>> {
     let mut readings = Vec::new();
-    for sight in &lineage.sights {
+    for sight in &session.sights {
         let call = sight.call;
         if let (Some(seen), Some(version)) = (sight.seen, sight.version) {
             // What is no integer is a violation of its own: it is not what was added.
             let sum = seen.values.get(name).map_or(Some(0), |text| text.parse().ok()).unwrap_or(i64::MIN);
             readings.push(Reading { call, version, sum });
         }
-        if let (Op::Commit { key, .. }, Some(Answer::Done { version, added, .. })) = (&call.op, &call.answer)
-            && key == sight.key
-        {
+        if let Some(Answer::Done { version, added, .. }) = &call.answer {
             readings.extend(added.get(name).map(|sum| Reading { call, version: *version, sum: *sum }));
         }
     }
@@ -53,7 +51,7 @@ fn readings<'a>(lineage: &Lineage<'a>, name: &str) -> Vec<Reading<'a>> {
 
 struct Counter<'a, 'l> {
     name: &'l str,
-    lineage: &'l Lineage<'a>,
+    session: &'l Session<'a>,
     additions: Vec<Addition<'a, 'l>>,
 }
 
@@ -96,12 +94,12 @@ impl Counter<'_, '_> {
             }
         };
         let additions = self.additions.iter().filter(counts).map(|addition| addition.effect.call.id);
-        let births = self.lineage.creations().map(|effect| effect.call.id);
+        let births = self.session.creations().map(|effect| effect.call.id);
         let mut calls: Vec<_> = births.chain(before.map(|before| before.call.id)).chain(additions).collect();
         calls.retain(|id| *id != reading.call.id);
         calls.push(reading.call.id);
         let text = format!("{} is {} in version {}; {least} to {most} was added", self.name, reading.sum, reading.version);
-        Some(Violation { law, of: self.lineage.root.to_owned(), text, calls })
+        Some(Violation { law, of: self.session.key.to_owned(), text, calls })
     }
 }
 

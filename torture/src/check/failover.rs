@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use super::{Scope, Verdict, Violation, check_as_told, lineage::Keys, violation::Law};
+use super::{Scope, Verdict, Violation, check_as_told, violation::Law};
 use crate::history::{Answer, Call, Failover, Fate, History, Op};
 
 /// Spans of time that do not meet, in order.
@@ -41,11 +41,9 @@ pub(super) fn check(history: &History) -> Verdict {
     let all = Spans::of(&history.failovers);
     let apart = |spans| if history.apart { spans } else { Spans::default() };
     let mut proved = check_as_told(&trusted(history, &all), &Scope { undone: apart(Spans::of(&history.failovers)), only: None }).violations;
-    let keys = Keys::of(&history.calls);
-    let roots: Roots<'_> = history.calls.iter().map(|call| keys.root(call.key()?)).collect();
     for (at, failover) in history.failovers.iter().enumerate().filter(|(_, failover)| !failover.spans.is_empty()) {
         let earlier = Spans::of(&history.failovers[..at]);
-        let (before, of) = before(history, &roots, failover, &earlier);
+        let (before, of) = before(history, failover, &earlier);
         let scope = Scope { undone: apart(earlier), only: Some(of) };
         proved.extend(check_as_told(&before, &scope).violations);
     }
@@ -80,18 +78,15 @@ fn doubt(call: &mut Call) -> bool {
     true
 }
 
-/// The sessions to which each call belongs, if it is about one.
-type Roots<'a> = Vec<Option<&'a str>>;
-
 /// The history up to a failover of the sessions that were in use when answers began that it may undo, and these sessions.
-fn before<'a>(history: &History, roots: &Roots<'a>, failover: &Failover, earlier: &Spans) -> (History, HashSet<&'a str>) {
+fn before<'a>(history: &'a History, failover: &Failover, earlier: &Spans) -> (History, HashSet<&'a str>) {
     let own = Spans::of(std::slice::from_ref(failover));
     let until = history.calls.partition_point(|call| call.begin <= failover.until);
-    let calls = || history.calls[..until].iter().zip(roots);
-    let of: HashSet<_> = calls().filter(|(call, _)| own.meet(call)).filter_map(|(_, root)| *root).collect();
+    let calls = || history.calls[..until].iter();
+    let of: HashSet<_> = calls().filter(|call| own.meet(call)).filter_map(Call::key).collect();
     let mut before = History { calls: Vec::new(), ..history.clone_head() };
     // Lists and revocations are about all sessions.
-    for (call, _) in calls().filter(|(_, root)| root.is_none_or(|root| of.contains(root))) {
+    for call in calls().filter(|call| call.key().is_none_or(|key| of.contains(key))) {
         let mut call = call.clone();
         if earlier.meet(&call) && !doubt(&mut call) {
             continue;

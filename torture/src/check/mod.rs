@@ -8,11 +8,12 @@ mod crash;
 mod failover;
 mod index;
 mod life;
-mod lineage;
 mod minimal;
 mod principals;
 mod register;
 mod report;
+mod secrets;
+mod session;
 #[cfg(test)]
 mod tests;
 mod times;
@@ -24,8 +25,8 @@ use std::collections::HashSet;
 
 use self::{
     failover::Spans,
-    lineage::{Keys, Lineage, lineages},
     principals::Principals,
+    session::{Session, sessions},
 };
 pub use self::{
     minimal::minimal,
@@ -61,8 +62,8 @@ struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    fn has(&self, lineage: &Lineage<'_>) -> bool {
-        self.only.as_ref().is_none_or(|only| only.contains(lineage.root))
+    fn has(&self, session: &Session<'_>) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(session.key))
     }
 }
 
@@ -70,35 +71,35 @@ impl Scope<'_> {
 fn check_as_told(history: &History, scope: &Scope<'_>) -> Verdict {
     let tolerance = history.tolerance * 1_000_000;
     let mut verdict = Verdict::default();
-    let keys = Keys::of(&history.calls);
     let principals = Principals::of(&history.calls);
     let shown = index::shown(&history.calls);
-    for lineage in lineages(&history.calls, &keys).iter().filter(|lineage| scope.has(lineage)) {
-        let is_listed = !principals.may_be_apart(lineage, &scope.undone);
-        life::check(lineage, &principals, is_listed, tolerance, &mut verdict);
-        values::check(lineage, &mut verdict);
-        counters::check(lineage, &mut verdict);
-        versions::check(lineage, &mut verdict);
-        times::check(lineage, tolerance, &mut verdict);
-        index::check(lineage, &principals, &shown, is_listed, tolerance, &mut verdict);
+    for session in sessions(&history.calls).iter().filter(|session| scope.has(session)) {
+        let is_listed = !principals.may_be_apart(session, &scope.undone);
+        life::check(session, &principals, is_listed, tolerance, &mut verdict);
+        secrets::check(session, tolerance, &mut verdict);
+        values::check(session, &mut verdict);
+        counters::check(session, &mut verdict);
+        versions::check(session, &mut verdict);
+        times::check(session, tolerance, &mut verdict);
+        index::check(session, &principals, &shown, is_listed, tolerance, &mut verdict);
     }
     if scope.only.is_none() {
-        index::check_strangers(&history.calls, &keys, &mut verdict);
+        index::check_lists(&history.calls, &history.calls.iter().filter_map(Call::key).collect(), &mut verdict);
         for call in &history.calls {
-            verdict.ask(refused(call, &keys));
+            verdict.ask(refused(call));
             verdict.ask(overdue(call, &history.faults));
         }
     }
-    // In the order in which they show, and otherwise in any that is always the same.
+    // In the order of the calls where they show. Equal ones keep one order.
     verdict.violations.sort_unstable();
     verdict.violations.sort_by_key(|violation| violation.calls.last().copied());
     verdict
 }
 
-/// No call of this program is one to refuse, and no record is one that cannot be read.
-fn refused(call: &Call, keys: &Keys<'_>) -> Option<Violation> {
+/// A store has no reason to refuse a call of this program or to find a record unreadable.
+fn refused(call: &Call) -> Option<Violation> {
     let (Answer::Rejected(text) | Answer::Corrupt(text)) = call.answer.as_ref()? else { return None };
-    let of = call.key().and_then(|key| keys.root(key)).unwrap_or_default().to_owned();
+    let of = call.key().unwrap_or_default().to_owned();
     Some(Violation { law: Law::Refused, of, text: text.clone(), calls: vec![call.id] })
 }
 
@@ -116,13 +117,11 @@ fn overdue(call: &Call, faults: &[Fault]) -> Option<Violation> {
     })
 }
 
-/// The keys under which a session may live, and those that were certainly over, the oldest first.
+/// The keys of the sessions that may live, and of those that certainly ended, the oldest first.
 #[must_use]
 pub fn unsettled(calls: &[Call]) -> (Vec<&str>, Vec<&str>) {
-    let keys = Keys::of(calls);
-    let lineages = lineages(calls, &keys);
-    let over: HashSet<_> = lineages.iter().flat_map(|lineage| life::deaths(lineage).into_keys()).collect();
+    let sessions = sessions(calls);
+    let over: HashSet<_> = sessions.iter().filter(|session| life::death(session).is_some()).map(|session| session.key).collect();
     let mut seen = HashSet::new();
-    let all = calls.iter().flat_map(|call| call.key().into_iter().chain(call.target()));
-    all.filter(|key| seen.insert(*key)).partition(|key| !over.contains(key))
+    calls.iter().filter_map(Call::key).filter(|key| seen.insert(*key)).partition(|key| !over.contains(key))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{failover::Spans, lineage::Lineage};
+use super::{failover::Spans, session::Session};
 use crate::history::{Call, Op};
 
 /// The calls about principals, by their names, in the order of their beginnings.
@@ -38,11 +38,11 @@ impl<'a> Principals<'a> {
         &all[..all.partition_point(|call| call.begin <= until)]
     }
 
-    /// Whether a session may be alive and in no list since a failover undid one of the two. It may have been made, signed in, extended, moved or
-    /// ended in such a time, or been one of those that were revoked.
-    pub(super) fn may_be_apart(&self, lineage: &Lineage<'a>, undone: &Spans) -> bool {
-        let written = || lineage.effects.iter().map(|effect| effect.call).chain(lineage.ends.iter().copied());
-        let names = || lineage.sign_ins().filter_map(|(.., name)| name);
+    /// Whether a session may be alive and in no list since a failover undid one of the two. It may have been made, signed in, extended or ended
+    /// in such a time, or been one of those that were revoked.
+    pub(super) fn may_be_apart(&self, session: &Session<'a>, undone: &Spans) -> bool {
+        let written = || session.effects.iter().map(|effect| effect.call).chain(session.ends.iter().copied());
+        let names = || session.sign_ins().filter_map(|(.., signed_in)| signed_in.principal);
         written().any(|call| undone.meet(call)) || names().any(|name| self.revocations(name, u64::MAX).iter().any(|call| undone.meet(call)))
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Display};
 
 use super::{Violation, minimal};
-use crate::history::{Answer, Call, History, Op, Write};
+use crate::history::{Answer, Call, History, Op, Rotate, Seen, Write};
 
 /// How many calls are shown.
 const SHOWN: usize = 40;
@@ -70,18 +70,24 @@ fn since(history: &History, at: u64) -> String {
 
 fn asked(op: &Op) -> String {
     match op {
-        Op::Create { key, write } => format!("create {key}{}", written(write)),
+        Op::Create { key, secret, write } => format!("create {key} with {secret}{}", written(write)),
         Op::Load { key } => format!("load {key}"),
-        Op::Commit { key, guard, write, to } => {
+        Op::Commit { key, secret, guard, write, rotate } => {
             let guard = guard.map(|guard| format!(" if version {guard}")).unwrap_or_default();
-            let to = to.as_ref().map(|to| format!(" move to {to}")).unwrap_or_default();
-            format!("commit {key}{guard}{}{to}", written(write))
+            let rotate = rotate.as_ref().map(rotated).unwrap_or_default();
+            format!("commit {key} with {secret}{guard}{}{rotate}", written(write))
         }
-        Op::Delete { key } => format!("delete {key}"),
+        Op::Delete { key, claim: None } => format!("delete {key}"),
+        Op::Delete { key, claim: Some(generation) } => format!("delete {key} as of generation {generation}"),
         Op::List { principal } => format!("list {principal}"),
         Op::Revoke { principal, except: None } => format!("revoke {principal}"),
         Op::Revoke { principal, except: Some(except) } => format!("revoke {principal} but {except}"),
     }
+}
+
+fn rotated(rotate: &Rotate) -> String {
+    let grace = rotate.grace.map(|grace| format!(" grace {grace} ms")).unwrap_or_default();
+    format!(" rotate to {} generation {}{grace}", rotate.secret, rotate.generation)
 }
 
 fn written(write: &Write) -> String {
@@ -100,7 +106,11 @@ fn answered(answer: &Answer) -> String {
         Answer::Found(seen) => {
             let values = pairs(&seen.values);
             let whose = seen.principal.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
-            format!("version {}{values}{whose}, {} ms old, lives for {} ms", seen.version, seen.age, seen.ttl)
+            let Seen { version, secret, generation, since, age, ttl, .. } = seen;
+            let grace = seen.grace.as_ref().map(|(former, left)| format!(", {former} reads for {left} ms")).unwrap_or_default();
+            format!(
+                "version {version}{values}{whose}, secret {secret} generation {generation} since {since}{grace}, {age} ms old, lives for {ttl} ms"
+            )
         }
         Answer::Absent => "absent".to_owned(),
         Answer::Done { version, added, ttl, .. } => {
@@ -108,6 +118,7 @@ fn answered(answer: &Answer) -> String {
             format!("done, version {version}{added}, lives for {ttl} ms")
         }
         Answer::Conflict => "conflict".to_owned(),
+        Answer::Superseded => "superseded".to_owned(),
         Answer::Gone => "gone".to_owned(),
         Answer::Deleted(there) => if *there { "deleted" } else { "nothing there" }.to_owned(),
         Answer::Listed(shown) => format!("{:?}", shown.iter().map(|one| one.key.as_str()).collect::<Vec<_>>()),

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
-    lineage::{Effect, Lineage, Sight},
     register::Register,
+    session::{Effect, Session, Sight},
     violation::{Law, Verdict, Violation},
 };
 use crate::history::{Op, Seen};
@@ -15,10 +15,10 @@ pub(super) const VALUE: char = 'v';
 /// What one write did to one name: its effect, and the value, if it left one.
 type Deed<'a, 'l> = (&'l Effect<'a>, Option<&'a str>);
 
-pub(super) fn check(lineage: &Lineage<'_>, verdict: &mut Verdict) {
+pub(super) fn check(session: &Session<'_>, verdict: &mut Verdict) {
     let mut deeds: BTreeMap<&str, Vec<Deed<'_, '_>>> = BTreeMap::new();
-    let names: BTreeSet<&str> = lineage.effects.iter().flat_map(|effect| names_of(effect)).collect();
-    for effect in &lineage.effects {
+    let names: BTreeSet<&str> = session.effects.iter().flat_map(|effect| names_of(effect)).collect();
+    for effect in &session.effects {
         let creates = matches!(effect.call.op, Op::Create { .. });
         for name in &names {
             let set = effect.write.set.get(*name).map(String::as_str);
@@ -30,14 +30,14 @@ pub(super) fn check(lineage: &Lineage<'_>, verdict: &mut Verdict) {
     }
     let columns: BTreeMap<&str, Column<'_, '_>> = deeds.into_iter().map(|(name, deeds)| (name, Column::new(deeds))).collect();
     let nothing = Vec::new();
-    for sight in &lineage.sights {
+    for sight in &session.sights {
         let Some(seen) = sight.seen else { continue };
         for (name, column) in &columns {
-            verdict.ask(column.judge(lineage, sight, seen, name));
+            verdict.ask(column.judge(session, sight, seen, name));
         }
         let unknown = seen.values.keys().filter(|name| name.starts_with(VALUE) && !columns.contains_key(name.as_str()));
         for name in unknown {
-            verdict.ask(Some(violation(Law::NeverWritten, lineage, sight, format!("{name} was never set in this session"), &nothing)));
+            verdict.ask(Some(violation(Law::NeverWritten, session, sight, format!("{name} was never set in this session"), &nothing)));
         }
     }
 }
@@ -71,7 +71,7 @@ impl<'a, 'l> Column<'a, 'l> {
     }
 
     /// What is wrong with what a read shows under this name.
-    fn judge(&self, lineage: &Lineage<'_>, sight: &Sight<'_>, seen: &Seen, name: &str) -> Option<Violation> {
+    fn judge(&self, session: &Session<'_>, sight: &Sight<'_>, seen: &Seen, name: &str) -> Option<Violation> {
         let shown = seen.values.get(name).map(String::as_str);
         let text = shown.map_or_else(|| format!("no {name}"), |value| format!("{name} = {value}"));
         // Whoever can have left it so.
@@ -79,7 +79,7 @@ impl<'a, 'l> Column<'a, 'l> {
             Some(Some(writer)) => Some(*writer),
             Some(None) => {
                 let text = format!("shows {text}, which no write of this session set, or one that was refused");
-                return Some(violation(Law::NeverWritten, lineage, sight, text, &[]));
+                return Some(violation(Law::NeverWritten, session, sight, text, &[]));
             }
             None => None,
         };
@@ -88,13 +88,13 @@ impl<'a, 'l> Column<'a, 'l> {
             && (writer.call.begin > sight.end() || writer.version.is_some_and(|version| version > seen.version))
         {
             let text = format!("version {} shows {text}, which was written later", seen.version);
-            return Some(violation(Law::NeverWritten, lineage, sight, text, &[writer.call.id]));
+            return Some(violation(Law::NeverWritten, session, sight, text, &[writer.call.id]));
         }
-        self.judge_version(lineage, sight, seen, could, &text).or_else(|| self.judge_time(lineage, sight, could, &text))
+        self.judge_version(session, sight, seen, could, &text).or_else(|| self.judge_time(session, sight, could, &text))
     }
 
     /// It has to be the last write before the read's version, or one of which nobody knows the version.
-    fn judge_version(&self, lineage: &Lineage<'_>, sight: &Sight<'_>, seen: &Seen, could: &[usize], text: &str) -> Option<Violation> {
+    fn judge_version(&self, session: &Session<'_>, sight: &Sight<'_>, seen: &Seen, could: &[usize], text: &str) -> Option<Violation> {
         let until = self.versions.partition_point(|(version, _)| *version <= seen.version);
         let (version, last) = *self.versions[..until].last()?;
         let is_last = |at: usize| {
@@ -105,11 +105,11 @@ impl<'a, 'l> Column<'a, 'l> {
             return None;
         }
         let text = format!("version {} shows {text}, and version {version} wrote that name", seen.version);
-        Some(violation(Law::LostWrite, lineage, sight, text, &self.ids(could, last)))
+        Some(violation(Law::LostWrite, session, sight, text, &self.ids(could, last)))
     }
 
     /// It has to be a write that nothing has certainly overwritten.
-    fn judge_time(&self, lineage: &Lineage<'_>, sight: &Sight<'_>, could: &[usize], text: &str) -> Option<Violation> {
+    fn judge_time(&self, session: &Session<'_>, sight: &Sight<'_>, could: &[usize], text: &str) -> Option<Violation> {
         let fits = |at: usize| could.binary_search(&at).is_ok();
         if self.times.possible(sight.begin(), sight.end()).any(|entry| fits(entry.value)) {
             return None;
@@ -117,7 +117,7 @@ impl<'a, 'l> Column<'a, 'l> {
         let overwritten = self.times.all().filter(|entry| fits(entry.value));
         let last = overwritten.filter_map(|entry| self.times.successor(entry, sight.begin())).last()?;
         let text = format!("shows {text}, which was overwritten before this began");
-        Some(violation(Law::LostWrite, lineage, sight, text, &self.ids(could, last.value)))
+        Some(violation(Law::LostWrite, session, sight, text, &self.ids(could, last.value)))
     }
 
     fn ids(&self, could: &[usize], last: usize) -> Vec<u64> {
@@ -126,12 +126,12 @@ impl<'a, 'l> Column<'a, 'l> {
     }
 }
 
-fn violation(law: Law, lineage: &Lineage<'_>, sight: &Sight<'_>, text: String, others: &[u64]) -> Violation {
-    let births = lineage.creations().map(|effect| effect.call.id);
+fn violation(law: Law, session: &Session<'_>, sight: &Sight<'_>, text: String, others: &[u64]) -> Violation {
+    let births = session.creations().map(|effect| effect.call.id);
     let mut calls: Vec<_> = births.chain(others.iter().copied()).collect();
     calls.sort_unstable();
     calls.dedup();
     calls.retain(|id| *id != sight.call.id);
     calls.push(sight.call.id);
-    Violation { law, of: lineage.root.to_owned(), text, calls }
+    Violation { law, of: session.key.to_owned(), text, calls }
 }

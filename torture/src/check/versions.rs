@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 
 use super::{
-    lineage::{Lineage, Sight},
+    session::{Session, Sight},
     violation::{Law, Verdict, Violation},
 };
 use crate::history::{Answer, Call, Op, Seen};
 
-pub(super) fn check(lineage: &Lineage<'_>, verdict: &mut Verdict) {
-    let told: Vec<_> = lineage.sights.iter().filter_map(|sight| Some((sight, sight.version?))).collect();
-    check_order(lineage, &told, verdict);
-    check_changes(lineage, &told, verdict);
-    check_guards(lineage, &told, verdict);
+pub(super) fn check(session: &Session<'_>, verdict: &mut Verdict) {
+    let told: Vec<_> = session.sights.iter().filter_map(|sight| Some((sight, sight.version?))).collect();
+    check_order(session, &told, verdict);
+    check_changes(session, &told, verdict);
+    check_guards(session, &told, verdict);
     let mut first_seen: HashMap<u64, (&Sight<'_>, &Seen)> = HashMap::new();
     for (sight, version) in &told {
         let Some(seen) = sight.seen else { continue };
@@ -20,13 +20,13 @@ pub(super) fn check(lineage: &Lineage<'_>, verdict: &mut Verdict) {
         let differs = seen.values != known.values || seen.principal != known.principal;
         verdict
             .ask(differs.then(|| {
-                broken(lineage, Law::Version, format!("version {version} was read with two contents"), &[first.call, sight.call])
+                broken(session, Law::Version, format!("version {version} was read with two contents"), &[first.call, sight.call])
             }));
     }
 }
 
 /// Whoever looks later sees no older version, and a change makes a newer one.
-fn check_order(lineage: &Lineage<'_>, told: &[(&Sight<'_>, u64)], verdict: &mut Verdict) {
+fn check_order(session: &Session<'_>, told: &[(&Sight<'_>, u64)], verdict: &mut Verdict) {
     let mut by_end = told.to_vec();
     by_end.sort_by_key(|(sight, _)| sight.end());
     let mut ended = by_end.into_iter().peekable();
@@ -39,35 +39,35 @@ fn check_order(lineage: &Lineage<'_>, told: &[(&Sight<'_>, u64)], verdict: &mut 
         let is_older = if is_change(sight.call) { *version <= newest } else { *version < newest };
         verdict.ask(is_older.then(|| {
             let text = format!("version {version} came after version {newest}");
-            broken(lineage, Law::Version, text, &[earlier.call, sight.call])
+            broken(session, Law::Version, text, &[earlier.call, sight.call])
         }));
     }
 }
 
 /// Each change has a version of its own, and there are no more versions than changes.
-fn check_changes(lineage: &Lineage<'_>, told: &[(&Sight<'_>, u64)], verdict: &mut Verdict) {
+fn check_changes(session: &Session<'_>, told: &[(&Sight<'_>, u64)], verdict: &mut Verdict) {
     let mut makers: HashMap<u64, &Call> = HashMap::new();
-    for effect in lineage.effects.iter().filter(|effect| is_change(effect.call)) {
+    for effect in session.effects.iter().filter(|effect| is_change(effect.call)) {
         let Some(version) = effect.version else { continue };
         let first = *makers.entry(version).or_insert(effect.call);
         verdict.ask(
             (first.id != effect.call.id)
-                .then(|| broken(lineage, Law::Version, format!("version {version} was made by two changes"), &[first, effect.call])),
+                .then(|| broken(session, Law::Version, format!("version {version} was made by two changes"), &[first, effect.call])),
         );
     }
-    let mut begins: Vec<_> = lineage.effects.iter().filter(|effect| is_change(effect.call)).map(|effect| effect.call.begin).collect();
+    let mut begins: Vec<_> = session.effects.iter().filter(|effect| is_change(effect.call)).map(|effect| effect.call.begin).collect();
     begins.sort_unstable();
     for (sight, version) in told {
         let changes = begins.partition_point(|begin| *begin <= sight.end()) as u64;
         verdict.ask((*version > changes + 1).then(|| {
-            let births: Vec<_> = lineage.creations().map(|effect| effect.call).chain([sight.call]).collect();
-            broken(lineage, Law::Version, format!("version {version} was seen, and only {changes} changes had been asked for"), &births)
+            let births: Vec<_> = session.creations().map(|effect| effect.call).chain([sight.call]).collect();
+            broken(session, Law::Version, format!("version {version} was seen, and only {changes} changes had been asked for"), &births)
         }));
     }
 }
 
 /// A commit under a version makes the next one, and is refused only if the version was another.
-fn check_guards(lineage: &Lineage<'_>, told: &[(&Sight<'_>, u64)], verdict: &mut Verdict) {
+fn check_guards(session: &Session<'_>, told: &[(&Sight<'_>, u64)], verdict: &mut Verdict) {
     // From when to when each version was certainly the record's.
     let mut spans: HashMap<u64, (u64, u64)> = HashMap::new();
     for (sight, version) in told {
@@ -75,11 +75,8 @@ fn check_guards(lineage: &Lineage<'_>, told: &[(&Sight<'_>, u64)], verdict: &mut
         *span = (span.0.min(sight.end()), span.1.max(sight.begin()));
     }
     let mut judged = Vec::new();
-    for sight in &lineage.sights {
-        let Op::Commit { guard, write, key, .. } = &sight.call.op else { continue };
-        if key != sight.key {
-            continue;
-        }
+    for sight in &session.sights {
+        let Op::Commit { guard, write, .. } = &sight.call.op else { continue };
         match (&sight.call.answer, guard) {
             (Some(Answer::Done { version, .. }), Some(guard)) => {
                 let due = guard + u64::from(write.is_change());
@@ -93,7 +90,7 @@ fn check_guards(lineage: &Lineage<'_>, told: &[(&Sight<'_>, u64)], verdict: &mut
             _ => continue,
         }
         if let Some(text) = judged.pop() {
-            verdict.ask(text.map(|text| broken(lineage, Law::Guard, text, &[sight.call])));
+            verdict.ask(text.map(|text| broken(session, Law::Guard, text, &[sight.call])));
         }
     }
 }
@@ -102,6 +99,6 @@ fn is_change(call: &Call) -> bool {
     matches!(&call.op, Op::Commit { write, .. } if write.is_change())
 }
 
-fn broken(lineage: &Lineage<'_>, law: Law, text: String, calls: &[&Call]) -> Violation {
-    Violation { law, of: lineage.root.to_owned(), text, calls: calls.iter().map(|call| call.id).collect() }
+fn broken(session: &Session<'_>, law: Law, text: String, calls: &[&Call]) -> Violation {
+    Violation { law, of: session.key.to_owned(), text, calls: calls.iter().map(|call| call.id).collect() }
 }

@@ -7,10 +7,20 @@ use std::fmt;
 pub enum Law {
     /// A session that has ended was seen alive.
     Resurrection,
-    /// A key was made twice.
+    /// A session was made twice: a creation changed a live one.
     TwoBirths,
-    /// A key was moved away or ended more than once.
+    /// Two deletions each ended the session.
     TwoEnds,
+    /// Two rotations each replaced one secret.
+    TwoRotations,
+    /// A secret was the current one after it had been replaced.
+    SupersededAccepted,
+    /// A commit was superseded, and no rotation explains it.
+    SupersededWrongly,
+    /// A deletion ended a session that its claim does not reach, or did not end one that it reaches.
+    Claim,
+    /// A read shows a principal, a generation or a former secret that fits no write.
+    Identity,
     /// A session is not there, and nothing that was asked explains it.
     Loss,
     /// A read does not show what was written last.
@@ -31,8 +41,10 @@ pub enum Law {
     ToldTime,
     /// A list lacks a live session of its principal.
     MissingInList,
-    /// A list shows a session of somebody else.
+    /// A list shows a session of another principal.
     ForeignInList,
+    /// A list shows a session twice.
+    ListedTwice,
     /// A call was refused, or a record could not be read, for no reason that was asked for.
     Refused,
     /// A call took far longer than its deadline.
@@ -44,7 +56,7 @@ pub enum Law {
 pub struct Violation {
     /// The law.
     pub law: Law,
-    /// Where the session began: its first key, or a principal.
+    /// The key of the session, or a principal.
     pub of: String,
     /// What came, and what was due.
     pub text: String,
@@ -58,6 +70,11 @@ impl fmt::Display for Law {
             Self::Resurrection => "resurrection",
             Self::TwoBirths => "two births",
             Self::TwoEnds => "two ends",
+            Self::TwoRotations => "two rotations",
+            Self::SupersededAccepted => "superseded accepted",
+            Self::SupersededWrongly => "superseded wrongly",
+            Self::Claim => "claim",
+            Self::Identity => "identity",
             Self::Loss => "loss",
             Self::LostWrite => "lost write",
             Self::NeverWritten => "never written",
@@ -69,6 +86,7 @@ impl fmt::Display for Law {
             Self::ToldTime => "told time",
             Self::MissingInList => "missing in list",
             Self::ForeignInList => "foreign in list",
+            Self::ListedTwice => "listed twice",
             Self::Refused => "refused",
             Self::Overdue => "overdue",
         })

@@ -28,6 +28,8 @@ pub enum Op {
     Create {
         /// Its key.
         key: String,
+        /// Its secret.
+        secret: String,
         /// What it starts with.
         write: Write,
     },
@@ -40,19 +42,24 @@ pub enum Op {
     Commit {
         /// Of which session.
         key: String,
+        /// The secret of the request.
+        secret: String,
         /// The version that the record must have.
         guard: Option<u64>,
         /// What it changes.
         write: Write,
-        /// The key that it moves to.
-        to: Option<String>,
+        /// The secret that it installs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rotate: Option<Rotate>,
     },
     /// The end of a session.
     Delete {
         /// Which.
         key: String,
+        /// The generation of the claim; `None` claims any session.
+        claim: Option<u32>,
     },
-    /// The sessions of a principal.
+    /// The sessions of a principal, all pages.
     List {
         /// Whose.
         principal: String,
@@ -64,6 +71,17 @@ pub enum Op {
         /// The one that stays.
         except: Option<String>,
     },
+}
+
+/// A new secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotate {
+    /// The secret. Each is written once in a history.
+    pub secret: String,
+    /// Its generation.
+    pub generation: u32,
+    /// For how many milliseconds the former secret may still read.
+    pub grace: Option<u64>,
 }
 
 /// What a creation or a commit writes.
@@ -105,11 +123,15 @@ pub enum Answer {
         added: BTreeMap<String, i64>,
         /// How long ago the session was created, in milliseconds.
         age: u64,
+        /// How long ago the user signed in, in milliseconds; `None` without a user.
+        authenticated: Option<u64>,
         /// How long it lives from now, in milliseconds.
         ttl: u64,
     },
     /// To a commit: the guard did not hold.
     Conflict,
+    /// To a commit: the session has another secret. To a deletion: its claim does not reach the session.
+    Superseded,
     /// To a commit: there is no live session.
     Gone,
     /// To a deletion: whether one was there.
@@ -133,10 +155,22 @@ pub struct Seen {
     pub values: BTreeMap<String, String>,
     /// Its version.
     pub version: u64,
+    /// Its current secret.
+    pub secret: String,
+    /// The generation of the secret.
+    pub generation: u32,
+    /// The generation at which the user signed in; 0 without a user.
+    pub since: u32,
+    /// The former secret and for how many milliseconds it may still read.
+    pub grace: Option<(String, u64)>,
     /// Who is signed in.
     pub principal: Option<String>,
     /// How long ago it was created, in milliseconds.
     pub age: u64,
+    /// How long ago the secret was rotated last, in milliseconds.
+    pub rotated: u64,
+    /// How long ago the user signed in, in milliseconds; `None` without a user.
+    pub authenticated: Option<u64>,
     /// How long it lives from now, in milliseconds.
     pub ttl: u64,
 }
@@ -146,6 +180,8 @@ pub struct Seen {
 pub struct Shown {
     /// Its key.
     pub key: String,
+    /// How long ago the user signed in, in milliseconds.
+    pub authenticated: u64,
     /// How long it lives from now, in milliseconds.
     pub ttl: u64,
 }
@@ -167,7 +203,9 @@ impl Call {
     pub fn fate(&self) -> Fate {
         match &self.answer {
             None | Some(Answer::Unknown(_)) => Fate::Unknown,
-            Some(Answer::Taken | Answer::Conflict | Answer::Gone | Answer::Rejected(_) | Answer::Corrupt(_)) => Fate::Refused,
+            Some(Answer::Taken | Answer::Conflict | Answer::Superseded | Answer::Gone | Answer::Rejected(_) | Answer::Corrupt(_)) => {
+                Fate::Refused
+            }
             Some(_) => Fate::Happened,
         }
     }
@@ -176,16 +214,25 @@ impl Call {
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         match &self.op {
-            Op::Create { key, .. } | Op::Load { key } | Op::Commit { key, .. } | Op::Delete { key } => Some(key),
+            Op::Create { key, .. } | Op::Load { key } | Op::Commit { key, .. } | Op::Delete { key, .. } => Some(key),
             Op::List { .. } | Op::Revoke { .. } => None,
         }
     }
 
-    /// The key that it moves its session to.
+    /// The secret that a creation or a commit comes with.
     #[must_use]
-    pub fn target(&self) -> Option<&str> {
+    pub fn secret(&self) -> Option<&str> {
         match &self.op {
-            Op::Commit { to, .. } => to.as_deref(),
+            Op::Create { secret, .. } | Op::Commit { secret, .. } => Some(secret),
+            _ => None,
+        }
+    }
+
+    /// The secret that it installs.
+    #[must_use]
+    pub fn rotation(&self) -> Option<&Rotate> {
+        match &self.op {
+            Op::Commit { rotate, .. } => rotate.as_ref(),
             _ => None,
         }
     }

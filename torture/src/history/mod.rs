@@ -6,7 +6,7 @@ mod file;
 mod log;
 
 pub use self::{
-    call::{Answer, Call, Fate, Op, Seen, Shown, Write},
+    call::{Answer, Call, Fate, Op, Rotate, Seen, Shown, Write},
     clock::now,
     file::{Failover, Fault, History, HistoryError},
     log::Log,

@@ -1,4 +1,4 @@
-//! Where the clients of all processes find the shared sessions.
+//! The file in which the clients of all processes find the shared sessions.
 
 use std::{
     fs::{File, OpenOptions},
@@ -7,12 +7,29 @@ use std::{
     path::Path,
 };
 
-/// How many bytes a place has; a key is shorter.
+/// How many bytes a place has; an id is shorter.
 const WIDTH: usize = 128;
 
-/// A file with a place for each shared session, in which stands the key that somebody knew last.
+/// The key of a session with one of its secrets, as a cookie holds them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Id {
+    pub(super) key: String,
+    pub(super) secret: String,
+    pub(super) generation: u32,
+}
+
+impl Id {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(' ');
+        let (key, secret, generation) = (parts.next()?.to_owned(), parts.next()?.to_owned(), parts.next()?.parse().ok()?);
+        Some(Self { key, secret, generation })
+    }
+}
+
+/// A file with a place for each shared session, which holds the id that some client posted last.
 ///
-/// It promises nothing: who reads while another writes may find a key that never was, which is just a key without a session.
+/// A client that reads while another one writes may find a mixture of two ids. To the store that is a session that does not exist, or a wrong
+/// secret.
 #[derive(Debug)]
 pub(super) struct Board(File);
 
@@ -21,18 +38,17 @@ impl Board {
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map(Self)
     }
 
-    /// The key at this place.
-    pub(super) fn read(&self, place: usize) -> Option<String> {
+    /// The id at this place.
+    pub(super) fn read(&self, place: usize) -> Option<Id> {
         let mut text = [0; WIDTH];
         self.0.read_exact_at(&mut text, Self::offset(place)).ok()?;
-        let text = String::from_utf8_lossy(&text);
-        let key = text.trim_end_matches(['\0', ' ']);
-        (!key.is_empty()).then(|| key.to_owned())
+        Id::parse(String::from_utf8_lossy(&text).trim_end_matches(['\0', ' ']))
     }
 
-    /// Puts a key there.
-    pub(super) fn write(&self, place: usize, key: &str) -> io::Result<()> {
-        self.0.write_all_at(format!("{key:WIDTH$}").as_bytes(), Self::offset(place))
+    /// Puts an id there.
+    pub(super) fn write(&self, place: usize, id: &Id) -> io::Result<()> {
+        let text = format!("{} {} {}", id.key, id.secret, id.generation);
+        self.0.write_all_at(format!("{text:WIDTH$}").as_bytes(), Self::offset(place))
     }
 
     fn offset(place: usize) -> u64 {
@@ -42,16 +58,17 @@ impl Board {
 
 #[cfg(test)]
 mod tests {
-    use super::Board;
+    use super::{Board, Id};
 
     #[test]
-    fn a_place_holds_the_last_key() {
+    fn place_holds_the_last_id() {
+        let id = |key: &str| Id { key: key.to_owned(), secret: "w0.0/c1-7".to_owned(), generation: 3 };
         let folder = tempfile::tempdir().unwrap();
         let (one, other) = (Board::open(&folder.path().join("board")).unwrap(), Board::open(&folder.path().join("board")).unwrap());
         assert_eq!(other.read(3), None);
-        one.write(3, "a long key").unwrap();
-        one.write(3, "key").unwrap();
-        assert_eq!(other.read(3).as_deref(), Some("key"));
+        one.write(3, &id("a-long-key")).unwrap();
+        one.write(3, &id("key")).unwrap();
+        assert_eq!(other.read(3), Some(id("key")));
         assert_eq!(other.read(2), None);
     }
 }

@@ -4,16 +4,19 @@ use std::{collections::VecDeque, sync::Arc};
 
 use fastrand::Rng;
 
-use super::{board::Board, recorder::Recorder};
-use crate::history::{Answer, Op, Write};
+use super::{
+    board::{Board, Id},
+    recorder::Recorder,
+};
+use crate::history::{Answer, Op, Rotate, Write};
 
 /// How many sessions are shared at a time.
 pub(super) const PLACES: usize = 10;
-/// Sessions in the first places are nobody's and never ended, so that they gather what no other session lives for.
+/// Sessions in the first places are anonymous and never ended, so that they collect more writes and rotations than any other.
 pub(super) const CALM: usize = 2;
 /// How many principals there are.
 const PRINCIPALS: usize = 3;
-/// How many keys of a place are remembered: requests come with old cookies.
+/// How many ids of a place are remembered: requests come with old cookies, whose secrets are superseded.
 const REMEMBERED: usize = 5;
 /// The life of a session that is not to expire, in milliseconds.
 pub(super) const LONG: u64 = 900_000;
@@ -30,7 +33,7 @@ pub(super) struct Client {
     by: String,
     /// What this run's keys and principals have in them, so that runs on one store do not meet.
     run: String,
-    known: Vec<VecDeque<String>>,
+    known: Vec<VecDeque<Id>>,
     drawn: u64,
 }
 
@@ -44,27 +47,28 @@ impl Client {
         self.recorder.call(&self.by, op).await
     }
 
-    /// A key of a session that nobody has made yet.
-    pub(super) fn fresh_key(&mut self) -> String {
-        let lineage: String = std::iter::repeat_with(|| self.rng.alphanumeric()).take(4).collect();
-        self.key_of(&lineage)
+    /// The id of a new session.
+    pub(super) fn fresh_id(&mut self) -> Id {
+        let key = format!("{}-{}", self.run, self.draw());
+        Id { key, secret: self.draw(), generation: 0 }
     }
 
-    /// A key that a session can move to from this one.
-    pub(super) fn next_key(&mut self, key: &str) -> String {
-        let lineage: String = key.chars().take(4).collect();
-        self.key_of(&lineage)
+    /// The id that replaces this one in a rotation, and the rotation.
+    pub(super) fn next_id(&mut self, id: &Id, grace: Option<u64>) -> (Id, Rotate) {
+        let next = Id { secret: self.draw(), generation: id.generation + 1, ..id.clone() };
+        let rotate = Rotate { secret: next.secret.clone(), generation: next.generation, grace };
+        (next, rotate)
     }
 
-    fn key_of(&mut self, lineage: &str) -> String {
+    /// A text that no other client draws.
+    fn draw(&mut self) -> String {
         self.drawn += 1;
-        format!("{lineage}-{}-{}-{}", self.run, self.by, self.drawn)
+        format!("{}-{}", self.by, self.drawn)
     }
 
     /// A value that is written nowhere else, as JSON text.
     pub(super) fn value(&mut self) -> String {
-        self.drawn += 1;
-        format!("\"{}-{}\"", self.by, self.drawn)
+        format!("\"{}\"", self.draw())
     }
 
     /// The name of a value.
@@ -86,8 +90,8 @@ impl Client {
         self.rng.usize(..PLACES).min(self.rng.usize(..PLACES))
     }
 
-    /// A key for this place: mostly the newest, sometimes an old one.
-    pub(super) fn key(&mut self, place: usize) -> Option<String> {
+    /// An id for this place: mostly the newest, sometimes an old one.
+    pub(super) fn id(&mut self, place: usize) -> Option<Id> {
         if let Some(newest) = self.board.read(place) {
             self.remember(place, newest);
         }
@@ -96,28 +100,28 @@ impl Client {
         known.get(at).cloned()
     }
 
-    /// Whether nobody knows a newer key for this place.
-    pub(super) fn is_newest(&self, place: usize, key: &str) -> bool {
-        self.board.read(place).is_none_or(|newest| newest == key)
+    /// Whether the board has no newer id for this place.
+    pub(super) fn is_newest(&self, place: usize, id: &Id) -> bool {
+        self.board.read(place).is_none_or(|newest| newest == *id)
     }
 
-    /// Tells the others of a key.
-    pub(super) fn post(&mut self, place: usize, key: &str) -> Result<(), Trouble> {
-        self.board.write(place, key)?;
-        self.remember(place, key.to_owned());
+    /// Tells the other clients of an id.
+    pub(super) fn post(&mut self, place: usize, id: &Id) -> Result<(), Trouble> {
+        self.board.write(place, id)?;
+        self.remember(place, id.clone());
         Ok(())
     }
 
     /// Makes a new session and puts it here.
     pub(super) async fn renew(&mut self, place: usize, ttl: u64) -> Result<Answer, Trouble> {
-        let key = self.fresh_key();
+        let id = self.fresh_id();
         let mut write = Write { ttl: Some(ttl), ..self.values() };
         if place >= CALM && self.rng.bool() {
             write.principal = Some(Some(self.principal()));
         }
-        let answer = self.call(Op::Create { key: key.clone(), write }).await?;
-        // One that may have been made is worth a look, too.
-        self.post(place, &key)?;
+        let answer = self.call(Op::Create { key: id.key.clone(), secret: id.secret.clone(), write }).await?;
+        // A session that may have been made is worth a look, too.
+        self.post(place, &id)?;
         Ok(answer)
     }
 
@@ -131,10 +135,10 @@ impl Client {
         write
     }
 
-    fn remember(&mut self, place: usize, key: String) {
+    fn remember(&mut self, place: usize, id: Id) {
         let known = &mut self.known[place];
-        known.retain(|old| *old != key);
-        known.push_front(key);
+        known.retain(|old| *old != id);
+        known.push_front(id);
         known.truncate(REMEMBERED);
     }
 }

@@ -17,8 +17,16 @@ pub enum Plant {
     EarlyExpiry,
     /// Some reads show a session that has ended.
     StaleRead,
-    /// Rotation reads, creates and deletes, so that two can win.
-    DoubleRotation,
+    /// Commits with a superseded secret take effect, rotations excepted.
+    SupersededAccepted,
+    /// A rotation does not compare the secret, so that two can win.
+    RotationWithoutCheck,
+    /// A rotation writes back the values that it read before, so that updates in between are lost.
+    LossyRotation,
+    /// A deletion ends the session whatever it claims.
+    IgnoredClaim,
+    /// A creation replaces a live session.
+    OverwritingCreate,
     /// Some sets are acknowledged and dropped.
     LostSet,
     /// Some additions are acknowledged and dropped.
@@ -27,7 +35,7 @@ pub enum Plant {
     DoubleAdd,
     /// Some creations are acknowledged and dropped.
     LostSession,
-    /// Revocation lists, then deletes one by one, so that what moves meanwhile escapes.
+    /// Revocation ends the sessions of the first page of the list.
     HalfRevoke,
     /// Some lists lack a session.
     LostIndex,
@@ -43,7 +51,11 @@ impl Plant {
         ("forgotten-expiry", Self::ForgottenExpiry),
         ("early-expiry", Self::EarlyExpiry),
         ("stale-read", Self::StaleRead),
-        ("double-rotation", Self::DoubleRotation),
+        ("superseded-accepted", Self::SupersededAccepted),
+        ("rotation-without-check", Self::RotationWithoutCheck),
+        ("lossy-rotation", Self::LossyRotation),
+        ("ignored-claim", Self::IgnoredClaim),
+        ("overwriting-create", Self::OverwritingCreate),
         ("lost-set", Self::LostSet),
         ("lost-add", Self::LostAdd),
         ("double-add", Self::DoubleAdd),

@@ -12,8 +12,8 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use session_core::{
-    Change, Commit, Committed, Created, Cursor, Data, Guard, Lifetime, Listed, NewRecord, Outcome, Page, Principal, Record, SessionStore,
-    StoreError, StoreKey,
+    Attributes, Change, Claim, Commit, Committed, Created, Cursor, Data, Deleted, DeletedPage, Guard, NewRecord, Outcome, Page, Principal,
+    Record, SessionStore, StoreError, StoreKey, Stored, SummaryPage,
 };
 
 use super::Plant;
@@ -47,16 +47,20 @@ impl Planted {
 
     async fn keep(&self, key: &StoreKey) -> Result<(), StoreError> {
         if self.plant == Plant::StaleRead
-            && let Some(record) = self.inner.load(key).await?
+            && let Some(record) = self.record(key).await?
         {
             self.ended.lock().insert(key.clone(), record);
         }
         Ok(())
     }
 
+    async fn record(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+        Ok(self.inner.load(key).await?.map(Stored::into_record))
+    }
+
     async fn upsert(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
         let outcome = self.inner.commit(key, commit.clone()).await?;
-        if outcome != Outcome::Gone || commit.move_to.is_some() {
+        if outcome != Outcome::Gone || commit.rotate.is_some() {
             return Ok(outcome);
         }
         let set = commit.changes.into_iter().filter_map(|(name, change)| match change {
@@ -64,25 +68,29 @@ impl Planted {
             Change::Remove | Change::Add(_) => None,
         });
         let ttl = Duration::from_mins(10);
-        let _ = self.inner.create(key, NewRecord::new(ttl).data(set.collect::<Data>())).await?;
-        let lifetime = Lifetime::default();
-        Ok(Outcome::Done(Committed { version: 1, added: std::collections::BTreeMap::default(), age: Duration::ZERO, ttl, lifetime }))
+        let _ = self.inner.create(key, NewRecord::new(commit.secret, ttl).data(set.collect::<Data>())).await?;
+        let (added, attributes) = (std::collections::BTreeMap::default(), Attributes::default());
+        Ok(Outcome::Done(Committed { version: 1, added, age: Duration::ZERO, authenticated: None, ttl, attributes }))
     }
 
-    async fn move_in_steps(&self, key: &StoreKey, mut commit: Commit, target: StoreKey) -> Result<Outcome, StoreError> {
-        let Some(record) = self.inner.load(key).await? else { return Ok(Outcome::Gone) };
+    /// Takes the record's secret for that of the commit.
+    async fn with_any_secret(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
+        let Some(record) = self.record(key).await? else { return Ok(Outcome::Gone) };
+        self.inner.commit(key, Commit { secret: record.secret, ..commit }).await
+    }
+
+    async fn with_old_values(&self, key: &StoreKey, mut commit: Commit) -> Result<Outcome, StoreError> {
+        let Some(record) = self.record(key).await? else { return Ok(Outcome::Gone) };
         tokio::time::sleep(STEP).await;
-        let new = NewRecord { data: record.data, ttl: record.ttl, principal: record.principal, lifetime: record.lifetime };
-        let _ = self.inner.create(&target, new).await?;
-        commit.move_to = None;
-        let outcome = self.inner.commit(&target, commit).await?;
-        self.inner.delete(key).await?;
-        Ok(outcome)
+        for (name, value) in &record.data {
+            commit.changes.entry(name.clone()).or_insert_with(|| Change::Set(value.clone()));
+        }
+        self.inner.commit(key, commit).await
     }
 
     /// Writes again what is there, in place of what was asked.
     async fn without_sets(&self, key: &StoreKey, mut commit: Commit) -> Result<Commit, StoreError> {
-        let Some(record) = self.inner.load(key).await? else { return Ok(commit) };
+        let Some(record) = self.record(key).await? else { return Ok(commit) };
         for (name, change) in &mut commit.changes {
             if matches!(change, Change::Set(_)) {
                 *change = record.data.get(name.as_str()).cloned().map_or(Change::Remove, Change::Set);
@@ -111,7 +119,7 @@ impl Planted {
 
     async fn in_two_steps(&self, key: &StoreKey, mut commit: Commit) -> Result<Outcome, StoreError> {
         if let Some((name, change)) = commit.changes.pop_first() {
-            let first = Commit { guard: std::mem::take(&mut commit.guard), ..Commit::new() }.change(name, change);
+            let first = Commit { guard: std::mem::take(&mut commit.guard), ..Commit::new(commit.secret) }.change(name, change);
             match self.inner.commit(key, first).await? {
                 Outcome::Done(_) => {}
                 other => return Ok(other),
@@ -129,44 +137,49 @@ impl SessionStore for Planted {
             Plant::ForgottenExpiry => new.ttl += HOUR,
             Plant::EarlyExpiry => new.ttl /= 2,
             Plant::LostSession if self.strikes(Plant::LostSession, 10) => return Ok(Created::New),
+            Plant::OverwritingCreate => {
+                let _ = self.inner.delete(key, Claim::Any).await?;
+            }
             _ => {}
         }
         self.inner.create(key, new).await
     }
 
-    async fn load(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
-        let mut found = self.inner.load(key).await?;
+    async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
+        let mut found = self.record(key).await?;
         if found.is_none() && self.strikes(Plant::StaleRead, 5) {
-            return Ok(self.ended.lock().get(key).cloned());
+            found = self.ended.lock().get(key).cloned();
         }
         if self.plant == Plant::ForgottenExpiry
             && let Some(record) = &mut found
         {
             record.ttl = record.ttl.saturating_sub(HOUR);
         }
-        Ok(found)
+        Ok(found.map(Stored::new))
     }
 
     async fn commit(&self, key: &StoreKey, mut commit: Commit) -> Result<Outcome, StoreError> {
         let adds = commit.changes.values().any(|change| matches!(change, Change::Add(_)));
         let sets = commit.changes.values().any(|change| matches!(change, Change::Set(_)));
-        match (self.plant, commit.move_to.clone()) {
-            (Plant::Upsert, _) => return self.upsert(key, commit).await,
-            (Plant::DoubleRotation, Some(target)) => return self.move_in_steps(key, commit, target).await,
-            (Plant::StaleRead, Some(_)) => self.keep(key).await?,
-            (Plant::LostGuard, _) => commit.guard = Guard::Any,
-            (Plant::ForgottenExpiry, _) => commit.ttl = commit.ttl.map(|ttl| ttl + HOUR),
-            (Plant::EarlyExpiry, _) => commit.ttl = commit.ttl.map(|ttl| ttl / 2),
-            (Plant::LostSet, _) if sets && self.strikes(Plant::LostSet, 20) => commit = self.without_sets(key, commit).await?,
-            (Plant::LostAdd, _) if adds && self.strikes(Plant::LostAdd, 20) => return self.without_adds(key, commit).await,
-            (Plant::DoubleAdd, _) if adds && self.strikes(Plant::DoubleAdd, 20) => {
+        let rotates = commit.rotate.is_some();
+        match self.plant {
+            Plant::Upsert => return self.upsert(key, commit).await,
+            Plant::SupersededAccepted if !rotates => return self.with_any_secret(key, commit).await,
+            Plant::RotationWithoutCheck if rotates => return self.with_any_secret(key, commit).await,
+            Plant::LossyRotation if rotates => return self.with_old_values(key, commit).await,
+            Plant::LostGuard => commit.guard = Guard::Any,
+            Plant::ForgottenExpiry => commit.ttl = commit.ttl.map(|ttl| ttl + HOUR),
+            Plant::EarlyExpiry => commit.ttl = commit.ttl.map(|ttl| ttl / 2),
+            Plant::LostSet if sets && self.strikes(Plant::LostSet, 20) => commit = self.without_sets(key, commit).await?,
+            Plant::LostAdd if adds && self.strikes(Plant::LostAdd, 20) => return self.without_adds(key, commit).await,
+            Plant::DoubleAdd if adds && self.strikes(Plant::DoubleAdd, 20) => {
                 for change in commit.changes.values_mut() {
                     if let Change::Add(by) = change {
                         *by *= 2;
                     }
                 }
             }
-            (Plant::TornCommit, None) if commit.changes.len() > 1 => return self.in_two_steps(key, commit).await,
+            Plant::TornCommit if !rotates && commit.changes.len() > 1 => return self.in_two_steps(key, commit).await,
             _ => {}
         }
         let mut outcome = self.inner.commit(key, commit).await?;
@@ -178,39 +191,43 @@ impl SessionStore for Planted {
         Ok(outcome)
     }
 
-    async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
+    async fn delete(&self, key: &StoreKey, claim: Claim) -> Result<Deleted, StoreError> {
         self.keep(key).await?;
-        self.inner.delete(key).await
+        let claim = if self.plant == Plant::IgnoredClaim { Claim::Any } else { claim };
+        self.inner.delete(key, claim).await
     }
 
-    async fn list(&self, principal: &Principal) -> Result<Vec<Listed>, StoreError> {
-        let mut listed = self.inner.list(principal).await?;
+    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
+        let mut page = self.inner.list(principal, after, limit).await?;
         if self.strikes(Plant::LostIndex, 3) {
-            listed.pop();
+            page.sessions.pop();
         }
         if self.plant == Plant::ForgottenExpiry {
-            for one in &mut listed {
+            for one in &mut page.sessions {
                 one.ttl = one.ttl.saturating_sub(HOUR);
             }
         }
-        Ok(listed)
+        Ok(page)
     }
 
     async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
-        if !matches!(self.plant, Plant::HalfRevoke | Plant::StaleRead) {
-            return self.inner.delete_all(principal, except).await;
-        }
+        let limit = match self.plant {
+            Plant::HalfRevoke => 1,
+            Plant::StaleRead => usize::MAX,
+            _ => return self.inner.delete_all(principal, except).await,
+        };
         let mut ended = 0;
-        for one in self.inner.list(principal).await? {
+        for one in self.inner.list(principal, None, limit).await?.sessions {
             if except != Some(&one.key) {
                 self.keep(&one.key).await?;
-                if self.plant == Plant::HalfRevoke {
-                    tokio::time::sleep(STEP).await;
-                }
-                ended += u64::from(self.inner.delete(&one.key).await?);
+                ended += u64::from(self.inner.delete(&one.key, Claim::Any).await? == Deleted::Ended);
             }
         }
         Ok(ended)
+    }
+
+    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+        self.inner.delete_everyone(after, limit).await
     }
 
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {

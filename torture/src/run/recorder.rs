@@ -12,11 +12,14 @@ use std::{
 };
 
 use session_core::{
-    Change, Commit, Created, Data, Guard, Json, Name, NewRecord, Outcome, Principal, PrincipalChange, Record, SessionStore, StoreError,
-    StoreKey,
+    Change, Claim, Commit, Created, Data, Deleted, Guard, Json, Name, NewRecord, Outcome, Principal, PrincipalChange, Rotation, SecretHash,
+    SessionStore, StoreError, StoreKey, Stored,
 };
 
-use crate::history::{Answer, Log, Op, Seen, Shown, Write, now};
+use crate::history::{Answer, Log, Op, Rotate, Seen, Shown, Write, now};
+
+/// How many sessions one page of a list has: few, so that most lists have several pages.
+const PAGE: usize = 3;
 
 /// A store whose calls are written down.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ pub(super) struct Recorder {
     next: AtomicU64,
 }
 
-/// What is asked for is nothing that a store understands. The program asks for no such thing.
+/// The program made a call that no store understands. That is a mistake in the program.
 type Malformed = Box<dyn std::error::Error + Send + Sync>;
 
 impl Recorder {
@@ -48,17 +51,25 @@ impl Recorder {
 
 async fn perform(store: &dyn SessionStore, op: Op) -> Result<Result<Answer, StoreError>, Malformed> {
     Ok(match op {
-        Op::Create { key, write } => store.create(&StoreKey::from_text(key), new_record(write)?).await.map(|created| match created {
-            Created::New => Answer::New,
-            Created::Taken => Answer::Taken,
-        }),
+        Op::Create { key, secret, write } => {
+            store.create(&StoreKey::from_text(key), new_record(&secret, write)?).await.map(|created| match created {
+                Created::New => Answer::New,
+                Created::Taken => Answer::Taken,
+            })
+        }
         Op::Load { key } => store.load(&StoreKey::from_text(key)).await.map(|found| found.map_or(Answer::Absent, found_record)),
-        Op::Commit { key, guard, write, to } => store.commit(&StoreKey::from_text(key), commit(guard, write, to)?).await.map(outcome),
-        Op::Delete { key } => store.delete(&StoreKey::from_text(key)).await.map(Answer::Deleted),
-        Op::List { principal } => store.list(&Principal::new(principal)?).await.map(|listed| {
-            let shown = |one: session_core::Listed| Shown { key: one.key.as_str().to_owned(), ttl: millis(one.ttl) };
-            Answer::Listed(listed.into_iter().map(shown).collect())
-        }),
+        Op::Commit { key, secret, guard, write, rotate } => {
+            store.commit(&StoreKey::from_text(key), commit(&secret, guard, write, rotate)?).await.map(outcome)
+        }
+        Op::Delete { key, claim } => {
+            let claim = claim.map_or(Claim::Any, Claim::Generation);
+            store.delete(&StoreKey::from_text(key), claim).await.map(|deleted| match deleted {
+                Deleted::Ended => Answer::Deleted(true),
+                Deleted::Missing => Answer::Deleted(false),
+                Deleted::Superseded => Answer::Superseded,
+            })
+        }
+        Op::List { principal } => list(store, &Principal::new(principal)?).await,
         Op::Revoke { principal, except } => {
             let except = except.map(StoreKey::from_text);
             store.delete_all(&Principal::new(principal)?, except.as_ref()).await.map(Answer::Revoked)
@@ -66,18 +77,52 @@ async fn perform(store: &dyn SessionStore, op: Op) -> Result<Result<Answer, Stor
     })
 }
 
-fn new_record(write: Write) -> Result<NewRecord, Malformed> {
+/// Walks all pages.
+async fn list(store: &dyn SessionStore, principal: &Principal) -> Result<Answer, StoreError> {
+    let (mut shown, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.list(principal, after, PAGE).await?;
+        shown.extend(page.sessions.into_iter().map(|summary| Shown {
+            key: summary.key.as_str().to_owned(),
+            authenticated: millis(summary.authenticated),
+            ttl: millis(summary.ttl),
+        }));
+        after = page.next;
+        if after.is_none() {
+            return Ok(Answer::Listed(shown));
+        }
+    }
+}
+
+/// A secret of a history as the hash that stores keep: its text with all bits turned, so that the bytes are no text.
+fn hash(secret: &str) -> Result<SecretHash, Malformed> {
+    let mut bytes = [0xff; SecretHash::BYTES];
+    let text = bytes.get_mut(..secret.len()).ok_or("a secret is longer than a hash")?;
+    text.copy_from_slice(secret.as_bytes());
+    for byte in &mut bytes[..secret.len()] {
+        *byte = !*byte;
+    }
+    Ok(SecretHash::from_bytes(bytes))
+}
+
+/// The secret of a history that has this hash.
+fn secret(hash: &SecretHash) -> String {
+    let bytes: Vec<u8> = hash.as_bytes().iter().map(|byte| !byte).collect();
+    String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned()
+}
+
+fn new_record(secret: &str, write: Write) -> Result<NewRecord, Malformed> {
     let values: Result<Data, Malformed> =
         write.set.into_iter().map(|(name, value)| Ok((Name::new(name)?, Json::from_text(value)?))).collect();
-    let mut record = NewRecord::new(Duration::from_millis(write.ttl.unwrap_or_default())).data(values?);
+    let mut record = NewRecord::new(hash(secret)?, Duration::from_millis(write.ttl.unwrap_or_default())).data(values?);
     if let Some(Some(name)) = write.principal {
         record = record.principal(Principal::new(name)?);
     }
     Ok(record)
 }
 
-fn commit(guard: Option<u64>, write: Write, to: Option<String>) -> Result<Commit, Malformed> {
-    let mut commit = Commit { guard: guard.map_or(Guard::Any, Guard::Version), ..Commit::new() };
+fn commit(secret: &str, guard: Option<u64>, write: Write, rotate: Option<Rotate>) -> Result<Commit, Malformed> {
+    let mut commit = Commit::new(hash(secret)?).guard(guard.map_or(Guard::Any, Guard::Version));
     for (name, value) in write.set {
         commit = commit.change(Name::new(name)?, Change::Set(Json::from_text(value)?));
     }
@@ -93,7 +138,9 @@ fn commit(guard: Option<u64>, write: Write, to: Option<String>) -> Result<Commit
         Some(Some(name)) => PrincipalChange::Set(Principal::new(name)?),
     };
     commit.ttl = write.ttl.map(Duration::from_millis);
-    commit.move_to = to.map(StoreKey::from_text);
+    if let Some(Rotate { secret, generation, grace }) = rotate {
+        commit.rotate = Some(Rotation { secret: hash(&secret)?, generation, grace: grace.map(Duration::from_millis) });
+    }
     Ok(commit)
 }
 
@@ -103,20 +150,29 @@ fn outcome(outcome: Outcome) -> Answer {
             version: done.version,
             added: done.added.into_iter().map(|(name, sum)| (name.as_str().to_owned(), sum)).collect(),
             age: millis(done.age),
+            authenticated: done.authenticated.map(millis),
             ttl: millis(done.ttl),
         },
         Outcome::Conflict => Answer::Conflict,
+        Outcome::Superseded => Answer::Superseded,
         Outcome::Gone => Answer::Gone,
     }
 }
 
-fn found_record(record: Record) -> Answer {
+fn found_record(stored: Stored) -> Answer {
+    let record = stored.into_record();
     let values: BTreeMap<_, _> = record.data.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_str().to_owned())).collect();
     Answer::Found(Seen {
         values,
         version: record.version,
+        secret: secret(&record.secret),
+        generation: record.generation,
+        since: record.since,
+        grace: record.grace.map(|grace| (secret(&grace.secret), millis(grace.left))),
         principal: record.principal.map(|principal| principal.as_str().to_owned()),
         age: millis(record.age),
+        rotated: millis(record.rotated),
+        authenticated: record.authenticated.map(millis),
         ttl: millis(record.ttl),
     })
 }

@@ -2,50 +2,72 @@
 
 use futures_util::future::{try_join, try_join_all};
 
-use super::client::{CALM, Client, LONG, Trouble};
-use crate::history::{Answer, Op, Write};
+use super::{
+    board::Id,
+    client::{CALM, Client, LONG, Trouble},
+};
+use crate::history::{Answer, Op, Rotate, Write};
 
 impl Client {
     /// Makes one or a few calls of its choice. Says whether the store answered.
     pub(super) async fn step(&mut self) -> Result<bool, Trouble> {
         let place = self.place();
-        let Some(key) = self.key(place) else {
+        let Some(id) = self.id(place) else {
             return Ok(answered(&self.renew(place, LONG).await?));
         };
         let calm = place < CALM;
         let answer = match self.rng.u16(..1000) {
-            0..300 => self.call(Op::Load { key: key.clone() }).await?,
-            300..440 => self.set(&key).await?,
-            440..570 => self.add(&key).await?,
-            570..610 => self.add_at_once(&key).await?,
-            610..690 => self.update(&key).await?,
-            690..720 => self.commit(&key, Write { ttl: Some(LONG), ..Write::default() }, None).await?,
-            720..780 => self.rotate(place, &key).await?,
-            780..800 => self.rotate_twice(place, &key).await?,
+            0..270 => self.load(&id).await?,
+            270..400 => self.set(&id).await?,
+            400..520 => self.add(&id).await?,
+            520..560 => self.add_at_once(&id).await?,
+            560..640 => self.update(&id).await?,
+            640..670 => self.commit(&id, Write { ttl: Some(LONG), ..Write::default() }, None).await?,
+            670..750 => self.rotate(place, &id).await?,
+            750..780 => self.rotate_at_once(place, &id).await?,
+            780..800 => self.use_superseded(place, &id).await?,
             800..840 => self.list().await?,
             840..850 => self.create_twice(place).await?,
-            _ if calm => self.call(Op::Load { key: key.clone() }).await?,
-            850..900 => self.sign_in(place, &key).await?,
-            900..915 => self.commit(&key, Write { principal: Some(None), ..Write::default() }, None).await?,
-            915..935 => self.shorten(&key).await?,
-            935..960 => self.brief(place).await?,
-            960..970 => self.call(Op::Delete { key: key.clone() }).await?,
-            970..976 => self.revoke(&key).await?,
-            976..982 => self.revoke_beside_rotation(place, &key).await?,
-            _ => self.call(Op::Load { key: key.clone() }).await?,
+            850..860 => self.create_again(place, &id).await?,
+            _ if calm => self.load(&id).await?,
+            860..905 => self.sign_in(place, &id).await?,
+            905..920 => self.sign_out(place, &id).await?,
+            920..938 => self.shorten(&id).await?,
+            938..958 => self.brief(place).await?,
+            958..970 => self.delete(&id).await?,
+            970..976 => self.delete_beside_rotation(place, &id).await?,
+            976..982 => self.revoke(&id).await?,
+            982..990 => self.revoke_beside_rotation(place, &id).await?,
+            _ => self.load(&id).await?,
         };
         let over = matches!(answer, Answer::Absent | Answer::Gone | Answer::Deleted(_));
-        if over && self.is_newest(place, &key) && self.rng.u8(..100) < 70 {
-            self.renew(place, LONG).await?;
+        if self.is_newest(place, &id) {
+            if over && self.rng.u8(..100) < 70 {
+                self.renew(place, LONG).await?;
+            } else if answer == Answer::Superseded {
+                self.adopt(place, &id).await?;
+            }
         }
         Ok(answered(&answer))
     }
 
-    async fn commit(&self, key: &str, write: Write, to: Option<&str>) -> Result<Answer, Trouble> {
-        self.call(Op::Commit { key: key.to_owned(), guard: None, write, to: to.map(str::to_owned) }).await
+    async fn load(&self, id: &Id) -> Result<Answer, Trouble> {
+        self.call(Op::Load { key: id.key.clone() }).await
     }
 
-    async fn set(&mut self, key: &str) -> Result<Answer, Trouble> {
+    async fn commit(&self, id: &Id, write: Write, rotate: Option<Rotate>) -> Result<Answer, Trouble> {
+        self.call(Op::Commit { key: id.key.clone(), secret: id.secret.clone(), guard: None, write, rotate }).await
+    }
+
+    /// A rotation whose answer was lost leaves a secret on the board that the session may not have. The record tells the right one.
+    async fn adopt(&mut self, place: usize, id: &Id) -> Result<(), Trouble> {
+        if let Answer::Found(seen) = self.load(id).await? {
+            self.post(place, &Id { key: id.key.clone(), secret: seen.secret, generation: seen.generation })?;
+        }
+        Ok(())
+    }
+
+    async fn set(&mut self, id: &Id) -> Result<Answer, Trouble> {
         let mut write = self.values();
         if self.rng.u8(..4) == 0 {
             let name = self.value_name();
@@ -55,7 +77,7 @@ impl Client {
         if self.rng.u8(..4) == 0 {
             write.add.insert(self.counter_name(), self.rng.i64(1..10));
         }
-        self.commit(key, write, None).await
+        self.commit(id, write, None).await
     }
 
     fn addition(&mut self) -> Write {
@@ -63,73 +85,118 @@ impl Client {
         Write { add: [(name, self.rng.i64(1..10))].into(), ..Write::default() }
     }
 
-    async fn add(&mut self, key: &str) -> Result<Answer, Trouble> {
+    async fn add(&mut self, id: &Id) -> Result<Answer, Trouble> {
         let write = self.addition();
-        self.commit(key, write, None).await
+        self.commit(id, write, None).await
     }
 
-    async fn add_at_once(&mut self, key: &str) -> Result<Answer, Trouble> {
+    async fn add_at_once(&mut self, id: &Id) -> Result<Answer, Trouble> {
         let writes: Vec<_> = (0..self.rng.u8(2..6)).map(|_| self.addition()).collect();
-        last(try_join_all(writes.into_iter().map(|write| self.commit(key, write, None))).await?)
+        last(try_join_all(writes.into_iter().map(|write| self.commit(id, write, None))).await?)
     }
 
     /// Reads, then writes under the version that was read.
-    async fn update(&mut self, key: &str) -> Result<Answer, Trouble> {
-        let answer = self.call(Op::Load { key: key.to_owned() }).await?;
+    async fn update(&mut self, id: &Id) -> Result<Answer, Trouble> {
+        let answer = self.load(id).await?;
         let Answer::Found(seen) = &answer else { return Ok(answer) };
         let mut write = self.values();
         write.add = self.addition().add;
-        self.call(Op::Commit { key: key.to_owned(), guard: Some(seen.version), write, to: None }).await
+        let (key, secret) = (id.key.clone(), id.secret.clone());
+        self.call(Op::Commit { key, secret, guard: Some(seen.version), write, rotate: None }).await
     }
 
-    async fn rotate(&mut self, place: usize, key: &str) -> Result<Answer, Trouble> {
-        let write = if self.rng.bool() { self.values() } else { Write::default() };
-        self.move_on(place, key, write).await
+    /// How long the former secret may still read: half of the rotations give it no time.
+    fn grace(&mut self) -> Option<u64> {
+        self.rng.bool().then(|| self.rng.u64(50..3_000))
     }
 
-    async fn sign_in(&mut self, place: usize, key: &str) -> Result<Answer, Trouble> {
+    async fn rotate(&mut self, place: usize, id: &Id) -> Result<Answer, Trouble> {
+        let write = match self.rng.u8(..4) {
+            0 => self.values(),
+            1 => self.addition(),
+            _ => Write::default(),
+        };
+        let grace = self.grace();
+        self.move_on(place, id, write, grace).await
+    }
+
+    async fn sign_in(&mut self, place: usize, id: &Id) -> Result<Answer, Trouble> {
         let write = Write { principal: Some(Some(self.principal())), ..self.values() };
-        if self.rng.bool() { self.move_on(place, key, write).await } else { self.commit(key, write, None).await }
+        self.move_on(place, id, write, None).await
     }
 
-    async fn move_on(&mut self, place: usize, key: &str, write: Write) -> Result<Answer, Trouble> {
-        let to = self.next_key(key);
-        let answer = self.commit(key, write, Some(&to)).await?;
-        // One that may have moved is worth a look under either key.
+    async fn sign_out(&mut self, place: usize, id: &Id) -> Result<Answer, Trouble> {
+        let write = Write { principal: Some(None), ..Write::default() };
+        if self.rng.bool() { self.move_on(place, id, write, None).await } else { self.commit(id, write, None).await }
+    }
+
+    async fn move_on(&mut self, place: usize, id: &Id, write: Write, grace: Option<u64>) -> Result<Answer, Trouble> {
+        let (next, rotate) = self.next_id(id, grace);
+        let answer = self.commit(id, write, Some(rotate)).await?;
+        // After a lost answer either secret may be the current one.
         if matches!(answer, Answer::Done { .. }) || (!answered(&answer) && self.rng.bool()) {
-            self.post(place, &to)?;
+            self.post(place, &next)?;
         }
         Ok(answer)
     }
 
-    async fn rotate_twice(&mut self, place: usize, key: &str) -> Result<Answer, Trouble> {
-        let moves: Vec<_> = (0..2).map(|_| (self.values(), self.next_key(key))).collect();
-        let targets: Vec<_> = moves.iter().map(|(_, to)| to.clone()).collect();
-        let answers = try_join_all(moves.into_iter().map(async |(write, to)| self.commit(key, write, Some(&to)).await)).await?;
-        for (answer, to) in answers.iter().zip(targets) {
-            if matches!(answer, Answer::Done { .. }) {
-                self.post(place, &to)?;
-            }
+    /// Two to four rotations of one secret, of which one can win, beside an addition that must not be lost.
+    async fn rotate_at_once(&mut self, place: usize, id: &Id) -> Result<Answer, Trouble> {
+        let rotations: Vec<_> = (0..self.rng.u8(2..5)).map(|_| (self.values(), self.grace())).collect();
+        let rotations: Vec<_> = rotations.into_iter().map(|(write, grace)| (write, self.next_id(id, grace))).collect();
+        let addition = self.addition();
+        let calls = rotations.iter().map(async |(write, (_, rotate))| self.commit(id, write.clone(), Some(rotate.clone())).await);
+        let (answers, _) = try_join(try_join_all(calls), self.commit(id, addition, None)).await?;
+        let winner = answers.iter().position(|answer| matches!(answer, Answer::Done { .. }));
+        let Some(winner) = winner else { return last(answers) };
+        self.post(place, &rotations[winner].1.0)?;
+        Ok(answers[winner].clone())
+    }
+
+    /// Rotates, then writes, rotates and reads with the former secret.
+    async fn use_superseded(&mut self, place: usize, id: &Id) -> Result<Answer, Trouble> {
+        let grace = self.grace();
+        let answer = self.move_on(place, id, Write::default(), grace).await?;
+        if matches!(answer, Answer::Done { .. }) {
+            let (write, (_, rotate)) = (self.values(), self.next_id(id, None));
+            self.commit(id, write, None).await?;
+            self.commit(id, Write::default(), Some(rotate)).await?;
+            self.load(id).await?;
         }
-        // Not the first: that one may have been refused because the other had won.
-        Ok(answers.into_iter().find(|answer| matches!(answer, Answer::Done { .. })).unwrap_or(Answer::Conflict))
+        Ok(answer)
     }
 
     async fn create_twice(&mut self, place: usize) -> Result<Answer, Trouble> {
-        let key = self.fresh_key();
-        let writes: Vec<_> = (0..2).map(|_| Write { ttl: Some(LONG), ..self.values() }).collect();
-        let answers = try_join_all(writes.into_iter().map(|write| self.call(Op::Create { key: key.clone(), write }))).await?;
-        // Nobody is to end it before both are through: one that is late could then create it again, and rightly so.
+        let id = self.fresh_id();
+        let other = Id { key: id.key.clone(), ..self.fresh_id() };
+        let creations: Vec<_> = [&id, &other].map(|id| self.creation(id)).into();
+        let answers = try_join_all(creations.into_iter().map(|op| self.call(op))).await?;
+        // No client may end the session before both are through: a late creation could then rightly make it again.
         if place >= CALM && answers.iter().all(answered) {
-            self.post(place, &key)?;
+            let made = if answers[0] == Answer::New { &id } else { &other };
+            self.post(place, made)?;
         }
         last(answers)
     }
 
-    async fn shorten(&mut self, key: &str) -> Result<Answer, Trouble> {
+    /// Creates a session that is there: a calm one, which no client ends.
+    async fn create_again(&mut self, place: usize, id: &Id) -> Result<Answer, Trouble> {
+        if place >= CALM || !matches!(self.load(id).await?, Answer::Found(_)) {
+            return self.load(id).await;
+        }
+        let other = Id { key: id.key.clone(), ..self.fresh_id() };
+        self.call(self.creation(&other)).await
+    }
+
+    fn creation(&mut self, id: &Id) -> Op {
+        let write = Write { ttl: Some(LONG), ..self.values() };
+        Op::Create { key: id.key.clone(), secret: id.secret.clone(), write }
+    }
+
+    async fn shorten(&mut self, id: &Id) -> Result<Answer, Trouble> {
         let ttl = self.rng.u64(50..1500);
         let write = if self.rng.bool() { self.values() } else { Write::default() };
-        self.commit(key, Write { ttl: Some(ttl), ..write }, None).await
+        self.commit(id, Write { ttl: Some(ttl), ..write }, None).await
     }
 
     /// A new session that lives for a moment.
@@ -138,27 +205,44 @@ impl Client {
         self.renew(place, ttl).await
     }
 
+    /// Half of the deletions claim any session, the others one whose user signed in at the id's generation or before.
+    fn deletion(&mut self, id: &Id) -> Op {
+        Op::Delete { key: id.key.clone(), claim: self.rng.bool().then_some(id.generation) }
+    }
+
+    async fn delete(&mut self, id: &Id) -> Result<Answer, Trouble> {
+        self.call(self.deletion(id)).await
+    }
+
+    async fn delete_beside_rotation(&mut self, place: usize, id: &Id) -> Result<Answer, Trouble> {
+        let (deletion, (next, rotate)) = (self.deletion(id), self.next_id(id, None));
+        let write = if self.rng.bool() { Write { principal: Some(Some(self.principal())), ..Write::default() } } else { self.values() };
+        let (_, rotated) = try_join(self.call(deletion), self.commit(id, write, Some(rotate))).await?;
+        self.post(place, &next)?;
+        Ok(rotated)
+    }
+
     async fn list(&mut self) -> Result<Answer, Trouble> {
         let principal = self.principal();
         self.call(Op::List { principal }).await
     }
 
-    async fn revoke(&mut self, key: &str) -> Result<Answer, Trouble> {
-        let except = (self.rng.u8(..3) == 0).then(|| key.to_owned());
+    async fn revoke(&mut self, id: &Id) -> Result<Answer, Trouble> {
+        let except = (self.rng.u8(..3) == 0).then(|| id.key.clone());
         let principal = self.principal();
         self.call(Op::Revoke { principal, except }).await
     }
 
-    /// Revokes whoever is signed in while the session moves.
-    async fn revoke_beside_rotation(&mut self, place: usize, key: &str) -> Result<Answer, Trouble> {
-        let answer = self.call(Op::Load { key: key.to_owned() }).await?;
+    /// Revokes the sessions of the user who is signed in while the session rotates.
+    async fn revoke_beside_rotation(&mut self, place: usize, id: &Id) -> Result<Answer, Trouble> {
+        let answer = self.load(id).await?;
         let Answer::Found(seen) = &answer else { return Ok(answer) };
         let Some(principal) = seen.principal.clone() else { return Ok(answer) };
-        let to = self.next_key(key);
+        let (next, rotate) = self.next_id(id, None);
         let revoke = self.call(Op::Revoke { principal, except: None });
-        let (_, moved) = try_join(revoke, self.commit(key, Write::default(), Some(&to))).await?;
-        self.post(place, &to)?;
-        Ok(moved)
+        let (_, rotated) = try_join(revoke, self.commit(id, Write::default(), Some(rotate))).await?;
+        self.post(place, &next)?;
+        Ok(rotated)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{io::Read, os::unix::net::UnixStream as StdUnixStream, sync::Arc, time::Duration};
 
 use session_core::{
-    Change, Commit, Created, Data, Json, MemoryStore, Name, NewRecord, Outcome, SessionId, SessionStore, StoreError, StoreKey,
+    Change, Commit, Created, Data, Json, MemoryStore, Name, NewRecord, Outcome, SecretHash, SessionId, SessionStore, StoreError, StoreKey,
 };
 
 use crate::{
@@ -12,6 +12,8 @@ use crate::{
     message::{Reply, Request},
 };
 
+/// The hash of the secret of every session here.
+pub(super) const SECRET: SecretHash = SecretHash::from_bytes([7; SecretHash::BYTES]);
 pub(super) const HOUR: Duration = Duration::from_secs(3_600);
 /// Longer than anything here takes on a machine that is busy.
 pub(super) const LONG: Duration = Duration::from_secs(60);
@@ -24,7 +26,7 @@ pub(super) fn pair() -> (StdUnixStream, StdUnixStream) {
 }
 
 pub(super) fn key() -> StoreKey {
-    SessionId::random().unwrap().store_key()
+    SessionId::random().unwrap().key()
 }
 
 pub(super) fn owner(store: &Arc<MemoryStore>) -> OwnerHandle {
@@ -55,7 +57,7 @@ pub(super) async fn fill(store: &MemoryStore, sessions: usize, bytes: usize) -> 
     for _ in 0..sessions {
         let data: Data = [(Name::new("text").unwrap(), Json::encode(&"x".repeat(bytes)).unwrap())].into_iter().collect();
         let key = key();
-        assert_eq!(store.create(&key, NewRecord::new(HOUR).data(data)).await.unwrap(), Created::New);
+        assert_eq!(store.create(&key, NewRecord::new(SECRET, HOUR).data(data)).await.unwrap(), Created::New);
         keys.push(key);
     }
     keys
@@ -63,7 +65,7 @@ pub(super) async fn fill(store: &MemoryStore, sessions: usize, bytes: usize) -> 
 
 pub(super) async fn add(store: &dyn SessionStore, key: &StoreKey) -> i64 {
     let changes = [(Name::new("n").unwrap(), Change::Add(1))].into_iter().collect();
-    match store.commit(key, Commit { changes, ..Commit::new() }).await.unwrap() {
+    match store.commit(key, Commit { changes, ..Commit::new(SECRET) }).await.unwrap() {
         Outcome::Done(done) => done.added.values().copied().next().unwrap(),
         other => panic!("{other:?}"),
     }

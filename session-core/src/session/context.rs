@@ -1,0 +1,87 @@
+//! What all sessions of an application share.
+
+use std::{fmt, sync::Arc};
+
+use crate::{EndCause, EventOutcome, Policy, Principal, SessionEvent, SessionEvents, SessionStore, StoreError, StoreKey};
+
+/// What all sessions of an application share: the store, the policy and the receiver of events.
+#[derive(Clone)]
+pub struct SessionContext {
+    pub(super) store: Arc<dyn SessionStore>,
+    pub(super) policy: Policy,
+    events: Option<Arc<dyn SessionEvents>>,
+}
+
+/// One thing that can happen to a session.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Happened {
+    Created,
+    SignedIn,
+    Rotated,
+    SupersededIdUsed,
+    Ended(EndCause),
+}
+
+impl SessionContext {
+    /// The context of an application with this store and policy, and without events.
+    #[must_use]
+    pub fn new(store: Arc<dyn SessionStore>, policy: Policy) -> Self {
+        Self { store, policy, events: None }
+    }
+
+    /// The same with another policy.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The same with a receiver of events.
+    #[must_use]
+    pub fn events(mut self, events: Arc<dyn SessionEvents>) -> Self {
+        self.events = Some(events);
+        self
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn SessionStore> {
+        &self.store
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub(super) fn emit(&self, key: &StoreKey, principal: Option<&Principal>, happened: Happened) {
+        self.emit_with(key, principal, happened, EventOutcome::Confirmed);
+    }
+
+    /// Emits that something may have happened, if `error` leaves that open.
+    pub(super) fn emit_unknown(&self, key: &StoreKey, principal: Option<&Principal>, happened: Happened, error: &StoreError) {
+        if error.is_transient() {
+            self.emit_with(key, principal, happened, EventOutcome::Unknown);
+        }
+    }
+
+    fn emit_with(&self, key: &StoreKey, principal: Option<&Principal>, happened: Happened, outcome: EventOutcome) {
+        // The handle costs a hash, so it is not made without a receiver.
+        let Some(events) = &self.events else { return };
+        let event = SessionEvent { handle: key.handle(), principal, outcome };
+        match happened {
+            Happened::Created => events.created(&event),
+            Happened::SignedIn => events.signed_in(&event),
+            Happened::Rotated => events.rotated(&event),
+            Happened::SupersededIdUsed => events.superseded_id_used(&event),
+            Happened::Ended(cause) => events.ended(&event, cause),
+        }
+    }
+}
+
+impl fmt::Debug for SessionContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionContext").field("store", &self.store).field("policy", &self.policy).field("events", &self.events).finish()
+    }
+}

@@ -1,0 +1,227 @@
+//! A superseded secret is dead, one of several rotations wins, and answers tell the secret, the sign-in and the claim as they were.
+
+use std::collections::HashMap;
+
+use super::{
+    register::Register,
+    session::{Effect, Session, Sight, SignedIn},
+    times::meet,
+    violation::{Law, Verdict, Violation},
+};
+use crate::history::{Answer, Call, Fate, Op, Rotate, Seen};
+
+/// Something was certainly so by then, and the calls that prove it.
+#[derive(Debug, Clone)]
+struct Proof {
+    by: u64,
+    calls: Vec<u64>,
+}
+
+/// The secrets of a session.
+#[derive(Debug)]
+struct Secrets<'a, 'l> {
+    session: &'l Session<'a>,
+    /// The rotations that were not refused, the last first.
+    rotations: Vec<(&'l Effect<'a>, &'a Rotate)>,
+    /// The writes that install each secret.
+    installers: HashMap<&'a str, Vec<&'l Effect<'a>>>,
+    /// The rotations that replace each secret.
+    replacers: HashMap<&'a str, Vec<&'l Effect<'a>>>,
+    /// When each secret had certainly been the current one.
+    installed: HashMap<&'a str, Proof>,
+    /// When each secret had certainly been replaced.
+    superseded: HashMap<&'a str, Proof>,
+}
+
+pub(super) fn check(session: &Session<'_>, tolerance: u64, verdict: &mut Verdict) {
+    let secrets = Secrets::of(session);
+    let sign_ins = Register::new(session.sign_ins());
+    secrets.check_rotations(verdict);
+    for sight in &session.sights {
+        if let Some(secret) = sight.secret {
+            verdict.ask(secrets.accepted(sight, secret));
+        }
+        if let Some(seen) = sight.seen {
+            verdict.ask(secrets.misread(sight, seen, &sign_ins, tolerance));
+        }
+        match (&sight.call.op, &sight.call.answer) {
+            (Op::Commit { secret, .. }, Some(Answer::Superseded)) => verdict.ask(secrets.wrongly_superseded(sight, secret)),
+            (Op::Delete { claim, .. }, Some(answer)) => verdict.ask(secrets.misjudged(sight, *claim, answer, &sign_ins)),
+            _ => {}
+        }
+    }
+}
+
+impl<'a, 'l> Secrets<'a, 'l> {
+    fn of(session: &'l Session<'a>) -> Self {
+        let rotations = session.effects.iter().filter_map(|effect| Some((effect, effect.call.rotation()?)));
+        let mut rotations: Vec<_> = rotations.collect();
+        rotations.sort_by_key(|(effect, _)| std::cmp::Reverse(effect.call.begin));
+        let (mut installers, mut replacers): (HashMap<_, Vec<_>>, HashMap<_, Vec<_>>) = (HashMap::new(), HashMap::new());
+        for effect in &session.effects {
+            if let Some(secret) = installs(effect.call) {
+                installers.entry(secret).or_default().push(effect);
+            }
+            if let Some(secret) = effect.call.rotation().and(effect.call.secret()) {
+                replacers.entry(secret).or_default().push(effect);
+            }
+        }
+        let mut secrets = Self { session, rotations, installers, replacers, installed: HashMap::new(), superseded: HashMap::new() };
+        for sight in &session.sights {
+            let former = sight.seen.and_then(|seen| seen.grace.as_ref()).map(|(former, _)| former.as_str());
+            for secret in sight.secret.into_iter().chain(former) {
+                note(&mut secrets.installed, secret, sight.end(), vec![sight.call.id]);
+            }
+        }
+        for (effect, rotation) in &secrets.rotations {
+            if effect.call.fate() == Fate::Happened {
+                note(&mut secrets.installed, &rotation.secret, effect.call.end_or_never(), vec![effect.call.id]);
+            }
+        }
+        // A client rotates a secret after the rotation that installed it began, so each secret comes before the one that it replaced.
+        for (effect, rotation) in &secrets.rotations {
+            let Some(former) = effect.call.secret() else { continue };
+            let Some(Proof { by, mut calls }) = secrets.installed.get(rotation.secret.as_str()).cloned() else { continue };
+            calls.push(effect.call.id);
+            note(&mut secrets.installed, former, by, calls.clone());
+            note(&mut secrets.superseded, former, by, calls);
+        }
+        for sight in session.sights.iter().filter(|sight| sight.call.answer == Some(Answer::Superseded)) {
+            let Some(secret) = sight.call.secret() else { continue };
+            let installed = secrets.installed.get(secret).filter(|proof| proof.by <= sight.begin());
+            if let Some(mut calls) = installed.map(|proof| proof.calls.clone()) {
+                calls.push(sight.call.id);
+                note(&mut secrets.superseded, secret, sight.end(), calls);
+            }
+        }
+        secrets
+    }
+
+    /// Of the rotations of one secret one can take effect.
+    fn check_rotations(&self, verdict: &mut Verdict) {
+        let mut winners: HashMap<&str, Vec<u64>> = HashMap::new();
+        for (effect, rotation) in self.rotations.iter().rev() {
+            let (Some(former), Some(proof)) = (effect.call.secret(), self.installed.get(rotation.secret.as_str())) else { continue };
+            let calls = winners.entry(former).or_default();
+            let is_second = !calls.is_empty();
+            calls.push(effect.call.id);
+            calls.extend(&proof.calls);
+            verdict.ask(is_second.then(|| {
+                let text = format!("the secret {former} was replaced twice; one rotation can do that");
+                self.violation(Law::TwoRotations, text, calls, None)
+            }));
+        }
+    }
+
+    /// The answer says that this was the current secret. It must have been installed and not yet replaced.
+    fn accepted(&self, sight: &Sight<'a>, secret: &str) -> Option<Violation> {
+        let mut installers = self.installers.get(secret).into_iter().flatten();
+        if !installers.any(|effect| effect.call.begin <= sight.end()) {
+            let text = format!("takes {secret} for the current secret, which no call installed");
+            return Some(self.violation(Law::NeverWritten, text, &[], Some(sight.call)));
+        }
+        let proof = self.superseded.get(secret).filter(|proof| proof.by <= sight.begin())?;
+        let text = format!("takes {secret} for the current secret, which had been replaced before this began");
+        Some(self.violation(Law::SupersededAccepted, text, &proof.calls, Some(sight.call)))
+    }
+
+    /// A commit is superseded only if a rotation may have replaced its secret.
+    fn wrongly_superseded(&self, sight: &Sight<'a>, secret: &str) -> Option<Violation> {
+        let installed = self.installed.get(secret).filter(|proof| proof.by <= sight.begin())?;
+        let mut replacers = self.replacers.get(secret).into_iter().flatten();
+        if replacers.any(|effect| effect.call.id != sight.call.id && effect.call.begin <= sight.end()) {
+            return None;
+        }
+        let text = format!("calls {secret} superseded, which was installed, and no rotation that was asked for by then replaces it");
+        Some(self.violation(Law::SupersededWrongly, text, &installed.calls, Some(sight.call)))
+    }
+
+    /// A read tells generation, grace, and who is signed in since when as they were written.
+    fn misread(&self, sight: &Sight<'a>, seen: &Seen, sign_ins: &Register<'a, SignedIn<'a>>, tolerance: u64) -> Option<Violation> {
+        let signed_in = SignedIn { principal: seen.principal.as_deref(), since: seen.since };
+        let possible: Vec<_> = sign_ins.possible(sight.begin(), sight.end()).collect();
+        if !possible.iter().any(|entry| entry.value == signed_in) {
+            let text = format!("shows {:?} signed in since generation {}, which fits no write", seen.principal, seen.since);
+            let writes: Vec<_> = possible.iter().map(|entry| entry.call.id).collect();
+            return Some(self.violation(Law::Identity, text, &writes, Some(sight.call)));
+        }
+        // A secret that no call installed is reported elsewhere.
+        let installers = self.installers.get(seen.secret.as_str())?;
+        let told: Option<Vec<_>> =
+            installers.iter().map(|effect| unlike(effect, sight, seen, tolerance).map(|text| (text, effect.call.id))).collect();
+        let (text, installer) = told?.into_iter().next()?;
+        Some(self.violation(Law::Identity, text, &[installer], Some(sight.call)))
+    }
+
+    /// A deletion ends a session whose user signed in at the claim's generation or before, and no other.
+    fn misjudged(
+        &self,
+        sight: &Sight<'a>,
+        claim: Option<u32>,
+        answer: &Answer,
+        sign_ins: &Register<'a, SignedIn<'a>>,
+    ) -> Option<Violation> {
+        let mut sinces = sign_ins.possible(sight.begin(), sight.end()).map(|entry| entry.value.since);
+        let reaches = |since: u32| claim.is_none_or(|generation| since <= generation);
+        let text = match answer {
+            Answer::Deleted(true) if !sinces.any(reaches) => "ended a session that its claim does not reach",
+            Answer::Superseded if sinces.all(reaches) => "did not end a session that its claim reaches",
+            _ => return None,
+        };
+        let writes: Vec<_> = sign_ins.possible(sight.begin(), sight.end()).map(|entry| entry.call.id).collect();
+        Some(self.violation(Law::Claim, text.to_owned(), &writes, Some(sight.call)))
+    }
+
+    fn violation(&self, law: Law, text: String, others: &[u64], at: Option<&Call>) -> Violation {
+        let births = self.session.creations().map(|effect| effect.call.id);
+        let mut calls: Vec<_> = births.chain(others.iter().copied()).collect();
+        calls.sort_unstable();
+        calls.dedup();
+        if let Some(at) = at {
+            calls.retain(|id| *id != at.id);
+            calls.push(at.id);
+        }
+        Violation { law, of: self.session.key.to_owned(), text, calls }
+    }
+}
+
+/// Keeps the earliest proof.
+fn note<'a>(proofs: &mut HashMap<&'a str, Proof>, secret: &'a str, by: u64, calls: Vec<u64>) {
+    let first = proofs.entry(secret).or_insert_with(|| Proof { by, calls: calls.clone() });
+    if by < first.by {
+        *first = Proof { by, calls };
+    }
+}
+
+/// The secret that a call makes the current one.
+fn installs(call: &Call) -> Option<&str> {
+    match &call.op {
+        Op::Create { secret, .. } => Some(secret),
+        _ => call.rotation().map(|rotation| rotation.secret.as_str()),
+    }
+}
+
+/// What a read tells otherwise than the write that installed the secret, if anything.
+fn unlike(installer: &Effect<'_>, sight: &Sight<'_>, seen: &Seen, tolerance: u64) -> Option<String> {
+    let rotation = installer.call.rotation();
+    let generation = rotation.map_or(0, |rotation| rotation.generation);
+    if seen.generation != generation {
+        return Some(format!("shows generation {}; the secret was installed with {generation}", seen.generation));
+    }
+    let grace = rotation.and_then(|rotation| rotation.grace).map(|grace| grace * 1_000_000);
+    let until = |grace: u64| (installer.call.begin.saturating_add(grace), installer.end.saturating_add(grace));
+    match (&seen.grace, grace) {
+        (None, None) => None,
+        (Some((former, left)), Some(grace)) => {
+            let left = left * 1_000_000;
+            let told = (sight.begin().saturating_add(left), sight.end().saturating_add(left));
+            let fits = installer.call.secret() == Some(former) && meet(told, until(grace), tolerance);
+            (!fits).then(|| format!("shows {former} as the former secret for {} ms, which fits no rotation", left / 1_000_000))
+        }
+        (None, Some(grace)) => {
+            let is_over = until(grace).0 <= sight.end().saturating_add(tolerance);
+            (!is_over).then(|| "shows no former secret, whose grace is not over".to_owned())
+        }
+        (Some((former, _)), None) => Some(format!("shows {former} as the former secret after a rotation without a grace")),
+    }
+}

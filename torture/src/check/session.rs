@@ -1,0 +1,200 @@
+//! All that a history tells of one session.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::history::{Answer, Call, Fate, Op, Seen, Write};
+
+/// One session. It keeps its key for its whole life.
+#[derive(Debug)]
+pub(super) struct Session<'a> {
+    pub(super) key: &'a str,
+    /// The writes that were not refused.
+    pub(super) effects: Vec<Effect<'a>>,
+    /// What answers show, in the order of the calls' beginnings.
+    pub(super) sights: Vec<Sight<'a>>,
+    /// When the session was certainly there for the first time, and the call that proves it.
+    pub(super) born: Option<(u64, &'a Call)>,
+    /// The deletions that ended it or may have.
+    pub(super) ends: Vec<&'a Call>,
+}
+
+/// A write that was not refused.
+#[derive(Debug)]
+pub(super) struct Effect<'a> {
+    pub(super) call: &'a Call,
+    pub(super) write: &'a Write,
+    /// It had taken effect by then; `u64::MAX` if it may yet.
+    pub(super) end: u64,
+    /// The version that it made, if its answer told.
+    pub(super) version: Option<u64>,
+    /// The version that it made, at most.
+    pub(super) bound: u64,
+}
+
+/// What one answer shows of the session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sight<'a> {
+    pub(super) call: &'a Call,
+    /// Whether the session lived.
+    pub(super) alive: bool,
+    /// The secret that was the current one.
+    pub(super) secret: Option<&'a str>,
+    /// The version, where the answer tells it.
+    pub(super) version: Option<u64>,
+    /// Life and age in milliseconds, where the answer tells them.
+    pub(super) ttl: Option<u64>,
+    pub(super) age: Option<u64>,
+    /// The age of the sign-in in milliseconds, where the answer tells it; `Some(None)` without a user.
+    pub(super) authenticated: Option<Option<u64>>,
+    /// The whole record, where it was read.
+    pub(super) seen: Option<&'a Seen>,
+}
+
+/// Sorts a history by sessions.
+pub(super) fn sessions(calls: &[Call]) -> Vec<Session<'_>> {
+    let mut found: BTreeMap<&str, Session<'_>> = BTreeMap::new();
+    for call in calls {
+        if let Some(key) = call.key() {
+            found.entry(key).or_insert_with(|| Session::new(key)).take(call);
+        }
+    }
+    for call in calls {
+        let Some(Answer::Listed(shown)) = &call.answer else { continue };
+        for one in shown {
+            // A key that no call ever used is reported elsewhere.
+            if let Some(session) = found.get_mut(one.key.as_str()) {
+                let authenticated = Some(Some(one.authenticated));
+                session.sights.push(Sight { ttl: Some(one.ttl), authenticated, ..Sight::bare(call, true) });
+            }
+        }
+    }
+    let mut found: Vec<_> = found.into_values().collect();
+    found.iter_mut().for_each(Session::conclude);
+    found
+}
+
+impl<'a> Sight<'a> {
+    pub(super) fn bare(call: &'a Call, alive: bool) -> Self {
+        Self { call, alive, secret: None, version: None, ttl: None, age: None, authenticated: None, seen: None }
+    }
+
+    pub(super) fn begin(&self) -> u64 {
+        self.call.begin
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.call.end_or_never()
+    }
+}
+
+impl<'a> Session<'a> {
+    fn new(key: &'a str) -> Self {
+        Self { key, effects: Vec::new(), sights: Vec::new(), born: None, ends: Vec::new() }
+    }
+
+    fn take(&mut self, call: &'a Call) {
+        let bare = |alive| Sight::bare(call, alive);
+        let sight = match call.answer.as_ref() {
+            Some(Answer::New) => Some(Sight { version: Some(1), secret: call.secret(), ..bare(true) }),
+            Some(Answer::Taken | Answer::Superseded | Answer::Deleted(true)) => Some(bare(true)),
+            // `Superseded` comes before `Conflict`, so the secret was the current one.
+            Some(Answer::Conflict) => Some(Sight { secret: call.secret(), ..bare(true) }),
+            Some(Answer::Absent | Answer::Gone | Answer::Deleted(false)) => Some(bare(false)),
+            Some(Answer::Found(seen)) => Some(Sight {
+                secret: Some(&seen.secret),
+                version: Some(seen.version),
+                ttl: Some(seen.ttl),
+                age: Some(seen.age),
+                authenticated: Some(seen.authenticated),
+                seen: Some(seen),
+                ..bare(true)
+            }),
+            Some(Answer::Done { version, age, authenticated, ttl, .. }) => Some(Sight {
+                secret: call.secret(),
+                version: Some(*version),
+                ttl: Some(*ttl),
+                age: Some(*age),
+                authenticated: Some(*authenticated),
+                ..bare(true)
+            }),
+            _ => None,
+        };
+        self.sights.extend(sight);
+        if call.fate() == Fate::Refused {
+            return;
+        }
+        match &call.op {
+            Op::Create { write, .. } => self.push_effect(call, write, Some(1)),
+            Op::Commit { write, .. } => {
+                let version = match &call.answer {
+                    Some(Answer::Done { version, .. }) => Some(*version),
+                    _ => None,
+                };
+                self.push_effect(call, write, version);
+            }
+            // A deletion that found nothing ended nothing.
+            Op::Delete { .. } if call.answer != Some(Answer::Deleted(false)) => self.ends.push(call),
+            _ => {}
+        }
+    }
+
+    fn push_effect(&mut self, call: &'a Call, write: &'a Write, version: Option<u64>) {
+        let version = version.filter(|_| call.fate() == Fate::Happened);
+        let end = if call.fate() == Fate::Happened { call.end_or_never() } else { u64::MAX };
+        self.effects.push(Effect { call, write, end, version, bound: version.unwrap_or(u64::MAX) });
+    }
+
+    /// Values and secrets that answers show prove writes whose own answer is not known.
+    fn conclude(&mut self) {
+        self.sights.sort_by_key(Sight::begin);
+        let alive = self.sights.iter().filter(|sight| sight.alive).min_by_key(|sight| sight.end());
+        self.born = alive.map(|sight| (sight.end(), sight.call));
+        let mut writers: HashMap<&str, usize> = HashMap::new();
+        let mut installers: HashMap<&str, usize> = HashMap::new();
+        for (at, effect) in self.effects.iter().enumerate() {
+            writers.extend(effect.write.set.values().map(|value| (value.as_str(), at)));
+            installers.extend(effect.call.rotation().map(|rotation| (rotation.secret.as_str(), at)));
+        }
+        for sight in &self.sights {
+            let values = sight.seen.iter().flat_map(|seen| seen.values.values());
+            let wrote =
+                values.filter_map(|value| writers.get(value.as_str())).chain(sight.secret.and_then(|secret| installers.get(secret)));
+            for at in wrote {
+                let effect = &mut self.effects[*at];
+                effect.end = effect.end.min(sight.end());
+                effect.bound = effect.bound.min(sight.version.unwrap_or(u64::MAX));
+            }
+        }
+    }
+
+    /// The creations that were not refused; a creation may have been tried twice.
+    pub(super) fn creations(&self) -> impl Iterator<Item = &Effect<'a>> {
+        self.effects.iter().filter(|effect| matches!(effect.call.op, Op::Create { .. }))
+    }
+
+    /// The writes that say who is signed in and since which generation, in any order.
+    pub(super) fn sign_ins(&self) -> impl Iterator<Item = (&'a Call, u64, u64, SignedIn<'a>)> {
+        self.effects.iter().filter_map(|effect| {
+            let principal = match (&effect.write.principal, &effect.call.op) {
+                (Some(principal), _) => principal.as_deref(),
+                (None, Op::Create { .. }) => None,
+                _ => return None,
+            };
+            // A new session begins at generation 0.
+            let since = principal.and(effect.call.rotation()).map_or(0, |rotation| rotation.generation);
+            Some((effect.call, effect.call.begin, effect.end, SignedIn { principal, since }))
+        })
+    }
+
+    /// The writes that say how long it lives, in milliseconds.
+    pub(super) fn lives(&self) -> impl Iterator<Item = (&'a Call, u64, u64, u64)> {
+        self.effects.iter().filter_map(|effect| Some((effect.call, effect.call.begin, effect.end, effect.write.ttl?)))
+    }
+}
+
+/// Who is signed in, and since which generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SignedIn<'a> {
+    pub(super) principal: Option<&'a str>,
+    pub(super) since: u32,
+}
