@@ -206,7 +206,7 @@ pub async fn c05_odd_keys_are_just_keys(fixture: &dyn Fixture) {
     for mut found in [scan_all(&store, 7).await, paged.collect()] {
         found.sort_unstable();
         same(found.len(), odd.len(), law);
-        same(&found == &all, true, law);
+        same(found == all, true, law);
     }
     for (at, session) in sessions.iter().enumerate() {
         let (key, next, law) = (&session.key, session.rotated(), format!("C05: the key {:?} is a key of its own", odd[at]));

@@ -86,6 +86,9 @@ pub async fn c22_a_rotation_and_its_changes_are_one_step(fixture: &dyn Fixture) 
     commit(&store, key, next.commit(), law).await;
 }
 
+/// What a commit does besides its rotation.
+type Besides<'a> = Box<dyn Fn(Commit) -> Commit + Send + Sync + 'a>;
+
 /// `generation` is what the rotation says. `since` is the generation of the sign-in, and 0 in an anonymous session.
 pub async fn c22_generation_and_since_follow_the_commits(fixture: &dyn Fixture) {
     let store = fixture.store();
@@ -93,8 +96,7 @@ pub async fn c22_generation_and_since_follow_the_commits(fixture: &dyn Fixture) 
     let mut session = create_any(&store, LONG).await;
     let key = session.key.clone();
     let set = |who: &crate::Principal| PrincipalChange::Set(who.clone());
-    type Change<'a> = Box<dyn Fn(Commit) -> Commit + Send + Sync + 'a>;
-    let steps: [(&str, u32, Change<'_>, u32); 9] = [
+    let steps: [(&str, u32, Besides<'_>, u32); 9] = [
         ("a rotation", 1, Box::new(|commit| commit), 0),
         ("a sign-in", 2, Box::new(|commit| commit.principal(set(&alice))), 2),
         ("a rotation", 3, Box::new(|commit| commit), 2),
@@ -105,10 +107,10 @@ pub async fn c22_generation_and_since_follow_the_commits(fixture: &dyn Fixture) 
         ("a sign-in that skips generations", 1000, Box::new(|commit| commit.principal(set(&bob))), 1000),
         ("the highest generation", u32::MAX, Box::new(|commit| commit.principal(set(&alice))), u32::MAX),
     ];
-    for (what, generation, change, since) in steps {
+    for (what, generation, besides, since) in steps {
         let next = TestSession { generation, ..TestSession::under(key.as_str()) };
         let law = format!("C22: generation and since after {what}");
-        commit(&store, &key, change(session.rotate(&next)), &law).await;
+        commit(&store, &key, besides(session.rotate(&next)), &law).await;
         let record = load(&store, &key, &law).await;
         same((record.generation, record.since, record.secret), (generation, since, next.secret), &law);
         session = next;

@@ -56,7 +56,7 @@ pub async fn c45_nothing_printed_shows_a_password_or_a_key(fixture: &dyn Fixture
 /// How programs commonly print bytes.
 fn spellings(bytes: &[u8]) -> Vec<String> {
     use base64::{Engine, engine::general_purpose};
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     let list: Vec<String> = bytes.iter().map(ToString::to_string).collect();
     vec![
         hex.to_uppercase(),

@@ -34,6 +34,7 @@ pub async fn c46_a_superseded_commit_changes_nothing(fixture: &dyn Fixture) {
             wrong.rotate(&next),
             wrong.sign_in(&next, &alice),
             wrong.set("a", "2").guard(Guard::Version(1)),
+            wrong.set("a", "2").guard(Guard::Version(9)),
         ] {
             for client in &clients {
                 refused(client, key, whole.clone(), Outcome::Superseded, &law).await;
@@ -52,6 +53,9 @@ pub async fn c46_a_superseded_commit_changes_nothing(fixture: &dyn Fixture) {
     commit(&clients[1], key, current.set("a", "2"), "C46: the current secret still works").await;
 }
 
+/// What a commit tries besides.
+type Addition<'a> = &'a (dyn Fn(Commit) -> Commit + Sync);
+
 /// The verdicts of one commit come in their order: `Gone`, `Superseded`, `Conflict`, `Rejected`. `Corrupt` is between the first two; C39
 /// and C40 check it.
 pub async fn c46_verdicts_come_in_their_order(fixture: &dyn Fixture) {
@@ -64,7 +68,7 @@ pub async fn c46_verdicts_come_in_their_order(fixture: &dyn Fixture) {
     // No check before I/O finds these.
     let sum_over_text = |commit: Commit| commit.and_set("b", "1").change(name("text"), Change::Add(1));
     let over_the_cap = |commit: Commit| commit.and_set("more", &half);
-    let impossible: [(&str, Option<&str>, &(dyn Fn(Commit) -> Commit + Sync)); 3] = [
+    let impossible: [(&str, Option<&str>, Addition<'_>); 3] = [
         ("a sum over a text", Some("NotAnInteger"), &sum_over_text),
         ("data over the cap", Some("DataTooLarge"), &over_the_cap),
         ("no change", None, &|commit| commit),
