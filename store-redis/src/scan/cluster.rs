@@ -68,7 +68,7 @@ async fn keys_in(links: &Links, keys: &Keys, slot: u16) -> Result<Vec<StoreKey>,
     listed.arg(slot).arg(i32::MAX);
     // A node that no longer serves the slot lists no keys and reports no error. For a key of the slot it says which node does.
     let mut served = words(&["EXISTS"]);
-    served.arg(format!("{{{}}}", tag(slot)));
+    served.arg(format!("{}{{{}}}", keys.prefix(), tag(slot)));
     let commands = [listed, served];
     let node = SingleNodeRoutingInfo::SpecificNode(Route::new(slot, SlotAddr::Master));
     let mut found = match links.send(&Request::To(node.clone(), &commands), Repeat::Once).await {
