@@ -25,8 +25,8 @@ use crate::{
 const SLOTS: u16 = 16_384;
 /// How many slots are asked at once. Then a page that is full ends.
 const STEP: u16 = 64;
-/// The most slots of one page.
-const MOST_SLOTS: u16 = 2_048;
+/// The most slots of one page: on a busy machine too, a page takes less time than a call may.
+const MOST_SLOTS: u16 = 512;
 
 /// The keys of one page. The cursor is a slot, and the last key in it that was visited.
 pub(crate) async fn keys(

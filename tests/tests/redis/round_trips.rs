@@ -67,7 +67,7 @@ impl Site {
         handler(driver.session()).await.expect("the handler succeeds");
         driver.finish(RecordedChanges::Commit).await.expect("the store commits");
         let issued = match driver.cookie() {
-            CookieChange::Issue { id, .. } => Some(&id),
+            CookieChange::Issue { id, .. } => Some(id),
             CookieChange::Keep | CookieChange::Remove => None,
         };
         (issued, self.tap.heard())
