@@ -7,19 +7,23 @@ use std::time::Duration;
 use bench::RedisServer;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use futures_util::future::join_all;
-use session_core::{Change, Commit, Data, Guard, Json, Name, NewRecord, Principal, SessionId, SessionStore, StoreKey};
+use session_core::{
+    Change, Claim, Commit, Data, Guard, Json, Name, NewRecord, Principal, Rotation, SecretHash, SessionId, SessionStore, StoreKey, Stored,
+};
 use store_redis::{Config, RedisStore};
 use tokio::runtime::{Builder, Runtime};
 
 const HOUR: Duration = Duration::from_hours(1);
 const AT_ONCE: usize = 64;
+/// The hash of the secret of every session here.
+const SECRET: SecretHash = SecretHash::from_bytes([7; SecretHash::BYTES]);
 
 fn must<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn key() -> StoreKey {
-    must(SessionId::random()).store_key()
+    must(SessionId::random()).key()
 }
 
 fn name(text: &str) -> Name {
@@ -28,7 +32,7 @@ fn name(text: &str) -> Name {
 
 fn record() -> NewRecord {
     let data: Data = [(name("n"), Json::integer(1)), (name("user"), must(Json::from_text(r#""bob""#)))].into_iter().collect();
-    NewRecord::new(HOUR).data(data)
+    NewRecord::new(SECRET, HOUR).data(data)
 }
 
 async fn created(store: &RedisStore, new: NewRecord) -> StoreKey {
@@ -38,11 +42,11 @@ async fn created(store: &RedisStore, new: NewRecord) -> StoreKey {
 }
 
 fn add() -> Commit {
-    Commit::new().change(name("n"), Change::Add(1))
+    Commit::new(SECRET).change(name("n"), Change::Add(1))
 }
 
 fn insert() -> Commit {
-    Commit::new().change(name("n"), Change::Set(Json::integer(2)))
+    Commit::new(SECRET).change(name("n"), Change::Set(Json::integer(2)))
 }
 
 fn calls(criterion: &mut Criterion) {
@@ -64,26 +68,22 @@ fn calls(criterion: &mut Criterion) {
     group.bench_function("commit add", |bencher| bencher.iter(|| must(runtime.block_on(store.commit(&key, add())))));
     group.bench_function("commit insert", |bencher| bencher.iter(|| must(runtime.block_on(store.commit(&key, insert())))));
     group.bench_function("commit insert if unchanged", |bencher| {
-        let version = || must(runtime.block_on(store.load(&key))).map_or(0, |record| record.version);
+        let version = || must(runtime.block_on(store.load(&key))).map(Stored::into_record).map_or(0, |record| record.version);
         let guarded = || insert().guard(Guard::Version(version()));
         bencher.iter_batched(guarded, |commit| must(runtime.block_on(store.commit(&key, commit))), BatchSize::PerIteration);
     });
-    group.bench_function("commit ttl", |bencher| bencher.iter(|| must(runtime.block_on(store.commit(&key, Commit::new().ttl(HOUR))))));
-    group.bench_function("commit move", |bencher| {
-        let there_and_where = || {
-            let id = must(SessionId::random());
-            let key = id.store_key();
-            let _ = must(runtime.block_on(store.create(&key, record())));
-            (key, must(id.successor()).store_key())
-        };
-        let moved = |(key, to): (StoreKey, StoreKey)| must(runtime.block_on(store.commit(&key, Commit::new().move_to(to))));
-        bencher.iter_batched(there_and_where, moved, BatchSize::PerIteration);
+    group
+        .bench_function("commit ttl", |bencher| bencher.iter(|| must(runtime.block_on(store.commit(&key, Commit::new(SECRET).ttl(HOUR))))));
+    group.bench_function("commit rotate", |bencher| {
+        // Each rotation installs the secret that it replaces, so that the next one finds it.
+        let rotation = Rotation { secret: SECRET, generation: 1, grace: None };
+        bencher.iter(|| must(runtime.block_on(store.commit(&key, Commit::new(SECRET).rotate(rotation)))));
     });
     group.bench_function("delete", |bencher| {
         let doomed = || runtime.block_on(created(&store, record()));
-        bencher.iter_batched(doomed, |key| must(runtime.block_on(store.delete(&key))), BatchSize::PerIteration);
+        bencher.iter_batched(doomed, |key| must(runtime.block_on(store.delete(&key, Claim::Any))), BatchSize::PerIteration);
     });
-    group.bench_function("list of 10", |bencher| bencher.iter(|| must(runtime.block_on(store.list(&user)))));
+    group.bench_function("list of 10", |bencher| bencher.iter(|| must(runtime.block_on(store.list(&user, None, 10)))));
     group.bench_function("64 loads at once", |bencher| {
         let load = async || drop(must(store.load(&key).await));
         bencher.iter(|| runtime.block_on(join_all((0..AT_ONCE).map(|_| load()))));
