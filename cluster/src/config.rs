@@ -56,6 +56,7 @@ pub struct ClusterBuilder {
     workers: Workers,
     pub(crate) listen: Vec<(String, ListenSpec)>,
     pub(crate) settings: Vec<u8>,
+    pub(crate) worker_args: Option<Vec<OsString>>,
     pub(crate) env: Vec<Env>,
     pub(crate) inherit: Vec<(String, Inherit)>,
     pub(crate) bequeath: Vec<(String, Bequeath)>,
@@ -75,6 +76,7 @@ impl ClusterBuilder {
             workers: Workers::Auto,
             listen: Vec::new(),
             settings: Vec::new(),
+            worker_args: None,
             env: Vec::new(),
             inherit: Vec::new(),
             bequeath: Vec::new(),
@@ -107,6 +109,16 @@ impl ClusterBuilder {
     #[must_use]
     pub fn settings(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.settings = bytes.into();
+        self
+    }
+
+    /// The arguments of every worker, behind the name of the program. By default workers get those of this process.
+    ///
+    /// Every user of the machine can read the arguments of a process. Set this if those of the primary may hold a secret, and pass the
+    /// secret in [`settings`](Self::settings).
+    #[must_use]
+    pub fn worker_args(mut self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.worker_args = Some(args.into_iter().map(Into::into).collect());
         self
     }
 

@@ -44,12 +44,12 @@ impl Image {
         &self.path
     }
 
-    /// A command that runs the image again. The path is resolved in the child before `FD_CLOEXEC` takes effect, so the
+    /// A command that runs the image again, with these arguments in place of those of this process if there are any. The path is resolved in the child before `FD_CLOEXEC` takes effect, so the
     /// worker does not inherit the descriptor.
-    pub(crate) fn command(&self) -> Command {
+    pub(crate) fn command(&self, args: Option<&[OsString]>) -> Command {
         let mut command = Command::new(through(&self.exe));
-        if let Some((name, rest)) = self.args.split_first() {
-            command.arg0(name).args(rest);
+        if let Some((name, own)) = self.args.split_first() {
+            command.arg0(name).args(args.unwrap_or(own));
         }
         command
     }

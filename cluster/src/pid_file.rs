@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf, absolute};
 use std::process;
 
 use rustix::fs::OFlags;
+use rustix::process::geteuid;
 
 /// How often a file that was removed while it was being locked is opened anew. Each time is the end of another holder.
 const ATTEMPTS: usize = 100;
@@ -41,12 +42,19 @@ impl PidFile {
     /// Opens the file, or makes it, and locks it without waiting.
     pub(crate) fn open(path: &Path, mode: u32) -> Result<Self, NotHeld> {
         let path = absolute(path)?;
-        // A link put there by somebody else must not make us write to another file.
+        check_folder(&path)?;
+        // The open below must not follow a symbolic link that another user placed at the path.
         let no_link = OFlags::NOFOLLOW.bits().cast_signed();
         for _ in 0..ATTEMPTS {
+            // The kernel may refuse to open a foreign file in a sticky folder (fs.protected_regular), and its error names no owner.
+            if let Ok(found) = fs::symlink_metadata(&path) {
+                check_file(&found)?;
+            }
             let mut options = OpenOptions::new();
             let file = options.read(true).write(true).create(true).truncate(false).mode(mode).custom_flags(no_link).open(&path)?;
-            if !is_ours(&file)? {
+            // The file may have been replaced since the check above.
+            check_file(&file.metadata()?)?;
+            if !holds_pid(&file)? {
                 let text = "it holds something else than a process id; choose another file";
                 return Err(io::Error::new(io::ErrorKind::AlreadyExists, text).into());
             }
@@ -119,8 +127,42 @@ impl Drop for PidFile {
     }
 }
 
+/// Refuses a folder in which every user can replace the file. The sticky bit limits removing and renaming to the owner of a file.
+fn check_folder(path: &Path) -> io::Result<()> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    let mode = fs::metadata(folder)?.mode();
+    if mode & 0o002 != 0 && mode & 0o1000 == 0 {
+        return Err(refused(format!(
+            "every user can replace files in {}; set the sticky bit of that folder, or choose a folder that only this user can write to",
+            folder.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses a file that another user controls, and one that is also reached by another name.
+fn check_file(file: &fs::Metadata) -> io::Result<()> {
+    let (owner, user) = (file.uid(), geteuid().as_raw());
+    // Root controls every file, so a file of root adds no risk.
+    if owner != user && owner != 0 {
+        return Err(refused(format!("it belongs to uid {owner} and this process runs as uid {user}; remove it, or choose another file")));
+    }
+    if file.file_type().is_symlink() {
+        return Err(refused("it is a symbolic link; remove it, or choose another file"));
+    }
+    // No name at all means that the last holder has just removed it. Then the caller opens the path again.
+    if file.nlink() > 1 {
+        return Err(refused("it has several hard links, so writing to it changes another file; remove it, or choose another file"));
+    }
+    Ok(())
+}
+
+fn refused(why: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, why.into())
+}
+
 /// Whether a file is empty or holds what [`PidFile`] writes. A mistyped path must not destroy what is there.
-fn is_ours(file: &File) -> io::Result<bool> {
+fn holds_pid(file: &File) -> io::Result<bool> {
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() > LONGEST as u64 {
         return Ok(false);
@@ -146,6 +188,8 @@ fn leads_to(path: &Path, file: &File) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::chown;
+
     use super::*;
 
     fn folder() -> (tempfile::TempDir, PathBuf) {
@@ -193,6 +237,58 @@ mod tests {
         std::os::unix::fs::symlink(folder.path().join("elsewhere"), &link).unwrap();
         assert!(matches!(PidFile::open(&link, 0o644), Err(NotHeld::Failed(_))));
         assert!(!folder.path().join("elsewhere").exists());
+    }
+
+    fn refusal(path: &Path) -> String {
+        match PidFile::open(path, 0o644) {
+            Err(NotHeld::Failed(error)) => error.to_string(),
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn s30_pid_file_of_another_user_is_refused() {
+        let (_folder, path) = folder();
+        for content in ["", "4194303999\n"] {
+            fs::write(&path, content).unwrap();
+            chown(&path, Some(65_534), Some(65_534)).expect("only root can give a file away: run this test as root");
+            let refusal = refusal(&path);
+            assert!(refusal.contains("belongs to uid 65534") && refusal.contains("uid 0;"), "{refusal}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+            assert_eq!(fs::metadata(&path).unwrap().uid(), 65_534);
+        }
+    }
+
+    #[test]
+    fn s30_pid_file_with_another_hard_link_is_refused() {
+        let (folder, path) = folder();
+        let counter = folder.path().join("counter");
+        fs::write(&counter, "42").unwrap();
+        fs::hard_link(&counter, &path).unwrap();
+        let refusal = refusal(&path);
+        assert!(refusal.contains("several hard links"), "{refusal}");
+        assert_eq!(fs::read_to_string(&counter).unwrap(), "42");
+    }
+
+    #[test]
+    fn s30_symbolic_link_as_pid_file_is_refused() {
+        let (folder, path) = folder();
+        let target = folder.path().join("target");
+        std::os::unix::fs::symlink(&target, &path).unwrap();
+        let refusal = refusal(&path);
+        assert!(refusal.contains("it is a symbolic link;"), "{refusal}");
+        assert!(!target.exists());
+    }
+
+    #[test]
+    fn s30_pid_file_in_a_folder_open_to_all_needs_the_sticky_bit() {
+        let (folder, path) = folder();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+        let refusal = refusal(&path);
+        assert!(refusal.contains("sticky bit") && refusal.contains(folder.path().to_str().unwrap()), "{refusal}");
+        assert!(!path.exists());
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
+        PidFile::open(&path, 0o644).unwrap();
     }
 
     #[test]

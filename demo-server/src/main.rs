@@ -4,6 +4,8 @@
 
 mod audit;
 mod bequest;
+mod body;
+mod connections;
 mod cookies;
 mod ctl;
 mod metrics;

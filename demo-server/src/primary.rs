@@ -19,7 +19,9 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
-    bequest, cookies, ctl,
+    bequest,
+    connections::Connections,
+    cookies, ctl,
     metrics::{self, Metrics},
     owner,
     problem::Problem,
@@ -69,11 +71,14 @@ async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), Pr
     let (settings, drawn) = cookies::with_key(settings, left)?;
     // Whatever a worker would refuse is refused here, before a port is opened.
     cookies::codec(&settings)?;
+    Connections::new(&settings)?;
     let (metrics, builder) = Metrics::open(&settings, builder)?;
     let mut builder = builder
         .workers(settings.workers)
         .listen("http", ListenSpec::tcp(settings.listen.to_string()))
         .settings(settings.to_bytes())
+        // The arguments of this process can hold a key or a password. Workers get the settings over a channel.
+        .worker_args(["worker"])
         .drain(DrainPolicy {
             deadline: settings.drain,
             quiet: DrainPolicy::default().quiet.min(settings.drain / 4),
@@ -210,7 +215,7 @@ fn greet(settings: &Settings, cluster: &ClusterHandle, counted_at: Option<Socket
     let address = cluster.addresses().get("http").copied().unwrap_or(settings.listen);
     let store = match &settings.store {
         Store::Primary => "ipc: sessions live in this process; the workers reach them over inherited sockets".to_owned(),
-        Store::Url(url) => without_password(url.split('?').next().unwrap_or_default()),
+        Store::Url(url) => without_password(url).split('?').next().unwrap_or_default().to_owned(),
     };
     let cookie = match settings.cookie {
         CookieMode::Secure => "__Host-id, https only",

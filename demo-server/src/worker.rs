@@ -18,6 +18,7 @@ use tokio::time::error::Elapsed;
 
 use crate::{
     audit::AuditTrail,
+    connections::Connections,
     cookies,
     metrics::{self, Reporter},
     primary::log,
@@ -56,7 +57,8 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
     let guard = CrossOriginGuard::builder().trusted_proxies(settings.trusted_proxies.iter().copied()).build()?;
     let draining = Arc::new(AtomicBool::new(false));
     let name = format!("{}/{}", worker.id(), std::process::id());
-    let site = Site::new(store, &name, Arc::clone(&draining), settings.allow_crash);
+    let connections = Connections::new(&settings)?;
+    let site = Site::new(store, &name, Arc::clone(&draining), &settings, connections.clone());
 
     let address = listener.local_addr().map_err(Problem::io("cannot tell the address of the port"))?;
     let beating = worker.clone();
@@ -71,6 +73,8 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
     };
     let server = HttpServer::new(app)
         .workers(settings.threads.get())
+        .max_connections(connections.per_thread)
+        .on_connect(connections.counting())
         .disable_signals()
         .shutdown_timeout(settings.drain.as_secs().max(1))
         .listen(listener)

@@ -1,12 +1,16 @@
-//! Ids, keys, handles, names, principals, lifetimes and values: the small formats that all stores share.
+//! Ids, keys, handles, names, principals, lifetimes and values: the small formats that all stores share. And the origin of a request.
 
-use session_core::{Handle, Json, JsonError, Lifetime, Limits, Name, Principal, SessionId, StoreKey};
+use session_core::{
+    Handle, Json, JsonError, Lifetime, Limits, Name, Principal, SessionId, StoreKey,
+    origin::{CrossOriginPolicy, CrossOriginRequest},
+};
 
 use crate::same::{SECRET, shows_no_secret};
 
 /// One text, for each of them.
 pub(crate) fn check(bytes: &[u8]) {
     id(bytes);
+    origin(bytes);
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     key(text);
     if let Some(handle) = Handle::parse(text) {
@@ -17,6 +21,26 @@ pub(crate) fn check(bytes: &[u8]) {
     assert_eq!(Principal::new(text).is_ok(), plain(Principal::MAX_BYTES));
     lifetime(text);
     json(text);
+}
+
+fn origin(bytes: &[u8]) {
+    let post = CrossOriginRequest::new("POST").host(Some(b"example.com"));
+    if CrossOriginPolicy::default().check(&post.origin([bytes])).is_ok() {
+        let text = String::from_utf8_lossy(bytes).to_ascii_lowercase();
+        let own = |scheme: &str, default: &str| {
+            let port = text.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://example.com"));
+            port.is_some_and(|port| port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.trim_start_matches('0') == default))
+        };
+        assert!(own("http", "80") || own("https", "443"), "a foreign origin passes: {text}");
+    }
+    // Whatever can be trusted passes as itself, and the host may be anything.
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(policy) = CrossOriginPolicy::builder().trusted_origin(text).build() {
+        assert_eq!(policy.check(&post.fetch_site([&b"cross-site"[..]]).origin([bytes])), Ok(()));
+    }
+    if let Err(rejection) = CrossOriginPolicy::default().check(&post.host(Some(bytes)).origin([&b"https://example.com"[..]])) {
+        assert!(rejection.to_string().len() < 1_024, "a log line has no bound");
+    }
 }
 
 fn id(bytes: &[u8]) {

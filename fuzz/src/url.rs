@@ -33,7 +33,8 @@ fn read(url: &str) -> Vec<String> {
         note(&mut said, store_mongo::Config::new(url)),
         note(&mut said, store_sql::Config::new(url)),
     ];
-    assert_eq!(any.is_ok(), read.contains(&true) || url == "memory:", "the stores disagree on a URL");
+    // Only store_any reads the URL of the store in memory.
+    assert!(url.starts_with("memory:") || any.is_ok() == read.contains(&true), "the stores disagree on a URL");
     note(&mut said, any);
     said
 }

@@ -38,7 +38,8 @@
 //! If the commit fails, the response is replaced: by 409 if the session ended meanwhile ([`OnGone`](session_core::OnGone) switches that), by
 //! 503 if the store cannot answer. The cookie then stays as it is. A panic becomes a 500.
 //!
-//! The [`guide`] goes on from here: sign-in, "remember me", device lists, timeouts, several servers, upgrades, proxies, errors, tests.
+//! The [`guide`] goes on from here: sign-in, "remember me", device lists, timeouts, several servers, upgrades, requests from other sites, proxies,
+//! errors, tests.
 #![forbid(unsafe_code)]
 
 mod config;

@@ -12,7 +12,8 @@ use std::{
 };
 
 use session_core::{
-    Change, Commit, Data, Json, ManualClock, MemoryStore, Name, NewRecord, Outcome, Principal, SessionId, SessionStore, StoreKey,
+    Change, Commit, Data, Json, ManualClock, MemoryStore, Name, NewRecord, Outcome, Principal, SecretHash, SessionId, SessionStore,
+    StoreKey,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -48,20 +49,21 @@ enum Who {
 }
 
 /// A session with one small value.
-fn session() -> Result<NewRecord> {
+fn session(id: &SessionId) -> Result<NewRecord> {
     let data: Data = [(Name::new("count")?, Json::integer(0))].into_iter().collect();
-    Ok(NewRecord::new(LONG).data(data))
+    Ok(NewRecord::new(id.secret_hash(), LONG).data(data))
 }
 
 async fn memory(sessions: usize, who: Who) -> Result<()> {
     let store = MemoryStore::new();
     let before = resident()?;
     for at in 0..sessions {
-        let mut new = session()?;
+        let id = SessionId::random()?;
+        let mut new = session(&id)?;
         if let Who::SignedIn = who {
             new = new.principal(Principal::new(format!("user-{at}"))?);
         }
-        let _ = store.create(&SessionId::random()?.store_key(), new).await?;
+        let _ = store.create(&id.key(), new).await?;
     }
     let taken = resident()?.saturating_sub(before) / sessions.max(1);
     let counted = store.held_bytes() / sessions.max(1);
@@ -73,19 +75,20 @@ async fn memory(sessions: usize, who: Who) -> Result<()> {
 async fn times(sessions: usize) -> Result<()> {
     let clock = ManualClock::new();
     let store = MemoryStore::builder().clock(clock.clone()).build();
-    let mut keys = Vec::with_capacity(sessions);
+    let mut ids = Vec::with_capacity(sessions);
     for _ in 0..sessions {
-        let key = SessionId::random()?.store_key();
-        let _ = store.create(&key, session()?).await?;
-        keys.push(key);
+        let id = SessionId::random()?;
+        let _ = store.create(&id.key(), session(&id)?).await?;
+        ids.push((id.key(), id.secret_hash()));
     }
-    fastrand::shuffle(&mut keys);
-    let load = typical(&keys, async |key| store.load(key).await.map(|record| drop(black_box(record))).map_err(Into::into)).await?;
+    fastrand::shuffle(&mut ids);
+    let load = typical(&ids, async |key, _| store.load(key).await.map(|record| drop(black_box(record))).map_err(Into::into)).await?;
     let name = Name::new("count")?;
-    let add = typical(&keys, async |key| commit(&store, key, Commit::new().change(name.clone(), Change::Add(1))).await).await?;
-    let touch = typical(&keys, async |key| {
+    let add =
+        typical(&ids, async |key, secret| commit(&store, key, Commit::new(secret).change(name.clone(), Change::Add(1))).await).await?;
+    let touch = typical(&ids, async |key, secret| {
         clock.advance(Duration::from_micros(1));
-        commit(&store, key, Commit::new().ttl(LONG)).await
+        commit(&store, key, Commit::new(secret).ttl(LONG)).await
     });
     let touch = touch.await?;
     let purge = purge(&store, &clock).await?;
@@ -101,14 +104,14 @@ async fn commit(store: &MemoryStore, key: &StoreKey, commit: Commit) -> Result<(
 }
 
 /// The median over many rounds of the mean of a round, in nanoseconds.
-async fn typical(keys: &[StoreKey], call: impl AsyncFn(&StoreKey) -> Result<()>) -> Result<f64> {
+async fn typical(ids: &[(StoreKey, SecretHash)], call: impl AsyncFn(&StoreKey, SecretHash) -> Result<()>) -> Result<f64> {
     let mut means = Vec::new();
-    for round in keys.chunks(1_000).cycle().take(200) {
+    for round in ids.chunks(1_000).cycle().take(200) {
         // As in a request, the key that is asked for was made just before and is in the processor's cache.
-        let round: Vec<StoreKey> = round.iter().map(StoreKey::as_str).map(StoreKey::from_text).collect();
+        let round: Vec<_> = round.iter().map(|(key, secret)| (StoreKey::from_text(key.as_str()), *secret)).collect();
         let begun = Instant::now();
-        for key in &round {
-            call(key).await?;
+        for (key, secret) in &round {
+            call(key, *secret).await?;
         }
         means.push(begun.elapsed().as_nanos() as f64 / round.len() as f64);
     }
@@ -120,7 +123,8 @@ async fn purge(store: &MemoryStore, clock: &ManualClock) -> Result<Duration> {
     let mut best = Duration::MAX;
     for _ in 0..10 {
         for _ in 0..EXPIRED {
-            let _ = store.create(&SessionId::random()?.store_key(), NewRecord::new(Duration::from_secs(1))).await?;
+            let id = SessionId::random()?;
+            let _ = store.create(&id.key(), NewRecord::new(id.secret_hash(), Duration::from_secs(1))).await?;
         }
         clock.advance(Duration::from_secs(1));
         let begun = Instant::now();

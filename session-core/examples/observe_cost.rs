@@ -14,7 +14,7 @@ use std::{
 };
 
 use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit, with_local_recorder};
-use session_core::{Commit, Data, Lifetime, MemoryStore, Name, NewRecord, SessionId, SessionStore, StoreKey, observe::observe};
+use session_core::{Commit, MemoryStore, Name, NewRecord, SessionId, SessionStore, observe::observe};
 
 const CALLS: u32 = 300_000;
 const ROUNDS: usize = 7;
@@ -58,37 +58,37 @@ impl Recorder for Atomics {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new());
-    let key = SessionId::random()?.store_key();
-    let new = NewRecord { data: Data::new(), ttl: Duration::from_secs(3_600), principal: None, lifetime: Lifetime::default() };
-    let _ = store.create(&key, new).await?;
+    let id = SessionId::random()?;
+    let _ = store.create(&id.key(), NewRecord::new(id.secret_hash(), Duration::from_secs(3_600))).await?;
     let bare = Arc::clone(&store);
     let quiet: Arc<dyn SessionStore> = Arc::new(observe("memory", Arc::clone(&store)));
     let counted: Arc<dyn SessionStore> = with_local_recorder(&Atomics, || Arc::new(observe("memory", store)));
     for (what, store) in [("bare", bare), ("observed, no recorder", quiet), ("observed, counted", counted)] {
         let mut best = (f64::MAX, f64::MAX);
         for _ in 0..ROUNDS {
-            best.0 = best.0.min(loads(store.as_ref(), &key).await?);
-            best.1 = best.1.min(adds(store.as_ref(), &key).await?);
+            best.0 = best.0.min(loads(store.as_ref(), &id).await?);
+            best.1 = best.1.min(adds(store.as_ref(), &id).await?);
         }
         println!("{what:<22} load {:>6.1} ns, add {:>6.1} ns", best.0, best.1);
     }
     Ok(())
 }
 
-async fn loads(store: &dyn SessionStore, key: &StoreKey) -> Result<f64, Box<dyn Error>> {
+async fn loads(store: &dyn SessionStore, id: &SessionId) -> Result<f64, Box<dyn Error>> {
+    let key = id.key();
     let begun = Instant::now();
     for _ in 0..CALLS {
-        black_box(store.load(black_box(key)).await?);
+        black_box(store.load(black_box(&key)).await?);
     }
     Ok(begun.elapsed().as_secs_f64() * 1e9 / f64::from(CALLS))
 }
 
-async fn adds(store: &dyn SessionStore, key: &StoreKey) -> Result<f64, Box<dyn Error>> {
-    let name = Name::new("n")?;
+async fn adds(store: &dyn SessionStore, id: &SessionId) -> Result<f64, Box<dyn Error>> {
+    let (key, secret, name) = (id.key(), id.secret_hash(), Name::new("n")?);
     let begun = Instant::now();
     for _ in 0..CALLS {
-        let commit = Commit::new().change(name.clone(), session_core::Change::Add(1));
-        let _ = black_box(store.commit(black_box(key), commit).await?);
+        let commit = Commit::new(secret).change(name.clone(), session_core::Change::Add(1));
+        let _ = black_box(store.commit(black_box(&key), commit).await?);
     }
     Ok(begun.elapsed().as_secs_f64() * 1e9 / f64::from(CALLS))
 }

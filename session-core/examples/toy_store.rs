@@ -1,156 +1,205 @@
-//! A complete store in one file: a map behind one lock. It keeps every law, and the conformance suite proves it; what it lacks is
-//! speed with many threads and a purge whose cost follows what expired.
+//! A complete store in one file: a map behind one lock. It keeps every law, and the conformance suite proves that. It lacks speed with many
+//! threads, and its purge reads every record.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
+    ops::Bound,
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use session_core::{
-    Change, Commit, Committed, Created, Cursor, Guard, Json, Limits, Listed, NewRecord, Outcome, Page, Principal, PrincipalChange, Record,
-    Rejection, SessionStore, StoreError, StoreKey,
+    AuthenticationChange, Change, Claim, Commit, Committed, Created, Cursor, Deleted, DeletedPage, Grace, Guard, Json, Limits, Name,
+    NewRecord, Outcome, Page, Principal, PrincipalChange, Record, Rejection, SessionStore, SessionSummary, StoreError, StoreKey, Stored,
+    SummaryPage,
 };
 
-/// Sessions in one map.
+/// Sessions in one map, in the order of their keys. Keys never change, so no commit moves a session past a walk.
 #[derive(Debug, Default)]
 pub struct ToyStore {
-    kept: Mutex<HashMap<StoreKey, Kept>>,
+    sessions: Mutex<BTreeMap<StoreKey, Kept>>,
     limits: Limits,
 }
 
-#[derive(Debug, Clone)]
+/// A record, and the moment for which its durations are right.
+#[derive(Debug)]
 struct Kept {
-    new: NewRecord,
-    version: u64,
-    created: Instant,
-    deadline: Instant,
+    record: Record,
+    at: Instant,
 }
 
 impl Kept {
-    /// Law 5: dead at the deadline, whether or not anybody has purged it.
+    fn now(record: Record) -> Self {
+        Self { record, at: Instant::now() }
+    }
+
+    /// The record as of this moment. Law 5: `None` from its deadline on, whether or not a purge has removed it.
+    fn live(&self) -> Option<Record> {
+        let passed = self.at.elapsed();
+        let left = |duration: Duration| duration.checked_sub(passed).filter(|left| !left.is_zero());
+        let mut record = self.record.clone();
+        record.ttl = left(record.ttl)?;
+        record.grace = record.grace.and_then(|grace| Some(Grace { left: left(grace.left)?, ..grace }));
+        record.age += passed;
+        record.rotated += passed;
+        record.authenticated = record.authenticated.map(|age| age + passed);
+        Some(record)
+    }
+
     fn is_live(&self) -> bool {
-        Instant::now() < self.deadline
+        self.live().is_some()
     }
+}
 
-    fn age(&self) -> Duration {
-        self.created.elapsed()
+/// Law 1: works on a copy, so that a commit that has to be refused changes nothing. Also returns the sums.
+fn apply(mut record: Record, commit: Commit, limits: Limits) -> Result<(Record, BTreeMap<Name, i64>), Rejection> {
+    // Law 3: a rotation and a longer life are not changes.
+    record.version += u64::from(commit.is_change());
+    record.since = commit.since().unwrap_or(record.since);
+    let (authentication, mut added) = (commit.authentication(), BTreeMap::new());
+    if commit.clear {
+        record.data.clear();
     }
-
-    fn ttl(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
-    }
-
-    fn record(&self) -> Record {
-        let NewRecord { data, principal, lifetime, .. } = self.new.clone();
-        Record { data, version: self.version, age: self.age(), ttl: self.ttl(), principal, lifetime }
-    }
-
-    /// Law 1: works on a copy, so that a commit which has to be refused leaves nothing behind.
-    fn with(mut self, commit: &Commit, limits: Limits) -> Result<(Self, Committed), Rejection> {
-        let mut added = std::collections::BTreeMap::new();
-        if commit.clear {
-            self.new.data.clear();
-        }
-        for (name, change) in &commit.changes {
-            let value = match change {
-                Change::Set(value) => Some(value.clone()),
-                Change::Remove => None,
-                Change::Add(by) => {
-                    let held = self.new.data.get(name.as_str()).map_or(Some(0), Json::as_integer);
-                    let held = held.ok_or_else(|| Rejection::NotAnInteger { name: name.clone() })?;
-                    let sum = held.checked_add(*by).ok_or_else(|| Rejection::Overflow { name: name.clone() })?;
-                    added.insert(name.clone(), sum);
-                    Some(Json::integer(sum))
-                }
-            };
-            match value {
-                Some(value) => drop(self.new.data.insert(name.clone(), value)),
-                None => drop(self.new.data.remove(name.as_str())),
+    for (name, change) in commit.changes {
+        match change {
+            Change::Set(value) => drop(record.data.insert(name, value)),
+            Change::Remove => drop(record.data.remove(name.as_str())),
+            Change::Add(by) => {
+                let held = record.data.get(name.as_str()).map_or(Some(0), Json::as_integer);
+                let held = held.ok_or_else(|| Rejection::NotAnInteger { name: name.clone() })?;
+                let sum = held.checked_add(by).ok_or_else(|| Rejection::Overflow { name: name.clone() })?;
+                added.insert(name.clone(), sum);
+                record.data.insert(name, Json::integer(sum));
             }
         }
-        limits.check_data(self.new.data.bytes())?;
-        match &commit.principal {
-            PrincipalChange::Keep => {}
-            PrincipalChange::Set(principal) => self.new.principal = Some(principal.clone()),
-            PrincipalChange::Unset => self.new.principal = None,
-        }
-        self.new.lifetime = commit.lifetime.unwrap_or(self.new.lifetime);
-        self.deadline = commit.ttl.map_or(self.deadline, |ttl| Instant::now() + ttl);
-        self.version += u64::from(commit.is_change());
-        let committed = Committed { version: self.version, added, age: self.age(), ttl: self.ttl(), lifetime: self.new.lifetime };
-        Ok((self, committed))
     }
+    limits.check_data(record.data.bytes())?;
+    match commit.principal {
+        PrincipalChange::Keep => {}
+        PrincipalChange::Set(principal) => record.principal = Some(principal),
+        PrincipalChange::Unset => record.principal = None,
+    }
+    match authentication {
+        AuthenticationChange::Keep => {}
+        AuthenticationChange::Now => record.authenticated = record.principal.as_ref().map(|_| Duration::ZERO),
+        AuthenticationChange::Clear => record.authenticated = None,
+    }
+    if let Some(rotation) = commit.rotate {
+        record.grace = rotation.grace.map(|left| Grace { secret: record.secret, left });
+        (record.secret, record.generation, record.rotated) = (rotation.secret, rotation.generation, Duration::ZERO);
+    }
+    record.attributes = commit.attributes.unwrap_or(record.attributes);
+    record.ttl = commit.ttl.unwrap_or(record.ttl);
+    Ok((record, added))
+}
+
+/// One page of a walk in the order of the keys, over the sessions that `pick` takes, and where to go on.
+fn page<T>(
+    sessions: &BTreeMap<StoreKey, Kept>,
+    after: Option<Cursor>,
+    limit: usize,
+    pick: impl Fn(&StoreKey, &Kept) -> Option<T>,
+) -> Result<(Vec<T>, Option<Cursor>), StoreError> {
+    let after = after.map(|cursor| StoreKey::from_text(cursor.as_str()));
+    if after.as_ref().is_some_and(|key| !key.is_storable()) {
+        return Err(StoreError::Other { store: "toy", source: "the cursor is not one of this store".into() });
+    }
+    let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let rest = sessions.range((start, Bound::Unbounded));
+    let mut picked = rest.filter_map(|(key, kept)| Some((key, pick(key, kept)?)));
+    let page: Vec<_> = picked.by_ref().take(limit.max(1)).collect();
+    let next = picked.next().and(page.last()).map(|(key, _)| Cursor::new(key.as_str()));
+    Ok((page.into_iter().map(|(_, item)| item).collect(), next))
 }
 
 #[async_trait]
 impl SessionStore for ToyStore {
     async fn create(&self, key: &StoreKey, new: NewRecord) -> Result<Created, StoreError> {
         new.check(key, &self.limits)?;
-        let mut kept = self.kept.lock();
-        if kept.get(key).is_some_and(Kept::is_live) {
+        let mut sessions = self.sessions.lock();
+        // Law 2: a live record is never changed.
+        if sessions.get(key).is_some_and(Kept::is_live) {
             return Ok(Created::Taken);
         }
-        let now = Instant::now();
-        kept.insert(key.clone(), Kept { version: 1, created: now, deadline: now + new.ttl, new });
+        let NewRecord { data, version, secret, generation, since, age, authenticated, ttl, principal, attributes } = new;
+        let (grace, rotated) = (None, age);
+        let record = Record { data, version, secret, generation, since, grace, age, rotated, authenticated, ttl, principal, attributes };
+        sessions.insert(key.clone(), Kept::now(record));
         Ok(Created::New)
     }
 
-    async fn load(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
-        Ok(self.kept.lock().get(key).filter(|kept| kept.is_live()).map(Kept::record))
+    async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
+        Ok(self.sessions.lock().get(key).and_then(Kept::live).map(Stored::new))
     }
 
     async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
-        commit.check(key, &self.limits)?;
-        let mut kept = self.kept.lock();
-        // Law 2: what is not alive is gone, and nothing is created.
-        let Some(held) = kept.get(key).filter(|kept| kept.is_live()) else {
-            return Ok(Outcome::Gone);
-        };
-        let target = commit.move_to.as_ref().unwrap_or(key);
-        let taken = target != key && kept.get(target).is_some_and(Kept::is_live);
-        if taken || matches!(commit.guard, Guard::Version(version) if version != held.version) {
+        commit.check(&self.limits)?;
+        let mut sessions = self.sessions.lock();
+        // Law 9: the verdicts in their order. Law 2: a session that does not live is gone, and nothing is created.
+        let Some(record) = sessions.get(key).and_then(Kept::live) else { return Ok(Outcome::Gone) };
+        if commit.secret != record.secret {
+            return Ok(Outcome::Superseded);
+        }
+        if matches!(commit.guard, Guard::Version(version) if version != record.version) {
             return Ok(Outcome::Conflict);
         }
-        let (changed, committed) = held.clone().with(&commit, self.limits)?;
-        // Law 4: under the same lock the old key dies and the new one lives.
-        kept.remove(key);
-        kept.insert(target.clone(), changed);
+        let (record, added) = apply(record, commit, self.limits)?;
+        let Record { version, age, authenticated, ttl, .. } = record;
+        let committed = Committed { version, added, age, authenticated, ttl, attributes: record.attributes.clone() };
+        sessions.insert(key.clone(), Kept::now(record));
         Ok(Outcome::Done(committed))
     }
 
-    async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
-        Ok(self.kept.lock().remove(key).is_some_and(|kept| kept.is_live()))
+    async fn delete(&self, key: &StoreKey, claim: Claim) -> Result<Deleted, StoreError> {
+        let mut sessions = self.sessions.lock();
+        let live = sessions.get(key).and_then(Kept::live);
+        match (&live, claim) {
+            (Some(record), Claim::Generation(generation)) if record.since > generation => return Ok(Deleted::Superseded),
+            _ => drop(sessions.remove(key)),
+        }
+        Ok(if live.is_some() { Deleted::Ended } else { Deleted::Missing })
     }
 
-    async fn list(&self, principal: &Principal) -> Result<Vec<Listed>, StoreError> {
-        let kept = self.kept.lock();
-        let theirs = kept.iter().filter(|(_, kept)| kept.is_live() && kept.new.principal.as_ref() == Some(principal));
-        let mut listed: Vec<_> = theirs.map(|(key, kept)| Listed { key: key.clone(), age: kept.age(), ttl: kept.ttl() }).collect();
-        listed.sort_by_key(|listed| listed.age);
-        Ok(listed)
+    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
+        let summary = |key: &StoreKey, kept: &Kept| {
+            let Record { age, authenticated, ttl, attributes, .. } =
+                kept.live().filter(|record| record.principal.as_ref() == Some(principal))?;
+            Some(SessionSummary { key: key.clone(), age, authenticated: authenticated?, ttl, attributes })
+        };
+        let (sessions, next) = page(&self.sessions.lock(), after, limit, summary)?;
+        Ok(SummaryPage { sessions, next })
     }
 
     async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
-        let theirs = |key: &StoreKey, kept: &Kept| kept.new.principal.as_ref() == Some(principal) && Some(key) != except;
-        let ended = self.kept.lock().extract_if(|key, kept| theirs(key, kept)).filter(|(_, kept)| kept.is_live()).count();
-        Ok(ended as u64)
+        let mut ended = 0;
+        self.sessions.lock().retain(|key, kept| {
+            let ends = kept.record.principal.as_ref() == Some(principal) && Some(key) != except;
+            ended += u64::from(ends && kept.is_live());
+            !ends
+        });
+        Ok(ended)
+    }
+
+    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+        let mut sessions = self.sessions.lock();
+        let (keys, next) = page(&sessions, after, limit, |key, _| Some(key.clone()))?;
+        let ended = keys.iter().filter_map(|key| sessions.remove(key)).filter(Kept::is_live).count();
+        Ok(DeletedPage { ended: ended as u64, next })
     }
 
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
-        let kept = self.kept.lock();
-        let after = after.map(|Cursor(text)| StoreKey::from_text(text));
-        // In the order of the keys, so that what comes and goes meanwhile shifts nothing.
-        let mut rest: Vec<_> = kept.iter().filter(|(key, kept)| kept.is_live() && Some(*key) > after.as_ref()).collect();
-        rest.sort_by_key(|(key, _)| *key);
-        let records: Vec<_> = rest.iter().take(limit).map(|(key, kept)| ((*key).clone(), kept.record())).collect();
-        let next = records.last().filter(|_| records.len() < rest.len()).map(|(key, _)| Cursor(key.as_str().into()));
+        let (records, next) = page(&self.sessions.lock(), after, limit, |key, kept| Some((key.clone(), kept.live()?)))?;
         Ok(Page { records, next })
     }
 
     async fn delete_expired(&self, limit: usize) -> Result<u64, StoreError> {
-        let purged = self.kept.lock().extract_if(|_, kept| !kept.is_live()).take(limit).count();
+        let mut purged = 0;
+        self.sessions.lock().retain(|_, kept| {
+            let purge = purged < limit && !kept.is_live();
+            purged += usize::from(purge);
+            !purge
+        });
         Ok(purged as u64)
     }
 
@@ -161,11 +210,12 @@ impl SessionStore for ToyStore {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (store, key) = (ToyStore::default(), session_core::SessionId::random()?.store_key());
-    assert_eq!(store.create(&key, NewRecord::new(Duration::from_secs(1_800))).await?, Created::New);
-    let visits = session_core::Name::new("visits")?;
-    assert!(matches!(store.commit(&key, Commit::new().change(visits, Change::Add(1))).await?, Outcome::Done(_)));
-    assert!(store.delete(&key).await?);
+    let (store, id) = (ToyStore::default(), session_core::SessionId::random()?);
+    let (key, secret) = (id.key(), id.secret_hash());
+    assert_eq!(store.create(&key, NewRecord::new(secret, Duration::from_secs(1_800))).await?, Created::New);
+    let visits = Commit::new(secret).change(Name::new("visits")?, Change::Add(1));
+    assert!(matches!(store.commit(&key, visits).await?, Outcome::Done(_)));
+    assert_eq!(store.delete(&key, Claim::Any).await?, Deleted::Ended);
     assert_eq!(store.load(&key).await?, None);
     Ok(())
 }

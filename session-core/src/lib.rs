@@ -8,7 +8,7 @@
 mod attributes;
 pub mod caching;
 mod commit;
-#[cfg(any())]
+#[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod cookie;
 mod data;

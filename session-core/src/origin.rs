@@ -331,15 +331,11 @@ fn normalized(origin: &str) -> Result<String, &'static str> {
         }
         None => host.to_ascii_lowercase(),
     };
-    let default = Scheme::from_name(scheme).map(Scheme::default_port);
-    let mut text = format!("{}://{host}", scheme.to_ascii_lowercase());
-    if let Some(port) = port {
-        // `parse` alone would take a plus sign.
-        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-        let port = port.parse::<u16>().ok().filter(|_| digits).ok_or("its port is not a number of 0 to 65535")?;
-        if default != Some(port) {
-            text.push_str(&format!(":{port}"));
-        }
-    }
-    Ok(text)
+    let scheme = scheme.to_ascii_lowercase();
+    let Some(port) = port else { return Ok(format!("{scheme}://{host}")) };
+    // `parse` alone would take a plus sign.
+    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+    let port: u16 = port.parse().ok().filter(|_| is_number).ok_or("its port is not a number of 0 to 65535")?;
+    let is_default = Scheme::from_name(&scheme).is_some_and(|scheme| scheme.default_port() == port);
+    Ok(if is_default { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") })
 }

@@ -236,7 +236,7 @@ fn commit(mut commit: Commit, recorded: &Recorded, policy: &Policy, times: Times
     let proves = signs_in || (recorded.reauthenticated.is_some() && owner == Owner::User);
     commit.authenticated = proves && !signs_in;
     let (timed_age, owner) = if proves { (Duration::ZERO, Owner::User) } else { (before, owner) };
-    let wanted = if signs_in { recorded.fresh_attributes() } else { changed_attributes(held, recorded, timed_age) };
+    let wanted = if signs_in { recorded.fresh_attributes() } else { changed_attributes(held, recorded, timed_age, owner) };
     let timeouts = policy.timeouts(&wanted, owner);
     let attributes_change = wanted != *held;
     commit.attributes = attributes_change.then_some(wanted);
@@ -250,9 +250,11 @@ fn commit(mut commit: Commit, recorded: &Recorded, policy: &Policy, times: Times
 }
 
 /// The attributes of a session that goes on: what it has, with what the request set. An absolute timeout counts from now.
-fn changed_attributes(held: &Attributes, recorded: &Recorded, age: Duration) -> Attributes {
+fn changed_attributes(held: &Attributes, recorded: &Recorded, age: Duration, owner: Owner) -> Attributes {
     let absolute_timeout = recorded.attributes.absolute_timeout.map(|timeout| age.saturating_add(timeout));
-    let acr = recorded.reauthenticated.as_ref().and_then(|reauthenticated| reauthenticated.acr.clone());
+    // A visitor has nothing to prove, so an anonymous session gets no strength.
+    let proof = recorded.reauthenticated.as_ref().filter(|_| owner == Owner::User);
+    let acr = proof.and_then(|reauthenticated| reauthenticated.acr.clone());
     held.overlaid(&Attributes { absolute_timeout, acr, ..recorded.attributes.clone() }).bounded()
 }
 

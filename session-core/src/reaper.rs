@@ -79,7 +79,8 @@ mod tests {
         let store = Arc::new(store);
         let fill = async || {
             for _ in 0..25 {
-                let _ = store.create(&SessionId::random().unwrap().store_key(), NewRecord::new(Duration::from_secs(1))).await.unwrap();
+                let id = SessionId::random().unwrap();
+                let _ = store.create(&id.key(), NewRecord::new(id.secret_hash(), Duration::from_secs(1))).await.unwrap();
             }
             clock.advance(Duration::from_secs(1));
         };

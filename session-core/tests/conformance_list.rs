@@ -1,4 +1,4 @@
-//! Every check that exists is in the list that the macro makes tests of.
+//! The list from which the macro makes tests has every check.
 #![cfg(feature = "conformance")]
 
 use std::{collections::BTreeSet, fs, path::Path};
@@ -21,7 +21,7 @@ fn the_list_has_every_check_once() {
 
 #[test]
 fn every_line_of_the_store_contract_has_a_check() {
-    for line in 1..=45 {
+    for line in 1..=54 {
         let prefix = format!("c{line:02}_");
         assert!(CHECKS.iter().any(|check| check.starts_with(&prefix)), "{prefix}");
     }

@@ -1,4 +1,4 @@
-//! [`MemoryStore`](session_core::MemoryStore) passes the conformance suite, by itself, behind a shared trait object and observed.
+//! [`MemoryStore`](session_core::MemoryStore) passes the conformance suite, directly, behind a shared trait object and observed.
 #![cfg(feature = "conformance")]
 
 mod memory_fixture;
@@ -9,7 +9,7 @@ mod direct {
     session_core::conformance_tests!(async { MemoryFixture::new(|store| store) });
 }
 
-/// The implementation for `Arc` hands every call on; one that it forgot or crossed would fail here.
+/// The implementation for `Arc` forwards every call. A call that it forwards wrongly fails here.
 mod through_arc_dyn {
     use std::sync::Arc;
 

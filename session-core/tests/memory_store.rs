@@ -1,21 +1,33 @@
 //! What [`MemoryStore`] promises beyond the contract: caps, counts, a clock for tests.
-#![expect(clippy::unwrap_used, reason = "what helps a test may panic like the test")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 use std::{sync::Arc, time::Duration};
 
 use session_core::{
-    Change, Commit, Created, Json, Limits, ManualClock, MemoryStore, Name, NewRecord, Outcome, Principal, Rejection, SessionId,
-    SessionStore, StoreError, StoreKey,
+    Change, Claim, Commit, Created, Cursor, Deleted, Json, Limits, ManualClock, MemoryStore, Name, NewRecord, Outcome, Principal,
+    Rejection, Rotation, SessionId, SessionStore, StoreError,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn key() -> StoreKey {
-    SessionId::random().unwrap().store_key()
+fn id() -> SessionId {
+    SessionId::random().unwrap()
 }
 
-fn set(bytes: usize) -> Commit {
-    Commit::new().change(Name::new("text").unwrap(), Change::Set(Json::encode(&"x".repeat(bytes)).unwrap()))
+async fn create(store: &MemoryStore, id: &SessionId, ttl: Duration) -> Result<Created, StoreError> {
+    store.create(&id.key(), NewRecord::new(id.secret_hash(), ttl)).await
+}
+
+async fn commit(store: &MemoryStore, id: &SessionId, commit: Commit) -> Result<Outcome, StoreError> {
+    store.commit(&id.key(), commit).await
+}
+
+async fn end(store: &MemoryStore, id: &SessionId) {
+    assert_eq!(store.delete(&id.key(), Claim::Any).await.unwrap(), Deleted::Ended);
+}
+
+fn set(id: &SessionId, bytes: usize) -> Commit {
+    Commit::new(id.secret_hash()).change(Name::new("text").unwrap(), Change::Set(Json::encode(&"x".repeat(bytes)).unwrap()))
 }
 
 fn is_full<T>(answer: &Result<T, StoreError>, cap: &str) -> bool {
@@ -23,111 +35,120 @@ fn is_full<T>(answer: &Result<T, StoreError>, cap: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_full_store_refuses_creates_and_still_deletes() {
-    let store = MemoryStore::builder().max_sessions(2).build();
-    let keys = [key(), key(), key()];
-    assert_eq!(store.create(&keys[0], NewRecord::new(HOUR)).await.unwrap(), Created::New);
-    assert_eq!(store.create(&keys[1], NewRecord::new(HOUR)).await.unwrap(), Created::New);
-    assert!(is_full(&store.create(&keys[2], NewRecord::new(HOUR)).await, "max_sessions = 2"));
-    assert_eq!(store.load(&keys[2]).await.unwrap(), None);
-    assert!(store.delete(&keys[0]).await.unwrap());
-    assert_eq!(store.create(&keys[2], NewRecord::new(HOUR)).await.unwrap(), Created::New);
+async fn c50_a_full_store_refuses_creates_and_still_deletes() {
+    let store = MemoryStore::builder().max_sessions(2).reserved_percent(0).build();
+    let ids = [id(), id(), id()];
+    for id in &ids[..2] {
+        assert_eq!(create(&store, id, HOUR).await.unwrap(), Created::New);
+    }
+    assert!(is_full(&create(&store, &ids[2], HOUR).await, "max_sessions"));
+    assert_eq!(store.load(&ids[2].key()).await.unwrap(), None);
+    assert_eq!(create(&store, &ids[0], HOUR).await.unwrap(), Created::Taken, "a taken key is Taken also in a full store");
+    end(&store, &ids[0]).await;
+    assert_eq!(create(&store, &ids[2], HOUR).await.unwrap(), Created::New);
 }
 
 #[tokio::test]
-async fn a_full_store_purges_expired_sessions_before_it_refuses() {
+async fn c50_a_full_store_purges_expired_sessions_before_it_refuses() {
     let clock = ManualClock::new();
-    let store = MemoryStore::builder().max_sessions(2).clock(clock.clone()).build();
+    let store = MemoryStore::builder().max_sessions(2).reserved_percent(0).clock(clock.clone()).build();
     for ttl in [Duration::from_secs(1), HOUR] {
-        assert_eq!(store.create(&key(), NewRecord::new(ttl)).await.unwrap(), Created::New);
+        assert_eq!(create(&store, &id(), ttl).await.unwrap(), Created::New);
     }
     clock.advance(Duration::from_secs(1));
-    assert_eq!(store.create(&key(), NewRecord::new(HOUR)).await.unwrap(), Created::New);
+    assert_eq!(create(&store, &id(), HOUR).await.unwrap(), Created::New);
     assert_eq!(store.held_sessions(), 2);
 }
 
 #[tokio::test]
-async fn a_commit_that_grows_beyond_the_bytes_is_refused_and_changes_nothing() {
+async fn c50_a_commit_beyond_the_bytes_is_refused_and_changes_nothing() {
     let store = MemoryStore::builder().max_bytes(4000).build();
-    let key = key();
-    assert_eq!(store.create(&key, NewRecord::new(HOUR)).await.unwrap(), Created::New);
-    assert!(matches!(store.commit(&key, set(1000)).await.unwrap(), Outcome::Done(_)));
+    let id = id();
+    assert_eq!(create(&store, &id, HOUR).await.unwrap(), Created::New);
+    assert!(matches!(commit(&store, &id, set(&id, 1000)).await.unwrap(), Outcome::Done(_)));
     let before = store.held_bytes();
-    assert!(is_full(&store.commit(&key, set(4000)).await, "max_bytes = 4000"));
+    let next = id.rotated().unwrap();
+    let rotation = Rotation { secret: next.secret_hash(), generation: 1, grace: None };
+    assert!(is_full(&commit(&store, &id, set(&id, 4000).rotate(rotation)).await, "max_bytes"));
     assert_eq!(store.held_bytes(), before);
-    assert_eq!(store.load(&key).await.unwrap().unwrap().data.bytes(), 4 + 1002);
-    assert!(matches!(store.commit(&key, set(10)).await.unwrap(), Outcome::Done(_)), "shrinking always works");
+    let record = store.load(&id.key()).await.unwrap().unwrap().into_record();
+    assert_eq!((record.data.bytes(), record.secret), (4 + 1002, id.secret_hash()));
+    assert!(matches!(commit(&store, &id, set(&id, 10)).await.unwrap(), Outcome::Done(_)), "shrinking always works");
     assert_eq!(store.held_bytes(), before - 990);
 }
 
 #[tokio::test]
-async fn a_commit_in_a_full_store_purges_before_it_is_refused() {
+async fn c50_a_commit_in_a_full_store_purges_before_it_is_refused() {
     let clock = ManualClock::new();
-    let store = MemoryStore::builder().max_bytes(4000).clock(clock.clone()).build();
-    let key = key();
-    let bulky = [(Name::new("text").unwrap(), Json::encode(&"x".repeat(2500)).unwrap())].into_iter().collect();
-    assert_eq!(store.create(&self::key(), NewRecord::new(Duration::from_secs(1)).data(bulky)).await.unwrap(), Created::New);
-    assert_eq!(store.create(&key, NewRecord::new(HOUR)).await.unwrap(), Created::New);
-    assert!(is_full(&store.commit(&key, set(2500)).await, "max_bytes"));
+    let store = MemoryStore::builder().max_bytes(5000).clock(clock.clone()).build();
+    let (bulky, id) = (id(), id());
+    assert_eq!(create(&store, &bulky, Duration::from_secs(1)).await.unwrap(), Created::New);
+    assert!(matches!(commit(&store, &bulky, set(&bulky, 2500)).await.unwrap(), Outcome::Done(_)));
+    assert_eq!(create(&store, &id, HOUR).await.unwrap(), Created::New);
+    assert!(is_full(&commit(&store, &id, set(&id, 2500)).await, "max_bytes"));
     clock.advance(Duration::from_secs(1));
-    assert!(matches!(store.commit(&key, set(2500)).await.unwrap(), Outcome::Done(_)));
+    assert!(matches!(commit(&store, &id, set(&id, 2500)).await.unwrap(), Outcome::Done(_)));
 }
 
 #[tokio::test]
-async fn every_way_out_gives_its_room_back() {
+async fn c50_every_end_gives_its_room_back() {
     let (store, clock) = MemoryStore::with_manual_clock();
     let principal = Principal::new("alice").unwrap();
-    let id = SessionId::random().unwrap();
-    let keys = [id.store_key(), key(), key(), key()];
-    for key in &keys {
-        assert_eq!(store.create(key, NewRecord::new(HOUR).principal(principal.clone())).await.unwrap(), Created::New);
-        assert!(matches!(store.commit(key, set(100)).await.unwrap(), Outcome::Done(_)));
+    let ids = [id(), id(), id(), id(), id()];
+    for id in &ids {
+        let new = NewRecord::new(id.secret_hash(), HOUR).principal(principal.clone());
+        assert_eq!(store.create(&id.key(), new).await.unwrap(), Created::New);
+        assert!(matches!(commit(&store, id, set(id, 100)).await.unwrap(), Outcome::Done(_)));
     }
-    assert_eq!(store.held_sessions(), 4);
-    let successor = id.successor().unwrap().store_key();
-    assert!(matches!(store.commit(&keys[0], Commit::new().move_to(successor.clone())).await.unwrap(), Outcome::Done(_)));
-    assert!(store.delete(&keys[1]).await.unwrap());
-    assert_eq!(store.delete_all(&principal, Some(&successor)).await.unwrap(), 2);
+    assert_eq!(store.held_sessions(), 5);
+    let bytes = store.held_bytes();
+    let next = ids[0].rotated().unwrap();
+    let rotation = Rotation { secret: next.secret_hash(), generation: 1, grace: None };
+    assert!(matches!(commit(&store, &ids[0], Commit::new(ids[0].secret_hash()).rotate(rotation)).await.unwrap(), Outcome::Done(_)));
+    assert_eq!((store.held_sessions(), store.held_bytes()), (5, bytes), "a rotation takes no room");
+    end(&store, &ids[1]).await;
+    assert_eq!(store.delete_all(&principal, Some(&ids[0].key())).await.unwrap(), 3);
     assert_eq!(store.held_sessions(), 1);
     clock.advance(HOUR);
     assert_eq!(store.delete_expired(usize::MAX).await.unwrap(), 1);
     assert_eq!((store.held_sessions(), store.held_bytes()), (0, 0));
-}
-
-#[tokio::test]
-async fn moving_onto_an_expired_leftover_replaces_it() {
-    let (store, clock) = MemoryStore::with_manual_clock();
-    let id = SessionId::random().unwrap();
-    let (old, new) = (id.store_key(), id.successor().unwrap().store_key());
-    assert_eq!(store.create(&new, NewRecord::new(Duration::from_secs(1))).await.unwrap(), Created::New);
-    assert_eq!(store.create(&old, NewRecord::new(HOUR)).await.unwrap(), Created::New);
+    for ttl in [HOUR, Duration::from_secs(1)] {
+        assert_eq!(create(&store, &id(), ttl).await.unwrap(), Created::New);
+    }
     clock.advance(Duration::from_secs(1));
-    assert!(matches!(store.commit(&old, Commit::new().move_to(new.clone())).await.unwrap(), Outcome::Done(_)));
-    assert_eq!(store.held_sessions(), 1);
-    assert_eq!(store.load(&new).await.unwrap().unwrap().age, Duration::from_secs(1));
+    assert_eq!(store.delete_everyone(None, 100).await.unwrap().ended, 1);
+    assert_eq!((store.held_sessions(), store.held_bytes()), (0, 0));
 }
 
 #[tokio::test]
-async fn limits_are_the_builders() {
+async fn c08_limits_are_the_builders() {
     let store = MemoryStore::builder().limits(Limits { data_bytes: 16 }).build();
-    let key = key();
-    assert_eq!(store.create(&key, NewRecord::new(HOUR)).await.unwrap(), Created::New);
-    let answer = store.commit(&key, set(16)).await;
+    let id = id();
+    assert_eq!(create(&store, &id, HOUR).await.unwrap(), Created::New);
+    let answer = commit(&store, &id, set(&id, 16)).await;
     assert!(matches!(answer, Err(StoreError::Rejected(Rejection::DataTooLarge { bytes: 22, limit: 16 }))), "{answer:?}");
 }
 
 #[tokio::test]
-async fn a_cursor_of_another_store_is_an_error() {
-    let answer = MemoryStore::new().scan(Some(session_core::Cursor("elsewhere".into())), 10).await;
-    assert!(matches!(answer, Err(StoreError::Other { store: "memory", .. })), "{answer:?}");
+async fn c52_a_cursor_of_another_store_is_an_error() {
+    let other = MemoryStore::new();
+    for _ in 0..2 {
+        assert_eq!(create(&other, &id(), HOUR).await.unwrap(), Created::New);
+    }
+    let foreign = other.scan(None, 1).await.unwrap().next;
+    assert!(foreign.is_some());
+    for cursor in [foreign, Some(Cursor::new("elsewhere"))] {
+        let answer = MemoryStore::new().scan(cursor, 10).await;
+        assert!(matches!(answer, Err(StoreError::Other { store: "memory", .. })), "{answer:?}");
+    }
 }
 
 #[tokio::test]
 async fn c45_debug_shows_counts_and_no_session() {
     let store = Arc::new(MemoryStore::new());
-    let key = key();
-    assert_eq!(store.create(&key, NewRecord::new(HOUR)).await.unwrap(), Created::New);
+    let id = id();
+    assert_eq!(create(&store, &id, HOUR).await.unwrap(), Created::New);
     let text = format!("{store:?}");
     assert!(text.contains("held_sessions: 1"), "{text}");
-    assert!(!text.contains(key.as_str()) && !text.contains("Entry"), "{text}");
+    assert!(!text.contains(id.key().as_str()) && !text.contains("Entry"), "{text}");
 }

@@ -1,8 +1,8 @@
 //! From a URL to a store.
 
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc};
 
-use session_core::{MemoryStore, SessionStore};
+use session_core::{MemoryStore, MemoryStoreBuilder, SessionStore};
 
 use crate::{ConnectError, backend};
 
@@ -24,7 +24,7 @@ use crate::{ConnectError, backend};
 /// ```
 pub async fn connect(url: &str) -> Result<Arc<dyn SessionStore>, ConnectError> {
     Ok(match Settings::read(url)? {
-        Settings::Memory => Arc::new(MemoryStore::new()),
+        Settings::Memory(builder) => Arc::new(builder.build()),
         #[cfg(feature = "ipc")]
         Settings::Ipc(config) => Arc::new(store_ipc::IpcStore::connect_with(&config)?),
         #[cfg(feature = "mongo")]
@@ -46,7 +46,7 @@ pub fn check(url: &str) -> Result<(), ConnectError> {
 
 /// The settings of whichever backend it is.
 enum Settings {
-    Memory,
+    Memory(MemoryStoreBuilder),
     #[cfg(feature = "ipc")]
     Ipc(store_ipc::Config),
     #[cfg(feature = "mongo")]
@@ -61,8 +61,7 @@ impl Settings {
     fn read(url: &str) -> Result<Self, ConnectError> {
         let scheme = url.split(':').next().filter(|scheme| scheme.len() < url.len()).unwrap_or_default();
         match backend(scheme).map(|backend| backend.name) {
-            Some("memory") if url == "memory:" => Ok(Self::Memory),
-            Some("memory") => Err(ConnectError::Memory),
+            Some("memory") => memory(url).map(Self::Memory),
             #[cfg(feature = "ipc")]
             Some("ipc") => Ok(Self::Ipc(store_ipc::Config::from_url(url)?)),
             #[cfg(feature = "mongo")]
@@ -76,8 +75,31 @@ impl Settings {
     }
 }
 
+/// Reads `memory:?max_sessions=100000&max_bytes=268435456`, both settings optional.
+fn memory(url: &str) -> Result<MemoryStoreBuilder, ConnectError> {
+    // What is not a setting can be the address of another store with a password in it, so no error quotes it.
+    let settings = match url.strip_prefix("memory:").map(|rest| rest.strip_prefix('?').ok_or(rest)) {
+        Some(Ok(settings)) => settings,
+        Some(Err("")) => "",
+        Some(Err(_)) | None => return Err(ConnectError::MemoryAddress),
+    };
+    let mut builder = MemoryStore::builder();
+    for setting in settings.split('&').filter(|setting| !setting.is_empty()) {
+        let (key, value) = setting.split_once('=').unwrap_or((setting, ""));
+        let number = |key| value.parse().map(NonZeroUsize::get).map_err(|_| ConnectError::MemoryValue { key, value: value.to_owned() });
+        builder = match key {
+            "max_sessions" => builder.max_sessions(number("max_sessions")?),
+            "max_bytes" => builder.max_bytes(number("max_bytes")?),
+            _ => return Err(ConnectError::MemoryKey { key: key.to_owned() }),
+        };
+    }
+    Ok(builder)
+}
+
 #[cfg(test)]
 mod tests {
+    use session_core::{NewRecord, Rejection, SessionId, StoreError};
+
     use super::*;
 
     #[tokio::test]
@@ -96,12 +118,48 @@ mod tests {
         let error = connect("reddis://:secret@host").await.unwrap_err().to_string();
         assert!(error.contains("\"reddis\"") && error.contains("memory:") && !error.contains("secret"), "{error}");
         assert!(matches!(connect("no-colon").await, Err(ConnectError::Scheme { .. })));
-        assert!(matches!(connect("memory:8gb").await, Err(ConnectError::Memory)));
+        assert!(matches!(connect("memory:8gb").await, Err(ConnectError::MemoryAddress)));
         #[cfg(feature = "mongo")]
         assert!(matches!(check("mongodb://a/?w=0"), Err(ConnectError::MongoSettings(_))));
         #[cfg(feature = "redis")]
         assert!(matches!(check("redis://a,b"), Err(ConnectError::RedisSettings(_))));
         #[cfg(feature = "sql")]
         assert!(matches!(check("sqlite::memory:"), Err(ConnectError::SqlSettings(_))));
+    }
+
+    /// What a new session is rejected for, after `before` others.
+    async fn full(url: &str, before: usize) -> String {
+        let store = connect(url).await.unwrap();
+        for n in 0..=before {
+            let key = SessionId::random().unwrap().store_key();
+            match store.create(&key, NewRecord::new(std::time::Duration::from_secs(60))).await {
+                Ok(_) if n < before => {}
+                Err(StoreError::Rejected(Rejection::Full { what, .. })) if n == before => return what.into(),
+                other => panic!("session {n}: {other:?}"),
+            }
+        }
+        panic!("{url} has no cap")
+    }
+
+    #[tokio::test]
+    async fn s26_memory_url_bounds_the_store() {
+        assert!(full("memory:?max_sessions=2", 2).await.contains("max_sessions = 2"));
+        assert!(full("memory:?max_bytes=1", 0).await.contains("max_bytes = 1"));
+        assert!(full("memory:?max_bytes=1000000&max_sessions=1", 1).await.contains("max_sessions = 1"));
+        assert!(check("memory:").is_ok() && check("memory:?").is_ok());
+    }
+
+    #[test]
+    fn memory_url_with_an_unknown_setting_is_refused_by_name() {
+        for (url, shown) in [
+            ("memory:?max_session=2", r#"memory: has no setting "max_session"; use max_sessions or max_bytes"#),
+            ("memory:?max_sessions=2&sweep=1", r#"memory: has no setting "sweep"; use max_sessions or max_bytes"#),
+            ("memory:?max_bytes=1gb", r#"memory: max_bytes cannot be "1gb"; use a whole number above 0"#),
+            ("memory:?max_sessions=0", r#"memory: max_sessions cannot be "0"; use a whole number above 0"#),
+            ("memory:?max_sessions", r#"memory: max_sessions cannot be ""; use a whole number above 0"#),
+            ("memory://:s3cret@host", "memory: takes no address; use memory: or memory:?max_sessions=100000&max_bytes=268435456"),
+        ] {
+            assert_eq!(check(url).unwrap_err().to_string(), shown);
+        }
     }
 }

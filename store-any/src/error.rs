@@ -12,9 +12,23 @@ pub enum ConnectError {
         /// What stood before the first colon; the rest can hold a password.
         scheme: String,
     },
-    /// `memory:` with something behind it.
-    #[error("the URL of the memory store is just memory: and takes no settings")]
-    Memory,
+    /// `memory:` with something behind it that is not a setting. It is not shown, because it can hold the password of another store.
+    #[error("memory: takes no address; use memory: or memory:?max_sessions=100000&max_bytes=268435456")]
+    MemoryAddress,
+    /// `memory:` with a setting that the store does not have.
+    #[error("memory: has no setting {key:?}; use max_sessions or max_bytes")]
+    MemoryKey {
+        /// Name of the setting.
+        key: String,
+    },
+    /// A setting of `memory:` cannot have this value.
+    #[error("memory: {key} cannot be {value:?}; use a whole number above 0")]
+    MemoryValue {
+        /// Name of the setting.
+        key: &'static str,
+        /// The value in the URL.
+        value: String,
+    },
     /// What follows `ipc:` does not fit.
     #[cfg(feature = "ipc")]
     #[error(transparent)]

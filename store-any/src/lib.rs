@@ -2,7 +2,7 @@
 //!
 //! | scheme | store | feature |
 //! |---|---|---|
-//! | `memory:` | [`MemoryStore`](session_core::MemoryStore): this process only | always |
+//! | `memory:`, `memory:?max_sessions=100000&max_bytes=268435456` | [`MemoryStore`](session_core::MemoryStore): this process only | always |
 //! | `ipc:/path.sock` | `IpcStore` of `store-ipc`: a process on this machine that owns the sessions | `ipc` |
 //! | `mongodb://`, `mongodb+srv://` | `MongoStore` of `store-mongo` | `mongo` |
 //! | `redis://`, `rediss://`, `unix:`, `redis-cluster://`, `redis-sentinel://` | `RedisStore` of `store-redis` | `redis` |

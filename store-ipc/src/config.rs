@@ -1,11 +1,13 @@
 //! The settings of the client side.
 
 use std::{
+    fmt,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use session_core::Limits;
 
@@ -129,9 +131,11 @@ impl Config {
         self
     }
 
-    /// Speaks only to an owner that runs as this user, whatever listens at the path; another one gets not one byte, and the call is
-    /// [`StoreError::Other`](session_core::StoreError::Other). Not checked by default, because then the folder's rights decide who can
-    /// listen there. Worth setting where others may write to the folder. Not used for a stream.
+    /// The only user whose process is accepted as the owner. By default the owner must run as the user of this process or as root.
+    ///
+    /// The kernel says which user listens at the path. If it is another one, the client sends nothing, and each call fails with
+    /// [`StoreError::Other`](session_core::StoreError::Other), which names both users. A later call connects again, so an owner of the right
+    /// user is found within 250 ms. Not used for a stream.
     #[must_use]
     pub fn owner_uid(mut self, uid: u32) -> Self {
         self.owner_uid = Some(uid);
@@ -142,6 +146,11 @@ impl Config {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The users whose process is accepted as the owner.
+    pub(crate) fn trusted(&self) -> Trusted {
+        self.owner_uid.map_or_else(|| Trusted::UserOrRoot(geteuid().as_raw()), Trusted::Uid)
     }
 
     /// For a client that connects.
@@ -169,6 +178,34 @@ impl Config {
             return Err(value("data_bytes", &self.limits.data_bytes, &format!("at most {most}, or raise frame_bytes")));
         }
         Ok(())
+    }
+}
+
+/// The users whose process is accepted as the owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trusted {
+    /// The user of the client, and root, which can act as any user anyway.
+    UserOrRoot(u32),
+    /// The user that the settings name.
+    Uid(u32),
+}
+
+impl Trusted {
+    pub(crate) fn includes(self, uid: u32) -> bool {
+        match self {
+            Self::UserOrRoot(user) => uid == user || uid == 0,
+            Self::Uid(named) => uid == named,
+        }
+    }
+}
+
+impl fmt::Display for Trusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UserOrRoot(0) => f.write_str("uid 0 (root)"),
+            Self::UserOrRoot(user) => write!(f, "uid {user} (this user) or 0 (root)"),
+            Self::Uid(named) => write!(f, "uid {named} (owner_uid)"),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::{
+    config::Trusted,
     driver::{Driver, Pipes},
     error::ClientError,
     frame::{FrameError, Hello, Outbox, Verdict},
@@ -40,8 +41,8 @@ pub(crate) struct Connection {
     /// The state's phase is `Closed`; read without the lock.
     closed: AtomicBool,
     frame_bytes: usize,
-    /// The only user whose owner may be at the other end.
-    pub(crate) owner_uid: Option<u32>,
+    /// The users whose processes may be at the other end. `None` for an inherited stream, whose other end this process chose.
+    pub(crate) trusted: Option<Trusted>,
 }
 
 struct State {
@@ -80,7 +81,7 @@ impl Lost {
 
 impl Connection {
     /// Takes a connected stream. Nothing happens on it before the first call.
-    pub(crate) fn new(stream: UnixStream, frame_bytes: usize, owner_uid: Option<u32>) -> io::Result<Self> {
+    pub(crate) fn new(stream: UnixStream, frame_bytes: usize, trusted: Option<Trusted>) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let mut outbox = Outbox::default();
         outbox.push_hello(Hello { verdict: Verdict::Welcome, frame_bytes: u32::try_from(frame_bytes).unwrap_or(u32::MAX) });
@@ -93,7 +94,7 @@ impl Connection {
             room: Notify::new(),
             closed: AtomicBool::new(false),
             frame_bytes,
-            owner_uid,
+            trusted,
         })
     }
 

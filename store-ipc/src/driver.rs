@@ -60,12 +60,12 @@ impl Driver {
     /// Starts the task on the current runtime.
     pub(crate) fn spawn(connection: &Arc<Connection>) -> Result<(), ClientError> {
         let stream = UnixStream::from_std(connection.stream.try_clone()?)?;
-        if let Some(expected) = connection.owner_uid {
-            // The kernel's word on who listened when we connected, asked for before anything is sent.
+        if let Some(trusted) = connection.trusted {
+            // The kernel recorded this uid when the peer called listen(). It is checked before anything is sent.
             let uid = stream.peer_cred()?.uid();
-            if uid != expected {
-                let error = ClientError::OtherOwner { uid, expected };
-                // The next call makes a new connection: the right owner may be there by then.
+            if !trusted.includes(uid) {
+                let error = ClientError::OtherOwner { uid, trusted };
+                // The next call makes a new connection, because the right owner may listen there by then.
                 connection.close(&error, 0);
                 return Err(error);
             }

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use session_core::{Rejection, StoreError};
 
-use crate::{STORE, frame::FrameError};
+use crate::{STORE, config::Trusted, frame::FrameError};
 
 /// The owner cannot serve where it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -97,8 +97,8 @@ pub(crate) enum ClientError {
     Full,
     #[error("the owner does not serve this process's user; add its uid with allow_uid or run both as one user")]
     OtherUser,
-    #[error("what listens there runs as uid {uid}, and owner_uid is {expected}")]
-    OtherOwner { uid: u32, expected: u32 },
+    #[error("the process that listens there runs as uid {uid}, and the owner must run as {trusted}; set owner_uid if uid {uid} is right")]
+    OtherOwner { uid: u32, trusted: Trusted },
     #[error("the bytes from the owner do not fit the protocol")]
     Protocol(#[source] Arc<FrameError>),
     #[error("the owner answered another question than was asked")]
@@ -156,7 +156,7 @@ mod tests {
         }
         let lasting = [
             ClientError::OtherUser,
-            ClientError::OtherOwner { uid: 1, expected: 2 },
+            ClientError::OtherOwner { uid: 1, trusted: Trusted::Uid(2) },
             ClientError::Protocol(Arc::new(FrameError::NoHello)),
             ClientError::OtherReply,
             ClientError::Encode(Arc::new(FrameError::Trailing)),

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::{
-    config::Config,
+    config::{Config, Trusted},
     connection::{Connection, Lost},
     error::ClientError,
     message::{Reply, Request},
@@ -32,7 +32,7 @@ pub(crate) struct Link {
 
 enum Target {
     Inherited,
-    Path { path: PathBuf, owner_uid: Option<u32> },
+    Path { path: PathBuf, trusted: Trusted },
 }
 
 #[derive(Default)]
@@ -53,7 +53,7 @@ impl Link {
 
     /// A way that is made with the first call and again whenever it is lost.
     pub(crate) fn path(config: &Config) -> Self {
-        let target = Target::Path { path: config.path.clone(), owner_uid: config.owner_uid };
+        let target = Target::Path { path: config.path.clone(), trusted: config.trusted() };
         Self { target, frame_bytes: config.frame_bytes.get(), state: Mutex::default() }
     }
 
@@ -81,17 +81,17 @@ impl Link {
             },
             None => None,
         };
-        let (path, owner_uid) = match (&self.target, closed) {
+        let (path, trusted) = match (&self.target, closed) {
             (Target::Inherited, closed) => return Err(closed.map_or(ClientError::Closed, |closed| closed.error)),
-            (Target::Path { path, owner_uid }, None) => (path, *owner_uid),
-            (Target::Path { path, owner_uid }, Some(closed)) => {
+            (Target::Path { path, trusted }, None) => (path, *trusted),
+            (Target::Path { path, trusted }, Some(closed)) => {
                 state.current = None;
                 if closed.greeted {
                     state.failures = 0;
                 } else {
                     state.failed(closed.error);
                 }
-                (path, *owner_uid)
+                (path, *trusted)
             }
         };
         if let Some((until, error)) = &state.pause
@@ -100,7 +100,7 @@ impl Link {
             return Err(error.clone());
         }
         // Under the lock, because it does not wait: a socket of this machine takes a connection at once or refuses it.
-        match connect(path).and_then(|stream| Connection::new(stream, self.frame_bytes, owner_uid)) {
+        match connect(path).and_then(|stream| Connection::new(stream, self.frame_bytes, Some(trusted))) {
             Ok(connection) => {
                 state.pause = None;
                 Ok(Arc::clone(state.current.insert(Arc::new(connection))))

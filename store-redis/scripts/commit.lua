@@ -1,55 +1,30 @@
 -- Applies a commit in one step.
 --
--- KEYS[1] the session. KEYS[2] the key that it moves to, if it moves.
--- ARGV  1 the version that must hold, or ''        2 most bytes of data               3 '' if nothing but values changes, else
---       4 new ttl in ms, or ''                     5 '1' to drop all values first, or ''
---       6 '1' if the version grows, or ''          7 '=' and new lifetime settings, or ''
+-- KEYS[1] the session. ARGV  1 the hash of the request's secret    2 most bytes of data
+--       3 the version that must hold, or ''      4 new ttl in ms, or ''            5 '1' to drop all values first, or ''
+--       6 '1' if the version grows, or ''        7 '=' and new attributes, or ''
 --       8 '=' and the new principal, '-' for none, or '' to keep it
---       9 what an index's name begins with, if indexes are kept on this node, or ''
---      10 '=' and the principal whose index has the final place already, or ''
---      11 for how many ms from now the index has it
---      12 its place                               13 its final place
--- then for each change: 's', name, JSON text; 'r', name, ''; 'a', name, summand.
+--       9 'now' or 'none' for a new time of the authentication, or ''             10 the new since, or ''
+--      11 the hash of the new secret, or ''     12 its generation                 13 grace of the former one in ms, or ''
+--      14 '1' if indexes are on this node, or ''
+--      15 '=' and the principal whose index has the session already, or ''        16 for how many ms from now
+-- then for each change: 's', name, JSON text; 'r', name, ''; 'a', name, summand. After the short way it has that one's arguments.
 --
--- Most commits change a value or two, and the server has one thread for all of them. Fourteen arguments cost it as much as two HINCRBY, and
--- functions that are made, numbers that are formatted and answers of many parts cost no less; so the common way has few of them.
---
--- Answers with one text of several lines: 0, version, now in seconds and microseconds, creation and deadline in ms, lifetime settings, former
--- principal or '', then the sums; or one of
--- 1: the guard does not hold or the final key is taken      2: gone      3: what is stored cannot be read
+-- Answers with one text: '0', head, now in 6 bytes (0 if it was not asked for), then lines: the former principal if there is another one now, the
+-- sums, the attributes (which may have line breaks themselves); or one of
+-- 1: the guard does not hold      2: gone      3: what is stored cannot be read      8: the secret is superseded
 -- 4, n: the n-th name is no integer      5, n: its sum leaves 64 bits      6, bytes: too large
--- 7, principal, ms: the index of this principal has to have the final place first, for so long
-local session, target = KEYS[1], KEYS[2]
-local plain = ARGV[3] == ''
-local CHANGES = plain and 4 or 14
-local new_ttl, cleared, grows, new_lifetime, new_principal, index_prefix = '', false, true, '', '', ''
-if not plain then
-    new_ttl, cleared, grows, new_lifetime, new_principal, index_prefix = ARGV[4], ARGV[5] ~= '', ARGV[6] ~= '', ARGV[7], ARGV[8], ARGV[9]
-end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local HEAD = '^1|(%d+)|(%d+)|(%d+)|(%d+)|([^|]*)$'
-
--- The commonest commit: one value is set, or added to, and nothing about it is unusual. Anything else goes the long way.
-if plain and #ARGV == 6 and ARGV[1] == '' and ARGV[4] ~= 'r' then
-    local name, value, sum = ARGV[5], ARGV[6], ''
-    local held = redis.pcall('HMGET', session, '', '\t', name)
-    local version, bytes, created, due, lifetime = string.match(held[1] or '', HEAD)
-    local old = held[3]
-    local usual = version and #version < 10 and #bytes < 10 and #created == 13 and #due == 13 and lifetime == '' and due + 0 > now
-    if ARGV[4] == 'a' then
-        usual = usual and #value < 15 and (not old or #old < 15 and string.find(old, '^-?%d+$'))
-        value = usual and string.format('%d', (old or 0) + value)
-        sum = usual and '\n' .. value
-    end
-    local after = usual and bytes + #value - (old and #old or -#name)
-    if usual and after <= tonumber(ARGV[2]) then
-        version = version + 1
-        local head = '1|' .. version .. '|' .. after .. '|' .. created .. '|' .. due .. '|'
-        if type(redis.pcall('HSET', session, name, value, '', head)) == 'number' then
-            return '0\n' .. version .. '\n' .. time[1] .. '\n' .. time[2] .. '\n' .. created .. '\n' .. due .. '\n\n' .. (held[2] or '') .. sum
-        end
-    end
+-- 7, principal, ms: the index of this principal has to have the session first, for so long
+local session = KEYS[1]
+local prefix, key = parts(session)
+local changes, FIRST = ARGV, 17
+local guard, ttl, clear, grows, attributes, principal, authenticated, since = '', '', '', '1', '', '', '', ''
+local secret, generation, grace, here, indexed, indexed_for = '', '', '', '', '', ''
+if ONE then
+    changes, FIRST, guard = { ONE, ARGV[4], ARGV[5] }, 1, ARGV[6] or ''
+else
+    guard, ttl, clear, grows, attributes, principal, authenticated, since, secret, generation, grace, here, indexed, indexed_for =
+        unpack(ARGV, 3, 16)
 end
 
 -- The sum of two integers as text; nil and 4 if `held` is none, nil and 5 if the sum is none.
@@ -101,10 +76,10 @@ local function sum(held, by)
     return string.format('%.0f%010.0f', high, math.abs(low))
 end
 
--- What the hash holds under the head, the principal and every changed name, in this order.
-local fields = { '', '\t' }
-for at = CHANGES + 1, #ARGV, 3 do
-    fields[#fields + 1] = ARGV[at]
+-- What the hash holds under the fixed fields and every changed name, in this order.
+local fields = { '', '\1', '\2', '\t', '\4' }
+for at = FIRST + 1, #changes, 3 do
+    fields[#fields + 1] = changes[at]
 end
 -- `unpack` fills the stack, which holds fewer than 8,000 values.
 local held = redis.pcall('HMGET', session, unpack(fields, 1, math.min(#fields, 1000)))
@@ -120,45 +95,34 @@ for from = 1001, #fields, 1000 do
         held[from + at - 1] = values[at]
     end
 end
-if not held[1] then
-    return redis.call('EXISTS', session) == 1 and '3' or '2'
-end
-local version, bytes, created, due, lifetime = string.match(held[1], HEAD)
--- Up to 14 digits are exact in a double and joined as they are written. A lifetime is words: i and a with a number, b, p.
-if not version or #version > 14 or #bytes > 14 or #created > 14 or #due > 14 then
-    return '3'
-end
-if lifetime ~= '' and not string.find(string.gsub(string.gsub(' ' .. lifetime, ' [ia]%d+', '|'), ' [bp]', '|'), '^|+$') then
-    return '3'
-end
-local deadline = tonumber(due)
-if deadline <= now then
+local now = clock()
+local due = opened(held[1])
+if due and due <= now or not held[1] and redis.call('EXISTS', session) == 0 then
     return '2'
 end
-if ARGV[1] ~= '' and ARGV[1] ~= version then
+local is = record(held)
+if not is then
+    return '3'
+end
+if is.secret ~= ARGV[1] then
+    return '8'
+end
+if guard ~= '' and tonumber(guard) ~= is.version then
     return '1'
 end
-if target and redis.call('EXISTS', target) == 1 then
-    local head = redis.pcall('HGET', target, '')
-    local taken_until = type(head) == 'string' and string.match(head, '^1|%d+|%d+|%d+|(%d+)|')
-    if not taken_until or tonumber(taken_until) > now then
-        return '1'
-    end
-end
 
-local before = tonumber(bytes)
-local after = cleared and 0 or before
+local after = clear ~= '' and 0 or is.bytes
 local set, removed, sums = {}, {}, {}
-for at = CHANGES, #ARGV, 3 do
-    local kind, name, value = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-    local number = (at - CHANGES) / 3 + 1
-    local old = not cleared and held[number + 2]
+for at = FIRST, #changes, 3 do
+    local kind, name, value = changes[at], changes[at + 1], changes[at + 2]
+    local number = (at - FIRST) / 3 + 1
+    local old = clear == '' and held[number + 5]
     if kind == 'a' then
         local total, refusal = sum(old or '0', value)
         if not total then
             return refusal .. '\n' .. number
         end
-        value, sums[#sums + 1] = total, total
+        value, sums[#sums + 1] = total, total .. '\n'
     end
     after = after - (old and #name + #old or 0)
     if kind == 'r' then
@@ -168,63 +132,71 @@ for at = CHANGES, #ARGV, 3 do
         set[#set + 1], set[#set + 2] = name, value
     end
 end
-if after > tonumber(ARGV[2]) and after > before then
+if after > tonumber(ARGV[2]) and after > is.bytes then
     return '6\n' .. after
 end
 
-local former = held[2] or ''
-local principal = former
-if new_principal == '-' then
-    principal = ''
-elseif new_principal ~= '' then
-    principal = string.sub(new_principal, 2)
+local former = is.principal
+principal = principal == '' and former or string.sub(principal, 2)
+due = ttl == '' and is.due or now + tonumber(ttl)
+local reindexed = principal ~= '' and (principal ~= former or ttl ~= '')
+if here == '' and reindexed and (indexed ~= '=' .. principal or due - now > tonumber(indexed_for)) then
+    return '7\n' .. principal .. '\n' .. string.format('%.0f', due - now)
 end
-if new_ttl ~= '' then
-    deadline = now + tonumber(new_ttl)
-    due = string.format('%.0f', deadline)
-end
-local reindexed = principal ~= '' and (target or principal ~= former or new_ttl ~= '')
-if index_prefix == '' and reindexed and (ARGV[10] ~= '=' .. principal or deadline - now > tonumber(ARGV[11])) then
-    return '7\n' .. principal .. '\n' .. (deadline - now)
+if here ~= '' and reindexed and not writable(prefix .. 'u}' .. principal) then
+    -- Better unchanged than a session that no list shows.
+    return redis.error_reply('WRONGTYPE the key of a user index holds no sorted set; delete or rename that key')
 end
 
-local kind = reindexed and index_prefix ~= '' and redis.call('TYPE', index_prefix .. principal).ok
-if kind and kind ~= 'none' and kind ~= 'zset' then
-    -- Somebody else's key lies where the index should. Better unchanged than a session that no list shows.
-    return redis.error_reply('WRONGTYPE the index of a user is no sorted set')
+-- From here on only a full server refuses. It refuses a script's first write if that may need memory, and no later one.
+local function put(name, value)
+    if value == '' then
+        removed[#removed + 1] = name
+    else
+        set[#set + 1], set[#set + 2] = name, value
+    end
 end
-
--- From here on nothing refuses but a server that is full. It refuses a script's first write if that may need memory, and no later one.
-version = version + (grows and 1 or 0)
-if new_lifetime ~= '' then
-    lifetime = string.sub(new_lifetime, 2)
-end
-if cleared then
-    local kept = { [''] = true, ['\t'] = true }
+if clear ~= '' then
+    local kept = {}
     for at = 1, #set, 2 do
         kept[set[at]] = true
     end
     for _, name in ipairs(redis.call('HKEYS', session)) do
-        removed[#removed + 1] = not kept[name] and name or nil
+        -- Fields that hold no value are named by a control character or by nothing.
+        removed[#removed + 1] = not kept[name] and string.find(name, '^%C') and name or nil
     end
 end
-if new_ttl ~= '' or grows then
-    -- Numbers of up to 14 digits are joined as they are written.
-    set[#set + 1], set[#set + 2] = '', '1|' .. version .. '|' .. after .. '|' .. created .. '|' .. due .. '|' .. lifetime
+if attributes ~= '' then
+    is.attributes = string.sub(attributes, 2)
+    put('\4', is.attributes)
 end
 if principal ~= former then
-    if principal == '' then
-        removed[#removed + 1] = '\t'
-    else
-        set[#set + 1], set[#set + 2] = '\t', principal
-    end
+    put('\t', principal)
+end
+if authenticated == 'now' and principal ~= '' then
+    is.authenticated = now
+elseif authenticated == 'none' then
+    is.authenticated = 0
+end
+if secret ~= '' then
+    put('\1', secret)
+    put('\3', grace ~= '' and is.secret .. struct.pack('>i6', now + tonumber(grace)) or '')
+    is.generation, is.rotated = tonumber(generation), now
+end
+if secret ~= '' or since ~= '' and tonumber(since) ~= is.since then
+    put('\2', struct.pack(ROTATED, is.generation, since ~= '' and tonumber(since) or is.since, is.rotated))
+end
+local version = math.min(is.version + (grows ~= '' and 1 or 0), 9007199254740992)
+local head = struct.pack(HEAD, 2, due, is.created, is.authenticated, version, after, #is.attributes)
+if head ~= held[1] then
+    put('', head)
 end
 if #set > 0 then
     local written = redis.pcall('HSET', session, unpack(set, 1, math.min(#set, 1000)))
     if type(written) == 'table' then
-        -- What makes a record larger is refused, whole: nothing was written yet. Anything else passes behind a write that needs no memory;
-        -- no field has this name.
-        if after > before then
+        -- The server refuses, whole, a commit that makes the data larger: nothing was written yet. Any other passes behind a write that
+        -- needs no memory; no field has this name.
+        if after > is.bytes then
             -- Once more, so that it is an error of the script, in the form of all others.
             return redis.call('HSET', session, unpack(set, 1, math.min(#set, 1000)))
         end
@@ -238,27 +210,16 @@ end
 for from = 1, #removed, 1000 do
     redis.call('HDEL', session, unpack(removed, from, math.min(from + 999, #removed)))
 end
-if target then
-    redis.call('RENAME', session, target)
-end
-if index_prefix ~= '' then
-    if former ~= '' and (target or principal ~= former) then
-        -- What is no sorted set lists nobody.
-        redis.pcall('ZREM', index_prefix .. former, ARGV[12])
+if here ~= '' then
+    if former ~= '' and principal ~= former then
+        leave(prefix .. 'u}' .. former, key)
     end
     if reindexed then
-        local index = index_prefix .. principal
-        redis.call('ZADD', index, due, ARGV[13])
-        -- Those whose time is over go, so that a user who signs in day after day leaves no trail.
-        redis.call('ZREMRANGEBYSCORE', index, '-inf', string.format('%.0f', now))
-        if redis.call('PTTL', index) < deadline - now then
-            redis.call('PEXPIREAT', index, string.format('%.0f', deadline + 1000))
-        end
+        enter(prefix .. 'u}' .. principal, key, due, now, now)
     end
 end
-if new_ttl ~= '' then
-    -- Last: a deadline that has passed meanwhile takes the key away, and a later write would bring back a part of it.
-    redis.call('PEXPIREAT', target or session, due)
+if ttl ~= '' then
+    -- Last: a deadline that has passed meanwhile deletes the key, and a later write would bring back a part of it.
+    redis.call('PEXPIREAT', session, string.format('%.0f', due))
 end
-return '0\n' .. version .. '\n' .. time[1] .. '\n' .. time[2] .. '\n' .. created .. '\n' .. due .. '\n' .. lifetime .. '\n' .. former
-    .. (#sums > 0 and '\n' .. table.concat(sums, '\n') or '')
+return '0' .. head .. struct.pack('>i6', now) .. (principal ~= former and former or '') .. '\n' .. table.concat(sums) .. is.attributes

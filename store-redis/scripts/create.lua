@@ -1,47 +1,50 @@
 -- Keeps a new record.
 --
--- KEYS[1] the session. KEYS[2] the index of its user, if it is kept on this node.
--- ARGV[1] ttl in ms, ARGV[2] its place, ARGV[3] bytes of its data, ARGV[4] its lifetime settings, ARGV[5] its principal or '',
--- then names and values in turn.
+-- KEYS[1] the session. ARGV 1 ttl in ms, 2 age in ms, 3 age of the authentication in ms or '', 4 version, 5 bytes of data, 6 the hash of the
+-- secret, 7 generation, 8 since, 9 attributes, 10 principal or '', 11 '1' if indexes are on this node, or ''; then names and values in turn.
 -- Answers 0 for new, 1 for taken.
 local session = KEYS[1]
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local deadline = now + tonumber(ARGV[1])
-
-local kind = KEYS[2] and redis.call('TYPE', KEYS[2]).ok
-if kind and kind ~= 'none' and kind ~= 'zset' then
-    -- Somebody else's key lies where the index should. Better no session than one that no list shows.
-    return redis.error_reply('WRONGTYPE the index of a user is no sorted set')
+local prefix, key = parts(session)
+local now = clock()
+local due, created, principal = now + tonumber(ARGV[1]), now - tonumber(ARGV[2]), ARGV[10]
+local index = ARGV[11] ~= '' and principal ~= '' and prefix .. 'u}' .. principal
+if index and not writable(index) then
+    return redis.error_reply('WRONGTYPE the key of a user index holds no sorted set; delete or rename that key')
 end
 if redis.call('EXISTS', session) == 1 then
     -- An expired leftover counts as absent. What cannot be read counts as taken.
-    local head = redis.pcall('HGET', session, '')
-    local due = type(head) == 'string' and string.match(head, '^1|%d+|%d+|%d+|(%d+)|')
-    if not due or tonumber(due) > now then
+    local held = redis.pcall('HMGET', session, '')
+    local held_due = opened(held[1])
+    if not held_due or held_due > now then
         return 1
     end
     redis.call('UNLINK', session)
 end
 
-local fields = { '', string.format('1|1|%s|%.0f|%.0f|%s', ARGV[3], now, deadline, ARGV[4]) }
-if ARGV[5] ~= '' then
-    fields[3], fields[4] = '\t', ARGV[5]
+local authenticated = ARGV[3] == '' and 0 or now - tonumber(ARGV[3])
+local fields = { '', struct.pack(HEAD, 2, due, created, authenticated, tonumber(ARGV[4]), tonumber(ARGV[5]), #ARGV[9]), '\1', ARGV[6] }
+local function add(name, value)
+    fields[#fields + 1], fields[#fields + 2] = name, value
 end
-for at = 6, #ARGV do
-    fields[#fields + 1] = ARGV[at]
+if ARGV[7] ~= '0' then
+    add('\2', struct.pack(ROTATED, tonumber(ARGV[7]), tonumber(ARGV[8]), created))
+end
+if principal ~= '' then
+    add('\t', principal)
+end
+if ARGV[9] ~= '' then
+    add('\4', ARGV[9])
+end
+for at = 12, #ARGV, 2 do
+    add(ARGV[at], ARGV[at + 1])
 end
 -- `unpack` fills the stack, which holds fewer than 8,000 values.
 for at = 1, #fields, 1000 do
     redis.call('HSET', session, unpack(fields, at, math.min(at + 999, #fields)))
 end
-if KEYS[2] then
-    redis.call('ZADD', KEYS[2], string.format('%.0f', deadline), ARGV[2])
-    -- Those whose time is over go, so that a user who signs in day after day leaves no trail.
-    redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now))
-    if redis.call('PTTL', KEYS[2]) < deadline - now then
-        redis.call('PEXPIREAT', KEYS[2], string.format('%.0f', deadline + 1000))
-    end
+if index then
+    enter(index, key, due, now, now)
 end
-redis.call('PEXPIREAT', session, string.format('%.0f', deadline))
+-- Last: a deadline that has passed meanwhile deletes the key, and a later write would bring back a part of it.
+redis.call('PEXPIREAT', session, string.format('%.0f', due))
 return 0

@@ -1,27 +1,27 @@
--- Ends a session.
+-- Ends a session. Needs no memory, so it works on a full server.
 --
--- KEYS[1] the session. ARGV[1] what an index's name begins with, if indexes are kept on this node, or ''. ARGV[2] its place.
--- ARGV[3] '=' and the principal that it must have to be ended, or ''. ARGV[4] '1' if the replicas have to learn of it, or ''.
--- Answers { 1 if it was live else 0, its principal or '' }. Needs no memory, so it works on a full server.
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local held = redis.pcall('HMGET', KEYS[1], '', '\t')
-local head, principal = held[1], held[2] or ''
--- What cannot be read is ended as well: it was indexed as the user's. And what is gone already goes the same way as what is there.
-if ARGV[3] ~= '' and head and ARGV[3] ~= '=' .. principal then
-    return { 0, principal }
+-- KEYS[1] the session. ARGV[1] the generation of the claim, or ''. ARGV[2] '=' and the principal that it must have to be ended, or ''.
+-- ARGV[3] '1' if indexes are on this node, or ''. ARGV[4] '1' if the replicas have to learn of it, or ''.
+-- Answers { 0 for missing, 1 for ended, 2 for superseded; its principal or '' }.
+local held = redis.pcall('HMGET', KEYS[1], '', '\1', '\2', '\t', '\4')
+local due, principal = opened(held[1]), held[4] or ''
+local dead = due and due <= clock()
+local read = not dead and record(held)
+-- A record that cannot be read is ended as well.
+if read and ARGV[1] ~= '' and read.since > tonumber(ARGV[1]) then
+    return { 2, '' }
 end
-local due = head and string.match(head, '^1|%d+|%d+|%d+|(%d+)|')
+if held[1] and ARGV[2] ~= '' and ARGV[2] ~= '=' .. principal then
+    return { 0, '' }
+end
 local removed = redis.call('UNLINK', KEYS[1])
 if removed == 0 and ARGV[4] ~= '' then
-    -- Gone already, perhaps by a call whose answer was lost. WAIT waits for this connection's last write, so there has to be one.
+    -- It is gone already, perhaps by a call whose answer was lost. WAIT waits for this connection's last write, so there has to be one.
     redis.call('SET', KEYS[1], '', 'PX', 1)
     redis.call('UNLINK', KEYS[1])
 end
-if principal ~= '' and ARGV[1] ~= '' then
-    -- What is no sorted set lists nobody.
-    redis.pcall('ZREM', ARGV[1] .. principal, ARGV[2])
+if principal ~= '' and ARGV[3] ~= '' then
+    local prefix, key = parts(KEYS[1])
+    leave(prefix .. 'u}' .. principal, key)
 end
--- What cannot be read was there, and is not any more.
-local live = removed == 1 and (not due or tonumber(due) > now)
-return { live and 1 or 0, principal }
+return { removed == 1 and not dead and 1 or 0, principal }

@@ -1,22 +1,24 @@
--- Ends the sessions of a user whose index is kept on this node, at most 1,000 in one step so that nobody waits long behind it.
+-- Ends sessions of a user whose index is on this node: those of the next 1,000 entries, so that no other call waits long behind it. Needs no
+-- memory, so it works on a full server.
 --
--- KEYS[1] the index. ARGV[1] prefix, ARGV[2] principal, ARGV[3] the place that is spared, or ''. ARGV[4] '1' if the replicas have to
--- learn of it, or ''. Answers { how many were live, 1 if more are left else 0 }. Needs no memory, so it works on a full server.
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local ended, gone = 0, {}
-for _, place in ipairs(redis.call('ZRANGE', KEYS[1], 0, 1000)) do
-    if place ~= ARGV[3] then
-        local session = ARGV[1] .. place
+-- KEYS[1] the index. ARGV[1] what sessions' names begin with, ARGV[2] the principal, ARGV[3] the key that is spared, or ''. ARGV[4] '1' if the
+-- replicas have to learn of it, or ''. ARGV[5] the last key that was visited, or ''.
+-- Answers { how many were live, the last key visited, or '' at the end }.
+local now, ended, last, gone = clock(), 0, '', {}
+local entries = redis.call('ZRANGE', KEYS[1], ARGV[5] == '' and '-' or '(' .. ARGV[5] .. '\n', '+', 'BYLEX', 'LIMIT', 0, 1000)
+for _, entry in ipairs(entries) do
+    last = string.match(entry, '^([^\t]*)')
+    if ARGV[3] == '' or last ~= ARGV[3] then
+        local session = ARGV[1] .. last
         local held = redis.pcall('HMGET', session, '', '\t')
-        -- What cannot be read is ended as well: it was indexed as the user's.
+        -- A record that cannot be read is ended as well: it was indexed as the user's.
         if held.err or held[2] == ARGV[2] or not held[1] then
-            local due = held[1] and string.match(held[1], '^1|%d+|%d+|%d+|(%d+)|')
-            if redis.call('UNLINK', session) == 1 and (not due or tonumber(due) > now) then
+            local due = opened(held[1])
+            if redis.call('UNLINK', session) == 1 and (not due or due > now) then
                 ended = ended + 1
             end
         end
-        gone[#gone + 1] = place
+        gone[#gone + 1] = entry
     end
 end
 if #gone > 0 then
@@ -28,8 +30,4 @@ elseif ARGV[4] ~= '' then
     redis.call('ZADD', KEYS[1], 0, '')
     redis.call('ZREM', KEYS[1], '')
 end
-local left = redis.call('ZCARD', KEYS[1])
-if ARGV[3] ~= '' and redis.call('ZSCORE', KEYS[1], ARGV[3]) then
-    left = left - 1
-end
-return { ended, left > 0 and 1 or 0 }
+return { ended, #entries == 1000 and last or '' }

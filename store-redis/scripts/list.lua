@@ -1,19 +1,22 @@
--- The live sessions of a user whose index is kept on this node.
+-- Live sessions of a user whose index is on this node: those of the next entries.
 --
--- KEYS[1] the index. ARGV[1] prefix, ARGV[2] principal. Answers { now in ms, place, head, place, head, … }.
--- Entries whose session expired, was evicted or is somebody else's are dropped on the way.
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
-local listed = { now }
-for _, place in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
-    local held = redis.pcall('HMGET', ARGV[1] .. place, '', '\t')
-    local due = string.match(held[1] or '', '^1|%d+|%d+|%d+|(%d+)|')
-    if due and held[2] == ARGV[2] and tonumber(due) > now then
-        listed[#listed + 1] = place
-        listed[#listed + 1] = held[1]
-    elseif not held.err and (due or redis.call('EXISTS', ARGV[1] .. place) == 0) then
-        redis.call('ZREM', KEYS[1], place)
+-- KEYS[1] the index. ARGV[1] what sessions' names begin with, ARGV[2] the principal, ARGV[3] the last key that was visited, or '',
+-- ARGV[4] how many entries to visit. Answers { now in ms, the last key visited, or '' at the end, key, head, attributes, key, head, … }.
+-- Entries go if their session expired, was evicted or belongs to another user.
+local now, last = clock(), ''
+local entries = redis.call('ZRANGE', KEYS[1], ARGV[3] == '' and '-' or '(' .. ARGV[3] .. '\n', '+', 'BYLEX', 'LIMIT', 0, ARGV[4])
+local listed = { now, '' }
+for _, entry in ipairs(entries) do
+    last = string.match(entry, '^([^\t]*)')
+    local held = redis.pcall('HMGET', ARGV[1] .. last, '', '\t', '\4')
+    local due = opened(held[1])
+    if due and held[2] == ARGV[2] and due > now then
+        listed[#listed + 1], listed[#listed + 2], listed[#listed + 3] = last, held[1], held[3] or ''
+    elseif not held.err and (due or redis.call('EXISTS', ARGV[1] .. last) == 0) then
+        redis.call('ZREM', KEYS[1], entry)
     end
+end
+if #entries == tonumber(ARGV[4]) then
+    listed[2] = last
 end
 return listed

@@ -7,7 +7,12 @@ use redis::{
     cluster_routing::SingleNodeRoutingInfo,
 };
 
-use crate::{answer, clock::ServerClock, error::moving_to, opener::Connection};
+use crate::{
+    answer,
+    clock::{ServerClock, ServerTime},
+    error::moving_to,
+    opener::Connection,
+};
 
 /// What goes to a server in one round trip.
 pub(crate) enum Request<'c> {
@@ -26,7 +31,7 @@ impl Request<'_> {
         // The two that most calls are. What is rarer is in a box, so that it weighs on no other call.
         match (self, &mut *connection) {
             (Self::One(command), node @ Connection::Node(_)) => node.send(command).await,
-            (Self::Timed(command), node @ Connection::Node(_)) => match clock.recent() {
+            (Self::Timed(command), node @ Connection::Node(_)) => match clock.for_load() {
                 Some(now) => Ok(at(done(node.send_plainly(command).await?)?, now)),
                 None => Box::pin(self.send_rarer(connection, clock)).await,
             },
@@ -44,7 +49,7 @@ impl Request<'_> {
             (Self::Timed(command), node @ Connection::Node(_)) => {
                 let asked = Instant::now();
                 let (answer, now) = timed(node.send_all(&pipeline([*command, &redis::cmd("TIME")]), 2).await?)?;
-                clock.note(asked, now);
+                clock.note(ServerTime::new(asked, now));
                 Ok(at(answer, now))
             }
             // Every node has a clock of its own, and which one answers is the driver's to know.

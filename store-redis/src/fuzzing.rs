@@ -1,11 +1,12 @@
 //! What the fuzz targets of this repository reach.
 
 use redis::Value;
-use session_core::{Commit, Listed, Outcome, Record, StoreKey};
+use session_core::{Commit, Outcome, Record, SessionSummary, StoreKey};
 
 use crate::{
     answer::{self, Committing},
-    keys,
+    clock::ServerTime,
+    keys::Keys,
 };
 
 /// An answer of the server, as it comes over the network.
@@ -41,10 +42,10 @@ impl Answer {
         answer::time(&self.0)
     }
 
-    /// Reads it as the head of the session at a place.
+    /// Reads it as the head of a session with these attributes.
     #[must_use]
-    pub fn listed(&self, place: &str, now: u64) -> Option<Listed> {
-        answer::listed(place, &self.0, now)
+    pub fn summary(&self, key: StoreKey, attributes: &str, now: u64) -> Option<SessionSummary> {
+        answer::summary(key, &self.0, &Value::BulkString(attributes.into()), now)
     }
 
     /// Reads it as that of the script for commits; `None` if there is no outcome yet.
@@ -52,22 +53,26 @@ impl Answer {
     /// # Errors
     /// What the store would say of it.
     pub fn committed(&self, commit: &Commit) -> Result<Option<Outcome>, String> {
-        match answer::committing(&self.0, commit, usize::MAX) {
-            Ok(Committing::Settled { outcome, .. }) => Ok(Some(outcome)),
+        let time = ServerTime::new(std::time::Instant::now(), 2_000_000);
+        match answer::committing(&self.0, commit, usize::MAX, Some(&time)) {
+            Ok(Committing::Done { committed, .. }) => Ok(Some(Outcome::Done(committed))),
+            Ok(Committing::Refused(outcome)) => Ok(Some(outcome)),
             Ok(_) => Ok(None),
             Err(error) => Err(format!("{error} {error:?}")),
         }
     }
 }
 
-/// The place of a session.
+/// The name of a session's hash.
 #[must_use]
-pub fn place(key: &StoreKey) -> String {
-    keys::place(key)
+pub fn name(key: &StoreKey) -> String {
+    Keys::new(PREFIX).session(key)
 }
 
-/// The key of the session at a place.
+/// The key of the session whose hash has this name.
 #[must_use]
-pub fn key_at(place: &str) -> Option<StoreKey> {
-    keys::key_at(place)
+pub fn key(name: &str) -> Option<StoreKey> {
+    Keys::new(PREFIX).key(name)
 }
+
+const PREFIX: &str = "session:";

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     STORE, answer,
+    clock::ServerTime,
     command::{Request, millis},
     config::{Config, Wait},
     error::{ClientError, ConfigError},
@@ -87,17 +88,34 @@ impl Links {
         self.within(pin!(async { Ok(self.opener.open(&Arc::default()).await.map(drop)?) })).await
     }
 
-    /// Whether ends and rotations wait for replicas.
+    /// Whether ends, sign-ins and rotations wait for replicas.
     pub(crate) fn waits(&self) -> bool {
         self.wait.is_some()
     }
 
-    /// Sends over the connection of this thread.
-    pub(crate) async fn send(&self, request: &Request<'_>, repeat: Repeat) -> Result<Value, ClientError> {
-        self.send_over(&self.slots[thread::connection(self.slots.len())], request, repeat).await
+    /// What the one server that this thread's connection leads to said of its time. Nodes of a Cluster have clocks of their own, and the driver
+    /// alone knows which node a command goes to.
+    pub(crate) fn time_for_commit(&self) -> Option<ServerTime> {
+        if self.opener.servers().is_cluster() { None } else { self.slot().health()?.clock.for_commit() }
     }
 
-    /// Sends what ends or moves a session, and waits for replicas.
+    /// Notes what the server said of its time.
+    pub(crate) fn note_time(&self, time: ServerTime) {
+        if let Some(health) = self.slot().health() {
+            health.clock.note(time);
+        }
+    }
+
+    /// Sends over the connection of this thread.
+    pub(crate) async fn send(&self, request: &Request<'_>, repeat: Repeat) -> Result<Value, ClientError> {
+        self.send_over(self.slot(), request, repeat).await
+    }
+
+    fn slot(&self) -> &Slot {
+        &self.slots[thread::connection(self.slots.len())]
+    }
+
+    /// Sends what ends, signs in or rotates a session, and waits for replicas.
     pub(crate) async fn send_durably(&self, command: Cmd) -> Result<Value, ClientError> {
         let Some(Wait { replicas, within }) = self.wait else {
             return self.send(&Request::One(&command), Repeat::Never).await;

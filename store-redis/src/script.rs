@@ -10,13 +10,21 @@ use crate::{
     link::{Links, Repeat},
 };
 
-pub(crate) static CREATE: Script = Script::new(include_str!("../scripts/create.lua"));
-pub(crate) static COMMIT: Script = Script::new(include_str!("../scripts/commit.lua"));
-pub(crate) static DELETE: Script = Script::new(include_str!("../scripts/delete.lua"));
-pub(crate) static DELETE_ALL: Script = Script::new(include_str!("../scripts/delete_all.lua"));
-pub(crate) static LIST: Script = Script::new(include_str!("../scripts/list.lua"));
-pub(crate) static INDEX: Script = Script::new(include_str!("../scripts/index.lua"));
-pub(crate) static PRUNE: Script = Script::new(include_str!("../scripts/prune.lua"));
+/// The texts of these files, one after the other.
+macro_rules! scripts {
+    ($($name:literal)+) => { concat!($(include_str!(concat!("../scripts/", $name, ".lua")), "\n"),+) };
+}
+
+pub(crate) static CREATE: Script = Script::new(scripts!("shared" "create"));
+pub(crate) static COMMIT: Script = Script::new(concat!("local ONE = nil\n", scripts!("shared" "commit")));
+/// A commit that sets one value.
+pub(crate) static SET_ONE: Script = Script::new(concat!("local ONE = 's'\n", scripts!("one" "shared" "commit")));
+/// A commit that adds to one value.
+pub(crate) static ADD_ONE: Script = Script::new(concat!("local ONE = 'a'\n", scripts!("one" "shared" "commit")));
+pub(crate) static DELETE: Script = Script::new(scripts!("shared" "delete"));
+pub(crate) static DELETE_ALL: Script = Script::new(scripts!("shared" "delete_all"));
+pub(crate) static LIST: Script = Script::new(scripts!("shared" "list"));
+pub(crate) static INDEX: Script = Script::new(scripts!("shared" "index"));
 
 /// A script. It is sent by its digest, and by its text to a server that does not have it yet.
 pub(crate) struct Script {
@@ -59,7 +67,7 @@ impl Script {
         }
     }
 
-    /// Runs a command that ends or moves a session: it counts once as many replicas have it as the settings ask for.
+    /// Runs a command that ends, signs in or rotates a session: it counts once as many replicas have it as the settings ask for.
     pub(crate) async fn run_durably(&self, links: &Links, command: Cmd) -> Result<Value, ClientError> {
         if links.waits() {
             // With its text, because a server that does not know it would wait for replicas before it said so.

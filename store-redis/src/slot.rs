@@ -115,6 +115,11 @@ impl Slot {
         self.state.lock().live.take_if(|live| Arc::ptr_eq(&live.health, health));
     }
 
+    /// What is known of the connection that serves.
+    pub(crate) fn health(&self) -> Option<Arc<Health>> {
+        self.state.lock().live.as_ref().map(|live| Arc::clone(&live.health))
+    }
+
     /// Has a connection replaced that goes on serving meanwhile, unless it is new.
     pub(crate) fn renew(&self, health: &Arc<Health>) {
         let mut state = self.state.lock();

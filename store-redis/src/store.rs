@@ -1,25 +1,26 @@
 //! The store.
 
-use std::{fmt, pin::pin, sync::Arc};
+use std::{fmt, pin::pin, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use redis::Value;
 use session_core::{
-    Commit, Created, Cursor, Limits, Listed, NewRecord, Outcome, Page, Principal, PrincipalChange, Record, SessionStore, StoreError,
-    StoreKey,
+    AuthenticationChange, Claim, Commit, Created, Cursor, Deleted, DeletedPage, Limits, NewRecord, Outcome, Page, Principal,
+    PrincipalChange, Record, SessionStore, StoreError, StoreKey, Stored, SummaryPage,
 };
 
 use crate::{
     STORE,
-    answer::{self, Committing, Stored, Unreadable},
+    answer::{self, Committing, Unreadable},
+    clock::ServerTime,
     command::{Request, millis},
     config::Config,
     error::{ClientError, ConfigError, ConnectError},
-    index::{Index, Sessions},
-    keys::{Keys, place},
+    index::{Cause, Index},
+    keys::Keys,
     link::{Links, Repeat},
     scan,
-    script::{COMMIT, CREATE, DELETE_ALL, Durability, LIST},
+    script::{CREATE, DELETE_ALL, Durability, LIST},
 };
 
 /// Every retry after the first means that the session changed its user in between.
@@ -48,9 +49,9 @@ const MOST_INDEXED: usize = 4;
 /// # use store_redis::{Config, RedisStore};
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = RedisStore::connect(&Config::new("redis://127.0.0.1:6379/0?prefix=shop:")?).await?;
-/// let key = SessionId::random()?.store_key();
-/// let _ = store.create(&key, NewRecord::new(Duration::from_secs(1800))).await?;
-/// assert!(store.load(&key).await?.is_some());
+/// let id = SessionId::random()?;
+/// let _ = store.create(&id.key(), NewRecord::new(id.secret_hash(), Duration::from_secs(1800))).await?;
+/// assert!(store.load(&id.key()).await?.is_some());
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
@@ -61,7 +62,7 @@ pub(crate) struct Inner {
     pub(crate) keys: Keys,
     pub(crate) limits: Limits,
     /// In a Cluster a user's index lies on another node than the user's sessions, and is written apart from them.
-    apart: bool,
+    pub(crate) apart: bool,
 }
 
 impl RedisStore {
@@ -104,40 +105,32 @@ impl RedisStore {
 
 impl Inner {
     fn index(&self) -> Index<'_> {
-        Index { links: &self.links, keys: &self.keys }
-    }
-
-    /// What an index's name begins with, if scripts keep indexes.
-    pub(crate) fn index_prefix(&self) -> String {
-        if self.apart { String::new() } else { self.keys.index_prefix() }
+        Index { links: &self.links, keys: &self.keys, apart: self.apart }
     }
 
     async fn create(&self, key: &StoreKey, new: NewRecord) -> Result<Created, ClientError> {
-        let (name, place) = (self.keys.session(key), place(key));
-        let index = match &new.principal {
+        if let Some(principal) = new.principal.as_ref().filter(|_| self.apart) {
             // First the index: it may show too much, and never too little.
-            Some(principal) if self.apart => {
-                Box::pin(self.index().add(principal, &place, new.ttl, Sessions::New)).await?;
-                None
-            }
-            Some(principal) => Some(self.keys.index(principal)),
-            None => None,
-        };
+            Box::pin(self.index().add(principal, key, new.ttl, Cause::Creation)).await?;
+        }
         let bytes = new.data.bytes();
-        let keys: &[&str] = &match &index {
-            Some(index) => vec![name.as_str(), index.as_str()],
-            None => vec![name.as_str()],
-        };
-        let mut command = CREATE.on(keys.iter().copied(), bytes);
-        command.arg(millis(new.ttl)).arg(&place).arg(bytes).arg(new.lifetime.to_text());
-        command.arg(new.principal.as_ref().map_or("", Principal::as_str));
+        let mut command = CREATE.on([self.keys.session(key).as_str()], bytes);
+        command.arg(millis(new.ttl)).arg(millis(new.age));
+        command.arg(new.authenticated.map_or_else(String::new, |age| millis(age).to_string()));
+        command.arg(new.version).arg(bytes).arg(new.secret.as_bytes()).arg(new.generation).arg(new.since);
+        command.arg(new.attributes.to_text()).arg(new.principal.as_ref().map_or("", Principal::as_str));
+        command.arg(if self.apart { "" } else { "1" });
         for (name, value) in new.data.iter() {
             command.arg(name.as_str()).arg(value.as_str());
         }
-        let created = CREATE.run(&self.links, command, Repeat::Never).await;
+        // A record with a principal is a sign-in.
+        let created = match new.principal {
+            Some(_) => CREATE.run_durably(&self.links, command).await,
+            None => CREATE.run(&self.links, command, Repeat::Never).await,
+        };
         if let (true, Some(principal), Err(ClientError::Full(_))) = (self.apart, &new.principal, &created) {
             // What is refused again and again must not fill the index.
-            self.index().forget(principal, &place).await;
+            self.index().forget(principal, key).await;
         }
         match answer::int(&created?) {
             Some(0) => Ok(Created::New),
@@ -146,7 +139,7 @@ impl Inner {
         }
     }
 
-    async fn load(&self, key: &StoreKey) -> Result<Stored, ClientError> {
+    async fn load(&self, key: &StoreKey) -> Result<Result<Option<Record>, Unreadable>, ClientError> {
         let mut hash = redis::cmd("HGETALL");
         hash.arg(self.keys.session(key));
         let (hash, now) = answer::timed(self.links.send(&Request::Timed(&hash), Repeat::Once).await?)?;
@@ -157,28 +150,30 @@ impl Inner {
     }
 
     async fn commit(&self, key: &StoreKey, commit: &Commit) -> Result<Committing, ClientError> {
-        let target = commit.move_to.as_ref().filter(|target| *target != key);
-        let places = (place(key), place(target.unwrap_or(key)));
         let mut indexed = None;
         if let (true, PrincipalChange::Set(principal), Some(ttl)) = (self.apart, &commit.principal, commit.ttl) {
-            Box::pin(self.index().add(principal, &places.1, ttl, Sessions::Kept)).await?;
+            Box::pin(self.index().add(principal, key, ttl, Cause::SignIn)).await?;
             indexed = Some((principal.clone(), ttl));
         }
+        let is_durable = commit.rotate.is_some() || commit.authentication() != AuthenticationChange::Keep;
         for _ in 0..MOST_INDEXED {
-            let command = self.commit_command(key, target, commit, &places, indexed.as_ref());
-            let answer = match target {
-                Some(_) => COMMIT.run_durably(&self.links, command).await?,
-                None => COMMIT.run(&self.links, command, Repeat::Never).await?,
+            let time = self.links.time_for_commit();
+            let (script, command) = self.commit_command(key, commit, time.as_ref(), indexed.as_ref());
+            let asked = Instant::now();
+            let answer = if is_durable {
+                script.run_durably(&self.links, command).await?
+            } else {
+                script.run(&self.links, command, Repeat::Never).await?
             };
-            match answer::committing(&answer, commit, self.limits.data_bytes)? {
+            match answer::committing(&answer, commit, self.limits.data_bytes, time.as_ref())? {
                 Committing::Index { principal, ttl } => {
-                    Box::pin(self.index().add(&principal, &places.1, ttl, Sessions::Kept)).await?;
+                    let cause = if commit.principal == PrincipalChange::Keep { Cause::Extension } else { Cause::SignIn };
+                    Box::pin(self.index().add(&principal, key, ttl, cause)).await?;
                     indexed = Some((principal, ttl));
                 }
                 settled => {
-                    if let (true, Committing::Settled { former: Some(former), .. }) = (self.apart && target.is_some(), &settled) {
-                        // The old key is dead for good. An entry that stays is only one that lists pass over.
-                        Box::pin(self.index().forget(former, &places.0)).await;
+                    if let Committing::Done { now: Some(now), .. } = &settled {
+                        self.links.note_time(ServerTime::new(asked, now.saturating_mul(1000)));
                     }
                     return Ok(settled);
                 }
@@ -187,48 +182,62 @@ impl Inner {
         Err(ClientError::Busy("the session changed its user again and again".to_owned()))
     }
 
-    async fn delete(&self, key: &StoreKey) -> Result<bool, ClientError> {
-        let ended = self.index().end(key, None, &self.index_prefix(), Durability::Replicas).await?;
-        if let (true, Some(principal)) = (self.apart && ended.live, &ended.principal) {
-            self.index().forget(principal, &place(key)).await;
-        }
-        Ok(ended.live)
-    }
-
-    async fn list(&self, principal: &Principal) -> Result<Vec<Listed>, ClientError> {
-        let mut listed = if self.apart { self.index().list(principal).await? } else { self.list_here(principal).await? };
-        listed.sort_by_key(|listed| listed.age);
-        Ok(listed)
-    }
-
-    async fn list_here(&self, principal: &Principal) -> Result<Vec<Listed>, ClientError> {
-        let mut command = LIST.on([self.keys.index(principal).as_str()], 0);
-        command.arg(self.keys.prefix()).arg(principal.as_str());
-        let answer = answer::list(LIST.run(&self.links, command, Repeat::Once).await?)?;
-        let (now, entries) = answer.split_first().ok_or(ClientError::Answer("a list begins with the time"))?;
-        let now = answer::int(now).and_then(|now| u64::try_from(now).ok()).ok_or(ClientError::Answer("a list begins with the time"))?;
-        let listed = |entry: &[Value]| answer::listed(answer::text(entry.first()?)?, entry.get(1)?, now);
-        Ok(entries.chunks(2).filter_map(listed).collect())
-    }
-
-    async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, ClientError> {
-        let except = except.map(place);
+    async fn list(&self, principal: &Principal, after: Option<&str>, limit: usize) -> Result<SummaryPage, ClientError> {
+        const SHAPE: ClientError = ClientError::Answer("a list begins with the time and a key");
         if self.apart {
-            return self.index().end_all(principal, except.as_deref()).await;
+            return self.index().list(principal, after, limit).await;
         }
-        let mut ended = 0;
+        let mut command = LIST.on([self.keys.index(principal).as_str()], 0);
+        command.arg(self.keys.session_prefix()).arg(principal.as_str()).arg(after.unwrap_or_default()).arg(limit);
+        let answer = answer::list(LIST.run(&self.links, command, Repeat::Once).await?)?;
+        let [now, last, entries @ ..] = answer.as_slice() else { return Err(SHAPE) };
+        let now = answer::int(now).and_then(|now| u64::try_from(now).ok()).ok_or(SHAPE)?;
+        let last = answer::text(last).ok_or(SHAPE)?;
+        let (entries, _) = entries.as_chunks::<3>();
+        let summary =
+            |[key, head, attributes]: &[Value; 3]| answer::summary(StoreKey::from_text(answer::text(key)?), head, attributes, now);
+        Ok(SummaryPage {
+            sessions: entries.iter().filter_map(summary).collect(),
+            next: (!last.is_empty()).then(|| scan::list_cursor(last)),
+        })
+    }
+
+    /// One pass is enough: entries are in the order of keys, which no commit changes.
+    async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, ClientError> {
+        if self.apart {
+            return self.index().end_all(principal, except).await;
+        }
+        let (mut ended, mut last) = (0, String::new());
         loop {
             let mut command = DELETE_ALL.on([self.keys.index(principal).as_str()], 0);
-            command.arg(self.keys.prefix()).arg(principal.as_str()).arg(except.as_deref().unwrap_or_default());
-            command.arg(if self.links.waits() { "1" } else { "" });
+            command.arg(self.keys.session_prefix()).arg(principal.as_str()).arg(except.map_or("", StoreKey::as_str));
+            command.arg(if self.links.waits() { "1" } else { "" }).arg(&last);
             let answer = answer::list(DELETE_ALL.run_durably(&self.links, command).await?)?;
-            let [Some(count), Some(more)] = [0, 1].map(|at| answer.get(at).and_then(answer::int)) else {
-                return Err(ClientError::Answer("an end of all answers with two numbers"));
+            let (Some(count), Some(visited)) = (answer.first().and_then(answer::int), answer.get(1).and_then(answer::text)) else {
+                return Err(ClientError::Answer("an end of all answers with a number and a key"));
             };
             ended += u64::try_from(count).unwrap_or(0);
-            if more == 0 {
+            if visited.is_empty() {
                 return Ok(ended);
             }
+            visited.clone_into(&mut last);
+        }
+    }
+}
+
+impl RedisStore {
+    /// Takes a session that is dead for good out of the index of a Cluster, beside the caller. An entry that stays is only passed over.
+    fn forget(&self, principal: Principal, key: &StoreKey) {
+        if self.0.apart {
+            let (store, key) = (self.clone(), key.clone());
+            tokio::spawn(async move {
+                let forget = async {
+                    store.0.index().forget(&principal, &key).await;
+                    Ok(())
+                };
+                // It ends within the deadline, whether or not it succeeds.
+                let _: Result<(), StoreError> = store.0.links.within(pin!(forget)).await;
+            });
         }
     }
 }
@@ -241,41 +250,53 @@ impl SessionStore for RedisStore {
         inner.links.within(pin!(async { Ok(inner.create(key, new).await?) })).await
     }
 
-    async fn load(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+    async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
         if !key.is_storable() {
             return Ok(None);
         }
         let inner = self.inner();
-        inner.links.within(pin!(async { inner.load(key).await?.map_err(|source| corrupt(key, source)) })).await
+        let record = inner.links.within(pin!(async { inner.load(key).await?.map_err(|source| corrupt(key, source)) })).await?;
+        Ok(record.map(Stored::new))
     }
 
     async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
         let inner = self.inner();
-        commit.check(key, &inner.limits)?;
+        commit.check(&inner.limits)?;
         if !key.is_storable() {
             return Ok(Outcome::Gone);
         }
         let committing = inner.links.within(pin!(async { Ok(inner.commit(key, &commit).await?) })).await?;
         match committing {
-            Committing::Settled { outcome, .. } => Ok(outcome),
+            Committing::Done { committed, former, .. } => {
+                if let Some(former) = former {
+                    self.forget(former, key);
+                }
+                Ok(Outcome::Done(committed))
+            }
+            Committing::Refused(outcome) => Ok(outcome),
             Committing::Rejected(rejection) => Err(rejection.into()),
             Committing::Corrupt => Err(corrupt(key, Unreadable::NoHead)),
-            // `Inner::commit` settles it, or says that it could not.
+            // `Inner::commit` settles it, or fails.
             Committing::Index { .. } => Err(ClientError::Answer("a commit is settled").into()),
         }
     }
 
-    async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
+    async fn delete(&self, key: &StoreKey, claim: Claim) -> Result<Deleted, StoreError> {
         if !key.is_storable() {
-            return Ok(false);
+            return Ok(Deleted::Missing);
         }
         let inner = self.inner();
-        inner.links.within(pin!(async { Ok(inner.delete(key).await?) })).await
+        let ended = inner.links.within(pin!(async { Ok(inner.index().end(key, claim, None, Durability::Replicas).await?) })).await?;
+        if let (Deleted::Ended, Some(principal)) = (ended.deleted, ended.principal) {
+            self.forget(principal, key);
+        }
+        Ok(ended.deleted)
     }
 
-    async fn list(&self, principal: &Principal) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
         let inner = self.inner();
-        inner.links.within(pin!(async { Ok(inner.list(principal).await?) })).await
+        let after = after.as_ref().map(scan::listed).transpose()?;
+        inner.links.within(pin!(async { Ok(inner.list(principal, after, limit.clamp(1, scan::MOST)).await?) })).await
     }
 
     async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
@@ -283,17 +304,18 @@ impl SessionStore for RedisStore {
         inner.links.within(pin!(async { Ok(inner.delete_all(principal, except).await?) })).await
     }
 
+    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+        let inner = self.inner();
+        let end = async {
+            let (keys, next) = scan::keys(&inner.index(), after, limit.clamp(1, scan::MOST)).await?;
+            Ok(DeletedPage { ended: inner.index().end_each(&keys, None).await?, next })
+        };
+        inner.links.within(pin!(end)).await
+    }
+
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         let inner = self.inner();
-        let limit = limit.clamp(1, scan::MOST);
-        let scan = async {
-            Ok(if inner.apart {
-                scan::cluster::page(&inner.links, &inner.keys, after, limit).await?
-            } else {
-                scan::node::page(&inner.links, &inner.keys, after, limit).await?
-            })
-        };
-        inner.links.within(pin!(scan)).await
+        inner.links.within(pin!(async { Ok(scan::page(&inner.index(), after, limit.clamp(1, scan::MOST)).await?) })).await
     }
 
     /// Redis purges by itself, so there is nothing to do.
@@ -321,12 +343,14 @@ impl fmt::Debug for RedisStore {
 
 #[cfg(test)]
 mod tests {
+    use session_core::SecretHash;
+
     use super::*;
 
     #[test]
     fn calls_are_small_enough_to_be_moved() {
         let store = RedisStore::new(&Config::new("redis://127.0.0.1/0").unwrap()).unwrap();
-        let (inner, key, commit) = (store.inner(), StoreKey::from_text("AbCdefgh"), Commit::new());
+        let (inner, key, commit) = (store.inner(), StoreKey::from_text("AbCdefgh"), Commit::new(SecretHash::from_bytes([0; 32])));
         // What makes connections, waits for replicas or writes an index apart is in boxes. Without them a load has 10 KiB.
         let (load, commit) = (size_of_val(&inner.load(&key)), size_of_val(&inner.commit(&key, &commit)));
         assert!(load < 1024 && commit < 1536, "load {load}, commit {commit}");

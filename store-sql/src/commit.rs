@@ -85,7 +85,7 @@ impl Statements {
             // The condition below says that the commit's secret is the one that the rotation replaces.
             columns.bind("former_secret", Arg::Bytes(rotation.grace.map(|_| commit.secret.as_bytes().as_slice().into())));
             match rotation.grace {
-                Some(grace) => columns.from_now("former_until", grace),
+                Some(grace) => columns.set_from_now("former_until", grace),
                 None => columns.bind("former_until", Arg::Integer(None)),
             }
         }
@@ -93,7 +93,7 @@ impl Statements {
             columns.bind("attributes", Arg::text(attributes.to_text()));
         }
         if let Some(ttl) = commit.ttl {
-            columns.from_now("expires", ttl);
+            columns.set_from_now("expires", ttl);
         }
         columns.note_the_rest();
         writer.write(" WHERE id = ").bind(Arg::bytes(key.as_str())).write(" AND format = ").write(&FORMAT.to_string());
@@ -146,7 +146,7 @@ impl Columns<'_> {
         self.set(column, |writer| writer.bind(arg));
     }
 
-    fn from_now(&mut self, column: &'static str, duration: Duration) {
+    fn set_from_now(&mut self, column: &'static str, duration: Duration) {
         self.set(column, |writer| writer.now().write(" + ").bind(Arg::number(duration.as_millis())));
     }
 

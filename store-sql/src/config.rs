@@ -75,7 +75,7 @@ impl Config {
         self
     }
 
-    /// The table: the application's namespace. `sessions` by default; beside it there is one more, whose name ends with `_schema`.
+    /// The table: the application's namespace. `sessions` by default.
     #[must_use]
     pub fn table(mut self, name: &str) -> Self {
         self.table = name.into();
@@ -104,7 +104,7 @@ impl Config {
         self
     }
 
-    /// Whether the store makes its tables and brings them up to date. It does by default; without it they have to be there, made with
+    /// Whether the store creates the table if it is missing. It does by default. Without it the table has to exist, created with the SQL of
     /// [`Dialect::schema`](crate::Dialect::schema).
     #[must_use]
     pub fn migrate(mut self, migrate: bool) -> Self {

@@ -21,8 +21,7 @@ use crate::{
 
 /// Sessions in an SQL database. Cloning shares the connections.
 ///
-/// One statement for each call that reads or changes a session, and with MySQL one more that reads what a commit made; the crate's page has the
-/// table. A call takes at most the deadline of its [`Config`], waiting for a connection included.
+/// A call that reads or changes a session is one statement; with MySQL a commit is two. The crate's page has the table of round trips. A call takes at most the deadline of its [`Config`], waiting for a connection included.
 ///
 /// # Runtimes
 /// Any tokio runtime with I/O and timers will do. Each runtime that uses the store has connections of its own, so that a store may outlive the
@@ -51,7 +50,7 @@ use crate::{
 pub struct SqlStore(Arc<Inner>);
 
 impl SqlStore {
-    /// The store of these settings. Connects with the first call, which sees to the tables too.
+    /// The store of these settings. The first call connects, and creates the table if it is missing.
     ///
     /// # Errors
     /// [`ConfigError`] if the settings do not fit.
@@ -76,12 +75,13 @@ impl SqlStore {
         Ok(Self(Arc::new(Inner::new(engine, config))))
     }
 
-    /// The store of these settings, after a look at the database: the login, the tables.
+    /// The store of these settings, after a check of the database: the login, the table.
     ///
     /// A database that cannot be reached is no error, only a warning in the log: the store works once it is up.
     ///
     /// # Errors
-    /// [`ConnectError`] if the settings do not fit, the database refuses the login, or the tables are of another version or of somebody else.
+    /// [`ConnectError`] if the settings do not fit, the database refuses the login, or the table has other columns: it is one of the first version,
+    /// or it does not belong to this crate.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
         let store = Self::new(config)?;
         match store.0.call(|| async { Ok(()) }).await {

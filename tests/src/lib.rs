@@ -38,6 +38,7 @@
 //! | S13 | `ids` | every setup, freshly started demos; a million ids are drawn in `session-core` |
 //! | S14 | `timing` | the codec, with a yardstick that leaks; lookups over every setup |
 //! | S15 to S21, S23 | `edge` | every setup, S20 also a replica set |
+//! | S17 behind a proxy on loopback, S23, S25, S26 in memory, S27, S29 | `hardening` | the demo |
 //! | S22 | `abuse::ipc` | an owner process with a demo's traffic on it |
 //! | K01 to K04, K15 | `cluster` | the demo |
 //! | K05 | `reload` | the demo |

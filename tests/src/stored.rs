@@ -1,5 +1,6 @@
 //! What a server outside the demos holds of their sessions.
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use mongodb::bson::{Bson, Document};
 use session_core::SessionStore;
 use store_ipc::IpcStore;
@@ -17,7 +18,7 @@ const PAGE: usize = 1_000;
 pub struct Stored {
     /// The keys of the sessions.
     pub sessions: Vec<String>,
-    /// What else stands in a session's record and in no other's: of a document its `_id` and `mark`.
+    /// What else stands in a session's record and in no other's: of a document the hash of its secret and its `mark`.
     pub marks: Vec<String>,
     /// The names of what there is beside sessions.
     pub others: Vec<String>,
@@ -63,11 +64,11 @@ impl Stored {
     pub(crate) async fn in_mongo(mongo: &AnyMongo) -> Self {
         let mut stored = Self { sessions: Vec::new(), marks: Vec::new(), others: Vec::new(), bytes: Vec::new() };
         for document in mongo.dump().await {
-            match document.get_str("key") {
-                Ok(key) => stored.sessions.push(key.to_owned()),
+            match document.get_binary_generic("_id") {
+                Ok(key) => stored.sessions.push(String::from_utf8_lossy(key).into_owned()),
                 Err(_) => stored.others.push(text(&document, "_id")),
             }
-            stored.marks.extend(["_id", "mark"].map(|field| text(&document, field)));
+            stored.marks.extend(["secret", "mark"].map(|field| text(&document, field)));
             stored.bytes.extend(document.to_vec().expect("what was BSON is BSON"));
         }
         stored
@@ -95,7 +96,7 @@ impl Stored {
 fn text(document: &Document, field: &str) -> String {
     match document.get(field) {
         None => String::new(),
-        Some(Bson::ObjectId(id)) => id.to_hex(),
+        Some(Bson::Binary(binary)) => URL_SAFE_NO_PAD.encode(&binary.bytes),
         Some(other) => other.to_string(),
     }
 }

@@ -19,16 +19,12 @@ use mongodb::{
     bson::{DateTime, Document, doc},
     options::IndexOptions,
 };
-use session_core::{Change, Commit, Data, Json, Name, NewRecord, Outcome, SessionId, SessionStore, StoreKey};
+use session_core::{Change, Commit, Data, Json, Name, NewRecord, Outcome, Rotation, SecretHash, SessionId, SessionStore, StoreKey};
 use store_mongo::{Config, MongoStore};
 
 type Failure = Box<dyn Error>;
 
 const FEW: usize = 1_000;
-/// Fewer than a store remembers the places of.
-const SOME: usize = 30_000;
-/// More than a store remembers the places of.
-const MANY: usize = 70_000;
 const AT_ONCE: usize = 64;
 const ROUNDS: usize = 30;
 const DAY: Duration = Duration::from_hours(24);
@@ -52,24 +48,32 @@ async fn measure(sessions: usize) -> Result<(), Failure> {
 
     println!("{:<38} {:>9} {:>9} {:>7} {:>9} {:>9} {:>7}", "us a call", FEW, sessions, "ratio", FEW, sessions, "ratio");
     let name = Name::new("n")?;
-    for used in [Used::OfLate, Used::AtRandom, Used::Never] {
-        for in_flight in [AT_ONCE, 1] {
-            report("load", used, in_flight, &few, &many, load).await?;
-            let add = || Commit::new().change(name.clone(), Change::Add(1));
-            report("add", used, in_flight, &few, &many, async |store, key| commit(store, key, add()).await).await?;
-            let touch = || Commit::new().ttl(DAY);
-            report("touch", used, in_flight, &few, &many, async |store, key| commit(store, key, touch()).await).await?;
-        }
+    for in_flight in [AT_ONCE, 1] {
+        report("load", in_flight, &few, &many, load).await?;
+        let add = |session: &Session| Commit::new(session.secret).change(name.clone(), Change::Add(1));
+        report("add", in_flight, &few, &many, async |store, session| commit(store, session, add(session)).await).await?;
+        let touch = |session: &Session| Commit::new(session.secret).ttl(DAY);
+        report("touch", in_flight, &few, &many, async |store, session| commit(store, session, touch(session)).await).await?;
+        // By the same secret, so that the next call still has the current one.
+        let rotation = |session: &Session| Rotation { secret: session.secret, generation: 1, grace: None };
+        let rotate = |session: &Session| Commit::new(session.secret).rotate(rotation(session));
+        report("rotate", in_flight, &few, &many, async |store, session| commit(store, session, rotate(session)).await).await?;
     }
     Ok(())
 }
 
-async fn load(store: &MongoStore, key: &StoreKey) -> Result<(), Failure> {
-    store.load(key).await?.map(drop).ok_or_else(|| "a session is gone".into())
+/// What a request knows of its session.
+struct Session {
+    key: StoreKey,
+    secret: SecretHash,
 }
 
-async fn commit(store: &MongoStore, key: &StoreKey, commit: Commit) -> Result<(), Failure> {
-    match store.commit(key, commit).await? {
+async fn load(store: &MongoStore, session: &Session) -> Result<(), Failure> {
+    store.load(&session.key).await?.map(drop).ok_or_else(|| "a session is gone".into())
+}
+
+async fn commit(store: &MongoStore, session: &Session, commit: Commit) -> Result<(), Failure> {
+    match store.commit(&session.key, commit).await? {
         Outcome::Done(_) => Ok(()),
         other => Err(format!("a session is {other:?}").into()),
     }
@@ -78,50 +82,27 @@ async fn commit(store: &MongoStore, key: &StoreKey, commit: Commit) -> Result<()
 /// Prints what a call takes in both, and what their servers work for it.
 async fn report(
     name: &str,
-    used: Used,
     in_flight: usize,
     few: &Population,
     many: &Population,
-    call: impl AsyncFn(&MongoStore, &StoreKey) -> Result<(), Failure>,
+    call: impl AsyncFn(&MongoStore, &Session) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let time = Beside::measured(ROUNDS, few, many, async |population| population.round(used, in_flight, &call).await).await?;
+    let time = Beside::measured(ROUNDS, few, many, async |population| population.round(in_flight, &call).await).await?;
     let (of_few, of_many) = (few.worked.take().of_each(), many.worked.take().of_each());
-    let what = format!("{name}, {}, {}", used.says(), if in_flight == 1 { "alone".to_owned() } else { format!("{in_flight} in flight") });
+    let what = format!("{name}, {}", if in_flight == 1 { "alone".to_owned() } else { format!("{in_flight} in flight") });
     print!("{what:<38} {:>9.1} {:>9.1} {:>7.2}", time.few, time.many, time.ratio);
     println!(" {of_few:>9.1} {of_many:>9.1} {:>7.2}", of_many / of_few);
     Ok(())
 }
 
-/// Which sessions are called for: a store remembers where the documents lie of those that were used of late.
-#[derive(Clone, Copy)]
-enum Used {
-    OfLate,
-    /// Any of all, for long; so, of a million, some of late and most not.
-    AtRandom,
-    /// By this store.
-    Never,
-}
-
-impl Used {
-    fn says(self) -> &'static str {
-        match self {
-            Self::OfLate => "known",
-            Self::AtRandom => "any",
-            Self::Never => "new",
-        }
-    }
-}
-
 /// So many sessions in a server of their own.
 struct Population {
     /// In no order that the server knows.
-    keys: Vec<StoreKey>,
+    sessions: Vec<Session>,
     room: Room,
     /// How long it took to make them.
     seconds: f64,
-    /// Used [`SOME`] sessions, and any.
-    of_late: MongoStore,
-    at_random: MongoStore,
+    store: MongoStore,
     worked: Cell<Worked>,
     server: MongoServer,
 }
@@ -149,54 +130,39 @@ impl Population {
         let data: Data = [(Name::new("user")?, user), (Name::new("n")?, Json::integer(1))].into_iter().collect();
         let start = Instant::now();
         let create = async |()| {
-            let key = SessionId::random()?.store_key();
-            let _ = filling.create(&key, NewRecord::new(DAY).data(data.clone())).await?;
-            Ok::<_, Failure>(key)
+            let id = SessionId::random()?;
+            let session = Session { key: id.key(), secret: id.secret_hash() };
+            let _ = filling.create(&session.key, NewRecord::new(session.secret, DAY).data(data.clone())).await?;
+            Ok::<_, Failure>(session)
         };
-        let mut keys: Vec<StoreKey> = stream::iter((0..sessions).map(|_| create(()))).buffer_unordered(AT_ONCE).try_collect().await?;
+        let mut all: Vec<Session> = stream::iter((0..sessions).map(|_| create(()))).buffer_unordered(AT_ONCE).try_collect().await?;
         let seconds = start.elapsed().as_secs_f64();
         let room = Room::taken(&server, "sessions", sessions).await?;
-        fastrand::shuffle(&mut keys);
-        let (of_late, at_random) = (connected(&server).await?, connected(&server).await?);
-        for key in keys.iter().take(SOME) {
-            load(&of_late, key).await?;
-        }
-        for _ in 0..MANY {
-            load(&at_random, &keys[fastrand::usize(..keys.len())]).await?;
-        }
-        Ok(Self { keys, room, seconds, of_late, at_random, worked: Cell::default(), server })
+        fastrand::shuffle(&mut all);
+        let store = connected(&server).await?;
+        Ok(Self { sessions: all, room, seconds, store, worked: Cell::default(), server })
     }
 
     /// The microseconds that one of many calls takes.
-    async fn round(
-        &self,
-        used: Used,
-        in_flight: usize,
-        call: impl AsyncFn(&MongoStore, &StoreKey) -> Result<(), Failure>,
-    ) -> Result<f64, Failure> {
-        let any = |within: usize| (0..calls(in_flight)).map(|_| &self.keys[fastrand::usize(..within)]).collect();
-        let (store, drawn): (MongoStore, Vec<&StoreKey>) = match used {
-            Used::OfLate => (self.of_late.clone(), any(self.keys.len().min(SOME))),
-            Used::AtRandom => (self.at_random.clone(), any(self.keys.len())),
-            Used::Never => (connected(&self.server).await?, fastrand::choose_multiple(&self.keys, calls(in_flight))),
-        };
+    async fn round(&self, in_flight: usize, call: impl AsyncFn(&MongoStore, &Session) -> Result<(), Failure>) -> Result<f64, Failure> {
+        let drawn: Vec<&Session> = (0..calls(in_flight)).map(|_| &self.sessions[fastrand::usize(..self.sessions.len())]).collect();
         let before = self.server.processor_time()?;
-        let each = time_of_each(&drawn, in_flight, async |key| call(&store, key).await).await?;
+        let each = time_of_each(&drawn, in_flight, async |session| call(&self.store, session).await).await?;
         let Worked { time, calls } = self.worked.get();
         self.worked.set(Worked { time: time + self.server.processor_time()?.saturating_sub(before), calls: calls + drawn.len() });
         Ok(each)
     }
 }
 
-/// How many calls make one measured round; no more than there are few sessions, so that each can be used for the first time.
+/// How many calls make one measured round.
 fn calls(in_flight: usize) -> usize {
     if in_flight == 1 { FEW / 4 } else { FEW }
 }
 
-/// A store that has used no session, and all of its connections.
+/// A store that has used all of its connections.
 async fn connected(server: &MongoServer) -> Result<MongoStore, Failure> {
     let store = MongoStore::connect(&Config::new(server.url())?).await?;
-    let nobody: Vec<StoreKey> = (0..AT_ONCE).map(|_| Ok(SessionId::random()?.store_key())).collect::<Result<_, Failure>>()?;
+    let nobody: Vec<StoreKey> = (0..AT_ONCE).map(|_| Ok(SessionId::random()?.key())).collect::<Result<_, Failure>>()?;
     let look = async |key: &StoreKey| store.load(key).await.map(drop);
     time_of_each(&nobody, AT_ONCE, look).await?;
     Ok(store)

@@ -1,7 +1,9 @@
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::geteuid;
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
@@ -96,12 +98,16 @@ impl std::fmt::Display for Reason<'_> {
 impl Client {
     /// Connects to the primary that listens at `path`, within 5 s. Cancel safe.
     ///
+    /// The primary must run as this user or as root, so that no other user can answer in its place. Root also reaches the primary of the
+    /// user that owns the socket's folder.
+    ///
     /// # Errors
     ///
-    /// [`ControlError::Connect`] says what is wrong with the path.
+    /// [`ControlError::Connect`] says what is wrong with the path, or which user listens there.
     pub async fn connect(path: impl AsRef<Path>) -> Result<Self, ControlError> {
         let path = path.as_ref();
-        match timeout(CONNECT, knock(path)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        let connected = timeout(CONNECT, knock(path)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        match connected.and_then(|stream| trusted(stream, path)) {
             Ok(stream) => Ok(Self { stream: BufReader::new(stream), path: path.to_owned(), due: false }),
             Err(source) => Err(ControlError::Connect { path: path.to_owned(), source }),
         }
@@ -145,6 +151,17 @@ impl Client {
         self.due = false;
         Ok(Answer::read(&reply).map_err(ControlError::Unreadable)??)
     }
+}
+
+/// Refuses a socket that another user has placed at the path.
+fn trusted(stream: UnixStream, path: &Path) -> io::Result<UnixStream> {
+    // The kernel recorded this uid when the peer called listen().
+    let (peer, user) = (stream.peer_cred()?.uid(), geteuid().as_raw());
+    let of_folder = || path.parent().and_then(|folder| folder.metadata().ok()).is_some_and(|folder| folder.uid() == peer);
+    if peer == user || peer == 0 || (user == 0 && of_folder()) {
+        return Ok(stream);
+    }
+    Err(io::Error::other(format!("uid {peer} listens there and this process runs as uid {user}; use the path of a primary of this user")))
 }
 
 async fn knock(path: &Path) -> io::Result<UnixStream> {

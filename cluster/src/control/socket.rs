@@ -29,7 +29,12 @@ impl ControlSocket {
     pub(crate) fn bind(path: &Path) -> Result<Self, NotHeld> {
         let path = absolute(path)?;
         let address = SockAddr::unix(&path)?;
-        let lock = PidFile::open(&lock_path(&path), 0o600)?;
+        let lock = lock_path(&path);
+        let lock = PidFile::open(&lock, 0o600).map_err(|why| match why {
+            // The caller names the socket, and the error is about the file beside it.
+            NotHeld::Failed(error) => io::Error::new(error.kind(), format!("its lock {}: {error}", lock.display())).into(),
+            taken @ NotHeld::Taken(_) => taken,
+        })?;
         lock.write_own_pid()?;
         remove_stale(&path, &address)?;
         let bound = Self::of_predecessor(bind(&address)?, lock, path);

@@ -71,7 +71,7 @@ pub(super) fn spawn(core: &Core, slot: Slot, image: &Image) -> io::Result<Newbor
 }
 
 fn command(core: &Core, image: &Image, inheritance: &Inheritance, passed: Vec<OwnedFd>) -> io::Result<Command> {
-    let mut command = image.command();
+    let mut command = image.command(core.config.worker_args.as_deref());
     command.envs(core.config.vars(inheritance.slot));
     for name in PRIMARY_ONLY {
         command.env_remove(name);

@@ -44,7 +44,7 @@ impl Successor {
         let left = pass(left, &mut passed);
         let legacy = Legacy::new(number, listeners, left, core.office.copies(&mut passed)?);
 
-        let mut command = image.command();
+        let mut command = image.command(None);
         for name in OF_THIS_PROCESS {
             command.env_remove(name);
         }

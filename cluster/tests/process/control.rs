@@ -1,9 +1,10 @@
 use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Write};
 use std::net::Shutdown;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
@@ -42,6 +43,32 @@ fn the_socket_is_the_owners_alone_whatever_the_umask() {
     }
 }
 
+/// What the client says about the socket at `path`.
+fn connected(path: &Path) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(Client::connect(path)).map(drop).map_err(|error| error.to_string())
+}
+
+#[test]
+fn s30_client_refuses_a_control_socket_of_another_user() {
+    assert!(rustix::process::geteuid().is_root(), "only root can act as other users: run this test as root");
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
+    let path = folder.path().join("control.sock");
+    let _planted = as_user(65534, || UnixListener::bind(&path).unwrap());
+    fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+    for user in [0, 65533] {
+        let refusal = as_user(user, || connected(&path)).unwrap_err();
+        assert!(refusal.contains(path.to_str().unwrap()) && refusal.contains("uid 65534 listens there"), "{refusal}");
+        assert!(refusal.contains(&format!("runs as uid {user};")), "{refusal}");
+    }
+    as_user(65534, || connected(&path)).unwrap();
+    // Root operates the primary of a service, whose folder belongs to the user of the service.
+    chown(folder.path(), Some(65534), None).unwrap();
+    connected(&path).unwrap();
+    assert!(as_user(65533, || connected(&path)).is_err());
+}
+
 #[test]
 fn only_the_primarys_user_and_root_are_answered() {
     let place = Place::new();
@@ -53,7 +80,7 @@ fn only_the_primarys_user_and_root_are_answered() {
     }
     let program = place.folder.path().join("fixture");
     fs::copy(env!("CARGO_BIN_EXE_cluster-fixture"), &program).unwrap();
-    fs::set_permissions(place.folder.path(), Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(place.folder.path(), Permissions::from_mode(0o1777)).unwrap();
     let mut command = Command::new(program);
     command.env("FIXTURE_CONTROL", &place.path).uid(65534).gid(65534).current_dir("/");
     let cluster = Cluster::run(command);

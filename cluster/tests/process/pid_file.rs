@@ -1,6 +1,6 @@
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -114,4 +114,24 @@ fn k15_a_pid_file_that_cannot_be_written_is_named() {
     command.env("FIXTURE_PID_FILE", &path).uid(65534).gid(65534).current_dir("/");
     let denied = refusal(command);
     assert!(denied.contains(&path) && denied.to_lowercase().contains("permission denied"), "{denied}");
+}
+
+#[test]
+fn s30_primary_does_not_start_with_a_pid_file_of_another_user() {
+    let (_folder, path) = folder();
+    fs::write(&path, "").unwrap();
+    chown(&path, Some(65534), Some(65534)).expect("only root can give a file away: run this test as root");
+    let refusal = refusal(fixture(&[("pid_file", &path)]));
+    assert!(refusal.contains(&format!("cannot write the pid file {path}: it belongs to uid 65534")), "{refusal}");
+    assert_eq!(pid_in(&path), "");
+}
+
+#[test]
+fn s30_primary_does_not_start_with_a_control_lock_of_another_user() {
+    let (_folder, path) = folder();
+    let lock = format!("{path}.lock");
+    fs::write(&lock, "").unwrap();
+    chown(&lock, Some(65534), Some(65534)).expect("only root can give a file away: run this test as root");
+    let refusal = refusal(fixture(&[("control", &path)]));
+    assert!(refusal.contains(&path) && refusal.contains(&format!("its lock {lock}: it belongs to uid 65534")), "{refusal}");
 }

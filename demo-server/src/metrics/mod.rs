@@ -5,6 +5,7 @@
 
 mod cluster;
 mod collector;
+mod host;
 mod numbers;
 mod registry;
 mod reporter;

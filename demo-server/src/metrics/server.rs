@@ -9,9 +9,14 @@ use std::{
 };
 
 use actix_web::{
-    App, HttpResponse, HttpServer,
-    dev::Server,
-    http::header::{CACHE_CONTROL, CONTENT_TYPE},
+    App, Error, HttpResponse, HttpServer,
+    body::{EitherBody, MessageBody},
+    dev::{Server, ServiceRequest, ServiceResponse},
+    http::{
+        StatusCode,
+        header::{CACHE_CONTROL, CONTENT_TYPE},
+    },
+    middleware::{Next, from_fn},
     web::{self, Data},
 };
 use cluster::{ClusterBuilder, ClusterHandle, Event, Events};
@@ -20,8 +25,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Collector, Registry, cluster as workers, collector::Ask, text::TYPE};
-use crate::{problem::Problem, settings::Settings};
+use super::{Collector, Registry, cluster as workers, collector::Ask, host::Names, text::TYPE};
+use crate::{body, problem::Problem, settings::Settings};
 
 /// What the listener is called among what one primary leaves to the next.
 const NAME: &str = "metrics";
@@ -37,6 +42,7 @@ pub(crate) struct Metrics {
     /// Whether another primary serves there until this one takes over.
     inherited: bool,
     registry: Arc<Registry>,
+    names: Names,
 }
 
 impl Metrics {
@@ -50,7 +56,8 @@ impl Metrics {
         let builder = builder.bequeath(NAME, move || Ok(ours.try_clone()?.into()));
         let registry = Registry::install().map_err(|_| Problem::CountedElsewhere)?;
         workers::describe();
-        Ok((Some(Self { listener, inherited, registry }), builder))
+        let names = Names::new(address, settings.metrics_hosts.clone());
+        Ok((Some(Self { listener, inherited, registry, names }), builder))
     }
 
     /// Where it is served.
@@ -60,7 +67,7 @@ impl Metrics {
 
     /// Serves until the cluster has ended, or another primary has taken over.
     pub(crate) fn serve(self, cluster: &ClusterHandle) {
-        let Self { listener, inherited, registry } = self;
+        let Self { listener, inherited, registry, names } = self;
         let (asks, asked) = mpsc::channel(WAITING);
         let collector = Collector::new(cluster.clone(), registry);
         let (events, began) = (cluster.events(), inherited.then(|| cluster.events()));
@@ -71,7 +78,7 @@ impl Metrics {
             {
                 return;
             }
-            let server = match server(listener, asks) {
+            let server = match server(listener, asks, names) {
                 Ok(server) => server,
                 Err(error) => return tracing::error!(%error, "the metrics cannot be served"),
             };
@@ -84,9 +91,31 @@ impl Metrics {
     }
 }
 
-fn server(listener: TcpListener, asks: mpsc::Sender<Ask>) -> io::Result<Server> {
-    let app = move || App::new().app_data(Data::new(asks.clone())).service(web::resource("/metrics").get(metrics));
+fn server(listener: TcpListener, asks: mpsc::Sender<Ask>, names: Names) -> io::Result<Server> {
+    let app = move || {
+        let names = names.clone();
+        App::new()
+            .app_data(Data::new(asks.clone()))
+            .service(web::resource("/metrics").get(metrics))
+            .wrap(from_fn(move |request, next| under(names.clone(), request, next)))
+            .wrap(from_fn(|request, next| body::bounded(PATIENCE, request, next)))
+    };
     Ok(HttpServer::new(app).workers(1).max_connections(WAITING).disable_signals().listen(listener)?.run())
+}
+
+/// Answers only requests that name this listener. Others get 421, which says that this server does not answer for the host (RFC 9110, 15.5.20); 403
+/// would say that the host is right and the client lacks a right.
+async fn under<B: MessageBody + 'static>(
+    names: Names,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    if names.includes(request.request()) {
+        return Ok(next.call(request).await?.map_into_left_body());
+    }
+    let refusal =
+        HttpResponse::build(StatusCode::MISDIRECTED_REQUEST).body("the metrics have another host name; add yours with --metrics-host\n");
+    Ok(request.into_response(refusal).map_into_right_body())
 }
 
 /// Waits until this primary has taken over from the one before; `false` if it ends without. Till then that one answers: of numbers that come now from

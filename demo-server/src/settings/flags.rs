@@ -36,7 +36,8 @@ more or less.";
 
 /// The program's command line.
 pub(super) fn command() -> Command {
-    let config = Arg::new("config").long("config").value_name("FILE").env("DEMO_CONFIG").help("A TOML file with settings");
+    let config =
+        Arg::new("config").long("config").value_name("FILE").env("DEMO_CONFIG").hide_env_values(true).help("A TOML file with settings");
     let print = Arg::new("print-config").long("print-config").action(ArgAction::SetTrue).help("Print the settings that hold, and stop");
     Command::new("demo-server")
         .about("Several worker processes, one port, one set of sessions")
@@ -95,8 +96,8 @@ pub(super) fn command_of(name: &str, matches: &ArgMatches) -> control::Command {
 
 fn argument(key: &'static Key) -> Arg {
     let help = if key.default.is_empty() { key.help.to_owned() } else { format!("{} [default: {}]", key.help, key.default) };
-    let argument =
-        Arg::new(key.name).long(key.name).value_name(key.value).env(key.variable()).hide_env_values(key.kind == Kind::Secret).help(help);
+    // The help shows no value of the environment: a store's URL can hold a password as well as a key.
+    let argument = Arg::new(key.name).long(key.name).value_name(key.value).env(key.variable()).hide_env_values(true).help(help);
     match key.kind {
         // `--allow-crash` and `--allow-crash=false`, but not `--allow-crash something-else`.
         Kind::Switch => argument.num_args(0..=1).require_equals(true).default_missing_value("true"),

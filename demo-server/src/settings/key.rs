@@ -30,6 +30,13 @@ pub(crate) const KEYS: &[Key] = &[
     key("listen", "ADDR", "127.0.0.1:3000", "Address and port to serve; port 0 takes a free one"),
     key("workers", "N|auto", "auto", "Worker processes; auto = one for each core"),
     key("threads", "N", "1", "Threads in each worker process"),
+    key(
+        "max-connections",
+        "N|auto",
+        "auto",
+        "Connections that each worker process serves at once, while more wait; auto = its limit of open files less 128, at most 25600",
+    ),
+    key("body-timeout", "TIME", "10s", "How long a client may take to send the body of a request; then the answer is 408"),
     key("store", "STORE", "ipc", "Where sessions live: ipc (in the primary process), redis, mongo, sql, or memory (in the one worker)"),
     key(
         "store-url",
@@ -38,9 +45,14 @@ pub(crate) const KEYS: &[Key] = &[
         "The store's address, e.g. ipc:/run/demo.sock for an owner elsewhere, redis://127.0.0.1:6379/0, mongodb://127.0.0.1:27017/sessions, postgres://127.0.0.1/sessions, mysql://127.0.0.1/sessions or sqlite:sessions.db. With a password give it as DEMO_STORE_URL or in a file [default: the store's usual place]",
     ),
     key("deadline", "TIME", "2s", "How long a store call may take"),
-    key("max-sessions", "N", "1000000", "The most sessions that an owned store holds"),
-    key("max-bytes", "N", "1073741824", "The most memory that an owned store's sessions take, in bytes, counted approximately"),
-    key("cookie", "MODE", "", "secure (https only, __Host-id) or development (plain http, id) [default: development on loopback]"),
+    key("max-sessions", "N", "1000000", "The most sessions that a store in memory holds: ipc in the primary, owner, or memory"),
+    key("max-bytes", "N", "1073741824", "The most memory that the sessions of such a store take, in bytes, counted approximately"),
+    key(
+        "cookie",
+        "MODE",
+        "",
+        "secure (https only, __Host-id) or development (plain http, id) [default: secure with --trusted-proxy, else development on loopback]",
+    ),
     Key {
         kind: Kind::Secret,
         ..key(
@@ -73,6 +85,12 @@ pub(crate) const KEYS: &[Key] = &[
         "ADDR",
         "",
         "Address of this machine's loopback, such as 127.0.0.1:9100, where GET /metrics has the numbers of all workers for Prometheus [default: none]",
+    ),
+    key(
+        "metrics-host",
+        "NAME,...",
+        "",
+        "More host names that GET /metrics answers to, beside its address and localhost, e.g. metrics.internal; others get 421 [default: none]",
     ),
     key("log", "LEVEL", "info", "What is logged on standard error: error, warn, info, debug or trace"),
 ];

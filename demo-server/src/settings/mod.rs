@@ -29,7 +29,6 @@ use tracing::level_filters::LevelFilter;
 use crate::ctl::{Form, Order};
 pub(crate) use error::SettingError;
 use raw::{Origin, Raw};
-use url::with_deadline;
 pub(crate) use url::without_password;
 
 /// What the program shall do.
@@ -48,6 +47,16 @@ pub(crate) enum Store {
     Primary,
     /// At a URL that `store-any` opens.
     Url(String),
+}
+
+impl Store {
+    /// The scheme of the URL; empty for sessions in the primary.
+    fn scheme(&self) -> &str {
+        match self {
+            Self::Primary => "",
+            Self::Url(url) => url.split(':').next().unwrap_or_default(),
+        }
+    }
 }
 
 /// A URL can hold a password.
@@ -73,6 +82,9 @@ pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) workers: Workers,
     pub(crate) threads: NonZeroUsize,
+    /// `None` if the limit of open files decides.
+    pub(crate) max_connections: Option<NonZeroUsize>,
+    pub(crate) body_timeout: Duration,
     pub(crate) store: Store,
     pub(crate) deadline: Duration,
     pub(crate) max_sessions: NonZeroUsize,
@@ -87,6 +99,8 @@ pub(crate) struct Settings {
     pub(crate) allow_crash: bool,
     /// Where numbers are served.
     pub(crate) metrics: Option<SocketAddr>,
+    /// Names that the numbers are served under, in lower case, beside those of the address.
+    pub(crate) metrics_hosts: Vec<String>,
     pub(crate) log: LevelFilter,
     texts: Texts,
 }
@@ -132,11 +146,13 @@ impl Task {
         let matches_of_task = matches.subcommand().map_or(matches, |(_, matches)| matches);
         let mut raw = raw::layered(matches_of_task)?;
         let settings = Settings::parse(&raw)?;
+        let owns = matches.subcommand_name() == Some("owner");
+        settings.check_used(&Reader(&raw), owns)?;
         if print || matches_of_task.get_flag("print-config") {
             settings.resolve(&mut raw);
             return Ok(Self::PrintConfig(raw::shown(&raw)));
         }
-        Ok(if matches.subcommand_name() == Some("owner") { Self::Own(settings) } else { Self::Serve(settings) })
+        Ok(if owns { Self::Own(settings) } else { Self::Serve(settings) })
     }
 }
 
@@ -162,7 +178,7 @@ impl Settings {
         };
         let listen: SocketAddr = reader.parse("listen", "use an address and a port, such as 127.0.0.1:3000 or [::1]:3000")?;
         let store = reader.store()?;
-        if store == Store::Url("memory:".to_owned()) && workers != Workers::Exactly(NonZeroUsize::MIN) {
+        if store.scheme() == "memory" && workers != Workers::Exactly(NonZeroUsize::MIN) {
             let why = "the store memory lives inside one process, so several workers would each have sessions of their own; use --workers 1, \
                        or --store ipc to share them";
             return Err(SettingError::Together { why: why.to_owned() });
@@ -186,6 +202,11 @@ impl Settings {
             listen,
             workers,
             threads: reader.parse("threads", "use a whole number of 1 or more")?,
+            max_connections: match reader.text("max-connections") {
+                "auto" => None,
+                _ => Some(reader.parse("max-connections", "use a whole number of 1 or more, or auto")?),
+            },
+            body_timeout: reader.duration("body-timeout")?,
             control: reader.control(&store)?,
             store,
             deadline: reader.duration("deadline")?,
@@ -198,6 +219,7 @@ impl Settings {
             pid_file: reader.pid_file()?,
             allow_crash: reader.parse("allow-crash", "use true or false")?,
             metrics: reader.metrics(&listen)?,
+            metrics_hosts: reader.metrics_hosts()?,
             log: reader.parse("log", "use error, warn, info, debug or trace")?,
             texts: Texts(raw.iter().map(|(name, raw)| ((*name).to_owned(), raw.text.clone())).collect()),
         })
@@ -220,19 +242,52 @@ impl Settings {
         }
     }
 
-    /// The store's URL with the deadline of these settings, unless it names one of its own.
+    /// The store's URL with the deadline or the caps of these settings, unless it names its own.
     pub(crate) fn store_url(&self) -> Option<String> {
         match &self.store {
             Store::Primary => None,
-            Store::Url(url) => Some(with_deadline(url, self.deadline)),
+            Store::Url(url) if self.store.scheme() == "memory" => {
+                Some(url::with(&url::with(url, "max_sessions", self.max_sessions), "max_bytes", self.max_bytes))
+            }
+            Store::Url(url) => Some(url::with(url, "deadline_ms", self.deadline.as_millis())),
         }
+    }
+
+    /// Refuses a setting that was given and that this store does not use. `owns` says that the process only owns sessions.
+    ///
+    /// A deadline is fine for the store memory, whose calls never wait.
+    fn check_used(&self, reader: &Reader, owns: bool) -> Result<(), SettingError> {
+        let url = match &self.store {
+            Store::Primary => "",
+            Store::Url(url) => url.as_str(),
+        };
+        let memory = self.store.scheme() == "memory";
+        for (name, key) in [("max-sessions", "max_sessions"), ("max-bytes", "max_bytes")] {
+            if reader.is_given(name) && !owns && !memory && self.store != Store::Primary {
+                let why = match self.store.scheme() {
+                    "ipc" => "the owner at --store-url has this cap; give it to `demo-server owner`".to_owned(),
+                    _ => format!("the store {} has no such cap; remove this setting, or use --store ipc or memory", self.store_name()),
+                };
+                return Err(reader.unused(name, &why));
+            }
+            if reader.is_given(name) && memory && url::sets(url, key) {
+                return Err(reader.unused(name, &format!("--store-url has {key}; give one of the two")));
+            }
+        }
+        if reader.is_given("deadline") && url::sets(url, "deadline_ms") {
+            return Err(reader.unused("deadline", "--store-url has deadline_ms; give one of the two"));
+        }
+        if reader.is_given("metrics-host") && self.metrics.is_none() {
+            return Err(reader.unused("metrics-host", "no metrics are served; give --metrics too"));
+        }
+        Ok(())
     }
 
     /// What the store's kind is called.
     pub(crate) fn store_name(&self) -> &'static str {
         match &self.store {
             Store::Primary => "ipc",
-            Store::Url(url) => store_any::backend(url.split(':').next().unwrap_or_default()).map_or("other", |backend| backend.name),
+            Store::Url(_) => store_any::backend(self.store.scheme()).map_or("other", |backend| backend.name),
         }
     }
 
@@ -254,7 +309,8 @@ impl Settings {
         let broken = |_| SettingError::Together { why: "the settings from the primary cannot be read".to_owned() };
         let Texts(texts) = serde_json::from_slice(bytes).map_err(broken)?;
         let raw = key::KEYS.iter().map(|key| {
-            let text = texts.get(key.name).cloned().unwrap_or_default();
+            // A primary of an earlier build does not hand over a setting that is new.
+            let text = texts.get(key.name).map_or(key.default, String::as_str).to_owned();
             (key.name, Raw { text, origin: Origin::Default })
         });
         Self::parse(&raw.collect())
@@ -277,7 +333,15 @@ impl<'r> Reader<'r> {
     }
 
     fn wrong(&self, name: &'static str, why: impl Display) -> SettingError {
-        SettingError::Value { origin: self.origin(name), value: self.text(name).to_owned(), why: why.to_string() }
+        SettingError::Value { origin: self.origin(name), value: url::quotable(self.text(name)), why: why.to_string() }
+    }
+
+    fn is_given(&self, name: &'static str) -> bool {
+        !matches!(self.0.get(name).map(|raw| &raw.origin), Some(Origin::Default) | None)
+    }
+
+    fn unused(&self, name: &'static str, why: &str) -> SettingError {
+        SettingError::Together { why: format!("{} does nothing here: {why}", self.origin(name)) }
     }
 
     fn parse<T: FromStr>(&self, name: &'static str, would_do: &str) -> Result<T, SettingError> {
@@ -326,7 +390,9 @@ impl<'r> Reader<'r> {
             return Err(SettingError::Secret { origin: self.origin("store-url"), why });
         }
         let unusable = |why: store_any::ConnectError| SettingError::Secret { origin: self.origin("store-url"), why: why.to_string() };
-        store_any::check(&with_deadline(url, self.duration("deadline")?)).map_err(unusable)?;
+        let with_deadline = || Ok(url::with(url, "deadline_ms", self.duration("deadline")?.as_millis()));
+        let checked = if name == "memory" { Ok(url.to_owned()) } else { with_deadline() };
+        store_any::check(&checked?).map_err(unusable)?;
         Ok(Store::Url(url.to_owned()))
     }
 
@@ -334,11 +400,15 @@ impl<'r> Reader<'r> {
         if !self.text("cookie").is_empty() {
             return self.choice("cookie", &[("secure", CookieMode::Secure), ("development", CookieMode::Development)]);
         }
+        // Browsers reach a server behind a TLS proxy over https, also if the proxy reaches it over loopback.
+        if !self.proxies()?.is_empty() {
+            return Ok(CookieMode::Secure);
+        }
         if listen.ip().is_loopback() {
             return Ok(CookieMode::Development);
         }
         let why = format!(
-            "{listen} can be reached by others, so say how the cookie travels: --cookie secure behind a TLS proxy (see --trusted-proxy), or \
+            "{listen} can be reached by others, so say how the cookie travels: --trusted-proxy or --cookie secure behind a TLS proxy, or \
              --cookie development if this is a test network and everybody on it may read the cookies"
         );
         Err(SettingError::Together { why })
@@ -346,8 +416,7 @@ impl<'r> Reader<'r> {
 
     fn keys(&self) -> Result<Keys, SettingError> {
         let text = self.text("cookie-key");
-        let given = !matches!(self.0.get("cookie-key").map(|raw| &raw.origin), Some(Origin::Default) | None);
-        if text.is_empty() && !given {
+        if text.is_empty() && !self.is_given("cookie-key") {
             return Ok(Keys::Missing);
         }
         let keys = text.split(',').map(Key::parse).collect::<Result<_, _>>();
@@ -368,6 +437,18 @@ impl<'r> Reader<'r> {
             return Err(self.wrong("metrics", format!("--listen takes in this address with {listen}; use another port")));
         }
         Ok(Some(address))
+    }
+
+    fn metrics_hosts(&self) -> Result<Vec<String>, SettingError> {
+        let names = self.text("metrics-host").split(',').map(str::trim).filter(|name| !name.is_empty());
+        let is_name = |name: &str| {
+            let is_label = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            name.bytes().all(is_label) || name.parse::<std::net::IpAddr>().is_ok()
+        };
+        let checked = names.map(|name| if is_name(name) { Ok(name.to_ascii_lowercase()) } else { Err(()) });
+        checked
+            .collect::<Result<_, _>>()
+            .map_err(|()| self.wrong("metrics-host", "use host names without a port, such as metrics.internal"))
     }
 
     /// Where the primary's own number goes, which is not where it takes orders.
@@ -404,4 +485,4 @@ impl<'r> Reader<'r> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,6 @@
 use super::*;
 
-fn settings(arguments: &[&str]) -> Result<Settings, SettingError> {
+pub(crate) fn settings(arguments: &[&str]) -> Result<Settings, SettingError> {
     let matches = flags::command().try_get_matches_from([&["demo-server"], arguments].concat()).unwrap();
     Settings::parse(&raw::layered(&matches)?)
 }

@@ -1,12 +1,15 @@
 //! The store's URL.
 
-use std::time::Duration;
+use std::fmt::Display;
 
 /// A URL with its passwords masked; any other text as it is.
 pub(crate) fn without_password(text: &str) -> String {
     let (address, query) = text.split_once('?').unwrap_or((text, ""));
     let masked = address.split_once("://").and_then(|(scheme, rest)| {
-        let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+        // A password that is not percent-encoded can hold a slash. Then the @ is behind the first one.
+        let path = |at: usize| rest[at..].find('/').map_or(rest.len(), |slash| at + slash);
+        let end = if rest[..path(0)].contains('@') { path(0) } else { path(rest.rfind('@')?) };
+        let (authority, path) = rest.split_at(end);
         let (login, host) = authority.rsplit_once('@')?;
         let (user, _) = login.split_once(':')?;
         Some(format!("{scheme}://{user}:***@{host}{path}"))
@@ -22,18 +25,33 @@ pub(crate) fn without_password(text: &str) -> String {
     format!("{masked}?{}", shown.collect::<Vec<_>>().join("&"))
 }
 
+/// What an error quotes of a wrong value. A URL that was given for another setting can hold a password in any form, so at most its scheme is
+/// quoted.
+pub(super) fn quotable(text: &str) -> String {
+    if !text.contains("://") && !text.contains(['@', '?']) {
+        return text.to_owned();
+    }
+    text.split_once(':').map_or_else(|| "***".to_owned(), |(scheme, _)| format!("{scheme}:***"))
+}
+
 /// Whether a setting holds a password, or what goes for one: the drivers have names of their own, and do not mind capitals.
 fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    key.ends_with("password") || key == "authmechanismproperties"
+    ["password", "passwd", "secret", "token"].iter().any(|word| key.contains(word)) || key == "authmechanismproperties"
 }
 
-/// The URL with this deadline for every call, unless it has one of its own, which is the more particular one. A store in memory has none.
-pub(crate) fn with_deadline(url: &str, deadline: Duration) -> String {
-    if url == "memory:" || url.contains("deadline_ms=") {
+/// Whether the URL sets `key`.
+pub(super) fn sets(url: &str, key: &str) -> bool {
+    let (_, query) = url.split_once('?').unwrap_or_default();
+    query.split('&').any(|setting| setting.split('=').next() == Some(key))
+}
+
+/// The URL with this setting, unless it sets the same key itself.
+pub(super) fn with(url: &str, key: &str, value: impl Display) -> String {
+    if sets(url, key) {
         return url.to_owned();
     }
-    format!("{url}{}deadline_ms={}", if url.contains('?') { '&' } else { '?' }, deadline.as_millis())
+    format!("{url}{}{key}={value}", if url.contains('?') { '&' } else { '?' })
 }
 
 #[cfg(test)]
@@ -45,6 +63,8 @@ mod tests {
         for (url, shown) in [
             ("redis://app:hunter2@host:6379/0", "redis://app:***@host:6379/0"),
             ("redis://:hun@ter2@host", "redis://:***@host"),
+            ("redis://:hun/ter2@host/0", "redis://:***@host/0"),
+            ("redis://host/0?auth_token=hunter2", "redis://host/0?auth_token=***"),
             ("redis-sentinel://a,b/main?sentinel_password=hunter2&db=1", "redis-sentinel://a,b/main?sentinel_password=***&db=1"),
             ("mongodb://h/?tlsCertificateKeyFilePassword=hunter2&tls=true", "mongodb://h/?tlsCertificateKeyFilePassword=***&tls=true"),
             ("mongodb://h/?authMechanismProperties=AWS_SESSION_TOKEN:hunter2", "mongodb://h/?authMechanismProperties=***"),
@@ -56,11 +76,25 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_in_the_url_counts() {
-        let deadline = Duration::from_millis(700);
-        assert_eq!(with_deadline("redis://host/0", deadline), "redis://host/0?deadline_ms=700");
-        assert_eq!(with_deadline("ipc:/s?max_in_flight=1", deadline), "ipc:/s?max_in_flight=1&deadline_ms=700");
-        assert_eq!(with_deadline("ipc:/s?deadline_ms=1", deadline), "ipc:/s?deadline_ms=1");
-        assert_eq!(with_deadline("memory:", deadline), "memory:");
+    fn s27_error_quotes_only_the_scheme_of_a_url() {
+        for (text, shown) in [
+            ("redis://:hun/ter?2@host", "redis:***"),
+            ("redis://host", "redis:***"),
+            ("app:hunter2@host", "app:***"),
+            ("hunter2@host", "***"),
+            ("unix:/redis.sock?password=hunter2", "unix:***"),
+            ("floppy", "floppy"),
+            ("127.0.0.1:99999", "127.0.0.1:99999"),
+        ] {
+            assert_eq!(quotable(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_setting_in_the_url_counts() {
+        assert_eq!(with("redis://host/0", "deadline_ms", 700), "redis://host/0?deadline_ms=700");
+        assert_eq!(with("ipc:/s?max_in_flight=1", "deadline_ms", 700), "ipc:/s?max_in_flight=1&deadline_ms=700");
+        assert_eq!(with("ipc:/s?deadline_ms=1", "deadline_ms", 700), "ipc:/s?deadline_ms=1");
+        assert_eq!(with("redis://host?prefix=deadline_ms=", "deadline_ms", 700), "redis://host?prefix=deadline_ms=&deadline_ms=700");
     }
 }

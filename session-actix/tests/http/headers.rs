@@ -98,5 +98,5 @@ async fn cookies_of_the_application_stay() {
     let answer = site.get("/own-cookie").await;
     let cookies = answer.all("set-cookie");
     assert_eq!((cookies.len(), cookies[0]), (2, "theme=dark"));
-    assert!(cookies[1].starts_with("id=1."));
+    assert!(cookies[1].starts_with("id=2."));
 }

@@ -15,4 +15,5 @@ mod sharing;
 mod site;
 mod store;
 mod streaming;
+mod superseded;
 mod touch;

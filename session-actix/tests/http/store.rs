@@ -7,8 +7,8 @@ use std::{
 
 use async_trait::async_trait;
 use session_core::{
-    Commit, Created, Cursor, Listed, ManualClock, MemoryStore, NewRecord, Outcome, Page, Principal, Record, SessionStore, StoreError,
-    StoreKey,
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, ManualClock, MemoryStore, NewRecord, Outcome, Page, Principal, SessionStore,
+    StoreError, StoreKey, Stored, SummaryPage,
 };
 
 /// What a driver might say; no client may ever see it.
@@ -70,7 +70,7 @@ impl SessionStore for Store {
         self.inside.create(key, new).await
     }
 
-    async fn load(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+    async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
         self.enter("load", Some(key))?;
         self.inside.load(key).await
     }
@@ -80,19 +80,24 @@ impl SessionStore for Store {
         self.inside.commit(key, commit).await
     }
 
-    async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
+    async fn delete(&self, key: &StoreKey, claim: Claim) -> Result<Deleted, StoreError> {
         self.enter("delete", Some(key))?;
-        self.inside.delete(key).await
+        self.inside.delete(key, claim).await
     }
 
-    async fn list(&self, principal: &Principal) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
         self.enter("list", None)?;
-        self.inside.list(principal).await
+        self.inside.list(principal, after, limit).await
     }
 
     async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
         self.enter("delete_all", except)?;
         self.inside.delete_all(principal, except).await
+    }
+
+    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+        self.enter("delete_everyone", None)?;
+        self.inside.delete_everyone(after, limit).await
     }
 
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {

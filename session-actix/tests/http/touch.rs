@@ -59,7 +59,7 @@ async fn h03_the_first_insert_is_one_create_and_one_cookie() {
     assert_eq!(answer.status, 200);
     assert_eq!(site.store.calls(), ["create"]);
     let cookie = answer.header("set-cookie").unwrap();
-    assert!(cookie.starts_with("id=1.") && cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax"), "{}", cookie.len());
+    assert!(cookie.starts_with("id=2.") && cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax"), "{}", cookie.len());
     assert_eq!(site.get_as(&answer.cookie().unwrap(), "/read").await.body, "n=1");
 }
 
@@ -97,8 +97,8 @@ async fn s03_s04_a_cookie_that_does_not_verify_costs_no_call_and_is_no_error() {
     let cookie = site.sign_on().await;
     let broken = [
         cookie[..cookie.len() - 1].to_owned(),
-        cookie.replace("id=1.", "id=0."),
-        cookie.replace("id=1.", "ID=1."),
+        cookie.replace("id=2.", "id=0."),
+        cookie.replace("id=2.", "ID=2."),
         cookie.replace("id=", "id =").clone(),
         "id=".to_owned(),
         "id=\"\"".to_owned(),

@@ -1,4 +1,4 @@
-//! What the checks need to know of a store and to do to its backend.
+//! What the checks need to know about a store, and what they do to its backend.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,59 +6,63 @@ use async_trait::async_trait;
 
 use crate::{Limits, SessionStore, Source, StoreKey};
 
-/// A store under test, on an empty storage of its own, with hands on its backend.
+/// A store under test on an empty storage, with access to its backend.
 ///
-/// Every check gets a fresh fixture, so that checks run in parallel and none sees the records of another. On a server that all tests
-/// share that means: a database, schema or prefix with a random name for each fixture.
+/// Every check gets a fresh fixture. So checks run in parallel, and no check sees the records of another. On a server that all tests share,
+/// each fixture takes a database, schema or prefix with a random name.
 ///
-/// The methods that reach around the store answer [`Hand::NotApplicable`] with a reason where the backend has no such thing. Nothing else
-/// is optional, and nothing is skipped silently.
+/// The methods that bypass the store answer [`Hand::NotApplicable`] with a reason if the backend has no such thing. Everything else is
+/// mandatory, and the suite prints each check that it cannot make.
 #[async_trait]
 pub trait Fixture: Send + Sync {
-    /// The client under test; the same one at each call.
+    /// The client under test. Every call returns the same one.
     fn store(&self) -> Arc<dyn SessionStore>;
 
-    /// One more client of the same storage, as another worker would open it: with connections and caches of its own.
+    /// One more client of the same storage, as another worker opens it: with its own connections and caches.
     ///
     /// # Errors
-    /// Whatever opening says.
+    /// The error of the store's constructor.
     async fn open(&self) -> Result<Arc<dyn SessionStore>, Source>;
 
-    /// A client of another namespace (prefix, schema, database) on the same backend. It is empty and prepared on first use; two calls
-    /// with one name give clients of one storage. For a store without namespaces each name is an instance of its own.
+    /// A client of another namespace (prefix, schema, database) on the same backend. The namespace is empty and prepared on first use. Two
+    /// calls with one name give clients of one storage. For a store without namespaces each name is a separate instance.
     ///
     /// # Errors
-    /// Whatever opening says.
+    /// The error of the store's constructor.
     async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, Source>;
 
-    /// Lets the backend's clock pass by at least `by`: sleeps, or moves a clock made for tests.
+    /// A client of one more, empty storage with a cap so small that at most [`Self::bulk`] anonymous records without values fill it, and
+    /// with room reserved for records with a principal. Not applicable if the store has no such cap.
+    async fn bounded(&self) -> Hand<Arc<dyn SessionStore>>;
+
+    /// Lets the backend's clock advance by at least `by`: sleeps, or moves a clock made for tests.
     async fn advance(&self, by: Duration);
 
-    /// How far off `age` and `ttl` may be: 50 ms if the store answers from this machine's memory, 1 s else.
+    /// The largest error of an age or a ttl: 50 ms if the store answers from this machine's memory, else 1 s.
     fn tolerance(&self) -> Duration;
 
-    /// The time after which the store gives a call up.
+    /// The time after which the store gives up a call.
     fn deadline(&self) -> Duration;
 
     /// The caps that the store was built with; not below the default, because values of 60 KiB have to fit.
     fn limits(&self) -> Limits;
 
-    /// Who takes expired records out of the storage.
+    /// How expired records leave the storage.
     fn purge(&self) -> Purge;
 
-    /// How many records stand for "many" where a check wants to see that cost does not grow with them. Lower it where creating them
-    /// takes more than a few seconds.
+    /// How many records stand for "many" where a check measures that cost does not grow with them. Lower it if the store needs more than a
+    /// few seconds to create them.
     fn bulk(&self) -> usize {
         50_000
     }
 
-    /// A password or the like that the store was opened with. The checks look for it in everything that is printed.
+    /// A password or similar that the store was opened with. The checks search for it in all printed text.
     fn secret(&self) -> Hand<String>;
 
-    /// `Debug` and, where there is one, `Display` of the settings that the store was opened with.
+    /// `Debug` and, if it exists, `Display` of the settings that the store was opened with.
     fn settings_text(&self) -> Hand<String>;
 
-    /// Spoils the stored bytes of a record so that they are no record of any version.
+    /// Damages the stored bytes of a record so that no version can read it.
     async fn corrupt(&self, key: &StoreKey) -> Hand;
 
     /// Marks a stored record as written in a newer format that this version does not know.
@@ -70,20 +74,20 @@ pub trait Fixture: Send + Sync {
     /// Starts the stopped backend again, at the same address. It may have lost its records.
     async fn start(&self) -> Hand;
 
-    /// Freezes the backend: connections stay open and nothing answers (`SIGSTOP`).
+    /// Freezes the backend: connections stay open, and nothing answers (`SIGSTOP`).
     async fn freeze(&self) -> Hand;
 
-    /// Lets the frozen backend go on.
+    /// Lets the frozen backend continue.
     async fn thaw(&self) -> Hand;
 
     /// All bytes that the backend keeps for this storage, the same bytes for the same content.
     async fn dump(&self) -> Hand<Vec<u8>>;
 
-    /// How many records lie in the storage, the expired that nobody has purged among them.
+    /// How many records are in the storage, including expired ones that are not yet purged.
     async fn physical_count(&self) -> Hand<u64>;
 }
 
-/// A fixture, or none because the backend is not to be had here; whoever looked for it in vain has said so.
+/// A fixture, or `None` if the backend is not installed here. The code that looked for the backend reports that.
 pub trait Given {
     /// The fixture.
     type Fixture: Fixture;
@@ -108,24 +112,24 @@ impl<F: Fixture> Given for Option<F> {
     }
 }
 
-/// What came of reaching for the backend.
+/// The result of an access to the backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Hand<T = ()> {
-    /// It is done; here is what was asked for.
+    /// It succeeded, with this result.
     Done(T),
-    /// The backend has no such thing, for this reason. The check prints it and ends, or goes on without.
+    /// The backend has no such thing, for this reason. The check prints it and ends, or continues without.
     NotApplicable(&'static str),
 }
 
 impl<T> Hand<T> {
-    /// The answer, or `None` after printing why there is none.
+    /// The result, or `None` after printing why there is none.
     #[expect(clippy::print_stdout, reason = "a check that cannot be made says so in the test's output")]
     pub(super) fn or_explain(self, check: &str) -> Option<T> {
         match self {
             Self::Done(answer) => Some(answer),
             Self::NotApplicable(reason) => {
-                assert!(!reason.trim().is_empty(), "{check}: a hand that is not applicable needs a reason");
+                assert!(!reason.trim().is_empty(), "{check}: `NotApplicable` needs a reason");
                 println!("{check}: not applicable: {reason}");
                 None
             }
@@ -133,11 +137,11 @@ impl<T> Hand<T> {
     }
 }
 
-/// Who takes expired records out of the storage.
+/// How expired records leave the storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purge {
-    /// [`delete_expired`](SessionStore::delete_expired) does, and nobody else.
+    /// Only [`delete_expired`](SessionStore::delete_expired) purges.
     ByCall,
-    /// The backend does by itself, and `delete_expired` answers 0.
+    /// The backend purges by itself, and `delete_expired` answers 0.
     ByItself,
 }

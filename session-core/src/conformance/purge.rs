@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use super::{
     Fixture, Purge,
-    steps::{Client, LONG, Must, absent, add, clients, commit, create_any, create_many, holds, load, same, scan_all},
+    steps::{Client, LONG, Must, absent, clients, commit, create_any, create_many, end, holds, load, same, scan_all},
 };
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -16,7 +16,7 @@ pub async fn c30_delete_expired_takes_only_the_expired_and_counts_them(fixture: 
     let clients = clients(fixture, 2).await;
     let store = &clients[0];
     let living = create_many(&clients, 10, LONG).await;
-    same(store.delete_expired(100).await.must("C30: delete_expired answers"), 0, "C30: where nothing has expired nothing is purged");
+    same(store.delete_expired(100).await.must("C30: delete_expired answers"), 0, "C30: if nothing has expired nothing is purged");
     create_many(&clients, 25, SHORT).await;
     fixture.advance(SHORT * 2).await;
     let expected: &[u64] = match fixture.purge() {
@@ -33,53 +33,53 @@ pub async fn c30_delete_expired_takes_only_the_expired_and_counts_them(fixture: 
     {
         same(count, 10, "C30: the expired records are out of the storage, the living are not");
     }
-    for key in &living {
-        load(store, key, "C30: no living record is purged").await;
+    for session in &living {
+        load(store, &session.key, "C30: no living record is purged").await;
     }
 }
 
-/// A record whose life was extended or shortened is purged by its deadline of now, not by an earlier one.
-pub async fn c30_purging_follows_the_deadline_of_now(fixture: &dyn Fixture) {
+/// A record whose life was extended or shortened is purged by its present deadline, not by an earlier one.
+pub async fn c30_purging_follows_the_present_deadline(fixture: &dyn Fixture) {
     let store = fixture.store();
     let (extended, shortened) = (create_any(&store, SHORT).await, create_any(&store, LONG).await);
-    commit(&store, &extended, crate::Commit::new().ttl(LONG), "C30: extending takes effect").await;
-    commit(&store, &shortened, crate::Commit::new().ttl(SHORT), "C30: shortening takes effect").await;
+    commit(&store, &extended.key, extended.touch(LONG), "C30: extending takes effect").await;
+    commit(&store, &shortened.key, shortened.touch(SHORT), "C30: shortening takes effect").await;
     fixture.advance(SHORT * 2).await;
     let expected = u64::from(fixture.purge() == Purge::ByCall);
     same(store.delete_expired(10).await.must("C30: delete_expired answers"), expected, "C30: the shortened record is purged and no other");
-    load(&store, &extended, "C30: an extended record is not purged").await;
-    absent(&store, &shortened, "C30: a shortened record is dead").await;
+    load(&store, &extended.key, "C30: an extended record is not purged").await;
+    absent(&store, &shortened.key, "C30: a shortened record is dead").await;
 }
 
-/// Purging beside traffic fails no request, loses no update and blocks nobody for good.
-pub async fn c30_purging_beside_traffic_disturbs_nobody(fixture: &dyn Fixture) {
+/// Purging beside traffic fails no request, loses no update and blocks no call for good.
+pub async fn c30_purging_beside_traffic_disturbs_no_call(fixture: &dyn Fixture) {
     let clients = clients(fixture, 4).await;
-    let keys = create_many(&clients, 40, LONG).await;
+    let sessions = create_many(&clients, 40, LONG).await;
     create_many(&clients, 200, SHORT).await;
     fixture.advance(SHORT * 2).await;
     let mut running = JoinSet::new();
     for client in &clients {
-        let (purger, worker, keys) = (Client::clone(client), Client::clone(client), keys.clone());
+        let (purger, worker, sessions) = (Client::clone(client), Client::clone(client), sessions.clone());
         running.spawn(async move {
             for _ in 0..40 {
                 purger.delete_expired(5).await.must("C30: a purge beside traffic succeeds");
             }
         });
         running.spawn(async move {
-            for key in &keys {
-                commit(&worker, key, add("n", 1).ttl(LONG), "C30: a commit beside a purge takes effect").await;
+            for session in &sessions {
+                commit(&worker, &session.key, session.add("n", 1).ttl(LONG), "C30: a commit beside a purge takes effect").await;
                 let passing = create_any(&worker, LONG).await;
-                worker.delete(&passing).await.must("C30: a delete beside a purge succeeds");
+                end(&worker, &passing.key, "C30: a delete beside a purge succeeds").await;
             }
         });
     }
     let all = tokio::time::timeout(Duration::from_secs(60), running.join_all()).await;
-    same(all.is_ok(), true, "C30: purging and traffic end, nobody waits for the other for good");
-    for key in &keys {
-        let record = load(&clients[0], key, "C30: a purge leaves the living alone").await;
+    same(all.is_ok(), true, "C30: purging and traffic end, and neither waits for the other for good");
+    for session in &sessions {
+        let record = load(&clients[0], &session.key, "C30: a purge leaves the living alone").await;
         same(record.version, 5, "C30: all four commits beside the purge are there");
     }
-    same(scan_all(&clients[0], 50).await.len(), 40, "C30: what lives after the purge is what was not deleted");
+    same(scan_all(&clients[0], 50).await.len(), 40, "C30: the sessions that were not deleted live after the purge");
 }
 
 /// Purging ten records costs about the same among many as among few.
@@ -93,7 +93,7 @@ pub async fn c31_the_cost_of_purging_follows_what_expired(fixture: &dyn Fixture)
     let few = cost_of_ten(fixture, &clients).await;
     create_many(&clients, fixture.bulk().saturating_sub(1_000), LONG).await;
     let many = cost_of_ten(fixture, &clients).await;
-    // The best of several samples is nearly free of noise; the rest of it is in the constant.
+    // The best of several samples is nearly free of noise. The constant allows for the rest.
     let most = few * 8 + Duration::from_millis(10);
     let law = "C31: the cost of delete_expired follows what expired, not what is stored";
     holds(many <= most, law, format_args!("at most {most:?} among {} records, as it takes {few:?} among 1,000", fixture.bulk()), many);

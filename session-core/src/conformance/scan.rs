@@ -5,19 +5,21 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{
     Fixture,
     steps::{
-        LONG, Must, add, broken, clients, commit, create, create_any, create_many, data, holds, key, load, principal, same, scan_all, texts,
+        LONG, Must, TestSession, broken, clients, commit, create, create_any, create_many, data, end, holds, keys, load, principal, same,
+        scan_all, scan_records, texts, within,
     },
 };
-use crate::{Cursor, NewRecord, StoreKey};
+use crate::{Attributes, Cursor, StoreKey};
 
 /// A scan visits every live record, in pages of at most `limit`, and ends.
 pub async fn c37_a_scan_visits_every_live_record_and_ends(fixture: &dyn Fixture) {
     let clients = clients(fixture, 2).await;
     same(scan_all(&clients[0], 10).await, Vec::new(), "C37: a scan of an empty storage visits nothing");
     create_many(&clients, 5, Duration::from_millis(300)).await;
-    let living: BTreeSet<StoreKey> = create_many(&clients, 120, LONG).await.into_iter().collect();
+    let living = keys(&create_many(&clients, 120, LONG).await);
     fixture.advance(Duration::from_millis(600)).await;
-    for limit in [1, 7, 100, 1000] {
+    // A limit of 0 counts as 1.
+    for limit in [0, 1, 7, 100, 1000] {
         for client in &clients {
             let visited: BTreeSet<StoreKey> = scan_all(client, limit).await.into_iter().collect();
             let law = format!("C37: a scan in pages of {limit} visits exactly the live records");
@@ -29,51 +31,59 @@ pub async fn c37_a_scan_visits_every_live_record_and_ends(fixture: &dyn Fixture)
 /// A scan gives whole records, as `load` does.
 pub async fn c37_a_scan_gives_whole_records(fixture: &dyn Fixture) {
     let store = fixture.store();
-    let key = key();
-    create(&store, &key, NewRecord::new(LONG).data(data([("a", "1")])).principal(principal("alice"))).await;
-    commit(&store, &key, add("n", 2), "C37: a commit takes effect").await;
-    let mut after = None;
-    let visited = loop {
-        let page = store.scan(after, 10).await.must("C37: scan answers");
-        match (page.records.into_iter().next(), page.next) {
-            (Some(visited), _) => break visited,
-            (None, Some(cursor)) => after = Some(cursor),
-            (None, None) => broken("C37: a scan visits the record", "the record", "an end without it"),
-        }
-    };
-    let loaded = load(&store, &key, "C37: load finds the record").await;
+    let session = TestSession::new();
+    let (key, next) = (&session.key, session.rotated());
+    let attributes = Attributes { idle_timeout: Some(LONG), ..Attributes::default() };
+    create(&store, key, session.record(LONG).data(data([("a", "1")])).attributes(attributes)).await;
+    commit(&store, key, session.sign_in(&next, &principal("alice")), "C37: a sign-in takes effect").await;
+    let last = next.rotated();
+    let grace = Duration::from_secs(30);
+    commit(&store, key, next.rotate_with_grace(&last, grace).ttl(LONG * 2), "C37: a rotation takes effect").await;
     let law = "C37: a scan gives what load gives";
-    same(visited.0, key, law);
-    same((texts(&visited.1.data), visited.1.version), (texts(&loaded.data), 2), law);
-    same((visited.1.principal, visited.1.lifetime), (loaded.principal, loaded.lifetime), law);
-    let (near, tolerance) = (visited.1.ttl.abs_diff(loaded.ttl), fixture.tolerance());
-    holds(near <= tolerance, law, format_args!("a ttl of about {:?}", loaded.ttl), visited.1.ttl);
+    let mut visited = scan_records(&store, 10).await;
+    let loaded = load(&store, key, law).await;
+    let Some((found, record)) = visited.pop().filter(|_| visited.is_empty()) else { broken(law, "one record", visited.len()) };
+    same(&found, key, law);
+    same((texts(&record.data), record.version), (texts(&loaded.data), 2), law);
+    same((record.principal, record.attributes), (loaded.principal, loaded.attributes), law);
+    same((record.secret, record.generation, record.since), (last.secret, 2, 1), law);
+    same(record.grace.map(|grace| grace.secret), Some(next.secret), law);
+    let tolerance = fixture.tolerance();
+    within(record.ttl, loaded.ttl, loaded.ttl, tolerance, law);
+    within(record.age, loaded.age, loaded.age, tolerance, law);
+    within(record.rotated, loaded.rotated, loaded.rotated, tolerance, law);
+    let authenticated = loaded.authenticated.unwrap_or_default();
+    within(record.authenticated.unwrap_or(LONG), authenticated, authenticated, tolerance, law);
 }
 
-/// What lives under one key through the whole scan is visited, whatever comes, changes and goes meanwhile.
+/// A record that lives through the whole scan is visited, whatever comes, changes, rotates and goes meanwhile.
 pub async fn c37_a_scan_misses_nothing_while_others_write(fixture: &dyn Fixture) {
     let clients = clients(fixture, 2).await;
     let (scanner, writer) = (&clients[0], &clients[1]);
-    let staying: BTreeSet<StoreKey> = create_many(&clients, 100, LONG).await.into_iter().collect();
+    let mut staying = create_many(&clients, 100, LONG).await;
     let mut leaving = create_many(&clients, 60, LONG).await;
+    let expected = keys(&staying);
     let (mut visited, mut after) = (BTreeSet::new(), None::<Cursor>);
-    for step in 0_u64.. {
+    for step in 0_usize.. {
         let page = scanner.scan(after, 5).await.must("C37: scan answers beside writers");
         visited.extend(page.records.into_iter().map(|(key, _)| key));
         let Some(cursor) = page.next else { break };
         after = Some(cursor);
-        for key in leaving.split_off(leaving.len().saturating_sub(3)) {
-            writer.delete(&key).await.must("C37: delete answers beside a scan");
+        for session in leaving.split_off(leaving.len().saturating_sub(3)) {
+            end(writer, &session.key, "C37: delete finds the record beside a scan").await;
         }
         if step < 40 {
             create_any(writer, LONG).await;
         }
-        // A changed and extended record is still the same record.
-        for key in staying.iter().skip(usize::try_from(step % 20).unwrap_or(0)).step_by(20) {
-            commit(writer, key, add("n", 1).ttl(LONG * (1 + u32::from(step % 2 == 0))), "C37: commit takes effect beside a scan").await;
+        // A changed, extended and rotated record is still the same record.
+        for session in staying.iter_mut().skip(step % 20).step_by(20) {
+            let (next, extended) = (session.rotated(), LONG * (1 + u32::from(step % 2 == 0)));
+            let whole = session.add("n", 1).ttl(extended).rotate(next.rotation());
+            commit(writer, &session.key, whole, "C37: a commit takes effect beside a scan").await;
+            *session = next;
         }
         holds(step < 100_000, "C37: a scan ends, also while others write", "an end", step);
     }
-    let missed: Vec<&StoreKey> = staying.difference(&visited).collect();
-    same(missed, Vec::new(), "C37: a scan visits every record that lives under its key throughout");
+    let missed: Vec<&StoreKey> = expected.difference(&visited).collect();
+    same(missed, Vec::new(), "C37: a scan visits every record that lives throughout");
 }

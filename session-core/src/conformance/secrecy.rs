@@ -1,61 +1,104 @@
-//! What must not show.
+//! What must stay hidden.
 
 use super::{
     Fixture,
-    steps::{LONG, Must, add, chain, create, data, holds, id, key, set},
+    steps::{LONG, TestSession, chain, create, data, end, holds, principal},
 };
-use crate::{NewRecord, StoreKey};
+use crate::{Cursor, NewRecord, SessionId, StoreKey};
 
-/// `Debug` and `Display` of store, settings and errors show neither the password nor any key or value.
+/// `Debug` and `Display` of store, settings and errors show no password, key, hash or value.
 pub async fn c45_nothing_printed_shows_a_password_or_a_key(fixture: &dyn Fixture) {
     let store = fixture.store();
-    let (held, value) = (key(), "value-that-nobody-may-print");
-    create(&store, &held, NewRecord::new(LONG).data(data([("text", &format!("\"{value}\""))]))).await;
+    let (held, value, alice) = (TestSession::new(), "value-that-must-stay-hidden", principal("alice"));
+    let (key, next) = (&held.key, held.rotated());
+    let new = held.record(LONG).data(data([("text", &format!("\"{value}\""))])).principal(alice.clone());
+    create(&store, key, new).await;
     let mut printed = vec![("the store", format!("{store:?} {store:#?}"))];
     let settings = fixture.settings_text();
     printed.extend(settings.or_explain("C45 (settings)").map(|text| ("the settings", text)));
     let over = format!("\"{value}{}\"", "x".repeat(fixture.limits().data_bytes));
-    let control = StoreKey::from_text(format!("{}\n", held.as_str()));
+    let control = StoreKey::from_text(format!("{}\n", key.as_str()));
+    let cursor = || Some(Cursor::new(format!("{}\n", key.as_str())));
     let mut errors = vec![
-        store.commit(&held, set("text", &over)).await.map(drop),
-        store.commit(&held, add("text", 1)).await.map(drop),
-        store.commit(&held, add("n", 1).move_to(key())).await.map(drop),
-        store.create(&control, NewRecord::new(LONG)).await.map(drop),
-        store.scan(Some(crate::Cursor(held.as_str().into())), 10).await.map(drop),
+        store.commit(key, held.set("text", &over)).await.map(drop),
+        store.commit(key, held.add("text", 1)).await.map(drop),
+        store.commit(key, crate::Commit { rotate: None, ..held.sign_in(&next, &alice) }).await.map(drop),
+        store.create(&control, held.record(LONG)).await.map(drop),
+        store.create(key, NewRecord { version: 0, ..held.record(LONG) }).await.map(drop),
+        store.scan(cursor(), 10).await.map(drop),
+        store.list(&alice, cursor(), 10).await.map(drop),
+        store.delete_everyone(cursor(), 10).await.map(drop),
     ];
-    if fixture.corrupt(&held).await.or_explain("C45 (corrupt)").is_some() {
-        errors.push(store.load(&held).await.map(drop));
+    if fixture.corrupt(key).await.or_explain("C45 (corrupt)").is_some() {
+        errors.push(store.load(key).await.map(drop));
+        errors.push(store.commit(key, held.commit()).await.map(drop));
     }
     if fixture.stop().await.or_explain("C45 (stopped)").is_some() {
-        errors.push(store.load(&held).await.map(drop));
-        errors.push(store.commit(&held, set("n", "1")).await.map(drop));
+        errors.push(store.load(key).await.map(drop));
+        errors.push(store.commit(key, held.set("n", "1")).await.map(drop));
+        errors.push(store.list(&alice, None, 10).await.map(drop));
         printed.push(("the store without its backend", format!("{store:?}")));
         let _ = fixture.start().await;
     }
     printed.extend(errors.into_iter().filter_map(Result::err).map(|error| ("an error", chain(&error))));
     let secret = fixture.secret().or_explain("C45 (secret)");
+    let hashes = [&held, &next].map(|session| spellings(session.secret.as_bytes())).concat();
     for (what, text) in &printed {
-        for hidden in [Some(held.as_str()), Some(value), secret.as_deref()].into_iter().flatten() {
+        let hidden = [Some(key.as_str()), Some(value), secret.as_deref()];
+        for hidden in hidden.into_iter().flatten().chain(hashes.iter().map(String::as_str)) {
             // The message must not repeat what it complains about.
-            holds(!text.contains(hidden), &format!("C45: {what} shows no password, key or value"), "text without it", "text with it");
+            let law = format!("C45: {what} shows no password, key, hash or value");
+            holds(!text.contains(hidden), &law, "text without it", "text with it");
         }
     }
 }
 
-/// What the backend keeps opens no session: no id is in it, in any encoding.
-pub async fn s12_stored_bytes_hold_no_session_id(fixture: &dyn Fixture) {
+/// How programs commonly print bytes.
+fn spellings(bytes: &[u8]) -> Vec<String> {
+    use base64::{Engine, engine::general_purpose};
+    let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+    let list: Vec<String> = bytes.iter().map(ToString::to_string).collect();
+    vec![
+        hex.to_uppercase(),
+        hex,
+        list.join(", "),
+        list.join(","),
+        general_purpose::STANDARD_NO_PAD.encode(bytes),
+        general_purpose::URL_SAFE_NO_PAD.encode(bytes),
+    ]
+}
+
+/// The stored bytes open no session: no secret is in them, neither as text nor as bytes nor in hexadecimal form, before and after a rotation
+/// with a grace.
+pub async fn s12_stored_bytes_hold_no_secret(fixture: &dyn Fixture) {
     let store = fixture.store();
-    let id = id();
-    let key = id.store_key();
-    create(&store, &key, NewRecord::new(LONG).data(data([("a", "1")])).principal(super::steps::principal("alice"))).await;
+    let id = SessionId::random().unwrap_or_else(|error| panic!("{error}"));
+    let next = id.rotated().unwrap_or_else(|error| panic!("{error}"));
+    let session = |id: &SessionId| TestSession { key: id.key(), secret: id.secret_hash(), generation: id.generation() };
+    let (first, second) = (session(&id), session(&next));
+    create(&store, &first.key, first.record(LONG).data(data([("a", "1")])).principal(principal("alice"))).await;
+    let rotation = first.rotate_with_grace(&second, LONG / 10);
+    super::steps::commit(&store, &first.key, rotation, "S12: a rotation takes effect").await;
     let Some(dump) = fixture.dump().await.or_explain("S12") else { return };
-    let text = id.to_text();
-    // The first four characters are the lineage tag, which the key has in the open.
-    let secret = &text[StoreKey::LINEAGE_LENGTH..];
     let has = |needle: &[u8]| dump.windows(needle.len()).any(|window| window == needle);
-    // A store that is spread over nodes may write the tag apart from the rest.
-    let stored = &key.as_str().as_bytes()[StoreKey::LINEAGE_LENGTH..];
-    holds(has(stored), "S12: the dump has the stored record", "the key in it", "a dump without it");
-    holds(!has(secret), "S12: no stored byte gives an id away", "a dump without the id", "the id");
-    store.delete(&key).await.must("S12: delete answers");
+    // A dump that has nothing of the session proves nothing. A store may write the key as text or as the bytes behind it.
+    let key = first.key.as_str();
+    holds(has(key.as_bytes()) || decoded(key).is_some_and(|bytes| has(&bytes)), "S12: the dump has the stored record", "its key", "none");
+    for id in [&id, &next] {
+        let text = id.to_text();
+        let secret = &text[key.len() + 1..];
+        let bytes = decoded(std::str::from_utf8(secret).unwrap_or_default()).unwrap_or_default();
+        // The first four bytes are the generation, which is not secret.
+        let random = bytes.get(4..).unwrap_or_default();
+        let [upper, lower] = [spellings(random)[0].clone(), spellings(random)[1].clone()];
+        for needle in [secret, random, upper.as_bytes(), lower.as_bytes()] {
+            holds(!needle.is_empty() && !has(needle), "S12: no stored byte reveals a secret", "a dump without it", "the secret");
+        }
+    }
+    end(&store, &first.key, "S12: delete finds the record").await;
+}
+
+fn decoded(text: &str) -> Option<Vec<u8>> {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    URL_SAFE_NO_PAD.decode(text).ok()
 }

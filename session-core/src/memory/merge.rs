@@ -73,6 +73,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::SecretHash;
 
     fn name(text: &str) -> Name {
         Name::new(text).unwrap()
@@ -94,7 +95,7 @@ mod tests {
             clear: bool,
         ) {
             let mut data: Data = held.into_iter().map(|(text, n)| (name(&text), Json::integer(n.into()))).collect();
-            let commit = Commit { clear, changes: changes.into_iter().map(|(text, change)| (name(&text), change)).collect(), ..Commit::new() };
+            let commit = Commit { clear, changes: changes.into_iter().map(|(text, change)| (name(&text), change)).collect(), ..Commit::new(SecretHash::from_bytes([0; SecretHash::BYTES])) };
             let merge = Merge::plan(&data, &commit).unwrap();
             merge.apply(&mut data, clear, commit.changes);
             prop_assert_eq!((merge.bytes, merge.values), (data.bytes(), data.len()));

@@ -126,17 +126,25 @@ impl Session {
 
     /// Ends the sessions of all ids that this request has. The caller holds the flight lock.
     pub(super) async fn end_own(&self) -> Result<(), SessionError> {
-        let (ids, principal) = {
+        let ids = {
             let state = self.state();
-            let superseded = state.superseded.iter().map(|superseded: &SupersededId| superseded.identity.clone());
             // A creation or rotation of this request whose answer was lost may have landed with the id it drew. It stands first: of two
             // ids of one session the later generation reaches further.
-            let own = state.drawn.iter().chain(&state.identity).cloned().chain(superseded);
-            let ids: Vec<Identity> = own.chain(state.others.iter().cloned().map(Identity::from)).collect();
-            (ids, state.record().and_then(|record| record.principal.clone()))
+            let drawn = state.drawn.iter().map(|drawn| &drawn.identity);
+            // The request knows the principal of its own session only, not those behind other cookies.
+            let superseded = state.superseded.as_ref();
+            let own =
+                state.record().map_or_else(|| superseded.and_then(|id| id.record.principal.clone()), |record| record.principal.clone());
+            let mut ids: Vec<_> = drawn.chain(&state.identity).map(|identity| (identity.clone(), own.clone())).collect();
+            // While the rotation settles, the superseded id is the request's identity as well.
+            if let Some(SupersededId { identity, .. }) = superseded.filter(|_| state.identity.is_none()) {
+                ids.push((identity.clone(), own));
+            }
+            ids.extend(state.others.iter().cloned().map(|other| (other.into(), None)));
+            ids
         };
         let mut before_sign_in = Vec::new();
-        for identity in ids {
+        for (identity, principal) in ids {
             if identity.signed_by == SignedBy::Nobody && !self.opens(&identity).await? {
                 continue;
             }

@@ -101,17 +101,28 @@ impl Session {
     /// After a change of the user's password or other credentials: ends all sessions of the user, this one too, and starts a new one under
     /// a new key with this session's values and attributes. Returns how many ended. Does nothing if no user is signed in.
     ///
-    /// Call it after the new credentials are stored: whoever signed in with the old ones before is signed out then, and a copy of this
-    /// browser's cookie opens nothing.
+    /// Call it after the new credentials are stored: every session that the old ones opened has ended then, and a copy of this browser's
+    /// cookie opens nothing. It also works if a copy of the cookie gave the session a new id after this request had read it.
     ///
     /// # Errors
     /// As [`Self::others`], [`SessionError::HeadSent`] and [`SessionError::PlainHttp`]. If the sessions have ended and the new one could not
     /// be created, the cookie is removed: the user signs in again.
     pub async fn credentials_changed(&self) -> Result<u64, SessionError> {
         let _flight = self.0.flight.lock().await;
-        let Some(principal) = self.settled_principal().await? else { return Ok(0) };
+        let read = self.state().record().cloned();
+        let settled = self.settled_principal().await;
+        // Within the grace the record is known as well as if this request had read it before.
+        let known = self.state().record().cloned();
+        let record = match settled {
+            Ok(_) => known,
+            // Otherwise a thief who renews first would survive the change.
+            Err(SessionError::Superseded) => Some(known.or(read).ok_or(SessionError::Superseded)?),
+            Err(error) => return Err(error),
+        };
+        let Some((record, principal)) = record.and_then(|record| record.principal.clone().map(|principal| (record, principal))) else {
+            return Ok(0);
+        };
         self.check_delivery()?;
-        let Some(record) = self.state().record().cloned() else { return Ok(0) };
         let ended = self.delete_all(&principal, EndCause::CredentialsChanged).await?;
         let recorded = {
             let mut state = self.state();

@@ -7,11 +7,11 @@ use futures_util::future::join_all;
 use super::{
     Delivery, Session, SessionError,
     context::Happened,
-    state::{Head, Identity},
+    state::{Drawn, Head, Identity},
 };
 use crate::{
     Attributes, Claim, Commit, Committed, Created, Deleted, EndCause, EntropyError, NewRecord, OnSupersededId, Opened, Outcome, Principal,
-    PrincipalChange, Record, Rotation, SessionId, SessionStore, SignIn, StoreError, Superseded,
+    PrincipalChange, Record, Rotation, SessionId, SessionStore, SignIn, StoreError, StoreKey, Superseded,
     cookie::SignedBy,
     expiry::Use,
     plan::{Known, Recorded, Rotate, Step, plan},
@@ -117,7 +117,9 @@ impl Session {
     pub(super) async fn settle(&self, identity: Identity, opened: Option<Opened>) -> Result<(), SessionError> {
         match opened {
             None => self.state().missing(),
-            Some(Opened::Current(record)) if self.use_of(&record) == Use::Over => self.expire(&identity).await?,
+            Some(Opened::Current(record)) if self.use_of(&record) == Use::Over => {
+                self.expire(&identity, record.principal.as_ref()).await?;
+            }
             Some(Opened::Current(record)) => self.state().loaded(record),
             // A made-up cookie under a known key must not learn anything, so without a signature a wrong secret counts as absent.
             Some(Opened::Grace(_) | Opened::Superseded(_)) if identity.signed_by == SignedBy::Nobody => self.state().missing(),
@@ -164,22 +166,27 @@ impl Session {
                     if let Some(sign_in) = &planned.sign_in {
                         self.end_superseded_session_of(sign_in).await?;
                     }
-                    if self.create(new).await? {
+                    let created = self.create(new).await;
+                    if created.inspect_err(|_| self.state().attempt_failed(planned.clone()))? {
                         self.landed(&planned).await;
                         landed = true;
                     }
                 }
                 // And plan again: what the commit told of a record that was never loaded can mean that its life is due.
                 Step::Commit(commit, rotate) => {
-                    if self.send(commit, rotate).await?.is_some() {
+                    let sent = self.send(commit, rotate).await;
+                    if sent.inspect_err(|_| self.state().attempt_failed(planned.clone()))?.is_some() {
                         self.landed(&planned).await;
                         landed = true;
                     }
                 }
                 Step::Expire => {
-                    let identity = self.state().identity.clone();
+                    let (identity, principal) = {
+                        let state = self.state();
+                        (state.identity.clone(), state.record().and_then(|record| record.principal.clone()))
+                    };
                     if let Some(identity) = identity {
-                        self.expire(&identity).await?;
+                        self.expire(&identity, principal.as_ref()).await?;
                     }
                 }
                 Step::Superseded => return Err(SessionError::Superseded),
@@ -229,15 +236,26 @@ impl Session {
 
     /// Creates a session under a fresh id. `false` if a former attempt had created it already, with what was recorded then. The caller
     /// holds the flight lock.
-    pub(super) async fn create(&self, mut new: NewRecord) -> Result<bool, SessionError> {
+    pub(super) async fn create(&self, new: NewRecord) -> Result<bool, SessionError> {
+        let signed_in = new.principal.as_ref().map(|_| Happened::SignedIn);
+        self.create_as(new, [Some(Happened::Created), signed_in]).await
+    }
+
+    /// The same with other events.
+    async fn create_as(&self, mut new: NewRecord, happened: [Option<Happened>; 2]) -> Result<bool, SessionError> {
         self.check_delivery()?;
+        let emit = |drawn: &Identity, principal: Option<&Principal>, error: Option<&StoreError>| {
+            for happened in happened.into_iter().flatten() {
+                self.emit(&drawn.key, principal, happened, error);
+            }
+        };
         for _ in 0..ATTEMPTS {
             let (drawn, again) = self.draw(SessionId::random)?;
             new.secret = drawn.secret;
             let created = self.store().create(&drawn.key, new.clone()).await;
-            let created = created.inspect_err(|error| self.emit_created(&drawn, new.principal.as_ref(), Some(error)))?;
+            let created = created.inspect_err(|error| emit(&drawn, new.principal.as_ref(), Some(error)))?;
             if created == Created::New {
-                self.emit_created(&drawn, new.principal.as_ref(), None);
+                emit(&drawn, new.principal.as_ref(), None);
                 self.state().created(drawn, Box::new(record_of(new)));
                 return Ok(true);
             }
@@ -249,13 +267,11 @@ impl Session {
         Err(out_of_ids())
     }
 
-    fn emit_created(&self, drawn: &Identity, principal: Option<&Principal>, error: Option<&StoreError>) {
-        let happened = [Some(Happened::Created), principal.map(|_| Happened::SignedIn)];
-        for happened in happened.into_iter().flatten() {
-            match error {
-                None => self.0.context.emit(&drawn.key, principal, happened),
-                Some(error) => self.0.context.emit_unknown(&drawn.key, principal, happened, error),
-            }
+    /// Emits what happened, or what may have happened where the store answered with `error`.
+    fn emit(&self, key: &StoreKey, principal: Option<&Principal>, happened: Happened, error: Option<&StoreError>) {
+        match error {
+            None => self.0.context.emit(key, principal, happened),
+            Some(error) => self.0.context.emit_unknown(key, principal, happened, error),
         }
     }
 
@@ -292,7 +308,8 @@ impl Session {
                 self.state().committed(&commit, drawn, &done);
                 let timeouts = self.policy().timeouts(&done.attributes, crate::policy::Owner::of(done.authenticated));
                 if timeouts.on_use(done.authenticated.unwrap_or(done.age), done.ttl) == Use::Over {
-                    self.expire(&identity).await?;
+                    let principal = self.state().record().and_then(|record| record.principal.clone());
+                    self.expire(&identity, principal.as_ref()).await?;
                     return Err(SessionError::Gone);
                 }
                 Ok(Some(done))
@@ -331,10 +348,7 @@ impl Session {
             PrincipalChange::Set(principal) => Some(principal),
             PrincipalChange::Keep | PrincipalChange::Unset => known.as_ref(),
         };
-        match error {
-            None => self.0.context.emit(&identity.key, principal, happened),
-            Some(error) => self.0.context.emit_unknown(&identity.key, principal, happened, error),
-        }
+        self.emit(&identity.key, principal, happened, error);
     }
 
     /// The rotation of a store that cannot rotate: a copy under a new id, then the end of the old session. Two steps: for a moment both
@@ -362,7 +376,8 @@ impl Session {
         (record.generation, record.since, record.version) = (0, 0, 1);
         let (version, age, authenticated) = (record.version, record.age, record.authenticated);
         let (ttl, attributes) = (record.ttl, record.attributes.clone());
-        self.create(record.into_new()).await?;
+        let signs_in = matches!(commit.principal, PrincipalChange::Set(_));
+        self.create_as(record.into_new(), [Some(if signs_in { Happened::SignedIn } else { Happened::Rotated }), None]).await?;
         let _ = self.store().delete(&identity.key, Claim::Any).await?;
         Ok(Some(Committed { version, added: std::collections::BTreeMap::new(), age, authenticated, ttl, attributes }))
     }
@@ -372,18 +387,20 @@ impl Session {
     fn draw(&self, fresh: impl FnOnce() -> Result<SessionId, EntropyError>) -> Result<(Identity, bool), SessionError> {
         let mut state = self.state();
         if let Some(drawn) = &state.drawn {
-            return Ok((drawn.clone(), true));
+            return Ok((drawn.identity.clone(), true));
         }
         let drawn = Identity::from(fresh()?);
-        state.drawn = Some(drawn.clone());
+        state.drawn = Some(Drawn::new(drawn.clone()));
         Ok((drawn, false))
     }
 
-    /// Takes the record that a drawn id opens for this request's own: a former attempt did land.
+    /// Takes the record that a drawn id opens for this request's own: a former attempt did land, and what it carried is done.
     async fn adopt(&self, drawn: &Identity) -> Result<bool, SessionError> {
         let found = self.store().load(&drawn.key).await?;
         if let Some(Opened::Current(record)) = found.map(|stored| stored.open(&drawn.secret)) {
+            let attempted = self.state().drawn.take().map(Drawn::attempted).unwrap_or_default();
             self.state().created(drawn.clone(), record);
+            self.landed(&attempted).await;
             return Ok(true);
         }
         Ok(false)
@@ -406,10 +423,10 @@ impl Session {
         deleted
     }
 
-    /// Deletes a record that outlived a timeout which was shortened after it was written.
-    async fn expire(&self, identity: &Identity) -> Result<(), SessionError> {
-        let principal = self.state().record().and_then(|record| record.principal.clone());
-        let _ = self.end(identity, Claim::Any, principal.as_ref(), EndCause::TimedOut).await?;
+    /// Deletes a record that outlived a timeout which was shortened after it was written. The claim spares a sign-in that happened since
+    /// the store said so: that one has a timeout of its own.
+    async fn expire(&self, identity: &Identity, principal: Option<&Principal>) -> Result<(), SessionError> {
+        let _ = self.end(identity, Claim::Generation(identity.id.generation()), principal, EndCause::TimedOut).await?;
         self.state().missing();
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! How streams and WebSockets notice that their session has ended.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{Session, SessionError, state::Identity};
 use crate::{Opened, cookie::SignedBy, expiry::Use, policy::Owner};

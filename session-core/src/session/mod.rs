@@ -122,7 +122,8 @@ impl Session {
         Ok(signs_in.or_else(|| state.record()?.principal.clone()))
     }
 
-    /// The strength of the authentication, as [`SignIn::acr`] or [`Self::reauthenticated_with`] set it, counting this request's own.
+    /// The strength of the authentication, as [`SignIn::acr`] or [`Self::reauthenticated_with`] set it, counting this request's own. `None`
+    /// for an anonymous session.
     ///
     /// # Errors
     /// [`SessionError::Store`] if the record cannot be loaded.
@@ -132,8 +133,9 @@ impl Session {
         if let Some(sign_in) = &state.recorded.sign_in {
             return Ok(sign_in.attributes.acr.clone());
         }
+        let Some(record) = state.record().filter(|record| record.principal.is_some()) else { return Ok(None) };
         let raised = state.recorded.reauthenticated.as_ref().and_then(|reauthenticated| reauthenticated.acr.clone());
-        Ok(raised.or_else(|| state.record()?.attributes.acr.clone()))
+        Ok(raised.or_else(|| record.attributes.acr.clone()))
     }
 
     /// Whether the user proved who they are at most `time` ago: by a sign-in or by [`Self::reauthenticated`], counting this request's own.

@@ -53,6 +53,25 @@ impl SupersededId {
     }
 }
 
+/// An id that was drawn for a creation or rotation that may or may not have landed.
+#[derive(Debug)]
+pub(super) struct Drawn {
+    pub(super) identity: Identity,
+    /// What the failed attempts with this id carried, if they all carried the same; nothing if they did not. `None` before the first failure.
+    attempted: Option<Recorded>,
+}
+
+impl Drawn {
+    pub(super) fn new(identity: Identity) -> Self {
+        Self { identity, attempted: None }
+    }
+
+    /// What is certain to have landed if an attempt did.
+    pub(super) fn attempted(self) -> Recorded {
+        self.attempted.unwrap_or_default()
+    }
+}
+
 /// What the browser has to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owed {
@@ -85,8 +104,7 @@ pub(super) struct State {
     pub(super) superseded: Option<SupersededId>,
     pub(super) recorded: Recorded,
     pub(super) head: Head,
-    /// An id that was drawn for a creation or rotation that may or may not have landed.
-    pub(super) drawn: Option<Identity>,
+    pub(super) drawn: Option<Drawn>,
     /// When the request began.
     began: Instant,
     /// When the store said what is `known`.
@@ -265,6 +283,14 @@ impl State {
         }
         (record.age, record.authenticated, record.ttl) = (*age, *authenticated, *ttl);
         record.attributes = attributes.clone();
+    }
+
+    /// An attempt to bring `planned` failed, and may have landed with the id that it drew.
+    pub(super) fn attempt_failed(&mut self, planned: Recorded) {
+        if let Some(drawn) = &mut self.drawn {
+            let others_differ = drawn.attempted.as_ref().is_some_and(|former| *former != planned);
+            drawn.attempted = Some(if others_differ { Recorded::default() } else { planned });
+        }
     }
 
     /// The store says that there is no such record. A request that never saw it alive is anonymous from its start.

@@ -11,7 +11,7 @@ use session_core::{
 
 const IN_PROCESS: &str = "it lives in this process and cannot fail apart from it";
 
-/// Stores in memory on a clock that only the checks move. What a client is, says `wrap`.
+/// Stores in memory on a clock that only the checks move. `wrap` makes a client of a store.
 pub(crate) struct MemoryFixture {
     clock: ManualClock,
     namespaces: Mutex<HashMap<String, Arc<MemoryStore>>>,
@@ -42,6 +42,11 @@ impl Fixture for MemoryFixture {
 
     async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, Source> {
         Ok((self.wrap)(self.namespace(name)))
+    }
+
+    async fn bounded(&self) -> Hand<Arc<dyn SessionStore>> {
+        let store = MemoryStore::builder().clock(self.clock.clone()).max_sessions(100);
+        Hand::Done((self.wrap)(Arc::new(store.build())))
     }
 
     async fn advance(&self, by: Duration) {

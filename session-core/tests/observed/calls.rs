@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use session_core::{
-    Change, Commit, Data, Guard, Json, Lifetime, MemoryStore, Name, NewRecord, Principal, SessionId, SessionStore, StoreKey,
+    Change, Claim, Commit, Data, Guard, Json, MemoryStore, Name, NewRecord, Principal, PrincipalChange, Rotation, SessionId, SessionStore,
+    StoreKey,
     observe::{self, Observed, observe},
 };
 
@@ -21,6 +22,10 @@ pub(crate) const FATES: [(Fate, &str); 6] = [
     (Fate::Failed, "failed"),
     (Fate::Hung, "dropped"),
 ];
+
+/// What a store is asked for, as it is counted.
+pub(crate) const OPERATIONS: [&str; 11] =
+    ["create", "load", "commit", "touch", "delete", "list", "delete_all", "delete_everyone", "scan", "delete_expired", "ping"];
 
 /// Names and values of one session.
 #[derive(Debug, Clone)]
@@ -42,18 +47,25 @@ impl Subject {
     }
 
     pub(crate) fn key(&self) -> StoreKey {
-        self.id.store_key()
+        self.id.key()
     }
 
     fn record(&self) -> NewRecord {
         let mut data = Data::new();
         data.insert(self.name.clone(), self.value.clone());
-        let lifetime = Lifetime::default();
-        NewRecord { data, ttl: Duration::from_secs(60), principal: Some(self.principal.clone()), lifetime }
+        NewRecord::new(self.id.secret_hash(), Duration::from_secs(60)).data(data).principal(self.principal.clone())
     }
 
     fn change(&self) -> Commit {
-        Commit::new().change(self.name.clone(), Change::Set(self.value.clone()))
+        self.commit().change(self.name.clone(), Change::Set(self.value.clone()))
+    }
+
+    fn touch(&self) -> Commit {
+        self.commit().ttl(Duration::from_secs(90))
+    }
+
+    fn commit(&self) -> Commit {
+        Commit::new(self.id.secret_hash())
     }
 }
 
@@ -63,31 +75,39 @@ pub(crate) async fn each(store: &dyn SessionStore, subject: &Subject) {
     drop(store.create(&key, subject.record()).await);
     drop(store.load(&key).await);
     drop(store.commit(&key, subject.change()).await);
-    drop(store.commit(&key, Commit::new().ttl(Duration::from_secs(90))).await);
-    drop(store.list(&subject.principal).await);
+    drop(store.commit(&key, subject.touch()).await);
+    drop(store.list(&subject.principal, None, 10).await);
     drop(store.scan(None, 10).await);
     drop(store.delete_expired(10).await);
     drop(store.ping().await);
-    drop(store.delete(&key).await);
+    drop(store.delete(&key, Claim::Any).await);
     drop(store.delete_all(&subject.principal, Some(&key)).await);
+    drop(store.delete_everyone(None, 10).await);
 }
 
 /// The outcomes that are no error and not the usual ones.
 pub(crate) async fn unusual(store: &dyn SessionStore, subject: &Subject) {
     let key = subject.key();
-    let ttl = || Commit::new().ttl(Duration::from_secs(90));
     drop(store.create(&key, subject.record()).await);
     drop(store.create(&key, subject.record()).await);
     drop(store.commit(&key, subject.change().guard(Guard::Version(77))).await);
-    drop(store.commit(&key, ttl().guard(Guard::Version(77))).await);
-    // A move alone is no touch.
-    let moved = subject.id.successor().unwrap().store_key();
-    drop(store.commit(&key, Commit::new().move_to(moved.clone())).await);
-    drop(store.delete(&moved).await);
+    drop(store.commit(&key, subject.touch().guard(Guard::Version(77))).await);
+    // A rotation alone is no touch.
+    let next = subject.id.rotated().unwrap();
+    let rotation = Rotation { secret: next.secret_hash(), generation: next.generation(), grace: None };
+    drop(store.commit(&key, subject.commit().rotate(rotation)).await);
+    drop(store.commit(&key, subject.change()).await);
+    drop(store.commit(&key, subject.touch()).await);
+    let signs_in = Commit::new(next.secret_hash()).principal(PrincipalChange::Set(subject.principal.clone()));
+    let last = next.rotated().unwrap();
+    let rotation = Rotation { secret: last.secret_hash(), generation: last.generation(), grace: None };
+    drop(store.commit(&key, signs_in.rotate(rotation)).await);
+    drop(store.delete(&key, Claim::Generation(1)).await);
+    drop(store.delete(&key, Claim::Generation(2)).await);
     drop(store.load(&key).await);
     drop(store.commit(&key, subject.change()).await);
-    drop(store.commit(&key, ttl()).await);
-    drop(store.delete(&key).await);
+    drop(store.commit(&key, subject.touch()).await);
+    drop(store.delete(&key, Claim::Any).await);
 }
 
 /// Makes all of them, with all fates.
@@ -120,13 +140,14 @@ async fn hung(store: &dyn SessionStore, subject: &Subject) {
         store.create(&key, subject.record()),
         store.load(&key),
         store.commit(&key, subject.change()),
-        store.commit(&key, Commit::new().ttl(Duration::from_secs(90))),
-        store.list(&subject.principal),
+        store.commit(&key, subject.touch()),
+        store.list(&subject.principal, None, 10),
         store.scan(None, 10),
         store.delete_expired(10),
         store.ping(),
-        store.delete(&key),
+        store.delete(&key, Claim::Any),
         store.delete_all(&subject.principal, None),
+        store.delete_everyone(None, 10),
     );
 }
 
@@ -145,7 +166,7 @@ async fn every_operation_with_every_outcome_is_counted_once() {
     let _counting = tally.install();
     let scripted = Arc::new(Scripted::new("hunter2"));
     let store = observe("scripted", Arc::clone(&scripted));
-    let operations = ["create", "load", "commit", "touch", "delete", "list", "delete_all", "scan", "delete_expired", "ping"];
+    let operations = OPERATIONS;
     let of = |operation: &str, outcome: &str| format!("{}{{store=scripted,operation={operation},outcome={outcome}}}", observe::CALLS);
     for operation in operations {
         assert_eq!(tally.counter(&of(operation, "done")), Some(0), "there from the start");
@@ -162,8 +183,9 @@ async fn every_operation_with_every_outcome_is_counted_once() {
     let mut expected = std::collections::BTreeMap::new();
     for operation in operations {
         let usual = match operation {
-            // `unusual` needs one to begin with, moves it, and deletes it.
-            "create" | "commit" | "delete" => 2,
+            // `unusual` needs one to begin with, rotates it, signs in and deletes it.
+            "commit" => 3,
+            "create" | "delete" => 2,
             _ => 1,
         };
         expected.insert(of(operation, "done"), usual);
@@ -177,6 +199,9 @@ async fn every_operation_with_every_outcome_is_counted_once() {
         ("commit", "gone"),
         ("touch", "conflict"),
         ("touch", "gone"),
+        ("commit", "superseded"),
+        ("touch", "superseded"),
+        ("delete", "superseded"),
     ] {
         expected.insert(of(operation, outcome), 1);
     }

@@ -5,8 +5,8 @@ use std::{future::pending, time::Duration};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use session_core::{
-    Commit, Created, Cursor, Listed, MemoryStore, NewRecord, Outcome, Page, Principal, Record, Rejection, SessionId, SessionStore,
-    StoreError, StoreKey, observe,
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, MemoryStore, NewRecord, Outcome, Page, Principal, Rejection, SessionId,
+    SessionStore, StoreError, StoreKey, Stored, SummaryPage, observe,
 };
 
 /// How calls fare.
@@ -54,7 +54,7 @@ impl Scripted {
             Fate::Unavailable => Err(StoreError::Unavailable { store, source: source() }),
             Fate::Timeout => Err(StoreError::Timeout { store, after: Duration::from_secs(2) }),
             Fate::Corrupt => {
-                let handle = SessionId::random().unwrap().store_key().handle();
+                let handle = SessionId::random().unwrap().key().handle();
                 Err(StoreError::Corrupt { store, handle, source: source() })
             }
             Fate::Rejected => Err(Rejection::Key { bytes: 0 }.into()),
@@ -78,11 +78,12 @@ macro_rules! scripted {
 
 scripted! {
     create(key: &StoreKey, new: NewRecord) -> Created;
-    load(key: &StoreKey) -> Option<Record>;
+    load(key: &StoreKey) -> Option<Stored>;
     commit(key: &StoreKey, commit: Commit) -> Outcome;
-    delete(key: &StoreKey) -> bool;
-    list(principal: &Principal) -> Vec<Listed>;
+    delete(key: &StoreKey, claim: Claim) -> Deleted;
+    list(principal: &Principal, after: Option<Cursor>, limit: usize) -> SummaryPage;
     delete_all(principal: &Principal, except: Option<&StoreKey>) -> u64;
+    delete_everyone(after: Option<Cursor>, limit: usize) -> DeletedPage;
     scan(after: Option<Cursor>, limit: usize) -> Page;
     delete_expired(limit: usize) -> u64;
     ping() -> ();

@@ -1,12 +1,15 @@
-//! The mistakes that a commit can make.
+//! The faults of `commit`.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use session_core::{
-    Change, Changes, Commit, Guard, Json, NewRecord, Outcome, PrincipalChange, Record, Rejection, SessionStore, StoreError, StoreKey,
+    Change, Changes, Claim, Commit, Committed, Guard, Json, Limits, NewRecord, Outcome, PrincipalChange, Record, Rejection, Rotation,
+    SecretHash, SessionStore, StoreError, StoreKey, Stored,
 };
 
 use crate::{client::Client, fault::Fault};
+
+const LONG: Duration = Duration::from_secs(600);
 
 pub(crate) async fn apply(client: &Client, key: &StoreKey, mut commit: Commit) -> Result<Outcome, StoreError> {
     let records = &client.space.records;
@@ -15,7 +18,10 @@ pub(crate) async fn apply(client: &Client, key: &StoreKey, mut commit: Commit) -
         other => other,
     };
     commit.changes = commit.changes.into_iter().map(|(name, change)| (client.name(name), rename(change))).collect();
-    let loaded = records.load(key).await?;
+    let loaded = records.load(key).await?.map(Stored::into_record);
+    if let Some(rotation) = commit.rotate {
+        return rotate(client, key, commit, rotation, loaded).await;
+    }
     match (client.fault, loaded) {
         (Fault::ReplacesAll, _) => commit.clear |= !commit.changes.is_empty(),
         (Fault::IgnoresGuard, _) => commit.guard = Guard::Any,
@@ -30,12 +36,12 @@ pub(crate) async fn apply(client: &Client, key: &StoreKey, mut commit: Commit) -
             commit.changes.retain(|_, change| *change != Change::Remove);
         }
         (Fault::ClearsLast, _) if commit.clear => commit.changes.clear(),
-        (Fault::ForgetsLifetime, _) => commit.lifetime = None,
-        (Fault::AlwaysTouches, _) => commit.ttl = commit.ttl.or(Some(Duration::from_secs(600))),
+        (Fault::ForgetsAttributes, _) => commit.attributes = None,
+        (Fault::AlwaysTouches, _) => commit.ttl = commit.ttl.or(Some(LONG)),
         (Fault::NeverShortens, Some(record)) => commit.ttl = commit.ttl.map(|ttl| ttl.max(record.ttl)),
         (Fault::FirstWins, Some(record)) => commit.changes.retain(|name, _| record.data.get(name.as_str()).is_none()),
-        (Fault::TouchIsAChange, Some(record)) if commit.principal == PrincipalChange::Keep => {
-            commit.principal = record.principal.map_or(PrincipalChange::Unset, PrincipalChange::Set);
+        (Fault::TouchIsAChange, Some(record)) => {
+            commit.attributes = commit.attributes.or_else(|| commit.ttl.map(|_| record.attributes));
         }
         (Fault::AddNeedsValue, Some(record)) => {
             let missing =
@@ -54,24 +60,150 @@ pub(crate) async fn apply(client: &Client, key: &StoreKey, mut commit: Commit) -
         (Fault::Revives, Some(record)) => {
             round_trip().await;
             return match records.commit(key, commit).await? {
-                Outcome::Gone => records.create(key, renewed(record)).await.map(|_| Outcome::Gone),
+                Outcome::Gone => records.create(key, record.into_new()).await.map(|_| Outcome::Gone),
                 outcome => Ok(outcome),
             };
         }
-        (Fault::Upserts, None) => drop(records.create(key, NewRecord::new(commit.ttl.unwrap_or(Duration::from_secs(600)))).await),
-        (Fault::MovesTheDead, None) => {
-            if let Some(target) = &commit.move_to {
-                return records.create(target, NewRecord::new(Duration::from_secs(600))).await.map(|_| Outcome::Gone);
-            }
+        (Fault::Upserts, None) => drop(records.create(key, NewRecord::new(commit.secret, commit.ttl.unwrap_or(LONG))).await),
+        (Fault::EmptyIsDone, _) if commit.is_empty() => return Ok(Outcome::Done(nothing())),
+        (Fault::SignsInWithoutRotation, Some(record)) if matches!(commit.principal, PrincipalChange::Set(_)) => {
+            commit.rotate = Some(Rotation { secret: record.secret, generation: record.generation, grace: None });
         }
-        (_, Some(record)) if commit.move_to.is_some() => return move_wrongly(client, key, commit, record).await,
+        (Fault::SignsInWithoutRotation, None) if matches!(commit.principal, PrincipalChange::Set(_)) => return Ok(Outcome::Gone),
+        (_, Some(record)) => judge_wrongly(client, key, &mut commit, &record).await?,
         _ => {}
     }
+    answer(client, key, commit).await
+}
+
+/// The faults of a store that compares the secret wrongly.
+async fn judge_wrongly(client: &Client, key: &StoreKey, commit: &mut Commit, record: &Record) -> Result<(), StoreError> {
+    let equal = |fold: fn(&SecretHash) -> Vec<u8>| fold(&record.secret) == fold(&commit.secret);
+    let accepted = match client.fault {
+        Fault::AcceptsSuperseded => true,
+        Fault::GraceWrites => record.grace.as_ref().is_some_and(|grace| grace.secret == commit.secret),
+        Fault::HashesEndAtZero => equal(|hash| hash.as_bytes().iter().copied().take_while(|byte| *byte != 0).collect()),
+        Fault::HashesFoldCase => equal(|hash| hash.as_bytes().to_ascii_lowercase()),
+        _ => false,
+    };
+    if accepted {
+        commit.secret = record.secret;
+    }
+    let superseded = commit.secret != record.secret;
+    match client.fault {
+        Fault::SupersededTouches if superseded && commit.ttl.is_some() => {
+            let touch = Commit { ttl: commit.ttl, ..Commit::new(record.secret) };
+            let _ = client.space.records.commit(key, touch).await?;
+        }
+        Fault::ConflictBeforeSuperseded if superseded && is_stale(commit, record) => commit.secret = record.secret,
+        Fault::RejectsBeforeJudging => {
+            let text = commit.changes.iter().find(|(name, change)| {
+                matches!(change, Change::Add(_)) && record.data.get(name.as_str()).is_some_and(|value| value.as_integer().is_none())
+            });
+            if let Some((name, _)) = text {
+                return Err(Rejection::NotAnInteger { name: name.clone() }.into());
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn is_stale(commit: &Commit, record: &Record) -> bool {
+    matches!(commit.guard, Guard::Version(version) if version != record.version)
+}
+
+/// The faults of a commit with a rotation.
+async fn rotate(
+    client: &Client,
+    key: &StoreKey,
+    mut commit: Commit,
+    mut rotation: Rotation,
+    loaded: Option<Record>,
+) -> Result<Outcome, StoreError> {
+    let records = &client.space.records;
+    let Some(record) = loaded else {
+        if client.has(Fault::RotatesTheDead) && commit.principal == PrincipalChange::Keep {
+            let new = NewRecord { generation: rotation.generation, ..NewRecord::new(rotation.secret, LONG) };
+            return records.create(key, new).await.map(|_| Outcome::Gone);
+        }
+        return records.commit(key, commit).await;
+    };
+    let current = commit.secret == record.secret;
+    match client.fault {
+        Fault::ClampsGrace => {
+            let keeps = commit.principal == PrincipalChange::Keep && !commit.authenticated;
+            let clamp = |grace: Duration| grace.clamp(Duration::from_millis(1), Limits::LONGEST_GRACE);
+            rotation.grace = rotation.grace.filter(|_| keeps).map(clamp);
+        }
+        Fault::ForgetsGrace => rotation.grace = None,
+        Fault::GraceIsLongest => rotation.grace = rotation.grace.map(|_| Limits::LONGEST_GRACE),
+        Fault::GraceSurvivesRotation if current && rotation.grace.is_none() => {
+            if let Some(grace) = record.grace {
+                client.space.formers.lock().insert(key.clone(), grace);
+            }
+        }
+        Fault::RotationIsAChange => commit.attributes = commit.attributes.or(Some(record.attributes)),
+        Fault::RotationMovesDeadline => commit.ttl = commit.ttl.or(Some(LONG)),
+        Fault::RotationRestartsAuthentication => commit.authenticated |= rotation.grace.is_none(),
+        Fault::RotationListsAnew if current => client.space.list_anew(key),
+        Fault::AcceptsSuperseded => commit.secret = record.secret,
+        Fault::ConflictBeforeSuperseded if is_stale(&commit, &record) => commit.secret = record.secret,
+        Fault::RotatesAgain if record.secret == rotation.secret => commit.secret = record.secret,
+        Fault::IgnoresGuard => commit.guard = Guard::Any,
+        Fault::WritesChangeByChange => return change_by_change(client, key, commit).await,
+        Fault::AlwaysTouches => commit.ttl = commit.ttl.or(Some(LONG)),
+        Fault::RotationResetsAge if current => {
+            let renewed =
+                NewRecord { age: Duration::ZERO, authenticated: record.authenticated.map(|_| Duration::ZERO), ..record.into_new() };
+            let _ = records.delete(key, Claim::Any).await?;
+            let _ = records.create(key, renewed).await?;
+        }
+        Fault::RotatesByReplacing if current => {
+            round_trip().await;
+            let _ = records.delete(key, Claim::Any).await?;
+            round_trip().await;
+            let _ = records.create(key, record.into_new()).await?;
+        }
+        Fault::ComparesThenRotates if current => {
+            round_trip().await;
+            if let Some(now) = records.load(key).await? {
+                commit.secret = now.into_record().secret;
+            }
+        }
+        Fault::RotatesStaleCopy if current => {
+            round_trip().await;
+            commit = with_all_values(record, commit);
+        }
+        Fault::RotatesFirst if current => {
+            let alone = Commit { rotate: Some(rotation), guard: commit.guard, ..Commit::new(commit.secret) };
+            let outcome = records.commit(key, alone).await?;
+            if !matches!(outcome, Outcome::Done(_)) {
+                return Ok(outcome);
+            }
+            round_trip().await;
+            let rotate = matches!(commit.principal, PrincipalChange::Set(_)).then_some(rotation);
+            return records.commit(key, Commit { secret: rotation.secret, rotate, guard: Guard::Any, ..commit }).await;
+        }
+        _ => {}
+    }
+    answer(client, key, commit.rotate(rotation)).await
+}
+
+async fn answer(client: &Client, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
+    let records = &client.space.records;
     match records.commit(key, commit.clone()).await {
-        Ok(Outcome::Done(mut committed)) if client.has(Fault::CommitTellsNoTtl) => {
-            committed.ttl = Duration::ZERO;
+        Ok(Outcome::Done(mut committed)) => {
+            match client.fault {
+                Fault::CommitTellsNoTtl => committed.ttl = Duration::ZERO,
+                Fault::CommitTellsNoAuthentication => committed.authenticated = None,
+                Fault::AuthenticationIsAge => committed.authenticated = committed.authenticated.map(|_| committed.age),
+                Fault::VisitorsAuthenticate if commit.authenticated => committed.authenticated = Some(Duration::ZERO),
+                _ => {}
+            }
             Ok(Outcome::Done(committed))
         }
+        Ok(Outcome::Gone) if client.has(Fault::SupersededBeforeGone) && commit.guard != Guard::Any => Ok(Outcome::Superseded),
         Err(StoreError::Rejected(Rejection::Overflow { name })) if client.has(Fault::AddSaturates) => {
             records.commit(key, commit.change(name, Change::Set(Json::integer(i64::MAX)))).await
         }
@@ -79,9 +211,14 @@ pub(crate) async fn apply(client: &Client, key: &StoreKey, mut commit: Commit) -
     }
 }
 
+fn nothing() -> Committed {
+    let (age, ttl) = (Duration::ZERO, LONG);
+    Committed { version: 1, added: BTreeMap::new(), age, authenticated: None, ttl, attributes: session_core::Attributes::default() }
+}
+
 async fn change_by_change(client: &Client, key: &StoreKey, mut commit: Commit) -> Result<Outcome, StoreError> {
     for (name, change) in std::mem::take(&mut commit.changes) {
-        let _ = client.space.records.commit(key, Commit::new().change(name, change)).await?;
+        let _ = client.space.records.commit(key, Commit::new(commit.secret).change(name, change)).await?;
         round_trip().await;
     }
     client.space.records.commit(key, commit).await
@@ -111,44 +248,7 @@ async fn add_by_set(client: &Client, key: &StoreKey, mut commit: Commit, read: &
     Ok(outcome)
 }
 
-async fn move_wrongly(client: &Client, key: &StoreKey, mut commit: Commit, record: Record) -> Result<Outcome, StoreError> {
-    let records = &client.space.records;
-    let Some(target) = commit.move_to.clone() else { return Ok(Outcome::Conflict) };
-    match client.fault {
-        Fault::LeftoversBlock if client.space.creators.lock().contains_key(&target) => return Ok(Outcome::Conflict),
-        Fault::MoveOverwrites => drop(records.delete(&target).await?),
-        Fault::MoveKeepsOld => {
-            commit.move_to = None;
-            let _ = records.create(&target, renewed(record)).await?;
-        }
-        Fault::MovesAnywhere if !target.same_lineage(key) && target.is_storable() => {
-            commit.move_to = None;
-            let _ = records.create(&target, renewed(record)).await?;
-            records.delete(key).await?;
-        }
-        Fault::MovesInSteps => {
-            round_trip().await;
-            let _ = records.create(&target, renewed(record)).await?;
-            commit.move_to = None;
-            let outcome = records.commit(&target, commit).await?;
-            round_trip().await;
-            records.delete(key).await?;
-            return Ok(outcome);
-        }
-        Fault::MovesFirst => {
-            let _ = records.commit(key, Commit { guard: commit.guard, move_to: commit.move_to.take(), ..Commit::new() }).await?;
-            return records.commit(&target, commit).await;
-        }
-        _ => {}
-    }
-    records.commit(key, commit).await
-}
-
-fn renewed(record: Record) -> NewRecord {
-    NewRecord { data: record.data, ttl: record.ttl, principal: record.principal, lifetime: record.lifetime }
-}
-
 /// The time between two steps of a store that needs several, long enough that others run in it.
-async fn round_trip() {
+pub(crate) async fn round_trip() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }

@@ -1,10 +1,10 @@
-//! A backend that can be stopped, frozen and spoilt, and the fixture over it.
+//! A backend that can be stopped, frozen and damaged, and the fixture over it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use session_core::{
-    Limits, ManualClock, MemoryStore, Principal, SessionStore, Source, StoreError, StoreKey,
+    Grace, Limits, ManualClock, MemoryStore, Principal, SessionStore, Source, StoreError, StoreKey,
     conformance::{Fixture, Hand, Purge},
 };
 use tokio::sync::watch;
@@ -30,7 +30,7 @@ pub(crate) enum State {
     Stopped,
 }
 
-/// A backend in this process, as far from its clients as one over a network.
+/// A backend in this process. Its clients await it as they would await a server.
 #[derive(Debug)]
 pub(crate) struct Remote {
     pub(crate) fault: Fault,
@@ -41,7 +41,7 @@ pub(crate) struct Remote {
     clients: AtomicUsize,
 }
 
-/// The records of one namespace, and what faulty clients remember of them.
+/// The records of one namespace, and what faulty clients remember about them.
 #[derive(Debug)]
 pub(crate) struct Space {
     pub(crate) records: MemoryStore,
@@ -51,25 +51,55 @@ pub(crate) struct Space {
     pub(crate) creators: Mutex<BTreeMap<StoreKey, (usize, Duration)>>,
     pub(crate) ever_listed: Mutex<BTreeMap<Principal, Vec<StoreKey>>>,
     pub(crate) purging: AtomicUsize,
+    /// Former secrets that a rotation should have forgotten.
+    pub(crate) formers: Mutex<BTreeMap<StoreKey, Grace>>,
+    /// The place of each rotated session in a list that follows rotations.
+    pub(crate) places: Mutex<HashMap<StoreKey, usize>>,
+    /// The generations of sign-ins, also after the sign-out.
+    pub(crate) sign_ins: Mutex<HashMap<StoreKey, u32>>,
+    pub(crate) walking: AtomicBool,
+}
+
+impl Space {
+    pub(crate) fn list_anew(&self, key: &StoreKey) {
+        let mut places = self.places.lock();
+        let last = places.values().copied().max().unwrap_or(0);
+        places.insert(key.clone(), last + 1);
+    }
 }
 
 impl Remote {
+    /// The spaces of all namespaces.
+    pub(crate) fn spaces(&self) -> Vec<Arc<Space>> {
+        self.spaces.lock().values().cloned().collect()
+    }
+
+    fn bounded(&self) -> Arc<Space> {
+        let reserved = if self.fault == Fault::ReservesNoRoom { 0 } else { 20 };
+        self.open(MemoryStore::builder().clock(self.clock.clone()).max_sessions(100).reserved_percent(reserved).build())
+    }
+
+    fn open(&self, records: MemoryStore) -> Arc<Space> {
+        Arc::new(Space {
+            records,
+            first_deadlines: MemoryStore::builder().clock(self.clock.clone()).build(),
+            spoilt: Mutex::default(),
+            creators: Mutex::default(),
+            ever_listed: Mutex::default(),
+            purging: AtomicUsize::new(0),
+            formers: Mutex::default(),
+            places: Mutex::default(),
+            sign_ins: Mutex::default(),
+            walking: AtomicBool::new(false),
+        })
+    }
+
     fn space(&self, name: &str) -> Arc<Space> {
         let limits = if self.fault == Fault::NoCap { Limits { data_bytes: usize::MAX } } else { Limits::default() };
-        let store = || MemoryStore::builder().limits(limits).clock(self.clock.clone()).build();
+        let open = || self.open(MemoryStore::builder().limits(limits).clock(self.clock.clone()).build());
         let name = match self.fault {
             Fault::OneNamespace => "",
             _ => name,
-        };
-        let open = || {
-            Arc::new(Space {
-                records: store(),
-                first_deadlines: store(),
-                spoilt: Mutex::default(),
-                creators: Mutex::default(),
-                ever_listed: Mutex::default(),
-                purging: AtomicUsize::new(0),
-            })
         };
         match self.fault {
             Fault::NamespacePerClient if !name.is_empty() => open(),
@@ -78,7 +108,7 @@ impl Remote {
     }
 }
 
-/// The fixture over a backend whose clients make one mistake.
+/// The fixture over a backend whose clients have one fault.
 #[derive(Debug)]
 pub(crate) struct RemoteFixture {
     remote: Arc<Remote>,
@@ -132,6 +162,11 @@ impl Fixture for RemoteFixture {
             return Err("the table exists already".into());
         }
         Ok(self.client(name))
+    }
+
+    async fn bounded(&self) -> Hand<Arc<dyn SessionStore>> {
+        let number = self.remote.clients.fetch_add(1, Ordering::Relaxed);
+        Hand::Done(Arc::new(Client::new(Arc::clone(&self.remote), self.remote.bounded(), number)))
     }
 
     async fn advance(&self, by: Duration) {
@@ -191,7 +226,8 @@ impl Fixture for RemoteFixture {
         let page = space.records.scan(None, usize::MAX).await.unwrap_or_else(|error: StoreError| panic!("{error}"));
         let line = |(key, record): (StoreKey, session_core::Record)| {
             let values: Vec<&str> = record.data.iter().map(|(_, value)| value.as_str()).collect();
-            format!("{} {} {values:?} {:?}\n", key.as_str(), record.version, space.spoilt.lock().contains(&key))
+            let spoilt = space.spoilt.lock().contains(&key);
+            format!("{} {} {} {values:?} {spoilt}\n", key.as_str(), record.version, record.generation)
         };
         let lines: BTreeSet<String> = page.records.into_iter().map(line).collect();
         let hidden = self.remote.fault == Fault::DumpsNothing;

@@ -37,6 +37,10 @@ impl Fixture for Toys {
         Ok(self.namespace(name))
     }
 
+    async fn bounded(&self) -> Hand<Arc<dyn SessionStore>> {
+        Hand::NotApplicable("it has no cap on its memory")
+    }
+
     async fn advance(&self, by: Duration) {
         tokio::time::sleep(by).await;
     }
@@ -57,7 +61,7 @@ impl Fixture for Toys {
         Purge::ByCall
     }
 
-    /// Its purge looks at every record, which is what it is a toy for; so many take no time worth measuring.
+    /// The purge of the toy reads every record. With so few records that takes no measurable time.
     fn bulk(&self) -> usize {
         1_000
     }
@@ -99,6 +103,6 @@ impl Fixture for Toys {
     }
 
     async fn physical_count(&self) -> Hand<u64> {
-        Hand::NotApplicable("it does not tell")
+        Hand::NotApplicable("the toy does not tell")
     }
 }

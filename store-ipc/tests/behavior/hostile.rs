@@ -3,7 +3,11 @@
 use std::{
     fs::Permissions,
     io::{ErrorKind, Read, Write},
-    os::unix::{fs::PermissionsExt, net::UnixStream, process::CommandExt},
+    os::unix::{
+        fs::PermissionsExt,
+        net::{UnixListener, UnixStream},
+        process::CommandExt,
+    },
     path::Path,
     process::Command,
     sync::{Arc, Mutex},
@@ -11,9 +15,9 @@ use std::{
 };
 
 use session_core::{MemoryStore, SessionStore, StoreError};
-use store_ipc::IpcStore;
+use store_ipc::{Config, IpcStore, Owner};
 
-use super::{Served, chain, eventually, key, mode, process, record};
+use super::{Served, chain, eventually, key, mode, owner::eventually_ping, process, record};
 
 const HELLO: &[u8; 12] = b"sIPC\x02\0\0\0\0\0\x10\0";
 const NOBODY: u32 = 65_534;
@@ -259,6 +263,78 @@ async fn a_user_who_was_allowed_is_served() {
     open_folder(&served);
     std::fs::set_permissions(served.path(), Permissions::from_mode(0o666)).unwrap();
     assert_eq!(ping_as_nobody(&served.path()), "pong\n");
+}
+
+/// Listens at `path` as another user, and keeps every connection open. Says how many bytes its clients have sent.
+fn planted(path: &Path) -> (UnixListener, impl Fn() -> usize) {
+    let listener = std::thread::scope(|scope| {
+        // Linux knows the user of each thread.
+        let listens = scope.spawn(|| {
+            let (group, user) = (rustix::process::Gid::from_raw(NOBODY), rustix::process::Uid::from_raw(NOBODY));
+            rustix::thread::set_thread_res_gid(group, group, group).unwrap();
+            rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+            UnixListener::bind(path).unwrap()
+        });
+        listens.join().unwrap()
+    });
+    listener.set_nonblocking(true).unwrap();
+    let accepts = listener.try_clone().unwrap();
+    let sent = move || {
+        let mut bytes = Vec::new();
+        while let Ok((mut client, _)) = accepts.accept() {
+            client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+            let _ = client.read_to_end(&mut bytes);
+        }
+        bytes.len()
+    };
+    (listener, sent)
+}
+
+#[tokio::test]
+async fn s30_client_refuses_a_socket_of_another_user() {
+    if !may_change_user() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
+    let path = folder.path().join("s.sock");
+    let (listener, sent) = planted(&path);
+    let store = IpcStore::connect(&path);
+    for _ in 0..3 {
+        match store.ping().await {
+            Err(error @ StoreError::Other { .. }) => {
+                let said = "runs as uid 65534, and the owner must run as uid 0 (root); set owner_uid if uid 65534 is right";
+                assert!(chain(&error).ends_with(said) && !error.is_transient(), "{}", chain(&error));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(sent(), 0, "the client sends nothing to a foreign socket");
+    // The right owner takes the place of the foreign one, and the same client finds it.
+    drop((listener, sent));
+    std::fs::remove_file(&path).unwrap();
+    let owner = Owner::builder(Arc::new(MemoryStore::new())).build().unwrap().spawn_thread().unwrap();
+    owner.listen(&path).unwrap();
+    eventually_ping(&store).await;
+}
+
+#[tokio::test]
+async fn s30_client_accepts_the_user_that_its_settings_name() {
+    if !may_change_user() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
+    let path = folder.path().join("s.sock");
+    let (_listener, sent) = planted(&path);
+    let url = format!("ipc:{}?owner_uid={NOBODY}&deadline_ms=200", path.display());
+    let store = IpcStore::connect_with(&Config::from_url(&url).unwrap()).unwrap();
+    assert!(matches!(store.ping().await, Err(StoreError::Timeout { .. })));
+    assert_ne!(sent(), 0, "the client greets the owner that its settings name");
+    // A user that is named excludes all others, this one and root too.
+    let served = Served::memory();
+    let store = IpcStore::connect_with(&Config::new(served.path()).owner_uid(NOBODY)).unwrap();
+    assert!(chain(&store.ping().await.unwrap_err()).contains("must run as uid 65534 (owner_uid)"));
 }
 
 fn open_folder(served: &Served) {

@@ -1,7 +1,7 @@
-//! Scanning a Cluster, slot by slot.
+//! Visiting the sessions of a Cluster, slot by slot.
 //!
-//! A node's own `SCAN` cursor means nothing to the node that takes over from it. What lies in a slot does not depend on who serves it, so a
-//! scan that goes through the slots misses nothing when nodes fail over or slots move in the middle of it.
+//! A node's own `SCAN` cursor means nothing to the node that takes over from it. What is in a slot does not depend on which node serves it, so a
+//! walk through the slots misses nothing when nodes fail over or slots move in the middle of it.
 
 use std::{collections::HashMap, sync::OnceLock};
 
@@ -9,77 +9,74 @@ use redis::{
     Cmd, Value,
     cluster_routing::{Route, SingleNodeRoutingInfo, Slot, SlotAddr},
 };
-use session_core::{Cursor, Page, Record, StoreKey};
+use session_core::{Cursor, StoreKey};
 
-use super::{records, words};
+use super::words;
 use crate::{
     answer,
     command::Request,
     error::ClientError,
-    keys::{Keys, key_at},
+    keys::Keys,
     link::{Links, Repeat},
     together::together,
 };
 
 /// How many slots there are.
 const SLOTS: u16 = 16_384;
-/// How many slots are asked before it is looked whether the page is full.
+/// How many slots are asked at once. Then a page that is full ends.
 const STEP: u16 = 64;
-/// How many slots one page passes at most.
+/// The most slots of one page.
 const MOST_SLOTS: u16 = 2_048;
 
-/// One page of at most `limit` records. The cursor is a slot, and the last place in it that was visited.
-pub(crate) async fn page(links: &Links, keys: &Keys, after: Option<Cursor>, limit: usize) -> Result<Page, ClientError> {
-    let (first, after) = read(after)?;
+/// The keys of one page. The cursor is a slot, and the last key in it that was visited.
+pub(crate) async fn keys(
+    links: &Links,
+    keys: &Keys,
+    after: Option<Cursor>,
+    limit: usize,
+) -> Result<(Vec<StoreKey>, Option<Cursor>), ClientError> {
+    let (first, after) = read(after.as_ref())?;
     let end = first.saturating_add(MOST_SLOTS).min(SLOTS);
-    let (mut visited, mut room, mut slot) = (Vec::new(), limit, first);
+    let (mut visited, mut slot) = (Vec::new(), first);
     while slot < end {
         let step = slot..slot.saturating_add(STEP).min(end);
-        let found = together(step.clone().map(|slot| places(links, keys, slot)).collect()).await?;
-        for (at, mut places) in step.zip(found) {
+        let found = together(step.clone().map(|slot| keys_in(links, keys, slot)).collect()).await?;
+        for (at, mut found) in step.zip(found) {
             slot = at;
             if slot == first {
-                places.retain(|place| *place > after);
+                found.retain(|key| key.as_str() > after);
             }
-            if places.len() > room {
-                places.truncate(room);
+            let room = limit - visited.len();
+            if found.len() > room {
+                found.truncate(room);
                 // The slot that did not fit is where the next page begins, behind what is on this one.
-                let behind = if slot == first { after } else { String::new() };
-                let next = write(slot, places.last().unwrap_or(&behind));
-                visited.push(places);
-                return Ok(Page { records: all(links, keys, &visited).await?, next: Some(next) });
+                let behind = if slot == first { after } else { "" };
+                let next = write(slot, found.last().map_or(behind, StoreKey::as_str));
+                visited.append(&mut found);
+                return Ok((visited, Some(next)));
             }
-            room -= places.len();
-            visited.push(places);
+            visited.append(&mut found);
         }
         slot += 1;
     }
-    Ok(Page { records: all(links, keys, &visited).await?, next: (end < SLOTS).then(|| write(end, "")) })
+    Ok((visited, (end < SLOTS).then(|| write(end, ""))))
 }
 
-/// The live records at the places of several slots. Each is read by itself: in a slot that is on its way from one node to another, some are
-/// here and some are there.
-async fn all(links: &Links, keys: &Keys, slots: &[Vec<String>]) -> Result<Vec<(StoreKey, Record)>, ClientError> {
-    let places = slots.iter().flatten();
-    let read = together(places.map(|place| records(links, keys, std::slice::from_ref(place))).collect()).await?;
-    Ok(read.into_iter().flatten().collect())
-}
-
-/// The places of this store's sessions in a slot, in order.
-async fn places(links: &Links, keys: &Keys, slot: u16) -> Result<Vec<String>, ClientError> {
+/// The keys of this store's sessions in a slot, in order.
+async fn keys_in(links: &Links, keys: &Keys, slot: u16) -> Result<Vec<StoreKey>, ClientError> {
     let mut listed = words(&["CLUSTER", "GETKEYSINSLOT"]);
     listed.arg(slot).arg(i32::MAX);
-    // A node that does not serve the slot any more lists no keys and says no word about it. For a key of the slot it says who does.
+    // A node that no longer serves the slot lists no keys and reports no error. For a key of the slot it says which node does.
     let mut served = words(&["EXISTS"]);
-    served.arg(keys.at(&format!("{{{}}}", tag(slot))));
+    served.arg(format!("{{{}}}", tag(slot)));
     let commands = [listed, served];
     let node = SingleNodeRoutingInfo::SpecificNode(Route::new(slot, SlotAddr::Master));
-    let mut places = match links.send(&Request::To(node.clone(), &commands), Repeat::Once).await {
+    let mut found = match links.send(&Request::To(node.clone(), &commands), Repeat::Once).await {
         // The slot is on its way. What is here now is here or there a moment later, so the node it comes from is asked first.
         Err(ClientError::Moving { host, port }) => {
-            let mut places = listed_at(links, keys, node, &commands[..1]).await?;
-            places.extend(listed_at(links, keys, SingleNodeRoutingInfo::ByAddress { host, port }, &commands[..1]).await?);
-            places
+            let mut found = listed_at(links, keys, node, &commands[..1]).await?;
+            found.extend(listed_at(links, keys, SingleNodeRoutingInfo::ByAddress { host, port }, &commands[..1]).await?);
+            found
         }
         answers => {
             let mut answers = answer::list(answers?)?;
@@ -87,20 +84,19 @@ async fn places(links: &Links, keys: &Keys, slot: u16) -> Result<Vec<String>, Cl
             named(keys, answers)?
         }
     };
-    places.sort_unstable();
-    places.dedup();
-    Ok(places)
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
 }
 
-async fn listed_at(links: &Links, keys: &Keys, node: SingleNodeRoutingInfo, list: &[Cmd]) -> Result<Vec<String>, ClientError> {
+async fn listed_at(links: &Links, keys: &Keys, node: SingleNodeRoutingInfo, list: &[Cmd]) -> Result<Vec<StoreKey>, ClientError> {
     named(keys, answer::list(links.send(&Request::To(node, list), Repeat::Once).await?)?)
 }
 
-/// The places among the names that came.
-fn named(keys: &Keys, answers: Vec<Value>) -> Result<Vec<String>, ClientError> {
+/// The keys of sessions among the names that came.
+fn named(keys: &Keys, answers: Vec<Value>) -> Result<Vec<StoreKey>, ClientError> {
     let names = answer::list(answers.into_iter().next().unwrap_or_default().extract_error()?)?;
-    let places = names.iter().filter_map(answer::text).filter_map(|name| keys.place_of(name)).filter(|place| key_at(place).is_some());
-    Ok(places.map(str::to_owned).collect())
+    Ok(names.iter().filter_map(answer::text).filter_map(|name| keys.key(name)).collect())
 }
 
 /// A hash tag that lies in the slot. Every slot has one; the search for all of them takes a few milliseconds, once.
@@ -120,15 +116,15 @@ fn tag(slot: u16) -> &'static str {
     Slot::new(slot).and_then(|slot| tags.get(&slot)).map_or("", String::as_str)
 }
 
-fn read(cursor: Option<Cursor>) -> Result<(u16, String), ClientError> {
-    let Some(Cursor(text)) = cursor else { return Ok((0, String::new())) };
-    let (slot, place) = text.split_once('\n').ok_or(ClientError::Cursor)?;
+fn read(cursor: Option<&Cursor>) -> Result<(u16, &str), ClientError> {
+    let Some(cursor) = cursor else { return Ok((0, "")) };
+    let (slot, key) = cursor.as_str().split_once('\n').ok_or(ClientError::Cursor)?;
     let slot = slot.parse().ok().filter(|slot| *slot < SLOTS).ok_or(ClientError::Cursor)?;
-    Ok((slot, place.to_owned()))
+    Ok((slot, key))
 }
 
-fn write(slot: u16, place: &str) -> Cursor {
-    Cursor(format!("{slot}\n{place}").into())
+fn write(slot: u16, key: &str) -> Cursor {
+    Cursor::new(format!("{slot}\n{key}"))
 }
 
 #[cfg(test)]
@@ -144,10 +140,10 @@ mod tests {
 
     #[test]
     fn a_cursor_comes_back_and_other_texts_are_refused() {
-        assert_eq!(read(Some(write(7, "{a}"))).unwrap(), (7, "{a}".to_owned()));
-        assert_eq!(read(None).unwrap(), (0, String::new()));
-        for text in ["", "7", "16384\n", "x\n{a}"] {
-            assert!(read(Some(Cursor(text.into()))).is_err(), "{text:?}");
+        assert_eq!(read(Some(&write(7, "a"))).unwrap(), (7, "a"));
+        assert_eq!(read(None).unwrap(), (0, ""));
+        for text in ["", "7", "16384\n", "x\na", "\ta"] {
+            assert!(read(Some(&Cursor::new(text))).is_err(), "{text:?}");
         }
     }
 }

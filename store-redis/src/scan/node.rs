@@ -1,38 +1,37 @@
-//! Scanning one server.
+//! Visiting the sessions of one server.
 
-use session_core::{Cursor, Page};
+use session_core::{Cursor, StoreKey};
 
-use super::{records, words};
+use super::words;
 use crate::{
     answer,
     command::Request,
     error::ClientError,
-    keys::{Keys, key_at},
+    keys::Keys,
     link::{Links, Repeat},
 };
 
-/// Where a scan goes on: at the server, and before that with places that came with the last answer and did not fit its page.
+/// Where a walk goes on: at the server, and before that with keys that came with the last answer and did not fit its page.
 #[derive(Debug, PartialEq, Eq)]
 struct Position {
-    /// The server's own cursor; `None` when it has been all around.
+    /// The server's own cursor; `None` at its end.
     server: Option<u64>,
-    left_over: Vec<String>,
+    left_over: Vec<StoreKey>,
 }
 
 impl Position {
-    fn read(cursor: Option<Cursor>) -> Result<Self, ClientError> {
-        let Some(Cursor(text)) = cursor else {
+    fn read(cursor: Option<&Cursor>) -> Result<Self, ClientError> {
+        let Some(cursor) = cursor else {
             return Ok(Self { server: Some(0), left_over: Vec::new() });
         };
-        let mut lines = text.lines();
+        let mut lines = cursor.as_str().lines();
         let server = match lines.next() {
             Some("end") => None,
             Some(digits) => Some(digits.parse().map_err(|_| ClientError::Cursor)?),
             None => return Err(ClientError::Cursor),
         };
-        let left_over: Vec<String> = lines.map(str::to_owned).collect();
-        // A cursor that was written elsewhere must not make the server read other keys.
-        if left_over.iter().any(|place| key_at(place).is_none()) { Err(ClientError::Cursor) } else { Ok(Self { server, left_over }) }
+        let left_over: Vec<StoreKey> = lines.map(StoreKey::from_text).collect();
+        if left_over.iter().all(StoreKey::is_storable) { Ok(Self { server, left_over }) } else { Err(ClientError::Cursor) }
     }
 
     fn write(self) -> Option<Cursor> {
@@ -40,20 +39,25 @@ impl Position {
             return None;
         }
         let mut text = self.server.map_or_else(|| "end".to_owned(), |cursor| cursor.to_string());
-        for place in self.left_over {
-            // Keys have no control characters, so a place has no line break.
+        for key in self.left_over {
+            // Keys have no control characters, so they have no line breaks.
             text.push('\n');
-            text.push_str(&place);
+            text.push_str(key.as_str());
         }
-        Some(Cursor(text.into()))
+        Some(Cursor::new(text))
     }
 }
 
-/// One page of at most `limit` records.
+/// The keys of one page.
 ///
 /// `SCAN` may bring more keys than it is asked for; those that do not fit wait in the cursor.
-pub(crate) async fn page(links: &Links, keys: &Keys, after: Option<Cursor>, limit: usize) -> Result<Page, ClientError> {
-    let mut position = Position::read(after)?;
+pub(crate) async fn keys(
+    links: &Links,
+    keys: &Keys,
+    after: Option<Cursor>,
+    limit: usize,
+) -> Result<(Vec<StoreKey>, Option<Cursor>), ClientError> {
+    let mut position = Position::read(after.as_ref())?;
     if let Some(cursor) = position.server
         && position.left_over.len() < limit
     {
@@ -63,13 +67,11 @@ pub(crate) async fn page(links: &Links, keys: &Keys, after: Option<Cursor>, limi
         let (next, names) = (answers.next().unwrap_or_default(), answers.next().unwrap_or_default());
         let next: u64 = answer::text(&next).and_then(|digits| digits.parse().ok()).ok_or(ClientError::Answer("a cursor"))?;
         position.server = (next != 0).then_some(next);
-        let names = answer::list(names)?;
-        let places = names.iter().filter_map(answer::text).filter_map(|name| keys.place_of(name)).filter(|place| key_at(place).is_some());
-        position.left_over.extend(places.map(str::to_owned));
+        position.left_over.extend(answer::list(names)?.iter().filter_map(answer::text).filter_map(|name| keys.key(name)));
     }
     let rest = position.left_over.split_off(limit.min(position.left_over.len()));
-    let places = std::mem::replace(&mut position.left_over, rest);
-    Ok(Page { records: records(links, keys, &places).await?, next: position.write() })
+    let page = std::mem::replace(&mut position.left_over, rest);
+    Ok((page, position.write()))
 }
 
 #[cfg(test)]
@@ -78,13 +80,14 @@ mod tests {
 
     #[test]
     fn a_position_comes_back_and_other_texts_are_refused() {
-        for (server, left_over) in [(Some(7), vec![]), (None, vec!["{AbCd}efgh".to_owned(), "{a}".to_owned()]), (Some(0), vec![])] {
+        for (server, left_over) in [(Some(7), vec![]), (None, vec!["AbCdefgh", "{a}"]), (Some(0), vec![])] {
+            let left_over: Vec<StoreKey> = left_over.into_iter().map(StoreKey::from_text).collect();
             let cursor = Position { server, left_over: left_over.clone() }.write();
-            assert_eq!(Position::read(cursor).unwrap(), Position { server, left_over });
+            assert_eq!(Position::read(cursor.as_ref()).unwrap(), Position { server, left_over });
         }
         assert!(Position { server: None, left_over: vec![] }.write().is_none());
-        for text in ["", "x", "-1", "7\nsession:other", "end\n{AbCde}f"] {
-            assert!(Position::read(Some(Cursor(text.into()))).is_err(), "{text:?}");
+        for text in ["", "x", "-1", "\tAbCd", "end\n\u{7f}"] {
+            assert!(Position::read(Some(&Cursor::new(text))).is_err(), "{text:?}");
         }
     }
 }

@@ -22,7 +22,7 @@ on_every_setup!(
     s17_an_https_only_cookie_never_travels_over_plain_http,
     s18_an_id_counts_in_the_cookie_only,
     s19_what_sets_an_id_is_kept_by_no_cache,
-    s21_requests_that_another_site_caused_change_nothing,
+    s21_s24_requests_that_another_site_caused_change_nothing,
     s23_long_headers_and_a_hundred_slow_clients_are_bounded_and_hold_up_nobody,
 );
 
@@ -250,7 +250,7 @@ async fn s19_what_sets_an_id_is_kept_by_no_cache(setup: &Setup) {
     assert_eq!((untouched.header("vary"), untouched.header("cache-control")), (None, None));
 }
 
-async fn s21_requests_that_another_site_caused_change_nothing(setup: &Setup) {
+async fn s21_s24_requests_that_another_site_caused_change_nothing(setup: &Setup) {
     let demo = setup.start_with(&["--allow-crash", "--trusted-proxy", "127.0.0.1/32"]).await;
     let mut bob = demo.signed_in("bob").await;
     let _ = demo.signed_in("bob").await;

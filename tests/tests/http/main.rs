@@ -81,6 +81,7 @@ mod counted;
 mod data;
 mod edge;
 mod failing;
+mod hardening;
 mod ids;
 mod keys;
 mod lifetime;

@@ -35,6 +35,10 @@ on_every_setup!(
 on_setup!(redis, h35_a_lost_rotation_locks_nobody_out);
 on_setup!(mongo, h35_a_lost_rotation_locks_nobody_out);
 
+// A flood of visitors in a store that is bounded.
+on_setup!(ipc, s26_a_flood_of_visitors_leaves_sign_ins_working);
+on_setup!(memory, s26_a_flood_of_visitors_leaves_sign_ins_working);
+
 /// How many clients at once, where a check says 1,000 of 1,000.
 const AT_ONCE: usize = 50;
 
@@ -391,4 +395,34 @@ async fn s31_a_superseded_id_is_reported_and_ends_the_session_if_told_to(setup: 
         .await;
         assert_eq!(owner.page().await.is_anonymous(), ends, "--on-superseded-id {mode}");
     }
+}
+
+async fn s26_a_flood_of_visitors_leaves_sign_ins_working(setup: &Setup) {
+    let demo = setup.start_with(&["--max-sessions", "1000"]).await;
+    let mut visitors = Vec::new();
+    let refused = loop {
+        let batch = join_all((0..AT_ONCE).map(|_| async {
+            let mut visitor = demo.browser();
+            (visitor.insert("n", "1").await.status, visitor)
+        }));
+        let (full, batch): (Vec<_>, Vec<_>) = batch.await.into_iter().partition(|(status, _)| *status == 503);
+        visitors.extend(batch.into_iter().map(|(status, visitor)| {
+            assert_eq!(status, 204);
+            visitor
+        }));
+        if !full.is_empty() {
+            break full.len();
+        }
+        assert!(visitors.len() <= 1_000, "the store is bounded");
+    };
+    let held = visitors.len();
+    let users = join_all((0..AT_ONCE).map(|n| {
+        let demo = &demo;
+        async move { demo.signed_in(&format!("user{n}")).await.page().await.principal }
+    }));
+    assert!(users.await.iter().all(Option::is_some), "users sign in while the store is full of visitors");
+    // A visitor who has a session signs in as well.
+    let mut visitor = visitors.pop().expect("a visitor");
+    let _ = visitor.login("carol").await.expect(200);
+    println!("s26: {held} visitors fill a store of 1,000, {refused} more are refused, {} users sign in", AT_ONCE + 1);
 }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use mongodb::{
     Collection,
-    bson::{Document, doc},
+    bson::{Binary, Document, doc, spec::BinarySubtype},
 };
 use session_core::{
     Limits, SessionStore, Source, StoreKey,
@@ -43,7 +43,7 @@ impl MongoFixture {
 
     async fn set(&self, key: &StoreKey, fields: Document) -> Hand {
         let documents = self.documents().await;
-        let done = documents.update_one(doc! { "key": key.as_str() }, doc! { "$set": fields }).await.expect("the server answers");
+        let done = documents.update_one(doc! { "_id": id(key) }, doc! { "$set": fields }).await.expect("the server answers");
         assert_eq!(done.matched_count, 1, "there is a document to spoil");
         Hand::Done(())
     }
@@ -104,7 +104,7 @@ impl Fixture for MongoFixture {
     }
 
     async fn future_format(&self, key: &StoreKey) -> Hand {
-        self.set(key, doc! { "format": 2 }).await
+        self.set(key, doc! { "format": 3 }).await
     }
 
     async fn stop(&self) -> Hand {
@@ -133,6 +133,11 @@ impl Fixture for MongoFixture {
     async fn physical_count(&self) -> Hand<u64> {
         Hand::Done(self.documents().await.count_documents(doc! {}).await.expect("the server answers"))
     }
+}
+
+/// The `_id` of a session's document.
+fn id(key: &StoreKey) -> Binary {
+    Binary { subtype: BinarySubtype::Generic, bytes: key.as_str().into() }
 }
 
 fn done(hand: Result<(), NotOurs>) -> Hand {

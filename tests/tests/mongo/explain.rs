@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::bson::{Bson, Document, doc};
-use session_core::{NewRecord, SessionStore};
+use session_core::{Claim, Created, Deleted, NewRecord, SessionStore};
 use store_mongo::MongoStore;
 use tests::{
     PATIENCE,
@@ -14,7 +14,7 @@ use tests::{
 
 use crate::{
     monitor::Monitor,
-    session::{LONG, PATIENT, Session, add, connect, is_done, principal, with},
+    session::{LONG, PATIENT, Session, connect, is_done, principal, with},
 };
 
 /// How many sessions there are.
@@ -78,14 +78,12 @@ async fn plans(monitor: &Monitor, sent: &[&str]) -> Vec<Plan> {
 }
 
 async fn fill(store: &MongoStore) {
-    let others = |number: usize| NewRecord::new(LONG).principal(principal(&format!("user-{}", number % 100)));
-    let bobs = (0..BOBS).map(|_| NewRecord::new(LONG).principal(principal("bob")));
-    let brief = (0..EXPIRED).map(|_| NewRecord::new(Duration::from_millis(1)).principal(principal("carol")));
+    let record = |session: Session, ttl, user: &str| (session.key, NewRecord::new(session.secret, ttl).principal(principal(user)));
+    let others = |number: usize| record(Session::new(), LONG, &format!("user-{}", number % 100));
+    let bobs = (0..BOBS).map(|_| record(Session::new(), LONG, "bob"));
+    let brief = (0..EXPIRED).map(|_| record(Session::new(), Duration::from_millis(1), "carol"));
     let records = (0..SESSIONS - BOBS).map(others).chain(bobs).chain(brief);
-    let created = stream::iter(records).map(|record| async move {
-        let session = Session::new();
-        store.create(&session.key, record).await.map(drop)
-    });
+    let created = stream::iter(records).map(|(key, record)| async move { store.create(&key, record).await.map(drop) });
     created.buffer_unordered(16).try_collect::<()>().await.expect("new sessions");
 }
 
@@ -97,32 +95,41 @@ async fn every_call_finds_what_it_is_about_by_its_index_and_passes_nothing_else(
     let store = monitor.store().await;
     let session = Session::signed_in(&connect(&server.url(PATIENT)).await, "dave").await;
 
-    // The first time by its key, from then on by where it lies.
-    assert!(store.load(&session.key).await.expect("an answer").is_some());
-    let plan = plans(&monitor, &["find"]).await.remove(0);
-    assert!(plan.is_by("session_key") && (plan.keys, plan.documents) == (1, 1), "{plan:?}");
     assert!(store.load(&session.key).await.expect("an answer").is_some());
     let plan = plans(&monitor, &["find"]).await.remove(0);
     assert!(plan.stages[0] == "IDHACK" && plan.documents == 1, "{plan:?}");
-    assert!(is_done(&store.commit(&session.key, add("n", 1)).await));
+    assert!(is_done(&store.commit(&session.key, session.add("n", 1)).await));
     let plan = plans(&monitor, &["findAndModify"]).await.remove(0);
     assert!(plan.stages[0] == "IDHACK" && plan.documents == 1, "{plan:?}");
-    let stranger = monitor.store().await;
-    assert!(is_done(&stranger.commit(&session.key, add("n", 1)).await));
+    let next = session.rotated();
+    assert!(is_done(&store.commit(&session.key, session.renew(&next)).await));
     let plan = plans(&monitor, &["findAndModify"]).await.remove(0);
-    assert!(plan.is_by("session_key") && (plan.keys, plan.documents) == (1, 1), "{plan:?}");
+    assert!(plan.stages[0] == "IDHACK" && plan.documents == 1, "{plan:?}");
+    assert_eq!(store.create(&session.key, session.record()).await.expect("an answer"), Created::Taken);
+    let plan = plans(&monitor, &["update"]).await.remove(0);
+    assert!(plan.stages[0] == "IDHACK" && plan.documents == 1, "{plan:?}");
 
-    assert_eq!(store.list(&principal("bob")).await.expect("a list").len(), BOBS);
+    assert_eq!(store.list(&principal("bob"), None, 100).await.expect("a list").sessions.len(), BOBS);
     let plan = plans(&monitor, &["find"]).await.remove(0);
     assert!(plan.is_by("session_principal") && plan.documents == i64::try_from(BOBS).expect("few"), "{plan:?}");
-    // Nobody of this name, so that the second look of the server finds what the first one found.
+    assert!(!plan.stages.iter().any(|stage| stage == "SORT"), "{plan:?}");
+    // A later page begins where the former one ended.
+    let first = store.list(&principal("bob"), None, 4).await.expect("a page");
+    let rest = store.list(&principal("bob"), first.next, 100).await.expect("a page").sessions.len();
+    assert_eq!(rest, BOBS - 4);
+    let plan = plans(&monitor, &["find", "find"]).await.remove(1);
+    assert!(plan.is_by("session_principal") && plan.documents == i64::try_from(rest).expect("few"), "{plan:?}");
+    // A user without sessions, so that the second look of the server finds what the first one found.
     assert_eq!(store.delete_all(&principal("nobody"), None).await.expect("an end of all"), 0);
     let plan = plans(&monitor, &["delete"]).await.remove(0);
     assert!(plan.is_by("session_principal") && plan.documents == 0, "{plan:?}");
 
-    assert!(store.delete(&session.key).await.expect("an end"));
-    let plan = plans(&monitor, &["findAndModify"]).await.remove(0);
-    assert!(plan.is_by("session_key") && plan.keys <= 1, "{plan:?}");
+    for (claim, stage) in [(Claim::Any, "IDHACK"), (Claim::Generation(9), "IXSCAN")] {
+        let session = Session::anonymous(&connect(&server.url(PATIENT)).await).await;
+        assert_eq!(store.delete(&session.key, claim).await.expect("an answer"), Deleted::Ended);
+        let plan = plans(&monitor, &["findAndModify"]).await.remove(0);
+        assert!(plan.stages[0] == stage && plan.keys <= 1 && plan.documents <= 1, "{plan:?}");
+    }
 
     let page = store.scan(None, 10).await.expect("a page");
     assert!(page.next.is_some());
@@ -143,10 +150,11 @@ async fn c31_a_purge_looks_at_what_is_over_and_at_little_else() {
     let heard = monitor.heard();
     let (find, delete) = (&heard[0], &heard[1]);
     // As it was before the purge.
-    let brief = (0..EXPIRED).map(|_| NewRecord::new(Duration::from_millis(1)));
     let again = connect(&server.url(PATIENT)).await;
-    for record in brief {
-        let _ = again.create(&Session::new().key, record).await.expect("a new session");
+    for _ in 0..EXPIRED {
+        let session = Session::new();
+        let record = NewRecord::new(session.secret, Duration::from_millis(1));
+        let _ = again.create(&session.key, record).await.expect("a new session");
     }
     tokio::time::sleep(Duration::from_millis(10)).await;
     let found = Plan::of(&monitor.explain(find).await);
@@ -169,7 +177,9 @@ async fn c30_the_server_itself_deletes_what_is_over() {
     assert_eq!(expiry.and_then(|options| options.expire_after), Some(Duration::ZERO));
     let stays = Session::signed_in(&store, "bob").await;
     for _ in 0..EXPIRED {
-        let _ = store.create(&Session::new().key, NewRecord::new(Duration::from_millis(500))).await.expect("a new session");
+        let session = Session::new();
+        let record = NewRecord::new(session.secret, Duration::from_millis(500));
+        let _ = store.create(&session.key, record).await.expect("a new session");
     }
     let held = async || documents.count_documents(doc! {}).await.expect("the server answers");
     assert_eq!(held().await, 1 + u64::try_from(EXPIRED).expect("few"));

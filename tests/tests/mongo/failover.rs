@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use mongodb::bson::doc;
-use session_core::{Commit, NewRecord, SessionStore};
+use session_core::{NewRecord, SessionStore};
 use tests::{
     PATIENCE,
     service::{MongoSet, NotOurs},
@@ -126,7 +126,7 @@ async fn h18_reads_make_sure_once_that_a_new_primary_knows_what_was_acknowledged
     let first = ours!(set.primary().await);
     let read = async || {
         wait::until("a read", PATIENCE, async || store.load(&session.key).await.ok().flatten()).await;
-        wait::until("a list", PATIENCE, async || store.list(&principal("bob")).await.ok()).await;
+        wait::until("a list", PATIENCE, async || store.list(&principal("bob"), None, 10).await.ok()).await;
     };
     read().await;
     let known = linearizable(&set, first).await;
@@ -169,13 +169,13 @@ async fn h18_a_life_prolonged_in_time_is_not_over_while_the_majority_is_slow() {
         (linearizable(&set, primary).await == before).then_some(())
     };
     wait::until("a read that asks for no more than others", PATIENCE, made_sure).await;
-    let _ = store.create(&session.key, NewRecord::new(SHORT)).await.expect("a new session");
+    let _ = store.create(&session.key, NewRecord::new(session.secret, SHORT)).await.expect("a new session");
     for other in &others {
         ours!(set.freeze(*other).await);
     }
     let prolonging = tokio::spawn({
-        let (store, key) = (store.clone(), session.key.clone());
-        async move { store.commit(&key, Commit::new().ttl(LONG)).await }
+        let (store, session) = (store.clone(), session.clone());
+        async move { store.commit(&session.key, session.commit().ttl(LONG)).await }
     });
     tokio::time::sleep(SHORT * 2).await;
     assert!(!prolonging.is_finished(), "a majority that hangs acknowledges nothing");

@@ -11,12 +11,12 @@ use std::{
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use session_core::{Json, Outcome, SessionStore, StoreError, StoreKey};
+use session_core::{Claim, Json, Outcome, SessionStore, StoreError, StoreKey};
 use store_mongo::MongoStore;
 use tests::{PATIENCE, wait};
 use tokio::task::JoinHandle;
 
-use crate::session::{Session, add};
+use crate::session::{Session, principal};
 
 /// How long a call may take: the deadline of 2 s, and what a busy machine needs.
 const IN_TIME: Duration = Duration::from_millis(2_800);
@@ -82,7 +82,7 @@ impl Load {
             if number % 2 == 0 {
                 let session = Session::signed_in(store, "adder").await;
                 log.lock().adding_to = Some(session.key.clone());
-                load.tasks.push(tokio::spawn(client.add(session.key)));
+                load.tasks.push(tokio::spawn(client.add(session)));
             } else {
                 load.tasks.push(tokio::spawn(client.come_and_go(format!("user-{number}"))));
             }
@@ -122,7 +122,7 @@ impl Load {
         for log in &self.logs {
             let log = std::mem::take(&mut *log.lock());
             if let Some(key) = &log.adding_to {
-                let record = self.store.load(key).await.expect("the store answers").expect("nobody ended this session");
+                let record = self.store.load(key).await.expect("the store answers").expect("no client ended this session").into_record();
                 let sum = record.data.get("n").and_then(Json::as_integer).unwrap_or(0);
                 assert!(sum >= log.added, "{} adds were acknowledged, and {} of them are lost", log.added, log.added - sum);
                 assert!(sum <= log.added + log.uncertain, "{} adds acknowledged, {} uncertain, {sum} made", log.added, log.uncertain);
@@ -161,15 +161,15 @@ struct Client {
 }
 
 impl Client {
-    async fn add(self, key: StoreKey) {
+    async fn add(self, session: Session) {
         while !self.stop.load(Relaxed) {
-            match self.call(self.store.commit(&key, add("n", 1))).await {
+            match self.call(self.store.commit(&session.key, session.add("n", 1))).await {
                 Some(Outcome::Done(done)) => {
                     let mut log = self.log.lock();
                     log.added += 1;
                     log.last = done.added.into_values().next().expect("a sum");
                 }
-                Some(outcome) => panic!("nobody ended or moved this session: {outcome:?}"),
+                Some(outcome) => panic!("no client ended or rotated this session: {outcome:?}"),
                 None => self.log.lock().uncertain += 1,
             }
             tokio::time::sleep(PAUSE).await;
@@ -179,13 +179,13 @@ impl Client {
     async fn come_and_go(self, user: String) {
         while !self.stop.load(Relaxed) {
             let session = Session::new();
-            let record = session_core::NewRecord::new(crate::session::LONG).principal(crate::session::principal(&user));
+            let record = session.record().principal(principal(&user));
             if self.call(self.store.create(&session.key, record)).await.is_none() {
                 continue;
             }
             // A call without an answer may have ended it, and so may the driver's second try of it.
             while !self.stop.load(Relaxed) {
-                if self.call(self.store.delete(&session.key)).await.is_some() {
+                if self.call(self.store.delete(&session.key, Claim::Any)).await.is_some() {
                     self.log.lock().signed_out.push(session.key);
                     break;
                 }

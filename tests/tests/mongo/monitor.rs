@@ -51,7 +51,7 @@ impl Monitor {
         Self { client, config, heard }
     }
 
-    /// A store that knows its server, and of no session yet where it lies.
+    /// A store that knows its server.
     pub(crate) async fn store(&self) -> MongoStore {
         let store = MongoStore::with_client(&self.client, &self.config).expect("settings that fit");
         store.scan(None, 1).await.expect("a page");

@@ -3,12 +3,12 @@
 use std::{error::Error, sync::Arc, time::Duration};
 
 use mongodb::bson::doc;
-use session_core::{Change, Commit, Json, NewRecord, SessionStore, StoreError};
+use session_core::{Change, Json, NewRecord, SessionStore, StoreError};
 use store_mongo::{Config, MongoStore};
 use tests::service::{AnyMongo, Mongo, MongoSet};
 use tokio::{runtime, time::timeout};
 
-use crate::session::{LONG, Session, add, connect, is_done, name};
+use crate::session::{Session, connect, is_done, name};
 
 /// An error and all that lies below it.
 fn chain(error: &StoreError) -> String {
@@ -28,10 +28,10 @@ async fn c01_what_fewer_members_acknowledge_is_seen_at_once_as_well() {
         let (writer, reader) = (connect(&set.url(concern)).await, connect(&set.url(concern)).await);
         for _ in 0..50 {
             let session = Session::new();
-            let _ = writer.create(&session.key, NewRecord::new(LONG)).await.expect("an answer");
+            let _ = writer.create(&session.key, session.record()).await.expect("an answer");
             assert!(reader.load(&session.key).await.expect("an answer").is_some(), "{concern}: a session that was made is there");
-            assert!(is_done(&writer.commit(&session.key, add("n", 1)).await), "{concern}");
-            let record = reader.load(&session.key).await.expect("an answer").expect("a live session");
+            assert!(is_done(&writer.commit(&session.key, session.add("n", 1)).await), "{concern}");
+            let record = reader.load(&session.key).await.expect("an answer").expect("a live session").into_record();
             assert_eq!(record.version, 2, "{concern}: a change that was made is seen");
         }
     }
@@ -54,7 +54,7 @@ async fn c45_no_later_error_quotes_the_document_of_a_write_that_was_not_acknowle
     let Some(set) = MongoSet::start_with(&["--setParameter", "enableTestCommands=1"]).await else { return };
     let store = connect(&format!("{}&deadline_ms=400", set.url())).await;
     let session = Session::new();
-    let _ = store.create(&session.key, NewRecord::new(LONG)).await.expect("an answer");
+    let _ = store.create(&session.key, session.record()).await.expect("an answer");
     let port = ours!(set.primary().await);
     let fails = doc! {
         "configureFailPoint": "failCommand",
@@ -64,7 +64,7 @@ async fn c45_no_later_error_quotes_the_document_of_a_write_that_was_not_acknowle
     set.command(port, fails).await.expect("a server for tests fails when it is told to");
     let mut errors = Vec::new();
     for _ in 0..6 {
-        let commit = Commit::new().change(name("card"), Change::Set(Json::encode("hunter2").expect("JSON")));
+        let commit = session.commit().change(name("card"), Change::Set(Json::encode("hunter2").expect("JSON")));
         errors.extend(store.commit(&session.key, commit).await.err());
         errors.extend(store.load(&session.key).await.err());
     }
@@ -89,7 +89,7 @@ fn a_runtime_that_ends_while_its_first_call_begins_holds_up_nobody() {
     let Some(mongo) = main.block_on(Mongo::start()) else { return };
     let store = Arc::new(main.block_on(connect(&mongo.url())));
     let session = Session::new();
-    let _ = main.block_on(store.create(&session.key, NewRecord::new(LONG))).expect("an answer");
+    let _ = main.block_on(store.create(&session.key, session.record())).expect("an answer");
     for round in 0..20 {
         let (ending, store, key) = (runtime(), Arc::clone(&store), session.key.clone());
         // A task that blocks its thread while the runtime is told to end makes its first call after that.
@@ -114,7 +114,7 @@ async fn c26_an_answer_that_took_long_is_judged_by_when_it_came() {
     let Some(mongo) = Mongo::start().await else { return };
     let store = connect(&mongo.url()).await;
     let session = Session::new();
-    let _ = store.create(&session.key, NewRecord::new(Duration::from_millis(300))).await.expect("an answer");
+    let _ = store.create(&session.key, NewRecord::new(session.secret, Duration::from_millis(300))).await.expect("an answer");
     assert!(store.load(&session.key).await.expect("an answer").is_some());
     // The store has heard the time a moment ago and does not ask again.
     ours!(mongo.freeze().await);
@@ -134,16 +134,16 @@ async fn c09_ten_thousand_values_go_in_one_step() {
     let session = Session::new();
     let many = |count: usize| (0..count).map(|number| name(&format!("n{number}")));
     let data = many(5_000).map(|name| (name, Json::integer(1))).collect();
-    let _ = store.create(&session.key, NewRecord::new(LONG).data(data)).await.expect("an answer");
-    let mut commit = Commit::new().change(name("kept"), Change::Set(Json::integer(7)));
+    let _ = store.create(&session.key, session.record().data(data)).await.expect("an answer");
+    let mut commit = session.commit().change(name("kept"), Change::Set(Json::integer(7)));
     for name in many(10_000) {
         commit = commit.change(name, Change::Remove);
     }
     assert!(is_done(&store.commit(&session.key, commit).await));
-    let record = store.load(&session.key).await.expect("an answer").expect("a live session");
+    let record = store.load(&session.key).await.expect("an answer").expect("a live session").into_record();
     assert_eq!(record.data.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>(), [("kept", "7")]);
     // And a few: those go another way.
-    let few = Commit::new().change(name("kept"), Change::Remove).change(name("x$.%"), Change::Remove);
+    let few = session.commit().change(name("kept"), Change::Remove).change(name("x$.%"), Change::Remove);
     assert!(is_done(&store.commit(&session.key, few).await));
-    assert!(store.load(&session.key).await.expect("an answer").expect("a live session").data.is_empty());
+    assert!(store.load(&session.key).await.expect("an answer").expect("a live session").into_record().data.is_empty());
 }

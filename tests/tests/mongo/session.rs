@@ -1,7 +1,7 @@
 //! Stores of sessions in MongoDB, and the sessions that tests keep there.
 
 use store_mongo::{Config, MongoStore};
-pub(crate) use tests::session::{LONG, Session, add, is_done, name, principal, renew, set, with};
+pub(crate) use tests::session::{LONG, Session, is_done, name, principal, with};
 
 /// The setting of stores whose deadline is no matter of the test's: others may keep the machine busy.
 pub(crate) const PATIENT: &str = "deadline_ms=20000";

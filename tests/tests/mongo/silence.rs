@@ -5,12 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use session_core::{Commit, NewRecord, SessionStore, StoreError};
+use session_core::{Claim, SessionStore, StoreError};
 use store_mongo::{Config, MongoStore};
 use tests::{PATIENCE, service::Mongo, wait};
 use tokio::task::JoinSet;
 
-use crate::session::{LONG, Session, add, connect, principal, renew, with};
+use crate::session::{Session, connect, principal, with};
 
 /// What a busy machine needs beyond a deadline.
 const GRACE: Duration = Duration::from_millis(400);
@@ -27,27 +27,27 @@ async fn every_call_ends(store: &MongoStore, session: &Session, deadline: Durati
     // More than a store has connections, so that some wait for others.
     for _ in 0..8 {
         macro_rules! begin {
-            ($what:literal, |$store:ident, $key:ident| $call:expr) => {{
-                let ($store, $key) = (store.clone(), session.key.clone());
-                let successor = session.successor();
+            ($what:literal, |$store:ident, $session:ident| $call:expr) => {{
+                let ($store, $session) = (store.clone(), session.clone());
                 calls.spawn(async move {
-                    let _ = &successor;
                     let begun = Instant::now();
                     let result: Result<(), StoreError> = $call.await.map(drop);
                     ($what, result, begun.elapsed())
                 });
             }};
         }
-        begin!("a creation", |store, _key| store.create(&Session::new().key, NewRecord::new(LONG)));
-        begin!("a load", |store, key| store.load(&key));
-        begin!("a commit", |store, key| store.commit(&key, add("n", 1)));
-        begin!("an empty commit", |store, key| store.commit(&key, Commit::new()));
-        begin!("an end", |store, _key| store.delete(&Session::new().key));
-        begin!("a list", |store, _key| store.list(&principal("bob")));
-        begin!("an end of all", |store, _key| store.delete_all(&principal("nobody"), None));
-        begin!("a scan", |store, _key| store.scan(None, 10));
-        begin!("a purge", |store, _key| store.delete_expired(10));
-        begin!("a ping", |store, _key| store.ping());
+        begin!("a creation", |store, session| store.create(&session.rotated().key, session.record()));
+        begin!("a load", |store, session| store.load(&session.key));
+        begin!("a commit", |store, session| store.commit(&session.key, session.add("n", 1)));
+        begin!("an empty commit", |store, session| store.commit(&session.key, session.commit()));
+        begin!("an end", |store, _session| store.delete(&Session::new().key, Claim::Any));
+        begin!("an end by its claim", |store, _session| store.delete(&Session::new().key, Claim::Generation(1)));
+        begin!("a list", |store, _session| store.list(&principal("bob"), None, 10));
+        begin!("an end of all", |store, _session| store.delete_all(&principal("nobody"), None));
+        begin!("an end of everyone", |store, _session| store.delete_everyone(None, 1));
+        begin!("a scan", |store, _session| store.scan(None, 10));
+        begin!("a purge", |store, _session| store.delete_expired(10));
+        begin!("a ping", |store, _session| store.ping());
     }
     while let Some(ended) = calls.join_next().await {
         let (what, result, took) = ended.expect("no panic");
@@ -58,9 +58,9 @@ async fn every_call_ends(store: &MongoStore, session: &Session, deadline: Durati
     }
     // One that waits for no other.
     let begun = Instant::now();
-    let refused = store.commit(&session.key, renew(&session.successor())).await;
+    let refused = store.commit(&session.key, session.renew(&session.rotated())).await;
     assert!(refused.is_err_and(|error| error.is_transient()));
-    eprintln!("with a deadline of {deadline:?} the slowest of 80 calls took {slowest:?}, one alone {:?}", begun.elapsed());
+    eprintln!("with a deadline of {deadline:?} the slowest of 96 calls took {slowest:?}, one alone {:?}", begun.elapsed());
     assert!(begun.elapsed() < deadline + GRACE);
 }
 
@@ -132,7 +132,7 @@ async fn c43_sixty_four_callers_are_served_again_soon_after_a_long_silence() {
         callers.spawn(async move {
             while !stop.load(Relaxed) {
                 let begun = Instant::now();
-                let result = store.commit(&session.key, add("n", 1)).await;
+                let result = store.commit(&session.key, session.add("n", 1)).await;
                 assert!(begun.elapsed() < Duration::from_secs(2) + GRACE, "an answer only after {:?}", begun.elapsed());
                 match result {
                     Ok(_) => drop(served[number].fetch_add(1, Relaxed)),

@@ -7,36 +7,14 @@ use store_sql::SqlStore;
 use tests::{
     PATIENCE,
     service::AnySql,
-    session::{LONG, Session, add, is_done, name, set},
+    session::{LONG, Session, is_done, name},
     wait,
 };
 
-use crate::hands::{PATIENT, chain, connect};
-
-/// Turns checks into tests of one database.
-macro_rules! on_database {
-    ($database:ident, $($check:ident),+ $(,)?) => {
-        mod $database {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $check() {
-                let Some(sql) = tests::service::AnySql::$database().await else { return };
-                super::$check(sql).await;
-            })+
-        }
-    };
-}
-
-macro_rules! on_all_databases {
-    ($($check:ident),+ $(,)?) => {
-        on_database!(postgres, $($check),+);
-        on_database!(mariadb, $($check),+);
-        on_database!(sqlite, $($check),+);
-    };
-}
+use crate::hands::{PATIENT, chain, connect, record};
 
 on_all_databases!(
     c30_a_purge_of_more_than_one_step_goes_on,
-    c21_a_rotation_onto_its_own_key_is_a_commit_like_another,
     c10_a_cleared_session_keeps_to_the_cap_with_its_sums,
     c09_a_commit_sets_and_removes_whatever_the_order_of_the_fields,
     c09_a_commit_of_many_removals_takes_them_all,
@@ -61,25 +39,15 @@ async fn c30_a_purge_of_more_than_one_step_goes_on(sql: AnySql) {
 }
 
 async fn expiring(store: &SqlStore) -> session_core::StoreKey {
-    let key = session_core::SessionId::random().expect("random bytes").store_key();
-    let _ = store.create(&key, NewRecord::new(Duration::from_millis(1))).await.expect("an answer");
-    key
-}
-
-async fn c21_a_rotation_onto_its_own_key_is_a_commit_like_another(sql: AnySql) {
-    let store = connect(&sql.url(PATIENT)).await;
-    let session = Session::anonymous(&store).await;
-    for commit in [add("n", 1), Commit::new().clear()] {
-        let commit = commit.move_to(session.key.clone());
-        assert!(is_done(&store.commit(&session.key, commit).await));
-    }
-    assert!(store.load(&session.key).await.expect("an answer").is_some());
+    let session = Session::new();
+    let _ = store.create(&session.key, NewRecord::new(session.secret, Duration::from_millis(1))).await.expect("an answer");
+    session.key
 }
 
 async fn c10_a_cleared_session_keeps_to_the_cap_with_its_sums(sql: AnySql) {
     let store = connect(&sql.url(&format!("{PATIENT}&data_bytes=1000"))).await;
     let session = Session::anonymous(&store).await;
-    let mut commit = Commit::new().clear().ttl(LONG);
+    let mut commit = session.commit().clear().ttl(LONG);
     for n in 0..20 {
         let name = Name::new(format!("{n:0>100}")).expect("a name");
         commit = commit.change(name, session_core::Change::Add(1));
@@ -88,7 +56,7 @@ async fn c10_a_cleared_session_keeps_to_the_cap_with_its_sums(sql: AnySql) {
         Err(StoreError::Rejected(Rejection::DataTooLarge { limit: 1_000, .. })) => {}
         other => panic!("{other:?}"),
     }
-    let few = Commit::new().clear().change(Name::new("n").expect("a name"), session_core::Change::Add(1));
+    let few = session.commit().clear().change(Name::new("n").expect("a name"), session_core::Change::Add(1));
     match store.commit(&session.key, few).await {
         Ok(Outcome::Done(done)) => assert_eq!(done.added.values().copied().collect::<Vec<_>>(), [1]),
         other => panic!("{other:?}"),
@@ -102,22 +70,22 @@ async fn c09_a_commit_sets_and_removes_whatever_the_order_of_the_fields(sql: Any
         for choice in 0..27 {
             let session = Session::anonymous(&store).await;
             for field in order {
-                assert!(is_done(&store.commit(&session.key, set(field, "1")).await));
+                assert!(is_done(&store.commit(&session.key, session.set(field, "1")).await));
             }
-            let mut commit = Commit::new();
+            let mut commit = session.commit();
             let mut expected = Vec::new();
             for (at, field) in ["a", "b", "c"].into_iter().enumerate() {
                 match choice / 3_i32.pow(u32::try_from(at).expect("one of three")) % 3 {
                     0 => expected.push((field, "1")),
                     1 => {
-                        commit.changes.append(&mut set(field, "2").changes);
+                        commit.changes.append(&mut session.set(field, "2").changes);
                         expected.push((field, "2"));
                     }
                     _ => commit = commit.change(name(field), Change::Remove),
                 }
             }
             assert!(is_done(&store.commit(&session.key, commit.clone()).await));
-            let record = store.load(&session.key).await.expect("an answer").expect("a session");
+            let record = record(&store, &session).await;
             let data: Vec<_> = record.data.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             let data: Vec<_> = data.into_iter().filter(|(name, _)| order.contains(name)).collect();
             assert_eq!(data, expected, "{commit:?} on fields in the order {order:?}");
@@ -128,16 +96,16 @@ async fn c09_a_commit_sets_and_removes_whatever_the_order_of_the_fields(sql: Any
 async fn c09_a_commit_of_many_removals_takes_them_all(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
     let session = Session::anonymous(&store).await;
-    let (mut all, mut none) = (Commit::new(), Commit::new());
+    let (mut all, mut none) = (session.commit(), session.commit());
     for n in 0..100 {
-        all.changes.append(&mut set(&format!("f{n}"), "1").changes);
+        all.changes.append(&mut session.set(&format!("f{n}"), "1").changes);
         none = none.change(name(&format!("f{n}")), Change::Remove);
     }
     all = all.change(name("kept"), Change::Add(1));
     assert!(is_done(&store.commit(&session.key, all).await));
-    none.changes.append(&mut set("set", "2").changes);
+    none.changes.append(&mut session.set("set", "2").changes);
     assert!(is_done(&store.commit(&session.key, none).await));
-    let record = store.load(&session.key).await.expect("an answer").expect("a session");
+    let record = record(&store, &session).await;
     let left: Vec<_> = record.data.iter().map(|(name, _)| name.as_str()).filter(|name| name.starts_with(['f', 'k', 's'])).collect();
     assert_eq!(left, ["kept", "set"]);
 }
@@ -146,9 +114,9 @@ async fn c09_a_commit_of_many_removals_takes_them_all(sql: AnySql) {
 const ABOUT_THE_MOST: [usize; 3] = [15, 16, 17];
 
 /// A commit that removes so many fields of a session that `of` has made, some of which are not there.
-fn removals(count: usize) -> Commit {
+fn removals(session: &Session, count: usize) -> Commit {
     let change = |commit: Commit, n| commit.change(name(&field(n)), Change::Remove);
-    (0..count).fold(Commit::new(), change)
+    (0..count).fold(session.commit(), change)
 }
 
 fn field(n: usize) -> String {
@@ -158,8 +126,8 @@ fn field(n: usize) -> String {
 /// A session with all fields but each fifth.
 async fn of(store: &SqlStore, count: usize) -> Session {
     let session = Session::anonymous(store).await;
-    let there = (0..count).filter(|n| n % 5 != 0).flat_map(|n| set(&field(n), "1").changes);
-    assert!(is_done(&store.commit(&session.key, Commit { changes: there.collect(), ..Commit::new() }).await));
+    let there = (0..count).filter(|n| n % 5 != 0).flat_map(|n| session.set(&field(n), "1").changes);
+    assert!(is_done(&store.commit(&session.key, Commit { changes: there.collect(), ..session.commit() }).await));
     session
 }
 
@@ -168,13 +136,13 @@ async fn c09_where_a_commit_becomes_too_long_for_one_statement_nothing_changes(s
     for count in ABOUT_THE_MOST {
         for (kept, sums) in [(0, 0), (0, 3), (3, 0), (3, count)] {
             let session = of(&store, count + kept).await;
-            let mut commit = removals(count).change(name("set"), Change::Set(Json::integer(2)));
+            let mut commit = removals(&session, count).change(name("set"), Change::Set(Json::integer(2)));
             commit.changes.extend((0..sums).map(|n| (name(&format!("n{n}")), Change::Add(7))));
-            let before = store.load(&session.key).await.expect("an answer").expect("it lives");
+            let before = record(&store, &session).await;
             let Ok(Outcome::Done(done)) = store.commit(&session.key, commit).await else { panic!("{count} removals, {sums} sums") };
             assert_eq!((done.version, done.added.len()), (before.version + 1, sums), "{count} removals");
             assert!(done.added.values().all(|sum| *sum == 7));
-            let record = store.load(&session.key).await.expect("an answer").expect("it lives");
+            let record = record(&store, &session).await;
             let mut expected: Vec<String> = (count..count + kept).filter(|n| n % 5 != 0).map(field).collect();
             expected.extend((0..sums).map(|n| format!("n{n}")));
             expected.push("set".to_owned());
@@ -184,14 +152,15 @@ async fn c09_where_a_commit_becomes_too_long_for_one_statement_nothing_changes(s
         }
         // What it may not be is refused on both sides in the same way.
         let session = of(&store, count).await;
-        assert!(is_done(&store.commit(&session.key, set(&field(count), "\"text\"")).await));
-        let refused = store.commit(&session.key, removals(count).change(name(&field(count)), Change::Add(1))).await;
+        assert!(is_done(&store.commit(&session.key, session.set(&field(count), "\"text\"")).await));
+        let refused = store.commit(&session.key, removals(&session, count).change(name(&field(count)), Change::Add(1))).await;
         assert!(matches!(&refused, Err(StoreError::Rejected(Rejection::NotAnInteger { .. }))), "{refused:?}");
-        let stale = store.commit(&session.key, removals(count).guard(Guard::Version(1))).await;
+        let stale = store.commit(&session.key, removals(&session, count).guard(Guard::Version(1))).await;
         assert!(matches!(stale, Ok(Outcome::Conflict)), "{stale:?}");
-        let record = store.load(&session.key).await.expect("an answer").expect("it lives");
+        let record = record(&store, &session).await;
         assert_eq!(record.data.get("f01").map(Json::as_str), Some("1"), "what was refused changed nothing");
-        let gone = store.commit(&Session::new().key, removals(count)).await;
+        let missing = Session::new();
+        let gone = store.commit(&missing.key, removals(&missing, count)).await;
         assert!(matches!(gone, Ok(Outcome::Gone)), "{gone:?}");
     }
 }
@@ -214,20 +183,20 @@ async fn c12_commits_of_many_removals_beside_others_lose_nothing(sql: AnySql) {
         };
         let removing = async {
             for _ in 0..8 {
-                made(removals(count)).await;
-                let back = (0..count).flat_map(|n| set(&field(n), "1").changes);
-                made(Commit { changes: back.collect(), ..Commit::new() }).await;
+                made(removals(&session, count)).await;
+                let back = (0..count).flat_map(|n| session.set(&field(n), "1").changes);
+                made(Commit { changes: back.collect(), ..session.commit() }).await;
             }
-            made(removals(count)).await;
+            made(removals(&session, count)).await;
         };
         let adding = async |who: &str| {
             for n in 0..ADDS {
-                assert!(is_done(&store.commit(&session.key, add("n", 1)).await));
-                assert!(is_done(&store.commit(&session.key, set(who, &n.to_string())).await));
+                assert!(is_done(&store.commit(&session.key, session.add("n", 1)).await));
+                assert!(is_done(&store.commit(&session.key, session.set(who, &n.to_string())).await));
             }
         };
         tokio::join!(removing, adding("one"), adding("two"));
-        let record = store.load(&session.key).await.expect("an answer").expect("it lives");
+        let record = record(&store, &session).await;
         let data: Vec<_> = record.data.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(data, [("n", "40"), ("one", "19"), ("two", "19")], "beside commits of {count} removals");
     }

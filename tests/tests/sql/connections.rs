@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use session_core::SessionStore;
+use session_core::{Claim, Deleted, SessionStore};
 use tests::{
     PATIENCE,
     service::AnySql,
-    session::{Session, add, is_done, principal, set},
+    session::{Session, is_done, principal},
 };
 use tokio::{
     runtime::Builder,
@@ -15,7 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::hands::{PATIENT, chain, connect, for_each_server, number, sum, within};
+use crate::hands::{PATIENT, chain, connect, for_each_server, listed, number, sum, within};
 
 for_each_server!(
     c41_calls_that_are_given_up_keep_no_connection,
@@ -47,8 +47,8 @@ async fn c41_calls_that_are_given_up_keep_no_connection(sql: AnySql) {
     let (mut given_up, mut done, mut most) = (0, 0, 0);
     for n in 0..CALLS {
         let (one, two) = tokio::join!(
-            within(fastrand::u32(1..8), store.commit(&session.key, add("n", 1))),
-            within(fastrand::u32(1..8), store.list(&bob))
+            within(fastrand::u32(1..8), store.commit(&session.key, session.add("n", 1))),
+            within(fastrand::u32(1..8), store.list(&bob, None, 10))
         );
         match one {
             Some(outcome) => {
@@ -58,14 +58,14 @@ async fn c41_calls_that_are_given_up_keep_no_connection(sql: AnySql) {
             None => given_up += 1,
         }
         if let Some(list) = two {
-            assert_eq!(list.expect("a list").len(), 1);
+            assert_eq!(list.expect("a list").sessions.len(), 1);
         }
         if n % 20 == 0 {
             most = most.max(connections(&sql).await);
         }
     }
     for _ in 0..20 {
-        assert!(is_done(&store.commit(&session.key, add("m", 1)).await));
+        assert!(is_done(&store.commit(&session.key, session.add("m", 1)).await));
     }
     let n = sum(&store, &session).await;
     assert!((done..=done + given_up).contains(&n), "{done} acknowledged, {given_up} given up, {n} made");
@@ -80,7 +80,7 @@ async fn c42_the_first_call_after_an_idle_restart_works(mut sql: AnySql) {
     let session = Session::signed_in(&store, "bob").await;
     // Several connections, of which each leads to the server that will be gone.
     for _ in 0..2 {
-        for outcome in join_all((0..6).map(|_| store.commit(&session.key, add("n", 1)))).await {
+        for outcome in join_all((0..6).map(|_| store.commit(&session.key, session.add("n", 1)))).await {
             assert!(is_done(&outcome), "{outcome:?}");
         }
         let idle = Instant::now();
@@ -88,7 +88,7 @@ async fn c42_the_first_call_after_an_idle_restart_works(mut sql: AnySql) {
         ours!(sql.start_again().await);
         // One that was used a moment ago is taken as it is.
         sleep(IDLE.saturating_sub(idle.elapsed())).await;
-        for outcome in join_all((0..6).map(|_| store.commit(&session.key, add("n", 1)))).await {
+        for outcome in join_all((0..6).map(|_| store.commit(&session.key, session.add("n", 1)))).await {
             assert!(is_done(&outcome), "{outcome:?}");
         }
     }
@@ -96,7 +96,7 @@ async fn c42_the_first_call_after_an_idle_restart_works(mut sql: AnySql) {
     ours!(sql.stop().await);
     ours!(sql.start_again().await);
     sleep(IDLE).await;
-    assert!(store.delete(&session.key).await.expect("it is there"));
+    assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Ended);
 }
 
 /// As a server does that restarts: the connections were used a moment ago, and nobody looks at them before the next call.
@@ -114,7 +114,7 @@ async fn c42_a_read_whose_connection_was_cut_is_answered(sql: AnySql) {
         let answer = store.load(&session.key).await;
         assert!(answer.as_ref().is_ok_and(Option::is_some), "cut {n}: {:?}", answer.map_err(|error| chain(&error)));
         let _ = sql.ask(cut).await.expect("it may");
-        assert_eq!(store.list(&principal("bob")).await.map_err(|error| chain(&error)).map(|list| list.len()), Ok(1), "cut {n}");
+        assert_eq!(listed(&store, "bob").await.map_err(|error| chain(&error)).map(|list| list.len()), Ok(1), "cut {n}");
     }
 }
 
@@ -123,7 +123,7 @@ async fn c41_a_look_at_a_connection_that_is_given_up_costs_nobody_an_answer(sql:
     let store = connect(&sql.url(&format!("connections=1&{PATIENT}"))).await;
     let (bob, eve) = (Session::signed_in(&store, "bob").await, Session::signed_in(&store, "eve").await);
     for (session, n) in [(&bob, "1"), (&eve, "2")] {
-        assert!(is_done(&store.commit(&session.key, set("n", n)).await));
+        assert!(is_done(&store.commit(&session.key, session.set("n", n)).await));
     }
     let mut given_up = 0;
     for round in 0..10 {
@@ -136,7 +136,7 @@ async fn c41_a_look_at_a_connection_that_is_given_up_costs_nobody_an_answer(sql:
         for _ in 0..3 {
             assert_eq!((sum(&store, &bob).await, sum(&store, &eve).await), (1, 2), "round {round}");
         }
-        assert_eq!(store.list(&principal("bob")).await.map_err(|error| chain(&error)).map(|list| list.len()), Ok(1));
+        assert_eq!(listed(&store, "bob").await.map_err(|error| chain(&error)).map(|list| list.len()), Ok(1));
         if given_up == 3 {
             return;
         }
@@ -149,9 +149,9 @@ async fn c41_a_runtime_that_ends_ends_its_calls(sql: AnySql) {
     let session = Session::signed_in(&store, "bob").await;
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let on_it = |work: fn(Duration) -> Duration| {
-        let (store, key) = (store.clone(), session.key.clone());
+        let (store, session) = (store.clone(), session.clone());
         let limit = work(PATIENCE);
-        runtime.spawn(async move { join_all((0..4).map(|_| timeout(limit, store.commit(&key, add("n", 1))))).await })
+        runtime.spawn(async move { join_all((0..4).map(|_| timeout(limit, store.commit(&session.key, session.add("n", 1))))).await })
     };
     // Its connections are there.
     for outcome in on_it(|patience| patience).await.expect("no panic") {
@@ -179,11 +179,11 @@ async fn c42_a_connection_to_a_server_that_takes_no_writes_is_left() {
     let connection = async || number(&sql, "SELECT max(id) FROM information_schema.processlist WHERE user = 'app'").await;
     let before = connection().await;
     let _ = sql.ask("SET GLOBAL read_only = 1").await.expect("it may");
-    let refused = store.commit(&session.key, add("n", 1)).await.expect_err("it takes no writes");
+    let refused = store.commit(&session.key, session.add("n", 1)).await.expect_err("it takes no writes");
     assert!(refused.is_transient() && chain(&refused).contains("takes no writes"), "{}", chain(&refused));
     assert!(store.load(&session.key).await.expect("an answer").is_some(), "reads are served");
     assert!(connection().await > before, "it looked where its address leads now");
     let _ = sql.ask("SET GLOBAL read_only = 0").await.expect("it may");
-    assert!(is_done(&store.commit(&session.key, add("n", 1)).await));
+    assert!(is_done(&store.commit(&session.key, session.add("n", 1)).await));
     assert_eq!(sum(&store, &session).await, 1);
 }

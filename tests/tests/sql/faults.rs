@@ -3,17 +3,17 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use session_core::{Commit, Json, Outcome, SessionStore};
+use session_core::{Claim, Deleted, Json, Outcome, SessionStore};
 use tests::{
     Demo, PATIENCE,
     client::Request,
     service::{AnySql, MariaDb, Postgres},
-    session::{Session, add, is_done, principal, renew, set, with},
+    session::{Session, is_done, principal, with},
     wait,
 };
 use tokio::{task::JoinSet, time::sleep};
 
-use crate::hands::{GRACE, Own, PATIENT, chain, connect, for_each_server, number, sum, waiting};
+use crate::hands::{GRACE, Own, PATIENT, chain, connect, for_each_server, listed, number, record, sum, waiting};
 
 for_each_server!(
     c35_an_end_of_all_survives_a_deadlock,
@@ -33,11 +33,11 @@ async fn contend(url: &str) {
     let begun = Instant::now();
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
-        let (store, key) = (stores[usize::try_from(task % 4).expect("a small number")].clone(), session.key.clone());
+        let (store, session) = (stores[usize::try_from(task % 4).expect("a small number")].clone(), session.clone());
         tasks.spawn(async move {
             for n in 0..ADDS {
-                for commit in [add("n", 1), set(&format!("of-{task}"), &n.to_string())] {
-                    let outcome = store.commit(&key, commit).await;
+                for commit in [session.add("n", 1), session.set(&format!("of-{task}"), &n.to_string())] {
+                    let outcome = store.commit(&session.key, commit).await;
                     assert!(is_done(&outcome), "{}", outcome.map_or_else(|error| chain(&error), |outcome| format!("{outcome:?}")));
                 }
             }
@@ -131,9 +131,9 @@ async fn c35_an_end_of_all_beside_changes_and_renewals_leaves_no_session(sql: An
             tasks.spawn(async move {
                 let (mut session, mut done, mut last) = (session, 0_usize, Instant::now());
                 loop {
-                    let successor = session.successor();
+                    let rotated = session.rotated();
                     let renews = done % 3 == number % 3;
-                    let commit = if renews { renew(&successor) } else { add("n", 1) };
+                    let commit = if renews { session.renew(&rotated) } else { session.add("n", 1) };
                     let begun = Instant::now();
                     match store.commit(&session.key, commit).await {
                         Ok(Outcome::Done(_)) => (done, last) = (done + 1, begun),
@@ -142,7 +142,7 @@ async fn c35_an_end_of_all_beside_changes_and_renewals_leaves_no_session(sql: An
                         Err(error) => panic!("{}", chain(&error)),
                     }
                     if renews {
-                        session = successor;
+                        session = rotated;
                     }
                 }
             });
@@ -151,7 +151,7 @@ async fn c35_an_end_of_all_beside_changes_and_renewals_leaves_no_session(sql: An
         let deleted = stores[round % 3].delete_all(&principal(&user), None).await;
         let ended = Instant::now();
         assert_eq!(deleted.map_err(|error| chain(&error)), Ok(SESSIONS as u64));
-        assert!(stores[0].list(&principal(&user)).await.expect("a list").is_empty());
+        assert!(listed(&stores[0], &user).await.expect("a list").is_empty());
         let there = number(&sql, "SELECT count(*) FROM sessions").await;
         assert_eq!(there, 0, "a session has survived");
         while let Some(task) = tasks.join_next().await {
@@ -171,14 +171,19 @@ async fn c35_an_end_waits_for_an_extension_that_is_being_committed(sql: AnySql) 
         let session = Session::signed_in(&store, "bob").await;
         let id = session.key.as_str();
         let mut own = Own::open(&sql.url("")).await;
-        let soon = Commit::new().ttl(Duration::from_millis(300));
+        let soon = session.commit().ttl(Duration::from_millis(300));
         assert!(is_done(&store.commit(&session.key, soon).await));
         own.run(&format!("BEGIN; UPDATE sessions SET expires = expires + 3600000 WHERE id = '{id}'")).await;
         sleep(Duration::from_millis(350)).await;
         assert!(store.load(&session.key).await.expect("an answer").is_none(), "its time is over");
         let ending = tokio::spawn({
             let (store, key) = (store.clone(), session.key.clone());
-            async move { if all { store.delete_all(&principal("bob"), None).await } else { store.delete(&key).await.map(u64::from) } }
+            async move {
+                if all {
+                    return store.delete_all(&principal("bob"), None).await;
+                }
+                store.delete(&key, Claim::Any).await.map(|deleted| u64::from(deleted == Deleted::Ended))
+            }
         });
         waiting(&sql, 1).await;
         own.run("COMMIT").await;
@@ -194,8 +199,9 @@ async fn who_waits_for_the_only_connection_is_told_so_in_half_of_the_deadline(sq
     let mut own = Own::open(&sql.url("")).await;
     own.run("BEGIN; SELECT id FROM sessions FOR UPDATE").await;
     let blocked = tokio::spawn({
-        let (store, key) = (store.clone(), held.key.clone());
-        async move { store.commit(&key, add("n", 1)).await }
+        let store = store.clone();
+        let held = held.clone();
+        async move { store.commit(&held.key, held.add("n", 1)).await }
     });
     waiting(&sql, 1).await;
     let begun = Instant::now();
@@ -209,7 +215,7 @@ async fn who_waits_for_the_only_connection_is_told_so_in_half_of_the_deadline(sq
     let outcome = blocked.await.expect("no panic");
     assert!(is_done(&outcome) || outcome.as_ref().is_err_and(session_core::StoreError::is_transient), "{outcome:?}");
     wait::until("the store to be of use again", PATIENCE, async || store.load(&other.key).await.ok()).await;
-    assert!(is_done(&store.commit(&other.key, add("n", 1)).await));
+    assert!(is_done(&store.commit(&other.key, other.add("n", 1)).await));
     let made = sum(&store, &held).await;
     assert!(made == 1 || (made == 0 && outcome.is_err()), "{made}: {outcome:?}");
     eprintln!("{}: told after {took:?} of a deadline of {DEADLINE:?}", sql.version());
@@ -261,8 +267,8 @@ async fn a_writer_of_somebody_else_s_delays_commits_and_none_fails() {
         own.run("BEGIN IMMEDIATE").await;
         let begun = Instant::now();
         let commits = tokio::spawn({
-            let (store, key) = (store.clone(), session.key.clone());
-            async move { join_all((0..10).map(|_| store.commit(&key, add("n", 1)))).await }
+            let (store, session) = (store.clone(), session.clone());
+            async move { join_all((0..10).map(|_| store.commit(&session.key, session.add("n", 1)))).await }
         });
         // Who only reads is not kept waiting.
         assert!(store.load(&session.key).await.expect("an answer").is_some());
@@ -287,14 +293,14 @@ async fn c43_a_writer_who_stays_beyond_the_deadline_is_an_error_in_time() {
     let mut own = Own::open(&sql.url("")).await;
     own.run("BEGIN IMMEDIATE").await;
     let begun = Instant::now();
-    for outcome in join_all((0..10).map(|_| store.commit(&session.key, add("n", 1)))).await {
+    for outcome in join_all((0..10).map(|_| store.commit(&session.key, session.add("n", 1)))).await {
         let error = outcome.expect_err("somebody else writes");
         assert!(error.is_transient(), "{}", chain(&error));
     }
     assert!(begun.elapsed() < DEADLINE + GRACE, "{:?}", begun.elapsed());
     assert_eq!(sum(&store, &session).await, 0, "who only reads is served");
     own.run("COMMIT").await;
-    let served = async || is_done(&store.commit(&session.key, add("n", 1)).await).then_some(());
+    let served = async || is_done(&store.commit(&session.key, session.add("n", 1)).await).then_some(());
     wait::until("the store to write again", PATIENCE, served).await;
     // A file does nothing later of what was given up.
     assert_eq!(sum(&store, &session).await, 1);
@@ -310,7 +316,7 @@ async fn c43_a_writer_who_never_gives_up_its_turn_stops_nobody() {
     let path = format!("{}.lock", sql.url("").trim_start_matches("sqlite:"));
     let lock = std::fs::File::open(path).expect("the lock is beside the database");
     lock.lock().expect("nobody has it");
-    for outcome in join_all((0..10).map(|_| store.commit(&session.key, add("n", 1)))).await {
+    for outcome in join_all((0..10).map(|_| store.commit(&session.key, session.add("n", 1)))).await {
         assert!(is_done(&outcome), "{:?}", outcome.map_err(|error| chain(&error)));
     }
     drop(lock);

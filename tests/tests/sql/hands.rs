@@ -2,10 +2,15 @@
 
 use std::{error::Error, fmt, future::poll_fn, pin::pin, task::Poll, time::Duration};
 
-use session_core::{Json, SessionStore};
+use session_core::{Json, Record, SessionStore, SessionSummary, StoreError};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection, SqliteConnection, raw_sql, sqlite::SqliteConnectOptions};
 use store_sql::{Config, SqlStore};
-use tests::{PATIENCE, service::AnySql, session::Session, wait};
+use tests::{
+    PATIENCE,
+    service::AnySql,
+    session::{Session, principal},
+    wait,
+};
 
 /// The setting of stores whose deadline is no matter of the test's: others may keep the machine busy.
 pub(crate) const PATIENT: &str = "deadline_ms=20000";
@@ -72,10 +77,21 @@ impl fmt::Debug for Own {
     }
 }
 
+/// A session's record, as administration reads it.
+pub(crate) async fn record(store: &SqlStore, session: &Session) -> Record {
+    store.load(&session.key).await.expect("an answer").expect("it lives").into_record()
+}
+
+/// The sessions of a user, as one page.
+pub(crate) async fn listed(store: &SqlStore, user: &str) -> Result<Vec<SessionSummary>, StoreError> {
+    let page = store.list(&principal(user), None, 100).await?;
+    assert!(page.next.is_none(), "tests that list have few sessions");
+    Ok(page.sessions)
+}
+
 /// What the sessions of these tests count in.
 pub(crate) async fn sum(store: &SqlStore, session: &Session) -> i64 {
-    let record = store.load(&session.key).await.expect("an answer").expect("it lives");
-    record.data.get("n").and_then(Json::as_integer).unwrap_or(0)
+    record(store, session).await.data.get("n").and_then(Json::as_integer).unwrap_or(0)
 }
 
 /// The only value of an answer.

@@ -12,6 +12,27 @@ macro_rules! ours {
     };
 }
 
+/// Turns checks into tests of one database.
+macro_rules! on_database {
+    ($database:ident, $($check:ident),+ $(,)?) => {
+        mod $database {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                let Some(sql) = tests::service::AnySql::$database().await else { return };
+                super::$check(sql).await;
+            })+
+        }
+    };
+}
+
+macro_rules! on_all_databases {
+    ($($check:ident),+ $(,)?) => {
+        on_database!(postgres, $($check),+);
+        on_database!(mariadb, $($check),+);
+        on_database!(sqlite, $($check),+);
+    };
+}
+
 mod bounds;
 mod conformance;
 mod connections;
@@ -20,6 +41,7 @@ mod explain;
 mod faults;
 mod hands;
 mod heard;
+mod model;
 mod retries;
 mod rig;
 mod round_trips;

@@ -36,11 +36,11 @@ fn dialect(sql: &AnySql) -> Dialect {
 /// Each call once.
 async fn works(store: &SqlStore) {
     let session = Session::signed_in(store, "bob").await;
-    assert!(is_done(&store.commit(&session.key, add("n", 1)).await));
+    assert!(is_done(&store.commit(&session.key, session.add("n", 1)).await));
     let moved = session.successor();
     assert!(is_done(&store.commit(&session.key, renew(&moved)).await));
     assert!(store.load(&moved.key).await.expect("an answer").is_some());
-    assert_eq!(store.list(&principal("bob")).await.expect("a list").len(), 1);
+    assert_eq!(listed(&store, "bob").await.expect("a list").len(), 1);
     let _ = store.scan(None, 10).await.expect("a page");
     let _ = store.delete_expired(10).await.expect("a purge");
     assert_eq!(store.delete_all(&principal("bob"), None).await.expect("an end of all"), 1);
@@ -63,7 +63,7 @@ async fn open_at_once(url: &str) {
             runtime.block_on(async {
                 let store = SqlStore::new(&Config::new(&url).expect("a URL")).expect("settings");
                 together.wait();
-                let created = store.create(&Session::new().key, NewRecord::new(LONG)).await;
+                let created = store.create_new(&XX).await;
                 assert_eq!(created.map_err(|error| chain(&error)), Ok(Created::New));
             });
         })
@@ -113,7 +113,7 @@ async fn tables_of_a_newer_version_are_refused_and_left_alone(sql: AnySql) {
         assert!(said.contains(word), "{word} is missing in: {said}");
     }
     let late = SqlStore::new(&Config::new(&url).expect("a URL")).expect("settings");
-    let refused = late.create(&Session::new().key, NewRecord::new(LONG)).await.expect_err("a newer version");
+    let refused = late.create_new(&XX).await.expect_err("a newer version");
     assert!(!refused.is_transient() && chain(&refused).contains("version 7"), "{}", chain(&refused));
     assert_eq!(sql.dump().await, before);
     sql.ask("UPDATE sessions_schema SET version = 1").await.expect("it answers");
@@ -160,7 +160,7 @@ async fn c41_who_gives_up_while_others_make_the_tables_leaves_nothing_behind() {
     other.run(&format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK})")).await;
     let store = SqlStore::new(&Config::new(&sql.url("deadline_ms=8000")).expect("a URL")).expect("settings");
     let session = Session::new();
-    timeout(GRACE, store.create(&session.key, NewRecord::new(LONG))).await.expect_err("it waits for the lock");
+    timeout(GRACE, store.create(&session.key, session.record())).await.expect_err("it waits for the lock");
     other.run(&dialect(&sql).schema("sessions")).await;
     other.run("COMMIT").await;
     // What was given up has the lock now, or has given it back.
@@ -170,7 +170,7 @@ async fn c41_who_gives_up_while_others_make_the_tables_leaves_nothing_behind() {
         (rows[0][0].as_deref() == Some("0")).then_some(())
     };
     wait::until("nobody to wait for the lock", PATIENCE, free).await;
-    assert_eq!(store.create(&session.key, NewRecord::new(LONG)).await.map_err(|error| chain(&error)), Ok(Created::New));
+    assert_eq!(store.create(&session.key, session.record()).await.map_err(|error| chain(&error)), Ok(Created::New));
     let stranger = connect(&sql.url("")).await;
     assert!(stranger.load(&session.key).await.expect("an answer").is_some(), "what was acknowledged is there for all");
     let AnySql::Postgres(postgres) = &sql else { return };
@@ -190,14 +190,14 @@ async fn c41_who_gives_up_at_any_moment_of_making_the_tables_keeps_no_file_locke
         let store = SqlStore::new(&Config::new(&url).expect("a URL")).expect("settings");
         let session = Session::new();
         let limit = std::time::Duration::from_micros(250 * n);
-        let given_up = timeout(limit, store.create(&session.key, NewRecord::new(LONG))).await.is_err();
+        let given_up = timeout(limit, store.create(&session.key, session.record())).await.is_err();
         // Another runtime's connections, as another process has.
         let other = connect(&url).await;
         let key = session.key.clone();
         let there = tokio::task::spawn_blocking(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
-                let _ = other.create(&Session::new().key, NewRecord::new(LONG)).await.expect("nobody keeps the file");
+                let _ = other.create_new(&XX).await.expect("nobody keeps the file");
                 other.load(&key).await.expect("an answer").is_some()
             })
         });

@@ -67,8 +67,8 @@ async fn s20_devices_are_handles_and_only_ones_own_can_be_ended() {
     let (first, second, other) = (sign_in("bob").await, sign_in("bob").await, sign_in("alice").await);
     let session = site.open(Some(&first));
     let others = session.others().await.unwrap();
-    assert_eq!(others.iter().map(|device| device.handle).collect::<Vec<_>>(), [second.store_key().handle()]);
-    assert!(!session.destroy_other(other.store_key().handle()).await.unwrap());
+    assert_eq!(others.iter().map(|device| device.handle).collect::<Vec<_>>(), [second.key().handle()]);
+    assert!(!session.destroy_other(other.key().handle()).await.unwrap());
     assert!(site.open(Some(&other)).principal().await.unwrap().is_some());
     assert!(session.destroy_other(others[0].handle).await.unwrap());
     assert_eq!(site.open(Some(&second)).principal().await.unwrap(), None);

@@ -1,27 +1,81 @@
-//! Sessions over a store that counts its calls.
+//! Sessions over a store that counts its calls and fails when told to.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::{
+    collections::BTreeSet,
+    ops::Deref,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    time::Instant,
+};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 
 mod at_once;
+mod credentials;
+mod events;
+mod grace;
 mod life;
+mod liveness;
+mod lost;
 mod retry;
+mod several;
+mod sign_in;
+mod superseded;
+mod unrotatable;
+mod unsigned;
 mod way;
 
 use super::*;
 use crate::{
-    Commit, Created, Cursor, Data, Listed, ManualClock, MemoryStore, NewRecord, OnGone, Outcome, Page, Record, StoreError, StoreKey,
-    cookie::SignedBy,
+    Claim, Commit, Created, Cursor, Data, Deleted, DeletedPage, EndCause, EventOutcome, ManualClock, MemoryStore, NewRecord, OnGone,
+    OnSupersededId, Outcome, Page, Record, SessionEvent, SessionEvents, SessionId, SessionStore, StoreError, StoreKey, Stored, SummaryPage,
+    cookie::{SignedBy, VerifiedCookie, VerifiedCookies},
 };
 
-/// Counts the calls that reach the store inside: one call is one round trip.
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A store in memory. One call is one round trip.
 #[derive(Debug)]
 struct Counting {
     inside: MemoryStore,
     calls: AtomicUsize,
+    /// The most calls that were in flight at the same time.
+    most_at_once: AtomicUsize,
+    in_flight: AtomicUsize,
     /// Whether the next call takes effect and its answer is lost.
     lose_answer: AtomicBool,
+    /// Whether a commit that rotates is answered with `Unsupported`.
+    cannot_rotate: AtomicBool,
+    /// The calls that fail without any effect.
+    fails: Mutex<BTreeSet<&'static str>>,
+}
+
+impl Counting {
+    fn fail(&self, calls: impl IntoIterator<Item = &'static str>) {
+        *self.fails.lock() = calls.into_iter().collect();
+    }
+
+    async fn enter(&self, call: &'static str) -> Result<(), StoreError> {
+        self.calls.fetch_add(1, Relaxed);
+        let at_once = self.in_flight.fetch_add(1, Relaxed) + 1;
+        self.most_at_once.fetch_max(at_once, Relaxed);
+        // As a store behind a socket would: other tasks of the request run meanwhile.
+        tokio::task::yield_now().await;
+        self.in_flight.fetch_sub(1, Relaxed);
+        match self.fails.lock().contains(call) {
+            true => Err(StoreError::Unavailable { store: "counting", source: "told to fail".into() }),
+            false => Ok(()),
+        }
+    }
+
+    fn leave<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        if self.lose_answer.swap(false, Relaxed) {
+            return Err(StoreError::Timeout { store: "counting", after: Duration::from_secs(2) });
+        }
+        answer
+    }
 }
 
 macro_rules! counted {
@@ -29,51 +83,136 @@ macro_rules! counted {
         #[async_trait]
         impl SessionStore for Counting {
             $(async fn $name(&self, $($argument: $type),*) -> Result<$output, StoreError> {
-                self.calls.fetch_add(1, Relaxed);
-                // As a store behind a socket would: other tasks of the request run meanwhile.
-                tokio::task::yield_now().await;
-                let answer = self.inside.$name($($argument),*).await;
-                if self.lose_answer.swap(false, Relaxed) {
-                    return Err(StoreError::Timeout { store: "lossy", after: Duration::from_secs(2) });
-                }
-                answer
+                self.enter(stringify!($name)).await?;
+                self.leave(self.inside.$name($($argument),*).await)
             })*
+
+            async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
+                self.enter("commit").await?;
+                if commit.rotate.is_some() && self.cannot_rotate.load(Relaxed) {
+                    return Err(StoreError::Unsupported { store: "counting", what: "a rotation" });
+                }
+                self.leave(self.inside.commit(key, commit).await)
+            }
         }
     };
 }
 
 counted! {
     create(key: &StoreKey, new: NewRecord) -> Created;
-    load(key: &StoreKey) -> Option<Record>;
-    commit(key: &StoreKey, commit: Commit) -> Outcome;
-    delete(key: &StoreKey) -> bool;
-    list(principal: &Principal) -> Vec<Listed>;
+    load(key: &StoreKey) -> Option<Stored>;
+    delete(key: &StoreKey, claim: Claim) -> Deleted;
+    list(principal: &Principal, after: Option<Cursor>, limit: usize) -> SummaryPage;
     delete_all(principal: &Principal, except: Option<&StoreKey>) -> u64;
+    delete_everyone(after: Option<Cursor>, limit: usize) -> DeletedPage;
     scan(after: Option<Cursor>, limit: usize) -> Page;
     delete_expired(limit: usize) -> u64;
     ping() -> ();
 }
 
-/// A site with one store, and a browser that holds one cookie.
+/// What happened to sessions, one line for each event: the name, the principal, the outcome if it is not certain.
+#[derive(Debug, Default)]
+struct AuditTrail {
+    lines: Mutex<Vec<String>>,
+    handles: Mutex<Vec<Handle>>,
+}
+
+impl AuditTrail {
+    fn add(&self, what: &str, event: &SessionEvent<'_>) {
+        let principal = event.principal.map_or("-", Principal::as_str);
+        let outcome = if event.outcome == EventOutcome::Unknown { "?" } else { "" };
+        self.lines.lock().push(format!("{what} {principal}{outcome}"));
+        self.handles.lock().push(event.handle);
+    }
+
+    /// The lines since this was last asked.
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.lines.lock())
+    }
+}
+
+impl SessionEvents for AuditTrail {
+    fn created(&self, event: &SessionEvent<'_>) {
+        self.add("created", event);
+    }
+
+    fn signed_in(&self, event: &SessionEvent<'_>) {
+        self.add("signed in", event);
+    }
+
+    fn rotated(&self, event: &SessionEvent<'_>) {
+        self.add("rotated", event);
+    }
+
+    fn superseded_id_used(&self, event: &SessionEvent<'_>) {
+        self.add("superseded id used", event);
+    }
+
+    fn ended(&self, event: &SessionEvent<'_>, cause: EndCause) {
+        self.add(&format!("ended {cause:?}"), event);
+    }
+}
+
+/// One request: its session, with the adapter's side of it.
+#[derive(Debug, Clone)]
+struct Request(SessionDriver);
+
+impl Request {
+    async fn finish(&self, changes: RecordedChanges) -> Result<(), SessionError> {
+        self.0.finish(changes).await
+    }
+
+    fn cookie(&self) -> CookieChange {
+        self.0.cookie()
+    }
+}
+
+impl Deref for Request {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        self.0.session()
+    }
+}
+
+/// A site with one store.
 struct Site {
     store: Arc<Counting>,
     clock: ManualClock,
     policy: Policy,
+    audit: Arc<AuditTrail>,
 }
 
 impl Site {
     fn new() -> Self {
         let (inside, clock) = MemoryStore::with_manual_clock();
-        Self {
-            store: Arc::new(Counting { inside, calls: AtomicUsize::new(0), lose_answer: AtomicBool::new(false) }),
-            clock,
-            policy: Policy::default(),
-        }
+        let store = Counting {
+            inside,
+            calls: AtomicUsize::new(0),
+            most_at_once: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
+            lose_answer: AtomicBool::new(false),
+            cannot_rotate: AtomicBool::new(false),
+            fails: Mutex::default(),
+        };
+        Self { store: Arc::new(store), clock, policy: Policy::default(), audit: Arc::default() }
     }
 
-    fn open(&self, id: Option<&SessionId>) -> Session {
-        let presented = id.map(|id| Presented { id: id.clone(), signed_by: SignedBy::Current });
-        Session::open(Arc::clone(&self.store) as Arc<dyn SessionStore>, self.policy, presented, Delivery::Possible)
+    fn with_policy(policy: Policy) -> Self {
+        Self { policy, ..Self::new() }
+    }
+
+    /// A request that comes now with the cookie of this id.
+    fn open(&self, id: Option<&SessionId>) -> Request {
+        self.open_with(id.map(|id| cookie(id, SignedBy::Current)), Delivery::Possible, Instant::now())
+    }
+
+    fn open_with(&self, cookies: impl IntoIterator<Item = VerifiedCookie>, delivery: Delivery, began: Instant) -> Request {
+        let mut cookies = cookies.into_iter();
+        let verified = VerifiedCookies { first: cookies.next(), others: cookies.collect() };
+        let store = Arc::clone(&self.store) as Arc<dyn SessionStore>;
+        let context = SessionContext::new(store, self.policy).events(Arc::clone(&self.audit) as Arc<dyn SessionEvents>);
+        Request(SessionDriver::open(Arc::new(context), verified, delivery, began))
     }
 
     /// The number of store calls that `work` made.
@@ -87,12 +226,47 @@ impl Site {
     async fn session(&self) -> SessionId {
         let session = self.open(None);
         session.insert("n", &1).unwrap();
-        session.finish(RecordedChanges::Commit).await.unwrap();
+        finish(&session).await.unwrap();
         issued(&session)
+    }
+
+    /// The id after a sign-in of a browser with this id.
+    async fn sign_in(&self, id: Option<&SessionId>, sign_in: impl Into<SignIn>) -> SessionId {
+        let session = self.open(id);
+        session.sign_in(sign_in);
+        finish(&session).await.unwrap();
+        issued(&session)
+    }
+
+    /// The id after a renewal.
+    async fn renew(&self, id: &SessionId) -> SessionId {
+        let session = self.open(Some(id));
+        session.renew();
+        finish(&session).await.unwrap();
+        issued(&session)
+    }
+
+    /// Who is signed in for a browser with this id.
+    async fn principal(&self, id: &SessionId) -> Option<Principal> {
+        self.open(Some(id)).principal().await.unwrap()
+    }
+
+    /// The record that the store holds for this id, whatever its secret.
+    async fn record(&self, id: &SessionId) -> Option<Record> {
+        Some(self.store.inside.load(&id.key()).await.unwrap()?.into_record())
+    }
+
+    /// How many sessions live.
+    async fn living(&self) -> usize {
+        self.store.inside.scan(None, 1_000).await.unwrap().records.len()
     }
 }
 
-fn issued(session: &Session) -> SessionId {
+fn cookie(id: &SessionId, signed_by: SignedBy) -> VerifiedCookie {
+    VerifiedCookie { id: id.clone(), signed_by }
+}
+
+fn issued(session: &Request) -> SessionId {
     match session.cookie() {
         CookieChange::Issue { id, .. } => id,
         other => panic!("expected an id for the browser, got {other:?}"),
@@ -103,7 +277,11 @@ fn bob() -> Principal {
     Principal::new("bob").unwrap()
 }
 
-async fn finish(session: &Session) -> Result<(), SessionError> {
+fn alice() -> Principal {
+    Principal::new("alice").unwrap()
+}
+
+async fn finish(session: &Request) -> Result<(), SessionError> {
     session.finish(RecordedChanges::Commit).await
 }
 
@@ -168,7 +346,7 @@ async fn round_trips_are_those_of_the_design() {
 #[tokio::test]
 async fn no_session_is_made_that_the_browser_cannot_learn_of() {
     let site = Site::new();
-    let plain = Session::open(Arc::clone(&site.store) as Arc<dyn SessionStore>, site.policy, None, Delivery::Refused);
+    let plain = site.open_with(None, Delivery::Refused, Instant::now());
     plain.insert("n", &1).unwrap();
     assert!(matches!(finish(&plain).await, Err(SessionError::PlainHttp)));
     let late = site.open(None);
@@ -192,8 +370,7 @@ async fn a_long_lived_body_commits_by_itself() {
 async fn s07_a_cookie_signed_by_an_older_key_is_issued_again_once_the_session_is_seen_alive() {
     let site = Site::new();
     let id = site.session().await;
-    let presented = Presented { id: id.clone(), signed_by: SignedBy::Older };
-    let open = || Session::open(Arc::clone(&site.store) as Arc<dyn SessionStore>, site.policy, Some(presented.clone()), Delivery::Possible);
+    let open = || site.open_with([cookie(&id, SignedBy::Older)], Delivery::Possible, Instant::now());
     let session = open();
     session.get::<i32>("n").await.unwrap();
     finish(&session).await.unwrap();

@@ -1,0 +1,136 @@
+//! Streams and WebSockets.
+
+use super::*;
+
+#[tokio::test]
+async fn h29_is_alive_tells_current_superseded_and_ended() {
+    let site = Site::new();
+    let id = site.sign_in(Some(&site.session().await), bob()).await;
+    let stream = site.open(Some(&id));
+    assert_eq!(stream.is_alive().await.unwrap(), Liveness::Current);
+    let renewed = site.renew(&id).await;
+    assert_eq!(stream.is_alive().await.unwrap(), Liveness::Superseded, "in the grace");
+    site.clock.advance(MINUTE);
+    assert_eq!(stream.is_alive().await.unwrap(), Liveness::Superseded, "and later");
+    assert_eq!(site.open(Some(&renewed)).is_alive().await.unwrap(), Liveness::Current);
+    site.open(Some(&renewed)).destroy().await.unwrap();
+    assert_eq!(stream.is_alive().await.unwrap(), Liveness::Ended);
+    assert_eq!(site.open(None).is_alive().await.unwrap(), Liveness::Ended);
+}
+
+#[tokio::test]
+async fn h29_a_session_that_another_sign_in_took_over_has_ended() {
+    let site = Site::new();
+    let bobs = site.sign_in(None, bob()).await;
+    let stream = site.open(Some(&bobs));
+    assert_eq!(stream.principal().await.unwrap(), Some(bob()));
+    site.sign_in(Some(&bobs), alice()).await;
+    assert_eq!(stream.is_alive().await.unwrap(), Liveness::Ended);
+}
+
+#[tokio::test]
+async fn h29_a_look_is_no_use() {
+    let site = Site::new();
+    let id = site.sign_in(None, bob()).await;
+    let stream = site.open(Some(&id));
+    for _ in 0..29 {
+        site.clock.advance(MINUTE);
+        let (alive, calls) = site.calls(stream.is_alive()).await;
+        assert_eq!((alive.unwrap(), calls), (Liveness::Current, 1));
+    }
+    site.clock.advance(MINUTE);
+    assert_eq!(stream.is_alive().await.unwrap(), Liveness::Ended, "30 minutes without a use");
+}
+
+#[tokio::test]
+async fn h29_refresh_shows_the_record_as_it_is_now() {
+    let site = Site::new();
+    let id = site.session().await;
+    let stream = site.open(Some(&id));
+    assert_eq!(stream.get::<i32>("n").await.unwrap(), Some(1));
+    site.open(Some(&id)).add("n", 1).await.unwrap();
+    assert_eq!(stream.is_alive().await.unwrap(), Liveness::Current);
+    assert_eq!(stream.get::<i32>("n").await.unwrap(), Some(1), "a look leaves what was read");
+    stream.insert("m", &1).unwrap();
+    assert_eq!(stream.refresh().await.unwrap(), Liveness::Current);
+    assert_eq!((stream.get::<i32>("n").await.unwrap(), stream.get::<i32>("m").await.unwrap()), (Some(2), Some(1)));
+    site.open(Some(&id)).destroy().await.unwrap();
+    assert_eq!(stream.refresh().await.unwrap(), Liveness::Ended);
+    assert_eq!(stream.get::<i32>("n").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn h29_a_commit_on_an_ended_session_is_gone() {
+    let site = Site::new();
+    let id = site.session().await;
+    let stream = site.open(Some(&id));
+    stream.get::<i32>("n").await.unwrap();
+    stream.commit().await.unwrap();
+    site.open(Some(&id)).destroy().await.unwrap();
+    assert!(matches!(stream.commit().await, Err(SessionError::Gone)), "with nothing recorded");
+    stream.insert("n", &2).unwrap();
+    assert!(matches!(stream.commit().await, Err(SessionError::Gone)));
+    assert_eq!(site.living().await, 0);
+}
+
+#[tokio::test]
+async fn h29_an_empty_commit_with_a_superseded_id_is_superseded() {
+    let site = Site::new();
+    let id = site.session().await;
+    let stream = site.open(Some(&id));
+    stream.get::<i32>("n").await.unwrap();
+    site.sign_in(Some(&id), bob()).await;
+    assert!(matches!(stream.commit().await, Err(SessionError::Superseded)));
+}
+
+/// The end that `stream` waits for and the seconds it took, if that is less than `most`.
+async fn wait(stream: &Session, most: Duration) -> Option<(StreamEnd, u64)> {
+    let begun = tokio::time::Instant::now();
+    let end = tokio::time::timeout(most, stream.ended()).await.ok()?;
+    Some((end, begun.elapsed().as_secs()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn h29_a_stream_notices_the_end_within_four_seconds() {
+    let site = Site::new();
+    let id = site.sign_in(None, bob()).await;
+    let stream = site.open(Some(&id));
+    assert_eq!(wait(&stream, HOUR).await, None, "it lives on");
+    let renewed = site.renew(&id).await;
+    site.clock.advance(MINUTE);
+    assert_eq!(wait(&stream, HOUR).await, None, "a renewal is no end");
+    let (ended, ()) = tokio::join!(wait(&stream, HOUR), async {
+        tokio::time::sleep(MINUTE).await;
+        site.open(Some(&renewed)).destroy_all().await.unwrap();
+    });
+    let (end, seconds) = ended.unwrap();
+    assert_eq!(end, StreamEnd::Ended);
+    assert!((60..64).contains(&seconds), "{seconds}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn h29_a_stream_bears_a_short_outage_and_tells_of_a_long_one() {
+    let site = Site::new();
+    let stream = site.open(Some(&site.sign_in(None, bob()).await));
+    let outage = async |time: Duration| {
+        tokio::time::sleep(MINUTE).await;
+        site.store.fail(["load"]);
+        tokio::time::sleep(time).await;
+        site.store.fail([]);
+    };
+    for _ in 0..3 {
+        let (ended, ()) = tokio::join!(wait(&stream, 3 * MINUTE), outage(50 * SECOND));
+        assert_eq!(ended, None, "50 seconds, and the store answers again in between");
+    }
+    let (ended, ()) = tokio::join!(wait(&stream, HOUR), outage(2 * MINUTE));
+    let (end, seconds) = ended.unwrap();
+    assert_eq!(end, StreamEnd::Outage);
+    assert!((116..=124).contains(&seconds), "{seconds}");
+    let (ended, ()) = tokio::join!(wait(&stream, HOUR), async {
+        site.store.fail(["load"]);
+        site.open(Some(&stream.state().identity.clone().unwrap().id)).destroy().await.unwrap();
+        tokio::time::sleep(30 * SECOND).await;
+        site.store.fail([]);
+    });
+    assert!(matches!(ended, Some((StreamEnd::Ended, 30..34))), "{ended:?}: an end during an outage shows after it");
+}

@@ -1,0 +1,156 @@
+//! Requests with several cookies that verify.
+
+use super::*;
+
+impl Site {
+    fn open_several(&self, ids: &[&SessionId]) -> Request {
+        self.open_with(ids.iter().map(|id| cookie(id, SignedBy::Current)), Delivery::Possible, Instant::now())
+    }
+
+    /// Sessions of one user: with the current secret, in the grace, superseded, absent.
+    async fn one_of_each(&self) -> [SessionId; 4] {
+        let sign_in = async |name: &str| {
+            let session = self.open(None);
+            session.sign_in(bob());
+            session.insert("name", name).unwrap();
+            finish(&session).await.unwrap();
+            issued(&session)
+        };
+        let superseded = sign_in("superseded").await;
+        self.renew(&superseded).await;
+        self.clock.advance(9 * SECOND);
+        let grace = sign_in("grace").await;
+        self.renew(&grace).await;
+        self.clock.advance(5 * SECOND);
+        [sign_in("current").await, grace, superseded, SessionId::random().unwrap()]
+    }
+}
+
+#[tokio::test]
+async fn h33_current_comes_before_grace_before_superseded_before_absent() {
+    let site = Site::new();
+    let [current, grace, superseded, absent] = site.one_of_each().await;
+    for (ids, read) in [
+        ([&absent, &superseded, &grace, &current], Some("current")),
+        ([&current, &grace, &superseded, &absent], Some("current")),
+        ([&absent, &superseded, &grace, &absent], Some("grace")),
+        ([&grace, &absent, &superseded, &absent], Some("grace")),
+        ([&absent, &superseded, &absent, &absent], None),
+    ] {
+        let session = site.open_several(&ids);
+        assert_eq!(session.get::<String>("name").await.unwrap().as_deref(), read);
+        assert_eq!(session.principal().await.unwrap().is_some(), read.is_some());
+    }
+    // That the superseded one counts before the absent one shows by what it is refused.
+    let session = site.open_several(&[&absent, &superseded]);
+    assert!(matches!(session.others().await, Err(SessionError::Superseded)));
+    assert_eq!(site.open_several(&[&absent, &absent]).others().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn h33_the_first_of_two_current_ones_counts() {
+    let site = Site::new();
+    let (first, second) = (site.sign_in(None, bob()).await, site.sign_in(None, alice()).await);
+    assert_eq!(site.open_several(&[&first, &second]).principal().await.unwrap(), Some(bob()));
+    assert_eq!(site.open_several(&[&second, &first]).principal().await.unwrap(), Some(alice()));
+}
+
+#[tokio::test]
+async fn h33_writes_go_to_the_session_with_the_current_secret() {
+    let site = Site::new();
+    let [current, grace, superseded, absent] = site.one_of_each().await;
+    for write in 0..4 {
+        let session = site.open_several(&[&absent, &superseded, &grace, &current]);
+        match write {
+            0 => session.insert("n", &1).unwrap(),
+            1 => drop(session.add("n", 1).await.unwrap()),
+            2 => drop(session.update::<i32>("n", |n| n.map(|n| n + 1)).await.unwrap()),
+            _ => session.remove("name").unwrap(),
+        }
+        finish(&session).await.unwrap();
+        assert_eq!(session.cookie(), CookieChange::Keep);
+    }
+    let session = site.open(Some(&current));
+    assert_eq!((session.get::<i32>("n").await.unwrap(), session.contains("name").await.unwrap()), (Some(3), false));
+    assert_eq!(site.living().await, 3);
+}
+
+#[tokio::test]
+async fn h33_cookies_are_looked_up_side_by_side_and_once() {
+    let site = Site::new();
+    let [current, grace, superseded, absent] = site.one_of_each().await;
+    site.store.most_at_once.store(0, Relaxed);
+    let session = site.open_several(&[&absent, &superseded, &grace, &current]);
+    let ((), calls) = site
+        .calls(async {
+            session.principal().await.unwrap();
+            session.contains("name").await.unwrap();
+            finish(&session).await.unwrap();
+        })
+        .await;
+    assert_eq!((calls, site.store.most_at_once.load(Relaxed)), (4, 4));
+}
+
+#[tokio::test]
+async fn h33_destroy_ends_the_sessions_of_all_cookies() {
+    let site = Site::new();
+    for reads_before in [false, true] {
+        let [current, grace, superseded, absent] = site.one_of_each().await;
+        let alices = site.sign_in(None, alice()).await;
+        let [planted, victims] = {
+            let planted = site.session().await;
+            let victims = site.sign_in(Some(&planted), bob()).await;
+            site.clock.advance(11 * SECOND);
+            [planted, victims]
+        };
+        let session = site.open_several(&[&superseded, &current, &grace, &alices]);
+        if reads_before {
+            session.principal().await.unwrap();
+        }
+        session.destroy().await.unwrap();
+        assert_eq!(session.cookie(), CookieChange::Remove);
+        for id in [&current, &grace, &superseded, &alices] {
+            assert!(site.record(id).await.is_none(), "reads before: {reads_before}");
+        }
+        site.open_several(&[&absent, &planted]).destroy().await.unwrap();
+        assert_eq!(site.principal(&victims).await, Some(bob()), "an id from before the sign-in ends nothing here either");
+    }
+}
+
+#[tokio::test]
+async fn h33_two_ids_of_one_session_end_it() {
+    let site = Site::new();
+    let planted = site.session().await;
+    let current = site.sign_in(Some(&planted), bob()).await;
+    for ids in [[&planted, &current], [&current, &planted]] {
+        let session = site.open_several(&ids);
+        assert_eq!(session.principal().await.unwrap(), Some(bob()), "the planted one does not hide the current one");
+    }
+    let session = site.open_several(&[&planted, &current]);
+    session.destroy().await.unwrap();
+    assert_eq!((session.cookie(), site.living().await), (CookieChange::Remove, 0));
+}
+
+#[tokio::test]
+async fn h33_after_a_sign_out_that_failed_halfway_the_cookie_stays() {
+    let site = Site::new();
+    let (first, second) = (site.sign_in(None, bob()).await, site.sign_in(None, bob()).await);
+    site.store.fail(["delete"]);
+    let session = site.open_several(&[&first, &second]);
+    assert!(session.destroy().await.is_err());
+    assert_eq!(session.cookie(), CookieChange::Keep);
+    site.store.fail([]);
+    session.destroy().await.unwrap();
+    assert_eq!((session.cookie(), site.living().await), (CookieChange::Remove, 0));
+}
+
+#[tokio::test]
+async fn h32_the_audit_trail_names_no_wrong_user_for_the_session_of_another_cookie() {
+    let site = Site::new();
+    let (bobs, alices) = (site.sign_in(None, bob()).await, site.sign_in(None, alice()).await);
+    site.audit.take();
+    let session = site.open_several(&[&bobs, &alices]);
+    session.principal().await.unwrap();
+    session.destroy().await.unwrap();
+    assert_eq!(site.audit.take(), ["ended SignedOut bob", "ended SignedOut -"]);
+}

@@ -1,0 +1,264 @@
+//! What a sign-in starts and ends.
+
+use super::*;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[tokio::test]
+async fn h30_a_sign_in_leaves_the_three_newest_sessions() {
+    let site = Site::new();
+    let alices = site.sign_in(None, alice()).await;
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.push(site.sign_in(None, bob()).await);
+        site.clock.advance(SECOND);
+    }
+    // Old as a session, and the newest sign-in.
+    let visitor = site.session().await;
+    site.clock.advance(MINUTE);
+    let newest = site.sign_in(Some(&visitor), SignIn::new(bob()).max_sessions(3)).await;
+    let mut alive = Vec::new();
+    for id in &ids {
+        alive.push(site.principal(id).await.is_some());
+    }
+    assert_eq!(alive, [false, false, false, true, true]);
+    assert_eq!((site.principal(&newest).await, site.principal(&alices).await), (Some(bob()), Some(alice())));
+}
+
+#[tokio::test]
+async fn h30_the_age_of_the_authentication_counts_and_not_that_of_the_session() {
+    let site = Site::new();
+    let oldest = site.sign_in(None, bob()).await;
+    site.clock.advance(MINUTE);
+    let idle = site.sign_in(None, bob()).await;
+    site.clock.advance(MINUTE);
+    let session = site.open(Some(&oldest));
+    session.reauthenticated();
+    finish(&session).await.unwrap();
+    let oldest = issued(&session);
+    site.sign_in(None, SignIn::new(bob()).max_sessions(2)).await;
+    assert_eq!((site.principal(&oldest).await, site.principal(&idle).await), (Some(bob()), None));
+}
+
+#[tokio::test]
+async fn h30_concurrent_sign_ins_end_the_same_sessions() {
+    let site = Site::new();
+    for _ in 0..3 {
+        site.sign_in(None, bob()).await;
+    }
+    site.clock.advance(SECOND);
+    // All at the same moment of the store, so that the keys decide.
+    let sign_ins = (0..10).map(|_| {
+        let session = site.open(None);
+        session.sign_in(SignIn::new(bob()).max_sessions(3));
+        async move { finish(&session).await.map(|()| issued(&session)) }
+    });
+    let ids: Vec<_> = futures_util::future::join_all(sign_ins).await.into_iter().map(Result::unwrap).collect();
+    let mut alive = Vec::new();
+    for id in &ids {
+        if site.principal(id).await.is_some() {
+            alive.push(id.key());
+        }
+    }
+    let mut least: Vec<_> = ids.iter().map(SessionId::key).collect();
+    least.sort();
+    alive.sort();
+    assert_eq!(alive, least[..3], "the three newest by (time, key), and no older one");
+    assert_eq!(site.living().await, 3);
+}
+
+#[tokio::test]
+async fn h30_a_sign_in_stands_if_the_store_cannot_end_the_oldest() {
+    let logged = Logged::default();
+    let site = Site::new();
+    let former = site.sign_in(None, bob()).await;
+    for call in ["list", "delete"] {
+        site.store.fail([call]);
+        let guard = logged.listen();
+        let new = site.sign_in(None, SignIn::new(bob()).max_sessions(1)).await;
+        drop(guard);
+        site.store.fail([]);
+        assert_eq!((site.principal(&new).await, site.principal(&former).await), (Some(bob()), Some(bob())), "{call}");
+        let lines = logged.take();
+        assert!(lines.contains("WARN") && lines.contains("more sessions than allowed"), "{call}: {lines}");
+        site.open(Some(&new)).destroy().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn h31_authenticated_within_counts_from_the_last_proof() {
+    let site = Site::new();
+    let id = site.sign_in(None, bob()).await;
+    let within = async |id: &SessionId, time| site.open(Some(id)).authenticated_within(time).await.unwrap();
+    site.clock.advance(5 * MINUTE);
+    assert!(within(&id, 5 * MINUTE + SECOND).await);
+    assert!(!within(&id, 5 * MINUTE - SECOND).await);
+    let renewed = site.renew(&id).await;
+    assert!(!within(&renewed, MINUTE).await, "a renewal proves nothing");
+    let session = site.open(Some(&renewed));
+    session.reauthenticated_with("mfa").unwrap();
+    assert!(session.authenticated_within(Duration::ZERO).await.unwrap(), "its own proof counts");
+    finish(&session).await.unwrap();
+    let proved = issued(&session);
+    assert_ne!(proved, renewed, "a step-up gives a new id");
+    assert!(within(&proved, SECOND).await);
+    assert_eq!(site.open(Some(&proved)).acr().await.unwrap(), Some(ShortText::new("mfa").unwrap()));
+    site.clock.advance(2 * SECOND);
+    assert!(!within(&proved, SECOND).await);
+    let again = site.sign_in(Some(&proved), bob()).await;
+    assert!(within(&again, SECOND).await);
+    assert_eq!(site.open(Some(&again)).acr().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn h31_a_visitor_has_proved_nothing() {
+    let site = Site::new();
+    let session = site.open(Some(&site.session().await));
+    session.reauthenticated_with("mfa").unwrap();
+    assert!(!session.authenticated_within(HOUR).await.unwrap());
+    assert_eq!(session.acr().await.unwrap(), None);
+    finish(&session).await.unwrap();
+    let session = site.open(Some(&issued(&session)));
+    assert!(!session.authenticated_within(HOUR).await.unwrap());
+    assert_eq!(session.acr().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn s28_remember_me_does_not_pass_to_the_next_sign_in() {
+    for next in [alice(), bob()] {
+        let site = Site::new();
+        let session = site.open(None);
+        session.sign_in(SignIn::new(bob()).remember(30 * DAY).acr("mfa").unwrap().label("Firefox").unwrap());
+        session.insert("mail", "bob@example.com").unwrap();
+        finish(&session).await.unwrap();
+        let CookieChange::Issue { id, max_age: Some(max_age) } = session.cookie() else { panic!("not remembered") };
+        assert_eq!(max_age, 30 * DAY);
+        site.clock.advance(DAY);
+        let session = site.open(Some(&id));
+        assert_eq!(session.principal().await.unwrap(), Some(bob()));
+        session.sign_in(next.clone());
+        finish(&session).await.unwrap();
+        let CookieChange::Issue { id, max_age: None } = session.cookie() else { panic!("{next} is remembered") };
+        let record = site.record(&id).await.unwrap();
+        assert_eq!((record.principal, record.attributes), (Some(next.clone()), crate::Attributes::default()));
+        assert_eq!(record.data.is_empty(), next != bob());
+        site.clock.advance(31 * MINUTE);
+        assert_eq!(site.principal(&id).await, None, "{next} has the policy's timeout");
+    }
+}
+
+#[tokio::test]
+async fn s28_what_a_visitor_set_does_not_pass_to_the_user() {
+    let site = Site::new();
+    let session = site.open(None);
+    session.insert("basket", &1).unwrap();
+    session.set_persistence(Persistence::Persistent);
+    session.set_idle_timeout(30 * DAY);
+    finish(&session).await.unwrap();
+    let session = site.open(Some(&issued(&session)));
+    session.sign_in(bob());
+    finish(&session).await.unwrap();
+    let CookieChange::Issue { id, max_age: None } = session.cookie() else { panic!("still persistent") };
+    site.clock.advance(31 * MINUTE);
+    assert_eq!(site.principal(&id).await, None);
+}
+
+#[tokio::test]
+async fn c48_the_absolute_timeout_counts_from_the_sign_in() {
+    let site = Site::new();
+    let mut id = site.session().await;
+    let used_until = async |id: &SessionId, end: Duration| {
+        for _ in 0..end.as_secs() / 300 {
+            site.clock.advance(5 * MINUTE);
+            let session = site.open(Some(id));
+            session.contains("n").await.unwrap();
+            finish(&session).await.unwrap();
+        }
+    };
+    used_until(&id, 7 * HOUR + 55 * MINUTE).await;
+    id = site.sign_in(Some(&id), bob()).await;
+    site.clock.advance(5 * MINUTE);
+    // Eight hours after the first visit and five minutes after the sign-in.
+    let session = site.open(Some(&id));
+    session.insert("blind", &1).unwrap();
+    finish(&session).await.unwrap();
+    assert_eq!(site.principal(&id).await, Some(bob()));
+    used_until(&id, 7 * HOUR + 50 * MINUTE).await;
+    let renewed = site.renew(&id).await;
+    assert_eq!(site.principal(&renewed).await, Some(bob()));
+    site.clock.advance(5 * MINUTE);
+    assert_eq!(site.principal(&renewed).await, None, "eight hours after the sign-in; a renewal prolongs nothing");
+}
+
+#[tokio::test]
+async fn c48_a_step_up_restarts_the_absolute_timeout() {
+    let site = Site::with_policy(Policy::default().absolute_timeout(HOUR).idle_timeout(HOUR));
+    let id = site.sign_in(None, bob()).await;
+    site.clock.advance(50 * MINUTE);
+    let session = site.open(Some(&id));
+    session.reauthenticated();
+    finish(&session).await.unwrap();
+    let id = issued(&session);
+    site.clock.advance(50 * MINUTE);
+    assert_eq!(site.principal(&id).await, Some(bob()));
+    site.clock.advance(10 * MINUTE);
+    assert_eq!(site.principal(&id).await, None);
+}
+
+#[tokio::test]
+async fn c50_visitors_live_by_the_anonymous_timeout() {
+    let site = Site::with_policy(Policy::default().anonymous_idle_timeout(5 * MINUTE));
+    let visitor = site.session().await;
+    site.clock.advance(4 * MINUTE);
+    let session = site.open(Some(&visitor));
+    session.contains("n").await.unwrap();
+    finish(&session).await.unwrap();
+    site.clock.advance(4 * MINUTE);
+    assert!(site.open(Some(&visitor)).contains("n").await.unwrap(), "it slides");
+    let user = site.sign_in(Some(&visitor), bob()).await;
+    let visitor = site.session().await;
+    site.clock.advance(5 * MINUTE);
+    assert!(!site.open(Some(&visitor)).contains("n").await.unwrap());
+    site.clock.advance(24 * MINUTE);
+    assert_eq!(site.principal(&user).await, Some(bob()));
+}
+
+#[tokio::test]
+async fn a_record_that_another_sign_in_prolonged_meanwhile_is_not_ended_by_a_timeout() {
+    let site = Site::new();
+    let id = site.session().await;
+    let strict = Site { policy: Policy::default().absolute_timeout(MINUTE), store: Arc::clone(&site.store), ..Site::new() };
+    site.clock.advance(2 * MINUTE);
+    let slow = strict.open(Some(&id));
+    let stored = site.store.inside.load(&id.key()).await.unwrap().unwrap();
+    // The sign-in happens between the load that finds the record too old and the end of it.
+    let user = site.sign_in(Some(&id), bob()).await;
+    slow.settle(id.clone().into(), Some(stored.open(&id.secret_hash()))).await.unwrap();
+    assert_eq!(site.principal(&user).await, Some(bob()));
+}
+
+/// What the current thread logs while it listens.
+#[derive(Debug, Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl Logged {
+    fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        let this = self.clone();
+        tracing::subscriber::set_default(tracing_subscriber::fmt().with_ansi(false).with_writer(move || this.clone()).finish())
+    }
+
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.0.lock())).unwrap()
+    }
+}
+
+impl std::io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! A store that cannot rotate: the session goes on as a copy under a new id.
+
+use super::*;
+
+fn site() -> Site {
+    let site = Site::new();
+    site.store.cannot_rotate.store(true, Relaxed);
+    site
+}
+
+#[tokio::test]
+async fn a_sign_in_makes_a_copy_under_a_new_id_and_ends_the_old_session() {
+    let site = site();
+    let old = site.session().await;
+    let session = site.open(Some(&old));
+    session.sign_in(SignIn::new(bob()).label("Firefox").unwrap());
+    session.insert("m", &2).unwrap();
+    finish(&session).await.unwrap();
+    let new = issued(&session);
+    assert_ne!(new.key(), old.key());
+    assert_eq!(site.living().await, 1, "the old one has ended");
+    let read = site.open(Some(&new));
+    assert_eq!(read.principal().await.unwrap(), Some(bob()));
+    assert_eq!((read.get::<i32>("n").await.unwrap(), read.get::<i32>("m").await.unwrap()), (Some(1), Some(2)));
+    assert!(read.authenticated_within(SECOND).await.unwrap());
+    assert_eq!(site.record(&new).await.unwrap().attributes.label, Some(ShortText::new("Firefox").unwrap()));
+    assert_eq!(site.audit.take(), ["created -", "signed in bob"]);
+}
+
+#[tokio::test]
+async fn a_renewal_makes_a_copy_that_prolongs_nothing() {
+    let site = site();
+    let old = site.sign_in(None, bob()).await;
+    site.clock.advance(5 * MINUTE);
+    site.audit.take();
+    let session = site.open(Some(&old));
+    session.insert("n", &1).unwrap();
+    session.renew();
+    finish(&session).await.unwrap();
+    let record = site.record(&issued(&session)).await.unwrap();
+    assert_eq!((record.age, record.authenticated, record.ttl), (5 * MINUTE, Some(5 * MINUTE), 25 * MINUTE));
+    assert_eq!((record.data.len(), site.living().await), (1, 1));
+    assert_eq!(site.audit.take(), ["rotated bob"]);
+    let session = site.open(Some(&issued(&session)));
+    session.reauthenticated();
+    finish(&session).await.unwrap();
+    let record = site.record(&issued(&session)).await.unwrap();
+    assert_eq!((record.age, record.authenticated, record.ttl), (5 * MINUTE, Some(Duration::ZERO), 30 * MINUTE));
+}
+
+#[tokio::test]
+async fn another_user_takes_nothing_over() {
+    let site = site();
+    let session = site.open(None);
+    session.sign_in(bob());
+    session.insert("secret", "bob's").unwrap();
+    finish(&session).await.unwrap();
+    let alices = site.sign_in(Some(&issued(&session)), alice()).await;
+    let session = site.open(Some(&alices));
+    assert_eq!((session.principal().await.unwrap(), session.names().await.unwrap().len()), (Some(alice()), 0));
+    assert_eq!(site.living().await, 1);
+}
+
+#[tokio::test]
+async fn a_session_that_ended_meanwhile_is_not_copied() {
+    let site = site();
+    let id = site.sign_in(None, bob()).await;
+    let slow = site.open(Some(&id));
+    slow.principal().await.unwrap();
+    slow.renew();
+    site.open(Some(&id)).destroy().await.unwrap();
+    assert!(matches!(finish(&slow).await, Err(SessionError::Gone)));
+    assert_eq!((slow.cookie(), site.living().await), (CookieChange::Keep, 0));
+}
