@@ -23,26 +23,26 @@ fn site() -> Site {
 
 fn stages(criterion: &mut Criterion) {
     let site = site();
-    let id = site.presented().unwrap_or_else(|| panic!("the site's own cookie verifies")).id;
-    let key = id.store_key();
+    let id = site.id().unwrap_or_else(|| panic!("the site's own cookie verifies"));
+    let (key, secret) = (id.key(), id.secret_hash());
     let name = Name::new("n").unwrap_or_else(|error| panic!("{error}"));
 
     let mut stage = criterion.benchmark_group("stage");
     stage.bench_function("cookie read", |bencher| bencher.iter(|| site.codec().read([black_box(site.header().as_bytes())])));
     stage.bench_function("cookie absent", |bencher| bencher.iter(|| site.codec().read([black_box(b"a=b; c=d".as_slice())])));
-    stage.bench_function("key of an id", |bencher| bencher.iter(|| black_box(&id).store_key()));
+    stage.bench_function("key and hash of an id", |bencher| bencher.iter(|| (black_box(&id).key(), id.secret_hash())));
     stage.bench_function("plan of a read", |bencher| {
         let loaded = || {
-            let session = site.open();
-            drop(at_once(session.get::<i64>("n")));
-            session
+            let driver = site.open();
+            drop(at_once(driver.session().get::<i64>("n")));
+            driver
         };
-        bencher.iter_batched_ref(loaded, |session| site.finish(session), BatchSize::SmallInput);
+        bencher.iter_batched_ref(loaded, |driver| site.finish(driver), BatchSize::SmallInput);
     });
     stage.bench_function("cookie issue", |bencher| bencher.iter(|| site.codec().issue(black_box(&id), None)));
     stage.bench_function("memory load", |bencher| bencher.iter(|| at_once(site.store().load(black_box(&key)))));
     stage.bench_function("memory add", |bencher| {
-        bencher.iter(|| at_once(site.store().commit(black_box(&key), Commit::new().change(name.clone(), Change::Add(1)))));
+        bencher.iter(|| at_once(site.store().commit(black_box(&key), Commit::new(secret).change(name.clone(), Change::Add(1)))));
     });
     stage.finish();
 }

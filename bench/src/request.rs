@@ -1,10 +1,10 @@
 //! The library's part of a request, without a web framework and without a network.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, sync::Arc, time::Instant};
 
 use session_core::{
-    CookieChange, Delivery, Policy, RecordedChanges, Session, SessionError, SessionStore,
-    cookie::{CookieCodec, CookieConfig, Key, Presented},
+    CookieChange, Delivery, Policy, RecordedChanges, SessionContext, SessionDriver, SessionError, SessionId, SessionStore,
+    cookie::{CookieCodec, CookieConfig, Key, VerifiedCookies},
 };
 
 use crate::at_once;
@@ -12,9 +12,8 @@ use crate::at_once;
 /// A site with one session, which holds the number `n`, and the `Cookie` header of its browser.
 #[derive(Debug)]
 pub struct Site {
-    store: Arc<dyn SessionStore>,
+    context: Arc<SessionContext>,
     codec: CookieCodec,
-    policy: Policy,
     header: String,
 }
 
@@ -25,7 +24,8 @@ impl Site {
     /// If browsers would refuse such a cookie, or the operating system gives no random bytes.
     pub fn new(store: Arc<dyn SessionStore>, cookie: CookieConfig) -> Result<Self, Box<dyn Error>> {
         let codec = CookieCodec::signed(cookie, &Key::random()?.into())?;
-        let mut site = Self { store, codec, policy: Policy::default(), header: String::new() };
+        let context = Arc::new(SessionContext::new(store, Policy::default()));
+        let mut site = Self { context, codec, header: String::new() };
         let issued = site.start()?.unwrap_or_default();
         let cookie = issued.split(';').next().unwrap_or_default();
         // Between neighbours, as on most sites.
@@ -48,28 +48,38 @@ impl Site {
     /// The sessions.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn SessionStore> {
-        &self.store
+        self.context.store()
     }
 
     /// Finds and verifies the cookie.
     #[must_use]
-    pub fn presented(&self) -> Option<Presented> {
+    pub fn cookies(&self) -> VerifiedCookies {
         self.codec.read([self.header.as_bytes()])
+    }
+
+    /// The id in the cookie.
+    #[must_use]
+    pub fn id(&self) -> Option<SessionId> {
+        self.cookies().iter().next().map(|cookie| cookie.id.clone())
     }
 
     /// Opens the session for one request: cookie, id, key.
     #[must_use]
-    pub fn open(&self) -> Session {
-        Session::open(Arc::clone(&self.store), self.policy, self.presented(), Delivery::Possible)
+    pub fn open(&self) -> SessionDriver {
+        self.open_with(self.cookies())
+    }
+
+    fn open_with(&self, cookies: VerifiedCookies) -> SessionDriver {
+        SessionDriver::open(Arc::clone(&self.context), cookies, Delivery::Possible, Instant::now())
     }
 
     /// Ends a request: plan, commit, and the `Set-Cookie` value if one is due.
     ///
     /// # Errors
-    /// As [`Session::finish`].
-    pub fn finish(&self, session: &Session) -> Result<Option<String>, SessionError> {
-        at_once(session.finish(RecordedChanges::Commit))?;
-        Ok(match session.cookie() {
+    /// As [`SessionDriver::finish`].
+    pub fn finish(&self, driver: &SessionDriver) -> Result<Option<String>, SessionError> {
+        at_once(driver.finish(RecordedChanges::Commit))?;
+        Ok(match driver.cookie() {
             CookieChange::Keep => None,
             CookieChange::Issue { id, max_age } => Some(self.codec.issue(&id, max_age)),
             CookieChange::Remove => Some(self.codec.remove()),
@@ -79,41 +89,41 @@ impl Site {
     /// A request that reads one value.
     ///
     /// # Errors
-    /// As [`Session::get`] and [`Session::finish`].
+    /// As [`Session::get`](session_core::Session::get) and [`SessionDriver::finish`].
     pub fn read(&self) -> Result<Option<String>, SessionError> {
-        let session = self.open();
-        at_once(session.get::<i64>("n"))?;
-        self.finish(&session)
+        let driver = self.open();
+        at_once(driver.session().get::<i64>("n"))?;
+        self.finish(&driver)
     }
 
     /// A request that counts.
     ///
     /// # Errors
-    /// As [`Session::add`] and [`Session::finish`].
+    /// As [`Session::add`](session_core::Session::add) and [`SessionDriver::finish`].
     pub fn add(&self) -> Result<Option<String>, SessionError> {
-        let session = self.open();
-        at_once(session.add("n", 1))?;
-        self.finish(&session)
+        let driver = self.open();
+        at_once(driver.session().add("n", 1))?;
+        self.finish(&driver)
     }
 
     /// A request that reads a value and inserts its successor.
     ///
     /// # Errors
-    /// As [`Session::get`], [`Session::insert`] and [`Session::finish`].
+    /// As [`Session::get`](session_core::Session::get), [`Session::insert`](session_core::Session::insert) and [`SessionDriver::finish`].
     pub fn read_insert(&self) -> Result<Option<String>, SessionError> {
-        let session = self.open();
-        let n = at_once(session.get::<i64>("n"))?.unwrap_or(0);
-        session.insert("n", &(n + 1))?;
-        self.finish(&session)
+        let driver = self.open();
+        let n = at_once(driver.session().get::<i64>("n"))?.unwrap_or(0);
+        driver.session().insert("n", &(n + 1))?;
+        self.finish(&driver)
     }
 
-    /// A stranger's request that starts a session.
+    /// A request without a cookie that starts a session.
     ///
     /// # Errors
-    /// As [`Session::insert`] and [`Session::finish`].
+    /// As [`Session::insert`](session_core::Session::insert) and [`SessionDriver::finish`].
     pub fn start(&self) -> Result<Option<String>, SessionError> {
-        let session = Session::open(Arc::clone(&self.store), self.policy, None, Delivery::Possible);
-        session.insert("n", &1)?;
-        self.finish(&session)
+        let driver = self.open_with(VerifiedCookies::default());
+        driver.session().insert("n", &1)?;
+        self.finish(&driver)
     }
 }

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use session_core::{
-    Commit, Created, Cursor, Listed, MemoryStore, NewRecord, Outcome, Page, Principal, Record, SessionStore, StoreError, StoreKey,
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, MemoryStore, NewRecord, Outcome, Page, Principal, SessionStore, StoreError,
+    StoreKey, Stored, SummaryPage,
 };
 
 use crate::{allocations::uncounted, at_once};
@@ -17,7 +18,7 @@ impl SessionStore for Uncounted {
         uncounted(|| at_once(self.0.create(key, new)))
     }
 
-    async fn load(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+    async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
         uncounted(|| at_once(self.0.load(key)))
     }
 
@@ -25,16 +26,20 @@ impl SessionStore for Uncounted {
         uncounted(|| at_once(self.0.commit(key, commit)))
     }
 
-    async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
-        uncounted(|| at_once(self.0.delete(key)))
+    async fn delete(&self, key: &StoreKey, claim: Claim) -> Result<Deleted, StoreError> {
+        uncounted(|| at_once(self.0.delete(key, claim)))
     }
 
-    async fn list(&self, principal: &Principal) -> Result<Vec<Listed>, StoreError> {
-        uncounted(|| at_once(self.0.list(principal)))
+    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
+        uncounted(|| at_once(self.0.list(principal, after, limit)))
     }
 
     async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
         uncounted(|| at_once(self.0.delete_all(principal, except)))
+    }
+
+    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+        uncounted(|| at_once(self.0.delete_everyone(after, limit)))
     }
 
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {

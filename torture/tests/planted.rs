@@ -63,12 +63,16 @@ planted! {
     a_deadline_that_is_forgotten: ForgottenExpiry breaks AfterDeadline;
     a_life_that_is_cut_short: EarlyExpiry breaks ToldTime;
     a_session_that_is_read_after_its_end: StaleRead breaks Resurrection;
-    two_rotations_that_win: DoubleRotation breaks TwoEnds;
+    superseded_secret_that_is_accepted: SupersededAccepted breaks SupersededAccepted;
+    rotations_that_do_not_compare_the_secret: RotationWithoutCheck breaks TwoRotations;
+    rotation_that_loses_updates: LossyRotation breaks LostAdd;
+    claim_that_is_ignored: IgnoredClaim breaks Claim;
+    creation_that_replaces_a_session: OverwritingCreate breaks TwoBirths;
     a_set_that_is_dropped: LostSet breaks LostWrite;
     an_addition_that_is_dropped: LostAdd breaks LostAdd;
     an_addition_that_is_made_twice: DoubleAdd breaks SurplusAdd;
     a_creation_that_is_dropped: LostSession breaks Loss;
-    a_revocation_that_some_escape: HalfRevoke breaks Resurrection;
+    a_revocation_of_one_page: HalfRevoke breaks Resurrection;
     a_list_that_lacks_a_session: LostIndex breaks MissingInList;
     a_commit_in_two_steps: TornCommit breaks Version;
 }

@@ -7,6 +7,7 @@ use std::{env, path::PathBuf, time::Duration};
 
 use torture::{
     check::{Law, describe, describe_undone},
+    history::{Call, Fate},
     run::{Options, Outcome, Plant, run},
 };
 
@@ -37,6 +38,9 @@ async fn disturbed(store: &str, faults: &str, plant: Option<Plant>) -> Option<Ou
     // A run in which nothing happened proves nothing. While there is no primary not much does.
     let enough = if faults == "failover" { 30 } else { 100 };
     assert!(outcome.summary.acknowledged > enough && outcome.summary.faults > 0, "{}", outcome.summary);
+    let has_rotated = |call: &&Call| call.rotation().is_some() && call.fate() == Fate::Happened;
+    let rotations = outcome.history.calls.iter().filter(has_rotated).count();
+    assert!(rotations > 10, "{rotations} rotations took effect: {}", outcome.summary);
     let failed_over = outcome.history.faults.iter().any(|fault| fault.what.ends_with("until another had taken over"));
     assert!(failed_over || !faults.contains("failover"), "nobody took over: {:?}", outcome.history.faults);
     Some(outcome)

@@ -49,8 +49,8 @@ impl Client {
 
     /// The id of a new session.
     pub(super) fn fresh_id(&mut self) -> Id {
-        let key = format!("{}-{}", self.run, self.draw());
-        Id { key, secret: self.draw(), generation: 0 }
+        let (drawn, secret) = (self.draw(), self.draw());
+        Id { key: format!("{}-{drawn}", self.run), secret, generation: 0 }
     }
 
     /// The id that replaces this one in a rotation, and the rotation.

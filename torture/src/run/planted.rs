@@ -82,7 +82,7 @@ impl Planted {
     async fn with_old_values(&self, key: &StoreKey, mut commit: Commit) -> Result<Outcome, StoreError> {
         let Some(record) = self.record(key).await? else { return Ok(Outcome::Gone) };
         tokio::time::sleep(STEP).await;
-        for (name, value) in &record.data {
+        for (name, value) in record.data.iter() {
             commit.changes.entry(name.clone()).or_insert_with(|| Change::Set(value.clone()));
         }
         self.inner.commit(key, commit).await

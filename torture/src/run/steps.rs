@@ -185,7 +185,8 @@ impl Client {
             return self.load(id).await;
         }
         let other = Id { key: id.key.clone(), ..self.fresh_id() };
-        self.call(self.creation(&other)).await
+        let creation = self.creation(&other);
+        self.call(creation).await
     }
 
     fn creation(&mut self, id: &Id) -> Op {
@@ -211,7 +212,8 @@ impl Client {
     }
 
     async fn delete(&mut self, id: &Id) -> Result<Answer, Trouble> {
-        self.call(self.deletion(id)).await
+        let deletion = self.deletion(id);
+        self.call(deletion).await
     }
 
     async fn delete_beside_rotation(&mut self, place: usize, id: &Id) -> Result<Answer, Trouble> {

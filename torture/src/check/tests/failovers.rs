@@ -51,11 +51,19 @@ fn what_was_never_written_or_not_to_be_refused_is_no_failovers_doing() {
 }
 
 #[test]
+fn a_rotation_of_the_last_moment_may_be_undone() {
+    let rotated = |begin| born().between(begin, begin + 1, rotate("s0", "s1"), done(1, begin)).between(60, 61, load("k"), seen(1, 59, &[]));
+    assert_eq!(verdict(rotated(5), false).0, [Law::SupersededAccepted]);
+    assert_eq!(verdict(rotated(12), false), (vec![], vec![Law::SupersededAccepted]));
+}
+
+#[test]
 fn a_list_on_another_server_may_have_lost_what_was_put_into_it_then() {
     let signed_in = |begin| {
-        let tale = born().between(begin, begin + 1, commit("k", of("p")), done(2, begin));
-        let tale = tale.between(40, 41, load("k"), seen_of("p", 2, 40)).between(42, 43, list("p"), shown(&[]));
-        tale.between(44, 45, load("k"), seen_of("p", 2, 44))
+        let read = |at: u64| Answer::Found(signed_in("p", 2, at, at - begin));
+        let tale = born().between(begin, begin + 1, rotate_and("s0", "s1", None, of("p")), done_of(2, begin, 0));
+        let tale = tale.between(40, 41, load("k"), read(40)).between(42, 43, list("p"), shown(&[]));
+        tale.between(44, 45, load("k"), read(44))
     };
     assert_eq!(verdict(signed_in(12), true), (vec![], vec![Law::MissingInList]));
     assert_eq!(verdict(signed_in(5), true).0, [Law::MissingInList]);

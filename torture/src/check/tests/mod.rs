@@ -5,7 +5,7 @@ mod failovers;
 use std::collections::BTreeMap;
 
 use super::{Law, check, minimal};
-use crate::history::{Answer, Call, Failover, Fault, History, Op, Seen, Shown, Write};
+use crate::history::{Answer, Call, Failover, Fault, History, Op, Rotate, Seen, Shown, Write};
 
 /// A millisecond in the history's clock.
 const MS: u64 = 1_000_000;
@@ -61,15 +61,35 @@ fn sum(name: &str, by: i64) -> Write {
 }
 
 fn create(key: &str, write: Write) -> Op {
-    Op::Create { key: key.to_owned(), write: Write { ttl: write.ttl.or(Some(LONG)), ..write } }
+    let write = Write { ttl: write.ttl.or(Some(LONG)), ..write };
+    Op::Create { key: key.to_owned(), secret: "s0".to_owned(), write }
 }
 
+/// A commit with the first secret.
 fn commit(key: &str, write: Write) -> Op {
-    Op::Commit { key: key.to_owned(), guard: None, write, to: None }
+    commit_with("s0", key, write)
 }
 
-fn rotate(key: &str, to: &str) -> Op {
-    Op::Commit { key: key.to_owned(), guard: None, write: Write::default(), to: Some(to.to_owned()) }
+fn commit_with(secret: &str, key: &str, write: Write) -> Op {
+    Op::Commit { key: key.to_owned(), secret: secret.to_owned(), guard: None, write, rotate: None }
+}
+
+fn guarded(guard: u64, write: Write) -> Op {
+    Op::Commit { key: "k".to_owned(), secret: "s0".to_owned(), guard: Some(guard), write, rotate: None }
+}
+
+/// The digit in a secret's name is its generation: `s1`, `s1b`.
+fn generation(secret: &str) -> u32 {
+    secret[1..2].parse().unwrap()
+}
+
+fn rotate(from: &str, to: &str) -> Op {
+    rotate_and(from, to, None, Write::default())
+}
+
+fn rotate_and(from: &str, to: &str, grace: Option<u64>, write: Write) -> Op {
+    let rotate = Some(Rotate { secret: to.to_owned(), generation: generation(to), grace });
+    Op::Commit { key: "k".to_owned(), secret: from.to_owned(), guard: None, write, rotate }
 }
 
 fn load(key: &str) -> Op {
@@ -77,7 +97,11 @@ fn load(key: &str) -> Op {
 }
 
 fn delete(key: &str) -> Op {
-    Op::Delete { key: key.to_owned() }
+    Op::Delete { key: key.to_owned(), claim: None }
+}
+
+fn claim(generation: u32) -> Op {
+    Op::Delete { key: "k".to_owned(), claim: Some(generation) }
 }
 
 fn list(principal: &str) -> Op {
@@ -94,24 +118,57 @@ fn of(principal: &str) -> Write {
 
 /// Times that fit a session which was made at the first millisecond.
 fn done(version: u64, at: u64) -> Answer {
-    Answer::Done { version, added: BTreeMap::new(), age: at, ttl: LONG - at }
+    Answer::Done { version, added: BTreeMap::new(), age: at, authenticated: None, ttl: LONG - at }
+}
+
+/// The answer to a commit of a session whose user signed in so many milliseconds ago.
+fn done_of(version: u64, at: u64, authenticated: u64) -> Answer {
+    Answer::Done { version, added: BTreeMap::new(), age: at, authenticated: Some(authenticated), ttl: LONG - at }
 }
 
 fn summed(version: u64, at: u64, name: &str, sum: i64) -> Answer {
-    Answer::Done { version, added: [(name.to_owned(), sum)].into(), age: at, ttl: LONG - at }
+    Answer::Done { version, added: [(name.to_owned(), sum)].into(), age: at, authenticated: None, ttl: LONG - at }
+}
+
+/// An anonymous session with its first secret.
+fn record(version: u64, at: u64) -> Seen {
+    Seen {
+        values: BTreeMap::new(),
+        version,
+        secret: "s0".to_owned(),
+        generation: 0,
+        since: 0,
+        grace: None,
+        principal: None,
+        age: at,
+        rotated: at,
+        authenticated: None,
+        ttl: LONG - at,
+    }
 }
 
 fn seen(version: u64, at: u64, values: &[(&str, &str)]) -> Answer {
     let values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Answer::Found(Seen { values, version, principal: None, age: at, ttl: LONG - at })
+    Answer::Found(Seen { values, ..record(version, at) })
 }
 
+/// A session that was rotated so many milliseconds ago.
+fn rotated(secret: &str, version: u64, at: u64, rotated: u64) -> Seen {
+    Seen { secret: secret.to_owned(), generation: generation(secret), rotated, ..record(version, at) }
+}
+
+/// A session that was made for this user.
 fn seen_of(principal: &str, version: u64, at: u64) -> Answer {
-    Answer::Found(Seen { values: BTreeMap::new(), version, principal: Some(principal.to_owned()), age: at, ttl: LONG - at })
+    Answer::Found(Seen { principal: Some(principal.to_owned()), authenticated: Some(at), ..record(version, at) })
+}
+
+/// A session whose user signed in with secret `s1` so many milliseconds ago.
+fn signed_in(principal: &str, version: u64, at: u64, ago: u64) -> Seen {
+    Seen { principal: Some(principal.to_owned()), authenticated: Some(ago), since: 1, ..rotated("s1", version, at, ago) }
 }
 
 fn shown(keys: &[&str]) -> Answer {
-    Answer::Listed(keys.iter().map(|key| Shown { key: (*key).to_owned(), ttl: LONG }).collect())
+    Answer::Listed(keys.iter().map(|key| Shown { key: (*key).to_owned(), authenticated: 0, ttl: LONG }).collect())
 }
 
 fn unknown() -> Answer {
@@ -128,11 +185,17 @@ fn a_plain_life_breaks_nothing() {
         .then(commit("k", write(&[("v0", "1")])), done(2, 2))
         .then(commit("k", sum("n0", 3)), summed(3, 4, "n0", 3))
         .then(load("k"), seen(3, 6, &[("v0", "1"), ("n0", "3")]))
-        .then(rotate("k", "k2"), done(3, 8))
-        .then(load("k"), Answer::Absent)
-        .then(load("k2"), seen(3, 12, &[("v0", "1"), ("n0", "3")]))
-        .then(delete("k2"), Answer::Deleted(true))
-        .then(load("k2"), Answer::Absent);
+        .then(rotate_and("s0", "s1", Some(100), Write::default()), done(3, 8))
+        .then(commit("k", sum("n0", 3)), Answer::Superseded)
+        .then(rotate_and("s1", "s2", None, of("p")), done_of(4, 12, 0))
+        .then(load("k"), {
+            let values = [("v0".to_owned(), "1".to_owned()), ("n0".to_owned(), "3".to_owned())].into();
+            let seen = Seen { values, since: 2, principal: Some("p".to_owned()), authenticated: Some(2), ..rotated("s2", 4, 14, 2) };
+            Answer::Found(seen)
+        })
+        .then(claim(1), Answer::Superseded)
+        .then(claim(2), Answer::Deleted(true))
+        .then(load("k"), Answer::Absent);
     assert_eq!(tale.broken(), []);
 }
 
@@ -153,29 +216,129 @@ fn a_commit_on_what_was_deleted_is_no_success() {
 }
 
 #[test]
-fn one_rotation_wins_and_the_old_key_is_dead() {
-    let twice = born().between(3, 6, rotate("k", "k2"), done(1, 3)).between(3, 6, rotate("k", "k3"), done(1, 3));
-    assert_eq!(twice.broken(), [(Law::TwoEnds, 2)]);
-    assert_eq!(born().then(rotate("k", "k2"), done(1, 2)).then(load("k"), seen(1, 4, &[])).broken(), [(Law::Resurrection, 2)]);
-    // One whose answer was lost has won if its key lives.
-    let lost = || born().then(rotate("k", "k2"), unknown()).then(load("k2"), seen(1, 4, &[]));
-    assert_eq!(lost().broken(), []);
-    assert_eq!(lost().then(load("k"), seen(1, 6, &[])).broken(), [(Law::Resurrection, 3)]);
-    assert_eq!(lost().then(rotate("k", "k3"), done(1, 6)).broken(), [(Law::Resurrection, 3), (Law::TwoEnds, 3)]);
+fn one_rotation_wins() {
+    let twice = |second| born().between(3, 6, rotate("s0", "s1"), done(1, 3)).between(3, 6, rotate("s0", "s1b"), second);
+    assert_eq!(twice(done(1, 3)).broken(), [(Law::TwoRotations, 2)]);
+    assert_eq!(twice(Answer::Superseded).broken(), []);
+    // A rotation whose answer was lost has won if its secret is seen.
+    let lost = |second| twice(unknown()).then(load("k"), second);
+    assert_eq!(lost(Answer::Found(rotated("s1", 1, 7, 3))).broken(), []);
+    assert_eq!(lost(Answer::Found(rotated("s1b", 1, 7, 3))).broken(), [(Law::TwoRotations, 3)]);
+}
+
+#[test]
+fn a_superseded_secret_is_dead() {
+    let replaced = || born().then(rotate("s0", "s1"), done(1, 2));
+    let late = commit("k", write(&[("v0", "1")]));
+    assert_eq!(replaced().then(late.clone(), Answer::Superseded).broken(), []);
+    assert_eq!(replaced().then(late.clone(), done(2, 4)).broken(), [(Law::SupersededAccepted, 2)]);
+    assert_eq!(replaced().then(load("k"), seen(1, 4, &[])).broken(), [(Law::SupersededAccepted, 2)]);
+    assert_eq!(replaced().then(rotate("s0", "s1b"), done(1, 4)).broken(), [(Law::TwoRotations, 2), (Law::SupersededAccepted, 2)]);
+    // A conflict comes after the comparison of the secret.
+    assert_eq!(replaced().then(guarded(9, Write::default()), Answer::Conflict).broken(), [(Law::SupersededAccepted, 2)]);
+    // Beside the rotation either order will do.
+    let beside = born().between(3, 6, rotate("s0", "s1"), done(1, 3)).between(4, 5, late.clone(), done(2, 4));
+    assert_eq!(beside.broken(), []);
+    // A rotation without an answer replaced the secret if the new one, or one after it, is seen, or if the old one is refused.
+    let open = || born().then(rotate("s0", "s1"), unknown());
+    assert_eq!(open().then(late.clone(), done(2, 4)).broken(), []);
+    let seen_new = open().then(load("k"), Answer::Found(rotated("s1", 1, 4, 2)));
+    assert_eq!(seen_new.then(late.clone(), done(2, 6)).broken(), [(Law::SupersededAccepted, 3)]);
+    let seen_next = open().then(rotate("s1", "s2"), done(1, 4));
+    assert_eq!(seen_next.then(late.clone(), done(2, 6)).broken(), [(Law::SupersededAccepted, 3)]);
+    let refused = open().then(late.clone(), Answer::Superseded);
+    assert_eq!(refused.then(late, done(2, 6)).broken(), [(Law::SupersededAccepted, 3)]);
+}
+
+#[test]
+fn a_commit_is_superseded_for_a_reason() {
+    let late = || commit("k", write(&[("v0", "1")]));
+    assert_eq!(born().then(late(), Answer::Superseded).broken(), [(Law::SupersededWrongly, 1)]);
+    assert_eq!(born().then(rotate("s0", "s1"), Answer::Superseded).broken(), [(Law::SupersededWrongly, 1)]);
+    assert_eq!(born().then(rotate("s0", "s1"), unknown()).then(late(), Answer::Superseded).broken(), []);
+    // A secret that no call installed is refused rightly, and not taken.
+    assert_eq!(born().then(commit_with("s7", "k", Write::default()), Answer::Superseded).broken(), []);
+    assert_eq!(born().then(commit_with("s7", "k", Write::default()), done(1, 2)).broken(), [(Law::NeverWritten, 1)]);
+    // A superseded session lives.
+    let dead = born().then(delete("k"), Answer::Deleted(true)).then(rotate("s0", "s1"), unknown());
+    assert_eq!(dead.then(late(), Answer::Superseded).broken(), [(Law::Resurrection, 3)]);
+}
+
+#[test]
+fn a_rotation_keeps_what_it_does_not_change() {
+    let both = |sum, version| {
+        let tale = born().between(3, 6, commit("k", sum_of(3)), summed(2, 3, "n0", 3)).between(3, 6, rotate("s0", "s1"), done(version, 3));
+        tale.then(load("k"), Answer::Found(Seen { values: [("n0".to_owned(), sum)].into(), ..rotated("s1", 2, 7, 3) })).broken()
+    };
+    assert_eq!(both("3".to_owned(), 2), []);
+    assert_eq!(both("0".to_owned(), 2), [(Law::LostAdd, 3)]);
+    // It makes no version of its own.
+    assert_eq!(born().then(rotate("s0", "s1"), done(2, 2)).broken(), [(Law::Version, 1)]);
+}
+
+fn sum_of(by: i64) -> Write {
+    sum("n0", by)
+}
+
+#[test]
+fn a_read_tells_the_identity_that_was_written() {
+    let tale = |seen| {
+        let tale = born().then(rotate_and("s0", "s1", None, of("p")), done_of(2, 2, 0));
+        tale.between(60, 61, load("k"), Answer::Found(seen)).broken()
+    };
+    let right = || signed_in("p", 2, 59, 57);
+    assert_eq!(tale(right()), []);
+    assert_eq!(tale(Seen { generation: 0, ..right() }), [(Law::Identity, 2)]);
+    assert_eq!(tale(Seen { since: 0, ..right() }), [(Law::Identity, 2)]);
+    assert_eq!(tale(Seen { principal: Some("q".to_owned()), ..right() }), [(Law::Identity, 2)]);
+    assert_eq!(tale(Seen { grace: Some(("s0".to_owned(), 50)), ..right() }), [(Law::Identity, 2)]);
+    assert_eq!(tale(Seen { authenticated: Some(20), ..right() }), [(Law::ToldTime, 2)]);
+    assert_eq!(tale(Seen { rotated: 20, ..right() }), [(Law::ToldTime, 2)]);
+}
+
+#[test]
+fn a_grace_lasts_as_long_as_it_was_given() {
+    let tale = |at, grace: Option<(&str, u64)>| {
+        let grace = grace.map(|(former, left)| (former.to_owned(), left));
+        let rotation = rotate_and("s0", "s1", Some(100), Write::default());
+        let tale = born().then(rotation, done(1, 2));
+        tale.between(at, at + 1, load("k"), Answer::Found(Seen { grace, ..rotated("s1", 1, at - 1, at - 3) })).broken()
+    };
+    assert_eq!(tale(50, Some(("s0", 53))), []);
+    assert_eq!(tale(50, None), [(Law::Identity, 2)]);
+    assert_eq!(tale(50, Some(("s7", 53))), [(Law::Identity, 2)]);
+    assert_eq!(tale(50, Some(("s0", 80))), [(Law::Identity, 2)]);
+    assert_eq!(tale(120, Some(("s0", 1))), [(Law::Identity, 2)]);
+    assert_eq!(tale(120, None), []);
+}
+
+#[test]
+fn a_claim_ends_what_it_reaches() {
+    let later = || born().then(rotate_and("s0", "s1", None, of("p")), done_of(2, 2, 0));
+    assert_eq!(later().then(claim(1), Answer::Deleted(true)).broken(), []);
+    assert_eq!(later().then(claim(0), Answer::Superseded).broken(), []);
+    assert_eq!(later().then(claim(0), Answer::Deleted(true)).broken(), [(Law::Claim, 2)]);
+    assert_eq!(later().then(claim(1), Answer::Superseded).broken(), [(Law::Claim, 2)]);
+    assert_eq!(born().then(claim(0), Answer::Superseded).broken(), [(Law::Claim, 1)]);
+    // Beside the sign-in either will do.
+    let beside = |answer| born().between(3, 6, rotate_and("s0", "s1", None, of("p")), unknown()).between(3, 6, claim(0), answer);
+    assert_eq!((beside(Answer::Superseded).broken(), beside(Answer::Deleted(true)).broken()), (vec![], vec![]));
 }
 
 #[test]
 fn a_revocation_takes_all_that_were_there() {
-    let signed_in = || Tale::default().then(create("k", of("p")), Answer::New);
-    let revoked = || signed_in().then(revoke("p"), Answer::Revoked(1));
+    let made = || Tale::default().then(create("k", of("p")), Answer::New);
+    let revoked = || made().then(revoke("p"), Answer::Revoked(1));
     assert_eq!(revoked().then(load("k"), Answer::Absent).broken(), []);
     assert_eq!(revoked().then(load("k"), seen_of("p", 1, 4)).broken(), [(Law::Resurrection, 2)]);
-    // Moving does not save it.
-    let moved = signed_in().between(3, 9, revoke("p"), Answer::Revoked(0)).between(4, 5, rotate("k", "k2"), done(1, 4));
-    assert_eq!(moved.then(load("k2"), seen_of("p", 1, 9)).broken(), [(Law::Resurrection, 3)]);
-    // Who signs in beside it may be too late for it.
-    let racing = born().between(3, 6, commit("k", of("p")), done(2, 3)).between(3, 6, revoke("p"), Answer::Revoked(0));
-    assert_eq!(racing.then(load("k"), seen_of("p", 2, 7)).broken(), []);
+    // A rotation does not save it.
+    let rotating = made().between(3, 9, revoke("p"), Answer::Revoked(0)).between(4, 5, rotate("s0", "s1"), done_of(1, 4, 4));
+    let read = Seen { principal: Some("p".to_owned()), authenticated: Some(9), ..rotated("s1", 1, 9, 5) };
+    assert_eq!(rotating.then(load("k"), Answer::Found(read)).broken(), [(Law::Resurrection, 3)]);
+    // A sign-in beside it may come after it.
+    let sign_in = rotate_and("s0", "s1", None, of("p"));
+    let racing = born().between(3, 6, sign_in, done_of(2, 3, 0)).between(3, 6, revoke("p"), Answer::Revoked(0));
+    assert_eq!(racing.then(load("k"), Answer::Found(signed_in("p", 2, 7, 3))).broken(), []);
 }
 
 #[test]
@@ -217,7 +380,7 @@ fn a_removal_is_a_write() {
 
 #[test]
 fn what_was_refused_is_not_seen() {
-    let guarded = Op::Commit { key: "k".to_owned(), guard: Some(9), write: write(&[("v0", "1")]), to: None };
+    let guarded = guarded(9, write(&[("v0", "1")]));
     let tale = born().then(guarded, Answer::Conflict).then(load("k"), seen(1, 4, &[("v0", "1")]));
     assert_eq!(tale.broken(), [(Law::NeverWritten, 2)]);
     assert_eq!(born().then(load("k"), seen(1, 2, &[("v9", "1")])).broken(), [(Law::NeverWritten, 1)]);
@@ -265,7 +428,7 @@ fn versions_count_changes() {
 
 #[test]
 fn a_guard_holds() {
-    let guarded = |guard| Op::Commit { key: "k".to_owned(), guard: Some(guard), write: write(&[("v1", "2")]), to: None };
+    let guarded = |guard| guarded(guard, write(&[("v1", "2")]));
     let two = || born().then(commit("k", write(&[("v0", "1")])), done(2, 2));
     assert_eq!(two().then(guarded(2), done(3, 4)).broken(), []);
     assert_eq!(two().then(guarded(1), done(3, 4)).broken(), [(Law::Guard, 2)]);
@@ -278,7 +441,7 @@ fn a_guard_holds() {
 #[test]
 fn a_session_dies_at_its_deadline_and_not_before() {
     let brief = || Tale::default().then(create("k", Write { ttl: Some(100), ..Write::default() }), Answer::New);
-    let told = |age, ttl| Answer::Found(Seen { values: BTreeMap::new(), version: 1, principal: None, age, ttl });
+    let told = |age, ttl| Answer::Found(Seen { ttl, ..record(1, age) });
     assert_eq!(brief().between(50, 51, load("k"), told(49, 52)).broken(), []);
     assert_eq!(brief().between(50, 51, load("k"), Answer::Absent).broken(), [(Law::Loss, 1)]);
     assert_eq!(brief().between(104, 105, load("k"), Answer::Absent).broken(), []);
@@ -294,6 +457,7 @@ fn a_session_dies_at_its_deadline_and_not_before() {
 fn a_list_shows_the_live_sessions_of_its_principal() {
     let signed_in = || Tale::default().then(create("k", of("p")), Answer::New);
     assert_eq!(signed_in().then(list("p"), shown(&["k"])).broken(), []);
+    assert_eq!(signed_in().then(list("p"), shown(&["k", "k"])).broken(), [(Law::ListedTwice, 1)]);
     assert_eq!(signed_in().then(list("p"), shown(&[])).broken(), [(Law::MissingInList, 1)]);
     assert_eq!(signed_in().then(list("q"), shown(&["k"])).broken(), [(Law::ForeignInList, 1)]);
     assert_eq!(signed_in().then(list("p"), shown(&["k", "x"])).broken(), [(Law::ForeignInList, 1)]);
