@@ -11,11 +11,13 @@ use std::{error::Error, time::Duration, time::Instant};
 use bench::{Beside, RedisServer, time_of_each};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::{Cmd, aio::MultiplexedConnection, cmd};
-use session_core::{Change, Commit, Data, Json, Name, NewRecord, Outcome, SessionId, SessionStore, StoreKey};
+use session_core::{Change, Commit, Data, Json, Name, NewRecord, Outcome, SecretHash, SessionId, SessionStore, StoreKey};
 use store_redis::{Config, RedisStore};
 
 type Failure = Box<dyn Error>;
 
+/// The hash of the secret of every session here.
+const SECRET: SecretHash = SecretHash::from_bytes([7; SecretHash::BYTES]);
 const FEW: usize = 1_000;
 const SAMPLES: usize = 1_000;
 const AT_ONCE: usize = 256;
@@ -43,9 +45,9 @@ async fn measure(sessions: usize) -> Result<(), Failure> {
     println!("us a call        {FEW:>12} {sessions:>12} {:>10}", "ratio");
     report("load", &few, &many, async |population| population.round(async |key| population.load(key).await).await).await?;
     let name = Name::new("n")?;
-    let add = || Commit::new().change(name.clone(), Change::Add(1));
+    let add = || Commit::new(SECRET).change(name.clone(), Change::Add(1));
     report("add", &few, &many, async |population| population.round(async |key| population.commit(key, add()).await).await).await?;
-    let touch = || Commit::new().ttl(DAY);
+    let touch = || Commit::new(SECRET).ttl(DAY);
     report("touch", &few, &many, async |population| population.round(async |key| population.commit(key, touch()).await).await).await
 }
 
@@ -109,8 +111,8 @@ impl Population {
         let data: Data = [(Name::new("user")?, Json::from_text(USER)?), (Name::new("n")?, Json::integer(1))].into_iter().collect();
         let (before, start) = (used_memory(&mut connection).await?, Instant::now());
         let create = async |()| {
-            let key = SessionId::random()?.store_key();
-            let _ = store.create(&key, NewRecord::new(DAY).data(data.clone())).await?;
+            let key = SessionId::random()?.key();
+            let _ = store.create(&key, NewRecord::new(SECRET, DAY).data(data.clone())).await?;
             Ok::<_, Failure>(key)
         };
         let keys: Vec<StoreKey> = stream::iter((0..sessions).map(|_| create(()))).buffer_unordered(AT_ONCE).try_collect().await?;
