@@ -1,7 +1,7 @@
-//! Ids, keys, handles, names, principals, lifetimes and values: the small formats that all stores share. And the origin of a request.
+//! Ids, keys, handles, names, principals, attributes and values: the small formats that all stores share. And the origin of a request.
 
 use session_core::{
-    Handle, Json, JsonError, Lifetime, Limits, Name, Principal, SessionId, StoreKey,
+    Attributes, Handle, Json, JsonError, Limits, Name, Principal, SecretHash, SessionId, ShortText, StoreKey,
     origin::{CrossOriginPolicy, CrossOriginRequest},
 };
 
@@ -19,7 +19,7 @@ pub(crate) fn check(bytes: &[u8]) {
     let plain = |most| !text.is_empty() && text.len() <= most && !text.chars().any(char::is_control);
     assert_eq!(Name::new(text).is_ok(), plain(Name::MAX_BYTES));
     assert_eq!(Principal::new(text).is_ok(), plain(Principal::MAX_BYTES));
-    lifetime(text);
+    attributes(text);
     json(text);
 }
 
@@ -47,27 +47,33 @@ fn id(bytes: &[u8]) {
     let Some(id) = SessionId::parse(bytes) else { return };
     assert_eq!(id.to_text(), bytes);
     assert_eq!(format!("{id:?}"), "SessionId(***)");
-    let key = id.store_key();
-    assert!(key.is_storable() && key.as_str().len() == StoreKey::HASHED_LENGTH && key.as_str().as_bytes()[..4] == bytes[..4]);
+    let key = id.key();
+    assert!(key.is_storable() && bytes.starts_with(key.as_str().as_bytes()) && bytes[key.as_str().len()] == b'.');
     assert_eq!(Handle::parse(key.handle().as_str()), Some(key.handle()));
+    let hash = id.secret_hash();
+    assert_eq!(SecretHash::from_slice(hash.as_bytes()), Some(hash));
+    if let Ok(next) = id.rotated() {
+        assert_eq!((next.key(), next.generation()), (key, id.generation().saturating_add(1)));
+        assert_ne!(next.secret_hash(), hash, "a rotation keeps the secret");
+    }
 }
 
 fn key(text: &str) {
     let key = StoreKey::from_text(text);
-    assert_eq!(key.lineage(), text.chars().take(StoreKey::LINEAGE_LENGTH).collect::<String>());
-    assert!(key.same_lineage(&StoreKey::from_text(key.lineage())));
     assert_eq!(key.is_storable(), (1..=StoreKey::MAX_BYTES).contains(&text.len()) && !text.chars().any(char::is_control));
     assert!(text.len() < 24 || !format!("{key:?}").contains(text), "a key is shown");
 }
 
-fn lifetime(text: &str) {
-    let Some(lifetime) = Lifetime::from_text(text) else { return };
-    assert_eq!(Lifetime::from_text(&lifetime.to_text()), Some(lifetime));
-    assert!(lifetime.to_text().len() <= 48);
-    let bounded = lifetime.bounded();
-    assert_eq!(bounded.bounded(), bounded);
+fn attributes(text: &str) {
+    let short = !text.is_empty() && text.len() <= ShortText::MAX_BYTES && !text.chars().any(char::is_control);
+    assert_eq!(ShortText::new(text).is_ok(), short);
+    let Some(read) = Attributes::from_text(text) else { return };
+    assert_eq!(Attributes::from_text(&read.to_text()).as_ref(), Some(&read));
+    assert!(read.to_text().len() <= Attributes::MAX_TEXT_BYTES);
+    let bounded = read.clone().bounded();
+    assert_eq!(bounded.clone().bounded(), bounded);
     assert!([bounded.idle_timeout, bounded.absolute_timeout].into_iter().flatten().all(|timeout| timeout <= Limits::LONGEST_TTL));
-    assert_eq!(lifetime.overlaid(&Lifetime::default()), lifetime);
+    assert_eq!(read.overlaid(&Attributes::default()), read);
 }
 
 fn json(text: &str) {

@@ -13,11 +13,15 @@ use std::{
 };
 
 use bench::{Beside, time_of_each};
-use session_core::{Change, Commit, Data, Json, ManualClock, MemoryStore, Name, NewRecord, Outcome, SessionId, SessionStore, StoreKey};
+use session_core::{
+    Change, Commit, Data, Json, ManualClock, MemoryStore, Name, NewRecord, Outcome, SecretHash, SessionId, SessionStore, StoreKey,
+};
 use store_ipc::{Config, IpcStore, Owner, OwnerHandle};
 
 type Failure = Box<dyn Error>;
 
+/// The hash of the secret of every session here.
+const SECRET: SecretHash = SecretHash::from_bytes([7; SecretHash::BYTES]);
 const FEW: usize = 1_000;
 /// Calls in flight, as of a busy worker; they share wake-ups and system calls.
 const IN_FLIGHT: usize = 64;
@@ -78,18 +82,19 @@ struct Population {
 impl Population {
     async fn new(sessions: usize, path: &Path) -> Result<Self, Failure> {
         let clock = ManualClock::new();
-        let store = Arc::new(MemoryStore::builder().clock(clock.clone()).build());
+        let store = Arc::new(MemoryStore::builder().max_bytes(usize::MAX).clock(clock.clone()).build());
         let data: Data = [(Name::new("n")?, Json::integer(1))].into_iter().collect();
         let mut keys = Vec::with_capacity(sessions);
         for _ in 0..sessions {
-            let key = SessionId::random()?.store_key();
-            let _ = store.create(&key, NewRecord::new(LONG).data(data.clone())).await?;
+            let key = SessionId::random()?.key();
+            let _ = store.create(&key, NewRecord::new(SECRET, LONG).data(data.clone())).await?;
             keys.push(key);
         }
         let owner = Owner::builder(store).build()?.spawn_thread()?;
         owner.listen(path)?;
         let client = IpcStore::connect_with(&Config::new(path))?;
-        Ok(Self { keys, bytes: StoreKey::HASHED_LENGTH + data.bytes(), clock, client, _owner: owner })
+        let bytes = keys.first().map_or(0, |key| key.as_str().len()) + data.bytes();
+        Ok(Self { keys, bytes, clock, client, _owner: owner })
     }
 
     /// The microseconds that one of many loads takes.
@@ -104,13 +109,13 @@ impl Population {
     /// The microseconds that one of many adds takes.
     async fn adds(&self, in_flight: usize) -> Result<f64, Failure> {
         let name = Name::new("n")?;
-        self.round(in_flight, async |key| self.commit(key, Commit::new().change(name.clone(), Change::Add(1))).await).await
+        self.round(in_flight, async |key| self.commit(key, Commit::new(SECRET).change(name.clone(), Change::Add(1))).await).await
     }
 
     /// The microseconds that extending one of many lives takes.
     async fn touches(&self, in_flight: usize) -> Result<f64, Failure> {
         self.clock.advance(Duration::from_secs(1));
-        self.round(in_flight, async |key| self.commit(key, Commit::new().ttl(LONG)).await).await
+        self.round(in_flight, async |key| self.commit(key, Commit::new(SECRET).ttl(LONG)).await).await
     }
 
     async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<(), Failure> {
@@ -130,7 +135,7 @@ impl Population {
     /// The microseconds that it takes to purge a few expired sessions.
     async fn sweep(&self) -> Result<f64, Failure> {
         for _ in 0..EXPIRED {
-            let _ = self.client.create(&SessionId::random()?.store_key(), NewRecord::new(Duration::from_secs(1))).await?;
+            let _ = self.client.create(&SessionId::random()?.key(), NewRecord::new(SECRET, Duration::from_secs(1))).await?;
         }
         self.clock.advance(Duration::from_secs(1));
         let start = Instant::now();
