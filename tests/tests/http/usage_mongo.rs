@@ -132,9 +132,9 @@ async fn an_index_in_the_way_ends_the_start_and_is_named_a_problem() {
     let url = mongo.url("collection=visits");
     for (keys, options) in [
         // The name with other fields, the fields with another name, and name and fields with other options.
-        (doc! { "other": 1 }, IndexOptions::builder().name("session_key".to_owned()).build()),
+        (doc! { "other": 1 }, IndexOptions::builder().name("session_expiry".to_owned()).build()),
         (doc! { "expires": 1 }, IndexOptions::builder().name("mine".to_owned()).build()),
-        (doc! { "lineage": 1, "key": 1 }, IndexOptions::builder().name("session_key".to_owned()).unique(false).build()),
+        (doc! { "expires": 1 }, IndexOptions::builder().name("session_expiry".to_owned()).build()),
     ] {
         let name = options.name.clone().expect("a name");
         make_index(&client, mongo.database(), keys, options).await;
