@@ -12,7 +12,7 @@ use std::{
 };
 
 use bench::{Beside, PostgresServer, time_of_each};
-use session_core::{Change, Commit, Data, Json, Name, NewRecord, Outcome, SessionId, SessionStore, StoreKey};
+use session_core::{Change, Commit, Data, Json, Name, NewRecord, Outcome, Rotation, SecretHash, SessionId, SessionStore, StoreKey};
 use sqlx::{
     AssertSqlSafe, ColumnIndex, Connection, Database, Decode, Executor, PgConnection, Postgres, Row, Sqlite, SqliteConnection, Type,
     pool::PoolOptions,
@@ -29,6 +29,7 @@ const PURGES: usize = 9;
 const EXPIRED: usize = 10;
 const DAY: Duration = Duration::from_hours(24);
 const USER: &str = "0123456789";
+const SECRET: SecretHash = SecretHash::from_bytes([7; SecretHash::BYTES]);
 
 fn main() -> Result<(), Failure> {
     let sessions = std::env::args().nth(1).map_or(Ok(1_000_000), |text| text.parse())?;
@@ -49,10 +50,13 @@ async fn measure(dialect: Dialect, sessions: usize) -> Result<(), Failure> {
     let name = Name::new("n")?;
     for in_flight in [AT_ONCE, 1] {
         report("load", in_flight, &few, &many, load).await?;
-        let add = || Commit::new().change(name.clone(), Change::Add(1));
+        let add = || Commit::new(SECRET).change(name.clone(), Change::Add(1));
         report("add", in_flight, &few, &many, async |store, key| commit(store, key, add()).await).await?;
-        let touch = || Commit::new().ttl(DAY);
+        let touch = || Commit::new(SECRET).ttl(DAY);
         report("touch", in_flight, &few, &many, async |store, key| commit(store, key, touch()).await).await?;
+        // To the same secret, so that every session keeps the one that this program knows.
+        let renew = || Commit::new(SECRET).rotate(Rotation { secret: SECRET, generation: 1, grace: None });
+        report("renew", in_flight, &few, &many, async |store, key| commit(store, key, renew()).await).await?;
     }
     let (of_few, of_many) = (few.purge().await?, many.purge().await?);
     println!("{:<24} {of_few:>9.0} {of_many:>9.0} {:>7.2}", format!("purge of {EXPIRED}"), of_many / of_few);
@@ -108,14 +112,15 @@ impl Population {
         let user = Json::from_text(format!("\"{USER}\""))?;
         let data: Data = [(Name::new("user")?, user), (Name::new("n")?, Json::integer(1))].into_iter().collect();
         // The others are as the store makes this one, but for their keys, and do not expire in the same millisecond.
-        let _ = store.create(&SessionId::random()?.store_key(), NewRecord::new(DAY).data(data)).await?;
+        let _ = store.create(&SessionId::random()?.key(), NewRecord::new(SECRET, DAY).data(data)).await?;
         let mut client = place.client().await?;
         let start = Instant::now();
         client
             .run(&format!(
                 "WITH RECURSIVE more (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM more WHERE i < {}) \
-                 INSERT INTO sessions (id, data, version, created, expires, principal, lifetime, format) \
-                 SELECT {}, data, version, created, expires + i, principal, lifetime, format FROM sessions CROSS JOIN more",
+                 INSERT INTO sessions (id, data, version, secret, generation, since, created, expires, principal, attributes, format) \
+                 SELECT {}, data, version, secret, generation, since, created, expires + i, principal, attributes, format \
+                 FROM sessions CROSS JOIN more",
                 sessions - 1,
                 place.random_key()
             ))
@@ -174,7 +179,7 @@ impl Population {
                 let [name] = &names[..] else { return Err(format!("{} statements delete", names.len()).into()) };
                 Ok(column::<Postgres, _>(&mut connection, &format!("EXPLAIN EXECUTE \"{name}\" ({FEW})")).await?)
             }
-            // As `store_sql` has it: there is no way to ask what was prepared.
+            // The statement of `store_sql`: SQLite does not tell what was prepared.
             Place::Sqlite(_) => Ok(self
                 .place
                 .client()
@@ -223,11 +228,11 @@ impl Place {
         })
     }
 
-    /// An expression: bytes as many as a key has, and as random.
+    /// An expression for random bytes, as many as a key has.
     fn random_key(&self) -> &'static str {
         match self {
-            Self::Postgres(_) => "convert_to(left(md5(random()::text) || md5(random()::text), 43), 'UTF8')",
-            Self::Sqlite(_) => "CAST(substr(hex(randomblob(32)), 1, 43) AS BLOB)",
+            Self::Postgres(_) => "convert_to(left(md5(random()::text), 16), 'UTF8')",
+            Self::Sqlite(_) => "CAST(hex(randomblob(8)) AS BLOB)",
         }
     }
 
