@@ -26,7 +26,7 @@ pub struct Attributes {
     pub absolute_timeout: Option<Duration>,
     /// How long the browser keeps the cookie.
     pub persistence: Option<Persistence>,
-    /// The strength of the authentication, such as `mfa` (the `acr` claim of OpenID Connect).
+    /// The strength of the authentication, such as `mfa` (the `acr` claim of `OpenID` Connect).
     pub acr: Option<ShortText>,
     /// A name that users recognize in a list of their devices, such as `Firefox on Linux`.
     pub label: Option<ShortText>,

@@ -48,7 +48,7 @@ impl SignIn {
         self
     }
 
-    /// The strength of the authentication, such as `mfa` (the `acr` claim of OpenID Connect). [`Session::acr`](crate::Session::acr)
+    /// The strength of the authentication, such as `mfa` (the `acr` claim of `OpenID` Connect). [`Session::acr`](crate::Session::acr)
     /// returns it.
     ///
     /// # Errors

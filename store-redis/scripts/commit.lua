@@ -143,9 +143,9 @@ local reindexed = principal ~= '' and (principal ~= former or ttl ~= '')
 if here == '' and reindexed and (indexed ~= '=' .. principal or due - now > tonumber(indexed_for)) then
     return '7\n' .. principal .. '\n' .. string.format('%.0f', due - now)
 end
-if here ~= '' and reindexed and not writable(prefix .. 'u}' .. principal) then
-    -- Better unchanged than a session that no list shows.
-    return redis.error_reply('WRONGTYPE the key of a user index holds no sorted set; delete or rename that key')
+local refusal = here ~= '' and reindexed and obstacle(prefix .. 'u}' .. principal)
+if refusal then
+    return refusal
 end
 
 -- From here on only a full server refuses. It refuses a script's first write if that may need memory, and no later one.

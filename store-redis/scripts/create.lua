@@ -8,8 +8,9 @@ local prefix, key = parts(session)
 local now = clock()
 local due, created, principal = now + tonumber(ARGV[1]), now - tonumber(ARGV[2]), ARGV[10]
 local index = ARGV[11] ~= '' and principal ~= '' and prefix .. 'u}' .. principal
-if index and not writable(index) then
-    return redis.error_reply('WRONGTYPE the key of a user index holds no sorted set; delete or rename that key')
+local refusal = index and obstacle(index)
+if refusal then
+    return refusal
 end
 if redis.call('EXISTS', session) == 1 then
     -- An expired leftover counts as absent. What cannot be read counts as taken.

@@ -1,7 +1,10 @@
 -- Puts a session into a user's index that is on another node than the session.
 --
 -- KEYS[1] the index. ARGV[1] for how long in ms. ARGV[2] the key. ARGV[3] '1' if a server that is full is to refuse it, or ''.
-local now = clock()
+local now, refusal = clock(), obstacle(KEYS[1])
+if refusal then
+    return refusal
+end
 if ARGV[3] == '' then
     -- A full server refuses a script's first write if that may need memory, and no later one. No entry has this name.
     redis.call('ZREM', KEYS[1], '')

@@ -42,10 +42,12 @@ local function parts(session)
     return string.match(session, '^([^}]*)s}(.*)$')
 end
 
--- Whether an index can be written: nothing, or a sorted set, is under its name.
-local function writable(index)
+-- The error to answer with if a key that is no sorted set has the name of an index. Better no sign-in than a session that no list shows.
+local function obstacle(index)
     local kind = redis.call('TYPE', index).ok
-    return kind == 'none' or kind == 'zset'
+    if kind ~= 'none' and kind ~= 'zset' then
+        return redis.error_reply('WRONGTYPE the key of a user index holds no sorted set; delete or rename that key')
+    end
 end
 
 -- Puts a session into a user's index for at least until `due`.

@@ -50,7 +50,7 @@ pub struct Config {
     pub(crate) tls_key: Option<PathBuf>,
 }
 
-/// How many replicas have to have the end or the rotation of a session before it counts.
+/// How many replicas must have an end, a sign-in or a rotation before the store acknowledges it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wait {
     /// At least this many.
@@ -142,8 +142,8 @@ impl Config {
         self
     }
 
-    /// Lets `delete`, `delete_all` and commits that move a session wait until replicas have them. Not by default: then a failover may
-    /// undo what was acknowledged shortly before.
+    /// Lets ends, sign-ins and rotations wait until replicas have them. Not by default: then a failover may undo what was acknowledged
+    /// shortly before.
     #[must_use]
     pub fn wait(mut self, wait: Wait) -> Self {
         (self.wait_replicas, self.wait_within) = (Some(wait.replicas), wait.within);

@@ -122,7 +122,7 @@ pub(crate) enum ClientError {
     Mode { found: &'static str, usable: &'static str },
     #[error("the server's answer has another shape than expected: {0}")]
     Answer(&'static str),
-    #[error("the cursor is none of this store; begin the scan again")]
+    #[error("the cursor is not one of this store; begin the walk again")]
     Cursor,
 }
 

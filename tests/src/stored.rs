@@ -51,8 +51,8 @@ impl Stored {
         let mut stored = Self { sessions: Vec::new(), marks: Vec::new(), others: Vec::new(), bytes: Vec::new() };
         for (name, content) in redis.dump(&format!("{prefix}*")).await {
             let name = &name[prefix.len()..];
-            match name.strip_prefix('{') {
-                Some(key) => stored.sessions.push(key.replacen('}', "", 1)),
+            match name.strip_prefix("s}") {
+                Some(key) => stored.sessions.push(key.to_owned()),
                 None => stored.others.push(name.to_owned()),
             }
             stored.bytes.extend([name.as_bytes(), b"\n", &content, b"\n"].concat());

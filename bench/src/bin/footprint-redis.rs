@@ -1,7 +1,7 @@
 //! The memory that a session takes in Redis, beside what two other libraries would take for the same data; and whether a session among a
 //! million costs more than one among a thousand.
 //!
-//! `cargo run --release -p bench --bin footprint-redis [-- SESSIONS]`. Starts three servers of its own, one after the other, which need about
+//! `cargo run --release -p bench --bin footprint-redis [-- SESSIONS]`. Starts servers of its own, one after the other, which need about
 //! 500 MB for a million sessions.
 #![expect(clippy::print_stdout, reason = "a program that prints measurements")]
 #![expect(clippy::cast_precision_loss, reason = "the numbers are far below 2^52")]
@@ -11,13 +11,11 @@ use std::{error::Error, time::Duration, time::Instant};
 use bench::{Beside, RedisServer, time_of_each};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::{Cmd, aio::MultiplexedConnection, cmd};
-use session_core::{Change, Commit, Data, Json, Name, NewRecord, Outcome, SecretHash, SessionId, SessionStore, StoreKey};
+use session_core::{Change, Commit, Data, Json, Name, NewRecord, Outcome, Principal, SecretHash, SessionId, SessionStore, StoreKey};
 use store_redis::{Config, RedisStore};
 
 type Failure = Box<dyn Error>;
 
-/// The hash of the secret of every session here.
-const SECRET: SecretHash = SecretHash::from_bytes([7; SecretHash::BYTES]);
 const FEW: usize = 1_000;
 const SAMPLES: usize = 1_000;
 const AT_ONCE: usize = 256;
@@ -26,6 +24,8 @@ const IN_FLIGHT: usize = 64;
 const ROUND: usize = 64 * IN_FLIGHT;
 const ROUNDS: usize = 30;
 const DAY: Duration = Duration::from_hours(24);
+/// All sessions have one secret: its bytes weigh the same in each.
+const SECRET: SecretHash = SecretHash::from_bytes([0xa5; SecretHash::BYTES]);
 const USER: &str = r#""0123456789""#;
 
 fn main() -> Result<(), Failure> {
@@ -38,10 +38,13 @@ async fn measure(sessions: usize) -> Result<(), Failure> {
     println!("{:<16} {:>12} {:>12} {:>10}", "", "MEMORY USAGE", "used_memory", "seconds");
     weigh("actix-session", sessions, || actix_session(sessions)).await?;
     weigh("connect-redis", sessions, || connect_redis(sessions)).await?;
-    let many = Population::new(sessions).await?;
+    let signed_in = Population::new(sessions, Kind::SignedIn).await?;
+    println!("{:<16} {:>12.1} {:>12.1} {:>10.1}", "  and signed in", signed_in.usage, signed_in.growth, signed_in.seconds);
+    drop(signed_in);
+    let many = Population::new(sessions, Kind::Anonymous).await?;
     println!("{:<16} {:>12.1} {:>12.1} {:>10.1}", "store-redis", many.usage, many.growth, many.seconds);
 
-    let few = Population::new(FEW).await?;
+    let few = Population::new(FEW, Kind::Anonymous).await?;
     println!("us a call        {FEW:>12} {sessions:>12} {:>10}", "ratio");
     report("load", &few, &many, async |population| population.round(async |key| population.load(key).await).await).await?;
     let name = Name::new("n")?;
@@ -90,6 +93,14 @@ fn random_text(length: usize) -> String {
     (0..length).map(|_| fastrand::alphanumeric()).collect()
 }
 
+/// Whose the sessions are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Anonymous,
+    /// Each of another user, so each with an index. `used_memory` counts that as well.
+    SignedIn,
+}
+
 /// So many sessions in a server of their own.
 struct Population {
     keys: Vec<StoreKey>,
@@ -104,18 +115,22 @@ struct Population {
 }
 
 impl Population {
-    async fn new(sessions: usize) -> Result<Self, Failure> {
+    async fn new(sessions: usize, kind: Kind) -> Result<Self, Failure> {
         let server = RedisServer::start()?;
         let store = RedisStore::connect(&Config::new(server.url())?).await?;
         let mut connection = redis::Client::open(server.url())?.get_multiplexed_async_connection().await?;
         let data: Data = [(Name::new("user")?, Json::from_text(USER)?), (Name::new("n")?, Json::integer(1))].into_iter().collect();
         let (before, start) = (used_memory(&mut connection).await?, Instant::now());
-        let create = async |()| {
+        let create = async |number: usize| {
             let key = SessionId::random()?.key();
-            let _ = store.create(&key, NewRecord::new(SECRET, DAY).data(data.clone())).await?;
+            let mut new = NewRecord::new(SECRET, DAY).data(data.clone());
+            if kind == Kind::SignedIn {
+                new = new.principal(Principal::new(format!("{number:010}"))?);
+            }
+            let _ = store.create(&key, new).await?;
             Ok::<_, Failure>(key)
         };
-        let keys: Vec<StoreKey> = stream::iter((0..sessions).map(|_| create(()))).buffer_unordered(AT_ONCE).try_collect().await?;
+        let keys: Vec<StoreKey> = stream::iter((0..sessions).map(create)).buffer_unordered(AT_ONCE).try_collect().await?;
         let seconds = start.elapsed().as_secs_f64();
         let growth = (used_memory(&mut connection).await? - before) / sessions as f64;
         let usage = usage(&mut connection).await?;
@@ -156,7 +171,13 @@ async fn report(
 async fn usage(connection: &mut MultiplexedConnection) -> Result<f64, Failure> {
     let mut sum = 0.0;
     for _ in 0..SAMPLES {
-        let key: String = cmd("RANDOMKEY").query_async(connection).await?;
+        let key = loop {
+            let key: String = cmd("RANDOMKEY").query_async(connection).await?;
+            // A user's index is not a session.
+            if !key.contains("u}") {
+                break key;
+            }
+        };
         sum += cmd("MEMORY").arg("USAGE").arg(key).query_async::<f64>(connection).await?;
     }
     Ok(sum / SAMPLES as f64)

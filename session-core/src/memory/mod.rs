@@ -159,7 +159,9 @@ impl MemoryStore {
             while purged < limit {
                 let quota = PURGED_AT_ONCE.min(limit - purged);
                 let removed = shard.lock().remove_expired(quota, self.clock.now());
-                removed.iter().for_each(|entry| self.give_back(entry));
+                for entry in &removed {
+                    self.give_back(entry);
+                }
                 purged += removed.len();
                 if removed.len() < quota {
                     break;
@@ -265,7 +267,9 @@ impl SessionStore for MemoryStore {
     async fn delete(&self, key: &StoreKey, claim: Claim) -> Result<Deleted, StoreError> {
         let mut shard = self.lock(key);
         let (deleted, removed) = shard.delete(key, claim, self.clock.now());
-        removed.iter().for_each(|entry| self.give_back(entry));
+        if let Some(entry) = &removed {
+            self.give_back(entry);
+        }
         Ok(deleted)
     }
 

@@ -172,7 +172,7 @@ fn h16_the_time_since_the_store_answered_counts() {
     let old = known(Record {
         authenticated: Some(Policy::default().absolute_timeout.saturating_sub(HOUR / 4)),
         age: 9 * HOUR,
-        ttl: HOUR / 4,
+        ttl: HOUR / 5,
         ..record()
     });
     let renew = Recorded { renew: true, ..Recorded::default() };
@@ -196,7 +196,7 @@ fn c48_the_absolute_timeout_of_a_user_counts_from_the_sign_in() {
 
 #[test]
 fn c48_a_sign_in_gives_a_whole_life_and_a_renewal_none() {
-    let near_the_end = Record { age: 8 * HOUR, authenticated: Some(8 * HOUR - HOUR / 4), ttl: HOUR / 4, ..record() };
+    let near_the_end = Record { age: 8 * HOUR, authenticated: Some(31 * HOUR / 4), ttl: HOUR / 4, ..record() };
     let renew = Recorded { renew: true, ..Recorded::default() };
     let Step::Commit(renewal, Rotate::WithGrace) = plan(&known(near_the_end.clone()), &renew) else { panic!("no rotation") };
     assert_eq!((renewal.ttl, renewal.authenticated), (None, false));

@@ -223,9 +223,8 @@ impl Session {
                 self.state().committed(&commit, None, &done);
                 Ok(true)
             }
-            Outcome::Conflict => Ok(false),
             // The next attempt loads the record, and learns what became of the id.
-            Outcome::Superseded => Ok(false),
+            Outcome::Conflict | Outcome::Superseded => Ok(false),
             Outcome::Gone => {
                 self.state().missing();
                 Err(SessionError::Gone)

@@ -94,7 +94,13 @@ impl Session {
             Err(error) => return Err(error),
         };
         let ended = self.delete_all(&principal, EndCause::SignedOut).await?;
-        self.state().ended();
+        // Another cookie of this request may belong to another user's session, or to a visitor's.
+        let alone = self.state().others.is_empty();
+        if alone {
+            self.state().ended();
+        } else {
+            self.end_own().await?;
+        }
         Ok(ended)
     }
 

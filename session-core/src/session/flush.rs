@@ -97,11 +97,11 @@ impl Session {
             (identity, opened)
         };
         let mut candidates: Vec<_> = candidates.into_iter().zip(loaded).map(open).collect();
-        let rank = |(identity, opened): &(Identity, Option<Opened>)| match opened {
+        let rank = |(_, opened): &(Identity, Option<Opened>)| match opened {
             Some(Opened::Current(_)) => 0,
-            Some(Opened::Grace(_)) if identity.signed_by != SignedBy::Nobody => 1,
-            Some(Opened::Superseded(_)) if identity.signed_by != SignedBy::Nobody => 2,
-            _ => 3,
+            Some(Opened::Grace(_)) => 1,
+            Some(Opened::Superseded(_)) => 2,
+            None => 3,
         };
         let best = (0..candidates.len()).min_by_key(|at| rank(&candidates[*at])).unwrap_or_default();
         let (identity, opened) = candidates.swap_remove(best);
@@ -226,7 +226,6 @@ impl Session {
         };
         if let Some(former) = former
             && former.record.principal.as_ref() == Some(&sign_in.principal)
-            && former.may_end()
         {
             let claim = Claim::Generation(former.identity.id.generation());
             let _ = self.end(&former.identity, claim, former.record.principal.as_ref(), EndCause::SignedOut).await?;

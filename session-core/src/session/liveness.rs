@@ -1,4 +1,4 @@
-//! How streams and WebSockets notice that their session has ended.
+//! How streams and web sockets notice that their session has ended.
 
 use std::time::Duration;
 
@@ -71,15 +71,14 @@ impl Session {
             Some(Opened::Current(record) | Opened::Grace(record)) if self.use_of(record) == Use::Over => Liveness::Ended,
             Some(Opened::Current(_)) => Liveness::Current,
             Some(_) if identity.signed_by == SignedBy::Nobody => Liveness::Ended,
-            Some(Opened::Grace(_)) => Liveness::Superseded,
             Some(Opened::Superseded(superseded)) if identity.id.generation() < superseded.since => Liveness::Ended,
-            Some(Opened::Superseded(_)) => Liveness::Superseded,
+            Some(Opened::Grace(_) | Opened::Superseded(_)) => Liveness::Superseded,
         };
         Ok(Some((identity, liveness, opened)))
     }
 
     /// Waits until the session has ended: signed out, revoked, expired, or taken over by another sign-in. For `select!` in streams and
-    /// WebSockets. It looks about every three seconds, and a look is not a use: it does not extend the session's life. A renewal by the
+    /// web sockets. It looks about every three seconds, and a look is not a use: it does not extend the session's life. A renewal by the
     /// same user does not end the wait. While the store cannot answer it goes on waiting, for a minute at most.
     ///
     /// # Cancel safety

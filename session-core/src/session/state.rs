@@ -46,13 +46,6 @@ pub(super) struct SupersededId {
     pub(super) record: Superseded,
 }
 
-impl SupersededId {
-    /// Whether the id is from the present principal's sign-in, so that it may end the session.
-    pub(super) fn may_end(&self) -> bool {
-        self.identity.id.generation() >= self.record.since
-    }
-}
-
 /// An id that was drawn for a creation or rotation that may or may not have landed.
 #[derive(Debug)]
 pub(super) struct Drawn {

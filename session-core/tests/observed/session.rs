@@ -117,7 +117,7 @@ fn refused_cookies_are_counted_by_cause() {
         // Both count, though one that is believed follows.
         (format!("id=x; {}; {}", pair(&other), pair(&codec)), [3, 2, 2, 0]),
     ] {
-        codec.read([header.as_bytes()]);
+        let _ = codec.read([header.as_bytes()]);
         assert_eq!(causes(), expected.map(Some), "{}", &header[..3]);
     }
     assert!(unsigned.read([&b"id=0.short"[..]]).iter().count() == 0);

@@ -168,7 +168,7 @@ impl Client {
             Fault::RotationIsNotStamped => record.rotated = record.age,
             Fault::SinceFollowsRotations if record.principal.is_some() => record.since = record.generation,
             Fault::GenerationIsSigned => {
-                (record.generation, record.since) = (record.generation & (u32::MAX >> 1), record.since & (u32::MAX >> 1))
+                (record.generation, record.since) = (record.generation & (u32::MAX >> 1), record.since & (u32::MAX >> 1));
             }
             Fault::VersionIsShort => record.version &= u64::from(u32::MAX),
             Fault::GraceSurvivesRotation if record.grace.is_none() => record.grace = self.space.formers.lock().get(key).copied(),
@@ -225,10 +225,8 @@ impl SessionStore for Client {
         let records = &self.space.records;
         match self.fault {
             Fault::CreateOverwrites => drop(records.delete(key, Claim::Any).await?),
-            Fault::CreateReplacesItsOwn => {
-                if records.load(key).await?.is_some_and(|stored| stored.into_record().secret == new.secret) {
-                    let _ = records.delete(key, Claim::Any).await?;
-                }
+            Fault::CreateReplacesItsOwn if records.load(key).await?.is_some_and(|stored| stored.into_record().secret == new.secret) => {
+                drop(records.delete(key, Claim::Any).await?);
             }
             Fault::LeftoversBlock if seen => return Ok(Created::Taken),
             Fault::PurgesByFirstDeadline => drop(self.space.first_deadlines.create(key, new.clone()).await?),
@@ -379,15 +377,6 @@ impl SessionStore for Client {
         let before = records.held_sessions();
         let ended = match self.fault {
             Fault::IgnoresExcept => records.delete_all(&principal, None).await?,
-            Fault::DeletesWhatItListed => {
-                let mut ended = 0;
-                for summary in self.whole_list(&principal).await? {
-                    round_trip().await;
-                    let spared = Some(&summary.key) == except;
-                    ended += u64::from(!spared && records.delete(&summary.key, Claim::Any).await? == Deleted::Ended);
-                }
-                ended
-            }
             Fault::DeleteAllSparesTheChanged => {
                 let mut theirs = self.everything().await?;
                 theirs.retain(|(key, record)| record.principal.as_ref() == Some(&principal) && Some(key) != except);

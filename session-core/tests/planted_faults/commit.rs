@@ -144,7 +144,7 @@ async fn rotate(
             }
         }
         Fault::RotationIsAChange => commit.attributes = commit.attributes.or(Some(record.attributes)),
-        Fault::RotationMovesDeadline => commit.ttl = commit.ttl.or(Some(LONG)),
+        Fault::RotationMovesDeadline | Fault::AlwaysTouches => commit.ttl = commit.ttl.or(Some(LONG)),
         Fault::RotationRestartsAuthentication => commit.authenticated |= rotation.grace.is_none(),
         Fault::RotationListsAnew if current => client.space.list_anew(key),
         Fault::AcceptsSuperseded => commit.secret = record.secret,
@@ -152,7 +152,6 @@ async fn rotate(
         Fault::RotatesAgain if record.secret == rotation.secret => commit.secret = record.secret,
         Fault::IgnoresGuard => commit.guard = Guard::Any,
         Fault::WritesChangeByChange => return change_by_change(client, key, commit).await,
-        Fault::AlwaysTouches => commit.ttl = commit.ttl.or(Some(LONG)),
         Fault::RotationResetsAge if current => {
             let renewed =
                 NewRecord { age: Duration::ZERO, authenticated: record.authenticated.map(|_| Duration::ZERO), ..record.into_new() };

@@ -186,8 +186,6 @@ pub(crate) enum Fault {
     ListCounts,
     /// `delete_all` ends the exception as well.
     IgnoresExcept,
-    /// `delete_all` reads the list, then deletes what it read.
-    DeletesWhatItListed,
     /// `delete_all` spares sessions that changed after it had read them.
     DeleteAllSparesTheChanged,
     /// `delete_all` and `delete_everyone` count expired sessions.

@@ -25,8 +25,8 @@ use crate::{
 const SLOTS: u16 = 16_384;
 /// How many slots are asked at once. Then a page that is full ends.
 const STEP: u16 = 64;
-/// The most slots of one page.
-const MOST_SLOTS: u16 = 2_048;
+/// The most slots of one page: on a busy machine too, a page takes less time than a call may.
+const MOST_SLOTS: u16 = 512;
 
 /// The keys of one page. The cursor is a slot, and the last key in it that was visited.
 pub(crate) async fn keys(
@@ -68,7 +68,7 @@ async fn keys_in(links: &Links, keys: &Keys, slot: u16) -> Result<Vec<StoreKey>,
     listed.arg(slot).arg(i32::MAX);
     // A node that no longer serves the slot lists no keys and reports no error. For a key of the slot it says which node does.
     let mut served = words(&["EXISTS"]);
-    served.arg(format!("{{{}}}", tag(slot)));
+    served.arg(format!("{}{{{}}}", keys.prefix(), tag(slot)));
     let commands = [listed, served];
     let node = SingleNodeRoutingInfo::SpecificNode(Route::new(slot, SlotAddr::Master));
     let mut found = match links.send(&Request::To(node.clone(), &commands), Repeat::Once).await {

@@ -32,8 +32,7 @@ impl RedisFixture {
     }
 
     fn named(&self, key: &StoreKey) -> String {
-        let (lineage, rest) = key.as_str().split_at(key.lineage().len());
-        format!("{}{{{lineage}}}{rest}", self.prefix)
+        format!("{}s}}{}", self.prefix, key.as_str())
     }
 
     async fn write_head(&self, key: &StoreKey, head: &str) -> Hand {
@@ -55,6 +54,10 @@ impl Fixture for RedisFixture {
     async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, Source> {
         let config = Config::new(&self.url)?.prefix(&format!("{}{name}", self.prefix));
         Ok(Arc::new(RedisStore::connect(&config).await?))
+    }
+
+    async fn bounded(&self) -> Hand<Arc<dyn SessionStore>> {
+        Hand::NotApplicable("maxmemory is the server's own cap, and it knows no classes of sessions")
     }
 
     async fn advance(&self, by: Duration) {
@@ -90,7 +93,7 @@ impl Fixture for RedisFixture {
     }
 
     async fn future_format(&self, key: &StoreKey) -> Hand {
-        self.write_head(key, "2|1|0|1|9999999999999|").await
+        self.write_head(key, &format!("\u{3}{}", "x".repeat(30))).await
     }
 
     async fn stop(&self) -> Hand {
@@ -117,7 +120,7 @@ impl Fixture for RedisFixture {
     }
 
     async fn physical_count(&self) -> Hand<u64> {
-        Hand::Done(self.server.read().await.dump(&format!("{}{{*", self.prefix)).await.len() as u64)
+        Hand::Done(self.server.read().await.dump(&format!("{}s}}*", self.prefix)).await.len() as u64)
     }
 }
 

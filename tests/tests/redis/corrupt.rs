@@ -1,50 +1,74 @@
-//! Records that cannot be read, and records that are dead and lie about: what each call makes of them.
+//! Records that cannot be read, and records that are dead but still stored: how each call treats them.
 
 use redis::{Value, from_redis_value};
-use session_core::{Commit, Created, NewRecord, Outcome, SessionStore, StoreError};
+use session_core::{Claim, Created, Deleted, Outcome, SessionStore, StoreError, StoreKey};
 use store_redis::RedisStore;
 use tests::service::AnyRedis;
 
-use crate::session::{LONG, Session, add, connect, principal, renew, set};
+use crate::session::{LONG, Session, connect, hash, listed, principal};
 
 /// How a record is spoilt: commands, in which `KEY` is its name.
 type Spoiling = (&'static str, &'static [&'static [&'static str]]);
+
+/// A head of format 2 whose bytes all are ASCII: deadline, then creation and authentication in 1970, version, 4 bytes of size, and one of the
+/// size of the attributes.
+macro_rules! head {
+    (far $version:literal $attributes:literal) => {
+        head!("\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}" $version $attributes)
+    };
+    ($deadline:literal $version:literal $attributes:literal) => {
+        concat!("\u{2}", $deadline, "\0\0\0\0\0\u{1}\0\0\0\0\0\u{1}", $version, "\0\0\0\0", $attributes)
+    };
+}
 
 /// What cannot be read, whichever value is asked for.
 const UNREADABLE: &[Spoiling] = &[
     ("no head", &[&["HDEL", "KEY", ""]]),
     ("an empty head", &[&["HSET", "KEY", "", ""]]),
     ("a head of words", &[&["HSET", "KEY", "", "no head of any version"]]),
-    ("another format", &[&["HSET", "KEY", "", "2|1|0|1|9999999999999|"]]),
-    ("a version that is no number", &[&["HSET", "KEY", "", "1|x|0|1|9999999999999|"]]),
-    ("a version beyond all numbers", &[&["HSET", "KEY", "", "1|99999999999999999999|0|1|9999999999999|"]]),
-    ("a size that is no number", &[&["HSET", "KEY", "", "1|1|-3|1|9999999999999|"]]),
-    ("a deadline that is no number", &[&["HSET", "KEY", "", "1|1|0|1|soon|"]]),
-    ("a deadline beyond all numbers", &[&["HSET", "KEY", "", "1|1|0|1|99999999999999999999|"]]),
-    ("a head that is cut off", &[&["HSET", "KEY", "", "1|1|0|1"]]),
-    ("a nonsensical lifetime", &[&["HSET", "KEY", "", "1|1|0|1|9999999999999|nonsense"]]),
-    ("a lifetime with a word too many", &[&["HSET", "KEY", "", "1|1|0|1|9999999999999|i60000 x"]]),
+    ("a newer format", &[&["HSET", "KEY", "", "\u{3}xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"]]),
+    ("a head of the first version", &[&["HSET", "KEY", "", "1|1|0|1|9999999999999|"]]),
+    ("version 0", &[&["HSET", "KEY", "", head!(far "\0\0\0\0\0\0\0" "\0")]]),
+    (
+        "a version above 2^53",
+        &[&["HSET", "KEY", "", head!(far "\u{7f}\0\0\0\0\0\u{1}" "\0")]],
+    ),
+    ("a head that is cut off", &[&["HSET", "KEY", "", head!(far "\0\0\0\0\0\0\u{1}" "")]]),
+    ("a head that is too long", &[&["HSET", "KEY", "", head!(far "\0\0\0\0\0\0\u{1}" "\0\0")]]),
+    ("attributes that are missing", &[&["HSET", "KEY", "", head!(far "\0\0\0\0\0\0\u{1}" "\u{5}")]]),
     ("a text", &[&["DEL", "KEY"], &["SET", "KEY", "text"]]),
     ("a list", &[&["DEL", "KEY"], &["RPUSH", "KEY", "a"]]),
 ];
 
-/// What cannot be read as a whole; a commit that does not read it goes on.
+/// The same, but a list of the user's sessions does not read that part.
+const UNREADABLE_SECRETS: &[Spoiling] =
+    &[("no secret", &[&["HDEL", "KEY", "\u{1}"]]), ("a secret of 5 bytes", &[&["HSET", "KEY", "\u{1}", "short"]])];
+
+/// What cannot be read as a whole. A commit that does not read the part goes on.
 const UNREADABLE_VALUES: &[Spoiling] = &[
-    ("a value that is no JSON", &[&["HSET", "KEY", "broken", "{"]]),
+    ("a value that is not JSON", &[&["HSET", "KEY", "broken", "{"]]),
     ("a value without a text", &[&["HSET", "KEY", "broken", ""]]),
-    ("a name that is none", &[&["HSET", "KEY", "a\nb", "1"]]),
+    ("a name that is not valid", &[&["HSET", "KEY", "a\nb", "1"]]),
+    ("an unknown field", &[&["HSET", "KEY", "\u{5}", "1"]]),
     ("an empty principal", &[&["HSET", "KEY", "\t", ""]]),
+    ("no principal", &[&["HDEL", "KEY", "\t"]]),
+    ("a generation that is cut off", &[&["HSET", "KEY", "\u{2}", "x"]]),
+    ("a former secret without an end", &[&["HSET", "KEY", "\u{3}", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"]]),
+    ("attributes that the head does not know", &[&["HSET", "KEY", "\u{4}", "p"]]),
 ];
 
 /// What is dead, though the server still has it.
 const DEAD: &[Spoiling] = &[
-    ("a deadline that has passed, on a key that stays", &[&["HSET", "KEY", "", "1|1|0|1|2|"], &["PERSIST", "KEY"]]),
+    (
+        "a deadline that has passed, on a key that stays",
+        &[&["HSET", "KEY", "", head!("\0\0\0\0\0\u{2}" "\0\0\0\0\0\0\u{1}" "\0")], &["PERSIST", "KEY"]],
+    ),
     ("a time to live that was cut short by hand", &[&["PEXPIRE", "KEY", "1"]]),
 ];
 
 async fn spoilt(server: &AnyRedis, store: &RedisStore, spoiling: &Spoiling, user: &str) -> Session {
     let session = Session::signed_in(store, user).await;
-    let hash = session.hash("session:");
+    let hash = hash(&session, "session:");
     for command in spoiling.1 {
         let words: Vec<_> = command.iter().map(|word| if *word == "KEY" { hash.as_str() } else { word }).collect();
         server.ask(&words).await;
@@ -53,17 +77,24 @@ async fn spoilt(server: &AnyRedis, store: &RedisStore, spoiling: &Spoiling, user
 }
 
 async fn dump(server: &AnyRedis, session: &Session) -> Option<Vec<u8>> {
-    from_redis_value(server.ask(&["DUMP", &session.hash("session:")]).await).expect("bytes or nothing")
+    from_redis_value(server.ask(&["DUMP", &hash(session, "session:")]).await).expect("bytes or nothing")
 }
 
 fn is_corrupt<T>(result: &Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::Corrupt { store: "redis", .. }))
 }
 
+/// One commit of each kind, also with a secret that the session does not have.
+fn commits(session: &Session) -> Vec<session_core::Commit> {
+    let mut commits = vec![session.set("a", "1"), session.add("a", 1), session.commit().ttl(LONG), session.commit().clear()];
+    commits.extend([session.renew(&session.rotated()), session.commit(), Session::new().commit(), Session::new().set("a", "1")]);
+    commits
+}
+
 async fn is_reported_and_left_alone(server: AnyRedis) {
     let store = connect(&server.url("connections=1")).await;
     let (mut sessions, mut values) = (Vec::new(), Vec::new());
-    for spoiling in UNREADABLE {
+    for spoiling in UNREADABLE.iter().chain(UNREADABLE_SECRETS) {
         sessions.push((spoiling.0, spoilt(&server, &store, spoiling, spoiling.0).await));
     }
     for spoiling in UNREADABLE_VALUES {
@@ -76,27 +107,26 @@ async fn is_reported_and_left_alone(server: AnyRedis) {
         assert!(before.is_some(), "{what}");
         let loaded = store.load(&session.key).await;
         assert!(is_corrupt(&loaded), "{what}: a load: {loaded:?}");
-        for commit in
-            [set("a", "1"), add("a", 1), Commit::new().ttl(LONG), Commit::new().clear(), renew(&session.successor()), Commit::new()]
-        {
-            let committed = store.commit(&session.key, commit).await;
-            assert!(is_corrupt(&committed), "{what}: a commit: {committed:?}");
+        for commit in commits(&session) {
+            let committed = store.commit(&session.key, commit.clone()).await;
+            assert!(is_corrupt(&committed), "{what}: {commit:?}: {committed:?}");
         }
-        assert_eq!(store.create(&session.key, NewRecord::new(LONG)).await.expect("an answer"), Created::Taken, "{what}");
-        assert!(store.list(&principal(what)).await.expect("an answer").is_empty(), "{what}: it is nobody's");
+        assert_eq!(store.create(&session.key, session.record()).await.expect("an answer"), Created::Taken, "{what}");
+        let is_listed = UNREADABLE_SECRETS.iter().any(|(secret, _)| *secret == what);
+        assert_eq!(listed(&store, what).await.len(), usize::from(is_listed), "{what}: a list");
         assert!(dump(&server, &session).await == before, "{what}: it is left as it is");
-        assert!(store.delete(&session.key).await.expect("an answer"), "{what}: it can be deleted");
+        assert_eq!(store.delete(&session.key, Claim::Generation(0)).await.expect("an answer"), Deleted::Ended, "{what}");
         assert!(store.load(&session.key).await.expect("an answer").is_none(), "{what}");
-        assert!(!store.delete(&session.key).await.expect("an answer"), "{what}");
+        assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Missing, "{what}");
         assert_eq!(store.delete_all(&principal(what), None).await.expect("an answer"), 0, "{what}");
     }
     for (what, session) in values {
         let loaded = store.load(&session.key).await;
         assert!(is_corrupt(&loaded), "{what}: a load: {loaded:?}");
-        assert_eq!(store.create(&session.key, NewRecord::new(LONG)).await.expect("an answer"), Created::Taken, "{what}");
-        assert!(store.delete(&session.key).await.expect("an answer"), "{what}: it can be deleted");
+        assert_eq!(store.create(&session.key, session.record()).await.expect("an answer"), Created::Taken, "{what}");
+        assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Ended, "{what}");
     }
-    // An end of all takes along what the index says is the user's and nobody can read.
+    // An end of all includes what the index has as the user's and the store cannot read.
     let session = spoilt(&server, &store, &UNREADABLE[0], "bob").await;
     assert_eq!(store.delete_all(&principal("bob"), None).await.expect("an answer"), 1);
     assert!(store.load(&session.key).await.expect("an answer").is_none());
@@ -106,30 +136,52 @@ async fn is_dead_for_every_call(server: AnyRedis) {
     let store = connect(&server.url("connections=1")).await;
     for spoiling in DEAD {
         let what = spoiling.0;
-        let session = spoilt(&server, &store, spoiling, "bob").await;
-        if spoiling.1.len() == 1 {
-            // Its millisecond has passed when the next commands have been asked and answered.
-            tests::wait::until("its end", tests::PATIENCE, async || dump(&server, &session).await.is_none().then_some(())).await;
-        }
-        assert!(store.load(&session.key).await.expect("an answer").is_none(), "{what}");
-        let target = session.successor();
-        for commit in [set("a", "1"), add("a", 1), Commit::new().ttl(LONG), Commit::new().clear(), renew(&target), Commit::new()] {
+        let dead = async || {
+            let session = spoilt(&server, &store, spoiling, "bob").await;
+            // The millisecond of a short life passes within a few calls.
+            let is_gone = async || store.load(&session.key).await.expect("an answer").is_none().then_some(());
+            tests::wait::until("its end", tests::PATIENCE, is_gone).await;
+            session
+        };
+        let session = dead().await;
+        for commit in commits(&session) {
             assert_eq!(store.commit(&session.key, commit).await.expect("an answer"), Outcome::Gone, "{what}");
         }
-        assert!(store.load(&target.key).await.expect("an answer").is_none(), "{what}");
-        assert!(store.list(&principal("bob")).await.expect("an answer").is_empty(), "{what}");
+        assert!(listed(&store, "bob").await.is_empty(), "{what}");
         assert!(scanned(&store).await.is_empty(), "{what}");
-        assert!(!store.delete(&session.key).await.expect("an answer"), "{what}: a dead session is none to end");
-        let session = spoilt(&server, &store, spoiling, "bob").await;
-        tests::wait::until("its end", tests::PATIENCE, async || store.load(&session.key).await.expect("an answer").is_none().then_some(()))
-            .await;
+        assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Missing, "{what}");
+        let _ = dead().await;
         assert_eq!(store.delete_all(&principal("bob"), None).await.expect("an answer"), 0, "{what}");
-        let session = spoilt(&server, &store, spoiling, "bob").await;
-        tests::wait::until("its end", tests::PATIENCE, async || store.load(&session.key).await.expect("an answer").is_none().then_some(()))
-            .await;
-        assert_eq!(store.create(&session.key, NewRecord::new(LONG)).await.expect("an answer"), Created::New, "{what}: its key is free");
-        assert!(store.delete(&session.key).await.expect("an answer"));
+        let session = dead().await;
+        assert_eq!(store.create(&session.key, session.record()).await.expect("an answer"), Created::New, "{what}: its key is free");
+        assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Ended, "{what}");
     }
+}
+
+/// Records and indexes of the first version have other names.
+async fn first_version_is_not_seen(server: AnyRedis) {
+    let store = connect(&server.url("connections=1")).await;
+    server.ask(&["HSET", "session:{AbCd}efgh", "", "1|1|0|1|9999999999999|", "\t", "bob"]).await;
+    server.ask(&["ZADD", "session:user:bob", "9999999999999", "{AbCd}efgh"]).await;
+    let before = server.dump("session:*").await;
+    for key in ["AbCdefgh", "{AbCd}efgh"].map(StoreKey::from_text) {
+        assert_eq!(store.load(&key).await.expect("an answer"), None);
+        assert_eq!(store.delete(&key, Claim::Any).await.expect("an answer"), Deleted::Missing);
+    }
+    assert!(listed(&store, "bob").await.is_empty() && scanned(&store).await.is_empty());
+    assert_eq!(store.delete_all(&principal("bob"), None).await.expect("an answer"), 0);
+    let mut after = None;
+    loop {
+        let page = store.delete_everyone(after, 1000).await.expect("a page");
+        assert_eq!(page.ended, 0);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(server.dump("session:*").await, before, "it stays as it is");
+    let _bob = Session::signed_in(&store, "bob").await;
+    assert_eq!(listed(&store, "bob").await.len(), 1, "its index does not collide with the new one");
 }
 
 async fn scanned(store: &RedisStore) -> Vec<session_core::StoreKey> {
@@ -168,16 +220,45 @@ async fn c27_in_a_cluster_what_is_dead_is_dead_for_every_call() {
     is_dead_for_every_call(server).await;
 }
 
-/// A value of other bytes than UTF-8 cannot be written with words, so the server's own script does it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c40_on_a_server_the_first_version_is_not_seen() {
+    let Some(server) = AnyRedis::server().await else { return };
+    first_version_is_not_seen(server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c40_in_a_cluster_the_first_version_is_not_seen() {
+    let Some(server) = AnyRedis::cluster().await else { return };
+    first_version_is_not_seen(server).await;
+}
+
+/// Another application's key under the name of an index.
 #[tokio::test]
-async fn c39_a_value_that_is_no_utf_8_is_corrupt() {
+async fn c34_key_in_the_place_of_an_index_refuses_the_sign_in() {
+    let Some(server) = AnyRedis::server().await else { return };
+    let store = connect(&server.url("")).await;
+    server.ask(&["SET", "session:u}bob", "theirs"]).await;
+    let session = Session::anonymous(&store).await;
+    let before = dump(&server, &session).await;
+    let signed_in = store.commit(&session.key, session.sign_in("bob", &session.rotated())).await;
+    let created = store.create(&Session::new().key, session.record().principal(principal("bob"))).await;
+    for error in [signed_in.expect_err("no list would show it"), created.expect_err("no list would show it")] {
+        let StoreError::Other { source, .. } = error else { panic!("{error:?}") };
+        assert!(source.to_string().contains("delete or rename that key"), "{source}");
+    }
+    assert!(dump(&server, &session).await == before, "the session stays as it is");
+}
+
+/// Commands of tests are texts, so a script at the server writes the bytes.
+#[tokio::test]
+async fn c39_value_that_is_not_utf_8_is_corrupt() {
     let Some(server) = AnyRedis::server().await else { return };
     let store = connect(&server.url("")).await;
     let session = Session::anonymous(&store).await;
     let script = "return redis.call('HSET', KEYS[1], 'n', '\\255\\254')";
-    assert_eq!(server.ask(&["EVAL", script, "1", &session.hash("session:")]).await, Value::Int(1));
+    assert_eq!(server.ask(&["EVAL", script, "1", &hash(&session, "session:")]).await, Value::Int(1));
     assert!(is_corrupt(&store.load(&session.key).await));
-    let added = store.commit(&session.key, add("n", 1)).await;
+    let added = store.commit(&session.key, session.add("n", 1)).await;
     assert!(matches!(added, Err(StoreError::Rejected(_))), "{added:?}");
-    assert!(store.delete(&session.key).await.expect("it can be deleted"));
+    assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Ended);
 }

@@ -7,14 +7,15 @@ use std::{
 
 use futures_util::future::join_all;
 use redis::{Value, from_redis_value};
-use session_core::{Created, NewRecord, Outcome, SessionStore, StoreError};
+use session_core::{Claim, Created, Deleted, Outcome, SessionStore, StoreError};
+use store_redis::RedisStore;
 use tests::{
     PATIENCE,
     service::{NotOurs, RedisCluster, RedisSentinel},
     wait,
 };
 
-use crate::session::{LONG, Session, connect, is_done, principal, renew, set, with};
+use crate::session::{Session, connect, hash, is_done, principal, with};
 
 /// The deadline of calls, and what a busy machine needs.
 const IN_TIME: Duration = Duration::from_millis(2_800);
@@ -52,10 +53,9 @@ impl Primary {
         Ok(())
     }
 
-    /// Whether a node has the session.
-    async fn has(&self, port: u16, session: &Session) -> bool {
-        let answer = self.servers.command(port, &["EXISTS", &session.hash("session:")]).await.expect("the node answers");
-        answer == Value::Int(1)
+    /// What a node has of the session.
+    async fn held(&self, port: u16, session: &Session) -> Value {
+        self.servers.command(port, &["DUMP", &hash(session, "session:")]).await.expect("the node answers")
     }
 
     async fn offset(&self) -> u64 {
@@ -98,38 +98,62 @@ fn lacks_replicas<T: std::fmt::Debug>(result: &Result<T, StoreError>) -> bool {
     }
 }
 
+/// What is as durable as the settings ask for before it counts (law 10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lasting {
+    End,
+    EndOfAll,
+    Rotation,
+    SignIn,
+    Creation,
+}
+
+impl Lasting {
+    const ALL: [Self; 5] = [Self::End, Self::EndOfAll, Self::Rotation, Self::SignIn, Self::Creation];
+
+    async fn make(self, store: &RedisStore, session: &Session) -> Result<(), StoreError> {
+        let done = |outcome| assert!(matches!(outcome, Outcome::Done(_)), "{self:?}: {outcome:?}");
+        match self {
+            Self::End => store.delete(&session.key, Claim::Any).await.map(|deleted| assert_eq!(deleted, Deleted::Ended)),
+            Self::EndOfAll => store.delete_all(&principal("bob"), None).await.map(|ended| assert_eq!(ended, 1)),
+            Self::Rotation => store.commit(&session.key, session.renew(&session.rotated())).await.map(done),
+            Self::SignIn => store.commit(&session.key, session.sign_in("carol", &session.rotated())).await.map(done),
+            Self::Creation => {
+                store.create(&session.key, session.record().principal(principal("dave"))).await.map(|made| assert_eq!(made, Created::New))
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_end_that_counts_is_on_every_replica_that_was_asked_for() {
+async fn ends_sign_ins_and_rotations_are_on_every_replica_that_was_asked_for() {
     let Some(primary) = Primary::start().await else { return };
     let store = connect(&primary.url("wait_replicas=2&wait_ms=1900")).await;
-    let (ended, all, moved) = (Session::anonymous(&store).await, Session::signed_in(&store, "bob").await, Session::anonymous(&store).await);
-    let successor = moved.successor();
-    for session in [&ended, &all, &moved] {
+    for lasting in Lasting::ALL {
+        let session = match lasting {
+            Lasting::EndOfAll => Session::signed_in(&store, "bob").await,
+            Lasting::Creation => Session::new(),
+            _ => Session::anonymous(&store).await,
+        };
+        let before = primary.held(primary.port, &session).await;
         wait::until("the replicas to have the session", PATIENCE, async || {
-            (primary.has(primary.replicas[0], session).await && primary.has(primary.replicas[1], session).await).then_some(())
+            let (one, other) = (primary.held(primary.replicas[0], &session).await, primary.held(primary.replicas[1], &session).await);
+            (one == before && other == before).then_some(())
         })
         .await;
-    }
-    for session in [&ended, &all, &moved] {
         ours!(primary.freeze().await);
         let call = tokio::spawn({
-            let (store, key, to) = (store.clone(), session.key.clone(), renew(&successor));
-            let what = [&ended, &all, &moved].iter().position(|of| of.key == session.key);
-            async move {
-                match what {
-                    Some(0) => assert!(store.delete(&key).await.expect("it ends")),
-                    Some(1) => assert_eq!(store.delete_all(&principal("bob"), None).await.expect("all end"), 1),
-                    _ => assert!(is_done(&store.commit(&key, to).await), "it moves"),
-                }
-            }
+            let (store, session) = (store.clone(), session.clone());
+            async move { lasting.make(&store, &session).await.expect("the replicas have it") }
         });
-        wait::until("the primary to have made the change", PATIENCE, async || (!primary.has(primary.port, session).await).then_some(()))
-            .await;
-        assert!(!call.is_finished(), "it does not count before the replicas have it");
+        let made = async || (primary.held(primary.port, &session).await != before).then_some(());
+        wait::until("the primary to have made the change", PATIENCE, made).await;
+        assert!(!call.is_finished(), "{lasting:?} does not count before the replicas have it");
         ours!(primary.thaw().await);
         call.await.expect("the call is answered as it should be");
+        let now = primary.held(primary.port, &session).await;
         for replica in &primary.replicas {
-            assert!(!primary.has(*replica, session).await, "the replica on port {replica} still has what has ended");
+            assert_eq!(primary.held(*replica, &session).await, now, "{lasting:?}: the replica on port {replica}");
         }
     }
 }
@@ -139,25 +163,27 @@ async fn without_replicas_no_end_counts_and_nothing_else_is_held_up() {
     let Some(primary) = Primary::start().await else { return };
     let store = connect(&primary.url("wait_replicas=1")).await;
     let stays = Session::anonymous(&store).await;
-    let (ended, all, moved) = (Session::anonymous(&store).await, Session::signed_in(&store, "bob").await, Session::anonymous(&store).await);
-    let successor = moved.successor();
+    let (ended, all) = (Session::anonymous(&store).await, Session::signed_in(&store, "bob").await);
+    let (renewed, signing) = (Session::anonymous(&store).await, Session::anonymous(&store).await);
+    let next = renewed.rotated();
     ours!(primary.freeze().await);
 
     let mut slowest = Duration::ZERO;
     let mut others = 0_u32;
     let refused = async {
-        assert!(lacks_replicas(&timed(store.delete(&ended.key)).await), "an end");
+        assert!(lacks_replicas(&timed(store.delete(&ended.key, Claim::Any)).await), "an end");
         assert!(lacks_replicas(&timed(store.delete_all(&principal("bob"), None)).await), "an end of all");
-        assert!(lacks_replicas(&timed(store.commit(&moved.key, renew(&successor))).await), "a rotation");
-        // The primary has made the changes, so there is nothing left to do; and still nobody may say that it counts.
+        assert!(lacks_replicas(&timed(store.commit(&renewed.key, renewed.renew(&next))).await), "a rotation");
+        assert!(lacks_replicas(&timed(store.commit(&signing.key, signing.sign_in("carol", &signing.rotated()))).await), "a sign-in");
+        // The primary has made the changes, so there is nothing left to do. Still no call may say that it counts.
         let before = primary.offset().await;
-        assert!(lacks_replicas(&timed(store.delete(&ended.key)).await), "an end of what is gone");
+        assert!(lacks_replicas(&timed(store.delete(&ended.key, Claim::Any)).await), "an end of what is gone");
         let between = primary.offset().await;
         assert!(lacks_replicas(&timed(store.delete_all(&principal("bob"), None)).await), "an end of all that is gone");
         let after = primary.offset().await;
         assert!(wrote(before, between) && wrote(between, after), "WAIT waits for a write of its connection, so each has to write");
-        let again = timed(store.commit(&moved.key, renew(&moved.successor()))).await;
-        assert!(matches!(again, Ok(Outcome::Gone)) || lacks_replicas(&again), "a rotation of what has moved");
+        let again = timed(store.commit(&renewed.key, renewed.renew(&renewed.rotated()))).await;
+        assert!(matches!(again, Ok(Outcome::Superseded)) || lacks_replicas(&again), "a rotation with a superseded secret: {again:?}");
     };
     tokio::pin!(refused);
     loop {
@@ -166,9 +192,9 @@ async fn without_replicas_no_end_counts_and_nothing_else_is_held_up() {
             () = &mut refused => break,
             record = store.load(&stays.key) => assert!(record.expect("a load is not held up").is_some()),
         }
-        assert!(is_done(&store.commit(&stays.key, set("n", "1")).await), "a commit is not held up");
+        assert!(is_done(&store.commit(&stays.key, stays.set("n", "1")).await), "a commit is not held up");
         let fresh = Session::new();
-        assert_eq!(store.create(&fresh.key, NewRecord::new(LONG)).await.expect("a creation is not held up"), Created::New);
+        assert_eq!(store.create(&fresh.key, fresh.record()).await.expect("a creation is not held up"), Created::New);
         slowest = slowest.max(begun.elapsed());
         others += 1;
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -177,10 +203,11 @@ async fn without_replicas_no_end_counts_and_nothing_else_is_held_up() {
     assert!(others > 100 && slowest < Duration::from_millis(400), "what does not wait for replicas is held up: {slowest:?}");
 
     ours!(primary.thaw().await);
-    assert!(!timed(store.delete(&ended.key)).await.expect("the replicas have it"), "it was gone already");
+    assert_eq!(timed(store.delete(&ended.key, Claim::Any)).await.expect("the replicas have it"), Deleted::Missing);
     assert_eq!(timed(store.delete_all(&principal("bob"), None)).await.expect("the replicas have it"), 0);
     assert!(store.load(&all.key).await.expect("an answer").is_none());
-    assert!(store.load(&successor.key).await.expect("an answer").is_some(), "the rotation was made, and said to be uncertain");
+    let record = store.load(&renewed.key).await.expect("an answer").expect("a live session").into_record();
+    assert!(record.secret == next.secret, "the rotation was made, and said to be uncertain");
 }
 
 /// `WAIT` blocks its connection. A call that gives up before its turn must not be left in the server's queue: it would be executed late, and
@@ -192,11 +219,11 @@ async fn ends_that_give_up_before_their_turn_do_nothing() {
     let store = connect(&primary.url("wait_replicas=1&wait_ms=500&deadline_ms=1600&connections=1")).await;
     let sessions = join_all((0..ENDS).map(|_| Session::anonymous(&store))).await;
     ours!(primary.freeze().await);
-    let results = join_all(sessions.iter().map(|session| timed(store.delete(&session.key)))).await;
+    let results = join_all(sessions.iter().map(|session| timed(store.delete(&session.key, Claim::Any)))).await;
     let executed = results.iter().filter(|result| lacks_replicas(result)).count();
     ours!(primary.thaw().await);
     let last = Session::anonymous(&store).await;
-    assert!(timed(store.delete(&last.key)).await.expect("the replicas are back"), "an end that comes last");
+    assert_eq!(timed(store.delete(&last.key, Claim::Any)).await.expect("the replicas are back"), Deleted::Ended, "an end that comes last");
     let left = join_all(sessions.iter().map(|session| store.load(&session.key))).await;
     let left = left.into_iter().filter(|record| record.as_ref().is_ok_and(Option::is_some)).count();
     eprintln!("{ENDS} ends at once without replicas: {executed} were told that the replicas lack them, {left} sessions live on");
@@ -239,7 +266,7 @@ async fn in_a_cluster_an_end_of_all_that_is_repeated_waits_for_replicas_again() 
     })
     .await;
     let shards: HashSet<u16> = join_all(sessions.iter().map(async |session| {
-        let slot = cluster.command(primaries[0], &["CLUSTER", "KEYSLOT", &session.hash("session:")]).await.expect("the node answers");
+        let slot = cluster.command(primaries[0], &["CLUSTER", "KEYSLOT", &hash(session, "session:")]).await.expect("the node answers");
         from_redis_value::<u16>(slot).expect("a slot") / 5_462
     }))
     .await

@@ -1,7 +1,11 @@
 //! A server that is full: `maxmemory` is reached, and nothing may be evicted.
 
+use std::time::Duration;
+
 use redis::from_redis_value;
-use session_core::{Change, Commit, Created, Data, Json, NewRecord, Outcome, PrincipalChange, Rejection, SessionStore, StoreError};
+use session_core::{
+    Change, Claim, Created, Data, Deleted, Json, Outcome, PrincipalChange, Rejection, Rotation, SessionStore, StoreError,
+};
 use store_redis::RedisStore;
 use tests::{
     Demo, PATIENCE,
@@ -9,7 +13,7 @@ use tests::{
     wait,
 };
 
-use crate::session::{LONG, Session, add, connect, is_done, name, principal, renew, set, sign_in};
+use crate::session::{LONG, Session, connect, hash, is_done, listed, name, principal};
 
 /// Uses up a server's memory: sets its cap to what it uses.
 async fn fill(server: &AnyRedis) {
@@ -35,10 +39,10 @@ fn is_full<T: std::fmt::Debug>(result: &Result<T, StoreError>) -> bool {
 }
 
 /// Everything that is stored of a session: fields and time to live, as the server has them.
-async fn stored(server: &AnyRedis, session: &Session) -> (Vec<(String, String)>, u64) {
-    let hash = session.hash("session:");
-    let fields: Vec<String> = from_redis_value(server.ask(&["HGETALL", &hash]).await).expect("texts");
-    let mut fields: Vec<(String, String)> = fields.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+async fn stored(server: &AnyRedis, session: &Session) -> (Vec<(Vec<u8>, Vec<u8>)>, u64) {
+    let hash = hash(session, "session:");
+    let fields: Vec<Vec<u8>> = from_redis_value(server.ask(&["HGETALL", &hash]).await).expect("bytes");
+    let mut fields: Vec<(Vec<u8>, Vec<u8>)> = fields.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
     fields.sort();
     let due = from_redis_value(server.ask(&["PEXPIRETIME", &hash]).await).expect("a time");
     (fields, due)
@@ -47,7 +51,7 @@ async fn stored(server: &AnyRedis, session: &Session) -> (Vec<(String, String)>,
 /// A session with values of known sizes.
 async fn kept(store: &RedisStore, user: Option<&str>) -> Session {
     let session = Session::new();
-    let mut new = NewRecord::new(LONG).data(Data::from(vec![
+    let mut new = session.record().data(Data::from(vec![
         (name("a"), Json::from_text("\"0123456789\"").expect("JSON")),
         (name("b"), Json::from_text("\"0123456789\"").expect("JSON")),
         (name("n"), Json::integer(5)),
@@ -59,11 +63,16 @@ async fn kept(store: &RedisStore, user: Option<&str>) -> Session {
     session
 }
 
+fn rotation(of: &Session, grace: Option<Duration>) -> Rotation {
+    let next = of.rotated();
+    Rotation { secret: next.secret, generation: next.id.generation(), grace }
+}
+
 /// The crate's page: whatever does not make a record larger goes on; what does is refused, and changes nothing.
 async fn goes_on_and_is_refused(server: &AnyRedis, url: &str) {
     let store = connect(url).await;
     // Scripts, connections and indexes are there before, as on a server that has run for a while.
-    let (anonymous, bobs, carols, renewed, signing, growing) = (
+    let (anonymous, bobs, carols, mut renewed, signing, growing) = (
         kept(&store, None).await,
         kept(&store, Some("bob")).await,
         kept(&store, Some("carol")).await,
@@ -74,62 +83,65 @@ async fn goes_on_and_is_refused(server: &AnyRedis, url: &str) {
     fill(server).await;
 
     let new = Session::new();
-    let refused = store.create(&new.key, NewRecord::new(LONG).principal(principal("bob"))).await;
+    let refused = store.create(&new.key, new.record().principal(principal("bob"))).await;
     assert!(is_full(&refused), "a creation: {refused:?}");
     assert!(store.load(&new.key).await.expect("reads go on").is_none());
 
     let before = stored(server, &growing).await;
     let long = format!("\"{}\"", "y".repeat(200));
     for (what, commit) in [
-        ("a longer value", set("a", &long)),
-        ("a new value", set("c", "1")),
-        ("a longer value and a removal that does not make up for it", set("a", &long).change(name("b"), Change::Remove)),
-        ("a longer value with a longer life", set("a", &long).ttl(LONG * 2)),
-        ("another record that is larger", set("a", &long).clear()),
-        ("a sum with a digit more", add("n", 5)),
-        ("a longer value under another key", set("a", &long).move_to(growing.successor().key)),
+        ("a longer value", growing.set("a", &long)),
+        ("a new value", growing.set("c", "1")),
+        ("a longer value and a removal that does not make up for it", growing.set("a", &long).change(name("b"), Change::Remove)),
+        ("a longer value with a longer life", growing.set("a", &long).ttl(LONG * 2)),
+        ("another record that is larger", growing.set("a", &long).clear()),
+        ("a sum with a digit more", growing.add("n", 5)),
+        ("a longer value with a new secret", growing.set("a", &long).rotate(rotation(&growing, None))),
     ] {
         let result = store.commit(&growing.key, commit).await;
         assert!(is_full(&result), "{what}: {result:?}");
         assert_eq!(stored(server, &growing).await, before, "{what}: it is refused whole");
     }
 
-    for (what, commit) in [
-        ("a value of the same length", set("a", "\"9876543210\"")),
-        ("a shorter value", set("a", "\"9\"")),
-        ("a sum of as many digits", add("n", 1)),
-        ("a removal", Commit::new().change(name("b"), Change::Remove)),
-        ("a longer life", Commit::new().ttl(LONG * 2)),
-        ("another record that is smaller", set("a", "1").clear()),
-        ("nothing left", Commit::new().clear()),
-        ("nobody signed in", Commit::new().principal(PrincipalChange::Unset)),
-    ] {
-        for session in [&anonymous, &carols] {
-            let result = store.commit(&session.key, commit.clone()).await;
+    for session in [&anonymous, &carols] {
+        for (what, commit) in [
+            ("a value of the same length", session.set("a", "\"9876543210\"")),
+            ("a shorter value", session.set("a", "\"9\"")),
+            ("a sum of as many digits", session.add("n", 1)),
+            ("a removal", session.commit().change(name("b"), Change::Remove)),
+            ("a longer life", session.commit().ttl(LONG * 2)),
+            ("another record that is smaller", session.set("a", "1").clear()),
+            ("nothing left", session.commit().clear()),
+            ("nobody signed in", session.commit().principal(PrincipalChange::Unset)),
+        ] {
+            let result = store.commit(&session.key, commit).await;
             assert!(is_done(&result), "{what}: {result:?}");
         }
     }
-    assert!(store.list(&principal("carol")).await.expect("reads go on").is_empty());
+    assert!(listed(&store, "carol").await.is_empty());
 
-    let successor = renewed.successor();
-    let result = store.commit(&renewed.key, renew(&successor).ttl(LONG)).await;
-    assert!(is_done(&result), "a rotation: {result:?}");
-    assert_eq!(store.list(&principal("dave")).await.expect("reads go on").len(), 1, "the index has followed");
-    let signed_in = signing.successor();
-    let result = store.commit(&signing.key, sign_in("frank", &signed_in)).await;
+    for grace in [None, Some(Duration::from_secs(10))] {
+        let result = store.commit(&renewed.key, renewed.commit().rotate(rotation(&renewed, grace)).ttl(LONG)).await;
+        assert!(is_done(&result), "a rotation: {result:?}");
+        renewed = renewed.rotated();
+        let stored = store.load(&renewed.key).await.expect("reads go on").expect("a live session").into_record();
+        renewed.secret = stored.secret;
+    }
+    assert_eq!(listed(&store, "dave").await.len(), 1, "the index stays");
+    let result = store.commit(&signing.key, signing.sign_in("frank", &signing.rotated())).await;
     assert!(is_done(&result), "a sign-in: {result:?}");
-    assert_eq!(store.list(&principal("frank")).await.expect("reads go on").len(), 1, "the index has followed");
+    assert_eq!(listed(&store, "frank").await.len(), 1, "the index has followed");
 
-    assert!(store.delete(&anonymous.key).await.expect("ends go on"));
-    assert!(!store.delete(&anonymous.key).await.expect("ends go on"));
+    assert_eq!(store.delete(&anonymous.key, Claim::Any).await.expect("ends go on"), Deleted::Ended);
+    assert_eq!(store.delete(&anonymous.key, Claim::Any).await.expect("ends go on"), Deleted::Missing);
     assert_eq!(store.delete_all(&principal("bob"), None).await.expect("ends go on"), 1);
     assert_eq!(store.delete_all(&principal("bob"), None).await.expect("ends go on"), 0);
     assert!(store.load(&bobs.key).await.expect("reads go on").is_none());
-    assert!(store.load(&successor.key).await.expect("reads go on").is_some());
+    assert!(store.load(&renewed.key).await.expect("reads go on").is_some());
 
     make_room(server).await;
-    assert_eq!(store.create(&new.key, NewRecord::new(LONG)).await.expect("there is room again"), Created::New);
-    assert!(is_done(&store.commit(&growing.key, set("a", &long)).await), "there is room again");
+    assert_eq!(store.create(&new.key, new.record()).await.expect("there is room again"), Created::New);
+    assert!(is_done(&store.commit(&growing.key, growing.set("a", &long)).await), "there is room again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -157,22 +169,24 @@ async fn ends_that_wait_for_replicas_need_no_room() {
 }
 
 async fn ends_need_no_room(server: &AnyRedis, url: &str) {
+    // A sign-in waits for replicas too, so another store makes them.
+    let maker = connect(&server.url("")).await;
+    let session = Session::signed_in(&maker, "bob").await;
+    let renewed = Session::signed_in(&maker, "carol").await;
     let store = connect(url).await;
-    let session = Session::signed_in(&store, "bob").await;
-    let moved = Session::signed_in(&store, "carol").await;
     fill(server).await;
     for round in 0..2 {
         for result in [
-            store.delete(&session.key).await.map(drop),
+            store.delete(&session.key, Claim::Any).await.map(drop),
             store.delete_all(&principal("bob"), None).await.map(drop),
             store.delete_all(&principal("nobody"), None).await.map(drop),
-            store.commit(&moved.key, renew(&moved.successor())).await.map(drop),
+            store.commit(&renewed.key, renewed.renew(&renewed.rotated())).await.map(drop),
         ] {
             assert!(!is_full(&result), "round {round}: {result:?}");
         }
     }
     assert_eq!(store.load(&session.key).await.expect("reads go on"), None);
-    assert_eq!(store.commit(&session.key, set("a", "1")).await.expect("an answer"), Outcome::Gone);
+    assert_eq!(store.commit(&session.key, session.set("a", "1")).await.expect("an answer"), Outcome::Gone);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

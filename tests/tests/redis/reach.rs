@@ -10,7 +10,7 @@ use std::{
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use redis::Value;
-use session_core::{Created, Cursor, NewRecord, Outcome, SessionStore, StoreError};
+use session_core::{Claim, Created, Cursor, Deleted, Outcome, SessionStore, StoreError};
 use store_redis::{Config, ConnectError, RedisStore};
 use tests::{
     PATIENCE,
@@ -20,21 +20,23 @@ use tests::{
 
 use crate::{
     reshard::Move,
-    session::{LONG, Session, add, connect, is_done, principal, renew, set, sign_in, with},
+    session::{LONG, Session, connect, hash, is_done, listed, principal, with},
 };
 
 /// Every call of a store does what it is for.
 async fn every_call_works(store: &RedisStore) {
     let session = Session::signed_in(store, "bob").await;
     assert!(store.load(&session.key).await.expect("a load").is_some());
-    let changed = store.commit(&session.key, add("n", 1)).await;
+    let changed = store.commit(&session.key, session.add("n", 1)).await;
     assert!(is_done(&changed), "{changed:?}");
-    let changed = store.commit(&session.key, set("a", "1").clear().ttl(LONG * 2)).await;
+    let changed = store.commit(&session.key, session.set("a", "1").clear().ttl(LONG * 2)).await;
     assert!(is_done(&changed), "{changed:?}");
-    let next = session.successor();
-    let moved = store.commit(&session.key, sign_in("carol", &next).ttl(LONG)).await;
-    assert!(is_done(&moved), "{moved:?}");
-    assert_eq!(store.list(&principal("carol")).await.expect("a list").len(), 1);
+    let next = session.rotated();
+    let signed_in = store.commit(&session.key, session.sign_in("carol", &next).ttl(LONG)).await;
+    assert!(is_done(&signed_in), "{signed_in:?}");
+    let renewed = store.commit(&next.key, next.renew(&next.rotated())).await;
+    assert!(is_done(&renewed), "{renewed:?}");
+    assert_eq!(listed(store, "carol").await.len(), 1);
     let (mut visited, mut after): (HashSet<_>, Option<Cursor>) = (HashSet::new(), None);
     loop {
         let page = store.scan(after, 100).await.expect("a page");
@@ -47,8 +49,9 @@ async fn every_call_works(store: &RedisStore) {
     assert!(visited.contains(&next.key), "a scan");
     assert_eq!(store.delete_all(&principal("carol"), None).await.expect("an end of all"), 1);
     let other = Session::signed_in(store, "dave").await;
-    assert!(store.delete(&other.key).await.expect("an end"));
-    assert!(!store.delete(&other.key).await.expect("an end of what is gone"));
+    assert_eq!(store.delete(&other.key, Claim::Any).await.expect("an end"), Deleted::Ended);
+    assert_eq!(store.delete(&other.key, Claim::Any).await.expect("an end of what is gone"), Deleted::Missing);
+    let _ = store.delete_everyone(None, 1).await.expect("a page");
     assert_eq!(store.delete_expired(10).await.expect("a purge"), 0);
     store.ping().await.expect("an answer");
 }
@@ -181,11 +184,12 @@ async fn a_user_of_its_own_needs_no_more_than_the_page_says() {
     every_call_works(&connect(&url).await).await;
     server.ask(&[&["ACL", "SETUSER", "app"], &*words(&listed_after("with `wait_replicas` also"))].concat()).await;
     // There are no replicas, so nothing counts; and nothing is forbidden.
+    let session = Session::signed_in(&connect(&url).await, "bob").await;
     let store = connect(&with(&url, "wait_replicas=1&wait_ms=10")).await;
-    let session = Session::signed_in(&store, "bob").await;
     for result in [
-        store.commit(&session.key, renew(&session.successor())).await.map(drop),
-        store.delete(&session.key).await.map(drop),
+        store.commit(&session.key, session.renew(&session.rotated())).await.map(drop),
+        store.create(&Session::new().key, session.record().principal(principal("bob"))).await.map(drop),
+        store.delete(&session.key, Claim::Any).await.map(drop),
         store.delete_all(&principal("bob"), None).await.map(drop),
         store.delete_all(&principal("bob"), None).await.map(drop),
     ] {
@@ -208,9 +212,9 @@ async fn in_a_cluster_a_user_of_its_own_needs_no_more_than_the_page_says() {
     let session = Session::signed_in(&store, "bob").await;
     let moving = Move::of(&cluster, &session).await;
     moving.begin().await;
-    moving.carry(&session.hash("session:")).await;
+    moving.carry(&hash(&session, "session:")).await;
     assert!(store.load(&session.key).await.expect("half of the slot has moved").is_some());
-    assert!(is_done(&store.commit(&session.key, add("n", 1)).await), "half of the slot has moved");
+    assert!(is_done(&store.commit(&session.key, session.add("n", 1)).await), "half of the slot has moved");
     let mut after = None;
     loop {
         let page = store.scan(after, 1000).await.expect("half of the slot has moved");
@@ -271,10 +275,10 @@ async fn a_connection_that_the_server_ends_while_it_is_idle_costs_no_call() {
         redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await.expect("the server answers");
         // The end has to arrive, as it has when a connection was idle for long.
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let changed = store.commit(&session.key, add("n", 1)).await;
+        let changed = store.commit(&session.key, session.add("n", 1)).await;
         assert!(is_done(&changed), "round {round}: {changed:?}");
     }
-    let record = store.load(&session.key).await.expect("an answer").expect("a live session");
+    let record = store.load(&session.key).await.expect("an answer").expect("a live session").into_record();
     assert_eq!(record.data.get("n").and_then(session_core::Json::as_integer), Some(20));
 }
 
@@ -288,9 +292,9 @@ async fn a_server_that_forgot_the_scripts_learns_them_again() {
     let session = Session::anonymous(&store).await;
     for _ in 0..10 {
         redis.command(&["SCRIPT", "FLUSH"]).await.expect("the server answers");
-        assert!(is_done(&store.commit(&session.key, add("n", 1)).await));
+        assert!(is_done(&store.commit(&session.key, session.add("n", 1)).await));
     }
-    let record = store.load(&session.key).await.expect("an answer").expect("a live session");
+    let record = store.load(&session.key).await.expect("an answer").expect("a live session").into_record();
     assert_eq!(record.data.get("n").and_then(session_core::Json::as_integer), Some(10));
 }
 
@@ -299,16 +303,16 @@ async fn a_key_of_somebody_else_under_a_sessions_name_is_corrupt_and_can_be_dele
     let Some(redis) = Redis::start().await else { return };
     let (ours, theirs) = (connect(&with(&redis.url(), "prefix=ours:")).await, connect(&with(&redis.url(), "prefix=theirs:")).await);
     let session = Session::new();
-    let hash = session.hash("ours:");
+    let hash = hash(&session, "ours:");
     redis.command(&["RPUSH", &hash, "a", "b"]).await.expect("the server answers");
     assert!(theirs.load(&session.key).await.expect("it is not theirs").is_none());
-    assert_eq!(theirs.create(&session.key, NewRecord::new(LONG)).await.expect("it is not theirs"), Created::New);
+    assert_eq!(theirs.create(&session.key, session.record()).await.expect("it is not theirs"), Created::New);
     assert!(matches!(ours.load(&session.key).await, Err(StoreError::Corrupt { .. })));
-    assert!(matches!(ours.commit(&session.key, set("a", "1")).await, Err(StoreError::Corrupt { .. })));
-    assert_eq!(ours.create(&session.key, NewRecord::new(LONG)).await.expect("an answer"), Created::Taken);
+    assert!(matches!(ours.commit(&session.key, session.set("a", "1")).await, Err(StoreError::Corrupt { .. })));
+    assert_eq!(ours.create(&session.key, session.record()).await.expect("an answer"), Created::Taken);
     let held = redis.command(&["LLEN", &hash]).await.expect("the server answers");
     assert_eq!(held, Value::Int(2), "it is left as it is");
-    assert!(ours.delete(&session.key).await.expect("it can be deleted"));
-    assert_eq!(ours.commit(&session.key, set("a", "1")).await.expect("it is gone"), Outcome::Gone);
+    assert_eq!(ours.delete(&session.key, Claim::Any).await.expect("it can be deleted"), Deleted::Ended);
+    assert_eq!(ours.commit(&session.key, session.set("a", "1")).await.expect("it is gone"), Outcome::Gone);
     assert!(theirs.load(&session.key).await.expect("an answer").is_some(), "the other one is not touched");
 }

@@ -1,22 +1,28 @@
 //! What a request costs: the design's table of round trips, counted on the way to the server.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use session_core::{
-    CookieChange, Delivery, Policy, Principal, RecordedChanges, Session, SessionError, SessionId, SessionStore,
-    cookie::{CookieCodec, CookieConfig, Key, Presented, SignedBy},
+    Claim, CookieChange, Deleted, Delivery, Policy, Principal, RecordedChanges, Session, SessionContext, SessionDriver, SessionError,
+    SessionId, SessionStore,
+    cookie::{CookieCodec, CookieConfig, Key, VerifiedCookies},
 };
 use store_redis::{Config, RedisStore};
 use tests::{
-    KEY,
-    service::{AnyRedis, RoundTrip, Tap},
+    KEY, PATIENCE,
+    service::{AnyRedis, RedisCluster, RoundTrip, Tap},
+    session::{self as stored, LONG, is_done, with},
+    wait,
 };
 
 /// Sessions in a Redis behind a tap.
 struct Site {
-    store: Arc<dyn SessionStore>,
+    context: Arc<SessionContext>,
     tap: Tap,
-    policy: Policy,
+    codec: CookieCodec,
     _redis: AnyRedis,
 }
 
@@ -25,27 +31,42 @@ impl Site {
         let redis = AnyRedis::server().await?;
         let tap = Tap::before(&redis.url(&format!("prefix=trips-{:016x}:&connections=1", fastrand::u64(..)))).await;
         let store = RedisStore::connect(&Config::new(tap.url()).expect("a URL")).await.expect("a server to connect to");
-        let site = Self { store: Arc::new(store), tap, policy: Policy::default().idle_timeout(IDLE), _redis: redis };
+        let context = SessionContext::new(Arc::new(store), Policy::default().idle_timeout(IDLE));
+        let site = Self { context: Arc::new(context), tap, codec: codec(), _redis: redis };
         // The server learns the scripts, once.
         let id = site.signed_in().await;
-        let (_, learnt) = site.request(Some(id.clone()), async |session| session.insert("n", &1)).await;
+        let (_, learnt) = site.request(Some(&id), async |session| session.insert("n", &1)).await;
         assert_eq!(learnt, [["EVALSHA"], ["EVAL"]], "a script that the server does not have yet costs one more");
-        let _ = site.request(Some(id), async |session| session.destroy().await).await;
+        let _ = site.request(Some(&id), async |session| session.add("n", 1).await.map(drop)).await;
+        let _ = site.request(Some(&id), async |session| session.remove("n")).await;
+        let _ = site.request(Some(&id), async |session| session.destroy().await).await;
         Some(site)
+    }
+
+    fn cookies(&self, id: &SessionId) -> VerifiedCookies {
+        let cookie = self.codec.issue(id, None);
+        self.codec.read([cookie.split(';').next().unwrap_or_default().as_bytes()])
     }
 
     /// A request with this cookie: the id that its response brings, and the round trips that it took.
     async fn request(
         &self,
-        cookie: Option<SessionId>,
+        cookie: Option<&SessionId>,
+        handler: impl AsyncFnOnce(&Session) -> Result<(), SessionError>,
+    ) -> (Option<SessionId>, Vec<RoundTrip>) {
+        self.request_with(cookie.map(|id| self.cookies(id)).unwrap_or_default(), handler).await
+    }
+
+    async fn request_with(
+        &self,
+        cookies: VerifiedCookies,
         handler: impl AsyncFnOnce(&Session) -> Result<(), SessionError>,
     ) -> (Option<SessionId>, Vec<RoundTrip>) {
         let _ = self.tap.heard();
-        let presented = cookie.map(|id| Presented { id, signed_by: SignedBy::Current });
-        let session = Session::open(Arc::clone(&self.store), self.policy, presented, Delivery::Possible);
-        handler(&session).await.expect("the handler succeeds");
-        session.finish(RecordedChanges::Commit).await.expect("the store commits");
-        let issued = match session.cookie() {
+        let driver = SessionDriver::open(Arc::clone(&self.context), cookies, Delivery::Possible, Instant::now());
+        handler(driver.session()).await.expect("the handler succeeds");
+        driver.finish(RecordedChanges::Commit).await.expect("the store commits");
+        let issued = match driver.cookie() {
             CookieChange::Issue { id, .. } => Some(id),
             CookieChange::Keep | CookieChange::Remove => None,
         };
@@ -63,6 +84,8 @@ impl Site {
     }
 }
 
+/// A sign-in looks what the session is before it commits.
+const SIGN_IN: &[&[&str]] = &[&["HGETALL"], &["EVALSHA"]];
 /// The idle timeout of these sessions; a quarter of it is waited for.
 const IDLE: Duration = Duration::from_secs(4);
 
@@ -89,27 +112,27 @@ async fn a_request_costs_the_round_trips_of_the_design() {
     let load: &[&str] = &["HGETALL"];
     let script: &[&str] = &["EVALSHA"];
 
-    row("a route that never touches the session", &[], site.request(Some(id.clone()), async |_| Ok(())).await);
+    row("a route that never touches the session", &[], site.request(Some(&id), async |_| Ok(())).await);
     row("no cookie, a read", &[], site.request(None, async |session| session.names().await.map(drop)).await);
-    let unsigned = [b"id=1.".as_slice(), &id.to_text(), b".AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"].concat();
-    let unverified = codec().read([unsigned.as_slice()]).map(|presented| presented.id);
-    row("an unverifiable cookie, a read", &[], site.request(unverified, async |session| session.names().await.map(drop)).await);
-    let read = site.request(Some(id.clone()), async |session| session.get::<i64>("n").await.map(drop)).await;
+    let unsigned = [b"id=2.".as_slice(), &id.to_text(), b".AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"].concat();
+    let unverified = site.codec.read([unsigned.as_slice()]);
+    row("an unverifiable cookie, a read", &[], site.request_with(unverified, async |session| session.names().await.map(drop)).await);
+    let read = site.request(Some(&id), async |session| session.get::<i64>("n").await.map(drop)).await;
     assert_eq!(row("a read", &[load], read), None, "a read sends no cookie");
-    row("an add", &[script], site.request(Some(id.clone()), async |session| session.add("n", 1).await.map(drop)).await);
-    row("a blind insert", &[script], site.request(Some(id.clone()), async |session| session.insert("a", &1)).await);
-    row("a blind remove", &[script], site.request(Some(id.clone()), async |session| session.remove("a")).await);
-    let inserted = site.request(Some(id.clone()), async |session| {
+    row("an add", &[script], site.request(Some(&id), async |session| session.add("n", 1).await.map(drop)).await);
+    row("a blind insert", &[script], site.request(Some(&id), async |session| session.insert("a", &1)).await);
+    row("a blind remove", &[script], site.request(Some(&id), async |session| session.remove("a")).await);
+    let inserted = site.request(Some(&id), async |session| {
         let held: Option<i64> = session.get("b").await?;
         session.insert("b", &held.map_or(1, |held| held + 1))
     });
     row("a read, then an insert", &[load, script], inserted.await);
-    let equal = site.request(Some(id.clone()), async |session| {
+    let equal = site.request(Some(&id), async |session| {
         let held: Option<i64> = session.get("b").await?;
         session.insert("b", &held)
     });
     row("a read, then an insert of the same value", &[load], equal.await);
-    let many = site.request(Some(id.clone()), async |session| {
+    let many = site.request(Some(&id), async |session| {
         session.insert("c", &1)?;
         session.insert("d", &2)?;
         session.remove("b")
@@ -122,24 +145,117 @@ async fn a_request_costs_the_round_trips_of_the_design() {
         session.insert("n", &1)
     });
     assert!(row("a sign-in of a new session, with data", &[script], first.await).is_some());
-    let rotated = site.request(Some(id.clone()), async |session| {
+    let anonymous = site.request(None, async |session| session.insert("n", &1)).await.0.expect("a cookie");
+    let signs_in = site.request(Some(&anonymous), async |session| {
+        session.sign_in(bob());
+        Ok(())
+    });
+    assert!(row("a sign-in of an anonymous session", SIGN_IN, signs_in.await).is_some());
+    let renewed = site.request(Some(&id), async |session| {
+        session.get::<i64>("n").await?;
+        session.renew();
+        Ok(())
+    });
+    let id = row("a rotation after a load", &[load, script], renewed.await).expect("a new id");
+    let rotated = site.request(Some(&id), async |session| {
         session.renew();
         session.insert("e", &1)
     });
     let id = row("a rotation together with data, after its load", &[load, script], rotated.await).expect("a new id");
-    row("an end", &[script], site.request(Some(id), async |session| session.destroy().await).await);
+    row("an end", &[script], site.request(Some(&id), async |session| session.destroy().await).await);
 
     let (read_late, written_late) = (site.signed_in().await, site.signed_in().await);
     // A life is extended when less than three quarters of it are left.
     tokio::time::sleep(IDLE / 4 + Duration::from_millis(200)).await;
-    let touch = site.request(Some(read_late.clone()), async |session| session.get::<i64>("n").await.map(drop)).await;
+    let touch = site.request(Some(&read_late), async |session| session.get::<i64>("n").await.map(drop)).await;
     row("a read when less than 3/4 of the idle timeout is left", &[load, script], touch);
-    let again = site.request(Some(read_late), async |session| session.get::<i64>("n").await.map(drop)).await;
+    let again = site.request(Some(&read_late), async |session| session.get::<i64>("n").await.map(drop)).await;
     row("the read after that", &[load], again);
-    let folded = site.request(Some(written_late), async |session| {
+    let folded = site.request(Some(&written_late), async |session| {
         session.get::<i64>("n").await?;
         session.insert("n", &2)
     });
     row("a read, then an insert, when less than 3/4 is left", &[load, script], folded.await);
     println!("round trips to one Redis server:\n{}", table.join("\n"));
+}
+
+/// The commands that a Cluster's primaries got from the store. Each of them is a round trip; what comes with a command (`TIME`) is not counted.
+async fn made(cluster: &RedisCluster) -> Vec<String> {
+    let mut commands = Vec::new();
+    for port in cluster.primaries().await {
+        let info = cluster.command(port, &["INFO", "commandstats"]).await.expect("the node answers");
+        let info: String = redis::from_redis_value(info).expect("a text");
+        for line in info.lines() {
+            let Some((name, calls)) = line.strip_prefix("cmdstat_").and_then(|line| line.split_once(":calls=")) else { continue };
+            let calls: usize = calls.split(',').next().and_then(|digits| digits.parse().ok()).expect("a number");
+            if ["evalsha", "eval", "hgetall"].contains(&name) {
+                commands.extend(std::iter::repeat_n(name.to_owned(), calls));
+            }
+        }
+        cluster.command(port, &["CONFIG", "RESETSTAT"]).await.expect("the node answers");
+    }
+    commands
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_in_a_cluster_cost_the_round_trips_of_the_table() {
+    let Some(cluster) = RedisCluster::start().await else { return };
+    let url = with(&cluster.url(), "connections=1");
+    let store = RedisStore::connect(&Config::new(&url).expect("a URL")).await.expect("a Cluster");
+    // Every node learns every script.
+    for number in 0..40 {
+        let session = stored::Session::signed_in(&store, &format!("user-{number}")).await;
+        for commit in [session.set("n", "1"), session.add("n", 1), session.commit()] {
+            let _ = store.commit(&session.key, commit).await.expect("an answer");
+        }
+        let _ = store.delete(&session.key, Claim::Any).await.expect("an answer");
+    }
+    let session = stored::Session::anonymous(&store).await;
+    let (next, after) = (session.rotated(), session.rotated().rotated());
+    let mut table = Vec::new();
+    let mut row = async |what: &str, expected: &[&str]| {
+        let commands = made(&cluster).await;
+        assert_eq!(commands.len(), expected.len(), "{what}: {commands:?}");
+        assert_eq!(commands, expected, "{what}");
+        table.push(format!("{what:<48} {} {}", commands.len(), commands.join(", ")));
+    };
+    let commit = async |commit| {
+        let outcome = store.commit(&session.key, commit).await;
+        assert!(is_done(&outcome), "{outcome:?}");
+    };
+    let _ = made(&cluster).await;
+    assert!(store.load(&session.key).await.expect("an answer").is_some());
+    row("load", &["hgetall"]).await;
+    commit(session.add("n", 1)).await;
+    row("commit of a value", &["evalsha"]).await;
+    commit(session.sign_in("bob", &next).ttl(LONG)).await;
+    row("sign-in", &["evalsha"; 2]).await;
+    commit(next.set("n", "1")).await;
+    row("commit of a value of a signed-in session", &["evalsha"]).await;
+    commit(next.renew(&after)).await;
+    row("renew of a signed-in session", &["evalsha"]).await;
+    commit(after.commit().ttl(LONG * 2)).await;
+    row("extension of a signed-in session", &["evalsha"; 3]).await;
+    assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Ended);
+    row("delete of a signed-in session", &["evalsha"]).await;
+    println!("round trips to a Redis Cluster:\n{}", table.join("\n"));
+}
+
+/// The end of a signed-in session does not wait for the node that has the user's index. The entry goes all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn delete_in_a_cluster_takes_out_the_index_entry_beside_the_caller() {
+    let Some(cluster) = RedisCluster::start().await else { return };
+    let store = RedisStore::connect(&Config::new(&cluster.url()).expect("a URL")).await.expect("a Cluster");
+    let (kept, ended) = (stored::Session::signed_in(&store, "bob").await, stored::Session::signed_in(&store, "bob").await);
+    assert_eq!(store.delete(&ended.key, Claim::Any).await.expect("an answer"), Deleted::Ended);
+    wait::until("the entry to go", PATIENCE, async || {
+        for port in cluster.primaries().await {
+            if let Ok(entries) = cluster.command(port, &["ZRANGE", "session:u}bob", "0", "-1"]).await {
+                let entries: Vec<String> = redis::from_redis_value(entries).expect("texts");
+                return (entries.len() == 1 && entries[0].starts_with(kept.key.as_str())).then_some(());
+            }
+        }
+        None
+    })
+    .await;
 }

@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     network::Network,
-    session::{Session, add, connect, with},
+    session::{Session, connect, hash, with},
 };
 
 /// How soon calls reach the new primary when Sentinels know of it.
@@ -43,8 +43,8 @@ async fn h21_a_former_primary_is_left_before_it_hears_of_its_successor() {
     ours!(servers.thaw(former).await);
     let others = connect(&servers.url()).await;
     wait::until("a change to reach the new primary", FOLLOWED, async || {
-        let _ = store.commit(&session.key, add("n", 1)).await.ok()?;
-        others.load(&session.key).await.ok().flatten()?.data.get("n").map(drop)
+        let _ = store.commit(&session.key, session.add("n", 1)).await.ok()?;
+        others.load(&session.key).await.ok().flatten()?.into_record().data.get("n").map(drop)
     })
     .await;
     takes_itself_for_the_primary(&servers, former).await;
@@ -112,7 +112,7 @@ async fn sentinels_have_a_login_of_their_own() {
 
 /// Waits until both replicas have the session.
 async fn replicated(servers: &RedisSentinel, session: &Session) {
-    let hash = session.hash("session:");
+    let hash = hash(session, "session:");
     for port in servers.ports().expect("they are ours") {
         wait::until("a replica to have the session", PATIENCE, async || {
             (servers.command(port, &["EXISTS", &hash]).await.ok()? == redis::Value::Int(1)).then_some(())

@@ -1,9 +1,28 @@
 //! Stores of sessions in Redis, and the sessions that tests keep there.
 
+use session_core::SessionSummary;
 use store_redis::{Config, RedisStore};
-pub(crate) use tests::session::{LONG, Session, add, is_done, name, principal, renew, set, sign_in, with};
+pub(crate) use tests::session::{LONG, Session, is_done, name, principal, with};
 
 /// A store with these settings that is connected.
 pub(crate) async fn connect(url: &str) -> RedisStore {
     RedisStore::connect(&Config::new(url).expect("a URL")).await.expect("a server to connect to")
+}
+
+/// The name of a session's hash.
+pub(crate) fn hash(session: &Session, prefix: &str) -> String {
+    format!("{prefix}s}}{}", session.key.as_str())
+}
+
+/// All sessions of a user, page by page.
+pub(crate) async fn listed(store: &impl session_core::SessionStore, user: &str) -> Vec<SessionSummary> {
+    let (mut sessions, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.list(&principal(user), after, 1_000).await.expect("a page");
+        sessions.extend(page.sessions);
+        after = page.next;
+        if after.is_none() {
+            return sessions;
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use session_core::{NewRecord, SessionId, SessionStore};
+use session_core::SessionStore;
 use store_redis::{Config, RedisStore};
 use tests::{
     PATIENCE,
@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     network::Network,
-    session::{Session, connect, with},
+    session::{Session, connect, hash, with},
 };
 
 /// A call begins this often, whatever became of those before it, as visitors come.
@@ -33,8 +33,7 @@ async fn c43_a_long_queue_of_impatient_calls_gets_its_connection_after_a_silence
     let network = Network::to(ours!(redis.port()), Duration::from_millis(40)).await;
     let url = format!("redis://{}?deadline_ms=1000&connections=1", network.address);
     let store = RedisStore::connect(&Config::new(&url).expect("a URL")).await.expect("a server to connect to");
-    let key = SessionId::random().expect("random bytes").store_key();
-    let _ = store.create(&key, NewRecord::new(Duration::from_mins(1))).await.expect("an answer");
+    let key = Session::anonymous(&store).await.key;
 
     let answered = Arc::new(AtomicUsize::new(0));
     let failed = Arc::new(AtomicUsize::new(0));
@@ -117,7 +116,7 @@ async fn by_shard(cluster: &RedisCluster, store: &RedisStore) -> (Session, Vec<S
     while here.is_none() || elsewhere.len() < 4 {
         let session = Session::anonymous(store).await;
         // A node refuses to speak of a key that another one has.
-        match cluster.command(first, &["EXISTS", &session.hash("session:")]).await {
+        match cluster.command(first, &["EXISTS", &hash(&session, "session:")]).await {
             Ok(_) => here = Some(session),
             Err(_) => elsewhere.push(session),
         }

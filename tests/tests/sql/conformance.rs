@@ -32,7 +32,7 @@ impl SqlFixture {
         let database = self.database.read().await;
         let hex = hex(key.as_str());
         let literal = if matches!(*database, AnySql::Postgres(_)) { format!("'\\x{hex}'::bytea") } else { format!("x'{hex}'") };
-        let ask = format!("UPDATE sessions SET {columns} WHERE id = {literal}; SELECT count(*) FROM sessions WHERE format <> 1");
+        let ask = format!("UPDATE sessions SET {columns} WHERE id = {literal}; SELECT count(*) FROM sessions WHERE format <> 2");
         let rows = database.ask(&ask).await.expect("the database answers");
         assert_eq!(rows.last().expect("a count")[0].as_deref(), Some("1"), "there is a row to spoil");
         Hand::Done(())
@@ -58,6 +58,10 @@ impl Fixture for SqlFixture {
         // A table's name has letters, digits and underscores.
         let name = hex(name);
         Ok(Arc::new(SqlStore::connect(&Config::new(&self.url)?.table(&format!("s_{name}"))).await?))
+    }
+
+    async fn bounded(&self) -> Hand<Arc<dyn SessionStore>> {
+        Hand::NotApplicable("a database has no cap on its rows")
     }
 
     async fn advance(&self, by: Duration) {
@@ -97,11 +101,11 @@ impl Fixture for SqlFixture {
 
     /// The columns have types and the data a check, so less can be spoilt than elsewhere.
     async fn corrupt(&self, key: &StoreKey) -> Hand {
-        Self::blocking(self.set(key, "lifetime = 'no words', format = 0"))
+        Self::blocking(self.set(key, "attributes = 'no words', format = 0"))
     }
 
     async fn future_format(&self, key: &StoreKey) -> Hand {
-        Self::blocking(self.set(key, "format = 2"))
+        Self::blocking(self.set(key, "format = 3"))
     }
 
     async fn stop(&self) -> Hand {

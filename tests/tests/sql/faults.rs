@@ -46,7 +46,7 @@ async fn contend(url: &str) {
     while let Some(ended) = tasks.join_next().await {
         ended.expect("no call fails");
     }
-    let record = stores[1].load(&session.key).await.expect("an answer").expect("it lives");
+    let record = record(&stores[1], &session).await;
     assert_eq!(record.data.get("n").and_then(Json::as_integer), Some(TASKS * ADDS));
     for task in 0..TASKS {
         assert_eq!(record.data.get(&format!("of-{task}")).and_then(Json::as_integer), Some(ADDS - 1), "{task}");

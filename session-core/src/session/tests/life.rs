@@ -77,6 +77,7 @@ async fn a_sign_in_can_start_its_own_absolute_timeout() {
     site.clock.advance(Duration::from_secs(86_400 * 2));
     let session = site.open(Some(&issued(&cart)));
     session.sign_in(bob());
+    session.set_idle_timeout(Duration::from_secs(86_400));
     session.set_absolute_timeout(Duration::from_secs(8 * 3_600));
     finish(&session).await.unwrap();
     let id = issued(&session);

@@ -1,4 +1,4 @@
-//! Streams and WebSockets.
+//! Streams and web sockets.
 
 use super::*;
 
@@ -111,7 +111,8 @@ async fn h29_a_stream_notices_the_end_within_four_seconds() {
 #[tokio::test(start_paused = true)]
 async fn h29_a_stream_bears_a_short_outage_and_tells_of_a_long_one() {
     let site = Site::new();
-    let stream = site.open(Some(&site.sign_in(None, bob()).await));
+    let id = site.sign_in(None, bob()).await;
+    let stream = site.open(Some(&id));
     let outage = async |time: Duration| {
         tokio::time::sleep(MINUTE).await;
         site.store.fail(["load"]);
@@ -128,7 +129,7 @@ async fn h29_a_stream_bears_a_short_outage_and_tells_of_a_long_one() {
     assert!((116..=124).contains(&seconds), "{seconds}");
     let (ended, ()) = tokio::join!(wait(&stream, HOUR), async {
         site.store.fail(["load"]);
-        site.open(Some(&stream.state().identity.clone().unwrap().id)).destroy().await.unwrap();
+        site.open(Some(&id)).destroy().await.unwrap();
         tokio::time::sleep(30 * SECOND).await;
         site.store.fail([]);
     });

@@ -118,6 +118,21 @@ async fn h33_destroy_ends_the_sessions_of_all_cookies() {
 }
 
 #[tokio::test]
+async fn h33_destroy_all_ends_the_sessions_of_all_cookies() {
+    let site = Site::new();
+    let device = site.sign_in(None, bob()).await;
+    let (bobs, alices) = (site.sign_in(None, bob()).await, site.sign_in(None, alice()).await);
+    let alices_device = site.sign_in(None, alice()).await;
+    let session = site.open_several(&[&bobs, &alices]);
+    assert_eq!(session.destroy_all().await.unwrap(), 2);
+    assert_eq!(session.cookie(), CookieChange::Remove);
+    for id in [&device, &bobs, &alices] {
+        assert!(site.record(id).await.is_none());
+    }
+    assert_eq!(site.principal(&alices_device).await, Some(alice()), "the request signs alice out on this browser only");
+}
+
+#[tokio::test]
 async fn h33_two_ids_of_one_session_end_it() {
     let site = Site::new();
     let planted = site.session().await;

@@ -12,6 +12,7 @@ fn site() -> Site {
 async fn a_sign_in_makes_a_copy_under_a_new_id_and_ends_the_old_session() {
     let site = site();
     let old = site.session().await;
+    site.clock.advance(MINUTE);
     let session = site.open(Some(&old));
     session.sign_in(SignIn::new(bob()).label("Firefox").unwrap());
     session.insert("m", &2).unwrap();
