@@ -31,13 +31,21 @@ on_every_setup!(
     s31_a_superseded_id_is_reported_and_ends_the_session_if_told_to,
 );
 
-// A rotation is taken back by hand, for which the store must be outside the demo.
-on_setup!(redis, h35_a_lost_rotation_locks_nobody_out);
-on_setup!(mongo, h35_a_lost_rotation_locks_nobody_out);
+/// A rotation is taken back by hand, for which the store must be outside the demo.
+mod lost_rotation {
+    use super::h35_a_lost_rotation_locks_nobody_out;
 
-// A flood of visitors in a store that is bounded.
-on_setup!(ipc, s26_a_flood_of_visitors_leaves_sign_ins_working);
-on_setup!(memory, s26_a_flood_of_visitors_leaves_sign_ins_working);
+    on_setup!(redis, h35_a_lost_rotation_locks_nobody_out);
+    on_setup!(mongo, h35_a_lost_rotation_locks_nobody_out);
+}
+
+/// A flood of visitors in a store that is bounded.
+mod flood {
+    use super::s26_a_flood_of_visitors_leaves_sign_ins_working;
+
+    on_setup!(ipc, s26_a_flood_of_visitors_leaves_sign_ins_working);
+    on_setup!(memory, s26_a_flood_of_visitors_leaves_sign_ins_working);
+}
 
 /// How many clients at once, where a check says 1,000 of 1,000.
 const AT_ONCE: usize = 50;
