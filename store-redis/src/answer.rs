@@ -101,6 +101,12 @@ fn rotated(bytes: &[u8]) -> Option<(u32, u32, i64)> {
     Some((u32::from_be_bytes([g0, g1, g2, g3]), u32::from_be_bytes([s0, s1, s2, s3]), time_at(bytes, 8)))
 }
 
+/// The former secret and the end of its grace.
+fn former_secret(bytes: &[u8]) -> Option<(SecretHash, i64)> {
+    let (secret, end) = bytes.split_at_checked(SecretHash::BYTES).filter(|(_, end)| end.len() == 6)?;
+    Some((SecretHash::from_slice(secret)?, time_at(end, 0)))
+}
+
 /// Reads the answer of `HGETALL`. `None` if there is no record that lives.
 pub(crate) fn record(hash: Value, now: u64) -> Result<Option<Record>, Unreadable> {
     let Value::Map(fields) = hash else { return Err(Unreadable::NoHead) };
@@ -115,15 +121,7 @@ pub(crate) fn record(hash: Value, now: u64) -> Result<Option<Record>, Unreadable
             b"" => head = Some(Head::read(&value)?),
             b"\x01" => secret = SecretHash::from_slice(&value),
             b"\x02" => numbers = Some(rotated(&value).ok_or(Unreadable::Part("generation"))?),
-            b"\x03" => {
-                former = Some(
-                    value
-                        .split_at_checked(SecretHash::BYTES)
-                        .filter(|(_, end)| end.len() == 6)
-                        .map(grace)
-                        .ok_or(Unreadable::Part("former secret"))?,
-                )
-            }
+            b"\x03" => former = Some(former_secret(&value).ok_or(Unreadable::Part("former secret"))?),
             b"\x04" => attributes = String::from_utf8(value).map_err(|_| Unreadable::Part("attributes"))?,
             b"\t" => {
                 let text = String::from_utf8(value).map_err(|_| Unreadable::Part("principal"))?;
@@ -150,7 +148,7 @@ pub(crate) fn record(hash: Value, now: u64) -> Result<Option<Record>, Unreadable
         secret,
         generation,
         since: sign_in,
-        grace: former.and_then(|(secret, end)| Some(Grace { secret: secret?, left: until(end, now)? })),
+        grace: former.and_then(|(secret, end)| Some(Grace { secret, left: until(end, now)? })),
         age: head.age(now),
         rotated: since(rotated, now),
         authenticated,
@@ -158,11 +156,6 @@ pub(crate) fn record(hash: Value, now: u64) -> Result<Option<Record>, Unreadable
         principal,
         attributes: head.attributes(&attributes)?,
     }))
-}
-
-/// The former secret and the end of its grace.
-fn grace((secret, end): (&[u8], &[u8])) -> (Option<SecretHash>, i64) {
-    (SecretHash::from_slice(secret), time_at(end, 0))
 }
 
 /// Reads the head and the attributes of a signed-in session. `None` if it is dead or cannot be read.
@@ -396,7 +389,8 @@ mod tests {
 
     #[test]
     fn c39_c40_anything_else_is_unreadable() {
-        let (good, secret): ((&[u8], &[u8]), (&[u8], &[u8])) = ((b"", &head(0, "")), (b"\x01", &SECRET));
+        let head_bytes = head(0, "");
+        let (good, secret) = ((&b""[..], &head_bytes[..]), (&b"\x01"[..], &SECRET[..]));
         let mut newer = head(0, "");
         newer[0] = 3;
         let mut unversioned = head(0, "");

@@ -115,7 +115,7 @@ fn one_value(commit: &Commit) -> Option<(&'static Script, &str, Cow<'_, str>)> {
 }
 
 /// A number, or an empty text for none.
-fn text<'c>(command: &'c mut Cmd, number: Option<impl redis::ToRedisArgs>) -> &'c mut Cmd {
+fn text(command: &mut Cmd, number: Option<impl redis::ToRedisArgs>) -> &mut Cmd {
     match number {
         None => command.arg(""),
         Some(number) => command.arg(number),

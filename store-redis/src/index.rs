@@ -122,19 +122,14 @@ impl Index<'_> {
             let last = keys.len().saturating_sub(if self.apart { keys.len() } else { 1 });
             together(keys[last..].iter().map(|key| end(key, Durability::Replicas)).collect()).await?;
         }
-        let mut ended = 0;
-        let mut gone = Vec::new();
-        for (key, end) in keys.iter().zip(&ends).filter(|(_, end)| end.deleted == Deleted::Ended) {
-            ended += 1;
-            gone.extend(
-                end.principal
-                    .as_ref()
-                    .filter(|_| self.apart)
-                    .map(|principal| async { Ok::<_, ClientError>(self.forget(principal, key).await) }),
-            );
-        }
-        together(gone).await?;
-        Ok(ended)
+        let ended: Vec<_> = keys.iter().zip(&ends).filter(|(_, end)| end.deleted == Deleted::Ended).collect();
+        let indexed = ended.iter().filter_map(|(key, end)| Some((key, end.principal.as_ref().filter(|_| self.apart)?)));
+        let forget = indexed.map(|(key, principal)| async {
+            self.forget(principal, key).await;
+            Ok::<_, ClientError>(())
+        });
+        together(forget.collect()).await?;
+        Ok(ended.len() as u64)
     }
 
     /// One page of a list.
