@@ -8,20 +8,23 @@ use std::{
     collections::HashMap,
     os::unix::net::UnixStream,
     path::PathBuf,
+    process::Command,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use session_core::{
-    Limits, ManualClock, MemoryStore, SessionStore, Source, StoreKey,
+    Limits, ManualClock, MemoryStore, MemoryStoreBuilder, SessionStore, Source, StoreKey,
     conformance::{Fixture, Hand, Purge},
 };
 use store_ipc::{Config, IpcStore, Owner, OwnerHandle};
 
-use self::process::Process;
+use self::process::{FIXTURE, Process};
 
 const DEADLINE: Duration = Duration::from_secs(2);
+/// How many sessions a bounded owner holds.
+const BOUND: usize = 1_000;
 const NOT_BYTES: &str = "the owner's memory store keeps checked types, not bytes";
 
 /// An owner in a process of its own, with the machine's clock.
@@ -50,6 +53,12 @@ impl OwnerProcess {
         processes.entry(name.to_owned()).or_insert_with(|| Process::start("owner", &self.path(name)));
     }
 
+    fn start_bounded_process(&self) {
+        let mut command = Command::new(FIXTURE);
+        command.arg("owner").arg(self.path("bounded")).arg(BOUND.to_string());
+        self.processes.lock().unwrap().insert("bounded".to_owned(), Process::ready(command));
+    }
+
     fn with_main(&self, act: impl FnOnce(&mut Process)) -> Hand {
         act(self.processes.lock().unwrap().get_mut("main").unwrap());
         Hand::Done(())
@@ -69,6 +78,11 @@ impl Fixture for OwnerProcess {
     async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, Source> {
         self.start_process(name);
         Ok(Arc::new(IpcStore::connect(self.path(name))))
+    }
+
+    async fn bounded(&self) -> Hand<Arc<dyn SessionStore>> {
+        self.start_bounded_process();
+        Hand::Done(Arc::new(IpcStore::connect(self.path("bounded"))))
     }
 
     async fn advance(&self, by: Duration) {
@@ -169,10 +183,14 @@ impl OwnerThread {
     }
 
     fn client(&self, name: &str) -> Arc<dyn SessionStore> {
+        self.client_of(name, MemoryStore::builder())
+    }
+
+    fn client_of(&self, name: &str, builder: MemoryStoreBuilder) -> Arc<dyn SessionStore> {
         let mut namespaces = self.namespaces.lock().unwrap();
         let path = self.folder.path().join(name);
         let namespace = namespaces.entry(name.to_owned()).or_insert_with(|| {
-            let memory = Arc::new(MemoryStore::builder().clock(self.clock.clone()).build());
+            let memory = Arc::new(builder.clock(self.clock.clone()).build());
             Namespace { owner: spawn(&memory, &path), memory }
         });
         if !self.inherited {
@@ -204,6 +222,10 @@ impl Fixture for OwnerThread {
 
     async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, Source> {
         Ok(self.client(name))
+    }
+
+    async fn bounded(&self) -> Hand<Arc<dyn SessionStore>> {
+        Hand::Done(self.client_of("bounded", MemoryStore::builder().max_sessions(BOUND)))
     }
 
     async fn advance(&self, by: Duration) {
