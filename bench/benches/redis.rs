@@ -72,7 +72,8 @@ fn calls(criterion: &mut Criterion) {
         let guarded = || insert().guard(Guard::Version(version()));
         bencher.iter_batched(guarded, |commit| must(runtime.block_on(store.commit(&key, commit))), BatchSize::PerIteration);
     });
-    group.bench_function("commit ttl", |bencher| bencher.iter(|| must(runtime.block_on(store.commit(&key, Commit::new(SECRET).ttl(HOUR))))));
+    group
+        .bench_function("commit ttl", |bencher| bencher.iter(|| must(runtime.block_on(store.commit(&key, Commit::new(SECRET).ttl(HOUR))))));
     let signed_in = runtime.block_on(created(&store, record().principal(user.clone())));
     group.bench_function("commit rotation", |bencher| {
         let rotation = Rotation { secret: SECRET, generation: 1, grace: None };

@@ -41,7 +41,11 @@ pub(crate) fn check(bytes: &[u8]) {
             assert!(row.format == 2 && row.expires > row.now, "a row of another format, or an expired one, is read as a record");
             is_record(&record);
             assert_eq!(record.principal.as_ref().map(|principal| principal.as_str().as_bytes()), row.principal);
-            assert_eq!(record.principal.is_some(), record.authenticated.is_some(), "a principal without a time, or a time without a principal");
+            assert_eq!(
+                record.principal.is_some(),
+                record.authenticated.is_some(),
+                "a principal without a time, or a time without a principal"
+            );
             assert_eq!(record.secret.as_bytes().as_slice(), row.secret);
             let in_grace = row.former_secret.is_some() && row.former_until.is_some_and(|until| until > row.now);
             assert_eq!(record.grace.is_some(), in_grace, "a grace that is over, or none while it lasts");

@@ -200,8 +200,8 @@ pub enum InvalidShortText {
 mod tests {
     use super::*;
 
-    fn short(text: &str) -> Option<ShortText> {
-        Some(ShortText::new(text).unwrap())
+    fn short(text: &str) -> ShortText {
+        ShortText::new(text).unwrap()
     }
 
     #[test]
@@ -209,8 +209,8 @@ mod tests {
         for idle_timeout in [None, Some(Duration::from_millis(1))] {
             for absolute_timeout in [None, Some(Duration::from_secs(86_400))] {
                 for persistence in [None, Some(Persistence::BrowserSession), Some(Persistence::Persistent)] {
-                    for acr in [None, short("mfa")] {
-                        for label in [None, short("Firefox on Linux ü")] {
+                    for acr in [None, Some(short("mfa"))] {
+                        for label in [None, Some(short("Firefox on Linux ü"))] {
                             let attributes = Attributes { idle_timeout, absolute_timeout, persistence, acr: acr.clone(), label };
                             assert_eq!(Attributes::from_text(&attributes.to_text()), Some(attributes));
                         }
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn longest_attributes_fit_the_documented_length() {
-        let longest = short(&"x".repeat(ShortText::MAX_BYTES));
+        let longest = Some(short(&"x".repeat(ShortText::MAX_BYTES)));
         let endless = Attributes {
             idle_timeout: Some(Duration::MAX),
             absolute_timeout: Some(Duration::MAX),

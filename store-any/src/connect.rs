@@ -131,8 +131,8 @@ mod tests {
     async fn full(url: &str, before: usize) -> String {
         let store = connect(url).await.unwrap();
         for n in 0..=before {
-            let key = SessionId::random().unwrap().store_key();
-            match store.create(&key, NewRecord::new(std::time::Duration::from_secs(60))).await {
+            let id = SessionId::random().unwrap();
+            match store.create(&id.key(), NewRecord::new(id.secret_hash(), std::time::Duration::from_secs(60))).await {
                 Ok(_) if n < before => {}
                 Err(StoreError::Rejected(Rejection::Full { what, .. })) if n == before => return what.into(),
                 other => panic!("session {n}: {other:?}"),
@@ -143,7 +143,7 @@ mod tests {
 
     #[tokio::test]
     async fn s26_memory_url_bounds_the_store() {
-        assert!(full("memory:?max_sessions=2", 2).await.contains("max_sessions = 2"));
+        assert!(full("memory:?max_sessions=10", 8).await.contains("max_sessions for sessions without a principal = 8"));
         assert!(full("memory:?max_bytes=1", 0).await.contains("max_bytes = 1"));
         assert!(full("memory:?max_bytes=1000000&max_sessions=1", 1).await.contains("max_sessions = 1"));
         assert!(check("memory:").is_ok() && check("memory:?").is_ok());

@@ -219,7 +219,15 @@ impl Connection {
     /// # Errors
     /// As [`Self::send`].
     pub async fn response(&mut self, method: &str) -> io::Result<Response> {
-        timeout(HUNG, self.read_response(method)).await.map_err(|_| hung("response"))?
+        self.response_within(method, HUNG).await
+    }
+
+    /// The same with another limit than [`HUNG`], for answers that take longer.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn response_within(&mut self, method: &str, limit: Duration) -> io::Result<Response> {
+        timeout(limit, self.read_response(method)).await.map_err(|_| hung("response"))?
     }
 
     /// Reads until what has come contains `text`, and returns all of it: for streams.

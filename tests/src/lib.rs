@@ -1,14 +1,14 @@
 //! Black-box tests of the demo server: real processes, real sockets, real signals.
 //!
 //! This library is the harness. [`Demo`] starts the server as a child process, [`Browser`] visits it, [`client`] sends whatever bytes an
-//! attack needs, [`App`] is an application in the test's own process over a [`Watched`] store, and [`Setup`] names the ways to run the
+//! attack needs, [`chromium`] is a real browser behind a real proxy, [`App`] is an application in the test's own process over a [`Watched`] store, and [`Setup`] names the ways to run the
 //! demo that every HTTP check goes through. [`service`] gives tests their servers of Redis, MongoDB, PostgreSQL and MariaDB. The binary under test is built
 //! once for each run, or named by `DEMO_SERVER_BIN`.
 //!
 //! # What proves what
 //! Tests carry the checklist's ids in their names, so `cargo nextest run -p tests -E 'test(h13)'` runs what proves H13, and the store as a module, so
 //! that [`matrix`] can tell which line is proved over which store; `scripts/test --matrix` prints that. All are in
-//! `tests/http`; what concerns the Redis store alone is in `tests/redis`. That the servers do what is
+//! `tests/http`; what concerns the Redis store alone is in `tests/redis`, and what depends on a browser is in `tests/browser`. That the servers do what is
 //! asked of them is tested by the `rig` of each of `tests/redis`, `tests/mongo` and `tests/sql`.
 //!
 //! *Setups* are `ipc`, `redis`, `redis_cluster`, `mongo`, `postgres`, `mariadb`, `sqlite` (four worker processes) and `memory` (one process, four threads); where it says so
@@ -39,6 +39,10 @@
 //! | S14 | `timing` | the codec, with a yardstick that leaks; lookups over every setup |
 //! | S15 to S21, S23 | `edge` | every setup, S20 also a replica set |
 //! | S17 behind a proxy on loopback, S23, S25, S26 in memory, S27, S29 | `hardening` | the demo |
+//! | H27, H28 | `renewal` of `tests/browser` | Chromium over HTTP/2 through nginx: a renewal beside 20 parallel requests, 100 times |
+//! | H30 | `devices` of `tests/browser` | two Chromium profiles, of which one renews before the other ends it |
+//! | S17: the attributes of the cookie | `cookie` of `tests/browser` | Chromium, over TLS and plain http |
+//! | S21, S24 | `cross_site` of `tests/browser` | forms, `fetch` and WebSockets from pages of another site and of another origin of the same site |
 //! | S22 | `abuse::ipc` | an owner process with a demo's traffic on it |
 //! | K01 to K04, K15 | `cluster` | the demo |
 //! | K05 | `reload` | the demo |
@@ -60,6 +64,7 @@
 mod app;
 mod binary;
 mod browser;
+pub mod chromium;
 pub mod client;
 mod counting;
 mod demo;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bench::{Beside, PostgresServer, time_of_each};
-use session_core::{Change, Commit, Data, Json, Name, NewRecord, Outcome, SecretHash, SessionId, SessionStore, StoreKey};
+use session_core::{Change, Commit, Data, Json, Name, NewRecord, Outcome, Rotation, SecretHash, SessionId, SessionStore, StoreKey};
 use sqlx::{
     AssertSqlSafe, ColumnIndex, Connection, Database, Decode, Executor, PgConnection, Postgres, Row, Sqlite, SqliteConnection, Type,
     pool::PoolOptions,
@@ -22,8 +22,6 @@ use tempfile::TempDir;
 
 type Failure = Box<dyn Error>;
 
-/// The hash of the secret of every session here.
-const SECRET: SecretHash = SecretHash::from_bytes([7; SecretHash::BYTES]);
 const FEW: usize = 1_000;
 const AT_ONCE: usize = 64;
 const ROUNDS: usize = 20;
@@ -31,6 +29,7 @@ const PURGES: usize = 9;
 const EXPIRED: usize = 10;
 const DAY: Duration = Duration::from_hours(24);
 const USER: &str = "0123456789";
+const SECRET: SecretHash = SecretHash::from_bytes([7; SecretHash::BYTES]);
 
 fn main() -> Result<(), Failure> {
     let sessions = std::env::args().nth(1).map_or(Ok(1_000_000), |text| text.parse())?;
@@ -55,6 +54,9 @@ async fn measure(dialect: Dialect, sessions: usize) -> Result<(), Failure> {
         report("add", in_flight, &few, &many, async |store, key| commit(store, key, add()).await).await?;
         let touch = || Commit::new(SECRET).ttl(DAY);
         report("touch", in_flight, &few, &many, async |store, key| commit(store, key, touch()).await).await?;
+        // To the same secret, so that every session keeps the one that this program knows.
+        let renew = || Commit::new(SECRET).rotate(Rotation { secret: SECRET, generation: 1, grace: None });
+        report("renew", in_flight, &few, &many, async |store, key| commit(store, key, renew()).await).await?;
     }
     let (of_few, of_many) = (few.purge().await?, many.purge().await?);
     println!("{:<24} {of_few:>9.0} {of_many:>9.0} {:>7.2}", format!("purge of {EXPIRED}"), of_many / of_few);
@@ -177,7 +179,7 @@ impl Population {
                 let [name] = &names[..] else { return Err(format!("{} statements delete", names.len()).into()) };
                 Ok(column::<Postgres, _>(&mut connection, &format!("EXPLAIN EXECUTE \"{name}\" ({FEW})")).await?)
             }
-            // As `store_sql` has it: there is no way to ask what was prepared.
+            // The statement of `store_sql`: SQLite does not tell what was prepared.
             Place::Sqlite(_) => Ok(self
                 .place
                 .client()
@@ -226,10 +228,10 @@ impl Place {
         })
     }
 
-    /// An expression: bytes as many as a key has, and as random.
+    /// An expression for random bytes, as many as a key has.
     fn random_key(&self) -> &'static str {
         match self {
-            Self::Postgres(_) => "convert_to(left(md5(random()::text) || md5(random()::text), 16), 'UTF8')",
+            Self::Postgres(_) => "convert_to(left(md5(random()::text), 16), 'UTF8')",
             Self::Sqlite(_) => "CAST(hex(randomblob(8)) AS BLOB)",
         }
     }

@@ -86,7 +86,10 @@ async fn record(server: SocketAddr, sessions: usize) -> Result<Vec<(&'static str
     let add = || commit().change(n.clone(), Change::Add(1));
     let rotation = Rotation { secret: SECRET, generation: 1, grace: None };
     let mut recorded = vec![("HINCRBY", increments(&anonymous))];
-    recorded.push(("load (HGETALL)", recorder.during(each(&anonymous, async |key| store.load(key).await?.map(drop).ok_or(GONE.into()))).await?));
+    recorded.push((
+        "load (HGETALL)",
+        recorder.during(each(&anonymous, async |key| store.load(key).await?.map(drop).ok_or(GONE.into()))).await?,
+    ));
     for (name, keys, commit) in [
         ("set one value", &anonymous, set()),
         ("add to one value", &anonymous, add()),

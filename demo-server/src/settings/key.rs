@@ -68,7 +68,12 @@ pub(crate) const KEYS: &[Key] = &[
     key("absolute-timeout", "TIME", "8h", "How long a session lives in all, counted from the sign-in"),
     key("rotation-grace", "TIME", "10s", "How long the former id may still read after a renewal: 0s to 60s"),
     key("rotation-settles", "TIME", "10s", "How long after a rotation a write with the former id is refused with 409"),
-    key("on-superseded-id", "MODE", "report", "When an id is used that was replaced before that time: report (log it) or end (the session)"),
+    key(
+        "on-superseded-id",
+        "MODE",
+        "report",
+        "When an id is used that was replaced before that time: report (log it) or end (the session)",
+    ),
     key("persistence", "MODE", "browser", "How long browsers keep the cookie: browser (until closed) or persistent (Max-Age)"),
     key("on-gone", "MODE", "conflict", "A response whose session ended meanwhile: conflict (409) or serve (without its changes)"),
     key("drain", "TIME", "10s", "How long a worker may take to finish its requests when told to stop"),

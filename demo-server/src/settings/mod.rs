@@ -188,10 +188,9 @@ impl Settings {
             .idle_timeout(reader.duration("idle-timeout")?)
             .rotation_grace(reader.duration_within("rotation-grace", Duration::ZERO..=session_core::Limits::LONGEST_GRACE)?)
             .rotation_settles(reader.duration_within("rotation-settles", Duration::ZERO..=session_core::Limits::LONGEST_TTL)?)
-            .on_superseded_id(reader.choice(
-                "on-superseded-id",
-                &[("report", OnSupersededId::Report), ("end", OnSupersededId::EndSession)],
-            )?)
+            .on_superseded_id(
+                reader.choice("on-superseded-id", &[("report", OnSupersededId::Report), ("end", OnSupersededId::EndSession)])?,
+            )
             .absolute_timeout(reader.duration("absolute-timeout")?)
             .persistence(choice("persistence", &[("browser", Persistence::BrowserSession), ("persistent", Persistence::Persistent)])?)
             .on_gone(reader.choice("on-gone", &[("conflict", OnGone::Conflict), ("serve", OnGone::Serve)])?);

@@ -43,7 +43,9 @@ struct Room {
 
 impl Occupancy {
     pub(super) fn new(max_sessions: usize, max_bytes: usize, reserved_percent: u8) -> Self {
-        let unreserved = |cap: usize| cap - cap / 100 * usize::from(reserved_percent.min(100));
+        let percent = usize::from(reserved_percent.min(100));
+        // In two parts, so that no cap overflows.
+        let unreserved = |cap: usize| cap - cap / 100 * percent - cap % 100 * percent / 100;
         Self {
             all: Room { sessions: Counter::new(max_sessions), bytes: Counter::new(max_bytes) },
             visitors: Room { sessions: Counter::new(unreserved(max_sessions)), bytes: Counter::new(unreserved(max_bytes)) },
@@ -59,14 +61,12 @@ impl Occupancy {
     }
 
     pub(super) fn take(&self, occupant: Occupant, sessions: usize, bytes: usize) -> Result<(), Rejection> {
-        if occupant == Occupant::Visitor {
-            self.visitors.take(sessions, bytes, " for sessions without a principal")?;
+        self.all.take(sessions, bytes, "")?;
+        if occupant == Occupant::User {
+            return Ok(());
         }
-        self.all.take(sessions, bytes, "").inspect_err(|_| {
-            if occupant == Occupant::Visitor {
-                self.visitors.give_back(sessions, bytes);
-            }
-        })
+        let taken = self.visitors.take(sessions, bytes, " for sessions without a principal");
+        taken.inspect_err(|_| self.all.give_back(sessions, bytes))
     }
 
     /// Takes room also above the caps, for sessions that live already.

@@ -58,11 +58,16 @@ impl Kind {
 
     /// Whether a test that needs one fails without it.
     pub(super) fn is_required(&self) -> bool {
-        variable("REQUIRE_SERVICES").is_some_and(|names| names.split(',').map(str::trim).any(|name| name == "all" || name == self.name))
+        is_required(self.name)
     }
 }
 
+/// Whether `REQUIRE_SERVICES` is `all` or lists this name. A test that needs it then fails without it.
+pub(crate) fn is_required(name: &str) -> bool {
+    variable("REQUIRE_SERVICES").is_some_and(|names| names.split(',').map(str::trim).any(|listed| listed == "all" || listed == name))
+}
+
 /// An environment variable's value. An empty one counts as not set, so that a caller of scripts can take one back.
-pub(super) fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -87,9 +87,13 @@ async fn container(kind: &Kind) -> Result<Origin, String> {
 }
 
 fn on_path(kind: &Kind) -> Result<Origin, String> {
+    program_on_path(kind.program).map(Origin::Path).ok_or_else(|| format!("there is no {} on PATH", kind.program))
+}
+
+/// The program of this name in the first folder of `PATH` that has one.
+pub(crate) fn program_on_path(name: &str) -> Option<PathBuf> {
     let folders = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&folders).map(|folder| folder.join(kind.program)).find(|program| is_file(program));
-    found.map(Origin::Path).ok_or_else(|| format!("there is no {} on PATH", kind.program))
+    env::split_paths(&folders).map(|folder| folder.join(name)).find(|program| is_file(program))
 }
 
 fn is_file(program: &Path) -> bool {

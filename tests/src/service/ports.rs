@@ -11,8 +11,8 @@ const BUS: u16 = 10_000;
 
 /// A port of 127.0.0.1 that no other test takes as long as this lives, also while its server is stopped.
 #[derive(Debug)]
-pub(super) struct Port {
-    pub(super) number: u16,
+pub(crate) struct Port {
+    pub(crate) number: u16,
     /// The UDP port of the same number says to other tests that this one is taken: servers use TCP alone. The system frees it when the
     /// process ends, however it ends.
     _claim: UdpSocket,
@@ -20,7 +20,7 @@ pub(super) struct Port {
 
 /// Ports that are free at this moment, as are those of the cluster buses that belong to them. A process that is no test of this kind may
 /// be faster, so who uses one must be ready to ask again.
-pub(super) fn free(count: usize) -> Vec<Port> {
+pub(crate) fn free(count: usize) -> Vec<Port> {
     let mut found = Vec::new();
     while found.len() < count {
         found.extend(take(fastrand::u16(RANGE)));

@@ -31,13 +31,21 @@ on_every_setup!(
     s31_a_superseded_id_is_reported_and_ends_the_session_if_told_to,
 );
 
-// A rotation is taken back by hand, for which the store must be outside the demo.
-on_setup!(redis, h35_a_lost_rotation_locks_nobody_out);
-on_setup!(mongo, h35_a_lost_rotation_locks_nobody_out);
+/// A rotation is taken back by hand, for which the store must be outside the demo.
+mod lost_rotation {
+    use super::h35_a_lost_rotation_locks_nobody_out;
 
-// A flood of visitors in a store that is bounded.
-on_setup!(ipc, s26_a_flood_of_visitors_leaves_sign_ins_working);
-on_setup!(memory, s26_a_flood_of_visitors_leaves_sign_ins_working);
+    on_setup!(redis, h35_a_lost_rotation_locks_nobody_out);
+    on_setup!(mongo, h35_a_lost_rotation_locks_nobody_out);
+}
+
+/// A flood of visitors in a store that is bounded.
+mod flood {
+    use super::s26_a_flood_of_visitors_leaves_sign_ins_working;
+
+    on_setup!(ipc, s26_a_flood_of_visitors_leaves_sign_ins_working);
+    on_setup!(memory, s26_a_flood_of_visitors_leaves_sign_ins_working);
+}
 
 /// How many clients at once, where a check says 1,000 of 1,000.
 const AT_ONCE: usize = 50;
@@ -351,7 +359,9 @@ async fn h36_an_id_from_before_the_sign_in_ends_nothing(setup: &Setup) {
     let mut other = demo.signed_in("bob").await;
     tokio::time::sleep(Duration::from_millis(1_400)).await;
     assert!(attacker.page().await.is_anonymous());
-    for request in [Request::post("/logout"), Request::post("/logout-everywhere"), Request::post("/logout-others"), Request::get("/devices")] {
+    for request in
+        [Request::post("/logout"), Request::post("/logout-everywhere"), Request::post("/logout-others"), Request::get("/devices")]
+    {
         let response = attacker.clone().send(request).await;
         assert!(matches!(response.status, 204 | 401 | 409), "{}", response.status);
     }
@@ -380,8 +390,7 @@ async fn s28_remember_me_does_not_pass_to_another_user(setup: &Setup) {
 
 async fn s31_a_superseded_id_is_reported_and_ends_the_session_if_told_to(setup: &Setup) {
     for (mode, ends) in [("report", false), ("end", true)] {
-        let demo =
-            setup.start_with(&["--on-superseded-id", mode, "--rotation-settles", "200ms", "--rotation-grace", "0s"]).await;
+        let demo = setup.start_with(&["--on-superseded-id", mode, "--rotation-settles", "200ms", "--rotation-grace", "0s"]).await;
         let mut owner = demo.signed_in("bob").await;
         let mut thief = owner.clone();
         let _ = owner.post("/renew").await.expect(204);
@@ -389,10 +398,7 @@ async fn s31_a_superseded_id_is_reported_and_ends_the_session_if_told_to(setup: 
         assert_eq!(owner.page().await.principal.as_deref(), Some("bob"), "a parallel request is no theft");
         tokio::time::sleep(Duration::from_millis(1_400)).await;
         assert!(thief.page().await.is_anonymous());
-        wait::until("the report", tests::PATIENCE, async || {
-            demo.output().contains("a superseded session id was used").then_some(())
-        })
-        .await;
+        wait::until("the report", tests::PATIENCE, async || demo.output().contains("a superseded session id was used").then_some(())).await;
         assert_eq!(owner.page().await.is_anonymous(), ends, "--on-superseded-id {mode}");
     }
 }

@@ -117,7 +117,8 @@ async fn s14_over_http_neither_signature_nor_lookup_show_in_the_time_of_an_answe
     // key decides which server is asked, so both lie in one slot.
     let text = id_of(&real);
     let far = std::iter::repeat_with(|| SessionId::random().expect("random bytes"))
-        .find(|id| slot_of(id) == slot_of_key(&text[..16])).expect("one of 16,384");
+        .find(|id| slot_of(id) == slot_of_key(&text[..16]))
+        .expect("one of 16,384");
     let near = near_miss(text);
     let wrong = |at: usize| {
         let mut mac = URL_SAFE_NO_PAD.decode(&real[48..]).expect("base64url");

@@ -132,9 +132,9 @@ async fn an_index_in_the_way_ends_the_start_and_is_named_a_problem() {
     let url = mongo.url("collection=visits");
     for (keys, options) in [
         // The name with other fields, the fields with another name, and name and fields with other options.
-        (doc! { "other": 1 }, IndexOptions::builder().name("session_key".to_owned()).build()),
+        (doc! { "other": 1 }, IndexOptions::builder().name("session_principal".to_owned()).build()),
         (doc! { "expires": 1 }, IndexOptions::builder().name("mine".to_owned()).build()),
-        (doc! { "lineage": 1, "key": 1 }, IndexOptions::builder().name("session_key".to_owned()).unique(false).build()),
+        (doc! { "expires": 1 }, IndexOptions::builder().name("session_expiry".to_owned()).build()),
     ] {
         let name = options.name.clone().expect("a name");
         make_index(&client, mongo.database(), keys, options).await;
@@ -142,6 +142,12 @@ async fn an_index_in_the_way_ends_the_start_and_is_named_a_problem() {
         let visits = client.database(mongo.database()).collection::<Document>("visits");
         visits.drop_index(name).await.expect("what was made can be removed");
     }
+    // As the first version made it.
+    let unique = IndexOptions::builder().name("session_key".to_owned()).unique(true).build();
+    make_index(&client, mongo.database(), doc! { "lineage": 1, "key": 1 }, unique).await;
+    assert_refused(&run(&url).await, 1, &["127.0.0.1:", "session_key", "drop the collection"]);
+    let visits = client.database(mongo.database()).collection::<Document>("visits");
+    visits.drop().await.expect("the collection can be dropped");
     let demo = Demo::start(&["--store", "mongo", "--workers", "1", "--store-url", &url]).await;
     assert_eq!(demo.signed_in("bob").await.page().await.principal.as_deref(), Some("bob"), "without it there is no problem");
 }

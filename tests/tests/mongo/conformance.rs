@@ -107,6 +107,10 @@ impl Fixture for MongoFixture {
         self.set(key, doc! { "format": 3 }).await
     }
 
+    async fn bounded(&self) -> Hand<Arc<dyn SessionStore>> {
+        Hand::NotApplicable("MongoDB takes as much as its disk holds")
+    }
+
     async fn stop(&self) -> Hand {
         done(self.server.write().await.stop().await)
     }

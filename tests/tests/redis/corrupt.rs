@@ -29,10 +29,7 @@ const UNREADABLE: &[Spoiling] = &[
     ("a newer format", &[&["HSET", "KEY", "", "\u{3}xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"]]),
     ("a head of the first version", &[&["HSET", "KEY", "", "1|1|0|1|9999999999999|"]]),
     ("version 0", &[&["HSET", "KEY", "", head!(far "\0\0\0\0\0\0\0" "\0")]]),
-    (
-        "a version above 2^53",
-        &[&["HSET", "KEY", "", head!(far "\u{7f}\0\0\0\0\0\u{1}" "\0")]],
-    ),
+    ("a version above 2^53", &[&["HSET", "KEY", "", head!(far "\u{7f}\0\0\0\0\0\u{1}" "\0")]]),
     ("a head that is cut off", &[&["HSET", "KEY", "", head!(far "\0\0\0\0\0\0\u{1}" "")]]),
     ("a head that is too long", &[&["HSET", "KEY", "", head!(far "\0\0\0\0\0\0\u{1}" "\0\0")]]),
     ("attributes that are missing", &[&["HSET", "KEY", "", head!(far "\0\0\0\0\0\0\u{1}" "\u{5}")]]),

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use redis::from_redis_value;
-use session_core::{
-    Change, Claim, Created, Data, Deleted, Json, Outcome, PrincipalChange, Rejection, Rotation, SessionStore, StoreError,
-};
+use session_core::{Change, Claim, Created, Data, Deleted, Json, Outcome, PrincipalChange, Rejection, Rotation, SessionStore, StoreError};
 use store_redis::RedisStore;
 use tests::{
     Demo, PATIENCE,

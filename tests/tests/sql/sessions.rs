@@ -107,7 +107,9 @@ async fn c01_a_create_replaces_an_expired_row_whole(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
     let session = Session::new();
     let value = |text: &str| [(name("a"), Json::from_text(text).expect("JSON"))].into_iter().collect();
-    let old = NewRecord { version: 9, age: LONG, ttl: Duration::from_millis(100), ..session.record() }.data(value("1")).principal(principal("bob"));
+    let old = NewRecord { version: 9, age: LONG, ttl: Duration::from_millis(100), ..session.record() }
+        .data(value("1"))
+        .principal(principal("bob"));
     assert_eq!(store.create(&session.key, old).await.expect("an answer"), Created::New);
     // Every column that the new row leaves empty has a value.
     let graced = Rotation { secret: session.rotated().secret, generation: 1, grace: Some(Duration::from_secs(60)) };
@@ -185,7 +187,9 @@ async fn c46_renewals_on_postgres_are_hot_updates() {
 /// A server logs a statement that fails. None fails because of what is stored or because the call does not fit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c45_refused_calls_leave_nothing_in_the_log_of_postgres() {
-    let Some(postgres) = Postgres::start_with(&["-c", "log_min_messages=warning", "-c", "log_min_error_statement=error"]).await else { return };
+    let Some(postgres) = Postgres::start_with(&["-c", "log_min_messages=warning", "-c", "log_min_error_statement=error"]).await else {
+        return;
+    };
     let store = connect(&format!("{}?{PATIENT}", postgres.url())).await;
     let before = postgres.output().expect("the server is the test's own").len();
     let session = Session::signed_in(&store, "bob").await;

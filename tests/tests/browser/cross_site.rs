@@ -1,0 +1,130 @@
+//! S21 and S24: pages of other origins that act on the site.
+
+use tests::{
+    PATIENCE, Page,
+    chromium::{Access, Chromium, Nginx},
+    wait,
+};
+
+use crate::rig::{Rig, page, send};
+
+/// Every route that changes state by `POST` and that a page can name without a handle.
+const ROUTES: [&str; 7] =
+    ["/session/n/add", "/session/n/update", "/renew", "/credentials-changed", "/logout", "/logout-others", "/logout-everywhere"];
+
+/// A text that the demo reads as a sign-in. A form sends it as `text/plain`, with `=` between its name and its value.
+const LOGIN: [&str; 2] = [r#"{"user":"mallory","label":""#, r#""}"#];
+
+/// Posts a form into a frame, sends a `fetch`, and opens a WebSocket. Each form answers into a frame, so that the page stays.
+const ATTACK: &str = r#"
+const post = (target, name, value) => new Promise(done => {
+    const frame = document.createElement("iframe");
+    frame.name = "frame" + document.getElementsByTagName("iframe").length;
+    document.body.append(frame);
+    const form = document.createElement("form");
+    Object.assign(form, { method: "post", action: input.site + target, target: frame.name, enctype: "text/plain" });
+    const field = document.createElement("input");
+    Object.assign(field, { name, value });
+    form.append(field);
+    document.body.append(form);
+    frame.addEventListener("load", done, { once: true });
+    form.submit();
+});
+const send = (target, body) => fetch(input.site + target, { method: "POST", mode: "no-cors", credentials: "include", body }).catch(() => {});
+const connect = target => new Promise(done => {
+    const socket = new WebSocket(input.site.replace("https:", "wss:") + target);
+    socket.onopen = () => done(true);
+    socket.onerror = () => done(false);
+});
+for (const route of input.routes) await post(route, "a", "b");
+await post("/login", ...input.login);
+for (const route of input.routes) await send(route);
+await send("/login", input.login.join("="));
+return await connect("/");
+"#;
+
+/// Posts a form as a navigation of the whole window: to such an answer a browser sets cookies.
+const NAVIGATE: &str = r#"
+const form = document.createElement("form");
+Object.assign(form, { method: "post", action: input.site + "/login", enctype: "text/plain" });
+const field = document.createElement("input");
+Object.assign(field, { name: input.login[0], value: input.login[1] });
+form.append(field);
+document.body.append(form);
+setTimeout(() => form.submit(), 0);
+"#;
+
+/// Forms and `fetch` on every route, both for a sign-in, one WebSocket and one navigation.
+const REQUESTS: usize = 2 * ROUTES.len() + 2 + 1 + 1;
+
+/// What the attacks are to leave as it is.
+async fn state(browser: &Chromium) -> (Page, Vec<serde_json::Value>) {
+    let (status, text) = send(browser, "GET", "/devices", None).await;
+    assert_eq!(status, 200, "{text}");
+    let devices: Vec<serde_json::Value> = serde_json::from_str(&text).expect("devices");
+    (page(browser).await, devices.into_iter().map(|mut device| device["handle"].take()).collect())
+}
+
+/// Attacks from a page of this host. The requests that arrived.
+async fn attack(browser: &Chromium, nginx: &Nginx, host: &str) -> Vec<Access> {
+    let origin = nginx.origin(host);
+    let input = serde_json::json!({ "site": nginx.site(), "routes": ROUTES, "login": LOGIN });
+    browser.open(&origin).await;
+    let connected: bool = browser.run(ATTACK, &input).await;
+    assert!(!connected, "{host}: a WebSocket was opened");
+    let () = browser.run(NAVIGATE, &input).await;
+    let mut arrived = Vec::new();
+    wait::until_true("all requests of the attack", PATIENCE, || {
+        arrived = nginx.accesses();
+        arrived.retain(|access| access.host == "site.test" && access.origin == origin);
+        arrived.len() >= REQUESTS
+    })
+    .await;
+    arrived
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s21_s24_a_cross_site_post_changes_nothing() {
+    let Some(rig) = Rig::start(&[]).await else { return };
+    let (browser, other) = (rig.signed_in("bob").await, rig.signed_in("bob").await);
+    assert_eq!(send(&browser, "POST", "/session/n/add", None).await, (200, "1".to_owned()));
+    let before = (state(&browser).await, browser.cookies().await.remove(0).value);
+    assert_eq!(before.0.1.len(), 2, "two devices");
+    // Another site gets no cookie sent along. A page of the same site does: there the origin alone protects.
+    for (host, cookie) in [("evil.test", "no"), ("sub.site.test", "yes")] {
+        let arrived = attack(&browser, &rig.nginx, host).await;
+        let refused = arrived.iter().filter(|access| access.status == "403").count();
+        let sockets = arrived.iter().filter(|access| access.upgrade == "websocket").count();
+        println!(
+            "s21: {host}: {} requests arrived, {sockets} of them for a WebSocket; {refused} answered 403; cookie: {cookie}",
+            arrived.len()
+        );
+        assert!(arrived.len() == REQUESTS && refused == REQUESTS && sockets == 1, "{arrived:?}");
+        let with = |access: &Access| access.upgrade.is_empty() && access.cookie != cookie;
+        assert!(!arrived.iter().any(with), "{arrived:?}");
+
+        browser.open(&format!("{}/healthz", rig.nginx.site())).await;
+        let after = (state(&browser).await, browser.cookies().await.remove(0).value);
+        assert_eq!((&after.0.0.principal, &after.0.0.handle), (&before.0.0.principal, &before.0.0.handle), "{host}: the sign-in");
+        assert_eq!(after.0.0.data, before.0.0.data, "{host}: the data");
+        assert_eq!(after.0.1, before.0.1, "{host}: the devices");
+        assert!(after.1 == before.1, "{host}: the cookie");
+        assert_eq!(page(&other).await.principal.as_deref(), Some("bob"), "{host}: the other device");
+    }
+    works_from_the_site(&rig, &browser).await;
+    browser.close().await;
+    other.close().await;
+}
+
+/// The same requests from a page of the site itself have an effect, so the refusals above are not those of a broken attack.
+async fn works_from_the_site(rig: &Rig, browser: &Chromium) {
+    let origin = rig.nginx.site();
+    let before = rig.nginx.accesses().len();
+    let input = serde_json::json!({ "site": origin, "routes": ["/session/n/add"], "login": LOGIN });
+    let _: bool = browser.run(ATTACK, &input).await;
+    let own = rig.nginx.accesses().split_off(before);
+    let answered: Vec<_> = own.iter().filter(|access| access.origin == origin).map(|access| access.status.as_str()).collect();
+    println!("s21: the site's own page: {answered:?}");
+    assert_eq!(answered, ["200"; 5], "two adds, two sign-ins, and a WebSocket that the route answers without one");
+    assert_eq!(page(browser).await.principal.as_deref(), Some("mallory"));
+}

@@ -1,0 +1,61 @@
+//! What each test starts: a demo of four workers, nginx in front of it, and a driver of browsers.
+
+use tests::{
+    Demo,
+    chromium::{ChromeDriver, Chromium, Nginx, Programs},
+};
+
+/// Four workers, whose sessions the primary owns, behind a proxy that speaks TLS.
+const FLAGS: [&str; 6] = ["--cookie", "secure", "--trusted-proxy", "127.0.0.1/32", "--workers", "4"];
+
+/// A site and a driver. Dropping it ends both.
+pub(crate) struct Rig {
+    driver: ChromeDriver,
+    pub(crate) nginx: Nginx,
+    _demo: Demo,
+}
+
+impl Rig {
+    /// Starts one whose demo has these further flags. `None` if a program is missing: the test's output says which.
+    pub(crate) async fn start(flags: &[&str]) -> Option<Self> {
+        let programs = Programs::find()?;
+        let demo = Demo::start(&[&FLAGS, flags].concat()).await;
+        let nginx = Nginx::start(&programs, demo.address).await;
+        let driver = ChromeDriver::start(&programs).await;
+        Some(Self { driver, nginx, _demo: demo })
+    }
+
+    /// A browser with a new profile, on a page of the site that does not use the session.
+    pub(crate) async fn browser(&self) -> Chromium {
+        let browser = self.driver.open().await;
+        browser.open(&format!("{}/healthz", self.nginx.site())).await;
+        browser
+    }
+
+    /// The same, and its user has signed in.
+    pub(crate) async fn signed_in(&self, user: &str) -> Chromium {
+        let browser = self.browser().await;
+        assert_eq!(send(&browser, "POST", "/login", Some(&format!(r#"{{"user":"{user}"}}"#))).await.0, 200);
+        assert_eq!(principal(&browser).await.as_deref(), Some(user));
+        browser
+    }
+}
+
+/// Lets the page send a request to its own origin. The answer's status and text.
+pub(crate) async fn send(browser: &Chromium, method: &str, target: &str, body: Option<&str>) -> (u16, String) {
+    let script = "const answer = await fetch(input[1], { method: input[0], body: input[2], cache: 'no-store' }); \
+         return [answer.status, await answer.text()];";
+    browser.run(script, (method, target, body)).await
+}
+
+/// What `GET /session` shows to the page.
+pub(crate) async fn page(browser: &Chromium) -> tests::Page {
+    let (status, text) = send(browser, "GET", "/session", None).await;
+    assert_eq!(status, 200, "{text}");
+    serde_json::from_str(&text).expect("a page")
+}
+
+/// The user that the page sees signed in.
+pub(crate) async fn principal(browser: &Chromium) -> Option<String> {
+    page(browser).await.principal
+}
