@@ -174,8 +174,19 @@ impl Process {
     /// Makes sure that the processes it has started by now do not outlive what is returned.
     #[must_use]
     pub fn hold_children(&self) -> Children {
-        // Handles, not ids: once a process is gone, its id could come to belong to somebody else.
-        Children(self.children().into_iter().filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()).collect())
+        Children::hold(self.children())
+    }
+
+    /// The same for all its descendants.
+    #[must_use]
+    pub fn hold_descendants(&self) -> Children {
+        let mut found = self.children();
+        let mut looked_at = 0;
+        while let Some(parent) = found.get(looked_at) {
+            found.extend(children_of(*parent));
+            looked_at += 1;
+        }
+        Children::hold(found)
     }
 }
 
@@ -198,6 +209,13 @@ impl Drop for Process {
 /// Children of a process, to be killed when this is dropped, also if that process is gone by then.
 #[derive(Debug)]
 pub struct Children(Vec<OwnedFd>);
+
+impl Children {
+    /// Opens handles. After the end of a process, the system can give its id to another one.
+    fn hold(pids: Vec<Pid>) -> Self {
+        Self(pids.into_iter().filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()).collect())
+    }
+}
 
 impl Drop for Children {
     /// Returns when they are gone, so that a folder of theirs can be removed.

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use rustix::process::Signal;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -121,8 +122,12 @@ impl ChromeDriver {
 }
 
 impl Drop for ChromeDriver {
-    /// A test that fails shows what the driver reported.
+    /// Also ends the processes of a browser that a failed test has not closed: they write to the folder that is removed next. A test that
+    /// fails shows what the driver reported.
     fn drop(&mut self) {
+        let browsers = self.process.hold_descendants();
+        self.process.signal(Signal::KILL);
+        drop(browsers);
         if std::thread::panicking() {
             eprintln!("chromedriver: {}", self.process.stderr.text());
         }

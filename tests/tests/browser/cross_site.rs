@@ -6,9 +6,9 @@ use tests::{
     wait,
 };
 
-use crate::rig::{Rig, page, send};
+use crate::rig::{Rig, cookie, devices, page, send};
 
-/// Every route that changes state by `POST` and that a page can name without a handle.
+/// The routes that change state by `POST` and need no body.
 const ROUTES: [&str; 7] =
     ["/session/n/add", "/session/n/update", "/renew", "/credentials-changed", "/logout", "/logout-others", "/logout-everywhere"];
 
@@ -57,12 +57,23 @@ setTimeout(() => form.submit(), 0);
 /// Forms and `fetch` on every route, both for a sign-in, one WebSocket and one navigation.
 const REQUESTS: usize = 2 * ROUTES.len() + 2 + 1 + 1;
 
-/// What the attacks are to leave as it is.
-async fn state(browser: &Chromium) -> (Page, Vec<serde_json::Value>) {
-    let (status, text) = send(browser, "GET", "/devices", None).await;
-    assert_eq!(status, 200, "{text}");
-    let devices: Vec<serde_json::Value> = serde_json::from_str(&text).expect("devices");
-    (page(browser).await, devices.into_iter().map(|mut device| device["handle"].take()).collect())
+/// What the attacks must not change.
+#[derive(Debug, PartialEq)]
+struct State {
+    principal: Option<String>,
+    handle: Option<String>,
+    data: Option<serde_json::Map<String, serde_json::Value>>,
+    /// The handles of the user's devices.
+    devices: Vec<String>,
+    cookie: String,
+}
+
+impl State {
+    async fn of(browser: &Chromium) -> Self {
+        let Page { principal, handle, data, .. } = page(browser).await;
+        let devices = devices(browser).await.into_iter().map(|device| device.handle).collect();
+        Self { principal, handle, data, devices, cookie: cookie(browser).await }
+    }
 }
 
 /// Attacks from a page of this host. The requests that arrived.
@@ -88,9 +99,9 @@ async fn s21_s24_a_cross_site_post_changes_nothing() {
     let Some(rig) = Rig::start(&[]).await else { return };
     let (browser, other) = (rig.signed_in("bob").await, rig.signed_in("bob").await);
     assert_eq!(send(&browser, "POST", "/session/n/add", None).await, (200, "1".to_owned()));
-    let before = (state(&browser).await, browser.cookies().await.remove(0).value);
-    assert_eq!(before.0.1.len(), 2, "two devices");
-    // Another site gets no cookie sent along. A page of the same site does: there the origin alone protects.
+    let before = State::of(&browser).await;
+    assert_eq!((before.principal.as_deref(), before.devices.len()), (Some("bob"), 2));
+    // The browser sends no cookie with requests of another site. It sends one with those of the same site, where only the origin protects.
     for (host, cookie) in [("evil.test", "no"), ("sub.site.test", "yes")] {
         let arrived = attack(&browser, &rig.nginx, host).await;
         let refused = arrived.iter().filter(|access| access.status == "403").count();
@@ -100,15 +111,10 @@ async fn s21_s24_a_cross_site_post_changes_nothing() {
             arrived.len()
         );
         assert!(arrived.len() == REQUESTS && refused == REQUESTS && sockets == 1, "{arrived:?}");
-        let with = |access: &Access| access.upgrade.is_empty() && access.cookie != cookie;
-        assert!(!arrived.iter().any(with), "{arrived:?}");
+        assert!(arrived.iter().all(|access| access.cookie == cookie), "{arrived:?}");
 
         browser.open(&format!("{}/healthz", rig.nginx.site())).await;
-        let after = (state(&browser).await, browser.cookies().await.remove(0).value);
-        assert_eq!((&after.0.0.principal, &after.0.0.handle), (&before.0.0.principal, &before.0.0.handle), "{host}: the sign-in");
-        assert_eq!(after.0.0.data, before.0.0.data, "{host}: the data");
-        assert_eq!(after.0.1, before.0.1, "{host}: the devices");
-        assert!(after.1 == before.1, "{host}: the cookie");
+        assert_eq!(State::of(&browser).await, before, "{host}");
         assert_eq!(page(&other).await.principal.as_deref(), Some("bob"), "{host}: the other device");
     }
     works_from_the_site(&rig, &browser).await;

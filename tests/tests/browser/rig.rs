@@ -1,5 +1,6 @@
 //! What each test starts: a demo of four workers, nginx in front of it, and a driver of browsers.
 
+use serde::Deserialize;
 use tests::{
     Demo,
     chromium::{ChromeDriver, Chromium, Nginx, Programs},
@@ -53,6 +54,27 @@ pub(crate) async fn page(browser: &Chromium) -> tests::Page {
     let (status, text) = send(browser, "GET", "/session", None).await;
     assert_eq!(status, 200, "{text}");
     serde_json::from_str(&text).expect("a page")
+}
+
+/// A row of `GET /devices`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Device {
+    pub(crate) handle: String,
+    /// Whether it is this browser's own session.
+    pub(crate) current: bool,
+}
+
+/// The devices of the page's user.
+pub(crate) async fn devices(browser: &Chromium) -> Vec<Device> {
+    let (status, text) = send(browser, "GET", "/devices", None).await;
+    assert_eq!(status, 200, "{text}");
+    serde_json::from_str(&text).expect("devices")
+}
+
+/// The value of the only cookie.
+pub(crate) async fn cookie(browser: &Chromium) -> String {
+    let [cookie] = <[_; 1]>::try_from(browser.cookies().await).expect("one cookie");
+    cookie.value
 }
 
 /// The user that the page sees signed in.
