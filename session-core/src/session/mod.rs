@@ -180,7 +180,10 @@ impl Session {
         if unknown {
             self.load().await?;
         }
-        Ok(self.key().map(|key| key.handle()))
+        let state = self.state();
+        // A superseded id reads anonymous, so it does not learn the handle either.
+        let key = if matches!(state.known, Known::Superseded) { None } else { state.key() };
+        Ok(key.map(|key| key.handle()))
     }
 
     /// Records that the value under `name` becomes `value`. A value equal to the stored one is no change if the record was loaded.

@@ -251,7 +251,7 @@ async fn s19_what_sets_an_id_is_kept_by_no_cache(setup: &Setup) {
 }
 
 async fn s21_s24_requests_that_another_site_caused_change_nothing(setup: &Setup) {
-    let demo = setup.start_with(&["--allow-crash", "--trusted-proxy", "127.0.0.1/32"]).await;
+    let demo = setup.start_with(&["--allow-crash", "--trusted-proxy", "127.0.0.1/32", "--cookie", "development"]).await;
     let mut bob = demo.signed_in("bob").await;
     let _ = demo.signed_in("bob").await;
     let _ = bob.insert("n", "1").await.expect(204);

@@ -214,7 +214,7 @@ async fn s22_another_user_is_kept_out_by_mode_and_by_name() {
     let by_name = as_nobody();
     assert!(by_name.starts_with("closed: "), "{by_name}");
     // The owner's hello says why, and nothing else comes.
-    assert!(by_name.trim().ends_with(']') && by_name.contains("115, 73, 80, 67, 1, 0, 2, 0"), "{by_name}");
+    assert!(by_name.trim().ends_with(']') && by_name.contains("115, 73, 80, 67, 2, 0, 2, 0"), "{by_name}");
     let (served, _) = traffic.stop().await;
     println!("s22: another user: {} / {}; meanwhile {served} requests", by_mode.trim(), by_name.trim());
     assert!(owner.runs());
