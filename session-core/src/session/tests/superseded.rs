@@ -46,7 +46,7 @@ async fn h27_a_superseded_id_reads_anonymous() {
         site.clock.advance(after);
         let session = site.open(Some(&old));
         assert_eq!(session.principal().await.unwrap(), None);
-    assert_eq!(session.handle().await.unwrap(), None);
+        assert_eq!(session.handle().await.unwrap(), None);
         assert!(session.names().await.unwrap().is_empty());
         assert!(!session.authenticated_within(HOUR).await.unwrap());
         finish(&session).await.unwrap();
