@@ -42,7 +42,7 @@
 //! | H27, H28 | `renewal` of `tests/browser` | Chromium over HTTP/2 through nginx: a renewal beside 20 parallel requests, 100 times |
 //! | H30 | `devices` of `tests/browser` | two Chromium profiles, of which one renews before the other ends it |
 //! | S17: the attributes of the cookie | `cookie` of `tests/browser` | Chromium, over TLS and plain http |
-//! | S21, S24 | `cross_site` of `tests/browser` | forms, `fetch` and WebSockets from pages of another site and of another origin of the same site |
+//! | S21, S24 | `cross_site` of `tests/browser` | forms, `fetch` and `WebSocket` from pages of another site and of another origin of the same site |
 //! | S22 | `abuse::ipc` | an owner process with a demo's traffic on it |
 //! | K01 to K04, K15 | `cluster` | the demo |
 //! | K05 | `reload` | the demo |

@@ -1,4 +1,4 @@
-//! Chromium behind chromedriver, over the few calls of WebDriver that tests need.
+//! Chromium behind chromedriver, over the few calls of `WebDriver` that tests need.
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -15,9 +15,10 @@ const ROUTES: [&str; 7] =
 /// A text that the demo reads as a sign-in. A form sends it as `text/plain`, with `=` between its name and its value.
 const LOGIN: [&str; 2] = [r#"{"user":"mallory","label":""#, r#""}"#];
 
-/// Posts a form into a frame, sends a `fetch`, and opens a WebSocket. Each form answers into a frame, so that the page stays.
+/// Posts forms, sends with `fetch`, and opens a WebSocket. Each form has a frame for its answer, so that the page stays. The script does not wait
+/// for the frames: one whose answer is 204 never reports that it has loaded.
 const ATTACK: &str = r#"
-const post = (target, name, value) => new Promise(done => {
+const post = (target, name, value) => {
     const frame = document.createElement("iframe");
     frame.name = "frame" + document.getElementsByTagName("iframe").length;
     document.body.append(frame);
@@ -27,17 +28,16 @@ const post = (target, name, value) => new Promise(done => {
     Object.assign(field, { name, value });
     form.append(field);
     document.body.append(form);
-    frame.addEventListener("load", done, { once: true });
     form.submit();
-});
+};
 const send = (target, body) => fetch(input.site + target, { method: "POST", mode: "no-cors", credentials: "include", body }).catch(() => {});
 const connect = target => new Promise(done => {
     const socket = new WebSocket(input.site.replace("https:", "wss:") + target);
     socket.onopen = () => done(true);
     socket.onerror = () => done(false);
 });
-for (const route of input.routes) await post(route, "a", "b");
-await post("/login", ...input.login);
+for (const route of input.routes) post(route, "a", "b");
+post("/login", ...input.login);
 for (const route of input.routes) await send(route);
 await send("/login", input.login.join("="));
 return await connect("/");
@@ -83,15 +83,20 @@ async fn attack(browser: &Chromium, nginx: &Nginx, host: &str) -> Vec<Access> {
     browser.open(&origin).await;
     let connected: bool = browser.run(ATTACK, &input).await;
     assert!(!connected, "{host}: a WebSocket was opened");
+    // A navigation would end the forms that are under way.
+    let _ = arrived(nginx, 0, &origin, REQUESTS - 1).await;
     let () = browser.run(NAVIGATE, &input).await;
-    let mut arrived = Vec::new();
-    wait::until_true("all requests of the attack", PATIENCE, || {
-        arrived = nginx.accesses();
+    arrived(nginx, 0, &origin, REQUESTS).await
+}
+
+/// Waits until so many requests with this `Origin` have ended since there were `before` lines in the access log.
+async fn arrived(nginx: &Nginx, before: usize, origin: &str, count: usize) -> Vec<Access> {
+    wait::until("the requests of a page", PATIENCE, async || {
+        let mut arrived = nginx.accesses().split_off(before);
         arrived.retain(|access| access.host == "site.test" && access.origin == origin);
-        arrived.len() >= REQUESTS
+        (arrived.len() >= count).then_some(arrived)
     })
-    .await;
-    arrived
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -128,9 +133,10 @@ async fn works_from_the_site(rig: &Rig, browser: &Chromium) {
     let before = rig.nginx.accesses().len();
     let input = serde_json::json!({ "site": origin, "routes": ["/session/n/add"], "login": LOGIN });
     let _: bool = browser.run(ATTACK, &input).await;
-    let own = rig.nginx.accesses().split_off(before);
-    let answered: Vec<_> = own.iter().filter(|access| access.origin == origin).map(|access| access.status.as_str()).collect();
+    // Two adds, two sign-ins and a WebSocket, to which the route answers with a text.
+    let own = arrived(&rig.nginx, before, &origin, 5).await;
+    let answered: Vec<_> = own.iter().map(|access| access.status.as_str()).collect();
     println!("s21: the site's own page: {answered:?}");
-    assert_eq!(answered, ["200"; 5], "two adds, two sign-ins, and a WebSocket that the route answers without one");
+    assert!(own.len() == 5 && !answered.contains(&"403"), "{own:?}");
     assert_eq!(page(browser).await.principal.as_deref(), Some("mallory"));
 }
