@@ -226,7 +226,7 @@ impl SessionStore for Client {
         match self.fault {
             Fault::CreateOverwrites => drop(records.delete(key, Claim::Any).await?),
             Fault::CreateReplacesItsOwn if records.load(key).await?.is_some_and(|stored| stored.into_record().secret == new.secret) => {
-                drop(records.delete(key, Claim::Any).await?);
+                let _ = records.delete(key, Claim::Any).await?;
             }
             Fault::LeftoversBlock if seen => return Ok(Created::Taken),
             Fault::PurgesByFirstDeadline => drop(self.space.first_deadlines.create(key, new.clone()).await?),
