@@ -34,12 +34,12 @@ fn main() -> Result<(), Failure> {
     let sessions = std::env::args().nth(1).map_or(Ok(1_000), |text| text.parse())?;
     let server = RedisServer::start()?;
     let address: SocketAddr = server.url().trim_start_matches("redis://").trim_end_matches("/0").parse()?;
-    let recorded = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(record(address, sessions))?;
+    let measured = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(record(address, sessions))?;
     let mut replay = Replay::to(address)?;
-    let mut times = vec![Vec::with_capacity(ROUNDS); recorded.len()];
+    let mut times = vec![Vec::with_capacity(ROUNDS); measured.len()];
     // In turn, so that what else the machine does weighs on all alike.
     for _ in 0..ROUNDS {
-        for ((_, bytes), times) in recorded.iter().zip(&mut times) {
+        for ((_, bytes), times) in measured.iter().zip(&mut times) {
             let before = replay.used_cpu()?;
             for _ in 0..VISITS {
                 replay.send(bytes, sessions)?;
@@ -49,7 +49,7 @@ fn main() -> Result<(), Failure> {
     }
     println!("µs of the server's processor for a call, in pipelines of {sessions}; median and least of {ROUNDS} rounds");
     let yardstick = median(&mut times[0]);
-    for ((name, _), times) in recorded.iter().zip(&mut times) {
+    for ((name, _), times) in measured.iter().zip(&mut times) {
         let median = median(times);
         println!("{name:<34} {median:>6.2} {:>6.2}   {:>5.1} x HINCRBY", times[0], median / yardstick);
     }
@@ -85,8 +85,8 @@ async fn record(server: SocketAddr, sessions: usize) -> Result<Vec<(&'static str
     let set = || commit().change(n.clone(), Change::Set(Json::integer(7_777_777)));
     let add = || commit().change(n.clone(), Change::Add(1));
     let rotation = Rotation { secret: SECRET, generation: 1, grace: None };
-    let mut recorded = vec![("HINCRBY", increments(&anonymous))];
-    recorded.push((
+    let mut measured = vec![("HINCRBY", increments(&anonymous))];
+    measured.push((
         "load (HGETALL)",
         recorder.during(each(&anonymous, async |key| store.load(key).await?.map(drop).ok_or(GONE.into()))).await?,
     ));
@@ -108,9 +108,9 @@ async fn record(server: SocketAddr, sessions: usize) -> Result<Vec<(&'static str
             Outcome::Done(_) => Ok(()),
             other => Err(format!("a session is {other:?}").into()),
         };
-        recorded.push((name, recorder.during(each(keys, make)).await?));
+        measured.push((name, recorder.during(each(keys, make)).await?));
     }
-    Ok(recorded)
+    Ok(measured)
 }
 
 const GONE: &str = "a session is gone";

@@ -58,7 +58,7 @@ async fn plan(heard: &mut Heard, word: &str) -> String {
     let statement = statements.into_iter().rev().find(|statement| statement.starts_with(word)).expect("the server records it");
     let ask = match heard.server {
         AnySql::Postgres(_) => {
-            let values = vec!["NULL"; (1..).take_while(|number| statement.contains(&format!("${number}"))).count()].join(", ");
+            let values = vec!["NULL"; (1..=99).take_while(|number| statement.contains(&format!("${number}"))).count()].join(", ");
             format!("SET plan_cache_mode = force_generic_plan; PREPARE it AS {statement}; EXPLAIN EXECUTE it({values}); DEALLOCATE it")
         }
         _ => format!("EXPLAIN {statement}"),

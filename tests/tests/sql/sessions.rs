@@ -112,7 +112,7 @@ async fn c01_a_create_replaces_an_expired_row_whole(sql: AnySql) {
         .principal(principal("bob"));
     assert_eq!(store.create(&session.key, old).await.expect("an answer"), Created::New);
     // Every column that the new row leaves empty has a value.
-    let graced = Rotation { secret: session.rotated().secret, generation: 1, grace: Some(Duration::from_secs(60)) };
+    let graced = Rotation { secret: session.rotated().secret, generation: 1, grace: Some(Duration::from_mins(1)) };
     let _ = store.commit(&session.key, session.commit().rotate(graced)).await.expect("an answer");
     let expired = async || store.load(&session.key).await.expect("an answer").is_none().then_some(());
     wait::until("the session to expire", PATIENCE, expired).await;
