@@ -132,7 +132,7 @@ mod tests {
         let store = connect(url).await.unwrap();
         for n in 0..=before {
             let id = SessionId::random().unwrap();
-            match store.create(&id.key(), NewRecord::new(id.secret_hash(), std::time::Duration::from_secs(60))).await {
+            match store.create(&id.key(), NewRecord::new(id.secret_hash(), std::time::Duration::from_mins(1))).await {
                 Ok(_) if n < before => {}
                 Err(StoreError::Rejected(Rejection::Full { what, .. })) if n == before => return what.into(),
                 other => panic!("session {n}: {other:?}"),

@@ -85,8 +85,8 @@ async fn record(server: SocketAddr, sessions: usize) -> Result<Vec<(&'static str
     let set = || commit().change(n.clone(), Change::Set(Json::integer(7_777_777)));
     let add = || commit().change(n.clone(), Change::Add(1));
     let rotation = Rotation { secret: SECRET, generation: 1, grace: None };
-    let mut recorded = vec![("HINCRBY", increments(&anonymous))];
-    recorded.push((
+    let mut calls = vec![("HINCRBY", increments(&anonymous))];
+    calls.push((
         "load (HGETALL)",
         recorder.during(each(&anonymous, async |key| store.load(key).await?.map(drop).ok_or(GONE.into()))).await?,
     ));
@@ -108,9 +108,9 @@ async fn record(server: SocketAddr, sessions: usize) -> Result<Vec<(&'static str
             Outcome::Done(_) => Ok(()),
             other => Err(format!("a session is {other:?}").into()),
         };
-        recorded.push((name, recorder.during(each(keys, make)).await?));
+        calls.push((name, recorder.during(each(keys, make)).await?));
     }
-    Ok(recorded)
+    Ok(calls)
 }
 
 const GONE: &str = "a session is gone";

@@ -29,10 +29,10 @@ pub(super) fn check<'a>(session: &Session<'a>, principals: &Principals<'a>, is_l
     }
     // No client draws a key twice, so a second creation changes a live session or revives a dead one.
     let births: Vec<_> = session.creations().filter(|effect| effect.call.fate() == Fate::Happened).map(|effect| effect.call.id).collect();
-    verdict.ask((births.len() > 1).then(|| broken(session, Law::TwoBirths, "was made by more than one creation".to_owned(), births)));
+    verdict.ask((births.len() > 1).then(|| broken(session, Law::TwoBirths, "was made by more than one creation", births)));
     let ends = session.ends.iter().filter(|call| call.answer == Some(Answer::Deleted(true)));
     let ends: Vec<_> = session.born.iter().map(|(_, birth)| birth.id).chain(ends.map(|call| call.id)).collect();
-    verdict.ask((ends.len() > 2).then(|| broken(session, Law::TwoEnds, "was ended by more than one deletion".to_owned(), ends)));
+    verdict.ask((ends.len() > 2).then(|| broken(session, Law::TwoEnds, "was ended by more than one deletion", ends)));
 }
 
 /// When the session was certainly dead for the first time.
@@ -100,14 +100,14 @@ fn is_revoked(session: &Session<'_>, sight: &Sight<'_>, principals: &Principals<
 fn resurrection(session: &Session<'_>, sight: &Sight<'_>, death: &Call) -> Violation {
     let mut calls: Vec<_> = session.born.iter().map(|(_, call)| call.id).chain([death.id, sight.call.id]).collect();
     calls.dedup();
-    broken(session, Law::Resurrection, "had ended by then, and was seen alive".to_owned(), calls)
+    broken(session, Law::Resurrection, "had ended by then, and was seen alive", calls)
 }
 
 fn loss(session: &Session<'_>, sight: &Sight<'_>, birth: &Call) -> Violation {
-    let text = "was there and is not; no call that was made by then ends it, and its deadline has not come".to_owned();
+    let text = "was there and is not; no call that was made by then ends it, and its deadline has not come";
     broken(session, Law::Loss, text, vec![birth.id, sight.call.id])
 }
 
-fn broken(session: &Session<'_>, law: Law, text: String, calls: Vec<u64>) -> Violation {
+fn broken(session: &Session<'_>, law: Law, text: &str, calls: Vec<u64>) -> Violation {
     Violation { law, of: session.key.to_owned(), text: format!("{} {text}", session.key), calls }
 }
