@@ -28,10 +28,8 @@ fn origin(bytes: &[u8]) {
     if CrossOriginPolicy::default().check(&post.origin([bytes])).is_ok() {
         let text = String::from_utf8_lossy(bytes).to_ascii_lowercase();
         let own = |scheme: &str, default: &str| {
-            let after_host = text.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://example.com"));
-            after_host.is_some_and(|rest| {
-                rest.is_empty() || rest.strip_prefix(':').is_some_and(|digits| digits.trim_start_matches('0') == default)
-            })
+            let behind = text.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://example.com"));
+            behind.is_some_and(|port| port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.trim_start_matches('0') == default))
         };
         assert!(own("http", "80") || own("https", "443"), "a foreign origin passes: {text}");
     }

@@ -32,6 +32,7 @@ pub(super) struct Effect<'a> {
 }
 
 /// What one answer shows of the session.
+#[expect(clippy::option_option, reason = "an answer that tells nothing and a session without a user are two things")]
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sight<'a> {
     pub(super) call: &'a Call,
