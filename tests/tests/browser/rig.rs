@@ -6,8 +6,9 @@ use tests::{
     chromium::{ChromeDriver, Chromium, Nginx, Programs},
 };
 
-/// Four workers, whose sessions the primary owns, behind a proxy that speaks TLS.
-const FLAGS: [&str; 6] = ["--cookie", "secure", "--trusted-proxy", "127.0.0.1/32", "--workers", "4"];
+/// Four workers, whose sessions the primary owns, behind a proxy that speaks TLS. The deadline is long because no test here is about a store that
+/// is late, and a browser keeps the machine busy.
+const FLAGS: [&str; 8] = ["--cookie", "secure", "--trusted-proxy", "127.0.0.1/32", "--workers", "4", "--deadline", "10s"];
 
 /// A site and a driver. Dropping it ends both.
 pub(crate) struct Rig {
