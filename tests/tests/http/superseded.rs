@@ -50,13 +50,16 @@ mod flood {
 /// How many clients at once, where a check says 1,000 of 1,000.
 const AT_ONCE: usize = 50;
 
+/// A store that a busy machine delays is not what these checks are about.
+const PATIENT: &[&str] = &["--deadline", "10s"];
+
 fn no_cookie(response: &Response) {
     assert!(response.set_cookie().is_none(), "a superseded id gets no cookie: {}", response.status);
 }
 
 async fn h27_a_superseded_id_reads_anonymous_and_its_writes_conflict(setup: &Setup) {
     const ROUNDS: usize = 20;
-    let demo = setup.start_with(&["--rotation-grace", "0s", "--rotation-settles", "60s", "--deadline", "10s"]).await;
+    let demo = setup.start_with(&[PATIENT, &["--rotation-grace", "0s", "--rotation-settles", "60s"]].concat()).await;
     let mut browser = demo.signed_in("bob").await;
     for _ in 0..ROUNDS {
         let before = browser.clone();
@@ -85,7 +88,7 @@ async fn h27_a_superseded_id_reads_anonymous_and_its_writes_conflict(setup: &Set
 }
 
 async fn h27_a_superseded_id_counts_as_absent_once_the_rotation_has_settled(setup: &Setup) {
-    let demo = setup.start_with(&["--rotation-grace", "0s", "--rotation-settles", "300ms"]).await;
+    let demo = setup.start_with(&[PATIENT, &["--rotation-grace", "0s", "--rotation-settles", "300ms"]].concat()).await;
     let mut browser = demo.signed_in("bob").await;
     let mut lost = browser.clone();
     let _ = browser.post("/renew").await.expect(204);
@@ -99,7 +102,7 @@ async fn h27_a_superseded_id_counts_as_absent_once_the_rotation_has_settled(setu
 }
 
 async fn h27_a_superseded_id_ends_its_own_session_and_no_other(setup: &Setup) {
-    let demo = setup.start().await;
+    let demo = setup.start_with(PATIENT).await;
     for everywhere in [false, true] {
         let mut other = demo.signed_in("bob").await;
         let mut browser = demo.signed_in("bob").await;
@@ -142,7 +145,7 @@ async fn renewals_beside_sign_outs_leave_nothing(demo: &tests::Demo) {
 }
 
 async fn h27_a_sign_in_with_a_superseded_id_starts_a_session_under_a_new_key(setup: &Setup) {
-    let demo = setup.start_with(&["--rotation-settles", "60s", "--deadline", "10s"]).await;
+    let demo = setup.start_with(&[PATIENT, &["--rotation-settles", "60s"]].concat()).await;
     let mut browser = demo.signed_in("bob").await;
     let late = browser.clone();
     let _ = browser.post("/renew").await.expect(204);
@@ -160,7 +163,7 @@ async fn h27_a_sign_in_with_a_superseded_id_starts_a_session_under_a_new_key(set
 }
 
 async fn h28_reads_beside_a_renewal_stay_signed_in_and_send_nothing(setup: &Setup) {
-    let demo = setup.start_with(&["--rotation-grace", "2s", "--persistence", "persistent"]).await;
+    let demo = setup.start_with(&[PATIENT, &["--rotation-grace", "2s", "--persistence", "persistent"]].concat()).await;
     let mut browser = demo.signed_in("bob").await;
     for _ in 0..5 {
         let before = browser.clone();
@@ -194,7 +197,7 @@ async fn h28_reads_beside_a_renewal_stay_signed_in_and_send_nothing(setup: &Setu
 }
 
 async fn h29_a_stream_ends_when_its_session_does(setup: &Setup) {
-    let demo = setup.start().await;
+    let demo = setup.start_with(PATIENT).await;
     let mut browser = demo.signed_in("bob").await;
     let mut stream = Connection::open(demo.address).await.expect("the demo accepts");
     stream.write(&browser.dress(Request::get("/watch")).to_bytes()).await.expect("the demo reads");
@@ -209,7 +212,7 @@ async fn h29_a_stream_ends_when_its_session_does(setup: &Setup) {
 }
 
 async fn h30_a_sign_in_ends_the_oldest_sessions_of_the_user(setup: &Setup) {
-    let demo = setup.start().await;
+    let demo = setup.start_with(PATIENT).await;
     let login = |label: &str| Request::post("/login").json(format!(r#"{{"user":"bob","max_sessions":3,"label":"{label}"}}"#));
     let mut browsers = Vec::new();
     for n in 0..5 {
@@ -236,7 +239,7 @@ async fn h30_a_sign_in_ends_the_oldest_sessions_of_the_user(setup: &Setup) {
 }
 
 async fn h31_a_proof_of_identity_ages_and_is_given_anew(setup: &Setup) {
-    let demo = setup.start().await;
+    let demo = setup.start_with(PATIENT).await;
     let mut browser = demo.browser();
     let _ = browser.insert("n", "1").await.expect(204);
     let within = async |browser: &mut Browser, seconds: u64| {
@@ -257,7 +260,7 @@ async fn h31_a_proof_of_identity_ages_and_is_given_anew(setup: &Setup) {
 }
 
 async fn h32_the_audit_trail_tells_what_happened_without_an_id(setup: &Setup) {
-    let demo = setup.start_with(&["--rotation-settles", "200ms", "--rotation-grace", "0s"]).await;
+    let demo = setup.start_with(&[PATIENT, &["--rotation-settles", "200ms", "--rotation-grace", "0s"]].concat()).await;
     let mut browser = demo.signed_in("bob").await;
     let handle = browser.page().await.handle.expect("a handle");
     let mut former = browser.clone();
@@ -276,7 +279,7 @@ async fn h32_the_audit_trail_tells_what_happened_without_an_id(setup: &Setup) {
 }
 
 async fn h33_of_several_cookies_the_current_one_counts_and_a_sign_out_ends_all(setup: &Setup) {
-    let demo = setup.start_with(&["--rotation-grace", "0s"]).await;
+    let demo = setup.start_with(&[PATIENT, &["--rotation-grace", "0s"]].concat()).await;
     let mut ended = demo.signed_in("eve").await;
     let dead = ended.cookie_header();
     let _ = ended.post("/logout").await.expect(204);
@@ -305,7 +308,7 @@ async fn h33_of_several_cookies_the_current_one_counts_and_a_sign_out_ends_all(s
 
 /// The browser never receives the answer to its sign-in, and sends the form again with the cookie it had.
 async fn h34_a_sign_in_whose_answer_was_lost_is_repeated(setup: &Setup) {
-    let demo = setup.start().await;
+    let demo = setup.start_with(PATIENT).await;
     for user in ["bob", "carol"] {
         let mut browser = demo.browser();
         let _ = browser.insert("basket", "1").await.expect(204);
@@ -320,7 +323,7 @@ async fn h34_a_sign_in_whose_answer_was_lost_is_repeated(setup: &Setup) {
 
 /// A failover or a restored backup: the record is as it was one rotation ago.
 async fn h35_a_lost_rotation_locks_nobody_out(setup: &Setup) {
-    let demo = setup.start().await;
+    let demo = setup.start_with(PATIENT).await;
     let store = setup.open().await;
     let put_back = async |before: &Browser| {
         let id = SessionId::parse(id_of(before.cookie()).as_bytes()).expect("an id");
@@ -351,7 +354,7 @@ async fn h35_a_lost_rotation_locks_nobody_out(setup: &Setup) {
 
 /// Session fixation: an attacker plants an id, and the victim signs in with it.
 async fn h36_an_id_from_before_the_sign_in_ends_nothing(setup: &Setup) {
-    let demo = setup.start_with(&["--rotation-settles", "200ms"]).await;
+    let demo = setup.start_with(&[PATIENT, &["--rotation-settles", "200ms"]].concat()).await;
     let mut attacker = demo.browser();
     let _ = attacker.insert("basket", "1").await.expect(204);
     let mut victim = attacker.clone();
@@ -373,7 +376,7 @@ async fn h36_an_id_from_before_the_sign_in_ends_nothing(setup: &Setup) {
 }
 
 async fn s28_remember_me_does_not_pass_to_another_user(setup: &Setup) {
-    let demo = setup.start().await;
+    let demo = setup.start_with(PATIENT).await;
     let mut browser = demo.browser();
     let remembered = browser.send(Request::post("/login").json(r#"{"user":"bob","remember":2592000}"#)).await.expect(200);
     assert!(remembered.set_cookie().expect("a cookie").max_age().is_some_and(|age| age > 2_500_000));
@@ -390,7 +393,9 @@ async fn s28_remember_me_does_not_pass_to_another_user(setup: &Setup) {
 
 async fn s31_a_superseded_id_is_reported_and_ends_the_session_if_told_to(setup: &Setup) {
     for (mode, ends) in [("report", false), ("end", true)] {
-        let demo = setup.start_with(&["--on-superseded-id", mode, "--rotation-settles", "200ms", "--rotation-grace", "0s"]).await;
+        let demo = setup
+            .start_with(&[PATIENT, &["--on-superseded-id", mode, "--rotation-settles", "200ms", "--rotation-grace", "0s"]].concat())
+            .await;
         let mut owner = demo.signed_in("bob").await;
         let mut thief = owner.clone();
         let _ = owner.post("/renew").await.expect(204);
@@ -404,7 +409,7 @@ async fn s31_a_superseded_id_is_reported_and_ends_the_session_if_told_to(setup: 
 }
 
 async fn s26_a_flood_of_visitors_leaves_sign_ins_working(setup: &Setup) {
-    let demo = setup.start_with(&["--max-sessions", "1000"]).await;
+    let demo = setup.start_with(&[PATIENT, &["--max-sessions", "1000"]].concat()).await;
     let mut visitors = Vec::new();
     let refused = loop {
         let batch = join_all((0..AT_ONCE).map(|_| async {
