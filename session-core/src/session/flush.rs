@@ -450,8 +450,9 @@ impl Session {
         }
     }
 
-    pub(super) fn store(&self) -> &Arc<dyn SessionStore> {
-        &self.0.context.store
+    /// The store itself: a call on the `Arc` around it would allocate a second future.
+    pub(super) fn store(&self) -> &dyn SessionStore {
+        &*self.0.context.store
     }
 }
 

@@ -46,7 +46,6 @@ pub(super) struct Sight<'a> {
     pub(super) ttl: Option<u64>,
     pub(super) age: Option<u64>,
     /// The age of the sign-in in milliseconds, where the answer tells it; `Some(None)` without a user.
-    #[expect(clippy::option_option, reason = "no answer, and no user, are two things")]
     pub(super) authenticated: Option<Option<u64>>,
     /// The whole record, where it was read.
     pub(super) seen: Option<&'a Seen>,
