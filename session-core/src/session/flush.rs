@@ -1,6 +1,6 @@
 //! Loading the record, and bringing recorded changes to the store.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
