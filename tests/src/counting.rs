@@ -29,7 +29,8 @@ impl Counting {
     /// If it does not start, or does not count.
     pub async fn start(setup: &Setup, flags: &[&str]) -> Self {
         let demo = setup.start_with(&[&["--metrics", "127.0.0.1:0"], flags].concat()).await;
-        let numbers = demo.process.stdout.after("  metrics  http://").expect("it says where");
+        let where_it_says = async || demo.process.stdout.after("  metrics  http://");
+        let numbers = wait::until("the address of the metrics", PATIENCE, where_it_says).await;
         let numbers = numbers.trim_end().trim_end_matches("/metrics").parse().expect("an address with a port");
         let counting = Self { demo, numbers, seen: Mutex::default() };
         counting.demo.settle().await;
