@@ -26,7 +26,7 @@ async fn is_anonymous_everywhere(demo: &Demo, browser: &Browser) {
 }
 
 async fn a_session_is_one_on_all_servers_that_share_the_store(setup: &Setup) {
-    let flags = ["--workers", "2"];
+    let flags = ["--workers", "2", "--rotation-grace", "0s", "--deadline", "10s"];
     let (first, second) = tokio::join!(setup.start_with(&flags), setup.start_with(&flags));
     assert_ne!(first.address, second.address);
     let browser = first.signed_in("bob").await;

@@ -141,7 +141,7 @@ async fn a_table_in_the_way_ends_the_start_and_is_named() {
         let Some(sql) = sql else { continue };
         sql.ask("CREATE TABLE visits (id int)").await.expect("it answers");
         let url = sql.url("table=visits");
-        assert_refused(&run(&url).await, 1, &["\"visits\"", "none of this crate", "the setting table"]);
+        assert_refused(&run(&url).await, 1, &["\"visits\"", "does not belong to this crate", "the setting table"]);
         let other = sql.url("table=carts");
         let demo = Demo::start(&["--store", "sql", "--workers", "1", "--store-url", &other]).await;
         assert_eq!(demo.signed_in("bob").await.page().await.principal.as_deref(), Some("bob"));

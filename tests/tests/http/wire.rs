@@ -41,7 +41,7 @@ impl Site {
 
     /// How many sessions are stored.
     async fn sessions(&self) -> usize {
-        self.redis.dump(&format!("{}{{*", self.prefix)).await.len()
+        self.redis.dump(&format!("{}s}}*", self.prefix)).await.len()
     }
 }
 
