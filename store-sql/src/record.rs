@@ -39,7 +39,7 @@ pub(crate) const COLUMNS: [&str; 14] = [
 /// The format that this version writes, and the only one that it reads.
 pub(crate) const FORMAT: i64 = 2;
 
-/// What [`COLUMNS`] hold, and the database's time. All times are in milliseconds since 1970.
+/// What `COLUMNS` hold, and the database's time. All times are in milliseconds since 1970.
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "the fuzz targets name it"))]
 pub struct Columns<'r> {
