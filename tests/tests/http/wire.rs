@@ -71,7 +71,9 @@ async fn h02_h03_h05_a_read_is_one_load_a_first_insert_is_one_script_and_no_cook
     assert_eq!(site.tap.heard(), [["EVALSHA"]]);
     assert_eq!(site.sessions().await, 1);
     assert!(browser.get("/session").await.expect(200).set_cookie().is_none());
-    assert_eq!(site.tap.heard(), [["HGETALL", "TIME"]]);
+    // The answer to the creation told the server's time, which counts for 20 ms.
+    let load = site.tap.heard();
+    assert!(load == [vec!["HGETALL"]] || load == [vec!["HGETALL", "TIME"]], "{load:?}");
     let _ = browser.post("/session/n/add?by=1").await.expect(200);
     assert_eq!(site.tap.heard(), [["EVALSHA"]]);
 }
