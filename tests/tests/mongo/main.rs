@@ -22,7 +22,6 @@ mod load;
 mod logs;
 mod monitor;
 mod reach;
-mod retries;
 mod rig;
 mod round_trips;
 mod session;
