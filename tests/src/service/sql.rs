@@ -27,9 +27,9 @@ impl Answer {
         self.rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect()
     }
 
-    /// A line for each row of a table, in the order of their texts.
+    /// A line for each row of a table, in the order of their texts. Bytes that would end a line are replaced.
     pub(super) fn lines(&self, table: &str) -> String {
-        let value = |value: &Option<String>| value.as_deref().unwrap_or("NULL").to_owned();
+        let value = |value: &Option<String>| value.as_deref().unwrap_or("NULL").replace(char::is_control, "\u{fffd}");
         let line = |row: &Vec<_>| {
             let values = self.columns.iter().zip(row).map(|(column, of)| format!(" {column}={}", value(of)));
             format!("{table}:{}\n", values.collect::<String>())

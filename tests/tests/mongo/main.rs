@@ -22,6 +22,7 @@ mod load;
 mod logs;
 mod monitor;
 mod reach;
+mod retries;
 mod rig;
 mod round_trips;
 mod session;
