@@ -208,8 +208,15 @@ fn sessions_that_no_store_can_have_held_are_refused() {
     }
     let mut add = |field: &str, value: u64| import.add(forged("key", |session| session[field] = value.into()));
     assert_eq!(add("version", 0), Err(ImportError::Version));
+    assert_eq!(add("version", (1 << 53) + 1), Err(ImportError::Version));
+    assert_eq!(add("since", 1), Err(ImportError::Generation));
     assert_eq!(add("created", u64::MAX), Err(ImportError::Times));
+    assert_eq!(add("rotated", u64::MAX), Err(ImportError::Times));
     assert_eq!(add("deadline", u64::MAX), Err(ImportError::Times));
+    let mut with = |field: &str, value: serde_json::Value| import.add(forged("key", |session| session[field] = value));
+    assert_eq!(with("user", serde_json::json!({"principal": "bob", "authenticated": u64::MAX})), Err(ImportError::Times));
+    assert_eq!(with("former", serde_json::json!({"secret": vec![7; 32], "until": u64::MAX})), Err(ImportError::Times));
+    let mut add = |field: &str, value: u64| import.add(forged("key", |session| session[field] = value.into()));
     assert_eq!(add("version", 1), Ok(()));
     assert_eq!(add("version", 1), Err(ImportError::Taken));
     assert_eq!(store.held_sessions(), 1);

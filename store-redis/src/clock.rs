@@ -7,11 +7,13 @@ use parking_lot::Mutex;
 /// For how long a load goes on from what a server said of its time.
 ///
 /// The server's clock alone is compared with what is stored (law 5). Within this time it is computed from the server's last word and the time
-/// that has passed since it was asked, so it is off by a round trip at most. It decides `age` and `ttl`, and by that round trip at most whether
-/// a session is still loaded; whether one is changed, the server decides by itself.
+/// that has passed since it was asked, so it is ahead by [`PROMPT`] at most. It decides `age` and `ttl`, and by that much whether a session is
+/// still loaded; whether one is changed, the server decides by itself.
 const FOR_LOADS: Duration = Duration::from_millis(20);
 /// The same for commits, whose script asks the server itself if a deadline is near. In this time a clock drifts by less than a millisecond.
 const FOR_COMMITS: Duration = Duration::from_secs(1);
+/// The longest round trip whose answer tells the time: the server read its clock at some moment of it.
+const PROMPT: Duration = Duration::from_millis(20);
 
 /// A server's time, going on since it was told.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +28,7 @@ impl ServerTime {
         Self { asked, told }
     }
 
-    /// The server's time in microseconds now, too late by a round trip at most.
+    /// The server's time in microseconds now. It can be ahead by the round trip that told it.
     pub(crate) fn micros(&self) -> u64 {
         self.told.saturating_add(u64::try_from(self.asked.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
@@ -51,8 +53,11 @@ impl ServerClock {
         (*self.0.lock()).filter(|time| time.asked.elapsed() < age)
     }
 
+    /// Goes on from what a server has just said of its time, if it answered promptly.
     pub(crate) fn note(&self, time: ServerTime) {
-        *self.0.lock() = Some(time);
+        if time.asked.elapsed() < PROMPT {
+            *self.0.lock() = Some(time);
+        }
     }
 }
 
@@ -67,8 +72,16 @@ mod tests {
         clock.note(ServerTime::new(Instant::now(), 5));
         assert!(clock.for_load().is_some_and(|now| (5..20_005).contains(&now)));
         for (age, for_load, for_commit) in [(FOR_LOADS, false, true), (FOR_COMMITS, false, false)] {
-            clock.note(ServerTime::new(Instant::now().checked_sub(age).unwrap(), 6));
+            *clock.0.lock() = Some(ServerTime::new(Instant::now().checked_sub(age).unwrap(), 6));
             assert_eq!((clock.for_load().is_some(), clock.for_commit().is_some()), (for_load, for_commit), "{age:?}");
         }
+    }
+
+    #[test]
+    fn c03_a_late_answer_does_not_tell_the_time() {
+        let clock = ServerClock::default();
+        clock.note(ServerTime::new(Instant::now(), 5));
+        clock.note(ServerTime::new(Instant::now().checked_sub(PROMPT).unwrap(), 1_000_000));
+        assert!(clock.for_commit().is_some_and(|time| time.micros() < 1_000_000));
     }
 }

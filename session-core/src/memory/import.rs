@@ -72,12 +72,18 @@ impl Import<'_> {
         if !session.key.is_storable() {
             return Err(ImportError::Key { bytes: session.key.as_str().len() });
         }
-        if session.version == 0 {
+        if session.version == 0 || session.version > Limits::LARGEST_VERSION {
             return Err(ImportError::Version);
+        }
+        if session.since > session.generation || (session.user.is_none() && session.since != 0) {
+            return Err(ImportError::Generation);
         }
         // Sessions may be created and prolonged while an export runs, so both ends have as much play as an export could take.
         let latest = self.taken_at.saturating_add(nanos(LONGEST_EXPORT));
-        if session.created > latest || session.deadline > latest.saturating_add(nanos(Limits::LONGEST_TTL)) {
+        let longest = latest.saturating_add(nanos(Limits::LONGEST_TTL));
+        let happened = [session.created, session.rotated, session.user.as_ref().map_or(0, |user| user.authenticated)];
+        let ends = [session.deadline, session.former.as_ref().map_or(0, |former| former.until)];
+        if happened.iter().any(|time| *time > latest) || ends.iter().any(|time| *time > longest) {
             return Err(ImportError::Times);
         }
         Ok(())
@@ -121,11 +127,14 @@ pub enum ImportError {
         /// The length that came.
         bytes: usize,
     },
-    /// Versions start with 1.
-    #[error("a session came with version 0; export it again")]
+    /// Versions start with 1 and end with [`Limits::LARGEST_VERSION`].
+    #[error("a session came with a version that is 0 or above 2^53; export it again")]
     Version,
-    /// It was created after the export, or would live longer than [`Limits::LONGEST_TTL`].
-    #[error("a session came that was created after the export or would live for more than ten years; export it again")]
+    /// `since` is above the generation, or is not 0 although no one is signed in.
+    #[error("a session came whose sign-in is of a later generation than its secret; export it again")]
+    Generation,
+    /// It was created, rotated or signed in after the export, or would live longer than [`Limits::LONGEST_TTL`].
+    #[error("a session came with a time after the export, or would live for more than ten years; export it again")]
     Times,
     /// A live session has its key already.
     #[error("a session came twice, or into a store that holds it already; import into an empty store")]

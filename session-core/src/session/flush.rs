@@ -81,7 +81,8 @@ impl Session {
     }
 
     /// Of several cookies that verified, finds the one that counts: the first with the current secret, else the first in the grace, else
-    /// the first whose session lives. All are looked up side by side, so that they share one deadline. The caller holds the flight lock.
+    /// the first whose session lives. All are looked up side by side, so that they share one deadline. A record that cannot be read is an
+    /// error only if no other session can be used. The caller holds the flight lock.
     pub(super) async fn choose(&self) -> Result<(), SessionError> {
         let candidates: Vec<Identity> = {
             let state = self.state();
@@ -91,26 +92,32 @@ impl Session {
             state.identity.iter().cloned().chain(state.others.iter().cloned().map(Identity::from)).collect()
         };
         let loads = candidates.iter().map(|candidate| self.store().load(&candidate.key));
-        let loaded = join_all(loads).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let open = |(identity, stored): (Identity, Option<crate::Stored>)| {
-            let opened = stored.map(|stored| stored.open(&identity.secret));
-            (identity, opened)
+        let loaded = join_all(loads).await;
+        let mut opened = Vec::with_capacity(candidates.len());
+        for (identity, stored) in candidates.into_iter().zip(loaded) {
+            let stored = match stored {
+                Err(error) if !matches!(error, StoreError::Corrupt { .. }) => return Err(error.into()),
+                stored => stored,
+            };
+            let found = stored.map(|stored| stored.map(|stored| stored.open(&identity.secret)));
+            opened.push((identity, found));
+        }
+        let rank = |(_, found): &(Identity, Result<Option<Opened>, StoreError>)| match found {
+            Ok(Some(Opened::Current(_))) => 0,
+            Ok(Some(Opened::Grace(_))) => 1,
+            Err(_) => 2,
+            Ok(Some(Opened::Superseded(_))) => 3,
+            Ok(None) => 4,
         };
-        let mut candidates: Vec<_> = candidates.into_iter().zip(loaded).map(open).collect();
-        let rank = |(_, opened): &(Identity, Option<Opened>)| match opened {
-            Some(Opened::Current(_)) => 0,
-            Some(Opened::Grace(_)) => 1,
-            Some(Opened::Superseded(_)) => 2,
-            None => 3,
-        };
-        let best = (0..candidates.len()).min_by_key(|at| rank(&candidates[*at])).unwrap_or_default();
-        let (identity, opened) = candidates.swap_remove(best);
+        let best = (0..opened.len()).min_by_key(|at| rank(&opened[*at])).unwrap_or_default();
+        let (identity, found) = opened.swap_remove(best);
+        let found = found?;
         {
             let mut state = self.state();
-            state.others = candidates.into_iter().map(|(other, _)| other.into()).collect();
+            state.others = opened.into_iter().map(|(other, _)| other.into()).collect();
             state.identity = Some(identity.clone());
         }
-        self.settle(identity, opened).await
+        self.settle(identity, found).await
     }
 
     /// Takes over what the store said of the request's id.

@@ -48,6 +48,8 @@ struct Counting {
     lose_answer: AtomicBool,
     /// Whether a commit that rotates is answered with `Unsupported`.
     cannot_rotate: AtomicBool,
+    /// A session whose record cannot be read.
+    corrupt: Mutex<Option<StoreKey>>,
     /// The calls that fail without any effect.
     fails: Mutex<BTreeSet<&'static str>>,
 }
@@ -94,13 +96,20 @@ macro_rules! counted {
                 }
                 self.leave(self.inside.commit(key, commit).await)
             }
+
+            async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
+                self.enter("load").await?;
+                if self.corrupt.lock().as_ref() == Some(key) {
+                    return Err(StoreError::Corrupt { store: "counting", handle: key.handle(), source: "told to be".into() });
+                }
+                self.leave(self.inside.load(key).await)
+            }
         }
     };
 }
 
 counted! {
     create(key: &StoreKey, new: NewRecord) -> Created;
-    load(key: &StoreKey) -> Option<Stored>;
     delete(key: &StoreKey, claim: Claim) -> Deleted;
     list(principal: &Principal, after: Option<Cursor>, limit: usize) -> SummaryPage;
     delete_all(principal: &Principal, except: Option<&StoreKey>) -> u64;
@@ -193,6 +202,7 @@ impl Site {
             in_flight: AtomicUsize::new(0),
             lose_answer: AtomicBool::new(false),
             cannot_rotate: AtomicBool::new(false),
+            corrupt: Mutex::default(),
             fails: Mutex::default(),
         };
         Self { store: Arc::new(store), clock, policy: Policy::default(), audit: Arc::default() }

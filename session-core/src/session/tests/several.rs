@@ -48,6 +48,25 @@ async fn h33_current_comes_before_grace_before_superseded_before_absent() {
 }
 
 #[tokio::test]
+async fn h33_a_record_that_cannot_be_read_hides_no_other_session() {
+    let site = Site::new();
+    let [current, grace, superseded, absent] = site.one_of_each().await;
+    let corrupt = site.session().await;
+    *site.store.corrupt.lock() = Some(corrupt.key());
+    for (usable, name) in [(&current, "current"), (&grace, "grace")] {
+        for ids in [[&corrupt, usable], [usable, &corrupt]] {
+            assert_eq!(site.open_several(&ids).get::<String>("name").await.unwrap().as_deref(), Some(name));
+        }
+    }
+    for unusable in [&superseded, &absent] {
+        let read = site.open_several(&[unusable, &corrupt]).get::<String>("name").await;
+        assert!(matches!(read, Err(SessionError::Store(StoreError::Corrupt { .. }))), "{read:?}");
+    }
+    site.store.fail(["load"]);
+    assert!(site.open_several(&[&current, &corrupt]).get::<String>("name").await.is_err(), "an outage is none the less one");
+}
+
+#[tokio::test]
 async fn h33_the_first_of_two_current_ones_counts() {
     let site = Site::new();
     let (first, second) = (site.sign_in(None, bob()).await, site.sign_in(None, alice()).await);
