@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
@@ -13,6 +14,7 @@ use crate::error::StartError;
 pub struct ListenSpec {
     address: String,
     backlog: i32,
+    send_timeout: Duration,
 }
 
 impl ListenSpec {
@@ -22,7 +24,7 @@ impl ListenSpec {
     /// stays the same for all workers and for the life of the cluster.
     #[must_use]
     pub fn tcp(address: impl Into<String>) -> Self {
-        Self { address: address.into(), backlog: 2048 }
+        Self { address: address.into(), backlog: 2048, send_timeout: Duration::from_secs(30) }
     }
 
     /// How many connections the kernel queues for all workers together; 2048 unless set, and never above
@@ -30,6 +32,14 @@ impl ListenSpec {
     #[must_use]
     pub fn backlog(mut self, connections: u16) -> Self {
         self.backlog = connections.into();
+        self
+    }
+
+    /// How long a client may leave what was sent to it unread or unacknowledged; 30 s unless set. Then the kernel closes the connection
+    /// (`TCP_USER_TIMEOUT`, whole milliseconds). Without it a client that never reads holds a connection for good.
+    #[must_use]
+    pub fn send_timeout(mut self, timeout: Duration) -> Self {
+        self.send_timeout = timeout.max(Duration::from_millis(1));
         self
     }
 
@@ -43,18 +53,34 @@ impl ListenSpec {
         })?;
         let addresses: Vec<_> = addresses.collect();
         if let Some(listener) = take(&addresses, name, given) {
-            // The queue may be longer or shorter from now on.
-            SockRef::from(&listener).listen(self.backlog).map_err(error)?;
+            self.prepare(&SockRef::from(&listener)).map_err(error)?;
             return Ok(listener);
         }
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in addresses {
-            match open(address, self.backlog) {
+            match self.bind(address) {
                 Ok(listener) => return Ok(listener),
                 Err(e) => last = e,
             }
         }
         Err(error(last))
+    }
+
+    fn bind(&self, address: SocketAddr) -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        // A restarted server must not wait for connections of its predecessor in TIME_WAIT.
+        socket.set_reuse_address(true)?;
+        // O_NONBLOCK belongs to the open socket that all workers share, so it is set once, here.
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        self.prepare(&socket)?;
+        Ok(socket.into())
+    }
+
+    /// Sets what may differ from one primary to the next. Accepted connections inherit the timeout.
+    fn prepare(&self, socket: &Socket) -> io::Result<()> {
+        socket.set_tcp_user_timeout(Some(self.send_timeout))?;
+        socket.listen(self.backlog)
     }
 }
 
@@ -76,17 +102,6 @@ fn take(addresses: &[SocketAddr], name: &str, given: &mut BTreeMap<String, TcpLi
     given.remove(&found)
 }
 
-fn open(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restarted server must not wait for connections of its predecessor in TIME_WAIT.
-    socket.set_reuse_address(true)?;
-    // O_NONBLOCK belongs to the open socket that all workers share, so it is set once, here.
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(backlog)?;
-    Ok(socket.into())
-}
-
 /// Lets no further connection in, for all processes that share the socket, and keeps those that are queued.
 ///
 /// A port that closes resets every connection that the kernel has completed and nobody has accepted. Behind a filter that
@@ -103,7 +118,6 @@ mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::net::TcpStream;
-    use std::time::Duration;
 
     #[test]
     fn port_zero_is_resolved() {

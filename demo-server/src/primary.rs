@@ -75,7 +75,7 @@ async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), Pr
     let (metrics, builder) = Metrics::open(&settings, builder)?;
     let mut builder = builder
         .workers(settings.workers)
-        .listen("http", ListenSpec::tcp(settings.listen.to_string()))
+        .listen("http", ListenSpec::tcp(settings.listen.to_string()).send_timeout(settings.send_timeout))
         .settings(settings.to_bytes())
         // The arguments of this process can hold a key or a password. Workers get the settings over a channel.
         .worker_args(["worker"])

@@ -30,11 +30,13 @@ pub struct Attributes {
     pub acr: Option<ShortText>,
     /// A name that users recognize in a list of their devices, such as `Firefox on Linux`.
     pub label: Option<ShortText>,
+    /// The secrets that were replaced shortly before the current one was drawn.
+    pub replaced: Replaced,
 }
 
 impl Attributes {
     /// The longest text form in bytes.
-    pub const MAX_TEXT_BYTES: usize = 46 + 2 * (1 + ShortText::MAX_BYTES);
+    pub const MAX_TEXT_BYTES: usize = 46 + Replaced::MOST * Replaced::MAX_WORD_BYTES + 2 * (1 + ShortText::MAX_BYTES);
 
     /// Whether every attribute is absent, so that a store may leave the field out.
     #[must_use]
@@ -51,19 +53,24 @@ impl Attributes {
             persistence: other.persistence.or(self.persistence),
             acr: other.acr.clone().or_else(|| self.acr.clone()),
             label: other.label.clone().or_else(|| self.label.clone()),
+            replaced: self.replaced.clone(),
         }
     }
 
-    /// These attributes with timeouts in whole milliseconds and at most ten years long, as every store can keep them.
+    /// These attributes with times in whole milliseconds and timeouts of at most ten years, as every store can keep them.
     #[must_use]
     pub fn bounded(mut self) -> Self {
         let whole = |timeout: Duration| Duration::from_millis(millis(timeout)).min(Limits::LONGEST_TTL);
+        for (_, age) in &mut self.replaced.0 {
+            *age = Duration::from_millis(millis(*age));
+        }
         self.idle_timeout = self.idle_timeout.map(whole);
         self.absolute_timeout = self.absolute_timeout.map(whole);
         self
     }
 
-    /// The text form: words for the timeouts in whole milliseconds, then `acr` and `label`, each on a line; empty for the default.
+    /// The text form: words for the timeouts in whole milliseconds and for the replaced secrets, then `acr` and `label`, each on a line;
+    /// empty for the default.
     ///
     /// ```
     /// # use session_core::{Attributes, Persistence, ShortText};
@@ -86,7 +93,8 @@ impl Attributes {
             Persistence::BrowserSession => "b".to_owned(),
             Persistence::Persistent => "p".to_owned(),
         });
-        let mut text = [idle, absolute, persistence].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let replaced = self.replaced.0.iter().map(|(generation, age)| format!("r{generation}@{}", millis(*age)));
+        let mut text = [idle, absolute, persistence].into_iter().flatten().chain(replaced).collect::<Vec<_>>().join(" ");
         if self.acr.is_some() || self.label.is_some() {
             for line in [&self.acr, &self.label] {
                 text.push('\n');
@@ -107,6 +115,10 @@ impl Attributes {
                 ("a", millis) => attributes.absolute_timeout = Some(Duration::from_millis(millis.parse().ok()?)),
                 ("b", "") => attributes.persistence = Some(Persistence::BrowserSession),
                 ("p", "") => attributes.persistence = Some(Persistence::Persistent),
+                ("r", replaced) if attributes.replaced.0.len() < Replaced::MOST => {
+                    let (generation, age) = replaced.split_once('@')?;
+                    attributes.replaced.0.push((generation.parse().ok()?, Duration::from_millis(age.parse().ok()?)));
+                }
                 _ => return None,
             }
         }
@@ -117,6 +129,35 @@ impl Attributes {
             }
         }
         lines.next().is_none().then_some(attributes)
+    }
+}
+
+/// The generations of secrets that were replaced shortly before the current one was drawn, each with the age that the session had then.
+///
+/// The store itself keeps the time of the last rotation only. With these a request whose secret was replaced by the rotation before that
+/// is judged by when its own secret was replaced. Empty unless two rotations come within
+/// [`Policy::rotation_settles`](crate::Policy::rotation_settles).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced(Vec<(u32, Duration)>);
+
+impl Replaced {
+    /// How many are kept: the latest.
+    const MOST: usize = 3;
+    const MAX_WORD_BYTES: usize = " r4294967295@18446744073709551615".len();
+
+    /// What to keep beside the next rotation of a session of this age, if `last` says which generation the last rotation replaced and at
+    /// which age. Those that are older than `settles` go.
+    pub(crate) fn before_next(&self, last: Option<(u32, Duration)>, age: Duration, settles: Duration) -> Self {
+        let last = last.map(|(generation, at)| (generation, Duration::from_millis(millis(at))));
+        let mut recent: Vec<_> = self.0.iter().copied().chain(last).filter(|(_, at)| age.saturating_sub(*at) < settles).collect();
+        let surplus = recent.len().saturating_sub(Self::MOST);
+        recent.drain(..surplus);
+        Self(recent)
+    }
+
+    /// How old the session was when this generation was replaced.
+    pub(crate) fn age_at(&self, generation: u32) -> Option<Duration> {
+        self.0.iter().find(|(replaced, _)| *replaced == generation).map(|(_, age)| *age)
     }
 }
 
@@ -211,8 +252,11 @@ mod tests {
                 for persistence in [None, Some(Persistence::BrowserSession), Some(Persistence::Persistent)] {
                     for acr in [None, Some(short("mfa"))] {
                         for label in [None, Some(short("Firefox on Linux ü"))] {
-                            let attributes = Attributes { idle_timeout, absolute_timeout, persistence, acr: acr.clone(), label };
-                            assert_eq!(Attributes::from_text(&attributes.to_text()), Some(attributes));
+                            for replaced in [Vec::new(), vec![(0, Duration::ZERO), (u32::MAX, Duration::from_millis(7))]] {
+                                let (acr, label, replaced) = (acr.clone(), label.clone(), Replaced(replaced));
+                                let attributes = Attributes { idle_timeout, absolute_timeout, persistence, acr, label, replaced };
+                                assert_eq!(Attributes::from_text(&attributes.to_text()), Some(attributes));
+                            }
                         }
                     }
                 }
@@ -230,6 +274,7 @@ mod tests {
             persistence: Some(Persistence::Persistent),
             acr: longest.clone(),
             label: longest,
+            replaced: Replaced(vec![(u32::MAX, Duration::MAX); Replaced::MOST]),
         };
         assert!(endless.to_text().len() <= Attributes::MAX_TEXT_BYTES);
         assert_eq!(Attributes::from_text(&endless.clone().bounded().to_text()), Some(endless.bounded()));
@@ -237,9 +282,23 @@ mod tests {
 
     #[test]
     fn c39_other_texts_are_corrupt() {
-        for text in ["x", "i", "i-1", "p1", "i1a2", "ü", "\na\nb\nc", "\na\tb", "p\n\n\u{7f}"] {
+        for text in ["x", "i", "i-1", "p1", "i1a2", "ü", "r1", "r1@", "r@1", "r1@1 r2@1 r3@1 r4@1", "\na\nb\nc", "\na\tb", "p\n\n\u{7f}"] {
             assert_eq!(Attributes::from_text(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn replaced_secrets_are_kept_while_they_are_recent() {
+        let second = Duration::from_secs;
+        let kept = Replaced::default().before_next(None, second(1), second(10));
+        assert_eq!(kept, Replaced::default());
+        let kept = kept.before_next(Some((0, second(1))), second(3), second(10)).before_next(Some((1, second(3))), second(5), second(10));
+        assert_eq!((kept.age_at(0), kept.age_at(1), kept.age_at(2)), (Some(second(1)), Some(second(3)), None));
+        let kept = kept.before_next(Some((2, second(5))), second(11), second(10));
+        assert_eq!((kept.age_at(0), kept.age_at(1), kept.age_at(2)), (None, Some(second(3)), Some(second(5))));
+        let kept =
+            kept.before_next(Some((3, second(11))), second(11), second(10)).before_next(Some((4, second(11))), second(11), second(10));
+        assert_eq!((kept.age_at(1), kept.age_at(2), kept.age_at(4)), (None, Some(second(5)), Some(second(11))));
     }
 
     #[test]

@@ -33,7 +33,7 @@ mod session;
 mod sign_in;
 mod store;
 
-pub use attributes::{Attributes, InvalidShortText, Persistence, ShortText};
+pub use attributes::{Attributes, InvalidShortText, Persistence, Replaced, ShortText};
 pub use commit::{AuthenticationChange, Change, Changes, Commit, Committed, Guard, Outcome, PrincipalChange, Rotation};
 pub use data::Data;
 pub use error::{Rejection, Source, StoreError};

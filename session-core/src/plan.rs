@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    Attributes, Change, Changes, Commit, NewRecord, Policy, PrincipalChange, Record, SecretHash, ShortText, SignIn, expiry::Use,
+    Attributes, Change, Changes, Commit, NewRecord, Policy, PrincipalChange, Record, Rejection, SecretHash, ShortText, SignIn, expiry::Use,
     policy::Owner,
 };
 
@@ -70,6 +70,8 @@ pub(crate) enum Step {
     Commit(Commit, Rotate),
     /// The record outlived a timeout that was shortened: delete it.
     Expire,
+    /// Another user signs in: end the session, and plan again without one.
+    Leave,
     /// There are changes, and the request's secret is not the current one.
     Superseded,
     /// There are changes, and the session they belong to has ended.
@@ -106,7 +108,7 @@ impl Recorded {
     }
 
     /// Whether another user signs in. Nothing of the former user's session may leak into the new one, not even what a request in
-    /// flight adds meanwhile, so all values go.
+    /// flight adds meanwhile.
     pub(crate) fn changes_owner(&self, record: &Record) -> bool {
         matches!((&record.principal, &self.sign_in), (Some(owner), Some(next)) if *owner != next.principal)
     }
@@ -135,6 +137,16 @@ impl Recorded {
     fn fresh_attributes(&self) -> Attributes {
         let signed_in = self.sign_in.as_ref().map(|sign_in| sign_in.attributes.clone()).unwrap_or_default();
         signed_in.overlaid(&self.attributes).bounded()
+    }
+
+    /// Refuses a sign-in that would be over at once: a success would be false.
+    pub(crate) fn check(&self, policy: &Policy) -> Result<(), Rejection> {
+        let Some(sign_in) = &self.sign_in else { return Ok(()) };
+        let timeouts = policy.timeouts(&self.fresh_attributes(), Owner::User);
+        if timeouts.ttl(Duration::ZERO).is_none() || timeouts.idle.is_zero() {
+            return Err(Rejection::Ttl { ttl: sign_in.attributes.absolute_timeout.unwrap_or(timeouts.absolute).min(timeouts.idle) });
+        }
+        Ok(())
     }
 
     /// The session that these changes make where there was none. The caller sets its secret.
@@ -170,8 +182,10 @@ pub(crate) fn plan(known: &Known, secret: SecretHash, elapsed: Duration, recorde
         // Setting and removing values needs no knowledge of the record; everything else needs its ages and attributes.
         Known::Presented if recorded.rotate() != Rotate::Keep || !recorded.attributes.is_default() => Step::Load,
         Known::Presented => Step::Commit(blind(secret, recorded), Rotate::Keep),
-        // Who was signed in decides what happens to the data.
-        Known::Alive(_) if recorded.sign_in.is_some() => Step::Load,
+        // Who was signed in decides whether the session goes on, and a rotation has to know when the last one was.
+        Known::Alive(_) if recorded.rotate() != Rotate::Keep => Step::Load,
+        // A key never belongs to two users: whoever holds it for the former one must not reach the next one's session.
+        Known::Loaded(record) if recorded.changes_owner(record) => Step::Leave,
         Known::Alive(alive) => {
             let Alive { age, authenticated, ttl, attributes } = alive;
             let times =
@@ -208,9 +222,8 @@ fn blind(secret: SecretHash, recorded: &Recorded) -> Commit {
 /// The recorded changes without those that change nothing in `record`.
 fn against(record: &Record, secret: SecretHash, recorded: &Recorded) -> Commit {
     let mut commit = blind(secret, recorded);
-    let other_owner = recorded.changes_owner(record);
-    if other_owner || commit.clear {
-        commit.clear = other_owner || !record.data.is_empty();
+    if commit.clear {
+        commit.clear = !record.data.is_empty();
         commit.changes.retain(|_, change| matches!(change, Change::Set(_)));
     } else {
         commit.changes.retain(|name, change| match change {

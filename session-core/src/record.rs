@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Attributes, Data, Limits, Principal, Rejection, SecretHash, StoreKey};
+use crate::{Attributes, Data, Limits, Principal, Rejection, Replaced, SecretHash, StoreKey};
 
 /// A live session as a store holds it.
 ///
@@ -69,8 +69,8 @@ impl Stored {
         if self.0.grace.as_ref().is_some_and(|grace| grace.secret == *secret) {
             return Opened::Grace(self.0);
         }
-        let Record { generation, since, rotated, principal, .. } = *self.0;
-        Opened::Superseded(Superseded { generation, since, rotated, principal })
+        let Record { generation, since, age, rotated, principal, attributes, .. } = *self.0;
+        Opened::Superseded(Superseded { generation, since, age, rotated, replaced: attributes.replaced, principal })
     }
 
     /// The record without a secret. For administration and copies between stores; a request never calls it.
@@ -98,10 +98,25 @@ pub struct Superseded {
     pub generation: u32,
     /// The generation at which the present principal signed in; 0 in an anonymous session.
     pub since: u32,
+    /// How long ago the session was created.
+    pub age: Duration,
     /// How long ago the secret was rotated last.
     pub rotated: Duration,
+    /// What was replaced shortly before that.
+    pub replaced: Replaced,
     /// Who is signed in.
     pub principal: Option<Principal>,
+}
+
+impl Superseded {
+    /// How long ago the secret of this generation was replaced; `None` if it is not known to have been replaced, or was so long ago.
+    #[must_use]
+    pub fn replaced_ago(&self, generation: u32) -> Option<Duration> {
+        if generation.checked_add(1) == Some(self.generation) {
+            return Some(self.rotated);
+        }
+        Some(self.age.saturating_sub(self.replaced.age_at(generation)?))
+    }
 }
 
 /// A session to create.

@@ -37,6 +37,7 @@ pub(crate) const KEYS: &[Key] = &[
         "Connections that each worker process serves at once, while more wait; auto = its limit of open files less 128, at most 25600",
     ),
     key("body-timeout", "TIME", "10s", "How long a client may take to send the body of a request; then the answer is 408"),
+    key("send-timeout", "TIME", "30s", "How long a client may leave an answer unread; then its connection is closed"),
     key("store", "STORE", "ipc", "Where sessions live: ipc (in the primary process), redis, mongo, sql, or memory (in the one worker)"),
     key(
         "store-url",

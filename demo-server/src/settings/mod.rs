@@ -85,6 +85,7 @@ pub(crate) struct Settings {
     /// `None` if the limit of open files decides.
     pub(crate) max_connections: Option<NonZeroUsize>,
     pub(crate) body_timeout: Duration,
+    pub(crate) send_timeout: Duration,
     pub(crate) store: Store,
     pub(crate) deadline: Duration,
     pub(crate) max_sessions: NonZeroUsize,
@@ -207,6 +208,7 @@ impl Settings {
                 _ => Some(reader.parse("max-connections", "use a whole number of 1 or more, or auto")?),
             },
             body_timeout: reader.duration("body-timeout")?,
+            send_timeout: reader.duration("send-timeout")?,
             control: reader.control(&store)?,
             store,
             deadline: reader.duration("deadline")?,

@@ -22,6 +22,7 @@ pub async fn c03_load_gives_back_what_was_stored(fixture: &dyn Fixture) {
         persistence: Some(Persistence::Persistent),
         acr: short("urn:mfa 'a' \"b\" \\ $x %41".to_owned()),
         label: short("Firefox auf Linux äöü 🦀".to_owned()),
+        replaced: Attributes::from_text("r3@1000 r4@2000").unwrap_or_else(|| panic!("two replaced secrets")).replaced,
     };
     let values = data([("cart", r#"{"items":[1,2]}"#), ("theme", r#""dark""#), ("visits", "3")]);
     let new = session.record(LONG).data(values.clone()).principal(principal("alice")).attributes(attributes.clone());

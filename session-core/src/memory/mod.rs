@@ -12,6 +12,7 @@ use std::{
     fmt,
     hash::{BuildHasher, RandomState},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -29,8 +30,8 @@ use self::{
     shard::{Entry, Shard, Verdict},
 };
 use crate::{
-    Claim, Commit, Created, Cursor, Deleted, DeletedPage, Limits, NewRecord, Outcome, Page, Principal, SessionStore, StoreError, StoreKey,
-    Stored, SummaryPage,
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, Limits, NewRecord, Outcome, Page, Principal, SessionStore, SessionSummary,
+    StoreError, StoreKey, Stored, SummaryPage,
 };
 
 /// Its name in errors.
@@ -275,18 +276,26 @@ impl SessionStore for MemoryStore {
 
     async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
         let mut position = self.start(after.as_ref())?;
-        let mut sessions = Vec::new();
-        while let Some(shard) = self.shards.get(position.shard) {
+        let (mut seen, mut next) = (Vec::new(), None);
+        'shards: while let Some(shard) = self.shards.get(position.shard) {
             let shard = shard.lock();
-            for (slot, summary) in shard.list(principal, position.slot, self.clock.now()) {
-                if sessions.len() == limit.max(1) {
-                    return Ok(SummaryPage { sessions, next: Some(Position { slot, ..position }.cursor(self.mark)) });
+            let now = self.clock.now();
+            for (slot, summary) in shard.list(principal, position.slot, now) {
+                if seen.len() == limit.max(1) {
+                    next = Some(Position { slot, ..position }.cursor(self.mark));
+                    break 'shards;
                 }
-                sessions.push(summary);
+                seen.push((now, summary));
             }
             position = position.next_shard();
         }
-        Ok(SummaryPage { sessions, next: None })
+        // All ages of a page are of one moment, so that they can be compared.
+        let end = self.clock.now();
+        let at_end = |(now, summary): (u64, SessionSummary)| {
+            let late = Duration::from_nanos(end.saturating_sub(now));
+            SessionSummary { age: summary.age + late, authenticated: summary.authenticated + late, ..summary }
+        };
+        Ok(SummaryPage { sessions: seen.into_iter().map(at_end).collect(), next })
     }
 
     async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Session, SessionError, context::Happened};
+use super::{Session, SessionError, context::Happened, state::SupersededId};
 use crate::{
-    Claim, Deleted, EndCause, Handle, NewRecord, Principal, Record, SessionSummary, ShortText, StoreError,
-    plan::{Known, Recorded},
-    policy::Owner,
+    Claim, Deleted, EndCause, Handle, Principal, SessionSummary, ShortText, StoreError,
+    plan::{Known, Reauthentication, Recorded},
 };
 
 /// How many sessions one page of a walk over a user's sessions asks for.
@@ -104,47 +103,56 @@ impl Session {
         Ok(ended)
     }
 
-    /// After a change of the user's password or other credentials: ends all sessions of the user, this one too, and starts a new one under
-    /// a new key with this session's values and attributes. Returns how many ended. Does nothing if no user is signed in.
+    /// After a change of the user's password or other credentials: gives this session a new secret, as [`Self::reauthenticated`] does, and
+    /// ends all other sessions of the user. Returns how many ended. Does nothing if no user is signed in.
     ///
-    /// Call it after the new credentials are stored: every session that the old ones opened has ended then, and a copy of this browser's
-    /// cookie opens nothing. It also works if a copy of the cookie gave the session a new id after this request had read it.
+    /// Call it after the user has proved who they are and the new credentials are stored: every other session that the old ones opened has
+    /// ended then, and a copy of this browser's cookie opens nothing. If somebody gave this session a new secret before, which can be a
+    /// thief with a copy of the cookie, this session ends too: [`Self::principal`] is `None` then, and the user signs in again.
     ///
     /// # Errors
-    /// As [`Self::others`], [`SessionError::HeadSent`] and [`SessionError::PlainHttp`]. If the sessions have ended and the new one could not
-    /// be created, the cookie is removed: the user signs in again.
+    /// As [`Self::others`], [`SessionError::HeadSent`] and [`SessionError::PlainHttp`]; some sessions may have ended, this one goes on.
+    /// [`SessionError::Gone`] if this session was ended before, and [`SessionError::Superseded`] if the request's id was superseded before
+    /// this request could read who is signed in; then nothing has changed.
     pub async fn credentials_changed(&self) -> Result<u64, SessionError> {
         let _flight = self.0.flight.lock().await;
-        let read = self.state().record().cloned();
-        let settled = self.settled_principal().await;
-        // Within the grace the record is known as well as if this request had read it before.
-        let known = self.state().record().cloned();
-        let record = match settled {
-            Ok(_) => known,
-            // Otherwise a thief who renews first would survive the change.
-            Err(SessionError::Superseded) => Some(known.or(read).ok_or(SessionError::Superseded)?),
+        self.check_delivery()?;
+        let principal = match self.settled_principal().await {
+            Ok(Some(principal)) => principal,
+            Ok(None) => return Ok(0),
+            Err(SessionError::Superseded) => return self.end_all_of_superseded().await,
             Err(error) => return Err(error),
         };
-        let Some((record, principal)) = record.and_then(|record| record.principal.clone().map(|principal| (record, principal))) else {
-            return Ok(0);
-        };
-        self.check_delivery()?;
-        let ended = self.delete_all(&principal, EndCause::CredentialsChanged).await?;
-        let recorded = {
-            let mut state = self.state();
-            let recorded = std::mem::take(&mut state.recorded);
-            state.ended();
-            recorded
-        };
-        let Record { data, attributes, secret, .. } = record;
-        let ttl = self.policy().timeouts(&attributes, Owner::User).first();
-        let new = NewRecord::new(secret, ttl).data(data).principal(principal).attributes(attributes);
-        self.create(new).await?;
-        // What a clone recorded meanwhile belongs to the session that goes on.
-        let mut state = self.state();
-        if state.recorded == Recorded::default() {
-            state.recorded = recorded;
+        self.state().recorded.reauthenticated = Some(Reauthentication { acr: None });
+        match self.flush().await {
+            Ok(_) => {}
+            Err(SessionError::Superseded) => return self.end_all_of_superseded().await,
+            Err(error) => return Err(error),
         }
+        // The rotation came first, so a copy of the cookie is dead before the walk over the others, and a session that was ended meanwhile
+        // stays ended.
+        let Some(key) = self.key() else { return Err(SessionError::Gone) };
+        Ok(self.store().delete_all(&principal, Some(&key)).await?)
+    }
+
+    /// Ends all sessions of the user to whose sign-in the request's superseded id belongs, if this request could read who that is: then
+    /// the application asked that user for a proof.
+    async fn end_all_of_superseded(&self) -> Result<u64, SessionError> {
+        let principal = {
+            let mut state = self.state();
+            state.recorded = Recorded::default();
+            match (&state.known, &state.superseded) {
+                // A rotation with a grace changes no principal, so the former secret is of the same sign-in.
+                (Known::Grace(record), _) => record.principal.clone(),
+                (_, Some(SupersededId { identity, record })) if state.seen && record.since <= identity.id.generation() => {
+                    record.principal.clone()
+                }
+                _ => None,
+            }
+        };
+        let principal = principal.ok_or(SessionError::Superseded)?;
+        let ended = self.delete_all(&principal, EndCause::CredentialsChanged).await?;
+        self.state().ended();
         Ok(ended)
     }
 

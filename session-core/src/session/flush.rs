@@ -161,6 +161,7 @@ impl Session {
     pub(super) async fn flush(&self) -> Result<bool, SessionError> {
         self.check_transport()?;
         if !self.state().recorded.is_empty() {
+            self.state().recorded.check(self.policy()).map_err(StoreError::from)?;
             self.choose().await?;
         }
         let mut landed = false;
@@ -196,6 +197,7 @@ impl Session {
                         self.expire(&identity, principal.as_ref()).await?;
                     }
                 }
+                Step::Leave => self.leave().await?,
                 Step::Superseded => return Err(SessionError::Superseded),
                 Step::Lost => return Err(SessionError::Gone),
             }
@@ -295,6 +297,9 @@ impl Session {
             }
         };
         commit.secret = identity.secret;
+        if drawn.is_some() {
+            self.remember_replaced(&mut commit);
+        }
         commit.rotate = drawn.as_ref().map(|drawn| Rotation {
             secret: drawn.secret,
             generation: drawn.id.generation(),
@@ -341,6 +346,36 @@ impl Session {
                 if lost && state.recorded.sign_in.is_none() { Err(SessionError::Gone) } else { Ok(None) }
             }
         }
+    }
+
+    /// Adds to a rotation which secrets were replaced shortly before. Nothing can have changed since the record was loaded: only another
+    /// rotation could, and then this one is refused.
+    fn remember_replaced(&self, commit: &mut Commit) {
+        let state = self.state();
+        let Some(record) = state.record() else { return };
+        let elapsed = state.elapsed();
+        let last = record.generation.checked_sub(1).map(|generation| (generation, record.age.saturating_sub(record.rotated)));
+        let replaced = record.attributes.replaced.before_next(last, record.age + elapsed, self.policy().rotation_settles);
+        match &mut commit.attributes {
+            Some(attributes) => attributes.replaced = replaced,
+            None if replaced == record.attributes.replaced => {}
+            None => commit.attributes = Some(Attributes { replaced, ..record.attributes.clone() }),
+        }
+    }
+
+    /// Ends the session of the user who was signed in, because another one signs in. If it got another secret meanwhile, it is another
+    /// request's, and stays.
+    async fn leave(&self) -> Result<(), SessionError> {
+        let (identity, principal) = {
+            let state = self.state();
+            (state.identity.clone(), state.record().and_then(|record| record.principal.clone()))
+        };
+        if let Some(identity) = identity {
+            let claim = Claim::Generation(identity.id.generation());
+            let _ = self.end(&identity, claim, principal.as_ref(), EndCause::SignedOut).await?;
+        }
+        self.state().left();
+        Ok(())
     }
 
     fn emit_rotated(&self, identity: &Identity, commit: &Commit, error: Option<&StoreError>) {

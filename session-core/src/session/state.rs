@@ -103,7 +103,7 @@ pub(super) struct State {
     /// When the store said what is `known`.
     heard: Instant,
     /// Whether this request saw its session alive.
-    seen: bool,
+    pub(super) seen: bool,
     /// Whether the browser sent an id that verified.
     shown: bool,
     owed: Owed,
@@ -214,9 +214,9 @@ impl State {
     /// absent, so that no browser is locked out. A request that saw its session alive began before the rotation.
     pub(super) fn superseded(&mut self, identity: Identity, record: Superseded, policy: &Policy) -> bool {
         let own = identity.id.generation();
-        let recent = record.rotated < self.began.elapsed().saturating_add(policy.rotation_settles);
-        let settles = self.seen || (recent && own.checked_add(1) == Some(record.generation));
-        let late = !self.seen && !recent && record.since <= own && own < record.generation;
+        let settling = self.began.elapsed().saturating_add(policy.rotation_settles);
+        let settles = self.seen || record.replaced_ago(own).is_some_and(|ago| ago < settling);
+        let late = !settles && record.since <= own && own < record.generation;
         self.known = if settles { Known::Superseded } else { Known::Absent };
         self.identity = settles.then(|| identity.clone());
         (self.drawn, self.heard) = (None, Instant::now());
@@ -292,14 +292,19 @@ impl State {
         self.known = if self.seen { Known::Gone } else { Known::Absent };
     }
 
-    /// The session is over for this request. What comes later starts a new one; a browser that sent an id is told to forget it.
-    pub(super) fn ended(&mut self) {
+    /// Another user signs in: the session of the former one has ended, and the new one starts under another key.
+    pub(super) fn left(&mut self) {
         (self.identity, self.drawn, self.superseded) = (None, None, None);
-        self.others.clear();
         self.seen = false;
         self.known = Known::Absent;
-        self.recorded = Recorded::default();
         self.owed = if self.shown { Owed::Removal } else { Owed::Nothing };
+    }
+
+    /// The session is over for this request. What comes later starts a new one; a browser that sent an id is told to forget it.
+    pub(super) fn ended(&mut self) {
+        self.left();
+        self.others.clear();
+        self.recorded = Recorded::default();
     }
 
     /// What the response has to tell the browser.

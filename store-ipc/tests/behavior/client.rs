@@ -157,7 +157,8 @@ async fn list_comes_in_pages_that_fit_the_smallest_frame() {
     let text = || Some(ShortText::new("x".repeat(ShortText::MAX_BYTES)).unwrap());
     let timeout = Some(Limits::LONGEST_TTL);
     let persistence = Some(Persistence::Persistent);
-    let attributes = Attributes { idle_timeout: timeout, absolute_timeout: timeout, persistence, acr: text(), label: text() };
+    let attributes =
+        Attributes { idle_timeout: timeout, absolute_timeout: timeout, persistence, acr: text(), label: text(), ..Attributes::default() };
     let mut keys = BTreeSet::new();
     for at in 0..500 {
         let key = StoreKey::from_text(format!("{at:0>128}"));

@@ -3,28 +3,37 @@
 use super::*;
 
 #[tokio::test]
-async fn credentials_changed_ends_all_sessions_and_starts_one_under_a_new_key() {
+async fn credentials_changed_gives_a_new_secret_and_ends_all_other_sessions() {
     let site = Site::new();
     let devices = [site.sign_in(None, bob()).await, site.sign_in(None, bob()).await];
     let alices = site.sign_in(None, alice()).await;
-    let own = site.sign_in(Some(&site.session().await), SignIn::new(bob()).label("Firefox").unwrap()).await;
+    let own = site.sign_in(Some(&site.session().await), SignIn::new(bob()).acr("mfa").unwrap()).await;
     site.clock.advance(MINUTE);
     let session = site.open(Some(&own));
     session.insert("flash", "password changed").unwrap();
-    assert_eq!(session.credentials_changed().await.unwrap(), 3);
+    assert_eq!(session.credentials_changed().await.unwrap(), 2);
     finish(&session).await.unwrap();
     let new = issued(&session);
-    assert_ne!(new.key(), own.key());
-    for id in devices.iter().chain([&own]) {
+    for id in &devices {
         assert!(site.record(id).await.is_none());
     }
     assert_eq!(site.principal(&alices).await, Some(alice()));
+    assert_eq!(site.principal(&own).await, None, "a copy of the former cookie opens nothing, and there is no grace");
     let session = site.open(Some(&new));
     assert_eq!(session.principal().await.unwrap(), Some(bob()));
     assert_eq!(session.get::<i32>("n").await.unwrap(), Some(1));
     assert!(session.contains("flash").await.unwrap());
     assert!(session.authenticated_within(SECOND).await.unwrap());
-    assert_eq!(site.record(&new).await.unwrap().attributes.label, Some(ShortText::new("Firefox").unwrap()));
+    assert_eq!(session.acr().await.unwrap(), Some(ShortText::new("mfa").unwrap()));
+}
+
+#[tokio::test]
+async fn credentials_changed_costs_a_load_a_rotation_and_the_end_of_the_others() {
+    let site = Site::new();
+    let id = site.sign_in(None, bob()).await;
+    let session = site.open(Some(&id));
+    let (ended, calls) = site.calls(session.credentials_changed()).await;
+    assert_eq!((ended.unwrap(), calls), (0, 3));
 }
 
 #[tokio::test]
@@ -39,18 +48,69 @@ async fn credentials_changed_ends_a_thief_who_renewed_first() {
             assert_eq!(victim.principal().await.unwrap(), Some(bob()));
         }
         let thiefs = site.renew(&stolen).await;
-        victim.insert("flash", "password changed").unwrap();
         assert_eq!(victim.credentials_changed().await.unwrap(), 2, "grace {grace:?}, reads before {reads_before}");
+        assert_eq!(victim.principal().await.unwrap(), None, "the user signs in again");
         finish(&victim).await.unwrap();
+        assert_eq!(victim.cookie(), CookieChange::Remove);
         for id in [&thiefs, &stolen, &device] {
             assert_eq!(site.principal(id).await, None);
         }
-        let session = site.open(Some(&issued(&victim)));
-        assert_eq!(session.principal().await.unwrap(), Some(bob()));
-        assert_eq!(session.get::<i32>("n").await.unwrap(), Some(1));
-        assert!(session.contains("flash").await.unwrap());
-        assert_eq!(site.living().await, 1);
+        assert_eq!(site.living().await, 0);
     }
+}
+
+/// A thief whose request is under way when the session ends.
+#[tokio::test]
+async fn credentials_changed_brings_no_ended_session_back() {
+    let site = Site::new();
+    let device = site.sign_in(None, bob()).await;
+    for end in ["here", "from another device", "everywhere"] {
+        let id = site.sign_in(None, bob()).await;
+        let session = site.open(Some(&id));
+        assert_eq!(session.principal().await.unwrap(), Some(bob()));
+        let other = site.open(Some(if end == "here" { &id } else { &device }));
+        match end {
+            "here" => other.destroy().await.unwrap(),
+            "from another device" => assert!(other.destroy_other(id.key().handle()).await.unwrap()),
+            _ => assert_eq!(other.destroy_all().await.unwrap(), 2),
+        }
+        assert!(matches!(session.credentials_changed().await, Err(SessionError::Gone)), "{end}");
+        assert_eq!(site.record(&id).await, None);
+        assert_eq!(session.cookie(), CookieChange::Keep);
+    }
+    assert_eq!(site.living().await, 0);
+}
+
+#[tokio::test]
+async fn credentials_changed_of_two_at_once_leaves_one_or_none() {
+    for _ in 0..50 {
+        let site = Site::new();
+        let ids = [site.sign_in(None, bob()).await, site.sign_in(None, bob()).await];
+        let sessions = ids.each_ref().map(|id| site.open(Some(id)));
+        let _ = tokio::join!(sessions[0].credentials_changed(), sessions[1].credentials_changed());
+        assert!(site.living().await <= 1);
+    }
+}
+
+#[tokio::test]
+async fn credentials_changed_after_another_user_signed_in_touches_neither() {
+    let site = Site::new();
+    let bobs = site.sign_in(None, bob()).await;
+    let session = site.open(Some(&bobs));
+    assert_eq!(session.principal().await.unwrap(), Some(bob()));
+    let alices = site.sign_in(Some(&bobs), alice()).await;
+    assert!(matches!(session.credentials_changed().await, Err(SessionError::Gone)));
+    assert_eq!(site.principal(&alices).await, Some(alice()));
+    assert_eq!(site.living().await, 1);
+}
+
+#[tokio::test]
+async fn credentials_changed_with_an_id_from_before_the_sign_in_does_nothing() {
+    let site = Site::new();
+    let planted = site.session().await;
+    let bobs = site.sign_in(Some(&planted), bob()).await;
+    assert!(matches!(site.open(Some(&planted)).credentials_changed().await, Err(SessionError::Superseded)));
+    assert_eq!(site.principal(&bobs).await, Some(bob()));
 }
 
 #[tokio::test]
@@ -60,39 +120,31 @@ async fn credentials_changed_ends_a_thief_after_the_victim_signed_in_again() {
     let thiefs = site.renew(&stolen).await;
     let again = site.sign_in(Some(&stolen), bob()).await;
     assert_eq!(site.principal(&thiefs).await, Some(bob()));
-    assert_eq!(site.open(Some(&again)).credentials_changed().await.unwrap(), 2);
+    assert_eq!(site.open(Some(&again)).credentials_changed().await.unwrap(), 1);
     assert_eq!(site.principal(&thiefs).await, None);
 }
 
 #[tokio::test]
-async fn credentials_changed_does_nothing_without_a_user_or_a_live_session() {
+async fn credentials_changed_does_nothing_without_a_user() {
     let site = Site::new();
-    let bobs = site.sign_in(None, bob()).await;
     let visitor = site.session().await;
     let session = site.open(Some(&visitor));
     assert_eq!(session.credentials_changed().await.unwrap(), 0);
     assert_eq!(session.cookie(), CookieChange::Keep);
-    let revoked = site.sign_in(None, bob()).await;
-    let session = site.open(Some(&revoked));
-    session.principal().await.unwrap();
-    site.open(Some(&revoked)).destroy().await.unwrap();
-    assert!(matches!(session.credentials_changed().await, Err(SessionError::Gone)), "a revoked session ends no others");
-    assert_eq!(site.principal(&bobs).await, Some(bob()));
 }
 
 #[tokio::test]
-async fn credentials_changed_without_a_new_session_removes_the_cookie() {
+async fn credentials_changed_can_be_repeated_after_an_outage() {
     let site = Site::new();
-    let id = site.sign_in(None, bob()).await;
+    let (id, device) = (site.sign_in(None, bob()).await, site.sign_in(None, bob()).await);
     let session = site.open(Some(&id));
-    site.store.fail(["create"]);
+    site.store.fail(["delete_all"]);
     assert!(session.credentials_changed().await.is_err());
-    assert_eq!((session.cookie(), site.living().await), (CookieChange::Remove, 0));
-    // It ends nothing if the new id cannot reach the browser.
+    assert_eq!(site.principal(&device).await, Some(bob()));
     site.store.fail([]);
-    let id = site.sign_in(None, bob()).await;
-    let session = site.open(Some(&id));
+    assert_eq!(session.credentials_changed().await.unwrap(), 1);
     finish(&session).await.unwrap();
+    assert_eq!(site.principal(&issued(&session)).await, Some(bob()));
+    // It ends nothing if the new id cannot reach the browser.
     assert!(matches!(session.credentials_changed().await, Err(SessionError::HeadSent)));
-    assert_eq!(site.principal(&id).await, Some(bob()));
 }

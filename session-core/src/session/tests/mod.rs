@@ -27,8 +27,9 @@ mod way;
 
 use super::*;
 use crate::{
-    Claim, Commit, Created, Cursor, Data, Deleted, DeletedPage, EndCause, EventOutcome, ManualClock, MemoryStore, NewRecord, OnGone,
-    OnSupersededId, Outcome, Page, Record, SessionEvent, SessionEvents, SessionId, SessionStore, StoreError, StoreKey, Stored, SummaryPage,
+    Attributes, Claim, Commit, Created, Cursor, Data, Deleted, DeletedPage, EndCause, EventOutcome, ManualClock, MemoryStore, NewRecord,
+    OnGone, OnSupersededId, Outcome, Page, Record, Rejection, SessionEvent, SessionEvents, SessionId, SessionStore, StoreError, StoreKey,
+    Stored, SummaryPage,
     cookie::{SignedBy, VerifiedCookie, VerifiedCookies},
 };
 

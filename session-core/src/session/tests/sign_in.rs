@@ -86,6 +86,43 @@ async fn h30_a_sign_in_stands_if_the_store_cannot_end_the_oldest() {
 }
 
 #[tokio::test]
+async fn another_user_gets_another_key() {
+    let site = Site::new();
+    let bobs = site.sign_in(None, SignIn::new(bob()).label("Firefox").unwrap()).await;
+    let session = site.open(Some(&bobs));
+    session.insert("basket", "alice's").unwrap();
+    session.sign_in(alice());
+    let ((), calls) = site.calls(async { finish(&session).await.unwrap() }).await;
+    assert_eq!(calls, 3, "a load, the end of bob's session, and a new one");
+    let alices = issued(&session);
+    assert_ne!(alices.key(), bobs.key());
+    assert_eq!((site.principal(&bobs).await, site.principal(&alices).await), (None, Some(alice())));
+    let record = site.record(&alices).await.unwrap();
+    assert_eq!((record.data.len(), record.attributes), (1, Attributes::default()));
+    assert_eq!(site.audit.take(), ["created bob", "signed in bob", "ended SignedOut bob", "created alice", "signed in alice"]);
+    // Without the new session the old one is over all the same.
+    site.store.fail(["create"]);
+    let session = site.open(Some(&alices));
+    session.sign_in(bob());
+    assert!(finish(&session).await.is_err());
+    assert_eq!((session.cookie(), site.living().await), (CookieChange::Remove, 0));
+}
+
+#[tokio::test]
+async fn a_sign_in_that_would_be_over_at_once_is_refused() {
+    let site = Site::new();
+    let id = site.sign_in(None, bob()).await;
+    for browser in [None, Some(&id)] {
+        let session = site.open(browser);
+        session.sign_in(SignIn::new(bob()).remember(Duration::ZERO));
+        let refused = finish(&session).await;
+        assert!(matches!(refused, Err(SessionError::Store(StoreError::Rejected(Rejection::Ttl { .. })))), "{refused:?}");
+        assert_eq!(session.cookie(), CookieChange::Keep);
+    }
+    assert_eq!(site.principal(&id).await, Some(bob()), "the session goes on");
+}
+
+#[tokio::test]
 async fn h31_authenticated_within_counts_from_the_last_proof() {
     let site = Site::new();
     let id = site.sign_in(None, bob()).await;

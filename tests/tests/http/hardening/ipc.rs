@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::io::AsyncWriteExt;
+
 use tests::{
     Demo, KEY, PATIENCE,
     client::{Connection, Request, send},
@@ -146,6 +148,28 @@ async fn s25_more_bodies_than_descriptors_free_them_again() {
         begun.elapsed()
     );
     assert!(!demo.output().contains("Too many open files"), "{}", demo.output());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s25_clients_that_never_read_free_their_connections() {
+    let demo = Demo::start(&["--workers", "1", "--max-connections", "20", "--send-timeout", BODY]).await;
+    let mut bob = demo.signed_in("bob").await;
+    let _ = bob.insert("n", &format!("\"{}\"", "x".repeat(60_000))).await.expect(204);
+    let asked = format!("GET /session HTTP/1.1\r\nHost: localhost\r\nCookie: id={}\r\n\r\n", bob.cookie()).repeat(100);
+    let mut held = Vec::new();
+    for _ in 0..24 {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(2_048).expect("a small buffer");
+        let mut stream = socket.connect(demo.address).await.expect("the kernel accepts");
+        // The kernel may not take all of it: nothing reads the answers.
+        let _ = tokio::time::timeout(Duration::from_millis(100), stream.write_all(asked.as_bytes())).await;
+        held.push(stream);
+    }
+    let started = Instant::now();
+    let _ = send(demo.address, &Request::get("/healthz")).await.expect("an answer").expect(200);
+    println!("s25: 24 clients do not read; another one is served after {:?}", started.elapsed());
+    assert!(started.elapsed() < CUT_WITHIN * 2, "{:?}", started.elapsed());
+    drop(held);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
