@@ -242,9 +242,10 @@ impl Session {
     /// The session gets a new id, and the old one has no power over it any more (session fixation: OWASP asks for a new id at every
     /// change of privilege). The session starts with the policy's timeouts and persistence, or with those of the [`SignIn`]; the absolute
     /// timeout counts from now. The values of an anonymous session stay; call [`Self::clear`] before to drop them. If another user was
-    /// signed in, all values but those inserted in this request go.
+    /// signed in, that session ends, and a new one starts with the values inserted in this request.
     ///
-    /// A sign-in always works: if the request's own id is superseded, or its session has ended, it starts a new session.
+    /// A sign-in always works: if the request's own id is superseded, or its session has ended, it starts a new session. One whose
+    /// timeouts are below a millisecond is refused when it is committed ([`Rejection::Ttl`](crate::Rejection::Ttl)).
     pub fn sign_in(&self, sign_in: impl Into<SignIn>) {
         self.state().recorded.sign_in = Some(sign_in.into());
     }
