@@ -39,7 +39,7 @@ impl ListenSpec {
     /// (`TCP_USER_TIMEOUT`, whole milliseconds). Without it a client that never reads holds a connection for good.
     #[must_use]
     pub fn send_timeout(mut self, timeout: Duration) -> Self {
-        self.send_timeout = timeout.max(Duration::from_millis(1));
+        self.send_timeout = timeout.clamp(Duration::from_millis(1), Duration::from_millis(i32::MAX.unsigned_abs().into()));
         self
     }
 

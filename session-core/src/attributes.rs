@@ -138,7 +138,16 @@ impl Attributes {
 /// is judged by when its own secret was replaced. Empty unless two rotations come within
 /// [`Policy::rotation_settles`](crate::Policy::rotation_settles).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<(u32, Duration)>")]
 pub struct Replaced(Vec<(u32, Duration)>);
+
+impl TryFrom<Vec<(u32, Duration)>> for Replaced {
+    type Error = &'static str;
+
+    fn try_from(replaced: Vec<(u32, Duration)>) -> Result<Self, Self::Error> {
+        if replaced.len() > Self::MOST { Err("a session notes at most three replaced secrets") } else { Ok(Self(replaced)) }
+    }
+}
 
 impl Replaced {
     /// How many are kept: the latest.
@@ -299,6 +308,12 @@ mod tests {
         let kept =
             kept.before_next(Some((3, second(11))), second(11), second(10)).before_next(Some((4, second(11))), second(11), second(10));
         assert_eq!((kept.age_at(1), kept.age_at(2), kept.age_at(4)), (None, Some(second(5)), Some(second(11))));
+    }
+
+    #[test]
+    fn more_replaced_secrets_than_are_kept_are_no_attributes() {
+        let replaced = |count| serde_json::from_value::<Replaced>(serde_json::json!(vec![(1, Duration::ZERO); count]));
+        assert!(replaced(3).is_ok() && replaced(4).is_err());
     }
 
     #[test]

@@ -73,7 +73,8 @@ pub enum EndCause {
     Revoked,
     /// A later sign-in exceeded [`SignIn::max_sessions`](crate::SignIn::max_sessions).
     TooManySessions,
-    /// The user's credentials changed.
+    /// The user's credentials changed, and this session's id was superseded meanwhile. Otherwise the session goes on, and
+    /// [`SessionEvents::rotated`] is emitted.
     CredentialsChanged,
     /// It outlived a timeout that was shortened after it was stored.
     TimedOut,

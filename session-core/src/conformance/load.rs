@@ -42,6 +42,7 @@ pub async fn c03_load_gives_back_what_was_stored(fixture: &dyn Fixture) {
         absolute_timeout: Some(Duration::MAX),
         acr: short("x".repeat(ShortText::MAX_BYTES)),
         label: short("ü".repeat(ShortText::MAX_BYTES / 2)),
+        replaced: Attributes::from_text(&[" r4294967295@3153600000000"; 3].concat()).unwrap_or_else(|| panic!("as many as fit")).replaced,
         ..attributes
     };
     let browser = Attributes { persistence: Some(Persistence::BrowserSession), ..Attributes::default() };

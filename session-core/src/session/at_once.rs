@@ -9,7 +9,7 @@ use super::{
     state::{Identity, SupersededId},
 };
 use crate::{
-    Attributes, Change, Claim, Commit, Deleted, EndCause, Guard, Json, Name, Opened, Outcome,
+    Attributes, Change, Claim, Commit, Deleted, EndCause, Guard, Json, Name, Opened, Outcome, StoreError,
     cookie::SignedBy,
     plan::{Known, Recorded, Rotate},
 };
@@ -173,7 +173,11 @@ impl Session {
 
     /// Whether the id has the current secret. An unsigned id ends its session only then, because any client can make one up.
     async fn opens(&self, identity: &Identity) -> Result<bool, SessionError> {
-        Ok(matches!(self.opened(identity).await?, Some(Opened::Current(_))))
+        match self.opened(identity).await {
+            Ok(opened) => Ok(matches!(opened, Some(Opened::Current(_)))),
+            Err(SessionError::Store(StoreError::Corrupt { .. })) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Commits what was recorded before a call that acts at once, and finds out which of several cookies counts. With one cookie and

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Session, SessionError, context::Happened, state::SupersededId};
+use super::{Session, SessionError, context::Happened};
 use crate::{
     Claim, Deleted, EndCause, Handle, Principal, SessionSummary, ShortText, StoreError,
-    plan::{Known, Reauthentication, Recorded},
+    plan::{Known, Reauthentication},
 };
 
 /// How many sessions one page of a walk over a user's sessions asks for.
@@ -117,16 +117,17 @@ impl Session {
     pub async fn credentials_changed(&self) -> Result<u64, SessionError> {
         let _flight = self.0.flight.lock().await;
         self.check_delivery()?;
+        let read = self.state().record().and_then(|record| record.principal.clone());
         let principal = match self.settled_principal().await {
             Ok(Some(principal)) => principal,
             Ok(None) => return Ok(0),
-            Err(SessionError::Superseded) => return self.end_all_of_superseded().await,
+            Err(SessionError::Superseded) => return self.end_all_of(read).await,
             Err(error) => return Err(error),
         };
         self.state().recorded.reauthenticated = Some(Reauthentication { acr: None });
         match self.flush().await {
             Ok(_) => {}
-            Err(SessionError::Superseded) => return self.end_all_of_superseded().await,
+            Err(SessionError::Superseded) => return self.end_all_of(Some(principal)).await,
             Err(error) => return Err(error),
         }
         // The rotation came first, so a copy of the cookie is dead before the walk over the others, and a session that was ended meanwhile
@@ -135,22 +136,11 @@ impl Session {
         Ok(self.store().delete_all(&principal, Some(&key)).await?)
     }
 
-    /// Ends all sessions of the user to whose sign-in the request's superseded id belongs, if this request could read who that is: then
-    /// the application asked that user for a proof.
-    async fn end_all_of_superseded(&self) -> Result<u64, SessionError> {
-        let principal = {
-            let mut state = self.state();
-            state.recorded = Recorded::default();
-            match (&state.known, &state.superseded) {
-                // A rotation with a grace changes no principal, so the former secret is of the same sign-in.
-                (Known::Grace(record), _) => record.principal.clone(),
-                (_, Some(SupersededId { identity, record })) if state.seen && record.since <= identity.id.generation() => {
-                    record.principal.clone()
-                }
-                _ => None,
-            }
-        };
-        let principal = principal.ok_or(SessionError::Superseded)?;
+    /// Ends all sessions of the user that this request read before its id was superseded, or reads in the grace: the application asked that
+    /// user for a proof.
+    async fn end_all_of(&self, read: Option<Principal>) -> Result<u64, SessionError> {
+        let in_grace = self.state().record().and_then(|record| record.principal.clone());
+        let principal = in_grace.or(read).ok_or(SessionError::Superseded)?;
         let ended = self.delete_all(&principal, EndCause::CredentialsChanged).await?;
         self.state().ended();
         Ok(ended)

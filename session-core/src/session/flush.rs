@@ -10,8 +10,8 @@ use super::{
     state::{Drawn, Head, Identity},
 };
 use crate::{
-    Attributes, Claim, Commit, Committed, Created, Deleted, EndCause, EntropyError, NewRecord, OnSupersededId, Opened, Outcome, Principal,
-    PrincipalChange, Record, Rotation, SessionId, SessionStore, SignIn, StoreError, StoreKey, Superseded,
+    Attributes, Claim, Commit, Committed, Created, Deleted, EndCause, EntropyError, Guard, NewRecord, OnSupersededId, Opened, Outcome,
+    Principal, PrincipalChange, Record, Rotation, SessionId, SessionStore, SignIn, StoreError, StoreKey, Superseded,
     cookie::SignedBy,
     expiry::Use,
     plan::{Known, Recorded, Rotate, Step, plan},
@@ -297,15 +297,19 @@ impl Session {
             }
         };
         commit.secret = identity.secret;
-        if drawn.is_some() {
-            self.remember_replaced(&mut commit);
-        }
+        let only_noted = drawn.is_some() && self.note_replaced(&mut commit);
         commit.rotate = drawn.as_ref().map(|drawn| Rotation {
             secret: drawn.secret,
             generation: drawn.id.generation(),
             grace: if rotate == Rotate::WithGrace { self.policy().grace() } else { None },
         });
-        let outcome = match self.store().commit(&identity.key, commit.clone()).await {
+        let mut answer = self.store().commit(&identity.key, commit.clone()).await;
+        if only_noted && matches!(answer, Ok(Outcome::Conflict)) {
+            // Another request changed the attributes. They matter more than the note.
+            (commit.guard, commit.attributes) = (Guard::Any, None);
+            answer = self.store().commit(&identity.key, commit.clone()).await;
+        }
+        let outcome = match answer {
             Err(StoreError::Unsupported { .. }) if drawn.is_some() => return self.copy_to_new_id(&identity, &commit).await,
             Err(error) => {
                 self.emit_rotated(&identity, &commit, Some(&error));
@@ -348,33 +352,42 @@ impl Session {
         }
     }
 
-    /// Adds to a rotation which secrets were replaced shortly before. Nothing can have changed since the record was loaded: only another
-    /// rotation could, and then this one is refused.
-    fn remember_replaced(&self, commit: &mut Commit) {
+    /// Adds to a rotation which secrets were replaced shortly before. The note itself cannot be out of date: only another rotation changes
+    /// it, and then this one is refused. `true` if the commit brings attributes for nothing but the note; they may be out of date.
+    fn note_replaced(&self, commit: &mut Commit) -> bool {
         let state = self.state();
-        let Some(record) = state.record() else { return };
+        let Some(record) = state.record() else { return false };
         let elapsed = state.elapsed();
         let last = record.generation.checked_sub(1).map(|generation| (generation, record.age.saturating_sub(record.rotated)));
         let replaced = record.attributes.replaced.before_next(last, record.age + elapsed, self.policy().rotation_settles);
-        match &mut commit.attributes {
-            Some(attributes) => attributes.replaced = replaced,
-            None if replaced == record.attributes.replaced => {}
-            None => commit.attributes = Some(Attributes { replaced, ..record.attributes.clone() }),
+        if let Some(attributes) = &mut commit.attributes {
+            attributes.replaced = replaced;
+            return false;
         }
+        if replaced == record.attributes.replaced {
+            return false;
+        }
+        commit.attributes = Some(Attributes { replaced, ..record.attributes.clone() });
+        commit.guard = Guard::Version(record.version);
+        true
     }
 
-    /// Ends the session of the user who was signed in, because another one signs in. If it got another secret meanwhile, it is another
+    /// Ends the session of the user who was signed in, because another one signs in. If somebody signed in on it meanwhile, it is another
     /// request's, and stays.
     async fn leave(&self) -> Result<(), SessionError> {
+        self.check_delivery()?;
         let (identity, principal) = {
             let state = self.state();
-            (state.identity.clone(), state.record().and_then(|record| record.principal.clone()))
+            // A rotation of this request whose answer was lost may have landed.
+            let drawn = state.drawn.as_ref().map(|drawn| &drawn.identity).filter(|drawn| Some(&drawn.key) == state.key().as_ref());
+            (drawn.or(state.identity.as_ref()).cloned(), state.record().and_then(|record| record.principal.clone()))
         };
+        let mut ended = false;
         if let Some(identity) = identity {
             let claim = Claim::Generation(identity.id.generation());
-            let _ = self.end(&identity, claim, principal.as_ref(), EndCause::SignedOut).await?;
+            ended = self.end(&identity, claim, principal.as_ref(), EndCause::SignedOut).await? == Deleted::Ended;
         }
-        self.state().left();
+        self.state().left(ended);
         Ok(())
     }
 

@@ -103,7 +103,7 @@ pub(super) struct State {
     /// When the store said what is `known`.
     heard: Instant,
     /// Whether this request saw its session alive.
-    pub(super) seen: bool,
+    seen: bool,
     /// Whether the browser sent an id that verified.
     shown: bool,
     owed: Owed,
@@ -205,7 +205,7 @@ impl State {
     /// The store has given the record, which the former secret may still read.
     pub(super) fn in_grace(&mut self, record: Box<Record>) {
         self.known = Known::Grace(record);
-        self.heard = Instant::now();
+        (self.seen, self.heard) = (true, Instant::now());
     }
 
     /// The store says that the session lives with another secret. `true` if the id is so old that its use is worth a report.
@@ -265,6 +265,7 @@ impl State {
             PrincipalChange::Set(principal) => record.principal = Some(principal.clone()),
             PrincipalChange::Unset => record.principal = None,
         }
+        record.rotated += age.saturating_sub(record.age);
         if let Some(rotation) = commit.rotate {
             (record.secret, record.generation, record.rotated) = (rotation.secret, rotation.generation, Duration::ZERO);
         }
@@ -292,17 +293,17 @@ impl State {
         self.known = if self.seen { Known::Gone } else { Known::Absent };
     }
 
-    /// Another user signs in: the session of the former one has ended, and the new one starts under another key.
-    pub(super) fn left(&mut self) {
+    /// Another user signs in, under another key. The session of the former one has been `ended` for that, or is another request's.
+    pub(super) fn left(&mut self, ended: bool) {
         (self.identity, self.drawn, self.superseded) = (None, None, None);
         self.seen = false;
         self.known = Known::Absent;
-        self.owed = if self.shown { Owed::Removal } else { Owed::Nothing };
+        self.owed = if ended && self.shown { Owed::Removal } else { Owed::Nothing };
     }
 
     /// The session is over for this request. What comes later starts a new one; a browser that sent an id is told to forget it.
     pub(super) fn ended(&mut self) {
-        self.left();
+        self.left(true);
         self.others.clear();
         self.recorded = Recorded::default();
     }

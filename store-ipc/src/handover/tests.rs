@@ -366,6 +366,6 @@ fn session_bytes() -> Vec<u8> {
     let generation_since_created_rotated_deadline = b"\x04\x03\x05\x06\x07";
     let former = [&b"\x01"[..], &[8; 32], b"\x06"].concat();
     let user = b"\x01\x03bob\x05";
-    let attributes = b"\x01\x01\x01\0\0\x01\x01\x01\x03mfa\0";
+    let attributes = b"\x01\x01\x01\0\0\x01\x01\x01\x03mfa\0\x01\x02\x01\0";
     [&key_data_version[..], &[9; 32], generation_since_created_rotated_deadline, &former, user, attributes].concat()
 }

@@ -44,7 +44,7 @@ const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS {table} (
     authenticated BIGINT,
     expires BIGINT NOT NULL,
     principal VARBINARY(256),
-    attributes VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+    attributes VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
     former_secret BINARY(32),
     former_until BIGINT,
     format SMALLINT NOT NULL,

@@ -17,16 +17,19 @@ use tests::{
 on_every_setup!(
     h27_a_superseded_id_reads_anonymous_and_its_writes_conflict,
     h27_a_superseded_id_counts_as_absent_once_the_rotation_has_settled,
+    h27_each_of_several_rotations_settles_by_itself,
     h27_a_superseded_id_ends_its_own_session_and_no_other,
     h27_a_sign_in_with_a_superseded_id_starts_a_session_under_a_new_key,
     h28_reads_beside_a_renewal_stay_signed_in_and_send_nothing,
     h29_a_stream_ends_when_its_session_does,
     h30_a_sign_in_ends_the_oldest_sessions_of_the_user,
+    h30_a_change_of_credentials_brings_no_ended_session_back,
     h31_a_proof_of_identity_ages_and_is_given_anew,
     h32_the_audit_trail_tells_what_happened_without_an_id,
     h33_of_several_cookies_the_current_one_counts_and_a_sign_out_ends_all,
     h34_a_sign_in_whose_answer_was_lost_is_repeated,
     h36_an_id_from_before_the_sign_in_ends_nothing,
+    h36_another_user_gets_another_key,
     s28_remember_me_does_not_pass_to_another_user,
     s31_a_superseded_id_is_reported_and_ends_the_session_if_told_to,
 );
@@ -85,6 +88,24 @@ async fn h27_a_superseded_id_reads_anonymous_and_its_writes_conflict(setup: &Set
     let page = browser.page().await;
     assert_eq!((page.principal.as_deref(), page.value("n")), (Some("bob"), None));
     println!("h27: {0} of {0} writes with a superseded id got 409 without a cookie", ROUNDS * AT_ONCE);
+}
+
+async fn h27_each_of_several_rotations_settles_by_itself(setup: &Setup) {
+    let demo = setup.start_with(&[PATIENT, &["--rotation-settles", "60s"]].concat()).await;
+    let mut browser = demo.browser();
+    let _ = browser.insert("basket", "1").await.expect(204);
+    let mut late = vec![browser.clone()];
+    let _ = browser.login("bob").await.expect(200);
+    for route in ["/reauthenticate", "/renew", "/renew"] {
+        late.push(browser.clone());
+        let _ = browser.post(route).await.expect(204);
+    }
+    for (behind, late) in late.iter_mut().rev().enumerate() {
+        let visit = late.get("/").await;
+        no_cookie(&visit);
+        assert_eq!(visit.status, 409, "{} rotations behind", behind + 1);
+    }
+    assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
 }
 
 async fn h27_a_superseded_id_counts_as_absent_once_the_rotation_has_settled(setup: &Setup) {
@@ -238,6 +259,30 @@ async fn h30_a_sign_in_ends_the_oldest_sessions_of_the_user(setup: &Setup) {
     assert!(browsers[3].page().await.is_anonymous());
 }
 
+async fn h30_a_change_of_credentials_brings_no_ended_session_back(setup: &Setup) {
+    const ROUNDS: usize = 30;
+    let demo = setup.start_with(PATIENT).await;
+    let mut met = 0;
+    for round in 0..ROUNDS {
+        let user = format!("user{round}");
+        let (mut owner, mut thief) = (demo.signed_in(&user).await, demo.signed_in(&user).await);
+        let everywhere = round % 2 == 0;
+        let path = if everywhere { "/logout-everywhere" } else { "/credentials-changed" };
+        let (ended, changed) = tokio::join!(owner.post(path), thief.post("/credentials-changed"));
+        let sessions = |response: &Response| response.json::<serde_json::Value>()["ended"].as_u64().expect("a number");
+        // 401 and 409: the session was ended first.
+        let ended_thief = ended.status == 200 && sessions(&ended) > 0;
+        assert!(matches!(ended.status, 200 | 401 | 409) && matches!(changed.status, 200 | 401 | 409));
+        met += usize::from(ended_thief && changed.status == 200);
+        let alive = [owner.page().await.is_anonymous(), thief.page().await.is_anonymous()].iter().filter(|anonymous| !**anonymous).count();
+        assert!(alive <= usize::from(!everywhere), "round {round}: {alive} of 2 live after {} and {}", ended.status, changed.status);
+        if ended_thief {
+            assert!(thief.page().await.is_anonymous(), "round {round}: the session that was ended is back");
+        }
+    }
+    println!("h30: {ROUNDS} changes of credentials beside an end; both succeeded {met} times; nothing came back");
+}
+
 async fn h31_a_proof_of_identity_ages_and_is_given_anew(setup: &Setup) {
     let demo = setup.start_with(PATIENT).await;
     let mut browser = demo.browser();
@@ -373,6 +418,22 @@ async fn h36_an_id_from_before_the_sign_in_ends_nothing(setup: &Setup) {
     assert_eq!(victim.page().await.principal.as_deref(), Some("bob"));
     assert_eq!(other.page().await.principal.as_deref(), Some("bob"));
     assert!(!demo.output().contains("a superseded session id was used"), "a planted id is no sign of theft");
+}
+
+async fn h36_another_user_gets_another_key(setup: &Setup) {
+    let demo = setup.start_with(PATIENT).await;
+    let mut phone = demo.signed_in("bob").await;
+    let mut kiosk = demo.signed_in("bob").await;
+    let bobs = kiosk.clone();
+    let _ = kiosk.insert("n", "1").await.expect(204);
+    let handle = kiosk.page().await.handle.expect("a handle");
+    let _ = kiosk.login("alice").await.expect(200);
+    assert_ne!(key_of(kiosk.cookie()), key_of(bobs.cookie()));
+    let _ = phone.send(Request::delete(format!("/devices/{handle}"))).await.expect(404);
+    let _ = phone.post("/logout-everywhere").await.expect(200);
+    let page = kiosk.page().await;
+    assert_eq!((page.principal.as_deref(), page.value("n")), (Some("alice"), None));
+    assert!(bobs.clone().page().await.is_anonymous());
 }
 
 async fn s28_remember_me_does_not_pass_to_another_user(setup: &Setup) {

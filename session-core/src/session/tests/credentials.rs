@@ -82,6 +82,49 @@ async fn credentials_changed_brings_no_ended_session_back() {
 }
 
 #[tokio::test]
+async fn credentials_changed_creates_nothing_when_the_session_ends_half_way() {
+    for before in ["load", "commit", "delete_all"] {
+        let site = Site::new();
+        let (id, device) = (site.sign_in(None, bob()).await, site.sign_in(None, bob()).await);
+        *site.store.ends_before.lock() = Some((before, id.key()));
+        let session = site.open(Some(&id));
+        let changed = session.credentials_changed().await;
+        match before {
+            "load" => assert_eq!(changed.unwrap(), 0, "an ended session has no user"),
+            "commit" => assert!(matches!(changed, Err(SessionError::Gone)), "{changed:?}"),
+            _ => assert_eq!(changed.unwrap(), 1),
+        }
+        let _ = finish(&session).await;
+        assert_eq!(site.record(&id).await, None, "ended before the {before}");
+        assert_eq!(site.living().await, usize::from(before != "delete_all"));
+        assert_eq!(site.principal(&device).await.is_some(), before != "delete_all");
+    }
+}
+
+/// Somebody with a copy of the cookie and the former password signs in on it, or ends the session, while the user's request is under way.
+#[tokio::test]
+async fn credentials_changed_counts_the_user_that_the_request_read() {
+    for in_grace in [false, true] {
+        let site = Site::new();
+        let id = site.sign_in(None, bob()).await;
+        let victim = site.open(Some(&id));
+        let latest = if in_grace { site.renew(&id).await } else { id.clone() };
+        assert_eq!(victim.principal().await.unwrap(), Some(bob()));
+        let thiefs = site.sign_in(Some(&latest), bob()).await;
+        assert_eq!(victim.credentials_changed().await.unwrap(), 1);
+        assert_eq!((site.principal(&thiefs).await, site.living().await), (None, 0));
+    }
+    let site = Site::new();
+    let (id, device) = (site.sign_in(None, bob()).await, site.sign_in(None, bob()).await);
+    site.renew(&id).await;
+    let in_grace = site.open(Some(&id));
+    assert_eq!(in_grace.principal().await.unwrap(), Some(bob()));
+    let _ = site.store.inside.delete(&id.key(), Claim::Any).await.unwrap();
+    assert!(matches!(in_grace.credentials_changed().await, Err(SessionError::Gone)), "a success would be false: a device lives");
+    assert_eq!(site.principal(&device).await, Some(bob()));
+}
+
+#[tokio::test]
 async fn credentials_changed_of_two_at_once_leaves_one_or_none() {
     for _ in 0..50 {
         let site = Site::new();

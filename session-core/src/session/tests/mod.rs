@@ -51,6 +51,8 @@ struct Counting {
     cannot_rotate: AtomicBool,
     /// A session whose record cannot be read.
     corrupt: Mutex<Option<StoreKey>>,
+    /// What ends just before the next call of this name.
+    ends_before: Mutex<Option<(&'static str, StoreKey)>>,
     /// The calls that fail without any effect.
     fails: Mutex<BTreeSet<&'static str>>,
 }
@@ -67,6 +69,10 @@ impl Counting {
         // As a store behind a socket would: other tasks of the request run meanwhile.
         tokio::task::yield_now().await;
         self.in_flight.fetch_sub(1, Relaxed);
+        let ends = self.ends_before.lock().take_if(|(before, _)| *before == call);
+        if let Some((_, key)) = ends {
+            let _ = self.inside.delete(&key, Claim::Any).await?;
+        }
         if self.fails.lock().contains(call) {
             return Err(StoreError::Unavailable { store: "counting", source: "told to fail".into() });
         }
@@ -204,6 +210,7 @@ impl Site {
             lose_answer: AtomicBool::new(false),
             cannot_rotate: AtomicBool::new(false),
             corrupt: Mutex::default(),
+            ends_before: Mutex::default(),
             fails: Mutex::default(),
         };
         Self { store: Arc::new(store), clock, policy: Policy::default(), audit: Arc::default() }

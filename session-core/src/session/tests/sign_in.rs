@@ -109,6 +109,63 @@ async fn another_user_gets_another_key() {
 }
 
 #[tokio::test]
+async fn another_user_ends_the_former_session_only_if_the_new_one_can_start() {
+    let site = Site::new();
+    let bobs = site.sign_in(None, bob()).await;
+    let session = site.open(Some(&bobs));
+    assert_eq!(session.principal().await.unwrap(), Some(bob()));
+    finish(&session).await.unwrap();
+    session.sign_in(alice());
+    assert!(matches!(session.commit().await, Err(SessionError::HeadSent)));
+    assert_eq!(site.principal(&bobs).await, Some(bob()), "no cookie can be sent any more, so nothing has ended");
+    // In the grace as well.
+    site.renew(&bobs).await;
+    let _ = site.sign_in(Some(&bobs), alice()).await;
+    assert_eq!(site.living().await, 1, "bob's session has ended");
+}
+
+#[tokio::test]
+async fn another_user_takes_no_cookie_of_a_parallel_sign_in_away() {
+    let site = Site::new();
+    let bobs = site.sign_in(None, bob()).await;
+    let session = site.open(Some(&bobs));
+    assert_eq!(session.principal().await.unwrap(), Some(bob()));
+    let fresh = site.sign_in(Some(&bobs), bob()).await;
+    session.sign_in(alice());
+    site.store.fail(["create"]);
+    assert!(finish(&session).await.is_err());
+    assert_eq!(session.cookie(), CookieChange::Keep);
+    assert_eq!(site.principal(&fresh).await, Some(bob()));
+    // A rotation whose answer was lost is the request's own, and is not left behind.
+    site.store.fail([]);
+    let session = site.open(Some(&fresh));
+    assert_eq!(session.principal().await.unwrap(), Some(bob()));
+    session.sign_in(bob());
+    site.store.lose_answer.store(true, Relaxed);
+    assert!(session.commit().await.is_err());
+    session.sign_in(alice());
+    finish(&session).await.unwrap();
+    assert_eq!(site.living().await, 1);
+}
+
+#[tokio::test]
+async fn a_renewal_keeps_attributes_that_another_request_sets_meanwhile() {
+    let site = Site::new();
+    let id = site.sign_in(None, bob()).await;
+    let id = site.renew(&id).await;
+    let renewing = site.open(Some(&id));
+    assert_eq!(renewing.principal().await.unwrap(), Some(bob()));
+    renewing.renew();
+    let other = site.open(Some(&id));
+    other.set_absolute_timeout(MINUTE);
+    finish(&other).await.unwrap();
+    finish(&renewing).await.unwrap();
+    let record = site.record(&id).await.unwrap();
+    assert!(record.attributes.absolute_timeout.is_some());
+    assert_eq!(record.generation, 2);
+}
+
+#[tokio::test]
 async fn a_sign_in_that_would_be_over_at_once_is_refused() {
     let site = Site::new();
     let id = site.sign_in(None, bob()).await;
