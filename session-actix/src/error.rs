@@ -65,7 +65,11 @@ impl ResponseError for Error {
         log(status, &self.0);
         let text = match status {
             StatusCode::SERVICE_UNAVAILABLE => "the session cannot be reached right now; try again\n",
-            StatusCode::CONFLICT => "the session changed or ended while the request was being served; what it was to save is not saved\n",
+            StatusCode::CONFLICT => match self.0 {
+                SessionError::Gone => "the session has ended; sign in again\n",
+                SessionError::Superseded => "another request renewed the session's id; send this one again\n",
+                _ => "the session changed while the request was being served; send it again\n",
+            },
             // Two sizes, which the client can find out anyway, and what would help.
             StatusCode::PAYLOAD_TOO_LARGE => &format!("{}; this change is not saved\n", self.0),
             StatusCode::BAD_REQUEST => "the session cannot take this\n",
