@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use mongodb::{
-    bson::{DateTime, RawDocumentBuf, doc},
+    bson::{DateTime, RawDocument, RawDocumentBuf, doc},
     options::{ReadConcern, ReturnDocument},
 };
 use session_core::{Claim, Commit, Created, Deleted, NewRecord, Outcome, Record, StoreKey, observe::retried};
@@ -11,7 +11,7 @@ use session_core::{Claim, Commit, Created, Deleted, NewRecord, Outcome, Record, 
 use crate::{
     STORE,
     clients::Sessions,
-    clock::later,
+    clock::{earlier, later},
     commit::{self, Committing},
     document::{self, Unreadable, creation, has_expired, record_and_now, with_key},
     error::ClientError,
@@ -34,6 +34,8 @@ type Dated = (RawDocumentBuf, DateTime);
 enum Waits {
     /// What the settings and elections ask for.
     AsSet,
+    /// The same, and the server tells the time.
+    ForTheTime,
     /// A majority that has all that the primary has.
     ForThePrimary,
 }
@@ -57,24 +59,27 @@ impl Inner {
     }
 
     pub(crate) async fn load(&self, key: &StoreKey) -> Result<Found, ClientError> {
-        {
+        let certainly = {
             let Some((document, now)) = self.look(key, Waits::AsSet).await? else { return Ok(Ok(None)) };
             let found = document::record(&document, now);
             if !matches!(found, Ok(None)) {
                 return Ok(found);
             }
+            has_certainly_expired(&document, now)
+        };
+        if certainly && !self.reading().await?.is_of_a_set() {
+            return Ok(Ok(None));
         }
         // Seldom, and so in a box.
         Box::pin(self.load_again(key)).await
     }
 
-    /// Looks again at a session that has expired by what a majority has. A commit may have extended it in time and still wait for that
-    /// majority: the session would be over to this call, and alive to the next one. This look waits for whatever the primary has.
+    /// Looks again at a session that seems to have expired. The time was computed, which can be ahead of the server's by a round trip. And
+    /// by what a majority has, a commit may have extended it in time and still wait for that majority: the session would be over to this
+    /// call, and alive to the next one. This look asks for the time, and waits for whatever the primary has.
     async fn load_again(&self, key: &StoreKey) -> Result<Found, ClientError> {
-        if !self.reading().await?.is_of_a_set() {
-            return Ok(Ok(None));
-        }
-        let Some((document, now)) = self.look(key, Waits::ForThePrimary).await? else { return Ok(Ok(None)) };
+        let waits = if self.reading().await?.is_of_a_set() { Waits::ForThePrimary } else { Waits::ForTheTime };
+        let Some((document, now)) = self.look(key, waits).await? else { return Ok(Ok(None)) };
         Ok(document::record(&document, now))
     }
 
@@ -83,11 +88,11 @@ impl Inner {
         loop {
             let reading = self.reading().await?;
             let concern = match waits {
-                Waits::AsSet => reading.concern(),
+                Waits::AsSet | Waits::ForTheTime => reading.concern(),
                 Waits::ForThePrimary => Some(ReadConcern::linearizable()),
             };
             // A read that waits shows the state before its wait, and must be judged by the time of that.
-            let recent = self.clock.recent().filter(|_| concern.is_none());
+            let recent = self.clock.recent().filter(|_| concern.is_none() && matches!(waits, Waits::AsSet));
             let mut find = sessions.find_one(with_key(key));
             if let Some(concern) = concern {
                 find = find.read_concern(concern);
@@ -131,7 +136,10 @@ impl Inner {
                 let committed = commit::committed(&after, commit, now);
                 return Ok(committed.map_or_else(Committing::Corrupt, |committed| Committing::Settled(Outcome::Done(committed))));
             }
-            let why = explained(document::record(&after, now));
+            let mut why = explained(document::record(&after, now));
+            if recent.is_some() && matches!(why, Committing::Settled(Outcome::Gone)) && !has_certainly_expired(&after, now) {
+                why = explained(Box::pin(self.load_again(key)).await?);
+            }
             if !matches!(why, Committing::Again) {
                 return Ok(why);
             }
@@ -188,6 +196,11 @@ impl Inner {
         }
         Err(changed_again())
     }
+}
+
+/// Whether a document has expired even if `now` is ahead of the server's time.
+fn has_certainly_expired(document: &RawDocument, now: DateTime) -> bool {
+    matches!(document::record(document, earlier(now)), Ok(None))
 }
 
 fn changed_again() -> ClientError {

@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 /// For how long a load goes on from what a server said of its time.
 ///
 /// The server's clock alone is compared with what is stored (law 5). Within this time it is computed from the server's last word and the time
-/// that has passed since it was asked, so it is ahead by [`PROMPT`] at most. It decides `age` and `ttl`, and by that much whether a session is
-/// still loaded; whether one is changed, the server decides by itself.
+/// that has passed since it was asked, so it is ahead by [`PROMPT`] at most. It decides `age` and `ttl`. That a session lives it can say
+/// for certain; where it says that one has expired, the server is asked. Whether one is changed, the server decides by itself.
 const FOR_LOADS: Duration = Duration::from_millis(20);
 /// The same for commits, whose script asks the server itself if a deadline is near. In this time a clock drifts by less than a millisecond.
 const FOR_COMMITS: Duration = Duration::from_secs(1);

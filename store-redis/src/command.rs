@@ -20,6 +20,8 @@ pub(crate) enum Request<'c> {
     One(&'c Cmd),
     /// One command, and what time it is at the server. Answered by a list of the command's answer, which may be an error, and milliseconds.
     Timed(&'c Cmd),
+    /// The same, and the time is the server's own word, not computed from an earlier one.
+    Told(&'c Cmd),
     /// Several commands for one server. Answered by a list; each answer may be an error.
     All(&'c [Cmd]),
     /// The same for a node of a Cluster, whatever the commands are.
@@ -46,14 +48,14 @@ impl Request<'_> {
                 answer => answer?.extract_error(),
             },
             (Self::One(command), node) => node.send(command).await,
-            (Self::Timed(command), node @ Connection::Node(_)) => {
+            (Self::Timed(command) | Self::Told(command), node @ Connection::Node(_)) => {
                 let asked = Instant::now();
                 let (answer, now) = timed(node.send_all(&pipeline([*command, &redis::cmd("TIME")]), 2).await?)?;
                 clock.note(ServerTime::new(asked, now));
                 Ok(at(answer, now))
             }
             // Every node has a clock of its own, and which one answers is the driver's to know.
-            (Self::Timed(command), Connection::Cluster(cluster)) => {
+            (Self::Timed(command) | Self::Told(command), Connection::Cluster(cluster)) => {
                 let (answer, now) = timed(send_all(cluster, &[*command, &redis::cmd("TIME")]).await?)?;
                 Ok(at(answer, now))
             }
