@@ -60,8 +60,9 @@ impl Shell {
                 let page = connection.send(&Request::get("/metrics")).await.expect("an answer").expect(200);
                 assert!(page.text().contains("session_store_calls_total"), "{}", page.text());
             }
-            ["export", setting] if setting.starts_with("COOKIE_KEY=") => {
-                let script = format!("{command}; printf %s \"$COOKIE_KEY\"");
+            ["export", setting] if setting.starts_with("COOKIE_KEY=") || setting.starts_with("DEMO_COOKIE_KEY=") => {
+                let name = setting.split('=').next().unwrap_or_default();
+                let script = format!("{command}; printf %s \"${name}\"");
                 let output = Command::new("sh").args(["-c", &script]).output().expect("a shell");
                 assert!(output.status.success(), "{command}: {output:?}");
                 self.key = Some(String::from_utf8(output.stdout).expect("a key is text"));
