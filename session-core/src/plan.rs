@@ -173,8 +173,7 @@ pub(crate) fn plan(known: &Known, secret: SecretHash, elapsed: Duration, recorde
         Known::Absent if recorded.needs_a_session() => Step::Create(recorded.new_record(secret, policy)),
         Known::Absent => Step::Nothing,
         Known::Gone | Known::Presented | Known::Superseded | Known::Grace(_) if recorded.is_empty() => Step::Nothing,
-        Known::Grace(record) if recorded.changes_owner(record) => Step::Leave,
-        // A sign-in always works: it needs nothing of the session that it replaces.
+        // A sign-in always works: it needs nothing of the session that it replaces, and ends nothing that belongs to the current secret.
         Known::Gone | Known::Superseded | Known::Grace(_) if recorded.sign_in.is_some() => {
             Step::Create(recorded.new_record(secret, policy))
         }
