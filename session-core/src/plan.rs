@@ -184,7 +184,7 @@ pub(crate) fn plan(known: &Known, secret: SecretHash, elapsed: Duration, recorde
         Known::Presented => Step::Commit(blind(secret, recorded), Rotate::Keep),
         // Who was signed in decides whether the session goes on, and a rotation has to know when the last one was.
         Known::Alive(_) if recorded.rotate() != Rotate::Keep => Step::Load,
-        // A key never belongs to two users: whoever holds it for the former one must not reach the next one's session.
+        // The new user gets a new key. A call that still acts on the former user's key cannot reach the new session.
         Known::Loaded(record) if recorded.changes_owner(record) => Step::Leave,
         Known::Alive(alive) => {
             let Alive { age, authenticated, ttl, attributes } = alive;

@@ -112,8 +112,8 @@ impl Session {
     ///
     /// # Errors
     /// As [`Self::others`], [`SessionError::HeadSent`] and [`SessionError::PlainHttp`]; some sessions may have ended, this one goes on.
-    /// [`SessionError::Gone`] if this session was ended before, and [`SessionError::Superseded`] if the request's id was superseded before
-    /// this request could read who is signed in; then nothing has changed.
+    /// [`SessionError::Gone`] if this session was ended before. [`SessionError::Superseded`] if the request's id was superseded before the
+    /// request read the session. After both, nothing has changed.
     pub async fn credentials_changed(&self) -> Result<u64, SessionError> {
         let _flight = self.0.flight.lock().await;
         self.check_delivery()?;
