@@ -1,6 +1,8 @@
-//! What each call of the store costs over a real Redis: one call at a time, so a round trip each, and 64 at once.
+//! What each call of the store costs over a real Redis: one call at a time, so a round trip each,
+//! and 64 at once.
 //!
-//! A Redis is started for it; `TEST_REDIS_URL` names another one, in which this leaves sessions that expire after an hour.
+//! A Redis is started for it; `TEST_REDIS_URL` names another one, in which this leaves sessions
+//! that expire after an hour.
 
 use std::time::Duration;
 
@@ -8,7 +10,8 @@ use bench::RedisServer;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use futures_util::future::join_all;
 use session_core::{
-    Change, Claim, Commit, Data, Guard, Json, Name, NewRecord, Principal, Rotation, SecretHash, SessionId, SessionStore, StoreKey,
+    Change, Claim, Commit, Data, Guard, Json, Name, NewRecord, Principal, Rotation, SecretHash,
+    SessionId, SessionStore, StoreKey,
 };
 use store_redis::{Config, RedisStore};
 use tokio::runtime::{Builder, Runtime};
@@ -31,7 +34,10 @@ fn name(text: &str) -> Name {
 }
 
 fn record() -> NewRecord {
-    let data: Data = [(name("n"), Json::integer(1)), (name("user"), must(Json::from_text(r#""bob""#)))].into_iter().collect();
+    let data: Data =
+        [(name("n"), Json::integer(1)), (name("user"), must(Json::from_text(r#""bob""#)))]
+            .into_iter()
+            .collect();
     NewRecord::new(SECRET, HOUR).data(data)
 }
 
@@ -52,7 +58,8 @@ fn insert() -> Commit {
 fn calls(criterion: &mut Criterion) {
     let server = must(RedisServer::at_hand());
     let runtime: Runtime = must(Builder::new_current_thread().enable_all().build());
-    let store = runtime.block_on(async { must(RedisStore::connect(&must(Config::new(server.url()))).await) });
+    let store = runtime
+        .block_on(async { must(RedisStore::connect(&must(Config::new(server.url()))).await) });
     let key = runtime.block_on(created(&store, record()));
     // Of one user who is signed in on ten devices, and of no other run of this.
     let user = must(Principal::new(key.as_str()));
@@ -64,26 +71,48 @@ fn calls(criterion: &mut Criterion) {
     group.bench_function("create", |bencher| {
         bencher.iter(|| runtime.block_on(created(&store, record())));
     });
-    group.bench_function("load", |bencher| bencher.iter(|| must(runtime.block_on(store.load(&key)))));
-    group.bench_function("commit add", |bencher| bencher.iter(|| must(runtime.block_on(store.commit(&key, add())))));
-    group.bench_function("commit insert", |bencher| bencher.iter(|| must(runtime.block_on(store.commit(&key, insert())))));
-    group.bench_function("commit insert if unchanged", |bencher| {
-        let version = || must(runtime.block_on(store.load(&key))).map_or(0, |stored| stored.into_record().version);
-        let guarded = || insert().guard(Guard::Version(version()));
-        bencher.iter_batched(guarded, |commit| must(runtime.block_on(store.commit(&key, commit))), BatchSize::PerIteration);
+    group.bench_function("load", |bencher| {
+        bencher.iter(|| must(runtime.block_on(store.load(&key))))
     });
-    group
-        .bench_function("commit ttl", |bencher| bencher.iter(|| must(runtime.block_on(store.commit(&key, Commit::new(SECRET).ttl(HOUR))))));
+    group.bench_function("commit add", |bencher| {
+        bencher.iter(|| must(runtime.block_on(store.commit(&key, add()))))
+    });
+    group.bench_function("commit insert", |bencher| {
+        bencher.iter(|| must(runtime.block_on(store.commit(&key, insert()))))
+    });
+    group.bench_function("commit insert if unchanged", |bencher| {
+        let version = || {
+            must(runtime.block_on(store.load(&key)))
+                .map_or(0, |stored| stored.into_record().version)
+        };
+        let guarded = || insert().guard(Guard::Version(version()));
+        bencher.iter_batched(
+            guarded,
+            |commit| must(runtime.block_on(store.commit(&key, commit))),
+            BatchSize::PerIteration,
+        );
+    });
+    group.bench_function("commit ttl", |bencher| {
+        bencher.iter(|| must(runtime.block_on(store.commit(&key, Commit::new(SECRET).ttl(HOUR)))))
+    });
     let signed_in = runtime.block_on(created(&store, record().principal(user.clone())));
     group.bench_function("commit rotation", |bencher| {
         let rotation = Rotation { secret: SECRET, generation: 1, grace: None };
-        bencher.iter(|| must(runtime.block_on(store.commit(&signed_in, Commit::new(SECRET).rotate(rotation)))));
+        bencher.iter(|| {
+            must(runtime.block_on(store.commit(&signed_in, Commit::new(SECRET).rotate(rotation))))
+        });
     });
     group.bench_function("delete", |bencher| {
         let doomed = || runtime.block_on(created(&store, record()));
-        bencher.iter_batched(doomed, |key| must(runtime.block_on(store.delete(&key, Claim::Any))), BatchSize::PerIteration);
+        bencher.iter_batched(
+            doomed,
+            |key| must(runtime.block_on(store.delete(&key, Claim::Any))),
+            BatchSize::PerIteration,
+        );
     });
-    group.bench_function("list of 10", |bencher| bencher.iter(|| must(runtime.block_on(store.list(&user, None, 10)))));
+    group.bench_function("list of 10", |bencher| {
+        bencher.iter(|| must(runtime.block_on(store.list(&user, None, 10))))
+    });
     group.bench_function("64 loads at once", |bencher| {
         let load = async || drop(must(store.load(&key).await));
         bencher.iter(|| runtime.block_on(join_all((0..AT_ONCE).map(|_| load()))));

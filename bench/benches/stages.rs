@@ -1,4 +1,5 @@
-//! What each stage of a request costs, and the requests that they add up to, over a store in memory.
+//! What each stage of a request costs, and the requests that they add up to, over a store in
+//! memory.
 
 use std::{hint::black_box, sync::Arc};
 
@@ -18,7 +19,8 @@ use session_core::{Change, Commit, MemoryStore, Name, SessionError, cookie::Cook
 type Request = fn(&Site) -> Result<Option<String>, SessionError>;
 
 fn site() -> Site {
-    Site::new(Arc::new(MemoryStore::new()), CookieConfig::default()).unwrap_or_else(|error| panic!("{error}"))
+    Site::new(Arc::new(MemoryStore::new()), CookieConfig::default())
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn stages(criterion: &mut Criterion) {
@@ -28,9 +30,15 @@ fn stages(criterion: &mut Criterion) {
     let name = Name::new("n").unwrap_or_else(|error| panic!("{error}"));
 
     let mut stage = criterion.benchmark_group("stage");
-    stage.bench_function("cookie read", |bencher| bencher.iter(|| site.codec().read([black_box(site.header().as_bytes())])));
-    stage.bench_function("cookie absent", |bencher| bencher.iter(|| site.codec().read([black_box(b"a=b; c=d".as_slice())])));
-    stage.bench_function("key and hash of an id", |bencher| bencher.iter(|| (black_box(&id).key(), id.secret_hash())));
+    stage.bench_function("cookie read", |bencher| {
+        bencher.iter(|| site.codec().read([black_box(site.header().as_bytes())]))
+    });
+    stage.bench_function("cookie absent", |bencher| {
+        bencher.iter(|| site.codec().read([black_box(b"a=b; c=d".as_slice())]))
+    });
+    stage.bench_function("key and hash of an id", |bencher| {
+        bencher.iter(|| (black_box(&id).key(), id.secret_hash()))
+    });
     stage.bench_function("plan of a read", |bencher| {
         let loaded = || {
             let driver = site.open();
@@ -39,18 +47,33 @@ fn stages(criterion: &mut Criterion) {
         };
         bencher.iter_batched_ref(loaded, |driver| site.finish(driver), BatchSize::SmallInput);
     });
-    stage.bench_function("cookie issue", |bencher| bencher.iter(|| site.codec().issue(black_box(&id), None)));
-    stage.bench_function("memory load", |bencher| bencher.iter(|| at_once(site.store().load(black_box(&key)))));
+    stage.bench_function("cookie issue", |bencher| {
+        bencher.iter(|| site.codec().issue(black_box(&id), None))
+    });
+    stage.bench_function("memory load", |bencher| {
+        bencher.iter(|| at_once(site.store().load(black_box(&key))))
+    });
     stage.bench_function("memory add", |bencher| {
-        bencher.iter(|| at_once(site.store().commit(black_box(&key), Commit::new(secret).change(name.clone(), Change::Add(1)))));
+        bencher.iter(|| {
+            at_once(
+                site.store().commit(
+                    black_box(&key),
+                    Commit::new(secret).change(name.clone(), Change::Add(1)),
+                ),
+            )
+        });
     });
     stage.finish();
 }
 
 fn requests(criterion: &mut Criterion) {
     let site = site();
-    let requests: [(&str, Request); 4] =
-        [("read", Site::read), ("add", Site::add), ("read + insert", Site::read_insert), ("start", Site::start)];
+    let requests: [(&str, Request); 4] = [
+        ("read", Site::read),
+        ("add", Site::add),
+        ("read + insert", Site::read_insert),
+        ("start", Site::start),
+    ];
     let mut group = criterion.benchmark_group("request");
     for (name, request) in requests {
         group.bench_function(name, |bencher| bencher.iter(|| request(black_box(&site))));
@@ -58,20 +81,25 @@ fn requests(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A route that asks for no session, without a network: what the middleware adds to every request of an application.
+/// A route that asks for no session, without a network: what the middleware adds to every request
+/// of an application.
 fn untouched(criterion: &mut Criterion) {
     let site = site();
     let sessions = SessionMiddleware::new(Arc::clone(site.store()), site.codec().clone());
     let route = || web::get().to(async || "hello, world");
-    let request = || TestRequest::get().uri("/").insert_header((header::COOKIE, site.header())).to_request();
+    let request =
+        || TestRequest::get().uri("/").insert_header((header::COOKIE, site.header())).to_request();
     let mut group = criterion.benchmark_group("untouched");
-    // Making the request counts in all three, because the application's pool of requests has to be warm, as it is under load.
+    // Making the request counts in all three, because the application's pool of requests has to be
+    // warm, as it is under load.
     group.bench_function("request alone", |bencher| bencher.iter(request));
     System::new().block_on(async {
         let bare = init_service(App::new().route("/", route())).await;
         group.bench_function("bare", |bencher| bencher.iter(|| at_once(bare.call(request()))));
         let with_sessions = init_service(App::new().wrap(sessions).route("/", route())).await;
-        group.bench_function("with sessions", |bencher| bencher.iter(|| at_once(with_sessions.call(request()))));
+        group.bench_function("with sessions", |bencher| {
+            bencher.iter(|| at_once(with_sessions.call(request())))
+        });
     });
     group.finish();
 }

@@ -6,11 +6,13 @@ use std::{
 };
 
 thread_local! {
-    /// Needs no memory of its own and no destructor, so that the allocator may use it at any moment of a thread's life.
+    /// Needs no memory of its own and no destructor, so that the allocator may use it at any moment
+    /// of a thread's life.
     static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The system's allocator, which counts each thread's allocations: `alloc`, `alloc_zeroed` and `realloc` one each.
+/// The system's allocator, which counts each thread's allocations: `alloc`, `alloc_zeroed` and
+/// `realloc` one each.
 ///
 /// ```
 /// # use bench::{Counting, counted};
@@ -23,7 +25,8 @@ thread_local! {
 #[derive(Debug, Clone, Copy)]
 pub struct Counting;
 
-/// What `work` returns, and how many allocations this thread made for it. Always 0 where [`Counting`] is not the global allocator.
+/// What `work` returns, and how many allocations this thread made for it. Always 0 where
+/// [`Counting`] is not the global allocator.
 pub fn counted<T>(work: impl FnOnce() -> T) -> (T, u64) {
     let before = COUNT.get();
     let result = work();

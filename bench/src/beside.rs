@@ -16,11 +16,17 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// The medians of what `measure` says of both. They are asked in turn, so that what else the machine does weighs on both alike.
+    /// The medians of what `measure` says of both. They are asked in turn, so that what else the
+    /// machine does weighs on both alike.
     ///
     /// # Errors
     /// What `measure` returns.
-    pub async fn measured<P, E>(rounds: usize, few: &P, many: &P, measure: impl AsyncFn(&P) -> Result<f64, E>) -> Result<Self, E> {
+    pub async fn measured<P, E>(
+        rounds: usize,
+        few: &P,
+        many: &P,
+        measure: impl AsyncFn(&P) -> Result<f64, E>,
+    ) -> Result<Self, E> {
         let (mut of_few, mut of_many, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
             let (one, other) = (measure(few).await?, measure(many).await?);
@@ -37,12 +43,17 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The microseconds that one of many calls takes, of which so many are in flight: one for each of `keys`.
+/// The microseconds that one of many calls takes, of which so many are in flight: one for each of
+/// `keys`.
 ///
 /// # Errors
 /// What a `call` returns.
 #[expect(clippy::cast_precision_loss, reason = "nobody makes 2^52 calls")]
-pub async fn time_of_each<K, E>(keys: &[K], in_flight: usize, call: impl AsyncFn(&K) -> Result<(), E>) -> Result<f64, E> {
+pub async fn time_of_each<K, E>(
+    keys: &[K],
+    in_flight: usize,
+    call: impl AsyncFn(&K) -> Result<(), E>,
+) -> Result<f64, E> {
     let one_after_the_other = async |keys: &[K]| {
         for key in keys {
             call(key).await?;

@@ -1,4 +1,5 @@
-//! What the library costs: the pieces that the benches, the budget test and the server under load have in common.
+//! What the library costs: the pieces that the benches, the budget test and the server under load
+//! have in common.
 //!
 //! `README.md` beside this crate says what each number means and how to get it.
 

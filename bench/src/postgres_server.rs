@@ -24,11 +24,12 @@ pub struct PostgresServer {
 }
 
 impl PostgresServer {
-    /// A new server, as soon as it takes connections. It keeps up to 1 GB of tables in memory, and has its usual settings but for that: a commit
-    /// has been written to disk when it is answered.
+    /// A new server, as soon as it takes connections. It keeps up to 1 GB of tables in memory, and
+    /// has its usual settings but for that: a commit has been written to disk when it is answered.
     ///
     /// # Errors
-    /// If PostgreSQL cannot be run (Debian: `apt-get install postgresql`) or does not take connections within ten seconds.
+    /// If PostgreSQL cannot be run (Debian: `apt-get install postgresql`) or does not take
+    /// connections within ten seconds.
     pub fn start() -> Result<Self, Box<dyn Error>> {
         let folder = tempfile::tempdir()?;
         let owner = owner()?;
@@ -45,10 +46,19 @@ impl PostgresServer {
             }
             command
         };
-        let missing = |error| format!("PostgreSQL does not run ({error}); on Debian: apt-get install postgresql");
+        let missing = |error| {
+            format!("PostgreSQL does not run ({error}); on Debian: apt-get install postgresql")
+        };
         let data = root.join("data");
         let made = program("initdb")
-            .args(["--auth=trust", "--username=bench", "--encoding=UTF8", "--no-locale", "--no-sync", "--pgdata"])
+            .args([
+                "--auth=trust",
+                "--username=bench",
+                "--encoding=UTF8",
+                "--no-locale",
+                "--no-sync",
+                "--pgdata",
+            ])
             .arg(&data)
             .status()
             .map_err(missing)?;
@@ -59,15 +69,31 @@ impl PostgresServer {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
         let process = program("postgres")
             .args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={port}")])
-            .args(["-c", "unix_socket_directories=", "-c", "shared_buffers=1GB", "-c", "log_min_messages=fatal", "-D"])
+            .args([
+                "-c",
+                "unix_socket_directories=",
+                "-c",
+                "shared_buffers=1GB",
+                "-c",
+                "log_min_messages=fatal",
+                "-D",
+            ])
             .arg(&data)
             .stderr(Stdio::null())
             .spawn()
             .map_err(missing)?;
-        let server = Self { url: format!("postgres://bench@127.0.0.1:{port}/postgres"), process, _folder: folder };
+        let server = Self {
+            url: format!("postgres://bench@127.0.0.1:{port}/postgres"),
+            process,
+            _folder: folder,
+        };
         for _ in 0..200 {
             // It listens before it is ready.
-            if program("pg_isready").args(["--quiet", "--host=127.0.0.1", "--port", &port]).status()?.success() {
+            if program("pg_isready")
+                .args(["--quiet", "--host=127.0.0.1", "--port", &port])
+                .status()?
+                .success()
+            {
                 return Ok(server);
             }
             sleep(Duration::from_millis(50));
@@ -84,7 +110,8 @@ impl PostgresServer {
 
 impl Drop for PostgresServer {
     fn drop(&mut self) {
-        // Its files go with it, so it should not finish anything; but asked in this way it ends its processes too.
+        // Its files go with it, so it should not finish anything; but asked in this way it ends its
+        // processes too.
         let _ = kill_process(Pid::from_child(&self.process), Signal::QUIT);
         let _ = self.process.wait();
     }
@@ -92,9 +119,19 @@ impl Drop for PostgresServer {
 
 /// Debian keeps these programs apart from others, by version.
 fn program(name: &str) -> PathBuf {
-    let on_path = env::var_os("PATH").into_iter().flat_map(|path| env::split_paths(&path).collect::<Vec<_>>());
-    let of_debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|version| version.path().join("bin"));
-    on_path.chain(of_debian).map(|folder| folder.join(name)).find(|path| path.is_file()).unwrap_or_else(|| name.into())
+    let on_path = env::var_os("PATH")
+        .into_iter()
+        .flat_map(|path| env::split_paths(&path).collect::<Vec<_>>());
+    let of_debian = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|version| version.path().join("bin"));
+    on_path
+        .chain(of_debian)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| name.into())
 }
 
 /// The user and group that the server runs as: it refuses root.
@@ -104,8 +141,15 @@ fn owner() -> Result<Option<(u32, u32)>, Box<dyn Error>> {
     }
     let users = fs::read_to_string("/etc/passwd")?;
     let ids = |name: &str| {
-        let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&name))?;
+        let fields = users
+            .lines()
+            .map(|line| line.split(':').collect::<Vec<_>>())
+            .find(|fields| fields.first() == Some(&name))?;
         Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))
     };
-    Ok(Some(ids("postgres").or_else(|| ids("nobody")).ok_or("PostgreSQL does not run as root, and there is neither postgres nor nobody")?))
+    Ok(Some(
+        ids("postgres")
+            .or_else(|| ids("nobody"))
+            .ok_or("PostgreSQL does not run as root, and there is neither postgres nor nobody")?,
+    ))
 }

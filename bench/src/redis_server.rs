@@ -10,8 +10,8 @@ use std::{
 
 use tempfile::TempDir;
 
-/// A server on the loopback that keeps nothing on disk and ends with this value; or the one that `TEST_REDIS_URL` names, which is left as
-/// it is.
+/// A server on the loopback that keeps nothing on disk and ends with this value; or the one that
+/// `TEST_REDIS_URL` names, which is left as it is.
 #[derive(Debug)]
 pub struct RedisServer {
     url: String,
@@ -22,9 +22,11 @@ impl RedisServer {
     /// The server that `TEST_REDIS_URL` names, else a new one, as soon as it takes connections.
     ///
     /// # Errors
-    /// If `redis-server` cannot be run (Debian: `apt-get install redis-server`) or does not take connections within five seconds.
+    /// If `redis-server` cannot be run (Debian: `apt-get install redis-server`) or does not take
+    /// connections within five seconds.
     pub fn at_hand() -> Result<Self, Box<dyn Error>> {
-        std::env::var("TEST_REDIS_URL").map_or_else(|_| Self::start(), |url| Ok(Self { url, own: None }))
+        std::env::var("TEST_REDIS_URL")
+            .map_or_else(|_| Self::start(), |url| Ok(Self { url, own: None }))
     }
 
     /// A new server.
@@ -36,12 +38,27 @@ impl RedisServer {
         // The port is free now, and nobody else is told of it.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let child = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no", "--dir"])
+            .args([
+                "--bind",
+                "127.0.0.1",
+                "--port",
+                &port.to_string(),
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--dir",
+            ])
             .arg(folder.path())
             .stdout(Stdio::null())
             .spawn()
-            .map_err(|error| format!("redis-server does not run ({error}); on Debian: apt-get install redis-server"))?;
-        let server = Self { url: format!("redis://127.0.0.1:{port}/0"), own: Some((child, folder)) };
+            .map_err(|error| {
+                format!(
+                    "redis-server does not run ({error}); on Debian: apt-get install redis-server"
+                )
+            })?;
+        let server =
+            Self { url: format!("redis://127.0.0.1:{port}/0"), own: Some((child, folder)) };
         for _ in 0..100 {
             if redis::Client::open(server.url())?.get_connection().is_ok() {
                 return Ok(server);

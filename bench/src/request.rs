@@ -3,7 +3,8 @@
 use std::{error::Error, sync::Arc, time::Instant};
 
 use session_core::{
-    CookieChange, Delivery, Policy, RecordedChanges, SessionContext, SessionDriver, SessionError, SessionId, SessionStore,
+    CookieChange, Delivery, Policy, RecordedChanges, SessionContext, SessionDriver, SessionError,
+    SessionId, SessionStore,
     cookie::{CookieCodec, CookieConfig, Key, VerifiedCookies},
 };
 
@@ -109,7 +110,8 @@ impl Site {
     /// A request that reads a value and inserts its successor.
     ///
     /// # Errors
-    /// As [`Session::get`](session_core::Session::get), [`Session::insert`](session_core::Session::insert) and [`SessionDriver::finish`].
+    /// As [`Session::get`](session_core::Session::get),
+    /// [`Session::insert`](session_core::Session::insert) and [`SessionDriver::finish`].
     pub fn read_insert(&self) -> Result<Option<String>, SessionError> {
         let driver = self.open();
         let n = at_once(driver.session().get::<i64>("n"))?.unwrap_or(0);

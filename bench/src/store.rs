@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use session_core::{
-    Claim, Commit, Created, Cursor, Deleted, DeletedPage, MemoryStore, NewRecord, Outcome, Page, Principal, SessionStore, StoreError,
-    StoreKey, Stored, SummaryPage,
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, MemoryStore, NewRecord, Outcome, Page,
+    Principal, SessionStore, StoreError, StoreKey, Stored, SummaryPage,
 };
 
 use crate::{allocations::uncounted, at_once};
@@ -30,15 +30,28 @@ impl SessionStore for Uncounted {
         uncounted(|| at_once(self.0.delete(key, claim)))
     }
 
-    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
+    async fn list(
+        &self,
+        principal: &Principal,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<SummaryPage, StoreError> {
         uncounted(|| at_once(self.0.list(principal, after, limit)))
     }
 
-    async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
+    async fn delete_all(
+        &self,
+        principal: &Principal,
+        except: Option<&StoreKey>,
+    ) -> Result<u64, StoreError> {
         uncounted(|| at_once(self.0.delete_all(principal, except)))
     }
 
-    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+    async fn delete_everyone(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<DeletedPage, StoreError> {
         uncounted(|| at_once(self.0.delete_everyone(after, limit)))
     }
 

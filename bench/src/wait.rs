@@ -2,8 +2,8 @@
 
 use futures_util::FutureExt;
 
-/// The result of a future that is ready when it is first polled, as every call over a store in memory is. No runtime is needed, so none
-/// is measured.
+/// The result of a future that is ready when it is first polled, as every call over a store in
+/// memory is. No runtime is needed, so none is measured.
 ///
 /// # Panics
 /// If the future waits.

@@ -1,7 +1,8 @@
 //! The budget of a request: at most 20 allocations and 5 µs of the library's own.
 //!
-//! Allocations are counted exactly, in every build. Time is printed in every build and bounded in release builds only, as the best of many
-//! rounds, so that a busy machine does not fail it. It includes what the store in memory takes; the count does not.
+//! Allocations are counted exactly, in every build. Time is printed in every build and bounded in
+//! release builds only, as the best of many rounds, so that a busy machine does not fail it. It
+//! includes what the store in memory takes; the count does not.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test that cannot go on fails the test")]
 
@@ -30,8 +31,12 @@ const TIME: Duration = Duration::from_micros(5);
 
 type Request = fn(&Site) -> Result<Option<String>, SessionError>;
 
-const REQUESTS: [(&str, Request); 4] =
-    [("read", Site::read), ("add", Site::add), ("read + insert", Site::read_insert), ("start", Site::start)];
+const REQUESTS: [(&str, Request); 4] = [
+    ("read", Site::read),
+    ("add", Site::add),
+    ("read + insert", Site::read_insert),
+    ("start", Site::start),
+];
 
 fn site(store: impl SessionStore + 'static) -> Site {
     Site::new(Arc::new(store), CookieConfig::default()).unwrap()
@@ -78,7 +83,8 @@ async fn an_untouched_route_costs_two_allocations() {
     let sessions = SessionMiddleware::new(Arc::clone(site.store()), site.codec().clone());
     let with_sessions = init_service(App::new().wrap(sessions).route("/", route())).await;
     for cookie in ["", site.header()] {
-        let request = || TestRequest::get().uri("/").insert_header((header::COOKIE, cookie)).to_request();
+        let request =
+            || TestRequest::get().uri("/").insert_header((header::COOKIE, cookie)).to_request();
         let least = |counts: [u64; 10]| counts.into_iter().min().unwrap();
         let bare = least([(); 10].map(|()| {
             let request = request();

@@ -13,8 +13,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
     match cluster::role()? {
         Role::Worker(boot) => rt::System::new().block_on(serve(boot)),
-        Role::Primary(builder) => tokio::runtime::Runtime::new()?
-            .block_on(async { Ok(builder.listen("http", ListenSpec::tcp(address)).start().await?.wait().await.map(drop)?) }),
+        Role::Primary(builder) => tokio::runtime::Runtime::new()?.block_on(async {
+            Ok(builder
+                .listen("http", ListenSpec::tcp(address))
+                .start()
+                .await?
+                .wait()
+                .await
+                .map(drop)?)
+        }),
     }
 }
 
@@ -22,14 +29,18 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Box<dyn Error>> {
     let listener = boot.take_listener("http")?;
     let worker = boot.connect().await?;
     let beating = worker.clone();
-    let app = move || App::new().app_data(web::Data::new(beating.pulse())).route("/", web::get().to(greet));
-    // One thread, because the processes are the parallelism, with a pulse; no signals, because the primary decides.
+    let app = move || {
+        App::new().app_data(web::Data::new(beating.pulse())).route("/", web::get().to(greet))
+    };
+    // One thread, because the processes are the parallelism, with a pulse; no signals, because the
+    // primary decides.
     let server = HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run();
     let (handle, _serving) = (server.handle(), rt::spawn(server));
     worker.ready().await?;
     let mut order = worker.drain_requested().await;
     LEAVING.store(true, Ordering::Relaxed);
-    // A newer order may give less time, so it is begun at once. Past the deadline the primary kills this process.
+    // A newer order may give less time, so it is begun at once. Past the deadline the primary kills
+    // this process.
     while let Some(newer) = tokio::select! {
         _ = rt::time::timeout(order.deadline, leave(&handle, order)) => None,
         newer = worker.order_changed(order) => Some(newer),

@@ -1,4 +1,5 @@
-//! A TCP echo server of worker processes, one for each CPU. Run it, then `nc 127.0.0.1 7000`; kill a worker and try again.
+//! A TCP echo server of worker processes, one for each CPU. Run it, then `nc 127.0.0.1 7000`; kill
+//! a worker and try again.
 
 use std::error::Error;
 
@@ -12,7 +13,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     match cluster::role()? {
         Role::Worker(boot) => Runtime::new()?.block_on(serve(boot)),
         Role::Primary(builder) => Runtime::new()?.block_on(async {
-            builder.listen("echo", ListenSpec::tcp(format!("127.0.0.1:{port}"))).start().await?.wait().await?;
+            builder
+                .listen("echo", ListenSpec::tcp(format!("127.0.0.1:{port}")))
+                .start()
+                .await?
+                .wait()
+                .await?;
             Ok(())
         }),
     }

@@ -13,8 +13,10 @@ use crate::message::{self, Message};
 
 /// A request that waits for its reply. From [`Requests`].
 ///
-/// One that is dropped is answered with [`RequestError::NotAnswered`](crate::RequestError::NotAnswered), so nobody waits in vain.
-/// It may be kept, sent to another task, and answered in any order. `Debug` shows its size only, because a request may carry secrets.
+/// One that is dropped is answered with
+/// [`RequestError::NotAnswered`](crate::RequestError::NotAnswered), so nobody waits in vain. It may
+/// be kept, sent to another task, and answered in any order. `Debug` shows its size only, because a
+/// request may carry secrets.
 pub struct Call {
     line: Arc<Line>,
     from: Option<WorkerId>,
@@ -25,7 +27,13 @@ pub struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(line: Arc<Line>, from: Option<WorkerId>, id: u64, body: Vec<u8>, room: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(
+        line: Arc<Line>,
+        from: Option<WorkerId>,
+        id: u64,
+        body: Vec<u8>,
+        room: OwnedSemaphorePermit,
+    ) -> Self {
         Self { line, from, id, message: Message::from_bytes(body), room: Some(room) }
     }
 
@@ -44,12 +52,15 @@ impl Call {
         self.message.decode()
     }
 
-    /// Queues the reply, without waiting. `Ok` means queued: the one who asked may have given up, or may end before.
+    /// Queues the reply, without waiting. `Ok` means queued: the one who asked may have given up,
+    /// or may end before.
     ///
     /// # Errors
     ///
-    /// [`ReplyError::Gone`] when the one who asked has ended. [`ReplyError::Full`] when it does not read its replies: 8 MiB are kept for it, or for the
-    /// workers of its slot, together with the unanswered requests. [`ReplyError::TooLarge`] and [`ReplyError::Encode`] for the reply itself. After any but the first it is told
+    /// [`ReplyError::Gone`] when the one who asked has ended. [`ReplyError::Full`] when it does not
+    /// read its replies: 8 MiB are kept for it, or for the workers of its slot, together with the
+    /// unanswered requests. [`ReplyError::TooLarge`] and [`ReplyError::Encode`] for the reply
+    /// itself. After any but the first it is told
     /// [`RequestError::NotAnswered`](crate::RequestError::NotAnswered).
     pub fn reply<R: Serialize + ?Sized>(mut self, reply: &R) -> Result<(), ReplyError> {
         let body = message::encode(reply)?;
@@ -83,11 +94,16 @@ impl Drop for Call {
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("from", &self.from).field("id", &self.id).field("message", &self.message).finish_non_exhaustive()
+        f.debug_struct("Call")
+            .field("from", &self.from)
+            .field("id", &self.id)
+            .field("message", &self.message)
+            .finish_non_exhaustive()
     }
 }
 
-/// Reads requests in the order in which they came. From [`Worker::requests`](crate::Worker::requests) and
+/// Reads requests in the order in which they came. From
+/// [`Worker::requests`](crate::Worker::requests) and
 /// [`ClusterHandle::requests`](crate::ClusterHandle::requests).
 ///
 /// Dropping it refuses what was not read, and what comes later.
@@ -98,11 +114,14 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Waits for the next request; `None` when none can come any more, or another reader has taken over, and all were read.
+    /// Waits for the next request; `None` when none can come any more, or another reader has taken
+    /// over, and all were read.
     ///
-    /// Up to 8 MiB of unanswered requests are kept, each counted with 256 bytes on top of its length; further ones are
-    /// answered with [`RequestError::Busy`](crate::RequestError::Busy). In the primary that is for each slot: requests of a worker that has ended are still
-    /// read, and until they are answered or dropped its successor has so much less. Cancel safe: no request is lost by dropping the future.
+    /// Up to 8 MiB of unanswered requests are kept, each counted with 256 bytes on top of its
+    /// length; further ones are answered with [`RequestError::Busy`](crate::RequestError::Busy). In
+    /// the primary that is for each slot: requests of a worker that has ended are still read, and
+    /// until they are answered or dropped its successor has so much less. Cancel safe: no request
+    /// is lost by dropping the future.
     pub async fn next(&mut self) -> Option<Call> {
         self.calls.recv().await
     }
@@ -115,7 +134,8 @@ impl Requests {
 
 impl Drop for Requests {
     fn drop(&mut self) {
-        // Closed before the desk is looked at: what was passed on until then is in the queue, and is refused with it.
+        // Closed before the desk is looked at: what was passed on until then is in the queue, and
+        // is refused with it.
         self.calls.close();
         self.desk.leave();
     }
@@ -145,7 +165,8 @@ impl Desk {
         Requests { calls: reader, desk: Arc::clone(self) }
     }
 
-    /// Gives the call back if nobody reads. How many wait is bounded by the room that each of them holds.
+    /// Gives the call back if nobody reads. How many wait is bounded by the room that each of them
+    /// holds.
     pub(crate) fn pass(&self, call: Call) -> Result<(), Call> {
         // Under the lock, so that a reader who leaves finds what was passed to it.
         match &*self.seat() {

@@ -5,15 +5,17 @@ use serde::{Deserialize, Serialize};
 /// How long a worker may take to leave. No time may exceed ten years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainPolicy {
-    /// How long a worker should go on answering what was already accepted, before it stops its server. When the whole
-    /// cluster stops it also accepts for so long before, to empty the queue that nobody else will.
+    /// How long a worker should go on answering what was already accepted, before it stops its
+    /// server. When the whole cluster stops it also accepts for so long before, to empty the queue
+    /// that nobody else will.
     pub quiet: Duration,
     /// When a worker that was told to leave is killed.
     pub deadline: Duration,
     /// The deadline of [`Shutdown::Fast`](crate::Shutdown::Fast); such an order has no quiet time.
     /// Also the most that a worker gets to leave while it is not ready.
     pub fast: Duration,
-    /// How long workers outlive their primary. After it they are gone, even with a blocked event loop.
+    /// How long workers outlive their primary. After it they are gone, even with a blocked event
+    /// loop.
     pub orphan: Duration,
 }
 
@@ -43,7 +45,9 @@ impl DrainPolicy {
             DrainReason::FastShutdown => (Duration::ZERO, self.fast),
             // Two thirds leave the rest of the grace for a worker to come to its end by itself.
             DrainReason::PrimaryGone => (self.quiet.min(self.orphan / 4), self.orphan * 2 / 3),
-            DrainReason::Shutdown | DrainReason::Retired | DrainReason::Signal => (self.quiet, self.deadline),
+            DrainReason::Shutdown | DrainReason::Retired | DrainReason::Signal => {
+                (self.quiet, self.deadline)
+            }
         };
         let accept = if reason == DrainReason::Shutdown { quiet } else { Duration::ZERO };
         DrainOrder { reason, accept, quiet, deadline }
@@ -56,8 +60,9 @@ impl DrainPolicy {
 pub struct DrainOrder {
     /// Why.
     pub reason: DrainReason,
-    /// How long to go on accepting. Zero while other workers share the port: they take what is queued. When the cluster
-    /// stops, nothing new is let in, and this is the time to empty the queue.
+    /// How long to go on accepting. Zero while other workers share the port: they take what is
+    /// queued. When the cluster stops, nothing new is let in, and this is the time to empty the
+    /// queue.
     pub accept: Duration,
     /// After that: how long to answer what is already accepted, before the server is stopped.
     pub quiet: Duration,
@@ -71,7 +76,12 @@ impl DrainOrder {
         if left >= self.deadline {
             return self;
         }
-        Self { accept: self.accept.min(left / 4), quiet: self.quiet.min(left / 4), deadline: left, ..self }
+        Self {
+            accept: self.accept.min(left / 4),
+            quiet: self.quiet.min(left / 4),
+            deadline: left,
+            ..self
+        }
     }
 }
 
@@ -110,7 +120,12 @@ mod tests {
     #[test]
     fn every_order_ends_before_its_worker_is_killed() {
         let policy = DrainPolicy::default();
-        for reason in [DrainReason::Shutdown, DrainReason::FastShutdown, DrainReason::Retired, DrainReason::PrimaryGone] {
+        for reason in [
+            DrainReason::Shutdown,
+            DrainReason::FastShutdown,
+            DrainReason::Retired,
+            DrainReason::PrimaryGone,
+        ] {
             let order = policy.order(reason);
             assert!(order.accept + order.quiet < order.deadline, "{order:?}");
         }

@@ -18,7 +18,9 @@ pub use talk::{DecodeError, Gone, ReplyError, RequestError, SendError};
 #[non_exhaustive]
 pub enum BootError {
     /// A runtime or another thread was started before.
-    #[error("cluster::role() must be called while the process has one thread, it has {threads}; call it first in main, before any runtime")]
+    #[error(
+        "cluster::role() must be called while the process has one thread, it has {threads}; call it first in main, before any runtime"
+    )]
     TooLate {
         /// Threads found.
         threads: usize,
@@ -35,7 +37,9 @@ pub enum BootError {
         source: io::Error,
     },
     /// The variable of a worker is set, but no primary wrote it.
-    #[error("environment variable {name} is reserved for workers and does not hold what a primary writes; unset it")]
+    #[error(
+        "environment variable {name} is reserved for workers and does not hold what a primary writes; unset it"
+    )]
     Malformed {
         /// The variable.
         name: &'static str,
@@ -43,7 +47,9 @@ pub enum BootError {
         source: serde_json::Error,
     },
     /// An inherited descriptor is not what it should be.
-    #[error("inherited descriptor {fd} of `{name}` is not usable: {source}; start workers through their primary only")]
+    #[error(
+        "inherited descriptor {fd} of `{name}` is not usable: {source}; start workers through their primary only"
+    )]
     Descriptor {
         /// Its name.
         name: String,
@@ -80,7 +86,9 @@ pub enum BootError {
         theirs: u16,
     },
     /// The primary that this process shall succeed is of a build with which it cannot agree.
-    #[error("the predecessor hands over by version {theirs}, this program by {ours}; stop that one and start this one")]
+    #[error(
+        "the predecessor hands over by version {theirs}, this program by {ours}; stop that one and start this one"
+    )]
     Predecessor {
         /// This program's version.
         ours: u16,
@@ -89,7 +97,8 @@ pub enum BootError {
     },
 }
 
-/// Why no other primary took this one's place. This one and its workers serve on, unless it says otherwise.
+/// Why no other primary took this one's place. This one and its workers serve on, unless it says
+/// otherwise.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpgradeError {
@@ -105,16 +114,24 @@ pub enum UpgradeError {
     #[error("the new primary cannot be started: {0}")]
     Spawn(#[source] Arc<io::Error>),
     /// It ended before its workers were ready.
-    #[error("the new primary ended before its workers were ready ({0}), this one serves on; see the new one's output")]
+    #[error(
+        "the new primary ended before its workers were ready ({0}), this one serves on; see the new one's output"
+    )]
     Ended(ExitStatus),
     /// Its workers were not ready in time, so it was told to end.
-    #[error("the new primary's workers were not ready within {0:?}, so it was ended, and this one serves on; see the new one's output")]
+    #[error(
+        "the new primary's workers were not ready within {0:?}, so it was ended, and this one serves on; see the new one's output"
+    )]
     Late(Duration),
     /// It said something else than that it is ready, so it was told to end.
-    #[error("the new primary speaks another language, so it was ended, and this one serves on; is it a program of this crate?")]
+    #[error(
+        "the new primary speaks another language, so it was ended, and this one serves on; is it a program of this crate?"
+    )]
     Garbled,
     /// This primary is process 1, with which a container ends.
-    #[error("this primary is process 1 of its container, which ends with it; reload the workers, or replace the container")]
+    #[error(
+        "this primary is process 1 of its container, which ends with it; reload the workers, or replace the container"
+    )]
     Init,
     /// This primary has not taken over from its own predecessor yet.
     #[error("this primary has not taken over from its own predecessor yet; try again when it has")]
@@ -124,7 +141,8 @@ pub enum UpgradeError {
     Stopping,
 }
 
-/// Why a cluster did not start. Nothing is left behind but signal handlers: no worker, no open port, no file.
+/// Why a cluster did not start. Nothing is left behind but signal handlers: no worker, no open
+/// port, no file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -132,7 +150,9 @@ pub enum StartError {
     #[error("invalid cluster setting: {0}")]
     Config(String),
     /// The address cannot be understood or resolved.
-    #[error("cannot listen on {address:?} (`{name}`): {source}; write it as host:port, for example 127.0.0.1:3000 or [::1]:3000")]
+    #[error(
+        "cannot listen on {address:?} (`{name}`): {source}; write it as host:port, for example 127.0.0.1:3000 or [::1]:3000"
+    )]
     Address {
         /// Name of the listener.
         name: String,
@@ -190,7 +210,9 @@ pub enum StartError {
         source: io::Error,
     },
     /// The signal handlers cannot be installed.
-    #[error("cannot install signal handlers: {0}; start the cluster inside a tokio runtime with I/O enabled")]
+    #[error(
+        "cannot install signal handlers: {0}; start the cluster inside a tokio runtime with I/O enabled"
+    )]
     Signals(#[source] io::Error),
 }
 
@@ -252,7 +274,11 @@ impl fmt::Display for Last<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(end) if end.cause == ExitCause::BootFailed => {
-                write!(f, "the last worker ended before it was ready ({}), see its output", end.status)
+                write!(
+                    f,
+                    "the last worker ended before it was ready ({}), see its output",
+                    end.status
+                )
             }
             Some(end) => write!(f, "the last worker ended with {}, see its output", end.status),
             None => f.write_str("no process could be started, see the log"),
@@ -260,7 +286,8 @@ impl fmt::Display for Last<'_> {
     }
 }
 
-/// Why a reload ended before all workers were replaced. Those of the other slots go on, with the program that they had.
+/// Why a reload ended before all workers were replaced. Those of the other slots go on, with the
+/// program that they had.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReloadError {
@@ -305,7 +332,9 @@ pub enum ReloadError {
 #[non_exhaustive]
 pub enum ScaleError {
     /// None of the slots that would stay serves: all were given up. None was emptied.
-    #[error("none of the {slots} slots that would stay serves, because their workers die too often; nothing was closed")]
+    #[error(
+        "none of the {slots} slots that would stay serves, because their workers die too often; nothing was closed"
+    )]
     NoneServes {
         /// How many would stay.
         slots: usize,

@@ -14,9 +14,10 @@ use crate::message::Message;
 use crate::recycle::RecycleWhy;
 use crate::status::ReloadReport;
 
-/// What happened in the cluster. For one worker the order is `Forked`, `Online`, `Listening`, `Ready`, `Exited`, with its
-/// messages between; steps that it never reached are missing. `Draining` can come at any point between `Forked` and
-/// `Exited`, once. `Exited` is always the last.
+/// What happened in the cluster. For one worker the order is `Forked`, `Online`, `Listening`,
+/// `Ready`, `Exited`, with its messages between; steps that it never reached are missing.
+/// `Draining` can come at any point between `Forked` and `Exited`, once. `Exited` is always the
+/// last.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -35,7 +36,8 @@ pub enum Event {
     Listening {
         /// The worker.
         id: WorkerId,
-        /// The name that the port was given in [`ClusterBuilder::listen`](crate::ClusterBuilder::listen).
+        /// The name that the port was given in
+        /// [`ClusterBuilder::listen`](crate::ClusterBuilder::listen).
         name: String,
         /// The local address.
         addr: SocketAddr,
@@ -51,7 +53,8 @@ pub enum Event {
     },
     /// The worker was told to leave, or leaves because its process was sent `SIGTERM`.
     Draining(WorkerId),
-    /// The worker has not beaten for too long: its event loop is blocked, or its process is stopped. It is killed, and `Exited` follows.
+    /// The worker has not beaten for too long: its event loop is blocked, or its process is
+    /// stopped. It is killed, and `Exited` follows.
     Unresponsive {
         /// The worker.
         id: WorkerId,
@@ -89,12 +92,14 @@ pub enum Event {
         /// Deaths in a row that the delay answers; 0 if the worker left on request.
         attempt: u32,
     },
-    /// The slot stays empty: its workers died too often, or its supervision failed. The other slots go on.
+    /// The slot stays empty: its workers died too often, or its supervision failed. The other slots
+    /// go on.
     GaveUp {
         /// The slot.
         slot: Slot,
-        /// Deaths within [`GiveUp::window`](crate::GiveUp::window), or in a row if these are more; 0 if the supervision failed, because a closure of the
-        /// configuration panicked, for example.
+        /// Deaths within [`GiveUp::window`](crate::GiveUp::window), or in a row if these are more;
+        /// 0 if the supervision failed, because a closure of the configuration panicked, for
+        /// example.
         deaths: u32,
     },
     /// All workers are being replaced, one after the other.
@@ -103,25 +108,29 @@ pub enum Event {
     Reloaded(Result<ReloadReport, ReloadError>),
     /// A new primary is started, which shall take this one's place.
     Upgrading,
-    /// The primary with this process id has taken over, and the workers of this one leave; or why not. In a stop it may be missing.
+    /// The primary with this process id has taken over, and the workers of this one leave; or why
+    /// not. In a stop it may be missing.
     Upgraded(Result<u32, UpgradeError>),
     /// This primary has taken over from its predecessor.
     TookOver,
-    /// The worker has reached a limit of [`Recycle`](crate::Recycle): a fresh one is started beside it. When that is ready this one drains.
+    /// The worker has reached a limit of [`Recycle`](crate::Recycle): a fresh one is started beside
+    /// it. When that is ready this one drains.
     Recycling {
         /// The worker that shall leave.
         id: WorkerId,
         /// Which limit.
         why: RecycleWhy,
     },
-    /// The worker serves on, because the fresh one could not be started or ended before it was ready. The log says how.
+    /// The worker serves on, because the fresh one could not be started or ended before it was
+    /// ready. The log says how.
     NotRecycled {
         /// The worker that should have left.
         id: WorkerId,
         /// When the next attempt may come.
         pause: Duration,
     },
-    /// There are so many slots now. Those that were taken away are empty, those that were added may still start.
+    /// There are so many slots now. Those that were taken away are empty, those that were added may
+    /// still start.
     Scaled {
         /// Slots before.
         from: usize,
@@ -137,24 +146,28 @@ pub enum Event {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ExitCause {
-    /// It was told to leave, or received `SIGTERM`, and left within its deadline. The status tells whether it did so cleanly.
+    /// It was told to leave, or received `SIGTERM`, and left within its deadline. The status tells
+    /// whether it did so cleanly.
     Requested,
     /// It ended, or was killed for being late, before it was ready.
     BootFailed,
-    /// It was ready and then ended by itself, whatever its exit code, or was killed because what it said on its control
-    /// socket could not be understood.
+    /// It was ready and then ended by itself, whatever its exit code, or was killed because what it
+    /// said on its control socket could not be understood.
     Crashed,
     /// It was ready and then ended by this signal.
     Signalled(i32),
-    /// It was ready, then did not beat for [`dead_after`](crate::HeartbeatPolicy::dead_after), and was killed.
+    /// It was ready, then did not beat for [`dead_after`](crate::HeartbeatPolicy::dead_after), and
+    /// was killed.
     Hung,
     /// It was told to leave and killed, because the deadline passed or a second interrupt came.
     DeadlineKilled,
-    /// Its supervision in the primary failed (a closure of the configuration panicked, for example), so it was killed.
+    /// Its supervision in the primary failed (a closure of the configuration panicked, for
+    /// example), so it was killed.
     Abandoned,
 }
 
-/// Reads the events of a cluster in order. From [`ClusterHandle::events`](crate::ClusterHandle::events).
+/// Reads the events of a cluster in order. From
+/// [`ClusterHandle::events`](crate::ClusterHandle::events).
 #[derive(Debug)]
 pub struct Events(Receiver<Unread>);
 
@@ -172,9 +185,10 @@ impl Events {
 
     /// Waits for the next event; `None` when the cluster has stopped and all events were read.
     ///
-    /// Up to 1,024 unread events are kept for each reader; then the oldest go, and one [`Event::Lagged`] counts them. Of
-    /// messages 8 MiB in all: while the slowest reader has so much to read, further ones are dropped, and all readers get a
-    /// count of them with the next event.
+    /// Up to 1,024 unread events are kept for each reader; then the oldest go, and one
+    /// [`Event::Lagged`] counts them. Of messages 8 MiB in all: while the slowest reader has so
+    /// much to read, further ones are dropped, and all readers get a count of them with the next
+    /// event.
     ///
     /// Cancel safe: no event is lost by dropping the future.
     pub async fn next(&mut self) -> Option<Event> {

@@ -7,14 +7,15 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::drain::{DrainOrder, DrainPolicy};
 
-/// Version of the frames below. It changes with any of them; `Hello` stays the first variant so that the number of
-/// another build can still be read.
+/// Version of the frames below. It changes with any of them; `Hello` stays the first variant so
+/// that the number of another build can still be read.
 pub(crate) const PROTOCOL: u16 = 2;
 
 /// Largest body of one frame: 1 MiB. A length above it is treated as a broken peer.
 pub(crate) const MAX_FRAME: usize = 1 << 20;
 
-/// Bytes of a frame that carry no payload, at most: variants, number of the request and length of the content.
+/// Bytes of a frame that carry no payload, at most: variants, number of the request and length of
+/// the content.
 pub(crate) const OVERHEAD: usize = 16;
 
 /// What a primary says.
@@ -40,7 +41,8 @@ pub(crate) enum ToPrimary {
     Draining,
     Message(Vec<u8>),
     Talk(Talk),
-    /// Every event loop of the worker has run since the last one. With the count of all requests so far.
+    /// Every event loop of the worker has run since the last one. With the count of all requests so
+    /// far.
     Beat {
         requests: u64,
     },
@@ -90,8 +92,11 @@ fn with_length(mut bytes: Vec<u8>, length: u32) -> Vec<u8> {
 
 /// Reads one frame; `None` when the peer closed between two frames.
 ///
-/// Not cancel safe: a dropped read loses the place in the stream. Each stream has one task that only reads.
-pub(crate) async fn read<T: DeserializeOwned>(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<T>> {
+/// Not cancel safe: a dropped read loses the place in the stream. Each stream has one task that
+/// only reads.
+pub(crate) async fn read<T: DeserializeOwned>(
+    from: &mut (impl AsyncRead + Unpin),
+) -> io::Result<Option<T>> {
     let mut length = [0; 4];
     if from.read(&mut length[..1]).await? == 0 {
         return Ok(None);
@@ -99,7 +104,10 @@ pub(crate) async fn read<T: DeserializeOwned>(from: &mut (impl AsyncRead + Unpin
     from.read_exact(&mut length[1..]).await?;
     let length = u32::from_be_bytes(length) as usize;
     if length > MAX_FRAME {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("frame of {length} bytes, at most {MAX_FRAME} are allowed")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("frame of {length} bytes, at most {MAX_FRAME} are allowed"),
+        ));
     }
     let mut body = vec![0; length];
     from.read_exact(&mut body).await?;
@@ -118,20 +126,28 @@ mod tests {
         }
         let mut stream = stream.as_slice();
         for n in 0..3u8 {
-            assert_eq!(read(&mut stream).await.unwrap(), Some(ToWorker::Message(vec![n; n.into()])));
+            assert_eq!(
+                read(&mut stream).await.unwrap(),
+                Some(ToWorker::Message(vec![n; n.into()]))
+            );
         }
         assert_eq!(read::<ToWorker>(&mut stream).await.unwrap(), None);
     }
 
     #[tokio::test]
     async fn k13_a_frame_above_the_cap_is_neither_written_nor_read() {
-        let Err(Unframed::TooLarge(size)) = encode(&ToWorker::Message(vec![0; MAX_FRAME])) else { panic!("accepted") };
+        let Err(Unframed::TooLarge(size)) = encode(&ToWorker::Message(vec![0; MAX_FRAME])) else {
+            panic!("accepted")
+        };
         assert!(size > MAX_FRAME);
         assert!(encode(&ToWorker::Message(vec![0; MAX_FRAME - OVERHEAD])).is_ok());
         let reply = Talk::Reply { id: u64::MAX, answer: Ok(vec![0; MAX_FRAME - OVERHEAD]) };
         assert!(encode(&ToWorker::Talk(reply)).is_ok());
         let mut stream: &[u8] = &u32::MAX.to_be_bytes();
-        assert_eq!(read::<ToWorker>(&mut stream).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(
+            read::<ToWorker>(&mut stream).await.unwrap_err().kind(),
+            io::ErrorKind::InvalidData
+        );
     }
 
     #[tokio::test]
@@ -139,7 +155,11 @@ mod tests {
         let frame = encode(&ToPrimary::Hello { protocol: PROTOCOL }).unwrap();
         for cut in 1..frame.len() {
             let mut stream = &frame[..cut];
-            assert_eq!(read::<ToPrimary>(&mut stream).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof, "cut at {cut}");
+            assert_eq!(
+                read::<ToPrimary>(&mut stream).await.unwrap_err().kind(),
+                io::ErrorKind::UnexpectedEof,
+                "cut at {cut}"
+            );
         }
     }
 }

@@ -30,7 +30,8 @@ pub fn answered(result: Result<Reply, Refusal>) -> Vec<u8> {
     Answer::line(result)
 }
 
-/// The lines of a stream up to its end, of at most `most` bytes each, read so many bytes at a time. With what ended it.
+/// The lines of a stream up to its end, of at most `most` bytes each, read so many bytes at a time.
+/// With what ended it.
 pub async fn lines(stream: &[u8], most: usize, at_a_time: usize) -> (Vec<Vec<u8>>, &'static str) {
     let mut stream = BufReader::with_capacity(at_a_time, stream);
     let mut lines = Vec::new();
@@ -54,7 +55,9 @@ pub async fn frames_of_primary(stream: &[u8]) -> (Vec<Vec<u8>>, io::Result<()>) 
     frames::<ToWorker>(stream).await
 }
 
-async fn frames<T: DeserializeOwned + Serialize>(mut stream: &[u8]) -> (Vec<Vec<u8>>, io::Result<()>) {
+async fn frames<T: DeserializeOwned + Serialize>(
+    mut stream: &[u8],
+) -> (Vec<Vec<u8>>, io::Result<()>) {
     let mut frames = Vec::new();
     loop {
         match frame::read::<T>(&mut stream).await {

@@ -9,7 +9,8 @@ use crate::control::{ControlSocket, lock_path};
 use crate::error::BootError;
 use crate::pid_file::PidFile;
 
-/// What of a primary is on disk, and only one primary can have. Dropped, it removes its files, unless they are to stay for another one.
+/// What of a primary is on disk, and only one primary can have. Dropped, it removes its files,
+/// unless they are to stay for another one.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     // Dropped in this order.
@@ -30,7 +31,8 @@ impl Held {
         let mut fds = HeldFds::default();
         if let Some(control) = &self.control {
             let (listener, lock) = (control.listener()?, control.lock().copy()?);
-            fds.control = Some((pass(listener, passed), pass(lock, passed), control.path().to_owned()));
+            fds.control =
+                Some((pass(listener, passed), pass(lock, passed), control.path().to_owned()));
         }
         if let Some(pid_file) = &self.pid_file {
             fds.pid_file = Some((pass(pid_file.copy()?, passed), pid_file.path().to_owned()));
@@ -38,7 +40,8 @@ impl Held {
         Ok(fds)
     }
 
-    /// What a predecessor holds, by the descriptors that `adopt` takes over. It stays where it is until this primary takes charge of it.
+    /// What a predecessor holds, by the descriptors that `adopt` takes over. It stays where it is
+    /// until this primary takes charge of it.
     pub(crate) fn of_predecessor(
         given: HeldFds,
         mut adopt: impl FnMut(&str, RawFd) -> Result<OwnedFd, BootError>,
@@ -47,7 +50,11 @@ impl Held {
         if let Some((listener, lock, path)) = given.control {
             let lock = File::from(adopt("lock of the control socket", lock)?);
             let lock = PidFile::of_predecessor(lock, lock_path(&path));
-            held.control = Some(ControlSocket::of_predecessor(adopt("control socket", listener)?.into(), lock, path));
+            held.control = Some(ControlSocket::of_predecessor(
+                adopt("control socket", listener)?.into(),
+                lock,
+                path,
+            ));
         }
         if let Some((file, path)) = given.pid_file {
             held.pid_file = Some(PidFile::of_predecessor(adopt("pid file", file)?.into(), path));
@@ -67,7 +74,13 @@ impl Held {
 
     /// From now on they are this process's, with its number in them.
     pub(crate) fn take_charge(&mut self) {
-        for file in self.control.as_mut().map(ControlSocket::take_charge).into_iter().chain(self.pid_file.as_mut()) {
+        for file in self
+            .control
+            .as_mut()
+            .map(ControlSocket::take_charge)
+            .into_iter()
+            .chain(self.pid_file.as_mut())
+        {
             if let Err(error) = file.take_charge() {
                 tracing::error!(path = %file.path().display(), %error, "the number of this process cannot be written; the lock is held");
             }

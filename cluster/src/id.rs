@@ -40,8 +40,8 @@ impl FromStr for WorkerId {
 
 /// Names a place that the cluster keeps filled with one worker.
 ///
-/// Slots count from 0. The replacement of a worker takes over its slot, so a slot suits whatever belongs to a place rather
-/// than to a process: a port offset, a CPU, a file name.
+/// Slots count from 0. The replacement of a worker takes over its slot, so a slot suits whatever
+/// belongs to a place rather than to a process: a port offset, a CPU, a file name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Slot(usize);

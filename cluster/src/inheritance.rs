@@ -6,16 +6,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Slot, WorkerId};
 
-/// The one environment variable by which a process knows that it is a worker. Removed before `main` sees it again.
+/// The one environment variable by which a process knows that it is a worker. Removed before `main`
+/// sees it again.
 pub(crate) const VARIABLE: &str = "CLUSTER_WORKER";
 
-/// Variables of a service manager that speak to the primary alone. A worker that believed them would answer in its name.
-pub(crate) const PRIMARY_ONLY: [&str; 6] = ["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
+/// Variables of a service manager that speak to the primary alone. A worker that believed them
+/// would answer in its name.
+pub(crate) const PRIMARY_ONLY: [&str; 6] = [
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
 
-/// What a worker must know before it can read its control socket: who it is and which descriptors it was given.
+/// What a worker must know before it can read its control socket: who it is and which descriptors
+/// it was given.
 ///
-/// The numbers are those of the primary. Nothing is moved to a fixed number in the child, because a move could overwrite
-/// the descriptor through which the child reports a failed `exec`.
+/// The numbers are those of the primary. Nothing is moved to a fixed number in the child, because a
+/// move could overwrite the descriptor through which the child reports a failed `exec`.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Inheritance {

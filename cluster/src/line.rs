@@ -13,8 +13,9 @@ use crate::id::WorkerId;
 use crate::message::Message;
 use crate::outbox::{Outbox, Refused};
 
-/// Bytes of requests that one peer, or one slot, has asked and that are not answered, and of replies to it that are not written: 8 MiB,
-/// each counted with [`COST`] on top of its length. So a peer can neither ask nor refuse to listen without bound.
+/// Bytes of requests that one peer, or one slot, has asked and that are not answered, and of
+/// replies to it that are not written: 8 MiB, each counted with [`COST`] on top of its length. So a
+/// peer can neither ask nor refuse to listen without bound.
 const BUDGET: usize = 8 << 20;
 
 /// What a request that is not answered costs beside its bytes.
@@ -34,8 +35,9 @@ pub(crate) struct Line {
     room: Room,
 }
 
-/// Where there is room for requests that are not answered. The workers that fill a slot one after the other share it: what a dead one has asked is
-/// still there to be read, and one that crashes again and again cannot fill the memory with it.
+/// Where there is room for requests that are not answered. The workers that fill a slot one after
+/// the other share it: what a dead one has asked is still there to be read, and one that crashes
+/// again and again cannot fill the memory with it.
 #[derive(Clone, Debug)]
 pub(crate) struct Room(Arc<Semaphore>);
 
@@ -52,7 +54,8 @@ impl Room {
     }
 }
 
-/// Who waits for which reply. An entry lives as long as the future that waits, so there are never more of them.
+/// Who waits for which reply. An entry lives as long as the future that waits, so there are never
+/// more of them.
 #[derive(Debug, Default)]
 struct Asked {
     last: u64,
@@ -74,11 +77,21 @@ impl Line {
         Arc::new(Self { outbox, wrap, asked: Mutex::default(), room })
     }
 
-    /// Asks, and waits for the reply. A request is sent whole or not at all, and forgotten when this is dropped.
-    pub(crate) async fn ask<R: DeserializeOwned>(&self, body: Vec<u8>, within: Duration, full: WhenFull) -> Result<R, RequestError> {
-        let answer = timeout(within, self.exchange(body, full)).await.map_err(|_| RequestError::Late(within))??;
+    /// Asks, and waits for the reply. A request is sent whole or not at all, and forgotten when
+    /// this is dropped.
+    pub(crate) async fn ask<R: DeserializeOwned>(
+        &self,
+        body: Vec<u8>,
+        within: Duration,
+        full: WhenFull,
+    ) -> Result<R, RequestError> {
+        let answer = timeout(within, self.exchange(body, full))
+            .await
+            .map_err(|_| RequestError::Late(within))??;
         match answer {
-            Ok(reply) => serde_json::from_slice(&reply).map_err(|e| RequestError::Decode(Arc::new(e))),
+            Ok(reply) => {
+                serde_json::from_slice(&reply).map_err(|e| RequestError::Decode(Arc::new(e)))
+            }
             Err(Refusal::NobodyListens) => Err(RequestError::NobodyListens),
             Err(Refusal::Busy) => Err(RequestError::Busy),
             Err(Refusal::NotAnswered) => Err(RequestError::NotAnswered),
@@ -88,7 +101,8 @@ impl Line {
     async fn exchange(&self, body: Vec<u8>, full: WhenFull) -> Result<Answer, RequestError> {
         let (ticket, answer) = Ticket::draw(self).ok_or(RequestError::Gone)?;
         let len = body.len();
-        let frame = (self.wrap)(Talk::Request { id: ticket.id, body }).map_err(|_| RequestError::TooLarge { len, max: Message::MAX })?;
+        let frame = (self.wrap)(Talk::Request { id: ticket.id, body })
+            .map_err(|_| RequestError::TooLarge { len, max: Message::MAX })?;
         match full {
             WhenFull::Refuse => self.outbox.offer(frame),
             WhenFull::Wait => self.outbox.deliver(frame).await,
@@ -100,8 +114,14 @@ impl Line {
         answer.await.map_err(|_| RequestError::Gone)
     }
 
-    /// Queues an answer, whose room is that of the request. Gives that back if there is not enough for it.
-    pub(crate) fn answer(&self, id: u64, answer: Answer, mut room: OwnedSemaphorePermit) -> Result<(), Unsent> {
+    /// Queues an answer, whose room is that of the request. Gives that back if there is not enough
+    /// for it.
+    pub(crate) fn answer(
+        &self,
+        id: u64,
+        answer: Answer,
+        mut room: OwnedSemaphorePermit,
+    ) -> Result<(), Unsent> {
         let (has, needs) = (room.num_permits(), cost(answer.as_ref().map_or(0, Vec::len)));
         if needs > has {
             match self.room.take(needs - has) {
@@ -118,8 +138,8 @@ impl Line {
         }
     }
 
-    /// Refuses a request that was not taken. It does not wait, and does without if the peer has not read what was said before:
-    /// who asks so much and does not listen learns it by its own clock.
+    /// Refuses a request that was not taken. It does not wait, and does without if the peer has not
+    /// read what was said before: who asks so much and does not listen learns it by its own clock.
     fn refuse(&self, id: u64, why: Refusal) {
         if let Ok(frame) = (self.wrap)(Talk::Reply { id, answer: Err(why) }) {
             let _ = self.outbox.offer(frame);
@@ -139,7 +159,8 @@ pub(crate) enum Unsent {
     Gone,
 }
 
-/// The number of a request, and the place where its reply is waited for. Dropping it gives the place up.
+/// The number of a request, and the place where its reply is waited for. Dropping it gives the
+/// place up.
 struct Ticket<'a> {
     id: u64,
     line: &'a Line,
@@ -166,7 +187,8 @@ impl Drop for Ticket<'_> {
     }
 }
 
-/// The end of a line that hears. When it is dropped the peer is gone, and nobody waits for it any longer.
+/// The end of a line that hears. When it is dropped the peer is gone, and nobody waits for it any
+/// longer.
 #[derive(Debug)]
 pub(crate) struct Ear {
     line: Arc<Line>,
@@ -191,11 +213,16 @@ impl Ear {
             }
             Talk::Request { id, body } => match self.line.room.take(cost(body.len())) {
                 Some(room) => {
-                    if let Err(call) = self.desk.pass(Call::new(Arc::clone(&self.line), self.from, id, body, room)) {
+                    if let Err(call) =
+                        self.desk.pass(Call::new(Arc::clone(&self.line), self.from, id, body, room))
+                    {
                         call.refuse(Refusal::NobodyListens);
                     }
                 }
-                None => self.line.refuse(id, if self.desk.listens() { Refusal::Busy } else { Refusal::NobodyListens }),
+                None => self.line.refuse(
+                    id,
+                    if self.desk.listens() { Refusal::Busy } else { Refusal::NobodyListens },
+                ),
             },
         }
     }

@@ -9,7 +9,8 @@ use crate::error::StartError;
 
 /// What a shared TCP port is made of.
 ///
-/// The primary opens it once, with `SO_REUSEADDR`, non-blocking and closed on `exec`; workers inherit the open socket.
+/// The primary opens it once, with `SO_REUSEADDR`, non-blocking and closed on `exec`; workers
+/// inherit the open socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenSpec {
     address: String,
@@ -18,34 +19,46 @@ pub struct ListenSpec {
 }
 
 impl ListenSpec {
-    /// A TCP port. `address` is `host:port`: an IP address, an IPv6 address in brackets, or a name that the system resolves.
+    /// A TCP port. `address` is `host:port`: an IP address, an IPv6 address in brackets, or a name
+    /// that the system resolves.
     ///
-    /// Port 0 lets the kernel choose; [`ClusterHandle::addresses`](crate::ClusterHandle::addresses) tells the choice, which
-    /// stays the same for all workers and for the life of the cluster.
+    /// Port 0 lets the kernel choose; [`ClusterHandle::addresses`](crate::ClusterHandle::addresses)
+    /// tells the choice, which stays the same for all workers and for the life of the cluster.
     #[must_use]
     pub fn tcp(address: impl Into<String>) -> Self {
         Self { address: address.into(), backlog: 2048, send_timeout: Duration::from_secs(30) }
     }
 
-    /// How many connections the kernel queues for all workers together; 2048 unless set, and never above
-    /// `net.core.somaxconn`.
+    /// How many connections the kernel queues for all workers together; 2048 unless set, and never
+    /// above `net.core.somaxconn`.
     #[must_use]
     pub fn backlog(mut self, connections: u16) -> Self {
         self.backlog = connections.into();
         self
     }
 
-    /// How long a client may leave what was sent to it unread or unacknowledged; 30 s unless set. Then the kernel closes the connection
-    /// (`TCP_USER_TIMEOUT`, whole milliseconds). Without it a client that never reads holds a connection for good.
+    /// How long a client may leave what was sent to it unread or unacknowledged; 30 s unless set.
+    /// Then the kernel closes the connection (`TCP_USER_TIMEOUT`, whole milliseconds). Without it a
+    /// client that never reads holds a connection for good.
     #[must_use]
     pub fn send_timeout(mut self, timeout: Duration) -> Self {
-        self.send_timeout = timeout.clamp(Duration::from_millis(1), Duration::from_millis(i32::MAX.unsigned_abs().into()));
+        self.send_timeout = timeout
+            .clamp(Duration::from_millis(1), Duration::from_millis(i32::MAX.unsigned_abs().into()));
         self
     }
 
-    /// Resolves and opens the port: one that was `given`, by name or by address, or the first resolved address that can be had.
-    pub(crate) fn open(&self, name: &str, given: &mut BTreeMap<String, TcpListener>) -> Result<TcpListener, StartError> {
-        let error = |source| StartError::Listen { name: name.to_owned(), address: self.address.clone(), source };
+    /// Resolves and opens the port: one that was `given`, by name or by address, or the first
+    /// resolved address that can be had.
+    pub(crate) fn open(
+        &self,
+        name: &str,
+        given: &mut BTreeMap<String, TcpListener>,
+    ) -> Result<TcpListener, StartError> {
+        let error = |source| StartError::Listen {
+            name: name.to_owned(),
+            address: self.address.clone(),
+            source,
+        };
         let addresses = self.address.to_socket_addrs().map_err(|source| StartError::Address {
             name: name.to_owned(),
             address: self.address.clone(),
@@ -91,22 +104,36 @@ impl From<SocketAddr> for ListenSpec {
 }
 
 /// The port among those given that has one of these addresses. Port 0 is any port of that name.
-fn take(addresses: &[SocketAddr], name: &str, given: &mut BTreeMap<String, TcpListener>) -> Option<TcpListener> {
+fn take(
+    addresses: &[SocketAddr],
+    name: &str,
+    given: &mut BTreeMap<String, TcpListener>,
+) -> Option<TcpListener> {
     let fits = |of: &String, listener: &TcpListener| {
         listener.local_addr().is_ok_and(|is| {
-            let same = |wanted: &SocketAddr| wanted.ip() == is.ip() && (wanted.port() == is.port() || (wanted.port() == 0 && of == name));
+            let same = |wanted: &SocketAddr| {
+                wanted.ip() == is.ip()
+                    && (wanted.port() == is.port() || (wanted.port() == 0 && of == name))
+            };
             addresses.iter().any(same)
         })
     };
-    let found = given.iter().filter(|(of, listener)| fits(of, listener)).max_by_key(|(of, _)| *of == name)?.0.clone();
+    let found = given
+        .iter()
+        .filter(|(of, listener)| fits(of, listener))
+        .max_by_key(|(of, _)| *of == name)?
+        .0
+        .clone();
     given.remove(&found)
 }
 
-/// Lets no further connection in, for all processes that share the socket, and keeps those that are queued.
+/// Lets no further connection in, for all processes that share the socket, and keeps those that are
+/// queued.
 ///
-/// A port that closes resets every connection that the kernel has completed and nobody has accepted. Behind a filter that
-/// drops all packets to the listening socket the queue can only shrink, so workers can empty it before they close. A
-/// client that knocks meanwhile tries again after a second and is then refused.
+/// A port that closes resets every connection that the kernel has completed and nobody has
+/// accepted. Behind a filter that drops all packets to the listening socket the queue can only
+/// shrink, so workers can empty it before they close. A client that knocks meanwhile tries again
+/// after a second and is then refused.
 pub(crate) fn close_door(listener: &TcpListener) -> io::Result<()> {
     /// `BPF_RET | BPF_K`: the answer is the constant, here 0 bytes of the packet.
     const DROP: SockFilter = SockFilter::new(0x06, 0, 0, 0);
@@ -150,7 +177,12 @@ mod tests {
         let address = holder.local_addr().unwrap();
         let error = ListenSpec::from(address).open("http", &mut BTreeMap::new()).unwrap_err();
         let text = error.to_string();
-        assert!(text.starts_with(&format!("cannot listen on {address} (`http`): address already in use")), "{text}");
+        assert!(
+            text.starts_with(&format!(
+                "cannot listen on {address} (`http`): address already in use"
+            )),
+            "{text}"
+        );
         assert!(text.contains("choose another port"), "{text}");
     }
 

@@ -11,11 +11,13 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::sleep;
 
-/// How often a message that counts is tried, while the service manager does not read, and the pause between.
+/// How often a message that counts is tried, while the service manager does not read, and the pause
+/// between.
 const TRIES: u32 = 25;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The way to the service manager that started this process: datagrams to the socket that `NOTIFY_SOCKET` names.
+/// The way to the service manager that started this process: datagrams to the socket that
+/// `NOTIFY_SOCKET` names.
 #[derive(Debug)]
 pub(crate) struct Notifier {
     socket: UnixDatagram,
@@ -45,7 +47,11 @@ impl Notifier {
     /// The service manager of this process, if there is one.
     pub(crate) fn of_this_process() -> Option<Self> {
         let path = env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty())?;
-        let watchdog = watchdog(env::var("WATCHDOG_USEC").ok().as_deref(), env::var("WATCHDOG_PID").ok().as_deref(), process::id());
+        let watchdog = watchdog(
+            env::var("WATCHDOG_USEC").ok().as_deref(),
+            env::var("WATCHDOG_PID").ok().as_deref(),
+            process::id(),
+        );
         match Self::new(&path, watchdog) {
             Ok(notifier) => Some(notifier),
             Err(error) => {
@@ -59,26 +65,35 @@ impl Notifier {
         let address = match path.as_bytes() {
             [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
             [b'/', ..] => SocketAddr::from_pathname(path)?,
-            _ => return Err(io::Error::new(io::ErrorKind::Unsupported, "it is neither an absolute path nor an abstract name")),
+            _ => {
+                return Err(io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    "it is neither an absolute path nor an abstract name",
+                ));
+            }
         };
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
         Ok(Self { socket, address, watchdog, warned: AtomicBool::new(false) })
     }
 
-    /// How often [`Notice::Alive`] is expected: half of the time after which the service manager takes the primary for stuck.
+    /// How often [`Notice::Alive`] is expected: half of the time after which the service manager
+    /// takes the primary for stuck.
     pub(crate) fn beat(&self) -> Option<Duration> {
         self.watchdog
     }
 
-    /// Says something. If the service manager does not read, what changes its view of the service is tried for half a second.
+    /// Says something. If the service manager does not read, what changes its view of the service
+    /// is tried for half a second.
     pub(crate) async fn tell(&self, notice: &Notice) {
         let counts = !matches!(notice, Notice::Alive | Notice::Status(_));
         let mut tries = if counts { TRIES } else { 1 };
         loop {
             tries -= 1;
             match self.socket.send_to_addr(notice.text().as_bytes(), &self.address) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && tries > 0 => sleep(PAUSE).await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && tries > 0 => {
+                    sleep(PAUSE).await
+                }
                 Err(error) => {
                     if !self.warned.swap(true, Ordering::Relaxed) {
                         tracing::warn!(%error, ?notice, "the service manager does not hear; later ones like this are not logged");
@@ -129,9 +144,13 @@ mod tests {
         let half = Some(Duration::from_secs(5));
         assert_eq!(watchdog(Some("10000000"), None, 7), half);
         assert_eq!(watchdog(Some("10000000"), Some("7"), 7), half);
-        for (micros, pid) in
-            [(Some("10000000"), Some("8")), (Some("10000000"), Some("x")), (Some("0"), None), (Some("x"), None), (None, None)]
-        {
+        for (micros, pid) in [
+            (Some("10000000"), Some("8")),
+            (Some("10000000"), Some("x")),
+            (Some("0"), None),
+            (Some("x"), None),
+            (None, None),
+        ] {
             assert_eq!(watchdog(micros, pid, 7), None, "{micros:?} {pid:?}");
         }
         assert_eq!(watchdog(Some("1"), None, 7), Some(Duration::from_millis(1)));
@@ -144,7 +163,11 @@ mod tests {
         let name = format!("cluster-notify-test-{}", process::id());
         let receivers = [
             (path.clone().into_os_string(), UnixDatagram::bind(&path).unwrap()),
-            (format!("@{name}").into(), UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes()).unwrap()).unwrap()),
+            (
+                format!("@{name}").into(),
+                UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes()).unwrap())
+                    .unwrap(),
+            ),
         ];
         for (address, receiver) in receivers {
             let notifier = Notifier::new(&address, None).unwrap();
@@ -182,7 +205,8 @@ mod tests {
             sleep(PAUSE * 3).await;
             let mut bytes = [0; 64];
             receiver.set_nonblocking(true).unwrap();
-            std::iter::from_fn(|| receiver.recv(&mut bytes).ok().map(|read| bytes[..read].to_vec())).count()
+            std::iter::from_fn(|| receiver.recv(&mut bytes).ok().map(|read| bytes[..read].to_vec()))
+                .count()
         };
         tokio::join!(notifier.tell(&Notice::Ready), reading);
         let mut bytes = [0; 64];

@@ -10,7 +10,8 @@ const BUDGET: usize = 4 << 20;
 /// What a queued frame costs beside its bytes, so that many empty frames are bounded too.
 const COST: usize = 64;
 
-/// The bounded queue in front of one peer's socket. Frames leave in the order in which they were queued.
+/// The bounded queue in front of one peer's socket. Frames leave in the order in which they were
+/// queued.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbox {
     queue: mpsc::UnboundedSender<Queued>,
@@ -33,7 +34,8 @@ pub(crate) enum Refused {
 }
 
 impl Outbox {
-    /// Starts the task that writes to `socket`. It ends when the peer is gone or all outboxes are dropped.
+    /// Starts the task that writes to `socket`. It ends when the peer is gone or all outboxes are
+    /// dropped.
     pub(crate) fn start(mut socket: OwnedWriteHalf) -> Self {
         let (queue, mut frames) = mpsc::unbounded_channel::<Queued>();
         let room = Arc::new(Semaphore::new(BUDGET));
@@ -53,7 +55,9 @@ impl Outbox {
 
     /// Queues a frame if there is room for it.
     pub(crate) fn offer(&self, bytes: Vec<u8>) -> Result<(), Refused> {
-        let room = Arc::clone(&self.room).try_acquire_many_owned(cost(&bytes)).map_err(|_| Refused::Full)?;
+        let room = Arc::clone(&self.room)
+            .try_acquire_many_owned(cost(&bytes))
+            .map_err(|_| Refused::Full)?;
         self.put(Queued { bytes, written: None, _room: Some(room) })
     }
 
@@ -62,7 +66,8 @@ impl Outbox {
         self.put(Queued { bytes, written: None, _room: Some(room) })
     }
 
-    /// Queues one of the few frames that must not be refused: the greeting and orders, a handful in a worker's life.
+    /// Queues one of the few frames that must not be refused: the greeting and orders, a handful in
+    /// a worker's life.
     pub(crate) fn insist(&self, bytes: Vec<u8>) -> Result<(), Refused> {
         self.put(Queued { bytes, written: None, _room: None })
     }
@@ -71,7 +76,10 @@ impl Outbox {
     ///
     /// Cancel safe: a frame is written whole or not at all.
     pub(crate) async fn deliver(&self, bytes: Vec<u8>) -> Result<(), Refused> {
-        let room = Arc::clone(&self.room).acquire_many_owned(cost(&bytes)).await.map_err(|_| Refused::Closed)?;
+        let room = Arc::clone(&self.room)
+            .acquire_many_owned(cost(&bytes))
+            .await
+            .map_err(|_| Refused::Closed)?;
         let (written, out) = oneshot::channel();
         self.put(Queued { bytes, written: Some(written), _room: Some(room) })?;
         out.await.map_err(|_| Refused::Closed)
@@ -83,7 +91,8 @@ impl Outbox {
 }
 
 fn cost(bytes: &[u8]) -> u32 {
-    // A frame has at most 1 MiB, which fits; the budget is larger than any frame, so waiting for room always ends.
+    // A frame has at most 1 MiB, which fits; the budget is larger than any frame, so waiting for
+    // room always ends.
     u32::try_from(bytes.len() + COST).unwrap_or(u32::MAX)
 }
 

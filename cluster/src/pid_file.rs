@@ -7,16 +7,18 @@ use std::process;
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
-/// How often a file that was removed while it was being locked is opened anew. Each time is the end of another holder.
+/// How often a file that was removed while it was being locked is opened anew. Each time is the end
+/// of another holder.
 const ATTEMPTS: usize = 100;
 
-/// Longest content that a file of ours can have: two numbers, if its writer died between the two steps of writing.
+/// Longest content that a file of ours can have: two numbers, if its writer died between the two
+/// steps of writing.
 const LONGEST: usize = 32;
 
 /// A file that tells the number of the process that holds its lock.
 ///
-/// The kernel unlocks it when the last copy of the descriptor is closed, however the process ends, so a file that was left behind by a crash
-/// stops nobody.
+/// The kernel unlocks it when the last copy of the descriptor is closed, however the process ends,
+/// so a file that was left behind by a crash stops nobody.
 #[derive(Debug)]
 pub(crate) struct PidFile {
     file: File,
@@ -46,12 +48,20 @@ impl PidFile {
         // The open below must not follow a symbolic link that another user placed at the path.
         let no_link = OFlags::NOFOLLOW.bits().cast_signed();
         for _ in 0..ATTEMPTS {
-            // The kernel may refuse to open a foreign file in a sticky folder (fs.protected_regular), and its error names no owner.
+            // The kernel may refuse to open a foreign file in a sticky folder
+            // (fs.protected_regular), and its error names no owner.
             if let Ok(found) = fs::symlink_metadata(&path) {
                 check_file(&found)?;
             }
             let mut options = OpenOptions::new();
-            let file = options.read(true).write(true).create(true).truncate(false).mode(mode).custom_flags(no_link).open(&path)?;
+            let file = options
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(mode)
+                .custom_flags(no_link)
+                .open(&path)?;
             // The file may have been replaced since the check above.
             check_file(&file.metadata()?)?;
             if !holds_pid(&file)? {
@@ -63,9 +73,11 @@ impl PidFile {
                 Err(TryLockError::WouldBlock) => return Err(NotHeld::Taken(number_in(&file))),
                 Err(TryLockError::Error(error)) => return Err(error.into()),
             }
-            // The holder before us may have removed it in between. Then somebody else can hold the one that is there now.
+            // The holder before us may have removed it in between. Then somebody else can hold the
+            // one that is there now.
             if leads_to(&path, &file) {
-                // The umask may have taken rights away. A file that another user made keeps its mode.
+                // The umask may have taken rights away. A file that another user made keeps its
+                // mode.
                 let _ = file.set_permissions(Permissions::from_mode(mode));
                 return Ok(Self { file, path, stays: false });
             }
@@ -73,7 +85,8 @@ impl PidFile {
         Err(io::Error::other("it is removed again and again while it is being locked").into())
     }
 
-    /// A file whose lock another process handed on. Until [`take_charge`](Self::take_charge) it is that one's.
+    /// A file whose lock another process handed on. Until [`take_charge`](Self::take_charge) it is
+    /// that one's.
     pub(crate) fn of_predecessor(file: File, path: PathBuf) -> Self {
         Self { file, path, stays: true }
     }
@@ -98,7 +111,8 @@ impl PidFile {
         self.file.try_clone()
     }
 
-    /// Writes the number of this process. At no moment is the file empty, or its first line not a number.
+    /// Writes the number of this process. At no moment is the file empty, or its first line not a
+    /// number.
     pub(crate) fn write_own_pid(&self) -> io::Result<()> {
         let line = format!("{}\n", process::id());
         self.file.write_all_at(line.as_bytes(), 0)?;
@@ -127,7 +141,8 @@ impl Drop for PidFile {
     }
 }
 
-/// Refuses a folder in which every user can replace the file. The sticky bit limits removing and renaming to the owner of a file.
+/// Refuses a folder in which every user can replace the file. The sticky bit limits removing and
+/// renaming to the owner of a file.
 fn check_folder(path: &Path) -> io::Result<()> {
     let Some(folder) = path.parent() else { return Ok(()) };
     let mode = fs::metadata(folder)?.mode();
@@ -145,14 +160,19 @@ fn check_file(file: &fs::Metadata) -> io::Result<()> {
     let (owner, user) = (file.uid(), geteuid().as_raw());
     // Root controls every file, so a file of root adds no risk.
     if owner != user && owner != 0 {
-        return Err(refused(format!("it belongs to uid {owner} and this process runs as uid {user}; remove it, or choose another file")));
+        return Err(refused(format!(
+            "it belongs to uid {owner} and this process runs as uid {user}; remove it, or choose another file"
+        )));
     }
     if file.file_type().is_symlink() {
         return Err(refused("it is a symbolic link; remove it, or choose another file"));
     }
-    // No name at all means that the last holder has just removed it. Then the caller opens the path again.
+    // No name at all means that the last holder has just removed it. Then the caller opens the path
+    // again.
     if file.nlink() > 1 {
-        return Err(refused("it has several hard links, so writing to it changes another file; remove it, or choose another file"));
+        return Err(refused(
+            "it has several hard links, so writing to it changes another file; remove it, or choose another file",
+        ));
     }
     Ok(())
 }
@@ -161,7 +181,8 @@ fn refused(why: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, why.into())
 }
 
-/// Whether a file is empty or holds what [`PidFile`] writes. A mistyped path must not destroy what is there.
+/// Whether a file is empty or holds what [`PidFile`] writes. A mistyped path must not destroy what
+/// is there.
 fn holds_pid(file: &File) -> io::Result<bool> {
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() > LONGEST as u64 {
@@ -182,7 +203,9 @@ fn first_bytes(file: &File) -> io::Result<Vec<u8>> {
 }
 
 fn leads_to(path: &Path, file: &File) -> bool {
-    let same = |at: fs::Metadata| file.metadata().is_ok_and(|of| (at.dev(), at.ino()) == (of.dev(), of.ino()));
+    let same = |at: fs::Metadata| {
+        file.metadata().is_ok_and(|of| (at.dev(), at.ino()) == (of.dev(), of.ino()))
+    };
     fs::symlink_metadata(path).is_ok_and(same)
 }
 
@@ -229,7 +252,9 @@ mod tests {
     fn a_file_that_is_no_pid_file_is_left_alone() {
         let (folder, path) = folder();
         fs::write(&path, "root:x:0:0\n").unwrap();
-        let NotHeld::Failed(error) = PidFile::open(&path, 0o644).unwrap_err() else { panic!("taken") };
+        let NotHeld::Failed(error) = PidFile::open(&path, 0o644).unwrap_err() else {
+            panic!("taken")
+        };
         assert!(error.to_string().contains("something else than a process id"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "root:x:0:0\n");
 
@@ -251,9 +276,13 @@ mod tests {
         let (_folder, path) = folder();
         for content in ["", "4194303999\n"] {
             fs::write(&path, content).unwrap();
-            chown(&path, Some(65_534), Some(65_534)).expect("only root can give a file away: run this test as root");
+            chown(&path, Some(65_534), Some(65_534))
+                .expect("only root can give a file away: run this test as root");
             let refusal = refusal(&path);
-            assert!(refusal.contains("belongs to uid 65534") && refusal.contains("uid 0;"), "{refusal}");
+            assert!(
+                refusal.contains("belongs to uid 65534") && refusal.contains("uid 0;"),
+                "{refusal}"
+            );
             assert_eq!(fs::read_to_string(&path).unwrap(), content);
             assert_eq!(fs::metadata(&path).unwrap().uid(), 65_534);
         }
@@ -285,7 +314,10 @@ mod tests {
         let (folder, path) = folder();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
         let refusal = refusal(&path);
-        assert!(refusal.contains("sticky bit") && refusal.contains(folder.path().to_str().unwrap()), "{refusal}");
+        assert!(
+            refusal.contains("sticky bit") && refusal.contains(folder.path().to_str().unwrap()),
+            "{refusal}"
+        );
         assert!(!path.exists());
         fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
         PidFile::open(&path, 0o644).unwrap();

@@ -11,10 +11,11 @@ use tokio::time::sleep;
 use crate::frame::{self, ToPrimary};
 use crate::outbox::Outbox;
 
-/// The heartbeat of one event loop, and the count of what it served. From [`Worker::pulse`](crate::Worker::pulse).
+/// The heartbeat of one event loop, and the count of what it served. From
+/// [`Worker::pulse`](crate::Worker::pulse).
 ///
-/// Cloning is cheap; all clones are the same pulse. When the last one is dropped, or the event loop ends, the worker no longer
-/// waits for that loop: a thread that stopped serving is not a hung one.
+/// Cloning is cheap; all clones are the same pulse. When the last one is dropped, or the event loop
+/// ends, the worker no longer waits for that loop: a thread that stopped serving is not a hung one.
 #[derive(Clone)]
 pub struct Pulse(Arc<Beating>);
 
@@ -27,7 +28,8 @@ struct Beating {
 
 impl Pulse {
     /// Counts one request, for [`WorkerInfo::requests`](crate::WorkerInfo::requests) and
-    /// [`Recycle::max_requests`](crate::Recycle::max_requests). What a request is, is up to the program.
+    /// [`Recycle::max_requests`](crate::Recycle::max_requests). What a request is, is up to the
+    /// program.
     pub fn count(&self) {
         // A number and nothing else: no other memory depends on it.
         self.0.requests.fetch_add(1, Ordering::Relaxed);
@@ -48,7 +50,8 @@ impl Drop for Beating {
     }
 }
 
-/// All event loops of a worker that beat. In each round every one of them is asked, and the beat goes out when all have answered.
+/// All event loops of a worker that beat. In each round every one of them is asked, and the beat
+/// goes out when all have answered.
 #[derive(Debug, Default)]
 pub(crate) struct Hearts {
     loops: Mutex<Loops>,
@@ -83,15 +86,18 @@ impl Hearts {
         Pulse(Arc::new(Beating { id, hearts: Arc::clone(self), requests, answering }))
     }
 
-    /// Beats until the primary has gone. It runs on the event loop that is asked without having a pulse: the one of the control
-    /// connection.
+    /// Beats until the primary has gone. It runs on the event loop that is asked without having a
+    /// pulse: the one of the control connection.
     ///
-    /// One beat at most waits for a primary that does not read: the next round begins when it is out.
+    /// One beat at most waits for a primary that does not read: the next round begins when it is
+    /// out.
     pub(crate) async fn beat(self: Arc<Self>, every: Duration, outbox: Outbox) {
         loop {
             sleep(every).await;
             self.ask_all().await;
-            let Ok(beat) = frame::encode(&ToPrimary::Beat { requests: self.requests() }) else { return };
+            let Ok(beat) = frame::encode(&ToPrimary::Beat { requests: self.requests() }) else {
+                return;
+            };
             if outbox.deliver(beat).await.is_err() {
                 return;
             }
@@ -126,10 +132,12 @@ impl Hearts {
 
     fn requests(&self) -> u64 {
         let loops = self.loops();
-        loops.before + loops.live.values().map(|of| of.requests.load(Ordering::Relaxed)).sum::<u64>()
+        loops.before
+            + loops.live.values().map(|of| of.requests.load(Ordering::Relaxed)).sum::<u64>()
     }
 
-    /// Whole after every instruction, so a panic elsewhere does not spoil it. Held for a few instructions.
+    /// Whole after every instruction, so a panic elsewhere does not spoil it. Held for a few
+    /// instructions.
     fn loops(&self) -> MutexGuard<'_, Loops> {
         self.loops.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -143,7 +151,8 @@ impl Loops {
     }
 }
 
-/// The place of a loop among those that are asked. Given back when the loop ends and drops its tasks.
+/// The place of a loop among those that are asked. Given back when the loop ends and drops its
+/// tasks.
 struct Place {
     id: u64,
     hearts: Arc<Hearts>,
@@ -220,9 +229,11 @@ mod tests {
         }
     }
 
-    /// Another thread with an event loop that beats. It is blocked until the first word, and ends with the second.
+    /// Another thread with an event loop that beats. It is blocked until the first word, and ends
+    /// with the second.
     fn blocked_thread(hearts: &Arc<Hearts>) -> (Pulse, mpsc::Sender<()>, thread::JoinHandle<()>) {
-        let (hearts, (tell, told), (word, words)) = (Arc::clone(hearts), mpsc::channel(), mpsc::channel());
+        let (hearts, (tell, told), (word, words)) =
+            (Arc::clone(hearts), mpsc::channel(), mpsc::channel());
         let thread = thread::spawn(move || {
             Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
                 tell.send(hearts.pulse()).unwrap();
@@ -268,11 +279,14 @@ mod tests {
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let server = HttpServer::new(app).workers(2).disable_signals().listen(listener).unwrap().run();
+        let server =
+            HttpServer::new(app).workers(2).disable_signals().listen(listener).unwrap().run();
         let (handle, serving) = (server.handle(), tokio::spawn(server));
         until_live(&hearts, 2).await;
         let mut client = TcpStream::connect(address).unwrap();
-        client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+        client
+            .write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            .unwrap();
 
         drain(&mut beats).await;
         word.send(()).unwrap();

@@ -3,25 +3,30 @@ use std::time::Duration;
 
 use crate::status::WorkerInfo;
 
-/// Says when a worker that serves is replaced by a fresh one: a cure for programs that leak, or fragment their memory.
+/// Says when a worker that serves is replaced by a fresh one: a cure for programs that leak, or
+/// fragment their memory.
 ///
-/// It is a reload of one slot with the program that it runs: the fresh worker starts beside the old one, which drains when that is ready. One
-/// worker of the cluster at a time; reloads and scaling take turns with it. If the fresh one fails, the old one serves on, and
-/// after [`RestartPolicy::cap`](crate::RestartPolicy::cap) the next attempt may come.
+/// It is a reload of one slot with the program that it runs: the fresh worker starts beside the old
+/// one, which drains when that is ready. One worker of the cluster at a time; reloads and scaling
+/// take turns with it. If the fresh one fails, the old one serves on, and after
+/// [`RestartPolicy::cap`](crate::RestartPolicy::cap) the next attempt may come.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Recycle {
-    /// Requests that a worker may [count](crate::Pulse::count). They are told with its heartbeat, so some more can be served.
+    /// Requests that a worker may [count](crate::Pulse::count). They are told with its heartbeat,
+    /// so some more can be served.
     pub max_requests: Option<NonZeroU64>,
     /// Time since its start.
     pub max_age: Option<Duration>,
-    /// Bytes of memory that it may hold: its private pages, and its part of those that it shares (`Pss` of
-    /// `/proc/<pid>/smaps_rollup`). Where the system does not let the primary read that, because the worker runs as another user for
-    /// example, its resident pages without those of files and of shared memory (`/proc/<pid>/statm`). It counts if three samples in
-    /// a row are above; one is taken every ten beats, or every 10 s without a heartbeat. Choose it well above what a fresh worker holds, or
-    /// workers are replaced one after the other for ever.
+    /// Bytes of memory that it may hold: its private pages, and its part of those that it shares
+    /// (`Pss` of `/proc/<pid>/smaps_rollup`). Where the system does not let the primary read that,
+    /// because the worker runs as another user for example, its resident pages without those of
+    /// files and of shared memory (`/proc/<pid>/statm`). It counts if three samples in a row are
+    /// above; one is taken every ten beats, or every 10 s without a heartbeat. Choose it well above
+    /// what a fresh worker holds, or workers are replaced one after the other for ever.
     pub max_memory: Option<u64>,
-    /// Part of `max_requests` and `max_age` that is taken off at random, anew for each worker, from 0 to 0.5; so that workers that started
-    /// together do not all reach their limits together. It only ever shortens.
+    /// Part of `max_requests` and `max_age` that is taken off at random, anew for each worker, from
+    /// 0 to 0.5; so that workers that started together do not all reach their limits together. It
+    /// only ever shortens.
     pub jitter: f64,
 }
 
@@ -66,11 +71,19 @@ impl Recycle {
         Ok(())
     }
 
-    /// The limit that a worker has reached. `roll` is its random number from 0 to 1, `memory` what it held in the least of the samples that
-    /// count, if there are enough.
-    pub(crate) fn why(&self, worker: &WorkerInfo, roll: f64, memory: Option<u64>) -> Option<RecycleWhy> {
+    /// The limit that a worker has reached. `roll` is its random number from 0 to 1, `memory` what
+    /// it held in the least of the samples that count, if there are enough.
+    pub(crate) fn why(
+        &self,
+        worker: &WorkerInfo,
+        roll: f64,
+        memory: Option<u64>,
+    ) -> Option<RecycleWhy> {
         let part = 1.0 - self.jitter * roll;
-        #[expect(clippy::cast_precision_loss, reason = "a limit that is drawn at random need not be exact to the request")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a limit that is drawn at random need not be exact to the request"
+        )]
         let served = |max: NonZeroU64| worker.requests as f64 >= max.get() as f64 * part;
         if self.max_requests.is_some_and(served) {
             return Some(RecycleWhy::Requests(worker.requests));
@@ -89,19 +102,41 @@ mod tests {
 
     fn worker(requests: u64, uptime: Duration) -> WorkerInfo {
         let (id, slot) = (WorkerId::new(1), Slot::new(0));
-        WorkerInfo { id, slot, pid: 1, ready: true, uptime, requests, last_beat: None, refused_messages: 0 }
+        WorkerInfo {
+            id,
+            slot,
+            pid: 1,
+            ready: true,
+            uptime,
+            requests,
+            last_beat: None,
+            refused_messages: 0,
+        }
     }
 
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
     fn jitter_only_shortens_and_by_no_more_than_its_part() {
-        let limits = Recycle { max_requests: NonZeroU64::new(1000), max_age: Some(SECOND * 1000), jitter: 0.25, ..Recycle::default() };
+        let limits = Recycle {
+            max_requests: NonZeroU64::new(1000),
+            max_age: Some(SECOND * 1000),
+            jitter: 0.25,
+            ..Recycle::default()
+        };
         for (roll, limit) in [(0.0, 1000), (0.5, 875), (1.0, 750)] {
             let at = |n: u64| limits.why(&worker(n, Duration::ZERO), roll, None);
-            assert_eq!((at(limit - 1), at(limit)), (None, Some(RecycleWhy::Requests(limit))), "{roll}");
+            assert_eq!(
+                (at(limit - 1), at(limit)),
+                (None, Some(RecycleWhy::Requests(limit))),
+                "{roll}"
+            );
             let at = |n: u64| limits.why(&worker(0, Duration::from_secs(n)), roll, None);
-            assert_eq!((at(limit - 1), at(limit)), (None, Some(RecycleWhy::Age(Duration::from_secs(limit)))), "{roll}");
+            assert_eq!(
+                (at(limit - 1), at(limit)),
+                (None, Some(RecycleWhy::Age(Duration::from_secs(limit)))),
+                "{roll}"
+            );
         }
     }
 

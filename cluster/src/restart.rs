@@ -3,9 +3,10 @@ use std::time::{Duration, Instant};
 
 /// Says when a worker that died is replaced, and when its slot is given up.
 ///
-/// The first death in a row is answered at once. The n-th waits `base × factorⁿ⁻²`, at most `cap`, lengthened by up to
-/// `jitter` of itself so that slots do not march in step. A worker that was ready and lived for `stable_after` ends the row.
-/// One that was told to leave is no death, however it left.
+/// The first death in a row is answered at once. The n-th waits `base × factorⁿ⁻²`, at most `cap`,
+/// lengthened by up to `jitter` of itself so that slots do not march in step. A worker that was
+/// ready and lived for `stable_after` ends the row. One that was told to leave is no death, however
+/// it left.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RestartPolicy {
     /// Delay after the second death in a row.
@@ -22,8 +23,8 @@ pub struct RestartPolicy {
     pub give_up: GiveUp,
 }
 
-/// Gives a slot up when it saw `deaths` within `window`, or so many in a row: workers that hang at boot die too seldom for
-/// a window.
+/// Gives a slot up when it saw `deaths` within `window`, or so many in a row: workers that hang at
+/// boot die too seldom for a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GiveUp {
     /// Deaths that are too many, at least 1.
@@ -61,9 +62,15 @@ impl RestartPolicy {
         Ok(())
     }
 
-    /// Records a death in `deaths` and decides. `served` is the uptime of a worker that was ready, else zero; `roll` is a
-    /// random number from 0 to 1.
-    pub(crate) fn after_death(&self, deaths: &mut Deaths, now: Instant, served: Duration, roll: f64) -> Verdict {
+    /// Records a death in `deaths` and decides. `served` is the uptime of a worker that was ready,
+    /// else zero; `roll` is a random number from 0 to 1.
+    pub(crate) fn after_death(
+        &self,
+        deaths: &mut Deaths,
+        now: Instant,
+        served: Duration,
+        roll: f64,
+    ) -> Verdict {
         if !served.is_zero() && served >= self.stable_after {
             deaths.row = 0;
         }
@@ -172,7 +179,11 @@ mod tests {
 
     #[test]
     fn no_row_is_too_long_to_compute() {
-        let policy = RestartPolicy { factor: 1e300, give_up: GiveUp { deaths: u32::MAX, window: MS(1) }, ..policy() };
+        let policy = RestartPolicy {
+            factor: 1e300,
+            give_up: GiveUp { deaths: u32::MAX, window: MS(1) },
+            ..policy()
+        };
         let mut deaths = Deaths { row: u32::MAX - 2, ..Deaths::default() };
         let verdict = policy.after_death(&mut deaths, Instant::now(), MS(1), 1.0);
         assert!(matches!(verdict, Verdict::Respawn { after, .. } if after == MS(750)));

@@ -25,7 +25,8 @@ pub struct Status {
 pub enum Phase {
     /// Slots are kept filled.
     Running,
-    /// Another primary has [taken over](crate::ClusterHandle::upgrade). Workers drain; none is replaced.
+    /// Another primary has [taken over](crate::ClusterHandle::upgrade). Workers drain; none is
+    /// replaced.
     HandedOver,
     /// Workers drain; none is replaced.
     Stopping,
@@ -75,7 +76,8 @@ pub struct WorkerInfo {
     pub id: WorkerId,
     /// Its slot.
     pub slot: Slot,
-    /// Its process id. For signals use [`ClusterHandle::kill`](crate::ClusterHandle::kill), which cannot hit a stranger.
+    /// Its process id. For signals use [`ClusterHandle::kill`](crate::ClusterHandle::kill), which
+    /// cannot hit a stranger.
     pub pid: u32,
     /// Whether it has said that it is ready.
     pub ready: bool,
@@ -124,9 +126,12 @@ pub struct ShutdownReport {
 }
 
 impl ShutdownReport {
-    /// The workers that did not leave in time, hung, or could no longer be watched by the primary, and were killed.
+    /// The workers that did not leave in time, hung, or could no longer be watched by the primary,
+    /// and were killed.
     pub fn killed(&self) -> impl Iterator<Item = WorkerId> {
-        let killed = |cause| matches!(cause, ExitCause::DeadlineKilled | ExitCause::Hung | ExitCause::Abandoned);
+        let killed = |cause| {
+            matches!(cause, ExitCause::DeadlineKilled | ExitCause::Hung | ExitCause::Abandoned)
+        };
         self.workers.iter().filter(move |ended| killed(ended.cause)).map(|ended| ended.id)
     }
 }

@@ -12,7 +12,8 @@ use crate::sys::FirstThread;
 /// The environment variable by which a primary knows that it succeeds another one.
 pub(crate) const VARIABLE: &str = "CLUSTER_SUCCESSOR";
 
-/// Version of what two primaries, of two builds perhaps, say to each other: of [`Legacy`] and of the bytes below.
+/// Version of what two primaries, of two builds perhaps, say to each other: of [`Legacy`] and of
+/// the bytes below.
 const VERSION: u16 = 1;
 
 /// What a successor says when all of its workers serve.
@@ -24,7 +25,8 @@ pub(crate) const NO: u8 = b'N';
 /// What it is answered: from now on it is the one that counts.
 pub(crate) const YOURS: u8 = b'Y';
 
-/// What a primary leaves to its successor. The numbers are those of the descriptors, in both processes.
+/// What a primary leaves to its successor. The numbers are those of the descriptors, in both
+/// processes.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Legacy {
     version: u16,
@@ -35,7 +37,12 @@ pub(crate) struct Legacy {
 }
 
 impl Legacy {
-    pub(crate) fn new(link: RawFd, listeners: BTreeMap<String, RawFd>, fds: BTreeMap<String, RawFd>, held: HeldFds) -> Self {
+    pub(crate) fn new(
+        link: RawFd,
+        listeners: BTreeMap<String, RawFd>,
+        fds: BTreeMap<String, RawFd>,
+        held: HeldFds,
+    ) -> Self {
         Self { version: VERSION, link, listeners, fds, held }
     }
 }
@@ -57,10 +64,19 @@ impl Predecessor {
         if version != VERSION {
             return Err(BootError::Predecessor { ours: VERSION, theirs: version });
         }
-        let Legacy { link, listeners, fds, held, .. } = serde_json::from_slice(text).map_err(malformed)?;
-        let adopt = |name: &str, fd: RawFd| thread.adopt(fd).map_err(|source| BootError::Descriptor { name: name.to_owned(), fd, source });
+        let Legacy { link, listeners, fds, held, .. } =
+            serde_json::from_slice(text).map_err(malformed)?;
+        let adopt = |name: &str, fd: RawFd| {
+            thread.adopt(fd).map_err(|source| BootError::Descriptor {
+                name: name.to_owned(),
+                fd,
+                source,
+            })
+        };
         let all = |fds: BTreeMap<String, RawFd>| {
-            fds.into_iter().map(|(name, fd)| adopt(&name, fd).map(|fd| (name, fd))).collect::<Result<BTreeMap<_, _>, _>>()
+            fds.into_iter()
+                .map(|(name, fd)| adopt(&name, fd).map(|fd| (name, fd)))
+                .collect::<Result<BTreeMap<_, _>, _>>()
         };
         let link = adopt("link", link)?.into();
         let listeners = all(listeners)?.into_iter().map(|(name, fd)| (name, fd.into())).collect();

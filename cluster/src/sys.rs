@@ -1,5 +1,9 @@
-//! The only unsafe code of the crate: what a re-executed process must claim from its parent, and no safe crate offers.
-#![expect(unsafe_code, reason = "environment removal and adoption of inherited descriptors have no safe interface")]
+//! The only unsafe code of the crate: what a re-executed process must claim from its parent, and no
+//! safe crate offers.
+#![expect(
+    unsafe_code,
+    reason = "environment removal and adoption of inherited descriptors have no safe interface"
+)]
 
 use std::env;
 use std::ffi::OsString;
@@ -12,7 +16,8 @@ use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 
 /// Proof that this process has one thread and that no other caller holds the same proof.
 ///
-/// With one thread, nobody can read the environment or open a descriptor meanwhile; as `!Send` it stays on that thread.
+/// With one thread, nobody can read the environment or open a descriptor meanwhile; as `!Send` it
+/// stays on that thread.
 pub(crate) struct FirstThread(std::marker::PhantomData<*const ()>);
 
 /// Why [`FirstThread::claim`] refused.
@@ -39,20 +44,25 @@ impl FirstThread {
     /// Reads a variable and removes it, so that children of this process do not see it.
     pub(crate) fn take_var(&self, name: &str) -> Option<OsString> {
         let value = env::var_os(name)?;
-        // SAFETY: `self` proves that there is no other thread that could read or write the environment.
+        // SAFETY: `self` proves that there is no other thread that could read or write the
+        // environment.
         unsafe { env::remove_var(name) };
         Some(value)
     }
 
-    /// Closes on `exec` whatever this process inherited beside the standard streams, so that its children get what they are
-    /// given and nothing that somebody further up left open.
+    /// Closes on `exec` whatever this process inherited beside the standard streams, so that its
+    /// children get what they are given and nothing that somebody further up left open.
     pub(crate) fn seal(&self) -> io::Result<()> {
         for entry in fs::read_dir("/proc/self/fd")? {
-            let Some(fd) = entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()) else { continue };
+            let Some(fd) = entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok())
+            else {
+                continue;
+            };
             if fd <= 2 {
                 continue;
             }
-            // SAFETY: the number was listed as open, and there is no other thread that could have closed it since.
+            // SAFETY: the number was listed as open, and there is no other thread that could have
+            // closed it since.
             let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
             if !fcntl_getfd(borrowed)?.contains(FdFlags::CLOEXEC) {
                 fcntl_setfd(borrowed, FdFlags::CLOEXEC)?;
@@ -61,19 +71,27 @@ impl FirstThread {
         Ok(())
     }
 
-    /// Takes ownership of a descriptor that came through `exec`, and closes it for further children.
+    /// Takes ownership of a descriptor that came through `exec`, and closes it for further
+    /// children.
     ///
-    /// An open descriptor above stderr *without* `FD_CLOEXEC` was inherited: everything that Rust code opens carries the
-    /// flag. Setting it here also makes a second adoption of the same number fail.
+    /// An open descriptor above stderr *without* `FD_CLOEXEC` was inherited: everything that Rust
+    /// code opens carries the flag. Setting it here also makes a second adoption of the same number
+    /// fail.
     pub(crate) fn adopt(&self, fd: RawFd) -> io::Result<OwnedFd> {
         if fd <= 2 {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "standard streams are not handed over"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "standard streams are not handed over",
+            ));
         }
-        // SAFETY: the borrow ends in this function, where no other thread could close the number; if it is not open,
-        // the system call says so.
+        // SAFETY: the borrow ends in this function, where no other thread could close the number;
+        // if it is not open, the system call says so.
         let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
         if fcntl_getfd(borrowed)?.contains(FdFlags::CLOEXEC) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "opened by this process, not inherited"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "opened by this process, not inherited",
+            ));
         }
         fcntl_setfd(borrowed, FdFlags::CLOEXEC)?;
         // SAFETY: open, and inherited as shown above, so nothing in this process owns it yet.

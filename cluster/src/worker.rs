@@ -26,8 +26,9 @@ use crate::pulse::{Hearts, Pulse};
 /// Unread messages kept for each reader.
 const UNREAD: usize = 256;
 
-/// How long a worker that was sent `SIGTERM` waits for an order before it gives itself one. A service manager sends the
-/// signal to all processes of a unit: then the primary stops the cluster, and its order lets workers empty the kernel's queue.
+/// How long a worker that was sent `SIGTERM` waits for an order before it gives itself one. A
+/// service manager sends the signal to all processes of a unit: then the primary stops the cluster,
+/// and its order lets workers empty the kernel's queue.
 const PRIMARY_FIRST: Duration = Duration::from_millis(250);
 
 /// A connected worker. Cloning is cheap; all clones are the same worker.
@@ -50,18 +51,32 @@ struct Inner {
 }
 
 impl Worker {
-    pub(crate) async fn greet(id: WorkerId, slot: Slot, stream: UnixStream) -> Result<Self, BootError> {
+    pub(crate) async fn greet(
+        id: WorkerId,
+        slot: Slot,
+        stream: UnixStream,
+    ) -> Result<Self, BootError> {
         let (mut from_primary, to_primary) = stream.into_split();
         let terminate = signal(SignalKind::terminate()).map_err(BootError::Handshake)?;
         let outbox = Outbox::start(to_primary);
-        let hello = encode(&ToPrimary::Hello { protocol: PROTOCOL }).map_err(BootError::Handshake)?;
+        let hello =
+            encode(&ToPrimary::Hello { protocol: PROTOCOL }).map_err(BootError::Handshake)?;
         // A failure shows as the end of the stream below.
         let _ = outbox.insist(hello);
         let greeting = frame::read(&mut from_primary).await.map_err(BootError::Handshake)?;
         let (policy, settings, beat) = match greeting {
-            Some(ToWorker::Hello { protocol: PROTOCOL, drain, settings, beat }) => (drain, settings, beat),
-            Some(ToWorker::Hello { protocol, .. }) => return Err(BootError::Protocol { ours: PROTOCOL, theirs: protocol }),
-            Some(_) => return Err(BootError::Handshake(io::Error::new(io::ErrorKind::InvalidData, "the first frame is no greeting"))),
+            Some(ToWorker::Hello { protocol: PROTOCOL, drain, settings, beat }) => {
+                (drain, settings, beat)
+            }
+            Some(ToWorker::Hello { protocol, .. }) => {
+                return Err(BootError::Protocol { ours: PROTOCOL, theirs: protocol });
+            }
+            Some(_) => {
+                return Err(BootError::Handshake(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the first frame is no greeting",
+                )));
+            }
             None => return Err(BootError::Handshake(ended())),
         };
 
@@ -69,7 +84,11 @@ impl Worker {
         let orders = Arc::new(orders);
         let (messages, first) = broadcast::channel(UNREAD);
         let weak = messages.downgrade();
-        let line = Line::new(outbox.clone(), |talk| frame::encode(&ToPrimary::Talk(talk)), Room::default());
+        let line = Line::new(
+            outbox.clone(),
+            |talk| frame::encode(&ToPrimary::Talk(talk)),
+            Room::default(),
+        );
         let desk = Arc::default();
         let ear = Ear::new(&line, &desk, None);
         tokio::spawn(drain_on_terminate(terminate, outbox.clone(), Arc::clone(&orders), policy));
@@ -79,7 +98,18 @@ impl Worker {
             tokio::spawn(Arc::clone(&hearts).beat(every, outbox.clone()));
         }
         let first = Mutex::new(Some(first));
-        Ok(Self(Arc::new(Inner { id, slot, settings, outbox, order, messages: weak, hearts, first, line, desk })))
+        Ok(Self(Arc::new(Inner {
+            id,
+            slot,
+            settings,
+            outbox,
+            order,
+            messages: weak,
+            hearts,
+            first,
+            line,
+            desk,
+        })))
     }
 
     /// This worker's id.
@@ -94,13 +124,15 @@ impl Worker {
         self.0.slot
     }
 
-    /// The bytes that the primary gave to [`ClusterBuilder::settings`](crate::ClusterBuilder::settings); empty if none.
+    /// The bytes that the primary gave to
+    /// [`ClusterBuilder::settings`](crate::ClusterBuilder::settings); empty if none.
     #[must_use]
     pub fn settings(&self) -> &[u8] {
         &self.0.settings
     }
 
-    /// Tells the primary that this worker serves. Without it the worker counts as failed after the readiness time.
+    /// Tells the primary that this worker serves. Without it the worker counts as failed after the
+    /// readiness time.
     ///
     /// # Errors
     ///
@@ -109,7 +141,8 @@ impl Worker {
         self.tell(&ToPrimary::Ready).await
     }
 
-    /// Tells the primary that this worker accepts connections at `addr`; a note for its events, without effect otherwise.
+    /// Tells the primary that this worker accepts connections at `addr`; a note for its events,
+    /// without effect otherwise.
     ///
     /// # Errors
     ///
@@ -118,13 +151,16 @@ impl Worker {
         self.tell(&ToPrimary::Listening { name: name.to_owned(), addr }).await
     }
 
-    /// Gives the event loop that runs this call a heartbeat, for as long as the pulse is kept. Call it once on each thread that serves, in
-    /// the App factory of actix-web for example, and keep the pulse with what serves there.
+    /// Gives the event loop that runs this call a heartbeat, for as long as the pulse is kept. Call
+    /// it once on each thread that serves, in the App factory of actix-web for example, and keep
+    /// the pulse with what serves there.
     ///
-    /// The worker beats only while all its loops run, so that one blocked thread of several is noticed; then the primary kills and
-    /// replaces it, as [`HeartbeatPolicy`](crate::HeartbeatPolicy) says. The runtime that ran [`connect`](crate::WorkerBoot::connect) is
-    /// one of the loops without a call: a program with one loop needs a pulse only to [count](Pulse::count) requests. A runtime of
-    /// several threads beats as long as one of them is free.
+    /// The worker beats only while all its loops run, so that one blocked thread of several is
+    /// noticed; then the primary kills and replaces it, as
+    /// [`HeartbeatPolicy`](crate::HeartbeatPolicy) says. The runtime that ran
+    /// [`connect`](crate::WorkerBoot::connect) is one of the loops without a call: a program with
+    /// one loop needs a pulse only to [count](Pulse::count) requests. A runtime of several threads
+    /// beats as long as one of them is free.
     ///
     /// # Panics
     ///
@@ -134,11 +170,13 @@ impl Worker {
         self.0.hearts.pulse()
     }
 
-    /// Waits until this worker shall leave: on an order of the primary, on `SIGTERM`, or when the primary died.
+    /// Waits until this worker shall leave: on an order of the primary, on `SIGTERM`, or when the
+    /// primary died.
     ///
-    /// Once ordered it resolves at once, for every clone. Another order may follow: see [`order_changed`](Self::order_changed).
-    /// After `SIGTERM` it takes up to 250 ms, in which the worker serves on: if the whole cluster was sent the signal, the
-    /// order of the primary is the one that fits. Cancel safe.
+    /// Once ordered it resolves at once, for every clone. Another order may follow: see
+    /// [`order_changed`](Self::order_changed). After `SIGTERM` it takes up to 250 ms, in which the
+    /// worker serves on: if the whole cluster was sent the signal, the order of the primary is the
+    /// one that fits. Cancel safe.
     pub async fn drain_requested(&self) -> DrainOrder {
         let mut order = self.0.order.clone();
         match order.wait_for(Option::is_some).await.map(|order| *order) {
@@ -148,20 +186,26 @@ impl Worker {
         }
     }
 
-    /// Waits until another order than `known` is in force: a stop that follows a retirement, a second signal that hurries the
-    /// stop, the death of the primary. It resolves at once if `known` is outdated already. Cancel safe.
+    /// Waits until another order than `known` is in force: a stop that follows a retirement, a
+    /// second signal that hurries the stop, the death of the primary. It resolves at once if
+    /// `known` is outdated already. Cancel safe.
     ///
     /// The newer order takes the place of the older one; its times count from its own arrival.
     pub async fn order_changed(&self, known: DrainOrder) -> DrainOrder {
         let mut order = self.0.order.clone();
-        match order.wait_for(|order| order.is_some_and(|order| order != known)).await.map(|order| *order) {
+        match order
+            .wait_for(|order| order.is_some_and(|order| order != known))
+            .await
+            .map(|order| *order)
+        {
             Ok(Some(order)) => order,
             // Nobody is left who could give another order.
             Ok(None) | Err(_) => std::future::pending().await,
         }
     }
 
-    /// The messages of the primary. The first reader sees all since the connection, later ones those from now on.
+    /// The messages of the primary. The first reader sees all since the connection, later ones
+    /// those from now on.
     #[must_use]
     pub fn messages(&self) -> Messages {
         let first = self.0.first.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -176,21 +220,25 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`SendError::Gone`] when the primary died, [`SendError::TooLarge`] or [`SendError::Encode`] for the message itself.
+    /// [`SendError::Gone`] when the primary died, [`SendError::TooLarge`] or [`SendError::Encode`]
+    /// for the message itself.
     pub async fn send<T: Serialize + Sync + ?Sized>(&self, message: &T) -> Result<(), SendError> {
         let message = message::encode(message)?;
         self.tell(&ToPrimary::Message(message)).await.map_err(|Gone| SendError::Gone)
     }
 
-    /// Asks the primary, and waits for its reply. While the queue to it is full it waits for room, as [`send`](Self::send) does, within the
-    /// same time; both arrive in order.
+    /// Asks the primary, and waits for its reply. While the queue to it is full it waits for room,
+    /// as [`send`](Self::send) does, within the same time; both arrive in order.
     ///
-    /// Cancel safe: a request is sent whole or not at all, and its reply is dropped if nobody waits for it any more. The primary is not told.
+    /// Cancel safe: a request is sent whole or not at all, and its reply is dropped if nobody waits
+    /// for it any more. The primary is not told.
     ///
     /// # Errors
     ///
-    /// [`RequestError::Gone`] when the primary died, [`RequestError::Late`] after `within`. [`RequestError::NobodyListens`], [`RequestError::Busy`] and
-    /// [`RequestError::NotAnswered`] come from the primary. The others are for the request or the reply itself; [`RequestError::Full`] never comes.
+    /// [`RequestError::Gone`] when the primary died, [`RequestError::Late`] after `within`.
+    /// [`RequestError::NobodyListens`], [`RequestError::Busy`] and [`RequestError::NotAnswered`]
+    /// come from the primary. The others are for the request or the reply itself;
+    /// [`RequestError::Full`] never comes.
     pub async fn request<R: DeserializeOwned>(
         &self,
         request: &(impl Serialize + Sync + ?Sized),
@@ -199,10 +247,12 @@ impl Worker {
         self.0.line.ask(message::encode(request)?, within, WhenFull::Wait).await
     }
 
-    /// The requests of the primary, in the order in which they came. It ends when the primary is gone.
+    /// The requests of the primary, in the order in which they came. It ends when the primary is
+    /// gone.
     ///
-    /// Take it before [`ready`](Self::ready), and no request that follows it is refused. There is one reader: a further call takes over, and the
-    /// stream before it ends. While there is none, the primary is told [`RequestError::NobodyListens`].
+    /// Take it before [`ready`](Self::ready), and no request that follows it is refused. There is
+    /// one reader: a further call takes over, and the stream before it ends. While there is none,
+    /// the primary is told [`RequestError::NobodyListens`].
     #[must_use]
     pub fn requests(&self) -> Requests {
         self.0.desk.sit()
@@ -221,11 +271,13 @@ pub struct Messages(Receiver<Message>);
 impl Messages {
     /// Waits for the next message; `None` when the primary is gone and all were read.
     ///
-    /// Up to 256 unread messages are kept for each reader. Cancel safe: no message is lost by dropping the future.
+    /// Up to 256 unread messages are kept for each reader. Cancel safe: no message is lost by
+    /// dropping the future.
     ///
     /// # Errors
     ///
-    /// [`Lagged`] counts the messages that are missing here because the reader was too slow; reading goes on after it.
+    /// [`Lagged`] counts the messages that are missing here because the reader was too slow;
+    /// reading goes on after it.
     pub async fn next(&mut self) -> Option<Result<Message, Lagged>> {
         match self.0.recv().await {
             Ok(message) => Some(Ok(message)),
@@ -240,7 +292,8 @@ impl Messages {
 #[error("{0} messages were dropped because they were not read in time")]
 pub struct Lagged(pub u64);
 
-/// The only reader of the control socket. It never waits for anything but the socket, so that an order always comes through.
+/// The only reader of the control socket. It never waits for anything but the socket, so that an
+/// order always comes through.
 async fn read_frames(
     mut socket: OwnedReadHalf,
     orders: Arc<watch::Sender<Option<DrainOrder>>>,
@@ -261,7 +314,12 @@ async fn read_frames(
     orders.send_replace(Some(policy.order(DrainReason::PrimaryGone)));
 }
 
-async fn drain_on_terminate(mut terminate: Signal, outbox: Outbox, orders: Arc<watch::Sender<Option<DrainOrder>>>, policy: DrainPolicy) {
+async fn drain_on_terminate(
+    mut terminate: Signal,
+    outbox: Outbox,
+    orders: Arc<watch::Sender<Option<DrainOrder>>>,
+    policy: DrainPolicy,
+) {
     let mut order = orders.subscribe();
     while terminate.recv().await.is_some() {
         if let Ok(frame) = encode(&ToPrimary::Draining) {
@@ -270,7 +328,8 @@ async fn drain_on_terminate(mut terminate: Signal, outbox: Outbox, orders: Arc<w
         let wait = PRIMARY_FIRST.min(policy.deadline / 4);
         if timeout(wait, order.wait_for(Option::is_some)).await.is_err() {
             // The primary counts from the report above.
-            let own = policy.order(DrainReason::Signal).within(policy.deadline.saturating_sub(wait));
+            let own =
+                policy.order(DrainReason::Signal).within(policy.deadline.saturating_sub(wait));
             orders.send_if_modified(|order| {
                 let first = order.is_none();
                 order.get_or_insert(own);

@@ -1,4 +1,5 @@
-//! K14: log lines of many processes on one pipe. The test is a program of its own, because it is the workers as well.
+//! K14: log lines of many processes on one pipe. The test is a program of its own, because it is
+//! the workers as well.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "it speaks as the test harness does")]
 
@@ -52,18 +53,27 @@ fn whole_and_in_order() {
         let words: Vec<&str> = line.split(' ').collect();
         let (way, worker, n, filler) = match words[..] {
             ["said", worker, n, filler] => ("said", worker, n, filler),
-            [time, "", "INFO", worker, n, filler] if time.len() == 27 => ("logged", worker, n, filler),
+            [time, "", "INFO", worker, n, filler] if time.len() == 27 => {
+                ("logged", worker, n, filler)
+            }
             _ => panic!("torn: {line}"),
         };
         let expected = next.entry((way.to_owned(), worker.to_owned())).or_default();
-        assert!(n == expected.to_string() && filler == fill(*expected), "line {expected} of worker {worker}, {way}: {line}");
+        assert!(
+            n == expected.to_string() && filler == fill(*expected),
+            "line {expected} of worker {worker}, {way}: {line}"
+        );
         *expected += 1;
         longest = longest.max(line.len() + 1);
     }
     assert!(cluster.wait().unwrap().success());
     assert_eq!(next.len(), 2 * WORKERS, "{next:?}");
     assert!(next.values().all(|&count| count == LINES), "{next:?}");
-    println!("{} lines, the longest of {longest} bytes, in {:?}", 2 * WORKERS * LINES, begun.elapsed());
+    println!(
+        "{} lines, the longest of {longest} bytes, in {:?}",
+        2 * WORKERS * LINES,
+        begun.elapsed()
+    );
 }
 
 /// Up to 4,096 bytes with the rest of its line, which is what a pipe takes whole.

@@ -2,7 +2,8 @@
 
 use session_core::{EndCause, SessionEvent, SessionEvents};
 
-/// Logs sign-ins, rotations and ends. A line has the session's public handle and the user, never an id.
+/// Logs sign-ins, rotations and ends. A line has the session's public handle and the user, never an
+/// id.
 #[derive(Debug)]
 pub(crate) struct AuditTrail;
 

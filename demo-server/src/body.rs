@@ -1,7 +1,7 @@
 //! A deadline for the bodies of requests.
 //!
-//! actix-web's `client_request_timeout` ends with the head of a request. Without this deadline, a client that does not finish a body holds its
-//! connection for ever.
+//! actix-web's `client_request_timeout` ends with the head of a request. Without this deadline, a
+//! client that does not finish a body holds its connection for ever.
 
 use std::{
     cell::{Cell, RefCell},
@@ -25,10 +25,11 @@ use futures_util::Stream;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Serves a request whose body must have arrived within `limit`. If it has not when the handler reads it, the response is 408.
+/// Serves a request whose body must have arrived within `limit`. If it has not when the handler
+/// reads it, the response is 408.
 ///
-/// A connection is closed after the response if the handler has not read the whole body. Otherwise actix-web would wait without a deadline for
-/// the end of a chunked body that no handler reads.
+/// A connection is closed after the response if the handler has not read the whole body. Otherwise
+/// actix-web would wait without a deadline for the end of a chunked body that no handler reads.
 pub(crate) async fn bounded<B: MessageBody + 'static>(
     limit: Duration,
     mut request: ServiceRequest,
@@ -37,12 +38,18 @@ pub(crate) async fn bounded<B: MessageBody + 'static>(
     let arriving = Arriving::of(&mut request, limit);
     match next.call(request).await {
         Ok(response) if arriving.is_late() => {
-            let late = HttpResponse::build(StatusCode::REQUEST_TIMEOUT).body("the body of the request did not arrive in time\n");
-            Ok(response.into_response(late).map_body(|_, body| arriving.hold(EitherBody::right(body))))
+            let late = HttpResponse::build(StatusCode::REQUEST_TIMEOUT)
+                .body("the body of the request did not arrive in time\n");
+            Ok(response
+                .into_response(late)
+                .map_body(|_, body| arriving.hold(EitherBody::right(body))))
         }
         Ok(response) => Ok(response.map_body(|_, body| arriving.hold(EitherBody::left(body)))),
         Err(error) => {
-            let response = error.error_response().map_body(|_, body| arriving.hold(body)).map_into_boxed_body();
+            let response = error
+                .error_response()
+                .map_body(|_, body| arriving.hold(body))
+                .map_into_boxed_body();
             Err(InternalError::from_response(error, response).into())
         }
     }
@@ -102,8 +109,9 @@ impl Stream for Timed {
 }
 
 pin_project! {
-    /// A response's body that keeps the request's body until it is sent. actix-web closes a connection whose request body is neither read
-    /// nor dropped by then, within its `client_disconnect_timeout`.
+    /// A response's body that keeps the request's body until it is sent. actix-web closes a
+    /// connection whose request body is neither read nor dropped by then, within its
+    /// `client_disconnect_timeout`.
     pub(crate) struct Held<B> {
         #[pin]
         body: B,
@@ -118,7 +126,10 @@ impl<B: MessageBody> MessageBody for Held<B> {
         self.body.size()
     }
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         self.project().body.poll_next(cx)
     }
 }

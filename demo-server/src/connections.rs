@@ -13,14 +13,15 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::settings::{SettingError, Settings};
 
-/// Descriptors that a worker needs beside those of its connections: event loops, the listener, the connection to the primary, the log, and
-/// the connections to the store.
+/// Descriptors that a worker needs beside those of its connections: event loops, the listener, the
+/// connection to the primary, the log, and the connections to the store.
 const RESERVE: u64 = 128;
 
 /// Fewer connections than this are not worth a worker.
 const LEAST: u64 = 16;
 
-/// The most connections without an explicit setting, so that a process without a limit of descriptors does not run out of memory.
+/// The most connections without an explicit setting, so that a process without a limit of
+/// descriptors does not run out of memory.
 const MOST: u64 = 25_600;
 
 /// The limit of connections of a worker process, and how many are open.
@@ -55,10 +56,14 @@ impl Connections {
             None if most < least => return Err(too_low(RESERVE + least)),
             None => most.min(MOST),
             Some(given) if given.get() < threads => {
-                let why = format!("--max-connections is {given} and --threads is {threads}: each thread needs a connection");
+                let why = format!(
+                    "--max-connections is {given} and --threads is {threads}: each thread needs a connection"
+                );
                 return Err(SettingError::Together { why });
             }
-            Some(given) if given.get() as u64 > most => return Err(too_low(RESERVE + given.get() as u64)),
+            Some(given) if given.get() as u64 > most => {
+                return Err(too_low(RESERVE + given.get() as u64));
+            }
             Some(given) => given.get() as u64,
         };
         let total = usize::try_from(total).unwrap_or(usize::MAX);
@@ -76,8 +81,8 @@ impl Connections {
 
     /// Whether connections are to be closed after their response.
     ///
-    /// actix-web has no deadline for the head of the second request on a connection. So a client can hold a connection after a complete
-    /// request. It must not be able to hold all of them.
+    /// actix-web has no deadline for the head of the second request on a connection. So a client
+    /// can hold a connection after a complete request. It must not be able to hold all of them.
     pub(crate) fn are_scarce(&self) -> bool {
         self.open.load(Ordering::Relaxed) > self.roomy
     }
@@ -99,7 +104,9 @@ mod tests {
 
     fn limit(arguments: &[&str], files: u64) -> Result<usize, String> {
         let settings = settings(arguments).unwrap();
-        Connections::within(&settings, files).map(|connections| connections.per_thread).map_err(|error| error.to_string())
+        Connections::within(&settings, files)
+            .map(|connections| connections.per_thread)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -116,9 +123,17 @@ mod tests {
     fn s25_too_low_limit_of_open_files_is_refused() {
         for (arguments, files, part) in [
             (&[][..], 143, "the limit of open files is 143, and a worker needs 144 here"),
-            (&["--max-connections", "900"], 1024, "the limit of open files is 1024, and a worker needs 1028 here"),
+            (
+                &["--max-connections", "900"],
+                1024,
+                "the limit of open files is 1024, and a worker needs 1028 here",
+            ),
             (&["--threads", "20"], 144, "and a worker needs 148 here"),
-            (&["--max-connections", "2", "--threads", "4"], 1024, "--max-connections is 2 and --threads is 4"),
+            (
+                &["--max-connections", "2", "--threads", "4"],
+                1024,
+                "--max-connections is 2 and --threads is 4",
+            ),
         ] {
             let refusal = limit(arguments, files).unwrap_err();
             assert!(refusal.contains(part), "{arguments:?} with {files}: {refusal}");

@@ -18,13 +18,20 @@ pub(crate) fn codec(settings: &Settings) -> Result<CookieCodec, Problem> {
         Keys::Configured(keys) => keys.clone(),
         Keys::Missing => Vec::new(),
     };
-    let unusable = |why: WeakKey| SettingError::Secret { origin: "--cookie-key".to_owned(), why: why.to_string() };
+    let unusable = |why: WeakKey| SettingError::Secret {
+        origin: "--cookie-key".to_owned(),
+        why: why.to_string(),
+    };
     Ok(CookieCodec::signed(config, &KeyRing::new(keys).map_err(unusable)?)?)
 }
 
-/// The same settings with a key, if there is none: all workers must sign with the same one. It is the one that the predecessor `left`, which had to draw
-/// it, or it is drawn now. In both cases its text comes back as well.
-pub(crate) fn with_key(settings: Settings, left: Option<String>) -> Result<(Settings, Option<String>), Problem> {
+/// The same settings with a key, if there is none: all workers must sign with the same one. It is
+/// the one that the predecessor `left`, which had to draw it, or it is drawn now. In both cases its
+/// text comes back as well.
+pub(crate) fn with_key(
+    settings: Settings,
+    left: Option<String>,
+) -> Result<(Settings, Option<String>), Problem> {
     if !matches!(settings.keys, Keys::Missing) {
         return Ok((settings, None));
     }

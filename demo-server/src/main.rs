@@ -21,7 +21,8 @@ use std::process::ExitCode;
 use cluster::Role;
 
 fn main() -> ExitCode {
-    // First of all, before a thread or a runtime exists: the same program is the primary and, started by it, a worker.
+    // First of all, before a thread or a runtime exists: the same program is the primary and,
+    // started by it, a worker.
     let ended = match cluster::role() {
         Ok(Role::Primary(builder)) => primary::run(builder),
         Ok(Role::Worker(boot)) => worker::run(boot),

@@ -1,4 +1,5 @@
-//! The process that was started by hand: it opens the port, owns the sessions and keeps the workers.
+//! The process that was started by hand: it opens the port, owns the sessions and keeps the
+//! workers.
 
 use std::{
     io::{self, Write},
@@ -8,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use cluster::{ClusterBuilder, ClusterHandle, DrainPolicy, Event, Events, ExitCause, GiveUp, ListenSpec, RestartPolicy, Shutdown};
+use cluster::{
+    ClusterBuilder, ClusterHandle, DrainPolicy, Event, Events, ExitCause, GiveUp, ListenSpec,
+    RestartPolicy, Shutdown,
+};
 use session_core::{SweeperHandle, spawn_sweeper};
 use store_ipc::{HandOverError, OwnerError, OwnerHandle};
 use tokio::{
@@ -28,7 +32,8 @@ use crate::{
     settings::{CookieMode, Settings, Store, Task, without_password},
 };
 
-/// A worker that was killed is back at once; one that crashes again and again is tried once a second.
+/// A worker that was killed is back at once; one that crashes again and again is tried once a
+/// second.
 const RESTART: RestartPolicy = RestartPolicy {
     base: Duration::from_millis(100),
     factor: 2.0,
@@ -38,17 +43,20 @@ const RESTART: RestartPolicy = RestartPolicy {
     give_up: GiveUp { deaths: 100, window: Duration::from_mins(1) },
 };
 
-/// How often rows of a database are purged whose time is over, and how many in one step. They are dead at their deadline; this only frees their
-/// room.
+/// How often rows of a database are purged whose time is over, and how many in one step. They are
+/// dead at their deadline; this only frees their room.
 const SWEEP: Duration = Duration::from_mins(1);
 const SWEEP_BATCH: usize = 500;
 
-/// How long handing the sessions over may take. What is too late is lost, so it is far above what the most sessions need; calls that wait longer
-/// than their deadline are answered 503.
+/// How long handing the sessions over may take. What is too late is lost, so it is far above what
+/// the most sessions need; calls that wait longer than their deadline are answered 503.
 const HAND_OVER: Duration = Duration::from_mins(5);
 
 /// Does what the command line says.
-#[expect(clippy::print_stdout, reason = "what a command-line program says on standard output is its interface")]
+#[expect(
+    clippy::print_stdout,
+    reason = "what a command-line program says on standard output is its interface"
+)]
 pub(crate) fn run(builder: ClusterBuilder) -> Result<(), Problem> {
     match Task::from_process()? {
         Task::PrintConfig(text) => print!("{text}"),
@@ -66,8 +74,11 @@ pub(crate) fn run(builder: ClusterBuilder) -> Result<(), Problem> {
 }
 
 async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), Problem> {
-    let left =
-        builder.take_bequest("cookie-key").map(bequest::read).transpose().map_err(Problem::io("cannot read what the predecessor left"))?;
+    let left = builder
+        .take_bequest("cookie-key")
+        .map(bequest::read)
+        .transpose()
+        .map_err(Problem::io("cannot read what the predecessor left"))?;
     let (settings, drawn) = cookies::with_key(settings, left)?;
     // Whatever a worker would refuse is refused here, before a port is opened.
     cookies::codec(&settings)?;
@@ -75,9 +86,13 @@ async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), Pr
     let (metrics, builder) = Metrics::open(&settings, builder)?;
     let mut builder = builder
         .workers(settings.workers)
-        .listen("http", ListenSpec::tcp(settings.listen.to_string()).send_timeout(settings.send_timeout))
+        .listen(
+            "http",
+            ListenSpec::tcp(settings.listen.to_string()).send_timeout(settings.send_timeout),
+        )
         .settings(settings.to_bytes())
-        // The arguments of this process can hold a key or a password. Workers get the settings over a channel.
+        // The arguments of this process can hold a key or a password. Workers get the settings over
+        // a channel.
         .worker_args(["worker"])
         .drain(DrainPolicy {
             deadline: settings.drain,
@@ -106,7 +121,11 @@ async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), Pr
     let _sweeper = sweeper(&settings).await?;
     let cluster = builder.start().await?;
     let mut events = cluster.events();
-    let counted_at = metrics.as_ref().map(Metrics::address).transpose().map_err(Problem::io("cannot tell the address of the metrics"))?;
+    let counted_at = metrics
+        .as_ref()
+        .map(Metrics::address)
+        .transpose()
+        .map_err(Problem::io("cannot tell the address of the metrics"))?;
     if let Some(metrics) = metrics {
         metrics.serve(&cluster);
     }
@@ -120,12 +139,16 @@ async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), Pr
             tell(&event);
         }
     };
-    let (came, ended, ()) = tokio::join!(takeover(owner.as_ref(), &cluster), cluster.wait(), report);
+    let (came, ended, ()) =
+        tokio::join!(takeover(owner.as_ref(), &cluster), cluster.wait(), report);
     came?;
     let ended = ended?;
     let killed: Vec<_> = ended.killed().map(|id| id.to_string()).collect();
     if !killed.is_empty() {
-        tracing::warn!(workers = killed.join(" "), "these workers did not finish in time and were killed");
+        tracing::warn!(
+            workers = killed.join(" "),
+            "these workers did not finish in time and were killed"
+        );
     }
     match (ended.successor, owner) {
         (Some(successor), Some(owner)) => hand_over(successor, &owner).await,
@@ -152,7 +175,8 @@ fn with_owner(builder: ClusterBuilder, owner: &OwnerHandle) -> ClusterBuilder {
         })
 }
 
-/// Waits for the sessions of the primary before this one. Without them the workers cannot serve anybody, so the cluster stops.
+/// Waits for the sessions of the primary before this one. Without them the workers cannot serve
+/// anybody, so the cluster stops.
 async fn takeover(owner: Option<&OwnerHandle>, cluster: &ClusterHandle) -> Result<(), Problem> {
     let Some(owner) = owner else { return Ok(()) };
     let came = tokio::select! {
@@ -169,28 +193,42 @@ async fn takeover(owner: Option<&OwnerHandle>, cluster: &ClusterHandle) -> Resul
 /// Hands the sessions to the primary that has taken over. The workers of this one have left.
 async fn hand_over(successor: u32, owner: &OwnerHandle) -> Result<(), Problem> {
     match owner.hand_over(HAND_OVER).await {
-        Ok(handed) => tracing::info!(successor, sessions = handed.sessions, took = ?handed.took, "the sessions were handed over"),
+        Ok(handed) => {
+            tracing::info!(successor, sessions = handed.sessions, took = ?handed.took, "the sessions were handed over")
+        }
         // It was started with another store, and let go of what was left to it.
-        Err(HandOverError::NoSuccessor(None)) if Path::new(&format!("/proc/{successor}")).exists() => {
-            tracing::warn!(successor, "the new primary has another store; the sessions of this process end with it");
+        Err(HandOverError::NoSuccessor(None))
+            if Path::new(&format!("/proc/{successor}")).exists() =>
+        {
+            tracing::warn!(
+                successor,
+                "the new primary has another store; the sessions of this process end with it"
+            );
         }
         Err(error) => return Err(error.into()),
     }
     Ok(())
 }
 
-/// Purges what is over, where the store does not do it by itself: here, so that one process does it for all workers.
+/// Purges what is over, where the store does not do it by itself: here, so that one process does it
+/// for all workers.
 async fn sweeper(settings: &Settings) -> Result<Option<SweeperHandle>, Problem> {
     let Some(url) = settings.store_url() else { return Ok(None) };
-    if store_any::backend(url.split(':').next().unwrap_or_default()).is_none_or(|backend| backend.name != "sql") {
+    if store_any::backend(url.split(':').next().unwrap_or_default())
+        .is_none_or(|backend| backend.name != "sql")
+    {
         return Ok(None);
     }
     let store = metrics::observed(settings, store_any::connect(&url).await?);
     Ok(Some(spawn_sweeper(store, SWEEP, SWEEP_BATCH)))
 }
 
-/// Waits until all workers serve. A worker that cannot even start will not do better the next time, so that ends the program.
-async fn first_boot(cluster: &ClusterHandle, events: &mut Events) -> Result<Option<Problem>, Problem> {
+/// Waits until all workers serve. A worker that cannot even start will not do better the next time,
+/// so that ends the program.
+async fn first_boot(
+    cluster: &ClusterHandle,
+    events: &mut Events,
+) -> Result<Option<Problem>, Problem> {
     loop {
         tokio::select! {
             biased;
@@ -211,10 +249,18 @@ async fn first_boot(cluster: &ClusterHandle, events: &mut Events) -> Result<Opti
 }
 
 /// Says where the server is and what to try.
-fn greet(settings: &Settings, cluster: &ClusterHandle, counted_at: Option<SocketAddr>, drawn: bool) {
+fn greet(
+    settings: &Settings,
+    cluster: &ClusterHandle,
+    counted_at: Option<SocketAddr>,
+    drawn: bool,
+) {
     let address = cluster.addresses().get("http").copied().unwrap_or(settings.listen);
     let store = match &settings.store {
-        Store::Primary => "ipc: sessions live in this process; the workers reach them over inherited sockets".to_owned(),
+        Store::Primary => {
+            "ipc: sessions live in this process; the workers reach them over inherited sockets"
+                .to_owned()
+        }
         Store::Url(url) => without_password(url).split('?').next().unwrap_or_default().to_owned(),
     };
     let cookie = match settings.cookie {
@@ -229,7 +275,12 @@ fn greet(settings: &Settings, cluster: &ClusterHandle, counted_at: Option<Socket
         format!("  workers  {} (pid {})", workers.len(), pids.join(", ")),
         format!("  cookie   {cookie}"),
     ];
-    lines.extend(settings.control.as_ref().map(|path| format!("  control  demo-server ctl status --control {}", path.display())));
+    lines.extend(
+        settings
+            .control
+            .as_ref()
+            .map(|path| format!("  control  demo-server ctl status --control {}", path.display())),
+    );
     lines.extend(counted_at.map(|address| format!("  metrics  http://{address}/metrics")));
     if drawn {
         let to_keep = "set DEMO_COOKIE_KEY=$(openssl rand -base64 48) to keep them";
@@ -237,19 +288,26 @@ fn greet(settings: &Settings, cluster: &ClusterHandle, counted_at: Option<Socket
     }
     lines.push(format!("try\n  curl -c jar -b jar http://{address}/"));
     lines.push(format!("  curl -c jar -b jar -d '{{\"user\":\"bob\"}}' http://{address}/login\n"));
-    // In one write. Whoever started the server may not read it any more, and it serves all the same.
+    // In one write. Whoever started the server may not read it any more, and it serves all the
+    // same.
     let _ = io::stdout().write_all(lines.join("\n").as_bytes());
 }
 
 /// Tells the operator what happened to the workers.
 fn tell(event: &Event) {
     match event {
-        Event::Exited { cause: ExitCause::Requested, id, pid, .. } => tracing::debug!(worker = %id, pid, "a worker left"),
+        Event::Exited { cause: ExitCause::Requested, id, pid, .. } => {
+            tracing::debug!(worker = %id, pid, "a worker left")
+        }
         Event::Exited { id, pid, cause, status, uptime, .. } => {
             tracing::warn!(worker = %id, pid, ?cause, %status, ?uptime, "a worker ended");
         }
-        Event::SpawnFailed { slot, error } => tracing::error!(%slot, %error, "a worker could not be started"),
-        Event::Respawning { slot, after, attempt } => tracing::info!(%slot, ?after, attempt, "a worker is replaced"),
+        Event::SpawnFailed { slot, error } => {
+            tracing::error!(%slot, %error, "a worker could not be started")
+        }
+        Event::Respawning { slot, after, attempt } => {
+            tracing::info!(%slot, ?after, attempt, "a worker is replaced")
+        }
         Event::GaveUp { slot, deaths } => {
             tracing::error!(%slot, deaths, "a worker died too often and is not replaced; the others serve on");
         }
@@ -261,8 +319,11 @@ fn tell(event: &Event) {
 pub(crate) fn until_stopped() -> Result<(), Problem> {
     let listen = |kind| signal(kind).map_err(Problem::io("cannot listen for signals"));
     runtime()?.block_on(async {
-        let (mut term, mut quit, mut int) =
-            (listen(SignalKind::terminate())?, listen(SignalKind::quit())?, listen(SignalKind::interrupt())?);
+        let (mut term, mut quit, mut int) = (
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::quit())?,
+            listen(SignalKind::interrupt())?,
+        );
         tokio::select! {
             _ = term.recv() => {}
             _ = quit.recv() => {}
@@ -273,14 +334,19 @@ pub(crate) fn until_stopped() -> Result<(), Problem> {
 }
 
 fn runtime() -> Result<Runtime, Problem> {
-    Builder::new_current_thread().enable_all().build().map_err(Problem::io("cannot start the event loop"))
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Problem::io("cannot start the event loop"))
 }
 
 /// Logs to standard error, one write for each line, so that lines of several workers do not mix.
 pub(crate) fn log(level: LevelFilter) {
     let ansi = io::IsTerminal::is_terminal(&io::stderr());
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(ansi).with_target(false);
-    // What actix says of its own start and stop is the server's business, not the operator's, unless more is asked for.
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(ansi).with_target(false);
+    // What actix says of its own start and stop is the server's business, not the operator's,
+    // unless more is asked for.
     let actix = if level > LevelFilter::INFO { level } else { LevelFilter::WARN };
     let filter = Targets::new().with_default(level).with_target("actix_server", actix);
     tracing_subscriber::registry().with(lines).with(filter).init();

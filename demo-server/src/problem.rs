@@ -53,7 +53,8 @@ impl Problem {
         move |source| Self::Io { what, source }
     }
 
-    /// Prints the problem with its causes on standard error; 2 for a bad setting, as shells and clap have it, 1 for the rest.
+    /// Prints the problem with its causes on standard error; 2 for a bad setting, as shells and
+    /// clap have it, 1 for the rest.
     pub(crate) fn report(&self) -> ExitCode {
         let mut text = format!("demo-server: {self}");
         let mut source = self.source();
@@ -63,7 +64,8 @@ impl Problem {
             source = cause.source();
         }
         text.push('\n');
-        // In one write, which `eprintln!` does not do: several workers may say the same at once. If nobody hears it, the code is left.
+        // In one write, which `eprintln!` does not do: several workers may say the same at once. If
+        // nobody hears it, the code is left.
         let _ = io::stderr().write_all(text.as_bytes());
         ExitCode::from(if matches!(self, Self::Setting(_)) { 2 } else { 1 })
     }

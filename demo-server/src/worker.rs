@@ -54,13 +54,16 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
         .policy(settings.policy)
         .events(Arc::new(AuditTrail))
         .trusted_proxies(settings.trusted_proxies.iter().copied());
-    let guard = CrossOriginGuard::builder().trusted_proxies(settings.trusted_proxies.iter().copied()).build()?;
+    let guard = CrossOriginGuard::builder()
+        .trusted_proxies(settings.trusted_proxies.iter().copied())
+        .build()?;
     let draining = Arc::new(AtomicBool::new(false));
     let name = format!("{}/{}", worker.id(), std::process::id());
     let connections = Connections::new(&settings)?;
     let site = Site::new(store, &name, Arc::clone(&draining), &settings, connections.clone());
 
-    let address = listener.local_addr().map_err(Problem::io("cannot tell the address of the port"))?;
+    let address =
+        listener.local_addr().map_err(Problem::io("cannot tell the address of the port"))?;
     let beating = worker.clone();
     // Called on each thread that serves.
     let app = move || {
@@ -69,7 +72,11 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
             pulse.count();
             signed.clone().sign(request, next)
         });
-        App::new().configure(|app| routes::configure(app, &site)).wrap(sessions.clone()).wrap(guard.clone()).wrap(sign)
+        App::new()
+            .configure(|app| routes::configure(app, &site))
+            .wrap(sessions.clone())
+            .wrap(guard.clone())
+            .wrap(sign)
     };
     let server = HttpServer::new(app)
         .workers(settings.threads.get())
@@ -105,14 +112,18 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
     match ended {
         Err(cut) if cut.is_cancelled() => Ok(()),
         Ok(ended) => ended.map_err(Problem::io("the server failed")),
-        Err(panic) => Err(Problem::Io { what: "the server failed", source: std::io::Error::other(panic) }),
+        Err(panic) => {
+            Err(Problem::Io { what: "the server failed", source: std::io::Error::other(panic) })
+        }
     }
 }
 
-/// Leaves without dropping a request that was accepted; an error says that the time was over before all had ended.
+/// Leaves without dropping a request that was accepted; an error says that the time was over before
+/// all had ended.
 ///
-/// Every answer closes its connection by now. First the server goes on accepting until the kernel's queue is empty. Then it accepts no more, and
-/// has a quiet time: actix drops connections that it accepted and has not begun when it stops, so by then all are begun.
+/// Every answer closes its connection by now. First the server goes on accepting until the kernel's
+/// queue is empty. Then it accepts no more, and has a quiet time: actix drops connections that it
+/// accepted and has not begun when it stops, so by then all are begun.
 async fn leave(server: &ServerHandle, order: DrainOrder) -> Result<(), Elapsed> {
     if !order.accept.is_zero() {
         // An order of this worker alone may have come before that for all, and have paused it.
@@ -122,6 +133,9 @@ async fn leave(server: &ServerHandle, order: DrainOrder) -> Result<(), Elapsed> 
     server.pause().await;
     actix_web::rt::time::sleep(order.quiet).await;
     // The rest of the deadline, less a moment to come to the end of `main`.
-    let rest = order.deadline.saturating_sub(order.accept + order.quiet).saturating_sub(Duration::from_millis(200));
+    let rest = order
+        .deadline
+        .saturating_sub(order.accept + order.quiet)
+        .saturating_sub(Duration::from_millis(200));
     actix_web::rt::time::timeout(rest, server.stop(true)).await
 }

@@ -15,7 +15,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A command without the settings of whoever runs the tests.
 fn demo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_demo-server"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DEMO_")) {
+    for (name, _) in
+        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DEMO_"))
+    {
         command.env_remove(name);
     }
     command.args(arguments).stdin(Stdio::null());
@@ -38,12 +40,26 @@ impl Place {
     }
 
     fn server(&self) -> Server {
-        let arguments = ["--listen", "127.0.0.1:0", "--workers", "2", "--control", &self.control, "--pid-file", &self.pid_file];
+        let arguments = [
+            "--listen",
+            "127.0.0.1:0",
+            "--workers",
+            "2",
+            "--control",
+            &self.control,
+            "--pid-file",
+            &self.pid_file,
+        ];
         let mut child = demo(&arguments).stdout(Stdio::piped()).spawn().unwrap();
         // To the end, so that the server never waits for its reader.
         let stdout = child.stdout.take().unwrap();
         let (send, told) = std::sync::mpsc::channel();
-        thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(send.send(line))));
+        thread::spawn(move || {
+            BufReader::new(stdout)
+                .lines()
+                .map_while(Result::ok)
+                .for_each(|line| drop(send.send(line)))
+        });
         let first = told.recv_timeout(PATIENCE).unwrap();
         assert!(first.starts_with("listening on "), "{first}");
         Server(child)
@@ -71,7 +87,12 @@ impl Place {
         let end = Instant::now() + PATIENCE;
         loop {
             let status = self.status();
-            let slots_do: Vec<_> = status["slots"].as_array().unwrap().iter().map(|slot| slot["state"].clone()).collect();
+            let slots_do: Vec<_> = status["slots"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|slot| slot["state"].clone())
+                .collect();
             if slots_do.len() == slots && slots_do.iter().all(|state| state == "serving") {
                 return status;
             }
@@ -132,7 +153,8 @@ fn an_operator_sees_and_changes_a_server() {
     assert_eq!(std::fs::read_to_string(&place.pid_file).unwrap(), format!("{pid}\n"));
 
     let status = place.told(&["status"]);
-    let lines: Vec<Vec<&str>> = status.lines().map(|line| line.split_whitespace().collect()).collect();
+    let lines: Vec<Vec<&str>> =
+        status.lines().map(|line| line.split_whitespace().collect()).collect();
     assert!(lines[0].join(" ").contains(&format!("primary {pid}, cluster ")), "{status}");
     assert_eq!(lines[4], ["0", "serving", "1", "0", "-"], "{status}");
     assert_eq!(lines[8][..2], ["1", "0"], "{status}");
@@ -142,7 +164,10 @@ fn an_operator_sees_and_changes_a_server() {
     assert_eq!(place.told(&["scale", "2"]), "scaled to 2\n");
     assert_eq!(place.told(&["drain", "1"]), "worker 1 has left: requested\n");
     let second = place.serve(2)["slots"][1]["worker"].to_string();
-    assert_eq!(place.told(&["kill", &second, "--signal", "kill"]), format!("worker {second} was sent the signal\n"));
+    assert_eq!(
+        place.told(&["kill", &second, "--signal", "kill"]),
+        format!("worker {second} was sent the signal\n")
+    );
     let end = Instant::now() + PATIENCE;
     while place.status()["slots"][1]["last_exit"]["signalled"] != 9 {
         assert!(Instant::now() < end, "{}", place.status());
@@ -165,7 +190,10 @@ fn an_operator_sees_and_changes_a_server() {
     let upgraded = place.told(&["upgrade"]);
     assert_eq!(server.exit().code(), Some(0));
     let pid = place.status()["pid"].to_string();
-    assert_eq!(upgraded, format!("primary {pid} has taken over; the workers of the one that was asked leave\n"));
+    assert_eq!(
+        upgraded,
+        format!("primary {pid} has taken over; the workers of the one that was asked leave\n")
+    );
     assert_eq!(std::fs::read_to_string(&place.pid_file).unwrap(), format!("{pid}\n"));
 
     let stopped = place.told(&["stop", "--fast"]);
@@ -182,14 +210,26 @@ fn an_operator_sees_and_changes_a_server() {
 #[test]
 fn a_server_whose_output_nobody_reads_any_more_can_be_upgraded() {
     let place = Place::new();
-    let arguments = ["--listen", "127.0.0.1:0", "--workers", "1", "--control", &place.control, "--log", "error"];
+    let arguments = [
+        "--listen",
+        "127.0.0.1:0",
+        "--workers",
+        "1",
+        "--control",
+        &place.control,
+        "--log",
+        "error",
+    ];
     let mut child = demo(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut first = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
     let mut server = Server(child);
     let upgraded = place.told(&["upgrade"]);
     assert_eq!(server.exit().code(), Some(0));
-    assert!(upgraded.contains(&format!("primary {} has taken over", place.status()["pid"])), "{upgraded}");
+    assert!(
+        upgraded.contains(&format!("primary {} has taken over", place.status()["pid"])),
+        "{upgraded}"
+    );
     place.serve(1);
 }
 
@@ -198,11 +238,24 @@ fn a_server_that_is_stopped_is_given_up_and_answers_when_it_goes_on() {
     let place = Place::new();
     let server = place.server();
     place.serve(2);
-    let signal = |signal| rustix::process::kill_process(rustix::process::Pid::from_child(&server.0), signal).unwrap();
+    let signal = |signal| {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&server.0), signal).unwrap()
+    };
     signal(rustix::process::Signal::STOP);
     // Far fewer than the queue of connections has room for.
-    let ask = |arguments: &[&str]| demo(&[arguments, &["--control", &place.control]].concat()).stderr(Stdio::piped()).spawn().unwrap();
-    let orders = [&["ctl", "status"][..], &["ctl", "reload"], &["ctl", "scale", "3"], &["ctl", "drain", "1"]].map(ask);
+    let ask = |arguments: &[&str]| {
+        demo(&[arguments, &["--control", &place.control]].concat())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let orders = [
+        &["ctl", "status"][..],
+        &["ctl", "reload"],
+        &["ctl", "scale", "3"],
+        &["ctl", "drain", "1"],
+    ]
+    .map(ask);
     for order in orders {
         let output = order.wait_with_output().unwrap();
         let (_, err) = texts(&output);
@@ -228,15 +281,21 @@ fn where_the_server_is_comes_from_flag_environment_or_file() {
         environment,
     ] {
         let missing = failure(command, 1);
-        assert!(missing.contains(&place.control) && missing.contains("no such socket"), "{missing}");
+        assert!(
+            missing.contains(&place.control) && missing.contains("no such socket"),
+            "{missing}"
+        );
     }
 }
 
 #[test]
 fn settings_are_printed_instead_of_anything_else() {
-    for arguments in
-        [&["--print-config"][..], &["owner", "--print-config"], &["--print-config", "owner"], &["--print-config", "ctl", "stop"]]
-    {
+    for arguments in [
+        &["--print-config"][..],
+        &["owner", "--print-config"],
+        &["--print-config", "owner"],
+        &["--print-config", "ctl", "stop"],
+    ] {
         let output = demo(&[arguments, &["--control", "/x"]].concat()).output().unwrap();
         let (out, err) = texts(&output);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}: {err}");

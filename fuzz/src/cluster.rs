@@ -22,8 +22,17 @@ fn order(line: &[u8]) {
         }
         Err(refusal) => {
             let answered = answered(Err(refusal.clone()));
-            assert_eq!(answered.iter().position(|byte| *byte == b'\n'), Some(answered.len() - 1), "an answer is one line");
-            assert!(answered.len() < 16 * line.len() + 1_024, "the answer to {} bytes has {}", line.len(), answered.len());
+            assert_eq!(
+                answered.iter().position(|byte| *byte == b'\n'),
+                Some(answered.len() - 1),
+                "an answer is one line"
+            );
+            assert!(
+                answered.len() < 16 * line.len() + 1_024,
+                "the answer to {} bytes has {}",
+                line.len(),
+                answered.len()
+            );
             assert_eq!(answer(&answered).ok().map(Result::err), Some(Some(refusal)));
         }
     }
@@ -32,8 +41,13 @@ fn order(line: &[u8]) {
 fn reply(line: &[u8]) {
     let Ok(read) = answer(line) else { return };
     let written = answered(read);
-    assert_eq!(written.iter().position(|byte| *byte == b'\n'), Some(written.len() - 1), "an answer is one line");
-    let again = answer(&written).unwrap_or_else(|error| panic!("an answer does not come back: {error}"));
+    assert_eq!(
+        written.iter().position(|byte| *byte == b'\n'),
+        Some(written.len() - 1),
+        "an answer is one line"
+    );
+    let again =
+        answer(&written).unwrap_or_else(|error| panic!("an answer does not come back: {error}"));
     assert_eq!(answered(again), written);
 }
 
@@ -63,6 +77,8 @@ fn stream(bytes: &[u8]) {
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap_or_else(|error| panic!("{error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap_or_else(|error| panic!("{error}"));
     runtime.block_on(future)
 }

@@ -15,7 +15,9 @@ pub(crate) fn check(bytes: &[u8]) {
     handed(text);
     let (arguments, file) = text.split_once("\n--\n").unwrap_or((text, ""));
     // Another file would be one of this machine's.
-    if arguments.contains("config") && arguments.lines().any(|line| line.trim_start_matches('-').starts_with("config")) {
+    if arguments.contains("config")
+        && arguments.lines().any(|line| line.trim_start_matches('-').starts_with("config"))
+    {
         return;
     }
     let path = (!file.is_empty()).then(|| kept(file));
@@ -31,28 +33,43 @@ pub(crate) fn check(bytes: &[u8]) {
         Err(_) => return,
         Ok(Err(error)) => format!("{error} {error:?}"),
         Ok(Ok(settings::Task::PrintConfig(shown))) => {
-            assert!(shown.parse::<toml::Table>().is_ok(), "settings are shown in a form that is no file: {shown}");
+            assert!(
+                shown.parse::<toml::Table>().is_ok(),
+                "settings are shown in a form that is no file: {shown}"
+            );
             shown
         }
         Ok(Ok(task)) => format!("{task:?}"),
     };
-    let hidden = arguments.lines().chain(file.lines()).filter(|line| line.contains(SECRET)).all(hides);
+    let hidden =
+        arguments.lines().chain(file.lines()).filter(|line| line.contains(SECRET)).all(hides);
     // Whatever stands alone may take the next argument for its value.
-    let hidden = hidden && arguments.lines().all(|line| line.contains('=') || ["--print-config", "--allow-crash", "owner"].contains(&line));
+    let hidden = hidden
+        && arguments.lines().all(|line| {
+            line.contains('=') || ["--print-config", "--allow-crash", "owner"].contains(&line)
+        });
     assert!(!hidden || !said.contains(SECRET), "a secret is shown: {said}");
 }
 
-/// Whether the secret in this argument, or line of a file, is one for this program too: a key, or in a URL a password.
+/// Whether the secret in this argument, or line of a file, is one for this program too: a key, or
+/// in a URL a password.
 fn hides(line: &str) -> bool {
     let key = ["--cookie-key=", "cookie_key = \""].iter().any(|name| line.starts_with(name));
     let url = ["--store-url=", "store_url = \""].iter().find_map(|name| line.strip_prefix(name));
     // The URLs of some stores have a path and no login.
-    let url = url.filter(|url| !["ipc", "unix", "sqlite"].contains(&url.split(':').next().unwrap_or_default()));
+    let url = url.filter(|url| {
+        !["ipc", "unix", "sqlite"].contains(&url.split(':').next().unwrap_or_default())
+    });
     let password = url
-        .and_then(|url| url.split_once("://").filter(|(scheme, _)| !scheme.contains(SECRET))?.1.rsplit_once('@'))
+        .and_then(|url| {
+            url.split_once("://").filter(|(scheme, _)| !scheme.contains(SECRET))?.1.rsplit_once('@')
+        })
         .is_some_and(|(login, rest)| {
             let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-            let beside = query.split('&').filter(|setting| !is_secret(setting)).any(|setting| setting.contains(SECRET));
+            let beside = query
+                .split('&')
+                .filter(|setting| !is_secret(setting))
+                .any(|setting| setting.contains(SECRET));
             let (user, _) = login.split_once(':').unwrap_or((login, ""));
             !beside && !place.contains(SECRET) && !user.contains(SECRET)
         });
@@ -76,7 +93,8 @@ fn kept(file: &str) -> PathBuf {
 fn handed(text: &str) {
     let Ok(read) = settings::Settings::from_bytes(text.as_bytes()) else { return };
     let written = read.to_bytes();
-    let again = settings::Settings::from_bytes(&written).unwrap_or_else(|error| panic!("settings do not come back: {error}"));
+    let again = settings::Settings::from_bytes(&written)
+        .unwrap_or_else(|error| panic!("settings do not come back: {error}"));
     assert_eq!(again.to_bytes(), written);
     // What they decide must not fail either.
     let _ = (read.store_url(), read.store_name(), format!("{read:?}"));

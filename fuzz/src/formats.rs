@@ -1,7 +1,9 @@
-//! Ids, keys, handles, names, principals, attributes and values: the small formats that all stores share. And the origin of a request.
+//! Ids, keys, handles, names, principals, attributes and values: the small formats that all stores
+//! share. And the origin of a request.
 
 use session_core::{
-    Attributes, Handle, Json, JsonError, Limits, Name, Principal, SecretHash, SessionId, ShortText, StoreKey,
+    Attributes, Handle, Json, JsonError, Limits, Name, Principal, SecretHash, SessionId, ShortText,
+    StoreKey,
     origin::{CrossOriginPolicy, CrossOriginRequest},
 };
 
@@ -16,7 +18,8 @@ pub(crate) fn check(bytes: &[u8]) {
     if let Some(handle) = Handle::parse(text) {
         assert_eq!((handle.as_str(), handle.to_string().as_str()), (text, text));
     }
-    let plain = |most| !text.is_empty() && text.len() <= most && !text.chars().any(char::is_control);
+    let plain =
+        |most| !text.is_empty() && text.len() <= most && !text.chars().any(char::is_control);
     assert_eq!(Name::new(text).is_ok(), plain(Name::MAX_BYTES));
     assert_eq!(Principal::new(text).is_ok(), plain(Principal::MAX_BYTES));
     attributes(text);
@@ -28,8 +31,14 @@ fn origin(bytes: &[u8]) {
     if CrossOriginPolicy::default().check(&post.origin([bytes])).is_ok() {
         let text = String::from_utf8_lossy(bytes).to_ascii_lowercase();
         let own = |scheme: &str, default: &str| {
-            let behind = text.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://example.com"));
-            behind.is_some_and(|port| port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.trim_start_matches('0') == default))
+            let behind =
+                text.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://example.com"));
+            behind.is_some_and(|port| {
+                port.is_empty()
+                    || port
+                        .strip_prefix(':')
+                        .is_some_and(|port| port.trim_start_matches('0') == default)
+            })
         };
         assert!(own("http", "80") || own("https", "443"), "a foreign origin passes: {text}");
     }
@@ -38,7 +47,9 @@ fn origin(bytes: &[u8]) {
     if let Ok(policy) = CrossOriginPolicy::builder().trusted_origin(text).build() {
         assert_eq!(policy.check(&post.fetch_site([&b"cross-site"[..]]).origin([bytes])), Ok(()));
     }
-    if let Err(rejection) = CrossOriginPolicy::default().check(&post.host(Some(bytes)).origin([&b"https://example.com"[..]])) {
+    if let Err(rejection) = CrossOriginPolicy::default()
+        .check(&post.host(Some(bytes)).origin([&b"https://example.com"[..]]))
+    {
         assert!(rejection.to_string().len() < 1_024, "a log line has no bound");
     }
 }
@@ -48,7 +59,11 @@ fn id(bytes: &[u8]) {
     assert_eq!(id.to_text(), bytes);
     assert_eq!(format!("{id:?}"), "SessionId(***)");
     let key = id.key();
-    assert!(key.is_storable() && bytes.starts_with(key.as_str().as_bytes()) && bytes[key.as_str().len()] == b'.');
+    assert!(
+        key.is_storable()
+            && bytes.starts_with(key.as_str().as_bytes())
+            && bytes[key.as_str().len()] == b'.'
+    );
     assert_eq!(Handle::parse(key.handle().as_str()), Some(key.handle()));
     let hash = id.secret_hash();
     assert_eq!(SecretHash::from_slice(hash.as_bytes()), Some(hash));
@@ -60,19 +75,29 @@ fn id(bytes: &[u8]) {
 
 fn key(text: &str) {
     let key = StoreKey::from_text(text);
-    assert_eq!(key.is_storable(), (1..=StoreKey::MAX_BYTES).contains(&text.len()) && !text.chars().any(char::is_control));
+    assert_eq!(
+        key.is_storable(),
+        (1..=StoreKey::MAX_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
+    );
     assert!(text.len() < 24 || !format!("{key:?}").contains(text), "a key is shown");
 }
 
 fn attributes(text: &str) {
-    let short = !text.is_empty() && text.len() <= ShortText::MAX_BYTES && !text.chars().any(char::is_control);
+    let short = !text.is_empty()
+        && text.len() <= ShortText::MAX_BYTES
+        && !text.chars().any(char::is_control);
     assert_eq!(ShortText::new(text).is_ok(), short);
     let Some(read) = Attributes::from_text(text) else { return };
     assert_eq!(Attributes::from_text(&read.to_text()).as_ref(), Some(&read));
     assert!(read.to_text().len() <= Attributes::MAX_TEXT_BYTES);
     let bounded = read.clone().bounded();
     assert_eq!(bounded.clone().bounded(), bounded);
-    assert!([bounded.idle_timeout, bounded.absolute_timeout].into_iter().flatten().all(|timeout| timeout <= Limits::LONGEST_TTL));
+    assert!(
+        [bounded.idle_timeout, bounded.absolute_timeout]
+            .into_iter()
+            .flatten()
+            .all(|timeout| timeout <= Limits::LONGEST_TTL)
+    );
     assert_eq!(read.overlaid(&Attributes::default()), read);
 }
 
@@ -83,13 +108,23 @@ fn json(text: &str) {
             assert_eq!(json.as_str(), text);
             assert_eq!(format!("{json:?}"), format!("Json({} bytes)", text.len()));
             match read {
-                // What JSON has and Rust has not: half a pair of surrogates, and numbers beyond f64.
-                Err(error) => assert!(text.contains("\\u") || text.contains(['e', 'E']) || text.len() > 300, "{error}"),
+                // What JSON has and Rust has not: half a pair of surrogates, and numbers beyond
+                // f64.
+                Err(error) => assert!(
+                    text.contains("\\u") || text.contains(['e', 'E']) || text.len() > 300,
+                    "{error}"
+                ),
                 Ok(value) => {
                     assert_eq!(json.decode::<serde_json::Value>().ok(), Some(value.clone()));
                     // JSON's -0 is a fraction for Rust, and adding to it is adding to nothing.
-                    assert!(json.as_integer() == value.as_i64() || json.as_integer() == Some(0), "another integer");
-                    assert_eq!(Json::encode(&value).ok().and_then(|json| json.decode().ok()), Some(value));
+                    assert!(
+                        json.as_integer() == value.as_i64() || json.as_integer() == Some(0),
+                        "another integer"
+                    );
+                    assert_eq!(
+                        Json::encode(&value).ok().and_then(|json| json.decode().ok()),
+                        Some(value)
+                    );
                 }
             }
         }

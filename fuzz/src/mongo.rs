@@ -38,8 +38,16 @@ fn comes_back(of: &Record, now: i64) {
     let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     // From the first moment to the last there are more milliseconds than have a number.
     let ago = |age: Duration| now.checked_sub(millis(age)).map(DateTime::from_millis);
-    let (Some(created), Some(rotated), Some(expires)) = (ago(of.age), ago(of.rotated), now.checked_add(millis(of.ttl))) else { return };
-    let data: Document = of.data.iter().map(|(name, json)| (field(name.as_str()).into_owned(), json.as_str().into())).collect();
+    let (Some(created), Some(rotated), Some(expires)) =
+        (ago(of.age), ago(of.rotated), now.checked_add(millis(of.ttl)))
+    else {
+        return;
+    };
+    let data: Document = of
+        .data
+        .iter()
+        .map(|(name, json)| (field(name.as_str()).into_owned(), json.as_str().into()))
+        .collect();
     let mut document = doc! {
         "_id": binary(b"key"),
         "format": 2,

@@ -14,7 +14,8 @@ pub(crate) fn check(bytes: &[u8]) {
     let _ = answer.time();
     for now in [0, 2_000, u64::MAX] {
         for attributes in ["", "p"] {
-            if let Some(summary) = answer.summary(StoreKey::from_text("abcdefgh"), attributes, now) {
+            if let Some(summary) = answer.summary(StoreKey::from_text("abcdefgh"), attributes, now)
+            {
                 assert!(!summary.ttl.is_zero() && summary.attributes.to_text() == attributes);
             }
         }
@@ -26,9 +27,13 @@ pub(crate) fn check(bytes: &[u8]) {
     let commit = ["a", "b"]
         .into_iter()
         .filter_map(|name| Name::new(name).ok())
-        .fold(Commit::new(SecretHash::from_bytes([7; 32])), |commit, name| commit.change(name, Change::Add(1)));
+        .fold(Commit::new(SecretHash::from_bytes([7; 32])), |commit, name| {
+            commit.change(name, Change::Add(1))
+        });
     match answer.committed(&commit) {
-        Ok(Some(Outcome::Done(done))) => assert!(done.added.keys().eq(commit.changes.keys()), "sums of other names"),
+        Ok(Some(Outcome::Done(done))) => {
+            assert!(done.added.keys().eq(commit.changes.keys()), "sums of other names")
+        }
         Ok(_) => {}
         Err(error) => {
             if holds_secret(bytes) {
@@ -48,7 +53,10 @@ fn record(answer: &Answer, now: u64, bytes: &[u8]) {
             }
             // The same record, written down in the plainest way, is read as the same.
             let again = Answer::read(&written(&record, now)).map(|answer| answer.record(now));
-            assert!(again.is_some_and(|read| read.as_ref().ok() == Some(&Some(record))), "a record does not come back");
+            assert!(
+                again.is_some_and(|read| read.as_ref().ok() == Some(&Some(record))),
+                "a record does not come back"
+            );
         }
         Ok(None) => {}
         Err(error) => {
@@ -60,7 +68,8 @@ fn record(answer: &Answer, now: u64, bytes: &[u8]) {
 }
 
 fn written(record: &Record, now: u64) -> Vec<u8> {
-    let millis = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    let millis =
+        |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     // As the store computes: a clock beyond the range of `i64` counts as its end.
     let now = i64::try_from(now).unwrap_or(i64::MAX);
     let time = |millis: i64| millis.to_be_bytes()[2..].to_vec();
@@ -76,15 +85,24 @@ fn written(record: &Record, now: u64) -> Vec<u8> {
         vec![u8::try_from(attributes.len()).unwrap_or(u8::MAX)],
     ]
     .concat();
-    let numbers = [&record.generation.to_be_bytes()[..], &record.since.to_be_bytes(), &ago(record.rotated)].concat();
-    let former = record.grace.map(|grace| [&grace.secret.as_bytes()[..], &time(now.saturating_add(millis(grace.left)))].concat());
-    let mut fields: Vec<(&[u8], &[u8])> = vec![(b"", &head), (b"\x01", record.secret.as_bytes()), (b"\x02", &numbers)];
+    let numbers =
+        [&record.generation.to_be_bytes()[..], &record.since.to_be_bytes(), &ago(record.rotated)]
+            .concat();
+    let former = record.grace.map(|grace| {
+        [&grace.secret.as_bytes()[..], &time(now.saturating_add(millis(grace.left)))].concat()
+    });
+    let mut fields: Vec<(&[u8], &[u8])> =
+        vec![(b"", &head), (b"\x01", record.secret.as_bytes()), (b"\x02", &numbers)];
     fields.extend(former.iter().map(|former| (&b"\x03"[..], &former[..])));
     if !attributes.is_empty() {
         fields.push((b"\x04", attributes.as_bytes()));
     }
-    fields.extend(record.principal.iter().map(|principal| (&b"\t"[..], principal.as_str().as_bytes())));
-    fields.extend(record.data.iter().map(|(name, json)| (name.as_str().as_bytes(), json.as_str().as_bytes())));
+    fields.extend(
+        record.principal.iter().map(|principal| (&b"\t"[..], principal.as_str().as_bytes())),
+    );
+    fields.extend(
+        record.data.iter().map(|(name, json)| (name.as_str().as_bytes(), json.as_str().as_bytes())),
+    );
     let mut answer = format!("%{}\r\n", fields.len()).into_bytes();
     for bytes in fields.into_iter().flat_map(|(name, value)| [name, value]) {
         answer.extend_from_slice(format!("${}\r\n", bytes.len()).as_bytes());

@@ -25,5 +25,11 @@ pub(crate) fn is_record(record: &Record) {
         assert!(session_core::Json::from_text(json.as_str()).is_ok(), "a value that is no JSON");
     }
     let shown = format!("{record:?}");
-    assert!(record.data.iter().all(|(_, json)| json.as_str().len() < 32 || !shown.contains(json.as_str())), "a value is shown");
+    assert!(
+        record
+            .data
+            .iter()
+            .all(|(_, json)| json.as_str().len() < 32 || !shown.contains(json.as_str())),
+        "a value is shown"
+    );
 }

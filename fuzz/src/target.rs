@@ -18,7 +18,8 @@ pub struct Target {
     /// Its name, and that of its folder of inputs.
     pub name: &'static str,
     check: fn(&[u8]),
-    /// How many bytes of memory it may allocate in all for an input of none, in MiB. A length that an input claims is no reason for more.
+    /// How many bytes of memory it may allocate in all for an input of none, in MiB. A length that
+    /// an input claims is no reason for more.
     mebibytes: usize,
 }
 
@@ -38,7 +39,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "cluster", check: cluster::check, mebibytes: 3 },
 ];
 
-/// How many bytes may be allocated for each byte that came: a list of empty texts takes 24 for each, growing doubles that, and some are copied.
+/// How many bytes may be allocated for each byte that came: a list of empty texts takes 24 for
+/// each, growing doubles that, and some are copied.
 const EACH: usize = 4_096;
 
 /// What is allocated is counted for the whole process.
@@ -59,7 +61,8 @@ impl Target {
         let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let region = Region::new(ALLOCATOR);
         (self.check)(bytes);
-        let (allocated, most) = (region.change().bytes_allocated, (self.mebibytes << 20) + EACH * bytes.len());
+        let (allocated, most) =
+            (region.change().bytes_allocated, (self.mebibytes << 20) + EACH * bytes.len());
         assert!(allocated <= most, "{} bytes in made it allocate {allocated}", bytes.len());
     }
 }

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use crate::same::{SECRET, shows_no_secret};
 
-/// A line with a URL; one each with a scheme, a user, what stands in a password before and after the secret part, a host with path and a
-/// query; then a section of a file.
+/// A line with a URL; one each with a scheme, a user, what stands in a password before and after
+/// the secret part, a host with path and a query; then a section of a file.
 pub(crate) fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut lines = text.splitn(8, '\n');
@@ -13,7 +13,8 @@ pub(crate) fn check(bytes: &[u8]) {
     read(line());
     let [scheme, user, before, after, place, query] = std::array::from_fn(|_| line());
     // The other stores' URLs have no login: an @ is a part of a path.
-    let has_login = !["ipc", "unix", "sqlite"].contains(&scheme.split(':').next().unwrap_or_default());
+    let has_login =
+        !["ipc", "unix", "sqlite"].contains(&scheme.split(':').next().unwrap_or_default());
     if has_login && ![scheme, user, place, query].iter().any(|part| part.contains(SECRET)) {
         let query = if query.is_empty() { String::new() } else { format!("?{query}") };
         for error in read(&format!("{scheme}://{user}:{before}{SECRET}{after}@{place}{query}")) {
@@ -34,7 +35,10 @@ fn read(url: &str) -> Vec<String> {
         note(&mut said, store_sql::Config::new(url)),
     ];
     // Only store_any reads the URL of the store in memory.
-    assert!(url.starts_with("memory:") || any.is_ok() == read.contains(&true), "the stores disagree on a URL");
+    assert!(
+        url.starts_with("memory:") || any.is_ok() == read.contains(&true),
+        "the stores disagree on a URL"
+    );
     note(&mut said, any);
     said
 }
@@ -48,7 +52,8 @@ fn note<T: Debug>(said: &mut Vec<String>, read: Result<T, impl std::error::Error
     is_read
 }
 
-/// Reads it as a section of each store. Whoever shows the error of a file shows lines of it, so only what the stores themselves say counts.
+/// Reads it as a section of each store. Whoever shows the error of a file shows lines of it, so
+/// only what the stores themselves say counts.
 fn section(text: &str) {
     fn read<T: Debug + serde::de::DeserializeOwned>(text: &str) -> String {
         match toml::from_str::<T>(text) {
@@ -58,7 +63,11 @@ fn section(text: &str) {
     }
     let said = read::<store_redis::Config>(text);
     // The others have no password beside the URL, and quote a key that is none.
-    let _ = (read::<store_mongo::Config>(text), read::<store_sql::Config>(text), read::<store_ipc::Config>(text));
+    let _ = (
+        read::<store_mongo::Config>(text),
+        read::<store_sql::Config>(text),
+        read::<store_ipc::Config>(text),
+    );
     let login = text.lines().any(|line| line.starts_with("password = ") && line.contains(SECRET));
     if login && text.matches(SECRET).count() == 1 {
         shows_no_secret(&said);

@@ -1,5 +1,9 @@
 //! Every kept input, given to its target once more: what the engine found stays found without it.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot do its part fails, and shows which input it was")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot do its part fails, and shows which input it was"
+)]
 
 use std::{fs, path::Path};
 

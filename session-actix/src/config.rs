@@ -44,10 +44,11 @@ impl SessionMiddleware {
         self
     }
 
-    /// The TLS proxies in front of the application: from these addresses, and from no other, `X-Forwarded-Proto: https` is believed.
+    /// The TLS proxies in front of the application: from these addresses, and from no other,
+    /// `X-Forwarded-Proto: https` is believed.
     ///
-    /// None by default. A proxy must replace the header that clients send; of several values the last counts, which the nearest proxy
-    /// wrote.
+    /// None by default. A proxy must replace the header that clients send; of several values the
+    /// last counts, which the nearest proxy wrote.
     #[must_use]
     pub fn trusted_proxies(mut self, proxies: impl IntoIterator<Item = IpNet>) -> Self {
         Arc::make_mut(&mut self.shared).trusted_proxies = proxies.into_iter().collect();

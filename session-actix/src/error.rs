@@ -14,8 +14,9 @@ use session_core::{Rejection, SessionError, StoreError};
 
 /// A [`SessionError`] as a response.
 ///
-/// The client sees a status and a sentence that is the same for all causes of that status, with the two sizes if something is too large; the
-/// log gets the causes. Neither holds an id, a value or a password.
+/// The client sees a status and a sentence that is the same for all causes of that status, with the
+/// two sizes if something is too large; the log gets the causes. Neither holds an id, a value or a
+/// password.
 ///
 /// | cause | status |
 /// |---|---|
@@ -48,12 +49,16 @@ impl ResponseError for Error {
         match &self.0 {
             SessionError::Store(StoreError::Rejected(rejection)) => match rejection {
                 Rejection::DataTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-                Rejection::NotAnInteger { .. } | Rejection::Overflow { .. } => StatusCode::BAD_REQUEST,
+                Rejection::NotAnInteger { .. } | Rejection::Overflow { .. } => {
+                    StatusCode::BAD_REQUEST
+                }
                 Rejection::Full { .. } => StatusCode::SERVICE_UNAVAILABLE,
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             },
             SessionError::Store(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
-            SessionError::Gone | SessionError::Superseded | SessionError::Contended { .. } => StatusCode::CONFLICT,
+            SessionError::Gone | SessionError::Superseded | SessionError::Contended { .. } => {
+                StatusCode::CONFLICT
+            }
             SessionError::Name(_) => StatusCode::BAD_REQUEST,
             SessionError::PlainHttp => StatusCode::FORBIDDEN,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
@@ -64,10 +69,14 @@ impl ResponseError for Error {
         let status = self.status_code();
         log(status, &self.0);
         let text = match status {
-            StatusCode::SERVICE_UNAVAILABLE => "the session cannot be reached right now; try again\n",
+            StatusCode::SERVICE_UNAVAILABLE => {
+                "the session cannot be reached right now; try again\n"
+            }
             StatusCode::CONFLICT => match self.0 {
                 SessionError::Gone => "the session has ended; sign in again\n",
-                SessionError::Superseded => "another request renewed the session's id; send this one again\n",
+                SessionError::Superseded => {
+                    "another request renewed the session's id; send this one again\n"
+                }
                 _ => "the session changed while the request was being served; send it again\n",
             },
             // Two sizes, which the client can find out anyway, and what would help.
@@ -96,7 +105,8 @@ fn log(status: StatusCode, error: &SessionError) {
         let _ = write!(causes, ": {cause}");
         source = cause.source();
     }
-    // Plain http where https was expected is a matter of the proxy or of the configuration, so it is the operator's.
+    // Plain http where https was expected is a matter of the proxy or of the configuration, so it
+    // is the operator's.
     if status.is_server_error() || matches!(error, SessionError::PlainHttp) {
         tracing::warn!(status = status.as_u16(), error = causes, "a session call failed");
     } else {

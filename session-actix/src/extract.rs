@@ -48,7 +48,9 @@ impl FromRequest for Session {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(request.session().ok_or_else(|| {
-            tracing::error!("a handler asks for a session, but no SessionMiddleware wraps its application");
+            tracing::error!(
+                "a handler asks for a session, but no SessionMiddleware wraps its application"
+            );
             InternalError::new("the request failed", StatusCode::INTERNAL_SERVER_ERROR).into()
         }))
     }
@@ -56,7 +58,8 @@ impl FromRequest for Session {
 
 /// How a middleware or a guard gets the session of the request it holds.
 pub trait SessionExt {
-    /// The session; `None` if no [`SessionMiddleware`](crate::SessionMiddleware) wraps the application.
+    /// The session; `None` if no [`SessionMiddleware`](crate::SessionMiddleware) wraps the
+    /// application.
     fn session(&self) -> Option<Session>;
 }
 

@@ -1,7 +1,8 @@
 //! Sessions for actix-web.
 //!
-//! Wrap the application with [`SessionMiddleware`], ask for a [`Session`] in a handler, return [`Error`] from it. A route that does not
-//! ask for the session costs no store call and two small allocations; one that does is committed before its response head leaves.
+//! Wrap the application with [`SessionMiddleware`], ask for a [`Session`] in a handler, return
+//! [`Error`] from it. A route that does not ask for the session costs no store call and two small
+//! allocations; one that does is committed before its response head leaves.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -35,11 +36,12 @@
 //! | 1xx, 2xx, 3xx, 4xx, also for `HEAD`, redirects, streams and upgrades | committed before the head leaves |
 //! | 5xx, an error that becomes one, a panic | dropped ([`OnServerError`](session_core::OnServerError) switches that) |
 //!
-//! If the commit fails, the response is replaced: by 409 if the session ended meanwhile ([`OnGone`](session_core::OnGone) switches that), by
-//! 503 if the store cannot answer. The cookie then stays as it is. A panic becomes a 500.
+//! If the commit fails, the response is replaced: by 409 if the session ended meanwhile
+//! ([`OnGone`](session_core::OnGone) switches that), by 503 if the store cannot answer. The cookie
+//! then stays as it is. A panic becomes a 500.
 //!
-//! The [`guide`] goes on from here: sign-in, "remember me", device lists, timeouts, several servers, upgrades, requests from other sites, proxies,
-//! errors, tests.
+//! The [`guide`] goes on from here: sign-in, "remember me", device lists, timeouts, several
+//! servers, upgrades, requests from other sites, proxies, errors, tests.
 #![forbid(unsafe_code)]
 
 mod config;

@@ -61,7 +61,8 @@ where
     }
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        // The cookie is read when a handler first asks for the session, not here: other routes pay nothing for it.
+        // The cookie is read when a handler first asks for the session, not here: other routes pay
+        // nothing for it.
         let slot = Rc::new(Slot::new(Arc::clone(&self.shared)));
         request.extensions_mut().insert(Rc::clone(&slot));
         // A panic while the application builds its future is a panic of the request like any other.
@@ -81,7 +82,8 @@ pin_project! {
         step: Step<F, B>,
     }
 
-    // The head is on its way, or the client is gone: whoever still holds the session, or asks for it only now, can make no new id.
+    // The head is on its way, or the client is gone: whoever still holds the session, or asks for
+    // it only now, can make no new id.
     impl<F, B> PinnedDrop for SessionFuture<F, B> {
         fn drop(this: Pin<&mut Self>) {
             this.project().slot.close();
@@ -115,7 +117,8 @@ where
                 StepNow::Settling { settling } => return settling.as_mut().poll(context),
                 StepNow::Panicked => Err(panicked()),
                 StepNow::Serving { serving } => {
-                    // A future that panicked is not polled again: the step changes or the result is returned.
+                    // A future that panicked is not polled again: the step changes or the result is
+                    // returned.
                     match std::panic::catch_unwind(AssertUnwindSafe(|| serving.poll(context))) {
                         Ok(polled) => ready!(polled),
                         Err(_) => Err(panicked()),
@@ -127,8 +130,12 @@ where
             };
             let shared = Arc::clone(&this.slot.shared);
             let settling: LocalBoxFuture<'static, _> = match served {
-                Ok(response) => Box::pin(async move { Ok(settle(&shared, &session, response).await) }),
-                Err(error) => Box::pin(async move { Err(settle_error(&shared, &session, error).await) }),
+                Ok(response) => {
+                    Box::pin(async move { Ok(settle(&shared, &session, response).await) })
+                }
+                Err(error) => {
+                    Box::pin(async move { Err(settle_error(&shared, &session, error).await) })
+                }
             };
             this.step.set(Step::Settling { settling });
         }

@@ -13,16 +13,21 @@ use futures_util::{
     future::{Either, MapOk, Ready, ready},
 };
 use ipnet::IpNet;
-use session_core::origin::{CrossOriginPolicy, CrossOriginPolicyBuilder, CrossOriginRejection, CrossOriginRequest, InvalidOrigin};
+use session_core::origin::{
+    CrossOriginPolicy, CrossOriginPolicyBuilder, CrossOriginRejection, CrossOriginRequest,
+    InvalidOrigin,
+};
 
 use crate::scheme::scheme;
 
 /// Middleware that refuses state-changing requests that a page of another origin caused.
 ///
-/// [`CrossOriginPolicy`] has the rules. The guard answers a refused request with 403 and `Cache-Control: no-store`, before the handler
-/// runs and before a session is loaded. It needs no token in a form and no [`SessionMiddleware`](crate::SessionMiddleware).
+/// [`CrossOriginPolicy`] has the rules. The guard answers a refused request with 403 and
+/// `Cache-Control: no-store`, before the handler runs and before a session is loaded. It needs no
+/// token in a form and no [`SessionMiddleware`](crate::SessionMiddleware).
 ///
-/// Wrap the whole application with it, so that it covers every route, also those that open a WebSocket.
+/// Wrap the whole application with it, so that it covers every route, also those that open a
+/// WebSocket.
 ///
 /// # Examples
 /// ```
@@ -75,7 +80,8 @@ pub struct CrossOriginGuardBuilder {
 }
 
 impl CrossOriginGuardBuilder {
-    /// Lets pages of one more origin cause state-changing requests, such as `https://app.example.com`. Can be called several times.
+    /// Lets pages of one more origin cause state-changing requests, such as
+    /// `https://app.example.com`. Can be called several times.
     ///
     /// Its form is that of [`CrossOriginPolicyBuilder::trusted_origin`].
     #[must_use]
@@ -85,10 +91,11 @@ impl CrossOriginGuardBuilder {
     }
 
     /// The TLS proxies in front of the application, the same as in
-    /// [`SessionMiddleware::trusted_proxies`](crate::SessionMiddleware::trusted_proxies). None by default.
+    /// [`SessionMiddleware::trusted_proxies`](crate::SessionMiddleware::trusted_proxies). None by
+    /// default.
     ///
-    /// Their `X-Forwarded-Proto` is the scheme that the browser requested. Without it the scheme of `Origin` does not count, unless the
-    /// application itself speaks TLS.
+    /// Their `X-Forwarded-Proto` is the scheme that the browser requested. Without it the scheme of
+    /// `Origin` does not count, unless the application itself speaks TLS.
     #[must_use]
     pub fn trusted_proxies(mut self, proxies: impl IntoIterator<Item = IpNet>) -> Self {
         self.trusted_proxies = proxies.into_iter().collect();
@@ -137,13 +144,18 @@ where
 {
     type Response = Served<B>;
     type Error = ActixError;
-    type Future = Either<Ready<Result<Served<B>, ActixError>>, MapOk<S::Future, fn(ServiceResponse<B>) -> Served<B>>>;
+    type Future = Either<
+        Ready<Result<Served<B>, ActixError>>,
+        MapOk<S::Future, fn(ServiceResponse<B>) -> Served<B>>,
+    >;
 
     forward_ready!(service);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         match check(&self.rules, &request) {
-            Ok(()) => Either::Right(self.service.call(request).map_ok(ServiceResponse::map_into_left_body)),
+            Ok(()) => Either::Right(
+                self.service.call(request).map_ok(ServiceResponse::map_into_left_body),
+            ),
             Err(rejection) => {
                 log(&request, &rejection);
                 Either::Left(ready(Ok(request.into_response(refusal()).map_into_right_body())))
@@ -154,7 +166,8 @@ where
 
 fn check(rules: &Rules, request: &ServiceRequest) -> Result<(), CrossOriginRejection> {
     let values = |name: HeaderName| request.headers().get_all(name).map(HeaderValue::as_bytes);
-    // HTTP/2 has the host in the request target, and a target with a host overrides the header (RFC 9112, section 3.2.2).
+    // HTTP/2 has the host in the request target, and a target with a host overrides the header (RFC
+    // 9112, section 3.2.2).
     let host = match request.uri().authority() {
         Some(authority) => Some(authority.as_str().as_bytes()),
         None => request.headers().get(header::HOST).map(HeaderValue::as_bytes),
@@ -172,7 +185,8 @@ fn check(rules: &Rules, request: &ServiceRequest) -> Result<(), CrossOriginRejec
 /// Without the path, which can hold a secret.
 fn log(request: &ServiceRequest, rejection: &CrossOriginRejection) {
     let method = request.method().as_str();
-    // A site whose own pages are refused like this has a proxy that sends the wrong scheme, so the operator has to know.
+    // A site whose own pages are refused like this has a proxy that sends the wrong scheme, so the
+    // operator has to know.
     if matches!(rejection, CrossOriginRejection::OtherScheme { .. }) {
         tracing::warn!(method, reason = %rejection, "cross-origin request refused");
     } else {

@@ -55,9 +55,14 @@ impl Slot {
 
 fn open(shared: &Shared, request: &HttpRequest, began: Instant) -> SessionDriver {
     let https_only = shared.codec.config().transport_is(Transport::Https);
-    // Over plain http an https-only cookie is neither given nor believed: it cannot have come from a browser that honours `Secure`.
-    let delivery =
-        if https_only && scheme(&shared.trusted_proxies, request) != Some(Scheme::Https) { Delivery::Refused } else { Delivery::Possible };
+    // Over plain http an https-only cookie is neither given nor believed: it cannot have come from
+    // a browser that honours `Secure`.
+    let delivery = if https_only && scheme(&shared.trusted_proxies, request) != Some(Scheme::Https)
+    {
+        Delivery::Refused
+    } else {
+        Delivery::Possible
+    };
     let cookies = request.headers().get_all(header::COOKIE).map(header::HeaderValue::as_bytes);
     let verified = match delivery {
         Delivery::Possible => shared.codec.read(cookies),

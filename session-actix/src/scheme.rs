@@ -4,7 +4,8 @@ use actix_web::HttpRequest;
 use ipnet::IpNet;
 use session_core::origin::Scheme;
 
-/// The scheme that the browser requested, if this server knows it: from its own TLS, or from a trusted proxy.
+/// The scheme that the browser requested, if this server knows it: from its own TLS, or from a
+/// trusted proxy.
 pub(crate) fn scheme(trusted_proxies: &[IpNet], request: &HttpRequest) -> Option<Scheme> {
     if request.app_config().secure() {
         return Some(Scheme::Https);

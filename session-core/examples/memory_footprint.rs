@@ -1,7 +1,13 @@
-//! Measures what a session costs a [`MemoryStore`]: memory, and the time of a call among few and among many.
+//! Measures what a session costs a [`MemoryStore`]: memory, and the time of a call among few and
+//! among many.
 //!
-//! `cargo run --release -p session-core --example memory_footprint [-- SESSIONS]`, on Linux, where `/proc` tells the resident memory.
-#![allow(clippy::print_stdout, clippy::cast_precision_loss, reason = "a program that prints measurements")]
+//! `cargo run --release -p session-core --example memory_footprint [-- SESSIONS]`, on Linux, where
+//! `/proc` tells the resident memory.
+#![allow(
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a program that prints measurements"
+)]
 
 use std::{
     error::Error,
@@ -12,8 +18,8 @@ use std::{
 };
 
 use session_core::{
-    Change, Commit, Data, Json, ManualClock, MemoryStore, Name, NewRecord, Outcome, Principal, SecretHash, SessionId, SessionStore,
-    StoreKey,
+    Change, Commit, Data, Json, ManualClock, MemoryStore, Name, NewRecord, Outcome, Principal,
+    SecretHash, SessionId, SessionStore, StoreKey,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -32,7 +38,8 @@ async fn main() -> Result<()> {
         Some("signed-in") => return memory(many, Who::SignedIn).await,
         Some(other) => return Err(format!("{other:?} is neither anonymous nor signed-in").into()),
     }
-    // Memory that a process gave back to its allocator stays resident, so that each measurement takes a process of its own.
+    // Memory that a process gave back to its allocator stays resident, so that each measurement
+    // takes a process of its own.
     for who in ["anonymous", "signed-in"] {
         Command::new(std::env::current_exe()?).args([&many.to_string(), who]).status()?;
     }
@@ -68,7 +75,9 @@ async fn memory(sessions: usize, who: Who) -> Result<()> {
     let taken = resident()?.saturating_sub(before) / sessions.max(1);
     let counted = store.held_bytes() / sessions.max(1);
     let who = if let Who::SignedIn = who { "signed-in" } else { "anonymous" };
-    println!("{sessions} {who} sessions with one small value: {taken} bytes resident a session, {counted} by the store's own count");
+    println!(
+        "{sessions} {who} sessions with one small value: {taken} bytes resident a session, {counted} by the store's own count"
+    );
     Ok(())
 }
 
@@ -82,17 +91,25 @@ async fn times(sessions: usize) -> Result<()> {
         ids.push((id.key(), id.secret_hash()));
     }
     fastrand::shuffle(&mut ids);
-    let load = typical(&ids, async |key, _| store.load(key).await.map(|record| drop(black_box(record))).map_err(Into::into)).await?;
+    let load = typical(&ids, async |key, _| {
+        store.load(key).await.map(|record| drop(black_box(record))).map_err(Into::into)
+    })
+    .await?;
     let name = Name::new("count")?;
-    let add =
-        typical(&ids, async |key, secret| commit(&store, key, Commit::new(secret).change(name.clone(), Change::Add(1))).await).await?;
+    let add = typical(&ids, async |key, secret| {
+        commit(&store, key, Commit::new(secret).change(name.clone(), Change::Add(1))).await
+    })
+    .await?;
     let touch = typical(&ids, async |key, secret| {
         clock.advance(Duration::from_micros(1));
         commit(&store, key, Commit::new(secret).ttl(LONG)).await
     });
     let touch = touch.await?;
     let purge = purge(&store, &clock).await?;
-    println!("{sessions:>9}  {load:>8.0}  {add:>7.0}  {touch:>9.0}   {:.0}", purge.as_secs_f64() * 1e6);
+    println!(
+        "{sessions:>9}  {load:>8.0}  {add:>7.0}  {touch:>9.0}   {:.0}",
+        purge.as_secs_f64() * 1e6
+    );
     Ok(())
 }
 
@@ -104,11 +121,18 @@ async fn commit(store: &MemoryStore, key: &StoreKey, commit: Commit) -> Result<(
 }
 
 /// The median over many rounds of the mean of a round, in nanoseconds.
-async fn typical(ids: &[(StoreKey, SecretHash)], call: impl AsyncFn(&StoreKey, SecretHash) -> Result<()>) -> Result<f64> {
+async fn typical(
+    ids: &[(StoreKey, SecretHash)],
+    call: impl AsyncFn(&StoreKey, SecretHash) -> Result<()>,
+) -> Result<f64> {
     let mut means = Vec::new();
     for round in ids.chunks(1_000).cycle().take(200) {
-        // As in a request, the key that is asked for was made just before and is in the processor's cache.
-        let round: Vec<_> = round.iter().map(|(key, secret)| (StoreKey::from_text(key.as_str()), *secret)).collect();
+        // As in a request, the key that is asked for was made just before and is in the processor's
+        // cache.
+        let round: Vec<_> = round
+            .iter()
+            .map(|(key, secret)| (StoreKey::from_text(key.as_str()), *secret))
+            .collect();
         let begun = Instant::now();
         for (key, secret) in &round {
             call(key, *secret).await?;
@@ -124,7 +148,9 @@ async fn purge(store: &MemoryStore, clock: &ManualClock) -> Result<Duration> {
     for _ in 0..10 {
         for _ in 0..EXPIRED {
             let id = SessionId::random()?;
-            let _ = store.create(&id.key(), NewRecord::new(id.secret_hash(), Duration::from_secs(1))).await?;
+            let _ = store
+                .create(&id.key(), NewRecord::new(id.secret_hash(), Duration::from_secs(1)))
+                .await?;
         }
         clock.advance(Duration::from_secs(1));
         let begun = Instant::now();
@@ -137,6 +163,9 @@ async fn purge(store: &MemoryStore, clock: &ManualClock) -> Result<Duration> {
 /// The resident memory of this process, in bytes.
 fn resident() -> Result<usize> {
     let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS in /proc/self/status")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .ok_or("no VmRSS in /proc/self/status")?;
     Ok(line.trim().trim_end_matches("kB").trim().parse::<usize>()? * 1024)
 }

@@ -1,4 +1,5 @@
-//! What it costs to observe a store: nanoseconds for each call, with a recorder that counts with plain atomics, and without one.
+//! What it costs to observe a store: nanoseconds for each call, with a recorder that counts with
+//! plain atomics, and without one.
 //!
 //! `cargo run --release -p session-core --features metrics --example observe_cost`
 #![expect(clippy::print_stdout, reason = "it is what the example is for")]
@@ -13,8 +14,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit, with_local_recorder};
-use session_core::{Commit, MemoryStore, Name, NewRecord, SessionId, SessionStore, observe::observe};
+use metrics::{
+    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    with_local_recorder,
+};
+use session_core::{
+    Commit, MemoryStore, Name, NewRecord, SessionId, SessionStore, observe::observe,
+};
 
 const CALLS: u32 = 300_000;
 const ROUNDS: usize = 7;
@@ -59,11 +65,16 @@ impl Recorder for Atomics {
 async fn main() -> Result<(), Box<dyn Error>> {
     let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new());
     let id = SessionId::random()?;
-    let _ = store.create(&id.key(), NewRecord::new(id.secret_hash(), Duration::from_secs(3_600))).await?;
+    let _ = store
+        .create(&id.key(), NewRecord::new(id.secret_hash(), Duration::from_secs(3_600)))
+        .await?;
     let bare = Arc::clone(&store);
     let quiet: Arc<dyn SessionStore> = Arc::new(observe("memory", Arc::clone(&store)));
-    let counted: Arc<dyn SessionStore> = with_local_recorder(&Atomics, || Arc::new(observe("memory", store)));
-    for (what, store) in [("bare", bare), ("observed, no recorder", quiet), ("observed, counted", counted)] {
+    let counted: Arc<dyn SessionStore> =
+        with_local_recorder(&Atomics, || Arc::new(observe("memory", store)));
+    for (what, store) in
+        [("bare", bare), ("observed, no recorder", quiet), ("observed, counted", counted)]
+    {
         let mut best = (f64::MAX, f64::MAX);
         for _ in 0..ROUNDS {
             best.0 = best.0.min(loads(store.as_ref(), &id).await?);

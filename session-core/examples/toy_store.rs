@@ -1,5 +1,5 @@
-//! A complete store in one file: a map behind one lock. It keeps every law, and the conformance suite proves that. It lacks speed with many
-//! threads, and its purge reads every record.
+//! A complete store in one file: a map behind one lock. It keeps every law, and the conformance
+//! suite proves that. It lacks speed with many threads, and its purge reads every record.
 
 use std::{
     collections::BTreeMap,
@@ -10,12 +10,13 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use session_core::{
-    AuthenticationChange, Change, Claim, Commit, Committed, Created, Cursor, Deleted, DeletedPage, Grace, Guard, Json, Limits, Name,
-    NewRecord, Outcome, Page, Principal, PrincipalChange, Record, Rejection, SessionStore, SessionSummary, StoreError, StoreKey, Stored,
-    SummaryPage,
+    AuthenticationChange, Change, Claim, Commit, Committed, Created, Cursor, Deleted, DeletedPage,
+    Grace, Guard, Json, Limits, Name, NewRecord, Outcome, Page, Principal, PrincipalChange, Record,
+    Rejection, SessionStore, SessionSummary, StoreError, StoreKey, Stored, SummaryPage,
 };
 
-/// Sessions in one map, in the order of their keys. Keys never change, so no commit moves a session past a walk.
+/// Sessions in one map, in the order of their keys. Keys never change, so no commit moves a session
+/// past a walk.
 #[derive(Debug, Default)]
 pub struct ToyStore {
     sessions: Mutex<BTreeMap<StoreKey, Kept>>,
@@ -34,13 +35,15 @@ impl Kept {
         Self { record, at: Instant::now() }
     }
 
-    /// The record as of this moment. Law 5: `None` from its deadline on, whether or not a purge has removed it.
+    /// The record as of this moment. Law 5: `None` from its deadline on, whether or not a purge has
+    /// removed it.
     fn live(&self) -> Option<Record> {
         let passed = self.at.elapsed();
         let left = |duration: Duration| duration.checked_sub(passed).filter(|left| !left.is_zero());
         let mut record = self.record.clone();
         record.ttl = left(record.ttl)?;
-        record.grace = record.grace.and_then(|grace| Some(Grace { left: left(grace.left)?, ..grace }));
+        record.grace =
+            record.grace.and_then(|grace| Some(Grace { left: left(grace.left)?, ..grace }));
         record.age += passed;
         record.rotated += passed;
         record.authenticated = record.authenticated.map(|age| age + passed);
@@ -52,8 +55,13 @@ impl Kept {
     }
 }
 
-/// Law 1: works on a copy, so that a commit that has to be refused changes nothing. Also returns the sums.
-fn apply(mut record: Record, commit: Commit, limits: Limits) -> Result<(Record, BTreeMap<Name, i64>), Rejection> {
+/// Law 1: works on a copy, so that a commit that has to be refused changes nothing. Also returns
+/// the sums.
+fn apply(
+    mut record: Record,
+    commit: Commit,
+    limits: Limits,
+) -> Result<(Record, BTreeMap<Name, i64>), Rejection> {
     // Law 3: a rotation and a longer life are not changes.
     record.version += u64::from(commit.is_change());
     record.since = commit.since().unwrap_or(record.since);
@@ -68,7 +76,9 @@ fn apply(mut record: Record, commit: Commit, limits: Limits) -> Result<(Record, 
             Change::Add(by) => {
                 let held = record.data.get(name.as_str()).map_or(Some(0), Json::as_integer);
                 let held = held.ok_or_else(|| Rejection::NotAnInteger { name: name.clone() })?;
-                let sum = held.checked_add(by).ok_or_else(|| Rejection::Overflow { name: name.clone() })?;
+                let sum = held
+                    .checked_add(by)
+                    .ok_or_else(|| Rejection::Overflow { name: name.clone() })?;
                 added.insert(name.clone(), sum);
                 record.data.insert(name, Json::integer(sum));
             }
@@ -82,19 +92,23 @@ fn apply(mut record: Record, commit: Commit, limits: Limits) -> Result<(Record, 
     }
     match authentication {
         AuthenticationChange::Keep => {}
-        AuthenticationChange::Now => record.authenticated = record.principal.as_ref().map(|_| Duration::ZERO),
+        AuthenticationChange::Now => {
+            record.authenticated = record.principal.as_ref().map(|_| Duration::ZERO)
+        }
         AuthenticationChange::Clear => record.authenticated = None,
     }
     if let Some(rotation) = commit.rotate {
         record.grace = rotation.grace.map(|left| Grace { secret: record.secret, left });
-        (record.secret, record.generation, record.rotated) = (rotation.secret, rotation.generation, Duration::ZERO);
+        (record.secret, record.generation, record.rotated) =
+            (rotation.secret, rotation.generation, Duration::ZERO);
     }
     record.attributes = commit.attributes.unwrap_or(record.attributes);
     record.ttl = commit.ttl.unwrap_or(record.ttl);
     Ok((record, added))
 }
 
-/// One page of a walk in the order of the keys, over the sessions that `pick` takes, and where to go on.
+/// One page of a walk in the order of the keys, over the sessions that `pick` takes, and where to
+/// go on.
 fn page<T>(
     sessions: &BTreeMap<StoreKey, Kept>,
     after: Option<Cursor>,
@@ -103,7 +117,10 @@ fn page<T>(
 ) -> Result<(Vec<T>, Option<Cursor>), StoreError> {
     let after = after.map(|cursor| StoreKey::from_text(cursor.as_str()));
     if after.as_ref().is_some_and(|key| !key.is_storable()) {
-        return Err(StoreError::Other { store: "toy", source: "the cursor is not one of this store".into() });
+        return Err(StoreError::Other {
+            store: "toy",
+            source: "the cursor is not one of this store".into(),
+        });
     }
     let start = after.map_or(Bound::Unbounded, Bound::Excluded);
     let rest = sessions.range((start, Bound::Unbounded));
@@ -122,9 +139,33 @@ impl SessionStore for ToyStore {
         if sessions.get(key).is_some_and(Kept::is_live) {
             return Ok(Created::Taken);
         }
-        let NewRecord { data, version, secret, generation, since, age, authenticated, ttl, principal, attributes } = new;
+        let NewRecord {
+            data,
+            version,
+            secret,
+            generation,
+            since,
+            age,
+            authenticated,
+            ttl,
+            principal,
+            attributes,
+        } = new;
         let (grace, rotated) = (None, age);
-        let record = Record { data, version, secret, generation, since, grace, age, rotated, authenticated, ttl, principal, attributes };
+        let record = Record {
+            data,
+            version,
+            secret,
+            generation,
+            since,
+            grace,
+            age,
+            rotated,
+            authenticated,
+            ttl,
+            principal,
+            attributes,
+        };
         sessions.insert(key.clone(), Kept::now(record));
         Ok(Created::New)
     }
@@ -136,7 +177,8 @@ impl SessionStore for ToyStore {
     async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
         commit.check(&self.limits)?;
         let mut sessions = self.sessions.lock();
-        // Law 9: the verdicts in their order. Law 2: a session that does not live is gone, and nothing is created.
+        // Law 9: the verdicts in their order. Law 2: a session that does not live is gone, and
+        // nothing is created.
         let Some(record) = sessions.get(key).and_then(Kept::live) else { return Ok(Outcome::Gone) };
         if commit.secret != record.secret {
             return Ok(Outcome::Superseded);
@@ -146,7 +188,14 @@ impl SessionStore for ToyStore {
         }
         let (record, added) = apply(record, commit, self.limits)?;
         let Record { version, age, authenticated, ttl, .. } = record;
-        let committed = Committed { version, added, age, authenticated, ttl, attributes: record.attributes.clone() };
+        let committed = Committed {
+            version,
+            added,
+            age,
+            authenticated,
+            ttl,
+            attributes: record.attributes.clone(),
+        };
         sessions.insert(key.clone(), Kept::now(record));
         Ok(Outcome::Done(committed))
     }
@@ -155,23 +204,40 @@ impl SessionStore for ToyStore {
         let mut sessions = self.sessions.lock();
         let live = sessions.get(key).and_then(Kept::live);
         match (&live, claim) {
-            (Some(record), Claim::Generation(generation)) if record.since > generation => return Ok(Deleted::Superseded),
+            (Some(record), Claim::Generation(generation)) if record.since > generation => {
+                return Ok(Deleted::Superseded);
+            }
             _ => drop(sessions.remove(key)),
         }
         Ok(if live.is_some() { Deleted::Ended } else { Deleted::Missing })
     }
 
-    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
+    async fn list(
+        &self,
+        principal: &Principal,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<SummaryPage, StoreError> {
         let summary = |key: &StoreKey, kept: &Kept| {
             let Record { age, authenticated, ttl, attributes, .. } =
                 kept.live().filter(|record| record.principal.as_ref() == Some(principal))?;
-            Some(SessionSummary { key: key.clone(), age, authenticated: authenticated?, ttl, attributes })
+            Some(SessionSummary {
+                key: key.clone(),
+                age,
+                authenticated: authenticated?,
+                ttl,
+                attributes,
+            })
         };
         let (sessions, next) = page(&self.sessions.lock(), after, limit, summary)?;
         Ok(SummaryPage { sessions, next })
     }
 
-    async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
+    async fn delete_all(
+        &self,
+        principal: &Principal,
+        except: Option<&StoreKey>,
+    ) -> Result<u64, StoreError> {
         let mut ended = 0;
         self.sessions.lock().retain(|key, kept| {
             let ends = kept.record.principal.as_ref() == Some(principal) && Some(key) != except;
@@ -181,15 +247,22 @@ impl SessionStore for ToyStore {
         Ok(ended)
     }
 
-    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+    async fn delete_everyone(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<DeletedPage, StoreError> {
         let mut sessions = self.sessions.lock();
         let (keys, next) = page(&sessions, after, limit, |key, _| Some(key.clone()))?;
-        let ended = keys.iter().filter_map(|key| sessions.remove(key)).filter(Kept::is_live).count();
+        let ended =
+            keys.iter().filter_map(|key| sessions.remove(key)).filter(Kept::is_live).count();
         Ok(DeletedPage { ended: ended as u64, next })
     }
 
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
-        let (records, next) = page(&self.sessions.lock(), after, limit, |key, kept| Some((key.clone(), kept.live()?)))?;
+        let (records, next) = page(&self.sessions.lock(), after, limit, |key, kept| {
+            Some((key.clone(), kept.live()?))
+        })?;
         Ok(Page { records, next })
     }
 
@@ -212,7 +285,10 @@ impl SessionStore for ToyStore {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (store, id) = (ToyStore::default(), session_core::SessionId::random()?);
     let (key, secret) = (id.key(), id.secret_hash());
-    assert_eq!(store.create(&key, NewRecord::new(secret, Duration::from_secs(1_800))).await?, Created::New);
+    assert_eq!(
+        store.create(&key, NewRecord::new(secret, Duration::from_secs(1_800))).await?,
+        Created::New
+    );
     let visits = Commit::new(secret).change(Name::new("visits")?, Change::Add(1));
     assert!(matches!(store.commit(&key, visits).await?, Outcome::Done(_)));
     assert_eq!(store.delete(&key, Claim::Any).await?, Deleted::Ended);

@@ -11,18 +11,22 @@ use crate::Limits;
 pub enum Persistence {
     /// Until the browser is closed: no `Max-Age`, no `Expires`.
     BrowserSession,
-    /// As long as the session lives, at most 400 days (RFC 6265bis): `Max-Age`, renewed whenever the session's life is.
+    /// As long as the session lives, at most 400 days (RFC 6265bis): `Max-Age`, renewed whenever
+    /// the session's life is.
     Persistent,
 }
 
-/// What a session keeps beside its data: its own timeouts, and facts about its sign-in. `None` means the policy's value, or no value.
+/// What a session keeps beside its data: its own timeouts, and facts about its sign-in. `None`
+/// means the policy's value, or no value.
 ///
-/// Stores keep attributes as one text ([`Self::to_text`]) and return them unchanged. They do not interpret them.
+/// Stores keep attributes as one text ([`Self::to_text`]) and return them unchanged. They do not
+/// interpret them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attributes {
     /// How long the session lives without being used.
     pub idle_timeout: Option<Duration>,
-    /// How long the session lives in all, counted from the sign-in, or from the creation of an anonymous session.
+    /// How long the session lives in all, counted from the sign-in, or from the creation of an
+    /// anonymous session.
     pub absolute_timeout: Option<Duration>,
     /// How long the browser keeps the cookie.
     pub persistence: Option<Persistence>,
@@ -36,7 +40,8 @@ pub struct Attributes {
 
 impl Attributes {
     /// The longest text form in bytes.
-    pub const MAX_TEXT_BYTES: usize = 46 + Replaced::MOST * Replaced::MAX_WORD_BYTES + 2 * (1 + ShortText::MAX_BYTES);
+    pub const MAX_TEXT_BYTES: usize =
+        46 + Replaced::MOST * Replaced::MAX_WORD_BYTES + 2 * (1 + ShortText::MAX_BYTES);
 
     /// Whether every attribute is absent, so that a store may leave the field out.
     #[must_use]
@@ -57,10 +62,12 @@ impl Attributes {
         }
     }
 
-    /// These attributes with times in whole milliseconds and timeouts of at most ten years, as every store can keep them.
+    /// These attributes with times in whole milliseconds and timeouts of at most ten years, as
+    /// every store can keep them.
     #[must_use]
     pub fn bounded(mut self) -> Self {
-        let whole = |timeout: Duration| Duration::from_millis(millis(timeout)).min(Limits::LONGEST_TTL);
+        let whole =
+            |timeout: Duration| Duration::from_millis(millis(timeout)).min(Limits::LONGEST_TTL);
         for (_, age) in &mut self.replaced.0 {
             *age = Duration::from_millis(millis(*age));
         }
@@ -69,8 +76,8 @@ impl Attributes {
         self
     }
 
-    /// The text form: words for the timeouts in whole milliseconds and for the replaced secrets, then `acr` and `label`, each on a line;
-    /// empty for the default.
+    /// The text form: words for the timeouts in whole milliseconds and for the replaced secrets,
+    /// then `acr` and `label`, each on a line; empty for the default.
     ///
     /// ```
     /// # use session_core::{Attributes, Persistence, ShortText};
@@ -93,8 +100,17 @@ impl Attributes {
             Persistence::BrowserSession => "b".to_owned(),
             Persistence::Persistent => "p".to_owned(),
         });
-        let replaced = self.replaced.0.iter().map(|(generation, age)| format!("r{generation}@{}", millis(*age)));
-        let mut text = [idle, absolute, persistence].into_iter().flatten().chain(replaced).collect::<Vec<_>>().join(" ");
+        let replaced = self
+            .replaced
+            .0
+            .iter()
+            .map(|(generation, age)| format!("r{generation}@{}", millis(*age)));
+        let mut text = [idle, absolute, persistence]
+            .into_iter()
+            .flatten()
+            .chain(replaced)
+            .collect::<Vec<_>>()
+            .join(" ");
         if self.acr.is_some() || self.label.is_some() {
             for line in [&self.acr, &self.label] {
                 text.push('\n');
@@ -104,20 +120,28 @@ impl Attributes {
         text
     }
 
-    /// Reads the text form. `None` if it has a word or line that [`Self::to_text`] does not write: the record is corrupt.
+    /// Reads the text form. `None` if it has a word or line that [`Self::to_text`] does not write:
+    /// the record is corrupt.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
         let mut attributes = Self::default();
         let mut lines = text.split('\n');
         for word in lines.next()?.split_ascii_whitespace() {
             match word.split_at_checked(1)? {
-                ("i", millis) => attributes.idle_timeout = Some(Duration::from_millis(millis.parse().ok()?)),
-                ("a", millis) => attributes.absolute_timeout = Some(Duration::from_millis(millis.parse().ok()?)),
+                ("i", millis) => {
+                    attributes.idle_timeout = Some(Duration::from_millis(millis.parse().ok()?))
+                }
+                ("a", millis) => {
+                    attributes.absolute_timeout = Some(Duration::from_millis(millis.parse().ok()?))
+                }
                 ("b", "") => attributes.persistence = Some(Persistence::BrowserSession),
                 ("p", "") => attributes.persistence = Some(Persistence::Persistent),
                 ("r", replaced) if attributes.replaced.0.len() < Replaced::MOST => {
                     let (generation, age) = replaced.split_once('@')?;
-                    attributes.replaced.0.push((generation.parse().ok()?, Duration::from_millis(age.parse().ok()?)));
+                    attributes
+                        .replaced
+                        .0
+                        .push((generation.parse().ok()?, Duration::from_millis(age.parse().ok()?)));
                 }
                 _ => return None,
             }
@@ -132,11 +156,12 @@ impl Attributes {
     }
 }
 
-/// The generations of secrets that were replaced shortly before the current one was drawn, each with the age that the session had then.
+/// The generations of secrets that were replaced shortly before the current one was drawn, each
+/// with the age that the session had then.
 ///
-/// The store itself keeps the time of the last rotation only. With these a request whose secret was replaced by the rotation before that
-/// is judged by when its own secret was replaced. Empty unless two rotations come within
-/// [`Policy::rotation_settles`](crate::Policy::rotation_settles).
+/// The store itself keeps the time of the last rotation only. With these a request whose secret was
+/// replaced by the rotation before that is judged by when its own secret was replaced. Empty unless
+/// two rotations come within [`Policy::rotation_settles`](crate::Policy::rotation_settles).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<(u32, Duration)>")]
 pub struct Replaced(Vec<(u32, Duration)>);
@@ -145,7 +170,11 @@ impl TryFrom<Vec<(u32, Duration)>> for Replaced {
     type Error = &'static str;
 
     fn try_from(replaced: Vec<(u32, Duration)>) -> Result<Self, Self::Error> {
-        if replaced.len() > Self::MOST { Err("a session notes at most three replaced secrets") } else { Ok(Self(replaced)) }
+        if replaced.len() > Self::MOST {
+            Err("a session notes at most three replaced secrets")
+        } else {
+            Ok(Self(replaced))
+        }
     }
 }
 
@@ -154,11 +183,23 @@ impl Replaced {
     const MOST: usize = 3;
     const MAX_WORD_BYTES: usize = " r4294967295@18446744073709551615".len();
 
-    /// What to keep beside the next rotation of a session of this age, if `last` says which generation the last rotation replaced and at
-    /// which age. Those that are older than `settles` go.
-    pub(crate) fn before_next(&self, last: Option<(u32, Duration)>, age: Duration, settles: Duration) -> Self {
+    /// What to keep beside the next rotation of a session of this age, if `last` says which
+    /// generation the last rotation replaced and at which age. Those that are older than `settles`
+    /// go.
+    pub(crate) fn before_next(
+        &self,
+        last: Option<(u32, Duration)>,
+        age: Duration,
+        settles: Duration,
+    ) -> Self {
         let last = last.map(|(generation, at)| (generation, Duration::from_millis(millis(at))));
-        let mut recent: Vec<_> = self.0.iter().copied().chain(last).filter(|(_, at)| age.saturating_sub(*at) < settles).collect();
+        let mut recent: Vec<_> = self
+            .0
+            .iter()
+            .copied()
+            .chain(last)
+            .filter(|(_, at)| age.saturating_sub(*at) < settles)
+            .collect();
         let surplus = recent.len().saturating_sub(Self::MOST);
         recent.drain(..surplus);
         Self(recent)
@@ -186,7 +227,8 @@ impl ShortText {
     /// Checks `text`.
     ///
     /// # Errors
-    /// [`InvalidShortText`] if `text` is empty, longer than [`Self::MAX_BYTES`] or has a control character.
+    /// [`InvalidShortText`] if `text` is empty, longer than [`Self::MAX_BYTES`] or has a control
+    /// character.
     pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidShortText> {
         let text = text.as_ref();
         if text.is_empty() || text.len() > Self::MAX_BYTES {
@@ -258,13 +300,29 @@ mod tests {
     fn every_combination_of_attributes_comes_back_from_its_text() {
         for idle_timeout in [None, Some(Duration::from_millis(1))] {
             for absolute_timeout in [None, Some(Duration::from_secs(86_400))] {
-                for persistence in [None, Some(Persistence::BrowserSession), Some(Persistence::Persistent)] {
+                for persistence in
+                    [None, Some(Persistence::BrowserSession), Some(Persistence::Persistent)]
+                {
                     for acr in [None, Some(short("mfa"))] {
                         for label in [None, Some(short("Firefox on Linux ü"))] {
-                            for replaced in [Vec::new(), vec![(0, Duration::ZERO), (u32::MAX, Duration::from_millis(7))]] {
-                                let (acr, label, replaced) = (acr.clone(), label.clone(), Replaced(replaced));
-                                let attributes = Attributes { idle_timeout, absolute_timeout, persistence, acr, label, replaced };
-                                assert_eq!(Attributes::from_text(&attributes.to_text()), Some(attributes));
+                            for replaced in [
+                                Vec::new(),
+                                vec![(0, Duration::ZERO), (u32::MAX, Duration::from_millis(7))],
+                            ] {
+                                let (acr, label, replaced) =
+                                    (acr.clone(), label.clone(), Replaced(replaced));
+                                let attributes = Attributes {
+                                    idle_timeout,
+                                    absolute_timeout,
+                                    persistence,
+                                    acr,
+                                    label,
+                                    replaced,
+                                };
+                                assert_eq!(
+                                    Attributes::from_text(&attributes.to_text()),
+                                    Some(attributes)
+                                );
                             }
                         }
                     }
@@ -286,12 +344,29 @@ mod tests {
             replaced: Replaced(vec![(u32::MAX, Duration::MAX); Replaced::MOST]),
         };
         assert!(endless.to_text().len() <= Attributes::MAX_TEXT_BYTES);
-        assert_eq!(Attributes::from_text(&endless.clone().bounded().to_text()), Some(endless.bounded()));
+        assert_eq!(
+            Attributes::from_text(&endless.clone().bounded().to_text()),
+            Some(endless.bounded())
+        );
     }
 
     #[test]
     fn c39_other_texts_are_corrupt() {
-        for text in ["x", "i", "i-1", "p1", "i1a2", "ü", "r1", "r1@", "r@1", "r1@1 r2@1 r3@1 r4@1", "\na\nb\nc", "\na\tb", "p\n\n\u{7f}"] {
+        for text in [
+            "x",
+            "i",
+            "i-1",
+            "p1",
+            "i1a2",
+            "ü",
+            "r1",
+            "r1@",
+            "r@1",
+            "r1@1 r2@1 r3@1 r4@1",
+            "\na\nb\nc",
+            "\na\tb",
+            "p\n\n\u{7f}",
+        ] {
             assert_eq!(Attributes::from_text(text), None, "{text:?}");
         }
     }
@@ -301,18 +376,36 @@ mod tests {
         let second = Duration::from_secs;
         let kept = Replaced::default().before_next(None, second(1), second(10));
         assert_eq!(kept, Replaced::default());
-        let kept = kept.before_next(Some((0, second(1))), second(3), second(10)).before_next(Some((1, second(3))), second(5), second(10));
-        assert_eq!((kept.age_at(0), kept.age_at(1), kept.age_at(2)), (Some(second(1)), Some(second(3)), None));
+        let kept = kept.before_next(Some((0, second(1))), second(3), second(10)).before_next(
+            Some((1, second(3))),
+            second(5),
+            second(10),
+        );
+        assert_eq!(
+            (kept.age_at(0), kept.age_at(1), kept.age_at(2)),
+            (Some(second(1)), Some(second(3)), None)
+        );
         let kept = kept.before_next(Some((2, second(5))), second(11), second(10));
-        assert_eq!((kept.age_at(0), kept.age_at(1), kept.age_at(2)), (None, Some(second(3)), Some(second(5))));
-        let kept =
-            kept.before_next(Some((3, second(11))), second(11), second(10)).before_next(Some((4, second(11))), second(11), second(10));
-        assert_eq!((kept.age_at(1), kept.age_at(2), kept.age_at(4)), (None, Some(second(5)), Some(second(11))));
+        assert_eq!(
+            (kept.age_at(0), kept.age_at(1), kept.age_at(2)),
+            (None, Some(second(3)), Some(second(5)))
+        );
+        let kept = kept.before_next(Some((3, second(11))), second(11), second(10)).before_next(
+            Some((4, second(11))),
+            second(11),
+            second(10),
+        );
+        assert_eq!(
+            (kept.age_at(1), kept.age_at(2), kept.age_at(4)),
+            (None, Some(second(5)), Some(second(11)))
+        );
     }
 
     #[test]
     fn more_replaced_secrets_than_are_kept_are_no_attributes() {
-        let replaced = |count| serde_json::from_value::<Replaced>(serde_json::json!(vec![(1, Duration::ZERO); count]));
+        let replaced = |count| {
+            serde_json::from_value::<Replaced>(serde_json::json!(vec![(1, Duration::ZERO); count]))
+        };
         assert!(replaced(3).is_ok() && replaced(4).is_err());
     }
 

@@ -23,7 +23,8 @@ pub type Changes = BTreeMap<Name, Change>;
 /// On what a commit depends, besides the record being alive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Guard {
-    /// On nothing: of two commits to one name the later wins, commits to different names both survive.
+    /// On nothing: of two commits to one name the later wins, commits to different names both
+    /// survive.
     #[default]
     Any,
     /// On the record still having this version.
@@ -60,7 +61,8 @@ pub struct Rotation {
     pub secret: SecretHash,
     /// The generation of the new secret.
     pub generation: u32,
-    /// How long the secret that it replaces may still read. With `None` the store forgets that secret.
+    /// How long the secret that it replaces may still read. With `None` the store forgets that
+    /// secret.
     pub grace: Option<Duration>,
 }
 
@@ -75,7 +77,8 @@ pub struct Rotation {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commit {
-    /// The hash of the request's secret. The store compares it with the record's in the atomic step.
+    /// The hash of the request's secret. The store compares it with the record's in the atomic
+    /// step.
     pub secret: SecretHash,
     /// On what it depends besides.
     pub guard: Guard,
@@ -83,7 +86,8 @@ pub struct Commit {
     pub clear: bool,
     /// What happens to single values.
     pub changes: Changes,
-    /// What happens to the principal. A new one takes effect together with `rotate`: the session's `since` becomes that generation.
+    /// What happens to the principal. A new one takes effect together with `rotate`: the session's
+    /// `since` becomes that generation.
     pub principal: PrincipalChange,
     /// Whether the user has proved who they are just now. A new principal says that as well.
     pub authenticated: bool,
@@ -168,20 +172,26 @@ impl Commit {
         self
     }
 
-    /// Whether it writes nothing. A store still judges it: the session may be gone, or the secret superseded.
+    /// Whether it writes nothing. A store still judges it: the session may be gone, or the secret
+    /// superseded.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.is_change() && self.ttl.is_none() && self.rotate.is_none() && !self.authenticated
     }
 
-    /// Whether it changes data, principal or attributes, so that the version grows. Rotating, extending the life and proving who one is
-    /// are not changes; setting a value is one even if it equals the stored one, because not every backend can tell without a read.
+    /// Whether it changes data, principal or attributes, so that the version grows. Rotating,
+    /// extending the life and proving who one is are not changes; setting a value is one even if it
+    /// equals the stored one, because not every backend can tell without a read.
     #[must_use]
     pub fn is_change(&self) -> bool {
-        self.clear || !self.changes.is_empty() || self.principal != PrincipalChange::Keep || self.attributes.is_some()
+        self.clear
+            || !self.changes.is_empty()
+            || self.principal != PrincipalChange::Keep
+            || self.attributes.is_some()
     }
 
-    /// What it does to the time of the authentication. Stores use this, not the fields it is made of.
+    /// What it does to the time of the authentication. Stores use this, not the fields it is made
+    /// of.
     #[must_use]
     pub fn authentication(&self) -> AuthenticationChange {
         match &self.principal {
@@ -216,8 +226,9 @@ impl Commit {
     /// The check that every store makes before I/O.
     ///
     /// # Errors
-    /// [`Rejection`] if the ttl is out of range, the commit alone is over the cap on data, a new principal comes without a rotation, or
-    /// a grace is too long or comes with a new principal or authentication.
+    /// [`Rejection`] if the ttl is out of range, the commit alone is over the cap on data, a new
+    /// principal comes without a rotation, or a grace is too long or comes with a new principal or
+    /// authentication.
     pub fn check(&self, limits: &Limits) -> Result<(), Rejection> {
         if let Some(ttl) = self.ttl {
             limits.check_ttl(ttl)?;
@@ -228,15 +239,20 @@ impl Commit {
             return Err(Rejection::PrincipalWithoutRotation);
         }
         match self.rotate.and_then(|rotation| rotation.grace) {
-            Some(_) if self.principal != PrincipalChange::Keep || self.authenticated => Err(Rejection::GraceWithSignIn),
-            Some(grace) if grace < Duration::from_millis(1) || grace > Limits::LONGEST_GRACE => Err(Rejection::Grace { grace }),
+            Some(_) if self.principal != PrincipalChange::Keep || self.authenticated => {
+                Err(Rejection::GraceWithSignIn)
+            }
+            Some(grace) if grace < Duration::from_millis(1) || grace > Limits::LONGEST_GRACE => {
+                Err(Rejection::Grace { grace })
+            }
             _ => Ok(()),
         }
     }
 }
 
-/// What [`commit`](crate::SessionStore::commit) did. Where several verdicts apply, the first in this order counts: `Gone`, `Superseded`,
-/// `Conflict`; a record that cannot be read is `Corrupt` before `Superseded`, and `Rejected` comes last.
+/// What [`commit`](crate::SessionStore::commit) did. Where several verdicts apply, the first in
+/// this order counts: `Gone`, `Superseded`, `Conflict`; a record that cannot be read is `Corrupt`
+/// before `Superseded`, and `Rejected` comes last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[must_use]
 pub enum Outcome {
@@ -252,7 +268,8 @@ pub enum Outcome {
 
 /// The record after a commit that took effect.
 ///
-/// Ages, ttl and attributes come along so that a request that never loaded the record still knows when its life has to be extended.
+/// Ages, ttl and attributes come along so that a request that never loaded the record still knows
+/// when its life has to be extended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committed {
     /// The version now.

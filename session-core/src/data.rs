@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{Json, Name};
 
-/// The values of one session: a flat map from [`Name`] to [`Json`], in the order of the names' bytes.
+/// The values of one session: a flat map from [`Name`] to [`Json`], in the order of the names'
+/// bytes.
 ///
-/// A sorted vector, because a session holds a handful of values: it is one allocation, and a store that holds a million sessions pays
-/// for no tree nodes.
+/// A sorted vector, because a session holds a handful of values: it is one allocation, and a store
+/// that holds a million sessions pays for no tree nodes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "Vec<(Name, Json)>")]
 pub struct Data(Vec<(Name, Json)>);
@@ -30,7 +31,8 @@ impl Data {
         match self.position(name.as_str()) {
             Ok(at) => Some(std::mem::replace(&mut self.0[at].1, value)),
             Err(at) => {
-                // The first value gets room for exactly one: most sessions hold one or two, and spare room costs memory per session.
+                // The first value gets room for exactly one: most sessions hold one or two, and
+                // spare room costs memory per session.
                 if self.0.is_empty() {
                     self.0.reserve_exact(1);
                 }
@@ -90,8 +92,9 @@ impl From<Vec<(Name, Json)>> for Data {
     /// Of two values under one name the later counts.
     fn from(mut values: Vec<(Name, Json)>) -> Self {
         if !values.is_sorted_by(|(a, _), (b, _)| a < b) {
-            // Sorted, not inserted one by one: what comes from another process may be long and in the worst order. The sort is stable, so of
-            // equal names the later stands behind; from the back it is the first, which is the one that stays.
+            // Sorted, not inserted one by one: what comes from another process may be long and in
+            // the worst order. The sort is stable, so of equal names the later stands behind; from
+            // the back it is the first, which is the one that stays.
             values.reverse();
             values.sort_by(|(a, _), (b, _)| a.cmp(b));
             values.dedup_by(|(later, _), (kept, _)| later == kept);

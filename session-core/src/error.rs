@@ -11,8 +11,9 @@ pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// A store could not do what it was asked.
 ///
-/// The variants are decisions, not origins: each says what the caller can do next. A missing or expired record is never an error.
-/// The text names the store and never a key, a value or a password; the driver's own words are in `source()`.
+/// The variants are decisions, not origins: each says what the caller can do next. A missing or
+/// expired record is never an error. The text names the store and never a key, a value or a
+/// password; the driver's own words are in `source()`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -32,7 +33,8 @@ pub enum StoreError {
         /// How long was waited.
         after: Duration,
     },
-    /// What is stored is not a record that this version can read. It was not changed; a newer version may have written it.
+    /// What is stored is not a record that this version can read. It was not changed; a newer
+    /// version may have written it.
     #[error("the record of session {handle} in the {store} store cannot be read")]
     Corrupt {
         /// Which store.
@@ -76,7 +78,9 @@ impl StoreError {
 #[non_exhaustive]
 pub enum Rejection {
     /// The record would have more data than the store's cap.
-    #[error("the session would hold {bytes} bytes of data; at most {limit} are allowed; keep large things elsewhere and their key here")]
+    #[error(
+        "the session would hold {bytes} bytes of data; at most {limit} are allowed; keep large things elsewhere and their key here"
+    )]
     DataTooLarge {
         /// What it would hold, or what the commit alone brings.
         bytes: usize,
@@ -107,11 +111,15 @@ pub enum Rejection {
         /// The length that came.
         bytes: usize,
     },
-    /// A new principal without a new secret: whoever planted the old one would be signed in (session fixation).
+    /// A new principal without a new secret: whoever planted the old one would be signed in
+    /// (session fixation).
     #[error("a commit that sets a principal must rotate the secret")]
     PrincipalWithoutRotation,
-    /// A grace beside a new principal or authentication: the former secret would see what it must not.
-    #[error("a rotation that signs in or re-authenticates must not leave a grace to the former secret")]
+    /// A grace beside a new principal or authentication: the former secret would see what it must
+    /// not.
+    #[error(
+        "a rotation that signs in or re-authenticates must not leave a grace to the former secret"
+    )]
     GraceWithSignIn,
     /// A grace out of range.
     #[error("a former secret cannot read for {grace:?}; use 1 ms to 60 s, or none")]
@@ -143,7 +151,9 @@ mod tests {
     fn only_unavailable_and_timeout_are_transient() {
         let source = || Source::from("refused");
         assert!(StoreError::Unavailable { store: "test", source: source() }.is_transient());
-        assert!(StoreError::Timeout { store: "test", after: Duration::from_secs(2) }.is_transient());
+        assert!(
+            StoreError::Timeout { store: "test", after: Duration::from_secs(2) }.is_transient()
+        );
         assert!(!StoreError::Other { store: "test", source: source() }.is_transient());
         assert!(!StoreError::from(Rejection::PrincipalWithoutRotation).is_transient());
     }

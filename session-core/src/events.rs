@@ -6,8 +6,9 @@ use crate::{Handle, Principal};
 
 /// Receives what happens to sessions. Every method does nothing by default.
 ///
-/// The process that got the store's answer emits an event, at most once. A session that the store expires by itself emits none. Methods
-/// run on the request's thread: hand slow work to a task. No event holds an id, a key or a value.
+/// The process that got the store's answer emits an event, at most once. A session that the store
+/// expires by itself emits none. Methods run on the request's thread: hand slow work to a task. No
+/// event holds an id, a key or a value.
 ///
 /// # Examples
 /// ```
@@ -34,8 +35,9 @@ pub trait SessionEvents: fmt::Debug + Send + Sync {
     /// A session got a new id without a sign-in.
     fn rotated(&self, _event: &SessionEvent<'_>) {}
 
-    /// An id was used that a rotation had replaced more than [`Policy::rotation_settles`](crate::Policy::rotation_settles) ago. Either the
-    /// browser never received the new cookie, or a copy of the old one is in other hands.
+    /// An id was used that a rotation had replaced more than
+    /// [`Policy::rotation_settles`](crate::Policy::rotation_settles) ago. Either the browser never
+    /// received the new cookie, or a copy of the old one is in other hands.
     fn superseded_id_used(&self, _event: &SessionEvent<'_>) {}
 
     /// A session ended.
@@ -73,8 +75,8 @@ pub enum EndCause {
     Revoked,
     /// A later sign-in exceeded [`SignIn::max_sessions`](crate::SignIn::max_sessions).
     TooManySessions,
-    /// The user's credentials changed, and this session's id was superseded meanwhile. Otherwise the session goes on, and
-    /// [`SessionEvents::rotated`] is emitted.
+    /// The user's credentials changed, and this session's id was superseded meanwhile. Otherwise
+    /// the session goes on, and [`SessionEvents::rotated`] is emitted.
     CredentialsChanged,
     /// It outlived a timeout that was shortened after it was stored.
     TimedOut,

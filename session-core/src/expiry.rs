@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::Limits;
 
-/// The shortest life a store is asked for. A shorter timeout means that the session ends now, and this is as near as it gets.
+/// The shortest life a store is asked for. A shorter timeout means that the session ends now, and
+/// this is as near as it gets.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// The timeouts that hold for one session.
@@ -21,7 +22,8 @@ pub(crate) enum Use {
     Fresh,
     /// The record's life becomes this.
     Renew(Duration),
-    /// The absolute timeout is over, though the store still has the record: the timeout was shortened after it was written.
+    /// The absolute timeout is over, though the store still has the record: the timeout was
+    /// shortened after it was written.
     Over,
 }
 
@@ -31,9 +33,11 @@ impl Timeouts {
         self.idle.min(self.absolute).clamp(SHORTEST, Limits::LONGEST_TTL)
     }
 
-    /// How long a record whose absolute timeout began `age` ago lives after being used now. `None` if its time is over.
+    /// How long a record whose absolute timeout began `age` ago lives after being used now. `None`
+    /// if its time is over.
     ///
-    /// Idle slides, absolute does not: the store's ttl never reaches beyond `absolute - age`, so the store alone enforces both.
+    /// Idle slides, absolute does not: the store's ttl never reaches beyond `absolute - age`, so
+    /// the store alone enforces both.
     pub(crate) fn ttl(&self, age: Duration) -> Option<Duration> {
         let left = self.absolute.checked_sub(age)?;
         (left >= SHORTEST).then(|| left.min(self.idle).clamp(SHORTEST, Limits::LONGEST_TTL))
@@ -41,13 +45,15 @@ impl Timeouts {
 
     /// Decides for a record whose absolute timeout began `age` ago and that lives for `ttl` more.
     ///
-    /// A life is renewed when less than three quarters of the idle timeout are left and renewing gains something (near the absolute
-    /// deadline it gains nothing), and shortened when the timeouts have become shorter than what the store was told.
+    /// A life is renewed when less than three quarters of the idle timeout are left and renewing
+    /// gains something (near the absolute deadline it gains nothing), and shortened when the
+    /// timeouts have become shorter than what the store was told.
     pub(crate) fn on_use(&self, age: Duration, ttl: Duration) -> Use {
         let Some(renewed) = self.ttl(age) else {
             return Use::Over;
         };
-        // Backends keep whole milliseconds and answer a little late; differences below 1/64 of the timeout are no news.
+        // Backends keep whole milliseconds and answer a little late; differences below 1/64 of the
+        // timeout are no news.
         let slack = self.idle / 64;
         let due = ttl < self.idle.saturating_mul(3) / 4 && renewed > ttl + slack;
         let too_long = ttl > renewed.saturating_add(slack);
@@ -60,7 +66,8 @@ mod tests {
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
-    const TIMEOUTS: Timeouts = Timeouts { idle: Duration::from_secs(1_800), absolute: Duration::from_secs(28_800) };
+    const TIMEOUTS: Timeouts =
+        Timeouts { idle: Duration::from_secs(1_800), absolute: Duration::from_secs(28_800) };
 
     #[test]
     fn h16_life_is_renewed_only_when_less_than_three_quarters_are_left() {
@@ -73,7 +80,11 @@ mod tests {
     #[test]
     fn h16_the_absolute_deadline_does_not_slide() {
         assert_eq!(TIMEOUTS.on_use(470 * MINUTE, 5 * MINUTE), Use::Renew(10 * MINUTE));
-        assert_eq!(TIMEOUTS.on_use(475 * MINUTE, 5 * MINUTE), Use::Fresh, "nothing is left to gain");
+        assert_eq!(
+            TIMEOUTS.on_use(475 * MINUTE, 5 * MINUTE),
+            Use::Fresh,
+            "nothing is left to gain"
+        );
         assert_eq!(TIMEOUTS.on_use(480 * MINUTE, 5 * MINUTE), Use::Over);
         assert_eq!(TIMEOUTS.ttl(481 * MINUTE), None);
     }
@@ -81,7 +92,10 @@ mod tests {
     #[test]
     fn timeouts_without_end_and_without_length_become_lives_that_stores_take() {
         let endless = Timeouts { idle: Duration::MAX, absolute: Duration::MAX };
-        assert_eq!((endless.first(), endless.ttl(MINUTE)), (Limits::LONGEST_TTL, Some(Limits::LONGEST_TTL)));
+        assert_eq!(
+            (endless.first(), endless.ttl(MINUTE)),
+            (Limits::LONGEST_TTL, Some(Limits::LONGEST_TTL))
+        );
         assert_eq!(endless.on_use(MINUTE, Limits::LONGEST_TTL), Use::Fresh);
         let none = Timeouts { idle: Duration::ZERO, absolute: MINUTE };
         assert_eq!((none.first(), none.ttl(Duration::ZERO)), (SHORTEST, Some(SHORTEST)));

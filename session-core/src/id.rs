@@ -15,9 +15,10 @@ use crate::StoreKey;
 /// | key | 96 random bits; never changes and is never used again | 16 characters of base64url |
 /// | secret | 32 bits of generation, then 136 random bits; a rotation draws it anew | 28 characters of base64url |
 ///
-/// A store finds a session by its key and compares the hash of its secret. ASVS 5.0 (7.2.3) asks for 128 bits of entropy in a session
-/// token; the secret alone has 136. `Debug` is masked. Stores and logs never see an id: stores get [`Self::key`] and
-/// [`Self::secret_hash`], people get a [`Handle`](crate::Handle).
+/// A store finds a session by its key and compares the hash of its secret. ASVS 5.0 (7.2.3) asks
+/// for 128 bits of entropy in a session token; the secret alone has 136. `Debug` is masked. Stores
+/// and logs never see an id: stores get [`Self::key`] and [`Self::secret_hash`], people get a
+/// [`Handle`](crate::Handle).
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionId {
     key: [u8; Self::KEY_BYTES],
@@ -44,9 +45,11 @@ impl SessionId {
         Ok(id)
     }
 
-    /// Draws the id that replaces this one in a rotation: the same key, the next generation, 136 fresh bits.
+    /// Draws the id that replaces this one in a rotation: the same key, the next generation, 136
+    /// fresh bits.
     ///
-    /// The generation stays at `u32::MAX` when it gets there, which takes 136 years of one rotation a second.
+    /// The generation stays at `u32::MAX` when it gets there, which takes 136 years of one rotation
+    /// a second.
     ///
     /// # Errors
     /// [`EntropyError`] if the operating system gives no random bytes.
@@ -66,7 +69,8 @@ impl SessionId {
         Ok(next)
     }
 
-    /// Reads the text form. `None` for every other length or alphabet; a longer text is not looked at.
+    /// Reads the text form. `None` for every other length or alphabet; a longer text is not looked
+    /// at.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         if text.len() != Self::TEXT_LENGTH {
@@ -75,7 +79,8 @@ impl SessionId {
         let (key_text, rest) = text.split_at(Self::KEY_LENGTH);
         let secret_text = rest.strip_prefix(b".")?;
         let mut id = Self { key: [0; Self::KEY_BYTES], secret: [0; Self::SECRET_BYTES] };
-        // 16 characters are exactly 12 bytes and 28 are 21, so no trailing bits are left in which two texts could differ.
+        // 16 characters are exactly 12 bytes and 28 are 21, so no trailing bits are left in which
+        // two texts could differ.
         let key_bytes = URL_SAFE_NO_PAD.decode_slice(key_text, &mut id.key).ok()?;
         let secret_bytes = URL_SAFE_NO_PAD.decode_slice(secret_text, &mut id.secret).ok()?;
         (key_bytes == Self::KEY_BYTES && secret_bytes == Self::SECRET_BYTES).then_some(id)
@@ -120,7 +125,8 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// The SHA-256 of a session's secret, as stores keep it: 32 bytes. It opens no session. `Debug` is masked.
+/// The SHA-256 of a session's secret, as stores keep it: 32 bytes. It opens no session. `Debug` is
+/// masked.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretHash([u8; Self::BYTES]);
 
@@ -200,7 +206,12 @@ mod tests {
         let mut undotted = id.to_text();
         undotted[SessionId::KEY_LENGTH] = b'-';
         assert_eq!(SessionId::parse(&undotted), None);
-        for text in [String::new(), "short".to_owned(), "=".repeat(SessionId::TEXT_LENGTH), "+".repeat(SessionId::TEXT_LENGTH)] {
+        for text in [
+            String::new(),
+            "short".to_owned(),
+            "=".repeat(SessionId::TEXT_LENGTH),
+            "+".repeat(SessionId::TEXT_LENGTH),
+        ] {
             assert_eq!(SessionId::parse(text.as_bytes()), None, "{text}");
         }
         assert_eq!(SessionId::parse(&vec![b'A'; 65_536]), None);

@@ -6,21 +6,24 @@ use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
 
 /// The JSON text of one value.
 ///
-/// The text stays as it was written through every backend and is decoded only when a handler asks for it, straight into the type the
-/// handler names; so `u64::MAX`, `-0.0`, `1e308` and `"\u0000"` come back exactly. The text is always well-formed and nests at most
-/// [`Self::MAX_DEPTH`] deep, so that whatever was accepted can be read back.
+/// The text stays as it was written through every backend and is decoded only when a handler asks
+/// for it, straight into the type the handler names; so `u64::MAX`, `-0.0`, `1e308` and `"\u0000"`
+/// come back exactly. The text is always well-formed and nests at most [`Self::MAX_DEPTH`] deep, so
+/// that whatever was accepted can be read back.
 #[derive(Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "Box<str>")]
 pub struct Json(Box<str>);
 
 impl Json {
-    /// The deepest nesting of arrays and objects that a value may have; `serde_json` reads back no deeper one.
+    /// The deepest nesting of arrays and objects that a value may have; `serde_json` reads back no
+    /// deeper one.
     pub const MAX_DEPTH: usize = 127;
 
     /// Writes `value` as JSON text.
     ///
     /// # Errors
-    /// [`JsonError`] if `value` has no JSON form (a map with keys that are not strings, say) or nests too deep.
+    /// [`JsonError`] if `value` has no JSON form (a map with keys that are not strings, say) or
+    /// nests too deep.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, JsonError> {
         let text = serde_json::to_string(value).map_err(|error| JsonError::from_serde(&error))?;
         if depth(text.as_bytes()) > Self::MAX_DEPTH {
@@ -38,7 +41,8 @@ impl Json {
         if depth(text.as_bytes()) > Self::MAX_DEPTH {
             return Err(JsonError::TooDeep);
         }
-        serde_json::from_str::<serde::de::IgnoredAny>(&text).map_err(|error| JsonError::from_serde(&error))?;
+        serde_json::from_str::<serde::de::IgnoredAny>(&text)
+            .map_err(|error| JsonError::from_serde(&error))?;
         Ok(Self(text))
     }
 
@@ -97,7 +101,8 @@ impl From<Json> for Box<str> {
     }
 }
 
-/// Why a value is not JSON, or not of the type that was asked for. It holds nothing of the value itself: values can be secrets.
+/// Why a value is not JSON, or not of the type that was asked for. It holds nothing of the value
+/// itself: values can be secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonError {
@@ -118,18 +123,22 @@ pub enum JsonError {
 }
 
 impl JsonError {
-    /// What serde says of a wrong shape quotes the value, and so does what a type's own `Serialize` says; only the place is kept of it. Of
-    /// bad syntax it names the place and what was expected there.
+    /// What serde says of a wrong shape quotes the value, and so does what a type's own `Serialize`
+    /// says; only the place is kept of it. Of bad syntax it names the place and what was expected
+    /// there.
     fn from_serde(error: &serde_json::Error) -> Self {
         use serde_json::error::Category;
         match error.classify() {
             Category::Syntax | Category::Eof => Self::Syntax(error.to_string()),
-            Category::Data | Category::Io => Self::Shape { line: error.line(), column: error.column() },
+            Category::Data | Category::Io => {
+                Self::Shape { line: error.line(), column: error.column() }
+            }
         }
     }
 }
 
-/// The deepest nesting of brackets outside strings. Counts only, so that unbalanced text is left to the parser.
+/// The deepest nesting of brackets outside strings. Counts only, so that unbalanced text is left to
+/// the parser.
 fn depth(text: &[u8]) -> usize {
     let (mut deepest, mut current, mut in_string, mut escaped) = (0_usize, 0_usize, false, false);
     for byte in text {
@@ -161,7 +170,10 @@ mod tests {
         assert_eq!(Json::encode("a\0b🦀").unwrap().decode::<String>().unwrap(), "a\0b🦀");
         assert_eq!(Json::from_text("1e308").unwrap().as_str(), "1e308");
         let fraction = 18_446_744_184_709_551_615.0_f64.next_down();
-        assert_eq!(Json::encode(&fraction).unwrap().decode::<f64>().unwrap().to_bits(), fraction.to_bits());
+        assert_eq!(
+            Json::encode(&fraction).unwrap().decode::<f64>().unwrap().to_bits(),
+            fraction.to_bits()
+        );
     }
 
     #[test]
@@ -170,7 +182,10 @@ mod tests {
         let deepest = Json::from_text(nested(Json::MAX_DEPTH)).unwrap();
         assert!(deepest.decode::<serde_json::Value>().is_ok());
         assert!(matches!(Json::from_text(nested(Json::MAX_DEPTH + 1)), Err(JsonError::TooDeep)));
-        assert!(Json::from_text(format!("\"{}\"", "[".repeat(500))).is_ok(), "brackets in a string nest nothing");
+        assert!(
+            Json::from_text(format!("\"{}\"", "[".repeat(500))).is_ok(),
+            "brackets in a string nest nothing"
+        );
     }
 
     #[test]

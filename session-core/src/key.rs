@@ -8,8 +8,9 @@ use sha2::{Digest, Sha256};
 
 /// The key under which a store keeps a session. Cloning shares the text.
 ///
-/// [`SessionId::key`](crate::SessionId::key) makes it: 16 characters of base64url. It stays the same for the whole life of the session.
-/// [`Self::from_text`] takes any text, for stores that read keys back and for formats of other libraries.
+/// [`SessionId::key`](crate::SessionId::key) makes it: 16 characters of base64url. It stays the
+/// same for the whole life of the session. [`Self::from_text`] takes any text, for stores that read
+/// keys back and for formats of other libraries.
 ///
 /// A key opens no session, yet it stays out of logs: `Debug` shows the [`Handle`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,7 +20,8 @@ impl StoreKey {
     /// The most bytes a key may have.
     pub const MAX_BYTES: usize = 128;
 
-    /// Takes any text as a key. Whether a store may keep a record under it says [`Self::is_storable`].
+    /// Takes any text as a key. Whether a store may keep a record under it says
+    /// [`Self::is_storable`].
     #[must_use]
     pub fn from_text(text: impl AsRef<str>) -> Self {
         Self(Arc::from(text.as_ref()))
@@ -33,7 +35,8 @@ impl StoreKey {
 
     /// Whether a record may be kept under this key: 1 to 128 bytes without control characters.
     ///
-    /// Under any other key there is no record: a store answers `None`, `Gone` or `false` without I/O, and refuses to create one.
+    /// Under any other key there is no record: a store answers `None`, `Gone` or `false` without
+    /// I/O, and refuses to create one.
     #[must_use]
     pub fn is_storable(&self) -> bool {
         (1..=Self::MAX_BYTES).contains(&self.0.len()) && !self.0.chars().any(char::is_control)
@@ -42,7 +45,10 @@ impl StoreKey {
     /// The public name of the session under this key.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        let hash = Sha256::new().chain_update(b"session handle\0").chain_update(self.0.as_bytes()).finalize();
+        let hash = Sha256::new()
+            .chain_update(b"session handle\0")
+            .chain_update(self.0.as_bytes())
+            .finalize();
         let mut text = [0; Handle::LENGTH];
         // 12 bytes are exactly 16 characters.
         let _ = URL_SAFE_NO_PAD.encode_slice(&hash[..12], &mut text);
@@ -58,8 +64,8 @@ impl fmt::Debug for StoreKey {
 
 /// The public name of a session: 16 characters of base64url, for logs, device lists and pages.
 ///
-/// A hash of the [`StoreKey`] (96 bits): neither the key nor the id can be computed from it, and it opens nothing. A session keeps its
-/// handle through every rotation.
+/// A hash of the [`StoreKey`] (96 bits): neither the key nor the id can be computed from it, and it
+/// opens nothing. A session keeps its handle through every rotation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Handle([u8; Self::LENGTH]);
 
@@ -71,13 +77,16 @@ impl Handle {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text: [u8; Self::LENGTH] = text.as_bytes().try_into().ok()?;
-        text.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')).then_some(Self(text))
+        text.iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+            .then_some(Self(text))
     }
 
     /// The handle's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        // Only base64url characters are ever put in, so the text is ASCII and this cannot fall back.
+        // Only base64url characters are ever put in, so the text is ASCII and this cannot fall
+        // back.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }

@@ -1,8 +1,9 @@
 //! Sessions whose state lives outside the worker that serves the request.
 //!
-//! In the order of a request: [`SessionId`] is the key and the secret in the cookie, [`StoreKey`] and [`SecretHash`] are what stores see
-//! of it, [`SessionStore`] is the place where records are kept, [`Record`] is what is kept, [`Commit`] is what one request does to it.
-//! [`own_store`] explains how to write a store.
+//! In the order of a request: [`SessionId`] is the key and the secret in the cookie, [`StoreKey`]
+//! and [`SecretHash`] are what stores see of it, [`SessionStore`] is the place where records are
+//! kept, [`Record`] is what is kept, [`Commit`] is what one request does to it. [`own_store`]
+//! explains how to write a store.
 #![forbid(unsafe_code)]
 
 mod attributes;
@@ -34,7 +35,10 @@ mod sign_in;
 mod store;
 
 pub use attributes::{Attributes, InvalidShortText, Persistence, Replaced, ShortText};
-pub use commit::{AuthenticationChange, Change, Changes, Commit, Committed, Guard, Outcome, PrincipalChange, Rotation};
+pub use commit::{
+    AuthenticationChange, Change, Changes, Commit, Committed, Guard, Outcome, PrincipalChange,
+    Rotation,
+};
 pub use data::Data;
 pub use error::{Rejection, Source, StoreError};
 pub use events::{EndCause, EventOutcome, SessionEvent, SessionEvents};
@@ -42,16 +46,20 @@ pub use id::{EntropyError, SecretHash, SessionId};
 pub use json::{Json, JsonError};
 pub use key::{Handle, StoreKey};
 pub use limits::Limits;
-pub use memory::{Export, Exported, Import, ImportError, ManualClock, MemoryStore, MemoryStoreBuilder};
+pub use memory::{
+    Export, Exported, Import, ImportError, ManualClock, MemoryStore, MemoryStoreBuilder,
+};
 pub use name::{InvalidName, Name};
 pub use policy::{OnGone, OnServerError, OnSupersededId, Policy};
 pub use principal::{InvalidPrincipal, Principal};
 pub use reaper::{SweeperHandle, spawn_sweeper};
 pub use record::{
-    Claim, Created, Cursor, Deleted, DeletedPage, Grace, NewRecord, Opened, Page, Record, SessionSummary, Stored, SummaryPage, Superseded,
+    Claim, Created, Cursor, Deleted, DeletedPage, Grace, NewRecord, Opened, Page, Record,
+    SessionSummary, Stored, SummaryPage, Superseded,
 };
 pub use session::{
-    CookieChange, Delivery, Device, Liveness, RecordedChanges, Session, SessionContext, SessionDriver, SessionError, StreamEnd,
+    CookieChange, Delivery, Device, Liveness, RecordedChanges, Session, SessionContext,
+    SessionDriver, SessionError, StreamEnd,
 };
 pub use sign_in::SignIn;
 pub use store::SessionStore;

@@ -21,7 +21,8 @@ impl Limits {
     pub const LONGEST_GRACE: Duration = Duration::from_secs(60);
     /// The greatest age of a record that is copied from another store.
     pub const LONGEST_AGE: Duration = Duration::from_secs(100 * 365 * 86_400);
-    /// The greatest version: what a double holds exactly, because scripts of some backends count in doubles.
+    /// The greatest version: what a double holds exactly, because scripts of some backends count in
+    /// doubles.
     pub const LARGEST_VERSION: u64 = 1 << 53;
 
     /// Checks a record's size.
@@ -38,7 +39,8 @@ impl Limits {
     /// Checks a life.
     ///
     /// # Errors
-    /// [`Rejection::Ttl`] if `ttl` is shorter than a millisecond or longer than [`Self::LONGEST_TTL`].
+    /// [`Rejection::Ttl`] if `ttl` is shorter than a millisecond or longer than
+    /// [`Self::LONGEST_TTL`].
     pub fn check_ttl(&self, ttl: Duration) -> Result<(), Rejection> {
         if ttl < Duration::from_millis(1) || ttl > Self::LONGEST_TTL {
             return Err(Rejection::Ttl { ttl });

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 /// The name of one value in a session: 1 to 128 bytes of UTF-8 without control characters.
 ///
-/// Every other character is allowed, also `.`, `$`, `%`, quotes and spaces; a store escapes what its backend treats specially. Two
-/// names are the same only if their bytes are: nothing is trimmed, folded or normalised.
+/// Every other character is allowed, also `.`, `$`, `%`, quotes and spaces; a store escapes what
+/// its backend treats specially. Two names are the same only if their bytes are: nothing is
+/// trimmed, folded or normalised.
 ///
 /// # Examples
 /// ```
@@ -27,7 +28,8 @@ impl Name {
     /// Checks `text` and makes it a name.
     ///
     /// # Errors
-    /// [`InvalidName`] if `text` is empty, longer than [`Self::MAX_BYTES`] or has a control character.
+    /// [`InvalidName`] if `text` is empty, longer than [`Self::MAX_BYTES`] or has a control
+    /// character.
     pub fn new(text: impl Into<Box<str>>) -> Result<Self, InvalidName> {
         let text = text.into();
         if text.is_empty() {
@@ -110,7 +112,9 @@ pub enum InvalidName {
         bytes: usize,
     },
     /// The text has a control character.
-    #[error("the name of a session value has the control character {character:?}; use letters, digits and punctuation")]
+    #[error(
+        "the name of a session value has the control character {character:?}; use letters, digits and punctuation"
+    )]
     ControlCharacter {
         /// The first control character in the text.
         character: char,
@@ -123,7 +127,8 @@ mod tests {
 
     #[test]
     fn c07_punctuation_spaces_and_emoji_are_names() {
-        for text in [".", "$where", "100%", "\"quoted\"", "back\\slash", "a b", "🦀", "__proto__"] {
+        for text in [".", "$where", "100%", "\"quoted\"", "back\\slash", "a b", "🦀", "__proto__"]
+        {
             assert_eq!(Name::new(text).unwrap().as_str(), text);
         }
     }
@@ -134,7 +139,10 @@ mod tests {
         assert!(Name::new("n".repeat(128)).is_ok());
         assert_eq!(Name::new("n".repeat(129)), Err(InvalidName::TooLong { bytes: 129 }));
         for character in ['\0', '\n', '\x7f', '\u{85}'] {
-            assert_eq!(Name::new(format!("a{character}b")), Err(InvalidName::ControlCharacter { character }));
+            assert_eq!(
+                Name::new(format!("a{character}b")),
+                Err(InvalidName::ControlCharacter { character })
+            );
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Whether a request that changes state may come from the origin that caused it.
 //!
-//! A browser attaches a site's cookies to a request that a page of another origin caused. Such a request acts in the name of the signed-in
-//! user (cross-site request forgery, CSRF). [`CrossOriginPolicy`] finds these requests by two headers that browsers set and that no page
-//! can change. It knows no web framework: an adapter fills in a [`CrossOriginRequest`] and answers 403 if [`CrossOriginPolicy::check`]
-//! returns an error.
+//! A browser attaches a site's cookies to a request that a page of another origin caused. Such a
+//! request acts in the name of the signed-in user (cross-site request forgery, CSRF).
+//! [`CrossOriginPolicy`] finds these requests by two headers that browsers set and that no page can
+//! change. It knows no web framework: an adapter fills in a [`CrossOriginRequest`] and answers 403
+//! if [`CrossOriginPolicy::check`] returns an error.
 
 use std::net::Ipv6Addr;
 
@@ -20,7 +21,9 @@ impl Scheme {
     /// The scheme of this name, in any case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Http, Self::Https].into_iter().find(|scheme| scheme.name().eq_ignore_ascii_case(name))
+        [Self::Http, Self::Https]
+            .into_iter()
+            .find(|scheme| scheme.name().eq_ignore_ascii_case(name))
     }
 
     fn name(self) -> &'static str {
@@ -40,7 +43,8 @@ impl Scheme {
 
 /// Refuses state-changing requests that a page of another origin caused.
 ///
-/// The rules are those of `CrossOriginProtection` in Go 1.25 ([`net/http/csrf.go`](https://go.dev/src/net/http/csrf.go)), in this order:
+/// The rules are those of `CrossOriginProtection` in Go 1.25
+/// ([`net/http/csrf.go`](https://go.dev/src/net/http/csrf.go)), in this order:
 ///
 /// | request | verdict |
 /// |---|---|
@@ -51,23 +55,25 @@ impl Scheme {
 /// | any other `Origin`, also `null`, malformed or repeated | refused |
 /// | neither header | passes |
 ///
-/// `Sec-Fetch-Site` is the browser's own verdict. Chrome 76, Firefox 90, Safari 16.4 and later send it, to https and to `localhost` only
-/// (W3C Fetch Metadata). `Origin` covers older browsers and plain http: browsers send it with every method but `GET` and `HEAD` (Fetch
-/// Standard, "append a request `Origin` header"). So a request with neither header does not come from a browser that a page could misuse,
-/// but from a program, such as `curl`. A foreign page cannot make a program send the user's cookies, and a program can set both headers
-/// as it likes: refusing it would stop no attack.
+/// `Sec-Fetch-Site` is the browser's own verdict. Chrome 76, Firefox 90, Safari 16.4 and later send
+/// it, to https and to `localhost` only (W3C Fetch Metadata). `Origin` covers older browsers and
+/// plain http: browsers send it with every method but `GET` and `HEAD` (Fetch Standard, "append a
+/// request `Origin` header"). So a request with neither header does not come from a browser that a
+/// page could misuse, but from a program, such as `curl`. A foreign page cannot make a program send
+/// the user's cookies, and a program can set both headers as it likes: refusing it would stop no
+/// attack.
 ///
 /// Three rules are stricter than Go's:
-/// - **The scheme of `Origin` counts if the request's own scheme is known.** Go compares host and port only. An attacker in the network can
-///   serve a page as `http://` of an https site, and that page must not act on the https site. If the scheme is not known, `Origin` may
-///   have either one.
-/// - **A WebSocket upgrade counts as a state-changing request**, although it is a `GET`. Browsers open a WebSocket to any origin and send
-///   cookies with it, and the page can then read and write (cross-site WebSocket hijacking). They always send `Origin` with it (RFC 6455,
-///   section 4.1).
+/// - **The scheme of `Origin` counts if the request's own scheme is known.** Go compares host and
+///   port only. An attacker in the network can serve a page as `http://` of an https site, and that
+///   page must not act on the https site. If the scheme is not known, `Origin` may have either one.
+/// - **A WebSocket upgrade counts as a state-changing request**, although it is a `GET`. Browsers
+///   open a WebSocket to any origin and send cookies with it, and the page can then read and write
+///   (cross-site WebSocket hijacking). They always send `Origin` with it (RFC 6455, section 4.1).
 /// - An empty or repeated header counts as present.
 ///
-/// Two origins are the same if scheme, host and port are (RFC 6454, section 5). Names are compared without regard to case. A missing port
-/// is the default port of the scheme.
+/// Two origins are the same if scheme, host and port are (RFC 6454, section 5). Names are compared
+/// without regard to case. A missing port is the default port of the scheme.
 ///
 /// # Examples
 /// ```
@@ -91,7 +97,8 @@ pub struct CrossOriginPolicy {
 }
 
 impl CrossOriginPolicy {
-    /// A policy that trusts no other origin, until [`CrossOriginPolicyBuilder::trusted_origin`] names one.
+    /// A policy that trusts no other origin, until [`CrossOriginPolicyBuilder::trusted_origin`]
+    /// names one.
     #[must_use]
     pub fn builder() -> CrossOriginPolicyBuilder {
         CrossOriginPolicyBuilder::default()
@@ -128,9 +135,10 @@ pub struct CrossOriginPolicyBuilder {
 impl CrossOriginPolicyBuilder {
     /// Lets pages of one more origin cause state-changing requests. Can be called several times.
     ///
-    /// `origin` is `scheme://host` or `scheme://host:port`, such as `https://app.example.com`. A wildcard is not possible. Any scheme is,
-    /// such as `capacitor://localhost` for an application on a phone. A trusted origin can do everything that the user can do, so name
-    /// https origins only.
+    /// `origin` is `scheme://host` or `scheme://host:port`, such as `https://app.example.com`. A
+    /// wildcard is not possible. Any scheme is, such as `capacitor://localhost` for an application
+    /// on a phone. A trusted origin can do everything that the user can do, so name https origins
+    /// only.
     #[must_use]
     pub fn trusted_origin(mut self, origin: impl Into<String>) -> Self {
         self.trusted.push(origin.into());
@@ -142,8 +150,11 @@ impl CrossOriginPolicyBuilder {
     /// # Errors
     /// [`InvalidOrigin`] for the first trusted origin that is not one.
     pub fn build(self) -> Result<CrossOriginPolicy, InvalidOrigin> {
-        let checked = |origin: String| normalized(&origin).map_err(|reason| InvalidOrigin { origin, reason });
-        Ok(CrossOriginPolicy { trusted: self.trusted.into_iter().map(checked).collect::<Result<_, _>>()? })
+        let checked =
+            |origin: String| normalized(&origin).map_err(|reason| InvalidOrigin { origin, reason });
+        Ok(CrossOriginPolicy {
+            trusted: self.trusted.into_iter().map(checked).collect::<Result<_, _>>()?,
+        })
     }
 }
 
@@ -162,7 +173,14 @@ impl<'a> CrossOriginRequest<'a> {
     /// A request with this method, in capitals as it is sent.
     #[must_use]
     pub fn new(method: &'a str) -> Self {
-        Self { method, upgrades_to_websocket: false, fetch_site: Field::Absent, origin: Field::Absent, host: None, scheme: None }
+        Self {
+            method,
+            upgrades_to_websocket: false,
+            fetch_site: Field::Absent,
+            origin: Field::Absent,
+            host: None,
+            scheme: None,
+        }
     }
 
     /// All values of the header `Upgrade`.
@@ -170,7 +188,9 @@ impl<'a> CrossOriginRequest<'a> {
     pub fn upgrade(mut self, values: impl IntoIterator<Item = &'a [u8]>) -> Self {
         // As lenient as servers are: some look for the name anywhere in the value.
         let websocket = b"websocket";
-        let names_it = |value: &[u8]| value.windows(websocket.len()).any(|part| part.eq_ignore_ascii_case(websocket));
+        let names_it = |value: &[u8]| {
+            value.windows(websocket.len()).any(|part| part.eq_ignore_ascii_case(websocket))
+        };
         self.upgrades_to_websocket = values.into_iter().any(names_it);
         self
     }
@@ -189,14 +209,16 @@ impl<'a> CrossOriginRequest<'a> {
         self
     }
 
-    /// Host and port that the browser requested: the authority of the request target if it has one (as in HTTP/2), else the header `Host`.
+    /// Host and port that the browser requested: the authority of the request target if it has one
+    /// (as in HTTP/2), else the header `Host`.
     #[must_use]
     pub fn host(mut self, host: Option<&'a [u8]>) -> Self {
         self.host = host;
         self
     }
 
-    /// The scheme that the browser requested, if the server knows it: from its own TLS or from a proxy that it trusts.
+    /// The scheme that the browser requested, if the server knows it: from its own TLS or from a
+    /// proxy that it trusts.
     #[must_use]
     pub fn scheme(mut self, scheme: Option<Scheme>) -> Self {
         self.scheme = scheme;
@@ -207,7 +229,9 @@ impl<'a> CrossOriginRequest<'a> {
         match self.origin {
             Field::Absent => Ok(None),
             Field::One(b"null") => Err(CrossOriginRejection::OpaqueOrigin),
-            Field::One(text) => normalized_bytes(text).map(Some).ok_or(CrossOriginRejection::MalformedOrigin),
+            Field::One(text) => {
+                normalized_bytes(text).map(Some).ok_or(CrossOriginRejection::MalformedOrigin)
+            }
             Field::Repeated => Err(CrossOriginRejection::MalformedOrigin),
         }
     }
@@ -219,8 +243,10 @@ impl<'a> CrossOriginRequest<'a> {
             normalized(&format!("{}://{host}", scheme.name())).ok()
         };
         let theirs = origin.split_once("://").and_then(|(scheme, _)| Scheme::from_name(scheme));
-        // An unknown scheme is taken to be that of `Origin`. An `Origin` of another scheme, such as an extension's, equals neither.
-        let known = own(self.scheme.or(theirs).unwrap_or(Scheme::Https)).ok_or(CrossOriginRejection::UnknownHost)?;
+        // An unknown scheme is taken to be that of `Origin`. An `Origin` of another scheme, such as
+        // an extension's, equals neither.
+        let known = own(self.scheme.or(theirs).unwrap_or(Scheme::Https))
+            .ok_or(CrossOriginRejection::UnknownHost)?;
         if origin == known {
             Ok(())
         } else if theirs.and_then(own).is_some_and(|own| own == origin) {
@@ -257,7 +283,8 @@ pub enum CrossOriginRejection {
     /// The browser says that another origin caused the request, and that origin is not trusted.
     #[error("Sec-Fetch-Site says that another origin caused the request")]
     FetchSite,
-    /// The origin has no name, for example in a sandboxed frame or after a redirect from another origin.
+    /// The origin has no name, for example in a sandboxed frame or after a redirect from another
+    /// origin.
     #[error("Origin is null")]
     OpaqueOrigin,
     /// The header `Origin` is repeated, or is not an origin.
@@ -266,8 +293,8 @@ pub enum CrossOriginRejection {
     /// There is an `Origin`, and the request does not say for which host it is.
     #[error("the request has an Origin, but its own host is missing or malformed")]
     UnknownHost,
-    /// Host and port of `Origin` are those of the request, its scheme is not. If this happens on pages of the site itself, the proxy in
-    /// front of it sends the wrong `X-Forwarded-Proto`.
+    /// Host and port of `Origin` are those of the request, its scheme is not. If this happens on
+    /// pages of the site itself, the proxy in front of it sends the wrong `X-Forwarded-Proto`.
     #[error("the request for {own} comes from {origin}: the schemes differ")]
     OtherScheme {
         /// The origin that caused the request.
@@ -275,8 +302,8 @@ pub enum CrossOriginRejection {
         /// The origin that the browser requested.
         own: String,
     },
-    /// `Origin` is not the request's own origin and is not trusted. If this happens on pages of the site itself, the proxy in front of it
-    /// does not pass on the header `Host`.
+    /// `Origin` is not the request's own origin and is not trusted. If this happens on pages of the
+    /// site itself, the proxy in front of it does not pass on the header `Host`.
     #[error("the request for {own} comes from {origin}, which is not trusted")]
     ForeignOrigin {
         /// The origin that caused the request.
@@ -288,7 +315,9 @@ pub enum CrossOriginRejection {
 
 /// A trusted origin that is not an origin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("trusted origin {origin:?} is not valid: {reason}; use scheme://host or scheme://host:port, such as https://app.example.com")]
+#[error(
+    "trusted origin {origin:?} is not valid: {reason}; use scheme://host or scheme://host:port, such as https://app.example.com"
+)]
 pub struct InvalidOrigin {
     origin: String,
     reason: &'static str,
@@ -301,8 +330,8 @@ fn normalized_bytes(origin: &[u8]) -> Option<String> {
 /// The most bytes of a name in DNS. It bounds what a log line can hold.
 const MAX_HOST_BYTES: usize = 253;
 
-/// The only spelling of an origin: small letters, no default port, IPv6 addresses as the standard library writes them. An error says what
-/// is wrong with it.
+/// The only spelling of an origin: small letters, no default port, IPv6 addresses as the standard
+/// library writes them. An error says what is wrong with it.
 fn normalized(origin: &str) -> Result<String, &'static str> {
     let (scheme, rest) = origin.split_once("://").ok_or("it has no scheme")?;
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -322,12 +351,20 @@ fn normalized(origin: &str) -> Result<String, &'static str> {
         None => (rest, None),
     };
     let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(address) => format!("[{}]", address.parse::<Ipv6Addr>().map_err(|_| "its IPv6 address is malformed")?),
+        Some(address) => format!(
+            "[{}]",
+            address.parse::<Ipv6Addr>().map_err(|_| "its IPv6 address is malformed")?
+        ),
         None if host.is_empty() => return Err("it has no host"),
         None if host.len() > MAX_HOST_BYTES => return Err("its host is longer than 253 bytes"),
         None if host.contains('*') => return Err("it has a wildcard; name each origin"),
-        None if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) => {
-            return Err("its host may have letters, digits, \"-\", \".\" and \"_\" only; write other letters in Punycode");
+        None if !host
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) =>
+        {
+            return Err(
+                "its host may have letters, digits, \"-\", \".\" and \"_\" only; write other letters in Punycode",
+            );
         }
         None => host.to_ascii_lowercase(),
     };
@@ -335,7 +372,8 @@ fn normalized(origin: &str) -> Result<String, &'static str> {
     let Some(port) = port else { return Ok(format!("{scheme}://{host}")) };
     // `parse` alone would take a plus sign.
     let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
-    let port: u16 = port.parse().ok().filter(|_| is_number).ok_or("its port is not a number of 0 to 65535")?;
+    let port: u16 =
+        port.parse().ok().filter(|_| is_number).ok_or("its port is not a number of 0 to 65535")?;
     let is_default = Scheme::from_name(&scheme).is_some_and(|scheme| scheme.default_port() == port);
     Ok(if is_default { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") })
 }

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use crate::{
-    Attributes, Change, Changes, Commit, NewRecord, Policy, PrincipalChange, Record, Rejection, SecretHash, ShortText, SignIn, expiry::Use,
-    policy::Owner,
+    Attributes, Change, Changes, Commit, NewRecord, Policy, PrincipalChange, Record, Rejection,
+    SecretHash, ShortText, SignIn, expiry::Use, policy::Owner,
 };
 
 /// What the request knows of the stored session.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Known {
-    /// There is none: no cookie that verifies, an id that counts as absent, or the store said that it is missing before this request had
-    /// seen it alive.
+    /// There is none: no cookie that verifies, an id that counts as absent, or the store said that
+    /// it is missing before this request had seen it alive.
     #[default]
     Absent,
     /// A cookie verified and the store was not asked yet.
@@ -22,9 +22,11 @@ pub(crate) enum Known {
     Loaded(Box<Record>),
     /// The record was loaded with its former secret, within the grace: the request only reads.
     Grace(Box<Record>),
-    /// A rotation replaced the request's secret a moment ago: reads are anonymous, writes are refused.
+    /// A rotation replaced the request's secret a moment ago: reads are anonymous, writes are
+    /// refused.
     Superseded,
-    /// The session was alive in this request and has ended since, by another request or by its timeout.
+    /// The session was alive in this request and has ended since, by another request or by its
+    /// timeout.
     Gone,
 }
 
@@ -40,14 +42,16 @@ pub(crate) struct Alive {
 /// What the handler did that no store has seen yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Recorded {
-    /// How often all values were cleared: a clear during a commit is another one than that which the commit carries.
+    /// How often all values were cleared: a clear during a commit is another one than that which
+    /// the commit carries.
     pub(crate) clears: u32,
     /// `Set` and `Remove` only: an `Add` goes to the store at once.
     pub(crate) changes: Changes,
     pub(crate) sign_in: Option<SignIn>,
     pub(crate) renew: bool,
     pub(crate) reauthenticated: Option<Reauthentication>,
-    /// What replaces the session's attributes; `None` in a field leaves what the session has. The absolute timeout counts from now.
+    /// What replaces the session's attributes; `None` in a field leaves what the session has. The
+    /// absolute timeout counts from now.
     pub(crate) attributes: Attributes,
 }
 
@@ -104,11 +108,12 @@ impl Recorded {
 
     /// Whether there is anything that justifies a new session.
     fn needs_a_session(&self) -> bool {
-        self.sign_in.is_some() || self.changes.values().any(|change| matches!(change, Change::Set(_)))
+        self.sign_in.is_some()
+            || self.changes.values().any(|change| matches!(change, Change::Set(_)))
     }
 
-    /// Whether another user signs in. Nothing of the former user's session may leak into the new one, not even what a request in
-    /// flight adds meanwhile.
+    /// Whether another user signs in. Nothing of the former user's session may leak into the new
+    /// one, not even what a request in flight adds meanwhile.
     pub(crate) fn changes_owner(&self, record: &Record) -> bool {
         matches!((&record.principal, &self.sign_in), (Some(owner), Some(next)) if *owner != next.principal)
     }
@@ -133,9 +138,11 @@ impl Recorded {
         }
     }
 
-    /// The attributes that a sign-in starts with: what it asks for and what the request set, nothing from before.
+    /// The attributes that a sign-in starts with: what it asks for and what the request set,
+    /// nothing from before.
     fn fresh_attributes(&self) -> Attributes {
-        let signed_in = self.sign_in.as_ref().map(|sign_in| sign_in.attributes.clone()).unwrap_or_default();
+        let signed_in =
+            self.sign_in.as_ref().map(|sign_in| sign_in.attributes.clone()).unwrap_or_default();
         signed_in.overlaid(&self.attributes).bounded()
     }
 
@@ -144,7 +151,13 @@ impl Recorded {
         let Some(sign_in) = &self.sign_in else { return Ok(()) };
         let timeouts = policy.timeouts(&self.fresh_attributes(), Owner::User);
         if timeouts.ttl(Duration::ZERO).is_none() || timeouts.idle.is_zero() {
-            return Err(Rejection::Ttl { ttl: sign_in.attributes.absolute_timeout.unwrap_or(timeouts.absolute).min(timeouts.idle) });
+            return Err(Rejection::Ttl {
+                ttl: sign_in
+                    .attributes
+                    .absolute_timeout
+                    .unwrap_or(timeouts.absolute)
+                    .min(timeouts.idle),
+            });
         }
         Ok(())
     }
@@ -157,7 +170,9 @@ impl Recorded {
             Change::Set(value) => Some((name.clone(), value.clone())),
             Change::Remove | Change::Add(_) => None,
         });
-        let new = NewRecord::new(secret, policy.timeouts(&attributes, owner).first()).data(set.collect()).attributes(attributes);
+        let new = NewRecord::new(secret, policy.timeouts(&attributes, owner).first())
+            .data(set.collect())
+            .attributes(attributes);
         match &self.sign_in {
             Some(sign_in) => new.principal(sign_in.principal.clone()),
             None => new,
@@ -165,37 +180,64 @@ impl Recorded {
     }
 }
 
-/// Decides what to do with `recorded`, `elapsed` after the store said what is `known`. Calls nothing and reads no clock.
+/// Decides what to do with `recorded`, `elapsed` after the store said what is `known`. Calls
+/// nothing and reads no clock.
 ///
 /// `secret` is the hash of the request's secret, or any value if the request has none.
-pub(crate) fn plan(known: &Known, secret: SecretHash, elapsed: Duration, recorded: &Recorded, policy: &Policy) -> Step {
+pub(crate) fn plan(
+    known: &Known,
+    secret: SecretHash,
+    elapsed: Duration,
+    recorded: &Recorded,
+    policy: &Policy,
+) -> Step {
     match known {
-        Known::Absent if recorded.needs_a_session() => Step::Create(recorded.new_record(secret, policy)),
+        Known::Absent if recorded.needs_a_session() => {
+            Step::Create(recorded.new_record(secret, policy))
+        }
         Known::Absent => Step::Nothing,
-        Known::Gone | Known::Presented | Known::Superseded | Known::Grace(_) if recorded.is_empty() => Step::Nothing,
-        // A sign-in always works: it needs nothing of the session that it replaces, and ends nothing that belongs to the current secret.
+        Known::Gone | Known::Presented | Known::Superseded | Known::Grace(_)
+            if recorded.is_empty() =>
+        {
+            Step::Nothing
+        }
+        // A sign-in always works: it needs nothing of the session that it replaces, and ends
+        // nothing that belongs to the current secret.
         Known::Gone | Known::Superseded | Known::Grace(_) if recorded.sign_in.is_some() => {
             Step::Create(recorded.new_record(secret, policy))
         }
         Known::Gone => Step::Lost,
         Known::Superseded | Known::Grace(_) => Step::Superseded,
-        // Setting and removing values needs no knowledge of the record; everything else needs its ages and attributes.
-        Known::Presented if recorded.rotate() != Rotate::Keep || !recorded.attributes.is_default() => Step::Load,
+        // Setting and removing values needs no knowledge of the record; everything else needs its
+        // ages and attributes.
+        Known::Presented
+            if recorded.rotate() != Rotate::Keep || !recorded.attributes.is_default() =>
+        {
+            Step::Load
+        }
         Known::Presented => Step::Commit(blind(secret, recorded), Rotate::Keep),
-        // Who was signed in decides whether the session goes on, and a rotation has to know when the last one was.
+        // Who was signed in decides whether the session goes on, and a rotation has to know when
+        // the last one was.
         Known::Alive(_) if recorded.rotate() != Rotate::Keep => Step::Load,
-        // The new user gets a new key. A call that still acts on the former user's key cannot reach the new session.
+        // The new user gets a new key. A call that still acts on the former user's key cannot reach
+        // the new session.
         Known::Loaded(record) if recorded.changes_owner(record) => Step::Leave,
         Known::Alive(alive) => {
             let Alive { age, authenticated, ttl, attributes } = alive;
-            let times =
-                Times { age: *age + elapsed, authenticated: authenticated.map(|age| age + elapsed), ttl: ttl.saturating_sub(elapsed) };
+            let times = Times {
+                age: *age + elapsed,
+                authenticated: authenticated.map(|age| age + elapsed),
+                ttl: ttl.saturating_sub(elapsed),
+            };
             commit(blind(secret, recorded), recorded, policy, times, attributes)
         }
         Known::Loaded(record) => {
             let Record { age, authenticated, ttl, attributes, .. } = record.as_ref();
-            let times =
-                Times { age: *age + elapsed, authenticated: authenticated.map(|age| age + elapsed), ttl: ttl.saturating_sub(elapsed) };
+            let times = Times {
+                age: *age + elapsed,
+                authenticated: authenticated.map(|age| age + elapsed),
+                ttl: ttl.saturating_sub(elapsed),
+            };
             commit(against(record, secret, recorded), recorded, policy, times, attributes)
         }
     }
@@ -214,7 +256,9 @@ fn blind(secret: SecretHash, recorded: &Recorded) -> Commit {
     Commit {
         clear: recorded.clears > 0,
         changes: recorded.changes.clone(),
-        principal: sign_in.map_or(PrincipalChange::Keep, |sign_in| PrincipalChange::Set(sign_in.principal.clone())),
+        principal: sign_in.map_or(PrincipalChange::Keep, |sign_in| {
+            PrincipalChange::Set(sign_in.principal.clone())
+        }),
         ..Commit::new(secret)
     }
 }
@@ -236,7 +280,13 @@ fn against(record: &Record, secret: SecretHash, recorded: &Recorded) -> Commit {
 }
 
 /// Adds to `commit` what the session's life needs, and says whether there is anything to do at all.
-fn commit(mut commit: Commit, recorded: &Recorded, policy: &Policy, times: Times, held: &Attributes) -> Step {
+fn commit(
+    mut commit: Commit,
+    recorded: &Recorded,
+    policy: &Policy,
+    times: Times,
+    held: &Attributes,
+) -> Step {
     let Times { age, authenticated, ttl } = times;
     let owner = Owner::of(authenticated);
     let before = authenticated.unwrap_or(age);
@@ -249,7 +299,11 @@ fn commit(mut commit: Commit, recorded: &Recorded, policy: &Policy, times: Times
     let proves = signs_in || (recorded.reauthenticated.is_some() && owner == Owner::User);
     commit.authenticated = proves && !signs_in;
     let (timed_age, owner) = if proves { (Duration::ZERO, Owner::User) } else { (before, owner) };
-    let wanted = if signs_in { recorded.fresh_attributes() } else { changed_attributes(held, recorded, timed_age, owner) };
+    let wanted = if signs_in {
+        recorded.fresh_attributes()
+    } else {
+        changed_attributes(held, recorded, timed_age, owner)
+    };
     let timeouts = policy.timeouts(&wanted, owner);
     let attributes_change = wanted != *held;
     commit.attributes = attributes_change.then_some(wanted);
@@ -259,12 +313,23 @@ fn commit(mut commit: Commit, recorded: &Recorded, policy: &Policy, times: Times
         Use::Fresh if proves || attributes_change => commit.ttl = timeouts.ttl(timed_age),
         Use::Fresh => {}
     }
-    if commit.is_empty() && rotate == Rotate::Keep { Step::Nothing } else { Step::Commit(commit, rotate) }
+    if commit.is_empty() && rotate == Rotate::Keep {
+        Step::Nothing
+    } else {
+        Step::Commit(commit, rotate)
+    }
 }
 
-/// The attributes of a session that goes on: what it has, with what the request set. An absolute timeout counts from now.
-fn changed_attributes(held: &Attributes, recorded: &Recorded, age: Duration, owner: Owner) -> Attributes {
-    let absolute_timeout = recorded.attributes.absolute_timeout.map(|timeout| age.saturating_add(timeout));
+/// The attributes of a session that goes on: what it has, with what the request set. An absolute
+/// timeout counts from now.
+fn changed_attributes(
+    held: &Attributes,
+    recorded: &Recorded,
+    age: Duration,
+    owner: Owner,
+) -> Attributes {
+    let absolute_timeout =
+        recorded.attributes.absolute_timeout.map(|timeout| age.saturating_add(timeout));
     // A visitor has nothing to prove, so an anonymous session gets no strength.
     let proof = recorded.reauthenticated.as_ref().filter(|_| owner == Owner::User);
     let acr = proof.and_then(|reauthenticated| reauthenticated.acr.clone());

@@ -4,16 +4,19 @@ use std::time::Duration;
 
 use crate::{Attributes, Limits, Persistence, expiry::Timeouts};
 
-/// The rules that hold for every session of an application. One session can ask for other timeouts with its own [`Attributes`].
+/// The rules that hold for every session of an application. One session can ask for other timeouts
+/// with its own [`Attributes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Policy {
-    /// How long a session lives without being used. 30 minutes by default (OWASP: 15 to 30 for a low-risk application).
+    /// How long a session lives without being used. 30 minutes by default (OWASP: 15 to 30 for a
+    /// low-risk application).
     pub idle_timeout: Duration,
-    /// How long a session without a principal lives without being used. `None`, the default, means the idle timeout.
+    /// How long a session without a principal lives without being used. `None`, the default, means
+    /// the idle timeout.
     pub anonymous_idle_timeout: Option<Duration>,
-    /// How long a session lives in all, however much it is used, counted from the sign-in, or from the creation of an anonymous session.
-    /// 8 hours by default (OWASP: 4 to 8, a working day).
+    /// How long a session lives in all, however much it is used, counted from the sign-in, or from
+    /// the creation of an anonymous session. 8 hours by default (OWASP: 4 to 8, a working day).
     pub absolute_timeout: Duration,
     /// How long the browser keeps the cookie. Until it closes, by default.
     pub persistence: Persistence,
@@ -21,23 +24,28 @@ pub struct Policy {
     pub on_gone: OnGone,
     /// What happens to recorded changes when the response is a 5xx. They are dropped by default.
     pub on_server_error: OnServerError,
-    /// How long the former id may still read after [`Session::renew`](crate::Session::renew), so that requests which a page sends beside a
-    /// renewal stay signed in. 10 seconds by default, 60 at most, zero for none. No other rotation has a grace.
+    /// How long the former id may still read after [`Session::renew`](crate::Session::renew), so
+    /// that requests which a page sends beside a renewal stay signed in. 10 seconds by default, 60
+    /// at most, zero for none. No other rotation has a grace.
     pub rotation_grace: Duration,
-    /// How long after a rotation a write with the former id is refused with a conflict. Later such an id counts as absent: the first write
-    /// starts a new session. 10 seconds by default.
+    /// How long after a rotation a write with the former id is refused with a conflict. Later such
+    /// an id counts as absent: the first write starts a new session. 10 seconds by default.
     pub rotation_settles: Duration,
-    /// What happens when a superseded id of the signed-in user is used after that time. It is reported by default.
+    /// What happens when a superseded id of the signed-in user is used after that time. It is
+    /// reported by default.
     pub on_superseded_id: OnSupersededId,
 }
 
-/// What a response becomes when its changes cannot be saved, because the session was signed out, revoked or expired meanwhile.
+/// What a response becomes when its changes cannot be saved, because the session was signed out,
+/// revoked or expired meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnGone {
-    /// The response is replaced by a conflict (409), so that nobody takes the changes for saved. The cookie is left alone.
+    /// The response is replaced by a conflict (409), so that nobody takes the changes for saved.
+    /// The cookie is left alone.
     Conflict,
-    /// The response goes out as it is, without the changes and with the cookie removed. If the user signs in at the same moment, the removal
-    /// can reach the browser after the new cookie and take that away.
+    /// The response goes out as it is, without the changes and with the cookie removed. If the user
+    /// signs in at the same moment, the removal can reach the browser after the new cookie and take
+    /// that away.
     Serve,
 }
 
@@ -50,11 +58,13 @@ pub enum OnServerError {
     KeepChanges,
 }
 
-/// What happens when a superseded id is used that belonged to the present principal's sign-in, outside the grace and
-/// [`Policy::rotation_settles`]. Either the browser never received the new cookie, or a copy of the cookie is in other hands.
+/// What happens when a superseded id is used that belonged to the present principal's sign-in,
+/// outside the grace and [`Policy::rotation_settles`]. Either the browser never received the new
+/// cookie, or a copy of the cookie is in other hands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnSupersededId {
-    /// [`SessionEvents::superseded_id_used`](crate::SessionEvents::superseded_id_used) is emitted, and the session lives on.
+    /// [`SessionEvents::superseded_id_used`](crate::SessionEvents::superseded_id_used) is emitted,
+    /// and the session lives on.
     Report,
     /// The event is emitted, and the session ends (the reuse detection of RFC 9700, 4.14.2).
     EndSession,
@@ -142,7 +152,8 @@ impl Policy {
 
     /// The grace that a store is asked for after a renewal.
     pub(crate) fn grace(&self) -> Option<Duration> {
-        Some(self.rotation_grace.min(Limits::LONGEST_GRACE)).filter(|grace| *grace >= Duration::from_millis(1))
+        Some(self.rotation_grace.min(Limits::LONGEST_GRACE))
+            .filter(|grace| *grace >= Duration::from_millis(1))
     }
 
     /// The timeouts that hold for a session with these attributes.
@@ -151,7 +162,10 @@ impl Policy {
             Owner::User => self.idle_timeout,
             Owner::Visitor => self.anonymous_idle_timeout.unwrap_or(self.idle_timeout),
         };
-        Timeouts { idle: attributes.idle_timeout.unwrap_or(idle), absolute: attributes.absolute_timeout.unwrap_or(self.absolute_timeout) }
+        Timeouts {
+            idle: attributes.idle_timeout.unwrap_or(idle),
+            absolute: attributes.absolute_timeout.unwrap_or(self.absolute_timeout),
+        }
     }
 
     /// The cookie's persistence that holds for a session with these attributes.

@@ -4,9 +4,11 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// The name of the signed-in user, as the application knows it: 1 to 256 bytes of UTF-8 without control characters.
+/// The name of the signed-in user, as the application knows it: 1 to 256 bytes of UTF-8 without
+/// control characters.
 ///
-/// Compared byte for byte everywhere: `Bob`, `bob` and `bob ` are three principals. Cloning shares the text.
+/// Compared byte for byte everywhere: `Bob`, `bob` and `bob ` are three principals. Cloning shares
+/// the text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "Box<str>")]
 pub struct Principal(Arc<str>);
@@ -18,7 +20,8 @@ impl Principal {
     /// Checks `text` and makes it a principal.
     ///
     /// # Errors
-    /// [`InvalidPrincipal`] if `text` is empty, longer than [`Self::MAX_BYTES`] or has a control character.
+    /// [`InvalidPrincipal`] if `text` is empty, longer than [`Self::MAX_BYTES`] or has a control
+    /// character.
     pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidPrincipal> {
         let text = text.as_ref();
         if text.is_empty() || text.len() > Self::MAX_BYTES {

@@ -6,17 +6,20 @@ use tokio::task::JoinHandle;
 
 use crate::SessionStore;
 
-/// Purges expired sessions about once in `every`, at most `batch` in one call, for as long as the handle lives.
+/// Purges expired sessions about once in `every`, at most `batch` in one call, for as long as the
+/// handle lives.
 ///
-/// Each round calls [`delete_expired`](SessionStore::delete_expired) until it answers less than `batch`. The pause before a round varies
-/// by a quarter, so that many processes on one backend spread out. An error is logged and the next round comes as usual. A store that
-/// purges by itself answers 0, and a sweeper costs it one call a round.
+/// Each round calls [`delete_expired`](SessionStore::delete_expired) until it answers less than
+/// `batch`. The pause before a round varies by a quarter, so that many processes on one backend
+/// spread out. An error is logged and the next round comes as usual. A store that purges by itself
+/// answers 0, and a sweeper costs it one call a round.
 ///
 /// # Panics
 /// Outside a tokio runtime.
 #[must_use = "dropping the handle stops the sweeper"]
 pub fn spawn_sweeper(store: Arc<dyn SessionStore>, every: Duration, batch: usize) -> SweeperHandle {
-    // Between one millisecond, so that a round always ends, and a year, which no timer overflows on.
+    // Between one millisecond, so that a round always ends, and a year, which no timer overflows
+    // on.
     let pause = every.clamp(Duration::from_millis(1), Duration::from_secs(365 * 86_400));
     let batch = batch.max(1);
     SweeperHandle(tokio::spawn(async move {
@@ -45,7 +48,8 @@ async fn sweep(store: &dyn SessionStore, batch: usize) {
                 break;
             }
         }
-        // A store that never waits, as memory does, would keep this thread from other tasks as long as anything is left.
+        // A store that never waits, as memory does, would keep this thread from other tasks as long
+        // as anything is left.
         tokio::task::yield_now().await;
     }
     if purged > 0 {
@@ -80,12 +84,16 @@ mod tests {
         let fill = async || {
             for _ in 0..25 {
                 let id = SessionId::random().unwrap();
-                let _ = store.create(&id.key(), NewRecord::new(id.secret_hash(), Duration::from_secs(1))).await.unwrap();
+                let _ = store
+                    .create(&id.key(), NewRecord::new(id.secret_hash(), Duration::from_secs(1)))
+                    .await
+                    .unwrap();
             }
             clock.advance(Duration::from_secs(1));
         };
         fill().await;
-        let sweeper = spawn_sweeper(Arc::clone(&store) as Arc<dyn SessionStore>, Duration::from_secs(60), 10);
+        let sweeper =
+            spawn_sweeper(Arc::clone(&store) as Arc<dyn SessionStore>, Duration::from_secs(60), 10);
         tokio::time::sleep(Duration::from_secs(50)).await;
         assert_eq!(store.held_sessions(), 25, "the first round comes after a pause");
         tokio::time::sleep(Duration::from_secs(20)).await;

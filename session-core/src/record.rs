@@ -8,13 +8,14 @@ use crate::{Attributes, Data, Limits, Principal, Rejection, Replaced, SecretHash
 
 /// A live session as a store holds it.
 ///
-/// It has durations and no points in time, because the application's clock is not the store's: every duration is what the store's own
-/// clock said when it answered.
+/// It has durations and no points in time, because the application's clock is not the store's:
+/// every duration is what the store's own clock said when it answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The values.
     pub data: Data,
-    /// 1 after creation, one more with each change of data, principal or attributes. A rotation, and a longer life, are not changes.
+    /// 1 after creation, one more with each change of data, principal or attributes. A rotation,
+    /// and a longer life, are not changes.
     pub version: u64,
     /// The hash of the current secret.
     pub secret: SecretHash,
@@ -49,7 +50,8 @@ pub struct Grace {
 
 /// A record as [`load`](crate::SessionStore::load) returns it: closed until a secret opens it.
 ///
-/// A request can only read the record by [`Self::open`] with the hash of its own secret, so no caller can forget the comparison.
+/// A request can only read the record by [`Self::open`] with the hash of its own secret, so no
+/// caller can forget the comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored(Box<Record>);
 
@@ -70,10 +72,18 @@ impl Stored {
             return Opened::Grace(self.0);
         }
         let Record { generation, since, age, rotated, principal, attributes, .. } = *self.0;
-        Opened::Superseded(Superseded { generation, since, age, rotated, replaced: attributes.replaced, principal })
+        Opened::Superseded(Superseded {
+            generation,
+            since,
+            age,
+            rotated,
+            replaced: attributes.replaced,
+            principal,
+        })
     }
 
-    /// The record without a secret. For administration and copies between stores; a request never calls it.
+    /// The record without a secret. For administration and copies between stores; a request never
+    /// calls it.
     #[must_use]
     pub fn into_record(self) -> Record {
         *self.0
@@ -109,7 +119,8 @@ pub struct Superseded {
 }
 
 impl Superseded {
-    /// How long ago the secret of this generation was replaced; `None` if it is not known to have been replaced, or was so long ago.
+    /// How long ago the secret of this generation was replaced; `None` if it is not known to have
+    /// been replaced, or was so long ago.
     #[must_use]
     pub fn replaced_ago(&self, generation: u32) -> Option<Duration> {
         if generation.checked_add(1) == Some(self.generation) {
@@ -121,7 +132,8 @@ impl Superseded {
 
 /// A session to create.
 ///
-/// [`Self::new`] makes a fresh one. A copy between stores sets every field ([`Record::into_new`]), so that it prolongs nothing.
+/// [`Self::new`] makes a fresh one. A copy between stores sets every field ([`Record::into_new`]),
+/// so that it prolongs nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewRecord {
     /// The first values; may be empty.
@@ -189,7 +201,8 @@ impl NewRecord {
     /// The check that every store makes before I/O.
     ///
     /// # Errors
-    /// [`Rejection`] if the key is not storable, the ttl is out of range, the data is over the cap, or the fields contradict each other.
+    /// [`Rejection`] if the key is not storable, the ttl is out of range, the data is over the cap,
+    /// or the fields contradict each other.
     pub fn check(&self, key: &StoreKey, limits: &Limits) -> Result<(), Rejection> {
         if !key.is_storable() {
             return Err(Rejection::Key { bytes: key.as_str().len() });
@@ -204,21 +217,49 @@ impl NewRecord {
             return inconsistent("a principal and the age of the authentication belong together");
         }
         if self.age > Limits::LONGEST_AGE || self.authenticated > Some(self.age) {
-            return inconsistent("the authentication must not be older than the session, nor the session older than 100 years");
+            return inconsistent(
+                "the authentication must not be older than the session, nor the session older than 100 years",
+            );
         }
         if self.since > self.generation || (self.principal.is_none() && self.since != 0) {
-            return inconsistent("`since` must not exceed the generation, and must be 0 without a principal");
+            return inconsistent(
+                "`since` must not exceed the generation, and must be 0 without a principal",
+            );
         }
         Ok(())
     }
 }
 
 impl Record {
-    /// The record to create in another store so that the copy has the same data, ages, deadline, version and generation.
+    /// The record to create in another store so that the copy has the same data, ages, deadline,
+    /// version and generation.
     #[must_use]
     pub fn into_new(self) -> NewRecord {
-        let Self { data, version, secret, generation, since, age, authenticated, ttl, principal, attributes, .. } = self;
-        NewRecord { data, version, secret, generation, since, age, authenticated, ttl, principal, attributes }
+        let Self {
+            data,
+            version,
+            secret,
+            generation,
+            since,
+            age,
+            authenticated,
+            ttl,
+            principal,
+            attributes,
+            ..
+        } = self;
+        NewRecord {
+            data,
+            version,
+            secret,
+            generation,
+            since,
+            age,
+            authenticated,
+            ttl,
+            principal,
+            attributes,
+        }
     }
 
     /// What the absolute timeout counts from: the sign-in, or the creation of an anonymous session.
@@ -243,7 +284,8 @@ pub enum Created {
 pub enum Claim {
     /// Whatever session has the key.
     Any,
-    /// The session, if its present principal signed in at this generation or before it (`since` ≤ generation).
+    /// The session, if its present principal signed in at this generation or before it (`since` ≤
+    /// generation).
     Generation(u32),
 }
 
@@ -292,7 +334,8 @@ pub struct DeletedPage {
     pub next: Option<Cursor>,
 }
 
-/// Where a walk in pages goes on. Only the store that made it understands it. It may hold a key, so `Debug` is masked.
+/// Where a walk in pages goes on. Only the store that made it understands it. It may hold a key, so
+/// `Debug` is masked.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor(Box<str>);
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::{Attributes, InvalidShortText, Persistence, Principal, ShortText};
 
-/// A sign-in with its options, for [`Session::sign_in`](crate::Session::sign_in). A [`Principal`] alone is a sign-in without options.
+/// A sign-in with its options, for [`Session::sign_in`](crate::Session::sign_in). A [`Principal`]
+/// alone is a sign-in without options.
 ///
 /// # Examples
 /// ```
@@ -31,7 +32,8 @@ impl SignIn {
         Self { principal, attributes: Attributes::default(), max_sessions: None }
     }
 
-    /// "Remember me": the browser keeps the cookie after it closes, and the session lives for `time`, used or not.
+    /// "Remember me": the browser keeps the cookie after it closes, and the session lives for
+    /// `time`, used or not.
     #[must_use]
     pub fn remember(mut self, time: Duration) -> Self {
         self.attributes.persistence = Some(Persistence::Persistent);
@@ -40,16 +42,17 @@ impl SignIn {
         self
     }
 
-    /// The most sessions this user may have, 1 or more. The sign-in ends those whose authentication is oldest. For a moment there may be
-    /// more. If the store fails to end them, the sign-in stands and the failure is logged.
+    /// The most sessions this user may have, 1 or more. The sign-in ends those whose authentication
+    /// is oldest. For a moment there may be more. If the store fails to end them, the sign-in
+    /// stands and the failure is logged.
     #[must_use]
     pub fn max_sessions(mut self, sessions: usize) -> Self {
         self.max_sessions = Some(sessions.max(1));
         self
     }
 
-    /// The strength of the authentication, such as `mfa` (the `acr` claim of `OpenID` Connect). [`Session::acr`](crate::Session::acr)
-    /// returns it.
+    /// The strength of the authentication, such as `mfa` (the `acr` claim of `OpenID` Connect).
+    /// [`Session::acr`](crate::Session::acr) returns it.
     ///
     /// # Errors
     /// [`InvalidShortText`] if `acr` is empty, longer than 40 bytes or has a control character.
@@ -58,7 +61,8 @@ impl SignIn {
         Ok(self)
     }
 
-    /// A name that the user recognizes in a list of devices, such as `Firefox on Linux`. [`Device::label`](crate::Device::label) shows it.
+    /// A name that the user recognizes in a list of devices, such as `Firefox on Linux`.
+    /// [`Device::label`](crate::Device::label) shows it.
     ///
     /// # Errors
     /// [`InvalidShortText`] if `label` is empty, longer than 40 bytes or has a control character.

@@ -12,7 +12,8 @@ fn the_list_has_every_check_once() {
     for entry in fs::read_dir(folder).unwrap() {
         let text = fs::read_to_string(entry.unwrap().path()).unwrap();
         let functions = text.lines().filter_map(|line| line.strip_prefix("pub async fn "));
-        written.extend(functions.filter_map(|function| function.split('(').next()).map(str::to_owned));
+        written
+            .extend(functions.filter_map(|function| function.split('(').next()).map(str::to_owned));
     }
     let listed: BTreeSet<String> = CHECKS.iter().map(|check| (*check).to_owned()).collect();
     assert_eq!(listed, written);

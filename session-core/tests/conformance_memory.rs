@@ -1,4 +1,5 @@
-//! [`MemoryStore`](session_core::MemoryStore) passes the conformance suite, directly, behind a shared trait object and observed.
+//! [`MemoryStore`](session_core::MemoryStore) passes the conformance suite, directly, behind a
+//! shared trait object and observed.
 #![cfg(feature = "conformance")]
 
 mod memory_fixture;
@@ -32,5 +33,7 @@ mod observed {
 
     use super::memory_fixture::MemoryFixture;
 
-    session_core::conformance_tests!(async { MemoryFixture::new(|store| Arc::new(observe("memory", store))) });
+    session_core::conformance_tests!(async {
+        MemoryFixture::new(|store| Arc::new(observe("memory", store)))
+    });
 }

@@ -1,21 +1,39 @@
-//! S24: which requests of another origin are refused, as one table for each header and one over all combinations.
+//! S24: which requests of another origin are refused, as one table for each header and one over all
+//! combinations.
 #![expect(clippy::unwrap_used, reason = "a helper of a test that cannot go on fails the test")]
 
-use session_core::origin::{CrossOriginPolicy, CrossOriginPolicyBuilder, CrossOriginRejection, CrossOriginRequest, Scheme};
+use session_core::origin::{
+    CrossOriginPolicy, CrossOriginPolicyBuilder, CrossOriginRejection, CrossOriginRequest, Scheme,
+};
 
 const SAFE: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 /// `get` is not `GET`: methods have case (RFC 9110, section 9.1).
-const UNSAFE: [&str; 9] = ["POST", "PUT", "PATCH", "DELETE", "CONNECT", "TRACE", "PURGE", "get", ""];
+const UNSAFE: [&str; 9] =
+    ["POST", "PUT", "PATCH", "DELETE", "CONNECT", "TRACE", "PURGE", "get", ""];
 const SCHEMES: [Option<Scheme>; 3] = [Some(Scheme::Https), Some(Scheme::Http), None];
 
 fn policy() -> CrossOriginPolicy {
-    let trusted = ["https://app.example.com", "HTTPS://Pay.Example:443", "http://[0:0::1]:3000", "capacitor://localhost"];
-    trusted.into_iter().fold(CrossOriginPolicy::builder(), CrossOriginPolicyBuilder::trusted_origin).build().unwrap()
+    let trusted = [
+        "https://app.example.com",
+        "HTTPS://Pay.Example:443",
+        "http://[0:0::1]:3000",
+        "capacitor://localhost",
+    ];
+    trusted
+        .into_iter()
+        .fold(CrossOriginPolicy::builder(), CrossOriginPolicyBuilder::trusted_origin)
+        .build()
+        .unwrap()
 }
 
 /// A `POST` to `host` with this `Origin`.
 fn post(origin: &str, host: &str, scheme: Option<Scheme>) -> Result<(), CrossOriginRejection> {
-    policy().check(&CrossOriginRequest::new("POST").origin([origin.as_bytes()]).host(Some(host.as_bytes())).scheme(scheme))
+    policy().check(
+        &CrossOriginRequest::new("POST")
+            .origin([origin.as_bytes()])
+            .host(Some(host.as_bytes()))
+            .scheme(scheme),
+    )
 }
 
 #[test]
@@ -29,7 +47,8 @@ fn s24_every_combination_of_headers_has_its_verdict() {
         Trusted,
         Refused,
     }
-    // The host, the values of Origin, and the verdict on them if the request came over https, over http, and over either.
+    // The host, the values of Origin, and the verdict on them if the request came over https, over
+    // http, and over either.
     let table: [(&str, &[&str], [Verdict; 3]); 27] = [
         ("example.com", &[], [Own, Own, Own]),
         ("example.com", &["https://example.com"], [Own, Refused, Own]),
@@ -52,8 +71,16 @@ fn s24_every_combination_of_headers_has_its_verdict() {
         ("example.com", &["https://example.com.evil.example"], [Refused, Refused, Refused]),
         ("example.com", &["capacitor://example.com"], [Refused, Refused, Refused]),
         ("example.com", &["null"], [Refused, Refused, Refused]),
-        ("example.com", &["https://example.com", "https://example.com"], [Refused, Refused, Refused]),
-        ("example.com", &["https://app.example.com", "https://app.example.com"], [Refused, Refused, Refused]),
+        (
+            "example.com",
+            &["https://example.com", "https://example.com"],
+            [Refused, Refused, Refused],
+        ),
+        (
+            "example.com",
+            &["https://app.example.com", "https://app.example.com"],
+            [Refused, Refused, Refused],
+        ),
         ("example.com", &["https://app.example.com"], [Trusted, Trusted, Trusted]),
         ("example.com", &["https://pay.example"], [Trusted, Trusted, Trusted]),
         ("example.com", &["http://app.example.com"], [Refused, Refused, Refused]),
@@ -91,7 +118,11 @@ fn s24_every_combination_of_headers_has_its_verdict() {
                             None => verdict != Refused,
                         };
                         let checks = policy.check(&request);
-                        assert_eq!(checks.is_ok(), passes, "{method} {upgrade:?} {site:?} {origins:?} {host} {scheme:?}: {checks:?}");
+                        assert_eq!(
+                            checks.is_ok(),
+                            passes,
+                            "{method} {upgrade:?} {site:?} {origins:?} {host} {scheme:?}: {checks:?}"
+                        );
                         checked += 1;
                     }
                 }
@@ -139,10 +170,15 @@ fn s24_a_malformed_origin_is_refused() {
     ];
     for origin in malformed {
         for scheme in SCHEMES {
-            assert_eq!(post(origin, "example.com", scheme), Err(CrossOriginRejection::MalformedOrigin), "{origin:?}");
+            assert_eq!(
+                post(origin, "example.com", scheme),
+                Err(CrossOriginRejection::MalformedOrigin),
+                "{origin:?}"
+            );
         }
     }
-    let bytes = CrossOriginRequest::new("POST").origin([&b"https://\xff"[..]]).host(Some(b"example.com"));
+    let bytes =
+        CrossOriginRequest::new("POST").origin([&b"https://\xff"[..]]).host(Some(b"example.com"));
     assert_eq!(policy().check(&bytes), Err(CrossOriginRejection::MalformedOrigin));
     let long = format!("https://{}", "a".repeat(254));
     assert_eq!(post(&long, &"a".repeat(254), None), Err(CrossOriginRejection::MalformedOrigin));
@@ -151,37 +187,84 @@ fn s24_a_malformed_origin_is_refused() {
 
 #[test]
 fn s24_an_origin_without_a_usable_host_is_refused() {
-    for host in ["", ":443", "example.com/", "bob@example.com", "exam ple.com", "example.com:x", "https://example.com"] {
-        assert_eq!(post("https://example.com", host, None), Err(CrossOriginRejection::UnknownHost), "{host:?}");
+    for host in [
+        "",
+        ":443",
+        "example.com/",
+        "bob@example.com",
+        "exam ple.com",
+        "example.com:x",
+        "https://example.com",
+    ] {
+        assert_eq!(
+            post("https://example.com", host, None),
+            Err(CrossOriginRejection::UnknownHost),
+            "{host:?}"
+        );
     }
     let hostless = CrossOriginRequest::new("POST").origin([&b"https://example.com"[..]]);
     assert_eq!(policy().check(&hostless), Err(CrossOriginRejection::UnknownHost));
-    assert_eq!(policy().check(&hostless.host(Some(b"\xff"))), Err(CrossOriginRejection::UnknownHost));
-    assert_eq!(policy().check(&hostless.origin([&b"https://app.example.com"[..]])), Ok(()), "a trusted origin needs no host");
+    assert_eq!(
+        policy().check(&hostless.host(Some(b"\xff"))),
+        Err(CrossOriginRejection::UnknownHost)
+    );
+    assert_eq!(
+        policy().check(&hostless.origin([&b"https://app.example.com"[..]])),
+        Ok(()),
+        "a trusted origin needs no host"
+    );
     assert_eq!(policy().check(&CrossOriginRequest::new("POST")), Ok(()));
 }
 
 #[test]
 fn s24_the_rejection_names_the_cause() {
-    let foreign = |origin: &str, own: &str| Err(CrossOriginRejection::ForeignOrigin { origin: origin.to_owned(), own: own.to_owned() });
-    let other = |origin: &str, own: &str| Err(CrossOriginRejection::OtherScheme { origin: origin.to_owned(), own: own.to_owned() });
+    let foreign = |origin: &str, own: &str| {
+        Err(CrossOriginRejection::ForeignOrigin { origin: origin.to_owned(), own: own.to_owned() })
+    };
+    let other = |origin: &str, own: &str| {
+        Err(CrossOriginRejection::OtherScheme { origin: origin.to_owned(), own: own.to_owned() })
+    };
     assert_eq!(post("null", "example.com", None), Err(CrossOriginRejection::OpaqueOrigin));
-    assert_eq!(post("http://Example.com:80", "example.com:443", Some(Scheme::Https)), foreign("http://example.com", "https://example.com"));
-    assert_eq!(post("http://example.com", "example.com", Some(Scheme::Https)), other("http://example.com", "https://example.com"));
-    assert_eq!(post("https://a.example", "example.com", None), foreign("https://a.example", "https://example.com"));
-    assert_eq!(post("tauri://localhost", "localhost", None), foreign("tauri://localhost", "https://localhost"));
-    let said = post("http://example.com", "example.com", Some(Scheme::Https)).unwrap_err().to_string();
-    assert_eq!(said, "the request for https://example.com comes from http://example.com: the schemes differ");
+    assert_eq!(
+        post("http://Example.com:80", "example.com:443", Some(Scheme::Https)),
+        foreign("http://example.com", "https://example.com")
+    );
+    assert_eq!(
+        post("http://example.com", "example.com", Some(Scheme::Https)),
+        other("http://example.com", "https://example.com")
+    );
+    assert_eq!(
+        post("https://a.example", "example.com", None),
+        foreign("https://a.example", "https://example.com")
+    );
+    assert_eq!(
+        post("tauri://localhost", "localhost", None),
+        foreign("tauri://localhost", "https://localhost")
+    );
+    let said =
+        post("http://example.com", "example.com", Some(Scheme::Https)).unwrap_err().to_string();
+    assert_eq!(
+        said,
+        "the request for https://example.com comes from http://example.com: the schemes differ"
+    );
 }
 
 #[test]
 fn s24_every_spelling_of_a_websocket_upgrade_counts() {
     let get = |values: &[&[u8]]| {
-        let request = CrossOriginRequest::new("GET").upgrade(values.iter().copied()).fetch_site([&b"cross-site"[..]]);
+        let request = CrossOriginRequest::new("GET")
+            .upgrade(values.iter().copied())
+            .fetch_site([&b"cross-site"[..]]);
         policy().check(&request)
     };
-    let websocket: [&[&[u8]]; 6] =
-        [&[b"websocket"], &[b"WebSocket"], &[b"h2c, websocket"], &[b"h2c", b"websocket"], &[b"websocket/13"], &[b"\xff websocket"]];
+    let websocket: [&[&[u8]]; 6] = [
+        &[b"websocket"],
+        &[b"WebSocket"],
+        &[b"h2c, websocket"],
+        &[b"h2c", b"websocket"],
+        &[b"websocket/13"],
+        &[b"\xff websocket"],
+    ];
     for values in websocket {
         assert_eq!(get(values), Err(CrossOriginRejection::FetchSite), "{values:?}");
     }
@@ -203,13 +286,23 @@ fn s24_a_trusted_origin_that_is_none_is_an_error_that_says_why() {
         ("https://bob:secret@app.example.com", "it has a user name"),
         ("https://", "it has no host"),
         ("https://*.example.com", "it has a wildcard; name each origin"),
-        ("https://b\u{fc}cher.example", "its host may have letters, digits, \"-\", \".\" and \"_\" only; write other letters in Punycode"),
+        (
+            "https://b\u{fc}cher.example",
+            "its host may have letters, digits, \"-\", \".\" and \"_\" only; write other letters in Punycode",
+        ),
         ("https://[::g]", "its IPv6 address is malformed"),
         ("https://app.example.com:70000", "its port is not a number of 0 to 65535"),
     ];
     for (origin, reason) in table {
-        let error = CrossOriginPolicy::builder().trusted_origin("https://a.example").trusted_origin(origin).build().unwrap_err();
+        let error = CrossOriginPolicy::builder()
+            .trusted_origin("https://a.example")
+            .trusted_origin(origin)
+            .build()
+            .unwrap_err();
         let help = "use scheme://host or scheme://host:port, such as https://app.example.com";
-        assert_eq!(error.to_string(), format!("trusted origin {origin:?} is not valid: {reason}; {help}"));
+        assert_eq!(
+            error.to_string(),
+            format!("trusted origin {origin:?} is not valid: {reason}; {help}")
+        );
     }
 }

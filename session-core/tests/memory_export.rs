@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use session_core::{
-    Attributes, Change, Claim, Commit, Created, Deleted, Exported, ImportError, Json, ManualClock, MemoryStore, Name, NewRecord, Outcome,
-    Persistence, Principal, PrincipalChange, Record, Rejection, Rotation, SessionId, SessionStore, StoreError, StoreKey,
+    Attributes, Change, Claim, Commit, Created, Deleted, Exported, ImportError, Json, ManualClock,
+    MemoryStore, Name, NewRecord, Outcome, Persistence, Principal, PrincipalChange, Record,
+    Rejection, Rotation, SessionId, SessionStore, StoreError, StoreKey,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -40,7 +41,9 @@ async fn load(store: &MemoryStore, id: &SessionId) -> Option<Record> {
 
 fn everything(store: &MemoryStore, bytes: usize) -> Vec<Exported> {
     let mut export = store.export();
-    std::iter::from_fn(|| Some(export.batch(bytes)).filter(|batch| !batch.is_empty())).flatten().collect()
+    std::iter::from_fn(|| Some(export.batch(bytes)).filter(|batch| !batch.is_empty()))
+        .flatten()
+        .collect()
 }
 
 /// All of `from` into `into`, as if the export had begun `elapsed` ago.
@@ -59,15 +62,28 @@ async fn c54_an_import_keeps_everything_of_a_session() {
     let new = |id: &SessionId| NewRecord::new(id.secret_hash(), 10 * MINUTE);
     create_with(&old, &first, new(&first).principal(bob())).await;
     clock.advance(MINUTE);
-    let attributes = Attributes { idle_timeout: Some(MINUTE), persistence: Some(Persistence::Persistent), ..Attributes::default() };
+    let attributes = Attributes {
+        idle_timeout: Some(MINUTE),
+        persistence: Some(Persistence::Persistent),
+        ..Attributes::default()
+    };
     create_with(&old, &second, new(&second).principal(bob()).attributes(attributes)).await;
     create(&old, &visitor, 10 * MINUTE).await;
     let odd = Change::Set(Json::from_text(" -0.0 ").unwrap());
-    let changes = Commit::new(first.secret_hash()).change(name("visits"), Change::Add(41)).change(name("odd"), odd);
+    let changes = Commit::new(first.secret_hash())
+        .change(name("visits"), Change::Add(41))
+        .change(name("odd"), odd);
     commit(&old, &first, changes).await;
-    let (signed_in, renewed) = (visitor.rotated().unwrap(), visitor.rotated().unwrap().rotated().unwrap());
-    let rotation = |id: &SessionId, grace| Rotation { secret: id.secret_hash(), generation: id.generation(), grace };
-    let sign_in = Commit::new(visitor.secret_hash()).principal(PrincipalChange::Set(bob())).rotate(rotation(&signed_in, None));
+    let (signed_in, renewed) =
+        (visitor.rotated().unwrap(), visitor.rotated().unwrap().rotated().unwrap());
+    let rotation = |id: &SessionId, grace| Rotation {
+        secret: id.secret_hash(),
+        generation: id.generation(),
+        grace,
+    };
+    let sign_in = Commit::new(visitor.secret_hash())
+        .principal(PrincipalChange::Set(bob()))
+        .rotate(rotation(&signed_in, None));
     commit(&old, &visitor, sign_in).await;
     clock.advance(MINUTE);
     let renewal = Commit::new(signed_in.secret_hash()).rotate(rotation(&renewed, Some(MINUTE)));
@@ -95,7 +111,11 @@ async fn c54_an_import_keeps_everything_of_a_session() {
     assert_eq!(listed(&new).await, listed(&old).await);
     assert_eq!((new.held_sessions(), new.held_bytes()), (old.held_sessions(), old.held_bytes()));
     new_clock.advance(MINUTE);
-    assert_eq!(load(&new, &visitor).await.unwrap().grace, None, "the grace ends when it would have ended");
+    assert_eq!(
+        load(&new, &visitor).await.unwrap().grace,
+        None,
+        "the grace ends when it would have ended"
+    );
     assert_eq!(new.delete_all(&bob(), None).await.unwrap(), 3, "the index came along");
 }
 
@@ -111,14 +131,22 @@ async fn c54_an_import_prolongs_no_session_and_revives_none() {
     create(&old, &long, MINUTE).await;
     let new_clock = ManualClock::new();
     let new = MemoryStore::builder().clock(new_clock.clone()).build();
-    assert_eq!(hand_over(&old, &new, Duration::from_millis(900)), (2, 0), "an expired session is not exported");
+    assert_eq!(
+        hand_over(&old, &new, Duration::from_millis(900)),
+        (2, 0),
+        "an expired session is not exported"
+    );
     assert_eq!(load(&new, &short).await.unwrap().ttl, Duration::from_millis(100));
     assert_eq!(load(&new, &long).await.unwrap().age, Duration::from_millis(900));
     new_clock.advance(Duration::from_millis(100));
     assert_eq!(load(&new, &short).await, None);
     assert_eq!(load(&new, &dead).await, None);
     let late = MemoryStore::new();
-    assert_eq!(hand_over(&old, &late, Duration::from_secs(1)), (1, 1), "a session that expires on the way is left out");
+    assert_eq!(
+        hand_over(&old, &late, Duration::from_secs(1)),
+        (1, 1),
+        "a session that expires on the way is left out"
+    );
     assert_eq!(late.held_sessions(), 1);
 }
 
@@ -176,9 +204,13 @@ async fn c37_a_scan_that_began_at_the_old_store_misses_nothing_at_the_new_one() 
     let page = old.scan(None, 150).await.unwrap();
     let new = MemoryStore::new();
     let stray = new.scan(page.next.clone(), 10).await;
-    assert!(matches!(stray, Err(StoreError::Other { .. })), "a store refuses the cursor of another store");
+    assert!(
+        matches!(stray, Err(StoreError::Other { .. })),
+        "a store refuses the cursor of another store"
+    );
     hand_over(&old, &new, Duration::ZERO);
-    let mut seen: std::collections::BTreeSet<_> = page.records.into_iter().map(|(key, _)| key).collect();
+    let mut seen: std::collections::BTreeSet<_> =
+        page.records.into_iter().map(|(key, _)| key).collect();
     let mut next = page.next;
     while let Some(cursor) = next {
         let page = new.scan(Some(cursor), 50).await.unwrap();
@@ -206,22 +238,35 @@ fn sessions_that_no_store_can_have_held_are_refused() {
     for key in [String::new(), "k".repeat(129), "a\nb".to_owned()] {
         assert_eq!(import.add(forged(&key, |_| ())), Err(ImportError::Key { bytes: key.len() }));
     }
-    let mut add = |field: &str, value: u64| import.add(forged("key", |session| session[field] = value.into()));
+    let mut add = |field: &str, value: u64| {
+        import.add(forged("key", |session| session[field] = value.into()))
+    };
     assert_eq!(add("version", 0), Err(ImportError::Version));
     assert_eq!(add("version", (1 << 53) + 1), Err(ImportError::Version));
     assert_eq!(add("since", 1), Err(ImportError::Generation));
     assert_eq!(add("created", u64::MAX), Err(ImportError::Times));
     assert_eq!(add("rotated", u64::MAX), Err(ImportError::Times));
     assert_eq!(add("deadline", u64::MAX), Err(ImportError::Times));
-    let mut with = |field: &str, value: serde_json::Value| import.add(forged("key", |session| session[field] = value));
-    assert_eq!(with("user", serde_json::json!({"principal": "bob", "authenticated": u64::MAX})), Err(ImportError::Times));
-    assert_eq!(with("former", serde_json::json!({"secret": vec![7; 32], "until": u64::MAX})), Err(ImportError::Times));
-    let mut add = |field: &str, value: u64| import.add(forged("key", |session| session[field] = value.into()));
+    let mut with = |field: &str, value: serde_json::Value| {
+        import.add(forged("key", |session| session[field] = value))
+    };
+    assert_eq!(
+        with("user", serde_json::json!({"principal": "bob", "authenticated": u64::MAX})),
+        Err(ImportError::Times)
+    );
+    assert_eq!(
+        with("former", serde_json::json!({"secret": vec![7; 32], "until": u64::MAX})),
+        Err(ImportError::Times)
+    );
+    let mut add = |field: &str, value: u64| {
+        import.add(forged("key", |session| session[field] = value.into()))
+    };
     assert_eq!(add("version", 1), Ok(()));
     assert_eq!(add("version", 1), Err(ImportError::Taken));
     assert_eq!(store.held_sessions(), 1);
     let mut odd = store.import(Duration::MAX, || Duration::MAX);
-    let ancient = forged("other", |session| (session["created"], session["deadline"]) = (0.into(), 0.into()));
+    let ancient =
+        forged("other", |session| (session["created"], session["deadline"]) = (0.into(), 0.into()));
     assert!(odd.add(ancient).is_ok());
     assert_eq!(odd.expired(), 1);
 }
@@ -233,7 +278,12 @@ async fn c45_debug_shows_no_key_hash_or_value() {
     let data = [(name("card"), Json::encode("hunter2").unwrap())].into_iter().collect();
     let new = NewRecord::new(id.secret_hash(), MINUTE).data(data);
     assert_eq!(store.create(&key, new).await.unwrap(), Created::New);
-    let shown = format!("{:?} {:?} {:?}", store.export(), everything(&store, 1), store.import(MINUTE, || MINUTE));
+    let shown = format!(
+        "{:?} {:?} {:?}",
+        store.export(),
+        everything(&store, 1),
+        store.import(MINUTE, || MINUTE)
+    );
     let hash = format!("{:?}", id.secret_hash().as_bytes());
     for hidden in ["hunter2", "secretkey", hash.trim_matches(['[', ']'])] {
         assert!(!shown.contains(hidden), "{shown}");

@@ -4,8 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use session_core::{
-    Change, Claim, Commit, Created, Cursor, Deleted, Json, Limits, ManualClock, MemoryStore, Name, NewRecord, Outcome, Principal,
-    Rejection, Rotation, SessionId, SessionStore, StoreError,
+    Change, Claim, Commit, Created, Cursor, Deleted, Json, Limits, ManualClock, MemoryStore, Name,
+    NewRecord, Outcome, Principal, Rejection, Rotation, SessionId, SessionStore, StoreError,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -18,7 +18,11 @@ async fn create(store: &MemoryStore, id: &SessionId, ttl: Duration) -> Result<Cr
     store.create(&id.key(), NewRecord::new(id.secret_hash(), ttl)).await
 }
 
-async fn commit(store: &MemoryStore, id: &SessionId, commit: Commit) -> Result<Outcome, StoreError> {
+async fn commit(
+    store: &MemoryStore,
+    id: &SessionId,
+    commit: Commit,
+) -> Result<Outcome, StoreError> {
     store.commit(&id.key(), commit).await
 }
 
@@ -27,7 +31,8 @@ async fn end(store: &MemoryStore, id: &SessionId) {
 }
 
 fn set(id: &SessionId, bytes: usize) -> Commit {
-    Commit::new(id.secret_hash()).change(Name::new("text").unwrap(), Change::Set(Json::encode(&"x".repeat(bytes)).unwrap()))
+    Commit::new(id.secret_hash())
+        .change(Name::new("text").unwrap(), Change::Set(Json::encode(&"x".repeat(bytes)).unwrap()))
 }
 
 fn is_full<T>(answer: &Result<T, StoreError>, cap: &str) -> bool {
@@ -43,7 +48,11 @@ async fn c50_a_full_store_refuses_creates_and_still_deletes() {
     }
     assert!(is_full(&create(&store, &ids[2], HOUR).await, "max_sessions"));
     assert_eq!(store.load(&ids[2].key()).await.unwrap(), None);
-    assert_eq!(create(&store, &ids[0], HOUR).await.unwrap(), Created::Taken, "a taken key is Taken also in a full store");
+    assert_eq!(
+        create(&store, &ids[0], HOUR).await.unwrap(),
+        Created::Taken,
+        "a taken key is Taken also in a full store"
+    );
     end(&store, &ids[0]).await;
     assert_eq!(create(&store, &ids[2], HOUR).await.unwrap(), Created::New);
 }
@@ -51,7 +60,8 @@ async fn c50_a_full_store_refuses_creates_and_still_deletes() {
 #[tokio::test]
 async fn c50_a_full_store_purges_expired_sessions_before_it_refuses() {
     let clock = ManualClock::new();
-    let store = MemoryStore::builder().max_sessions(2).reserved_percent(0).clock(clock.clone()).build();
+    let store =
+        MemoryStore::builder().max_sessions(2).reserved_percent(0).clock(clock.clone()).build();
     for ttl in [Duration::from_secs(1), HOUR] {
         assert_eq!(create(&store, &id(), ttl).await.unwrap(), Created::New);
     }
@@ -73,7 +83,10 @@ async fn c50_a_commit_beyond_the_bytes_is_refused_and_changes_nothing() {
     assert_eq!(store.held_bytes(), before);
     let record = store.load(&id.key()).await.unwrap().unwrap().into_record();
     assert_eq!((record.data.bytes(), record.secret), (4 + 1002, id.secret_hash()));
-    assert!(matches!(commit(&store, &id, set(&id, 10)).await.unwrap(), Outcome::Done(_)), "shrinking always works");
+    assert!(
+        matches!(commit(&store, &id, set(&id, 10)).await.unwrap(), Outcome::Done(_)),
+        "shrinking always works"
+    );
     assert_eq!(store.held_bytes(), before - 990);
 }
 
@@ -104,7 +117,10 @@ async fn c50_every_end_gives_its_room_back() {
     let bytes = store.held_bytes();
     let next = ids[0].rotated().unwrap();
     let rotation = Rotation { secret: next.secret_hash(), generation: 1, grace: None };
-    assert!(matches!(commit(&store, &ids[0], Commit::new(ids[0].secret_hash()).rotate(rotation)).await.unwrap(), Outcome::Done(_)));
+    assert!(matches!(
+        commit(&store, &ids[0], Commit::new(ids[0].secret_hash()).rotate(rotation)).await.unwrap(),
+        Outcome::Done(_)
+    ));
     assert_eq!((store.held_sessions(), store.held_bytes()), (5, bytes), "a rotation takes no room");
     end(&store, &ids[1]).await;
     assert_eq!(store.delete_all(&principal, Some(&ids[0].key())).await.unwrap(), 3);
@@ -126,7 +142,13 @@ async fn c08_limits_are_the_builders() {
     let id = id();
     assert_eq!(create(&store, &id, HOUR).await.unwrap(), Created::New);
     let answer = commit(&store, &id, set(&id, 16)).await;
-    assert!(matches!(answer, Err(StoreError::Rejected(Rejection::DataTooLarge { bytes: 22, limit: 16 }))), "{answer:?}");
+    assert!(
+        matches!(
+            answer,
+            Err(StoreError::Rejected(Rejection::DataTooLarge { bytes: 22, limit: 16 }))
+        ),
+        "{answer:?}"
+    );
 }
 
 #[tokio::test]

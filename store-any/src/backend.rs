@@ -20,16 +20,32 @@ pub fn backends() -> &'static [Backend] {
         #[cfg(feature = "ipc")]
         Backend { name: "ipc", schemes: &["ipc"], usual_url: None },
         #[cfg(feature = "mongo")]
-        Backend { name: "mongo", schemes: &["mongodb", "mongodb+srv"], usual_url: Some("mongodb://127.0.0.1:27017/sessions") },
+        Backend {
+            name: "mongo",
+            schemes: &["mongodb", "mongodb+srv"],
+            usual_url: Some("mongodb://127.0.0.1:27017/sessions"),
+        },
         #[cfg(feature = "redis")]
         Backend { name: "redis", schemes: REDIS, usual_url: Some("redis://127.0.0.1:6379/0") },
         #[cfg(feature = "sql")]
-        Backend { name: "sql", schemes: &["postgres", "postgresql", "mysql", "mariadb", "sqlite"], usual_url: Some("sqlite:sessions.db") },
+        Backend {
+            name: "sql",
+            schemes: &["postgres", "postgresql", "mysql", "mariadb", "sqlite"],
+            usual_url: Some("sqlite:sessions.db"),
+        },
     ]
 }
 
 #[cfg(feature = "redis")]
-const REDIS: &[&str] = &["redis", "rediss", "unix", "redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel"];
+const REDIS: &[&str] = &[
+    "redis",
+    "rediss",
+    "unix",
+    "redis-cluster",
+    "rediss-cluster",
+    "redis-sentinel",
+    "rediss-sentinel",
+];
 
 /// The backend whose URLs have this scheme.
 #[must_use]

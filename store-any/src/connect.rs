@@ -8,12 +8,13 @@ use crate::{ConnectError, backend};
 
 /// Opens the store that `url` names.
 ///
-/// A backend that is down now is no error; the store works once it is up, and [`SessionStore::ping`] says whether it is. One that answers
-/// and cannot be used, because it is too old or refuses the login, is an error.
+/// A backend that is down now is no error; the store works once it is up, and
+/// [`SessionStore::ping`] says whether it is. One that answers and cannot be used, because it is
+/// too old or refuses the login, is an error.
 ///
 /// # Errors
-/// [`ConnectError::Scheme`] if no backend of this build has the URL's scheme; otherwise what the backend itself says. A password in the URL
-/// is in no error.
+/// [`ConnectError::Scheme`] if no backend of this build has the URL's scheme; otherwise what the
+/// backend itself says. A password in the URL is in no error.
 ///
 /// # Examples
 /// ```
@@ -59,7 +60,8 @@ enum Settings {
 
 impl Settings {
     fn read(url: &str) -> Result<Self, ConnectError> {
-        let scheme = url.split(':').next().filter(|scheme| scheme.len() < url.len()).unwrap_or_default();
+        let scheme =
+            url.split(':').next().filter(|scheme| scheme.len() < url.len()).unwrap_or_default();
         match backend(scheme).map(|backend| backend.name) {
             Some("memory") => memory(url).map(Self::Memory),
             #[cfg(feature = "ipc")]
@@ -77,8 +79,10 @@ impl Settings {
 
 /// Reads `memory:?max_sessions=100000&max_bytes=268435456`, both settings optional.
 fn memory(url: &str) -> Result<MemoryStoreBuilder, ConnectError> {
-    // What is not a setting can be the address of another store with a password in it, so no error quotes it.
-    let settings = match url.strip_prefix("memory:").map(|rest| rest.strip_prefix('?').ok_or(rest)) {
+    // What is not a setting can be the address of another store with a password in it, so no error
+    // quotes it.
+    let settings = match url.strip_prefix("memory:").map(|rest| rest.strip_prefix('?').ok_or(rest))
+    {
         Some(Ok(settings)) => settings,
         Some(Err("")) => "",
         Some(Err(_)) | None => return Err(ConnectError::MemoryAddress),
@@ -86,7 +90,12 @@ fn memory(url: &str) -> Result<MemoryStoreBuilder, ConnectError> {
     let mut builder = MemoryStore::builder();
     for setting in settings.split('&').filter(|setting| !setting.is_empty()) {
         let (key, value) = setting.split_once('=').unwrap_or((setting, ""));
-        let number = |key| value.parse().map(NonZeroUsize::get).map_err(|_| ConnectError::MemoryValue { key, value: value.to_owned() });
+        let number = |key| {
+            value
+                .parse()
+                .map(NonZeroUsize::get)
+                .map_err(|_| ConnectError::MemoryValue { key, value: value.to_owned() })
+        };
         builder = match key {
             "max_sessions" => builder.max_sessions(number("max_sessions")?),
             "max_bytes" => builder.max_bytes(number("max_bytes")?),
@@ -106,17 +115,28 @@ mod tests {
     async fn the_scheme_picks_the_backend() {
         assert!(connect("memory:").await.unwrap().ping().await.is_ok());
         #[cfg(feature = "ipc")]
-        assert!(format!("{:?}", connect("ipc:/nowhere/s.sock").await.unwrap()).contains("IpcStore"));
+        assert!(
+            format!("{:?}", connect("ipc:/nowhere/s.sock").await.unwrap()).contains("IpcStore")
+        );
         #[cfg(feature = "redis")]
-        assert!(format!("{:?}", connect("unix:/nowhere/redis.sock").await.unwrap()).contains("RedisStore"));
+        assert!(
+            format!("{:?}", connect("unix:/nowhere/redis.sock").await.unwrap())
+                .contains("RedisStore")
+        );
         #[cfg(feature = "sql")]
-        assert!(format!("{:?}", connect("postgres://127.0.0.1:1/nowhere").await.unwrap()).contains("SqlStore"));
+        assert!(
+            format!("{:?}", connect("postgres://127.0.0.1:1/nowhere").await.unwrap())
+                .contains("SqlStore")
+        );
     }
 
     #[tokio::test]
     async fn a_url_that_names_no_backend_says_what_would_do() {
         let error = connect("reddis://:secret@host").await.unwrap_err().to_string();
-        assert!(error.contains("\"reddis\"") && error.contains("memory:") && !error.contains("secret"), "{error}");
+        assert!(
+            error.contains("\"reddis\"") && error.contains("memory:") && !error.contains("secret"),
+            "{error}"
+        );
         assert!(matches!(connect("no-colon").await, Err(ConnectError::Scheme { .. })));
         assert!(matches!(connect("memory:8gb").await, Err(ConnectError::MemoryAddress)));
         #[cfg(feature = "mongo")]
@@ -132,9 +152,17 @@ mod tests {
         let store = connect(url).await.unwrap();
         for n in 0..=before {
             let id = SessionId::random().unwrap();
-            match store.create(&id.key(), NewRecord::new(id.secret_hash(), std::time::Duration::from_mins(1))).await {
+            match store
+                .create(
+                    &id.key(),
+                    NewRecord::new(id.secret_hash(), std::time::Duration::from_mins(1)),
+                )
+                .await
+            {
                 Ok(_) if n < before => {}
-                Err(StoreError::Rejected(Rejection::Full { what, .. })) if n == before => return what.into(),
+                Err(StoreError::Rejected(Rejection::Full { what, .. })) if n == before => {
+                    return what.into();
+                }
                 other => panic!("session {n}: {other:?}"),
             }
         }
@@ -143,21 +171,45 @@ mod tests {
 
     #[tokio::test]
     async fn s26_memory_url_bounds_the_store() {
-        assert!(full("memory:?max_sessions=10", 8).await.contains("max_sessions for sessions without a principal = 8"));
+        assert!(
+            full("memory:?max_sessions=10", 8)
+                .await
+                .contains("max_sessions for sessions without a principal = 8")
+        );
         assert!(full("memory:?max_bytes=1", 0).await.contains("max_bytes = 1"));
-        assert!(full("memory:?max_bytes=1000000&max_sessions=1", 1).await.contains("max_sessions = 1"));
+        assert!(
+            full("memory:?max_bytes=1000000&max_sessions=1", 1).await.contains("max_sessions = 1")
+        );
         assert!(check("memory:").is_ok() && check("memory:?").is_ok());
     }
 
     #[test]
     fn memory_url_with_an_unknown_setting_is_refused_by_name() {
         for (url, shown) in [
-            ("memory:?max_session=2", r#"memory: has no setting "max_session"; use max_sessions or max_bytes"#),
-            ("memory:?max_sessions=2&sweep=1", r#"memory: has no setting "sweep"; use max_sessions or max_bytes"#),
-            ("memory:?max_bytes=1gb", r#"memory: max_bytes cannot be "1gb"; use a whole number above 0"#),
-            ("memory:?max_sessions=0", r#"memory: max_sessions cannot be "0"; use a whole number above 0"#),
-            ("memory:?max_sessions", r#"memory: max_sessions cannot be ""; use a whole number above 0"#),
-            ("memory://:s3cret@host", "memory: takes no address; use memory: or memory:?max_sessions=100000&max_bytes=268435456"),
+            (
+                "memory:?max_session=2",
+                r#"memory: has no setting "max_session"; use max_sessions or max_bytes"#,
+            ),
+            (
+                "memory:?max_sessions=2&sweep=1",
+                r#"memory: has no setting "sweep"; use max_sessions or max_bytes"#,
+            ),
+            (
+                "memory:?max_bytes=1gb",
+                r#"memory: max_bytes cannot be "1gb"; use a whole number above 0"#,
+            ),
+            (
+                "memory:?max_sessions=0",
+                r#"memory: max_sessions cannot be "0"; use a whole number above 0"#,
+            ),
+            (
+                "memory:?max_sessions",
+                r#"memory: max_sessions cannot be ""; use a whole number above 0"#,
+            ),
+            (
+                "memory://:s3cret@host",
+                "memory: takes no address; use memory: or memory:?max_sessions=100000&max_bytes=268435456",
+            ),
         ] {
             assert_eq!(check(url).unwrap_err().to_string(), shown);
         }

@@ -12,8 +12,11 @@ pub enum ConnectError {
         /// What stood before the first colon; the rest can hold a password.
         scheme: String,
     },
-    /// `memory:` with something behind it that is not a setting. It is not shown, because it can hold the password of another store.
-    #[error("memory: takes no address; use memory: or memory:?max_sessions=100000&max_bytes=268435456")]
+    /// `memory:` with something behind it that is not a setting. It is not shown, because it can
+    /// hold the password of another store.
+    #[error(
+        "memory: takes no address; use memory: or memory:?max_sessions=100000&max_bytes=268435456"
+    )]
     MemoryAddress,
     /// `memory:` with a setting that the store does not have.
     #[error("memory: has no setting {key:?}; use max_sessions or max_bytes")]

@@ -3,8 +3,9 @@
 //! ```text
 //! cargo run --release -p store-ipc --example throughput -- --clients 2 --in-flight 64
 //! ```
-//! The owner runs on its thread in this process; the clients are processes of their own with a current-thread runtime each, or threads
-//! with `--threads`. Each client keeps `--in-flight` calls waiting, for `--seconds`, on `--sessions` sessions of its own.
+//! The owner runs on its thread in this process; the clients are processes of their own with a
+//! current-thread runtime each, or threads with `--threads`. Each client keeps `--in-flight` calls
+//! waiting, for `--seconds`, on `--sessions` sessions of its own.
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
 use std::{
@@ -17,7 +18,10 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
-use session_core::{Change, Commit, Data, Json, MemoryStore, Name, NewRecord, SecretHash, SessionId, SessionStore, StoreKey};
+use session_core::{
+    Change, Commit, Data, Json, MemoryStore, Name, NewRecord, SecretHash, SessionId, SessionStore,
+    StoreKey,
+};
 use store_ipc::{Config, IpcStore, Owner};
 
 /// The hash of the secret of every session here.
@@ -42,7 +46,8 @@ struct Options {
     /// Clients are threads of this process.
     #[arg(long)]
     threads: bool,
-    /// The client's I/O task runs on a thread of its own, as when the store is first used elsewhere.
+    /// The client's I/O task runs on a thread of its own, as when the store is first used
+    /// elsewhere.
     #[arg(long)]
     io_thread: bool,
     /// Only this measurement.
@@ -72,7 +77,10 @@ fn main() -> Result<(), Failure> {
     let path = folder.path().join("owner.sock");
     let owner = Owner::builder(Arc::new(MemoryStore::new())).build()?.spawn_thread()?;
     owner.listen(&path)?;
-    println!("clients {} in flight {} each, {} s", options.clients, options.in_flight, options.seconds);
+    println!(
+        "clients {} in flight {} each, {} s",
+        options.clients, options.in_flight, options.seconds
+    );
     for kind in [Kind::Load, Kind::Commit, Kind::LoadCommit] {
         if options.only.is_none_or(|only| only == kind) {
             measure(&path, kind, &options)?;
@@ -87,7 +95,13 @@ fn measure(path: &Path, kind: Kind, options: &Options) -> Result<(), Failure> {
     let runs: Vec<_> = (0..options.clients)
         .map(|_| {
             let (path, options) = (path.to_owned(), options.clone());
-            std::thread::spawn(move || if options.threads { client(&path, kind, &options) } else { client_process(&path, kind, &options) })
+            std::thread::spawn(move || {
+                if options.threads {
+                    client(&path, kind, &options)
+                } else {
+                    client_process(&path, kind, &options)
+                }
+            })
         })
         .collect();
     let mut latencies = Vec::new();
@@ -95,7 +109,9 @@ fn measure(path: &Path, kind: Kind, options: &Options) -> Result<(), Failure> {
         latencies.extend(run.join().map_err(|_| "a client panicked")??);
     }
     latencies.sort_unstable();
-    let quantile = |percent: usize| latencies.get(latencies.len() * percent / 100).copied().unwrap_or_default();
+    let quantile = |percent: usize| {
+        latencies.get(latencies.len() * percent / 100).copied().unwrap_or_default()
+    };
     let rate = latencies.len() as u64 / options.seconds.max(1);
     println!("{kind:?}: {rate}/s, p50 {} µs, p99 {} µs", quantile(50), quantile(99));
     Ok(())
@@ -103,8 +119,17 @@ fn measure(path: &Path, kind: Kind, options: &Options) -> Result<(), Failure> {
 
 fn client_process(path: &Path, kind: Kind, options: &Options) -> Result<Vec<u32>, Failure> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("--client").arg(path).arg("--only").arg(kind.to_possible_value().ok_or("no name")?.get_name());
-    command.args(["--in-flight", &options.in_flight.to_string(), "--sessions", &options.sessions.to_string()]);
+    command
+        .arg("--client")
+        .arg(path)
+        .arg("--only")
+        .arg(kind.to_possible_value().ok_or("no name")?.get_name());
+    command.args([
+        "--in-flight",
+        &options.in_flight.to_string(),
+        "--sessions",
+        &options.sessions.to_string(),
+    ]);
     command.args(["--seconds", &options.seconds.to_string()]);
     if options.io_thread {
         command.arg("--io-thread");
@@ -133,8 +158,9 @@ fn client(path: &Path, kind: Kind, options: &Options) -> Result<Vec<u32>, Failur
     runtime()?.block_on(async {
         let keys = Arc::new(sessions(&store, options.sessions).await?);
         let end = Instant::now() + Duration::from_secs(options.seconds);
-        let loops: Vec<_> =
-            (0..options.in_flight).map(|first| tokio::spawn(calls(store.clone(), kind, Arc::clone(&keys), first, end))).collect();
+        let loops: Vec<_> = (0..options.in_flight)
+            .map(|first| tokio::spawn(calls(store.clone(), kind, Arc::clone(&keys), first, end)))
+            .collect();
         let mut latencies = Vec::new();
         for each in loops {
             latencies.extend(each.await??);
@@ -143,7 +169,13 @@ fn client(path: &Path, kind: Kind, options: &Options) -> Result<Vec<u32>, Failur
     })
 }
 
-async fn calls(store: IpcStore, kind: Kind, keys: Arc<Vec<StoreKey>>, first: usize, end: Instant) -> Result<Vec<u32>, Failure> {
+async fn calls(
+    store: IpcStore,
+    kind: Kind,
+    keys: Arc<Vec<StoreKey>>,
+    first: usize,
+    end: Instant,
+) -> Result<Vec<u32>, Failure> {
     let name = Name::new("count")?;
     let mut latencies = Vec::new();
     for key in keys.iter().cycle().skip(first) {
@@ -155,7 +187,8 @@ async fn calls(store: IpcStore, kind: Kind, keys: Arc<Vec<StoreKey>>, first: usi
             store.load(key).await?.ok_or("the session is gone")?;
         }
         if kind != Kind::Load {
-            let _ = store.commit(key, Commit::new(SECRET).change(name.clone(), Change::Add(1))).await?;
+            let _ =
+                store.commit(key, Commit::new(SECRET).change(name.clone(), Change::Add(1))).await?;
         }
         latencies.push(u32::try_from(start.elapsed().as_micros())?);
     }
@@ -166,8 +199,13 @@ async fn sessions(store: &IpcStore, count: usize) -> Result<Vec<StoreKey>, Failu
     let mut keys = Vec::new();
     for _ in 0..count {
         let key = SessionId::random()?.key();
-        let data: Data = [(Name::new("count")?, Json::integer(0)), (Name::new("theme")?, Json::encode("dark")?)].into_iter().collect();
-        let _ = store.create(&key, NewRecord::new(SECRET, Duration::from_secs(3_600)).data(data)).await?;
+        let data: Data =
+            [(Name::new("count")?, Json::integer(0)), (Name::new("theme")?, Json::encode("dark")?)]
+                .into_iter()
+                .collect();
+        let _ = store
+            .create(&key, NewRecord::new(SECRET, Duration::from_secs(3_600)).data(data))
+            .await?;
         keys.push(key);
     }
     Ok(keys)

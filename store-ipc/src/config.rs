@@ -64,19 +64,26 @@ impl Config {
         }
     }
 
-    /// Reads `ipc:/path/to.sock?deadline_ms=2000&max_in_flight=1024&frame_bytes=1048576&data_bytes=65536&owner_uid=1000`, settings
-    /// optional.
+    /// Reads
+    /// `ipc:/path/to.sock?deadline_ms=2000&max_in_flight=1024&frame_bytes=1048576&data_bytes=65536&owner_uid=1000`,
+    /// settings optional.
     ///
-    /// The path is absolute and taken as it stands, without percent-decoding. `ipc:///path` is the same as `ipc:/path`.
+    /// The path is absolute and taken as it stands, without percent-decoding. `ipc:///path` is the
+    /// same as `ipc:/path`.
     ///
     /// # Errors
-    /// [`ConfigError`] for another scheme, a relative path, an unknown setting or a value out of range.
+    /// [`ConfigError`] for another scheme, a relative path, an unknown setting or a value out of
+    /// range.
     pub fn from_url(url: &str) -> Result<Self, ConfigError> {
-        let rest = url.strip_prefix("ipc:").ok_or_else(|| ConfigError::Scheme { scheme: scheme(url).to_owned() })?;
+        let rest = url
+            .strip_prefix("ipc:")
+            .ok_or_else(|| ConfigError::Scheme { scheme: scheme(url).to_owned() })?;
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let path = match path.strip_prefix("//") {
             // A host is another store's, and a password may stand before it.
-            Some(host) if !host.starts_with('/') => return Err(ConfigError::Url { url: "ipc://…".to_owned() }),
+            Some(host) if !host.starts_with('/') => {
+                return Err(ConfigError::Url { url: "ipc://…".to_owned() });
+            }
             Some(path) => path,
             None => path,
         };
@@ -89,7 +96,9 @@ impl Config {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             match key {
-                "deadline_ms" => config.deadline = Duration::from_millis(number("deadline_ms", value)?),
+                "deadline_ms" => {
+                    config.deadline = Duration::from_millis(number("deadline_ms", value)?)
+                }
                 "max_in_flight" => config.max_in_flight = number("max_in_flight", value)?,
                 "frame_bytes" => config.frame_bytes = number("frame_bytes", value)?,
                 "data_bytes" => config.limits.data_bytes = number("data_bytes", value)?,
@@ -101,15 +110,16 @@ impl Config {
         Ok(config)
     }
 
-    /// How long a call may take, from its start to its reply; then it is [`StoreError::Timeout`](session_core::StoreError::Timeout).
-    /// 2 s by default.
+    /// How long a call may take, from its start to its reply; then it is
+    /// [`StoreError::Timeout`](session_core::StoreError::Timeout). 2 s by default.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// How many calls may wait for a reply at once; more wait for their turn, within their deadline. 1,024 by default.
+    /// How many calls may wait for a reply at once; more wait for their turn, within their
+    /// deadline. 1,024 by default.
     #[must_use]
     pub fn max_in_flight(mut self, calls: NonZeroUsize) -> Self {
         self.max_in_flight = calls;
@@ -123,19 +133,21 @@ impl Config {
         self
     }
 
-    /// The caps on a record, checked before anything is sent. They should be those of the owner's store, which checks its own again.
-    /// 64 KiB of data by default.
+    /// The caps on a record, checked before anything is sent. They should be those of the owner's
+    /// store, which checks its own again. 64 KiB of data by default.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// The only user whose process is accepted as the owner. By default the owner must run as the user of this process or as root.
+    /// The only user whose process is accepted as the owner. By default the owner must run as the
+    /// user of this process or as root.
     ///
-    /// The kernel says which user listens at the path. If it is another one, the client sends nothing, and each call fails with
-    /// [`StoreError::Other`](session_core::StoreError::Other), which names both users. A later call connects again, so an owner of the right
-    /// user is found within 250 ms. Not used for a stream.
+    /// The kernel says which user listens at the path. If it is another one, the client sends
+    /// nothing, and each call fails with [`StoreError::Other`](session_core::StoreError::Other),
+    /// which names both users. A later call connects again, so an owner of the right user is found
+    /// within 250 ms. Not used for a stream.
     #[must_use]
     pub fn owner_uid(mut self, uid: u32) -> Self {
         self.owner_uid = Some(uid);
@@ -170,12 +182,20 @@ impl Config {
             return Err(value("max_in_flight", &self.max_in_flight, "1 to 1048576"));
         }
         if !(LEAST_FRAME_BYTES..=MOST_FRAME_BYTES).contains(&self.frame_bytes.get()) {
-            return Err(value("frame_bytes", &self.frame_bytes, &format!("{LEAST_FRAME_BYTES} to {MOST_FRAME_BYTES}")));
+            return Err(value(
+                "frame_bytes",
+                &self.frame_bytes,
+                &format!("{LEAST_FRAME_BYTES} to {MOST_FRAME_BYTES}"),
+            ));
         }
         // Each value costs at most as much again as its name and text, when both are one byte long.
         let most = (self.frame_bytes.get() - LEAST_FRAME_BYTES / 2) / 2;
         if self.limits.data_bytes > most {
-            return Err(value("data_bytes", &self.limits.data_bytes, &format!("at most {most}, or raise frame_bytes")));
+            return Err(value(
+                "data_bytes",
+                &self.limits.data_bytes,
+                &format!("at most {most}, or raise frame_bytes"),
+            ));
         }
         Ok(())
     }
@@ -209,7 +229,8 @@ impl fmt::Display for Trusted {
     }
 }
 
-/// The scheme of a URL, empty if it has none: letters, digits, `+`, `-` and `.` (RFC 3986), so that nothing else is ever shown.
+/// The scheme of a URL, empty if it has none: letters, digits, `+`, `-` and `.` (RFC 3986), so that
+/// nothing else is ever shown.
 fn scheme(url: &str) -> &str {
     let named = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     match url.split_once("://") {
@@ -250,11 +271,16 @@ mod milliseconds {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        duration: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         duration.as_millis().serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
         u64::deserialize(deserializer).map(Duration::from_millis)
     }
 }
@@ -278,21 +304,45 @@ mod tests {
     #[test]
     fn a_bad_url_says_which_key_what_came_and_what_would_do() {
         for (url, shown) in [
-            ("redis://:s3cret@host/0", r#"a URL of the scheme "redis" is no address of an owner; use ipc:/run/app/sessions.sock"#),
-            ("user:s3cret@host", r#"a URL of the scheme "" is no address of an owner; use ipc:/run/app/sessions.sock"#),
-            ("ipc:redis://:s3cret@host/0", r#""ipc:…" is no address of an owner; use ipc:/run/app/sessions.sock"#),
-            ("ipc://:s3cret@host/0", r#""ipc://…" is no address of an owner; use ipc:/run/app/sessions.sock"#),
-            ("ipc:s.sock", r#""ipc:s.sock" is no address of an owner; use ipc:/run/app/sessions.sock"#),
+            (
+                "redis://:s3cret@host/0",
+                r#"a URL of the scheme "redis" is no address of an owner; use ipc:/run/app/sessions.sock"#,
+            ),
+            (
+                "user:s3cret@host",
+                r#"a URL of the scheme "" is no address of an owner; use ipc:/run/app/sessions.sock"#,
+            ),
+            (
+                "ipc:redis://:s3cret@host/0",
+                r#""ipc:…" is no address of an owner; use ipc:/run/app/sessions.sock"#,
+            ),
+            (
+                "ipc://:s3cret@host/0",
+                r#""ipc://…" is no address of an owner; use ipc:/run/app/sessions.sock"#,
+            ),
+            (
+                "ipc:s.sock",
+                r#""ipc:s.sock" is no address of an owner; use ipc:/run/app/sessions.sock"#,
+            ),
             (
                 "ipc:/s?deadline=1",
                 r#"there is no setting "deadline" in an ipc: URL; use deadline_ms, max_in_flight, frame_bytes, data_bytes or owner_uid"#,
             ),
             ("ipc:/s?deadline_ms=2s", r#"deadline_ms cannot be "2s"; use a whole number above 0"#),
             ("ipc:/s?deadline_ms=0", r#"deadline_ms cannot be "0"; use a millisecond or more"#),
-            ("ipc:/s?max_in_flight=0", r#"max_in_flight cannot be "0"; use a whole number above 0"#),
-            ("ipc:/s?owner_uid=root", r#"owner_uid cannot be "root"; use the number of a user, such as 1000"#),
+            (
+                "ipc:/s?max_in_flight=0",
+                r#"max_in_flight cannot be "0"; use a whole number above 0"#,
+            ),
+            (
+                "ipc:/s?owner_uid=root",
+                r#"owner_uid cannot be "root"; use the number of a user, such as 1000"#,
+            ),
             ("ipc:/s?frame_bytes=9", r#"frame_bytes cannot be "9"; use 16384 to 1073741824"#),
-            ("ipc:/s?data_bytes=600000", r#"data_bytes cannot be "600000"; use at most 520192, or raise frame_bytes"#),
+            (
+                "ipc:/s?data_bytes=600000",
+                r#"data_bytes cannot be "600000"; use at most 520192, or raise frame_bytes"#,
+            ),
         ] {
             assert_eq!(Config::from_url(url).unwrap_err().to_string(), shown);
         }

@@ -1,7 +1,8 @@
 //! One connection to the owner, with many calls in flight.
 //!
-//! Callers append their request to the outbox and wait in a slot; the [`driver`](crate::driver) writes the outbox and hands each reply
-//! to the slot that its id names. One short lock guards both sides; nothing awaits while holding it.
+//! Callers append their request to the outbox and wait in a slot; the [`driver`](crate::driver)
+//! writes the outbox and hands each reply to the slot that its id names. One short lock guards both
+//! sides; nothing awaits while holding it.
 
 use std::{
     future::Future,
@@ -27,12 +28,14 @@ use crate::{
     slots::{Slots, Ticket},
 };
 
-/// Requests are appended up to here; beyond, callers wait until the socket took some. Holds one more request at most.
+/// Requests are appended up to here; beyond, callers wait until the socket took some. Holds one
+/// more request at most.
 const OUTBOX_BYTES: usize = 512 * 1024;
 
 /// One connection to the owner, shared by all callers.
 pub(crate) struct Connection {
-    /// Kept beside the driver's duplicate, so that another runtime can take over where the first one ended.
+    /// Kept beside the driver's duplicate, so that another runtime can take over where the first
+    /// one ended.
     pub(crate) stream: UnixStream,
     pub(crate) pipes: Mutex<Pipes>,
     state: Mutex<State>,
@@ -41,7 +44,8 @@ pub(crate) struct Connection {
     /// The state's phase is `Closed`; read without the lock.
     closed: AtomicBool,
     frame_bytes: usize,
-    /// The users whose processes may be at the other end. `None` for an inherited stream, whose other end this process chose.
+    /// The users whose processes may be at the other end. `None` for an inherited stream, whose
+    /// other end this process chose.
     pub(crate) trusted: Option<Trusted>,
 }
 
@@ -69,7 +73,8 @@ enum Phase {
 #[derive(Debug, Clone)]
 pub(crate) struct Lost {
     pub(crate) error: ClientError,
-    /// Whether some of the request may have left this process. If not, another connection may carry it.
+    /// Whether some of the request may have left this process. If not, another connection may carry
+    /// it.
     pub(crate) sent: bool,
 }
 
@@ -81,12 +86,26 @@ impl Lost {
 
 impl Connection {
     /// Takes a connected stream. Nothing happens on it before the first call.
-    pub(crate) fn new(stream: UnixStream, frame_bytes: usize, trusted: Option<Trusted>) -> io::Result<Self> {
+    pub(crate) fn new(
+        stream: UnixStream,
+        frame_bytes: usize,
+        trusted: Option<Trusted>,
+    ) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let mut outbox = Outbox::default();
-        outbox.push_hello(Hello { verdict: Verdict::Welcome, frame_bytes: u32::try_from(frame_bytes).unwrap_or(u32::MAX) });
+        outbox.push_hello(Hello {
+            verdict: Verdict::Welcome,
+            frame_bytes: u32::try_from(frame_bytes).unwrap_or(u32::MAX),
+        });
         let queued = outbox.len() as u64;
-        let state = State { phase: Phase::Greeting, outbox, queued, slots: Slots::default(), driven: false, driver: None };
+        let state = State {
+            phase: Phase::Greeting,
+            outbox,
+            queued,
+            slots: Slots::default(),
+            driven: false,
+            driver: None,
+        };
         Ok(Self {
             stream,
             pipes: Mutex::new(Pipes::new(frame_bytes)),
@@ -100,7 +119,8 @@ impl Connection {
 
     /// Sends `request` and waits for its reply, as long as the caller polls.
     ///
-    /// Cancel safe: a request is queued whole or not at all, and a dropped call gives its slot back; its reply is ignored when it comes.
+    /// Cancel safe: a request is queued whole or not at all, and a dropped call gives its slot
+    /// back; its reply is ignored when it comes.
     pub(crate) async fn call(self: &Arc<Self>, request: &Request) -> Result<Reply, Lost> {
         self.drive().map_err(Lost::unsent)?;
         let ticket = match self.enqueue(request)? {
@@ -121,7 +141,8 @@ impl Connection {
         }
     }
 
-    /// Ends it: every waiting call and every later one gets `error`. `written` is how many queued bytes may have left.
+    /// Ends it: every waiting call and every later one gets `error`. `written` is how many queued
+    /// bytes may have left.
     pub(crate) fn close(&self, error: &ClientError, written: u64) {
         let wakers = {
             let mut state = self.state.lock();
@@ -132,11 +153,14 @@ impl Connection {
             state.phase = Phase::Closed(Closed { error: error.clone(), greeted });
             state.outbox = Outbox::default();
             self.closed.store(true, Ordering::Release);
-            let mut wakers = state.slots.fail_all(|queued_at| Lost { error: error.clone(), sent: queued_at < written });
+            let mut wakers = state
+                .slots
+                .fail_all(|queued_at| Lost { error: error.clone(), sent: queued_at < written });
             wakers.extend(state.driver.take());
             wakers
         };
-        // The owner must see the end even while a duplicate of the descriptor lives; an error says that it saw it already.
+        // The owner must see the end even while a duplicate of the descriptor lives; an error says
+        // that it saw it already.
         let _ = self.stream.shutdown(std::net::Shutdown::Both);
         self.room.notify_waiters();
         wakers.into_iter().for_each(Waker::wake);
@@ -144,7 +168,8 @@ impl Connection {
 
     /// The owner said hello.
     pub(crate) fn open(&self, hello: Hello) {
-        let frame_bytes = self.frame_bytes.min(usize::try_from(hello.frame_bytes).unwrap_or(usize::MAX));
+        let frame_bytes =
+            self.frame_bytes.min(usize::try_from(hello.frame_bytes).unwrap_or(usize::MAX));
         let mut state = self.state.lock();
         if matches!(state.phase, Phase::Greeting) {
             state.phase = Phase::Open { frame_bytes };
@@ -153,8 +178,8 @@ impl Connection {
         self.room.notify_waiters();
     }
 
-    /// Hands everything that waits to be sent to the driver, which is woken when there is more, and says how many bytes it was given in
-    /// all. `None` once the connection is closed.
+    /// Hands everything that waits to be sent to the driver, which is woken when there is more, and
+    /// says how many bytes it was given in all. `None` once the connection is closed.
     pub(crate) fn take_outbox(&self, driver: &Waker, into: &mut Outbox) -> Option<u64> {
         let mut state = self.state.lock();
         if matches!(state.phase, Phase::Closed(_)) {
@@ -164,7 +189,8 @@ impl Connection {
             Some(waker) if waker.will_wake(driver) => {}
             waker => *waker = Some(driver.clone()),
         }
-        // What the driver holds must be out before it takes more, or the bound on the outbox would bound nothing.
+        // What the driver holds must be out before it takes more, or the bound on the outbox would
+        // bound nothing.
         if into.is_empty() && !state.outbox.is_empty() {
             let (was_full, queued) = (state.outbox.len() >= OUTBOX_BYTES, state.queued);
             std::mem::swap(&mut state.outbox, into);
@@ -185,7 +211,8 @@ impl Connection {
         }
     }
 
-    /// The runtime that drove it ended. Callers elsewhere are woken, so that one of them takes over.
+    /// The runtime that drove it ended. Callers elsewhere are woken, so that one of them takes
+    /// over.
     pub(crate) fn undriven(&self) {
         let wakers = {
             let mut state = self.state.lock();

@@ -18,7 +18,8 @@ use crate::{
 /// After this many reads and writes in a row other tasks of the runtime have their turn.
 const ROUNDS: usize = 16;
 
-/// What is half read and half written. It belongs to the connection and outlives a driver, so that the next one goes on mid-frame.
+/// What is half read and half written. It belongs to the connection and outlives a driver, so that
+/// the next one goes on mid-frame.
 pub(crate) struct Pipes {
     inbox: Inbox,
     sending: Outbox,
@@ -29,7 +30,12 @@ pub(crate) struct Pipes {
 
 impl Pipes {
     pub(crate) fn new(frame_bytes: usize) -> Self {
-        Self { inbox: Inbox::new(frame_bytes), sending: Outbox::default(), taken: 0, greeted: false }
+        Self {
+            inbox: Inbox::new(frame_bytes),
+            sending: Outbox::default(),
+            taken: 0,
+            greeted: false,
+        }
     }
 
     /// Hands out every whole reply that came.
@@ -61,11 +67,13 @@ impl Driver {
     pub(crate) fn spawn(connection: &Arc<Connection>) -> Result<(), ClientError> {
         let stream = UnixStream::from_std(connection.stream.try_clone()?)?;
         if let Some(trusted) = connection.trusted {
-            // The kernel recorded this uid when the peer called listen(). It is checked before anything is sent.
+            // The kernel recorded this uid when the peer called listen(). It is checked before
+            // anything is sent.
             let uid = stream.peer_cred()?.uid();
             if !trusted.includes(uid) {
                 let error = ClientError::OtherOwner { uid, trusted };
-                // The next call makes a new connection, because the right owner may listen there by then.
+                // The next call makes a new connection, because the right owner may listen there by
+                // then.
                 connection.close(&error, 0);
                 return Err(error);
             }
@@ -75,17 +83,26 @@ impl Driver {
     }
 
     /// `Ready(Ok(()))` if the connection was closed by our side.
-    fn poll_pipes(&mut self, cx: &mut Context<'_>, pipes: &mut Pipes) -> Poll<Result<(), ClientError>> {
+    fn poll_pipes(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipes: &mut Pipes,
+    ) -> Poll<Result<(), ClientError>> {
         for _ in 0..ROUNDS {
             loop {
-                let Some(taken) = self.connection.take_outbox(cx.waker(), &mut pipes.sending) else { return Poll::Ready(Ok(())) };
+                let Some(taken) = self.connection.take_outbox(cx.waker(), &mut pipes.sending)
+                else {
+                    return Poll::Ready(Ok(()));
+                };
                 pipes.taken = taken;
                 if pipes.sending.is_empty() {
                     break;
                 }
                 match pipes.sending.poll_flush(&mut self.stream, cx) {
                     Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(error)) => return Poll::Ready(self.last_words(cx, pipes).and(Err(error.into()))),
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(self.last_words(cx, pipes).and(Err(error.into())));
+                    }
                     Poll::Pending => break,
                 }
             }
@@ -99,7 +116,8 @@ impl Driver {
         Poll::Pending
     }
 
-    /// Reads what the owner said before it closed: replies, or why it refuses us. Bounded, should it only have stopped reading.
+    /// Reads what the owner said before it closed: replies, or why it refuses us. Bounded, should
+    /// it only have stopped reading.
     fn last_words(&mut self, cx: &mut Context<'_>, pipes: &mut Pipes) -> Result<(), ClientError> {
         for _ in 0..ROUNDS {
             let Poll::Ready(Ok(1..)) = pipes.inbox.poll_read(&mut self.stream, cx) else { break };
@@ -114,7 +132,8 @@ impl Future for Driver {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let connection = Arc::clone(&self.connection);
-        // Only the one driver takes this lock, so it never waits here. Lock order: pipes, then the connection's state.
+        // Only the one driver takes this lock, so it never waits here. Lock order: pipes, then the
+        // connection's state.
         let mut pipes = connection.pipes.lock();
         match self.poll_pipes(cx, &mut pipes) {
             Poll::Pending => Poll::Pending,

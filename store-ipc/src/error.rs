@@ -40,7 +40,9 @@ pub enum OwnerError {
     #[error("cannot open the owner's store")]
     Open(#[source] session_core::Source),
     /// The store is not known to be in memory, so there is nothing to hand over.
-    #[error("only sessions in memory are handed over; make the owner with Owner::memory, or run two owners over one database side by side")]
+    #[error(
+        "only sessions in memory are handed over; make the owner with Owner::memory, or run two owners over one database side by side"
+    )]
     NotInMemory,
     /// The predecessor has not handed the sessions over yet.
     #[error("the sessions are still with the predecessor; wait for takeover() first")]
@@ -54,8 +56,11 @@ pub enum OwnerError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The URL has another scheme than `ipc`. The rest of it is not shown, because another store's URL may hold a password.
-    #[error("a URL of the scheme {scheme:?} is no address of an owner; use ipc:/run/app/sessions.sock")]
+    /// The URL has another scheme than `ipc`. The rest of it is not shown, because another store's
+    /// URL may hold a password.
+    #[error(
+        "a URL of the scheme {scheme:?} is no address of an owner; use ipc:/run/app/sessions.sock"
+    )]
     Scheme {
         /// What came; empty if there is none.
         scheme: String,
@@ -67,7 +72,9 @@ pub enum ConfigError {
         url: String,
     },
     /// The URL has a setting that there is none of.
-    #[error("there is no setting {key:?} in an ipc: URL; use deadline_ms, max_in_flight, frame_bytes, data_bytes or owner_uid")]
+    #[error(
+        "there is no setting {key:?} in an ipc: URL; use deadline_ms, max_in_flight, frame_bytes, data_bytes or owner_uid"
+    )]
     UnknownKey {
         /// What came.
         key: String,
@@ -95,9 +102,13 @@ pub(crate) enum ClientError {
     Closed,
     #[error("the owner serves as many connections as it may; raise its max_connections")]
     Full,
-    #[error("the owner does not serve this process's user; add its uid with allow_uid or run both as one user")]
+    #[error(
+        "the owner does not serve this process's user; add its uid with allow_uid or run both as one user"
+    )]
     OtherUser,
-    #[error("the process that listens there runs as uid {uid}, and the owner must run as {trusted}; set owner_uid if uid {uid} is right")]
+    #[error(
+        "the process that listens there runs as uid {uid}, and the owner must run as {trusted}; set owner_uid if uid {uid} is right"
+    )]
     OtherOwner { uid: u32, trusted: Trusted },
     #[error("the bytes from the owner do not fit the protocol")]
     Protocol(#[source] Arc<FrameError>),
@@ -113,10 +124,13 @@ pub(crate) enum ClientError {
 impl From<ClientError> for StoreError {
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::TooLong { bytes, limit } => Rejection::DataTooLarge { bytes, limit }.into(),
-            ClientError::Connect { .. } | ClientError::Io(_) | ClientError::Closed | ClientError::Full => {
-                Self::Unavailable { store: STORE, source: error.into() }
+            ClientError::TooLong { bytes, limit } => {
+                Rejection::DataTooLarge { bytes, limit }.into()
             }
+            ClientError::Connect { .. }
+            | ClientError::Io(_)
+            | ClientError::Closed
+            | ClientError::Full => Self::Unavailable { store: STORE, source: error.into() },
             ClientError::OtherUser
             | ClientError::OtherOwner { .. }
             | ClientError::Protocol(_)
@@ -165,6 +179,8 @@ mod tests {
             assert!(matches!(StoreError::from(error), StoreError::Other { store: "ipc", .. }));
         }
         let rejection = Rejection::DataTooLarge { bytes: 2, limit: 1 };
-        assert!(matches!(StoreError::from(ClientError::TooLong { bytes: 2, limit: 1 }), StoreError::Rejected(found) if found == rejection));
+        assert!(
+            matches!(StoreError::from(ClientError::TooLong { bytes: 2, limit: 1 }), StoreError::Rejected(found) if found == rejection)
+        );
     }
 }

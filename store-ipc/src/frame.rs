@@ -1,7 +1,7 @@
 //! The bytes on the socket.
 //!
-//! Each side first sends a [`Hello`] of 12 bytes. Then come frames: the length of the rest (`u32`, little-endian), the id of the call
-//! (`u64`, little-endian) and the message in postcard.
+//! Each side first sends a [`Hello`] of 12 bytes. Then come frames: the length of the rest (`u32`,
+//! little-endian), the id of the call (`u64`, little-endian) and the message in postcard.
 
 use std::{
     io,
@@ -78,7 +78,8 @@ impl Hello {
     }
 }
 
-/// Bytes that came and were not read yet. It grows with the bytes that arrive, never with the length that a frame claims.
+/// Bytes that came and were not read yet. It grows with the bytes that arrive, never with the
+/// length that a frame claims.
 pub(crate) struct Inbox {
     bytes: Vec<u8>,
     start: usize,
@@ -103,7 +104,11 @@ impl Inbox {
     }
 
     /// Reads once. `Ready(Ok(0))` is the end of the stream.
-    pub(crate) fn poll_read(&mut self, stream: &mut UnixStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_read(
+        &mut self,
+        stream: &mut UnixStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         self.make_room();
         let mut room = ReadBuf::new(&mut self.bytes[self.end..]);
         ready!(Pin::new(stream).poll_read(cx, &mut room))?;
@@ -114,7 +119,9 @@ impl Inbox {
 
     /// Takes the hello if it is there.
     pub(crate) fn hello(&mut self) -> Result<Option<Hello>, FrameError> {
-        let Some((hello, _)) = self.unread().split_first_chunk::<{ Hello::BYTES }>() else { return Ok(None) };
+        let Some((hello, _)) = self.unread().split_first_chunk::<{ Hello::BYTES }>() else {
+            return Ok(None);
+        };
         let hello = Hello::decode(*hello)?;
         self.start += Hello::BYTES;
         Ok(Some(hello))
@@ -122,7 +129,9 @@ impl Inbox {
 
     /// Takes the next whole frame: the call's id and the message.
     pub(crate) fn frame(&mut self) -> Result<Option<(u64, &[u8])>, FrameError> {
-        let Some((length, rest)) = self.unread().split_first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+        let Some((length, rest)) = self.unread().split_first_chunk::<LENGTH_BYTES>() else {
+            return Ok(None);
+        };
         // Widening: usize has at least 32 bits wherever there are Unix-domain sockets.
         let length = u32::from_le_bytes(*length) as usize;
         if !(ID_BYTES..=self.frame_bytes).contains(&length) {
@@ -133,11 +142,14 @@ impl Inbox {
         }
         let frame = self.start + LENGTH_BYTES..self.start + LENGTH_BYTES + length;
         self.start = frame.end;
-        let Some((id, message)) = self.bytes[frame].split_first_chunk::<ID_BYTES>() else { return Ok(None) };
+        let Some((id, message)) = self.bytes[frame].split_first_chunk::<ID_BYTES>() else {
+            return Ok(None);
+        };
         Ok(Some((u64::from_le_bytes(*id), message)))
     }
 
-    /// Whether something came that is no whole frame yet; to be asked after [`Self::frame`] said `None`.
+    /// Whether something came that is no whole frame yet; to be asked after [`Self::frame`] said
+    /// `None`.
     pub(crate) fn has_rest(&self) -> bool {
         self.start < self.end
     }
@@ -161,7 +173,8 @@ impl Inbox {
         self.bytes.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
         if self.bytes.len() - self.end < CHUNK_BYTES / 2 {
-            // At most doubles what really came; a frame's cap bounds it, because a whole frame is taken out before the next read.
+            // At most doubles what really came; a frame's cap bounds it, because a whole frame is
+            // taken out before the next read.
             self.bytes.resize((2 * self.end).max(CHUNK_BYTES), 0);
         }
     }
@@ -199,7 +212,12 @@ impl Outbox {
     }
 
     /// Appends one frame, or nothing if it would be longer than `frame_bytes`.
-    pub(crate) fn push(&mut self, id: u64, message: &impl Serialize, frame_bytes: usize) -> Result<(), FrameError> {
+    pub(crate) fn push(
+        &mut self,
+        id: u64,
+        message: &impl Serialize,
+        frame_bytes: usize,
+    ) -> Result<(), FrameError> {
         let at = self.bytes.len();
         self.bytes.extend_from_slice(&[0; LENGTH_BYTES]);
         self.bytes.extend_from_slice(&id.to_le_bytes());
@@ -213,7 +231,10 @@ impl Outbox {
             }
             (Err(postcard::Error::SerializeBufferFull), _) | (_, Err(_)) => {
                 self.bytes.truncate(at);
-                Err(FrameError::Length { bytes: encoded_bytes(message) + ID_BYTES, limit: frame_bytes })
+                Err(FrameError::Length {
+                    bytes: encoded_bytes(message) + ID_BYTES,
+                    limit: frame_bytes,
+                })
             }
             (Err(error), _) => {
                 self.bytes.truncate(at);
@@ -223,7 +244,11 @@ impl Outbox {
     }
 
     /// Writes until all is out (`Ready`) or the socket is full.
-    pub(crate) fn poll_flush(&mut self, stream: &mut UnixStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(
+        &mut self,
+        stream: &mut UnixStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         while !self.is_empty() {
             let written = match Pin::new(&mut *stream).poll_write(cx, &self.bytes[self.start..]) {
                 Poll::Ready(written) => written?,
@@ -262,10 +287,12 @@ pub(crate) fn decode<T: DeserializeOwned>(message: &[u8]) -> Result<T, FrameErro
 
 /// How many bytes `message` has on the wire.
 pub(crate) fn encoded_bytes(message: &impl Serialize) -> usize {
-    postcard::serialize_with_flavor(message, postcard::ser_flavors::Size::default()).unwrap_or(usize::MAX / 2)
+    postcard::serialize_with_flavor(message, postcard::ser_flavors::Size::default())
+        .unwrap_or(usize::MAX / 2)
 }
 
-/// Appends to a vector up to a length, so that a message over the cap stops early instead of being built whole.
+/// Appends to a vector up to a length, so that a message over the cap stops early instead of being
+/// built whole.
 struct Sink<'a> {
     bytes: &'a mut Vec<u8>,
     limit: usize,
@@ -296,7 +323,9 @@ impl Flavor for Sink<'_> {
 pub(crate) enum FrameError {
     #[error("the other side does not speak this protocol; is the socket another program's?")]
     NoHello,
-    #[error("the other side speaks version {version} of the protocol, this program version {PROTOCOL}; run the same release on both")]
+    #[error(
+        "the other side speaks version {version} of the protocol, this program version {PROTOCOL}; run the same release on both"
+    )]
     Version { version: u16 },
     #[error("a frame of {bytes} bytes came or was to be sent; 8 to {limit} are allowed")]
     Length { bytes: usize, limit: usize },
@@ -332,7 +361,10 @@ mod tests {
     #[test]
     fn s22_a_length_over_the_cap_is_refused_by_its_four_bytes() {
         for length in [0, 7, 1_001, u32::MAX] {
-            assert!(matches!(inbox(&length.to_le_bytes()).frame(), Err(FrameError::Length { .. })), "{length}");
+            assert!(
+                matches!(inbox(&length.to_le_bytes()).frame(), Err(FrameError::Length { .. })),
+                "{length}"
+            );
         }
     }
 

@@ -1,4 +1,5 @@
-//! What the fuzz targets of this repository reach. What is checked stands here, because the types are private to the crate.
+//! What the fuzz targets of this repository reach. What is checked stands here, because the types
+//! are private to the crate.
 
 mod calls;
 
@@ -20,21 +21,25 @@ pub enum Framing {
 
 /// What is written of a message that was read is read as the same message.
 pub(crate) fn comes_back<T: Serialize + DeserializeOwned>(message: &T) {
-    // The first writing puts in order what a stranger may have written otherwise: numbers with zeros in front, names out of order.
+    // The first writing puts in order what a stranger may have written otherwise: numbers with
+    // zeros in front, names out of order.
     let written = bytes(message);
-    let again = decode::<T>(&written).unwrap_or_else(|error| panic!("what was written is not read: {error}"));
+    let again = decode::<T>(&written)
+        .unwrap_or_else(|error| panic!("what was written is not read: {error}"));
     assert!(bytes(&again) == written, "a message does not come back");
 }
 
 fn bytes(message: &impl Serialize) -> Vec<u8> {
-    postcard::to_stdvec(message).unwrap_or_else(|error| panic!("what was read is not written: {error}"))
+    postcard::to_stdvec(message)
+        .unwrap_or_else(|error| panic!("what was read is not written: {error}"))
 }
 
 /// Messages that follow each other, parted.
 pub(crate) fn parted<T: DeserializeOwned>(mut bytes: &[u8]) -> Vec<&[u8]> {
     let mut messages = Vec::new();
     while !bytes.is_empty() {
-        let length = postcard::take_from_bytes::<T>(bytes).map_or(bytes.len(), |(_, rest)| bytes.len() - rest.len());
+        let length = postcard::take_from_bytes::<T>(bytes)
+            .map_or(bytes.len(), |(_, rest)| bytes.len() - rest.len());
         // One of no bytes would never end.
         let (message, rest) = bytes.split_at(length.max(1));
         messages.push(message);

@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 #[cfg(not(target_os = "linux"))]
-compile_error!("store-ipc needs Linux: it passes descriptors that no child inherits, and compares CLOCK_BOOTTIME between processes");
+compile_error!(
+    "store-ipc needs Linux: it passes descriptors that no child inherits, and compares CLOCK_BOOTTIME between processes"
+);
 
 mod answer;
 mod config;

@@ -48,7 +48,11 @@ impl Link {
     /// A way that lasts as long as `stream` does.
     pub(crate) fn inherited(stream: UnixStream, frame_bytes: usize) -> io::Result<Self> {
         let current = Some(Arc::new(Connection::new(stream, frame_bytes, None)?));
-        Ok(Self { target: Target::Inherited, frame_bytes, state: Mutex::new(State { current, ..State::default() }) })
+        Ok(Self {
+            target: Target::Inherited,
+            frame_bytes,
+            state: Mutex::new(State { current, ..State::default() }),
+        })
     }
 
     /// A way that is made with the first call and again whenever it is lost.
@@ -57,17 +61,19 @@ impl Link {
         Self { target, frame_bytes: config.frame_bytes.get(), state: Mutex::default() }
     }
 
-    /// Sends `request` and waits for its reply. A request of which nothing was sent goes over a second connection if the first was lost,
-    /// so that a restart of the owner costs an idle client nothing.
+    /// Sends `request` and waits for its reply. A request of which nothing was sent goes over a
+    /// second connection if the first was lost, so that a restart of the owner costs an idle client
+    /// nothing.
     pub(crate) async fn call(&self, request: &Request) -> Result<Reply, ClientError> {
         let lost = match self.connection()?.call(request).await {
             Ok(reply) => return Ok(reply),
             Err(lost) => lost,
         };
         match (&self.target, lost) {
-            (Target::Path { .. }, Lost { sent: false, error: ClientError::Io(_) | ClientError::Closed }) => {
-                self.connection()?.call(request).await.map_err(|lost| lost.error)
-            }
+            (
+                Target::Path { .. },
+                Lost { sent: false, error: ClientError::Io(_) | ClientError::Closed },
+            ) => self.connection()?.call(request).await.map_err(|lost| lost.error),
             (_, lost) => Err(lost.error),
         }
     }
@@ -82,7 +88,9 @@ impl Link {
             None => None,
         };
         let (path, trusted) = match (&self.target, closed) {
-            (Target::Inherited, closed) => return Err(closed.map_or(ClientError::Closed, |closed| closed.error)),
+            (Target::Inherited, closed) => {
+                return Err(closed.map_or(ClientError::Closed, |closed| closed.error));
+            }
             (Target::Path { path, trusted }, None) => (path, *trusted),
             (Target::Path { path, trusted }, Some(closed)) => {
                 state.current = None;
@@ -99,8 +107,11 @@ impl Link {
         {
             return Err(error.clone());
         }
-        // Under the lock, because it does not wait: a socket of this machine takes a connection at once or refuses it.
-        match connect(path).and_then(|stream| Connection::new(stream, self.frame_bytes, Some(trusted))) {
+        // Under the lock, because it does not wait: a socket of this machine takes a connection at
+        // once or refuses it.
+        match connect(path)
+            .and_then(|stream| Connection::new(stream, self.frame_bytes, Some(trusted)))
+        {
             Ok(connection) => {
                 state.pause = None;
                 Ok(Arc::clone(state.current.insert(Arc::new(connection))))
@@ -148,10 +159,11 @@ pub(crate) fn connect(path: &Path) -> io::Result<UnixStream> {
     Ok(UnixStream::from(std::os::fd::OwnedFd::from(socket)))
 }
 
-/// The pause after that many failures in a row: doubling, capped, and between half and the whole of it by `chance` (0 to 1), so that
-/// many clients of one owner spread out.
+/// The pause after that many failures in a row: doubling, capped, and between half and the whole of
+/// it by `chance` (0 to 1), so that many clients of one owner spread out.
 fn pause(failures: u32, chance: f64) -> Duration {
-    let whole = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
+    let whole =
+        FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
     whole.mul_f64(0.5 + chance / 2.0)
 }
 

@@ -26,7 +26,8 @@ use crate::{
 
 /// How many clients may wait to be accepted.
 const BACKLOG: i32 = 1_024;
-/// The pause after an accept that failed for want of descriptors or memory, so that the loop does not spin.
+/// The pause after an accept that failed for want of descriptors or memory, so that the loop does
+/// not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A socket that this process alone serves, as long as it lives.
@@ -40,7 +41,8 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Makes the socket. Nobody can connect before its mode is 0600, because it listens only after that.
+    /// Makes the socket. Nobody can connect before its mode is 0600, because it listens only after
+    /// that.
     pub(crate) fn bind(path: &Path) -> Result<Self, OwnerError> {
         let failed = |source| OwnerError::Bind { path: path.to_owned(), source };
         let lock = lock(path)?;
@@ -60,7 +62,8 @@ impl Listener {
     pub(crate) async fn run(self, owner: Arc<Shared>) -> Result<(), OwnerError> {
         let Some(_place) = owner.enter_listener() else { return Err(OwnerError::Stopped) };
         let failed = |source| OwnerError::Bind { path: self.path.clone(), source };
-        let socket = self.socket.try_clone().and_then(tokio::net::UnixListener::from_std).map_err(failed)?;
+        let socket =
+            self.socket.try_clone().and_then(tokio::net::UnixListener::from_std).map_err(failed)?;
         loop {
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,
@@ -80,7 +83,8 @@ impl Listener {
 /// A path that nobody serves any more is not left behind.
 impl Drop for Listener {
     fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.inode);
+        let ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|file| (file.dev(), file.ino()) == self.inode);
         if ours {
             // The lock is still held, so no other owner can have made a new socket in between.
             let _ = fs::remove_file(&self.path);
@@ -110,12 +114,21 @@ fn lock(path: &Path) -> Result<File, OwnerError> {
     let failed = |source| OwnerError::Bind { path: path.to_owned(), source };
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    // Never truncated or removed: another owner may be opening it right now, and two locks on two files would let both serve.
+    // Never truncated or removed: another owner may be opening it right now, and two locks on two
+    // files would let both serve.
     let mut options = OpenOptions::new();
     // A link put there by somebody else must not make us create or open another file.
     let no_link = OFlags::NOFOLLOW.bits().cast_signed();
-    let file = options.write(true).create(true).truncate(false).mode(0o600).custom_flags(no_link).open(name).map_err(failed)?;
-    // The umask may have taken rights away that the next owner needs. Another user's file keeps its mode.
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(no_link)
+        .open(name)
+        .map_err(failed)?;
+    // The umask may have taken rights away that the next owner needs. Another user's file keeps its
+    // mode.
     let _ = file.set_permissions(Permissions::from_mode(0o600));
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -130,12 +143,16 @@ fn remove_stale(path: &Path) -> Result<(), OwnerError> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
-        Ok(file) if !file.file_type().is_socket() => return Err(OwnerError::NotASocket { path: path.to_owned() }),
+        Ok(file) if !file.file_type().is_socket() => {
+            return Err(OwnerError::NotASocket { path: path.to_owned() });
+        }
         Ok(_) => {}
     }
     // We hold the lock, so no owner of ours is there; yet the socket may be another program's.
     match connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(failed)
+        }
         // A backlog that is full is somebody's as well.
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(failed(error)),
         _ => Err(OwnerError::AddressInUse { path: path.to_owned() }),

@@ -1,14 +1,14 @@
 //! The messages of the socket.
 //!
-//! The types have no `Debug`, because a request holds keys. A change here, or of a type of `session-core` in them, needs a new
-//! [`PROTOCOL`](crate::frame::PROTOCOL) version.
+//! The types have no `Debug`, because a request holds keys. A change here, or of a type of
+//! `session-core` in them, needs a new [`PROTOCOL`](crate::frame::PROTOCOL) version.
 
 use std::{error::Error, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use session_core::{
-    Claim, Commit, Created, Cursor, Deleted, DeletedPage, Handle, NewRecord, Outcome, Page, Principal, Rejection, StoreError, StoreKey,
-    Stored, SummaryPage,
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, Handle, NewRecord, Outcome, Page,
+    Principal, Rejection, StoreError, StoreKey, Stored, SummaryPage,
 };
 
 /// One call of the store.
@@ -56,14 +56,21 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Rejected(rejection) => Self::Rejected(rejection),
-            StoreError::Unavailable { store, source } => Self::Unavailable { store: store.into(), text: chain(&*source) },
-            StoreError::Timeout { after, .. } => Self::Timeout { after },
-            StoreError::Corrupt { store, handle, source } => {
-                Self::Corrupt { store: store.into(), handle: handle.as_str().into(), text: chain(&*source) }
+            StoreError::Unavailable { store, source } => {
+                Self::Unavailable { store: store.into(), text: chain(&*source) }
             }
+            StoreError::Timeout { after, .. } => Self::Timeout { after },
+            StoreError::Corrupt { store, handle, source } => Self::Corrupt {
+                store: store.into(),
+                handle: handle.as_str().into(),
+                text: chain(&*source),
+            },
             StoreError::Unsupported { .. } => Self::Unsupported,
-            StoreError::Other { store, source } => Self::Other { store: store.into(), text: chain(&*source) },
-            // The enum is non-exhaustive: a variant that this release does not know is still reported.
+            StoreError::Other { store, source } => {
+                Self::Other { store: store.into(), text: chain(&*source) }
+            }
+            // The enum is non-exhaustive: a variant that this release does not know is still
+            // reported.
             other => Self::Other { store: "wrapped".into(), text: chain(&other) },
         }
     }
@@ -74,14 +81,22 @@ impl From<Failure> for StoreError {
         let store = crate::STORE;
         match failure {
             Failure::Rejected(rejection) => rejection.into(),
-            Failure::Unavailable { store: inner, text } => Self::Unavailable { store, source: Inner { store: inner, text }.into() },
+            Failure::Unavailable { store: inner, text } => {
+                Self::Unavailable { store, source: Inner { store: inner, text }.into() }
+            }
             Failure::Timeout { after } => Self::Timeout { store, after },
             Failure::Corrupt { store: inner, handle, text } => match Handle::parse(&handle) {
-                Some(handle) => Self::Corrupt { store, handle, source: Inner { store: inner, text }.into() },
+                Some(handle) => {
+                    Self::Corrupt { store, handle, source: Inner { store: inner, text }.into() }
+                }
                 None => Self::Other { store, source: Inner { store: inner, text }.into() },
             },
-            Failure::Unsupported => Self::Unsupported { store, what: "a call that the owner's store does not support" },
-            Failure::Other { store: inner, text } => Self::Other { store, source: Inner { store: inner, text }.into() },
+            Failure::Unsupported => {
+                Self::Unsupported { store, what: "a call that the owner's store does not support" }
+            }
+            Failure::Other { store: inner, text } => {
+                Self::Other { store, source: Inner { store: inner, text }.into() }
+            }
         }
     }
 }
@@ -124,8 +139,14 @@ mod tests {
         let handle = StoreKey::from_text("some key").handle();
         let after = Duration::from_millis(1_500);
         for (error, shown) in [
-            (StoreError::Unavailable { store: "sql", source: source() }, "the ipc store is unavailable"),
-            (StoreError::Timeout { store: "sql", after }, "the ipc store did not answer within 1.5s"),
+            (
+                StoreError::Unavailable { store: "sql", source: source() },
+                "the ipc store is unavailable",
+            ),
+            (
+                StoreError::Timeout { store: "sql", after },
+                "the ipc store did not answer within 1.5s",
+            ),
             (
                 StoreError::Unsupported { store: "sql", what: "rotations" },
                 "the ipc store does not support a call that the owner's store does not support",

@@ -1,4 +1,5 @@
-//! Who is at an owner: its end waits for all of them, and a hand-over for those that can still change something.
+//! Who is at an owner: its end waits for all of them, and a hand-over for those that can still
+//! change something.
 
 use std::sync::{
     Arc,
@@ -12,7 +13,8 @@ use tokio::sync::watch;
 pub(crate) struct Presence {
     /// How many there are.
     busy: watch::Sender<usize>,
-    /// How many of them may still begin something: all but connections that only wait for their client to read.
+    /// How many of them may still begin something: all but connections that only wait for their
+    /// client to read.
     acting: watch::Sender<usize>,
     connections: AtomicUsize,
 }
@@ -51,7 +53,8 @@ impl Presence {
         let _ = self.busy.subscribe().wait_for(|busy| *busy == 0).await;
     }
 
-    /// Waits until there is no listener, and no connection but such as only wait for their client to read.
+    /// Waits until there is no listener, and no connection but such as only wait for their client
+    /// to read.
     pub(crate) async fn quiet(&self) {
         let _ = self.acting.subscribe().wait_for(|acting| *acting == 0).await;
     }

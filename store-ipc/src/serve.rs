@@ -23,7 +23,8 @@ use crate::{
     presence::Place,
 };
 
-/// Replies are encoded up to here; beyond, no request is read until the client took some. One more reply may lie above.
+/// Replies are encoded up to here; beyond, no request is read until the client took some. One more
+/// reply may lie above.
 const OUTBOX_BYTES: usize = 512 * 1024;
 /// After this many reads in a row other connections have their turn.
 const ROUNDS: usize = 2;
@@ -33,8 +34,9 @@ type Answering = Pin<Box<dyn Future<Output = (u64, Reply)> + Send>>;
 /// How a client came to the owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// Its stream was given to the owner. No deadline holds for it: the other end is with a process that was chosen and is counted, which
-    /// may first call whenever it likes, may be blocked in the middle of a frame, and could not connect again.
+    /// Its stream was given to the owner. No deadline holds for it: the other end is with a process
+    /// that was chosen and is counted, which may first call whenever it likes, may be blocked in
+    /// the middle of a frame, and could not connect again.
     Given,
     /// It connected to a path.
     Accepted,
@@ -54,13 +56,15 @@ pub(crate) struct Connection {
     patience: Patience,
 }
 
-/// What is left of a connection of which no call is in flight: all that another process needs to serve it from there on.
+/// What is left of a connection of which no call is in flight: all that another process needs to
+/// serve it from there on.
 pub(crate) struct Residue {
     /// The longest request that the client was told it may send.
     pub(crate) request_bytes: usize,
     /// What the client takes; `None` before its hello.
     pub(crate) reply_bytes: Option<usize>,
-    /// What came and is no whole request yet, or one that had to wait because the client did not read.
+    /// What came and is no whole request yet, or one that had to wait because the client did not
+    /// read.
     pub(crate) unread: Vec<u8>,
     /// What the client did not take yet, the hello among it if that is still to go.
     pub(crate) unwritten: Vec<u8>,
@@ -83,7 +87,16 @@ impl Connection {
         let mut outbox = Outbox::default();
         outbox.push_hello(hello(Verdict::Welcome, frame_bytes));
         let inbox = Inbox::new(frame_bytes);
-        Self { owner, stream, origin, inbox, outbox, answering: FuturesUnordered::new(), frame_bytes: None, patience: Patience::new() }
+        Self {
+            owner,
+            stream,
+            origin,
+            inbox,
+            outbox,
+            answering: FuturesUnordered::new(),
+            frame_bytes: None,
+            patience: Patience::new(),
+        }
     }
 
     /// Goes on where another process stopped.
@@ -91,10 +104,20 @@ impl Connection {
         let Residue { request_bytes, reply_bytes, unread, unwritten } = residue;
         let (inbox, outbox) = (Inbox::filled(request_bytes, unread), Outbox::filled(unwritten));
         let (origin, answering) = (Origin::Given, FuturesUnordered::new());
-        Self { owner, stream, origin, inbox, outbox, answering, frame_bytes: reply_bytes, patience: Patience::new() }
+        Self {
+            owner,
+            stream,
+            origin,
+            inbox,
+            outbox,
+            answering,
+            frame_bytes: reply_bytes,
+            patience: Patience::new(),
+        }
     }
 
-    /// Ends the calls that were begun, reads no more, and leaves the replies in the outbox. Cancel safe.
+    /// Ends the calls that were begun, reads no more, and leaves the replies in the outbox. Cancel
+    /// safe.
     pub(crate) async fn settle(&mut self) -> Result<(), ServeError> {
         while let Some((id, reply)) = self.answering.next().await {
             self.push(id, &reply)?;
@@ -121,8 +144,12 @@ impl Connection {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
-    /// Ends the calls that were begun, reads no more, and sends the replies, as long as a client that does not read may hold up the owner's end.
-    pub(crate) async fn finish_in_time(&mut self, place: Option<&mut Place>) -> Result<(), ServeError> {
+    /// Ends the calls that were begun, reads no more, and sends the replies, as long as a client
+    /// that does not read may hold up the owner's end.
+    pub(crate) async fn finish_in_time(
+        &mut self,
+        place: Option<&mut Place>,
+    ) -> Result<(), ServeError> {
         let deadline = self.owner.settings.drain_deadline;
         let finish = async {
             self.settle().await?;
@@ -142,7 +169,11 @@ impl Connection {
             Err(ServeError::Io(error)) => tracing::debug!(%error, "a client's connection ended"),
             Err(error) => {
                 self.owner.counted_cut_off();
-                tracing::warn!(pid = self.pid(), error = &error as &dyn std::error::Error, "a client was cut off");
+                tracing::warn!(
+                    pid = self.pid(),
+                    error = &error as &dyn std::error::Error,
+                    "a client was cut off"
+                );
             }
         }
     }
@@ -161,7 +192,8 @@ impl Connection {
                 return Poll::Pending;
             }
             if full {
-                // Calls that were ready were not asked for their replies; nobody would wake the task for them.
+                // Calls that were ready were not asked for their replies; nobody would wake the
+                // task for them.
                 continue;
             }
             match self.inbox.poll_read(&mut self.stream, cx)? {
@@ -186,7 +218,8 @@ impl Connection {
         self.patience.poll(cx, waits, limit).map(|()| Err(ServeError::Slow(limit)))
     }
 
-    /// Encodes the replies that became ready and starts the requests that came, as far as there is room.
+    /// Encodes the replies that became ready and starts the requests that came, as far as there is
+    /// room.
     fn work(&mut self, cx: &mut Context<'_>) -> Result<(), ServeError> {
         while self.outbox.len() < OUTBOX_BYTES
             && let Poll::Ready(Some((id, reply))) = self.answering.poll_next_unpin(cx)
@@ -195,7 +228,9 @@ impl Connection {
         }
         if self.frame_bytes.is_none() {
             let Some(hello) = self.inbox.hello()? else { return Ok(()) };
-            let theirs = usize::try_from(hello.frame_bytes).unwrap_or(usize::MAX).max(crate::config::LEAST_FRAME_BYTES);
+            let theirs = usize::try_from(hello.frame_bytes)
+                .unwrap_or(usize::MAX)
+                .max(crate::config::LEAST_FRAME_BYTES);
             self.frame_bytes = Some(theirs.min(self.owner.settings.frame_bytes));
             self.patience.forget();
         }
@@ -212,7 +247,8 @@ impl Connection {
     fn start(&mut self, id: u64, request: Request, cx: &mut Context<'_>) -> Result<(), ServeError> {
         self.owner.counted_request();
         let (owner, frame_bytes) = (Arc::clone(&self.owner), self.frame_bytes());
-        let mut call: Answering = Box::pin(async move { (id, answer(&*owner.store, request, frame_bytes).await) });
+        let mut call: Answering =
+            Box::pin(async move { (id, answer(&*owner.store, request, frame_bytes).await) });
         match call.as_mut().poll(cx) {
             Poll::Ready((id, reply)) => self.push(id, &reply),
             // It keeps this task's waker until the next turn asks it again.
@@ -228,7 +264,8 @@ impl Connection {
         Ok(push_reply(&mut self.outbox, id, reply, frame_bytes)?)
     }
 
-    /// The client's process. Of a socket pair the kernel only knows who made it, which would be the owner's own process.
+    /// The client's process. Of a socket pair the kernel only knows who made it, which would be the
+    /// owner's own process.
     fn pid(&self) -> Option<i32> {
         match self.origin {
             Origin::Given => None,
@@ -254,7 +291,8 @@ fn hello(verdict: Verdict, frame_bytes: usize) -> Hello {
     Hello { verdict, frame_bytes: u32::try_from(frame_bytes).unwrap_or(u32::MAX) }
 }
 
-/// How long something half has been waited for. The timer is moved only when it fires, never for a frame that goes well.
+/// How long something half has been waited for. The timer is moved only when it fires, never for a
+/// frame that goes well.
 struct Patience {
     since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -290,7 +328,11 @@ impl Patience {
 }
 
 /// Serves a client and says in the log if it had to be cut off.
-pub(crate) async fn serve(owner: Arc<Shared>, stream: UnixStream, origin: Origin) -> Result<(), OwnerError> {
+pub(crate) async fn serve(
+    owner: Arc<Shared>,
+    stream: UnixStream,
+    origin: Origin,
+) -> Result<(), OwnerError> {
     let Some(place) = admit(&owner, &stream)? else { return Ok(()) };
     attend(&owner, Connection::new(Arc::clone(&owner), stream, origin), place).await;
     Ok(())

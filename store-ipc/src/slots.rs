@@ -4,7 +4,8 @@ use std::task::Waker;
 
 use crate::{connection::Lost, message::Reply};
 
-/// The place of one call. The generation tells it from earlier calls in the same slot, so that a late reply finds nobody.
+/// The place of one call. The generation tells it from earlier calls in the same slot, so that a
+/// late reply finds nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ticket {
     slot: u32,
@@ -69,14 +70,17 @@ impl Slots {
                 *held = Some(waker.clone());
                 None
             }
-            SlotState::Done(_) | SlotState::Free => match std::mem::replace(&mut slot.state, SlotState::Free) {
-                SlotState::Done(result) => Some(result),
-                SlotState::Free | SlotState::Waiting { .. } => None,
-            },
+            SlotState::Done(_) | SlotState::Free => {
+                match std::mem::replace(&mut slot.state, SlotState::Free) {
+                    SlotState::Done(result) => Some(result),
+                    SlotState::Free | SlotState::Waiting { .. } => None,
+                }
+            }
         }
     }
 
-    /// Puts a reply in its slot and returns the waker of the waiting call. Drops the reply of an abandoned call.
+    /// Puts a reply in its slot and returns the waker of the waiting call. Drops the reply of an
+    /// abandoned call.
     pub(crate) fn deliver(&mut self, ticket: Ticket, reply: Reply) -> Option<Waker> {
         let state = &mut self.held(ticket)?.state;
         let SlotState::Waiting { waker, .. } = state else { return None };

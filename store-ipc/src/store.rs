@@ -4,8 +4,8 @@ use std::{fmt, io, os::unix::net::UnixStream, path::Path, sync::Arc, time::Durat
 
 use async_trait::async_trait;
 use session_core::{
-    Claim, Commit, Created, Cursor, Deleted, DeletedPage, Limits, NewRecord, Outcome, Page, Principal, Rejection, SessionStore, StoreError,
-    StoreKey, Stored, SummaryPage,
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, Limits, NewRecord, Outcome, Page,
+    Principal, Rejection, SessionStore, StoreError, StoreKey, Stored, SummaryPage,
 };
 use tokio::sync::Semaphore;
 
@@ -16,29 +16,35 @@ use crate::{
     message::{Reply, Request},
 };
 
-/// Sessions that another process owns, reached over a Unix-domain socket. Cloning shares the connection.
+/// Sessions that another process owns, reached over a Unix-domain socket. Cloning shares the
+/// connection.
 ///
-/// All calls of one store and its clones share one connection, many at once, answered in any order. A call takes at most the deadline
-/// of its [`Config`], from its start to its reply, however long the owner hangs or how many calls wait before it.
+/// All calls of one store and its clones share one connection, many at once, answered in any order.
+/// A call takes at most the deadline of its [`Config`], from its start to its reply, however long
+/// the owner hangs or how many calls wait before it.
 ///
-/// [`connect`](Self::connect) reaches an owner by its path: the connection is made by the first call and again whenever it is lost,
-/// with pauses of at most 250 ms while nobody is there, and calls meanwhile are `Unavailable` at once. [`from_stream`](Self::from_stream)
-/// takes a stream that the process inherited; when the owner ends it, every later call is `Unavailable`.
+/// [`connect`](Self::connect) reaches an owner by its path: the connection is made by the first
+/// call and again whenever it is lost, with pauses of at most 250 ms while nobody is there, and
+/// calls meanwhile are `Unavailable` at once. [`from_stream`](Self::from_stream) takes a stream
+/// that the process inherited; when the owner ends it, every later call is `Unavailable`.
 ///
 /// # Runtimes
-/// Any tokio runtime with I/O and timers will do, also a `current_thread` one. The task that reads and writes runs on the runtime of the
-/// first call. Calls from other runtimes and threads are fine; a reply then crosses threads, so a web server whose workers each have a
-/// runtime is a little faster with a store for each. If the task's runtime ends, the next call, or one that is waiting, takes over on its
-/// own. A runtime that is blocked keeps the replies of all callers waiting.
+/// Any tokio runtime with I/O and timers will do, also a `current_thread` one. The task that reads
+/// and writes runs on the runtime of the first call. Calls from other runtimes and threads are
+/// fine; a reply then crosses threads, so a web server whose workers each have a runtime is a
+/// little faster with a store for each. If the task's runtime ends, the next call, or one that is
+/// waiting, takes over on its own. A runtime that is blocked keeps the replies of all callers
+/// waiting.
 ///
 /// # Limits
-/// Pages of `list`, `scan` and `delete_everyone` may be shorter than their limit, so that each fits a frame and delays the calls of other
-/// clients for milliseconds only: go on until `next` is `None`. `delete_expired` purges at most 10,000 sessions at once: call it until it
-/// answers 0.
+/// Pages of `list`, `scan` and `delete_everyone` may be shorter than their limit, so that each fits
+/// a frame and delays the calls of other clients for milliseconds only: go on until `next` is
+/// `None`. `delete_expired` purges at most 10,000 sessions at once: call it until it answers 0.
 ///
 /// # Cancel safety
-/// Every call may be dropped at every await. A request is sent whole or not at all. One that is queued is sent although its call was
-/// dropped or timed out; the owner carries it out, and its reply is ignored.
+/// Every call may be dropped at every await. A request is sent whole or not at all. One that is
+/// queued is sent although its call was dropped or timed out; the owner carries it out, and its
+/// reply is ignored.
 ///
 /// # Panics
 /// Calls panic outside a tokio runtime.
@@ -74,7 +80,8 @@ struct Inner {
 }
 
 impl IpcStore {
-    /// The store of the owner that listens at `path`, with the defaults of [`Config`]. The owner may come later.
+    /// The store of the owner that listens at `path`, with the defaults of [`Config`]. The owner
+    /// may come later.
     #[must_use]
     pub fn connect(path: impl AsRef<Path>) -> Self {
         let config = Config::new(path);
@@ -102,8 +109,8 @@ impl IpcStore {
     /// The store of the owner at the other end of `stream`. The path of `config` is not used.
     ///
     /// # Errors
-    /// An I/O error if the stream cannot be made non-blocking, or of kind `InvalidInput` with a [`ConfigError`] if a setting is out of
-    /// range.
+    /// An I/O error if the stream cannot be made non-blocking, or of kind `InvalidInput` with a
+    /// [`ConfigError`] if a setting is out of range.
     pub fn from_stream_with(stream: UnixStream, config: &Config) -> io::Result<Self> {
         config.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         Ok(Self::assemble(Link::inherited(stream, config.frame_bytes.get())?, config))
@@ -112,14 +119,21 @@ impl IpcStore {
     fn assemble(link: Link, config: &Config) -> Self {
         let max_in_flight = config.max_in_flight.get();
         let turns = Semaphore::new(max_in_flight);
-        Self(Arc::new(Inner { link, deadline: config.deadline, limits: config.limits, max_in_flight, turns }))
+        Self(Arc::new(Inner {
+            link,
+            deadline: config.deadline,
+            limits: config.limits,
+            max_in_flight,
+            turns,
+        }))
     }
 
     /// Sends a request and waits for its reply, both within the deadline.
     async fn call(&self, request: Request) -> Result<Reply, StoreError> {
         let inner = &*self.0;
         let exchange = async {
-            // The semaphore is never closed; the permit goes back when this future ends or is dropped.
+            // The semaphore is never closed; the permit goes back when this future ends or is
+            // dropped.
             let _turn = inner.turns.acquire().await.map_err(|_| ClientError::Closed)?;
             inner.link.call(&request).await
         };
@@ -127,11 +141,14 @@ impl IpcStore {
             Ok(Ok(Reply::Failed(failure))) => Err(failure.into()),
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(error)) => Err(error.into()),
-            Err(_elapsed) => Err(StoreError::Timeout { store: crate::STORE, after: inner.deadline }),
+            Err(_elapsed) => {
+                Err(StoreError::Timeout { store: crate::STORE, after: inner.deadline })
+            }
         }
     }
 
-    /// Sends a request with a cursor. Only a cursor of another store is too long to send, which the contract calls `Other`.
+    /// Sends a request with a cursor. Only a cursor of another store is too long to send, which the
+    /// contract calls `Other`.
     async fn call_page(&self, request: Request) -> Result<Reply, StoreError> {
         self.call(request).await.map_err(|error| match error {
             StoreError::Rejected(rejection @ Rejection::DataTooLarge { .. }) => {
@@ -183,20 +200,33 @@ impl SessionStore for IpcStore {
         }
     }
 
-    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
+    async fn list(
+        &self,
+        principal: &Principal,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<SummaryPage, StoreError> {
         match self.call_page(Request::List(principal.clone(), after, wire_limit(limit))).await? {
             Reply::Listed(page) => Ok(page),
             _ => Err(other_reply()),
         }
     }
 
-    async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
+    async fn delete_all(
+        &self,
+        principal: &Principal,
+        except: Option<&StoreKey>,
+    ) -> Result<u64, StoreError> {
         // A key that no record can have excepts nothing, and an overlong one would not fit a frame.
         let except = except.filter(|key| key.is_storable()).cloned();
         count(&self.call(Request::DeleteAll(principal.clone(), except)).await?)
     }
 
-    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+    async fn delete_everyone(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<DeletedPage, StoreError> {
         match self.call_page(Request::DeleteEveryone(after, wire_limit(limit))).await? {
             Reply::DeletedEveryone(page) => Ok(page),
             _ => Err(other_reply()),

@@ -23,14 +23,16 @@ use crate::{
 const THREAD_NAME: &str = "session-owner";
 /// How many expired sessions one call purges.
 const SWEEP_BATCH: usize = 1_000;
-/// Connections end within the drain deadline of a second; what is left after this is dropped with the runtime.
+/// Connections end within the drain deadline of a second; what is left after this is dropped with
+/// the runtime.
 const STOP_DEADLINE: Duration = Duration::from_secs(3);
 
 impl Owner {
-    /// Gives the owner a thread with a runtime of its own, so that it neither waits for the caller's work nor delays it.
+    /// Gives the owner a thread with a runtime of its own, so that it neither waits for the
+    /// caller's work nor delays it.
     ///
-    /// The wrapped store is called from that thread. A store whose own tasks need the runtime it was opened on is better opened there:
-    /// [`Self::spawn_thread_with`].
+    /// The wrapped store is called from that thread. A store whose own tasks need the runtime it
+    /// was opened on is better opened there: [`Self::spawn_thread_with`].
     ///
     /// # Errors
     /// [`OwnerError::Thread`] if the operating system gives no thread or no event queue.
@@ -38,7 +40,8 @@ impl Owner {
         Self::spawn_thread_with(|| async { Ok(self) })
     }
 
-    /// The same for a store that is opened on the new thread, by `open`. Blocks until `open` is done.
+    /// The same for a store that is opened on the new thread, by `open`. Blocks until `open` is
+    /// done.
     ///
     /// # Errors
     /// [`OwnerError::Open`] with what `open` said, [`OwnerError::Thread`] as above.
@@ -56,7 +59,8 @@ impl Owner {
             runtime.block_on(async {
                 match open().await {
                     Ok(owner) => {
-                        // Who spawned us waits for it; should that thread be gone, nobody needs the owner.
+                        // Who spawned us waits for it; should that thread be gone, nobody needs the
+                        // owner.
                         if tell.send(Ok((owner.clone(), Handle::current()))).is_ok() {
                             live(&owner).await;
                         }
@@ -64,12 +68,17 @@ impl Owner {
                     Err(error) => drop(tell.send(Err(OwnerError::Open(error)))),
                 }
             });
-            // Dropping the runtime would wait for whatever blocks one of its other threads, for however long that takes.
+            // Dropping the runtime would wait for whatever blocks one of its other threads, for
+            // however long that takes.
             runtime.shutdown_background();
         };
-        let thread = std::thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(body).map_err(OwnerError::Thread)?;
+        let thread = std::thread::Builder::new()
+            .name(THREAD_NAME.to_owned())
+            .spawn(body)
+            .map_err(OwnerError::Thread)?;
         // A thread that ends without a word panicked in `open`.
-        let (owner, runtime) = told.recv().unwrap_or_else(|_| Err(OwnerError::Open("it panicked".into())))?;
+        let (owner, runtime) =
+            told.recv().unwrap_or_else(|_| Err(OwnerError::Open("it panicked".into())))?;
         Ok(OwnerHandle(Arc::new(Inner {
             owner,
             runtime,
@@ -83,13 +92,17 @@ impl Owner {
 /// The thread's life: until the owner is shut down and its connections are done.
 async fn live(owner: &Owner) {
     let shared = owner.shared();
-    let _sweeper = shared.settings.sweep.map(|every| spawn_sweeper(Arc::clone(&shared.store), every, SWEEP_BATCH));
+    let _sweeper = shared
+        .settings
+        .sweep
+        .map(|every| spawn_sweeper(Arc::clone(&shared.store), every, SWEEP_BATCH));
     shared.stopped().await;
     shared.handed().await;
     let _ = tokio::time::timeout(STOP_DEADLINE, shared.presence.idle()).await;
 }
 
-/// An owner on its own thread. Cloning shares it; when the last clone is dropped, the owner is shut down.
+/// An owner on its own thread. Cloning shares it; when the last clone is dropped, the owner is shut
+/// down.
 ///
 /// All calls may be made from any thread and need no runtime.
 #[derive(Clone)]
@@ -106,11 +119,13 @@ pub(crate) struct Inner {
 }
 
 impl OwnerHandle {
-    /// Serves the client at the other end of `stream` until it leaves, as [`Owner::serve`] does: its user is not checked and no deadline
-    /// holds for it. Returns at once. An owner that still waits for its predecessor has it served there.
+    /// Serves the client at the other end of `stream` until it leaves, as [`Owner::serve`] does:
+    /// its user is not checked and no deadline holds for it. Returns at once. An owner that still
+    /// waits for its predecessor has it served there.
     ///
     /// # Errors
-    /// [`OwnerError::Stopped`] if the owner is shut down, [`OwnerError::Stream`] if the stream cannot be made non-blocking.
+    /// [`OwnerError::Stopped`] if the owner is shut down, [`OwnerError::Stream`] if the stream
+    /// cannot be made non-blocking.
     pub fn serve(&self, stream: std::os::unix::net::UnixStream) -> Result<(), OwnerError> {
         self.check_running()?;
         stream.set_nonblocking(true).map_err(OwnerError::Stream)?;
@@ -120,16 +135,21 @@ impl OwnerHandle {
         let owner = self.0.owner.clone();
         self.0.runtime.spawn(async move {
             if let Err(error) = owner.serve_std(stream).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a client could not be served");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a client could not be served"
+                );
             }
         });
         Ok(())
     }
 
-    /// Serves every client that connects to the socket at `path`, as [`Owner::listen`] does. When it returns, clients can connect.
+    /// Serves every client that connects to the socket at `path`, as [`Owner::listen`] does. When
+    /// it returns, clients can connect.
     ///
     /// # Errors
-    /// Those of [`Owner::listen`], and [`OwnerError::Waiting`] if the sessions are still with the predecessor.
+    /// Those of [`Owner::listen`], and [`OwnerError::Waiting`] if the sessions are still with the
+    /// predecessor.
     pub fn listen(&self, path: impl AsRef<Path>) -> Result<(), OwnerError> {
         self.check_running()?;
         self.check_owning()?;
@@ -137,21 +157,26 @@ impl OwnerHandle {
         let shared = Arc::clone(self.0.owner.shared());
         self.0.runtime.spawn(async move {
             if let Err(error) = listener.run(shared).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the owner stopped listening");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the owner stopped listening"
+                );
             }
         });
         Ok(())
     }
 
-    /// Stops listening and reading, answers the calls that it began, ends every connection, and waits for the thread: within about 3 s,
-    /// unless the wrapped store blocks that thread for longer. What the store has put on threads of its runtime, as `spawn_blocking` does,
-    /// is not waited for; a hand-over that has stopped the calls is, for as long as it may take. Sockets are removed. A second call does
-    /// nothing.
+    /// Stops listening and reading, answers the calls that it began, ends every connection, and
+    /// waits for the thread: within about 3 s, unless the wrapped store blocks that thread for
+    /// longer. What the store has put on threads of its runtime, as `spawn_blocking` does, is not
+    /// waited for; a hand-over that has stopped the calls is, for as long as it may take. Sockets
+    /// are removed. A second call does nothing.
     ///
     /// On the owner's own thread it returns at once, and the thread ends when its turn comes.
     pub fn shutdown(&self) {
         self.0.owner.shutdown();
-        // The lock is released before the join, so that a call on the owner's thread does not wait for one that waits for it.
+        // The lock is released before the join, so that a call on the owner's thread does not wait
+        // for one that waits for it.
         let thread = {
             let own = std::thread::current().id();
             self.0.thread.lock().take_if(|thread| thread.thread().id() != own)

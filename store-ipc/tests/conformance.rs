@@ -1,5 +1,6 @@
-//! [`IpcStore`] passes the conformance suite: against an owner in a process of its own, which is killed and frozen for real; against an
-//! owner's thread through a shared trait object; and over inherited streams.
+//! [`IpcStore`] passes the conformance suite: against an owner in a process of its own, which is
+//! killed and frozen for real; against an owner's thread through a shared trait object; and over
+//! inherited streams.
 #![expect(clippy::unwrap_used, reason = "what a test needs and does not get fails it")]
 
 mod process;
@@ -50,7 +51,9 @@ impl OwnerProcess {
 
     fn start_process(&self, name: &str) {
         let mut processes = self.processes.lock().unwrap();
-        processes.entry(name.to_owned()).or_insert_with(|| Process::start("owner", &self.path(name)));
+        processes
+            .entry(name.to_owned())
+            .or_insert_with(|| Process::start("owner", &self.path(name)));
     }
 
     fn start_bounded_process(&self) {
@@ -177,7 +180,13 @@ impl OwnerThread {
     fn spawned(inherited: bool) -> Self {
         let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new());
         let namespaces = Mutex::default();
-        let mut fixture = Self { folder: tempfile::tempdir().unwrap(), clock: ManualClock::new(), inherited, store, namespaces };
+        let mut fixture = Self {
+            folder: tempfile::tempdir().unwrap(),
+            clock: ManualClock::new(),
+            inherited,
+            store,
+            namespaces,
+        };
         fixture.store = fixture.client("main");
         fixture
     }
@@ -205,7 +214,11 @@ impl OwnerThread {
 }
 
 fn spawn(memory: &Arc<MemoryStore>, path: &std::path::Path) -> OwnerHandle {
-    let owner = Owner::builder(Arc::clone(memory) as Arc<dyn SessionStore>).build().unwrap().spawn_thread().unwrap();
+    let owner = Owner::builder(Arc::clone(memory) as Arc<dyn SessionStore>)
+        .build()
+        .unwrap()
+        .spawn_thread()
+        .unwrap();
     owner.listen(path).unwrap();
     owner
 }
@@ -280,7 +293,9 @@ impl Fixture for OwnerThread {
     }
 
     async fn freeze(&self) -> Hand {
-        Hand::NotApplicable("freezing this process would freeze the test; the owner's process is frozen elsewhere")
+        Hand::NotApplicable(
+            "freezing this process would freeze the test; the owner's process is frozen elsewhere",
+        )
     }
 
     async fn thaw(&self) -> Hand {

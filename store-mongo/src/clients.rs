@@ -5,7 +5,10 @@ use std::sync::{Arc, Weak};
 use mongodb::{
     Client, Collection,
     bson::RawDocumentBuf,
-    options::{ClientOptions, CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern},
+    options::{
+        ClientOptions, CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria,
+        WriteConcern,
+    },
 };
 use parking_lot::RwLock;
 use tokio::{
@@ -15,13 +18,15 @@ use tokio::{
 
 use crate::{config::Config, elections::Elections, error::ClientError};
 
-/// The sessions' collection, as one client sees it. Documents are read where they lie in an answer, so they stay raw.
+/// The sessions' collection, as one client sees it. Documents are read where they lie in an answer,
+/// so they stay raw.
 pub(crate) type Sessions = Collection<RawDocumentBuf>;
 
 /// The driver's clients of a store.
 pub(crate) enum Clients {
-    /// One for each runtime. A client's connections are driven by the runtime that made it; a server's worker with a runtime of its own
-    /// gets its answers without waking another thread, and no client depends on a runtime that has ended.
+    /// One for each runtime. A client's connections are driven by the runtime that made it; a
+    /// server's worker with a runtime of its own gets its answers without waking another thread,
+    /// and no client depends on a runtime that has ended.
     Own { config: Box<Config>, options: Box<OnceCell<ClientOptions>>, made: Arc<RwLock<Vec<Made>>> },
     /// One that the application made.
     Given(Link),
@@ -31,11 +36,12 @@ pub(crate) enum Clients {
 #[derive(Clone)]
 pub(crate) struct Link {
     pub(crate) sessions: Sessions,
-    /// One permit for each connection that the client may have. Calls wait here and not for the driver's pool: that serves those who have
-    /// given up before those who still wait, one with each thing that happens to it, and is minutes behind after a silence.
+    /// One permit for each connection that the client may have. Calls wait here and not for the
+    /// driver's pool: that serves those who have given up before those who still wait, one with
+    /// each thing that happens to it, and is minutes behind after a silence.
     pub(crate) turns: Arc<Semaphore>,
-    /// The elections that its reads have to make sure of. `None` where the settings say what reads ask for, or of a client that the
-    /// application made, which tells of none.
+    /// The elections that its reads have to make sure of. `None` where the settings say what reads
+    /// ask for, or of a client that the application made, which tells of none.
     pub(crate) elections: Option<Arc<Elections>>,
 }
 
@@ -43,13 +49,18 @@ pub(crate) struct Link {
 pub(crate) struct Made {
     runtime: Id,
     link: Link,
-    /// Ends the task that waits for the end of the runtime and takes the client out of the list then.
+    /// Ends the task that waits for the end of the runtime and takes the client out of the list
+    /// then.
     _watched: oneshot::Sender<()>,
 }
 
 impl Clients {
     pub(crate) fn own(config: &Config) -> Self {
-        Self::Own { config: Box::new(config.clone()), options: Box::default(), made: Arc::default() }
+        Self::Own {
+            config: Box::new(config.clone()),
+            options: Box::default(),
+            made: Arc::default(),
+        }
     }
 
     pub(crate) fn given(client: &Client, config: &Config) -> Self {
@@ -77,7 +88,12 @@ fn find(made: &RwLock<Vec<Made>>, runtime: Id) -> Option<Link> {
 }
 
 /// Makes the client of this runtime, unless another task of it was faster.
-fn make(options: &ClientOptions, config: &Config, made: &Arc<RwLock<Vec<Made>>>, runtime: Id) -> Result<Link, ClientError> {
+fn make(
+    options: &ClientOptions,
+    config: &Config,
+    made: &Arc<RwLock<Vec<Made>>>,
+    runtime: Id,
+) -> Result<Link, ClientError> {
     let mut options = options.clone();
     let elections = asks_for_majorities(config).then(Arc::<Elections>::default);
     options.sdam_event_handler = elections.as_ref().map(Elections::listener);
@@ -90,7 +106,8 @@ fn make(options: &ClientOptions, config: &Config, made: &Arc<RwLock<Vec<Made>>>,
         }
         list.push(Made { runtime, link: link.clone(), _watched: watched });
     }
-    // Without the lock: a runtime that is ending drops the task at once, which takes the client out again.
+    // Without the lock: a runtime that is ending drops the task at once, which takes the client out
+    // again.
     let end = RuntimeEnd { runtime, made: Arc::downgrade(made) };
     tokio::spawn(async move {
         let _end = end;
@@ -102,7 +119,12 @@ fn make(options: &ClientOptions, config: &Config, made: &Arc<RwLock<Vec<Made>>>,
 
 /// Whether reads are to see what a majority has and nothing older, by no word of the settings.
 fn asks_for_majorities(config: &Config) -> bool {
-    config.read_concern.is_none() && config.write_concern.w.as_ref().is_none_or(|w| Some(w) == WriteConcern::majority().w.as_ref())
+    config.read_concern.is_none()
+        && config
+            .write_concern
+            .w
+            .as_ref()
+            .is_none_or(|w| Some(w) == WriteConcern::majority().w.as_ref())
 }
 
 fn link(client: &Client, config: &Config, elections: Option<Arc<Elections>>) -> Link {
@@ -111,7 +133,8 @@ fn link(client: &Client, config: &Config, elections: Option<Arc<Elections>>) -> 
         .journal(config.write_concern.journal)
         .w_timeout(config.write_concern.w_timeout.or(Some(config.deadline)))
         .build();
-    // What is read from a secondary may be older than what was acknowledged, whatever the client prefers elsewhere.
+    // What is read from a secondary may be older than what was acknowledged, whatever the client
+    // prefers elsewhere.
     let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
     // What fewer than a majority acknowledged is not seen by reads that ask for one.
     let reads = match &config.read_concern {
@@ -119,9 +142,15 @@ fn link(client: &Client, config: &Config, elections: Option<Arc<Elections>>) -> 
         None if asks_for_majorities(config) => ReadConcern::majority(),
         None => ReadConcern::local(),
     };
-    let options = CollectionOptions::builder().write_concern(concern).read_concern(reads).selection_criteria(primary).build();
+    let options = CollectionOptions::builder()
+        .write_concern(concern)
+        .read_concern(reads)
+        .selection_criteria(primary)
+        .build();
     Link {
-        sessions: client.database(&config.database).collection_with_options(&config.collection, options),
+        sessions: client
+            .database(&config.database)
+            .collection_with_options(&config.collection, options),
         turns: Arc::new(Semaphore::new(config.connections())),
         elections,
     }
@@ -137,7 +166,10 @@ impl Drop for RuntimeEnd {
     fn drop(&mut self) {
         let Some(made) = self.made.upgrade() else { return };
         let mut list = made.write();
-        let gone = list.iter().position(|made| made.runtime == self.runtime).map(|at| list.swap_remove(at));
+        let gone = list
+            .iter()
+            .position(|made| made.runtime == self.runtime)
+            .map(|at| list.swap_remove(at));
         // The client is dropped without the lock.
         drop(list);
         drop(gone);

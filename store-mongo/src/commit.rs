@@ -1,16 +1,20 @@
 //! A commit as an update: one pipeline that a server applies to one document as one step.
 //!
-//! If its conditions hold, the document has the commit's mark afterwards. If not, the document is unchanged, and the answer holds what tells
-//! why. The pipeline never raises an error: a server writes a command that fails into its log, with all the data in it.
+//! If its conditions hold, the document has the commit's mark afterwards. If not, the document is
+//! unchanged, and the answer holds what tells why. The pipeline never raises an error: a server
+//! writes a command that fails into its log, with all the data in it.
 
 use mongodb::bson::{Bson, DateTime, Document, RawBsonRef, RawDocument, doc};
-use session_core::{AuthenticationChange, Change, Commit, Committed, Data, Guard, Json, Name, Outcome, PrincipalChange, Record, Rejection};
+use session_core::{
+    AuthenticationChange, Change, Commit, Committed, Data, Guard, Json, Name, Outcome,
+    PrincipalChange, Record, Rejection,
+};
 
 use crate::{
     document::{CURRENT, Head, Unreadable, alive, binary, count, literal, millis},
     field::{
-        ATTRIBUTES, AUTHENTICATED, BYTES, DATA, EXPIRES, FORMER, GENERATION, MARK, PRINCIPAL, ROTATED, SECRET, SINCE, UNTIL, VERSION,
-        escaped, unescaped,
+        ATTRIBUTES, AUTHENTICATED, BYTES, DATA, EXPIRES, FORMER, GENERATION, MARK, PRINCIPAL,
+        ROTATED, SECRET, SINCE, UNTIL, VERSION, escaped, unescaped,
     },
 };
 
@@ -36,7 +40,9 @@ pub(crate) fn pipeline(commit: &Commit, cap: usize, mark: i64) -> Vec<Document> 
     match commit.authentication() {
         AuthenticationChange::Keep => {}
         AuthenticationChange::Clear => removed.extend([PRINCIPAL, AUTHENTICATED]),
-        AuthenticationChange::Now if merged.contains_key(PRINCIPAL) => drop(merged.insert(AUTHENTICATED, "$$NOW")),
+        AuthenticationChange::Now if merged.contains_key(PRINCIPAL) => {
+            drop(merged.insert(AUTHENTICATED, "$$NOW"))
+        }
         // An anonymous session has no such time.
         AuthenticationChange::Now => {
             let is_anonymous = doc! { "$eq": [{ "$type": "$principal" }, "missing"] };
@@ -51,7 +57,10 @@ pub(crate) fn pipeline(commit: &Commit, cap: usize, mark: i64) -> Vec<Document> 
         merged.insert(GENERATION, i64::from(rotation.generation));
         merged.insert(ROTATED, "$$NOW");
         match rotation.grace {
-            Some(grace) => drop(merged.insert(FORMER, doc! { SECRET: "$secret", UNTIL: { "$add": ["$$NOW", millis(grace)] } })),
+            Some(grace) => drop(merged.insert(
+                FORMER,
+                doc! { SECRET: "$secret", UNTIL: { "$add": ["$$NOW", millis(grace)] } },
+            )),
             None => removed.push(FORMER),
         }
     }
@@ -71,9 +80,14 @@ pub(crate) fn pipeline(commit: &Commit, cap: usize, mark: i64) -> Vec<Document> 
     let mut after = without_all(&removed, doc! { "$mergeObjects": ["$$ROOT", merged] }.into());
     if let Some((sums, bytes)) = calculated {
         // Data that gets no larger is fine, even where the cap was lowered.
-        let mut fits = vec![Bson::from(doc! { "$lte": ["$$bytes", { "$max": [count(cap), "$bytes"] }] })];
-        // A sum that leaves 64 bits goes on as a floating-point number, and a text that is not an integer has become null.
-        fits.extend(sums.keys().map(|name| doc! { "$eq": [{ "$type": format!("$${name}") }, "long"] }.into()));
+        let mut fits =
+            vec![Bson::from(doc! { "$lte": ["$$bytes", { "$max": [count(cap), "$bytes"] }] })];
+        // A sum that leaves 64 bits goes on as a floating-point number, and a text that is not an
+        // integer has become null.
+        fits.extend(
+            sums.keys()
+                .map(|name| doc! { "$eq": [{ "$type": format!("$${name}") }, "long"] }.into()),
+        );
         after = doc! { "$cond": [{ "$and": fits }, after, "$$ROOT"] }.into();
         after = doc! { "$let": { "vars": { "bytes": bytes }, "in": after } }.into();
         if !sums.is_empty() {
@@ -83,7 +97,8 @@ pub(crate) fn pipeline(commit: &Commit, cap: usize, mark: i64) -> Vec<Document> 
     vec![doc! { "$replaceWith": { "$cond": [{ "$and": conditions }, after, "$$ROOT"] } }]
 }
 
-/// What must hold of a document whatever the values are. The server calculates nothing with a corrupt record.
+/// What must hold of a document whatever the values are. The server calculates nothing with a
+/// corrupt record.
 fn conditions(commit: &Commit) -> Vec<Bson> {
     // One comparison of two lists: a server takes longer to parse a pipeline than to run it.
     let mut found = vec![Bson::from("$secret"), "$format".into()];
@@ -93,9 +108,14 @@ fn conditions(commit: &Commit) -> Vec<Bson> {
         wanted.push(i64::try_from(version).unwrap_or(-1).into());
     }
     // Numbers of all types are equal, so the types are compared too.
-    for (path, kind) in
-        [("$format", "int"), ("$version", "long"), ("$bytes", "long"), ("$created", "date"), ("$expires", "date"), ("$data", "object")]
-    {
+    for (path, kind) in [
+        ("$format", "int"),
+        ("$version", "long"),
+        ("$bytes", "long"),
+        ("$created", "date"),
+        ("$expires", "date"),
+        ("$data", "object"),
+    ] {
         found.push(type_of(path));
         wanted.push(kind.into());
     }
@@ -135,15 +155,25 @@ impl Values {
     fn of(commit: &Commit) -> Option<Self> {
         if commit.clear {
             let kept = kept(commit);
-            let fields: Document =
-                kept.iter().map(|(name, value)| (escaped(name.as_str()).into_owned(), Bson::from(value.as_str()))).collect();
+            let fields: Document = kept
+                .iter()
+                .map(|(name, value)| {
+                    (escaped(name.as_str()).into_owned(), Bson::from(value.as_str()))
+                })
+                .collect();
             let data = doc! { "$literal": fields }.into();
-            return Some(Self { conditions: Vec::new(), sums: Document::new(), bytes: count(kept.bytes()).into(), data });
+            return Some(Self {
+                conditions: Vec::new(),
+                sums: Document::new(),
+                bytes: count(kept.bytes()).into(),
+                data,
+            });
         }
         if commit.changes.is_empty() {
             return None;
         }
-        let (mut sums, mut terms, mut set) = (Document::new(), vec![Bson::from("$bytes")], Document::new());
+        let (mut sums, mut terms, mut set) =
+            (Document::new(), vec![Bson::from("$bytes")], Document::new());
         let (mut conditions, mut removed) = (Vec::new(), Vec::new());
         for (name, change) in &commit.changes {
             let field = escaped(name.as_str());
@@ -151,7 +181,10 @@ impl Values {
             let named = count(name.as_str().len());
             // What it takes up now.
             let taken = doc! { "$subtract": [-named, { "$strLenBytes": path.as_str() }] };
-            terms.push(doc! { "$cond": [{ "$eq": [{ "$type": path.as_str() }, "string"] }, taken, 0_i64] }.into());
+            terms.push(
+                doc! { "$cond": [{ "$eq": [{ "$type": path.as_str() }, "string"] }, taken, 0_i64] }
+                    .into(),
+            );
             match change {
                 Change::Set(value) => {
                     terms.push((named + count(value.as_str().len())).into());
@@ -177,7 +210,8 @@ impl Values {
     }
 }
 
-/// The number that the text at `path` is, or that nothing is, and `by`; nothing if the text is no integer's.
+/// The number that the text at `path` is, or that nothing is, and `by`; nothing if the text is no
+/// integer's.
 fn sum(path: &str, by: i64) -> Document {
     // JSON allows white space around a number.
     let text = doc! { "$trim": { "input": { "$ifNull": [path, "0"] }, "chars": " \t\r\n" } };
@@ -187,9 +221,12 @@ fn sum(path: &str, by: i64) -> Document {
 /// An object without some of its fields.
 fn without_all(fields: &[impl AsRef<str>], object: Bson) -> Bson {
     let fields = fields.iter().map(AsRef::as_ref);
-    // Nested expressions are quicker for a few fields. For many they are too deep for a server and for a stack.
+    // Nested expressions are quicker for a few fields. For many they are too deep for a server and
+    // for a stack.
     if fields.len() <= 8 {
-        return fields.fold(object, |object, field| doc! { "$unsetField": { "field": field, "input": object } }.into());
+        return fields.fold(object, |object, field| {
+            doc! { "$unsetField": { "field": field, "input": object } }.into()
+        });
     }
     let fields: Vec<&str> = fields.collect();
     let stays = doc! { "$not": { "$in": ["$$this.k", { "$literal": fields }] } };
@@ -210,7 +247,11 @@ fn kept(commit: &Commit) -> Data {
 }
 
 fn added(commit: &Commit) -> impl Iterator<Item = &Name> {
-    commit.changes.iter().filter(|(_, change)| matches!(change, Change::Add(_))).map(|(name, _)| name)
+    commit
+        .changes
+        .iter()
+        .filter(|(_, change)| matches!(change, Change::Add(_)))
+        .map(|(name, _)| name)
 }
 
 /// Whether a commit took effect, by the document after it.
@@ -219,17 +260,25 @@ pub(crate) fn took_effect(after: &RawDocument, mark: i64) -> bool {
 }
 
 /// Reads the document after a commit that took effect.
-pub(crate) fn committed(after: &RawDocument, commit: &Commit, now: DateTime) -> Result<Committed, Unreadable> {
+pub(crate) fn committed(
+    after: &RawDocument,
+    commit: &Commit,
+    now: DateTime,
+) -> Result<Committed, Unreadable> {
     let head = Head::read(after)?;
     let mut sums = std::collections::BTreeMap::new();
     if added(commit).next().is_some() {
-        let data = after.get(DATA)?.and_then(RawBsonRef::as_document).ok_or(Unreadable::Part(DATA))?;
+        let data =
+            after.get(DATA)?.and_then(RawBsonRef::as_document).ok_or(Unreadable::Part(DATA))?;
         // Once through the document: to look for each name would be a walk for each.
         for field in data {
             let (field, text) = field?;
             let Some(name) = unescaped(field.as_str()) else { continue };
             if let Some((name, Change::Add(_))) = commit.changes.get_key_value(&*name) {
-                let sum = text.as_str().and_then(|text| text.parse().ok()).ok_or(Unreadable::Part("values"))?;
+                let sum = text
+                    .as_str()
+                    .and_then(|text| text.parse().ok())
+                    .ok_or(Unreadable::Part("values"))?;
                 sums.insert(name.clone(), sum);
             }
         }
@@ -242,13 +291,15 @@ pub(crate) fn committed(after: &RawDocument, commit: &Commit, now: DateTime) -> 
         added: sums,
         age: head.age(now),
         authenticated: head.authenticated(now),
-        // It lived when the commit took effect. The answer may have taken longer than what was left of its life.
+        // It lived when the commit took effect. The answer may have taken longer than what was left
+        // of its life.
         ttl: head.ttl(now).unwrap_or_default(),
         attributes: head.attributes,
     })
 }
 
-/// Why a commit changes nothing, by the record it would change. `Again` if the record does not tell.
+/// Why a commit changes nothing, by the record it would change. `Again` if the record does not
+/// tell.
 pub(crate) fn explain(commit: &Commit, record: Option<Record>, cap: usize) -> Committing {
     let Some(record) = record else { return Committing::Settled(Outcome::Gone) };
     if commit.secret != record.secret {
@@ -262,7 +313,14 @@ pub(crate) fn explain(commit: &Commit, record: Option<Record>, cap: usize) -> Co
     if commit.is_empty() {
         let Record { version, age, authenticated, ttl, attributes, .. } = record;
         let added = std::collections::BTreeMap::new();
-        return Committing::Settled(Outcome::Done(Committed { version, added, age, authenticated, ttl, attributes }));
+        return Committing::Settled(Outcome::Done(Committed {
+            version,
+            added,
+            age,
+            authenticated,
+            ttl,
+            attributes,
+        }));
     }
     let before = record.data.bytes();
     let mut data = if commit.clear { Data::new() } else { record.data };
@@ -271,7 +329,8 @@ pub(crate) fn explain(commit: &Commit, record: Option<Record>, cap: usize) -> Co
             Change::Set(value) => drop(data.insert(name.clone(), value.clone())),
             Change::Remove => drop(data.remove(name.as_str())),
             Change::Add(by) => {
-                let Some(current) = data.get(name.as_str()).map_or(Some(0), Json::as_integer) else {
+                let Some(current) = data.get(name.as_str()).map_or(Some(0), Json::as_integer)
+                else {
                     return Committing::Rejected(Rejection::NotAnInteger { name: name.clone() });
                 };
                 let Some(sum) = current.checked_add(*by) else {

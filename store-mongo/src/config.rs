@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use mongodb::options::{ClientOptions, ConnectionString, Credential, ReadConcern, ReadPreference, WriteConcern};
+use mongodb::options::{
+    ClientOptions, ConnectionString, Credential, ReadConcern, ReadPreference, WriteConcern,
+};
 use serde::Deserialize;
 use session_core::Limits;
 
@@ -14,9 +16,11 @@ use crate::{
 
 /// The settings of a [`MongoStore`](crate::MongoStore), from code, a URL or a configuration file.
 ///
-/// The URL is the driver's, `mongodb://user:password@host1,host2/database?replicaSet=name` or `mongodb+srv://…`, with all of its settings: TLS
-/// (`tls`, `tlsCAFile`, `tlsCertificateKeyFile`), `w`, `journal`, `wtimeoutMS`, `readConcernLevel`, `authSource`, `maxPoolSize` and so on. Beside them it may have
-/// `collection`, `deadline_ms` and `data_bytes`, named like the methods here; in a file these stand beside `url`, as does `database`.
+/// The URL is the driver's, `mongodb://user:password@host1,host2/database?replicaSet=name` or
+/// `mongodb+srv://…`, with all of its settings: TLS (`tls`, `tlsCAFile`, `tlsCertificateKeyFile`),
+/// `w`, `journal`, `wtimeoutMS`, `readConcernLevel`, `authSource`, `maxPoolSize` and so on. Beside
+/// them it may have `collection`, `deadline_ms` and `data_bytes`, named like the methods here; in a
+/// file these stand beside `url`, as does `database`.
 ///
 /// # Examples
 /// ```
@@ -42,21 +46,27 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads a URL with its settings. Nothing is looked up; a `mongodb+srv` name is with the first call.
+    /// Reads a URL with its settings. Nothing is looked up; a `mongodb+srv` name is with the first
+    /// call.
     ///
     /// # Errors
-    /// [`ConfigError`] if the URL is none of MongoDB, a setting is unknown, or a value is out of range. It shows no password.
+    /// [`ConfigError`] if the URL is none of MongoDB, a setting is unknown, or a value is out of
+    /// range. It shows no password.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
         url::read(url)
     }
 
     pub(crate) fn at(driver: ConnectionString) -> Self {
-        let write_concern = driver.write_concern.clone().filter(|concern| concern.w.is_some()).unwrap_or_else(|| {
-            let mut concern = WriteConcern::majority();
-            concern.journal = driver.write_concern.as_ref().and_then(|given| given.journal);
-            concern.w_timeout = driver.write_concern.as_ref().and_then(|given| given.w_timeout);
-            concern
-        });
+        let write_concern = driver
+            .write_concern
+            .clone()
+            .filter(|concern| concern.w.is_some())
+            .unwrap_or_else(|| {
+                let mut concern = WriteConcern::majority();
+                concern.journal = driver.write_concern.as_ref().and_then(|given| given.journal);
+                concern.w_timeout = driver.write_concern.as_ref().and_then(|given| given.w_timeout);
+                concern
+            });
         Self {
             read_concern: driver.read_concern.clone(),
             write_concern,
@@ -70,8 +80,8 @@ impl Config {
         }
     }
 
-    /// The user and password, in place of those in the URL. The user is looked for in the URL's `authSource`, else in its database, else in
-    /// `admin`.
+    /// The user and password, in place of those in the URL. The user is looked for in the URL's
+    /// `authSource`, else in its database, else in `admin`.
     #[must_use]
     pub fn login(mut self, user: &str, password: &str) -> Self {
         self.login = Some((user.to_owned(), password.to_owned()));
@@ -107,8 +117,8 @@ impl Config {
         self
     }
 
-    /// When a write counts as done. On a majority of the members, within the deadline, by default; with less an election can undo what was
-    /// acknowledged.
+    /// When a write counts as done. On a majority of the members, within the deadline, by default;
+    /// with less an election can undo what was acknowledged.
     #[must_use]
     pub fn write_concern(mut self, concern: WriteConcern) -> Self {
         self.write_concern = concern;
@@ -135,7 +145,8 @@ impl Config {
         // A little less than the deadline, so that the error says which servers were not there.
         options.server_selection_timeout.get_or_insert(self.deadline * 9 / 10);
         options.connect_timeout.get_or_insert(self.deadline);
-        // The driver clears the queue before a server that was silent once it hears of it again, and until then serves who has given up.
+        // The driver clears the queue before a server that was silent once it hears of it again,
+        // and until then serves who has given up.
         options.heartbeat_freq.get_or_insert(HEARTBEAT);
         let connections = *options.max_pool_size.get_or_insert(DRIVERS_CONNECTIONS);
         // All at once, if it comes to that: who has a turn is to have a connection.
@@ -154,29 +165,60 @@ impl Config {
         match key {
             "database" => self.database = text.into(),
             "collection" => self.collection = text.into(),
-            "deadline_ms" => self.deadline = Duration::from_millis(number("deadline_ms", text, "a whole number above 0")?),
+            "deadline_ms" => {
+                self.deadline =
+                    Duration::from_millis(number("deadline_ms", text, "a whole number above 0")?)
+            }
             "data_bytes" => self.limits.data_bytes = number("data_bytes", text, "a whole number")?,
-            _ => return Err(ConfigError::UnknownKey { key: if url::looks_like_one(key) { key.to_owned() } else { "…".to_owned() } }),
+            _ => {
+                return Err(ConfigError::UnknownKey {
+                    key: if url::looks_like_one(key) { key.to_owned() } else { "…".to_owned() },
+                });
+            }
         }
         Ok(())
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        if !(1..=63).contains(&self.database.len()) || self.database.contains(|c: char| c.is_control() || "/\\. \"$*<>:|?".contains(c)) {
-            return Err(value("database", &self.database, "1 to 63 bytes without any of / \\ . \" $ * < > : | ? and spaces"));
+        if !(1..=63).contains(&self.database.len())
+            || self.database.contains(|c: char| c.is_control() || "/\\. \"$*<>:|?".contains(c))
+        {
+            return Err(value(
+                "database",
+                &self.database,
+                "1 to 63 bytes without any of / \\ . \" $ * < > : | ? and spaces",
+            ));
         }
         let collection = &self.collection;
-        if !(1..=100).contains(&collection.len()) || collection.contains(|c: char| c.is_control() || c == '$') {
-            return Err(value("collection", collection, "1 to 100 bytes without dollar signs and control characters"));
+        if !(1..=100).contains(&collection.len())
+            || collection.contains(|c: char| c.is_control() || c == '$')
+        {
+            return Err(value(
+                "collection",
+                collection,
+                "1 to 100 bytes without dollar signs and control characters",
+            ));
         }
-        if collection.starts_with("system.") || collection.starts_with('.') || collection.ends_with('.') || collection.contains("..") {
-            return Err(value("collection", collection, "a name that does not begin with system. and has no empty part between dots"));
+        if collection.starts_with("system.")
+            || collection.starts_with('.')
+            || collection.ends_with('.')
+            || collection.contains("..")
+        {
+            return Err(value(
+                "collection",
+                collection,
+                "a name that does not begin with system. and has no empty part between dots",
+            ));
         }
         if self.deadline.is_zero() {
             return Err(value("deadline_ms", "0", "a millisecond or more"));
         }
         if self.limits.data_bytes > MOST_DATA {
-            return Err(value("data_bytes", &self.limits.data_bytes.to_string(), "at most 1048576; keep large things elsewhere"));
+            return Err(value(
+                "data_bytes",
+                &self.limits.data_bytes.to_string(),
+                "at most 1048576; keep large things elsewhere",
+            ));
         }
         if self.write_concern.w == Some(mongodb::options::Acknowledgment::Nodes(0)) {
             return Err(ConfigError::Url {
@@ -187,7 +229,12 @@ impl Config {
         if self.connections() == 0 || self.connections() > 1 << 20 {
             return Err(value("maxPoolSize", &self.connections().to_string(), "1 to 1048576"));
         }
-        if self.driver.read_preference.as_ref().is_some_and(|preference| *preference != ReadPreference::Primary) {
+        if self
+            .driver
+            .read_preference
+            .as_ref()
+            .is_some_and(|preference| *preference != ReadPreference::Primary)
+        {
             return Err(ConfigError::Url {
                 part: "setting readPreference",
                 usable: "sessions are read from the primary, since a secondary may not have what was acknowledged; leave it out",
@@ -203,15 +250,19 @@ const DRIVERS_CONNECTIONS: u32 = 10;
 /// How often the driver asks each server how it is.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// So little that a document of it has less than the 16 MiB that it may have, whatever the names are: a name can treble when it is escaped, and
-/// the shortest value takes ten bytes.
+/// So little that a document of it has less than the 16 MiB that it may have, whatever the names
+/// are: a name can treble when it is escaped, and the shortest value takes ten bytes.
 const MOST_DATA: usize = 1 << 20;
 
 /// Shows where the servers are and how calls are bounded; passwords are masked.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let credential = self.driver.credential.as_ref();
-        let user = self.login.as_ref().map(|(user, _)| user).or(credential.and_then(|credential| credential.username.as_ref()));
+        let user = self
+            .login
+            .as_ref()
+            .map(|(user, _)| user)
+            .or(credential.and_then(|credential| credential.username.as_ref()));
         f.debug_struct("Config")
             .field("servers", &self.servers().to_string())
             .field("replica_set", &self.driver.replica_set)
@@ -258,7 +309,11 @@ impl TryFrom<File> for Config {
     }
 }
 
-fn number<T: std::str::FromStr>(key: &'static str, text: &str, usable: &str) -> Result<T, ConfigError> {
+fn number<T: std::str::FromStr>(
+    key: &'static str,
+    text: &str,
+    usable: &str,
+) -> Result<T, ConfigError> {
     text.parse().map_err(|_| value(key, text, usable))
 }
 
@@ -284,16 +339,25 @@ mod tests {
         let journaled = concern("mongodb://host/?journal=true&wtimeoutMS=300");
         assert_eq!((journaled.w, journaled.journal), (WriteConcern::majority().w, Some(true)));
         assert_eq!(journaled.w_timeout, Some(Duration::from_millis(300)));
-        assert_eq!(concern("mongodb://host/?w=2").w, Some(mongodb::options::Acknowledgment::Nodes(2)));
+        assert_eq!(
+            concern("mongodb://host/?w=2").w,
+            Some(mongodb::options::Acknowledgment::Nodes(2))
+        );
     }
 
     #[tokio::test]
     async fn what_the_driver_waits_for_fits_into_the_deadline() {
-        let config = Config::new("mongodb://host/?authSource=accounts").unwrap().deadline(Duration::from_secs(1)).login("app", "p");
+        let config = Config::new("mongodb://host/?authSource=accounts")
+            .unwrap()
+            .deadline(Duration::from_secs(1))
+            .login("app", "p");
         let options = config.client_options().await.unwrap();
         assert_eq!(options.server_selection_timeout, Some(Duration::from_millis(900)));
         assert_eq!(options.connect_timeout, Some(Duration::from_secs(1)));
         let credential = options.credential.unwrap();
-        assert_eq!((credential.username.as_deref(), credential.source.as_deref()), (Some("app"), Some("accounts")));
+        assert_eq!(
+            (credential.username.as_deref(), credential.source.as_deref()),
+            (Some("app"), Some("accounts"))
+        );
     }
 }

@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use mongodb::bson::{
-    Binary, Bson, DateTime, Document, RawBsonRef, RawDocument, doc, error::Error as BsonError, spec::BinarySubtype::Generic,
+    Binary, Bson, DateTime, Document, RawBsonRef, RawDocument, doc, error::Error as BsonError,
+    spec::BinarySubtype::Generic,
 };
-use session_core::{Attributes, Data, Grace, Json, JsonError, Name, NewRecord, Principal, Record, SecretHash, StoreKey};
+use session_core::{
+    Attributes, Data, Grace, Json, JsonError, Name, NewRecord, Principal, Record, SecretHash,
+    StoreKey,
+};
 
 use crate::field::{
-    ATTRIBUTES, AUTHENTICATED, BYTES, CREATED, DATA, EXPIRES, FORMAT, FORMER, GENERATION, ID, MARK, NOW, PRINCIPAL, ROTATED, SECRET, SINCE,
-    UNTIL, VERSION, escaped, unescaped,
+    ATTRIBUTES, AUTHENTICATED, BYTES, CREATED, DATA, EXPIRES, FORMAT, FORMER, GENERATION, ID, MARK,
+    NOW, PRINCIPAL, ROTATED, SECRET, SINCE, UNTIL, VERSION, escaped, unescaped,
 };
 
 /// The format of a record that this version reads and writes.
@@ -18,7 +22,9 @@ pub(crate) const CURRENT: i32 = 2;
 /// Why what is stored is not a record.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreadable {
-    #[error("the record has another format than {CURRENT}; another version of this crate may have written it")]
+    #[error(
+        "the record has another format than {CURRENT}; another version of this crate may have written it"
+    )]
     Format,
     #[error("the record's {0} cannot be read")]
     Part(&'static str),
@@ -53,7 +59,10 @@ impl Head {
             created: time(document, CREATED)?,
             expires: time(document, EXPIRES)?,
             authenticated: optional(document, AUTHENTICATED, RawBsonRef::as_datetime)?,
-            attributes: optional(document, ATTRIBUTES, |text| Attributes::from_text(text.as_str()?))?.unwrap_or_default(),
+            attributes: optional(document, ATTRIBUTES, |text| {
+                Attributes::from_text(text.as_str()?)
+            })?
+            .unwrap_or_default(),
         })
     }
 
@@ -82,7 +91,9 @@ pub(crate) fn record(document: &RawDocument, now: DateTime) -> Result<Option<Rec
     let mut values = Vec::with_capacity(4);
     for field in required(document, DATA, RawBsonRef::as_document)? {
         let (field, value) = field?;
-        let name = unescaped(field.as_str()).and_then(|name| Name::new(name).ok()).ok_or(Unreadable::Part("names"))?;
+        let name = unescaped(field.as_str())
+            .and_then(|name| Name::new(name).ok())
+            .ok_or(Unreadable::Part("names"))?;
         let text = value.as_str().ok_or(Unreadable::Part("values"))?;
         values.push((name, Json::from_text(text).map_err(Unreadable::Json)?));
     }
@@ -98,7 +109,8 @@ pub(crate) fn record(document: &RawDocument, now: DateTime) -> Result<Option<Rec
         secret: required(document, SECRET, hash)?,
         generation: optional(document, GENERATION, generation)?.unwrap_or(0),
         since: optional(document, SINCE, generation)?.unwrap_or(0),
-        grace: optional(document, FORMER, RawBsonRef::as_document)?.map_or(Ok(None), |former| grace(former, now))?,
+        grace: optional(document, FORMER, RawBsonRef::as_document)?
+            .map_or(Ok(None), |former| grace(former, now))?,
         age: head.age(now),
         rotated: between(rotated, now),
         authenticated: head.authenticated(now),
@@ -115,7 +127,10 @@ fn grace(former: &RawDocument, now: DateTime) -> Result<Option<Grace>, Unreadabl
 }
 
 fn hash(value: RawBsonRef<'_>) -> Option<SecretHash> {
-    value.as_binary().filter(|hash| hash.subtype == Generic).and_then(|hash| SecretHash::from_slice(hash.bytes))
+    value
+        .as_binary()
+        .filter(|hash| hash.subtype == Generic)
+        .and_then(|hash| SecretHash::from_slice(hash.bytes))
 }
 
 fn generation(value: RawBsonRef<'_>) -> Option<u32> {
@@ -124,7 +139,12 @@ fn generation(value: RawBsonRef<'_>) -> Option<u32> {
 
 /// The key of a document, if it can be one.
 pub(crate) fn key(document: &RawDocument) -> Option<StoreKey> {
-    let id = document.get(ID).ok().flatten().and_then(RawBsonRef::as_binary).filter(|id| id.subtype == Generic)?;
+    let id = document
+        .get(ID)
+        .ok()
+        .flatten()
+        .and_then(RawBsonRef::as_binary)
+        .filter(|id| id.subtype == Generic)?;
     Some(StoreKey::from_text(str::from_utf8(id.bytes).ok()?)).filter(StoreKey::is_storable)
 }
 
@@ -133,7 +153,8 @@ pub(crate) fn time(document: &RawDocument, field: &'static str) -> Result<DateTi
     required(document, field, RawBsonRef::as_datetime)
 }
 
-/// Whether the deadline in an answer is past, by the server's time in it. A deadline that cannot be read is not.
+/// Whether the deadline in an answer is past, by the server's time in it. A deadline that cannot be
+/// read is not.
 pub(crate) fn has_expired(document: &RawDocument) -> bool {
     matches!((time(document, EXPIRES), time(document, NOW)), (Ok(expires), Ok(now)) if expires <= now)
 }
@@ -157,7 +178,9 @@ fn optional<'d, T>(
 
 /// From one time to another; nothing if they are in the other order.
 fn between(from: DateTime, to: DateTime) -> Duration {
-    Duration::from_millis(u64::try_from(to.timestamp_millis().saturating_sub(from.timestamp_millis())).unwrap_or(0))
+    Duration::from_millis(
+        u64::try_from(to.timestamp_millis().saturating_sub(from.timestamp_millis())).unwrap_or(0),
+    )
 }
 
 /// A duration in whole milliseconds, as servers add it to a time.
@@ -179,11 +202,15 @@ pub(crate) fn binary(bytes: &[u8]) -> Bson {
     Binary { subtype: Generic, bytes: bytes.to_vec() }.into()
 }
 
-/// The pipeline of an upsert that makes the document what `new` says if there is none or an expired one, and else leaves it as it is. The
-/// record's times are the server's.
+/// The pipeline of an upsert that makes the document what `new` says if there is none or an expired
+/// one, and else leaves it as it is. The record's times are the server's.
 pub(crate) fn creation(key: &StoreKey, new: &NewRecord) -> Vec<Document> {
     let ago = |age: Duration| doc! { "$subtract": ["$$NOW", millis(age)] };
-    let data: Document = new.data.iter().map(|(name, value)| (escaped(name.as_str()).into_owned(), Bson::from(value.as_str()))).collect();
+    let data: Document = new
+        .data
+        .iter()
+        .map(|(name, value)| (escaped(name.as_str()).into_owned(), Bson::from(value.as_str())))
+        .collect();
     let mut fields = with_key(key);
     // An upsert runs its pipeline on a document of nothing but the `_id`.
     let absent = doc! { "$eq": ["$$ROOT", fields.clone()] };
@@ -212,7 +239,8 @@ pub(crate) fn creation(key: &StoreKey, new: &NewRecord) -> Vec<Document> {
     vec![doc! { "$replaceWith": { "$cond": [{ "$or": [absent, leftover] }, fields, "$$ROOT"] } }]
 }
 
-/// The filter for the document of a key. A server looks up nothing but an `_id` without its planner.
+/// The filter for the document of a key. A server looks up nothing but an `_id` without its
+/// planner.
 pub(crate) fn with_key(key: &StoreKey) -> Document {
     doc! { ID: binary(key.as_str().as_bytes()) }
 }
@@ -222,7 +250,8 @@ pub(crate) fn alive() -> Document {
     doc! { "$gt": [EXPIRES_PATH, "$$NOW"] }
 }
 
-/// The condition that a document has expired. A document without a deadline has not: this version cannot read it.
+/// The condition that a document has expired. A document without a deadline has not: this version
+/// cannot read it.
 fn is_past() -> Document {
     doc! { "$and": [{ "$eq": [{ "$type": EXPIRES_PATH }, "date"] }, { "$lte": [EXPIRES_PATH, "$$NOW"] }] }
 }
@@ -233,10 +262,14 @@ pub(crate) fn expired() -> Document {
     doc! { EXPIRES: { "$gte": DateTime::from_millis(0) }, "$expr": is_past() }
 }
 
-/// The projection of an answer that holds a record, the mark of its last commit, and the server's time.
+/// The projection of an answer that holds a record, the mark of its last commit, and the server's
+/// time.
 pub(crate) fn record_and_now() -> Document {
     let mut fields = summary_and_now();
-    fields.extend([SECRET, GENERATION, SINCE, FORMER, BYTES, ROTATED, PRINCIPAL, DATA, MARK].map(|field| (field.to_owned(), 1.into())));
+    fields.extend(
+        [SECRET, GENERATION, SINCE, FORMER, BYTES, ROTATED, PRINCIPAL, DATA, MARK]
+            .map(|field| (field.to_owned(), 1.into())),
+    );
     fields
 }
 

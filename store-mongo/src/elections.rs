@@ -1,12 +1,14 @@
 //! Reads that make sure of a new primary.
 //!
-//! A primary that was just elected has all that a majority had acknowledged before, but does not know yet that a majority has it. Until it has
-//! written something of its own, which it does at once, and has heard that a majority has that, it answers reads that ask for a majority
-//! with what it knew before: a session that was ended may still be there. A linearizable read waits for just that. One is enough, and from
-//! then on this primary cannot be behind.
+//! A primary that was just elected has all that a majority had acknowledged before, but does not
+//! know yet that a majority has it. Until it has written something of its own, which it does at
+//! once, and has heard that a majority has that, it answers reads that ask for a majority with what
+//! it knew before: a session that was ended may still be there. A linearizable read waits for just
+//! that. One is enough, and from then on this primary cannot be behind.
 //!
-//! Elections are heard of from the driver, which tells of them beside its calls. One that was lost and won again between two looks at the
-//! server is not noticed; that takes a driver that was told to poll.
+//! Elections are heard of from the driver, which tells of them beside its calls. One that was lost
+//! and won again between two looks at the server is not noticed; that takes a driver that was told
+//! to poll.
 
 use std::sync::{
     Arc,
@@ -41,11 +43,14 @@ impl Elections {
     pub(crate) fn listener(self: &Arc<Self>) -> EventHandler<SdamEvent> {
         let elections = Arc::clone(self);
         EventHandler::callback(move |event| {
-            // A lone server and a router are no primaries. One that was lost counts too: that is heard before its successor can be, and
-            // this may come when the driver's calls have gone to that one already.
+            // A lone server and a router are no primaries. One that was lost counts too: that is
+            // heard before its successor can be, and this may come when the driver's calls have
+            // gone to that one already.
             let SdamEvent::ServerDescriptionChanged(change) = event else { return };
             let [before, after] = [&change.previous_description, &change.new_description];
-            if (before.server_type() == ServerType::RsPrimary) != (after.server_type() == ServerType::RsPrimary) {
+            if (before.server_type() == ServerType::RsPrimary)
+                != (after.server_type() == ServerType::RsPrimary)
+            {
                 elections.heard.fetch_add(1, SeqCst);
             }
         })
@@ -70,7 +75,8 @@ impl Reading {
         self.is_first.then(ReadConcern::linearizable)
     }
 
-    /// Whether its answer counts. If somebody was elected meanwhile, it waited for that one and asked for too little, and is to be made again.
+    /// Whether its answer counts. If somebody was elected meanwhile, it waited for that one and
+    /// asked for too little, and is to be made again.
     pub(crate) fn counts(&self) -> bool {
         let Some(elections) = &self.elections else { return true };
         if elections.heard.load(SeqCst) != self.election {

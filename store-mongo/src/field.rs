@@ -27,12 +27,14 @@ pub(crate) const AUTHENTICATED: &str = "authenticated";
 /// Absent if every attribute is.
 pub(crate) const ATTRIBUTES: &str = "attributes";
 pub(crate) const DATA: &str = "data";
-/// A random number that the last commit left. A commit took effect if the document after it has the commit's mark.
+/// A random number that the last commit left. A commit took effect if the document after it has the
+/// commit's mark.
 pub(crate) const MARK: &str = "mark";
 /// Not a field of a document: the server's time, which a projection adds to an answer.
 pub(crate) const NOW: &str = "now";
 
-/// A value's name as a field's: a dot would be a path and a dollar sign an operator, so both are percent-encoded, as is the percent sign.
+/// A value's name as a field's: a dot would be a path and a dollar sign an operator, so both are
+/// percent-encoded, as is the percent sign.
 pub(crate) fn escaped(name: &str) -> Cow<'_, str> {
     if !name.contains(['.', '$', '%']) {
         return Cow::Borrowed(name);
@@ -78,7 +80,22 @@ mod tests {
 
     #[test]
     fn c07_every_name_comes_back_and_none_collide() {
-        let names = [".", "$", "%", "%2E", "a.b", "$where", "a%2Eb", "100%", "__proto__", "0", "🦀.🦀", "%%", "..", "plain"];
+        let names = [
+            ".",
+            "$",
+            "%",
+            "%2E",
+            "a.b",
+            "$where",
+            "a%2Eb",
+            "100%",
+            "__proto__",
+            "0",
+            "🦀.🦀",
+            "%%",
+            "..",
+            "plain",
+        ];
         let mut fields = std::collections::HashSet::new();
         for name in names {
             let field = escaped(name);

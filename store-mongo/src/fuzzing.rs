@@ -10,7 +10,8 @@ use crate::{
     field,
 };
 
-/// Reads a document as the store does, at this time in milliseconds. With its key, if it can have one.
+/// Reads a document as the store does, at this time in milliseconds. With its key, if it can have
+/// one.
 ///
 /// # Errors
 /// What the store would say of it.

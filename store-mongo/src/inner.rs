@@ -40,8 +40,12 @@ impl Inner {
         }
     }
 
-    /// Does `work` in its turn and within the deadline, and once more if the collection turns out to have lost its indexes.
-    pub(crate) async fn call<T, F: Future<Output = Result<T, ClientError>>>(&self, work: impl Fn() -> F) -> Result<T, StoreError> {
+    /// Does `work` in its turn and within the deadline, and once more if the collection turns out
+    /// to have lost its indexes.
+    pub(crate) async fn call<T, F: Future<Output = Result<T, ClientError>>>(
+        &self,
+        work: impl Fn() -> F,
+    ) -> Result<T, StoreError> {
         let in_turn = async {
             let link = self.clients.link().await?;
             let _turn = self.turn(&link).await?;
@@ -60,14 +64,16 @@ impl Inner {
         }
     }
 
-    /// Waits for a turn: for half of the deadline, so that who gets one has time to use it. Who asks the driver for a connection and gives up
-    /// stays in its queue.
+    /// Waits for a turn: for half of the deadline, so that who gets one has time to use it. Who
+    /// asks the driver for a connection and gives up stays in its queue.
     async fn turn<'l>(&self, link: &'l Link) -> Result<SemaphorePermit<'l>, ClientError> {
         let within = self.config.deadline / 2;
         match tokio::time::timeout(within, link.turns.acquire()).await {
             Ok(Ok(turn)) => Ok(turn),
             // Only `close` makes it fail, and nobody calls that.
-            Ok(Err(_)) | Err(_) => Err(ClientError::Busy(format!("all connections were in use for {within:?}; nothing was done"))),
+            Ok(Err(_)) | Err(_) => Err(ClientError::Busy(format!(
+                "all connections were in use for {within:?}; nothing was done"
+            ))),
         }
     }
 

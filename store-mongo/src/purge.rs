@@ -3,7 +3,9 @@
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, RawDocumentBuf, doc};
 
-use crate::{clients::Sessions, document::expired, error::ClientError, field::ID, index::by_expiry};
+use crate::{
+    clients::Sessions, document::expired, error::ClientError, field::ID, index::by_expiry,
+};
 
 /// The most documents of one step.
 const MOST: usize = 1_000;
@@ -15,7 +17,13 @@ pub(crate) async fn delete_expired(sessions: &Sessions, limit: usize) -> Result<
         return Ok(0);
     }
     loop {
-        let found = sessions.find(expired()).projection(doc! { ID: 1 }).limit(i64::from(count)).batch_size(count).hint(by_expiry()).await?;
+        let found = sessions
+            .find(expired())
+            .projection(doc! { ID: 1 })
+            .limit(i64::from(count))
+            .batch_size(count)
+            .hint(by_expiry())
+            .await?;
         let ids = ids(&found.try_collect::<Vec<_>>().await?);
         if ids.is_empty() {
             return Ok(0);

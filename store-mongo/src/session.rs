@@ -6,7 +6,9 @@ use mongodb::{
     bson::{DateTime, RawDocument, RawDocumentBuf, doc},
     options::{ReadConcern, ReturnDocument},
 };
-use session_core::{Claim, Commit, Created, Deleted, NewRecord, Outcome, Record, StoreKey, observe::retried};
+use session_core::{
+    Claim, Commit, Created, Deleted, NewRecord, Outcome, Record, StoreKey, observe::retried,
+};
 
 use crate::{
     STORE,
@@ -20,7 +22,8 @@ use crate::{
     inner::Inner,
 };
 
-/// How often a call is tried. Each time after the first means that the session changed just so that the call fits again.
+/// How often a call is tried. Each time after the first means that the session changed just so that
+/// the call fits again.
 const TRIES: usize = 8;
 
 /// What a document holds: nothing that lives, a record, or something else.
@@ -41,17 +44,28 @@ enum Waits {
 }
 
 impl Inner {
-    pub(crate) async fn create(&self, key: &StoreKey, new: &NewRecord) -> Result<Created, ClientError> {
+    pub(crate) async fn create(
+        &self,
+        key: &StoreKey,
+        new: &NewRecord,
+    ) -> Result<Created, ClientError> {
         let sessions = self.ready().await?;
         for attempt in 0..TRIES {
             if attempt > 0 {
                 retried(STORE);
             }
-            match sessions.update_one(with_key(key), creation(key, new)).upsert(true).await.map_err(ClientError::from) {
+            match sessions
+                .update_one(with_key(key), creation(key, new))
+                .upsert(true)
+                .await
+                .map_err(ClientError::from)
+            {
                 // Two upserts of one `_id` met. This one finds the document of the other now.
                 Err(ClientError::Taken) => {}
                 Err(error) => return Err(error),
-                Ok(update) if update.upserted_id.is_some() || update.modified_count > 0 => return Ok(Created::New),
+                Ok(update) if update.upserted_id.is_some() || update.modified_count > 0 => {
+                    return Ok(Created::New);
+                }
                 Ok(_) => return Ok(Created::Taken),
             }
         }
@@ -60,7 +74,9 @@ impl Inner {
 
     pub(crate) async fn load(&self, key: &StoreKey) -> Result<Found, ClientError> {
         let certainly = {
-            let Some((document, now)) = self.look(key, Waits::AsSet).await? else { return Ok(Ok(None)) };
+            let Some((document, now)) = self.look(key, Waits::AsSet).await? else {
+                return Ok(Ok(None));
+            };
             let found = document::record(&document, now);
             if !matches!(found, Ok(None)) {
                 return Ok(found);
@@ -74,11 +90,17 @@ impl Inner {
         Box::pin(self.load_again(key)).await
     }
 
-    /// Looks again at a session that seems to have expired. The time was computed, which can be ahead of the server's by a round trip. And
-    /// by what a majority has, a commit may have extended it in time and still wait for that majority: the session would be over to this
-    /// call, and alive to the next one. This look asks for the time, and waits for whatever the primary has.
+    /// Looks again at a session that seems to have expired. The time was computed, which can be
+    /// ahead of the server's by a round trip. And by what a majority has, a commit may have
+    /// extended it in time and still wait for that majority: the session would be over to this
+    /// call, and alive to the next one. This look asks for the time, and waits for whatever the
+    /// primary has.
     async fn load_again(&self, key: &StoreKey) -> Result<Found, ClientError> {
-        let waits = if self.reading().await?.is_of_a_set() { Waits::ForThePrimary } else { Waits::ForTheTime };
+        let waits = if self.reading().await?.is_of_a_set() {
+            Waits::ForThePrimary
+        } else {
+            Waits::ForTheTime
+        };
         let Some((document, now)) = self.look(key, waits).await? else { return Ok(Ok(None)) };
         Ok(document::record(&document, now))
     }
@@ -91,8 +113,10 @@ impl Inner {
                 Waits::AsSet | Waits::ForTheTime => reading.concern(),
                 Waits::ForThePrimary => Some(ReadConcern::linearizable()),
             };
-            // A read that waits shows the state before its wait, and must be judged by the time of that.
-            let recent = self.clock.recent().filter(|_| concern.is_none() && matches!(waits, Waits::AsSet));
+            // A read that waits shows the state before its wait, and must be judged by the time of
+            // that.
+            let recent =
+                self.clock.recent().filter(|_| concern.is_none() && matches!(waits, Waits::AsSet));
             let mut find = sessions.find_one(with_key(key));
             if let Some(concern) = concern {
                 find = find.read_concern(concern);
@@ -109,9 +133,15 @@ impl Inner {
         }
     }
 
-    pub(crate) async fn commit(&self, key: &StoreKey, commit: &Commit) -> Result<Committing, ClientError> {
+    pub(crate) async fn commit(
+        &self,
+        key: &StoreKey,
+        commit: &Commit,
+    ) -> Result<Committing, ClientError> {
         let cap = self.config.limits.data_bytes;
-        let explained = |found: Found| found.map_or_else(Committing::Corrupt, |record| commit::explain(commit, record, cap));
+        let explained = |found: Found| {
+            found.map_or_else(Committing::Corrupt, |record| commit::explain(commit, record, cap))
+        };
         if commit.is_empty() {
             return Ok(explained(Box::pin(self.load(key)).await?));
         }
@@ -122,7 +152,8 @@ impl Inner {
             if attempt > 0 {
                 retried(STORE);
             }
-            let mut update = sessions.find_one_and_update(with_key(key), commit::pipeline(commit, cap, mark));
+            let mut update =
+                sessions.find_one_and_update(with_key(key), commit::pipeline(commit, cap, mark));
             let recent = self.clock.recent();
             if recent.is_none() {
                 update = update.projection(record_and_now());
@@ -134,10 +165,15 @@ impl Inner {
             };
             if commit::took_effect(&after, mark) {
                 let committed = commit::committed(&after, commit, now);
-                return Ok(committed.map_or_else(Committing::Corrupt, |committed| Committing::Settled(Outcome::Done(committed))));
+                return Ok(committed.map_or_else(Committing::Corrupt, |committed| {
+                    Committing::Settled(Outcome::Done(committed))
+                }));
             }
             let mut why = explained(document::record(&after, now));
-            if recent.is_some() && matches!(why, Committing::Settled(Outcome::Gone)) && !has_certainly_expired(&after, now) {
+            if recent.is_some()
+                && matches!(why, Committing::Settled(Outcome::Gone))
+                && !has_certainly_expired(&after, now)
+            {
                 why = explained(Box::pin(self.load_again(key)).await?);
             }
             if !matches!(why, Committing::Again) {
@@ -147,7 +183,8 @@ impl Inner {
         Err(changed_again())
     }
 
-    /// The answer to a call, and the server's time: the one that it computed, or a recent one and the time that has passed since.
+    /// The answer to a call, and the server's time: the one that it computed, or a recent one and
+    /// the time that has passed since.
     async fn dated(
         &self,
         sessions: &Sessions,
@@ -161,7 +198,8 @@ impl Inner {
             return Ok(Some((document, later(now, asked.elapsed()))));
         }
         let Ok(now) = document::time(&document, NOW) else {
-            // A server that gets a write twice sends what it noted the first time, and computes nothing.
+            // A server that gets a write twice sends what it noted the first time, and computes
+            // nothing.
             let now = Box::pin(server_time(sessions)).await?;
             return Ok(Some((document, now)));
         };
@@ -169,7 +207,11 @@ impl Inner {
         Ok(Some((document, now)))
     }
 
-    pub(crate) async fn delete(&self, key: &StoreKey, claim: Claim) -> Result<Deleted, ClientError> {
+    pub(crate) async fn delete(
+        &self,
+        key: &StoreKey,
+        claim: Claim,
+    ) -> Result<Deleted, ClientError> {
         let sessions = self.ready().await?;
         let mut filter = with_key(key);
         if let Claim::Generation(generation) = claim {
@@ -180,7 +222,10 @@ impl Inner {
             if attempt > 0 {
                 retried(STORE);
             }
-            let deleted = sessions.find_one_and_delete(filter.clone()).projection(doc! { EXPIRES: 1, NOW: "$$NOW" }).await?;
+            let deleted = sessions
+                .find_one_and_delete(filter.clone())
+                .projection(doc! { EXPIRES: 1, NOW: "$$NOW" })
+                .await?;
             if let Some(deleted) = deleted {
                 return Ok(if has_expired(&deleted) { Deleted::Missing } else { Deleted::Ended });
             }

@@ -9,8 +9,8 @@ use mongodb::{
     options::{ReadPreference, SelectionCriteria},
 };
 use session_core::{
-    Claim, Commit, Created, Cursor, Deleted, DeletedPage, NewRecord, Outcome, Page, Principal, SessionStore, StoreError, StoreKey, Stored,
-    SummaryPage,
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, NewRecord, Outcome, Page, Principal,
+    SessionStore, StoreError, StoreKey, Stored, SummaryPage,
 };
 
 use crate::{
@@ -26,16 +26,18 @@ use crate::{
 
 /// Sessions in MongoDB. Cloning shares the connections.
 ///
-/// One round trip for each call that reads or changes a session; the crate's page has the table. A call takes at most the deadline of its
-/// [`Config`], waiting for its turn, a server and a connection included.
+/// One round trip for each call that reads or changes a session; the crate's page has the table. A
+/// call takes at most the deadline of its [`Config`], waiting for its turn, a server and a
+/// connection included.
 ///
 /// # Runtimes
-/// Any tokio runtime with I/O and timers will do. Each runtime that uses the store has a client of the driver of its own, so that a store may
-/// outlive the runtime that opened it, and a web server's workers do not wake each other.
+/// Any tokio runtime with I/O and timers will do. Each runtime that uses the store has a client of
+/// the driver of its own, so that a store may outlive the runtime that opened it, and a web
+/// server's workers do not wake each other.
 ///
 /// # Cancel safety
-/// Every call may be dropped at every await. What was sent is not recalled: the server executes it, and its answer is ignored; the driver
-/// closes that connection and opens another one.
+/// Every call may be dropped at every await. What was sent is not recalled: the server executes it,
+/// and its answer is ignored; the driver closes that connection and opens another one.
 ///
 /// # Panics
 /// Calls panic outside a tokio runtime.
@@ -64,8 +66,9 @@ impl MongoStore {
         Self::over(Clients::own(config), config)
     }
 
-    /// The same over a client that the application has; of the settings' URL only database and collection count, and its write and read concern.
-    /// The client has to be used on the runtime that made it, or on one that ends before that one does.
+    /// The same over a client that the application has; of the settings' URL only database and
+    /// collection count, and its write and read concern. The client has to be used on the runtime
+    /// that made it, or on one that ends before that one does.
     ///
     /// # Errors
     /// [`ConfigError`] if the settings do not fit.
@@ -73,24 +76,35 @@ impl MongoStore {
         Self::over(Clients::given(client, config), config)
     }
 
-    /// The store of these settings, after a look at the server: its version, the login, the indexes.
+    /// The store of these settings, after a look at the server: its version, the login, the
+    /// indexes.
     ///
-    /// A server that cannot be reached is no error, only a warning in the log: the store works once it is up.
+    /// A server that cannot be reached is no error, only a warning in the log: the store works once
+    /// it is up.
     ///
     /// # Errors
-    /// [`ConnectError`] if the settings do not fit, the server is older than 5.0, it refuses the login, or the collection has an index or a
-    /// shard key that sessions cannot have.
+    /// [`ConnectError`] if the settings do not fit, the server is older than 5.0, it refuses the
+    /// login, or the collection has an index or a shard key that sessions cannot have.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
         let store = Self::new(config)?;
         let inner = &store.0;
         match inner.call(|| async { inner.ready().await.map(drop) }).await {
             Err(error) if error.is_transient() => {
-                let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+                let why = std::error::Error::source(&error)
+                    .map_or_else(|| error.to_string(), ToString::to_string);
                 tracing::warn!(server = %config.servers(), why, "sessions cannot be reached yet");
             }
-            // What is wrong stands in the source; that it is the store's failure goes without saying here.
-            Err(StoreError::Other { source, .. }) => return Err(ConnectError::Server { server: config.servers().to_string(), source }),
-            Err(other) => return Err(ConnectError::Server { server: config.servers().to_string(), source: other.into() }),
+            // What is wrong stands in the source; that it is the store's failure goes without
+            // saying here.
+            Err(StoreError::Other { source, .. }) => {
+                return Err(ConnectError::Server { server: config.servers().to_string(), source });
+            }
+            Err(other) => {
+                return Err(ConnectError::Server {
+                    server: config.servers().to_string(),
+                    source: other.into(),
+                });
+            }
             Ok(()) => {}
         }
         Ok(store)
@@ -115,7 +129,8 @@ impl SessionStore for MongoStore {
             return Ok(None);
         }
         let inner = &self.0;
-        let found = inner.call(|| inner.load(key)).await?.map_err(|unreadable| corrupt(key, unreadable))?;
+        let found =
+            inner.call(|| inner.load(key)).await?.map_err(|unreadable| corrupt(key, unreadable))?;
         Ok(found.map(Stored::new))
     }
 
@@ -142,17 +157,30 @@ impl SessionStore for MongoStore {
         inner.call(|| inner.delete(key, claim)).await
     }
 
-    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
+    async fn list(
+        &self,
+        principal: &Principal,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<SummaryPage, StoreError> {
         let inner = &self.0;
         inner.call(|| inner.list(principal, after.as_ref(), limit)).await
     }
 
-    async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
+    async fn delete_all(
+        &self,
+        principal: &Principal,
+        except: Option<&StoreKey>,
+    ) -> Result<u64, StoreError> {
         let inner = &self.0;
         inner.call(|| inner.delete_all(principal, except)).await
     }
 
-    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+    async fn delete_everyone(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<DeletedPage, StoreError> {
         let inner = &self.0;
         inner.call(|| inner.delete_page(after.as_ref(), limit)).await
     }
@@ -175,7 +203,11 @@ impl SessionStore for MongoStore {
                 let sessions = inner.clients.link().await?.sessions;
                 let database = sessions.client().database(&inner.config.database);
                 let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
-                Ok(database.run_raw_command(rawdoc! { "ping": 1 }).selection_criteria(primary).await.map(drop)?)
+                Ok(database
+                    .run_raw_command(rawdoc! { "ping": 1 })
+                    .selection_criteria(primary)
+                    .await
+                    .map(drop)?)
             })
             .await
     }
@@ -202,9 +234,17 @@ mod tests {
     fn calls_are_small_enough_to_be_moved() {
         let store = MongoStore::new(&Config::new("mongodb://127.0.0.1/").unwrap()).unwrap();
         // The driver puts its own futures into boxes; what is left is moved a few times.
-        let (inner, key, commit) = (&store.0, StoreKey::from_text("AbCdefgh"), Commit::new(SecretHash::from_bytes([0; 32])));
-        let (load, commit) = (size_of_val(&inner.load(&key)), size_of_val(&inner.commit(&key, &commit)));
+        let (inner, key, commit) = (
+            &store.0,
+            StoreKey::from_text("AbCdefgh"),
+            Commit::new(SecretHash::from_bytes([0; 32])),
+        );
+        let (load, commit) =
+            (size_of_val(&inner.load(&key)), size_of_val(&inner.commit(&key, &commit)));
         let called = size_of_val(&inner.call(|| inner.load(&key)));
-        assert!(load < 1024 && commit < 1024 && called < 1536, "load {load}, commit {commit}, in its turn {called}");
+        assert!(
+            load < 1024 && commit < 1024 && called < 1536,
+            "load {load}, commit {commit}, in its turn {called}"
+        );
     }
 }

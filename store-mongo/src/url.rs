@@ -14,8 +14,10 @@ const OWN: [&str; 3] = ["collection", "data_bytes", "deadline_ms"];
 const ENCODE: &str = "in user, password and settings, each of : / ? # [ ] @ % has to be percent-encoded, and authMechanism has to be one \
                       that goes with them";
 
-/// What helps if there is no number where a port should be. That may be a password without the `@` and the host after it.
-const PORT: &str = "it is a number from 1 to 65535; user and password end with an @, and the host follows it";
+/// What helps if there is no number where a port should be. That may be a password without the `@`
+/// and the host after it.
+const PORT: &str =
+    "it is a number from 1 to 65535; user and password end with an @, and the host follows it";
 
 /// Reads a URL and its settings.
 pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
@@ -24,12 +26,14 @@ pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
         return Err(ConfigError::Scheme { scheme: shown(address) });
     };
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    // An `@` behind the host ends a password that holds a `/` or a `?` which nobody encoded: all in front of it may be secret.
+    // An `@` behind the host ends a password that holds a `/` or a `?` which nobody encoded: all in
+    // front of it may be secret.
     if path.contains('@') || query.contains('@') {
         return Err(ConfigError::Url { part: "login", usable: ENCODE });
     }
     let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
-    // The driver looks at two bytes behind a percent sign, and panics where they are half a character, with the password in its words.
+    // The driver looks at two bytes behind a percent sign, and panics where they are half a
+    // character, with the password in its words.
     if !login.split('%').skip(1).all(|code| matches!(code.as_bytes(), [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit())) {
         return Err(ConfigError::Url { part: "login", usable: ENCODE });
     }
@@ -37,12 +41,20 @@ pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
         return Err(ConfigError::Url { part: "port", usable: PORT });
     }
     let database = decoded(path, "database")?;
-    let pairs = || query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let pairs = || {
+        query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    };
     if pairs().any(|(key, _)| !looks_like_one(key)) {
         return Err(ConfigError::UnknownKey { key: "…".to_owned() });
     }
     if pairs().any(|(key, _)| key.eq_ignore_ascii_case("socketTimeoutMS")) {
-        return Err(ConfigError::Url { part: "setting socketTimeoutMS", usable: "the driver has none; deadline_ms bounds every call" });
+        return Err(ConfigError::Url {
+            part: "setting socketTimeoutMS",
+            usable: "the driver has none; deadline_ms bounds every call",
+        });
     }
     let parse = |authority: &str, counts: &dyn Fn(&str) -> bool| {
         let mut url = format!("{scheme}://{authority}/{path}");
@@ -57,12 +69,17 @@ pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
     let parsed = parse(authority, &|_| true).map_err(|_| {
         // The driver's words can quote any part of a URL, so they are those on one without secrets.
         let why = parse(hosts, &|key| !is_secret(key)).err().map(|error| error.kind.to_string());
-        why.map_or(ConfigError::Url { part: "login", usable: ENCODE }, |why| ConfigError::Driver { why })
+        why.map_or(ConfigError::Url { part: "login", usable: ENCODE }, |why| ConfigError::Driver {
+            why,
+        })
     })?;
     let mut config = Config::at(parsed);
     // The driver forgets it if the URL has no user, who may be given otherwise.
-    let source = pairs().find(|(key, _)| key.eq_ignore_ascii_case("authSource")).map(|(_, source)| decoded(source, "authSource"));
-    config.login_source = source.transpose()?.or_else(|| Some(database.clone()).filter(|name| !name.is_empty()));
+    let source = pairs()
+        .find(|(key, _)| key.eq_ignore_ascii_case("authSource"))
+        .map(|(_, source)| decoded(source, "authSource"));
+    config.login_source =
+        source.transpose()?.or_else(|| Some(database.clone()).filter(|name| !name.is_empty()));
     if !database.is_empty() {
         config.database = database.into();
     }
@@ -88,15 +105,19 @@ fn has_port_or_none(host: &str) -> bool {
 
 fn decoded(text: &str, part: &'static str) -> Result<String, ConfigError> {
     let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(Into::into).map_err(|_| ConfigError::Url { part, usable: "after percent-decoding it must be UTF-8" })
+    decoded
+        .map(Into::into)
+        .map_err(|_| ConfigError::Url { part, usable: "after percent-decoding it must be UTF-8" })
 }
 
 /// Whether a text looks like the name of a setting, so that it can be shown.
 pub(crate) fn looks_like_one(key: &str) -> bool {
-    (1..=40).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+    (1..=40).contains(&key.len())
+        && key.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_')
 }
 
-/// The scheme of a URL, empty if it has none: letters, digits, `+`, `-` and `.` (RFC 3986), so that nothing else is ever shown.
+/// The scheme of a URL, empty if it has none: letters, digits, `+`, `-` and `.` (RFC 3986), so that
+/// nothing else is ever shown.
 fn shown(url: &str) -> String {
     let named = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     let scheme = url.split_once("://").map(|(scheme, _)| scheme);
@@ -114,7 +135,10 @@ mod tests {
         let config = read("mongodb://app:p%40ss@a:1,b/shop?replicaSet=rs&collection=carts&deadline_ms=600&maxPoolSize=3").unwrap();
         assert_eq!((&*config.database, &*config.collection), ("shop", "carts"));
         assert_eq!(config.deadline, Duration::from_millis(600));
-        assert_eq!((config.driver.replica_set.as_deref(), config.driver.max_pool_size), (Some("rs"), Some(3)));
+        assert_eq!(
+            (config.driver.replica_set.as_deref(), config.driver.max_pool_size),
+            (Some("rs"), Some(3))
+        );
         assert_eq!(config.servers().to_string(), "a:1,b:27017");
         for url in [
             "mongodb://host",

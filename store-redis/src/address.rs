@@ -15,7 +15,12 @@ impl Host {
     /// As the driver wants it.
     pub(crate) fn address(&self, tls: bool) -> ConnectionAddr {
         if tls {
-            return ConnectionAddr::TcpTls { host: self.name.clone(), port: self.port, insecure: false, tls_params: None };
+            return ConnectionAddr::TcpTls {
+                host: self.name.clone(),
+                port: self.port,
+                insecure: false,
+                tls_params: None,
+            };
         }
         ConnectionAddr::Tcp(self.name.clone(), self.port)
     }
@@ -23,7 +28,11 @@ impl Host {
 
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.name.contains(':') { write!(f, "[{}]:{}", self.name, self.port) } else { write!(f, "{}:{}", self.name, self.port) }
+        if self.name.contains(':') {
+            write!(f, "[{}]:{}", self.name, self.port)
+        } else {
+            write!(f, "{}:{}", self.name, self.port)
+        }
     }
 }
 
@@ -48,11 +57,14 @@ impl Servers {
 
 impl fmt::Display for Servers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let listed = |hosts: &[Host]| hosts.iter().map(Host::to_string).collect::<Vec<_>>().join(",");
+        let listed =
+            |hosts: &[Host]| hosts.iter().map(Host::to_string).collect::<Vec<_>>().join(",");
         match self {
             Self::Node(host) => host.fmt(f),
             Self::Socket(path) => path.display().fmt(f),
-            Self::Sentinel { sentinels, primary } => write!(f, "{primary} of the Sentinels {}", listed(sentinels)),
+            Self::Sentinel { sentinels, primary } => {
+                write!(f, "{primary} of the Sentinels {}", listed(sentinels))
+            }
             Self::Cluster(nodes) => write!(f, "the Cluster of {}", listed(nodes)),
         }
     }

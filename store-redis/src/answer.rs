@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use redis::Value;
 use session_core::{
-    Attributes, Change, Commit, Committed, Grace, Json, JsonError, Limits, Name, Outcome, Principal, Record, Rejection, SecretHash,
-    SessionSummary, StoreKey,
+    Attributes, Change, Commit, Committed, Grace, Json, JsonError, Limits, Name, Outcome,
+    Principal, Record, Rejection, SecretHash, SessionSummary, StoreKey,
 };
 
 use crate::{clock::ServerTime, error::ClientError};
 
-/// The format of a record that this version reads and writes: the first byte of its head. The first version wrote the character `1`.
+/// The format of a record that this version reads and writes: the first byte of its head. The first
+/// version wrote the character `1`.
 const FORMAT: u8 = 2;
 
 /// Why what is stored is not a record.
@@ -18,7 +19,9 @@ const FORMAT: u8 = 2;
 pub(crate) enum Unreadable {
     #[error("the key holds no hash with a head")]
     NoHead,
-    #[error("the record has another format than {FORMAT}; another version of this library wrote it")]
+    #[error(
+        "the record has another format than {FORMAT}; another version of this library wrote it"
+    )]
     Format,
     #[error("the record's {0} cannot be read")]
     Part(&'static str),
@@ -46,13 +49,20 @@ impl Head {
         }
         let bytes: &[u8; Self::BYTES] = bytes.try_into().map_err(|_| Unreadable::Part("head"))?;
         let [_, numbers @ .., attributes_bytes] = bytes;
-        // 6 bytes for each time and 7 for the version. The last 4 are the size of the data, which only scripts use.
+        // 6 bytes for each time and 7 for the version. The last 4 are the size of the data, which
+        // only scripts use.
         let [deadline, created, authenticated] = [0, 6, 12].map(|at| time_at(numbers, at));
         let version = numbers[18..25].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
         if version == 0 || version > Limits::LARGEST_VERSION {
             return Err(Unreadable::Part("version"));
         }
-        Ok(Self { deadline, created, authenticated, version, attributes_bytes: usize::from(*attributes_bytes) })
+        Ok(Self {
+            deadline,
+            created,
+            authenticated,
+            version,
+            attributes_bytes: usize::from(*attributes_bytes),
+        })
     }
 
     fn age(&self, now: u64) -> Duration {
@@ -98,12 +108,17 @@ fn until(time: i64, now: u64) -> Option<Duration> {
 fn rotated(bytes: &[u8]) -> Option<(u32, u32, i64)> {
     let bytes: &[u8; 14] = bytes.try_into().ok()?;
     let [g0, g1, g2, g3, s0, s1, s2, s3, ..] = *bytes;
-    Some((u32::from_be_bytes([g0, g1, g2, g3]), u32::from_be_bytes([s0, s1, s2, s3]), time_at(bytes, 8)))
+    Some((
+        u32::from_be_bytes([g0, g1, g2, g3]),
+        u32::from_be_bytes([s0, s1, s2, s3]),
+        time_at(bytes, 8),
+    ))
 }
 
 /// The former secret and the end of its grace.
 fn former_secret(bytes: &[u8]) -> Option<(SecretHash, i64)> {
-    let (secret, end) = bytes.split_at_checked(SecretHash::BYTES).filter(|(_, end)| end.len() == 6)?;
+    let (secret, end) =
+        bytes.split_at_checked(SecretHash::BYTES).filter(|(_, end)| end.len() == 6)?;
     Some((SecretHash::from_slice(secret)?, time_at(end, 0)))
 }
 
@@ -113,22 +128,32 @@ pub(crate) fn record(hash: Value, now: u64) -> Result<Option<Record>, Unreadable
     if fields.is_empty() {
         return Ok(None);
     }
-    let (mut head, mut secret, mut numbers, mut former, mut principal, mut attributes) = (None, None, None, None, None, String::new());
+    let (mut head, mut secret, mut numbers, mut former, mut principal, mut attributes) =
+        (None, None, None, None, None, String::new());
     let mut values = Vec::with_capacity(fields.len().saturating_sub(2));
     for (name, value) in fields {
-        let (Value::BulkString(name), Value::BulkString(value)) = (name, value) else { return Err(Unreadable::Part("fields")) };
+        let (Value::BulkString(name), Value::BulkString(value)) = (name, value) else {
+            return Err(Unreadable::Part("fields"));
+        };
         match name.as_slice() {
             b"" => head = Some(Head::read(&value)?),
             b"\x01" => secret = SecretHash::from_slice(&value),
             b"\x02" => numbers = Some(rotated(&value).ok_or(Unreadable::Part("generation"))?),
-            b"\x03" => former = Some(former_secret(&value).ok_or(Unreadable::Part("former secret"))?),
-            b"\x04" => attributes = String::from_utf8(value).map_err(|_| Unreadable::Part("attributes"))?,
+            b"\x03" => {
+                former = Some(former_secret(&value).ok_or(Unreadable::Part("former secret"))?)
+            }
+            b"\x04" => {
+                attributes = String::from_utf8(value).map_err(|_| Unreadable::Part("attributes"))?
+            }
             b"\t" => {
                 let text = String::from_utf8(value).map_err(|_| Unreadable::Part("principal"))?;
                 principal = Some(Principal::new(text).map_err(|_| Unreadable::Part("principal"))?);
             }
             _ => {
-                let name = String::from_utf8(name).ok().and_then(|name| Name::new(name).ok()).ok_or(Unreadable::Part("names"))?;
+                let name = String::from_utf8(name)
+                    .ok()
+                    .and_then(|name| Name::new(name).ok())
+                    .ok_or(Unreadable::Part("names"))?;
                 let text = String::from_utf8(value).map_err(|_| Unreadable::Part("values"))?;
                 values.push((name, Json::from_text(text).map_err(Unreadable::Json)?));
             }
@@ -158,18 +183,31 @@ pub(crate) fn record(hash: Value, now: u64) -> Result<Option<Record>, Unreadable
     }))
 }
 
-/// Reads the head and the attributes of a signed-in session. `None` if it is dead or cannot be read.
-pub(crate) fn summary(key: StoreKey, head: &Value, attributes: &Value, now: u64) -> Option<SessionSummary> {
+/// Reads the head and the attributes of a signed-in session. `None` if it is dead or cannot be
+/// read.
+pub(crate) fn summary(
+    key: StoreKey,
+    head: &Value,
+    attributes: &Value,
+    now: u64,
+) -> Option<SessionSummary> {
     let Value::BulkString(head) = head else { return None };
     let head = Head::read(head).ok()?;
-    let attributes = head.attributes(if *attributes == Value::Nil { "" } else { text(attributes)? }).ok()?;
-    Some(SessionSummary { key, age: head.age(now), authenticated: head.authenticated(now)?, ttl: head.ttl(now)?, attributes })
+    let attributes =
+        head.attributes(if *attributes == Value::Nil { "" } else { text(attributes)? }).ok()?;
+    Some(SessionSummary {
+        key,
+        age: head.age(now),
+        authenticated: head.authenticated(now)?,
+        ttl: head.ttl(now)?,
+        attributes,
+    })
 }
 
 /// What the script for commits says.
 pub(crate) enum Committing {
-    /// It took effect. `former` is the principal from before if there is another one, or none, now; `now` is the server's time in
-    /// milliseconds, if the script asked for it.
+    /// It took effect. `former` is the principal from before if there is another one, or none, now;
+    /// `now` is the server's time in milliseconds, if the script asked for it.
     Done {
         committed: Committed,
         former: Option<Principal>,
@@ -186,8 +224,14 @@ pub(crate) enum Committing {
     Rejected(Rejection),
 }
 
-/// Reads the answer of the script for commits. `time` is the server's time for a script that did not ask for it.
-pub(crate) fn committing(answer: &Value, commit: &Commit, limit: usize, time: Option<&ServerTime>) -> Result<Committing, ClientError> {
+/// Reads the answer of the script for commits. `time` is the server's time for a script that did
+/// not ask for it.
+pub(crate) fn committing(
+    answer: &Value,
+    commit: &Commit,
+    limit: usize,
+    time: Option<&ServerTime>,
+) -> Result<Committing, ClientError> {
     const SHAPE: ClientError = ClientError::Answer("a commit answers with a verdict");
     let Value::BulkString(bytes) = answer else { return Err(SHAPE) };
     let (verdict, rest) = bytes.split_first().ok_or(SHAPE)?;
@@ -212,7 +256,10 @@ pub(crate) fn committing(answer: &Value, commit: &Commit, limit: usize, time: Op
             let bytes = usize::try_from(number(line()?)?).unwrap_or(usize::MAX);
             Committing::Rejected(Rejection::DataTooLarge { bytes, limit })
         }
-        b'7' => Committing::Index { principal: Principal::new(line()?).map_err(|_| SHAPE)?, ttl: Duration::from_millis(number(line()?)?) },
+        b'7' => Committing::Index {
+            principal: Principal::new(line()?).map_err(|_| SHAPE)?,
+            ttl: Duration::from_millis(number(line()?)?),
+        },
         b'8' => Committing::Refused(Outcome::Superseded),
         _ => return Err(SHAPE),
     })
@@ -251,7 +298,8 @@ fn done(bytes: &[u8], commit: &Commit, time: Option<&ServerTime>) -> Option<Comm
 /// Reads the answer of `TIME`, as microseconds.
 pub(crate) fn time(answer: &Value) -> Option<u64> {
     let Value::Array(parts) = answer else { return None };
-    let mut numbers = parts.iter().map(|part| text(part).and_then(|digits| digits.parse::<u64>().ok()));
+    let mut numbers =
+        parts.iter().map(|part| text(part).and_then(|digits| digits.parse::<u64>().ok()));
     let (seconds, micros) = (numbers.next()??, numbers.next()??);
     seconds.checked_mul(1_000_000)?.checked_add(micros)
 }
@@ -283,10 +331,16 @@ pub(crate) fn text(value: &Value) -> Option<&str> {
 /// A field of what is a map, or a list of names and values.
 pub(crate) fn field<'a>(fields: &'a Value, wanted: &str) -> Option<&'a str> {
     match fields {
-        Value::Map(pairs) => pairs.iter().find(|(name, _)| text(name) == Some(wanted)).and_then(|(_, value)| text(value)),
+        Value::Map(pairs) => pairs
+            .iter()
+            .find(|(name, _)| text(name) == Some(wanted))
+            .and_then(|(_, value)| text(value)),
         Value::Array(list) => {
             let (pairs, _) = list.as_chunks::<2>();
-            pairs.iter().find(|[name, _]| text(name) == Some(wanted)).and_then(|[_, value]| text(value))
+            pairs
+                .iter()
+                .find(|[name, _]| text(name) == Some(wanted))
+                .and_then(|[_, value]| text(value))
         }
         _ => None,
     }
@@ -322,7 +376,8 @@ mod tests {
     fn head(authenticated: i64, attributes: &str) -> Vec<u8> {
         let version = [0, 0, 0, 0, 0, 0, 7];
         let bytes = u8::try_from(attributes.len()).unwrap();
-        [&[FORMAT][..], &time(5000), &time(1000), &time(authenticated), &version, &[0; 4], &[bytes]].concat()
+        [&[FORMAT][..], &time(5000), &time(1000), &time(authenticated), &version, &[0; 4], &[bytes]]
+            .concat()
     }
 
     #[test]
@@ -341,9 +396,18 @@ mod tests {
         let read = record(stored, 2000).unwrap().unwrap();
         let millis = |duration: Duration| duration.as_millis();
         assert_eq!((read.version, read.generation, read.since), (7, 9, 4));
-        assert_eq!([read.age, read.ttl, read.rotated, read.authenticated.unwrap()].map(millis), [1000, 3000, 500, 800]);
+        assert_eq!(
+            [read.age, read.ttl, read.rotated, read.authenticated.unwrap()].map(millis),
+            [1000, 3000, 500, 800]
+        );
         assert_eq!(read.secret, SecretHash::from_bytes(SECRET));
-        assert_eq!(read.grace, Some(Grace { secret: SecretHash::from_bytes([8; 32]), left: Duration::from_millis(500) }));
+        assert_eq!(
+            read.grace,
+            Some(Grace {
+                secret: SecretHash::from_bytes([8; 32]),
+                left: Duration::from_millis(500)
+            })
+        );
         assert_eq!(read.principal.as_ref().map(Principal::as_str), Some("bob"));
         assert_eq!(read.data.get("n").map(Json::as_str), Some("18446744073709551615"));
         assert_eq!(read.attributes.to_text(), "i60000 p");
@@ -352,7 +416,10 @@ mod tests {
     #[test]
     fn plain_session_has_two_fields_beside_its_values() {
         let read = record(hash([(b"", &head(0, "")), (b"\x01", &SECRET)]), 2000).unwrap().unwrap();
-        assert_eq!((read.generation, read.since, read.rotated, read.authenticated), (0, 0, read.age, None));
+        assert_eq!(
+            (read.generation, read.since, read.rotated, read.authenticated),
+            (0, 0, read.age, None)
+        );
     }
 
     #[test]
@@ -383,7 +450,11 @@ mod tests {
         let commit = Commit::new(SecretHash::from_bytes(SECRET));
         assert!(committing(&answer, &commit, 0, None).is_err());
         let known = ServerTime::new(std::time::Instant::now(), 2_000_000);
-        let Committing::Done { committed, now: None, .. } = committing(&answer, &commit, 0, Some(&known)).unwrap() else { panic!("done") };
+        let Committing::Done { committed, now: None, .. } =
+            committing(&answer, &commit, 0, Some(&known)).unwrap()
+        else {
+            panic!("done")
+        };
         assert!((3.0 - committed.ttl.as_secs_f64()).abs() < 0.9, "{committed:?}");
     }
 

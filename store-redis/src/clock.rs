@@ -6,13 +6,17 @@ use parking_lot::Mutex;
 
 /// For how long a load goes on from what a server said of its time.
 ///
-/// The server's clock alone is compared with what is stored (law 5). Within this time it is computed from the server's last word and the time
-/// that has passed since it was asked, so it is ahead by [`PROMPT`] at most. It decides `age` and `ttl`. That a session lives it can say
-/// for certain; where it says that one has expired, the server is asked. Whether one is changed, the server decides by itself.
+/// The server's clock alone is compared with what is stored (law 5). Within this time it is
+/// computed from the server's last word and the time that has passed since it was asked, so it is
+/// ahead by [`PROMPT`] at most. It decides `age` and `ttl`. That a session lives it can say for
+/// certain; where it says that one has expired, the server is asked. Whether one is changed, the
+/// server decides by itself.
 const FOR_LOADS: Duration = Duration::from_millis(20);
-/// The same for commits, whose script asks the server itself if a deadline is near. In this time a clock drifts by less than a millisecond.
+/// The same for commits, whose script asks the server itself if a deadline is near. In this time a
+/// clock drifts by less than a millisecond.
 const FOR_COMMITS: Duration = Duration::from_secs(1);
-/// The longest round trip whose answer tells the time: the server read its clock at some moment of it.
+/// The longest round trip whose answer tells the time: the server read its clock at some moment of
+/// it.
 const PROMPT: Duration = Duration::from_millis(20);
 
 /// A server's time, going on since it was told.
@@ -30,7 +34,8 @@ impl ServerTime {
 
     /// The server's time in microseconds now. It can be ahead by the round trip that told it.
     pub(crate) fn micros(&self) -> u64 {
-        self.told.saturating_add(u64::try_from(self.asked.elapsed().as_micros()).unwrap_or(u64::MAX))
+        self.told
+            .saturating_add(u64::try_from(self.asked.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 }
 
@@ -73,7 +78,11 @@ mod tests {
         assert!(clock.for_load().is_some_and(|now| (5..20_005).contains(&now)));
         for (age, for_load, for_commit) in [(FOR_LOADS, false, true), (FOR_COMMITS, false, false)] {
             *clock.0.lock() = Some(ServerTime::new(Instant::now().checked_sub(age).unwrap(), 6));
-            assert_eq!((clock.for_load().is_some(), clock.for_commit().is_some()), (for_load, for_commit), "{age:?}");
+            assert_eq!(
+                (clock.for_load().is_some(), clock.for_commit().is_some()),
+                (for_load, for_commit),
+                "{age:?}"
+            );
         }
     }
 

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use redis::{
-    Arg, Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value, aio::ConnectionLike, cluster_async::ClusterConnection,
-    cluster_routing::SingleNodeRoutingInfo,
+    Arg, Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value, aio::ConnectionLike,
+    cluster_async::ClusterConnection, cluster_routing::SingleNodeRoutingInfo,
 };
 
 use crate::{
@@ -18,7 +18,8 @@ use crate::{
 pub(crate) enum Request<'c> {
     /// One command.
     One(&'c Cmd),
-    /// One command, and what time it is at the server. Answered by a list of the command's answer, which may be an error, and milliseconds.
+    /// One command, and what time it is at the server. Answered by a list of the command's answer,
+    /// which may be an error, and milliseconds.
     Timed(&'c Cmd),
     /// The same, and the time is the server's own word, not computed from an earlier one.
     Told(&'c Cmd),
@@ -29,8 +30,13 @@ pub(crate) enum Request<'c> {
 }
 
 impl Request<'_> {
-    pub(crate) async fn send(&self, connection: &mut Connection, clock: &ServerClock) -> Result<Value, RedisError> {
-        // The two that most calls are. What is rarer is in a box, so that it weighs on no other call.
+    pub(crate) async fn send(
+        &self,
+        connection: &mut Connection,
+        clock: &ServerClock,
+    ) -> Result<Value, RedisError> {
+        // The two that most calls are. What is rarer is in a box, so that it weighs on no other
+        // call.
         match (self, &mut *connection) {
             (Self::One(command), node @ Connection::Node(_)) => node.send(command).await,
             (Self::Timed(command), node @ Connection::Node(_)) => match clock.for_load() {
@@ -41,32 +47,47 @@ impl Request<'_> {
         }
     }
 
-    async fn send_rarer(&self, connection: &mut Connection, clock: &ServerClock) -> Result<Value, RedisError> {
+    async fn send_rarer(
+        &self,
+        connection: &mut Connection,
+        clock: &ServerClock,
+    ) -> Result<Value, RedisError> {
         match (self, connection) {
-            (Self::One(command), Connection::Cluster(cluster)) => match cluster.req_packed_command(command).await {
-                Err(asked) if is_ask(&asked) => ask(cluster, &[command], asked).await?.pop().unwrap_or_default().extract_error(),
+            (Self::One(command), Connection::Cluster(cluster)) => match cluster
+                .req_packed_command(command)
+                .await
+            {
+                Err(asked) if is_ask(&asked) => {
+                    ask(cluster, &[command], asked).await?.pop().unwrap_or_default().extract_error()
+                }
                 answer => answer?.extract_error(),
             },
             (Self::One(command), node) => node.send(command).await,
             (Self::Timed(command) | Self::Told(command), node @ Connection::Node(_)) => {
                 let asked = Instant::now();
-                let (answer, now) = timed(node.send_all(&pipeline([*command, &redis::cmd("TIME")]), 2).await?)?;
+                let (answer, now) =
+                    timed(node.send_all(&pipeline([*command, &redis::cmd("TIME")]), 2).await?)?;
                 clock.note(ServerTime::new(asked, now));
                 Ok(at(answer, now))
             }
             // Every node has a clock of its own, and which one answers is the driver's to know.
             (Self::Timed(command) | Self::Told(command), Connection::Cluster(cluster)) => {
-                let (answer, now) = timed(send_all(cluster, &[*command, &redis::cmd("TIME")]).await?)?;
+                let (answer, now) =
+                    timed(send_all(cluster, &[*command, &redis::cmd("TIME")]).await?)?;
                 Ok(at(answer, now))
             }
             (Self::All(commands), Connection::Cluster(cluster)) => {
                 send_all(cluster, &commands.iter().collect::<Vec<_>>()).await.map(Value::Array)
             }
-            (Self::To(node, commands), Connection::Cluster(cluster)) => {
-                executed(cluster.route_pipeline(pipeline(*commands), 0, commands.len(), node.clone()).await?).map(Value::Array)
-            }
+            (Self::To(node, commands), Connection::Cluster(cluster)) => executed(
+                cluster
+                    .route_pipeline(pipeline(*commands), 0, commands.len(), node.clone())
+                    .await?,
+            )
+            .map(Value::Array),
             (Self::All(commands) | Self::To(_, commands), node) => {
-                executed(node.send_all(&pipeline(*commands), commands.len()).await?).map(Value::Array)
+                executed(node.send_all(&pipeline(*commands), commands.len()).await?)
+                    .map(Value::Array)
             }
         }
     }
@@ -90,8 +111,12 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 }
 
 /// Sends commands for one slot to whoever serves it.
-async fn send_all(cluster: &mut ClusterConnection, commands: &[&Cmd]) -> Result<Vec<Value>, RedisError> {
-    match cluster.req_packed_commands(&pipeline(commands.iter().copied()), 0, commands.len()).await {
+async fn send_all(
+    cluster: &mut ClusterConnection,
+    commands: &[&Cmd],
+) -> Result<Vec<Value>, RedisError> {
+    match cluster.req_packed_commands(&pipeline(commands.iter().copied()), 0, commands.len()).await
+    {
         Err(asked) if is_ask(&asked) => ask(cluster, commands, asked).await,
         answers => executed(answers?),
     }
@@ -102,13 +127,19 @@ fn is_ask(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::Ask)
 }
 
-/// Sends commands to the node that a slot is moving to, which takes commands for it only if it is told so.
-async fn ask(cluster: &mut ClusterConnection, commands: &[&Cmd], asked: RedisError) -> Result<Vec<Value>, RedisError> {
+/// Sends commands to the node that a slot is moving to, which takes commands for it only if it is
+/// told so.
+async fn ask(
+    cluster: &mut ClusterConnection,
+    commands: &[&Cmd],
+    asked: RedisError,
+) -> Result<Vec<Value>, RedisError> {
     let Some((host, port)) = moving_to(&asked) else { return Err(asked) };
     let node = SingleNodeRoutingInfo::ByAddress { host, port };
     let asking = redis::cmd("ASKING");
     let commands: Vec<&Cmd> = commands.iter().flat_map(|command| [&asking, *command]).collect();
-    let answers = cluster.route_pipeline(pipeline(commands.iter().copied()), 0, commands.len(), node).await?;
+    let answers =
+        cluster.route_pipeline(pipeline(commands.iter().copied()), 0, commands.len(), node).await?;
     executed(answers.into_iter().skip(1).step_by(2).collect())
 }
 
@@ -127,13 +158,15 @@ fn pipeline<'c>(commands: impl IntoIterator<Item = &'c Cmd>) -> Pipeline {
 
 /// The answer of a command and the time that came with it, in microseconds.
 fn timed(answers: Vec<Value>) -> Result<(Value, u64), RedisError> {
-    let shape = || RedisError::from((ErrorKind::UnexpectedReturnType, "a command and TIME have two answers"));
+    let shape = || {
+        RedisError::from((ErrorKind::UnexpectedReturnType, "a command and TIME have two answers"))
+    };
     let [answer, time] = <[Value; 2]>::try_from(executed(answers)?).map_err(|_| shape())?;
     Ok((answer, answer::time(&time.extract_error()?).ok_or_else(shape)?))
 }
 
-/// The answers of commands of which the first is the one that matters: if the server could not execute that one just now, it is the error of
-/// all, so that all are sent again.
+/// The answers of commands of which the first is the one that matters: if the server could not
+/// execute that one just now, it is the error of all, so that all are sent again.
 fn executed(mut answers: Vec<Value>) -> Result<Vec<Value>, RedisError> {
     if let Some(first) = answers.first_mut() {
         *first = done(std::mem::take(first))?;
@@ -141,13 +174,19 @@ fn executed(mut answers: Vec<Value>) -> Result<Vec<Value>, RedisError> {
     Ok(answers)
 }
 
-/// An answer, unless it says that the server could not execute the command just now; a refusal is an answer.
+/// An answer, unless it says that the server could not execute the command just now; a refusal is
+/// an answer.
 fn done(answer: Value) -> Result<Value, RedisError> {
     use ServerErrorKind::{Ask, BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly, TryAgain};
     match &answer {
         Value::ServerError(error)
             if error.code() == "BUSY"
-                || matches!(error.kind(), Some(Ask | BusyLoading | ClusterDown | MasterDown | Moved | ReadOnly | TryAgain)) =>
+                || matches!(
+                    error.kind(),
+                    Some(
+                        Ask | BusyLoading | ClusterDown | MasterDown | Moved | ReadOnly | TryAgain
+                    )
+                ) =>
         {
             answer.extract_error()
         }
@@ -178,6 +217,9 @@ mod tests {
         let mut command = redis::cmd("EVALSHA");
         command.arg("digest").arg(1).arg("key").arg("value");
         let renamed = renamed(&command, "EVAL", "return 1");
-        assert_eq!(renamed.get_packed_command(), b"*5\r\n$4\r\nEVAL\r\n$8\r\nreturn 1\r\n$1\r\n1\r\n$3\r\nkey\r\n$5\r\nvalue\r\n");
+        assert_eq!(
+            renamed.get_packed_command(),
+            b"*5\r\n$4\r\nEVAL\r\n$8\r\nreturn 1\r\n$1\r\n1\r\n$3\r\nkey\r\n$5\r\nvalue\r\n"
+        );
     }
 }

@@ -3,7 +3,9 @@
 use std::{borrow::Cow, time::Duration};
 
 use redis::Cmd;
-use session_core::{AuthenticationChange, Change, Commit, Guard, Principal, PrincipalChange, StoreKey};
+use session_core::{
+    AuthenticationChange, Change, Commit, Guard, Principal, PrincipalChange, StoreKey,
+};
 
 use crate::{
     clock::ServerTime,
@@ -13,14 +15,16 @@ use crate::{
     store::Inner,
 };
 
-/// A deadline that is further away than this from a recent word of the server about its time has certainly not passed when a commit arrives.
-/// The key expires at the deadline as well, so a late commit changes no session that the server itself would expire.
+/// A deadline that is further away than this from a recent word of the server about its time has
+/// certainly not passed when a commit arrives. The key expires at the deadline as well, so a late
+/// commit changes no session that the server itself would expire.
 const CERTAINLY: Duration = Duration::from_secs(10);
 /// The record's head holds 4 bytes of size.
 const MOST_BYTES: usize = u32::MAX as usize;
 
 impl Inner {
-    /// The script that makes a commit, and the command for it. `indexed` is whose index has the session already, and for how long.
+    /// The script that makes a commit, and the command for it. `indexed` is whose index has the
+    /// session already, and for how long.
     pub(crate) fn commit_command(
         &self,
         key: &StoreKey,
@@ -63,7 +67,12 @@ impl Inner {
             Guard::Version(version) => command.arg(version),
         };
         text(command, commit.ttl.map(millis)).arg(flag(commit.clear)).arg(flag(commit.is_change()));
-        command.arg(commit.attributes.as_ref().map_or_else(String::new, |attributes| marked(&attributes.to_text())));
+        command.arg(
+            commit
+                .attributes
+                .as_ref()
+                .map_or_else(String::new, |attributes| marked(&attributes.to_text())),
+        );
         match &commit.principal {
             PrincipalChange::Keep => command.arg(""),
             PrincipalChange::Set(principal) => command.arg(marked(principal.as_str())),
@@ -86,12 +95,15 @@ impl Inner {
         match indexed {
             None => command.arg("").arg(0),
             // The index has it for longer, so a moment between the two steps does no harm.
-            Some((principal, ttl)) => command.arg(marked(principal.as_str())).arg(millis(*ttl + MARGIN / 2)),
+            Some((principal, ttl)) => {
+                command.arg(marked(principal.as_str())).arg(millis(*ttl + MARGIN / 2))
+            }
         };
     }
 }
 
-/// The short way: the script, the name and the text, if all that a commit does is to set one value or to add to one.
+/// The short way: the script, the name and the text, if all that a commit does is to set one value
+/// or to add to one.
 fn one_value(commit: &Commit) -> Option<(&'static Script, &str, Cow<'_, str>)> {
     let Commit {
         changes,

@@ -17,9 +17,10 @@ use crate::{address::Servers, error::ConfigError, keys::MAX_PREFIX_BYTES, url};
 /// | `redis-cluster://host1,host2:7001` | a Cluster that these nodes know |
 /// | `redis-sentinel://host1,host2,host3/mymaster` | the primary of that name, as these Sentinels say |
 ///
-/// Settings follow a `?` and are named like the methods here: `prefix`, `deadline_ms`, `connections`, `max_in_flight`, `data_bytes`, `db`,
-/// `tls_ca`, `tls_cert`, `tls_key`, `wait_replicas`, `wait_ms`, `user`, `password`, `sentinel_user`, `sentinel_password`. User, password and
-/// values are percent-decoded. In a file the same names stand beside `url`.
+/// Settings follow a `?` and are named like the methods here: `prefix`, `deadline_ms`,
+/// `connections`, `max_in_flight`, `data_bytes`, `db`, `tls_ca`, `tls_cert`, `tls_key`,
+/// `wait_replicas`, `wait_ms`, `user`, `password`, `sentinel_user`, `sentinel_password`. User,
+/// password and values are percent-decoded. In a file the same names stand beside `url`.
 ///
 /// # Examples
 /// ```
@@ -63,7 +64,8 @@ impl Config {
     /// Reads a URL with its settings.
     ///
     /// # Errors
-    /// [`ConfigError`] if the URL is none of Redis, a setting is unknown, or a value is out of range. It shows no password.
+    /// [`ConfigError`] if the URL is none of Redis, a setting is unknown, or a value is out of
+    /// range. It shows no password.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
         url::read(url)
     }
@@ -80,7 +82,9 @@ impl Config {
             prefix: "session:".into(),
             deadline: Duration::from_secs(2),
             // The compiler evaluates both `unwrap`s: a zero would not build.
-            connections: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN).max(const { NonZeroUsize::new(4).unwrap() }),
+            connections: std::thread::available_parallelism()
+                .unwrap_or(NonZeroUsize::MIN)
+                .max(const { NonZeroUsize::new(4).unwrap() }),
             max_in_flight: const { NonZeroUsize::new(1_024).unwrap() },
             limits: Limits::default(),
             wait_replicas: None,
@@ -96,7 +100,8 @@ impl Config {
         self.wait_replicas.map(|replicas| Wait { replicas, within: self.wait_within })
     }
 
-    /// The user and password, in place of those in the URL. With an empty user it is the server's default user.
+    /// The user and password, in place of those in the URL. With an empty user it is the server's
+    /// default user.
     #[must_use]
     pub fn login(mut self, user: &str, password: &str) -> Self {
         self.username = (!user.is_empty()).then(|| user.to_owned());
@@ -104,8 +109,8 @@ impl Config {
         self
     }
 
-    /// What the names of all keys begin with: the application's namespace. 1 to 64 bytes without braces and control characters; `session:`
-    /// by default.
+    /// What the names of all keys begin with: the application's namespace. 1 to 64 bytes without
+    /// braces and control characters; `session:` by default.
     #[must_use]
     pub fn prefix(mut self, prefix: &str) -> Self {
         self.prefix = prefix.into();
@@ -120,15 +125,17 @@ impl Config {
         self
     }
 
-    /// The most connections to a server. Each thread that uses the store keeps to one, which carries many calls at once; with more threads
-    /// than this some share one. As many as the machine has cores by default, and at least 4.
+    /// The most connections to a server. Each thread that uses the store keeps to one, which
+    /// carries many calls at once; with more threads than this some share one. As many as the
+    /// machine has cores by default, and at least 4.
     #[must_use]
     pub fn connections(mut self, connections: NonZeroUsize) -> Self {
         self.connections = connections;
         self
     }
 
-    /// How many calls may wait for an answer at once; more wait for their turn, within their deadline. 1,024 by default.
+    /// How many calls may wait for an answer at once; more wait for their turn, within their
+    /// deadline. 1,024 by default.
     #[must_use]
     pub fn max_in_flight(mut self, calls: NonZeroUsize) -> Self {
         self.max_in_flight = calls;
@@ -142,15 +149,16 @@ impl Config {
         self
     }
 
-    /// Lets ends, sign-ins and rotations wait until replicas have them. Not by default: then a failover may undo what was acknowledged
-    /// shortly before.
+    /// Lets ends, sign-ins and rotations wait until replicas have them. Not by default: then a
+    /// failover may undo what was acknowledged shortly before.
     #[must_use]
     pub fn wait(mut self, wait: Wait) -> Self {
         (self.wait_replicas, self.wait_within) = (Some(wait.replicas), wait.within);
         self
     }
 
-    /// The file with the certificates of the authorities to trust (PEM), in place of the system's. Only with TLS.
+    /// The file with the certificates of the authorities to trust (PEM), in place of the system's.
+    /// Only with TLS.
     #[must_use]
     pub fn tls_ca(mut self, path: impl Into<PathBuf>) -> Self {
         self.tls_ca = Some(path.into());
@@ -170,12 +178,20 @@ impl Config {
         match key {
             "db" => self.database = number("db", text, "0 or above")?,
             "prefix" => self.prefix = text.into(),
-            "deadline_ms" => self.deadline = Duration::from_millis(number("deadline_ms", text, "a whole number above 0")?),
+            "deadline_ms" => {
+                self.deadline =
+                    Duration::from_millis(number("deadline_ms", text, "a whole number above 0")?)
+            }
             "connections" => self.connections = number("connections", text, "1 to 1024")?,
             "max_in_flight" => self.max_in_flight = number("max_in_flight", text, "1 to 1048576")?,
             "data_bytes" => self.limits.data_bytes = number("data_bytes", text, "a whole number")?,
-            "wait_replicas" => self.wait_replicas = Some(number("wait_replicas", text, "1 or more")?),
-            "wait_ms" => self.wait_within = Duration::from_millis(number("wait_ms", text, "a whole number above 0")?),
+            "wait_replicas" => {
+                self.wait_replicas = Some(number("wait_replicas", text, "1 or more")?)
+            }
+            "wait_ms" => {
+                self.wait_within =
+                    Duration::from_millis(number("wait_ms", text, "a whole number above 0")?)
+            }
             "tls_ca" => self.tls_ca = Some(text.into()),
             "tls_cert" => self.tls_cert = Some(text.into()),
             "tls_key" => self.tls_key = Some(text.into()),
@@ -184,23 +200,38 @@ impl Config {
             "user" => self.username = Some(text.to_owned()),
             "password" => self.password = Some(text.to_owned()),
             _ => {
-                let looks_like_one = key.len() <= 32 && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-                return Err(ConfigError::UnknownKey { key: if looks_like_one { key.to_owned() } else { "…".to_owned() } });
+                let looks_like_one = key.len() <= 32
+                    && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+                return Err(ConfigError::UnknownKey {
+                    key: if looks_like_one { key.to_owned() } else { "…".to_owned() },
+                });
             }
         }
         Ok(())
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let control_or_brace = |character: char| character.is_control() || matches!(character, '{' | '}');
-        if self.prefix.is_empty() || self.prefix.len() > MAX_PREFIX_BYTES || self.prefix.contains(control_or_brace) {
-            return Err(value("prefix", &self.prefix, "1 to 64 bytes without braces and control characters"));
+        let control_or_brace =
+            |character: char| character.is_control() || matches!(character, '{' | '}');
+        if self.prefix.is_empty()
+            || self.prefix.len() > MAX_PREFIX_BYTES
+            || self.prefix.contains(control_or_brace)
+        {
+            return Err(value(
+                "prefix",
+                &self.prefix,
+                "1 to 64 bytes without braces and control characters",
+            ));
         }
         if self.deadline.is_zero() {
             return Err(value("deadline_ms", "0", "a millisecond or more"));
         }
         if self.database < 0 || (self.servers.is_cluster() && self.database != 0) {
-            return Err(value("db", &self.database.to_string(), "0 or above, and 0 with a Cluster"));
+            return Err(value(
+                "db",
+                &self.database.to_string(),
+                "0 or above, and 0 with a Cluster",
+            ));
         }
         if self.connections.get() > 1024 {
             return Err(value("connections", &self.connections.to_string(), "1 to 1024"));
@@ -209,19 +240,31 @@ impl Config {
         if self.max_in_flight.get() > 1 << 20 {
             return Err(value("max_in_flight", &self.max_in_flight.to_string(), "1 to 1048576"));
         }
-        if self.wait_replicas.is_some() && (self.wait_within.is_zero() || self.wait_within >= self.deadline) {
-            return Err(value("wait_ms", &self.wait_within.as_millis().to_string(), "1 or more, and less than deadline_ms"));
+        if self.wait_replicas.is_some()
+            && (self.wait_within.is_zero() || self.wait_within >= self.deadline)
+        {
+            return Err(value(
+                "wait_ms",
+                &self.wait_within.as_millis().to_string(),
+                "1 or more, and less than deadline_ms",
+            ));
         }
         if self.username.is_some() && self.password.is_none() {
             // What stands there alone is often the password, so it is not shown.
             let usable = "it goes with a password, as redis://user:password@host; a password alone is redis://:password@host";
             return Err(ConfigError::Url { part: "user", usable });
         }
-        for (key, file) in [("tls_ca", &self.tls_ca), ("tls_cert", &self.tls_cert), ("tls_key", &self.tls_key)] {
+        for (key, file) in
+            [("tls_ca", &self.tls_ca), ("tls_cert", &self.tls_cert), ("tls_key", &self.tls_key)]
+        {
             if let Some(path) = file
                 && !self.tls
             {
-                return Err(ConfigError::File { key, path: path.display().to_string(), why: format!("{key} needs a rediss URL") });
+                return Err(ConfigError::File {
+                    key,
+                    path: path.display().to_string(),
+                    why: format!("{key} needs a rediss URL"),
+                });
             }
         }
         if self.tls_cert.is_some() != self.tls_key.is_some() {
@@ -283,7 +326,11 @@ impl TryFrom<File> for Config {
     }
 }
 
-fn number<T: std::str::FromStr>(key: &'static str, text: &str, usable: &str) -> Result<T, ConfigError> {
+fn number<T: std::str::FromStr>(
+    key: &'static str,
+    text: &str,
+    usable: &str,
+) -> Result<T, ConfigError> {
     text.parse().map_err(|_| value(key, text, usable))
 }
 
@@ -297,7 +344,10 @@ mod tests {
 
     #[test]
     fn c45_debug_shows_no_password() {
-        let config = Config::new("redis-sentinel://app:hunter2@host/main?sentinel_password=hunter3").unwrap().login("app", "hunter4");
+        let config =
+            Config::new("redis-sentinel://app:hunter2@host/main?sentinel_password=hunter3")
+                .unwrap()
+                .login("app", "hunter4");
         let shown = format!("{config:?} {config:#?}");
         assert!(!shown.contains("hunter") && shown.contains("app"), "{shown}");
     }
@@ -314,7 +364,10 @@ mod tests {
             assert!(Config::new(url).is_err(), "{url}");
         }
         let config = Config::new("redis://host?wait_ms=100&wait_replicas=2").unwrap();
-        assert_eq!((config.wait_replicas.map(NonZeroUsize::get), config.wait_within.as_millis()), (Some(2), 100));
+        assert_eq!(
+            (config.wait_replicas.map(NonZeroUsize::get), config.wait_within.as_millis()),
+            (Some(2), 100)
+        );
         let error = Config::new("redis://app:42?hunter2@host").unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
     }

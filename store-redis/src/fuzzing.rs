@@ -33,7 +33,9 @@ impl Answer {
     /// # Errors
     /// What the store would say of it.
     pub fn timed(&self) -> Result<(Self, u64), String> {
-        answer::timed(self.0.clone()).map(|(answer, now)| (Self(answer), now)).map_err(|error| format!("{error} {error:?}"))
+        answer::timed(self.0.clone())
+            .map(|(answer, now)| (Self(answer), now))
+            .map_err(|error| format!("{error} {error:?}"))
     }
 
     /// Reads it as that of `TIME`.

@@ -7,8 +7,9 @@ pub(crate) const MAX_PREFIX_BYTES: usize = 64;
 
 /// The names of a store's keys, all under one prefix.
 ///
-/// A session is under `<prefix>s}<key>`, a user's index under `<prefix>u}<principal>`. No prefix has a brace, so the first brace ends the
-/// prefix of every name, also where one prefix begins with another one.
+/// A session is under `<prefix>s}<key>`, a user's index under `<prefix>u}<principal>`. No prefix
+/// has a brace, so the first brace ends the prefix of every name, also where one prefix begins with
+/// another one.
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {
     prefix: Box<str>,
@@ -51,7 +52,8 @@ impl Keys {
         pattern
     }
 
-    /// The key of the session of this name. `None` if it is not the name of a session of this prefix.
+    /// The key of the session of this name. `None` if it is not the name of a session of this
+    /// prefix.
     pub(crate) fn key(&self, name: &str) -> Option<StoreKey> {
         let text = name.strip_prefix(&*self.prefix)?.strip_prefix("s}")?;
         Some(StoreKey::from_text(text)).filter(StoreKey::is_storable)
@@ -75,7 +77,17 @@ mod tests {
     #[test]
     fn c38_names_of_other_prefixes_and_of_no_session_have_no_key() {
         let keys = Keys::new("s*:");
-        for name in ["s*:u}bob", "other:s}AbCd", "s*:x:s}AbCd", "s*:s:s}AbCd", "s*", "s*:s}", "s*:s}a\nb", "s*:{AbCd}efgh", "s*:user:bob"] {
+        for name in [
+            "s*:u}bob",
+            "other:s}AbCd",
+            "s*:x:s}AbCd",
+            "s*:s:s}AbCd",
+            "s*",
+            "s*:s}",
+            "s*:s}a\nb",
+            "s*:{AbCd}efgh",
+            "s*:user:bob",
+        ] {
             assert_eq!(keys.key(name), None, "{name}");
         }
     }

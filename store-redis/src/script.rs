@@ -16,11 +16,14 @@ macro_rules! scripts {
 }
 
 pub(crate) static CREATE: Script = Script::new(scripts!("shared" "create"));
-pub(crate) static COMMIT: Script = Script::new(concat!("local ONE = nil\n", scripts!("shared" "commit")));
+pub(crate) static COMMIT: Script =
+    Script::new(concat!("local ONE = nil\n", scripts!("shared" "commit")));
 /// A commit that sets one value.
-pub(crate) static SET_ONE: Script = Script::new(concat!("local ONE = 's'\n", scripts!("one" "shared" "commit")));
+pub(crate) static SET_ONE: Script =
+    Script::new(concat!("local ONE = 's'\n", scripts!("one" "shared" "commit")));
 /// A commit that adds to one value.
-pub(crate) static ADD_ONE: Script = Script::new(concat!("local ONE = 'a'\n", scripts!("one" "shared" "commit")));
+pub(crate) static ADD_ONE: Script =
+    Script::new(concat!("local ONE = 'a'\n", scripts!("one" "shared" "commit")));
 pub(crate) static DELETE: Script = Script::new(scripts!("shared" "delete"));
 pub(crate) static DELETE_ALL: Script = Script::new(scripts!("shared" "delete_all"));
 pub(crate) static LIST: Script = Script::new(scripts!("shared" "list"));
@@ -47,7 +50,11 @@ impl Script {
     }
 
     /// The command that runs it on these keys; arguments follow, `bytes` of them in all.
-    pub(crate) fn on<'k>(&self, keys: impl IntoIterator<Item = &'k str, IntoIter: ExactSizeIterator>, bytes: usize) -> Cmd {
+    pub(crate) fn on<'k>(
+        &self,
+        keys: impl IntoIterator<Item = &'k str, IntoIter: ExactSizeIterator>,
+        bytes: usize,
+    ) -> Cmd {
         let keys = keys.into_iter();
         let digest = self.digest.get_or_init(|| redis::Script::new(self.text).get_hash().into());
         let mut command = Cmd::with_capacity(16, 256 + bytes);
@@ -59,18 +66,32 @@ impl Script {
     }
 
     /// Runs the command that [`Self::on`] began.
-    pub(crate) async fn run(&self, links: &Links, command: Cmd, repeat: Repeat) -> Result<Value, ClientError> {
+    pub(crate) async fn run(
+        &self,
+        links: &Links,
+        command: Cmd,
+        repeat: Repeat,
+    ) -> Result<Value, ClientError> {
         match links.send(&Request::One(&command), repeat).await {
             // Restarted, failed over, or flushed: the text teaches the server anew, for all.
-            Err(ClientError::NoScript) => Box::pin(async { links.send(&Request::One(&self.whole(&command)), repeat).await }).await,
+            Err(ClientError::NoScript) => {
+                Box::pin(async { links.send(&Request::One(&self.whole(&command)), repeat).await })
+                    .await
+            }
             ran => ran,
         }
     }
 
-    /// Runs a command that ends, signs in or rotates a session: it counts once as many replicas have it as the settings ask for.
-    pub(crate) async fn run_durably(&self, links: &Links, command: Cmd) -> Result<Value, ClientError> {
+    /// Runs a command that ends, signs in or rotates a session: it counts once as many replicas
+    /// have it as the settings ask for.
+    pub(crate) async fn run_durably(
+        &self,
+        links: &Links,
+        command: Cmd,
+    ) -> Result<Value, ClientError> {
         if links.waits() {
-            // With its text, because a server that does not know it would wait for replicas before it said so.
+            // With its text, because a server that does not know it would wait for replicas before
+            // it said so.
             return Box::pin(async { links.send_durably(self.whole(&command)).await }).await;
         }
         self.run(links, command, Repeat::Never).await

@@ -25,8 +25,8 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest pause: a server that came back is noticed within this.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-/// How long it may take to connect. It is more than a call may take: one that is given up makes the next one begin again, and servers of which
-/// one is silent are found only by waiting for that one.
+/// How long it may take to connect. It is more than a call may take: one that is given up makes the
+/// next one begin again, and servers of which one is silent are found only by waiting for that one.
 const OPENS_WITHIN: Duration = Duration::from_secs(3);
 /// A connection that is replaced while it serves has served for this long.
 const SERVES_FOR: Duration = Duration::from_millis(500);
@@ -77,8 +77,9 @@ enum Ready {
     Opening(Opening),
 }
 
-/// A connection that is being made by a task of its own. A call that gives up leaves it to the others: if it ended with the call that began
-/// it, each call in a long queue would begin again, with the little time that it has left.
+/// A connection that is being made by a task of its own. A call that gives up leaves it to the
+/// others: if it ended with the call that began it, each call in a long queue would begin again,
+/// with the little time that it has left.
 #[derive(Clone)]
 struct Opening {
     begun: Instant,
@@ -110,7 +111,8 @@ impl Slot {
         }
     }
 
-    /// Takes a connection out, unless another one is in its place already. Calls that wait on it hold it as long as they do.
+    /// Takes a connection out, unless another one is in its place already. Calls that wait on it
+    /// hold it as long as they do.
     pub(crate) fn retire(&self, health: &Arc<Health>) {
         self.state.lock().live.take_if(|live| Arc::ptr_eq(&live.health, health));
     }
@@ -129,7 +131,8 @@ impl Slot {
 }
 
 impl State {
-    /// The connection, or the one that is being made; it is begun if it is time for another attempt. Else what the last one came to.
+    /// The connection, or the one that is being made; it is begun if it is time for another
+    /// attempt. Else what the last one came to.
     fn ready(&mut self, begin: impl FnOnce() -> Opening) -> Result<Ready, ClientError> {
         self.live.take_if(|live| live.health.gone.load(Ordering::Relaxed));
         if let Some(live) = &self.live
@@ -165,7 +168,9 @@ impl State {
             return;
         }
         match became.result {
-            Ok(live) => (self.live, self.stale, self.failures, self.pause) = (Some(live), false, 0, None),
+            Ok(live) => {
+                (self.live, self.stale, self.failures, self.pause) = (Some(live), false, 0, None)
+            }
             Err(error) => {
                 self.failures = self.failures.saturating_add(1);
                 self.pause = Some((became.ended + pause(self.failures, fastrand::f64()), error));
@@ -180,16 +185,22 @@ impl Opening {
         let task = tokio::spawn(async move {
             let gone = Arc::new(AtomicBool::new(false));
             let result = match tokio::time::timeout(OPENS_WITHIN, opener.open(&gone)).await {
-                Ok(result) => result.map(|(connection, term)| Live { connection, health: Arc::new(Health::of(gone, term)) }),
-                Err(_) => {
-                    Err(ClientError::Connect { server: opener.servers().to_string(), why: format!("no answer within {OPENS_WITHIN:?}") })
-                }
+                Ok(result) => result.map(|(connection, term)| Live {
+                    connection,
+                    health: Arc::new(Health::of(gone, term)),
+                }),
+                Err(_) => Err(ClientError::Connect {
+                    server: opener.servers().to_string(),
+                    why: format!("no answer within {OPENS_WITHIN:?}"),
+                }),
             };
             Opened { ended: Instant::now(), result }
         });
         let ended = async move {
-            let lost =
-                |_| Opened { ended: Instant::now(), result: Err(ClientError::Lost("its runtime ended while it was made".to_owned())) };
+            let lost = |_| Opened {
+                ended: Instant::now(),
+                result: Err(ClientError::Lost("its runtime ended while it was made".to_owned())),
+            };
             task.await.unwrap_or_else(lost)
         };
         let ended = ended.boxed().shared();
@@ -203,12 +214,20 @@ impl Health {
     /// Of a connection that the current runtime drives.
     fn of(gone: Arc<AtomicBool>, term: u64) -> Self {
         let end = SetAtEnd(Arc::clone(&gone));
-        // A runtime that ends drops its tasks, this one and the driver's. Nobody would notice before a command was lost.
+        // A runtime that ends drops its tasks, this one and the driver's. Nobody would notice
+        // before a command was lost.
         let watch = tokio::spawn(async move {
             let _end = end;
             std::future::pending::<()>().await;
         });
-        Self { gone, answers: AtomicU64::new(0), opened: Instant::now(), term, clock: ServerClock::default(), watch: watch.abort_handle() }
+        Self {
+            gone,
+            answers: AtomicU64::new(0),
+            opened: Instant::now(),
+            term,
+            clock: ServerClock::default(),
+            watch: watch.abort_handle(),
+        }
     }
 
     /// How many answers came.
@@ -235,10 +254,11 @@ impl Drop for SetAtEnd {
     }
 }
 
-/// The pause after that many failures in a row: doubling, capped, and between half and the whole of it by `chance` (0 to 1), so that
-/// many clients of one server spread out.
+/// The pause after that many failures in a row: doubling, capped, and between half and the whole of
+/// it by `chance` (0 to 1), so that many clients of one server spread out.
 pub(crate) fn pause(failures: u32, chance: f64) -> Duration {
-    let whole = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
+    let whole =
+        FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
     whole.mul_f64(0.5 + chance / 2.0)
 }
 

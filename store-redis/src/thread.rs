@@ -11,8 +11,9 @@ thread_local! {
 
 /// The connection of the calling thread, out of `count`.
 ///
-/// A connection is driven by the runtime that opened it. A thread that keeps to one which it opened itself, as a web server's worker with a
-/// runtime of its own does, gets its answers without waking another thread.
+/// A connection is driven by the runtime that opened it. A thread that keeps to one which it opened
+/// itself, as a web server's worker with a runtime of its own does, gets its answers without waking
+/// another thread.
 pub(crate) fn connection(count: usize) -> usize {
     NUMBER.with(|number| number % count)
 }

@@ -14,12 +14,14 @@ const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
 /// What helps if something behind the host looks like the end of a login.
-const ENCODE: &str = "in user, password and settings, each of : / ? # [ ] @ % has to be percent-encoded";
+const ENCODE: &str =
+    "in user, password and settings, each of : / ? # [ ] @ % has to be percent-encoded";
 
 /// Reads a URL and its settings.
 pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
     let (address, query) = url.split_once('?').unwrap_or((url, ""));
-    // An `@` behind the host ends a password that holds a `/` or a `?` which nobody encoded: all in front of it may be secret.
+    // An `@` behind the host ends a password that holds a `/` or a `?` which nobody encoded: all in
+    // front of it may be secret.
     if !address.starts_with("unix:") && (query.contains('@') || path(address).contains('@')) {
         return Err(wrong("login", ENCODE));
     }
@@ -38,7 +40,10 @@ pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
 fn socket(path: &str) -> Result<Config, ConfigError> {
     let path = path.strip_prefix("//").unwrap_or(path);
     if !path.starts_with('/') || path.ends_with('/') {
-        return Err(wrong("path", "unix: wants an absolute path, such as unix:/run/redis/redis.sock"));
+        return Err(wrong(
+            "path",
+            "unix: wants an absolute path, such as unix:/run/redis/redis.sock",
+        ));
     }
     Ok(Config::at(Servers::Socket(PathBuf::from(path)), false))
 }
@@ -64,18 +69,27 @@ fn network(address: &str) -> Result<Config, ConfigError> {
     // From the right, because a password may hold an @ that nobody encoded.
     let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
     let port = if kind == "sentinel" { SENTINEL_PORT } else { PORT };
-    let hosts = hosts.split(',').map(|host| self::host(host, port)).collect::<Result<Vec<_>, _>>()?;
+    let hosts =
+        hosts.split(',').map(|host| self::host(host, port)).collect::<Result<Vec<_>, _>>()?;
     let servers = match (kind, <[Host; 1]>::try_from(hosts)) {
         ("cluster", hosts) => Servers::Cluster(hosts.map_or_else(|hosts| hosts, Vec::from)),
         ("sentinel", hosts) => {
             let primary = decoded(path, "name of the primary")?;
             if primary.is_empty() {
-                return Err(wrong("name of the primary", "a Sentinel URL ends with it: redis-sentinel://host1,host2,host3/mymaster"));
+                return Err(wrong(
+                    "name of the primary",
+                    "a Sentinel URL ends with it: redis-sentinel://host1,host2,host3/mymaster",
+                ));
             }
             Servers::Sentinel { sentinels: hosts.map_or_else(|hosts| hosts, Vec::from), primary }
         }
         (_, Ok([host])) => Servers::Node(host),
-        (_, Err(_)) => return Err(wrong("host", "several hosts are a redis-cluster:// or a redis-sentinel://")),
+        (_, Err(_)) => {
+            return Err(wrong(
+                "host",
+                "several hosts are a redis-cluster:// or a redis-sentinel://",
+            ));
+        }
     };
     let mut config = Config::at(servers, tls);
     let (user, password) = login.split_once(':').unwrap_or((login, ""));
@@ -98,8 +112,14 @@ fn host(text: &str, port: u16) -> Result<Host, ConfigError> {
         None => text.rsplit_once(':').map_or((text, None), |(name, digits)| (name, Some(digits))),
     };
     let port = digits.map_or(Ok(port), |digits| digits.parse().map_err(|_| bad()))?;
-    let usable = |character: char| character.is_alphanumeric() || matches!(character, '.' | '-' | '_' | ':' | '%');
-    if name.is_empty() || !name.chars().all(usable) || (!text.starts_with('[') && name.contains(':')) || port == 0 {
+    let usable = |character: char| {
+        character.is_alphanumeric() || matches!(character, '.' | '-' | '_' | ':' | '%')
+    };
+    if name.is_empty()
+        || !name.chars().all(usable)
+        || (!text.starts_with('[') && name.contains(':'))
+        || port == 0
+    {
         return Err(bad());
     }
     Ok(Host { name: name.to_owned(), port })
@@ -118,7 +138,8 @@ fn wrong(part: &'static str, usable: &'static str) -> ConfigError {
     ConfigError::Url { part, usable }
 }
 
-/// The scheme of a URL, empty if it has none: letters, digits, `+`, `-` and `.` (RFC 3986), so that nothing else is ever shown.
+/// The scheme of a URL, empty if it has none: letters, digits, `+`, `-` and `.` (RFC 3986), so that
+/// nothing else is ever shown.
 fn shown(url: &str) -> String {
     let named = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     let scheme = url.split_once("://").map(|(scheme, _)| scheme);
@@ -139,8 +160,14 @@ mod tests {
         assert_eq!(servers("redis://localhost"), Servers::Node(host("localhost", 6379)));
         assert_eq!(servers("rediss://[::1]:6380/2"), Servers::Node(host("::1", 6380)));
         assert_eq!(servers("unix:/run/redis.sock"), Servers::Socket("/run/redis.sock".into()));
-        assert_eq!(servers("redis-cluster://a,b:7001"), Servers::Cluster(vec![host("a", 6379), host("b", 7001)]));
-        let sentinel = Servers::Sentinel { sentinels: vec![host("a", 26379), host("b", 1)], primary: "mymaster".to_owned() };
+        assert_eq!(
+            servers("redis-cluster://a,b:7001"),
+            Servers::Cluster(vec![host("a", 6379), host("b", 7001)])
+        );
+        let sentinel = Servers::Sentinel {
+            sentinels: vec![host("a", 26379), host("b", 1)],
+            primary: "mymaster".to_owned(),
+        };
         assert_eq!(servers("redis-sentinel://a,b:1/mymaster"), sentinel);
         assert_eq!(servers("redis-cluster://a"), Servers::Cluster(vec![host("a", 6379)]));
     }
@@ -148,7 +175,10 @@ mod tests {
     #[test]
     fn a_url_sets_what_it_names_and_leaves_the_rest() {
         let config = read("rediss://app:p%40ss@host/3?prefix=shop%3A&deadline_ms=600&connections=2&wait_replicas=1").unwrap();
-        assert_eq!((config.username.as_deref(), config.password.as_deref()), (Some("app"), Some("p@ss")));
+        assert_eq!(
+            (config.username.as_deref(), config.password.as_deref()),
+            (Some("app"), Some("p@ss"))
+        );
         assert_eq!((config.database, config.tls, &*config.prefix), (3, true, "shop:"));
         assert_eq!(config.deadline, std::time::Duration::from_millis(600));
         assert_eq!(config.waits().map(|wait| wait.replicas.get()), Some(1));

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use session_core::{
-    AuthenticationChange, Change, Commit, Committed, Data, Guard, Json, Name, Outcome, PrincipalChange, Record, Rejection, StoreKey,
+    AuthenticationChange, Change, Commit, Committed, Data, Guard, Json, Name, Outcome,
+    PrincipalChange, Record, Rejection, StoreKey,
 };
 
 use crate::{
@@ -15,7 +16,8 @@ use crate::{
     statement::{Arg, Bound, Statement, Writer},
 };
 
-/// The most sums of one statement, and the most fields that it removes by path. A commit with more of them reads the record first.
+/// The most sums of one statement, and the most fields that it removes by path. A commit with more
+/// of them reads the record first.
 const MOST_SUMS: usize = 16;
 
 /// The columns that a commit answers with, before the database's time and the sums.
@@ -27,12 +29,13 @@ pub(crate) enum Committing {
     Settled(Outcome),
     Rejected(Rejection),
     Corrupt(Unreadable),
-    /// The commit fits the record as it is now. This one has the same effect as long as the record has the version that it names; beside it
-    /// are the sums that it makes.
+    /// The commit fits the record as it is now. This one has the same effect as long as the record
+    /// has the version that it names; beside it are the sums that it makes.
     Whole(Box<Commit>, BTreeMap<Name, i64>),
 }
 
-/// The statement of a commit. Where a change returns no rows, a second one reads what the first one noted in variables of the connection.
+/// The statement of a commit. Where a change returns no rows, a second one reads what the first one
+/// noted in variables of the connection.
 #[derive(Debug)]
 pub(crate) struct Statements {
     pub(crate) change: Statement,
@@ -40,9 +43,16 @@ pub(crate) struct Statements {
 }
 
 impl Statements {
-    /// The statements of a commit to the session `key` in `table`, under the cap on data. Every condition of the commit stands in `WHERE`, so a
-    /// commit that does not fit changes no row and raises no error, which the server would log.
-    pub(crate) fn new(sql: &'static Sql, table: &str, key: &StoreKey, commit: &Commit, cap: usize) -> Self {
+    /// The statements of a commit to the session `key` in `table`, under the cap on data. Every
+    /// condition of the commit stands in `WHERE`, so a commit that does not fit changes no row and
+    /// raises no error, which the server would log.
+    pub(crate) fn new(
+        sql: &'static Sql,
+        table: &str,
+        key: &StoreKey,
+        commit: &Commit,
+        cap: usize,
+    ) -> Self {
         let mut merge = if commit.clear { Merge::default() } else { merge(sql, commit) };
         let mut writer = Writer::new(sql);
         writer.write("UPDATE ").write(table).write(" SET ");
@@ -73,17 +83,26 @@ impl Statements {
             (AuthenticationChange::Keep, _) => {}
             (AuthenticationChange::Clear, _) => columns.bind("authenticated", Arg::Integer(None)),
             // An anonymous session stays without a time.
-            (AuthenticationChange::Now, PrincipalChange::Keep) => columns.set("authenticated", |writer| {
-                writer.write("CASE WHEN principal IS NOT NULL THEN ").now().write(" ELSE authenticated END")
-            }),
+            (AuthenticationChange::Now, PrincipalChange::Keep) => {
+                columns.set("authenticated", |writer| {
+                    writer
+                        .write("CASE WHEN principal IS NOT NULL THEN ")
+                        .now()
+                        .write(" ELSE authenticated END")
+                })
+            }
             (AuthenticationChange::Now, _) => columns.set("authenticated", Writer::now),
         }
         if let Some(rotation) = commit.rotate {
             columns.bind("secret", Arg::bytes(rotation.secret.as_bytes()));
             columns.bind("generation", Arg::number(rotation.generation));
             columns.set("rotated", Writer::now);
-            // The condition below says that the commit's secret is the one that the rotation replaces.
-            columns.bind("former_secret", Arg::Bytes(rotation.grace.map(|_| commit.secret.as_bytes().as_slice().into())));
+            // The condition below says that the commit's secret is the one that the rotation
+            // replaces.
+            columns.bind(
+                "former_secret",
+                Arg::Bytes(rotation.grace.map(|_| commit.secret.as_bytes().as_slice().into())),
+            );
             match rotation.grace {
                 Some(grace) => columns.set_from_now("former_until", grace),
                 None => columns.bind("former_until", Arg::Integer(None)),
@@ -96,8 +115,16 @@ impl Statements {
             columns.set_from_now("expires", ttl);
         }
         columns.note_the_rest();
-        writer.write(" WHERE id = ").bind(Arg::bytes(key.as_str())).write(" AND format = ").write(&FORMAT.to_string());
-        writer.write(" AND expires > ").now().write(" AND secret = ").bind(Arg::bytes(commit.secret.as_bytes()));
+        writer
+            .write(" WHERE id = ")
+            .bind(Arg::bytes(key.as_str()))
+            .write(" AND format = ")
+            .write(&FORMAT.to_string());
+        writer
+            .write(" AND expires > ")
+            .now()
+            .write(" AND secret = ")
+            .bind(Arg::bytes(commit.secret.as_bytes()));
         if let Guard::Version(version) = commit.guard {
             writer.write(" AND version = ").bind(Arg::number(version));
         }
@@ -125,7 +152,8 @@ impl Statements {
     }
 }
 
-/// The assignments of an update. Where a change returns no rows, each column of [`ANSWER`] is assigned by way of a variable.
+/// The assignments of an update. Where a change returns no rows, each column of [`ANSWER`] is
+/// assigned by way of a variable.
 struct Columns<'a> {
     writer: &'a mut Writer,
     written: Vec<&'static str>,
@@ -133,7 +161,11 @@ struct Columns<'a> {
 
 impl Columns<'_> {
     fn set(&mut self, column: &'static str, value: impl FnOnce(&mut Writer) -> &mut Writer) {
-        let writer = self.writer.write(if self.written.is_empty() { "" } else { ", " }).write(column).write(" = ");
+        let writer = self
+            .writer
+            .write(if self.written.is_empty() { "" } else { ", " })
+            .write(column)
+            .write(" = ");
         self.written.push(column);
         if !writer.sql.returns_rows && ANSWER.contains(&column) {
             value(writer.write("(@session_").write(column).write(" := ")).write(")");
@@ -147,7 +179,9 @@ impl Columns<'_> {
     }
 
     fn set_from_now(&mut self, column: &'static str, duration: Duration) {
-        self.set(column, |writer| writer.now().write(" + ").bind(Arg::number(duration.as_millis())));
+        self.set(column, |writer| {
+            writer.now().write(" + ").bind(Arg::number(duration.as_millis()))
+        });
     }
 
     /// Assigns to themselves the columns of the answer that the commit leaves as they are.
@@ -188,13 +222,18 @@ fn merge(sql: &Sql, commit: &Commit) -> Merge {
                 patched = true;
             }
             (Change::Remove, Removal::List) => removed.push(field(name)),
-            (Change::Remove, Removal::Paths) => merge.removed_paths.push(Arg::text(sql.path(&field(name))).into()),
+            (Change::Remove, Removal::Paths) => {
+                merge.removed_paths.push(Arg::text(sql.path(&field(name))).into())
+            }
             (Change::Remove, Removal::Null) => {
                 patch.put(name, None);
                 patched = true;
             }
             (Change::Add(by), _) => {
-                merge.sums.push(Sum { field: Arg::text(sql.path(&field(name))).into(), by: Arg::number(*by).into() });
+                merge.sums.push(Sum {
+                    field: Arg::text(sql.path(&field(name))).into(),
+                    by: Arg::number(*by).into(),
+                });
             }
         }
     }
@@ -206,12 +245,22 @@ fn merge(sql: &Sql, commit: &Commit) -> Merge {
     merge
 }
 
-/// Whether one statement of reasonable length makes the commit without a look at the record. An empty commit is only judged.
+/// Whether one statement of reasonable length makes the commit without a look at the record. An
+/// empty commit is only judged.
 pub(crate) fn is_one_statement(sql: &Sql, commit: &Commit, cap: usize) -> bool {
-    let count = |is: fn(&Change) -> bool| commit.changes.values().filter(|change| is(change)).count();
+    let count =
+        |is: fn(&Change) -> bool| commit.changes.values().filter(|change| is(change)).count();
     let sums = count(|change| matches!(change, Change::Add(_)));
-    let paths = if sql.removal == Removal::Paths { count(|change| matches!(change, Change::Remove)) } else { 0 };
-    let fits = if commit.clear { sums == 0 || kept(commit).bytes() <= cap } else { sums.max(paths) <= MOST_SUMS };
+    let paths = if sql.removal == Removal::Paths {
+        count(|change| matches!(change, Change::Remove))
+    } else {
+        0
+    };
+    let fits = if commit.clear {
+        sums == 0 || kept(commit).bytes() <= cap
+    } else {
+        sums.max(paths) <= MOST_SUMS
+    };
     fits && !commit.is_empty()
 }
 
@@ -229,9 +278,14 @@ pub(crate) fn kept(commit: &Commit) -> Data {
 }
 
 /// Reads the answer to a commit: [`ANSWER`], the database's time, and the sums.
-pub(crate) fn committed(row: &Row, commit: &Commit) -> Result<Result<Committed, Unreadable>, ClientError> {
-    let (version, created, authenticated, expires) = (row.integer(0)?, row.integer(1)?, row.optional(2)?, row.integer(3)?);
-    let (attributes, now) = (record::attributes(row.bytes(4)?.unwrap_or_default()), row.integer(5)?);
+pub(crate) fn committed(
+    row: &Row,
+    commit: &Commit,
+) -> Result<Result<Committed, Unreadable>, ClientError> {
+    let (version, created, authenticated, expires) =
+        (row.integer(0)?, row.integer(1)?, row.optional(2)?, row.integer(3)?);
+    let (attributes, now) =
+        (record::attributes(row.bytes(4)?.unwrap_or_default()), row.integer(5)?);
     let mut added = BTreeMap::new();
     let names = commit.changes.iter().filter_map(|(name, change)| match change {
         Change::Add(by) => Some((name, *by)),
@@ -242,7 +296,8 @@ pub(crate) fn committed(row: &Row, commit: &Commit) -> Result<Result<Committed, 
             by
         } else {
             let text = row.bytes(6 + at)?.and_then(|text| std::str::from_utf8(text).ok());
-            text.and_then(|text| text.parse().ok()).ok_or(ClientError::Answer("a sum is an integer"))?
+            text.and_then(|text| text.parse().ok())
+                .ok_or(ClientError::Answer("a sum is an integer"))?
         };
         added.insert(name.clone(), sum);
     }
@@ -258,7 +313,8 @@ pub(crate) fn committed(row: &Row, commit: &Commit) -> Result<Result<Committed, 
     })())
 }
 
-/// Why a commit changes nothing, judged by the record. If the commit fits the record, a commit that says all of what it makes of it.
+/// Why a commit changes nothing, judged by the record. If the commit fits the record, a commit that
+/// says all of what it makes of it.
 pub(crate) fn explain(commit: &Commit, record: Option<&Record>, cap: usize) -> Committing {
     let Some(record) = record else { return Committing::Settled(Outcome::Gone) };
     if commit.secret != record.secret {
@@ -286,7 +342,8 @@ pub(crate) fn explain(commit: &Commit, record: Option<&Record>, cap: usize) -> C
             Change::Set(value) => drop(data.insert(name.clone(), value.clone())),
             Change::Remove => drop(data.remove(name.as_str())),
             Change::Add(by) => {
-                let Some(current) = data.get(name.as_str()).map_or(Some(0), Json::as_integer) else {
+                let Some(current) = data.get(name.as_str()).map_or(Some(0), Json::as_integer)
+                else {
                     return Committing::Rejected(Rejection::NotAnInteger { name: name.clone() });
                 };
                 let Some(sum) = current.checked_add(*by) else {

@@ -12,10 +12,11 @@ use crate::{
 
 /// The settings of an [`SqlStore`](crate::SqlStore), from code, a URL or a configuration file.
 ///
-/// The URL's scheme picks the database: `postgres://user:password@host:5432/database`, `mysql://…` or `mariadb://…`, `sqlite:sessions.db` or
-/// `sqlite:///var/lib/app/sessions.db`. It may have settings of the driver (TLS: `sslmode`, `sslrootcert`; for MySQL `ssl-mode`, `ssl-ca`; and
-/// so on) and `table`, `connections`, `deadline_ms`, `data_bytes`, `migrate` and, for SQLite, `synchronous`, named like the methods here; in a file
-/// these stand beside `url`.
+/// The URL's scheme picks the database: `postgres://user:password@host:5432/database`, `mysql://…`
+/// or `mariadb://…`, `sqlite:sessions.db` or `sqlite:///var/lib/app/sessions.db`. It may have
+/// settings of the driver (TLS: `sslmode`, `sslrootcert`; for MySQL `ssl-mode`, `ssl-ca`; and so
+/// on) and `table`, `connections`, `deadline_ms`, `data_bytes`, `migrate` and, for SQLite,
+/// `synchronous`, named like the methods here; in a file these stand beside `url`.
 ///
 /// # Examples
 /// ```
@@ -42,7 +43,8 @@ impl Config {
     /// Reads a URL with its settings. Nothing is looked up or opened.
     ///
     /// # Errors
-    /// [`ConfigError`] if the URL is none of a database, a setting is unknown, or a value is out of range. It shows no password.
+    /// [`ConfigError`] if the URL is none of a database, a setting is unknown, or a value is out of
+    /// range. It shows no password.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
         url::read(url)
     }
@@ -64,9 +66,13 @@ impl Config {
     pub fn login(mut self, user: &str, password: &str) -> Self {
         match &mut self.driver {
             #[cfg(feature = "postgres")]
-            Driver::Postgres(options) => **options = (**options).clone().username(user).password(password),
+            Driver::Postgres(options) => {
+                **options = (**options).clone().username(user).password(password)
+            }
             #[cfg(feature = "mysql")]
-            Driver::MySql(options) => **options = (**options).clone().username(user).password(password),
+            Driver::MySql(options) => {
+                **options = (**options).clone().username(user).password(password)
+            }
             #[cfg(feature = "sqlite")]
             Driver::Sqlite(_) => {
                 let _ = (user, password);
@@ -90,7 +96,8 @@ impl Config {
     }
 
     /// How long a call may take, waiting for a connection included; then it is
-    /// [`StoreError::Timeout`](session_core::StoreError::Timeout). 2 s by default. For a free connection alone it waits half of that.
+    /// [`StoreError::Timeout`](session_core::StoreError::Timeout). 2 s by default. For a free
+    /// connection alone it waits half of that.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -104,8 +111,8 @@ impl Config {
         self
     }
 
-    /// Whether the store creates the table if it is missing. It does by default. Without it the table has to exist, created with the SQL of
-    /// [`Dialect::schema`](crate::Dialect::schema).
+    /// Whether the store creates the table if it is missing. It does by default. Without it the
+    /// table has to exist, created with the SQL of [`Dialect::schema`](crate::Dialect::schema).
     #[must_use]
     pub fn migrate(mut self, migrate: bool) -> Self {
         self.migrate = migrate;
@@ -124,7 +131,9 @@ impl Config {
             "connections" => self.connections = number("connections", text)?,
             "deadline_ms" => self.deadline = Duration::from_millis(number("deadline_ms", text)?),
             "data_bytes" => self.limits.data_bytes = number("data_bytes", text)?,
-            "migrate" => self.migrate = text.parse().map_err(|_| value("migrate", text, "true or false"))?,
+            "migrate" => {
+                self.migrate = text.parse().map_err(|_| value("migrate", text, "true or false"))?
+            }
             "synchronous" => self.set_synchronous(text)?,
             _ => return Err(url::unknown(key)),
         }
@@ -148,9 +157,17 @@ impl Config {
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let table = &self.table;
-        let begins_well = table.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
-        if !begins_well || table.len() > 40 || !table.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            return Err(value("table", table, "1 to 40 letters, digits and underscores, the first no digit"));
+        let begins_well =
+            table.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+        if !begins_well
+            || table.len() > 40
+            || !table.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        {
+            return Err(value(
+                "table",
+                table,
+                "1 to 40 letters, digits and underscores, the first no digit",
+            ));
         }
         if self.deadline.is_zero() {
             return Err(value("deadline_ms", "0", "a millisecond or more"));
@@ -159,13 +176,18 @@ impl Config {
             return Err(value("connections", &self.connections.to_string(), "1 to 1024"));
         }
         if self.limits.data_bytes > MOST_DATA {
-            return Err(value("data_bytes", &self.limits.data_bytes.to_string(), "at most 1048576; keep large things elsewhere"));
+            return Err(value(
+                "data_bytes",
+                &self.limits.data_bytes.to_string(),
+                "at most 1048576; keep large things elsewhere",
+            ));
         }
         Ok(())
     }
 }
 
-/// So little that a statement with it stays below what every server takes by default, whatever has to be escaped.
+/// So little that a statement with it stays below what every server takes by default, whatever has
+/// to be escaped.
 const MOST_DATA: usize = 1 << 20;
 
 /// The settings of a file of SQLite.
@@ -186,12 +208,15 @@ pub(crate) fn sqlite(path: &str) -> Result<Config, ConfigError> {
     Ok(Config::at(Driver::Sqlite(Box::new(options)), path.to_owned()))
 }
 
-/// The same, without a log: the driver would write there what the statements are, and which are slow.
+/// The same, without a log: the driver would write there what the statements are, and which are
+/// slow.
 fn quiet(driver: Driver) -> Driver {
     use sqlx::ConnectOptions;
     match driver {
         #[cfg(feature = "postgres")]
-        Driver::Postgres(options) => Driver::Postgres(Box::new(options.disable_statement_logging())),
+        Driver::Postgres(options) => {
+            Driver::Postgres(Box::new(options.disable_statement_logging()))
+        }
         #[cfg(feature = "mysql")]
         Driver::MySql(options) => Driver::MySql(Box::new(options.disable_statement_logging())),
         #[cfg(feature = "sqlite")]

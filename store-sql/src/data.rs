@@ -1,7 +1,8 @@
 //! The values of a session as one JSON object, from names to texts.
 //!
-//! Each value is a JSON *string* that holds the value's own JSON text, so that no database reads, rounds or reorders it. In a name `"`, `\` and
-//! `%` are percent-encoded, so that it stands in a path between quotation marks as it is, and so is a `-` at its begin, for which MariaDB has no
+//! Each value is a JSON *string* that holds the value's own JSON text, so that no database reads,
+//! rounds or reorders it. In a name `"`, `\` and `%` are percent-encoded, so that it stands in a
+//! path between quotation marks as it is, and so is a `-` at its begin, for which MariaDB has no
 //! path.
 
 use std::{borrow::Cow, fmt};
@@ -23,7 +24,8 @@ impl Object {
         Self("{".to_owned())
     }
 
-    /// Adds a value, or with `None` a null, which takes a value away when the object is merged into another (RFC 7396).
+    /// Adds a value, or with `None` a null, which takes a value away when the object is merged into
+    /// another (RFC 7396).
     pub(crate) fn put(&mut self, name: &Name, value: Option<&Json>) {
         if self.0.len() > 1 {
             self.0.push(',');
@@ -44,8 +46,11 @@ impl Object {
     fn string(&mut self, text: &str) {
         self.0.push('"');
         let mut rest = text;
-        // Texts are well-formed JSON and names have no control characters, but white space between tokens may be a line's end.
-        while let Some(at) = rest.find(|character: char| matches!(character, '"' | '\\') || character.is_ascii_control()) {
+        // Texts are well-formed JSON and names have no control characters, but white space between
+        // tokens may be a line's end.
+        while let Some(at) = rest
+            .find(|character: char| matches!(character, '"' | '\\') || character.is_ascii_control())
+        {
             self.0.push_str(&rest[..at]);
             match rest.as_bytes()[at] {
                 byte @ (b'"' | b'\\') => {
@@ -89,7 +94,8 @@ pub(crate) fn field(name: &Name) -> Cow<'_, str> {
 /// The name that a field stands for. `None` if [`field`] writes no such field.
 fn name(field: &str) -> Option<Name> {
     let name = if field.contains('%') {
-        let name = field.replace("%2D", "-").replace("%5C", "\\").replace("%22", "\"").replace("%25", "%");
+        let name =
+            field.replace("%2D", "-").replace("%5C", "\\").replace("%22", "\"").replace("%25", "%");
         Cow::Owned(name)
     } else {
         Cow::Borrowed(field)
@@ -159,7 +165,10 @@ mod tests {
     use super::*;
 
     fn data(pairs: &[(&str, &str)]) -> Data {
-        pairs.iter().map(|(name, text)| (Name::new(*name).unwrap(), Json::from_text(*text).unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, text)| (Name::new(*name).unwrap(), Json::from_text(*text).unwrap()))
+            .collect()
     }
 
     #[test]
@@ -179,9 +188,18 @@ mod tests {
 
     #[test]
     fn c39_what_nobody_writes_is_unreadable() {
-        for text in
-            ["", "[]", "{", "{\"a\":1}", "{\"a\":\"x\"}", "{\"\":\"1\"}", "{\"%2\":\"1\"}", "{\"%41\":\"1\"}", "{} {}", "{\"a\":null}"]
-        {
+        for text in [
+            "",
+            "[]",
+            "{",
+            "{\"a\":1}",
+            "{\"a\":\"x\"}",
+            "{\"\":\"1\"}",
+            "{\"%2\":\"1\"}",
+            "{\"%41\":\"1\"}",
+            "{} {}",
+            "{\"a\":null}",
+        ] {
             assert!(read(text.as_bytes()).is_err(), "{text}");
         }
         assert!(read(b"{\"a\":\"\xff\"}").is_err());

@@ -61,7 +61,8 @@ impl From<sqlx::SqlitePool> for ApplicationPool {
     }
 }
 
-/// The driver's query of a statement; a macro, because the three databases' types have no more in common than this text.
+/// The driver's query of a statement; a macro, because the three databases' types have no more in
+/// common than this text.
 macro_rules! query {
     ($statement:expr) => {{
         let mut query = sqlx::query(AssertSqlSafe(std::sync::Arc::clone(&$statement.text)));
@@ -95,8 +96,8 @@ macro_rules! with {
     }};
 }
 
-/// Executes statements that change the schema. A connection on which they were not executed to their end is closed, because a transaction may be
-/// open on it.
+/// Executes statements that change the schema. A connection on which they were not executed to
+/// their end is closed, because a transaction may be open on it.
 macro_rules! create {
     ($pool:expr, $statements:expr) => {
         with!($pool, |connection| async {
@@ -126,13 +127,17 @@ impl Engine {
             #[cfg(feature = "mysql")]
             Driver::MySql(options) => Self::MySql(Pool::own((**options).clone(), most, wait)),
             #[cfg(feature = "sqlite")]
-            Driver::Sqlite(options) => {
-                Self::Sqlite { queue: Queue::of(options.get_filename(), wait / 2), pool: Pool::own((**options).clone(), most, wait) }
-            }
+            Driver::Sqlite(options) => Self::Sqlite {
+                queue: Queue::of(options.get_filename(), wait / 2),
+                pool: Pool::own((**options).clone(), most, wait),
+            },
         }
     }
 
-    #[cfg_attr(not(feature = "sqlite"), expect(unused_variables, reason = "only the writers of SQLite line up"))]
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(unused_variables, reason = "only the writers of SQLite line up")
+    )]
     pub(crate) fn given(pool: ApplicationPool, wait: Duration) -> Self {
         match pool {
             #[cfg(feature = "postgres")]
@@ -140,9 +145,10 @@ impl Engine {
             #[cfg(feature = "mysql")]
             ApplicationPool::MySql(pool) => Self::MySql(Pool::Given(pool)),
             #[cfg(feature = "sqlite")]
-            ApplicationPool::Sqlite(pool) => {
-                Self::Sqlite { queue: Queue::of_given(pool.connect_options().get_filename(), wait / 2), pool: Pool::Given(pool) }
-            }
+            ApplicationPool::Sqlite(pool) => Self::Sqlite {
+                queue: Queue::of_given(pool.connect_options().get_filename(), wait / 2),
+                pool: Pool::Given(pool),
+            },
         }
     }
 
@@ -179,9 +185,17 @@ impl Engine {
         }
     }
 
-    /// Executes a change. Where a change returns no rows, `answer` reads them over the same connection if the change affected any.
-    #[cfg_attr(not(feature = "mysql"), expect(unused_variables, reason = "only MySQL returns no rows"))]
-    pub(crate) async fn write(&self, change: &Statement, answer: Option<&Statement>) -> Result<Written, ClientError> {
+    /// Executes a change. Where a change returns no rows, `answer` reads them over the same
+    /// connection if the change affected any.
+    #[cfg_attr(
+        not(feature = "mysql"),
+        expect(unused_variables, reason = "only MySQL returns no rows")
+    )]
+    pub(crate) async fn write(
+        &self,
+        change: &Statement,
+        answer: Option<&Statement>,
+    ) -> Result<Written, ClientError> {
         #[cfg(feature = "sqlite")]
         let _turn = self.turn().await?;
         match self {
@@ -193,7 +207,11 @@ impl Engine {
                     Some(answer) => query!(answer).fetch_all(&mut *connection).await?,
                     None => Vec::new(),
                 };
-                Ok(Written { affected, is_marked: result.last_insert_id() == 1, rows: rows.into_iter().map(Row::MySql).collect() })
+                Ok(Written {
+                    affected,
+                    is_marked: result.last_insert_id() == 1,
+                    rows: rows.into_iter().map(Row::MySql).collect(),
+                })
             }),
             #[cfg(any(feature = "postgres", feature = "sqlite"))]
             #[allow(unreachable_patterns, reason = "a build may have one database alone")]
@@ -221,7 +239,10 @@ impl Engine {
 
     /// The turn of a writer to a file of SQLite.
     #[cfg(feature = "sqlite")]
-    #[allow(irrefutable_let_patterns, reason = "in a build with SQLite alone the pattern always matches")]
+    #[allow(
+        irrefutable_let_patterns,
+        reason = "in a build with SQLite alone the pattern always matches"
+    )]
     async fn turn(&self) -> Result<Option<crate::queue::Turn>, ClientError> {
         if let Self::Sqlite { queue, .. } = self { queue.turn().await } else { Ok(None) }
     }

@@ -9,8 +9,12 @@ use crate::STORE;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The URL has a scheme that is not one of a database of this build. The rest of it is not shown, because it can hold a password.
-    #[error("a URL of the scheme {scheme:?} is no address of a database; use one of {}", crate::url::schemes())]
+    /// The URL has a scheme that is not one of a database of this build. The rest of it is not
+    /// shown, because it can hold a password.
+    #[error(
+        "a URL of the scheme {scheme:?} is no address of a database; use one of {}",
+        crate::url::schemes()
+    )]
     Scheme {
         /// What came; empty if there is none.
         scheme: String,
@@ -23,7 +27,8 @@ pub enum ConfigError {
         /// What would do.
         usable: &'static str,
     },
-    /// There is no such setting. Its name is shown if it looks like one; else it may be a part of a password.
+    /// There is no such setting. Its name is shown if it looks like one; else it may be a part of a
+    /// password.
     #[error(
         "there is no setting {key:?} of an SQL store; use connections, data_bytes, deadline_ms, migrate, table, for SQLite synchronous, \
          or in the URL one of the driver's: {}",
@@ -71,7 +76,8 @@ pub enum ConnectError {
     },
 }
 
-/// Why a call did not end with an answer. Holds codes and texts of this crate, and not what a database says: that quotes keys and values.
+/// Why a call did not end with an answer. Holds codes and texts of this crate, and not what a
+/// database says: that quotes keys and values.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ClientError {
     #[error("the database cannot be reached: {0}")]
@@ -83,20 +89,28 @@ pub(crate) enum ClientError {
     /// Nothing was done, because somebody else was in the way just then.
     #[error("others were in the way, again and again: {0}")]
     Again(String),
-    #[error("the database takes no writes; it may be the primary no more, so its connection is closed: {0}")]
+    #[error(
+        "the database takes no writes; it may be the primary no more, so its connection is closed: {0}"
+    )]
     ReadOnly(String),
     #[error("the database has no room left: {0}")]
     Full(String),
     #[error("the database refuses the login; look at user, password and database in the URL: {0}")]
     Login(String),
-    #[error("the database's user lacks a right that sessions need; the crate's page lists them: {0}")]
+    #[error(
+        "the database's user lacks a right that sessions need; the crate's page lists them: {0}"
+    )]
     NoRight(String),
     #[cfg(feature = "sqlite")]
-    #[error("the file or its lock beside it cannot be opened; look at its folder and at who may write there: {0}")]
+    #[error(
+        "the file or its lock beside it cannot be opened; look at its folder and at who may write there: {0}"
+    )]
     File(String),
     #[error("the database refuses to be used like this: {0}")]
     Refused(String),
-    #[error("there is no table {0:?}; let the store create it (migrate=true), or run the SQL of Dialect::schema")]
+    #[error(
+        "there is no table {0:?}; let the store create it (migrate=true), or run the SQL of Dialect::schema"
+    )]
     NoTable(String),
     #[error(
         "the table {0:?} has other columns than this version needs: it is one of the first version, whose sessions are not read, or it does not \
@@ -119,12 +133,17 @@ impl From<sqlx::Error> for ClientError {
             sqlx::Error::Io(error) => Self::Lost(error.to_string()),
             sqlx::Error::WorkerCrashed => Self::Lost("it does not answer".to_owned()),
             sqlx::Error::PoolClosed => Self::Lost("the pool was closed".to_owned()),
-            sqlx::Error::PoolTimedOut => Self::Busy("all connections of the pool were in use; nothing was done".to_owned()),
+            sqlx::Error::PoolTimedOut => {
+                Self::Busy("all connections of the pool were in use; nothing was done".to_owned())
+            }
             // It is about certificates and names; nothing has been sent yet.
             sqlx::Error::Tls(error) => Self::Refused(error.to_string()),
-            // The driver gives up on a stream that it cannot follow, as after an end in the middle of a word.
+            // The driver gives up on a stream that it cannot follow, as after an end in the middle
+            // of a word.
             sqlx::Error::Protocol(_) => Self::Lost("what came is not of the protocol".to_owned()),
-            sqlx::Error::Configuration(_) => Self::Refused("the driver refuses the settings".to_owned()),
+            sqlx::Error::Configuration(_) => {
+                Self::Refused("the driver refuses the settings".to_owned())
+            }
             // The rest might quote what was sent.
             _ => Self::Answer("it is none that the driver can read"),
         }
@@ -184,25 +203,31 @@ impl ClientError {
     fn by_number(number: u16) -> Self {
         let named = format!("error {number}");
         match number {
-            // ER_LOCK_DEADLOCK, ER_LOCK_WAIT_TIMEOUT, ER_CHECKREAD, ER_TRANSACTION_ROLLBACK_DURING_COMMIT (of a group).
+            // ER_LOCK_DEADLOCK, ER_LOCK_WAIT_TIMEOUT, ER_CHECKREAD,
+            // ER_TRANSACTION_ROLLBACK_DURING_COMMIT (of a group).
             1213 | 1205 | 1020 | 3101 => Self::Again(named),
-            // ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED, ER_NEW_ABORTING_CONNECTION, ER_CLIENT_INTERACTION_TIMEOUT.
+            // ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED, ER_NEW_ABORTING_CONNECTION,
+            // ER_CLIENT_INTERACTION_TIMEOUT.
             1053 | 1927 | 1184 | 4031 => Self::Lost(named),
-            // ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED, ER_OUT_OF_RESOURCES, ER_QUERY_INTERRUPTED,
-            // ER_STATEMENT_TIMEOUT, ER_QUERY_TIMEOUT, ER_UNKNOWN_COM_ERROR (Galera's "not ready yet").
+            // ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED,
+            // ER_OUT_OF_RESOURCES, ER_QUERY_INTERRUPTED, ER_STATEMENT_TIMEOUT, ER_QUERY_TIMEOUT,
+            // ER_UNKNOWN_COM_ERROR (Galera's "not ready yet").
             1040 | 1203 | 1226 | 1041 | 1317 | 1969 | 3024 | 1047 => Self::Busy(named),
             // ER_OPTION_PREVENTS_STATEMENT, ER_READ_ONLY_MODE.
             1290 | 1836 => Self::ReadOnly(named),
             // ER_DISK_FULL, ER_RECORD_FILE_FULL, ER_LOCK_TABLE_FULL.
             1021 | 1114 | 1206 => Self::Full(named),
-            // ER_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR, ER_DBACCESS_DENIED_ERROR, ER_BAD_DB_ERROR, ER_NO_DB_ERROR.
+            // ER_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR, ER_DBACCESS_DENIED_ERROR,
+            // ER_BAD_DB_ERROR, ER_NO_DB_ERROR.
             1045 | 1698 | 1044 | 1049 | 1046 => Self::Login(named),
-            // ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR.
+            // ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR,
+            // ER_SPECIFIC_ACCESS_DENIED_ERROR.
             1142 | 1143 | 1227 => Self::NoRight(named),
             // ER_NO_SUCH_TABLE, ER_BAD_FIELD_ERROR.
             1146 => Self::NoTable(String::new()),
             1054 => Self::OtherTable(String::new()),
-            // ER_INVALID_JSON_TEXT and its like; ER_BAD_NULL_ERROR, which MariaDB's functions make of it.
+            // ER_INVALID_JSON_TEXT and its like; ER_BAD_NULL_ERROR, which MariaDB's functions make
+            // of it.
             3140..=3158 | 4038 | 1048 => Self::Unreadable,
             _ => Self::Refused(named),
         }
@@ -219,7 +244,10 @@ impl ClientError {
             10 | 15 => Self::Lost(named),
             7 => Self::Busy(named),
             13 => Self::Full(named),
-            14 => Self::Unreachable("the file cannot be opened; look at its folder and at who may write there".to_owned()),
+            14 => Self::Unreachable(
+                "the file cannot be opened; look at its folder and at who may write there"
+                    .to_owned(),
+            ),
             // SQLITE_PERM, SQLITE_READONLY, SQLITE_AUTH.
             3 | 8 | 23 => Self::NoRight(named),
             11 | 26 => Self::Refused("the file is no database, or is damaged".to_owned()),
@@ -248,7 +276,9 @@ impl ClientError {
 impl From<ClientError> for StoreError {
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::Full(_) => Rejection::Full { store: STORE.into(), what: "disk".into() }.into(),
+            ClientError::Full(_) => {
+                Rejection::Full { store: STORE.into(), what: "disk".into() }.into()
+            }
             ClientError::Unreachable(_)
             | ClientError::Lost(_)
             | ClientError::Busy(_)
@@ -278,9 +308,18 @@ mod tests {
             assert!(StoreError::from(ClientError::by_state(code)).is_transient(), "{code}");
         }
         for code in ["28P01", "42501", "42P01", "22P02"] {
-            assert!(matches!(StoreError::from(ClientError::by_state(code)), StoreError::Other { store: "sql", .. }), "{code}");
+            assert!(
+                matches!(
+                    StoreError::from(ClientError::by_state(code)),
+                    StoreError::Other { store: "sql", .. }
+                ),
+                "{code}"
+            );
         }
-        assert!(matches!(StoreError::from(ClientError::by_state("53100")), StoreError::Rejected(Rejection::Full { .. })));
+        assert!(matches!(
+            StoreError::from(ClientError::by_state("53100")),
+            StoreError::Rejected(Rejection::Full { .. })
+        ));
         #[cfg(feature = "mysql")]
         for number in [1213, 1205, 1040, 1053] {
             assert!(StoreError::from(ClientError::by_number(number)).is_transient(), "{number}");

@@ -1,4 +1,5 @@
-//! What all calls have in common: a deadline, another try after a conflict with another transaction, and a table that exists.
+//! What all calls have in common: a deadline, another try after a conflict with another
+//! transaction, and a table that exists.
 
 use std::{
     future::Future,
@@ -60,22 +61,39 @@ impl Texts {
     fn new(engine: &Engine, name: &str) -> Self {
         let sql = engine.dialect().sql();
         let (table, now, start) = (sql.quoted(name), sql.now, sql.statement_now);
-        let parameter = |number: usize| if sql.numbers_parameters { format!("${number}") } else { "?".to_owned() };
-        let [one, two, three, four, five, six, seven, eight, nine, ten, eleven] = std::array::from_fn(|at| parameter(at + 1));
+        let parameter = |number: usize| {
+            if sql.numbers_parameters { format!("${number}") } else { "?".to_owned() }
+        };
+        let [one, two, three, four, five, six, seven, eight, nine, ten, eleven] =
+            std::array::from_fn(|at| parameter(at + 1));
         let all = COLUMNS.join(", ");
         let read = all.replacen("data", sql.data_as_text, 1);
-        // PostgreSQL decides a condition on a row that another transaction is changing by what the row was: a deletion of live sessions would
-        // not wait for one that has expired and is being extended. So it deletes the row either way and says what it was.
+        // PostgreSQL decides a condition on a row that another transaction is changing by what the
+        // row was: a deletion of live sessions would not wait for one that has expired and is being
+        // extended. So it deletes the row either way and says what it was.
         let (if_live, was_live, any) = if sql.returns_rows {
-            (String::new(), format!(" RETURNING CASE WHEN expires > {now} THEN 1 ELSE 0 END"), " RETURNING 1")
+            (
+                String::new(),
+                format!(" RETURNING CASE WHEN expires > {now} THEN 1 ELSE 0 END"),
+                " RETURNING 1",
+            )
         } else {
             (format!(" AND expires > {now}"), String::new(), "")
         };
         let [on_conflict, replace, replace_last] = sql.upsert;
-        let replaced: String = COLUMNS[..COLUMNS.len() - 1].iter().map(|column| replace.replace("{column}", column)).collect();
-        let upsert = format!("{on_conflict}{replaced}{replace_last}").replace("{table}", &table).replace("{now}", start);
+        let replaced: String = COLUMNS[..COLUMNS.len() - 1]
+            .iter()
+            .map(|column| replace.replace("{column}", column))
+            .collect();
+        let upsert = format!("{on_conflict}{replaced}{replace_last}")
+            .replace("{table}", &table)
+            .replace("{now}", start);
         let delete_page = |condition: &str, order: &str, limit: &str, skip: &str| {
-            let text = sql.delete_page.replace("{condition}", condition).replace("{order}", order).replace("{limit}", limit);
+            let text = sql
+                .delete_page
+                .replace("{condition}", condition)
+                .replace("{order}", order)
+                .replace("{limit}", limit);
             text.replace("{skip}", skip).replace("{table}", &table) + &was_live
         };
         Self {
@@ -115,7 +133,10 @@ impl Inner {
     }
 
     /// Does `work` within the deadline, and once more if the table turns out to be gone.
-    pub(crate) async fn call<T, F: Future<Output = Result<T, ClientError>>>(&self, work: impl Fn() -> F) -> Result<T, StoreError> {
+    pub(crate) async fn call<T, F: Future<Output = Result<T, ClientError>>>(
+        &self,
+        work: impl Fn() -> F,
+    ) -> Result<T, StoreError> {
         let on_table = async {
             self.prepare().await?;
             match work().await {
@@ -140,12 +161,17 @@ impl Inner {
             return Ok(());
         }
         Box::pin(async {
-            // A call that waits for longer has too little time left to do it, and so have all calls after it.
-            let Ok(_one_at_a_time) = timeout(self.config.wait(), self.preparing.lock()).await else {
-                return Err(ClientError::Busy("another call is creating the table; nothing was done".to_owned()));
+            // A call that waits for longer has too little time left to do it, and so have all calls
+            // after it.
+            let Ok(_one_at_a_time) = timeout(self.config.wait(), self.preparing.lock()).await
+            else {
+                return Err(ClientError::Busy(
+                    "another call is creating the table; nothing was done".to_owned(),
+                ));
             };
             if !self.ready.load(Ordering::Acquire) {
-                again(|| schema::prepare(&self.engine, &self.config.table, self.config.migrate)).await?;
+                again(|| schema::prepare(&self.engine, &self.config.table, self.config.migrate))
+                    .await?;
                 self.ready.store(true, Ordering::Release);
             }
             Ok(())
@@ -153,8 +179,8 @@ impl Inner {
         .await
     }
 
-    /// The rows that a statement reads. It changes nothing, so it is repeated once if the connection is lost: the server may have restarted
-    /// since the connection was used last.
+    /// The rows that a statement reads. It changes nothing, so it is repeated once if the
+    /// connection is lost: the server may have restarted since the connection was used last.
     pub(crate) async fn rows(&self, statement: &Statement) -> Result<Vec<Row>, ClientError> {
         match again(|| self.engine.rows(statement)).await {
             Err(ClientError::Lost(_)) => {
@@ -166,17 +192,26 @@ impl Inner {
     }
 
     /// Executes a change. `answer` reads what the change noted in variables of the connection.
-    pub(crate) async fn write(&self, statement: &Statement, answer: Option<&Statement>) -> Result<Written, ClientError> {
+    pub(crate) async fn write(
+        &self,
+        statement: &Statement,
+        answer: Option<&Statement>,
+    ) -> Result<Written, ClientError> {
         again(|| self.engine.write(statement, answer)).await
     }
 }
 
-/// Repeats a statement after a deadlock, a serialization failure or a locked file, which undo it whole. The call's deadline ends this.
-async fn again<T, F: Future<Output = Result<T, ClientError>>>(statement: impl Fn() -> F) -> Result<T, ClientError> {
+/// Repeats a statement after a deadlock, a serialization failure or a locked file, which undo it
+/// whole. The call's deadline ends this.
+async fn again<T, F: Future<Output = Result<T, ClientError>>>(
+    statement: impl Fn() -> F,
+) -> Result<T, ClientError> {
     let mut wait = WAITS.0;
     loop {
         match statement().await {
-            Err(ClientError::Again(_)) => retry_after(wait.mul_f64(0.5 + fastrand::f64()), STORE).await,
+            Err(ClientError::Again(_)) => {
+                retry_after(wait.mul_f64(0.5 + fastrand::f64()), STORE).await
+            }
             done => return done,
         }
         wait = (wait * 2).min(WAITS.1);

@@ -1,8 +1,10 @@
 //! The connections of a store: a few for each runtime that uses it, or the application's.
 //!
-//! A connection is driven by the runtime that opened it. A web server's worker with a runtime of its own gets its answers on its own thread, and
-//! none depends on a runtime that has ended. The driver's own pool looks at each connection that comes back, which is one more round trip for
-//! each call; here only one is looked at that nobody used for a while, or whose last call was given up.
+//! A connection is driven by the runtime that opened it. A web server's worker with a runtime of
+//! its own gets its answers on its own thread, and none depends on a runtime that has ended. The
+//! driver's own pool looks at each connection that comes back, which is one more round trip for
+//! each call; here only one is looked at that nobody used for a while, or whose last call was given
+//! up.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -60,7 +62,8 @@ struct Made<D: Database> {
 }
 
 impl<D: Database> Pool<D> {
-    /// At most `most` connections for each runtime. Who waits for one longer than `wait` is told so.
+    /// At most `most` connections for each runtime. Who waits for one longer than `wait` is told
+    /// so.
     pub(crate) fn own(options: Options<D>, most: usize, wait: Duration) -> Self {
         Self::Own(Own { options, most, wait, lanes: Arc::default() })
     }
@@ -78,14 +81,25 @@ impl<D: Database> Own<D> {
     async fn take(&self) -> Result<Lent<D>, ClientError> {
         let lane = self.lane(Handle::current().id());
         let Ok(Ok(turn)) = timeout(self.wait, Arc::clone(&lane.turns).acquire_owned()).await else {
-            return Err(ClientError::Busy(format!("all connections were in use for {:?}; nothing was done", self.wait)));
+            return Err(ClientError::Busy(format!(
+                "all connections were in use for {:?}; nothing was done",
+                self.wait
+            )));
         };
         let idle = lane.idle.lock().pop();
-        let Some(Idle { connection, since }) = idle else { return self.connect(lane, Some(turn)).await };
+        let Some(Idle { connection, since }) = idle else {
+            return self.connect(lane, Some(turn)).await;
+        };
         let is_whole = since.elapsed() < FRESH_FOR;
-        let mut lent = Lent { connection: Some(connection), lane: Arc::clone(&lane), turn: Some(turn), wait: self.wait, is_whole };
-        // Given up meanwhile, it is closed: the driver of MySQL does not remember that the answer to a ping is still to come, and would take it
-        // for the answer to whatever is asked next.
+        let mut lent = Lent {
+            connection: Some(connection),
+            lane: Arc::clone(&lane),
+            turn: Some(turn),
+            wait: self.wait,
+            is_whole,
+        };
+        // Given up meanwhile, it is closed: the driver of MySQL does not remember that the answer
+        // to a ping is still to come, and would take it for the answer to whatever is asked next.
         if is_whole || lent.ping().await.is_ok() {
             lent.is_whole = true;
             return Ok(lent);
@@ -96,18 +110,26 @@ impl<D: Database> Own<D> {
         self.connect(lane, turn).await
     }
 
-    async fn connect(&self, lane: Arc<Lane<D>>, turn: Option<OwnedSemaphorePermit>) -> Result<Lent<D>, ClientError> {
-        let connection = Box::pin(self.options.connect()).await.map_err(ClientError::of_connecting)?;
+    async fn connect(
+        &self,
+        lane: Arc<Lane<D>>,
+        turn: Option<OwnedSemaphorePermit>,
+    ) -> Result<Lent<D>, ClientError> {
+        let connection =
+            Box::pin(self.options.connect()).await.map_err(ClientError::of_connecting)?;
         Ok(Lent { connection: Some(connection), lane, turn, wait: self.wait, is_whole: true })
     }
 
     /// The lane of this runtime.
     fn lane(&self, runtime: Id) -> Arc<Lane<D>> {
-        let find = |lanes: &[Made<D>]| lanes.iter().find(|made| made.runtime == runtime).map(|made| Arc::clone(&made.lane));
+        let find = |lanes: &[Made<D>]| {
+            lanes.iter().find(|made| made.runtime == runtime).map(|made| Arc::clone(&made.lane))
+        };
         if let Some(lane) = find(&self.lanes.read()) {
             return lane;
         }
-        let lane = Arc::new(Lane { turns: Arc::new(Semaphore::new(self.most)), idle: Mutex::default() });
+        let lane =
+            Arc::new(Lane { turns: Arc::new(Semaphore::new(self.most)), idle: Mutex::default() });
         let (watched, store_ends) = oneshot::channel();
         {
             let mut lanes = self.lanes.write();
@@ -116,7 +138,8 @@ impl<D: Database> Own<D> {
             }
             lanes.push(Made { runtime, lane: Arc::clone(&lane), _watched: watched });
         }
-        // Without the lock: a runtime that is ending drops the task at once, which takes the lane out again.
+        // Without the lock: a runtime that is ending drops the task at once, which takes the lane
+        // out again.
         let end = RuntimeEnd { runtime, lanes: Arc::downgrade(&self.lanes) };
         tokio::spawn(async move {
             let _end = end;
@@ -141,7 +164,8 @@ impl<D: Database> Taken<D> {
         }
     }
 
-    /// Has it closed unless it is given back after an answer: what is to be done leaves it in another state until it is whole.
+    /// Has it closed unless it is given back after an answer: what is to be done leaves it in
+    /// another state until it is whole.
     pub(crate) fn close_unless_done(&mut self) {
         match self {
             Self::Own(lent) => lent.is_whole = false,
@@ -149,8 +173,8 @@ impl<D: Database> Taken<D> {
         }
     }
 
-    /// Gives it back after an error. If that was not the database's answer, or its last word, the connection is closed, with those that nobody
-    /// uses.
+    /// Gives it back after an error. If that was not the database's answer, or its last word, the
+    /// connection is closed, with those that nobody uses.
     pub(crate) fn give_back_after(self, is_answer: bool) {
         match self {
             Self::Own(mut lent) if is_answer => {
@@ -176,7 +200,10 @@ impl<D: Database> Deref for Taken<D> {
     fn deref(&self) -> &D::Connection {
         match self {
             Self::Given(connection) => connection,
-            Self::Own(lent) => lent.connection.as_ref().unwrap_or_else(|| unreachable!("it is given back by value")),
+            Self::Own(lent) => lent
+                .connection
+                .as_ref()
+                .unwrap_or_else(|| unreachable!("it is given back by value")),
         }
     }
 }
@@ -185,7 +212,10 @@ impl<D: Database> DerefMut for Taken<D> {
     fn deref_mut(&mut self) -> &mut D::Connection {
         match self {
             Self::Given(connection) => connection,
-            Self::Own(lent) => lent.connection.as_mut().unwrap_or_else(|| unreachable!("it is given back by value")),
+            Self::Own(lent) => lent
+                .connection
+                .as_mut()
+                .unwrap_or_else(|| unreachable!("it is given back by value")),
         }
     }
 }
@@ -225,18 +255,26 @@ impl<D: Database> Lent<D> {
     }
 }
 
-/// A call was given up. What it sent is still being answered; once that is over the connection is as good as before, unless a transaction or a
-/// lock is left on it.
+/// A call was given up. What it sent is still being answered; once that is over the connection is
+/// as good as before, unless a transaction or a lock is left on it.
 impl<D: Database> Drop for Lent<D> {
     fn drop(&mut self) {
         if !self.is_whole {
             drop(self.close());
             return;
         }
-        let (Some(connection), Ok(runtime)) = (self.connection.take(), Handle::try_current()) else { return };
+        let (Some(connection), Ok(runtime)) = (self.connection.take(), Handle::try_current())
+        else {
+            return;
+        };
         // A runtime that ends drops the task at once, and then it is closed.
-        let mut given_up =
-            Self { connection: Some(connection), lane: Arc::clone(&self.lane), turn: self.turn.take(), wait: self.wait, is_whole: false };
+        let mut given_up = Self {
+            connection: Some(connection),
+            lane: Arc::clone(&self.lane),
+            turn: self.turn.take(),
+            wait: self.wait,
+            is_whole: false,
+        };
         runtime.spawn(async move {
             if given_up.ping().await.is_ok() {
                 given_up.put();
@@ -257,7 +295,10 @@ impl<D: Database> Drop for RuntimeEnd<D> {
     fn drop(&mut self) {
         let Some(lanes) = self.lanes.upgrade() else { return };
         let mut list = lanes.write();
-        let gone = list.iter().position(|made| made.runtime == self.runtime).map(|at| list.swap_remove(at));
+        let gone = list
+            .iter()
+            .position(|made| made.runtime == self.runtime)
+            .map(|at| list.swap_remove(at));
         // The connections are closed without the lock.
         drop(list);
         drop(gone);

@@ -1,11 +1,13 @@
 //! The queue of those who write to a file of SQLite.
 //!
-//! SQLite has one writer at a time, and whoever comes meanwhile asks again and again; one process that writes all the time then keeps the others
-//! out for seconds. So the writers of all processes line up for a lock on a file beside the database, and those of one process for that. Who writes
+//! SQLite has one writer at a time, and whoever comes meanwhile asks again and again; one process
+//! that writes all the time then keeps the others out for seconds. So the writers of all processes
+//! line up for a lock on a file beside the database, and those of one process for that. Who writes
 //! without it, as `sqlite3` does, is still only ever in the way for a moment.
 //!
-//! Nothing but fairness hangs on it: SQLite's own lock keeps writers apart. So nobody waits for a turn for ever. Whoever has it may be a process
-//! that was stopped, or a task of a runtime that a handler blocks.
+//! Nothing but fairness hangs on it: SQLite's own lock keeps writers apart. So nobody waits for a
+//! turn for ever. Whoever has it may be a process that was stopped, or a task of a runtime that a
+//! handler blocks.
 
 use std::{
     fs::{File, OpenOptions},
@@ -27,7 +29,8 @@ use tokio::{
 
 use crate::error::ClientError;
 
-/// After such a pause a turn may be taken without lining up: nobody was kept waiting by the one before.
+/// After such a pause a turn may be taken without lining up: nobody was kept waiting by the one
+/// before.
 const PAUSE: Duration = Duration::from_millis(2);
 
 pub(crate) struct Queue {
@@ -51,7 +54,8 @@ pub(crate) struct Turn {
 }
 
 impl Queue {
-    /// The queue of the database at `path`, which is made if it is not there. Nobody waits for longer than `patience`.
+    /// The queue of the database at `path`, which is made if it is not there. Nobody waits for
+    /// longer than `patience`.
     pub(crate) fn of(path: &Path, patience: Duration) -> Self {
         Self {
             path: Some(path.to_owned()),
@@ -63,9 +67,12 @@ impl Queue {
         }
     }
 
-    /// The queue of a database that the application opens. One in memory has the name of none, or of a URI.
+    /// The queue of a database that the application opens. One in memory has the name of none, or
+    /// of a URI.
     pub(crate) fn of_given(path: &Path, patience: Duration) -> Self {
-        let is_file = !path.as_os_str().is_empty() && !path.as_os_str().as_encoded_bytes().starts_with(b"file:") && path != ":memory:";
+        let is_file = !path.as_os_str().is_empty()
+            && !path.as_os_str().as_encoded_bytes().starts_with(b"file:")
+            && path != ":memory:";
         Self {
             path: is_file.then(|| path.to_owned()),
             creates: false,
@@ -76,7 +83,8 @@ impl Queue {
         }
     }
 
-    /// Creates the database's file for its owner alone, as sessions are nobody else's. The files beside it get the same rights.
+    /// Creates the database's file for its owner alone, as sessions are nobody else's. The files
+    /// beside it get the same rights.
     pub(crate) async fn open(&self) -> Result<(), ClientError> {
         match &self.path {
             Some(path) => self.lock(path).await.map(drop),
@@ -88,23 +96,32 @@ impl Queue {
         self.lock
             .get_or_try_init(|| async {
                 if self.creates {
-                    // To close a file on which this process has locks of SQLite's would give them up. So only if it is new, and for good: another
-                    // store of this process may have locks on it by now.
+                    // To close a file on which this process has locks of SQLite's would give them
+                    // up. So only if it is new, and for good: another store of this process may
+                    // have locks on it by now.
                     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
                         Ok(new) => drop(new.into_raw_fd()),
-                        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(cannot_open(&error)),
+                        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                            return Err(cannot_open(&error));
+                        }
                         Err(_) => {}
                     }
                 }
                 let mut path = path.to_owned().into_os_string();
                 path.push(".lock");
-                let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+                let lock = OpenOptions::new()
+                    .write(true)
+                    .create(true)
+                    .truncate(false)
+                    .mode(0o600)
+                    .open(path);
                 lock.map(Arc::new).map_err(|error| cannot_open(&error))
             })
             .await
     }
 
-    /// Waits for the turn to write. `None` if it has not come in time, or there is nobody to line up with: then SQLite alone decides.
+    /// Waits for the turn to write. `None` if it has not come in time, or there is nobody to line
+    /// up with: then SQLite alone decides.
     pub(crate) async fn turn(&self) -> Result<Option<Turn>, ClientError> {
         let Some(path) = &self.path else { return Ok(None) };
         if self.is_stuck.load(Relaxed) && self.here.try_lock().is_err() {
@@ -118,10 +135,13 @@ impl Queue {
     async fn line_up(&self, path: &Path) -> Result<Turn, ClientError> {
         let lock = Arc::clone(self.lock(path).await?);
         let here = Arc::clone(&self.here).lock_owned().await;
-        if here.is_none_or(|ended| ended.elapsed() > PAUSE) && flock(&*lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        if here.is_none_or(|ended| ended.elapsed() > PAUSE)
+            && flock(&*lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+        {
             return Ok(Turn { lock, here });
         }
-        // The kernel serves those who wait in their order. A thread of its own, because nothing can be kept from ending by it.
+        // The kernel serves those who wait in their order. A thread of its own, because nothing can
+        // be kept from ending by it.
         let (sender, receiver) = oneshot::channel();
         let waits = move || {
             let locked = loop {
@@ -137,7 +157,9 @@ impl Queue {
         spawned.map_err(|error| ClientError::Busy(error.to_string()))?;
         match receiver.await {
             Ok(Ok(turn)) => Ok(turn),
-            Ok(Err(error)) => Err(ClientError::Refused(format!("the file's lock cannot be had: {error}"))),
+            Ok(Err(error)) => {
+                Err(ClientError::Refused(format!("the file's lock cannot be had: {error}")))
+            }
             Err(_) => Err(ClientError::Busy("the thread that waits for the file ended".to_owned())),
         }
     }
@@ -152,11 +174,17 @@ impl Drop for Turn {
 }
 
 fn cannot_open(error: &io::Error) -> ClientError {
-    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+    use io::ErrorKind::{
+        IsADirectory, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem,
+    };
     match error.kind() {
-        IsADirectory | NotADirectory | NotFound | PermissionDenied | ReadOnlyFilesystem => ClientError::File(error.to_string()),
+        IsADirectory | NotADirectory | NotFound | PermissionDenied | ReadOnlyFilesystem => {
+            ClientError::File(error.to_string())
+        }
         // Of this moment, as when too many files are open.
-        _ => ClientError::Unreachable(format!("the file or its lock beside it cannot be opened: {error}")),
+        _ => ClientError::Unreachable(format!(
+            "the file or its lock beside it cannot be opened: {error}"
+        )),
     }
 }
 

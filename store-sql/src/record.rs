@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use session_core::{Attributes, Grace, JsonError, Principal, Record, SecretHash, SessionSummary, StoreKey};
+use session_core::{
+    Attributes, Grace, JsonError, Principal, Record, SecretHash, SessionSummary, StoreKey,
+};
 
 use crate::{data, error::ClientError, row::Row};
 
@@ -18,7 +20,8 @@ pub(crate) enum Unreadable {
 /// What is stored: no live session, a record, or a row that cannot be read.
 pub(crate) type Loaded = Result<Option<Record>, Unreadable>;
 
-/// The columns of a row beside its `id`, as [`Columns`] reads them. `expires` is the last one, see `Sql::upsert`.
+/// The columns of a row beside its `id`, as [`Columns`] reads them. `expires` is the last one, see
+/// `Sql::upsert`.
 pub(crate) const COLUMNS: [&str; 14] = [
     "data",
     "version",
@@ -110,15 +113,19 @@ impl<'r> Columns<'r> {
             let text = std::str::from_utf8(bytes).ok();
             text.and_then(|text| Principal::new(text).ok()).ok_or(Unreadable::Part("principal"))
         });
-        let grace = self.former_secret.zip(self.former_until.and_then(|until| left(until, self.now)));
-        let generation = |number: i64| u32::try_from(number).map_err(|_| Unreadable::Part("generation"));
+        let grace =
+            self.former_secret.zip(self.former_until.and_then(|until| left(until, self.now)));
+        let generation =
+            |number: i64| u32::try_from(number).map_err(|_| Unreadable::Part("generation"));
         Ok(Some(Record {
             data: data::read(self.data)?,
             version: version(self.version)?,
             secret: secret(self.secret)?,
             generation: generation(self.generation)?,
             since: generation(self.since)?,
-            grace: grace.map(|(bytes, left)| Ok(Grace { secret: secret(bytes)?, left })).transpose()?,
+            grace: grace
+                .map(|(bytes, left)| Ok(Grace { secret: secret(bytes)?, left }))
+                .transpose()?,
             age: between(self.created, self.now),
             rotated: between(self.rotated.unwrap_or(self.created), self.now),
             authenticated: self.authenticated.map(|time| between(time, self.now)),
@@ -129,9 +136,11 @@ impl<'r> Columns<'r> {
     }
 }
 
-/// Reads a row of a list: key, creation, authentication, deadline, attributes, the database's time. `None` if it cannot be read.
+/// Reads a row of a list: key, creation, authentication, deadline, attributes, the database's time.
+/// `None` if it cannot be read.
 pub(crate) fn summary(row: &Row) -> Result<Option<SessionSummary>, ClientError> {
-    let (created, authenticated, expires, now) = (row.integer(1)?, row.optional(2)?, row.integer(3)?, row.integer(5)?);
+    let (created, authenticated, expires, now) =
+        (row.integer(1)?, row.optional(2)?, row.integer(3)?, row.integer(5)?);
     let (key, attributes) = (key(row, 0)?, attributes(row.bytes(4)?.unwrap_or_default()));
     Ok((|| {
         let authenticated = between(authenticated?, now);
@@ -156,7 +165,10 @@ pub(crate) fn version(version: i64) -> Result<u64, Unreadable> {
 }
 
 pub(crate) fn attributes(text: &[u8]) -> Result<Attributes, Unreadable> {
-    std::str::from_utf8(text).ok().and_then(Attributes::from_text).ok_or(Unreadable::Part("attributes"))
+    std::str::from_utf8(text)
+        .ok()
+        .and_then(Attributes::from_text)
+        .ok_or(Unreadable::Part("attributes"))
 }
 
 fn secret(bytes: &[u8]) -> Result<SecretHash, Unreadable> {

@@ -2,7 +2,9 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use session_core::{Claim, Commit, Created, Deleted, NewRecord, Outcome, StoreKey, observe::retried};
+use session_core::{
+    Claim, Commit, Created, Deleted, NewRecord, Outcome, StoreKey, observe::retried,
+};
 
 use crate::{
     STORE,
@@ -14,14 +16,19 @@ use crate::{
     statement::{Arg, Statement},
 };
 
-/// How often a commit is tried. Every try after the first means that the session changed in between, such that the commit fits again.
+/// How often a commit is tried. Every try after the first means that the session changed in
+/// between, such that the commit fits again.
 const TRIES: usize = 32;
 
 /// The generation that reaches every session.
 const ANY: i64 = i64::MAX;
 
 impl Inner {
-    pub(crate) async fn create(&self, key: &StoreKey, new: &NewRecord) -> Result<Created, ClientError> {
+    pub(crate) async fn create(
+        &self,
+        key: &StoreKey,
+        new: &NewRecord,
+    ) -> Result<Created, ClientError> {
         let args = [
             Arg::bytes(key.as_str()),
             Arg::text(object(&new.data)),
@@ -31,7 +38,9 @@ impl Inner {
             Arg::number(new.since),
             Arg::number(new.age.as_millis()),
             new.authenticated.map_or(Arg::Integer(None), |age| Arg::number(age.as_millis())),
-            new.principal.as_ref().map_or(Arg::Bytes(None), |principal| Arg::bytes(principal.as_str())),
+            new.principal
+                .as_ref()
+                .map_or(Arg::Bytes(None), |principal| Arg::bytes(principal.as_str())),
             Arg::text(new.attributes.to_text()),
             Arg::number(new.ttl.as_millis()),
         ];
@@ -44,9 +53,14 @@ impl Inner {
         rows.first().map_or(Ok(Ok(None)), |row| Ok(Columns::of(row)?.record()))
     }
 
-    pub(crate) async fn commit(&self, key: &StoreKey, commit: &Commit) -> Result<Committing, ClientError> {
+    pub(crate) async fn commit(
+        &self,
+        key: &StoreKey,
+        commit: &Commit,
+    ) -> Result<Committing, ClientError> {
         let (sql, cap) = (self.engine.dialect().sql(), self.config.limits.data_bytes);
-        let mut next = commit::is_one_statement(sql, commit, cap).then(|| (Cow::Borrowed(commit), BTreeMap::new()));
+        let mut next = commit::is_one_statement(sql, commit, cap)
+            .then(|| (Cow::Borrowed(commit), BTreeMap::new()));
         for attempt in 0..TRIES {
             let (fitting, added) = match next.take() {
                 Some(first) => first,
@@ -60,7 +74,8 @@ impl Inner {
                     settled => return Ok(settled),
                 },
             };
-            let Statements { change, answer } = Statements::new(sql, &self.texts.table, key, &fitting, cap);
+            let Statements { change, answer } =
+                Statements::new(sql, &self.texts.table, key, &fitting, cap);
             let rows = match self.write(&change, answer.as_ref()).await {
                 Ok(written) => written.rows,
                 Err(ClientError::Unreadable) => continue,
@@ -87,13 +102,19 @@ impl Inner {
         })
     }
 
-    pub(crate) async fn delete(&self, key: &StoreKey, claim: Claim) -> Result<Deleted, ClientError> {
+    pub(crate) async fn delete(
+        &self,
+        key: &StoreKey,
+        claim: Claim,
+    ) -> Result<Deleted, ClientError> {
         let mut reach = match claim {
             Claim::Any => ANY,
             Claim::Generation(generation) => generation.into(),
         };
         loop {
-            let deleted = self.end(&self.texts.delete, [Arg::bytes(key.as_str()), Arg::number(reach)]).await?;
+            let deleted = self
+                .end(&self.texts.delete, [Arg::bytes(key.as_str()), Arg::number(reach)])
+                .await?;
             if deleted.live > 0 {
                 return Ok(Deleted::Ended);
             }
@@ -102,7 +123,9 @@ impl Inner {
             }
             match self.load(key).await? {
                 Ok(None) => return Ok(Deleted::Missing),
-                Ok(Some(record)) if i64::from(record.since) > reach => return Ok(Deleted::Superseded),
+                Ok(Some(record)) if i64::from(record.since) > reach => {
+                    return Ok(Deleted::Superseded);
+                }
                 // The principal changed in between, and the claim reaches the session now.
                 Ok(Some(_)) => retried(STORE),
                 // Every claim ends a record that cannot be read.

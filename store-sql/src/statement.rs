@@ -1,7 +1,8 @@
 //! A statement: fixed text, and the values that are bound to it.
 //!
-//! Keys, hashes, names, values and users are bound and never part of the text. The text is this crate's own, except for the name of the table,
-//! which [`Config`](crate::Config) restricts to letters, digits and underscores.
+//! Keys, hashes, names, values and users are bound and never part of the text. The text is this
+//! crate's own, except for the name of the table, which [`Config`](crate::Config) restricts to
+//! letters, digits and underscores.
 
 use std::sync::Arc;
 
@@ -78,7 +79,8 @@ impl Writer {
         self.name(&mut arg.into())
     }
 
-    /// Names a value that was bound before. A database whose parameters have no numbers gets it bound once more.
+    /// Names a value that was bound before. A database whose parameters have no numbers gets it
+    /// bound once more.
     pub(crate) fn name(&mut self, bound: &mut Bound) -> &mut Self {
         if !self.sql.numbers_parameters {
             self.args.push(bound.arg.clone());

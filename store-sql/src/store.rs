@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use session_core::{
-    Claim, Commit, Created, Cursor, Deleted, DeletedPage, NewRecord, Outcome, Page, Principal, SessionStore, StoreError, StoreKey, Stored,
-    SummaryPage,
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, NewRecord, Outcome, Page, Principal,
+    SessionStore, StoreError, StoreKey, Stored, SummaryPage,
 };
 
 use crate::{
@@ -21,15 +21,19 @@ use crate::{
 
 /// Sessions in an SQL database. Cloning shares the connections.
 ///
-/// A call that reads or changes a session is one statement; with MySQL a commit is two. The crate's page has the table of round trips. A call takes at most the deadline of its [`Config`], waiting for a connection included.
+/// A call that reads or changes a session is one statement; with MySQL a commit is two. The crate's
+/// page has the table of round trips. A call takes at most the deadline of its [`Config`], waiting
+/// for a connection included.
 ///
 /// # Runtimes
-/// Any tokio runtime with I/O and timers will do. Each runtime that uses the store has connections of its own, so that a store may outlive the
-/// runtime that opened it, and a web server's workers do not wake each other.
+/// Any tokio runtime with I/O and timers will do. Each runtime that uses the store has connections
+/// of its own, so that a store may outlive the runtime that opened it, and a web server's workers
+/// do not wake each other.
 ///
 /// # Cancel safety
-/// Every call may be dropped at every await. What was sent is not recalled: the database executes it whole or not at all. The connection is
-/// used again once the answer to it has come, or closed if that takes long.
+/// Every call may be dropped at every await. What was sent is not recalled: the database executes
+/// it whole or not at all. The connection is used again once the answer to it has come, or closed
+/// if that takes long.
 ///
 /// # Panics
 /// Calls panic outside a tokio runtime.
@@ -50,7 +54,8 @@ use crate::{
 pub struct SqlStore(Arc<Inner>);
 
 impl SqlStore {
-    /// The store of these settings. The first call connects, and creates the table if it is missing.
+    /// The store of these settings. The first call connects, and creates the table if it is
+    /// missing.
     ///
     /// # Errors
     /// [`ConfigError`] if the settings do not fit.
@@ -60,13 +65,17 @@ impl SqlStore {
         Ok(Self(Arc::new(Inner::new(engine, config))))
     }
 
-    /// The same over a pool that the application has; of the settings' URL only the kind of database counts. The pool has to be used on the
-    /// runtime that made it, or on one that ends before that one does. Connections to MySQL have to have the time zone UTC, as the driver sets
-    /// it, those to SQLite a short `busy_timeout`.
+    /// The same over a pool that the application has; of the settings' URL only the kind of
+    /// database counts. The pool has to be used on the runtime that made it, or on one that ends
+    /// before that one does. Connections to MySQL have to have the time zone UTC, as the driver
+    /// sets it, those to SQLite a short `busy_timeout`.
     ///
     /// # Errors
     /// [`ConfigError`] if the settings do not fit.
-    pub fn with_pool(pool: impl Into<ApplicationPool>, config: &Config) -> Result<Self, ConfigError> {
+    pub fn with_pool(
+        pool: impl Into<ApplicationPool>,
+        config: &Config,
+    ) -> Result<Self, ConfigError> {
         config.check()?;
         let engine = Engine::given(pool.into(), config.wait());
         if engine.dialect() != config.driver.dialect() {
@@ -77,21 +86,31 @@ impl SqlStore {
 
     /// The store of these settings, after a check of the database: the login, the table.
     ///
-    /// A database that cannot be reached is no error, only a warning in the log: the store works once it is up.
+    /// A database that cannot be reached is no error, only a warning in the log: the store works
+    /// once it is up.
     ///
     /// # Errors
-    /// [`ConnectError`] if the settings do not fit, the database refuses the login, or the table has other columns: it is one of the first version,
-    /// or it does not belong to this crate.
+    /// [`ConnectError`] if the settings do not fit, the database refuses the login, or the table
+    /// has other columns: it is one of the first version, or it does not belong to this crate.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
         let store = Self::new(config)?;
         match store.0.call(|| async { Ok(()) }).await {
             Err(error) if error.is_transient() => {
-                let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+                let why = std::error::Error::source(&error)
+                    .map_or_else(|| error.to_string(), ToString::to_string);
                 tracing::warn!(server = config.server, why, "sessions cannot be reached yet");
             }
-            // What is wrong stands in the source; that it is the store's failure goes without saying here.
-            Err(StoreError::Other { source, .. }) => return Err(ConnectError::Server { server: config.server.clone(), source }),
-            Err(other) => return Err(ConnectError::Server { server: config.server.clone(), source: other.into() }),
+            // What is wrong stands in the source; that it is the store's failure goes without
+            // saying here.
+            Err(StoreError::Other { source, .. }) => {
+                return Err(ConnectError::Server { server: config.server.clone(), source });
+            }
+            Err(other) => {
+                return Err(ConnectError::Server {
+                    server: config.server.clone(),
+                    source: other.into(),
+                });
+            }
             Ok(()) => {}
         }
         Ok(store)
@@ -138,17 +157,30 @@ impl SessionStore for SqlStore {
         inner.call(|| inner.delete(key, claim)).await
     }
 
-    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
+    async fn list(
+        &self,
+        principal: &Principal,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<SummaryPage, StoreError> {
         let inner = &self.0;
         inner.call(|| inner.list(principal, after.as_ref(), limit)).await
     }
 
-    async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
+    async fn delete_all(
+        &self,
+        principal: &Principal,
+        except: Option<&StoreKey>,
+    ) -> Result<u64, StoreError> {
         let inner = &self.0;
         inner.call(|| inner.delete_all(principal, except)).await
     }
 
-    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+    async fn delete_everyone(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<DeletedPage, StoreError> {
         let inner = &self.0;
         inner.call(|| inner.delete_everyone(after.as_ref(), limit)).await
     }
@@ -165,7 +197,9 @@ impl SessionStore for SqlStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         let inner = &self.0;
-        inner.call(|| async { inner.rows(&Statement::new(&inner.texts.ping, [])).await.map(drop) }).await
+        inner
+            .call(|| async { inner.rows(&Statement::new(&inner.texts.ping, [])).await.map(drop) })
+            .await
     }
 }
 

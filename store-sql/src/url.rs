@@ -7,13 +7,17 @@ use percent_encoding::percent_decode_str;
 use crate::{config::Config, dialect::Dialect, error::ConfigError};
 
 /// The settings of the crate that a URL may have.
-const OWN: [&str; 6] = ["connections", "data_bytes", "deadline_ms", "migrate", "synchronous", "table"];
+const OWN: [&str; 6] =
+    ["connections", "data_bytes", "deadline_ms", "migrate", "synchronous", "table"];
 
 /// What helps if the driver cannot make sense of user and password.
-const ENCODE: &str = "in user, password and settings, each of : / ? # [ ] @ % has to be percent-encoded";
+const ENCODE: &str =
+    "in user, password and settings, each of : / ? # [ ] @ % has to be percent-encoded";
 
-/// What helps if there is no number where a port should be. That may be a password without the `@` and the host after it.
-const PORT: &str = "it is a number from 1 to 65535; user and password end with an @, and the host follows it";
+/// What helps if there is no number where a port should be. That may be a password without the `@`
+/// and the host after it.
+const PORT: &str =
+    "it is a number from 1 to 65535; user and password end with an @, and the host follows it";
 
 /// What helps if the two slashes are missing.
 const BEGIN: &str = "it is postgres:// or mysql://, and user, password and host follow";
@@ -42,7 +46,8 @@ impl Driver {
     }
 }
 
-/// Its scheme, and the settings that go on to the driver. That ignores those which it does not know, or writes them into a log.
+/// Its scheme, and the settings that go on to the driver. That ignores those which it does not
+/// know, or writes them into a log.
 const DRIVERS: &[(&str, Dialect, &[&str])] = &[
     #[cfg(feature = "postgres")]
     ("postgres", Dialect::Postgres, POSTGRES),
@@ -57,22 +62,38 @@ const DRIVERS: &[(&str, Dialect, &[&str])] = &[
 ];
 
 #[cfg(feature = "postgres")]
-const POSTGRES: &[&str] =
-    &["application_name", "host", "options", "sslcert", "sslkey", "sslmode", "sslrootcert", "statement-cache-capacity"];
+const POSTGRES: &[&str] = &[
+    "application_name",
+    "host",
+    "options",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+];
 
 #[cfg(feature = "mysql")]
-const MYSQL: &[&str] = &["socket", "ssl-ca", "ssl-cert", "ssl-key", "ssl-mode", "statement-cache-capacity"];
+const MYSQL: &[&str] =
+    &["socket", "ssl-ca", "ssl-cert", "ssl-key", "ssl-mode", "statement-cache-capacity"];
 
 /// The schemes of this build, for people.
 pub(crate) fn schemes() -> String {
-    let schemes: Vec<_> =
-        DRIVERS.iter().map(|(scheme, ..)| if *scheme == "sqlite" { "sqlite:".into() } else { format!("{scheme}://") }).collect();
+    let schemes: Vec<_> = DRIVERS
+        .iter()
+        .map(
+            |(scheme, ..)| {
+                if *scheme == "sqlite" { "sqlite:".into() } else { format!("{scheme}://") }
+            },
+        )
+        .collect();
     schemes.join(", ")
 }
 
 /// The driver's settings of this build, for people.
 pub(crate) fn driver_settings() -> String {
-    let mut settings: Vec<_> = DRIVERS.iter().flat_map(|(_, _, settings)| *settings).copied().collect();
+    let mut settings: Vec<_> =
+        DRIVERS.iter().flat_map(|(_, _, settings)| *settings).copied().collect();
     settings.sort_unstable();
     settings.dedup();
     settings.join(", ")
@@ -82,11 +103,19 @@ pub(crate) fn driver_settings() -> String {
 pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
     let (address, query) = url.split_once('?').unwrap_or((url, ""));
     let scheme = address.split(':').next().unwrap_or_default();
-    let Some((_, dialect, settings)) = DRIVERS.iter().find(|(known, ..)| *known == scheme && address.len() > scheme.len()) else {
+    let Some((_, dialect, settings)) =
+        DRIVERS.iter().find(|(known, ..)| *known == scheme && address.len() > scheme.len())
+    else {
         return Err(ConfigError::Scheme { scheme: shown(address) });
     };
-    let pairs = || query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    // An `@` behind the host ends a password that holds a `/` or a `?` which nobody encoded: all in front of it may be secret.
+    let pairs = || {
+        query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    };
+    // An `@` behind the host ends a password that holds a `/` or a `?` which nobody encoded: all in
+    // front of it may be secret.
     let rest = &address[scheme.len() + 1..];
     let rest = rest.strip_prefix("//").unwrap_or(rest);
     if *dialect != Dialect::Sqlite {
@@ -100,7 +129,10 @@ pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
         }
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         if host.is_empty() && authority.contains('@') {
-            return Err(ConfigError::Url { part: "host", usable: "it is empty; it follows the @, as in app@localhost" });
+            return Err(ConfigError::Url {
+                part: "host",
+                usable: "it is empty; it follows the @, as in app@localhost",
+            });
         }
         if !has_port_or_none(host) {
             return Err(ConfigError::Url { part: "port", usable: PORT });
@@ -113,7 +145,8 @@ pub(crate) fn read(url: &str) -> Result<Config, ConfigError> {
         #[cfg(feature = "sqlite")]
         Dialect::Sqlite => crate::config::sqlite(&decoded(rest, "path")?)?,
         _ => {
-            let (driver, server) = of_server(*dialect, rest, pairs().filter(|(key, _)| settings.contains(key)))?;
+            let (driver, server) =
+                of_server(*dialect, rest, pairs().filter(|(key, _)| settings.contains(key)))?;
             Config::at(driver, server)
         }
     };
@@ -138,20 +171,28 @@ fn of_server<'a>(
     let parse = |rest: &str| -> Result<Driver, sqlx::Error> {
         match dialect {
             #[cfg(feature = "postgres")]
-            Dialect::Postgres => Ok(Driver::Postgres(Box::new(format!("postgres://{rest}{query}").parse()?))),
+            Dialect::Postgres => {
+                Ok(Driver::Postgres(Box::new(format!("postgres://{rest}{query}").parse()?)))
+            }
             #[cfg(feature = "mysql")]
-            Dialect::MySql => Ok(Driver::MySql(Box::new(format!("mysql://{rest}{query}").parse()?))),
+            Dialect::MySql => {
+                Ok(Driver::MySql(Box::new(format!("mysql://{rest}{query}").parse()?)))
+            }
             _ => Err(sqlx::Error::InvalidArgument(rest.len().to_string())),
         }
     };
     let without_login = match rest.split_once('/') {
-        Some((authority, path)) => format!("{}/{path}", authority.rsplit_once('@').map_or(authority, |(_, host)| host)),
+        Some((authority, path)) => {
+            format!("{}/{path}", authority.rsplit_once('@').map_or(authority, |(_, host)| host))
+        }
         None => rest.rsplit_once('@').map_or(rest, |(_, host)| host).to_owned(),
     };
     let driver = parse(rest).map_err(|_| {
         // The driver's words can quote any part of a URL, so they are those on one without a login.
         let why = parse(&without_login).err().map(|error| error.to_string());
-        why.map_or(ConfigError::Url { part: "login", usable: ENCODE }, |why| ConfigError::Driver { why })
+        why.map_or(ConfigError::Url { part: "login", usable: ENCODE }, |why| ConfigError::Driver {
+            why,
+        })
     })?;
     Ok((driver, without_login))
 }
@@ -165,16 +206,20 @@ fn has_port_or_none(host: &str) -> bool {
 
 fn decoded(text: &str, part: &'static str) -> Result<String, ConfigError> {
     let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(Into::into).map_err(|_| ConfigError::Url { part, usable: "after percent-decoding it must be UTF-8" })
+    decoded
+        .map(Into::into)
+        .map_err(|_| ConfigError::Url { part, usable: "after percent-decoding it must be UTF-8" })
 }
 
 /// That there is no such setting.
 pub(crate) fn unknown(key: &str) -> ConfigError {
-    let looks_like_one = (1..=40).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-'));
+    let looks_like_one = (1..=40).contains(&key.len())
+        && key.bytes().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-'));
     ConfigError::UnknownKey { key: if looks_like_one { key.to_owned() } else { "…".to_owned() } }
 }
 
-/// The scheme of a URL, empty if it has none: letters, digits, `+`, `-` and `.` (RFC 3986), so that nothing else is ever shown.
+/// The scheme of a URL, empty if it has none: letters, digits, `+`, `-` and `.` (RFC 3986), so that
+/// nothing else is ever shown.
 fn shown(url: &str) -> String {
     let named = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     let scheme = url.split_once(':').map(|(scheme, _)| scheme);
@@ -191,10 +236,16 @@ mod tests {
     #[test]
     fn a_url_sets_what_it_names_and_leaves_the_rest() {
         let config = read("postgres://app:p%40ss@db:5433/shop?sslmode=require&table=carts&deadline_ms=600&connections=3").unwrap();
-        assert_eq!((&*config.table, config.connections, config.deadline), ("carts", 3, Duration::from_millis(600)));
+        assert_eq!(
+            (&*config.table, config.connections, config.deadline),
+            ("carts", 3, Duration::from_millis(600))
+        );
         assert_eq!(config.server, "db:5433/shop");
         let Driver::Postgres(options) = &config.driver else { panic!("{config:?}") };
-        assert_eq!((options.get_host(), options.get_port(), options.get_username()), ("db", 5433, "app"));
+        assert_eq!(
+            (options.get_host(), options.get_port(), options.get_username()),
+            ("db", 5433, "app")
+        );
         for (url, dialect) in [
             ("postgresql://[::1]/", Dialect::Postgres),
             ("mysql://app@host/db", Dialect::MySql),

@@ -1,7 +1,8 @@
-//! An application in the test's own process, for what the demo has no route for: failing handlers, panics, streams, upgrades.
+//! An application in the test's own process, for what the demo has no route for: failing handlers,
+//! panics, streams, upgrades.
 //!
-//! It listens on a real socket and answers the demo's own paths for reading and writing in the same way. Its store is that of any setup, and counts
-//! its calls and fails on request.
+//! It listens on a real socket and answers the demo's own paths for reading and writing in the same
+//! way. Its store is that of any setup, and counts its calls and fails on request.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -49,7 +50,8 @@ pub struct App {
 }
 
 impl App {
-    /// Starts one over the store of this setup. One that owns its sessions asks for them over a socket, as the demo's workers do.
+    /// Starts one over the store of this setup. One that owns its sessions asks for them over a
+    /// socket, as the demo's workers do.
     ///
     /// # Panics
     /// If no socket can be had.
@@ -63,7 +65,8 @@ impl App {
             None => Arc::clone(&store) as _,
         };
         let ring = Key::parse(KEY).expect("a strong key").into();
-        let codec = CookieCodec::signed(CookieConfig::development(), &ring).expect("a valid cookie");
+        let codec =
+            CookieCodec::signed(CookieConfig::development(), &ring).expect("a valid cookie");
         let sessions = SessionMiddleware::new(reached, codec);
         let (gate, open) = watch::channel(false);
         let (started, handle) = oneshot::channel();
@@ -114,18 +117,28 @@ fn routes(config: &mut web::ServiceConfig) {
         .route("/fail/{status}", web::post().to(fail))
         .route("/error/{status}", web::post().to(error))
         .route("/panic", web::post().to(panic))
-        .route("/panic-at-once", web::post().to(|_: Session| -> std::future::Ready<&str> { panic!("before there is a future") }))
+        .route(
+            "/panic-at-once",
+            web::post().to(|_: Session| -> std::future::Ready<&str> {
+                panic!("before there is a future")
+            }),
+        )
         .route("/restart", web::post().to(restart))
         .route("/stream", web::get().to(stream_body))
         .route("/endless", web::get().to(endless))
         .route("/late", web::get().to(late))
         .route("/head", web::head().to(async |session: Session| mark(&session, HttpResponse::Ok())))
-        .route("/not-modified", web::get().to(async |session: Session| mark(&session, HttpResponse::NotModified())))
+        .route(
+            "/not-modified",
+            web::get().to(async |session: Session| mark(&session, HttpResponse::NotModified())),
+        )
         .route(
             "/redirect",
             web::get().to(async |session: Session| {
                 mark(&session, HttpResponse::SeeOther()).map(|mut response| {
-                    response.headers_mut().insert(header::LOCATION, header::HeaderValue::from_static("/session"));
+                    response
+                        .headers_mut()
+                        .insert(header::LOCATION, header::HeaderValue::from_static("/session"));
                     response
                 })
             }),
@@ -137,7 +150,10 @@ fn routes(config: &mut web::ServiceConfig) {
 async fn page(session: Session) -> Result<impl Responder, Error> {
     let mut data = serde_json::Map::new();
     for name in session.names().await? {
-        data.insert(name.as_str().to_owned(), session.get(name.as_str()).await?.unwrap_or_default());
+        data.insert(
+            name.as_str().to_owned(),
+            session.get(name.as_str()).await?.unwrap_or_default(),
+        );
     }
     Ok(web::Json(serde_json::json!({
         "handle": session.handle().await?.map(|handle| handle.to_string()),
@@ -148,8 +164,13 @@ async fn page(session: Session) -> Result<impl Responder, Error> {
     })))
 }
 
-async fn insert(session: Session, name: web::Path<String>, value: web::Json<serde_json::Value>) -> Result<HttpResponse, Error> {
-    // Reads first, as an application that decides by the old value does; so an equal value is seen to be equal.
+async fn insert(
+    session: Session,
+    name: web::Path<String>,
+    value: web::Json<serde_json::Value>,
+) -> Result<HttpResponse, Error> {
+    // Reads first, as an application that decides by the old value does; so an equal value is seen
+    // to be equal.
     session.contains(&name).await?;
     session.insert(&name, &*value)?;
     Ok(HttpResponse::NoContent().finish())
@@ -159,7 +180,10 @@ async fn add(session: Session, name: web::Path<String>) -> Result<impl Responder
     Ok(web::Json(session.add(&name, 1).await?))
 }
 
-async fn login(session: Session, body: web::Json<serde_json::Value>) -> Result<&'static str, Error> {
+async fn login(
+    session: Session,
+    body: web::Json<serde_json::Value>,
+) -> Result<&'static str, Error> {
     if let Some(user) = body["user"].as_str().and_then(|user| Principal::new(user).ok()) {
         session.sign_in(user);
     }
@@ -172,7 +196,10 @@ async fn logout(session: Session) -> Result<HttpResponse, Error> {
 }
 
 /// Inserts `mark`, then responds.
-fn mark(session: &Session, mut response: actix_web::HttpResponseBuilder) -> Result<HttpResponse, Error> {
+fn mark(
+    session: &Session,
+    mut response: actix_web::HttpResponseBuilder,
+) -> Result<HttpResponse, Error> {
     session.insert("mark", &1)?;
     Ok(response.finish())
 }
@@ -227,14 +254,22 @@ async fn late(session: Session) -> Result<HttpResponse, Error> {
             Ok(()) => session.commit().await,
             Err(error) => Err(error),
         };
-        Ok::<_, std::io::Error>(Bytes::from_static(if saved.is_ok() { b"saved" } else { b"refused" }))
+        Ok::<_, std::io::Error>(Bytes::from_static(if saved.is_ok() {
+            b"saved"
+        } else {
+            b"refused"
+        }))
     });
     Ok(HttpResponse::Ok().streaming(body))
 }
 
-async fn websocket(session: Session, request: HttpRequest) -> Result<HttpResponse, actix_web::Error> {
+async fn websocket(
+    session: Session,
+    request: HttpRequest,
+) -> Result<HttpResponse, actix_web::Error> {
     session.insert("mark", &1).map_err(Error::from)?;
-    let mut switching = actix_http::ws::handshake(request.head()).map_err(actix_web::error::ErrorBadRequest)?;
+    let mut switching =
+        actix_http::ws::handshake(request.head()).map_err(actix_web::error::ErrorBadRequest)?;
     let silence = BodyStream::new(stream::pending::<Result<Bytes, std::io::Error>>());
     Ok(switching.message_body(BoxBody::new(silence))?.into())
 }

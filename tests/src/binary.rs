@@ -12,18 +12,24 @@ static BINARY: LazyLock<PathBuf> = LazyLock::new(|| match env::var_os("DEMO_SERV
     None => build(),
 });
 
-/// The demo server's binary: what `DEMO_SERVER_BIN` names, or else one built now, beside this test and in the same profile.
+/// The demo server's binary: what `DEMO_SERVER_BIN` names, or else one built now, beside this test
+/// and in the same profile.
 #[must_use]
 pub fn demo_server() -> &'static Path {
     &BINARY
 }
 
-/// Cargo, as from a shell: what the cargo that runs this test says of its package does not reach it, because build scripts that look at that would run
-/// again, here and then there, and all that depends on them would be built anew each time.
+/// Cargo, as from a shell: what the cargo that runs this test says of its package does not reach
+/// it, because build scripts that look at that would run again, here and then there, and all that
+/// depends on them would be built anew each time.
 #[must_use]
 pub fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    let of_the_package = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_EXE_"].iter().any(|prefix| name.starts_with(prefix));
+    let of_the_package = |name: &str| {
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_EXE_"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    };
     for (name, _) in env::vars_os().filter(|(name, _)| of_the_package(&name.to_string_lossy())) {
         cargo.env_remove(name);
     }
@@ -36,17 +42,31 @@ fn build() -> PathBuf {
     let profile = test.ancestors().nth(2).expect("tests are in <target>/<profile>/deps");
     let binary = profile.join("demo-server");
     let run = env::var("NEXTEST_RUN_ID").unwrap_or_default();
-    let lock = fs::File::create(profile.join("demo-server.lock")).expect("the target folder is writable");
+    let lock =
+        fs::File::create(profile.join("demo-server.lock")).expect("the target folder is writable");
     lock.lock().expect("a file can be locked");
     let stamp = profile.join("demo-server.run");
-    let is_built = !run.is_empty() && fs::read_to_string(&stamp).is_ok_and(|of| of == run) && binary.exists();
+    let is_built =
+        !run.is_empty() && fs::read_to_string(&stamp).is_ok_and(|of| of == run) && binary.exists();
     if !is_built {
-        let name = match profile.file_name().and_then(|name| name.to_str()).expect("profiles have names") {
+        let name = match profile
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("profiles have names")
+        {
             "debug" => "dev",
             name => name,
         };
         let status = cargo()
-            .args(["build", "--quiet", "--package", "demo-server", "--profile", name, "--target-dir"])
+            .args([
+                "build",
+                "--quiet",
+                "--package",
+                "demo-server",
+                "--profile",
+                name,
+                "--target-dir",
+            ])
             .arg(profile.parent().expect("a profile is in the target folder"))
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
             .status()

@@ -1,4 +1,5 @@
-//! A visitor: a jar, and a connection of its own for every request, so that each may meet another worker.
+//! A visitor: a jar, and a connection of its own for every request, so that each may meet another
+//! worker.
 
 use std::{io, net::SocketAddr};
 
@@ -105,7 +106,9 @@ impl Browser {
     /// If there is none.
     pub async fn send(&mut self, request: Request) -> Response {
         let shown = format!("{request:?}");
-        self.try_send(request).await.unwrap_or_else(|error| panic!("{error}: no answer to {}", &shown[..shown.len().min(200)]))
+        self.try_send(request).await.unwrap_or_else(|error| {
+            panic!("{error}: no answer to {}", &shown[..shown.len().min(200)])
+        })
     }
 
     /// `GET`.
@@ -125,7 +128,8 @@ impl Browser {
 
     /// `POST /login`.
     pub async fn login(&mut self, user: &str) -> Response {
-        self.send(Request::post("/login").json(serde_json::json!({ "user": user }).to_string())).await
+        self.send(Request::post("/login").json(serde_json::json!({ "user": user }).to_string()))
+            .await
     }
 
     /// `GET /session`, which must be answered.
@@ -153,7 +157,9 @@ impl Page {
     /// Whether it is that of a visitor without a session.
     #[must_use]
     pub fn is_anonymous(&self) -> bool {
-        self.handle.is_none() && self.principal.is_none() && self.data.as_ref().is_none_or(serde_json::Map::is_empty)
+        self.handle.is_none()
+            && self.principal.is_none()
+            && self.data.as_ref().is_none_or(serde_json::Map::is_empty)
     }
 
     /// A value.

@@ -1,7 +1,8 @@
 //! An HTTP/1.1 client that sends exactly the bytes it is given.
 //!
-//! Attacks need header bytes that no ordinary client lets through, and tests of workers need to know which connection a request takes.
-//! So a [`Connection`] is one TCP connection, kept alive, and whoever wants a pool holds several.
+//! Attacks need header bytes that no ordinary client lets through, and tests of workers need to
+//! know which connection a request takes. So a [`Connection`] is one TCP connection, kept alive,
+//! and whoever wants a pool holds several.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -88,7 +89,8 @@ impl Request {
     /// What goes onto the wire.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = format!("{} {} HTTP/1.1\r\nHost: localhost\r\n", self.method, self.target).into_bytes();
+        let mut bytes =
+            format!("{} {} HTTP/1.1\r\nHost: localhost\r\n", self.method, self.target).into_bytes();
         for (name, value) in &self.headers {
             bytes.extend_from_slice(name.as_bytes());
             bytes.extend_from_slice(b": ");
@@ -122,7 +124,10 @@ impl Response {
 
     /// All headers of this name.
     pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.headers.iter().filter(move |(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .filter(move |(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// The body as text.
@@ -191,7 +196,8 @@ impl Connection {
     /// # Errors
     /// What the operating system says.
     pub async fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = timeout(HUNG, TcpStream::connect(address)).await.map_err(|_| hung("connect"))??;
+        let stream =
+            timeout(HUNG, TcpStream::connect(address)).await.map_err(|_| hung("connect"))??;
         stream.set_nodelay(true)?;
         Ok(Self { stream, unread: Vec::new() })
     }
@@ -199,8 +205,8 @@ impl Connection {
     /// Sends a request and reads its response.
     ///
     /// # Errors
-    /// What the operating system says, `UnexpectedEof` if the server hangs up before the end of the response, `TimedOut` if nothing
-    /// comes for [`HUNG`].
+    /// What the operating system says, `UnexpectedEof` if the server hangs up before the end of the
+    /// response, `TimedOut` if nothing comes for [`HUNG`].
     pub async fn send(&mut self, request: &Request) -> io::Result<Response> {
         self.write(&request.to_bytes()).await?;
         self.response(request.method).await
@@ -233,7 +239,8 @@ impl Connection {
     /// Reads until what has come contains `text`, and returns all of it: for streams.
     ///
     /// # Errors
-    /// What the operating system says, `UnexpectedEof` if the server hangs up before, `TimedOut` if it does not come within `limit`.
+    /// What the operating system says, `UnexpectedEof` if the server hangs up before, `TimedOut` if
+    /// it does not come within `limit`.
     pub async fn until(&mut self, text: &str, limit: Duration) -> io::Result<String> {
         let reading = async {
             loop {
@@ -253,9 +260,11 @@ impl Connection {
     /// `TimedOut` if it does not within `limit`.
     pub async fn closed(&mut self, limit: Duration) -> io::Result<()> {
         let mut sink = [0; 4096];
-        timeout(limit, async { while matches!(self.stream.read(&mut sink).await, Ok(count) if count > 0) {} })
-            .await
-            .map_err(|_| hung("the server to hang up"))
+        timeout(limit, async {
+            while matches!(self.stream.read(&mut sink).await, Ok(count) if count > 0) {}
+        })
+        .await
+        .map_err(|_| hung("the server to hang up"))
     }
 
     async fn read_response(&mut self, method: &str) -> io::Result<Response> {
@@ -264,7 +273,10 @@ impl Connection {
         if method == "HEAD" || matches!(status, 100..200 | 204 | 304) {
             return Ok(response);
         }
-        if response.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
+        if response
+            .header("transfer-encoding")
+            .is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
+        {
             while let Some(chunk) = self.read_chunk().await? {
                 response.body.extend_from_slice(&chunk);
             }
@@ -282,9 +294,15 @@ impl Connection {
         loop {
             let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
             let mut head = httparse::Response::new(&mut headers);
-            if let httparse::Status::Complete(length) = head.parse(&self.unread).map_err(io::Error::other)? {
+            if let httparse::Status::Complete(length) =
+                head.parse(&self.unread).map_err(io::Error::other)?
+            {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                let found = head.headers.iter().map(|header| (header.name.to_owned(), text(header.value))).collect();
+                let found = head
+                    .headers
+                    .iter()
+                    .map(|header| (header.name.to_owned(), text(header.value)))
+                    .collect();
                 let status = head.code.unwrap_or_default();
                 self.unread.drain(..length);
                 return Ok((status, found));
@@ -297,7 +315,8 @@ impl Connection {
     async fn read_chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             if let httparse::Status::Complete((start, length)) =
-                httparse::parse_chunk_size(&self.unread).map_err(|_| io::Error::other("odd chunk"))?
+                httparse::parse_chunk_size(&self.unread)
+                    .map_err(|_| io::Error::other("odd chunk"))?
             {
                 self.unread.drain(..start);
                 let length = usize::try_from(length).map_err(io::Error::other)?;

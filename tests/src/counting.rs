@@ -31,11 +31,18 @@ impl Counting {
         let demo = setup.start_with(&[&["--metrics", "127.0.0.1:0"], flags].concat()).await;
         let where_it_says = async || demo.process.stdout.after("  metrics  http://");
         let numbers = wait::until("the address of the metrics", PATIENCE, where_it_says).await;
-        let numbers = numbers.trim_end().trim_end_matches("/metrics").parse().expect("an address with a port");
+        let numbers = numbers
+            .trim_end()
+            .trim_end_matches("/metrics")
+            .parse()
+            .expect("an address with a port");
         let counting = Self { demo, numbers, seen: Mutex::default() };
         counting.demo.settle().await;
         let asked = counting.calls().await;
-        assert!(asked.creates > 0 && asked.loads > 0 && asked.deletes > 0, "what is asked of the store is counted: {asked:?}");
+        assert!(
+            asked.creates > 0 && asked.loads > 0 && asked.deletes > 0,
+            "what is asked of the store is counted: {asked:?}"
+        );
         counting
     }
 

@@ -16,7 +16,8 @@ use crate::{
 /// How long a start, an orderly end or a recovery may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The key that signs cookies unless a test brings its own. It is known, so attacks can sign what they like.
+/// The key that signs cookies unless a test brings its own. It is known, so attacks can sign what
+/// they like.
 pub const KEY: &str = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJAAESIzRFVmd4iZqrvM3e7_";
 
 /// Another key.
@@ -35,7 +36,8 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Starts one on a free port, signing with [`KEY`] unless `flags` say otherwise, and waits until all its workers serve.
+    /// Starts one on a free port, signing with [`KEY`] unless `flags` say otherwise, and waits
+    /// until all its workers serve.
     ///
     /// # Panics
     /// If it ends instead.
@@ -55,7 +57,11 @@ impl Demo {
     pub async fn counting(flags: &[&str]) -> (Self, SocketAddr) {
         let demo = Self::start(&[&["--metrics", "127.0.0.1:0"], flags].concat()).await;
         let address = demo.process.stdout.after("  metrics  http://").expect("it says where");
-        let address = address.trim_end().trim_end_matches("/metrics").parse().expect("an address with a port");
+        let address = address
+            .trim_end()
+            .trim_end_matches("/metrics")
+            .parse()
+            .expect("an address with a port");
         (demo, address)
     }
 
@@ -71,7 +77,11 @@ impl Demo {
     ///
     /// # Panics
     /// If it ends instead.
-    pub async fn start_as(program: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+    pub async fn start_as(
+        program: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let mut process = Process::start(program, arguments, environment);
         let address = wait::until("the demo to listen", PATIENCE, async || {
             if let Some(status) = process.ended() {
@@ -80,7 +90,10 @@ impl Demo {
             process.stdout.after("listening on http://")
         })
         .await;
-        Self { address: address.trim_end_matches('/').parse().expect("an address with a port"), process }
+        Self {
+            address: address.trim_end_matches('/').parse().expect("an address with a port"),
+            process,
+        }
     }
 
     /// Runs one that is expected to end by itself.
@@ -125,7 +138,8 @@ impl Demo {
                 fresh.push(Connection::open(self.address).await.expect("the demo accepts"));
             }
             let answers = fresh.into_iter().map(|mut connection| async move {
-                let response = connection.send(&Request::get("/healthz")).await.expect("the demo answers");
+                let response =
+                    connection.send(&Request::get("/healthz")).await.expect("the demo answers");
                 (response.worker().to_owned(), connection)
             });
             for (worker, connection) in futures_util::future::join_all(answers).await {
@@ -147,12 +161,17 @@ impl Demo {
     pub async fn ready(&self) {
         let mut browser = self.browser();
         wait::until("the demo to be ready", PATIENCE, async || {
-            browser.try_send(Request::get("/readyz")).await.is_ok_and(|response| response.status == 200).then_some(())
+            browser
+                .try_send(Request::get("/readyz"))
+                .await
+                .is_ok_and(|response| response.status == 200)
+                .then_some(())
         })
         .await;
     }
 
-    /// Lets every worker reach its store. The first calls make connections and tables, for which a busy machine may need longer than a deadline.
+    /// Lets every worker reach its store. The first calls make connections and tables, for which a
+    /// busy machine may need longer than a deadline.
     ///
     /// # Panics
     /// If one does not reach it.
@@ -169,7 +188,10 @@ impl Demo {
             })
             .await;
         }
-        wait::until("the visitor to sign out", PATIENCE, async || (visitor.post("/logout").await.status == 204).then_some(())).await;
+        wait::until("the visitor to sign out", PATIENCE, async || {
+            (visitor.post("/logout").await.status == 204).then_some(())
+        })
+        .await;
     }
 
     /// Stops it with TERM and waits for its end.
@@ -191,9 +213,16 @@ impl Demo {
         let count = |demo: &Self| demo.process.stderr.text().matches(SAYS).count();
         let before = count(self);
         self.process.signal(Signal::USR2);
-        wait::until("another primary to take over", PATIENCE, async || (count(self) > before).then_some(())).await;
+        wait::until("another primary to take over", PATIENCE, async || {
+            (count(self) > before).then_some(())
+        })
+        .await;
         let text = self.process.stderr.text();
-        let pid = text.rsplit(SAYS).next().and_then(|rest| rest.split_whitespace().next()).and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+        let pid = text
+            .rsplit(SAYS)
+            .next()
+            .and_then(|rest| rest.split_whitespace().next())
+            .and_then(|pid| Pid::from_raw(pid.parse().ok()?));
         self.process.succeeded_by(pid.expect("the process id of the new primary"), PATIENCE).await;
     }
 
@@ -221,7 +250,10 @@ impl Drop for Demo {
         if std::thread::panicking() {
             let text = self.process.stderr.text();
             let last: Vec<_> = text.lines().rev().take(MOST_LAST_LINES).collect();
-            eprintln!("the demo's last words:\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+            eprintln!(
+                "the demo's last words:\n{}",
+                last.into_iter().rev().collect::<Vec<_>>().join("\n")
+            );
         }
     }
 }
@@ -286,7 +318,8 @@ impl Owner {
     pub async fn restart(&mut self) {
         self.stop();
         let url = self.url();
-        let mut process = Process::start(demo_server(), &["owner", "--store-url", &url, "--log", "trace"], &[]);
+        let mut process =
+            Process::start(demo_server(), &["owner", "--store-url", &url, "--log", "trace"], &[]);
         wait::until("the owner to listen", PATIENCE, async || {
             if let Some(status) = process.ended() {
                 panic!("the owner ended with {status}: {}", process.stderr.text());
@@ -315,7 +348,10 @@ impl Owner {
     /// All it has written.
     #[must_use]
     pub fn output(&self) -> String {
-        self.process.as_ref().map(|process| format!("{}\n{}", process.stdout.text(), process.stderr.text())).unwrap_or_default()
+        self.process
+            .as_ref()
+            .map(|process| format!("{}\n{}", process.stdout.text(), process.stderr.text()))
+            .unwrap_or_default()
     }
 
     /// Its process.

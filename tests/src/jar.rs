@@ -21,14 +21,23 @@ impl SetCookie {
     #[must_use]
     pub fn parse(line: &str) -> Self {
         let mut parts = line.split("; ");
-        let (name, value) = parts.next().and_then(|pair| pair.split_once('=')).expect("Set-Cookie starts with name=value");
-        Self { name: name.to_owned(), value: value.to_owned(), attributes: parts.map(str::to_owned).collect() }
+        let (name, value) = parts
+            .next()
+            .and_then(|pair| pair.split_once('='))
+            .expect("Set-Cookie starts with name=value");
+        Self {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            attributes: parts.map(str::to_owned).collect(),
+        }
     }
 
     /// `Max-Age` in seconds.
     #[must_use]
     pub fn max_age(&self) -> Option<u64> {
-        self.attributes.iter().find_map(|attribute| attribute.strip_prefix("Max-Age=")?.parse().ok())
+        self.attributes
+            .iter()
+            .find_map(|attribute| attribute.strip_prefix("Max-Age=")?.parse().ok())
     }
 
     /// Whether it takes the cookie away.
@@ -55,7 +64,9 @@ impl SetCookie {
 pub fn id_of(value: &str) -> &str {
     let parts: Vec<_> = value.split('.').collect();
     match parts[..] {
-        ["2", key, secret, mac] if key.len() == 16 && secret.len() == 28 && mac.len() == 43 => &value[2..2 + 45],
+        ["2", key, secret, mac] if key.len() == 16 && secret.len() == 28 && mac.len() == 43 => {
+            &value[2..2 + 45]
+        }
         _ => panic!("a value of {} characters is not a signed session cookie", value.len()),
     }
 }

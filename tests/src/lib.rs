@@ -1,22 +1,29 @@
 //! Black-box tests of the demo server: real processes, real sockets, real signals.
 //!
-//! This library is the harness. [`Demo`] starts the server as a child process, [`Browser`] visits it, [`client`] sends whatever bytes an
-//! attack needs, [`chromium`] is a real browser behind a real proxy, [`App`] is an application in the test's own process over a [`Watched`] store, and [`Setup`] names the ways to run the
-//! demo that every HTTP check goes through. [`service`] gives tests their servers of Redis, MongoDB, PostgreSQL and MariaDB. The binary under test is built
+//! This library is the harness. [`Demo`] starts the server as a child process, [`Browser`] visits
+//! it, [`client`] sends whatever bytes an attack needs, [`chromium`] is a real browser behind a
+//! real proxy, [`App`] is an application in the test's own process over a [`Watched`] store, and
+//! [`Setup`] names the ways to run the demo that every HTTP check goes through. [`service`] gives
+//! tests their servers of Redis, MongoDB, PostgreSQL and MariaDB. The binary under test is built
 //! once for each run, or named by `DEMO_SERVER_BIN`.
 //!
 //! # What proves what
-//! Tests carry the checklist's ids in their names, so `cargo nextest run -p tests -E 'test(h13)'` runs what proves H13, and the store as a module, so
-//! that [`matrix`] can tell which line is proved over which store; `scripts/test --matrix` prints that. All are in
-//! `tests/http`; what concerns the Redis store alone is in `tests/redis`, and what depends on a browser is in `tests/browser`. That the servers do what is
-//! asked of them is tested by the `rig` of each of `tests/redis`, `tests/mongo` and `tests/sql`.
+//! Tests carry the checklist's ids in their names, so `cargo nextest run -p tests -E 'test(h13)'`
+//! runs what proves H13, and the store as a module, so that [`matrix`] can tell which line is
+//! proved over which store; `scripts/test --matrix` prints that. All are in `tests/http`; what
+//! concerns the Redis store alone is in `tests/redis`, and what depends on a browser is in
+//! `tests/browser`. That the servers do what is asked of them is tested by the `rig` of each of
+//! `tests/redis`, `tests/mongo` and `tests/sql`.
 //!
-//! *Setups* are `ipc`, `redis`, `redis_cluster`, `mongo`, `postgres`, `mariadb`, `sqlite` (four worker processes) and `memory` (one process, four threads); where it says so
-//! also `mongo_set`, a replica set. What runs against a setup is in a module of its name: `counted::mongo::h01_…`. The *application* is one in the test's own process over the
-//! store of a setup, for what the demo has no route for; its store counts calls and fails on request.
+//! *Setups* are `ipc`, `redis`, `redis_cluster`, `mongo`, `postgres`, `mariadb`, `sqlite` (four
+//! worker processes) and `memory` (one process, four threads); where it says so also `mongo_set`, a
+//! replica set. What runs against a setup is in a module of its name: `counted::mongo::h01_…`. The
+//! *application* is one in the test's own process over the store of a setup, for what the demo has
+//! no route for; its store counts calls and fails on request.
 //!
-//! *Stopped* is a server that was killed, and *hung* one that was frozen (`SIGSTOP`). SQLite has no server: there a disk that gives nothing back stands for the first, and a process
-//! that stands still in the middle of a commit for the second ([`service::Sqlite`]).
+//! *Stopped* is a server that was killed, and *hung* one that was frozen (`SIGSTOP`). SQLite has no
+//! server: there a disk that gives nothing back stands for the first, and a process that stands
+//! still in the middle of a commit for the second ([`service::Sqlite`]).
 //!
 //! | lines | module | against |
 //! |---|---|---|
@@ -58,8 +65,14 @@
 //!
 //! Tests print what they measured: `--success-output final` shows it.
 #![forbid(unsafe_code)]
-#![expect(clippy::expect_used, reason = "a harness that cannot do its part fails the test, and says what it could not do")]
-#![expect(clippy::print_stderr, reason = "a test that fails shows what the demo and its servers said, and one that is skipped says why")]
+#![expect(
+    clippy::expect_used,
+    reason = "a harness that cannot do its part fails the test, and says what it could not do"
+)]
+#![expect(
+    clippy::print_stderr,
+    reason = "a test that fails shows what the demo and its servers said, and one that is skipped says why"
+)]
 
 mod app;
 mod binary;

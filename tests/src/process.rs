@@ -14,7 +14,10 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, pidfd_send_signal, set_child_subreaper, waitpid},
+    process::{
+        Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, pidfd_send_signal,
+        set_child_subreaper, waitpid,
+    },
 };
 
 use crate::wait;
@@ -84,16 +87,25 @@ impl Process {
     /// # Panics
     /// If the program cannot be started.
     #[must_use]
-    pub fn start(program: &Path, arguments: &[impl AsRef<OsStr>], environment: &[(&str, &str)]) -> Self {
+    pub fn start(
+        program: &Path,
+        arguments: &[impl AsRef<OsStr>],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DEMO_")) {
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DEMO_"))
+        {
             command.env_remove(name);
         }
         command.envs(environment.iter().copied());
-        // What it leaves behind when it ends, such as a successor, becomes a child of this process, which then sees how that ends.
+        // What it leaves behind when it ends, such as a successor, becomes a child of this process,
+        // which then sees how that ends.
         set_child_subreaper(Some(getpid())).expect("every process may adopt");
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{error}: cannot start {}", program.display()));
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{error}: cannot start {}", program.display()));
         let stdout = Lines::follow(child.stdout.take().expect("stdout is piped"));
         let stderr = Lines::follow(child.stderr.take().expect("stderr is piped"));
         Self { child, successor: None, stdout, stderr }
@@ -105,10 +117,13 @@ impl Process {
     /// Never: a child's id is a valid one.
     #[must_use]
     pub fn pid(&self) -> Pid {
-        self.successor.as_ref().map_or_else(|| Pid::from_child(&self.child), |successor| successor.pid)
+        self.successor
+            .as_ref()
+            .map_or_else(|| Pid::from_child(&self.child), |successor| successor.pid)
     }
 
-    /// Waits for the end of a process whose place another one takes, and speaks of that one from now on.
+    /// Waits for the end of a process whose place another one takes, and speaks of that one from
+    /// now on.
     ///
     /// # Panics
     /// If the process does not end with 0 within `limit`, or the other one does not live.
@@ -119,7 +134,8 @@ impl Process {
         self.successor = Some(Successor { pid, handle });
     }
 
-    /// Sends it a signal. Fine if it is dead: it stays a zombie until it is waited for, so the id is still its own.
+    /// Sends it a signal. Fine if it is dead: it stays a zombie until it is waited for, so the id
+    /// is still its own.
     pub fn signal(&self, signal: Signal) {
         let _ = match &self.successor {
             Some(successor) => pidfd_send_signal(&successor.handle, signal),
@@ -127,7 +143,8 @@ impl Process {
         };
     }
 
-    /// Stops its clockwork, and returns when none of its threads runs any more: they go on for a moment after they were told to stop.
+    /// Stops its clockwork, and returns when none of its threads runs any more: they go on for a
+    /// moment after they were told to stop.
     ///
     /// # Panics
     /// If one of them still runs after ten seconds.
@@ -135,7 +152,10 @@ impl Process {
         self.signal(Signal::STOP);
         let begun = Instant::now();
         while threads(self.pid()).iter().any(|state| !matches!(state, 'T' | 'Z' | 'X')) {
-            assert!(begun.elapsed() < Duration::from_secs(10), "a process that was told to stop still runs");
+            assert!(
+                begun.elapsed() < Duration::from_secs(10),
+                "a process that was told to stop still runs"
+            );
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -162,7 +182,10 @@ impl Process {
     /// If it has not ended within `limit`.
     pub async fn end(&mut self, limit: Duration) -> ExitStatus {
         let pid = self.pid();
-        wait::until(&format!("the end of process {}", pid.as_raw_nonzero()), limit, async || self.ended()).await
+        wait::until(&format!("the end of process {}", pid.as_raw_nonzero()), limit, async || {
+            self.ended()
+        })
+        .await
     }
 
     /// The processes it has started that still live.
@@ -224,7 +247,8 @@ impl Drop for Children {
             let _ = pidfd_send_signal(child, Signal::KILL);
         }
         for child in &self.0 {
-            // The handle of a process can be read when it has ended. One that the system does not let go is not waited for.
+            // The handle of a process can be read when it has ended. One that the system does not
+            // let go is not waited for.
             let _ = poll(&mut [PollFd::new(child, PollFlags::IN)], Some(&GONE_WITHIN));
         }
     }
@@ -244,10 +268,13 @@ pub fn runs(pid: Pid) -> bool {
 /// The processes that run and have this parent.
 fn children_of(parent: Pid) -> Vec<Pid> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| stat(*pid).is_some_and(|(state, of)| of == parent.as_raw_nonzero().get() && state != 'Z'))
-        .filter_map(Pid::from_raw)
-        .collect()
+    let pids =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        stat(*pid).is_some_and(|(state, of)| of == parent.as_raw_nonzero().get() && state != 'Z')
+    })
+    .filter_map(Pid::from_raw)
+    .collect()
 }
 
 /// A process's state letter and parent.
@@ -257,8 +284,11 @@ fn stat(pid: i32) -> Option<(char, i32)> {
 
 /// The state letters of a process's threads.
 fn threads(pid: Pid) -> Vec<char> {
-    let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())) else { return Vec::new() };
-    let stats = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
+    let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())) else {
+        return Vec::new();
+    };
+    let stats =
+        tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
     stats.filter_map(|text| of_stat(&text)).map(|(state, _)| state).collect()
 }
 

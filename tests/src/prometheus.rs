@@ -31,8 +31,12 @@ impl Scrape {
     /// # Panics
     /// If there is no answer, or it is not in the form it should be in.
     pub async fn of(address: SocketAddr) -> Self {
-        let response = send(address, &Request::get("/metrics")).await.expect("an answer").expect(200);
-        assert_eq!(response.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        let response =
+            send(address, &Request::get("/metrics")).await.expect("an answer").expect(200);
+        assert_eq!(
+            response.header("content-type"),
+            Some("text/plain; version=0.0.4; charset=utf-8")
+        );
         Self::parse(&response.text())
     }
 
@@ -58,13 +62,22 @@ impl Scrape {
                 assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
                 assert_eq!(helped, name, "its help stands before it");
                 let family = Family { kind: kind.to_owned(), ..Family::default() };
-                assert!(scrape.families.insert(name.to_owned(), family).is_none(), "the lines of {name} do not stand together");
+                assert!(
+                    scrape.families.insert(name.to_owned(), family).is_none(),
+                    "the lines of {name} do not stand together"
+                );
                 name.clone_into(&mut current);
             } else {
                 let (name, labels, value) = sample(line);
-                let family = scrape.families.get_mut(&current).unwrap_or_else(|| panic!("no type before {line}"));
-                let suffix = name.strip_prefix(&current).unwrap_or_else(|| panic!("{line} is not of {current}"));
-                let suffixes: &[&str] = if family.kind == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
+                let family = scrape
+                    .families
+                    .get_mut(&current)
+                    .unwrap_or_else(|| panic!("no type before {line}"));
+                let suffix = name
+                    .strip_prefix(&current)
+                    .unwrap_or_else(|| panic!("{line} is not of {current}"));
+                let suffixes: &[&str] =
+                    if family.kind == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
                 assert!(suffixes.contains(&suffix), "{line} among those of {current}");
                 if family.kind == "counter" {
                     assert!(value >= 0.0 && value.fract() == 0.0, "{line}");
@@ -72,7 +85,9 @@ impl Scrape {
                 assert!(family.samples.insert((name, labels), value).is_none(), "twice: {line}");
             }
         }
-        for (name, family) in scrape.families.iter().filter(|(_, family)| family.kind == "histogram") {
+        for (name, family) in
+            scrape.families.iter().filter(|(_, family)| family.kind == "histogram")
+        {
             family.check_histogram(name);
         }
         scrape
@@ -84,7 +99,10 @@ impl Scrape {
     /// If it is not there.
     #[must_use]
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let labels = labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
+        let labels = labels
+            .iter()
+            .map(|(label, value)| ((*label).to_owned(), (*value).to_owned()))
+            .collect();
         let key = (name.to_owned(), labels);
         let found = self.families.values().find_map(|family| family.samples.get(&key));
         *found.unwrap_or_else(|| panic!("no {key:?} in:\n{}", self.text))
@@ -93,7 +111,10 @@ impl Scrape {
     /// How many store calls of this kind came to this end.
     #[must_use]
     pub fn calls(&self, store: &str, operation: &str, outcome: &str) -> f64 {
-        self.value("session_store_calls_total", &[("store", store), ("operation", operation), ("outcome", outcome)])
+        self.value(
+            "session_store_calls_total",
+            &[("store", store), ("operation", operation), ("outcome", outcome)],
+        )
     }
 
     /// How many store calls of each kind there were, whatever came of them.
@@ -155,7 +176,11 @@ impl Family {
             if *of == format!("{name}_bucket") {
                 let mut labels = labels.clone();
                 let bound = labels.remove("le").expect("a bucket has a bound");
-                let bound = if bound == "+Inf" { f64::INFINITY } else { bound.parse().expect("a bound is a number") };
+                let bound = if bound == "+Inf" {
+                    f64::INFINITY
+                } else {
+                    bound.parse().expect("a bound is a number")
+                };
                 spreads.entry(labels).or_default().push((bound, *value));
             }
         }
@@ -163,12 +188,19 @@ impl Family {
         assert_eq!(counts, spreads.len(), "each {name} has buckets and a count");
         for (labels, mut buckets) in spreads {
             buckets.sort_by(|one, other| one.0.total_cmp(&other.0));
-            assert!(buckets.is_sorted_by(|one, other| one.0 < other.0 && one.1 <= other.1), "{name} {labels:?} {buckets:?}");
+            assert!(
+                buckets.is_sorted_by(|one, other| one.0 < other.0 && one.1 <= other.1),
+                "{name} {labels:?} {buckets:?}"
+            );
             let last = buckets.last().expect("a bucket");
             assert!(last.0.is_infinite(), "{name} {labels:?} ends at {last:?}");
-            let count = self.samples.get(&(format!("{name}_count"), labels.clone())).expect("a count");
+            let count =
+                self.samples.get(&(format!("{name}_count"), labels.clone())).expect("a count");
             let sum = self.samples.get(&(format!("{name}_sum"), labels.clone())).expect("a sum");
-            assert!(last.1.total_cmp(count).is_eq() && *sum >= 0.0, "{name} {labels:?}: {last:?}, count {count}, sum {sum}");
+            assert!(
+                last.1.total_cmp(count).is_eq() && *sum >= 0.0,
+                "{name} {labels:?}: {last:?}, count {count}, sum {sum}"
+            );
         }
     }
 }
@@ -182,10 +214,12 @@ fn sample(line: &str) -> (String, Labels, f64) {
     if let Some(inside) = rest.strip_prefix('{') {
         rest = inside;
         loop {
-            let (label, after) = rest.split_once("=\"").unwrap_or_else(|| panic!("no label: {line}"));
+            let (label, after) =
+                rest.split_once("=\"").unwrap_or_else(|| panic!("no label: {line}"));
             assert!(is_name(label, ""), "{line}");
             let end = closing(after).unwrap_or_else(|| panic!("a label without end: {line}"));
-            let value = unescaped(&after[..end], true).unwrap_or_else(|| panic!("a wrong escape: {line}"));
+            let value =
+                unescaped(&after[..end], true).unwrap_or_else(|| panic!("a wrong escape: {line}"));
             assert!(labels.insert(label.to_owned(), value).is_none(), "a label twice: {line}");
             rest = &after[end + 1..];
             match rest.strip_prefix(',') {
@@ -195,13 +229,19 @@ fn sample(line: &str) -> (String, Labels, f64) {
         }
         rest = rest.strip_prefix('}').unwrap_or_else(|| panic!("no end of the labels: {line}"));
     }
-    let value = rest.strip_prefix(' ').unwrap_or_else(|| panic!("no space before the value: {line}"));
+    let value =
+        rest.strip_prefix(' ').unwrap_or_else(|| panic!("no space before the value: {line}"));
     assert!(value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'), "{line}");
     (name.to_owned(), labels, value.parse().unwrap_or_else(|_| panic!("no number: {line}")))
 }
 
 fn is_name(name: &str, more: &str) -> bool {
-    let may = |at: usize, byte: char| byte.is_ascii_alphabetic() || byte == '_' || more.contains(byte) || at > 0 && byte.is_ascii_digit();
+    let may = |at: usize, byte: char| {
+        byte.is_ascii_alphabetic()
+            || byte == '_'
+            || more.contains(byte)
+            || at > 0 && byte.is_ascii_digit()
+    };
     !name.is_empty() && name.chars().enumerate().all(|(at, byte)| may(at, byte))
 }
 
@@ -245,7 +285,9 @@ mod tests {
     #[test]
     fn what_is_right_is_read() {
         let scrape = Scrape::parse(GOOD);
-        assert!((scrape.value("a_total", &[("k", "x\"\\,}\n"), ("l", "")]) - 3.0).abs() < f64::EPSILON);
+        assert!(
+            (scrape.value("a_total", &[("k", "x\"\\,}\n"), ("l", "")]) - 3.0).abs() < f64::EPSILON
+        );
         assert!((scrape.value("h_sum", &[]) - 4.5).abs() < f64::EPSILON && scrape.has("g"));
         scrape.assert_not_below(&scrape.clone());
     }
@@ -277,9 +319,13 @@ mod tests {
         ] {
             let changed = GOOD.replacen(right, wrong, 1);
             assert_ne!(changed, GOOD, "{right}");
-            assert!(catch_unwind(|| Scrape::parse(&changed)).is_err(), "{right:?} as {wrong:?} is not seen");
+            assert!(
+                catch_unwind(|| Scrape::parse(&changed)).is_err(),
+                "{right:?} as {wrong:?} is not seen"
+            );
         }
-        let (before, after) = (Scrape::parse(GOOD), Scrape::parse(&GOOD.replace("} 3\n#", "} 2\n#")));
+        let (before, after) =
+            (Scrape::parse(GOOD), Scrape::parse(&GOOD.replace("} 3\n#", "} 2\n#")));
         assert!(catch_unwind(|| after.assert_not_below(&before)).is_err());
     }
 }

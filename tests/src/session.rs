@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use session_core::{
-    Change, Commit, Json, Name, NewRecord, Outcome, Principal, PrincipalChange, Rotation, SecretHash, SessionId, SessionStore, StoreError,
-    StoreKey,
+    Change, Commit, Json, Name, NewRecord, Outcome, Principal, PrincipalChange, Rotation,
+    SecretHash, SessionId, SessionStore, StoreError, StoreKey,
 };
 
 /// How long sessions of tests live that are to stay.
@@ -38,7 +38,10 @@ impl Session {
     /// If the store does not create it.
     pub async fn signed_in(store: &impl SessionStore, user: &str) -> Self {
         let session = Self::new();
-        let _ = store.create(&session.key, session.record().principal(principal(user))).await.expect("a new session");
+        let _ = store
+            .create(&session.key, session.record().principal(principal(user)))
+            .await
+            .expect("a new session");
         session
     }
 
@@ -94,7 +97,11 @@ impl Session {
     /// A commit that replaces the secret by that of `to`, without a grace.
     #[must_use]
     pub fn renew(&self, to: &Self) -> Commit {
-        self.commit().rotate(Rotation { secret: to.secret, generation: to.id.generation(), grace: None })
+        self.commit().rotate(Rotation {
+            secret: to.secret,
+            generation: to.id.generation(),
+            grace: None,
+        })
     }
 
     /// A commit that signs this user in, with the secret of `to`.

@@ -11,10 +11,12 @@ use crate::{
     stored::Stored,
 };
 
-/// A store, the server that keeps its sessions if it needs one, and how many processes and threads serve with it.
+/// A store, the server that keeps its sessions if it needs one, and how many processes and threads
+/// serve with it.
 ///
-/// All demos of one setup whose sessions are outside them share these. A further backend is one more way to make one of these, one more
-/// arm in [`Service`] if it needs a server, and one more line in the macro that turns checks into tests.
+/// All demos of one setup whose sessions are outside them share these. A further backend is one
+/// more way to make one of these, one more arm in [`Service`] if it needs a server, and one more
+/// line in the macro that turns checks into tests.
 #[derive(Debug)]
 pub struct Setup {
     /// What chooses it on the command line.
@@ -31,7 +33,8 @@ const REDIS: &[&str] = &["--store", "redis", "--workers", "4"];
 const MONGO: &[&str] = &["--store", "mongo", "--workers", "4"];
 const SQL: &[&str] = &["--store", "sql", "--workers", "4"];
 
-/// A server that others keep busy is no matter of most tests; those that it matters to say how long a call may take.
+/// A server that others keep busy is no matter of most tests; those that it matters to say how long
+/// a call may take.
 const PATIENT: &[&str] = &["--deadline", "10s"];
 
 /// Where the sessions are in a MongoDB database.
@@ -40,24 +43,37 @@ const COLLECTION: &str = "visits";
 /// Where they are in an SQL database.
 const TABLE: &str = "visits";
 
-/// Each of these is `None` if there is no such server: then the test is to return, and its output says why.
-#[expect(clippy::unused_async, reason = "those that need a server are made in the same way as those that need none")]
+/// Each of these is `None` if there is no such server: then the test is to return, and its output
+/// says why.
+#[expect(
+    clippy::unused_async,
+    reason = "those that need a server are made in the same way as those that need none"
+)]
 impl Setup {
     /// Sessions owned by the primary.
     pub async fn ipc() -> Option<Self> {
         Some(Self { flags: IPC, workers: FOUR, kept: None })
     }
 
-    /// Sessions in the one worker's own memory, four threads. Memory is not shared between processes, so a second worker would not see
-    /// what the first one wrote, and the demo refuses to start one.
+    /// Sessions in the one worker's own memory, four threads. Memory is not shared between
+    /// processes, so a second worker would not see what the first one wrote, and the demo refuses
+    /// to start one.
     pub async fn memory() -> Option<Self> {
-        Some(Self { flags: &["--store", "memory", "--workers", "1", "--threads", "4"], workers: 1, kept: None })
+        Some(Self {
+            flags: &["--store", "memory", "--workers", "1", "--threads", "4"],
+            workers: 1,
+            kept: None,
+        })
     }
 
     /// Sessions owned by a process of their own.
     pub async fn ipc_owner() -> Option<Self> {
         let owner = Owner::start().await;
-        Some(Self { flags: IPC, workers: FOUR, kept: Some((owner.url(), Service::IpcOwner(owner))) })
+        Some(Self {
+            flags: IPC,
+            workers: FOUR,
+            kept: Some((owner.url(), Service::IpcOwner(owner))),
+        })
     }
 
     /// Sessions in Redis, under a prefix of their own.
@@ -94,7 +110,11 @@ impl Setup {
 
     fn with_redis(redis: AnyRedis, kept: Kept) -> Self {
         let url = redis.url(&format!("prefix=demo-{:016x}:", fastrand::u64(..)));
-        Self { flags: REDIS, workers: FOUR, kept: Some((url, Service::Redis(Box::new(redis), kept))) }
+        Self {
+            flags: REDIS,
+            workers: FOUR,
+            kept: Some((url, Service::Redis(Box::new(redis), kept))),
+        }
     }
 
     /// Sessions in MongoDB, in a database of their own.
@@ -131,7 +151,11 @@ impl Setup {
 
     fn with_mongo(mongo: AnyMongo, kept: Kept) -> Self {
         let url = mongo.url(&format!("collection={COLLECTION}"));
-        Self { flags: MONGO, workers: FOUR, kept: Some((url, Service::Mongo(Box::new(mongo), kept))) }
+        Self {
+            flags: MONGO,
+            workers: FOUR,
+            kept: Some((url, Service::Mongo(Box::new(mongo), kept))),
+        }
     }
 
     /// Sessions in PostgreSQL, in a database of their own.
@@ -179,7 +203,8 @@ impl Setup {
         Self { flags: SQL, workers: FOUR, kept: Some((url, Service::Sql(Box::new(sql), kept))) }
     }
 
-    /// Sessions in a file of SQLite that all workers have open, which the test makes fail as [`Sqlite`](crate::service::Sqlite) says.
+    /// Sessions in a file of SQLite that all workers have open, which the test makes fail as
+    /// [`Sqlite`](crate::service::Sqlite) says.
     ///
     /// # Panics
     /// As [`AnySql::sqlite`].
@@ -193,12 +218,16 @@ impl Setup {
         self.flags[1]
     }
 
-    /// The store that the demos of this setup have, in the test's own process. Where it is in the demos, a new one in memory.
+    /// The store that the demos of this setup have, in the test's own process. Where it is in the
+    /// demos, a new one in memory.
     ///
     /// # Panics
     /// If it cannot be opened.
     pub async fn open(&self) -> Arc<dyn SessionStore> {
-        let url = self.kept.as_ref().map_or_else(|| "memory:".to_owned(), |(url, _)| with(url, "deadline_ms=10000"));
+        let url = self
+            .kept
+            .as_ref()
+            .map_or_else(|| "memory:".to_owned(), |(url, _)| with(url, "deadline_ms=10000"));
         store_any::connect(&url).await.expect("a store to connect to")
     }
 
@@ -212,11 +241,18 @@ impl Setup {
         Demo::start(&self.flags_with(flags)).await
     }
 
-    /// What chooses this way on the command line, with further flags, which beat those of the setup.
+    /// What chooses this way on the command line, with further flags, which beat those of the
+    /// setup.
     #[must_use]
     pub fn flags_with<'a>(&'a self, flags: &[&'a str]) -> Vec<&'a str> {
         let url = self.kept.as_ref().map(|(url, _)| ["--store-url", url]);
-        let own = self.flags.chunks(2).chain([PATIENT]).filter(|own| !flags.contains(&own[0])).flatten().copied();
+        let own = self
+            .flags
+            .chunks(2)
+            .chain([PATIENT])
+            .filter(|own| !flags.contains(&own[0]))
+            .flatten()
+            .copied();
         own.chain(url.into_iter().flatten()).chain(flags.iter().copied()).collect()
     }
 
@@ -227,7 +263,9 @@ impl Setup {
     pub async fn stored(&self) -> Option<Stored> {
         match self.kept.as_ref()? {
             (_, Service::IpcOwner(owner)) => Some(Stored::in_owner(owner).await),
-            (url, Service::Redis(redis, _)) => Some(Stored::in_redis(redis, url.split_once("prefix=")?.1).await),
+            (url, Service::Redis(redis, _)) => {
+                Some(Stored::in_redis(redis, url.split_once("prefix=")?.1).await)
+            }
             (_, Service::Mongo(mongo, _)) => Some(Stored::in_mongo(mongo).await),
             (_, Service::Sql(sql, _)) => Some(Stored::in_sql(sql, TABLE).await),
         }
@@ -342,7 +380,8 @@ impl Service {
         }
     }
 
-    /// Lets it refuse whatever changes something; reads are served. SQLite lets writers wait instead.
+    /// Lets it refuse whatever changes something; reads are served. SQLite lets writers wait
+    /// instead.
     ///
     /// # Panics
     /// If it is not the test's own, or has no such state.
@@ -350,7 +389,9 @@ impl Service {
         match self {
             Self::IpcOwner(_) => panic!("an owner takes writes as long as it runs"),
             // More replicas than there are have to follow before it takes a write.
-            Self::Redis(redis, _) => drop(redis.ask_all(&["CONFIG", "SET", "min-replicas-to-write", "9"]).await),
+            Self::Redis(redis, _) => {
+                drop(redis.ask_all(&["CONFIG", "SET", "min-replicas-to-write", "9"]).await)
+            }
             Self::Mongo(mongo, _) => mongo.take_no_writes().await.expect(OURS),
             Self::Sql(sql, _) => sql.take_no_writes().await.expect(OURS),
         }
@@ -363,7 +404,9 @@ impl Service {
     pub async fn take_writes(&self) {
         match self {
             Self::IpcOwner(_) => panic!("an owner takes writes as long as it runs"),
-            Self::Redis(redis, _) => drop(redis.ask_all(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await),
+            Self::Redis(redis, _) => {
+                drop(redis.ask_all(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await)
+            }
             Self::Mongo(mongo, _) => mongo.take_writes().await.expect(OURS),
             Self::Sql(sql, _) => sql.take_writes().await.expect(OURS),
         }

@@ -18,7 +18,8 @@ const PAGE: usize = 1_000;
 pub struct Stored {
     /// The keys of the sessions.
     pub sessions: Vec<String>,
-    /// What else stands in a session's record and in no other's: of a document the hash of its secret and its `mark`.
+    /// What else stands in a session's record and in no other's: of a document the hash of its
+    /// secret and its `mark`.
     pub marks: Vec<String>,
     /// The names of what there is beside sessions.
     pub others: Vec<String>,
@@ -29,7 +30,8 @@ pub struct Stored {
 impl Stored {
     /// All records of an owner, by the scan that it offers to everybody who may connect.
     pub(crate) async fn in_owner(owner: &Owner) -> Self {
-        let mut stored = Self { sessions: Vec::new(), marks: Vec::new(), others: Vec::new(), bytes: Vec::new() };
+        let mut stored =
+            Self { sessions: Vec::new(), marks: Vec::new(), others: Vec::new(), bytes: Vec::new() };
         let store = IpcStore::connect(owner.path());
         let mut cursor = None;
         loop {
@@ -48,7 +50,8 @@ impl Stored {
 
     /// What Redis has under a prefix.
     pub(crate) async fn in_redis(redis: &AnyRedis, prefix: &str) -> Self {
-        let mut stored = Self { sessions: Vec::new(), marks: Vec::new(), others: Vec::new(), bytes: Vec::new() };
+        let mut stored =
+            Self { sessions: Vec::new(), marks: Vec::new(), others: Vec::new(), bytes: Vec::new() };
         for (name, content) in redis.dump(&format!("{prefix}*")).await {
             let name = &name[prefix.len()..];
             match name.strip_prefix("s}") {
@@ -62,7 +65,8 @@ impl Stored {
 
     /// All documents of a MongoDB's database. What is no session counts as other.
     pub(crate) async fn in_mongo(mongo: &AnyMongo) -> Self {
-        let mut stored = Self { sessions: Vec::new(), marks: Vec::new(), others: Vec::new(), bytes: Vec::new() };
+        let mut stored =
+            Self { sessions: Vec::new(), marks: Vec::new(), others: Vec::new(), bytes: Vec::new() };
         for document in mongo.dump().await {
             match document.get_binary_generic("_id") {
                 Ok(key) => stored.sessions.push(String::from_utf8_lossy(key).into_owned()),
@@ -81,7 +85,8 @@ impl Stored {
             AnySql::MariaDb(_) => "CAST(id AS CHAR)",
             AnySql::Sqlite(_) => "CAST(id AS TEXT)",
         };
-        let rows = sql.ask(&format!("SELECT {text} FROM {table}")).await.expect("the database answers");
+        let rows =
+            sql.ask(&format!("SELECT {text} FROM {table}")).await.expect("the database answers");
         let dump = sql.dump().await;
         Self {
             sessions: rows.into_iter().flatten().flatten().collect(),

@@ -11,8 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use session_core::{
-    Claim, Commit, Created, Cursor, Deleted, DeletedPage, MemoryStore, NewRecord, Outcome, Page, Principal, SessionStore, StoreError,
-    StoreKey, Stored, SummaryPage,
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, MemoryStore, NewRecord, Outcome, Page,
+    Principal, SessionStore, StoreError, StoreKey, Stored, SummaryPage,
 };
 use store_ipc::{Owner, OwnerHandle};
 use tempfile::TempDir;
@@ -68,7 +68,8 @@ impl Calls {
     /// If there are fewer.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
-        let more = |now: usize, then: usize| now.checked_sub(then).expect("calls are only ever more");
+        let more =
+            |now: usize, then: usize| now.checked_sub(then).expect("calls are only ever more");
         Self {
             loads: more(self.loads, before.loads),
             creates: more(self.creates, before.creates),
@@ -136,7 +137,10 @@ impl Watched {
 
     async fn read(&self) -> Result<(), StoreError> {
         match self.outage.load(SeqCst) {
-            2 => Err(StoreError::Unavailable { store: "watched", source: "it is down for the test".into() }),
+            2 => Err(StoreError::Unavailable {
+                store: "watched",
+                source: "it is down for the test".into(),
+            }),
             3 => {
                 let after = Duration::from_millis(200);
                 tokio::time::sleep(after).await;
@@ -152,13 +156,17 @@ impl Watched {
             tokio::time::sleep(Duration::from_millis(u64::try_from(slow).unwrap_or(0))).await;
         }
         if self.outage.load(SeqCst) == Outage::Writes as u8 {
-            return Err(StoreError::Unavailable { store: "watched", source: "it is read-only for the test".into() });
+            return Err(StoreError::Unavailable {
+                store: "watched",
+                source: "it is read-only for the test".into(),
+            });
         }
         self.read().await
     }
 }
 
-/// An owner in the test's own process that serves a [`Watched`] store to whoever connects: applications, and whole demos.
+/// An owner in the test's own process that serves a [`Watched`] store to whoever connects:
+/// applications, and whole demos.
 #[derive(Debug)]
 pub struct WatchedOwner {
     directory: TempDir,
@@ -173,7 +181,11 @@ impl WatchedOwner {
     #[must_use]
     pub fn start(store: &Arc<Watched>) -> Self {
         let directory = tempfile::tempdir().expect("a temporary folder");
-        let owner = Owner::builder(Arc::clone(store) as _).build().expect("default settings").spawn_thread().expect("an owner's thread");
+        let owner = Owner::builder(Arc::clone(store) as _)
+            .build()
+            .expect("default settings")
+            .spawn_thread()
+            .expect("an owner's thread");
         owner.listen(directory.path().join("sessions.sock")).expect("the owner listens");
         Self { directory, _owner: owner }
     }
@@ -217,19 +229,32 @@ impl SessionStore for Watched {
         self.inside.delete(key, claim).await
     }
 
-    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
+    async fn list(
+        &self,
+        principal: &Principal,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<SummaryPage, StoreError> {
         self.others.fetch_add(1, SeqCst);
         self.read().await?;
         self.inside.list(principal, after, limit).await
     }
 
-    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+    async fn delete_everyone(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<DeletedPage, StoreError> {
         self.others.fetch_add(1, SeqCst);
         self.write().await?;
         self.inside.delete_everyone(after, limit).await
     }
 
-    async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
+    async fn delete_all(
+        &self,
+        principal: &Principal,
+        except: Option<&StoreKey>,
+    ) -> Result<u64, StoreError> {
         self.others.fetch_add(1, SeqCst);
         self.write().await?;
         self.inside.delete_all(principal, except).await

@@ -23,9 +23,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs workers on a store, disturbs them, and checks what happened. Ends with 1 if the store broke a law.
+    /// Runs workers on a store, disturbs them, and checks what happened. Ends with 1 if the store
+    /// broke a law.
     Run {
-        /// ipc, sqlite, redis, mongo, postgres, mariadb, redis-sentinel, redis-cluster, mongo-set: one of our own; or the URL of a store.
+        /// ipc, sqlite, redis, mongo, postgres, mariadb, redis-sentinel, redis-cluster, mongo-set:
+        /// one of our own; or the URL of a store.
         #[arg(long)]
         store: String,
         /// How long calls are made.
@@ -82,7 +84,11 @@ fn act(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
     match command {
         Command::Worker => {
             let settings = serde_json::from_str(&std::env::var("TORTURE_WORKER")?)?;
-            Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(work(settings))?;
+            Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()?
+                .block_on(work(settings))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Owner => {
@@ -94,7 +100,18 @@ fn act(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
             let verdict = check(&history);
             Ok(tell(&history, &verdict))
         }
-        Command::Run { store, seconds, workers, clients, seed, faults, plant, tolerance_ms, keep, keep_always } => {
+        Command::Run {
+            store,
+            seconds,
+            workers,
+            clients,
+            seed,
+            faults,
+            plant,
+            tolerance_ms,
+            keep,
+            keep_always,
+        } => {
             fits(&store, &faults)?;
             if faults.0.contains(&FaultKind::Cut) {
                 enter()?;
@@ -110,7 +127,12 @@ fn act(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
                 plant,
                 tolerance: Duration::from_millis(tolerance_ms.get()),
             };
-            let Some(outcome) = Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(run(&options))? else {
+            let Some(outcome) = Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()?
+                .block_on(run(&options))?
+            else {
                 return Err("there is no such store here".into());
             };
             if keep_always || !outcome.verdict.violations.is_empty() {
@@ -134,7 +156,10 @@ fn tell(history: &History, verdict: &Verdict) -> ExitCode {
     if verdict.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-#[expect(clippy::print_stdout, reason = "what a command-line program says on standard output is its interface")]
+#[expect(
+    clippy::print_stdout,
+    reason = "what a command-line program says on standard output is its interface"
+)]
 fn say(text: &str) {
     println!("{text}");
 }

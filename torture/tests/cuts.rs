@@ -1,8 +1,12 @@
 //! The stores keep the laws while packets are lost; and where none can be lost a run says so.
 //!
-//! A cut takes a network namespace of its own. `TEST_NAMESPACES=none` says that there can be none here; without it these tests fail where
-//! that is so.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot do its part fails, and shows what it found")]
+//! A cut takes a network namespace of its own. `TEST_NAMESPACES=none` says that there can be none
+//! here; without it these tests fail where that is so.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot do its part fails, and shows what it found"
+)]
 
 use std::{
     env,
@@ -13,13 +17,19 @@ use torture::history::History;
 
 const SECONDS: &str = "6";
 /// Servers outside of the namespace, which nobody in it may be sent to.
-const OUTSIDE: &[(&str, &str)] =
-    &[("TEST_REDIS_URL", "redis://127.0.0.1:1/0"), ("TEST_POSTGRES_URL", "postgres://nobody@127.0.0.1:1/none")];
+const OUTSIDE: &[(&str, &str)] = &[
+    ("TEST_REDIS_URL", "redis://127.0.0.1:1/0"),
+    ("TEST_POSTGRES_URL", "postgres://nobody@127.0.0.1:1/none"),
+];
 
 fn torture(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
     let program = env!("CARGO_BIN_EXE_torture");
-    let Output { status, stdout, stderr } = Command::new(program).args(arguments).envs(environment.iter().copied()).output().unwrap();
-    (status.code(), format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)))
+    let Output { status, stdout, stderr } =
+        Command::new(program).args(arguments).envs(environment.iter().copied()).output().unwrap();
+    (
+        status.code(),
+        format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)),
+    )
 }
 
 fn keeps_the_laws(store: &str) {
@@ -29,14 +39,32 @@ fn keeps_the_laws(store: &str) {
     }
     let folder = tempfile::tempdir().unwrap();
     let keep = folder.path().display().to_string();
-    let run = ["run", "--store", store, "--faults", "cut", "--seconds", SECONDS, "--seed", "7", "--keep-always", "--keep", &keep];
+    let run = [
+        "run",
+        "--store",
+        store,
+        "--faults",
+        "cut",
+        "--seconds",
+        SECONDS,
+        "--seed",
+        "7",
+        "--keep-always",
+        "--keep",
+        &keep,
+    ];
     let (code, output) = torture(&run, OUTSIDE);
     println!("{output}");
     assert_eq!(code, Some(0), "{output}");
     let history = History::open(&folder.path().join("torture-7.history")).unwrap();
-    assert!(history.faults.iter().any(|fault| fault.what.contains("were lost for")), "{:?}", history.faults);
+    assert!(
+        history.faults.iter().any(|fault| fault.what.contains("were lost for")),
+        "{:?}",
+        history.faults
+    );
     // Calls went on until packets were lost, and then some of them did not.
-    let unanswered = history.calls.iter().filter(|call| call.fate() == torture::history::Fate::Unknown).count();
+    let unanswered =
+        history.calls.iter().filter(|call| call.fate() == torture::history::Fate::Unknown).count();
     assert!(unanswered > 0 && history.calls.len() > 100, "{output}");
 }
 
@@ -54,20 +82,30 @@ fn postgres() {
 fn a_store_without_a_network_of_ours_is_not_cut() {
     for store in ["ipc", "sqlite", "redis://127.0.0.1:1/0"] {
         let (code, output) = torture(&["run", "--store", store, "--faults", "kill,cut"], &[]);
-        assert!(code == Some(2) && output.contains("no cut here: ") && output.contains("--faults kill,freeze"), "{code:?}: {output}");
+        assert!(
+            code == Some(2)
+                && output.contains("no cut here: ")
+                && output.contains("--faults kill,freeze"),
+            "{code:?}: {output}"
+        );
     }
 }
 
 #[test]
 fn without_the_tools_nothing_is_cut_and_nothing_is_run() {
-    let (code, output) = torture(&["run", "--store", "redis", "--faults", "cut"], &[("PATH", "/nowhere")]);
-    assert!(code == Some(2) && output.contains("no cut here: ") && output.contains("unshare"), "{code:?}: {output}");
+    let (code, output) =
+        torture(&["run", "--store", "redis", "--faults", "cut"], &[("PATH", "/nowhere")]);
+    assert!(
+        code == Some(2) && output.contains("no cut here: ") && output.contains("unshare"),
+        "{code:?}: {output}"
+    );
 }
 
 #[test]
 fn who_claims_to_be_in_a_namespace_of_its_own_is_not_believed() {
     let own = std::fs::read_link("/proc/self/ns/net").unwrap().display().to_string();
-    let (code, output) = torture(&["run", "--store", "redis", "--faults", "cut"], &[("TORTURE_OUTSIDE", &own)]);
+    let (code, output) =
+        torture(&["run", "--store", "redis", "--faults", "cut"], &[("TORTURE_OUTSIDE", &own)]);
     assert!(code == Some(2) && output.contains("nothing is cut"), "{code:?}: {output}");
     let elsewhere = [("TORTURE_OUTSIDE", "net:[1]")];
     let (code, output) = torture(&["run", "--store", "redis", "--faults", "cut"], &elsewhere);

@@ -1,5 +1,9 @@
 //! The checker can fail: each mistake that is planted in a store is found.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot do its part fails, and shows what it found")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot do its part fails, and shows what it found"
+)]
 
 use std::{path::PathBuf, time::Duration};
 
@@ -9,7 +13,8 @@ use torture::{
     run::{Faults, Options, Plant, run},
 };
 
-/// How often it is tried, for longer each time: what takes two calls at the same moment takes some luck.
+/// How often it is tried, for longer each time: what takes two calls at the same moment takes some
+/// luck.
 const ATTEMPTS: u64 = 6;
 
 fn options(seed: u64, seconds: u64, plant: Option<Plant>) -> Options {
@@ -29,7 +34,9 @@ fn options(seed: u64, seconds: u64, plant: Option<Plant>) -> Options {
 async fn finds(plant: Plant, law: Law) {
     for attempt in 1..=ATTEMPTS {
         let outcome = run(&options(attempt, 1 + attempt, Some(plant))).await.unwrap().unwrap();
-        let Some(found) = outcome.verdict.violations.iter().find(|found| found.law == law) else { continue };
+        let Some(found) = outcome.verdict.violations.iter().find(|found| found.law == law) else {
+            continue;
+        };
         println!("{}", describe(&outcome.history, found));
         // What was written down tells the same again.
         let folder = tempfile::tempdir().unwrap();

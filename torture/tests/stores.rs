@@ -1,7 +1,13 @@
-//! The stores keep the laws while workers and servers are killed, restarted and made to stand still.
+//! The stores keep the laws while workers and servers are killed, restarted and made to stand
+//! still.
 //!
-//! `TORTURE_SECONDS` makes the runs longer, `TORTURE_SEED` repeats one as far as processes let themselves be repeated.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot do its part fails, and shows what it found")]
+//! `TORTURE_SECONDS` makes the runs longer, `TORTURE_SEED` repeats one as far as processes let
+//! themselves be repeated.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot do its part fails, and shows what it found"
+)]
 
 use std::{env, path::PathBuf, time::Duration};
 
@@ -19,7 +25,11 @@ const SECONDS_OF_ELECTIONS: u64 = 10;
 const SHOWN: usize = 5;
 
 async fn disturbed(store: &str, faults: &str, plant: Option<Plant>) -> Option<Outcome> {
-    let number = |name| env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}; it is a number")));
+    let number = |name| {
+        env::var(name).ok().map(|text| {
+            text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}; it is a number"))
+        })
+    };
     let least = if faults.contains("failover") { SECONDS_OF_ELECTIONS } else { 0 };
     let options = Options {
         program: PathBuf::from(env!("CARGO_BIN_EXE_torture")),
@@ -37,12 +47,24 @@ async fn disturbed(store: &str, faults: &str, plant: Option<Plant>) -> Option<Ou
     println!("{}", outcome.summary);
     // A run in which nothing happened proves nothing. While there is no primary not much does.
     let enough = if faults == "failover" { 30 } else { 100 };
-    assert!(outcome.summary.acknowledged > enough && outcome.summary.faults > 0, "{}", outcome.summary);
+    assert!(
+        outcome.summary.acknowledged > enough && outcome.summary.faults > 0,
+        "{}",
+        outcome.summary
+    );
     let has_rotated = |call: &&Call| call.rotation().is_some() && call.fate() == Fate::Happened;
     let rotations = outcome.history.calls.iter().filter(has_rotated).count();
     assert!(rotations > 10, "{rotations} rotations took effect: {}", outcome.summary);
-    let failed_over = outcome.history.faults.iter().any(|fault| fault.what.ends_with("until another had taken over"));
-    assert!(failed_over || !faults.contains("failover"), "nobody took over: {:?}", outcome.history.faults);
+    let failed_over = outcome
+        .history
+        .faults
+        .iter()
+        .any(|fault| fault.what.ends_with("until another had taken over"));
+    assert!(
+        failed_over || !faults.contains("failover"),
+        "nobody took over: {:?}",
+        outcome.history.faults
+    );
     Some(outcome)
 }
 
@@ -56,18 +78,25 @@ async fn keeps_the_laws(store: &str, faults: &str) {
         println!("{}", describe(&outcome.history, violation));
     }
     if !found.is_empty() {
-        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{store}-{}.history", outcome.history.seed));
+        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("{store}-{}.history", outcome.history.seed));
         outcome.history.save(&file).unwrap();
         panic!("{store} breaks a law {} times; the history is in {}", found.len(), file.display());
     }
     // Who waits for a majority has nothing to excuse.
-    assert!(store.starts_with("redis-") || outcome.verdict.undone.is_empty(), "{}", outcome.summary);
+    assert!(
+        store.starts_with("redis-") || outcome.verdict.undone.is_empty(),
+        "{}",
+        outcome.summary
+    );
 }
 
 /// What a failover explains is not all that happens in a run with failovers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mistake_is_found_beside_failovers() {
-    let Some(outcome) = disturbed("redis-sentinel", "failover", Some(Plant::LostAdd)).await else { return };
+    let Some(outcome) = disturbed("redis-sentinel", "failover", Some(Plant::LostAdd)).await else {
+        return;
+    };
     assert!(!outcome.history.failovers.is_empty(), "{}", outcome.summary);
     // How many there are is a matter of how long an election takes.
     let mut found = outcome.verdict.violations.iter();

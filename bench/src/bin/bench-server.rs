@@ -1,8 +1,10 @@
-//! Serves on a free port of the loopback, bare or with sessions, for a load generator, until it is killed.
+//! Serves on a free port of the loopback, bare or with sessions, for a load generator, until it is
+//! killed.
 //!
-//! `bench-server bare|sessions` has one worker and prints two lines: its address, and a `Cookie` header, which opens a session if there are
-//! sessions; they are in memory. `bench-server redis URL WORKERS`,
-//! `bench-server mongo URL WORKERS` and `bench-server sql URL WORKERS` keep sessions there and print their address.
+//! `bench-server bare|sessions` has one worker and prints two lines: its address, and a `Cookie`
+//! header, which opens a session if there are sessions; they are in memory.
+//! `bench-server redis URL WORKERS`, `bench-server mongo URL WORKERS` and
+//! `bench-server sql URL WORKERS` keep sessions there and print their address.
 
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
@@ -31,16 +33,19 @@ async fn main() -> Result<(), Failure> {
     // The applications differ in the middleware only.
     match arguments[..] {
         ["bare"] => {
-            let server = HttpServer::new(|| App::new().configure(untouched)).workers(1).bind(ANY_PORT)?;
+            let server =
+                HttpServer::new(|| App::new().configure(untouched)).workers(1).bind(ANY_PORT)?;
             tell(&server.addrs(), Some(&site()?));
             server.run().await?;
         }
         ["sessions"] => {
             let site = site()?;
             let sessions = SessionMiddleware::new(Arc::clone(site.store()), site.codec().clone());
-            let server = HttpServer::new(move || App::new().wrap(sessions.clone()).configure(untouched).configure(used))
-                .workers(1)
-                .bind(ANY_PORT)?;
+            let server = HttpServer::new(move || {
+                App::new().wrap(sessions.clone()).configure(untouched).configure(used)
+            })
+            .workers(1)
+            .bind(ANY_PORT)?;
             tell(&server.addrs(), Some(&site));
             server.run().await?;
         }
@@ -52,13 +57,18 @@ async fn main() -> Result<(), Failure> {
             };
             let codec = CookieCodec::signed(CookieConfig::development(), &Key::random()?.into())?;
             let sessions = SessionMiddleware::new(store, codec);
-            let server = HttpServer::new(move || App::new().wrap(sessions.clone()).configure(untouched).configure(used))
-                .workers(workers.parse()?)
-                .bind(ANY_PORT)?;
+            let server = HttpServer::new(move || {
+                App::new().wrap(sessions.clone()).configure(untouched).configure(used)
+            })
+            .workers(workers.parse()?)
+            .bind(ANY_PORT)?;
             tell(&server.addrs(), None);
             server.run().await?;
         }
-        _ => return Err("bench-server bare, bench-server sessions, or bench-server redis|mongo|sql URL WORKERS".into()),
+        _ => return Err(
+            "bench-server bare, bench-server sessions, or bench-server redis|mongo|sql URL WORKERS"
+                .into(),
+        ),
     }
     Ok(())
 }
@@ -82,7 +92,10 @@ fn untouched(routes: &mut ServiceConfig) {
 }
 
 fn used(routes: &mut ServiceConfig) {
-    routes.route("/read", web::get().to(read)).route("/add", web::get().to(add)).route("/read-insert", web::get().to(read_insert));
+    routes
+        .route("/read", web::get().to(read))
+        .route("/add", web::get().to(add))
+        .route("/read-insert", web::get().to(read_insert));
 }
 
 async fn read(session: Session) -> Result<String, SessionFailure> {

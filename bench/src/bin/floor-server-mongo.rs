@@ -1,11 +1,15 @@
-//! What a careful programmer writes without a session library: actix-web, and one round trip to MongoDB for each request.
+//! What a careful programmer writes without a session library: actix-web, and one round trip to
+//! MongoDB for each request.
 //!
-//! `floor-server-mongo URL WORKERS` prints its address and serves on a free port of the loopback until it is killed. A session is a document
-//! of the collection `floor` with the number `n`; its `_id` is what the cookie `id` says between its first two dots. Nothing is signed, checked, renewed or
-//! guarded: what a session library does beyond this is what it may cost. What it promises of a write is the same: a majority has it, which on a
-//! single server means that it is in the journal.
+//! `floor-server-mongo URL WORKERS` prints its address and serves on a free port of the loopback
+//! until it is killed. A session is a document of the collection `floor` with the number `n`; its
+//! `_id` is what the cookie `id` says between its first two dots. Nothing is signed, checked,
+//! renewed or guarded: what a session library does beyond this is what it may cost. What it
+//! promises of a write is the same: a majority has it, which on a single server means that it is in
+//! the journal.
 //!
-//! Each worker has a client of its own, made on its own thread, so that an answer wakes no other thread.
+//! Each worker has a client of its own, made on its own thread, so that an answer wakes no other
+//! thread.
 
 use std::error::Error;
 
@@ -56,7 +60,9 @@ fn tell(addresses: &[std::net::SocketAddr]) {
 async fn connect(url: String) -> Result<Collection<Document>, mongodb::error::Error> {
     let client = Client::with_uri_str(url).await?;
     let database = client.default_database().unwrap_or_else(|| client.database("bench"));
-    let options = mongodb::options::CollectionOptions::builder().write_concern(WriteConcern::majority()).build();
+    let options = mongodb::options::CollectionOptions::builder()
+        .write_concern(WriteConcern::majority())
+        .build();
     Ok(database.collection_with_options("floor", options))
 }
 
@@ -69,9 +75,12 @@ async fn read(request: HttpRequest, sessions: Sessions) -> actix_web::Result<Str
 
 /// A number that grows by one: one round trip.
 async fn add(request: HttpRequest, sessions: Sessions) -> actix_web::Result<String> {
-    let update = sessions.find_one_and_update(doc! { "_id": id(&request)? }, doc! { "$inc": { "n": 1_i64 } });
+    let update = sessions
+        .find_one_and_update(doc! { "_id": id(&request)? }, doc! { "$inc": { "n": 1_i64 } });
     let after = update.return_document(ReturnDocument::After).await.map_err(unavailable)?;
-    let n = after.and_then(|session| session.get_i64("n").ok()).ok_or_else(|| ErrorUnauthorized("no session"))?;
+    let n = after
+        .and_then(|session| session.get_i64("n").ok())
+        .ok_or_else(|| ErrorUnauthorized("no session"))?;
     Ok(format!("n={n}"))
 }
 
@@ -80,13 +89,20 @@ async fn read_insert(request: HttpRequest, sessions: Sessions) -> actix_web::Res
     let id = id(&request)?;
     let found = sessions.find_one(doc! { "_id": id.as_str() }).await.map_err(unavailable)?;
     let n = found.and_then(|session| session.get_i64("n").ok()).unwrap_or(0) + 1;
-    sessions.update_one(doc! { "_id": id }, doc! { "$set": { "n": n } }).await.map_err(unavailable)?;
+    sessions
+        .update_one(doc! { "_id": id }, doc! { "$set": { "n": n } })
+        .await
+        .map_err(unavailable)?;
     Ok(format!("n={n}"))
 }
 
 /// The whole session as JSON, as long as the page of the demo's `GET /session`: one round trip.
 async fn page(request: HttpRequest, sessions: Sessions) -> actix_web::Result<HttpResponse> {
-    let found = sessions.find_one(doc! { "_id": id(&request)? }).await.map_err(unavailable)?.unwrap_or_default();
+    let found = sessions
+        .find_one(doc! { "_id": id(&request)? })
+        .await
+        .map_err(unavailable)?
+        .unwrap_or_default();
     let data: Vec<String> = found
         .iter()
         .filter(|(name, _)| *name != "_id")
@@ -102,7 +118,9 @@ async fn page(request: HttpRequest, sessions: Sessions) -> actix_web::Result<Htt
 /// The session's id, by what the cookie says.
 fn id(request: &HttpRequest) -> actix_web::Result<String> {
     let headers = request.headers().get_all(COOKIE).filter_map(|header| header.to_str().ok());
-    let value = headers.flat_map(|header| header.split(';')).find_map(|pair| pair.trim_start().strip_prefix("id="));
+    let value = headers
+        .flat_map(|header| header.split(';'))
+        .find_map(|pair| pair.trim_start().strip_prefix("id="));
     let id = value.and_then(|value| value.split('.').nth(1)).filter(|id| !id.is_empty());
     Ok(id.ok_or_else(|| ErrorUnauthorized("no cookie"))?.to_owned())
 }

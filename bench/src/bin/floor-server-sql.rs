@@ -1,11 +1,14 @@
-//! What a careful programmer writes without a session library: actix-web, and one prepared statement to PostgreSQL or SQLite for each request.
+//! What a careful programmer writes without a session library: actix-web, and one prepared
+//! statement to PostgreSQL or SQLite for each request.
 //!
-//! `floor-server-sql URL WORKERS` prints its address and serves on a free port of the loopback until it is killed. A session is a row
-//! of the table `floor` with the number `n`; its `id` is what the cookie `id` says between its first two dots. Nothing is signed, checked, renewed or
-//! guarded: what a session library does beyond this is what it may cost. What it promises of a write is the same: it is on disk.
+//! `floor-server-sql URL WORKERS` prints its address and serves on a free port of the loopback
+//! until it is killed. A session is a row of the table `floor` with the number `n`; its `id` is
+//! what the cookie `id` says between its first two dots. Nothing is signed, checked, renewed or
+//! guarded: what a session library does beyond this is what it may cost. What it promises of a
+//! write is the same: it is on disk.
 //!
-//! Each worker has a pool of its own, made on its own thread, so that an answer wakes no other thread; it has as many connections as the store
-//! opens for a thread.
+//! Each worker has a pool of its own, made on its own thread, so that an answer wakes no other
+//! thread; it has as many connections as the store opens for a thread.
 
 use std::error::Error;
 
@@ -33,7 +36,10 @@ static WRITER: Mutex<()> = Mutex::const_new(());
 async fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let (Some(url), Some(workers)) = (arguments.next(), arguments.next()) else {
-        return Err("floor-server-sql URL WORKERS, such as floor-server-sql postgres://127.0.0.1/bench 2".into());
+        return Err(
+            "floor-server-sql URL WORKERS, such as floor-server-sql postgres://127.0.0.1/bench 2"
+                .into(),
+        );
     };
     let app = move || {
         let url = url.clone();
@@ -68,7 +74,10 @@ impl Sessions {
     async fn connect(url: String) -> Result<Self, sqlx::Error> {
         if url.starts_with("sqlite:") {
             let options: SqliteConnectOptions = url.parse()?;
-            let options = options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+            let options = options
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full);
             return PoolOptions::new()
                 .max_connections(CONNECTIONS)
                 .test_before_acquire(false)
@@ -76,7 +85,12 @@ impl Sessions {
                 .await
                 .map(Self::Sqlite);
         }
-        PoolOptions::new().max_connections(CONNECTIONS).test_before_acquire(false).connect(&url).await.map(Self::Postgres)
+        PoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .test_before_acquire(false)
+            .connect(&url)
+            .await
+            .map(Self::Postgres)
     }
 
     async fn read(&self, id: &str) -> Result<Option<i64>, sqlx::Error> {
@@ -103,7 +117,9 @@ impl Sessions {
     async fn insert(&self, id: &str, n: i64) -> Result<(), sqlx::Error> {
         const INSERT: &str = "UPDATE floor SET n = $2 WHERE id = $1";
         match self {
-            Self::Postgres(pool) => sqlx::query(INSERT).bind(id).bind(n).execute(pool).await.map(drop),
+            Self::Postgres(pool) => {
+                sqlx::query(INSERT).bind(id).bind(n).execute(pool).await.map(drop)
+            }
             Self::Sqlite(pool) => {
                 let _alone = WRITER.lock().await;
                 sqlx::query(INSERT).bind(id).bind(n).execute(pool).await.map(drop)
@@ -120,7 +136,11 @@ async fn read(request: HttpRequest, sessions: Data<Sessions>) -> actix_web::Resu
 
 /// A number that grows by one: one statement.
 async fn add(request: HttpRequest, sessions: Data<Sessions>) -> actix_web::Result<String> {
-    let n = sessions.add(&id(&request)?).await.map_err(unavailable)?.ok_or_else(|| ErrorUnauthorized("no session"))?;
+    let n = sessions
+        .add(&id(&request)?)
+        .await
+        .map_err(unavailable)?
+        .ok_or_else(|| ErrorUnauthorized("no session"))?;
     Ok(format!("n={n}"))
 }
 
@@ -136,14 +156,18 @@ async fn read_insert(request: HttpRequest, sessions: Data<Sessions>) -> actix_we
 async fn page(request: HttpRequest, sessions: Data<Sessions>) -> actix_web::Result<HttpResponse> {
     let n = sessions.read(&id(&request)?).await.map_err(unavailable)?;
     let data = n.map(|n| format!("\"n\":{n}")).unwrap_or_default();
-    let page = format!("{{\"handle\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"principal\":null,\"age\":10.001,\"ttl\":1789.999,\"data\":{{{data}}}}}");
+    let page = format!(
+        "{{\"handle\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"principal\":null,\"age\":10.001,\"ttl\":1789.999,\"data\":{{{data}}}}}"
+    );
     Ok(HttpResponse::Ok().content_type("application/json").body(page))
 }
 
 /// The session's id, by what the cookie says.
 fn id(request: &HttpRequest) -> actix_web::Result<String> {
     let headers = request.headers().get_all(COOKIE).filter_map(|header| header.to_str().ok());
-    let value = headers.flat_map(|header| header.split(';')).find_map(|pair| pair.trim_start().strip_prefix("id="));
+    let value = headers
+        .flat_map(|header| header.split(';'))
+        .find_map(|pair| pair.trim_start().strip_prefix("id="));
     let id = value.and_then(|value| value.split('.').nth(1)).filter(|id| !id.is_empty());
     Ok(id.ok_or_else(|| ErrorUnauthorized("no cookie"))?.to_owned())
 }

@@ -1,8 +1,9 @@
-//! The room that a session takes in MongoDB, beside what two other layouts take for the same data; and whether a session among a million costs
-//! more than one among a thousand.
+//! The room that a session takes in MongoDB, beside what two other layouts take for the same data;
+//! and whether a session among a million costs more than one among a thousand.
 //!
-//! `cargo run --release -p bench --bin footprint-mongo [-- SESSIONS]`. Starts four servers of its own, of which two run at once; for a million
-//! sessions they need about 2 GB of memory and 1 GB of the temporary folder.
+//! `cargo run --release -p bench --bin footprint-mongo [-- SESSIONS]`. Starts four servers of its
+//! own, of which two run at once; for a million sessions they need about 2 GB of memory and 1 GB of
+//! the temporary folder.
 #![expect(clippy::print_stdout, reason = "a program that prints measurements")]
 #![expect(clippy::cast_precision_loss, reason = "the numbers are far below 2^52")]
 
@@ -19,7 +20,10 @@ use mongodb::{
     bson::{DateTime, Document, doc},
     options::IndexOptions,
 };
-use session_core::{Change, Commit, Data, Json, Name, NewRecord, Outcome, Rotation, SecretHash, SessionId, SessionStore, StoreKey};
+use session_core::{
+    Change, Commit, Data, Json, Name, NewRecord, Outcome, Rotation, SecretHash, SessionId,
+    SessionStore, StoreKey,
+};
 use store_mongo::{Config, MongoStore};
 
 type Failure = Box<dyn Error>;
@@ -39,25 +43,42 @@ async fn measure(sessions: usize) -> Result<(), Failure> {
     println!(
         "{sessions} sessions that hold {{\"user\":\"{USER}\",\"n\":1}}, expiring after a day; bytes for each, and seconds to make all"
     );
-    println!("{:<14} {:>9} {:>9} {:>9} {:>9} {:>9}", "", "document", "file", "indexes", "memory", "seconds");
+    println!(
+        "{:<14} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "", "document", "file", "indexes", "memory", "seconds"
+    );
     weigh("by hand", sessions, by_hand).await?;
     weigh("connect-mongo", sessions, connect_mongo).await?;
     let many = Population::new(sessions).await?;
     println!("{:<14} {} {:>9.1}", "store-mongo", many.room, many.seconds);
     let few = Population::new(FEW).await?;
 
-    println!("{:<38} {:>9} {:>9} {:>7} {:>9} {:>9} {:>7}", "us a call", FEW, sessions, "ratio", FEW, sessions, "ratio");
+    println!(
+        "{:<38} {:>9} {:>9} {:>7} {:>9} {:>9} {:>7}",
+        "us a call", FEW, sessions, "ratio", FEW, sessions, "ratio"
+    );
     let name = Name::new("n")?;
     for in_flight in [AT_ONCE, 1] {
         report("load", in_flight, &few, &many, load).await?;
-        let add = |session: &Session| Commit::new(session.secret).change(name.clone(), Change::Add(1));
-        report("add", in_flight, &few, &many, async |store, session| commit(store, session, add(session)).await).await?;
+        let add =
+            |session: &Session| Commit::new(session.secret).change(name.clone(), Change::Add(1));
+        report("add", in_flight, &few, &many, async |store, session| {
+            commit(store, session, add(session)).await
+        })
+        .await?;
         let touch = |session: &Session| Commit::new(session.secret).ttl(DAY);
-        report("touch", in_flight, &few, &many, async |store, session| commit(store, session, touch(session)).await).await?;
+        report("touch", in_flight, &few, &many, async |store, session| {
+            commit(store, session, touch(session)).await
+        })
+        .await?;
         // By the same secret, so that the next call still has the current one.
-        let rotation = |session: &Session| Rotation { secret: session.secret, generation: 1, grace: None };
+        let rotation =
+            |session: &Session| Rotation { secret: session.secret, generation: 1, grace: None };
         let rotate = |session: &Session| Commit::new(session.secret).rotate(rotation(session));
-        report("rotate", in_flight, &few, &many, async |store, session| commit(store, session, rotate(session)).await).await?;
+        report("rotate", in_flight, &few, &many, async |store, session| {
+            commit(store, session, rotate(session)).await
+        })
+        .await?;
     }
     Ok(())
 }
@@ -87,9 +108,15 @@ async fn report(
     many: &Population,
     call: impl AsyncFn(&MongoStore, &Session) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let time = Beside::measured(ROUNDS, few, many, async |population| population.round(in_flight, &call).await).await?;
+    let time = Beside::measured(ROUNDS, few, many, async |population| {
+        population.round(in_flight, &call).await
+    })
+    .await?;
     let (of_few, of_many) = (few.worked.take().of_each(), many.worked.take().of_each());
-    let what = format!("{name}, {}", if in_flight == 1 { "alone".to_owned() } else { format!("{in_flight} in flight") });
+    let what = format!(
+        "{name}, {}",
+        if in_flight == 1 { "alone".to_owned() } else { format!("{in_flight} in flight") }
+    );
     print!("{what:<38} {:>9.1} {:>9.1} {:>7.2}", time.few, time.many, time.ratio);
     println!(" {of_few:>9.1} {of_many:>9.1} {:>7.2}", of_many / of_few);
     Ok(())
@@ -127,15 +154,21 @@ impl Population {
         // What is lost with the server need not be in its journal.
         let filling = MongoStore::connect(&Config::new(&format!("{}?w=1", server.url()))?).await?;
         let user = Json::from_text(format!("\"{USER}\""))?;
-        let data: Data = [(Name::new("user")?, user), (Name::new("n")?, Json::integer(1))].into_iter().collect();
+        let data: Data =
+            [(Name::new("user")?, user), (Name::new("n")?, Json::integer(1))].into_iter().collect();
         let start = Instant::now();
         let create = async |()| {
             let id = SessionId::random()?;
             let session = Session { key: id.key(), secret: id.secret_hash() };
-            let _ = filling.create(&session.key, NewRecord::new(session.secret, DAY).data(data.clone())).await?;
+            let _ = filling
+                .create(&session.key, NewRecord::new(session.secret, DAY).data(data.clone()))
+                .await?;
             Ok::<_, Failure>(session)
         };
-        let mut all: Vec<Session> = stream::iter((0..sessions).map(|_| create(()))).buffer_unordered(AT_ONCE).try_collect().await?;
+        let mut all: Vec<Session> = stream::iter((0..sessions).map(|_| create(())))
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
         let seconds = start.elapsed().as_secs_f64();
         let room = Room::taken(&server, "sessions", sessions).await?;
         fastrand::shuffle(&mut all);
@@ -144,12 +177,23 @@ impl Population {
     }
 
     /// The microseconds that one of many calls takes.
-    async fn round(&self, in_flight: usize, call: impl AsyncFn(&MongoStore, &Session) -> Result<(), Failure>) -> Result<f64, Failure> {
-        let drawn: Vec<&Session> = (0..calls(in_flight)).map(|_| &self.sessions[fastrand::usize(..self.sessions.len())]).collect();
+    async fn round(
+        &self,
+        in_flight: usize,
+        call: impl AsyncFn(&MongoStore, &Session) -> Result<(), Failure>,
+    ) -> Result<f64, Failure> {
+        let drawn: Vec<&Session> = (0..calls(in_flight))
+            .map(|_| &self.sessions[fastrand::usize(..self.sessions.len())])
+            .collect();
         let before = self.server.processor_time()?;
-        let each = time_of_each(&drawn, in_flight, async |session| call(&self.store, session).await).await?;
+        let each =
+            time_of_each(&drawn, in_flight, async |session| call(&self.store, session).await)
+                .await?;
         let Worked { time, calls } = self.worked.get();
-        self.worked.set(Worked { time: time + self.server.processor_time()?.saturating_sub(before), calls: calls + drawn.len() });
+        self.worked.set(Worked {
+            time: time + self.server.processor_time()?.saturating_sub(before),
+            calls: calls + drawn.len(),
+        });
         Ok(each)
     }
 }
@@ -162,20 +206,27 @@ fn calls(in_flight: usize) -> usize {
 /// A store that has used all of its connections.
 async fn connected(server: &MongoServer) -> Result<MongoStore, Failure> {
     let store = MongoStore::connect(&Config::new(server.url())?).await?;
-    let nobody: Vec<StoreKey> = (0..AT_ONCE).map(|_| Ok(SessionId::random()?.key())).collect::<Result<_, Failure>>()?;
+    let nobody: Vec<StoreKey> =
+        (0..AT_ONCE).map(|_| Ok(SessionId::random()?.key())).collect::<Result<_, Failure>>()?;
     let look = async |key: &StoreKey| store.load(key).await.map(drop);
     time_of_each(&nobody, AT_ONCE, look).await?;
     Ok(store)
 }
 
 /// Fills a server of its own with these documents and prints what they take.
-async fn weigh(layout: &str, sessions: usize, document: impl Fn() -> Document) -> Result<(), Failure> {
+async fn weigh(
+    layout: &str,
+    sessions: usize,
+    document: impl Fn() -> Document,
+) -> Result<(), Failure> {
     const BATCH: usize = 10_000;
     let server = MongoServer::start()?;
     let client = Client::with_uri_str(server.url()).await?;
     let collection = client.database("bench").collection::<Document>(layout);
     let at_once = IndexOptions::builder().expire_after(Duration::ZERO).build();
-    collection.create_index(IndexModel::builder().keys(doc! { "expires": 1 }).options(at_once).build()).await?;
+    collection
+        .create_index(IndexModel::builder().keys(doc! { "expires": 1 }).options(at_once).build())
+        .await?;
     let start = Instant::now();
     for from in (0..sessions).step_by(BATCH) {
         collection.insert_many((from..sessions.min(from + BATCH)).map(|_| document())).await?;
@@ -217,14 +268,20 @@ struct Room {
 }
 
 impl Room {
-    async fn taken(server: &MongoServer, collection: &str, sessions: usize) -> Result<Self, Failure> {
+    async fn taken(
+        server: &MongoServer,
+        collection: &str,
+        sessions: usize,
+    ) -> Result<Self, Failure> {
         let client = Client::with_uri_str(server.url()).await?;
         // Files are written by checkpoints, and sizes change with them.
         client.database("admin").run_command(doc! { "fsync": 1 }).await?;
         let sizes = client.database("bench").run_command(doc! { "collStats": collection }).await?;
         let status = client.database("admin").run_command(doc! { "serverStatus": 1 }).await?;
         let cache = status.get_document("wiredTiger")?.get_document("cache")?;
-        let each = |document: &Document, name: &str| Ok::<_, Failure>(number(document, name)? / sessions as f64);
+        let each = |document: &Document, name: &str| {
+            Ok::<_, Failure>(number(document, name)? / sessions as f64)
+        };
         Ok(Self {
             document: each(&sizes, "size")?,
             file: each(&sizes, "storageSize")?,
@@ -236,7 +293,11 @@ impl Room {
 
 impl std::fmt::Display for Room {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:>9.1} {:>9.1} {:>9.1} {:>9.1}", self.document, self.file, self.indexes, self.memory)
+        write!(
+            f,
+            "{:>9.1} {:>9.1} {:>9.1} {:>9.1}",
+            self.document, self.file, self.indexes, self.memory
+        )
     }
 }
 
@@ -244,5 +305,8 @@ impl std::fmt::Display for Room {
 fn number(document: &Document, name: &str) -> Result<f64, Failure> {
     let value = document.get(name).ok_or_else(|| format!("the server does not tell {name}"))?;
     let whole = value.as_i64().or_else(|| value.as_i32().map(i64::from));
-    whole.map(|whole| whole as f64).or_else(|| value.as_f64()).ok_or_else(|| format!("{name} is no number").into())
+    whole
+        .map(|whole| whole as f64)
+        .or_else(|| value.as_f64())
+        .ok_or_else(|| format!("{name} is no number").into())
 }

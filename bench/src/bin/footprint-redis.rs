@@ -1,8 +1,8 @@
-//! The memory that a session takes in Redis, beside what two other libraries would take for the same data; and whether a session among a
-//! million costs more than one among a thousand.
+//! The memory that a session takes in Redis, beside what two other libraries would take for the
+//! same data; and whether a session among a million costs more than one among a thousand.
 //!
-//! `cargo run --release -p bench --bin footprint-redis [-- SESSIONS]`. Starts servers of its own, one after the other, which need about
-//! 500 MB for a million sessions.
+//! `cargo run --release -p bench --bin footprint-redis [-- SESSIONS]`. Starts servers of its own,
+//! one after the other, which need about 500 MB for a million sessions.
 #![expect(clippy::print_stdout, reason = "a program that prints measurements")]
 #![expect(clippy::cast_precision_loss, reason = "the numbers are far below 2^52")]
 
@@ -11,7 +11,10 @@ use std::{error::Error, time::Duration, time::Instant};
 use bench::{Beside, RedisServer, time_of_each};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::{Cmd, aio::MultiplexedConnection, cmd};
-use session_core::{Change, Commit, Data, Json, Name, NewRecord, Outcome, Principal, SecretHash, SessionId, SessionStore, StoreKey};
+use session_core::{
+    Change, Commit, Data, Json, Name, NewRecord, Outcome, Principal, SecretHash, SessionId,
+    SessionStore, StoreKey,
+};
 use store_redis::{Config, RedisStore};
 
 type Failure = Box<dyn Error>;
@@ -34,28 +37,49 @@ fn main() -> Result<(), Failure> {
 }
 
 async fn measure(sessions: usize) -> Result<(), Failure> {
-    println!("{sessions} sessions that hold {{\"user\":{USER},\"n\":1}}, expiring after a day; bytes of Redis for each");
+    println!(
+        "{sessions} sessions that hold {{\"user\":{USER},\"n\":1}}, expiring after a day; bytes of Redis for each"
+    );
     println!("{:<16} {:>12} {:>12} {:>10}", "", "MEMORY USAGE", "used_memory", "seconds");
     weigh("actix-session", sessions, || actix_session(sessions)).await?;
     weigh("connect-redis", sessions, || connect_redis(sessions)).await?;
     let signed_in = Population::new(sessions, Kind::SignedIn).await?;
-    println!("{:<16} {:>12.1} {:>12.1} {:>10.1}", "  and signed in", signed_in.usage, signed_in.growth, signed_in.seconds);
+    println!(
+        "{:<16} {:>12.1} {:>12.1} {:>10.1}",
+        "  and signed in", signed_in.usage, signed_in.growth, signed_in.seconds
+    );
     drop(signed_in);
     let many = Population::new(sessions, Kind::Anonymous).await?;
-    println!("{:<16} {:>12.1} {:>12.1} {:>10.1}", "store-redis", many.usage, many.growth, many.seconds);
+    println!(
+        "{:<16} {:>12.1} {:>12.1} {:>10.1}",
+        "store-redis", many.usage, many.growth, many.seconds
+    );
 
     let few = Population::new(FEW, Kind::Anonymous).await?;
     println!("us a call        {FEW:>12} {sessions:>12} {:>10}", "ratio");
-    report("load", &few, &many, async |population| population.round(async |key| population.load(key).await).await).await?;
+    report("load", &few, &many, async |population| {
+        population.round(async |key| population.load(key).await).await
+    })
+    .await?;
     let name = Name::new("n")?;
     let add = || Commit::new(SECRET).change(name.clone(), Change::Add(1));
-    report("add", &few, &many, async |population| population.round(async |key| population.commit(key, add()).await).await).await?;
+    report("add", &few, &many, async |population| {
+        population.round(async |key| population.commit(key, add()).await).await
+    })
+    .await?;
     let touch = || Commit::new(SECRET).ttl(DAY);
-    report("touch", &few, &many, async |population| population.round(async |key| population.commit(key, touch()).await).await).await
+    report("touch", &few, &many, async |population| {
+        population.round(async |key| population.commit(key, touch()).await).await
+    })
+    .await
 }
 
 /// Fills a server of its own by these commands and prints what they take.
-async fn weigh<C: Iterator<Item = Cmd>>(layout: &str, sessions: usize, commands: impl FnOnce() -> C) -> Result<(), Failure> {
+async fn weigh<C: Iterator<Item = Cmd>>(
+    layout: &str,
+    sessions: usize,
+    commands: impl FnOnce() -> C,
+) -> Result<(), Failure> {
     let server = RedisServer::start()?;
     let connection = redis::Client::open(server.url())?.get_multiplexed_async_connection().await?;
     let (before, start) = (used_memory(&mut connection.clone()).await?, Instant::now());
@@ -63,14 +87,21 @@ async fn weigh<C: Iterator<Item = Cmd>>(layout: &str, sessions: usize, commands:
         let mut connection = connection.clone();
         async move { command.exec_async(&mut connection).await }
     };
-    stream::iter(commands().map(set)).buffer_unordered(AT_ONCE).try_for_each(async |()| Ok(())).await?;
+    stream::iter(commands().map(set))
+        .buffer_unordered(AT_ONCE)
+        .try_for_each(async |()| Ok(()))
+        .await?;
     let seconds = start.elapsed().as_secs_f64();
     let growth = (used_memory(&mut connection.clone()).await? - before) / sessions as f64;
-    println!("{layout:<16} {:>12.1} {growth:>12.1} {seconds:>10.1}", usage(&mut connection.clone()).await?);
+    println!(
+        "{layout:<16} {:>12.1} {growth:>12.1} {seconds:>10.1}",
+        usage(&mut connection.clone()).await?
+    );
     Ok(())
 }
 
-/// A random key of 64 characters; a JSON object whose values are the values' JSON texts, as strings.
+/// A random key of 64 characters; a JSON object whose values are the values' JSON texts, as
+/// strings.
 fn actix_session(sessions: usize) -> impl Iterator<Item = Cmd> {
     let value = format!(r#"{{"n":"1","user":"\"{}\""}}"#, USER.trim_matches('"'));
     (0..sessions).map(move |_| set(random_text(64), &value))
@@ -118,8 +149,12 @@ impl Population {
     async fn new(sessions: usize, kind: Kind) -> Result<Self, Failure> {
         let server = RedisServer::start()?;
         let store = RedisStore::connect(&Config::new(server.url())?).await?;
-        let mut connection = redis::Client::open(server.url())?.get_multiplexed_async_connection().await?;
-        let data: Data = [(Name::new("user")?, Json::from_text(USER)?), (Name::new("n")?, Json::integer(1))].into_iter().collect();
+        let mut connection =
+            redis::Client::open(server.url())?.get_multiplexed_async_connection().await?;
+        let data: Data =
+            [(Name::new("user")?, Json::from_text(USER)?), (Name::new("n")?, Json::integer(1))]
+                .into_iter()
+                .collect();
         let (before, start) = (used_memory(&mut connection).await?, Instant::now());
         let create = async |number: usize| {
             let key = SessionId::random()?.key();
@@ -130,7 +165,8 @@ impl Population {
             let _ = store.create(&key, new).await?;
             Ok::<_, Failure>(key)
         };
-        let keys: Vec<StoreKey> = stream::iter((0..sessions).map(create)).buffer_unordered(AT_ONCE).try_collect().await?;
+        let keys: Vec<StoreKey> =
+            stream::iter((0..sessions).map(create)).buffer_unordered(AT_ONCE).try_collect().await?;
         let seconds = start.elapsed().as_secs_f64();
         let growth = (used_memory(&mut connection).await? - before) / sessions as f64;
         let usage = usage(&mut connection).await?;
@@ -149,8 +185,12 @@ impl Population {
     }
 
     /// The microseconds that one of many calls takes.
-    async fn round(&self, call: impl AsyncFn(&StoreKey) -> Result<(), Failure>) -> Result<f64, Failure> {
-        let drawn: Vec<&StoreKey> = (0..ROUND).map(|_| &self.keys[fastrand::usize(..self.keys.len())]).collect();
+    async fn round(
+        &self,
+        call: impl AsyncFn(&StoreKey) -> Result<(), Failure>,
+    ) -> Result<f64, Failure> {
+        let drawn: Vec<&StoreKey> =
+            (0..ROUND).map(|_| &self.keys[fastrand::usize(..self.keys.len())]).collect();
         time_of_each(&drawn, IN_FLIGHT, async |key| call(key).await).await
     }
 }

@@ -1,8 +1,9 @@
-//! The room that a session takes in PostgreSQL and in SQLite; whether a session among a million costs more than one among a thousand; and what it
-//! takes to purge ten.
+//! The room that a session takes in PostgreSQL and in SQLite; whether a session among a million
+//! costs more than one among a thousand; and what it takes to purge ten.
 //!
-//! `cargo run --release -p bench --bin footprint-sql [-- SESSIONS]`. Starts two servers of its own; for a million sessions it needs about 2 GB
-//! of memory and of the temporary folder, which should be on a disk.
+//! `cargo run --release -p bench --bin footprint-sql [-- SESSIONS]`. Starts two servers of its own;
+//! for a million sessions it needs about 2 GB of memory and of the temporary folder, which should
+//! be on a disk.
 #![expect(clippy::print_stdout, reason = "a program that prints measurements")]
 #![expect(clippy::cast_precision_loss, reason = "the numbers are far below 2^52")]
 
@@ -12,10 +13,13 @@ use std::{
 };
 
 use bench::{Beside, PostgresServer, time_of_each};
-use session_core::{Change, Commit, Data, Json, Name, NewRecord, Outcome, Rotation, SecretHash, SessionId, SessionStore, StoreKey};
+use session_core::{
+    Change, Commit, Data, Json, Name, NewRecord, Outcome, Rotation, SecretHash, SessionId,
+    SessionStore, StoreKey,
+};
 use sqlx::{
-    AssertSqlSafe, ColumnIndex, Connection, Database, Decode, Executor, PgConnection, Postgres, Row, Sqlite, SqliteConnection, Type,
-    pool::PoolOptions,
+    AssertSqlSafe, ColumnIndex, Connection, Database, Decode, Executor, PgConnection, Postgres,
+    Row, Sqlite, SqliteConnection, Type, pool::PoolOptions,
 };
 use store_sql::{Config, Dialect, SqlStore};
 use tempfile::TempDir;
@@ -44,22 +48,37 @@ fn main() -> Result<(), Failure> {
 
 async fn measure(dialect: Dialect, sessions: usize) -> Result<(), Failure> {
     let many = Population::new(dialect, sessions).await?;
-    println!("{dialect:?}: table {:.1}, indexes {:.1}, {:.1} seconds", many.table, many.indexes, many.seconds);
+    println!(
+        "{dialect:?}: table {:.1}, indexes {:.1}, {:.1} seconds",
+        many.table, many.indexes, many.seconds
+    );
     let few = Population::new(dialect, FEW).await?;
     println!("{:<24} {FEW:>9} {sessions:>9} {:>7}", "us a call", "ratio");
     let name = Name::new("n")?;
     for in_flight in [AT_ONCE, 1] {
         report("load", in_flight, &few, &many, load).await?;
         let add = || Commit::new(SECRET).change(name.clone(), Change::Add(1));
-        report("add", in_flight, &few, &many, async |store, key| commit(store, key, add()).await).await?;
+        report("add", in_flight, &few, &many, async |store, key| commit(store, key, add()).await)
+            .await?;
         let touch = || Commit::new(SECRET).ttl(DAY);
-        report("touch", in_flight, &few, &many, async |store, key| commit(store, key, touch()).await).await?;
+        report("touch", in_flight, &few, &many, async |store, key| {
+            commit(store, key, touch()).await
+        })
+        .await?;
         // To the same secret, so that every session keeps the one that this program knows.
-        let renew = || Commit::new(SECRET).rotate(Rotation { secret: SECRET, generation: 1, grace: None });
-        report("renew", in_flight, &few, &many, async |store, key| commit(store, key, renew()).await).await?;
+        let renew =
+            || Commit::new(SECRET).rotate(Rotation { secret: SECRET, generation: 1, grace: None });
+        report("renew", in_flight, &few, &many, async |store, key| {
+            commit(store, key, renew()).await
+        })
+        .await?;
     }
     let (of_few, of_many) = (few.purge().await?, many.purge().await?);
-    println!("{:<24} {of_few:>9.0} {of_many:>9.0} {:>7.2}", format!("purge of {EXPIRED}"), of_many / of_few);
+    println!(
+        "{:<24} {of_few:>9.0} {of_many:>9.0} {:>7.2}",
+        format!("purge of {EXPIRED}"),
+        of_many / of_few
+    );
     for line in many.plan_of_purge().await? {
         println!("  {line}");
     }
@@ -85,9 +104,14 @@ async fn report(
     many: &Population,
     call: impl AsyncFn(&SqlStore, &StoreKey) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let Beside { few, many, ratio } =
-        Beside::measured(ROUNDS, few, many, async |population| population.round(in_flight, &call).await).await?;
-    let what = format!("{name}, {}", if in_flight == 1 { "alone".to_owned() } else { format!("{in_flight} in flight") });
+    let Beside { few, many, ratio } = Beside::measured(ROUNDS, few, many, async |population| {
+        population.round(in_flight, &call).await
+    })
+    .await?;
+    let what = format!(
+        "{name}, {}",
+        if in_flight == 1 { "alone".to_owned() } else { format!("{in_flight} in flight") }
+    );
     println!("{what:<24} {few:>9.1} {many:>9.1} {ratio:>7.2}");
     Ok(())
 }
@@ -110,9 +134,13 @@ impl Population {
         let place = Place::new(dialect)?;
         let store = SqlStore::connect(&Config::new(&place.url())?).await?;
         let user = Json::from_text(format!("\"{USER}\""))?;
-        let data: Data = [(Name::new("user")?, user), (Name::new("n")?, Json::integer(1))].into_iter().collect();
-        // The others are as the store makes this one, but for their keys, and do not expire in the same millisecond.
-        let _ = store.create(&SessionId::random()?.key(), NewRecord::new(SECRET, DAY).data(data)).await?;
+        let data: Data =
+            [(Name::new("user")?, user), (Name::new("n")?, Json::integer(1))].into_iter().collect();
+        // The others are as the store makes this one, but for their keys, and do not expire in the
+        // same millisecond.
+        let _ = store
+            .create(&SessionId::random()?.key(), NewRecord::new(SECRET, DAY).data(data))
+            .await?;
         let mut client = place.client().await?;
         let start = Instant::now();
         client
@@ -132,25 +160,38 @@ impl Population {
         let [table, indexes] = place.sizes();
         let size = async |client: &mut Client, text| {
             let bytes: Vec<i64> = client.column(text).await?;
-            Ok::<_, Failure>(*bytes.first().ok_or("the database does not tell its size")? as f64 / sessions as f64)
+            Ok::<_, Failure>(
+                *bytes.first().ok_or("the database does not tell its size")? as f64
+                    / sessions as f64,
+            )
         };
         let (table, indexes) = (size(&mut client, table).await?, size(&mut client, indexes).await?);
         let ids: Vec<Vec<u8>> = client.column("SELECT id FROM sessions").await?;
-        let mut keys = ids.into_iter().map(|id| Ok(StoreKey::from_text(String::from_utf8(id)?))).collect::<Result<Vec<_>, Failure>>()?;
+        let mut keys = ids
+            .into_iter()
+            .map(|id| Ok(StoreKey::from_text(String::from_utf8(id)?)))
+            .collect::<Result<Vec<_>, Failure>>()?;
         fastrand::shuffle(&mut keys);
         // All connections are open, and know the statement.
-        time_of_each(&keys[..FEW.min(sessions)], AT_ONCE, async |key| load(&store, key).await).await?;
+        time_of_each(&keys[..FEW.min(sessions)], AT_ONCE, async |key| load(&store, key).await)
+            .await?;
         Ok(Self { keys, store, table, indexes, seconds, place })
     }
 
     /// The microseconds that one of many calls takes.
-    async fn round(&self, in_flight: usize, call: impl AsyncFn(&SqlStore, &StoreKey) -> Result<(), Failure>) -> Result<f64, Failure> {
+    async fn round(
+        &self,
+        in_flight: usize,
+        call: impl AsyncFn(&SqlStore, &StoreKey) -> Result<(), Failure>,
+    ) -> Result<f64, Failure> {
         let calls = if in_flight == 1 { FEW / 4 } else { FEW };
-        let drawn: Vec<&StoreKey> = (0..calls).map(|_| &self.keys[fastrand::usize(..self.keys.len())]).collect();
+        let drawn: Vec<&StoreKey> =
+            (0..calls).map(|_| &self.keys[fastrand::usize(..self.keys.len())]).collect();
         time_of_each(&drawn, in_flight, async |key| call(&self.store, key).await).await
     }
 
-    /// The microseconds that it takes to purge [`EXPIRED`] sessions; the longest of some times. The sessions are gone then.
+    /// The microseconds that it takes to purge [`EXPIRED`] sessions; the longest of some times. The
+    /// sessions are gone then.
     async fn purge(&self) -> Result<f64, Failure> {
         let mut client = self.place.client().await?;
         let mut longest = Duration::ZERO;
@@ -217,7 +258,9 @@ impl Place {
     fn url(&self) -> String {
         match self {
             Self::Postgres(server) => server.url().to_owned(),
-            Self::Sqlite(folder) => format!("sqlite:{}", folder.path().join("sessions.db").display()),
+            Self::Sqlite(folder) => {
+                format!("sqlite:{}", folder.path().join("sessions.db").display())
+            }
         }
     }
 
@@ -247,7 +290,9 @@ impl Place {
     /// The bytes of the table, and those of its indexes.
     fn sizes(&self) -> [&'static str; 2] {
         match self {
-            Self::Postgres(_) => ["SELECT pg_table_size('sessions')", "SELECT pg_indexes_size('sessions')"],
+            Self::Postgres(_) => {
+                ["SELECT pg_table_size('sessions')", "SELECT pg_indexes_size('sessions')"]
+            }
             Self::Sqlite(_) => [
                 "SELECT sum(pgsize) FROM dbstat WHERE name = 'sessions'",
                 "SELECT sum(pgsize) FROM dbstat WHERE name IN (SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'sessions')",
@@ -273,7 +318,10 @@ impl Client {
 
     async fn column<T>(&mut self, text: &str) -> Result<Vec<T>, sqlx::Error>
     where
-        T: for<'r> Decode<'r, Postgres> + Type<Postgres> + for<'r> Decode<'r, Sqlite> + Type<Sqlite>,
+        T: for<'r> Decode<'r, Postgres>
+            + Type<Postgres>
+            + for<'r> Decode<'r, Sqlite>
+            + Type<Sqlite>,
     {
         match self {
             Self::Postgres(connection) => column::<Postgres, T>(connection, text).await,
@@ -283,7 +331,10 @@ impl Client {
 }
 
 /// The last column of what a statement reads.
-async fn column<D: Database, T>(connection: &mut D::Connection, text: &str) -> Result<Vec<T>, sqlx::Error>
+async fn column<D: Database, T>(
+    connection: &mut D::Connection,
+    text: &str,
+) -> Result<Vec<T>, sqlx::Error>
 where
     T: for<'r> Decode<'r, D> + Type<D>,
     usize: ColumnIndex<D::Row>,

@@ -1,7 +1,9 @@
-//! Whether a session among a million costs more than one among a thousand, through `store-ipc` over a store in memory.
+//! Whether a session among a million costs more than one among a thousand, through `store-ipc` over
+//! a store in memory.
 //!
-//! `cargo run --release -p bench --bin population [-- SESSIONS]`, on Linux, where `/proc` tells the resident memory. Two owners run in this
-//! process, each on a thread of its own; they are asked in turn, so that what else the machine does weighs on both alike.
+//! `cargo run --release -p bench --bin population [-- SESSIONS]`, on Linux, where `/proc` tells the
+//! resident memory. Two owners run in this process, each on a thread of its own; they are asked in
+//! turn, so that what else the machine does weighs on both alike.
 #![expect(clippy::print_stdout, reason = "a program that prints measurements")]
 
 use std::{
@@ -14,7 +16,8 @@ use std::{
 
 use bench::{Beside, time_of_each};
 use session_core::{
-    Change, Commit, Data, Json, ManualClock, MemoryStore, Name, NewRecord, Outcome, SecretHash, SessionId, SessionStore, StoreKey,
+    Change, Commit, Data, Json, ManualClock, MemoryStore, Name, NewRecord, Outcome, SecretHash,
+    SessionId, SessionStore, StoreKey,
 };
 use store_ipc::{Config, IpcStore, Owner, OwnerHandle};
 
@@ -44,7 +47,11 @@ async fn compare(many: usize) -> Result<(), Failure> {
     let many = Population::new(many, &folder.path().join("many.sock")).await?;
     let taken = resident()?.saturating_sub(before + many.keys.capacity() * size_of::<StoreKey>());
     let sessions = many.keys.len();
-    println!("{sessions} sessions of {} bytes, key and value: {} bytes resident a session", many.bytes, taken / sessions);
+    println!(
+        "{sessions} sessions of {} bytes, key and value: {} bytes resident a session",
+        many.bytes,
+        taken / sessions
+    );
 
     println!("µs a call    {FEW:>10} {sessions:>10}   ratio");
     report("load, alone", &few, &many, async |population| population.loads(1).await).await?;
@@ -82,7 +89,8 @@ struct Population {
 impl Population {
     async fn new(sessions: usize, path: &Path) -> Result<Self, Failure> {
         let clock = ManualClock::new();
-        let store = Arc::new(MemoryStore::builder().max_bytes(usize::MAX).clock(clock.clone()).build());
+        let store =
+            Arc::new(MemoryStore::builder().max_bytes(usize::MAX).clock(clock.clone()).build());
         let data: Data = [(Name::new("n")?, Json::integer(1))].into_iter().collect();
         let mut keys = Vec::with_capacity(sessions);
         for _ in 0..sessions {
@@ -109,13 +117,17 @@ impl Population {
     /// The microseconds that one of many adds takes.
     async fn adds(&self, in_flight: usize) -> Result<f64, Failure> {
         let name = Name::new("n")?;
-        self.round(in_flight, async |key| self.commit(key, Commit::new(SECRET).change(name.clone(), Change::Add(1))).await).await
+        self.round(in_flight, async |key| {
+            self.commit(key, Commit::new(SECRET).change(name.clone(), Change::Add(1))).await
+        })
+        .await
     }
 
     /// The microseconds that extending one of many lives takes.
     async fn touches(&self, in_flight: usize) -> Result<f64, Failure> {
         self.clock.advance(Duration::from_secs(1));
-        self.round(in_flight, async |key| self.commit(key, Commit::new(SECRET).ttl(LONG)).await).await
+        self.round(in_flight, async |key| self.commit(key, Commit::new(SECRET).ttl(LONG)).await)
+            .await
     }
 
     async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<(), Failure> {
@@ -125,8 +137,13 @@ impl Population {
         }
     }
 
-    async fn round(&self, in_flight: usize, call: impl AsyncFn(&StoreKey) -> Result<(), Failure>) -> Result<f64, Failure> {
-        // As in a request, each key was made just before it is used: what is measured is where the owner finds it.
+    async fn round(
+        &self,
+        in_flight: usize,
+        call: impl AsyncFn(&StoreKey) -> Result<(), Failure>,
+    ) -> Result<f64, Failure> {
+        // As in a request, each key was made just before it is used: what is measured is where the
+        // owner finds it.
         let drawn = || StoreKey::from_text(self.keys[fastrand::usize(..self.keys.len())].as_str());
         let drawn: Vec<StoreKey> = (0..ROUND).map(|_| drawn()).collect();
         time_of_each(&drawn, in_flight, call).await
@@ -135,7 +152,10 @@ impl Population {
     /// The microseconds that it takes to purge a few expired sessions.
     async fn sweep(&self) -> Result<f64, Failure> {
         for _ in 0..EXPIRED {
-            let _ = self.client.create(&SessionId::random()?.key(), NewRecord::new(SECRET, Duration::from_secs(1))).await?;
+            let _ = self
+                .client
+                .create(&SessionId::random()?.key(), NewRecord::new(SECRET, Duration::from_secs(1)))
+                .await?;
         }
         self.clock.advance(Duration::from_secs(1));
         let start = Instant::now();
@@ -150,6 +170,9 @@ impl Population {
 /// The resident memory of this process, in bytes.
 fn resident() -> Result<usize, Failure> {
     let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS in /proc/self/status")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .ok_or("no VmRSS in /proc/self/status")?;
     Ok(line.trim().trim_end_matches("kB").trim().parse::<usize>()? * 1024)
 }

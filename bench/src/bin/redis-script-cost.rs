@@ -1,8 +1,10 @@
-//! The processor time of a Redis server for each call of the store: what one core of the server can do.
+//! The processor time of a Redis server for each call of the store: what one core of the server can
+//! do.
 //!
-//! `cargo run --release -p bench --bin redis-script-cost [-- SESSIONS]`. Starts a server of its own. Records the bytes that the store sends for
-//! one call on each of the sessions, then sends them again and again in pipelines and reads `used_cpu_user` and `used_cpu_sys`. `HINCRBY`
-//! on the same hashes is the yardstick: its time depends on the machine as that of the scripts does.
+//! `cargo run --release -p bench --bin redis-script-cost [-- SESSIONS]`. Starts a server of its
+//! own. Records the bytes that the store sends for one call on each of the sessions, then sends
+//! them again and again in pipelines and reads `used_cpu_user` and `used_cpu_sys`. `HINCRBY` on the
+//! same hashes is the yardstick: its time depends on the machine as that of the scripts does.
 #![expect(clippy::print_stdout, reason = "a program that prints measurements")]
 #![expect(clippy::cast_precision_loss, reason = "the numbers are far below 2^52")]
 
@@ -17,7 +19,10 @@ use std::{
 
 use bench::RedisServer;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use session_core::{Change, Commit, Data, Json, Name, NewRecord, Outcome, Principal, Rotation, SecretHash, SessionStore, StoreKey};
+use session_core::{
+    Change, Commit, Data, Json, Name, NewRecord, Outcome, Principal, Rotation, SecretHash,
+    SessionStore, StoreKey,
+};
 use store_redis::{Config, RedisStore};
 
 type Failure = Box<dyn Error>;
@@ -27,14 +32,19 @@ const VISITS: usize = 20;
 const ROUNDS: usize = 15;
 const AT_ONCE: usize = 64;
 const DAY: Duration = Duration::from_hours(24);
-/// The secret of all sessions, and the one that a rotation gives them: the same, so that a rotation can be sent again.
+/// The secret of all sessions, and the one that a rotation gives them: the same, so that a rotation
+/// can be sent again.
 const SECRET: SecretHash = SecretHash::from_bytes([0xa5; SecretHash::BYTES]);
 
 fn main() -> Result<(), Failure> {
     let sessions = std::env::args().nth(1).map_or(Ok(1_000), |text| text.parse())?;
     let server = RedisServer::start()?;
-    let address: SocketAddr = server.url().trim_start_matches("redis://").trim_end_matches("/0").parse()?;
-    let measured = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(record(address, sessions))?;
+    let address: SocketAddr =
+        server.url().trim_start_matches("redis://").trim_end_matches("/0").parse()?;
+    let measured = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(record(address, sessions))?;
     let mut replay = Replay::to(address)?;
     let mut times = vec![Vec::with_capacity(ROUNDS); measured.len()];
     // In turn, so that what else the machine does weighs on all alike.
@@ -47,11 +57,17 @@ fn main() -> Result<(), Failure> {
             times.push((replay.used_cpu()? - before) / (VISITS * sessions) as f64 * 1e6);
         }
     }
-    println!("µs of the server's processor for a call, in pipelines of {sessions}; median and least of {ROUNDS} rounds");
+    println!(
+        "µs of the server's processor for a call, in pipelines of {sessions}; median and least of {ROUNDS} rounds"
+    );
     let yardstick = median(&mut times[0]);
     for ((name, _), times) in measured.iter().zip(&mut times) {
         let median = median(times);
-        println!("{name:<34} {median:>6.2} {:>6.2}   {:>5.1} x HINCRBY", times[0], median / yardstick);
+        println!(
+            "{name:<34} {median:>6.2} {:>6.2}   {:>5.1} x HINCRBY",
+            times[0],
+            median / yardstick
+        );
     }
     Ok(())
 }
@@ -63,14 +79,26 @@ fn median(times: &mut [f64]) -> f64 {
 }
 
 /// For each call its name, and what the store sends to make it once on each session.
-async fn record(server: SocketAddr, sessions: usize) -> Result<Vec<(&'static str, Vec<u8>)>, Failure> {
+async fn record(
+    server: SocketAddr,
+    sessions: usize,
+) -> Result<Vec<(&'static str, Vec<u8>)>, Failure> {
     let recorder = Recorder::before(server)?;
-    let config = Config::new(&format!("redis://{}", recorder.address))?.connections(std::num::NonZeroUsize::MIN);
+    let config = Config::new(&format!("redis://{}", recorder.address))?
+        .connections(std::num::NonZeroUsize::MIN);
     let store = RedisStore::connect(&config).await?;
-    let data: Data = [(Name::new("user")?, Json::encode("0123456789")?), (Name::new("n")?, Json::integer(1_000_000))].into_iter().collect();
+    let data: Data = [
+        (Name::new("user")?, Json::encode("0123456789")?),
+        (Name::new("n")?, Json::integer(1_000_000)),
+    ]
+    .into_iter()
+    .collect();
     let (mut anonymous, mut signed_in) = (Vec::new(), Vec::new());
     for number in 0..sessions {
-        for (keys, principal) in [(&mut anonymous, None), (&mut signed_in, Some(Principal::new(format!("user-{number}"))?))] {
+        for (keys, principal) in [
+            (&mut anonymous, None),
+            (&mut signed_in, Some(Principal::new(format!("user-{number}"))?)),
+        ] {
             let key = session_core::SessionId::random()?.key();
             let mut new = NewRecord::new(SECRET, DAY).data(data.clone());
             if let Some(principal) = principal {
@@ -88,14 +116,22 @@ async fn record(server: SocketAddr, sessions: usize) -> Result<Vec<(&'static str
     let mut measured = vec![("HINCRBY", increments(&anonymous))];
     measured.push((
         "load (HGETALL)",
-        recorder.during(each(&anonymous, async |key| store.load(key).await?.map(drop).ok_or(GONE.into()))).await?,
+        recorder
+            .during(each(&anonymous, async |key| {
+                store.load(key).await?.map(drop).ok_or(GONE.into())
+            }))
+            .await?,
     ));
     for (name, keys, commit) in [
         ("set one value", &anonymous, set()),
         ("add to one value", &anonymous, add()),
         ("set one value, signed in", &signed_in, set()),
         ("add to one value, signed in", &signed_in, add()),
-        ("set two values", &anonymous, set().change(Name::new("m")?, Change::Set(Json::integer(1)))),
+        (
+            "set two values",
+            &anonymous,
+            set().change(Name::new("m")?, Change::Set(Json::integer(1))),
+        ),
         ("longer life", &anonymous, commit().ttl(DAY)),
         ("longer life, signed in", &signed_in, commit().ttl(DAY)),
         ("rotation", &signed_in, commit().rotate(rotation)),
@@ -115,12 +151,24 @@ async fn record(server: SocketAddr, sessions: usize) -> Result<Vec<(&'static str
 
 const GONE: &str = "a session is gone";
 
-async fn each(keys: &[StoreKey], call: impl AsyncFn(&StoreKey) -> Result<(), Failure>) -> Result<(), Failure> {
-    stream::iter(keys.iter().map(|key| call(key))).buffer_unordered(AT_ONCE).try_for_each(async |()| Ok(())).await
+async fn each(
+    keys: &[StoreKey],
+    call: impl AsyncFn(&StoreKey) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    stream::iter(keys.iter().map(|key| call(key)))
+        .buffer_unordered(AT_ONCE)
+        .try_for_each(async |()| Ok(()))
+        .await
 }
 
 fn increments(keys: &[StoreKey]) -> Vec<u8> {
-    let increment = |key: &StoreKey| redis::cmd("HINCRBY").arg(format!("session:s}}{}", key.as_str())).arg("n").arg(1).get_packed_command();
+    let increment = |key: &StoreKey| {
+        redis::cmd("HINCRBY")
+            .arg(format!("session:s}}{}", key.as_str()))
+            .arg("n")
+            .arg(1)
+            .get_packed_command()
+    };
     keys.iter().flat_map(increment).collect()
 }
 
@@ -139,18 +187,29 @@ impl Recorder {
         thread::spawn(move || {
             while let Ok((client, _)) = listener.accept() {
                 let Ok(upstream) = TcpStream::connect(server) else { return };
-                let (Ok(from_server), Ok(to_client)) = (upstream.try_clone(), client.try_clone()) else { return };
+                let (Ok(from_server), Ok(to_client)) = (upstream.try_clone(), client.try_clone())
+                else {
+                    return;
+                };
                 let kept = Arc::clone(&kept);
                 thread::spawn(move || pass(from_server, to_client, |_| {}));
-                thread::spawn(move || pass(client, upstream, |bytes| kept.lock().unwrap_or_else(PoisonError::into_inner).extend(bytes)));
+                thread::spawn(move || {
+                    pass(client, upstream, |bytes| {
+                        kept.lock().unwrap_or_else(PoisonError::into_inner).extend(bytes)
+                    })
+                });
             }
         });
         Ok(Self { address, sent })
     }
 
     /// What the client sends while this is done, without the commands that ask for the time.
-    async fn during(&self, work: impl Future<Output = Result<(), Failure>>) -> Result<Vec<u8>, Failure> {
-        let take = || std::mem::take(&mut *self.sent.lock().unwrap_or_else(PoisonError::into_inner));
+    async fn during(
+        &self,
+        work: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<Vec<u8>, Failure> {
+        let take =
+            || std::mem::take(&mut *self.sent.lock().unwrap_or_else(PoisonError::into_inner));
         let _ = take();
         work.await?;
         let (time, mut sent) = (redis::cmd("TIME").get_packed_command(), take());
@@ -202,7 +261,12 @@ impl Replay {
     fn used_cpu(&mut self) -> Result<f64, Failure> {
         self.stream.write_all(&redis::cmd("INFO").arg("cpu").get_packed_command())?;
         let info: String = redis::from_redis_value(self.parser.parse_value(&mut self.stream)?)?;
-        let seconds = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
-        Ok(seconds("used_cpu_user:").zip(seconds("used_cpu_sys:")).map(|(user, sys)| user + sys).ok_or("no used_cpu in INFO")?)
+        let seconds = |name: &str| {
+            info.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok())
+        };
+        Ok(seconds("used_cpu_user:")
+            .zip(seconds("used_cpu_sys:"))
+            .map(|(user, sys)| user + sys)
+            .ok_or("no used_cpu in INFO")?)
     }
 }

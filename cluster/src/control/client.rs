@@ -14,7 +14,8 @@ use super::{Command, Reply};
 /// How long a primary may take to let a client in.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long a client waits for a reply before it looks whether the primary answers at all, and from one look to the next.
+/// How long a client waits for a reply before it looks whether the primary answers at all, and from
+/// one look to the next.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// How long a primary that is not stopped may take to say its status, which it says at once.
@@ -60,13 +61,15 @@ pub enum ControlError {
         /// What the system said.
         source: io::Error,
     },
-    /// The primary is stopped, or blocked: it does not even say its status. The order stands, and may be carried out when the primary goes on.
+    /// The primary is stopped, or blocked: it does not even say its status. The order stands, and
+    /// may be carried out when the primary goes on.
     #[error("the primary at {} does not answer; it is stopped, or blocked, and may carry the order out when it goes on", path.display())]
     Silent {
         /// The path.
         path: PathBuf,
     },
-    /// The connection ended before the reply, because the primary ended, for example. The order may have been carried out.
+    /// The connection ended before the reply, because the primary ended, for example. The order may
+    /// have been carried out.
     #[error("the primary did not reply; the order may stand all the same")]
     Lost(#[source] io::Error),
     /// The reply cannot be read: the primary is of a later build, or something else listens there.
@@ -98,25 +101,31 @@ impl std::fmt::Display for Reason<'_> {
 impl Client {
     /// Connects to the primary that listens at `path`, within 5 s. Cancel safe.
     ///
-    /// The primary must run as this user or as root, so that no other user can answer in its place. Root also reaches the primary of the
-    /// user that owns the socket's folder.
+    /// The primary must run as this user or as root, so that no other user can answer in its place.
+    /// Root also reaches the primary of the user that owns the socket's folder.
     ///
     /// # Errors
     ///
     /// [`ControlError::Connect`] says what is wrong with the path, or which user listens there.
     pub async fn connect(path: impl AsRef<Path>) -> Result<Self, ControlError> {
         let path = path.as_ref();
-        let connected = timeout(CONNECT, knock(path)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let connected = timeout(CONNECT, knock(path))
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         match connected.and_then(|stream| trusted(stream, path)) {
-            Ok(stream) => Ok(Self { stream: BufReader::new(stream), path: path.to_owned(), due: false }),
+            Ok(stream) => {
+                Ok(Self { stream: BufReader::new(stream), path: path.to_owned(), due: false })
+            }
             Err(source) => Err(ControlError::Connect { path: path.to_owned(), source }),
         }
     }
 
-    /// Gives an order and waits until it is carried out. That can take as long as the slowest worker may take, so there is no deadline for it.
-    /// But every 5 s the primary is asked for its status, over another connection, and one that does not say it within 5 s is given up.
+    /// Gives an order and waits until it is carried out. That can take as long as the slowest
+    /// worker may take, so there is no deadline for it. But every 5 s the primary is asked for its
+    /// status, over another connection, and one that does not say it within 5 s is given up.
     ///
-    /// Not cancel safe: when the future is dropped the order may stand, and this connection is good for no other.
+    /// Not cancel safe: when the future is dropped the order may stand, and this connection is good
+    /// for no other.
     ///
     /// # Errors
     ///
@@ -125,7 +134,12 @@ impl Client {
         self.call_patiently(command, LOOK, ANSWER).await
     }
 
-    async fn call_patiently(&mut self, command: &Command, look: Duration, answer: Duration) -> Result<Reply, ControlError> {
+    async fn call_patiently(
+        &mut self,
+        command: &Command,
+        look: Duration,
+        answer: Duration,
+    ) -> Result<Reply, ControlError> {
         let path = self.path.clone();
         tokio::select! {
             biased;
@@ -138,15 +152,25 @@ impl Client {
         let mut line = serde_json::to_vec(command).map_err(ControlError::Unsendable)?;
         line.push(b'\n');
         if std::mem::replace(&mut self.due, true) {
-            return Err(ControlError::Lost(io::Error::other("a call before was given up on this connection, open another one")));
+            return Err(ControlError::Lost(io::Error::other(
+                "a call before was given up on this connection, open another one",
+            )));
         }
         let written = self.stream.write_all(&line).await;
         // Who is refused at the door is told so before it has said anything.
         let reply = match (read_line(&mut self.stream, MAX_REPLY).await, written) {
             (Ok(reply), _) => reply,
-            (Err(NoLine::Failed(error)), _) | (Err(NoLine::End), Err(error)) => return Err(ControlError::Lost(error)),
-            (Err(NoLine::End), Ok(())) => return Err(ControlError::Lost(io::ErrorKind::UnexpectedEof.into())),
-            (Err(NoLine::TooLong), _) => return Err(ControlError::Lost(io::Error::other("the reply is longer than 16 MiB"))),
+            (Err(NoLine::Failed(error)), _) | (Err(NoLine::End), Err(error)) => {
+                return Err(ControlError::Lost(error));
+            }
+            (Err(NoLine::End), Ok(())) => {
+                return Err(ControlError::Lost(io::ErrorKind::UnexpectedEof.into()));
+            }
+            (Err(NoLine::TooLong), _) => {
+                return Err(ControlError::Lost(io::Error::other(
+                    "the reply is longer than 16 MiB",
+                )));
+            }
         };
         self.due = false;
         Ok(Answer::read(&reply).map_err(ControlError::Unreadable)??)
@@ -157,11 +181,17 @@ impl Client {
 fn trusted(stream: UnixStream, path: &Path) -> io::Result<UnixStream> {
     // The kernel recorded this uid when the peer called listen().
     let (peer, user) = (stream.peer_cred()?.uid(), geteuid().as_raw());
-    let of_folder = || path.parent().and_then(|folder| folder.metadata().ok()).is_some_and(|folder| folder.uid() == peer);
+    let of_folder = || {
+        path.parent()
+            .and_then(|folder| folder.metadata().ok())
+            .is_some_and(|folder| folder.uid() == peer)
+    };
     if peer == user || peer == 0 || (user == 0 && of_folder()) {
         return Ok(stream);
     }
-    Err(io::Error::other(format!("uid {peer} listens there and this process runs as uid {user}; use the path of a primary of this user")))
+    Err(io::Error::other(format!(
+        "uid {peer} listens there and this process runs as uid {user}; use the path of a primary of this user"
+    )))
 }
 
 async fn knock(path: &Path) -> io::Result<UnixStream> {
@@ -184,7 +214,8 @@ async fn silence(path: &Path, look: Duration, answer: Duration) {
     }
 }
 
-/// Waits until somebody answers, whatever it is. That nobody is there any more is an answer too: who waits for a reply sees its connection end.
+/// Waits until somebody answers, whatever it is. That nobody is there any more is an answer too:
+/// who waits for a reply sees its connection end.
 async fn is_heard(path: &Path) {
     let Ok(stream) = knock(path).await else { return };
     let mut stream = BufReader::new(stream);
@@ -238,13 +269,17 @@ mod tests {
         let (obeys, asked) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
         primary(&path, Arc::clone(&obeys), Arc::clone(&asked));
         let mut client = Client::connect(&path).await.unwrap();
-        let order = tokio::spawn(async move { client.call_patiently(&Command::Reload, LOOK, Duration::from_mins(1)).await });
+        let order = tokio::spawn(async move {
+            client.call_patiently(&Command::Reload, LOOK, Duration::from_mins(1)).await
+        });
         while asked.load(SeqCst) < 5 {
             assert!(!order.is_finished());
             sleep(LOOK).await;
         }
         obeys.add_permits(1);
-        assert!(matches!(order.await.unwrap(), Ok(Reply::Scaled { workers }) if workers.get() == 3));
+        assert!(
+            matches!(order.await.unwrap(), Ok(Reply::Scaled { workers }) if workers.get() == 3)
+        );
     }
 
     #[tokio::test]
@@ -255,9 +290,14 @@ mod tests {
         let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         for command in [Command::Status, Command::Reload] {
             let mut client = Client::connect(&path).await.unwrap();
-            let error = client.call_patiently(&command, LOOK, Duration::from_millis(50)).await.unwrap_err();
-            assert!(matches!(&error, ControlError::Silent { path: silent } if *silent == path), "{error:?}");
-            let again = client.call_patiently(&command, LOOK, Duration::from_millis(50)).await.unwrap_err();
+            let error =
+                client.call_patiently(&command, LOOK, Duration::from_millis(50)).await.unwrap_err();
+            assert!(
+                matches!(&error, ControlError::Silent { path: silent } if *silent == path),
+                "{error:?}"
+            );
+            let again =
+                client.call_patiently(&command, LOOK, Duration::from_millis(50)).await.unwrap_err();
             assert!(matches!(again, ControlError::Lost(_)), "{again:?}");
         }
     }
@@ -265,6 +305,10 @@ mod tests {
     #[tokio::test]
     async fn a_primary_that_has_gone_meanwhile_is_no_silence() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(timeout(Duration::from_millis(50), silence(&folder.path().join("none"), LOOK, LOOK)).await.is_err());
+        assert!(
+            timeout(Duration::from_millis(50), silence(&folder.path().join("none"), LOOK, LOOK))
+                .await
+                .is_err()
+        );
     }
 }

@@ -5,7 +5,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::id::WorkerId;
 
-/// An order to a primary, or a question. The [module](super) says what each does and when it is answered.
+/// An order to a primary, or a question. The [module](super) says what each does and when it is
+/// answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
@@ -31,7 +32,11 @@ pub enum Command {
         /// The worker.
         id: WorkerId,
         /// On the wire its name, in capitals and without `SIG`.
-        #[serde(default = "terminate", serialize_with = "write_signal", deserialize_with = "read_signal")]
+        #[serde(
+            default = "terminate",
+            serialize_with = "write_signal",
+            deserialize_with = "read_signal"
+        )]
         signal: Signal,
     },
     /// [`ClusterHandle::shutdown`](crate::ClusterHandle::shutdown).
@@ -70,7 +75,8 @@ const SIGNALS: [(&str, Signal); 12] = [
 ];
 
 impl Command {
-    /// The signal of this name: in capitals, with or without `SIG`. `None` if [`Kill`](Self::Kill) does not send it.
+    /// The signal of this name: in capitals, with or without `SIG`. `None` if [`Kill`](Self::Kill)
+    /// does not send it.
     #[must_use]
     pub fn signal(name: &str) -> Option<Signal> {
         let name = name.strip_prefix("SIG").unwrap_or(name);
@@ -86,13 +92,19 @@ fn terminate() -> Signal {
 fn write_signal<S: Serializer>(signal: &Signal, to: S) -> Result<S::Ok, S::Error> {
     match SIGNALS.iter().find(|(_, of)| of == signal) {
         Some((name, _)) => to.serialize_str(name),
-        None => Err(serde::ser::Error::custom(format!("signal {} cannot be sent, use one of {}", signal.as_raw(), names()))),
+        None => Err(serde::ser::Error::custom(format!(
+            "signal {} cannot be sent, use one of {}",
+            signal.as_raw(),
+            names()
+        ))),
     }
 }
 
 fn read_signal<'de, D: Deserializer<'de>>(from: D) -> Result<Signal, D::Error> {
     let name = String::deserialize(from)?;
-    Command::signal(&name).ok_or_else(|| de::Error::custom(format!("signal {name:?} cannot be sent, use one of {}", names())))
+    Command::signal(&name).ok_or_else(|| {
+        de::Error::custom(format!("signal {name:?} cannot be sent, use one of {}", names()))
+    })
 }
 
 fn names() -> String {

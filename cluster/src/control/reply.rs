@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::wire::{maybe_millis, millis};
 use crate::event::{Addresses, ExitCause};
 use crate::id::{Slot, WorkerId};
-use crate::status::{self, Ended, Phase, ReloadReport, Replacement, ShutdownReport, SlotStatus, WorkerInfo};
+use crate::status::{
+    self, Ended, Phase, ReloadReport, Replacement, ShutdownReport, SlotStatus, WorkerInfo,
+};
 
 /// What was done, or seen.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -18,7 +20,8 @@ pub enum Reply {
     Status(StatusReply),
     /// To [`Command::Reload`](super::Command::Reload).
     Reloaded(ReloadReply),
-    /// To [`Command::Upgrade`](super::Command::Upgrade). The primary that answers ends when its workers have left.
+    /// To [`Command::Upgrade`](super::Command::Upgrade). The primary that answers ends when its
+    /// workers have left.
     Upgraded {
         /// The process id of the new primary.
         pid: u32,
@@ -44,7 +47,8 @@ pub enum Reply {
     Stopped(StopReply),
 }
 
-/// The state of a cluster at one moment. It has no settings and no environment, which can hold secrets.
+/// The state of a cluster at one moment. It has no settings and no environment, which can hold
+/// secrets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StatusReply {
@@ -221,7 +225,18 @@ impl From<ReloadReport> for ReloadReply {
 
 impl From<&ShutdownReport> for StopReply {
     fn from(of: &ShutdownReport) -> Self {
-        let end = |of: &Ended| EndReply { id: of.id, slot: of.slot, cause: of.cause, code: of.status.code(), signal: of.status.signal() };
-        Self { workers: of.workers.iter().map(end).collect(), killed: of.killed().collect(), took: of.took, successor: of.successor }
+        let end = |of: &Ended| EndReply {
+            id: of.id,
+            slot: of.slot,
+            cause: of.cause,
+            code: of.status.code(),
+            signal: of.status.signal(),
+        };
+        Self {
+            workers: of.workers.iter().map(end).collect(),
+            killed: of.killed().collect(),
+            took: of.took,
+            successor: of.successor,
+        }
     }
 }

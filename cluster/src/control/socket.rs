@@ -25,14 +25,17 @@ pub(crate) struct ControlSocket {
 }
 
 impl ControlSocket {
-    /// Makes the socket, in the place of one that a crash left behind. At no moment may another user connect.
+    /// Makes the socket, in the place of one that a crash left behind. At no moment may another
+    /// user connect.
     pub(crate) fn bind(path: &Path) -> Result<Self, NotHeld> {
         let path = absolute(path)?;
         let address = SockAddr::unix(&path)?;
         let lock = lock_path(&path);
         let lock = PidFile::open(&lock, 0o600).map_err(|why| match why {
             // The caller names the socket, and the error is about the file beside it.
-            NotHeld::Failed(error) => io::Error::new(error.kind(), format!("its lock {}: {error}", lock.display())).into(),
+            NotHeld::Failed(error) => {
+                io::Error::new(error.kind(), format!("its lock {}: {error}", lock.display())).into()
+            }
             taken @ NotHeld::Taken(_) => taken,
         })?;
         lock.write_own_pid()?;
@@ -80,7 +83,8 @@ impl ControlSocket {
 /// A path that nobody serves any more is not left behind.
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.inode);
+        let ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|file| (file.dev(), file.ino()) == self.inode);
         if ours && !self.lock.stays() {
             // The lock is still held, so nobody can have made a new socket in between.
             if let Err(error) = fs::remove_file(&self.path) {
@@ -113,16 +117,23 @@ fn remove_stale(path: &Path, address: &SockAddr) -> Result<(), NotHeld> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error.into()),
         Ok(file) if !file.file_type().is_socket() => {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something that is no socket is there; choose another path").into());
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "something that is no socket is there; choose another path",
+            )
+            .into());
         }
         Ok(_) => {}
     }
-    // We hold the lock, so no primary of this kind is there; yet the socket may be another program's.
+    // We hold the lock, so no primary of this kind is there; yet the socket may be another
+    // program's.
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // A backlog that is full would hold this thread.
     probe.set_nonblocking(true)?;
     match probe.connect(address) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(fs::remove_file(path)?),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            Ok(fs::remove_file(path)?)
+        }
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error.into()),
         _ => Err(NotHeld::Taken(None)),
     }
@@ -157,7 +168,9 @@ mod tests {
         let (folder, path) = folder();
         let bound = ControlSocket::bind(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(matches!(ControlSocket::bind(&path), Err(NotHeld::Taken(Some(pid))) if pid == process::id()));
+        assert!(
+            matches!(ControlSocket::bind(&path), Err(NotHeld::Taken(Some(pid))) if pid == process::id())
+        );
         UnixStream::connect(&path).unwrap();
         drop(bound);
         assert_eq!(left(&folder), 0);
@@ -188,7 +201,8 @@ mod tests {
         let (folder, path) = folder();
         let mut bound = ControlSocket::bind(&path).unwrap();
         let heir = || {
-            let lock = PidFile::of_predecessor(bound.lock.copy().unwrap(), bound.lock.path().to_owned());
+            let lock =
+                PidFile::of_predecessor(bound.lock.copy().unwrap(), bound.lock.path().to_owned());
             ControlSocket::of_predecessor(bound.listener().unwrap(), lock, path.clone())
         };
         // One that does not take charge leaves everything as it was.

@@ -71,7 +71,8 @@ impl Answer {
             Ok(reply) => Verdict::Ok(reply),
             Err(refusal) => Verdict::Error(refusal),
         };
-        // Every type of a reply has a JSON form. Without one the line is empty, which no client takes for an answer.
+        // Every type of a reply has a JSON form. Without one the line is empty, which no client
+        // takes for an answer.
         let mut line = serde_json::to_vec(&Self { version: VERSION, verdict }).unwrap_or_default();
         line.push(b'\n');
         line
@@ -88,12 +89,13 @@ impl Answer {
 
 /// Reads a request.
 pub(crate) fn request(line: &[u8]) -> Result<Command, Refusal> {
-    let malformed = |error: serde_json::Error| ErrorCode::Malformed.because(format!("not a request: {error}"));
+    let malformed =
+        |error: serde_json::Error| ErrorCode::Malformed.because(format!("not a request: {error}"));
     let mut request: Value = serde_json::from_slice(line).map_err(malformed)?;
     match request.as_object_mut().and_then(|fields| fields.remove("version")) {
-        Some(version) if version != VERSION => {
-            Err(ErrorCode::Version.because(format!("this primary speaks version {VERSION} of the protocol, not {version}")))
-        }
+        Some(version) if version != VERSION => Err(ErrorCode::Version.because(format!(
+            "this primary speaks version {VERSION} of the protocol, not {version}"
+        ))),
         _ => serde_json::from_value(request).map_err(malformed),
     }
 }
@@ -110,7 +112,10 @@ pub(crate) enum NoLine {
 /// Reads a line of at most so many bytes, without its end.
 ///
 /// Not cancel safe: what was read is lost.
-pub(crate) async fn read_line(from: &mut (impl AsyncBufRead + Unpin), most: usize) -> Result<Vec<u8>, NoLine> {
+pub(crate) async fn read_line(
+    from: &mut (impl AsyncBufRead + Unpin),
+    most: usize,
+) -> Result<Vec<u8>, NoLine> {
     let mut line = Vec::new();
     loop {
         let read = from.fill_buf().await.map_err(NoLine::Failed)?;
@@ -152,11 +157,16 @@ pub(super) mod maybe_millis {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[expect(clippy::ref_option, reason = "serde passes it so")]
-    pub(crate) fn serialize<S: Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(
+        time: &Option<Duration>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)).serialize(to)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
         Ok(Option::<u64>::deserialize(from)?.map(Duration::from_millis))
     }
 }
@@ -177,10 +187,16 @@ mod tests {
         for (line, command) in [
             (r#"{"command":"status"}"#, Command::Status),
             (r#"{"version":1,"command":"reload"}"#, Command::Reload),
-            (r#"{"command":"scale","workers":4}"#, Command::Scale { workers: NonZeroUsize::new(4).unwrap() }),
+            (
+                r#"{"command":"scale","workers":4}"#,
+                Command::Scale { workers: NonZeroUsize::new(4).unwrap() },
+            ),
             (r#"{"command":"drain","id":7}"#, Command::Drain { id }),
             (r#"{"command":"kill","id":7}"#, Command::Kill { id, signal: Signal::TERM }),
-            (r#"{"command":"kill","id":7,"signal":"SIGKILL"}"#, Command::Kill { id, signal: Signal::KILL }),
+            (
+                r#"{"command":"kill","id":7,"signal":"SIGKILL"}"#,
+                Command::Kill { id, signal: Signal::KILL },
+            ),
             (r#"{"command":"stop"}"#, Command::Stop { mode: StopMode::Graceful }),
             (r#"{"mode":"fast","command":"stop"}"#, Command::Stop { mode: StopMode::Fast }),
         ] {
@@ -214,7 +230,10 @@ mod tests {
         assert_eq!(line, b"{\"version\":1,\"ok\":{\"scaled\":{\"workers\":1}}}\n");
         assert!(matches!(Answer::read(&line), Ok(Ok(Reply::Scaled { .. }))));
         let refusal = ErrorCode::Gone.because("no");
-        assert_eq!(Answer::read(&Answer::line(Err(refusal.clone()))).unwrap().unwrap_err(), refusal);
+        assert_eq!(
+            Answer::read(&Answer::line(Err(refusal.clone()))).unwrap().unwrap_err(),
+            refusal
+        );
         let later = br#"{"version":1,"more":1,"error":{"code":"later","message":"m","more":1}}"#;
         assert_eq!(Answer::read(later).unwrap().unwrap_err().code, ErrorCode::Unknown);
     }

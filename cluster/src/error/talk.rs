@@ -10,11 +10,14 @@ pub enum SendError {
     /// The worker, or for a worker its primary, is gone.
     #[error("the receiver is gone")]
     Gone,
-    /// The queues of these workers are full, because they do not read; the message went to the others, if any.
+    /// The queues of these workers are full, because they do not read; the message went to the
+    /// others, if any.
     #[error("the queue is full of workers {0:?}, which do not read; try again later")]
     Full(Vec<WorkerId>),
     /// The message is too large.
-    #[error("a message of {len} bytes is too large, at most {max} are allowed; send a reference or several messages")]
+    #[error(
+        "a message of {len} bytes is too large, at most {max} are allowed; send a reference or several messages"
+    )]
     TooLarge {
         /// Its size.
         len: usize,
@@ -40,7 +43,8 @@ pub struct Gone;
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// The receiver is gone, or ended before it replied. Whether it carried the request out is unknown.
+    /// The receiver is gone, or ended before it replied. Whether it carried the request out is
+    /// unknown.
     #[error("the receiver of the request is gone")]
     Gone,
     /// The queue of the worker is full, because it does not read.
@@ -60,16 +64,19 @@ pub enum RequestError {
     /// The reply came, and is not of the expected type.
     #[error("the reply is not of the expected type")]
     Decode(#[source] Arc<serde_json::Error>),
-    /// No reply came within the time. Whether the request was carried out, or still will be, is unknown.
+    /// No reply came within the time. Whether the request was carried out, or still will be, is
+    /// unknown.
     #[error("no reply came within {0:?}")]
     Late(Duration),
-    /// The receiver read the request and dropped it without a reply, or its reply could not be sent.
+    /// The receiver read the request and dropped it without a reply, or its reply could not be
+    /// sent.
     #[error("the receiver dropped the request without a reply")]
     NotAnswered,
     /// Too much that this process has asked waits for an answer there; the request was not taken.
     #[error("the receiver has too many unanswered requests of this process; try again later")]
     Busy,
-    /// The receiver does not read requests: it has called no `requests()`, or has dropped what that gave. The request was not taken.
+    /// The receiver does not read requests: it has called no `requests()`, or has dropped what that
+    /// gave. The request was not taken.
     #[error("the receiver does not read requests")]
     NobodyListens,
 }

@@ -38,7 +38,11 @@ impl Side {
         (Self::new(left), Self::new(right))
     }
 
-    async fn ask<R: DeserializeOwned>(&self, request: &str, within: Duration) -> Result<R, RequestError> {
+    async fn ask<R: DeserializeOwned>(
+        &self,
+        request: &str,
+        within: Duration,
+    ) -> Result<R, RequestError> {
         self.line.ask(message::encode(request)?, within, WhenFull::Wait).await
     }
 
@@ -62,7 +66,8 @@ async fn k13_ten_thousand_requests_at_once_get_each_its_own_reply() {
     for n in 0..COUNT {
         let line = Arc::clone(&near.line);
         asked.spawn(async move {
-            let reply: usize = line.ask(message::encode(&n).unwrap(), LONG, WhenFull::Wait).await.unwrap();
+            let reply: usize =
+                line.ask(message::encode(&n).unwrap(), LONG, WhenFull::Wait).await.unwrap();
             assert_eq!(reply, n + 1);
         });
     }
@@ -162,7 +167,10 @@ async fn k13_a_reply_that_is_not_what_was_asked_for_and_one_that_cannot_be_sent_
     let (near, far) = Side::pair();
     let mut requests = far.desk.sit();
     let line = Arc::clone(&near.line);
-    let number = tokio::spawn(async move { line.ask::<u64>(b"\"q\"".to_vec(), LONG, WhenFull::Refuse).await });
+    let number =
+        tokio::spawn(
+            async move { line.ask::<u64>(b"\"q\"".to_vec(), LONG, WhenFull::Refuse).await },
+        );
     let call = requests.next().await.unwrap();
     assert!(call.decode::<u64>().is_err());
     call.reply("text").unwrap();
@@ -205,17 +213,24 @@ async fn k13_replies_that_are_not_read_are_bounded_and_the_refused_are_told_so()
     let mut requests = side.desk.sit();
     let (mut from, mut to) = theirs.into_split();
     for id in 0..24 {
-        to.write_all(&frame::encode(&Talk::Request { id, body: b"1".to_vec() }).unwrap()).await.unwrap();
+        to.write_all(&frame::encode(&Talk::Request { id, body: b"1".to_vec() }).unwrap())
+            .await
+            .unwrap();
     }
     let reply = "x".repeat(512 << 10);
     let mut full = 0;
     for _ in 0..24 {
-        full += usize::from(matches!(requests.next().await.unwrap().reply(&reply), Err(ReplyError::Full)));
+        full += usize::from(matches!(
+            requests.next().await.unwrap().reply(&reply),
+            Err(ReplyError::Full)
+        ));
     }
     assert!((8..=10).contains(&full), "{full} of 24 replies of 512 KiB were refused");
     let mut refused = 0;
     for id in 0..24 {
-        let Some(Talk::Reply { id: of, answer }) = frame::read(&mut from).await.unwrap() else { panic!("no reply") };
+        let Some(Talk::Reply { id: of, answer }) = frame::read(&mut from).await.unwrap() else {
+            panic!("no reply")
+        };
         assert_eq!(of, id);
         refused += usize::from(answer == Err(Refusal::NotAnswered));
     }
@@ -248,7 +263,8 @@ async fn k13_a_peer_that_does_not_read_is_refused_at_once_or_waited_for_within_t
     let mut waiting = JoinSet::new();
     let asked = loop {
         let line = Arc::clone(&side.line);
-        let mut refused = Box::pin(async move { line.ask::<u64>(body(), LONG, WhenFull::Refuse).await });
+        let mut refused =
+            Box::pin(async move { line.ask::<u64>(body(), LONG, WhenFull::Refuse).await });
         tokio::select! {
             biased;
             refused = &mut refused => break refused,

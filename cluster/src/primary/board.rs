@@ -112,7 +112,8 @@ impl Board {
         let Some(live) = self.live.get_mut(&id) else { return };
         live.draining = true;
         let slot = live.slot;
-        if matches!(self.slots[slot.index()].state, SlotState::Starting(of) | SlotState::Serving(of) if of == id) {
+        if matches!(self.slots[slot.index()].state, SlotState::Starting(of) | SlotState::Serving(of) if of == id)
+        {
             self.set(slot, SlotState::Draining(id));
         }
     }
@@ -155,7 +156,8 @@ impl Board {
     /// Whether every slot serves or never will, and one does.
     pub(super) fn settled(&self) -> bool {
         let serves = |slot: &SlotStatus| matches!(slot.state, SlotState::Serving(_));
-        self.slots.iter().all(|slot| serves(slot) || slot.state == SlotState::GaveUp) && self.slots.iter().any(serves)
+        self.slots.iter().all(|slot| serves(slot) || slot.state == SlotState::GaveUp)
+            && self.slots.iter().any(serves)
     }
 
     pub(super) fn workers(&self) -> Vec<WorkerInfo> {
@@ -179,7 +181,11 @@ impl Board {
 
     pub(super) fn why_empty(&self) -> RunError {
         let (slots, last) = (self.slots.len(), self.last);
-        if self.ever_ready { RunError::AllGaveUp { slots, last } } else { RunError::NeverReady { slots, last } }
+        if self.ever_ready {
+            RunError::AllGaveUp { slots, last }
+        } else {
+            RunError::NeverReady { slots, last }
+        }
     }
 }
 

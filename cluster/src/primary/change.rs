@@ -25,7 +25,9 @@ impl Core {
         self.emit(Event::Reloading);
         let done = self.replace_all().await;
         match &done {
-            Ok(report) => tracing::info!(workers = report.replaced.len(), took = ?report.took, "reloaded"),
+            Ok(report) => {
+                tracing::info!(workers = report.replaced.len(), took = ?report.took, "reloaded")
+            }
             Err(error) => tracing::error!(%error, "reload ended early"),
         }
         self.emit(Event::Reloaded(done.clone()));
@@ -35,22 +37,36 @@ impl Core {
     async fn replace_all(&self) -> Result<ReloadReport, ReloadError> {
         let began = Instant::now();
         let old = self.image();
-        let image = old.at_its_path().map_err(|source| ReloadError::Program { path: old.path().to_owned(), source: Arc::new(source) })?;
+        let image = old.at_its_path().map_err(|source| ReloadError::Program {
+            path: old.path().to_owned(),
+            source: Arc::new(source),
+        })?;
         let image = Arc::new(image);
         let slots = self.see(|board| board.slots().len());
         let mut replaced = Vec::with_capacity(slots);
         for slot in (0..slots).map(Slot::new) {
             match self.replace(slot, &image).await {
                 Ok(Successor { id, old }) => {
-                    replaced.push(Replacement { slot, old: old.as_ref().map(|(old, _)| *old), new: id });
+                    replaced.push(Replacement {
+                        slot,
+                        old: old.as_ref().map(|(old, _)| *old),
+                        new: id,
+                    });
                     if let Some((_, mut end)) = old {
-                        // An error would be its end as well. Not before: there are never two more than there should be.
+                        // An error would be its end as well. Not before: there are never two more
+                        // than there should be.
                         let _ = end.wait_for(Option::is_some).await;
                     }
                 }
-                Err(NotReplaced::Leaving | NotReplaced::Another) => return Err(ReloadError::Stopping),
-                Err(NotReplaced::Spawn(source)) => return Err(ReloadError::Spawn { slot, source: Arc::new(source), replaced }),
-                Err(NotReplaced::Ended(ended)) => return Err(ReloadError::Failed { ended, replaced }),
+                Err(NotReplaced::Leaving | NotReplaced::Another) => {
+                    return Err(ReloadError::Stopping);
+                }
+                Err(NotReplaced::Spawn(source)) => {
+                    return Err(ReloadError::Spawn { slot, source: Arc::new(source), replaced });
+                }
+                Err(NotReplaced::Ended(ended)) => {
+                    return Err(ReloadError::Failed { ended, replaced });
+                }
             }
         }
         self.set_image(image);

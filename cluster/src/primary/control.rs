@@ -11,7 +11,10 @@ use tokio::time::{sleep, timeout};
 
 use super::core::Core;
 use super::handle::ClusterHandle;
-use crate::control::{Answer, Command, ErrorCode, MAX_REQUEST, NoLine, Refusal, Reply, StatusReply, StopMode, StopReply, WorkerReply};
+use crate::control::{
+    Answer, Command, ErrorCode, MAX_REQUEST, NoLine, Refusal, Reply, StatusReply, StopMode,
+    StopReply, WorkerReply,
+};
 use crate::control::{read_line, request};
 use crate::error::{ReloadError, ScaleError, UpgradeError};
 use crate::id::WorkerId;
@@ -32,7 +35,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often it is looked whether a client still waits for its reply.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// The pause after an accept that failed for want of descriptors or memory, so that the loop does not spin.
+/// The pause after an accept that failed for want of descriptors or memory, so that the loop does
+/// not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Obeys operators until the cluster has ended and those that wait for it are told.
@@ -67,16 +71,24 @@ pub(super) async fn serve(core: &Arc<Core>, listener: UnixListener) {
     }
 }
 
-/// Whether a client is answered at all. The mode of the socket keeps other users away; this holds also if somebody changes it.
+/// Whether a client is answered at all. The mode of the socket keeps other users away; this holds
+/// also if somebody changes it.
 fn admit(stream: &UnixStream, clients: usize) -> Result<(), Refusal> {
-    let peer = stream.peer_cred().map_err(|error| ErrorCode::Forbidden.because(format!("your user is unknown: {error}")))?;
+    let peer = stream
+        .peer_cred()
+        .map_err(|error| ErrorCode::Forbidden.because(format!("your user is unknown: {error}")))?;
     let own = geteuid().as_raw();
     if peer.uid() != own && peer.uid() != 0 {
-        let message = format!("uid {} may not give orders to a primary of uid {own}; only that user and root may", peer.uid());
+        let message = format!(
+            "uid {} may not give orders to a primary of uid {own}; only that user and root may",
+            peer.uid()
+        );
         return Err(ErrorCode::Forbidden.because(message));
     }
     if clients >= MAX_CLIENTS {
-        return Err(ErrorCode::Busy.because(format!("{MAX_CLIENTS} connections are open already; close one, or try again later")));
+        return Err(ErrorCode::Busy.because(format!(
+            "{MAX_CLIENTS} connections are open already; close one, or try again later"
+        )));
     }
     Ok(())
 }
@@ -91,7 +103,8 @@ async fn attend(stream: UnixStream, core: Arc<Core>) {
             () = core.ended() => return,
         };
         let (result, goes_on) = match read {
-            Ok(Ok(line)) => match request(&line).inspect(|command| note(command, stream.get_ref())) {
+            Ok(Ok(line)) => match request(&line).inspect(|command| note(command, stream.get_ref()))
+            {
                 Ok(command) => tokio::select! {
                     biased;
                     result = obey(command, &core) => (result, true),
@@ -100,11 +113,16 @@ async fn attend(stream: UnixStream, core: Arc<Core>) {
                 },
                 Err(refusal) => (Err(refusal), true),
             },
-            Ok(Err(NoLine::TooLong)) => {
-                (Err(ErrorCode::TooLarge.because(format!("a request may have {MAX_REQUEST} bytes, this one has more"))), false)
-            }
+            Ok(Err(NoLine::TooLong)) => (
+                Err(ErrorCode::TooLarge
+                    .because(format!("a request may have {MAX_REQUEST} bytes, this one has more"))),
+                false,
+            ),
             Ok(Err(NoLine::End | NoLine::Failed(_))) => return,
-            Err(_) => (Err(ErrorCode::TooSlow.because(format!("no whole request came within {REQUEST:?}"))), false),
+            Err(_) => (
+                Err(ErrorCode::TooSlow.because(format!("no whole request came within {REQUEST:?}"))),
+                false,
+            ),
         };
         let written = timeout(REPLY, stream.get_mut().write_all(&Answer::line(result))).await;
         if !goes_on || !matches!(written, Ok(Ok(()))) {
@@ -117,17 +135,25 @@ async fn attend(stream: UnixStream, core: Arc<Core>) {
 fn note(command: &Command, stream: &UnixStream) {
     if *command != Command::Status {
         let peer = stream.peer_cred().ok();
-        tracing::info!(?command, uid = peer.map(|peer| peer.uid()), pid = peer.and_then(|peer| peer.pid()), "order received");
+        tracing::info!(
+            ?command,
+            uid = peer.map(|peer| peer.uid()),
+            pid = peer.and_then(|peer| peer.pid()),
+            "order received"
+        );
     }
 }
 
-/// Waits until a client can read nothing any more. That it sends nothing any more means less: it can still wait for the reply.
+/// Waits until a client can read nothing any more. That it sends nothing any more means less: it
+/// can still wait for the reply.
 async fn hung_up(stream: &UnixStream) {
     loop {
         sleep(LOOK).await;
         let mut client = [PollFd::new(stream, PollFlags::empty())];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        if matches!(poll(&mut client, Some(&now)), Ok(1)) && client[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
+        if matches!(poll(&mut client, Some(&now)), Ok(1))
+            && client[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+        {
             return;
         }
     }
@@ -137,7 +163,8 @@ async fn hung_up(stream: &UnixStream) {
 async fn obey(command: Command, core: &Arc<Core>) -> Result<Reply, Refusal> {
     let cluster = ClusterHandle::new(Arc::clone(core));
     if let Some(pid) = core.successor().filter(|_| command != Command::Status) {
-        return Err(ErrorCode::Stopping.because(format!("primary {pid} has taken over; connect again to reach it")));
+        return Err(ErrorCode::Stopping
+            .because(format!("primary {pid} has taken over; connect again to reach it")));
     }
     match command {
         Command::Status => Ok(Reply::Status(status(core, &cluster))),
@@ -174,7 +201,9 @@ fn kill(cluster: &ClusterHandle, id: WorkerId, signal: Signal) -> Result<Reply, 
         return Ok(Reply::Signalled { id });
     }
     if cluster.workers().iter().any(|worker| worker.id == id) {
-        return Err(ErrorCode::Failed.because(format!("the system refuses to send worker {id} a signal; the primary's log says why")));
+        return Err(ErrorCode::Failed.because(format!(
+            "the system refuses to send worker {id} a signal; the primary's log says why"
+        )));
     }
     Err(gone(id))
 }
@@ -231,7 +260,13 @@ mod tests {
 
     /// A client of a cluster without ports and workers.
     fn client() -> (UnixStream, impl Future<Output = ()>) {
-        let core = Core::open(ClusterBuilder::new(Image::of_this_process().unwrap(), None), BTreeMap::new(), None).unwrap().0;
+        let core = Core::open(
+            ClusterBuilder::new(Image::of_this_process().unwrap(), None),
+            BTreeMap::new(),
+            None,
+        )
+        .unwrap()
+        .0;
         let (ours, theirs) = UnixStream::pair().unwrap();
         (theirs, attend(ours, Arc::new(core)))
     }
@@ -248,7 +283,10 @@ mod tests {
         };
         let (heard, ()) = tokio::join!(speak, attended);
         let lines: Vec<_> = heard.lines().collect();
-        assert!(lines.len() == 2 && lines[0].contains("running") && lines[1].contains("too_slow"), "{heard}");
+        assert!(
+            lines.len() == 2 && lines[0].contains("running") && lines[1].contains("too_slow"),
+            "{heard}"
+        );
         assert_eq!(began.elapsed().as_secs(), REQUEST.as_secs());
     }
 

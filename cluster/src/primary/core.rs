@@ -26,7 +26,8 @@ use crate::status::{Ended, Phase, ShutdownReport};
 
 pub(super) type Outcome = Result<ShutdownReport, RunError>;
 
-/// What the tasks of a cluster share. Its locks are held for a few instructions, never over an await, and one at a time.
+/// What the tasks of a cluster share. Its locks are held for a few instructions, never over an
+/// await, and one at a time.
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) config: ClusterBuilder,
@@ -57,7 +58,8 @@ pub(super) struct Core {
     pub(super) changing: tokio::sync::Mutex<()>,
     /// Held while there is a successor that has not taken over: the cluster does not end beside it.
     pub(super) succeeding: tokio::sync::Mutex<()>,
-    /// Whether the ports are this primary's alone. Before it has taken over, another one serves them.
+    /// Whether the ports are this primary's alone. Before it has taken over, another one serves
+    /// them.
     in_charge: watch::Sender<bool>,
     successor: watch::Sender<Option<u32>>,
     pub(super) office: Office,
@@ -78,7 +80,8 @@ struct Stop {
 }
 
 impl Core {
-    /// Opens the ports, or takes over those that the predecessor left. The second part of what is returned hears of the slots that need a task.
+    /// Opens the ports, or takes over those that the predecessor left. The second part of what is
+    /// returned hears of the slots that need a task.
     pub(super) fn open(
         config: ClusterBuilder,
         mut left: BTreeMap<String, TcpListener>,
@@ -92,8 +95,11 @@ impl Core {
         let mut addresses = BTreeMap::new();
         for (name, spec) in &config.listen {
             let socket = spec.open(name, &mut left)?;
-            let address =
-                socket.local_addr().map_err(|source| StartError::Listen { name: name.clone(), address: format!("{spec:?}"), source })?;
+            let address = socket.local_addr().map_err(|source| StartError::Listen {
+                name: name.clone(),
+                address: format!("{spec:?}"),
+                source,
+            })?;
             addresses.insert(name.clone(), address);
             sockets.insert(name.clone(), socket);
         }
@@ -136,7 +142,10 @@ impl Core {
 
     /// Copies of the shared sockets for one worker.
     pub(super) fn sockets(&self) -> io::Result<Vec<(String, OwnedFd)>> {
-        lock(&self.sockets).iter().map(|(name, socket)| Ok((name.clone(), socket.try_clone()?.into()))).collect()
+        lock(&self.sockets)
+            .iter()
+            .map(|(name, socket)| Ok((name.clone(), socket.try_clone()?.into())))
+            .collect()
     }
 
     pub(super) fn image(&self) -> Arc<Image> {
@@ -165,7 +174,8 @@ impl Core {
         self.changed.send_replace(());
     }
 
-    /// Tells the task of a slot what to do. Whether it does shows by its answer: it may be at its end. Gives the order back if there is no task.
+    /// Tells the task of a slot what to do. Whether it does shows by its answer: it may be at its
+    /// end. Gives the order back if there is no task.
     pub(super) fn order(&self, slot: Slot, order: Order) -> Result<(), Order> {
         match lock(&self.keepers).get(&slot) {
             // Dropped if it is at its end, and then nobody answers.
@@ -205,7 +215,8 @@ impl Core {
         let _ = self.outcome.subscribe().wait_for(Option::is_some).await;
     }
 
-    /// Asks for a task for a slot. From here on it can be given orders. After the end of the cluster nobody hears it.
+    /// Asks for a task for a slot. From here on it can be given orders. After the end of the
+    /// cluster nobody hears it.
     pub(super) fn recruit(&self, slot: Slot, first: First) {
         let orders = self.way_to(slot);
         if self.recruits.send(Recruit { slot, first, orders }).is_err() {
@@ -234,8 +245,8 @@ impl Core {
         lock(&self.feed).reader()
     }
 
-    /// Raises the phase. With the first stop no further connection is let in, and the primary lets go of its ports, so that
-    /// the last worker closes them.
+    /// Raises the phase. With the first stop no further connection is let in, and the primary lets
+    /// go of its ports, so that the last worker closes them.
     pub(super) fn stop(&self, phase: Phase) {
         let mut stop = lock(&self.stop);
         // After the first one the ports are another primary's, or their doors are closed.
@@ -259,7 +270,8 @@ impl Core {
         }
     }
 
-    /// Leaves the ports to a successor, and lets the workers leave. Does nothing, and returns `false`, if the cluster stops already.
+    /// Leaves the ports to a successor, and lets the workers leave. Does nothing, and returns
+    /// `false`, if the cluster stops already.
     pub(super) fn hand_over(&self, successor: u32) -> bool {
         let mut stop = lock(&self.stop);
         if stop.is_some() {
@@ -332,7 +344,11 @@ impl Core {
         lock(&self.sockets).clear();
         let stop = lock(&self.stop).take();
         let outcome = match stop {
-            Some(stop) => Ok(ShutdownReport { workers: stop.ended, took: stop.since.elapsed(), successor: self.successor() }),
+            Some(stop) => Ok(ShutdownReport {
+                workers: stop.ended,
+                took: stop.since.elapsed(),
+                successor: self.successor(),
+            }),
             None => Err(self.see(Board::why_empty)),
         };
         lock(&self.feed).end();
@@ -342,7 +358,8 @@ impl Core {
     }
 }
 
-/// The data behind these locks is whole after every instruction, so a panic elsewhere does not spoil it.
+/// The data behind these locks is whole after every instruction, so a panic elsewhere does not
+/// spoil it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

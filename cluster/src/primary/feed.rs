@@ -7,8 +7,9 @@ use crate::event::{Event, Events, Unread};
 /// Unread events kept for each reader.
 const UNREAD: usize = 1024;
 
-/// Bytes of messages that may wait to be read: 8 MiB, each message counted with [`COST`] on top of its length. Without a
-/// bound of their own, messages of 1 MiB would make the unread events a gigabyte.
+/// Bytes of messages that may wait to be read: 8 MiB, each message counted with [`COST`] on top of
+/// its length. Without a bound of their own, messages of 1 MiB would make the unread events a
+/// gigabyte.
 const BUDGET: usize = 8 << 20;
 
 /// What an unread message costs beside its bytes.
@@ -29,10 +30,16 @@ pub(super) struct Feed {
 impl Feed {
     pub(super) fn new() -> Self {
         let (sender, first) = broadcast::channel(UNREAD);
-        Self { sender: Some(sender), first: Some(Events::new(first)), room: Arc::new(Semaphore::new(BUDGET)), dropped: 0 }
+        Self {
+            sender: Some(sender),
+            first: Some(Events::new(first)),
+            room: Arc::new(Semaphore::new(BUDGET)),
+            dropped: 0,
+        }
     }
 
-    /// Passes an event on. A message for which there is no room is dropped, and counted before the next event.
+    /// Passes an event on. A message for which there is no room is dropped, and counted before the
+    /// next event.
     pub(super) fn emit(&mut self, event: Event) {
         let room = match &event {
             Event::Message { message, .. } => {

@@ -80,15 +80,16 @@ pub(super) struct Life {
 }
 
 impl Life {
-    /// Puts a newborn on the board. From here on it can be seen, told to leave, and sent messages, which wait for it. `fills` says whether it
-    /// is the one of its slot, or beside that one.
+    /// Puts a newborn on the board. From here on it can be seen, told to leave, and sent messages,
+    /// which wait for it. `fills` says whether it is the one of its slot, or beside that one.
     pub(super) fn begin(newborn: Newborn, fills: bool, core: &Arc<Core>) -> Self {
         let Newborn { id, slot, pid, child, pidfd, control, born } = newborn;
         let (from_worker, to_worker) = control.into_split();
         let outbox = Outbox::start(to_worker);
         // A worker that is gone already shows by its exit.
         let _ = outbox.insist(core.greeting.clone());
-        let line = Line::new(outbox.clone(), |talk| frame::encode(&ToWorker::Talk(talk)), core.room(slot));
+        let line =
+            Line::new(outbox.clone(), |talk| frame::encode(&ToWorker::Talk(talk)), core.room(slot));
         let ear = Ear::new(&line, &core.desk, Some(id));
         let (said, progress) = watch::channel(Progress::default());
         let (retire, retired) = watch::channel(false);
@@ -149,7 +150,8 @@ impl Life {
     /// Runs until the process has ended and was reaped. Returns how it ended, and what that means.
     pub(super) async fn live(mut self) -> (Ended, End) {
         let status = self.until_exit().await;
-        // Nothing that the worker said before its end is lost, and its exit is the last event: after this nobody reads on.
+        // Nothing that the worker said before its end is lost, and its exit is the last event:
+        // after this nobody reads on.
         let _ = timeout(LAST_WORDS, self.words.join_next()).await;
         self.words.shutdown().await;
 
@@ -167,7 +169,12 @@ impl Life {
         }
         // While it was silent it served nobody, however long that was.
         let served = uptime.saturating_sub(self.hung.unwrap_or_default());
-        (end, End::Death { served: if self.progress.borrow().ready { served } else { Duration::ZERO } })
+        (
+            end,
+            End::Death {
+                served: if self.progress.borrow().ready { served } else { Duration::ZERO },
+            },
+        )
     }
 
     async fn until_exit(&mut self) -> ExitStatus {
@@ -190,7 +197,8 @@ impl Life {
         }
     }
 
-    /// Applies what is wanted of the worker now. Called again after every change, so each step is idempotent.
+    /// Applies what is wanted of the worker now. Called again after every change, so each step is
+    /// idempotent.
     fn obey(&mut self, phase: Phase) {
         let said = *self.progress.borrow_and_update();
         if said.ready {
@@ -220,28 +228,40 @@ impl Life {
             self.silence = None;
         } else if self.silence.is_none() {
             let policy = self.core.config.heartbeat;
-            self.silence = policy.map(|policy| Silence::begin(policy.dead_after, Instant::now(), said.beats));
+            self.silence =
+                policy.map(|policy| Silence::begin(policy.dead_after, Instant::now(), said.beats));
         }
     }
 
     /// Kills the worker if it has been silent for too long.
     fn look(&mut self) {
         let said = *self.progress.borrow();
-        let Some(since) = self.silence.as_mut().and_then(|silence| silence.look(Instant::now(), said.beats)) else { return };
+        let Some(since) =
+            self.silence.as_mut().and_then(|silence| silence.look(Instant::now(), said.beats))
+        else {
+            return;
+        };
         let since = said.last_beat.map_or(since, |beat| beat.elapsed());
         self.hung = Some(since);
         self.core.emit(Event::Unresponsive { id: self.id, since });
         self.kill("its event loop is blocked, or its process is stopped");
     }
 
-    /// Tells the worker to leave. A more urgent order may follow, and so does a longer time if the worker serves after all.
+    /// Tells the worker to leave. A more urgent order may follow, and so does a longer time if the
+    /// worker serves after all.
     fn leave(&mut self, reason: DrainReason, said: Progress) {
         let (now, policy, before) = (Instant::now(), self.core.config.drain, self.leaving);
         let leave = match before {
             None => {
                 let deadline = policy.order(reason).deadline;
-                // A worker that is not ready serves nobody, as far as is known, so there is little to wait for.
-                Leave { reason, serves: said.ready, latest: now + deadline, booting: now + deadline.min(policy.fast) }
+                // A worker that is not ready serves nobody, as far as is known, so there is little
+                // to wait for.
+                Leave {
+                    reason,
+                    serves: said.ready,
+                    latest: now + deadline,
+                    booting: now + deadline.min(policy.fast),
+                }
             }
             Some(before) if reason.urgency() > before.reason.urgency() => {
                 let latest = before.latest.min(now + policy.order(reason).deadline);
@@ -260,13 +280,15 @@ impl Life {
             self.core.note(|board| board.draining(self.id));
             self.core.emit(Event::Draining(self.id));
         }
-        // After SIGTERM a worker waits a moment for the order of a stop, and then gives itself the one of the policy.
+        // After SIGTERM a worker waits a moment for the order of a stop, and then gives itself the
+        // one of the policy.
         let knows_itself = leave.reason == DrainReason::Signal && before.is_none() && leave.serves;
         let order = policy.order(leave.reason).within(leave.end() - now);
         if !knows_itself && let Ok(frame) = frame::encode(&ToWorker::Drain(order)) {
             let _ = self.outbox.insist(frame);
         }
-        // It does not read orders yet; the signal ends it, or becomes an order if it connects just now.
+        // It does not read orders yet; the signal ends it, or becomes an order if it connects just
+        // now.
         if !said.online {
             self.signal(Signal::TERM);
         }
@@ -346,9 +368,18 @@ mod tests {
     async fn live_and_die(slot: usize, said: &[u8], core: &Arc<Core>) {
         let child = Command::new("sleep").arg("60").kill_on_drop(true).spawn().unwrap();
         let pid = child.id().unwrap();
-        let pidfd = pidfd_open(Pid::from_raw(pid.cast_signed()).unwrap(), PidfdFlags::empty()).unwrap();
+        let pidfd =
+            pidfd_open(Pid::from_raw(pid.cast_signed()).unwrap(), PidfdFlags::empty()).unwrap();
         let (control, mut worker) = UnixStream::pair().unwrap();
-        let newborn = Newborn { id: core.next_id(), slot: Slot::new(slot), pid, child, pidfd, control, born: std::time::Instant::now() };
+        let newborn = Newborn {
+            id: core.next_id(),
+            slot: Slot::new(slot),
+            pid,
+            child,
+            pidfd,
+            control,
+            born: std::time::Instant::now(),
+        };
         let mut life = Life::begin(newborn, true, core);
         worker.write_all(said).await.unwrap();
         drop(worker);
@@ -358,10 +389,21 @@ mod tests {
 
     #[tokio::test]
     async fn k13_what_dead_workers_of_a_slot_have_asked_is_kept_and_bounded_over_all_their_lives() {
-        let core = Arc::new(Core::open(ClusterBuilder::new(Image::of_this_process().unwrap(), None), BTreeMap::new(), None).unwrap().0);
+        let core = Arc::new(
+            Core::open(
+                ClusterBuilder::new(Image::of_this_process().unwrap(), None),
+                BTreeMap::new(),
+                None,
+            )
+            .unwrap()
+            .0,
+        );
         let mut requests = core.desk.sit();
         let large = format!("\"{}\"", "x".repeat(1 << 19));
-        let ask = |id: u64| frame::encode(&ToPrimary::Talk(Talk::Request { id, body: large.clone().into_bytes() })).unwrap();
+        let ask = |id: u64| {
+            frame::encode(&ToPrimary::Talk(Talk::Request { id, body: large.clone().into_bytes() }))
+                .unwrap()
+        };
         let said: Vec<u8> = (0..6).flat_map(ask).collect();
         for _ in 0..4 {
             live_and_die(0, &said, &core).await;
@@ -372,7 +414,11 @@ mod tests {
             let call = requests.next().await.unwrap();
             read.push(call.from().unwrap().as_u64());
         }
-        assert_eq!(read, [[1; 6].as_slice(), &[2; 6], &[3; 3], &[5; 6]].concat(), "15 of 512 KiB are 8 MiB; another slot has its own");
+        assert_eq!(
+            read,
+            [[1; 6].as_slice(), &[2; 6], &[3; 3], &[5; 6]].concat(),
+            "15 of 512 KiB are 8 MiB; another slot has its own"
+        );
         // What was read and dropped makes room.
         live_and_die(0, &said, &core).await;
         assert_eq!(requests.next().await.unwrap().from().unwrap().as_u64(), 6);

@@ -1,6 +1,7 @@
-//! The primary's side. One task per slot keeps it filled (`slot`), and runs one worker at a time from birth to reaping
-//! (`life`), or two while one follows the other; `change` is how what they run and how many
-//! there are becomes another; `core` is what they share; `handle` is what the user holds.
+//! The primary's side. One task per slot keeps it filled (`slot`), and runs one worker at a time
+//! from birth to reaping (`life`), or two while one follows the other; `change` is how what they
+//! run and how many there are becomes another; `core` is what they share; `handle` is what the user
+//! holds.
 
 mod board;
 mod change;
@@ -56,7 +57,8 @@ pub(crate) async fn start(mut config: ClusterBuilder) -> Result<ClusterHandle, S
 
     let mut keepers = Keepers::new(Arc::clone(&core));
     for newborn in first {
-        // Here and not in the task: who holds the handle finds the workers, and messages to them wait until they read.
+        // Here and not in the task: who holds the handle finds the workers, and messages to them
+        // wait until they read.
         let life = Life::begin(newborn, true, &core);
         keepers.add(life.slot, core.way_to(life.slot), First::Lives(Box::new(life)));
     }

@@ -18,7 +18,8 @@ use crate::operation::Operation;
 /// How long a service manager may take to hear something.
 const TELLING: Duration = Duration::from_secs(1);
 
-/// Where operators find the primary: its pid file, its control socket, and what its service manager hears.
+/// Where operators find the primary: its pid file, its control socket, and what its service manager
+/// hears.
 #[derive(Debug)]
 pub(super) struct Office {
     born: Instant,
@@ -53,7 +54,8 @@ impl Office {
     /// Takes what only one primary can have, before anything is started.
     pub(super) fn claim(operation: &Operation, mut given: Held) -> Result<Self, StartError> {
         let held = operation.claim(&mut given)?;
-        let listener = held.control.as_ref().map(|control| operation.listener(control)).transpose()?;
+        let listener =
+            held.control.as_ref().map(|control| operation.listener(control)).transpose()?;
         let (steps, unread) = mpsc::unbounded_channel();
         Ok(Self {
             born: Instant::now(),
@@ -98,8 +100,8 @@ impl Office {
         lock(&self.held).stay();
     }
 
-    /// Lets go of the files, which the successor holds as well: if it dies, nobody shall take them for held. Returns when the service manager
-    /// was told whom it has to hear.
+    /// Lets go of the files, which the successor holds as well: if it dies, nobody shall take them
+    /// for held. Returns when the service manager was told whom it has to hear.
     pub(super) async fn hand_over(&self, successor: u32) {
         drop(std::mem::take(&mut *lock(&self.held)));
         let (tell, told) = oneshot::channel();
@@ -127,7 +129,8 @@ impl Drop for Closing {
     }
 }
 
-/// Serves operators and tells the service manager, on a task, until the cluster has ended and the last of them has heard so.
+/// Serves operators and tells the service manager, on a task, until the cluster has ended and the
+/// last of them has heard so.
 pub(super) fn open(core: &Arc<Core>) {
     let Some(Fresh { listener, steps }) = lock(&core.office.fresh).take() else { return };
     let notifier = Notifier::of_this_process();
@@ -156,7 +159,8 @@ pub(super) fn open(core: &Arc<Core>) {
     });
 }
 
-/// The data behind these locks is whole after every instruction, so a panic elsewhere does not spoil it.
+/// The data behind these locks is whole after every instruction, so a panic elsewhere does not
+/// spoil it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -176,7 +180,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let left = || fs::read_dir(folder.path()).unwrap().count();
         let builder = ClusterBuilder::new(Image::of_this_process().unwrap(), None);
-        let builder = builder.control(folder.path().join("control")).pid_file(folder.path().join("pid"));
+        let builder =
+            builder.control(folder.path().join("control")).pid_file(folder.path().join("pid"));
         let core = Arc::new(Core::open(builder, BTreeMap::new(), None).unwrap().0);
         open(&core);
         // Socket, its lock, pid file.

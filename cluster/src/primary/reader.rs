@@ -14,7 +14,10 @@ use crate::message::Message;
 
 /// How far a worker says it has come.
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is heard by itself, and none excludes another")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is heard by itself, and none excludes another"
+)]
 pub(super) struct Progress {
     pub(super) online: bool,
     pub(super) ready: bool,
@@ -30,7 +33,13 @@ pub(super) struct Progress {
 /// Reads all that a worker says, until its end of the control socket closes.
 ///
 /// It never waits for a reader of the events, so a worker cannot be stopped by a slow one.
-pub(super) async fn read(id: WorkerId, mut socket: OwnedReadHalf, progress: watch::Sender<Progress>, ear: Ear, core: Arc<Core>) {
+pub(super) async fn read(
+    id: WorkerId,
+    mut socket: OwnedReadHalf,
+    progress: watch::Sender<Progress>,
+    ear: Ear,
+    core: Arc<Core>,
+) {
     loop {
         match frame::read(&mut socket).await {
             Ok(Some(ToPrimary::Hello { protocol: PROTOCOL })) => {
@@ -42,7 +51,9 @@ pub(super) async fn read(id: WorkerId, mut socket: OwnedReadHalf, progress: watc
                 progress.send_modify(|progress| progress.garbled = true);
                 return;
             }
-            Ok(Some(ToPrimary::Listening { name, addr })) => core.emit(Event::Listening { id, name, addr }),
+            Ok(Some(ToPrimary::Listening { name, addr })) => {
+                core.emit(Event::Listening { id, name, addr })
+            }
             Ok(Some(ToPrimary::Ready)) => {
                 // The board first: who sees the event finds the worker serving.
                 core.note(|board| board.ready(id));
@@ -50,8 +61,12 @@ pub(super) async fn read(id: WorkerId, mut socket: OwnedReadHalf, progress: watc
                 core.emit(Event::Ready(id));
                 progress.send_modify(|progress| progress.ready = true);
             }
-            Ok(Some(ToPrimary::Draining)) => progress.send_modify(|progress| progress.draining = true),
-            Ok(Some(ToPrimary::Message(bytes))) => core.emit(Event::Message { from: id, message: Message::from_bytes(bytes) }),
+            Ok(Some(ToPrimary::Draining)) => {
+                progress.send_modify(|progress| progress.draining = true)
+            }
+            Ok(Some(ToPrimary::Message(bytes))) => {
+                core.emit(Event::Message { from: id, message: Message::from_bytes(bytes) })
+            }
             Ok(Some(ToPrimary::Talk(talk))) => ear.hear(talk),
             Ok(Some(ToPrimary::Beat { requests })) => progress.send_modify(|progress| {
                 progress.beats += 1;
@@ -59,7 +74,8 @@ pub(super) async fn read(id: WorkerId, mut socket: OwnedReadHalf, progress: watc
                 progress.requests = requests;
             }),
             Ok(None) => return,
-            // Also the end inside a frame, which is how a process that was killed leaves its socket: it shows by its exit.
+            // Also the end inside a frame, which is how a process that was killed leaves its
+            // socket: it shows by its exit.
             Err(e) => {
                 tracing::warn!(worker = %id, error = %e, "the control socket of a worker failed");
                 if e.kind() == io::ErrorKind::InvalidData {
@@ -87,13 +103,22 @@ mod tests {
 
     /// What is known of a worker that said so much and left.
     async fn after(said: &[u8]) -> watch::Receiver<Progress> {
-        let core = Arc::new(Core::open(ClusterBuilder::new(Image::of_this_process().unwrap(), None), BTreeMap::new(), None).unwrap().0);
+        let core = Arc::new(
+            Core::open(
+                ClusterBuilder::new(Image::of_this_process().unwrap(), None),
+                BTreeMap::new(),
+                None,
+            )
+            .unwrap()
+            .0,
+        );
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let (progress, seen) = watch::channel(Progress::default());
         theirs.write_all(said).await.unwrap();
         drop(theirs);
         let (ours, to_worker) = ours.into_split();
-        let line = Line::new(Outbox::start(to_worker), |talk| frame::encode(&talk), Room::default());
+        let line =
+            Line::new(Outbox::start(to_worker), |talk| frame::encode(&talk), Room::default());
         let ear = Ear::new(&line, &core.desk, Some(WorkerId::new(1)));
         read(WorkerId::new(1), ours, progress, ear, core).await;
         seen

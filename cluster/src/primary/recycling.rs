@@ -23,7 +23,10 @@ const LOOKS_PER_SAMPLE: u32 = 10;
 /// Starts the task that recycles workers, if there is a limit to reach.
 pub(super) fn start(core: &Arc<Core>) {
     if !core.config.recycle.is_off() {
-        tokio::spawn(Recycler { core: Arc::clone(core), workers: BTreeMap::new(), looks: 0, last: None }.run());
+        tokio::spawn(
+            Recycler { core: Arc::clone(core), workers: BTreeMap::new(), looks: 0, last: None }
+                .run(),
+        );
     }
 }
 
@@ -45,8 +48,10 @@ struct Watched {
 
 impl Recycler {
     async fn run(mut self) {
-        let (every, after_failure) =
-            (self.core.config.heartbeat.map_or(Duration::from_secs(1), |policy| policy.every), self.core.config.restart.cap);
+        let (every, after_failure) = (
+            self.core.config.heartbeat.map_or(Duration::from_secs(1), |policy| policy.every),
+            self.core.config.restart.cap,
+        );
         let core = Arc::clone(&self.core);
         let mut outcome = core.outcome.subscribe();
         let mut pause = every;
@@ -78,7 +83,10 @@ impl Recycler {
         if self.core.config.recycle.max_memory.is_some() && self.looks == 0 {
             self.sample(&serving).await;
         }
-        let mut reached: VecDeque<_> = serving.into_iter().filter_map(|worker| self.why(&worker).map(|why| (worker, why))).collect();
+        let mut reached: VecDeque<_> = serving
+            .into_iter()
+            .filter_map(|worker| self.why(&worker).map(|why| (worker, why)))
+            .collect();
         let later = reached.iter().position(|(worker, _)| Some(worker.id) > self.last).unwrap_or(0);
         reached.rotate_left(later);
         reached.pop_front()
@@ -92,7 +100,10 @@ impl Recycler {
     /// Takes a sample of each worker. On a thread of its own, because the system may take its time.
     async fn sample(&mut self, serving: &[WorkerInfo]) {
         let pids: Vec<_> = serving.iter().map(|worker| (worker.id, worker.pid)).collect();
-        let sampled = spawn_blocking(move || pids.into_iter().map(|(id, pid)| (id, memory(pid))).collect::<Vec<_>>()).await;
+        let sampled = spawn_blocking(move || {
+            pids.into_iter().map(|(id, pid)| (id, memory(pid))).collect::<Vec<_>>()
+        })
+        .await;
         for (id, held) in sampled.into_iter().flatten() {
             if let Some(watched) = self.workers.get_mut(&id) {
                 watched.holds(held);
@@ -125,12 +136,15 @@ impl Core {
     /// The workers that are the ones of their slots, ready and not told to leave; oldest first.
     fn serving(&self) -> Vec<WorkerInfo> {
         self.see(|board| {
-            let serves = |worker: &WorkerInfo| board.slots()[worker.slot.index()].state == SlotState::Serving(worker.id);
+            let serves = |worker: &WorkerInfo| {
+                board.slots()[worker.slot.index()].state == SlotState::Serving(worker.id)
+            };
             board.workers().into_iter().filter(serves).collect()
         })
     }
 
-    /// Replaces a worker by one of the same program, and waits until it has left. An error says why it serves on.
+    /// Replaces a worker by one of the same program, and waits until it has left. An error says why
+    /// it serves on.
     async fn recycle(&self, worker: &WorkerInfo, why: RecycleWhy) -> Result<(), String> {
         let _alone = self.changing.lock().await;
         let id = worker.id;
@@ -148,13 +162,18 @@ impl Core {
         match told.await {
             Ok(Ok(successor)) => {
                 if let Some((_, mut end)) = successor.old {
-                    // An error would be its end as well. Not before: there is never more than one beside those that should be.
+                    // An error would be its end as well. Not before: there is never more than one
+                    // beside those that should be.
                     let _ = end.wait_for(Option::is_some).await;
                 }
                 Ok(())
             }
-            Ok(Err(NotReplaced::Spawn(error))) => Err(format!("cannot start a worker process: {error}")),
-            Ok(Err(NotReplaced::Ended(ended))) => Err(format!("worker {} ended before it was ready: {}", ended.id, ended.status)),
+            Ok(Err(NotReplaced::Spawn(error))) => {
+                Err(format!("cannot start a worker process: {error}"))
+            }
+            Ok(Err(NotReplaced::Ended(ended))) => {
+                Err(format!("worker {} ended before it was ready: {}", ended.id, ended.status))
+            }
             Ok(Err(NotReplaced::Leaving | NotReplaced::Another)) | Err(_) => Ok(()),
         }
     }
@@ -162,14 +181,18 @@ impl Core {
 
 /// Bytes of memory that a process holds. `None` if it has ended.
 ///
-/// Should the number have been given to another process just now, that is one sample of a worker which is gone.
+/// Should the number have been given to another process just now, that is one sample of a worker
+/// which is gone.
 fn memory(pid: u32) -> Option<u64> {
     let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
-    read("smaps_rollup").and_then(|text| pss(&text)).or_else(|| own_pages(&read("statm")?)?.checked_mul(page_size()))
+    read("smaps_rollup")
+        .and_then(|text| pss(&text))
+        .or_else(|| own_pages(&read("statm")?)?.checked_mul(page_size()))
 }
 
 fn pss(rollup: &str) -> Option<u64> {
-    let kilobytes = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?.trim().strip_suffix(" kB")?;
+    let kilobytes =
+        rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?.trim().strip_suffix(" kB")?;
     kilobytes.parse::<u64>().ok()?.checked_mul(1024)
 }
 
@@ -201,7 +224,12 @@ mod tests {
 
     #[test]
     fn memory_is_read_in_bytes_from_either_place() {
-        assert_eq!(pss("5581ad-7ffe [rollup]\nRss:   4000 kB\nPss:                 1234 kB\nPss_Anon: 99 kB\n"), Some(1234 * 1024));
+        assert_eq!(
+            pss(
+                "5581ad-7ffe [rollup]\nRss:   4000 kB\nPss:                 1234 kB\nPss_Anon: 99 kB\n"
+            ),
+            Some(1234 * 1024)
+        );
         assert_eq!(pss(""), None);
         assert_eq!(own_pages("9000 500 200 10 0 300 0\n"), Some(300));
         assert_eq!(own_pages("9000"), None);

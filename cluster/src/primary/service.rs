@@ -10,10 +10,16 @@ use super::office::Step;
 use crate::notify::{Notice, Notifier};
 use crate::status::{Phase, SlotState};
 
-/// Tells the service manager how the cluster fares, until it has ended. Before this primary has taken over from another, that one does.
+/// Tells the service manager how the cluster fares, until it has ended. Before this primary has
+/// taken over from another, that one does.
 ///
-/// It runs on the runtime that supervises the workers and looks at the board, so a primary that is stuck there is missed.
-pub(super) async fn follow(core: &Arc<Core>, notifier: &Notifier, mut steps: UnboundedReceiver<Step>) {
+/// It runs on the runtime that supervises the workers and looks at the board, so a primary that is
+/// stuck there is missed.
+pub(super) async fn follow(
+    core: &Arc<Core>,
+    notifier: &Notifier,
+    mut steps: UnboundedReceiver<Step>,
+) {
     let mut changed = core.changed.subscribe();
     let mut beats = notifier.beat().map(|period| {
         let mut beats = interval(period);
@@ -71,7 +77,8 @@ impl Said {
                 // Who waited may have gone.
                 let _ = told.send(());
             }
-            // Then this primary is in charge, which is progress. The last beat was the predecessor's.
+            // Then this primary is in charge, which is progress. The last beat was the
+            // predecessor's.
             Step::TookOver => self.beat(core, notifier).await,
             Step::Reloading | Step::Reloaded => {}
         }
@@ -108,7 +115,8 @@ fn counts(core: &Core) -> bool {
 
 fn line(core: &Core) -> String {
     let (slots, serving, live) = core.see(|board| {
-        let serving = board.slots().iter().filter(|slot| matches!(slot.state, SlotState::Serving(_))).count();
+        let serving =
+            board.slots().iter().filter(|slot| matches!(slot.state, SlotState::Serving(_))).count();
         (board.slots().len(), serving, board.live().len())
     });
     let phase = *core.phase.borrow();

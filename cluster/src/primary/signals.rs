@@ -59,7 +59,10 @@ impl Signals {
                     tracing::info!(signal = name, ?change, "signal received");
                     changes.ask(change);
                 }
-                Wish::Nothing => tracing::warn!(signal = name, "signal ignored: it has no meaning for this cluster"),
+                Wish::Nothing => tracing::warn!(
+                    signal = name,
+                    "signal ignored: it has no meaning for this cluster"
+                ),
             }
         }
     }
@@ -82,7 +85,8 @@ enum Change {
 /// The task that makes changes, one after the other, so that a stop need not wait for them.
 struct Changes {
     wanted: mpsc::UnboundedSender<Change>,
-    /// Whether a reload waits for its turn. It will find whatever is there then, so a second one would do no more.
+    /// Whether a reload waits for its turn. It will find whatever is there then, so a second one
+    /// would do no more.
     reload_waits: Arc<AtomicBool>,
 }
 
@@ -95,7 +99,9 @@ impl Changes {
             while let Some(change) = changes.recv().await {
                 match change {
                     // It says itself how it ends.
-                    Change::Reload => drop(core.reload(|| waits.store(false, Ordering::Release)).await),
+                    Change::Reload => {
+                        drop(core.reload(|| waits.store(false, Ordering::Release)).await)
+                    }
                     Change::Upgrade => drop(core.upgrade().await),
                     Change::Step { more } => {
                         if let Err(error) = core.step(more).await {

@@ -7,10 +7,12 @@ const PARTS: u32 = 10;
 
 /// How long a worker has been silent, counted in looks of the primary and not by a clock.
 ///
-/// A look is taken every tenth of the time that is allowed. One that comes late, because the primary was stopped, suspended or starved, does not
-/// count: then it is the primary that has not listened. The next look is a whole interval later in any case, in which what waits in the
-/// socket is read. So it takes more than ten intervals that the primary was there for, and nothing in them, to make a worker a hung one; and
-/// what it said within the first ten has been read before the last one ends.
+/// A look is taken every tenth of the time that is allowed. One that comes late, because the
+/// primary was stopped, suspended or starved, does not count: then it is the primary that has not
+/// listened. The next look is a whole interval later in any case, in which what waits in the socket
+/// is read. So it takes more than ten intervals that the primary was there for, and nothing in
+/// them, to make a worker a hung one; and what it said within the first ten has been read before
+/// the last one ends.
 pub(super) struct Silence {
     interval: Duration,
     began: Instant,
@@ -29,7 +31,8 @@ impl Silence {
         self.last_look + self.interval
     }
 
-    /// Takes a look at the count of beats. Returns the time since the beginning if the worker hangs.
+    /// Takes a look at the count of beats. Returns the time since the beginning if the worker
+    /// hangs.
     pub(super) fn look(&mut self, now: Instant, beats: u64) -> Option<Duration> {
         let late = now.duration_since(self.last_look) > self.interval * 2;
         self.last_look = now;
@@ -92,7 +95,8 @@ mod tests {
             now = silence.next_look();
             assert_eq!(silence.look(now, 0), None);
         }
-        // At the brink, and again and again away for an hour: it listens for a whole interval first.
+        // At the brink, and again and again away for an hour: it listens for a whole interval
+        // first.
         for _ in 0..100 {
             now = silence.next_look() + Duration::from_secs(3600);
             assert_eq!(silence.look(now, 0), None);

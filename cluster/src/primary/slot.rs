@@ -26,9 +26,11 @@ use crate::status::{Ended, Phase, SlotState};
 /// What a slot is told to do.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// To put a worker that runs this program in the place of its own, which leaves once the new one is ready.
+    /// To put a worker that runs this program in the place of its own, which leaves once the new
+    /// one is ready.
     Replace(Arc<Image>, oneshot::Sender<Replaced>),
-    /// To do the same for this worker, if it is its own and serves, with the program that the slot runs.
+    /// To do the same for this worker, if it is its own and serves, with the program that the slot
+    /// runs.
     Recycle(WorkerId, oneshot::Sender<Replaced>),
     /// To let its worker leave and to stay empty.
     Close(oneshot::Sender<()>),
@@ -57,7 +59,12 @@ pub(super) enum NotReplaced {
 }
 
 /// Keeps one slot filled until the cluster stops, or the slot is closed or given up.
-pub(super) async fn keep(slot: Slot, first: First, orders: mpsc::UnboundedReceiver<Order>, core: Arc<Core>) {
+pub(super) async fn keep(
+    slot: Slot,
+    first: First,
+    orders: mpsc::UnboundedReceiver<Order>,
+    core: Arc<Core>,
+) {
     let mut keeper = Keeper {
         slot,
         image: core.image(),
@@ -88,7 +95,8 @@ pub(super) enum First {
     Ordered(Order),
 }
 
-/// Gives up a slot whose task failed. Its workers, which nobody watches any more, are killed and reported as abandoned.
+/// Gives up a slot whose task failed. Its workers, which nobody watches any more, are killed and
+/// reported as abandoned.
 pub(super) async fn abandon(slot: Slot, core: &Core) {
     let left: Vec<_> = core.see(|board| {
         let of_slot = board.live().iter().filter(|(_, live)| live.slot == slot);
@@ -97,7 +105,8 @@ pub(super) async fn abandon(slot: Slot, core: &Core) {
     for (id, pid, born, pidfd) in left {
         // The process may have ended already. It is reaped by the runtime, which was left with it.
         let _ = pidfd_send_signal(pidfd.as_fd(), Signal::KILL);
-        // Readable when the process has ended. A thread may wait for it: after this signal it is not for long.
+        // Readable when the process has ended. A thread may wait for it: after this signal it is
+        // not for long.
         let _ = spawn_blocking(move || poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None)).await;
         let (cause, status) = (ExitCause::Abandoned, ExitStatus::from_raw(Signal::KILL.as_raw()));
         let end = Ended { id, slot, cause, status };
@@ -115,7 +124,8 @@ struct Keeper {
     image: Arc<Image>,
     core: Arc<Core>,
     deaths: Deaths,
-    /// The workers of the slot that live: the current one, one that is to follow it, and such as are leaving.
+    /// The workers of the slot that live: the current one, one that is to follow it, and such as
+    /// are leaving.
     lives: JoinSet<(Ended, End)>,
     current: Option<WorkerId>,
     /// When an empty slot is filled.
@@ -126,7 +136,8 @@ struct Keeper {
     closed: Option<oneshot::Sender<()>>,
 }
 
-/// A worker that shall take the slot over. It is the current one already if there was none, or if that one has ended.
+/// A worker that shall take the slot over. It is the current one already if there was none, or if
+/// that one has ended.
 struct Coming {
     id: WorkerId,
     /// `None` for that of the slot.
@@ -144,7 +155,8 @@ impl Keeper {
         while self.due.is_some() || !self.lives.is_empty() {
             tokio::select! {
                 biased;
-                // The sender lives in the core; an error cannot happen and would mean the end as well.
+                // The sender lives in the core; an error cannot happen and would mean the end as
+                // well.
                 _ = phase.wait_for(|phase| *phase > Phase::Running), if !self.leaving => self.leave(),
                 Some(ended) = self.lives.join_next() => match ended {
                     Ok((how, end)) => self.ended(how, end),
@@ -196,7 +208,8 @@ impl Keeper {
     fn replace(&mut self, image: Option<Arc<Image>>, tell: oneshot::Sender<Replaced>) {
         match self.spawn_guarded(image.as_ref().unwrap_or(&self.image)) {
             Ok(life) => {
-                let coming = Coming { id: life.id, image, progress: life.progress(), leaves: false, tell };
+                let coming =
+                    Coming { id: life.id, image, progress: life.progress(), leaves: false, tell };
                 if let Some(other) = self.coming.replace(coming) {
                     // Nobody waits for it any more.
                     let _ = other.tell.send(Err(NotReplaced::Leaving));
@@ -215,7 +228,9 @@ impl Keeper {
     /// A closure of the configuration that panics must not cost the worker that serves.
     fn spawn_guarded(&self, image: &Image) -> io::Result<Life> {
         let spawned = catch_unwind(AssertUnwindSafe(|| spawn::spawn(&self.core, self.slot, image)));
-        let newborn = spawned.unwrap_or_else(|_| Err(io::Error::other("a closure of the cluster's configuration panicked")))?;
+        let newborn = spawned.unwrap_or_else(|_| {
+            Err(io::Error::other("a closure of the cluster's configuration panicked"))
+        })?;
         Ok(Life::begin(newborn, self.current.is_none(), &self.core))
     }
 
@@ -252,7 +267,8 @@ impl Keeper {
         }
         let old = self.current.replace(id).filter(|old| *old != id);
         self.core.note(|board| board.fill(self.slot, id));
-        let old = old.and_then(|old| self.core.see(|board| board.retire(old)).map(|end| (old, end)));
+        let old =
+            old.and_then(|old| self.core.see(|board| board.retire(old)).map(|end| (old, end)));
         // Who ordered it may have gone; the order stands.
         let _ = tell.send(Ok(Successor { id, old }));
     }
@@ -273,14 +289,22 @@ impl Keeper {
             self.core.note(|board| board.fill(self.slot, id));
             if let End::Death { served } = end {
                 self.core.note(|board| board.died(self.slot));
-                let _ = self.core.config.restart.after_death(&mut self.deaths, Instant::now(), served, 0.0);
+                let _ = self.core.config.restart.after_death(
+                    &mut self.deaths,
+                    Instant::now(),
+                    served,
+                    0.0,
+                );
             }
             return;
         }
         match end {
             _ if self.leaving => {}
-            // Asked for, so no death; but workers that are asked as soon as they start must not spin.
-            End::Asked { uptime } => self.announce(self.core.config.restart.base.saturating_sub(uptime), 0),
+            // Asked for, so no death; but workers that are asked as soon as they start must not
+            // spin.
+            End::Asked { uptime } => {
+                self.announce(self.core.config.restart.base.saturating_sub(uptime), 0)
+            }
             End::Death { served } => self.after_death(served),
         }
     }
@@ -289,7 +313,12 @@ impl Keeper {
     fn after_death(&mut self, served: Duration) {
         let slot = self.slot;
         self.core.note(|board| board.died(slot));
-        match self.core.config.restart.after_death(&mut self.deaths, Instant::now(), served, fastrand::f64()) {
+        match self.core.config.restart.after_death(
+            &mut self.deaths,
+            Instant::now(),
+            served,
+            fastrand::f64(),
+        ) {
             Verdict::Respawn { after, attempt } => self.announce(after, attempt),
             Verdict::GiveUp { deaths } => {
                 tracing::error!(%slot, deaths, "slot is given up: its workers die too often");
@@ -307,7 +336,8 @@ impl Keeper {
     }
 }
 
-/// Returns when the worker that is coming has said that it is ready. Never, if none is coming or it ends before.
+/// Returns when the worker that is coming has said that it is ready. Never, if none is coming or it
+/// ends before.
 async fn readiness(coming: &mut Option<Coming>) {
     if let Some(coming) = coming
         && !coming.leaves
@@ -338,7 +368,13 @@ mod tests {
 
     #[tokio::test]
     async fn an_abandoned_worker_is_killed_and_the_report_names_it() {
-        let core = Core::open(ClusterBuilder::new(Image::of_this_process().unwrap(), None), BTreeMap::new(), None).unwrap().0;
+        let core = Core::open(
+            ClusterBuilder::new(Image::of_this_process().unwrap(), None),
+            BTreeMap::new(),
+            None,
+        )
+        .unwrap()
+        .0;
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let (id, slot, pid) = (WorkerId::new(1), Slot::new(0), child.id());
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap().into();

@@ -39,7 +39,8 @@ impl Newborn {
 
 /// Starts a worker process for `slot`, which runs `image`.
 ///
-/// All descriptors stay closed on `exec` in this process; the flag is cleared in the child, for its own alone.
+/// All descriptors stay closed on `exec` in this process; the flag is cleared in the child, for its
+/// own alone.
 pub(super) fn spawn(core: &Core, slot: Slot, image: &Image) -> io::Result<Newborn> {
     let id = core.next_id();
     let (ours, theirs) = StdUnixStream::pair()?;
@@ -56,7 +57,8 @@ pub(super) fn spawn(core: &Core, slot: Slot, image: &Image) -> io::Result<Newbor
         fds: pass(open_inherited(core, id)?, &mut passed),
     };
     let command = command(core, image, &inheritance, passed)?;
-    // The command owns this process's copies of the descriptors and closes them when it is dropped here.
+    // The command owns this process's copies of the descriptors and closes them when it is dropped
+    // here.
     let mut child = tokio::process::Command::from(command).spawn()?;
     let pid = child.id().ok_or_else(|| io::Error::other("the process has no id"))?;
     // The child is not reaped yet, so the number is still its own.
@@ -70,7 +72,12 @@ pub(super) fn spawn(core: &Core, slot: Slot, image: &Image) -> io::Result<Newbor
     }
 }
 
-fn command(core: &Core, image: &Image, inheritance: &Inheritance, passed: Vec<OwnedFd>) -> io::Result<Command> {
+fn command(
+    core: &Core,
+    image: &Image,
+    inheritance: &Inheritance,
+    passed: Vec<OwnedFd>,
+) -> io::Result<Command> {
     let mut command = image.command(core.config.worker_args.as_deref());
     command.envs(core.config.vars(inheritance.slot));
     for name in PRIMARY_ONLY {
@@ -87,7 +94,10 @@ fn open_inherited(core: &Core, id: WorkerId) -> io::Result<Vec<(String, OwnedFd)
     core.config.inherit.iter().map(|(name, open)| Ok((name.clone(), open(id)?))).collect()
 }
 
-pub(super) fn pass(fds: Vec<(String, OwnedFd)>, passed: &mut Vec<OwnedFd>) -> BTreeMap<String, RawFd> {
+pub(super) fn pass(
+    fds: Vec<(String, OwnedFd)>,
+    passed: &mut Vec<OwnedFd>,
+) -> BTreeMap<String, RawFd> {
     fds.into_iter()
         .map(|(name, fd)| {
             let number = fd.as_raw_fd();
@@ -98,6 +108,9 @@ pub(super) fn pass(fds: Vec<(String, OwnedFd)>, passed: &mut Vec<OwnedFd>) -> BT
 }
 
 pub(super) fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| io::Error::other("not a process id"))?;
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| io::Error::other("not a process id"))?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }

@@ -11,8 +11,8 @@ use tokio::time::sleep;
 
 use super::core::Core;
 
-/// How long a dead child that is no worker is left to whoever in this process may have started it. A child whose start is
-/// not on the board yet is younger than that.
+/// How long a dead child that is no worker is left to whoever in this process may have started it.
+/// A child whose start is not on the board yet is younger than that.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Time between two looks while there is something to wait for.
@@ -24,7 +24,8 @@ pub(super) struct Strangers {
     seen: Seen,
 }
 
-/// A child that has ended and was not reaped. The time of its start tells it from another that was given the same number.
+/// A child that has ended and was not reaped. The time of its start tells it from another that was
+/// given the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Dead {
     pid: i32,
@@ -39,13 +40,16 @@ impl Strangers {
         }
         // Of another namespace, its numbers are those of other processes.
         if !fs::read_link("/proc/self").is_ok_and(|number| number == Path::new("1")) {
-            tracing::warn!("/proc is not that of this container, so orphans of other processes cannot be reaped");
+            tracing::warn!(
+                "/proc is not that of this container, so orphans of other processes cannot be reaped"
+            );
             return Ok(None);
         }
         Ok(Some(Self { ended: signal(SignalKind::child())?, seen: Seen::default() }))
     }
 
-    /// Reaps until the cluster has ended. Waits for single processes only, so that no status is taken from who waits for a worker.
+    /// Reaps until the cluster has ended. Waits for single processes only, so that no status is
+    /// taken from who waits for a worker.
     pub(super) async fn reap(mut self, core: Arc<Core>) {
         let mut outcome = core.outcome.subscribe();
         let work = async {
@@ -67,7 +71,9 @@ impl Strangers {
 
     /// Reaps who has been dead for long. Whether there are others.
     fn look(&mut self, core: &Core) -> bool {
-        let workers = core.see(|board| board.live().values().filter_map(|live| live.pid.try_into().ok()).collect());
+        let workers = core.see(|board| {
+            board.live().values().filter_map(|live| live.pid.try_into().ok()).collect()
+        });
         for dead in self.seen.overdue(dead_children(), &workers, Instant::now()) {
             if wait_for(dead.pid) {
                 self.seen.0.remove(&dead);
@@ -82,11 +88,16 @@ impl Strangers {
 struct Seen(HashMap<Dead, Instant>);
 
 impl Seen {
-    /// Who of the dead has been so for long. A worker is left to its supervision, however long that takes.
+    /// Who of the dead has been so for long. A worker is left to its supervision, however long that
+    /// takes.
     fn overdue(&mut self, dead: Vec<Dead>, workers: &HashSet<i32>, now: Instant) -> Vec<Dead> {
         let strangers = dead.into_iter().filter(|dead| !workers.contains(&dead.pid));
         self.0 = strangers.map(|dead| (dead, self.0.get(&dead).copied().unwrap_or(now))).collect();
-        self.0.iter().filter(|(_, since)| now.duration_since(**since) >= PATIENCE).map(|(dead, _)| *dead).collect()
+        self.0
+            .iter()
+            .filter(|(_, since)| now.duration_since(**since) >= PATIENCE)
+            .map(|(dead, _)| *dead)
+            .collect()
     }
 }
 
@@ -108,10 +119,13 @@ fn dead_children() -> Vec<Dead> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     // Who has gone meanwhile was not dead.
-    numbers.filter_map(|pid| dead_child(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)).collect()
+    numbers
+        .filter_map(|pid| dead_child(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?))
+        .collect()
 }
 
-/// Reads what the system says of a process: `pid (name) state parent …`, with the time of its start as the 22nd field.
+/// Reads what the system says of a process: `pid (name) state parent …`, with the time of its start
+/// as the 22nd field.
 fn dead_child(pid: i32, stat: &str) -> Option<Dead> {
     // The name may hold anything, brackets too.
     let mut rest = stat.rsplit_once(')')?.1.split_whitespace();
@@ -127,9 +141,14 @@ mod tests {
     #[test]
     fn k16_only_dead_children_of_process_one_are_strangers() {
         let stat = |name: &str, state: &str, parent: u32| {
-            format!("42 ({name}) {state} {parent} 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 2200 23 24")
+            format!(
+                "42 ({name}) {state} {parent} 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 2200 23 24"
+            )
         };
-        assert_eq!(dead_child(42, &stat("a) Z 1 (b", "Z", 1)), Some(Dead { pid: 42, started: 2200 }));
+        assert_eq!(
+            dead_child(42, &stat("a) Z 1 (b", "Z", 1)),
+            Some(Dead { pid: 42, started: 2200 })
+        );
         assert_eq!(dead_child(42, &stat("sleep", "S", 1)), None);
         assert_eq!(dead_child(42, &stat("sleep", "Z", 7)), None);
         assert_eq!(dead_child(42, "nonsense"), None);
@@ -142,7 +161,11 @@ mod tests {
         let workers = HashSet::from([7]);
         let mut look = |dead: &[Dead], after| seen.overdue(dead.to_vec(), &workers, now + after);
         assert_eq!(look(&[dead(7, 1), dead(8, 1), dead(9, 1)], Duration::ZERO), []);
-        assert_eq!(look(&[dead(7, 1), dead(8, 2), dead(9, 1)], PATIENCE), [dead(9, 1)], "8 is another process now");
+        assert_eq!(
+            look(&[dead(7, 1), dead(8, 2), dead(9, 1)], PATIENCE),
+            [dead(9, 1)],
+            "8 is another process now"
+        );
         assert_eq!(look(&[dead(7, 1), dead(8, 2)], 2 * PATIENCE), [dead(8, 2)]);
     }
 }

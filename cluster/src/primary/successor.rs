@@ -19,7 +19,8 @@ use crate::inheritance;
 use crate::status::Phase;
 use crate::succession::{Legacy, NO, READY, VARIABLE, YOURS};
 
-/// Variables of a service manager that hold for one process. What it watches, and where it listens, a successor needs as well.
+/// Variables of a service manager that hold for one process. What it watches, and where it listens,
+/// a successor needs as well.
 const OF_THIS_PROCESS: [&str; 4] = ["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "WATCHDOG_PID"];
 
 /// A primary that shall take this one's place.
@@ -40,7 +41,12 @@ impl Successor {
         let mut passed = vec![OwnedFd::from(theirs)];
         let number = passed[0].as_raw_fd();
         let listeners = pass(core.sockets()?, &mut passed);
-        let left = core.config.bequeath.iter().map(|(name, open)| Ok((name.clone(), open()?))).collect::<io::Result<_>>()?;
+        let left = core
+            .config
+            .bequeath
+            .iter()
+            .map(|(name, open)| Ok((name.clone(), open()?)))
+            .collect::<io::Result<_>>()?;
         let left = pass(left, &mut passed);
         let legacy = Legacy::new(number, listeners, left, core.office.copies(&mut passed)?);
 
@@ -91,15 +97,23 @@ impl Successor {
     /// Says so if it ends while this process lives.
     pub(super) async fn watch(mut self) {
         match self.child.wait().await {
-            Ok(status) if status.success() => tracing::info!(pid = self.pid, "the primary that took over has ended"),
-            Ok(status) => tracing::error!(pid = self.pid, %status, "the primary that took over has ended"),
-            Err(error) => tracing::error!(pid = self.pid, %error, "cannot wait for the primary that took over"),
+            Ok(status) if status.success() => {
+                tracing::info!(pid = self.pid, "the primary that took over has ended")
+            }
+            Ok(status) => {
+                tracing::error!(pid = self.pid, %status, "the primary that took over has ended")
+            }
+            Err(error) => {
+                tracing::error!(pid = self.pid, %error, "cannot wait for the primary that took over")
+            }
         }
     }
 
-    /// Ends it and waits for its end. It has time to end what its workers serve, unless this cluster stops fast.
+    /// Ends it and waits for its end. It has time to end what its workers serve, unless this
+    /// cluster stops fast.
     pub(super) async fn discard(mut self, core: &Core) {
-        // It may wait for the answer already. That there is none it takes for the death of this process.
+        // It may wait for the answer already. That there is none it takes for the death of this
+        // process.
         let _ = self.link.write_u8(NO).await;
         let signal = |signal| {
             // It may have ended already.

@@ -13,7 +13,8 @@ use super::handle::ClusterHandle;
 use crate::status::{Phase, SlotState};
 use crate::succession::{NO, READY, YOURS};
 
-/// How long a stop waits for a predecessor that was asked and does not answer: it is stopped itself.
+/// How long a stop waits for a predecessor that was asked and does not answer: it is stopped
+/// itself.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The way to the predecessor.
@@ -34,10 +35,13 @@ pub(super) async fn take_over(mut link: UnixStream, core: Arc<Core>) {
         ready = cluster.ready() => ready,
     };
     if ready.is_err() || core.see(has_given_up) {
-        tracing::error!("a slot of the new primary was given up, so it does not take over and ends");
+        tracing::error!(
+            "a slot of the new primary was given up, so it does not take over and ends"
+        );
         return core.stop(Phase::Stopping);
     }
-    // The cluster does not end before the answer is there, also if it is told to stop: if it is yes, ports and files are this primary's to close.
+    // The cluster does not end before the answer is there, also if it is told to stop: if it is
+    // yes, ports and files are this primary's to close.
     let _undecided = core.succeeding.lock().await;
     if core.ends() {
         return;
@@ -87,7 +91,8 @@ mod tests {
     use crate::image::Image;
     use crate::listener::ListenSpec;
 
-    /// Stops a primary that has asked to take over, and answers then. Returns whether it took charge, and what a client meets at its port.
+    /// Stops a primary that has asked to take over, and answers then. Returns whether it took
+    /// charge, and what a client meets at its port.
     async fn stopped_before_the_answer(answer: Option<u8>) -> (bool, Option<ErrorKind>) {
         let one = Workers::Exactly(std::num::NonZeroUsize::MIN);
         let builder = ClusterBuilder::new(Image::of_this_process().unwrap(), None).workers(one);
@@ -106,7 +111,9 @@ mod tests {
         }
         drop(theirs);
         taking.await.unwrap();
-        let met = TcpStream::connect_timeout(&address, Duration::from_millis(100)).err().map(|error| error.kind());
+        let met = TcpStream::connect_timeout(&address, Duration::from_millis(100))
+            .err()
+            .map(|error| error.kind());
         (core.is_in_charge(), met)
     }
 

@@ -12,7 +12,8 @@ use crate::image::Image;
 use crate::status::Phase;
 
 impl Core {
-    /// Starts a primary that takes this one's place, and lets the workers leave when it has. Returns its process id.
+    /// Starts a primary that takes this one's place, and lets the workers leave when it has.
+    /// Returns its process id.
     pub(super) async fn upgrade(&self) -> Result<u32, UpgradeError> {
         let _alone = self.changing.lock().await;
         let _beside = self.succeeding.lock().await;
@@ -23,7 +24,9 @@ impl Core {
         self.emit(Event::Upgrading);
         let done = self.raise_successor().await;
         match &done {
-            Ok(pid) => tracing::info!(pid, "another primary has taken over; the workers of this one leave"),
+            Ok(pid) => {
+                tracing::info!(pid, "another primary has taken over; the workers of this one leave")
+            }
             Err(error) => tracing::error!(%error, "upgrade of the primary ended early"),
         }
         self.emit(Event::Upgraded(done.clone()));
@@ -38,8 +41,12 @@ impl Core {
             return Err(UpgradeError::NotInCharge);
         }
         let old = self.image();
-        let image = old.at_its_path().map_err(|source| UpgradeError::Program { path: old.path().to_owned(), source: Arc::new(source) })?;
-        let mut successor = self.spawn_successor(&image).map_err(|source| UpgradeError::Spawn(Arc::new(source)))?;
+        let image = old.at_its_path().map_err(|source| UpgradeError::Program {
+            path: old.path().to_owned(),
+            source: Arc::new(source),
+        })?;
+        let mut successor =
+            self.spawn_successor(&image).map_err(|source| UpgradeError::Spawn(Arc::new(source)))?;
         match self.until_ready(&mut successor).await {
             Ok(()) if self.hand_over(successor.pid) => {
                 let pid = successor.pid;
@@ -64,7 +71,8 @@ impl Core {
     }
 
     async fn until_ready(&self, successor: &mut Successor) -> Result<(), UpgradeError> {
-        // So long for its workers, as everywhere, and as long for the program to come to that point.
+        // So long for its workers, as everywhere, and as long for the program to come to that
+        // point.
         let within = self.config.readiness * 2;
         let mut phase = self.phase.subscribe();
         tokio::select! {
@@ -78,6 +86,8 @@ impl Core {
     /// A closure of the configuration that panics must not cost this primary.
     fn spawn_successor(&self, image: &Image) -> io::Result<Successor> {
         let spawned = catch_unwind(AssertUnwindSafe(|| Successor::spawn(self, image)));
-        spawned.unwrap_or_else(|_| Err(io::Error::other("a closure of the cluster's configuration panicked")))
+        spawned.unwrap_or_else(|_| {
+            Err(io::Error::other("a closure of the cluster's configuration panicked"))
+        })
     }
 }

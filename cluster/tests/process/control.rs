@@ -51,7 +51,10 @@ fn connected(path: &Path) -> Result<(), String> {
 
 #[test]
 fn s30_client_refuses_a_control_socket_of_another_user() {
-    assert!(rustix::process::geteuid().is_root(), "only root can act as other users: run this test as root");
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "only root can act as other users: run this test as root"
+    );
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
     let path = folder.path().join("control.sock");
@@ -59,7 +62,10 @@ fn s30_client_refuses_a_control_socket_of_another_user() {
     fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
     for user in [0, 65533] {
         let refusal = as_user(user, || connected(&path)).unwrap_err();
-        assert!(refusal.contains(path.to_str().unwrap()) && refusal.contains("uid 65534 listens there"), "{refusal}");
+        assert!(
+            refusal.contains(path.to_str().unwrap()) && refusal.contains("uid 65534 listens there"),
+            "{refusal}"
+        );
         assert!(refusal.contains(&format!("runs as uid {user};")), "{refusal}");
     }
     as_user(65534, || connected(&path)).unwrap();
@@ -84,7 +90,8 @@ fn only_the_primarys_user_and_root_are_answered() {
     let mut command = Command::new(program);
     command.env("FIXTURE_CONTROL", &place.path).uid(65534).gid(65534).current_dir("/");
     let cluster = Cluster::run(command);
-    let status = || place.operator().ask(&json!({ "command": "status" }))["ok"]["status"]["pid"].clone();
+    let status =
+        || place.operator().ask(&json!({ "command": "status" }))["ok"]["status"]["pid"].clone();
     assert_eq!(status(), cluster.pid());
     assert_eq!(as_user(65534, status), cluster.pid());
 
@@ -102,31 +109,52 @@ fn only_the_primarys_user_and_root_are_answered() {
 #[test]
 fn status_tells_what_is_and_no_secret() {
     let place = Place::new();
-    let mut cluster = place.ready(&[("workers", "2"), ("settings", "hunter2-of-the-settings"), ("base", "12000")]);
+    let mut cluster = place.ready(&[
+        ("workers", "2"),
+        ("settings", "hunter2-of-the-settings"),
+        ("base", "12000"),
+    ]);
     let status = place.status();
     assert_eq!((&status["phase"], &status["pid"]), (&"running".into(), &cluster.pid().into()));
-    assert_eq!((&status["version"], &status["addresses"]["main"]), (&env!("CARGO_PKG_VERSION").into(), &cluster.addr.to_string().into()));
-    assert!(status["uptime_ms"].as_u64().unwrap() >= status["workers"][0]["uptime_ms"].as_u64().unwrap(), "{status}");
+    assert_eq!(
+        (&status["version"], &status["addresses"]["main"]),
+        (&env!("CARGO_PKG_VERSION").into(), &cluster.addr.to_string().into())
+    );
+    assert!(
+        status["uptime_ms"].as_u64().unwrap()
+            >= status["workers"][0]["uptime_ms"].as_u64().unwrap(),
+        "{status}"
+    );
     let slot = |n: u64| json!({ "slot": n, "state": "serving", "worker": n + 1, "delay_ms": null, "deaths": 0, "last_exit": null });
     assert_eq!(status["slots"], json!([slot(0), slot(1)]));
     let pids = cluster.worker_pids();
     for (worker, id) in status["workers"].as_array().unwrap().iter().zip(1..) {
-        assert_eq!((&worker["id"], &worker["slot"], &worker["state"]), (&json!(id), &json!(id - 1), &"serving".into()));
+        assert_eq!(
+            (&worker["id"], &worker["slot"], &worker["state"]),
+            (&json!(id), &json!(id - 1), &"serving".into())
+        );
         assert!(pids.contains(&u32::try_from(worker["pid"].as_u64().unwrap()).unwrap()));
         assert_eq!(worker["refused_messages"], 0);
     }
-    assert!(!status.to_string().contains("hunter2") && !status.to_string().to_lowercase().contains("fixture"), "{status}");
+    assert!(
+        !status.to_string().contains("hunter2")
+            && !status.to_string().to_lowercase().contains("fixture"),
+        "{status}"
+    );
 
     // The first death is answered at once, the second after the delay.
     for after in ["serving", "backing_off"] {
         let id = place.status()["slots"][0]["worker"].as_u64().unwrap();
-        assert_eq!(place.ask(&json!({ "command": "kill", "id": id, "signal": "KILL" }))["ok"]["signalled"]["id"], id);
+        assert_eq!(
+            place.ask(&json!({ "command": "kill", "id": id, "signal": "KILL" }))["ok"]["signalled"]
+                ["id"],
+            id
+        );
         cluster.event_of("exited", id);
         until(after, || (place.status()["slots"][0]["state"] == after).then_some(()));
     }
     let slot = place.status()["slots"][0].clone();
-    let expected =
-        json!({ "slot": 0, "state": "backing_off", "worker": null, "delay_ms": 12_000, "deaths": 2, "last_exit": { "signalled": 9 } });
+    let expected = json!({ "slot": 0, "state": "backing_off", "worker": null, "delay_ms": 12_000, "deaths": 2, "last_exit": { "signalled": 9 } });
     assert_eq!(slot, expected);
 }
 
@@ -135,14 +163,23 @@ fn each_order_is_carried_out_and_then_answered() {
     let place = Place::new();
     let mut cluster = place.ready(&[]);
     let mut operator = place.operator();
-    assert_eq!(operator.ask(&json!({ "command": "scale", "workers": 3 })), json!({ "version": 1, "ok": { "scaled": { "workers": 3 } } }));
+    assert_eq!(
+        operator.ask(&json!({ "command": "scale", "workers": 3 })),
+        json!({ "version": 1, "ok": { "scaled": { "workers": 3 } } })
+    );
     // Those that were added may still start.
     place.serve(3);
-    assert_eq!(operator.ask(&json!({ "command": "scale", "workers": 2 }))["ok"]["scaled"]["workers"], 2);
+    assert_eq!(
+        operator.ask(&json!({ "command": "scale", "workers": 2 }))["ok"]["scaled"]["workers"],
+        2
+    );
     assert_eq!(place.status()["workers"].as_array().unwrap().len(), 2);
 
     let pid = place.status()["workers"][0]["pid"].as_u64().unwrap();
-    assert_eq!(operator.ask(&json!({ "command": "drain", "id": 1 }))["ok"], json!({ "drained": { "id": 1, "cause": "requested" } }));
+    assert_eq!(
+        operator.ask(&json!({ "command": "drain", "id": 1 }))["ok"],
+        json!({ "drained": { "id": 1, "cause": "requested" } })
+    );
     assert!(!runs(u32::try_from(pid).unwrap()));
     let gone = operator.ask(&json!({ "command": "drain", "id": 1 }));
     assert_eq!((&gone["error"]["code"], gone["version"].as_u64()), (&"gone".into(), Some(1)));
@@ -154,7 +191,11 @@ fn each_order_is_carried_out_and_then_answered() {
     let after = place.status()["slots"].clone();
     for n in 0..2 {
         let of = &reloaded["replaced"][n];
-        assert_eq!((&of["slot"], &of["old"], &of["new"]), (&n.into(), &before[n]["worker"], &after[n]["worker"]), "{reloaded}");
+        assert_eq!(
+            (&of["slot"], &of["old"], &of["new"]),
+            (&n.into(), &before[n]["worker"], &after[n]["worker"]),
+            "{reloaded}"
+        );
         assert_ne!(of["old"], of["new"]);
     }
 
@@ -162,11 +203,16 @@ fn each_order_is_carried_out_and_then_answered() {
     let id = after[0]["worker"].as_u64().unwrap();
     assert_eq!(operator.ask(&json!({ "command": "kill", "id": id }))["ok"]["signalled"]["id"], id);
     assert_eq!(cluster.event_of("exited", id)["cause"], "Requested");
-    until("its replacement serves", || (place.status()["slots"][0]["state"] == "serving").then_some(()));
+    until("its replacement serves", || {
+        (place.status()["slots"][0]["state"] == "serving").then_some(())
+    });
 
     let stopped = operator.ask(&json!({ "command": "stop" }))["ok"]["stopped"].clone();
     assert_eq!((stopped["workers"].as_array().unwrap().len(), &stopped["killed"]), (2, &json!([])));
-    assert_eq!((&stopped["workers"][0]["cause"], &stopped["workers"][0]["code"]), (&"requested".into(), &0.into()));
+    assert_eq!(
+        (&stopped["workers"][0]["cause"], &stopped["workers"][0]["code"]),
+        (&"requested".into(), &0.into())
+    );
     assert_eq!(operator.hear(), Value::Null);
     cluster.event("stopped");
     assert_eq!(place.left(), 0);
@@ -181,7 +227,10 @@ fn a_stop_can_be_hurried_and_says_whom_it_killed() {
     patient.write(b"{\"command\":\"stop\",\"mode\":\"graceful\"}\n");
     cluster.event("draining");
     let status = place.status();
-    assert_eq!((&status["phase"], &status["workers"][0]["state"]), (&"stopping".into(), &"draining".into()));
+    assert_eq!(
+        (&status["phase"], &status["workers"][0]["state"]),
+        (&"stopping".into(), &"draining".into())
+    );
     for refused in [json!({ "command": "reload" }), json!({ "command": "scale", "workers": 3 })] {
         assert_eq!(place.ask(&refused)["error"]["code"], "stopping");
     }
@@ -203,7 +252,10 @@ fn k06_a_reload_that_fails_says_why() {
     fs::write(&boot, "exit").unwrap();
     let refused = place.ask(&json!({ "command": "reload" }))["error"].clone();
     assert_eq!(refused["code"], "failed");
-    assert!(refused["message"].as_str().unwrap().contains("ended before it was ready"), "{refused}");
+    assert!(
+        refused["message"].as_str().unwrap().contains("ended before it was ready"),
+        "{refused}"
+    );
     assert_eq!(cluster.ask("who")["id"], 1);
 }
 
@@ -213,13 +265,20 @@ fn what_is_no_request_is_refused_and_harms_nobody() {
     // A reload takes longer than until it is looked whether its client is still there.
     let _cluster = place.ready(&[("boot_block", "500")]);
     let mut operator = place.operator();
-    for garbage in
-        [&b"\n"[..], b"GET / HTTP/1.1\n", b"\xff\x00\xfe\n", b"{\"command\":\"dance\"}\n", b"{\"command\":\"scale\",\"workers\":-1}\n"]
-    {
+    for garbage in [
+        &b"\n"[..],
+        b"GET / HTTP/1.1\n",
+        b"\xff\x00\xfe\n",
+        b"{\"command\":\"dance\"}\n",
+        b"{\"command\":\"scale\",\"workers\":-1}\n",
+    ] {
         operator.write(garbage);
         assert_eq!(operator.hear()["error"]["code"], "malformed");
     }
-    assert_eq!(operator.ask(&json!({ "command": "status", "version": 2 }))["error"]["code"], "version");
+    assert_eq!(
+        operator.ask(&json!({ "command": "status", "version": 2 }))["error"]["code"],
+        "version"
+    );
     // The longest line is still read as one.
     operator.write(&[&vec![b'x'; 64 << 10][..], b"\n"].concat());
     assert_eq!(operator.hear()["error"]["code"], "malformed");
@@ -234,13 +293,21 @@ fn what_is_no_request_is_refused_and_harms_nobody() {
     assert_eq!(cut.hear(), Value::Null);
     assert_eq!(place.status()["phase"], "running");
 
-    // Several requests in one piece are several requests, and their sender may have nothing more to say.
+    // Several requests in one piece are several requests, and their sender may have nothing more to
+    // say.
     let mut piped = place.operator();
     piped.write(b"{\"command\":\"status\"}\n{\"command\":\"reload\"}\n{\"command\":\"status\"}\n");
     piped.0.get_mut().shutdown(Shutdown::Write).unwrap();
     let replies: Vec<Value> = (0..4).map(|_| piped.hear()).collect();
-    assert_eq!(replies[1]["ok"]["reloaded"]["replaced"].as_array().unwrap().len(), 1, "{replies:?}");
-    assert_eq!((&replies[2]["ok"]["status"]["slots"][0]["worker"], &replies[3]), (&2.into(), &Value::Null));
+    assert_eq!(
+        replies[1]["ok"]["reloaded"]["replaced"].as_array().unwrap().len(),
+        1,
+        "{replies:?}"
+    );
+    assert_eq!(
+        (&replies[2]["ok"]["status"]["slots"][0]["worker"], &replies[3]),
+        (&2.into(), &Value::Null)
+    );
 }
 
 #[test]
@@ -264,14 +331,20 @@ fn slow_and_many_clients_keep_nobody_out_for_long() {
 #[test]
 fn who_hangs_up_takes_no_order_back_and_no_place() {
     let place = Place::new();
-    let mut cluster = place.ready(&[("workers", "2"), ("drain", "ignore"), ("deadline", "60000"), ("fast", "100")]);
+    let mut cluster = place.ready(&[
+        ("workers", "2"),
+        ("drain", "ignore"),
+        ("deadline", "60000"),
+        ("fast", "100"),
+    ]);
     place.operator().write(b"{\"command\":\"drain\",\"id\":1}\n");
     cluster.event_of("draining", 1);
     for _ in 0..20 {
         until("there is room", || {
             let mut operator = place.operator();
             operator.write(b"{\"command\":\"status\"}\n");
-            (operator.hear()["error"] == Value::Null).then(|| operator.write(b"{\"command\":\"drain\",\"id\":1}\n"))
+            (operator.hear()["error"] == Value::Null)
+                .then(|| operator.write(b"{\"command\":\"drain\",\"id\":1}\n"))
         });
     }
     until("there is room", || (place.status()["workers"][0]["state"] == "draining").then_some(()));
@@ -296,7 +369,11 @@ fn k15_a_second_primary_is_refused_and_the_first_unharmed() {
     let place = Place::new();
     let mut first = place.ready(&[]);
     let refused = refusal(fixture(&[("control", place.text())]));
-    assert!(refused.contains(place.text()) && refused.contains(&format!("served by process {}", first.pid())), "{refused}");
+    assert!(
+        refused.contains(place.text())
+            && refused.contains(&format!("served by process {}", first.pid())),
+        "{refused}"
+    );
     // Not even if somebody has removed the lock.
     fs::remove_file(place.folder.path().join("control.sock.lock")).unwrap();
     let refused = refusal(fixture(&[("control", place.text())]));
@@ -316,7 +393,9 @@ fn k15_a_path_that_cannot_be_had_is_named() {
     fs::write(&place.path, "a letter").unwrap();
     let long = place.folder.path().join("x".repeat(120));
     let nowhere = place.folder.path().join("no/folder");
-    for (path, word) in [(place.path.as_path(), "no socket"), (&long, "SUN_LEN"), (&nowhere, "No such file")] {
+    for (path, word) in
+        [(place.path.as_path(), "no socket"), (&long, "SUN_LEN"), (&nowhere, "No such file")]
+    {
         let refused = refusal(fixture(&[("control", path.to_str().unwrap())]));
         assert!(refused.contains(path.to_str().unwrap()) && refused.contains(word), "{refused}");
     }
@@ -327,7 +406,12 @@ fn k15_a_path_that_cannot_be_had_is_named() {
 #[test]
 fn the_files_go_when_the_cluster_ends_by_itself_and_strange_ones_stay() {
     let place = Place::new();
-    let mut cluster = Cluster::start(&[("control", place.text()), ("boot", "exit"), ("give_up", "2"), ("base", "1")]);
+    let mut cluster = Cluster::start(&[
+        ("control", place.text()),
+        ("boot", "exit"),
+        ("give_up", "2"),
+        ("base", "1"),
+    ]);
     assert_eq!(cluster.exit().code(), Some(1));
     assert_eq!(place.left(), 0);
 
@@ -347,16 +431,24 @@ async fn the_client_says_what_the_page_says() {
     assert!(missing.contains(place.text()) && missing.contains("no such socket"), "{missing}");
     let mut cluster = place.ready(&[]);
     let mut client = Client::connect(&place.path).await.unwrap();
-    let Reply::Status(status) = client.call(&cluster::control::Command::Status).await.unwrap() else { panic!("no status") };
+    let Reply::Status(status) = client.call(&cluster::control::Command::Status).await.unwrap()
+    else {
+        panic!("no status")
+    };
     assert_eq!((status.pid, status.workers[0].state), (cluster.pid(), WorkerState::Serving));
     let nobody = cluster::control::Command::Drain { id: "99".parse().unwrap() };
-    let Err(ControlError::Refused(refused)) = client.call(&nobody).await else { panic!("not refused") };
+    let Err(ControlError::Refused(refused)) = client.call(&nobody).await else {
+        panic!("not refused")
+    };
     assert_eq!(refused.code, ErrorCode::Gone);
 
     // Who is refused at the door learns so, although nobody reads what it says.
     let crowd: Vec<Operator> = (0..15).map(|_| place.operator()).collect();
     let mut late = Client::connect(&place.path).await.unwrap();
-    let Err(ControlError::Refused(refused)) = late.call(&cluster::control::Command::Reload).await else { panic!("not refused") };
+    let Err(ControlError::Refused(refused)) = late.call(&cluster::control::Command::Reload).await
+    else {
+        panic!("not refused")
+    };
     assert_eq!(refused.code, ErrorCode::Busy);
     drop(crowd);
 

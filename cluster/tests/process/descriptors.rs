@@ -26,26 +26,41 @@ fn k10_descriptors_threads_and_children_stay_the_same_over_many_respawns() {
         (now == primary && cluster.worker_pids().len() == 1).then_some(())
     });
     let (fds, threads) = primary;
-    println!("{RESPAWNS} respawns in {:?}: worker {worker:?}; primary {fds} descriptors, {threads} threads, no zombie", begun.elapsed());
+    println!(
+        "{RESPAWNS} respawns in {:?}: worker {worker:?}; primary {fds} descriptors, {threads} threads, no zombie",
+        begun.elapsed()
+    );
 }
 
 #[test]
 fn k10_a_worker_holds_what_it_was_given_and_nothing_else() {
     let cluster = Cluster::ready(&[]);
     let fds = kinds(&cluster.ask("fds"));
-    // Standard streams: /dev/null and pipes (or what the tests run with). Ours: control socket and its guard's copy, the
-    // listener, this connection. The runtime's: two epoll (one a copy), one eventfd, a socket pair and a copy for signals.
+    // Standard streams: /dev/null and pipes (or what the tests run with). Ours: control socket and
+    // its guard's copy, the listener, this connection. The runtime's: two epoll (one a copy), one
+    // eventfd, a socket pair and a copy for signals.
     assert_eq!(fds.get("anon_inode:[eventpoll]"), Some(&2), "{fds:?}");
     assert_eq!(fds.get("anon_inode:[eventfd]"), Some(&1), "{fds:?}");
     assert_eq!(fds.get("socket"), Some(&7), "{fds:?}");
-    let standard: usize = fds.iter().filter(|(kind, _)| !kind.starts_with("anon") && *kind != "socket").map(|(_, n)| n).sum();
+    let standard: usize = fds
+        .iter()
+        .filter(|(kind, _)| !kind.starts_with("anon") && *kind != "socket")
+        .map(|(_, n)| n)
+        .sum();
     assert_eq!(standard, 3, "{fds:?}");
 }
 
 #[test]
 fn k10_a_child_of_a_handler_keeps_neither_port_nor_control_nor_role() {
     let mut command = fixture(&[("leak", "in the primary")]);
-    for name in ["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"] {
+    for name in [
+        "LISTEN_FDS",
+        "LISTEN_FDNAMES",
+        "LISTEN_PID",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_PID",
+        "WATCHDOG_USEC",
+    ] {
         command.env(name, "0");
     }
     let mut cluster = Cluster::run(command);
@@ -54,15 +69,21 @@ fn k10_a_child_of_a_handler_keeps_neither_port_nor_control_nor_role() {
     let pid = i32::try_from(child["pid"].as_i64().unwrap()).unwrap();
     // Its loader has a library open for a moment; what it inherited would stay.
     until("the child has its standard streams and nothing else", || {
-        let mut fds: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().map(|fd| fd.unwrap().file_name()).collect();
+        let mut fds: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))
+            .unwrap()
+            .map(|fd| fd.unwrap().file_name())
+            .collect();
         fds.sort();
         (fds == ["0", "1", "2"]).then_some(())
     });
-    let names: Vec<_> = child["env"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let names: Vec<_> =
+        child["env"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     assert!(names.contains(&"PATH"), "{names:?}");
     for name in names {
         assert!(
-            !["CLUSTER_WORKER", "NOTIFY_SOCKET"].contains(&name) && !name.starts_with("LISTEN_") && !name.starts_with("WATCHDOG_"),
+            !["CLUSTER_WORKER", "NOTIFY_SOCKET"].contains(&name)
+                && !name.starts_with("LISTEN_")
+                && !name.starts_with("WATCHDOG_"),
             "{name}"
         );
     }
@@ -72,7 +93,8 @@ fn k10_a_child_of_a_handler_keeps_neither_port_nor_control_nor_role() {
 fn replace(cluster: &mut Cluster, id: u64) {
     assert_eq!(cluster.command(&format!("kill {id}"))["ok"], true);
     cluster.event_of("exited", id);
-    // The one that is gone is no child any more when its end is told, so a zombie would be one too many.
+    // The one that is gone is no child any more when its end is told, so a zombie would be one too
+    // many.
     let children = cluster.worker_pids();
     assert!(children.len() <= 1, "{children:?}");
     cluster.event_of("ready", id + 1);
@@ -83,7 +105,10 @@ fn kinds(fds: &Value) -> BTreeMap<String, usize> {
     let mut kinds = BTreeMap::new();
     for target in fds.as_object().unwrap().values() {
         let target = target.as_str().unwrap();
-        let kind = target.split_once(":[").filter(|(kind, _)| *kind != "anon_inode").map_or(target, |(kind, _)| kind);
+        let kind = target
+            .split_once(":[")
+            .filter(|(kind, _)| *kind != "anon_inode")
+            .map_or(target, |(kind, _)| kind);
         *kinds.entry(kind.to_owned()).or_default() += 1;
     }
     kinds

@@ -10,7 +10,10 @@ fn k15_a_taken_port_ends_the_start_with_a_clear_error() {
     let output = end_of(fixture(&[("listen", &addr.to_string())]));
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains(&format!("cannot listen on {addr} (`main`): address already in use")), "{text}");
+    assert!(
+        text.contains(&format!("cannot listen on {addr} (`main`): address already in use")),
+        "{text}"
+    );
     assert!(!text.contains("forked"), "no worker was started: {text}");
     drop(holder);
     assert!(is_free(addr));
@@ -31,12 +34,17 @@ fn k15_a_bad_address_ends_the_start_with_a_clear_error() {
 
 #[test]
 fn k15_a_program_that_never_boots_ends_with_a_clear_error() {
-    let cluster = Cluster::start(&[("workers", "2"), ("boot", "exit"), ("base", "10"), ("give_up", "3")]);
+    let cluster =
+        Cluster::start(&[("workers", "2"), ("boot", "exit"), ("base", "10"), ("give_up", "3")]);
     let addr = cluster.addr;
     let (lines, status) = cluster.rest();
     assert_eq!(status.code(), Some(1));
-    let settled = lines.iter().find(|line| line["event"] == "settled").map(|line| line["error"].to_string());
-    let error = lines.iter().find_map(|line| line["error"].as_str().filter(|_| line.get("event").is_none())).unwrap();
+    let settled =
+        lines.iter().find(|line| line["event"] == "settled").map(|line| line["error"].to_string());
+    let error = lines
+        .iter()
+        .find_map(|line| line["error"].as_str().filter(|_| line.get("event").is_none()))
+        .unwrap();
     assert!(error.starts_with("no worker ever became ready: all 2 slots were given up"), "{error}");
     assert!(error.contains("exit status: 3"), "{error}");
     assert!(settled.is_none_or(|text| text.contains("no worker ever became ready")));
@@ -60,7 +68,10 @@ fn a_forged_role_is_refused() {
             r#"{"id":1,"slot":0,"orphan":{"secs":1,"nanos":0},"control":999,"listeners":{},"fds":{}}"#,
             "descriptor 999 of `control` is not usable",
         ),
-        (r#"{"id":1,"slot":0,"orphan":{"secs":1,"nanos":0},"control":0,"listeners":{},"fds":{}}"#, "standard streams are not handed over"),
+        (
+            r#"{"id":1,"slot":0,"orphan":{"secs":1,"nanos":0},"control":0,"listeners":{},"fds":{}}"#,
+            "standard streams are not handed over",
+        ),
     ] {
         let mut command = fixture(&[]);
         command.env("CLUSTER_WORKER", forged);

@@ -79,7 +79,8 @@ fn k08_without_a_heartbeat_nobody_is_judged() {
 
 #[test]
 fn k08_stop_and_cont_of_the_primary_kills_nobody() {
-    let mut cluster = Cluster::ready(&[OPTIONS[0], OPTIONS[1], ("workers", "2"), ("drain", "finish")]);
+    let mut cluster =
+        Cluster::ready(&[OPTIONS[0], OPTIONS[1], ("workers", "2"), ("drain", "finish")]);
     let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     let addr = cluster.addr;
     thread::scope(|scope| {
@@ -87,9 +88,13 @@ fn k08_stop_and_cont_of_the_primary_kills_nobody() {
         for _ in 0..3 {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    assert!(!Client::connect(addr).ask("who").is_null(), "a connection was dropped");
+                    assert!(
+                        !Client::connect(addr).ask("who").is_null(),
+                        "a connection was dropped"
+                    );
                     asked.fetch_add(1, Ordering::Relaxed);
-                    // Leaves the machine to the tests beside this one, some of which have a limit of time to prove.
+                    // Leaves the machine to the tests beside this one, some of which have a limit
+                    // of time to prove.
                     thread::sleep(Duration::from_millis(1));
                 }
             });
@@ -103,7 +108,9 @@ fn k08_stop_and_cont_of_the_primary_kills_nobody() {
             cluster.signal(Signal::CONT);
             until("both are heard again", || {
                 let workers = cluster.command("workers");
-                let heard = |n: usize| workers["workers"][n]["last_beat_ms"].as_u64().is_some_and(|beat| beat < DEAD);
+                let heard = |n: usize| {
+                    workers["workers"][n]["last_beat_ms"].as_u64().is_some_and(|beat| beat < DEAD)
+                };
                 (heard(0) && heard(1)).then_some(())
             });
         }
@@ -111,7 +118,11 @@ fn k08_stop_and_cont_of_the_primary_kills_nobody() {
     println!("{} requests while the primary was stopped three times", asked.into_inner());
     let status = cluster.command("status");
     for slot in 0..2 {
-        assert_eq!(status["slots"][slot]["state"], format!("Serving(WorkerId({}))", slot + 1), "{status}");
+        assert_eq!(
+            status["slots"][slot]["state"],
+            format!("Serving(WorkerId({}))", slot + 1),
+            "{status}"
+        );
     }
     cluster.command("shutdown graceful");
     let (lines, _) = cluster.rest();

@@ -10,7 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, pidfd_send_signal, set_child_subreaper, waitpid,
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, pidfd_send_signal,
+    set_child_subreaper, waitpid,
 };
 use serde_json::Value;
 
@@ -43,7 +44,8 @@ impl Cluster {
     }
 
     pub(crate) fn run(mut command: Command) -> Self {
-        // What a primary leaves behind, such as its successor, becomes a child of this process, which can then see how it ends.
+        // What a primary leaves behind, such as its successor, becomes a child of this process,
+        // which can then see how it ends.
         set_child_subreaper(Some(getpid())).unwrap();
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let stdin = child.stdin.take().unwrap();
@@ -58,9 +60,19 @@ impl Cluster {
             }
         });
         let unread = VecDeque::new();
-        let mut cluster = Self { child, successor: None, stdin, lines, unread, addr: SocketAddr::from(([0; 4], 0)) };
-        let started = cluster.wait("started or failed", |line| line["event"] == "started" || line.get("error").is_some());
-        cluster.addr = serde_json::from_value(started["addr"].clone()).unwrap_or_else(|_| panic!("not started: {started}"));
+        let mut cluster = Self {
+            child,
+            successor: None,
+            stdin,
+            lines,
+            unread,
+            addr: SocketAddr::from(([0; 4], 0)),
+        };
+        let started = cluster.wait("started or failed", |line| {
+            line["event"] == "started" || line.get("error").is_some()
+        });
+        cluster.addr = serde_json::from_value(started["addr"].clone())
+            .unwrap_or_else(|_| panic!("not started: {started}"));
         cluster
     }
 
@@ -80,7 +92,9 @@ impl Cluster {
         let end = Instant::now() + PATIENCE;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let Ok(line) = self.lines.recv_timeout(left) else { panic!("no line is {what}; unread: {:#?}", self.unread) };
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("no line is {what}; unread: {:#?}", self.unread)
+            };
             if fits(&line) {
                 return line;
             }
@@ -119,7 +133,10 @@ impl Cluster {
 
     /// The process id of the primary.
     pub(crate) fn pid(&self) -> u32 {
-        self.successor.as_ref().map_or_else(|| self.child.id(), |successor| successor.pid.as_raw_nonzero().get().unsigned_abs())
+        self.successor.as_ref().map_or_else(
+            || self.child.id(),
+            |successor| successor.pid.as_raw_nonzero().get().unsigned_abs(),
+        )
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -136,14 +153,16 @@ impl Cluster {
         match &self.successor {
             // A child of this process once its own parent is gone.
             Some(successor) => until("the new primary ends", || {
-                let ended = waitpid(Some(successor.pid), WaitOptions::NOHANG).unwrap_or_default()?;
+                let ended =
+                    waitpid(Some(successor.pid), WaitOptions::NOHANG).unwrap_or_default()?;
                 Some(ExitStatus::from_raw(ended.1.as_raw()))
             }),
             None => until("the primary ends", || self.child.try_wait().unwrap()),
         }
     }
 
-    /// Follows the next primary that starts: what is said of the primary from now on means that one.
+    /// Follows the next primary that starts: what is said of the primary from now on means that
+    /// one.
     pub(crate) fn follow(&mut self) -> Value {
         let started = self.wait("a new primary", |line| line["event"] == "started");
         self.follow_to(&started["pid"]);
@@ -252,8 +271,9 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 
 /// Whether the process runs. A zombie does not: whoever adopted it has only not looked yet.
 pub(crate) fn runs(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X'])))
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X']))
+    })
 }
 
 pub(crate) fn is_free(addr: SocketAddr) -> bool {

@@ -1,4 +1,5 @@
-//! Real processes: a primary and its workers, started, killed and stopped as a user and a system do it.
+//! Real processes: a primary and its workers, started, killed and stopped as a user and a system do
+//! it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 #![expect(clippy::print_stdout, reason = "figures of a run are shown with --nocapture")]
 

@@ -16,7 +16,10 @@ fn k13_messages_arrive_typed_and_in_order_both_ways() {
     assert_eq!(cluster.client_of(1).ask("tell 200"), "told");
     for n in 0..200 {
         let message = cluster.event("message");
-        assert_eq!((&message["id"], &message["n"], &message["text"]), (&json!(1), &json!(n), &json!("told")));
+        assert_eq!(
+            (&message["id"], &message["n"], &message["text"]),
+            (&json!(1), &json!(n), &json!("told"))
+        );
     }
 }
 
@@ -25,7 +28,8 @@ fn k13_messages_sent_right_after_the_start_wait_for_the_workers() {
     let mut cluster = Cluster::start(&[("workers", "2"), ("early", "3")]);
     for id in [1, 2] {
         for n in 0..3 {
-            let message = cluster.wait("an early message", |line| line["event"] == "message" && line["id"] == id);
+            let message = cluster
+                .wait("an early message", |line| line["event"] == "message" && line["id"] == id);
             assert_eq!(message["n"], n);
         }
     }
@@ -43,8 +47,9 @@ fn k13_the_last_words_of_a_worker_are_heard_before_its_exit() {
     until("the worker has ended", || (!runs(pid)).then_some(()));
     cluster.signal(Signal::CONT);
     for n in 0..100 {
-        let next =
-            cluster.wait("a message or the end", |line| line["id"] == 1 && (line["event"] == "message" || line["event"] == "exited"));
+        let next = cluster.wait("a message or the end", |line| {
+            line["id"] == 1 && (line["event"] == "message" || line["event"] == "exited")
+        });
         assert_eq!((&next["event"], &next["n"]), (&json!("message"), &json!(n)));
     }
     cluster.event_of("exited", 1);
@@ -60,7 +65,10 @@ fn k13_a_worker_that_does_not_read_stops_nobody() {
     println!("{taken} messages of 64 KiB taken for a worker that does not read");
     // The queue of 4 MiB, what the socket holds, and one in the hand of the writer.
     assert!((60..200).contains(&taken), "{filled}");
-    assert!(filled["error"].as_str().unwrap().contains("queue is full of workers [WorkerId(1)]"), "{filled}");
+    assert!(
+        filled["error"].as_str().unwrap().contains("queue is full of workers [WorkerId(1)]"),
+        "{filled}"
+    );
     assert!(asked.elapsed() < Duration::from_secs(5));
 
     let status = cluster.command("status");
@@ -84,7 +92,8 @@ fn k13_a_message_above_the_cap_is_refused_with_its_size() {
 #[test]
 fn k13_a_worker_that_cannot_be_understood_is_killed_at_once() {
     let started = Instant::now();
-    let mut cluster = Cluster::start(&[("boot", "garbage"), ("readiness", "60000"), ("give_up", "1")]);
+    let mut cluster =
+        Cluster::start(&[("boot", "garbage"), ("readiness", "60000"), ("give_up", "1")]);
     let exited = cluster.event_of("exited", 1);
     assert_eq!((&exited["cause"], &exited["code"]), (&json!("BootFailed"), &json!(null)));
     assert!(started.elapsed() < Duration::from_secs(20));

@@ -65,7 +65,10 @@ fn k15_a_second_primary_is_refused_and_the_first_unharmed() {
     let (_folder, path) = folder();
     let mut first = Cluster::ready(&[("pid_file", &path)]);
     let refusal = refusal(fixture(&[("pid_file", &path)]));
-    assert!(refusal.contains(&path) && refusal.contains(&format!("process {}", first.pid())), "{refusal}");
+    assert!(
+        refusal.contains(&path) && refusal.contains(&format!("process {}", first.pid())),
+        "{refusal}"
+    );
     assert_eq!(pid_in(&path), format!("{}\n", first.pid()));
     assert_eq!(first.ask("who")["id"], 1);
     first.signal(Signal::TERM);
@@ -90,7 +93,8 @@ fn k15_a_start_that_fails_leaves_no_file() {
     let address = holder.local_addr().unwrap().to_string();
     let (folder, path) = folder();
     let control = folder.path().join("control").to_str().unwrap().to_owned();
-    let refusal = refusal(fixture(&[("pid_file", &path), ("control", &control), ("listen", &address)]));
+    let refusal =
+        refusal(fixture(&[("pid_file", &path), ("control", &control), ("listen", &address)]));
     assert!(refusal.contains("address already in use"), "{refusal}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
@@ -100,9 +104,13 @@ fn k15_a_pid_file_that_cannot_be_written_is_named() {
     let (folder, path) = folder();
     let nowhere = format!("{path}/in/no/folder");
     let missing = refusal(fixture(&[("pid_file", &nowhere)]));
-    assert!(missing.contains("cannot write the pid file") && missing.contains(&nowhere), "{missing}");
+    assert!(
+        missing.contains("cannot write the pid file") && missing.contains(&nowhere),
+        "{missing}"
+    );
 
-    // Root may write anywhere, so the program runs as somebody else, from where that one may read it.
+    // Root may write anywhere, so the program runs as somebody else, from where that one may read
+    // it.
     if !rustix::process::geteuid().is_root() {
         println!("not root: a folder that denies writing is not tested");
         return;
@@ -113,16 +121,23 @@ fn k15_a_pid_file_that_cannot_be_written_is_named() {
     let mut command = Command::new(program);
     command.env("FIXTURE_PID_FILE", &path).uid(65534).gid(65534).current_dir("/");
     let denied = refusal(command);
-    assert!(denied.contains(&path) && denied.to_lowercase().contains("permission denied"), "{denied}");
+    assert!(
+        denied.contains(&path) && denied.to_lowercase().contains("permission denied"),
+        "{denied}"
+    );
 }
 
 #[test]
 fn s30_primary_does_not_start_with_a_pid_file_of_another_user() {
     let (_folder, path) = folder();
     fs::write(&path, "").unwrap();
-    chown(&path, Some(65534), Some(65534)).expect("only root can give a file away: run this test as root");
+    chown(&path, Some(65534), Some(65534))
+        .expect("only root can give a file away: run this test as root");
     let refusal = refusal(fixture(&[("pid_file", &path)]));
-    assert!(refusal.contains(&format!("cannot write the pid file {path}: it belongs to uid 65534")), "{refusal}");
+    assert!(
+        refusal.contains(&format!("cannot write the pid file {path}: it belongs to uid 65534")),
+        "{refusal}"
+    );
     assert_eq!(pid_in(&path), "");
 }
 
@@ -131,7 +146,12 @@ fn s30_primary_does_not_start_with_a_control_lock_of_another_user() {
     let (_folder, path) = folder();
     let lock = format!("{path}.lock");
     fs::write(&lock, "").unwrap();
-    chown(&lock, Some(65534), Some(65534)).expect("only root can give a file away: run this test as root");
+    chown(&lock, Some(65534), Some(65534))
+        .expect("only root can give a file away: run this test as root");
     let refusal = refusal(fixture(&[("control", &path)]));
-    assert!(refusal.contains(&path) && refusal.contains(&format!("its lock {lock}: it belongs to uid 65534")), "{refusal}");
+    assert!(
+        refusal.contains(&path)
+            && refusal.contains(&format!("its lock {lock}: it belongs to uid 65534")),
+        "{refusal}"
+    );
 }

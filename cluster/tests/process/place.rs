@@ -45,7 +45,8 @@ impl Place {
         until("all slots serve", || {
             let status = self.status();
             let slots_now = status["slots"].as_array().unwrap();
-            (slots_now.len() == slots && slots_now.iter().all(|slot| slot["state"] == "serving")).then_some(())
+            (slots_now.len() == slots && slots_now.iter().all(|slot| slot["state"] == "serving"))
+                .then_some(())
         });
     }
 

@@ -10,7 +10,12 @@ const ORPHANS: u64 = 20;
 
 #[test]
 fn k16_process_one_replaces_workers_reaps_orphans_and_stops_on_term() {
-    let mut cluster = Cluster::run(in_a_container(&fixture(&[("workers", "1"), ("give_up", "1000"), ("base", "1"), ("cap", "1")])));
+    let mut cluster = Cluster::run(in_a_container(&fixture(&[
+        ("workers", "1"),
+        ("give_up", "1000"),
+        ("base", "1"),
+        ("cap", "1"),
+    ])));
     cluster.event("settled");
     let primary = children_of(cluster.pid())[0];
     let status = fs::read_to_string(format!("/proc/{primary}/status")).unwrap();
@@ -61,20 +66,30 @@ fn unshare() -> Command {
             unshare.args(identity).args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
             unshare
         };
-        let tried = unshare().arg("true").output().unwrap_or_else(|e| panic!("this test needs unshare, of util-linux: {e}"));
+        let tried = unshare()
+            .arg("true")
+            .output()
+            .unwrap_or_else(|e| panic!("this test needs unshare, of util-linux: {e}"));
         if tried.status.success() {
             return unshare();
         }
         refused.push(String::from_utf8_lossy(&tried.stderr).into_owned());
     }
-    panic!("this test needs namespaces: run it as root, or where the system lets users have them: {refused:?}");
+    panic!(
+        "this test needs namespaces: run it as root, or where the system lets users have them: {refused:?}"
+    );
 }
 
 fn children_of(parent: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{parent}/task")).unwrap();
     // A thread may end meanwhile; its children go to another.
-    let lists = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("children")).ok());
-    lists.flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>()).collect()
+    let lists =
+        tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("children")).ok());
+    lists
+        .flat_map(|list| {
+            list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 fn pid(number: u32) -> Pid {

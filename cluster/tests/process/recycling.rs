@@ -14,9 +14,11 @@ use crate::reload::{AtEnd, is_program, releases};
 const CLIENTS: usize = 3;
 const RECYCLED: usize = 4;
 
-/// Lets two workers be recycled under load, and checks that nothing is lost and never one is missing.
+/// Lets two workers be recycled under load, and checks that nothing is lost and never one is
+/// missing.
 fn recycles(limit: (&str, &str), why: &str) {
-    let common = [("workers", "2"), ("drain", "finish"), ("quiet", "50"), ("pulse", "1"), ("beat", "50")];
+    let common =
+        [("workers", "2"), ("drain", "finish"), ("quiet", "50"), ("pulse", "1"), ("beat", "50")];
     let mut cluster = Cluster::ready(&[&common[..], &[limit]].concat());
     let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     let addr = cluster.addr;
@@ -26,9 +28,13 @@ fn recycles(limit: (&str, &str), why: &str) {
         for _ in 0..CLIENTS {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    assert!(!Client::connect(addr).ask("who").is_null(), "a connection was dropped");
+                    assert!(
+                        !Client::connect(addr).ask("who").is_null(),
+                        "a connection was dropped"
+                    );
                     asked.fetch_add(1, Ordering::Relaxed);
-                    // Leaves the machine to the tests beside this one, some of which have a limit of time to prove.
+                    // Leaves the machine to the tests beside this one, some of which have a limit
+                    // of time to prove.
                     thread::sleep(Duration::from_millis(1));
                 }
             });
@@ -43,7 +49,10 @@ fn recycles(limit: (&str, &str), why: &str) {
         }
         assert!(recycled.is_superset(&BTreeSet::from([1, 2])), "each has its turn: {recycled:?}");
     });
-    println!("{} requests over {RECYCLED} workers recycled by {why}, each on a connection of its own, 0 lost", asked.into_inner());
+    println!(
+        "{} requests over {RECYCLED} workers recycled by {why}, each on a connection of its own, 0 lost",
+        asked.into_inner()
+    );
     let status = cluster.command("status");
     assert!((0..2).all(|slot| status["slots"][slot]["deaths"] == 0), "{status}");
 }
@@ -60,7 +69,13 @@ fn recycling_by_age_loses_nothing() {
 
 #[test]
 fn the_fresh_one_serves_before_the_old_one_leaves_and_one_at_a_time_is_recycled() {
-    let mut cluster = Cluster::ready(&[("workers", "3"), ("drain", "finish"), ("quiet", "50"), ("beat", "20"), ("max_age", "300")]);
+    let mut cluster = Cluster::ready(&[
+        ("workers", "3"),
+        ("drain", "finish"),
+        ("quiet", "50"),
+        ("beat", "20"),
+        ("max_age", "300"),
+    ]);
     for _ in 0..6 {
         cluster.event("recycling");
     }
@@ -93,7 +108,12 @@ fn a_worker_that_holds_too_much_memory_is_recycled_and_no_other() {
     assert_eq!(cluster.client_of(2).ask("hoard 96"), "hoarded");
     let recycling = cluster.event("recycling");
     assert_eq!(recycling["id"], 2);
-    let held: u64 = recycling["why"].as_str().unwrap().trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap();
+    let held: u64 = recycling["why"]
+        .as_str()
+        .unwrap()
+        .trim_matches(|c: char| !c.is_ascii_digit())
+        .parse()
+        .unwrap();
     // The least of the samples, of which one may have come while it was growing.
     assert!((64 << 20..160 << 20).contains(&held), "{held}");
     assert_eq!(cluster.event_of("exited", 2)["cause"], "Requested");
@@ -105,15 +125,24 @@ fn a_worker_that_holds_too_much_memory_is_recycled_and_no_other() {
 fn a_fresh_one_that_fails_leaves_the_old_one_serving_and_is_tried_again_later() {
     let folder = tempfile::tempdir().unwrap();
     let mode = folder.path().join("boot");
-    let options =
-        [("workers", "2"), ("beat", "20"), ("cap", "300"), ("give_up", "2"), ("max_age", "1000"), ("boot_file", mode.to_str().unwrap())];
+    let options = [
+        ("workers", "2"),
+        ("beat", "20"),
+        ("cap", "300"),
+        ("give_up", "2"),
+        ("max_age", "1000"),
+        ("boot_file", mode.to_str().unwrap()),
+    ];
     let began = Instant::now();
     let mut cluster = Cluster::ready(&options);
     fs::write(&mode, "exit").unwrap();
     // The one that comes next is another, so that one slot does not keep the others from it.
     for (old, fresh) in [(1, 3), (2, 4), (1, 5)] {
         let recycling = cluster.event("recycling");
-        assert_eq!((&recycling["id"], &recycling["why"].as_str().unwrap()[..3]), (&old.into(), "Age"));
+        assert_eq!(
+            (&recycling["id"], &recycling["why"].as_str().unwrap()[..3]),
+            (&old.into(), "Age")
+        );
         assert_eq!(cluster.event_of("exited", fresh)["cause"], "BootFailed");
         let not_recycled = cluster.event("not recycled");
         assert_eq!((&not_recycled["id"], &not_recycled["pause_ms"]), (&old.into(), &300.into()));

@@ -27,16 +27,28 @@ fn k05_a_reload_replaces_one_worker_after_the_other_and_each_by_one_that_is_read
     assert_eq!(cluster.worker_pids().len(), 3);
     let status = cluster.command("status");
     for slot in 0..3 {
-        assert_eq!(status["slots"][slot]["state"], format!("Serving(WorkerId({}))", slot + 4), "{status}");
+        assert_eq!(
+            status["slots"][slot]["state"],
+            format!("Serving(WorkerId({}))", slot + 4),
+            "{status}"
+        );
         assert_eq!(status["slots"][slot]["deaths"], 0, "{status}");
     }
     cluster.command("shutdown graceful");
     let (lines, _) = cluster.rest();
-    let at = |event: &str, id: u64| lines.iter().position(|line| line["event"] == event && line["id"] == id).unwrap();
+    let at = |event: &str, id: u64| {
+        lines.iter().position(|line| line["event"] == event && line["id"] == id).unwrap()
+    };
     for slot in 0..3 {
         let (old, new) = (slot + 1, slot + 4);
-        assert!(at("ready", new) < at("draining", old), "the new one of slot {slot} serves before the old one leaves");
-        assert!(slot == 2 || at("exited", old) < at("forked", new + 1), "the next slot waits until the old one of slot {slot} has left");
+        assert!(
+            at("ready", new) < at("draining", old),
+            "the new one of slot {slot} serves before the old one leaves"
+        );
+        assert!(
+            slot == 2 || at("exited", old) < at("forked", new + 1),
+            "the next slot waits until the old one of slot {slot} has left"
+        );
     }
 }
 
@@ -60,7 +72,10 @@ fn k05_reloads_under_load_lose_nothing() {
         for _ in 0..CLIENTS {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    assert!(!Client::connect(addr).ask("who").is_null(), "a connection was dropped");
+                    assert!(
+                        !Client::connect(addr).ask("who").is_null(),
+                        "a connection was dropped"
+                    );
                     asked.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -69,7 +84,10 @@ fn k05_reloads_under_load_lose_nothing() {
             assert_eq!(ids(&cluster.command("reload")["replaced"]), [2 * n + 1, 2 * n + 2]);
         }
     });
-    println!("{} requests over {RELOADS} reloads, each on a connection of its own, 0 lost", asked.into_inner());
+    println!(
+        "{} requests over {RELOADS} reloads, each on a connection of its own, 0 lost",
+        asked.into_inner()
+    );
     assert_eq!(cluster.worker_pids().len(), 2, "no zombie is left");
 }
 
@@ -77,17 +95,29 @@ fn k05_reloads_under_load_lose_nothing() {
 fn k06_a_worker_that_does_not_boot_ends_the_reload_and_the_old_ones_serve() {
     let folder = tempfile::tempdir().unwrap();
     let mode = folder.path().join("boot");
-    let mut cluster = Cluster::ready(&[("workers", "2"), ("readiness", "3000"), ("boot_file", mode.to_str().unwrap())]);
+    let mut cluster = Cluster::ready(&[
+        ("workers", "2"),
+        ("readiness", "3000"),
+        ("boot_file", mode.to_str().unwrap()),
+    ]);
     // Ends before it is ready; is late; boots only in the first slot.
-    for (boots, said, replaced) in [("exit", "exit status: 3", 0), ("mute", "signal: 9", 0), ("exit:1", "exit status: 3", 1)] {
+    for (boots, said, replaced) in
+        [("exit", "exit status: 3", 0), ("mute", "signal: 9", 0), ("exit:1", "exit status: 3", 1)]
+    {
         fs::write(&mode, boots).unwrap();
         let failed = cluster.command("reload")["error"].as_str().unwrap().to_owned();
-        assert!(failed.contains(said) && failed.contains(&format!("{replaced} others were replaced")), "{boots}: {failed}");
+        assert!(
+            failed.contains(said) && failed.contains(&format!("{replaced} others were replaced")),
+            "{boots}: {failed}"
+        );
         assert_eq!(cluster.event("not reloaded")["error"], failed);
         until("two workers are left", || (cluster.worker_pids().len() == 2).then_some(()));
         let status = cluster.command("status");
         for slot in 0..2 {
-            assert!(status["slots"][slot]["state"].as_str().unwrap().starts_with("Serving"), "{boots}: {status}");
+            assert!(
+                status["slots"][slot]["state"].as_str().unwrap().starts_with("Serving"),
+                "{boots}: {status}"
+            );
             assert_eq!(status["slots"][slot]["deaths"], 0, "{boots}: {status}");
         }
     }
@@ -157,7 +187,10 @@ fn k11_a_reload_without_a_program_says_where_it_should_be() {
     cluster.event("settled");
     fs::remove_file(&program).unwrap();
     let failed = cluster.command("reload")["error"].as_str().unwrap().to_owned();
-    assert!(failed.contains(program.to_str().unwrap()) && failed.contains("No such file"), "{failed}");
+    assert!(
+        failed.contains(program.to_str().unwrap()) && failed.contains("No such file"),
+        "{failed}"
+    );
     fs::create_dir(&program).unwrap();
     assert!(cluster.command("reload")["error"].as_str().unwrap().contains("no file"));
     fs::remove_dir(&program).unwrap();
@@ -204,7 +237,11 @@ fn k12_a_stop_during_a_reload_stops_both_workers_of_the_slot() {
 fn k12_a_worker_that_dies_during_its_replacement_is_replaced_by_that() {
     let folder = tempfile::tempdir().unwrap();
     let mode = folder.path().join("boot");
-    let mut cluster = Cluster::ready(&[("boot_file", mode.to_str().unwrap()), ("readiness", "3000"), ("base", "1")]);
+    let mut cluster = Cluster::ready(&[
+        ("boot_file", mode.to_str().unwrap()),
+        ("readiness", "3000"),
+        ("base", "1"),
+    ]);
     // It is ready only when the old one has gone, which nobody tells it.
     fs::write(&mode, "mute").unwrap();
     cluster.signal(Signal::HUP);
@@ -217,7 +254,10 @@ fn k12_a_worker_that_dies_during_its_replacement_is_replaced_by_that() {
     // It is late, and then the slot begins anew with the program that it had.
     cluster.event("not reloaded");
     cluster.event_of("ready", 3);
-    assert_eq!(cluster.ask("who"), json!({ "id": 3, "slot": 0, "pid": cluster.worker_pids()[0], "greeting": "for 3", "settings": "" }));
+    assert_eq!(
+        cluster.ask("who"),
+        json!({ "id": 3, "slot": 0, "pid": cluster.worker_pids()[0], "greeting": "for 3", "settings": "" })
+    );
     assert_eq!(cluster.command("status")["slots"][0]["deaths"], 2);
 }
 
@@ -226,7 +266,12 @@ fn a_reload_brings_back_a_slot_that_was_given_up() {
     let folder = tempfile::tempdir().unwrap();
     let mode = folder.path().join("boot");
     fs::write(&mode, "exit:1").unwrap();
-    let mut cluster = Cluster::start(&[("workers", "2"), ("boot_file", mode.to_str().unwrap()), ("give_up", "2"), ("base", "1")]);
+    let mut cluster = Cluster::start(&[
+        ("workers", "2"),
+        ("boot_file", mode.to_str().unwrap()),
+        ("give_up", "2"),
+        ("base", "1"),
+    ]);
     cluster.event("gave up");
     fs::write(&mode, "").unwrap();
     assert_eq!(cluster.command("reload")["replaced"].as_array().unwrap().len(), 2);

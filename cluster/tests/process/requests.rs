@@ -17,7 +17,10 @@ fn k13_ten_thousand_requests_each_way_get_each_its_own_reply() {
     cluster.say(&format!("ask 2 mix 10000 {LONG}"));
     let asked = cluster.wait("the end of the requests", |line| line["reply"] == "ask");
     let asking = client.hear();
-    println!("10,000 requests at once: to a worker {} ms, to the primary {} ms", asked["took_ms"], asking["took_ms"]);
+    println!(
+        "10,000 requests at once: to a worker {} ms, to the primary {} ms",
+        asked["took_ms"], asking["took_ms"]
+    );
     assert_eq!(asked["ends"], json!({ "from None": 10_000 }));
     assert_eq!(asking["ends"], json!({ "from Some(2)": 10_000 }));
 }
@@ -57,9 +60,15 @@ fn k13_requests_to_a_worker_that_does_not_read_are_late_or_refused_and_stop_nobo
 fn k13_a_request_that_is_not_answered_says_why() {
     let mut cluster = Cluster::ready(&[]);
     let mut client = cluster.connect();
-    for (kind, end) in [("drop", "notanswered"), ("large", "notanswered"), ("text", "decode"), ("keep", "late")] {
+    for (kind, end) in
+        [("drop", "notanswered"), ("large", "notanswered"), ("text", "decode"), ("keep", "late")]
+    {
         let within = if kind == "keep" { 100 } else { LONG };
-        assert_eq!(ends(&mut cluster, &format!("1 {kind} 3 {within}")), json!({ end: 3 }), "{kind}");
+        assert_eq!(
+            ends(&mut cluster, &format!("1 {kind} 3 {within}")),
+            json!({ end: 3 }),
+            "{kind}"
+        );
         assert_eq!(asked(&mut client, &format!("{kind} 3 {within}")), json!({ end: 3 }), "{kind}");
     }
 }
@@ -68,7 +77,10 @@ fn k13_a_request_that_is_not_answered_says_why() {
 fn k13_where_nobody_reads_requests_they_are_refused_at_once() {
     let mut cluster = Cluster::ready(&[("deaf", "yes")]);
     assert_eq!(ends(&mut cluster, &format!("1 plain 3 {LONG}")), json!({ "nobodylistens": 3 }));
-    assert_eq!(asked(&mut cluster.connect(), &format!("plain 3 {LONG}")), json!({ "nobodylistens": 3 }));
+    assert_eq!(
+        asked(&mut cluster.connect(), &format!("plain 3 {LONG}")),
+        json!({ "nobodylistens": 3 })
+    );
 }
 
 #[test]

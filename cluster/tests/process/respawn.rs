@@ -45,8 +45,10 @@ fn k02_exit_causes_are_told_apart() {
 #[test]
 fn k07_a_crash_loop_follows_the_back_off_and_spares_the_others() {
     let started = Instant::now();
-    let mut cluster = Cluster::start(&[("workers", "2"), ("boot", "exit:1"), ("base", "100"), ("give_up", "4")]);
-    let pauses: Vec<u64> = (0..3).map(|_| cluster.event("respawning")["after_ms"].as_u64().unwrap()).collect();
+    let mut cluster =
+        Cluster::start(&[("workers", "2"), ("boot", "exit:1"), ("base", "100"), ("give_up", "4")]);
+    let pauses: Vec<u64> =
+        (0..3).map(|_| cluster.event("respawning")["after_ms"].as_u64().unwrap()).collect();
     assert_eq!(pauses, [0, 100, 200]);
     let gave_up = cluster.event("gave up");
     assert_eq!((&gave_up["slot"], &gave_up["deaths"]), (&1.into(), &4.into()));
@@ -67,7 +69,13 @@ fn k07_a_crash_loop_follows_the_back_off_and_spares_the_others() {
 
 #[test]
 fn k07_workers_that_were_told_to_leave_are_no_deaths_however_they_leave() {
-    let mut cluster = Cluster::start(&[("drain", "ignore"), ("deadline", "50"), ("fast", "50"), ("base", "1"), ("give_up", "2")]);
+    let mut cluster = Cluster::start(&[
+        ("drain", "ignore"),
+        ("deadline", "50"),
+        ("fast", "50"),
+        ("base", "1"),
+        ("give_up", "2"),
+    ]);
     for id in 1..=3 {
         cluster.event_of("ready", id);
         assert_eq!(cluster.command(&format!("drain {id}"))["cause"], "DeadlineKilled");

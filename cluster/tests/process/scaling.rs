@@ -8,13 +8,23 @@ use crate::harness::{Cluster, until};
 
 fn slots(cluster: &mut Cluster) -> Vec<String> {
     let status = cluster.command("status");
-    status["slots"].as_array().unwrap().iter().map(|slot| slot["state"].as_str().unwrap().to_owned()).collect()
+    status["slots"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|slot| slot["state"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 /// Two slots, of which this one is given up as long as `mode` is what it is.
 fn given_up(slot: usize, mode: &Path) -> Cluster {
     fs::write(mode, format!("exit:{slot}")).unwrap();
-    let mut cluster = Cluster::start(&[("workers", "2"), ("boot_file", mode.to_str().unwrap()), ("give_up", "2"), ("base", "1")]);
+    let mut cluster = Cluster::start(&[
+        ("workers", "2"),
+        ("boot_file", mode.to_str().unwrap()),
+        ("give_up", "2"),
+        ("base", "1"),
+    ]);
     cluster.event("gave up");
     cluster
 }
@@ -48,7 +58,11 @@ fn k09_slots_are_added_and_taken_away_at_run_time() {
     assert!(cluster.command("scale 0")["error"].is_string());
     assert_eq!(cluster.command("scale 2")["error"], Value::Null);
     cluster.event_of("ready", 5);
-    assert_eq!(cluster.client_of(5).ask("who")["slot"], 1, "the slot is there again, the id is new");
+    assert_eq!(
+        cluster.client_of(5).ask("who")["slot"],
+        1,
+        "the slot is there again, the id is new"
+    );
 }
 
 #[test]
@@ -77,7 +91,13 @@ fn k09_scaling_tries_a_slot_again_that_was_given_up_and_closes_one_that_backs_of
     fs::write(&mode, "").unwrap();
     assert_eq!(cluster.command("scale 2")["error"], Value::Null);
     until("the slot serves", || slots(&mut cluster)[1].starts_with("Serving").then_some(()));
-    let mut cluster = Cluster::start(&[("workers", "2"), ("boot", "exit:1"), ("give_up", "9"), ("base", "20000"), ("cap", "20000")]);
+    let mut cluster = Cluster::start(&[
+        ("workers", "2"),
+        ("boot", "exit:1"),
+        ("give_up", "9"),
+        ("base", "20000"),
+        ("cap", "20000"),
+    ]);
     cluster.event_of("ready", 1);
     until("the slot waits", || (slots(&mut cluster)[1] == "BackingOff(20s)").then_some(()));
     assert_eq!(cluster.command("scale 1")["error"], Value::Null);
@@ -86,7 +106,12 @@ fn k09_scaling_tries_a_slot_again_that_was_given_up_and_closes_one_that_backs_of
 
 #[test]
 fn k12_a_stop_ends_what_scaling_has_begun() {
-    let mut cluster = Cluster::ready(&[("workers", "2"), ("drain", "ignore"), ("deadline", "400"), ("fast", "300")]);
+    let mut cluster = Cluster::ready(&[
+        ("workers", "2"),
+        ("drain", "ignore"),
+        ("deadline", "400"),
+        ("fast", "300"),
+    ]);
     cluster.signal(Signal::TTOU);
     cluster.event_of("draining", 2);
     cluster.signal(Signal::TERM);

@@ -29,7 +29,11 @@ fn k01_every_worker_serves_under_many_clients() {
     let addr = cluster.addr;
     let mut answered = BTreeMap::<u64, usize>::new();
     thread::scope(|scope| {
-        let client = move || (0..EACH).map(|_| Client::connect(addr).ask("who")["id"].as_u64().unwrap()).collect::<Vec<_>>();
+        let client = move || {
+            (0..EACH)
+                .map(|_| Client::connect(addr).ask("who")["id"].as_u64().unwrap())
+                .collect::<Vec<_>>()
+        };
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
         for id in clients.into_iter().flat_map(|client| client.join().unwrap()) {
             *answered.entry(id).or_default() += 1;
@@ -42,7 +46,11 @@ fn k01_every_worker_serves_under_many_clients() {
     }
     let (most, least) = (answered.values().max().unwrap(), answered.values().min().unwrap());
     println!("most to least: {most} / {least}");
-    assert_eq!(answered.len(), 4, "the kernel decides how much each gets, and not that one gets nothing: {answered:?}");
+    assert_eq!(
+        answered.len(),
+        4,
+        "the kernel decides how much each gets, and not that one gets nothing: {answered:?}"
+    );
 }
 
 #[test]
@@ -53,7 +61,9 @@ fn k01_a_worker_knows_itself_and_gets_what_is_its_own() {
         assert_eq!(who["slot"], id - 1);
         assert_eq!(who["greeting"], format!("for {id}"));
         assert_eq!(who["settings"], "s3cret");
-        assert!(cluster.worker_pids().contains(&u32::try_from(who["pid"].as_u64().unwrap()).unwrap()));
+        assert!(
+            cluster.worker_pids().contains(&u32::try_from(who["pid"].as_u64().unwrap()).unwrap())
+        );
     }
 }
 
@@ -62,7 +72,10 @@ fn as_many_workers_as_this_process_may_use_cpus() {
     let cpus = sched_getaffinity(None).unwrap();
     let first = (0..CpuSet::MAX_CPU).find(|&cpu| cpus.is_set(cpu)).unwrap();
     let count = |cluster: Cluster| cluster.worker_pids().len();
-    assert_eq!(count(Cluster::ready(&[("workers", "auto")])), available_parallelism().unwrap().get());
+    assert_eq!(
+        count(Cluster::ready(&[("workers", "auto")])),
+        available_parallelism().unwrap().get()
+    );
     let mut one = CpuSet::new();
     one.set(first);
     // Of this thread alone, and of what it starts.
@@ -75,7 +88,10 @@ fn events_of_a_worker_come_in_order() {
     let mut cluster = Cluster::ready(&[]);
     assert_eq!(cluster.command("drain 1")["cause"], "Requested");
     for step in ["forked", "online", "listening", "ready", "draining", "exited"] {
-        assert_eq!(cluster.wait("the next event of worker 1", |line| line["id"] == 1)["event"], step);
+        assert_eq!(
+            cluster.wait("the next event of worker 1", |line| line["id"] == 1)["event"],
+            step
+        );
     }
     // A worker that left on request is replaced as well.
     assert_eq!(cluster.event_of("ready", 2)["id"], 2);

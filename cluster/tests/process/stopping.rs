@@ -56,7 +56,8 @@ fn k04_a_stuck_worker_is_killed_at_the_deadline_and_reported() {
 
 #[test]
 fn k04_interrupt_hurries_and_the_second_kills() {
-    let mut cluster = Cluster::ready(&[("drain", "ignore"), ("fast", "20000"), ("deadline", "40000")]);
+    let mut cluster =
+        Cluster::ready(&[("drain", "ignore"), ("fast", "20000"), ("deadline", "40000")]);
     let ordered = Instant::now();
     cluster.signal(Signal::TERM);
     cluster.event_of("draining", 1);
@@ -74,7 +75,8 @@ fn k04_interrupt_hurries_and_the_second_kills() {
 
 #[test]
 fn k04_a_fast_stop_kills_at_its_own_deadline() {
-    let mut cluster = Cluster::ready(&[("drain", "ignore"), ("fast", "300"), ("deadline", "40000")]);
+    let mut cluster =
+        Cluster::ready(&[("drain", "ignore"), ("fast", "300"), ("deadline", "40000")]);
     let ordered = Instant::now();
     cluster.command("shutdown fast");
     let took = ordered.elapsed();
@@ -97,7 +99,9 @@ fn k12_term_during_boot_does_not_wait_for_the_boot() {
 #[test]
 fn k12_a_stop_during_the_back_off_does_not_wait_for_it() {
     let mut cluster = Cluster::start(&[("boot", "exit"), ("base", "20000")]);
-    cluster.wait("a long back-off", |line| line["event"] == "respawning" && line["after_ms"].as_u64() > Some(0));
+    cluster.wait("a long back-off", |line| {
+        line["event"] == "respawning" && line["after_ms"].as_u64() > Some(0)
+    });
     cluster.signal(Signal::TERM);
     let (_, status) = cluster.rest();
     assert_eq!(status.code(), Some(0));
@@ -120,15 +124,24 @@ fn k04_term_to_all_processes_is_a_stop_whoever_is_reached_first() {
     kill_process(Pid::from_raw(i32::try_from(worker).unwrap()).unwrap(), Signal::TERM).unwrap();
     cluster.event_of("draining", 1);
     cluster.signal(Signal::TERM);
-    cluster.wait("the order of a stop", |line| line["event"] == "message" && line["text"] == "Shutdown");
+    cluster.wait("the order of a stop", |line| {
+        line["event"] == "message" && line["text"] == "Shutdown"
+    });
     assert_eq!(cluster.event_of("exited", 1)["cause"], "Requested");
     assert_eq!(cluster.exit().code(), Some(0));
 }
 
 #[test]
 fn k04_a_worker_that_leaves_sees_that_the_stop_is_hurried() {
-    let mut cluster = Cluster::ready(&[("orders", "tell"), ("drain", "ignore"), ("fast", "300"), ("deadline", "40000")]);
-    for (signal, order, deadline) in [(Signal::TERM, "Shutdown", 40_000), (Signal::INT, "FastShutdown", 300)] {
+    let mut cluster = Cluster::ready(&[
+        ("orders", "tell"),
+        ("drain", "ignore"),
+        ("fast", "300"),
+        ("deadline", "40000"),
+    ]);
+    for (signal, order, deadline) in
+        [(Signal::TERM, "Shutdown", 40_000), (Signal::INT, "FastShutdown", 300)]
+    {
         cluster.signal(signal);
         let told = cluster.event("message");
         assert_eq!((&told["text"], &told["n"]), (&order.into(), &deadline.into()));
@@ -138,7 +151,13 @@ fn k04_a_worker_that_leaves_sees_that_the_stop_is_hurried() {
 
 #[test]
 fn k12_a_worker_that_is_not_ready_is_told_its_short_deadline() {
-    let mut cluster = Cluster::start(&[("boot", "mute"), ("orders", "tell"), ("drain", "ignore"), ("fast", "300"), ("deadline", "40000")]);
+    let mut cluster = Cluster::start(&[
+        ("boot", "mute"),
+        ("orders", "tell"),
+        ("drain", "ignore"),
+        ("fast", "300"),
+        ("deadline", "40000"),
+    ]);
     cluster.event_of("online", 1);
     assert_eq!(cluster.command("drain 1")["cause"], "DeadlineKilled");
     let told = cluster.event("message");
@@ -148,7 +167,13 @@ fn k12_a_worker_that_is_not_ready_is_told_its_short_deadline() {
 
 #[test]
 fn k12_a_worker_that_becomes_ready_while_it_leaves_gets_the_time_to_answer() {
-    let mut cluster = Cluster::start(&[("boot", "late"), ("orders", "tell"), ("drain", "ignore"), ("fast", "500"), ("deadline", "40000")]);
+    let mut cluster = Cluster::start(&[
+        ("boot", "late"),
+        ("orders", "tell"),
+        ("drain", "ignore"),
+        ("fast", "500"),
+        ("deadline", "40000"),
+    ]);
     cluster.event_of("online", 1);
     cluster.signal(Signal::TERM);
     assert_eq!(cluster.event("message")["n"], 500);

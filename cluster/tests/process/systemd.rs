@@ -22,7 +22,9 @@ impl Manager {
 
     fn start(&self, options: &[(&str, &str)], variables: &[(&str, &str)]) -> Cluster {
         let mut command = fixture(options);
-        command.env("NOTIFY_SOCKET", self.folder.path().join("notify")).envs(variables.iter().copied());
+        command
+            .env("NOTIFY_SOCKET", self.folder.path().join("notify"))
+            .envs(variables.iter().copied());
         Cluster::run(command)
     }
 
@@ -34,11 +36,15 @@ impl Manager {
 
     /// The next word that changes the state of a service.
     fn step(&self) -> String {
-        std::iter::repeat_with(|| self.hear()).find(|said| !said.starts_with("STATUS=") && said != "WATCHDOG=1").unwrap()
+        std::iter::repeat_with(|| self.hear())
+            .find(|said| !said.starts_with("STATUS=") && said != "WATCHDOG=1")
+            .unwrap()
     }
 
     fn status(&self, wanted: &str) {
-        std::iter::repeat_with(|| self.hear()).find(|said| said == &format!("STATUS={wanted}")).unwrap();
+        std::iter::repeat_with(|| self.hear())
+            .find(|said| said == &format!("STATUS={wanted}"))
+            .unwrap();
     }
 }
 
@@ -53,12 +59,23 @@ fn systemd_hears_of_readiness_reload_and_stop_in_order() {
     let mut cluster = manager.start(&[("workers", "2"), ("boot_block", "200")], &[]);
     assert_eq!(manager.step(), "READY=1");
     let status = cluster.command("status");
-    assert!(status["slots"].as_array().unwrap().iter().all(|slot| slot["state"].as_str().unwrap().starts_with("Serving")), "{status}");
+    assert!(
+        status["slots"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|slot| slot["state"].as_str().unwrap().starts_with("Serving")),
+        "{status}"
+    );
     for _ in 0..2 {
         let asked = monotonic_micros();
         cluster.signal(Signal::HUP);
         let reloading = manager.step();
-        let stamp: i64 = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap_or_else(|| panic!("{reloading}")).parse().unwrap();
+        let stamp: i64 = reloading
+            .strip_prefix("RELOADING=1\nMONOTONIC_USEC=")
+            .unwrap_or_else(|| panic!("{reloading}"))
+            .parse()
+            .unwrap();
         assert!((asked..=monotonic_micros()).contains(&stamp), "{stamp} is not after {asked}");
         assert_eq!(manager.step(), "READY=1");
         cluster.event("reloaded");
@@ -67,7 +84,8 @@ fn systemd_hears_of_readiness_reload_and_stop_in_order() {
     assert_eq!(manager.step(), "STOPPING=1");
     assert_eq!(cluster.exit().code(), Some(0));
     manager.socket.set_nonblocking(true).unwrap();
-    let rest: Vec<_> = std::iter::from_fn(|| manager.socket.recv(&mut [0; 1024]).ok().map(|_| ())).collect();
+    let rest: Vec<_> =
+        std::iter::from_fn(|| manager.socket.recv(&mut [0; 1024]).ok().map(|_| ())).collect();
     assert!(rest.len() < 8, "{} more", rest.len());
 }
 
@@ -145,7 +163,8 @@ fn the_watchdog_is_beaten_by_the_runtime_that_supervises() {
             beats.push(Instant::now());
         }
     }
-    // The first comes at once, and each other not before its time; what comes late is no fault of ours.
+    // The first comes at once, and each other not before its time; what comes late is no fault of
+    // ours.
     let took = beats[7] - beats[0];
     println!("8 beats in {took:?}");
     assert!(took >= Duration::from_millis(500), "{took:?}");

@@ -19,7 +19,8 @@ use crate::place::Place;
 const UPGRADES: u64 = 4;
 const CLIENTS: usize = 8;
 
-/// Runs `during` beside clients that make a connection for each request. Returns how many were answered.
+/// Runs `during` beside clients that make a connection for each request. Returns how many were
+/// answered.
 fn under_load(addr: SocketAddr, during: impl FnOnce()) -> usize {
     struct AtEnd<'a>(&'a AtomicBool);
     impl Drop for AtEnd<'_> {
@@ -34,7 +35,10 @@ fn under_load(addr: SocketAddr, during: impl FnOnce()) -> usize {
         for _ in 0..CLIENTS {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    assert!(!Client::connect(addr).ask("who").is_null(), "a connection was dropped");
+                    assert!(
+                        !Client::connect(addr).ask("who").is_null(),
+                        "a connection was dropped"
+                    );
                     asked.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -75,16 +79,24 @@ fn an_upgrade_replaces_the_primary_and_loses_nothing() {
             let old = cluster.pid();
             cluster.signal(Signal::USR2);
             let started = cluster.follow();
-            assert_eq!((&started["generation"], started["addr"].as_str()), (&generation.into(), Some(addr.to_string().as_str())));
+            assert_eq!(
+                (&started["generation"], started["addr"].as_str()),
+                (&generation.into(), Some(addr.to_string().as_str()))
+            );
             assert_eq!(cluster.event("took over")["pid"], cluster.pid());
             let stopped = cluster.wait("the old one's end", |line| line["event"] == "stopped");
-            assert_eq!((&stopped["successor"], &stopped["workers"]), (&cluster.pid().into(), &2.into()));
+            assert_eq!(
+                (&stopped["successor"], &stopped["workers"]),
+                (&cluster.pid().into(), &2.into())
+            );
             assert_eq!(stopped["killed"], Value::Array(Vec::new()));
             until("the old primary is gone", || (!runs(old)).then_some(()));
         }
     });
     assert!(cluster.first_exit().success());
-    println!("{asked} requests over {UPGRADES} upgrades of the primary, each on a connection of its own, 0 lost");
+    println!(
+        "{asked} requests over {UPGRADES} upgrades of the primary, each on a connection of its own, 0 lost"
+    );
     assert_eq!(cluster.worker_pids().len(), 2);
     // The port is the new one's alone: it ends with it.
     cluster.signal(Signal::TERM);
@@ -105,7 +117,10 @@ fn k10_descriptors_stay_the_same_over_upgrades() {
         let count = |pid: u32| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
         held.push((count(cluster.pid()), cluster.ask("fds").as_object().unwrap().len()));
     }
-    assert!(held.iter().all(|now| now == &held[0]), "primary and worker hold {held:?} descriptors after each upgrade");
+    assert!(
+        held.iter().all(|now| now == &held[0]),
+        "primary and worker hold {held:?} descriptors after each upgrade"
+    );
 }
 
 #[test]
@@ -133,7 +148,10 @@ fn a_new_build_is_what_an_upgrade_starts() {
     assert!(cluster.first_exit().success());
     cluster.signal(Signal::USR2);
     let error = cluster.event("not upgraded");
-    assert!(error["error"].as_str().unwrap().starts_with("there is no program to upgrade to at"), "{error}");
+    assert!(
+        error["error"].as_str().unwrap().starts_with("there is no program to upgrade to at"),
+        "{error}"
+    );
     assert_eq!(cluster.ask("who")["id"], 1);
 }
 
@@ -174,7 +192,12 @@ fn a_successor_that_fails_leaves_everything_as_it_was_and_can_be_tried_again() {
 fn k12_a_stop_during_an_upgrade_ends_both() {
     let mode = Mode::new();
     mode.set("good");
-    let mut cluster = Cluster::ready(&[("boot_file", &mode.path()), ("readiness", "20000"), ("deadline", "500"), ("fast", "200")]);
+    let mut cluster = Cluster::ready(&[
+        ("boot_file", &mode.path()),
+        ("readiness", "20000"),
+        ("deadline", "500"),
+        ("fast", "200"),
+    ]);
     // That of the worker that serves, so that the next one is of the other primary.
     cluster.event_of("online", 1);
     mode.set("stuck");
@@ -225,7 +248,8 @@ fn k12_a_stop_of_both_primaries_at_any_moment_leaves_nothing() {
         let mut cluster = place.ready(&[("pid_file", pid_file.to_str().unwrap())]);
         let (addr, first) = (cluster.addr, cluster.pid());
         cluster.signal(Signal::USR2);
-        let started = cluster.wait("a new primary", |line| line["event"] == "started" && line["generation"] == 1);
+        let started = cluster
+            .wait("a new primary", |line| line["event"] == "started" && line["generation"] == 1);
         // From before its workers serve until after it has taken over.
         thread::sleep(Duration::from_millis(2 * delay));
         // Neither is reaped before it is waited for here, or by the first one.
@@ -243,7 +267,11 @@ fn k12_a_stop_of_both_primaries_at_any_moment_leaves_nothing() {
 fn a_new_primary_that_is_killed_while_the_old_one_drains_holds_nothing() {
     let place = Place::new();
     let pid_file = place.folder.path().join("pid");
-    let mut cluster = place.ready(&[("pid_file", pid_file.to_str().unwrap()), ("drain", "finish"), ("deadline", "6000")]);
+    let mut cluster = place.ready(&[
+        ("pid_file", pid_file.to_str().unwrap()),
+        ("drain", "finish"),
+        ("deadline", "6000"),
+    ]);
     let mut client = cluster.connect();
     client.begin("wait 60000");
     cluster.signal(Signal::USR2);
@@ -253,7 +281,9 @@ fn a_new_primary_that_is_killed_while_the_old_one_drains_holds_nothing() {
     until("the new primary is gone", || (!runs(cluster.pid())).then_some(()));
     // Nobody listens, so nobody waits.
     until("the socket is nobody's", || {
-        UnixStream::connect(&place.path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused).then_some(())
+        UnixStream::connect(&place.path)
+            .is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+            .then_some(())
     });
     let mut third = place.ready(&[("pid_file", pid_file.to_str().unwrap())]);
     assert_eq!(place.status()["pid"], third.pid());
@@ -271,14 +301,20 @@ fn paths_of_before_go_when_the_new_primary_has_others() {
     let place = Place::new();
     let path = |name: &str| place.folder.path().join(name);
     let (control, pid_file) = (path("control-{generation}"), path("pid-{generation}"));
-    let mut cluster = Cluster::ready(&[("control", control.to_str().unwrap()), ("pid_file", pid_file.to_str().unwrap())]);
+    let mut cluster = Cluster::ready(&[
+        ("control", control.to_str().unwrap()),
+        ("pid_file", pid_file.to_str().unwrap()),
+    ]);
     let first = cluster.pid();
     assert!(path("control-0").exists() && path("pid-0").exists());
     cluster.signal(Signal::USR2);
     cluster.follow();
     cluster.event("took over");
     until("the old primary is gone", || (!runs(first)).then_some(()));
-    assert!(path("control-1").exists() && fs::read_to_string(path("pid-1")).unwrap() == format!("{}\n", cluster.pid()));
+    assert!(
+        path("control-1").exists()
+            && fs::read_to_string(path("pid-1")).unwrap() == format!("{}\n", cluster.pid())
+    );
     // Socket, its lock, pid file.
     assert_eq!(place.left(), 3);
     cluster.signal(Signal::TERM);
@@ -291,7 +327,11 @@ fn a_successor_that_does_not_take_over_leaves_pid_file_and_control_socket_alone(
     let (mode, place) = (Mode::new(), Place::new());
     let pid_file = place.folder.path().join("pid");
     mode.set("good");
-    let mut cluster = place.ready(&[("boot_file", &mode.path()), ("pid_file", pid_file.to_str().unwrap()), ("fast", "200")]);
+    let mut cluster = place.ready(&[
+        ("boot_file", &mode.path()),
+        ("pid_file", pid_file.to_str().unwrap()),
+        ("fast", "200"),
+    ]);
     let is_as_before = |pid: u32| {
         assert_eq!(place.status()["pid"], pid);
         assert_eq!(fs::read_to_string(&pid_file).unwrap(), format!("{pid}\n"));
@@ -300,7 +340,8 @@ fn a_successor_that_does_not_take_over_leaves_pid_file_and_control_socket_alone(
     mode.set("stuck");
     for end in [Signal::TERM, Signal::KILL] {
         cluster.signal(Signal::USR2);
-        let started = cluster.wait("a new primary", |line| line["event"] == "started" && line["generation"] == 1);
+        let started = cluster
+            .wait("a new primary", |line| line["event"] == "started" && line["generation"] == 1);
         is_as_before(cluster.pid());
         signal(started["pid"].as_u64().unwrap(), end);
         cluster.event("not upgraded");
@@ -334,7 +375,12 @@ fn k03_a_primary_that_dies_during_an_upgrade_is_succeeded() {
 fn k12_a_successor_that_is_killed_or_told_to_end_closes_no_door() {
     let mode = Mode::new();
     mode.set("good");
-    let mut cluster = Cluster::ready(&[("boot_file", &mode.path()), ("readiness", "20000"), ("deadline", "500"), ("fast", "200")]);
+    let mut cluster = Cluster::ready(&[
+        ("boot_file", &mode.path()),
+        ("readiness", "20000"),
+        ("deadline", "500"),
+        ("fast", "200"),
+    ]);
     // That of the worker that serves, so that the next one is of the other primary.
     cluster.event_of("online", 1);
     mode.set("mute");
@@ -344,7 +390,10 @@ fn k12_a_successor_that_is_killed_or_told_to_end_closes_no_door() {
         cluster.event_of("online", 1);
         signal(started["pid"].as_u64().unwrap(), end);
         let error = cluster.event("not upgraded");
-        assert!(error["error"].as_str().unwrap().contains("ended before its workers were ready"), "{error}");
+        assert!(
+            error["error"].as_str().unwrap().contains("ended before its workers were ready"),
+            "{error}"
+        );
         for _ in 0..20 {
             assert_eq!(cluster.ask("who")["id"], 1);
         }

@@ -26,14 +26,23 @@ pub(crate) enum Form {
 }
 
 /// Gives the order, waits until it is carried out and prints the reply.
-#[expect(clippy::print_stdout, reason = "what a command-line program says on standard output is its interface")]
+#[expect(
+    clippy::print_stdout,
+    reason = "what a command-line program says on standard output is its interface"
+)]
 pub(crate) fn run(order: &Order) -> Result<(), Problem> {
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(Problem::io("cannot start the event loop"))?;
-    let called = runtime.block_on(async { Client::connect(&order.path).await?.call(&order.command).await });
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Problem::io("cannot start the event loop"))?;
+    let called =
+        runtime.block_on(async { Client::connect(&order.path).await?.call(&order.command).await });
     match (&called, order.form) {
         (Ok(reply), Form::People) => print!("{}", shown::text(reply)),
         (Ok(reply), Form::Json) => println!("{}", json!(reply)),
-        (Err(ControlError::Refused(refusal)), Form::Json) => println!("{}", json!({ "error": refusal })),
+        (Err(ControlError::Refused(refusal)), Form::Json) => {
+            println!("{}", json!({ "error": refusal }))
+        }
         (Err(_), _) => {}
     }
     Ok(called.map(drop)?)

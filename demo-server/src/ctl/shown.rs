@@ -11,7 +11,9 @@ pub(super) fn text(reply: &Reply) -> String {
     match reply {
         Reply::Status(status) => of_status(status),
         Reply::Reloaded(reloaded) => of_reload(reloaded),
-        Reply::Upgraded { pid } => format!("primary {pid} has taken over; the workers of the one that was asked leave\n"),
+        Reply::Upgraded { pid } => {
+            format!("primary {pid} has taken over; the workers of the one that was asked leave\n")
+        }
         Reply::Scaled { workers } => format!("scaled to {workers}\n"),
         Reply::Drained { id, cause } => format!("worker {id} has left: {}\n", name(cause)),
         Reply::Signalled { id } => format!("worker {id} was sent the signal\n"),
@@ -24,7 +26,14 @@ pub(super) fn text(reply: &Reply) -> String {
 fn of_status(status: &StatusReply) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{} for {}, primary {}, cluster {}", name(&status.phase), seconds(status.uptime), status.pid, status.version);
+    let _ = writeln!(
+        text,
+        "{} for {}, primary {}, cluster {}",
+        name(&status.phase),
+        seconds(status.uptime),
+        status.pid,
+        status.version
+    );
     for (name, address) in &status.addresses {
         let _ = writeln!(text, "{name} on {address}");
     }
@@ -33,31 +42,65 @@ fn of_status(status: &StatusReply) -> String {
             Some(delay) => format!("{} {}", name(&of.state), humantime::format_duration(delay)),
             None => name(&of.state),
         };
-        [of.slot.to_string(), state, or_none(of.worker), of.deaths.to_string(), or_none(of.last_exit.as_ref().map(name))]
+        [
+            of.slot.to_string(),
+            state,
+            or_none(of.worker),
+            of.deaths.to_string(),
+            or_none(of.last_exit.as_ref().map(name)),
+        ]
     };
     text.push('\n');
-    table(&mut text, ["SLOT", "STATE", "WORKER", "DEATHS", "LAST EXIT"], status.slots.iter().map(slot));
+    table(
+        &mut text,
+        ["SLOT", "STATE", "WORKER", "DEATHS", "LAST EXIT"],
+        status.slots.iter().map(slot),
+    );
     let worker = |of: &WorkerReply| {
         let beat = or_none(of.last_beat.map(|ago| format!("{} ago", seconds(ago))));
         let (requests, refused) = (of.requests.to_string(), of.refused_messages.to_string());
-        [of.id.to_string(), of.slot.to_string(), of.pid.to_string(), name(&of.state), seconds(of.uptime), requests, beat, refused]
+        [
+            of.id.to_string(),
+            of.slot.to_string(),
+            of.pid.to_string(),
+            name(&of.state),
+            seconds(of.uptime),
+            requests,
+            beat,
+            refused,
+        ]
     };
     text.push('\n');
-    let head = ["WORKER", "SLOT", "PID", "STATE", "UPTIME", "REQUESTS", "LAST BEAT", "REFUSED MESSAGES"];
+    let head =
+        ["WORKER", "SLOT", "PID", "STATE", "UPTIME", "REQUESTS", "LAST BEAT", "REFUSED MESSAGES"];
     table(&mut text, head, status.workers.iter().map(worker));
     text
 }
 
 fn of_reload(reloaded: &ReloadReply) -> String {
-    let mut text = format!("replaced {} in {}\n", reloaded.replaced.len(), humantime::format_duration(reloaded.took));
+    let mut text = format!(
+        "replaced {} in {}\n",
+        reloaded.replaced.len(),
+        humantime::format_duration(reloaded.took)
+    );
     for of in &reloaded.replaced {
-        let _ = writeln!(text, "slot {}: worker {} in the place of {}", of.slot, of.new, or_none(of.old));
+        let _ = writeln!(
+            text,
+            "slot {}: worker {} in the place of {}",
+            of.slot,
+            of.new,
+            or_none(of.old)
+        );
     }
     text
 }
 
 fn of_stop(stopped: &StopReply) -> String {
-    let mut text = format!("stopped {} in {}\n", stopped.workers.len(), humantime::format_duration(stopped.took));
+    let mut text = format!(
+        "stopped {} in {}\n",
+        stopped.workers.len(),
+        humantime::format_duration(stopped.took)
+    );
     if let Some(pid) = stopped.successor {
         let _ = writeln!(text, "primary {pid} had taken over and serves on");
     }
@@ -68,7 +111,11 @@ fn of_stop(stopped: &StopReply) -> String {
 }
 
 /// Columns as wide as what stands in them.
-fn table<const N: usize>(text: &mut String, head: [&str; N], rows: impl Iterator<Item = [String; N]>) {
+fn table<const N: usize>(
+    text: &mut String,
+    head: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) {
     let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
     let widths: [usize; N] = std::array::from_fn(width);
@@ -82,7 +129,9 @@ fn table<const N: usize>(text: &mut String, head: [&str; N], rows: impl Iterator
 fn name(of: &impl Serialize) -> String {
     match json!(of) {
         Value::String(name) => name.replace('_', " "),
-        Value::Object(named) => named.iter().map(|(name, of)| format!("{name} {of}")).collect::<Vec<_>>().join(" "),
+        Value::Object(named) => {
+            named.iter().map(|(name, of)| format!("{name} {of}")).collect::<Vec<_>>().join(" ")
+        }
         other => other.to_string(),
     }
 }
@@ -126,10 +175,12 @@ WORKER  SLOT  PID   STATE    UPTIME  REQUESTS  LAST BEAT  REFUSED MESSAGES
 
     #[test]
     fn reports_name_who_was_replaced_and_who_was_killed() {
-        let reloaded =
-            json!({ "reloaded": { "replaced": [{ "slot": 0, "old": 1, "new": 3 }, { "slot": 1, "old": null, "new": 4 }], "took_ms": 20 } });
+        let reloaded = json!({ "reloaded": { "replaced": [{ "slot": 0, "old": 1, "new": 3 }, { "slot": 1, "old": null, "new": 4 }], "took_ms": 20 } });
         let reloaded = text(&serde_json::from_value(reloaded).unwrap());
-        assert_eq!(reloaded, "replaced 2 in 20ms\nslot 0: worker 3 in the place of 1\nslot 1: worker 4 in the place of -\n");
+        assert_eq!(
+            reloaded,
+            "replaced 2 in 20ms\nslot 0: worker 3 in the place of 1\nslot 1: worker 4 in the place of -\n"
+        );
         let stopped = json!({ "stopped": { "workers": [], "killed": [7], "took_ms": 1000 } });
         let stopped = text(&serde_json::from_value(stopped).unwrap());
         assert_eq!(stopped, "stopped 0 in 1s\nworker 7 did not leave in time and was killed\n");

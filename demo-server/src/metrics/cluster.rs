@@ -13,7 +13,16 @@ const UPTIME: &str = "cluster_uptime_seconds";
 const BUILD: &str = "demo_server_build_info";
 
 const STATES: [&str; 6] = ["starting", "serving", "draining", "backing_off", "gave_up", "stopped"];
-const CAUSES: [&str; 8] = ["requested", "boot_failed", "crashed", "signalled", "hung", "deadline_killed", "abandoned", "other"];
+const CAUSES: [&str; 8] = [
+    "requested",
+    "boot_failed",
+    "crashed",
+    "signalled",
+    "hung",
+    "deadline_killed",
+    "abandoned",
+    "other",
+];
 
 /// Tells what the names mean, and starts every series that there can be.
 pub(super) fn describe() {
@@ -22,7 +31,10 @@ pub(super) fn describe() {
     describe_counter!(EXITS, "Workers that have ended, by cause.");
     describe_counter!(RESTARTS, "Times that a slot whose worker had ended announced another one.");
     describe_counter!(RELOADS, "Reloads of all workers that have ended, by outcome.");
-    describe_gauge!(SCRAPE_FAILED, "Workers that did not say their numbers within a second, so that those they said last stand in.");
+    describe_gauge!(
+        SCRAPE_FAILED,
+        "Workers that did not say their numbers within a second, so that those they said last stand in."
+    );
     describe_gauge!(UPTIME, "Seconds since the primary began.");
     describe_gauge!(BUILD, "1, for the version that the primary is.");
     for cause in CAUSES {
@@ -40,7 +52,10 @@ pub(super) fn count(event: &Event) {
     match event {
         Event::Exited { cause, .. } => counter!(EXITS, "cause" => name(*cause)).increment(1),
         Event::Respawning { .. } => counter!(RESTARTS).increment(1),
-        Event::Reloaded(outcome) => counter!(RELOADS, "outcome" => if outcome.is_ok() { "done" } else { "failed" }).increment(1),
+        Event::Reloaded(outcome) => {
+            counter!(RELOADS, "outcome" => if outcome.is_ok() { "done" } else { "failed" })
+                .increment(1)
+        }
         _ => {}
     }
 }

@@ -23,7 +23,8 @@ use super::{
 /// How long a worker may take to answer. One that is late is left out, with what it said last.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often workers are asked though nobody wants to know: what a worker has counted since is lost if it crashes.
+/// How often workers are asked though nobody wants to know: what a worker has counted since is lost
+/// if it crashes.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Who wants to know the numbers.
@@ -31,8 +32,9 @@ pub(super) type Ask = oneshot::Sender<String>;
 
 /// Asks the workers of a cluster, and keeps what those that have left had counted.
 ///
-/// No counter falls: a worker's last report comes before its end, and of one that crashes what it said last is kept. All of it happens in one task,
-/// so what a worker said never meets the news of its end in the wrong order.
+/// No counter falls: a worker's last report comes before its end, and of one that crashes what it
+/// said last is kept. All of it happens in one task, so what a worker said never meets the news of
+/// its end in the wrong order.
 #[derive(Debug)]
 pub(super) struct Collector {
     cluster: ClusterHandle,
@@ -47,7 +49,15 @@ pub(super) struct Collector {
 
 impl Collector {
     pub(super) fn new(cluster: ClusterHandle, own: Arc<Registry>) -> Self {
-        Self { cluster, own, began: Instant::now(), live: BTreeMap::new(), left: Totals::default(), unanswered: 0, missed: false }
+        Self {
+            cluster,
+            own,
+            began: Instant::now(),
+            live: BTreeMap::new(),
+            left: Totals::default(),
+            unanswered: 0,
+            missed: false,
+        }
     }
 
     /// Answers until the cluster has ended, or another primary has taken over.
@@ -62,7 +72,8 @@ impl Collector {
                     Some(event) => self.hear(&event),
                 },
                 Some(ask) = asks.recv() => {
-                    // Who asks from here on waits for the next round: what is counted before a question is in its answer.
+                    // Who asks from here on waits for the next round: what is counted before a
+                    // question is in its answer.
                     let mut waiting = vec![ask];
                     while let Ok(ask) = asks.try_recv() {
                         waiting.push(ask);
@@ -87,10 +98,13 @@ impl Collector {
         match event {
             Event::Message { from, message } => match message.decode() {
                 Ok(Report::Last(numbers)) => self.learn(*from, numbers),
-                Err(error) => tracing::warn!(worker = %from, %error, "a worker says something that this primary does not know"),
+                Err(error) => {
+                    tracing::warn!(worker = %from, %error, "a worker says something that this primary does not know")
+                }
             },
             Event::Exited { id, .. } => self.leaves(*id),
-            // What is left of the events is still to be heard, and can be the last words of somebody.
+            // What is left of the events is still to be heard, and can be the last words of
+            // somebody.
             Event::Lagged(_) => self.missed = true,
             _ => {}
         }
@@ -127,7 +141,12 @@ impl Collector {
         let mut asked = JoinSet::new();
         for worker in self.cluster.workers().into_iter().filter(|worker| worker.ready) {
             let cluster = self.cluster.clone();
-            asked.spawn(async move { (worker.id, cluster.request::<Numbers>(worker.id, &Question::Numbers, PATIENCE).await) });
+            asked.spawn(async move {
+                (
+                    worker.id,
+                    cluster.request::<Numbers>(worker.id, &Question::Numbers, PATIENCE).await,
+                )
+            });
         }
         self.unanswered = 0;
         while let Some(answer) = asked.join_next().await {
@@ -139,7 +158,9 @@ impl Collector {
                     tracing::warn!(worker = %id, %error, "a worker does not say its numbers; what it said last stands in");
                     self.unanswered += 1;
                 }
-                Err(error) => tracing::error!(%error, "a worker could not be asked for its numbers"),
+                Err(error) => {
+                    tracing::error!(%error, "a worker could not be asked for its numbers")
+                }
             }
         }
     }

@@ -12,8 +12,9 @@ use actix_web::{
 
 /// The names of the listener.
 ///
-/// A page in a browser on this machine can make its own host name resolve to the loopback address (DNS rebinding). To the browser, the listener
-/// is then the page's own server, and the page may read what it answers. The `Host` header still has the name of the page.
+/// A page in a browser on this machine can make its own host name resolve to the loopback address
+/// (DNS rebinding). To the browser, the listener is then the page's own server, and the page may
+/// read what it answers. The `Host` header still has the name of the page.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     address: IpAddr,
@@ -26,7 +27,8 @@ impl Names {
         Self { address: address.ip().to_canonical(), more }
     }
 
-    /// Whether the request names this listener, in its only `Host` header and in its target, if that has an authority.
+    /// Whether the request names this listener, in its only `Host` header and in its target, if
+    /// that has an authority.
     pub(super) fn includes(&self, request: &HttpRequest) -> bool {
         let mut hosts = request.headers().get_all(HOST).map(HeaderValue::as_bytes);
         let host = hosts.next().and_then(|host| Authority::try_from(host).ok());
@@ -39,7 +41,8 @@ impl Names {
         let host = authority.host().to_ascii_lowercase();
         let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         let is_address = address.is_ok_and(|address| address.to_canonical() == self.address);
-        !authority.as_str().contains('@') && (is_address || host == "localhost" || self.more.contains(&host))
+        !authority.as_str().contains('@')
+            && (is_address || host == "localhost" || self.more.contains(&host))
     }
 }
 
@@ -51,14 +54,28 @@ mod tests {
 
     #[test]
     fn s29_only_own_names_are_included() {
-        let names =
-            |address: &str, more: &[&str]| Names::new(address.parse().unwrap(), more.iter().map(|name| (*name).to_owned()).collect());
-        let (four, six) = (names("127.0.0.1:9100", &["metrics.internal"]), names("[::1]:9100", &["10.0.0.7"]));
+        let names = |address: &str, more: &[&str]| {
+            Names::new(
+                address.parse().unwrap(),
+                more.iter().map(|name| (*name).to_owned()).collect(),
+            )
+        };
+        let (four, six) =
+            (names("127.0.0.1:9100", &["metrics.internal"]), names("[::1]:9100", &["10.0.0.7"]));
         let asks = |names: &Names, hosts: &[&str], uri: &str| {
-            let request = hosts.iter().fold(TestRequest::default().uri(uri), |request, host| request.append_header((HOST, *host)));
+            let request = hosts.iter().fold(TestRequest::default().uri(uri), |request, host| {
+                request.append_header((HOST, *host))
+            });
             names.includes(&request.to_http_request())
         };
-        for host in ["127.0.0.1:9100", "127.0.0.1", "localhost:9100", "LOCALHOST", "metrics.internal", "Metrics.Internal:80"] {
+        for host in [
+            "127.0.0.1:9100",
+            "127.0.0.1",
+            "localhost:9100",
+            "LOCALHOST",
+            "metrics.internal",
+            "Metrics.Internal:80",
+        ] {
             assert!(asks(&four, &[host], "/metrics"), "{host}");
         }
         for host in ["[::1]:9100", "[::1]", "localhost", "10.0.0.7:1"] {

@@ -1,7 +1,8 @@
 //! The numbers of the whole cluster, for Prometheus.
 //!
-//! Each process counts by itself ([`Registry`]). The primary asks its workers ([`Collector`]), adds up what they say and what those that have left
-//! had said last, and serves the sum on an address of its own ([`Metrics`]).
+//! Each process counts by itself ([`Registry`]). The primary asks its workers ([`Collector`]), adds
+//! up what they say and what those that have left had said last, and serves the sum on an address
+//! of its own ([`Metrics`]).
 
 mod cluster;
 mod collector;

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The upper bounds of a histogram's buckets, in seconds: from less than a round trip on one machine to more than a store call may take.
-pub(super) const BOUNDS: [f64; 16] =
-    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+/// The upper bounds of a histogram's buckets, in seconds: from less than a round trip on one
+/// machine to more than a store call may take.
+pub(super) const BOUNDS: [f64; 16] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+    1.0, 2.5, 5.0,
+];
 
 /// What one process has counted since its start, at one moment.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -55,7 +58,8 @@ impl Totals {
         }
     }
 
-    /// Adds what a process that has left had counted. How high something stood in it does not count any more.
+    /// Adds what a process that has left had counted. How high something stood in it does not count
+    /// any more.
     pub(super) fn add_left(&mut self, mut numbers: Numbers) {
         numbers.series.retain(|(_, value)| !matches!(value, Value::Gauge(_)));
         self.add(&numbers);
@@ -68,8 +72,9 @@ impl Value {
             (Self::Counter(sum), Self::Counter(more)) => *sum = sum.saturating_add(*more),
             (Self::Gauge(sum), Self::Gauge(more)) => *sum += more,
             (Self::Histogram(sum), Self::Histogram(more)) => sum.add(more),
-            // One program has one kind for each name, and all processes are of one program or, in a reload, of two that agree on them; where
-            // they do not, the first that spoke is believed.
+            // One program has one kind for each name, and all processes are of one program or, in a
+            // reload, of two that agree on them; where they do not, the first that spoke is
+            // believed.
             _ => {}
         }
     }
@@ -102,7 +107,9 @@ mod tests {
 
     #[test]
     fn processes_add_up_and_a_gauge_ends_with_its_process() {
-        let spread = |buckets: &[u64], nanoseconds| Value::Histogram(Spread { buckets: buckets.to_vec(), nanoseconds });
+        let spread = |buckets: &[u64], nanoseconds| {
+            Value::Histogram(Spread { buckets: buckets.to_vec(), nanoseconds })
+        };
         for (one, other, both, left) in [
             (Value::Counter(2), Value::Counter(3), Value::Counter(5), Some(Value::Counter(3))),
             (Value::Gauge(2.0), Value::Gauge(0.5), Value::Gauge(2.5), None),

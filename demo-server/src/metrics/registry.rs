@@ -9,14 +9,18 @@ use std::{
     time::Duration,
 };
 
-use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SetRecorderError, SharedString, Unit};
+use metrics::{
+    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SetRecorderError,
+    SharedString, Unit,
+};
 use session_core::observe;
 
 use super::numbers::{BOUNDS, Numbers, Series, Spread, Value};
 
 /// Counters, gauges and histograms of one process. Histograms are of seconds.
 ///
-/// A library's recorder for Prometheus would have its own text and no way to add up what several processes have counted.
+/// A library's recorder for Prometheus would have its own text and no way to add up what several
+/// processes have counted.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     counters: Kept<AtomicU64>,
@@ -62,7 +66,10 @@ impl Registry {
     }
 
     fn describe(&self, name: &KeyName, help: &SharedString) {
-        self.help.write().unwrap_or_else(PoisonError::into_inner).insert(name.as_str().to_owned(), help.to_string());
+        self.help
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.as_str().to_owned(), help.to_string());
     }
 }
 
@@ -78,7 +85,9 @@ impl<T: Default> Kept<T> {
         if let Some(kept) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(key) {
             return Arc::clone(kept);
         }
-        Arc::clone(self.0.write().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default())
+        Arc::clone(
+            self.0.write().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default(),
+        )
     }
 
     fn all(&self, value: impl Fn(&T) -> Value) -> Vec<(Series, Value)> {
@@ -88,13 +97,17 @@ impl<T: Default> Kept<T> {
 }
 
 fn series(key: &Key) -> Series {
-    let labels = key.labels().map(|label| (label.key().to_owned(), label.value().to_owned())).collect();
+    let labels =
+        key.labels().map(|label| (label.key().to_owned(), label.value().to_owned())).collect();
     Series { name: key.name().to_owned(), labels }
 }
 
 impl Buckets {
     fn spread(&self) -> Spread {
-        Spread { buckets: self.counts.iter().map(|count| count.load(Relaxed)).collect(), nanoseconds: self.nanoseconds.load(Relaxed) }
+        Spread {
+            buckets: self.counts.iter().map(|count| count.load(Relaxed)).collect(),
+            nanoseconds: self.nanoseconds.load(Relaxed),
+        }
     }
 }
 
@@ -155,7 +168,10 @@ mod tests {
             metrics::describe_gauge!("stands", "How high it stands.");
         });
         let first = registry.numbers();
-        assert_eq!((value(&first, "counted"), value(&first, "stands")), (Value::Counter(6), Value::Gauge(2.5)));
+        assert_eq!(
+            (value(&first, "counted"), value(&first, "stands")),
+            (Value::Counter(6), Value::Gauge(2.5))
+        );
         assert_eq!(registry.help()["stands"], "How high it stands.");
         assert!(registry.numbers().look > first.look);
     }
@@ -168,7 +184,10 @@ mod tests {
                 metrics::histogram!("took").record(seconds);
             }
         });
-        let Value::Histogram(Spread { buckets, nanoseconds }) = value(&registry.numbers(), "took") else { panic!("a histogram") };
+        let Value::Histogram(Spread { buckets, nanoseconds }) = value(&registry.numbers(), "took")
+        else {
+            panic!("a histogram")
+        };
         assert_eq!((buckets[0], buckets[1], buckets[15], buckets[16]), (3, 1, 1, 2), "{buckets:?}");
         assert_eq!(nanoseconds, 50_000 + 51_000 + 5_000_000_000 + 5_100_000_000);
     }

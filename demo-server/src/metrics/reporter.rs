@@ -9,7 +9,8 @@ use tokio::time::timeout;
 use super::{Registry, numbers::Numbers};
 use crate::{problem::Problem, settings::Settings};
 
-/// How long the last report may take. The primary reads all the time, so a longer wait means that it does not read any more.
+/// How long the last report may take. The primary reads all the time, so a longer wait means that
+/// it does not read any more.
 const LAST_WORD: Duration = Duration::from_millis(150);
 
 /// What the primary asks a worker.
@@ -33,7 +34,8 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    /// Counts from now on, and answers from now on, if the settings say that anybody wants to know. Before the store is opened.
+    /// Counts from now on, and answers from now on, if the settings say that anybody wants to know.
+    /// Before the store is opened.
     pub(crate) fn start(settings: &Settings, worker: &Worker) -> Result<Option<Self>, Problem> {
         if settings.metrics.is_none() {
             return Ok(None);
@@ -64,7 +66,9 @@ impl Reporter {
         match timeout(LAST_WORD, self.worker.send(&report)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "the last numbers of this worker are lost"),
-            Err(_) => tracing::debug!(after = ?LAST_WORD, "the primary does not read, so the last numbers of this worker are lost"),
+            Err(_) => {
+                tracing::debug!(after = ?LAST_WORD, "the primary does not read, so the last numbers of this worker are lost")
+            }
         }
     }
 }

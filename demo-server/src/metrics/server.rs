@@ -31,11 +31,13 @@ use crate::{body, problem::Problem, settings::Settings};
 /// What the listener is called among what one primary leaves to the next.
 const NAME: &str = "metrics";
 
-/// How many may wait for numbers at once, and for how long: a worker that does not answer takes a second of each round.
+/// How many may wait for numbers at once, and for how long: a worker that does not answer takes a
+/// second of each round.
 const WAITING: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The numbers of the cluster, and the port where they are served. The port is opened before any worker is started.
+/// The numbers of the cluster, and the port where they are served. The port is opened before any
+/// worker is started.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     listener: TcpListener,
@@ -46,8 +48,12 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Opens the port and counts from now on, if the settings ask for it. A primary that takes over goes on with the port of the one before.
-    pub(crate) fn open(settings: &Settings, mut builder: ClusterBuilder) -> Result<(Option<Self>, ClusterBuilder), Problem> {
+    /// Opens the port and counts from now on, if the settings ask for it. A primary that takes over
+    /// goes on with the port of the one before.
+    pub(crate) fn open(
+        settings: &Settings,
+        mut builder: ClusterBuilder,
+    ) -> Result<(Option<Self>, ClusterBuilder), Problem> {
         let left = builder.take_bequest(NAME);
         let Some(address) = settings.metrics else { return Ok((None, builder)) };
         let cannot = |source| Problem::Metrics { address, source };
@@ -100,11 +106,17 @@ fn server(listener: TcpListener, asks: mpsc::Sender<Ask>, names: Names) -> io::R
             .wrap(from_fn(move |request, next| under(names.clone(), request, next)))
             .wrap(from_fn(|request, next| body::bounded(PATIENCE, request, next)))
     };
-    Ok(HttpServer::new(app).workers(1).max_connections(WAITING).disable_signals().listen(listener)?.run())
+    Ok(HttpServer::new(app)
+        .workers(1)
+        .max_connections(WAITING)
+        .disable_signals()
+        .listen(listener)?
+        .run())
 }
 
-/// Answers only requests that name this listener. Others get 421, which says that this server does not answer for the host (RFC 9110, 15.5.20); 403
-/// would say that the host is right and the client lacks a right.
+/// Answers only requests that name this listener. Others get 421, which says that this server does
+/// not answer for the host (RFC 9110, 15.5.20); 403 would say that the host is right and the client
+/// lacks a right.
 async fn under<B: MessageBody + 'static>(
     names: Names,
     request: ServiceRequest,
@@ -113,13 +125,14 @@ async fn under<B: MessageBody + 'static>(
     if names.includes(request.request()) {
         return Ok(next.call(request).await?.map_into_left_body());
     }
-    let refusal =
-        HttpResponse::build(StatusCode::MISDIRECTED_REQUEST).body("the metrics have another host name; add yours with --metrics-host\n");
+    let refusal = HttpResponse::build(StatusCode::MISDIRECTED_REQUEST)
+        .body("the metrics have another host name; add yours with --metrics-host\n");
     Ok(request.into_response(refusal).map_into_right_body())
 }
 
-/// Waits until this primary has taken over from the one before; `false` if it ends without. Till then that one answers: of numbers that come now from
-/// one and now from the other each would look like a restart.
+/// Waits until this primary has taken over from the one before; `false` if it ends without. Till
+/// then that one answers: of numbers that come now from one and now from the other each would look
+/// like a restart.
 async fn taken_over(mut events: Events) -> bool {
     while let Some(event) = events.next().await {
         if matches!(event, Event::TookOver) {
@@ -129,10 +142,13 @@ async fn taken_over(mut events: Events) -> bool {
     false
 }
 
-/// Listens on `address`, with the socket that the primary before has left if it is that. Says whether it is.
+/// Listens on `address`, with the socket that the primary before has left if it is that. Says
+/// whether it is.
 fn listen(address: SocketAddr, left: Option<OwnedFd>) -> io::Result<(TcpListener, bool)> {
     let fits = |listener: &TcpListener| {
-        listener.local_addr().is_ok_and(|of| of.ip() == address.ip() && (of.port() == address.port() || address.port() == 0))
+        listener.local_addr().is_ok_and(|of| {
+            of.ip() == address.ip() && (of.port() == address.port() || address.port() == 0)
+        })
     };
     match left.map(TcpListener::from).filter(fits) {
         Some(listener) => Ok((listener, true)),
@@ -148,7 +164,11 @@ async fn metrics(asks: Data<mpsc::Sender<Ask>>) -> HttpResponse {
         answer.await.ok()
     };
     match timeout(PATIENCE, heard).await {
-        Ok(Some(text)) => HttpResponse::Ok().insert_header((CONTENT_TYPE, TYPE)).insert_header((CACHE_CONTROL, "no-store")).body(text),
-        Ok(None) | Err(_) => HttpResponse::ServiceUnavailable().body("the numbers cannot be had just now; ask again in a moment\n"),
+        Ok(Some(text)) => HttpResponse::Ok()
+            .insert_header((CONTENT_TYPE, TYPE))
+            .insert_header((CACHE_CONTROL, "no-store"))
+            .body(text),
+        Ok(None) | Err(_) => HttpResponse::ServiceUnavailable()
+            .body("the numbers cannot be had just now; ask again in a moment\n"),
     }
 }

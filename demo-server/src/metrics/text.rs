@@ -46,12 +46,19 @@ fn histogram(text: &mut String, series: &Series, spread: &Spread) -> std::fmt::R
         writeln!(text, "{name}_bucket{} {below}", labels(series, Some(&bound)))?;
     }
     let sum = Duration::from_nanos(spread.nanoseconds);
-    writeln!(text, "{name}_sum{} {}.{:09}", labels(series, None), sum.as_secs(), sum.subsec_nanos())?;
+    writeln!(
+        text,
+        "{name}_sum{} {}.{:09}",
+        labels(series, None),
+        sum.as_secs(),
+        sum.subsec_nanos()
+    )?;
     writeln!(text, "{name}_count{} {below}", labels(series, None))
 }
 
 fn labels(series: &Series, bound: Option<&str>) -> String {
-    let escaped = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let escaped =
+        |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     let own = series.labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escaped(value)));
     let all: Vec<_> = own.chain(bound.map(|bound| format!("le=\"{bound}\""))).collect();
     if all.is_empty() { String::new() } else { format!("{{{}}}", all.join(",")) }
@@ -65,17 +72,24 @@ mod tests {
     fn each_kind_has_its_form_and_every_text_is_escaped() {
         let series = |name: &str, label: Option<(&str, &str)>| Series {
             name: name.to_owned(),
-            labels: label.into_iter().map(|(label, value)| (label.to_owned(), value.to_owned())).collect(),
+            labels: label
+                .into_iter()
+                .map(|(label, value)| (label.to_owned(), value.to_owned()))
+                .collect(),
         };
         let mut buckets = vec![0; BOUNDS.len() + 1];
         (buckets[0], buckets[4], buckets[16]) = (2, 1, 4);
         let totals = Totals(BTreeMap::from([
             (series("a_total", Some(("kind", "b\\\"\n"))), Value::Counter(3)),
             (series("a_total", Some(("kind", "c"))), Value::Counter(4)),
-            (series("h_seconds", None), Value::Histogram(Spread { buckets, nanoseconds: 1_000_000_005 })),
+            (
+                series("h_seconds", None),
+                Value::Histogram(Spread { buckets, nanoseconds: 1_000_000_005 }),
+            ),
             (series("z", None), Value::Gauge(1.5)),
         ]));
-        let text = text(&totals, &BTreeMap::from([("a_total".to_owned(), "Of \\ and\nmore.".to_owned())]));
+        let text =
+            text(&totals, &BTreeMap::from([("a_total".to_owned(), "Of \\ and\nmore.".to_owned())]));
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(
             lines[..6],

@@ -59,9 +59,12 @@ struct Ended {
 
 /// `POST /login`: signs in the user whom the body names. A demo asks for no password.
 pub(super) async fn login(session: Session, body: web::Bytes) -> Result<HttpResponse, Failure> {
-    let wrong = |why: &dyn std::fmt::Display| Failure::BadRequest(format!("send {{\"user\":\"name\"}}: {why}"));
+    let wrong = |why: &dyn std::fmt::Display| {
+        Failure::BadRequest(format!("send {{\"user\":\"name\"}}: {why}"))
+    };
     let login: Login = serde_json::from_slice(&body).map_err(|error| wrong(&error))?;
-    let sign_in = options(&login, Principal::new(&login.user).map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))?;
+    let sign_in = options(&login, Principal::new(&login.user).map_err(|error| wrong(&error))?)
+        .map_err(|error| wrong(&error))?;
     session.sign_in(sign_in);
     Ok(HttpResponse::Ok().json(login))
 }
@@ -83,11 +86,21 @@ fn options(login: &Login, principal: Principal) -> Result<SignIn, InvalidShortTe
     }
 }
 
-/// `POST /reauthenticate`: the user proves once more who they are, with `{"acr":"mfa"}` at another strength. A demo believes it.
-pub(super) async fn reauthenticate(session: Session, body: web::Bytes) -> Result<HttpResponse, Failure> {
+/// `POST /reauthenticate`: the user proves once more who they are, with `{"acr":"mfa"}` at another
+/// strength. A demo believes it.
+pub(super) async fn reauthenticate(
+    session: Session,
+    body: web::Bytes,
+) -> Result<HttpResponse, Failure> {
     signed_in(&session).await?;
-    let wrong = |why: &dyn std::fmt::Display| Failure::BadRequest(format!("send nothing or {{\"acr\":\"mfa\"}}: {why}"));
-    let proof: Proof = if body.is_empty() { Proof::default() } else { serde_json::from_slice(&body).map_err(|error| wrong(&error))? };
+    let wrong = |why: &dyn std::fmt::Display| {
+        Failure::BadRequest(format!("send nothing or {{\"acr\":\"mfa\"}}: {why}"))
+    };
+    let proof: Proof = if body.is_empty() {
+        Proof::default()
+    } else {
+        serde_json::from_slice(&body).map_err(|error| wrong(&error))?
+    };
     match proof.acr {
         Some(acr) => session.reauthenticated_with(acr).map_err(|error| wrong(&error))?,
         None => session.reauthenticated(),
@@ -95,14 +108,19 @@ pub(super) async fn reauthenticate(session: Session, body: web::Bytes) -> Result
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// `GET /authenticated?seconds=N`: whether the user proved who they are within so many seconds, and how strongly.
-pub(super) async fn authenticated(session: Session, within: web::Query<Within>) -> Result<HttpResponse, Failure> {
+/// `GET /authenticated?seconds=N`: whether the user proved who they are within so many seconds, and
+/// how strongly.
+pub(super) async fn authenticated(
+    session: Session,
+    within: web::Query<Within>,
+) -> Result<HttpResponse, Failure> {
     let acr = session.acr().await?.map(|acr| acr.as_str().to_owned());
     let within = session.authenticated_within(Duration::from_secs(within.seconds)).await?;
     Ok(HttpResponse::Ok().json(Authentication { within, acr }))
 }
 
-/// `POST /credentials-changed`: ends all sessions of the user and goes on under a new key, as after a change of the password.
+/// `POST /credentials-changed`: ends all sessions of the user and goes on under a new key, as after
+/// a change of the password.
 pub(super) async fn credentials_changed(session: Session) -> Result<HttpResponse, Failure> {
     signed_in(&session).await?;
     Ok(HttpResponse::Ok().json(Ended { ended: session.credentials_changed().await? }))
@@ -112,7 +130,9 @@ pub(super) async fn credentials_changed(session: Session) -> Result<HttpResponse
 pub(super) async fn watch(session: Session) -> Result<HttpResponse, Failure> {
     signed_in(&session).await?;
     let session = session.into_inner();
-    let first = stream::once(async { Ok::<_, std::io::Error>(web::Bytes::from_static(b"data: signed in\n\n")) });
+    let first = stream::once(async {
+        Ok::<_, std::io::Error>(web::Bytes::from_static(b"data: signed in\n\n"))
+    });
     let last = stream::once(async move {
         Ok(web::Bytes::from_static(match session.ended().await {
             StreamEnd::Ended => b"data: ended\n\n",
@@ -138,8 +158,16 @@ pub(super) async fn renew(session: Session) -> HttpResponse {
 pub(super) async fn devices(session: Session) -> Result<HttpResponse, Failure> {
     signed_in(&session).await?;
     let mut rows = Vec::new();
-    if let (Some(handle), Some(age), Some(ttl)) = (session.handle().await?, session.age().await?, session.ttl().await?) {
-        rows.push(Row { handle: handle.to_string(), label: None, age: age.as_secs_f64(), ttl: ttl.as_secs_f64(), current: true });
+    if let (Some(handle), Some(age), Some(ttl)) =
+        (session.handle().await?, session.age().await?, session.ttl().await?)
+    {
+        rows.push(Row {
+            handle: handle.to_string(),
+            label: None,
+            age: age.as_secs_f64(),
+            ttl: ttl.as_secs_f64(),
+            current: true,
+        });
     }
     rows.extend(session.others().await?.into_iter().map(|device| Row {
         handle: device.handle.to_string(),
@@ -151,8 +179,12 @@ pub(super) async fn devices(session: Session) -> Result<HttpResponse, Failure> {
     Ok(HttpResponse::Ok().json(rows))
 }
 
-/// `DELETE /devices/{handle}`: signs one other device of the user out. The handle of another user's device is unknown.
-pub(super) async fn end_device(session: Session, handle: web::Path<String>) -> Result<HttpResponse, Failure> {
+/// `DELETE /devices/{handle}`: signs one other device of the user out. The handle of another user's
+/// device is unknown.
+pub(super) async fn end_device(
+    session: Session,
+    handle: web::Path<String>,
+) -> Result<HttpResponse, Failure> {
     signed_in(&session).await?;
     let ended = match Handle::parse(&handle) {
         Some(handle) => session.destroy_other(handle).await?,

@@ -27,8 +27,11 @@ impl From<SessionError> for Failure {
 impl ResponseError for Failure {
     fn status_code(&self) -> StatusCode {
         match self {
-            // The type is what the client asked for with its route, and the value what it put there.
-            Self::Session(error) if matches!(error.cause(), SessionError::Decode { .. }) => StatusCode::BAD_REQUEST,
+            // The type is what the client asked for with its route, and the value what it put
+            // there.
+            Self::Session(error) if matches!(error.cause(), SessionError::Decode { .. }) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Session(error) => error.status_code(),
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::SignedOut => StatusCode::UNAUTHORIZED,
@@ -39,13 +42,24 @@ impl ResponseError for Failure {
     fn error_response(&self) -> HttpResponse<BoxBody> {
         let status = self.status_code();
         match self {
-            Self::Session(error) if !(is_clients_fault(error.cause()) && status.is_client_error()) => error.error_response(),
-            _ => HttpResponse::build(status).content_type("text/plain; charset=utf-8").body(format!("{self}\n")),
+            Self::Session(error)
+                if !(is_clients_fault(error.cause()) && status.is_client_error()) =>
+            {
+                error.error_response()
+            }
+            _ => HttpResponse::build(status)
+                .content_type("text/plain; charset=utf-8")
+                .body(format!("{self}\n")),
         }
     }
 }
 
 /// Whether the error speaks only of what the client sent: its name, its value.
 fn is_clients_fault(error: &SessionError) -> bool {
-    matches!(error, SessionError::Name(_) | SessionError::Decode { .. } | SessionError::Store(StoreError::Rejected(_)))
+    matches!(
+        error,
+        SessionError::Name(_)
+            | SessionError::Decode { .. }
+            | SessionError::Store(StoreError::Rejected(_))
+    )
 }

@@ -11,7 +11,8 @@ use actix_web::web::{self, ServiceConfig};
 
 pub(crate) use site::Site;
 
-/// The most bytes of a request body that are read. A session holds less; what is over its own cap gets an error that says so.
+/// The most bytes of a request body that are read. A session holds less; what is over its own cap
+/// gets an error that says so.
 const BODY_BYTES: usize = 1024 * 1024;
 
 /// Adds all routes.

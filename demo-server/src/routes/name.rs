@@ -5,8 +5,8 @@ use percent_encoding::percent_decode_str;
 
 use super::error::Failure;
 
-/// The `{name}` of `/session/{name}`, decoded once. actix's own path extractor would turn bytes that are no UTF-8 into replacement characters,
-/// and two names into one.
+/// The `{name}` of `/session/{name}`, decoded once. actix's own path extractor would turn bytes
+/// that are no UTF-8 into replacement characters, and two names into one.
 #[derive(Debug)]
 pub(super) struct NameInPath(pub(super) String);
 
@@ -18,8 +18,10 @@ impl FromRequest for NameInPath {
         // The route has matched, so the path is /session/{name} with perhaps a verb behind it.
         let raw = request.uri().path().split('/').nth(2).unwrap_or_default();
         let name = percent_decode_str(raw).decode_utf8().map(|name| Self(name.into_owned()));
-        std::future::ready(
-            name.map_err(|_| Failure::BadRequest("the name of a value must be UTF-8, percent-encoded in the path".to_owned())),
-        )
+        std::future::ready(name.map_err(|_| {
+            Failure::BadRequest(
+                "the name of a value must be UTF-8, percent-encoded in the path".to_owned(),
+            )
+        }))
     }
 }

@@ -46,7 +46,8 @@ pub(super) async fn show(session: Session) -> Result<HttpResponse, Failure> {
     for name in session.names().await? {
         if let Some(value) = session.json(name.as_str()).await? {
             // A stored value is always well-formed JSON text.
-            let raw = RawValue::from_string(value.as_str().to_owned()).map_err(|error| Failure::BadRequest(error.to_string()))?;
+            let raw = RawValue::from_string(value.as_str().to_owned())
+                .map_err(|error| Failure::BadRequest(error.to_string()))?;
             data.insert(name.as_str().to_owned(), raw);
         }
     }
@@ -60,8 +61,16 @@ pub(super) async fn show(session: Session) -> Result<HttpResponse, Failure> {
 }
 
 /// `PUT /session/{name}`: the body is the value, as JSON.
-pub(super) async fn insert(session: Session, NameInPath(name): NameInPath, body: web::Bytes) -> Result<HttpResponse, Failure> {
-    let wrong = |why: &dyn std::fmt::Display| Failure::BadRequest(format!("the body must be one JSON value, such as \"dark\" or 7: {why}"));
+pub(super) async fn insert(
+    session: Session,
+    NameInPath(name): NameInPath,
+    body: web::Bytes,
+) -> Result<HttpResponse, Failure> {
+    let wrong = |why: &dyn std::fmt::Display| {
+        Failure::BadRequest(format!(
+            "the body must be one JSON value, such as \"dark\" or 7: {why}"
+        ))
+    };
     let text = std::str::from_utf8(&body).map_err(|error| wrong(&error))?;
     let value = Json::from_text(text).map_err(|error| wrong(&error))?;
     session.insert_json(&name, value)?;
@@ -69,19 +78,32 @@ pub(super) async fn insert(session: Session, NameInPath(name): NameInPath, body:
 }
 
 /// `DELETE /session/{name}`.
-pub(super) async fn remove(session: Session, NameInPath(name): NameInPath) -> Result<HttpResponse, Failure> {
+pub(super) async fn remove(
+    session: Session,
+    NameInPath(name): NameInPath,
+) -> Result<HttpResponse, Failure> {
     session.remove(&name)?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// `POST /session/{name}/add?by=N`: adds to an integer, 1 if nothing is said, and answers with the sum.
-pub(super) async fn add(session: Session, NameInPath(name): NameInPath, by: web::Query<By>) -> Result<HttpResponse, Failure> {
+/// `POST /session/{name}/add?by=N`: adds to an integer, 1 if nothing is said, and answers with the
+/// sum.
+pub(super) async fn add(
+    session: Session,
+    NameInPath(name): NameInPath,
+    by: web::Query<By>,
+) -> Result<HttpResponse, Failure> {
     Ok(HttpResponse::Ok().json(session.add(&name, by.by.unwrap_or(1)).await?))
 }
 
-/// `POST /session/{name}/update`: the same by one, by reading, computing and writing only if nobody wrote in between.
-pub(super) async fn update(session: Session, NameInPath(name): NameInPath) -> Result<HttpResponse, Failure> {
-    let next = session.update::<i64>(&name, |value| Some(value.unwrap_or(0).saturating_add(1))).await?;
+/// `POST /session/{name}/update`: the same by one, by reading, computing and writing only if nobody
+/// wrote in between.
+pub(super) async fn update(
+    session: Session,
+    NameInPath(name): NameInPath,
+) -> Result<HttpResponse, Failure> {
+    let next =
+        session.update::<i64>(&name, |value| Some(value.unwrap_or(0).saturating_add(1))).await?;
     Ok(HttpResponse::Ok().json(next))
 }
 

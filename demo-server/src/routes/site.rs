@@ -49,10 +49,18 @@ impl Site {
     ) -> Self {
         // Two numbers and a slash are always a header value.
         let worker = HeaderValue::from_str(worker).unwrap_or(HeaderValue::from_static("?"));
-        Self { store, allow_crash: settings.allow_crash, worker, draining, body_timeout: settings.body_timeout, connections }
+        Self {
+            store,
+            allow_crash: settings.allow_crash,
+            worker,
+            draining,
+            body_timeout: settings.body_timeout,
+            connections,
+        }
     }
 
-    /// Says on every response who answered. Gives request bodies a deadline. Closes the connection if the worker is leaving or has few left.
+    /// Says on every response who answered. Gives request bodies a deadline. Closes the connection
+    /// if the worker is leaving or has few left.
     pub(crate) async fn sign<B: MessageBody + 'static>(
         self,
         request: ServiceRequest,

@@ -9,7 +9,9 @@ pub(crate) enum SettingError {
     Unreadable { path: String, source: io::Error },
     #[error("the configuration file {path} is not TOML, line {line}: {message}")]
     NotToml { path: String, line: usize, message: String },
-    #[error("{origin}: there is no setting {key:?}; `demo-server --help` lists them, with '_' for '-' in a file")]
+    #[error(
+        "{origin}: there is no setting {key:?}; `demo-server --help` lists them, with '_' for '-' in a file"
+    )]
     UnknownKey { key: String, origin: String },
     #[error("{origin}: a setting is a text, a whole number, true or false, or a list of texts")]
     Nested { origin: String },

@@ -129,13 +129,17 @@ impl Task {
     /// Reads command line, environment and file.
     ///
     /// # Errors
-    /// [`SettingError`]. A command line that clap refuses ends the program at once with its own message and code 2.
+    /// [`SettingError`]. A command line that clap refuses ends the program at once with its own
+    /// message and code 2.
     pub(crate) fn from_process() -> Result<Self, SettingError> {
         Self::from_arguments(std::env::args_os()).unwrap_or_else(|refused| refused.exit())
     }
 
-    /// The same for these arguments, the first of which is the program's name. The outer error is clap's.
-    pub(crate) fn from_arguments(arguments: impl IntoIterator<Item = OsString>) -> clap::error::Result<Result<Self, SettingError>> {
+    /// The same for these arguments, the first of which is the program's name. The outer error is
+    /// clap's.
+    pub(crate) fn from_arguments(
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> clap::error::Result<Result<Self, SettingError>> {
         Ok(Self::of(&flags::command().try_get_matches_from(arguments)?))
     }
 
@@ -159,9 +163,11 @@ impl Task {
 
 /// Reads what `ctl` shall say. Settings that it does not need may be wrong.
 fn order(ctl: &ArgMatches) -> Result<Order, SettingError> {
-    let missing = || SettingError::Together {
+    let missing = || {
+        SettingError::Together {
         why: "ctl needs to know where the server takes orders: give both the same --control /path (or DEMO_CONTROL, or control in a file)"
             .to_owned(),
+    }
     };
     // clap does not let it go without.
     let (name, matches) = ctl.subcommand().unwrap_or(("status", ctl));
@@ -175,9 +181,12 @@ impl Settings {
         let reader = Reader(raw);
         let workers = match reader.text("workers") {
             "auto" => Workers::Auto,
-            _ => Workers::Exactly(reader.parse("workers", "use a whole number of 1 or more, or auto")?),
+            _ => Workers::Exactly(
+                reader.parse("workers", "use a whole number of 1 or more, or auto")?,
+            ),
         };
-        let listen: SocketAddr = reader.parse("listen", "use an address and a port, such as 127.0.0.1:3000 or [::1]:3000")?;
+        let listen: SocketAddr = reader
+            .parse("listen", "use an address and a port, such as 127.0.0.1:3000 or [::1]:3000")?;
         let store = reader.store()?;
         if store.scheme() == "memory" && workers != Workers::Exactly(NonZeroUsize::MIN) {
             let why = "the store memory lives inside one process, so several workers would each have sessions of their own; use --workers 1, \
@@ -185,16 +194,33 @@ impl Settings {
             return Err(SettingError::Together { why: why.to_owned() });
         }
         let choice = |name, choices: &[(&str, _)]| reader.choice(name, choices);
-        let mut policy = Policy::default()
-            .idle_timeout(reader.duration("idle-timeout")?)
-            .rotation_grace(reader.duration_within("rotation-grace", Duration::ZERO..=session_core::Limits::LONGEST_GRACE)?)
-            .rotation_settles(reader.duration_within("rotation-settles", Duration::ZERO..=session_core::Limits::LONGEST_TTL)?)
-            .on_superseded_id(
-                reader.choice("on-superseded-id", &[("report", OnSupersededId::Report), ("end", OnSupersededId::EndSession)])?,
-            )
-            .absolute_timeout(reader.duration("absolute-timeout")?)
-            .persistence(choice("persistence", &[("browser", Persistence::BrowserSession), ("persistent", Persistence::Persistent)])?)
-            .on_gone(reader.choice("on-gone", &[("conflict", OnGone::Conflict), ("serve", OnGone::Serve)])?);
+        let mut policy =
+            Policy::default()
+                .idle_timeout(reader.duration("idle-timeout")?)
+                .rotation_grace(reader.duration_within(
+                    "rotation-grace",
+                    Duration::ZERO..=session_core::Limits::LONGEST_GRACE,
+                )?)
+                .rotation_settles(reader.duration_within(
+                    "rotation-settles",
+                    Duration::ZERO..=session_core::Limits::LONGEST_TTL,
+                )?)
+                .on_superseded_id(reader.choice(
+                    "on-superseded-id",
+                    &[("report", OnSupersededId::Report), ("end", OnSupersededId::EndSession)],
+                )?)
+                .absolute_timeout(reader.duration("absolute-timeout")?)
+                .persistence(choice(
+                    "persistence",
+                    &[
+                        ("browser", Persistence::BrowserSession),
+                        ("persistent", Persistence::Persistent),
+                    ],
+                )?)
+                .on_gone(reader.choice(
+                    "on-gone",
+                    &[("conflict", OnGone::Conflict), ("serve", OnGone::Serve)],
+                )?);
         if !reader.text("anonymous-idle-timeout").is_empty() {
             policy = policy.anonymous_idle_timeout(reader.duration("anonymous-idle-timeout")?);
         }
@@ -205,7 +231,9 @@ impl Settings {
             threads: reader.parse("threads", "use a whole number of 1 or more")?,
             max_connections: match reader.text("max-connections") {
                 "auto" => None,
-                _ => Some(reader.parse("max-connections", "use a whole number of 1 or more, or auto")?),
+                _ => Some(
+                    reader.parse("max-connections", "use a whole number of 1 or more, or auto")?,
+                ),
             },
             body_timeout: reader.duration("body-timeout")?,
             send_timeout: reader.duration("send-timeout")?,
@@ -213,7 +241,8 @@ impl Settings {
             store,
             deadline: reader.duration("deadline")?,
             max_sessions: reader.parse("max-sessions", "use a whole number of 1 or more")?,
-            max_bytes: reader.parse("max-bytes", "use a whole number of bytes, such as 1073741824")?,
+            max_bytes: reader
+                .parse("max-bytes", "use a whole number of bytes, such as 1073741824")?,
             keys: reader.keys()?,
             trusted_proxies: reader.proxies()?,
             policy,
@@ -223,7 +252,9 @@ impl Settings {
             metrics: reader.metrics(&listen)?,
             metrics_hosts: reader.metrics_hosts()?,
             log: reader.parse("log", "use error, warn, info, debug or trace")?,
-            texts: Texts(raw.iter().map(|(name, raw)| ((*name).to_owned(), raw.text.clone())).collect()),
+            texts: Texts(
+                raw.iter().map(|(name, raw)| ((*name).to_owned(), raw.text.clone())).collect(),
+            ),
         })
     }
 
@@ -248,14 +279,17 @@ impl Settings {
     pub(crate) fn store_url(&self) -> Option<String> {
         match &self.store {
             Store::Primary => None,
-            Store::Url(url) if self.store.scheme() == "memory" => {
-                Some(url::with(&url::with(url, "max_sessions", self.max_sessions), "max_bytes", self.max_bytes))
-            }
+            Store::Url(url) if self.store.scheme() == "memory" => Some(url::with(
+                &url::with(url, "max_sessions", self.max_sessions),
+                "max_bytes",
+                self.max_bytes,
+            )),
             Store::Url(url) => Some(url::with(url, "deadline_ms", self.deadline.as_millis())),
         }
     }
 
-    /// Refuses a setting that was given and that this store does not use. `owns` says that the process only owns sessions.
+    /// Refuses a setting that was given and that this store does not use. `owns` says that the
+    /// process only owns sessions.
     ///
     /// A deadline is fine for the store memory, whose calls never wait.
     fn check_used(&self, reader: &Reader, owns: bool) -> Result<(), SettingError> {
@@ -267,17 +301,27 @@ impl Settings {
         for (name, key) in [("max-sessions", "max_sessions"), ("max-bytes", "max_bytes")] {
             if reader.is_given(name) && !owns && !memory && self.store != Store::Primary {
                 let why = match self.store.scheme() {
-                    "ipc" => "the owner at --store-url has this cap; give it to `demo-server owner`".to_owned(),
-                    _ => format!("the store {} has no such cap; remove this setting, or use --store ipc or memory", self.store_name()),
+                    "ipc" => {
+                        "the owner at --store-url has this cap; give it to `demo-server owner`"
+                            .to_owned()
+                    }
+                    _ => format!(
+                        "the store {} has no such cap; remove this setting, or use --store ipc or memory",
+                        self.store_name()
+                    ),
                 };
                 return Err(reader.unused(name, &why));
             }
             if reader.is_given(name) && memory && url::sets(url, key) {
-                return Err(reader.unused(name, &format!("--store-url has {key}; give one of the two")));
+                return Err(
+                    reader.unused(name, &format!("--store-url has {key}; give one of the two"))
+                );
             }
         }
         if reader.is_given("deadline") && url::sets(url, "deadline_ms") {
-            return Err(reader.unused("deadline", "--store-url has deadline_ms; give one of the two"));
+            return Err(
+                reader.unused("deadline", "--store-url has deadline_ms; give one of the two")
+            );
         }
         if reader.is_given("metrics-host") && self.metrics.is_none() {
             return Err(reader.unused("metrics-host", "no metrics are served; give --metrics too"));
@@ -289,7 +333,9 @@ impl Settings {
     pub(crate) fn store_name(&self) -> &'static str {
         match &self.store {
             Store::Primary => "ipc",
-            Store::Url(_) => store_any::backend(self.store.scheme()).map_or("other", |backend| backend.name),
+            Store::Url(_) => {
+                store_any::backend(self.store.scheme()).map_or("other", |backend| backend.name)
+            }
         }
     }
 
@@ -308,7 +354,9 @@ impl Settings {
 
     /// Reads what [`Self::to_bytes`] wrote.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, SettingError> {
-        let broken = |_| SettingError::Together { why: "the settings from the primary cannot be read".to_owned() };
+        let broken = |_| SettingError::Together {
+            why: "the settings from the primary cannot be read".to_owned(),
+        };
         let Texts(texts) = serde_json::from_slice(bytes).map_err(broken)?;
         let raw = key::KEYS.iter().map(|key| {
             // A primary of an earlier build does not hand over a setting that is new.
@@ -335,7 +383,11 @@ impl<'r> Reader<'r> {
     }
 
     fn wrong(&self, name: &'static str, why: impl Display) -> SettingError {
-        SettingError::Value { origin: self.origin(name), value: url::quotable(self.text(name)), why: why.to_string() }
+        SettingError::Value {
+            origin: self.origin(name),
+            value: url::quotable(self.text(name)),
+            why: why.to_string(),
+        }
     }
 
     fn is_given(&self, name: &'static str) -> bool {
@@ -354,18 +406,32 @@ impl<'r> Reader<'r> {
         self.duration_within(name, Duration::from_millis(1)..=session_core::Limits::LONGEST_TTL)
     }
 
-    fn duration_within(&self, name: &'static str, range: RangeInclusive<Duration>) -> Result<Duration, SettingError> {
+    fn duration_within(
+        &self,
+        name: &'static str,
+        range: RangeInclusive<Duration>,
+    ) -> Result<Duration, SettingError> {
         let would_do = "use a number with a unit, such as 500ms, 90s, 30m, 8h or 2d";
-        let duration = humantime::parse_duration(self.text(name)).map_err(|_| self.wrong(name, would_do))?;
-        let (least, most) = (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
-        if range.contains(&duration) { Ok(duration) } else { Err(self.wrong(name, format!("use {least} to {most}"))) }
+        let duration =
+            humantime::parse_duration(self.text(name)).map_err(|_| self.wrong(name, would_do))?;
+        let (least, most) =
+            (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
+        if range.contains(&duration) {
+            Ok(duration)
+        } else {
+            Err(self.wrong(name, format!("use {least} to {most}")))
+        }
     }
 
     fn path(&self, name: &'static str) -> Option<PathBuf> {
         Some(self.text(name)).filter(|text| !text.is_empty()).map(PathBuf::from)
     }
 
-    fn choice<T: Copy>(&self, name: &'static str, choices: &[(&str, T)]) -> Result<T, SettingError> {
+    fn choice<T: Copy>(
+        &self,
+        name: &'static str,
+        choices: &[(&str, T)],
+    ) -> Result<T, SettingError> {
         let found = choices.iter().find(|(text, _)| *text == self.text(name));
         found.map(|(_, choice)| *choice).ok_or_else(|| {
             let texts: Vec<_> = choices.iter().map(|(text, _)| *text).collect();
@@ -375,7 +441,8 @@ impl<'r> Reader<'r> {
 
     fn store(&self) -> Result<Store, SettingError> {
         let (name, url) = (self.text("store"), self.text("store-url"));
-        let Some(backend) = store_any::backends().iter().find(|backend| backend.name == name) else {
+        let Some(backend) = store_any::backends().iter().find(|backend| backend.name == name)
+        else {
             let names: Vec<_> = store_any::backends().iter().map(|backend| backend.name).collect();
             return Err(self.wrong("store", format!("this build has {}", names.join(", "))));
         };
@@ -387,12 +454,20 @@ impl<'r> Reader<'r> {
         if !backend.schemes.contains(&scheme) {
             // The rest of a URL can hold a password, so only its scheme is quoted.
             let schemes = backend.schemes.join(": or ");
-            let hint = store_any::backend(scheme).map_or_else(String::new, |other| format!("; for that URL say --store {}", other.name));
-            let why = format!("the URL must start with {schemes}:, because --store is {name}; its scheme is {scheme}{hint}");
+            let hint = store_any::backend(scheme).map_or_else(String::new, |other| {
+                format!("; for that URL say --store {}", other.name)
+            });
+            let why = format!(
+                "the URL must start with {schemes}:, because --store is {name}; its scheme is {scheme}{hint}"
+            );
             return Err(SettingError::Secret { origin: self.origin("store-url"), why });
         }
-        let unusable = |why: store_any::ConnectError| SettingError::Secret { origin: self.origin("store-url"), why: why.to_string() };
-        let with_deadline = || Ok(url::with(url, "deadline_ms", self.duration("deadline")?.as_millis()));
+        let unusable = |why: store_any::ConnectError| SettingError::Secret {
+            origin: self.origin("store-url"),
+            why: why.to_string(),
+        };
+        let with_deadline =
+            || Ok(url::with(url, "deadline_ms", self.duration("deadline")?.as_millis()));
         let checked = if name == "memory" { Ok(url.to_owned()) } else { with_deadline() };
         store_any::check(&checked?).map_err(unusable)?;
         Ok(Store::Url(url.to_owned()))
@@ -400,9 +475,13 @@ impl<'r> Reader<'r> {
 
     fn cookie(&self, listen: &SocketAddr) -> Result<CookieMode, SettingError> {
         if !self.text("cookie").is_empty() {
-            return self.choice("cookie", &[("secure", CookieMode::Secure), ("development", CookieMode::Development)]);
+            return self.choice(
+                "cookie",
+                &[("secure", CookieMode::Secure), ("development", CookieMode::Development)],
+            );
         }
-        // Browsers reach a server behind a TLS proxy over https, also if the proxy reaches it over loopback.
+        // Browsers reach a server behind a TLS proxy over https, also if the proxy reaches it over
+        // loopback.
         if !self.proxies()?.is_empty() {
             return Ok(CookieMode::Secure);
         }
@@ -422,43 +501,57 @@ impl<'r> Reader<'r> {
             return Ok(Keys::Missing);
         }
         let keys = text.split(',').map(Key::parse).collect::<Result<_, _>>();
-        keys.map(Keys::Configured).map_err(|why| SettingError::Secret { origin: self.origin("cookie-key"), why: why.to_string() })
+        keys.map(Keys::Configured).map_err(|why| SettingError::Secret {
+            origin: self.origin("cookie-key"),
+            why: why.to_string(),
+        })
     }
 
     fn metrics(&self, listen: &SocketAddr) -> Result<Option<SocketAddr>, SettingError> {
         if self.text("metrics").is_empty() {
             return Ok(None);
         }
-        let address: SocketAddr = self.parse("metrics", "use an address and a port, such as 127.0.0.1:9100 or [::1]:9100")?;
+        let address: SocketAddr = self
+            .parse("metrics", "use an address and a port, such as 127.0.0.1:9100 or [::1]:9100")?;
         if !address.ip().is_loopback() {
-            let why =
-                "others could read it; use a loopback address, such as 127.0.0.1:9100, and let a proxy that knows its callers pass it on";
+            let why = "others could read it; use a loopback address, such as 127.0.0.1:9100, and let a proxy that knows its callers pass it on";
             return Err(self.wrong("metrics", why));
         }
         if places::overlap(address, *listen) {
-            return Err(self.wrong("metrics", format!("--listen takes in this address with {listen}; use another port")));
+            return Err(self.wrong(
+                "metrics",
+                format!("--listen takes in this address with {listen}; use another port"),
+            ));
         }
         Ok(Some(address))
     }
 
     fn metrics_hosts(&self) -> Result<Vec<String>, SettingError> {
-        let names = self.text("metrics-host").split(',').map(str::trim).filter(|name| !name.is_empty());
+        let names =
+            self.text("metrics-host").split(',').map(str::trim).filter(|name| !name.is_empty());
         let is_name = |name: &str| {
             let is_label = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
             name.bytes().all(is_label) || name.parse::<std::net::IpAddr>().is_ok()
         };
-        let checked = names.map(|name| if is_name(name) { Ok(name.to_ascii_lowercase()) } else { Err(()) });
-        checked
-            .collect::<Result<_, _>>()
-            .map_err(|()| self.wrong("metrics-host", "use host names without a port, such as metrics.internal"))
+        let checked =
+            names.map(|name| if is_name(name) { Ok(name.to_ascii_lowercase()) } else { Err(()) });
+        checked.collect::<Result<_, _>>().map_err(|()| {
+            self.wrong("metrics-host", "use host names without a port, such as metrics.internal")
+        })
     }
 
     /// Where the primary's own number goes, which is not where it takes orders.
     fn pid_file(&self) -> Result<Option<PathBuf>, SettingError> {
-        let (Some(pid_file), control) = (self.path("pid-file"), self.path("control")) else { return Ok(None) };
+        let (Some(pid_file), control) = (self.path("pid-file"), self.path("control")) else {
+            return Ok(None);
+        };
         let why = match control {
-            Some(control) if places::same_file(&pid_file, &control) => "the control socket is there; use another path",
-            Some(control) if places::same_file(&pid_file, &cluster::control::lock_path(&control)) => {
+            Some(control) if places::same_file(&pid_file, &control) => {
+                "the control socket is there; use another path"
+            }
+            Some(control)
+                if places::same_file(&pid_file, &cluster::control::lock_path(&control)) =>
+            {
                 "the lock of the control socket is there; use another path"
             }
             _ => return Ok(Some(pid_file)),
@@ -474,15 +567,26 @@ impl<'r> Reader<'r> {
             Store::Primary => None,
         };
         if owner.is_some_and(|owner| places::same_file(&control, owner.path())) {
-            return Err(self.wrong("control", "the owner of the sessions serves there; use another path"));
+            return Err(
+                self.wrong("control", "the owner of the sessions serves there; use another path")
+            );
         }
         Ok(Some(control))
     }
 
     fn proxies(&self) -> Result<Vec<IpNet>, SettingError> {
-        let net = |text: &str| text.parse().or_else(|_| text.parse().map(|address: std::net::IpAddr| address.into()));
-        let nets = self.text("trusted-proxy").split(',').map(str::trim).filter(|text| !text.is_empty()).map(net);
-        nets.collect::<Result<_, _>>().map_err(|_| self.wrong("trusted-proxy", "use addresses or networks, such as 10.0.0.0/8,::1"))
+        let net = |text: &str| {
+            text.parse().or_else(|_| text.parse().map(|address: std::net::IpAddr| address.into()))
+        };
+        let nets = self
+            .text("trusted-proxy")
+            .split(',')
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(net);
+        nets.collect::<Result<_, _>>().map_err(|_| {
+            self.wrong("trusted-proxy", "use addresses or networks, such as 10.0.0.0/8,::1")
+        })
     }
 }
 

@@ -5,13 +5,17 @@ use std::{
     path::{Path, PathBuf, absolute},
 };
 
-/// Whether this machine cannot have a socket at each of the two addresses. An address of all of IPv6 is one of all of IPv4 as well, as Linux
-/// has it unless it is told otherwise.
+/// Whether this machine cannot have a socket at each of the two addresses. An address of all of
+/// IPv6 is one of all of IPv4 as well, as Linux has it unless it is told otherwise.
 pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let (here, there) = (one.ip().to_canonical(), other.ip().to_canonical());
-    let takes_in = |wide: IpAddr, narrow: IpAddr| wide.is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4());
+    let takes_in = |wide: IpAddr, narrow: IpAddr| {
+        wide.is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4())
+    };
     // The system draws a free port for 0.
-    one.port() == other.port() && one.port() != 0 && (here == there || takes_in(here, there) || takes_in(there, here))
+    one.port() == other.port()
+        && one.port() != 0
+        && (here == there || takes_in(here, there) || takes_in(there, here))
 }
 
 /// Whether both paths name one file, there or not.
@@ -19,7 +23,8 @@ pub(super) fn same_file(one: &Path, other: &Path) -> bool {
     whole(one) == whole(other)
 }
 
-/// The path with its folder as the system knows it, if that is there. The last name is taken as it is: it will be made, or replaced.
+/// The path with its folder as the system knows it, if that is there. The last name is taken as it
+/// is: it will be made, or replaced.
 fn whole(path: &Path) -> PathBuf {
     let path = absolute(path).unwrap_or_else(|_| path.to_owned());
     match (path.parent().and_then(|folder| folder.canonicalize().ok()), path.file_name()) {
@@ -49,7 +54,11 @@ mod tests {
             ("0.0.0.0:0", "127.0.0.1:0", false),
         ] {
             let (one, other) = (one.parse().unwrap(), other.parse().unwrap());
-            assert_eq!((overlap(one, other), overlap(other, one)), (expected, expected), "{one} and {other}");
+            assert_eq!(
+                (overlap(one, other), overlap(other, one)),
+                (expected, expected),
+                "{one} and {other}"
+            );
         }
     }
 

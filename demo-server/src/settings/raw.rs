@@ -62,12 +62,16 @@ pub(super) fn layered(matches: &ArgMatches) -> Result<BTreeMap<&'static str, Raw
             Raw { text: text.clone(), origin }
         });
         let filed = file.remove(&key.in_file());
-        let raw = given.or(filed).unwrap_or_else(|| Raw { text: key.default.to_owned(), origin: Origin::Default });
+        let raw = given
+            .or(filed)
+            .unwrap_or_else(|| Raw { text: key.default.to_owned(), origin: Origin::Default });
         layered.insert(key.name, raw);
     }
     match file.into_iter().next() {
         None => Ok(layered),
-        Some((key, Raw { origin, .. })) => Err(SettingError::UnknownKey { key, origin: origin.to_string() }),
+        Some((key, Raw { origin, .. })) => {
+            Err(SettingError::UnknownKey { key, origin: origin.to_string() })
+        }
     }
 }
 
@@ -112,13 +116,15 @@ fn quoted(text: &str) -> String {
 
 fn read(path: &Path) -> Result<BTreeMap<String, Raw>, SettingError> {
     let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|source| SettingError::Unreadable { path: shown.clone(), source })?;
-    let table: toml::Table = text.parse().map_err(|source: toml::de::Error| SettingError::NotToml {
-        path: shown.clone(),
-        // The parser's own text quotes the line, and the line can hold a key.
-        line: source.span().map_or(0, |span| text[..span.start].lines().count().max(1)),
-        message: source.message().to_owned(),
-    })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| SettingError::Unreadable { path: shown.clone(), source })?;
+    let table: toml::Table =
+        text.parse().map_err(|source: toml::de::Error| SettingError::NotToml {
+            path: shown.clone(),
+            // The parser's own text quotes the line, and the line can hold a key.
+            line: source.span().map_or(0, |span| text[..span.start].lines().count().max(1)),
+            message: source.message().to_owned(),
+        })?;
     let raw = |(key, value): (String, toml::Value)| {
         let origin = format!("{key} in {shown}");
         let text = plain(&value).ok_or_else(|| SettingError::Nested { origin: origin.clone() })?;
@@ -133,7 +139,9 @@ fn plain(value: &toml::Value) -> Option<String> {
         toml::Value::String(text) => Some(text.clone()),
         toml::Value::Integer(number) => Some(number.to_string()),
         toml::Value::Boolean(switch) => Some(switch.to_string()),
-        toml::Value::Array(values) => values.iter().map(plain).collect::<Option<Vec<_>>>().map(|texts| texts.join(",")),
+        toml::Value::Array(values) => {
+            values.iter().map(plain).collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
+        }
         toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => None,
     }
 }

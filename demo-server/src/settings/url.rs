@@ -6,7 +6,8 @@ use std::fmt::Display;
 pub(crate) fn without_password(text: &str) -> String {
     let (address, query) = text.split_once('?').unwrap_or((text, ""));
     let masked = address.split_once("://").and_then(|(scheme, rest)| {
-        // A password that is not percent-encoded can hold a slash. Then the @ is behind the first one.
+        // A password that is not percent-encoded can hold a slash. Then the @ is behind the first
+        // one.
         let path = |at: usize| rest[at..].find('/').map_or(rest.len(), |slash| at + slash);
         let end = if rest[..path(0)].contains('@') { path(0) } else { path(rest.rfind('@')?) };
         let (authority, path) = rest.split_at(end);
@@ -25,8 +26,8 @@ pub(crate) fn without_password(text: &str) -> String {
     format!("{masked}?{}", shown.collect::<Vec<_>>().join("&"))
 }
 
-/// What an error quotes of a wrong value. A URL that was given for another setting can hold a password in any form, so at most its scheme is
-/// quoted.
+/// What an error quotes of a wrong value. A URL that was given for another setting can hold a
+/// password in any form, so at most its scheme is quoted.
 pub(super) fn quotable(text: &str) -> String {
     if !text.contains("://") && !text.contains(['@', '?']) {
         return text.to_owned();
@@ -34,10 +35,12 @@ pub(super) fn quotable(text: &str) -> String {
     text.split_once(':').map_or_else(|| "***".to_owned(), |(scheme, _)| format!("{scheme}:***"))
 }
 
-/// Whether a setting holds a password, or what goes for one: the drivers have names of their own, and do not mind capitals.
+/// Whether a setting holds a password, or what goes for one: the drivers have names of their own,
+/// and do not mind capitals.
 fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["password", "passwd", "secret", "token"].iter().any(|word| key.contains(word)) || key == "authmechanismproperties"
+    ["password", "passwd", "secret", "token"].iter().any(|word| key.contains(word))
+        || key == "authmechanismproperties"
 }
 
 /// Whether the URL sets `key`.
@@ -65,9 +68,18 @@ mod tests {
             ("redis://:hun@ter2@host", "redis://:***@host"),
             ("redis://:hun/ter2@host/0", "redis://:***@host/0"),
             ("redis://host/0?auth_token=hunter2", "redis://host/0?auth_token=***"),
-            ("redis-sentinel://a,b/main?sentinel_password=hunter2&db=1", "redis-sentinel://a,b/main?sentinel_password=***&db=1"),
-            ("mongodb://h/?tlsCertificateKeyFilePassword=hunter2&tls=true", "mongodb://h/?tlsCertificateKeyFilePassword=***&tls=true"),
-            ("mongodb://h/?authMechanismProperties=AWS_SESSION_TOKEN:hunter2", "mongodb://h/?authMechanismProperties=***"),
+            (
+                "redis-sentinel://a,b/main?sentinel_password=hunter2&db=1",
+                "redis-sentinel://a,b/main?sentinel_password=***&db=1",
+            ),
+            (
+                "mongodb://h/?tlsCertificateKeyFilePassword=hunter2&tls=true",
+                "mongodb://h/?tlsCertificateKeyFilePassword=***&tls=true",
+            ),
+            (
+                "mongodb://h/?authMechanismProperties=AWS_SESSION_TOKEN:hunter2",
+                "mongodb://h/?authMechanismProperties=***",
+            ),
             ("ipc:/run/demo.sock?deadline_ms=5", "ipc:/run/demo.sock?deadline_ms=5"),
             ("redis://host/0", "redis://host/0"),
         ] {
@@ -93,8 +105,14 @@ mod tests {
     #[test]
     fn a_setting_in_the_url_counts() {
         assert_eq!(with("redis://host/0", "deadline_ms", 700), "redis://host/0?deadline_ms=700");
-        assert_eq!(with("ipc:/s?max_in_flight=1", "deadline_ms", 700), "ipc:/s?max_in_flight=1&deadline_ms=700");
+        assert_eq!(
+            with("ipc:/s?max_in_flight=1", "deadline_ms", 700),
+            "ipc:/s?max_in_flight=1&deadline_ms=700"
+        );
         assert_eq!(with("ipc:/s?deadline_ms=1", "deadline_ms", 700), "ipc:/s?deadline_ms=1");
-        assert_eq!(with("redis://host?prefix=deadline_ms=", "deadline_ms", 700), "redis://host?prefix=deadline_ms=&deadline_ms=700");
+        assert_eq!(
+            with("redis://host?prefix=deadline_ms=", "deadline_ms", 700),
+            "redis://host?prefix=deadline_ms=&deadline_ms=700"
+        );
     }
 }

@@ -6,7 +6,10 @@ use store_ipc::Owner;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = env::args().nth(1).unwrap_or("sessions.sock".into());
-    let owner = Owner::builder(Arc::new(MemoryStore::new())).sweep(Duration::from_mins(1)).build()?.spawn_thread()?;
+    let owner = Owner::builder(Arc::new(MemoryStore::new()))
+        .sweep(Duration::from_mins(1))
+        .build()?
+        .spawn_thread()?;
     owner.listen(&path)?;
     println!("owner listening on {path}");
     // The owner lives until its handle is dropped.

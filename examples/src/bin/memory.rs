@@ -16,7 +16,10 @@ async fn sign_in(session: Session, user: String) -> actix_web::Result<&'static s
 #[get("/")]
 async fn count(session: Session) -> Result<String, Error> {
     let visits = session.add("visits", 1).await?;
-    Ok(format!("{}, visit {visits}\n", session.principal().await?.as_ref().map_or("nobody", Principal::as_str)))
+    Ok(format!(
+        "{}, visit {visits}\n",
+        session.principal().await?.as_ref().map_or("nobody", Principal::as_str)
+    ))
 }
 
 #[post("/logout")]
@@ -29,10 +32,17 @@ async fn sign_out(session: Session) -> Result<&'static str, Error> {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = Arc::new(MemoryStore::new());
     let _sweeper = spawn_sweeper(store.clone(), Duration::from_mins(1), 1_000);
-    let key = Key::parse(&env::var("COOKIE_KEY").map_err(|_| "set COOKIE_KEY to the output of: openssl rand -base64 48")?)?;
-    let sessions = SessionMiddleware::new(store, CookieCodec::signed(CookieConfig::development(), &key.into())?);
+    let key = Key::parse(
+        &env::var("COOKIE_KEY")
+            .map_err(|_| "set COOKIE_KEY to the output of: openssl rand -base64 48")?,
+    )?;
+    let sessions = SessionMiddleware::new(
+        store,
+        CookieCodec::signed(CookieConfig::development(), &key.into())?,
+    );
     let app = move || App::new().wrap(sessions.clone()).service((sign_in, count, sign_out));
-    let server = HttpServer::new(app).bind(env::var("LISTEN").as_deref().unwrap_or("127.0.0.1:3000"))?;
+    let server =
+        HttpServer::new(app).bind(env::var("LISTEN").as_deref().unwrap_or("127.0.0.1:3000"))?;
     println!("listening on http://{}", server.addrs()[0]);
     Ok(server.run().await?)
 }

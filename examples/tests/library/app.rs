@@ -21,7 +21,11 @@ impl App {
 
     /// The same with another key.
     pub(crate) async fn start_with(program: &str, arguments: &[&str], key: &str) -> Self {
-        let mut process = Process::start(Path::new(program), arguments, &[("COOKIE_KEY", key), ("LISTEN", "127.0.0.1:0")]);
+        let mut process = Process::start(
+            Path::new(program),
+            arguments,
+            &[("COOKIE_KEY", key), ("LISTEN", "127.0.0.1:0")],
+        );
         let address = word(&mut process, "listening on http://").await;
         Self { address: address.parse().expect("an address with a port"), process }
     }

@@ -13,7 +13,8 @@ enum Restart {
     Loses,
 }
 
-/// What the README promises of an example: sessions go on over requests and restarts, a sign-in changes the id, a sign-out is final.
+/// What the README promises of an example: sessions go on over requests and restarts, a sign-in
+/// changes the id, a sign-out is final.
 async fn serves(program: &str, arguments: &[&str], restart: Restart) {
     let mut app = App::start(program, arguments).await;
     let mut browser = Browser::new(app.address);
@@ -25,7 +26,10 @@ async fn serves(program: &str, arguments: &[&str], restart: Restart) {
     assert_ne!(browser.cookie(), before.cookie(), "a sign-in gives a new id");
     assert_eq!(front(&mut browser).await, "bob, visit 3");
     let _ = before.get("/").await.expect(409);
-    assert!(before.cookie() != browser.cookie(), "the id from before the sign-in changes nothing, and gets no cookie");
+    assert!(
+        before.cookie() != browser.cookie(),
+        "the id from before the sign-in changes nothing, and gets no cookie"
+    );
 
     app.stop().await;
     app = App::start(program, arguments).await;
@@ -38,7 +42,11 @@ async fn serves(program: &str, arguments: &[&str], restart: Restart) {
     let mut ended = browser.clone();
     let _ = browser.post("/logout").await.expect(200);
     assert!(!browser.has_cookie());
-    assert_eq!(front(&mut ended).await, "nobody, visit 1", "a session that was signed out stays so");
+    assert_eq!(
+        front(&mut ended).await,
+        "nobody, visit 1",
+        "a session that was signed out stays so"
+    );
     app.stop().await;
 }
 
@@ -91,7 +99,9 @@ fn each_has_at_most_forty_lines_and_the_same_handlers() {
         let text = fs::read_to_string(&path).expect("text");
         assert!(text.lines().count() <= 40, "{} has more than 40 lines", path.display());
         if let Some((_, rest)) = text.split_once("#[post(\"/login\")]") {
-            handlers.insert(rest.split_once("async fn main").expect("an application has a main").0.to_owned());
+            handlers.insert(
+                rest.split_once("async fn main").expect("an application has a main").0.to_owned(),
+            );
         }
     }
     assert_eq!(handlers.len(), 1, "the examples' handlers differ: {handlers:#?}");

@@ -1,4 +1,5 @@
-//! Every command that the front pages show, run. One that nothing here can run fails the test: what stands there must work.
+//! Every command that the front pages show, run. One that nothing here can run fails the test: what
+//! stands there must work.
 
 use std::process::Command;
 
@@ -17,7 +18,8 @@ use crate::{
 #[derive(Default)]
 struct Shell {
     key: Option<String>,
-    /// The last application that was started, which has the port of the pages, and what keeps its sessions.
+    /// The last application that was started, which has the port of the pages, and what keeps its
+    /// sessions.
     serving: Option<(Browser, Started, Option<Setup>)>,
 }
 
@@ -27,7 +29,8 @@ enum Started {
 }
 
 impl Shell {
-    /// Runs a command. What is changed: the binary of this profile is run at a free port, and a store's URL leads to a server of the test's.
+    /// Runs a command. What is changed: the binary of this profile is run at a free port, and a
+    /// store's URL leads to a server of the test's.
     async fn run(&mut self, command: &str) {
         let words = words(command);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -35,13 +38,17 @@ impl Shell {
             ["cargo", "run", "--release", "-p", "demo-server", rest @ ..] => {
                 let Some((flags, setup)) = with_server(rest).await else { return };
                 let demo = Demo::start(&flags.iter().map(String::as_str).collect::<Vec<_>>()).await;
-                self.serve(Browser::new(demo.address), Started::Demo { running: demo }, setup).await;
+                self.serve(Browser::new(demo.address), Started::Demo { running: demo }, setup)
+                    .await;
             }
             ["cargo", "run", "-p", "examples", "--bin", name, rest @ ..] => {
                 let Some((arguments, setup)) = with_server(rest).await else { return };
                 let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-                let app = App::start_with(example(name), &arguments, self.key.as_deref().unwrap_or(KEY)).await;
-                self.serve(Browser::new(app.address), Started::Example { _running: app }, setup).await;
+                let app =
+                    App::start_with(example(name), &arguments, self.key.as_deref().unwrap_or(KEY))
+                        .await;
+                self.serve(Browser::new(app.address), Started::Example { _running: app }, setup)
+                    .await;
             }
             ["curl", "-c", "jar", "-b", "jar", rest @ ..] => {
                 let (request, url) = match rest {
@@ -49,18 +56,36 @@ impl Shell {
                     [url] => (Request::get(target(url)), url),
                     _ => panic!("{command}: curl is used in another way here"),
                 };
-                let (browser, ..) = self.serving.as_mut().unwrap_or_else(|| panic!("{command}: nothing serves {url}"));
+                let (browser, ..) = self
+                    .serving
+                    .as_mut()
+                    .unwrap_or_else(|| panic!("{command}: nothing serves {url}"));
                 let _ = browser.send(request).await.expect(200);
                 assert!(browser.has_cookie(), "{command}: no session");
             }
             ["curl", "http://127.0.0.1:9100/metrics"] => {
-                let Some((_, Started::Demo { running }, _)) = &self.serving else { panic!("{command}: no demo serves numbers") };
-                let address = running.process.stdout.after("  metrics  http://").and_then(|rest| rest.split('/').next()?.parse().ok());
-                let mut connection = Connection::open(address.expect("the demo says where")).await.expect("it accepts");
-                let page = connection.send(&Request::get("/metrics")).await.expect("an answer").expect(200);
+                let Some((_, Started::Demo { running }, _)) = &self.serving else {
+                    panic!("{command}: no demo serves numbers")
+                };
+                let address = running
+                    .process
+                    .stdout
+                    .after("  metrics  http://")
+                    .and_then(|rest| rest.split('/').next()?.parse().ok());
+                let mut connection = Connection::open(address.expect("the demo says where"))
+                    .await
+                    .expect("it accepts");
+                let page = connection
+                    .send(&Request::get("/metrics"))
+                    .await
+                    .expect("an answer")
+                    .expect(200);
                 assert!(page.text().contains("session_store_calls_total"), "{}", page.text());
             }
-            ["export", setting] if setting.starts_with("COOKIE_KEY=") || setting.starts_with("DEMO_COOKIE_KEY=") => {
+            ["export", setting]
+                if setting.starts_with("COOKIE_KEY=")
+                    || setting.starts_with("DEMO_COOKIE_KEY=") =>
+            {
                 let name = setting.split('=').next().unwrap_or_default();
                 let script = format!("{command}; printf %s \"${name}\"");
                 let output = Command::new("sh").args(["-c", &script]).output().expect("a shell");
@@ -72,7 +97,9 @@ impl Shell {
             ["scripts/test", "--matrix"] => assert_makes_a_table(),
             [".ci/run"] => assert!(page::path(".ci/run").exists()),
             ["cargo", "doc", ..] => assert_ci_has("cargo doc"),
-            _ => panic!("the page shows a command that no test runs: {command}; have examples/tests/library/commands.rs run it"),
+            _ => panic!(
+                "the page shows a command that no test runs: {command}; have examples/tests/library/commands.rs run it"
+            ),
         }
     }
 
@@ -96,8 +123,8 @@ fn example(name: &str) -> &'static str {
     }
 }
 
-/// The arguments behind `--`, with a server of the test's own in place of the one that they name. `None` if there is no such server, and then the
-/// output says why.
+/// The arguments behind `--`, with a server of the test's own in place of the one that they name.
+/// `None` if there is no such server, and then the output says why.
 async fn with_server(rest: &[&str]) -> Option<(Vec<String>, Option<Setup>)> {
     let arguments = match rest {
         [] => rest,
@@ -107,7 +134,8 @@ async fn with_server(rest: &[&str]) -> Option<(Vec<String>, Option<Setup>)> {
     let mut setup = None;
     let mut given = Vec::new();
     for argument in arguments {
-        let found = match argument.split(':').next().filter(|scheme| scheme.len() < argument.len()) {
+        let found = match argument.split(':').next().filter(|scheme| scheme.len() < argument.len())
+        {
             Some("redis") => Setup::redis().await,
             Some("mongodb") => Setup::mongo().await,
             Some("postgres") => Setup::postgres().await,
@@ -148,25 +176,38 @@ fn words(command: &str) -> Vec<String> {
 
 /// The path of a URL that leads to the port of the pages.
 fn target(url: &str) -> &str {
-    url.strip_prefix("http://127.0.0.1:3000").unwrap_or_else(|| panic!("{url}: all serve on 127.0.0.1:3000"))
+    url.strip_prefix("http://127.0.0.1:3000")
+        .unwrap_or_else(|| panic!("{url}: all serve on 127.0.0.1:3000"))
 }
 
 fn assert_ci_has(command: &str) {
     let ci = page::text(".ci/run");
-    assert!(ci.lines().any(|line| line.contains(command) && !line.starts_with("step ")), ".ci/run does not run {command}");
+    assert!(
+        ci.lines().any(|line| line.contains(command) && !line.starts_with("step ")),
+        ".ci/run does not run {command}"
+    );
 }
 
 /// That the script knows the flag, and that what it runs then makes a table of what tests print.
 fn assert_makes_a_table() {
-    let refused = Command::new(page::path("scripts/test")).args(["--matrix", "more"]).output().expect("a shell");
+    let refused = Command::new(page::path("scripts/test"))
+        .args(["--matrix", "more"])
+        .output()
+        .expect("a shell");
     let says = String::from_utf8_lossy(&refused.stderr);
-    assert!(refused.status.code() == Some(2) && says.contains("--matrix stands alone"), "{refused:?}");
+    assert!(
+        refused.status.code() == Some(2) && says.contains("--matrix stands alone"),
+        "{refused:?}"
+    );
     assert!(page::text("scripts/test").contains("--package tests --bin matrix\n"));
     let mut run = Run::default();
     assert!(run.take("        PASS [   0.010s] (1/1) tests::http edge::mongo::s15_s16_hostile_text_is_nothing_but_data"));
     let table = Table::of(&run, "2026-11-26");
     assert!(
-        !table.is_whole() && table.to_string().contains("| MISSING | MISSING | MISSING | 1 | MISSING | MISSING | MISSING |\n"),
+        !table.is_whole()
+            && table
+                .to_string()
+                .contains("| MISSING | MISSING | MISSING | 1 | MISSING | MISSING | MISSING |\n"),
         "{table}"
     );
 }
@@ -174,9 +215,14 @@ fn assert_makes_a_table() {
 async fn all_of(file: &str) {
     let mut shell = Shell::default();
     let text = page::text(file);
-    let unknown: Vec<_> =
-        page::languages(&text).into_iter().filter(|language| !["rust,no_run", "sh", "text", "toml"].contains(language)).collect();
-    assert!(unknown.is_empty(), "{file} has code blocks of {unknown:?}; a command stands in one of sh, so that it is run");
+    let unknown: Vec<_> = page::languages(&text)
+        .into_iter()
+        .filter(|language| !["rust,no_run", "sh", "text", "toml"].contains(language))
+        .collect();
+    assert!(
+        unknown.is_empty(),
+        "{file} has code blocks of {unknown:?}; a command stands in one of sh, so that it is run"
+    );
     let blocks = blocks(&text, "sh");
     assert!(!blocks.is_empty(), "{file} shows commands");
     for command in blocks.iter().flat_map(|block| block.lines()).filter(|line| !line.is_empty()) {

@@ -1,4 +1,5 @@
-//! Crates outside this workspace, made of what the pages show and of nothing else: an application, and a store.
+//! Crates outside this workspace, made of what the pages show and of nothing else: an application,
+//! and a store.
 
 use std::{
     fs,
@@ -20,18 +21,25 @@ struct Outside {
 }
 
 impl Outside {
-    /// One with these dependencies, whose paths lead from `checkout` into this repository. It always lies in the same folder, and what it depends
-    /// on is built where this workspace's own is, so that a later run finds it built.
+    /// One with these dependencies, whose paths lead from `checkout` into this repository. It
+    /// always lies in the same folder, and what it depends on is built where this workspace's own
+    /// is, so that a later run finds it built.
     fn new(name: &str, dependencies: &str, checkout: &str) -> Self {
         let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let outside = Self { folder: temporary.join(name), target: temporary.parent().expect("a folder of the target folder").to_owned() };
+        let outside = Self {
+            folder: temporary.join(name),
+            target: temporary.parent().expect("a folder of the target folder").to_owned(),
+        };
         let here = page::path("").canonicalize().expect("this repository");
-        let dependencies = dependencies.replace(&format!("path = \"{checkout}"), &format!("path = \"{}/", here.display()));
+        let dependencies = dependencies
+            .replace(&format!("path = \"{checkout}"), &format!("path = \"{}/", here.display()));
         // Optimised as here, or all would be built twice.
         let workspace = page::text("Cargo.toml");
-        let profile =
-            &workspace[workspace.find("[profile.dev]").expect("a profile")..workspace.find("[profile.release]").expect("another")];
-        let package = format!("[package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n");
+        let profile = &workspace[workspace.find("[profile.dev]").expect("a profile")
+            ..workspace.find("[profile.release]").expect("another")];
+        let package = format!(
+            "[package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n"
+        );
         outside.write("Cargo.toml", &format!("{package}\n{dependencies}\n{profile}"));
         // The versions that are here already, so that nothing has to be fetched.
         outside.write("Cargo.lock", &page::text("Cargo.lock"));
@@ -44,16 +52,22 @@ impl Outside {
         if fs::read_to_string(&path).is_ok_and(|there| there == text) {
             return;
         }
-        fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("the target folder is writable");
+        fs::create_dir_all(path.parent().expect("a file is in a folder"))
+            .expect("the target folder is writable");
         fs::write(path, text).expect("the target folder is writable");
     }
 
     /// Runs cargo there.
     fn cargo(&self, arguments: &[&str]) -> Output {
         let mut cargo = tests::cargo();
-        cargo.args(arguments).arg("--offline").current_dir(&self.folder).env("CARGO_TARGET_DIR", &self.target);
+        cargo
+            .args(arguments)
+            .arg("--offline")
+            .current_dir(&self.folder)
+            .env("CARGO_TARGET_DIR", &self.target);
         let output = cargo.output().expect("cargo runs");
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (out, err) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "cargo {arguments:?}: {}\n{out}\n{err}", output.status);
         output
     }
@@ -73,7 +87,8 @@ async fn the_front_pages_application_builds_and_counts_outside_the_workspace() {
     let [_, a, b, c] = fastrand::u32(..).to_be_bytes();
     let address = format!("127.{}.{}.{}:3000", a, b, c.clamp(1, 254));
     let program = outside.target.join("debug/outside-application");
-    let mut process = Process::start(&program, &[""; 0], &[("COOKIE_KEY", KEY), ("LISTEN", &address)]);
+    let mut process =
+        Process::start(&program, &[""; 0], &[("COOKIE_KEY", KEY), ("LISTEN", &address)]);
     let mut browser = Browser::new(address.parse().expect("an address"));
     wait::until("the application to serve", PATIENCE, async || {
         if let Some(status) = process.ended() {
@@ -88,7 +103,11 @@ async fn the_front_pages_application_builds_and_counts_outside_the_workspace() {
 
 #[test]
 fn a_store_of_ones_own_is_proved_outside_the_workspace() {
-    let outside = Outside::new("outside-store", &block(&page::text("session-core/OWN_STORE.md"), "toml"), "../");
+    let outside = Outside::new(
+        "outside-store",
+        &block(&page::text("session-core/OWN_STORE.md"), "toml"),
+        "../",
+    );
     let toy = page::text("session-core/examples/toy_store.rs");
     let (store, _) = toy.split_once("#[tokio::main").expect("the example has a main");
     outside.write("src/lib.rs", store);
@@ -99,6 +118,9 @@ fn a_store_of_ones_own_is_proved_outside_the_workspace() {
     );
     let output = outside.cargo(&["test", "--test", "conformance"]);
     let told = String::from_utf8_lossy(&output.stdout);
-    let passed = told.split("test result: ok. ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok());
+    let passed = told
+        .split("test result: ok. ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok());
     assert_eq!(passed, Some(session_core::conformance::CHECKS.len()), "{told}");
 }

@@ -37,6 +37,7 @@ pub(crate) fn block(page: &str, language: &str) -> String {
 fn the_front_page_and_the_crates_page_show_one_example() {
     let crate_page = text("session-actix/src/lib.rs");
     let lines = crate_page.lines().filter_map(|line| line.strip_prefix("//!"));
-    let shown: String = lines.flat_map(|line| [line.strip_prefix(' ').unwrap_or(line), "\n"]).collect();
+    let shown: String =
+        lines.flat_map(|line| [line.strip_prefix(' ').unwrap_or(line), "\n"]).collect();
     assert_eq!(block(&shown, "no_run"), block(&text("README.md"), "rust,no_run"));
 }

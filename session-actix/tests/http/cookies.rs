@@ -60,7 +60,8 @@ async fn unchanged(session: Session) -> Result<HttpResponse, Error> {
 
 async fn upgrade(session: Session) -> Result<HttpResponse, Error> {
     session.insert("n", &1)?;
-    let frames = futures_util::stream::iter([Ok::<_, std::io::Error>(bytes::Bytes::from_static(b"frame"))]);
+    let frames =
+        futures_util::stream::iter([Ok::<_, std::io::Error>(bytes::Bytes::from_static(b"frame"))]);
     Ok(HttpResponse::SwitchingProtocols().upgrade("websocket").streaming(frames))
 }
 
@@ -85,11 +86,18 @@ async fn h12_a_logout_removes_record_and_cookie_and_can_be_repeated() {
     for _ in 0..2 {
         let answer = site.get_as(&cookie, "/logout").await;
         assert_eq!(answer.status, 200);
-        assert_eq!(answer.header("set-cookie"), Some("id=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"));
+        assert_eq!(
+            answer.header("set-cookie"),
+            Some("id=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax")
+        );
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         assert_eq!(site.store.inside.held_sessions(), 0);
     }
-    assert_eq!(site.get("/logout").await.header("set-cookie"), None, "a browser without a cookie has none to forget");
+    assert_eq!(
+        site.get("/logout").await.header("set-cookie"),
+        None,
+        "a browser without a cookie has none to forget"
+    );
 }
 
 #[actix_web::test]
@@ -105,8 +113,12 @@ async fn h17_a_persistent_session_has_a_max_age_and_others_have_none() {
 #[actix_web::test]
 async fn h22_every_kind_of_response_is_committed_before_its_head() {
     let site = Site::start(routes);
-    for (method, path, status) in [("GET", "/redirect", 303), ("HEAD", "/start", 303), ("GET", "/unchanged", 304), ("GET", "/upgrade", 101)]
-    {
+    for (method, path, status) in [
+        ("GET", "/redirect", 303),
+        ("HEAD", "/start", 303),
+        ("GET", "/unchanged", 304),
+        ("GET", "/upgrade", 101),
+    ] {
         let answer = site.ask(method, path, b"").await;
         assert_eq!(answer.status, status, "{path}");
         assert_eq!(site.store.calls(), ["create"], "{path}");
@@ -132,7 +144,11 @@ async fn s07_a_cookie_signed_by_an_older_key_is_issued_again_with_the_first() {
     let site = |keys: &[Key]| Site::over(&store, sessions(&store, codec(keys)), routes);
     let old = site(std::slice::from_ref(&first)).sign_on().await;
     let both = site(&[second.clone(), first]);
-    assert_eq!(both.get_as(&old, "/plain").await.header("set-cookie"), None, "an untouched route tells nothing");
+    assert_eq!(
+        both.get_as(&old, "/plain").await.header("set-cookie"),
+        None,
+        "an untouched route tells nothing"
+    );
     let answer = both.get_as(&old, "/read").await;
     assert_eq!(answer.body, "n=1");
     let new = answer.cookie().unwrap();

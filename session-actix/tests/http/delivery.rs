@@ -15,8 +15,8 @@ use crate::{routes, site::sessions, store::Store};
 
 const PROXY: &str = "10.0.0.7:40000";
 
-/// One request from `peer` with these values of `X-Forwarded-Proto` to a site with the default cookie, whose proxies are 10.0.0.0/8 and
-/// `fd00::/8`; with the cookie of a session it has.
+/// One request from `peer` with these values of `X-Forwarded-Proto` to a site with the default
+/// cookie, whose proxies are 10.0.0.0/8 and `fd00::/8`; with the cookie of a session it has.
 struct Request {
     peer: &'static str,
     forwarded: &'static [&'static str],
@@ -26,19 +26,27 @@ impl Request {
     /// Status, body and `Set-Cookie` of `path`, and what the store was asked.
     async fn get(&self, path: &str) -> (u16, String, Option<String>, Vec<&'static str>) {
         let store = Arc::new(Store::new());
-        let codec = CookieCodec::signed(CookieConfig::default(), &Key::random().unwrap().into()).unwrap();
+        let codec =
+            CookieCodec::signed(CookieConfig::default(), &Key::random().unwrap().into()).unwrap();
         let proxies = ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().unwrap());
         let sessions = sessions(&store, codec).trusted_proxies(proxies);
         let site = init_service(App::new().wrap(sessions).configure(routes::common)).await;
-        let over_tls = TestRequest::get().uri("/start").peer_addr(PROXY.parse().unwrap()).insert_header(("X-Forwarded-Proto", "https"));
+        let over_tls = TestRequest::get()
+            .uri("/start")
+            .peer_addr(PROXY.parse().unwrap())
+            .insert_header(("X-Forwarded-Proto", "https"));
         let started = answer(site.call(over_tls.to_request()).await.unwrap());
         let cookie = started.2.unwrap().split(';').next().unwrap().to_owned();
         store.calls();
 
         let peer: SocketAddr = self.peer.parse().unwrap();
-        let mut request = TestRequest::get().uri(path).peer_addr(peer).insert_header((header::COOKIE, cookie));
+        let mut request =
+            TestRequest::get().uri(path).peer_addr(peer).insert_header((header::COOKIE, cookie));
         for value in self.forwarded {
-            request = request.append_header(("X-Forwarded-Proto", HeaderValue::from_bytes(value.as_bytes()).unwrap()));
+            request = request.append_header((
+                "X-Forwarded-Proto",
+                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+            ));
         }
         let (status, body, cookie) = answer(site.call(request.to_request()).await.unwrap());
         (status, body, cookie, store.calls())
@@ -47,8 +55,12 @@ impl Request {
 
 fn answer<B: MessageBody>(response: ServiceResponse<B>) -> (u16, String, Option<String>) {
     let status = response.status().as_u16();
-    let cookie = response.headers().get(header::SET_COOKIE).map(|cookie| cookie.to_str().unwrap().to_owned());
-    let body = response.into_body().try_into_bytes().unwrap_or_else(|_| panic!("a body in one piece"));
+    let cookie = response
+        .headers()
+        .get(header::SET_COOKIE)
+        .map(|cookie| cookie.to_str().unwrap().to_owned());
+    let body =
+        response.into_body().try_into_bytes().unwrap_or_else(|_| panic!("a body in one piece"));
     (status, String::from_utf8(body.to_vec()).unwrap(), cookie)
 }
 
@@ -59,7 +71,11 @@ async fn s17_an_https_only_cookie_is_neither_believed_nor_given_over_plain_http(
     // Nor is it said that somebody is signed out whose cookie was not believed.
     for path in ["/start", "/add", "/logout"] {
         let (status, body, cookie, calls) = plain.get(path).await;
-        assert_eq!((status, body.as_str(), cookie, calls), (403, "sessions need https here\n", None, vec![]), "{path}");
+        assert_eq!(
+            (status, body.as_str(), cookie, calls),
+            (403, "sessions need https here\n", None, vec![]),
+            "{path}"
+        );
     }
     assert_eq!(plain.get("/plain").await, (200, "plain".to_owned(), None, vec![]));
 }
@@ -77,19 +93,39 @@ async fn s17_a_forwarded_scheme_is_believed_from_trusted_proxies_only() {
     for peer in [PROXY, "[::ffff:10.0.0.7]:40000", "[fd00::1]:40000"] {
         assert_eq!(Request { peer, forwarded: &["https"] }.get("/read").await.1, "n=1", "{peer}");
     }
-    for peer in ["198.51.100.1:5000", "127.0.0.1:5000", "[::ffff:198.51.100.1]:5000", "[::ffff:0:10.0.0.7]:40000", "[fe80::1]:5000"] {
+    for peer in [
+        "198.51.100.1:5000",
+        "127.0.0.1:5000",
+        "[::ffff:198.51.100.1]:5000",
+        "[::ffff:0:10.0.0.7]:40000",
+        "[fe80::1]:5000",
+    ] {
         assert_eq!(Request { peer, forwarded: &["https"] }.get("/read").await.1, "no n", "{peer}");
     }
 }
 
 #[actix_web::test]
 async fn s17_the_nearest_proxy_has_the_last_word() {
-    let https: [&[&str]; 5] = [&["https"], &["HTTPS"], &["http", "https"], &["http, https"], &["http,\thttps "]];
+    let https: [&[&str]; 5] =
+        [&["https"], &["HTTPS"], &["http", "https"], &["http, https"], &["http,\thttps "]];
     for forwarded in https {
         assert_eq!(Request { peer: PROXY, forwarded }.get("/read").await.1, "n=1", "{forwarded:?}");
     }
-    let not: [&[&str]; 8] = [&[], &[""], &["http"], &["https", "http"], &["https, http"], &["https,"], &["httpss"], &["https", "\u{e9}"]];
+    let not: [&[&str]; 8] = [
+        &[],
+        &[""],
+        &["http"],
+        &["https", "http"],
+        &["https, http"],
+        &["https,"],
+        &["httpss"],
+        &["https", "\u{e9}"],
+    ];
     for forwarded in not {
-        assert_eq!(Request { peer: PROXY, forwarded }.get("/read").await.1, "no n", "{forwarded:?}");
+        assert_eq!(
+            Request { peer: PROXY, forwarded }.get("/read").await.1,
+            "no n",
+            "{forwarded:?}"
+        );
     }
 }

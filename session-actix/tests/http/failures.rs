@@ -15,21 +15,49 @@ use session_core::{OnServerError, Policy};
 
 use crate::{routes, site::Site};
 
-/// Every route inserts `n` = 2 before it fails. The inner middlewares fail after their route has served, or before.
+/// Every route inserts `n` = 2 before it fails. The inner middlewares fail after their route has
+/// served, or before.
 fn routes(routes: &mut web::ServiceConfig) {
     routes
         .route(
             "/responds/500",
-            web::get().to(async |session: Session| insert(&session).map(|()| HttpResponse::InternalServerError().finish())),
+            web::get().to(async |session: Session| {
+                insert(&session).map(|()| HttpResponse::InternalServerError().finish())
+            }),
         )
-        .route("/responds/404", web::get().to(async |session: Session| insert(&session).map(|()| HttpResponse::NotFound().finish())))
-        .route("/returns/500", web::get().to(async |session: Session| fail(insert(&session), ErrorInternalServerError("boom"))))
-        .route("/returns/418", web::get().to(async |session: Session| fail(insert(&session), ErrorImATeapot("tea"))))
+        .route(
+            "/responds/404",
+            web::get().to(async |session: Session| {
+                insert(&session).map(|()| HttpResponse::NotFound().finish())
+            }),
+        )
+        .route(
+            "/returns/500",
+            web::get().to(async |session: Session| {
+                fail(insert(&session), ErrorInternalServerError("boom"))
+            }),
+        )
+        .route(
+            "/returns/418",
+            web::get().to(async |session: Session| fail(insert(&session), ErrorImATeapot("tea"))),
+        )
         .route("/adds-at-once", web::get().to(add_and_fail))
         .route("/panics", web::get().to(panic_late))
-        .service(web::scope("/middleware-500").wrap(from_fn(boom_after)).route("/", web::get().to(inserted)))
-        .service(web::scope("/middleware-418").wrap(from_fn(tea_after)).route("/", web::get().to(inserted)))
-        .service(web::scope("/error-varies").wrap(from_fn(vary_after)).route("/", web::get().to(inserted)))
+        .service(
+            web::scope("/middleware-500")
+                .wrap(from_fn(boom_after))
+                .route("/", web::get().to(inserted)),
+        )
+        .service(
+            web::scope("/middleware-418")
+                .wrap(from_fn(tea_after))
+                .route("/", web::get().to(inserted)),
+        )
+        .service(
+            web::scope("/error-varies")
+                .wrap(from_fn(vary_after))
+                .route("/", web::get().to(inserted)),
+        )
         .service(
             web::scope("/panics-at-once")
                 .wrap_fn(|request, service| {
@@ -52,23 +80,35 @@ async fn inserted(session: Session) -> Result<&'static str, Error> {
     insert(&session).map(|()| "inserted")
 }
 
-async fn boom_after(request: ServiceRequest, next: Next<impl MessageBody>) -> Result<ServiceResponse, actix_web::Error> {
+async fn boom_after(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse, actix_web::Error> {
     next.call(request).await?;
     Err(ErrorInternalServerError("boom"))
 }
 
-async fn tea_after(request: ServiceRequest, next: Next<impl MessageBody>) -> Result<ServiceResponse, actix_web::Error> {
+async fn tea_after(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse, actix_web::Error> {
     next.call(request).await?;
     Err(ErrorImATeapot("tea"))
 }
 
-async fn vary_after(request: ServiceRequest, next: Next<impl MessageBody>) -> Result<ServiceResponse, actix_web::Error> {
+async fn vary_after(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse, actix_web::Error> {
     next.call(request).await?;
     let response = HttpResponse::ImATeapot().insert_header((header::VARY, "Cookie")).finish();
     Err(InternalError::from_response("tea", response).into())
 }
 
-fn fail(inserted: Result<(), Error>, error: actix_web::Error) -> Result<HttpResponse, actix_web::Error> {
+fn fail(
+    inserted: Result<(), Error>,
+    error: actix_web::Error,
+) -> Result<HttpResponse, actix_web::Error> {
     inserted?;
     Err(error)
 }
@@ -87,8 +127,10 @@ async fn panic_late(session: Session) -> Result<String, Error> {
     Ok(String::new())
 }
 
-const FAIL_WITH_5XX: [&str; 5] = ["/responds/500", "/returns/500", "/middleware-500/", "/panics", "/panics-at-once/"];
-const FAIL_WITH_4XX: [(&str, u16); 3] = [("/responds/404", 404), ("/returns/418", 418), ("/middleware-418/", 418)];
+const FAIL_WITH_5XX: [&str; 5] =
+    ["/responds/500", "/returns/500", "/middleware-500/", "/panics", "/panics-at-once/"];
+const FAIL_WITH_4XX: [(&str, u16); 3] =
+    [("/responds/404", 404), ("/returns/418", 418), ("/middleware-418/", 418)];
 
 #[actix_web::test]
 async fn h14_a_5xx_drops_what_was_recorded_however_it_came_about() {
@@ -98,7 +140,11 @@ async fn h14_a_5xx_drops_what_was_recorded_however_it_came_about() {
         let answer = site.get_as(&cookie, path).await;
         assert_eq!((answer.status, answer.header("set-cookie")), (500, None), "{path}");
         assert!(!site.store.calls().contains(&"commit"), "{path}");
-        assert_eq!(site.get_as(&cookie, "/read").await.body, "n=1", "{path}: the server goes on, and nothing was saved");
+        assert_eq!(
+            site.get_as(&cookie, "/read").await.body,
+            "n=1",
+            "{path}: the server goes on, and nothing was saved"
+        );
         site.store.calls();
     }
     for path in FAIL_WITH_5XX {
@@ -117,7 +163,11 @@ async fn h14_a_4xx_keeps_them_and_tells_the_browser() {
         assert_eq!(site.get_as(&cookie, "/read").await.body, "n=2", "{path}");
 
         let answer = site.get(path).await;
-        assert_eq!((answer.status, answer.header("cache-control")), (status, Some("no-store")), "{path}");
+        assert_eq!(
+            (answer.status, answer.header("cache-control")),
+            (status, Some("no-store")),
+            "{path}"
+        );
         assert_eq!(answer.header("vary"), Some("Cookie"), "{path}");
         assert_eq!(site.get_as(&answer.cookie().unwrap(), "/read").await.body, "n=2", "{path}");
     }
@@ -125,7 +175,8 @@ async fn h14_a_4xx_keeps_them_and_tells_the_browser() {
 
 #[actix_web::test]
 async fn h14_a_policy_can_keep_them_on_a_5xx() {
-    let site = Site::with_policy(Policy::default().on_server_error(OnServerError::KeepChanges), routes);
+    let site =
+        Site::with_policy(Policy::default().on_server_error(OnServerError::KeepChanges), routes);
     for path in FAIL_WITH_5XX {
         let answer = site.get(path).await;
         assert_eq!(answer.status, 500, "{path}");

@@ -14,10 +14,15 @@ static WAITING: Semaphore = Semaphore::const_new(0);
 static GO_ON: Semaphore = Semaphore::const_new(0);
 
 fn routes(routes: &mut web::ServiceConfig) {
-    routes.route("/expires", web::get().to(expire_meanwhile)).route("/slow", web::get().to(wait_meanwhile));
+    routes
+        .route("/expires", web::get().to(expire_meanwhile))
+        .route("/slow", web::get().to(wait_meanwhile));
 }
 
-async fn expire_meanwhile(session: Session, store: web::Data<Store>) -> Result<&'static str, Error> {
+async fn expire_meanwhile(
+    session: Session,
+    store: web::Data<Store>,
+) -> Result<&'static str, Error> {
     session.get::<i64>("n").await?;
     store.clock.advance(Duration::from_secs(3_600));
     session.insert("n", &2)?;

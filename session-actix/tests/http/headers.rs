@@ -73,7 +73,11 @@ async fn s19_a_page_that_used_the_session_is_private_by_default() {
         assert_eq!(answer.header("cache-control"), Some("private, no-cache"), "{path}");
         assert_eq!(answer.header("vary"), Some("Cookie"), "{path}");
     }
-    assert_eq!(site.get("/read").await.header("cache-control"), Some("private, no-cache"), "the page of a visitor without a session");
+    assert_eq!(
+        site.get("/read").await.header("cache-control"),
+        Some("private, no-cache"),
+        "the page of a visitor without a session"
+    );
     assert_eq!(site.get_as(&cookie, "/logout").await.header("cache-control"), Some("no-store"));
 }
 

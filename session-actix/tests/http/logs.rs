@@ -26,16 +26,21 @@ use crate::{
 };
 
 thread_local! {
-    /// What this thread logged since [`forget`]. A service that is called in process stays on the thread of its test.
+    /// What this thread logged since [`forget`]. A service that is called in process stays on the
+    /// thread of its test.
     static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Logs everything, each thread for itself. Every test calls it before anything can be logged: a place in the code that logs while nobody
-/// listens yet may be cut off for good.
+/// Logs everything, each thread for itself. Every test calls it before anything can be logged: a
+/// place in the code that logs while nobody listens yet may be cut off for good.
 pub(crate) fn listen() {
     static LISTENING: Once = Once::new();
     LISTENING.call_once(|| {
-        let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(|| Log).finish();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(|| Log)
+            .finish();
         tracing::subscriber::set_global_default(subscriber).unwrap();
     });
 }
@@ -87,23 +92,51 @@ async fn h25_the_log_has_the_causes_and_never_an_id_or_a_cookie() {
     let app = App::new()
         .wrap(sessions(&store, codec.clone()))
         .configure(routes::common)
-        .route("/bad-name", web::get().to(async |session: Session| session.insert("a\nb", &1).map(|()| "named").map_err(Error::from)))
+        .route(
+            "/bad-name",
+            web::get().to(async |session: Session| {
+                session.insert("a\nb", &1).map(|()| "named").map_err(Error::from)
+            }),
+        )
         .route("/panics", web::get().to(panic_now));
     let app = init_service(app).await;
     let started = app.call(TestRequest::get().uri("/start").to_request()).await.unwrap();
-    let cookie = started.headers().get(header::SET_COOKIE).unwrap().to_str().unwrap().split(';').next().unwrap().to_owned();
+    let cookie = started
+        .headers()
+        .get(header::SET_COOKIE)
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
 
-    for fault in [None, Some(Fault::Unavailable), Some(Fault::Timeout), Some(Fault::Corrupt), Some(Fault::Other)] {
+    for fault in [
+        None,
+        Some(Fault::Unavailable),
+        Some(Fault::Timeout),
+        Some(Fault::Corrupt),
+        Some(Fault::Other),
+    ] {
         store.fail(fault);
         for path in ["/plain", "/read", "/add", "/start", "/bad-name", "/panics", "/logout"] {
-            let request = TestRequest::get().uri(path).insert_header((header::COOKIE, cookie.clone())).to_request();
+            let request = TestRequest::get()
+                .uri(path)
+                .insert_header((header::COOKIE, cookie.clone()))
+                .to_request();
             // Whether it failed is another test's business.
             drop(app.call(request).await);
         }
     }
 
     let log = logged();
-    for cause in [DRIVER_WORDS, "did not answer within 2s", "a request handler panicked", "control character"] {
+    for cause in [
+        DRIVER_WORDS,
+        "did not answer within 2s",
+        "a request handler panicked",
+        "control character",
+    ] {
         assert!(log.contains(cause), "{cause:?} is missing in:\n{log}");
     }
     let value = cookie.strip_prefix("id=2.").unwrap();
@@ -135,7 +168,10 @@ async fn h25_debug_of_a_response_or_an_error_shows_no_cookie() {
     }
 }
 
-async fn fail_after(request: ServiceRequest, next: Next<impl MessageBody>) -> Result<ServiceResponse, actix_web::Error> {
+async fn fail_after(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse, actix_web::Error> {
     next.call(request).await?;
     Err(ErrorImATeapot("tea"))
 }

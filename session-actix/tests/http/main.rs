@@ -1,5 +1,5 @@
-//! What a browser sees of sessions: an actix-web application on a free port of the loopback, over a store that counts its calls and fails
-//! when told to.
+//! What a browser sees of sessions: an actix-web application on a free port of the loopback, over a
+//! store that counts its calls and fails when told to.
 #![expect(clippy::unwrap_used, reason = "a helper of a test that cannot go on fails the test")]
 
 mod cookies;

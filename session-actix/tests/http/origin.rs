@@ -19,11 +19,16 @@ const REFUSAL: &str = "this request is refused because a page of another site ca
 /// Trusts `https://app.example.com`, and the test's own address as a proxy.
 fn guard() -> CrossOriginGuard {
     let proxies = ["127.0.0.1/32", "10.0.0.0/8"].map(|net| net.parse().unwrap());
-    CrossOriginGuard::builder().trusted_origin("https://app.example.com").trusted_proxies(proxies).build().unwrap()
+    CrossOriginGuard::builder()
+        .trusted_origin("https://app.example.com")
+        .trusted_proxies(proxies)
+        .build()
+        .unwrap()
 }
 
 fn routes(routes: &mut web::ServiceConfig) {
-    let guarded = web::resource("/guarded").wrap(guard()).route(web::get().to(get)).route(web::to(count));
+    let guarded =
+        web::resource("/guarded").wrap(guard()).route(web::get().to(get)).route(web::to(count));
     routes.service(guarded);
 }
 
@@ -36,7 +41,8 @@ async fn get(request: HttpRequest) -> HttpResponse {
     if !request.headers().contains_key(header::UPGRADE) {
         return HttpResponse::Ok().body("page");
     }
-    let frames = futures_util::stream::iter([Ok::<_, std::io::Error>(bytes::Bytes::from_static(b"frame"))]);
+    let frames =
+        futures_util::stream::iter([Ok::<_, std::io::Error>(bytes::Bytes::from_static(b"frame"))]);
     HttpResponse::SwitchingProtocols().upgrade("websocket").streaming(frames)
 }
 
@@ -64,7 +70,8 @@ async fn s24_a_refused_request_reaches_neither_handler_nor_store() {
     ];
     for method in ["POST", "PUT", "PATCH", "DELETE"] {
         for lines in refused {
-            let answer = ask(&site, method, &[lines, &[&cookie, "Content-Length: 0"]].concat()).await;
+            let answer =
+                ask(&site, method, &[lines, &[&cookie, "Content-Length: 0"]].concat()).await;
             assert_eq!((answer.status, answer.body.as_str()), (403, REFUSAL), "{method} {lines:?}");
             assert_eq!(answer.header("cache-control"), Some("no-store"));
             assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
@@ -92,7 +99,8 @@ async fn s24_own_and_trusted_requests_are_served() {
         let answer = ask(&site, "POST", &[lines, &[&cookie, "Content-Length: 0"]].concat()).await;
         assert_eq!((answer.status, answer.body), (200, format!("n={n}")), "{lines:?}");
     }
-    let page = ask(&site, "GET", &["Sec-Fetch-Site: cross-site", "Origin: https://evil.example"]).await;
+    let page =
+        ask(&site, "GET", &["Sec-Fetch-Site: cross-site", "Origin: https://evil.example"]).await;
     assert_eq!((page.status, page.body.as_str()), (200, "page"), "a link from another site works");
 }
 
@@ -100,21 +108,33 @@ async fn s24_own_and_trusted_requests_are_served() {
 async fn s24_a_websocket_of_another_origin_is_not_opened() {
     let site = Site::start(routes);
     let upgrade = |origin: &'static [&'static str]| {
-        let head = ["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="];
+        let head = [
+            "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        ];
         [&head, origin].concat()
     };
-    for origin in [&["Origin: https://evil.example"][..], &["Sec-Fetch-Site: cross-site"], &["Origin: null"]] {
+    for origin in
+        [&["Origin: https://evil.example"][..], &["Sec-Fetch-Site: cross-site"], &["Origin: null"]]
+    {
         let answer = ask(&site, "GET", &upgrade(origin)).await;
         assert_eq!((answer.status, answer.body.as_str()), (403, REFUSAL), "{origin:?}");
     }
-    for origin in [&["Origin: http://localhost"][..], &["Origin: https://app.example.com"], &["Sec-Fetch-Site: same-origin"], &[]] {
+    for origin in [
+        &["Origin: http://localhost"][..],
+        &["Origin: https://app.example.com"],
+        &["Sec-Fetch-Site: same-origin"],
+        &[],
+    ] {
         assert_eq!(ask(&site, "GET", &upgrade(origin)).await.status, 101, "{origin:?}");
     }
 }
 
 #[actix_web::test]
 async fn s24_the_scheme_counts_if_a_trusted_proxy_tells_it() {
-    let app = init_service(App::new().wrap(guard()).route("/", web::post().to(async || "done"))).await;
+    let app =
+        init_service(App::new().wrap(guard()).route("/", web::post().to(async || "done"))).await;
     let table = [
         ("10.0.0.7:40000", Some("https"), "https://example.com", 200),
         ("10.0.0.7:40000", Some("https"), "http://example.com", 403),
@@ -126,21 +146,28 @@ async fn s24_the_scheme_counts_if_a_trusted_proxy_tells_it() {
         ("198.51.100.1:5000", Some("https"), "http://example.org", 403),
     ];
     for (peer, forwarded, origin, status) in table {
-        let mut request = TestRequest::post().peer_addr(peer.parse().unwrap()).insert_header(("Host", "example.com"));
+        let mut request = TestRequest::post()
+            .peer_addr(peer.parse().unwrap())
+            .insert_header(("Host", "example.com"));
         if let Some(scheme) = forwarded {
             request = request.insert_header(("X-Forwarded-Proto", scheme));
         }
-        let response = app.call(request.insert_header(("Origin", origin)).to_request()).await.unwrap();
+        let response =
+            app.call(request.insert_header(("Origin", origin)).to_request()).await.unwrap();
         assert_eq!(response.status().as_u16(), status, "{peer} {forwarded:?} {origin}");
     }
 }
 
 #[actix_web::test]
 async fn s24_the_host_of_the_request_target_overrides_the_header() {
-    let app = init_service(App::new().wrap(guard()).route("/", web::post().to(async || "done"))).await;
+    let app =
+        init_service(App::new().wrap(guard()).route("/", web::post().to(async || "done"))).await;
     for (origin, status) in [("https://example.com", 200), ("https://proxy.internal", 403)] {
-        let request = TestRequest::post().uri("https://example.com/").insert_header(("Host", "proxy.internal"));
-        let response = app.call(request.insert_header(("Origin", origin)).to_request()).await.unwrap();
+        let request = TestRequest::post()
+            .uri("https://example.com/")
+            .insert_header(("Host", "proxy.internal"));
+        let response =
+            app.call(request.insert_header(("Origin", origin)).to_request()).await.unwrap();
         assert_eq!(response.status().as_u16(), status, "{origin}");
     }
 }
@@ -149,23 +176,45 @@ async fn s24_the_host_of_the_request_target_overrides_the_header() {
 async fn s24_a_refusal_is_logged_without_cookie_and_path() {
     logs::listen();
     logs::forget();
-    let app = init_service(App::new().wrap(guard()).route("/reset/{token}", web::post().to(async || "done"))).await;
-    for (origin, peer) in [("https://evil.example", "198.51.100.1:5000"), ("http://example.com", "10.0.0.7:40000")] {
-        let request =
-            TestRequest::post().uri("/reset/secret-token").peer_addr(peer.parse().unwrap()).insert_header(("Host", "example.com"));
-        let request = request.insert_header(("Cookie", "id=secret-cookie")).insert_header(("X-Forwarded-Proto", "https"));
+    let app = init_service(
+        App::new().wrap(guard()).route("/reset/{token}", web::post().to(async || "done")),
+    )
+    .await;
+    for (origin, peer) in
+        [("https://evil.example", "198.51.100.1:5000"), ("http://example.com", "10.0.0.7:40000")]
+    {
+        let request = TestRequest::post()
+            .uri("/reset/secret-token")
+            .peer_addr(peer.parse().unwrap())
+            .insert_header(("Host", "example.com"));
+        let request = request
+            .insert_header(("Cookie", "id=secret-cookie"))
+            .insert_header(("X-Forwarded-Proto", "https"));
         app.call(request.insert_header(("Origin", origin)).to_request()).await.unwrap();
     }
     let logged = logs::logged();
-    let lines: Vec<_> = logged.lines().filter(|line| line.contains("cross-origin request refused")).collect();
+    let lines: Vec<_> =
+        logged.lines().filter(|line| line.contains("cross-origin request refused")).collect();
     assert_eq!(lines.len(), 2, "{logged}");
-    assert!(lines[0].contains("DEBUG") && lines[0].contains("comes from https://evil.example"), "{logged}");
-    assert!(lines[1].contains("WARN") && lines[1].contains("comes from http://example.com: the schemes differ"), "{logged}");
+    assert!(
+        lines[0].contains("DEBUG") && lines[0].contains("comes from https://evil.example"),
+        "{logged}"
+    );
+    assert!(
+        lines[1].contains("WARN")
+            && lines[1].contains("comes from http://example.com: the schemes differ"),
+        "{logged}"
+    );
     assert!(!logged.contains("secret"), "{logged}");
 }
 
 #[test]
 fn s24_a_trusted_origin_that_is_none_stops_the_build() {
     let error = CrossOriginGuard::builder().trusted_origin("app.example.com").build().unwrap_err();
-    assert!(error.to_string().starts_with("trusted origin \"app.example.com\" is not valid: it has no scheme; "), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("trusted origin \"app.example.com\" is not valid: it has no scheme; "),
+        "{error}"
+    );
 }

@@ -11,12 +11,24 @@ use crate::{
 
 fn routes(routes: &mut web::ServiceConfig) {
     routes
-        .route("/text", web::get().to(async |session: Session| session.insert("n", "text").map(|()| "text").map_err(Error::from)))
+        .route(
+            "/text",
+            web::get().to(async |session: Session| {
+                session.insert("n", "text").map(|()| "text").map_err(Error::from)
+            }),
+        )
         .route(
             "/big",
-            web::get().to(async |session: Session| session.insert("big", &"x".repeat(70_000)).map(|()| "big").map_err(Error::from)),
+            web::get().to(async |session: Session| {
+                session.insert("big", &"x".repeat(70_000)).map(|()| "big").map_err(Error::from)
+            }),
         )
-        .route("/bad-name", web::get().to(async |session: Session| session.insert("two\nlines", &1).map(|()| "named").map_err(Error::from)))
+        .route(
+            "/bad-name",
+            web::get().to(async |session: Session| {
+                session.insert("two\nlines", &1).map(|()| "named").map_err(Error::from)
+            }),
+        )
         .route("/wrong-type", web::get().to(wrong_type));
 }
 
@@ -35,7 +47,11 @@ async fn h18_h19_h20_an_outage_is_a_503_that_leaves_the_cookie_alone() {
         site.store.fail(fault);
         for path in USES {
             let answer = site.get_as(&cookie, path).await;
-            assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{fault:?} {path}");
+            assert_eq!(
+                (answer.status, answer.header("retry-after")),
+                (503, Some("1")),
+                "{fault:?} {path}"
+            );
             assert_opaque(&answer);
         }
         let answer = site.get("/start").await;
@@ -43,7 +59,11 @@ async fn h18_h19_h20_an_outage_is_a_503_that_leaves_the_cookie_alone() {
         assert_opaque(&answer);
         assert_eq!(site.get_as(&cookie, "/plain").await.status, 200, "{fault:?}");
         site.store.fail(None);
-        assert_eq!(site.get_as(&cookie, "/read").await.body, "n=1", "{fault:?}: the same cookie, nothing changed");
+        assert_eq!(
+            site.get_as(&cookie, "/read").await.body,
+            "n=1",
+            "{fault:?}: the same cookie, nothing changed"
+        );
     }
 }
 
@@ -55,7 +75,11 @@ async fn a_corrupt_record_or_a_broken_store_is_a_500() {
         site.store.fail(fault);
         for path in USES {
             let answer = site.get_as(&cookie, path).await;
-            assert_eq!((answer.status, answer.header("retry-after")), (500, None), "{fault:?} {path}");
+            assert_eq!(
+                (answer.status, answer.header("retry-after")),
+                (500, None),
+                "{fault:?} {path}"
+            );
             assert_opaque(&answer);
         }
         site.store.fail(None);

@@ -37,9 +37,19 @@ impl Site {
         Self::over(&store, sessions(&store, codec(&[Key::random().unwrap()])).policy(policy), more)
     }
 
-    pub(crate) fn over(store: &Arc<Store>, sessions: SessionMiddleware, more: fn(&mut ServiceConfig)) -> Self {
+    pub(crate) fn over(
+        store: &Arc<Store>,
+        sessions: SessionMiddleware,
+        more: fn(&mut ServiceConfig),
+    ) -> Self {
         let data = Data::from(Arc::clone(store));
-        let app = move || App::new().app_data(data.clone()).wrap(sessions.clone()).configure(routes::common).configure(more);
+        let app = move || {
+            App::new()
+                .app_data(data.clone())
+                .wrap(sessions.clone())
+                .configure(routes::common)
+                .configure(more)
+        };
         let server = HttpServer::new(app).workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
         let address = server.addrs()[0];
         let server = server.run();
@@ -68,7 +78,8 @@ impl Site {
     pub(crate) async fn ask(&self, method: &str, path: &str, head: &[u8]) -> Answer {
         let exchange = async {
             let mut connection = TcpStream::connect(self.address).await.unwrap();
-            let start = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+            let start =
+                format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
             connection.write_all(&[start.as_bytes(), head, b"\r\n"].concat()).await.unwrap();
             let mut bytes = Vec::new();
             connection.read_to_end(&mut bytes).await.unwrap();
@@ -86,7 +97,11 @@ impl Drop for Site {
 }
 
 pub(crate) fn codec(keys: &[Key]) -> CookieCodec {
-    CookieCodec::signed(CookieConfig::development(), &session_core::cookie::KeyRing::new(keys.iter().cloned()).unwrap()).unwrap()
+    CookieCodec::signed(
+        CookieConfig::development(),
+        &session_core::cookie::KeyRing::new(keys.iter().cloned()).unwrap(),
+    )
+    .unwrap()
 }
 
 pub(crate) fn sessions(store: &Arc<Store>, codec: CookieCodec) -> SessionMiddleware {
@@ -107,13 +122,21 @@ impl Answer {
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let mut lines = head.lines();
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-        let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).unwrap();
+        let header = |line: &str| {
+            line.split_once(": ")
+                .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+                .unwrap()
+        };
         Self { status, headers: lines.map(header).collect(), body: body.to_owned() }
     }
 
     /// All values of a header, in order.
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
-        self.headers.iter().filter(|(held, _)| held == name).map(|(_, value)| value.as_str()).collect()
+        self.headers
+            .iter()
+            .filter(|(held, _)| held == name)
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     /// Its only value, if it has one.

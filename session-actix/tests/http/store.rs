@@ -7,8 +7,8 @@ use std::{
 
 use async_trait::async_trait;
 use session_core::{
-    Claim, Commit, Created, Cursor, Deleted, DeletedPage, ManualClock, MemoryStore, NewRecord, Outcome, Page, Principal, SessionStore,
-    StoreError, StoreKey, Stored, SummaryPage,
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, ManualClock, MemoryStore, NewRecord,
+    Outcome, Page, Principal, SessionStore, StoreError, StoreKey, Stored, SummaryPage,
 };
 
 /// What a driver might say; no client may ever see it.
@@ -53,9 +53,12 @@ impl Store {
         match *self.fault.lock().unwrap_or_else(PoisonError::into_inner) {
             None => Ok(()),
             Some(Fault::Unavailable) => Err(StoreError::Unavailable { store, source: source() }),
-            Some(Fault::Timeout) => Err(StoreError::Timeout { store, after: Duration::from_secs(2) }),
+            Some(Fault::Timeout) => {
+                Err(StoreError::Timeout { store, after: Duration::from_secs(2) })
+            }
             Some(Fault::Corrupt) => {
-                let handle = key.map_or_else(|| StoreKey::from_text("none").handle(), StoreKey::handle);
+                let handle =
+                    key.map_or_else(|| StoreKey::from_text("none").handle(), StoreKey::handle);
                 Err(StoreError::Corrupt { store, handle, source: source() })
             }
             Some(Fault::Other) => Err(StoreError::Other { store, source: source() }),
@@ -85,17 +88,30 @@ impl SessionStore for Store {
         self.inside.delete(key, claim).await
     }
 
-    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
+    async fn list(
+        &self,
+        principal: &Principal,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<SummaryPage, StoreError> {
         self.enter("list", None)?;
         self.inside.list(principal, after, limit).await
     }
 
-    async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
+    async fn delete_all(
+        &self,
+        principal: &Principal,
+        except: Option<&StoreKey>,
+    ) -> Result<u64, StoreError> {
         self.enter("delete_all", except)?;
         self.inside.delete_all(principal, except).await
     }
 
-    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+    async fn delete_everyone(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<DeletedPage, StoreError> {
         self.enter("delete_everyone", None)?;
         self.inside.delete_everyone(after, limit).await
     }

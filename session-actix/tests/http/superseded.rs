@@ -32,7 +32,10 @@ async fn renew(session: Session) -> &'static str {
 }
 
 async fn who(session: Session) -> Result<String, Error> {
-    Ok(session.principal().await?.map_or_else(|| "stranger".to_owned(), |principal| principal.to_string()))
+    Ok(session
+        .principal()
+        .await?
+        .map_or_else(|| "stranger".to_owned(), |principal| principal.to_string()))
 }
 
 async fn insert(session: Session) -> Result<&'static str, Error> {
@@ -120,7 +123,10 @@ async fn h27_h36_what_a_superseded_id_can_end() {
     assert_eq!(site.get_as(&renewed, "/devices").await.body, "1");
     let answer = site.get_as(&signed_in, "/everywhere").await;
     assert_eq!(answer.status, 409);
-    assert!(answer.header("set-cookie").unwrap().starts_with("id=; Path=/; Max-Age=0;"), "its own session has ended");
+    assert!(
+        answer.header("set-cookie").unwrap().starts_with("id=; Path=/; Max-Age=0;"),
+        "its own session has ended"
+    );
     assert_eq!(site.get_as(&renewed, "/who").await.body, "stranger");
     assert_eq!(site.get_as(&device, "/who").await.body, "bob", "and no other");
     let renewed = site.get_as(&device, "/renew").await.cookie().unwrap();
@@ -136,12 +142,16 @@ async fn h28_requests_in_the_grace_read_and_get_no_cookie() {
     let old = site.get("/sign-in").await.cookie().unwrap();
     site.store.calls();
     let renewed = site.get_as(&old, "/renew").await;
-    // Less than three quarters of the idle timeout are left: a request with the current secret would extend the life.
+    // Less than three quarters of the idle timeout are left: a request with the current secret
+    // would extend the life.
     site.store.clock.advance(Duration::from_secs(5));
     site.store.calls();
     for _ in 0..19 {
         let answer = site.get_as(&old, "/who").await;
-        assert_eq!((answer.status, answer.body.as_str(), answer.header("set-cookie")), (200, "bob", None));
+        assert_eq!(
+            (answer.status, answer.body.as_str(), answer.header("set-cookie")),
+            (200, "bob", None)
+        );
         assert_eq!(site.store.calls(), ["load"]);
     }
     assert_conflict(&site.get_as(&old, "/insert").await, "a write in the grace");

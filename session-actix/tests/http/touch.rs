@@ -8,7 +8,12 @@ use crate::site::{Site, codec, sessions};
 
 fn routes(routes: &mut web::ServiceConfig) {
     routes
-        .route("/blind", web::get().to(async |session: Session| session.insert("m", "x").map(|()| "inserted").map_err(Error::from)))
+        .route(
+            "/blind",
+            web::get().to(async |session: Session| {
+                session.insert("m", "x").map(|()| "inserted").map_err(Error::from)
+            }),
+        )
         .route("/same", web::get().to(read_and_insert_the_same))
         .route("/next", web::get().to(read_and_insert_the_next));
 }
@@ -59,7 +64,11 @@ async fn h03_the_first_insert_is_one_create_and_one_cookie() {
     assert_eq!(answer.status, 200);
     assert_eq!(site.store.calls(), ["create"]);
     let cookie = answer.header("set-cookie").unwrap();
-    assert!(cookie.starts_with("id=2.") && cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax"), "{}", cookie.len());
+    assert!(
+        cookie.starts_with("id=2.") && cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax"),
+        "{}",
+        cookie.len()
+    );
     assert_eq!(site.get_as(&answer.cookie().unwrap(), "/read").await.body, "n=1");
 }
 
@@ -67,8 +76,13 @@ async fn h03_the_first_insert_is_one_create_and_one_cookie() {
 async fn h04_h05_calls_to_the_store_are_those_of_the_design() {
     let site = Site::start(routes);
     let cookie = site.sign_on().await;
-    let requests: [(&str, &[&str]); 5] =
-        [("/read", &["load"]), ("/same", &["load"]), ("/next", &["load", "commit"]), ("/blind", &["commit"]), ("/add", &["commit"])];
+    let requests: [(&str, &[&str]); 5] = [
+        ("/read", &["load"]),
+        ("/same", &["load"]),
+        ("/next", &["load", "commit"]),
+        ("/blind", &["commit"]),
+        ("/add", &["commit"]),
+    ];
     for (path, calls) in requests {
         let answer = site.get_as(&cookie, path).await;
         assert_eq!(answer.status, 200, "{path}");
@@ -106,7 +120,10 @@ async fn s03_s04_a_cookie_that_does_not_verify_costs_no_call_and_is_no_error() {
     ];
     for cookie in broken {
         let answer = site.get_as(&cookie, "/read").await;
-        assert_eq!((answer.status, answer.body.as_str(), answer.header("set-cookie")), (200, "no n", None));
+        assert_eq!(
+            (answer.status, answer.body.as_str(), answer.header("set-cookie")),
+            (200, "no n", None)
+        );
     }
     assert_eq!(site.store.calls(), [""; 0]);
 }

@@ -3,8 +3,8 @@
 use super::{
     Fixture,
     steps::{
-        CommitWords, LONG, TestSession, at_once, broken, clients, commit, create, create_any, data, holds, load, name, principal, rejected,
-        same, texts,
+        CommitWords, LONG, TestSession, at_once, broken, clients, commit, create, create_any, data,
+        holds, load, name, principal, rejected, same, texts,
     },
 };
 use crate::{Change, Rejection};
@@ -16,36 +16,73 @@ pub async fn c14_concurrent_adds_lose_nothing(fixture: &dyn Fixture) {
     let law = "C14: an Add is atomic at the store (law 1)";
     let answers = at_once(&clients, 200, |store, _| {
         let session = session.clone();
-        async move { commit(&store, &session.key, session.add("n", 1), law).await.added.get(&name("n")).copied() }
+        async move {
+            commit(&store, &session.key, session.add("n", 1), law)
+                .await
+                .added
+                .get(&name("n"))
+                .copied()
+        }
     });
     let mut sums = answers.await;
     sums.sort_unstable();
-    same(sums, (1..=200).map(Some).collect(), "C14: 200 concurrent Add(1) return 200 distinct sums, 1 to 200");
-    same(texts(&load(&clients[0], &session.key, law).await.data), texts(&data([("n", "200")])), "C14: 200 concurrent Add(1) end at 200");
+    same(
+        sums,
+        (1..=200).map(Some).collect(),
+        "C14: 200 concurrent Add(1) return 200 distinct sums, 1 to 200",
+    );
+    same(
+        texts(&load(&clients[0], &session.key, law).await.data),
+        texts(&data([("n", "200")])),
+        "C14: 200 concurrent Add(1) end at 200",
+    );
 }
 
-/// An absent value counts as 0; negative numbers and several sums in one commit work; the sum is an integer for all readers.
+/// An absent value counts as 0; negative numbers and several sums in one commit work; the sum is an
+/// integer for all readers.
 pub async fn c15_add_starts_from_zero(fixture: &dyn Fixture) {
     let store = fixture.store();
     let session = create_any(&store, LONG).await;
     let key = &session.key;
-    let steps = [(5, 5), (-8, -3), (0, -3), (i64::MAX, i64::MAX - 3), (3, i64::MAX), (i64::MIN, -1), (i64::MIN + 1, i64::MIN)];
+    let steps = [
+        (5, 5),
+        (-8, -3),
+        (0, -3),
+        (i64::MAX, i64::MAX - 3),
+        (3, i64::MAX),
+        (i64::MIN, -1),
+        (i64::MIN + 1, i64::MIN),
+    ];
     for (by, sum) in steps {
         let law = format!("C15: Add({by}) gives {sum}");
         let committed = commit(&store, key, session.add("n", by), &law).await;
         same(committed.added, [(name("n"), sum)].into(), &law);
-        same(texts(&load(&store, key, &law).await.data), texts(&data([("n", &sum.to_string())])), &law);
+        same(
+            texts(&load(&store, key, &law).await.data),
+            texts(&data([("n", &sum.to_string())])),
+            &law,
+        );
     }
     let law = "C15: several sums and other changes in one commit";
-    let committed =
-        commit(&store, key, session.add("a", 1).change(name("b"), Change::Add(-2)).and_set("n", "7").and_set("s", "8"), law).await;
+    let committed = commit(
+        &store,
+        key,
+        session.add("a", 1).change(name("b"), Change::Add(-2)).and_set("n", "7").and_set("s", "8"),
+        law,
+    )
+    .await;
     same(committed.added, [(name("a"), 1), (name("b"), -2)].into(), law);
-    same(texts(&load(&store, key, law).await.data), texts(&data([("a", "1"), ("b", "-2"), ("n", "7"), ("s", "8")])), law);
+    same(
+        texts(&load(&store, key, law).await.data),
+        texts(&data([("a", "1"), ("b", "-2"), ("n", "7"), ("s", "8")])),
+        law,
+    );
     let law = "C15: an Add uses a value that was set";
     same(commit(&store, key, session.add("n", 1), law).await.added, [(name("n"), 8)].into(), law);
 }
 
-/// An `Add` that meets something other than an integer, or leaves the range of `i64` is refused, and the commit changes nothing at all.
+/// An `Add` that meets something other than an integer, or leaves the range of `i64` is refused,
+/// and the commit changes nothing at all.
 pub async fn c15_an_impossible_add_is_refused_and_changes_nothing(fixture: &dyn Fixture) {
     let store = fixture.store();
     let no_integers = [
@@ -62,24 +99,49 @@ pub async fn c15_an_impossible_add_is_refused_and_changes_nothing(fixture: &dyn 
         "18446744073709551615",
         "1e999",
     ];
-    let out_of_range =
-        [("9223372036854775807", 1), ("9223372036854775806", 2), ("-9223372036854775808", -1), ("-1", i64::MIN), ("1", i64::MAX)];
-    let cases = no_integers.map(|text| (text, 1, "NotAnInteger")).into_iter().chain(out_of_range.map(|(text, by)| (text, by, "Overflow")));
+    let out_of_range = [
+        ("9223372036854775807", 1),
+        ("9223372036854775806", 2),
+        ("-9223372036854775808", -1),
+        ("-1", i64::MIN),
+        ("1", i64::MAX),
+    ];
+    let cases = no_integers
+        .map(|text| (text, 1, "NotAnInteger"))
+        .into_iter()
+        .chain(out_of_range.map(|(text, by)| (text, by, "Overflow")));
     for (text, by, expected) in cases {
         let law = format!("C15: Add({by}) to {text} is refused and changes nothing");
         let session = TestSession::new();
         let (key, next) = (&session.key, session.rotated());
-        create(&store, key, session.record(LONG).data(data([("m", "1"), ("n", text), ("z", "1")]))).await;
-        let whole = session.sign_in(&next, &principal("alice")).and_set("m", "2").and_remove("z").ttl(LONG * 2);
+        create(&store, key, session.record(LONG).data(data([("m", "1"), ("n", text), ("z", "1")])))
+            .await;
+        let whole = session
+            .sign_in(&next, &principal("alice"))
+            .and_set("m", "2")
+            .and_remove("z")
+            .ttl(LONG * 2);
         let whole = whole.change(name("n"), Change::Add(by)).change(name("a"), Change::Add(1));
         match rejected(store.commit(key, whole).await, expected, &law) {
-            Rejection::NotAnInteger { name: which } | Rejection::Overflow { name: which } => same(which, name("n"), &law),
+            Rejection::NotAnInteger { name: which } | Rejection::Overflow { name: which } => {
+                same(which, name("n"), &law)
+            }
             other => broken(&law, expected, format_args!("{other:?}")),
         }
         let record = load(&store, key, &law).await;
         same(texts(&record.data), texts(&data([("m", "1"), ("n", text), ("z", "1")])), &law);
-        same((record.version, record.principal, record.secret, record.generation), (1, None, session.secret, 0), &law);
+        same(
+            (record.version, record.principal, record.secret, record.generation),
+            (1, None, session.secret, 0),
+            &law,
+        );
         holds(record.ttl <= LONG, &law, format_args!("a ttl of at most {LONG:?}"), record.ttl);
-        commit(&store, key, session.set("n", "1"), "C15: after a refused Add the record takes other commits").await;
+        commit(
+            &store,
+            key,
+            session.set("n", "1"),
+            "C15: after a refused Add the record takes other commits",
+        )
+        .await;
     }
 }

@@ -3,8 +3,8 @@
 use super::{
     Fixture,
     steps::{
-        Client, LONG, Must, TestSession, absent, at_once, broken, clients, commit, create_any, empty, listed, load, principal, refused,
-        same, signed_in,
+        Client, LONG, Must, TestSession, absent, at_once, broken, clients, commit, create_any,
+        empty, listed, load, principal, refused, same, signed_in,
     },
 };
 use crate::{Claim, Deleted, Outcome};
@@ -13,20 +13,27 @@ async fn delete(store: &Client, session: &TestSession, claim: Claim, expected: D
     same(store.delete(&session.key, claim).await.must(law), expected, law);
 }
 
-/// A claim from before the sign-in ends nothing and changes nothing. One of the sign-in's generation or a later one ends the session,
-/// whatever its secret is by then.
+/// A claim from before the sign-in ends nothing and changes nothing. One of the sign-in's
+/// generation or a later one ends the session, whatever its secret is by then.
 pub async fn c47_a_claim_from_before_the_sign_in_ends_nothing(fixture: &dyn Fixture) {
     let (clients, alice) = (clients(fixture, 2).await, principal("alice"));
     let store = &clients[0];
     // The session signs in at generation 2 and is at generation 4 when it ends.
-    for claim in [Claim::Any, Claim::Generation(2), Claim::Generation(3), Claim::Generation(4), Claim::Generation(u32::MAX)] {
+    for claim in [
+        Claim::Any,
+        Claim::Generation(2),
+        Claim::Generation(3),
+        Claim::Generation(4),
+        Claim::Generation(u32::MAX),
+    ] {
         let first = create_any(store, LONG).await;
         let key = &first.key;
         let mut session = first.rotated();
         commit(store, key, first.rotate(&session), "C47: a rotation takes effect").await;
         for sign_in in [true, false, false] {
             let next = session.rotated();
-            let whole = if sign_in { session.sign_in(&next, &alice) } else { session.rotate(&next) };
+            let whole =
+                if sign_in { session.sign_in(&next, &alice) } else { session.rotate(&next) };
             commit(store, key, whole, "C47: a rotation takes effect").await;
             session = next;
         }
@@ -34,10 +41,16 @@ pub async fn c47_a_claim_from_before_the_sign_in_ends_nothing(fixture: &dyn Fixt
             let law = format!("C47: {planted:?} is from before the sign-in and ends nothing");
             delete(&clients[1], &session, planted, Deleted::Superseded, &law).await;
             let record = load(store, key, &law).await;
-            same((record.secret, record.since, record.generation, record.version), (session.secret, 2, 4, 2), &law);
+            same(
+                (record.secret, record.since, record.generation, record.version),
+                (session.secret, 2, 4, 2),
+                &law,
+            );
             same(listed(store, &alice, &law).await.contains(key), true, &law);
         }
-        let law = format!("C47: {claim:?} ends a session of generation 4 whose user signed in at generation 2");
+        let law = format!(
+            "C47: {claim:?} ends a session of generation 4 whose user signed in at generation 2"
+        );
         delete(&clients[1], &session, claim, Deleted::Ended, &law).await;
         absent(store, key, &law).await;
         delete(store, &session, claim, Deleted::Missing, &law).await;
@@ -68,10 +81,18 @@ pub async fn c47_any_claim_ends_an_anonymous_session(fixture: &dyn Fixture) {
     let session = signed_in(&store, &alice).await;
     let law = "C47: a session that was created for a user counts as signed in at generation 0";
     delete(&store, &session, Claim::Generation(0), Deleted::Ended, law).await;
-    delete(&store, &TestSession::new(), Claim::Generation(0), Deleted::Missing, "C47: a missing session is Missing").await;
+    delete(
+        &store,
+        &TestSession::new(),
+        Claim::Generation(0),
+        Deleted::Missing,
+        "C47: a missing session is Missing",
+    )
+    .await;
 }
 
-/// A claim against a sign-in at the same moment: the claim ends the anonymous session, or the signed-in session lives.
+/// A claim against a sign-in at the same moment: the claim ends the anonymous session, or the
+/// signed-in session lives.
 pub async fn c47_a_claim_against_a_sign_in_has_an_order(fixture: &dyn Fixture) {
     let (clients, alice) = (clients(fixture, 2).await, principal("alice"));
     let law = "C47: a claim is compared and carried out in one step";
@@ -82,7 +103,8 @@ pub async fn c47_a_claim_against_a_sign_in_has_an_order(fixture: &dyn Fixture) {
             let (session, next, alice) = (session.clone(), next.clone(), alice.clone());
             async move {
                 if at == 0 {
-                    // Each round begins a little later, so that the claim meets the sign-in at another of its steps.
+                    // Each round begins a little later, so that the claim meets the sign-in at
+                    // another of its steps.
                     for _ in 0..round % 8 {
                         tokio::task::yield_now().await;
                     }
@@ -103,6 +125,10 @@ pub async fn c47_a_claim_against_a_sign_in_has_an_order(fixture: &dyn Fixture) {
         lives.dedup();
         same(lives.len(), 1, law);
         same(clients[1].load(&session.key).await.must(law).is_some(), lives[0], law);
-        same(listed(&clients[1], &alice, law).await.contains(&session.key), lives[0], "C47: index and record agree (law 8)");
+        same(
+            listed(&clients[1], &alice, law).await.contains(&session.key),
+            lives[0],
+            "C47: index and record agree (law 8)",
+        );
     }
 }

@@ -5,19 +5,30 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     Fixture,
     steps::{
-        Client, CommitWords, LONG, TestSession, absent, at_once, clients, commit, create, create_any, data, empty, end, holds, listed,
-        load, name, principal, purge_all, refused, same, texts,
+        Client, CommitWords, LONG, TestSession, absent, at_once, clients, commit, create,
+        create_any, data, empty, end, holds, listed, load, name, principal, purge_all, refused,
+        same, texts,
     },
 };
 use crate::{Attributes, Change, Guard, Json, Outcome, PrincipalChange, StoreKey};
 
 async fn three_values(store: &Client) -> TestSession {
     let session = TestSession::new();
-    create(store, &session.key, session.record(LONG).data(data([("a", "1"), ("b", "2"), ("c", "3")]))).await;
+    create(
+        store,
+        &session.key,
+        session.record(LONG).data(data([("a", "1"), ("b", "2"), ("c", "3")])),
+    )
+    .await;
     session
 }
 
-async fn values_are<const N: usize>(store: &Client, key: &StoreKey, values: [(&str, &str); N], law: &str) {
+async fn values_are<const N: usize>(
+    store: &Client,
+    key: &StoreKey,
+    values: [(&str, &str); N],
+    law: &str,
+) {
     same(texts(&load(store, key, law).await.data), texts(&data(values)), law);
 }
 
@@ -40,8 +51,9 @@ enum Done {
     Add,
 }
 
-/// The same for every combination of changes to three names, each of which exists or not: the result does not depend on which of them is
-/// first in the record or in the commit, nor on what remains.
+/// The same for every combination of changes to three names, each of which exists or not: the
+/// result does not depend on which of them is first in the record or in the commit, nor on what
+/// remains.
 pub async fn c09_no_choice_of_changes_takes_from_the_others(fixture: &dyn Fixture) {
     const NAMES: [&str; 3] = ["a", "m", "z"];
     const WAYS: [(bool, Done); 8] = [
@@ -60,7 +72,8 @@ pub async fn c09_no_choice_of_changes_takes_from_the_others(fixture: &dyn Fixtur
     let clients = clients(fixture, 4).await;
     let answers = at_once(&clients, TASKS, |store, task| async move {
         for choice in (task..OUTER * OUTER * WAYS.len()).step_by(TASKS) {
-            let ways = [WAYS[choice % OUTER], WAYS[choice / OUTER / OUTER], WAYS[choice / OUTER % OUTER]];
+            let ways =
+                [WAYS[choice % OUTER], WAYS[choice / OUTER / OUTER], WAYS[choice / OUTER % OUTER]];
             let session = TestSession::new();
             let (mut new, mut next) = (session.record(LONG), session.commit());
             let (mut left, mut sums) = (BTreeMap::new(), BTreeMap::new());
@@ -81,7 +94,9 @@ pub async fn c09_no_choice_of_changes_takes_from_the_others(fixture: &dyn Fixtur
                     sums.insert(name(text), old + 100);
                 }
             }
-            let law = format!("C09: a commit changes each name as it says and leaves the rest; {NAMES:?}, each there or not: {ways:?}");
+            let law = format!(
+                "C09: a commit changes each name as it says and leaves the rest; {NAMES:?}, each there or not: {ways:?}"
+            );
             create(&store, &session.key, new).await;
             same(commit(&store, &session.key, next, &law).await.added, sums, &law);
             same(texts(&load(&store, &session.key, &law).await.data), left, &law);
@@ -94,7 +109,10 @@ pub async fn c09_no_choice_of_changes_takes_from_the_others(fixture: &dyn Fixtur
 pub async fn c09_readers_see_all_of_a_commit_or_nothing(fixture: &dyn Fixture) {
     let clients = clients(fixture, 8).await;
     let first = TestSession::new();
-    let new = first.record(LONG).data(data([("a", "0"), ("m", "0"), ("z", "0")])).principal(principal("0"));
+    let new = first
+        .record(LONG)
+        .data(data([("a", "0"), ("m", "0"), ("z", "0")]))
+        .principal(principal("0"));
     create(&clients[0], &first.key, new).await;
     let law = "C09: a commit is one atomic step for readers (law 1)";
     let answers = at_once(&clients, 8, |store, at| {
@@ -103,7 +121,11 @@ pub async fn c09_readers_see_all_of_a_commit_or_nothing(fixture: &dyn Fixture) {
             for step in 1..=40 {
                 if at == 0 {
                     let (text, next) = (step.to_string(), session.rotated());
-                    let whole = session.sign_in(&next, &principal(&text)).and_set("a", &text).and_set("m", &text).and_set("z", &text);
+                    let whole = session
+                        .sign_in(&next, &principal(&text))
+                        .and_set("a", &text)
+                        .and_set("m", &text)
+                        .and_set("z", &text);
                     commit(&store, &session.key, whole, law).await;
                     session = next;
                 } else {
@@ -116,8 +138,13 @@ pub async fn c09_readers_see_all_of_a_commit_or_nothing(fixture: &dyn Fixture) {
                         "the same number in all values and the version",
                         (&seen, &expected),
                     );
-                    let marks = (record.generation.to_string(), record.since.to_string(), record.principal);
-                    same(marks, (expected.clone(), expected.clone(), Some(principal(&expected))), law);
+                    let marks =
+                        (record.generation.to_string(), record.since.to_string(), record.principal);
+                    same(
+                        marks,
+                        (expected.clone(), expected.clone(), Some(principal(&expected))),
+                        law,
+                    );
                 }
             }
         }
@@ -130,7 +157,13 @@ pub async fn c10_the_last_intent_for_a_name_counts(fixture: &dyn Fixture) {
     let store = fixture.store();
     let session = three_values(&store).await;
     let law = "C10: of several changes to one name the last one counts";
-    let whole = session.set("a", "10").and_remove("a").and_remove("b").and_set("b", "20").and_set("c", "30").and_set("c", "31");
+    let whole = session
+        .set("a", "10")
+        .and_remove("a")
+        .and_remove("b")
+        .and_set("b", "20")
+        .and_set("c", "30")
+        .and_set("c", "31");
     commit(&store, &session.key, whole, law).await;
     values_are(&store, &session.key, [("b", "20"), ("c", "31")], law).await;
 }
@@ -142,10 +175,20 @@ pub async fn c11_clear_removes_all_but_what_the_commit_sets(fixture: &dyn Fixtur
     let law = "C11: clear comes before the changes of the same commit";
     let whole = session.add("c", 5).and_set("b", "20").and_set("d", "4").and_remove("a").clear();
     let committed = commit(&store, &session.key, whole, law).await;
-    same(committed.added.get(&name("c")).copied(), Some(5), "C11: after clear an Add starts from 0");
+    same(
+        committed.added.get(&name("c")).copied(),
+        Some(5),
+        "C11: after clear an Add starts from 0",
+    );
     values_are(&store, &session.key, [("b", "20"), ("c", "5"), ("d", "4")], law).await;
     commit(&store, &session.key, session.commit().clear(), "C11: clear alone takes effect").await;
-    values_are(&store, &session.key, [], "C11: clear alone removes all values, and the record lives on").await;
+    values_are(
+        &store,
+        &session.key,
+        [],
+        "C11: clear alone removes all values, and the record lives on",
+    )
+    .await;
 }
 
 /// Two clients that read the same state and write different names lose nothing.
@@ -171,7 +214,11 @@ pub async fn c12_concurrent_commits_on_different_names_all_survive(fixture: &dyn
     let law = "C12: concurrent commits on different names all survive (law 1)";
     let answers = at_once(&clients, 50, |store, at| {
         let session = session.clone();
-        async move { commit(&store, &session.key, session.set(&format!("n{at}"), &at.to_string()), law).await.version }
+        async move {
+            commit(&store, &session.key, session.set(&format!("n{at}"), &at.to_string()), law)
+                .await
+                .version
+        }
     });
     let mut versions = answers.await;
     versions.sort_unstable();
@@ -196,18 +243,43 @@ pub async fn c13_a_stale_version_is_a_conflict_and_changes_nothing(fixture: &dyn
     let (key, next) = (&session.key, session.rotated());
     create(&clients[0], key, session.record(LONG).data(data([("a", "1")]))).await;
     let law = "C13: the first commit under the right version takes effect";
-    let first = commit(&clients[0], key, session.set("a", "10").guard(Guard::Version(1)), law).await;
+    let first =
+        commit(&clients[0], key, session.set("a", "10").guard(Guard::Version(1)), law).await;
     same(first.version, 2, law);
     let law = "C13: a commit under a stale version is a Conflict";
-    let stale = session.sign_in(&next, &principal("alice")).and_set("a", "11").and_set("b", "2").ttl(LONG * 2);
+    let stale = session
+        .sign_in(&next, &principal("alice"))
+        .and_set("a", "11")
+        .and_set("b", "2")
+        .ttl(LONG * 2);
     for version in [1, 0, 3, u64::MAX] {
-        refused(&clients[1], key, stale.clone().guard(Guard::Version(version)), Outcome::Conflict, law).await;
+        refused(
+            &clients[1],
+            key,
+            stale.clone().guard(Guard::Version(version)),
+            Outcome::Conflict,
+            law,
+        )
+        .await;
     }
     let law = "C13: a Conflict changes nothing";
     let record = load(&clients[0], key, law).await;
-    same((texts(&record.data), record.version, record.principal), (texts(&data([("a", "10")])), 2, None), law);
-    same((record.secret, record.generation, record.since), (session.secret, 0, 0), "C13: a Conflict rotates nothing");
-    holds(record.ttl <= LONG, "C13: a Conflict does not extend the life", format_args!("at most {LONG:?}"), record.ttl);
+    same(
+        (texts(&record.data), record.version, record.principal),
+        (texts(&data([("a", "10")])), 2, None),
+        law,
+    );
+    same(
+        (record.secret, record.generation, record.since),
+        (session.secret, 0, 0),
+        "C13: a Conflict rotates nothing",
+    );
+    holds(
+        record.ttl <= LONG,
+        "C13: a Conflict does not extend the life",
+        format_args!("at most {LONG:?}"),
+        record.ttl,
+    );
 }
 
 /// A commit on a missing, expired or deleted record is `Gone`, and nothing is created.
@@ -217,7 +289,9 @@ pub async fn c17_a_commit_never_creates(fixture: &dyn Fixture) {
     fixture.advance(Duration::from_millis(200)).await;
     let deleted = create_any(&store, LONG).await;
     end(&store, &deleted.key, "C17: delete finds the record").await;
-    for (state, session) in [("missing", TestSession::new()), ("expired", expired), ("deleted", deleted)] {
+    for (state, session) in
+        [("missing", TestSession::new()), ("expired", expired), ("deleted", deleted)]
+    {
         let next = session.rotated();
         for commit in [
             session.set("a", "1"),
@@ -241,7 +315,8 @@ pub async fn c17_a_commit_never_creates(fixture: &dyn Fixture) {
     empty(fixture, "C17: commits on dead keys leave the storage empty").await;
 }
 
-/// The version grows by one with each change, and not by a longer life, a rotation or an authentication.
+/// The version grows by one with each change, and not by a longer life, a rotation or an
+/// authentication.
 pub async fn c20_the_version_counts_changes_and_nothing_else(fixture: &dyn Fixture) {
     let store = fixture.store();
     let first = create_any(&store, LONG).await;
@@ -282,9 +357,20 @@ pub async fn c21_an_empty_commit_writes_nothing(fixture: &dyn Fixture) {
         same(commit(&store, &session.key, empty, law).await.version, 1, law);
     }
     let record = load(&store, &session.key, law).await;
-    same((texts(&record.data), record.version), (texts(&data([("a", "1"), ("b", "2"), ("c", "3")])), 1), law);
-    holds(record.ttl < LONG, "C21: an empty commit does not extend the life", format_args!("less than {LONG:?}"), record.ttl);
-    if let (Some(before), Some(after)) = (stored, fixture.dump().await.or_explain("C21 (stored bytes)")) {
+    same(
+        (texts(&record.data), record.version),
+        (texts(&data([("a", "1"), ("b", "2"), ("c", "3")])), 1),
+        law,
+    );
+    holds(
+        record.ttl < LONG,
+        "C21: an empty commit does not extend the life",
+        format_args!("less than {LONG:?}"),
+        record.ttl,
+    );
+    if let (Some(before), Some(after)) =
+        (stored, fixture.dump().await.or_explain("C21 (stored bytes)"))
+    {
         same(before == after, true, "C21: an empty commit leaves the stored bytes as they are");
     }
 }

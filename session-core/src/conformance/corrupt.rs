@@ -3,8 +3,8 @@
 use super::{
     Fixture, Hand,
     steps::{
-        Client, LONG, Must, TestSession, absent, broken, chain, commit, create, data, listed, load, principal, same, scan_all, signed_in,
-        texts,
+        Client, LONG, Must, TestSession, absent, broken, chain, commit, create, data, listed, load,
+        principal, same, scan_all, signed_in, texts,
     },
 };
 use crate::{Claim, Created, Deleted, Guard, StoreError, StoreKey};
@@ -16,7 +16,8 @@ pub async fn c39_a_corrupt_record_is_reported_and_left_alone(fixture: &dyn Fixtu
     unreadable_is_left_alone(fixture, "C39", hand, &spoilt, &fine).await;
 }
 
-/// A record in a newer format is reported as `Corrupt` and not overwritten. Other records stay usable.
+/// A record in a newer format is reported as `Corrupt` and not overwritten. Other records stay
+/// usable.
 pub async fn c40_a_record_of_a_newer_format_is_reported_and_not_overwritten(fixture: &dyn Fixture) {
     let (newer, fine) = two_records(&fixture.store()).await;
     let hand = fixture.future_format(&newer.key).await;
@@ -44,12 +45,23 @@ pub async fn c47_any_claim_ends_a_corrupt_record(fixture: &dyn Fixture) {
 async fn two_records(store: &Client) -> (TestSession, TestSession) {
     let (one, other) = (TestSession::new(), TestSession::new());
     for session in [&one, &other] {
-        create(store, &session.key, session.record(LONG).data(data([("a", "1")])).principal(principal("alice"))).await;
+        create(
+            store,
+            &session.key,
+            session.record(LONG).data(data([("a", "1")])).principal(principal("alice")),
+        )
+        .await;
     }
     (one, other)
 }
 
-async fn unreadable_is_left_alone(fixture: &dyn Fixture, line: &str, hand: Hand, spoilt: &TestSession, fine: &TestSession) {
+async fn unreadable_is_left_alone(
+    fixture: &dyn Fixture,
+    line: &str,
+    hand: Hand,
+    spoilt: &TestSession,
+    fine: &TestSession,
+) {
     if hand.or_explain(line).is_none() {
         return;
     }
@@ -72,7 +84,12 @@ async fn unreadable_is_left_alone(fixture: &dyn Fixture, line: &str, hand: Hand,
         corrupt(store.commit(key, commit).await, key, &law);
     }
     let law = "C46: Corrupt comes before Superseded and Conflict";
-    for commit in [next.set("a", "2"), next.commit(), spoilt.set("a", "2").guard(Guard::Version(9)), spoilt.add("a", i64::MAX)] {
+    for commit in [
+        next.set("a", "2"),
+        next.commit(),
+        spoilt.set("a", "2").guard(Guard::Version(9)),
+        spoilt.add("a", i64::MAX),
+    ] {
         corrupt(store.commit(key, commit).await, key, law);
     }
     let law = format!("{line}: create does not overwrite a record that cannot be read (law 6)");
@@ -81,14 +98,28 @@ async fn unreadable_is_left_alone(fixture: &dyn Fixture, line: &str, hand: Hand,
         Ok(Created::New) => broken(&law, "Taken or Corrupt", "New"),
         Err(error) => broken(&law, "Taken or Corrupt", chain(&error)),
     }
-    corrupt(store.load(key).await, key, &format!("{line}: refused calls leave the record as it is"));
-    if let (Some(before), Some(after)) = (stored, fixture.dump().await.or_explain(&format!("{line} (stored bytes)"))) {
-        same(before == after, true, &format!("{line}: refused calls leave the stored bytes as they are"));
+    corrupt(
+        store.load(key).await,
+        key,
+        &format!("{line}: refused calls leave the record as it is"),
+    );
+    if let (Some(before), Some(after)) =
+        (stored, fixture.dump().await.or_explain(&format!("{line} (stored bytes)")))
+    {
+        same(
+            before == after,
+            true,
+            &format!("{line}: refused calls leave the stored bytes as they are"),
+        );
     }
     let law = format!("{line}: other records stay usable");
     same(texts(&load(&store, &fine.key, &law).await.data), texts(&data([("a", "1")])), &law);
     commit(&store, &fine.key, fine.set("a", "2"), &law).await;
-    same(scan_all(&store, 10).await, vec![fine.key.clone()], &format!("{line}: a scan leaves out what it cannot read and continues"));
+    same(
+        scan_all(&store, 10).await,
+        vec![fine.key.clone()],
+        &format!("{line}: a scan leaves out what it cannot read and continues"),
+    );
     same(listed(&store, &principal("alice"), &law).await.contains(&fine.key), true, &law);
     store.delete_expired(10).await.must(&law);
     let law = format!("{line}: a record that cannot be read is deleted like any other");

@@ -5,20 +5,28 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{
     Fixture,
     steps::{
-        LONG, Must, TestSession, absent, at_once, broken, clients, commit, create_any, create_each, create_many, empty, end, end_everyone,
-        holds, keys, listed, principal, purge_all, refused, same, scan_all, signed_in,
+        LONG, Must, TestSession, absent, at_once, broken, clients, commit, create_any, create_each,
+        create_many, empty, end, end_everyone, holds, keys, listed, principal, purge_all, refused,
+        same, scan_all, signed_in,
     },
 };
 use crate::{Cursor, Outcome, StoreKey};
 
-/// Sessions of all users and of visitors end, in pages of about `limit`. The answers count the live ones, and a repeated page does no harm.
+/// Sessions of all users and of visitors end, in pages of about `limit`. The answers count the live
+/// ones, and a repeated page does no harm.
 pub async fn c53_delete_everyone_ends_all_sessions_in_pages(fixture: &dyn Fixture) {
     let clients = clients(fixture, 2).await;
-    let (store, reader, law) = (&clients[0], &clients[1], "C53: after the last page every session is dead");
+    let (store, reader, law) =
+        (&clients[0], &clients[1], "C53: after the last page every session is dead");
     same(end_everyone(store, 10, law).await, 0, "C53: an empty storage has no session to end");
     let mut sessions = create_many(&clients, 60, LONG).await;
     for who in ["alice", "bob"] {
-        sessions.extend(create_each(&clients, 60, move |session| session.record(LONG).principal(principal(who))).await);
+        sessions.extend(
+            create_each(&clients, 60, move |session| {
+                session.record(LONG).principal(principal(who))
+            })
+            .await,
+        );
     }
     create_many(&clients, 20, Duration::from_millis(100)).await;
     fixture.advance(Duration::from_millis(200)).await;
@@ -31,7 +39,12 @@ pub async fn c53_delete_everyone_ends_all_sessions_in_pages(fixture: &dyn Fixtur
     loop {
         let page = store.delete_everyone(after.clone(), 10).await.must(law);
         // Backends that walk by themselves treat a limit as a hint.
-        holds(page.ended <= 100, "C53: a page of 10 ends about 10 sessions", "at most 100", page.ended);
+        holds(
+            page.ended <= 100,
+            "C53: a page of 10 ends about 10 sessions",
+            "at most 100",
+            page.ended,
+        );
         let again = store.delete_everyone(after, 10).await.must("C53: a page can be repeated");
         (ended, pages) = (ended + page.ended + again.ended, pages + 1);
         let Some(cursor) = page.next else { break };
@@ -44,7 +57,11 @@ pub async fn c53_delete_everyone_ends_all_sessions_in_pages(fixture: &dyn Fixtur
     }
     refused(reader, &sessions[0].key, sessions[0].commit(), Outcome::Gone, law).await;
     for who in ["alice", "bob"] {
-        same(listed(reader, &principal(who), law).await, [].into(), "C53: no index shows an ended session (law 8)");
+        same(
+            listed(reader, &principal(who), law).await,
+            [].into(),
+            "C53: no index shows an ended session (law 8)",
+        );
     }
     same(end_everyone(store, 10, law).await, 0, "C53: a second walk has no session to end");
     purge_all(fixture, law).await;
@@ -61,14 +78,16 @@ pub async fn c53_delete_everyone_takes_every_limit(fixture: &dyn Fixture) {
     }
 }
 
-/// Sessions that existed before the first call are dead after the last page, although they rotate, sign in and get longer lives, and
-/// others come and go meanwhile. Sessions that live afterwards are younger, and are whole.
+/// Sessions that existed before the first call are dead after the last page, although they rotate,
+/// sign in and get longer lives, and others come and go meanwhile. Sessions that live afterwards
+/// are younger, and are whole.
 pub async fn c53_delete_everyone_is_complete_beside_traffic(fixture: &dyn Fixture) {
     let (clients, alice) = (clients(fixture, 4).await, principal("alice"));
     let sessions = create_many(&clients, 150, LONG).await;
     let law = "C53: beside traffic every session that existed before is dead";
     let answers = at_once(&clients, 4, |store, at| {
-        let (alice, mine) = (alice.clone(), sessions.iter().skip(at).step_by(3).cloned().collect::<Vec<_>>());
+        let (alice, mine) =
+            (alice.clone(), sessions.iter().skip(at).step_by(3).cloned().collect::<Vec<_>>());
         async move {
             if at == 3 {
                 end_everyone(&store, 5, law).await;
@@ -77,7 +96,11 @@ pub async fn c53_delete_everyone_is_complete_beside_traffic(fixture: &dyn Fixtur
             let mut younger = BTreeSet::new();
             for (at, session) in mine.into_iter().enumerate() {
                 let next = session.rotated();
-                let whole = if at % 2 == 0 { session.rotate(&next) } else { session.sign_in(&next, &alice) };
+                let whole = if at % 2 == 0 {
+                    session.rotate(&next)
+                } else {
+                    session.sign_in(&next, &alice)
+                };
                 match store.commit(&session.key, whole.ttl(LONG * 3)).await.must(law) {
                     Outcome::Done(_) | Outcome::Gone => {}
                     other => broken(law, "Done or Gone", format_args!("{other:?}")),
@@ -93,7 +116,11 @@ pub async fn c53_delete_everyone_is_complete_beside_traffic(fixture: &dyn Fixtur
     }
     let living: BTreeSet<StoreKey> = scan_all(&clients[1], 50).await.into_iter().collect();
     same(living.intersection(&keys(&sessions)).count(), 0, law);
-    same(living.is_subset(&younger), true, "C53: the sessions that live are younger than the first call");
+    same(
+        living.is_subset(&younger),
+        true,
+        "C53: the sessions that live are younger than the first call",
+    );
     let law = "C53: beside delete_everyone index and records agree (law 8)";
     same(listed(&clients[2], &alice, law).await == living, true, law);
     for key in living {
@@ -104,7 +131,8 @@ pub async fn c53_delete_everyone_is_complete_beside_traffic(fixture: &dyn Fixtur
 /// A record that cannot be read ends as well.
 pub async fn c53_delete_everyone_ends_corrupt_records(fixture: &dyn Fixture) {
     let store = fixture.store();
-    let (spoilt, fine) = (signed_in(&store, &principal("alice")).await, create_any(&store, LONG).await);
+    let (spoilt, fine) =
+        (signed_in(&store, &principal("alice")).await, create_any(&store, LONG).await);
     if fixture.corrupt(&spoilt.key).await.or_explain("C53").is_none() {
         return;
     }

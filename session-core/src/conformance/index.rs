@@ -8,24 +8,35 @@ use std::{
 use super::{
     Fixture,
     steps::{
-        Client, LONG, Must, TestSession, absent, at_once, broken, chain, clients, commit, create, create_any, create_each, create_many,
-        end, holds, keys, list_in_pages, listed, load, principal, refused, same, scan_all, signed_in, within,
+        Client, LONG, Must, TestSession, absent, at_once, broken, chain, clients, commit, create,
+        create_any, create_each, create_many, end, holds, keys, list_in_pages, listed, load,
+        principal, refused, same, scan_all, signed_in, within,
     },
 };
-use crate::{Attributes, Cursor, NewRecord, Outcome, Principal, SessionSummary, ShortText, StoreError, StoreKey};
+use crate::{
+    Attributes, Cursor, NewRecord, Outcome, Principal, SessionSummary, ShortText, StoreError,
+    StoreKey,
+};
 
-/// Exactly the principal's live sessions are listed, each with the ages, ttl and attributes that `load` gives.
+/// Exactly the principal's live sessions are listed, each with the ages, ttl and attributes that
+/// `load` gives.
 pub async fn c32_list_shows_the_live_sessions_of_the_principal(fixture: &dyn Fixture) {
     let (clients, alice) = (clients(fixture, 2).await, principal("alice"));
     let label = ShortText::new("Firefox on Linux").unwrap_or_else(|error| panic!("{error}"));
-    let attributes = Attributes { label: Some(label), idle_timeout: Some(LONG), ..Attributes::default() };
+    let attributes =
+        Attributes { label: Some(label), idle_timeout: Some(LONG), ..Attributes::default() };
     let (begun, mut theirs) = (Instant::now(), BTreeMap::new());
     for at in 0..4 {
         let session = TestSession::new();
         // Younger than the session: the user signed in later.
         let authenticated = Duration::from_secs(60 * at);
         let new = session.record(LONG * 2).principal(alice.clone()).attributes(attributes.clone());
-        create(&clients[0], &session.key, NewRecord { age: LONG, authenticated: Some(authenticated), ..new }).await;
+        create(
+            &clients[0],
+            &session.key,
+            NewRecord { age: LONG, authenticated: Some(authenticated), ..new },
+        )
+        .await;
         theirs.insert(session.key, authenticated);
     }
     signed_in(&clients[0], &principal("bob")).await;
@@ -34,7 +45,11 @@ pub async fn c32_list_shows_the_live_sessions_of_the_principal(fixture: &dyn Fix
         let law = "C32: list shows exactly the principal's sessions, each once";
         let sessions = list_in_pages(client, &alice, 100, law).await;
         same(sessions.len(), theirs.len(), law);
-        same(sessions.iter().map(|summary| &summary.key).collect::<BTreeSet<_>>(), theirs.keys().collect(), law);
+        same(
+            sessions.iter().map(|summary| &summary.key).collect::<BTreeSet<_>>(),
+            theirs.keys().collect(),
+            law,
+        );
         for SessionSummary { key, age, authenticated, ttl, attributes: shown } in sessions {
             let record = load(client, &key, "C32: a listed session lives").await;
             let law = "C32: list shows ages, ttl and attributes as load does";
@@ -113,7 +128,8 @@ pub async fn c32_similar_principals_do_not_leak(fixture: &dyn Fixture) {
 /// The index follows sign-in, change of user, sign-out, rotation, deletion and expiry.
 pub async fn c33_the_index_follows_the_record(fixture: &dyn Fixture) {
     let clients = clients(fixture, 2).await;
-    let (store, reader, alice, bob) = (&clients[0], &clients[1], principal("alice"), principal("bob"));
+    let (store, reader, alice, bob) =
+        (&clients[0], &clients[1], principal("alice"), principal("bob"));
     let shown = async |alices: &[&StoreKey], bobs: &[&StoreKey], law: &str| {
         same(listed(reader, &alice, law).await.iter().collect::<Vec<_>>(), alices.to_vec(), law);
         same(listed(reader, &bob, law).await.iter().collect::<Vec<_>>(), bobs.to_vec(), law);
@@ -121,10 +137,20 @@ pub async fn c33_the_index_follows_the_record(fixture: &dyn Fixture) {
     let first = create_any(store, LONG).await;
     let (key, second) = (&first.key, first.rotated());
     commit(store, key, first.sign_in(&second, &alice), "C33: a sign-in takes effect").await;
-    same(load(reader, key, "C33: the record lives").await.principal, Some(alice.clone()), "C33: a sign-in sets the principal");
+    same(
+        load(reader, key, "C33: the record lives").await.principal,
+        Some(alice.clone()),
+        "C33: a sign-in sets the principal",
+    );
     shown(&[key], &[], "C33: a sign-in adds the session to the index (law 8)").await;
     let third = second.rotated();
-    commit(store, key, second.sign_in(&third, &alice).ttl(LONG * 2), "C33: a second sign-in takes effect").await;
+    commit(
+        store,
+        key,
+        second.sign_in(&third, &alice).ttl(LONG * 2),
+        "C33: a second sign-in takes effect",
+    )
+    .await;
     shown(&[key], &[], "C33: a second sign-in of one user lists the session once").await;
     let fourth = third.rotated();
     commit(store, key, third.sign_in(&fourth, &bob), "C33: a change of user takes effect").await;
@@ -136,18 +162,32 @@ pub async fn c33_the_index_follows_the_record(fixture: &dyn Fixture) {
     shown(&[], &[key], "C33: clear removes values, not the principal").await;
     commit(store, key, fifth.sign_out(), "C33: a sign-out takes effect").await;
     shown(&[], &[], "C33: unset removes the session from the index (law 8)").await;
-    same(load(reader, key, "C33: the record lives on").await.principal, None, "C33: unset removes the principal");
+    same(
+        load(reader, key, "C33: the record lives on").await.principal,
+        None,
+        "C33: unset removes the principal",
+    );
     let sixth = fifth.rotated();
     commit(store, key, fifth.sign_in(&sixth, &alice), "C33: a sign-in takes effect").await;
     end(store, key, "C33: delete finds the record").await;
     shown(&[], &[], "C33: delete removes the session from the index (law 8)").await;
     let (extended, brief) = (TestSession::new(), TestSession::new());
     for session in [&extended, &brief] {
-        create(store, &session.key, session.record(Duration::from_millis(300)).principal(alice.clone())).await;
+        create(
+            store,
+            &session.key,
+            session.record(Duration::from_millis(300)).principal(alice.clone()),
+        )
+        .await;
     }
     commit(store, &extended.key, extended.touch(LONG), "C33: extending takes effect").await;
     fixture.advance(Duration::from_millis(600)).await;
-    shown(&[&extended.key], &[], "C33: expiry removes a session from the index, and an extended one stays in it (law 8)").await;
+    shown(
+        &[&extended.key],
+        &[],
+        "C33: expiry removes a session from the index, and an extended one stays in it (law 8)",
+    )
+    .await;
 }
 
 /// A record without principal is in no index.
@@ -174,7 +214,8 @@ pub async fn c35_delete_all_ends_all_but_the_exception(fixture: &dyn Fixture) {
     }
     // The exception holds for the session, whatever its secret is by now.
     let rotated = sessions[2].rotated();
-    commit(&clients[0], &rotated.key, sessions[2].rotate(&rotated), "C35: a rotation takes effect").await;
+    commit(&clients[0], &rotated.key, sessions[2].rotate(&rotated), "C35: a rotation takes effect")
+        .await;
     let law = "C35: delete_all ends all but the exception and counts them";
     same(clients[0].delete_all(&alice, Some(&rotated.key)).await.must(law), 4, law);
     for (at, session) in sessions.iter().enumerate() {
@@ -184,12 +225,17 @@ pub async fn c35_delete_all_ends_all_but_the_exception(fixture: &dyn Fixture) {
     same(listed(&clients[1], &alice, law).await, [rotated.key.clone()].into(), law);
     let law = "C35: an exception that is not one of the sessions saves none";
     same(clients[0].delete_all(&alice, Some(&bobs.key)).await.must(law), 1, law);
-    same(clients[0].delete_all(&alice, None).await.must(law), 0, "C35: if no session is left the answer is 0");
+    same(
+        clients[0].delete_all(&alice, None).await.must(law),
+        0,
+        "C35: if no session is left the answer is 0",
+    );
     load(&clients[1], &bobs.key, "C35: sessions of other principals stay").await;
     load(&clients[1], &anonymous.key, "C35: anonymous sessions stay").await;
 }
 
-/// A sign-in that races with `delete_all` is ended or fully alive: record and index agree. Sessions that the principal had before are dead.
+/// A sign-in that races with `delete_all` is ended or fully alive: record and index agree. Sessions
+/// that the principal had before are dead.
 pub async fn c35_a_racing_sign_in_is_ended_or_fully_alive(fixture: &dyn Fixture) {
     let (clients, alice) = (clients(fixture, 4).await, principal("alice"));
     for _ in 0..10 {
@@ -209,19 +255,30 @@ pub async fn c35_a_racing_sign_in_is_ended_or_fully_alive(fixture: &dyn Fixture)
                     return None;
                 };
                 let next = session.rotated();
-                let commit = if at < 4 { session.rotate(&next) } else { session.sign_in(&next, &alice) };
+                let commit =
+                    if at < 4 { session.rotate(&next) } else { session.sign_in(&next, &alice) };
                 Some((at, next, store.commit(&session.key, commit).await.must(law)))
             }
         });
         let mut survivors = BTreeSet::new();
         for (at, session, outcome) in answers.await.into_iter().flatten() {
             let law = "C35: a session that rotates beside delete_all is ended";
-            let record = clients[1].load(&session.key).await.must(law).map(crate::Stored::into_record);
+            let record =
+                clients[1].load(&session.key).await.must(law).map(crate::Stored::into_record);
             same(at < 4 && record.is_some(), false, law);
             let law = "C35: a sign-in that races with delete_all is ended or fully alive";
-            holds(at < 4 || matches!(outcome, Outcome::Done(_)), law, "Done for an anonymous session", &outcome);
+            holds(
+                at < 4 || matches!(outcome, Outcome::Done(_)),
+                law,
+                "Done for an anonymous session",
+                &outcome,
+            );
             if let Some(record) = record {
-                same((record.principal, record.secret, record.since), (Some(alice.clone()), session.secret, 1), law);
+                same(
+                    (record.principal, record.secret, record.since),
+                    (Some(alice.clone()), session.secret, 1),
+                    law,
+                );
                 survivors.insert(session.key);
             }
         }
@@ -242,14 +299,19 @@ pub async fn c36_a_thousand_sessions_of_one_principal_work(fixture: &dyn Fixture
     let Some(kept) = theirs.first() else { return };
     let law = "C36: delete_all ends 999 of a thousand";
     same(clients[0].delete_all(&alice, Some(kept)).await.must(law), 999, law);
-    same(listed(&clients[1], &alice, law).await, [kept.clone()].into(), "C36: only the exception is left");
+    same(
+        listed(&clients[1], &alice, law).await,
+        [kept.clone()].into(),
+        "C36: only the exception is left",
+    );
 }
 
 async fn alices(clients: &[Client], count: usize) -> Vec<TestSession> {
     create_each(clients, count, |session| session.record(LONG).principal(principal("alice"))).await
 }
 
-/// Pages have at most `limit` sessions, and together they are the whole list, in an order that commits do not change.
+/// Pages have at most `limit` sessions, and together they are the whole list, in an order that
+/// commits do not change.
 pub async fn c52_pages_of_a_list_are_bounded_and_keep_their_order(fixture: &dyn Fixture) {
     let (clients, alice) = (clients(fixture, 2).await, principal("alice"));
     let store = &clients[0];
@@ -257,10 +319,18 @@ pub async fn c52_pages_of_a_list_are_bounded_and_keep_their_order(fixture: &dyn 
     create_each(&clients, 40, |session| session.record(LONG).principal(principal("bob"))).await;
     create_many(&clients, 40, LONG).await;
     let order = async |store: &Client, limit: usize, law: &str| -> Vec<StoreKey> {
-        list_in_pages(store, &alice, limit, law).await.into_iter().map(|summary| summary.key).collect()
+        list_in_pages(store, &alice, limit, law)
+            .await
+            .into_iter()
+            .map(|summary| summary.key)
+            .collect()
     };
     let first = order(store, 1000, "C52: list answers").await;
-    same(first.iter().cloned().collect::<BTreeSet<_>>() == keys(&sessions), true, "C52: the list has exactly the principal's sessions");
+    same(
+        first.iter().cloned().collect::<BTreeSet<_>>() == keys(&sessions),
+        true,
+        "C52: the list has exactly the principal's sessions",
+    );
     // A limit of 0 counts as 1.
     for limit in [0, 1, 7, 59, 60, 61] {
         let law = format!("C52: pages of {limit} give the whole list in its order");
@@ -280,8 +350,8 @@ pub async fn c52_pages_of_a_list_are_bounded_and_keep_their_order(fixture: &dyn 
     same(order(store, 7, law).await == first, true, law);
 }
 
-/// A session that is the principal's through the whole walk is listed exactly once, whatever comes, goes and rotates meanwhile. A session that comes or goes
-/// is listed at most once.
+/// A session that is the principal's through the whole walk is listed exactly once, whatever comes,
+/// goes and rotates meanwhile. A session that comes or goes is listed at most once.
 pub async fn c52_a_list_is_complete_while_sessions_come_go_and_rotate(fixture: &dyn Fixture) {
     let (clients, alice) = (clients(fixture, 2).await, principal("alice"));
     let (reader, writer) = (&clients[0], &clients[1]);
@@ -310,38 +380,64 @@ pub async fn c52_a_list_is_complete_while_sessions_come_go_and_rotate(fixture: &
         holds(step < 100_000, "C52: a list ends, also while others write", "an end", step);
     }
     let once: BTreeSet<StoreKey> = shown.iter().cloned().collect();
-    same(once.len(), shown.len(), "C52: no session is listed twice, also while sessions come, go and rotate");
+    same(
+        once.len(),
+        shown.len(),
+        "C52: no session is listed twice, also while sessions come, go and rotate",
+    );
     let missed: Vec<&StoreKey> = expected.difference(&once).collect();
     same(missed, Vec::new(), "C52: a list has every session that is the principal's throughout");
 }
 
-/// Every session that was the principal's when `delete_all` began is dead afterwards, although they rotate, change and get longer lives meanwhile.
+/// Every session that was the principal's when `delete_all` began is dead afterwards, although they
+/// rotate, change and get longer lives meanwhile.
 pub async fn c52_delete_all_is_complete_while_sessions_come_and_rotate(fixture: &dyn Fixture) {
     let (clients, alice) = (clients(fixture, 4).await, principal("alice"));
     let sessions = alices(&clients, 300).await;
     let law = "C52: delete_all ends every session that was there when it began";
     let answers = at_once(&clients, 4, |store, at| {
-        let (alice, mine) = (alice.clone(), sessions.iter().skip(at).step_by(3).cloned().collect::<Vec<_>>());
+        let (alice, mine) =
+            (alice.clone(), sessions.iter().skip(at).step_by(3).cloned().collect::<Vec<_>>());
         async move {
             if at == 3 {
                 return store.delete_all(&alice, None).await.must(law);
             }
             for session in mine {
                 let next = session.rotated();
-                match store.commit(&session.key, session.rotate(&next).ttl(LONG * 3)).await.must(law) {
+                match store
+                    .commit(&session.key, session.rotate(&next).ttl(LONG * 3))
+                    .await
+                    .must(law)
+                {
                     Outcome::Done(_) => {}
                     Outcome::Gone => continue,
                     other => broken(law, "Done or Gone", format_args!("{other:?}")),
                 }
                 let outcome = store.commit(&session.key, next.add("n", 1)).await.must(law);
-                holds(matches!(outcome, Outcome::Done(_) | Outcome::Gone), law, "Done or Gone", outcome);
-                let _ = store.create(&TestSession::new().key, TestSession::new().record(LONG).principal(alice.clone())).await.must(law);
+                holds(
+                    matches!(outcome, Outcome::Done(_) | Outcome::Gone),
+                    law,
+                    "Done or Gone",
+                    outcome,
+                );
+                let _ = store
+                    .create(
+                        &TestSession::new().key,
+                        TestSession::new().record(LONG).principal(alice.clone()),
+                    )
+                    .await
+                    .must(law);
             }
             0
         }
     });
     let ended: u64 = answers.await.into_iter().sum();
-    holds(ended >= 300, "C52: delete_all counts at least the sessions that were there when it began", "300 or more", ended);
+    holds(
+        ended >= 300,
+        "C52: delete_all counts at least the sessions that were there when it began",
+        "300 or more",
+        ended,
+    );
     let (shown, before) = (listed(&clients[0], &alice, law).await, keys(&sessions));
     same(shown.intersection(&before).count(), 0, law);
     for session in &sessions {

@@ -125,10 +125,11 @@ macro_rules! __conformance_checks {
 
 /// Makes one test of each conformance check.
 ///
-/// It takes an expression whose value is a future of a [`Fixture`](crate::conformance::Fixture), or of an `Option` of one where the backend
-/// may not be installed; each test awaits a new one. The tests are
-/// `#[tokio::test(flavor = "multi_thread")]` functions named like the checks, so a second call needs its own module. The calling crate
-/// needs `tokio` with the features `macros` and `rt-multi-thread`.
+/// It takes an expression whose value is a future of a [`Fixture`](crate::conformance::Fixture), or
+/// of an `Option` of one where the backend may not be installed; each test awaits a new one. The
+/// tests are `#[tokio::test(flavor = "multi_thread")]` functions named like the checks, so a second
+/// call needs its own module. The calling crate needs `tokio` with the features `macros` and
+/// `rt-multi-thread`.
 ///
 /// [`own_store`](crate::own_store) has a complete example.
 #[macro_export]

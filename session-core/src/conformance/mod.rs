@@ -1,12 +1,14 @@
 //! The checks that every store must pass.
 //!
-//! Each check is one `pub async fn` over a [`Fixture`]: a store on an empty storage, with access to its backend. The name of a check
-//! begins with the line of the checklist that it proves and continues with the behaviour. A check that finds a broken law panics. The
-//! message names the law, the expected answer and the actual answer.
+//! Each check is one `pub async fn` over a [`Fixture`]: a store on an empty storage, with access to
+//! its backend. The name of a check begins with the line of the checklist that it proves and
+//! continues with the behaviour. A check that finds a broken law panics. The message names the law,
+//! the expected answer and the actual answer.
 //!
 //! # For the author of a store
-//! Write a [`Fixture`], and let [`conformance_tests!`](crate::conformance_tests) turn the list into tests.
-//! [`own_store`](crate::own_store) shows a complete fixture and the dependencies that it needs.
+//! Write a [`Fixture`], and let [`conformance_tests!`](crate::conformance_tests) turn the list into
+//! tests. [`own_store`](crate::own_store) shows a complete fixture and the dependencies that it
+//! needs.
 #![expect(clippy::missing_panics_doc, reason = "every check panics when a law is broken")]
 
 mod add;

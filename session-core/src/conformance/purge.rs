@@ -6,17 +6,25 @@ use tokio::task::JoinSet;
 
 use super::{
     Fixture, Purge,
-    steps::{Client, LONG, Must, absent, clients, commit, create_any, create_many, end, holds, load, same, scan_all},
+    steps::{
+        Client, LONG, Must, absent, clients, commit, create_any, create_many, end, holds, load,
+        same, scan_all,
+    },
 };
 
 const SHORT: Duration = Duration::from_millis(300);
 
-/// Only expired records go, at most `limit` in a call; the answer counts them, and 0 means that none is left.
+/// Only expired records go, at most `limit` in a call; the answer counts them, and 0 means that
+/// none is left.
 pub async fn c30_delete_expired_takes_only_the_expired_and_counts_them(fixture: &dyn Fixture) {
     let clients = clients(fixture, 2).await;
     let store = &clients[0];
     let living = create_many(&clients, 10, LONG).await;
-    same(store.delete_expired(100).await.must("C30: delete_expired answers"), 0, "C30: if nothing has expired nothing is purged");
+    same(
+        store.delete_expired(100).await.must("C30: delete_expired answers"),
+        0,
+        "C30: if nothing has expired nothing is purged",
+    );
     create_many(&clients, 25, SHORT).await;
     fixture.advance(SHORT * 2).await;
     let expected: &[u64] = match fixture.purge() {
@@ -26,7 +34,11 @@ pub async fn c30_delete_expired_takes_only_the_expired_and_counts_them(fixture: 
     for (at, expected) in expected.iter().enumerate() {
         let limit = if at == 0 { 0 } else { 10 };
         let count = store.delete_expired(limit).await.must("C30: delete_expired answers");
-        same(count, *expected, "C30: delete_expired(10) takes at most 10 of 25 expired records a call and says how many");
+        same(
+            count,
+            *expected,
+            "C30: delete_expired(10) takes at most 10 of 25 expired records a call and says how many",
+        );
     }
     if fixture.purge() == Purge::ByCall
         && let Some(count) = fixture.physical_count().await.or_explain("C30 (count)")
@@ -38,7 +50,8 @@ pub async fn c30_delete_expired_takes_only_the_expired_and_counts_them(fixture: 
     }
 }
 
-/// A record whose life was extended or shortened is purged by its present deadline, not by an earlier one.
+/// A record whose life was extended or shortened is purged by its present deadline, not by an
+/// earlier one.
 pub async fn c30_purging_follows_the_present_deadline(fixture: &dyn Fixture) {
     let store = fixture.store();
     let (extended, shortened) = (create_any(&store, SHORT).await, create_any(&store, LONG).await);
@@ -46,7 +59,11 @@ pub async fn c30_purging_follows_the_present_deadline(fixture: &dyn Fixture) {
     commit(&store, &shortened.key, shortened.touch(SHORT), "C30: shortening takes effect").await;
     fixture.advance(SHORT * 2).await;
     let expected = u64::from(fixture.purge() == Purge::ByCall);
-    same(store.delete_expired(10).await.must("C30: delete_expired answers"), expected, "C30: the shortened record is purged and no other");
+    same(
+        store.delete_expired(10).await.must("C30: delete_expired answers"),
+        expected,
+        "C30: the shortened record is purged and no other",
+    );
     load(&store, &extended.key, "C30: an extended record is not purged").await;
     absent(&store, &shortened.key, "C30: a shortened record is dead").await;
 }
@@ -59,7 +76,8 @@ pub async fn c30_purging_beside_traffic_disturbs_no_call(fixture: &dyn Fixture) 
     fixture.advance(SHORT * 2).await;
     let mut running = JoinSet::new();
     for client in &clients {
-        let (purger, worker, sessions) = (Client::clone(client), Client::clone(client), sessions.clone());
+        let (purger, worker, sessions) =
+            (Client::clone(client), Client::clone(client), sessions.clone());
         running.spawn(async move {
             for _ in 0..40 {
                 purger.delete_expired(5).await.must("C30: a purge beside traffic succeeds");
@@ -67,26 +85,44 @@ pub async fn c30_purging_beside_traffic_disturbs_no_call(fixture: &dyn Fixture) 
         });
         running.spawn(async move {
             for session in &sessions {
-                commit(&worker, &session.key, session.add("n", 1).ttl(LONG), "C30: a commit beside a purge takes effect").await;
+                commit(
+                    &worker,
+                    &session.key,
+                    session.add("n", 1).ttl(LONG),
+                    "C30: a commit beside a purge takes effect",
+                )
+                .await;
                 let passing = create_any(&worker, LONG).await;
                 end(&worker, &passing.key, "C30: a delete beside a purge succeeds").await;
             }
         });
     }
     let all = tokio::time::timeout(Duration::from_secs(60), running.join_all()).await;
-    same(all.is_ok(), true, "C30: purging and traffic end, and neither waits for the other for good");
+    same(
+        all.is_ok(),
+        true,
+        "C30: purging and traffic end, and neither waits for the other for good",
+    );
     for session in &sessions {
         let record = load(&clients[0], &session.key, "C30: a purge leaves the living alone").await;
         same(record.version, 5, "C30: all four commits beside the purge are there");
     }
-    same(scan_all(&clients[0], 50).await.len(), 40, "C30: the sessions that were not deleted live after the purge");
+    same(
+        scan_all(&clients[0], 50).await.len(),
+        40,
+        "C30: the sessions that were not deleted live after the purge",
+    );
 }
 
 /// Purging ten records costs about the same among many as among few.
 pub async fn c31_the_cost_of_purging_follows_what_expired(fixture: &dyn Fixture) {
     let clients = clients(fixture, 2).await;
     if fixture.purge() == Purge::ByItself {
-        same(clients[0].delete_expired(100).await.must("C31: delete_expired answers"), 0, "C31: a backend that purges by itself answers 0");
+        same(
+            clients[0].delete_expired(100).await.must("C31: delete_expired answers"),
+            0,
+            "C31: a backend that purges by itself answers 0",
+        );
         return;
     }
     create_many(&clients, 1_000, LONG).await;
@@ -96,7 +132,15 @@ pub async fn c31_the_cost_of_purging_follows_what_expired(fixture: &dyn Fixture)
     // The best of several samples is nearly free of noise. The constant allows for the rest.
     let most = few * 8 + Duration::from_millis(10);
     let law = "C31: the cost of delete_expired follows what expired, not what is stored";
-    holds(many <= most, law, format_args!("at most {most:?} among {} records, as it takes {few:?} among 1,000", fixture.bulk()), many);
+    holds(
+        many <= most,
+        law,
+        format_args!(
+            "at most {most:?} among {} records, as it takes {few:?} among 1,000",
+            fixture.bulk()
+        ),
+        many,
+    );
 }
 
 async fn cost_of_ten(fixture: &dyn Fixture, clients: &[Client]) -> Duration {

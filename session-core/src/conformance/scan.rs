@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{
     Fixture,
     steps::{
-        LONG, Must, TestSession, broken, clients, commit, create, create_any, create_many, data, end, holds, keys, load, principal, same,
-        scan_all, scan_records, texts, within,
+        LONG, Must, TestSession, broken, clients, commit, create, create_any, create_many, data,
+        end, holds, keys, load, principal, same, scan_all, scan_records, texts, within,
     },
 };
 use crate::{Attributes, Cursor, StoreKey};
@@ -14,7 +14,11 @@ use crate::{Attributes, Cursor, StoreKey};
 /// A scan visits every live record, in pages of at most `limit`, and ends.
 pub async fn c37_a_scan_visits_every_live_record_and_ends(fixture: &dyn Fixture) {
     let clients = clients(fixture, 2).await;
-    same(scan_all(&clients[0], 10).await, Vec::new(), "C37: a scan of an empty storage visits nothing");
+    same(
+        scan_all(&clients[0], 10).await,
+        Vec::new(),
+        "C37: a scan of an empty storage visits nothing",
+    );
     create_many(&clients, 5, Duration::from_millis(300)).await;
     let living = keys(&create_many(&clients, 120, LONG).await);
     fixture.advance(Duration::from_millis(600)).await;
@@ -35,14 +39,23 @@ pub async fn c37_a_scan_gives_whole_records(fixture: &dyn Fixture) {
     let (key, next) = (&session.key, session.rotated());
     let attributes = Attributes { idle_timeout: Some(LONG), ..Attributes::default() };
     create(&store, key, session.record(LONG).data(data([("a", "1")])).attributes(attributes)).await;
-    commit(&store, key, session.sign_in(&next, &principal("alice")), "C37: a sign-in takes effect").await;
+    commit(&store, key, session.sign_in(&next, &principal("alice")), "C37: a sign-in takes effect")
+        .await;
     let last = next.rotated();
     let grace = Duration::from_secs(30);
-    commit(&store, key, next.rotate_with_grace(&last, grace).ttl(LONG * 2), "C37: a rotation takes effect").await;
+    commit(
+        &store,
+        key,
+        next.rotate_with_grace(&last, grace).ttl(LONG * 2),
+        "C37: a rotation takes effect",
+    )
+    .await;
     let law = "C37: a scan gives what load gives";
     let mut visited = scan_records(&store, 10).await;
     let loaded = load(&store, key, law).await;
-    let Some((found, record)) = visited.pop().filter(|_| visited.is_empty()) else { broken(law, "one record", visited.len()) };
+    let Some((found, record)) = visited.pop().filter(|_| visited.is_empty()) else {
+        broken(law, "one record", visited.len())
+    };
     same(&found, key, law);
     same((texts(&record.data), record.version), (texts(&loaded.data), 2), law);
     same((record.principal, record.attributes), (loaded.principal, loaded.attributes), law);
@@ -56,7 +69,8 @@ pub async fn c37_a_scan_gives_whole_records(fixture: &dyn Fixture) {
     within(record.authenticated.unwrap_or(LONG), authenticated, authenticated, tolerance, law);
 }
 
-/// A record that lives through the whole scan is visited, whatever comes, changes, rotates and goes meanwhile.
+/// A record that lives through the whole scan is visited, whatever comes, changes, rotates and goes
+/// meanwhile.
 pub async fn c37_a_scan_misses_nothing_while_others_write(fixture: &dyn Fixture) {
     let clients = clients(fixture, 2).await;
     let (scanner, writer) = (&clients[0], &clients[1]);

@@ -9,9 +9,11 @@ use crate::{Cursor, NewRecord, SessionId, StoreKey};
 /// `Debug` and `Display` of store, settings and errors show no password, key, hash or value.
 pub async fn c45_nothing_printed_shows_a_password_or_a_key(fixture: &dyn Fixture) {
     let store = fixture.store();
-    let (held, value, alice) = (TestSession::new(), "value-that-must-stay-hidden", principal("alice"));
+    let (held, value, alice) =
+        (TestSession::new(), "value-that-must-stay-hidden", principal("alice"));
     let (key, next) = (&held.key, held.rotated());
-    let new = held.record(LONG).data(data([("text", &format!("\"{value}\""))])).principal(alice.clone());
+    let new =
+        held.record(LONG).data(data([("text", &format!("\"{value}\""))])).principal(alice.clone());
     create(&store, key, new).await;
     let mut printed = vec![("the store", format!("{store:?} {store:#?}"))];
     let settings = fixture.settings_text();
@@ -22,7 +24,10 @@ pub async fn c45_nothing_printed_shows_a_password_or_a_key(fixture: &dyn Fixture
     let mut errors = vec![
         store.commit(key, held.set("text", &over)).await.map(drop),
         store.commit(key, held.add("text", 1)).await.map(drop),
-        store.commit(key, crate::Commit { rotate: None, ..held.sign_in(&next, &alice) }).await.map(drop),
+        store
+            .commit(key, crate::Commit { rotate: None, ..held.sign_in(&next, &alice) })
+            .await
+            .map(drop),
         store.create(&control, held.record(LONG)).await.map(drop),
         store.create(key, NewRecord { version: 0, ..held.record(LONG) }).await.map(drop),
         store.scan(cursor(), 10).await.map(drop),
@@ -40,7 +45,9 @@ pub async fn c45_nothing_printed_shows_a_password_or_a_key(fixture: &dyn Fixture
         printed.push(("the store without its backend", format!("{store:?}")));
         let _ = fixture.start().await;
     }
-    printed.extend(errors.into_iter().filter_map(Result::err).map(|error| ("an error", chain(&error))));
+    printed.extend(
+        errors.into_iter().filter_map(Result::err).map(|error| ("an error", chain(&error))),
+    );
     let secret = fixture.secret().or_explain("C45 (secret)");
     let hashes = [&held, &next].map(|session| spellings(session.secret.as_bytes())).concat();
     for (what, text) in &printed {
@@ -68,22 +75,37 @@ fn spellings(bytes: &[u8]) -> Vec<String> {
     ]
 }
 
-/// The stored bytes open no session: no secret is in them, neither as text nor as bytes nor in hexadecimal form, before and after a rotation
-/// with a grace.
+/// The stored bytes open no session: no secret is in them, neither as text nor as bytes nor in
+/// hexadecimal form, before and after a rotation with a grace.
 pub async fn s12_stored_bytes_hold_no_secret(fixture: &dyn Fixture) {
     let store = fixture.store();
     let id = SessionId::random().unwrap_or_else(|error| panic!("{error}"));
     let next = id.rotated().unwrap_or_else(|error| panic!("{error}"));
-    let session = |id: &SessionId| TestSession { key: id.key(), secret: id.secret_hash(), generation: id.generation() };
+    let session = |id: &SessionId| TestSession {
+        key: id.key(),
+        secret: id.secret_hash(),
+        generation: id.generation(),
+    };
     let (first, second) = (session(&id), session(&next));
-    create(&store, &first.key, first.record(LONG).data(data([("a", "1")])).principal(principal("alice"))).await;
+    create(
+        &store,
+        &first.key,
+        first.record(LONG).data(data([("a", "1")])).principal(principal("alice")),
+    )
+    .await;
     let rotation = first.rotate_with_grace(&second, LONG / 10);
     super::steps::commit(&store, &first.key, rotation, "S12: a rotation takes effect").await;
     let Some(dump) = fixture.dump().await.or_explain("S12") else { return };
     let has = |needle: &[u8]| dump.windows(needle.len()).any(|window| window == needle);
-    // A dump that has nothing of the session proves nothing. A store may write the key as text or as the bytes behind it.
+    // A dump that has nothing of the session proves nothing. A store may write the key as text or
+    // as the bytes behind it.
     let key = first.key.as_str();
-    holds(has(key.as_bytes()) || decoded(key).is_some_and(|bytes| has(&bytes)), "S12: the dump has the stored record", "its key", "none");
+    holds(
+        has(key.as_bytes()) || decoded(key).is_some_and(|bytes| has(&bytes)),
+        "S12: the dump has the stored record",
+        "its key",
+        "none",
+    );
     for id in [&id, &next] {
         let text = id.to_text();
         let secret = &text[key.len() + 1..];
@@ -92,7 +114,12 @@ pub async fn s12_stored_bytes_hold_no_secret(fixture: &dyn Fixture) {
         let random = bytes.get(4..).unwrap_or_default();
         let [upper, lower] = [spellings(random)[0].clone(), spellings(random)[1].clone()];
         for needle in [secret, random, upper.as_bytes(), lower.as_bytes()] {
-            holds(!needle.is_empty() && !has(needle), "S12: no stored byte reveals a secret", "a dump without it", "the secret");
+            holds(
+                !needle.is_empty() && !has(needle),
+                "S12: no stored byte reveals a secret",
+                "a dump without it",
+                "the secret",
+            );
         }
     }
     end(&store, &first.key, "S12: delete finds the record").await;

@@ -14,8 +14,9 @@ use tokio::task::JoinSet;
 
 use super::Fixture;
 use crate::{
-    Change, Claim, Commit, Committed, Created, Cursor, Data, Deleted, Json, Name, NewRecord, Outcome, Principal, PrincipalChange, Record,
-    Rejection, Rotation, SecretHash, SessionId, SessionStore, SessionSummary, Source, StoreError, StoreKey,
+    Change, Claim, Commit, Committed, Created, Cursor, Data, Deleted, Json, Name, NewRecord,
+    Outcome, Principal, PrincipalChange, Record, Rejection, Rotation, SecretHash, SessionId,
+    SessionStore, SessionSummary, Source, StoreError, StoreKey,
 };
 
 pub(super) type Client = Arc<dyn SessionStore>;
@@ -117,15 +118,27 @@ pub(super) fn same<T: PartialEq + fmt::Debug>(came: T, expected: T, law: &str) {
 }
 
 #[track_caller]
-pub(super) fn holds(condition: bool, law: &str, expected: impl fmt::Display, came: impl fmt::Debug) {
+pub(super) fn holds(
+    condition: bool,
+    law: &str,
+    expected: impl fmt::Display,
+    came: impl fmt::Debug,
+) {
     if !condition {
         broken(law, expected, format_args!("{came:?}"));
     }
 }
 
-/// Checks a duration that the store's clock measured: at least `least`, and at most `tolerance` more than `most`.
+/// Checks a duration that the store's clock measured: at least `least`, and at most `tolerance`
+/// more than `most`.
 #[track_caller]
-pub(super) fn within(came: Duration, least: Duration, most: Duration, tolerance: Duration, law: &str) {
+pub(super) fn within(
+    came: Duration,
+    least: Duration,
+    most: Duration,
+    tolerance: Duration,
+    law: &str,
+) {
     let range = least.saturating_sub(tolerance)..=most + tolerance;
     holds(range.contains(&came), law, format_args!("{range:?}"), came);
 }
@@ -247,7 +260,13 @@ pub(super) async fn commit(store: &Client, key: &StoreKey, commit: Commit, law: 
 }
 
 /// Makes a commit that the store refuses with this verdict.
-pub(super) async fn refused(store: &Client, key: &StoreKey, commit: Commit, expected: Outcome, law: &str) {
+pub(super) async fn refused(
+    store: &Client,
+    key: &StoreKey,
+    commit: Commit,
+    expected: Outcome,
+    law: &str,
+) {
     same(store.commit(key, commit).await.must(law), expected, law);
 }
 
@@ -263,7 +282,11 @@ pub(super) async fn absent(store: &Client, key: &StoreKey, law: &str) {
 
 /// Checks that a call was refused with the rejection of this variant, and returns the rejection.
 #[track_caller]
-pub(super) fn rejected<T: fmt::Debug>(answer: Result<T, StoreError>, expected: &str, law: &str) -> Rejection {
+pub(super) fn rejected<T: fmt::Debug>(
+    answer: Result<T, StoreError>,
+    expected: &str,
+    law: &str,
+) -> Rejection {
     let rejection = match answer {
         Err(StoreError::Rejected(rejection)) => rejection,
         Err(error) => broken(law, format_args!("Rejected({expected})"), chain(&error)),
@@ -285,7 +308,11 @@ pub(super) async fn clients(fixture: &dyn Fixture, count: usize) -> Vec<Client> 
 }
 
 /// Runs `count` calls at once, dealt out over the clients, and returns their answers in any order.
-pub(super) async fn at_once<T, F>(clients: &[Client], count: usize, call: impl Fn(Client, usize) -> F) -> Vec<T>
+pub(super) async fn at_once<T, F>(
+    clients: &[Client],
+    count: usize,
+    call: impl Fn(Client, usize) -> F,
+) -> Vec<T>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
@@ -320,7 +347,11 @@ where
 }
 
 /// Creates `count` anonymous sessions without values.
-pub(super) async fn create_many(clients: &[Client], count: usize, ttl: Duration) -> Vec<TestSession> {
+pub(super) async fn create_many(
+    clients: &[Client],
+    count: usize,
+    ttl: Duration,
+) -> Vec<TestSession> {
     create_each(clients, count, move |session| session.record(ttl)).await
 }
 
@@ -335,7 +366,12 @@ pub(super) async fn scan_records(store: &Client, limit: usize) -> Vec<(StoreKey,
     // A scan may give empty pages, but not without end.
     for _ in 0..MOST_PAGES {
         let page = store.scan(after, limit).await.must("C37: scan answers");
-        holds(page.records.len() <= limit.max(1), "C37: a page has at most `limit` records", limit, page.records.len());
+        holds(
+            page.records.len() <= limit.max(1),
+            "C37: a page has at most `limit` records",
+            limit,
+            page.records.len(),
+        );
         records.extend(page.records);
         match page.next {
             Some(cursor) => after = Some(cursor),
@@ -360,15 +396,27 @@ pub(super) async fn empty(fixture: &dyn Fixture, law: &str) {
 
 /// Purges all expired records, if the store purges by call.
 pub(super) async fn purge_all(fixture: &dyn Fixture, law: &str) {
-    while fixture.purge() == super::Purge::ByCall && fixture.store().delete_expired(100).await.must(law) > 0 {}
+    while fixture.purge() == super::Purge::ByCall
+        && fixture.store().delete_expired(100).await.must(law) > 0
+    {}
 }
 
 /// All sessions of a principal, in the order of the pages.
-pub(super) async fn list_in_pages(store: &Client, principal: &Principal, limit: usize, law: &str) -> Vec<SessionSummary> {
+pub(super) async fn list_in_pages(
+    store: &Client,
+    principal: &Principal,
+    limit: usize,
+    law: &str,
+) -> Vec<SessionSummary> {
     let (mut sessions, mut after) = (Vec::new(), None::<Cursor>);
     for _ in 0..MOST_PAGES {
         let page = store.list(principal, after, limit).await.must(law);
-        holds(page.sessions.len() <= limit.max(1), law, format_args!("at most {limit} sessions a page"), page.sessions.len());
+        holds(
+            page.sessions.len() <= limit.max(1),
+            law,
+            format_args!("at most {limit} sessions a page"),
+            page.sessions.len(),
+        );
         sessions.extend(page.sessions);
         match page.next {
             Some(cursor) => after = Some(cursor),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{
     Fixture,
     steps::{
-        CommitWords, LONG, TestSession, broken, commit, create, create_any, data, empty, holds, json, load, name, rejected, same, scan_all,
-        texts,
+        CommitWords, LONG, TestSession, broken, commit, create, create_any, data, empty, holds,
+        json, load, name, rejected, same, scan_all, texts,
     },
 };
 use crate::{Change, Commit, Data, Json, Limits, Name, Rejection};
@@ -54,11 +54,18 @@ pub async fn c06_every_json_value_survives_exactly(fixture: &dyn Fixture) {
         &nested,
         &nested_objects,
     ];
-    let all: Data = values.iter().enumerate().map(|(at, text)| (name(&format!("v{at}")), json(text))).collect();
+    let all: Data =
+        values.iter().enumerate().map(|(at, text)| (name(&format!("v{at}")), json(text))).collect();
     let (created, committed) = (TestSession::new(), create_any(&store, LONG).await);
     create(&store, &created.key, created.record(LONG).data(all.clone())).await;
     let changes = all.clone().into_iter().map(|(name, value)| (name, Change::Set(value))).collect();
-    commit(&store, &committed.key, Commit { changes, ..committed.commit() }, "C06: a commit of many values takes effect").await;
+    commit(
+        &store,
+        &committed.key,
+        Commit { changes, ..committed.commit() },
+        "C06: a commit of many values takes effect",
+    )
+    .await;
     for session in [created, committed] {
         let key = &session.key;
         let record = load(&store, key, "C06: a record of many values is found").await;
@@ -67,9 +74,19 @@ pub async fn c06_every_json_value_survives_exactly(fixture: &dyn Fixture) {
             same(held.map(Json::as_str), Some(*text), "C06: a JSON value comes back byte for byte");
         }
         same(record.data.len(), values.len(), "C06: no value is added");
-        commit(&store, key, session.set("long", &long).clear(), "C06: a value of 60 KiB is within the cap").await;
+        commit(
+            &store,
+            key,
+            session.set("long", &long).clear(),
+            "C06: a value of 60 KiB is within the cap",
+        )
+        .await;
         let record = load(&store, key, "C06: a record with a value of 60 KiB is found").await;
-        same(record.data.get("long").map(|value| value.as_str() == long), Some(true), "C06: a text of 60 KiB comes back exactly");
+        same(
+            record.data.get("long").map(|value| value.as_str() == long),
+            Some(true),
+            "C06: a text of 60 KiB comes back exactly",
+        );
     }
 }
 
@@ -140,10 +157,18 @@ pub async fn c07_odd_names_survive_and_do_not_collide(fixture: &dyn Fixture) {
         &longest,
     ];
     let (created, committed) = (TestSession::new(), create_any(&store, LONG).await);
-    let values: Data = names.iter().enumerate().map(|(at, text)| (name(text), json(&at.to_string()))).collect();
+    let values: Data =
+        names.iter().enumerate().map(|(at, text)| (name(text), json(&at.to_string()))).collect();
     create(&store, &created.key, created.record(LONG).data(values.clone())).await;
-    let changes = values.clone().into_iter().map(|(name, value)| (name, Change::Set(value))).collect();
-    commit(&store, &committed.key, Commit { changes, ..committed.commit() }, "C07: a commit under odd names takes effect").await;
+    let changes =
+        values.clone().into_iter().map(|(name, value)| (name, Change::Set(value))).collect();
+    commit(
+        &store,
+        &committed.key,
+        Commit { changes, ..committed.commit() },
+        "C07: a commit under odd names takes effect",
+    )
+    .await;
     for session in [created, committed] {
         let key = &session.key;
         let mut expected = values.clone();
@@ -166,7 +191,8 @@ pub async fn c07_odd_names_survive_and_do_not_collide(fixture: &dyn Fixture) {
     }
 }
 
-/// Data over the cap is refused, alone or together with what is there; the record stays as it was, and the cap itself is allowed.
+/// Data over the cap is refused, alone or together with what is there; the record stays as it was,
+/// and the cap itself is allowed.
 pub async fn c08_data_over_the_cap_is_refused(fixture: &dyn Fixture) {
     let store = fixture.store();
     let cap = fixture.limits().data_bytes;
@@ -185,19 +211,51 @@ pub async fn c08_data_over_the_cap_is_refused(fixture: &dyn Fixture) {
     create(&store, key, session.record(LONG).data(data([("a", &text(cap / 2))]))).await;
     let before = load(&store, key, "C08: a record below the cap is kept").await;
     let law = "C08: a commit that alone is over the cap is refused";
-    too_large(rejected(store.commit(key, session.set("b", &text(cap + 1))).await, "DataTooLarge", law), cap + 1, law);
+    too_large(
+        rejected(store.commit(key, session.set("b", &text(cap + 1))).await, "DataTooLarge", law),
+        cap + 1,
+        law,
+    );
     let law = "C08: a commit that makes the record grow over the cap is refused";
     let next = session.rotated();
-    let answer = store.commit(key, session.rotate(&next).and_set("b", &text(cap - cap / 2 + 1)).ttl(LONG * 2)).await;
+    let answer = store
+        .commit(key, session.rotate(&next).and_set("b", &text(cap - cap / 2 + 1)).ttl(LONG * 2))
+        .await;
     too_large(rejected(answer, "DataTooLarge", law), cap + 1, law);
     let after = load(&store, key, "C08: a refused commit leaves the record alive").await;
-    same(texts(&after.data) == texts(&before.data), true, "C08: a refused commit leaves all values as they were");
-    same((after.version, after.secret), (before.version, session.secret), "C08: a refused commit leaves version and secret as they were");
-    holds(after.ttl <= LONG, "C08: a refused commit does not extend the life", format_args!("at most {LONG:?}"), after.ttl);
+    same(
+        texts(&after.data) == texts(&before.data),
+        true,
+        "C08: a refused commit leaves all values as they were",
+    );
+    same(
+        (after.version, after.secret),
+        (before.version, session.secret),
+        "C08: a refused commit leaves version and secret as they were",
+    );
+    holds(
+        after.ttl <= LONG,
+        "C08: a refused commit does not extend the life",
+        format_args!("at most {LONG:?}"),
+        after.ttl,
+    );
 
-    commit(&store, key, session.set("b", &text(cap - cap / 2)), "C08: exactly the cap is allowed").await;
-    commit(&store, key, session.set("c", &text(cap)).clear(), "C08: values that the same commit clears do not count").await;
-    let replaced = commit(&store, key, session.set("c", &text(cap)), "C08: values that the same commit replaces do not count").await;
+    commit(&store, key, session.set("b", &text(cap - cap / 2)), "C08: exactly the cap is allowed")
+        .await;
+    commit(
+        &store,
+        key,
+        session.set("c", &text(cap)).clear(),
+        "C08: values that the same commit clears do not count",
+    )
+    .await;
+    let replaced = commit(
+        &store,
+        key,
+        session.set("c", &text(cap)),
+        "C08: values that the same commit replaces do not count",
+    )
+    .await;
     same(replaced.version, 4, "C08: refused commits do not count as versions");
 }
 
@@ -205,7 +263,9 @@ pub async fn c08_data_over_the_cap_is_refused(fixture: &dyn Fixture) {
 pub async fn c08_lives_out_of_range_are_refused(fixture: &dyn Fixture) {
     let store = fixture.store();
     let held = create_any(&store, LONG).await;
-    for ttl in [Duration::ZERO, Duration::from_micros(999), Limits::LONGEST_TTL + Duration::from_millis(1)] {
+    for ttl in
+        [Duration::ZERO, Duration::from_micros(999), Limits::LONGEST_TTL + Duration::from_millis(1)]
+    {
         let law = format!("C08: a life of {ttl:?} is refused");
         let session = TestSession::new();
         rejected(store.create(&session.key, session.record(ttl)).await, "Ttl", &law);

@@ -9,7 +9,8 @@ pub enum SameSite {
     Strict,
     /// Only when a person follows a link.
     Lax,
-    /// Always; the application then needs its own defence against forged requests. Browsers take it with `Secure` only.
+    /// Always; the application then needs its own defence against forged requests. Browsers take it
+    /// with `Secure` only.
     None,
 }
 
@@ -18,13 +19,15 @@ pub enum SameSite {
 pub enum Transport {
     /// Only https: the attribute `Secure`, and no id is issued over plain http.
     Https,
-    /// Plain http too: for development on one's own machine. Anybody on the way can read the cookie.
+    /// Plain http too: for development on one's own machine. Anybody on the way can read the
+    /// cookie.
     PlainHttp,
 }
 
 /// The cookie's name and attributes. `HttpOnly` is always on: no script ever needs the id.
 ///
-/// The default is what OWASP and RFC 6265bis advise: `__Host-id`, `Secure`, `HttpOnly`, `SameSite=Lax`, `Path=/`, no `Domain`.
+/// The default is what OWASP and RFC 6265bis advise: `__Host-id`, `Secure`, `HttpOnly`,
+/// `SameSite=Lax`, `Path=/`, no `Domain`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CookieConfig {
     pub(crate) name: String,
@@ -36,18 +39,26 @@ pub struct CookieConfig {
 
 impl Default for CookieConfig {
     fn default() -> Self {
-        Self { name: "__Host-id".to_owned(), path: "/".to_owned(), domain: None, same_site: SameSite::Lax, transport: Transport::Https }
+        Self {
+            name: "__Host-id".to_owned(),
+            path: "/".to_owned(),
+            domain: None,
+            same_site: SameSite::Lax,
+            transport: Transport::Https,
+        }
     }
 }
 
 impl CookieConfig {
-    /// For plain http on one's own machine: the name `id` and no `Secure`. Never for a site that others reach.
+    /// For plain http on one's own machine: the name `id` and no `Secure`. Never for a site that
+    /// others reach.
     #[must_use]
     pub fn development() -> Self {
         Self { name: "id".to_owned(), transport: Transport::PlainHttp, ..Self::default() }
     }
 
-    /// The cookie's name. `__Host-` at its start makes browsers refuse the cookie from any other host or path.
+    /// The cookie's name. `__Host-` at its start makes browsers refuse the cookie from any other
+    /// host or path.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
@@ -61,14 +72,16 @@ impl CookieConfig {
         self
     }
 
-    /// Sends the cookie to all hosts below `domain`. Every one of them can then read it and set it; not with `__Host-`.
+    /// Sends the cookie to all hosts below `domain`. Every one of them can then read it and set it;
+    /// not with `__Host-`.
     #[must_use]
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
         self.domain = Some(domain.into());
         self
     }
 
-    /// When browsers send the cookie along with requests that another site caused. `Lax` by default.
+    /// When browsers send the cookie along with requests that another site caused. `Lax` by
+    /// default.
     #[must_use]
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.same_site = same_site;
@@ -99,12 +112,18 @@ impl CookieConfig {
             return Err(CookieError::Path { path: self.path.clone() });
         }
         if let Some(domain) = &self.domain
-            && (domain.is_empty() || !domain.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.')))
+            && (domain.is_empty()
+                || !domain
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.')))
         {
             return Err(CookieError::Domain { domain: domain.clone() });
         }
-        // Browsers compare the prefixes without regard to case (RFC 6265bis, 5.7), so the check does too.
-        let prefixed = |prefix: &str| self.name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+        // Browsers compare the prefixes without regard to case (RFC 6265bis, 5.7), so the check
+        // does too.
+        let prefixed = |prefix: &str| {
+            self.name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
         let secure = self.transport == Transport::Https;
         if prefixed("__Host-") && !(secure && self.path == "/" && self.domain.is_none()) {
             return Err(CookieError::HostPrefix { name: self.name.clone() });
@@ -128,17 +147,35 @@ mod tests {
         assert!(CookieConfig::default().check().is_ok());
         assert!(CookieConfig::development().check().is_ok());
         let host = CookieConfig::default();
-        assert!(matches!(host.clone().transport(Transport::PlainHttp).check(), Err(CookieError::HostPrefix { .. })));
+        assert!(matches!(
+            host.clone().transport(Transport::PlainHttp).check(),
+            Err(CookieError::HostPrefix { .. })
+        ));
         assert!(matches!(host.clone().path("/app").check(), Err(CookieError::HostPrefix { .. })));
-        assert!(matches!(host.clone().domain("example.com").check(), Err(CookieError::HostPrefix { .. })));
-        assert!(matches!(CookieConfig::development().name("__sEcUrE-id").check(), Err(CookieError::SecurePrefix { .. })));
-        assert!(matches!(CookieConfig::development().same_site(SameSite::None).check(), Err(CookieError::SameSiteNone)));
+        assert!(matches!(
+            host.clone().domain("example.com").check(),
+            Err(CookieError::HostPrefix { .. })
+        ));
+        assert!(matches!(
+            CookieConfig::development().name("__sEcUrE-id").check(),
+            Err(CookieError::SecurePrefix { .. })
+        ));
+        assert!(matches!(
+            CookieConfig::development().same_site(SameSite::None).check(),
+            Err(CookieError::SameSiteNone)
+        ));
     }
 
     #[test]
     fn text_that_would_break_the_header_is_refused() {
         for name in ["", "a b", "a=b", "a;b", "a\r\nb", "ü"] {
-            assert!(matches!(CookieConfig::development().name(name).check(), Err(CookieError::Name { .. })), "{name:?}");
+            assert!(
+                matches!(
+                    CookieConfig::development().name(name).check(),
+                    Err(CookieError::Name { .. })
+                ),
+                "{name:?}"
+            );
         }
         assert!(CookieConfig::development().path("/; HttpOnly").check().is_err());
         assert!(CookieConfig::development().domain("a.example; Path=/x").check().is_err());

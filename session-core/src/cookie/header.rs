@@ -2,9 +2,11 @@
 
 /// The values of all cookies called `name` in one `Cookie` header, in order.
 ///
-/// The bytes are taken as they are: names are compared byte for byte and nothing is decoded, because decoding is how `%5F%5FHost-id` or
-/// a name with a Unicode space before it passes for `__Host-id` (CVE-2020-8184, CVE-2022-36032). Pairs are parted by `;`; around one only
-/// ASCII spaces are dropped: no tab, which browsers never send there. A neighbour that is no cookie at all hides nothing.
+/// The bytes are taken as they are: names are compared byte for byte and nothing is decoded,
+/// because decoding is how `%5F%5FHost-id` or a name with a Unicode space before it passes for
+/// `__Host-id` (CVE-2020-8184, CVE-2022-36032). Pairs are parted by `;`; around one only ASCII
+/// spaces are dropped: no tab, which browsers never send there. A neighbour that is no cookie at
+/// all hides nothing.
 pub(crate) fn values<'h>(header: &'h [u8], name: &'h [u8]) -> impl Iterator<Item = &'h [u8]> {
     header.split(|byte| *byte == b';').filter_map(move |pair| {
         let value = trim_spaces(pair).strip_prefix(name)?.strip_prefix(b"=")?;
@@ -47,7 +49,12 @@ mod tests {
             b"__Host-id",
         ];
         for header in lookalikes {
-            assert_eq!(found(header, "__Host-id"), Vec::<&[u8]>::new(), "{}", header.escape_ascii());
+            assert_eq!(
+                found(header, "__Host-id"),
+                Vec::<&[u8]>::new(),
+                "{}",
+                header.escape_ascii()
+            );
         }
     }
 

@@ -14,13 +14,15 @@ pub struct Key(Box<[u8]>);
 impl Key {
     /// The fewest bytes a key may have: the output of SHA-256 (RFC 2104 advises no less).
     pub const MIN_BYTES: usize = 32;
-    /// The fewest different bytes a key may have. 32 random bytes have about 30; a repeated character has 1.
+    /// The fewest different bytes a key may have. 32 random bytes have about 30; a repeated
+    /// character has 1.
     const MIN_DISTINCT: usize = 8;
 
     /// Takes bytes from a random source as a key.
     ///
     /// # Errors
-    /// [`WeakKey`] if there are fewer than [`Self::MIN_BYTES`] or they repeat. The key's bytes are not in the error.
+    /// [`WeakKey`] if there are fewer than [`Self::MIN_BYTES`] or they repeat. The key's bytes are
+    /// not in the error.
     pub fn from_bytes(bytes: impl Into<Box<[u8]>>) -> Result<Self, WeakKey> {
         let bytes = bytes.into();
         if bytes.len() < Self::MIN_BYTES {
@@ -34,18 +36,33 @@ impl Key {
         Ok(Self(bytes))
     }
 
-    /// Reads a key from a setting: at least 32 bytes in hex (64 digits) or in base64 of either alphabet, padded or not.
+    /// Reads a key from a setting: at least 32 bytes in hex (64 digits) or in base64 of either
+    /// alphabet, padded or not.
     ///
     /// # Errors
-    /// [`WeakKey`] if the text is neither, or what it stands for is too weak. The text is not in the error.
+    /// [`WeakKey`] if the text is neither, or what it stands for is too weak. The text is not in
+    /// the error.
     pub fn parse(text: &str) -> Result<Self, WeakKey> {
         let text = text.trim_ascii();
-        if text.len() >= 2 * Self::MIN_BYTES && text.len().is_multiple_of(2) && text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok()).unwrap_or(0);
-            let bytes: Vec<u8> = text.as_bytes().chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect();
+        if text.len() >= 2 * Self::MIN_BYTES
+            && text.len().is_multiple_of(2)
+            && text.bytes().all(|digit| digit.is_ascii_hexdigit())
+        {
+            let digit = |byte: u8| {
+                char::from(byte)
+                    .to_digit(16)
+                    .and_then(|value| u8::try_from(value).ok())
+                    .unwrap_or(0)
+            };
+            let bytes: Vec<u8> = text
+                .as_bytes()
+                .chunks_exact(2)
+                .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
+                .collect();
             return Self::from_bytes(bytes);
         }
-        let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+        let config =
+            GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
         [&alphabet::URL_SAFE, &alphabet::STANDARD]
             .iter()
             .find_map(|alphabet| GeneralPurpose::new(alphabet, config).decode(text).ok())
@@ -81,16 +98,22 @@ impl fmt::Debug for Key {
 #[non_exhaustive]
 pub enum WeakKey {
     /// Too few bytes.
-    #[error("a cookie key needs at least 32 random bytes; {bytes} came; make one with: openssl rand -base64 48")]
+    #[error(
+        "a cookie key needs at least 32 random bytes; {bytes} came; make one with: openssl rand -base64 48"
+    )]
     Short {
         /// How many came.
         bytes: usize,
     },
     /// Hardly any different bytes.
-    #[error("a cookie key must be random; this one repeats a few bytes; make one with: openssl rand -base64 48")]
+    #[error(
+        "a cookie key must be random; this one repeats a few bytes; make one with: openssl rand -base64 48"
+    )]
     Repetitive,
     /// Neither hex nor base64.
-    #[error("a cookie key is written in hex or base64, and this is neither; make one with: openssl rand -base64 48")]
+    #[error(
+        "a cookie key is written in hex or base64, and this is neither; make one with: openssl rand -base64 48"
+    )]
     Encoding,
     /// A ring without keys.
     #[error("a signed cookie needs at least one key; make one with: openssl rand -base64 48")]
@@ -99,7 +122,8 @@ pub enum WeakKey {
 
 /// The keys in use: the first signs, every one verifies.
 ///
-/// To change the key without signing anybody out, put the new one first, wait until the longest session is over, then drop the old one.
+/// To change the key without signing anybody out, put the new one first, wait until the longest
+/// session is over, then drop the old one.
 #[derive(Debug, Clone)]
 pub struct KeyRing(Vec<Key>);
 
@@ -154,7 +178,10 @@ mod tests {
         let bytes: Vec<u8> = (0..32).collect();
         let hex = "000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E1F";
         assert_eq!(Key::parse(hex).unwrap().expose(), bytes);
-        for text in ["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"] {
+        for text in [
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+        ] {
             assert_eq!(Key::parse(text).unwrap().expose(), bytes);
         }
         let standard = "+/+/AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";

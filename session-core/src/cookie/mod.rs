@@ -1,4 +1,5 @@
-//! The session cookie: from the bytes of a `Cookie` header to a [`SessionId`], and back into `Set-Cookie`.
+//! The session cookie: from the bytes of a `Cookie` header to a [`SessionId`], and back into
+//! `Set-Cookie`.
 
 mod config;
 mod header;
@@ -23,9 +24,11 @@ pub const LONGEST_MAX_AGE: Duration = Duration::from_secs(400 * 86_400);
 
 /// Reads and writes the session cookie.
 ///
-/// A signed value is `2.`, 45 characters of id, `.`, 43 characters of HMAC-SHA256 in base64url: 91 characters. The MAC covers a purpose
-/// with the format, the cookie's name and the id, so a value does not verify under another name. An unsigned value is `0.` and the id. A
-/// value of the other kind, of another format, of any other length or with any other byte counts as absent: no error, no store call.
+/// A signed value is `2.`, 45 characters of id, `.`, 43 characters of HMAC-SHA256 in base64url: 91
+/// characters. The MAC covers a purpose with the format, the cookie's name and the id, so a value
+/// does not verify under another name. An unsigned value is `0.` and the id. A value of the other
+/// kind, of another format, of any other length or with any other byte counts as absent: no error,
+/// no store call.
 #[derive(Clone)]
 pub struct CookieCodec {
     config: CookieConfig,
@@ -35,7 +38,8 @@ pub struct CookieCodec {
 /// How a cookie's value is protected.
 #[derive(Clone)]
 enum Signing {
-    /// One keyed state for each key, in the ring's order, that has taken in purpose and name already.
+    /// One keyed state for each key, in the ring's order, that has taken in purpose and name
+    /// already.
     Signed(Vec<Hmac<Sha256>>),
     Unsigned,
 }
@@ -60,7 +64,8 @@ pub enum SignedBy {
     Nobody,
 }
 
-/// The session cookies of one request that verified, in the order in which they came, at most [`Self::MOST`].
+/// The session cookies of one request that verified, in the order in which they came, at most
+/// [`Self::MOST`].
 ///
 /// A browser sends several if cookies of one name were set with different paths or domains.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -119,8 +124,9 @@ impl CookieCodec {
         Ok(Self { config, signing: Signing::Signed(macs) })
     }
 
-    /// A codec for unsigned cookies. An id cannot be guessed. A made-up cookie costs a store call, and the rules for superseded ids do
-    /// not apply: a cookie whose secret is not the current one counts as absent.
+    /// A codec for unsigned cookies. An id cannot be guessed. A made-up cookie costs a store call,
+    /// and the rules for superseded ids do not apply: a cookie whose secret is not the current one
+    /// counts as absent.
     ///
     /// # Errors
     /// [`CookieError`] if browsers would refuse a cookie with this name and these attributes.
@@ -137,7 +143,8 @@ impl CookieCodec {
 
     /// The ids in these `Cookie` headers that verify.
     ///
-    /// Everything else counts as absent: other names, other shapes, wrong signatures, in whatever order they come.
+    /// Everything else counts as absent: other names, other shapes, wrong signatures, in whatever
+    /// order they come.
     #[must_use]
     pub fn read<'h>(&self, headers: impl IntoIterator<Item = &'h [u8]>) -> VerifiedCookies {
         let name = self.config.name.as_bytes();
@@ -151,7 +158,8 @@ impl CookieCodec {
         verified
     }
 
-    /// Counts the values in these `Cookie` headers as refused, where none can be believed: an https-only cookie that came over plain http.
+    /// Counts the values in these `Cookie` headers as refused, where none can be believed: an
+    /// https-only cookie that came over plain http.
     pub fn count_as_refused<'h>(&self, headers: impl IntoIterator<Item = &'h [u8]>) {
         let name = self.config.name.as_bytes();
         let mut refused = Refusals::default();
@@ -160,7 +168,8 @@ impl CookieCodec {
         }
     }
 
-    /// The `Set-Cookie` value that gives `id` to the browser: until it closes, or for `max_age` (whole seconds, at most 400 days).
+    /// The `Set-Cookie` value that gives `id` to the browser: until it closes, or for `max_age`
+    /// (whole seconds, at most 400 days).
     #[must_use]
     pub fn issue(&self, id: &SessionId, max_age: Option<Duration>) -> String {
         let text = id.to_text();
@@ -173,7 +182,10 @@ impl CookieCodec {
                 // A ring has at least one key, so there is a first state.
                 if let Some(mac) = macs.first() {
                     let mut encoded = [0; MAC_LENGTH];
-                    let _ = URL_SAFE_NO_PAD.encode_slice(mac.clone().chain_update(text).finalize().into_bytes(), &mut encoded);
+                    let _ = URL_SAFE_NO_PAD.encode_slice(
+                        mac.clone().chain_update(text).finalize().into_bytes(),
+                        &mut encoded,
+                    );
                     cookie.extend_from_slice(&encoded);
                 }
             }
@@ -182,10 +194,14 @@ impl CookieCodec {
                 cookie.extend_from_slice(&text);
             }
         }
-        self.set_cookie(&String::from_utf8_lossy(&cookie), max_age.map(|age| age.min(LONGEST_MAX_AGE).as_secs()))
+        self.set_cookie(
+            &String::from_utf8_lossy(&cookie),
+            max_age.map(|age| age.min(LONGEST_MAX_AGE).as_secs()),
+        )
     }
 
-    /// The `Set-Cookie` value that takes the cookie away: the same name, path, domain and flags, without a value.
+    /// The `Set-Cookie` value that takes the cookie away: the same name, path, domain and flags,
+    /// without a value.
     #[must_use]
     pub fn remove(&self) -> String {
         self.set_cookie("", Some(0))
@@ -207,12 +223,18 @@ impl CookieCodec {
                 let (text, mac) = rest.split_at(SessionId::TEXT_LENGTH);
                 let mut tag = [0; MAC_BYTES];
                 let mac = mac.strip_prefix(b".").ok_or(Cause::Shape)?;
-                let written = URL_SAFE_NO_PAD.decode_slice(mac, &mut tag).map_err(|_| Cause::Shape)?;
+                let written =
+                    URL_SAFE_NO_PAD.decode_slice(mac, &mut tag).map_err(|_| Cause::Shape)?;
                 let id = SessionId::parse(text).ok_or(Cause::Shape)?;
                 // `verify_slice` compares in constant time; which key fits is no secret.
-                let fits = |mac: &Hmac<Sha256>| mac.clone().chain_update(text).verify_slice(&tag[..written]).is_ok();
+                let fits = |mac: &Hmac<Sha256>| {
+                    mac.clone().chain_update(text).verify_slice(&tag[..written]).is_ok()
+                };
                 let at = macs.iter().position(fits).ok_or(Cause::Signature)?;
-                Ok(VerifiedCookie { id, signed_by: if at == 0 { SignedBy::Current } else { SignedBy::Older } })
+                Ok(VerifiedCookie {
+                    id,
+                    signed_by: if at == 0 { SignedBy::Current } else { SignedBy::Older },
+                })
             }
         }
     }
@@ -262,7 +284,9 @@ pub enum CookieError {
         name: String,
     },
     /// The path does not start with `/` or breaks the header.
-    #[error("{path:?} is no cookie path; it must start with '/' and have no ';' or control character")]
+    #[error(
+        "{path:?} is no cookie path; it must start with '/' and have no ';' or control character"
+    )]
     Path {
         /// What came.
         path: String,
@@ -282,7 +306,9 @@ pub enum CookieError {
         name: String,
     },
     /// Browsers take `__Secure-` only with `Secure`.
-    #[error("browsers refuse the cookie {name:?} unless it is https only; choose another name or keep that")]
+    #[error(
+        "browsers refuse the cookie {name:?} unless it is https only; choose another name or keep that"
+    )]
     SecurePrefix {
         /// The cookie's name.
         name: String,

@@ -1,7 +1,12 @@
 use super::*;
 
 fn ring(seeds: &[u8]) -> KeyRing {
-    KeyRing::new(seeds.iter().map(|seed| Key::from_bytes((0..32).map(|n| n * 7 + seed).collect::<Vec<u8>>()).unwrap())).unwrap()
+    KeyRing::new(
+        seeds.iter().map(|seed| {
+            Key::from_bytes((0..32).map(|n| n * 7 + seed).collect::<Vec<u8>>()).unwrap()
+        }),
+    )
+    .unwrap()
 }
 
 fn codec(seeds: &[u8]) -> CookieCodec {
@@ -20,7 +25,10 @@ fn read(codec: &CookieCodec, header: &[u8]) -> Option<SessionId> {
 #[test]
 fn an_issued_cookie_reads_back() {
     let (codec, id) = (codec(&[1]), SessionId::random().unwrap());
-    assert_eq!(codec.read([pair(&codec, &id).as_bytes()]), VerifiedCookie { id: id.clone(), signed_by: SignedBy::Current }.into());
+    assert_eq!(
+        codec.read([pair(&codec, &id).as_bytes()]),
+        VerifiedCookie { id: id.clone(), signed_by: SignedBy::Current }.into()
+    );
     assert_eq!(pair(&codec, &id).len(), "__Host-id=".len() + 91);
 }
 
@@ -88,7 +96,8 @@ fn s05_an_unsigned_value_is_refused_when_keys_are_set() {
 #[test]
 fn s06_a_value_moved_to_another_name_is_refused() {
     let id = SessionId::random().unwrap();
-    let other = CookieCodec::signed(CookieConfig::default().name("__Host-other"), &ring(&[1])).unwrap();
+    let other =
+        CookieCodec::signed(CookieConfig::default().name("__Host-other"), &ring(&[1])).unwrap();
     let moved = pair(&codec(&[1]), &id).replace("__Host-id", "__Host-other");
     assert_eq!(read(&other, moved.as_bytes()), None);
 }
@@ -98,15 +107,26 @@ fn s07_older_keys_verify_until_they_are_dropped() {
     let id = SessionId::random().unwrap();
     let cookie = pair(&codec(&[1]), &id);
     assert_eq!(codec(&[2, 1]).read([cookie.as_bytes()]).first.unwrap().signed_by, SignedBy::Older);
-    assert_eq!(codec(&[2, 1]).read([pair(&codec(&[2]), &id).as_bytes()]).first.unwrap().signed_by, SignedBy::Current);
+    assert_eq!(
+        codec(&[2, 1]).read([pair(&codec(&[2]), &id).as_bytes()]).first.unwrap().signed_by,
+        SignedBy::Current
+    );
     assert_eq!(read(&codec(&[2]), cookie.as_bytes()), None);
 }
 
 #[test]
 fn s10_the_cookie_that_verifies_counts_wherever_it_stands() {
     let (codec, id) = (codec(&[1]), SessionId::random().unwrap());
-    let (good, bad) = (pair(&codec, &id), format!("__Host-id=2.{}.{}.{}", "A".repeat(16), "A".repeat(28), "B".repeat(43)));
-    for headers in [vec![format!("{good}; {bad}")], vec![format!("{bad}; {good}")], vec![bad.clone(), good.clone()], vec![good, bad]] {
+    let (good, bad) = (
+        pair(&codec, &id),
+        format!("__Host-id=2.{}.{}.{}", "A".repeat(16), "A".repeat(28), "B".repeat(43)),
+    );
+    for headers in [
+        vec![format!("{good}; {bad}")],
+        vec![format!("{bad}; {good}")],
+        vec![bad.clone(), good.clone()],
+        vec![good, bad],
+    ] {
         let read = codec.read(headers.iter().map(String::as_bytes));
         assert_eq!(read.iter().map(|cookie| &cookie.id).collect::<Vec<_>>(), [&id]);
     }
@@ -116,8 +136,15 @@ fn s10_the_cookie_that_verifies_counts_wherever_it_stands() {
 fn h33_at_most_four_different_cookies_count() {
     let codec = codec(&[1]);
     let ids: Vec<_> = (0..6).map(|_| SessionId::random().unwrap()).collect();
-    let header = ids.iter().flat_map(|id| [pair(&codec, id), pair(&codec, id)]).collect::<Vec<_>>().join("; ");
-    assert_eq!(codec.read([header.as_bytes()]).iter().map(|cookie| &cookie.id).collect::<Vec<_>>(), ids[..4].iter().collect::<Vec<_>>());
+    let header = ids
+        .iter()
+        .flat_map(|id| [pair(&codec, id), pair(&codec, id)])
+        .collect::<Vec<_>>()
+        .join("; ");
+    assert_eq!(
+        codec.read([header.as_bytes()]).iter().map(|cookie| &cookie.id).collect::<Vec<_>>(),
+        ids[..4].iter().collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -129,9 +156,14 @@ fn the_default_cookie_is_what_owasp_advises() {
 
 #[test]
 fn h12_the_removal_cookie_has_the_same_attributes() {
-    let config = CookieConfig::default().name("id").path("/app").domain("example.com").same_site(SameSite::Strict);
+    let config = CookieConfig::default()
+        .name("id")
+        .path("/app")
+        .domain("example.com")
+        .same_site(SameSite::Strict);
     let codec = CookieCodec::signed(config, &ring(&[1])).unwrap();
-    let attributes = "; Path=/app; Domain=example.com; Max-Age=0; HttpOnly; Secure; SameSite=Strict";
+    let attributes =
+        "; Path=/app; Domain=example.com; Max-Age=0; HttpOnly; Secure; SameSite=Strict";
     assert_eq!(codec.remove(), format!("id={attributes}"));
     assert!(codec.issue(&SessionId::random().unwrap(), Some(Duration::ZERO)).ends_with(attributes));
 }
@@ -139,7 +171,9 @@ fn h12_the_removal_cookie_has_the_same_attributes() {
 #[test]
 fn h17_max_age_is_at_most_400_days() {
     let id = SessionId::random().unwrap();
-    assert!(codec(&[1]).issue(&id, Some(Duration::from_secs(u64::MAX))).contains("; Max-Age=34560000;"));
+    assert!(
+        codec(&[1]).issue(&id, Some(Duration::from_secs(u64::MAX))).contains("; Max-Age=34560000;")
+    );
     assert!(codec(&[1]).issue(&id, Some(Duration::from_millis(1_999))).contains("; Max-Age=1;"));
     assert!(!codec(&[1]).issue(&id, None).contains("Max-Age"));
 }

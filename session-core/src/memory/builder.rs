@@ -26,7 +26,13 @@ pub struct MemoryStoreBuilder {
 
 impl Default for MemoryStoreBuilder {
     fn default() -> Self {
-        Self { limits: Limits::default(), max_sessions: usize::MAX, max_bytes: 256 << 20, reserved_percent: 20, clock: None }
+        Self {
+            limits: Limits::default(),
+            max_sessions: usize::MAX,
+            max_bytes: 256 << 20,
+            reserved_percent: 20,
+            clock: None,
+        }
     }
 }
 
@@ -38,26 +44,27 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// The most sessions it holds; one more is [`Rejection::Full`](crate::Rejection::Full). No cap by default: `max_bytes` counts.
+    /// The most sessions it holds; one more is [`Rejection::Full`](crate::Rejection::Full). No cap
+    /// by default: `max_bytes` counts.
     #[must_use]
     pub fn max_sessions(mut self, sessions: usize) -> Self {
         self.max_sessions = sessions;
         self
     }
 
-    /// About the most bytes of memory its sessions take; a session or a change beyond is [`Rejection::Full`](crate::Rejection::Full).
-    /// 256 MiB by default.
+    /// About the most bytes of memory its sessions take; a session or a change beyond is
+    /// [`Rejection::Full`](crate::Rejection::Full). 256 MiB by default.
     ///
-    /// Keys, principals, names and values count, with a measured fixed share for each session and each value. The process takes more:
-    /// freed memory does not go back to the system at once.
+    /// Keys, principals, names and values count, with a measured fixed share for each session and
+    /// each value. The process takes more: freed memory does not go back to the system at once.
     #[must_use]
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// How many percent of both caps only sessions with a principal may use, so that a flood of anonymous sessions leaves room for users
-    /// to sign in. 20 by default, at most 100.
+    /// How many percent of both caps only sessions with a principal may use, so that a flood of
+    /// anonymous sessions leaves room for users to sign in. 20 by default, at most 100.
     #[must_use]
     pub fn reserved_percent(mut self, percent: u8) -> Self {
         self.reserved_percent = percent;
@@ -75,6 +82,10 @@ impl MemoryStoreBuilder {
     #[must_use]
     pub fn build(self) -> MemoryStore {
         let clock = self.clock.map_or(Clock::System, Clock::Manual);
-        MemoryStore::assemble(self.limits, clock, Occupancy::new(self.max_sessions, self.max_bytes, self.reserved_percent))
+        MemoryStore::assemble(
+            self.limits,
+            clock,
+            Occupancy::new(self.max_sessions, self.max_bytes, self.reserved_percent),
+        )
     }
 }

@@ -10,8 +10,10 @@ use std::{
 
 /// A clock that stands still until a test moves it, so that expiry is tested without sleeping.
 ///
-/// Clones are the same clock. [`MemoryStore::with_manual_clock`](super::MemoryStore::with_manual_clock) gives one with its store,
-/// [`MemoryStoreBuilder::clock`](super::MemoryStoreBuilder::clock) puts one under several stores.
+/// Clones are the same clock.
+/// [`MemoryStore::with_manual_clock`](super::MemoryStore::with_manual_clock) gives one with its
+/// store, [`MemoryStoreBuilder::clock`](super::MemoryStoreBuilder::clock) puts one under several
+/// stores.
 ///
 /// # Examples
 /// ```
@@ -40,17 +42,21 @@ impl ManualClock {
     /// Lets time pass; under every store on this clock at once.
     pub fn advance(&self, by: Duration) {
         // It stops at its end, after centuries, and does not start over.
-        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| Some(now.saturating_add(nanos(by))));
+        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| {
+            Some(now.saturating_add(nanos(by)))
+        });
     }
 }
 
-/// Added to every reading: 146 years. A session that was created in another process, or copied with a great age, has a moment after zero.
+/// Added to every reading: 146 years. A session that was created in another process, or copied with
+/// a great age, has a moment after zero.
 const ORIGIN: u64 = 1 << 62;
 
 /// Nanoseconds since a fixed moment, never going back. 64 bits last for 584 years.
 #[derive(Debug)]
 pub(super) enum Clock {
-    /// `CLOCK_BOOTTIME`: it does not follow the time of day, and it counts the time that the machine sleeps.
+    /// `CLOCK_BOOTTIME`: it does not follow the time of day, and it counts the time that the
+    /// machine sleeps.
     System,
     Manual(ManualClock),
 }
@@ -69,11 +75,13 @@ impl Clock {
 fn system() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     // The kernel counts both parts from 0 up, and nanoseconds below 10^9.
-    let (seconds, nanos) = (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));
+    let (seconds, nanos) =
+        (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));
     seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
-/// Other systems: the clock of [`std::time::Instant`], which stops while the machine sleeps on some of them.
+/// Other systems: the clock of [`std::time::Instant`], which stops while the machine sleeps on some
+/// of them.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn system() -> u64 {
     static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();

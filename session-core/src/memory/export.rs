@@ -6,15 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use super::{MemoryStore, shard::Entry};
 
-/// One session as a [`MemoryStore`] keeps it, for [`Import::add`](super::Import::add). It can only be written down and read again; a change
-/// of its form is a change of whatever format it is written in.
+/// One session as a [`MemoryStore`] keeps it, for [`Import::add`](super::Import::add). It can only
+/// be written down and read again; a change of its form is a change of whatever format it is
+/// written in.
 ///
-/// Points in time are nanoseconds of the exporting store's clock, which mean nothing without [`Export::taken_at`].
+/// Points in time are nanoseconds of the exporting store's clock, which mean nothing without
+/// [`Export::taken_at`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exported(pub(super) Entry);
 
-/// A walk over all live sessions of a [`MemoryStore`], a batch at a time, so that a store of any size is exported without a second copy of
-/// it in memory. [`MemoryStore::export`] begins it.
+/// A walk over all live sessions of a [`MemoryStore`], a batch at a time, so that a store of any
+/// size is exported without a second copy of it in memory. [`MemoryStore::export`] begins it.
 #[derive(Debug)]
 pub struct Export<'a> {
     store: &'a MemoryStore,
@@ -30,7 +32,8 @@ impl Export<'_> {
         Duration::from_nanos(self.taken_at)
     }
 
-    /// The next sessions, together of about `bytes` bytes and at least one; empty at the end. Expired ones are left out.
+    /// The next sessions, together of about `bytes` bytes and at least one; empty at the end.
+    /// Expired ones are left out.
     ///
     /// A shard's lock is held for one batch at most.
     #[must_use]
@@ -56,10 +59,12 @@ impl Export<'_> {
 }
 
 impl MemoryStore {
-    /// Begins to export all live sessions, exactly as they are, to a store in another process of this machine.
+    /// Begins to export all live sessions, exactly as they are, to a store in another process of
+    /// this machine.
     ///
-    /// Nothing is taken out. Whoever wants exactly what the store holds lets nobody call it meanwhile: a session that comes, goes or changes
-    /// during the walk may or may not be in it, or be in it as it was.
+    /// Nothing is taken out. Whoever wants exactly what the store holds lets nobody call it
+    /// meanwhile: a session that comes, goes or changes during the walk may or may not be in it, or
+    /// be in it as it was.
     #[must_use]
     pub fn export(&self) -> Export<'_> {
         Export { store: self, taken_at: self.clock.now(), shard: 0, slot: 0 }

@@ -18,14 +18,16 @@ pub struct Import<'a> {
 }
 
 impl Import<'_> {
-    /// Puts one session in, as it was: data, version, creation, deadline, principal and lifetime. One that has expired on the way is left out.
+    /// Puts one session in, as it was: data, version, creation, deadline, principal and lifetime.
+    /// One that has expired on the way is left out.
     ///
-    /// The store's caps refuse nobody here: a session that was alive stays alive in a smaller store, which then takes no new one, and no
-    /// change that makes one larger, until there is room. The same holds for data above its [`Limits`].
+    /// The store's caps refuse nobody here: a session that was alive stays alive in a smaller
+    /// store, which then takes no new one, and no change that makes one larger, until there is
+    /// room. The same holds for data above its [`Limits`].
     ///
     /// # Errors
-    /// [`ImportError`] if no store can have held this session. Whatever was put in before stays; a store that got such an error is to be
-    /// thrown away.
+    /// [`ImportError`] if no store can have held this session. Whatever was put in before stays; a
+    /// store that got such an error is to be thrown away.
     pub fn add(&mut self, session: Exported) -> Result<(), ImportError> {
         self.check(&session.0)?;
         let Exported(mut entry) = session;
@@ -78,10 +80,15 @@ impl Import<'_> {
         if session.since > session.generation || (session.user.is_none() && session.since != 0) {
             return Err(ImportError::Generation);
         }
-        // Sessions may be created and prolonged while an export runs, so both ends have as much play as an export could take.
+        // Sessions may be created and prolonged while an export runs, so both ends have as much
+        // play as an export could take.
         let latest = self.taken_at.saturating_add(nanos(LONGEST_EXPORT));
         let longest = latest.saturating_add(nanos(Limits::LONGEST_TTL));
-        let happened = [session.created, session.rotated, session.user.as_ref().map_or(0, |user| user.authenticated)];
+        let happened = [
+            session.created,
+            session.rotated,
+            session.user.as_ref().map_or(0, |user| user.authenticated),
+        ];
         let ends = [session.deadline, session.former.as_ref().map_or(0, |former| former.until)];
         if happened.iter().any(|time| *time > latest) || ends.iter().any(|time| *time > longest) {
             return Err(ImportError::Times);
@@ -100,11 +107,13 @@ impl Import<'_> {
 const LONGEST_EXPORT: Duration = Duration::from_secs(86_400);
 
 impl MemoryStore {
-    /// Begins to take over the sessions of an export that was [`taken_at`](super::Export::taken_at) that moment of the other store's clock.
+    /// Begins to take over the sessions of an export that was [`taken_at`](super::Export::taken_at)
+    /// that moment of the other store's clock.
     ///
-    /// `elapsed` says how long ago that was, and is asked once, after this store has read its own clock. It must not say less than what has
-    /// really passed, or sessions live longer by it: take a stamp before the export begins and compare it here, on a clock that both processes
-    /// share. All sessions are set back by the same amount, so that the order of their creation stays.
+    /// `elapsed` says how long ago that was, and is asked once, after this store has read its own
+    /// clock. It must not say less than what has really passed, or sessions live longer by it: take
+    /// a stamp before the export begins and compare it here, on a clock that both processes share.
+    /// All sessions are set back by the same amount, so that the order of their creation stays.
     ///
     /// From here on a scan that was begun at the other store starts over at this one.
     #[must_use]
@@ -131,12 +140,19 @@ pub enum ImportError {
     #[error("a session came with a version that is 0 or above 2^53; export it again")]
     Version,
     /// `since` is above the generation, or is not 0 although no one is signed in.
-    #[error("a session came whose sign-in is of a later generation than its secret; export it again")]
+    #[error(
+        "a session came whose sign-in is of a later generation than its secret; export it again"
+    )]
     Generation,
-    /// It was created, rotated or signed in after the export, or would live longer than [`Limits::LONGEST_TTL`].
-    #[error("a session came with a time after the export, or would live for more than ten years; export it again")]
+    /// It was created, rotated or signed in after the export, or would live longer than
+    /// [`Limits::LONGEST_TTL`].
+    #[error(
+        "a session came with a time after the export, or would live for more than ten years; export it again"
+    )]
     Times,
     /// A live session has its key already.
-    #[error("a session came twice, or into a store that holds it already; import into an empty store")]
+    #[error(
+        "a session came twice, or into a store that holds it already; import into an empty store"
+    )]
     Taken,
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::{Change, Changes, Commit, Data, Json, Name, Rejection};
 
-/// The outcome of a commit's changes, worked out before any of them is made, so that a commit that has to be rejected has changed
-/// nothing and no data need be copied.
+/// The outcome of a commit's changes, worked out before any of them is made, so that a commit that
+/// has to be rejected has changed nothing and no data need be copied.
 #[derive(Debug)]
 pub(super) struct Merge {
     /// What each `Add` comes to.
@@ -63,7 +63,9 @@ impl Merge {
 fn sum(name: &Name, held: Option<&Json>, by: i64) -> Result<i64, Rejection> {
     let before = match held {
         None => 0,
-        Some(value) => value.as_integer().ok_or_else(|| Rejection::NotAnInteger { name: name.clone() })?,
+        Some(value) => {
+            value.as_integer().ok_or_else(|| Rejection::NotAnInteger { name: name.clone() })?
+        }
     };
     before.checked_add(by).ok_or_else(|| Rejection::Overflow { name: name.clone() })
 }

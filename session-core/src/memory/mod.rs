@@ -30,37 +30,44 @@ use self::{
     shard::{Entry, Shard, Verdict},
 };
 use crate::{
-    Claim, Commit, Created, Cursor, Deleted, DeletedPage, Limits, NewRecord, Outcome, Page, Principal, SessionStore, SessionSummary,
-    StoreError, StoreKey, Stored, SummaryPage,
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, Limits, NewRecord, Outcome, Page,
+    Principal, SessionStore, SessionSummary, StoreError, StoreKey, Stored, SummaryPage,
 };
 
 /// Its name in errors.
 const STORE: &str = "memory";
 /// Enough that threads seldom meet, few enough that `list` walks them in microseconds.
 const SHARDS: usize = 64;
-/// The most expired sessions that are taken out under one hold of a shard's lock, so that requests never wait long for a purge.
+/// The most expired sessions that are taken out under one hold of a shard's lock, so that requests
+/// never wait long for a purge.
 const PURGED_AT_ONCE: usize = 256;
 /// The most expired sessions that a call purges to make room for itself.
 const PURGED_FOR_ROOM: usize = 1024;
-/// The most expired sessions that a creation takes out of its shard. More than one, so that a shard with a backlog shrinks.
+/// The most expired sessions that a creation takes out of its shard. More than one, so that a shard
+/// with a backlog shrinks.
 const SWEPT_BY_CREATE: usize = 4;
 /// How long a session has been dead before a creation takes it out, in nanoseconds.
 const SWEPT_AFTER: u64 = 60_000_000_000;
-/// The most empty slots and expired sessions that one page of a scan passes over, besides what it returns.
+/// The most empty slots and expired sessions that one page of a scan passes over, besides what it
+/// returns.
 const PASSED_OVER: usize = 4096;
 
-/// Sessions in the memory of one process: the reference of the conformance suite, and a store for tests and single processes.
+/// Sessions in the memory of one process: the reference of the conformance suite, and a store for
+/// tests and single processes.
 ///
-/// The sessions end with the process, and no other process sees them. The clock is the machine's `CLOCK_BOOTTIME`: setting the time of day
-/// neither ends nor prolongs a session, and time that the machine sleeps counts. Tests take a [`ManualClock`].
+/// The sessions end with the process, and no other process sees them. The clock is the machine's
+/// `CLOCK_BOOTTIME`: setting the time of day neither ends nor prolongs a session, and time that the
+/// machine sleeps counts. Tests take a [`ManualClock`].
 ///
-/// The store is bounded ([`max_bytes`](MemoryStoreBuilder::max_bytes), 256 MiB by default) and sweeps itself: each creation takes out up to
-/// four sessions of its shard that expired more than a minute ago, and a call that finds the store full purges expired sessions first.
+/// The store is bounded ([`max_bytes`](MemoryStoreBuilder::max_bytes), 256 MiB by default) and
+/// sweeps itself: each creation takes out up to four sessions of its shard that expired more than a
+/// minute ago, and a call that finds the store full purges expired sessions first.
 /// [`spawn_sweeper`](crate::spawn_sweeper) frees them earlier.
 ///
 /// # How it keeps the laws
-/// Sessions are spread over shards by a hash of their key. Everything about one session is in one shard and changes under one lock. `list`
-/// and `delete_all` take one shard after the other. No call ever holds two locks, so none can deadlock, and none awaits.
+/// Sessions are spread over shards by a hash of their key. Everything about one session is in one
+/// shard and changes under one lock. `list` and `delete_all` take one shard after the other. No
+/// call ever holds two locks, so none can deadlock, and none awaits.
 ///
 /// # Examples
 /// ```
@@ -82,7 +89,8 @@ pub struct MemoryStore {
     limits: Limits,
     clock: Clock,
     occupancy: Occupancy,
-    /// The shard that the next purge starts with, so that purges of one session each do not always find the same shard first.
+    /// The shard that the next purge starts with, so that purges of one session each do not always
+    /// find the same shard first.
     next_purged: AtomicUsize,
     /// Marks this store's cursors: slots of another store are other sessions.
     mark: u32,
@@ -143,7 +151,8 @@ impl MemoryStore {
         self.shards[hash as usize % SHARDS].lock()
     }
 
-    /// Takes room for a session, if need be after purging. Holds no lock: the purge takes them one after the other.
+    /// Takes room for a session, if need be after purging. Holds no lock: the purge takes them one
+    /// after the other.
     fn take_room(&self, occupant: Occupant, bytes: usize) -> Result<(), StoreError> {
         if self.occupancy.take(occupant, 1, bytes).is_err() {
             self.purge(PURGED_FOR_ROOM);
@@ -172,8 +181,8 @@ impl MemoryStore {
         purged
     }
 
-    /// Where a scan goes on. One that was begun at a predecessor starts over, because it has to visit whatever it has not visited yet, and
-    /// here every session has another slot.
+    /// Where a scan goes on. One that was begun at a predecessor starts over, because it has to
+    /// visit whatever it has not visited yet, and here every session has another slot.
     fn position(&self, cursor: &Cursor) -> Option<Position> {
         match Position::parse(cursor)? {
             (mark, position) if mark == self.mark => Some(position),
@@ -183,7 +192,10 @@ impl MemoryStore {
 
     /// Where a walk begins that goes on after `cursor`.
     fn start(&self, cursor: Option<&Cursor>) -> Result<Position, StoreError> {
-        let foreign = || StoreError::Other { store: STORE, source: "the cursor is not one of this store".into() };
+        let foreign = || StoreError::Other {
+            store: STORE,
+            source: "the cursor is not one of this store".into(),
+        };
         cursor.map_or(Ok(Position::default()), |cursor| self.position(cursor).ok_or_else(foreign))
     }
 
@@ -214,7 +226,8 @@ impl SessionStore for MemoryStore {
         new.check(key, &self.limits)?;
         let occupant = Occupant::of(new.principal.as_ref());
         let weight = weight(key, new.principal.as_ref(), new.data.bytes(), new.data.len());
-        // Looked at before room is made: in a full store a taken key is still `Taken`, and costs no purge.
+        // Looked at before room is made: in a full store a taken key is still `Taken`, and costs no
+        // purge.
         if self.lock(key).live(key, self.clock.now()).is_some() {
             return Ok(Created::Taken);
         }
@@ -254,7 +267,8 @@ impl SessionStore for MemoryStore {
                 if purged {
                     return Err(full.into());
                 }
-                // A purge takes the locks of all shards in turn, so this one is released, and the record is examined anew.
+                // A purge takes the locks of all shards in turn, so this one is released, and the
+                // record is examined anew.
                 drop(shard);
                 self.purge(PURGED_FOR_ROOM);
                 purged = true;
@@ -274,7 +288,12 @@ impl SessionStore for MemoryStore {
         Ok(deleted)
     }
 
-    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
+    async fn list(
+        &self,
+        principal: &Principal,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<SummaryPage, StoreError> {
         let mut position = self.start(after.as_ref())?;
         let (mut seen, mut next) = (Vec::new(), None);
         'shards: while let Some(shard) = self.shards.get(position.shard) {
@@ -293,12 +312,20 @@ impl SessionStore for MemoryStore {
         let end = self.clock.now();
         let at_end = |(now, summary): (u64, SessionSummary)| {
             let late = Duration::from_nanos(end.saturating_sub(now));
-            SessionSummary { age: summary.age + late, authenticated: summary.authenticated + late, ..summary }
+            SessionSummary {
+                age: summary.age + late,
+                authenticated: summary.authenticated + late,
+                ..summary
+            }
         };
         Ok(SummaryPage { sessions: seen.into_iter().map(at_end).collect(), next })
     }
 
-    async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
+    async fn delete_all(
+        &self,
+        principal: &Principal,
+        except: Option<&StoreKey>,
+    ) -> Result<u64, StoreError> {
         let mut ended = 0;
         for shard in &self.shards {
             let mut shard = shard.lock();
@@ -311,7 +338,11 @@ impl SessionStore for MemoryStore {
         Ok(ended)
     }
 
-    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+    async fn delete_everyone(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<DeletedPage, StoreError> {
         let mut position = self.start(after.as_ref())?;
         let (mut visited, mut ended) = (0, 0);
         while let Some(shard) = self.shards.get(position.shard) {
@@ -397,9 +428,14 @@ mod tests {
     use super::*;
     use crate::SessionId;
 
-    async fn create(store: &MemoryStore, new: impl FnOnce(NewRecord) -> NewRecord) -> Result<StoreKey, StoreError> {
+    async fn create(
+        store: &MemoryStore,
+        new: impl FnOnce(NewRecord) -> NewRecord,
+    ) -> Result<StoreKey, StoreError> {
         let id = SessionId::random().unwrap();
-        let created = store.create(&id.key(), new(NewRecord::new(id.secret_hash(), Duration::from_secs(60)))).await?;
+        let created = store
+            .create(&id.key(), new(NewRecord::new(id.secret_hash(), Duration::from_secs(60))))
+            .await?;
         assert_eq!(created, Created::New);
         Ok(id.key())
     }
@@ -413,13 +449,22 @@ mod tests {
             }
             clock.advance(Duration::from_secs(30));
         }
-        assert!(store.held_sessions() < 6_000, "{} sessions of 100,000 are held; 2,000 live", store.held_sessions());
+        assert!(
+            store.held_sessions() < 6_000,
+            "{} sessions of 100,000 are held; 2,000 live",
+            store.held_sessions()
+        );
     }
 
     #[tokio::test]
     async fn c50_a_default_store_is_bounded() {
         let store = MemoryStore::new();
-        let large = |text: &str| crate::Data::from_iter([(crate::Name::new("v").unwrap(), crate::Json::encode(text).unwrap())]);
+        let large = |text: &str| {
+            crate::Data::from_iter([(
+                crate::Name::new("v").unwrap(),
+                crate::Json::encode(text).unwrap(),
+            )])
+        };
         let (text, mut held) = ("x".repeat(60_000), 0);
         while create(&store, |new| new.data(large(&text))).await.is_ok() {
             held += 1;

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{Principal, Rejection, StoreKey};
 
-/// The memory of a session besides key, principal and data: its slot, its place among the deadlines, the heads of its allocations.
-/// Measured by `examples/memory_footprint.rs`, rounded up.
+/// The memory of a session besides key, principal and data: its slot, its place among the
+/// deadlines, the heads of its allocations. Measured by `examples/memory_footprint.rs`, rounded up.
 const SESSION_OVERHEAD: usize = 352;
 /// The memory of a principal besides its text: its allocation and its place in the index.
 const PRINCIPAL_OVERHEAD: usize = 104;
@@ -27,8 +27,9 @@ impl Occupant {
 
 /// Sessions and bytes held, over all shards.
 ///
-/// Sessions without a principal get all but the reserved room, so that visitors cannot keep users from signing in. Room is taken before a
-/// shard grows, so that the caps hold at every moment; it is given back under the lock of the shard that shrinks.
+/// Sessions without a principal get all but the reserved room, so that visitors cannot keep users
+/// from signing in. Room is taken before a shard grows, so that the caps hold at every moment; it
+/// is given back under the lock of the shard that shrinks.
 #[derive(Debug)]
 pub(super) struct Occupancy {
     all: Room,
@@ -48,7 +49,10 @@ impl Occupancy {
         let unreserved = |cap: usize| cap - cap / 100 * percent - cap % 100 * percent / 100;
         Self {
             all: Room { sessions: Counter::new(max_sessions), bytes: Counter::new(max_bytes) },
-            visitors: Room { sessions: Counter::new(unreserved(max_sessions)), bytes: Counter::new(unreserved(max_bytes)) },
+            visitors: Room {
+                sessions: Counter::new(unreserved(max_sessions)),
+                bytes: Counter::new(unreserved(max_bytes)),
+            },
         }
     }
 
@@ -60,7 +64,12 @@ impl Occupancy {
         self.all.bytes.held()
     }
 
-    pub(super) fn take(&self, occupant: Occupant, sessions: usize, bytes: usize) -> Result<(), Rejection> {
+    pub(super) fn take(
+        &self,
+        occupant: Occupant,
+        sessions: usize,
+        bytes: usize,
+    ) -> Result<(), Rejection> {
         self.all.take(sessions, bytes, "")?;
         if occupant == Occupant::User {
             return Ok(());
@@ -84,9 +93,13 @@ impl Occupancy {
         }
     }
 
-    /// Makes room for a session that becomes another size, or another occupant's. A session that loses its principal may exceed the room
-    /// of visitors: it lives already.
-    pub(super) fn exchange(&self, before: (Occupant, usize), after: (Occupant, usize)) -> Result<(), Rejection> {
+    /// Makes room for a session that becomes another size, or another occupant's. A session that
+    /// loses its principal may exceed the room of visitors: it lives already.
+    pub(super) fn exchange(
+        &self,
+        before: (Occupant, usize),
+        after: (Occupant, usize),
+    ) -> Result<(), Rejection> {
         let ((from, old), (to, new)) = (before, after);
         if from == to {
             self.take(to, 0, new.saturating_sub(old))?;
@@ -105,7 +118,9 @@ impl Occupancy {
 
 impl Room {
     fn take(&self, sessions: usize, bytes: usize, whose: &str) -> Result<(), Rejection> {
-        self.sessions.take(sessions).map_err(|cap| full(&format!("max_sessions{whose} = {cap}")))?;
+        self.sessions
+            .take(sessions)
+            .map_err(|cap| full(&format!("max_sessions{whose} = {cap}")))?;
         self.bytes.take(bytes).map_err(|cap| {
             self.sessions.give_back(sessions);
             full(&format!("max_bytes{whose} = {cap}"))
@@ -145,7 +160,10 @@ impl Counter {
             return Ok(());
         }
         let within = |held: usize| held.checked_add(amount).filter(|sum| *sum <= self.cap);
-        self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).map(drop).map_err(|_| self.cap)
+        self.held
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, within)
+            .map(drop)
+            .map_err(|_| self.cap)
     }
 
     fn give_back(&self, amount: usize) {
@@ -156,7 +174,12 @@ impl Counter {
 }
 
 /// About how many bytes of memory a session takes.
-pub(super) fn weight(key: &StoreKey, principal: Option<&Principal>, data_bytes: usize, values: usize) -> usize {
+pub(super) fn weight(
+    key: &StoreKey,
+    principal: Option<&Principal>,
+    data_bytes: usize,
+    values: usize,
+) -> usize {
     let principal = principal.map_or(0, |principal| PRINCIPAL_OVERHEAD + principal.as_str().len());
     SESSION_OVERHEAD + key.as_str().len() + principal + data_bytes + values * VALUE_OVERHEAD
 }
@@ -187,13 +210,23 @@ mod tests {
     fn c50_visitors_do_not_get_the_reserved_room() {
         let occupancy = Occupancy::new(100, 1_000, 20);
         occupancy.take(Visitor, 1, 800).unwrap();
-        assert_eq!(occupancy.take(Visitor, 0, 1), Err(full("max_bytes for sessions without a principal = 800")));
+        assert_eq!(
+            occupancy.take(Visitor, 0, 1),
+            Err(full("max_bytes for sessions without a principal = 800"))
+        );
         occupancy.take(User, 1, 200).unwrap();
         assert!(occupancy.take(User, 0, 1).is_err());
         occupancy.exchange((User, 200), (Visitor, 150)).unwrap();
         assert_eq!((occupancy.bytes(), occupancy.visitors.bytes.held()), (950, 950));
         occupancy.exchange((Visitor, 800), (User, 850)).unwrap();
-        assert_eq!((occupancy.bytes(), occupancy.visitors.bytes.held(), occupancy.visitors.sessions.held()), (1_000, 150, 1));
+        assert_eq!(
+            (
+                occupancy.bytes(),
+                occupancy.visitors.bytes.held(),
+                occupancy.visitors.sessions.held()
+            ),
+            (1_000, 150, 1)
+        );
         assert!(occupancy.exchange((User, 850), (User, 851)).is_err());
     }
 }

@@ -13,14 +13,15 @@ use super::{
     occupancy::{Occupant, weight},
 };
 use crate::{
-    Attributes, AuthenticationChange, Claim, Commit, Committed, Data, Deleted, Grace, Guard, Limits, NewRecord, Principal, PrincipalChange,
-    Record, Rejection, SecretHash, SessionSummary, StoreKey,
+    Attributes, AuthenticationChange, Claim, Commit, Committed, Data, Deleted, Grace, Guard,
+    Limits, NewRecord, Principal, PrincipalChange, Record, Rejection, SecretHash, SessionSummary,
+    StoreKey,
 };
 
 /// The sessions whose keys have hashes of one range, with all their indexes.
 ///
-/// A session keeps its slot from creation to removal. Indexes, lists and scans go by slot and not by key: a slot takes 8 bytes, and no
-/// commit moves a session past a walk.
+/// A session keeps its slot from creation to removal. Indexes, lists and scans go by slot and not
+/// by key: a slot takes 8 bytes, and no commit moves a session past a walk.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
     slots: HashMap<StoreKey, usize>,
@@ -46,7 +47,8 @@ pub(super) struct Entry {
     /// Boxed: most sessions are never rotated with a grace.
     pub(super) former: Option<Box<Former>>,
     pub(super) user: Option<User>,
-    /// Boxed and absent by default: most sessions have no attributes, and 100 bytes a session are 100 MB a million.
+    /// Boxed and absent by default: most sessions have no attributes, and 100 bytes a session are
+    /// 100 MB a million.
     pub(super) attributes: Option<Box<Attributes>>,
 }
 
@@ -108,9 +110,17 @@ impl Shard {
     }
 
     /// Whether the commit may be made, and what it comes to. Changes nothing.
-    pub(super) fn examine(&self, key: &StoreKey, commit: &Commit, now: u64, limits: Limits) -> Result<Verdict, Rejection> {
+    pub(super) fn examine(
+        &self,
+        key: &StoreKey,
+        commit: &Commit,
+        now: u64,
+        limits: Limits,
+    ) -> Result<Verdict, Rejection> {
         let Some(&slot) = self.slots.get(key) else { return Ok(Verdict::Gone) };
-        let Some(entry) = self.entry(slot).filter(|entry| entry.is_live(now)) else { return Ok(Verdict::Gone) };
+        let Some(entry) = self.entry(slot).filter(|entry| entry.is_live(now)) else {
+            return Ok(Verdict::Gone);
+        };
         if commit.secret != entry.secret {
             return Ok(Verdict::Superseded);
         }
@@ -128,16 +138,20 @@ impl Shard {
         Ok(Verdict::Go(Plan { slot, merge, before: (entry.occupant(), entry.weight()), after }))
     }
 
-    /// Makes a commit that [`Self::examine`] let pass under the same lock. `None` if the slot is empty, which that rules out.
+    /// Makes a commit that [`Self::examine`] let pass under the same lock. `None` if the slot is
+    /// empty, which that rules out.
     pub(super) fn apply(&mut self, plan: Plan, commit: Commit, now: u64) -> Option<Committed> {
         let Plan { slot, merge, .. } = plan;
         let entry = self.entries.get_mut(slot)?.as_deref_mut()?;
         entry.version += u64::from(commit.is_change());
         let (authentication, since) = (commit.authentication(), commit.since());
         if let Some(rotation) = commit.rotate {
-            let former = |grace| Box::new(Former { secret: entry.secret, until: now.saturating_add(nanos(grace)) });
+            let former = |grace| {
+                Box::new(Former { secret: entry.secret, until: now.saturating_add(nanos(grace)) })
+            };
             entry.former = rotation.grace.map(former);
-            (entry.secret, entry.generation, entry.rotated) = (rotation.secret, rotation.generation, now);
+            (entry.secret, entry.generation, entry.rotated) =
+                (rotation.secret, rotation.generation, now);
         }
         entry.since = since.unwrap_or(entry.since);
         merge.apply(&mut entry.data, commit.clear, commit.changes);
@@ -146,7 +160,9 @@ impl Shard {
             PrincipalChange::Set(principal) => {
                 self.principals.insert((principal.clone(), slot));
                 let old = entry.user.replace(User { principal, authenticated: now });
-                if let Some(old) = old.filter(|old| entry.user.as_ref().is_none_or(|user| user.principal != old.principal)) {
+                if let Some(old) = old.filter(|old| {
+                    entry.user.as_ref().is_none_or(|user| user.principal != old.principal)
+                }) {
                     self.principals.remove(&(old.principal, slot));
                 }
             }
@@ -178,7 +194,12 @@ impl Shard {
     }
 
     /// Ends the session under `key` if `claim` reaches it, and returns it, live or not.
-    pub(super) fn delete(&mut self, key: &StoreKey, claim: Claim, now: u64) -> (Deleted, Option<Entry>) {
+    pub(super) fn delete(
+        &mut self,
+        key: &StoreKey,
+        claim: Claim,
+        now: u64,
+    ) -> (Deleted, Option<Entry>) {
         let live = self.live(key, now);
         let (found, since) = (live.is_some(), live.map_or(0, |entry| entry.since));
         match claim {
@@ -191,14 +212,30 @@ impl Shard {
     }
 
     /// The live sessions of a principal from this slot on.
-    pub(super) fn list(&self, principal: &Principal, from: usize, now: u64) -> impl Iterator<Item = (usize, SessionSummary)> {
-        let live = move |slot| self.entry(slot).filter(|entry| entry.is_live(now)).map(|entry| (slot, entry.summary(now)));
+    pub(super) fn list(
+        &self,
+        principal: &Principal,
+        from: usize,
+        now: u64,
+    ) -> impl Iterator<Item = (usize, SessionSummary)> {
+        let live = move |slot| {
+            self.entry(slot)
+                .filter(|entry| entry.is_live(now))
+                .map(|entry| (slot, entry.summary(now)))
+        };
         self.slots_of(principal, from).filter_map(live)
     }
 
     /// Takes out the sessions of a principal but `except`, the expired ones as well.
-    pub(super) fn remove_all(&mut self, principal: &Principal, except: Option<&StoreKey>) -> Vec<Entry> {
-        let slots: Vec<usize> = self.slots_of(principal, 0).filter(|slot| self.entry(*slot).map(|entry| &entry.key) != except).collect();
+    pub(super) fn remove_all(
+        &mut self,
+        principal: &Principal,
+        except: Option<&StoreKey>,
+    ) -> Vec<Entry> {
+        let slots: Vec<usize> = self
+            .slots_of(principal, 0)
+            .filter(|slot| self.entry(*slot).map(|entry| &entry.key) != except)
+            .collect();
         slots.into_iter().filter_map(|slot| self.remove_slot(slot)).collect()
     }
 
@@ -206,7 +243,8 @@ impl Shard {
     pub(super) fn remove_expired(&mut self, limit: usize, now: u64) -> Vec<Entry> {
         let mut removed = Vec::new();
         while removed.len() < limit
-            && let Some(&(_, slot)) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now)
+            && let Some(&(_, slot)) =
+                self.deadlines.first().filter(|(deadline, _)| *deadline <= now)
             && let Some(entry) = self.remove_slot(slot)
         {
             removed.push(entry);
@@ -214,8 +252,12 @@ impl Shard {
         removed
     }
 
-    /// The entry in the slot, live or not; `None` beyond the last slot, `Some(None)` if the slot is empty.
-    #[expect(clippy::option_option, reason = "an empty slot and the end of the slots are two answers, and a scan needs both")]
+    /// The entry in the slot, live or not; `None` beyond the last slot, `Some(None)` if the slot is
+    /// empty.
+    #[expect(
+        clippy::option_option,
+        reason = "an empty slot and the end of the slots are two answers, and a scan needs both"
+    )]
     pub(super) fn slot(&self, slot: usize) -> Option<Option<&Entry>> {
         self.entries.get(slot).map(Option::as_deref)
     }
@@ -225,7 +267,9 @@ impl Shard {
     }
 
     fn slots_of(&self, principal: &Principal, from: usize) -> impl Iterator<Item = usize> {
-        self.principals.range((principal.clone(), from)..=(principal.clone(), usize::MAX)).map(|(_, slot)| *slot)
+        self.principals
+            .range((principal.clone(), from)..=(principal.clone(), usize::MAX))
+            .map(|(_, slot)| *slot)
     }
 
     /// The one exit from a shard: takes the session out of every index at once.
@@ -243,7 +287,18 @@ impl Shard {
 
 impl Entry {
     pub(super) fn new(key: StoreKey, new: NewRecord, now: u64) -> Self {
-        let NewRecord { data, version, secret, generation, since, age, authenticated, ttl, principal, attributes } = new;
+        let NewRecord {
+            data,
+            version,
+            secret,
+            generation,
+            since,
+            age,
+            authenticated,
+            ttl,
+            principal,
+            attributes,
+        } = new;
         let ago = |age: Duration| now.saturating_sub(nanos(age));
         Self {
             key,
@@ -256,7 +311,9 @@ impl Entry {
             rotated: ago(age),
             deadline: now.saturating_add(nanos(ttl)),
             former: None,
-            user: principal.zip(authenticated).map(|(principal, age)| User { principal, authenticated: ago(age) }),
+            user: principal
+                .zip(authenticated)
+                .map(|(principal, age)| User { principal, authenticated: ago(age) }),
             attributes: boxed(attributes),
         }
     }
@@ -274,7 +331,8 @@ impl Entry {
             secret: self.secret,
             generation: self.generation,
             since: self.since,
-            grace: former.map(|former| Grace { secret: former.secret, left: between(now, former.until) }),
+            grace: former
+                .map(|former| Grace { secret: former.secret, left: between(now, former.until) }),
             age: between(self.created, now),
             rotated: between(self.rotated, now),
             authenticated: self.authenticated(now),

@@ -37,8 +37,16 @@ pub(super) async fn observed<T>(
     call: impl Future<Output = Result<T, StoreError>> + Send,
     outcome: impl FnOnce(&T) -> Ended + Send,
 ) -> Result<T, StoreError> {
-    let span = tracing::debug_span!("session store", store, operation = operation.name(), outcome = Empty);
-    let mut under_way = Call { store, operation, counts, span: span.clone(), begun: Instant::now(), ended: Ended::Dropped };
+    let span =
+        tracing::debug_span!("session store", store, operation = operation.name(), outcome = Empty);
+    let mut under_way = Call {
+        store,
+        operation,
+        counts,
+        span: span.clone(),
+        begun: Instant::now(),
+        ended: Ended::Dropped,
+    };
     let answer = STORE.scope(store, call.instrument(span)).await;
     under_way.ended = answer.as_ref().map_or_else(Ended::from, outcome);
     answer
@@ -50,7 +58,16 @@ impl Drop for Call<'_> {
         self.counts.ended(self.operation, self.ended, took);
         let (store, operation, outcome) = (self.store, self.operation.name(), self.ended.name());
         self.span.record("outcome", outcome);
-        // An error's own words can be a driver's, and hold what it was sent. Who handles the error logs what of it may be read.
-        self.span.in_scope(|| tracing::debug!(store, operation, outcome, ?took, "a call of the session store has ended"));
+        // An error's own words can be a driver's, and hold what it was sent. Who handles the error
+        // logs what of it may be read.
+        self.span.in_scope(|| {
+            tracing::debug!(
+                store,
+                operation,
+                outcome,
+                ?took,
+                "a call of the session store has ended"
+            )
+        });
     }
 }

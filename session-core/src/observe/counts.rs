@@ -39,7 +39,10 @@ impl Counts {
         Self {}
     }
 
-    #[cfg_attr(not(feature = "metrics"), expect(clippy::unused_self, reason = "without metrics there is nothing to count with"))]
+    #[cfg_attr(
+        not(feature = "metrics"),
+        expect(clippy::unused_self, reason = "without metrics there is nothing to count with")
+    )]
     pub(super) fn ended(&self, operation: Operation, ended: Ended, took: Duration) {
         #[cfg(feature = "metrics")]
         {
@@ -52,25 +55,40 @@ impl Counts {
     }
 }
 
-/// Tells the recorder that is installed what the names mean, and starts what has no store of its own at 0. Call it once, after installing the
-/// recorder.
+/// Tells the recorder that is installed what the names mean, and starts what has no store of its
+/// own at 0. Call it once, after installing the recorder.
 #[cfg(feature = "metrics")]
 pub fn describe() {
-    metrics::describe_counter!(CALLS, "Calls of the session store that have ended, by operation and outcome.");
-    metrics::describe_histogram!(CALL_SECONDS, metrics::Unit::Seconds, "How long calls of the session store took.");
+    metrics::describe_counter!(
+        CALLS,
+        "Calls of the session store that have ended, by operation and outcome."
+    );
+    metrics::describe_histogram!(
+        CALL_SECONDS,
+        metrics::Unit::Seconds,
+        "How long calls of the session store took."
+    );
     metrics::describe_counter!(RETRIES, "Times that a session store tried again within a call.");
-    metrics::describe_counter!(TOUCHES_SKIPPED, "Uses of a session whose life needed no extension.");
-    metrics::describe_counter!(COOKIE_REFUSED, "Values of the session cookie that were not believed, by cause.");
+    metrics::describe_counter!(
+        TOUCHES_SKIPPED,
+        "Uses of a session whose life needed no extension."
+    );
+    metrics::describe_counter!(
+        COOKIE_REFUSED,
+        "Values of the session cookie that were not believed, by cause."
+    );
     metrics::counter!(TOUCHES_SKIPPED).increment(0);
     for cause in Cause::ALL {
         metrics::counter!(COOKIE_REFUSED, "cause" => cause.name()).increment(0);
     }
 }
 
-/// For stores: a call is tried once more, because it was in the way of others or lost its connection.
+/// For stores: a call is tried once more, because it was in the way of others or lost its
+/// connection.
 ///
-/// It is counted under the name that the program [observes](super::observe) the store by, which is known within a call, but not to a task
-/// that the call has spawned. Of a store that nobody observes it is `own`, the name that the store gives in its errors.
+/// It is counted under the name that the program [observes](super::observe) the store by, which is
+/// known within a call, but not to a task that the call has spawned. Of a store that nobody
+/// observes it is `own`, the name that the store gives in its errors.
 pub fn retried(own: &'static str) {
     let store = store_at_work(own);
     #[cfg(feature = "metrics")]
@@ -78,7 +96,8 @@ pub fn retried(own: &'static str) {
     tracing::debug!(store, "a store tries again");
 }
 
-/// For stores: waits, and then a call is tried once more, see [`retried`]. A call that is over before the pause is has tried nothing.
+/// For stores: waits, and then a call is tried once more, see [`retried`]. A call that is over
+/// before the pause is has tried nothing.
 pub async fn retry_after(pause: Duration, own: &'static str) {
     tokio::time::sleep(pause).await;
     retried(own);

@@ -1,11 +1,13 @@
 //! What operators see of sessions: numbers and traces.
 //!
-//! [`observe`] puts an [`Observed`] around a store. From then on every call is counted and timed, and has a span and an event of `tracing` at
-//! level `debug`. What happens beside the calls is counted where it happens: stores say when they try again, the session when its life needed no
+//! [`observe`] puts an [`Observed`] around a store. From then on every call is counted and timed,
+//! and has a span and an event of `tracing` at level `debug`. What happens beside the calls is
+//! counted where it happens: stores say when they try again, the session when its life needed no
 //! extension, the cookie when a value is refused.
 //!
-//! Numbers go to the recorder of the crate [`metrics`](https://docs.rs/metrics), which the program installs *before* it makes a store
-//! `Observed`; without the feature `metrics`, or without a recorder, nothing is counted. Traces need no feature.
+//! Numbers go to the recorder of the crate [`metrics`](https://docs.rs/metrics), which the program
+//! installs *before* it makes a store `Observed`; without the feature `metrics`, or without a
+//! recorder, nothing is counted. Traces need no feature.
 //!
 //! # Names
 //!
@@ -25,14 +27,17 @@
 //! | `outcome` besides | `taken` (create), `absent` (load, delete), `conflict` and `gone` (commit, touch), `superseded` (commit, touch, delete) |
 //! | `cause` | `kind` (no value of this codec: unsigned, of another version), `shape` (of another length, or with a byte that none has), `signature`, `plain_http` (an https-only cookie on plain http) |
 //!
-//! All values are fixed texts: no id, key, handle, principal, name or value is in a number or a trace of this module, and no error's own words,
-//! which can be a driver's. Of the refused cookies of one request the first four of each cause are traced, then how many more there were. Every series of a store is there from the start, with 0.
+//! All values are fixed texts: no id, key, handle, principal, name or value is in a number or a
+//! trace of this module, and no error's own words, which can be a driver's. Of the refused cookies
+//! of one request the first four of each cause are traced, then how many more there were. Every
+//! series of a store is there from the start, with 0.
 //!
 //! # Cost
 //!
-//! A call allocates once more, for the future that the trait returns; counting allocates nothing. With a [`MemoryStore`](crate::MemoryStore) a load
-//! takes 0.24 µs in place of 0.11 µs; a recorder of plain atomics adds 0.02 µs
-//! (best of seven rounds on a busy machine; `examples/observe_cost.rs`).
+//! A call allocates once more, for the future that the trait returns; counting allocates nothing.
+//! With a [`MemoryStore`](crate::MemoryStore) a load takes 0.24 µs in place of 0.11 µs; a recorder
+//! of plain atomics adds 0.02 µs (best of seven rounds on a busy machine;
+//! `examples/observe_cost.rs`).
 //!
 //! # Examples
 //! ```

@@ -7,8 +7,9 @@ use super::names::Cause;
 /// How many refusals by one cause are traced one by one.
 const TRACED: usize = 4;
 
-/// The values of the session cookie in one request that are not believed. All are counted; a client can send thousands, so of those beyond
-/// the first few only the number is traced, when this is dropped.
+/// The values of the session cookie in one request that are not believed. All are counted; a client
+/// can send thousands, so of those beyond the first few only the number is traced, when this is
+/// dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     by_cause: [usize; Cause::ALL.len()],
@@ -31,7 +32,11 @@ impl Drop for Refusals {
     fn drop(&mut self) {
         for (cause, count) in Cause::ALL.into_iter().zip(self.by_cause) {
             if count > TRACED {
-                tracing::debug!(cause = cause.name(), more = count - TRACED, "more session cookies of one request are refused");
+                tracing::debug!(
+                    cause = cause.name(),
+                    more = count - TRACED,
+                    "more session cookies of one request are refused"
+                );
             }
         }
     }

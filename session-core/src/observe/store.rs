@@ -10,13 +10,14 @@ use super::{
     names::{Ended, Operation},
 };
 use crate::{
-    Claim, Commit, Created, Cursor, Deleted, DeletedPage, NewRecord, Outcome, Page, Principal, SessionStore, StoreError, StoreKey, Stored,
-    SummaryPage,
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, NewRecord, Outcome, Page, Principal,
+    SessionStore, StoreError, StoreKey, Stored, SummaryPage,
 };
 
 /// Observes the calls of `store`, under this name in numbers and traces.
 ///
-/// `S` can be any store, also `dyn SessionStore`. If numbers are wanted, the recorder of `metrics` must be installed by now.
+/// `S` can be any store, also `dyn SessionStore`. If numbers are wanted, the recorder of `metrics`
+/// must be installed by now.
 #[must_use]
 pub fn observe<S: SessionStore + ?Sized>(name: &'static str, store: Arc<S>) -> Observed<S> {
     Observed { name, counts: Counts::of(name), store }
@@ -47,7 +48,10 @@ impl<S: SessionStore + ?Sized> SessionStore for Observed<S> {
     }
 
     async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
-        observed(self.place(), Operation::Load, self.store.load(key), |found| if_there(found.is_some())).await
+        observed(self.place(), Operation::Load, self.store.load(key), |found| {
+            if_there(found.is_some())
+        })
+        .await
     }
 
     async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
@@ -71,24 +75,56 @@ impl<S: SessionStore + ?Sized> SessionStore for Observed<S> {
         observed(self.place(), Operation::Delete, self.store.delete(key, claim), outcome).await
     }
 
-    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
-        observed(self.place(), Operation::List, self.store.list(principal, after, limit), |_| Ended::Done).await
+    async fn list(
+        &self,
+        principal: &Principal,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<SummaryPage, StoreError> {
+        observed(self.place(), Operation::List, self.store.list(principal, after, limit), |_| {
+            Ended::Done
+        })
+        .await
     }
 
-    async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
-        observed(self.place(), Operation::DeleteAll, self.store.delete_all(principal, except), |_| Ended::Done).await
+    async fn delete_all(
+        &self,
+        principal: &Principal,
+        except: Option<&StoreKey>,
+    ) -> Result<u64, StoreError> {
+        observed(
+            self.place(),
+            Operation::DeleteAll,
+            self.store.delete_all(principal, except),
+            |_| Ended::Done,
+        )
+        .await
     }
 
-    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
-        observed(self.place(), Operation::DeleteEveryone, self.store.delete_everyone(after, limit), |_| Ended::Done).await
+    async fn delete_everyone(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<DeletedPage, StoreError> {
+        observed(
+            self.place(),
+            Operation::DeleteEveryone,
+            self.store.delete_everyone(after, limit),
+            |_| Ended::Done,
+        )
+        .await
     }
 
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
-        observed(self.place(), Operation::Scan, self.store.scan(after, limit), |_| Ended::Done).await
+        observed(self.place(), Operation::Scan, self.store.scan(after, limit), |_| Ended::Done)
+            .await
     }
 
     async fn delete_expired(&self, limit: usize) -> Result<u64, StoreError> {
-        observed(self.place(), Operation::DeleteExpired, self.store.delete_expired(limit), |_| Ended::Done).await
+        observed(self.place(), Operation::DeleteExpired, self.store.delete_expired(limit), |_| {
+            Ended::Done
+        })
+        .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -75,35 +75,55 @@ fn removing_renewing_and_clearing_need_no_new_session() {
 
 #[test]
 fn h03_the_first_insert_creates_once() {
-    let Step::Create(new) = plan(&Known::Absent, &recorded([set("n", 1), (name("m"), Change::Remove)])) else { panic!("no create") };
+    let Step::Create(new) =
+        plan(&Known::Absent, &recorded([set("n", 1), (name("m"), Change::Remove)]))
+    else {
+        panic!("no create")
+    };
     assert_eq!((new.data.len(), new.ttl, new.principal), (1, HOUR / 2, None));
 }
 
 #[test]
 fn h04_equal_values_are_no_write() {
-    assert_eq!(plan(&loaded(), &recorded([set("n", 1), (name("absent"), Change::Remove)])), Step::Nothing);
-    let Step::Commit(commit, Rotate::Keep) = plan(&loaded(), &recorded([set("n", 1), set("m", 2)])) else { panic!("no commit") };
+    assert_eq!(
+        plan(&loaded(), &recorded([set("n", 1), (name("absent"), Change::Remove)])),
+        Step::Nothing
+    );
+    let Step::Commit(commit, Rotate::Keep) = plan(&loaded(), &recorded([set("n", 1), set("m", 2)]))
+    else {
+        panic!("no commit")
+    };
     assert_eq!(commit.changes, [set("m", 2)].into());
 }
 
 #[test]
 fn a_blind_insert_needs_no_load() {
-    let Step::Commit(commit, Rotate::Keep) = plan(&Known::Presented, &recorded([set("n", 1)])) else { panic!("no commit") };
-    assert_eq!((commit.changes, commit.ttl, commit.guard), ([set("n", 1)].into(), None, crate::Guard::Any));
+    let Step::Commit(commit, Rotate::Keep) = plan(&Known::Presented, &recorded([set("n", 1)]))
+    else {
+        panic!("no commit")
+    };
+    assert_eq!(
+        (commit.changes, commit.ttl, commit.guard),
+        ([set("n", 1)].into(), None, crate::Guard::Any)
+    );
 }
 
 #[test]
 fn h10_sign_in_rotates_and_keeps_the_data_of_an_anonymous_session() {
     assert_eq!(plan(&Known::Presented, &sign_in("bob")), Step::Load);
     let anonymous = known(anonymous());
-    let Step::Commit(commit, Rotate::WithoutGrace) = plan(&anonymous, &sign_in("bob")) else { panic!("no rotation") };
+    let Step::Commit(commit, Rotate::WithoutGrace) = plan(&anonymous, &sign_in("bob")) else {
+        panic!("no rotation")
+    };
     assert!(!commit.clear);
     assert_eq!(commit.principal, PrincipalChange::Set(principal("bob")));
 }
 
 #[test]
 fn h10_signing_in_again_rotates_and_another_user_inherits_nothing() {
-    let Step::Commit(commit, Rotate::WithoutGrace) = plan(&loaded(), &sign_in("bob")) else { panic!("no rotation") };
+    let Step::Commit(commit, Rotate::WithoutGrace) = plan(&loaded(), &sign_in("bob")) else {
+        panic!("no rotation")
+    };
     assert!(!commit.clear);
     let alice = Recorded { changes: [set("theirs", 1)].into(), ..sign_in("alice") };
     assert_eq!(plan(&loaded(), &alice), Step::Leave);
@@ -132,20 +152,32 @@ fn h13_changes_of_a_session_that_has_gone_are_lost() {
 #[test]
 fn h16_a_due_touch_is_folded_into_the_commit() {
     let due = known(Record { ttl: HOUR / 4, ..record() });
-    let Step::Commit(commit, Rotate::Keep) = plan(&due, &recorded([set("n", 2)])) else { panic!("no commit") };
+    let Step::Commit(commit, Rotate::Keep) = plan(&due, &recorded([set("n", 2)])) else {
+        panic!("no commit")
+    };
     assert_eq!((commit.ttl, commit.changes.len()), (Some(HOUR / 2), 1));
-    let Step::Commit(touch, Rotate::Keep) = plan(&due, &Recorded::default()) else { panic!("no touch") };
+    let Step::Commit(touch, Rotate::Keep) = plan(&due, &Recorded::default()) else {
+        panic!("no touch")
+    };
     assert!(!touch.is_change());
 }
 
 #[test]
 fn a_session_with_a_lifetime_of_its_own_is_touched_by_that() {
-    let attributes = Attributes { idle_timeout: Some(48 * HOUR), absolute_timeout: Some(480 * HOUR), ..Attributes::default() };
-    let alive = |ttl| Known::Alive(Alive { age: HOUR, authenticated: None, ttl, attributes: attributes.clone() });
+    let attributes = Attributes {
+        idle_timeout: Some(48 * HOUR),
+        absolute_timeout: Some(480 * HOUR),
+        ..Attributes::default()
+    };
+    let alive = |ttl| {
+        Known::Alive(Alive { age: HOUR, authenticated: None, ttl, attributes: attributes.clone() })
+    };
     let alive_for_long = alive(40 * HOUR);
     assert_eq!(plan(&alive_for_long, &Recorded::default()), Step::Nothing);
     let due = alive(30 * HOUR);
-    let Step::Commit(touch, Rotate::Keep) = plan(&due, &Recorded::default()) else { panic!("no touch") };
+    let Step::Commit(touch, Rotate::Keep) = plan(&due, &Recorded::default()) else {
+        panic!("no touch")
+    };
     assert_eq!(touch.ttl, Some(48 * HOUR));
 }
 
@@ -174,51 +206,86 @@ fn h16_the_time_since_the_store_answered_counts() {
         ..record()
     });
     let renew = Recorded { renew: true, ..Recorded::default() };
-    let Step::Commit(commit, Rotate::WithGrace) = super::plan(&old, SECRET, HOUR / 6, &renew, &Policy::default()) else {
+    let Step::Commit(commit, Rotate::WithGrace) =
+        super::plan(&old, SECRET, HOUR / 6, &renew, &Policy::default())
+    else {
         panic!("no rotation")
     };
-    assert_eq!(commit.ttl, Some(HOUR / 12), "a long request does not live beyond the absolute deadline");
+    assert_eq!(
+        commit.ttl,
+        Some(HOUR / 12),
+        "a long request does not live beyond the absolute deadline"
+    );
     assert_eq!(super::plan(&old, SECRET, HOUR / 2, &renew, &Policy::default()), Step::Expire);
 }
 
 #[test]
 fn c48_the_absolute_timeout_of_a_user_counts_from_the_sign_in() {
     let old = Record { age: 100 * HOUR, authenticated: Some(HOUR), ttl: HOUR / 8, ..record() };
-    let Step::Commit(touch, Rotate::Keep) = plan(&known(old.clone()), &Recorded::default()) else { panic!("no touch") };
+    let Step::Commit(touch, Rotate::Keep) = plan(&known(old.clone()), &Recorded::default()) else {
+        panic!("no touch")
+    };
     assert_eq!(touch.ttl, Some(HOUR / 2));
     let visitor = Record { age: 100 * HOUR, ..anonymous() };
     assert_eq!(plan(&known(visitor), &recorded([set("n", 2)])), Step::Expire);
-    let blind = Known::Alive(Alive { age: 100 * HOUR, authenticated: Some(HOUR), ttl: HOUR / 2, attributes: Attributes::default() });
+    let blind = Known::Alive(Alive {
+        age: 100 * HOUR,
+        authenticated: Some(HOUR),
+        ttl: HOUR / 2,
+        attributes: Attributes::default(),
+    });
     assert_eq!(plan(&blind, &Recorded::default()), Step::Nothing);
 }
 
 #[test]
 fn c48_a_sign_in_gives_a_whole_life_and_a_renewal_none() {
-    let near_the_end = Record { age: 8 * HOUR, authenticated: Some(31 * HOUR / 4), ttl: HOUR / 4, ..record() };
+    let near_the_end =
+        Record { age: 8 * HOUR, authenticated: Some(31 * HOUR / 4), ttl: HOUR / 4, ..record() };
     let renew = Recorded { renew: true, ..Recorded::default() };
-    let Step::Commit(renewal, Rotate::WithGrace) = plan(&known(near_the_end.clone()), &renew) else { panic!("no rotation") };
+    let Step::Commit(renewal, Rotate::WithGrace) = plan(&known(near_the_end.clone()), &renew)
+    else {
+        panic!("no rotation")
+    };
     assert_eq!((renewal.ttl, renewal.authenticated), (None, false));
-    let Step::Commit(again, Rotate::WithoutGrace) = plan(&known(near_the_end.clone()), &sign_in("bob")) else { panic!("no rotation") };
+    let Step::Commit(again, Rotate::WithoutGrace) =
+        plan(&known(near_the_end.clone()), &sign_in("bob"))
+    else {
+        panic!("no rotation")
+    };
     assert_eq!(again.ttl, Some(HOUR / 2));
-    let proves = Recorded { reauthenticated: Some(Reauthentication { acr: None }), ..Recorded::default() };
-    let Step::Commit(proof, Rotate::WithoutGrace) = plan(&known(near_the_end), &proves) else { panic!("no rotation") };
+    let proves =
+        Recorded { reauthenticated: Some(Reauthentication { acr: None }), ..Recorded::default() };
+    let Step::Commit(proof, Rotate::WithoutGrace) = plan(&known(near_the_end), &proves) else {
+        panic!("no rotation")
+    };
     assert_eq!((proof.ttl, proof.authenticated), (Some(HOUR / 2), true));
 }
 
 #[test]
 fn h31_a_visitor_who_reauthenticates_only_gets_a_new_id() {
     let acr = Some(ShortText::new("mfa").unwrap());
-    let proves = Recorded { reauthenticated: Some(Reauthentication { acr }), ..Recorded::default() };
-    let Step::Commit(commit, Rotate::WithoutGrace) = plan(&known(anonymous()), &proves) else { panic!("no rotation") };
+    let proves =
+        Recorded { reauthenticated: Some(Reauthentication { acr }), ..Recorded::default() };
+    let Step::Commit(commit, Rotate::WithoutGrace) = plan(&known(anonymous()), &proves) else {
+        panic!("no rotation")
+    };
     assert_eq!((commit.authenticated, commit.attributes, commit.ttl), (false, None, None));
 }
 
 #[test]
 fn s28_a_sign_in_keeps_nothing_of_the_former_attributes() {
     let day = Duration::from_secs(86_400);
-    let remembered = SignIn::new(principal("bob")).remember(30 * day).acr("mfa").unwrap().label("Firefox").unwrap().attributes;
+    let remembered = SignIn::new(principal("bob"))
+        .remember(30 * day)
+        .acr("mfa")
+        .unwrap()
+        .label("Firefox")
+        .unwrap()
+        .attributes;
     let held = Record { ttl: 30 * day, attributes: remembered, ..record() };
-    let Step::Commit(commit, Rotate::WithoutGrace) = plan(&known(held), &sign_in("bob")) else { panic!("no rotation") };
+    let Step::Commit(commit, Rotate::WithoutGrace) = plan(&known(held), &sign_in("bob")) else {
+        panic!("no rotation")
+    };
     assert_eq!((commit.attributes, commit.ttl), (Some(Attributes::default()), Some(HOUR / 2)));
 }
 
@@ -227,7 +294,10 @@ fn h27_with_a_superseded_id_only_a_sign_in_goes_on() {
     for known in [Known::Superseded, Known::Grace(Box::new(record()))] {
         assert_eq!(plan(&known, &Recorded::default()), Step::Nothing);
         assert_eq!(plan(&known, &recorded([set("n", 2)])), Step::Superseded);
-        assert_eq!(plan(&known, &Recorded { renew: true, ..Recorded::default() }), Step::Superseded);
+        assert_eq!(
+            plan(&known, &Recorded { renew: true, ..Recorded::default() }),
+            Step::Superseded
+        );
         let Step::Create(new) = plan(&known, &sign_in("bob")) else { panic!("no new session") };
         assert_eq!((new.data.len(), new.principal), (0, Some(principal("bob"))));
     }
@@ -237,13 +307,26 @@ fn h27_with_a_superseded_id_only_a_sign_in_goes_on() {
 #[test]
 fn c50_a_visitor_lives_by_the_anonymous_timeout() {
     let policy = Policy::default().anonymous_idle_timeout(HOUR / 12);
-    let new = |recorded: &Recorded| match super::plan(&Known::Absent, SECRET, Duration::ZERO, recorded, &policy) {
+    let new = |recorded: &Recorded| match super::plan(
+        &Known::Absent,
+        SECRET,
+        Duration::ZERO,
+        recorded,
+        &policy,
+    ) {
         Step::Create(new) => new.ttl,
         other => panic!("expected a creation, got {other:?}"),
     };
     assert_eq!((new(&recorded([set("n", 1)])), new(&sign_in("bob"))), (HOUR / 12, HOUR / 2));
     let visitor = known(Record { ttl: HOUR / 12, ..anonymous() });
-    assert_eq!(super::plan(&visitor, SECRET, Duration::ZERO, &Recorded::default(), &policy), Step::Nothing);
-    let Step::Commit(commit, _) = super::plan(&visitor, SECRET, Duration::ZERO, &sign_in("bob"), &policy) else { panic!("no rotation") };
+    assert_eq!(
+        super::plan(&visitor, SECRET, Duration::ZERO, &Recorded::default(), &policy),
+        Step::Nothing
+    );
+    let Step::Commit(commit, _) =
+        super::plan(&visitor, SECRET, Duration::ZERO, &sign_in("bob"), &policy)
+    else {
+        panic!("no rotation")
+    };
     assert_eq!(commit.ttl, Some(HOUR / 2));
 }

@@ -9,7 +9,8 @@ use super::{
     state::{Identity, SupersededId},
 };
 use crate::{
-    Attributes, Change, Claim, Commit, Deleted, EndCause, Guard, Json, Name, Opened, Outcome, StoreError,
+    Attributes, Change, Claim, Commit, Deleted, EndCause, Guard, Json, Name, Opened, Outcome,
+    StoreError,
     cookie::SignedBy,
     plan::{Known, Recorded, Rotate},
 };
@@ -18,14 +19,17 @@ use crate::{
 const UPDATE_ATTEMPTS: u32 = 200;
 
 impl Session {
-    /// Adds `by` to the integer under `name`, at once and atomically at the store, and returns the sum that the store agreed to.
+    /// Adds `by` to the integer under `name`, at once and atomically at the store, and returns the
+    /// sum that the store agreed to.
     ///
-    /// An absent value counts as 0. Of any number of concurrent calls, on however many servers, none is lost. Starts a session if there
-    /// is none. What was recorded before is committed first.
+    /// An absent value counts as 0. Of any number of concurrent calls, on however many servers,
+    /// none is lost. Starts a session if there is none. What was recorded before is committed
+    /// first.
     ///
     /// # Errors
-    /// [`SessionError::Store`] with `Rejected` if the value is not an integer or the sum leaves the range of `i64`; nothing changed then.
-    /// With `Unavailable` or `Timeout` it may have been added. [`SessionError::Gone`] if the session has ended since this request saw it,
+    /// [`SessionError::Store`] with `Rejected` if the value is not an integer or the sum leaves the
+    /// range of `i64`; nothing changed then. With `Unavailable` or `Timeout` it may have been
+    /// added. [`SessionError::Gone`] if the session has ended since this request saw it,
     /// [`SessionError::Superseded`] if it got a new id.
     ///
     /// # Cancel safety
@@ -36,29 +40,32 @@ impl Session {
         self.flush_recorded().await?;
         loop {
             if self.may_exist()? {
-                let commit = Commit::new(self.state().secret()).change(name.clone(), Change::Add(by));
+                let commit =
+                    Commit::new(self.state().secret()).change(name.clone(), Change::Add(by));
                 if let Some(done) = self.send(commit, Rotate::Keep).await? {
                     return Ok(done.added.get(&name).copied().unwrap_or(by));
                 }
-                // The request knows something else of its session now: absent and never seen alive, or superseded.
+                // The request knows something else of its session now: absent and never seen alive,
+                // or superseded.
             } else if self.start_with(name.clone(), Json::integer(by)).await? {
                 return Ok(by);
             }
         }
     }
 
-    /// Replaces the value under `name` by what `change` makes of it, at once, and returns the new value. `None` stands for no value, both
-    /// ways.
+    /// Replaces the value under `name` by what `change` makes of it, at once, and returns the new
+    /// value. `None` stands for no value, both ways.
     ///
-    /// The change is applied only to the value it was computed from: if another request changes the session in between, `change` is
-    /// called again with the newer value, so it must not have effects of its own. Starts a session if there is none and `change` returns
-    /// a value. What was recorded before is committed first. For counters [`Self::add`] is cheaper.
+    /// The change is applied only to the value it was computed from: if another request changes the
+    /// session in between, `change` is called again with the newer value, so it must not have
+    /// effects of its own. Starts a session if there is none and `change` returns a value. What was
+    /// recorded before is committed first. For counters [`Self::add`] is cheaper.
     ///
     /// # Errors
-    /// [`SessionError::Contended`] after 200 tries. [`SessionError::Gone`] if the session has ended since this request saw it,
-    /// [`SessionError::Superseded`] if it got a new id.
-    /// [`SessionError::Decode`] and [`SessionError::Encode`] if the value does not fit `T`; [`SessionError::Store`], then the change may
-    /// have landed.
+    /// [`SessionError::Contended`] after 200 tries. [`SessionError::Gone`] if the session has ended
+    /// since this request saw it, [`SessionError::Superseded`] if it got a new id.
+    /// [`SessionError::Decode`] and [`SessionError::Encode`] if the value does not fit `T`;
+    /// [`SessionError::Store`], then the change may have landed.
     ///
     /// # Cancel safety
     /// A dropped call may have landed.
@@ -81,7 +88,8 @@ impl Session {
             let held = self.state().record().and_then(|record| record.data.get(name)).cloned();
             let next = change(decode(name, held.as_ref())?);
             let json = next.as_ref().map(Json::encode).transpose();
-            let json = json.map_err(|source| SessionError::Encode { name: name.to_owned(), source })?;
+            let json =
+                json.map_err(|source| SessionError::Encode { name: name.to_owned(), source })?;
             if json == held {
                 return Ok(next);
             }
@@ -103,16 +111,18 @@ impl Session {
         Err(SessionError::Contended { name: name.to_owned(), attempts: UPDATE_ATTEMPTS })
     }
 
-    /// Ends the session, at once: no cookie, and no request in flight, opens it again. The response removes the cookie. Succeeds if there is
-    /// none; what is inserted later in this request starts a new session with a new id.
+    /// Ends the session, at once: no cookie, and no request in flight, opens it again. The response
+    /// removes the cookie. Succeeds if there is none; what is inserted later in this request starts
+    /// a new session with a new id.
     ///
-    /// A superseded id ends its session as well, if it is from the present user's sign-in. An id from before the sign-in belongs to no
-    /// session any more, and ends none.
+    /// A superseded id ends its session as well, if it is from the present user's sign-in. An id
+    /// from before the sign-in belongs to no session any more, and ends none.
     ///
     /// # Errors
     /// [`SessionError::Store`]: it did not happen, or may have not; the cookie stays, so that the user can try again.
-    /// [`SessionError::Superseded`] if the id is from before a sign-in that happened a moment ago: the browser is about to get the new id.
-    /// [`SessionError::PlainHttp`] if the cookie could not be believed.
+    /// [`SessionError::Superseded`] if the id is from before a sign-in that happened a moment ago:
+    /// the browser is about to get the new id. [`SessionError::PlainHttp`] if the cookie could not
+    /// be believed.
     ///
     /// # Cancel safety
     /// A dropped call may have ended the session; the cookie then opens nothing.
@@ -128,16 +138,25 @@ impl Session {
     pub(super) async fn end_own(&self) -> Result<(), SessionError> {
         let ids = {
             let state = self.state();
-            // A creation or rotation of this request whose answer was lost may have landed with the id it drew. It stands first: of two
-            // ids of one session the later generation reaches further.
+            // A creation or rotation of this request whose answer was lost may have landed with the
+            // id it drew. It stands first: of two ids of one session the later generation reaches
+            // further.
             let drawn = state.drawn.iter().map(|drawn| &drawn.identity);
-            // The request knows the principal of its own session only, not those behind other cookies.
+            // The request knows the principal of its own session only, not those behind other
+            // cookies.
             let superseded = state.superseded.as_ref();
-            let own =
-                state.record().map_or_else(|| superseded.and_then(|id| id.record.principal.clone()), |record| record.principal.clone());
-            let mut ids: Vec<_> = drawn.chain(&state.identity).map(|identity| (identity.clone(), own.clone())).collect();
+            let own = state.record().map_or_else(
+                || superseded.and_then(|id| id.record.principal.clone()),
+                |record| record.principal.clone(),
+            );
+            let mut ids: Vec<_> = drawn
+                .chain(&state.identity)
+                .map(|identity| (identity.clone(), own.clone()))
+                .collect();
             // While the rotation settles, the superseded id is the request's identity as well.
-            if let Some(SupersededId { identity, .. }) = superseded.filter(|_| state.identity.is_none()) {
+            if let Some(SupersededId { identity, .. }) =
+                superseded.filter(|_| state.identity.is_none())
+            {
                 ids.push((identity.clone(), own));
             }
             ids.extend(state.others.iter().cloned().map(|other| (other.into(), None)));
@@ -149,7 +168,9 @@ impl Session {
                 continue;
             }
             let claim = Claim::Generation(identity.id.generation());
-            if self.end(&identity, claim, principal.as_ref(), EndCause::SignedOut).await? == Deleted::Superseded {
+            if self.end(&identity, claim, principal.as_ref(), EndCause::SignedOut).await?
+                == Deleted::Superseded
+            {
                 before_sign_in.push(identity);
             }
         }
@@ -171,7 +192,8 @@ impl Session {
         Ok(stored.map(|stored| stored.open(&identity.secret)))
     }
 
-    /// Whether the id has the current secret. An unsigned id ends its session only then, because any client can make one up.
+    /// Whether the id has the current secret. An unsigned id ends its session only then, because
+    /// any client can make one up.
     async fn opens(&self, identity: &Identity) -> Result<bool, SessionError> {
         match self.opened(identity).await {
             Ok(opened) => Ok(matches!(opened, Some(Opened::Current(_)))),
@@ -180,8 +202,8 @@ impl Session {
         }
     }
 
-    /// Commits what was recorded before a call that acts at once, and finds out which of several cookies counts. With one cookie and
-    /// nothing recorded it costs nothing.
+    /// Commits what was recorded before a call that acts at once, and finds out which of several
+    /// cookies counts. With one cookie and nothing recorded it costs nothing.
     pub(super) async fn flush_recorded(&self) -> Result<(), SessionError> {
         self.choose().await?;
         let empty = self.state().recorded.is_empty();
@@ -198,7 +220,8 @@ impl Session {
         }
     }
 
-    /// Starts a session with one value and whatever attributes were asked for. `false` if a former attempt had started it.
+    /// Starts a session with one value and whatever attributes were asked for. `false` if a former
+    /// attempt had started it.
     async fn start_with(&self, name: Name, value: Json) -> Result<bool, SessionError> {
         let mut new = {
             let state = self.state();
@@ -221,7 +244,8 @@ impl Session {
             (key, state.secret(), record.version)
         };
         let change = value.map_or(Change::Remove, Change::Set);
-        let commit = Commit::new(secret).guard(Guard::Version(version)).change(name.clone(), change);
+        let commit =
+            Commit::new(secret).guard(Guard::Version(version)).change(name.clone(), change);
         match self.store().commit(&key, commit.clone()).await? {
             Outcome::Done(done) => {
                 self.state().committed(&commit, None, &done);
@@ -237,9 +261,10 @@ impl Session {
     }
 }
 
-/// Waits a random moment that grows with the attempts, so that many who change one session get out of each other's way. The first
-/// retries come at once: with two or three contenders one of them is enough. An attempt that `took` long says that the store is slow, or
-/// busy with the attempts of others; then the moment is as much longer.
+/// Waits a random moment that grows with the attempts, so that many who change one session get out
+/// of each other's way. The first retries come at once: with two or three contenders one of them is
+/// enough. An attempt that `took` long says that the store is slow, or busy with the attempts of
+/// others; then the moment is as much longer.
 async fn back_off(attempt: u32, took: Duration) {
     if attempt < 2 {
         return tokio::task::yield_now().await;

@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{EndCause, EventOutcome, Policy, Principal, SessionEvent, SessionEvents, SessionStore, StoreError, StoreKey};
+use crate::{
+    EndCause, EventOutcome, Policy, Principal, SessionEvent, SessionEvents, SessionStore,
+    StoreError, StoreKey,
+};
 
 /// What all sessions of an application share: the store, the policy and the receiver of events.
 #[derive(Clone)]
@@ -60,13 +63,25 @@ impl SessionContext {
     }
 
     /// Emits that something may have happened, if `error` leaves that open.
-    pub(super) fn emit_unknown(&self, key: &StoreKey, principal: Option<&Principal>, happened: Happened, error: &StoreError) {
+    pub(super) fn emit_unknown(
+        &self,
+        key: &StoreKey,
+        principal: Option<&Principal>,
+        happened: Happened,
+        error: &StoreError,
+    ) {
         if error.is_transient() {
             self.emit_with(key, principal, happened, EventOutcome::Unknown);
         }
     }
 
-    fn emit_with(&self, key: &StoreKey, principal: Option<&Principal>, happened: Happened, outcome: EventOutcome) {
+    fn emit_with(
+        &self,
+        key: &StoreKey,
+        principal: Option<&Principal>,
+        happened: Happened,
+        outcome: EventOutcome,
+    ) {
         // The handle costs a hash, so it is not made without a receiver.
         let Some(events) = &self.events else { return };
         let event = SessionEvent { handle: key.handle(), principal, outcome };
@@ -82,6 +97,10 @@ impl SessionContext {
 
 impl fmt::Debug for SessionContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionContext").field("store", &self.store).field("policy", &self.policy).field("events", &self.events).finish()
+        f.debug_struct("SessionContext")
+            .field("store", &self.store)
+            .field("policy", &self.policy)
+            .field("events", &self.events)
+            .finish()
     }
 }

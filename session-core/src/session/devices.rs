@@ -11,7 +11,8 @@ use crate::{
 /// How many sessions one page of a walk over a user's sessions asks for.
 const PAGE: usize = 500;
 
-/// Another session of the same user: one row of a device list. It holds no id, and its handle opens nothing.
+/// Another session of the same user: one row of a device list. It holds no id, and its handle opens
+/// nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Device {
@@ -28,26 +29,27 @@ pub struct Device {
 }
 
 impl Session {
-    /// The other live sessions of the signed-in user, the latest authentication first; none if no user is signed in. What was recorded
-    /// before is committed first.
+    /// The other live sessions of the signed-in user, the latest authentication first; none if no
+    /// user is signed in. What was recorded before is committed first.
     ///
     /// # Errors
-    /// As [`Self::commit`], and [`SessionError::Store`] if the store cannot answer. [`SessionError::Superseded`] if the request's id is not
-    /// the session's current one.
+    /// As [`Self::commit`], and [`SessionError::Store`] if the store cannot answer.
+    /// [`SessionError::Superseded`] if the request's id is not the session's current one.
     pub async fn others(&self) -> Result<Vec<Device>, SessionError> {
         let listed = self.listed_others().await?;
-        let device = |SessionSummary { key, age, authenticated, ttl, attributes }: SessionSummary| Device {
-            handle: key.handle(),
-            label: attributes.label,
-            age,
-            authenticated,
-            ttl,
-        };
+        let device =
+            |SessionSummary { key, age, authenticated, ttl, attributes }: SessionSummary| Device {
+                handle: key.handle(),
+                label: attributes.label,
+                age,
+                authenticated,
+                ttl,
+            };
         Ok(listed.into_iter().map(device).collect())
     }
 
-    /// Ends the other session of the same user that has this handle, at once, also if it got a new id meanwhile. `false` if the user has
-    /// none: a handle of another user's session does nothing.
+    /// Ends the other session of the same user that has this handle, at once, also if it got a new
+    /// id meanwhile. `false` if the user has none: a handle of another user's session does nothing.
     ///
     /// # Errors
     /// As [`Self::others`]; then it did not happen, or may have not.
@@ -55,12 +57,16 @@ impl Session {
         let listed = self.listed_others().await?;
         let principal = self.state().record().and_then(|record| record.principal.clone());
         match listed.into_iter().find(|other| other.key.handle() == handle) {
-            Some(other) => Ok(self.end_other(&other, principal.as_ref(), EndCause::Revoked).await? == Deleted::Ended),
+            Some(other) => {
+                Ok(self.end_other(&other, principal.as_ref(), EndCause::Revoked).await?
+                    == Deleted::Ended)
+            }
             None => Ok(false),
         }
     }
 
-    /// Ends all sessions of the signed-in user but this one, at once, and says how many; 0 if no user is signed in.
+    /// Ends all sessions of the signed-in user but this one, at once, and says how many; 0 if no
+    /// user is signed in.
     ///
     /// # Errors
     /// As [`Self::others`]; some may have ended.
@@ -72,12 +78,13 @@ impl Session {
         Ok(self.store().delete_all(&principal, Some(&key)).await?)
     }
 
-    /// Ends all sessions of the signed-in user, this one too, at once, and says how many. The response removes the cookie. If no user is
-    /// signed in it is [`Self::destroy`].
+    /// Ends all sessions of the signed-in user, this one too, at once, and says how many. The
+    /// response removes the cookie. If no user is signed in it is [`Self::destroy`].
     ///
     /// # Errors
-    /// As [`Self::others`]; some may have ended, and the cookie stays. A request with a superseded id ends its own session, as
-    /// [`Self::destroy`] does, and no other: [`SessionError::Superseded`].
+    /// As [`Self::others`]; some may have ended, and the cookie stays. A request with a superseded
+    /// id ends its own session, as [`Self::destroy`] does, and no other:
+    /// [`SessionError::Superseded`].
     pub async fn destroy_all(&self) -> Result<u64, SessionError> {
         let _flight = self.0.flight.lock().await;
         let principal = match self.settled_principal().await {
@@ -103,17 +110,21 @@ impl Session {
         Ok(ended)
     }
 
-    /// After a change of the user's password or other credentials: gives this session a new secret, as [`Self::reauthenticated`] does, and
-    /// ends all other sessions of the user. Returns how many ended. Does nothing if no user is signed in.
+    /// After a change of the user's password or other credentials: gives this session a new secret,
+    /// as [`Self::reauthenticated`] does, and ends all other sessions of the user. Returns how many
+    /// ended. Does nothing if no user is signed in.
     ///
-    /// Call it after the user has proved who they are and the new credentials are stored: every other session that the old ones opened has
-    /// ended then, and a copy of this browser's cookie opens nothing. If somebody gave this session a new secret before, which can be a
-    /// thief with a copy of the cookie, this session ends too: [`Self::principal`] is `None` then, and the user signs in again.
+    /// Call it after the user has proved who they are and the new credentials are stored: every
+    /// other session that the old ones opened has ended then, and a copy of this browser's cookie
+    /// opens nothing. If somebody gave this session a new secret before, which can be a thief with
+    /// a copy of the cookie, this session ends too: [`Self::principal`] is `None` then, and the
+    /// user signs in again.
     ///
     /// # Errors
-    /// As [`Self::others`], [`SessionError::HeadSent`] and [`SessionError::PlainHttp`]; some sessions may have ended, this one goes on.
-    /// [`SessionError::Gone`] if this session was ended before. [`SessionError::Superseded`] if the request's id was superseded before the
-    /// request read the session. After both, nothing has changed.
+    /// As [`Self::others`], [`SessionError::HeadSent`] and [`SessionError::PlainHttp`]; some
+    /// sessions may have ended, this one goes on. [`SessionError::Gone`] if this session was ended
+    /// before. [`SessionError::Superseded`] if the request's id was superseded before the request
+    /// read the session. After both, nothing has changed.
     pub async fn credentials_changed(&self) -> Result<u64, SessionError> {
         let _flight = self.0.flight.lock().await;
         self.check_delivery()?;
@@ -130,14 +141,14 @@ impl Session {
             Err(SessionError::Superseded) => return self.end_all_of(Some(principal)).await,
             Err(error) => return Err(error),
         }
-        // The rotation came first, so a copy of the cookie is dead before the walk over the others, and a session that was ended meanwhile
-        // stays ended.
+        // The rotation came first, so a copy of the cookie is dead before the walk over the others,
+        // and a session that was ended meanwhile stays ended.
         let Some(key) = self.key() else { return Err(SessionError::Gone) };
         Ok(self.store().delete_all(&principal, Some(&key)).await?)
     }
 
-    /// Ends all sessions of the user that this request read before its id was superseded, or reads in the grace: the application asked that
-    /// user for a proof.
+    /// Ends all sessions of the user that this request read before its id was superseded, or reads
+    /// in the grace: the application asked that user for a proof.
     async fn end_all_of(&self, read: Option<Principal>) -> Result<u64, SessionError> {
         let in_grace = self.state().record().and_then(|record| record.principal.clone());
         let principal = in_grace.or(read).ok_or(SessionError::Superseded)?;
@@ -146,7 +157,8 @@ impl Session {
         Ok(ended)
     }
 
-    /// After a sign-in: ends the user's sessions beyond the `most` latest. Concurrent sign-ins order them alike and end the same ones.
+    /// After a sign-in: ends the user's sessions beyond the `most` latest. Concurrent sign-ins
+    /// order them alike and end the same ones.
     pub(super) async fn end_oldest_sessions(&self, principal: &Principal, most: usize) {
         let trimmed = async {
             for excess in self.listed(principal).await?.iter().skip(most) {
@@ -159,29 +171,49 @@ impl Session {
         }
     }
 
-    async fn end_other(&self, other: &SessionSummary, principal: Option<&Principal>, cause: EndCause) -> Result<Deleted, StoreError> {
+    async fn end_other(
+        &self,
+        other: &SessionSummary,
+        principal: Option<&Principal>,
+        cause: EndCause,
+    ) -> Result<Deleted, StoreError> {
         let deleted = self.store().delete(&other.key, Claim::Any).await;
         match &deleted {
-            Ok(Deleted::Ended) => self.0.context.emit(&other.key, principal, Happened::Ended(cause)),
+            Ok(Deleted::Ended) => {
+                self.0.context.emit(&other.key, principal, Happened::Ended(cause))
+            }
             Ok(_) => {}
-            Err(error) => self.0.context.emit_unknown(&other.key, principal, Happened::Ended(cause), error),
+            Err(error) => {
+                self.0.context.emit_unknown(&other.key, principal, Happened::Ended(cause), error)
+            }
         }
         deleted
     }
 
-    /// Ends all sessions of the user, and emits the end of this one: the store does not say which others there were.
-    async fn delete_all(&self, principal: &Principal, cause: EndCause) -> Result<u64, SessionError> {
+    /// Ends all sessions of the user, and emits the end of this one: the store does not say which
+    /// others there were.
+    async fn delete_all(
+        &self,
+        principal: &Principal,
+        cause: EndCause,
+    ) -> Result<u64, SessionError> {
         let ended = self.store().delete_all(principal, None).await;
         if let Some(key) = self.key() {
             match &ended {
                 Ok(_) => self.0.context.emit(&key, Some(principal), Happened::Ended(cause)),
-                Err(error) => self.0.context.emit_unknown(&key, Some(principal), Happened::Ended(cause), error),
+                Err(error) => self.0.context.emit_unknown(
+                    &key,
+                    Some(principal),
+                    Happened::Ended(cause),
+                    error,
+                ),
             }
         }
         Ok(ended?)
     }
 
-    /// All live sessions of a user, the latest authentication first; of two at the same moment the one with the lesser key.
+    /// All live sessions of a user, the latest authentication first; of two at the same moment the
+    /// one with the lesser key.
     async fn listed(&self, principal: &Principal) -> Result<Vec<SessionSummary>, SessionError> {
         let (mut listed, mut after) = (Vec::new(), None);
         loop {
@@ -192,7 +224,9 @@ impl Session {
                 break;
             }
         }
-        listed.sort_unstable_by(|one, other| (one.authenticated, &one.key).cmp(&(other.authenticated, &other.key)));
+        listed.sort_unstable_by(|one, other| {
+            (one.authenticated, &one.key).cmp(&(other.authenticated, &other.key))
+        });
         listed.dedup_by(|one, other| one.key == other.key);
         Ok(listed)
     }
@@ -208,8 +242,9 @@ impl Session {
         Ok(listed)
     }
 
-    /// Who is signed in according to the store, now and not when the request began, after what was recorded is there: a session that was
-    /// revoked meanwhile ends no others. The caller holds the flight lock.
+    /// Who is signed in according to the store, now and not when the request began, after what was
+    /// recorded is there: a session that was revoked meanwhile ends no others. The caller holds the
+    /// flight lock.
     async fn settled_principal(&self) -> Result<Option<Principal>, SessionError> {
         self.flush_recorded().await?;
         self.fetch().await?;

@@ -8,9 +8,11 @@ use std::{
 use super::{Inner, Session, SessionContext, SessionError, state::Head, state::State};
 use crate::{OnGone, SessionId, cookie::VerifiedCookies, observe, plan::Known, plan::Recorded};
 
-/// The adapter's side of one request's [`Session`]: it opens the session, finishes it and reads the cookie change.
+/// The adapter's side of one request's [`Session`]: it opens the session, finishes it and reads the
+/// cookie change.
 ///
-/// An adapter keeps the driver and gives handlers [`Self::session`]. A handler cannot reach the driver:
+/// An adapter keeps the driver and gives handlers [`Self::session`]. A handler cannot reach the
+/// driver:
 ///
 /// ```compile_fail,E0599
 /// # async fn handler(session: session_core::Session) {
@@ -42,7 +44,8 @@ pub struct SessionDriver(Session);
 pub enum Delivery {
     /// The connection may carry the cookie.
     Possible,
-    /// The cookie is https only and the connection is plain http: no session is created, nothing is rotated.
+    /// The cookie is https only and the connection is plain http: no session is created, nothing is
+    /// rotated.
     Refused,
 }
 
@@ -75,12 +78,22 @@ pub enum CookieChange {
 impl SessionDriver {
     /// Opens the session of a request that began at `began`. Nothing is loaded.
     ///
-    /// Adapters call it with what [`CookieCodec::read`](crate::cookie::CookieCodec::read) found; tests of handlers call it with
-    /// [`VerifiedCookies::default`].
+    /// Adapters call it with what [`CookieCodec::read`](crate::cookie::CookieCodec::read) found;
+    /// tests of handlers call it with [`VerifiedCookies::default`].
     #[must_use]
-    pub fn open(context: Arc<SessionContext>, cookies: VerifiedCookies, delivery: Delivery, began: Instant) -> Self {
+    pub fn open(
+        context: Arc<SessionContext>,
+        cookies: VerifiedCookies,
+        delivery: Delivery,
+        began: Instant,
+    ) -> Self {
         let state = parking_lot::Mutex::new(State::new(cookies, began));
-        Self(Session(Arc::new(Inner { context, delivery, flight: tokio::sync::Mutex::new(()), state })))
+        Self(Session(Arc::new(Inner {
+            context,
+            delivery,
+            flight: tokio::sync::Mutex::new(()),
+            state,
+        })))
     }
 
     /// The session, for handlers.
@@ -89,8 +102,9 @@ impl SessionDriver {
         &self.0
     }
 
-    /// Ends the request's part: commits or drops what is recorded, and extends the session's life if that is due. Adapters call it
-    /// before the response head leaves, then send what [`Self::cookie`] says, whatever this returned.
+    /// Ends the request's part: commits or drops what is recorded, and extends the session's life
+    /// if that is due. Adapters call it before the response head leaves, then send what
+    /// [`Self::cookie`] says, whatever this returned.
     ///
     /// # Errors
     /// As [`Session::commit`]. With [`OnGone::Serve`] a session that has ended is not an error.
@@ -116,8 +130,8 @@ impl SessionDriver {
         finished
     }
 
-    /// Says that the response head has left, or that there will be none: from now on no id can reach the browser, so none is made.
-    /// [`Self::finish`] does it too.
+    /// Says that the response head has left, or that there will be none: from now on no id can
+    /// reach the browser, so none is made. [`Self::finish`] does it too.
     pub fn seal(&self) {
         self.0.state().head = Head::Sent;
     }

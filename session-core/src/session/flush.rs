@@ -10,37 +10,45 @@ use super::{
     state::{Drawn, Head, Identity},
 };
 use crate::{
-    Attributes, Claim, Commit, Committed, Created, Deleted, EndCause, EntropyError, Guard, NewRecord, OnSupersededId, Opened, Outcome,
-    Principal, PrincipalChange, Record, Rotation, SessionId, SessionStore, SignIn, StoreError, StoreKey, Superseded,
+    Attributes, Claim, Commit, Committed, Created, Deleted, EndCause, EntropyError, Guard,
+    NewRecord, OnSupersededId, Opened, Outcome, Principal, PrincipalChange, Record, Rotation,
+    SessionId, SessionStore, SignIn, StoreError, StoreKey, Superseded,
     cookie::SignedBy,
     expiry::Use,
     plan::{Known, Recorded, Rotate, Step, plan},
 };
 
-/// Fresh ids to draw, and plans to make, before something must be wrong. The first always does; others need a collision of 96 bits.
+/// Fresh ids to draw, and plans to make, before something must be wrong. The first always does;
+/// others need a collision of 96 bits.
 const ATTEMPTS: usize = 4;
 
 impl Session {
-    /// Brings everything recorded to the store now, in one atomic commit, and extends the session's life if that is due.
+    /// Brings everything recorded to the store now, in one atomic commit, and extends the session's
+    /// life if that is due.
     ///
-    /// The response does that by itself; a long-lived body, or a task that goes on after the response, calls this. Recorded changes stay
-    /// recorded until the store has them, so after an error the call can be repeated, also if the first one had landed. With nothing
-    /// recorded it asks the store whether the session still lives, in one round trip.
+    /// The response does that by itself; a long-lived body, or a task that goes on after the
+    /// response, calls this. Recorded changes stay recorded until the store has them, so after an
+    /// error the call can be repeated, also if the first one had landed. With nothing recorded it
+    /// asks the store whether the session still lives, in one round trip.
     ///
     /// # Errors
-    /// [`SessionError::Gone`] if the session has ended since this request saw it. [`SessionError::Superseded`] if another request gave the
-    /// session a new id. [`SessionError::Store`]: the changes may have landed, all or none. [`SessionError::HeadSent`] and
-    /// [`SessionError::PlainHttp`] if it takes a new id that cannot reach the browser.
+    /// [`SessionError::Gone`] if the session has ended since this request saw it.
+    /// [`SessionError::Superseded`] if another request gave the session a new id.
+    /// [`SessionError::Store`]: the changes may have landed, all or none.
+    /// [`SessionError::HeadSent`] and [`SessionError::PlainHttp`] if it takes a new id that cannot
+    /// reach the browser.
     ///
     /// # Cancel safety
-    /// A dropped call may have landed; what was recorded is still recorded, and committing it again sets the same values.
+    /// A dropped call may have landed; what was recorded is still recorded, and committing it again
+    /// sets the same values.
     pub async fn commit(&self) -> Result<(), SessionError> {
         let _flight = self.0.flight.lock().await;
         if !self.flush().await? {
             self.choose().await?;
             let judged = {
                 let state = self.state();
-                matches!(state.known, Known::Presented | Known::Alive(_) | Known::Loaded(_)).then(|| Commit::new(state.secret()))
+                matches!(state.known, Known::Presented | Known::Alive(_) | Known::Loaded(_))
+                    .then(|| Commit::new(state.secret()))
             };
             if let Some(commit) = judged {
                 self.send(commit, Rotate::Keep).await?;
@@ -80,23 +88,31 @@ impl Session {
         self.settle(identity, opened).await
     }
 
-    /// Of several cookies that verified, finds the one that counts: the first with the current secret, else the first in the grace, else
-    /// the first whose session lives. All are looked up side by side, so that they share one deadline. A record that cannot be read is an
-    /// error only if no other session can be used. The caller holds the flight lock.
+    /// Of several cookies that verified, finds the one that counts: the first with the current
+    /// secret, else the first in the grace, else the first whose session lives. All are looked up
+    /// side by side, so that they share one deadline. A record that cannot be read is an error only
+    /// if no other session can be used. The caller holds the flight lock.
     pub(super) async fn choose(&self) -> Result<(), SessionError> {
         let candidates: Vec<Identity> = {
             let state = self.state();
             if !state.undecided() {
                 return Ok(());
             }
-            state.identity.iter().cloned().chain(state.others.iter().cloned().map(Identity::from)).collect()
+            state
+                .identity
+                .iter()
+                .cloned()
+                .chain(state.others.iter().cloned().map(Identity::from))
+                .collect()
         };
         let loads = candidates.iter().map(|candidate| self.store().load(&candidate.key));
         let loaded = join_all(loads).await;
         let mut opened = Vec::with_capacity(candidates.len());
         for (identity, stored) in candidates.into_iter().zip(loaded) {
             let stored = match stored {
-                Err(error) if !matches!(error, StoreError::Corrupt { .. }) => return Err(error.into()),
+                Err(error) if !matches!(error, StoreError::Corrupt { .. }) => {
+                    return Err(error.into());
+                }
                 stored => stored,
             };
             let found = stored.map(|stored| stored.map(|stored| stored.open(&identity.secret)));
@@ -121,18 +137,28 @@ impl Session {
     }
 
     /// Takes over what the store said of the request's id.
-    pub(super) async fn settle(&self, identity: Identity, opened: Option<Opened>) -> Result<(), SessionError> {
+    pub(super) async fn settle(
+        &self,
+        identity: Identity,
+        opened: Option<Opened>,
+    ) -> Result<(), SessionError> {
         match opened {
             None => self.state().missing(),
             Some(Opened::Current(record)) if self.use_of(&record) == Use::Over => {
                 self.expire(&identity, record.principal.as_ref()).await?;
             }
             Some(Opened::Current(record)) => self.state().loaded(record),
-            // A made-up cookie under a known key must not learn anything, so without a signature a wrong secret counts as absent.
-            Some(Opened::Grace(_) | Opened::Superseded(_)) if identity.signed_by == SignedBy::Nobody => self.state().missing(),
+            // A made-up cookie under a known key must not learn anything, so without a signature a
+            // wrong secret counts as absent.
+            Some(Opened::Grace(_) | Opened::Superseded(_))
+                if identity.signed_by == SignedBy::Nobody =>
+            {
+                self.state().missing()
+            }
             Some(Opened::Grace(record)) => self.state().in_grace(record),
             Some(Opened::Superseded(superseded)) => {
-                let late = self.state().superseded(identity.clone(), superseded.clone(), self.policy());
+                let late =
+                    self.state().superseded(identity.clone(), superseded.clone(), self.policy());
                 if late {
                     self.report_superseded(&identity, &superseded).await;
                 }
@@ -147,17 +173,21 @@ impl Session {
         self.0.context.emit(&identity.key, principal, Happened::SupersededIdUsed);
         if self.policy().on_superseded_id == OnSupersededId::EndSession {
             let claim = Claim::Generation(identity.id.generation());
-            // The request reads anonymous in any case. Its failure would hide the reason, so the operator is told instead.
-            if let Err(error) = self.end(identity, claim, principal, EndCause::SupersededIdUsed).await {
+            // The request reads anonymous in any case. Its failure would hide the reason, so the
+            // operator is told instead.
+            if let Err(error) =
+                self.end(identity, claim, principal, EndCause::SupersededIdUsed).await
+            {
                 tracing::warn!(%error, "a session whose superseded id was used could not be ended");
             }
         }
     }
 
-    /// Plans and calls the store until nothing recorded is left to do. `true` if the store was asked to change something. The caller holds
-    /// the flight lock.
+    /// Plans and calls the store until nothing recorded is left to do. `true` if the store was
+    /// asked to change something. The caller holds the flight lock.
     ///
-    /// A clone that goes on recording meanwhile does not hold the response up: what it recorded last stays recorded, for its own commit.
+    /// A clone that goes on recording meanwhile does not hold the response up: what it recorded
+    /// last stays recorded, for its own commit.
     pub(super) async fn flush(&self) -> Result<bool, SessionError> {
         self.check_transport()?;
         if !self.state().recorded.is_empty() {
@@ -180,10 +210,12 @@ impl Session {
                         landed = true;
                     }
                 }
-                // And plan again: what the commit told of a record that was never loaded can mean that its life is due.
+                // And plan again: what the commit told of a record that was never loaded can mean
+                // that its life is due.
                 Step::Commit(commit, rotate) => {
                     let sent = self.send(commit, rotate).await;
-                    if sent.inspect_err(|_| self.state().attempt_failed(planned.clone()))?.is_some() {
+                    if sent.inspect_err(|_| self.state().attempt_failed(planned.clone()))?.is_some()
+                    {
                         self.landed(&planned).await;
                         landed = true;
                     }
@@ -191,7 +223,10 @@ impl Session {
                 Step::Expire => {
                     let (identity, principal) = {
                         let state = self.state();
-                        (state.identity.clone(), state.record().and_then(|record| record.principal.clone()))
+                        (
+                            state.identity.clone(),
+                            state.record().and_then(|record| record.principal.clone()),
+                        )
                     };
                     if let Some(identity) = identity {
                         self.expire(&identity, principal.as_ref()).await?;
@@ -208,13 +243,19 @@ impl Session {
     /// What the recorded changes need next, and a copy of them to strike off once it is done.
     fn next_step(&self) -> (Step, Recorded) {
         let mut state = self.state();
-        let step = plan(&state.known, state.secret(), state.elapsed(), &state.recorded, self.policy());
+        let step =
+            plan(&state.known, state.secret(), state.elapsed(), &state.recorded, self.policy());
         if step == Step::Nothing && !state.recorded.is_empty() {
             // What changes nothing is done. Only attributes wait for a session that may still come.
-            let attributes = if state.identity.is_none() { state.recorded.attributes.clone() } else { Attributes::default() };
+            let attributes = if state.identity.is_none() {
+                state.recorded.attributes.clone()
+            } else {
+                Attributes::default()
+            };
             state.recorded = Recorded { attributes, ..Recorded::default() };
         }
-        let planned = if step == Step::Nothing { Recorded::default() } else { state.recorded.clone() };
+        let planned =
+            if step == Step::Nothing { Recorded::default() } else { state.recorded.clone() };
         (step, planned)
     }
 
@@ -226,8 +267,9 @@ impl Session {
         }
     }
 
-    /// A browser that lost the cookie of a rotation signs in again: its former session would otherwise live on unseen. Does nothing while
-    /// the rotation settles, because a parallel request may own the new id.
+    /// A browser that lost the cookie of a rotation signs in again: its former session would
+    /// otherwise live on unseen. Does nothing while the rotation settles, because a parallel
+    /// request may own the new id.
     async fn end_superseded_session_of(&self, sign_in: &SignIn) -> Result<(), SessionError> {
         let former = {
             let state = self.state();
@@ -237,20 +279,26 @@ impl Session {
             && former.record.principal.as_ref() == Some(&sign_in.principal)
         {
             let claim = Claim::Generation(former.identity.id.generation());
-            let _ = self.end(&former.identity, claim, former.record.principal.as_ref(), EndCause::SignedOut).await?;
+            let _ = self
+                .end(&former.identity, claim, former.record.principal.as_ref(), EndCause::SignedOut)
+                .await?;
         }
         Ok(())
     }
 
-    /// Creates a session under a fresh id. `false` if a former attempt had created it already, with what was recorded then. The caller
-    /// holds the flight lock.
+    /// Creates a session under a fresh id. `false` if a former attempt had created it already, with
+    /// what was recorded then. The caller holds the flight lock.
     pub(super) async fn create(&self, new: NewRecord) -> Result<bool, SessionError> {
         let signed_in = new.principal.as_ref().map(|_| Happened::SignedIn);
         self.create_as(new, [Some(Happened::Created), signed_in]).await
     }
 
     /// The same with other events.
-    async fn create_as(&self, mut new: NewRecord, happened: [Option<Happened>; 2]) -> Result<bool, SessionError> {
+    async fn create_as(
+        &self,
+        mut new: NewRecord,
+        happened: [Option<Happened>; 2],
+    ) -> Result<bool, SessionError> {
         self.check_delivery()?;
         let emit = |drawn: &Identity, principal: Option<&Principal>, error: Option<&StoreError>| {
             for happened in happened.into_iter().flatten() {
@@ -261,7 +309,8 @@ impl Session {
             let (drawn, again) = self.draw(SessionId::random)?;
             new.secret = drawn.secret;
             let created = self.store().create(&drawn.key, new.clone()).await;
-            let created = created.inspect_err(|error| emit(&drawn, new.principal.as_ref(), Some(error)))?;
+            let created =
+                created.inspect_err(|error| emit(&drawn, new.principal.as_ref(), Some(error)))?;
             if created == Created::New {
                 emit(&drawn, new.principal.as_ref(), None);
                 self.state().created(drawn, Box::new(record_of(new)));
@@ -276,16 +325,26 @@ impl Session {
     }
 
     /// Emits what happened, or what may have happened where the store answered with `error`.
-    fn emit(&self, key: &StoreKey, principal: Option<&Principal>, happened: Happened, error: Option<&StoreError>) {
+    fn emit(
+        &self,
+        key: &StoreKey,
+        principal: Option<&Principal>,
+        happened: Happened,
+        error: Option<&StoreError>,
+    ) {
         match error {
             None => self.0.context.emit(key, principal, happened),
             Some(error) => self.0.context.emit_unknown(key, principal, happened, error),
         }
     }
 
-    /// Sends a commit. `None` if the plan has to be made again: the request turned out to know something else of its session. The caller
-    /// holds the flight lock.
-    pub(super) async fn send(&self, mut commit: Commit, rotate: Rotate) -> Result<Option<Committed>, SessionError> {
+    /// Sends a commit. `None` if the plan has to be made again: the request turned out to know
+    /// something else of its session. The caller holds the flight lock.
+    pub(super) async fn send(
+        &self,
+        mut commit: Commit,
+        rotate: Rotate,
+    ) -> Result<Option<Committed>, SessionError> {
         let Some(identity) = self.state().identity.clone() else {
             return Ok(None);
         };
@@ -310,7 +369,9 @@ impl Session {
             answer = self.store().commit(&identity.key, commit.clone()).await;
         }
         let outcome = match answer {
-            Err(StoreError::Unsupported { .. }) if drawn.is_some() => return self.copy_to_new_id(&identity, &commit).await,
+            Err(StoreError::Unsupported { .. }) if drawn.is_some() => {
+                return self.copy_to_new_id(&identity, &commit).await;
+            }
             Err(error) => {
                 self.emit_rotated(&identity, &commit, Some(&error));
                 return Err(error.into());
@@ -321,9 +382,12 @@ impl Session {
             Outcome::Done(done) => {
                 self.emit_rotated(&identity, &commit, None);
                 self.state().committed(&commit, drawn, &done);
-                let timeouts = self.policy().timeouts(&done.attributes, crate::policy::Owner::of(done.authenticated));
+                let timeouts = self
+                    .policy()
+                    .timeouts(&done.attributes, crate::policy::Owner::of(done.authenticated));
                 if timeouts.on_use(done.authenticated.unwrap_or(done.age), done.ttl) == Use::Over {
-                    let principal = self.state().record().and_then(|record| record.principal.clone());
+                    let principal =
+                        self.state().record().and_then(|record| record.principal.clone());
                     self.expire(&identity, principal.as_ref()).await?;
                     return Err(SessionError::Gone);
                 }
@@ -345,21 +409,35 @@ impl Session {
             Outcome::Gone => {
                 let mut state = self.state();
                 state.missing();
-                let lost = matches!(state.known, Known::Gone) && (commit.is_change() || drawn.is_some());
-                // A session that only would have lived longer has nothing to lose: what was read of it was true when it was read.
-                if lost && state.recorded.sign_in.is_none() { Err(SessionError::Gone) } else { Ok(None) }
+                let lost =
+                    matches!(state.known, Known::Gone) && (commit.is_change() || drawn.is_some());
+                // A session that only would have lived longer has nothing to lose: what was read of
+                // it was true when it was read.
+                if lost && state.recorded.sign_in.is_none() {
+                    Err(SessionError::Gone)
+                } else {
+                    Ok(None)
+                }
             }
         }
     }
 
-    /// Adds to a rotation which secrets were replaced shortly before. The note itself cannot be out of date: only another rotation changes
-    /// it, and then this one is refused. `true` if the commit brings attributes for nothing but the note; they may be out of date.
+    /// Adds to a rotation which secrets were replaced shortly before. The note itself cannot be out
+    /// of date: only another rotation changes it, and then this one is refused. `true` if the
+    /// commit brings attributes for nothing but the note; they may be out of date.
     fn note_replaced(&self, commit: &mut Commit) -> bool {
         let state = self.state();
         let Some(record) = state.record() else { return false };
         let elapsed = state.elapsed();
-        let last = record.generation.checked_sub(1).map(|generation| (generation, record.age.saturating_sub(record.rotated)));
-        let replaced = record.attributes.replaced.before_next(last, record.age + elapsed, self.policy().rotation_settles);
+        let last = record
+            .generation
+            .checked_sub(1)
+            .map(|generation| (generation, record.age.saturating_sub(record.rotated)));
+        let replaced = record.attributes.replaced.before_next(
+            last,
+            record.age + elapsed,
+            self.policy().rotation_settles,
+        );
         if let Some(attributes) = &mut commit.attributes {
             attributes.replaced = replaced;
             return false;
@@ -372,20 +450,28 @@ impl Session {
         true
     }
 
-    /// Ends the session of the user who was signed in, because another one signs in. If somebody signed in on it meanwhile, it is another
-    /// request's, and stays.
+    /// Ends the session of the user who was signed in, because another one signs in. If somebody
+    /// signed in on it meanwhile, it is another request's, and stays.
     async fn leave(&self) -> Result<(), SessionError> {
         self.check_delivery()?;
         let (identity, principal) = {
             let state = self.state();
             // A rotation of this request whose answer was lost may have landed.
-            let drawn = state.drawn.as_ref().map(|drawn| &drawn.identity).filter(|drawn| Some(&drawn.key) == state.key().as_ref());
-            (drawn.or(state.identity.as_ref()).cloned(), state.record().and_then(|record| record.principal.clone()))
+            let drawn = state
+                .drawn
+                .as_ref()
+                .map(|drawn| &drawn.identity)
+                .filter(|drawn| Some(&drawn.key) == state.key().as_ref());
+            (
+                drawn.or(state.identity.as_ref()).cloned(),
+                state.record().and_then(|record| record.principal.clone()),
+            )
         };
         let mut ended = false;
         if let Some(identity) = identity {
             let claim = Claim::Generation(identity.id.generation());
-            ended = self.end(&identity, claim, principal.as_ref(), EndCause::SignedOut).await? == Deleted::Ended;
+            ended = self.end(&identity, claim, principal.as_ref(), EndCause::SignedOut).await?
+                == Deleted::Ended;
         }
         self.state().left(ended);
         Ok(())
@@ -405,12 +491,19 @@ impl Session {
         self.emit(&identity.key, principal, happened, error);
     }
 
-    /// The rotation of a store that cannot rotate: a copy under a new id, then the end of the old session. Two steps: for a moment both
-    /// live, and a commit between them is lost with the old one.
-    async fn copy_to_new_id(&self, identity: &Identity, commit: &Commit) -> Result<Option<Committed>, SessionError> {
+    /// The rotation of a store that cannot rotate: a copy under a new id, then the end of the old
+    /// session. Two steps: for a moment both live, and a commit between them is lost with the old
+    /// one.
+    async fn copy_to_new_id(
+        &self,
+        identity: &Identity,
+        commit: &Commit,
+    ) -> Result<Option<Committed>, SessionError> {
         self.state().drawn = None;
         self.fetch().await?;
-        let Some(mut record) = self.state().record().filter(|record| record.secret == identity.secret).cloned() else {
+        let Some(mut record) =
+            self.state().record().filter(|record| record.secret == identity.secret).cloned()
+        else {
             return Ok(None);
         };
         if commit.clear {
@@ -419,7 +512,10 @@ impl Session {
         super::state::apply(&mut record.data, &commit.changes);
         match &commit.principal {
             PrincipalChange::Keep => {}
-            PrincipalChange::Set(principal) => (record.principal, record.authenticated) = (Some(principal.clone()), Some(Duration::ZERO)),
+            PrincipalChange::Set(principal) => {
+                (record.principal, record.authenticated) =
+                    (Some(principal.clone()), Some(Duration::ZERO))
+            }
             PrincipalChange::Unset => (record.principal, record.authenticated) = (None, None),
         }
         if commit.authenticated && record.principal.is_some() {
@@ -431,14 +527,29 @@ impl Session {
         let (version, age, authenticated) = (record.version, record.age, record.authenticated);
         let (ttl, attributes) = (record.ttl, record.attributes.clone());
         let signs_in = matches!(commit.principal, PrincipalChange::Set(_));
-        self.create_as(record.into_new(), [Some(if signs_in { Happened::SignedIn } else { Happened::Rotated }), None]).await?;
+        self.create_as(
+            record.into_new(),
+            [Some(if signs_in { Happened::SignedIn } else { Happened::Rotated }), None],
+        )
+        .await?;
         let _ = self.store().delete(&identity.key, Claim::Any).await?;
-        Ok(Some(Committed { version, added: std::collections::BTreeMap::new(), age, authenticated, ttl, attributes }))
+        Ok(Some(Committed {
+            version,
+            added: std::collections::BTreeMap::new(),
+            age,
+            authenticated,
+            ttl,
+            attributes,
+        }))
     }
 
-    /// The id that a former attempt drew whose outcome is unknown, with `true`; otherwise a fresh one. Repeating a call with the same id
-    /// tells whether the first one landed, where another id would leave a second session behind, or lose the first secret.
-    fn draw(&self, fresh: impl FnOnce() -> Result<SessionId, EntropyError>) -> Result<(Identity, bool), SessionError> {
+    /// The id that a former attempt drew whose outcome is unknown, with `true`; otherwise a fresh
+    /// one. Repeating a call with the same id tells whether the first one landed, where another id
+    /// would leave a second session behind, or lose the first secret.
+    fn draw(
+        &self,
+        fresh: impl FnOnce() -> Result<SessionId, EntropyError>,
+    ) -> Result<(Identity, bool), SessionError> {
         let mut state = self.state();
         if let Some(drawn) = &state.drawn {
             return Ok((drawn.identity.clone(), true));
@@ -448,7 +559,8 @@ impl Session {
         Ok((drawn, false))
     }
 
-    /// Takes the record that a drawn id opens for this request's own: a former attempt did land, and what it carried is done.
+    /// Takes the record that a drawn id opens for this request's own: a former attempt did land,
+    /// and what it carried is done.
     async fn adopt(&self, drawn: &Identity) -> Result<bool, SessionError> {
         let found = self.store().load(&drawn.key).await?;
         if let Some(Opened::Current(record)) = found.map(|stored| stored.open(&drawn.secret)) {
@@ -470,22 +582,38 @@ impl Session {
     ) -> Result<Deleted, StoreError> {
         let deleted = self.store().delete(&identity.key, claim).await;
         match &deleted {
-            Ok(Deleted::Ended) => self.0.context.emit(&identity.key, principal, Happened::Ended(cause)),
+            Ok(Deleted::Ended) => {
+                self.0.context.emit(&identity.key, principal, Happened::Ended(cause))
+            }
             Ok(Deleted::Missing | Deleted::Superseded) => {}
-            Err(error) => self.0.context.emit_unknown(&identity.key, principal, Happened::Ended(cause), error),
+            Err(error) => {
+                self.0.context.emit_unknown(&identity.key, principal, Happened::Ended(cause), error)
+            }
         }
         deleted
     }
 
-    /// Deletes a record that outlived a timeout which was shortened after it was written. The claim spares a sign-in that happened since
-    /// the store said so: that one has a timeout of its own.
-    async fn expire(&self, identity: &Identity, principal: Option<&Principal>) -> Result<(), SessionError> {
-        let _ = self.end(identity, Claim::Generation(identity.id.generation()), principal, EndCause::TimedOut).await?;
+    /// Deletes a record that outlived a timeout which was shortened after it was written. The claim
+    /// spares a sign-in that happened since the store said so: that one has a timeout of its own.
+    async fn expire(
+        &self,
+        identity: &Identity,
+        principal: Option<&Principal>,
+    ) -> Result<(), SessionError> {
+        let _ = self
+            .end(
+                identity,
+                Claim::Generation(identity.id.generation()),
+                principal,
+                EndCause::TimedOut,
+            )
+            .await?;
         self.state().missing();
         Ok(())
     }
 
-    /// An https-only cookie is not believed on plain http, so nothing can be done to the session behind it. A success would be false.
+    /// An https-only cookie is not believed on plain http, so nothing can be done to the session
+    /// behind it. A success would be false.
     pub(super) fn check_transport(&self) -> Result<(), SessionError> {
         let idle = self.state().recorded.is_empty();
         match self.0.delivery {
@@ -513,8 +641,32 @@ impl Session {
 
 /// The record that a store makes of a new one.
 fn record_of(new: NewRecord) -> Record {
-    let NewRecord { data, version, secret, generation, since, age, authenticated, ttl, principal, attributes } = new;
-    Record { data, version, secret, generation, since, grace: None, age, rotated: age, authenticated, ttl, principal, attributes }
+    let NewRecord {
+        data,
+        version,
+        secret,
+        generation,
+        since,
+        age,
+        authenticated,
+        ttl,
+        principal,
+        attributes,
+    } = new;
+    Record {
+        data,
+        version,
+        secret,
+        generation,
+        since,
+        grace: None,
+        age,
+        rotated: age,
+        authenticated,
+        ttl,
+        principal,
+        attributes,
+    }
 }
 
 fn out_of_ids() -> SessionError {

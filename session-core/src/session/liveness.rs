@@ -33,7 +33,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(3);
 const LONGEST_OUTAGE: Duration = Duration::from_secs(60);
 
 impl Session {
-    /// Asks the store whether the session still lives. One load each time; what the request has read stays as it is.
+    /// Asks the store whether the session still lives. One load each time; what the request has
+    /// read stays as it is.
     ///
     /// # Errors
     /// [`SessionError::Store`] if the store cannot answer.
@@ -42,14 +43,16 @@ impl Session {
         Ok(self.look().await?.map_or(Liveness::Ended, |(_, liveness, _)| liveness))
     }
 
-    /// Loads the record again, so that later reads show it as it is now, and answers as [`Self::is_alive`]. What the request recorded
-    /// stays recorded.
+    /// Loads the record again, so that later reads show it as it is now, and answers as
+    /// [`Self::is_alive`]. What the request recorded stays recorded.
     ///
     /// # Errors
     /// [`SessionError::Store`] if the store cannot answer.
     pub async fn refresh(&self) -> Result<Liveness, SessionError> {
         let _flight = self.0.flight.lock().await;
-        let Some((identity, liveness, opened)) = self.look().await? else { return Ok(Liveness::Ended) };
+        let Some((identity, liveness, opened)) = self.look().await? else {
+            return Ok(Liveness::Ended);
+        };
         // An id that counts as absent goes on counting as absent.
         if self.state().identity.is_some() {
             self.settle(identity, opened).await?;
@@ -62,37 +65,51 @@ impl Session {
         self.choose().await?;
         let identity = {
             let state = self.state();
-            state.identity.clone().or_else(|| state.superseded.as_ref().map(|superseded| superseded.identity.clone()))
+            state
+                .identity
+                .clone()
+                .or_else(|| state.superseded.as_ref().map(|superseded| superseded.identity.clone()))
         };
         let Some(identity) = identity else { return Ok(None) };
-        let opened = self.store().load(&identity.key).await?.map(|stored| stored.open(&identity.secret));
+        let opened =
+            self.store().load(&identity.key).await?.map(|stored| stored.open(&identity.secret));
         let liveness = match &opened {
             None => Liveness::Ended,
-            Some(Opened::Current(record) | Opened::Grace(record)) if self.use_of(record) == Use::Over => Liveness::Ended,
+            Some(Opened::Current(record) | Opened::Grace(record))
+                if self.use_of(record) == Use::Over =>
+            {
+                Liveness::Ended
+            }
             Some(Opened::Current(_)) => Liveness::Current,
             Some(_) if identity.signed_by == SignedBy::Nobody => Liveness::Ended,
-            Some(Opened::Superseded(superseded)) if identity.id.generation() < superseded.since => Liveness::Ended,
+            Some(Opened::Superseded(superseded)) if identity.id.generation() < superseded.since => {
+                Liveness::Ended
+            }
             Some(Opened::Grace(_) | Opened::Superseded(_)) => Liveness::Superseded,
         };
         Ok(Some((identity, liveness, opened)))
     }
 
-    /// Waits until the session has ended: signed out, revoked, expired, or taken over by another sign-in. For `select!` in streams and
-    /// web sockets. It looks about every three seconds, and a look is not a use: it does not extend the session's life. A renewal by the
-    /// same user does not end the wait. While the store cannot answer it goes on waiting, for a minute at most.
+    /// Waits until the session has ended: signed out, revoked, expired, or taken over by another
+    /// sign-in. For `select!` in streams and web sockets. It looks about every three seconds, and a
+    /// look is not a use: it does not extend the session's life. A renewal by the same user does
+    /// not end the wait. While the store cannot answer it goes on waiting, for a minute at most.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn ended(&self) -> StreamEnd {
         let mut heard = Instant::now();
         loop {
-            // Spread by a quarter either way, so that thousands of streams that began together do not look together.
+            // Spread by a quarter either way, so that thousands of streams that began together do
+            // not look together.
             tokio::time::sleep(LOOK_EVERY.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
             match self.is_alive().await {
                 Ok(Liveness::Ended) => return StreamEnd::Ended,
                 Ok(Liveness::Current | Liveness::Superseded) => heard = Instant::now(),
                 Err(_) if heard.elapsed() >= LONGEST_OUTAGE => return StreamEnd::Outage,
-                Err(error) => tracing::debug!(%error, "a stream cannot tell whether its session lives; it looks again"),
+                Err(error) => {
+                    tracing::debug!(%error, "a stream cannot tell whether its session lives; it looks again")
+                }
             }
         }
     }

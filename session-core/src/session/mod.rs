@@ -20,18 +20,20 @@ pub use error::SessionError;
 pub use liveness::{Liveness, StreamEnd};
 
 use crate::{
-    Change, Handle, InvalidShortText, Json, Name, Persistence, Policy, Principal, ShortText, SignIn,
+    Change, Handle, InvalidShortText, Json, Name, Persistence, Policy, Principal, ShortText,
+    SignIn,
     plan::{Known, Reauthentication, Recorded},
 };
 use state::State;
 
 /// The session of one request.
 ///
-/// A clone is the same session, and it may be used from several tasks, also after the response has left: a long-lived body then calls
-/// [`Self::commit`] itself.
+/// A clone is the same session, and it may be used from several tasks, also after the response has
+/// left: a long-lived body then calls [`Self::commit`] itself.
 ///
-/// The first call that needs the stored record loads it, once; later calls see that snapshot with this request's own changes. Most
-/// changes are recorded and committed in one step before the response head leaves; a few act at once, and say so.
+/// The first call that needs the stored record loads it, once; later calls see that snapshot with
+/// this request's own changes. Most changes are recorded and committed in one step before the
+/// response head leaves; a few act at once, and say so.
 ///
 /// | call | when it reaches the store |
 /// |---|---|
@@ -40,8 +42,9 @@ use state::State;
 /// | `add`, `update`, `destroy`, `others`, `destroy_other`, `destroy_others`, `destroy_all`, `credentials_changed` | at once, after what was recorded before |
 /// | `is_alive`, `refresh`, `ended` | each time |
 ///
-/// Of several requests of one browser, one can give the session a new id. The others then hold a *superseded* id: they read an anonymous
-/// session, except for the grace after [`Self::renew`], and writes return [`SessionError::Superseded`] for a while.
+/// Of several requests of one browser, one can give the session a new id. The others then hold a
+/// *superseded* id: they read an anonymous session, except for the grace after [`Self::renew`], and
+/// writes return [`SessionError::Superseded`] for a while.
 ///
 /// # Examples
 /// ```
@@ -62,8 +65,8 @@ pub struct Session(Arc<Inner>);
 struct Inner {
     context: Arc<SessionContext>,
     delivery: Delivery,
-    /// Held over every store call, so that one session makes one call at a time and a second `get` waits for the first one's load.
-    /// Always taken before `state`.
+    /// Held over every store call, so that one session makes one call at a time and a second `get`
+    /// waits for the first one's load. Always taken before `state`.
     flight: tokio::sync::Mutex<()>,
     /// Never held over an await.
     state: parking_lot::Mutex<State>,
@@ -73,7 +76,8 @@ impl Session {
     /// The value under `name`, read into `T`. `None` if there is none.
     ///
     /// # Errors
-    /// [`SessionError::Store`] if the record cannot be loaded; [`SessionError::Decode`] if the value is not a `T`.
+    /// [`SessionError::Store`] if the record cannot be loaded; [`SessionError::Decode`] if the
+    /// value is not a `T`.
     pub async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
         let settled = self.state().is_settled(name);
         if !settled {
@@ -122,8 +126,8 @@ impl Session {
         Ok(signs_in.or_else(|| state.record()?.principal.clone()))
     }
 
-    /// The strength of the authentication, as [`SignIn::acr`] or [`Self::reauthenticated_with`] set it, counting this request's own. `None`
-    /// for an anonymous session.
+    /// The strength of the authentication, as [`SignIn::acr`] or [`Self::reauthenticated_with`] set
+    /// it, counting this request's own. `None` for an anonymous session.
     ///
     /// # Errors
     /// [`SessionError::Store`] if the record cannot be loaded.
@@ -133,13 +137,19 @@ impl Session {
         if let Some(sign_in) = &state.recorded.sign_in {
             return Ok(sign_in.attributes.acr.clone());
         }
-        let Some(record) = state.record().filter(|record| record.principal.is_some()) else { return Ok(None) };
-        let raised = state.recorded.reauthenticated.as_ref().and_then(|reauthenticated| reauthenticated.acr.clone());
+        let Some(record) = state.record().filter(|record| record.principal.is_some()) else {
+            return Ok(None);
+        };
+        let raised = state
+            .recorded
+            .reauthenticated
+            .as_ref()
+            .and_then(|reauthenticated| reauthenticated.acr.clone());
         Ok(raised.or_else(|| record.attributes.acr.clone()))
     }
 
-    /// Whether the user proved who they are at most `time` ago: by a sign-in or by [`Self::reauthenticated`], counting this request's own.
-    /// `false` for an anonymous session.
+    /// Whether the user proved who they are at most `time` ago: by a sign-in or by
+    /// [`Self::reauthenticated`], counting this request's own. `false` for an anonymous session.
     ///
     /// # Errors
     /// [`SessionError::Store`] if the record cannot be loaded.
@@ -149,7 +159,9 @@ impl Session {
         if state.recorded.sign_in.is_some() {
             return Ok(true);
         }
-        let Some(age) = state.record().and_then(|record| record.authenticated) else { return Ok(false) };
+        let Some(age) = state.record().and_then(|record| record.authenticated) else {
+            return Ok(false);
+        };
         Ok(state.recorded.reauthenticated.is_some() || age + state.elapsed() <= time)
     }
 
@@ -171,10 +183,12 @@ impl Session {
         Ok(self.state().record().map(|record| record.ttl))
     }
 
-    /// The public name of the session, for logs and pages. `None` if there is none yet. It stays the same through every rotation.
+    /// The public name of the session, for logs and pages. `None` if there is none yet. It stays
+    /// the same through every rotation.
     ///
     /// # Errors
-    /// [`SessionError::Store`] if it takes a load to know whether the session lives, and that fails.
+    /// [`SessionError::Store`] if it takes a load to know whether the session lives, and that
+    /// fails.
     pub async fn handle(&self) -> Result<Option<Handle>, SessionError> {
         let unknown = matches!(self.state().known, Known::Presented);
         if unknown {
@@ -186,13 +200,15 @@ impl Session {
         Ok(key.map(|key| key.handle()))
     }
 
-    /// Records that the value under `name` becomes `value`. A value equal to the stored one is no change if the record was loaded.
+    /// Records that the value under `name` becomes `value`. A value equal to the stored one is no
+    /// change if the record was loaded.
     ///
     /// # Errors
     /// [`SessionError::Name`] or [`SessionError::Encode`]; nothing is recorded then.
     pub fn insert<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), SessionError> {
         let key = Name::new(name)?;
-        let json = Json::encode(value).map_err(|source| SessionError::Encode { name: name.to_owned(), source })?;
+        let json = Json::encode(value)
+            .map_err(|source| SessionError::Encode { name: name.to_owned(), source })?;
         self.state().recorded.changes.insert(key, Change::Set(json));
         Ok(())
     }
@@ -217,8 +233,9 @@ impl Session {
         Ok(())
     }
 
-    /// Reads the value under `name` and records that it goes. Two requests at the same time can both get it; for what must be used once,
-    /// [`Self::update`] removes it for exactly one of them.
+    /// Reads the value under `name` and records that it goes. Two requests at the same time can
+    /// both get it; for what must be used once, [`Self::update`] removes it for exactly one of
+    /// them.
     ///
     /// # Errors
     /// As [`Self::get`] and [`Self::remove`]; nothing is recorded then.
@@ -239,47 +256,56 @@ impl Session {
 
     /// Records that this user signs in.
     ///
-    /// The session gets a new id, and the old one has no power over it any more (session fixation: OWASP asks for a new id at every
-    /// change of privilege). The session starts with the policy's timeouts and persistence, or with those of the [`SignIn`]; the absolute
-    /// timeout counts from now. The values of an anonymous session stay; call [`Self::clear`] before to drop them. If another user was
-    /// signed in, that session ends, and a new one starts with the values inserted in this request.
+    /// The session gets a new id, and the old one has no power over it any more (session fixation:
+    /// OWASP asks for a new id at every change of privilege). The session starts with the policy's
+    /// timeouts and persistence, or with those of the [`SignIn`]; the absolute timeout counts from
+    /// now. The values of an anonymous session stay; call [`Self::clear`] before to drop them. If
+    /// another user was signed in, that session ends, and a new one starts with the values inserted
+    /// in this request.
     ///
-    /// A sign-in always works: if the request's own id is superseded, or its session has ended, it starts a new session. One whose
-    /// timeouts are below a millisecond is refused when it is committed ([`Rejection::Ttl`](crate::Rejection::Ttl)).
+    /// A sign-in always works: if the request's own id is superseded, or its session has ended, it
+    /// starts a new session. One whose timeouts are below a millisecond is refused when it is
+    /// committed ([`Rejection::Ttl`](crate::Rejection::Ttl)).
     pub fn sign_in(&self, sign_in: impl Into<SignIn>) {
         self.state().recorded.sign_in = Some(sign_in.into());
     }
 
     /// Records that the session gets a new id; values, principal and age stay.
     ///
-    /// The old one may still read for [`Policy::rotation_grace`], so that requests which the page sends beside this one stay signed in.
+    /// The old one may still read for [`Policy::rotation_grace`], so that requests which the page
+    /// sends beside this one stay signed in.
     pub fn renew(&self) {
         self.state().recorded.renew = true;
     }
 
-    /// Records that the signed-in user has just proved who they are once more, for example by their password before a payment.
-    /// [`Self::authenticated_within`] then counts from now, as does the absolute timeout. The session gets a new id, and the old one is
-    /// dead at once. In an anonymous session it only renews.
+    /// Records that the signed-in user has just proved who they are once more, for example by their
+    /// password before a payment. [`Self::authenticated_within`] then counts from now, as does the
+    /// absolute timeout. The session gets a new id, and the old one is dead at once. In an
+    /// anonymous session it only renews.
     pub fn reauthenticated(&self) {
         self.state().recorded.reauthenticated = Some(Reauthentication { acr: None });
     }
 
-    /// As [`Self::reauthenticated`], with the strength of the authentication from now on, such as `mfa`.
+    /// As [`Self::reauthenticated`], with the strength of the authentication from now on, such as
+    /// `mfa`.
     ///
     /// # Errors
-    /// [`InvalidShortText`] if `acr` is empty, longer than 40 bytes or has a control character; nothing is recorded then.
+    /// [`InvalidShortText`] if `acr` is empty, longer than 40 bytes or has a control character;
+    /// nothing is recorded then.
     pub fn reauthenticated_with(&self, acr: impl AsRef<str>) -> Result<(), InvalidShortText> {
         let acr = Some(ShortText::new(acr)?);
         self.state().recorded.reauthenticated = Some(Reauthentication { acr });
         Ok(())
     }
 
-    /// Records another idle timeout for this session, kept with it. The policy's absolute timeout still caps it.
+    /// Records another idle timeout for this session, kept with it. The policy's absolute timeout
+    /// still caps it.
     pub fn set_idle_timeout(&self, timeout: Duration) {
         self.state().recorded.attributes.idle_timeout = Some(timeout);
     }
 
-    /// Records that this session ends at the latest `timeout` from now, however much it is used, kept with it.
+    /// Records that this session ends at the latest `timeout` from now, however much it is used,
+    /// kept with it.
     pub fn set_absolute_timeout(&self, timeout: Duration) {
         self.state().recorded.attributes.absolute_timeout = Some(timeout);
     }
@@ -318,8 +344,14 @@ impl fmt::Debug for Session {
     }
 }
 
-fn decode<T: DeserializeOwned>(name: &str, value: Option<&Json>) -> Result<Option<T>, SessionError> {
-    value.map(Json::decode).transpose().map_err(|source| SessionError::Decode { name: name.to_owned(), source })
+fn decode<T: DeserializeOwned>(
+    name: &str,
+    value: Option<&Json>,
+) -> Result<Option<T>, SessionError> {
+    value
+        .map(Json::decode)
+        .transpose()
+        .map_err(|source| SessionError::Decode { name: name.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::{
 };
 
 use crate::{
-    Change, Commit, Committed, Data, Json, Name, Persistence, Policy, PrincipalChange, Record, SecretHash, SessionId, StoreKey, Superseded,
+    Change, Commit, Committed, Data, Json, Name, Persistence, Policy, PrincipalChange, Record,
+    SecretHash, SessionId, StoreKey, Superseded,
     cookie::{SignedBy, VerifiedCookie, VerifiedCookies},
     plan::{Alive, Known, Recorded},
     session::CookieChange,
@@ -50,7 +51,8 @@ pub(super) struct SupersededId {
 #[derive(Debug)]
 pub(super) struct Drawn {
     pub(super) identity: Identity,
-    /// What the failed attempts with this id carried, if they all carried the same; nothing if they did not. `None` before the first failure.
+    /// What the failed attempts with this id carried, if they all carried the same; nothing if they
+    /// did not. `None` before the first failure.
     attempted: Option<Recorded>,
 }
 
@@ -92,8 +94,8 @@ pub(super) struct State {
     /// The other cookies that verified; only `destroy` uses them once `identity` is chosen.
     pub(super) others: Vec<VerifiedCookie>,
     pub(super) known: Known,
-    /// What the store said of the request's own id, if that is superseded. `known` is `Superseded` while the rotation settles and `Absent`
-    /// later.
+    /// What the store said of the request's own id, if that is superseded. `known` is `Superseded`
+    /// while the rotation settles and `Absent` later.
     pub(super) superseded: Option<SupersededId>,
     pub(super) recorded: Recorded,
     pub(super) head: Head,
@@ -132,14 +134,17 @@ impl State {
         }
     }
 
-    /// The cookies of which the store has to say which one counts: several that verified, none of them looked up.
+    /// The cookies of which the store has to say which one counts: several that verified, none of
+    /// them looked up.
     pub(super) fn undecided(&self) -> bool {
         !self.others.is_empty() && matches!(self.known, Known::Presented)
     }
 
     /// The hash of the request's secret; zeros without an id, which no commit is made with.
     pub(super) fn secret(&self) -> SecretHash {
-        self.identity.as_ref().map_or(SecretHash::from_bytes([0; SecretHash::BYTES]), |identity| identity.secret)
+        self.identity
+            .as_ref()
+            .map_or(SecretHash::from_bytes([0; SecretHash::BYTES]), |identity| identity.secret)
     }
 
     /// The key to ask the store with, if there may be a record.
@@ -157,10 +162,12 @@ impl State {
 
     /// Whether the stored values do not show: the handler cleared them, or another user signs in.
     fn hides_data(&self) -> bool {
-        self.recorded.clears > 0 || self.record().is_some_and(|record| self.recorded.changes_owner(record))
+        self.recorded.clears > 0
+            || self.record().is_some_and(|record| self.recorded.changes_owner(record))
     }
 
-    /// Whether the value is settled by what the handler itself did, so that the record need not be known.
+    /// Whether the value is settled by what the handler itself did, so that the record need not be
+    /// known.
     pub(super) fn is_settled(&self, name: &str) -> bool {
         self.recorded.clears > 0 || self.recorded.changes.contains_key(name)
     }
@@ -178,7 +185,8 @@ impl State {
     /// The names as the handler sees them, in the order of their bytes.
     pub(super) fn names(&self) -> Vec<Name> {
         let held = self.record().filter(|_| !self.hides_data()).map(|record| &record.data);
-        let mut names: BTreeSet<&Name> = held.into_iter().flat_map(|data| data.iter().map(|(name, _)| name)).collect();
+        let mut names: BTreeSet<&Name> =
+            held.into_iter().flat_map(|data| data.iter().map(|(name, _)| name)).collect();
         for (name, change) in &self.recorded.changes {
             match change {
                 Change::Set(_) => drop(names.insert(name)),
@@ -188,7 +196,8 @@ impl State {
         names.into_iter().cloned().collect()
     }
 
-    /// How long ago the store said what is known. Only its length is used, never beside a time of the store's clock.
+    /// How long ago the store said what is known. Only its length is used, never beside a time of
+    /// the store's clock.
     pub(super) fn elapsed(&self) -> Duration {
         self.heard.elapsed()
     }
@@ -197,7 +206,9 @@ impl State {
     pub(super) fn loaded(&mut self, record: Box<Record>) {
         self.known = Known::Loaded(record);
         (self.seen, self.heard, self.superseded) = (true, Instant::now(), None);
-        if self.owed == Owed::Nothing && self.identity.as_ref().is_some_and(|identity| identity.signed_by == SignedBy::Older) {
+        if self.owed == Owed::Nothing
+            && self.identity.as_ref().is_some_and(|identity| identity.signed_by == SignedBy::Older)
+        {
             self.owed = Owed::Resigned;
         }
     }
@@ -208,11 +219,18 @@ impl State {
         (self.seen, self.heard) = (true, Instant::now());
     }
 
-    /// The store says that the session lives with another secret. `true` if the id is so old that its use is worth a report.
+    /// The store says that the session lives with another secret. `true` if the id is so old that
+    /// its use is worth a report.
     ///
-    /// While the rotation settles, writes are refused, because the browser has the new id or is about to get it. Later the id counts as
-    /// absent, so that no browser is locked out. A request that saw its session alive began before the rotation.
-    pub(super) fn superseded(&mut self, identity: Identity, record: Superseded, policy: &Policy) -> bool {
+    /// While the rotation settles, writes are refused, because the browser has the new id or is
+    /// about to get it. Later the id counts as absent, so that no browser is locked out. A request
+    /// that saw its session alive began before the rotation.
+    pub(super) fn superseded(
+        &mut self,
+        identity: Identity,
+        record: Superseded,
+        policy: &Policy,
+    ) -> bool {
         let own = identity.id.generation();
         let settling = self.began.elapsed().saturating_add(policy.rotation_settles);
         let settles = self.seen || record.replaced_ago(own).is_some_and(|ago| ago < settling);
@@ -234,23 +252,37 @@ impl State {
     }
 
     /// The store has applied `commit`.
-    pub(super) fn committed(&mut self, commit: &Commit, successor: Option<Identity>, done: &Committed) {
+    pub(super) fn committed(
+        &mut self,
+        commit: &Commit,
+        successor: Option<Identity>,
+        done: &Committed,
+    ) {
         (self.seen, self.heard) = (true, Instant::now());
         self.renewed |= commit.ttl.is_some();
         if successor.is_some() {
             self.identity = successor;
             self.drawn = None;
             self.owed = Owed::Id;
-        } else if (commit.ttl.is_some() || commit.attributes.is_some()) && self.owed == Owed::Nothing {
+        } else if (commit.ttl.is_some() || commit.attributes.is_some())
+            && self.owed == Owed::Nothing
+        {
             self.owed = Owed::Extended;
         }
-        if self.owed == Owed::Nothing && self.identity.as_ref().is_some_and(|identity| identity.signed_by == SignedBy::Older) {
+        if self.owed == Owed::Nothing
+            && self.identity.as_ref().is_some_and(|identity| identity.signed_by == SignedBy::Older)
+        {
             self.owed = Owed::Resigned;
         }
         let Committed { version, added, age, authenticated, ttl, attributes } = done;
         let Known::Loaded(record) = &mut self.known else {
             let attributes = attributes.clone();
-            self.known = Known::Alive(Alive { age: *age, authenticated: *authenticated, ttl: *ttl, attributes });
+            self.known = Known::Alive(Alive {
+                age: *age,
+                authenticated: *authenticated,
+                ttl: *ttl,
+                attributes,
+            });
             return;
         };
         if commit.clear {
@@ -267,11 +299,13 @@ impl State {
         }
         record.rotated += age.saturating_sub(record.age);
         if let Some(rotation) = commit.rotate {
-            (record.secret, record.generation, record.rotated) = (rotation.secret, rotation.generation, Duration::ZERO);
+            (record.secret, record.generation, record.rotated) =
+                (rotation.secret, rotation.generation, Duration::ZERO);
         }
         record.since = commit.since().unwrap_or(record.since);
-        // If others committed in between, the values held here are older than `done.version`. The version stays behind then, so that
-        // a guard made from it fails and loads anew, instead of overwriting what was never seen.
+        // If others committed in between, the values held here are older than `done.version`. The
+        // version stays behind then, so that a guard made from it fails and loads anew, instead of
+        // overwriting what was never seen.
         if *version == record.version + u64::from(commit.is_change()) {
             record.version = *version;
         }
@@ -287,13 +321,15 @@ impl State {
         }
     }
 
-    /// The store says that there is no such record. A request that never saw it alive is anonymous from its start.
+    /// The store says that there is no such record. A request that never saw it alive is anonymous
+    /// from its start.
     pub(super) fn missing(&mut self) {
         (self.identity, self.drawn, self.superseded) = (None, None, None);
         self.known = if self.seen { Known::Gone } else { Known::Absent };
     }
 
-    /// Another user signs in, under another key. The session of the former one has been `ended` for that, or is another request's.
+    /// Another user signs in, under another key. The session of the former one has been `ended` for
+    /// that, or is another request's.
     pub(super) fn left(&mut self, ended: bool) {
         (self.identity, self.drawn, self.superseded) = (None, None, None);
         self.seen = false;
@@ -301,7 +337,8 @@ impl State {
         self.owed = if ended && self.shown { Owed::Removal } else { Owed::Nothing };
     }
 
-    /// The session is over for this request. What comes later starts a new one; a browser that sent an id is told to forget it.
+    /// The session is over for this request. What comes later starts a new one; a browser that sent
+    /// an id is told to forget it.
     pub(super) fn ended(&mut self) {
         self.left(true);
         self.others.clear();
@@ -313,21 +350,32 @@ impl State {
         let (attributes, ttl) = match &self.known {
             Known::Loaded(record) => (&record.attributes, record.ttl),
             Known::Alive(alive) => (&alive.attributes, alive.ttl),
-            Known::Absent | Known::Gone if self.owed == Owed::Removal => return CookieChange::Remove,
-            // Only a request with the current secret sets a cookie: another one would overwrite the browser's newer id.
-            Known::Absent | Known::Presented | Known::Grace(_) | Known::Superseded | Known::Gone => return CookieChange::Keep,
+            Known::Absent | Known::Gone if self.owed == Owed::Removal => {
+                return CookieChange::Remove;
+            }
+            // Only a request with the current secret sets a cookie: another one would overwrite the
+            // browser's newer id.
+            Known::Absent
+            | Known::Presented
+            | Known::Grace(_)
+            | Known::Superseded
+            | Known::Gone => return CookieChange::Keep,
         };
         let persistence = policy.persistence_of(attributes);
         let due = match self.owed {
             Owed::Nothing | Owed::Removal => false,
             Owed::Resigned | Owed::Id => true,
-            // Also when the session stopped being persistent: the browser has to forget the old Max-Age.
-            Owed::Extended => persistence == Persistence::Persistent || attributes.persistence.is_some(),
+            // Also when the session stopped being persistent: the browser has to forget the old
+            // Max-Age.
+            Owed::Extended => {
+                persistence == Persistence::Persistent || attributes.persistence.is_some()
+            }
         };
         match &self.identity {
-            Some(identity) if due => {
-                CookieChange::Issue { id: identity.id.clone(), max_age: (persistence == Persistence::Persistent).then_some(ttl) }
-            }
+            Some(identity) if due => CookieChange::Issue {
+                id: identity.id.clone(),
+                max_age: (persistence == Persistence::Persistent).then_some(ttl),
+            },
             _ => CookieChange::Keep,
         }
     }

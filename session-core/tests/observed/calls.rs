@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use session_core::{
-    Change, Claim, Commit, Data, Guard, Json, MemoryStore, Name, NewRecord, Principal, PrincipalChange, Rotation, SessionId, SessionStore,
-    StoreKey,
+    Change, Claim, Commit, Data, Guard, Json, MemoryStore, Name, NewRecord, Principal,
+    PrincipalChange, Rotation, SessionId, SessionStore, StoreKey,
     observe::{self, Observed, observe},
 };
 
@@ -24,8 +24,19 @@ pub(crate) const FATES: [(Fate, &str); 6] = [
 ];
 
 /// What a store is asked for, as it is counted.
-pub(crate) const OPERATIONS: [&str; 11] =
-    ["create", "load", "commit", "touch", "delete", "list", "delete_all", "delete_everyone", "scan", "delete_expired", "ping"];
+pub(crate) const OPERATIONS: [&str; 11] = [
+    "create",
+    "load",
+    "commit",
+    "touch",
+    "delete",
+    "list",
+    "delete_all",
+    "delete_everyone",
+    "scan",
+    "delete_expired",
+    "ping",
+];
 
 /// Names and values of one session.
 #[derive(Debug, Clone)]
@@ -53,7 +64,9 @@ impl Subject {
     fn record(&self) -> NewRecord {
         let mut data = Data::new();
         data.insert(self.name.clone(), self.value.clone());
-        NewRecord::new(self.id.secret_hash(), Duration::from_secs(60)).data(data).principal(self.principal.clone())
+        NewRecord::new(self.id.secret_hash(), Duration::from_secs(60))
+            .data(data)
+            .principal(self.principal.clone())
     }
 
     fn change(&self) -> Commit {
@@ -94,13 +107,16 @@ pub(crate) async fn unusual(store: &dyn SessionStore, subject: &Subject) {
     drop(store.commit(&key, subject.touch().guard(Guard::Version(77))).await);
     // A rotation alone is no touch.
     let next = subject.id.rotated().unwrap();
-    let rotation = Rotation { secret: next.secret_hash(), generation: next.generation(), grace: None };
+    let rotation =
+        Rotation { secret: next.secret_hash(), generation: next.generation(), grace: None };
     drop(store.commit(&key, subject.commit().rotate(rotation)).await);
     drop(store.commit(&key, subject.change()).await);
     drop(store.commit(&key, subject.touch()).await);
-    let signs_in = Commit::new(next.secret_hash()).principal(PrincipalChange::Set(subject.principal.clone()));
+    let signs_in =
+        Commit::new(next.secret_hash()).principal(PrincipalChange::Set(subject.principal.clone()));
     let last = next.rotated().unwrap();
-    let rotation = Rotation { secret: last.secret_hash(), generation: last.generation(), grace: None };
+    let rotation =
+        Rotation { secret: last.secret_hash(), generation: last.generation(), grace: None };
     drop(store.commit(&key, signs_in.rotate(rotation)).await);
     drop(store.delete(&key, Claim::Generation(1)).await);
     drop(store.delete(&key, Claim::Generation(2)).await);
@@ -167,7 +183,9 @@ async fn every_operation_with_every_outcome_is_counted_once() {
     let scripted = Arc::new(Scripted::new("hunter2"));
     let store = observe("scripted", Arc::clone(&scripted));
     let operations = OPERATIONS;
-    let of = |operation: &str, outcome: &str| format!("{}{{store=scripted,operation={operation},outcome={outcome}}}", observe::CALLS);
+    let of = |operation: &str, outcome: &str| {
+        format!("{}{{store=scripted,operation={operation},outcome={outcome}}}", observe::CALLS)
+    };
     for operation in operations {
         assert_eq!(tally.counter(&of(operation, "done")), Some(0), "there from the start");
     }
@@ -207,9 +225,13 @@ async fn every_operation_with_every_outcome_is_counted_once() {
     }
     assert_eq!(tally.counted(), expected);
     for operation in operations {
-        let calls: u64 =
-            expected.iter().filter(|(series, _)| series.contains(&format!("operation={operation},"))).map(|(_, count)| count).sum();
-        let took = tally.values(&format!("{}{{store=scripted,operation={operation}}}", observe::CALL_SECONDS));
+        let calls: u64 = expected
+            .iter()
+            .filter(|(series, _)| series.contains(&format!("operation={operation},")))
+            .map(|(_, count)| count)
+            .sum();
+        let took = tally
+            .values(&format!("{}{{store=scripted,operation={operation}}}", observe::CALL_SECONDS));
         assert_eq!(took.len() as u64, calls, "each {operation} is timed");
         assert!(took.iter().all(|seconds| (0.0..60.0).contains(seconds)), "{took:?}");
     }
@@ -222,7 +244,10 @@ async fn a_store_behind_a_trait_object_is_observed_like_any_other() {
     let erased: Arc<dyn SessionStore> = Arc::new(MemoryStore::new());
     let store: Arc<dyn SessionStore> = Arc::new(observe("memory", erased));
     store.ping().await.unwrap();
-    assert_eq!(tally.counter("session_store_calls_total{store=memory,operation=ping,outcome=done}"), Some(1));
+    assert_eq!(
+        tally.counter("session_store_calls_total{store=memory,operation=ping,outcome=done}"),
+        Some(1)
+    );
     assert!(format!("{store:?}").contains("MemoryStore"));
 }
 
@@ -256,7 +281,10 @@ async fn retries_of_an_observed_store_are_under_the_name_that_the_program_gives_
     let (first, second) = tokio::join!(stores[0].ping(), stores[1].ping());
     first.and(second).unwrap();
     stores[1].ping().await.unwrap();
-    assert_eq!(["logins", "carts", "scripted"].map(|name| retries(&tally, name)), [Some(2), Some(4), None]);
+    assert_eq!(
+        ["logins", "carts", "scripted"].map(|name| retries(&tally, name)),
+        [Some(2), Some(4), None]
+    );
     trying().ping().await.unwrap();
     assert_eq!(retries(&tally, "scripted"), Some(2), "nobody observes it");
 }

@@ -11,10 +11,14 @@ use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
 #[derive(Debug, Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
-/// One subscriber for all tests of the process, there before anything is traced: one that comes later can miss what other threads trace just then.
+/// One subscriber for all tests of the process, there before anything is traced: one that comes
+/// later can miss what other threads trace just then.
 static LINES: LazyLock<Lines> = LazyLock::new(|| {
     let lines = Lines::default();
-    let layer = tracing_subscriber::fmt().with_max_level(Level::TRACE).with_span_events(FmtSpan::FULL).with_ansi(false);
+    let layer = tracing_subscriber::fmt()
+        .with_max_level(Level::TRACE)
+        .with_span_events(FmtSpan::FULL)
+        .with_ansi(false);
     tracing::subscriber::set_global_default(layer.with_writer(lines.clone()).finish()).unwrap();
     lines
 });

@@ -5,8 +5,9 @@ use std::{future::pending, time::Duration};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use session_core::{
-    Claim, Commit, Created, Cursor, Deleted, DeletedPage, MemoryStore, NewRecord, Outcome, Page, Principal, Rejection, SessionId,
-    SessionStore, StoreError, StoreKey, Stored, SummaryPage, observe,
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, MemoryStore, NewRecord, Outcome, Page,
+    Principal, Rejection, SessionId, SessionStore, StoreError, StoreKey, Stored, SummaryPage,
+    observe,
 };
 
 /// How calls fare.

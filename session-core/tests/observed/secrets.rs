@@ -29,12 +29,15 @@ async fn h25_numbers_and_traces_of_every_operation_with_every_outcome_hold_no_se
     let key = Key::from_bytes((0..32).map(|n: u8| n.wrapping_mul(7)).collect::<Vec<u8>>()).unwrap();
     let codec = CookieCodec::signed(CookieConfig::development(), &key.into()).unwrap();
     let cookie = codec.issue(&subject.id, None).split(';').next().unwrap().to_owned();
-    let other = CookieCodec::signed(CookieConfig::development(), &Key::random().unwrap().into()).unwrap();
+    let other =
+        CookieCodec::signed(CookieConfig::development(), &Key::random().unwrap().into()).unwrap();
     let forged = other.issue(&subject.id, None).split(';').next().unwrap().to_owned();
     let store: Arc<dyn SessionStore> = Arc::new(observed);
     for fate in [Fate::Served, Fate::Unavailable, Fate::Corrupt] {
         scripted.fate(fate);
-        for header in [cookie.clone(), forged.clone(), cookie.replace("id=2.", "id=0."), format!("{cookie}A")] {
+        for header in
+            [cookie.clone(), forged.clone(), cookie.replace("id=2.", "id=0."), format!("{cookie}A")]
+        {
             let cookies = codec.read([header.as_bytes()]);
             codec.count_as_refused([header.as_bytes()]);
             let context = Arc::new(SessionContext::new(Arc::clone(&store), Policy::default()));
@@ -50,7 +53,8 @@ async fn h25_numbers_and_traces_of_every_operation_with_every_outcome_hold_no_se
     let traced = traced();
     let id = String::from_utf8(subject.id.to_text().to_vec()).unwrap();
     let (stored, handle) = (subject.key(), subject.key().handle().to_string());
-    let secrets = [&id, stored.as_str(), &handle, "rosebud-1941", "quince-77", "swordfish-4711", "hunter2"];
+    let secrets =
+        [&id, stored.as_str(), &handle, "rosebud-1941", "quince-77", "swordfish-4711", "hunter2"];
     let mac = cookie.rsplit('.').next().unwrap();
     for (what, text) in [("numbers", tally.text()), ("traces", traced.clone())] {
         for secret in secrets.into_iter().chain([mac, &id[..12], &id[17..]]) {
@@ -58,9 +62,14 @@ async fn h25_numbers_and_traces_of_every_operation_with_every_outcome_hold_no_se
         }
     }
     for operation in OPERATIONS {
-        for outcome in ["done", "unavailable", "timeout", "corrupt", "rejected", "failed", "dropped"] {
+        for outcome in
+            ["done", "unavailable", "timeout", "corrupt", "rejected", "failed", "dropped"]
+        {
             let wanted = format!("operation=\"{operation}\" outcome=\"{outcome}\"");
-            assert!(traced.contains(&wanted), "no trace of {operation} that came to {outcome}:\n{traced}");
+            assert!(
+                traced.contains(&wanted),
+                "no trace of {operation} that came to {outcome}:\n{traced}"
+            );
         }
     }
     for wanted in [

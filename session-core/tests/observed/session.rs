@@ -6,7 +6,8 @@ use std::{
 };
 
 use session_core::{
-    Delivery, ManualClock, MemoryStore, Policy, RecordedChanges, SessionContext, SessionDriver, SessionId, SessionStore,
+    Delivery, ManualClock, MemoryStore, Policy, RecordedChanges, SessionContext, SessionDriver,
+    SessionId, SessionStore,
     cookie::{CookieCodec, CookieConfig, Key, SignedBy, VerifiedCookie},
     observe,
 };
@@ -25,8 +26,13 @@ impl Site {
     }
 
     fn open(&self, id: Option<&SessionId>) -> SessionDriver {
-        let cookies = id.map(|id| VerifiedCookie { id: id.clone(), signed_by: SignedBy::Current }.into()).unwrap_or_default();
-        let context = SessionContext::new(Arc::clone(&self.store) as Arc<dyn SessionStore>, Policy::default());
+        let cookies = id
+            .map(|id| VerifiedCookie { id: id.clone(), signed_by: SignedBy::Current }.into())
+            .unwrap_or_default();
+        let context = SessionContext::new(
+            Arc::clone(&self.store) as Arc<dyn SessionStore>,
+            Policy::default(),
+        );
         SessionDriver::open(Arc::new(context), cookies, Delivery::Possible, Instant::now())
     }
 }
@@ -92,7 +98,9 @@ fn refused_cookies_are_counted_by_cause() {
     let tally = Tally::default();
     let _counting = tally.install();
     observe::describe();
-    let key = |byte| Key::from_bytes((0..32).map(|n: u8| n.wrapping_mul(7) ^ byte).collect::<Vec<u8>>()).unwrap();
+    let key = |byte| {
+        Key::from_bytes((0..32).map(|n: u8| n.wrapping_mul(7) ^ byte).collect::<Vec<u8>>()).unwrap()
+    };
     let config = CookieConfig::development;
     let codec = CookieCodec::signed(config(), &key(1).into()).unwrap();
     let other = CookieCodec::signed(config(), &key(2).into()).unwrap();
@@ -100,7 +108,8 @@ fn refused_cookies_are_counted_by_cause() {
     let id = SessionId::random().unwrap();
     let pair = |codec: &CookieCodec| codec.issue(&id, None).split(';').next().unwrap().to_owned();
     let causes = || {
-        ["kind", "shape", "signature", "plain_http"].map(|cause| tally.counter(&format!("{}{{cause={cause}}}", observe::COOKIE_REFUSED)))
+        ["kind", "shape", "signature", "plain_http"]
+            .map(|cause| tally.counter(&format!("{}{{cause={cause}}}", observe::COOKIE_REFUSED)))
     };
     assert_eq!(causes(), [Some(0); 4]);
 
@@ -136,12 +145,20 @@ fn thousands_of_refused_cookies_in_one_request_are_all_counted_and_a_few_traced(
     let span = tracing::info_span!("thousands of refused cookies");
     span.in_scope(|| assert!(codec.read([header.as_bytes()]).iter().count() == 0));
     span.in_scope(|| codec.count_as_refused([header.as_bytes()]));
-    let counted = ["kind", "shape", "plain_http"].map(|cause| tally.counter(&format!("{}{{cause={cause}}}", observe::COOKIE_REFUSED)));
+    let counted = ["kind", "shape", "plain_http"]
+        .map(|cause| tally.counter(&format!("{}{{cause={cause}}}", observe::COOKIE_REFUSED)));
     assert_eq!(counted, [3_000, 5, 3_005].map(Some));
     let traced = traced();
-    let lines = |words: &str| traced.lines().filter(|line| line.contains("thousands of refused") && line.contains(words)).count();
+    let lines = |words: &str| {
+        traced
+            .lines()
+            .filter(|line| line.contains("thousands of refused") && line.contains(words))
+            .count()
+    };
     assert_eq!(lines("a session cookie is refused"), 12, "four for each cause");
-    for words in ["cause=\"kind\" more=2996", "cause=\"shape\" more=1", "cause=\"plain_http\" more=3001"] {
+    for words in
+        ["cause=\"kind\" more=2996", "cause=\"shape\" more=1", "cause=\"plain_http\" more=3001"]
+    {
         assert_eq!(lines(words), 1, "{words}");
     }
 }

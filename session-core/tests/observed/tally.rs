@@ -9,8 +9,8 @@ use std::{
 };
 
 use metrics::{
-    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, LocalRecorderGuard, Metadata, Recorder, SharedString, Unit,
-    set_default_local_recorder,
+    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, LocalRecorderGuard, Metadata, Recorder,
+    SharedString, Unit, set_default_local_recorder,
 };
 
 use crate::lines::trace;
@@ -47,12 +47,21 @@ impl Tally {
     /// All counters that are not 0.
     pub(crate) fn counted(&self) -> BTreeMap<String, u64> {
         let counters = self.counters.lock().unwrap();
-        counters.iter().map(|(series, counter)| (series.clone(), counter.load(Relaxed))).filter(|(_, count)| *count > 0).collect()
+        counters
+            .iter()
+            .map(|(series, counter)| (series.clone(), counter.load(Relaxed)))
+            .filter(|(_, count)| *count > 0)
+            .collect()
     }
 
     /// What a histogram was given.
     pub(crate) fn values(&self, series: &str) -> Vec<f64> {
-        self.values.lock().unwrap().get(series).map(|values| values.0.lock().unwrap().clone()).unwrap_or_default()
+        self.values
+            .lock()
+            .unwrap()
+            .get(series)
+            .map(|values| values.0.lock().unwrap().clone())
+            .unwrap_or_default()
     }
 
     /// All names of series, and what is said of them.
@@ -68,8 +77,13 @@ impl Tally {
 }
 
 fn series(key: &Key) -> String {
-    let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
-    if labels.is_empty() { key.name().to_owned() } else { format!("{}{{{}}}", key.name(), labels.join(",")) }
+    let labels: Vec<_> =
+        key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+    if labels.is_empty() {
+        key.name().to_owned()
+    } else {
+        format!("{}{{{}}}", key.name(), labels.join(","))
+    }
 }
 
 impl Recorder for Tally {

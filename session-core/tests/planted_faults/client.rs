@@ -13,8 +13,9 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use session_core::{
-    Attributes, Claim, Commit, Created, Cursor, Data, Deleted, DeletedPage, Json, Limits, Name, NewRecord, Outcome, Page, Principal,
-    Record, Rejection, SessionStore, SessionSummary, StoreError, StoreKey, Stored, SummaryPage,
+    Attributes, Claim, Commit, Created, Cursor, Data, Deleted, DeletedPage, Json, Limits, Name,
+    NewRecord, Outcome, Page, Principal, Record, Rejection, SessionStore, SessionSummary,
+    StoreError, StoreKey, Stored, SummaryPage,
 };
 
 use crate::{
@@ -38,7 +39,16 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(remote: Arc<Remote>, space: Arc<Space>, number: usize) -> Self {
         let (busy, failed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { fault: remote.fault, space, read: Mutex::default(), remote, number, busy, failed, turn: tokio::sync::Mutex::default() }
+        Self {
+            fault: remote.fault,
+            space,
+            read: Mutex::default(),
+            remote,
+            number,
+            busy,
+            failed,
+            turn: tokio::sync::Mutex::default(),
+        }
     }
 
     pub(crate) fn has(&self, fault: Fault) -> bool {
@@ -52,7 +62,11 @@ impl Client {
         }
         tokio::task::yield_now().await;
         self.busy.store(false, Ordering::SeqCst);
-        let turn = if self.has(Fault::QueuesBehindDeadlines) { Some(self.turn.lock().await) } else { None };
+        let turn = if self.has(Fault::QueuesBehindDeadlines) {
+            Some(self.turn.lock().await)
+        } else {
+            None
+        };
         let mut state = self.remote.state.subscribe();
         let thawed = state.wait_for(|state| *state != State::Frozen);
         let answer = if self.has(Fault::WaitsForever) {
@@ -65,7 +79,11 @@ impl Client {
         };
         drop(turn);
         match answer {
-            Ok(State::Running) if !(self.has(Fault::NeverRecovers) && self.failed.load(Ordering::SeqCst)) => Ok(()),
+            Ok(State::Running)
+                if !(self.has(Fault::NeverRecovers) && self.failed.load(Ordering::SeqCst)) =>
+            {
+                Ok(())
+            }
             _ => {
                 self.failed.store(true, Ordering::SeqCst);
                 Err(unavailable("connection refused"))
@@ -74,8 +92,13 @@ impl Client {
     }
 
     fn check(&self, checked: Result<(), Rejection>) -> Result<(), StoreError> {
-        let unchecked =
-            [Fault::ChecksAfterAsking, Fault::NoCap, Fault::RepairsNewRecords, Fault::ClampsGrace, Fault::SignsInWithoutRotation];
+        let unchecked = [
+            Fault::ChecksAfterAsking,
+            Fault::NoCap,
+            Fault::RepairsNewRecords,
+            Fault::ClampsGrace,
+            Fault::SignsInWithoutRotation,
+        ];
         if unchecked.contains(&self.fault) { Ok(()) } else { Ok(checked?) }
     }
 
@@ -86,22 +109,32 @@ impl Client {
     pub(crate) fn key(&self, key: &StoreKey) -> StoreKey {
         match self.fault {
             Fault::KeysFoldCase => StoreKey::from_text(key.as_str().to_lowercase()),
-            Fault::KeysArePadded => {
-                StoreKey::from_text(Some(key.as_str().trim_end_matches(' ')).filter(|text| !text.is_empty()).unwrap_or(key.as_str()))
-            }
+            Fault::KeysArePadded => StoreKey::from_text(
+                Some(key.as_str().trim_end_matches(' '))
+                    .filter(|text| !text.is_empty())
+                    .unwrap_or(key.as_str()),
+            ),
             _ => key.clone(),
         }
     }
 
     pub(crate) fn name(&self, name: Name) -> Name {
-        if self.has(Fault::DotsCollide) { Name::new(name.as_str().replace('.', "_")).unwrap_or(name) } else { name }
+        if self.has(Fault::DotsCollide) {
+            Name::new(name.as_str().replace('.', "_")).unwrap_or(name)
+        } else {
+            name
+        }
     }
 
     pub(crate) fn value(&self, value: Json) -> Json {
         if !self.has(Fault::RewritesJson) {
             return value;
         }
-        value.decode::<serde_json::Value>().ok().and_then(|parsed| Json::encode(&parsed).ok()).unwrap_or(value)
+        value
+            .decode::<serde_json::Value>()
+            .ok()
+            .and_then(|parsed| Json::encode(&parsed).ok())
+            .unwrap_or(value)
     }
 
     pub(crate) fn ttl(&self, ttl: Duration) -> Duration {
@@ -114,15 +147,25 @@ impl Client {
 
     fn principal(&self, principal: Principal) -> Principal {
         let lower = principal.as_str().to_lowercase();
-        if self.has(Fault::PrincipalsFoldCase) { Principal::new(lower).unwrap_or(principal) } else { principal }
+        if self.has(Fault::PrincipalsFoldCase) {
+            Principal::new(lower).unwrap_or(principal)
+        } else {
+            principal
+        }
     }
 
     async fn corrupt(&self, key: &StoreKey) -> StoreError {
         let hash = match self.space.records.load(key).await {
-            Ok(Some(stored)) if self.has(Fault::ShowsHash) => format!("{:?}", stored.into_record().secret.as_bytes()),
+            Ok(Some(stored)) if self.has(Fault::ShowsHash) => {
+                format!("{:?}", stored.into_record().secret.as_bytes())
+            }
             _ => String::new(),
         };
-        StoreError::Corrupt { store: "remote", handle: key.handle(), source: format!("not a record {hash}").into() }
+        StoreError::Corrupt {
+            store: "remote",
+            handle: key.handle(),
+            source: format!("not a record {hash}").into(),
+        }
     }
 }
 
@@ -136,7 +179,11 @@ impl fmt::Debug for Client {
 impl Client {
     fn new_record(&self, mut new: NewRecord) -> NewRecord {
         new.ttl = self.ttl(new.ttl);
-        new.data = new.data.into_iter().map(|(name, value)| (self.name(name), self.value(value))).collect();
+        new.data = new
+            .data
+            .into_iter()
+            .map(|(name, value)| (self.name(name), self.value(value)))
+            .collect();
         new.principal = new.principal.map(|principal| self.principal(principal));
         match self.fault {
             Fault::ForgetsAttributes => new.attributes = Attributes::default(),
@@ -145,7 +192,9 @@ impl Client {
                 new.authenticated = new.authenticated.map(|_| Duration::ZERO);
             }
             Fault::CopyResetsVersion => new.version = 1,
-            Fault::CopyProlongs if !new.age.is_zero() => new.ttl = new.ttl.max(Duration::from_secs(60)),
+            Fault::CopyProlongs if !new.age.is_zero() => {
+                new.ttl = new.ttl.max(Duration::from_secs(60))
+            }
             Fault::RepairsNewRecords => {
                 new.version = new.version.clamp(1, Limits::LARGEST_VERSION);
                 new.age = new.age.min(Limits::LONGEST_AGE);
@@ -161,18 +210,29 @@ impl Client {
     /// The record as this client reads it.
     fn read(&self, key: &StoreKey, mut record: Record) -> Record {
         match self.fault {
-            Fault::TellsFirstTtl => record.ttl = self.space.creators.lock().get(key).copied().unwrap_or_default().1,
+            Fault::TellsFirstTtl => {
+                record.ttl = self.space.creators.lock().get(key).copied().unwrap_or_default().1
+            }
             Fault::TrimsPrincipals => {
-                record.principal = record.principal.map(|principal| Principal::new(principal.as_str().trim()).unwrap_or(principal));
+                record.principal = record.principal.map(|principal| {
+                    Principal::new(principal.as_str().trim()).unwrap_or(principal)
+                });
             }
             Fault::RotationIsNotStamped => record.rotated = record.age,
-            Fault::SinceFollowsRotations if record.principal.is_some() => record.since = record.generation,
+            Fault::SinceFollowsRotations if record.principal.is_some() => {
+                record.since = record.generation
+            }
             Fault::GenerationIsSigned => {
-                (record.generation, record.since) = (record.generation & (u32::MAX >> 1), record.since & (u32::MAX >> 1));
+                (record.generation, record.since) =
+                    (record.generation & (u32::MAX >> 1), record.since & (u32::MAX >> 1));
             }
             Fault::VersionIsShort => record.version &= u64::from(u32::MAX),
-            Fault::GraceSurvivesRotation if record.grace.is_none() => record.grace = self.space.formers.lock().get(key).copied(),
-            Fault::AuthenticationIsAge => record.authenticated = record.authenticated.map(|_| record.age),
+            Fault::GraceSurvivesRotation if record.grace.is_none() => {
+                record.grace = self.space.formers.lock().get(key).copied()
+            }
+            Fault::AuthenticationIsAge => {
+                record.authenticated = record.authenticated.map(|_| record.age)
+            }
             _ => {}
         }
         record
@@ -191,13 +251,17 @@ impl Client {
     }
 
     /// Ends the sessions that are still as they were when they were read.
-    async fn end_the_unchanged(&self, sessions: Vec<(StoreKey, Record)>) -> Result<u64, StoreError> {
+    async fn end_the_unchanged(
+        &self,
+        sessions: Vec<(StoreKey, Record)>,
+    ) -> Result<u64, StoreError> {
         let mut ended = 0;
         for (key, read) in sessions {
             round_trip().await;
             let now = self.space.records.load(&key).await?.map(Stored::into_record);
             if now.is_some_and(|now| now.secret == read.secret) {
-                ended += u64::from(self.space.records.delete(&key, Claim::Any).await? == Deleted::Ended);
+                ended +=
+                    u64::from(self.space.records.delete(&key, Claim::Any).await? == Deleted::Ended);
             }
         }
         Ok(ended)
@@ -221,22 +285,36 @@ impl SessionStore for Client {
         if self.is_spoilt(key) {
             return Ok(Created::Taken);
         }
-        let seen = self.space.creators.lock().insert(key.clone(), (self.number, first_ttl)).is_some();
+        let seen =
+            self.space.creators.lock().insert(key.clone(), (self.number, first_ttl)).is_some();
         let records = &self.space.records;
         match self.fault {
             Fault::CreateOverwrites => drop(records.delete(key, Claim::Any).await?),
-            Fault::CreateReplacesItsOwn if records.load(key).await?.is_some_and(|stored| stored.into_record().secret == new.secret) => {
+            Fault::CreateReplacesItsOwn
+                if records
+                    .load(key)
+                    .await?
+                    .is_some_and(|stored| stored.into_record().secret == new.secret) =>
+            {
                 let _ = records.delete(key, Claim::Any).await?;
             }
             Fault::LeftoversBlock if seen => return Ok(Created::Taken),
-            Fault::PurgesByFirstDeadline => drop(self.space.first_deadlines.create(key, new.clone()).await?),
+            Fault::PurgesByFirstDeadline => {
+                drop(self.space.first_deadlines.create(key, new.clone()).await?)
+            }
             Fault::CreatesInSteps => {
                 let (secret, data) = (new.secret, std::mem::replace(&mut new.data, Data::new()));
                 let created = records.create(key, new).await?;
                 tokio::task::yield_now().await;
-                let set = |commit: Commit, (name, value)| commit.change(name, session_core::Change::Set(value));
+                let set = |commit: Commit, (name, value)| {
+                    commit.change(name, session_core::Change::Set(value))
+                };
                 let set = data.into_iter().fold(Commit::new(secret), set);
-                return if created == Created::New { records.commit(key, set).await.map(|_| created) } else { Ok(created) };
+                return if created == Created::New {
+                    records.commit(key, set).await.map(|_| created)
+                } else {
+                    Ok(created)
+                };
             }
             _ => {}
         }
@@ -253,12 +331,18 @@ impl SessionStore for Client {
             answer => answer?,
         }
         if self.is_spoilt(key) {
-            return if self.has(Fault::CorruptIsAbsent) { Ok(None) } else { Err(self.corrupt(key).await) };
+            return if self.has(Fault::CorruptIsAbsent) {
+                Ok(None)
+            } else {
+                Err(self.corrupt(key).await)
+            };
         }
         let creator = self.space.creators.lock().get(key).copied().unwrap_or_default().0;
         let mut loaded = self.space.records.load(key).await?.map(Stored::into_record);
         match self.fault {
-            Fault::MissingIsAnError if loaded.is_none() => return Err(unavailable("no such record")),
+            Fault::MissingIsAnError if loaded.is_none() => {
+                return Err(unavailable("no such record"));
+            }
             Fault::CreatesInPrivate if creator != self.number => loaded = None,
             Fault::EmptyIsAbsent => loaded = loaded.filter(|record| !record.data.is_empty()),
             _ => {}
@@ -276,7 +360,8 @@ impl SessionStore for Client {
         self.ask().await?;
         if self.is_spoilt(key) {
             if self.has(Fault::SupersededBeforeCorrupt) {
-                let current = self.space.records.load(key).await?.map(|stored| stored.into_record().secret);
+                let current =
+                    self.space.records.load(key).await?.map(|stored| stored.into_record().secret);
                 if current != Some(commit.secret) {
                     return Ok(Outcome::Superseded);
                 }
@@ -286,7 +371,9 @@ impl SessionStore for Client {
             }
             self.space.spoilt.lock().remove(key);
         }
-        if let (session_core::PrincipalChange::Set(_), Some(since)) = (&commit.principal, commit.since()) {
+        if let (session_core::PrincipalChange::Set(_), Some(since)) =
+            (&commit.principal, commit.since())
+        {
             self.space.sign_ins.lock().insert(key.clone(), since);
         }
         commit::apply(self, key, commit).await
@@ -311,8 +398,12 @@ impl SessionStore for Client {
             let remembered = self.space.sign_ins.lock().get(key).copied();
             match (self.fault, record) {
                 (Fault::IgnoresClaim, _) => claim = Claim::Any,
-                (Fault::ClaimMeansGeneration, Some(record)) if record.generation > generation => return Ok(Deleted::Superseded),
-                (Fault::ClaimRemembersSignIn, Some(_)) if remembered > Some(generation) => return Ok(Deleted::Superseded),
+                (Fault::ClaimMeansGeneration, Some(record)) if record.generation > generation => {
+                    return Ok(Deleted::Superseded);
+                }
+                (Fault::ClaimRemembersSignIn, Some(_)) if remembered > Some(generation) => {
+                    return Ok(Deleted::Superseded);
+                }
                 (Fault::ClaimReadsThenDeletes, Some(record)) => {
                     round_trip().await;
                     if record.since > generation {
@@ -327,14 +418,23 @@ impl SessionStore for Client {
         Ok(if self.has(Fault::DeleteSaysEnded) { Deleted::Ended } else { deleted })
     }
 
-    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
+    async fn list(
+        &self,
+        principal: &Principal,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<SummaryPage, StoreError> {
         self.ask().await?;
         let principal = &self.principal(principal.clone());
         let records = &self.space.records;
         if self.has(Fault::ListCounts) || self.has(Fault::RotationListsAnew) {
             let (passed, all) = (counted(after.as_ref())?, self.whole_list(principal).await?);
-            let next = (all.len() > passed + limit.max(1)).then(|| Cursor::new((passed + limit.max(1)).to_string()));
-            return Ok(SummaryPage { sessions: all.into_iter().skip(passed).take(limit.max(1)).collect(), next });
+            let next = (all.len() > passed + limit.max(1))
+                .then(|| Cursor::new((passed + limit.max(1)).to_string()));
+            return Ok(SummaryPage {
+                sessions: all.into_iter().skip(passed).take(limit.max(1)).collect(),
+                next,
+            });
         }
         let first = after.is_none();
         let limit = if self.has(Fault::ListIgnoresLimit) { limit.max(1) + 1 } else { limit };
@@ -347,12 +447,19 @@ impl SessionStore for Client {
             Fault::ListsAHundred => page.next = None,
             Fault::ListsKeysOnly => {
                 for summary in &mut page.sessions {
-                    (summary.authenticated, summary.attributes) = (Duration::ZERO, Attributes::default());
+                    (summary.authenticated, summary.attributes) =
+                        (Duration::ZERO, Attributes::default());
                 }
             }
-            Fault::AuthenticationIsAge => page.sessions.iter_mut().for_each(|summary| summary.authenticated = summary.age),
+            Fault::AuthenticationIsAge => {
+                page.sessions.iter_mut().for_each(|summary| summary.authenticated = summary.age)
+            }
             Fault::ListsAnonymous if first && principal.as_str() == "null" => {
-                let anonymous = self.everything().await?.into_iter().filter(|(_, record)| record.principal.is_none());
+                let anonymous = self
+                    .everything()
+                    .await?
+                    .into_iter()
+                    .filter(|(_, record)| record.principal.is_none());
                 page.sessions.extend(anonymous.map(|(key, _)| dead(key)));
             }
             Fault::ListsForever if first => {
@@ -370,7 +477,11 @@ impl SessionStore for Client {
         Ok(page)
     }
 
-    async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
+    async fn delete_all(
+        &self,
+        principal: &Principal,
+        except: Option<&StoreKey>,
+    ) -> Result<u64, StoreError> {
         self.ask().await?;
         let principal = self.principal(principal.clone());
         let records = &self.space.records;
@@ -379,15 +490,25 @@ impl SessionStore for Client {
             Fault::IgnoresExcept => records.delete_all(&principal, None).await?,
             Fault::DeleteAllSparesTheChanged => {
                 let mut theirs = self.everything().await?;
-                theirs.retain(|(key, record)| record.principal.as_ref() == Some(&principal) && Some(key) != except);
+                theirs.retain(|(key, record)| {
+                    record.principal.as_ref() == Some(&principal) && Some(key) != except
+                });
                 self.end_the_unchanged(theirs).await?
             }
             _ => records.delete_all(&principal, except).await?,
         };
-        Ok(if self.has(Fault::CountsTheExpired) { (before - records.held_sessions()) as u64 } else { ended })
+        Ok(if self.has(Fault::CountsTheExpired) {
+            (before - records.held_sessions()) as u64
+        } else {
+            ended
+        })
     }
 
-    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+    async fn delete_everyone(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<DeletedPage, StoreError> {
         if self.has(Fault::EveryoneLeavesALock) && self.space.walking.swap(true, Ordering::SeqCst) {
             return Ok(DeletedPage::default());
         }
@@ -400,13 +521,22 @@ impl SessionStore for Client {
             Fault::EveryoneAtOnce => records.delete_everyone(after, usize::MAX).await?,
             Fault::EveryoneIsUsersOnly => {
                 let mut ended = 0;
-                for (key, _) in self.everything().await?.into_iter().filter(|(_, record)| record.principal.is_some()).take(limit.max(1)) {
+                for (key, _) in self
+                    .everything()
+                    .await?
+                    .into_iter()
+                    .filter(|(_, record)| record.principal.is_some())
+                    .take(limit.max(1))
+                {
                     ended += u64::from(records.delete(&key, Claim::Any).await? == Deleted::Ended);
                 }
                 let next = (ended > 0).then(|| Cursor::new("0"));
                 DeletedPage { ended, next }
             }
-            Fault::EveryoneSparesTheChanged => DeletedPage { ended: self.end_the_unchanged(self.everything().await?).await?, next: None },
+            Fault::EveryoneSparesTheChanged => DeletedPage {
+                ended: self.end_the_unchanged(self.everything().await?).await?,
+                next: None,
+            },
             Fault::EveryoneEverywhere => {
                 let mut ended = 0;
                 for space in self.remote.spaces() {
@@ -435,8 +565,12 @@ impl SessionStore for Client {
         self.ask().await?;
         if self.has(Fault::ScanCounts) {
             let (passed, all) = (counted(after.as_ref())?, self.everything().await?);
-            let next = (all.len() > passed + limit.max(1)).then(|| Cursor::new((passed + limit.max(1)).to_string()));
-            return Ok(Page { records: all.into_iter().skip(passed).take(limit.max(1)).collect(), next });
+            let next = (all.len() > passed + limit.max(1))
+                .then(|| Cursor::new((passed + limit.max(1)).to_string()));
+            return Ok(Page {
+                records: all.into_iter().skip(passed).take(limit.max(1)).collect(),
+                next,
+            });
         }
         let mut answer = self.space.records.scan(after, limit).await;
         if self.is_foreign(&answer) {
@@ -444,7 +578,11 @@ impl SessionStore for Client {
         }
         let mut page = answer?;
         page.records.retain(|(key, _)| !self.is_spoilt(key));
-        page.records = page.records.into_iter().map(|(key, record)| (key.clone(), self.read(&key, record))).collect();
+        page.records = page
+            .records
+            .into_iter()
+            .map(|(key, record)| (key.clone(), self.read(&key, record)))
+            .collect();
         match self.fault {
             Fault::ScanSkips => drop(page.records.pop()),
             Fault::ScanHalves => page.records.iter_mut().for_each(|(_, record)| record.version = 0),
@@ -457,7 +595,8 @@ impl SessionStore for Client {
         self.ask().await?;
         match self.fault {
             Fault::PurgesLiving => {
-                let keys: Vec<StoreKey> = self.everything().await?.into_iter().map(|(key, _)| key).take(limit).collect();
+                let keys: Vec<StoreKey> =
+                    self.everything().await?.into_iter().map(|(key, _)| key).take(limit).collect();
                 for key in &keys {
                     let _ = self.space.records.delete(key, Claim::Any).await?;
                 }
@@ -481,7 +620,8 @@ impl SessionStore for Client {
             }
             Fault::PurgeReadsAll => {
                 let read = u32::try_from(self.everything().await?.len()).unwrap_or(u32::MAX);
-                // The time in which a server reads a record. This machine's memory alone may be too fast to notice.
+                // The time in which a server reads a record. This machine's memory alone may be too
+                // fast to notice.
                 tokio::time::sleep(Duration::from_micros(2) * read).await;
             }
             _ => {}
@@ -500,7 +640,10 @@ fn unavailable(why: &'static str) -> StoreError {
 
 /// How many sessions a walk that counts has passed.
 fn counted(after: Option<&Cursor>) -> Result<usize, StoreError> {
-    let foreign = |_| StoreError::Other { store: "remote", source: "the cursor is not one of this store".into() };
+    let foreign = |_| StoreError::Other {
+        store: "remote",
+        source: "the cursor is not one of this store".into(),
+    };
     after.map_or(Ok(0), |cursor| cursor.as_str().parse().map_err(foreign))
 }
 

@@ -3,21 +3,30 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use session_core::{
-    Change, Changes, Claim, Commit, Committed, Guard, Json, Limits, NewRecord, Outcome, PrincipalChange, Record, Rejection, Rotation,
-    SecretHash, SessionStore, StoreError, StoreKey, Stored,
+    Change, Changes, Claim, Commit, Committed, Guard, Json, Limits, NewRecord, Outcome,
+    PrincipalChange, Record, Rejection, Rotation, SecretHash, SessionStore, StoreError, StoreKey,
+    Stored,
 };
 
 use crate::{client::Client, fault::Fault};
 
 const LONG: Duration = Duration::from_secs(600);
 
-pub(crate) async fn apply(client: &Client, key: &StoreKey, mut commit: Commit) -> Result<Outcome, StoreError> {
+pub(crate) async fn apply(
+    client: &Client,
+    key: &StoreKey,
+    mut commit: Commit,
+) -> Result<Outcome, StoreError> {
     let records = &client.space.records;
     let rename = |change| match change {
         Change::Set(value) => Change::Set(client.value(value)),
         other => other,
     };
-    commit.changes = commit.changes.into_iter().map(|(name, change)| (client.name(name), rename(change))).collect();
+    commit.changes = commit
+        .changes
+        .into_iter()
+        .map(|(name, change)| (client.name(name), rename(change)))
+        .collect();
     let loaded = records.load(key).await?.map(Stored::into_record);
     if let Some(rotation) = commit.rotate {
         return rotate(client, key, commit, rotation, loaded).await;
@@ -28,48 +37,78 @@ pub(crate) async fn apply(client: &Client, key: &StoreKey, mut commit: Commit) -
         (Fault::IgnoresRemove, _) => commit.changes.retain(|_, change| *change != Change::Remove),
         (Fault::EndsAtTheFirstRemoved, Some(record)) => {
             let first = record.data.iter().next().map(|(name, _)| name.clone());
-            if let Some(first) = first.filter(|first| commit.changes.get(first) == Some(&Change::Remove)) {
+            if let Some(first) =
+                first.filter(|first| commit.changes.get(first) == Some(&Change::Remove))
+            {
                 commit.changes.retain(|name, _| *name <= first);
             }
         }
-        (Fault::KeepsOneValue, Some(record)) if record.data.iter().all(|(name, _)| commit.changes.get(name) == Some(&Change::Remove)) => {
+        (Fault::KeepsOneValue, Some(record))
+            if record
+                .data
+                .iter()
+                .all(|(name, _)| commit.changes.get(name) == Some(&Change::Remove)) =>
+        {
             commit.changes.retain(|_, change| *change != Change::Remove);
         }
         (Fault::ClearsLast, _) if commit.clear => commit.changes.clear(),
         (Fault::ForgetsAttributes, _) => commit.attributes = None,
         (Fault::AlwaysTouches, _) => commit.ttl = commit.ttl.or(Some(LONG)),
-        (Fault::NeverShortens, Some(record)) => commit.ttl = commit.ttl.map(|ttl| ttl.max(record.ttl)),
-        (Fault::FirstWins, Some(record)) => commit.changes.retain(|name, _| record.data.get(name.as_str()).is_none()),
+        (Fault::NeverShortens, Some(record)) => {
+            commit.ttl = commit.ttl.map(|ttl| ttl.max(record.ttl))
+        }
+        (Fault::FirstWins, Some(record)) => {
+            commit.changes.retain(|name, _| record.data.get(name.as_str()).is_none())
+        }
         (Fault::TouchIsAChange, Some(record)) => {
             commit.attributes = commit.attributes.or_else(|| commit.ttl.map(|_| record.attributes));
         }
         (Fault::AddNeedsValue, Some(record)) => {
-            let missing =
-                commit.changes.iter().find(|(name, change)| matches!(change, Change::Add(_)) && record.data.get(name.as_str()).is_none());
+            let missing = commit.changes.iter().find(|(name, change)| {
+                matches!(change, Change::Add(_)) && record.data.get(name.as_str()).is_none()
+            });
             if let Some((name, _)) = missing {
                 return Err(Rejection::NotAnInteger { name: name.clone() }.into());
             }
         }
-        (Fault::WritesChangeByChange, Some(_)) => return change_by_change(client, key, commit).await,
+        (Fault::WritesChangeByChange, Some(_)) => {
+            return change_by_change(client, key, commit).await;
+        }
         (Fault::WritesStaleCopy, Some(record)) => {
             let read = client.read.lock().get(key).cloned().unwrap_or(record);
             round_trip().await;
             return records.commit(key, with_all_values(read, commit)).await;
         }
-        (Fault::AddReadsThenWrites, Some(record)) => return add_by_set(client, key, commit, &record).await,
+        (Fault::AddReadsThenWrites, Some(record)) => {
+            return add_by_set(client, key, commit, &record).await;
+        }
         (Fault::Revives, Some(record)) => {
             round_trip().await;
             return match records.commit(key, commit).await? {
-                Outcome::Gone => records.create(key, record.into_new()).await.map(|_| Outcome::Gone),
+                Outcome::Gone => {
+                    records.create(key, record.into_new()).await.map(|_| Outcome::Gone)
+                }
                 outcome => Ok(outcome),
             };
         }
-        (Fault::Upserts, None) => drop(records.create(key, NewRecord::new(commit.secret, commit.ttl.unwrap_or(LONG))).await),
+        (Fault::Upserts, None) => drop(
+            records.create(key, NewRecord::new(commit.secret, commit.ttl.unwrap_or(LONG))).await,
+        ),
         (Fault::EmptyIsDone, _) if commit.is_empty() => return Ok(Outcome::Done(nothing())),
-        (Fault::SignsInWithoutRotation, Some(record)) if matches!(commit.principal, PrincipalChange::Set(_)) => {
-            commit.rotate = Some(Rotation { secret: record.secret, generation: record.generation, grace: None });
+        (Fault::SignsInWithoutRotation, Some(record))
+            if matches!(commit.principal, PrincipalChange::Set(_)) =>
+        {
+            commit.rotate = Some(Rotation {
+                secret: record.secret,
+                generation: record.generation,
+                grace: None,
+            });
         }
-        (Fault::SignsInWithoutRotation, None) if matches!(commit.principal, PrincipalChange::Set(_)) => return Ok(Outcome::Gone),
+        (Fault::SignsInWithoutRotation, None)
+            if matches!(commit.principal, PrincipalChange::Set(_)) =>
+        {
+            return Ok(Outcome::Gone);
+        }
         (_, Some(record)) => judge_wrongly(client, key, &mut commit, &record).await?,
         _ => {}
     }
@@ -77,12 +116,21 @@ pub(crate) async fn apply(client: &Client, key: &StoreKey, mut commit: Commit) -
 }
 
 /// The faults of a store that compares the secret wrongly.
-async fn judge_wrongly(client: &Client, key: &StoreKey, commit: &mut Commit, record: &Record) -> Result<(), StoreError> {
+async fn judge_wrongly(
+    client: &Client,
+    key: &StoreKey,
+    commit: &mut Commit,
+    record: &Record,
+) -> Result<(), StoreError> {
     let equal = |fold: fn(&SecretHash) -> Vec<u8>| fold(&record.secret) == fold(&commit.secret);
     let accepted = match client.fault {
         Fault::AcceptsSuperseded => true,
-        Fault::GraceWrites => record.grace.as_ref().is_some_and(|grace| grace.secret == commit.secret),
-        Fault::HashesEndAtZero => equal(|hash| hash.as_bytes().iter().copied().take_while(|byte| *byte != 0).collect()),
+        Fault::GraceWrites => {
+            record.grace.as_ref().is_some_and(|grace| grace.secret == commit.secret)
+        }
+        Fault::HashesEndAtZero => {
+            equal(|hash| hash.as_bytes().iter().copied().take_while(|byte| *byte != 0).collect())
+        }
         Fault::HashesFoldCase => equal(|hash| hash.as_bytes().to_ascii_lowercase()),
         _ => false,
     };
@@ -95,10 +143,16 @@ async fn judge_wrongly(client: &Client, key: &StoreKey, commit: &mut Commit, rec
             let touch = Commit { ttl: commit.ttl, ..Commit::new(record.secret) };
             let _ = client.space.records.commit(key, touch).await?;
         }
-        Fault::ConflictBeforeSuperseded if superseded && is_stale(commit, record) => commit.secret = record.secret,
+        Fault::ConflictBeforeSuperseded if superseded && is_stale(commit, record) => {
+            commit.secret = record.secret
+        }
         Fault::RejectsBeforeJudging => {
             let text = commit.changes.iter().find(|(name, change)| {
-                matches!(change, Change::Add(_)) && record.data.get(name.as_str()).is_some_and(|value| value.as_integer().is_none())
+                matches!(change, Change::Add(_))
+                    && record
+                        .data
+                        .get(name.as_str())
+                        .is_some_and(|value| value.as_integer().is_none())
             });
             if let Some((name, _)) = text {
                 return Err(Rejection::NotAnInteger { name: name.clone() }.into());
@@ -124,7 +178,10 @@ async fn rotate(
     let records = &client.space.records;
     let Some(record) = loaded else {
         if client.has(Fault::RotatesTheDead) && commit.principal == PrincipalChange::Keep {
-            let new = NewRecord { generation: rotation.generation, ..NewRecord::new(rotation.secret, LONG) };
+            let new = NewRecord {
+                generation: rotation.generation,
+                ..NewRecord::new(rotation.secret, LONG)
+            };
             return records.create(key, new).await.map(|_| Outcome::Gone);
         }
         return records.commit(key, commit).await;
@@ -133,7 +190,8 @@ async fn rotate(
     match client.fault {
         Fault::ClampsGrace => {
             let keeps = commit.principal == PrincipalChange::Keep && !commit.authenticated;
-            let clamp = |grace: Duration| grace.clamp(Duration::from_millis(1), Limits::LONGEST_GRACE);
+            let clamp =
+                |grace: Duration| grace.clamp(Duration::from_millis(1), Limits::LONGEST_GRACE);
             rotation.grace = rotation.grace.filter(|_| keeps).map(clamp);
         }
         Fault::ForgetsGrace => rotation.grace = None,
@@ -143,18 +201,27 @@ async fn rotate(
                 client.space.formers.lock().insert(key.clone(), grace);
             }
         }
-        Fault::RotationIsAChange => commit.attributes = commit.attributes.or(Some(record.attributes)),
-        Fault::RotationMovesDeadline | Fault::AlwaysTouches => commit.ttl = commit.ttl.or(Some(LONG)),
+        Fault::RotationIsAChange => {
+            commit.attributes = commit.attributes.or(Some(record.attributes))
+        }
+        Fault::RotationMovesDeadline | Fault::AlwaysTouches => {
+            commit.ttl = commit.ttl.or(Some(LONG))
+        }
         Fault::RotationRestartsAuthentication => commit.authenticated |= rotation.grace.is_none(),
         Fault::RotationListsAnew if current => client.space.list_anew(key),
         Fault::AcceptsSuperseded => commit.secret = record.secret,
-        Fault::ConflictBeforeSuperseded if is_stale(&commit, &record) => commit.secret = record.secret,
+        Fault::ConflictBeforeSuperseded if is_stale(&commit, &record) => {
+            commit.secret = record.secret
+        }
         Fault::RotatesAgain if record.secret == rotation.secret => commit.secret = record.secret,
         Fault::IgnoresGuard => commit.guard = Guard::Any,
         Fault::WritesChangeByChange => return change_by_change(client, key, commit).await,
         Fault::RotationResetsAge if current => {
-            let renewed =
-                NewRecord { age: Duration::ZERO, authenticated: record.authenticated.map(|_| Duration::ZERO), ..record.into_new() };
+            let renewed = NewRecord {
+                age: Duration::ZERO,
+                authenticated: record.authenticated.map(|_| Duration::ZERO),
+                ..record.into_new()
+            };
             let _ = records.delete(key, Claim::Any).await?;
             let _ = records.create(key, renewed).await?;
         }
@@ -175,14 +242,23 @@ async fn rotate(
             commit = with_all_values(record, commit);
         }
         Fault::RotatesFirst if current => {
-            let alone = Commit { rotate: Some(rotation), guard: commit.guard, ..Commit::new(commit.secret) };
+            let alone = Commit {
+                rotate: Some(rotation),
+                guard: commit.guard,
+                ..Commit::new(commit.secret)
+            };
             let outcome = records.commit(key, alone).await?;
             if !matches!(outcome, Outcome::Done(_)) {
                 return Ok(outcome);
             }
             round_trip().await;
             let rotate = matches!(commit.principal, PrincipalChange::Set(_)).then_some(rotation);
-            return records.commit(key, Commit { secret: rotation.secret, rotate, guard: Guard::Any, ..commit }).await;
+            return records
+                .commit(
+                    key,
+                    Commit { secret: rotation.secret, rotate, guard: Guard::Any, ..commit },
+                )
+                .await;
         }
         _ => {}
     }
@@ -196,14 +272,24 @@ async fn answer(client: &Client, key: &StoreKey, commit: Commit) -> Result<Outco
             match client.fault {
                 Fault::CommitTellsNoTtl => committed.ttl = Duration::ZERO,
                 Fault::CommitTellsNoAuthentication => committed.authenticated = None,
-                Fault::AuthenticationIsAge => committed.authenticated = committed.authenticated.map(|_| committed.age),
-                Fault::VisitorsAuthenticate if commit.authenticated => committed.authenticated = Some(Duration::ZERO),
+                Fault::AuthenticationIsAge => {
+                    committed.authenticated = committed.authenticated.map(|_| committed.age)
+                }
+                Fault::VisitorsAuthenticate if commit.authenticated => {
+                    committed.authenticated = Some(Duration::ZERO)
+                }
                 _ => {}
             }
             Ok(Outcome::Done(committed))
         }
-        Ok(Outcome::Gone) if client.has(Fault::SupersededBeforeGone) && commit.guard != Guard::Any => Ok(Outcome::Superseded),
-        Err(StoreError::Rejected(Rejection::Overflow { name })) if client.has(Fault::AddSaturates) => {
+        Ok(Outcome::Gone)
+            if client.has(Fault::SupersededBeforeGone) && commit.guard != Guard::Any =>
+        {
+            Ok(Outcome::Superseded)
+        }
+        Err(StoreError::Rejected(Rejection::Overflow { name }))
+            if client.has(Fault::AddSaturates) =>
+        {
             records.commit(key, commit.change(name, Change::Set(Json::integer(i64::MAX)))).await
         }
         answer => answer,
@@ -212,12 +298,27 @@ async fn answer(client: &Client, key: &StoreKey, commit: Commit) -> Result<Outco
 
 fn nothing() -> Committed {
     let (age, ttl) = (Duration::ZERO, LONG);
-    Committed { version: 1, added: BTreeMap::new(), age, authenticated: None, ttl, attributes: session_core::Attributes::default() }
+    Committed {
+        version: 1,
+        added: BTreeMap::new(),
+        age,
+        authenticated: None,
+        ttl,
+        attributes: session_core::Attributes::default(),
+    }
 }
 
-async fn change_by_change(client: &Client, key: &StoreKey, mut commit: Commit) -> Result<Outcome, StoreError> {
+async fn change_by_change(
+    client: &Client,
+    key: &StoreKey,
+    mut commit: Commit,
+) -> Result<Outcome, StoreError> {
     for (name, change) in std::mem::take(&mut commit.changes) {
-        let _ = client.space.records.commit(key, Commit::new(commit.secret).change(name, change)).await?;
+        let _ = client
+            .space
+            .records
+            .commit(key, Commit::new(commit.secret).change(name, change))
+            .await?;
         round_trip().await;
     }
     client.space.records.commit(key, commit).await
@@ -230,12 +331,22 @@ fn with_all_values(read: Record, mut commit: Commit) -> Commit {
     Commit { clear: true, changes: all, ..commit }
 }
 
-async fn add_by_set(client: &Client, key: &StoreKey, mut commit: Commit, read: &Record) -> Result<Outcome, StoreError> {
+async fn add_by_set(
+    client: &Client,
+    key: &StoreKey,
+    mut commit: Commit,
+    read: &Record,
+) -> Result<Outcome, StoreError> {
     round_trip().await;
     let mut added = Vec::new();
     for (name, change) in &mut commit.changes {
         if let Change::Add(by) = *change {
-            let sum = read.data.get(name.as_str()).and_then(Json::as_integer).unwrap_or(0).wrapping_add(by);
+            let sum = read
+                .data
+                .get(name.as_str())
+                .and_then(Json::as_integer)
+                .unwrap_or(0)
+                .wrapping_add(by);
             added.push((name.clone(), sum));
             *change = Change::Set(Json::integer(sum));
         }

@@ -1,4 +1,5 @@
-//! Every conformance check can fail: each runs on a store with a fault that it has to find, and on the same store without faults.
+//! Every conformance check can fail: each runs on a store with a fault that it has to find, and on
+//! the same store without faults.
 #![cfg(feature = "conformance")]
 
 mod client;
@@ -18,14 +19,21 @@ mod faultless {
 }
 
 /// Runs a check on its own runtime, because it is expected to panic while its tasks run.
-fn complaint_of<F: Future<Output = ()>>(check: impl FnOnce() -> F + Send + 'static) -> Option<String> {
+fn complaint_of<F: Future<Output = ()>>(
+    check: impl FnOnce() -> F + Send + 'static,
+) -> Option<String> {
     let run = move || {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap_or_else(|error| panic!("{error}"));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap_or_else(|error| panic!("{error}"));
         runtime.block_on(check());
         runtime.shutdown_background();
     };
-    let text = |panic: Box<dyn Any + Send>| panic.downcast::<String>().map_or_else(|_| "a panic without text".to_owned(), |text| *text);
+    let text = |panic: Box<dyn Any + Send>| {
+        panic.downcast::<String>().map_or_else(|_| "a panic without text".to_owned(), |text| *text)
+    };
     thread::spawn(run).join().err().map(text)
 }
 

@@ -76,7 +76,13 @@ impl Remote {
 
     fn bounded(&self) -> Arc<Space> {
         let reserved = if self.fault == Fault::ReservesNoRoom { 0 } else { 20 };
-        self.open(MemoryStore::builder().clock(self.clock.clone()).max_sessions(100).reserved_percent(reserved).build())
+        self.open(
+            MemoryStore::builder()
+                .clock(self.clock.clone())
+                .max_sessions(100)
+                .reserved_percent(reserved)
+                .build(),
+        )
     }
 
     fn open(&self, records: MemoryStore) -> Arc<Space> {
@@ -95,8 +101,13 @@ impl Remote {
     }
 
     fn space(&self, name: &str) -> Arc<Space> {
-        let limits = if self.fault == Fault::NoCap { Limits { data_bytes: usize::MAX } } else { Limits::default() };
-        let open = || self.open(MemoryStore::builder().limits(limits).clock(self.clock.clone()).build());
+        let limits = if self.fault == Fault::NoCap {
+            Limits { data_bytes: usize::MAX }
+        } else {
+            Limits::default()
+        };
+        let open =
+            || self.open(MemoryStore::builder().limits(limits).clock(self.clock.clone()).build());
         let name = match self.fault {
             Fault::OneNamespace => "",
             _ => name,
@@ -223,15 +234,28 @@ impl Fixture for RemoteFixture {
 
     async fn dump(&self) -> Hand<Vec<u8>> {
         let space = self.remote.space("");
-        let page = space.records.scan(None, usize::MAX).await.unwrap_or_else(|error: StoreError| panic!("{error}"));
+        let page = space
+            .records
+            .scan(None, usize::MAX)
+            .await
+            .unwrap_or_else(|error: StoreError| panic!("{error}"));
         let line = |(key, record): (StoreKey, session_core::Record)| {
             let values: Vec<&str> = record.data.iter().map(|(_, value)| value.as_str()).collect();
             let spoilt = space.spoilt.lock().contains(&key);
-            format!("{} {} {} {values:?} {spoilt}\n", key.as_str(), record.version, record.generation)
+            format!(
+                "{} {} {} {values:?} {spoilt}\n",
+                key.as_str(),
+                record.version,
+                record.generation
+            )
         };
         let lines: BTreeSet<String> = page.records.into_iter().map(line).collect();
         let hidden = self.remote.fault == Fault::DumpsNothing;
-        Hand::Done(if hidden { Vec::new() } else { lines.into_iter().collect::<String>().into_bytes() })
+        Hand::Done(if hidden {
+            Vec::new()
+        } else {
+            lines.into_iter().collect::<String>().into_bytes()
+        })
     }
 
     async fn physical_count(&self) -> Hand<u64> {

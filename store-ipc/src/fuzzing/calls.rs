@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use session_core::{
-    Change, Claim, Commit, Created, Deleted, MemoryStore, NewRecord, Outcome, Record, SessionStore, StoreError, StoreKey, Stored,
+    Change, Claim, Commit, Created, Deleted, MemoryStore, NewRecord, Outcome, Record, SessionStore,
+    StoreError, StoreKey, Stored,
 };
 
 use super::{Framing, comes_back, parted};
@@ -15,10 +16,12 @@ use crate::{
     message::{Failure, Reply, Request},
 };
 
-/// Has an owner in memory carry out whatever requests there are in `bytes`, at once, and a client read the replies.
+/// Has an owner in memory carry out whatever requests there are in `bytes`, at once, and a client
+/// read the replies.
 ///
 /// # Panics
-/// If a law of the contract is broken, a reply is not the request's, or a frame is longer than agreed.
+/// If a law of the contract is broken, a reply is not the request's, or a frame is longer than
+/// agreed.
 pub fn requests(bytes: &[u8], framing: Framing) {
     let (store, clock) = MemoryStore::with_manual_clock();
     let stream = match framing {
@@ -75,7 +78,8 @@ fn frame(inbox: &mut Inbox) -> Option<(u64, &[u8])> {
 fn framed(messages: &[&[u8]]) -> Vec<u8> {
     let mut stream = Vec::new();
     for (id, message) in (0_u64..).zip(messages) {
-        stream.extend_from_slice(&u32::try_from(message.len() + 8).unwrap_or(u32::MAX).to_le_bytes());
+        stream
+            .extend_from_slice(&u32::try_from(message.len() + 8).unwrap_or(u32::MAX).to_le_bytes());
         stream.extend_from_slice(&id.to_le_bytes());
         stream.extend_from_slice(message);
     }
@@ -85,31 +89,46 @@ fn framed(messages: &[&[u8]]) -> Vec<u8> {
 /// Carries out a request and compares the reply and the record afterwards with the record before.
 fn carry_out(store: &MemoryStore, id: u64, request: Request) {
     let key = match &request {
-        Request::Create(key, _) | Request::Load(key) | Request::Commit(key, _) | Request::Delete(key, _) => Some(key.clone()),
+        Request::Create(key, _)
+        | Request::Load(key)
+        | Request::Commit(key, _)
+        | Request::Delete(key, _) => Some(key.clone()),
         _ => None,
     };
     let before = key.as_ref().and_then(|key| load(store, key));
     // A second copy, because the call takes the first.
     let asked = postcard::to_stdvec(&request).ok().and_then(|bytes| decode::<Request>(&bytes).ok());
-    let reply = answer(store, request, LEAST_FRAME_BYTES).now_or_never().unwrap_or_else(|| panic!("a store in memory let a call wait"));
+    let reply = answer(store, request, LEAST_FRAME_BYTES)
+        .now_or_never()
+        .unwrap_or_else(|| panic!("a store in memory let a call wait"));
     let after = key.as_ref().and_then(|key| load(store, key));
     match (asked, &reply) {
-        (Some(Request::Create(key, new)), Reply::Created(Created::New)) => created(&key, &new, before.as_ref(), after),
+        (Some(Request::Create(key, new)), Reply::Created(Created::New)) => {
+            created(&key, &new, before.as_ref(), after)
+        }
         (Some(Request::Load(_)), Reply::Loaded(loaded)) => {
             let loaded = loaded.clone().map(Stored::into_record);
             assert!(loaded == before && after == before, "a load changed something");
         }
         (Some(Request::Delete(_, claim)), Reply::Deleted(deleted)) => match deleted {
             Deleted::Ended | Deleted::Missing => {
-                assert!((*deleted == Deleted::Ended) == before.is_some() && after.is_none(), "a deleted session is there");
+                assert!(
+                    (*deleted == Deleted::Ended) == before.is_some() && after.is_none(),
+                    "a deleted session is there"
+                );
             }
             Deleted::Superseded => {
                 let since = before.as_ref().map(|record| record.since);
                 let refused = matches!((claim, since), (Claim::Generation(generation), Some(since)) if generation < since);
-                assert!(refused && after == before, "a claim is refused that reaches the session, or the session changed");
+                assert!(
+                    refused && after == before,
+                    "a claim is refused that reaches the session, or the session changed"
+                );
             }
         },
-        (Some(Request::Commit(_, commit)), Reply::Committed(outcome)) => committed(&commit, outcome, before, after),
+        (Some(Request::Commit(_, commit)), Reply::Committed(outcome)) => {
+            committed(&commit, outcome, before, after)
+        }
         // Refused, taken, or another call: nothing has changed.
         (_, _) => assert!(after == before, "a refused request changed a session"),
     }
@@ -121,10 +140,17 @@ fn carry_out(store: &MemoryStore, id: u64, request: Request) {
 
 fn created(key: &StoreKey, new: &NewRecord, before: Option<&Record>, after: Option<Record>) {
     let after = after.unwrap_or_else(|| panic!("what was created is not there"));
-    assert!(before.is_none() && key.is_storable(), "a creation over a live session, or under a key that is not storable");
-    let (wanted, found) = ((&new.data, &new.principal, new.version), (&after.data, &after.principal, after.version));
+    assert!(
+        before.is_none() && key.is_storable(),
+        "a creation over a live session, or under a key that is not storable"
+    );
+    let (wanted, found) =
+        ((&new.data, &new.principal, new.version), (&after.data, &after.principal, after.version));
     assert!(wanted == found, "another session was created");
-    assert!((new.secret, new.generation, new.since) == (after.secret, after.generation, after.since), "another secret was created");
+    assert!(
+        (new.secret, new.generation, new.since) == (after.secret, after.generation, after.since),
+        "another secret was created"
+    );
 }
 
 fn committed(commit: &Commit, outcome: &Outcome, before: Option<Record>, after: Option<Record>) {
@@ -135,35 +161,71 @@ fn committed(commit: &Commit, outcome: &Outcome, before: Option<Record>, after: 
             Outcome::Superseded => current == Some(false),
             Outcome::Conflict | Outcome::Done(_) => current == Some(true),
         };
-        assert!(fits && after == before, "a verdict does not fit the session, or a refused commit changed it");
+        assert!(
+            fits && after == before,
+            "a verdict does not fit the session, or a refused commit changed it"
+        );
         return;
     };
-    let (Some(before), Some(after)) = (before, after) else { panic!("a commit without a session, or one that ended it") };
+    let (Some(before), Some(after)) = (before, after) else {
+        panic!("a commit without a session, or one that ended it")
+    };
     assert!(commit.secret == before.secret, "a superseded secret changed a session");
-    assert!(done.version == after.version && done.attributes == after.attributes, "a commit says something else than it did");
-    assert!(after.version == before.version + u64::from(commit.is_change()), "a version does not count changes");
-    let rotated = commit.rotate.map_or((before.secret, before.generation), |rotation| (rotation.secret, rotation.generation));
-    assert!((after.secret, after.generation) == rotated, "a session has another secret than it was given");
-    assert!(after.principal.is_some() == after.authenticated.is_some(), "a principal without the time of the authentication");
-    let set = commit.changes.iter().filter(|(_, change)| matches!(change, Change::Set(_) | Change::Add(_)));
-    assert!(set.into_iter().all(|(name, _)| after.data.get(name.as_str()).is_some()), "a value is not there");
+    assert!(
+        done.version == after.version && done.attributes == after.attributes,
+        "a commit says something else than it did"
+    );
+    assert!(
+        after.version == before.version + u64::from(commit.is_change()),
+        "a version does not count changes"
+    );
+    let rotated = commit.rotate.map_or((before.secret, before.generation), |rotation| {
+        (rotation.secret, rotation.generation)
+    });
+    assert!(
+        (after.secret, after.generation) == rotated,
+        "a session has another secret than it was given"
+    );
+    assert!(
+        after.principal.is_some() == after.authenticated.is_some(),
+        "a principal without the time of the authentication"
+    );
+    let set = commit
+        .changes
+        .iter()
+        .filter(|(_, change)| matches!(change, Change::Set(_) | Change::Add(_)));
+    assert!(
+        set.into_iter().all(|(name, _)| after.data.get(name.as_str()).is_some()),
+        "a value is not there"
+    );
 }
 
 /// The reply arrives in one frame of at most the agreed length.
 fn sent(id: u64, reply: &Reply) {
     let (kind, mut outbox) = (std::mem::discriminant(reply), Outbox::default());
-    push_reply(&mut outbox, id, reply, LEAST_FRAME_BYTES).unwrap_or_else(|error| panic!("a reply is not sent: {error}"));
+    push_reply(&mut outbox, id, reply, LEAST_FRAME_BYTES)
+        .unwrap_or_else(|error| panic!("a reply is not sent: {error}"));
     let mut inbox = Inbox::filled(LEAST_FRAME_BYTES, outbox.unwritten().to_vec());
-    let frame = inbox.frame().unwrap_or_else(|error: FrameError| panic!("a reply does not arrive: {error}"));
+    let frame = inbox
+        .frame()
+        .unwrap_or_else(|error: FrameError| panic!("a reply does not arrive: {error}"));
     let (of, message) = frame.unwrap_or_else(|| panic!("half a reply"));
-    let reply = decode::<Reply>(message).unwrap_or_else(|error| panic!("a reply is not read: {error}"));
+    let reply =
+        decode::<Reply>(message).unwrap_or_else(|error| panic!("a reply is not read: {error}"));
     assert!(of == id, "a reply to another request");
-    assert!(std::mem::discriminant(&reply) == kind || matches!(reply, Reply::Failed(_)), "another reply");
+    assert!(
+        std::mem::discriminant(&reply) == kind || matches!(reply, Reply::Failed(_)),
+        "another reply"
+    );
     assert!(!inbox.has_rest(), "more than one frame");
 }
 
 fn load(store: &MemoryStore, key: &StoreKey) -> Option<Record> {
-    let loaded = store.load(key).now_or_never().and_then(Result::ok).unwrap_or_else(|| panic!("a store in memory failed"));
+    let loaded = store
+        .load(key)
+        .now_or_never()
+        .and_then(Result::ok)
+        .unwrap_or_else(|| panic!("a store in memory failed"));
     loaded.map(Stored::into_record).inspect(check)
 }
 

@@ -8,17 +8,24 @@ use session_core::Source;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandOverError {
-    /// There is no successor: none was named with [`OwnerHandle::succession`](crate::OwnerHandle::succession), or it ended or was too slow
-    /// before anything was stopped. This owner serves on; the successor's guests are closed. Another succession may be begun.
+    /// There is no successor: none was named with
+    /// [`OwnerHandle::succession`](crate::OwnerHandle::succession), or it ended or was too slow
+    /// before anything was stopped. This owner serves on; the successor's guests are closed.
+    /// Another succession may be begun.
     #[error("there is no successor to hand the sessions over to; this owner serves on")]
     NoSuccessor(#[source] Option<Source>),
-    /// It failed after this owner had stopped and before the successor was told to serve. Nobody serves: this owner is shut down, and it closed
-    /// all connections, the guests' too. The sessions are in the [`MemoryStore`](session_core::MemoryStore) of this process alone.
-    #[error("the sessions were not handed over; this owner is shut down and the successor does not serve")]
+    /// It failed after this owner had stopped and before the successor was told to serve. Nobody
+    /// serves: this owner is shut down, and it closed all connections, the guests' too. The
+    /// sessions are in the [`MemoryStore`](session_core::MemoryStore) of this process alone.
+    #[error(
+        "the sessions were not handed over; this owner is shut down and the successor does not serve"
+    )]
     Failed(#[source] Source),
-    /// The successor was told to serve and did not say that it does. This owner is shut down; whether the successor serves is not known. The
-    /// guests' connections are its.
-    #[error("the successor has the sessions and did not say that it serves; this owner is shut down")]
+    /// The successor was told to serve and did not say that it does. This owner is shut down;
+    /// whether the successor serves is not known. The guests' connections are its.
+    #[error(
+        "the successor has the sessions and did not say that it serves; this owner is shut down"
+    )]
     Unconfirmed(#[source] Source),
     /// This owner was shut down before. Nothing was handed over.
     #[error("the owner is shut down; it has no sessions to hand over")]
@@ -33,7 +40,8 @@ impl HandOverError {
     }
 }
 
-/// The sessions did not come. The owner that waited for them is shut down, has served nobody, and closed the connections of all its guests.
+/// The sessions did not come. The owner that waited for them is shut down, has served nobody, and
+/// closed the connections of all its guests.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum TakeoverError {

@@ -16,7 +16,8 @@ use crate::{
     fuzzing::{Framing, comes_back, parted},
 };
 
-/// Has a successor take over from a predecessor that says `bytes` and then no more. Returns whether it did.
+/// Has a successor take over from a predecessor that says `bytes` and then no more. Returns whether
+/// it did.
 ///
 /// # Panics
 /// If it serves without having been told to, or holds what no store can have held.
@@ -37,8 +38,14 @@ pub fn predecessor(bytes: &[u8], framing: Framing) -> bool {
     if !taken_over {
         return false;
     }
-    assert!(messages.iter().any(|message| matches!(message, Message::Go)), "it serves and was not told to");
-    let came: usize = messages.iter().map(|message| if let Message::Sessions(sessions) = message { sessions.len() } else { 0 }).sum();
+    assert!(
+        messages.iter().any(|message| matches!(message, Message::Go)),
+        "it serves and was not told to"
+    );
+    let came: usize = messages
+        .iter()
+        .map(|message| if let Message::Sessions(sessions) = message { sessions.len() } else { 0 })
+        .sum();
     let (mut held, mut export) = (0, memory.export());
     loop {
         let batch = export.batch(1 << 20);
@@ -51,7 +58,8 @@ pub fn predecessor(bytes: &[u8], framing: Framing) -> bool {
     true
 }
 
-/// Has a predecessor listen to a successor that says `bytes`, some of them with the stream of a client. Returns how many messages it took.
+/// Has a predecessor listen to a successor that says `bytes`, some of them with the stream of a
+/// client. Returns how many messages it took.
 ///
 /// # Panics
 /// If a guest comes without a stream, or something else with one.
@@ -62,7 +70,10 @@ pub fn successor(bytes: &[u8], framing: Framing) -> usize {
         let Ok(mut wire) = Wire::open(theirs, Side::Predecessor).await else { return 0 };
         let mut taken = 0;
         while let Ok(Some((message, client))) = wire.receive().await {
-            assert!(matches!(message, Message::Guest(_)) == client.is_some(), "a guest without a stream, or a stream without a guest");
+            assert!(
+                matches!(message, Message::Guest(_)) == client.is_some(),
+                "a guest without a stream, or a stream without a guest"
+            );
             comes_back(&message);
             taken += 1;
         }
@@ -73,7 +84,10 @@ pub fn successor(bytes: &[u8], framing: Framing) -> usize {
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = Builder::new_current_thread().enable_all().build().unwrap_or_else(|error| panic!("no event loop: {error}"));
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap_or_else(|error| panic!("no event loop: {error}"));
     runtime.block_on(future)
 }
 
@@ -108,7 +122,10 @@ fn spoken(bytes: &[u8], framing: Framing) -> Vec<u8> {
 fn understood(spoken: &[u8]) -> Vec<Message> {
     let (mut rest, mut messages) = (spoken.get(hello().len()..).unwrap_or_default(), Vec::new());
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
-        let Some((message, after)) = after.split_at_checked(u32::from_le_bytes(*length) as usize) else { break };
+        let Some((message, after)) = after.split_at_checked(u32::from_le_bytes(*length) as usize)
+        else {
+            break;
+        };
         let Ok(message) = decode::<Message>(message) else { break };
         comes_back(&message);
         messages.push(message);

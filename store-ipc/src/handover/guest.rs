@@ -11,7 +11,8 @@ use crate::{
     serve::{Connection, Origin, admit},
 };
 
-/// A client of the successor. It ends with this, whoever else holds a duplicate of its stream, unless it was let go.
+/// A client of the successor. It ends with this, whoever else holds a duplicate of its stream,
+/// unless it was let go.
 pub(super) struct Guest {
     pub(super) id: u64,
     connection: Connection,
@@ -20,22 +21,31 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    /// Takes a client in. `None` if there is no place for it, or the operating system does not watch its stream; it was closed then.
+    /// Takes a client in. `None` if there is no place for it, or the operating system does not
+    /// watch its stream; it was closed then.
     pub(super) fn admit(owner: &Arc<Shared>, id: u64, client: StdUnixStream) -> Option<Self> {
         let severed = Severed(Some(client));
         let stream = severed.duplicate().and_then(UnixStream::from_std);
-        let stream = stream.inspect_err(|error| tracing::warn!(%error, "a successor's client could not be served")).ok()?;
+        let stream = stream
+            .inspect_err(|error| tracing::warn!(%error, "a successor's client could not be served"))
+            .ok()?;
         let place = admit(owner, &stream).ok().flatten()?;
         severed.keep();
         let connection = Connection::new(Arc::clone(owner), stream, Origin::Given);
         Some(Self { id, connection, place: Some(place), let_go: false })
     }
 
-    /// Serves until the client leaves, which is `None`, or `freeze` is true: then no call of it is in flight, and none will be.
-    pub(super) async fn serve(mut self, owner: Arc<Shared>, mut freeze: watch::Receiver<bool>) -> Option<Self> {
+    /// Serves until the client leaves, which is `None`, or `freeze` is true: then no call of it is
+    /// in flight, and none will be.
+    pub(super) async fn serve(
+        mut self,
+        owner: Arc<Shared>,
+        mut freeze: watch::Receiver<bool>,
+    ) -> Option<Self> {
         let ended = tokio::select! {
             biased;
-            // Before the owner's end, which comes right after: a guest's replies need not go out before the hand-over.
+            // Before the owner's end, which comes right after: a guest's replies need not go out
+            // before the hand-over.
             () = frozen(&mut freeze) => self.connection.settle().await,
             () = owner.stopped() => {
                 let ended = self.connection.finish_in_time(self.place.as_mut()).await;
@@ -77,7 +87,8 @@ impl Drop for Guest {
     }
 }
 
-/// Waits until the guests are to be frozen. Never ready if the succession ends instead, which drops whoever waits.
+/// Waits until the guests are to be frozen. Never ready if the succession ends instead, which drops
+/// whoever waits.
 async fn frozen(freeze: &mut watch::Receiver<bool>) {
     if freeze.wait_for(|freeze| *freeze).await.is_err() {
         std::future::pending::<()>().await;
@@ -101,7 +112,9 @@ impl Severed {
     }
 
     fn duplicate(&self) -> std::io::Result<StdUnixStream> {
-        self.0.as_ref().map_or_else(|| Err(std::io::ErrorKind::NotConnected.into()), StdUnixStream::try_clone)
+        self.0
+            .as_ref()
+            .map_or_else(|| Err(std::io::ErrorKind::NotConnected.into()), StdUnixStream::try_clone)
     }
 }
 
@@ -113,7 +126,8 @@ impl Drop for Severed {
     }
 }
 
-/// Ends the connection itself and not just this process's descriptor of it: the client sees the end, and nobody can serve it any more.
+/// Ends the connection itself and not just this process's descriptor of it: the client sees the
+/// end, and nobody can serve it any more.
 fn sever<'a>(stream: impl Into<SockRef<'a>>) {
     // An error says that the client is gone already.
     let _ = stream.into().shutdown(std::net::Shutdown::Both);

@@ -1,6 +1,8 @@
 //! The successor's side.
 
-use std::{collections::HashMap, os::unix::net::UnixStream as StdUnixStream, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap, os::unix::net::UnixStream as StdUnixStream, sync::Arc, time::Duration,
+};
 
 use session_core::MemoryStore;
 use tokio::{
@@ -26,7 +28,8 @@ use crate::{
 
 /// What the predecessor may take beyond the time that it set itself, which it then has given up.
 const GRACE: Duration = Duration::from_secs(1);
-/// The most bytes of one direction of a client: a whole frame and what was read with it, twice over.
+/// The most bytes of one direction of a client: a whole frame and what was read with it, twice
+/// over.
 const MOST_RESIDUE_BYTES: usize = 2 * MOST_FRAME_BYTES;
 
 type Outcome = Option<Result<(), TakeoverError>>;
@@ -49,21 +52,30 @@ impl Heir {
 }
 
 impl OwnerBuilder {
-    /// Starts an owner on a thread of its own, as [`Owner::spawn_thread`](crate::Owner::spawn_thread) does, that waits for the sessions of
-    /// its predecessor: the owner at the other end of `stream`, to which it was given with [`OwnerHandle::succession`].
+    /// Starts an owner on a thread of its own, as
+    /// [`Owner::spawn_thread`](crate::Owner::spawn_thread) does, that waits for the sessions of its
+    /// predecessor: the owner at the other end of `stream`, to which it was given with
+    /// [`OwnerHandle::succession`].
     ///
-    /// Until then it owns nothing. Clients that are given to [`OwnerHandle::serve`] are served by the predecessor, and by this owner from the
-    /// hand-over on, without noticing; [`OwnerHandle::listen`] is refused. [`OwnerHandle::takeover`] tells what comes of it. If the predecessor
-    /// ends before it has handed over everything, this owner shuts down and closes all its clients: nobody is served an empty store.
+    /// Until then it owns nothing. Clients that are given to [`OwnerHandle::serve`] are served by
+    /// the predecessor, and by this owner from the hand-over on, without noticing;
+    /// [`OwnerHandle::listen`] is refused. [`OwnerHandle::takeover`] tells what comes of it. If the
+    /// predecessor ends before it has handed over everything, this owner shuts down and closes all
+    /// its clients: nobody is served an empty store.
     ///
-    /// Both processes must see the same `CLOCK_BOOTTIME`, which those in different time namespaces do not.
+    /// Both processes must see the same `CLOCK_BOOTTIME`, which those in different time namespaces
+    /// do not.
     ///
     /// # Errors
-    /// [`OwnerError::NotInMemory`] if the builder is not that of [`Owner::memory`](crate::Owner::memory), [`OwnerError::Open`] with a
-    /// [`ConfigError`](crate::ConfigError) if a setting does not fit, [`OwnerError::Thread`] if the operating system gives no thread.
+    /// [`OwnerError::NotInMemory`] if the builder is not that of
+    /// [`Owner::memory`](crate::Owner::memory), [`OwnerError::Open`] with a
+    /// [`ConfigError`](crate::ConfigError) if a setting does not fit, [`OwnerError::Thread`] if the
+    /// operating system gives no thread.
     pub fn succeed(self, stream: StdUnixStream) -> Result<OwnerHandle, OwnerError> {
         let owner = self.build().map_err(|error| OwnerError::Open(error.into()))?;
-        let Some(memory) = owner.shared().memory.clone() else { return Err(OwnerError::NotInMemory) };
+        let Some(memory) = owner.shared().memory.clone() else {
+            return Err(OwnerError::NotInMemory);
+        };
         let shared = Arc::clone(owner.shared());
         let handle = owner.spawn_thread()?;
         let (clients, given) = mpsc::unbounded_channel();
@@ -76,9 +88,11 @@ impl OwnerBuilder {
 }
 
 impl OwnerHandle {
-    /// Waits until the predecessor has handed over its sessions and this owner serves them. At once for one that had no predecessor.
+    /// Waits until the predecessor has handed over its sessions and this owner serves them. At once
+    /// for one that had no predecessor.
     ///
-    /// How long the predecessor serves on is its own matter, so this has no limit of time before the hand-over begins.
+    /// How long the predecessor serves on is its own matter, so this has no limit of time before
+    /// the hand-over begins.
     ///
     /// # Errors
     /// [`TakeoverError`]: the sessions will not come, and this owner is shut down.
@@ -102,7 +116,8 @@ impl OwnerHandle {
     }
 }
 
-/// The task of an owner that succeeds another: waits for the sessions, then serves whoever it is given.
+/// The task of an owner that succeeds another: waits for the sessions, then serves whoever it is
+/// given.
 async fn run(
     owner: Arc<Shared>,
     memory: Arc<MemoryStore>,
@@ -117,7 +132,10 @@ async fn run(
     let mut wire = match taken_over {
         Ok(wire) => wire,
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "the predecessor's sessions did not come; the owner is shut down");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the predecessor's sessions did not come; the owner is shut down"
+            );
             // Before the word is out, so that whoever hears it finds an owner that takes no client.
             owner.shutdown();
             tell.send_replace(Some(Err(error)));
@@ -126,7 +144,10 @@ async fn run(
     };
     tell.send_replace(Some(Ok(())));
     if let Err(error) = wire.send(&Message::Serving).await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "the predecessor was not told that its successor serves");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the predecessor was not told that its successor serves"
+        );
     }
     drop(wire);
     loop {
@@ -142,7 +163,10 @@ async fn run(
                 Err(error) => Err(OwnerError::Stream(error)),
             };
             if let Err(error) = served {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a client could not be served");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a client could not be served"
+                );
             }
         });
     }
@@ -158,7 +182,8 @@ pub(super) async fn take_over(
     let wire = Wire::open(stream, Side::Successor).await?;
     let mut successor = Successor { wire, guests: HashMap::new(), named: 0 };
     let within = successor.wait(given).await?;
-    let received = timeout(within.saturating_mul(2).saturating_add(GRACE), successor.receive(memory)).await;
+    let received =
+        timeout(within.saturating_mul(2).saturating_add(GRACE), successor.receive(memory)).await;
     let residues = received.unwrap_or(Err(TakeoverError::Late(within)))?;
     Ok(successor.resume(owner, residues))
 }
@@ -173,7 +198,10 @@ struct Successor {
 
 impl Successor {
     /// Sends guests until the predecessor prepares to hand over, and says how long that may take.
-    async fn wait(&mut self, given: &mut mpsc::UnboundedReceiver<StdUnixStream>) -> Result<Duration, TakeoverError> {
+    async fn wait(
+        &mut self,
+        given: &mut mpsc::UnboundedReceiver<StdUnixStream>,
+    ) -> Result<Duration, TakeoverError> {
         loop {
             tokio::select! {
                 // Whoever was given before the predecessor prepares is a guest.
@@ -199,12 +227,18 @@ impl Successor {
     }
 
     /// Takes everything in, and returns when the predecessor lets this owner serve.
-    async fn receive(&mut self, memory: &MemoryStore) -> Result<Vec<(Severed, Residue)>, TakeoverError> {
+    async fn receive(
+        &mut self,
+        memory: &MemoryStore,
+    ) -> Result<Vec<(Severed, Residue)>, TakeoverError> {
         let Message::Snapshot { taken_at, stamp } = self.next().await? else {
             return Err(WireError::Unexpected("a snapshot begins with its time").into());
         };
         if stamp > boot_time() {
-            return Err(WireError::Unexpected("a snapshot of the future; both processes must share one clock").into());
+            return Err(WireError::Unexpected(
+                "a snapshot of the future; both processes must share one clock",
+            )
+            .into());
         }
         let mut import = memory.import(taken_at, || boot_time().saturating_sub(stamp));
         let (mut came, mut residues) = (0, Vec::new());
@@ -217,16 +251,27 @@ impl Successor {
                     }
                 }
                 Message::Connection { guest, request_bytes, reply_bytes } => {
-                    let client = self.guests.remove(&guest).ok_or(WireError::Unexpected("a connection of a guest that is none"))?;
+                    let client = self
+                        .guests
+                        .remove(&guest)
+                        .ok_or(WireError::Unexpected("a connection of a guest that is none"))?;
                     let (unread, unwritten) = (Vec::new(), Vec::new());
-                    let (request_bytes, reply_bytes) = (frame_bytes(request_bytes)?, reply_bytes.map(frame_bytes).transpose()?);
-                    residues.push((client, Residue { request_bytes, reply_bytes, unread, unwritten }));
+                    let (request_bytes, reply_bytes) =
+                        (frame_bytes(request_bytes)?, reply_bytes.map(frame_bytes).transpose()?);
+                    residues
+                        .push((client, Residue { request_bytes, reply_bytes, unread, unwritten }));
                 }
-                Message::Unread(bytes) => extend(residues.last_mut().map(|(_, residue)| &mut residue.unread), &bytes)?,
-                Message::Unwritten(bytes) => extend(residues.last_mut().map(|(_, residue)| &mut residue.unwritten), &bytes)?,
+                Message::Unread(bytes) => {
+                    extend(residues.last_mut().map(|(_, residue)| &mut residue.unread), &bytes)?
+                }
+                Message::Unwritten(bytes) => {
+                    extend(residues.last_mut().map(|(_, residue)| &mut residue.unwritten), &bytes)?
+                }
                 Message::End { sessions, connections } => {
                     if (sessions, connections) != (came, residues.len() as u64) {
-                        return Err(WireError::Unexpected("the end of other sessions than came").into());
+                        return Err(
+                            WireError::Unexpected("the end of other sessions than came").into()
+                        );
                     }
                     break;
                 }
@@ -273,7 +318,9 @@ impl Successor {
 }
 
 fn frame_bytes(bytes: u64) -> Result<usize, WireError> {
-    let usable = usize::try_from(bytes).ok().filter(|bytes| (LEAST_FRAME_BYTES..=MOST_FRAME_BYTES).contains(bytes));
+    let usable = usize::try_from(bytes)
+        .ok()
+        .filter(|bytes| (LEAST_FRAME_BYTES..=MOST_FRAME_BYTES).contains(bytes));
     usable.ok_or(WireError::Unexpected("a connection with frames of a length that there is not"))
 }
 

@@ -1,7 +1,7 @@
 //! What predecessor and successor say to each other.
 //!
-//! The types have no `Debug`, because they hold keys and data. A change here, or of [`Exported`], is a new [`HANDOVER`](super::wire::HANDOVER)
-//! version.
+//! The types have no `Debug`, because they hold keys and data. A change here, or of [`Exported`],
+//! is a new [`HANDOVER`](super::wire::HANDOVER) version.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use session_core::Exported;
 
 #[derive(Serialize, Deserialize)]
 pub(super) enum Message {
-    /// From the successor: the descriptor that comes along is a client's; it is to be known by this number.
+    /// From the successor: the descriptor that comes along is a client's; it is to be known by this
+    /// number.
     Guest(u64),
     /// From the predecessor: the hand-over begins and will be done within that time.
     Prepare(Duration),

@@ -14,8 +14,9 @@
 //! | `Go`: *the point of no return* | |
 //! | | `Serving` |
 //!
-//! The predecessor serves nobody after it stopped, whatever comes of it; the successor serves nobody before `Go`. So at no time there are two
-//! that serve, and if either ends or is silent there is none.
+//! The predecessor serves nobody after it stopped, whatever comes of it; the successor serves
+//! nobody before `Go`. So at no time there are two that serve, and if either ends or is silent
+//! there is none.
 
 mod error;
 #[cfg(feature = "fuzzing")]

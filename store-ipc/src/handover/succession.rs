@@ -25,7 +25,8 @@ use crate::{
 
 /// About how many bytes of sessions, or of a client, go into one message.
 const BATCH_BYTES: usize = 256 * 1024;
-/// How long the successor may always take to say that it serves, even if the time for the whole is over.
+/// How long the successor may always take to say that it serves, even if the time for the whole is
+/// over.
 const LAST_WORD: Duration = Duration::from_secs(1);
 /// The most that a hand-over may take, so that no clock overflows on it.
 const LONGEST: Duration = Duration::from_secs(86_400);
@@ -42,7 +43,8 @@ pub struct HandedOver {
     pub took: Duration,
 }
 
-/// A successor that serves through this owner until it has the sessions. Dropping it ends that, unless a hand-over has begun.
+/// A successor that serves through this owner until it has the sessions. Dropping it ends that,
+/// unless a hand-over has begun.
 pub(crate) struct Succession(mpsc::Sender<Order>);
 
 struct Order {
@@ -54,12 +56,14 @@ impl OwnerHandle {
     /// Names a successor: the process at the other end of `stream`, which was made with
     /// [`OwnerBuilder::succeed`](crate::OwnerBuilder::succeed). Returns at once.
     ///
-    /// From now on this owner serves the successor's clients as well, its *guests*, as [`Self::serve`] does. If the successor ends, they are
-    /// closed and nothing else happens. A new succession ends the former in the same way.
+    /// From now on this owner serves the successor's clients as well, its *guests*, as
+    /// [`Self::serve`] does. If the successor ends, they are closed and nothing else happens. A new
+    /// succession ends the former in the same way.
     ///
     /// # Errors
-    /// [`OwnerError::NotInMemory`] if the owner was not made with [`Owner::memory`](crate::Owner::memory), [`OwnerError::Waiting`] if it waits for
-    /// a predecessor itself, [`OwnerError::Stopped`] if it is shut down.
+    /// [`OwnerError::NotInMemory`] if the owner was not made with
+    /// [`Owner::memory`](crate::Owner::memory), [`OwnerError::Waiting`] if it waits for a
+    /// predecessor itself, [`OwnerError::Stopped`] if it is shut down.
     pub fn succession(&self, stream: StdUnixStream) -> Result<(), OwnerError> {
         self.check_running()?;
         self.check_owning()?;
@@ -72,15 +76,18 @@ impl OwnerHandle {
         Ok(())
     }
 
-    /// Hands the sessions over to the successor, and shuts this owner down. The successor may take `within` to prepare, which costs nobody
-    /// anything, and then all of them have to be there `within` the same time again, in which calls wait; give it plenty, because what is too late is lost. To be called when this process's own
-    /// clients have left: those that have not, and those that connected to a path, are closed as by [`Self::shutdown`].
+    /// Hands the sessions over to the successor, and shuts this owner down. The successor may take
+    /// `within` to prepare, which costs nobody anything, and then all of them have to be there
+    /// `within` the same time again, in which calls wait; give it plenty, because what is too late
+    /// is lost. To be called when this process's own clients have left: those that have not, and
+    /// those that connected to a path, are closed as by [`Self::shutdown`].
     ///
-    /// Guests notice nothing: their calls in flight are answered, those that they make from then on wait, and the successor goes on with
-    /// whatever they have written. Their waiting counts for their own deadlines.
+    /// Guests notice nothing: their calls in flight are answered, those that they make from then on
+    /// wait, and the successor goes on with whatever they have written. Their waiting counts for
+    /// their own deadlines.
     ///
-    /// All that was acknowledged through this owner is handed over. Writes to the store by other ways than an owner are not held up; there must
-    /// be none.
+    /// All that was acknowledged through this owner is handed over. Writes to the store by other
+    /// ways than an owner are not held up; there must be none.
     ///
     /// # Errors
     /// See [`HandOverError`], which says who serves afterwards. At no time do two owners serve.
@@ -94,20 +101,32 @@ impl OwnerHandle {
         let orders = self.0.succession.lock().as_ref().map(|succession| succession.0.clone());
         let Some(orders) = orders else { return Err(HandOverError::NoSuccessor(None)) };
         let (answer, mut answered) = oneshot::channel();
-        let lost = || if self.check_running().is_err() { HandOverError::Stopped } else { HandOverError::NoSuccessor(None) };
+        let lost = || {
+            if self.check_running().is_err() {
+                HandOverError::Stopped
+            } else {
+                HandOverError::NoSuccessor(None)
+            }
+        };
         // The task has one place for an order, and takes it or ends.
         orders.send(Order { within: within.min(LONGEST), answer }).await.map_err(|_| lost())?;
         tokio::select! {
             biased;
             answered = &mut answered => answered.map_err(|_| lost())?,
-            // An order that was sent while the task ended lies in the channel for ever. The task's last word comes before its end.
+            // An order that was sent while the task ended lies in the channel for ever. The task's
+            // last word comes before its end.
             () = orders.closed() => answered.try_recv().map_err(|_| lost())?,
         }
     }
 }
 
 /// The task of one succession.
-async fn run(owner: Arc<Shared>, memory: Arc<MemoryStore>, stream: StdUnixStream, mut orders: mpsc::Receiver<Order>) {
+async fn run(
+    owner: Arc<Shared>,
+    memory: Arc<MemoryStore>,
+    stream: StdUnixStream,
+    mut orders: mpsc::Receiver<Order>,
+) {
     let served = async {
         let wire = Wire::open(stream, Side::Predecessor).await?;
         let mut predecessor = Predecessor::new(Arc::clone(&owner), memory, wire);
@@ -118,14 +137,20 @@ async fn run(owner: Arc<Shared>, memory: Arc<MemoryStore>, stream: StdUnixStream
         Ok(Some((predecessor, order))) => {
             let (handed_over, handing) = predecessor.hand_over(order.within).await;
             if let Err(error) = &handed_over {
-                tracing::warn!(error = error as &dyn std::error::Error, "the sessions were not handed over");
+                tracing::warn!(
+                    error = error as &dyn std::error::Error,
+                    "the sessions were not handed over"
+                );
             }
             let _ = order.answer.send(handed_over);
             // Only now may the thread end.
             drop(handing);
         }
         Ok(None) => {}
-        Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the successor is given up; this owner serves on"),
+        Err(error) => tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the successor is given up; this owner serves on"
+        ),
     }
 }
 
@@ -144,7 +169,10 @@ impl Predecessor {
     }
 
     /// Takes guests until the sessions are to be handed over; `None` if that will not be.
-    async fn serve(&mut self, orders: &mut mpsc::Receiver<Order>) -> Result<Option<Order>, WireError> {
+    async fn serve(
+        &mut self,
+        orders: &mut mpsc::Receiver<Order>,
+    ) -> Result<Option<Order>, WireError> {
         loop {
             tokio::select! {
                 // A guest that came before the order is served before it.
@@ -165,7 +193,9 @@ impl Predecessor {
     }
 
     fn take(&mut self, message: Message, client: Option<StdUnixStream>) -> Result<(), WireError> {
-        let (Message::Guest(id), Some(client)) = (message, client) else { return Err(WireError::Unexpected("only guests come now")) };
+        let (Message::Guest(id), Some(client)) = (message, client) else {
+            return Err(WireError::Unexpected("only guests come now"));
+        };
         if let Some(guest) = Guest::admit(&self.owner, id, client) {
             self.guests.spawn(guest.serve(Arc::clone(&self.owner), self.freeze.subscribe()));
         }
@@ -173,7 +203,10 @@ impl Predecessor {
     }
 
     /// The guard keeps the owner's thread alive until the caller has been told.
-    async fn hand_over(mut self, within: Duration) -> (Result<HandedOver, HandOverError>, Option<Handing>) {
+    async fn hand_over(
+        mut self,
+        within: Duration,
+    ) -> (Result<HandedOver, HandOverError>, Option<Handing>) {
         let late = || super::error::Late(within);
         match timeout(within, self.prepare(within)).await {
             Ok(Ok(())) => {}
@@ -185,7 +218,8 @@ impl Predecessor {
         }
         // From here on this owner serves nobody any more, whatever happens.
         let begun = Instant::now();
-        // All of the time, however long the successor took to prepare: to run out of it now costs all sessions.
+        // All of the time, however long the successor took to prepare: to run out of it now costs
+        // all sessions.
         let deadline = begun + within;
         let handing = self.owner.stop_for_handing();
         let failed = HandOverError::Failed;
@@ -196,7 +230,14 @@ impl Predecessor {
         };
         let deadline = deadline.max(Instant::now() + LAST_WORD);
         let confirmed = self.go(guests, deadline, within).await;
-        (confirmed.map(|connections| HandedOver { sessions, connections, took: begun.elapsed() }), Some(handing))
+        (
+            confirmed.map(|connections| HandedOver {
+                sessions,
+                connections,
+                took: begun.elapsed(),
+            }),
+            Some(handing),
+        )
     }
 
     /// Has the successor send its last guests.
@@ -211,7 +252,8 @@ impl Predecessor {
         }
     }
 
-    /// Sends everything, and waits until the successor has it. The guests that are returned close their clients when they are dropped.
+    /// Sends everything, and waits until the successor has it. The guests that are returned close
+    /// their clients when they are dropped.
     async fn transfer(&mut self) -> Result<(u64, Vec<Guest>), WireError> {
         self.freeze.send_replace(true);
         let mut guests = Vec::new();
@@ -219,7 +261,8 @@ impl Predecessor {
             // A task that panicked has closed its client.
             guests.extend(guest.ok().flatten());
         }
-        // All others may still write to the store until their calls have ended. What their clients do not read then holds nobody up.
+        // All others may still write to the store until their calls have ended. What their clients
+        // do not read then holds nobody up.
         self.owner.presence.quiet().await;
         let sessions = self.send_sessions().await?;
         let mut sent = Vec::new();
@@ -252,7 +295,8 @@ impl Predecessor {
     }
 
     async fn send_connection(&mut self, guest: u64, residue: Residue) -> Result<(), WireError> {
-        let (request_bytes, reply_bytes) = (residue.request_bytes as u64, residue.reply_bytes.map(|bytes| bytes as u64));
+        let (request_bytes, reply_bytes) =
+            (residue.request_bytes as u64, residue.reply_bytes.map(|bytes| bytes as u64));
         self.wire.send(&Message::Connection { guest, request_bytes, reply_bytes }).await?;
         for bytes in residue.unread.chunks(BATCH_BYTES) {
             self.wire.send(&Message::Unread(bytes.to_vec())).await?;
@@ -263,8 +307,14 @@ impl Predecessor {
         Ok(())
     }
 
-    /// Lets the successor serve. A `Go` that the kernel did not take reaches nobody; one that it took may.
-    async fn go(&mut self, guests: Vec<Guest>, deadline: Instant, within: Duration) -> Result<usize, HandOverError> {
+    /// Lets the successor serve. A `Go` that the kernel did not take reaches nobody; one that it
+    /// took may.
+    async fn go(
+        &mut self,
+        guests: Vec<Guest>,
+        deadline: Instant,
+        within: Duration,
+    ) -> Result<usize, HandOverError> {
         let connections = guests.len();
         match timeout_at(deadline, self.wire.send(&Message::Go)).await {
             Ok(Ok(())) => {}
@@ -277,7 +327,9 @@ impl Predecessor {
         guests.into_iter().for_each(Guest::let_go);
         match timeout_at(deadline, self.wire.receive()).await {
             Ok(Ok(Some((Message::Serving, _)))) => Ok(connections),
-            Ok(Ok(Some(_))) => Err(HandOverError::Unconfirmed(WireError::Unexpected("it is to say that it serves").into())),
+            Ok(Ok(Some(_))) => Err(HandOverError::Unconfirmed(
+                WireError::Unexpected("it is to say that it serves").into(),
+            )),
             Ok(Ok(None)) => Err(HandOverError::Unconfirmed(WireError::Ended.into())),
             Ok(Err(error)) => Err(HandOverError::Unconfirmed(error.into())),
             Err(_elapsed) => Err(HandOverError::Unconfirmed(Late(within).into())),
@@ -285,7 +337,8 @@ impl Predecessor {
     }
 }
 
-/// The clock of [`MemoryStore`]: all processes of the machine share it, it never goes back, and it counts the time that the machine sleeps.
+/// The clock of [`MemoryStore`]: all processes of the machine share it, it never goes back, and it
+/// counts the time that the machine sleeps.
 pub(super) fn boot_time() -> Duration {
     // Neither part is ever negative on this clock.
     let time = clock_gettime(ClockId::Boottime);

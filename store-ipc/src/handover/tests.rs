@@ -1,4 +1,5 @@
-//! Each side against one that dies, is silent or talks nonsense at each step, and against the real other one.
+//! Each side against one that dies, is silent or talks nonsense at each step, and against the real
+//! other one.
 
 mod failing_successor;
 mod rig;
@@ -25,8 +26,8 @@ use crate::{
 };
 
 use self::rig::{
-    HOUR, LONG, SECRET, add, client, cut_off, fill, frame, generations, handed_over, heir, hello, key, owner, pair, raw, read_hello,
-    read_reply,
+    HOUR, LONG, SECRET, add, client, cut_off, fill, frame, generations, handed_over, heir, hello,
+    key, owner, pair, raw, read_hello, read_reply,
 };
 
 #[tokio::test]
@@ -67,7 +68,8 @@ async fn a_third_generation_follows() {
     assert_eq!(add(&guest, &session).await, 2);
 }
 
-/// Half a hello, half a request, and a request of which only the length came: each is answered by the new owner once the rest comes.
+/// Half a hello, half a request, and a request of which only the length came: each is answered by
+/// the new owner once the rest comes.
 #[tokio::test]
 async fn the_other_half_goes_to_the_new_owner() {
     let store = Arc::new(MemoryStore::new());
@@ -103,7 +105,8 @@ async fn the_other_half_goes_to_the_new_owner() {
     }
 }
 
-/// What the old owner could not get rid of, and the requests behind it that it could not begin, all come to their end.
+/// What the old owner could not get rid of, and the requests behind it that it could not begin, all
+/// come to their end.
 #[tokio::test]
 async fn a_guest_that_does_not_read_holds_nothing_up_and_loses_nothing() {
     let store = Arc::new(MemoryStore::new());
@@ -115,7 +118,8 @@ async fn a_guest_that_does_not_read_holds_nothing_up_and_loses_nothing() {
     for id in 0..requests {
         guest.write_all(&frame(id, &Request::Load(sessions[0].clone()))).unwrap();
     }
-    // 24 MB of replies are more than the socket and the outbox take; it is full once requests are no longer begun.
+    // 24 MB of replies are more than the socket and the outbox take; it is full once requests are
+    // no longer begun.
     let (mut before, begun) = (0, Instant::now());
     loop {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -180,7 +184,12 @@ async fn a_client_of_a_path_that_does_not_read_holds_nothing_up() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.sock");
     let (one, other) = pair();
-    let old = Owner::memory(Arc::clone(&store)).drain_deadline(LONG).build().unwrap().spawn_thread().unwrap();
+    let old = Owner::memory(Arc::clone(&store))
+        .drain_deadline(LONG)
+        .build()
+        .unwrap()
+        .spawn_thread()
+        .unwrap();
     old.succession(one).unwrap();
     let new = heir(other);
     old.listen(&path).unwrap();
@@ -189,7 +198,8 @@ async fn a_client_of_a_path_that_does_not_read_holds_nothing_up() {
     for id in 0..50 {
         client.write_all(&frame(id, &Request::Load(session.clone()))).unwrap();
     }
-    // 3 MB of replies are more than the socket and the outbox take; it is full once requests are no longer begun.
+    // 3 MB of replies are more than the socket and the outbox take; it is full once requests are no
+    // longer begun.
     let (mut before, begun) = (0, Instant::now());
     while before == 0 || old.stats().requests > before {
         before = old.stats().requests;
@@ -243,7 +253,8 @@ type Expected = fn(&TakeoverError) -> bool;
 async fn a_predecessor_that_fails_leaves_nobody_served() {
     let snapshot = || Message::Snapshot { taken_at: Duration::from_secs(1), stamp: boot_time() };
     let end = |sessions, connections| Message::End { sessions, connections };
-    let connection = |guest, request_bytes| Message::Connection { guest, request_bytes, reply_bytes: None };
+    let connection =
+        |guest, request_bytes| Message::Connection { guest, request_bytes, reply_bytes: None };
     let prepare = || Message::Prepare(LONG);
     let lost: Expected = |error| matches!(error, TakeoverError::Lost(_));
     let refused: Expected = |error| matches!(error, TakeoverError::Refused(_));
@@ -264,12 +275,20 @@ async fn a_predecessor_that_fails_leaves_nobody_served() {
         ("does not go", vec![prepare(), snapshot(), end(0, 0), Message::Prepared], refused),
         ("counts wrong", vec![prepare(), snapshot(), end(1, 0)], refused),
         ("names no guest", vec![prepare(), snapshot(), connection(7, 1 << 20)], refused),
-        ("names a guest twice", vec![prepare(), snapshot(), connection(1, 1 << 20), connection(1, 1 << 20)], refused),
+        (
+            "names a guest twice",
+            vec![prepare(), snapshot(), connection(1, 1 << 20), connection(1, 1 << 20)],
+            refused,
+        ),
         ("has frames of 1 byte", vec![prepare(), snapshot(), connection(1, 1)], refused),
         ("has endless frames", vec![prepare(), snapshot(), connection(1, u64::MAX)], refused),
         ("sends bytes of nobody", vec![prepare(), snapshot(), Message::Unread(vec![1])], refused),
         ("comes from the future", vec![prepare(), future], refused),
-        ("sends an impossible session", vec![prepare(), snapshot(), Message::Sessions(session())], refused),
+        (
+            "sends an impossible session",
+            vec![prepare(), snapshot(), Message::Sessions(session())],
+            refused,
+        ),
     ];
     for (case, messages, expected) in cases {
         let (one, other) = pair();
@@ -277,7 +296,9 @@ async fn a_predecessor_that_fails_leaves_nobody_served() {
         let guest = client(&new);
         let mut wire = Wire::open(one, Side::Predecessor).await.unwrap();
         // It is sent with the first call at the latest.
-        let Some((Message::Guest(1), Some(held))) = wire.receive().await.unwrap() else { panic!("{case}: no guest came") };
+        let Some((Message::Guest(1), Some(held))) = wire.receive().await.unwrap() else {
+            panic!("{case}: no guest came")
+        };
         for message in messages {
             // It may have given up before the last one.
             let _ = wire.send(&message).await;
@@ -367,5 +388,13 @@ fn session_bytes() -> Vec<u8> {
     let former = [&b"\x01"[..], &[8; 32], b"\x06"].concat();
     let user = b"\x01\x03bob\x05";
     let attributes = b"\x01\x01\x01\0\0\x01\x01\x01\x03mfa\0\x01\x02\x01\0";
-    [&key_data_version[..], &[9; 32], generation_since_created_rotated_deadline, &former, user, attributes].concat()
+    [
+        &key_data_version[..],
+        &[9; 32],
+        generation_since_created_rotated_deadline,
+        &former,
+        user,
+        attributes,
+    ]
+    .concat()
 }

@@ -1,10 +1,13 @@
 //! Calls: how many, how long, how large, from where.
 
-use std::{collections::BTreeSet, num::NonZeroUsize, os::unix::net::UnixStream, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet, num::NonZeroUsize, os::unix::net::UnixStream, sync::Arc, time::Duration,
+};
 
 use session_core::{
-    Attributes, Change, Claim, Commit, Cursor, Limits, MemoryStore, Name, NewRecord, Outcome, Persistence, Principal, PrincipalChange,
-    Rejection, Rotation, SecretHash, SessionStore, ShortText, StoreError, StoreKey,
+    Attributes, Change, Claim, Commit, Cursor, Limits, MemoryStore, Name, NewRecord, Outcome,
+    Persistence, Principal, PrincipalChange, Rejection, Rotation, SecretHash, SessionStore,
+    ShortText, StoreError, StoreKey,
 };
 use store_ipc::{Config, IpcStore, Owner};
 
@@ -23,7 +26,9 @@ async fn a_late_reply_of_an_abandoned_call_is_ignored() {
     let (mine, other) = (key(), key());
     let _ = client.create(&mine, record(10)).await.unwrap();
     for _ in 0..3 {
-        assert!(matches!(client.load(&mine).await, Err(StoreError::Timeout { store: "ipc", after }) if after == deadline));
+        assert!(
+            matches!(client.load(&mine).await, Err(StoreError::Timeout { store: "ipc", after }) if after == deadline)
+        );
     }
     gate.open();
     // The late replies hold a record; whoever took one for its own would see it here.
@@ -63,7 +68,10 @@ async fn a_store_that_panics_fails_that_call_alone() {
 fn panicked<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
     match answer {
         Err(error @ StoreError::Other { .. }) => {
-            assert!(chain(&error).ends_with("the owner's wrapped store says: it panicked"), "{error:?}");
+            assert!(
+                chain(&error).ends_with("the owner's wrapped store says: it panicked"),
+                "{error:?}"
+            );
         }
         other => panic!("{other:?}"),
     }
@@ -72,7 +80,10 @@ fn panicked<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
 #[test]
 fn a_client_that_connects_needs_a_path() {
     let refused = IpcStore::connect_with(&Config::new("")).unwrap_err();
-    assert_eq!(refused.to_string(), r#"path cannot be ""; use an owner's socket, such as /run/app/sessions.sock"#);
+    assert_eq!(
+        refused.to_string(),
+        r#"path cannot be ""; use an owner's socket, such as /run/app/sessions.sock"#
+    );
     let (ours, _theirs) = UnixStream::pair().unwrap();
     assert!(IpcStore::from_stream_with(ours, &Config::new("")).is_ok());
 }
@@ -81,7 +92,8 @@ fn a_client_that_connects_needs_a_path() {
 async fn c41_dropped_calls_give_their_turn_back() {
     let gate = Gate::closed();
     let served = Served::store(gate.clone(), |builder| builder);
-    let client = IpcStore::connect_with(&Config::new(served.path()).max_in_flight(number(4))).unwrap();
+    let client =
+        IpcStore::connect_with(&Config::new(served.path()).max_in_flight(number(4))).unwrap();
     for round in 1..=50 {
         let calls: Vec<_> = (0..4)
             .map(|_| {
@@ -106,7 +118,10 @@ async fn c41_dropped_calls_give_their_turn_back() {
 async fn calls_over_the_cap_in_flight_wait_for_their_turn() {
     let gate = Gate::closed();
     let served = Served::store(gate.clone(), |builder| builder);
-    let client = IpcStore::connect_with(&Config::new(served.path()).max_in_flight(number(4)).deadline(Duration::from_secs(10))).unwrap();
+    let client = IpcStore::connect_with(
+        &Config::new(served.path()).max_in_flight(number(4)).deadline(Duration::from_secs(10)),
+    )
+    .unwrap();
     let calls: Vec<_> = (0..40)
         .map(|_| {
             tokio::spawn({
@@ -152,19 +167,30 @@ async fn an_owner_takes_no_more_calls_of_a_client_than_its_cap() {
 #[tokio::test]
 async fn list_comes_in_pages_that_fit_the_smallest_frame() {
     let served = Served::memory();
-    let config = Config::new(served.path()).frame_bytes(number(16_384)).limits(Limits { data_bytes: 4_096 });
-    let (client, alice) = (IpcStore::connect_with(&config).unwrap(), Principal::new("alice").unwrap());
+    let config =
+        Config::new(served.path()).frame_bytes(number(16_384)).limits(Limits { data_bytes: 4_096 });
+    let (client, alice) =
+        (IpcStore::connect_with(&config).unwrap(), Principal::new("alice").unwrap());
     let text = || Some(ShortText::new("x".repeat(ShortText::MAX_BYTES)).unwrap());
     let timeout = Some(Limits::LONGEST_TTL);
     let persistence = Some(Persistence::Persistent);
-    let attributes =
-        Attributes { idle_timeout: timeout, absolute_timeout: timeout, persistence, acr: text(), label: text(), ..Attributes::default() };
+    let attributes = Attributes {
+        idle_timeout: timeout,
+        absolute_timeout: timeout,
+        persistence,
+        acr: text(),
+        label: text(),
+        ..Attributes::default()
+    };
     let mut keys = BTreeSet::new();
     for at in 0..500 {
         let key = StoreKey::from_text(format!("{at:0>128}"));
         let age = Limits::LONGEST_AGE;
-        let new = NewRecord::new(SECRET, Limits::LONGEST_TTL).principal(alice.clone()).attributes(attributes.clone());
-        let _ = client.create(&key, NewRecord { age, authenticated: Some(age), ..new }).await.unwrap();
+        let new = NewRecord::new(SECRET, Limits::LONGEST_TTL)
+            .principal(alice.clone())
+            .attributes(attributes.clone());
+        let _ =
+            client.create(&key, NewRecord { age, authenticated: Some(age), ..new }).await.unwrap();
         keys.insert(key);
     }
     let (listed, pages) = walk(&client, &alice, usize::MAX).await;
@@ -211,7 +237,10 @@ async fn foreign_cursor_is_an_error_of_the_call_alone() {
     let client = served.client();
     for text in ["another store's".to_owned(), "x".repeat(2 << 20)] {
         let cursor = || Some(Cursor::new(text.clone()));
-        assert!(matches!(client.list(&Principal::new("alice").unwrap(), cursor(), 1).await, Err(StoreError::Other { .. })));
+        assert!(matches!(
+            client.list(&Principal::new("alice").unwrap(), cursor(), 1).await,
+            Err(StoreError::Other { .. })
+        ));
         assert!(matches!(client.delete_everyone(cursor(), 1).await, Err(StoreError::Other { .. })));
         assert!(matches!(client.scan(cursor(), 1).await, Err(StoreError::Other { .. })));
     }
@@ -238,9 +267,13 @@ async fn c50_owner_full_of_visitors_still_lets_users_in() {
     assert_eq!((&*store, &*what), ("memory", "max_sessions for sessions without a principal = 80"));
     let alice = || Principal::new("alice").unwrap();
     for _ in 0..20 {
-        let _ = client.create(&key(), NewRecord::new(SECRET, LONG).principal(alice())).await.unwrap();
+        let _ =
+            client.create(&key(), NewRecord::new(SECRET, LONG).principal(alice())).await.unwrap();
     }
-    assert_eq!(full(client.create(&key(), NewRecord::new(SECRET, LONG).principal(alice())).await).1, "max_sessions = 100".into());
+    assert_eq!(
+        full(client.create(&key(), NewRecord::new(SECRET, LONG).principal(alice())).await).1,
+        "max_sessions = 100".into()
+    );
 }
 
 /// A sign-in needs no new record, and what it leaves is free for the next visitor.
@@ -255,7 +288,9 @@ async fn c50_visitor_signs_in_at_a_full_owner() {
     }
     assert!(client.create(&key(), NewRecord::new(SECRET, LONG)).await.is_err(), "40 % are kept");
     let rotation = Rotation { secret: SecretHash::from_bytes([8; 32]), generation: 1, grace: None };
-    let sign_in = Commit::new(SECRET).principal(PrincipalChange::Set(Principal::new("alice").unwrap())).rotate(rotation);
+    let sign_in = Commit::new(SECRET)
+        .principal(PrincipalChange::Set(Principal::new("alice").unwrap()))
+        .rotate(rotation);
     assert!(matches!(client.commit(&visitor, sign_in).await.unwrap(), Outcome::Done(_)));
     let _ = client.create(&key(), NewRecord::new(SECRET, LONG)).await.unwrap();
 }
@@ -290,40 +325,56 @@ async fn a_record_of_many_tiny_values_fits_a_frame() {
     let served = Served::memory();
     let (client, key) = (served.client(), key());
     // The most values that 64 KiB allow: names of two to three bytes and texts of one.
-    let names = (0..16_000).map(|at| (Name::new(format!("{at:x}")).unwrap(), session_core::Json::integer(1)));
+    let names = (0..16_000)
+        .map(|at| (Name::new(format!("{at:x}")).unwrap(), session_core::Json::integer(1)));
     let new = NewRecord::new(SECRET, LONG).data(names.collect());
     assert!(new.check(&key, &Limits { data_bytes: 90_000 }).is_ok());
-    let served_more = Served::store(Arc::new(MemoryStore::builder().limits(Limits { data_bytes: 90_000 }).build()), |builder| builder);
+    let served_more = Served::store(
+        Arc::new(MemoryStore::builder().limits(Limits { data_bytes: 90_000 }).build()),
+        |builder| builder,
+    );
     let config = Config::new(served_more.path()).limits(Limits { data_bytes: 90_000 });
     let larger = IpcStore::connect_with(&config).unwrap();
     let _ = larger.create(&key, new.clone()).await.unwrap();
     assert_eq!(larger.load(&key).await.unwrap().unwrap().into_record().data, new.data);
-    assert!(matches!(client.create(&key, new).await, Err(StoreError::Rejected(Rejection::DataTooLarge { limit: 65_536, .. }))));
+    assert!(matches!(
+        client.create(&key, new).await,
+        Err(StoreError::Rejected(Rejection::DataTooLarge { limit: 65_536, .. }))
+    ));
 }
 
 #[tokio::test]
 async fn a_request_over_the_frame_cap_is_rejected_and_sent_to_nobody() {
     let served = Served::memory();
-    let config = Config::new(served.path()).frame_bytes(number(16_384)).limits(Limits { data_bytes: 4_096 });
+    let config =
+        Config::new(served.path()).frame_bytes(number(16_384)).limits(Limits { data_bytes: 4_096 });
     let (client, key) = (IpcStore::connect_with(&config).unwrap(), key());
     let _ = client.create(&key, NewRecord::new(SECRET, LONG)).await.unwrap();
     // Removals bring no data, so that only the frame's cap stops them.
-    let removals =
-        (0..2_000).fold(Commit::new(SECRET), |commit, at| commit.change(Name::new(format!("name-{at}")).unwrap(), Change::Remove));
+    let removals = (0..2_000).fold(Commit::new(SECRET), |commit, at| {
+        commit.change(Name::new(format!("name-{at}")).unwrap(), Change::Remove)
+    });
     let before = served.owner.stats().requests;
-    assert!(matches!(client.commit(&key, removals).await, Err(StoreError::Rejected(Rejection::DataTooLarge { limit: 16_384, .. }))));
+    assert!(matches!(
+        client.commit(&key, removals).await,
+        Err(StoreError::Rejected(Rejection::DataTooLarge { limit: 16_384, .. }))
+    ));
     assert_eq!(served.owner.stats().requests, before);
     client.ping().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_reply_over_the_frame_cap_is_an_error_that_says_what_would_do() {
-    let served = Served::store(Arc::new(MemoryStore::new()), |builder| builder.frame_bytes(number(100_000)));
-    let small = Config::new(served.path()).frame_bytes(number(16_384)).limits(Limits { data_bytes: 4_096 });
+    let served =
+        Served::store(Arc::new(MemoryStore::new()), |builder| builder.frame_bytes(number(100_000)));
+    let small =
+        Config::new(served.path()).frame_bytes(number(16_384)).limits(Limits { data_bytes: 4_096 });
     let (large, small, key) = (served.client(), IpcStore::connect_with(&small).unwrap(), key());
     let _ = large.create(&key, record(60_000)).await.unwrap();
     match small.load(&key).await {
-        Err(error @ StoreError::Other { .. }) => assert!(chain(&error).contains("raise frame_bytes"), "{}", chain(&error)),
+        Err(error @ StoreError::Other { .. }) => {
+            assert!(chain(&error).contains("raise frame_bytes"), "{}", chain(&error))
+        }
         other => panic!("{other:?}"),
     }
     assert!(matches!(small.scan(None, 10).await, Err(StoreError::Other { .. })));
@@ -352,7 +403,9 @@ fn a_call_that_waits_when_the_io_runtime_ends_gets_its_reply() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     owner.serve(theirs).unwrap();
     let client = IpcStore::from_stream(ours).unwrap();
-    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+    };
     let (first, second) = (runtime(), runtime());
     first.block_on(client.ping()).unwrap();
     let load = second.spawn({
@@ -376,7 +429,10 @@ async fn four_clients_add_without_losing_one() {
                 let client = served.client();
                 on_another_runtime(async {
                     for _ in 0..500 {
-                        let _ = client.commit(&key, Commit::new(SECRET).change(name.clone(), Change::Add(1))).await.unwrap();
+                        let _ = client
+                            .commit(&key, Commit::new(SECRET).change(name.clone(), Change::Add(1)))
+                            .await
+                            .unwrap();
                     }
                 });
             });

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use session_core::{
-    Claim, Commit, Created, Cursor, Deleted, DeletedPage, MemoryStore, NewRecord, Outcome, Page, Principal, SessionStore, StoreError,
-    StoreKey, Stored, SummaryPage,
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, MemoryStore, NewRecord, Outcome, Page,
+    Principal, SessionStore, StoreError, StoreKey, Stored, SummaryPage,
 };
 use tokio::sync::{Semaphore, watch};
 
-/// Sessions in memory whose `load` waits for a permit; `delete` panics, `list` panics after the same wait, and every other call goes through.
+/// Sessions in memory whose `load` waits for a permit; `delete` panics, `list` panics after the
+/// same wait, and every other call goes through.
 #[derive(Debug)]
 pub(crate) struct Gate {
     memory: MemoryStore,
@@ -19,7 +20,11 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn closed() -> Arc<Self> {
-        Arc::new(Self { memory: MemoryStore::new(), permits: Semaphore::new(0), waiting: watch::Sender::new(0) })
+        Arc::new(Self {
+            memory: MemoryStore::new(),
+            permits: Semaphore::new(0),
+            waiting: watch::Sender::new(0),
+        })
     }
 
     /// Lets everybody through from now on.
@@ -53,16 +58,29 @@ impl SessionStore for Gate {
         panic!("the gate panics by design");
     }
 
-    async fn list(&self, _: &Principal, _: Option<Cursor>, _: usize) -> Result<SummaryPage, StoreError> {
+    async fn list(
+        &self,
+        _: &Principal,
+        _: Option<Cursor>,
+        _: usize,
+    ) -> Result<SummaryPage, StoreError> {
         let _permit = self.permits.acquire().await.unwrap();
         panic!("the gate panics by design");
     }
 
-    async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
+    async fn delete_all(
+        &self,
+        principal: &Principal,
+        except: Option<&StoreKey>,
+    ) -> Result<u64, StoreError> {
         self.memory.delete_all(principal, except).await
     }
 
-    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+    async fn delete_everyone(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<DeletedPage, StoreError> {
         self.memory.delete_everyone(after, limit).await
     }
 

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use session_core::{Change, Commit, Created, Data, Json, MemoryStore, Name, NewRecord, Outcome, SessionStore, StoreKey};
+use session_core::{
+    Change, Commit, Created, Data, Json, MemoryStore, Name, NewRecord, Outcome, SessionStore,
+    StoreKey,
+};
 use store_ipc::{HandOverError, IpcStore, Owner, OwnerError, OwnerHandle, TakeoverError};
 
 use super::{LONG, SECRET, eventually, key, process::FIXTURE, record, unavailable};
@@ -16,7 +19,8 @@ use super::{LONG, SECRET, eventually, key, process::FIXTURE, record, unavailable
 /// Longer than anything here takes on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A process of the fixture whose standard input is a stream; killed when it is dropped, and its children end with their streams.
+/// A process of the fixture whose standard input is a stream; killed when it is dropped, and its
+/// children end with their streams.
 struct Relative {
     child: Child,
     said: BufReader<ChildStdout>,
@@ -25,7 +29,12 @@ struct Relative {
 impl Relative {
     fn start(arguments: &[&str], stream: UnixStream) -> Self {
         let mut command = Command::new(FIXTURE);
-        let mut child = command.args(arguments).stdin(Stdio::from(OwnedFd::from(stream))).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .args(arguments)
+            .stdin(Stdio::from(OwnedFd::from(stream)))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let said = BufReader::new(child.stdout.take().unwrap());
         Self { child, said }
     }
@@ -59,7 +68,8 @@ fn client(owner: &OwnerHandle) -> IpcStore {
     IpcStore::from_stream(ours).unwrap()
 }
 
-/// A store with the workers' counter, and with so much beside it that the owner's other tasks have their turn while it is sent.
+/// A store with the workers' counter, and with so much beside it that the owner's other tasks have
+/// their turn while it is sent.
 async fn with_counter() -> Arc<MemoryStore> {
     let store = Arc::new(MemoryStore::new());
     for _ in 0..2_000 {
@@ -81,8 +91,13 @@ async fn add(store: &dyn SessionStore) -> i64 {
     }
 }
 
-/// Lets the new process's workers call for a while through the old owner, which this process is, and hands over in the middle of it.
-async fn handed_over_under_load(old: &OwnerHandle, store: &MemoryStore, mut heir: Relative) -> Duration {
+/// Lets the new process's workers call for a while through the old owner, which this process is,
+/// and hands over in the middle of it.
+async fn handed_over_under_load(
+    old: &OwnerHandle,
+    store: &MemoryStore,
+    mut heir: Relative,
+) -> Duration {
     assert_eq!(heir.line(), "ready");
     // A worker of the old process, which has left before the end.
     let own = client(old);
@@ -94,7 +109,10 @@ async fn handed_over_under_load(old: &OwnerHandle, store: &MemoryStore, mut heir
     drop(own);
     // The heir counts what its workers were told, so what this one was told is taken out again.
     let back = [(Name::new("n").unwrap(), Change::Add(-own_adds))].into_iter().collect();
-    assert!(matches!(store.commit(&counter(), Commit { changes: back, ..Commit::new(SECRET) }).await.unwrap(), Outcome::Done(_)));
+    assert!(matches!(
+        store.commit(&counter(), Commit { changes: back, ..Commit::new(SECRET) }).await.unwrap(),
+        Outcome::Done(_)
+    ));
     eventually("a load of the workers", || old.stats().requests > before + 1_000).await;
     let handed_over = old.hand_over(PATIENCE).await.unwrap();
     assert_eq!(handed_over.connections, 4);
@@ -105,7 +123,8 @@ async fn handed_over_under_load(old: &OwnerHandle, store: &MemoryStore, mut heir
     handed_over.took
 }
 
-/// Adds, sets, rotations, deletions and sign-outs of 24 callers in 3 processes, while the sessions go from one process to another.
+/// Adds, sets, rotations, deletions and sign-outs of 24 callers in 3 processes, while the sessions
+/// go from one process to another.
 #[tokio::test]
 async fn no_call_fails_and_no_write_is_lost_while_the_sessions_change_hands() {
     let store = with_counter().await;
@@ -132,7 +151,10 @@ async fn a_successor_that_is_killed_costs_nothing_and_the_next_one_takes_over() 
     // What its workers did before they ended is theirs; the next ones count from here.
     let n = add(&own).await;
     let back = [(Name::new("n").unwrap(), Change::Add(-n))].into_iter().collect();
-    assert!(matches!(store.commit(&counter(), Commit { changes: back, ..Commit::new(SECRET) }).await.unwrap(), Outcome::Done(_)));
+    assert!(matches!(
+        store.commit(&counter(), Commit { changes: back, ..Commit::new(SECRET) }).await.unwrap(),
+        Outcome::Done(_)
+    ));
     drop(own);
     let (one, other) = UnixStream::pair().unwrap();
     old.succession(one).unwrap();
@@ -160,7 +182,9 @@ async fn a_hundred_thousand_sessions_come_whole() {
     let store = Arc::new(MemoryStore::new());
     let mut some = Vec::new();
     for at in 0..100_000 {
-        let data: Data = [(Name::new("cart").unwrap(), Json::encode(&"x".repeat(200)).unwrap())].into_iter().collect();
+        let data: Data = [(Name::new("cart").unwrap(), Json::encode(&"x".repeat(200)).unwrap())]
+            .into_iter()
+            .collect();
         let key = key();
         let _ = store.create(&key, NewRecord::new(SECRET, LONG).data(data)).await.unwrap();
         if at % 1_000 == 0 {
@@ -173,13 +197,20 @@ async fn a_hundred_thousand_sessions_come_whole() {
     let new_store = Arc::new(MemoryStore::new());
     let new = Owner::memory(Arc::clone(&new_store)).succeed(other).unwrap();
     let handed_over = old.hand_over(PATIENCE).await.unwrap();
-    println!("100,000 sessions of 200 bytes changed hands within {} ms", handed_over.took.as_millis());
+    println!(
+        "100,000 sessions of 200 bytes changed hands within {} ms",
+        handed_over.took.as_millis()
+    );
     new.takeover().await.unwrap();
     assert_eq!(handed_over.sessions, 100_000);
-    assert_eq!((new_store.held_sessions(), new_store.held_bytes()), (store.held_sessions(), store.held_bytes()));
+    assert_eq!(
+        (new_store.held_sessions(), new_store.held_bytes()),
+        (store.held_sessions(), store.held_bytes())
+    );
     let guest = client(&new);
     for key in some {
-        let [here, there] = [guest.load(&key).await, store.load(&key).await].map(|loaded| loaded.unwrap().unwrap().into_record());
+        let [here, there] = [guest.load(&key).await, store.load(&key).await]
+            .map(|loaded| loaded.unwrap().unwrap().into_record());
         assert_eq!((here.data, here.version), (there.data, there.version));
     }
 }
@@ -188,7 +219,8 @@ async fn a_hundred_thousand_sessions_come_whole() {
 async fn c45_nothing_that_is_shown_holds_a_key_or_a_value() {
     let store = Arc::new(MemoryStore::new());
     let secret = StoreKey::from_text("abcdsecretkey");
-    let data: Data = [(Name::new("card").unwrap(), Json::encode("hunter2").unwrap())].into_iter().collect();
+    let data: Data =
+        [(Name::new("card").unwrap(), Json::encode("hunter2").unwrap())].into_iter().collect();
     let _ = store.create(&secret, NewRecord::new(SECRET, LONG).data(data)).await.unwrap();
     let (one, other) = UnixStream::pair().unwrap();
     let old = owner(&store);

@@ -44,7 +44,8 @@ fn frame(id: u64, message: &[u8]) -> Vec<u8> {
     [&length.to_le_bytes()[..], &id.to_le_bytes(), message].concat()
 }
 
-/// Runs `hostile` beside a client that was connected before, which must work afterwards, as must a new one.
+/// Runs `hostile` beside a client that was connected before, which must work afterwards, as must a
+/// new one.
 async fn harms_nobody(served: &Served, hostile: impl FnOnce(&Path)) {
     let (before, kept) = (served.client(), key());
     let _ = before.create(&kept, record(10)).await.unwrap();
@@ -100,10 +101,14 @@ async fn s22_the_log_says_that_a_client_was_cut_off_and_shows_nothing_it_sent() 
     // The owner logs on its own thread, so only a global subscriber sees it.
     tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
     let served = Served::memory();
-    harms_nobody(&served, |path| say(path, &hello_and(&frame(1, b"\x01\x30precious-key-in-a-broken-request")))).await;
+    harms_nobody(&served, |path| {
+        say(path, &hello_and(&frame(1, b"\x01\x30precious-key-in-a-broken-request")))
+    })
+    .await;
     // The connection is closed before the line is written.
     let text = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    eventually("the warning", || text().contains("WARN store_ipc::serve: a client was cut off")).await;
+    eventually("the warning", || text().contains("WARN store_ipc::serve: a client was cut off"))
+        .await;
     assert!(!text().contains("precious"), "{}", text());
 }
 
@@ -117,7 +122,8 @@ async fn s22_another_protocol_version_is_cut_off() {
 #[tokio::test]
 async fn s22_a_hello_that_stays_unfinished_ends_only_that_connection() {
     let deadline = Duration::from_millis(200);
-    let served = Served::store(Arc::new(MemoryStore::new()), |builder| builder.hello_deadline(deadline));
+    let served =
+        Served::store(Arc::new(MemoryStore::new()), |builder| builder.hello_deadline(deadline));
     for bytes in [&HELLO[..0], &HELLO[..11]] {
         let begun = Instant::now();
         harms_nobody(&served, |path| say(path, bytes)).await;
@@ -128,7 +134,9 @@ async fn s22_a_hello_that_stays_unfinished_ends_only_that_connection() {
 
 #[tokio::test]
 async fn s22_a_frame_that_drips_in_ends_only_that_connection() {
-    let served = Served::store(Arc::new(MemoryStore::new()), |builder| builder.frame_deadline(Duration::from_millis(200)));
+    let served = Served::store(Arc::new(MemoryStore::new()), |builder| {
+        builder.frame_deadline(Duration::from_millis(200))
+    });
     harms_nobody(&served, |path| {
         let mut stream = UnixStream::connect(path).unwrap();
         let bytes = hello_and(&frame(1, &[0; 2_000]));
@@ -147,7 +155,9 @@ async fn s22_a_frame_that_drips_in_ends_only_that_connection() {
 #[tokio::test]
 async fn s22_a_client_that_is_slow_between_frames_is_not_cut_off() {
     let deadline = Duration::from_millis(50);
-    let served = Served::store(Arc::new(MemoryStore::new()), |builder| builder.frame_deadline(deadline).hello_deadline(deadline));
+    let served = Served::store(Arc::new(MemoryStore::new()), |builder| {
+        builder.frame_deadline(deadline).hello_deadline(deadline)
+    });
     let client = served.client();
     client.ping().await.unwrap();
     tokio::time::sleep(deadline * 4).await;
@@ -158,7 +168,8 @@ async fn s22_a_client_that_is_slow_between_frames_is_not_cut_off() {
 #[tokio::test]
 async fn a_given_stream_that_first_calls_after_the_hello_deadline_is_served() {
     let deadline = Duration::from_millis(50);
-    let served = Served::store(Arc::new(MemoryStore::new()), |builder| builder.hello_deadline(deadline));
+    let served =
+        Served::store(Arc::new(MemoryStore::new()), |builder| builder.hello_deadline(deadline));
     let (ours, theirs) = UnixStream::pair().unwrap();
     served.owner.serve(theirs).unwrap();
     let client = IpcStore::from_stream(ours).unwrap();
@@ -173,12 +184,18 @@ async fn a_given_stream_that_first_calls_after_the_hello_deadline_is_served() {
 #[tokio::test]
 async fn a_given_stream_that_stalls_in_a_frame_beyond_the_deadline_goes_on() {
     let deadline = Duration::from_millis(50);
-    let served = Served::store(Arc::new(MemoryStore::new()), |builder| builder.hello_deadline(deadline).frame_deadline(deadline));
+    let served = Served::store(Arc::new(MemoryStore::new()), |builder| {
+        builder.hello_deadline(deadline).frame_deadline(deadline)
+    });
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     served.owner.serve(theirs).unwrap();
     ours.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let ping = hello_and(&frame(1, &[9]));
-    for part in [&ping[..HELLO.len() - 1], &ping[HELLO.len() - 1..HELLO.len() + 6], &ping[HELLO.len() + 6..]] {
+    for part in [
+        &ping[..HELLO.len() - 1],
+        &ping[HELLO.len() - 1..HELLO.len() + 6],
+        &ping[HELLO.len() + 6..],
+    ] {
         ours.write_all(part).unwrap();
         tokio::time::sleep(deadline * 4).await;
     }
@@ -221,7 +238,8 @@ async fn s22_a_client_that_never_reads_neither_grows_the_owner_nor_stalls_others
         }
         assert!(served.owner.stats().requests < others + 1_000, "the owner reads without end");
     }
-    // 512 KiB of replies wait, one lies above, and the socket holds some: few replies of 60 KB exist, however many were asked for.
+    // 512 KiB of replies wait, one lies above, and the socket holds some: few replies of 60 KB
+    // exist, however many were asked for.
     let loads = served.owner.stats().requests - others;
     assert!((1..=40).contains(&loads), "{loads} replies of 60 KB wait");
     assert!(written / load.len() > 100, "only {written} bytes of requests were written");
@@ -265,12 +283,14 @@ async fn a_user_who_was_allowed_is_served() {
     assert_eq!(ping_as_nobody(&served.path()), "pong\n");
 }
 
-/// Listens at `path` as another user, and keeps every connection open. Says how many bytes its clients have sent.
+/// Listens at `path` as another user, and keeps every connection open. Says how many bytes its
+/// clients have sent.
 fn planted(path: &Path) -> (UnixListener, impl Fn() -> usize) {
     let listener = std::thread::scope(|scope| {
         // Linux knows the user of each thread.
         let listens = scope.spawn(|| {
-            let (group, user) = (rustix::process::Gid::from_raw(NOBODY), rustix::process::Uid::from_raw(NOBODY));
+            let (group, user) =
+                (rustix::process::Gid::from_raw(NOBODY), rustix::process::Uid::from_raw(NOBODY));
             rustix::thread::set_thread_res_gid(group, group, group).unwrap();
             rustix::thread::set_thread_res_uid(user, user, user).unwrap();
             UnixListener::bind(path).unwrap()
@@ -304,7 +324,11 @@ async fn s30_client_refuses_a_socket_of_another_user() {
         match store.ping().await {
             Err(error @ StoreError::Other { .. }) => {
                 let said = "runs as uid 65534, and the owner must run as uid 0 (root); set owner_uid if uid 65534 is right";
-                assert!(chain(&error).ends_with(said) && !error.is_transient(), "{}", chain(&error));
+                assert!(
+                    chain(&error).ends_with(said) && !error.is_transient(),
+                    "{}",
+                    chain(&error)
+                );
             }
             other => panic!("{other:?}"),
         }
@@ -313,7 +337,8 @@ async fn s30_client_refuses_a_socket_of_another_user() {
     // The right owner takes the place of the foreign one, and the same client finds it.
     drop((listener, sent));
     std::fs::remove_file(&path).unwrap();
-    let owner = Owner::builder(Arc::new(MemoryStore::new())).build().unwrap().spawn_thread().unwrap();
+    let owner =
+        Owner::builder(Arc::new(MemoryStore::new())).build().unwrap().spawn_thread().unwrap();
     owner.listen(&path).unwrap();
     eventually_ping(&store).await;
 }
@@ -341,13 +366,17 @@ fn open_folder(served: &Served) {
     std::fs::set_permissions(served.folder.path(), Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Only root can start a process of another user; anybody else's run of these tests ends here, unless everything is required.
+/// Only root can start a process of another user; anybody else's run of these tests ends here,
+/// unless everything is required.
 #[expect(clippy::print_stderr, reason = "a test that did nothing has to say so")]
 fn may_change_user() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
         let required = std::env::var("REQUIRE_SERVICES").is_ok_and(|required| required == "all");
-        assert!(!required, "REQUIRE_SERVICES=all, and only root can start a client of another user");
+        assert!(
+            !required,
+            "REQUIRE_SERVICES=all, and only root can start a client of another user"
+        );
         eprintln!("skipped: only root can start a client of another user");
     }
     root
@@ -359,7 +388,8 @@ fn ping_as_nobody(path: &Path) -> String {
     let fixture = path.with_file_name("fixture");
     std::fs::copy(process::FIXTURE, &fixture).unwrap();
     std::fs::set_permissions(&fixture, Permissions::from_mode(0o755)).unwrap();
-    let output = Command::new(&fixture).arg("ping").arg(path).uid(NOBODY).gid(NOBODY).output().unwrap();
+    let output =
+        Command::new(&fixture).arg("ping").arg(path).uid(NOBODY).gid(NOBODY).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 

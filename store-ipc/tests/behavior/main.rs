@@ -1,4 +1,5 @@
-//! What `store-ipc` promises beside the store contract: hostile clients, owners that come and go, bounded calls, pages and lists.
+//! What `store-ipc` promises beside the store contract: hostile clients, owners that come and go,
+//! bounded calls, pages and lists.
 #![expect(clippy::unwrap_used, reason = "what a test needs and does not get fails it")]
 
 #[path = "../process/mod.rs"]
@@ -19,7 +20,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use session_core::{Data, Json, MemoryStore, Name, NewRecord, SecretHash, SessionId, SessionStore, StoreError, StoreKey};
+use session_core::{
+    Data, Json, MemoryStore, Name, NewRecord, SecretHash, SessionId, SessionStore, StoreError,
+    StoreKey,
+};
 use store_ipc::{IpcStore, Owner, OwnerBuilder, OwnerHandle};
 
 const LONG: Duration = Duration::from_secs(3_600);
@@ -59,7 +63,9 @@ fn key() -> StoreKey {
 
 /// A record with one value of about that many bytes.
 fn record(bytes: usize) -> NewRecord {
-    let data: Data = [(Name::new("big").unwrap(), Json::encode(&"x".repeat(bytes)).unwrap())].into_iter().collect();
+    let data: Data = [(Name::new("big").unwrap(), Json::encode(&"x".repeat(bytes)).unwrap())]
+        .into_iter()
+        .collect();
     NewRecord::new(SECRET, LONG).data(data)
 }
 
@@ -85,10 +91,20 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Runs `task` on a thread with a current-thread runtime of its own, which is gone when this returns.
+/// Runs `task` on a thread with a current-thread runtime of its own, which is gone when this
+/// returns.
 fn on_another_runtime<T: Send>(task: impl Future<Output = T> + Send) -> T {
     std::thread::scope(|scope| {
-        scope.spawn(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(task)).join().unwrap()
+        scope
+            .spawn(|| {
+                tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap()
+                    .block_on(task)
+            })
+            .join()
+            .unwrap()
     })
 }
 

@@ -43,9 +43,11 @@ async fn a_restart_of_the_owner_costs_an_idle_client_nothing() {
     let client = IpcStore::connect(&path);
     client.ping().await.unwrap();
     for _ in 0..20 {
-        // This runtime stands still meanwhile, so the client learns of the lost connection only when it writes.
+        // This runtime stands still meanwhile, so the client learns of the lost connection only
+        // when it writes.
         owner.shutdown();
-        owner = Owner::builder(Arc::new(MemoryStore::new())).build().unwrap().spawn_thread().unwrap();
+        owner =
+            Owner::builder(Arc::new(MemoryStore::new())).build().unwrap().spawn_thread().unwrap();
         owner.listen(&path).unwrap();
         client.ping().await.unwrap();
     }
@@ -78,17 +80,27 @@ async fn a_living_owner_keeps_its_path_and_a_dead_one_loses_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.sock");
     let mut process = Process::start("owner", &path);
-    let owner = Owner::builder(Arc::new(MemoryStore::new())).build().unwrap().spawn_thread().unwrap();
+    let owner =
+        Owner::builder(Arc::new(MemoryStore::new())).build().unwrap().spawn_thread().unwrap();
     let refused = owner.listen(&path).unwrap_err();
     assert!(matches!(refused, OwnerError::AddressInUse { .. }));
-    assert_eq!(refused.to_string(), format!("another owner serves {}; stop it or choose another path", path.display()));
+    assert_eq!(
+        refused.to_string(),
+        format!("another owner serves {}; stop it or choose another path", path.display())
+    );
     process.freeze();
-    assert!(matches!(owner.listen(&path), Err(OwnerError::AddressInUse { .. })), "a frozen owner lives");
+    assert!(
+        matches!(owner.listen(&path), Err(OwnerError::AddressInUse { .. })),
+        "a frozen owner lives"
+    );
     process.kill();
     assert!(path.exists(), "a killed owner leaves its socket behind");
     owner.listen(&path).unwrap();
     IpcStore::connect(&path).ping().await.unwrap();
-    assert!(matches!(owner.listen(&path), Err(OwnerError::AddressInUse { .. })), "also within one process");
+    assert!(
+        matches!(owner.listen(&path), Err(OwnerError::AddressInUse { .. })),
+        "also within one process"
+    );
     owner.shutdown();
     assert!(!path.exists(), "an owner that ends takes its socket away");
 }
@@ -96,7 +108,8 @@ async fn a_living_owner_keeps_its_path_and_a_dead_one_loses_it() {
 #[tokio::test]
 async fn what_is_not_ours_is_left_at_its_path() {
     let folder = tempfile::tempdir().unwrap();
-    let owner = Owner::builder(Arc::new(MemoryStore::new())).build().unwrap().spawn_thread().unwrap();
+    let owner =
+        Owner::builder(Arc::new(MemoryStore::new())).build().unwrap().spawn_thread().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "precious").unwrap();
     assert!(matches!(owner.listen(&file), Err(OwnerError::NotASocket { .. })));
@@ -105,8 +118,14 @@ async fn what_is_not_ours_is_left_at_its_path() {
     let _listener = UnixListener::bind(&foreign).unwrap();
     assert!(matches!(owner.listen(&foreign), Err(OwnerError::AddressInUse { .. })));
     assert!(UnixStream::connect(&foreign).is_ok());
-    assert!(matches!(owner.listen(folder.path().join("missing/s.sock")), Err(OwnerError::Bind { .. })));
-    assert!(matches!(owner.listen(folder.path().join("s".repeat(120))), Err(OwnerError::Bind { .. })));
+    assert!(matches!(
+        owner.listen(folder.path().join("missing/s.sock")),
+        Err(OwnerError::Bind { .. })
+    ));
+    assert!(matches!(
+        owner.listen(folder.path().join("s".repeat(120))),
+        Err(OwnerError::Bind { .. })
+    ));
 }
 
 #[tokio::test]
@@ -115,9 +134,15 @@ async fn the_socket_is_for_its_user_alone_whatever_the_umask() {
     for umask in ["000", "077", "777"] {
         let path = folder.path().join(umask);
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("umask {umask}; exec \"$0\" owner \"$1\""), FIXTURE]).arg(&path);
+        command
+            .args(["-c", &format!("umask {umask}; exec \"$0\" owner \"$1\""), FIXTURE])
+            .arg(&path);
         let _owner = Process::ready(command);
-        assert_eq!((mode(&path), mode(&path.with_extension("lock"))), (0o600, 0o600), "under umask {umask}");
+        assert_eq!(
+            (mode(&path), mode(&path.with_extension("lock"))),
+            (0o600, 0o600),
+            "under umask {umask}"
+        );
     }
 }
 
@@ -131,7 +156,10 @@ async fn an_owner_of_another_user_than_the_named_one_gets_nothing() {
     for _ in 0..3 {
         match wary.ping().await {
             Err(error @ StoreError::Other { .. }) => {
-                let said = format!("runs as uid {ours}, and the owner must run as uid {} (owner_uid)", ours + 1);
+                let said = format!(
+                    "runs as uid {ours}, and the owner must run as uid {} (owner_uid)",
+                    ours + 1
+                );
                 assert!(chain(&error).contains(&said), "{}", chain(&error));
             }
             other => panic!("{other:?}"),
@@ -143,7 +171,8 @@ async fn an_owner_of_another_user_than_the_named_one_gets_nothing() {
 #[tokio::test]
 async fn one_client_too_many_is_told_so() {
     let one = std::num::NonZeroUsize::MIN;
-    let served = Served::store(Arc::new(MemoryStore::new()), |builder| builder.max_connections(one));
+    let served =
+        Served::store(Arc::new(MemoryStore::new()), |builder| builder.max_connections(one));
     let (first, second) = (served.client(), served.client());
     first.ping().await.unwrap();
     assert!(unavailable(second.ping().await).contains("max_connections"));
@@ -235,7 +264,10 @@ fn a_time_that_no_timer_can_keep_is_refused_by_its_name() {
         (builder().frame_deadline(Duration::from_micros(999)), "frame_deadline"),
         (builder().sweep(Duration::ZERO), "sweep"),
     ] {
-        assert!(matches!(refused.build(), Err(ConfigError::Value { key: named, .. }) if named == key), "{key}");
+        assert!(
+            matches!(refused.build(), Err(ConfigError::Value { key: named, .. }) if named == key),
+            "{key}"
+        );
     }
     let (least, day) = (Duration::from_millis(1), Duration::from_secs(86_400));
     assert!(builder().hello_deadline(day).frame_deadline(least).sweep(least).build().is_ok());
@@ -251,7 +283,8 @@ async fn owners_and_clients_with_the_longest_times_work() {
         let day = Duration::from_secs(86_400);
         builder.hello_deadline(day).frame_deadline(day).sweep(Duration::MAX)
     });
-    let client = IpcStore::connect_with(&Config::new(served.path()).deadline(Duration::MAX)).unwrap();
+    let client =
+        IpcStore::connect_with(&Config::new(served.path()).deadline(Duration::MAX)).unwrap();
     // Silent for a turn of the owner's, so that it keeps the time.
     let silent = UnixStream::connect(served.path()).unwrap();
     eventually("the silent client", || served.owner.stats().connections == 1).await;
@@ -266,7 +299,8 @@ async fn a_sweep_purges_what_expired() {
     let served = Served::store(memory.clone(), |builder| builder.sweep(Duration::from_millis(10)));
     let client = served.client();
     for _ in 0..50 {
-        let _ = client.create(&key(), NewRecord::new(SECRET, Duration::from_secs(1))).await.unwrap();
+        let _ =
+            client.create(&key(), NewRecord::new(SECRET, Duration::from_secs(1))).await.unwrap();
     }
     assert_eq!(memory.held_sessions(), 50);
     clock.advance(Duration::from_secs(2));
@@ -278,7 +312,8 @@ async fn a_purge_without_a_limit_comes_in_turns_of_ten_thousand() {
     let (memory, clock) = MemoryStore::with_manual_clock();
     let memory = Arc::new(memory);
     for _ in 0..10_001 {
-        let _ = memory.create(&key(), NewRecord::new(SECRET, Duration::from_secs(1))).await.unwrap();
+        let _ =
+            memory.create(&key(), NewRecord::new(SECRET, Duration::from_secs(1))).await.unwrap();
     }
     clock.advance(Duration::from_secs(2));
     let served = Served::store(memory, |builder| builder);
@@ -292,7 +327,9 @@ async fn a_purge_without_a_limit_comes_in_turns_of_ten_thousand() {
 async fn a_store_that_cannot_be_opened_is_reported() {
     let opened = Owner::spawn_thread_with(|| async { Err("no such database".into()) });
     match opened {
-        Err(error @ OwnerError::Open(_)) => assert_eq!(chain(&error), "cannot open the owner's store: no such database"),
+        Err(error @ OwnerError::Open(_)) => {
+            assert_eq!(chain(&error), "cannot open the owner's store: no such database")
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -318,7 +355,9 @@ async fn c43_writes_to_a_frozen_owner_end_in_time_and_wait_in_bounded_memory() {
             })
             .collect();
         for call in calls {
-            assert!(matches!(call.await.unwrap(), Err(StoreError::Timeout { after, .. }) if after == deadline));
+            assert!(
+                matches!(call.await.unwrap(), Err(StoreError::Timeout { after, .. }) if after == deadline)
+            );
         }
         assert!(begun.elapsed() < deadline * 5, "{:?}", begun.elapsed());
     }

@@ -35,7 +35,9 @@ impl Process {
         self.signal(Signal::STOP);
         let stat = format!("/proc/{}/stat", self.0.id());
         // The state is the first word after the name in parentheses.
-        let stopped = || std::fs::read_to_string(&stat).unwrap().rsplit(") ").next().unwrap().starts_with('T');
+        let stopped = || {
+            std::fs::read_to_string(&stat).unwrap().rsplit(") ").next().unwrap().starts_with('T')
+        };
         while !stopped() {
             std::thread::sleep(Duration::from_millis(1));
         }

@@ -1,7 +1,8 @@
 //! Visiting the sessions of a Cluster, slot by slot.
 //!
-//! A node's own `SCAN` cursor means nothing to the node that takes over from it. What is in a slot does not depend on which node serves it, so a
-//! walk through the slots misses nothing when nodes fail over or slots move in the middle of it.
+//! A node's own `SCAN` cursor means nothing to the node that takes over from it. What is in a slot
+//! does not depend on which node serves it, so a walk through the slots misses nothing when nodes
+//! fail over or slots move in the middle of it.
 
 use std::{collections::HashMap, sync::OnceLock};
 
@@ -49,7 +50,8 @@ pub(crate) async fn keys(
             let room = limit - visited.len();
             if found.len() > room {
                 found.truncate(room);
-                // The slot that did not fit is where the next page begins, behind what is on this one.
+                // The slot that did not fit is where the next page begins, behind what is on this
+                // one.
                 let behind = if slot == first { after } else { "" };
                 let next = write(slot, found.last().map_or(behind, StoreKey::as_str));
                 visited.append(&mut found);
@@ -66,16 +68,26 @@ pub(crate) async fn keys(
 async fn keys_in(links: &Links, keys: &Keys, slot: u16) -> Result<Vec<StoreKey>, ClientError> {
     let mut listed = words(&["CLUSTER", "GETKEYSINSLOT"]);
     listed.arg(slot).arg(i32::MAX);
-    // A node that no longer serves the slot lists no keys and reports no error. For a key of the slot it says which node does.
+    // A node that no longer serves the slot lists no keys and reports no error. For a key of the
+    // slot it says which node does.
     let mut served = words(&["EXISTS"]);
     served.arg(format!("{}{{{}}}", keys.prefix(), tag(slot)));
     let commands = [listed, served];
     let node = SingleNodeRoutingInfo::SpecificNode(Route::new(slot, SlotAddr::Master));
     let mut found = match links.send(&Request::To(node.clone(), &commands), Repeat::Once).await {
-        // The slot is on its way. What is here now is here or there a moment later, so the node it comes from is asked first.
+        // The slot is on its way. What is here now is here or there a moment later, so the node it
+        // comes from is asked first.
         Err(ClientError::Moving { host, port }) => {
             let mut found = listed_at(links, keys, node, &commands[..1]).await?;
-            found.extend(listed_at(links, keys, SingleNodeRoutingInfo::ByAddress { host, port }, &commands[..1]).await?);
+            found.extend(
+                listed_at(
+                    links,
+                    keys,
+                    SingleNodeRoutingInfo::ByAddress { host, port },
+                    &commands[..1],
+                )
+                .await?,
+            );
             found
         }
         answers => {
@@ -89,7 +101,12 @@ async fn keys_in(links: &Links, keys: &Keys, slot: u16) -> Result<Vec<StoreKey>,
     Ok(found)
 }
 
-async fn listed_at(links: &Links, keys: &Keys, node: SingleNodeRoutingInfo, list: &[Cmd]) -> Result<Vec<StoreKey>, ClientError> {
+async fn listed_at(
+    links: &Links,
+    keys: &Keys,
+    node: SingleNodeRoutingInfo,
+    list: &[Cmd],
+) -> Result<Vec<StoreKey>, ClientError> {
     named(keys, answer::list(links.send(&Request::To(node, list), Repeat::Once).await?)?)
 }
 
@@ -99,7 +116,8 @@ fn named(keys: &Keys, answers: Vec<Value>) -> Result<Vec<StoreKey>, ClientError>
     Ok(names.iter().filter_map(answer::text).filter_map(|name| keys.key(name)).collect())
 }
 
-/// A hash tag that lies in the slot. Every slot has one; the search for all of them takes a few milliseconds, once.
+/// A hash tag that lies in the slot. Every slot has one; the search for all of them takes a few
+/// milliseconds, once.
 fn tag(slot: u16) -> &'static str {
     static TAGS: OnceLock<HashMap<Slot, String>> = OnceLock::new();
     let tags = TAGS.get_or_init(|| {

@@ -11,7 +11,8 @@ use crate::{
     link::{Links, Repeat},
 };
 
-/// Where a walk goes on: at the server, and before that with keys that came with the last answer and did not fit its page.
+/// Where a walk goes on: at the server, and before that with keys that came with the last answer
+/// and did not fit its page.
 #[derive(Debug, PartialEq, Eq)]
 struct Position {
     /// The server's own cursor; `None` at its end.
@@ -31,7 +32,11 @@ impl Position {
             None => return Err(ClientError::Cursor),
         };
         let left_over: Vec<StoreKey> = lines.map(StoreKey::from_text).collect();
-        if left_over.iter().all(StoreKey::is_storable) { Ok(Self { server, left_over }) } else { Err(ClientError::Cursor) }
+        if left_over.iter().all(StoreKey::is_storable) {
+            Ok(Self { server, left_over })
+        } else {
+            Err(ClientError::Cursor)
+        }
     }
 
     fn write(self) -> Option<Cursor> {
@@ -63,11 +68,17 @@ pub(crate) async fn keys(
     {
         let mut command = words(&["SCAN"]);
         command.arg(cursor).arg("MATCH").arg(keys.pattern()).arg("COUNT").arg(limit);
-        let mut answers = answer::list(links.send(&Request::One(&command), Repeat::Once).await?)?.into_iter();
-        let (next, names) = (answers.next().unwrap_or_default(), answers.next().unwrap_or_default());
-        let next: u64 = answer::text(&next).and_then(|digits| digits.parse().ok()).ok_or(ClientError::Answer("a cursor"))?;
+        let mut answers =
+            answer::list(links.send(&Request::One(&command), Repeat::Once).await?)?.into_iter();
+        let (next, names) =
+            (answers.next().unwrap_or_default(), answers.next().unwrap_or_default());
+        let next: u64 = answer::text(&next)
+            .and_then(|digits| digits.parse().ok())
+            .ok_or(ClientError::Answer("a cursor"))?;
         position.server = (next != 0).then_some(next);
-        position.left_over.extend(answer::list(names)?.iter().filter_map(answer::text).filter_map(|name| keys.key(name)));
+        position.left_over.extend(
+            answer::list(names)?.iter().filter_map(answer::text).filter_map(|name| keys.key(name)),
+        );
     }
     let rest = position.left_over.split_off(limit.min(position.left_over.len()));
     let page = std::mem::replace(&mut position.left_over, rest);
@@ -80,7 +91,9 @@ mod tests {
 
     #[test]
     fn a_position_comes_back_and_other_texts_are_refused() {
-        for (server, left_over) in [(Some(7), vec![]), (None, vec!["AbCdefgh", "{a}"]), (Some(0), vec![])] {
+        for (server, left_over) in
+            [(Some(7), vec![]), (None, vec!["AbCdefgh", "{a}"]), (Some(0), vec![])]
+        {
             let left_over: Vec<StoreKey> = left_over.into_iter().map(StoreKey::from_text).collect();
             let cursor = Position { server, left_over: left_over.clone() }.write();
             assert_eq!(Position::read(cursor.as_ref()).unwrap(), Position { server, left_over });

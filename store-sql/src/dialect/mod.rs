@@ -27,12 +27,15 @@ impl Dialect {
     }
 }
 
-/// Every difference between the databases, once. In a template, `{table}` is the table's name in quotation marks and `{name}` without them.
+/// Every difference between the databases, once. In a template, `{table}` is the table's name in
+/// quotation marks and `{name}` without them.
 #[derive(Debug)]
 pub(crate) struct Sql {
-    /// The database's time as of the moment of evaluation, in milliseconds since 1970. After a wait for a lock it is the time after the wait.
+    /// The database's time as of the moment of evaluation, in milliseconds since 1970. After a wait
+    /// for a lock it is the time after the wait.
     pub(crate) now: &'static str,
-    /// The time at the start of the statement. It is the same in the whole statement, so an index can be searched for it.
+    /// The time at the start of the statement. It is the same in the whole statement, so an index
+    /// can be searched for it.
     pub(crate) statement_now: &'static str,
     pub(crate) quote: char,
     /// Whether a parameter has a number and can be named more than once.
@@ -43,17 +46,21 @@ pub(crate) struct Sql {
     pub(crate) data_as_text: &'static str,
     /// The cast of an object's text to the type of `data`.
     pub(crate) text_as_data: &'static str,
-    /// The function that tells the size of the data: at least what the cap counts, names and texts and some bytes for each.
+    /// The function that tells the size of the data: at least what the cap counts, names and texts
+    /// and some bytes for each.
     pub(crate) size: &'static str,
-    /// What comes before and after a field's name in a path. Fields contain neither quotation marks nor backslashes.
+    /// What comes before and after a field's name in a path. Fields contain neither quotation marks
+    /// nor backslashes.
     pub(crate) path: [&'static str; 2],
     /// What comes before and after a field's path to read the field's text, or null.
     pub(crate) value: [&'static str; 2],
     pub(crate) removal: Removal,
-    /// What an insert does about a row that has the key: a live row stays, an expired one becomes the new one. Before the columns, for each
-    /// `{column}`, and after them, where `expires` comes last because the other columns depend on it.
+    /// What an insert does about a row that has the key: a live row stays, an expired one becomes
+    /// the new one. Before the columns, for each `{column}`, and after them, where `expires` comes
+    /// last because the other columns depend on it.
     pub(crate) upsert: [&'static str; 3],
-    /// Deletes the first `{limit}` rows that satisfy `{condition}`, in the order of the column `{order}`. `{skip}` is for purges.
+    /// Deletes the first `{limit}` rows that satisfy `{condition}`, in the order of the column
+    /// `{order}`. `{skip}` is for purges.
     pub(crate) delete_page: &'static str,
     /// The table and its indexes.
     pub(crate) schema: &'static str,

@@ -15,10 +15,11 @@ pub(super) static SQL: Sql = Sql {
     size: "LENGTH",
     path: ["$.\"", "\""],
     value: ["JSON_UNQUOTE(JSON_EXTRACT(data, ", "))"],
-    // Not by nulls in the patch: if a null removes the first field of the data, MariaDB ignores other fields of the patch.
+    // Not by nulls in the patch: if a null removes the first field of the data, MariaDB ignores
+    // other fields of the patch.
     removal: Removal::Paths,
-    // The number of affected rows is 1 for a new row and for one that stays as it is. LAST_INSERT_ID(1) tells them apart: the answer to the
-    // statement carries the 1.
+    // The number of affected rows is 1 for a new row and for one that stays as it is.
+    // LAST_INSERT_ID(1) tells them apart: the answer to the statement carries the 1.
     upsert: [
         " ON DUPLICATE KEY UPDATE ",
         "{column} = IF(expires <= {now}, VALUES({column}), {column}), ",
@@ -31,7 +32,8 @@ pub(super) static SQL: Sql = Sql {
     write_merged,
 };
 
-/// One statement, so that the table never lacks an index. Keys, hashes and users are bytes: no collation makes two of them equal.
+/// One statement, so that the table never lacks an index. Keys, hashes and users are bytes: no
+/// collation makes two of them equal.
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS {table} (
     id VARBINARY(128) NOT NULL PRIMARY KEY,
     data MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL CHECK (JSON_VALID(data) AND JSON_TYPE(data) = 'OBJECT'),
@@ -62,7 +64,10 @@ fn write_text(writer: &mut Writer, sum: &mut Sum) {
 
 /// What is added to; null if it is no integer's text.
 fn write_base(writer: &mut Writer, sum: &mut Sum) {
-    writer.write("CASE WHEN JSON_EXTRACT(data, ").name(&mut sum.field).write(") IS NULL THEN 0 WHEN JSON_TYPE(JSON_EXTRACT(data, ");
+    writer
+        .write("CASE WHEN JSON_EXTRACT(data, ")
+        .name(&mut sum.field)
+        .write(") IS NULL THEN 0 WHEN JSON_TYPE(JSON_EXTRACT(data, ");
     writer.name(&mut sum.field).write(")) = 'STRING' AND ");
     write_text(writer, sum);
     writer.write(" REGEXP ").write(IS_INTEGER).write(" THEN CAST(REGEXP_REPLACE(");

@@ -20,19 +20,21 @@ pub(super) static SQL: Sql = Sql {
         "{column} = excluded.{column}, ",
         "expires = excluded.expires WHERE {table}.expires <= {now}",
     ],
-    // The subquery locks the rows. It follows a row that another transaction changes, and looks past one that is gone, so that fewer rows than
-    // the limit mean the end.
+    // The subquery locks the rows. It follows a row that another transaction changes, and looks
+    // past one that is gone, so that fewer rows than the limit mean the end.
     delete_page: "DELETE FROM {table} WHERE id = ANY(ARRAY(SELECT id FROM {table} WHERE {condition} ORDER BY {order} LIMIT {limit} \
                   FOR UPDATE{skip}))",
     schema: SCHEMA,
-    // One simple query is one transaction, so the lock ends with it. Two that create a table at the same time fail without the lock.
+    // One simple query is one transaction, so the lock ends with it. Two that create a table at the
+    // same time fail without the lock.
     schema_step: ["SELECT pg_advisory_xact_lock(5317896120045528611);\n", ""],
     write_sum_is_integer: |writer, sum| write_in_range(writer, sum, [write_base, write_sum]),
     write_merged,
 };
 
-/// The columns of a fixed width come first, so that no padding is needed. `fillfactor` leaves room on each page for the next version of a row:
-/// an update that changes no indexed column then stays on its page and touches no index (HOT).
+/// The columns of a fixed width come first, so that no padding is needed. `fillfactor` leaves room
+/// on each page for the next version of a row: an update that changes no indexed column then stays
+/// on its page and touches no index (HOT).
 const SCHEMA: &str = r#"CREATE TABLE IF NOT EXISTS {table} (
     version BIGINT NOT NULL CHECK (version > 0),
     created BIGINT NOT NULL,
@@ -57,10 +59,15 @@ CREATE INDEX IF NOT EXISTS "{name}_principal" ON {table} (principal, id) WHERE p
 /// White space around the number is what JSON allows.
 const IS_INTEGER: &str = r"'^[ \t\r\n]*-?[0-9]{1,19}[ \t\r\n]*$'";
 
-/// What is added to; null if it is no integer's text. Nothing is cast that might fail: the server would log it.
+/// What is added to; null if it is no integer's text. Nothing is cast that might fail: the server
+/// would log it.
 fn write_base(writer: &mut Writer, sum: &mut Sum) {
     let field = &mut sum.field;
-    writer.write("CASE WHEN data->").name(field).write(" IS NULL THEN 0 WHEN jsonb_typeof(data->").name(field);
+    writer
+        .write("CASE WHEN data->")
+        .name(field)
+        .write(" IS NULL THEN 0 WHEN jsonb_typeof(data->")
+        .name(field);
     writer.write(") = 'string' AND data->>").name(field).write(" ~ ").write(IS_INTEGER);
     writer.write(" THEN (data->>").name(field).write(")::numeric END");
 }

@@ -3,7 +3,8 @@
 use super::{Merge, Removal, Sql, Sum};
 use crate::statement::Writer;
 
-/// It stands still during a statement. Rounded, because three digits after the point are not exact in a floating-point number.
+/// It stands still during a statement. Rounded, because three digits after the point are not exact
+/// in a floating-point number.
 const NOW: &str = "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)";
 
 pub(super) static SQL: Sql = Sql {
@@ -26,7 +27,8 @@ pub(super) static SQL: Sql = Sql {
     write_merged,
 };
 
-/// A strict table holds the types that its columns have. It keeps its row ids: a table without them does not suit rows of kilobytes.
+/// A strict table holds the types that its columns have. It keeps its row ids: a table without them
+/// does not suit rows of kilobytes.
 const SCHEMA: &str = r#"CREATE TABLE IF NOT EXISTS {table} (
     id BLOB NOT NULL PRIMARY KEY,
     version INTEGER NOT NULL CHECK (version > 0),
@@ -49,7 +51,10 @@ CREATE INDEX IF NOT EXISTS "{name}_principal" ON {table} (principal, id) WHERE p
 "#;
 
 fn write_text(writer: &mut Writer, sum: &mut Sum) {
-    writer.write("trim(json_extract(data, ").name(&mut sum.field).write("), ' ' || char(9, 10, 13))");
+    writer
+        .write("trim(json_extract(data, ")
+        .name(&mut sum.field)
+        .write("), ' ' || char(9, 10, 13))");
 }
 
 /// The sum: a number that may be out of range, or null if the field is no integer's text.
@@ -59,9 +64,14 @@ fn write_sum(writer: &mut Writer, sum: &mut Sum) {
     writer.write(" AS INTEGER), 0) + ").name(&mut sum.by).write(")");
 }
 
-/// A text is an integer's if it is what its number is written as; a sum that leaves 64 bits is a floating-point number.
+/// A text is an integer's if it is what its number is written as; a sum that leaves 64 bits is a
+/// floating-point number.
 fn write_sum_is_integer(writer: &mut Writer, sum: &mut Sum) {
-    writer.write("(json_type(data, ").name(&mut sum.field).write(") IS NULL OR json_type(data, ").name(&mut sum.field);
+    writer
+        .write("(json_type(data, ")
+        .name(&mut sum.field)
+        .write(") IS NULL OR json_type(data, ")
+        .name(&mut sum.field);
     writer.write(") = 'text' AND (");
     write_text(writer, sum);
     writer.write(" = CAST(CAST(");

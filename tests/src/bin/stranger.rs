@@ -1,5 +1,6 @@
-//! Connects to the Unix-domain socket named by its first argument and says what came of it: a program to run as another user. With `half`
-//! as its second argument it sends half a frame and waits to be killed.
+//! Connects to the Unix-domain socket named by its first argument and says what came of it: a
+//! program to run as another user. With `half` as its second argument it sends half a frame and
+//! waits to be killed.
 
 use std::{
     io::{Read, Write},

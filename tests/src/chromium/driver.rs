@@ -18,8 +18,8 @@ use crate::{
 /// How long one call may take: a script sends thousands of requests.
 const CALL: Duration = Duration::from_secs(100);
 
-/// The switches of Chromium. It is to run without a display and as root, to store what it stores in its own folder, and to connect to this
-/// machine only.
+/// The switches of Chromium. It is to run without a display and as root, to store what it stores in
+/// its own folder, and to connect to this machine only.
 const SWITCHES: [&str; 12] = [
     "--headless=new",
     "--no-sandbox",
@@ -81,10 +81,12 @@ impl ChromeDriver {
     /// # Panics
     /// If it does not listen.
     pub async fn start(programs: &Programs) -> Self {
-        let folder = tempfile::Builder::new().prefix("chromium-").tempdir().expect("a temporary folder");
+        let folder =
+            tempfile::Builder::new().prefix("chromium-").tempdir().expect("a temporary folder");
         let path = folder.path().to_str().expect("temporary folders have plain names");
         // Both store files in these folders beside the profile.
-        let environment = [("HOME", path), ("TMPDIR", path), ("XDG_CONFIG_HOME", path), ("XDG_CACHE_HOME", path)];
+        let environment =
+            [("HOME", path), ("TMPDIR", path), ("XDG_CONFIG_HOME", path), ("XDG_CACHE_HOME", path)];
         let mut process = Process::start(&programs.driver, &["--port=0"], &environment);
         let port = wait::until("chromedriver to listen", PATIENCE, async || {
             if let Some(status) = process.ended() {
@@ -103,7 +105,10 @@ impl ChromeDriver {
     /// # Panics
     /// If it does not start.
     pub async fn open(&self) -> Chromium {
-        let profile = tempfile::Builder::new().prefix("profile-").tempdir_in(self.folder.path()).expect("a temporary folder");
+        let profile = tempfile::Builder::new()
+            .prefix("profile-")
+            .tempdir_in(self.folder.path())
+            .expect("a temporary folder");
         // It is removed with the folder of the driver, which ends the browser first.
         let profile = profile.keep();
         let mut switches: Vec<_> = SWITCHES.iter().map(|&switch| switch.to_owned()).collect();
@@ -115,15 +120,16 @@ impl ChromeDriver {
             "timeouts": { "script": limit, "pageLoad": limit },
             "goog:chromeOptions": { "binary": self.chromium, "args": switches },
         }}});
-        let made = call(self.address, Request::post("/session").json(wanted.to_string()), "POST").await;
+        let made =
+            call(self.address, Request::post("/session").json(wanted.to_string()), "POST").await;
         let session = made["sessionId"].as_str().expect("WebDriver names its session").to_owned();
         Chromium { driver: self.address, session }
     }
 }
 
 impl Drop for ChromeDriver {
-    /// Also ends the processes of a browser that a failed test has not closed: they write to the folder that is removed next. A test that
-    /// fails shows what the driver reported.
+    /// Also ends the processes of a browser that a failed test has not closed: they write to the
+    /// folder that is removed next. A test that fails shows what the driver reported.
     fn drop(&mut self) {
         let browsers = self.process.hold_descendants();
         self.process.signal(Signal::KILL);
@@ -143,17 +149,24 @@ impl Chromium {
         let _ = self.post("/url", &json!({ "url": url })).await;
     }
 
-    /// Runs the body of an async function in the page, with `input` as its one argument. What it returns.
+    /// Runs the body of an async function in the page, with `input` as its one argument. What it
+    /// returns.
     ///
     /// # Panics
     /// If the function throws, or returns something else.
-    pub async fn run<T: serde::de::DeserializeOwned>(&self, body: &str, input: impl serde::Serialize) -> T {
+    pub async fn run<T: serde::de::DeserializeOwned>(
+        &self,
+        body: &str,
+        input: impl serde::Serialize,
+    ) -> T {
         let script = format!(
             "const [input, done] = arguments; (async () => {{ {body} }})().then(value => done([value ?? null, null]), error => done([null, String(error)]))"
         );
-        let answer = self.post("/execute/async", &json!({ "script": script, "args": [input] })).await;
+        let answer =
+            self.post("/execute/async", &json!({ "script": script, "args": [input] })).await;
         assert!(answer[1].is_null(), "the script failed: {}", answer[1]);
-        serde_json::from_value(answer[0].clone()).unwrap_or_else(|error| panic!("{error} in {}", answer[0]))
+        serde_json::from_value(answer[0].clone())
+            .unwrap_or_else(|error| panic!("{error} in {}", answer[0]))
     }
 
     /// The cookies that the browser would send to the page it shows.
@@ -162,7 +175,8 @@ impl Chromium {
     /// If the browser does not answer.
     pub async fn cookies(&self) -> Vec<Cookie> {
         let request = Request::get(format!("/session/{}/cookie", self.session));
-        serde_json::from_value(call(self.driver, request, "GET").await).expect("cookies in the form of WebDriver")
+        serde_json::from_value(call(self.driver, request, "GET").await)
+            .expect("cookies in the form of WebDriver")
     }
 
     /// Ends it in order.
@@ -170,11 +184,17 @@ impl Chromium {
     /// # Panics
     /// If the driver does not answer.
     pub async fn close(self) {
-        let _ = call(self.driver, Request::delete(format!("/session/{}", self.session)), "DELETE").await;
+        let _ = call(self.driver, Request::delete(format!("/session/{}", self.session)), "DELETE")
+            .await;
     }
 
     async fn post(&self, command: &str, body: &Value) -> Value {
-        call(self.driver, Request::post(format!("/session/{}{command}", self.session)).json(body.to_string()), "POST").await
+        call(
+            self.driver,
+            Request::post(format!("/session/{}{command}", self.session)).json(body.to_string()),
+            "POST",
+        )
+        .await
     }
 }
 

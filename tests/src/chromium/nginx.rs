@@ -21,7 +21,8 @@ use crate::{
 /// The site whose sessions are under test.
 const SITE: &str = "site.test";
 
-/// Other origins, which serve an empty page: one of another site, and one of the same site, to which a browser sends `SameSite` cookies.
+/// Other origins, which serve an empty page: one of another site, and one of the same site, to
+/// which a browser sends `SameSite` cookies.
 const OTHERS: [&str; 2] = ["evil.test", "sub.site.test"];
 
 /// A running nginx. Dropping it ends it.
@@ -59,18 +60,25 @@ pub struct Access {
 }
 
 impl Nginx {
-    /// Starts one on a free port with a new certificate. It passes requests for `site.test` to this address. It answers on a second port
-    /// without TLS, with an empty page for every host.
+    /// Starts one on a free port with a new certificate. It passes requests for `site.test` to this
+    /// address. It answers on a second port without TLS, with an empty page for every host.
     ///
     /// # Panics
     /// If it does not listen.
     pub async fn start(programs: &Programs, upstream: SocketAddr) -> Self {
-        let folder = tempfile::Builder::new().prefix("nginx-").tempdir().expect("a temporary folder");
+        let folder =
+            tempfile::Builder::new().prefix("nginx-").tempdir().expect("a temporary folder");
         let [tls, plain] = <[Port; 2]>::try_from(ports::free(2)).expect("two ports");
         let key = KeyPair::generate().expect("a key");
-        let names = [&[SITE], &OTHERS[..]].concat().into_iter().map(str::to_owned).collect::<Vec<_>>();
-        let certificate = CertificateParams::new(names).expect("valid names").self_signed(&key).expect("a certificate");
-        let write = |name: &str, text: String| fs::write(folder.path().join(name), text).expect("the folder is writable");
+        let names =
+            [&[SITE], &OTHERS[..]].concat().into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let certificate = CertificateParams::new(names)
+            .expect("valid names")
+            .self_signed(&key)
+            .expect("a certificate");
+        let write = |name: &str, text: String| {
+            fs::write(folder.path().join(name), text).expect("the folder is writable")
+        };
         write("site.pem", certificate.pem());
         write("site.key", key.serialize_pem());
         write("nginx.conf", configuration(tls.number, plain.number, upstream));
@@ -114,7 +122,12 @@ impl Nginx {
         let text = fs::read_to_string(self.log()).expect("nginx makes its log when it starts");
         // The last line is incomplete as long as nginx writes it.
         let complete = text.rfind('\n').map_or("", |end| &text[..end]);
-        complete.lines().map(|line| serde_json::from_str(line).expect("a line in the form of the configuration")).collect()
+        complete
+            .lines()
+            .map(|line| {
+                serde_json::from_str(line).expect("a line in the form of the configuration")
+            })
+            .collect()
     }
 
     fn log(&self) -> impl AsRef<Path> + use<> {
@@ -131,7 +144,8 @@ impl Drop for Nginx {
     }
 }
 
-/// One process, so that its end is the end of all, and it runs as the user of the test, who can read the folder.
+/// One process, so that its end is the end of all, and it runs as the user of the test, who can
+/// read the folder.
 fn configuration(tls: u16, plain: u16, upstream: SocketAddr) -> String {
     let others = OTHERS.join(" ");
     format!(

@@ -19,7 +19,8 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Looks for them on `PATH`. `None` if one is missing: then the test is to return, and its output says why.
+    /// Looks for them on `PATH`. `None` if one is missing: then the test is to return, and its
+    /// output says why.
     ///
     /// # Panics
     /// If one is missing and they are required.
@@ -32,11 +33,21 @@ impl Programs {
         let names = ["nginx", "chromium", "chromedriver"];
         let [nginx, chromium, driver] = names.map(program_on_path);
         if let (Some(nginx), Some(chromium), Some(driver)) = (&nginx, &chromium, &driver) {
-            return Some(Self { nginx: nginx.clone(), chromium: chromium.clone(), driver: driver.clone() });
+            return Some(Self {
+                nginx: nginx.clone(),
+                chromium: chromium.clone(),
+                driver: driver.clone(),
+            });
         }
-        let missing: Vec<_> = names.into_iter().zip([&nginx, &chromium, &driver]).filter(|(_, found)| found.is_none()).collect();
+        let missing: Vec<_> = names
+            .into_iter()
+            .zip([&nginx, &chromium, &driver])
+            .filter(|(_, found)| found.is_none())
+            .collect();
         let missing = missing.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
-        let help = format!("PATH has no {missing}; install nginx, chromium and chromium-driver: scripts/test does it");
+        let help = format!(
+            "PATH has no {missing}; install nginx, chromium and chromium-driver: scripts/test does it"
+        );
         assert!(!is_required(NAME), "REQUIRE_SERVICES asks for {NAME}, but {help}");
         eprintln!("SKIPPED, there is no {NAME}: {help}");
         None

@@ -1,7 +1,9 @@
-//! Which line of the checklist is proved over which store: a table from the outcome of a run of tests.
+//! Which line of the checklist is proved over which store: a table from the outcome of a run of
+//! tests.
 //!
-//! A test's name says what it proves. `edge::redis::s15_s16_hostile_text_…` is of the lines S15 and S16 and of the store `redis`: the ids stand in front
-//! of the function's name, and the store is a module on the way to it. One without such a module, or of another kind of server, is in no cell.
+//! A test's name says what it proves. `edge::redis::s15_s16_hostile_text_…` is of the lines S15 and
+//! S16 and of the store `redis`: the ids stand in front of the function's name, and the store is a
+//! module on the way to it. One without such a module, or of another kind of server, is in no cell.
 
 mod lines;
 mod run;

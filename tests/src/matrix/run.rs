@@ -8,7 +8,8 @@ const SKIPPED: &str = "SKIPPED, ";
 /// What nextest says of a test that goes on.
 const NOTICES: &[&str] = &["SLOW", "START", "TERMINATING"];
 
-/// What it says of one that passed. `LEAK` left a process or an open pipe behind, which fails nothing.
+/// What it says of one that passed. `LEAK` left a process or an open pipe behind, which fails
+/// nothing.
 const PASSED: &[&str] = &["PASS", "LEAK", "FLAKY"];
 
 /// How a test ended.
@@ -22,8 +23,9 @@ pub enum Ended {
     Failed,
 }
 
-/// The outcome of a run, read from the lines that cargo-nextest prints with `--success-output immediate`, or `cargo test` with
-/// `--show-output`. Either is known by its own form.
+/// The outcome of a run, read from the lines that cargo-nextest prints with
+/// `--success-output immediate`, or `cargo test` with `--show-output`. Either is known by its own
+/// form.
 #[derive(Debug, Default)]
 pub struct Run {
     /// By the test's binary and name.
@@ -54,17 +56,25 @@ impl Run {
         match line {
             "successes:" => self.is_of_passed = true,
             "failures:" => self.is_of_passed = false,
-            _ if line.starts_with("test result: ") || line.starts_with("────") => self.is_of_passed = false,
+            _ if line.starts_with("test result: ") || line.starts_with("────") => {
+                self.is_of_passed = false
+            }
             _ if self.is_of_passed => {
-                if let Some(name) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----")) {
+                if let Some(name) =
+                    line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----"))
+                {
                     self.passed = Some((self.binary.clone(), name.to_owned()));
                 }
-                if let Some((binary, name)) = self.passed.clone().filter(|_| line.trim_start().starts_with(SKIPPED)) {
+                if let Some((binary, name)) =
+                    self.passed.clone().filter(|_| line.trim_start().starts_with(SKIPPED))
+                {
                     self.end(&binary, &name, Ended::Skipped);
                 }
             }
             _ => {
-                if let Some((name, status)) = line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... ")) {
+                if let Some((name, status)) =
+                    line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... "))
+                {
                     let binary = self.binary.clone();
                     match status {
                         "ok" => self.end(&binary, name, Ended::Passed),
@@ -98,7 +108,9 @@ impl Run {
 /// Status, binary and name in `  PASS [   0.010s] (2/4) tests::http cookies::ipc::s01_…`.
 fn of_nextest(line: &str) -> Option<(&str, &str, &str)> {
     let (status, rest) = line.trim_start().split_once(" [")?;
-    if status.is_empty() || !status.bytes().all(|byte| byte.is_ascii_uppercase() || b" -+0123456789".contains(&byte)) {
+    if status.is_empty()
+        || !status.bytes().all(|byte| byte.is_ascii_uppercase() || b" -+0123456789".contains(&byte))
+    {
         return None;
     }
     let (time, rest) = rest.split_once(']')?;
@@ -106,7 +118,10 @@ fn of_nextest(line: &str) -> Option<(&str, &str, &str)> {
         return None;
     }
     let rest = rest.trim_start();
-    let rest = rest.strip_prefix('(').and_then(|rest| rest.split_once(')')).map_or(rest, |(_, rest)| rest.trim_start());
+    let rest = rest
+        .strip_prefix('(')
+        .and_then(|rest| rest.split_once(')'))
+        .map_or(rest, |(_, rest)| rest.trim_start());
     let (binary, name) = rest.split_once(' ')?;
     (!name.contains(' ')).then_some((status.trim(), binary, name))
 }
@@ -158,7 +173,9 @@ error: test run failed";
         ];
         assert_eq!(tests, wanted.map(|(name, ended)| (name.to_owned(), ended)));
         assert!(
-            seen.contains("(test aborted") && seen.contains("SKIPPED, not at all") && seen.contains("error: test run failed"),
+            seen.contains("(test aborted")
+                && seen.contains("SKIPPED, not at all")
+                && seen.contains("error: test run failed"),
             "{seen}"
         );
         assert!(!seen.contains("figures") && !seen.contains("no redis"), "{seen}");
@@ -215,14 +232,18 @@ error: 1 target failed:";
             ("ipc::s01_fails", Ended::Passed),
         ];
         assert_eq!(tests, wanted.map(|(name, ended)| (name.to_owned(), ended)));
-        assert!(seen.contains("SKIPPED, not at all") && seen.contains("error: 1 target failed"), "{seen}");
+        assert!(
+            seen.contains("SKIPPED, not at all") && seen.contains("error: 1 target failed"),
+            "{seen}"
+        );
         assert!(!seen.contains("no redis") && seen.contains("test result: FAILED."), "{seen}");
     }
 
     #[test]
     fn what_a_compiler_says_is_no_test() {
-        let (tests, seen) =
-            read("warning: x [-W foo]\nerror[E0425]: cannot find value `s01_x` in this scope\n   Compiling tests v0.1.0 (/x)");
+        let (tests, seen) = read(
+            "warning: x [-W foo]\nerror[E0425]: cannot find value `s01_x` in this scope\n   Compiling tests v0.1.0 (/x)",
+        );
         assert!(tests.is_empty() && seen.lines().count() == 3);
     }
 }

@@ -20,13 +20,25 @@ const STORES: [(&str, &str); 7] = [
 
 /// Lines that concern some stores only, those stores, and why.
 const ONLY: &[(&str, &[&str], &str)] = &[
-    ("S22", &["ipc"], "attacks on the socket of the process that owns the sessions; the other stores are servers of other projects"),
+    (
+        "S22",
+        &["ipc"],
+        "attacks on the socket of the process that owns the sessions; the other stores are servers of other projects",
+    ),
     ("S25", &["ipc"], "bodies are bounded before a store is asked"),
-    ("S26", &["ipc"], "the other stores are bounded by their servers, which do not tell users from visitors"),
+    (
+        "S26",
+        &["ipc"],
+        "the other stores are bounded by their servers, which do not tell users from visitors",
+    ),
     ("S27", &["ipc"], "output of settings, which every store reads alike"),
     ("S29", &["ipc"], "the metrics are served by the primary, not by a store"),
     ("S30", &["ipc"], "sockets and files of this project"),
-    ("H35", &["redis", "mongo"], "a rotation is taken back by hand, which takes a store outside the demo; the rule is the session layer's"),
+    (
+        "H35",
+        &["redis", "mongo"],
+        "a rotation is taken back by hand, which takes a store outside the demo; the rule is the session layer's",
+    ),
 ];
 
 /// A line of the checklist over a store.
@@ -70,16 +82,23 @@ impl Table {
                 match all.iter().max() {
                     Some(Ended::Failed) => Cell::Failed,
                     Some(Ended::Passed) => Cell::Passed(all.len()),
-                    _ if ONLY.iter().any(|(only, stores, _)| *only == line && !stores.contains(&store)) => Cell::Outside,
+                    _ if ONLY
+                        .iter()
+                        .any(|(only, stores, _)| *only == line && !stores.contains(&store)) =>
+                    {
+                        Cell::Outside
+                    }
                     Some(Ended::Skipped) | None => Cell::Missing,
                 }
             })
         });
-        let [passed, failed, skipped] = [Ended::Passed, Ended::Failed, Ended::Skipped].map(|how| run.count(how));
+        let [passed, failed, skipped] =
+            [Ended::Passed, Ended::Failed, Ended::Skipped].map(|how| run.count(how));
         Self { date: date.to_owned(), rows, passed, failed, skipped }
     }
 
-    /// Whether every line is proved over every store that it concerns, and nothing has failed, in a cell or elsewhere.
+    /// Whether every line is proved over every store that it concerns, and nothing has failed, in a
+    /// cell or elsewhere.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.failed == 0 && self.cells(Cell::Failed) + self.cells(Cell::Missing) == 0
@@ -97,8 +116,17 @@ impl fmt::Display for Table {
         for ((line, says), cells) in LINES.iter().zip(&self.rows) {
             writeln!(f, "| {line} {says} | {} |", cells.map(|cell| cell.to_string()).join(" | "))?;
         }
-        write!(f, "\n{}: {} tests passed, {} failed, {} skipped; ", self.date, self.passed, self.failed, self.skipped)?;
-        writeln!(f, "{} cells failed, {} are missing.", self.cells(Cell::Failed), self.cells(Cell::Missing))?;
+        write!(
+            f,
+            "\n{}: {} tests passed, {} failed, {} skipped; ",
+            self.date, self.passed, self.failed, self.skipped
+        )?;
+        writeln!(
+            f,
+            "{} cells failed, {} are missing.",
+            self.cells(Cell::Failed),
+            self.cells(Cell::Missing)
+        )?;
         for (line, stores, why) in ONLY {
             writeln!(f, "{line} concerns {} only: {why}.", stores.join(", "))?;
         }
@@ -121,7 +149,9 @@ impl fmt::Display for Cell {
 fn proves(name: &str) -> Vec<(String, &'static str)> {
     let mut parts: Vec<_> = name.split("::").collect();
     let function = parts.pop().unwrap_or_default();
-    let Some((store, _)) = STORES.iter().find(|(store, _)| parts.contains(store)) else { return Vec::new() };
+    let Some((store, _)) = STORES.iter().find(|(store, _)| parts.contains(store)) else {
+        return Vec::new();
+    };
     let ids = function.split('_').take_while(|word| is_id(word));
     ids.map(|id| (id.to_ascii_uppercase(), *store)).collect()
 }
@@ -145,31 +175,52 @@ mod tests {
 
     /// The names of a test for each cell.
     fn all() -> impl Iterator<Item = String> {
-        let cells = LINES.iter().flat_map(|(line, _)| STORES.map(|(store, _)| (line.to_ascii_lowercase(), store)));
-        let only = |line: &str| ONLY.iter().find(|(only, _, _)| only.eq_ignore_ascii_case(line)).map(|(_, stores, _)| *stores);
-        let concerned = cells.filter(move |(line, store)| only(line).is_none_or(|stores| stores.contains(store)));
+        let cells = LINES
+            .iter()
+            .flat_map(|(line, _)| STORES.map(|(store, _)| (line.to_ascii_lowercase(), store)));
+        let only = |line: &str| {
+            ONLY.iter()
+                .find(|(only, _, _)| only.eq_ignore_ascii_case(line))
+                .map(|(_, stores, _)| *stores)
+        };
+        let concerned = cells
+            .filter(move |(line, store)| only(line).is_none_or(|stores| stores.contains(store)));
         concerned.map(|(line, store)| format!("edge::{store}::{line}_x"))
     }
 
     /// The cells of a line, as they are printed.
     fn row(table: &Table, line: &str) -> String {
         let text = table.to_string();
-        let row = text.lines().find(|row| row.starts_with(&format!("| {line} "))).expect("a row for each line");
+        let row = text
+            .lines()
+            .find(|row| row.starts_with(&format!("| {line} ")))
+            .expect("a row for each line");
         row.split_once(" | ").expect("cells").1.trim_end_matches(" |").to_owned()
     }
 
     #[test]
     fn the_lines_are_those_of_the_checklist() {
         // H26 is about a second web framework.
-        let ids = (1..=25).chain(27..=36).map(|n| format!("H{n:02}")).chain((1..=31).map(|n| format!("S{n:02}")));
+        let ids = (1..=25)
+            .chain(27..=36)
+            .map(|n| format!("H{n:02}"))
+            .chain((1..=31).map(|n| format!("S{n:02}")));
         assert!(LINES.iter().map(|(id, _)| (*id).to_owned()).eq(ids));
         assert!(LINES.iter().all(|(_, says)| !says.is_empty() && !says.contains('|')));
     }
 
     #[test]
     fn a_name_says_which_cells_it_is_for() {
-        let of = |name: &str| proves(name).into_iter().map(|(line, store)| format!("{line} {store}")).collect::<Vec<_>>();
-        assert_eq!(of("edge::redis_cluster::s15_s16_hostile_text_s17"), ["S15 redis_cluster", "S16 redis_cluster"]);
+        let of = |name: &str| {
+            proves(name)
+                .into_iter()
+                .map(|(line, store)| format!("{line} {store}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            of("edge::redis_cluster::s15_s16_hostile_text_s17"),
+            ["S15 redis_cluster", "S16 redis_cluster"]
+        );
         assert_eq!(of("abuse::ipc::s22_x"), ["S22 ipc"]);
         assert_eq!(of("outages::own_redis::h18_x"), [""; 0]);
         assert_eq!(of("timing::s14_x"), [""; 0]);
@@ -207,17 +258,24 @@ mod tests {
 
         let mut run = passed(all());
         assert!(run.take("        FAIL [   0.010s] (2/4) tests::http timing::s14_in_no_cell"));
-        assert!(!Table::of(&run, "2026-11-26").is_whole(), "a failure outside of the cells is one too");
+        assert!(
+            !Table::of(&run, "2026-11-26").is_whole(),
+            "a failure outside of the cells is one too"
+        );
 
         let mut run = passed(all().chain(["other::mongo::h18_more".to_owned()]));
         assert!(!run.take("    SKIPPED, there is no mongo"));
         let table = Table::of(&run, "2026-11-26");
-        assert!(!table.is_whole() && row(&table, "H18").starts_with("1 | 1 | 1 | MISSING | 1 |"), "{table}");
+        assert!(
+            !table.is_whole() && row(&table, "H18").starts_with("1 | 1 | 1 | MISSING | 1 |"),
+            "{table}"
+        );
     }
 
     #[test]
     fn tests_of_one_cell_are_counted() {
-        let table = Table::of(&passed(all().chain(["other::sqlite::s23_more".to_owned()])), "2026-11-26");
+        let table =
+            Table::of(&passed(all().chain(["other::sqlite::s23_more".to_owned()])), "2026-11-26");
         assert!(table.is_whole() && row(&table, "S23") == "1 | 1 | 1 | 1 | 1 | 1 | 2", "{table}");
     }
 }

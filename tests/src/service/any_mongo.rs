@@ -21,7 +21,8 @@ pub enum AnyMongo {
 }
 
 impl AnyMongo {
-    /// One server, with [`PASSWORD`](super::PASSWORD) if it is the test's own; otherwise its URL has its password.
+    /// One server, with [`PASSWORD`](super::PASSWORD) if it is the test's own; otherwise its URL
+    /// has its password.
     ///
     /// # Panics
     /// As [`Mongo::start`].
@@ -46,7 +47,8 @@ impl AnyMongo {
         MongoSet::start().await.map(Self::Set)
     }
 
-    /// One server of the test's own, with [`PASSWORD`](super::PASSWORD): with one that the environment names the test is skipped.
+    /// One server of the test's own, with [`PASSWORD`](super::PASSWORD): with one that the
+    /// environment names the test is skipped.
     ///
     /// # Panics
     /// As [`Mongo::start`].
@@ -143,7 +145,8 @@ impl AnyMongo {
         }
     }
 
-    /// Lets a [failing server](Self::failing_server) refuse whatever changes something, as one whose disk is full; reads are served.
+    /// Lets a [failing server](Self::failing_server) refuse whatever changes something, as one
+    /// whose disk is full; reads are served.
     ///
     /// # Errors
     /// If it is not ours.
@@ -152,7 +155,10 @@ impl AnyMongo {
     /// If it does not answer.
     pub async fn take_no_writes(&self) -> Result<(), NotOurs> {
         let writes = ["insert", "update", "findAndModify", "delete"];
-        self.fail(doc! { "mode": "alwaysOn", "data": { "failCommands": &writes[..], "errorCode": FULL } }).await
+        self.fail(
+            doc! { "mode": "alwaysOn", "data": { "failCommands": &writes[..], "errorCode": FULL } },
+        )
+        .await
     }
 
     /// Lets it take writes again.
@@ -167,11 +173,18 @@ impl AnyMongo {
     }
 
     async fn fail(&self, how: Document) -> Result<(), NotOurs> {
-        let Self::Server(mongo) = self else { panic!("each member of a set would have to be told") };
+        let Self::Server(mongo) = self else {
+            panic!("each member of a set would have to be told")
+        };
         mongo.port()?;
         let mut command = doc! { "configureFailPoint": "failCommand" };
         command.extend(how);
-        self.client().await.database("admin").run_command(command).await.expect("a server for tests fails when it is told to");
+        self.client()
+            .await
+            .database("admin")
+            .run_command(command)
+            .await
+            .expect("a server for tests fails when it is told to");
         Ok(())
     }
 
@@ -185,7 +198,8 @@ impl AnyMongo {
         .unwrap_or_default()
     }
 
-    /// A client for looking around, which does not wait longer than two seconds for a server. On one of ours it may do everything.
+    /// A client for looking around, which does not wait longer than two seconds for a server. On
+    /// one of ours it may do everything.
     ///
     /// # Panics
     /// If the URL of a server that is not ours is none.
@@ -196,7 +210,8 @@ impl AnyMongo {
         }
     }
 
-    /// All documents of all collections of its database, in the order of their collections' names and of their bytes.
+    /// All documents of all collections of its database, in the order of their collections' names
+    /// and of their bytes.
     ///
     /// # Panics
     /// If the server does not answer.
@@ -206,9 +221,14 @@ impl AnyMongo {
         names.sort();
         let mut dumped = Vec::new();
         for name in names {
-            let found = database.collection::<Document>(&name).find(doc! {}).await.expect("the server answers");
+            let found = database
+                .collection::<Document>(&name)
+                .find(doc! {})
+                .await
+                .expect("the server answers");
             let mut documents: Vec<_> = found.try_collect().await.expect("the server answers");
-            documents.sort_by_cached_key(|document| document.to_vec().expect("what was BSON is BSON"));
+            documents
+                .sort_by_cached_key(|document| document.to_vec().expect("what was BSON is BSON"));
             dumped.append(&mut documents);
         }
         dumped

@@ -7,8 +7,8 @@ use super::{
     kind::{Kind, REDIS, REDIS_CLUSTER},
 };
 
-/// The password that every [`AnyRedis`], every server of [`AnyMongo`](super::AnyMongo) and every [`AnySql`](super::AnySql) of a test's own
-/// has, so that what must not show is there to show.
+/// The password that every [`AnyRedis`], every server of [`AnyMongo`](super::AnyMongo) and every
+/// [`AnySql`](super::AnySql) of a test's own has, so that what must not show is there to show.
 pub const PASSWORD: &str = "correcthorse";
 
 /// Redis, in whichever form.
@@ -178,7 +178,8 @@ impl AnyRedis {
         }
     }
 
-    /// The names of all keys that fit the pattern, in order, each with all that it holds: plainly, as `DUMP` may compress it.
+    /// The names of all keys that fit the pattern, in order, each with all that it holds: plainly,
+    /// as `DUMP` may compress it.
     ///
     /// # Panics
     /// If the server does not answer, or if a key holds neither hash nor sorted set.
@@ -186,13 +187,15 @@ impl AnyRedis {
         let mut dumped = Vec::new();
         for names in self.ask_all(&["KEYS", pattern]).await {
             for name in redis::from_redis_value::<Vec<String>>(names).expect("names are texts") {
-                let kind: String = redis::from_redis_value(self.ask(&["TYPE", &name]).await).expect("a type is a text");
+                let kind: String = redis::from_redis_value(self.ask(&["TYPE", &name]).await)
+                    .expect("a type is a text");
                 let words = match kind.as_str() {
                     "hash" => vec!["HGETALL", &name],
                     "zset" => vec!["ZRANGE", &name, "0", "-1", "WITHSCORES"],
                     other => panic!("{name} is a {other}"),
                 };
-                let parts: Vec<Vec<u8>> = redis::from_redis_value(self.ask(&words).await).expect("a list of texts");
+                let parts: Vec<Vec<u8>> =
+                    redis::from_redis_value(self.ask(&words).await).expect("a list of texts");
                 let mut pairs: Vec<_> = parts.chunks(2).map(|pair| pair.join(&b'=')).collect();
                 pairs.sort();
                 dumped.push((name, pairs.join(&b'\n')));

@@ -15,7 +15,8 @@ pub enum AnySql {
 }
 
 impl AnySql {
-    /// PostgreSQL. As everywhere here, the test has a database of its own, and the URL has a password.
+    /// PostgreSQL. As everywhere here, the test has a database of its own, and the URL has a
+    /// password.
     ///
     /// # Panics
     /// As [`Postgres::start`].
@@ -182,9 +183,13 @@ impl AnySql {
                 self.port()?;
                 self.tell(&format!("ALTER SYSTEM SET default_transaction_read_only = {is}")).await;
                 self.tell("SELECT pg_reload_conf()").await;
-                // Each process of the server hears of it by itself; a new one has it from its start.
+                // Each process of the server hears of it by itself; a new one has it from its
+                // start.
                 let shown = async || self.tell("SHOW default_transaction_read_only").await == is;
-                wait::until("the server to read its settings", PATIENCE, async || shown().await.then_some(())).await;
+                wait::until("the server to read its settings", PATIENCE, async || {
+                    shown().await.then_some(())
+                })
+                .await;
             }
             Self::MariaDb(_) => {
                 self.port()?;
@@ -213,8 +218,8 @@ impl AnySql {
         .unwrap_or_default()
     }
 
-    /// The rows that some statements give, as text, for looking around: on a connection of its own, within five seconds. On a server of ours
-    /// they may do everything.
+    /// The rows that some statements give, as text, for looking around: on a connection of its own,
+    /// within five seconds. On a server of ours they may do everything.
     ///
     /// # Errors
     /// If it refuses one of them or does not answer.
@@ -226,7 +231,8 @@ impl AnySql {
         }
     }
 
-    /// All rows of all tables of its database, a line for each, with the names of the columns. Bytes that are letters are letters.
+    /// All rows of all tables of its database, a line for each, with the names of the columns.
+    /// Bytes that are letters are letters.
     ///
     /// # Panics
     /// If it does not answer.
@@ -239,7 +245,11 @@ impl AnySql {
     }
 }
 
-/// Whether a test that stops its server can go on with this one. Otherwise its output says that it is skipped.
+/// Whether a test that stops its server can go on with this one. Otherwise its output says that it
+/// is skipped.
 fn is_ours(port: Result<u16, NotOurs>) -> bool {
-    port.inspect_err(|not_ours| eprintln!("SKIPPED, this test stops and starts its server: {not_ours}")).is_ok()
+    port.inspect_err(|not_ours| {
+        eprintln!("SKIPPED, this test stops and starts its server: {not_ours}")
+    })
+    .is_ok()
 }

@@ -17,17 +17,30 @@ pub(super) struct Kind {
     pub(super) program: &'static str,
 }
 
-pub(super) const REDIS: Kind =
-    Kind { name: "redis", url_variable: "TEST_REDIS_URL", image_variable: "TEST_REDIS_IMAGE", image: "redis:7", program: "redis-server" };
+pub(super) const REDIS: Kind = Kind {
+    name: "redis",
+    url_variable: "TEST_REDIS_URL",
+    image_variable: "TEST_REDIS_IMAGE",
+    image: "redis:7",
+    program: "redis-server",
+};
 
-pub(super) const REDIS_CLUSTER: Kind = Kind { name: "redis-cluster", url_variable: "TEST_REDIS_CLUSTER_URL", ..REDIS };
+pub(super) const REDIS_CLUSTER: Kind =
+    Kind { name: "redis-cluster", url_variable: "TEST_REDIS_CLUSTER_URL", ..REDIS };
 
-pub(super) const REDIS_SENTINEL: Kind = Kind { name: "redis-sentinel", url_variable: "TEST_REDIS_SENTINEL_URL", ..REDIS };
+pub(super) const REDIS_SENTINEL: Kind =
+    Kind { name: "redis-sentinel", url_variable: "TEST_REDIS_SENTINEL_URL", ..REDIS };
 
-pub(super) const MONGO: Kind =
-    Kind { name: "mongo", url_variable: "TEST_MONGO_URL", image_variable: "TEST_MONGO_IMAGE", image: "mongo:7", program: "mongod" };
+pub(super) const MONGO: Kind = Kind {
+    name: "mongo",
+    url_variable: "TEST_MONGO_URL",
+    image_variable: "TEST_MONGO_IMAGE",
+    image: "mongo:7",
+    program: "mongod",
+};
 
-pub(super) const MONGO_SET: Kind = Kind { name: "mongo-set", url_variable: "TEST_MONGO_SET_URL", ..MONGO };
+pub(super) const MONGO_SET: Kind =
+    Kind { name: "mongo-set", url_variable: "TEST_MONGO_SET_URL", ..MONGO };
 
 pub(super) const POSTGRES: Kind = Kind {
     name: "postgres",
@@ -62,12 +75,16 @@ impl Kind {
     }
 }
 
-/// Whether `REQUIRE_SERVICES` is `all` or lists this name. A test that needs it then fails without it.
+/// Whether `REQUIRE_SERVICES` is `all` or lists this name. A test that needs it then fails without
+/// it.
 pub(crate) fn is_required(name: &str) -> bool {
-    variable("REQUIRE_SERVICES").is_some_and(|names| names.split(',').map(str::trim).any(|listed| listed == "all" || listed == name))
+    variable("REQUIRE_SERVICES").is_some_and(|names| {
+        names.split(',').map(str::trim).any(|listed| listed == "all" || listed == name)
+    })
 }
 
-/// An environment variable's value. An empty one counts as not set, so that a caller of scripts can take one back.
+/// An environment variable's value. An empty one counts as not set, so that a caller of scripts can
+/// take one back.
 pub(crate) fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }

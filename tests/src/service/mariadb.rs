@@ -19,7 +19,8 @@ use super::{
 /// The names of all tables of a database.
 const TABLES: &str = "SELECT CONCAT('`', table_name, '`') FROM information_schema.tables WHERE table_schema = DATABASE() ORDER BY 1";
 
-/// One MariaDB server. Dropping it ends it; of a server that is not ours it drops the test's database.
+/// One MariaDB server. Dropping it ends it; of a server that is not ours it drops the test's
+/// database.
 #[derive(Debug)]
 pub struct MariaDb {
     server: Whose<Nodes<MariaDbNode>>,
@@ -29,8 +30,8 @@ pub struct MariaDb {
 }
 
 impl MariaDb {
-    /// Starts one, new and empty, or takes the one of `TEST_MARIADB_URL`, with a database of the test's own. `None` means that the test is to
-    /// return: it is skipped, and its output says why.
+    /// Starts one, new and empty, or takes the one of `TEST_MARIADB_URL`, with a database of the
+    /// test's own. `None` means that the test is to return: it is skipped, and its output says why.
     ///
     /// # Panics
     /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not start.
@@ -38,8 +39,8 @@ impl MariaDb {
         Self::start_with(&[]).await
     }
 
-    /// The same with further flags, as `["--max-connections=20"]`. A server that is not ours cannot be set up, so with `TEST_MARIADB_URL` and
-    /// flags the test is skipped.
+    /// The same with further flags, as `["--max-connections=20"]`. A server that is not ours cannot
+    /// be set up, so with `TEST_MARIADB_URL` and flags the test is skipped.
     ///
     /// # Panics
     /// As [`start`](Self::start).
@@ -56,19 +57,28 @@ impl MariaDb {
         let database = own_database();
         let server = match Origin::find(&MARIADB).await? {
             Origin::Theirs(url) => Whose::taken(url, &MARIADB, flags)?,
-            origin => Whose::Ours(Nodes::start(&MARIADB, &origin, 1, |_, _| vec![MariaDbNode::new(&database, flags)]).await),
+            origin => Whose::Ours(
+                Nodes::start(&MARIADB, &origin, 1, |_, _| vec![MariaDbNode::new(&database, flags)])
+                    .await,
+            ),
         };
         let mut started = Self { server, kept, database, version: String::new() };
         started.make_database().await;
         let version = product(&started.own_url()).await;
-        started.version =
-            version.unwrap_or_else(|error| panic!("{}: cannot ask it for its version: {error}", started.server.description()));
-        eprintln!("{} {}, there after {:?}", started.version, started.server.description(), began.elapsed());
+        started.version = version.unwrap_or_else(|error| {
+            panic!("{}: cannot ask it for its version: {error}", started.server.description())
+        });
+        eprintln!(
+            "{} {}, there after {:?}",
+            started.version,
+            started.server.description(),
+            began.elapsed()
+        );
         Some(started)
     }
 
-    /// Its URL: `mysql://app:PASSWORD@127.0.0.1:PORT/DATABASE` with [`PASSWORD`](super::PASSWORD), for a user who may do everything in
-    /// its database and nothing else.
+    /// Its URL: `mysql://app:PASSWORD@127.0.0.1:PORT/DATABASE` with [`PASSWORD`](super::PASSWORD),
+    /// for a user who may do everything in its database and nothing else.
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
@@ -113,7 +123,8 @@ impl MariaDb {
         &self.version
     }
 
-    /// Kills it. What it had acknowledged is kept, unless it was to keep nothing. Fine if it is stopped.
+    /// Kills it. What it had acknowledged is kept, unless it was to keep nothing. Fine if it is
+    /// stopped.
     ///
     /// # Errors
     /// If it is not ours.
@@ -143,7 +154,8 @@ impl MariaDb {
         Ok(())
     }
 
-    /// Makes it hang: it keeps its connections and answers nothing. The system still takes new ones for it.
+    /// Makes it hang: it keeps its connections and answers nothing. The system still takes new ones
+    /// for it.
     ///
     /// # Errors
     /// If it is not ours.
@@ -161,8 +173,8 @@ impl MariaDb {
         Ok(())
     }
 
-    /// Connections to its database for the test's own statements, which do not wait longer than five seconds for a server. On one of ours
-    /// they may do everything.
+    /// Connections to its database for the test's own statements, which do not wait longer than
+    /// five seconds for a server. On one of ours they may do everything.
     ///
     /// # Panics
     /// If the URL of a server that is not ours is none.
@@ -173,8 +185,8 @@ impl MariaDb {
         options.connect_lazy(&self.own_url()).unwrap_or_else(|_| panic!("a URL of MariaDB"))
     }
 
-    /// The rows that some statements give, as text, for looking around: on a connection of its own, within five seconds. On a server of ours
-    /// they may do everything.
+    /// The rows that some statements give, as text, for looking around: on a connection of its own,
+    /// within five seconds. On a server of ours they may do everything.
     ///
     /// # Errors
     /// If it refuses one of them or does not answer.
@@ -182,20 +194,25 @@ impl MariaDb {
         Ok(ask(&self.own_url(), statements).await?.rows)
     }
 
-    /// All rows of all tables of its database, a line for each, with the names of the columns. Bytes that are letters are letters.
+    /// All rows of all tables of its database, a line for each, with the names of the columns.
+    /// Bytes that are letters are letters.
     ///
     /// # Panics
     /// If the server does not answer.
     pub async fn dump(&self) -> String {
         let url = self.own_url();
-        sql::dump(TABLES, async |statement| ask(&url, statement).await).await.expect("the server answers")
+        sql::dump(TABLES, async |statement| ask(&url, statement).await)
+            .await
+            .expect("the server answers")
     }
 
     async fn make_database(&self) {
         // One of ours has it from the beginning.
         if let Whose::Theirs { url, .. } = &self.server {
             let made = ask(url, &format!("CREATE DATABASE `{}`", self.database)).await;
-            made.unwrap_or_else(|error| panic!("{}: no database for this test: {error}", self.server.description()));
+            made.unwrap_or_else(|error| {
+                panic!("{}: no database for this test: {error}", self.server.description())
+            });
         }
     }
 
@@ -221,7 +238,8 @@ impl Drop for MariaDb {
 fn ask_blocking(url: String, statement: String) {
     // A thread of its own, since the runtime of the test may be on this one.
     let asked = thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(ask(&url, &statement)).map(drop)
     });
     match asked.join() {

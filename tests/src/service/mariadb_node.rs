@@ -21,10 +21,15 @@ const USER: &str = "app";
 /// What makes the folder of a `mariadbd`.
 const INSTALL: &str = "mariadb-install-db";
 
-/// What every `mariadbd` is started with, and its folder made with: small in memory and on disk, as there are many at once. It
-/// gives what it acknowledges to the system, so that its own end loses nothing of it, and does not wait for the disk: no test turns the machine off.
-const FLAGS: &[&str] =
-    &["--skip-name-resolve", "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=4M", "--innodb-flush-log-at-trx-commit=2"];
+/// What every `mariadbd` is started with, and its folder made with: small in memory and on disk, as
+/// there are many at once. It gives what it acknowledges to the system, so that its own end loses
+/// nothing of it, and does not wait for the disk: no test turns the machine off.
+const FLAGS: &[&str] = &[
+    "--skip-name-resolve",
+    "--innodb-buffer-pool-size=16M",
+    "--innodb-log-file-size=4M",
+    "--innodb-flush-log-at-trx-commit=2",
+];
 
 /// What a `mariadbd` is to be.
 #[derive(Debug)]
@@ -38,10 +43,14 @@ pub(super) struct MariaDbNode {
 impl MariaDbNode {
     /// One with these flags, in which there is this database.
     pub(super) fn new(database: &str, flags: &[&str]) -> Self {
-        Self { database: database.to_owned(), flags: flags.iter().map(ToString::to_string).collect() }
+        Self {
+            database: database.to_owned(),
+            flags: flags.iter().map(ToString::to_string).collect(),
+        }
     }
 
-    /// Makes the users and the database. It is not the server that is told, in whose log that could be, but what makes its folder.
+    /// Makes the users and the database. It is not the server that is told, in whose log that could
+    /// be, but what makes its folder.
     fn first_statements(&self) -> String {
         let database = &self.database;
         [
@@ -60,20 +69,34 @@ impl MariaDbNode {
 
 impl Server for MariaDbNode {
     const PORT_TAKEN: &'static str = "Bind on TCP/IP port";
-    const REFUSALS: &'static [&'static str] = &["[ERROR] Aborting", "FATAL ERROR", "Installation of system tables failed"];
+    const REFUSALS: &'static [&'static str] =
+        &["[ERROR] Aborting", "FATAL ERROR", "Installation of system tables failed"];
 
     fn set_up(node: &Node<Self>, program: &str) -> String {
         let (data, first) = (node.data(), node.file("sql"));
-        fs::write(&first, node.server.first_statements()).expect("a temporary folder can be written to");
+        fs::write(&first, node.server.first_statements())
+            .expect("a temporary folder can be written to");
         // It refuses to run as root unless it is told to.
         let user = geteuid().is_root().then_some("--user=root");
         let both = |further: Vec<String>| {
-            let plain = ["--no-defaults"].into_iter().chain(user).chain(FLAGS.iter().copied()).map(str::to_owned);
-            // One that starts takes the temporary tables that lie about for its own of an earlier life.
-            let own = [format!("--datadir={}", data.display()), format!("--tmpdir={}", node.folder.display())];
+            let plain = ["--no-defaults"]
+                .into_iter()
+                .chain(user)
+                .chain(FLAGS.iter().copied())
+                .map(str::to_owned);
+            // One that starts takes the temporary tables that lie about for its own of an earlier
+            // life.
+            let own = [
+                format!("--datadir={}", data.display()),
+                format!("--tmpdir={}", node.folder.display()),
+            ];
             plain.chain(own).chain(further).collect::<Vec<_>>()
         };
-        let initialise = both(vec!["--skip-test-db".to_owned(), "--force".to_owned(), format!("--extra-file={}", first.display())]);
+        let initialise = both(vec![
+            "--skip-test-db".to_owned(),
+            "--force".to_owned(),
+            format!("--extra-file={}", first.display()),
+        ]);
         let own = vec![
             "--bind-address=127.0.0.1".to_owned(),
             format!("--port={}", node.port),
@@ -104,7 +127,11 @@ impl Node<MariaDbNode> {
     /// The same through its Unix-domain socket.
     pub(super) fn socket_url(&self) -> String {
         let socket = self.data().join("socket");
-        format!("mysql://{USER}:{PASSWORD}@localhost/{}?socket={}", self.server.database, socket.display())
+        format!(
+            "mysql://{USER}:{PASSWORD}@localhost/{}?socket={}",
+            self.server.database,
+            socket.display()
+        )
     }
 
     /// The URL for who may do everything.

@@ -25,8 +25,8 @@ pub struct Mongo {
 }
 
 impl Mongo {
-    /// Starts one, new and empty, or takes the one of `TEST_MONGO_URL`. `None` means that the test is to return: it is skipped, and its
-    /// output says why.
+    /// Starts one, new and empty, or takes the one of `TEST_MONGO_URL`. `None` means that the test
+    /// is to return: it is skipped, and its output says why.
     ///
     /// # Panics
     /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not start.
@@ -34,9 +34,10 @@ impl Mongo {
         Self::start_with(&[]).await
     }
 
-    /// The same with further flags, as `["--setParameter", "ttlMonitorEnabled=false"]`. With `--auth`, [`url`](Self::url) has the name and
-    /// the [`PASSWORD`](super::PASSWORD) of a user who may read and write its database and nothing else. A server that is not ours cannot
-    /// be set up, so with `TEST_MONGO_URL` and flags the test is skipped.
+    /// The same with further flags, as `["--setParameter", "ttlMonitorEnabled=false"]`. With
+    /// `--auth`, [`url`](Self::url) has the name and the [`PASSWORD`](super::PASSWORD) of a user
+    /// who may read and write its database and nothing else. A server that is not ours cannot be
+    /// set up, so with `TEST_MONGO_URL` and flags the test is skipped.
     ///
     /// # Panics
     /// As [`start`](Self::start).
@@ -56,7 +57,8 @@ impl Mongo {
                 (Whose::taken(url, &MONGO, flags)?, database)
             }
             origin => {
-                let nodes = Nodes::start(&MONGO, &origin, 1, |_, _| vec![MongoNode::new(flags)]).await;
+                let nodes =
+                    Nodes::start(&MONGO, &origin, 1, |_, _| vec![MongoNode::new(flags)]).await;
                 let database = own_database("test");
                 nodes.list()[0].make_users(&database).await;
                 (Whose::Ours(nodes), database)
@@ -64,8 +66,15 @@ impl Mongo {
         };
         let mut mongo = Self { server, kept, database, version: String::new() };
         let version = product(&mongo.own_url()).await;
-        mongo.version = version.unwrap_or_else(|error| panic!("{}: cannot ask it for its version: {error}", mongo.server.description()));
-        eprintln!("{} {}, there after {:?}", mongo.version, mongo.server.description(), began.elapsed());
+        mongo.version = version.unwrap_or_else(|error| {
+            panic!("{}: cannot ask it for its version: {error}", mongo.server.description())
+        });
+        eprintln!(
+            "{} {}, there after {:?}",
+            mongo.version,
+            mongo.server.description(),
+            began.elapsed()
+        );
         Some(mongo)
     }
 
@@ -109,8 +118,8 @@ impl Mongo {
         &self.version
     }
 
-    /// Kills it. What it had acknowledged to a writer who asked for the journal is kept, unless it was to keep nothing. Fine if it is
-    /// stopped.
+    /// Kills it. What it had acknowledged to a writer who asked for the journal is kept, unless it
+    /// was to keep nothing. Fine if it is stopped.
     ///
     /// # Errors
     /// If it is not ours.
@@ -161,7 +170,8 @@ impl Mongo {
         Ok(())
     }
 
-    /// A client for looking around, which does not wait longer than two seconds for a server. On one of ours it may do everything.
+    /// A client for looking around, which does not wait longer than two seconds for a server. On
+    /// one of ours it may do everything.
     ///
     /// # Panics
     /// If the URL of a server that is not ours is none.
@@ -169,7 +179,8 @@ impl Mongo {
         client(&self.own_url()).await
     }
 
-    /// Its answer to one command to the database `admin`, for looking around: on a connection of its own, within two seconds.
+    /// Its answer to one command to the database `admin`, for looking around: on a connection of
+    /// its own, within two seconds.
     ///
     /// # Errors
     /// If it refuses the command or does not answer.

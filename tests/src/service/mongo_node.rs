@@ -19,7 +19,8 @@ use super::{
 /// How long a look at a server may take. One that hangs is not waited for.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long a server may take to make a user. It writes to its disk for that, which others may keep busy.
+/// How long a server may take to make a user. It writes to its disk for that, which others may keep
+/// busy.
 const MAKE_WITHIN: Duration = Duration::from_secs(20);
 
 /// Who may do everything, on a server with `--auth`.
@@ -28,7 +29,8 @@ const ROOT: &str = "rig";
 /// Who may read and write one database, on a server with `--auth`.
 const USER: &str = "app";
 
-/// What every `mongod` is started with: small in memory and on disk, as there are many at once, and with nothing in a folder of all.
+/// What every `mongod` is started with: small in memory and on disk, as there are many at once, and
+/// with nothing in a folder of all.
 const FLAGS: &[&str] = &[
     "--bind_ip",
     "127.0.0.1",
@@ -39,8 +41,9 @@ const FLAGS: &[&str] = &[
     "log=(prealloc=false)",
     "--setParameter",
     "diagnosticDataCollectionEnabled=false",
-    // What took longer than a tenth of a second would be in its log with all that it holds. On a busy machine that can be anything, and
-    // tests look for what is there whatever the machine does.
+    // What took longer than a tenth of a second would be in its log with all that it holds. On a
+    // busy machine that can be anything, and tests look for what is there whatever the machine
+    // does.
     "--slowms",
     "60000",
 ];
@@ -71,12 +74,16 @@ impl Server for MongoNode {
     fn set_up(node: &Node<Self>, program: &str) -> String {
         let data = node.data().display().to_string();
         let own = ["--port".to_owned(), node.port.to_string(), "--dbpath".to_owned(), data.clone()];
-        let words = own.into_iter().chain(FLAGS.iter().map(ToString::to_string)).chain(node.server.flags.iter().cloned());
+        let words = own
+            .into_iter()
+            .chain(FLAGS.iter().map(ToString::to_string))
+            .chain(node.server.flags.iter().cloned());
         format!("mkdir -p {} && exec {}", quoted(&data), line(program, words))
     }
 
     async fn answers(node: &Node<Self>) -> bool {
-        // Its own word for it, which nobody else at its port can give; the last before it takes connections.
+        // Its own word for it, which nobody else at its port can give; the last before it takes
+        // connections.
         node.said().contains("Waiting for connections")
     }
 }
@@ -89,11 +96,13 @@ impl Node<MongoNode> {
 
     /// The URL of this node alone, for who may do everything.
     pub(super) fn url(&self) -> String {
-        let root = if self.server.has_users() { format!("{ROOT}:{PASSWORD}@") } else { String::new() };
+        let root =
+            if self.server.has_users() { format!("{ROOT}:{PASSWORD}@") } else { String::new() };
         format!("mongodb://{root}127.0.0.1:{}/admin?directConnection=true", self.port)
     }
 
-    /// Makes the users of a server with `--auth` that has none yet. One without `--auth` needs none.
+    /// Makes the users of a server with `--auth` that has none yet. One without `--auth` needs
+    /// none.
     ///
     /// # Panics
     /// If it does not let us.
@@ -102,11 +111,16 @@ impl Node<MongoNode> {
             return;
         }
         // As long as there is no user, whoever is on its machine may make the first one.
-        let nobody = client(&format!("mongodb://127.0.0.1:{}/?directConnection=true", self.port)).await;
+        let nobody =
+            client(&format!("mongodb://127.0.0.1:{}/?directConnection=true", self.port)).await;
         let root = doc! { "createUser": ROOT, "pwd": PASSWORD, "roles": ["root"] };
-        command_within(MAKE_WITHIN, &nobody, "admin", root).await.expect("a server without users takes the first");
+        command_within(MAKE_WITHIN, &nobody, "admin", root)
+            .await
+            .expect("a server without users takes the first");
         let user = doc! { "createUser": USER, "pwd": PASSWORD, "roles": ["readWrite"] };
-        command_within(MAKE_WITHIN, &client(&self.url()).await, database, user).await.expect("who may do everything makes a user");
+        command_within(MAKE_WITHIN, &client(&self.url()).await, database, user)
+            .await
+            .expect("who may do everything makes a user");
     }
 }
 
@@ -116,18 +130,28 @@ impl Node<MongoNode> {
 /// If the URL is none.
 pub(super) async fn client(url: &str) -> Client {
     // The error would have the password in it.
-    let mut options = ClientOptions::parse(url).await.unwrap_or_else(|_| panic!("a URL of MongoDB"));
+    let mut options =
+        ClientOptions::parse(url).await.unwrap_or_else(|_| panic!("a URL of MongoDB"));
     options.connect_timeout = Some(LOOK_WITHIN);
     options.server_selection_timeout = Some(LOOK_WITHIN);
     Client::with_options(options).expect("options that were a URL")
 }
 
 /// A server's answer to one command.
-pub(super) async fn command(client: &Client, database: &str, command: Document) -> Result<Document> {
+pub(super) async fn command(
+    client: &Client,
+    database: &str,
+    command: Document,
+) -> Result<Document> {
     command_within(LOOK_WITHIN, client, database, command).await
 }
 
-async fn command_within(limit: Duration, client: &Client, database: &str, command: Document) -> Result<Document> {
+async fn command_within(
+    limit: Duration,
+    client: &Client,
+    database: &str,
+    command: Document,
+) -> Result<Document> {
     let answer = timeout(limit, client.database(database).run_command(command)).await;
     answer.unwrap_or_else(|_| Err(Error::custom(format!("no answer within {limit:?}"))))
 }

@@ -25,7 +25,8 @@ const NAME: &str = "rig";
 /// How many members it has: all hold data, and each may be elected.
 const MEMBERS: usize = 3;
 
-/// A primary that is silent for this many milliseconds gets a successor: short for quick tests, and long enough for a busy machine.
+/// A primary that is silent for this many milliseconds gets a successor: short for quick tests, and
+/// long enough for a busy machine.
 const ELECTION_TIMEOUT: i32 = 1_500;
 
 /// How often members look at each other, in milliseconds.
@@ -44,8 +45,9 @@ pub struct MongoSet {
 }
 
 impl MongoSet {
-    /// Starts one, new and empty, or takes the one of `TEST_MONGO_SET_URL`. `None` means that the test is to return: it is skipped, and
-    /// its output says why. It has a primary, and both others follow.
+    /// Starts one, new and empty, or takes the one of `TEST_MONGO_SET_URL`. `None` means that the
+    /// test is to return: it is skipped, and its output says why. It has a primary, and both others
+    /// follow.
     ///
     /// # Panics
     /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not come together.
@@ -53,7 +55,8 @@ impl MongoSet {
         Self::start_with(&[]).await
     }
 
-    /// The same with further flags for each member; as [`Mongo::start_with`](super::Mongo::start_with), but without `--auth`.
+    /// The same with further flags for each member; as
+    /// [`Mongo::start_with`](super::Mongo::start_with), but without `--auth`.
     ///
     /// # Panics
     /// As [`start`](Self::start).
@@ -75,7 +78,10 @@ impl MongoSet {
             origin => {
                 let flags = [&["--replSet", NAME, "--oplogSize", "64"], flags].concat();
                 let member = || MongoNode::new(&flags);
-                let nodes = Nodes::start(&MONGO_SET, &origin, MEMBERS, |_, ports| ports.iter().map(|_| member()).collect()).await;
+                let nodes = Nodes::start(&MONGO_SET, &origin, MEMBERS, |_, ports| {
+                    ports.iter().map(|_| member()).collect()
+                })
+                .await;
                 initiate(nodes.list()).await;
                 (Whose::Ours(nodes), own_database("test"))
             }
@@ -83,8 +89,15 @@ impl MongoSet {
         let mut set = Self { server, kept, database, version: String::new() };
         set.complete().await;
         let version = product(&set.url()).await;
-        set.version = version.unwrap_or_else(|error| panic!("{}: cannot ask it for its version: {error}", set.server.description()));
-        eprintln!("replica set of {} {}, there after {:?}", set.version, set.server.description(), began.elapsed());
+        set.version = version.unwrap_or_else(|error| {
+            panic!("{}: cannot ask it for its version: {error}", set.server.description())
+        });
+        eprintln!(
+            "replica set of {} {}, there after {:?}",
+            set.version,
+            set.server.description(),
+            began.elapsed()
+        );
         Some(set)
     }
 
@@ -92,7 +105,11 @@ impl MongoSet {
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
-            Whose::Ours(nodes) => format!("mongodb://{}/{}?replicaSet={NAME}", hosts(nodes.list()).join(","), self.database),
+            Whose::Ours(nodes) => format!(
+                "mongodb://{}/{}?replicaSet={NAME}",
+                hosts(nodes.list()).join(","),
+                self.database
+            ),
             Whose::Theirs { url, .. } => url.clone(),
         }
     }
@@ -163,7 +180,8 @@ impl MongoSet {
         Ok(port)
     }
 
-    /// Makes the primary a secondary and returns its port. The others elect another one; this is no candidate for ten seconds.
+    /// Makes the primary a secondary and returns its port. The others elect another one; this is no
+    /// candidate for ten seconds.
     ///
     /// # Errors
     /// If it is not ours.
@@ -173,7 +191,9 @@ impl MongoSet {
     pub async fn step_down(&self) -> Result<u16, NotOurs> {
         let port = self.primary().await?;
         let words = doc! { "replSetStepDown": STEPPED_DOWN, "secondaryCatchUpPeriodSecs": 1 };
-        self.command(port, words).await.unwrap_or_else(|error| panic!("the primary does not step down: {error}"));
+        self.command(port, words)
+            .await
+            .unwrap_or_else(|error| panic!("the primary does not step down: {error}"));
         Ok(port)
     }
 
@@ -189,8 +209,8 @@ impl MongoSet {
         Ok(())
     }
 
-    /// Starts a killed member again, on its port and with what it held. It may take it a moment more to follow the primary:
-    /// [`complete`](Self::complete) waits for that.
+    /// Starts a killed member again, on its port and with what it held. It may take it a moment
+    /// more to follow the primary: [`complete`](Self::complete) waits for that.
     ///
     /// # Errors
     /// If it is not ours.
@@ -235,8 +255,8 @@ impl MongoSet {
         Ok(())
     }
 
-    /// Starts all members that do not run, and waits until the set is complete. One that was to keep nothing and was stopped as a whole is
-    /// new and empty.
+    /// Starts all members that do not run, and waits until the set is complete. One that was to
+    /// keep nothing and was stopped as a whole is new and empty.
     ///
     /// # Errors
     /// If it is not ours.
@@ -244,12 +264,15 @@ impl MongoSet {
     /// # Panics
     /// If it does not come together.
     pub async fn start_all(&mut self) -> Result<(), NotOurs> {
-        let is_emptied = self.kept == Kept::Nothing && !self.server.ours()?.list().iter().any(Node::is_running);
+        let is_emptied =
+            self.kept == Kept::Nothing && !self.server.ours()?.list().iter().any(Node::is_running);
         if is_emptied {
             self.server.ours()?.list().iter().for_each(Node::empty);
         }
         let started = self.server.ours_mut()?.start_all().await;
-        started.unwrap_or_else(|PortTaken| panic!("another process took a port of the replica set while it was stopped"));
+        started.unwrap_or_else(|PortTaken| {
+            panic!("another process took a port of the replica set while it was stopped")
+        });
         if is_emptied {
             initiate(self.server.ours()?.list()).await;
         }
@@ -275,8 +298,8 @@ impl MongoSet {
         Ok(())
     }
 
-    /// Waits until one of the members that run and do not hang is the primary, and all others among them have what it wrote
-    /// last. Of a set that is not ours nothing is awaited.
+    /// Waits until one of the members that run and do not hang is the primary, and all others among
+    /// them have what it wrote last. Of a set that is not ours nothing is awaited.
     ///
     /// # Panics
     /// If that does not happen.
@@ -305,15 +328,22 @@ impl MongoSet {
     /// # Panics
     /// If it is not ours, or does not take it.
     pub async fn outlive_followers(&self, primary: u16) {
-        let mut config = self.command(primary, doc! { "replSetGetConfig": 1 }).await.expect("a configuration");
+        let mut config =
+            self.command(primary, doc! { "replSetGetConfig": 1 }).await.expect("a configuration");
         let config = config.get_document_mut("config").expect("a configuration");
         config.insert("version", config.get_i32("version").expect("a number") + 1);
-        config.get_document_mut("settings").expect("settings").insert("electionTimeoutMillis", 60_000);
-        self.command(primary, doc! { "replSetReconfig": config.clone() }).await.expect("the set takes it");
+        config
+            .get_document_mut("settings")
+            .expect("settings")
+            .insert("electionTimeoutMillis", 60_000);
+        self.command(primary, doc! { "replSetReconfig": config.clone() })
+            .await
+            .expect("the set takes it");
         self.complete().await;
     }
 
-    /// A client of the set for looking around, which does not wait longer than two seconds for a member.
+    /// A client of the set for looking around, which does not wait longer than two seconds for a
+    /// member.
     ///
     /// # Panics
     /// If the URL of a set that is not ours is none.
@@ -332,8 +362,9 @@ impl MongoSet {
         Ok(client(&self.server.ours()?.on(port).url()).await)
     }
 
-    /// The answer of the member on this port to one command to the database `admin`, for looking around: on a connection of its own,
-    /// within two seconds. Of a set that is not ours the primary answers.
+    /// The answer of the member on this port to one command to the database `admin`, for looking
+    /// around: on a connection of its own, within two seconds. Of a set that is not ours the
+    /// primary answers.
     ///
     /// # Errors
     /// If it refuses the command or does not answer.
@@ -348,7 +379,11 @@ impl MongoSet {
 
 /// Makes a set of members that are in none, and one of them its primary.
 async fn initiate(members: &[Node<MongoNode>]) {
-    let hosts = hosts(members).into_iter().zip(0..).map(|(host, id)| doc! { "_id": id, "host": host }).collect::<Vec<_>>();
+    let hosts = hosts(members)
+        .into_iter()
+        .zip(0..)
+        .map(|(host, id)| doc! { "_id": id, "host": host })
+        .collect::<Vec<_>>();
     // The last two keep a new primary from waiting for one that hangs.
     let settings = doc! {
         "electionTimeoutMillis": ELECTION_TIMEOUT,
@@ -358,7 +393,9 @@ async fn initiate(members: &[Node<MongoNode>]) {
     };
     let config = doc! { "_id": NAME, "version": 1, "members": hosts, "settings": settings };
     let first = client(&members[0].url()).await;
-    command(&first, "admin", doc! { "replSetInitiate": config }).await.expect("members that are in no set can become one");
+    command(&first, "admin", doc! { "replSetInitiate": config })
+        .await
+        .expect("members that are in no set can become one");
     wait::until("a first primary", PATIENCE, async || {
         // Otherwise there would be none before a timeout.
         command(&first, "admin", doc! { "replSetStepUp": 1 }).await.ok()
@@ -376,10 +413,14 @@ async fn says(members: &[Node<MongoNode>]) -> Vec<(u16, Document)> {
     said
 }
 
-/// The primary among those who said this: one that has not yet heard of its successor was elected before it.
+/// The primary among those who said this: one that has not yet heard of its successor was elected
+/// before it.
 fn primary_of(said: &[(u16, Document)]) -> Option<u16> {
-    let primaries = said.iter().filter(|(_, hello)| hello.get_bool("isWritablePrimary").unwrap_or(false));
-    let elected = |hello: &Document| hello.get("electionId").and_then(Bson::as_object_id).map(|id| id.bytes());
+    let primaries =
+        said.iter().filter(|(_, hello)| hello.get_bool("isWritablePrimary").unwrap_or(false));
+    let elected = |hello: &Document| {
+        hello.get("electionId").and_then(Bson::as_object_id).map(|id| id.bytes())
+    };
     primaries.max_by_key(|(_, hello)| elected(hello)).map(|(port, _)| *port)
 }
 

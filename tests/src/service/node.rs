@@ -41,8 +41,16 @@ impl<S: Server> Node<S> {
     /// If its folder cannot be written to.
     pub(super) fn prepare(place: &Place, program: &'static str, port: u16, server: S) -> Self {
         let folder = place.folder().to_owned();
-        let mut node =
-            Self { port, server, program, running: None, is_frozen: AtomicBool::new(false), folder, earlier: 0, line: String::new() };
+        let mut node = Self {
+            port,
+            server,
+            program,
+            running: None,
+            is_frozen: AtomicBool::new(false),
+            folder,
+            earlier: 0,
+            line: String::new(),
+        };
         node.line = S::set_up(&node, &place.program);
         node
     }

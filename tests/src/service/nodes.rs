@@ -31,25 +31,35 @@ pub(super) struct Nodes<S: Server> {
 }
 
 impl<S: Server> Nodes<S> {
-    /// Starts `count` of them at once, one on each port, as `describe` says for the folder and the ports that it is given, and waits until
-    /// all answer.
+    /// Starts `count` of them at once, one on each port, as `describe` says for the folder and the
+    /// ports that it is given, and waits until all answer.
     ///
     /// # Panics
     /// If they do not, or if free ports turn out to be taken time and again.
-    pub(super) async fn start(kind: &Kind, origin: &Origin, count: usize, describe: impl Fn(&Path, &[u16]) -> Vec<S>) -> Self {
+    pub(super) async fn start(
+        kind: &Kind,
+        origin: &Origin,
+        count: usize,
+        describe: impl Fn(&Path, &[u16]) -> Vec<S>,
+    ) -> Self {
         let place = Place::open(origin, kind.program).await;
         let mut nodes = Self { list: Vec::new(), place, ports: Vec::new() };
         for _ in 0..ATTEMPTS {
             nodes.ports = ports::free(count);
             let numbers: Vec<_> = nodes.ports.iter().map(|port| port.number).collect();
             let servers = numbers.iter().zip(describe(nodes.place.folder(), &numbers));
-            nodes.list = servers.map(|(port, server)| Node::prepare(&nodes.place, kind.program, *port, server)).collect();
+            nodes.list = servers
+                .map(|(port, server)| Node::prepare(&nodes.place, kind.program, *port, server))
+                .collect();
             if nodes.start_all().await.is_ok() {
                 return nodes;
             }
             nodes.stop_all().await;
         }
-        panic!("{}: of {count} free ports one was taken before it could be used, {ATTEMPTS} times in a row", kind.name);
+        panic!(
+            "{}: of {count} free ports one was taken before it could be used, {ATTEMPTS} times in a row",
+            kind.name
+        );
     }
 
     /// All of them, in the order in which they were described.
@@ -83,7 +93,9 @@ impl<S: Server> Nodes<S> {
     /// If another process took the port.
     pub(super) async fn start_again(&mut self, port: u16) {
         let at = self.position(port);
-        self.start_these(&[at]).await.unwrap_or_else(|PortTaken| panic!("another process took port {port} while its server was stopped"));
+        self.start_these(&[at]).await.unwrap_or_else(|PortTaken| {
+            panic!("another process took port {port} while its server was stopped")
+        });
     }
 
     /// Makes one hang: it keeps its connections and answers nothing.
@@ -98,7 +110,9 @@ impl<S: Server> Nodes<S> {
 
     /// Kills all.
     pub(super) async fn stop_all(&mut self) {
-        self.place.kill(self.list.iter_mut().filter_map(|node| node.running.take()).collect()).await;
+        self.place
+            .kill(self.list.iter_mut().filter_map(|node| node.running.take()).collect())
+            .await;
     }
 
     /// Starts all that do not run.
@@ -128,7 +142,8 @@ impl<S: Server> Nodes<S> {
     }
 
     async fn start_these(&mut self, positions: &[usize]) -> Result<(), PortTaken> {
-        let stopped: Vec<_> = positions.iter().copied().filter(|at| self.list[*at].running.is_none()).collect();
+        let stopped: Vec<_> =
+            positions.iter().copied().filter(|at| self.list[*at].running.is_none()).collect();
         for at in &stopped {
             self.list[*at].forget();
         }
@@ -144,7 +159,10 @@ impl<S: Server> Nodes<S> {
 
     fn position(&self, port: u16) -> usize {
         let ports: Vec<_> = self.list.iter().map(|node| node.port).collect();
-        ports.iter().position(|of| *of == port).unwrap_or_else(|| panic!("no node has port {port}; there are {ports:?}"))
+        ports
+            .iter()
+            .position(|of| *of == port)
+            .unwrap_or_else(|| panic!("no node has port {port}; there are {ports:?}"))
     }
 }
 

@@ -29,7 +29,8 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    /// Where a server of this kind can be had: `None` if nowhere, and then the test's output says why.
+    /// Where a server of this kind can be had: `None` if nowhere, and then the test's output says
+    /// why.
     ///
     /// # Panics
     /// If it can be had nowhere and is required.
@@ -38,7 +39,9 @@ impl Origin {
             Ok(origin) => Some(origin),
             Err(why) => {
                 let Kind { name, url_variable, program, .. } = kind;
-                let help = format!("{why}; set {url_variable}, start Docker or install {program}: scripts/test does it");
+                let help = format!(
+                    "{why}; set {url_variable}, start Docker or install {program}: scripts/test does it"
+                );
                 assert!(!kind.is_required(), "REQUIRE_SERVICES asks for {name}, but {help}");
                 eprintln!("SKIPPED, there is no {name}: {help}");
                 None
@@ -55,11 +58,14 @@ async fn look(kind: &Kind) -> Result<Origin, String> {
     match variable("TEST_SERVICES_FROM").as_deref() {
         Some("container") => container(kind).await,
         Some("path") => on_path(kind),
-        Some(other) => panic!("TEST_SERVICES_FROM is {other:?}; it can be \"container\" or \"path\""),
+        Some(other) => {
+            panic!("TEST_SERVICES_FROM is {other:?}; it can be \"container\" or \"path\"")
+        }
         None => match container(kind).await {
             Ok(origin) => Ok(origin),
             Err(no_container) => {
-                let origin = on_path(kind).map_err(|not_on_path| format!("{no_container}, and {not_on_path}"))?;
+                let origin = on_path(kind)
+                    .map_err(|not_on_path| format!("{no_container}, and {not_on_path}"))?;
                 eprintln!("{} from PATH and not in a container: {no_container}", kind.name);
                 Ok(origin)
             }
@@ -69,7 +75,9 @@ async fn look(kind: &Kind) -> Result<Origin, String> {
 
 async fn container(kind: &Kind) -> Result<Origin, String> {
     let image = kind.image();
-    let docker = docker_client_instance().await.map_err(|error| format!("Docker cannot be used: {error}"))?;
+    let docker = docker_client_instance()
+        .await
+        .map_err(|error| format!("Docker cannot be used: {error}"))?;
     match timeout(ANSWER_WITHIN, docker.ping()).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => return Err(format!("Docker does not answer: {error}")),
@@ -82,12 +90,16 @@ async fn container(kind: &Kind) -> Result<Origin, String> {
     match timeout(IMAGE_WITHIN, GenericImage::new(name, tag).pull_image()).await {
         Ok(Ok(_)) => Ok(Origin::Container(image)),
         Ok(Err(error)) => Err(format!("Docker has no image {image} and cannot get it: {error}")),
-        Err(_) => Err(format!("Docker has no image {image} and cannot get it within {IMAGE_WITHIN:?}")),
+        Err(_) => {
+            Err(format!("Docker has no image {image} and cannot get it within {IMAGE_WITHIN:?}"))
+        }
     }
 }
 
 fn on_path(kind: &Kind) -> Result<Origin, String> {
-    program_on_path(kind.program).map(Origin::Path).ok_or_else(|| format!("there is no {} on PATH", kind.program))
+    program_on_path(kind.program)
+        .map(Origin::Path)
+        .ok_or_else(|| format!("there is no {} on PATH", kind.program))
 }
 
 /// The program of this name in the first folder of `PATH` that has one.
@@ -100,7 +112,8 @@ fn is_file(program: &Path) -> bool {
     program.metadata().is_ok_and(|data| data.is_file())
 }
 
-/// The parts of an image's name. The colon of a tag comes after the last slash; one before it belongs to a port.
+/// The parts of an image's name. The colon of a tag comes after the last slash; one before it
+/// belongs to a port.
 pub(super) fn name_and_tag(image: &str) -> (&str, &str) {
     match image.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => (name, tag),

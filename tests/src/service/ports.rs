@@ -2,24 +2,26 @@
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
-/// Where ports are looked for: below those that a system gives to outgoing connections, one of which could otherwise take the port of a
-/// server that is stopped for a while; and so low that the bus of a cluster, [`BUS`] above, is below them too.
+/// Where ports are looked for: below those that a system gives to outgoing connections, one of
+/// which could otherwise take the port of a server that is stopped for a while; and so low that the
+/// bus of a cluster, [`BUS`] above, is below them too.
 const RANGE: std::ops::Range<u16> = 10_240..20_000;
 
 /// How far above its port a cluster node listens for other nodes.
 const BUS: u16 = 10_000;
 
-/// A port of 127.0.0.1 that no other test takes as long as this lives, also while its server is stopped.
+/// A port of 127.0.0.1 that no other test takes as long as this lives, also while its server is
+/// stopped.
 #[derive(Debug)]
 pub(crate) struct Port {
     pub(crate) number: u16,
-    /// The UDP port of the same number says to other tests that this one is taken: servers use TCP alone. The system frees it when the
-    /// process ends, however it ends.
+    /// The UDP port of the same number says to other tests that this one is taken: servers use TCP
+    /// alone. The system frees it when the process ends, however it ends.
     _claim: UdpSocket,
 }
 
-/// Ports that are free at this moment, as are those of the cluster buses that belong to them. A process that is no test of this kind may
-/// be faster, so who uses one must be ready to ask again.
+/// Ports that are free at this moment, as are those of the cluster buses that belong to them. A
+/// process that is no test of this kind may be faster, so who uses one must be ready to ask again.
 pub(crate) fn free(count: usize) -> Vec<Port> {
     let mut found = Vec::new();
     while found.len() < count {
@@ -28,7 +30,8 @@ pub(crate) fn free(count: usize) -> Vec<Port> {
     found
 }
 
-/// The claim comes first: to look whether a port is free takes it for a moment, from a server that is about to start there.
+/// The claim comes first: to look whether a port is free takes it for a moment, from a server that
+/// is about to start there.
 fn take(number: u16) -> Option<Port> {
     let claim = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
     [number, number + BUS].into_iter().all(is_free).then_some(Port { number, _claim: claim })

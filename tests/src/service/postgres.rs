@@ -20,7 +20,8 @@ use super::{
 const TABLES: &str = "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema') \
                       ORDER BY 1";
 
-/// One PostgreSQL server. Dropping it ends it; of a server that is not ours it drops the test's database.
+/// One PostgreSQL server. Dropping it ends it; of a server that is not ours it drops the test's
+/// database.
 #[derive(Debug)]
 pub struct Postgres {
     server: Whose<Nodes<PostgresNode>>,
@@ -30,8 +31,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts one, new and empty, or takes the one of `TEST_POSTGRES_URL`, with a database of the test's own. `None` means that the test is to
-    /// return: it is skipped, and its output says why.
+    /// Starts one, new and empty, or takes the one of `TEST_POSTGRES_URL`, with a database of the
+    /// test's own. `None` means that the test is to return: it is skipped, and its output says why.
     ///
     /// # Panics
     /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not start.
@@ -39,8 +40,8 @@ impl Postgres {
         Self::start_with(&[]).await
     }
 
-    /// The same with further flags, as `["-c", "max_connections=20"]`. A server that is not ours cannot be set up, so with `TEST_POSTGRES_URL` and
-    /// flags the test is skipped.
+    /// The same with further flags, as `["-c", "max_connections=20"]`. A server that is not ours
+    /// cannot be set up, so with `TEST_POSTGRES_URL` and flags the test is skipped.
     ///
     /// # Panics
     /// As [`start`](Self::start).
@@ -57,19 +58,27 @@ impl Postgres {
         let database = own_database();
         let server = match Origin::find(&POSTGRES).await? {
             Origin::Theirs(url) => Whose::taken(url, &POSTGRES, flags)?,
-            origin => Whose::Ours(Nodes::start(&POSTGRES, &origin, 1, |_, _| vec![PostgresNode::new(flags)]).await),
+            origin => Whose::Ours(
+                Nodes::start(&POSTGRES, &origin, 1, |_, _| vec![PostgresNode::new(flags)]).await,
+            ),
         };
         let mut started = Self { server, kept, database, version: String::new() };
         started.make_database().await;
         let version = product(&started.own_url()).await;
-        started.version =
-            version.unwrap_or_else(|error| panic!("{}: cannot ask it for its version: {error}", started.server.description()));
-        eprintln!("{} {}, there after {:?}", started.version, started.server.description(), began.elapsed());
+        started.version = version.unwrap_or_else(|error| {
+            panic!("{}: cannot ask it for its version: {error}", started.server.description())
+        });
+        eprintln!(
+            "{} {}, there after {:?}",
+            started.version,
+            started.server.description(),
+            began.elapsed()
+        );
         Some(started)
     }
 
-    /// Its URL: `postgres://app:PASSWORD@127.0.0.1:PORT/DATABASE` with [`PASSWORD`](super::PASSWORD), for a user who owns its database and
-    /// may do nothing else.
+    /// Its URL: `postgres://app:PASSWORD@127.0.0.1:PORT/DATABASE` with
+    /// [`PASSWORD`](super::PASSWORD), for a user who owns its database and may do nothing else.
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
@@ -114,7 +123,8 @@ impl Postgres {
         &self.version
     }
 
-    /// Kills it, and with it the processes that it has for its clients and for itself. What it had acknowledged is kept, unless it was to keep nothing. Fine if it is stopped.
+    /// Kills it, and with it the processes that it has for its clients and for itself. What it had
+    /// acknowledged is kept, unless it was to keep nothing. Fine if it is stopped.
     ///
     /// # Errors
     /// If it is not ours.
@@ -148,7 +158,8 @@ impl Postgres {
         Ok(())
     }
 
-    /// Makes it hang, and with it the processes that it has for its clients and for itself: it keeps its connections and answers nothing. The system still takes new ones for it.
+    /// Makes it hang, and with it the processes that it has for its clients and for itself: it
+    /// keeps its connections and answers nothing. The system still takes new ones for it.
     ///
     /// # Errors
     /// If it is not ours.
@@ -166,8 +177,8 @@ impl Postgres {
         Ok(())
     }
 
-    /// Connections to its database for the test's own statements, which do not wait longer than five seconds for a server. On one of ours
-    /// they may do everything.
+    /// Connections to its database for the test's own statements, which do not wait longer than
+    /// five seconds for a server. On one of ours they may do everything.
     ///
     /// # Panics
     /// If the URL of a server that is not ours is none.
@@ -178,8 +189,8 @@ impl Postgres {
         options.connect_lazy(&self.own_url()).unwrap_or_else(|_| panic!("a URL of PostgreSQL"))
     }
 
-    /// The rows that some statements give, as text, for looking around: on a connection of its own, within five seconds. On a server of ours
-    /// they may do everything.
+    /// The rows that some statements give, as text, for looking around: on a connection of its own,
+    /// within five seconds. On a server of ours they may do everything.
     ///
     /// # Errors
     /// If it refuses one of them or does not answer.
@@ -187,13 +198,16 @@ impl Postgres {
         Ok(ask(&self.own_url(), statements).await?.rows)
     }
 
-    /// All rows of all tables of its database, a line for each, with the names of the columns. Bytes that are letters are letters.
+    /// All rows of all tables of its database, a line for each, with the names of the columns.
+    /// Bytes that are letters are letters.
     ///
     /// # Panics
     /// If the server does not answer.
     pub async fn dump(&self) -> String {
         let url = self.own_url();
-        sql::dump(TABLES, async |statement| ask(&url, statement).await).await.expect("the server answers")
+        sql::dump(TABLES, async |statement| ask(&url, statement).await)
+            .await
+            .expect("the server answers")
     }
 
     async fn make_database(&self) {
@@ -201,12 +215,15 @@ impl Postgres {
             Whose::Ours(nodes) => nodes.list()[0].make(&self.database).await,
             Whose::Theirs { url, .. } => {
                 let made = ask(url, &format!("CREATE DATABASE \"{}\"", self.database)).await;
-                made.unwrap_or_else(|error| panic!("{}: no database for this test: {error}", self.server.description()));
+                made.unwrap_or_else(|error| {
+                    panic!("{}: no database for this test: {error}", self.server.description())
+                });
             }
         }
     }
 
-    /// What it leaves behind in the memory of this machine goes with its last process. That of a container goes with the container.
+    /// What it leaves behind in the memory of this machine goes with its last process. That of a
+    /// container goes with the container.
     fn release_memory(&self) {
         if let Whose::Ours(nodes) = &self.server
             && nodes.place.is_here()
@@ -229,7 +246,10 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         match &self.server {
             Whose::Ours(_) => self.release_memory(),
-            Whose::Theirs { url, .. } => ask_blocking(url.clone(), format!("DROP DATABASE \"{}\" WITH (FORCE)", self.database)),
+            Whose::Theirs { url, .. } => ask_blocking(
+                url.clone(),
+                format!("DROP DATABASE \"{}\" WITH (FORCE)", self.database),
+            ),
         }
     }
 }
@@ -238,7 +258,8 @@ impl Drop for Postgres {
 fn ask_blocking(url: String, statement: String) {
     // A thread of its own, since the runtime of the test may be on this one.
     let asked = thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(ask(&url, &statement)).map(drop)
     });
     match asked.join() {

@@ -1,4 +1,5 @@
-//! One `postgres`: the process that listens, and those that it starts for itself and for its clients.
+//! One `postgres`: the process that listens, and those that it starts for itself and for its
+//! clients.
 
 use std::{fs, process::Command, time::Duration};
 
@@ -12,7 +13,8 @@ use super::{
     sql::{self, Answer, LOOK_WITHIN},
 };
 
-/// How long a server may take to make a user and a database. It writes to its disk for that, which others may keep busy.
+/// How long a server may take to make a user and a database. It writes to its disk for that, which
+/// others may keep busy.
 const MAKE_WITHIN: Duration = Duration::from_secs(20);
 
 /// Who may do everything.
@@ -21,13 +23,20 @@ const ROOT: &str = "rig";
 /// Whose the test's database is.
 const USER: &str = "app";
 
-/// Who runs it if the test is root's: `nobody`, by the number that is the same everywhere. It refuses to run as root.
+/// Who runs it if the test is root's: `nobody`, by the number that is the same everywhere. It
+/// refuses to run as root.
 const NOBODY: &str = "65534";
 
-/// What every `postgres` is started with: small in memory, as there are many at once, and with nothing in a folder of all. It
-/// gives what it acknowledges to the system, so that its own end loses nothing of it, and does not wait for the disk: no test turns the machine off.
-const FLAGS: &[&str] =
-    &["listen_addresses=127.0.0.1", "shared_buffers=16MB", "dynamic_shared_memory_type=mmap", "fsync=off", "synchronous_commit=on"];
+/// What every `postgres` is started with: small in memory, as there are many at once, and with
+/// nothing in a folder of all. It gives what it acknowledges to the system, so that its own end
+/// loses nothing of it, and does not wait for the disk: no test turns the machine off.
+const FLAGS: &[&str] = &[
+    "listen_addresses=127.0.0.1",
+    "shared_buffers=16MB",
+    "dynamic_shared_memory_type=mmap",
+    "fsync=off",
+    "synchronous_commit=on",
+];
 
 /// What a `postgres` is to be.
 #[derive(Debug)]
@@ -59,14 +68,29 @@ impl Server for PostgresNode {
         let (data, password) = (node.data().display().to_string(), node.file("password"));
         fs::write(&password, PASSWORD).expect("a temporary folder can be written to");
         let initdb = format!("{}initdb", program.strip_suffix("postgres").unwrap_or_default());
-        let plain = ["--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions"];
-        let own = [format!("--username={ROOT}"), format!("--pwfile={}", password.display()), format!("--pgdata={data}")];
+        let plain = [
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--no-locale",
+            "--no-sync",
+            "--no-instructions",
+        ];
+        let own = [
+            format!("--username={ROOT}"),
+            format!("--pwfile={}", password.display()),
+            format!("--pgdata={data}"),
+        ];
         let initialise = line(&initdb, plain.map(str::to_owned).into_iter().chain(own));
 
-        let settings = FLAGS.iter().map(ToString::to_string).chain([format!("unix_socket_directories={data}")]);
+        let settings = FLAGS
+            .iter()
+            .map(ToString::to_string)
+            .chain([format!("unix_socket_directories={data}")]);
         let words = ["-D".to_owned(), data.clone(), "-p".to_owned(), node.port.to_string()];
-        let words =
-            words.into_iter().chain(settings.flat_map(|setting| ["-c".to_owned(), setting])).chain(node.server.flags.iter().cloned());
+        let words = words
+            .into_iter()
+            .chain(settings.flat_map(|setting| ["-c".to_owned(), setting]))
+            .chain(node.server.flags.iter().cloned());
         let serve = line(program, words);
 
         let (data, folder) = (quoted(&data), quoted(&node.folder.display().to_string()));
@@ -97,7 +121,11 @@ impl Node<PostgresNode> {
 
     /// The same through its Unix-domain socket.
     pub(super) fn socket_url(&self, database: &str) -> String {
-        format!("postgres://{USER}:{PASSWORD}@localhost:{}/{database}?host={}", self.port, self.data().display())
+        format!(
+            "postgres://{USER}:{PASSWORD}@localhost:{}/{database}?host={}",
+            self.port,
+            self.data().display()
+        )
     }
 
     /// The URL for who may do everything.
@@ -110,8 +138,9 @@ impl Node<PostgresNode> {
     /// # Panics
     /// If it does not let us.
     pub(super) async fn make(&self, database: &str) {
-        // The password is in no statement, as those may be in the log that a test looks through: `initdb` had it from a file. To rename the
-        // database that is there takes no time; to make one takes as long as all the rest.
+        // The password is in no statement, as those may be in the log that a test looks through:
+        // `initdb` had it from a file. To rename the database that is there takes no time; to make
+        // one takes as long as all the rest.
         let statements = format!(
             "CREATE ROLE {USER} LOGIN;
              UPDATE pg_authid SET rolpassword = (SELECT rolpassword FROM pg_authid WHERE rolname = '{ROOT}') WHERE rolname = '{USER}';
@@ -122,8 +151,9 @@ impl Node<PostgresNode> {
         made.expect("who may do everything makes a user and a database");
     }
 
-    /// Has the system take back the memory by which it knows that no other server has its folder, once its last process is gone. One that
-    /// is killed leaves it, and there is room for a few thousand of them.
+    /// Has the system take back the memory by which it knows that no other server has its folder,
+    /// once its last process is gone. One that is killed leaves it, and there is room for a few
+    /// thousand of them.
     pub(super) fn release_memory(&self) {
         let known = fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
         // The line of the key and the id, of which the id counts.

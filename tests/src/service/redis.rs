@@ -20,8 +20,8 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts one, new and empty, or takes the one of `TEST_REDIS_URL`. `None` means that the test is to return: it is skipped, and its
-    /// output says why.
+    /// Starts one, new and empty, or takes the one of `TEST_REDIS_URL`. `None` means that the test
+    /// is to return: it is skipped, and its output says why.
     ///
     /// # Panics
     /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not start.
@@ -29,8 +29,9 @@ impl Redis {
         Self::start_with(&[]).await
     }
 
-    /// The same with further flags, as `["--maxmemory", "8mb"]`. With `["--requirepass", "…"]`, [`url`](Self::url) has the password too;
-    /// it has to be of plain letters. A server that is not ours cannot be set up, so with `TEST_REDIS_URL` and flags the test is skipped.
+    /// The same with further flags, as `["--maxmemory", "8mb"]`. With `["--requirepass", "…"]`,
+    /// [`url`](Self::url) has the password too; it has to be of plain letters. A server that is not
+    /// ours cannot be set up, so with `TEST_REDIS_URL` and flags the test is skipped.
     ///
     /// # Panics
     /// As [`start`](Self::start).
@@ -42,8 +43,15 @@ impl Redis {
         };
         let mut redis = Self { server, version: String::new() };
         let version = product(&redis.url()).await;
-        redis.version = version.unwrap_or_else(|error| panic!("{}: cannot ask it for its version: {error}", redis.server.description()));
-        eprintln!("{} {}, there after {:?}", redis.version, redis.server.description(), began.elapsed());
+        redis.version = version.unwrap_or_else(|error| {
+            panic!("{}: cannot ask it for its version: {error}", redis.server.description())
+        });
+        eprintln!(
+            "{} {}, there after {:?}",
+            redis.version,
+            redis.server.description(),
+            began.elapsed()
+        );
         Some(redis)
     }
 
@@ -133,7 +141,8 @@ impl Redis {
         Ok(())
     }
 
-    /// Its answer to one command, for looking around: on a connection of its own, within two seconds.
+    /// Its answer to one command, for looking around: on a connection of its own, within two
+    /// seconds.
     ///
     /// # Errors
     /// If it refuses the command or does not answer.

@@ -17,7 +17,8 @@ use crate::{PATIENCE, wait};
 /// The slots of each shard.
 const SHARDS: [(u16, u16); 3] = [(0, 5_460), (5_461, 10_922), (10_923, 16_383)];
 
-/// A node is held for dead after this many milliseconds: short for quick tests, and long enough for a busy machine.
+/// A node is held for dead after this many milliseconds: short for quick tests, and long enough for
+/// a busy machine.
 const NODE_TIMEOUT: u16 = 1_500;
 
 /// A Redis cluster: three primaries, each with one replica. Dropping it ends it.
@@ -28,8 +29,9 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// Starts one, new and empty, or takes the one of `TEST_REDIS_CLUSTER_URL`. `None` means that the test is to return: it is skipped,
-    /// and its output says why. All its nodes agree that it is complete, and all replicas follow their primaries.
+    /// Starts one, new and empty, or takes the one of `TEST_REDIS_CLUSTER_URL`. `None` means that
+    /// the test is to return: it is skipped, and its output says why. All its nodes agree that it
+    /// is complete, and all replicas follow their primaries.
     ///
     /// # Panics
     /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not come together.
@@ -37,7 +39,8 @@ impl RedisCluster {
         Self::start_with(&[]).await
     }
 
-    /// The same with further flags for each node; as [`Redis::start_with`](super::Redis::start_with).
+    /// The same with further flags for each node; as
+    /// [`Redis::start_with`](super::Redis::start_with).
     ///
     /// # Panics
     /// As [`start`](Self::start).
@@ -50,19 +53,33 @@ impl RedisCluster {
         let mut cluster = Self { server, version: String::new() };
         cluster.complete().await;
         let version = product(&cluster.seeds()[0]).await;
-        cluster.version =
-            version.unwrap_or_else(|error| panic!("{}: cannot ask it for its version: {error}", cluster.server.description()));
-        eprintln!("cluster of {} {}, there after {:?}", cluster.version, cluster.server.description(), began.elapsed());
+        cluster.version = version.unwrap_or_else(|error| {
+            panic!("{}: cannot ask it for its version: {error}", cluster.server.description())
+        });
+        eprintln!(
+            "cluster of {} {}, there after {:?}",
+            cluster.version,
+            cluster.server.description(),
+            began.elapsed()
+        );
         Some(cluster)
     }
 
-    /// Its URL: `redis-cluster://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT`, with the three that were the primaries at its start.
+    /// Its URL: `redis-cluster://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT`, with the three that
+    /// were the primaries at its start.
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
             Whose::Ours(nodes) => {
-                let hosts: Vec<_> = nodes.list()[..SHARDS.len()].iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
-                format!("redis-cluster://{}{}", credentials(nodes.list()[0].password()), hosts.join(","))
+                let hosts: Vec<_> = nodes.list()[..SHARDS.len()]
+                    .iter()
+                    .map(|node| format!("127.0.0.1:{}", node.port))
+                    .collect();
+                format!(
+                    "redis-cluster://{}{}",
+                    credentials(nodes.list()[0].password()),
+                    hosts.join(",")
+                )
             }
             Whose::Theirs { url, .. } => url.clone(),
         }
@@ -90,8 +107,8 @@ impl RedisCluster {
         &self.version
     }
 
-    /// The ports of the primaries in the order of their slots, as the first node sees it that answers. One that is held for dead is not
-    /// among them.
+    /// The ports of the primaries in the order of their slots, as the first node sees it that
+    /// answers. One that is held for dead is not among them.
     ///
     /// # Panics
     /// If no node answers.
@@ -198,7 +215,9 @@ impl RedisCluster {
     /// If it does not come together.
     pub async fn start_all(&mut self) -> Result<(), NotOurs> {
         let started = self.server.ours_mut()?.start_all().await;
-        started.unwrap_or_else(|PortTaken| panic!("another process took a port of the cluster while it was stopped"));
+        started.unwrap_or_else(|PortTaken| {
+            panic!("another process took a port of the cluster while it was stopped")
+        });
         self.complete().await;
         Ok(())
     }
@@ -221,22 +240,27 @@ impl RedisCluster {
         Ok(())
     }
 
-    /// Waits until all nodes that run and do not hang agree that every slot is served, and until the replicas among them follow a primary.
+    /// Waits until all nodes that run and do not hang agree that every slot is served, and until
+    /// the replicas among them follow a primary.
     ///
     /// # Panics
     /// If that does not happen.
     pub async fn complete(&self) {
         let seeds = self.seeds();
-        wait::until("every node to say cluster_state:ok and every replica to follow", PATIENCE, async || {
-            for url in &seeds {
-                let state: String = command(url, &["CLUSTER", "INFO"]).await.ok()?;
-                let link = info(url, "replication", "master_link_status").await.ok()?;
-                if !state.contains("cluster_state:ok") || link == "down" {
-                    return None;
+        wait::until(
+            "every node to say cluster_state:ok and every replica to follow",
+            PATIENCE,
+            async || {
+                for url in &seeds {
+                    let state: String = command(url, &["CLUSTER", "INFO"]).await.ok()?;
+                    let link = info(url, "replication", "master_link_status").await.ok()?;
+                    if !state.contains("cluster_state:ok") || link == "down" {
+                        return None;
+                    }
                 }
-            }
-            Some(())
-        })
+                Some(())
+            },
+        )
         .await;
     }
 
@@ -252,7 +276,10 @@ impl RedisCluster {
             Whose::Ours(nodes) => nodes.on(port).command(words).await,
             Whose::Theirs { .. } => {
                 let seeds = self.seeds();
-                let seed = seeds.iter().find(|seed| seed.ends_with(&format!(":{port}/"))).unwrap_or(&seeds[0]);
+                let seed = seeds
+                    .iter()
+                    .find(|seed| seed.ends_with(&format!(":{port}/")))
+                    .unwrap_or(&seeds[0]);
                 command(seed, words).await
             }
         }
@@ -261,13 +288,20 @@ impl RedisCluster {
     async fn primary(&self, shard: usize) -> Result<u16, NotOurs> {
         self.server.ours()?;
         let primaries = self.primaries().await;
-        Ok(*primaries.get(shard).unwrap_or_else(|| panic!("no primary for shard {shard}; there are {primaries:?}")))
+        Ok(*primaries
+            .get(shard)
+            .unwrap_or_else(|| panic!("no primary for shard {shard}; there are {primaries:?}")))
     }
 
     /// URLs of single nodes: of those that can answer, or those that its URL names.
     fn seeds(&self) -> Vec<String> {
         match &self.server {
-            Whose::Ours(nodes) => nodes.list().iter().filter(|node| node.is_awake()).map(Node::<RedisNode>::url).collect(),
+            Whose::Ours(nodes) => nodes
+                .list()
+                .iter()
+                .filter(|node| node.is_awake())
+                .map(Node::<RedisNode>::url)
+                .collect(),
             Whose::Theirs { url, .. } => {
                 let own = credentials_of(url);
                 hosts_of(url).into_iter().map(|host| format!("redis://{own}{host}/")).collect()
@@ -276,11 +310,14 @@ impl RedisCluster {
     }
 }
 
-/// Starts six nodes that know each other from their first moment: each finds the cluster's whole state in its file, as after a restart.
-/// Making them meet one by one would take seconds.
+/// Starts six nodes that know each other from their first moment: each finds the cluster's whole
+/// state in its file, as after a restart. Making them meet one by one would take seconds.
 async fn start(origin: &Origin, flags: &[&str]) -> Nodes<RedisNode> {
     Nodes::start(&REDIS_CLUSTER, origin, 2 * SHARDS.len(), |folder, ports| {
-        let ids: Vec<_> = ports.iter().map(|_| format!("{:032x}{:08x}", fastrand::u128(..), fastrand::u32(..))).collect();
+        let ids: Vec<_> = ports
+            .iter()
+            .map(|_| format!("{:032x}{:08x}", fastrand::u128(..), fastrand::u32(..)))
+            .collect();
         let nodes = ports.iter().enumerate().map(|(own, port)| {
             write_state(folder, ports, &ids, own);
             let lines = [
@@ -303,7 +340,8 @@ async fn start(origin: &Origin, flags: &[&str]) -> Nodes<RedisNode> {
     .await
 }
 
-/// Writes what node `own` knows, in the words of `CLUSTER NODES`: the first three are primaries, node `n + 3` is the replica of node `n`.
+/// Writes what node `own` knows, in the words of `CLUSTER NODES`: the first three are primaries,
+/// node `n + 3` is the replica of node `n`.
 fn write_state(folder: &Path, ports: &[u16], ids: &[String], own: usize) {
     let mut text = String::new();
     for (node, port) in ports.iter().enumerate() {
@@ -312,14 +350,23 @@ fn write_state(folder: &Path, ports: &[u16], ids: &[String], own: usize) {
         let myself = if node == own { "myself," } else { "" };
         // Each primary has an epoch of its own, as an election would have given it.
         let epoch = shard + 1;
-        let (role, primary, slots) =
-            if node == shard { ("master", "-", format!(" {first}-{last}")) } else { ("slave", &*ids[shard], String::new()) };
+        let (role, primary, slots) = if node == shard {
+            ("master", "-", format!(" {first}-{last}"))
+        } else {
+            ("slave", &*ids[shard], String::new())
+        };
         let bus = port + 10_000;
-        writeln!(text, "{} 127.0.0.1:{port}@{bus} {myself}{role} {primary} 0 0 {epoch} connected{slots}", ids[node])
-            .expect("text can be written to");
+        writeln!(
+            text,
+            "{} 127.0.0.1:{port}@{bus} {myself}{role} {primary} 0 0 {epoch} connected{slots}",
+            ids[node]
+        )
+        .expect("text can be written to");
     }
-    writeln!(text, "vars currentEpoch {} lastVoteEpoch 0", SHARDS.len()).expect("text can be written to");
-    fs::write(folder.join(format!("{}.nodes", ports[own])), text).expect("a temporary folder can be written to");
+    writeln!(text, "vars currentEpoch {} lastVoteEpoch 0", SHARDS.len())
+        .expect("text can be written to");
+    fs::write(folder.join(format!("{}.nodes", ports[own])), text)
+        .expect("a temporary folder can be written to");
 }
 
 /// The ports of the living primaries in the text of `CLUSTER NODES`, in the order of their slots.
@@ -333,7 +380,8 @@ fn primaries_of(nodes: &str) -> Vec<u16> {
 fn primary_of(line: &str) -> Option<(u16, u16)> {
     let fields: Vec<_> = line.split_ascii_whitespace().collect();
     let (address, flags, slots) = (fields.get(1)?, fields.get(2)?, fields.get(8)?);
-    let is_primary = flags.split(',').any(|flag| flag == "master") && !flags.split(',').any(|flag| flag == "fail");
+    let is_primary = flags.split(',').any(|flag| flag == "master")
+        && !flags.split(',').any(|flag| flag == "fail");
     let port = address.split('@').next()?.rsplit(':').next()?.parse().ok()?;
     let first = slots.split('-').next()?.parse().ok()?;
     is_primary.then_some((first, port))

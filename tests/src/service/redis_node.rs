@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisResult, aio::MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Client, FromRedisValue, RedisResult, aio::MultiplexedConnection,
+};
 
 use super::{
     node::{Node, line},
@@ -24,9 +26,14 @@ pub(super) struct RedisNode {
 }
 
 impl RedisNode {
-    /// One with these lines and flags. A password among the flags is also what it tells its primary.
+    /// One with these lines and flags. A password among the flags is also what it tells its
+    /// primary.
     pub(super) fn new(mut lines: Vec<String>, flags: &[&str]) -> Self {
-        let password = flags.iter().position(|flag| *flag == "--requirepass").and_then(|at| flags.get(at + 1)).map(ToString::to_string);
+        let password = flags
+            .iter()
+            .position(|flag| *flag == "--requirepass")
+            .and_then(|at| flags.get(at + 1))
+            .map(ToString::to_string);
         lines.extend(password.iter().map(|password| format!("masterauth {password}")));
         Self { password, lines, flags: flags.iter().map(ToString::to_string).collect() }
     }
@@ -38,15 +45,25 @@ impl Server for RedisNode {
 
     fn set_up(node: &Node<Self>, program: &str) -> String {
         let RedisNode { lines, flags, .. } = &node.server;
-        let text = format!("bind 127.0.0.1\nport {}\ndir {}\n{}\n", node.port, node.folder.display(), lines.join("\n"));
+        let text = format!(
+            "bind 127.0.0.1\nport {}\ndir {}\n{}\n",
+            node.port,
+            node.folder.display(),
+            lines.join("\n")
+        );
         let config = node.file("conf");
         fs::write(&config, text).expect("a temporary folder can be written to");
-        format!("exec {}", line(program, [config.display().to_string()].into_iter().chain(flags.iter().cloned())))
+        format!(
+            "exec {}",
+            line(program, [config.display().to_string()].into_iter().chain(flags.iter().cloned()))
+        )
     }
 
     async fn answers(node: &Node<Self>) -> bool {
         // It has to be the one with this file.
-        node.info("server", "config_file").await.is_ok_and(|file| Path::new(&file) == node.file("conf"))
+        node.info("server", "config_file")
+            .await
+            .is_ok_and(|file| Path::new(&file) == node.file("conf"))
     }
 }
 
@@ -84,7 +101,8 @@ pub(super) async fn info(url: &str, section: &str, name: &str) -> RedisResult<St
     Ok(found.map(|(_, value)| value.trim().to_owned()).unwrap_or_default())
 }
 
-/// What the server is: `redis 7.0.15`, or `valkey 8.1.1`, which has a line for the Redis that it stands in for as well.
+/// What the server is: `redis 7.0.15`, or `valkey 8.1.1`, which has a line for the Redis that it
+/// stands in for as well.
 pub(super) async fn product(url: &str) -> RedisResult<String> {
     let valkey = info(url, "server", "valkey_version").await?;
     if valkey.is_empty() {
@@ -95,8 +113,11 @@ pub(super) async fn product(url: &str) -> RedisResult<String> {
 
 /// A server's answer to one command on a connection of its own.
 pub(super) async fn command<T: FromRedisValue>(url: &str, words: &[&str]) -> RedisResult<T> {
-    let limits = AsyncConnectionConfig::new().set_connection_timeout(Some(LOOK_WITHIN)).set_response_timeout(Some(LOOK_WITHIN));
-    let mut connection: MultiplexedConnection = Client::open(url)?.get_multiplexed_async_connection_with_config(&limits).await?;
+    let limits = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(LOOK_WITHIN))
+        .set_response_timeout(Some(LOOK_WITHIN));
+    let mut connection: MultiplexedConnection =
+        Client::open(url)?.get_multiplexed_async_connection_with_config(&limits).await?;
     let (name, arguments) = words.split_first().expect("a command has a name");
     redis::cmd(name).arg(arguments).query_async(&mut connection).await
 }

@@ -31,8 +31,9 @@ pub struct RedisSentinel {
 }
 
 impl RedisSentinel {
-    /// Starts one, new and empty, or takes the one of `TEST_REDIS_SENTINEL_URL`. `None` means that the test is to return: it is skipped,
-    /// and its output says why. The sentinels know each other and both replicas, and could promote one.
+    /// Starts one, new and empty, or takes the one of `TEST_REDIS_SENTINEL_URL`. `None` means that
+    /// the test is to return: it is skipped, and its output says why. The sentinels know each other
+    /// and both replicas, and could promote one.
     ///
     /// # Panics
     /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not come together.
@@ -40,7 +41,8 @@ impl RedisSentinel {
         Self::start_with(&[]).await
     }
 
-    /// The same with further flags for the nodes that hold data; as [`Redis::start_with`](super::Redis::start_with).
+    /// The same with further flags for the nodes that hold data; as
+    /// [`Redis::start_with`](super::Redis::start_with).
     ///
     /// # Panics
     /// As [`start`](Self::start).
@@ -53,21 +55,32 @@ impl RedisSentinel {
         let mut sentinel = Self { server, version: String::new() };
         sentinel.complete().await;
         let version = product(&sentinel.sentinels()[0]).await;
-        sentinel.version =
-            version.unwrap_or_else(|error| panic!("{}: cannot ask it for its version: {error}", sentinel.server.description()));
-        eprintln!("sentinels of {} {}, there after {:?}", sentinel.version, sentinel.server.description(), began.elapsed());
+        sentinel.version = version.unwrap_or_else(|error| {
+            panic!("{}: cannot ask it for its version: {error}", sentinel.server.description())
+        });
+        eprintln!(
+            "sentinels of {} {}, there after {:?}",
+            sentinel.version,
+            sentinel.server.description(),
+            began.elapsed()
+        );
         Some(sentinel)
     }
 
-    /// Its URL: `redis-sentinel://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT/mymaster`, with the sentinels. A password in it is that of
-    /// the nodes that hold data; the sentinels have none.
+    /// Its URL: `redis-sentinel://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT/mymaster`, with the
+    /// sentinels. A password in it is that of the nodes that hold data; the sentinels have none.
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
             Whose::Ours(nodes) => {
                 let (data, sentinels) = nodes.list().split_at(DATA_NODES);
-                let hosts: Vec<_> = sentinels.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
-                format!("redis-sentinel://{}{}/{NAME}", credentials(data[0].password()), hosts.join(","))
+                let hosts: Vec<_> =
+                    sentinels.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+                format!(
+                    "redis-sentinel://{}{}/{NAME}",
+                    credentials(data[0].password()),
+                    hosts.join(",")
+                )
             }
             Whose::Theirs { url, .. } => url.clone(),
         }
@@ -95,7 +108,9 @@ impl RedisSentinel {
         let name = self.name();
         let mut refusals = Vec::new();
         for url in self.sentinels() {
-            match command::<(String, u16)>(&url, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", &name]).await {
+            match command::<(String, u16)>(&url, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", &name])
+                .await
+            {
                 Ok((_, port)) => return port,
                 Err(error) => refusals.push(error.to_string()),
             }
@@ -179,32 +194,42 @@ impl RedisSentinel {
         Ok(())
     }
 
-    /// Waits until every sentinel that runs reaches its quorum, and knows the other two and two replicas that follow the primary.
+    /// Waits until every sentinel that runs reaches its quorum, and knows the other two and two
+    /// replicas that follow the primary.
     ///
     /// # Panics
     /// If that does not happen.
     pub async fn complete(&self) {
         let Ok(nodes) = self.server.ours() else { return };
-        wait::until("every sentinel to know a primary, two replicas and two other sentinels", PATIENCE, async || {
-            for sentinel in nodes.list()[DATA_NODES..].iter().filter(|node| node.is_awake()) {
-                sentinel.command::<String>(&["SENTINEL", "CKQUORUM", NAME]).await.ok()?;
-                // As text: `name=mymaster,status=ok,address=127.0.0.1:10240,slaves=2,sentinels=3`.
-                let state = sentinel.info("sentinel", "master0").await.ok()?;
-                if !state.contains("status=ok") || !state.contains("slaves=2,sentinels=3") {
-                    return None;
+        wait::until(
+            "every sentinel to know a primary, two replicas and two other sentinels",
+            PATIENCE,
+            async || {
+                for sentinel in nodes.list()[DATA_NODES..].iter().filter(|node| node.is_awake()) {
+                    sentinel.command::<String>(&["SENTINEL", "CKQUORUM", NAME]).await.ok()?;
+                    // As text:
+                    // `name=mymaster,status=ok,address=127.0.0.1:10240,slaves=2,sentinels=3`.
+                    let state = sentinel.info("sentinel", "master0").await.ok()?;
+                    if !state.contains("status=ok") || !state.contains("slaves=2,sentinels=3") {
+                        return None;
+                    }
+                    let replicas: Vec<Vec<String>> =
+                        sentinel.command(&["SENTINEL", "REPLICAS", NAME]).await.ok()?;
+                    let link = "master-link-status".to_owned();
+                    if !replicas.iter().all(|replica| {
+                        replica.windows(2).any(|pair| pair == [link.clone(), "ok".to_owned()])
+                    }) {
+                        return None;
+                    }
                 }
-                let replicas: Vec<Vec<String>> = sentinel.command(&["SENTINEL", "REPLICAS", NAME]).await.ok()?;
-                let link = "master-link-status".to_owned();
-                if !replicas.iter().all(|replica| replica.windows(2).any(|pair| pair == [link.clone(), "ok".to_owned()])) {
-                    return None;
-                }
-            }
-            Some(())
-        })
+                Some(())
+            },
+        )
         .await;
     }
 
-    /// The answer of the node or sentinel on this port to one command, for looking around; of the first sentinel, if it is not ours.
+    /// The answer of the node or sentinel on this port to one command, for looking around; of the
+    /// first sentinel, if it is not ours.
     ///
     /// # Errors
     /// If it refuses the command or does not answer.
@@ -221,8 +246,14 @@ impl RedisSentinel {
     /// URLs of the sentinels: of those that run, or those that its URL names.
     fn sentinels(&self) -> Vec<String> {
         match &self.server {
-            Whose::Ours(nodes) => nodes.list()[DATA_NODES..].iter().filter(|node| node.is_awake()).map(Node::<RedisNode>::url).collect(),
-            Whose::Theirs { url, .. } => hosts_of(url).into_iter().map(|host| format!("redis://{host}/")).collect(),
+            Whose::Ours(nodes) => nodes.list()[DATA_NODES..]
+                .iter()
+                .filter(|node| node.is_awake())
+                .map(Node::<RedisNode>::url)
+                .collect(),
+            Whose::Theirs { url, .. } => {
+                hosts_of(url).into_iter().map(|host| format!("redis://{host}/")).collect()
+            }
         }
     }
 
@@ -233,13 +264,17 @@ impl RedisSentinel {
     }
 }
 
-/// Starts six processes that know each other from their first moment: sentinels find in their files what they would otherwise tell each
-/// other over seconds.
+/// Starts six processes that know each other from their first moment: sentinels find in their files
+/// what they would otherwise tell each other over seconds.
 async fn start(origin: &Origin, flags: &[&str]) -> Nodes<RedisNode> {
     Nodes::start(&REDIS_SENTINEL, origin, 2 * DATA_NODES, |_, ports| {
         let (data, sentinels) = ports.split_at(DATA_NODES);
-        let ids: Vec<_> = sentinels.iter().map(|_| format!("{:032x}{:08x}", fastrand::u128(..), fastrand::u32(..))).collect();
-        let mut nodes: Vec<_> = data.iter().map(|port| RedisNode::new(data_lines(*port, data[0]), flags)).collect();
+        let ids: Vec<_> = sentinels
+            .iter()
+            .map(|_| format!("{:032x}{:08x}", fastrand::u128(..), fastrand::u32(..)))
+            .collect();
+        let mut nodes: Vec<_> =
+            data.iter().map(|port| RedisNode::new(data_lines(*port, data[0]), flags)).collect();
         let password = nodes[0].password.clone();
         for own in 0..sentinels.len() {
             let lines = sentinel_lines(data, sentinels, &ids, own, password.as_deref());
@@ -265,7 +300,13 @@ fn data_lines(port: u16, primary: u16) -> Vec<String> {
     lines
 }
 
-fn sentinel_lines(data: &[u16], sentinels: &[u16], ids: &[String], own: usize, password: Option<&str>) -> Vec<String> {
+fn sentinel_lines(
+    data: &[u16],
+    sentinels: &[u16],
+    ids: &[String],
+    own: usize,
+    password: Option<&str>,
+) -> Vec<String> {
     let mut lines = vec![
         format!("sentinel myid {}", ids[own]),
         "sentinel announce-ip 127.0.0.1".to_owned(),
@@ -275,8 +316,12 @@ fn sentinel_lines(data: &[u16], sentinels: &[u16], ids: &[String], own: usize, p
         format!("sentinel parallel-syncs {NAME} 2"),
     ];
     lines.extend(password.map(|password| format!("sentinel auth-pass {NAME} {password}")));
-    lines.extend(data[1..].iter().map(|port| format!("sentinel known-replica {NAME} 127.0.0.1 {port}")));
+    lines.extend(
+        data[1..].iter().map(|port| format!("sentinel known-replica {NAME} 127.0.0.1 {port}")),
+    );
     let others = sentinels.iter().zip(ids).filter(|(port, _)| **port != sentinels[own]);
-    lines.extend(others.map(|(port, id)| format!("sentinel known-sentinel {NAME} 127.0.0.1 {port} {id}")));
+    lines.extend(
+        others.map(|(port, id)| format!("sentinel known-sentinel {NAME} 127.0.0.1 {port} {id}")),
+    );
     lines
 }

@@ -12,8 +12,8 @@ pub(super) trait Server: fmt::Debug + Sized {
     /// What it says if it cannot run as it was told to.
     const REFUSALS: &'static [&'static str];
 
-    /// Puts what it needs into its folder, and returns the shell's line that starts this program. At its end the shell has become the
-    /// server, by `exec`.
+    /// Puts what it needs into its folder, and returns the shell's line that starts this program.
+    /// At its end the shell has become the server, by `exec`.
     fn set_up(node: &Node<Self>, program: &str) -> String;
 
     /// Whether it answers. Another server at its address does not count.

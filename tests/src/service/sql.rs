@@ -3,7 +3,10 @@
 use std::{io, time::Duration};
 
 use futures_util::FutureExt;
-use sqlx::{AssertSqlSafe, Column, ColumnIndex, MySqlConnection, PgConnection, Row, SqliteConnection, ValueRef, postgres::PgRow, raw_sql};
+use sqlx::{
+    AssertSqlSafe, Column, ColumnIndex, MySqlConnection, PgConnection, Row, SqliteConnection,
+    ValueRef, postgres::PgRow, raw_sql,
+};
 use tokio::time::timeout;
 
 /// How long a look at a server may take. One that hangs is not waited for.
@@ -27,11 +30,15 @@ impl Answer {
         self.rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect()
     }
 
-    /// A line for each row of a table, in the order of their texts. Bytes that would end a line are replaced.
+    /// A line for each row of a table, in the order of their texts. Bytes that would end a line are
+    /// replaced.
     pub(super) fn lines(&self, table: &str) -> String {
-        let value = |value: &Option<String>| value.as_deref().unwrap_or("NULL").replace(char::is_control, "\u{fffd}");
+        let value = |value: &Option<String>| {
+            value.as_deref().unwrap_or("NULL").replace(char::is_control, "\u{fffd}")
+        };
         let line = |row: &Vec<_>| {
-            let values = self.columns.iter().zip(row).map(|(column, of)| format!(" {column}={}", value(of)));
+            let values =
+                self.columns.iter().zip(row).map(|(column, of)| format!(" {column}={}", value(of)));
             format!("{table}:{}\n", values.collect::<String>())
         };
         let mut lines: Vec<_> = self.rows.iter().map(line).collect();
@@ -40,8 +47,12 @@ impl Answer {
     }
 }
 
-/// All rows of all tables, of which `ask` is asked: first for their names as they stand in a statement.
-pub(super) async fn dump(names: &str, ask: impl AsyncFn(&str) -> sqlx::Result<Answer>) -> sqlx::Result<String> {
+/// All rows of all tables, of which `ask` is asked: first for their names as they stand in a
+/// statement.
+pub(super) async fn dump(
+    names: &str,
+    ask: impl AsyncFn(&str) -> sqlx::Result<Answer>,
+) -> sqlx::Result<String> {
     let mut dumped = String::new();
     for table in ask(names).await?.first_column() {
         dumped += &ask(&format!("SELECT * FROM {table}")).await?.lines(&table);
@@ -50,39 +61,72 @@ pub(super) async fn dump(names: &str, ask: impl AsyncFn(&str) -> sqlx::Result<An
 }
 
 /// What this gives, or that it took too long.
-pub(super) async fn within<T>(limit: Duration, looking: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
-    let late = || sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}")));
+pub(super) async fn within<T>(
+    limit: Duration,
+    looking: impl Future<Output = sqlx::Result<T>>,
+) -> sqlx::Result<T> {
+    let late = || {
+        sqlx::Error::Io(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("no answer within {limit:?}"),
+        ))
+    };
     // On the heap, as what a driver does is large.
     timeout(limit, looking.boxed_local()).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// The answer of PostgreSQL to some statements, which come without parameters and are answered in text.
-pub(super) async fn postgres(connection: &mut PgConnection, statements: &str) -> sqlx::Result<Answer> {
+/// The answer of PostgreSQL to some statements, which come without parameters and are answered in
+/// text.
+pub(super) async fn postgres(
+    connection: &mut PgConnection,
+    statements: &str,
+) -> sqlx::Result<Answer> {
     let text = |row: &PgRow, at| {
         let value = row.try_get_raw(at)?;
-        let bytes = if value.is_null() { None } else { Some(value.as_bytes().map_err(sqlx::Error::Decode)?.to_vec()) };
+        let bytes = if value.is_null() {
+            None
+        } else {
+            Some(value.as_bytes().map_err(sqlx::Error::Decode)?.to_vec())
+        };
         Ok(bytes)
     };
     answer(&raw_sql(AssertSqlSafe(statements)).fetch_all(connection).await?, text)
 }
 
 /// The answer of MariaDB to some statements.
-pub(super) async fn mariadb(connection: &mut MySqlConnection, statements: &str) -> sqlx::Result<Answer> {
-    answer(&raw_sql(AssertSqlSafe(statements)).fetch_all(connection).await?, |row, at| row.try_get_unchecked(at))
+pub(super) async fn mariadb(
+    connection: &mut MySqlConnection,
+    statements: &str,
+) -> sqlx::Result<Answer> {
+    answer(&raw_sql(AssertSqlSafe(statements)).fetch_all(connection).await?, |row, at| {
+        row.try_get_unchecked(at)
+    })
 }
 
 /// The answer of SQLite to some statements.
-pub(super) async fn sqlite(connection: &mut SqliteConnection, statements: &str) -> sqlx::Result<Answer> {
-    answer(&raw_sql(AssertSqlSafe(statements)).fetch_all(connection).await?, |row, at| row.try_get_unchecked(at))
+pub(super) async fn sqlite(
+    connection: &mut SqliteConnection,
+    statements: &str,
+) -> sqlx::Result<Answer> {
+    answer(&raw_sql(AssertSqlSafe(statements)).fetch_all(connection).await?, |row, at| {
+        row.try_get_unchecked(at)
+    })
 }
 
 /// Rows as text; `bytes` are those of one value's text.
-fn answer<R: Row>(rows: &[R], bytes: impl Fn(&R, usize) -> sqlx::Result<Option<Vec<u8>>>) -> sqlx::Result<Answer>
+fn answer<R: Row>(
+    rows: &[R],
+    bytes: impl Fn(&R, usize) -> sqlx::Result<Option<Vec<u8>>>,
+) -> sqlx::Result<Answer>
 where
     usize: ColumnIndex<R>,
 {
-    let columns = rows.first().map(|row| row.columns().iter().map(|column| column.name().to_owned()).collect()).unwrap_or_default();
-    let text = |value: Option<Vec<u8>>| value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let columns = rows
+        .first()
+        .map(|row| row.columns().iter().map(|column| column.name().to_owned()).collect())
+        .unwrap_or_default();
+    let text =
+        |value: Option<Vec<u8>>| value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let texts = |row: &R| (0..row.len()).map(|at| bytes(row, at).map(text)).collect();
     Ok(Answer { columns, rows: rows.iter().map(texts).collect::<sqlx::Result<_>>()? })
 }

@@ -7,7 +7,9 @@ pub(super) fn own_database() -> String {
 
 /// A URL with this database in place of its own.
 pub(super) fn with_database(url: &str, database: &str) -> String {
-    let (front, settings) = url.split_once('?').map_or((url, String::new()), |(front, settings)| (front, format!("?{settings}")));
+    let (front, settings) = url
+        .split_once('?')
+        .map_or((url, String::new()), |(front, settings)| (front, format!("?{settings}")));
     let hosts = front.find("://").map_or(0, |at| at + "://".len());
     let front = front[hosts..].find('/').map_or(front, |at| &front[..hosts + at]);
     format!("{front}/{database}{settings}")
@@ -29,8 +31,14 @@ mod tests {
     fn another_database_changes_nothing_else_of_a_url() {
         assert_eq!(with_database("postgres://a:1", "own"), "postgres://a:1/own");
         assert_eq!(with_database("postgres://a:1/sessions", "own"), "postgres://a:1/own");
-        assert_eq!(with_database("mysql://user:secret@a/sessions?ssl-mode=required", "own"), "mysql://user:secret@a/own?ssl-mode=required");
-        assert_eq!(with_database("postgres://user@a?sslrootcert=/a/b", "own"), "postgres://user@a/own?sslrootcert=/a/b");
+        assert_eq!(
+            with_database("mysql://user:secret@a/sessions?ssl-mode=required", "own"),
+            "mysql://user:secret@a/own?ssl-mode=required"
+        );
+        assert_eq!(
+            with_database("postgres://user@a?sslrootcert=/a/b", "own"),
+            "postgres://user@a/own?sslrootcert=/a/b"
+        );
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! One SQLite database.
 
-use sqlx::{ConnectOptions, Connection, SqlitePool, pool::PoolOptions, sqlite::SqliteConnectOptions};
+use sqlx::{
+    ConnectOptions, Connection, SqlitePool, pool::PoolOptions, sqlite::SqliteConnectOptions,
+};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
@@ -10,13 +12,17 @@ use super::{
 };
 
 /// The names of all tables.
-const TABLES: &str = r#"SELECT '"' || name || '"' FROM sqlite_schema WHERE type = 'table' ORDER BY 1"#;
+const TABLES: &str =
+    r#"SELECT '"' || name || '"' FROM sqlite_schema WHERE type = 'table' ORDER BY 1"#;
 
-/// One SQLite database: a file in a temporary folder, which is made when something is written there. Dropping it removes it.
+/// One SQLite database: a file in a temporary folder, which is made when something is written
+/// there. Dropping it removes it.
 ///
-/// It has no server. What stands for a stopped one is a disk that gives nothing back: whoever reads or writes gets an I/O error at once. What stands
-/// for one that hangs is a process that stands still in the middle of a commit: whoever reads or writes waits. Both are done to the files, from outside
-/// of whoever uses them, and end without a trace. The database has to be there, and gets a log of what is written (`WAL`), as stores have it.
+/// It has no server. What stands for a stopped one is a disk that gives nothing back: whoever reads
+/// or writes gets an I/O error at once. What stands for one that hangs is a process that stands
+/// still in the middle of a commit: whoever reads or writes waits. Both are done to the files, from
+/// outside of whoever uses them, and end without a trace. The database has to be there, and gets a
+/// log of what is written (`WAL`), as stores have it.
 #[derive(Debug)]
 pub struct Sqlite {
     folder: TempDir,
@@ -30,9 +36,14 @@ impl Sqlite {
     /// # Panics
     /// If there is no temporary folder.
     pub async fn start() -> Option<Self> {
-        let folder = tempfile::Builder::new().prefix("service-").tempdir().expect("a temporary folder");
-        let mut connection = SqliteConnectOptions::new().connect().await.expect("a database in memory");
-        let version = sql::sqlite(&mut connection, "SELECT sqlite_version()").await.expect("it knows its version").only();
+        let folder =
+            tempfile::Builder::new().prefix("service-").tempdir().expect("a temporary folder");
+        let mut connection =
+            SqliteConnectOptions::new().connect().await.expect("a database in memory");
+        let version = sql::sqlite(&mut connection, "SELECT sqlite_version()")
+            .await
+            .expect("it knows its version")
+            .only();
         Some(Self { folder, fault: Mutex::default(), version: format!("sqlite {version}") })
     }
 
@@ -87,7 +98,8 @@ impl Sqlite {
         }
     }
 
-    /// Lets who stands still in the middle of a commit die there, as by a kill. What it leaves is put in order by whoever looks next.
+    /// Lets who stands still in the middle of a commit die there, as by a kill. What it leaves is
+    /// put in order by whoever looks next.
     ///
     /// # Panics
     /// If nobody stands still.
@@ -106,7 +118,8 @@ impl Sqlite {
         PoolOptions::new().acquire_timeout(LOOK_WITHIN).connect_lazy_with(self.options())
     }
 
-    /// The rows that some statements give, as text, for looking around: on a connection of its own, within five seconds.
+    /// The rows that some statements give, as text, for looking around: on a connection of its own,
+    /// within five seconds.
     ///
     /// # Errors
     /// If it refuses one of them.
@@ -114,12 +127,15 @@ impl Sqlite {
         Ok(self.answer(statements).await?.rows)
     }
 
-    /// All rows of all tables, a line for each, with the names of the columns. Bytes that are letters are letters.
+    /// All rows of all tables, a line for each, with the names of the columns. Bytes that are
+    /// letters are letters.
     ///
     /// # Panics
     /// If it cannot be read.
     pub async fn dump(&self) -> String {
-        sql::dump(TABLES, async |statement| self.answer(statement).await).await.expect("a file can be read")
+        sql::dump(TABLES, async |statement| self.answer(statement).await)
+            .await
+            .expect("a file can be read")
     }
 
     async fn answer(&self, statements: &str) -> sqlx::Result<Answer> {

@@ -1,4 +1,5 @@
-//! What makes a database of SQLite fail. There is no server to stop or to freeze; its files are all there is.
+//! What makes a database of SQLite fail. There is no server to stop or to freeze; its files are all
+//! there is.
 
 use std::{
     fs::{File, OpenOptions},
@@ -22,16 +23,17 @@ const LOG_HEAD: u64 = 32;
 /// What lasts until it is ended.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// A disk that gives nothing back: of the log, which has what was written last, only the head is left. Whoever reads or writes gets an I/O
-    /// error at once.
+    /// A disk that gives nothing back: of the log, which has what was written last, only the head
+    /// is left. Whoever reads or writes gets an I/O error at once.
     Cut {
         log: PathBuf,
         content: Vec<u8>,
-        /// Keeps the database open, so that nobody else is the last to close it, and none the first to open it: those put the log in order.
+        /// Keeps the database open, so that nobody else is the last to close it, and none the first
+        /// to open it: those put the log in order.
         _open: SqliteConnection,
     },
-    /// A process that stands still in the middle of a commit, with the lock of writers and one of two copies of the index's head written.
-    /// Whoever reads or writes waits.
+    /// A process that stands still in the middle of a commit, with the lock of writers and one of
+    /// two copies of the index's head written. Whoever reads or writes waits.
     Torn { writer: SqliteConnection, index: File, whole: [u8; 1] },
     /// A process that has begun to write and does not end. Whoever writes waits.
     Held { writer: SqliteConnection },
@@ -41,7 +43,8 @@ impl Fault {
     /// Cuts the log of this database.
     pub(super) async fn cut(options: &SqliteConnectOptions) -> sqlx::Result<Self> {
         let mut open = connect(options).await?;
-        // The first page is read by everybody, and after this it is in the log. Nobody has it in his cache: it is another one now.
+        // The first page is read by everybody, and after this it is in the log. Nobody has it in
+        // his cache: it is another one now.
         sql::sqlite(&mut open, "PRAGMA wal_autocheckpoint = 0").await?;
         let version = sql::sqlite(&mut open, "PRAGMA user_version").await?.only();
         let next = version.parse::<u32>().unwrap_or_default() + 1;
@@ -55,7 +58,10 @@ impl Fault {
     /// Stands still in the middle of a commit.
     pub(super) async fn tear(options: &SqliteConnectOptions) -> sqlx::Result<Self> {
         let writer = begin(options).await?;
-        let index = OpenOptions::new().read(true).write(true).open(beside(options.get_filename(), "-shm"))?;
+        let index = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(beside(options.get_filename(), "-shm"))?;
         let mut whole = [0];
         index.read_exact_at(&mut whole, COUNTER)?;
         index.write_all_at(&[!whole[0]], COUNTER)?;

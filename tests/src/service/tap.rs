@@ -16,8 +16,9 @@ use super::whose::hosts_of;
 /// What one round trip carried to the server: the names of its commands.
 pub type RoundTrip = Vec<String>;
 
-/// A stop on the way to a server, which passes everything on and remembers what was asked for. Unlike the server's own counters it knows
-/// nothing of other clients and of what scripts call, and it sees which commands travelled together.
+/// A stop on the way to a server, which passes everything on and remembers what was asked for.
+/// Unlike the server's own counters it knows nothing of other clients and of what scripts call, and
+/// it sees which commands travelled together.
 #[derive(Debug)]
 pub struct Tap {
     url: String,
@@ -48,7 +49,8 @@ impl Tap {
         &self.url
     }
 
-    /// The round trips since the last time this was asked. They are told apart exactly as long as a connection asks one thing at a time.
+    /// The round trips since the last time this was asked. They are told apart exactly as long as a
+    /// connection asks one thing at a time.
     #[must_use]
     pub fn heard(&self) -> Vec<RoundTrip> {
         std::mem::take(&mut *lock(&self.heard))
@@ -74,20 +76,28 @@ async fn accept(listener: TcpListener, server: String, heard: Heard) {
         }
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = upstream.into_split();
-        // Whether the server has said something since the client last did: then what the client says next begins a round trip.
+        // Whether the server has said something since the client last did: then what the client
+        // says next begins a round trip.
         let answered = Arc::new(Mutex::new(true));
         lines.spawn(requests(from_client, to_server, Arc::clone(&answered), Arc::clone(&heard)));
         lines.spawn(answers(from_server, to_client, answered));
     }
 }
 
-/// Passes on what the client says, and writes down which commands that were, before the server can answer.
-async fn requests(mut client: OwnedReadHalf, mut server: OwnedWriteHalf, answered: Arc<Mutex<bool>>, heard: Heard) {
+/// Passes on what the client says, and writes down which commands that were, before the server can
+/// answer.
+async fn requests(
+    mut client: OwnedReadHalf,
+    mut server: OwnedWriteHalf,
+    answered: Arc<Mutex<bool>>,
+    heard: Heard,
+) {
     let mut unread = Vec::new();
     while client.read_buf(&mut unread).await.is_ok_and(|count| count > 0) {
         let mut rest = unread.as_slice();
         while let Some((name, after)) = command(rest) {
-            let begins = std::mem::take(&mut *answered.lock().unwrap_or_else(PoisonError::into_inner));
+            let begins =
+                std::mem::take(&mut *answered.lock().unwrap_or_else(PoisonError::into_inner));
             let mut heard = lock(&heard);
             match heard.last_mut().filter(|_| !begins) {
                 Some(trip) => trip.push(name),
@@ -104,7 +114,11 @@ async fn requests(mut client: OwnedReadHalf, mut server: OwnedWriteHalf, answere
     }
 }
 
-async fn answers(mut server: OwnedReadHalf, mut client: OwnedWriteHalf, answered: Arc<Mutex<bool>>) {
+async fn answers(
+    mut server: OwnedReadHalf,
+    mut client: OwnedWriteHalf,
+    answered: Arc<Mutex<bool>>,
+) {
     let mut bytes = Vec::new();
     while server.read_buf(&mut bytes).await.is_ok_and(|count| count > 0) {
         *answered.lock().unwrap_or_else(PoisonError::into_inner) = true;
@@ -115,7 +129,8 @@ async fn answers(mut server: OwnedReadHalf, mut client: OwnedWriteHalf, answered
     }
 }
 
-/// The name of the first command, a list of length-prefixed texts, and what follows it; `None` if it has not come whole.
+/// The name of the first command, a list of length-prefixed texts, and what follows it; `None` if
+/// it has not come whole.
 fn command(bytes: &[u8]) -> Option<(String, &[u8])> {
     let (count, mut rest) = number(b'*', bytes)?;
     let mut name = None;
@@ -131,7 +146,9 @@ fn command(bytes: &[u8]) -> Option<(String, &[u8])> {
 fn number(mark: u8, bytes: &[u8]) -> Option<(usize, &[u8])> {
     let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
     let line = std::str::from_utf8(&bytes[..end]).ok()?;
-    let digits = line.strip_prefix(char::from(mark)).unwrap_or_else(|| panic!("no client of Redis begins with {line:?}"));
+    let digits = line
+        .strip_prefix(char::from(mark))
+        .unwrap_or_else(|| panic!("no client of Redis begins with {line:?}"));
     Some((digits.parse().expect("a length is a number"), &bytes[end + 2..]))
 }
 

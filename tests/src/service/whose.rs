@@ -37,7 +37,10 @@ impl<T> Whose<T> {
     pub(super) fn taken(url: String, kind: &Kind, flags: &[&str]) -> Option<Self> {
         let variable = kind.url_variable;
         if !flags.is_empty() {
-            eprintln!("SKIPPED, this test sets its server up with {flags:?}: {}", NotOurs::Theirs { variable });
+            eprintln!(
+                "SKIPPED, this test sets its server up with {flags:?}: {}",
+                NotOurs::Theirs { variable }
+            );
             return None;
         }
         Some(Self::Theirs { url, variable })
@@ -72,7 +75,10 @@ impl fmt::Display for NotOurs {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Theirs { variable } => {
-                write!(formatter, "not applicable: the server of {variable} is not ours to stop, freeze or set up")
+                write!(
+                    formatter,
+                    "not applicable: the server of {variable} is not ours to stop, freeze or set up"
+                )
             }
             Self::File => formatter.write_str("not applicable: a file has no server"),
         }

@@ -11,7 +11,10 @@ async fn s17_browser_keeps_the_cookie_from_scripts_and_plain_http() {
     let cookie = &cookies[0];
     assert_eq!(cookie.name, "__Host-id");
     assert_eq!((cookie.secure, cookie.http_only, cookie.same_site.as_str()), (true, true, "Lax"));
-    assert_eq!((cookie.domain.as_str(), cookie.path.as_str(), cookie.expiry), ("site.test", "/", None));
+    assert_eq!(
+        (cookie.domain.as_str(), cookie.path.as_str(), cookie.expiry),
+        ("site.test", "/", None)
+    );
     // A cookie of the page itself shows that the page sees cookies at all.
     let seen: String = browser.run("document.cookie = 'own=1'; return document.cookie;", ()).await;
     assert_eq!(seen, "own=1");
@@ -19,14 +22,22 @@ async fn s17_browser_keeps_the_cookie_from_scripts_and_plain_http() {
     browser.open(&rig.nginx.site()).await;
     let sent = |scheme: &str| {
         let accesses = rig.nginx.accesses();
-        let of_the_page = accesses.iter().filter(|access| access.scheme == scheme && access.target == "/");
+        let of_the_page =
+            accesses.iter().filter(|access| access.scheme == scheme && access.target == "/");
         of_the_page.map(|access| access.cookie.clone()).collect::<Vec<_>>()
     };
-    println!("s17: a cookie went along: over http {:?}, over https {:?}", sent("http"), sent("https"));
+    println!(
+        "s17: a cookie went along: over http {:?}, over https {:?}",
+        sent("http"),
+        sent("https")
+    );
     assert_eq!(sent("http"), ["no"]);
     assert_eq!(sent("https"), ["yes"]);
     assert_eq!(principal(&browser).await.as_deref(), Some("bob"));
     assert_eq!(send(&browser, "POST", "/logout", None).await.0, 204);
-    assert!(browser.cookies().await.iter().all(|cookie| cookie.name == "own"), "the sign-out has removed the cookie");
+    assert!(
+        browser.cookies().await.iter().all(|cookie| cookie.name == "own"),
+        "the sign-out has removed the cookie"
+    );
     browser.close().await;
 }

@@ -9,14 +9,23 @@ use tests::{
 use crate::rig::{Rig, cookie, devices, page, send};
 
 /// The routes that change state by `POST` and need no body.
-const ROUTES: [&str; 7] =
-    ["/session/n/add", "/session/n/update", "/renew", "/credentials-changed", "/logout", "/logout-others", "/logout-everywhere"];
+const ROUTES: [&str; 7] = [
+    "/session/n/add",
+    "/session/n/update",
+    "/renew",
+    "/credentials-changed",
+    "/logout",
+    "/logout-others",
+    "/logout-everywhere",
+];
 
-/// A text that the demo reads as a sign-in. A form sends it as `text/plain`, with `=` between its name and its value.
+/// A text that the demo reads as a sign-in. A form sends it as `text/plain`, with `=` between its
+/// name and its value.
 const LOGIN: [&str; 2] = [r#"{"user":"mallory","label":""#, r#""}"#];
 
-/// Posts forms, sends with `fetch`, and opens a WebSocket. Each form has a frame for its answer, so that the page stays. The script does not wait
-/// for the frames: one whose answer is 204 never reports that it has loaded.
+/// Posts forms, sends with `fetch`, and opens a WebSocket. Each form has a frame for its answer, so
+/// that the page stays. The script does not wait for the frames: one whose answer is 204 never
+/// reports that it has loaded.
 const ATTACK: &str = r#"
 const post = (target, name, value) => {
     const frame = document.createElement("iframe");
@@ -89,7 +98,8 @@ async fn attack(browser: &Chromium, nginx: &Nginx, host: &str) -> Vec<Access> {
     arrived(nginx, 0, &origin, REQUESTS).await
 }
 
-/// Waits until so many requests with this `Origin` have ended since there were `before` lines in the access log.
+/// Waits until so many requests with this `Origin` have ended since there were `before` lines in
+/// the access log.
 async fn arrived(nginx: &Nginx, before: usize, origin: &str, count: usize) -> Vec<Access> {
     wait::until("the requests of a page", PATIENCE, async || {
         let mut arrived = nginx.accesses().split_off(before);
@@ -106,7 +116,8 @@ async fn s21_s24_a_cross_site_post_changes_nothing() {
     assert_eq!(send(&browser, "POST", "/session/n/add", None).await, (200, "1".to_owned()));
     let before = State::of(&browser).await;
     assert_eq!((before.principal.as_deref(), before.devices.len()), (Some("bob"), 2));
-    // The browser sends no cookie with requests of another site. It sends one with those of the same site, where only the origin protects.
+    // The browser sends no cookie with requests of another site. It sends one with those of the
+    // same site, where only the origin protects.
     for (host, cookie) in [("evil.test", "no"), ("sub.site.test", "yes")] {
         let arrived = attack(&browser, &rig.nginx, host).await;
         let refused = arrived.iter().filter(|access| access.status == "403").count();
@@ -120,14 +131,19 @@ async fn s21_s24_a_cross_site_post_changes_nothing() {
 
         browser.open(&format!("{}/healthz", rig.nginx.site())).await;
         assert_eq!(State::of(&browser).await, before, "{host}");
-        assert_eq!(page(&other).await.principal.as_deref(), Some("bob"), "{host}: the other device");
+        assert_eq!(
+            page(&other).await.principal.as_deref(),
+            Some("bob"),
+            "{host}: the other device"
+        );
     }
     works_from_the_site(&rig, &browser).await;
     browser.close().await;
     other.close().await;
 }
 
-/// The same requests from a page of the site itself have an effect, so the refusals above are not those of a broken attack.
+/// The same requests from a page of the site itself have an effect, so the refusals above are not
+/// those of a broken attack.
 async fn works_from_the_site(rig: &Rig, browser: &Chromium) {
     let origin = rig.nginx.site();
     let before = rig.nginx.accesses().len();

@@ -14,13 +14,20 @@ async fn h30_a_device_that_renewed_meanwhile_can_be_ended() {
     let before = cookie(&other).await;
     assert_eq!(send(&other, "POST", "/renew", None).await.0, 204);
     let after = cookie(&other).await;
-    assert!(key_of(&before) == key_of(&after) && secret_of(&before) != secret_of(&after), "the browser keeps the renewed id");
+    assert!(
+        key_of(&before) == key_of(&after) && secret_of(&before) != secret_of(&after),
+        "the browser keeps the renewed id"
+    );
     assert_eq!(principal(&other).await.as_deref(), Some("bob"));
     assert_eq!(send(&first, "DELETE", &format!("/devices/{handle}"), None).await.0, 204);
     assert!(page(&other).await.is_anonymous(), "the device is signed out");
     assert_eq!(principal(&first).await.as_deref(), Some("bob"));
     let left = devices(&first).await;
-    println!("h30: {} devices before, {} after one that had renewed was ended", listed.len(), left.len());
+    println!(
+        "h30: {} devices before, {} after one that had renewed was ended",
+        listed.len(),
+        left.len()
+    );
     assert!(left.len() == 1 && left[0].current, "{left:?}");
     first.close().await;
     other.close().await;

@@ -14,8 +14,8 @@ const AT_ONCE: usize = 10;
 /// How many rounds show that reads arrive with a superseded id.
 const WITHOUT_GRACE: usize = 10;
 
-/// Sends a renewal among 20 equal requests at the same moment, at another place among them in each round. Then looks whether the user is
-/// still signed in, and signs in again if not.
+/// Sends a renewal among 20 equal requests at the same moment, at another place among them in each
+/// round. Then looks whether the user is still signed in, and signs in again if not.
 const ROUND: &str = r#"
 const status = async (method, target) => (await fetch(target, { method, cache: "no-store" })).status;
 const user = async () => (await (await fetch("/session", { cache: "no-store" })).json()).principal;
@@ -50,7 +50,12 @@ struct Round<A> {
     signed_in: bool,
 }
 
-async fn rounds<A: serde::de::DeserializeOwned>(browser: &Chromium, request: &str, rounds: usize, first: bool) -> Vec<Round<A>> {
+async fn rounds<A: serde::de::DeserializeOwned>(
+    browser: &Chromium,
+    request: &str,
+    rounds: usize,
+    first: bool,
+) -> Vec<Round<A>> {
     let mut done: Vec<Round<A>> = Vec::new();
     while done.len() < rounds {
         let (from, to) = (done.len(), done.len() + AT_ONCE);
@@ -65,7 +70,8 @@ async fn rounds<A: serde::de::DeserializeOwned>(browser: &Chromium, request: &st
 /// The page's requests were parallel streams of one connection.
 fn used_http_2(nginx: &Nginx) {
     let accesses = nginx.accesses();
-    let connections: std::collections::HashSet<_> = accesses.iter().map(|access| &access.connection).collect();
+    let connections: std::collections::HashSet<_> =
+        accesses.iter().map(|access| &access.connection).collect();
     assert!(accesses.iter().all(|access| access.protocol == "HTTP/2.0"));
     println!("{} requests over HTTP/2 on {} connections", accesses.len(), connections.len());
 }
@@ -75,7 +81,9 @@ async fn h27_h28_renewal_beside_parallel_adds_never_signs_out() {
     let Some(rig) = Rig::start(&[]).await else { return };
     let browser = rig.signed_in("bob").await;
     let rounds: Vec<Round<u16>> = rounds(&browser, "add", ROUNDS, false).await;
-    let count = |status: u16| rounds.iter().flat_map(|round| &round.answers).filter(|&&answer| answer == status).count();
+    let count = |status: u16| {
+        rounds.iter().flat_map(|round| &round.answers).filter(|&&answer| answer == status).count()
+    };
     let (added, conflicts) = (count(200), count(409));
     let renewed = rounds.iter().filter(|round| round.renewed == 204).count();
     let sign_outs = rounds.iter().filter(|round| !round.signed_in).count();
@@ -88,7 +96,10 @@ async fn h27_h28_renewal_beside_parallel_adds_never_signs_out() {
     assert_eq!(renewed, ROUNDS);
     assert_eq!(added + conflicts, ROUNDS * PARALLEL, "{rounds:?}");
     assert_eq!(n, Some(added.into()));
-    assert!(conflicts > 0, "no add came after a renewal with the id from before it, so this proves nothing");
+    assert!(
+        conflicts > 0,
+        "no add came after a renewal with the id from before it, so this proves nothing"
+    );
     browser.close().await;
 }
 
@@ -98,19 +109,30 @@ async fn h28_reads_beside_a_renewal_are_signed_in() {
     let browser = rig.signed_in("bob").await;
     let anonymous = |rounds: &[Round<Option<String>>]| {
         assert!(rounds.iter().all(|round| round.signed_in && round.renewed == 204), "{rounds:?}");
-        rounds.iter().flat_map(|round| &round.answers).filter(|user| user.as_deref() != Some("bob")).count()
+        rounds
+            .iter()
+            .flat_map(|round| &round.answers)
+            .filter(|user| user.as_deref() != Some("bob"))
+            .count()
     };
     let with = anonymous(&rounds(&browser, "read", ROUNDS, false).await);
     println!("h28: {ROUNDS} renewals beside {PARALLEL} reads each: {with} reads were anonymous");
     used_http_2(&rig.nginx);
     browser.close().await;
     drop(rig);
-    // The same without a grace shows how many of the reads arrive with the id from before the renewal.
+    // The same without a grace shows how many of the reads arrive with the id from before the
+    // renewal.
     let Some(rig) = Rig::start(&["--rotation-grace", "0s"]).await else { return };
     let browser = rig.signed_in("bob").await;
     let without = anonymous(&rounds(&browser, "read", WITHOUT_GRACE, true).await);
-    println!("h28: without a grace, {without} of {} reads were anonymous", WITHOUT_GRACE * PARALLEL);
+    println!(
+        "h28: without a grace, {without} of {} reads were anonymous",
+        WITHOUT_GRACE * PARALLEL
+    );
     assert_eq!(with, 0, "of {}", ROUNDS * PARALLEL);
-    assert!(without > 0, "no read came after a renewal with the id from before it, so this proves nothing");
+    assert!(
+        without > 0,
+        "no read came after a renewal with the id from before it, so this proves nothing"
+    );
     browser.close().await;
 }

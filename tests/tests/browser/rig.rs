@@ -6,9 +6,18 @@ use tests::{
     chromium::{ChromeDriver, Chromium, Nginx, Programs},
 };
 
-/// Four workers, whose sessions the primary owns, behind a proxy that speaks TLS. The deadline is long because no test here is about a store that
-/// is late, and a browser keeps the machine busy.
-const FLAGS: [&str; 8] = ["--cookie", "secure", "--trusted-proxy", "127.0.0.1/32", "--workers", "4", "--deadline", "10s"];
+/// Four workers, whose sessions the primary owns, behind a proxy that speaks TLS. The deadline is
+/// long because no test here is about a store that is late, and a browser keeps the machine busy.
+const FLAGS: [&str; 8] = [
+    "--cookie",
+    "secure",
+    "--trusted-proxy",
+    "127.0.0.1/32",
+    "--workers",
+    "4",
+    "--deadline",
+    "10s",
+];
 
 /// A site and a driver. Dropping it ends both.
 pub(crate) struct Rig {
@@ -18,7 +27,8 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    /// Starts one whose demo has these further flags. `None` if a program is missing: the test's output says which.
+    /// Starts one whose demo has these further flags. `None` if a program is missing: the test's
+    /// output says which.
     pub(crate) async fn start(flags: &[&str]) -> Option<Self> {
         let programs = Programs::find()?;
         let demo = Demo::start(&[&FLAGS, flags].concat()).await;
@@ -37,14 +47,22 @@ impl Rig {
     /// The same, and its user has signed in.
     pub(crate) async fn signed_in(&self, user: &str) -> Chromium {
         let browser = self.browser().await;
-        assert_eq!(send(&browser, "POST", "/login", Some(&format!(r#"{{"user":"{user}"}}"#))).await.0, 200);
+        assert_eq!(
+            send(&browser, "POST", "/login", Some(&format!(r#"{{"user":"{user}"}}"#))).await.0,
+            200
+        );
         assert_eq!(principal(&browser).await.as_deref(), Some(user));
         browser
     }
 }
 
 /// Lets the page send a request to its own origin. The answer's status and text.
-pub(crate) async fn send(browser: &Chromium, method: &str, target: &str, body: Option<&str>) -> (u16, String) {
+pub(crate) async fn send(
+    browser: &Chromium,
+    method: &str,
+    target: &str,
+    body: Option<&str>,
+) -> (u16, String) {
     let script = "const answer = await fetch(input[1], { method: input[0], body: input[2], cache: 'no-store' }); \
          return [answer.status, await answer.text()];";
     browser.run(script, (method, target, body)).await

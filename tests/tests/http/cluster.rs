@@ -33,7 +33,8 @@ async fn k01_all_workers_serve_one_port() {
             tokio::spawn(async move {
                 let mut workers = Vec::new();
                 for _ in 0..REQUESTS / 32 {
-                    let response = Connection::open(address).await?.send(&Request::get("/healthz")).await?;
+                    let response =
+                        Connection::open(address).await?.send(&Request::get("/healthz")).await?;
                     workers.push(response.expect(200).worker().to_owned());
                 }
                 Ok::<_, io::Error>(workers)
@@ -48,10 +49,15 @@ async fn k01_all_workers_serve_one_port() {
             break;
         }
     }
-    println!("k01: {} requests on new connections, by worker: {shares:?}", shares.values().sum::<usize>());
+    println!(
+        "k01: {} requests on new connections, by worker: {shares:?}",
+        shares.values().sum::<usize>()
+    );
     assert_eq!(shares.len(), 4);
-    let pids: HashSet<String> = shares.keys().filter_map(|worker| Some(worker.split_once('/')?.1.to_owned())).collect();
-    let children: HashSet<String> = demo.workers().iter().map(|pid| pid.as_raw_nonzero().to_string()).collect();
+    let pids: HashSet<String> =
+        shares.keys().filter_map(|worker| Some(worker.split_once('/')?.1.to_owned())).collect();
+    let children: HashSet<String> =
+        demo.workers().iter().map(|pid| pid.as_raw_nonzero().to_string()).collect();
     assert_eq!(pids, children, "X-Worker names the real processes");
 }
 
@@ -82,7 +88,8 @@ async fn k02_killed_workers_are_replaced_and_take_only_what_was_in_flight() {
     let over = Arc::new(AtomicBool::new(false));
     let mut visitors = Vec::new();
     for n in 0..20 {
-        let (over, browser, address) = (Arc::clone(&over), demo.signed_in(&format!("user{n}")).await, demo.address);
+        let (over, browser, address) =
+            (Arc::clone(&over), demo.signed_in(&format!("user{n}")).await, demo.address);
         visitors.push(tokio::spawn(async move {
             let mut visit = Visit::default();
             let mut kept: Option<Connection> = None;
@@ -108,7 +115,12 @@ async fn k02_killed_workers_are_replaced_and_take_only_what_was_in_flight() {
                     }
                     Err(error) => {
                         let hung = error.kind() == io::ErrorKind::TimedOut;
-                        visit.failures.push(Failure { error: error.to_string(), hung, from, to: Instant::now() });
+                        visit.failures.push(Failure {
+                            error: error.to_string(),
+                            hung,
+                            from,
+                            to: Instant::now(),
+                        });
                     }
                 }
                 visit.longest = visit.longest.max(from.elapsed());
@@ -132,7 +144,11 @@ async fn k02_killed_workers_are_replaced_and_take_only_what_was_in_flight() {
     for (n, visitor) in visitors.into_iter().enumerate() {
         let (mut visit, mut browser) = visitor.await.expect("no panic");
         visit.held = wait::until("the session after the kills", PATIENCE, async || {
-            let response = browser.try_send(Request::get("/session")).await.ok().filter(|response| response.status == 200)?;
+            let response = browser
+                .try_send(Request::get("/session"))
+                .await
+                .ok()
+                .filter(|response| response.status == 200)?;
             let page: tests::Page = response.json();
             assert_eq!(page.principal, Some(format!("user{n}")), "the session lives");
             page.value("n").and_then(serde_json::Value::as_u64)?.try_into().ok()
@@ -168,7 +184,8 @@ async fn k02_killed_workers_are_replaced_and_take_only_what_was_in_flight() {
     assert!(!failures.iter().any(|failure| failure.hung), "requests hung: {failures:?}");
     let slack = Duration::from_millis(100);
     for failure in &failures {
-        let is_in_flight = kills.iter().any(|kill| failure.from <= *kill + slack && *kill <= failure.to);
+        let is_in_flight =
+            kills.iter().any(|kill| failure.from <= *kill + slack && *kill <= failure.to);
         assert!(is_in_flight, "a request failed that no kill could have hit: {failure:?}");
     }
     assert!(failures.len() <= 20 * kills.len());
@@ -186,16 +203,22 @@ async fn k03_workers_follow_a_killed_primary_and_the_port_is_free() {
         let mut connections = demo.connections(4).await;
         if in_flight != "nothing" {
             for connection in &mut connections {
-                connection.write(&Request::get("/slow?ms=10000").to_bytes()).await.expect("the demo reads");
+                connection
+                    .write(&Request::get("/slow?ms=10000").to_bytes())
+                    .await
+                    .expect("the demo reads");
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         let killed = Instant::now();
         demo.process.signal(Signal::KILL);
         demo.process.end(PATIENCE).await;
-        wait::until_true("all workers to end", PATIENCE, || !workers.iter().any(|pid| runs(*pid))).await;
+        wait::until_true("all workers to end", PATIENCE, || !workers.iter().any(|pid| runs(*pid)))
+            .await;
         let took = killed.elapsed();
-        println!("k03: with {in_flight} in flight all workers were gone {took:?} after the primary");
+        println!(
+            "k03: with {in_flight} in flight all workers were gone {took:?} after the primary"
+        );
         assert!(took <= LIMIT, "with {in_flight} in flight it took {took:?}");
         TcpListener::bind(demo.address).expect("the port is free");
         drop(held);
@@ -294,7 +317,11 @@ async fn k04_a_slow_request_is_finished_before_the_end() {
     let slow = tokio::spawn(async move { browser.get("/slow?ms=1500").await });
     tokio::time::sleep(Duration::from_millis(300)).await;
     demo.process.signal(Signal::TERM);
-    assert_eq!(slow.await.expect("no panic").status, 200, "the owner of the sessions outlives the last request");
+    assert_eq!(
+        slow.await.expect("no panic").status,
+        200,
+        "the owner of the sessions outlives the last request"
+    );
     assert_eq!(demo.process.end(PATIENCE).await.code(), Some(0));
 }
 
@@ -331,7 +358,10 @@ async fn cannot_start(mut process: Process, words: &[&str]) {
     for word in words {
         assert!(stderr.contains(word), "{word:?} is missing in: {stderr}");
     }
-    wait::until_true("its workers to be gone", Duration::from_secs(2), || !seen.iter().any(|pid| runs(*pid))).await;
+    wait::until_true("its workers to be gone", Duration::from_secs(2), || {
+        !seen.iter().any(|pid| runs(*pid))
+    })
+    .await;
     println!("k15: {status}: {}", stderr.lines().last().unwrap_or_default());
 }
 
@@ -339,7 +369,11 @@ async fn cannot_start(mut process: Process, words: &[&str]) {
 async fn k15_a_taken_port_is_an_error_and_its_holder_is_left_alone() {
     let demo = Demo::start(&["--workers", "2"]).await;
     let address = demo.address.to_string();
-    cannot_start(Process::start(tests::demo_server(), &["--listen", &address], &[]), &[&address, "in use"]).await;
+    cannot_start(
+        Process::start(tests::demo_server(), &["--listen", &address], &[]),
+        &[&address, "in use"],
+    )
+    .await;
     let _ = demo.browser().get("/healthz").await.expect(200);
     assert_eq!(demo.workers().len(), 2);
 }
@@ -347,12 +381,17 @@ async fn k15_a_taken_port_is_an_error_and_its_holder_is_left_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn k15_an_address_of_another_machine_is_an_error() {
     let flags = ["--listen", "203.0.113.1:3000", "--cookie", "development"];
-    cannot_start(Process::start(tests::demo_server(), &flags, &[]), &["203.0.113.1:3000", "assign"]).await;
+    cannot_start(
+        Process::start(tests::demo_server(), &flags, &[]),
+        &["203.0.113.1:3000", "assign"],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn k15_too_few_file_descriptors_are_an_error() {
     let binary = tests::demo_server().to_str().expect("a plain path");
     let limited = format!("ulimit -n 12 && exec '{binary}' --listen 127.0.0.1:0 --workers 4");
-    cannot_start(Process::start(Path::new("/bin/sh"), &["-c", &limited], &[]), &["open files"]).await;
+    cannot_start(Process::start(Path::new("/bin/sh"), &["-c", &limited], &[]), &["open files"])
+        .await;
 }

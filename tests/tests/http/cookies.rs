@@ -13,7 +13,9 @@ use tests::{
 
 /// Whom the demo sees behind these `Cookie` headers, each one header of its own.
 pub(crate) async fn seen(demo: &Demo, headers: &[Vec<u8>]) -> Page {
-    let request = headers.iter().fold(Request::get("/session"), |request, header| request.cookie(header.clone()));
+    let request = headers
+        .iter()
+        .fold(Request::get("/session"), |request, header| request.cookie(header.clone()));
     let response = send(demo.address, &request).await.expect("an answer");
     assert_eq!(response.status, 200, "{}", headers.join(&b'|').escape_ascii());
     response.json()
@@ -25,7 +27,11 @@ async fn is_bob(demo: &Demo, headers: &[Vec<u8>]) -> bool {
 
 /// The cookie's value for any id, properly signed: what an attacker can make who knows the key.
 pub(crate) fn signed(key: &str, id: &SessionId) -> String {
-    let codec = CookieCodec::signed(CookieConfig::development(), &Key::parse(key).expect("a strong key").into()).expect("a cookie");
+    let codec = CookieCodec::signed(
+        CookieConfig::development(),
+        &Key::parse(key).expect("a strong key").into(),
+    )
+    .expect("a cookie");
     SetCookie::parse(&codec.issue(id, None)).value
 }
 
@@ -35,7 +41,10 @@ pub(crate) fn random_id() -> SessionId {
 
 /// A cookie's value of the right shape in every respect but its signature.
 pub(crate) fn forged() -> String {
-    let text = |bytes: usize| URL_SAFE_NO_PAD.encode(std::iter::repeat_with(|| fastrand::u8(..)).take(bytes).collect::<Vec<u8>>());
+    let text = |bytes: usize| {
+        URL_SAFE_NO_PAD
+            .encode(std::iter::repeat_with(|| fastrand::u8(..)).take(bytes).collect::<Vec<u8>>())
+    };
     format!("2.{}.{}.{}", text(12), text(21), text(32))
 }
 
@@ -55,12 +64,18 @@ async fn s01_an_id_from_outside_is_never_adopted(setup: &Setup) {
         let mut browser = Browser::holding(demo.address, &value);
         assert!(browser.page().await.is_anonymous());
         assert_eq!(browser.cookie(), value, "an anonymous read changes no cookie");
-        for request in
-            [Request::put("/session/n", "1"), Request::post("/login").json(r#"{"user":"bob"}"#), Request::post("/session/n/add?by=1")]
-        {
+        for request in [
+            Request::put("/session/n", "1"),
+            Request::post("/login").json(r#"{"user":"bob"}"#),
+            Request::post("/session/n/add?by=1"),
+        ] {
             let mut browser = browser.clone();
             browser.send(request).await;
-            assert_ne!(id_of(browser.cookie()), id_of(&value), "the session has an id of the server's own");
+            assert_ne!(
+                id_of(browser.cookie()),
+                id_of(&value),
+                "the session has an id of the server's own"
+            );
         }
         assert!(browser.page().await.is_anonymous(), "nothing ever lives under the attacker's id");
     }
@@ -71,10 +86,20 @@ async fn s04_s05_no_value_but_the_one_that_was_signed_is_believed(setup: &Setup)
     let cookie = demo.signed_in("bob").await.cookie().to_owned();
     every_flipped_byte_and_every_truncation_is_anonymous(&demo, &cookie).await;
     let (id, rest) = (id_of(&cookie), &cookie[2..]);
-    let changed = [format!("2.{id}"), format!("2.{id}."), format!("1.{rest}"), format!("0.{rest}"), rest.to_owned(), format!("{cookie}A")];
+    let changed = [
+        format!("2.{id}"),
+        format!("2.{id}."),
+        format!("1.{rest}"),
+        format!("0.{rest}"),
+        rest.to_owned(),
+        format!("{cookie}A"),
+    ];
     let unsigned = [format!("0.{id}"), id.to_owned(), format!("s:{id}")];
     for value in changed.iter().chain(&unsigned) {
-        assert!(seen(&demo, &[format!("id={value}").into_bytes()]).await.is_anonymous(), "{value:?}");
+        assert!(
+            seen(&demo, &[format!("id={value}").into_bytes()]).await.is_anonymous(),
+            "{value:?}"
+        );
     }
     assert!(is_bob(&demo, &[format!("id={cookie}").into_bytes()]).await);
 }
@@ -93,7 +118,8 @@ async fn every_flipped_byte_and_every_truncation_is_anonymous(demo: &Demo, cooki
             let request = Request::get("/session").cookie([b"id=".as_slice(), &value].concat());
             let response = connection.send(&request).await.expect("an answer");
             if value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
-                // Control characters but tabs are allowed in no header, so it is the request that is refused.
+                // Control characters but tabs are allowed in no header, so it is the request that
+                // is refused.
                 assert_eq!(response.status, 400);
                 connection = Connection::open(demo.address).await.expect("the demo accepts");
                 refused += 1;
@@ -104,7 +130,9 @@ async fn every_flipped_byte_and_every_truncation_is_anonymous(demo: &Demo, cooki
             }
         }
     }
-    println!("s04: {anonymous} changed cookies anonymous, {refused} requests with control characters refused, 0 let in");
+    println!(
+        "s04: {anonymous} changed cookies anonymous, {refused} requests with control characters refused, 0 let in"
+    );
 }
 
 async fn s09_names_that_only_look_like_ours_are_not(setup: &Setup) {
@@ -128,17 +156,33 @@ async fn s09_names_that_only_look_like_ours_are_not(setup: &Setup) {
     ];
     for name in before_name {
         let header = [name, cookie.as_bytes()].concat();
-        // A header's value loses the blanks at its edges before anybody parses it, as RFC 9110 (5.5) says.
+        // A header's value loses the blanks at its edges before anybody parses it, as RFC 9110
+        // (5.5) says.
         let is_trimmed = name.starts_with(b"\t");
-        assert_eq!(is_bob(&demo, std::slice::from_ref(&header)).await, is_trimmed, "{}", header.escape_ascii());
+        assert_eq!(
+            is_bob(&demo, std::slice::from_ref(&header)).await,
+            is_trimmed,
+            "{}",
+            header.escape_ascii()
+        );
     }
-    assert!(!is_bob(&demo, &[format!("id=\"{cookie}\"").into_bytes()]).await, "a quoted value is another value");
-    let secure = setup.start_with(&["--workers", "1", "--cookie", "secure", "--trusted-proxy", "127.0.0.1/32"]).await;
+    assert!(
+        !is_bob(&demo, &[format!("id=\"{cookie}\"").into_bytes()]).await,
+        "a quoted value is another value"
+    );
+    let secure = setup
+        .start_with(&["--workers", "1", "--cookie", "secure", "--trusted-proxy", "127.0.0.1/32"])
+        .await;
     let mut browser = secure.browser().always("X-Forwarded-Proto", "https");
     let _ = browser.login("bob").await.expect(200);
     let ask = async |header: Vec<u8>| {
         let request = Request::get("/session").header("X-Forwarded-Proto", "https").cookie(header);
-        send(secure.address, &request).await.expect("an answer").expect(200).json::<Page>().principal
+        send(secure.address, &request)
+            .await
+            .expect("an answer")
+            .expect(200)
+            .json::<Page>()
+            .principal
     };
     assert_eq!(ask(browser.cookie_header().into_bytes()).await.as_deref(), Some("bob"));
     for name in [
@@ -154,7 +198,11 @@ async fn s09_names_that_only_look_like_ours_are_not(setup: &Setup) {
         "Host-id",
         "id",
     ] {
-        assert_eq!(ask(format!("{name}={}", browser.cookie()).into_bytes()).await, None, "{name:?}");
+        assert_eq!(
+            ask(format!("{name}={}", browser.cookie()).into_bytes()).await,
+            None,
+            "{name:?}"
+        );
     }
 }
 
@@ -182,11 +230,34 @@ async fn an_attackers_hides_nothing(demo: &Demo, real: &str) {
 }
 
 async fn junk_hides_nothing(demo: &Demo, real: &[u8]) {
-    let many = (0..200).flat_map(|n| format!("cookie{n}=value{n}; ").into_bytes()).collect::<Vec<u8>>();
-    let junk: [&[u8]; 9] = [b"\xff\xfe=\xff; ", b"noequals; ", b"; ; ;; ", b"=; ", b"\"; ", b"a=\"b; ", b"%zz=%; ", b"a=b,c=d; ", &many];
+    let many =
+        (0..200).flat_map(|n| format!("cookie{n}=value{n}; ").into_bytes()).collect::<Vec<u8>>();
+    let junk: [&[u8]; 9] = [
+        b"\xff\xfe=\xff; ",
+        b"noequals; ",
+        b"; ; ;; ",
+        b"=; ",
+        b"\"; ",
+        b"a=\"b; ",
+        b"%zz=%; ",
+        b"a=b,c=d; ",
+        &many,
+    ];
     for neighbour in junk {
-        assert!(is_bob(demo, &[[neighbour, real].concat()]).await, "before: {}", neighbour.escape_ascii());
-        assert!(is_bob(demo, &[[real, b"; ", neighbour].concat()]).await, "after: {}", neighbour.escape_ascii());
-        assert!(is_bob(demo, &[neighbour.to_vec(), real.to_vec()]).await, "beside: {}", neighbour.escape_ascii());
+        assert!(
+            is_bob(demo, &[[neighbour, real].concat()]).await,
+            "before: {}",
+            neighbour.escape_ascii()
+        );
+        assert!(
+            is_bob(demo, &[[real, b"; ", neighbour].concat()]).await,
+            "after: {}",
+            neighbour.escape_ascii()
+        );
+        assert!(
+            is_bob(demo, &[neighbour.to_vec(), real.to_vec()]).await,
+            "beside: {}",
+            neighbour.escape_ascii()
+        );
     }
 }

@@ -24,7 +24,9 @@ async fn h01_a_route_that_never_touches_the_session_costs_nothing(setup: &Setup)
     println!("h01: 200 requests, 0 store calls, 0 cookies");
 }
 
-async fn h02_h03_h05_no_cookie_is_no_call_a_first_insert_is_one_create_and_a_read_is_one_load(setup: &Setup) {
+async fn h02_h03_h05_no_cookie_is_no_call_a_first_insert_is_one_create_and_a_read_is_one_load(
+    setup: &Setup,
+) {
     let site = Counting::start(setup, &[]).await;
     // What a server outside the demo holds can be looked at; the calls say the same of the others.
     let stored = async || setup.stored().await.map(|stored| stored.sessions.len());
@@ -37,12 +39,16 @@ async fn h02_h03_h05_no_cookie_is_no_call_a_first_insert_is_one_create_and_a_rea
     }
     assert_eq!((site.calls().await, stored().await), (Calls::default(), before));
     assert!(browser.insert("n", "1").await.expect(204).set_cookie().is_some());
-    assert_eq!((site.calls().await, stored().await), (Calls { creates: 1, ..Calls::default() }, before.map(|before| before + 1)));
+    assert_eq!(
+        (site.calls().await, stored().await),
+        (Calls { creates: 1, ..Calls::default() }, before.map(|before| before + 1))
+    );
     assert!(browser.get("/session").await.expect(200).set_cookie().is_none());
     assert_eq!(site.calls().await, Calls { loads: 1, ..Calls::default() });
 }
 
-/// The demo has one route that reads a value and then inserts one, the next integer. The greatest has no next and is inserted again.
+/// The demo has one route that reads a value and then inserts one, the next integer. The greatest
+/// has no next and is inserted again.
 async fn h04_an_equal_value_is_no_write(setup: &Setup) {
     let site = Counting::start(setup, &[]).await;
     let mut browser = site.demo.browser();
@@ -60,15 +66,24 @@ async fn h04_an_equal_value_is_no_write(setup: &Setup) {
 }
 
 async fn h16_a_life_is_renewed_only_when_less_than_three_quarters_are_left(setup: &Setup) {
-    let site = Counting::start(setup, &["--idle-timeout", "14s", "--persistence", "persistent"]).await;
+    let site =
+        Counting::start(setup, &["--idle-timeout", "14s", "--persistence", "persistent"]).await;
     let mut browser = site.demo.browser();
     let _ = browser.insert("n", "1").await.expect(204);
     let fresh = browser.get("/session").await.expect(200);
-    assert_eq!(site.calls().await, Calls { creates: 1, loads: 1, ..Calls::default() }, "a fresh session is only read");
+    assert_eq!(
+        site.calls().await,
+        Calls { creates: 1, loads: 1, ..Calls::default() },
+        "a fresh session is only read"
+    );
     assert!(fresh.set_cookie().is_none());
     tokio::time::sleep(Duration::from_millis(3_700)).await;
     let due = browser.get("/session").await.expect(200);
-    assert_eq!(site.calls().await, Calls { loads: 1, commits: 1, ..Calls::default() }, "a quarter of its life is over, so it is renewed");
+    assert_eq!(
+        site.calls().await,
+        Calls { loads: 1, commits: 1, ..Calls::default() },
+        "a quarter of its life is over, so it is renewed"
+    );
     assert!(due.set_cookie().is_some());
     let ttl = browser.page().await.ttl.expect("a session has a ttl");
     assert!(ttl > 10.5, "{ttl}");

@@ -41,7 +41,8 @@ mod updates {
         increments(setup, "h08", CONNECTIONS, INCREMENTS, "/session/n/update").await;
     }
 
-    /// Each update waits for two of three members, which share this machine: two thousand take a minute if it is busy.
+    /// Each update waits for two of three members, which share this machine: two thousand take a
+    /// minute if it is busy.
     async fn h08_updates_of_a_dozen_clients_lose_nothing(setup: &Setup) {
         increments(setup, "h08", 12, 600, "/session/n/update").await;
     }
@@ -61,13 +62,26 @@ async fn h06_what_one_worker_writes_every_worker_reads_at_once(setup: &Setup) {
         let write = browser.dress(Request::put("/session/n", round.to_string()));
         let _ = workers[writer].send(&write).await.expect("an answer").expect(204);
         for reader in &mut workers {
-            let response = reader.send(&browser.dress(Request::get("/session"))).await.expect("an answer").expect(200);
+            let response = reader
+                .send(&browser.dress(Request::get("/session")))
+                .await
+                .expect("an answer")
+                .expect(200);
             let page: tests::Page = response.json();
-            assert_eq!(page.value("n").expect("n is there"), &serde_json::json!(round), "read by worker {}", response.worker());
+            assert_eq!(
+                page.value("n").expect("n is there"),
+                &serde_json::json!(round),
+                "read by worker {}",
+                response.worker()
+            );
             reads += 1;
         }
     }
-    println!("h06: {reads} reads after 50 writes, 0 stale, {} connections, {} workers", workers.len(), setup.workers);
+    println!(
+        "h06: {reads} reads after 50 writes, 0 stale, {} connections, {} workers",
+        workers.len(),
+        setup.workers
+    );
 }
 
 async fn h06_workers_that_rest_still_reach_the_sessions(setup: &Setup) {
@@ -78,8 +92,15 @@ async fn h06_workers_that_rest_still_reach_the_sessions(setup: &Setup) {
         tokio::time::sleep(REST).await;
         let browser = demo.signed_in("bob").await;
         for worker in &mut demo.connections(setup.workers).await {
-            let response = worker.send(&browser.dress(Request::get("/session"))).await.expect("an answer");
-            assert_eq!(response.status, 200, "worker {} rested {rest}: {}", response.worker(), response.text());
+            let response =
+                worker.send(&browser.dress(Request::get("/session"))).await.expect("an answer");
+            assert_eq!(
+                response.status,
+                200,
+                "worker {} rested {rest}: {}",
+                response.worker(),
+                response.text()
+            );
             assert_eq!(response.json::<tests::Page>().principal.as_deref(), Some("bob"));
         }
     }
@@ -89,7 +110,8 @@ async fn h07_two_thousand_concurrent_adds_lose_nothing(setup: &Setup) {
     increments(setup, "h07", CONNECTIONS, INCREMENTS, "/session/n/add?by=1").await;
 }
 
-/// So many increments of one value by so many clients at once: every one answered with 200 and a sum of its own, and none lost.
+/// So many increments of one value by so many clients at once: every one answered with 200 and a
+/// sum of its own, and none lost.
 async fn increments(setup: &Setup, line: &str, clients: usize, count: usize, target: &'static str) {
     let demo = setup.start().await;
     let browser = Arc::new(demo.signed_in("bob").await);
@@ -112,13 +134,22 @@ async fn increments(setup: &Setup, line: &str, clients: usize, count: usize, tar
             answers
         })
     });
-    let answers: Vec<_> = futures_util::future::join_all(clients).await.into_iter().flat_map(|client| client.expect("no panic")).collect();
+    let answers: Vec<_> = futures_util::future::join_all(clients)
+        .await
+        .into_iter()
+        .flat_map(|client| client.expect("no panic"))
+        .collect();
     let elapsed = started.elapsed();
     let sums: HashSet<i64> = answers.iter().map(|(sum, _)| *sum).collect();
     let workers: HashSet<&str> = answers.iter().map(|(_, worker)| worker.as_str()).collect();
     let page = browser.as_ref().clone().page().await;
     let held = page.value("n").and_then(serde_json::Value::as_i64).expect("a number");
-    println!("{line}: {} of {count} answered 200, {held} held, {} workers, {:.1} s", answers.len(), workers.len(), elapsed.as_secs_f64());
+    println!(
+        "{line}: {} of {count} answered 200, {held} held, {} workers, {:.1} s",
+        answers.len(),
+        workers.len(),
+        elapsed.as_secs_f64()
+    );
     assert_eq!(usize::try_from(held).expect("positive"), count, "lost updates");
     assert_eq!(answers.len(), count);
     assert_eq!(sums.len(), count, "two requests were told the same sum");

@@ -33,35 +33,55 @@ mod handles {
 
     async fn s20_handles_open_nothing_and_reach_only_ones_own_sessions(setup: &Setup) {
         let demo = setup.start().await;
-        let (mut first, mut second, mut eve) = (demo.signed_in("bob").await, demo.signed_in("bob").await, demo.signed_in("eve").await);
+        let (mut first, mut second, mut eve) =
+            (demo.signed_in("bob").await, demo.signed_in("bob").await, demo.signed_in("eve").await);
         let devices: Vec<serde_json::Value> = first.get("/devices").await.expect(200).json();
         assert_eq!(devices.len(), 2);
         assert_eq!(devices.iter().filter(|device| device["current"] == true).count(), 1);
         let text = serde_json::to_string(&devices).expect("JSON");
         for browser in [&first, &second] {
-            let (key, secret) = (tests::jar::key_of(browser.cookie()), tests::jar::secret_of(browser.cookie()));
-            assert!(!text.contains(key) && !text.contains(secret) && !text.contains(&browser.cookie()[48..]));
+            let (key, secret) =
+                (tests::jar::key_of(browser.cookie()), tests::jar::secret_of(browser.cookie()));
+            assert!(
+                !text.contains(key)
+                    && !text.contains(secret)
+                    && !text.contains(&browser.cookie()[48..])
+            );
         }
         let other = second.page().await.handle.expect("a handle");
-        assert!(devices.iter().any(|device| device["handle"] == *other && device["current"] == false));
+        assert!(
+            devices.iter().any(|device| device["handle"] == *other && device["current"] == false)
+        );
         for value in [other.clone(), format!("2.{other}"), format!("0.{other}")] {
-            assert!(Browser::holding(demo.address, &value).page().await.is_anonymous(), "a handle is no cookie");
+            assert!(
+                Browser::holding(demo.address, &value).page().await.is_anonymous(),
+                "a handle is no cookie"
+            );
         }
         // Another user's handle does nothing, a stranger's neither.
         let _ = eve.send(Request::delete(format!("/devices/{other}"))).await.expect(404);
-        assert!(matches!(demo.browser().send(Request::delete(format!("/devices/{other}"))).await.status, 401 | 404));
+        assert!(matches!(
+            demo.browser().send(Request::delete(format!("/devices/{other}"))).await.status,
+            401 | 404
+        ));
         assert_eq!(second.page().await.principal.as_deref(), Some("bob"));
         let _ = demo.browser().get("/devices").await.expect(401);
         let _ = first.send(Request::delete(format!("/devices/{other}"))).await.expect(204);
         assert!(second.page().await.is_anonymous());
         let _ = first.send(Request::delete(format!("/devices/{other}"))).await.expect(404);
         let mut third = demo.signed_in("bob").await;
-        assert_eq!(first.post("/logout-others").await.expect(200).json::<serde_json::Value>()["ended"], 1);
+        assert_eq!(
+            first.post("/logout-others").await.expect(200).json::<serde_json::Value>()["ended"],
+            1
+        );
         assert!(third.page().await.is_anonymous());
         assert_eq!(first.page().await.principal.as_deref(), Some("bob"));
         let _ = demo.browser().post("/logout-others").await.expect(401);
         let _ = demo.browser().post("/logout-everywhere").await.expect(401);
-        assert_eq!(first.post("/logout-everywhere").await.expect(200).json::<serde_json::Value>()["ended"], 1);
+        assert_eq!(
+            first.post("/logout-everywhere").await.expect(200).json::<serde_json::Value>()["ended"],
+            1
+        );
         assert_eq!(eve.page().await.principal.as_deref(), Some("eve"));
     }
 }
@@ -123,7 +143,8 @@ const HOSTILE: &[&str] = &[
     "}{",
     "{bob}",
     "%s %d %n",
-    // A Redis record's own parts: the head, marks of arguments, the index of a user, the principal's field.
+    // A Redis record's own parts: the head, marks of arguments, the index of a user, the
+    // principal's field.
     "1|1|0|1|9999999999999|",
     "user:bob",
     "u}bob",
@@ -141,15 +162,28 @@ async fn s15_s16_hostile_text_is_nothing_but_data(setup: &Setup) {
     let mut bystander = demo.signed_in("bob").await;
     let _ = bystander.insert("n", "1").await.expect(204);
     for text in HOSTILE {
-        let mut browser = demo.browser().always("User-Agent", "' OR 1=1; {\"$gt\":\"\"} $where $$ROOT EVAL \"redis.call('FLUSHALL')\" 0");
+        let mut browser = demo.browser().always(
+            "User-Agent",
+            "' OR 1=1; {\"$gt\":\"\"} $where $$ROOT EVAL \"redis.call('FLUSHALL')\" 0",
+        );
         let is_plain = !text.chars().any(char::is_control);
-        let _ = browser.insert("value", &serde_json::json!({ *text: text }).to_string()).await.expect(204);
+        let _ = browser
+            .insert("value", &serde_json::json!({ *text: text }).to_string())
+            .await
+            .expect(204);
         let login = browser.login(text).await;
         assert_eq!(login.status, if is_plain { 200 } else { 400 }, "{text:?}");
         let name = text.bytes().fold(String::new(), |name, byte| name + &format!("%{byte:02x}"));
-        let put = browser.send(Request::put(format!("/session/{name}"), serde_json::json!(text).to_string())).await;
+        let put = browser
+            .send(Request::put(format!("/session/{name}"), serde_json::json!(text).to_string()))
+            .await;
         // A slash, even an encoded one, may part the path; then there is no such route.
-        assert!(put.status == if is_plain { 204 } else { 400 } || text.contains('/') && put.status == 404, "{text:?}: {}", put.status);
+        assert!(
+            put.status == if is_plain { 204 } else { 400 }
+                || text.contains('/') && put.status == 404,
+            "{text:?}: {}",
+            put.status
+        );
         if put.status == 204 {
             let sum = browser.post(&format!("/session/{name}/add?by=1")).await;
             assert_eq!(sum.status, 400, "a text is no number, whatever its name is");
@@ -167,20 +201,39 @@ async fn s15_s16_hostile_text_is_nothing_but_data(setup: &Setup) {
         // As a cookie it is none, whether or not it is a header at all.
         let cookie = Request::get("/session").cookie(format!("id={text}"));
         let anonymous = ask(&demo, &cookie).await;
-        assert!(anonymous.status == 400 || anonymous.expect(200).json::<Page>().is_anonymous(), "{text:?}");
+        assert!(
+            anonymous.status == 400 || anonymous.expect(200).json::<Page>().is_anonymous(),
+            "{text:?}"
+        );
         if is_plain {
-            assert_eq!(browser.post("/logout-everywhere").await.expect(200).json::<serde_json::Value>()["ended"], 1);
+            assert_eq!(
+                browser.post("/logout-everywhere").await.expect(200).json::<serde_json::Value>()["ended"],
+                1
+            );
         }
     }
     let page = bystander.page().await;
-    assert_eq!((page.principal.as_deref(), page.value("n")), (Some("bob"), Some(&serde_json::json!(1))));
-    assert_eq!(bystander.get("/devices").await.expect(200).json::<Vec<serde_json::Value>>().len(), 1);
+    assert_eq!(
+        (page.principal.as_deref(), page.value("n")),
+        (Some("bob"), Some(&serde_json::json!(1)))
+    );
+    assert_eq!(
+        bystander.get("/devices").await.expect(200).json::<Vec<serde_json::Value>>().len(),
+        1
+    );
     if let Some(stored) = setup.stored().await {
         let left = HOSTILE.iter().filter(|text| text.chars().any(char::is_control)).count();
-        assert_eq!(stored.sessions.len(), 1 + left, "those who were not let in still have a basket");
+        assert_eq!(
+            stored.sessions.len(),
+            1 + left,
+            "those who were not let in still have a basket"
+        );
         assert!(stored.others.iter().all(|name| name == "u}bob"), "{:?}", stored.others);
     }
-    println!("s15: {} hostile texts as user, name, value, cookie and user agent; all came back as data", HOSTILE.len());
+    println!(
+        "s15: {} hostile texts as user, name, value, cookie and user agent; all came back as data",
+        HOSTILE.len()
+    );
 }
 
 async fn s17_an_https_only_cookie_never_travels_over_plain_http(setup: &Setup) {
@@ -192,10 +245,15 @@ async fn s17_an_https_only_cookie_never_travels_over_plain_http(setup: &Setup) {
         assert_eq!(response.status, 403, "{request:?}");
         assert!(response.set_cookie().is_none());
     }
-    let elsewhere = setup.start_with(&["--workers", "1", "--cookie", "secure", "--trusted-proxy", "10.0.0.0/8"]).await;
+    let elsewhere = setup
+        .start_with(&["--workers", "1", "--cookie", "secure", "--trusted-proxy", "10.0.0.0/8"])
+        .await;
     assert!(ask(&elsewhere, &https(login(), "https")).await.expect(403).set_cookie().is_none());
-    let trusting = setup.start_with(&["--workers", "1", "--cookie", "secure", "--trusted-proxy", "127.0.0.0/8"]).await;
-    let cookie = ask(&trusting, &https(login(), "https")).await.expect(200).set_cookie().expect("a cookie");
+    let trusting = setup
+        .start_with(&["--workers", "1", "--cookie", "secure", "--trusted-proxy", "127.0.0.0/8"])
+        .await;
+    let cookie =
+        ask(&trusting, &https(login(), "https")).await.expect(200).set_cookie().expect("a cookie");
     assert_eq!(cookie.name, "__Host-id");
     assert_eq!(cookie.attributes, ["Path=/", "HttpOnly", "Secure", "SameSite=Lax"]);
     let pair = format!("{}={}", cookie.name, cookie.value);
@@ -206,7 +264,11 @@ async fn s17_an_https_only_cookie_never_travels_over_plain_http(setup: &Setup) {
     };
     assert_eq!(who(Some("https")).await.as_deref(), Some("bob"));
     assert_eq!(who(Some("HTTPS")).await.as_deref(), Some("bob"));
-    assert_eq!(who(Some("http, https")).await.as_deref(), Some("bob"), "the last is the nearest proxy's");
+    assert_eq!(
+        who(Some("http, https")).await.as_deref(),
+        Some("bob"),
+        "the last is the nearest proxy's"
+    );
     // The cookie itself, sent over plain http, is not believed.
     for proto in [None, Some("http"), Some("https, http"), Some(""), Some("httpsx")] {
         assert_eq!(who(proto).await, None, "{proto:?}");
@@ -216,15 +278,25 @@ async fn s17_an_https_only_cookie_never_travels_over_plain_http(setup: &Setup) {
 async fn s18_an_id_counts_in_the_cookie_only(setup: &Setup) {
     let demo = setup.start_with(&["--workers", "1"]).await;
     let value = demo.signed_in("bob").await.cookie().to_owned();
-    let anonymous = async |request: Request| ask(&demo, &request).await.expect(200).json::<Page>().is_anonymous();
+    let anonymous = async |request: Request| {
+        ask(&demo, &request).await.expect(200).json::<Page>().is_anonymous()
+    };
     assert!(anonymous(Request::get(format!("/session?id={value}"))).await);
     assert!(anonymous(Request::get(format!("/session?session={value}&sid={value}"))).await);
-    for header in ["Authorization", "X-Session-Id", "X-Id", "id", "Cookie2", "Set-Cookie", "X-Cookie"] {
+    for header in
+        ["Authorization", "X-Session-Id", "X-Id", "id", "Cookie2", "Set-Cookie", "X-Cookie"]
+    {
         for prefix in ["", "id=", "Bearer ", "Bearer id="] {
-            assert!(anonymous(Request::get("/session").header(header, format!("{prefix}{value}"))).await, "{header}: {prefix}");
+            assert!(
+                anonymous(Request::get("/session").header(header, format!("{prefix}{value}")))
+                    .await,
+                "{header}: {prefix}"
+            );
         }
     }
-    let body = Request::get("/session").header("Content-Type", "application/x-www-form-urlencoded").json(format!("id={value}"));
+    let body = Request::get("/session")
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .json(format!("id={value}"));
     assert!(anonymous(body).await);
 }
 
@@ -241,10 +313,14 @@ async fn s19_what_sets_an_id_is_kept_by_no_cache(setup: &Setup) {
         assert_eq!(response.header("cache-control"), Some("no-store"));
     }
     let read = browser.get("/session").await.expect(200);
-    assert_eq!((read.set_cookie().is_none(), read.header("cache-control")), (true, Some("private, no-cache")));
+    assert_eq!(
+        (read.set_cookie().is_none(), read.header("cache-control")),
+        (true, Some("private, no-cache"))
+    );
     setting.push(read);
     for response in setting {
-        let varies: Vec<_> = response.headers("vary").flat_map(|value| value.split(',')).map(str::trim).collect();
+        let varies: Vec<_> =
+            response.headers("vary").flat_map(|value| value.split(',')).map(str::trim).collect();
         assert!(varies.iter().any(|field| field.eq_ignore_ascii_case("cookie")), "{varies:?}");
     }
     let untouched = demo.browser().get("/healthz").await.expect(200);
@@ -252,7 +328,15 @@ async fn s19_what_sets_an_id_is_kept_by_no_cache(setup: &Setup) {
 }
 
 async fn s21_s24_requests_that_another_site_caused_change_nothing(setup: &Setup) {
-    let demo = setup.start_with(&["--allow-crash", "--trusted-proxy", "127.0.0.1/32", "--cookie", "development"]).await;
+    let demo = setup
+        .start_with(&[
+            "--allow-crash",
+            "--trusted-proxy",
+            "127.0.0.1/32",
+            "--cookie",
+            "development",
+        ])
+        .await;
     let mut bob = demo.signed_in("bob").await;
     let _ = demo.signed_in("bob").await;
     let _ = bob.insert("n", "1").await.expect(204);
@@ -288,14 +372,21 @@ async fn s21_s24_requests_that_another_site_caused_change_nothing(setup: &Setup)
     ];
     for headers in foreign {
         for request in changing() {
-            let request = headers.iter().fold(request, |request, (name, value)| request.header(name, *value));
+            let request =
+                headers.iter().fold(request, |request, (name, value)| request.header(name, *value));
             let response = bob.send(request.clone()).await;
             assert_eq!(response.status, 403, "{request:?}");
-            assert_eq!((response.set_cookie().is_none(), response.header("cache-control")), (true, Some("no-store")));
+            assert_eq!(
+                (response.set_cookie().is_none(), response.header("cache-control")),
+                (true, Some("no-store"))
+            );
         }
     }
     let page = bob.page().await;
-    assert_eq!((page.principal.as_deref(), page.value("n")), (Some("bob"), Some(&serde_json::json!(1))));
+    assert_eq!(
+        (page.principal.as_deref(), page.value("n")),
+        (Some("bob"), Some(&serde_json::json!(1)))
+    );
     assert_eq!(demo.workers(), workers);
     assert_eq!(bob.get("/devices").await.expect(200).json::<Vec<serde_json::Value>>().len(), 2);
     let own: [&[(&'static str, &str)]; 5] = [
@@ -306,10 +397,16 @@ async fn s21_s24_requests_that_another_site_caused_change_nothing(setup: &Setup)
         &[],
     ];
     for headers in own {
-        let request = headers.iter().fold(Request::put("/session/n", "1"), |request, (name, value)| request.header(name, *value));
+        let request =
+            headers.iter().fold(Request::put("/session/n", "1"), |request, (name, value)| {
+                request.header(name, *value)
+            });
         let _ = bob.send(request).await.expect(204);
     }
-    println!("s21: {} cross-site requests, all 403, nothing changed", foreign.len() * changing().len());
+    println!(
+        "s21: {} cross-site requests, all 403, nothing changed",
+        foreign.len() * changing().len()
+    );
 }
 
 async fn s23_long_headers_and_a_hundred_slow_clients_are_bounded_and_hold_up_nobody(setup: &Setup) {
@@ -325,8 +422,14 @@ async fn long_headers_are_served_or_refused(demo: &Demo, mut bob: Browser) {
         let long = "x".repeat(kilobytes * 1_024);
         let started = Instant::now();
         // A server that refuses early may hang up while the rest is still being sent.
-        let answer = send(demo.address, &Request::get("/session").header("X-Long", long)).await.ok().map(|response| response.status);
-        assert!(answer.is_none_or(|status| status == 200 || (400..500).contains(&status)), "{kilobytes} KiB: {answer:?}");
+        let answer = send(demo.address, &Request::get("/session").header("X-Long", long))
+            .await
+            .ok()
+            .map(|response| response.status);
+        assert!(
+            answer.is_none_or(|status| status == 200 || (400..500).contains(&status)),
+            "{kilobytes} KiB: {answer:?}"
+        );
         assert!(started.elapsed() < Duration::from_secs(5));
         assert!(kilobytes < 1_024 || answer != Some(200), "there is a limit");
         statuses.push((kilobytes, answer));
@@ -345,7 +448,8 @@ async fn slow_clients_are_cut_off(demo: &Demo, mut bob: Browser) {
                 let started = Instant::now();
                 let head = format!("GET /session HTTP/1.1\r\nHost: localhost\r\nX-Slow: {n}");
                 for byte in head.bytes().chain(std::iter::repeat(b'x')) {
-                    let is_cut = connection.write(&[byte]).await.is_err() || connection.closed(Duration::from_millis(100)).await.is_ok();
+                    let is_cut = connection.write(&[byte]).await.is_err()
+                        || connection.closed(Duration::from_millis(100)).await.is_ok();
                     if is_cut {
                         return Some(started.elapsed());
                     }
@@ -367,7 +471,11 @@ async fn slow_clients_are_cut_off(demo: &Demo, mut bob: Browser) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     over.store(true, Relaxed);
-    let cut = futures_util::future::join_all(slow).await.into_iter().map(|client| client.expect("no panic")).collect::<Vec<_>>();
+    let cut = futures_util::future::join_all(slow)
+        .await
+        .into_iter()
+        .map(|client| client.expect("no panic"))
+        .collect::<Vec<_>>();
     let latest = cut.iter().flatten().max();
     println!(
         "s23: {} of 100 slow clients cut off, the last after {latest:?}; meanwhile {served} requests, the longest {longest:?}",

@@ -19,8 +19,8 @@ on_setup!(
     h21_a_store_that_hangs_gives_503_in_time,
 );
 
-/// A site whose store fails on request: a whole demo whose owner is in this process, or, for memory, which nobody reaches from outside, an application in
-/// this process.
+/// A site whose store fails on request: a whole demo whose owner is in this process, or, for
+/// memory, which nobody reaches from outside, an application in this process.
 struct Site {
     address: SocketAddr,
     store: Arc<Watched>,
@@ -36,12 +36,20 @@ impl Site {
     async fn start(setup: &Setup) -> Self {
         if setup.store() == "memory" {
             let app = App::start(setup).await;
-            return Self { address: app.address, store: Arc::clone(&app.store), _running: Running::App { _app: app } };
+            return Self {
+                address: app.address,
+                store: Arc::clone(&app.store),
+                _running: Running::App { _app: app },
+            };
         }
         let store = Arc::new(Watched::default());
         let owner = WatchedOwner::start(&store);
         let demo = setup.start_with(&["--workers", "2", "--store-url", &owner.url()]).await;
-        Self { address: demo.address, store, _running: Running::Demo { _demo: demo, _owner: owner } }
+        Self {
+            address: demo.address,
+            store,
+            _running: Running::Demo { _demo: demo, _owner: owner },
+        }
     }
 
     fn browser(&self) -> Browser {
@@ -67,9 +75,11 @@ async fn h19_a_write_outage_is_never_a_success(setup: &Setup) {
     site.store.fail(Outage::Writes);
     for mut browser in [site.browser(), signed_in.clone()] {
         let cookie = browser.has_cookie().then(|| browser.cookie().to_owned());
-        for request in
-            [Request::put("/session/n", "1"), Request::post("/session/n/add?by=1"), Request::post("/login").json(r#"{"user":"eve"}"#)]
-        {
+        for request in [
+            Request::put("/session/n", "1"),
+            Request::post("/session/n/add?by=1"),
+            Request::post("/login").json(r#"{"user":"eve"}"#),
+        ] {
             let response = browser.send(request.clone()).await;
             assert_eq!(response.status, 503, "{request:?}");
             assert!(response.set_cookie().is_none(), "no cookie for what was not saved");
@@ -90,10 +100,21 @@ async fn h20_a_logout_in_an_outage_is_an_error_and_works_later(setup: &Setup) {
         site.store.fail(outage);
         assert!(browser.post("/logout").await.expect(503).set_cookie().is_none());
         site.store.fail(Outage::None);
-        assert_eq!(browser.page().await.principal.as_deref(), Some("bob"), "nobody was told otherwise");
+        assert_eq!(
+            browser.page().await.principal.as_deref(),
+            Some("bob"),
+            "nobody was told otherwise"
+        );
     }
     let before = browser.clone();
-    assert!(browser.post("/logout").await.expect(204).set_cookie().is_some_and(|cookie| cookie.removes()));
+    assert!(
+        browser
+            .post("/logout")
+            .await
+            .expect(204)
+            .set_cookie()
+            .is_some_and(|cookie| cookie.removes())
+    );
     assert!(before.clone().page().await.is_anonymous());
     assert_eq!(site.store.sessions().await, 0);
 }

@@ -9,7 +9,8 @@ use tests::{
     jar::key_of,
 };
 
-/// The random bytes of an id: 12 of its key, then 17 of its secret. Between them stands the generation.
+/// The random bytes of an id: 12 of its key, then 17 of its secret. Between them stands the
+/// generation.
 fn bytes(id: &str) -> Vec<u8> {
     let (key, secret) = id.split_once('.').expect("key and secret");
     let [key, secret] = [key, secret].map(|text| URL_SAFE_NO_PAD.decode(text).expect("base64url"));
@@ -17,7 +18,8 @@ fn bytes(id: &str) -> Vec<u8> {
     [&key, &secret[4..]].concat()
 }
 
-/// How many standard deviations the most uneven bit position, of those after `skipped` bytes, is away from even.
+/// How many standard deviations the most uneven bit position, of those after `skipped` bytes, is
+/// away from even.
 fn most_uneven(ids: &HashSet<Vec<u8>>, skipped: usize) -> f64 {
     let count = f64::from(u32::try_from(ids.len()).expect("few"));
     (skipped * 8..232)
@@ -50,7 +52,11 @@ async fn freshly_started_workers_repeat_no_id(setup: &Setup) {
         // In turns, so that none rests for so long that it is closed.
         for _ in 0..EACH {
             for connection in &mut connections {
-                let response = connection.send(&Request::put("/session/n", "1")).await.expect("an answer").expect(204);
+                let response = connection
+                    .send(&Request::put("/session/n", "1"))
+                    .await
+                    .expect("an answer")
+                    .expect(204);
                 let id = bytes(response.set_cookie().expect("a cookie").id());
                 keys.insert(id[..12].to_vec());
                 ids.insert(id);
@@ -76,7 +82,11 @@ async fn rotation_keeps_the_key_alone(setup: &Setup) {
     let mut connection = Connection::open(demo.address).await.expect("the demo accepts");
     let mut ids = HashSet::new();
     for _ in 0..ROTATIONS {
-        let response = connection.send(&browser.dress(Request::post("/renew"))).await.expect("an answer").expect(204);
+        let response = connection
+            .send(&browser.dress(Request::post("/renew")))
+            .await
+            .expect("an answer")
+            .expect(204);
         let cookie = response.set_cookie().expect("a new id");
         assert_eq!(key_of(&cookie.value), key);
         ids.insert(bytes(cookie.id()));
@@ -84,6 +94,8 @@ async fn rotation_keeps_the_key_alone(setup: &Setup) {
     }
     assert_eq!(ids.len(), ROTATIONS);
     let uneven = most_uneven(&ids, 12);
-    println!("s13: {ROTATIONS} rotations, the most uneven of 136 bits is {uneven:.1} deviations off");
+    println!(
+        "s13: {ROTATIONS} rotations, the most uneven of 136 bits is {uneven:.1} deviations off"
+    );
     assert!(uneven < 6.0, "a bit is {uneven:.1} standard deviations off");
 }

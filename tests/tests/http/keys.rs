@@ -25,7 +25,14 @@ async fn s06_a_value_moved_to_another_cookie_name_is_refused(setup: &Setup) {
     let https = |request: Request| request.header("X-Forwarded-Proto", "https");
     let mut bob = plain.signed_in("bob").await;
     let moved = https(Request::get("/session")).cookie(format!("__Host-id={}", bob.cookie()));
-    assert!(send(secure.address, &moved).await.expect("an answer").expect(200).json::<Page>().is_anonymous());
+    assert!(
+        send(secure.address, &moved)
+            .await
+            .expect("an answer")
+            .expect(200)
+            .json::<Page>()
+            .is_anonymous()
+    );
     let mut eve = secure.browser().always("X-Forwarded-Proto", "https");
     let _ = eve.login("eve").await.expect(200);
     assert_eq!(eve.page().await.principal.as_deref(), Some("eve"));
@@ -57,25 +64,49 @@ async fn s07_keys_change_without_signing_anybody_out(setup: &Setup) {
     second.stop().await;
     let third = with(OTHER_KEY).await;
     assert_eq!(browser.at(third.address).page().await.principal.as_deref(), Some("bob"));
-    assert!(Browser::holding(third.address, &old).page().await.is_anonymous(), "the old key is out");
+    assert!(
+        Browser::holding(third.address, &old).page().await.is_anonymous(),
+        "the old key is out"
+    );
 }
 
 async fn s08_a_weak_key_is_refused_and_without_one_it_makes_one_and_says_so(setup: &Setup) {
-    for (weak, secret) in [("c2hvcnQtYW5kLXNlY3JldA==", "c2hvcnQ"), ("not a key, surely; swordfish!", "swordfish")] {
-        let ended = Demo::run(&[&["--listen", "127.0.0.1:0"], &setup.flags_with(&["--cookie-key", weak])[..]].concat(), &[]).await;
+    for (weak, secret) in
+        [("c2hvcnQtYW5kLXNlY3JldA==", "c2hvcnQ"), ("not a key, surely; swordfish!", "swordfish")]
+    {
+        let ended = Demo::run(
+            &[&["--listen", "127.0.0.1:0"], &setup.flags_with(&["--cookie-key", weak])[..]]
+                .concat(),
+            &[],
+        )
+        .await;
         assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
         assert!(ended.stderr.contains("openssl rand"), "{}", ended.stderr);
-        assert!(!ended.stderr.contains(secret) && !ended.stdout.contains(secret), "a key is printed: {}", ended.stderr);
+        assert!(
+            !ended.stderr.contains(secret) && !ended.stdout.contains(secret),
+            "a key is printed: {}",
+            ended.stderr
+        );
         assert!(!ended.stdout.contains("listening"));
     }
     let flags = setup.flags_with(&["--workers", "2", "--listen", "127.0.0.1:0"]);
     let (demo, other) = tokio::join!(Demo::start_with(&flags, &[]), Demo::start_with(&flags, &[]));
     let output = demo.output();
-    assert!(output.contains("restart") && output.contains("cookie"), "it says that cookies will not survive: {output}");
+    assert!(
+        output.contains("restart") && output.contains("cookie"),
+        "it says that cookies will not survive: {output}"
+    );
     let mut browser = demo.signed_in("bob").await;
     for _ in 0..20 {
-        assert_eq!(browser.page().await.principal.as_deref(), Some("bob"), "all workers have the same key");
+        assert_eq!(
+            browser.page().await.principal.as_deref(),
+            Some("bob"),
+            "all workers have the same key"
+        );
     }
-    assert!(browser.at(other.address).page().await.is_anonymous(), "another demo has another key, though the session is there");
+    assert!(
+        browser.at(other.address).page().await.is_anonymous(),
+        "another demo has another key, though the session is there"
+    );
     assert_eq!(setup.stored().await.expect("a store outside the demo").sessions.len(), 1);
 }

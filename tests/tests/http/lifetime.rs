@@ -26,11 +26,22 @@ async fn h16_idle_slides_with_use_and_absolute_does_not(setup: &Setup) {
         assert!(before < absolute + Duration::from_secs(2), "it outlives its absolute timeout");
         tokio::time::sleep(Duration::from_millis(300)).await;
     };
-    assert!(last_seen > 2 * idle, "use keeps a session alive beyond the idle timeout: last seen after {last_seen:?}");
-    assert!(last_seen <= absolute + Duration::from_millis(200), "seen {last_seen:?} after its start");
-    assert!(died >= absolute.saturating_sub(Duration::from_millis(200)), "died early, after {died:?}");
+    assert!(
+        last_seen > 2 * idle,
+        "use keeps a session alive beyond the idle timeout: last seen after {last_seen:?}"
+    );
+    assert!(
+        last_seen <= absolute + Duration::from_millis(200),
+        "seen {last_seen:?} after its start"
+    );
+    assert!(
+        died >= absolute.saturating_sub(Duration::from_millis(200)),
+        "died early, after {died:?}"
+    );
     assert!(unused.page().await.is_anonymous(), "without use it dies");
-    println!("h16: used every 0.3 s, alive after {last_seen:?} of {absolute:?}, dead after {died:?}");
+    println!(
+        "h16: used every 0.3 s, alive after {last_seen:?} of {absolute:?}, dead after {died:?}"
+    );
 }
 
 async fn h17_a_persistent_cookie_has_a_max_age_that_follows_the_session(setup: &Setup) {
@@ -38,15 +49,32 @@ async fn h17_a_persistent_cookie_has_a_max_age_that_follows_the_session(setup: &
     let mut browser = demo.browser();
     let issued = browser.login("bob").await.expect(200).set_cookie().expect("a cookie");
     assert!((4..=6).contains(&issued.max_age().expect("Max-Age")), "{:?}", issued.attributes);
-    assert!(browser.get("/session").await.expect(200).set_cookie().is_none(), "a fresh life is not renewed");
+    assert!(
+        browser.get("/session").await.expect(200).set_cookie().is_none(),
+        "a fresh life is not renewed"
+    );
     tokio::time::sleep(Duration::from_millis(2_200)).await;
-    let renewed = browser.get("/session").await.expect(200).set_cookie().expect("the cookie's life is renewed with the session's");
+    let renewed = browser
+        .get("/session")
+        .await
+        .expect(200)
+        .set_cookie()
+        .expect("the cookie's life is renewed with the session's");
     assert_eq!(renewed.value, issued.value, "the id stays");
     assert!((4..=6).contains(&renewed.max_age().expect("Max-Age")), "{:?}", renewed.attributes);
 }
 
 async fn h17_max_age_is_never_more_than_400_days(setup: &Setup) {
-    let demo = setup.start_with(&["--persistence", "persistent", "--idle-timeout", "500d", "--absolute-timeout", "500d"]).await;
+    let demo = setup
+        .start_with(&[
+            "--persistence",
+            "persistent",
+            "--idle-timeout",
+            "500d",
+            "--absolute-timeout",
+            "500d",
+        ])
+        .await;
     let cookie = demo.browser().login("bob").await.expect(200).set_cookie().expect("a cookie");
     assert_eq!(cookie.max_age(), Some(400 * 86_400));
 }
@@ -54,9 +82,11 @@ async fn h17_max_age_is_never_more_than_400_days(setup: &Setup) {
 async fn h17_a_browser_session_cookie_has_neither_max_age_nor_expires(setup: &Setup) {
     let demo = setup.start_with(&["--persistence", "browser"]).await;
     let mut browser = demo.browser();
-    for response in
-        [browser.insert("n", "1").await.expect(204), browser.login("bob").await.expect(200), browser.post("/renew").await.expect(204)]
-    {
+    for response in [
+        browser.insert("n", "1").await.expect(204),
+        browser.login("bob").await.expect(200),
+        browser.post("/renew").await.expect(204),
+    ] {
         let cookie = response.set_cookie().expect("a cookie");
         assert_eq!(cookie.attributes, ["Path=/", "HttpOnly", "SameSite=Lax"]);
     }

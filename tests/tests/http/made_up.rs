@@ -1,4 +1,5 @@
-//! S02 and S03: cookies that nobody was given, by what a demo counts of its store calls and by what its store then holds.
+//! S02 and S03: cookies that nobody was given, by what a demo counts of its store calls and by what
+//! its store then holds.
 
 use std::net::SocketAddr;
 
@@ -13,7 +14,10 @@ use crate::{
     wire::attack,
 };
 
-on_every_shared_setup!(s02_ten_thousand_made_up_cookies_make_no_record, s03_odd_cookies_cost_no_store_call);
+on_every_shared_setup!(
+    s02_ten_thousand_made_up_cookies_make_no_record,
+    s03_odd_cookies_cost_no_store_call
+);
 
 /// A store that a busy machine delays is not what these checks are about.
 const PATIENT: &[&str] = &["--deadline", "10s"];
@@ -38,11 +42,17 @@ async fn s02_ten_thousand_made_up_cookies_make_no_record(setup: &Setup) {
     // With the key that signs, an attacker can make the server look, and no more.
     attack(&site.demo, SIGNED, || signed(KEY, &random_id())).await;
     let calls = site.calls().await;
-    assert!(calls.loads + calls.commits + calls.deletes + calls.others >= SIGNED, "the store is asked for well signed ids: {calls:?}");
+    assert!(
+        calls.loads + calls.commits + calls.deletes + calls.others >= SIGNED,
+        "the store is asked for well signed ids: {calls:?}"
+    );
     assert_eq!(calls.creates, 0);
     assert_eq!(held(setup).await, before);
     assert_eq!(bob.page().await.principal.as_deref(), Some("bob"));
-    println!("s02: {FORGED} made-up cookies, 0 store calls; {SIGNED} signed ones, {calls:?}; the same {} records as before", before.len());
+    println!(
+        "s02: {FORGED} made-up cookies, 0 store calls; {SIGNED} signed ones, {calls:?}; the same {} records as before",
+        before.len()
+    );
 }
 
 async fn s03_odd_cookies_cost_no_store_call(setup: &Setup) {
@@ -52,16 +62,29 @@ async fn s03_odd_cookies_cost_no_store_call(setup: &Setup) {
     site.calls().await;
     let count = odd_cookies(site.demo.address, &good).await;
     let long = "A".repeat(65_536);
-    let more = ["   ", "../", "%", "\u{1f36a}", ";;;", "==", &long, &good[1..], &good.to_lowercase()];
+    let more =
+        ["   ", "../", "%", "\u{1f36a}", ";;;", "==", &long, &good[1..], &good.to_lowercase()];
     for value in more {
-        assert!(seen(&site.demo, &[format!("id={value}").into_bytes()]).await.is_anonymous(), "{value:?}");
+        assert!(
+            seen(&site.demo, &[format!("id={value}").into_bytes()]).await.is_anonymous(),
+            "{value:?}"
+        );
     }
-    let control = send(site.demo.address, &Request::get("/session").cookie("id=\u{1}")).await.expect("an answer");
+    let control = send(site.demo.address, &Request::get("/session").cookie("id=\u{1}"))
+        .await
+        .expect("an answer");
     assert!(control.status == 400 || control.json::<Page>().is_anonymous());
     assert_eq!(site.calls().await, Calls::default());
     assert_eq!(held(setup).await, before);
-    assert_eq!(Browser::holding(site.demo.address, &good).page().await.principal.as_deref(), Some("bob"));
-    assert_eq!(site.calls().await, Calls { loads: 1, ..Calls::default() }, "a good one does cost a call");
+    assert_eq!(
+        Browser::holding(site.demo.address, &good).page().await.principal.as_deref(),
+        Some("bob")
+    );
+    assert_eq!(
+        site.calls().await,
+        Calls { loads: 1, ..Calls::default() },
+        "a good one does cost a call"
+    );
     println!("s03: {} odd cookies, 0 store calls", count + more.len() + 1);
 }
 
@@ -95,7 +118,11 @@ pub(crate) async fn odd_cookies(address: SocketAddr, good: &str) -> usize {
             let request = Request::new(method, "/session").cookie([b"id=", value].concat());
             let response = send(address, &request).await.expect("an answer");
             // `HEAD` has no route of its own everywhere.
-            assert!(matches!(response.status, 200) || method == "HEAD" && response.status < 500, "{}", value.escape_ascii());
+            assert!(
+                matches!(response.status, 200) || method == "HEAD" && response.status < 500,
+                "{}",
+                value.escape_ascii()
+            );
             assert!(response.set_cookie().is_none());
             if method == "GET" {
                 assert!(response.json::<Page>().is_anonymous());
@@ -104,11 +131,15 @@ pub(crate) async fn odd_cookies(address: SocketAddr, good: &str) -> usize {
     }
     // NUL and a bare line feed are no header at all: the server refuses the request.
     for value in [&b"id=\0"[..], b"id=a\nb"] {
-        let response = send(address, &Request::get("/session").cookie(value)).await.expect("an answer");
+        let response =
+            send(address, &Request::get("/session").cookie(value)).await.expect("an answer");
         assert_eq!(response.status, 400);
     }
-    // A line break smuggles in another header, which is one of the attacker's own request and no more.
-    let response = send(address, &Request::get("/session").cookie("id=a\r\nX-Evil: b")).await.expect("an answer");
+    // A line break smuggles in another header, which is one of the attacker's own request and no
+    // more.
+    let response = send(address, &Request::get("/session").cookie("id=a\r\nX-Evil: b"))
+        .await
+        .expect("an answer");
     assert!(response.expect(200).json::<Page>().is_anonymous());
     2 * odd.len() + 3
 }

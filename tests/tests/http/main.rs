@@ -1,8 +1,13 @@
-//! The behaviours of the checklist, over HTTP. The harness's page has the table of what proves what.
-#![expect(clippy::expect_used, reason = "a test that cannot do its part fails and says what it could not do")]
+//! The behaviours of the checklist, over HTTP. The harness's page has the table of what proves
+//! what.
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot do its part fails and says what it could not do"
+)]
 #![expect(clippy::print_stdout, reason = "the figures that a test measured, for --nocapture")]
 
-/// Turns checks over a [`Setup`](tests::Setup) into one test for each setup: `ipc::h07_…`, `redis::h07_…`.
+/// Turns checks over a [`Setup`](tests::Setup) into one test for each setup: `ipc::h07_…`,
+/// `redis::h07_…`.
 macro_rules! on_every_setup {
     ($($check:ident),+ $(,)?) => {
         on_setup!(ipc, $($check),+);
@@ -16,8 +21,8 @@ macro_rules! on_every_setup {
     };
 }
 
-/// Turns checks that start several demos over the same sessions, or look at what is stored, into one test for each store that is outside the
-/// demos. That of ipc is in an owner of its own.
+/// Turns checks that start several demos over the same sessions, or look at what is stored, into
+/// one test for each store that is outside the demos. That of ipc is in an owner of its own.
 macro_rules! on_every_shared_setup {
     ($($check:ident),+ $(,)?) => {
         on_setup!(ipc = tests::Setup::ipc_owner(), $($check),+);
@@ -30,12 +35,14 @@ macro_rules! on_every_shared_setup {
     };
 }
 
-/// As [`on_every_setup`], and on a replica set of MongoDB too: for checks of what one worker sees of another's writes, of who wins, and of what is left
-/// when a session has moved or ended. There an answer waits for other members, and what is read is what a majority has.
+/// As [`on_every_setup`], and on a replica set of MongoDB too: for checks of what one worker sees
+/// of another's writes, of who wins, and of what is left when a session has moved or ended. There
+/// an answer waits for other members, and what is read is what a majority has.
 ///
-/// The other checks need not run twice. To the store a set is one more server: the same commands go to its primary, whose clock alone
-/// decides lifetimes, and how text is written into a document, what is a cookie, and what follows from a request without a session do not
-/// depend on how many members keep it.
+/// The other checks need not run twice. To the store a set is one more server: the same commands go
+/// to its primary, whose clock alone decides lifetimes, and how text is written into a document,
+/// what is a cookie, and what follows from a request without a session do not depend on how many
+/// members keep it.
 macro_rules! on_every_setup_and_a_set {
     ($($check:ident),+ $(,)?) => {
         on_every_setup!($($check),+);
@@ -43,7 +50,8 @@ macro_rules! on_every_setup_and_a_set {
     };
 }
 
-/// Turns checks over a [`Setup`](tests::Setup) into tests of this one, or of one that is made as it says.
+/// Turns checks over a [`Setup`](tests::Setup) into tests of this one, or of one that is made as it
+/// says.
 macro_rules! on_setup {
     ($setup:ident, $($check:ident),+ $(,)?) => {
         on_setup!($setup = tests::Setup::$setup(), $($check),+);

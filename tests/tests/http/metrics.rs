@@ -26,7 +26,10 @@ use crate::cookies::signed;
 async fn add(browser: &Browser, connections: &mut [Connection], times: usize) {
     for at in 0..times {
         let connection = &mut connections[at % connections.len()];
-        let response = connection.send(&browser.dress(Request::post("/session/n/add?by=1"))).await.expect("an answer");
+        let response = connection
+            .send(&browser.dress(Request::post("/session/n/add?by=1")))
+            .await
+            .expect("an answer");
         let _ = response.expect(200);
     }
 }
@@ -60,9 +63,14 @@ async fn an_upgrade_of_the_primary_is_one_restart_of_the_numbers_and_no_more() {
             let (mut last, mut restarts, mut looks) = (0.0, 0, 0);
             while !over.load(Relaxed) {
                 // One that is under way when the old primary stops answering is cut off.
-                let answer = async { Connection::open(metrics).await?.send(&Request::get("/metrics")).await }.await;
+                let answer = async {
+                    Connection::open(metrics).await?.send(&Request::get("/metrics")).await
+                }
+                .await;
                 let Ok(page) = answer.map(|page| page.text()) else { continue };
-                let Some(uptime) = page.lines().find_map(|line| line.strip_prefix("cluster_uptime_seconds ")?.parse::<f64>().ok()) else {
+                let Some(uptime) = page.lines().find_map(|line| {
+                    line.strip_prefix("cluster_uptime_seconds ")?.parse::<f64>().ok()
+                }) else {
                     continue;
                 };
                 restarts += usize::from(uptime < last);
@@ -78,7 +86,10 @@ async fn an_upgrade_of_the_primary_is_one_restart_of_the_numbers_and_no_more() {
     let (restarts, looks) = watcher.await.expect("the watcher sees numbers");
     println!("{looks} looks at the numbers over {UPGRADES} upgrades, {restarts} restarts");
     // Two in a row can be so quick that none of the first is seen.
-    assert!(looks > UPGRADES && (1..=UPGRADES).contains(&restarts), "{restarts} restarts in {looks} looks");
+    assert!(
+        looks > UPGRADES && (1..=UPGRADES).contains(&restarts),
+        "{restarts} restarts in {looks} looks"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -92,8 +103,12 @@ async fn numbers_add_up_over_all_workers() {
     let mut connections = demo.connections(3).await;
     add(&browser, &mut connections, TIMES).await;
     for connection in &mut connections {
-        let page = connection.send(&browser.dress(Request::get("/session"))).await.expect("an answer");
-        assert_eq!(page.expect(200).json::<tests::Page>().value("n"), Some(&serde_json::json!(TIMES)));
+        let page =
+            connection.send(&browser.dress(Request::get("/session"))).await.expect("an answer");
+        assert_eq!(
+            page.expect(200).json::<tests::Page>().value("n"),
+            Some(&serde_json::json!(TIMES))
+        );
     }
     let scrape = Scrape::of(metrics).await;
     scrape.assert_not_below(&first);
@@ -105,18 +120,37 @@ async fn numbers_add_up_over_all_workers() {
         ("commit", "conflict", 0.0),
         ("load", "absent", 0.0),
     ] {
-        assert_is(scrape.calls("ipc", operation, outcome), calls, &format!("{operation} {outcome}"));
+        assert_is(
+            scrape.calls("ipc", operation, outcome),
+            calls,
+            &format!("{operation} {outcome}"),
+        );
     }
-    let took = |suffix: &str| scrape.value(&format!("session_store_call_seconds_{suffix}"), &[("store", "ipc"), ("operation", "commit")]);
+    let took = |suffix: &str| {
+        scrape.value(
+            &format!("session_store_call_seconds_{suffix}"),
+            &[("store", "ipc"), ("operation", "commit")],
+        )
+    };
     assert_is(took("count"), 200.0, "every commit is timed");
     assert!(took("sum") > 0.000_1, "200 commits took {} s", took("sum"));
-    assert_is(scrape.value("session_touches_skipped_total", &[]), 203.0, "no life needed an extension");
+    assert_is(
+        scrape.value("session_touches_skipped_total", &[]),
+        203.0,
+        "no life needed an extension",
+    );
     assert_is(scrape.value("session_store_retries_total", &[("store", "ipc")]), 0.0, "retries");
-    for (state, slots) in [("serving", 3.0), ("starting", 0.0), ("backing_off", 0.0), ("gave_up", 0.0)] {
+    for (state, slots) in
+        [("serving", 3.0), ("starting", 0.0), ("backing_off", 0.0), ("gave_up", 0.0)]
+    {
         assert_is(scrape.value("cluster_slots", &[("state", state)]), slots, state);
     }
     assert_is(scrape.value("cluster_workers", &[]), 3.0, "workers");
-    assert_is(scrape.value("demo_server_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0, "build");
+    assert_is(
+        scrape.value("demo_server_build_info", &[("version", env!("CARGO_PKG_VERSION"))]),
+        1.0,
+        "build",
+    );
     assert!(scrape.value("cluster_uptime_seconds", &[]) > 0.0);
 
     // What failed is counted where it failed.
@@ -127,7 +161,11 @@ async fn numbers_add_up_over_all_workers() {
     }
     let _ = browser.post("/logout").await.expect(204);
     let scrape = Scrape::of(metrics).await;
-    assert_is(scrape.value("session_cookie_refused_total", &[("cause", "signature")]), 1.0, "signature");
+    assert_is(
+        scrape.value("session_cookie_refused_total", &[("cause", "signature")]),
+        1.0,
+        "signature",
+    );
     assert_is(scrape.value("session_cookie_refused_total", &[("cause", "kind")]), 1.0, "kind");
     assert_is(scrape.calls("ipc", "delete", "done"), 1.0, "delete done");
 }
@@ -158,7 +196,10 @@ async fn no_number_falls_when_workers_crash_leave_or_are_reloaded() {
     add(&browser, &mut connections, 50).await;
     assert_is(commits().await, 50.0, "before the crash");
     assert!(connections[0].send(&Request::post("/crash")).await.is_err(), "it crashed");
-    wait::until_true("one to crash", PATIENCE, || demo.workers().len() == 2 && demo.workers() != old).await;
+    wait::until_true("one to crash", PATIENCE, || {
+        demo.workers().len() == 2 && demo.workers() != old
+    })
+    .await;
     assert_is(commits().await, 50.0, "after the crash");
     demo.ready().await;
 
@@ -184,8 +225,16 @@ async fn no_number_falls_when_workers_crash_leave_or_are_reloaded() {
     })
     .await;
     assert_is(scrape.calls("ipc", "commit", "done"), 160.0, "by the new ones too");
-    assert_is(scrape.value("cluster_worker_exits_total", &[("cause", "signalled")]), 1.0, "one aborted");
-    assert_is(scrape.value("cluster_worker_exits_total", &[("cause", "requested")]), 3.0, "three left");
+    assert_is(
+        scrape.value("cluster_worker_exits_total", &[("cause", "signalled")]),
+        1.0,
+        "one aborted",
+    );
+    assert_is(
+        scrape.value("cluster_worker_exits_total", &[("cause", "requested")]),
+        3.0,
+        "three left",
+    );
     assert!(scrape.value("cluster_worker_restarts_total", &[]) > 0.5);
     over.store(true, Relaxed);
     let scrapes = watcher.await.expect("no number fell");
@@ -246,38 +295,59 @@ async fn a_worker_that_does_not_answer_holds_nobody_up() {
 async fn numbers_are_for_this_machine_and_for_who_asks_for_them() {
     let (demo, metrics) = Demo::counting(&["--workers", "1"]).await;
     assert!(metrics.ip().is_loopback());
-    assert_eq!(send(demo.address, &Request::get("/metrics")).await.expect("an answer").status, 404, "not where everybody is served");
-    for (request, status) in
-        [(Request::get("/"), 404), (Request::get("/metrics/x"), 404), (Request::post("/metrics"), 405), (Request::get("/healthz"), 404)]
-    {
+    assert_eq!(
+        send(demo.address, &Request::get("/metrics")).await.expect("an answer").status,
+        404,
+        "not where everybody is served"
+    );
+    for (request, status) in [
+        (Request::get("/"), 404),
+        (Request::get("/metrics/x"), 404),
+        (Request::post("/metrics"), 405),
+        (Request::get("/healthz"), 404),
+    ] {
         assert_eq!(send(metrics, &request).await.expect("an answer").status, status, "{request:?}");
     }
     // The port is the primary's alone.
-    let taken = Demo::run(&["--listen", "127.0.0.1:0", "--metrics", &metrics.to_string()], &[]).await;
+    let taken =
+        Demo::run(&["--listen", "127.0.0.1:0", "--metrics", &metrics.to_string()], &[]).await;
     assert_eq!(taken.status.code(), Some(1));
-    assert!(taken.stderr.contains(&metrics.to_string()) && taken.stderr.contains("--metrics"), "{}", taken.stderr);
+    assert!(
+        taken.stderr.contains(&metrics.to_string()) && taken.stderr.contains("--metrics"),
+        "{}",
+        taken.stderr
+    );
     let open = Demo::run(&["--listen", "127.0.0.1:0", "--metrics", "0.0.0.0:0"], &[]).await;
     assert_eq!(open.status.code(), Some(2));
     assert!(open.stderr.contains("loopback"), "{}", open.stderr);
     let silent = Demo::start(&["--workers", "1"]).await;
-    assert!(!silent.process.stdout.text().contains("metrics"), "nothing is served unless it is asked for");
+    assert!(
+        !silent.process.stdout.text().contains("metrics"),
+        "nothing is served unless it is asked for"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_tries_again_says_so() {
     let Some(redis) = Redis::start().await else { return };
-    let (demo, metrics) = Demo::counting(&["--workers", "1", "--store", "redis", "--store-url", &redis.url()]).await;
+    let (demo, metrics) =
+        Demo::counting(&["--workers", "1", "--store", "redis", "--store-url", &redis.url()]).await;
     let mut browser = demo.browser();
     let _ = browser.insert("n", "0").await.expect(204);
-    let retries = async || Scrape::of(metrics).await.value("session_store_retries_total", &[("store", "redis")]);
+    let retries = async || {
+        Scrape::of(metrics).await.value("session_store_retries_total", &[("store", "redis")])
+    };
     assert_is(retries().await, 0.0, "retries");
     // A read whose connection is cut while it waits is sent once more.
     wait::until("a retry", PATIENCE, async || {
-        let (cut, ()) = tokio::join!(redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]), async {
-            for _ in 0..50 {
-                browser.get("/session").await;
+        let (cut, ()) = tokio::join!(
+            redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]),
+            async {
+                for _ in 0..50 {
+                    browser.get("/session").await;
+                }
             }
-        });
+        );
         cut.expect("the server answers");
         (retries().await > 0.5).then_some(())
     })
@@ -300,23 +370,44 @@ async fn h25_no_number_holds_an_id_a_cookie_a_value_or_a_name() {
     let _ = browser.post("/logout-everywhere").await.expect(200);
     cookies.push(forged);
     let scrape = Scrape::of(metrics).await;
-    assert!(scrape.calls("ipc", "create", "done") > 0.5 && scrape.has("session_cookie_refused_total"));
+    assert!(
+        scrape.calls("ipc", "create", "done") > 0.5 && scrape.has("session_cookie_refused_total")
+    );
     let secrets = cookies.iter().flat_map(|cookie| [cookie.clone(), id_of(cookie).to_owned()]);
-    for secret in secrets.chain([handle, "quince-77".into(), "swordfish-4711".into(), "rosebud-1941".into(), tests::KEY.into()]) {
+    for secret in secrets.chain([
+        handle,
+        "quince-77".into(),
+        "swordfish-4711".into(),
+        "rosebud-1941".into(),
+        tests::KEY.into(),
+    ]) {
         assert!(!scrape.text().contains(&secret), "{secret} is in:\n{}", scrape.text());
     }
     // The audit trail names users on purpose; nothing else does.
-    let (audited, traced): (Vec<_>, Vec<_>) = demo.output().lines().map(str::to_owned).partition(|line| is_audit(line));
+    let (audited, traced): (Vec<_>, Vec<_>) =
+        demo.output().lines().map(str::to_owned).partition(|line| is_audit(line));
     let traced = traced.join("\n");
-    assert!(audited.iter().any(|line| line.contains("rosebud-1941")), "the audit trail names the user");
-    assert!(audited.iter().all(|line| cookies.iter().all(|cookie| !line.contains(id_of(cookie)))), "the audit trail holds no id");
+    assert!(
+        audited.iter().any(|line| line.contains("rosebud-1941")),
+        "the audit trail names the user"
+    );
+    assert!(
+        audited.iter().all(|line| cookies.iter().all(|cookie| !line.contains(id_of(cookie)))),
+        "the audit trail holds no id"
+    );
     assert!(traced.contains("a call of the session store has ended"), "calls are traced");
-    for secret in cookies.iter().map(|cookie| id_of(cookie).to_owned()).chain(["swordfish-4711".into(), "rosebud-1941".into()]) {
+    for secret in cookies
+        .iter()
+        .map(|cookie| id_of(cookie).to_owned())
+        .chain(["swordfish-4711".into(), "rosebud-1941".into()])
+    {
         assert!(!traced.contains(&secret), "{secret} is traced");
     }
 }
 
 /// Whether a line is one of the demo's audit trail.
 fn is_audit(line: &str) -> bool {
-    ["signed in", "session created", "session id rotated", "session ended"].iter().any(|event| line.contains(&format!("{event} session=")))
+    ["signed in", "session created", "session id rotated", "session ended"]
+        .iter()
+        .any(|event| line.contains(&format!("{event} session=")))
 }

@@ -77,8 +77,14 @@ with_hands_on!(
 mod forgetful {
     use super::*;
 
-    with_hands_on!(redis = Setup::own_redis(Kept::Nothing), h18_a_stopped_store_gives_503_and_its_return_needs_no_restart);
-    with_hands_on!(mongo = Setup::own_mongo(Kept::Nothing), h18_a_stopped_store_gives_503_and_its_return_needs_no_restart);
+    with_hands_on!(
+        redis = Setup::own_redis(Kept::Nothing),
+        h18_a_stopped_store_gives_503_and_its_return_needs_no_restart
+    );
+    with_hands_on!(
+        mongo = Setup::own_mongo(Kept::Nothing),
+        h18_a_stopped_store_gives_503_and_its_return_needs_no_restart
+    );
 }
 
 async fn start(setup: &Setup) -> Demo {
@@ -105,8 +111,8 @@ async fn longest_refusal(demo: &Demo, browser: &Browser) -> Duration {
             match n % 4 {
                 0 => refused(&mut browser, Request::get("/session")).await,
                 1 => refused(&mut browser, Request::put("/session/n", "1")).await,
-                // Of a visitor without a cookie: a hung server may execute what reached it once it goes on, and with a cookie that would be
-                // the change of its id.
+                // Of a visitor without a cookie: a hung server may execute what reached it once it
+                // goes on, and with a cookie that would be the change of its id.
                 2 => refused(&mut visitor, Request::post("/login").json(r#"{"user":"eve"}"#)).await,
                 _ => refused(&mut browser, Request::get("/devices")).await,
             }
@@ -125,13 +131,15 @@ async fn untouched_routes_are_served(demo: &Demo) {
     assert!(browser.page().await.is_anonymous(), "nobody asks the store without a cookie");
 }
 
-/// Waits until every worker reaches the store again, and says how long that took after the first did.
+/// Waits until every worker reaches the store again, and says how long that took after the first
+/// did.
 async fn back(demo: &Demo, browser: &Browser) -> Duration {
     demo.ready().await;
     let first = Instant::now();
     wait::until("every worker to reach the store again", PATIENCE, async || {
         for worker in &mut demo.connections(demo.workers().len()).await {
-            let response = worker.send(&browser.dress(Request::get("/session"))).await.expect("an answer");
+            let response =
+                worker.send(&browser.dress(Request::get("/session"))).await.expect("an answer");
             if response.status != 200 {
                 return None;
             }
@@ -161,10 +169,14 @@ async fn h18_a_stopped_store_gives_503_and_its_return_needs_no_restart(setup: &m
     let mut fresh = demo.signed_in("eve").await;
     assert_eq!(fresh.page().await.principal.as_deref(), Some("eve"));
     assert_eq!(demo.workers(), workers, "no worker was restarted");
-    println!("h18: 503 within {longest:?} while stopped; every worker back {later:?} after the first");
+    println!(
+        "h18: 503 within {longest:?} while stopped; every worker back {later:?} after the first"
+    );
 }
 
-async fn h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards(setup: &mut Setup) {
+async fn h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards(
+    setup: &mut Setup,
+) {
     let demo = start(setup).await;
     let mut browser = demo.signed_in("bob").await;
     setup.service().freeze().await;
@@ -178,7 +190,8 @@ async fn h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_
     );
 }
 
-/// What stands for a frozen server with SQLite is a process of the site that stands still. It may as well be killed there, and nobody has to clean up after it.
+/// What stands for a frozen server with SQLite is a process of the site that stands still. It may
+/// as well be killed there, and nobody has to clean up after it.
 async fn h18_a_writer_that_dies_in_the_middle_of_its_commit_stops_nobody(setup: &mut Setup) {
     let demo = start(setup).await;
     let mut browser = demo.signed_in("bob").await;
@@ -190,11 +203,16 @@ async fn h18_a_writer_that_dies_in_the_middle_of_its_commit_stops_nobody(setup: 
             AnySql::Sqlite(sqlite) => sqlite.die().await,
             AnySql::Postgres(_) | AnySql::MariaDb(_) => panic!("a server writes by itself"),
         },
-        Service::IpcOwner(_) | Service::Redis(..) | Service::Mongo(..) => panic!("a server writes by itself"),
+        Service::IpcOwner(_) | Service::Redis(..) | Service::Mongo(..) => {
+            panic!("a server writes by itself")
+        }
     }
     back(&demo, &browser).await;
     let page = browser.page().await;
-    assert_eq!((page.principal.as_deref(), page.value("n")), (Some("bob"), Some(&serde_json::json!(1))));
+    assert_eq!(
+        (page.principal.as_deref(), page.value("n")),
+        (Some("bob"), Some(&serde_json::json!(1)))
+    );
     let _ = browser.insert("n", "2").await.expect(204);
     assert_eq!(browser.page().await.value("n"), Some(&serde_json::json!(2)));
 }
@@ -225,7 +243,10 @@ async fn h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing(setu
     for request in first_writes().into_iter().chain(of_a_session()) {
         refused(&mut browser, request).await;
         let page = browser.page().await;
-        assert_eq!((page.principal.as_deref(), page.value("n")), (Some("bob"), Some(&serde_json::json!(1))));
+        assert_eq!(
+            (page.principal.as_deref(), page.value("n")),
+            (Some("bob"), Some(&serde_json::json!(1)))
+        );
     }
     setup.service().take_writes().await;
     let _ = browser.insert("n", "2").await.expect(204);
@@ -241,12 +262,25 @@ async fn h19_a_full_server_serves_reads_and_still_signs_out(setup: &mut Setup) {
     refused(&mut demo.browser(), Request::put("/session/n", "1")).await;
     refused(&mut demo.browser(), Request::post("/login").json(r#"{"user":"eve"}"#)).await;
     let before = browser.clone();
-    assert!(browser.post("/renew").await.expect(204).set_cookie().is_some(), "an id that may be known to others can be changed");
+    assert!(
+        browser.post("/renew").await.expect(204).set_cookie().is_some(),
+        "an id that may be known to others can be changed"
+    );
     let page = browser.page().await;
-    assert_eq!((page.principal.as_deref(), page.value("n"), page.value("more")), (Some("bob"), Some(&serde_json::json!(1)), None));
+    assert_eq!(
+        (page.principal.as_deref(), page.value("n"), page.value("more")),
+        (Some("bob"), Some(&serde_json::json!(1)), None)
+    );
     assert!(before.clone().page().await.is_anonymous());
     let before = browser.clone();
-    assert!(browser.post("/logout").await.expect(204).set_cookie().is_some_and(|cookie| cookie.removes()));
+    assert!(
+        browser
+            .post("/logout")
+            .await
+            .expect(204)
+            .set_cookie()
+            .is_some_and(|cookie| cookie.removes())
+    );
     assert!(before.clone().page().await.is_anonymous());
     configure(setup, "maxmemory", "0").await;
     assert_eq!(demo.signed_in("eve").await.page().await.principal.as_deref(), Some("eve"));
@@ -254,7 +288,8 @@ async fn h19_a_full_server_serves_reads_and_still_signs_out(setup: &mut Setup) {
 
 async fn h19_a_set_without_a_majority_serves_reads_and_promises_nothing(setup: &mut Setup) {
     let demo = start(setup).await;
-    let (mut bob, mut eve, mut mallory) = (demo.signed_in("bob").await, demo.signed_in("eve").await, demo.signed_in("mallory").await);
+    let (mut bob, mut eve, mut mallory) =
+        (demo.signed_in("bob").await, demo.signed_in("eve").await, demo.signed_in("mallory").await);
     for browser in [&mut bob, &mut eve] {
         let _ = browser.insert("n", "1").await.expect(204);
     }
@@ -267,12 +302,17 @@ async fn h19_a_set_without_a_majority_serves_reads_and_promises_nothing(setup: &
     for request in first_writes() {
         refused(&mut demo.browser(), request).await;
     }
-    // In this order: a renewal that the primary made and nobody else has must not let a logout of the old id pass for done.
+    // In this order: a renewal that the primary made and nobody else has must not let a logout of
+    // the old id pass for done.
     for request in first_writes().into_iter().chain(of_a_session()) {
         refused(&mut bob, request.clone()).await;
         let page = bob.page().await;
         let seen = (page.principal.as_deref(), page.value("n"));
-        assert_eq!(seen, (Some("bob"), Some(&serde_json::json!(1))), "what is not saved is not seen, after {request:?}");
+        assert_eq!(
+            seen,
+            (Some("bob"), Some(&serde_json::json!(1))),
+            "what is not saved is not seen, after {request:?}"
+        );
     }
     refused(&mut mallory, Request::post("/logout-everywhere")).await;
     assert_eq!(mallory.page().await.principal.as_deref(), Some("mallory"), "nobody was signed out");
@@ -283,12 +323,17 @@ async fn h19_a_set_without_a_majority_serves_reads_and_promises_nothing(setup: &
     }
     set.complete().await;
     back(&demo, &eve).await;
-    assert_eq!(eve.page().await.value("n"), Some(&serde_json::json!(1)), "whom nothing was asked of is as before");
+    assert_eq!(
+        eve.page().await.value("n"),
+        Some(&serde_json::json!(1)),
+        "whom nothing was asked of is as before"
+    );
     let _ = eve.insert("n", "2").await.expect(204);
     assert_eq!(eve.page().await.value("n"), Some(&serde_json::json!(2)));
     // What was refused may have been made, and asked for again it is done.
     sign_out(&mut mallory).await;
-    // Bob's sign-in may have been made as well. Until that has settled, a sign-out with the id from before it is a conflict.
+    // Bob's sign-in may have been made as well. Until that has settled, a sign-out with the id from
+    // before it is a conflict.
     let before = bob.clone();
     let signed_out = async || (bob.post("/logout").await.status == 204).then_some(());
     wait::until("a sign-out", PATIENCE, signed_out).await;
@@ -302,7 +347,9 @@ fn replica_set(setup: &mut Setup) -> &MongoSet {
             AnyMongo::Set(set) => set,
             AnyMongo::Server(_) => panic!("a server alone has no followers"),
         },
-        Service::IpcOwner(_) | Service::Redis(..) | Service::Sql(..) => panic!("only MongoDB has replica sets"),
+        Service::IpcOwner(_) | Service::Redis(..) | Service::Sql(..) => {
+            panic!("only MongoDB has replica sets")
+        }
     }
 }
 
@@ -313,7 +360,9 @@ fn followers(set: &MongoSet, primary: u16) -> impl Iterator<Item = u16> {
 
 /// Sets what the server of the sessions, or each primary of them, is told to keep to.
 async fn configure(setup: &mut Setup, name: &str, value: &str) {
-    let Service::Redis(redis, _) = setup.service() else { panic!("only Redis can be set up while it runs") };
+    let Service::Redis(redis, _) = setup.service() else {
+        panic!("only Redis can be set up while it runs")
+    };
     redis.ask_all(&["CONFIG", "SET", name, value]).await;
 }
 
@@ -332,14 +381,25 @@ async fn h20_a_logout_in_an_outage_is_an_error_and_a_retry_works(setup: &mut Set
     setup.service().restart().await;
     back(&demo, &browser).await;
     if setup.service().keeps() == Kept::Everything {
-        assert_eq!(browser.page().await.principal.as_deref(), Some("bob"), "nobody was told otherwise");
+        assert_eq!(
+            browser.page().await.principal.as_deref(),
+            Some("bob"),
+            "nobody was told otherwise"
+        );
     }
     sign_out(&mut browser).await;
 }
 
 async fn sign_out(browser: &mut Browser) {
     let before = browser.clone();
-    assert!(browser.post("/logout").await.expect(204).set_cookie().is_some_and(|cookie| cookie.removes()));
+    assert!(
+        browser
+            .post("/logout")
+            .await
+            .expect(204)
+            .set_cookie()
+            .is_some_and(|cookie| cookie.removes())
+    );
     assert!(before.clone().page().await.is_anonymous());
 }
 
@@ -354,7 +414,11 @@ async fn h21_a_frozen_primary_that_owns_the_sessions_gives_503_in_time() {
     let mut longest = Duration::ZERO;
     for worker in &mut workers {
         let started = Instant::now();
-        let response = worker.send(&browser.dress(Request::get("/session"))).await.expect("an answer").expect(503);
+        let response = worker
+            .send(&browser.dress(Request::get("/session")))
+            .await
+            .expect("an answer")
+            .expect(503);
         assert!(response.set_cookie().is_none());
         assert!(started.elapsed() < IN_TIME, "503 only after {:?}", started.elapsed());
         longest = longest.max(started.elapsed());
@@ -364,5 +428,7 @@ async fn h21_a_frozen_primary_that_owns_the_sessions_gives_503_in_time() {
     demo.ready().await;
     assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
     assert_eq!(demo.workers(), pids, "nobody was killed for it");
-    println!("h21: every worker of a frozen primary answered 503 within {longest:?}, deadline {DEADLINE}");
+    println!(
+        "h21: every worker of a frozen primary answered 503 within {longest:?}, deadline {DEADLINE}"
+    );
 }

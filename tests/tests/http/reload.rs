@@ -75,13 +75,21 @@ impl Visitor {
 }
 
 /// One request, on the connection that was kept if there is one.
-async fn ask(kept: &mut Option<Connection>, address: SocketAddr, browser: &Browser) -> io::Result<()> {
+async fn ask(
+    kept: &mut Option<Connection>,
+    address: SocketAddr,
+    browser: &Browser,
+) -> io::Result<()> {
     let mut connection = match kept.take() {
         Some(connection) => connection,
         None => Connection::open(address).await?,
     };
     let response = connection.send(&browser.dress(Request::get("/session"))).await?.expect(200);
-    assert_eq!(response.json::<tests::Page>().principal.as_deref(), Some("bob"), "the session is the same on every worker");
+    assert_eq!(
+        response.json::<tests::Page>().principal.as_deref(),
+        Some("bob"),
+        "the session is the same on every worker"
+    );
     *kept = (!response.closes()).then_some(connection);
     Ok(())
 }
@@ -103,7 +111,8 @@ async fn k05_reloads_and_workers_that_are_told_to_leave_cost_no_request() {
     let mut visitors = JoinSet::new();
     for (kind, count) in kinds {
         for _ in 0..count {
-            let (address, browser, over) = (demo.address, demo.signed_in("bob").await, Arc::clone(&over));
+            let (address, browser, over) =
+                (demo.address, demo.signed_in("bob").await, Arc::clone(&over));
             visitors.spawn(async move { (kind, kind.visit(address, browser, over).await) });
         }
     }
@@ -123,11 +132,17 @@ async fn k05_reloads_and_workers_that_are_told_to_leave_cost_no_request() {
         let (kind, visits) = done.expect("every answer is one that a visitor expects");
         all.iter_mut().find(|(of, _)| *of == kind).expect("each kind is counted").1.add(visits);
     }
-    println!("k05: {ROUNDS} reloads of {WORKERS} workers and {ROUNDS} workers told to leave in {took:?}");
+    println!(
+        "k05: {ROUNDS} reloads of {WORKERS} workers and {ROUNDS} workers told to leave in {took:?}"
+    );
     for (kind, visits) in &all {
         let Visits { answered, failed, retried, longest } = visits;
-        println!("  {kind:?}: {answered} answered, {retried} tried again, {} failed, the longest took {longest:?}", failed.len());
-        // Who never tries again loses what is on its way just when an idle connection is closed; that is HTTP's, and only counted.
+        println!(
+            "  {kind:?}: {answered} answered, {retried} tried again, {} failed, the longest took {longest:?}",
+            failed.len()
+        );
+        // Who never tries again loses what is on its way just when an idle connection is closed;
+        // that is HTTP's, and only counted.
         assert!(*kind == Visitor::Insisting || failed.is_empty(), "{kind:?}: {failed:?}");
     }
     let answered: usize = all.iter().map(|(_, visits)| visits.answered).sum();

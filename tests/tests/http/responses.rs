@@ -25,7 +25,14 @@ async fn h14_a_server_error_drops_what_was_recorded(setup: &Setup) {
     for route in ["fail", "error"] {
         for status in [500, 501, 503, 599] {
             let mut browser = app.browser();
-            assert!(browser.post(&format!("/{route}/{status}")).await.expect(status).set_cookie().is_none());
+            assert!(
+                browser
+                    .post(&format!("/{route}/{status}"))
+                    .await
+                    .expect(status)
+                    .set_cookie()
+                    .is_none()
+            );
             assert_eq!(app.store.sessions().await, 0);
         }
     }
@@ -43,9 +50,16 @@ async fn h14_every_other_status_keeps_it(setup: &Setup) {
     let app = App::start(setup).await;
     for status in [200, 201, 204, 302, 303, 304, 400, 404, 409, 418] {
         let mut browser = app.browser();
-        assert!(browser.post(&format!("/fail/{status}")).await.expect(status).set_cookie().is_some(), "{status}");
+        assert!(
+            browser.post(&format!("/fail/{status}")).await.expect(status).set_cookie().is_some(),
+            "{status}"
+        );
         let page = browser.page().await;
-        assert_eq!((page.principal.as_deref(), page.value("mark")), (Some("bob"), Some(&serde_json::json!(1))), "{status}");
+        assert_eq!(
+            (page.principal.as_deref(), page.value("mark")),
+            (Some("bob"), Some(&serde_json::json!(1))),
+            "{status}"
+        );
     }
     let mut browser = app.browser();
     assert!(browser.post("/error/404").await.expect(404).set_cookie().is_some());
@@ -58,10 +72,18 @@ async fn h14_a_panic_is_a_server_error_and_the_next_request_is_served(setup: &Se
     let _ = browser.insert("n", "1").await.expect(204);
     for route in ["/panic", "/panic-at-once"] {
         let mut connection = Connection::open(app.address).await.expect("the server accepts");
-        let response = connection.send(&browser.dress(Request::post(route))).await.expect("a panic is answered").expect(500);
+        let response = connection
+            .send(&browser.dress(Request::post(route)))
+            .await
+            .expect("a panic is answered")
+            .expect(500);
         assert!(response.set_cookie().is_none());
         assert!(!response.text().contains("bug"), "the panic's text is not for clients");
-        let page: tests::Page = connection.send(&browser.dress(Request::get("/session"))).await.expect("the next is served").json();
+        let page: tests::Page = connection
+            .send(&browser.dress(Request::get("/session")))
+            .await
+            .expect("the next is served")
+            .json();
         assert_eq!((page.value("mark"), page.value("n")), (None, Some(&serde_json::json!(1))));
     }
 }
@@ -88,7 +110,10 @@ async fn h22_every_kind_of_response_is_committed_before_its_head(setup: &Setup) 
         let response = connection.response(method).await.expect("an answer").expect(status);
         let cookie = response.set_cookie().unwrap_or_else(|| panic!("{request:?} brings a cookie"));
         browser.insert_cookie(&cookie);
-        assert!(browser.page().await.value("mark").is_some(), "{request:?} is committed when its head is there");
+        assert!(
+            browser.page().await.value("mark").is_some(),
+            "{request:?} is committed when its head is there"
+        );
         if status == 200 && method == "GET" {
             assert_eq!(response.text(), "0\n1\n2\n3\n4\n");
         }
@@ -98,7 +123,11 @@ async fn h22_every_kind_of_response_is_committed_before_its_head(setup: &Setup) 
 async fn h22_a_body_that_outlives_the_head_commits_by_itself(setup: &Setup) {
     let app = App::start(setup).await;
     let mut browser = app.browser();
-    assert_eq!(browser.get("/late").await.expect(200).text(), "refused", "a new id cannot reach the browser after the head");
+    assert_eq!(
+        browser.get("/late").await.expect(200).text(),
+        "refused",
+        "a new id cannot reach the browser after the head"
+    );
     assert_eq!(app.store.sessions().await, 0);
     let _ = browser.insert("n", "1").await.expect(204);
     assert_eq!(browser.get("/late").await.expect(200).text(), "saved");
@@ -156,7 +185,10 @@ async fn h24_what_is_inserted_after_destroy_starts_a_new_session(setup: &Setup) 
     // The new session has another key, so nothing ties it to the old one.
     assert_ne!(tests::jar::key_of(&cookie.value), tests::jar::key_of(before.cookie()));
     let page = browser.page().await;
-    assert_eq!((page.principal.as_deref(), page.value("flash")), (None, Some(&serde_json::json!("signed out"))));
+    assert_eq!(
+        (page.principal.as_deref(), page.value("flash")),
+        (None, Some(&serde_json::json!("signed out")))
+    );
     assert!(before.clone().page().await.is_anonymous());
     assert_eq!(app.store.sessions().await, 1);
 }
@@ -180,7 +212,10 @@ mod demo {
             connection.write(&put[..put.len() - 1 - n % 15]).await.expect("the demo reads");
         }
         let started = Instant::now();
-        wait::until("a quiet demo", PATIENCE, async || (started.elapsed() > Duration::from_millis(600)).then_some(())).await;
+        wait::until("a quiet demo", PATIENCE, async || {
+            (started.elapsed() > Duration::from_millis(600)).then_some(())
+        })
+        .await;
         let page = browser.page().await;
         assert_eq!(page.value("n"), Some(&serde_json::json!(1)));
         assert_eq!(page.principal.as_deref(), Some("bob"));

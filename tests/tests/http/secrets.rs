@@ -22,12 +22,30 @@ mod outage {
     use super::*;
 
     with_hands_on!(ipc = Setup::ipc_owner(), h25_no_output_of_an_outage_holds_a_secret);
-    with_hands_on!(redis = Setup::own_redis(Kept::Nothing), h25_no_output_of_an_outage_holds_a_secret);
-    with_hands_on!(redis_cluster = Setup::own_redis_cluster(Kept::Nothing), h25_no_output_of_an_outage_holds_a_secret);
-    with_hands_on!(mongo = Setup::own_mongo(Kept::Nothing), h25_no_output_of_an_outage_holds_a_secret);
-    with_hands_on!(mongo_set = Setup::own_mongo_set(Kept::Everything), h25_no_output_of_an_outage_holds_a_secret);
-    with_hands_on!(postgres = Setup::own_postgres(Kept::Everything), h25_no_output_of_an_outage_holds_a_secret);
-    with_hands_on!(mariadb = Setup::own_mariadb(Kept::Everything), h25_no_output_of_an_outage_holds_a_secret);
+    with_hands_on!(
+        redis = Setup::own_redis(Kept::Nothing),
+        h25_no_output_of_an_outage_holds_a_secret
+    );
+    with_hands_on!(
+        redis_cluster = Setup::own_redis_cluster(Kept::Nothing),
+        h25_no_output_of_an_outage_holds_a_secret
+    );
+    with_hands_on!(
+        mongo = Setup::own_mongo(Kept::Nothing),
+        h25_no_output_of_an_outage_holds_a_secret
+    );
+    with_hands_on!(
+        mongo_set = Setup::own_mongo_set(Kept::Everything),
+        h25_no_output_of_an_outage_holds_a_secret
+    );
+    with_hands_on!(
+        postgres = Setup::own_postgres(Kept::Everything),
+        h25_no_output_of_an_outage_holds_a_secret
+    );
+    with_hands_on!(
+        mariadb = Setup::own_mariadb(Kept::Everything),
+        h25_no_output_of_an_outage_holds_a_secret
+    );
     with_hands_on!(sqlite = Setup::own_sqlite(), h25_no_output_of_an_outage_holds_a_secret);
 }
 
@@ -81,7 +99,12 @@ async fn tour(demo: &Demo) -> BTreeSet<String> {
     });
     assert!(futures_util::future::join_all(updates).await.iter().all(|status| *status == 200));
     let cookie = browser.cookie().to_owned();
-    for broken in [format!("id={cookie}x"), format!("id=\"{cookie}\""), format!("id={}", &cookie[..70]), format!("x={cookie}")] {
+    for broken in [
+        format!("id={cookie}x"),
+        format!("id=\"{cookie}\""),
+        format!("id={}", &cookie[..70]),
+        format!("x={cookie}"),
+    ] {
         send(demo.address, &Request::get("/session").cookie(broken)).await.expect("an answer");
     }
     let _ = send(demo.address, &Request::get("/session").cookie(format!("id={cookie}\0"))).await;
@@ -95,9 +118,11 @@ async fn tour(demo: &Demo) -> BTreeSet<String> {
     issued
 }
 
-/// What must not be in any output: the cookies, their ids and signatures in several spellings, the value, the keys, the store's password.
+/// What must not be in any output: the cookies, their ids and signatures in several spellings, the
+/// value, the keys, the store's password.
 fn secrets(cookies: &BTreeSet<String>) -> Vec<(String, String)> {
-    let mut secrets = vec![("value".to_owned(), VALUE.to_owned()), ("password".to_owned(), PASSWORD.to_owned())];
+    let mut secrets =
+        vec![("value".to_owned(), VALUE.to_owned()), ("password".to_owned(), PASSWORD.to_owned())];
     for key in [KEY, OTHER_KEY] {
         let bytes = URL_SAFE.decode(key).expect("base64");
         secrets.push(("key".to_owned(), key.to_owned()));
@@ -122,9 +147,11 @@ fn secrets(cookies: &BTreeSet<String>) -> Vec<(String, String)> {
     secrets
 }
 
-/// What a server is told and still has no reason to write into its log: whose sessions it has, and under which keys.
+/// What a server is told and still has no reason to write into its log: whose sessions it has, and
+/// under which keys.
 fn seen_by_servers(cookies: &BTreeSet<String>) -> Vec<(String, String)> {
-    let keys = cookies.iter().map(|cookie| ("key of a session".to_owned(), key_of(cookie).to_owned()));
+    let keys =
+        cookies.iter().map(|cookie| ("key of a session".to_owned(), key_of(cookie).to_owned()));
     keys.chain([("user".to_owned(), USER.to_owned())]).collect()
 }
 
@@ -150,7 +177,15 @@ fn assert_clean(output: &str, secrets: &[(String, String)]) {
 }
 
 async fn h25_no_output_at_any_level_holds_an_id_a_cookie_a_value_or_a_key(setup: &Setup) {
-    let demo = setup.start_with(&["--log", "trace", "--cookie-key", &format!("{KEY},{OTHER_KEY}"), "--allow-crash"]).await;
+    let demo = setup
+        .start_with(&[
+            "--log",
+            "trace",
+            "--cookie-key",
+            &format!("{KEY},{OTHER_KEY}"),
+            "--allow-crash",
+        ])
+        .await;
     let cookies = tour(&demo).await;
     let _ = demo.browser().try_send(Request::post("/crash")).await;
     let (output, of_service) = (demo.output(), setup.service_output());
@@ -159,7 +194,11 @@ async fn h25_no_output_at_any_level_holds_an_id_a_cookie_a_value_or_a_key(setup:
     assert_clean(&output, &secrets);
     assert_clean(&of_service, &secrets);
     assert_clean(&of_service, &seen_by_servers(&cookies));
-    println!("h25: {} lines of output, {} secrets looked for, none found", output.lines().count(), secrets.len());
+    println!(
+        "h25: {} lines of output, {} secrets looked for, none found",
+        output.lines().count(),
+        secrets.len()
+    );
 }
 
 async fn h25_no_output_of_an_outage_holds_a_secret(setup: &mut Setup) {
@@ -211,14 +250,21 @@ mod stored {
             }
             browsers.push(browser);
         }
-        let Stored { sessions: places, marks, bytes, others } = setup.stored().await.expect("sessions outside the demo");
+        let Stored { sessions: places, marks, bytes, others } =
+            setup.stored().await.expect("sessions outside the demo");
         assert_eq!(places.len(), browsers.len());
         for browser in &browsers {
             for (what, spelling) in spellings(browser.cookie()) {
-                assert!(!bytes.windows(spelling.len()).any(|window| window == spelling), "a dump holds an id: {what}");
+                assert!(
+                    !bytes.windows(spelling.len()).any(|window| window == spelling),
+                    "a dump holds an id: {what}"
+                );
             }
             let key = key_of(browser.cookie());
-            assert!(places.iter().any(|place| place == key), "the dump holds the session under its key");
+            assert!(
+                places.iter().any(|place| place == key),
+                "the dump holds the session under its key"
+            );
         }
         for place in &places {
             // With the key of a session, an attacker lacks its secret.
@@ -232,7 +278,10 @@ mod stored {
                 // Not even with the key that signs.
                 signed(KEY, &as_id),
             ] {
-                assert!(Browser::holding(demo.address, &value).page().await.is_anonymous(), "a stored key is no cookie");
+                assert!(
+                    Browser::holding(demo.address, &value).page().await.is_anonymous(),
+                    "a stored key is no cookie"
+                );
             }
         }
         let mut public = marks;
@@ -240,8 +289,13 @@ mod stored {
             public.push(browser.clone().page().await.handle.expect("a handle"));
         }
         for text in &public {
-            for value in [text.clone(), format!("0.{text}"), format!("2.{text}"), format!("2.{text}.{text}")] {
-                assert!(Browser::holding(demo.address, &value).page().await.is_anonymous(), "what else is stored is no cookie");
+            for value in
+                [text.clone(), format!("0.{text}"), format!("2.{text}"), format!("2.{text}.{text}")]
+            {
+                assert!(
+                    Browser::holding(demo.address, &value).page().await.is_anonymous(),
+                    "what else is stored is no cookie"
+                );
             }
         }
         println!(

@@ -2,20 +2,48 @@
 
 use tests::{Browser, Demo, PATIENCE, Setup, process, wait};
 
-on_setup!(redis, a_session_is_one_on_all_servers_that_share_the_store, h18_sessions_outlive_all_processes_of_the_site);
-on_setup!(mongo, a_session_is_one_on_all_servers_that_share_the_store, h18_sessions_outlive_all_processes_of_the_site);
-on_setup!(postgres, a_session_is_one_on_all_servers_that_share_the_store, h18_sessions_outlive_all_processes_of_the_site);
-on_setup!(mariadb, a_session_is_one_on_all_servers_that_share_the_store, h18_sessions_outlive_all_processes_of_the_site);
-on_setup!(sqlite, a_session_is_one_on_all_servers_that_share_the_store, h18_sessions_outlive_all_processes_of_the_site);
-on_setup!(redis_cluster, a_session_is_one_on_all_servers_that_share_the_store, h18_sessions_outlive_all_processes_of_the_site);
+on_setup!(
+    redis,
+    a_session_is_one_on_all_servers_that_share_the_store,
+    h18_sessions_outlive_all_processes_of_the_site
+);
+on_setup!(
+    mongo,
+    a_session_is_one_on_all_servers_that_share_the_store,
+    h18_sessions_outlive_all_processes_of_the_site
+);
+on_setup!(
+    postgres,
+    a_session_is_one_on_all_servers_that_share_the_store,
+    h18_sessions_outlive_all_processes_of_the_site
+);
+on_setup!(
+    mariadb,
+    a_session_is_one_on_all_servers_that_share_the_store,
+    h18_sessions_outlive_all_processes_of_the_site
+);
+on_setup!(
+    sqlite,
+    a_session_is_one_on_all_servers_that_share_the_store,
+    h18_sessions_outlive_all_processes_of_the_site
+);
+on_setup!(
+    redis_cluster,
+    a_session_is_one_on_all_servers_that_share_the_store,
+    h18_sessions_outlive_all_processes_of_the_site
+);
 
-/// How often a server is asked, each time over a connection of its own, so that each of its workers answers.
+/// How often a server is asked, each time over a connection of its own, so that each of its workers
+/// answers.
 const ASKED: usize = 10;
 
 async fn is_signed_in_everywhere(demo: &Demo, browser: &Browser, n: i64) {
     for _ in 0..ASKED {
         let page = browser.at(demo.address).page().await;
-        assert_eq!((page.principal.as_deref(), page.value("n")), (Some("bob"), Some(&serde_json::json!(n))));
+        assert_eq!(
+            (page.principal.as_deref(), page.value("n")),
+            (Some("bob"), Some(&serde_json::json!(n)))
+        );
     }
 }
 
@@ -33,7 +61,8 @@ async fn a_session_is_one_on_all_servers_that_share_the_store(setup: &Setup) {
     // Read and written on either.
     for n in 1..=4 {
         let (writer, reader) = if n % 2 == 0 { (&first, &second) } else { (&second, &first) };
-        let sum: i64 = browser.at(writer.address).post("/session/n/add?by=1").await.expect(200).json();
+        let sum: i64 =
+            browser.at(writer.address).post("/session/n/add?by=1").await.expect(200).json();
         assert_eq!(sum, n);
         is_signed_in_everywhere(reader, &browser, n).await;
     }
@@ -44,7 +73,8 @@ async fn a_session_is_one_on_all_servers_that_share_the_store(setup: &Setup) {
     is_signed_in_everywhere(&first, &renewed, 4).await;
     // One list of devices.
     let other = second.signed_in("bob").await;
-    let devices: Vec<serde_json::Value> = renewed.at(first.address).get("/devices").await.expect(200).json();
+    let devices: Vec<serde_json::Value> =
+        renewed.at(first.address).get("/devices").await.expect(200).json();
     assert_eq!(devices.len(), 2);
     // Signed out on one, dead on the other.
     let _ = renewed.at(second.address).post("/logout").await.expect(204);
@@ -73,7 +103,10 @@ async fn h18_sessions_outlive_all_processes_of_the_site(setup: &Setup) {
         } else {
             demo.kill().await;
         }
-        wait::until_true("the end of its workers", PATIENCE, || !workers.iter().any(|worker| process::runs(*worker))).await;
+        wait::until_true("the end of its workers", PATIENCE, || {
+            !workers.iter().any(|worker| process::runs(*worker))
+        })
+        .await;
         demo = setup.start_with(&flags).await;
         browser = browser.at(demo.address);
         is_signed_in_everywhere(&demo, &browser, n).await;

@@ -27,15 +27,30 @@ async fn h10_sign_in_gives_a_new_id_and_kills_the_old_one_on_every_worker(setup:
     let before = browser.clone();
     let mut workers = demo.connections(setup.workers).await;
     for worker in &mut workers {
-        let page: Page = worker.send(&before.dress(Request::get("/session"))).await.expect("an answer").expect(200).json();
+        let page: Page = worker
+            .send(&before.dress(Request::get("/session")))
+            .await
+            .expect("an answer")
+            .expect(200)
+            .json();
         assert!(!page.is_anonymous(), "every worker knows the session before");
     }
     let _ = browser.login("bob").await.expect(200);
     assert_ne!(before.cookie(), browser.cookie());
     for worker in &mut workers {
-        let old: Page = worker.send(&before.dress(Request::get("/session"))).await.expect("an answer").expect(200).json();
+        let old: Page = worker
+            .send(&before.dress(Request::get("/session")))
+            .await
+            .expect("an answer")
+            .expect(200)
+            .json();
         assert!(old.is_anonymous(), "the old id is dead");
-        let new: Page = worker.send(&browser.dress(Request::get("/session"))).await.expect("an answer").expect(200).json();
+        let new: Page = worker
+            .send(&browser.dress(Request::get("/session")))
+            .await
+            .expect("an answer")
+            .expect(200)
+            .json();
         assert_eq!(new.principal.as_deref(), Some("bob"));
         assert_eq!(new.value("basket"), Some(&serde_json::json!(["tea"])));
     }
@@ -50,9 +65,16 @@ async fn h11_renew_gives_a_new_id_and_keeps_user_data_and_age(setup: &Setup) {
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     let _ = browser.post("/renew").await.expect(204);
     assert_ne!(before.cookie(), browser.cookie());
-    assert_eq!(before.clone().page().await.principal.as_deref(), Some("bob"), "the former id reads for the grace");
+    assert_eq!(
+        before.clone().page().await.principal.as_deref(),
+        Some("bob"),
+        "the former id reads for the grace"
+    );
     let page = browser.page().await;
-    assert_eq!((page.principal.as_deref(), page.value("n")), (Some("bob"), Some(&serde_json::json!(7))));
+    assert_eq!(
+        (page.principal.as_deref(), page.value("n")),
+        (Some("bob"), Some(&serde_json::json!(7)))
+    );
     assert_eq!(page.handle, handle, "the public name stays");
     assert!(page.age.expect("a session has an age") >= 1.0, "the age starts anew: {page:?}");
 }
@@ -63,7 +85,12 @@ async fn h11_renew_without_a_grace_kills_the_old_id_at_once(setup: &Setup) {
     let before = browser.clone();
     let _ = browser.post("/renew").await.expect(204);
     for worker in &mut demo.connections(setup.workers).await {
-        let old: Page = worker.send(&before.dress(Request::get("/session"))).await.expect("an answer").expect(200).json();
+        let old: Page = worker
+            .send(&before.dress(Request::get("/session")))
+            .await
+            .expect("an answer")
+            .expect(200)
+            .json();
         assert!(old.is_anonymous(), "the old id is dead on every worker");
     }
     assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
@@ -93,7 +120,11 @@ async fn h12_logout_ends_the_session_and_removes_the_cookie_as_it_was_set(setup:
         let removal = browser.post("/logout").await.expect(204).set_cookie().expect("a removal");
         assert!(removal.removes() && removal.value.is_empty(), "{removal:?}");
         assert_eq!(removal.name, set.name);
-        let kept: Vec<_> = removal.attributes.iter().filter(|attribute| !attribute.starts_with("Max-Age=")).collect();
+        let kept: Vec<_> = removal
+            .attributes
+            .iter()
+            .filter(|attribute| !attribute.starts_with("Max-Age="))
+            .collect();
         assert_eq!(kept, set.attributes.iter().collect::<Vec<_>>());
         assert!(!browser.has_cookie());
         assert!(signed_in.clone().page().await.is_anonymous());
@@ -105,9 +136,11 @@ async fn h12_logout_ends_the_session_and_removes_the_cookie_as_it_was_set(setup:
 /// How many sessions are written to while they end.
 const TRIES: usize = 200;
 
-/// Starts `/slow` with every browser, lets `end` end the sessions meanwhile, and expects a conflict and no session under any id.
+/// Starts `/slow` with every browser, lets `end` end the sessions meanwhile, and expects a conflict
+/// and no session under any id.
 async fn end_while_slow(browsers: Vec<Browser>, slow: Duration, end: impl AsyncFnOnce()) {
-    let writers: Vec<_> = browsers.iter().map(|browser| tokio::spawn(write_slowly(browser.clone(), slow))).collect();
+    let writers: Vec<_> =
+        browsers.iter().map(|browser| tokio::spawn(write_slowly(browser.clone(), slow))).collect();
     // The slow handlers have read by now: their answers are due much later.
     tokio::time::sleep(slow / 2).await;
     end().await;
@@ -151,7 +184,9 @@ async fn h13_a_slow_write_never_brings_a_signed_out_session_back(setup: &Setup) 
         let browsers = sessions(&demo, |n| format!("user{n}"), TRIES / 2).await;
         let ended = browsers.clone();
         end_while_slow(browsers, Duration::from_secs(2), async || {
-            let logouts = ended.into_iter().map(|mut browser| async move { browser.post("/logout").await.status });
+            let logouts = ended
+                .into_iter()
+                .map(|mut browser| async move { browser.post("/logout").await.status });
             assert!(join_all(logouts).await.iter().all(|status| *status == 204));
         })
         .await;
@@ -176,7 +211,8 @@ async fn h13_a_slow_write_never_brings_an_expired_session_back(setup: &Setup) {
     let visits = (0..TRIES / 4).map(|n| {
         let (demo, user) = (&demo, format!("user{n}"));
         async move {
-            // Each goes on at once: a session that is over before it is read is none, and what follows is a new one.
+            // Each goes on at once: a session that is over before it is read is none, and what
+            // follows is a new one.
             let browser = demo.signed_in(&user).await;
             let (response, after) = write_slowly(browser.clone(), Duration::from_secs(6)).await;
             was_refused(&response, after).await;
@@ -195,7 +231,8 @@ async fn h15_what_follows_a_sign_in_sees_the_user(setup: &Setup) {
         tokio::spawn(async move {
             for n in 0..SIGN_INS / 8 {
                 let user = format!("user{visitor}-{n}");
-                // Every request of a browser has a connection of its own, so the second one may meet another worker.
+                // Every request of a browser has a connection of its own, so the second one may
+                // meet another worker.
                 let mut browser = Browser::signed_in(address, &user).await;
                 assert_eq!(browser.page().await.principal, Some(user));
             }

@@ -1,11 +1,13 @@
 //! S14: how long a refusal takes says nothing about how wrong the cookie was.
 //!
-//! Welch's t over interleaved samples, as in test vector leakage assessment: |t| > 4.5 is a difference that chance makes once in 150,000
-//! tries. A machine with other work has slow moments, so the slowest tenth of each side is left out, and a difference counts as a leak
-//! only if it shows in the same direction in three runs of three.
+//! Welch's t over interleaved samples, as in test vector leakage assessment: |t| > 4.5 is a
+//! difference that chance makes once in 150,000 tries. A machine with other work has slow moments,
+//! so the slowest tenth of each side is left out, and a difference counts as a leak only if it
+//! shows in the same direction in three runs of three.
 //!
-//! The signature is compared by the same code over every store, so that is measured once, without any; that no store is asked before is
-//! counted. How long a lookup takes is each store's own, so it is measured over each.
+//! The signature is compared by the same code over every store, so that is measured once, without
+//! any; that no store is asked before is counted. How long a lookup takes is each store's own, so
+//! it is measured over each.
 
 use std::{hint::black_box, time::Instant};
 
@@ -30,7 +32,8 @@ fn welch(left: Vec<f64>, right: Vec<f64>) -> f64 {
         samples.truncate(samples.len() * 9 / 10);
         let count = f64::from(u32::try_from(samples.len()).expect("few"));
         let mean = samples.iter().sum::<f64>() / count;
-        let variance = samples.iter().map(|sample| (sample - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        let variance =
+            samples.iter().map(|sample| (sample - mean).powi(2)).sum::<f64>() / (count - 1.0);
         (mean, variance / count)
     };
     let ((left, of_left), (right, of_right)) = (moments(left), moments(right));
@@ -46,7 +49,8 @@ fn leaks(runs: &[f64]) -> bool {
 fn sample(count: usize, mut time: impl FnMut(bool) -> f64) -> f64 {
     let (mut left, mut right) = (Vec::with_capacity(count), Vec::with_capacity(count));
     while left.len() < count || right.len() < count {
-        let is_left = if left.len() == count { false } else { right.len() == count || fastrand::bool() };
+        let is_left =
+            if left.len() == count { false } else { right.len() == count || fastrand::bool() };
         let took = time(is_left);
         if is_left { left.push(took) } else { right.push(took) }
     }
@@ -54,7 +58,8 @@ fn sample(count: usize, mut time: impl FnMut(bool) -> f64) -> f64 {
 }
 
 fn codec() -> CookieCodec {
-    CookieCodec::signed(CookieConfig::development(), &Key::parse(KEY).expect("a strong key").into()).expect("a cookie")
+    CookieCodec::signed(CookieConfig::development(), &Key::parse(KEY).expect("a strong key").into())
+        .expect("a cookie")
 }
 
 fn nanoseconds(work: impl FnOnce()) -> f64 {
@@ -66,7 +71,8 @@ fn nanoseconds(work: impl FnOnce()) -> f64 {
 #[test]
 fn s14_the_signature_check_does_not_say_where_a_signature_is_wrong() {
     let codec = codec();
-    let good = SetCookie::parse(&codec.issue(&SessionId::random().expect("random bytes"), None)).value;
+    let good =
+        SetCookie::parse(&codec.issue(&SessionId::random().expect("random bytes"), None)).value;
     let mac = URL_SAFE_NO_PAD.decode(&good[48..]).expect("base64url");
     let wrong = |at: usize| {
         let mut mac = mac.clone();
@@ -78,17 +84,24 @@ fn s14_the_signature_check_does_not_say_where_a_signature_is_wrong() {
         nanoseconds(|| {
             // Several at once, because one is hardly longer than the clock's own step.
             for _ in 0..10 {
-                assert!(black_box(codec.read([black_box(cookie).as_bytes()])).iter().next().is_none());
+                assert!(
+                    black_box(codec.read([black_box(cookie).as_bytes()])).iter().next().is_none()
+                );
             }
         })
     };
-    let runs: Vec<_> = (0..RUNS).map(|_| sample(10_000, |is_early| read(if is_early { &early } else { &late }))).collect();
+    let runs: Vec<_> = (0..RUNS)
+        .map(|_| sample(10_000, |is_early| read(if is_early { &early } else { &late })))
+        .collect();
     // The yardstick: a comparison that stops at the first difference does show.
     let naive = |mac: &[u8]| {
         nanoseconds(|| {
             for _ in 0..10 {
                 for _ in 0..20 {
-                    let stops_early = black_box(mac).iter().zip(&black_box([0_u8; 32])).all(|(left, right)| black_box(left == right));
+                    let stops_early = black_box(mac)
+                        .iter()
+                        .zip(&black_box([0_u8; 32]))
+                        .all(|(left, right)| black_box(left == right));
                     black_box(stops_early);
                 }
             }
@@ -98,9 +111,14 @@ fn s14_the_signature_check_does_not_say_where_a_signature_is_wrong() {
     differs_early[0] = 1;
     let mut differs_late = [0_u8; 32];
     differs_late[31] = 1;
-    let yardstick =
-        (0..RUNS).map(|_| sample(10_000, |is_early| naive(if is_early { &differs_early } else { &differs_late }))).collect::<Vec<_>>();
-    println!("s14: signature wrong in its first or last byte, t = {runs:.1?}; a naive comparison, t = {yardstick:.1?}");
+    let yardstick = (0..RUNS)
+        .map(|_| {
+            sample(10_000, |is_early| naive(if is_early { &differs_early } else { &differs_late }))
+        })
+        .collect::<Vec<_>>();
+    println!(
+        "s14: signature wrong in its first or last byte, t = {runs:.1?}; a naive comparison, t = {yardstick:.1?}"
+    );
     assert!(leaks(&yardstick), "the measurement sees nothing, so it proves nothing");
     assert!(!leaks(&runs), "the check takes longer the later a signature is wrong");
 }
@@ -108,13 +126,15 @@ fn s14_the_signature_check_does_not_say_where_a_signature_is_wrong() {
 on_every_shared_setup!(s14_over_http_neither_signature_nor_lookup_show_in_the_time_of_an_answer);
 
 async fn s14_over_http_neither_signature_nor_lookup_show_in_the_time_of_an_answer(setup: &Setup) {
-    let site = Counting::start(setup, &["--workers", "1", "--threads", "1", "--deadline", "10s"]).await;
+    let site =
+        Counting::start(setup, &["--workers", "1", "--threads", "1", "--deadline", "10s"]).await;
     let demo = &site.demo;
     let real = demo.signed_in("bob").await.cookie().to_owned();
     let codec = codec();
     let signed = |id: &SessionId| SetCookie::parse(&codec.issue(id, None)).value;
-    // A near miss has a key that differs from a live one in its last three characters, a far miss one that differs in all. In a Redis Cluster the
-    // key decides which server is asked, so both lie in one slot.
+    // A near miss has a key that differs from a live one in its last three characters, a far miss
+    // one that differs in all. In a Redis Cluster the key decides which server is asked, so both
+    // lie in one slot.
     let text = id_of(&real);
     let far = std::iter::repeat_with(|| SessionId::random().expect("random bytes"))
         .find(|id| slot_of(id) == slot_of_key(&text[..16]))
@@ -142,16 +162,20 @@ async fn s14_over_http_neither_signature_nor_lookup_show_in_the_time_of_an_answe
         "s14: over HTTP, t = {signature:.1?} for the signature, {lookup:.1?} for the lookup; with and without one, t = {yardstick:.1?}"
     );
     assert!(leaks(&yardstick), "the measurement sees nothing, so it proves nothing");
-    assert!(!leaks(&signature) && !leaks(&lookup), "an answer takes longer the nearer a cookie is to a good one");
+    assert!(
+        !leaks(&signature) && !leaks(&lookup),
+        "an answer takes longer the nearer a cookie is to a good one"
+    );
 }
 
-/// Asks for the session with either cookie, `count` times at least and in random order. A difference counts only if all runs show it, so the first that
-/// shows none is the last.
+/// Asks for the session with either cookie, `count` times at least and in random order. A
+/// difference counts only if all runs show it, so the first that shows none is the last.
 async fn over_http(demo: &Demo, count: usize, left: &str, right: &str) -> Vec<f64> {
     let mut connection = Connection::open(demo.address).await.expect("the demo accepts");
     let mut runs = Vec::new();
     while runs.len() < RUNS && (runs.is_empty() || leaks(&runs)) {
-        // Every other run has them the other way round, so that what this process does slower with one than with the other is no difference.
+        // Every other run has them the other way round, so that what this process does slower with
+        // one than with the other is no difference.
         let is_turned = runs.len() % 2 == 1;
         let cookies = if is_turned { [right, left] } else { [left, right] };
         let requests = cookies.map(|value| Request::get("/session").cookie(format!("id={value}")));
@@ -168,21 +192,26 @@ async fn over_http(demo: &Demo, count: usize, left: &str, right: &str) -> Vec<f6
     runs
 }
 
-/// The slot of a Redis Cluster in which the session lies: CRC16 (XMODEM) of its hash tag, as the cluster's specification has it.
+/// The slot of a Redis Cluster in which the session lies: CRC16 (XMODEM) of its hash tag, as the
+/// cluster's specification has it.
 fn slot_of_key(key: &str) -> u16 {
     let step = |crc: u16| if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 };
-    key.bytes().fold(0_u16, |crc, byte| (0..8).fold(crc ^ u16::from(byte) << 8, |crc, _| step(crc))) % 16_384
+    key.bytes().fold(0_u16, |crc, byte| (0..8).fold(crc ^ u16::from(byte) << 8, |crc, _| step(crc)))
+        % 16_384
 }
 
 fn slot_of(id: &SessionId) -> u16 {
     slot_of_key(id.key().as_str())
 }
 
-/// An id of a session that does not exist and whose key differs from a live one in its last three characters only, in the same slot.
+/// An id of a session that does not exist and whose key differs from a live one in its last three
+/// characters only, in the same slot.
 fn near_miss(text: &str) -> SessionId {
     let alphabet = (b'a'..=b'z').chain(b'A'..=b'Z').chain(b'0'..=b'9').chain([b'-', b'_']);
-    let pairs = alphabet.clone().flat_map(|last| alphabet.clone().map(move |before| [before, last]));
-    let triples = pairs.flat_map(|pair| alphabet.clone().map(move |first| [first, pair[0], pair[1]]));
+    let pairs =
+        alphabet.clone().flat_map(|last| alphabet.clone().map(move |before| [before, last]));
+    let triples =
+        pairs.flat_map(|pair| alphabet.clone().map(move |first| [first, pair[0], pair[1]]));
     let keys = triples.map(|end| format!("{}{}", &text[..13], String::from_utf8_lossy(&end)));
     let other = |key: &String| key != &text[..16] && slot_of_key(key) == slot_of_key(&text[..16]);
     let key = keys.into_iter().find(other).expect("262,144 keys lie in 16,384 slots");

@@ -1,4 +1,5 @@
-//! What visitors notice when the primary itself is replaced: with the store in that process, their sessions move to the next one.
+//! What visitors notice when the primary itself is replaced: with the store in that process, their
+//! sessions move to the next one.
 
 use std::{
     collections::HashSet,
@@ -23,8 +24,13 @@ use tokio::task::JoinSet;
 const VISITORS: usize = 16;
 const UPGRADES: usize = 3;
 
-/// Adds one over and over, on a new connection each time, until it is over. Returns how often it was told that it was done, and what went wrong.
-async fn count(browser: Browser, address: std::net::SocketAddr, over: Arc<AtomicBool>) -> (Browser, i64, Vec<String>, Duration) {
+/// Adds one over and over, on a new connection each time, until it is over. Returns how often it
+/// was told that it was done, and what went wrong.
+async fn count(
+    browser: Browser,
+    address: std::net::SocketAddr,
+    over: Arc<AtomicBool>,
+) -> (Browser, i64, Vec<String>, Duration) {
     let (mut added, mut failed, mut longest) = (0, Vec::new(), Duration::ZERO);
     while !over.load(Relaxed) {
         let begun = Instant::now();
@@ -43,15 +49,28 @@ async fn count(browser: Browser, address: std::net::SocketAddr, over: Arc<Atomic
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upgrade_of_the_primary_costs_no_session_and_no_request() {
     // No key is given: the one that the first primary drew has to reach the last one as well.
-    let mut demo = Demo::start_with(&["--listen", "127.0.0.1:0", "--workers", "2", "--store", "ipc"], &[]).await;
+    let mut demo =
+        Demo::start_with(&["--listen", "127.0.0.1:0", "--workers", "2", "--store", "ipc"], &[])
+            .await;
     let first = demo.process.pid();
     let mut carol = demo.signed_in("carol").await;
     let with_carols_cookie = carol.dress(Request::get("/session"));
-    assert!(carol.send(Request::post("/logout")).await.expect(204).set_cookie().is_some_and(|cookie| cookie.removes()));
+    assert!(
+        carol
+            .send(Request::post("/logout"))
+            .await
+            .expect(204)
+            .set_cookie()
+            .is_some_and(|cookie| cookie.removes())
+    );
     let over = Arc::new(AtomicBool::new(false));
     let mut visitors = JoinSet::new();
     for n in 0..VISITORS {
-        visitors.spawn(count(demo.signed_in(&format!("user{n}")).await, demo.address, Arc::clone(&over)));
+        visitors.spawn(count(
+            demo.signed_in(&format!("user{n}")).await,
+            demo.address,
+            Arc::clone(&over),
+        ));
     }
     let mut primaries = HashSet::from([first]);
     for _ in 0..UPGRADES {
@@ -73,9 +92,12 @@ async fn an_upgrade_of_the_primary_costs_no_session_and_no_request() {
     }
     assert!(sum > 0);
     let mut connection = Connection::open(demo.address).await.expect("the demo accepts");
-    let page: Page = connection.send(&with_carols_cookie).await.expect("the demo answers").expect(200).json();
+    let page: Page =
+        connection.send(&with_carols_cookie).await.expect("the demo answers").expect(200).json();
     assert_eq!(page.principal, None, "who has signed out stays signed out");
-    println!("{UPGRADES} upgrades of the primary: {sum} additions by {VISITORS} visitors, 0 failed, 0 lost, the longest took {longest:?}");
+    println!(
+        "{UPGRADES} upgrades of the primary: {sum} additions by {VISITORS} visitors, 0 failed, 0 lost, the longest took {longest:?}"
+    );
     assert_eq!(demo.workers().len(), 2);
     demo.stop().await;
 }
@@ -89,13 +111,21 @@ async fn a_successor_that_does_not_come_up_costs_no_session() {
         symlink(there, &link).and_then(|()| fs::rename(&link, &program)).expect("a link");
     };
     lead_to(demo_server());
-    let demo = Demo::start_as(&program, &["--listen", "127.0.0.1:0", "--workers", "2", "--store", "ipc"], &[]).await;
+    let demo = Demo::start_as(
+        &program,
+        &["--listen", "127.0.0.1:0", "--workers", "2", "--store", "ipc"],
+        &[],
+    )
+    .await;
     let mut bob = demo.signed_in("bob").await;
     let workers = demo.workers();
     // A build that ends as soon as it is started.
     lead_to(Path::new("/bin/false"));
     demo.process.signal(Signal::USR2);
-    wait::until("the primary to go on", PATIENCE, async || demo.output().contains("this one serves on").then_some(())).await;
+    wait::until("the primary to go on", PATIENCE, async || {
+        demo.output().contains("this one serves on").then_some(())
+    })
+    .await;
     let page: Page = bob.send(Request::get("/session")).await.expect(200).json();
     assert_eq!(page.principal.as_deref(), Some("bob"));
     assert_eq!(demo.workers(), workers);

@@ -1,4 +1,5 @@
-//! Wrong use: every mistake gets an error that says what came and what would do, and nothing is left behind or lost.
+//! Wrong use: every mistake gets an error that says what came and what would do, and nothing is
+//! left behind or lost.
 
 use std::fs;
 
@@ -50,7 +51,10 @@ async fn wrong_flags_are_named_with_what_came_and_what_would_do() {
         assert_says(&ended.stderr, words);
         assert!(!ended.stdout.contains("listening"), "{flags:?}");
     }
-    println!("usage: {} mistakes on the command line, each ends with 2 and names its cure", MISTAKES.len());
+    println!(
+        "usage: {} mistakes on the command line, each ends with 2 and names its cure",
+        MISTAKES.len()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -92,11 +96,18 @@ async fn s08_weak_keys_are_refused_and_never_printed() {
         (format!("{KEY},{short}"), short),
         (format!("{KEY},{short}"), KEY),
     ] {
-        for (flags, environment) in [(vec!["--cookie-key", &keys], None), (vec![], Some(("DEMO_COOKIE_KEY", keys.as_str())))] {
+        for (flags, environment) in [
+            (vec!["--cookie-key", &keys], None),
+            (vec![], Some(("DEMO_COOKIE_KEY", keys.as_str()))),
+        ] {
             let ended = Demo::run(&flags, environment.as_slice()).await;
             assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
             assert_says(&ended.stderr, &["key", "openssl rand"]);
-            assert!(!ended.stderr.contains(secret) && !ended.stdout.contains(secret), "a key is printed: {}", ended.stderr);
+            assert!(
+                !ended.stderr.contains(secret) && !ended.stdout.contains(secret),
+                "a key is printed: {}",
+                ended.stderr
+            );
         }
     }
     let shown = Demo::run(&["--print-config", "--cookie-key", KEY], &[]).await;
@@ -111,14 +122,25 @@ async fn flags_beat_environment_beats_file_beats_defaults() {
     fs::write(&file, "workers = 3\nthreads = 3\nidle_timeout = \"3m\"").expect("a writable file");
     let path = file.to_str().expect("a plain path");
     let environment = [("DEMO_WORKERS", "2"), ("DEMO_THREADS", "2")];
-    let shown = Demo::run(&["--print-config", "--config", path, "--workers", "1"], &environment).await;
+    let shown =
+        Demo::run(&["--print-config", "--config", path, "--workers", "1"], &environment).await;
     assert!(shown.status.success(), "{}", shown.stderr);
-    let set = |key: &str| shown.stdout.lines().find(|line| line.starts_with(&format!("{key} "))).unwrap_or_default().to_owned();
+    let set = |key: &str| {
+        shown
+            .stdout
+            .lines()
+            .find(|line| line.starts_with(&format!("{key} ")))
+            .unwrap_or_default()
+            .to_owned()
+    };
     assert!(set("workers").contains("= 1 "), "{}", shown.stdout);
     assert!(set("threads").contains("= 2 "), "{}", shown.stdout);
     assert!(set("idle_timeout").contains("= \"3m\" "), "{}", shown.stdout);
     assert!(set("absolute_timeout").contains("= \"8h\" "), "{}", shown.stdout);
-    assert_eq!(toml_keys(&shown.stdout), toml_keys(&Demo::run(&["--print-config"], &[]).await.stdout));
+    assert_eq!(
+        toml_keys(&shown.stdout),
+        toml_keys(&Demo::run(&["--print-config"], &[]).await.stdout)
+    );
 }
 
 fn toml_keys(text: &str) -> Vec<String> {
@@ -171,13 +193,21 @@ async fn wrong_requests_are_refused_with_a_reason_and_lose_nothing() {
             wrong.push(format!("{} instead of {status}: {shown}", response.status));
         }
         assert!(response.set_cookie().is_none(), "{shown}");
-        assert!(!response.text().contains("panicked") && !response.text().contains("src/"), "{}", response.text());
+        assert!(
+            !response.text().contains("panicked") && !response.text().contains("src/"),
+            "{}",
+            response.text()
+        );
         if matches!(response.status, 400 | 413) && response.text().trim().is_empty() {
             wrong.push(format!("no reason is given: {shown}"));
         }
     }
     assert_eq!(bob.page().await.data, before, "what was there is there");
-    let unknown = format!("id=1.{}.{}", String::from_utf8_lossy(&SessionId::random().expect("random bytes").to_text()), "A".repeat(43));
+    let unknown = format!(
+        "id=1.{}.{}",
+        String::from_utf8_lossy(&SessionId::random().expect("random bytes").to_text()),
+        "A".repeat(43)
+    );
     let _ = demo.browser().send(Request::get("/session").cookie(unknown)).await.expect(200);
     assert_eq!(wrong, Vec::<String>::new());
     println!("usage: {count} wrong requests, each refused with a reason, nothing lost");
@@ -215,6 +245,9 @@ async fn a_demo_whose_owner_is_not_there_yet_serves_once_it_is() {
     owner.restart().await;
     demo.ready().await;
     let mut browser = demo.browser();
-    wait::until("a sign-in", PATIENCE, async || (browser.login("bob").await.status == 200).then_some(())).await;
+    wait::until("a sign-in", PATIENCE, async || {
+        (browser.login("bob").await.status == 200).then_some(())
+    })
+    .await;
     assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
 }

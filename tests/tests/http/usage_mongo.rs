@@ -1,5 +1,5 @@
-//! Wrong use of `--store mongo`, and servers that cannot be used: each mistake gets an error that says what came and what would do, and
-//! shows no password.
+//! Wrong use of `--store mongo`, and servers that cannot be used: each mistake gets an error that
+//! says what came and what would do, and shows no password.
 
 use mongodb::{
     Client, IndexModel,
@@ -12,7 +12,10 @@ use tests::{
     wait,
 };
 
-use crate::usage_redis::{Mistake, SECRET, a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up, assert_refused, run_with};
+use crate::usage_redis::{
+    Mistake, SECRET, a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up,
+    assert_refused, run_with,
+};
 
 const MISTAKES: &[Mistake] = &[
     ("ipc:/run/hunter2.sock", &["DEMO_STORE_URL", "mongodb:", "--store ipc"]),
@@ -41,7 +44,8 @@ const MISTAKES: &[Mistake] = &[
     ("mongodb://app:hunter2@host/?authMechanism=hunter2", &["percent-encoded"]),
 ];
 
-/// Passwords with a character that has to be percent-encoded and is not, so that the URL falls apart within them.
+/// Passwords with a character that has to be percent-encoded and is not, so that the URL falls
+/// apart within them.
 const UNENCODED: &[&str] = &[
     "mongodb://app:hunter2/hunter2@127.0.0.1:1/shop",
     "mongodb://app:1/hunter2@127.0.0.1",
@@ -69,7 +73,10 @@ async fn wrong_urls_are_named_with_what_came_and_what_would_do() {
     // Without --store the sessions would be in the demo.
     let ended = Demo::run(&["--store-url", "mongodb://app:hunter2@host"], &[]).await;
     assert_refused(&ended, 2, &["--store-url", "--store mongo"]);
-    println!("usage: {} wrong URLs, each ends with 2 and names its cure", MISTAKES.len() + UNENCODED.len() + 1);
+    println!(
+        "usage: {} wrong URLs, each ends with 2 and names its cure",
+        MISTAKES.len() + UNENCODED.len() + 1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,13 +87,28 @@ async fn c45_settings_and_greeting_show_no_password() {
         "mongodb+srv://app:hunter2@cluster.example.net/shop",
         "mongodb://app:hunter2@host/?tls=true&tlsCertificateKeyFile=/a.pem",
     ] {
-        let shown = Demo::run(&["--print-config", "--store", "mongo", "--store-url", url], &[]).await;
+        let shown =
+            Demo::run(&["--print-config", "--store", "mongo", "--store-url", url], &[]).await;
         assert!(shown.status.success(), "{}", shown.stderr);
         assert!(shown.stdout.contains("***") && !shown.stdout.contains(SECRET), "{}", shown.stdout);
-        assert!(shown.stdout.contains(url.rsplit('@').next().and_then(|rest| rest.split('?').next()).expect("a host")), "{}", shown.stdout);
+        assert!(
+            shown.stdout.contains(
+                url.rsplit('@').next().and_then(|rest| rest.split('?').next()).expect("a host")
+            ),
+            "{}",
+            shown.stdout
+        );
     }
     let Some(mongo) = AnyMongo::server().await else { return };
-    let demo = Demo::start(&["--store", "mongo", "--workers", "1", "--store-url", &mongo.url("collection=greeting")]).await;
+    let demo = Demo::start(&[
+        "--store",
+        "mongo",
+        "--workers",
+        "1",
+        "--store-url",
+        &mongo.url("collection=greeting"),
+    ])
+    .await;
     wait::until_true("the whole greeting", PATIENCE, || demo.output().contains("/login")).await;
     let output = demo.output();
     assert!(output.contains("  store    mongodb://") && !output.contains(PASSWORD), "{output}");
@@ -98,8 +120,14 @@ async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
     let url = mongo.url("");
     for (wrong, words) in [
         (url.replace(PASSWORD, SECRET), "refuses the login; look at user, password and authSource"),
-        (url.replace("app:", "nobody:"), "refuses the login; look at user, password and authSource"),
-        (format!("{url}authSource=admin"), "refuses the login; look at user, password and authSource"),
+        (
+            url.replace("app:", "nobody:"),
+            "refuses the login; look at user, password and authSource",
+        ),
+        (
+            format!("{url}authSource=admin"),
+            "refuses the login; look at user, password and authSource",
+        ),
         (url.replace(&format!("app:{PASSWORD}@"), ""), LACKS),
     ] {
         assert_ne!(wrong, url);
@@ -114,12 +142,15 @@ const LACKS: &str = "lacks a right that sessions need";
 async fn a_user_without_the_rights_ends_the_start_and_is_told() {
     let Some(mongo) = AnyMongo::own_server(Kept::Nothing).await else { return };
     let database = mongo.client().await.database(mongo.database());
-    for (user, role) in
-        [("reader", doc! { "role": "read", "db": mongo.database() }), ("stranger", doc! { "role": "readWrite", "db": "elsewhere" })]
-    {
+    for (user, role) in [
+        ("reader", doc! { "role": "read", "db": mongo.database() }),
+        ("stranger", doc! { "role": "readWrite", "db": "elsewhere" }),
+    ] {
         let words = doc! { "createUser": user, "pwd": SECRET, "roles": [role] };
         database.run_command(words).await.expect("who may do everything makes a user");
-        let url = mongo.url("collection=visits").replace(&format!("app:{PASSWORD}"), &format!("{user}:{SECRET}"));
+        let url = mongo
+            .url("collection=visits")
+            .replace(&format!("app:{PASSWORD}"), &format!("{user}:{SECRET}"));
         assert_refused(&run(&url).await, 1, &["127.0.0.1:", LACKS]);
     }
     assert!(mongo.dump().await.is_empty());
@@ -131,14 +162,19 @@ async fn an_index_in_the_way_ends_the_start_and_is_named_a_problem() {
     let client = mongo.client().await;
     let url = mongo.url("collection=visits");
     for (keys, options) in [
-        // The name with other fields, the fields with another name, and name and fields with other options.
+        // The name with other fields, the fields with another name, and name and fields with other
+        // options.
         (doc! { "other": 1 }, IndexOptions::builder().name("session_principal".to_owned()).build()),
         (doc! { "expires": 1 }, IndexOptions::builder().name("mine".to_owned()).build()),
         (doc! { "expires": 1 }, IndexOptions::builder().name("session_expiry".to_owned()).build()),
     ] {
         let name = options.name.clone().expect("a name");
         make_index(&client, mongo.database(), keys, options).await;
-        assert_refused(&run(&url).await, 1, &["127.0.0.1:", "an index of the collection", "remove it"]);
+        assert_refused(
+            &run(&url).await,
+            1,
+            &["127.0.0.1:", "an index of the collection", "remove it"],
+        );
         let visits = client.database(mongo.database()).collection::<Document>("visits");
         visits.drop_index(name).await.expect("what was made can be removed");
     }
@@ -149,13 +185,28 @@ async fn an_index_in_the_way_ends_the_start_and_is_named_a_problem() {
     let visits = client.database(mongo.database()).collection::<Document>("visits");
     visits.drop().await.expect("the collection can be dropped");
     let demo = Demo::start(&["--store", "mongo", "--workers", "1", "--store-url", &url]).await;
-    assert_eq!(demo.signed_in("bob").await.page().await.principal.as_deref(), Some("bob"), "without it there is no problem");
+    assert_eq!(
+        demo.signed_in("bob").await.page().await.principal.as_deref(),
+        Some("bob"),
+        "without it there is no problem"
+    );
 }
 
 async fn make_index(client: &Client, database: &str, keys: Document, options: IndexOptions) {
     let index = IndexModel::builder().keys(keys).options(options).build();
-    client.database(database).collection::<Document>("visits").create_index(index).await.expect("an administrator makes indexes");
+    client
+        .database(database)
+        .collection::<Document>("visits")
+        .create_index(index)
+        .await
+        .expect("an administrator makes indexes");
 }
 
-with_hands_on!(mongo = Setup::own_mongo(Kept::Nothing), a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up);
-with_hands_on!(mongo_set = Setup::own_mongo_set(Kept::Nothing), a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up);
+with_hands_on!(
+    mongo = Setup::own_mongo(Kept::Nothing),
+    a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
+);
+with_hands_on!(
+    mongo_set = Setup::own_mongo_set(Kept::Nothing),
+    a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
+);

@@ -1,5 +1,5 @@
-//! Wrong use of `--store redis`, and servers that cannot be used: each mistake gets an error that says what came and what would do, and
-//! shows no password.
+//! Wrong use of `--store redis`, and servers that cannot be used: each mistake gets an error that
+//! says what came and what would do, and shows no password.
 
 use tests::{
     Demo, Ended, PATIENCE, Setup,
@@ -44,7 +44,10 @@ pub(crate) fn assert_refused(ended: &Ended, code: i32, words: &[&str]) {
     }
     assert!(!stdout.contains("listening") && !stderr.contains("panicked"), "{stderr}");
     for secret in [SECRET, PASSWORD] {
-        assert!(!stdout.contains(secret) && !stderr.contains(secret), "a password is shown: {stdout}{stderr}");
+        assert!(
+            !stdout.contains(secret) && !stderr.contains(secret),
+            "a password is shown: {stdout}{stderr}"
+        );
     }
 }
 
@@ -54,7 +57,8 @@ async fn run(url: &str) -> Ended {
 
 /// Starts a demo with this store, whose URL it gets where passwords belong.
 pub(crate) async fn run_with(store: &str, url: &str) -> Ended {
-    let arguments = ["--listen", "127.0.0.1:0", "--workers", "2", "--store", store, "--log", "trace"];
+    let arguments =
+        ["--listen", "127.0.0.1:0", "--workers", "2", "--store", store, "--log", "trace"];
     Demo::run(&arguments, &[("DEMO_STORE_URL", url)]).await
 }
 
@@ -71,16 +75,33 @@ async fn wrong_urls_are_named_with_what_came_and_what_would_do() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c45_settings_and_greeting_show_no_password() {
-    for url in
-        ["redis://app:hunter2@host:7000/1", "redis-sentinel://:hunter2@a,b/main?sentinel_password=hunter2", "redis-cluster://:hunter2@a,b"]
-    {
-        let shown = Demo::run(&["--print-config", "--store", "redis", "--store-url", url], &[]).await;
+    for url in [
+        "redis://app:hunter2@host:7000/1",
+        "redis-sentinel://:hunter2@a,b/main?sentinel_password=hunter2",
+        "redis-cluster://:hunter2@a,b",
+    ] {
+        let shown =
+            Demo::run(&["--print-config", "--store", "redis", "--store-url", url], &[]).await;
         assert!(shown.status.success(), "{}", shown.stderr);
         assert!(shown.stdout.contains("***") && !shown.stdout.contains(SECRET), "{}", shown.stdout);
-        assert!(shown.stdout.contains(url.rsplit('@').next().and_then(|rest| rest.split('?').next()).expect("a host")), "{}", shown.stdout);
+        assert!(
+            shown.stdout.contains(
+                url.rsplit('@').next().and_then(|rest| rest.split('?').next()).expect("a host")
+            ),
+            "{}",
+            shown.stdout
+        );
     }
     let Some(redis) = AnyRedis::server().await else { return };
-    let demo = Demo::start(&["--store", "redis", "--workers", "1", "--store-url", &redis.url("prefix=greeting:")]).await;
+    let demo = Demo::start(&[
+        "--store",
+        "redis",
+        "--workers",
+        "1",
+        "--store-url",
+        &redis.url("prefix=greeting:"),
+    ])
+    .await;
     wait::until_true("the whole greeting", PATIENCE, || demo.output().contains("/login")).await;
     let output = demo.output();
     assert!(output.contains("  store    redis://") && !output.contains(PASSWORD), "{output}");
@@ -99,7 +120,11 @@ async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
         assert_refused(&run(&wrong).await, 1, &[words]);
     }
     // A Cluster is another thing than a server.
-    assert_refused(&run(&url.replace("redis://", "redis-cluster://").replace("/0?", "?")).await, 1, &["cluster support disabled"]);
+    assert_refused(
+        &run(&url.replace("redis://", "redis-cluster://").replace("/0?", "?")).await,
+        1,
+        &["cluster support disabled"],
+    );
 }
 
 /// A server that says it is this version, and OK to all else.
@@ -114,8 +139,12 @@ async fn says_version(version: &'static str) -> String {
                     let said = String::from_utf8_lossy(&bytes).into_owned();
                     // Commands come whole: there is little to send.
                     for command in said.split('*').skip(1) {
-                        let hello = format!("%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n${}\r\n{version}\r\n", version.len());
-                        let answer = if command.contains("HELLO") { hello.as_str() } else { "+OK\r\n" };
+                        let hello = format!(
+                            "%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n${}\r\n{version}\r\n",
+                            version.len()
+                        );
+                        let answer =
+                            if command.contains("HELLO") { hello.as_str() } else { "+OK\r\n" };
                         stream.write_all(answer.as_bytes()).await.expect("the client reads");
                     }
                     bytes.clear();
@@ -131,25 +160,51 @@ async fn a_server_that_is_too_old_ends_the_start_and_both_versions_are_named() {
     let url = says_version("6.0.16").await;
     assert_refused(&run(&url).await, 1, &["redis 6.0.16", "Redis 6.2"]);
     // What else the server says is good enough for a start.
-    let demo = Demo::start(&["--store", "redis", "--workers", "1", "--store-url", &says_version("6.2.0").await]).await;
+    let demo = Demo::start(&[
+        "--store",
+        "redis",
+        "--workers",
+        "1",
+        "--store-url",
+        &says_version("6.2.0").await,
+    ])
+    .await;
     let _ = demo.browser().get("/readyz").await.expect(200);
 }
 
-with_hands_on!(redis = Setup::own_redis(Kept::Nothing), a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up);
-with_hands_on!(redis_cluster = Setup::own_redis_cluster(Kept::Nothing), a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up);
+with_hands_on!(
+    redis = Setup::own_redis(Kept::Nothing),
+    a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
+);
+with_hands_on!(
+    redis_cluster = Setup::own_redis_cluster(Kept::Nothing),
+    a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
+);
 
-pub(crate) async fn a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up(setup: &mut Setup) {
+pub(crate) async fn a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up(
+    setup: &mut Setup,
+) {
     setup.service().stop().await;
     let demo = setup.start_with(&["--deadline", "500ms"]).await;
-    wait::until_true("a warning", PATIENCE, || demo.output().contains("sessions cannot be reached yet")).await;
+    wait::until_true("a warning", PATIENCE, || {
+        demo.output().contains("sessions cannot be reached yet")
+    })
+    .await;
     let mut browser = demo.browser();
     let _ = browser.get("/healthz").await.expect(200);
     let _ = browser.get("/readyz").await.expect(503);
-    for request in [Request::post("/login").json(r#"{"user":"bob"}"#), Request::put("/session/n", "1"), Request::get("/")] {
+    for request in [
+        Request::post("/login").json(r#"{"user":"bob"}"#),
+        Request::put("/session/n", "1"),
+        Request::get("/"),
+    ] {
         assert!(browser.send(request).await.expect(503).set_cookie().is_none());
     }
     setup.service().restart().await;
     demo.ready().await;
-    wait::until("a sign-in", PATIENCE, async || (browser.login("bob").await.status == 200).then_some(())).await;
+    wait::until("a sign-in", PATIENCE, async || {
+        (browser.login("bob").await.status == 200).then_some(())
+    })
+    .await;
     assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
 }

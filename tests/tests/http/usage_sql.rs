@@ -1,5 +1,5 @@
-//! Wrong use of `--store sql`, and databases that cannot be used: each mistake gets an error that says what came and what would do, and shows
-//! no password.
+//! Wrong use of `--store sql`, and databases that cannot be used: each mistake gets an error that
+//! says what came and what would do, and shows no password.
 
 use tests::{
     Demo, Ended, PATIENCE, Setup,
@@ -7,7 +7,10 @@ use tests::{
     wait,
 };
 
-use crate::usage_redis::{Mistake, SECRET, a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up, assert_refused, run_with};
+use crate::usage_redis::{
+    Mistake, SECRET, a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up,
+    assert_refused, run_with,
+};
 
 const MISTAKES: &[Mistake] = &[
     ("ipc:/run/hunter2.sock", &["DEMO_STORE_URL", "postgres:", "mysql:", "sqlite:", "--store ipc"]),
@@ -32,7 +35,10 @@ const MISTAKES: &[Mistake] = &[
     ("postgres://app:hunter2@host/?sslmode=sometimes", &["sometimes"]),
     ("mysql://app:hunter2@host/?deadline_ms=soon", &["deadline_ms", "\"soon\""]),
     ("mysql://app:hunter2@host/?deadline_ms=0", &["deadline_ms", "a millisecond"]),
-    ("postgres://app:hunter2@host/?data_bytes=99999999", &["data_bytes", "\"99999999\"", "at most"]),
+    (
+        "postgres://app:hunter2@host/?data_bytes=99999999",
+        &["data_bytes", "\"99999999\"", "at most"],
+    ),
     ("postgres://app:hunter2@host/?connections=0", &["connections", "1 to 1024"]),
     ("postgres://app:hunter2@host/?migrate=maybe", &["migrate", "\"maybe\"", "true or false"]),
     ("postgres://app:hunter2@host/?table=a-b", &["table", "\"a-b\"", "letters"]),
@@ -45,7 +51,8 @@ const MISTAKES: &[Mistake] = &[
     ("sqlite:hunter2.db?synchronous=off", &["synchronous", "\"off\"", "full or normal"]),
 ];
 
-/// Passwords with a character that has to be percent-encoded and is not, so that the URL falls apart within them.
+/// Passwords with a character that has to be percent-encoded and is not, so that the URL falls
+/// apart within them.
 const UNENCODED: &[&str] = &[
     "postgres://app:hunter2/hunter2@127.0.0.1:1/shop",
     "mysql://app:1/hunter2@127.0.0.1",
@@ -71,7 +78,10 @@ async fn wrong_urls_are_named_with_what_came_and_what_would_do() {
     // Without --store the sessions would be in the demo.
     let ended = Demo::run(&["--store-url", "postgres://app:hunter2@host"], &[]).await;
     assert_refused(&ended, 2, &["--store-url", "--store sql"]);
-    println!("usage: {} wrong URLs, each ends with 2 and names its cure", MISTAKES.len() + UNENCODED.len() + 1);
+    println!(
+        "usage: {} wrong URLs, each ends with 2 and names its cure",
+        MISTAKES.len() + UNENCODED.len() + 1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -85,16 +95,35 @@ async fn c45_settings_and_greeting_show_no_password() {
         let shown = Demo::run(&["--print-config", "--store", "sql", "--store-url", url], &[]).await;
         assert!(shown.status.success(), "{}", shown.stderr);
         assert!(shown.stdout.contains("***") && !shown.stdout.contains(SECRET), "{}", shown.stdout);
-        assert!(shown.stdout.contains(url.rsplit('@').next().and_then(|rest| rest.split('?').next()).expect("a host")), "{}", shown.stdout);
+        assert!(
+            shown.stdout.contains(
+                url.rsplit('@').next().and_then(|rest| rest.split('?').next()).expect("a host")
+            ),
+            "{}",
+            shown.stdout
+        );
     }
-    for (sql, begin) in
-        [(AnySql::postgres().await, "postgres://"), (AnySql::mariadb().await, "mysql://"), (AnySql::sqlite().await, "sqlite:")]
-    {
+    for (sql, begin) in [
+        (AnySql::postgres().await, "postgres://"),
+        (AnySql::mariadb().await, "mysql://"),
+        (AnySql::sqlite().await, "sqlite:"),
+    ] {
         let Some(sql) = sql else { continue };
-        let demo = Demo::start(&["--store", "sql", "--workers", "1", "--store-url", &sql.url("table=greeting")]).await;
+        let demo = Demo::start(&[
+            "--store",
+            "sql",
+            "--workers",
+            "1",
+            "--store-url",
+            &sql.url("table=greeting"),
+        ])
+        .await;
         wait::until_true("the whole greeting", PATIENCE, || demo.output().contains("/login")).await;
         let output = demo.output();
-        assert!(output.contains(&format!("  store    {begin}")) && !output.contains(PASSWORD), "{output}");
+        assert!(
+            output.contains(&format!("  store    {begin}")) && !output.contains(PASSWORD),
+            "{output}"
+        );
     }
 }
 
@@ -102,7 +131,9 @@ const LOGIN: &str = "refuses the login; look at user, password and database";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
-    for sql in [AnySql::own_postgres(Kept::Everything).await, AnySql::own_mariadb(Kept::Everything).await] {
+    for sql in
+        [AnySql::own_postgres(Kept::Everything).await, AnySql::own_mariadb(Kept::Everything).await]
+    {
         let Some(sql) = sql else { continue };
         let url = sql.url("");
         let (server, _) = url.rsplit_once('/').expect("a database");
@@ -121,15 +152,23 @@ async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_without_the_rights_ends_the_start_and_is_told() {
-    for sql in [AnySql::own_postgres(Kept::Everything).await, AnySql::own_mariadb(Kept::Everything).await] {
+    for sql in
+        [AnySql::own_postgres(Kept::Everything).await, AnySql::own_mariadb(Kept::Everything).await]
+    {
         let Some(sql) = sql else { continue };
         sql.ask("CREATE TABLE other (id int)").await.expect("who may do everything makes a table");
         let make = match sql {
-            AnySql::Postgres(_) => "CREATE ROLE reader LOGIN PASSWORD 'hunter2'; REVOKE CREATE ON SCHEMA public FROM PUBLIC",
-            _ => "CREATE USER reader@'%' IDENTIFIED BY 'hunter2'; GRANT SELECT ON other TO reader@'%'",
+            AnySql::Postgres(_) => {
+                "CREATE ROLE reader LOGIN PASSWORD 'hunter2'; REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+            }
+            _ => {
+                "CREATE USER reader@'%' IDENTIFIED BY 'hunter2'; GRANT SELECT ON other TO reader@'%'"
+            }
         };
         sql.ask(make).await.expect("who may do everything makes a user");
-        let url = sql.url("table=visits").replace(&format!("app:{PASSWORD}"), &format!("reader:{SECRET}"));
+        let url = sql
+            .url("table=visits")
+            .replace(&format!("app:{PASSWORD}"), &format!("reader:{SECRET}"));
         assert_refused(&run(&url).await, 1, &["127.0.0.1:", "lacks a right that sessions need"]);
         assert_eq!(sql.dump().await, "");
     }
@@ -141,7 +180,11 @@ async fn a_table_in_the_way_ends_the_start_and_is_named() {
         let Some(sql) = sql else { continue };
         sql.ask("CREATE TABLE visits (id int)").await.expect("it answers");
         let url = sql.url("table=visits");
-        assert_refused(&run(&url).await, 1, &["\"visits\"", "does not belong to this crate", "the setting table"]);
+        assert_refused(
+            &run(&url).await,
+            1,
+            &["\"visits\"", "does not belong to this crate", "the setting table"],
+        );
         let other = sql.url("table=carts");
         let demo = Demo::start(&["--store", "sql", "--workers", "1", "--store-url", &other]).await;
         assert_eq!(demo.signed_in("bob").await.page().await.principal.as_deref(), Some("bob"));
@@ -152,7 +195,11 @@ async fn a_table_in_the_way_ends_the_start_and_is_named() {
 async fn a_file_that_cannot_be_opened_ends_the_start_and_says_where_to_look() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().display();
-    std::fs::write(folder.path().join("text"), "no database, only a text that is longer than the head of one".repeat(10)).expect("a file");
+    std::fs::write(
+        folder.path().join("text"),
+        "no database, only a text that is longer than the head of one".repeat(10),
+    )
+    .expect("a file");
     for (url, words) in [
         (format!("sqlite:{path}/nowhere/sessions.db"), ["cannot be opened", "folder"]),
         (format!("sqlite:{path}/text/sessions.db"), ["cannot be opened", "folder"]),
@@ -167,5 +214,11 @@ async fn a_file_that_cannot_be_opened_ends_the_start_and_says_where_to_look() {
     assert_eq!(demo.signed_in("bob").await.page().await.principal.as_deref(), Some("bob"));
 }
 
-with_hands_on!(postgres = Setup::own_postgres(Kept::Everything), a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up);
-with_hands_on!(mariadb = Setup::own_mariadb(Kept::Everything), a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up);
+with_hands_on!(
+    postgres = Setup::own_postgres(Kept::Everything),
+    a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
+);
+with_hands_on!(
+    mariadb = Setup::own_mariadb(Kept::Everything),
+    a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
+);

@@ -23,15 +23,28 @@ const WORKERS: usize = 2;
 const NOTHING: &[RoundTrip] = &[];
 
 impl Site {
-    /// Everything is connected and every script known, so that from now on only requests cause talk.
+    /// Everything is connected and every script known, so that from now on only requests cause
+    /// talk.
     async fn start() -> Option<Self> {
         let redis = AnyRedis::server().await?;
         let prefix = format!("wire-{:016x}:", fastrand::u64(..));
         let tap = Tap::before(&redis.url(&format!("prefix={prefix}"))).await;
-        let demo = Demo::start(&["--store", "redis", "--workers", &WORKERS.to_string(), "--store-url", tap.url()]).await;
+        let demo = Demo::start(&[
+            "--store",
+            "redis",
+            "--workers",
+            &WORKERS.to_string(),
+            "--store-url",
+            tap.url(),
+        ])
+        .await;
         let visitor = demo.signed_in("visitor").await;
         for worker in &mut demo.connections(WORKERS).await {
-            let _ = worker.send(&visitor.dress(Request::post("/session/n/add"))).await.expect("an answer").expect(200);
+            let _ = worker
+                .send(&visitor.dress(Request::post("/session/n/add")))
+                .await
+                .expect("an answer")
+                .expect(200);
         }
         let _ = visitor.clone().post("/logout").await.expect(204);
         let site = Self { demo, tap, redis, prefix };
@@ -89,10 +102,15 @@ async fn s02_ten_thousand_made_up_cookies_say_nothing_and_signed_ones_leave_noth
     assert_eq!(site.tap.heard(), NOTHING);
     // With the key that signs, an attacker can make the server look, and no more.
     attack(&site.demo, SIGNED, || signed(KEY, &random_id())).await;
-    assert!(site.tap.heard().iter().flatten().count() > SIGNED, "the server is asked for well signed ids");
+    assert!(
+        site.tap.heard().iter().flatten().count() > SIGNED,
+        "the server is asked for well signed ids"
+    );
     assert_eq!(site.sessions().await, 1);
     assert_eq!(bob.page().await.principal.as_deref(), Some("bob"));
-    println!("s02: {FORGED} made-up cookies, nothing said to the server; {SIGNED} signed ones, 1 session before, 1 after");
+    println!(
+        "s02: {FORGED} made-up cookies, nothing said to the server; {SIGNED} signed ones, 1 session before, 1 after"
+    );
 }
 
 /// Sends that many cookies over eight connections.
@@ -107,7 +125,10 @@ pub(crate) async fn attack(demo: &Demo, cookies: usize, make: fn() -> String) {
                     1 => Request::get("/devices"),
                     _ => Request::delete("/session/n"),
                 };
-                let response = connection.send(&request.cookie(format!("id={}", make()))).await.expect("an answer");
+                let response = connection
+                    .send(&request.cookie(format!("id={}", make())))
+                    .await
+                    .expect("an answer");
                 assert!(response.status < 500 && response.set_cookie().is_none(), "{response:?}");
             }
         })
@@ -124,6 +145,9 @@ async fn s03_odd_cookies_say_nothing_to_the_server() {
     let _ = site.tap.heard();
     let count = odd_cookies(site.demo.address, &good).await;
     assert_eq!(site.tap.heard(), NOTHING);
-    assert_eq!(Browser::holding(site.demo.address, &good).page().await.principal.as_deref(), Some("bob"));
+    assert_eq!(
+        Browser::holding(site.demo.address, &good).page().await.principal.as_deref(),
+        Some("bob")
+    );
     println!("s03: {count} odd cookies, nothing said to the server");
 }

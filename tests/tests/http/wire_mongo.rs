@@ -1,4 +1,5 @@
-//! H01 to H03, H05, S02 and S03 with what a demo really asks its MongoDB for, by the server's own profiler, and what that holds.
+//! H01 to H03, H05, S02 and S03 with what a demo really asks its MongoDB for, by the server's own
+//! profiler, and what that holds.
 
 use mongodb::{
     Database,
@@ -22,7 +23,8 @@ struct Site {
 
 const WORKERS: usize = 2;
 const NOTHING: [&str; 0] = [];
-/// What the demo calls itself, so that nobody else's calls count. Servers tell connections apart by it.
+/// What the demo calls itself, so that nobody else's calls count. Servers tell connections apart by
+/// it.
 const NAME: &str = "demo";
 /// Room for what ten thousand calls leave, so that none is forgotten.
 const ROOM: i64 = 64 << 20;
@@ -42,15 +44,31 @@ impl Site {
         .await;
         let visitor = demo.signed_in("visitor").await;
         for worker in &mut demo.connections(WORKERS).await {
-            let _ = worker.send(&visitor.dress(Request::post("/session/n/add"))).await.expect("an answer").expect(200);
+            let _ = worker
+                .send(&visitor.dress(Request::post("/session/n/add")))
+                .await
+                .expect("an answer")
+                .expect(200);
         }
         let _ = visitor.clone().post("/logout").await.expect(204);
         let mut site = Self { demo, mongo, seen: 0 };
         let database = site.database().await;
-        database.create_collection("system.profile").capped(true).size(ROOM.unsigned_abs()).await.expect("a collection for the profiler");
-        database.run_command(doc! { "profile": 2, "slowms": 60_000 }).await.expect("the profiler runs");
+        database
+            .create_collection("system.profile")
+            .capped(true)
+            .size(ROOM.unsigned_abs())
+            .await
+            .expect("a collection for the profiler");
+        database
+            .run_command(doc! { "profile": 2, "slowms": 60_000 })
+            .await
+            .expect("the profiler runs");
         let _ = site.demo.signed_in("visitor").await.post("/logout").await.expect(204);
-        assert_eq!(site.heard().await, ["update", "findAndModify"], "the profiler sees what the demo asks for");
+        assert_eq!(
+            site.heard().await,
+            ["update", "findAndModify"],
+            "the profiler sees what the demo asks for"
+        );
         Some(site)
     }
 
@@ -58,15 +76,23 @@ impl Site {
         self.mongo.client().await.database(self.mongo.database())
     }
 
-    /// The names of the commands since the last time this was asked, in order. A command is written down before it is answered.
+    /// The names of the commands since the last time this was asked, in order. A command is written
+    /// down before it is answered.
     async fn heard(&mut self) -> Vec<String> {
         let noted = self.database().await.collection::<Document>("system.profile");
-        let mut found =
-            noted.find(doc! { "appName": NAME }).sort(doc! { "$natural": 1 }).skip(self.seen).await.expect("the server answers");
+        let mut found = noted
+            .find(doc! { "appName": NAME })
+            .sort(doc! { "$natural": 1 })
+            .skip(self.seen)
+            .await
+            .expect("the server answers");
         let mut heard = Vec::new();
         while found.advance().await.expect("the server answers") {
             let call = found.deserialize_current().expect("a document");
-            let command = call.get_document("command").ok().and_then(|command| command.keys().next().cloned());
+            let command = call
+                .get_document("command")
+                .ok()
+                .and_then(|command| command.keys().next().cloned());
             let of_update = call.get_str("op").is_ok_and(|op| op == "update");
             heard.push(if of_update { "update".to_owned() } else { command.unwrap_or_default() });
             self.seen += 1;
@@ -76,7 +102,12 @@ impl Site {
 
     /// How many sessions are stored.
     async fn sessions(&self) -> u64 {
-        self.database().await.collection::<Document>("visits").count_documents(doc! {}).await.expect("the server answers")
+        self.database()
+            .await
+            .collection::<Document>("visits")
+            .count_documents(doc! {})
+            .await
+            .expect("the server answers")
     }
 }
 
@@ -110,7 +141,11 @@ async fn h02_h03_h05_a_read_is_one_find_a_first_insert_is_one_update_and_no_cook
     let _ = browser.post("/session/n/add?by=1").await.expect(200);
     assert_eq!(site.heard().await, ["findAndModify"]);
     let _ = browser.login("bob").await.expect(200);
-    assert_eq!(site.heard().await, ["find", "findAndModify"], "data, user and id change in one step, after a look at the session");
+    assert_eq!(
+        site.heard().await,
+        ["find", "findAndModify"],
+        "data, user and id change in one step, after a look at the session"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -127,7 +162,9 @@ async fn s02_ten_thousand_made_up_cookies_ask_nothing_and_signed_ones_leave_noth
     assert!(site.heard().await.len() > SIGNED, "the server is asked for well signed ids");
     assert_eq!(site.sessions().await, 1);
     assert_eq!(bob.page().await.principal.as_deref(), Some("bob"));
-    println!("s02: {FORGED} made-up cookies, nothing asked of the server; {SIGNED} signed ones, 1 session before, 1 after");
+    println!(
+        "s02: {FORGED} made-up cookies, nothing asked of the server; {SIGNED} signed ones, 1 session before, 1 after"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -137,6 +174,9 @@ async fn s03_odd_cookies_ask_the_server_nothing() {
     let _ = site.heard().await;
     let count = odd_cookies(site.demo.address, &good).await;
     assert_eq!(site.heard().await, NOTHING);
-    assert_eq!(Browser::holding(site.demo.address, &good).page().await.principal.as_deref(), Some("bob"));
+    assert_eq!(
+        Browser::holding(site.demo.address, &good).page().await.principal.as_deref(),
+        Some("bob")
+    );
     println!("s03: {count} odd cookies, nothing asked of the server");
 }

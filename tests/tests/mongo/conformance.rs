@@ -1,5 +1,5 @@
-//! [`MongoStore`] passes the conformance suite: on one server, and through a shared trait object on a replica set, both of which are killed
-//! and frozen for real.
+//! [`MongoStore`] passes the conformance suite: on one server, and through a shared trait object on
+//! a replica set, both of which are killed and frozen for real.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,10 +29,15 @@ struct MongoFixture {
 }
 
 impl MongoFixture {
-    async fn on(server: Option<AnyMongo>, wrap: fn(MongoStore) -> Arc<dyn SessionStore>) -> Option<Self> {
+    async fn on(
+        server: Option<AnyMongo>,
+        wrap: fn(MongoStore) -> Arc<dyn SessionStore>,
+    ) -> Option<Self> {
         let server = server?;
         let url = server.url("collection=sessions");
-        let store = MongoStore::connect(&Config::new(&url).expect("a URL")).await.expect("a server to connect to");
+        let store = MongoStore::connect(&Config::new(&url).expect("a URL"))
+            .await
+            .expect("a server to connect to");
         Some(Self { server: RwLock::new(server), url, store: wrap(store) })
     }
 
@@ -43,7 +48,10 @@ impl MongoFixture {
 
     async fn set(&self, key: &StoreKey, fields: Document) -> Hand {
         let documents = self.documents().await;
-        let done = documents.update_one(doc! { "_id": id(key) }, doc! { "$set": fields }).await.expect("the server answers");
+        let done = documents
+            .update_one(doc! { "_id": id(key) }, doc! { "$set": fields })
+            .await
+            .expect("the server answers");
         assert_eq!(done.matched_count, 1, "there is a document to spoil");
         Hand::Done(())
     }
@@ -117,7 +125,8 @@ impl Fixture for MongoFixture {
 
     async fn start(&self) -> Hand {
         let mut server = self.server.write().await;
-        // The wait for its answer is an async closure, whose future the compiler cannot see to be `Send`.
+        // The wait for its answer is an async closure, whose future the compiler cannot see to be
+        // `Send`.
         done(tokio::task::block_in_place(|| Handle::current().block_on(server.start_again())))
     }
 
@@ -131,11 +140,15 @@ impl Fixture for MongoFixture {
 
     async fn dump(&self) -> Hand<Vec<u8>> {
         let documents = self.server.read().await.dump().await;
-        Hand::Done(documents.into_iter().flat_map(|document| document.to_vec().expect("BSON")).collect())
+        Hand::Done(
+            documents.into_iter().flat_map(|document| document.to_vec().expect("BSON")).collect(),
+        )
     }
 
     async fn physical_count(&self) -> Hand<u64> {
-        Hand::Done(self.documents().await.count_documents(doc! {}).await.expect("the server answers"))
+        Hand::Done(
+            self.documents().await.count_documents(doc! {}).await.expect("the server answers"),
+        )
     }
 }
 
@@ -151,7 +164,9 @@ fn done(hand: Result<(), NotOurs>) -> Hand {
 mod server {
     use super::{AnyMongo, Arc, MongoFixture, NO_PURGE};
 
-    session_core::conformance_tests!(async { MongoFixture::on(AnyMongo::server_with(&NO_PURGE).await, |store| Arc::new(store)).await });
+    session_core::conformance_tests!(async {
+        MongoFixture::on(AnyMongo::server_with(&NO_PURGE).await, |store| Arc::new(store)).await
+    });
 }
 
 mod set_through_arc_dyn {

@@ -1,4 +1,5 @@
-//! Documents that cannot be read, and others that lie among the sessions: what each call makes of them.
+//! Documents that cannot be read, and others that lie among the sessions: what each call makes of
+//! them.
 
 use std::time::Duration;
 
@@ -7,7 +8,9 @@ use mongodb::{
     Collection,
     bson::{Binary, Bson, DateTime, Document, doc, oid::ObjectId, spec::BinarySubtype},
 };
-use session_core::{Claim, Commit, Created, Cursor, Deleted, NewRecord, Outcome, SessionStore, StoreError, StoreKey};
+use session_core::{
+    Claim, Commit, Created, Cursor, Deleted, NewRecord, Outcome, SessionStore, StoreError, StoreKey,
+};
 use store_mongo::MongoStore;
 use tests::service::AnyMongo;
 
@@ -36,7 +39,10 @@ fn unreadable() -> Vec<Spoiling> {
         ("no deadline", doc! { "expires": GONE }),
         ("a deadline that is a number", doc! { "expires": i64::MAX / 2 }),
         ("a deadline that is a text", doc! { "expires": "tomorrow" }),
-        ("a deadline that is an operation's time", doc! { "expires": mongodb::bson::Timestamp { time: u32::MAX, increment: 1 } }),
+        (
+            "a deadline that is an operation's time",
+            doc! { "expires": mongodb::bson::Timestamp { time: u32::MAX, increment: 1 } },
+        ),
         ("a deadline after all others", doc! { "expires": Bson::MaxKey }),
         ("no data", doc! { "data": GONE }),
         ("data that is a list", doc! { "data": ["a"] }),
@@ -87,7 +93,10 @@ fn unreadable_values() -> Vec<Spoiling> {
         ("a generation below zero", doc! { "generation": -1_i64 }),
         ("a generation over 32 bits", doc! { "generation": 1_i64 << 32 }),
         ("a former secret without an end", doc! { "former": { "secret": hash(32) } }),
-        ("a former secret that is too short", doc! { "former": { "secret": hash(31), "until": DateTime::MAX } }),
+        (
+            "a former secret that is too short",
+            doc! { "former": { "secret": hash(31), "until": DateTime::MAX } },
+        ),
     ]
 }
 
@@ -161,7 +170,15 @@ fn is_corrupt<T>(result: &Result<T, StoreError>) -> bool {
 fn commits(session: &Session) -> [Commit; 7] {
     let gone = session.commit().change(name("a"), session_core::Change::Remove);
     let renewed = session.renew(&session.rotated());
-    [session.set("a", "1"), session.add("a", 1), gone, session.commit().ttl(LONG), session.commit().clear(), renewed, session.commit()]
+    [
+        session.set("a", "1"),
+        session.add("a", 1),
+        gone,
+        session.commit().ttl(LONG),
+        session.commit().clear(),
+        renewed,
+        session.commit(),
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -173,7 +190,11 @@ async fn c39_what_cannot_be_read_is_reported_and_left_alone() {
         spoilt.push((what, site.spoilt(&fields, what).await));
     }
     assert_eq!(site.scanned().await, [whole.key], "a scan leaves out what it cannot read");
-    assert_eq!(site.store.delete_expired(1000).await.expect("a purge"), 0, "what cannot be read has not expired");
+    assert_eq!(
+        site.store.delete_expired(1000).await.expect("a purge"),
+        0,
+        "what cannot be read has not expired"
+    );
     for (what, session) in &spoilt {
         let before = site.bytes(session).await;
         assert!(before.is_some(), "{what}");
@@ -184,18 +205,39 @@ async fn c39_what_cannot_be_read_is_reported_and_left_alone() {
             assert!(is_corrupt(&committed), "{what}: {commit:?}: {committed:?}");
         }
         // Corrupt comes before superseded and before a conflict.
-        let superseded = site.store.commit(&session.key, session.rotated().set("a", "1").guard(session_core::Guard::Version(99))).await;
+        let superseded = site
+            .store
+            .commit(
+                &session.key,
+                session.rotated().set("a", "1").guard(session_core::Guard::Version(99)),
+            )
+            .await;
         assert!(is_corrupt(&superseded), "{what}: a superseded secret: {superseded:?}");
         let created = site.store.create(&session.key, session.record()).await;
-        assert!(is_corrupt(&created) || matches!(created, Ok(Created::Taken)), "{what}: a creation: {created:?}");
+        assert!(
+            is_corrupt(&created) || matches!(created, Ok(Created::Taken)),
+            "{what}: a creation: {created:?}"
+        );
         assert!(site.bytes(session).await == before, "{what}: it is left as it is");
     }
     for (number, (what, session)) in spoilt.iter().enumerate() {
         let claim = if number % 2 == 0 { Claim::Any } else { Claim::Generation(0) };
-        assert_eq!(site.store.delete(&session.key, claim).await.expect("an answer"), Deleted::Ended, "{what}: it can be ended");
+        assert_eq!(
+            site.store.delete(&session.key, claim).await.expect("an answer"),
+            Deleted::Ended,
+            "{what}: it can be ended"
+        );
         assert!(site.store.load(&session.key).await.expect("an answer").is_none(), "{what}");
-        assert_eq!(site.store.delete(&session.key, claim).await.expect("an answer"), Deleted::Missing, "{what}");
-        assert_eq!(site.store.create(&session.key, session.record()).await.expect("an answer"), Created::New, "{what}");
+        assert_eq!(
+            site.store.delete(&session.key, claim).await.expect("an answer"),
+            Deleted::Missing,
+            "{what}"
+        );
+        assert_eq!(
+            site.store.create(&session.key, session.record()).await.expect("an answer"),
+            Created::New,
+            "{what}"
+        );
     }
 }
 
@@ -203,8 +245,12 @@ async fn c39_what_cannot_be_read_is_reported_and_left_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c47_a_corrupt_record_is_ended_by_any_claim() {
     let Some(site) = Site::start().await else { return };
-    let session = site.spoilt(&doc! { "since": 7_i64, "generation": 7_i64, "format": 9 }, "bob").await;
-    assert_eq!(site.store.delete(&session.key, Claim::Generation(3)).await.expect("an answer"), Deleted::Ended);
+    let session =
+        site.spoilt(&doc! { "since": 7_i64, "generation": 7_i64, "format": 9 }, "bob").await;
+    assert_eq!(
+        site.store.delete(&session.key, Claim::Generation(3)).await.expect("an answer"),
+        Deleted::Ended
+    );
     assert!(site.bytes(&session).await.is_none());
 }
 
@@ -217,14 +263,19 @@ async fn c39_a_list_leaves_out_what_cannot_be_read_and_an_end_of_all_ends_it() {
         let page = site.store.list(&principal(what), None, 100).await.expect("a list");
         let listed: Vec<_> = page.sessions.into_iter().map(|summary| summary.key).collect();
         // A list does not read these.
-        let not_read = ["data", "rotated", "generation", "since", "former"].iter().any(|field| fields.contains_key(*field));
+        let not_read = ["data", "rotated", "generation", "since", "former"]
+            .iter()
+            .any(|field| fields.contains_key(*field));
         assert_eq!(listed.contains(&session.key), not_read, "{what}: {listed:?}");
         assert!(listed.contains(&whole.key), "{what}");
         // Its time may be unreadable; then nobody can say that it lives.
         let _ = site.store.delete_all(&principal(what), None).await.expect("an end of all");
         assert!(site.store.load(&whole.key).await.expect("an answer").is_none(), "{what}");
         if !fields.contains_key("expires") && !fields.contains_key("principal") {
-            assert!(site.store.load(&session.key).await.expect("an answer").is_none(), "{what}: it is the user's");
+            assert!(
+                site.store.load(&session.key).await.expect("an answer").is_none(),
+                "{what}: it is the user's"
+            );
         }
     }
 }
@@ -240,13 +291,26 @@ async fn c39_what_a_record_may_not_hold_is_reported_by_whoever_reads_it() {
         let committed = site.store.commit(&session.key, session.commit()).await;
         assert!(is_corrupt(&committed), "{what}: a commit that reads: {committed:?}");
         // Whoever has seen another version reads again, and learns it then.
-        let committed = site.store.commit(&session.key, session.add("n", 1).guard(session_core::Guard::Version(9))).await;
-        assert!(is_corrupt(&committed) || matches!(committed, Ok(Outcome::Conflict)), "{what}: a guarded commit: {committed:?}");
+        let committed = site
+            .store
+            .commit(&session.key, session.add("n", 1).guard(session_core::Guard::Version(9)))
+            .await;
+        assert!(
+            is_corrupt(&committed) || matches!(committed, Ok(Outcome::Conflict)),
+            "{what}: a guarded commit: {committed:?}"
+        );
         let created = site.store.create(&session.key, session.record()).await;
-        assert!(is_corrupt(&created) || matches!(created, Ok(Created::Taken)), "{what}: a creation: {created:?}");
+        assert!(
+            is_corrupt(&created) || matches!(created, Ok(Created::Taken)),
+            "{what}: a creation: {created:?}"
+        );
         assert!(site.bytes(&session).await == before, "{what}: it is left as it is");
         assert!(site.scanned().await.is_empty(), "{what}: a scan");
-        assert_eq!(site.store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Ended, "{what}: it can be ended");
+        assert_eq!(
+            site.store.delete(&session.key, Claim::Any).await.expect("an answer"),
+            Deleted::Ended,
+            "{what}: it can be ended"
+        );
     }
 }
 
@@ -254,7 +318,17 @@ async fn c39_what_a_record_may_not_hold_is_reported_by_whoever_reads_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c39_nothing_is_added_to_what_is_no_text() {
     let Some(site) = Site::start().await else { return };
-    for value in [Bson::from(5), 5_i64.into(), 5.5.into(), true.into(), Bson::Null, doc! {}.into(), vec![1].into(), "{".into(), "".into()] {
+    for value in [
+        Bson::from(5),
+        5_i64.into(),
+        5.5.into(),
+        true.into(),
+        Bson::Null,
+        doc! {}.into(),
+        vec![1].into(),
+        "{".into(),
+        "".into(),
+    ] {
         let session = site.spoilt(&doc! { "data": { "n": value.clone() } }, "bob").await;
         let before = site.bytes(&session).await;
         let added = site.store.commit(&session.key, session.add("n", 1)).await;
@@ -302,7 +376,10 @@ async fn c39_a_document_with_another_id_is_not_a_session() {
     }
     assert_eq!(after, None, "a walk ends");
     for text in ["AAAAtext", "aaaaaaaaaaaaaaaa"] {
-        assert!(site.store.load(&StoreKey::from_text(text)).await.expect("an answer").is_none(), "{text}");
+        assert!(
+            site.store.load(&StoreKey::from_text(text)).await.expect("an answer").is_none(),
+            "{text}"
+        );
     }
     assert_eq!(site.store.delete_expired(100).await.expect("a purge"), 0);
     let held = site.documents.count_documents(doc! {}).await.expect("the server answers");
@@ -316,23 +393,44 @@ async fn c39_a_document_with_another_id_is_not_a_session() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c39_a_purge_leaves_alone_what_has_no_time_that_can_be_read() {
     let Some(site) = Site::start().await else { return };
-    let times = [GONE, Bson::Null, 0.into(), 1_i64.into(), "2001-01-01".into(), true.into(), doc! { "a": DateTime::from_millis(1) }.into()];
+    let times = [
+        GONE,
+        Bson::Null,
+        0.into(),
+        1_i64.into(),
+        "2001-01-01".into(),
+        true.into(),
+        doc! { "a": DateTime::from_millis(1) }.into(),
+    ];
     for time in &times {
         let _ = site.spoilt(&doc! { "expires": time.clone() }, "bob").await;
     }
     let brief = Session::new();
-    let _ = site.store.create(&brief.key, NewRecord::new(brief.secret, Duration::from_millis(1))).await.expect("a new session");
+    let _ = site
+        .store
+        .create(&brief.key, NewRecord::new(brief.secret, Duration::from_millis(1)))
+        .await
+        .expect("a new session");
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(site.store.delete_expired(100).await.expect("a purge"), 1);
     assert_eq!(site.store.delete_expired(100).await.expect("a purge"), 0);
-    let left: Vec<Document> = site.documents.find(doc! {}).await.expect("an answer").try_collect().await.expect("an answer");
+    let left: Vec<Document> = site
+        .documents
+        .find(doc! {})
+        .await
+        .expect("an answer")
+        .try_collect()
+        .await
+        .expect("an answer");
     assert_eq!(left.len(), times.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c39_a_size_that_cannot_be_read_is_not_calculated_with() {
     let Some(site) = Site::start().await else { return };
-    for (what, value) in [("none", GONE), ("a text", "5".into()), ("32 bits", 5.into()), ("nothing", Bson::Null)] {
+    for (what, value) in
+        [("none", GONE), ("a text", "5".into()), ("32 bits", 5.into()), ("nothing", Bson::Null)]
+    {
         let session = site.spoilt(&doc! { "bytes": value }, "bob").await;
         let before = site.bytes(&session).await;
         for commit in commits(&session) {
@@ -340,7 +438,11 @@ async fn c39_a_size_that_cannot_be_read_is_not_calculated_with() {
             assert!(is_corrupt(&committed), "{what}: {committed:?}");
         }
         assert!(site.bytes(&session).await == before, "{what}: it is left as it is");
-        assert_eq!(site.store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Ended, "{what}: it can be ended");
+        assert_eq!(
+            site.store.delete(&session.key, Claim::Any).await.expect("an answer"),
+            Deleted::Ended,
+            "{what}: it can be ended"
+        );
     }
 }
 
@@ -356,8 +458,16 @@ async fn c39_attributes_of_other_words_are_reported_by_every_call() {
             let committed = site.store.commit(&session.key, commit.clone()).await;
             assert!(is_corrupt(&committed), "{text}: {commit:?}: {committed:?}");
         }
-        assert_eq!(site.raw(&session).await.expect("it is there").get_str("attributes").ok(), Some(text), "they are left as they are");
-        assert_eq!(site.store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Ended, "{text}: it can be ended");
+        assert_eq!(
+            site.raw(&session).await.expect("it is there").get_str("attributes").ok(),
+            Some(text),
+            "they are left as they are"
+        );
+        assert_eq!(
+            site.store.delete(&session.key, Claim::Any).await.expect("an answer"),
+            Deleted::Ended,
+            "{text}: it can be ended"
+        );
     }
 }
 
@@ -366,7 +476,12 @@ async fn c39_attributes_of_other_words_are_reported_by_every_call() {
 async fn c39_a_secret_that_is_not_a_hash_is_reported_by_every_call() {
     let Some(site) = Site::start().await else { return };
     let uuid = Bson::Binary(Binary { subtype: BinarySubtype::Uuid, bytes: vec![7; 32] });
-    for (what, secret) in [("none", GONE), ("a text", "secret".into()), ("too short", hash(31)), ("another type", uuid)] {
+    for (what, secret) in [
+        ("none", GONE),
+        ("a text", "secret".into()),
+        ("too short", hash(31)),
+        ("another type", uuid),
+    ] {
         let session = site.spoilt(&doc! { "secret": secret }, "bob").await;
         let before = site.bytes(&session).await;
         assert!(is_corrupt(&site.store.load(&session.key).await), "{what}");
@@ -388,6 +503,9 @@ async fn c39_a_purge_leaves_alone_a_deadline_that_is_a_list() {
     assert!(is_corrupt(&site.store.load(&session.key).await));
     assert_eq!(site.store.delete_expired(100).await.expect("a purge"), 0);
     let created = site.store.create(&session.key, session.record()).await;
-    assert!(is_corrupt(&created) || matches!(created, Ok(Created::Taken)), "a creation: {created:?}");
+    assert!(
+        is_corrupt(&created) || matches!(created, Ok(Created::Taken)),
+        "a creation: {created:?}"
+    );
     assert!(site.bytes(&session).await == before, "it is left as it is");
 }

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use mongodb::bson::{Bson, Document, doc};
 use session_core::{
-    Change, Claim, Commit, Created, Cursor, Data, Deleted, Json, MemoryStore, Name, NewRecord, Outcome, PrincipalChange, Record, Rejection,
-    SecretHash, SessionStore, StoreError, StoreKey,
+    Change, Claim, Commit, Created, Cursor, Data, Deleted, Json, MemoryStore, Name, NewRecord,
+    Outcome, PrincipalChange, Record, Rejection, SecretHash, SessionStore, StoreError, StoreKey,
 };
 use store_mongo::{Config, MongoStore};
 use tests::{
@@ -76,8 +76,15 @@ fn runtimes_that_come_and_go_leave_no_connection() {
     let Some(mongo) = servers.block_on(Mongo::start()) else { return };
     let watcher = servers.block_on(mongo.client());
     let connections = async || {
-        let status = watcher.database("admin").run_command(doc! { "serverStatus": 1 }).await.expect("the server answers");
-        status.get_document("connections").and_then(|connections| connections.get_i32("current")).expect("a count")
+        let status = watcher
+            .database("admin")
+            .run_command(doc! { "serverStatus": 1 })
+            .await
+            .expect("the server answers");
+        status
+            .get_document("connections")
+            .and_then(|connections| connections.get_i32("current"))
+            .expect("a count")
     };
     let store = servers.block_on(connect(&with(&mongo.url(), PATIENT)));
     let session = Session::new();
@@ -92,9 +99,15 @@ fn runtimes_that_come_and_go_leave_no_connection() {
         });
         most = most.max(servers.block_on(connections()));
     }
-    eprintln!("connections: {before} before, {most} at most beside {RUNTIMES} runtimes one after the other");
+    eprintln!(
+        "connections: {before} before, {most} at most beside {RUNTIMES} runtimes one after the other"
+    );
     let ended = async || (connections().await <= before + 2).then_some(());
-    servers.block_on(wait::until("the connections of runtimes that have ended to end", PATIENCE, ended));
+    servers.block_on(wait::until(
+        "the connections of runtimes that have ended to end",
+        PATIENCE,
+        ended,
+    ));
     // A runtime has one for calls and those by which the driver looks at the server.
     assert!(most <= before + 12, "{most} connections at once");
     servers.block_on(async move { drop(mongo) });
@@ -103,25 +116,39 @@ fn runtimes_that_come_and_go_leave_no_connection() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_is_acknowledged_by_a_majority_unless_the_url_says_otherwise() {
     let Some(server) = AnyMongo::server_with(&NO_PURGE).await else { return };
-    for (settings, expected) in [("", Bson::from("majority")), ("w=1", 1.into()), ("w=1&journal=true", 1.into())] {
+    for (settings, expected) in
+        [("", Bson::from("majority")), ("w=1", 1.into()), ("w=1&journal=true", 1.into())]
+    {
         let monitor = Monitor::with(&server, settings).await;
         let store = monitor.store().await;
         let session = Session::signed_in(&store, "bob").await;
         assert!(is_done(&store.commit(&session.key, session.add("n", 1)).await));
-        assert_eq!(store.list(&principal("bob"), None, 10).await.expect("a list").sessions.len(), 1);
+        assert_eq!(
+            store.list(&principal("bob"), None, 10).await.expect("a list").sessions.len(),
+            1
+        );
         assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an end"), Deleted::Ended);
         assert_eq!(store.delete_all(&principal("bob"), None).await.expect("an end of all"), 0);
         let sent = monitor.heard();
-        let writes: Vec<&Document> = sent.iter().filter_map(|command| command.get_document("writeConcern").ok()).collect();
+        let writes: Vec<&Document> =
+            sent.iter().filter_map(|command| command.get_document("writeConcern").ok()).collect();
         assert_eq!(writes.len(), 4, "{sent:?}");
         for concern in writes {
             assert_eq!(concern.get("w"), Some(&expected), "{settings}");
-            assert_eq!(concern.get_bool("j").unwrap_or(false), settings.contains("journal"), "{settings}");
+            assert_eq!(
+                concern.get_bool("j").unwrap_or(false),
+                settings.contains("journal"),
+                "{settings}"
+            );
         }
         // What fewer acknowledged is not seen by who asks for what a majority has.
         let expected = if settings.is_empty() { "majority" } else { "local" };
-        let levels: Vec<_> = sent.iter().filter_map(|command| command.get_document("readConcern").ok()).collect();
-        assert!(levels.iter().all(|level| level.get_str("level").is_ok_and(|level| level == expected)), "{levels:?}");
+        let levels: Vec<_> =
+            sent.iter().filter_map(|command| command.get_document("readConcern").ok()).collect();
+        assert!(
+            levels.iter().all(|level| level.get_str("level").is_ok_and(|level| level == expected)),
+            "{levels:?}"
+        );
         assert!(!levels.is_empty());
     }
 }
@@ -132,18 +159,29 @@ async fn c09_large_records_are_changed_in_one_step() {
     let store = connect(&server.url(PATIENT)).await;
     let session = Session::new();
     let large = format!("\"{}\"", "é".repeat(30_000));
-    let record = session.record().data(data([("large".to_owned(), large.clone()), ("n".to_owned(), "1".to_owned())]));
+    let record = session
+        .record()
+        .data(data([("large".to_owned(), large.clone()), ("n".to_owned(), "1".to_owned())]));
     let bytes = record.data.bytes();
     assert!(bytes > 60_000, "{bytes}");
     assert_eq!(store.create(&session.key, record).await.expect("an answer"), Created::New);
     for sum in 2..5 {
-        let Outcome::Done(done) = store.commit(&session.key, session.add("n", 1)).await.expect("an answer") else { panic!("it lives") };
+        let Outcome::Done(done) =
+            store.commit(&session.key, session.add("n", 1)).await.expect("an answer")
+        else {
+            panic!("it lives")
+        };
         assert_eq!(done.added.into_values().collect::<Vec<_>>(), [sum]);
     }
     let record = loaded(&store, &session.key).await;
-    assert_eq!((record.data.get("large").map(Json::as_str), record.data.bytes()), (Some(&*large), bytes));
+    assert_eq!(
+        (record.data.get("large").map(Json::as_str), record.data.bytes()),
+        (Some(&*large), bytes)
+    );
     // One step over the cap, and what makes it smaller.
-    let over = store.commit(&session.key, session.set("more", &format!("\"{}\"", "x".repeat(6_000)))).await;
+    let over = store
+        .commit(&session.key, session.set("more", &format!("\"{}\"", "x".repeat(6_000))))
+        .await;
     assert!(matches!(over, Err(StoreError::Rejected(Rejection::DataTooLarge { .. }))), "{over:?}");
     assert!(is_done(&store.commit(&session.key, session.set("large", "1")).await));
     assert_eq!(loaded(&store, &session.key).await.data.bytes(), 5 + 1 + 1 + 1);
@@ -151,21 +189,42 @@ async fn c09_large_records_are_changed_in_one_step() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c07_no_text_is_taken_for_an_expression() {
-    const TEXTS: [&str; 12] =
-        ["$secret", "$$NOW", "$$ROOT", "$$REMOVE", "$expires", "$", "$$", "a.b", "$data.n", "data.n", "%24", "{ $literal: 1 }"];
+    const TEXTS: [&str; 12] = [
+        "$secret",
+        "$$NOW",
+        "$$ROOT",
+        "$$REMOVE",
+        "$expires",
+        "$",
+        "$$",
+        "a.b",
+        "$data.n",
+        "data.n",
+        "%24",
+        "{ $literal: 1 }",
+    ];
     let Some(server) = AnyMongo::server_with(&NO_PURGE).await else { return };
     let store = connect(&server.url(PATIENT)).await;
     for text in TEXTS {
         let key = StoreKey::from_text(text);
         let value = Json::encode(text).expect("JSON");
-        let first = data([(text.to_owned(), value.as_str().to_owned()), ("n".to_owned(), "1".to_owned())]);
+        let first =
+            data([(text.to_owned(), value.as_str().to_owned()), ("n".to_owned(), "1".to_owned())]);
         let session = Session::new();
         let record = session.record().principal(principal(text)).data(first.clone());
-        assert_eq!(store.create(&key, record.clone()).await.expect("an answer"), Created::New, "{text}");
+        assert_eq!(
+            store.create(&key, record.clone()).await.expect("an answer"),
+            Created::New,
+            "{text}"
+        );
         assert_eq!(store.create(&key, record).await.expect("an answer"), Created::Taken, "{text}");
         let read = loaded(&connect(&server.url(PATIENT)).await, &key).await;
         assert_eq!((read.data, read.principal), (first, Some(principal(text))), "{text}");
-        assert_eq!(store.list(&principal(text), None, 10).await.expect("a list").sessions.len(), 1, "{text}");
+        assert_eq!(
+            store.list(&principal(text), None, 10).await.expect("a list").sessions.len(),
+            1,
+            "{text}"
+        );
         let other = format!("{text}, changed");
         let next = session.rotated();
         let commit = session
@@ -178,16 +237,33 @@ async fn c07_no_text_is_taken_for_an_expression() {
         assert_eq!(read.principal, Some(principal(&other)), "{text}");
         let names: Vec<&str> = read.data.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, [text.to_owned(), format!("{text}$")], "{text}");
-        assert_eq!(read.data.get(text).map(|value| value.decode::<String>().expect("a text")), Some(other.clone()), "{text}");
+        assert_eq!(
+            read.data.get(text).map(|value| value.decode::<String>().expect("a text")),
+            Some(other.clone()),
+            "{text}"
+        );
         assert!(is_done(&store.commit(&key, next.commit().clear()).await), "{text}");
         assert!(loaded(&store, &key).await.data.is_empty(), "{text}");
-        assert_eq!(store.delete_all(&principal(text), None).await.expect("an end of all"), 0, "{text}");
-        assert_eq!(store.delete_all(&principal(&other), None).await.expect("an end of all"), 1, "{text}");
+        assert_eq!(
+            store.delete_all(&principal(text), None).await.expect("an end of all"),
+            0,
+            "{text}"
+        );
+        assert_eq!(
+            store.delete_all(&principal(&other), None).await.expect("an end of all"),
+            1,
+            "{text}"
+        );
     }
 }
 
 /// What both stores make of the same commit.
-async fn both(mongo: &MongoStore, memory: &MemoryStore, key: &StoreKey, commit: Commit) -> [Result<String, String>; 2] {
+async fn both(
+    mongo: &MongoStore,
+    memory: &MemoryStore,
+    key: &StoreKey,
+    commit: Commit,
+) -> [Result<String, String>; 2] {
     let words = |outcome: Result<Outcome, StoreError>| match outcome {
         Ok(Outcome::Done(done)) => Ok(format!("version {}, {:?}", done.version, done.added)),
         Ok(other) => Ok(format!("{other:?}")),
@@ -234,10 +310,16 @@ async fn c12_a_sum_is_what_it_is_in_memory() {
             let record = session.record().data(data([("n".to_owned(), text.to_owned())]));
             assert_eq!(mongo.create(&key, record.clone()).await.expect("an answer"), Created::New);
             assert_eq!(memory.create(&key, record).await.expect("an answer"), Created::New);
-            let commit = session.add("n", by).change(name("m"), Change::Add(by)).change(name("a"), Change::Set(json("1")));
+            let commit = session
+                .add("n", by)
+                .change(name("m"), Change::Add(by))
+                .change(name("a"), Change::Set(json("1")));
             let [here, there] = both(&mongo, &memory, &key, commit).await;
             assert_eq!(here, there, "{text:?} and {by}");
-            let (here, there) = (loaded(&mongo, &key).await, memory.load(&key).await.expect("an answer").expect("a session").into_record());
+            let (here, there) = (
+                loaded(&mongo, &key).await,
+                memory.load(&key).await.expect("an answer").expect("a session").into_record(),
+            );
             assert_eq!((here.data, here.version), (there.data, there.version), "{text:?} and {by}");
         }
     }
@@ -266,8 +348,15 @@ async fn c10_one_commit_clears_adds_sets_and_removes() {
         }
         let [here, there] = both(&mongo, &memory, &key, commit.clone()).await;
         assert_eq!(here, there, "{commit:?}");
-        let (here, there) = (loaded(&mongo, &key).await, memory.load(&key).await.expect("an answer").expect("a session").into_record());
-        assert_eq!((here.data.bytes(), here.data, here.version), (there.data.bytes(), there.data, there.version), "{commit:?}");
+        let (here, there) = (
+            loaded(&mongo, &key).await,
+            memory.load(&key).await.expect("an answer").expect("a session").into_record(),
+        );
+        assert_eq!(
+            (here.data.bytes(), here.data, here.version),
+            (there.data.bytes(), there.data, there.version),
+            "{commit:?}"
+        );
     }
 }
 
@@ -276,18 +365,31 @@ async fn c27_an_expired_leftover_is_replaced_by_a_creation() {
     let Some(server) = AnyMongo::server_with(&NO_PURGE).await else { return };
     let store = connect(&server.url(PATIENT)).await;
     let session = Session::new();
-    let brief = NewRecord::new(session.secret, Duration::from_millis(1)).principal(principal("bob"));
+    let brief =
+        NewRecord::new(session.secret, Duration::from_millis(1)).principal(principal("bob"));
     let brief = brief.data(data([("old".to_owned(), "1".to_owned())]));
     for _ in 0..20 {
-        assert_eq!(store.create(&session.key, brief.clone()).await.expect("an answer"), Created::New);
+        assert_eq!(
+            store.create(&session.key, brief.clone()).await.expect("an answer"),
+            Created::New
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
         // Of many creators at once one succeeds, and nothing of the leftover remains.
         let creators = join_all((0..8).map(|_| store.create(&session.key, session.record()))).await;
         assert!(creators.iter().all(Result::is_ok), "{creators:?}");
-        assert_eq!(creators.into_iter().filter(|created| matches!(created, Ok(Created::New))).count(), 1);
+        assert_eq!(
+            creators.into_iter().filter(|created| matches!(created, Ok(Created::New))).count(),
+            1
+        );
         let record = loaded(&store, &session.key).await;
-        assert_eq!((record.principal, record.authenticated, record.data.len(), record.version), (None, None, 0, 1));
-        assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Ended);
+        assert_eq!(
+            (record.principal, record.authenticated, record.data.len(), record.version),
+            (None, None, 0, 1)
+        );
+        assert_eq!(
+            store.delete(&session.key, Claim::Any).await.expect("an answer"),
+            Deleted::Ended
+        );
     }
 }
 
@@ -300,28 +402,37 @@ async fn c51_concurrent_creations_of_one_key_have_one_winner() {
         let create = |number: usize| {
             let (store, key) = (stores[number % 2].clone(), session.key.clone());
             let record = session.record().data(data([("creator".to_owned(), number.to_string())]));
-            tokio::spawn(async move { (number, store.create(&key, record).await.expect("an answer")) })
+            tokio::spawn(
+                async move { (number, store.create(&key, record).await.expect("an answer")) },
+            )
         };
         let created = join_all((0..8).map(create)).await;
         let winners: Vec<_> = created
             .into_iter()
-            .filter_map(|created| Some(created.expect("no panic")).filter(|(_, created)| *created == Created::New))
+            .filter_map(|created| {
+                Some(created.expect("no panic")).filter(|(_, created)| *created == Created::New)
+            })
             .collect();
         assert_eq!(winners.len(), 1, "{winners:?}");
         let record = loaded(&stores[0], &session.key).await;
-        assert_eq!(record.data.get("creator").and_then(Json::as_integer), i64::try_from(winners[0].0).ok());
+        assert_eq!(
+            record.data.get("creator").and_then(Json::as_integer),
+            i64::try_from(winners[0].0).ok()
+        );
     }
 }
 
-/// The driver repeats a write whose answer was lost, and the server then sends what it noted, without the time that it would have computed.
+/// The driver repeats a write whose answer was lost, and the server then sends what it noted,
+/// without the time that it would have computed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c49_a_write_whose_answer_is_lost_lands_once_and_is_reported() {
-    let Some(set) = MongoSet::start_with(&["--setParameter", "enableTestCommands=1"]).await else { return };
+    let Some(set) = MongoSet::start_with(&["--setParameter", "enableTestCommands=1"]).await else {
+        return;
+    };
     let store = connect(&with(&set.url(), PATIENT)).await;
     let session = Session::signed_in(&store, "bob").await;
     let lose_an_answer = async || {
-        let fails =
-            doc! { "configureFailPoint": "onPrimaryTransactionalWrite", "mode": { "times": 1 }, "data": { "closeConnection": true } };
+        let fails = doc! { "configureFailPoint": "onPrimaryTransactionalWrite", "mode": { "times": 1 }, "data": { "closeConnection": true } };
         let port = set.primary().await.expect("a primary");
         set.command(port, fails).await.expect("a server for tests fails when it is told to");
         // Longer than the time that a store heard counts.
@@ -329,15 +440,30 @@ async fn c49_a_write_whose_answer_is_lost_lands_once_and_is_reported() {
     };
     let created = Session::new();
     lose_an_answer().await;
-    assert_eq!(store.create(&created.key, created.record()).await.expect("an answer"), Created::New);
+    assert_eq!(
+        store.create(&created.key, created.record()).await.expect("an answer"),
+        Created::New
+    );
     lose_an_answer().await;
-    let Outcome::Done(done) = store.commit(&session.key, session.add("n", 5)).await.expect("an answer") else { panic!("it lives") };
+    let Outcome::Done(done) =
+        store.commit(&session.key, session.add("n", 5)).await.expect("an answer")
+    else {
+        panic!("it lives")
+    };
     assert_eq!((done.version, done.added.into_values().collect::<Vec<_>>()), (2, vec![5]));
-    assert!(done.age < PATIENCE && done.ttl > LONG.saturating_sub(PATIENCE) && done.ttl <= LONG, "{:?} {:?}", done.age, done.ttl);
+    assert!(
+        done.age < PATIENCE && done.ttl > LONG.saturating_sub(PATIENCE) && done.ttl <= LONG,
+        "{:?} {:?}",
+        done.age,
+        done.ttl
+    );
     let next = session.rotated();
     lose_an_answer().await;
     assert!(is_done(&store.commit(&session.key, session.renew(&next)).await));
-    assert_eq!(store.commit(&session.key, session.add("n", 1)).await.expect("an answer"), Outcome::Superseded);
+    assert_eq!(
+        store.commit(&session.key, session.add("n", 1)).await.expect("an answer"),
+        Outcome::Superseded
+    );
     lose_an_answer().await;
     assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Ended);
     assert!(store.load(&session.key).await.expect("an answer").is_none());
@@ -361,24 +487,46 @@ async fn c47_a_claim_reaches_a_session_by_its_sign_in() {
     let other = Session::anonymous(&store).await;
     let next = other.rotated();
     assert!(is_done(&store.commit(&other.key, other.sign_in("bob", &next)).await));
-    assert!(is_done(&store.commit(&other.key, next.commit().principal(PrincipalChange::Unset)).await));
-    assert_eq!(store.delete(&other.key, Claim::Generation(0)).await.expect("an answer"), Deleted::Ended);
+    assert!(is_done(
+        &store.commit(&other.key, next.commit().principal(PrincipalChange::Unset)).await
+    ));
+    assert_eq!(
+        store.delete(&other.key, Claim::Generation(0)).await.expect("an answer"),
+        Deleted::Ended
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c52_pages_hold_each_session_once_and_end() {
     let Some(server) = AnyMongo::server_with(&NO_PURGE).await else { return };
     let store = connect(&server.url(PATIENT)).await;
-    let mut made: Vec<_> =
-        join_all((0..25).map(|_| Session::signed_in(&store, "bob"))).await.into_iter().map(|session| session.key).collect();
+    let mut made: Vec<_> = join_all((0..25).map(|_| Session::signed_in(&store, "bob")))
+        .await
+        .into_iter()
+        .map(|session| session.key)
+        .collect();
     // A key of any text, and documents that are not sessions.
     let odd = StoreKey::from_text("a.b %ü");
-    let _ = store.create(&odd, NewRecord::new(SecretHash::from_bytes([1; 32]), LONG).principal(principal("bob"))).await.expect("an answer");
+    let _ = store
+        .create(
+            &odd,
+            NewRecord::new(SecretHash::from_bytes([1; 32]), LONG).principal(principal("bob")),
+        )
+        .await
+        .expect("an answer");
     made.push(odd);
-    let documents = server.client().await.database(server.database()).collection::<Document>("sessions");
-    let stranger = |id: Bson| doc! { "_id": id, "principal": "bob", "expires": mongodb::bson::DateTime::MAX };
-    let other_bytes = mongodb::bson::Binary { subtype: mongodb::bson::spec::BinarySubtype::UserDefined(130), bytes: vec![255; 16] };
-    documents.insert_many([stranger("text".into()), stranger(other_bytes.into())]).await.expect("the server answers");
+    let documents =
+        server.client().await.database(server.database()).collection::<Document>("sessions");
+    let stranger =
+        |id: Bson| doc! { "_id": id, "principal": "bob", "expires": mongodb::bson::DateTime::MAX };
+    let other_bytes = mongodb::bson::Binary {
+        subtype: mongodb::bson::spec::BinarySubtype::UserDefined(130),
+        bytes: vec![255; 16],
+    };
+    documents
+        .insert_many([stranger("text".into()), stranger(other_bytes.into())])
+        .await
+        .expect("the server answers");
     for limit in [0, 1, 7, 26, 1_000_000] {
         let (mut listed, mut scanned) = (Vec::new(), Vec::new());
         let mut after: Option<Cursor> = None;
@@ -407,9 +555,18 @@ async fn c52_pages_hold_each_session_once_and_end() {
     }
     for text in ["", "x", "300.a", "-1.a", "nothing"] {
         let cursor = || Some(Cursor::new(text));
-        assert!(matches!(store.list(&principal("bob"), cursor(), 1).await, Err(StoreError::Other { .. })), "{text}");
+        assert!(
+            matches!(
+                store.list(&principal("bob"), cursor(), 1).await,
+                Err(StoreError::Other { .. })
+            ),
+            "{text}"
+        );
         assert!(matches!(store.scan(cursor(), 1).await, Err(StoreError::Other { .. })), "{text}");
-        assert!(matches!(store.delete_everyone(cursor(), 1).await, Err(StoreError::Other { .. })), "{text}");
+        assert!(
+            matches!(store.delete_everyone(cursor(), 1).await, Err(StoreError::Other { .. })),
+            "{text}"
+        );
     }
     let (mut ended, mut after) = (0, None);
     loop {
@@ -422,7 +579,11 @@ async fn c52_pages_hold_each_session_once_and_end() {
     }
     // One stranger has an `_id` of bytes.
     assert_eq!(ended, 27);
-    assert_eq!(documents.count_documents(doc! {}).await.expect("the server answers"), 1, "a document with another `_id` is not a session");
+    assert_eq!(
+        documents.count_documents(doc! {}).await.expect("the server answers"),
+        1,
+        "a document with another `_id` is not a session"
+    );
 }
 
 /// A deadline that moves during a pass takes no session out of it.
@@ -433,7 +594,12 @@ async fn c35_an_end_of_all_ends_also_those_whose_life_is_shortened_meanwhile() {
     let mut shortened = 0;
     for _ in 0..6 {
         let sessions = join_all((0..150).map(|_| Session::signed_in(&stores[0], "bob"))).await;
-        let shorten = join_all(sessions.iter().rev().map(|session| stores[1].commit(&session.key, session.commit().ttl(LONG / 2))));
+        let shorten = join_all(
+            sessions
+                .iter()
+                .rev()
+                .map(|session| stores[1].commit(&session.key, session.commit().ttl(LONG / 2))),
+        );
         let end = async {
             tokio::time::sleep(Duration::from_millis(fastrand::u64(..8))).await;
             stores[0].delete_all(&principal("bob"), None).await
@@ -442,7 +608,9 @@ async fn c35_an_end_of_all_ends_also_those_whose_life_is_shortened_meanwhile() {
         let ended = ended.expect("an end of all");
         shortened += outcomes.iter().filter(|outcome| is_done(outcome)).count();
         assert_eq!(ended, 150, "each is counted, once");
-        assert!(stores[0].list(&principal("bob"), None, 10).await.expect("a list").sessions.is_empty());
+        assert!(
+            stores[0].list(&principal("bob"), None, 10).await.expect("a list").sessions.is_empty()
+        );
     }
     eprintln!("{shortened} of 900 were shortened before they ended");
 }
@@ -477,10 +645,19 @@ async fn c09_five_hundred_values_are_changed_in_one_step() {
     let store = connect(&server.url(PATIENT)).await;
     let session = Session::anonymous(&store).await;
     let field = |n: usize| -> Name { name(&format!("value.{n}$")) };
-    let all = |change: Change| (0..VALUES).fold(session.commit(), |commit, n| commit.change(field(n), change.clone()));
+    let all = |change: Change| {
+        (0..VALUES).fold(session.commit(), |commit, n| commit.change(field(n), change.clone()))
+    };
     assert!(is_done(&store.commit(&session.key, all(Change::Set(json("1")))).await));
-    let Outcome::Done(done) = store.commit(&session.key, all(Change::Add(2))).await.expect("an answer") else { panic!("it lives") };
-    assert_eq!((done.version, done.added.len(), done.added.values().all(|sum| *sum == 3)), (3, VALUES, true));
+    let Outcome::Done(done) =
+        store.commit(&session.key, all(Change::Add(2))).await.expect("an answer")
+    else {
+        panic!("it lives")
+    };
+    assert_eq!(
+        (done.version, done.added.len(), done.added.values().all(|sum| *sum == 3)),
+        (3, VALUES, true)
+    );
     assert_eq!(loaded(&store, &session.key).await.data.len(), VALUES);
     let cleared = session.commit().clear().change(field(0), Change::Add(2));
     assert!(is_done(&store.commit(&session.key, cleared).await));
@@ -490,20 +667,34 @@ async fn c09_five_hundred_values_are_changed_in_one_step() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_the_application_has_is_a_way_to_the_sessions_too() {
     let Some(server) = AnyMongo::server().await else { return };
-    // The application prefers what a session may not be read from, and writes what nobody acknowledges; the store does not.
-    let mut options = mongodb::options::ClientOptions::parse(server.url("readPreference=nearest")).await.expect("a URL");
+    // The application prefers what a session may not be read from, and writes what nobody
+    // acknowledges; the store does not.
+    let mut options = mongodb::options::ClientOptions::parse(server.url("readPreference=nearest"))
+        .await
+        .expect("a URL");
     options.write_concern = Some(mongodb::options::WriteConcern::nodes(0));
     let client = mongodb::Client::with_options(options).expect("options");
     let config = Config::new(&server.url(&format!("{PATIENT}&collection=theirs"))).expect("a URL");
     let store = MongoStore::with_client(&client, &config).expect("settings");
     let session = Session::signed_in(&store, "bob").await;
     assert!(is_done(&store.commit(&session.key, session.add("n", 1)).await));
-    assert!(connect(&server.url(PATIENT)).await.load(&session.key).await.expect("an answer").is_none(), "it is in another collection");
-    assert!(connect(&server.url(&format!("{PATIENT}&collection=theirs"))).await.load(&session.key).await.expect("an answer").is_some());
+    assert!(
+        connect(&server.url(PATIENT)).await.load(&session.key).await.expect("an answer").is_none(),
+        "it is in another collection"
+    );
+    assert!(
+        connect(&server.url(&format!("{PATIENT}&collection=theirs")))
+            .await
+            .load(&session.key)
+            .await
+            .expect("an answer")
+            .is_some()
+    );
     assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an end"), Deleted::Ended);
 }
 
-/// Each removal is wrapped around the one before: a server takes no more than some 200 levels, and a stack has an end.
+/// Each removal is wrapped around the one before: a server takes no more than some 200 levels, and
+/// a stack has an end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c09_hundreds_of_values_are_removed_in_one_step() {
     let Some(server) = AnyMongo::server().await else { return };
@@ -511,8 +702,13 @@ async fn c09_hundreds_of_values_are_removed_in_one_step() {
     for count in [94, 95, 500] {
         let session = Session::new();
         let values = (0..count).map(|n| (format!("value{n}"), "1".to_owned()));
-        let _ = store.create(&session.key, session.record().data(data(values))).await.expect("a new session");
-        let commit = (0..count).fold(session.commit(), |commit, n| commit.change(name(&format!("value{n}")), Change::Remove));
+        let _ = store
+            .create(&session.key, session.record().data(data(values)))
+            .await
+            .expect("a new session");
+        let commit = (0..count).fold(session.commit(), |commit, n| {
+            commit.change(name(&format!("value{n}")), Change::Remove)
+        });
         let outcome = store.commit(&session.key, commit).await;
         assert!(is_done(&outcome), "{count} values: {outcome:?}");
         assert!(loaded(&store, &session.key).await.data.is_empty());

@@ -55,7 +55,12 @@ impl Plan {
             Some(Bson::Int64(count)) => *count,
             other => panic!("{field}: {other:?}"),
         };
-        Self { stages, indexes, keys: count("totalKeysExamined"), documents: count("totalDocsExamined") }
+        Self {
+            stages,
+            indexes,
+            keys: count("totalKeysExamined"),
+            documents: count("totalDocsExamined"),
+        }
     }
 
     fn is_by(&self, index: &str) -> bool {
@@ -78,18 +83,24 @@ async fn plans(monitor: &Monitor, sent: &[&str]) -> Vec<Plan> {
 }
 
 async fn fill(store: &MongoStore) {
-    let record = |session: Session, ttl, user: &str| (session.key, NewRecord::new(session.secret, ttl).principal(principal(user)));
+    let record = |session: Session, ttl, user: &str| {
+        (session.key, NewRecord::new(session.secret, ttl).principal(principal(user)))
+    };
     let others = |number: usize| record(Session::new(), LONG, &format!("user-{}", number % 100));
     let bobs = (0..BOBS).map(|_| record(Session::new(), LONG, "bob"));
     let brief = (0..EXPIRED).map(|_| record(Session::new(), Duration::from_millis(1), "carol"));
     let records = (0..SESSIONS - BOBS).map(others).chain(bobs).chain(brief);
-    let created = stream::iter(records).map(|(key, record)| async move { store.create(&key, record).await.map(drop) });
+    let created = stream::iter(records)
+        .map(|(key, record)| async move { store.create(&key, record).await.map(drop) });
     created.buffer_unordered(16).try_collect::<()>().await.expect("new sessions");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_call_finds_what_it_is_about_by_its_index_and_passes_nothing_else() {
-    let Some(server) = AnyMongo::server_with(&["--setParameter", "ttlMonitorEnabled=false"]).await else { return };
+    let Some(server) = AnyMongo::server_with(&["--setParameter", "ttlMonitorEnabled=false"]).await
+    else {
+        return;
+    };
     let monitor = Monitor::of(&server).await;
     fill(&connect(&server.url(PATIENT)).await).await;
     let store = monitor.store().await;
@@ -105,21 +116,34 @@ async fn every_call_finds_what_it_is_about_by_its_index_and_passes_nothing_else(
     assert!(is_done(&store.commit(&session.key, session.renew(&next)).await));
     let plan = plans(&monitor, &["findAndModify"]).await.remove(0);
     assert!(plan.stages[0] == "IDHACK" && plan.documents == 1, "{plan:?}");
-    assert_eq!(store.create(&session.key, session.record()).await.expect("an answer"), Created::Taken);
+    assert_eq!(
+        store.create(&session.key, session.record()).await.expect("an answer"),
+        Created::Taken
+    );
     let plan = plans(&monitor, &["update"]).await.remove(0);
     assert!(plan.stages[0] == "IDHACK" && plan.documents == 1, "{plan:?}");
 
-    assert_eq!(store.list(&principal("bob"), None, 100).await.expect("a list").sessions.len(), BOBS);
+    assert_eq!(
+        store.list(&principal("bob"), None, 100).await.expect("a list").sessions.len(),
+        BOBS
+    );
     let plan = plans(&monitor, &["find"]).await.remove(0);
-    assert!(plan.is_by("session_principal") && plan.documents == i64::try_from(BOBS).expect("few"), "{plan:?}");
+    assert!(
+        plan.is_by("session_principal") && plan.documents == i64::try_from(BOBS).expect("few"),
+        "{plan:?}"
+    );
     assert!(!plan.stages.iter().any(|stage| stage == "SORT"), "{plan:?}");
     // A later page begins where the former one ended.
     let first = store.list(&principal("bob"), None, 4).await.expect("a page");
     let rest = store.list(&principal("bob"), first.next, 100).await.expect("a page").sessions.len();
     assert_eq!(rest, BOBS - 4);
     let plan = plans(&monitor, &["find", "find"]).await.remove(1);
-    assert!(plan.is_by("session_principal") && plan.documents == i64::try_from(rest).expect("few"), "{plan:?}");
-    // A user without sessions, so that the second look of the server finds what the first one found.
+    assert!(
+        plan.is_by("session_principal") && plan.documents == i64::try_from(rest).expect("few"),
+        "{plan:?}"
+    );
+    // A user without sessions, so that the second look of the server finds what the first one
+    // found.
     assert_eq!(store.delete_all(&principal("nobody"), None).await.expect("an end of all"), 0);
     let plan = plans(&monitor, &["delete"]).await.remove(0);
     assert!(plan.is_by("session_principal") && plan.documents == 0, "{plan:?}");
@@ -140,7 +164,10 @@ async fn every_call_finds_what_it_is_about_by_its_index_and_passes_nothing_else(
 /// What is purged is found by its time, and not by looking at everything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c31_a_purge_looks_at_what_is_over_and_at_little_else() {
-    let Some(server) = AnyMongo::server_with(&["--setParameter", "ttlMonitorEnabled=false"]).await else { return };
+    let Some(server) = AnyMongo::server_with(&["--setParameter", "ttlMonitorEnabled=false"]).await
+    else {
+        return;
+    };
     let monitor = Monitor::of(&server).await;
     fill(&connect(&server.url(PATIENT)).await).await;
     let store = monitor.store().await;
@@ -162,18 +189,30 @@ async fn c31_a_purge_looks_at_what_is_over_and_at_little_else() {
     eprintln!("{SESSIONS} sessions, {EXPIRED} over\nfind: {found:?}\ndelete: {deleted:?}");
     let most = i64::try_from(2 * EXPIRED).expect("few");
     assert!(found.is_by("session_expiry"), "{found:?}");
-    assert!(found.documents <= most && found.keys <= most, "{SESSIONS} sessions, {EXPIRED} over: {found:?}");
-    assert!(deleted.documents <= most && deleted.keys <= most, "{SESSIONS} sessions, {EXPIRED} over: {deleted:?}");
+    assert!(
+        found.documents <= most && found.keys <= most,
+        "{SESSIONS} sessions, {EXPIRED} over: {found:?}"
+    );
+    assert!(
+        deleted.documents <= most && deleted.keys <= most,
+        "{SESSIONS} sessions, {EXPIRED} over: {deleted:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c30_the_server_itself_deletes_what_is_over() {
-    let Some(mongo) = Mongo::start_with(&["--setParameter", "ttlMonitorSleepSecs=1"]).await else { return };
+    let Some(mongo) = Mongo::start_with(&["--setParameter", "ttlMonitorSleepSecs=1"]).await else {
+        return;
+    };
     let store = connect(&with(&mongo.url(), PATIENT)).await;
-    let documents = mongo.client().await.database(mongo.database()).collection::<Document>("sessions");
-    let indexes: Vec<_> = documents.list_indexes().await.expect("an answer").try_collect().await.expect("an answer");
-    let expiry =
-        indexes.iter().filter_map(|index| index.options.as_ref()).find(|options| options.name.as_deref() == Some("session_expiry"));
+    let documents =
+        mongo.client().await.database(mongo.database()).collection::<Document>("sessions");
+    let indexes: Vec<_> =
+        documents.list_indexes().await.expect("an answer").try_collect().await.expect("an answer");
+    let expiry = indexes
+        .iter()
+        .filter_map(|index| index.options.as_ref())
+        .find(|options| options.name.as_deref() == Some("session_expiry"));
     assert_eq!(expiry.and_then(|options| options.expire_after), Some(Duration::ZERO));
     let stays = Session::signed_in(&store, "bob").await;
     for _ in 0..EXPIRED {
@@ -183,6 +222,9 @@ async fn c30_the_server_itself_deletes_what_is_over() {
     }
     let held = async || documents.count_documents(doc! {}).await.expect("the server answers");
     assert_eq!(held().await, 1 + u64::try_from(EXPIRED).expect("few"));
-    wait::until("the server to delete what is over", PATIENCE, async || (held().await == 1).then_some(())).await;
+    wait::until("the server to delete what is over", PATIENCE, async || {
+        (held().await == 1).then_some(())
+    })
+    .await;
     assert!(store.load(&stays.key).await.expect("an answer").is_some());
 }

@@ -1,4 +1,5 @@
-//! The indexes that sessions need: who makes them, when they come back, and what is said if they cannot be made.
+//! The indexes that sessions need: who makes them, when they come back, and what is said if they
+//! cannot be made.
 
 use std::{collections::BTreeSet, error::Error};
 
@@ -39,10 +40,21 @@ async fn every_call_works(store: &MongoStore) {
     assert!(is_done(&store.commit(&session.key, session.add("n", 1)).await));
     let next = session.rotated();
     assert!(is_done(&store.commit(&session.key, session.renew(&next)).await));
-    assert_eq!(store.commit(&session.key, session.add("n", 1)).await.expect("an answer"), Outcome::Superseded);
+    assert_eq!(
+        store.commit(&session.key, session.add("n", 1)).await.expect("an answer"),
+        Outcome::Superseded
+    );
     assert_eq!(store.create(&next.key, next.record()).await.expect("an answer"), Created::Taken);
     assert_eq!(store.list(&principal("bob"), None, 10).await.expect("a list").sessions.len(), 1);
-    assert!(store.scan(None, 1_000).await.expect("a page").records.iter().any(|(key, _)| *key == next.key));
+    assert!(
+        store
+            .scan(None, 1_000)
+            .await
+            .expect("a page")
+            .records
+            .iter()
+            .any(|(key, _)| *key == next.key)
+    );
     assert_eq!(store.delete_all(&principal("bob"), None).await.expect("an end of all"), 1);
     let other = Session::anonymous(store).await;
     assert_eq!(store.delete(&other.key, Claim::Any).await.expect("an end"), Deleted::Ended);
@@ -62,14 +74,25 @@ async fn any_number_of_stores_opened_at_once_find_each_index_made() {
         let opened = (0..8).map(|_| {
             let url = url.clone();
             tokio::spawn(async move {
-                let store = MongoStore::connect(&Config::new(&url).expect("a URL")).await.expect("a server to connect to");
+                let store = MongoStore::connect(&Config::new(&url).expect("a URL"))
+                    .await
+                    .expect("a server to connect to");
                 Session::signed_in(&store, "bob").await
             })
         });
         let made = join_all(opened).await;
         assert!(made.iter().all(Result::is_ok), "{made:?}");
         assert!(has_all(&sessions).await, "{:?}", names(&sessions).await);
-        assert_eq!(connect(&url).await.list(&principal("bob"), None, 10).await.expect("a list").sessions.len(), 8);
+        assert_eq!(
+            connect(&url)
+                .await
+                .list(&principal("bob"), None, 10)
+                .await
+                .expect("a list")
+                .sessions
+                .len(),
+            8
+        );
     }
 }
 
@@ -81,7 +104,10 @@ async fn a_collection_that_was_dropped_comes_back_with_its_indexes() {
     let session = Session::signed_in(&store, "bob").await;
     sessions.drop().await.expect("the server answers");
     assert!(store.load(&session.key).await.expect("an answer").is_none());
-    assert_eq!(store.commit(&session.key, session.set("a", "1")).await.expect("an answer"), Outcome::Gone);
+    assert_eq!(
+        store.commit(&session.key, session.set("a", "1")).await.expect("an answer"),
+        Outcome::Gone
+    );
     assert!(store.list(&principal("bob"), None, 10).await.expect("an answer").sessions.is_empty());
     assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Missing);
     every_call_works(&store).await;
@@ -102,9 +128,15 @@ async fn indexes_that_were_dropped_come_back_with_the_next_call_that_needs_one()
     for call in 0..3 {
         sessions.drop_indexes().await.expect("the server answers");
         match call {
-            0 => assert_eq!(store.list(&principal("bob"), None, 10).await.expect("a list").sessions.len(), 1),
+            0 => assert_eq!(
+                store.list(&principal("bob"), None, 10).await.expect("a list").sessions.len(),
+                1
+            ),
             1 => assert_eq!(store.delete_expired(1).await.expect("a purge"), 0),
-            _ => assert_eq!(store.delete_all(&principal("bob"), None).await.expect("an end of all"), 1),
+            _ => assert_eq!(
+                store.delete_all(&principal("bob"), None).await.expect("an end of all"),
+                1
+            ),
         }
         assert!(has_all(&sessions).await, "call {call}: {:?}", names(&sessions).await);
     }
@@ -134,16 +166,24 @@ fn words(error: &ConnectError) -> String {
 }
 
 async fn refusal(url: &str) -> String {
-    let error = MongoStore::connect(&Config::new(url).expect("a URL")).await.expect_err("the server cannot be used");
+    let error = MongoStore::connect(&Config::new(url).expect("a URL"))
+        .await
+        .expect_err("the server cannot be used");
     eprintln!("{}", words(&error));
     words(&error)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_of_its_own_needs_no_more_than_the_page_says() {
-    let Some(server) = AnyMongo::server_with(&["--setParameter", "ttlMonitorEnabled=false"]).await else { return };
+    let Some(server) = AnyMongo::server_with(&["--setParameter", "ttlMonitorEnabled=false"]).await
+    else {
+        return;
+    };
     let actions = listed_after("or on the collection");
-    assert!(actions.len() > 4 && actions.iter().any(|action| action == "createIndex"), "{actions:?}");
+    assert!(
+        actions.len() > 4 && actions.iter().any(|action| action == "createIndex"),
+        "{actions:?}"
+    );
     let store = connect(&url_of_a_user(&server, "maker", &actions).await).await;
     every_call_works(&store).await;
     assert!(has_all(&sessions(&server).await).await);
@@ -151,7 +191,10 @@ async fn a_user_of_its_own_needs_no_more_than_the_page_says() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_who_may_make_no_index_uses_those_that_somebody_made() {
-    let Some(server) = AnyMongo::server_with(&["--setParameter", "ttlMonitorEnabled=false"]).await else { return };
+    let Some(server) = AnyMongo::server_with(&["--setParameter", "ttlMonitorEnabled=false"]).await
+    else {
+        return;
+    };
     let mut actions = listed_after("or on the collection");
     actions.retain(|action| !action.starts_with("create"));
     let url = url_of_a_user(&server, "user", &actions).await;
@@ -167,14 +210,21 @@ async fn a_user_who_may_make_no_index_uses_those_that_somebody_made() {
     }
     // As the crate's page tells an administrator to.
     let index = |keys: Document, name: &str, options: IndexOptions| {
-        let options = IndexOptions::builder().name(name.to_owned()).expire_after(options.expire_after);
+        let options =
+            IndexOptions::builder().name(name.to_owned()).expire_after(options.expire_after);
         IndexModel::builder().keys(keys).options(options.build()).build()
     };
-    let mut of_a_user = index(doc! { "principal": 1, "_id": 1 }, "session_principal", IndexOptions::default());
-    of_a_user.options.as_mut().expect("options").partial_filter_expression = Some(doc! { "principal": { "$exists": true } });
+    let mut of_a_user =
+        index(doc! { "principal": 1, "_id": 1 }, "session_principal", IndexOptions::default());
+    of_a_user.options.as_mut().expect("options").partial_filter_expression =
+        Some(doc! { "principal": { "$exists": true } });
     let made = [
         of_a_user,
-        index(doc! { "expires": 1 }, "session_expiry", IndexOptions::builder().expire_after(std::time::Duration::ZERO).build()),
+        index(
+            doc! { "expires": 1 },
+            "session_expiry",
+            IndexOptions::builder().expire_after(std::time::Duration::ZERO).build(),
+        ),
     ];
     sessions(&server).await.create_indexes(made).await.expect("the server answers");
     every_call_works(&connect(&url).await).await;
@@ -187,7 +237,10 @@ async fn an_index_that_is_in_the_way_is_said_at_once() {
     let Some(server) = AnyMongo::server().await else { return };
     let sessions = sessions(&server).await;
     let other = |keys: Document, name: &str, unique: bool| {
-        IndexModel::builder().keys(keys).options(IndexOptions::builder().name(name.to_owned()).unique(unique).build()).build()
+        IndexModel::builder()
+            .keys(keys)
+            .options(IndexOptions::builder().name(name.to_owned()).unique(unique).build())
+            .build()
     };
     for in_the_way in [
         other(doc! { "something": 1 }, "session_principal", false),
@@ -202,20 +255,30 @@ async fn an_index_that_is_in_the_way_is_said_at_once() {
     every_call_works(&connect(&server.url(PATIENT)).await).await;
 }
 
-/// With the first version's unique index the second creation would fail: all sessions lack its fields.
+/// With the first version's unique index the second creation would fail: all sessions lack its
+/// fields.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collection_of_the_first_version_is_refused_with_what_to_do() {
     let Some(server) = AnyMongo::server().await else { return };
     let sessions = sessions(&server).await;
     let old = doc! { "_id": ObjectId::new(), "lineage": "AAAA", "key": "AAAAold", "format": 1, "version": 1_i64 };
-    for (name, keys) in [("session_key", doc! { "lineage": 1, "key": 1 }), ("theirs", doc! { "something": 1 })] {
+    for (name, keys) in
+        [("session_key", doc! { "lineage": 1, "key": 1 }), ("theirs", doc! { "something": 1 })]
+    {
         sessions.insert_one(old.clone()).await.expect("the server answers");
         let options = IndexOptions::builder().name(name.to_owned()).unique(true).build();
         let index = IndexModel::builder().keys(keys).options(options).build();
         sessions.create_index(index).await.expect("the server answers");
         let why = refusal(&server.url(PATIENT)).await;
-        assert!(why.contains(name) && why.contains("drop the collection") && !why.contains("AAAA"), "{why}");
-        assert_eq!(sessions.find_one(doc! {}).await.expect("the server answers"), Some(old.clone()), "nothing is changed");
+        assert!(
+            why.contains(name) && why.contains("drop the collection") && !why.contains("AAAA"),
+            "{why}"
+        );
+        assert_eq!(
+            sessions.find_one(doc! {}).await.expect("the server answers"),
+            Some(old.clone()),
+            "nothing is changed"
+        );
         sessions.drop().await.expect("the server answers");
     }
     every_call_works(&connect(&server.url(PATIENT)).await).await;
@@ -240,9 +303,22 @@ async fn c04_a_key_is_given_once_also_after_the_collection_was_dropped() {
     let sessions = sessions(&server).await;
     let stores = [connect(&server.url(PATIENT)).await, connect(&server.url("")).await];
     for round in ["the collection", "the indexes"] {
-        if round == "the collection" { sessions.drop().await } else { sessions.drop_indexes().await }.expect("the server answers");
+        if round == "the collection" {
+            sessions.drop().await
+        } else {
+            sessions.drop_indexes().await
+        }
+        .expect("the server answers");
         let session = Session::new();
-        assert_eq!(stores[0].create(&session.key, session.record()).await.expect("an answer"), Created::New, "{round}");
-        assert_eq!(stores[1].create(&session.key, session.record()).await.expect("an answer"), Created::Taken, "{round}");
+        assert_eq!(
+            stores[0].create(&session.key, session.record()).await.expect("an answer"),
+            Created::New,
+            "{round}"
+        );
+        assert_eq!(
+            stores[1].create(&session.key, session.record()).await.expect("an answer"),
+            Created::Taken,
+            "{round}"
+        );
     }
 }

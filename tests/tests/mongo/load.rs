@@ -1,4 +1,5 @@
-//! Clients of a store that keep it busy while its servers fail, and what became of all they were told.
+//! Clients of a store that keep it busy while its servers fail, and what became of all they were
+//! told.
 
 use std::{
     fmt,
@@ -24,7 +25,8 @@ const IN_TIME: Duration = Duration::from_millis(2_800);
 /// What a client does after each call, so that the servers keep their time.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Clients at work. Half of them add to a session of their own, the others sign in and out again and again.
+/// Clients at work. Half of them add to a session of their own, the others sign in and out again
+/// and again.
 pub(crate) struct Load {
     store: MongoStore,
     logs: Vec<Arc<Mutex<Log>>>,
@@ -75,10 +77,19 @@ pub(crate) struct Seen {
 impl Load {
     /// Lets `clients` begin.
     pub(crate) async fn begin(store: &MongoStore, clients: usize) -> Self {
-        let mut load = Self { store: store.clone(), logs: Vec::new(), stop: Arc::default(), tasks: Vec::new() };
+        let mut load = Self {
+            store: store.clone(),
+            logs: Vec::new(),
+            stop: Arc::default(),
+            tasks: Vec::new(),
+        };
         for number in 0..clients {
             let log = Arc::new(Mutex::new(Log::default()));
-            let client = Client { store: store.clone(), log: Arc::clone(&log), stop: Arc::clone(&load.stop) };
+            let client = Client {
+                store: store.clone(),
+                log: Arc::clone(&log),
+                stop: Arc::clone(&load.stop),
+            };
             if number % 2 == 0 {
                 let session = Session::signed_in(store, "adder").await;
                 log.lock().adding_to = Some(session.key.clone());
@@ -122,10 +133,26 @@ impl Load {
         for log in &self.logs {
             let log = std::mem::take(&mut *log.lock());
             if let Some(key) = &log.adding_to {
-                let record = self.store.load(key).await.expect("the store answers").expect("no client ended this session").into_record();
+                let record = self
+                    .store
+                    .load(key)
+                    .await
+                    .expect("the store answers")
+                    .expect("no client ended this session")
+                    .into_record();
                 let sum = record.data.get("n").and_then(Json::as_integer).unwrap_or(0);
-                assert!(sum >= log.added, "{} adds were acknowledged, and {} of them are lost", log.added, log.added - sum);
-                assert!(sum <= log.added + log.uncertain, "{} adds acknowledged, {} uncertain, {sum} made", log.added, log.uncertain);
+                assert!(
+                    sum >= log.added,
+                    "{} adds were acknowledged, and {} of them are lost",
+                    log.added,
+                    log.added - sum
+                );
+                assert!(
+                    sum <= log.added + log.uncertain,
+                    "{} adds acknowledged, {} uncertain, {sum} made",
+                    log.added,
+                    log.uncertain
+                );
                 assert!(sum >= log.last, "a sum of {} was acknowledged, and it is {sum}", log.last);
                 seen.made += sum - log.added;
             }
@@ -195,7 +222,10 @@ impl Client {
     }
 
     /// What it was answered; `None` for a failure that may pass.
-    async fn call<T: fmt::Debug>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
+    async fn call<T: fmt::Debug>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Option<T> {
         let begun = Instant::now();
         let answer = call.await;
         let ended = Instant::now();
@@ -209,7 +239,8 @@ impl Client {
                 Some(answer)
             }
             Err(error) => {
-                let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                let source =
+                    std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
                 assert!(error.is_transient(), "{error}: {source}");
                 log.in_a_row = 0;
                 log.failures.push(Failure { begun, ended, why: kind(&error, &source) });

@@ -78,10 +78,21 @@ impl Monitor {
     pub(crate) async fn explain(&self, command: &Document) -> Document {
         let mut command = command.clone();
         // These belong to the first time.
-        for field in ["lsid", "$db", "$clusterTime", "$readPreference", "txnNumber", "readConcern", "writeConcern"] {
+        for field in [
+            "lsid",
+            "$db",
+            "$clusterTime",
+            "$readPreference",
+            "txnNumber",
+            "readConcern",
+            "writeConcern",
+        ] {
             let _ = command.remove(field);
         }
-        let explained = self.database().run_command(doc! { "explain": command, "verbosity": "executionStats" }).await;
+        let explained = self
+            .database()
+            .run_command(doc! { "explain": command, "verbosity": "executionStats" })
+            .await;
         explained.expect("the server answers")
     }
 }

@@ -29,9 +29,17 @@ async fn c01_what_fewer_members_acknowledge_is_seen_at_once_as_well() {
         for _ in 0..50 {
             let session = Session::new();
             let _ = writer.create(&session.key, session.record()).await.expect("an answer");
-            assert!(reader.load(&session.key).await.expect("an answer").is_some(), "{concern}: a session that was made is there");
+            assert!(
+                reader.load(&session.key).await.expect("an answer").is_some(),
+                "{concern}: a session that was made is there"
+            );
             assert!(is_done(&writer.commit(&session.key, session.add("n", 1)).await), "{concern}");
-            let record = reader.load(&session.key).await.expect("an answer").expect("a live session").into_record();
+            let record = reader
+                .load(&session.key)
+                .await
+                .expect("an answer")
+                .expect("a live session")
+                .into_record();
             assert_eq!(record.version, 2, "{concern}: a change that was made is seen");
         }
     }
@@ -42,16 +50,24 @@ async fn a_direct_way_to_a_member_of_a_set_is_refused() {
     let Some(set) = MongoSet::start().await else { return };
     let port = ours!(set.primary().await);
     let url = format!("mongodb://127.0.0.1:{port}/direct?directConnection=true");
-    let error = MongoStore::connect(&Config::new(&url).expect("a URL")).await.expect_err("it may be a secondary soon");
-    assert!(error.source().is_some_and(|source| source.to_string().contains("replicaSet")), "{error:?}");
+    let error = MongoStore::connect(&Config::new(&url).expect("a URL"))
+        .await
+        .expect_err("it may be a secondary soon");
+    assert!(
+        error.source().is_some_and(|source| source.to_string().contains("replicaSet")),
+        "{error:?}"
+    );
     let Some(server) = Mongo::start().await else { return };
     assert!(connect(&format!("{}?directConnection=true", server.url())).await.ping().await.is_ok());
 }
 
-/// The driver notes what a server said last, which may be the whole document, and says it again in the errors of later calls.
+/// The driver notes what a server said last, which may be the whole document, and says it again in
+/// the errors of later calls.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c45_no_later_error_quotes_the_document_of_a_write_that_was_not_acknowledged() {
-    let Some(set) = MongoSet::start_with(&["--setParameter", "enableTestCommands=1"]).await else { return };
+    let Some(set) = MongoSet::start_with(&["--setParameter", "enableTestCommands=1"]).await else {
+        return;
+    };
     let store = connect(&format!("{}&deadline_ms=400", set.url())).await;
     let session = Session::new();
     let _ = store.create(&session.key, session.record()).await.expect("an answer");
@@ -64,7 +80,9 @@ async fn c45_no_later_error_quotes_the_document_of_a_write_that_was_not_acknowle
     set.command(port, fails).await.expect("a server for tests fails when it is told to");
     let mut errors = Vec::new();
     for _ in 0..6 {
-        let commit = session.commit().change(name("card"), Change::Set(Json::encode("hunter2").expect("JSON")));
+        let commit = session
+            .commit()
+            .change(name("card"), Change::Set(Json::encode("hunter2").expect("JSON")));
         errors.extend(store.commit(&session.key, commit).await.err());
         errors.extend(store.load(&session.key).await.err());
     }
@@ -82,7 +100,13 @@ async fn c45_no_later_error_quotes_the_document_of_a_write_that_was_not_acknowle
 
 #[test]
 fn a_runtime_that_ends_while_its_first_call_begins_holds_up_nobody() {
-    let runtime = || runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime = || {
+        runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime")
+    };
     let main = runtime();
     // A container is removed by the runtime around it.
     let _around = main.enter();
@@ -92,7 +116,8 @@ fn a_runtime_that_ends_while_its_first_call_begins_holds_up_nobody() {
     let _ = main.block_on(store.create(&session.key, session.record())).expect("an answer");
     for round in 0..20 {
         let (ending, store, key) = (runtime(), Arc::clone(&store), session.key.clone());
-        // A task that blocks its thread while the runtime is told to end makes its first call after that.
+        // A task that blocks its thread while the runtime is told to end makes its first call after
+        // that.
         ending.spawn(async move {
             std::thread::sleep(Duration::from_millis(10 + round));
             let _ = store.load(&key).await;
@@ -105,7 +130,8 @@ fn a_runtime_that_ends_while_its_first_call_begins_holds_up_nobody() {
         });
         has_ended.recv_timeout(Duration::from_secs(5)).expect("the runtime ends");
     }
-    let loaded = main.block_on(async { timeout(Duration::from_secs(3), store.load(&session.key)).await });
+    let loaded =
+        main.block_on(async { timeout(Duration::from_secs(3), store.load(&session.key)).await });
     assert!(loaded.expect("an answer in time").expect("an answer").is_some());
 }
 
@@ -114,7 +140,10 @@ async fn c26_an_answer_that_took_long_is_judged_by_when_it_came() {
     let Some(mongo) = Mongo::start().await else { return };
     let store = connect(&mongo.url()).await;
     let session = Session::new();
-    let _ = store.create(&session.key, NewRecord::new(session.secret, Duration::from_millis(300))).await.expect("an answer");
+    let _ = store
+        .create(&session.key, NewRecord::new(session.secret, Duration::from_millis(300)))
+        .await
+        .expect("an answer");
     assert!(store.load(&session.key).await.expect("an answer").is_some());
     // The store has heard the time a moment ago and does not ask again.
     ours!(mongo.freeze().await);
@@ -124,7 +153,11 @@ async fn c26_an_answer_that_took_long_is_judged_by_when_it_came() {
     });
     tokio::time::sleep(Duration::from_millis(700)).await;
     ours!(mongo.thaw().await);
-    assert_eq!(slow.await.expect("it does not panic").expect("an answer"), None, "its life was over before the answer came");
+    assert_eq!(
+        slow.await.expect("it does not panic").expect("an answer"),
+        None,
+        "its life was over before the answer came"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -140,10 +173,24 @@ async fn c09_ten_thousand_values_go_in_one_step() {
         commit = commit.change(name, Change::Remove);
     }
     assert!(is_done(&store.commit(&session.key, commit).await));
-    let record = store.load(&session.key).await.expect("an answer").expect("a live session").into_record();
-    assert_eq!(record.data.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>(), [("kept", "7")]);
+    let record =
+        store.load(&session.key).await.expect("an answer").expect("a live session").into_record();
+    assert_eq!(
+        record.data.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>(),
+        [("kept", "7")]
+    );
     // And a few: those go another way.
-    let few = session.commit().change(name("kept"), Change::Remove).change(name("x$.%"), Change::Remove);
+    let few =
+        session.commit().change(name("kept"), Change::Remove).change(name("x$.%"), Change::Remove);
     assert!(is_done(&store.commit(&session.key, few).await));
-    assert!(store.load(&session.key).await.expect("an answer").expect("a live session").into_record().data.is_empty());
+    assert!(
+        store
+            .load(&session.key)
+            .await
+            .expect("an answer")
+            .expect("a live session")
+            .into_record()
+            .data
+            .is_empty()
+    );
 }

@@ -6,21 +6,39 @@ use tests::{Demo, PATIENCE, prometheus::Scrape, service::Mongo, wait};
 /// Two upserts of one `_id` can meet: the server refuses one of them as a duplicate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c51_a_creation_that_meets_another_is_repeated_and_counted() {
-    let Some(mongo) = Mongo::start_with(&["--setParameter", "enableTestCommands=1"]).await else { return };
+    let Some(mongo) = Mongo::start_with(&["--setParameter", "enableTestCommands=1"]).await else {
+        return;
+    };
     let url = mongo.url();
-    let (demo, metrics) =
-        Demo::counting(&["--workers", "2", "--store", "mongo", "--store-url", &url, "--deadline", "20s", "--log", "debug"]).await;
-    let retries = async || Scrape::of(metrics).await.value("session_store_retries_total", &[("store", "mongo")]);
+    let (demo, metrics) = Demo::counting(&[
+        "--workers",
+        "2",
+        "--store",
+        "mongo",
+        "--store-url",
+        &url,
+        "--deadline",
+        "20s",
+        "--log",
+        "debug",
+    ])
+    .await;
+    let retries = async || {
+        Scrape::of(metrics).await.value("session_store_retries_total", &[("store", "mongo")])
+    };
     let _ = demo.browser().insert("n", "1").await.expect(204);
     assert!(retries().await < 0.5, "no creation met another");
     let duplicate = doc! { "keyPattern": { "_id": 1 }, "keyValue": { "_id": 1 } };
-    let fails = doc! { "failCommands": ["update"], "errorCode": 11_000, "errorExtraInfo": duplicate };
+    let fails =
+        doc! { "failCommands": ["update"], "errorCode": 11_000, "errorExtraInfo": duplicate };
     let fails = doc! { "configureFailPoint": "failCommand", "mode": { "times": 2 }, "data": fails };
     mongo.command(fails).await.expect("a server for tests fails when it is told to");
     let mut browser = demo.browser();
     let _ = browser.insert("n", "2").await.expect(204);
-    let counted =
-        wait::until("both repetitions to be counted", PATIENCE, async || Some(retries().await).filter(|count| *count > 1.5)).await;
+    let counted = wait::until("both repetitions to be counted", PATIENCE, async || {
+        Some(retries().await).filter(|count| *count > 1.5)
+    })
+    .await;
     assert!(counted < 2.5, "{counted} repetitions");
     let traced = || demo.output().matches("a store tries again store=\"mongo\"").count();
     wait::until_true("one line for each that is counted", PATIENCE, || traced() == 2).await;

@@ -6,8 +6,9 @@ use std::{
 };
 
 use session_core::{
-    Claim, CookieChange, Created, Deleted, Delivery, Guard, NewRecord, Outcome, Policy, RecordedChanges, Rotation, Session, SessionContext,
-    SessionDriver, SessionError, SessionId, SessionStore,
+    Claim, CookieChange, Created, Deleted, Delivery, Guard, NewRecord, Outcome, Policy,
+    RecordedChanges, Rotation, Session, SessionContext, SessionDriver, SessionError, SessionId,
+    SessionStore,
     cookie::{CookieCodec, CookieConfig, Key, SignedBy, VerifiedCookie, VerifiedCookies},
 };
 use store_mongo::MongoStore;
@@ -39,11 +40,15 @@ impl Site {
         let server = AnyMongo::server_with(&["--setParameter", "ttlMonitorEnabled=false"]).await?;
         let monitor = Monitor::of(&server).await;
         let store = monitor.store().await;
-        let context = Arc::new(SessionContext::new(Arc::new(store.clone()), Policy::default().idle_timeout(IDLE)));
+        let context = Arc::new(SessionContext::new(
+            Arc::new(store.clone()),
+            Policy::default().idle_timeout(IDLE),
+        ));
         Some(Self { context, store, monitor, table: Vec::new(), server })
     }
 
-    /// A request with this cookie: the id that its response brings, after the round trips that it is to take.
+    /// A request with this cookie: the id that its response brings, after the round trips that it
+    /// is to take.
     async fn request(
         &mut self,
         what: &str,
@@ -52,9 +57,15 @@ impl Site {
         handler: impl AsyncFnOnce(&Session) -> Result<(), SessionError>,
     ) -> Option<SessionId> {
         let _ = self.monitor.names();
-        let verified = |id: &SessionId| VerifiedCookie { id: id.clone(), signed_by: SignedBy::Current };
+        let verified =
+            |id: &SessionId| VerifiedCookie { id: id.clone(), signed_by: SignedBy::Current };
         let cookies = cookie.map_or_else(VerifiedCookies::default, |id| verified(id).into());
-        let driver = SessionDriver::open(Arc::clone(&self.context), cookies, Delivery::Possible, Instant::now());
+        let driver = SessionDriver::open(
+            Arc::clone(&self.context),
+            cookies,
+            Delivery::Possible,
+            Instant::now(),
+        );
         handler(driver.session()).await.expect("the handler succeeds");
         driver.finish(RecordedChanges::Commit).await.expect("the store commits");
         self.costs(what, expected);
@@ -72,10 +83,15 @@ impl Site {
     }
 
     async fn signed_in(&mut self) -> SessionId {
-        let issued = self.request("a sign-in of a new session, with data", &["update"], None, async |session| {
-            session.sign_in(principal("bob"));
-            session.insert("n", &1)
-        });
+        let issued = self.request(
+            "a sign-in of a new session, with data",
+            &["update"],
+            None,
+            async |session| {
+                session.sign_in(principal("bob"));
+                session.insert("n", &1)
+            },
+        );
         issued.await.expect("a cookie")
     }
 }
@@ -85,13 +101,27 @@ async fn a_request_costs_the_round_trips_of_the_design() {
     let Some(mut site) = Site::start().await else { return };
     let id = &site.signed_in().await;
     site.request("a route that never touches the session", &[], Some(id), async |_| Ok(())).await;
-    site.request("no cookie, a read", &[], None, async |session| session.names().await.map(drop)).await;
-    let codec = CookieCodec::signed(CookieConfig::development(), &Key::parse(KEY).expect("a strong key").into()).expect("a cookie");
-    let unsigned = [b"id=2.".as_slice(), &id.to_text(), b".AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"].concat();
-    assert_eq!(codec.read([unsigned.as_slice()]), VerifiedCookies::default(), "an unverifiable cookie is not looked up");
-    let issued = site.request("a read", FIND, Some(id), async |session| session.get::<i64>("n").await.map(drop)).await;
+    site.request("no cookie, a read", &[], None, async |session| session.names().await.map(drop))
+        .await;
+    let codec = CookieCodec::signed(
+        CookieConfig::development(),
+        &Key::parse(KEY).expect("a strong key").into(),
+    )
+    .expect("a cookie");
+    let unsigned =
+        [b"id=2.".as_slice(), &id.to_text(), b".AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]
+            .concat();
+    assert_eq!(
+        codec.read([unsigned.as_slice()]),
+        VerifiedCookies::default(),
+        "an unverifiable cookie is not looked up"
+    );
+    let issued = site
+        .request("a read", FIND, Some(id), async |session| session.get::<i64>("n").await.map(drop))
+        .await;
     assert_eq!(issued, None, "a read sends no cookie");
-    site.request("an add", COMMIT, Some(id), async |session| session.add("n", 1).await.map(drop)).await;
+    site.request("an add", COMMIT, Some(id), async |session| session.add("n", 1).await.map(drop))
+        .await;
     site.request("a blind insert", COMMIT, Some(id), async |session| session.insert("a", &1)).await;
     site.request("a blind remove", COMMIT, Some(id), async |session| session.remove("a")).await;
     let read_then_insert = async |session: &Session| {
@@ -110,38 +140,63 @@ async fn a_request_costs_the_round_trips_of_the_design() {
         session.remove("b")
     };
     site.request("several blind changes", COMMIT, Some(id), many).await;
-    let update = async |session: &Session| session.update("n", |held: Option<i64>| held.map(|held| held + 1)).await.map(drop);
+    let update = async |session: &Session| {
+        session.update("n", |held: Option<i64>| held.map(|held| held + 1)).await.map(drop)
+    };
     site.request("an update of a value", FIND_COMMIT, Some(id), update).await;
-    let first = site.request("the first write of a new session", &["update"], None, async |session| session.insert("n", &1)).await;
+    let first = site
+        .request("the first write of a new session", &["update"], None, async |session| {
+            session.insert("n", &1)
+        })
+        .await;
     assert!(first.is_some());
     let rotate = async |session: &Session| {
         session.renew();
         session.insert("e", &1)
     };
-    let id = site.request("a rotation together with data, after its load", FIND_COMMIT, Some(id), rotate).await.expect("a new id");
+    let id = site
+        .request("a rotation together with data, after its load", FIND_COMMIT, Some(id), rotate)
+        .await
+        .expect("a new id");
     site.request("an end", COMMIT, Some(&id), async |session| session.destroy().await).await;
 
     let (read_late, written_late) = (&site.signed_in().await, &site.signed_in().await);
     // A life is extended when less than three quarters of it are left.
     tokio::time::sleep(IDLE / 4 + Duration::from_millis(200)).await;
     let read = async |session: &Session| session.get::<i64>("n").await.map(drop);
-    site.request("a read when less than 3/4 of the idle timeout is left", FIND_COMMIT, Some(read_late), read).await;
+    site.request(
+        "a read when less than 3/4 of the idle timeout is left",
+        FIND_COMMIT,
+        Some(read_late),
+        read,
+    )
+    .await;
     site.request("the read after that", FIND, Some(read_late), read).await;
     let folded = async |session: &Session| {
         session.get::<i64>("n").await?;
         session.insert("n", &2)
     };
-    site.request("a read, then an insert, when less than 3/4 is left", FIND_COMMIT, Some(written_late), folded).await;
+    site.request(
+        "a read, then an insert, when less than 3/4 is left",
+        FIND_COMMIT,
+        Some(written_late),
+        folded,
+    )
+    .await;
     eprintln!("round trips to MongoDB:\n{}", site.table.join("\n"));
 }
 
-/// Every commit is one round trip, whatever its verdict is: the answer holds what tells it, and the server's time if none was heard of late.
+/// Every commit is one round trip, whatever its verdict is: the answer holds what tells it, and the
+/// server's time if none was heard of late.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c46_every_verdict_of_a_commit_costs_one_round_trip() {
     let Some(mut site) = Site::start().await else { return };
     let store = site.store.clone();
     let session = session::Session::anonymous(&store).await;
-    let text = session.set("text", "\"t\"").change(session::name("most"), session_core::Change::Set(session_core::Json::integer(i64::MAX)));
+    let text = session.set("text", "\"t\"").change(
+        session::name("most"),
+        session_core::Change::Set(session_core::Json::integer(i64::MAX)),
+    );
     assert!(is_done(&store.commit(&session.key, text).await));
     let brief = session::Session::new();
     let record = NewRecord::new(brief.secret, Duration::from_millis(1));
@@ -159,21 +214,35 @@ async fn c46_every_verdict_of_a_commit_costs_one_round_trip() {
             site.costs(what, COMMIT);
             outcome
         };
-        let unchanged = commit("a commit that its guard refuses", &session, session.set("a", "1").guard(Guard::Version(9))).await;
+        let unchanged = commit(
+            "a commit that its guard refuses",
+            &session,
+            session.set("a", "1").guard(Guard::Version(9)),
+        )
+        .await;
         assert_eq!(unchanged.expect("an answer"), Outcome::Conflict);
-        let superseded = commit("a commit of a superseded secret", &session, session.rotated().set("a", "1")).await;
+        let superseded =
+            commit("a commit of a superseded secret", &session, session.rotated().set("a", "1"))
+                .await;
         assert_eq!(superseded.expect("an answer"), Outcome::Superseded);
         assert!(commit("an add to a text", &session, session.add("text", 1)).await.is_err());
         assert!(commit("an add beyond 64 bits", &session, session.add("most", 1)).await.is_err());
-        let large = session.set("a", &format!("\"{}\"", "x".repeat(65_530))).change(session::name("text"), session_core::Change::Remove);
+        let large = session
+            .set("a", &format!("\"{}\"", "x".repeat(65_530)))
+            .change(session::name("text"), session_core::Change::Remove);
         assert!(commit("a commit beyond the cap", &session, large).await.is_err());
-        let over = commit("a commit to what is expired and not yet purged", &brief, brief.add("n", 1)).await;
+        let over =
+            commit("a commit to what is expired and not yet purged", &brief, brief.add("n", 1))
+                .await;
         assert_eq!(over.expect("an answer"), Outcome::Gone);
         let never = session::Session::new();
         let gone = commit("a commit to what is gone", &never, never.add("n", 1)).await;
         assert_eq!(gone.expect("an answer"), Outcome::Gone);
-        let grace = Rotation { secret: session.secret, generation: 1, grace: Some(Duration::from_secs(5)) };
-        assert!(is_done(&commit("a rotation with a grace", &session, session.commit().rotate(grace)).await));
+        let grace =
+            Rotation { secret: session.secret, generation: 1, grace: Some(Duration::from_secs(5)) };
+        assert!(is_done(
+            &commit("a rotation with a grace", &session, session.commit().rotate(grace)).await
+        ));
         let no_grace = Rotation { grace: None, ..grace };
         assert!(is_done(&commit("a rotation", &session, session.commit().rotate(no_grace)).await));
         assert!(is_done(&commit("a longer life", &session, session.commit().ttl(LONG)).await));
@@ -186,11 +255,15 @@ async fn the_other_calls_cost_what_the_page_says() {
     let store = site.store.clone();
     let session = session::Session::signed_in(&store, "bob").await;
     site.costs("a creation", &["update"]);
-    assert_eq!(store.create(&session.key, session.record()).await.expect("an answer"), Created::Taken);
+    assert_eq!(
+        store.create(&session.key, session.record()).await.expect("an answer"),
+        Created::Taken
+    );
     site.costs("a creation of a key that is taken", &["update"]);
     assert!(is_done(&store.commit(&session.key, session.commit()).await));
     site.costs("an empty commit", FIND);
-    let superseded = store.commit(&session.key, session.rotated().commit()).await.expect("an answer");
+    let superseded =
+        store.commit(&session.key, session.rotated().commit()).await.expect("an answer");
     assert_eq!(superseded, Outcome::Superseded);
     site.costs("an empty commit of a superseded secret", FIND);
     assert!(store.load(&session.key).await.expect("an answer").is_some());
@@ -212,12 +285,20 @@ async fn the_other_calls_cost_what_the_page_says() {
     }
     assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Missing);
     site.costs("an end of what is gone", COMMIT);
-    assert_eq!(store.delete(&session.key, Claim::Generation(0)).await.expect("an answer"), Deleted::Missing);
+    assert_eq!(
+        store.delete(&session.key, Claim::Generation(0)).await.expect("an answer"),
+        Deleted::Missing
+    );
     site.costs("an end of what is gone, by a claim", &["findAndModify", "find"]);
     let signed_in = session::Session::anonymous(&store).await;
-    assert!(is_done(&store.commit(&signed_in.key, signed_in.sign_in("bob", &signed_in.rotated())).await));
+    assert!(is_done(
+        &store.commit(&signed_in.key, signed_in.sign_in("bob", &signed_in.rotated())).await
+    ));
     let _ = site.monitor.names();
-    assert_eq!(store.delete(&signed_in.key, Claim::Generation(0)).await.expect("an answer"), Deleted::Superseded);
+    assert_eq!(
+        store.delete(&signed_in.key, Claim::Generation(0)).await.expect("an answer"),
+        Deleted::Superseded
+    );
     site.costs("an end by a claim that does not reach", &["findAndModify", "find"]);
 
     assert!(store.scan(None, 10).await.expect("a page").next.is_none());

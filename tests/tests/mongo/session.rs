@@ -3,7 +3,8 @@
 use store_mongo::{Config, MongoStore};
 pub(crate) use tests::session::{LONG, Session, is_done, name, principal, with};
 
-/// The setting of stores whose deadline is no matter of the test's: others may keep the machine busy.
+/// The setting of stores whose deadline is no matter of the test's: others may keep the machine
+/// busy.
 pub(crate) const PATIENT: &str = "deadline_ms=20000";
 
 /// A store with these settings that is connected.

@@ -1,4 +1,5 @@
-//! Servers and networks that fall silent without a word: every call ends in time, and the store works again by itself.
+//! Servers and networks that fall silent without a word: every call ends in time, and the store
+//! works again by itself.
 
 use std::{
     net::TcpListener,
@@ -36,12 +37,14 @@ async fn every_call_ends(store: &MongoStore, session: &Session, deadline: Durati
                 });
             }};
         }
-        begin!("a creation", |store, session| store.create(&session.rotated().key, session.record()));
+        begin!("a creation", |store, session| store
+            .create(&session.rotated().key, session.record()));
         begin!("a load", |store, session| store.load(&session.key));
         begin!("a commit", |store, session| store.commit(&session.key, session.add("n", 1)));
         begin!("an empty commit", |store, session| store.commit(&session.key, session.commit()));
         begin!("an end", |store, _session| store.delete(&Session::new().key, Claim::Any));
-        begin!("an end by its claim", |store, _session| store.delete(&Session::new().key, Claim::Generation(1)));
+        begin!("an end by its claim", |store, _session| store
+            .delete(&Session::new().key, Claim::Generation(1)));
         begin!("a list", |store, _session| store.list(&principal("bob"), None, 10));
         begin!("an end of all", |store, _session| store.delete_all(&principal("nobody"), None));
         begin!("an end of everyone", |store, _session| store.delete_everyone(None, 1));
@@ -60,7 +63,10 @@ async fn every_call_ends(store: &MongoStore, session: &Session, deadline: Durati
     let begun = Instant::now();
     let refused = store.commit(&session.key, session.renew(&session.rotated())).await;
     assert!(refused.is_err_and(|error| error.is_transient()));
-    eprintln!("with a deadline of {deadline:?} the slowest of 96 calls took {slowest:?}, one alone {:?}", begun.elapsed());
+    eprintln!(
+        "with a deadline of {deadline:?} the slowest of 96 calls took {slowest:?}, one alone {:?}",
+        begun.elapsed()
+    );
     assert!(begun.elapsed() < deadline + GRACE);
 }
 
@@ -71,14 +77,19 @@ async fn c43_every_call_ends_in_time_while_a_server_hangs_or_is_gone() {
     let store = connect(&with(&mongo.url(), "deadline_ms=300")).await;
     let session = kept(&store).await;
     // One that has not been connected to it.
-    let stranger = MongoStore::new(&Config::new(&with(&mongo.url(), "deadline_ms=300")).expect("a URL")).expect("settings");
+    let stranger =
+        MongoStore::new(&Config::new(&with(&mongo.url(), "deadline_ms=300")).expect("a URL"))
+            .expect("settings");
     ours!(mongo.freeze().await);
     every_call_ends(&store, &session, deadline).await;
     every_call_ends(&stranger, &session, deadline).await;
     ours!(mongo.thaw().await);
     let thawed = Instant::now();
     for store in [&store, &stranger] {
-        wait::until("the store to be of use again", PATIENCE, async || store.load(&session.key).await.ok()).await;
+        wait::until("the store to be of use again", PATIENCE, async || {
+            store.load(&session.key).await.ok()
+        })
+        .await;
     }
     eprintln!("both work again {:?} after the silence", thawed.elapsed());
     assert!(thawed.elapsed() < Duration::from_secs(3), "{:?}", thawed.elapsed());
@@ -88,7 +99,10 @@ async fn c43_every_call_ends_in_time_while_a_server_hangs_or_is_gone() {
     ours!(mongo.start_again().await);
     let started = Instant::now();
     for store in [&store, &stranger] {
-        wait::until("the store to be of use again", PATIENCE, async || store.load(&session.key).await.ok()).await;
+        wait::until("the store to be of use again", PATIENCE, async || {
+            store.load(&session.key).await.ok()
+        })
+        .await;
     }
     eprintln!("both work again {:?} after the server", started.elapsed());
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
@@ -102,7 +116,11 @@ async fn c43_every_call_ends_in_time_before_what_never_answers() {
     let url = format!("mongodb://127.0.0.1:{port}/?deadline_ms=300");
     let begun = Instant::now();
     let store = connect(&url).await;
-    assert!(begun.elapsed() < Duration::from_millis(300) + GRACE, "it was opened only after {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_millis(300) + GRACE,
+        "it was opened only after {:?}",
+        begun.elapsed()
+    );
     every_call_ends(&store, &Session::new(), Duration::from_millis(300)).await;
 }
 
@@ -121,19 +139,26 @@ async fn c43_sixty_four_callers_are_served_again_soon_after_a_long_silence() {
     for _ in 0..CALLERS {
         sessions.push(Session::anonymous(&keeper).await);
     }
-    // The driver notices that its server hangs 12 s after it last heard of it, and clears its queue then. This silence is over before.
+    // The driver notices that its server hangs 12 s after it last heard of it, and clears its queue
+    // then. This silence is over before.
     let store = connect(&mongo.url()).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let served: Arc<Vec<AtomicUsize>> = Arc::new((0..CALLERS).map(|_| AtomicUsize::new(0)).collect());
+    let served: Arc<Vec<AtomicUsize>> =
+        Arc::new((0..CALLERS).map(|_| AtomicUsize::new(0)).collect());
     let failed = Arc::new(AtomicUsize::new(0));
     let mut callers = JoinSet::new();
     for (number, session) in sessions.into_iter().enumerate() {
-        let (store, stop, served, failed) = (store.clone(), Arc::clone(&stop), Arc::clone(&served), Arc::clone(&failed));
+        let (store, stop, served, failed) =
+            (store.clone(), Arc::clone(&stop), Arc::clone(&served), Arc::clone(&failed));
         callers.spawn(async move {
             while !stop.load(Relaxed) {
                 let begun = Instant::now();
                 let result = store.commit(&session.key, session.add("n", 1)).await;
-                assert!(begun.elapsed() < Duration::from_secs(2) + GRACE, "an answer only after {:?}", begun.elapsed());
+                assert!(
+                    begun.elapsed() < Duration::from_secs(2) + GRACE,
+                    "an answer only after {:?}",
+                    begun.elapsed()
+                );
                 match result {
                     Ok(_) => drop(served[number].fetch_add(1, Relaxed)),
                     Err(error) => {
@@ -147,7 +172,10 @@ async fn c43_sixty_four_callers_are_served_again_soon_after_a_long_silence() {
     let everybody = async |times: usize| {
         let before: Vec<_> = served.iter().map(|served| served.load(Relaxed)).collect();
         wait::until_true("every caller to be served", PATIENCE, || {
-            served.iter().zip(&before).all(|(served, before)| served.load(Relaxed) >= before + times)
+            served
+                .iter()
+                .zip(&before)
+                .all(|(served, before)| served.load(Relaxed) >= before + times)
         })
         .await;
     };

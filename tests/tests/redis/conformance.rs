@@ -1,5 +1,5 @@
-//! [`RedisStore`] passes the conformance suite: on one server, through a shared trait object, and on a Cluster, all of which are killed and
-//! frozen for real.
+//! [`RedisStore`] passes the conformance suite: on one server, through a shared trait object, and
+//! on a Cluster, all of which are killed and frozen for real.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,11 +23,16 @@ struct RedisFixture {
 }
 
 impl RedisFixture {
-    async fn on(server: Option<AnyRedis>, wrap: fn(RedisStore) -> Arc<dyn SessionStore>) -> Option<Self> {
+    async fn on(
+        server: Option<AnyRedis>,
+        wrap: fn(RedisStore) -> Arc<dyn SessionStore>,
+    ) -> Option<Self> {
         let server = server?;
         let prefix = format!("conformance-{:016x}:", fastrand::u64(..));
         let url = server.url(&format!("prefix={prefix}"));
-        let store = RedisStore::connect(&Config::new(&url).expect("a URL")).await.expect("a server to connect to");
+        let store = RedisStore::connect(&Config::new(&url).expect("a URL"))
+            .await
+            .expect("a server to connect to");
         Some(Self { server: RwLock::new(server), url, prefix, store: wrap(store) })
     }
 
@@ -57,7 +62,9 @@ impl Fixture for RedisFixture {
     }
 
     async fn bounded(&self) -> Hand<Arc<dyn SessionStore>> {
-        Hand::NotApplicable("maxmemory is the server's own cap, and it knows no classes of sessions")
+        Hand::NotApplicable(
+            "maxmemory is the server's own cap, and it knows no classes of sessions",
+        )
     }
 
     async fn advance(&self, by: Duration) {
@@ -102,7 +109,8 @@ impl Fixture for RedisFixture {
 
     async fn start(&self) -> Hand {
         let mut server = self.server.write().await;
-        // The wait for its answer is an async closure, whose future the compiler cannot see to be `Send`.
+        // The wait for its answer is an async closure, whose future the compiler cannot see to be
+        // `Send`.
         done(tokio::task::block_in_place(|| Handle::current().block_on(server.start_again())))
     }
 
@@ -116,7 +124,11 @@ impl Fixture for RedisFixture {
 
     async fn dump(&self) -> Hand<Vec<u8>> {
         let dump = self.server.read().await.dump(&format!("{}*", self.prefix)).await;
-        Hand::Done(dump.into_iter().flat_map(|(name, bytes)| [name.into_bytes(), bytes].concat()).collect())
+        Hand::Done(
+            dump.into_iter()
+                .flat_map(|(name, bytes)| [name.into_bytes(), bytes].concat())
+                .collect(),
+        )
     }
 
     async fn physical_count(&self) -> Hand<u64> {
@@ -131,7 +143,9 @@ fn done(hand: Result<(), NotOurs>) -> Hand {
 mod node {
     use super::{AnyRedis, Arc, RedisFixture};
 
-    session_core::conformance_tests!(async { RedisFixture::on(AnyRedis::server().await, |store| Arc::new(store)).await });
+    session_core::conformance_tests!(async {
+        RedisFixture::on(AnyRedis::server().await, |store| Arc::new(store)).await
+    });
 }
 
 mod node_through_arc_dyn {
@@ -151,5 +165,7 @@ mod node_through_arc_dyn {
 mod cluster {
     use super::{AnyRedis, Arc, RedisFixture};
 
-    session_core::conformance_tests!(async { RedisFixture::on(AnyRedis::cluster().await, |store| Arc::new(store)).await });
+    session_core::conformance_tests!(async {
+        RedisFixture::on(AnyRedis::cluster().await, |store| Arc::new(store)).await
+    });
 }

@@ -1,4 +1,5 @@
-//! Records that cannot be read, and records that are dead but still stored: how each call treats them.
+//! Records that cannot be read, and records that are dead but still stored: how each call treats
+//! them.
 
 use redis::{Value, from_redis_value};
 use session_core::{Claim, Created, Deleted, Outcome, SessionStore, StoreError, StoreKey};
@@ -10,8 +11,8 @@ use crate::session::{LONG, Session, connect, hash, listed, principal};
 /// How a record is spoilt: commands, in which `KEY` is its name.
 type Spoiling = (&'static str, &'static [&'static [&'static str]]);
 
-/// A head of format 2 whose bytes all are ASCII: deadline, then creation and authentication in 1970, version, 4 bytes of size, and one of the
-/// size of the attributes.
+/// A head of format 2 whose bytes all are ASCII: deadline, then creation and authentication in
+/// 1970, version, 4 bytes of size, and one of the size of the attributes.
 macro_rules! head {
     (far $version:literal $attributes:literal) => {
         head!("\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}" $version $attributes)
@@ -32,14 +33,19 @@ const UNREADABLE: &[Spoiling] = &[
     ("a version above 2^53", &[&["HSET", "KEY", "", head!(far "\u{7f}\0\0\0\0\0\u{1}" "\0")]]),
     ("a head that is cut off", &[&["HSET", "KEY", "", head!(far "\0\0\0\0\0\0\u{1}" "")]]),
     ("a head that is too long", &[&["HSET", "KEY", "", head!(far "\0\0\0\0\0\0\u{1}" "\0\0")]]),
-    ("attributes that are missing", &[&["HSET", "KEY", "", head!(far "\0\0\0\0\0\0\u{1}" "\u{5}")]]),
+    (
+        "attributes that are missing",
+        &[&["HSET", "KEY", "", head!(far "\0\0\0\0\0\0\u{1}" "\u{5}")]],
+    ),
     ("a text", &[&["DEL", "KEY"], &["SET", "KEY", "text"]]),
     ("a list", &[&["DEL", "KEY"], &["RPUSH", "KEY", "a"]]),
 ];
 
 /// The same, but a list of the user's sessions does not read that part.
-const UNREADABLE_SECRETS: &[Spoiling] =
-    &[("no secret", &[&["HDEL", "KEY", "\u{1}"]]), ("a secret of 5 bytes", &[&["HSET", "KEY", "\u{1}", "short"]])];
+const UNREADABLE_SECRETS: &[Spoiling] = &[
+    ("no secret", &[&["HDEL", "KEY", "\u{1}"]]),
+    ("a secret of 5 bytes", &[&["HSET", "KEY", "\u{1}", "short"]]),
+];
 
 /// What cannot be read as a whole. A commit that does not read the part goes on.
 const UNREADABLE_VALUES: &[Spoiling] = &[
@@ -50,7 +56,10 @@ const UNREADABLE_VALUES: &[Spoiling] = &[
     ("an empty principal", &[&["HSET", "KEY", "\t", ""]]),
     ("no principal", &[&["HDEL", "KEY", "\t"]]),
     ("a generation that is cut off", &[&["HSET", "KEY", "\u{2}", "x"]]),
-    ("a former secret without an end", &[&["HSET", "KEY", "\u{3}", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"]]),
+    (
+        "a former secret without an end",
+        &[&["HSET", "KEY", "\u{3}", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"]],
+    ),
     ("attributes that the head does not know", &[&["HSET", "KEY", "\u{4}", "p"]]),
 ];
 
@@ -58,7 +67,10 @@ const UNREADABLE_VALUES: &[Spoiling] = &[
 const DEAD: &[Spoiling] = &[
     (
         "a deadline that has passed, on a key that stays",
-        &[&["HSET", "KEY", "", head!("\0\0\0\0\0\u{2}" "\0\0\0\0\0\0\u{1}" "\0")], &["PERSIST", "KEY"]],
+        &[
+            &["HSET", "KEY", "", head!("\0\0\0\0\0\u{2}" "\0\0\0\0\0\0\u{1}" "\0")],
+            &["PERSIST", "KEY"],
+        ],
     ),
     ("a time to live that was cut short by hand", &[&["PEXPIRE", "KEY", "1"]]),
 ];
@@ -67,14 +79,16 @@ async fn spoilt(server: &AnyRedis, store: &RedisStore, spoiling: &Spoiling, user
     let session = Session::signed_in(store, user).await;
     let hash = hash(&session, "session:");
     for command in spoiling.1 {
-        let words: Vec<_> = command.iter().map(|word| if *word == "KEY" { hash.as_str() } else { word }).collect();
+        let words: Vec<_> =
+            command.iter().map(|word| if *word == "KEY" { hash.as_str() } else { word }).collect();
         server.ask(&words).await;
     }
     session
 }
 
 async fn dump(server: &AnyRedis, session: &Session) -> Option<Vec<u8>> {
-    from_redis_value(server.ask(&["DUMP", &hash(session, "session:")]).await).expect("bytes or nothing")
+    from_redis_value(server.ask(&["DUMP", &hash(session, "session:")]).await)
+        .expect("bytes or nothing")
 }
 
 fn is_corrupt<T>(result: &Result<T, StoreError>) -> bool {
@@ -83,8 +97,18 @@ fn is_corrupt<T>(result: &Result<T, StoreError>) -> bool {
 
 /// One commit of each kind, also with a secret that the session does not have.
 fn commits(session: &Session) -> Vec<session_core::Commit> {
-    let mut commits = vec![session.set("a", "1"), session.add("a", 1), session.commit().ttl(LONG), session.commit().clear()];
-    commits.extend([session.renew(&session.rotated()), session.commit(), Session::new().commit(), Session::new().set("a", "1")]);
+    let mut commits = vec![
+        session.set("a", "1"),
+        session.add("a", 1),
+        session.commit().ttl(LONG),
+        session.commit().clear(),
+    ];
+    commits.extend([
+        session.renew(&session.rotated()),
+        session.commit(),
+        Session::new().commit(),
+        Session::new().set("a", "1"),
+    ]);
     commits
 }
 
@@ -108,20 +132,40 @@ async fn is_reported_and_left_alone(server: AnyRedis) {
             let committed = store.commit(&session.key, commit.clone()).await;
             assert!(is_corrupt(&committed), "{what}: {commit:?}: {committed:?}");
         }
-        assert_eq!(store.create(&session.key, session.record()).await.expect("an answer"), Created::Taken, "{what}");
+        assert_eq!(
+            store.create(&session.key, session.record()).await.expect("an answer"),
+            Created::Taken,
+            "{what}"
+        );
         let is_listed = UNREADABLE_SECRETS.iter().any(|(secret, _)| *secret == what);
         assert_eq!(listed(&store, what).await.len(), usize::from(is_listed), "{what}: a list");
         assert!(dump(&server, &session).await == before, "{what}: it is left as it is");
-        assert_eq!(store.delete(&session.key, Claim::Generation(0)).await.expect("an answer"), Deleted::Ended, "{what}");
+        assert_eq!(
+            store.delete(&session.key, Claim::Generation(0)).await.expect("an answer"),
+            Deleted::Ended,
+            "{what}"
+        );
         assert!(store.load(&session.key).await.expect("an answer").is_none(), "{what}");
-        assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Missing, "{what}");
+        assert_eq!(
+            store.delete(&session.key, Claim::Any).await.expect("an answer"),
+            Deleted::Missing,
+            "{what}"
+        );
         assert_eq!(store.delete_all(&principal(what), None).await.expect("an answer"), 0, "{what}");
     }
     for (what, session) in values {
         let loaded = store.load(&session.key).await;
         assert!(is_corrupt(&loaded), "{what}: a load: {loaded:?}");
-        assert_eq!(store.create(&session.key, session.record()).await.expect("an answer"), Created::Taken, "{what}");
-        assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Ended, "{what}");
+        assert_eq!(
+            store.create(&session.key, session.record()).await.expect("an answer"),
+            Created::Taken,
+            "{what}"
+        );
+        assert_eq!(
+            store.delete(&session.key, Claim::Any).await.expect("an answer"),
+            Deleted::Ended,
+            "{what}"
+        );
     }
     // An end of all includes what the index has as the user's and the store cannot read.
     let session = spoilt(&server, &store, &UNREADABLE[0], "bob").await;
@@ -136,22 +180,43 @@ async fn is_dead_for_every_call(server: AnyRedis) {
         let dead = async || {
             let session = spoilt(&server, &store, spoiling, "bob").await;
             // The millisecond of a short life passes within a few calls.
-            let is_gone = async || store.load(&session.key).await.expect("an answer").is_none().then_some(());
+            let is_gone =
+                async || store.load(&session.key).await.expect("an answer").is_none().then_some(());
             tests::wait::until("its end", tests::PATIENCE, is_gone).await;
             session
         };
         let session = dead().await;
         for commit in commits(&session) {
-            assert_eq!(store.commit(&session.key, commit).await.expect("an answer"), Outcome::Gone, "{what}");
+            assert_eq!(
+                store.commit(&session.key, commit).await.expect("an answer"),
+                Outcome::Gone,
+                "{what}"
+            );
         }
         assert!(listed(&store, "bob").await.is_empty(), "{what}");
         assert!(scanned(&store).await.is_empty(), "{what}");
-        assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Missing, "{what}");
+        assert_eq!(
+            store.delete(&session.key, Claim::Any).await.expect("an answer"),
+            Deleted::Missing,
+            "{what}"
+        );
         let _ = dead().await;
-        assert_eq!(store.delete_all(&principal("bob"), None).await.expect("an answer"), 0, "{what}");
+        assert_eq!(
+            store.delete_all(&principal("bob"), None).await.expect("an answer"),
+            0,
+            "{what}"
+        );
         let session = dead().await;
-        assert_eq!(store.create(&session.key, session.record()).await.expect("an answer"), Created::New, "{what}: its key is free");
-        assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Ended, "{what}");
+        assert_eq!(
+            store.create(&session.key, session.record()).await.expect("an answer"),
+            Created::New,
+            "{what}: its key is free"
+        );
+        assert_eq!(
+            store.delete(&session.key, Claim::Any).await.expect("an answer"),
+            Deleted::Ended,
+            "{what}"
+        );
     }
 }
 
@@ -238,8 +303,11 @@ async fn c34_key_in_the_place_of_an_index_refuses_the_sign_in() {
     let session = Session::anonymous(&store).await;
     let before = dump(&server, &session).await;
     let signed_in = store.commit(&session.key, session.sign_in("bob", &session.rotated())).await;
-    let created = store.create(&Session::new().key, session.record().principal(principal("bob"))).await;
-    for error in [signed_in.expect_err("no list would show it"), created.expect_err("no list would show it")] {
+    let created =
+        store.create(&Session::new().key, session.record().principal(principal("bob"))).await;
+    for error in
+        [signed_in.expect_err("no list would show it"), created.expect_err("no list would show it")]
+    {
         let StoreError::Other { source, .. } = error else { panic!("{error:?}") };
         assert!(source.to_string().contains("delete or rename that key"), "{source}");
     }
@@ -253,7 +321,10 @@ async fn c39_value_that_is_not_utf_8_is_corrupt() {
     let store = connect(&server.url("")).await;
     let session = Session::anonymous(&store).await;
     let script = "return redis.call('HSET', KEYS[1], 'n', '\\255\\254')";
-    assert_eq!(server.ask(&["EVAL", script, "1", &hash(&session, "session:")]).await, Value::Int(1));
+    assert_eq!(
+        server.ask(&["EVAL", script, "1", &hash(&session, "session:")]).await,
+        Value::Int(1)
+    );
     assert!(is_corrupt(&store.load(&session.key).await));
     let added = store.commit(&session.key, session.add("n", 1)).await;
     assert!(matches!(added, Err(StoreError::Rejected(_))), "{added:?}");

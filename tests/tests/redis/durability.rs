@@ -31,7 +31,9 @@ impl Primary {
     async fn start() -> Option<Self> {
         let servers = RedisSentinel::start().await?;
         let port = servers.primary_port().await;
-        let replicas = replicas_of(&servers.command(port, &["INFO", "replication"]).await.expect("the primary answers"));
+        let replicas = replicas_of(
+            &servers.command(port, &["INFO", "replication"]).await.expect("the primary answers"),
+        );
         Some(Self { servers, port, replicas })
     }
 
@@ -55,11 +57,20 @@ impl Primary {
 
     /// What a node has of the session.
     async fn held(&self, port: u16, session: &Session) -> Value {
-        self.servers.command(port, &["DUMP", &hash(session, "session:")]).await.expect("the node answers")
+        self.servers
+            .command(port, &["DUMP", &hash(session, "session:")])
+            .await
+            .expect("the node answers")
     }
 
     async fn offset(&self) -> u64 {
-        offset(&self.servers.command(self.port, &["INFO", "replication"]).await.expect("the primary answers"))
+        offset(
+            &self
+                .servers
+                .command(self.port, &["INFO", "replication"])
+                .await
+                .expect("the primary answers"),
+        )
     }
 }
 
@@ -73,11 +84,13 @@ pub(crate) fn replicas_of(info: &Value) -> Vec<u16> {
 /// How much a primary has written.
 fn offset(info: &Value) -> u64 {
     let text: String = from_redis_value(info.clone()).expect("a text");
-    let digits = text.lines().find_map(|line| line.strip_prefix("master_repl_offset:")).expect("an offset");
+    let digits =
+        text.lines().find_map(|line| line.strip_prefix("master_repl_offset:")).expect("an offset");
     digits.trim().parse().expect("a number")
 }
 
-/// Whether a primary wrote a change between two offsets. To ask replicas how far they are takes a few bytes as well.
+/// Whether a primary wrote a change between two offsets. To ask replicas how far they are takes a
+/// few bytes as well.
 fn wrote(before: u64, after: u64) -> bool {
     after - before > 100
 }
@@ -93,7 +106,9 @@ async fn timed<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T
 /// The text of an error that says that the replicas did not.
 fn lacks_replicas<T: std::fmt::Debug>(result: &Result<T, StoreError>) -> bool {
     match result {
-        Err(StoreError::Unavailable { source, .. }) => source.to_string().contains("replicas were to have the change"),
+        Err(StoreError::Unavailable { source, .. }) => {
+            source.to_string().contains("replicas were to have the change")
+        }
         _ => false,
     }
 }
@@ -109,18 +124,30 @@ enum Lasting {
 }
 
 impl Lasting {
-    const ALL: [Self; 5] = [Self::End, Self::EndOfAll, Self::Rotation, Self::SignIn, Self::Creation];
+    const ALL: [Self; 5] =
+        [Self::End, Self::EndOfAll, Self::Rotation, Self::SignIn, Self::Creation];
 
     async fn make(self, store: &RedisStore, session: &Session) -> Result<(), StoreError> {
         let done = |outcome| assert!(matches!(outcome, Outcome::Done(_)), "{self:?}: {outcome:?}");
         match self {
-            Self::End => store.delete(&session.key, Claim::Any).await.map(|deleted| assert_eq!(deleted, Deleted::Ended)),
-            Self::EndOfAll => store.delete_all(&principal("bob"), None).await.map(|ended| assert_eq!(ended, 1)),
-            Self::Rotation => store.commit(&session.key, session.renew(&session.rotated())).await.map(done),
-            Self::SignIn => store.commit(&session.key, session.sign_in("carol", &session.rotated())).await.map(done),
-            Self::Creation => {
-                store.create(&session.key, session.record().principal(principal("dave"))).await.map(|made| assert_eq!(made, Created::New))
+            Self::End => store
+                .delete(&session.key, Claim::Any)
+                .await
+                .map(|deleted| assert_eq!(deleted, Deleted::Ended)),
+            Self::EndOfAll => {
+                store.delete_all(&principal("bob"), None).await.map(|ended| assert_eq!(ended, 1))
             }
+            Self::Rotation => {
+                store.commit(&session.key, session.renew(&session.rotated())).await.map(done)
+            }
+            Self::SignIn => store
+                .commit(&session.key, session.sign_in("carol", &session.rotated()))
+                .await
+                .map(done),
+            Self::Creation => store
+                .create(&session.key, session.record().principal(principal("dave")))
+                .await
+                .map(|made| assert_eq!(made, Created::New)),
         }
     }
 }
@@ -137,7 +164,10 @@ async fn ends_sign_ins_and_rotations_are_on_every_replica_that_was_asked_for() {
         };
         let before = primary.held(primary.port, &session).await;
         wait::until("the replicas to have the session", PATIENCE, async || {
-            let (one, other) = (primary.held(primary.replicas[0], &session).await, primary.held(primary.replicas[1], &session).await);
+            let (one, other) = (
+                primary.held(primary.replicas[0], &session).await,
+                primary.held(primary.replicas[1], &session).await,
+            );
             (one == before && other == before).then_some(())
         })
         .await;
@@ -153,7 +183,11 @@ async fn ends_sign_ins_and_rotations_are_on_every_replica_that_was_asked_for() {
         call.await.expect("the call is answered as it should be");
         let now = primary.held(primary.port, &session).await;
         for replica in &primary.replicas {
-            assert_eq!(primary.held(*replica, &session).await, now, "{lasting:?}: the replica on port {replica}");
+            assert_eq!(
+                primary.held(*replica, &session).await,
+                now,
+                "{lasting:?}: the replica on port {replica}"
+            );
         }
     }
 }
@@ -172,18 +206,43 @@ async fn without_replicas_no_end_counts_and_nothing_else_is_held_up() {
     let mut others = 0_u32;
     let refused = async {
         assert!(lacks_replicas(&timed(store.delete(&ended.key, Claim::Any)).await), "an end");
-        assert!(lacks_replicas(&timed(store.delete_all(&principal("bob"), None)).await), "an end of all");
-        assert!(lacks_replicas(&timed(store.commit(&renewed.key, renewed.renew(&next))).await), "a rotation");
-        assert!(lacks_replicas(&timed(store.commit(&signing.key, signing.sign_in("carol", &signing.rotated()))).await), "a sign-in");
-        // The primary has made the changes, so there is nothing left to do. Still no call may say that it counts.
+        assert!(
+            lacks_replicas(&timed(store.delete_all(&principal("bob"), None)).await),
+            "an end of all"
+        );
+        assert!(
+            lacks_replicas(&timed(store.commit(&renewed.key, renewed.renew(&next))).await),
+            "a rotation"
+        );
+        assert!(
+            lacks_replicas(
+                &timed(store.commit(&signing.key, signing.sign_in("carol", &signing.rotated())))
+                    .await
+            ),
+            "a sign-in"
+        );
+        // The primary has made the changes, so there is nothing left to do. Still no call may say
+        // that it counts.
         let before = primary.offset().await;
-        assert!(lacks_replicas(&timed(store.delete(&ended.key, Claim::Any)).await), "an end of what is gone");
+        assert!(
+            lacks_replicas(&timed(store.delete(&ended.key, Claim::Any)).await),
+            "an end of what is gone"
+        );
         let between = primary.offset().await;
-        assert!(lacks_replicas(&timed(store.delete_all(&principal("bob"), None)).await), "an end of all that is gone");
+        assert!(
+            lacks_replicas(&timed(store.delete_all(&principal("bob"), None)).await),
+            "an end of all that is gone"
+        );
         let after = primary.offset().await;
-        assert!(wrote(before, between) && wrote(between, after), "WAIT waits for a write of its connection, so each has to write");
+        assert!(
+            wrote(before, between) && wrote(between, after),
+            "WAIT waits for a write of its connection, so each has to write"
+        );
         let again = timed(store.commit(&renewed.key, renewed.renew(&renewed.rotated()))).await;
-        assert!(matches!(again, Ok(Outcome::Superseded)) || lacks_replicas(&again), "a rotation with a superseded secret: {again:?}");
+        assert!(
+            matches!(again, Ok(Outcome::Superseded)) || lacks_replicas(&again),
+            "a rotation with a superseded secret: {again:?}"
+        );
     };
     tokio::pin!(refused);
     loop {
@@ -192,44 +251,76 @@ async fn without_replicas_no_end_counts_and_nothing_else_is_held_up() {
             () = &mut refused => break,
             record = store.load(&stays.key) => assert!(record.expect("a load is not held up").is_some()),
         }
-        assert!(is_done(&store.commit(&stays.key, stays.set("n", "1")).await), "a commit is not held up");
+        assert!(
+            is_done(&store.commit(&stays.key, stays.set("n", "1")).await),
+            "a commit is not held up"
+        );
         let fresh = Session::new();
-        assert_eq!(store.create(&fresh.key, fresh.record()).await.expect("a creation is not held up"), Created::New);
+        assert_eq!(
+            store.create(&fresh.key, fresh.record()).await.expect("a creation is not held up"),
+            Created::New
+        );
         slowest = slowest.max(begun.elapsed());
         others += 1;
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    eprintln!("{others} times a load, a commit and a creation beside ends that wait for replicas: the slowest three took {slowest:?}");
-    assert!(others > 100 && slowest < Duration::from_millis(400), "what does not wait for replicas is held up: {slowest:?}");
+    eprintln!(
+        "{others} times a load, a commit and a creation beside ends that wait for replicas: the slowest three took {slowest:?}"
+    );
+    assert!(
+        others > 100 && slowest < Duration::from_millis(400),
+        "what does not wait for replicas is held up: {slowest:?}"
+    );
 
     ours!(primary.thaw().await);
-    assert_eq!(timed(store.delete(&ended.key, Claim::Any)).await.expect("the replicas have it"), Deleted::Missing);
-    assert_eq!(timed(store.delete_all(&principal("bob"), None)).await.expect("the replicas have it"), 0);
+    assert_eq!(
+        timed(store.delete(&ended.key, Claim::Any)).await.expect("the replicas have it"),
+        Deleted::Missing
+    );
+    assert_eq!(
+        timed(store.delete_all(&principal("bob"), None)).await.expect("the replicas have it"),
+        0
+    );
     assert!(store.load(&all.key).await.expect("an answer").is_none());
-    let record = store.load(&renewed.key).await.expect("an answer").expect("a live session").into_record();
+    let record =
+        store.load(&renewed.key).await.expect("an answer").expect("a live session").into_record();
     assert!(record.secret == next.secret, "the rotation was made, and said to be uncertain");
 }
 
-/// `WAIT` blocks its connection. A call that gives up before its turn must not be left in the server's queue: it would be executed late, and
-/// the queue would grow as long as the replicas are away.
+/// `WAIT` blocks its connection. A call that gives up before its turn must not be left in the
+/// server's queue: it would be executed late, and the queue would grow as long as the replicas are
+/// away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ends_that_give_up_before_their_turn_do_nothing() {
     const ENDS: usize = 64;
     let Some(primary) = Primary::start().await else { return };
-    let store = connect(&primary.url("wait_replicas=1&wait_ms=500&deadline_ms=1600&connections=1")).await;
+    let store =
+        connect(&primary.url("wait_replicas=1&wait_ms=500&deadline_ms=1600&connections=1")).await;
     let sessions = join_all((0..ENDS).map(|_| Session::anonymous(&store))).await;
     ours!(primary.freeze().await);
-    let results = join_all(sessions.iter().map(|session| timed(store.delete(&session.key, Claim::Any)))).await;
+    let results =
+        join_all(sessions.iter().map(|session| timed(store.delete(&session.key, Claim::Any))))
+            .await;
     let executed = results.iter().filter(|result| lacks_replicas(result)).count();
     ours!(primary.thaw().await);
     let last = Session::anonymous(&store).await;
-    assert_eq!(timed(store.delete(&last.key, Claim::Any)).await.expect("the replicas are back"), Deleted::Ended, "an end that comes last");
+    assert_eq!(
+        timed(store.delete(&last.key, Claim::Any)).await.expect("the replicas are back"),
+        Deleted::Ended,
+        "an end that comes last"
+    );
     let left = join_all(sessions.iter().map(|session| store.load(&session.key))).await;
     let left = left.into_iter().filter(|record| record.as_ref().is_ok_and(Option::is_some)).count();
-    eprintln!("{ENDS} ends at once without replicas: {executed} were told that the replicas lack them, {left} sessions live on");
+    eprintln!(
+        "{ENDS} ends at once without replicas: {executed} were told that the replicas lack them, {left} sessions live on"
+    );
     assert!(executed >= 2, "each that has its turn is executed");
     // Two may have been under way when they gave up.
-    assert!(left + executed + 2 >= ENDS, "{} ends were executed after their callers had given up", ENDS - left - executed);
+    assert!(
+        left + executed + 2 >= ENDS,
+        "{} ends were executed after their callers had given up",
+        ENDS - left - executed
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -243,7 +334,9 @@ async fn in_a_cluster_an_end_of_all_that_is_repeated_waits_for_replicas_again() 
     let primaries = cluster.primaries().await;
     let mut replicas = Vec::new();
     for port in &primaries {
-        replicas.extend(replicas_of(&cluster.command(*port, &["INFO", "replication"]).await.expect("the primary answers")));
+        replicas.extend(replicas_of(
+            &cluster.command(*port, &["INFO", "replication"]).await.expect("the primary answers"),
+        ));
     }
     assert_eq!(replicas.len(), 3, "{replicas:?}");
     for port in &replicas {
@@ -252,21 +345,32 @@ async fn in_a_cluster_an_end_of_all_that_is_repeated_waits_for_replicas_again() 
     let offsets = async || {
         let mut offsets = Vec::new();
         for port in &primaries {
-            offsets.push(offset(&cluster.command(*port, &["INFO", "replication"]).await.expect("the primary answers")));
+            offsets.push(offset(
+                &cluster
+                    .command(*port, &["INFO", "replication"])
+                    .await
+                    .expect("the primary answers"),
+            ));
         }
         offsets
     };
     // As often as it takes until no session is left at the primaries.
     let mut calls = 0;
     wait::until("the primaries to have ended all sessions", PATIENCE, async || {
-        assert!(timed(store.delete_all(&principal("bob"), None)).await.is_err(), "no replica has it");
+        assert!(
+            timed(store.delete_all(&principal("bob"), None)).await.is_err(),
+            "no replica has it"
+        );
         calls += 1;
         let left = join_all(sessions.iter().map(|session| store.load(&session.key))).await;
         left.into_iter().all(|record| record.expect("an answer").is_none()).then_some(())
     })
     .await;
     let shards: HashSet<u16> = join_all(sessions.iter().map(async |session| {
-        let slot = cluster.command(primaries[0], &["CLUSTER", "KEYSLOT", &hash(session, "session:")]).await.expect("the node answers");
+        let slot = cluster
+            .command(primaries[0], &["CLUSTER", "KEYSLOT", &hash(session, "session:")])
+            .await
+            .expect("the node answers");
         from_redis_value::<u16>(slot).expect("a slot") / 5_462
     }))
     .await
@@ -287,5 +391,8 @@ async fn in_a_cluster_an_end_of_all_that_is_repeated_waits_for_replicas_again() 
     for port in &replicas {
         ours!(cluster.thaw(*port).await);
     }
-    assert_eq!(timed(store.delete_all(&principal("bob"), None)).await.expect("the replicas have it"), 0);
+    assert_eq!(
+        timed(store.delete_all(&principal("bob"), None)).await.expect("the replicas have it"),
+        0
+    );
 }

@@ -17,13 +17,30 @@ async fn c09_a_commit_of_thousands_of_adds_is_one_step() {
     let config = Config::new(&redis.url()).expect("a URL").limits(Limits { data_bytes: 1 << 20 });
     let store = RedisStore::connect(&config).await.expect("a server to connect to");
     let session = Session::anonymous(&store).await;
-    let commit = (0..ADDS).fold(session.commit(), |commit, n| commit.change(name(&format!("n{n}")), Change::Add(2)));
-    let Outcome::Done(done) = store.commit(&session.key, commit).await.expect("an answer") else { panic!("the session lives") };
-    assert_eq!((done.version, done.added.len(), done.added.values().all(|sum| *sum == 2)), (2, ADDS, true));
-    assert_eq!(store.load(&session.key).await.expect("an answer").expect("a live session").into_record().data.len(), ADDS);
+    let commit = (0..ADDS)
+        .fold(session.commit(), |commit, n| commit.change(name(&format!("n{n}")), Change::Add(2)));
+    let Outcome::Done(done) = store.commit(&session.key, commit).await.expect("an answer") else {
+        panic!("the session lives")
+    };
+    assert_eq!(
+        (done.version, done.added.len(), done.added.values().all(|sum| *sum == 2)),
+        (2, ADDS, true)
+    );
+    assert_eq!(
+        store
+            .load(&session.key)
+            .await
+            .expect("an answer")
+            .expect("a live session")
+            .into_record()
+            .data
+            .len(),
+        ADDS
+    );
 }
 
-/// A user who signs in day after day and is never listed leaves no trail: an index keeps about as many dead entries as live ones.
+/// A user who signs in day after day and is never listed leaves no trail: an index keeps about as
+/// many dead entries as live ones.
 #[tokio::test]
 async fn c33_index_that_no_call_reads_stays_small() {
     const LASTING: usize = 4;
@@ -39,7 +56,10 @@ async fn c33_index_that_no_call_reads_stays_small() {
         record.ttl = Duration::from_millis(1);
         let _ = store.create(&brief.key, record).await.expect("a new session");
     }
-    let held: usize = from_redis_value(redis.command(&["ZCARD", "session:u}bob"]).await.expect("the server answers")).expect("a number");
+    let held: usize = from_redis_value(
+        redis.command(&["ZCARD", "session:u}bob"]).await.expect("the server answers"),
+    )
+    .expect("a number");
     assert!((LASTING..LASTING + 30).contains(&held), "{held} entries of {LASTING} live sessions");
     assert_eq!(crate::session::listed(&store, "bob").await.len(), LASTING);
 }
@@ -47,7 +67,8 @@ async fn c33_index_that_no_call_reads_stays_small() {
 /// A store outlives the runtimes that it is used from, as in a program with one for each test.
 #[test]
 fn a_store_goes_on_when_the_runtime_of_its_connection_has_ended() {
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime =
+        || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let servers = runtime();
     let Some(redis) = servers.block_on(Redis::start()) else { return };
     let store = RedisStore::new(&Config::new(&redis.url()).expect("a URL")).expect("settings");

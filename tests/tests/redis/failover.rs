@@ -1,7 +1,8 @@
 //! A primary dies or hangs under load, and another server takes over.
 //!
-//! Requests fail in a window only, with 503 and the cookie left alone; afterwards everybody is served by the same workers, and no add was
-//! made that nobody asked for. What Redis had acknowledged and not yet copied may be lost; the tests say how much it was.
+//! Requests fail in a window only, with 503 and the cookie left alone; afterwards everybody is
+//! served by the same workers, and no add was made that nobody asked for. What Redis had
+//! acknowledged and not yet copied may be lost; the tests say how much it was.
 
 use std::{
     net::SocketAddr,
@@ -29,8 +30,9 @@ use crate::{
 /// How many visitors there are.
 const VISITORS: usize = 16;
 
-/// How long after a promotion a request may still fail. A worker learns that its primary hangs when a call waits in vain for 2 s, and one that
-/// has nobody to serve meanwhile learns it later than the others.
+/// How long after a promotion a request may still fail. A worker learns that its primary hangs when
+/// a call waits in vain for 2 s, and one that has nobody to serve meanwhile learns it later than
+/// the others.
 const AFTERWARDS: Duration = Duration::from_secs(6);
 
 /// How long before the blow a request may have begun that fails by it.
@@ -41,7 +43,8 @@ const IN_FLIGHT: Duration = Duration::from_millis(500);
 enum Blow {
     /// It is gone, and the kernel says so to whoever asks.
     Killed,
-    /// It keeps its connections and answers nothing. Later it comes back and takes itself for the primary.
+    /// It keeps its connections and answers nothing. Later it comes back and takes itself for the
+    /// primary.
     Frozen,
 }
 
@@ -74,11 +77,15 @@ impl Servers for RedisSentinel {
     }
 
     async fn promoted(&self, struck: u16) {
-        wait::until("another primary", PATIENCE, async || (self.primary_port().await != struck).then_some(())).await;
+        wait::until("another primary", PATIENCE, async || {
+            (self.primary_port().await != struck).then_some(())
+        })
+        .await;
     }
 
     async fn heal(&mut self, blow: Blow, struck: u16) -> Result<(), NotOurs> {
-        // Sentinels demote a former primary 8 s after they saw it again. One that was killed has no connections left, so nobody could meet it.
+        // Sentinels demote a former primary 8 s after they saw it again. One that was killed has no
+        // connections left, so nobody could meet it.
         if blow == Blow::Frozen {
             self.thaw(struck).await?;
             follows(async |words| self.command(struck, words).await.ok()).await;
@@ -124,13 +131,21 @@ impl Servers for RedisCluster {
     }
 }
 
-/// Waits until a primary has heard from `replicas` that they have what it had written when this began.
+/// Waits until a primary has heard from `replicas` that they have what it had written when this
+/// began.
 async fn copied(replicas: usize, ask: impl AsyncFn(&[&str]) -> Option<Value>) {
-    let replication = async || from_redis_value::<String>(ask(&["INFO", "replication"]).await?).ok();
-    let number =
-        |text: &str| text.split(|character: char| !character.is_ascii_digit()).next().and_then(|digits| digits.parse::<u64>().ok());
+    let replication =
+        async || from_redis_value::<String>(ask(&["INFO", "replication"]).await?).ok();
+    let number = |text: &str| {
+        text.split(|character: char| !character.is_ascii_digit())
+            .next()
+            .and_then(|digits| digits.parse::<u64>().ok())
+    };
     let written = wait::until("the primary to say how much it wrote", PATIENCE, async || {
-        replication().await?.lines().find_map(|line| number(line.strip_prefix("master_repl_offset:")?))
+        replication()
+            .await?
+            .lines()
+            .find_map(|line| number(line.strip_prefix("master_repl_offset:")?))
     })
     .await;
     wait::until("the replicas to have it", PATIENCE, async || {
@@ -151,8 +166,13 @@ async fn follows(ask: impl AsyncFn(&[&str]) -> Option<Value>) {
 }
 
 /// Loses the primary under load and gets it back as a replica.
-async fn lose_the_primary(servers: &mut impl Servers, blow: Blow, what: &str) -> Result<Seen, NotOurs> {
-    let mut demo = Demo::start(&["--store", "redis", "--store-url", &servers.url(), "--workers", "4"]).await;
+async fn lose_the_primary(
+    servers: &mut impl Servers,
+    blow: Blow,
+    what: &str,
+) -> Result<Seen, NotOurs> {
+    let mut demo =
+        Demo::start(&["--store", "redis", "--store-url", &servers.url(), "--workers", "4"]).await;
     let load = Load::begin(&demo, VISITORS).await;
     let workers = demo.workers();
     load.goes_well(20).await;
@@ -175,7 +195,10 @@ async fn lose_the_primary(servers: &mut impl Servers, blow: Blow, what: &str) ->
     let seen = load.end().await;
     assert_eq!(demo.workers(), workers, "no worker was restarted");
     demo.stop().await;
-    let window = seen.window.map(|(from, to)| (from.saturating_duration_since(strike), to - strike)).unwrap_or_default();
+    let window = seen
+        .window
+        .map(|(from, to)| (from.saturating_duration_since(strike), to - strike))
+        .unwrap_or_default();
     eprintln!(
         "{what} {blow:?}: promoted after {:?}, requests failed from {:?} to {:?}, all served again by {:?}; {} failed, the slowest took \
          {:?}; {} adds acknowledged, {} lost, {} doubled; {} signed out",
@@ -192,8 +215,16 @@ async fn lose_the_primary(servers: &mut impl Servers, blow: Blow, what: &str) ->
     );
     assert!(seen.failed > 0, "a primary that is gone is noticed, or the test tests nothing");
     let (first, last) = seen.window.unwrap_or((strike, strike));
-    assert!(first + IN_FLIGHT >= strike, "a request failed {:?} before anything was wrong", strike - first);
-    assert!(last <= promotion + AFTERWARDS, "a request failed {:?} after the promotion", last - promotion);
+    assert!(
+        first + IN_FLIGHT >= strike,
+        "a request failed {:?} before anything was wrong",
+        strike - first
+    );
+    assert!(
+        last <= promotion + AFTERWARDS,
+        "a request failed {:?} after the promotion",
+        last - promotion
+    );
     assert_eq!(seen.doubled, 0, "an add that was asked for once was made twice");
     assert_eq!(seen.signed_out, 0, "the replicas had every session before the blow");
     Ok(seen)
@@ -230,7 +261,8 @@ struct Tally {
     refused: AtomicUsize,
 }
 
-/// Signs in and out again and again until told to stop. Returns the cookies of sign-outs that were acknowledged.
+/// Signs in and out again and again until told to stop. Returns the cookies of sign-outs that were
+/// acknowledged.
 async fn come_and_go(address: SocketAddr, user: String, tally: Arc<Tally>) -> Vec<String> {
     let mut signed_out = Vec::new();
     while !tally.stop.load(Relaxed) {
@@ -247,7 +279,10 @@ async fn come_and_go(address: SocketAddr, user: String, tally: Arc<Tally>) -> Ve
             tally.signed_out.fetch_add(1, Relaxed);
         } else {
             assert_eq!(response.status, 503, "{response:?}");
-            assert!(response.set_cookie().is_none(), "who is not signed out keeps the cookie: {response:?}");
+            assert!(
+                response.set_cookie().is_none(),
+                "who is not signed out keeps the cookie: {response:?}"
+            );
             tally.refused.fetch_add(1, Relaxed);
         }
     }
@@ -260,17 +295,31 @@ async fn h20_with_wait_replicas_a_killed_primary_undoes_no_sign_out() {
     let url = with(&servers.url(), "wait_replicas=1");
     let demo = Demo::start(&["--store", "redis", "--store-url", &url, "--workers", "4"]).await;
     let tally = Arc::new(Tally::default());
-    let visitors: Vec<_> =
-        (0..VISITORS).map(|number| tokio::spawn(come_and_go(demo.address, format!("visitor-{number}"), Arc::clone(&tally)))).collect();
-    wait::until_true("sign-outs before the blow", PATIENCE, || tally.signed_out.load(Relaxed) > 20 * VISITORS).await;
+    let visitors: Vec<_> = (0..VISITORS)
+        .map(|number| {
+            tokio::spawn(come_and_go(demo.address, format!("visitor-{number}"), Arc::clone(&tally)))
+        })
+        .collect();
+    wait::until_true("sign-outs before the blow", PATIENCE, || {
+        tally.signed_out.load(Relaxed) > 20 * VISITORS
+    })
+    .await;
     // Whatever the primary does from now on is lost with it.
     let primary = servers.primary_port().await;
-    let replicas = replicas_of(&servers.command(primary, &["INFO", "replication"]).await.expect("the primary answers"));
+    let replicas = replicas_of(
+        &servers.command(primary, &["INFO", "replication"]).await.expect("the primary answers"),
+    );
     for port in &replicas {
         ours!(servers.freeze(*port).await);
     }
-    servers.command(primary, &["CLIENT", "KILL", "TYPE", "replica"]).await.expect("the primary answers");
-    wait::until_true("sign-ins and sign-outs that no replica has", PATIENCE, || tally.refused.load(Relaxed) > VISITORS).await;
+    servers
+        .command(primary, &["CLIENT", "KILL", "TYPE", "replica"])
+        .await
+        .expect("the primary answers");
+    wait::until_true("sign-ins and sign-outs that no replica has", PATIENCE, || {
+        tally.refused.load(Relaxed) > VISITORS
+    })
+    .await;
     let struck = ours!(servers.kill_primary().await);
     for port in &replicas {
         ours!(servers.thaw(*port).await);
@@ -278,7 +327,10 @@ async fn h20_with_wait_replicas_a_killed_primary_undoes_no_sign_out() {
     let (before, refused) = (tally.signed_out.load(Relaxed), tally.refused.load(Relaxed));
     servers.promoted(struck).await;
     let promoted = tally.signed_out.load(Relaxed);
-    wait::until_true("sign-outs after the promotion", PATIENCE, || tally.signed_out.load(Relaxed) > promoted + 5 * VISITORS).await;
+    wait::until_true("sign-outs after the promotion", PATIENCE, || {
+        tally.signed_out.load(Relaxed) > promoted + 5 * VISITORS
+    })
+    .await;
     tally.stop.store(true, Relaxed);
     let mut signed_out = Vec::new();
     for visitor in visitors {
@@ -286,12 +338,14 @@ async fn h20_with_wait_replicas_a_killed_primary_undoes_no_sign_out() {
     }
     let mut undone = 0;
     for cookie in &signed_out {
-        // A worker may still notice only now that its connection led to the old primary; that is a 503, which says nothing of the session.
+        // A worker may still notice only now that its connection led to the old primary; that is a
+        // 503, which says nothing of the session.
         let answered = async || {
             let answer = Browser::holding(demo.address, cookie).get("/session").await;
             (answer.status != 503).then_some(answer)
         };
-        let answer = wait::until("an answer about a session that was signed out", PATIENCE, answered).await;
+        let answer =
+            wait::until("an answer about a session that was signed out", PATIENCE, answered).await;
         undone += usize::from(!answer.expect(200).json::<Page>().is_anonymous());
     }
     eprintln!(

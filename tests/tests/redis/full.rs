@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use redis::from_redis_value;
-use session_core::{Change, Claim, Created, Data, Deleted, Json, Outcome, PrincipalChange, Rejection, Rotation, SessionStore, StoreError};
+use session_core::{
+    Change, Claim, Created, Data, Deleted, Json, Outcome, PrincipalChange, Rejection, Rotation,
+    SessionStore, StoreError,
+};
 use store_redis::RedisStore;
 use tests::{
     Demo, PATIENCE,
@@ -22,7 +25,11 @@ async fn fill(server: &AnyRedis) {
         let answers = server.try_all(&["SET", "filler", &"x".repeat(100_000)]).await;
         answers
             .into_iter()
-            .all(|answer| answer.is_err_and(|error| error.code() == Some("OOM") || error.code() == Some("MOVED")))
+            .all(|answer| {
+                answer.is_err_and(|error| {
+                    error.code() == Some("OOM") || error.code() == Some("MOVED")
+                })
+            })
             .then_some(())
     })
     .await;
@@ -39,8 +46,10 @@ fn is_full<T: std::fmt::Debug>(result: &Result<T, StoreError>) -> bool {
 /// Everything that is stored of a session: fields and time to live, as the server has them.
 async fn stored(server: &AnyRedis, session: &Session) -> (Vec<(Vec<u8>, Vec<u8>)>, u64) {
     let hash = hash(session, "session:");
-    let fields: Vec<Vec<u8>> = from_redis_value(server.ask(&["HGETALL", &hash]).await).expect("bytes");
-    let mut fields: Vec<(Vec<u8>, Vec<u8>)> = fields.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+    let fields: Vec<Vec<u8>> =
+        from_redis_value(server.ask(&["HGETALL", &hash]).await).expect("bytes");
+    let mut fields: Vec<(Vec<u8>, Vec<u8>)> =
+        fields.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
     fields.sort();
     let due = from_redis_value(server.ask(&["PEXPIRETIME", &hash]).await).expect("a time");
     (fields, due)
@@ -66,7 +75,8 @@ fn rotation(of: &Session, grace: Option<Duration>) -> Rotation {
     Rotation { secret: next.secret, generation: next.id.generation(), grace }
 }
 
-/// The crate's page: whatever does not make a record larger goes on; what does is refused, and changes nothing.
+/// The crate's page: whatever does not make a record larger goes on; what does is refused, and
+/// changes nothing.
 async fn goes_on_and_is_refused(server: &AnyRedis, url: &str) {
     let store = connect(url).await;
     // Scripts, connections and indexes are there before, as on a server that has run for a while.
@@ -90,11 +100,17 @@ async fn goes_on_and_is_refused(server: &AnyRedis, url: &str) {
     for (what, commit) in [
         ("a longer value", growing.set("a", &long)),
         ("a new value", growing.set("c", "1")),
-        ("a longer value and a removal that does not make up for it", growing.set("a", &long).change(name("b"), Change::Remove)),
+        (
+            "a longer value and a removal that does not make up for it",
+            growing.set("a", &long).change(name("b"), Change::Remove),
+        ),
         ("a longer value with a longer life", growing.set("a", &long).ttl(LONG * 2)),
         ("another record that is larger", growing.set("a", &long).clear()),
         ("a sum with a digit more", growing.add("n", 5)),
-        ("a longer value with a new secret", growing.set("a", &long).rotate(rotation(&growing, None))),
+        (
+            "a longer value with a new secret",
+            growing.set("a", &long).rotate(rotation(&growing, None)),
+        ),
     ] {
         let result = store.commit(&growing.key, commit).await;
         assert!(is_full(&result), "{what}: {result:?}");
@@ -119,10 +135,17 @@ async fn goes_on_and_is_refused(server: &AnyRedis, url: &str) {
     assert!(listed(&store, "carol").await.is_empty());
 
     for grace in [None, Some(Duration::from_secs(10))] {
-        let result = store.commit(&renewed.key, renewed.commit().rotate(rotation(&renewed, grace)).ttl(LONG)).await;
+        let result = store
+            .commit(&renewed.key, renewed.commit().rotate(rotation(&renewed, grace)).ttl(LONG))
+            .await;
         assert!(is_done(&result), "a rotation: {result:?}");
         renewed = renewed.rotated();
-        let stored = store.load(&renewed.key).await.expect("reads go on").expect("a live session").into_record();
+        let stored = store
+            .load(&renewed.key)
+            .await
+            .expect("reads go on")
+            .expect("a live session")
+            .into_record();
         renewed.secret = stored.secret;
     }
     assert_eq!(listed(&store, "dave").await.len(), 1, "the index stays");
@@ -131,38 +154,58 @@ async fn goes_on_and_is_refused(server: &AnyRedis, url: &str) {
     assert_eq!(listed(&store, "frank").await.len(), 1, "the index has followed");
 
     assert_eq!(store.delete(&anonymous.key, Claim::Any).await.expect("ends go on"), Deleted::Ended);
-    assert_eq!(store.delete(&anonymous.key, Claim::Any).await.expect("ends go on"), Deleted::Missing);
+    assert_eq!(
+        store.delete(&anonymous.key, Claim::Any).await.expect("ends go on"),
+        Deleted::Missing
+    );
     assert_eq!(store.delete_all(&principal("bob"), None).await.expect("ends go on"), 1);
     assert_eq!(store.delete_all(&principal("bob"), None).await.expect("ends go on"), 0);
     assert!(store.load(&bobs.key).await.expect("reads go on").is_none());
     assert!(store.load(&renewed.key).await.expect("reads go on").is_some());
 
     make_room(server).await;
-    assert_eq!(store.create(&new.key, new.record()).await.expect("there is room again"), Created::New);
-    assert!(is_done(&store.commit(&growing.key, growing.set("a", &long)).await), "there is room again");
+    assert_eq!(
+        store.create(&new.key, new.record()).await.expect("there is room again"),
+        Created::New
+    );
+    assert!(
+        is_done(&store.commit(&growing.key, growing.set("a", &long)).await),
+        "there is room again"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_server_refuses_what_is_larger_and_does_everything_else() {
-    let Some(server) = AnyRedis::server_with(&["--maxmemory-policy", "noeviction"]).await else { return };
+    let Some(server) = AnyRedis::server_with(&["--maxmemory-policy", "noeviction"]).await else {
+        return;
+    };
     goes_on_and_is_refused(&server, &server.url("connections=1")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_cluster_refuses_what_is_larger_and_does_everything_else() {
-    let Some(cluster) = RedisCluster::start_with(&["--maxmemory-policy", "noeviction"]).await else { return };
+    let Some(cluster) = RedisCluster::start_with(&["--maxmemory-policy", "noeviction"]).await
+    else {
+        return;
+    };
     let server = AnyRedis::Cluster(cluster);
     goes_on_and_is_refused(&server, &server.url("connections=1")).await;
 }
 
-/// With `wait_replicas` an end of what is gone has to write something, and that as well when there is no room.
+/// With `wait_replicas` an end of what is gone has to write something, and that as well when there
+/// is no room.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ends_that_wait_for_replicas_need_no_room() {
-    let Some(cluster) = RedisCluster::start_with(&["--maxmemory-policy", "noeviction"]).await else { return };
+    let Some(cluster) = RedisCluster::start_with(&["--maxmemory-policy", "noeviction"]).await
+    else {
+        return;
+    };
     let server = AnyRedis::Cluster(cluster);
     ends_need_no_room(&server, &server.url("wait_replicas=1")).await;
     // One server without replicas: the ends are made, and then said to lack them.
-    let Some(server) = AnyRedis::server_with(&["--maxmemory-policy", "noeviction"]).await else { return };
+    let Some(server) = AnyRedis::server_with(&["--maxmemory-policy", "noeviction"]).await else {
+        return;
+    };
     ends_need_no_room(&server, &server.url("wait_replicas=1&wait_ms=20")).await;
 }
 
@@ -184,13 +227,19 @@ async fn ends_need_no_room(server: &AnyRedis, url: &str) {
         }
     }
     assert_eq!(store.load(&session.key).await.expect("reads go on"), None);
-    assert_eq!(store.commit(&session.key, session.set("a", "1")).await.expect("an answer"), Outcome::Gone);
+    assert_eq!(
+        store.commit(&session.key, session.set("a", "1")).await.expect("an answer"),
+        Outcome::Gone
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_http_a_full_server_is_503_and_the_log_says_why() {
-    let Some(redis) = Redis::start_with(&["--maxmemory-policy", "noeviction"]).await else { return };
-    let demo = Demo::start(&["--store", "redis", "--store-url", &redis.url(), "--workers", "2"]).await;
+    let Some(redis) = Redis::start_with(&["--maxmemory-policy", "noeviction"]).await else {
+        return;
+    };
+    let demo =
+        Demo::start(&["--store", "redis", "--store-url", &redis.url(), "--workers", "2"]).await;
     let mut bob = demo.signed_in("bob").await;
     let _ = bob.insert("theme", "\"dark\"").await.expect(204);
     let server = AnyRedis::Server(redis);

@@ -14,11 +14,12 @@ use parking_lot::Mutex;
 use tests::{Browser, Demo, PATIENCE, Page, client::Request, wait};
 use tokio::task::JoinHandle;
 
-/// How long the answer to a request may take: the store's deadline of 2 s twice, for a request may make two calls, and what a busy machine
-/// needs.
+/// How long the answer to a request may take: the store's deadline of 2 s twice, for a request may
+/// make two calls, and what a busy machine needs.
 const IN_TIME: Duration = Duration::from_millis(5_500);
 
-/// How many sums each visitor keeps. An attempt meets a sum that the last few attempts did not, so that one which was made twice shows.
+/// How many sums each visitor keeps. An attempt meets a sum that the last few attempts did not, so
+/// that one which was made twice shows.
 const SUMS: usize = 32;
 
 /// Visitors at work, each signed in as somebody else.
@@ -37,7 +38,8 @@ struct Visitor {
 
 #[derive(Debug, Default)]
 struct Log {
-    /// By the name of a sum: the last that was acknowledged, and the attempts without an answer that says so.
+    /// By the name of a sum: the last that was acknowledged, and the attempts without an answer
+    /// that says so.
     sums: BTreeMap<String, (i64, i64)>,
     acknowledged: u64,
     /// Requests that were answered as they should be since the last failure.
@@ -77,7 +79,11 @@ impl Load {
             let user = format!("visitor-{number}");
             let browser = demo.signed_in(&user).await;
             let visitor = Arc::new(Visitor { user, log: Mutex::default() });
-            load.tasks.push(tokio::spawn(work(browser, Arc::clone(&visitor), Arc::clone(&load.stop))));
+            load.tasks.push(tokio::spawn(work(
+                browser,
+                Arc::clone(&visitor),
+                Arc::clone(&load.stop),
+            )));
             load.visitors.push(visitor);
         }
         load
@@ -145,7 +151,9 @@ async fn work(mut browser: Browser, visitor: Arc<Visitor>, stop: Arc<AtomicBool>
             break;
         }
         let name = format!("sum-{}", attempt % SUMS);
-        if let Some(text) = visitor.ask(&mut browser, Request::post(format!("/session/{name}/add?by=1"))).await {
+        if let Some(text) =
+            visitor.ask(&mut browser, Request::post(format!("/session/{name}/add?by=1"))).await
+        {
             let sum = text.parse().expect("a sum");
             let mut log = visitor.log.lock();
             log.acknowledged += 1;
@@ -173,7 +181,11 @@ impl Visitor {
             return Some(response.text());
         }
         assert_eq!(response.status, 503, "{}: {response:?}", self.user);
-        assert!(response.set_cookie().is_none(), "{}: a failure leaves the cookie alone: {response:?}", self.user);
+        assert!(
+            response.set_cookie().is_none(),
+            "{}: a failure leaves the cookie alone: {response:?}",
+            self.user
+        );
         log.in_a_row = 0;
         log.failures.push(Failure { begun, ended });
         None

@@ -34,7 +34,8 @@ impl Network {
         Self { address, is_silent, accepting }
     }
 
-    /// From now on nothing arrives, and nobody is told. Connections that there are, and those made meanwhile, stay silent for good.
+    /// From now on nothing arrives, and nobody is told. Connections that there are, and those made
+    /// meanwhile, stay silent for good.
     pub(crate) fn fall_silent(&self) {
         self.is_silent.send_replace(true);
     }
@@ -61,7 +62,8 @@ async fn carry(here: TcpStream, port: u16, delay: Duration, mut silence: watch::
     tokio::select! {
         _ = &mut flow => {}
         silent = silent => {
-            // Not dropped: that would tell both ends. If nobody can change it any more, the test is over.
+            // Not dropped: that would tell both ends. If nobody can change it any more, the test is
+            // over.
             if silent {
                 std::future::pending::<()>().await;
             }

@@ -39,11 +39,22 @@ impl<'c> Move<'c> {
     pub(crate) async fn of(cluster: &'c RedisCluster, session: &Session) -> Self {
         let primaries = cluster.primaries().await;
         let slot: u16 = from_redis_value(
-            cluster.command(primaries[0], &["CLUSTER", "KEYSLOT", &hash(session, "session:")]).await.expect("the node answers"),
+            cluster
+                .command(primaries[0], &["CLUSTER", "KEYSLOT", &hash(session, "session:")])
+                .await
+                .expect("the node answers"),
         )
         .expect("a slot");
-        let shard = [5_460, 10_922, 16_383].iter().position(|last| slot <= *last).expect("there are 16,384 slots");
-        Self { cluster, slot: slot.to_string(), from: primaries[shard], to: primaries[(shard + 1) % 3] }
+        let shard = [5_460, 10_922, 16_383]
+            .iter()
+            .position(|last| slot <= *last)
+            .expect("there are 16,384 slots");
+        Self {
+            cluster,
+            slot: slot.to_string(),
+            from: primaries[shard],
+            to: primaries[(shard + 1) % 3],
+        }
     }
 
     async fn ask(&self, port: u16, words: &[&str]) -> redis::Value {
@@ -61,12 +72,30 @@ impl<'c> Move<'c> {
     }
 
     async fn keys(&self) -> Vec<String> {
-        from_redis_value(self.ask(self.from, &["CLUSTER", "GETKEYSINSLOT", &self.slot, "1000"]).await).expect("names")
+        from_redis_value(
+            self.ask(self.from, &["CLUSTER", "GETKEYSINSLOT", &self.slot, "1000"]).await,
+        )
+        .expect("names")
     }
 
     pub(crate) async fn carry(&self, key: &str) {
         // Fine if it has ended or moved meanwhile.
-        self.ask(self.from, &["MIGRATE", "127.0.0.1", &self.to.to_string(), "", "0", "5000", "AUTH", PASSWORD, "KEYS", key]).await;
+        self.ask(
+            self.from,
+            &[
+                "MIGRATE",
+                "127.0.0.1",
+                &self.to.to_string(),
+                "",
+                "0",
+                "5000",
+                "AUTH",
+                PASSWORD,
+                "KEYS",
+                key,
+            ],
+        )
+        .await;
     }
 
     /// Moves what is left, and makes the new node the slot's own.
@@ -91,7 +120,10 @@ impl<'c> Move<'c> {
 async fn neighbours(store: &RedisStore, count: usize) -> Vec<Session> {
     // Keys that have a hash tag share the slot of that.
     let tag = Session::new().key;
-    let in_slot = |number| Session { key: StoreKey::from_text(format!("{{{}}}{number}", tag.as_str())), ..Session::new() };
+    let in_slot = |number| Session {
+        key: StoreKey::from_text(format!("{{{}}}{number}", tag.as_str())),
+        ..Session::new()
+    };
     let sessions: Vec<_> = (0..count).map(in_slot).collect();
     for session in &sessions {
         let new = session.record().principal(principal("bob"));
@@ -118,9 +150,16 @@ impl Tally {
     }
 }
 
-/// Adds, loads and, if it may, rotates until told to stop. Every call is answered or a transient error; a session that is there is never
-/// missing. Returns where the session is, the last sum that was acknowledged, and the adds without an answer.
-async fn work(store: RedisStore, mut session: Session, rotates: bool, tally: Arc<Tally>, stop: Arc<AtomicBool>) -> (StoreKey, i64, i64) {
+/// Adds, loads and, if it may, rotates until told to stop. Every call is answered or a transient
+/// error; a session that is there is never missing. Returns where the session is, the last sum that
+/// was acknowledged, and the adds without an answer.
+async fn work(
+    store: RedisStore,
+    mut session: Session,
+    rotates: bool,
+    tally: Arc<Tally>,
+    stop: Arc<AtomicBool>,
+) -> (StoreKey, i64, i64) {
     let (mut sum, mut unanswered) = (0, 0);
     while !stop.load(Relaxed) {
         match tally.count(store.commit(&session.key, session.add("n", 1)).await) {
@@ -129,7 +168,12 @@ async fn work(store: RedisStore, mut session: Session, rotates: bool, tally: Arc
             None => unanswered += 1,
         }
         if let Some(record) = tally.count(store.load(&session.key).await) {
-            let stored = record.expect("a live session is there").into_record().data.get("n").and_then(session_core::Json::as_integer);
+            let stored = record
+                .expect("a live session is there")
+                .into_record()
+                .data
+                .get("n")
+                .and_then(session_core::Json::as_integer);
             assert!(stored >= Some(sum), "it holds {stored:?} after {sum}");
         }
         if rotates {
@@ -179,11 +223,20 @@ async fn a_slot_moves_under_load_and_nothing_is_lost_or_done_twice() {
     let sessions = neighbours(&store, SESSIONS).await;
     let moving = Move::of(&cluster, &sessions[0]).await;
     let (tally, stop) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
-    let stay: HashSet<StoreKey> = sessions.iter().skip(SESSIONS / 3).map(|session| session.key.clone()).collect();
+    let stay: HashSet<StoreKey> =
+        sessions.iter().skip(SESSIONS / 3).map(|session| session.key.clone()).collect();
     let tasks: Vec<_> = sessions
         .into_iter()
         .enumerate()
-        .map(|(number, session)| tokio::spawn(work(store.clone(), session, number < SESSIONS / 3, Arc::clone(&tally), Arc::clone(&stop))))
+        .map(|(number, session)| {
+            tokio::spawn(work(
+                store.clone(),
+                session,
+                number < SESSIONS / 3,
+                Arc::clone(&tally),
+                Arc::clone(&stop),
+            ))
+        })
         .collect();
     let progress = async |what: &str| {
         let from = tally.calls.load(Relaxed);
@@ -203,7 +256,11 @@ async fn a_slot_moves_under_load_and_nothing_is_lost_or_done_twice() {
             let mut scans = 0;
             while !stop.load(Relaxed) {
                 let visited = scanned(&store).await;
-                assert_eq!(stay.difference(&visited).count(), 0, "a scan missed what was there throughout");
+                assert_eq!(
+                    stay.difference(&visited).count(),
+                    0,
+                    "a scan missed what was there throughout"
+                );
                 scans += 1;
             }
             scans
@@ -221,7 +278,8 @@ async fn a_slot_moves_under_load_and_nothing_is_lost_or_done_twice() {
     moving.complete().await;
     let moved = begun.elapsed();
     progress("calls after the move").await;
-    // A node that is kept waiting learns of the move later than the others. From some call on none is refused.
+    // A node that is kept waiting learns of the move later than the others. From some call on none
+    // is refused.
     let complete = Instant::now();
     let refused = loop {
         let refused = tally.refused.load(Relaxed);
@@ -236,7 +294,8 @@ async fn a_slot_moves_under_load_and_nothing_is_lost_or_done_twice() {
     let (mut lost, mut doubled, mut sums) = (0, 0, 0);
     for ended in join_all(tasks).await {
         let (key, sum, unanswered) = ended.expect("no task met what may not be");
-        let record = store.load(&key).await.expect("an answer").expect("a live session").into_record();
+        let record =
+            store.load(&key).await.expect("an answer").expect("a live session").into_record();
         let stored = record.data.get("n").and_then(session_core::Json::as_integer).unwrap_or(0);
         lost += (sum - stored).max(0);
         doubled += (stored - sum - unanswered).max(0);

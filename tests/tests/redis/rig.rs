@@ -18,7 +18,11 @@ async fn a_redis_is_empty_and_says_its_version() {
     let Some(redis) = Redis::start().await else { return };
     assert_eq!(read::<String>(redis.command(&["PING"]).await), "PONG");
     let (product, version) = redis.version().split_once(' ').expect("a product and its version");
-    assert!(["redis", "valkey"].contains(&product) && version.split('.').count() == 3, "{}", redis.version());
+    assert!(
+        ["redis", "valkey"].contains(&product) && version.split('.').count() == 3,
+        "{}",
+        redis.version()
+    );
     ours!(redis.port());
     assert_eq!(read::<u64>(redis.command(&["DBSIZE"]).await), 0);
 }
@@ -50,14 +54,21 @@ async fn a_frozen_redis_hangs_until_it_is_thawed() {
 
 #[tokio::test]
 async fn a_redis_has_the_flags_the_password_and_the_socket_that_were_asked_for() {
-    let Some(redis) = Redis::start_with(&["--maxmemory", "8mb", "--requirepass", "secret"]).await else { return };
+    let Some(redis) = Redis::start_with(&["--maxmemory", "8mb", "--requirepass", "secret"]).await
+    else {
+        return;
+    };
     let memory: Vec<String> = read(redis.command(&["CONFIG", "GET", "maxmemory"]).await);
     assert_eq!(memory, ["maxmemory", "8388608"]);
     let port = ours!(redis.port());
     assert_eq!(redis.url(), format!("redis://:secret@127.0.0.1:{port}/0"));
     let by_socket = redis::Client::open(ours!(redis.socket_url())).expect("a URL of a socket");
-    let mut connection = by_socket.get_multiplexed_async_connection().await.expect("the socket accepts the password");
-    let answer: String = redis::cmd("PING").query_async(&mut connection).await.expect("the server answers");
+    let mut connection = by_socket
+        .get_multiplexed_async_connection()
+        .await
+        .expect("the socket accepts the password");
+    let answer: String =
+        redis::cmd("PING").query_async(&mut connection).await.expect("the server answers");
     assert_eq!(answer, "PONG");
 }
 
@@ -74,7 +85,11 @@ async fn a_dropped_redis_is_gone() {
 fn a_redis_is_gone_after_a_panic() {
     let (tell, told) = std::sync::mpsc::channel();
     let test = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
         runtime.block_on(async {
             let Some(redis) = Redis::start().await else { return };
             let port = ours!(redis.port());
@@ -97,7 +112,11 @@ async fn a_cluster_promotes_a_replica_of_a_killed_primary_and_takes_the_node_bac
     let killed = ours!(cluster.kill_primary(1).await);
     assert_eq!(killed, before[1]);
     let after = promoted(&cluster, &before).await;
-    assert_eq!((after[0], after[2]), (before[0], before[2]), "only the shard without a primary got another");
+    assert_eq!(
+        (after[0], after[2]),
+        (before[0], before[2]),
+        "only the shard without a primary got another"
+    );
     ours!(cluster.start_again(killed).await);
     cluster.complete().await;
     assert_eq!(cluster.primaries().await, after);
@@ -134,13 +153,17 @@ async fn sentinels_promote_a_replica_of_a_killed_primary_and_take_the_node_back(
     let killed = ours!(sentinel.kill_primary().await);
     assert_eq!(killed, before);
     let began = Instant::now();
-    let after = wait::until("another primary", PATIENCE, async || Some(sentinel.primary_port().await).filter(|port| *port != before)).await;
+    let after = wait::until("another primary", PATIENCE, async || {
+        Some(sentinel.primary_port().await).filter(|port| *port != before)
+    })
+    .await;
     eprintln!("promoted after {:?}", began.elapsed());
     assert_eq!(read::<String>(sentinel.command(after, &["SET", "name", "value"]).await), "OK");
     ours!(sentinel.start_again(killed).await);
     wait::until("the former primary to be a replica", PATIENCE, async || {
         // It refuses to answer while it loads what the new primary sends.
-        let role: Vec<Value> = from_redis_value(sentinel.command(killed, &["ROLE"]).await.ok()?).expect("a list");
+        let role: Vec<Value> =
+            from_redis_value(sentinel.command(killed, &["ROLE"]).await.ok()?).expect("a list");
         (role.first() == Some(&Value::BulkString(b"slave".to_vec()))).then_some(())
     })
     .await;

@@ -6,8 +6,8 @@ use std::{
 };
 
 use session_core::{
-    Claim, CookieChange, Deleted, Delivery, Policy, Principal, RecordedChanges, Session, SessionContext, SessionDriver, SessionError,
-    SessionId, SessionStore,
+    Claim, CookieChange, Deleted, Delivery, Policy, Principal, RecordedChanges, Session,
+    SessionContext, SessionDriver, SessionError, SessionId, SessionStore,
     cookie::{CookieCodec, CookieConfig, Key, VerifiedCookies},
 };
 use store_redis::{Config, RedisStore};
@@ -29,14 +29,23 @@ struct Site {
 impl Site {
     async fn start() -> Option<Self> {
         let redis = AnyRedis::server().await?;
-        let tap = Tap::before(&redis.url(&format!("prefix=trips-{:016x}:&connections=1", fastrand::u64(..)))).await;
-        let store = RedisStore::connect(&Config::new(tap.url()).expect("a URL")).await.expect("a server to connect to");
+        let tap = Tap::before(
+            &redis.url(&format!("prefix=trips-{:016x}:&connections=1", fastrand::u64(..))),
+        )
+        .await;
+        let store = RedisStore::connect(&Config::new(tap.url()).expect("a URL"))
+            .await
+            .expect("a server to connect to");
         let context = SessionContext::new(Arc::new(store), Policy::default().idle_timeout(IDLE));
         let site = Self { context: Arc::new(context), tap, codec: codec(), _redis: redis };
         // The server learns the scripts, once.
         let id = site.signed_in().await;
         let (_, learnt) = site.request(Some(&id), async |session| session.insert("n", &1)).await;
-        assert_eq!(learnt, [["EVALSHA"], ["EVAL"]], "a script that the server does not have yet costs one more");
+        assert_eq!(
+            learnt,
+            [["EVALSHA"], ["EVAL"]],
+            "a script that the server does not have yet costs one more"
+        );
         let _ = site.request(Some(&id), async |session| session.add("n", 1).await.map(drop)).await;
         let _ = site.request(Some(&id), async |session| session.remove("n")).await;
         let _ = site.request(Some(&id), async |session| session.destroy().await).await;
@@ -48,7 +57,8 @@ impl Site {
         self.codec.read([cookie.split(';').next().unwrap_or_default().as_bytes()])
     }
 
-    /// A request with this cookie: the id that its response brings, and the round trips that it took.
+    /// A request with this cookie: the id that its response brings, and the round trips that it
+    /// took.
     async fn request(
         &self,
         cookie: Option<&SessionId>,
@@ -63,7 +73,12 @@ impl Site {
         handler: impl AsyncFnOnce(&Session) -> Result<(), SessionError>,
     ) -> (Option<SessionId>, Vec<RoundTrip>) {
         let _ = self.tap.heard();
-        let driver = SessionDriver::open(Arc::clone(&self.context), cookies, Delivery::Possible, Instant::now());
+        let driver = SessionDriver::open(
+            Arc::clone(&self.context),
+            cookies,
+            Delivery::Possible,
+            Instant::now(),
+        );
         handler(driver.session()).await.expect("the handler succeeds");
         driver.finish(RecordedChanges::Commit).await.expect("the store commits");
         let issued = match driver.cookie() {
@@ -90,7 +105,8 @@ const SIGN_IN: &[&[&str]] = &[&["HGETALL"], &["EVALSHA"]];
 const IDLE: Duration = Duration::from_secs(4);
 
 fn codec() -> CookieCodec {
-    CookieCodec::signed(CookieConfig::development(), &Key::parse(KEY).expect("a strong key").into()).expect("a cookie")
+    CookieCodec::signed(CookieConfig::development(), &Key::parse(KEY).expect("a strong key").into())
+        .expect("a cookie")
 }
 
 fn bob() -> Principal {
@@ -102,26 +118,62 @@ async fn a_request_costs_the_round_trips_of_the_design() {
     let Some(site) = Site::start().await else { return };
     let id = site.signed_in().await;
     let mut table = Vec::new();
-    let mut row = |what: &'static str, expected: &[&[&str]], (issued, trips): (Option<SessionId>, Vec<RoundTrip>)| {
-        // A load asks for the server's time as well, in the same round trip, unless it heard it a moment ago.
-        let without_time = trips.iter().map(|trip| trip.iter().map(String::as_str).filter(|word| *word != "TIME").collect::<Vec<_>>());
+    let mut row = |what: &'static str,
+                   expected: &[&[&str]],
+                   (issued, trips): (Option<SessionId>, Vec<RoundTrip>)| {
+        // A load asks for the server's time as well, in the same round trip, unless it heard it a
+        // moment ago.
+        let without_time = trips.iter().map(|trip| {
+            trip.iter().map(String::as_str).filter(|word| *word != "TIME").collect::<Vec<_>>()
+        });
         assert_eq!(without_time.collect::<Vec<_>>(), expected, "{what}");
-        table.push(format!("{what:<58} {} {}", trips.len(), trips.iter().map(|trip| trip.join("+")).collect::<Vec<_>>().join(", ")));
+        table.push(format!(
+            "{what:<58} {} {}",
+            trips.len(),
+            trips.iter().map(|trip| trip.join("+")).collect::<Vec<_>>().join(", ")
+        ));
         issued
     };
     let load: &[&str] = &["HGETALL"];
     let script: &[&str] = &["EVALSHA"];
 
-    row("a route that never touches the session", &[], site.request(Some(&id), async |_| Ok(())).await);
-    row("no cookie, a read", &[], site.request(None, async |session| session.names().await.map(drop)).await);
-    let unsigned = [b"id=2.".as_slice(), &id.to_text(), b".AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"].concat();
+    row(
+        "a route that never touches the session",
+        &[],
+        site.request(Some(&id), async |_| Ok(())).await,
+    );
+    row(
+        "no cookie, a read",
+        &[],
+        site.request(None, async |session| session.names().await.map(drop)).await,
+    );
+    let unsigned =
+        [b"id=2.".as_slice(), &id.to_text(), b".AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]
+            .concat();
     let unverified = site.codec.read([unsigned.as_slice()]);
-    row("an unverifiable cookie, a read", &[], site.request_with(unverified, async |session| session.names().await.map(drop)).await);
-    let read = site.request(Some(&id), async |session| session.get::<i64>("n").await.map(drop)).await;
+    row(
+        "an unverifiable cookie, a read",
+        &[],
+        site.request_with(unverified, async |session| session.names().await.map(drop)).await,
+    );
+    let read =
+        site.request(Some(&id), async |session| session.get::<i64>("n").await.map(drop)).await;
     assert_eq!(row("a read", &[load], read), None, "a read sends no cookie");
-    row("an add", &[script], site.request(Some(&id), async |session| session.add("n", 1).await.map(drop)).await);
-    row("a blind insert", &[script], site.request(Some(&id), async |session| session.insert("a", &1)).await);
-    row("a blind remove", &[script], site.request(Some(&id), async |session| session.remove("a")).await);
+    row(
+        "an add",
+        &[script],
+        site.request(Some(&id), async |session| session.add("n", 1).await.map(drop)).await,
+    );
+    row(
+        "a blind insert",
+        &[script],
+        site.request(Some(&id), async |session| session.insert("a", &1)).await,
+    );
+    row(
+        "a blind remove",
+        &[script],
+        site.request(Some(&id), async |session| session.remove("a")).await,
+    );
     let inserted = site.request(Some(&id), async |session| {
         let held: Option<i64> = session.get("b").await?;
         session.insert("b", &held.map_or(1, |held| held + 1))
@@ -145,7 +197,8 @@ async fn a_request_costs_the_round_trips_of_the_design() {
         session.insert("n", &1)
     });
     assert!(row("a sign-in of a new session, with data", &[script], first.await).is_some());
-    let anonymous = site.request(None, async |session| session.insert("n", &1)).await.0.expect("a cookie");
+    let anonymous =
+        site.request(None, async |session| session.insert("n", &1)).await.0.expect("a cookie");
     let signs_in = site.request(Some(&anonymous), async |session| {
         session.sign_in(bob());
         Ok(())
@@ -161,15 +214,24 @@ async fn a_request_costs_the_round_trips_of_the_design() {
         session.renew();
         session.insert("e", &1)
     });
-    let id = row("a rotation together with data, after its load", &[load, script], rotated.await).expect("a new id");
-    row("an end", &[script], site.request(Some(&id), async |session| session.destroy().await).await);
+    let id = row("a rotation together with data, after its load", &[load, script], rotated.await)
+        .expect("a new id");
+    row(
+        "an end",
+        &[script],
+        site.request(Some(&id), async |session| session.destroy().await).await,
+    );
 
     let (read_late, written_late) = (site.signed_in().await, site.signed_in().await);
     // A life is extended when less than three quarters of it are left.
     tokio::time::sleep(IDLE / 4 + Duration::from_millis(200)).await;
-    let touch = site.request(Some(&read_late), async |session| session.get::<i64>("n").await.map(drop)).await;
+    let touch = site
+        .request(Some(&read_late), async |session| session.get::<i64>("n").await.map(drop))
+        .await;
     row("a read when less than 3/4 of the idle timeout is left", &[load, script], touch);
-    let again = site.request(Some(&read_late), async |session| session.get::<i64>("n").await.map(drop)).await;
+    let again = site
+        .request(Some(&read_late), async |session| session.get::<i64>("n").await.map(drop))
+        .await;
     row("the read after that", &[load], again);
     let folded = site.request(Some(&written_late), async |session| {
         session.get::<i64>("n").await?;
@@ -179,15 +241,22 @@ async fn a_request_costs_the_round_trips_of_the_design() {
     println!("round trips to one Redis server:\n{}", table.join("\n"));
 }
 
-/// The commands that a Cluster's primaries got from the store. Each of them is a round trip; what comes with a command (`TIME`) is not counted.
+/// The commands that a Cluster's primaries got from the store. Each of them is a round trip; what
+/// comes with a command (`TIME`) is not counted.
 async fn made(cluster: &RedisCluster) -> Vec<String> {
     let mut commands = Vec::new();
     for port in cluster.primaries().await {
-        let info = cluster.command(port, &["INFO", "commandstats"]).await.expect("the node answers");
+        let info =
+            cluster.command(port, &["INFO", "commandstats"]).await.expect("the node answers");
         let info: String = redis::from_redis_value(info).expect("a text");
         for line in info.lines() {
-            let Some((name, calls)) = line.strip_prefix("cmdstat_").and_then(|line| line.split_once(":calls=")) else { continue };
-            let calls: usize = calls.split(',').next().and_then(|digits| digits.parse().ok()).expect("a number");
+            let Some((name, calls)) =
+                line.strip_prefix("cmdstat_").and_then(|line| line.split_once(":calls="))
+            else {
+                continue;
+            };
+            let calls: usize =
+                calls.split(',').next().and_then(|digits| digits.parse().ok()).expect("a number");
             if ["evalsha", "eval", "hgetall"].contains(&name) {
                 commands.extend(std::iter::repeat_n(name.to_owned(), calls));
             }
@@ -241,18 +310,26 @@ async fn calls_in_a_cluster_cost_the_round_trips_of_the_table() {
     println!("round trips to a Redis Cluster:\n{}", table.join("\n"));
 }
 
-/// The end of a signed-in session does not wait for the node that has the user's index. The entry goes all the same.
+/// The end of a signed-in session does not wait for the node that has the user's index. The entry
+/// goes all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn delete_in_a_cluster_takes_out_the_index_entry_beside_the_caller() {
     let Some(cluster) = RedisCluster::start().await else { return };
-    let store = RedisStore::connect(&Config::new(&cluster.url()).expect("a URL")).await.expect("a Cluster");
-    let (kept, ended) = (stored::Session::signed_in(&store, "bob").await, stored::Session::signed_in(&store, "bob").await);
+    let store =
+        RedisStore::connect(&Config::new(&cluster.url()).expect("a URL")).await.expect("a Cluster");
+    let (kept, ended) = (
+        stored::Session::signed_in(&store, "bob").await,
+        stored::Session::signed_in(&store, "bob").await,
+    );
     assert_eq!(store.delete(&ended.key, Claim::Any).await.expect("an answer"), Deleted::Ended);
     wait::until("the entry to go", PATIENCE, async || {
         for port in cluster.primaries().await {
-            if let Ok(entries) = cluster.command(port, &["ZRANGE", "session:u}bob", "0", "-1"]).await {
+            if let Ok(entries) =
+                cluster.command(port, &["ZRANGE", "session:u}bob", "0", "-1"]).await
+            {
                 let entries: Vec<String> = redis::from_redis_value(entries).expect("texts");
-                return (entries.len() == 1 && entries[0].starts_with(kept.key.as_str())).then_some(());
+                return (entries.len() == 1 && entries[0].starts_with(kept.key.as_str()))
+                    .then_some(());
             }
         }
         None

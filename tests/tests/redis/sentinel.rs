@@ -1,4 +1,5 @@
-//! Who is believed about the primary, while a former one takes itself for it still: Sentinels leave it as it is for eight seconds.
+//! Who is believed about the primary, while a former one takes itself for it still: Sentinels leave
+//! it as it is for eight seconds.
 
 use std::{
     net::SocketAddr,
@@ -27,7 +28,8 @@ use crate::{
 /// How soon calls reach the new primary when Sentinels know of it.
 const FOLLOWED: Duration = Duration::from_secs(4);
 
-/// Whoever was connected to it before and had no reason to doubt it leaves it, also when one of the Sentinels says nothing.
+/// Whoever was connected to it before and had no reason to doubt it leaves it, also when one of the
+/// Sentinels says nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h21_a_former_primary_is_left_before_it_hears_of_its_successor() {
     let Some(servers) = RedisSentinel::start().await else { return };
@@ -58,9 +60,13 @@ async fn h21_a_sentinel_that_is_behind_is_not_believed() {
     promoted(&servers, former).await;
     let behind = Behind::of(sentinels(&servers)[0], servers.primary_port().await, former).await;
     ours!(servers.thaw(former).await);
-    let (store, others) = (connect(&through(&servers, behind.address)).await, connect(&servers.url()).await);
+    let (store, others) =
+        (connect(&through(&servers, behind.address)).await, connect(&servers.url()).await);
     let session = Session::signed_in(&store, "bob").await;
-    assert!(others.load(&session.key).await.expect("an answer").is_some(), "it was made on the former primary");
+    assert!(
+        others.load(&session.key).await.expect("an answer").is_some(),
+        "it was made on the former primary"
+    );
     takes_itself_for_the_primary(&servers, former).await;
     assert!(behind.is_behind().await, "or this proves nothing");
 }
@@ -81,7 +87,10 @@ async fn sentinels_are_asked_once_a_second() {
         sleep(Duration::from_millis(20)).await;
     }
     let took = begun.elapsed();
-    assert!(took > Duration::from_secs(5) && took < Duration::from_secs(10), "asked six times in {took:?}");
+    assert!(
+        took > Duration::from_secs(5) && took < Duration::from_secs(10),
+        "asked six times in {took:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -89,14 +98,27 @@ async fn sentinels_have_a_login_of_their_own() {
     let Some(servers) = RedisSentinel::start().await else { return };
     let _ = ours!(servers.ports());
     // All that the crate's page says is needed, and no more.
-    let app = ["ACL", "SETUSER", "app", "on", ">hunter2", "+hello", "+sentinel|masters", "+sentinel|get-master-addr-by-name"];
+    let app = [
+        "ACL",
+        "SETUSER",
+        "app",
+        "on",
+        ">hunter2",
+        "+hello",
+        "+sentinel|masters",
+        "+sentinel|get-master-addr-by-name",
+    ];
     let default = ["ACL", "SETUSER", "default", "resetpass", ">hunter4"];
     for port in sentinels(&servers) {
         for words in [&app[..], &default] {
             let _ = servers.command(port, words).await.expect("a Sentinel with users");
         }
     }
-    for wrong in ["deadline_ms=2000", "sentinel_password=hunter3", "sentinel_user=bob&sentinel_password=hunter2"] {
+    for wrong in [
+        "deadline_ms=2000",
+        "sentinel_password=hunter3",
+        "sentinel_user=bob&sentinel_password=hunter2",
+    ] {
         let config = Config::new(&with(&servers.url(), wrong)).expect("a URL");
         let refused = RedisStore::connect(&config).await.expect_err("no Sentinel lets it in");
         let why = std::error::Error::source(&refused).expect("a reason").to_string();
@@ -115,7 +137,8 @@ async fn replicated(servers: &RedisSentinel, session: &Session) {
     let hash = hash(session, "session:");
     for port in servers.ports().expect("they are ours") {
         wait::until("a replica to have the session", PATIENCE, async || {
-            (servers.command(port, &["EXISTS", &hash]).await.ok()? == redis::Value::Int(1)).then_some(())
+            (servers.command(port, &["EXISTS", &hash]).await.ok()? == redis::Value::Int(1))
+                .then_some(())
         })
         .await;
     }
@@ -125,7 +148,10 @@ async fn replicated(servers: &RedisSentinel, session: &Session) {
 async fn promoted(servers: &RedisSentinel, former: u16) {
     wait::until("another primary to be named by all Sentinels", PATIENCE, async || {
         for port in sentinels(servers) {
-            let named = servers.command(port, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster"]).await.ok()?;
+            let named = servers
+                .command(port, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster"])
+                .await
+                .ok()?;
             let (_, port): (String, u16) = redis::from_redis_value(named).ok()?;
             (port != former).then_some(())?;
         }
@@ -136,22 +162,34 @@ async fn promoted(servers: &RedisSentinel, former: u16) {
 
 async fn takes_itself_for_the_primary(servers: &RedisSentinel, former: u16) {
     let role = servers.command(former, &["ROLE"]).await.expect("the former primary answers");
-    assert!(format!("{role:?}").contains("master"), "it has heard of its successor, so this proves nothing: {role:?}");
+    assert!(
+        format!("{role:?}").contains("master"),
+        "it has heard of its successor, so this proves nothing: {role:?}"
+    );
 }
 
 /// Their ports.
 fn sentinels(servers: &RedisSentinel) -> Vec<u16> {
     let url = servers.url();
     let (hosts, _) = url.rsplit_once('/').expect("the name of the primary");
-    hosts.split("127.0.0.1:").skip(1).map(|host| host.trim_end_matches(',').parse().expect("a port")).collect()
+    hosts
+        .split("127.0.0.1:")
+        .skip(1)
+        .map(|host| host.trim_end_matches(',').parse().expect("a port"))
+        .collect()
 }
 
 /// The URL, with another way to the first Sentinel.
 fn through(servers: &RedisSentinel, address: SocketAddr) -> String {
-    servers.url().replacen(&format!(":{},", sentinels(servers)[0]), &format!(":{},", address.port()), 1)
+    servers.url().replacen(
+        &format!(":{},", sentinels(servers)[0]),
+        &format!(":{},", address.port()),
+        1,
+    )
 }
 
-/// A Sentinel as it was before a failover: what it says passes through here, and the former primary stands there for the new one.
+/// A Sentinel as it was before a failover: what it says passes through here, and the former primary
+/// stands there for the new one.
 struct Behind {
     address: SocketAddr,
     former: u16,
@@ -164,7 +202,9 @@ impl Behind {
         let address = listener.local_addr().expect("a bound socket has an address");
         let accepting = tokio::spawn(async move {
             while let Ok((here, _)) = listener.accept().await {
-                let there = TcpStream::connect(("127.0.0.1", sentinel)).await.expect("the Sentinel accepts");
+                let there = TcpStream::connect(("127.0.0.1", sentinel))
+                    .await
+                    .expect("the Sentinel accepts");
                 tokio::spawn(carry(here, there, primary, former));
             }
         });
@@ -176,8 +216,12 @@ impl Behind {
         let client = redis::Client::open(format!("redis://{}", self.address)).expect("a URL");
         let mut connection = client.get_multiplexed_async_connection().await.expect("it accepts");
         let mut asked = redis::cmd("SENTINEL");
-        let named: (String, u16) =
-            asked.arg("GET-MASTER-ADDR-BY-NAME").arg("mymaster").query_async(&mut connection).await.expect("an answer");
+        let named: (String, u16) = asked
+            .arg("GET-MASTER-ADDR-BY-NAME")
+            .arg("mymaster")
+            .query_async(&mut connection)
+            .await
+            .expect("an answer");
         named.1 == self.former
     }
 }
@@ -189,13 +233,15 @@ impl Drop for Behind {
 }
 
 async fn carry(here: TcpStream, there: TcpStream, primary: u16, former: u16) {
-    let ((mut requests, mut forth), (mut answers, mut back)) = (here.into_split(), there.into_split());
+    let ((mut requests, mut forth), (mut answers, mut back)) =
+        (here.into_split(), there.into_split());
     let asked = async move { tokio::io::copy(&mut requests, &mut back).await };
     let answered = async move {
         let mut bytes = vec![0; 1 << 16];
         while let Ok(count @ 1..) = answers.read(&mut bytes).await {
             // Ports have five digits here, and a Sentinel writes its answer in one piece.
-            let text = String::from_utf8_lossy(&bytes[..count]).replace(&format!("\r\n{primary}\r\n"), &format!("\r\n{former}\r\n"));
+            let text = String::from_utf8_lossy(&bytes[..count])
+                .replace(&format!("\r\n{primary}\r\n"), &format!("\r\n{former}\r\n"));
             let text = match text.split_once("config-epoch\r\n$1\r\n") {
                 Some((before, after)) => format!("{before}config-epoch\r\n$1\r\n0{}", &after[1..]),
                 None => text,

@@ -15,7 +15,10 @@ pub(crate) fn hash(session: &Session, prefix: &str) -> String {
 }
 
 /// All sessions of a user, page by page.
-pub(crate) async fn listed(store: &impl session_core::SessionStore, user: &str) -> Vec<SessionSummary> {
+pub(crate) async fn listed(
+    store: &impl session_core::SessionStore,
+    user: &str,
+) -> Vec<SessionSummary> {
     let (mut sessions, mut after) = (Vec::new(), None);
     loop {
         let page = store.list(&principal(user), after, 1_000).await.expect("a page");

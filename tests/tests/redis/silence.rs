@@ -25,14 +25,17 @@ use crate::{
 /// A call begins this often, whatever became of those before it, as visitors come.
 const EVERY: Duration = Duration::from_millis(10);
 
-/// Making a connection takes several round trips. Calls that have waited through a silence have little time left, and behind each of them is
-/// another one like it: the connection has to outlive who asked for it, or there never is one.
+/// Making a connection takes several round trips. Calls that have waited through a silence have
+/// little time left, and behind each of them is another one like it: the connection has to outlive
+/// who asked for it, or there never is one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c43_a_long_queue_of_impatient_calls_gets_its_connection_after_a_silence() {
     let Some(redis) = Redis::start().await else { return };
     let network = Network::to(ours!(redis.port()), Duration::from_millis(40)).await;
     let url = format!("redis://{}?deadline_ms=1000&connections=1", network.address);
-    let store = RedisStore::connect(&Config::new(&url).expect("a URL")).await.expect("a server to connect to");
+    let store = RedisStore::connect(&Config::new(&url).expect("a URL"))
+        .await
+        .expect("a server to connect to");
     let key = Session::anonymous(&store).await.key;
 
     let answered = Arc::new(AtomicUsize::new(0));
@@ -44,7 +47,8 @@ async fn c43_a_long_queue_of_impatient_calls_gets_its_connection_after_a_silence
             let mut calls = JoinSet::new();
             loop {
                 clock.tick().await;
-                let (store, key, answered, failed) = (store.clone(), key.clone(), Arc::clone(&answered), Arc::clone(&failed));
+                let (store, key, answered, failed) =
+                    (store.clone(), key.clone(), Arc::clone(&answered), Arc::clone(&failed));
                 calls.spawn(async move {
                     match store.load(&key).await {
                         Ok(record) => {
@@ -65,20 +69,33 @@ async fn c43_a_long_queue_of_impatient_calls_gets_its_connection_after_a_silence
     });
     wait::until_true("calls to be answered", PATIENCE, || answered.load(Relaxed) > 50).await;
     network.fall_silent();
-    wait::until_true("a queue of calls that were refused one after the other", PATIENCE, || failed.load(Relaxed) > 150).await;
+    wait::until_true("a queue of calls that were refused one after the other", PATIENCE, || {
+        failed.load(Relaxed) > 150
+    })
+    .await;
     network.recover();
     let (recovered, before) = (Instant::now(), answered.load(Relaxed));
-    wait::until_true("calls to be answered again", PATIENCE, || answered.load(Relaxed) > before + 50).await;
-    eprintln!("one call every {EVERY:?}: answered again {:?} after the silence", recovered.elapsed());
+    wait::until_true("calls to be answered again", PATIENCE, || {
+        answered.load(Relaxed) > before + 50
+    })
+    .await;
+    eprintln!(
+        "one call every {EVERY:?}: answered again {:?} after the silence",
+        recovered.elapsed()
+    );
     calls.abort();
     assert!(calls.await.is_err_and(|ended| ended.is_cancelled()), "no call met what may not be");
 }
 
-/// The connection to a Cluster is one for all its nodes. That one node is silent takes nothing from those who need the others.
+/// The connection to a Cluster is one for all its nodes. That one node is silent takes nothing from
+/// those who need the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c43_a_silent_node_of_a_cluster_holds_up_no_call_to_the_others() {
     // Without this the others stop serving as soon as they notice, which is their own doing.
-    let Some(cluster) = RedisCluster::start_with(&["--cluster-require-full-coverage", "no"]).await else { return };
+    let Some(cluster) = RedisCluster::start_with(&["--cluster-require-full-coverage", "no"]).await
+    else {
+        return;
+    };
     let store = connect(&with(&cluster.url(), "deadline_ms=1000&connections=1")).await;
     let (silent, others) = by_shard(&cluster, &store).await;
     ours!(cluster.freeze_primary(0).await);
@@ -97,7 +114,11 @@ async fn c43_a_silent_node_of_a_cluster_holds_up_no_call_to_the_others() {
         for session in &others {
             let begun = Instant::now();
             let record = store.load(&session.key).await;
-            assert!(record.as_ref().is_ok_and(Option::is_some), "{:?} after the node fell silent: {record:?}", frozen.elapsed());
+            assert!(
+                record.as_ref().is_ok_and(Option::is_some),
+                "{:?} after the node fell silent: {record:?}",
+                frozen.elapsed()
+            );
             slowest = slowest.max(begun.elapsed());
             calls += 1;
         }

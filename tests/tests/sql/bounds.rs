@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use session_core::{Change, Commit, Guard, Json, Name, NewRecord, Outcome, Rejection, SessionStore, StoreError};
+use session_core::{
+    Change, Commit, Guard, Json, Name, NewRecord, Outcome, Rejection, SessionStore, StoreError,
+};
 use store_sql::SqlStore;
 use tests::{
     PATIENCE,
@@ -32,7 +34,11 @@ async fn c30_a_purge_of_more_than_one_step_goes_on(sql: AnySql) {
     let kept = Session::anonymous(&store).await;
     let gone = async || store.load(made.last()?).await.expect("an answer").is_none().then_some(());
     wait::until("the last one to be over", PATIENCE, gone).await;
-    assert_eq!(store.delete_expired(2_050).await.expect("an answer"), 2_050, "never more than it was told");
+    assert_eq!(
+        store.delete_expired(2_050).await.expect("an answer"),
+        2_050,
+        "never more than it was told"
+    );
     assert_eq!(store.delete_expired(10_000).await.expect("an answer"), 50);
     assert_eq!(store.delete_expired(10_000).await.expect("an answer"), 0);
     assert!(store.load(&kept.key).await.expect("an answer").is_some());
@@ -40,7 +46,10 @@ async fn c30_a_purge_of_more_than_one_step_goes_on(sql: AnySql) {
 
 async fn expiring(store: &SqlStore) -> session_core::StoreKey {
     let session = Session::new();
-    let _ = store.create(&session.key, NewRecord::new(session.secret, Duration::from_millis(1))).await.expect("an answer");
+    let _ = store
+        .create(&session.key, NewRecord::new(session.secret, Duration::from_millis(1)))
+        .await
+        .expect("an answer");
     session.key
 }
 
@@ -56,9 +65,14 @@ async fn c10_a_cleared_session_keeps_to_the_cap_with_its_sums(sql: AnySql) {
         Err(StoreError::Rejected(Rejection::DataTooLarge { limit: 1_000, .. })) => {}
         other => panic!("{other:?}"),
     }
-    let few = session.commit().clear().change(Name::new("n").expect("a name"), session_core::Change::Add(1));
+    let few = session
+        .commit()
+        .clear()
+        .change(Name::new("n").expect("a name"), session_core::Change::Add(1));
     match store.commit(&session.key, few).await {
-        Ok(Outcome::Done(done)) => assert_eq!(done.added.values().copied().collect::<Vec<_>>(), [1]),
+        Ok(Outcome::Done(done)) => {
+            assert_eq!(done.added.values().copied().collect::<Vec<_>>(), [1])
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -66,7 +80,14 @@ async fn c10_a_cleared_session_keeps_to_the_cap_with_its_sums(sql: AnySql) {
 /// A database keeps fields in the order in which they came, or in one of its own.
 async fn c09_a_commit_sets_and_removes_whatever_the_order_of_the_fields(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
-    for order in [["a", "b", "c"], ["a", "c", "b"], ["b", "a", "c"], ["b", "c", "a"], ["c", "a", "b"], ["c", "b", "a"]] {
+    for order in [
+        ["a", "b", "c"],
+        ["a", "c", "b"],
+        ["b", "a", "c"],
+        ["b", "c", "a"],
+        ["c", "a", "b"],
+        ["c", "b", "a"],
+    ] {
         for choice in 0..27 {
             let session = Session::anonymous(&store).await;
             for field in order {
@@ -86,7 +107,8 @@ async fn c09_a_commit_sets_and_removes_whatever_the_order_of_the_fields(sql: Any
             }
             assert!(is_done(&store.commit(&session.key, commit.clone()).await));
             let record = record(&store, &session).await;
-            let data: Vec<_> = record.data.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let data: Vec<_> =
+                record.data.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             let data: Vec<_> = data.into_iter().filter(|(name, _)| order.contains(name)).collect();
             assert_eq!(data, expected, "{commit:?} on fields in the order {order:?}");
         }
@@ -106,14 +128,21 @@ async fn c09_a_commit_of_many_removals_takes_them_all(sql: AnySql) {
     none.changes.append(&mut session.set("set", "2").changes);
     assert!(is_done(&store.commit(&session.key, none).await));
     let record = record(&store, &session).await;
-    let left: Vec<_> = record.data.iter().map(|(name, _)| name.as_str()).filter(|name| name.starts_with(['f', 'k', 's'])).collect();
+    let left: Vec<_> = record
+        .data
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .filter(|name| name.starts_with(['f', 'k', 's']))
+        .collect();
     assert_eq!(left, ["kept", "set"]);
 }
 
-/// A commit of more than 16 sums, on MariaDB of more than 16 removals, reads the session first. Nobody can tell.
+/// A commit of more than 16 sums, on MariaDB of more than 16 removals, reads the session first.
+/// Nobody can tell.
 const ABOUT_THE_MOST: [usize; 3] = [15, 16, 17];
 
-/// A commit that removes so many fields of a session that `of` has made, some of which are not there.
+/// A commit that removes so many fields of a session that `of` has made, some of which are not
+/// there.
 fn removals(session: &Session, count: usize) -> Commit {
     let change = |commit: Commit, n| commit.change(name(&field(n)), Change::Remove);
     (0..count).fold(session.commit(), change)
@@ -127,7 +156,9 @@ fn field(n: usize) -> String {
 async fn of(store: &SqlStore, count: usize) -> Session {
     let session = Session::anonymous(store).await;
     let there = (0..count).filter(|n| n % 5 != 0).flat_map(|n| session.set(&field(n), "1").changes);
-    assert!(is_done(&store.commit(&session.key, Commit { changes: there.collect(), ..session.commit() }).await));
+    assert!(is_done(
+        &store.commit(&session.key, Commit { changes: there.collect(), ..session.commit() }).await
+    ));
     session
 }
 
@@ -136,29 +167,55 @@ async fn c09_where_a_commit_becomes_too_long_for_one_statement_nothing_changes(s
     for count in ABOUT_THE_MOST {
         for (kept, sums) in [(0, 0), (0, 3), (3, 0), (3, count)] {
             let session = of(&store, count + kept).await;
-            let mut commit = removals(&session, count).change(name("set"), Change::Set(Json::integer(2)));
+            let mut commit =
+                removals(&session, count).change(name("set"), Change::Set(Json::integer(2)));
             commit.changes.extend((0..sums).map(|n| (name(&format!("n{n}")), Change::Add(7))));
             let before = record(&store, &session).await;
-            let Ok(Outcome::Done(done)) = store.commit(&session.key, commit).await else { panic!("{count} removals, {sums} sums") };
-            assert_eq!((done.version, done.added.len()), (before.version + 1, sums), "{count} removals");
+            let Ok(Outcome::Done(done)) = store.commit(&session.key, commit).await else {
+                panic!("{count} removals, {sums} sums")
+            };
+            assert_eq!(
+                (done.version, done.added.len()),
+                (before.version + 1, sums),
+                "{count} removals"
+            );
             assert!(done.added.values().all(|sum| *sum == 7));
             let record = record(&store, &session).await;
-            let mut expected: Vec<String> = (count..count + kept).filter(|n| n % 5 != 0).map(field).collect();
+            let mut expected: Vec<String> =
+                (count..count + kept).filter(|n| n % 5 != 0).map(field).collect();
             expected.extend((0..sums).map(|n| format!("n{n}")));
             expected.push("set".to_owned());
             expected.sort();
             let left: Vec<_> = record.data.iter().map(|(name, _)| name.as_str()).collect();
-            assert_eq!(left, expected, "after {count} removals and {sums} sums of {}", count + kept);
+            assert_eq!(
+                left,
+                expected,
+                "after {count} removals and {sums} sums of {}",
+                count + kept
+            );
         }
         // What it may not be is refused on both sides in the same way.
         let session = of(&store, count).await;
         assert!(is_done(&store.commit(&session.key, session.set(&field(count), "\"text\"")).await));
-        let refused = store.commit(&session.key, removals(&session, count).change(name(&field(count)), Change::Add(1))).await;
-        assert!(matches!(&refused, Err(StoreError::Rejected(Rejection::NotAnInteger { .. }))), "{refused:?}");
-        let stale = store.commit(&session.key, removals(&session, count).guard(Guard::Version(1))).await;
+        let refused = store
+            .commit(
+                &session.key,
+                removals(&session, count).change(name(&field(count)), Change::Add(1)),
+            )
+            .await;
+        assert!(
+            matches!(&refused, Err(StoreError::Rejected(Rejection::NotAnInteger { .. }))),
+            "{refused:?}"
+        );
+        let stale =
+            store.commit(&session.key, removals(&session, count).guard(Guard::Version(1))).await;
         assert!(matches!(stale, Ok(Outcome::Conflict)), "{stale:?}");
         let record = record(&store, &session).await;
-        assert_eq!(record.data.get("f01").map(Json::as_str), Some("1"), "what was refused changed nothing");
+        assert_eq!(
+            record.data.get("f01").map(Json::as_str),
+            Some("1"),
+            "what was refused changed nothing"
+        );
         let missing = Session::new();
         let gone = store.commit(&missing.key, removals(&missing, count)).await;
         assert!(matches!(gone, Ok(Outcome::Gone)), "{gone:?}");
@@ -170,8 +227,9 @@ async fn c12_commits_of_many_removals_beside_others_lose_nothing(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
     for count in ABOUT_THE_MOST {
         let session = of(&store, count).await;
-        // Whoever removes puts the fields back in between, and somebody else changes others all the time. A commit that is read first can then be
-        // told that the session changed each time; that it did nothing is known.
+        // Whoever removes puts the fields back in between, and somebody else changes others all the
+        // time. A commit that is read first can then be told that the session changed each time;
+        // that it did nothing is known.
         let made = async |commit: Commit| {
             loop {
                 match store.commit(&session.key, commit.clone()).await {
@@ -192,12 +250,19 @@ async fn c12_commits_of_many_removals_beside_others_lose_nothing(sql: AnySql) {
         let adding = async |who: &str| {
             for n in 0..ADDS {
                 assert!(is_done(&store.commit(&session.key, session.add("n", 1)).await));
-                assert!(is_done(&store.commit(&session.key, session.set(who, &n.to_string())).await));
+                assert!(is_done(
+                    &store.commit(&session.key, session.set(who, &n.to_string())).await
+                ));
             }
         };
         tokio::join!(removing, adding("one"), adding("two"));
         let record = record(&store, &session).await;
-        let data: Vec<_> = record.data.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(data, [("n", "40"), ("one", "19"), ("two", "19")], "beside commits of {count} removals");
+        let data: Vec<_> =
+            record.data.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(
+            data,
+            [("n", "40"), ("one", "19"), ("two", "19")],
+            "beside commits of {count} removals"
+        );
     }
 }

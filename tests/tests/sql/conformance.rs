@@ -1,5 +1,5 @@
-//! [`SqlStore`] passes the conformance suite: on PostgreSQL, through a shared trait object on MariaDB, both of which are killed and frozen for
-//! real, and on a file of SQLite.
+//! [`SqlStore`] passes the conformance suite: on PostgreSQL, through a shared trait object on
+//! MariaDB, both of which are killed and frozen for real, and on a file of SQLite.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,10 +20,15 @@ struct SqlFixture {
 }
 
 impl SqlFixture {
-    async fn on(database: Option<AnySql>, wrap: fn(SqlStore) -> Arc<dyn SessionStore>) -> Option<Self> {
+    async fn on(
+        database: Option<AnySql>,
+        wrap: fn(SqlStore) -> Arc<dyn SessionStore>,
+    ) -> Option<Self> {
         let database = database?;
         let url = database.url("table=sessions");
-        let store = SqlStore::connect(&Config::new(&url).expect("a URL")).await.expect("a database to connect to");
+        let store = SqlStore::connect(&Config::new(&url).expect("a URL"))
+            .await
+            .expect("a database to connect to");
         Some(Self { database: RwLock::new(database), url, store: wrap(store) })
     }
 
@@ -31,14 +36,25 @@ impl SqlFixture {
     async fn set(&self, key: &StoreKey, columns: &str) -> Hand {
         let database = self.database.read().await;
         let hex = hex(key.as_str());
-        let literal = if matches!(*database, AnySql::Postgres(_)) { format!("'\\x{hex}'::bytea") } else { format!("x'{hex}'") };
-        let ask = format!("UPDATE sessions SET {columns} WHERE id = {literal}; SELECT count(*) FROM sessions WHERE format <> 2");
+        let literal = if matches!(*database, AnySql::Postgres(_)) {
+            format!("'\\x{hex}'::bytea")
+        } else {
+            format!("x'{hex}'")
+        };
+        let ask = format!(
+            "UPDATE sessions SET {columns} WHERE id = {literal}; SELECT count(*) FROM sessions WHERE format <> 2"
+        );
         let rows = database.ask(&ask).await.expect("the database answers");
-        assert_eq!(rows.last().expect("a count")[0].as_deref(), Some("1"), "there is a row to spoil");
+        assert_eq!(
+            rows.last().expect("a count")[0].as_deref(),
+            Some("1"),
+            "there is a row to spoil"
+        );
         Hand::Done(())
     }
 
-    /// The wait for an answer is an async closure, whose future the compiler cannot see to be `Send`.
+    /// The wait for an answer is an async closure, whose future the compiler cannot see to be
+    /// `Send`.
     fn blocking<T>(work: impl Future<Output = T>) -> T {
         tokio::task::block_in_place(|| Handle::current().block_on(work))
     }
@@ -132,7 +148,8 @@ impl Fixture for SqlFixture {
 
     async fn physical_count(&self) -> Hand<u64> {
         let database = self.database.read().await;
-        let rows = Self::blocking(database.ask("SELECT count(*) FROM sessions")).expect("the database answers");
+        let rows = Self::blocking(database.ask("SELECT count(*) FROM sessions"))
+            .expect("the database answers");
         Hand::Done(rows[0][0].as_deref().and_then(|count| count.parse().ok()).expect("a count"))
     }
 }
@@ -145,14 +162,18 @@ fn done(hand: Result<(), NotOurs>) -> Hand {
     match hand {
         Ok(()) => Hand::Done(()),
         Err(NotOurs::File) => Hand::NotApplicable("a file has no server to stop"),
-        Err(NotOurs::Theirs { .. }) => Hand::NotApplicable("the server that the environment names is not ours to stop"),
+        Err(NotOurs::Theirs { .. }) => {
+            Hand::NotApplicable("the server that the environment names is not ours to stop")
+        }
     }
 }
 
 mod postgres {
     use super::{AnySql, Arc, Kept, SqlFixture};
 
-    session_core::conformance_tests!(async { SqlFixture::on(AnySql::own_postgres(Kept::Everything).await, |store| Arc::new(store)).await });
+    session_core::conformance_tests!(async {
+        SqlFixture::on(AnySql::own_postgres(Kept::Everything).await, |store| Arc::new(store)).await
+    });
 }
 
 mod mariadb_through_arc_dyn {
@@ -172,5 +193,7 @@ mod mariadb_through_arc_dyn {
 mod sqlite {
     use super::{AnySql, Arc, SqlFixture};
 
-    session_core::conformance_tests!(async { SqlFixture::on(AnySql::sqlite().await, |store| Arc::new(store)).await });
+    session_core::conformance_tests!(async {
+        SqlFixture::on(AnySql::sqlite().await, |store| Arc::new(store)).await
+    });
 }

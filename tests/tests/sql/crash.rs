@@ -1,7 +1,7 @@
 //! A server dies or hangs under the load of a site, and comes back.
 //!
-//! Requests fail with 503 and leave cookies alone, and afterwards the same workers serve everybody. No add that was acknowledged is lost, and
-//! none is made twice.
+//! Requests fail with 503 and leave cookies alone, and afterwards the same workers serve everybody.
+//! No add that was acknowledged is lost, and none is made twice.
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +29,8 @@ const VISITORS: usize = 16;
 /// The demo's deadline for a call.
 const DEADLINE: &str = "1000ms";
 
-/// A request has to end within this: a call for the session and one for its change, and what a busy machine needs.
+/// A request has to end within this: a call for the session and one for its change, and what a busy
+/// machine needs.
 const IN_TIME: Duration = Duration::from_secs(4);
 
 /// What a visitor does after each request, so that the machine keeps its time.
@@ -41,7 +42,10 @@ const OUTAGE: Duration = Duration::from_secs(1);
 /// How many answers in a row are each visitor's sign that it is served.
 const AGAIN: usize = 8;
 
-for_each_server!(h18_a_killed_server_costs_nobody_an_answer_that_was_given, h21_a_frozen_server_costs_nobody_an_answer_that_was_given,);
+for_each_server!(
+    h18_a_killed_server_costs_nobody_an_answer_that_was_given,
+    h21_a_frozen_server_costs_nobody_an_answer_that_was_given,
+);
 
 #[derive(Debug, Default)]
 struct Log {
@@ -101,7 +105,12 @@ impl Load {
             let user = format!("user-{number}");
             let browser = demo.signed_in(&user).await;
             let log = Arc::new(Mutex::new(Log::default()));
-            load.visitors.push(tokio::spawn(visit(browser, user, Arc::clone(&log), Arc::clone(&load.stop))));
+            load.visitors.push(tokio::spawn(visit(
+                browser,
+                user,
+                Arc::clone(&log),
+                Arc::clone(&load.stop),
+            )));
             load.logs.push(log);
         }
         load
@@ -114,7 +123,10 @@ impl Load {
         }
         wait::until("every visitor to be served again and again", PATIENCE, async || {
             // One that saw what may not be has ended, and its words are those that count.
-            assert!(self.visitors.iter().all(|visitor| !visitor.is_finished()), "a visitor gave up");
+            assert!(
+                self.visitors.iter().all(|visitor| !visitor.is_finished()),
+                "a visitor gave up"
+            );
             self.logs.iter().all(|log| log.lock().in_a_row >= AGAIN).then_some(())
         })
         .await;
@@ -130,10 +142,21 @@ impl Load {
         let (mut sum, mut all) = (0, Log::default());
         for (ended, log) in join_all(self.visitors).await.into_iter().zip(&self.logs) {
             let mut browser = ended.expect("no visitor met what may not be");
-            let made = browser.page().await.value("n").and_then(serde_json::Value::as_i64).expect("a sum");
+            let made =
+                browser.page().await.value("n").and_then(serde_json::Value::as_i64).expect("a sum");
             let log = log.lock();
-            assert!(made >= log.added, "{} adds were acknowledged, and {} of them are lost", log.added, log.added - made);
-            assert!(made <= log.added + log.uncertain, "{} adds acknowledged, {} uncertain, {made} made", log.added, log.uncertain);
+            assert!(
+                made >= log.added,
+                "{} adds were acknowledged, and {} of them are lost",
+                log.added,
+                log.added - made
+            );
+            assert!(
+                made <= log.added + log.uncertain,
+                "{} adds acknowledged, {} uncertain, {made} made",
+                log.added,
+                log.uncertain
+            );
             assert!(made >= log.last, "a sum of {} was seen, and it is {made}", log.last);
             sum += made;
             all.added += log.added;
@@ -152,16 +175,25 @@ impl Load {
     }
 }
 
-async fn visit(mut browser: Browser, user: String, log: Arc<Mutex<Log>>, stop: Arc<AtomicBool>) -> Browser {
+async fn visit(
+    mut browser: Browser,
+    user: String,
+    log: Arc<Mutex<Log>>,
+    stop: Arc<AtomicBool>,
+) -> Browser {
     let cookie = browser.cookie().to_owned();
     let mut adds = true;
     while !stop.load(Relaxed) {
         let begun = Instant::now();
-        let request = if adds { Request::post("/session/n/add?by=1") } else { Request::get("/session") };
+        let request =
+            if adds { Request::post("/session/n/add?by=1") } else { Request::get("/session") };
         let response = browser.send(request).await;
         let took = begun.elapsed();
         assert!(took < IN_TIME, "an answer only after {took:?}");
-        assert!(response.set_cookie().is_none() && browser.cookie() == cookie, "the cookie stays untouched: {response:?}");
+        assert!(
+            response.set_cookie().is_none() && browser.cookie() == cookie,
+            "the cookie stays untouched: {response:?}"
+        );
         log.lock().take(&response, adds, &user, took);
         adds = !adds;
         tokio::time::sleep(PAUSE).await;
@@ -171,7 +203,8 @@ async fn visit(mut browser: Browser, user: String, log: Arc<Mutex<Log>>, stop: A
 
 async fn start(sql: &AnySql) -> Demo {
     let url = sql.url("table=visits");
-    Demo::start(&["--store", "sql", "--workers", "4", "--store-url", &url, "--deadline", DEADLINE]).await
+    Demo::start(&["--store", "sql", "--workers", "4", "--store-url", &url, "--deadline", DEADLINE])
+        .await
 }
 
 async fn h18_a_killed_server_costs_nobody_an_answer_that_was_given(mut sql: AnySql) {
@@ -203,11 +236,21 @@ async fn h21_a_frozen_server_costs_nobody_an_answer_that_was_given(sql: AnySql) 
     settle(&sql, &demo, load, workers, thawed, "frozen").await;
 }
 
-async fn settle(sql: &AnySql, demo: &Demo, load: Load, workers: Vec<rustix::process::Pid>, back: Instant, blow: &str) {
+async fn settle(
+    sql: &AnySql,
+    demo: &Demo,
+    load: Load,
+    workers: Vec<rustix::process::Pid>,
+    back: Instant,
+    blow: &str,
+) {
     let later = back.elapsed();
     let refused = load.refused();
     let seen = load.end().await;
-    eprintln!("{}, {blow}: all {VISITORS} served again {later:?} after it was back; {seen}", sql.version());
+    eprintln!(
+        "{}, {blow}: all {VISITORS} served again {later:?} after it was back; {seen}",
+        sql.version()
+    );
     assert!(refused > 0, "a server that is gone is noticed, or the test tests nothing");
     assert_eq!(demo.workers(), workers, "no worker was restarted");
     assert_eq!(demo.signed_in("eve").await.page().await.principal.as_deref(), Some("eve"));

@@ -23,9 +23,11 @@ async fn fill(database: &AnySql) {
             "(extract(epoch from now()) * 1000)::bigint",
             format!("generate_series(1, {}) AS numbers (n)", ROWS + EXPIRED),
         ),
-        AnySql::MariaDb(_) => {
-            ("LEFT(MD5(seq), 16)", "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)", format!("seq_1_to_{}", ROWS + EXPIRED))
-        }
+        AnySql::MariaDb(_) => (
+            "LEFT(MD5(seq), 16)",
+            "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)",
+            format!("seq_1_to_{}", ROWS + EXPIRED),
+        ),
         AnySql::Sqlite(_) => (
             "CAST(hex(randomblob(8)) AS BLOB)",
             "unixepoch() * 1000",
@@ -48,18 +50,34 @@ async fn fill(database: &AnySql) {
          FROM {numbers}"
     );
     database.ask(&fill).await.expect("rows");
-    let analyze = if matches!(database, AnySql::MariaDb(_)) { "ANALYZE TABLE sessions" } else { "ANALYZE sessions" };
+    let analyze = if matches!(database, AnySql::MariaDb(_)) {
+        "ANALYZE TABLE sessions"
+    } else {
+        "ANALYZE sessions"
+    };
     database.ask(analyze).await.expect("statistics");
 }
 
-/// The plan of a statement that a server recorded. MariaDB records the bound values with it. PostgreSQL plans it without them.
+/// The plan of a statement that a server recorded. MariaDB records the bound values with it.
+/// PostgreSQL plans it without them.
 async fn plan(heard: &mut Heard, word: &str) -> String {
     let statements = heard.statements().await;
-    let statement = statements.into_iter().rev().find(|statement| statement.starts_with(word)).expect("the server records it");
+    let statement = statements
+        .into_iter()
+        .rev()
+        .find(|statement| statement.starts_with(word))
+        .expect("the server records it");
     let ask = match heard.server {
         AnySql::Postgres(_) => {
-            let values = vec!["NULL"; (1..=99).take_while(|number| statement.contains(&format!("${number}"))).count()].join(", ");
-            format!("SET plan_cache_mode = force_generic_plan; PREPARE it AS {statement}; EXPLAIN EXECUTE it({values}); DEALLOCATE it")
+            let values =
+                vec![
+                    "NULL";
+                    (1..=99).take_while(|number| statement.contains(&format!("${number}"))).count()
+                ]
+                .join(", ");
+            format!(
+                "SET plan_cache_mode = force_generic_plan; PREPARE it AS {statement}; EXPLAIN EXECUTE it({values}); DEALLOCATE it"
+            )
         }
         _ => format!("EXPLAIN {statement}"),
     };
@@ -98,18 +116,25 @@ async fn finds_rows_by_an_index(heard: Option<Heard>, primary: &str, is_full: fn
     finds("delete_everyone", "DELETE", primary).await;
     let _ = store.delete_everyone(page.next, 10).await.expect("a page");
     finds("delete_everyone, the end of its page", "SELECT id", primary).await;
-    let _ = store.delete(&session.key, session_core::Claim::Generation(0)).await.expect("an answer");
+    let _ =
+        store.delete(&session.key, session_core::Claim::Generation(0)).await.expect("an answer");
     finds("delete", "DELETE", primary).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_statement_to_postgres_finds_its_rows_by_an_index() {
-    finds_rows_by_an_index(Heard::postgres().await, "sessions_pkey", |plan| plan.contains("Seq Scan")).await;
+    finds_rows_by_an_index(Heard::postgres().await, "sessions_pkey", |plan| {
+        plan.contains("Seq Scan")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_statement_to_mariadb_finds_its_rows_by_an_index() {
-    finds_rows_by_an_index(Heard::mariadb().await, "PRIMARY", |plan| plan.lines().any(|cell| cell == "ALL")).await;
+    finds_rows_by_an_index(Heard::mariadb().await, "PRIMARY", |plan| {
+        plan.lines().any(|cell| cell == "ALL")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -119,8 +144,14 @@ async fn c31_a_purge_of_sqlite_finds_what_is_over_by_its_index() {
     fill(&database).await;
     // SQLite records no statements, so these have the conditions and the order of the store's.
     for (statement, index) in [
-        ("DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires <= 5 ORDER BY expires LIMIT 10)", "sessions_expires"),
-        ("SELECT id FROM sessions WHERE principal = x'00' AND id > x'00' AND expires > 5 ORDER BY id LIMIT 10", "sessions_principal"),
+        (
+            "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires <= 5 ORDER BY expires LIMIT 10)",
+            "sessions_expires",
+        ),
+        (
+            "SELECT id FROM sessions WHERE principal = x'00' AND id > x'00' AND expires > 5 ORDER BY id LIMIT 10",
+            "sessions_principal",
+        ),
         ("DELETE FROM sessions WHERE id > x'00' AND id <= x'01'", "sqlite_autoindex_sessions_1"),
     ] {
         let rows = database.ask(&format!("EXPLAIN QUERY PLAN {statement}")).await.expect("a plan");

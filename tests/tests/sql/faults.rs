@@ -1,4 +1,5 @@
-//! What databases do to who shares them: locks, deadlocks, failures of serialization, connections that are all in use, restarts.
+//! What databases do to who shares them: locks, deadlocks, failures of serialization, connections
+//! that are all in use, restarts.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,9 @@ use tests::{
 };
 use tokio::{task::JoinSet, time::sleep};
 
-use crate::hands::{GRACE, Own, PATIENT, chain, connect, for_each_server, listed, number, record, sum, waiting};
+use crate::hands::{
+    GRACE, Own, PATIENT, chain, connect, for_each_server, listed, number, record, sum, waiting,
+};
 
 for_each_server!(
     c35_an_end_of_all_survives_a_deadlock,
@@ -33,12 +36,20 @@ async fn contend(url: &str) {
     let begun = Instant::now();
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
-        let (store, session) = (stores[usize::try_from(task % 4).expect("a small number")].clone(), session.clone());
+        let (store, session) =
+            (stores[usize::try_from(task % 4).expect("a small number")].clone(), session.clone());
         tasks.spawn(async move {
             for n in 0..ADDS {
-                for commit in [session.add("n", 1), session.set(&format!("of-{task}"), &n.to_string())] {
+                for commit in
+                    [session.add("n", 1), session.set(&format!("of-{task}"), &n.to_string())]
+                {
                     let outcome = store.commit(&session.key, commit).await;
-                    assert!(is_done(&outcome), "{}", outcome.map_or_else(|error| chain(&error), |outcome| format!("{outcome:?}")));
+                    assert!(
+                        is_done(&outcome),
+                        "{}",
+                        outcome
+                            .map_or_else(|error| chain(&error), |outcome| format!("{outcome:?}"))
+                    );
                 }
             }
         });
@@ -49,7 +60,11 @@ async fn contend(url: &str) {
     let record = record(&stores[1], &session).await;
     assert_eq!(record.data.get("n").and_then(Json::as_integer), Some(TASKS * ADDS));
     for task in 0..TASKS {
-        assert_eq!(record.data.get(&format!("of-{task}")).and_then(Json::as_integer), Some(ADDS - 1), "{task}");
+        assert_eq!(
+            record.data.get(&format!("of-{task}")).and_then(Json::as_integer),
+            Some(ADDS - 1),
+            "{task}"
+        );
     }
     eprintln!("{} commits to one session took {:?}", 2 * TASKS * ADDS, begun.elapsed());
 }
@@ -63,7 +78,11 @@ async fn c14_sums_are_exact_at_every_level_of_isolation() {
         contend(&postgres.url()).await;
     }
     for level in ["READ-COMMITTED", "REPEATABLE-READ", "SERIALIZABLE"] {
-        let Some(mariadb) = MariaDb::start_with(&[&format!("--transaction-isolation={level}")]).await else { return };
+        let Some(mariadb) =
+            MariaDb::start_with(&[&format!("--transaction-isolation={level}")]).await
+        else {
+            return;
+        };
         eprintln!("{level}");
         contend(&mariadb.url()).await;
     }
@@ -78,7 +97,8 @@ async fn deadlocks(sql: &AnySql) -> i64 {
     rows[0][1].as_deref().expect("a value").parse().expect("a number")
 }
 
-/// The test locks the session that is looked at last, and then one that the end of all has locked by then.
+/// The test locks the session that is looked at last, and then one that the end of all has locked
+/// by then.
 async fn c35_an_end_of_all_survives_a_deadlock(sql: AnySql) {
     const SESSIONS: u64 = 5;
     let store = connect(&sql.url(PATIENT)).await;
@@ -87,10 +107,15 @@ async fn c35_an_end_of_all_survives_a_deadlock(sql: AnySql) {
         sessions.push(Session::signed_in(&store, "bob").await);
     }
     let mut own = Own::open(&sql.url("")).await;
-    // Of the same order by key, by end and by place, so that the last one is looked at last whichever way.
+    // Of the same order by key, by end and by place, so that the last one is looked at last
+    // whichever way.
     sessions.sort_by(|one, other| one.key.as_str().cmp(other.key.as_str()));
     for (rank, session) in sessions.iter().enumerate() {
-        own.run(&format!("UPDATE sessions SET expires = expires + {rank} * 60000 WHERE id = '{}'", session.key.as_str())).await;
+        own.run(&format!(
+            "UPDATE sessions SET expires = expires + {rank} * 60000 WHERE id = '{}'",
+            session.key.as_str()
+        ))
+        .await;
     }
     let last = sessions.last().expect("a session").key.as_str().to_owned();
     let before = deadlocks(&sql).await;
@@ -103,7 +128,9 @@ async fn c35_an_end_of_all_survives_a_deadlock(sql: AnySql) {
         async move { store.delete_all(&principal("bob"), None).await }
     });
     waiting(&sql, 1).await;
-    let crossed = own.try_run(&format!("UPDATE sessions SET version = version + 1 WHERE id <> '{last}'")).await;
+    let crossed = own
+        .try_run(&format!("UPDATE sessions SET version = version + 1 WHERE id <> '{last}'"))
+        .await;
     let seen = deadlocks(&sql).await - before;
     assert!(seen > 0 || crossed.is_err(), "there was a deadlock, or the test tests nothing");
     let loser = if crossed.is_err() { "the test's transaction" } else { "the end of all" };
@@ -161,10 +188,15 @@ async fn c35_an_end_of_all_beside_changes_and_renewals_leaves_no_session(sql: An
             assert!(last <= ended, "a call that began after the end of all found a session");
         }
     }
-    eprintln!("{}: {ROUNDS} ends of all beside {calls} changes and renewals; {} deadlocks", sql.version(), deadlocks(&sql).await);
+    eprintln!(
+        "{}: {ROUNDS} ends of all beside {calls} changes and renewals; {} deadlocks",
+        sql.version(),
+        deadlocks(&sql).await
+    );
 }
 
-/// The session's time is over by what everybody sees, and in a transaction of somebody else it lives on.
+/// The session's time is over by what everybody sees, and in a transaction of somebody else it
+/// lives on.
 async fn c35_an_end_waits_for_an_extension_that_is_being_committed(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
     for all in [false, true] {
@@ -173,7 +205,10 @@ async fn c35_an_end_waits_for_an_extension_that_is_being_committed(sql: AnySql) 
         let mut own = Own::open(&sql.url("")).await;
         let soon = session.commit().ttl(Duration::from_millis(300));
         assert!(is_done(&store.commit(&session.key, soon).await));
-        own.run(&format!("BEGIN; UPDATE sessions SET expires = expires + 3600000 WHERE id = '{id}'")).await;
+        own.run(&format!(
+            "BEGIN; UPDATE sessions SET expires = expires + 3600000 WHERE id = '{id}'"
+        ))
+        .await;
         sleep(Duration::from_millis(350)).await;
         assert!(store.load(&session.key).await.expect("an answer").is_none(), "its time is over");
         let ending = tokio::spawn({
@@ -182,13 +217,23 @@ async fn c35_an_end_waits_for_an_extension_that_is_being_committed(sql: AnySql) 
                 if all {
                     return store.delete_all(&principal("bob"), None).await;
                 }
-                store.delete(&key, Claim::Any).await.map(|deleted| u64::from(deleted == Deleted::Ended))
+                store
+                    .delete(&key, Claim::Any)
+                    .await
+                    .map(|deleted| u64::from(deleted == Deleted::Ended))
             }
         });
         waiting(&sql, 1).await;
         own.run("COMMIT").await;
-        assert_eq!(ending.await.expect("no panic").map_err(|error| chain(&error)), Ok(1), "all: {all}");
-        assert!(store.load(&session.key).await.expect("an answer").is_none(), "it has come back; all: {all}");
+        assert_eq!(
+            ending.await.expect("no panic").map_err(|error| chain(&error)),
+            Ok(1),
+            "all: {all}"
+        );
+        assert!(
+            store.load(&session.key).await.expect("an answer").is_none(),
+            "it has come back; all: {all}"
+        );
     }
 }
 
@@ -208,13 +253,24 @@ async fn who_waits_for_the_only_connection_is_told_so_in_half_of_the_deadline(sq
     let refused = store.load(&other.key).await.expect_err("there is no other connection");
     let took = begun.elapsed();
     let said = chain(&refused);
-    assert!(refused.is_transient() && said.contains("all connections were in use") && said.contains("nothing was done"), "{said}");
+    assert!(
+        refused.is_transient()
+            && said.contains("all connections were in use")
+            && said.contains("nothing was done"),
+        "{said}"
+    );
     assert!(took >= DEADLINE / 2 && took < DEADLINE / 2 + GRACE, "{took:?}");
     own.run("ROLLBACK").await;
     // It may have been given up by now, and then nobody knows whether it was made.
     let outcome = blocked.await.expect("no panic");
-    assert!(is_done(&outcome) || outcome.as_ref().is_err_and(session_core::StoreError::is_transient), "{outcome:?}");
-    wait::until("the store to be of use again", PATIENCE, async || store.load(&other.key).await.ok()).await;
+    assert!(
+        is_done(&outcome) || outcome.as_ref().is_err_and(session_core::StoreError::is_transient),
+        "{outcome:?}"
+    );
+    wait::until("the store to be of use again", PATIENCE, async || {
+        store.load(&other.key).await.ok()
+    })
+    .await;
     assert!(is_done(&store.commit(&other.key, other.add("n", 1)).await));
     let made = sum(&store, &held).await;
     assert!(made == 1 || (made == 0 && outcome.is_err()), "{made}: {outcome:?}");
@@ -223,7 +279,17 @@ async fn who_waits_for_the_only_connection_is_told_so_in_half_of_the_deadline(sq
 
 async fn h18_a_route_that_needs_no_session_is_served_while_all_connections_are_in_use(sql: AnySql) {
     let url = sql.url("connections=1");
-    let demo = Demo::start(&["--store", "sql", "--workers", "1", "--store-url", &url, "--deadline", "3000ms"]).await;
+    let demo = Demo::start(&[
+        "--store",
+        "sql",
+        "--workers",
+        "1",
+        "--store-url",
+        &url,
+        "--deadline",
+        "3000ms",
+    ])
+    .await;
     let (mut held, other) = (demo.signed_in("bob").await, demo.signed_in("eve").await);
     let mut own = Own::open(&sql.url("")).await;
     own.run("BEGIN; SELECT id FROM sessions FOR UPDATE").await;
@@ -238,7 +304,10 @@ async fn h18_a_route_that_needs_no_session_is_served_while_all_connections_are_i
     while !refused.is_finished() {
         let begun = Instant::now();
         let _ = demo.browser().get("/healthz").await.expect(200);
-        assert!(demo.browser().page().await.is_anonymous(), "nobody asks the store without a cookie");
+        assert!(
+            demo.browser().page().await.is_anonymous(),
+            "nobody asks the store without a cookie"
+        );
         assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
         served += 1;
     }
@@ -249,7 +318,10 @@ async fn h18_a_route_that_needs_no_session_is_served_while_all_connections_are_i
     own.run("ROLLBACK").await;
     assert!([200, 503].contains(&blocked.await.expect("no panic")));
     let mut eve = other.clone();
-    wait::until("the demo to reach its sessions", PATIENCE, async || (eve.get("/session").await.status == 200).then_some(())).await;
+    wait::until("the demo to reach its sessions", PATIENCE, async || {
+        (eve.get("/session").await.status == 200).then_some(())
+    })
+    .await;
     let _ = eve.send(Request::post("/session/n/add?by=1")).await.expect(200);
     assert!(served > 0);
     eprintln!("{}: {served} times served while all connections were in use", sql.version());
@@ -268,7 +340,9 @@ async fn a_writer_of_somebody_else_s_delays_commits_and_none_fails() {
         let begun = Instant::now();
         let commits = tokio::spawn({
             let (store, session) = (store.clone(), session.clone());
-            async move { join_all((0..10).map(|_| store.commit(&session.key, session.add("n", 1)))).await }
+            async move {
+                join_all((0..10).map(|_| store.commit(&session.key, session.add("n", 1)))).await
+            }
         });
         // Who only reads is not kept waiting.
         assert!(store.load(&session.key).await.expect("an answer").is_some());
@@ -293,14 +367,16 @@ async fn c43_a_writer_who_stays_beyond_the_deadline_is_an_error_in_time() {
     let mut own = Own::open(&sql.url("")).await;
     own.run("BEGIN IMMEDIATE").await;
     let begun = Instant::now();
-    for outcome in join_all((0..10).map(|_| store.commit(&session.key, session.add("n", 1)))).await {
+    for outcome in join_all((0..10).map(|_| store.commit(&session.key, session.add("n", 1)))).await
+    {
         let error = outcome.expect_err("somebody else writes");
         assert!(error.is_transient(), "{}", chain(&error));
     }
     assert!(begun.elapsed() < DEADLINE + GRACE, "{:?}", begun.elapsed());
     assert_eq!(sum(&store, &session).await, 0, "who only reads is served");
     own.run("COMMIT").await;
-    let served = async || is_done(&store.commit(&session.key, session.add("n", 1)).await).then_some(());
+    let served =
+        async || is_done(&store.commit(&session.key, session.add("n", 1)).await).then_some(());
     wait::until("the store to write again", PATIENCE, served).await;
     // A file does nothing later of what was given up.
     assert_eq!(sum(&store, &session).await, 1);
@@ -316,7 +392,8 @@ async fn c43_a_writer_who_never_gives_up_its_turn_stops_nobody() {
     let path = format!("{}.lock", sql.url("").trim_start_matches("sqlite:"));
     let lock = std::fs::File::open(path).expect("the lock is beside the database");
     lock.lock().expect("nobody has it");
-    for outcome in join_all((0..10).map(|_| store.commit(&session.key, session.add("n", 1)))).await {
+    for outcome in join_all((0..10).map(|_| store.commit(&session.key, session.add("n", 1)))).await
+    {
         assert!(is_done(&outcome), "{:?}", outcome.map_err(|error| chain(&error)));
     }
     drop(lock);

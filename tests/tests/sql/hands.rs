@@ -3,7 +3,10 @@
 use std::{error::Error, fmt, future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use session_core::{Json, Record, SessionStore, SessionSummary, StoreError};
-use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection, SqliteConnection, raw_sql, sqlite::SqliteConnectOptions};
+use sqlx::{
+    AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection, SqliteConnection, raw_sql,
+    sqlite::SqliteConnectOptions,
+};
 use store_sql::{Config, SqlStore};
 use tests::{
     PATIENCE,
@@ -12,7 +15,8 @@ use tests::{
     wait,
 };
 
-/// The setting of stores whose deadline is no matter of the test's: others may keep the machine busy.
+/// The setting of stores whose deadline is no matter of the test's: others may keep the machine
+/// busy.
 pub(crate) const PATIENT: &str = "deadline_ms=20000";
 
 /// What a busy machine needs beyond a deadline.
@@ -34,7 +38,8 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     said
 }
 
-/// A connection of the test's own, with the rights that the URL's user has. Whatever it began is undone when it is dropped.
+/// A connection of the test's own, with the rights that the URL's user has. Whatever it began is
+/// undone when it is dropped.
 pub(crate) enum Own {
     Postgres(PgConnection),
     MariaDb(MySqlConnection),
@@ -48,7 +53,10 @@ impl Own {
             Some(("mysql", _)) => MySqlConnection::connect(url).await.map(Self::MariaDb),
             Some(("sqlite", path)) => {
                 // What it waits for others is no matter of these tests.
-                let options = SqliteConnectOptions::new().filename(path).create_if_missing(true).busy_timeout(PATIENCE);
+                let options = SqliteConnectOptions::new()
+                    .filename(path)
+                    .create_if_missing(true)
+                    .busy_timeout(PATIENCE);
                 SqliteConnection::connect_with(&options).await.map(Self::Sqlite)
             }
             _ => panic!("no URL of a database"),
@@ -83,7 +91,10 @@ pub(crate) async fn record(store: &SqlStore, session: &Session) -> Record {
 }
 
 /// The sessions of a user, as one page.
-pub(crate) async fn listed(store: &SqlStore, user: &str) -> Result<Vec<SessionSummary>, StoreError> {
+pub(crate) async fn listed(
+    store: &SqlStore,
+    user: &str,
+) -> Result<Vec<SessionSummary>, StoreError> {
     let page = store.list(&principal(user), None, 100).await?;
     assert!(page.next.is_none(), "tests that list have few sessions");
     Ok(page.sessions)
@@ -100,7 +111,8 @@ pub(crate) async fn number(sql: &AnySql, statement: &str) -> i64 {
     rows[0][0].as_deref().expect("a value").parse().expect("a number")
 }
 
-/// What a call says; `None` if it is given up because it was looked at so often and had not ended. No machine is too fast or too slow for that.
+/// What a call says; `None` if it is given up because it was looked at so often and had not ended.
+/// No machine is too fast or too slow for that.
 pub(crate) async fn within<T>(looks: u32, call: impl Future<Output = T>) -> Option<T> {
     let (mut call, mut left) = (pin!(call), looks);
     poll_fn(|context| match call.as_mut().poll(context) {
@@ -116,11 +128,19 @@ pub(crate) async fn within<T>(looks: u32, call: impl Future<Output = T>) -> Opti
 /// Waits until so many statements wait for a lock of a row.
 pub(crate) async fn waiting(sql: &AnySql, count: i64) {
     let statement = match sql {
-        AnySql::Postgres(_) => "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'",
-        // Its view of the transactions is a copy that is not renewed while somebody keeps asking for it.
-        _ => "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'INNODB_ROW_LOCK_CURRENT_WAITS'",
+        AnySql::Postgres(_) => {
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        }
+        // Its view of the transactions is a copy that is not renewed while somebody keeps asking
+        // for it.
+        _ => {
+            "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'INNODB_ROW_LOCK_CURRENT_WAITS'"
+        }
     };
-    wait::until("statements to wait for a lock", PATIENCE, async || (number(sql, statement).await >= count).then_some(())).await;
+    wait::until("statements to wait for a lock", PATIENCE, async || {
+        (number(sql, statement).await >= count).then_some(())
+    })
+    .await;
 }
 
 /// Tests that are the same for both servers.

@@ -12,12 +12,16 @@ pub(crate) struct Heard {
 impl Heard {
     pub(crate) async fn postgres() -> Option<Self> {
         let flags = ["-c", "log_statement=all", "-c", "log_line_prefix=%u:"];
-        Postgres::start_with(&flags).await.map(|server| Self { server: AnySql::Postgres(server), seen: 0 })
+        Postgres::start_with(&flags)
+            .await
+            .map(|server| Self { server: AnySql::Postgres(server), seen: 0 })
     }
 
     pub(crate) async fn mariadb() -> Option<Self> {
         let flags = ["--general-log=1", "--log-output=TABLE"];
-        MariaDb::start_with(&flags).await.map(|server| Self { server: AnySql::MariaDb(server), seen: 0 })
+        MariaDb::start_with(&flags)
+            .await
+            .map(|server| Self { server: AnySql::MariaDb(server), seen: 0 })
     }
 
     /// The statements since the last look, in order, of the user who has the sessions.
@@ -26,8 +30,11 @@ impl Heard {
             // A statement is written down before it is executed.
             let output = server.output().expect("the server is the test's own");
             let lines = output.lines().filter_map(|line| line.strip_prefix("app:LOG:  "));
-            let statements = lines.filter(|line| line.starts_with("execute ") || line.starts_with("statement: "));
-            statements.filter_map(|line| line.split_once(": ").map(|(_, statement)| statement.to_owned())).collect()
+            let statements = lines
+                .filter(|line| line.starts_with("execute ") || line.starts_with("statement: "));
+            statements
+                .filter_map(|line| line.split_once(": ").map(|(_, statement)| statement.to_owned()))
+                .collect()
         } else {
             let ask = "SELECT argument FROM mysql.general_log WHERE command_type IN ('Execute', 'Query') AND user_host LIKE 'app%' \
                            ORDER BY event_time";
@@ -42,6 +49,9 @@ impl Heard {
     /// Their first words.
     pub(crate) async fn words(&mut self) -> Vec<String> {
         let statements = self.statements().await;
-        statements.iter().filter_map(|statement| statement.split_whitespace().next().map(str::to_owned)).collect()
+        statements
+            .iter()
+            .filter_map(|statement| statement.split_whitespace().next().map(str::to_owned))
+            .collect()
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use session_core::{
-    Attributes, Change, Claim, Commit, Guard, Json, MemoryStore, NewRecord, Persistence, PrincipalChange, Record, Rotation, SecretHash,
-    SessionStore, ShortText, StoreError, StoreKey,
+    Attributes, Change, Claim, Commit, Guard, Json, MemoryStore, NewRecord, Persistence,
+    PrincipalChange, Record, Rotation, SecretHash, SessionStore, ShortText, StoreError, StoreKey,
 };
 use tests::{
     service::AnySql,
@@ -22,7 +22,8 @@ const TOLERANCE: Duration = Duration::from_secs(5);
 on_all_databases!(c00_random_calls_answer_as_the_store_in_memory);
 
 async fn c00_random_calls_answer_as_the_store_in_memory(sql: AnySql) {
-    let seed = std::env::var("SEED").map_or_else(|_| fastrand::u64(..), |text| text.parse().expect("a number"));
+    let seed = std::env::var("SEED")
+        .map_or_else(|_| fastrand::u64(..), |text| text.parse().expect("a number"));
     eprintln!("SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let store = connect(&sql.url(&format!("{PATIENT}&data_bytes=300"))).await;
@@ -40,7 +41,8 @@ async fn c00_random_calls_answer_as_the_store_in_memory(sql: AnySql) {
                 let commit = commit(&mut random);
                 let done = |answer: Result<session_core::Outcome, StoreError>| match answer {
                     Ok(session_core::Outcome::Done(mut done)) => {
-                        let durations = vec![done.age, done.ttl, done.authenticated.unwrap_or_default()];
+                        let durations =
+                            vec![done.age, done.ttl, done.authenticated.unwrap_or_default()];
                         (done.age, done.ttl) = Default::default();
                         done.authenticated = done.authenticated.map(|_| Duration::ZERO);
                         (format!("{done:?}"), durations)
@@ -51,13 +53,17 @@ async fn c00_random_calls_answer_as_the_store_in_memory(sql: AnySql) {
                 (done(told), done(model.commit(&key, commit).await))
             }
             70..75 => {
-                let claim = if random.bool() { Claim::Any } else { Claim::Generation(random.u32(..4)) };
+                let claim =
+                    if random.bool() { Claim::Any } else { Claim::Generation(random.u32(..4)) };
                 (shown(store.delete(&key, claim).await), shown(model.delete(&key, claim).await))
             }
             75..80 => {
                 let user = principal(USERS[random.usize(..USERS.len())]);
                 let except = Some(&key).filter(|_| random.bool());
-                (shown(store.delete_all(&user, except).await), shown(model.delete_all(&user, except).await))
+                (
+                    shown(store.delete_all(&user, except).await),
+                    shown(model.delete_all(&user, except).await),
+                )
             }
             80..90 => {
                 let user = principal(USERS[random.usize(..USERS.len())]);
@@ -77,7 +83,8 @@ async fn c00_random_calls_answer_as_the_store_in_memory(sql: AnySql) {
                 (shown(Ok(told)), shown(Ok(everyone(&model, 9).await)))
             }
             _ => {
-                let loaded = |answer: Result<Option<session_core::Stored>, StoreError>| match answer {
+                let loaded = |answer: Result<Option<session_core::Stored>, StoreError>| match answer
+                {
                     Ok(Some(stored)) => record(stored.into_record()),
                     other => shown(other),
                 };
@@ -86,7 +93,12 @@ async fn c00_random_calls_answer_as_the_store_in_memory(sql: AnySql) {
         };
         assert_eq!(told.0, expected.0, "call {call} of seed {seed}, {}", sql.version());
         for (one, other) in told.1.iter().zip(&expected.1) {
-            assert!(one.abs_diff(*other) < TOLERANCE, "call {call} of seed {seed}: {:?} instead of {:?}", told.1, expected.1);
+            assert!(
+                one.abs_diff(*other) < TOLERANCE,
+                "call {call} of seed {seed}: {:?} instead of {:?}",
+                told.1,
+                expected.1
+            );
         }
     }
 }
@@ -101,10 +113,12 @@ fn shown<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> Said {
 }
 
 fn record(mut record: Record) -> Said {
-    let mut durations = vec![record.age, record.rotated, record.ttl, record.authenticated.unwrap_or_default()];
+    let mut durations =
+        vec![record.age, record.rotated, record.ttl, record.authenticated.unwrap_or_default()];
     (record.age, record.rotated, record.ttl) = Default::default();
     record.authenticated = record.authenticated.map(|_| Duration::ZERO);
-    let secrets = [Some(record.secret), record.grace.map(|grace| grace.secret)].map(|hash| hash.map(|hash| hash.as_bytes()[0]));
+    let secrets = [Some(record.secret), record.grace.map(|grace| grace.secret)]
+        .map(|hash| hash.map(|hash| hash.as_bytes()[0]));
     if let Some(grace) = &mut record.grace {
         durations.push(std::mem::take(&mut grace.left));
     }
@@ -124,7 +138,10 @@ async fn listed(store: &dyn SessionStore, user: &session_core::Principal, limit:
     }
     all.sort_by(|one, other| one.key.as_str().cmp(other.key.as_str()));
     let durations = all.iter().flat_map(|one| [one.age, one.authenticated, one.ttl]).collect();
-    (format!("{:?}", all.iter().map(|one| (&one.key, &one.attributes)).collect::<Vec<_>>()), durations)
+    (
+        format!("{:?}", all.iter().map(|one| (&one.key, &one.attributes)).collect::<Vec<_>>()),
+        durations,
+    )
 }
 
 /// One of a few keys, which differ only in what a collation would ignore.
@@ -149,9 +166,15 @@ fn attributes(random: &mut fastrand::Rng) -> Attributes {
 }
 
 fn json(random: &mut fastrand::Rng) -> Json {
-    let texts = ["1", " 41\n", "-0", "1.5", "\"text\"", "9223372036854775807", "null", "[1, 2]", "\"12\""];
+    let texts =
+        ["1", " 41\n", "-0", "1.5", "\"text\"", "9223372036854775807", "null", "[1, 2]", "\"12\""];
     let long = format!("\"{}\"", "x".repeat(random.usize(..150)));
-    Json::from_text(if random.u8(..3) == 0 { long } else { texts[random.usize(..texts.len())].to_owned() }).expect("JSON")
+    Json::from_text(if random.u8(..3) == 0 {
+        long
+    } else {
+        texts[random.usize(..texts.len())].to_owned()
+    })
+    .expect("JSON")
 }
 
 fn new(random: &mut fastrand::Rng) -> NewRecord {
@@ -189,10 +212,13 @@ fn commit(random: &mut fastrand::Rng) -> Commit {
     }
     if random.bool() {
         let grace = Some(Duration::from_secs(random.u64(20..60))).filter(|_| random.bool());
-        commit.rotate = Some(Rotation { secret: secret(random), generation: random.u32(..6), grace });
+        commit.rotate =
+            Some(Rotation { secret: secret(random), generation: random.u32(..6), grace });
     }
     match random.u8(..8) {
-        0 | 1 => commit.principal = PrincipalChange::Set(principal(USERS[random.usize(..USERS.len())])),
+        0 | 1 => {
+            commit.principal = PrincipalChange::Set(principal(USERS[random.usize(..USERS.len())]))
+        }
         2 => commit.principal = PrincipalChange::Unset,
         3 => commit.authenticated = true,
         _ => {}

@@ -22,15 +22,20 @@ on_all_databases!(
 const MANY: usize = 1_100;
 
 async fn fill(store: &SqlStore, count: usize, user: &str) {
-    let sessions = stream::iter(0..count).map(async |_| drop(Session::signed_in(store, user).await));
+    let sessions =
+        stream::iter(0..count).map(async |_| drop(Session::signed_in(store, user).await));
     sessions.buffer_unordered(8).for_each(async |()| ()).await;
 }
 
 async fn c35_an_end_of_all_takes_as_many_pages_as_it_needs(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
     fill(&store, MANY, "bob").await;
-    let (kept, eve) = (Session::signed_in(&store, "bob").await, Session::signed_in(&store, "eve").await);
-    assert_eq!(store.delete_all(&principal("bob"), Some(&kept.key)).await.expect("an end of all"), MANY as u64);
+    let (kept, eve) =
+        (Session::signed_in(&store, "bob").await, Session::signed_in(&store, "eve").await);
+    assert_eq!(
+        store.delete_all(&principal("bob"), Some(&kept.key)).await.expect("an end of all"),
+        MANY as u64
+    );
     assert_eq!(number(&sql, "SELECT count(*) FROM sessions").await, 2);
     for session in [&kept, &eve] {
         assert!(store.load(&session.key).await.expect("an answer").is_some());
@@ -52,9 +57,16 @@ async fn c52_pages_of_a_list_show_each_session_once(sql: AnySql) {
             break;
         }
     }
-    assert!(keys.is_sorted_by(|one, other| one.as_str() < other.as_str()), "twice, or in another order");
+    assert!(
+        keys.is_sorted_by(|one, other| one.as_str() < other.as_str()),
+        "twice, or in another order"
+    );
     assert_eq!(keys.len(), 25);
-    assert_eq!(store.list(&principal("bob"), None, 0).await.expect("a list").sessions.len(), 1, "a limit of 0 counts as 1");
+    assert_eq!(
+        store.list(&principal("bob"), None, 0).await.expect("a list").sessions.len(),
+        1,
+        "a limit of 0 counts as 1"
+    );
 }
 
 async fn c53_an_end_of_everyone_leaves_no_older_session(sql: AnySql) {
@@ -77,26 +89,45 @@ async fn c53_an_end_of_everyone_leaves_no_older_session(sql: AnySql) {
     assert!(listed(&store, "bob").await.expect("a list").is_empty());
     let left = u64::try_from(number(&sql, "SELECT count(*) FROM sessions").await).expect("a count");
     assert_eq!(ended + left, MANY as u64 + 1 + younger, "each session has ended or lives");
-    assert_eq!(store.delete_everyone(None, 0).await.expect("a page").ended, left.min(1), "a limit of 0 counts as 1");
+    assert_eq!(
+        store.delete_everyone(None, 0).await.expect("a page").ended,
+        left.min(1),
+        "a limit of 0 counts as 1"
+    );
 }
 
 async fn c36_keys_and_users_are_compared_byte_for_byte(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
     let long = "k".repeat(StoreKey::MAX_BYTES);
-    let texts = ["key", "KEY", "key ", "k\u{e9}y", "ke\u{301}y", "'", "\\x6b", "%", &long, &long[1..]];
+    let texts =
+        ["key", "KEY", "key ", "k\u{e9}y", "ke\u{301}y", "'", "\\x6b", "%", &long, &long[1..]];
     for (n, text) in (0_u8..).zip(texts) {
         let new = NewRecord::new(SecretHash::from_bytes([n; 32]), LONG).principal(principal(text));
         let created = store.create(&StoreKey::from_text(text), new).await.expect("an answer");
         assert_eq!(created, session_core::Created::New, "{text}");
     }
     for (n, text) in (0_u8..).zip(texts) {
-        let record = store.load(&StoreKey::from_text(text)).await.expect("an answer").expect("it lives").into_record();
-        assert_eq!((record.secret.as_bytes()[0], record.principal), (n, Some(principal(text))), "{text}");
-        let keys: Vec<_> = listed(&store, text).await.expect("a list").into_iter().map(|one| one.key).collect();
+        let record = store
+            .load(&StoreKey::from_text(text))
+            .await
+            .expect("an answer")
+            .expect("it lives")
+            .into_record();
+        assert_eq!(
+            (record.secret.as_bytes()[0], record.principal),
+            (n, Some(principal(text))),
+            "{text}"
+        );
+        let keys: Vec<_> =
+            listed(&store, text).await.expect("a list").into_iter().map(|one| one.key).collect();
         assert_eq!(keys, [StoreKey::from_text(text)]);
     }
     for text in texts {
-        assert_eq!(store.delete_all(&principal(text), None).await.expect("an end of all"), 1, "{text}");
+        assert_eq!(
+            store.delete_all(&principal(text), None).await.expect("an end of all"),
+            1,
+            "{text}"
+        );
     }
 }
 

@@ -19,14 +19,28 @@ enum Goes {
     WithNothing,
 }
 
-/// Somebody holds the session while it is changed: the change is made in the end, and each further try of it is counted and traced.
+/// Somebody holds the session while it is changed: the change is made in the end, and each further
+/// try of it is counted and traced.
 async fn a_change_in_the_way_of_another_is_tried_again(sql: &AnySql, hold: &str, goes: Goes) {
     let url = sql.url("");
-    let (demo, metrics) =
-        Demo::counting(&["--workers", "1", "--store", "sql", "--store-url", &url, "--deadline", "20s", "--log", "debug"]).await;
+    let (demo, metrics) = Demo::counting(&[
+        "--workers",
+        "1",
+        "--store",
+        "sql",
+        "--store-url",
+        &url,
+        "--deadline",
+        "20s",
+        "--log",
+        "debug",
+    ])
+    .await;
     let mut browser = demo.browser();
     let _ = browser.insert("n", "1").await.expect(204);
-    let retries = async || Scrape::of(metrics).await.value("session_store_retries_total", &[("store", "sql")]);
+    let retries = async || {
+        Scrape::of(metrics).await.value("session_store_retries_total", &[("store", "sql")])
+    };
     let none = retries().await;
     assert!(none < 0.5, "{none} retries of a change that nobody was in the way of");
     let traces = || demo.output().matches("a store tries again store=\"sql\"").count();
@@ -42,13 +56,20 @@ async fn a_change_in_the_way_of_another_is_tried_again(sql: &AnySql, hold: &str,
         waiting(sql, 1).await;
         own.run("COMMIT").await;
     }
-    let counted = wait::until("a retry to be counted", PATIENCE, async || Some(retries().await).filter(|count| *count > 0.5)).await;
+    let counted = wait::until("a retry to be counted", PATIENCE, async || {
+        Some(retries().await).filter(|count| *count > 0.5)
+    })
+    .await;
     if goes == Goes::WithNothing {
         assert!(!change.is_finished(), "somebody is still in the way");
         own.run("ROLLBACK").await;
     }
     let _ = change.await.expect("no panic").expect(200);
-    assert_eq!(browser.page().await.value("n"), Some(&serde_json::json!(2)), "it is made once, however often it was tried");
+    assert_eq!(
+        browser.page().await.value("n"),
+        Some(&serde_json::json!(2)),
+        "it is made once, however often it was tried"
+    );
     let now = retries().await;
     assert!(now >= counted);
     wait::until_true("one line for each that is counted", PATIENCE, || {
@@ -60,20 +81,37 @@ async fn a_change_in_the_way_of_another_is_tried_again(sql: &AnySql, hold: &str,
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failure_of_serialization_is_tried_again_and_counted() {
-    let Some(postgres) = Postgres::start_with(&["-c", "default_transaction_isolation=repeatable read"]).await else { return };
+    let Some(postgres) =
+        Postgres::start_with(&["-c", "default_transaction_isolation=repeatable read"]).await
+    else {
+        return;
+    };
     let hold = "BEGIN; UPDATE sessions SET expires = expires + 1";
-    a_change_in_the_way_of_another_is_tried_again(&AnySql::Postgres(postgres), hold, Goes::WithAChange).await;
+    a_change_in_the_way_of_another_is_tried_again(
+        &AnySql::Postgres(postgres),
+        hold,
+        Goes::WithAChange,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lock_that_is_not_to_be_had_is_tried_again_and_counted() {
-    let Some(mariadb) = MariaDb::start_with(&["--innodb-lock-wait-timeout=1"]).await else { return };
+    let Some(mariadb) = MariaDb::start_with(&["--innodb-lock-wait-timeout=1"]).await else {
+        return;
+    };
     let hold = "BEGIN; SELECT id FROM sessions FOR UPDATE";
-    a_change_in_the_way_of_another_is_tried_again(&AnySql::MariaDb(mariadb), hold, Goes::WithNothing).await;
+    a_change_in_the_way_of_another_is_tried_again(
+        &AnySql::MariaDb(mariadb),
+        hold,
+        Goes::WithNothing,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_somebody_writes_is_tried_again_and_counted() {
     let Some(sqlite) = AnySql::sqlite().await else { return };
-    a_change_in_the_way_of_another_is_tried_again(&sqlite, "BEGIN IMMEDIATE", Goes::WithNothing).await;
+    a_change_in_the_way_of_another_is_tried_again(&sqlite, "BEGIN IMMEDIATE", Goes::WithNothing)
+        .await;
 }

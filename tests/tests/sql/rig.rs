@@ -91,9 +91,14 @@ async fn hangs_until_it_is_thawed(sql: AnySql) {
 async fn shows_all_that_is_in_its_tables(sql: AnySql) {
     sql.ask(TABLE).await.expect("it answers");
     let binary = if matches!(sql, AnySql::Postgres(_)) { "bytea" } else { "blob" };
-    let bytes = if matches!(sql, AnySql::Postgres(_)) { r"'\x6c6574746572'" } else { "x'6c6574746572'" };
-    sql.ask(&format!("CREATE TABLE others (big bigint, bytes {binary})")).await.expect("it answers");
-    sql.ask(&format!("INSERT INTO others VALUES (9223372036854775807, {bytes}), (NULL, NULL)")).await.expect("it answers");
+    let bytes =
+        if matches!(sql, AnySql::Postgres(_)) { r"'\x6c6574746572'" } else { "x'6c6574746572'" };
+    sql.ask(&format!("CREATE TABLE others (big bigint, bytes {binary})"))
+        .await
+        .expect("it answers");
+    sql.ask(&format!("INSERT INTO others VALUES (9223372036854775807, {bytes}), (NULL, NULL)"))
+        .await
+        .expect("it answers");
     sql.ask("INSERT INTO things VALUES (2, 'second'), (1, 'first')").await.expect("it answers");
     let dumped = sql.dump().await.replace(['`', '"'], "").replace("public.", "");
     let lines: Vec<_> = dumped.lines().collect();
@@ -157,7 +162,10 @@ async fn a_connection_to_postgres_hangs_with_it_and_ends_with_it() {
     let mut connection = PgConnection::connect(&postgres.url()).await.expect("it answers");
     query("SELECT 1").execute(&mut connection).await.expect("it answers");
     ours!(postgres.stop().await);
-    query("SELECT 1").execute(&mut connection).await.expect_err("what serves a connection is gone as well");
+    query("SELECT 1")
+        .execute(&mut connection)
+        .await
+        .expect_err("what serves a connection is gone as well");
     ours!(postgres.start_again().await);
     let mut connection = PgConnection::connect(&postgres.url()).await.expect("it answers");
     query("SELECT 1").execute(&mut connection).await.expect("it answers");
@@ -177,17 +185,34 @@ async fn a_frozen_server_can_be_killed() {
 
 #[tokio::test]
 async fn a_postgres_has_the_flags_that_were_asked_for() {
-    let flags = ["-c", "max_connections=20", "-c", "log_statement=all", "-c", "shared_preload_libraries=pg_stat_statements"];
+    let flags = [
+        "-c",
+        "max_connections=20",
+        "-c",
+        "log_statement=all",
+        "-c",
+        "shared_preload_libraries=pg_stat_statements",
+    ];
     let Some(mut postgres) = Postgres::start_with(&flags).await else { return };
     let pool = postgres.pool();
-    let most: String = query_scalar("SHOW max_connections").fetch_one(&pool).await.expect("it answers");
+    let most: String =
+        query_scalar("SHOW max_connections").fetch_one(&pool).await.expect("it answers");
     assert_eq!(most, "20");
-    query("CREATE EXTENSION pg_stat_statements").execute(&pool).await.expect("a library that was loaded");
+    query("CREATE EXTENSION pg_stat_statements")
+        .execute(&pool)
+        .await
+        .expect("a library that was loaded");
     query("SELECT 'looked for'").execute(&pool).await.expect("it answers");
     let output = ours!(postgres.output());
     assert!(output.contains("SELECT 'looked for'"), "{output}");
-    let kept: Vec<String> = query_scalar("SELECT query FROM pg_stat_statements").fetch_all(&pool).await.expect("it answers");
-    assert!(!output.contains(PASSWORD) && !kept.concat().contains(PASSWORD), "the rig itself shows the password");
+    let kept: Vec<String> = query_scalar("SELECT query FROM pg_stat_statements")
+        .fetch_all(&pool)
+        .await
+        .expect("it answers");
+    assert!(
+        !output.contains(PASSWORD) && !kept.concat().contains(PASSWORD),
+        "the rig itself shows the password"
+    );
     ours!(postgres.stop().await);
     ours!(postgres.start_again().await);
     let most = postgres.ask("SHOW max_connections").await.expect("it answers");
@@ -199,7 +224,10 @@ async fn a_mariadb_has_the_flags_that_were_asked_for() {
     let flags = ["--max-connections=20", "--general-log=1", "--general-log-file=general"];
     let Some(mariadb) = MariaDb::start_with(&flags).await else { return };
     let pool = mariadb.pool();
-    let most: i64 = query_scalar("SELECT CAST(@@max_connections AS signed)").fetch_one(&pool).await.expect("it answers");
+    let most: i64 = query_scalar("SELECT CAST(@@max_connections AS signed)")
+        .fetch_one(&pool)
+        .await
+        .expect("it answers");
     assert_eq!(most, 20);
     assert!(!ours!(mariadb.output()).contains(PASSWORD), "the rig itself shows the password");
 }
@@ -243,7 +271,11 @@ async fn a_mariadb_lets_its_user_write_its_database_and_make_no_other() {
 fn servers_are_gone_after_a_panic() {
     let (tell, told) = std::sync::mpsc::channel();
     let test = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
         runtime.block_on(async {
             let Some(postgres) = Postgres::start().await else { return };
             let Some(mariadb) = MariaDb::start().await else { return };

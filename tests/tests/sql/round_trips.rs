@@ -6,8 +6,9 @@ use std::{
 };
 
 use session_core::{
-    Change, Claim, Commit, CookieChange, Created, Deleted, Delivery, Guard, NewRecord, Outcome, Policy, RecordedChanges, Session,
-    SessionContext, SessionDriver, SessionError, SessionId, SessionStore, StoreKey,
+    Change, Claim, Commit, CookieChange, Created, Deleted, Delivery, Guard, NewRecord, Outcome,
+    Policy, RecordedChanges, Session, SessionContext, SessionDriver, SessionError, SessionId,
+    SessionStore, StoreKey,
     cookie::{CookieCodec, CookieConfig, Key, SignedBy, VerifiedCookie, VerifiedCookies},
 };
 use store_sql::SqlStore;
@@ -39,14 +40,21 @@ impl Site {
         let mut heard = heard?;
         let store = connect(&heard.server.url(PATIENT)).await;
         let _ = heard.words().await;
-        Some(Self { store, heard, policy: Policy::default().idle_timeout(IDLE), commit: commit.to_vec(), table: Vec::new() })
+        Some(Self {
+            store,
+            heard,
+            policy: Policy::default().idle_timeout(IDLE),
+            commit: commit.to_vec(),
+            table: Vec::new(),
+        })
     }
 
     fn read_and_commit(&self) -> Vec<&'static str> {
         [&["SELECT"], &*self.commit].concat()
     }
 
-    /// A request with this cookie: the id that its response brings, after the statements that it is to take.
+    /// A request with this cookie: the id that its response brings, after the statements that it is
+    /// to take.
     async fn request(
         &mut self,
         what: &str,
@@ -54,9 +62,16 @@ impl Site {
         cookie: Option<&SessionId>,
         handler: impl AsyncFnOnce(&Session) -> Result<(), SessionError>,
     ) -> Option<SessionId> {
-        let verified = cookie.map(|id| VerifiedCookies::from(VerifiedCookie { id: id.clone(), signed_by: SignedBy::Current }));
+        let verified = cookie.map(|id| {
+            VerifiedCookies::from(VerifiedCookie { id: id.clone(), signed_by: SignedBy::Current })
+        });
         let context = Arc::new(SessionContext::new(Arc::new(self.store.clone()), self.policy));
-        let driver = SessionDriver::open(context, verified.unwrap_or_default(), Delivery::Possible, Instant::now());
+        let driver = SessionDriver::open(
+            context,
+            verified.unwrap_or_default(),
+            Delivery::Possible,
+            Instant::now(),
+        );
         handler(driver.session()).await.expect("the handler succeeds");
         driver.finish(RecordedChanges::Commit).await.expect("the store commits");
         self.costs(what, expected).await;
@@ -74,10 +89,15 @@ impl Site {
     }
 
     async fn signed_in(&mut self) -> SessionId {
-        let issued = self.request("a sign-in of a new session, with data", &["INSERT"], None, async |session| {
-            session.sign_in(principal("bob"));
-            session.insert("n", &1)
-        });
+        let issued = self.request(
+            "a sign-in of a new session, with data",
+            &["INSERT"],
+            None,
+            async |session| {
+                session.sign_in(principal("bob"));
+                session.insert("n", &1)
+            },
+        );
         issued.await.expect("a cookie")
     }
 }
@@ -87,14 +107,30 @@ async fn a_request_costs_the_round_trips_of_the_design(site: Option<Site>) {
     let (commit, read_and_commit) = (site.commit.clone(), site.read_and_commit());
     let id = &site.signed_in().await;
     site.request("a route that never touches the session", &[], Some(id), async |_| Ok(())).await;
-    site.request("no cookie, a read", &[], None, async |session| session.names().await.map(drop)).await;
-    let codec = CookieCodec::signed(CookieConfig::development(), &Key::parse(KEY).expect("a strong key").into()).expect("a cookie");
-    let unsigned = [b"id=2.".as_slice(), &id.to_text(), b".AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"].concat();
-    let unverified = codec.read([unsigned.as_slice()]).iter().next().map(|verified| verified.id.clone());
-    site.request("an unverifiable cookie, a read", &[], unverified.as_ref(), async |session| session.names().await.map(drop)).await;
-    site.request("a read", &["SELECT"], Some(id), async |session| session.get::<i64>("n").await.map(drop)).await;
-    site.request("an add", &commit, Some(id), async |session| session.add("n", 1).await.map(drop)).await;
-    site.request("a blind insert", &commit, Some(id), async |session| session.insert("a", &1)).await;
+    site.request("no cookie, a read", &[], None, async |session| session.names().await.map(drop))
+        .await;
+    let codec = CookieCodec::signed(
+        CookieConfig::development(),
+        &Key::parse(KEY).expect("a strong key").into(),
+    )
+    .expect("a cookie");
+    let unsigned =
+        [b"id=2.".as_slice(), &id.to_text(), b".AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]
+            .concat();
+    let unverified =
+        codec.read([unsigned.as_slice()]).iter().next().map(|verified| verified.id.clone());
+    site.request("an unverifiable cookie, a read", &[], unverified.as_ref(), async |session| {
+        session.names().await.map(drop)
+    })
+    .await;
+    site.request("a read", &["SELECT"], Some(id), async |session| {
+        session.get::<i64>("n").await.map(drop)
+    })
+    .await;
+    site.request("an add", &commit, Some(id), async |session| session.add("n", 1).await.map(drop))
+        .await;
+    site.request("a blind insert", &commit, Some(id), async |session| session.insert("a", &1))
+        .await;
     site.request("a blind remove", &commit, Some(id), async |session| session.remove("a")).await;
     let read_then_insert = async |session: &Session| {
         let held: Option<i64> = session.get("b").await?;
@@ -107,7 +143,11 @@ async fn a_request_costs_the_round_trips_of_the_design(site: Option<Site>) {
         session.remove("b")
     };
     site.request("several blind changes", &commit, Some(id), many).await;
-    let first = site.request("the first write of a new session", &["INSERT"], None, async |session| session.insert("n", &1)).await;
+    let first = site
+        .request("the first write of a new session", &["INSERT"], None, async |session| {
+            session.insert("n", &1)
+        })
+        .await;
     assert!(first.is_some());
     let rotate = async |session: &Session| {
         session.renew();
@@ -118,27 +158,50 @@ async fn a_request_costs_the_round_trips_of_the_design(site: Option<Site>) {
         session.renew();
         Ok(())
     };
-    let id = &site.request("a renewal after a load", &read_and_commit, Some(id), renew).await.expect("a new id");
-    let id = site.request("a rotation together with data, after its load", &read_and_commit, Some(id), rotate).await.expect("a new id");
+    let id = &site
+        .request("a renewal after a load", &read_and_commit, Some(id), renew)
+        .await
+        .expect("a new id");
+    let id = site
+        .request(
+            "a rotation together with data, after its load",
+            &read_and_commit,
+            Some(id),
+            rotate,
+        )
+        .await
+        .expect("a new id");
     site.request("an end", &["DELETE"], Some(&id), async |session| session.destroy().await).await;
 
     let read_late = &site.signed_in().await;
     // A life is extended when less than three quarters of it are left.
     tokio::time::sleep(IDLE / 4 + Duration::from_millis(200)).await;
     let read = async |session: &Session| session.get::<i64>("n").await.map(drop);
-    site.request("a read when less than 3/4 of the idle timeout is left", &read_and_commit, Some(read_late), read).await;
+    site.request(
+        "a read when less than 3/4 of the idle timeout is left",
+        &read_and_commit,
+        Some(read_late),
+        read,
+    )
+    .await;
     site.request("the read after that", &["SELECT"], Some(read_late), read).await;
     eprintln!("{}", site.table.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_costs_the_round_trips_of_the_design_with_postgres() {
-    a_request_costs_the_round_trips_of_the_design(Site::on(Heard::postgres().await, &["UPDATE"]).await).await;
+    a_request_costs_the_round_trips_of_the_design(
+        Site::on(Heard::postgres().await, &["UPDATE"]).await,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_costs_one_more_for_a_commit_with_mariadb() {
-    a_request_costs_the_round_trips_of_the_design(Site::on(Heard::mariadb().await, &["UPDATE", "SELECT"]).await).await;
+    a_request_costs_the_round_trips_of_the_design(
+        Site::on(Heard::mariadb().await, &["UPDATE", "SELECT"]).await,
+    )
+    .await;
 }
 
 /// A store whose server records the statements, and a session in it.
@@ -190,7 +253,10 @@ async fn each_call_costs_what_the_page_says(priced: Option<Priced>) {
         site.costs("create, the key is taken", &["INSERT"]).await;
     }
     let brief = session::Session::new();
-    let _ = store.create(&brief.key, NewRecord::new(brief.secret, Duration::from_millis(1))).await.expect("a new session");
+    let _ = store
+        .create(&brief.key, NewRecord::new(brief.secret, Duration::from_millis(1)))
+        .await
+        .expect("a new session");
     tokio::time::sleep(Duration::from_millis(20)).await;
     let _ = site.heard.words().await;
     assert_eq!(store.create(&brief.key, brief.record()).await.expect("an answer"), Created::New);
@@ -200,23 +266,40 @@ async fn each_call_costs_what_the_page_says(priced: Option<Priced>) {
     site.commits("commit, a value", &session.key, session.set("text", "\"t\"")).await;
     site.commits("commit, an add", &session.key, session.add("n", 1)).await;
     site.commits("commit, an extension", &session.key, session.commit().ttl(LONG)).await;
-    site.commits("commit, a proof of identity", &session.key, session.commit().authenticated()).await;
+    site.commits("commit, a proof of identity", &session.key, session.commit().authenticated())
+        .await;
     let second = session.rotated();
     site.commits("commit, a renewal", &session.key, session.renew(&second)).await;
     let third = second.rotated();
     site.commits("commit, a sign-in", &session.key, second.sign_in("bob", &third)).await;
-    site.refuses("commit, superseded", &session.key, second.set("a", "1"), Outcome::Superseded).await;
-    site.refuses("commit, a renewal that lost", &session.key, second.renew(&third), Outcome::Superseded).await;
-    site.refuses("commit, its guard does not hold", &session.key, third.set("a", "1").guard(Guard::Version(99)), Outcome::Conflict).await;
+    site.refuses("commit, superseded", &session.key, second.set("a", "1"), Outcome::Superseded)
+        .await;
+    site.refuses(
+        "commit, a renewal that lost",
+        &session.key,
+        second.renew(&third),
+        Outcome::Superseded,
+    )
+    .await;
+    site.refuses(
+        "commit, its guard does not hold",
+        &session.key,
+        third.set("a", "1").guard(Guard::Version(99)),
+        Outcome::Conflict,
+    )
+    .await;
     assert!(store.commit(&session.key, third.add("text", 1)).await.is_err());
     site.costs("commit, an add to a text", &["UPDATE", "SELECT"]).await;
     let missing = session::Session::new();
     site.refuses("commit, no session", &missing.key, missing.add("n", 1), Outcome::Gone).await;
-    for (what, commit) in [("commit, empty", third.commit()), ("commit, empty and superseded", second.commit())] {
+    for (what, commit) in
+        [("commit, empty", third.commit()), ("commit, empty and superseded", second.commit())]
+    {
         let _ = store.commit(&session.key, commit).await.expect("an answer");
         site.costs(what, &["SELECT"]).await;
     }
-    let sums = (0..40).fold(third.commit(), |commit, n| commit.change(name(&format!("sum-{n}")), Change::Add(n)));
+    let sums = (0..40)
+        .fold(third.commit(), |commit, n| commit.change(name(&format!("sum-{n}")), Change::Add(n)));
     assert!(is_done(&store.commit(&session.key, sums).await));
     site.costs("commit, forty sums", &[&["SELECT"], site.commit].concat()).await;
     let large = format!("\"{}\"", "x".repeat(65_300 - 40 * 8));
@@ -226,15 +309,24 @@ async fn each_call_costs_what_the_page_says(priced: Option<Priced>) {
     assert!(near == site.commit || near == worked_out, "a commit near the cap: {near:?}");
     assert_eq!(listed(&store, "bob").await.expect("a list").len(), 1);
     site.costs("list", &["SELECT"]).await;
-    assert_eq!(store.delete(&session.key, Claim::Generation(1)).await.expect("an answer"), Deleted::Superseded);
+    assert_eq!(
+        store.delete(&session.key, Claim::Generation(1)).await.expect("an answer"),
+        Deleted::Superseded
+    );
     site.costs("delete, the claim does not reach the session", &["DELETE", "SELECT"]).await;
-    assert_eq!(store.delete(&session.key, Claim::Generation(2)).await.expect("an answer"), Deleted::Ended);
+    assert_eq!(
+        store.delete(&session.key, Claim::Generation(2)).await.expect("an answer"),
+        Deleted::Ended
+    );
     site.costs("delete, by a claim", &["DELETE"]).await;
     assert_eq!(store.delete(&brief.key, Claim::Any).await.expect("an answer"), Deleted::Ended);
     site.costs("delete", &["DELETE"]).await;
     assert_eq!(store.delete(&brief.key, Claim::Any).await.expect("an answer"), Deleted::Missing);
     site.costs("delete, no session", &["DELETE"]).await;
-    assert_eq!(store.delete(&brief.key, Claim::Generation(0)).await.expect("an answer"), Deleted::Missing);
+    assert_eq!(
+        store.delete(&brief.key, Claim::Generation(0)).await.expect("an answer"),
+        Deleted::Missing
+    );
     site.costs("delete, by a claim, no session", &["DELETE", "SELECT"]).await;
     for _ in 0..2 {
         let _ = session::Session::signed_in(&store, "bob").await;
@@ -257,10 +349,14 @@ async fn each_call_costs_what_the_page_says(priced: Option<Priced>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_call_costs_what_the_page_says_with_postgres() {
-    each_call_costs_what_the_page_says(Priced::on(Heard::postgres().await, &["UPDATE"]).await).await;
+    each_call_costs_what_the_page_says(Priced::on(Heard::postgres().await, &["UPDATE"]).await)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_call_costs_what_the_page_says_with_mariadb() {
-    each_call_costs_what_the_page_says(Priced::on(Heard::mariadb().await, &["UPDATE", "SELECT"]).await).await;
+    each_call_costs_what_the_page_says(
+        Priced::on(Heard::mariadb().await, &["UPDATE", "SELECT"]).await,
+    )
+    .await;
 }

@@ -1,9 +1,12 @@
-//! What the databases do for one session: a rotation, an end by a claim, a creation under a key that is in use.
+//! What the databases do for one session: a rotation, an end by a claim, a creation under a key
+//! that is in use.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use session_core::{Change, Claim, Created, Deleted, Guard, Json, NewRecord, Outcome, Rotation, SessionStore};
+use session_core::{
+    Change, Claim, Created, Deleted, Guard, Json, NewRecord, Outcome, Rotation, SessionStore,
+};
 use tests::{
     PATIENCE,
     service::{AnySql, Postgres},
@@ -28,7 +31,8 @@ async fn c46_of_concurrent_renewals_one_wins(sql: AnySql) {
     let mut session = Session::signed_in(&store, "bob").await;
     for round in 0..10 {
         let next: Vec<_> = (0..RENEWALS).map(|_| session.rotated()).collect();
-        let outcomes = join_all(next.iter().map(|next| store.commit(&session.key, session.renew(next)))).await;
+        let outcomes =
+            join_all(next.iter().map(|next| store.commit(&session.key, session.renew(next)))).await;
         let mut won = Vec::new();
         for (next, outcome) in next.into_iter().zip(outcomes) {
             match outcome {
@@ -50,12 +54,13 @@ async fn c47_a_claim_and_a_sign_in_have_one_order(sql: AnySql) {
     for round in 0..60 {
         let session = Session::anonymous(&store).await;
         let next = session.rotated();
-        let (signed_in, deleted) = tokio::join!(store.commit(&session.key, session.sign_in("bob", &next)), async {
-            if round % 2 == 0 {
-                tokio::task::yield_now().await;
-            }
-            store.delete(&session.key, Claim::Generation(0)).await
-        });
+        let (signed_in, deleted) =
+            tokio::join!(store.commit(&session.key, session.sign_in("bob", &next)), async {
+                if round % 2 == 0 {
+                    tokio::task::yield_now().await;
+                }
+                store.delete(&session.key, Claim::Generation(0)).await
+            });
         let lives = store.load(&session.key).await.expect("an answer").is_some();
         match (signed_in.expect("an answer"), deleted.expect("an answer")) {
             (Outcome::Gone, Deleted::Ended) => assert!(!lives, "round {round}"),
@@ -68,7 +73,8 @@ async fn c47_a_claim_and_a_sign_in_have_one_order(sql: AnySql) {
     eprintln!("{}: {ended} ended, {kept} signed in", sql.version());
 }
 
-/// A transaction has signed the user in and has not committed: the end waits for it, and the claim is compared with the result.
+/// A transaction has signed the user in and has not committed: the end waits for it, and the claim
+/// is compared with the result.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c47_a_claim_is_compared_with_a_sign_in_that_is_being_committed() {
     for sql in [AnySql::postgres().await, AnySql::mariadb().await] {
@@ -84,21 +90,43 @@ async fn c47_a_claim_is_compared_with_a_sign_in_that_is_being_committed() {
         waiting(&sql, 1).await;
         own.run("COMMIT").await;
         assert_eq!(ending.await.expect("no panic").expect("an answer"), Deleted::Superseded);
-        assert_eq!(store.delete(&session.key, Claim::Generation(4)).await.expect("an answer"), Deleted::Ended);
+        assert_eq!(
+            store.delete(&session.key, Claim::Generation(4)).await.expect("an answer"),
+            Deleted::Ended
+        );
     }
 }
 
-/// The session's generation is beyond the claim, and the row is unreadable in each way that a database allows.
+/// The session's generation is beyond the claim, and the row is unreadable in each way that a
+/// database allows.
 async fn c47_every_claim_ends_a_row_that_cannot_be_read(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
-    for spoilt in ["format = 7", "attributes = 'no words'", "principal = NULL", "generation = -1", r#"data = '{"a":"{"}'"#] {
+    for spoilt in [
+        "format = 7",
+        "attributes = 'no words'",
+        "principal = NULL",
+        "generation = -1",
+        r#"data = '{"a":"{"}'"#,
+    ] {
         for claim in [Claim::Any, Claim::Generation(0)] {
             let session = Session::new();
-            let new = NewRecord { generation: 5, since: 5, ..session.record().principal(principal("bob")) };
+            let new = NewRecord {
+                generation: 5,
+                since: 5,
+                ..session.record().principal(principal("bob"))
+            };
             let _ = store.create(&session.key, new).await.expect("a new session");
             sql.ask(&format!("UPDATE sessions SET {spoilt}")).await.expect("it may");
-            assert_eq!(store.delete(&session.key, claim).await.expect("an answer"), Deleted::Ended, "{spoilt}, {claim:?}");
-            assert_eq!(number(&sql, "SELECT count(*) FROM sessions").await, 0, "{spoilt}, {claim:?}");
+            assert_eq!(
+                store.delete(&session.key, claim).await.expect("an answer"),
+                Deleted::Ended,
+                "{spoilt}, {claim:?}"
+            );
+            assert_eq!(
+                number(&sql, "SELECT count(*) FROM sessions").await,
+                0,
+                "{spoilt}, {claim:?}"
+            );
         }
     }
 }
@@ -106,33 +134,57 @@ async fn c47_every_claim_ends_a_row_that_cannot_be_read(sql: AnySql) {
 async fn c01_a_create_replaces_an_expired_row_whole(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
     let session = Session::new();
-    let value = |text: &str| [(name("a"), Json::from_text(text).expect("JSON"))].into_iter().collect();
-    let old = NewRecord { version: 9, age: LONG, ttl: Duration::from_millis(100), ..session.record() }
-        .data(value("1"))
-        .principal(principal("bob"));
+    let value =
+        |text: &str| [(name("a"), Json::from_text(text).expect("JSON"))].into_iter().collect();
+    let old =
+        NewRecord { version: 9, age: LONG, ttl: Duration::from_millis(100), ..session.record() }
+            .data(value("1"))
+            .principal(principal("bob"));
     assert_eq!(store.create(&session.key, old).await.expect("an answer"), Created::New);
     // Every column that the new row leaves empty has a value.
-    let graced = Rotation { secret: session.rotated().secret, generation: 1, grace: Some(Duration::from_mins(1)) };
+    let graced = Rotation {
+        secret: session.rotated().secret,
+        generation: 1,
+        grace: Some(Duration::from_mins(1)),
+    };
     let _ = store.commit(&session.key, session.commit().rotate(graced)).await.expect("an answer");
-    let expired = async || store.load(&session.key).await.expect("an answer").is_none().then_some(());
+    let expired =
+        async || store.load(&session.key).await.expect("an answer").is_none().then_some(());
     wait::until("the session to expire", PATIENCE, expired).await;
-    let created = join_all((0..4).map(|_| store.create(&session.key, session.record().data(value("2"))))).await;
-    let new = created.into_iter().filter(|created| *created.as_ref().expect("an answer") == Created::New).count();
+    let created =
+        join_all((0..4).map(|_| store.create(&session.key, session.record().data(value("2")))))
+            .await;
+    let new = created
+        .into_iter()
+        .filter(|created| *created.as_ref().expect("an answer") == Created::New)
+        .count();
     assert_eq!(new, 1, "of four creators of one key");
     let record = record(&store, &session).await;
-    assert_eq!((record.version, record.generation, record.grace, record.authenticated, record.principal), (1, 0, None, None, None));
-    assert_eq!((record.secret, record.rotated, record.data), (session.secret, record.age, value("2")));
+    assert_eq!(
+        (record.version, record.generation, record.grace, record.authenticated, record.principal),
+        (1, 0, None, None, None)
+    );
+    assert_eq!(
+        (record.secret, record.rotated, record.data),
+        (session.secret, record.age, value("2"))
+    );
     assert!(listed(&store, "bob").await.expect("a list").is_empty());
 }
 
 async fn c54_a_repeated_create_changes_nothing(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
     let session = Session::new();
-    assert_eq!(store.create(&session.key, session.record()).await.expect("an answer"), Created::New);
+    assert_eq!(
+        store.create(&session.key, session.record()).await.expect("an answer"),
+        Created::New
+    );
     assert!(is_done(&store.commit(&session.key, session.add("n", 1)).await));
     let before = sql.dump().await;
     for _ in 0..3 {
-        assert_eq!(store.create(&session.key, session.record()).await.expect("an answer"), Created::Taken);
+        assert_eq!(
+            store.create(&session.key, session.record()).await.expect("an answer"),
+            Created::Taken
+        );
     }
     assert_eq!(sql.dump().await, before);
 }
@@ -148,7 +200,8 @@ async fn c46_a_renewal_keeps_deadline_and_version(sql: AnySql) {
     assert_eq!(number(&sql, "SELECT generation FROM sessions").await, 1);
 }
 
-/// An update that changes an indexed column writes an entry into every index of the table (no HOT update).
+/// An update that changes an indexed column writes an entry into every index of the table (no HOT
+/// update).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c46_renewals_on_postgres_are_hot_updates() {
     const SESSIONS: usize = 300;
@@ -156,7 +209,10 @@ async fn c46_renewals_on_postgres_are_hot_updates() {
     let Some(postgres) = Postgres::start().await else { return };
     let sql = AnySql::Postgres(postgres);
     let store = connect(&sql.url(PATIENT)).await;
-    let mut sessions = join_all((0..SESSIONS).map(|n| Session::signed_in(&store, if n % 2 == 0 { "bob" } else { "eve" }))).await;
+    let mut sessions = join_all(
+        (0..SESSIONS).map(|n| Session::signed_in(&store, if n % 2 == 0 { "bob" } else { "eve" })),
+    )
+    .await;
     for _ in 0..RENEWALS {
         for session in &mut sessions {
             let next = session.rotated();
@@ -166,7 +222,9 @@ async fn c46_renewals_on_postgres_are_hot_updates() {
         }
     }
     let updates = async |least: usize| {
-        let of = |column: &str| format!("SELECT {column} FROM pg_stat_user_tables WHERE relname = 'sessions'");
+        let of = |column: &str| {
+            format!("SELECT {column} FROM pg_stat_user_tables WHERE relname = 'sessions'")
+        };
         wait::until("the statistics", PATIENCE, async || {
             let all = number(&sql, &of("n_tup_upd")).await;
             (all >= i64::try_from(least).expect("a few")).then_some(())
@@ -181,13 +239,25 @@ async fn c46_renewals_on_postgres_are_hot_updates() {
         assert!(is_done(&store.commit(&session.key, session.commit().ttl(2 * LONG)).await));
     }
     let (after, hot_after) = updates(SESSIONS * (RENEWALS + 1)).await;
-    assert_eq!((after - all, hot_after - hot), (i64::try_from(SESSIONS).expect("a few"), 0), "an extension changes an indexed column");
+    assert_eq!(
+        (after - all, hot_after - hot),
+        (i64::try_from(SESSIONS).expect("a few"), 0),
+        "an extension changes an indexed column"
+    );
 }
 
-/// A server logs a statement that fails. None fails because of what is stored or because the call does not fit.
+/// A server logs a statement that fails. None fails because of what is stored or because the call
+/// does not fit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c45_refused_calls_leave_nothing_in_the_log_of_postgres() {
-    let Some(postgres) = Postgres::start_with(&["-c", "log_min_messages=warning", "-c", "log_min_error_statement=error"]).await else {
+    let Some(postgres) = Postgres::start_with(&[
+        "-c",
+        "log_min_messages=warning",
+        "-c",
+        "log_min_error_statement=error",
+    ])
+    .await
+    else {
         return;
     };
     let store = connect(&format!("{}?{PATIENT}", postgres.url())).await;
@@ -195,22 +265,44 @@ async fn c45_refused_calls_leave_nothing_in_the_log_of_postgres() {
     let session = Session::signed_in(&store, "bob").await;
     let (next, missing) = (session.rotated(), Session::new());
     let _ = store.create(&session.key, session.record()).await.expect("an answer");
-    for (field, json) in [("text", "\"t\""), ("most", "9223372036854775807"), ("half", "0.5"), ("long", "123456789012345678901234567890")] {
+    for (field, json) in [
+        ("text", "\"t\""),
+        ("most", "9223372036854775807"),
+        ("half", "0.5"),
+        ("long", "123456789012345678901234567890"),
+    ] {
         assert!(is_done(&store.commit(&session.key, session.set(field, json)).await));
     }
-    for commit in ["text", "most", "half", "long"].map(|field| session.commit().change(name(field), Change::Add(1))) {
+    for commit in ["text", "most", "half", "long"]
+        .map(|field| session.commit().change(name(field), Change::Add(1)))
+    {
         assert!(store.commit(&session.key, commit).await.is_err());
     }
-    for commit in [next.add("n", 1), session.set("a", "1").guard(Guard::Version(99)), next.renew(&session), next.commit()] {
+    for commit in [
+        next.add("n", 1),
+        session.set("a", "1").guard(Guard::Version(99)),
+        next.renew(&session),
+        next.commit(),
+    ] {
         assert!(!is_done(&store.commit(&session.key, commit).await));
     }
-    assert_eq!(store.commit(&missing.key, missing.add("n", 1)).await.expect("an answer"), Outcome::Gone);
+    assert_eq!(
+        store.commit(&missing.key, missing.add("n", 1)).await.expect("an answer"),
+        Outcome::Gone
+    );
     assert!(is_done(&store.commit(&session.key, session.sign_in("eve", &next)).await));
     for claim in [Claim::Generation(0), Claim::Any, Claim::Any] {
         let _ = store.delete(&session.key, claim).await.expect("an answer");
     }
     let output = postgres.output().expect("the server is the test's own");
-    assert!(!output[before..].contains("ERROR") && !output[before..].contains("WARNING"), "{}", &output[before..]);
+    assert!(
+        !output[before..].contains("ERROR") && !output[before..].contains("WARNING"),
+        "{}",
+        &output[before..]
+    );
     postgres.ask("SELECT 1 / 0").await.expect_err("a statement that fails");
-    assert!(postgres.output().expect("the server is the test's own")[before..].contains("ERROR"), "the log shows a failed statement");
+    assert!(
+        postgres.output().expect("the server is the test's own")[before..].contains("ERROR"),
+        "the log shows a failed statement"
+    );
 }

@@ -1,4 +1,5 @@
-//! How the table is created: by many processes at once, by hand, and not at all where another one has its name.
+//! How the table is created: by many processes at once, by hand, and not at all where another one
+//! has its name.
 
 use std::sync::{Arc, Barrier};
 
@@ -60,7 +61,10 @@ async fn open_at_once(url: &str) {
     let opened = (0..THREADS).map(|_| {
         let (url, together) = (url.to_owned(), Arc::clone(&together));
         tokio::task::spawn_blocking(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
             runtime.block_on(async {
                 let store = SqlStore::new(&Config::new(&url).expect("a URL")).expect("settings");
                 together.wait();
@@ -79,7 +83,8 @@ async fn c44_many_processes_make_the_tables_at_once(sql: AnySql) {
     let url = sql.url("");
     let flags = ["--store", "sql", "--workers", "4", "--store-url", &url];
     let patient = with(&url, PATIENT);
-    let (one, other, ()) = tokio::join!(Demo::start(&flags), Demo::start(&flags), open_at_once(&patient));
+    let (one, other, ()) =
+        tokio::join!(Demo::start(&flags), Demo::start(&flags), open_at_once(&patient));
     for demo in [&one, &other] {
         demo.ready().await;
         let said = demo.output();
@@ -92,7 +97,8 @@ async fn c44_many_processes_make_the_tables_at_once(sql: AnySql) {
     }
 }
 
-/// A transaction that sees nothing of later transactions must still see that the table was created while it waited.
+/// A transaction that sees nothing of later transactions must still see that the table was created
+/// while it waited.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c44_at_every_level_of_isolation() {
     for level in ["serializable", "repeatable read"] {
@@ -133,8 +139,15 @@ async fn a_table_of_the_first_version_is_refused_and_left_alone(sql: AnySql) {
     refuses_the_table(&sql).await;
     let store = SqlStore::new(&Config::new(&sql.url("")).expect("a URL")).expect("settings");
     let session = Session::new();
-    let refused = store.create(&session.key, session.record()).await.expect_err("a table of the first version");
-    assert!(!refused.is_transient() && chain(&refused).contains("first version"), "{}", chain(&refused));
+    let refused = store
+        .create(&session.key, session.record())
+        .await
+        .expect_err("a table of the first version");
+    assert!(
+        !refused.is_transient() && chain(&refused).contains("first version"),
+        "{}",
+        chain(&refused)
+    );
     works(&connect(&sql.url("table=visits")).await).await;
 }
 
@@ -143,7 +156,12 @@ async fn refuses_the_table(sql: &AnySql) {
     let before = sql.dump().await;
     for settings in ["", "", "migrate=false"] {
         let said = refusal(&sql.url(settings)).await;
-        for word in ["\"sessions\"", "first version", "another name with the setting table", "drop the table"] {
+        for word in [
+            "\"sessions\"",
+            "first version",
+            "another name with the setting table",
+            "drop the table",
+        ] {
             assert!(said.contains(word), "{word} is missing in: {said}");
         }
         assert_eq!(sql.dump().await, before);
@@ -195,8 +213,8 @@ async fn a_table_of_another_program_is_refused_and_left_alone(sql: AnySql) {
     works(&connect(&sql.url("table=visits")).await).await;
 }
 
-/// A call that is given up in the middle of making the tables leaves no lock and no transaction that its connection would go on with: what is
-/// acknowledged later is there for everybody.
+/// A call that is given up in the middle of making the tables leaves no lock and no transaction
+/// that its connection would go on with: what is acknowledged later is there for everybody.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c41_who_gives_up_while_others_make_the_tables_leaves_nothing_behind() {
     const LOCK: &str = "5317896120045528611";
@@ -204,9 +222,12 @@ async fn c41_who_gives_up_while_others_make_the_tables_leaves_nothing_behind() {
     let sql = AnySql::Postgres(postgres);
     let mut other = Own::open(&sql.url("")).await;
     other.run(&format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK})")).await;
-    let store = SqlStore::new(&Config::new(&sql.url("deadline_ms=8000")).expect("a URL")).expect("settings");
+    let store = SqlStore::new(&Config::new(&sql.url("deadline_ms=8000")).expect("a URL"))
+        .expect("settings");
     let session = Session::new();
-    timeout(GRACE, store.create(&session.key, session.record())).await.expect_err("it waits for the lock");
+    timeout(GRACE, store.create(&session.key, session.record()))
+        .await
+        .expect_err("it waits for the lock");
     other.run(&dialect(&sql).schema("sessions")).await;
     other.run("COMMIT").await;
     // What was given up has the lock now, or has given it back.
@@ -216,14 +237,22 @@ async fn c41_who_gives_up_while_others_make_the_tables_leaves_nothing_behind() {
         (rows[0][0].as_deref() == Some("0")).then_some(())
     };
     wait::until("nobody to wait for the lock", PATIENCE, free).await;
-    assert_eq!(store.create(&session.key, session.record()).await.map_err(|error| chain(&error)), Ok(Created::New));
+    assert_eq!(
+        store.create(&session.key, session.record()).await.map_err(|error| chain(&error)),
+        Ok(Created::New)
+    );
     let stranger = connect(&sql.url("")).await;
-    assert!(stranger.load(&session.key).await.expect("an answer").is_some(), "what was acknowledged is there for all");
+    assert!(
+        stranger.load(&session.key).await.expect("an answer").is_some(),
+        "what was acknowledged is there for all"
+    );
     let AnySql::Postgres(postgres) = &sql else { return };
-    let open: i64 = query_scalar("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'")
-        .fetch_one(&postgres.pool())
-        .await
-        .expect("it answers");
+    let open: i64 = query_scalar(
+        "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'",
+    )
+    .fetch_one(&postgres.pool())
+    .await
+    .expect("it answers");
     assert_eq!(open, 0, "a transaction is left open");
 }
 
@@ -241,10 +270,16 @@ async fn c41_who_gives_up_at_any_moment_of_making_the_tables_keeps_no_file_locke
         let other = connect(&url).await;
         let key = session.key.clone();
         let there = tokio::task::spawn_blocking(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
             runtime.block_on(async {
                 let another = Session::new();
-                let _ = other.create(&another.key, another.record()).await.expect("nobody keeps the file");
+                let _ = other
+                    .create(&another.key, another.record())
+                    .await
+                    .expect("nobody keeps the file");
                 other.load(&key).await.expect("an answer").is_some()
             })
         });
@@ -256,20 +291,29 @@ async fn c41_who_gives_up_at_any_moment_of_making_the_tables_keeps_no_file_locke
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_who_may_make_no_tables_works_once_they_are_there() {
-    for sql in [AnySql::own_postgres(tests::service::Kept::Everything).await, AnySql::own_mariadb(tests::service::Kept::Everything).await] {
+    for sql in [
+        AnySql::own_postgres(tests::service::Kept::Everything).await,
+        AnySql::own_mariadb(tests::service::Kept::Everything).await,
+    ] {
         let Some(sql) = sql else { continue };
         let url = sql.url("");
         let visitor = url.replace(&format!("app:{PASSWORD}"), "visitor:fantasy");
         let make = match sql {
-            AnySql::Postgres(_) => "CREATE ROLE visitor LOGIN PASSWORD 'fantasy'; REVOKE CREATE ON SCHEMA public FROM PUBLIC",
-            _ => "CREATE USER visitor@'%' IDENTIFIED BY 'fantasy'; CREATE TABLE other (id int); GRANT SELECT ON other TO visitor@'%'",
+            AnySql::Postgres(_) => {
+                "CREATE ROLE visitor LOGIN PASSWORD 'fantasy'; REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+            }
+            _ => {
+                "CREATE USER visitor@'%' IDENTIFIED BY 'fantasy'; CREATE TABLE other (id int); GRANT SELECT ON other TO visitor@'%'"
+            }
         };
         sql.ask(make).await.expect("who may do everything makes a user");
         let said = refusal(&visitor).await;
         assert!(said.contains("lacks a right") && !said.contains("fantasy"), "{said}");
         works(&connect(&url).await).await;
         let whom = if matches!(sql, AnySql::Postgres(_)) { "visitor" } else { "visitor@'%'" };
-        sql.ask(&format!("GRANT SELECT, INSERT, UPDATE, DELETE ON sessions TO {whom}")).await.expect("it answers");
+        sql.ask(&format!("GRANT SELECT, INSERT, UPDATE, DELETE ON sessions TO {whom}"))
+            .await
+            .expect("it answers");
         for settings in [PATIENT, "migrate=false"] {
             works(&connect(&with(&visitor, settings)).await).await;
         }

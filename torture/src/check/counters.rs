@@ -24,9 +24,18 @@ struct Addition<'a, 'l> {
 }
 
 pub(super) fn check(session: &Session<'_>, verdict: &mut Verdict) {
-    let names: BTreeSet<&str> = session.effects.iter().flat_map(|effect| effect.write.add.keys()).map(String::as_str).collect();
+    let names: BTreeSet<&str> = session
+        .effects
+        .iter()
+        .flat_map(|effect| effect.write.add.keys())
+        .map(String::as_str)
+        .collect();
     for name in names {
-        let additions = session.effects.iter().filter_map(|effect| Some(Addition { effect, by: *effect.write.add.get(name)? })).collect();
+        let additions = session
+            .effects
+            .iter()
+            .filter_map(|effect| Some(Addition { effect, by: *effect.write.add.get(name)? }))
+            .collect();
         let mut readings = readings(session, name);
         readings.sort_by_key(|reading| (reading.version, reading.call.begin));
         Counter { name, session, additions }.check(&readings, verdict);
@@ -39,11 +48,16 @@ fn readings<'a>(session: &Session<'a>, name: &str) -> Vec<Reading<'a>> {
         let call = sight.call;
         if let (Some(seen), Some(version)) = (sight.seen, sight.version) {
             // What is no integer is a violation of its own: it is not what was added.
-            let sum = seen.values.get(name).map_or(Some(0), |text| text.parse().ok()).unwrap_or(i64::MIN);
+            let sum =
+                seen.values.get(name).map_or(Some(0), |text| text.parse().ok()).unwrap_or(i64::MIN);
             readings.push(Reading { call, version, sum });
         }
         if let Some(Answer::Done { version, added, .. }) = &call.answer {
-            readings.extend(added.get(name).map(|sum| Reading { call, version: *version, sum: *sum }));
+            readings.extend(added.get(name).map(|sum| Reading {
+                call,
+                version: *version,
+                sum: *sum,
+            }));
         }
     }
     readings
@@ -57,30 +71,49 @@ struct Counter<'a, 'l> {
 
 impl Counter<'_, '_> {
     fn check(&self, readings: &[Reading<'_>], verdict: &mut Verdict) {
-        let (known, unknown): (Vec<_>, Vec<_>) = self.additions.iter().copied().partition(|addition| addition.effect.version.is_some());
-        let by_version = Sums::new(known.iter().map(|addition| (addition.effect.bound, addition.by)));
-        let by_end = Sums::new(self.additions.iter().map(|addition| (addition.effect.end, addition.by)));
-        let by_begin = Sums::new(self.additions.iter().map(|addition| (addition.effect.call.begin, addition.by)));
-        let bounded = Sums::new(unknown.iter().map(|addition| (addition.effect.bound, addition.by)));
-        let pending = Sums::new(unknown.iter().map(|addition| (addition.effect.call.begin, addition.by)));
+        let (known, unknown): (Vec<_>, Vec<_>) =
+            self.additions.iter().copied().partition(|addition| addition.effect.version.is_some());
+        let by_version =
+            Sums::new(known.iter().map(|addition| (addition.effect.bound, addition.by)));
+        let by_end =
+            Sums::new(self.additions.iter().map(|addition| (addition.effect.end, addition.by)));
+        let by_begin = Sums::new(
+            self.additions.iter().map(|addition| (addition.effect.call.begin, addition.by)),
+        );
+        let bounded =
+            Sums::new(unknown.iter().map(|addition| (addition.effect.bound, addition.by)));
+        let pending =
+            Sums::new(unknown.iter().map(|addition| (addition.effect.call.begin, addition.by)));
         for reading in readings {
             let (begin, end) = (reading.call.begin, reading.call.end_or_never());
             let certain = by_version.until(reading.version) + bounded.until(reading.version);
             let least = certain.max(by_end.until(begin));
-            let most = (by_version.until(reading.version) + pending.until(end)).min(by_begin.until(end));
+            let most =
+                (by_version.until(reading.version) + pending.until(end)).min(by_begin.until(end));
             verdict.ask(self.outside(reading, None, least, most));
         }
         // The same between neighbours, which shows a fault in fewer calls.
         for pair in readings.windows(2) {
             let [before, after] = pair else { continue };
             let between = by_version.until(after.version) - by_version.until(before.version);
-            let open = if before.version == after.version { 0 } else { pending.until(after.call.end_or_never()) };
-            let (least, most) = (before.sum.saturating_add(between), before.sum.saturating_add(between + open));
+            let open = if before.version == after.version {
+                0
+            } else {
+                pending.until(after.call.end_or_never())
+            };
+            let (least, most) =
+                (before.sum.saturating_add(between), before.sum.saturating_add(between + open));
             verdict.ask(self.outside(after, Some(before), least, most));
         }
     }
 
-    fn outside(&self, reading: &Reading<'_>, before: Option<&Reading<'_>>, least: i64, most: i64) -> Option<Violation> {
+    fn outside(
+        &self,
+        reading: &Reading<'_>,
+        before: Option<&Reading<'_>>,
+        least: i64,
+        most: i64,
+    ) -> Option<Violation> {
         if (least..=most).contains(&reading.sum) {
             return None;
         }
@@ -89,16 +122,23 @@ impl Counter<'_, '_> {
         let counts = |addition: &&Addition<'_, '_>| {
             let effect = addition.effect;
             match effect.version {
-                Some(version) => version <= reading.version && since.is_none_or(|since| version > since),
+                Some(version) => {
+                    version <= reading.version && since.is_none_or(|since| version > since)
+                }
                 None => effect.call.begin <= reading.call.end_or_never(),
             }
         };
-        let additions = self.additions.iter().filter(counts).map(|addition| addition.effect.call.id);
+        let additions =
+            self.additions.iter().filter(counts).map(|addition| addition.effect.call.id);
         let births = self.session.creations().map(|effect| effect.call.id);
-        let mut calls: Vec<_> = births.chain(before.map(|before| before.call.id)).chain(additions).collect();
+        let mut calls: Vec<_> =
+            births.chain(before.map(|before| before.call.id)).chain(additions).collect();
         calls.retain(|id| *id != reading.call.id);
         calls.push(reading.call.id);
-        let text = format!("{} is {} in version {}; {least} to {most} was added", self.name, reading.sum, reading.version);
+        let text = format!(
+            "{} is {} in version {}; {least} to {most} was added",
+            self.name, reading.sum, reading.version
+        );
         Some(Violation { law, of: self.session.key.to_owned(), text, calls })
     }
 }

@@ -2,14 +2,19 @@
 
 use crate::history::{Answer, Call, Fate, History, Op};
 
-/// The history without the answers that prove nothing: those to reads which came so shortly before the store was killed that it may have
-/// shown what nobody had been told to be written, and what its end then took back. `None` if there is no such store, or it was never killed.
+/// The history without the answers that prove nothing: those to reads which came so shortly before
+/// the store was killed that it may have shown what nobody had been told to be written, and what
+/// its end then took back. `None` if there is no such store, or it was never killed.
 ///
 /// What was acknowledged stays: it was on disk, and so was all that it rests on.
 pub(super) fn trusted(history: &History) -> Option<History> {
     let margin = history.unsynced * 1_000_000;
-    let crashes: Vec<_> =
-        history.faults.iter().filter(|fault| fault.crash).map(|fault| (fault.begin.saturating_sub(margin), fault.end)).collect();
+    let crashes: Vec<_> = history
+        .faults
+        .iter()
+        .filter(|fault| fault.crash)
+        .map(|fault| (fault.begin.saturating_sub(margin), fault.end))
+        .collect();
     if margin == 0 || crashes.is_empty() {
         return None;
     }
@@ -17,15 +22,20 @@ pub(super) fn trusted(history: &History) -> Option<History> {
     for call in &mut trusted.calls {
         let ended = |end| crashes.iter().any(|(from, until)| (*from..=*until).contains(&end));
         if call.end.is_some_and(ended) && only_reads(call) {
-            call.answer = Some(Answer::Unknown("shown shortly before the store was killed".to_owned()));
+            call.answer =
+                Some(Answer::Unknown("shown shortly before the store was killed".to_owned()));
         }
     }
     Some(trusted)
 }
 
-/// Whether the answer tells of the record and wrote nothing itself. A write that was refused was not written either way.
+/// Whether the answer tells of the record and wrote nothing itself. A write that was refused was
+/// not written either way.
 fn only_reads(call: &Call) -> bool {
     let is_read = matches!(call.op, Op::Load { .. } | Op::List { .. });
     let found_nothing = matches!(call.answer, Some(Answer::Deleted(false) | Answer::Revoked(0)));
-    is_read || found_nothing || (call.fate() == Fate::Refused && !matches!(call.answer, Some(Answer::Rejected(_) | Answer::Corrupt(_))))
+    is_read
+        || found_nothing
+        || (call.fate() == Fate::Refused
+            && !matches!(call.answer, Some(Answer::Rejected(_) | Answer::Corrupt(_))))
 }

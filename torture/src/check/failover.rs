@@ -1,9 +1,10 @@
 //! What a failover may undo, and what it may not.
 //!
-//! A store that acknowledges before its replicas have heard of it loses the last moment of a primary with it. That is documented, and it is
-//! no excuse for anything else. So a history is looked at three times: as it is told; up to each failover as it is told, since until then
-//! nobody but the former primary had answered; and as a whole without the answers that may be undone. What breaks a law in either of the
-//! last two is a violation. What does so only in the first is undone.
+//! A store that acknowledges before its replicas have heard of it loses the last moment of a
+//! primary with it. That is documented, and it is no excuse for anything else. So a history is
+//! looked at three times: as it is told; up to each failover as it is told, since until then nobody
+//! but the former primary had answered; and as a whole without the answers that may be undone. What
+//! breaks a law in either of the last two is a violation. What does so only in the first is undone.
 
 use std::collections::HashSet;
 
@@ -16,7 +17,8 @@ pub(super) struct Spans(Vec<(u64, u64)>);
 
 impl Spans {
     pub(super) fn of(failovers: &[Failover]) -> Self {
-        let mut all: Vec<_> = failovers.iter().flat_map(|failover| failover.spans.iter().copied()).collect();
+        let mut all: Vec<_> =
+            failovers.iter().flat_map(|failover| failover.spans.iter().copied()).collect();
         all.sort_unstable();
         let mut spans: Vec<(u64, u64)> = Vec::new();
         for (from, to) in all {
@@ -40,19 +42,35 @@ pub(super) fn check(history: &History) -> Verdict {
     let strict = check_as_told(history, &Scope::default());
     let all = Spans::of(&history.failovers);
     let apart = |spans| if history.apart { spans } else { Spans::default() };
-    let mut proved = check_as_told(&trusted(history, &all), &Scope { undone: apart(Spans::of(&history.failovers)), only: None }).violations;
-    for (at, failover) in history.failovers.iter().enumerate().filter(|(_, failover)| !failover.spans.is_empty()) {
+    let mut proved = check_as_told(
+        &trusted(history, &all),
+        &Scope { undone: apart(Spans::of(&history.failovers)), only: None },
+    )
+    .violations;
+    for (at, failover) in
+        history.failovers.iter().enumerate().filter(|(_, failover)| !failover.spans.is_empty())
+    {
         let earlier = Spans::of(&history.failovers[..at]);
         let (before, of) = before(history, failover, &earlier);
         let scope = Scope { undone: apart(earlier), only: Some(of) };
         proved.extend(check_as_told(&before, &scope).violations);
     }
     // These need no other call to be wrong.
-    proved.extend(strict.violations.iter().filter(|found| matches!(found.law, Law::Refused | Law::Overdue | Law::NeverWritten)).cloned());
+    proved.extend(
+        strict
+            .violations
+            .iter()
+            .filter(|found| matches!(found.law, Law::Refused | Law::Overdue | Law::NeverWritten))
+            .cloned(),
+    );
     proved.sort_unstable();
     proved.dedup_by(|one, other| is_same(one, other));
     proved.sort_by_key(|violation| violation.calls.last().copied());
-    let undone = strict.violations.into_iter().filter(|found| !proved.iter().any(|proved| is_same(found, proved))).collect();
+    let undone = strict
+        .violations
+        .into_iter()
+        .filter(|found| !proved.iter().any(|proved| is_same(found, proved)))
+        .collect();
     Verdict { violations: proved, undone, ..strict }
 }
 
@@ -61,14 +79,16 @@ fn is_same(one: &Violation, other: &Violation) -> bool {
     one.law == other.law && one.of == other.of && one.calls.last() == other.calls.last()
 }
 
-/// The history without answers that may be undone: a write may have happened or not, and what was read proves nothing.
+/// The history without answers that may be undone: a write may have happened or not, and what was
+/// read proves nothing.
 fn trusted(history: &History, spans: &Spans) -> History {
     let mut trusted = history.clone();
     trusted.calls.retain_mut(|call| !spans.meet(call) || doubt(call));
     trusted
 }
 
-/// Takes its answer for unknown. Says whether anything is left of it: of a read and of what was refused nothing is.
+/// Takes its answer for unknown. Says whether anything is left of it: of a read and of what was
+/// refused nothing is.
 fn doubt(call: &mut Call) -> bool {
     let has_written = !matches!(call.op, Op::Load { .. } | Op::List { .. });
     if call.fate() == Fate::Refused || !has_written {
@@ -78,8 +98,13 @@ fn doubt(call: &mut Call) -> bool {
     true
 }
 
-/// The history up to a failover of the sessions that were in use when answers began that it may undo, and these sessions.
-fn before<'a>(history: &'a History, failover: &Failover, earlier: &Spans) -> (History, HashSet<&'a str>) {
+/// The history up to a failover of the sessions that were in use when answers began that it may
+/// undo, and these sessions.
+fn before<'a>(
+    history: &'a History,
+    failover: &Failover,
+    earlier: &Spans,
+) -> (History, HashSet<&'a str>) {
     let own = Spans::of(std::slice::from_ref(failover));
     let until = history.calls.partition_point(|call| call.begin <= failover.until);
     let calls = || history.calls[..until].iter();

@@ -16,7 +16,9 @@ pub(super) type Shown<'a> = HashMap<u64, HashSet<&'a str>>;
 
 pub(super) fn shown(calls: &[Call]) -> Shown<'_> {
     let lists = calls.iter().filter_map(|call| match &call.answer {
-        Some(Answer::Listed(shown)) => Some((call.id, shown.iter().map(|one| one.key.as_str()).collect())),
+        Some(Answer::Listed(shown)) => {
+            Some((call.id, shown.iter().map(|one| one.key.as_str()).collect()))
+        }
         _ => None,
     });
     lists.collect()
@@ -25,10 +27,15 @@ pub(super) fn shown(calls: &[Call]) -> Shown<'_> {
 /// Keys that no call ever used, and sessions that one list shows twice.
 pub(super) fn check_lists(calls: &[Call], keys: &HashSet<&str>, verdict: &mut Verdict) {
     for call in calls {
-        let (Op::List { principal }, Some(Answer::Listed(shown))) = (&call.op, &call.answer) else { continue };
-        let broken = |law, text| Violation { law, of: principal.clone(), text, calls: vec![call.id] };
+        let (Op::List { principal }, Some(Answer::Listed(shown))) = (&call.op, &call.answer) else {
+            continue;
+        };
+        let broken =
+            |law, text| Violation { law, of: principal.clone(), text, calls: vec![call.id] };
         let stranger = shown.iter().find(|one| !keys.contains(one.key.as_str()));
-        verdict.ask(stranger.map(|one| broken(Law::ForeignInList, format!("shows {}, which no call made", one.key))));
+        verdict.ask(stranger.map(|one| {
+            broken(Law::ForeignInList, format!("shows {}, which no call made", one.key))
+        }));
         let mut seen = HashSet::new();
         let twice = shown.iter().find(|one| !seen.insert(&one.key));
         verdict.ask(twice.map(|one| broken(Law::ListedTwice, format!("shows {} twice", one.key))));
@@ -52,25 +59,40 @@ pub(super) fn check<'a>(
     for sight in session.sights.iter().filter(|sight| sight.alive) {
         // A list shows it: it may be the principal's.
         let Op::List { principal } = &sight.call.op else { continue };
-        let mut theirs = owners.possible(sight.begin(), sight.end()).filter(|entry| entry.value.principal == Some(principal));
-        let is_foreign = theirs.next().is_none() || between(&reads, sight).is_some_and(|owner| owner != Some(principal));
+        let mut theirs = owners
+            .possible(sight.begin(), sight.end())
+            .filter(|entry| entry.value.principal == Some(principal));
+        let is_foreign = theirs.next().is_none()
+            || between(&reads, sight).is_some_and(|owner| owner != Some(principal));
         verdict.ask(is_foreign.then(|| {
-            let signed_in: Vec<_> = owners.possible(sight.begin(), sight.end()).map(|entry| entry.call).collect();
-            broken(session, Law::ForeignInList, format!("{} is shown as a session of {principal}", session.key), &signed_in, sight.call)
+            let signed_in: Vec<_> =
+                owners.possible(sight.begin(), sight.end()).map(|entry| entry.call).collect();
+            broken(
+                session,
+                Law::ForeignInList,
+                format!("{} is shown as a session of {principal}", session.key),
+                &signed_in,
+                sight.call,
+            )
         }));
     }
     let Some((born, birth)) = session.born.filter(|_| is_listed) else { return };
     // Lists that began when the session was certainly there, and not yet certainly dead.
     let dead = death(session).map_or(u64::MAX, |(by, _)| by);
-    for (name, list) in names.iter().flat_map(|name| principals.lists(name, born, dead).iter().map(move |list| (*name, *list))) {
+    for (name, list) in names
+        .iter()
+        .flat_map(|name| principals.lists(name, born, dead).iter().map(move |list| (*name, *list)))
+    {
         if shown.get(&list.id).is_none_or(|shown| shown.contains(session.key)) {
             continue;
         }
         let sight = Sight::bare(list, false);
-        let is_missing = certainly_theirs(session, &sight, name, principals, &owners, &lives, tolerance)
-            || between(&reads, &sight).is_some_and(|owner| owner == Some(name));
+        let is_missing =
+            certainly_theirs(session, &sight, name, principals, &owners, &lives, tolerance)
+                || between(&reads, &sight).is_some_and(|owner| owner == Some(name));
         let text = || format!("{} was alive, of {name}, and is not shown", session.key);
-        verdict.ask(is_missing.then(|| broken(session, Law::MissingInList, text(), &[birth], list)));
+        verdict
+            .ask(is_missing.then(|| broken(session, Law::MissingInList, text(), &[birth], list)));
     }
 }
 
@@ -88,23 +110,33 @@ fn certainly_theirs(
     // Whether a revocation spares it does not matter: a session that may be revoked proves nothing.
     let may_be_revoked = || {
         let names = owners.all().filter_map(|entry| entry.value.principal);
-        names.flat_map(|name| principals.revocations(name, sight.end())).any(|call| call.answer != Some(Answer::Revoked(0)))
+        names
+            .flat_map(|name| principals.revocations(name, sight.end()))
+            .any(|call| call.answer != Some(Answer::Revoked(0)))
     };
-    let owned = || owners.possible(sight.begin(), sight.end()).all(|entry| entry.value.principal == Some(name));
+    let owned = || {
+        owners.possible(sight.begin(), sight.end()).all(|entry| entry.value.principal == Some(name))
+    };
     !may_be_over && !has_expired(sight, lives, tolerance) && owned() && !may_be_revoked()
 }
 
-/// Who was signed in all the time, if reads before and after found the same version: then nothing changed in between.
-#[expect(clippy::option_option, reason = "the outer one is whether it is known, the inner one is a session without a user")]
+/// Who was signed in all the time, if reads before and after found the same version: then nothing
+/// changed in between.
+#[expect(
+    clippy::option_option,
+    reason = "the outer one is whether it is known, the inner one is a session without a user"
+)]
 fn between<'a>(reads: &[&Sight<'a>], sight: &Sight<'_>) -> Option<Option<&'a str>> {
     let (begun, later) = reads.split_at(reads.partition_point(|read| read.begin() < sight.end()));
     let after = later.first()?;
     // Versions only grow, so the last read that ended before is the one to compare with.
     let before = begun.iter().rev().find(|read| read.end() <= sight.begin())?;
-    (before.version == after.version).then(|| before.seen.and_then(|seen| seen.principal.as_deref()))
+    (before.version == after.version)
+        .then(|| before.seen.and_then(|seen| seen.principal.as_deref()))
 }
 
 fn broken(session: &Session<'_>, law: Law, text: String, others: &[&Call], at: &Call) -> Violation {
-    let calls = others.iter().map(|call| call.id).filter(|id| *id != at.id).chain([at.id]).collect();
+    let calls =
+        others.iter().map(|call| call.id).filter(|id| *id != at.id).chain([at.id]).collect();
     Violation { law, of: session.key.to_owned(), text, calls }
 }

@@ -11,7 +11,13 @@ use crate::history::{Answer, Call, Fate, Op};
 /// The session was certainly dead by then, and the call that proves it.
 type Death<'a> = (u64, &'a Call);
 
-pub(super) fn check<'a>(session: &Session<'a>, principals: &Principals<'a>, is_listed: bool, tolerance: u64, verdict: &mut Verdict) {
+pub(super) fn check<'a>(
+    session: &Session<'a>,
+    principals: &Principals<'a>,
+    is_listed: bool,
+    tolerance: u64,
+    verdict: &mut Verdict,
+) {
     let owners = Register::new(session.sign_ins());
     let lives = Register::new(session.lives());
     // A revocation finds the sessions that are in the list.
@@ -27,12 +33,24 @@ pub(super) fn check<'a>(session: &Session<'a>, principals: &Principals<'a>, is_l
             verdict.ask((!explained).then(|| loss(session, sight, birth)));
         }
     }
-    // No client draws a key twice, so a second creation changes a live session or revives a dead one.
-    let births: Vec<_> = session.creations().filter(|effect| effect.call.fate() == Fate::Happened).map(|effect| effect.call.id).collect();
-    verdict.ask((births.len() > 1).then(|| broken(session, Law::TwoBirths, "was made by more than one creation", births)));
+    // No client draws a key twice, so a second creation changes a live session or revives a dead
+    // one.
+    let births: Vec<_> = session
+        .creations()
+        .filter(|effect| effect.call.fate() == Fate::Happened)
+        .map(|effect| effect.call.id)
+        .collect();
+    verdict
+        .ask((births.len() > 1).then(|| {
+            broken(session, Law::TwoBirths, "was made by more than one creation", births)
+        }));
     let ends = session.ends.iter().filter(|call| call.answer == Some(Answer::Deleted(true)));
-    let ends: Vec<_> = session.born.iter().map(|(_, birth)| birth.id).chain(ends.map(|call| call.id)).collect();
-    verdict.ask((ends.len() > 2).then(|| broken(session, Law::TwoEnds, "was ended by more than one deletion", ends)));
+    let ends: Vec<_> =
+        session.born.iter().map(|(_, birth)| birth.id).chain(ends.map(|call| call.id)).collect();
+    verdict.ask(
+        (ends.len() > 2)
+            .then(|| broken(session, Law::TwoEnds, "was ended by more than one deletion", ends)),
+    );
 }
 
 /// When the session was certainly dead for the first time.
@@ -46,18 +64,32 @@ pub(super) fn death<'a>(session: &Session<'a>) -> Option<Death<'a>> {
 }
 
 /// The first revocation that the session cannot have survived.
-fn revocation<'a>(session: &Session<'a>, principals: &Principals<'a>, owners: &Register<'a, SignedIn<'a>>) -> Option<Death<'a>> {
+fn revocation<'a>(
+    session: &Session<'a>,
+    principals: &Principals<'a>,
+    owners: &Register<'a, SignedIn<'a>>,
+) -> Option<Death<'a>> {
     let (born, _) = session.born?;
     let mut names: Vec<_> = owners.all().filter_map(|entry| entry.value.principal).collect();
     names.sort_unstable();
     names.dedup();
     // A revocation that began after the last sight breaks nothing.
     let last = session.sights.last()?.begin();
-    let all = names.into_iter().flat_map(|name| principals.revocations(name, last).iter().map(move |call| (name, *call)));
+    let all = names
+        .into_iter()
+        .flat_map(|name| principals.revocations(name, last).iter().map(move |call| (name, *call)));
     let deadly = all.filter(|(name, call)| {
-        // A session that may have been another user's for a moment of the call may have survived it.
-        let certainly_theirs = || owners.possible(call.begin, call.end_or_never()).all(|entry| entry.value.principal == Some(*name));
-        call.fate() == Fate::Happened && born <= call.begin && !spares(call, session) && certainly_theirs()
+        // A session that may have been another user's for a moment of the call may have survived
+        // it.
+        let certainly_theirs = || {
+            owners
+                .possible(call.begin, call.end_or_never())
+                .all(|entry| entry.value.principal == Some(*name))
+        };
+        call.fate() == Fate::Happened
+            && born <= call.begin
+            && !spares(call, session)
+            && certainly_theirs()
     });
     deadly.map(|(_, call)| (call.end_or_never(), call)).min_by_key(|(by, _)| *by)
 }
@@ -75,30 +107,42 @@ fn is_explained(
     lives: &Register<'_, u64>,
     tolerance: u64,
 ) -> bool {
-    let ended = session.ends.iter().any(|call| call.id != sight.call.id && call.begin <= sight.end());
+    let ended =
+        session.ends.iter().any(|call| call.id != sight.call.id && call.begin <= sight.end());
     ended || has_expired(sight, lives, tolerance) || is_revoked(session, sight, principals, owners)
 }
 
 /// Whether the deadline can have come by then.
 pub(super) fn has_expired(sight: &Sight<'_>, lives: &Register<'_, u64>, tolerance: u64) -> bool {
-    let others = lives.possible(sight.begin(), sight.end()).filter(|entry| entry.call.id != sight.call.id);
+    let others =
+        lives.possible(sight.begin(), sight.end()).filter(|entry| entry.call.id != sight.call.id);
     others
         .map(|entry| entry.begin.saturating_add(entry.value * 1_000_000))
         .any(|earliest| earliest <= sight.end().saturating_add(tolerance))
 }
 
-fn is_revoked(session: &Session<'_>, sight: &Sight<'_>, principals: &Principals<'_>, owners: &Register<'_, SignedIn<'_>>) -> bool {
+fn is_revoked(
+    session: &Session<'_>,
+    sight: &Sight<'_>,
+    principals: &Principals<'_>,
+    owners: &Register<'_, SignedIn<'_>>,
+) -> bool {
     owners.all().filter_map(|entry| entry.value.principal).any(|name| {
         principals.revocations(name, sight.end()).iter().rev().any(|call| {
             let killed = call.answer != Some(Answer::Revoked(0));
-            let may_be_theirs = || owners.possible(call.begin, call.settled()).any(|entry| entry.value.principal == Some(name));
+            let may_be_theirs = || {
+                owners
+                    .possible(call.begin, call.settled())
+                    .any(|entry| entry.value.principal == Some(name))
+            };
             killed && !spares(call, session) && may_be_theirs()
         })
     })
 }
 
 fn resurrection(session: &Session<'_>, sight: &Sight<'_>, death: &Call) -> Violation {
-    let mut calls: Vec<_> = session.born.iter().map(|(_, call)| call.id).chain([death.id, sight.call.id]).collect();
+    let mut calls: Vec<_> =
+        session.born.iter().map(|(_, call)| call.id).chain([death.id, sight.call.id]).collect();
     calls.dedup();
     broken(session, Law::Resurrection, "had ended by then, and was seen alive", calls)
 }

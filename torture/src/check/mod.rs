@@ -1,7 +1,8 @@
 //! Whether a history keeps the laws: a pure function of it.
 //!
-//! A call took effect at some moment between its beginning and its answer; one without an answer at any moment after its beginning, or
-//! never. What is told here is broken whatever those moments were.
+//! A call took effect at some moment between its beginning and its answer; one without an answer at
+//! any moment after its beginning, or never. What is told here is broken whatever those moments
+//! were.
 
 mod counters;
 mod crash;
@@ -35,7 +36,8 @@ pub use self::{
 };
 use crate::history::{Answer, Call, Fault, History};
 
-/// How long a call may take, in nanoseconds. A store's own deadline is two seconds; the rest is for a busy machine.
+/// How long a call may take, in nanoseconds. A store's own deadline is two seconds; the rest is for
+/// a busy machine.
 const OVERDUE: u64 = 12_000_000_000;
 
 /// Checks a history.
@@ -55,7 +57,8 @@ pub fn check(history: &History) -> Verdict {
 /// What of a history is looked at.
 #[derive(Debug, Default)]
 struct Scope<'a> {
-    /// When lists and sessions on different servers may have come apart. What was written to either of them then is in no list for certain.
+    /// When lists and sessions on different servers may have come apart. What was written to either
+    /// of them then is in no list for certain.
     undone: Spans,
     /// The sessions, if not all, and then nothing else.
     only: Option<HashSet<&'a str>>,
@@ -84,7 +87,11 @@ fn check_as_told(history: &History, scope: &Scope<'_>) -> Verdict {
         index::check(session, &principals, &shown, is_listed, tolerance, &mut verdict);
     }
     if scope.only.is_none() {
-        index::check_lists(&history.calls, &history.calls.iter().filter_map(Call::key).collect(), &mut verdict);
+        index::check_lists(
+            &history.calls,
+            &history.calls.iter().filter_map(Call::key).collect(),
+            &mut verdict,
+        );
         for call in &history.calls {
             verdict.ask(refused(call));
             verdict.ask(overdue(call, &history.faults));
@@ -98,7 +105,9 @@ fn check_as_told(history: &History, scope: &Scope<'_>) -> Verdict {
 
 /// A store has no reason to refuse a call of this program or to find a record unreadable.
 fn refused(call: &Call) -> Option<Violation> {
-    let (Answer::Rejected(text) | Answer::Corrupt(text)) = call.answer.as_ref()? else { return None };
+    let (Answer::Rejected(text) | Answer::Corrupt(text)) = call.answer.as_ref()? else {
+        return None;
+    };
     let of = call.key().unwrap_or_default().to_owned();
     Some(Violation { law: Law::Refused, of, text: text.clone(), calls: vec![call.id] })
 }
@@ -106,7 +115,8 @@ fn refused(call: &Call) -> Option<Violation> {
 /// A process that was stopped for a while sees its answers late.
 fn overdue(call: &Call, faults: &[Fault]) -> Option<Violation> {
     let took = call.end?.saturating_sub(call.begin);
-    let paused = faults.iter().filter(|fault| fault.begin <= call.end_or_never() && call.begin <= fault.end);
+    let paused =
+        faults.iter().filter(|fault| fault.begin <= call.end_or_never() && call.begin <= fault.end);
     let paused: u64 = paused.map(|fault| fault.end - fault.begin).sum();
     let text = || format!("took {} ms", took / 1_000_000);
     (took > OVERDUE.saturating_add(paused)).then(|| Violation {
@@ -121,7 +131,15 @@ fn overdue(call: &Call, faults: &[Fault]) -> Option<Violation> {
 #[must_use]
 pub fn unsettled(calls: &[Call]) -> (Vec<&str>, Vec<&str>) {
     let sessions = sessions(calls);
-    let over: HashSet<_> = sessions.iter().filter(|session| life::death(session).is_some()).map(|session| session.key).collect();
+    let over: HashSet<_> = sessions
+        .iter()
+        .filter(|session| life::death(session).is_some())
+        .map(|session| session.key)
+        .collect();
     let mut seen = HashSet::new();
-    calls.iter().filter_map(Call::key).filter(|key| seen.insert(*key)).partition(|key| !over.contains(key))
+    calls
+        .iter()
+        .filter_map(Call::key)
+        .filter(|key| seen.insert(*key))
+        .partition(|key| !over.contains(key))
 }

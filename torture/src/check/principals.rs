@@ -18,7 +18,9 @@ impl<'a> Principals<'a> {
         for call in calls {
             match &call.op {
                 Op::List { principal } => all.lists.entry(principal).or_default().push(call),
-                Op::Revoke { principal, .. } => all.revocations.entry(principal).or_default().push(call),
+                Op::Revoke { principal, .. } => {
+                    all.revocations.entry(principal).or_default().push(call)
+                }
                 _ => {}
             }
         }
@@ -38,11 +40,15 @@ impl<'a> Principals<'a> {
         &all[..all.partition_point(|call| call.begin <= until)]
     }
 
-    /// Whether a session may be alive and in no list since a failover undid one of the two. It may have been made, signed in, extended or ended
-    /// in such a time, or been one of those that were revoked.
+    /// Whether a session may be alive and in no list since a failover undid one of the two. It may
+    /// have been made, signed in, extended or ended in such a time, or been one of those that were
+    /// revoked.
     pub(super) fn may_be_apart(&self, session: &Session<'a>, undone: &Spans) -> bool {
-        let written = || session.effects.iter().map(|effect| effect.call).chain(session.ends.iter().copied());
+        let written =
+            || session.effects.iter().map(|effect| effect.call).chain(session.ends.iter().copied());
         let names = || session.sign_ins().filter_map(|(.., signed_in)| signed_in.principal);
-        written().any(|call| undone.meet(call)) || names().any(|name| self.revocations(name, u64::MAX).iter().any(|call| undone.meet(call)))
+        written().any(|call| undone.meet(call))
+            || names()
+                .any(|name| self.revocations(name, u64::MAX).iter().any(|call| undone.meet(call)))
     }
 }

@@ -30,8 +30,15 @@ pub(super) struct Entry<'a, V> {
 
 impl<'a, V> Register<'a, V> {
     pub(super) fn new(writes: impl IntoIterator<Item = (&'a Call, u64, u64, V)>) -> Self {
-        let entries = writes.into_iter().map(|(call, begin, end, value)| Entry { call, begin, end, value, superseded: u64::MAX });
-        let (mut certain, pending): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.end < u64::MAX);
+        let entries = writes.into_iter().map(|(call, begin, end, value)| Entry {
+            call,
+            begin,
+            end,
+            value,
+            superseded: u64::MAX,
+        });
+        let (mut certain, pending): (Vec<_>, Vec<_>) =
+            entries.partition(|entry| entry.end < u64::MAX);
         certain.sort_by_key(|entry| entry.begin);
         // The earliest end among the writes from here on.
         let mut earliest = vec![u64::MAX; certain.len() + 1];
@@ -56,7 +63,8 @@ impl<'a, V> Register<'a, V> {
     pub(super) fn possible(&self, begin: u64, end: u64) -> impl Iterator<Item = &Entry<'a, V>> {
         let over = self.horizon.partition_point(|superseded| *superseded <= begin);
         let until = self.certain.partition_point(|entry| entry.begin <= end).max(over);
-        let certain = self.certain[over..until].iter().filter(move |entry| entry.superseded > begin);
+        let certain =
+            self.certain[over..until].iter().filter(move |entry| entry.superseded > begin);
         certain.chain(self.pending.iter().filter(move |entry| entry.begin <= end))
     }
 
@@ -73,9 +81,18 @@ mod tests {
 
     #[test]
     fn a_read_may_show_what_was_not_certainly_overwritten() {
-        let call = Call { id: 0, by: String::new(), begin: 0, end: None, op: Op::Load { key: String::new() }, answer: None };
-        let register = Register::new([(&call, 0, 10, 'a'), (&call, 20, 30, 'b'), (&call, 25, u64::MAX, 'c')]);
-        let seen = |begin, end| register.possible(begin, end).map(|entry| entry.value).collect::<String>();
+        let call = Call {
+            id: 0,
+            by: String::new(),
+            begin: 0,
+            end: None,
+            op: Op::Load { key: String::new() },
+            answer: None,
+        };
+        let register =
+            Register::new([(&call, 0, 10, 'a'), (&call, 20, 30, 'b'), (&call, 25, u64::MAX, 'c')]);
+        let seen =
+            |begin, end| register.possible(begin, end).map(|entry| entry.value).collect::<String>();
         assert_eq!(seen(5, 15), "a");
         assert_eq!(seen(15, 22), "ab");
         assert_eq!(seen(29, 30), "abc");

@@ -1,4 +1,5 @@
-//! A superseded secret is dead, one of several rotations wins, and answers tell the secret, the sign-in and the claim as they were.
+//! A superseded secret is dead, one of several rotations wins, and answers tell the secret, the
+//! sign-in and the claim as they were.
 
 use std::collections::HashMap;
 
@@ -45,8 +46,12 @@ pub(super) fn check(session: &Session<'_>, tolerance: u64, verdict: &mut Verdict
             verdict.ask(secrets.misread(sight, seen, &sign_ins, tolerance));
         }
         match (&sight.call.op, &sight.call.answer) {
-            (Op::Commit { secret, .. }, Some(Answer::Superseded)) => verdict.ask(secrets.wrongly_superseded(sight, secret)),
-            (Op::Delete { claim, .. }, Some(answer)) => verdict.ask(secrets.misjudged(sight, *claim, answer, &sign_ins)),
+            (Op::Commit { secret, .. }, Some(Answer::Superseded)) => {
+                verdict.ask(secrets.wrongly_superseded(sight, secret))
+            }
+            (Op::Delete { claim, .. }, Some(answer)) => {
+                verdict.ask(secrets.misjudged(sight, *claim, answer, &sign_ins))
+            }
             _ => {}
         }
     }
@@ -54,10 +59,12 @@ pub(super) fn check(session: &Session<'_>, tolerance: u64, verdict: &mut Verdict
 
 impl<'a, 'l> Secrets<'a, 'l> {
     fn of(session: &'l Session<'a>) -> Self {
-        let rotations = session.effects.iter().filter_map(|effect| Some((effect, effect.call.rotation()?)));
+        let rotations =
+            session.effects.iter().filter_map(|effect| Some((effect, effect.call.rotation()?)));
         let mut rotations: Vec<_> = rotations.collect();
         rotations.sort_by_key(|(effect, _)| std::cmp::Reverse(effect.call.begin));
-        let (mut installers, mut replacers): (HashMap<_, Vec<_>>, HashMap<_, Vec<_>>) = (HashMap::new(), HashMap::new());
+        let (mut installers, mut replacers): (HashMap<_, Vec<_>>, HashMap<_, Vec<_>>) =
+            (HashMap::new(), HashMap::new());
         for effect in &session.effects {
             if let Some(secret) = installs(effect.call) {
                 installers.entry(secret).or_default().push(effect);
@@ -66,27 +73,47 @@ impl<'a, 'l> Secrets<'a, 'l> {
                 replacers.entry(secret).or_default().push(effect);
             }
         }
-        let mut secrets = Self { session, rotations, installers, replacers, installed: HashMap::new(), superseded: HashMap::new() };
+        let mut secrets = Self {
+            session,
+            rotations,
+            installers,
+            replacers,
+            installed: HashMap::new(),
+            superseded: HashMap::new(),
+        };
         for sight in &session.sights {
-            let former = sight.seen.and_then(|seen| seen.grace.as_ref()).map(|(former, _)| former.as_str());
+            let former =
+                sight.seen.and_then(|seen| seen.grace.as_ref()).map(|(former, _)| former.as_str());
             for secret in sight.secret.into_iter().chain(former) {
                 note(&mut secrets.installed, secret, sight.end(), vec![sight.call.id]);
             }
         }
         for (effect, rotation) in &secrets.rotations {
             if effect.call.fate() == Fate::Happened {
-                note(&mut secrets.installed, &rotation.secret, effect.call.end_or_never(), vec![effect.call.id]);
+                note(
+                    &mut secrets.installed,
+                    &rotation.secret,
+                    effect.call.end_or_never(),
+                    vec![effect.call.id],
+                );
             }
         }
-        // A client rotates a secret after the rotation that installed it began, so each secret comes before the one that it replaced.
+        // A client rotates a secret after the rotation that installed it began, so each secret
+        // comes before the one that it replaced.
         for (effect, rotation) in &secrets.rotations {
             let Some(former) = effect.call.secret() else { continue };
-            let Some(Proof { by, mut calls }) = secrets.installed.get(rotation.secret.as_str()).cloned() else { continue };
+            let Some(Proof { by, mut calls }) =
+                secrets.installed.get(rotation.secret.as_str()).cloned()
+            else {
+                continue;
+            };
             calls.push(effect.call.id);
             note(&mut secrets.installed, former, by, calls.clone());
             note(&mut secrets.superseded, former, by, calls);
         }
-        for sight in session.sights.iter().filter(|sight| sight.call.answer == Some(Answer::Superseded)) {
+        for sight in
+            session.sights.iter().filter(|sight| sight.call.answer == Some(Answer::Superseded))
+        {
             let Some(secret) = sight.call.secret() else { continue };
             let installed = secrets.installed.get(secret).filter(|proof| proof.by <= sight.begin());
             if let Some(mut calls) = installed.map(|proof| proof.calls.clone()) {
@@ -101,19 +128,25 @@ impl<'a, 'l> Secrets<'a, 'l> {
     fn check_rotations(&self, verdict: &mut Verdict) {
         let mut winners: HashMap<&str, Vec<u64>> = HashMap::new();
         for (effect, rotation) in self.rotations.iter().rev() {
-            let (Some(former), Some(proof)) = (effect.call.secret(), self.installed.get(rotation.secret.as_str())) else { continue };
+            let (Some(former), Some(proof)) =
+                (effect.call.secret(), self.installed.get(rotation.secret.as_str()))
+            else {
+                continue;
+            };
             let calls = winners.entry(former).or_default();
             let is_second = !calls.is_empty();
             calls.push(effect.call.id);
             calls.extend(&proof.calls);
             verdict.ask(is_second.then(|| {
-                let text = format!("the secret {former} was replaced twice; one rotation can do that");
+                let text =
+                    format!("the secret {former} was replaced twice; one rotation can do that");
                 self.violation(Law::TwoRotations, text, calls, None)
             }));
         }
     }
 
-    /// The answer says that this was the current secret. It must have been installed and not yet replaced.
+    /// The answer says that this was the current secret. It must have been installed and not yet
+    /// replaced.
     fn accepted(&self, sight: &Sight<'a>, secret: &str) -> Option<Violation> {
         let mut installers = self.installers.get(secret).into_iter().flatten();
         if !installers.any(|effect| effect.call.begin <= sight.end()) {
@@ -121,7 +154,9 @@ impl<'a, 'l> Secrets<'a, 'l> {
             return Some(self.violation(Law::NeverWritten, text, &[], Some(sight.call)));
         }
         let proof = self.superseded.get(secret).filter(|proof| proof.by <= sight.begin())?;
-        let text = format!("takes {secret} for the current secret, which had been replaced before this began");
+        let text = format!(
+            "takes {secret} for the current secret, which had been replaced before this began"
+        );
         Some(self.violation(Law::SupersededAccepted, text, &proof.calls, Some(sight.call)))
     }
 
@@ -129,31 +164,47 @@ impl<'a, 'l> Secrets<'a, 'l> {
     fn wrongly_superseded(&self, sight: &Sight<'a>, secret: &str) -> Option<Violation> {
         let installed = self.installed.get(secret).filter(|proof| proof.by <= sight.begin())?;
         let mut replacers = self.replacers.get(secret).into_iter().flatten();
-        if replacers.any(|effect| effect.call.id != sight.call.id && effect.call.begin <= sight.end()) {
+        if replacers
+            .any(|effect| effect.call.id != sight.call.id && effect.call.begin <= sight.end())
+        {
             return None;
         }
-        let text = format!("calls {secret} superseded, which was installed, and no rotation that was asked for by then replaces it");
+        let text = format!(
+            "calls {secret} superseded, which was installed, and no rotation that was asked for by then replaces it"
+        );
         Some(self.violation(Law::SupersededWrongly, text, &installed.calls, Some(sight.call)))
     }
 
     /// A read tells generation, grace, and who is signed in since when as they were written.
-    fn misread(&self, sight: &Sight<'a>, seen: &Seen, sign_ins: &Register<'a, SignedIn<'a>>, tolerance: u64) -> Option<Violation> {
+    fn misread(
+        &self,
+        sight: &Sight<'a>,
+        seen: &Seen,
+        sign_ins: &Register<'a, SignedIn<'a>>,
+        tolerance: u64,
+    ) -> Option<Violation> {
         let signed_in = SignedIn { principal: seen.principal.as_deref(), since: seen.since };
         let possible: Vec<_> = sign_ins.possible(sight.begin(), sight.end()).collect();
         if !possible.iter().any(|entry| entry.value == signed_in) {
-            let text = format!("shows {:?} signed in since generation {}, which fits no write", seen.principal, seen.since);
+            let text = format!(
+                "shows {:?} signed in since generation {}, which fits no write",
+                seen.principal, seen.since
+            );
             let writes: Vec<_> = possible.iter().map(|entry| entry.call.id).collect();
             return Some(self.violation(Law::Identity, text, &writes, Some(sight.call)));
         }
         // A secret that no call installed is reported elsewhere.
         let installers = self.installers.get(seen.secret.as_str())?;
-        let told: Option<Vec<_>> =
-            installers.iter().map(|effect| unlike(effect, sight, seen, tolerance).map(|text| (text, effect.call.id))).collect();
+        let told: Option<Vec<_>> = installers
+            .iter()
+            .map(|effect| unlike(effect, sight, seen, tolerance).map(|text| (text, effect.call.id)))
+            .collect();
         let (text, installer) = told?.into_iter().next()?;
         Some(self.violation(Law::Identity, text, &[installer], Some(sight.call)))
     }
 
-    /// A deletion ends a session whose user signed in at the claim's generation or before, and no other.
+    /// A deletion ends a session whose user signed in at the claim's generation or before, and no
+    /// other.
     fn misjudged(
         &self,
         sight: &Sight<'a>,
@@ -161,14 +212,20 @@ impl<'a, 'l> Secrets<'a, 'l> {
         answer: &Answer,
         sign_ins: &Register<'a, SignedIn<'a>>,
     ) -> Option<Violation> {
-        let mut sinces = sign_ins.possible(sight.begin(), sight.end()).map(|entry| entry.value.since);
+        let mut sinces =
+            sign_ins.possible(sight.begin(), sight.end()).map(|entry| entry.value.since);
         let reaches = |since: u32| claim.is_none_or(|generation| since <= generation);
         let text = match answer {
-            Answer::Deleted(true) if !sinces.any(reaches) => "ended a session that its claim does not reach",
-            Answer::Superseded if sinces.all(reaches) => "did not end a session that its claim reaches",
+            Answer::Deleted(true) if !sinces.any(reaches) => {
+                "ended a session that its claim does not reach"
+            }
+            Answer::Superseded if sinces.all(reaches) => {
+                "did not end a session that its claim reaches"
+            }
             _ => return None,
         };
-        let writes: Vec<_> = sign_ins.possible(sight.begin(), sight.end()).map(|entry| entry.call.id).collect();
+        let writes: Vec<_> =
+            sign_ins.possible(sight.begin(), sight.end()).map(|entry| entry.call.id).collect();
         Some(self.violation(Law::Claim, text.to_owned(), &writes, Some(sight.call)))
     }
 
@@ -202,26 +259,44 @@ fn installs(call: &Call) -> Option<&str> {
 }
 
 /// What a read tells otherwise than the write that installed the secret, if anything.
-fn unlike(installer: &Effect<'_>, sight: &Sight<'_>, seen: &Seen, tolerance: u64) -> Option<String> {
+fn unlike(
+    installer: &Effect<'_>,
+    sight: &Sight<'_>,
+    seen: &Seen,
+    tolerance: u64,
+) -> Option<String> {
     let rotation = installer.call.rotation();
     let generation = rotation.map_or(0, |rotation| rotation.generation);
     if seen.generation != generation {
-        return Some(format!("shows generation {}; the secret was installed with {generation}", seen.generation));
+        return Some(format!(
+            "shows generation {}; the secret was installed with {generation}",
+            seen.generation
+        ));
     }
     let grace = rotation.and_then(|rotation| rotation.grace).map(|grace| grace * 1_000_000);
-    let until = |grace: u64| (installer.call.begin.saturating_add(grace), installer.end.saturating_add(grace));
+    let until = |grace: u64| {
+        (installer.call.begin.saturating_add(grace), installer.end.saturating_add(grace))
+    };
     match (&seen.grace, grace) {
         (None, None) => None,
         (Some((former, left)), Some(grace)) => {
             let left = left * 1_000_000;
             let told = (sight.begin().saturating_add(left), sight.end().saturating_add(left));
-            let fits = installer.call.secret() == Some(former) && meet(told, until(grace), tolerance);
-            (!fits).then(|| format!("shows {former} as the former secret for {} ms, which fits no rotation", left / 1_000_000))
+            let fits =
+                installer.call.secret() == Some(former) && meet(told, until(grace), tolerance);
+            (!fits).then(|| {
+                format!(
+                    "shows {former} as the former secret for {} ms, which fits no rotation",
+                    left / 1_000_000
+                )
+            })
         }
         (None, Some(grace)) => {
             let is_over = until(grace).0 <= sight.end().saturating_add(tolerance);
             (!is_over).then(|| "shows no former secret, whose grace is not over".to_owned())
         }
-        (Some((former, _)), None) => Some(format!("shows {former} as the former secret after a rotation without a grace")),
+        (Some((former, _)), None) => {
+            Some(format!("shows {former} as the former secret after a rotation without a grace"))
+        }
     }
 }

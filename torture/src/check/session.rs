@@ -32,7 +32,10 @@ pub(super) struct Effect<'a> {
 }
 
 /// What one answer shows of the session.
-#[expect(clippy::option_option, reason = "an answer that tells nothing and a session without a user are two things")]
+#[expect(
+    clippy::option_option,
+    reason = "an answer that tells nothing and a session without a user are two things"
+)]
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sight<'a> {
     pub(super) call: &'a Call,
@@ -45,7 +48,8 @@ pub(super) struct Sight<'a> {
     /// Life and age in milliseconds, where the answer tells them.
     pub(super) ttl: Option<u64>,
     pub(super) age: Option<u64>,
-    /// The age of the sign-in in milliseconds, where the answer tells it; `Some(None)` without a user.
+    /// The age of the sign-in in milliseconds, where the answer tells it; `Some(None)` without a
+    /// user.
     pub(super) authenticated: Option<Option<u64>>,
     /// The whole record, where it was read.
     pub(super) seen: Option<&'a Seen>,
@@ -65,7 +69,11 @@ pub(super) fn sessions(calls: &[Call]) -> Vec<Session<'_>> {
             // A key that no call ever used is reported elsewhere.
             if let Some(session) = found.get_mut(one.key.as_str()) {
                 let authenticated = Some(Some(one.authenticated));
-                session.sights.push(Sight { ttl: Some(one.ttl), authenticated, ..Sight::bare(call, true) });
+                session.sights.push(Sight {
+                    ttl: Some(one.ttl),
+                    authenticated,
+                    ..Sight::bare(call, true)
+                });
             }
         }
     }
@@ -76,7 +84,16 @@ pub(super) fn sessions(calls: &[Call]) -> Vec<Session<'_>> {
 
 impl<'a> Sight<'a> {
     pub(super) fn bare(call: &'a Call, alive: bool) -> Self {
-        Self { call, alive, secret: None, version: None, ttl: None, age: None, authenticated: None, seen: None }
+        Self {
+            call,
+            alive,
+            secret: None,
+            version: None,
+            ttl: None,
+            age: None,
+            authenticated: None,
+            seen: None,
+        }
     }
 
     pub(super) fn begin(&self) -> u64 {
@@ -96,7 +113,9 @@ impl<'a> Session<'a> {
     fn take(&mut self, call: &'a Call) {
         let bare = |alive| Sight::bare(call, alive);
         let sight = match call.answer.as_ref() {
-            Some(Answer::New) => Some(Sight { version: Some(1), secret: call.secret(), ..bare(true) }),
+            Some(Answer::New) => {
+                Some(Sight { version: Some(1), secret: call.secret(), ..bare(true) })
+            }
             Some(Answer::Taken | Answer::Superseded | Answer::Deleted(true)) => Some(bare(true)),
             // `Superseded` comes before `Conflict`, so the secret was the current one.
             Some(Answer::Conflict) => Some(Sight { secret: call.secret(), ..bare(true) }),
@@ -134,7 +153,9 @@ impl<'a> Session<'a> {
                 self.push_effect(call, write, version);
             }
             // A deletion that found nothing ended nothing.
-            Op::Delete { .. } if call.answer != Some(Answer::Deleted(false)) => self.ends.push(call),
+            Op::Delete { .. } if call.answer != Some(Answer::Deleted(false)) => {
+                self.ends.push(call)
+            }
             _ => {}
         }
     }
@@ -154,12 +175,14 @@ impl<'a> Session<'a> {
         let mut installers: HashMap<&str, usize> = HashMap::new();
         for (at, effect) in self.effects.iter().enumerate() {
             writers.extend(effect.write.set.values().map(|value| (value.as_str(), at)));
-            installers.extend(effect.call.rotation().map(|rotation| (rotation.secret.as_str(), at)));
+            installers
+                .extend(effect.call.rotation().map(|rotation| (rotation.secret.as_str(), at)));
         }
         for sight in &self.sights {
             let values = sight.seen.iter().flat_map(|seen| seen.values.values());
-            let wrote =
-                values.filter_map(|value| writers.get(value.as_str())).chain(sight.secret.and_then(|secret| installers.get(secret)));
+            let wrote = values
+                .filter_map(|value| writers.get(value.as_str()))
+                .chain(sight.secret.and_then(|secret| installers.get(secret)));
             for at in wrote {
                 let effect = &mut self.effects[*at];
                 effect.end = effect.end.min(sight.end());
@@ -182,14 +205,17 @@ impl<'a> Session<'a> {
                 _ => return None,
             };
             // A new session begins at generation 0.
-            let since = principal.and(effect.call.rotation()).map_or(0, |rotation| rotation.generation);
+            let since =
+                principal.and(effect.call.rotation()).map_or(0, |rotation| rotation.generation);
             Some((effect.call, effect.call.begin, effect.end, SignedIn { principal, since }))
         })
     }
 
     /// The writes that say how long it lives, in milliseconds.
     pub(super) fn lives(&self) -> impl Iterator<Item = (&'a Call, u64, u64, u64)> {
-        self.effects.iter().filter_map(|effect| Some((effect.call, effect.call.begin, effect.end, effect.write.ttl?)))
+        self.effects.iter().filter_map(|effect| {
+            Some((effect.call, effect.call.begin, effect.end, effect.write.ttl?))
+        })
     }
 }
 

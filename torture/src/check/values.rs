@@ -17,27 +17,39 @@ type Deed<'a, 'l> = (&'l Effect<'a>, Option<&'a str>);
 
 pub(super) fn check(session: &Session<'_>, verdict: &mut Verdict) {
     let mut deeds: BTreeMap<&str, Vec<Deed<'_, '_>>> = BTreeMap::new();
-    let names: BTreeSet<&str> = session.effects.iter().flat_map(|effect| names_of(effect)).collect();
+    let names: BTreeSet<&str> =
+        session.effects.iter().flat_map(|effect| names_of(effect)).collect();
     for effect in &session.effects {
         let creates = matches!(effect.call.op, Op::Create { .. });
         for name in &names {
             let set = effect.write.set.get(*name).map(String::as_str);
             // What a new session does not have was removed by its creation, so to speak.
-            if set.is_some() || creates || effect.write.remove.iter().any(|removed| removed == name) {
+            if set.is_some() || creates || effect.write.remove.iter().any(|removed| removed == name)
+            {
                 deeds.entry(name).or_default().push((effect, set));
             }
         }
     }
-    let columns: BTreeMap<&str, Column<'_, '_>> = deeds.into_iter().map(|(name, deeds)| (name, Column::new(deeds))).collect();
+    let columns: BTreeMap<&str, Column<'_, '_>> =
+        deeds.into_iter().map(|(name, deeds)| (name, Column::new(deeds))).collect();
     let nothing = Vec::new();
     for sight in &session.sights {
         let Some(seen) = sight.seen else { continue };
         for (name, column) in &columns {
             verdict.ask(column.judge(session, sight, seen, name));
         }
-        let unknown = seen.values.keys().filter(|name| name.starts_with(VALUE) && !columns.contains_key(name.as_str()));
+        let unknown = seen
+            .values
+            .keys()
+            .filter(|name| name.starts_with(VALUE) && !columns.contains_key(name.as_str()));
         for name in unknown {
-            verdict.ask(Some(violation(Law::NeverWritten, session, sight, format!("{name} was never set in this session"), &nothing)));
+            verdict.ask(Some(violation(
+                Law::NeverWritten,
+                session,
+                sight,
+                format!("{name} was never set in this session"),
+                &nothing,
+            )));
         }
     }
 }
@@ -63,59 +75,92 @@ impl<'a, 'l> Column<'a, 'l> {
     fn new(deeds: Vec<Deed<'a, 'l>>) -> Self {
         let places = || deeds.iter().enumerate();
         let writers = places().filter_map(|(at, (_, value))| Some(((*value)?, at))).collect();
-        let removals = places().filter(|(_, (_, value))| value.is_none()).map(|(at, _)| at).collect();
-        let times = Register::new(places().map(|(at, (effect, _))| (effect.call, effect.call.begin, effect.end, at)));
-        let mut versions: Vec<_> = places().filter_map(|(at, (effect, _))| Some((effect.version?, at))).collect();
+        let removals =
+            places().filter(|(_, (_, value))| value.is_none()).map(|(at, _)| at).collect();
+        let times = Register::new(
+            places().map(|(at, (effect, _))| (effect.call, effect.call.begin, effect.end, at)),
+        );
+        let mut versions: Vec<_> =
+            places().filter_map(|(at, (effect, _))| Some((effect.version?, at))).collect();
         versions.sort_unstable();
         Self { deeds, writers, removals, times, versions }
     }
 
     /// What is wrong with what a read shows under this name.
-    fn judge(&self, session: &Session<'_>, sight: &Sight<'_>, seen: &Seen, name: &str) -> Option<Violation> {
+    fn judge(
+        &self,
+        session: &Session<'_>,
+        sight: &Sight<'_>,
+        seen: &Seen,
+        name: &str,
+    ) -> Option<Violation> {
         let shown = seen.values.get(name).map(String::as_str);
         let text = shown.map_or_else(|| format!("no {name}"), |value| format!("{name} = {value}"));
         // Whoever can have left it so.
         let writer = match shown.map(|value| self.writers.get(value)) {
             Some(Some(writer)) => Some(*writer),
             Some(None) => {
-                let text = format!("shows {text}, which no write of this session set, or one that was refused");
+                let text = format!(
+                    "shows {text}, which no write of this session set, or one that was refused"
+                );
                 return Some(violation(Law::NeverWritten, session, sight, text, &[]));
             }
             None => None,
         };
         let could = writer.as_ref().map_or(self.removals.as_slice(), std::slice::from_ref);
         if let Some(writer) = writer.map(|at| self.deeds[at].0)
-            && (writer.call.begin > sight.end() || writer.version.is_some_and(|version| version > seen.version))
+            && (writer.call.begin > sight.end()
+                || writer.version.is_some_and(|version| version > seen.version))
         {
             let text = format!("version {} shows {text}, which was written later", seen.version);
             return Some(violation(Law::NeverWritten, session, sight, text, &[writer.call.id]));
         }
-        self.judge_version(session, sight, seen, could, &text).or_else(|| self.judge_time(session, sight, could, &text))
+        self.judge_version(session, sight, seen, could, &text)
+            .or_else(|| self.judge_time(session, sight, could, &text))
     }
 
-    /// It has to be the last write before the read's version, or one of which nobody knows the version.
-    fn judge_version(&self, session: &Session<'_>, sight: &Sight<'_>, seen: &Seen, could: &[usize], text: &str) -> Option<Violation> {
+    /// It has to be the last write before the read's version, or one of which nobody knows the
+    /// version.
+    fn judge_version(
+        &self,
+        session: &Session<'_>,
+        sight: &Sight<'_>,
+        seen: &Seen,
+        could: &[usize],
+        text: &str,
+    ) -> Option<Violation> {
         let until = self.versions.partition_point(|(version, _)| *version <= seen.version);
         let (version, last) = *self.versions[..until].last()?;
         let is_last = |at: usize| {
             let effect = self.deeds[at].0;
-            at == last || (effect.version.is_none() && effect.bound > version && effect.call.begin <= sight.end())
+            at == last
+                || (effect.version.is_none()
+                    && effect.bound > version
+                    && effect.call.begin <= sight.end())
         };
         if could.iter().any(|at| is_last(*at)) {
             return None;
         }
-        let text = format!("version {} shows {text}, and version {version} wrote that name", seen.version);
+        let text =
+            format!("version {} shows {text}, and version {version} wrote that name", seen.version);
         Some(violation(Law::LostWrite, session, sight, text, &self.ids(could, last)))
     }
 
     /// It has to be a write that nothing has certainly overwritten.
-    fn judge_time(&self, session: &Session<'_>, sight: &Sight<'_>, could: &[usize], text: &str) -> Option<Violation> {
+    fn judge_time(
+        &self,
+        session: &Session<'_>,
+        sight: &Sight<'_>,
+        could: &[usize],
+        text: &str,
+    ) -> Option<Violation> {
         let fits = |at: usize| could.binary_search(&at).is_ok();
         if self.times.possible(sight.begin(), sight.end()).any(|entry| fits(entry.value)) {
             return None;
         }
         let overwritten = self.times.all().filter(|entry| fits(entry.value));
-        let last = overwritten.filter_map(|entry| self.times.successor(entry, sight.begin())).last()?;
+        let last =
+            overwritten.filter_map(|entry| self.times.successor(entry, sight.begin())).last()?;
         let text = format!("shows {text}, which was overwritten before this began");
         Some(violation(Law::LostWrite, session, sight, text, &self.ids(could, last.value)))
     }
@@ -126,7 +171,13 @@ impl<'a, 'l> Column<'a, 'l> {
     }
 }
 
-fn violation(law: Law, session: &Session<'_>, sight: &Sight<'_>, text: String, others: &[u64]) -> Violation {
+fn violation(
+    law: Law,
+    session: &Session<'_>,
+    sight: &Sight<'_>,
+    text: String,
+    others: &[u64],
+) -> Violation {
     let births = session.creations().map(|effect| effect.call.id);
     let mut calls: Vec<_> = births.chain(others.iter().copied()).collect();
     calls.sort_unstable();

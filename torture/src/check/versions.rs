@@ -9,7 +9,8 @@ use super::{
 use crate::history::{Answer, Call, Op, Seen};
 
 pub(super) fn check(session: &Session<'_>, verdict: &mut Verdict) {
-    let told: Vec<_> = session.sights.iter().filter_map(|sight| Some((sight, sight.version?))).collect();
+    let told: Vec<_> =
+        session.sights.iter().filter_map(|sight| Some((sight, sight.version?))).collect();
     check_order(session, &told, verdict);
     check_changes(session, &told, verdict);
     check_guards(session, &told, verdict);
@@ -18,10 +19,14 @@ pub(super) fn check(session: &Session<'_>, verdict: &mut Verdict) {
         let Some(seen) = sight.seen else { continue };
         let (first, known) = *first_seen.entry(*version).or_insert((sight, seen));
         let differs = seen.values != known.values || seen.principal != known.principal;
-        verdict
-            .ask(differs.then(|| {
-                broken(session, Law::Version, format!("version {version} was read with two contents"), &[first.call, sight.call])
-            }));
+        verdict.ask(differs.then(|| {
+            broken(
+                session,
+                Law::Version,
+                format!("version {version} was read with two contents"),
+                &[first.call, sight.call],
+            )
+        }));
     }
 }
 
@@ -50,18 +55,35 @@ fn check_changes(session: &Session<'_>, told: &[(&Sight<'_>, u64)], verdict: &mu
     for effect in session.effects.iter().filter(|effect| is_change(effect.call)) {
         let Some(version) = effect.version else { continue };
         let first = *makers.entry(version).or_insert(effect.call);
-        verdict.ask(
-            (first.id != effect.call.id)
-                .then(|| broken(session, Law::Version, format!("version {version} was made by two changes"), &[first, effect.call])),
-        );
+        verdict.ask((first.id != effect.call.id).then(|| {
+            broken(
+                session,
+                Law::Version,
+                format!("version {version} was made by two changes"),
+                &[first, effect.call],
+            )
+        }));
     }
-    let mut begins: Vec<_> = session.effects.iter().filter(|effect| is_change(effect.call)).map(|effect| effect.call.begin).collect();
+    let mut begins: Vec<_> = session
+        .effects
+        .iter()
+        .filter(|effect| is_change(effect.call))
+        .map(|effect| effect.call.begin)
+        .collect();
     begins.sort_unstable();
     for (sight, version) in told {
         let changes = begins.partition_point(|begin| *begin <= sight.end()) as u64;
         verdict.ask((*version > changes + 1).then(|| {
-            let births: Vec<_> = session.creations().map(|effect| effect.call).chain([sight.call]).collect();
-            broken(session, Law::Version, format!("version {version} was seen, and only {changes} changes had been asked for"), &births)
+            let births: Vec<_> =
+                session.creations().map(|effect| effect.call).chain([sight.call]).collect();
+            broken(
+                session,
+                Law::Version,
+                format!(
+                    "version {version} was seen, and only {changes} changes had been asked for"
+                ),
+                &births,
+            )
         }));
     }
 }
@@ -80,12 +102,22 @@ fn check_guards(session: &Session<'_>, told: &[(&Sight<'_>, u64)], verdict: &mut
         match (&sight.call.answer, guard) {
             (Some(Answer::Done { version, .. }), Some(guard)) => {
                 let due = guard + u64::from(write.is_change());
-                judged.push((*version != due).then(|| format!("made version {version} under a guard of {guard}; {due} was due")));
+                judged.push((*version != due).then(|| {
+                    format!("made version {version} under a guard of {guard}; {due} was due")
+                }));
             }
-            (Some(Answer::Conflict), None) => judged.push(Some("was a conflict without a guard".to_owned())),
+            (Some(Answer::Conflict), None) => {
+                judged.push(Some("was a conflict without a guard".to_owned()))
+            }
             (Some(Answer::Conflict), Some(guard)) => {
-                let held = spans.get(guard).is_some_and(|(from, to)| *from <= sight.begin() && sight.end() <= *to);
-                judged.push(held.then(|| format!("was a conflict with version {guard}, which the record had all the time")));
+                let held = spans
+                    .get(guard)
+                    .is_some_and(|(from, to)| *from <= sight.begin() && sight.end() <= *to);
+                judged.push(held.then(|| {
+                    format!(
+                        "was a conflict with version {guard}, which the record had all the time"
+                    )
+                }));
             }
             _ => continue,
         }
@@ -100,5 +132,10 @@ fn is_change(call: &Call) -> bool {
 }
 
 fn broken(session: &Session<'_>, law: Law, text: String, calls: &[&Call]) -> Violation {
-    Violation { law, of: session.key.to_owned(), text, calls: calls.iter().map(|call| call.id).collect() }
+    Violation {
+        law,
+        of: session.key.to_owned(),
+        text,
+        calls: calls.iter().map(|call| call.id).collect(),
+    }
 }

@@ -17,7 +17,8 @@ pub enum Law {
     SupersededAccepted,
     /// A commit was superseded, and no rotation explains it.
     SupersededWrongly,
-    /// A deletion ended a session that its claim does not reach, or did not end one that it reaches.
+    /// A deletion ended a session that its claim does not reach, or did not end one that it
+    /// reaches.
     Claim,
     /// A read shows a principal, a generation or a former secret that fits no write.
     Identity,
@@ -33,7 +34,8 @@ pub enum Law {
     SurplusAdd,
     /// A version went back, was given twice, or grew without a change.
     Version,
-    /// A commit took effect under a version that was not the record's, or was refused without a reason.
+    /// A commit took effect under a version that was not the record's, or was refused without a
+    /// reason.
     Guard,
     /// A session was seen after its deadline.
     AfterDeadline,
@@ -100,10 +102,11 @@ pub struct Verdict {
     pub checks: u64,
     /// What was broken.
     pub violations: Vec<Violation>,
-    /// How many more there would be if what a store shows were always on disk. None of them is about what was acknowledged.
+    /// How many more there would be if what a store shows were always on disk. None of them is
+    /// about what was acknowledged.
     pub taken_back: usize,
-    /// What was acknowledged and undone by a failover, of a store that documents it. None of them is among the violations, and none of the
-    /// violations is explained by a failover.
+    /// What was acknowledged and undone by a failover, of a store that documents it. None of them
+    /// is among the violations, and none of the violations is explained by a failover.
     pub undone: Vec<Violation>,
 }
 

@@ -87,7 +87,8 @@ pub struct Rotate {
 /// What a creation or a commit writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Write {
-    /// Values that are set; each is written once in a history, so that who reads it knows which write it was.
+    /// Values that are set; each is written once in a history, so that who reads it knows which
+    /// write it was.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<String, String>,
     /// Values that are removed.
@@ -130,7 +131,8 @@ pub enum Answer {
     },
     /// To a commit: the guard did not hold.
     Conflict,
-    /// To a commit: the session has another secret. To a deletion: its claim does not reach the session.
+    /// To a commit: the session has another secret. To a deletion: its claim does not reach the
+    /// session.
     Superseded,
     /// To a commit: there is no live session.
     Gone,
@@ -203,9 +205,14 @@ impl Call {
     pub fn fate(&self) -> Fate {
         match &self.answer {
             None | Some(Answer::Unknown(_)) => Fate::Unknown,
-            Some(Answer::Taken | Answer::Conflict | Answer::Superseded | Answer::Gone | Answer::Rejected(_) | Answer::Corrupt(_)) => {
-                Fate::Refused
-            }
+            Some(
+                Answer::Taken
+                | Answer::Conflict
+                | Answer::Superseded
+                | Answer::Gone
+                | Answer::Rejected(_)
+                | Answer::Corrupt(_),
+            ) => Fate::Refused,
             Some(_) => Fate::Happened,
         }
     }
@@ -214,7 +221,10 @@ impl Call {
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         match &self.op {
-            Op::Create { key, .. } | Op::Load { key } | Op::Commit { key, .. } | Op::Delete { key, .. } => Some(key),
+            Op::Create { key, .. }
+            | Op::Load { key }
+            | Op::Commit { key, .. }
+            | Op::Delete { key, .. } => Some(key),
             Op::List { .. } | Op::Revoke { .. } => None,
         }
     }
@@ -237,7 +247,8 @@ impl Call {
         }
     }
 
-    /// When what was asked has happened, if it did: an answer that says nothing leaves it open for all time.
+    /// When what was asked has happened, if it did: an answer that says nothing leaves it open for
+    /// all time.
     #[must_use]
     pub fn settled(&self) -> u64 {
         if self.fate() == Fate::Unknown { u64::MAX } else { self.end_or_never() }
@@ -254,7 +265,10 @@ impl Write {
     /// Whether it makes the version grow: a new life alone does not.
     #[must_use]
     pub fn is_change(&self) -> bool {
-        !self.set.is_empty() || !self.remove.is_empty() || !self.add.is_empty() || self.principal.is_some()
+        !self.set.is_empty()
+            || !self.remove.is_empty()
+            || !self.add.is_empty()
+            || self.principal.is_some()
     }
 }
 
@@ -263,12 +277,17 @@ mod nested {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[expect(clippy::option_option, clippy::ref_option, reason = "the form that serde asks for")]
-    pub(super) fn serialize<S: Serializer>(value: &Option<Option<String>>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        value: &Option<Option<String>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         value.as_ref().and_then(Option::as_ref).serialize(serializer)
     }
 
     #[expect(clippy::option_option, reason = "the form that serde asks for")]
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Option<String>>, D::Error> {
         Option::deserialize(deserializer).map(Some)
     }
 }

@@ -22,16 +22,19 @@ pub struct History {
     pub start: u64,
     /// By how much a store's clock may differ from ours, in milliseconds.
     pub tolerance: u64,
-    /// For how long before its end, in milliseconds, a store that is killed may have shown what its end takes back, because nobody had
-    /// been told yet that it was written. 0 for a store that shows nothing before it is on disk.
+    /// For how long before its end, in milliseconds, a store that is killed may have shown what its
+    /// end takes back, because nobody had been told yet that it was written. 0 for a store that
+    /// shows nothing before it is on disk.
     pub unsynced: u64,
     /// What was done to the processes.
     pub faults: Vec<Fault>,
-    /// Which servers took over from others that had not yet passed on all that they had acknowledged, in the order in which they did so.
-    /// Empty for a store that waits until it cannot be undone.
+    /// Which servers took over from others that had not yet passed on all that they had
+    /// acknowledged, in the order in which they did so. Empty for a store that waits until it
+    /// cannot be undone.
     #[serde(default)]
     pub failovers: Vec<Failover>,
-    /// Whether a session and the list that it is in may be on different servers, so that a failover undoes what is in one alone.
+    /// Whether a session and the list that it is in may be on different servers, so that a failover
+    /// undoes what is in one alone.
     #[serde(default)]
     pub apart: bool,
     /// The calls, in the order of their beginnings. In a file they follow, one a line.
@@ -55,7 +58,8 @@ pub struct Fault {
 /// A server took over from another, and what that one served last may be undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failover {
-    /// By then nobody had taken over, in nanoseconds of [`now`](super::now): whatever was answered before was answered by the former one.
+    /// By then nobody had taken over, in nanoseconds of [`now`](super::now): whatever was answered
+    /// before was answered by the former one.
     pub until: u64,
     /// When the former one may have served what its successor does not have: from here to there.
     pub spans: Vec<(u64, u64)>,
@@ -89,7 +93,8 @@ impl History {
         for (at, line) in text.split_inclusive('\n').enumerate() {
             let line = match serde_json::from_str(line) {
                 Ok(line) => line,
-                // Its process was killed while it wrote: a call that it did not make, or an answer that nobody saw.
+                // Its process was killed while it wrote: a call that it did not make, or an answer
+                // that nobody saw.
                 Err(_) if !line.ends_with('\n') => break,
                 Err(source) => return Err(HistoryError::Line { number: at + 1, source }),
             };
@@ -111,10 +116,22 @@ impl History {
 
     /// The same without calls.
     pub(crate) fn clone_head(&self) -> Self {
-        let Self { store, seed, start, tolerance, unsynced, faults, failovers, apart, calls: _ } = self;
+        let Self { store, seed, start, tolerance, unsynced, faults, failovers, apart, calls: _ } =
+            self;
         let (store, faults, failovers) = (store.clone(), faults.clone(), failovers.clone());
-        let (seed, start, tolerance, unsynced, apart) = (*seed, *start, *tolerance, *unsynced, *apart);
-        Self { store, seed, start, tolerance, unsynced, faults, failovers, apart, calls: Vec::new() }
+        let (seed, start, tolerance, unsynced, apart) =
+            (*seed, *start, *tolerance, *unsynced, *apart);
+        Self {
+            store,
+            seed,
+            start,
+            tolerance,
+            unsynced,
+            faults,
+            failovers,
+            apart,
+            calls: Vec::new(),
+        }
     }
 
     /// Brings the calls into the order of their beginnings, and numbers them.
@@ -147,9 +164,13 @@ impl History {
     pub fn open(path: &Path) -> Result<Self, HistoryError> {
         let text = fs::read_to_string(path).map_err(HistoryError::Read)?;
         let (head, calls) = text.split_once('\n').unwrap_or((&text, ""));
-        let mut history: Self = serde_json::from_str(head).map_err(|source| HistoryError::Line { number: 1, source })?;
+        let mut history: Self = serde_json::from_str(head)
+            .map_err(|source| HistoryError::Line { number: 1, source })?;
         for (at, line) in calls.lines().enumerate() {
-            history.calls.push(serde_json::from_str(line).map_err(|source| HistoryError::Line { number: at + 2, source })?);
+            history.calls.push(
+                serde_json::from_str(line)
+                    .map_err(|source| HistoryError::Line { number: at + 2, source })?,
+            );
         }
         Ok(history)
     }

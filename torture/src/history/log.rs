@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Answer, Op, now};
 
-/// The log of one process. A line goes to the operating system before the call is made, and one after its answer, so that a process which
-/// is killed leaves a call without an answer.
+/// The log of one process. A line goes to the operating system before the call is made, and one
+/// after its answer, so that a process which is killed leaves a call without an answer.
 #[derive(Debug)]
 pub struct Log(Mutex<File>);
 
@@ -29,7 +29,11 @@ impl Log {
     /// # Errors
     /// If the file cannot be made, or is there already.
     pub fn create(path: &Path) -> io::Result<Self> {
-        OpenOptions::new().create_new(true).append(true).open(path).map(|file| Self(Mutex::new(file)))
+        OpenOptions::new()
+            .create_new(true)
+            .append(true)
+            .open(path)
+            .map(|file| Self(Mutex::new(file)))
     }
 
     /// A call is about to be made.
@@ -53,6 +57,7 @@ impl Log {
 fn write(file: &mut File, line: &Line) -> io::Result<()> {
     let mut text = serde_json::to_vec(line)?;
     text.push(b'\n');
-    // In one go, so that a kill leaves a whole line or, at worst, a last one that its reader passes over.
+    // In one go, so that a kill leaves a whole line or, at worst, a last one that its reader passes
+    // over.
     file.write_all(&text)
 }

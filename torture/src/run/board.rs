@@ -21,15 +21,16 @@ pub(super) struct Id {
 impl Id {
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(' ');
-        let (key, secret, generation) = (parts.next()?.to_owned(), parts.next()?.to_owned(), parts.next()?.parse().ok()?);
+        let (key, secret, generation) =
+            (parts.next()?.to_owned(), parts.next()?.to_owned(), parts.next()?.parse().ok()?);
         Some(Self { key, secret, generation })
     }
 }
 
 /// A file with a place for each shared session, which holds the id that some client posted last.
 ///
-/// A client that reads while another one writes may find a mixture of two ids. To the store that is a session that does not exist, or a wrong
-/// secret.
+/// A client that reads while another one writes may find a mixture of two ids. To the store that is
+/// a session that does not exist, or a wrong secret.
 #[derive(Debug)]
 pub(super) struct Board(File);
 
@@ -62,9 +63,13 @@ mod tests {
 
     #[test]
     fn place_holds_the_last_id() {
-        let id = |key: &str| Id { key: key.to_owned(), secret: "w0.0/c1-7".to_owned(), generation: 3 };
+        let id =
+            |key: &str| Id { key: key.to_owned(), secret: "w0.0/c1-7".to_owned(), generation: 3 };
         let folder = tempfile::tempdir().unwrap();
-        let (one, other) = (Board::open(&folder.path().join("board")).unwrap(), Board::open(&folder.path().join("board")).unwrap());
+        let (one, other) = (
+            Board::open(&folder.path().join("board")).unwrap(),
+            Board::open(&folder.path().join("board")).unwrap(),
+        );
         assert_eq!(other.read(3), None);
         one.write(3, &id("a-long-key")).unwrap();
         one.write(3, &id("key")).unwrap();

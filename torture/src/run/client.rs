@@ -12,11 +12,13 @@ use crate::history::{Answer, Op, Rotate, Write};
 
 /// How many sessions are shared at a time.
 pub(super) const PLACES: usize = 10;
-/// Sessions in the first places are anonymous and never ended, so that they collect more writes and rotations than any other.
+/// Sessions in the first places are anonymous and never ended, so that they collect more writes and
+/// rotations than any other.
 pub(super) const CALM: usize = 2;
 /// How many principals there are.
 const PRINCIPALS: usize = 3;
-/// How many ids of a place are remembered: requests come with old cookies, whose secrets are superseded.
+/// How many ids of a place are remembered: requests come with old cookies, whose secrets are
+/// superseded.
 const REMEMBERED: usize = 5;
 /// The life of a session that is not to expire, in milliseconds.
 pub(super) const LONG: u64 = 900_000;
@@ -38,7 +40,13 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(recorder: Arc<Recorder>, board: Arc<Board>, rng: Rng, by: String, run: String) -> Self {
+    pub(super) fn new(
+        recorder: Arc<Recorder>,
+        board: Arc<Board>,
+        rng: Rng,
+        by: String,
+        run: String,
+    ) -> Self {
         Self { recorder, board, rng, by, run, known: vec![VecDeque::new(); PLACES], drawn: 0 }
     }
 
@@ -119,7 +127,8 @@ impl Client {
         if place >= CALM && self.rng.bool() {
             write.principal = Some(Some(self.principal()));
         }
-        let answer = self.call(Op::Create { key: id.key.clone(), secret: id.secret.clone(), write }).await?;
+        let answer =
+            self.call(Op::Create { key: id.key.clone(), secret: id.secret.clone(), write }).await?;
         // A session that may have been made is worth a look, too.
         self.post(place, &id)?;
         Ok(answer)

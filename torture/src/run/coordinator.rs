@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    FaultKind, Faults, Plant, Site, Summary, WorkerSettings, client::Trouble, crew::Crew, fits, nemesis::Nemesis, settle::settle,
-    wire::Wire, worker::open,
+    FaultKind, Faults, Plant, Site, Summary, WorkerSettings, client::Trouble, crew::Crew, fits,
+    nemesis::Nemesis, settle::settle, wire::Wire, worker::open,
 };
 use crate::{
     check::{Verdict, check},
@@ -56,12 +56,12 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct RunError(Trouble);
 
-/// Runs workers on a store, disturbs them, and checks what they have written down. `None` if there is no such store here: the output says
-/// why.
+/// Runs workers on a store, disturbs them, and checks what they have written down. `None` if there
+/// is no such store here: the output says why.
 ///
 /// # Errors
-/// [`RunError`] if the faults cannot be had here, if a process does not start or does not end, or if the store does not answer when all is
-/// over.
+/// [`RunError`] if the faults cannot be had here, if a process does not start or does not end, or
+/// if the store does not answer when all is over.
 ///
 /// # Panics
 /// If a server of our own does not start, or there is none and `REQUIRE_SERVICES` asks for it.
@@ -69,7 +69,11 @@ pub async fn run(options: &Options) -> Result<Option<Outcome>, RunError> {
     fits(&options.store, &options.faults)?;
     let wire = options.faults.0.contains(&FaultKind::Cut).then(Wire::own).transpose()?;
     let folder = tempfile::Builder::new().prefix("torture-").tempdir()?;
-    let Some(mut site) = Site::open(&options.store, &options.program, folder.path(), options.plant).await? else { return Ok(None) };
+    let Some(mut site) =
+        Site::open(&options.store, &options.program, folder.path(), options.plant).await?
+    else {
+        return Ok(None);
+    };
     let history = record(options, &mut site, wire, folder.path()).await?;
     drop(site);
     let verdict = check(&history);
@@ -77,7 +81,12 @@ pub async fn run(options: &Options) -> Result<Option<Outcome>, RunError> {
     Ok(Some(Outcome { history, verdict, summary }))
 }
 
-async fn record(options: &Options, site: &mut Site, wire: Option<Wire>, folder: &Path) -> Result<History, Trouble> {
+async fn record(
+    options: &Options,
+    site: &mut Site,
+    wire: Option<Wire>,
+    folder: &Path,
+) -> Result<History, Trouble> {
     let start = now();
     let until = start + u64::try_from(options.length.as_nanos())?;
     let run = format!("{:08x}", fastrand::u32(..));
@@ -95,7 +104,8 @@ async fn record(options: &Options, site: &mut Site, wire: Option<Wire>, folder: 
         until,
     };
     let mut crew = Crew::start_all(&options.program, folder, settings, options.workers)?;
-    let faults = Nemesis::new(options.seed, &options.faults, wire).rage(&mut crew, site, until).await?;
+    let faults =
+        Nemesis::new(options.seed, &options.faults, wire).rage(&mut crew, site, until).await?;
     let begun = std::time::Instant::now();
     while !crew.has_ended()? {
         if begun.elapsed() > END_WITHIN {
@@ -106,8 +116,19 @@ async fn record(options: &Options, site: &mut Site, wire: Option<Wire>, folder: 
     let tolerance = u64::try_from(options.tolerance.as_millis())?;
     let unsynced = site.unsynced();
     let store = shown(&options.store);
-    let (failovers, apart) = (Vec::new(), matches!(site, Site::Replicated(servers) if servers.is_apart()));
-    let mut history = History { store, seed: options.seed, start, tolerance, unsynced, faults, failovers, apart, calls: Vec::new() };
+    let (failovers, apart) =
+        (Vec::new(), matches!(site, Site::Replicated(servers) if servers.is_apart()));
+    let mut history = History {
+        store,
+        seed: options.seed,
+        start,
+        tolerance,
+        unsynced,
+        faults,
+        failovers,
+        apart,
+        calls: Vec::new(),
+    };
     for log in crew.logs() {
         // A worker that was killed before its first call has none.
         if log.exists() {
@@ -128,7 +149,10 @@ async fn record(options: &Options, site: &mut Site, wire: Option<Wire>, folder: 
 /// A store's name, or its URL without what may be a password.
 fn shown(store: &str) -> String {
     match store.split_once("://") {
-        Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit('@').next().unwrap_or_default().split('?').next().unwrap_or_default()),
+        Some((scheme, rest)) => format!(
+            "{scheme}://{}",
+            rest.rsplit('@').next().unwrap_or_default().split('?').next().unwrap_or_default()
+        ),
         None => store.to_owned(),
     }
 }

@@ -26,7 +26,12 @@ struct Worker {
 }
 
 impl<'a> Crew<'a> {
-    pub(super) fn start_all(program: &'a Path, folder: &'a Path, settings: WorkerSettings, count: usize) -> Result<Self, Trouble> {
+    pub(super) fn start_all(
+        program: &'a Path,
+        folder: &'a Path,
+        settings: WorkerSettings,
+        count: usize,
+    ) -> Result<Self, Trouble> {
         let workers = (0..count).map(|_| Worker { process: None, lives: 0 }).collect();
         let mut crew = Self { program, folder, settings, workers, logs: Vec::new() };
         (0..count).try_for_each(|number| crew.start(number))?;
@@ -41,8 +46,17 @@ impl<'a> Crew<'a> {
     pub(super) fn start(&mut self, number: usize) -> Result<(), Trouble> {
         let worker = &mut self.workers[number];
         let log = self.folder.join(format!("calls-{number}-{}", worker.lives));
-        let settings = WorkerSettings { number, life: worker.lives, log: log.clone(), ..self.settings.clone() };
-        worker.process = Some(Process::start(self.program, &["worker"], &[(WORKER, &serde_json::to_string(&settings)?)]));
+        let settings = WorkerSettings {
+            number,
+            life: worker.lives,
+            log: log.clone(),
+            ..self.settings.clone()
+        };
+        worker.process = Some(Process::start(
+            self.program,
+            &["worker"],
+            &[(WORKER, &serde_json::to_string(&settings)?)],
+        ));
         worker.lives += 1;
         self.logs.push(log);
         Ok(())
@@ -68,7 +82,11 @@ impl<'a> Crew<'a> {
         for (number, worker) in self.workers.iter_mut().enumerate() {
             let Some(process) = &mut worker.process else { continue };
             if let Some(status) = process.ended().filter(|status| !status.success()) {
-                return Err(format!("worker {number} ended with {status}: {}", process.stderr.text()).into());
+                return Err(format!(
+                    "worker {number} ended with {status}: {}",
+                    process.stderr.text()
+                )
+                .into());
             }
         }
         Ok(())
@@ -77,7 +95,11 @@ impl<'a> Crew<'a> {
     /// Whether all have ended well.
     pub(super) fn has_ended(&mut self) -> Result<bool, Trouble> {
         self.watch()?;
-        Ok(self.workers.iter_mut().filter_map(|worker| worker.process.as_mut()).all(|process| process.ended().is_some()))
+        Ok(self
+            .workers
+            .iter_mut()
+            .filter_map(|worker| worker.process.as_mut())
+            .all(|process| process.ended().is_some()))
     }
 
     /// The logs of all that ran.

@@ -11,15 +11,21 @@ pub enum FaultKind {
     Freeze,
     /// The store is killed and started again with what it had acknowledged.
     Restart,
-    /// A primary is killed or stands still until another server has taken over, and comes back as its replica.
+    /// A primary is killed or stands still until another server has taken over, and comes back as
+    /// its replica.
     Failover,
     /// Packets to or from the store are dropped.
     Cut,
 }
 
 impl FaultKind {
-    const NAMES: &[(&str, Self)] =
-        &[("kill", Self::Kill), ("freeze", Self::Freeze), ("restart", Self::Restart), ("failover", Self::Failover), ("cut", Self::Cut)];
+    const NAMES: &[(&str, Self)] = &[
+        ("kill", Self::Kill),
+        ("freeze", Self::Freeze),
+        ("restart", Self::Restart),
+        ("failover", Self::Failover),
+        ("cut", Self::Cut),
+    ];
 }
 
 impl fmt::Display for FaultKind {
@@ -36,9 +42,11 @@ impl FromStr for Faults {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "none");
+        let names =
+            text.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "none");
         let kind = |name| {
-            let found = FaultKind::NAMES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
+            let found =
+                FaultKind::NAMES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
             found.ok_or_else(|| format!("there is no fault {name:?}; there are kill, freeze, restart, failover, cut, and none"))
         };
         names.map(kind).collect::<Result<_, _>>().map(Self)

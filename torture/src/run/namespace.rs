@@ -20,11 +20,13 @@ const PREPARE: &str = "ip link set lo up";
 /// Whether packets can be dropped in it.
 const TRY: &str = "ip link set lo up && nft add table ip attempt && nft 'add chain ip attempt arriving { type filter hook input priority 0; }' && \
                    nft add rule ip attempt arriving tcp dport 1 drop";
-/// Root makes one alone; others make it with a namespace of users, in which they stay who they are and may do everything in the network.
+/// Root makes one alone; others make it with a namespace of users, in which they stay who they are
+/// and may do everything in the network.
 const AS_ROOT: &[&str] = &["--net"];
 const AS_ANYBODY: &[&str] = &["--user", "--map-current-user", "--keep-caps", "--net"];
 
-/// Where the tests are told of servers that are there already: outside, so that nothing in a namespace reaches them.
+/// Where the tests are told of servers that are there already: outside, so that nothing in a
+/// namespace reaches them.
 const OUTSIDE_SERVERS: &[&str] = &[
     "TEST_REDIS_URL",
     "TEST_REDIS_CLUSTER_URL",
@@ -39,8 +41,8 @@ const OUTSIDE_SERVERS: &[&str] = &[
 #[derive(Debug)]
 pub struct NoNamespace(String);
 
-/// Goes on in a network namespace of its own: this program is started again in one, with the same words, in place of this process. Does
-/// nothing if it is in one.
+/// Goes on in a network namespace of its own: this program is started again in one, with the same
+/// words, in place of this process. Does nothing if it is in one.
 ///
 /// # Errors
 /// [`NoNamespace`] if there can be none here, or the tools are not there; says which.
@@ -53,12 +55,20 @@ pub fn enter() -> Result<(), Trouble> {
     let mut refusals = Vec::new();
     for way in ways {
         // A failure of `unshare` itself would look like a verdict.
-        let tried = Command::new("unshare").args(*way).args(["sh", "-c", TRY]).stdin(Stdio::null()).output();
+        let tried = Command::new("unshare")
+            .args(*way)
+            .args(["sh", "-c", TRY])
+            .stdin(Stdio::null())
+            .output();
         match tried {
             Ok(done) if done.status.success() => {
                 let script = format!("{PREPARE} && exec \"$0\" \"$@\"");
                 let mut again = Command::new("unshare");
-                again.args(*way).args(["sh", "-c", &script]).arg(env::current_exe()?).args(env::args_os().skip(1));
+                again
+                    .args(*way)
+                    .args(["sh", "-c", &script])
+                    .arg(env::current_exe()?)
+                    .args(env::args_os().skip(1));
                 // Servers in containers would be outside of it.
                 again.env(OUTSIDE, outside).env("TEST_SERVICES_FROM", "path");
                 for variable in OUTSIDE_SERVERS {
@@ -66,7 +76,11 @@ pub fn enter() -> Result<(), Trouble> {
                 }
                 return Err(again.exec().into());
             }
-            Ok(done) => refusals.push(format!("unshare {}: {}", way.join(" "), String::from_utf8_lossy(&done.stderr).trim())),
+            Ok(done) => refusals.push(format!(
+                "unshare {}: {}",
+                way.join(" "),
+                String::from_utf8_lossy(&done.stderr).trim()
+            )),
             Err(error) => refusals.push(format!("unshare: {error}")),
         }
     }

@@ -15,7 +15,8 @@ use crate::history::{Fault, now};
 
 /// Between two faults, in milliseconds.
 const QUIET: std::ops::Range<u64> = 150..900;
-/// Before the first fault where primaries get successors: no election may come before the workers' first calls.
+/// Before the first fault where primaries get successors: no election may come before the workers'
+/// first calls.
 const UNDISTURBED: u64 = 1_500;
 /// How long who stands still does so: at times for longer than a call may take.
 const FROZEN: std::ops::Range<u64> = 100..2_800;
@@ -23,7 +24,8 @@ const FROZEN: std::ops::Range<u64> = 100..2_800;
 const STOPPED: std::ops::Range<u64> = 50..900;
 /// How long a primary stays away after another one took over.
 const SUCCEEDED: std::ops::Range<u64> = 50..1_500;
-/// How long packets are dropped: at times for longer than a call may take, and than a server is held for alive.
+/// How long packets are dropped: at times for longer than a call may take, and than a server is
+/// held for alive.
 const CUT: std::ops::Range<u64> = 100..3_500;
 /// How long a worker that was killed stays dead.
 const DEAD: std::ops::Range<u64> = 0..200;
@@ -45,8 +47,14 @@ impl Nemesis {
         Self { rng, kinds: faults.0.iter().copied().collect(), bag: Vec::new(), wire }
     }
 
-    /// Disturbs until the time is over. When it returns all processes run, and the network is whole.
-    pub(super) async fn rage(&mut self, crew: &mut Crew<'_>, site: &mut Site, until: u64) -> Result<Vec<Fault>, Trouble> {
+    /// Disturbs until the time is over. When it returns all processes run, and the network is
+    /// whole.
+    pub(super) async fn rage(
+        &mut self,
+        crew: &mut Crew<'_>,
+        site: &mut Site,
+        until: u64,
+    ) -> Result<Vec<Fault>, Trouble> {
         let mut done = Vec::new();
         loop {
             crew.watch()?;
@@ -84,9 +92,14 @@ impl Nemesis {
         self.bag.pop()
     }
 
-    /// Disturbs, and says what was done. `None` if servers have not yet recovered from what was done before, so that it would be another
-    /// fault than is meant.
-    async fn strike(&mut self, kind: FaultKind, crew: &mut Crew<'_>, site: &mut Site) -> Result<Option<String>, Trouble> {
+    /// Disturbs, and says what was done. `None` if servers have not yet recovered from what was
+    /// done before, so that it would be another fault than is meant.
+    async fn strike(
+        &mut self,
+        kind: FaultKind,
+        crew: &mut Crew<'_>,
+        site: &mut Site,
+    ) -> Result<Option<String>, Trouble> {
         let worker = self.rng.usize(..crew.len());
         match (kind, site) {
             (FaultKind::Kill, _) => {
@@ -95,7 +108,9 @@ impl Nemesis {
                 crew.start(worker)?;
                 Ok(Some(format!("worker {worker} was killed")))
             }
-            (FaultKind::Freeze, Site::Replicated(servers)) if self.rng.bool() => self.freeze(servers).await,
+            (FaultKind::Freeze, Site::Replicated(servers)) if self.rng.bool() => {
+                self.freeze(servers).await
+            }
             (FaultKind::Freeze, site) if site.can_freeze() && self.rng.bool() => {
                 let pause = self.rng.u64(FROZEN);
                 site.freeze().await?;
@@ -155,14 +170,21 @@ impl Nemesis {
                 if !servers.is_complete().await {
                     return Ok(None);
                 }
-                let port = if self.rng.bool() { servers.primary(&mut self.rng).await? } else { servers.any(&mut self.rng)? };
+                let port = if self.rng.bool() {
+                    servers.primary(&mut self.rng).await?
+                } else {
+                    servers.any(&mut self.rng)?
+                };
                 (servers.ports_of(port), format!("the server on port {port}"))
             }
             site => (site.ports()?, "the store".to_owned()),
         };
         let way = [Way::Requests, Way::Answers, Way::Both][self.rng.usize(..3)];
         let whose = if self.rng.u8(..3) == 0 { Whose::Some } else { Whose::All };
-        let wire = self.wire.as_ref().ok_or("nothing is cut outside of a network namespace of the run's own")?;
+        let wire = self
+            .wire
+            .as_ref()
+            .ok_or("nothing is cut outside of a network namespace of the run's own")?;
         let pause = self.rng.u64(CUT);
         wire.cut(&ports, way, whose)?;
         sleep(pause).await;

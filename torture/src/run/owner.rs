@@ -30,7 +30,8 @@ pub struct OwnerSettings {
 pub fn own(settings: &OwnerSettings) -> Result<(), Trouble> {
     let parent = getppid();
     let memory: Arc<dyn SessionStore> = Arc::new(MemoryStore::new());
-    let store = settings.plant.map_or(memory.clone(), |plant| Arc::new(Planted::new(memory, plant)));
+    let store =
+        settings.plant.map_or(memory.clone(), |plant| Arc::new(Planted::new(memory, plant)));
     let owner = Owner::builder(store).sweep(SWEEP).build()?.spawn_thread()?;
     owner.listen(&settings.path)?;
     while getppid() == parent {

@@ -12,8 +12,9 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use session_core::{
-    Attributes, Change, Claim, Commit, Committed, Created, Cursor, Data, Deleted, DeletedPage, Guard, NewRecord, Outcome, Page, Principal,
-    Record, SessionStore, StoreError, StoreKey, Stored, SummaryPage,
+    Attributes, Change, Claim, Commit, Committed, Created, Cursor, Data, Deleted, DeletedPage,
+    Guard, NewRecord, Outcome, Page, Principal, Record, SessionStore, StoreError, StoreKey, Stored,
+    SummaryPage,
 };
 
 use super::Plant;
@@ -68,9 +69,19 @@ impl Planted {
             Change::Remove | Change::Add(_) => None,
         });
         let ttl = Duration::from_mins(10);
-        let _ = self.inner.create(key, NewRecord::new(commit.secret, ttl).data(set.collect::<Data>())).await?;
+        let _ = self
+            .inner
+            .create(key, NewRecord::new(commit.secret, ttl).data(set.collect::<Data>()))
+            .await?;
         let (added, attributes) = (std::collections::BTreeMap::default(), Attributes::default());
-        Ok(Outcome::Done(Committed { version: 1, added, age: Duration::ZERO, authenticated: None, ttl, attributes }))
+        Ok(Outcome::Done(Committed {
+            version: 1,
+            added,
+            age: Duration::ZERO,
+            authenticated: None,
+            ttl,
+            attributes,
+        }))
     }
 
     /// Takes the record's secret for that of the commit.
@@ -79,7 +90,11 @@ impl Planted {
         self.inner.commit(key, Commit { secret: record.secret, ..commit }).await
     }
 
-    async fn with_old_values(&self, key: &StoreKey, mut commit: Commit) -> Result<Outcome, StoreError> {
+    async fn with_old_values(
+        &self,
+        key: &StoreKey,
+        mut commit: Commit,
+    ) -> Result<Outcome, StoreError> {
         let Some(record) = self.record(key).await? else { return Ok(Outcome::Gone) };
         tokio::time::sleep(STEP).await;
         for (name, value) in record.data.iter() {
@@ -93,13 +108,18 @@ impl Planted {
         let Some(record) = self.record(key).await? else { return Ok(commit) };
         for (name, change) in &mut commit.changes {
             if matches!(change, Change::Set(_)) {
-                *change = record.data.get(name.as_str()).cloned().map_or(Change::Remove, Change::Set);
+                *change =
+                    record.data.get(name.as_str()).cloned().map_or(Change::Remove, Change::Set);
             }
         }
         Ok(commit)
     }
 
-    async fn without_adds(&self, key: &StoreKey, mut commit: Commit) -> Result<Outcome, StoreError> {
+    async fn without_adds(
+        &self,
+        key: &StoreKey,
+        mut commit: Commit,
+    ) -> Result<Outcome, StoreError> {
         let asked: HashMap<_, _> = commit
             .changes
             .iter_mut()
@@ -117,9 +137,15 @@ impl Planted {
         Ok(outcome)
     }
 
-    async fn in_two_steps(&self, key: &StoreKey, mut commit: Commit) -> Result<Outcome, StoreError> {
+    async fn in_two_steps(
+        &self,
+        key: &StoreKey,
+        mut commit: Commit,
+    ) -> Result<Outcome, StoreError> {
         if let Some((name, change)) = commit.changes.pop_first() {
-            let first = Commit { guard: std::mem::take(&mut commit.guard), ..Commit::new(commit.secret) }.change(name, change);
+            let first =
+                Commit { guard: std::mem::take(&mut commit.guard), ..Commit::new(commit.secret) }
+                    .change(name, change);
             match self.inner.commit(key, first).await? {
                 Outcome::Done(_) => {}
                 other => return Ok(other),
@@ -164,14 +190,22 @@ impl SessionStore for Planted {
         let rotates = commit.rotate.is_some();
         match self.plant {
             Plant::Upsert => return self.upsert(key, commit).await,
-            Plant::SupersededAccepted if !rotates => return self.with_any_secret(key, commit).await,
-            Plant::RotationWithoutCheck if rotates => return self.with_any_secret(key, commit).await,
+            Plant::SupersededAccepted if !rotates => {
+                return self.with_any_secret(key, commit).await;
+            }
+            Plant::RotationWithoutCheck if rotates => {
+                return self.with_any_secret(key, commit).await;
+            }
             Plant::LossyRotation if rotates => return self.with_old_values(key, commit).await,
             Plant::LostGuard => commit.guard = Guard::Any,
             Plant::ForgottenExpiry => commit.ttl = commit.ttl.map(|ttl| ttl + HOUR),
             Plant::EarlyExpiry => commit.ttl = commit.ttl.map(|ttl| ttl / 2),
-            Plant::LostSet if sets && self.strikes(Plant::LostSet, 20) => commit = self.without_sets(key, commit).await?,
-            Plant::LostAdd if adds && self.strikes(Plant::LostAdd, 20) => return self.without_adds(key, commit).await,
+            Plant::LostSet if sets && self.strikes(Plant::LostSet, 20) => {
+                commit = self.without_sets(key, commit).await?
+            }
+            Plant::LostAdd if adds && self.strikes(Plant::LostAdd, 20) => {
+                return self.without_adds(key, commit).await;
+            }
             Plant::DoubleAdd if adds && self.strikes(Plant::DoubleAdd, 20) => {
                 for change in commit.changes.values_mut() {
                     if let Change::Add(by) = change {
@@ -179,7 +213,9 @@ impl SessionStore for Planted {
                     }
                 }
             }
-            Plant::TornCommit if !rotates && commit.changes.len() > 1 => return self.in_two_steps(key, commit).await,
+            Plant::TornCommit if !rotates && commit.changes.len() > 1 => {
+                return self.in_two_steps(key, commit).await;
+            }
             _ => {}
         }
         let mut outcome = self.inner.commit(key, commit).await?;
@@ -197,7 +233,12 @@ impl SessionStore for Planted {
         self.inner.delete(key, claim).await
     }
 
-    async fn list(&self, principal: &Principal, after: Option<Cursor>, limit: usize) -> Result<SummaryPage, StoreError> {
+    async fn list(
+        &self,
+        principal: &Principal,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<SummaryPage, StoreError> {
         let mut page = self.inner.list(principal, after, limit).await?;
         if self.strikes(Plant::LostIndex, 3) {
             page.sessions.pop();
@@ -210,7 +251,11 @@ impl SessionStore for Planted {
         Ok(page)
     }
 
-    async fn delete_all(&self, principal: &Principal, except: Option<&StoreKey>) -> Result<u64, StoreError> {
+    async fn delete_all(
+        &self,
+        principal: &Principal,
+        except: Option<&StoreKey>,
+    ) -> Result<u64, StoreError> {
         let limit = match self.plant {
             Plant::HalfRevoke => 1,
             Plant::StaleRead => usize::MAX,
@@ -220,13 +265,18 @@ impl SessionStore for Planted {
         for one in self.inner.list(principal, None, limit).await?.sessions {
             if except != Some(&one.key) {
                 self.keep(&one.key).await?;
-                ended += u64::from(self.inner.delete(&one.key, Claim::Any).await? == Deleted::Ended);
+                ended +=
+                    u64::from(self.inner.delete(&one.key, Claim::Any).await? == Deleted::Ended);
             }
         }
         Ok(ended)
     }
 
-    async fn delete_everyone(&self, after: Option<Cursor>, limit: usize) -> Result<DeletedPage, StoreError> {
+    async fn delete_everyone(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<DeletedPage, StoreError> {
         self.inner.delete_everyone(after, limit).await
     }
 

@@ -12,8 +12,8 @@ use std::{
 };
 
 use session_core::{
-    Change, Claim, Commit, Created, Data, Deleted, Guard, Json, Name, NewRecord, Outcome, Principal, PrincipalChange, Rotation, SecretHash,
-    SessionStore, StoreError, StoreKey, Stored,
+    Change, Claim, Commit, Created, Data, Deleted, Guard, Json, Name, NewRecord, Outcome,
+    Principal, PrincipalChange, Rotation, SecretHash, SessionStore, StoreError, StoreKey, Stored,
 };
 
 use crate::history::{Answer, Log, Op, Rotate, Seen, Shown, Write, now};
@@ -49,18 +49,26 @@ impl Recorder {
     }
 }
 
-async fn perform(store: &dyn SessionStore, op: Op) -> Result<Result<Answer, StoreError>, Malformed> {
+async fn perform(
+    store: &dyn SessionStore,
+    op: Op,
+) -> Result<Result<Answer, StoreError>, Malformed> {
     Ok(match op {
-        Op::Create { key, secret, write } => {
-            store.create(&StoreKey::from_text(key), new_record(&secret, write)?).await.map(|created| match created {
+        Op::Create { key, secret, write } => store
+            .create(&StoreKey::from_text(key), new_record(&secret, write)?)
+            .await
+            .map(|created| match created {
                 Created::New => Answer::New,
                 Created::Taken => Answer::Taken,
-            })
-        }
-        Op::Load { key } => store.load(&StoreKey::from_text(key)).await.map(|found| found.map_or(Answer::Absent, found_record)),
-        Op::Commit { key, secret, guard, write, rotate } => {
-            store.commit(&StoreKey::from_text(key), commit(&secret, guard, write, rotate)?).await.map(outcome)
-        }
+            }),
+        Op::Load { key } => store
+            .load(&StoreKey::from_text(key))
+            .await
+            .map(|found| found.map_or(Answer::Absent, found_record)),
+        Op::Commit { key, secret, guard, write, rotate } => store
+            .commit(&StoreKey::from_text(key), commit(&secret, guard, write, rotate)?)
+            .await
+            .map(outcome),
         Op::Delete { key, claim } => {
             let claim = claim.map_or(Claim::Any, Claim::Generation);
             store.delete(&StoreKey::from_text(key), claim).await.map(|deleted| match deleted {
@@ -72,7 +80,10 @@ async fn perform(store: &dyn SessionStore, op: Op) -> Result<Result<Answer, Stor
         Op::List { principal } => list(store, &Principal::new(principal)?).await,
         Op::Revoke { principal, except } => {
             let except = except.map(StoreKey::from_text);
-            store.delete_all(&Principal::new(principal)?, except.as_ref()).await.map(Answer::Revoked)
+            store
+                .delete_all(&Principal::new(principal)?, except.as_ref())
+                .await
+                .map(Answer::Revoked)
         }
     })
 }
@@ -94,7 +105,8 @@ async fn list(store: &dyn SessionStore, principal: &Principal) -> Result<Answer,
     }
 }
 
-/// A secret of a history as the hash that stores keep: its text with all bits turned, so that the bytes are no text.
+/// A secret of a history as the hash that stores keep: its text with all bits turned, so that the
+/// bytes are no text.
 fn hash(secret: &str) -> Result<SecretHash, Malformed> {
     let mut bytes = [0xff; SecretHash::BYTES];
     let text = bytes.get_mut(..secret.len()).ok_or("a secret is longer than a hash")?;
@@ -112,16 +124,26 @@ fn secret(hash: &SecretHash) -> String {
 }
 
 fn new_record(secret: &str, write: Write) -> Result<NewRecord, Malformed> {
-    let values: Result<Data, Malformed> =
-        write.set.into_iter().map(|(name, value)| Ok((Name::new(name)?, Json::from_text(value)?))).collect();
-    let mut record = NewRecord::new(hash(secret)?, Duration::from_millis(write.ttl.unwrap_or_default())).data(values?);
+    let values: Result<Data, Malformed> = write
+        .set
+        .into_iter()
+        .map(|(name, value)| Ok((Name::new(name)?, Json::from_text(value)?)))
+        .collect();
+    let mut record =
+        NewRecord::new(hash(secret)?, Duration::from_millis(write.ttl.unwrap_or_default()))
+            .data(values?);
     if let Some(Some(name)) = write.principal {
         record = record.principal(Principal::new(name)?);
     }
     Ok(record)
 }
 
-fn commit(secret: &str, guard: Option<u64>, write: Write, rotate: Option<Rotate>) -> Result<Commit, Malformed> {
+fn commit(
+    secret: &str,
+    guard: Option<u64>,
+    write: Write,
+    rotate: Option<Rotate>,
+) -> Result<Commit, Malformed> {
     let mut commit = Commit::new(hash(secret)?).guard(guard.map_or(Guard::Any, Guard::Version));
     for (name, value) in write.set {
         commit = commit.change(Name::new(name)?, Change::Set(Json::from_text(value)?));
@@ -139,7 +161,11 @@ fn commit(secret: &str, guard: Option<u64>, write: Write, rotate: Option<Rotate>
     };
     commit.ttl = write.ttl.map(Duration::from_millis);
     if let Some(Rotate { secret, generation, grace }) = rotate {
-        commit.rotate = Some(Rotation { secret: hash(&secret)?, generation, grace: grace.map(Duration::from_millis) });
+        commit.rotate = Some(Rotation {
+            secret: hash(&secret)?,
+            generation,
+            grace: grace.map(Duration::from_millis),
+        });
     }
     Ok(commit)
 }
@@ -148,7 +174,11 @@ fn outcome(outcome: Outcome) -> Answer {
     match outcome {
         Outcome::Done(done) => Answer::Done {
             version: done.version,
-            added: done.added.into_iter().map(|(name, sum)| (name.as_str().to_owned(), sum)).collect(),
+            added: done
+                .added
+                .into_iter()
+                .map(|(name, sum)| (name.as_str().to_owned(), sum))
+                .collect(),
             age: millis(done.age),
             authenticated: done.authenticated.map(millis),
             ttl: millis(done.ttl),
@@ -161,7 +191,11 @@ fn outcome(outcome: Outcome) -> Answer {
 
 fn found_record(stored: Stored) -> Answer {
     let record = stored.into_record();
-    let values: BTreeMap<_, _> = record.data.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_str().to_owned())).collect();
+    let values: BTreeMap<_, _> = record
+        .data
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_str().to_owned()))
+        .collect();
     Answer::Found(Seen {
         values,
         version: record.version,

@@ -55,18 +55,27 @@ pub(super) enum Blow {
 }
 
 impl Replicated {
-    /// Starts those of this name. `None` if there are none here, or only somebody else's: the output says so.
+    /// Starts those of this name. `None` if there are none here, or only somebody else's: the
+    /// output says so.
     ///
     /// # Panics
     /// If they do not start, or there are none and `REQUIRE_SERVICES` asks for them.
-    #[expect(clippy::print_stderr, reason = "what a run cannot do stands on its output, as with other servers")]
+    #[expect(
+        clippy::print_stderr,
+        reason = "what a run cannot do stands on its output, as with other servers"
+    )]
     pub(super) async fn open(name: &str) -> Option<Self> {
         let servers = match name {
             "redis-sentinel" => Servers::Sentinel(RedisSentinel::start_with(FLAGS).await?),
             "redis-cluster" => Servers::Cluster(RedisCluster::start_with(FLAGS).await?),
             _ => Servers::Set(MongoSet::start().await?),
         };
-        let ports = servers.ports().inspect_err(|not_ours| eprintln!("SKIPPED, a run stops and starts its servers: {not_ours}")).ok()?;
+        let ports = servers
+            .ports()
+            .inspect_err(|not_ours| {
+                eprintln!("SKIPPED, a run stops and starts its servers: {not_ours}")
+            })
+            .ok()?;
         // MongoDB's majority is asked to lose nothing, so nothing has to be known of its elections.
         let watch = (!matches!(servers, Servers::Set(_))).then(|| Watch::begin(&ports));
         Some(Self { servers, silences: Vec::new(), is_disturbed: false, watch })
@@ -85,8 +94,8 @@ impl Replicated {
         matches!(self.servers, Servers::Cluster(_))
     }
 
-    /// Ends the watch, and says what servers took over from others meanwhile and what that may have undone. No call
-    /// may be made any more.
+    /// Ends the watch, and says what servers took over from others meanwhile and what that may have
+    /// undone. No call may be made any more.
     ///
     /// # Errors
     /// If too little was seen of a server.
@@ -97,10 +106,12 @@ impl Replicated {
         }
     }
 
-    /// Whether all run, follow and are followed, so that another fault, which has to follow, finds them as they are meant to be.
+    /// Whether all run, follow and are followed, so that another fault, which has to follow, finds
+    /// them as they are meant to be.
     pub(super) async fn is_complete(&mut self) -> bool {
         let was_disturbed = std::mem::replace(&mut self.is_disturbed, true);
-        !was_disturbed || tokio::time::timeout(COMPLETE_WITHIN, self.servers.complete()).await.is_ok()
+        !was_disturbed
+            || tokio::time::timeout(COMPLETE_WITHIN, self.servers.complete()).await.is_ok()
     }
 
     /// One of the primaries.
@@ -138,7 +149,8 @@ impl Replicated {
         Ok(())
     }
 
-    /// Lets it come back. Whether it follows its successor by then is another question: sentinels look at it for eight seconds first.
+    /// Lets it come back. Whether it follows its successor by then is another question: sentinels
+    /// look at it for eight seconds first.
     pub(super) async fn heal(&mut self, port: u16, blow: Blow) -> Result<(), Trouble> {
         if let Some(last) = self.silences.last_mut() {
             last.until = now();

@@ -24,11 +24,19 @@ const OVER: usize = 500;
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// Reads all sessions that may live, and lists all principals, and reads again what was alive.
-pub(super) async fn settle(store: Arc<dyn SessionStore>, calls: &[Call], run: &str, log: &Path) -> Result<(), Trouble> {
+pub(super) async fn settle(
+    store: Arc<dyn SessionStore>,
+    calls: &[Call],
+    run: &str,
+    log: &Path,
+) -> Result<(), Trouble> {
     let until = now() + u64::try_from(ANSWER_WITHIN.as_nanos())?;
     while let Err(error) = store.ping().await {
         if now() > until {
-            return Err(format!("the store does not answer {ANSWER_WITHIN:?} after the last fault: {error}").into());
+            return Err(format!(
+                "the store does not answer {ANSWER_WITHIN:?} after the last fault: {error}"
+            )
+            .into());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -39,7 +47,11 @@ pub(super) async fn settle(store: Arc<dyn SessionStore>, calls: &[Call], run: &s
         let answer = recorder.call(BY, Op::Load { key: key.to_owned() }).await?;
         Ok::<_, Trouble>(matches!(answer, Answer::Found(_)).then(|| key.to_owned()))
     };
-    let alive: Vec<_> = stream::iter(open.into_iter().chain(over)).map(load).buffer_unordered(AT_ONCE).try_collect().await?;
+    let alive: Vec<_> = stream::iter(open.into_iter().chain(over))
+        .map(load)
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await?;
     for principal in principals(run) {
         recorder.call(BY, Op::List { principal }).await?;
     }

@@ -12,7 +12,17 @@ use ::tests::{
 use super::{FaultKind, Faults, OwnerSettings, Plant, Replicated, client::Trouble};
 
 /// The stores that a run can bring itself, by name.
-pub const STORES: &[&str] = &["ipc", "sqlite", "redis", "mongo", "postgres", "mariadb", "redis-sentinel", "redis-cluster", "mongo-set"];
+pub const STORES: &[&str] = &[
+    "ipc",
+    "sqlite",
+    "redis",
+    "mongo",
+    "postgres",
+    "mariadb",
+    "redis-sentinel",
+    "redis-cluster",
+    "mongo-set",
+];
 
 /// The environment variable that makes a process an owner.
 pub(super) const OWNER: &str = "TORTURE_OWNER";
@@ -37,27 +47,46 @@ pub enum Site {
 }
 
 impl Site {
-    /// Opens the store of this name or URL. `None` if there is no such server here: the output says why.
+    /// Opens the store of this name or URL. `None` if there is no such server here: the output says
+    /// why.
     ///
     /// # Errors
     /// If it is neither a name nor a URL.
     ///
     /// # Panics
     /// If a server does not start, or there is none and `REQUIRE_SERVICES` asks for it.
-    pub async fn open(store: &str, program: &Path, folder: &Path, plant: Option<Plant>) -> Result<Option<Self>, Trouble> {
+    pub async fn open(
+        store: &str,
+        program: &Path,
+        folder: &Path,
+        plant: Option<Plant>,
+    ) -> Result<Option<Self>, Trouble> {
         Ok(match store {
             "ipc" => Some(ipc(program, folder, plant).await?),
             "sqlite" => AnySql::sqlite().await.map(|sql| Self::Sqlite(Box::new(sql))),
-            "redis" => AnyRedis::own_server(Kept::Everything).await.map(|redis| Self::Redis(Box::new(redis))),
-            "mongo" => AnyMongo::own_server(Kept::Everything).await.map(|mongo| Self::Mongo(Box::new(mongo))),
-            "postgres" => AnySql::own_postgres(Kept::Everything).await.map(|sql| Self::Sql(Box::new(sql))),
-            "mariadb" => AnySql::own_mariadb(Kept::Everything).await.map(|sql| Self::Sql(Box::new(sql))),
+            "redis" => AnyRedis::own_server(Kept::Everything)
+                .await
+                .map(|redis| Self::Redis(Box::new(redis))),
+            "mongo" => AnyMongo::own_server(Kept::Everything)
+                .await
+                .map(|mongo| Self::Mongo(Box::new(mongo))),
+            "postgres" => {
+                AnySql::own_postgres(Kept::Everything).await.map(|sql| Self::Sql(Box::new(sql)))
+            }
+            "mariadb" => {
+                AnySql::own_mariadb(Kept::Everything).await.map(|sql| Self::Sql(Box::new(sql)))
+            }
             name @ ("redis-sentinel" | "redis-cluster" | "mongo-set") => {
                 Replicated::open(name).await.map(|servers| Self::Replicated(Box::new(servers)))
             }
-            "memory" | "memory:" => return Err("memory is not shared by processes; use ipc, which keeps it in one".into()),
+            "memory" | "memory:" => {
+                return Err(
+                    "memory is not shared by processes; use ipc, which keeps it in one".into()
+                );
+            }
             url => {
-                store_any::check(url).map_err(|error| format!("{error}; or use one of {}", STORES.join(", ")))?;
+                store_any::check(url)
+                    .map_err(|error| format!("{error}; or use one of {}", STORES.join(", ")))?;
                 Some(Self::Theirs(url.to_owned()))
             }
         })
@@ -82,10 +111,12 @@ impl Site {
         plant.filter(|_| !matches!(self, Self::Ipc(..)))
     }
 
-    /// For how long before its end it may show what its end takes back, in milliseconds: [`History::unsynced`](crate::history::History).
+    /// For how long before its end it may show what its end takes back, in milliseconds:
+    /// [`History::unsynced`](crate::history::History).
     ///
-    /// A server of MongoDB shows a write when it is in memory, and answers for it when it is in the journal, which is written at least ten
-    /// times a second. One of MariaDB lets go of a row when its change is committed in memory, and answers when that is in the log.
+    /// A server of MongoDB shows a write when it is in memory, and answers for it when it is in the
+    /// journal, which is written at least ten times a second. One of MariaDB lets go of a row when
+    /// its change is committed in memory, and answers when that is in the log.
     #[must_use]
     pub fn unsynced(&self) -> u64 {
         match self {
@@ -109,7 +140,9 @@ impl Site {
         match self {
             Self::Redis(_) | Self::Mongo(_) | Self::Sql(_) => Ok(ports_of(&self.url())),
             Self::Replicated(servers) => servers.ports(),
-            Self::Ipc(..) | Self::Sqlite(_) | Self::Theirs(_) => Err("there is no network of ours to cut".into()),
+            Self::Ipc(..) | Self::Sqlite(_) | Self::Theirs(_) => {
+                Err("there is no network of ours to cut".into())
+            }
         }
     }
 
@@ -154,7 +187,9 @@ impl Site {
             Self::Redis(redis) => redis.stop().await?,
             Self::Mongo(mongo) => mongo.stop().await?,
             Self::Sql(sql) => sql.stop().await?,
-            Self::Ipc(..) | Self::Sqlite(_) | Self::Replicated(_) | Self::Theirs(_) => return Err("there is nothing to stop here".into()),
+            Self::Ipc(..) | Self::Sqlite(_) | Self::Replicated(_) | Self::Theirs(_) => {
+                return Err("there is nothing to stop here".into());
+            }
         }
         Ok(())
     }
@@ -171,7 +206,9 @@ impl Site {
             Self::Redis(redis) => redis.start_again().await?,
             Self::Mongo(mongo) => mongo.start_again().await?,
             Self::Sql(sql) => sql.start_again().await?,
-            Self::Ipc(..) | Self::Sqlite(_) | Self::Replicated(_) | Self::Theirs(_) => return Err("there is nothing to start here".into()),
+            Self::Ipc(..) | Self::Sqlite(_) | Self::Replicated(_) | Self::Theirs(_) => {
+                return Err("there is nothing to start here".into());
+            }
         }
         Ok(())
     }
@@ -182,26 +219,44 @@ impl Site {
 /// # Errors
 /// If there are such; says why, and which there are.
 pub fn fits(store: &str, faults: &Faults) -> Result<(), Trouble> {
-    let theirs =
-        ["a server that is not ours is not ours to stop", "there is nobody of ours to take over", "its network is not ours to cut"];
+    let theirs = [
+        "a server that is not ours is not ours to stop",
+        "there is nobody of ours to take over",
+        "its network is not ours to cut",
+    ];
     let alone = "it is one server; use redis-sentinel, redis-cluster or mongo-set";
     // Why there is no restart, no failover and no cut, where that is so.
     let (whys, there_are) = match store {
         "ipc" => (
-            ["the owner keeps the sessions in memory, so they end with it", "there is one owner", "ipc has no network"].map(Some),
+            [
+                "the owner keeps the sessions in memory, so they end with it",
+                "there is one owner",
+                "ipc has no network",
+            ]
+            .map(Some),
             "kill,freeze",
         ),
         "sqlite" => (
-            ["SQLite has no server; killed workers are its crashes", "SQLite has no server", "SQLite has no network"].map(Some),
+            [
+                "SQLite has no server; killed workers are its crashes",
+                "SQLite has no server",
+                "SQLite has no network",
+            ]
+            .map(Some),
             "kill,freeze",
         ),
-        "redis" | "mongo" | "postgres" | "mariadb" => ([None, Some(alone), None], "kill,freeze,restart,cut"),
-        "redis-sentinel" | "redis-cluster" | "mongo-set" => {
-            ([Some("its servers are killed one by one, and another takes over"), None, None], "kill,freeze,failover,cut")
+        "redis" | "mongo" | "postgres" | "mariadb" => {
+            ([None, Some(alone), None], "kill,freeze,restart,cut")
         }
+        "redis-sentinel" | "redis-cluster" | "mongo-set" => (
+            [Some("its servers are killed one by one, and another takes over"), None, None],
+            "kill,freeze,failover,cut",
+        ),
         _ => (theirs.map(Some), "kill,freeze"),
     };
-    for (kind, why) in [FaultKind::Restart, FaultKind::Failover, FaultKind::Cut].into_iter().zip(whys) {
+    for (kind, why) in
+        [FaultKind::Restart, FaultKind::Failover, FaultKind::Cut].into_iter().zip(whys)
+    {
         if let Some(why) = why.filter(|_| faults.0.contains(&kind)) {
             return Err(format!("no {kind} here: {why}; use --faults {there_are}").into());
         }
@@ -237,11 +292,19 @@ mod tests {
 
     #[test]
     fn a_fault_that_a_store_cannot_have_is_refused_with_those_that_it_can() {
-        let refused = |store, faults: &str| fits(store, &faults.parse().unwrap()).err().map(|error| error.to_string());
+        let refused = |store, faults: &str| {
+            fits(store, &faults.parse().unwrap()).err().map(|error| error.to_string())
+        };
         assert_eq!(refused("ipc", "kill,freeze"), None);
-        assert_eq!(refused("ipc", "cut").as_deref(), Some("no cut here: ipc has no network; use --faults kill,freeze"));
+        assert_eq!(
+            refused("ipc", "cut").as_deref(),
+            Some("no cut here: ipc has no network; use --faults kill,freeze")
+        );
         assert_eq!(refused("redis", "kill,restart,cut"), None);
         assert!(refused("redis", "failover").unwrap().contains("redis-sentinel"));
-        assert!(refused("redis://elsewhere", "cut").is_some() && refused("mongo-set", "restart").is_some());
+        assert!(
+            refused("redis://elsewhere", "cut").is_some()
+                && refused("mongo-set", "restart").is_some()
+        );
     }
 }

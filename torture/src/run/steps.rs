@@ -22,7 +22,9 @@ impl Client {
             400..520 => self.add(&id).await?,
             520..560 => self.add_at_once(&id).await?,
             560..640 => self.update(&id).await?,
-            640..670 => self.commit(&id, Write { ttl: Some(LONG), ..Write::default() }, None).await?,
+            640..670 => {
+                self.commit(&id, Write { ttl: Some(LONG), ..Write::default() }, None).await?
+            }
             670..750 => self.rotate(place, &id).await?,
             750..780 => self.rotate_at_once(place, &id).await?,
             780..800 => self.use_superseded(place, &id).await?,
@@ -55,14 +57,30 @@ impl Client {
         self.call(Op::Load { key: id.key.clone() }).await
     }
 
-    async fn commit(&self, id: &Id, write: Write, rotate: Option<Rotate>) -> Result<Answer, Trouble> {
-        self.call(Op::Commit { key: id.key.clone(), secret: id.secret.clone(), guard: None, write, rotate }).await
+    async fn commit(
+        &self,
+        id: &Id,
+        write: Write,
+        rotate: Option<Rotate>,
+    ) -> Result<Answer, Trouble> {
+        self.call(Op::Commit {
+            key: id.key.clone(),
+            secret: id.secret.clone(),
+            guard: None,
+            write,
+            rotate,
+        })
+        .await
     }
 
-    /// A rotation whose answer was lost leaves a secret on the board that the session may not have. The record tells the right one.
+    /// A rotation whose answer was lost leaves a secret on the board that the session may not have.
+    /// The record tells the right one.
     async fn adopt(&mut self, place: usize, id: &Id) -> Result<(), Trouble> {
         if let Answer::Found(seen) = self.load(id).await? {
-            self.post(place, &Id { key: id.key.clone(), secret: seen.secret, generation: seen.generation })?;
+            self.post(
+                place,
+                &Id { key: id.key.clone(), secret: seen.secret, generation: seen.generation },
+            )?;
         }
         Ok(())
     }
@@ -127,10 +145,20 @@ impl Client {
 
     async fn sign_out(&mut self, place: usize, id: &Id) -> Result<Answer, Trouble> {
         let write = Write { principal: Some(None), ..Write::default() };
-        if self.rng.bool() { self.move_on(place, id, write, None).await } else { self.commit(id, write, None).await }
+        if self.rng.bool() {
+            self.move_on(place, id, write, None).await
+        } else {
+            self.commit(id, write, None).await
+        }
     }
 
-    async fn move_on(&mut self, place: usize, id: &Id, write: Write, grace: Option<u64>) -> Result<Answer, Trouble> {
+    async fn move_on(
+        &mut self,
+        place: usize,
+        id: &Id,
+        write: Write,
+        grace: Option<u64>,
+    ) -> Result<Answer, Trouble> {
         let (next, rotate) = self.next_id(id, grace);
         let answer = self.commit(id, write, Some(rotate)).await?;
         // After a lost answer either secret may be the current one.
@@ -140,12 +168,17 @@ impl Client {
         Ok(answer)
     }
 
-    /// Two to four rotations of one secret, of which one can win, beside an addition that must not be lost.
+    /// Two to four rotations of one secret, of which one can win, beside an addition that must not
+    /// be lost.
     async fn rotate_at_once(&mut self, place: usize, id: &Id) -> Result<Answer, Trouble> {
-        let rotations: Vec<_> = (0..self.rng.u8(2..5)).map(|_| (self.values(), self.grace())).collect();
-        let rotations: Vec<_> = rotations.into_iter().map(|(write, grace)| (write, self.next_id(id, grace))).collect();
+        let rotations: Vec<_> =
+            (0..self.rng.u8(2..5)).map(|_| (self.values(), self.grace())).collect();
+        let rotations: Vec<_> =
+            rotations.into_iter().map(|(write, grace)| (write, self.next_id(id, grace))).collect();
         let addition = self.addition();
-        let calls = rotations.iter().map(async |(write, (_, rotate))| self.commit(id, write.clone(), Some(rotate.clone())).await);
+        let calls = rotations.iter().map(async |(write, (_, rotate))| {
+            self.commit(id, write.clone(), Some(rotate.clone())).await
+        });
         let (answers, _) = try_join(try_join_all(calls), self.commit(id, addition, None)).await?;
         let winner = answers.iter().position(|answer| matches!(answer, Answer::Done { .. }));
         let Some(winner) = winner else { return last(answers) };
@@ -171,7 +204,8 @@ impl Client {
         let other = Id { key: id.key.clone(), ..self.fresh_id() };
         let creations: Vec<_> = [&id, &other].map(|id| self.creation(id)).into();
         let answers = try_join_all(creations.into_iter().map(|op| self.call(op))).await?;
-        // No client may end the session before both are through: a late creation could then rightly make it again.
+        // No client may end the session before both are through: a late creation could then rightly
+        // make it again.
         if place >= CALM && answers.iter().all(answered) {
             let made = if answers[0] == Answer::New { &id } else { &other };
             self.post(place, made)?;
@@ -206,7 +240,8 @@ impl Client {
         self.renew(place, ttl).await
     }
 
-    /// Half of the deletions claim any session, the others one whose user signed in at the id's generation or before.
+    /// Half of the deletions claim any session, the others one whose user signed in at the id's
+    /// generation or before.
     fn deletion(&mut self, id: &Id) -> Op {
         Op::Delete { key: id.key.clone(), claim: self.rng.bool().then_some(id.generation) }
     }
@@ -218,8 +253,13 @@ impl Client {
 
     async fn delete_beside_rotation(&mut self, place: usize, id: &Id) -> Result<Answer, Trouble> {
         let (deletion, (next, rotate)) = (self.deletion(id), self.next_id(id, None));
-        let write = if self.rng.bool() { Write { principal: Some(Some(self.principal())), ..Write::default() } } else { self.values() };
-        let (_, rotated) = try_join(self.call(deletion), self.commit(id, write, Some(rotate))).await?;
+        let write = if self.rng.bool() {
+            Write { principal: Some(Some(self.principal())), ..Write::default() }
+        } else {
+            self.values()
+        };
+        let (_, rotated) =
+            try_join(self.call(deletion), self.commit(id, write, Some(rotate))).await?;
         self.post(place, &next)?;
         Ok(rotated)
     }
@@ -242,7 +282,8 @@ impl Client {
         let Some(principal) = seen.principal.clone() else { return Ok(answer) };
         let (next, rotate) = self.next_id(id, None);
         let revoke = self.call(Op::Revoke { principal, except: None });
-        let (_, rotated) = try_join(revoke, self.commit(id, Write::default(), Some(rotate))).await?;
+        let (_, rotated) =
+            try_join(revoke, self.commit(id, Write::default(), Some(rotate))).await?;
         self.post(place, &next)?;
         Ok(rotated)
     }

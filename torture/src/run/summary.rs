@@ -58,7 +58,11 @@ impl Summary {
             faults: history.faults.len(),
             checks: verdict.checks,
             taken_back: verdict.taken_back,
-            failovers: history.failovers.iter().filter(|failover| !failover.spans.is_empty()).count(),
+            failovers: history
+                .failovers
+                .iter()
+                .filter(|failover| !failover.spans.is_empty())
+                .count(),
             undone: by_law(&verdict.undone),
             violations: by_law(&verdict.violations),
         }
@@ -67,7 +71,20 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { store, seed, calls, acknowledged, refused, unknown, faults, checks, taken_back, failovers, undone, violations } = self;
+        let Self {
+            store,
+            seed,
+            calls,
+            acknowledged,
+            refused,
+            unknown,
+            faults,
+            checks,
+            taken_back,
+            failovers,
+            undone,
+            violations,
+        } = self;
         let total = |laws: &BTreeMap<Law, usize>| laws.values().sum::<usize>().to_string();
         let columns = [
             ("store", store.clone()),
@@ -83,7 +100,10 @@ impl fmt::Display for Summary {
             ("undone", total(undone)),
             ("violations", total(violations)),
         ];
-        for cell in [|(name, _): &(&'static str, String)| (*name).to_owned(), |(_, value): &(&'static str, String)| value.clone()] {
+        for cell in [
+            |(name, _): &(&'static str, String)| (*name).to_owned(),
+            |(_, value): &(&'static str, String)| value.clone(),
+        ] {
             let cells: Vec<_> = columns
                 .iter()
                 .map(|column| {

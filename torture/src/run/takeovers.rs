@@ -1,8 +1,9 @@
 //! Who took over from whom, and which answers that may have undone.
 //!
-//! Redis' nodes name the line of changes that they hold, and how far they are in it. A replica that takes over begins a line, and says up to
-//! which place it has the former one. So what had been executed when the former primary was at such a place is kept, for certain. What it
-//! served afterwards may be undone.
+//! Redis' nodes name the line of changes that they hold, and how far they are in it. A replica that
+//! takes over begins a line, and says up to which place it has the former one. So what had been
+//! executed when the former primary was at such a place is kept, for certain. What it served
+//! afterwards may be undone.
 
 use super::{client::Trouble, replicated::Silence};
 use crate::history::Failover;
@@ -39,41 +40,68 @@ impl Sample {
     }
 }
 
-/// The failovers that these tell of, in the order in which they were over. No call was made after `over`.
+/// The failovers that these tell of, in the order in which they were over. No call was made after
+/// `over`.
 ///
 /// # Errors
-/// If one of the servers was not seen after that, or one that took over was not seen before: all that its predecessor served would count as
-/// undone, and nothing be proved.
-pub(super) fn takeovers(samples: &[Sample], silences: &[Silence], servers: &[u16], over: u64) -> Result<Vec<Failover>, Trouble> {
+/// If one of the servers was not seen after that, or one that took over was not seen before: all
+/// that its predecessor served would count as undone, and nothing be proved.
+pub(super) fn takeovers(
+    samples: &[Sample],
+    silences: &[Silence],
+    servers: &[u16],
+    over: u64,
+) -> Result<Vec<Failover>, Trouble> {
     let mut samples: Vec<&Sample> = samples.iter().collect();
     samples.sort_by_key(|sample| (sample.port, sample.from));
     let of = |port: u16| samples.iter().copied().filter(move |sample| sample.port == port);
-    if let Some(port) = servers.iter().copied().find(|port| of(*port).all(|sample| sample.from < over)) {
+    if let Some(port) =
+        servers.iter().copied().find(|port| of(*port).all(|sample| sample.from < over))
+    {
         return Err(too_little(port, "it did not answer when all was over"));
     }
     let mut found: Vec<Failover> = Vec::new();
     let mut lines: Vec<&str> = Vec::new();
-    for new in samples.iter().filter(|new| new.is_primary && !new.former_line.trim_matches('0').is_empty()) {
+    for new in
+        samples.iter().filter(|new| new.is_primary && !new.former_line.trim_matches('0').is_empty())
+    {
         if lines.contains(&new.line.as_str()) {
             continue;
         }
         lines.push(&new.line);
         // Until then it was a replica, which answers nobody.
-        let until = of(new.port).filter(|sample| sample.from < new.from && !sample.is_primary).map(|sample| sample.from).next_back();
-        let until = until.ok_or_else(|| too_little(new.port, "it took over, and was not seen as a replica before"))?;
+        let until = of(new.port)
+            .filter(|sample| sample.from < new.from && !sample.is_primary)
+            .map(|sample| sample.from)
+            .next_back();
+        let until = until.ok_or_else(|| {
+            too_little(new.port, "it took over, and was not seen as a replica before")
+        })?;
         let mut spans = Vec::new();
-        let mut ports: Vec<_> = samples.iter().filter(|old| old.is_primary && old.line == new.former_line).map(|old| old.port).collect();
+        let mut ports: Vec<_> = samples
+            .iter()
+            .filter(|old| old.is_primary && old.line == new.former_line)
+            .map(|old| old.port)
+            .collect();
         ports.dedup();
         for port in ports.iter().copied().filter(|port| *port != new.port) {
             let events: Vec<_> = of(port).collect();
             // After its last word nobody asked anything.
             for (old, next) in events.iter().zip(events.iter().skip(1)) {
-                spans.extend(undone(old, next, new, until).into_iter().flat_map(|span| spoken(span, port, silences)));
+                spans.extend(
+                    undone(old, next, new, until)
+                        .into_iter()
+                        .flat_map(|span| spoken(span, port, silences)),
+                );
             }
         }
         spans.sort_unstable();
         let from: Vec<_> = ports.iter().map(u16::to_string).collect();
-        let what = format!("the server on port {} took over from the one on port {}", new.port, from.join(", "));
+        let what = format!(
+            "the server on port {} took over from the one on port {}",
+            new.port,
+            from.join(", ")
+        );
         found.push(Failover { until, spans, what });
     }
     found.sort_by_key(|failover| failover.until);
@@ -84,7 +112,8 @@ fn too_little(port: u16, why: &str) -> Trouble {
     format!("the watch saw too little of the server on port {port}: {why}").into()
 }
 
-/// The time from one word of a former primary to its next, if it may have served meanwhile what its successor does not have.
+/// The time from one word of a former primary to its next, if it may have served meanwhile what its
+/// successor does not have.
 fn undone(old: &Sample, next: &Sample, new: &Sample, until: u64) -> Option<(u64, u64)> {
     if !old.is_primary || old.line != new.former_line {
         return None;
@@ -93,7 +122,11 @@ fn undone(old: &Sample, next: &Sample, new: &Sample, until: u64) -> Option<(u64,
     if is_same && next.served == old.served {
         return None;
     }
-    let is_kept = is_same && next.is_primary && next.line == old.line && next.offset < new.parted_at && next.to <= until;
+    let is_kept = is_same
+        && next.is_primary
+        && next.line == old.line
+        && next.offset < new.parted_at
+        && next.to <= until;
     (!is_kept).then_some((old.from, next.to))
 }
 
@@ -101,7 +134,10 @@ fn undone(old: &Sample, next: &Sample, new: &Sample, until: u64) -> Option<(u64,
 fn spoken(span: (u64, u64), port: u16, silences: &[Silence]) -> Vec<(u64, u64)> {
     let mut left = vec![span];
     for silence in silences.iter().filter(|silence| silence.port == port) {
-        left = left.into_iter().flat_map(|(from, to)| [(from, to.min(silence.from)), (from.max(silence.until), to)]).collect();
+        left = left
+            .into_iter()
+            .flat_map(|(from, to)| [(from, to.min(silence.from)), (from.max(silence.until), to)])
+            .collect();
         left.retain(|(from, to)| from <= to);
         left.dedup();
     }
@@ -133,7 +169,15 @@ mod tests {
     fn new(at: u64, is_primary: bool) -> Sample {
         let line = if is_primary { "b" } else { "a" }.to_owned();
         let former_line = if is_primary { "a" } else { "0000" }.to_owned();
-        Sample { port: 2, process: "q".to_owned(), line, former_line, parted_at: 21, is_primary, ..old(at, 20, 0) }
+        Sample {
+            port: 2,
+            process: "q".to_owned(),
+            line,
+            former_line,
+            parted_at: 21,
+            is_primary,
+            ..old(at, 20, 0)
+        }
     }
 
     /// What these tell when the calls were over at some time.
@@ -145,20 +189,46 @@ mod tests {
     fn what_was_served_after_the_last_place_that_was_kept_is_undone() {
         let killed = [Silence { port: 1, from: 33, until: 90 }];
         // When it is there again it is another process, and answers nobody as what it was.
-        let back = Sample { process: "r".to_owned(), is_primary: false, line: "b".to_owned(), ..old(95, 30, 0) };
-        let samples = [old(0, 0, 0), old(10, 10, 5), old(20, 20, 9), old(30, 25, 12), new(35, false), new(50, true), back, new(95, true)];
+        let back = Sample {
+            process: "r".to_owned(),
+            is_primary: false,
+            line: "b".to_owned(),
+            ..old(95, 30, 0)
+        };
+        let samples = [
+            old(0, 0, 0),
+            old(10, 10, 5),
+            old(20, 20, 9),
+            old(30, 25, 12),
+            new(35, false),
+            new(50, true),
+            back,
+            new(95, true),
+        ];
         let found = told(&samples, &killed, 94).unwrap();
-        assert_eq!((found.len(), found[0].until, found[0].spans.as_slice()), (1, 35, [(20, 31), (30, 33), (90, 96)].as_slice()));
+        assert_eq!(
+            (found.len(), found[0].until, found[0].spans.as_slice()),
+            (1, 35, [(20, 31), (30, 33), (90, 96)].as_slice())
+        );
     }
 
     #[test]
     fn who_comes_back_and_serves_nobody_undoes_nothing() {
         let frozen = [Silence { port: 1, from: 22, until: 80 }];
-        let samples = [old(10, 10, 5), old(20, 20, 9), new(35, false), new(50, true), old(81, 20, 9), old(90, 20, 9), new(95, true)];
+        let samples = [
+            old(10, 10, 5),
+            old(20, 20, 9),
+            new(35, false),
+            new(50, true),
+            old(81, 20, 9),
+            old(90, 20, 9),
+            new(95, true),
+        ];
         let demoted = Sample { is_primary: false, line: "b".to_owned(), ..old(95, 30, 9) };
         let quiet = [samples.as_slice(), std::slice::from_ref(&demoted)].concat();
         assert_eq!(told(&quiet, &frozen, 94).unwrap()[0].spans, []);
-        let served = [samples.as_slice(), &[old(92, 24, 11), Sample { served: 11, ..demoted }]].concat();
+        let served =
+            [samples.as_slice(), &[old(92, 24, 11), Sample { served: 11, ..demoted }]].concat();
         assert_eq!(told(&served, &frozen, 94).unwrap()[0].spans, [(90, 93)]);
     }
 
@@ -172,21 +242,35 @@ mod tests {
 
     #[test]
     fn who_still_takes_itself_for_a_primary_when_all_is_over_undoes_what_it_served_and_no_more() {
-        let samples = [old(20, 20, 9), old(30, 25, 12), new(35, false), new(50, true), old(95, 25, 12), new(95, true)];
+        let samples = [
+            old(20, 20, 9),
+            old(30, 25, 12),
+            new(35, false),
+            new(50, true),
+            old(95, 25, 12),
+            new(95, true),
+        ];
         assert_eq!(told(&samples, &[], 94).unwrap()[0].spans, [(20, 31)]);
     }
 
     #[test]
     fn a_former_primary_that_says_nothing_at_the_end_is_too_little() {
-        let samples = [old(20, 20, 9), old(30, 25, 12), new(35, false), new(50, true), new(95, true)];
-        assert!(told(&samples, &[], 94).unwrap_err().contains("too little of the server on port 1"));
+        let samples =
+            [old(20, 20, 9), old(30, 25, 12), new(35, false), new(50, true), new(95, true)];
+        assert!(
+            told(&samples, &[], 94).unwrap_err().contains("too little of the server on port 1")
+        );
         // Nor is it enough that nothing at all was heard of a server.
-        assert!(told(&samples[..2], &[], 0).unwrap_err().contains("too little of the server on port 2"));
+        assert!(
+            told(&samples[..2], &[], 0).unwrap_err().contains("too little of the server on port 2")
+        );
     }
 
     #[test]
     fn who_took_over_unseen_is_too_little() {
         let samples = [old(20, 20, 9), new(50, true), old(95, 20, 9), new(95, true)];
-        assert!(told(&samples, &[], 94).unwrap_err().contains("too little of the server on port 2"));
+        assert!(
+            told(&samples, &[], 94).unwrap_err().contains("too little of the server on port 2")
+        );
     }
 }

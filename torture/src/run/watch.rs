@@ -62,7 +62,10 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn begin(ports: &[u16]) -> Self {
         let (samples, is_over) = (Arc::default(), Arc::new(AtomicBool::new(false)));
-        let tasks = ports.iter().map(|port| tokio::spawn(follow(*port, Arc::clone(&samples), Arc::clone(&is_over)))).collect();
+        let tasks = ports
+            .iter()
+            .map(|port| tokio::spawn(follow(*port, Arc::clone(&samples), Arc::clone(&is_over))))
+            .collect();
         Self { ports: ports.to_vec(), tasks, samples, is_over }
     }
 
@@ -89,7 +92,9 @@ async fn follow(port: u16, samples: Arc<Mutex<Vec<Sample>>>, is_over: Arc<Atomic
             asked_last = Some(Instant::now());
         }
         let from = now();
-        let asked = tokio::time::timeout(ANSWER_WITHIN, ask(port, &mut connection)).await.unwrap_or_default();
+        let asked = tokio::time::timeout(ANSWER_WITHIN, ask(port, &mut connection))
+            .await
+            .unwrap_or_default();
         if asked.is_none() {
             connection = None;
         }
@@ -115,7 +120,9 @@ async fn follow(port: u16, samples: Arc<Mutex<Vec<Sample>>>, is_over: Arc<Atomic
 
 async fn ask(port: u16, connection: &mut Option<MultiplexedConnection>) -> Option<String> {
     if connection.is_none() {
-        let limits = AsyncConnectionConfig::new().set_connection_timeout(Some(ANSWER_WITHIN)).set_response_timeout(Some(ANSWER_WITHIN));
+        let limits = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(ANSWER_WITHIN))
+            .set_response_timeout(Some(ANSWER_WITHIN));
         let client = Client::open(format!("redis://:{PASSWORD}@127.0.0.1:{port}/0")).ok()?;
         *connection = client.get_multiplexed_async_connection_with_config(&limits).await.ok();
     }
@@ -124,11 +131,18 @@ async fn ask(port: u16, connection: &mut Option<MultiplexedConnection>) -> Optio
 
 /// What a node says in `INFO`.
 fn read(port: u16, from: u64, to: u64, text: &str) -> Option<Sample> {
-    let line =
-        |name: &str| text.lines().find_map(|line| line.split_once(':').filter(|(key, _)| *key == name)).map(|(_, value)| value.trim());
-    let served = text.lines().filter_map(|line| line.strip_prefix("cmdstat_")?.split_once(":calls="));
-    let served = served.filter(|(name, _)| !OF_NO_SESSION.contains(&name.split('|').next().unwrap_or_default()));
-    let count = |(_, rest): (&str, &str)| rest.split(',').next().and_then(|digits| digits.parse::<u64>().ok()).unwrap_or_default();
+    let line = |name: &str| {
+        text.lines()
+            .find_map(|line| line.split_once(':').filter(|(key, _)| *key == name))
+            .map(|(_, value)| value.trim())
+    };
+    let served =
+        text.lines().filter_map(|line| line.strip_prefix("cmdstat_")?.split_once(":calls="));
+    let served = served
+        .filter(|(name, _)| !OF_NO_SESSION.contains(&name.split('|').next().unwrap_or_default()));
+    let count = |(_, rest): (&str, &str)| {
+        rest.split(',').next().and_then(|digits| digits.parse::<u64>().ok()).unwrap_or_default()
+    };
     Some(Sample {
         port,
         from,
@@ -153,7 +167,10 @@ mod tests {
                     second_repl_offset:61\r\ncmdstat_evalsha:calls=5,usec=9\r\ncmdstat_client|setinfo:calls=2,usec=1\r\n\
                     cmdstat_hgetall:calls=3,usec=9\r\ncmdstat_info:calls=4,usec=9\r\n";
         let sample = read(1, 2, 3, text).unwrap();
-        assert_eq!((sample.served, sample.offset, sample.parted_at, sample.is_primary), (8, 70, 61, true));
+        assert_eq!(
+            (sample.served, sample.offset, sample.parted_at, sample.is_primary),
+            (8, 70, 61, true)
+        );
         assert_eq!((sample.line.as_str(), sample.former_line.as_str()), ("bb", "cc"));
     }
 }

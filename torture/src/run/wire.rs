@@ -15,7 +15,8 @@ pub(super) const OUTSIDE: &str = "TORTURE_OUTSIDE";
 /// What packets are dropped by. The namespace, and it with it, ends with the run.
 const TABLE: &str = "table ip torture";
 
-/// The network of the run. Whoever has one is in a namespace that was made for it, so that nobody else's packets are dropped.
+/// The network of the run. Whoever has one is in a namespace that was made for it, so that nobody
+/// else's packets are dropped.
 #[derive(Debug)]
 pub(super) struct Wire(());
 
@@ -55,13 +56,19 @@ impl Wire {
     /// # Errors
     /// If it is not one that was made for this run.
     pub(super) fn own() -> Result<Self, Trouble> {
-        let outside = env::var(OUTSIDE).map_err(|_| "cut needs a network namespace of its own, which `torture run` makes for itself")?;
+        let outside = env::var(OUTSIDE).map_err(
+            |_| "cut needs a network namespace of its own, which `torture run` makes for itself",
+        )?;
         let own = name_of("self")?;
-        // Whoever may not look at the first process has made a namespace of users, and may drop packets only in what belongs to that.
+        // Whoever may not look at the first process has made a namespace of users, and may drop
+        // packets only in what belongs to that.
         if !is_own(&own, &outside, name_of("1").ok().as_deref()) {
-            return Err("this is not a network namespace of the run's own, so nothing is cut".into());
+            return Err(
+                "this is not a network namespace of the run's own, so nothing is cut".into()
+            );
         }
-        // Beside loopback only what the kernel puts into every new one, and none of it up: nothing leads out of here.
+        // Beside loopback only what the kernel puts into every new one, and none of it up: nothing
+        // leads out of here.
         let connected = fs::read_to_string("/proc/self/net/route")?.lines().count() > 1;
         let ways: Vec<_> = fs::read_to_string("/proc/self/net/fib_trie")?
             .lines()
@@ -69,7 +76,11 @@ impl Wire {
             .filter(|address| !address.starts_with("127.") && address != "0.0.0.0")
             .collect();
         if connected || !ways.is_empty() {
-            return Err(format!("this network namespace has more than loopback ({}), so nothing is cut", ways.join(", ")).into());
+            return Err(format!(
+                "this network namespace has more than loopback ({}), so nothing is cut",
+                ways.join(", ")
+            )
+            .into());
         }
         Ok(Self(()))
     }
@@ -98,7 +109,8 @@ pub(super) fn name_of(process: &str) -> Result<String, Trouble> {
     Ok(fs::read_link(Path::new("/proc").join(process).join("ns/net"))?.display().to_string())
 }
 
-/// Whether a namespace is neither the one outside nor that of the first process, if that one is known.
+/// Whether a namespace is neither the one outside nor that of the first process, if that one is
+/// known.
 fn is_own(own: &str, outside: &str, first: Option<&str>) -> bool {
     own != outside && first != Some(own)
 }
@@ -107,7 +119,9 @@ fn is_own(own: &str, outside: &str, first: Option<&str>) -> bool {
 fn rules(ports: &[u16], way: Way, whose: Whose) -> String {
     let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
     // The system gives connections even ports first, so the lowest bit would part nobody.
-    let some = |side: &str| if whose == Whose::Some { format!("tcp {side} & 2 == 2 ") } else { String::new() };
+    let some = |side: &str| {
+        if whose == Whose::Some { format!("tcp {side} & 2 == 2 ") } else { String::new() }
+    };
     let requests = format!("tcp dport {{ {ports} }} {}drop\n", some("sport"));
     let answers = format!("tcp sport {{ {ports} }} {}drop\n", some("dport"));
     let rules = match way {
@@ -119,12 +133,21 @@ fn rules(ports: &[u16], way: Way, whose: Whose) -> String {
 }
 
 fn nft(script: &str) -> Result<(), Trouble> {
-    let mut child = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let mut child = Command::new("nft")
+        .args(["-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
     if let Some(mut input) = child.stdin.take() {
         input.write_all(script.as_bytes())?;
     }
     let Output { status, stderr, .. } = child.wait_with_output()?;
-    if status.success() { Ok(()) } else { Err(format!("nft: {status}: {}", String::from_utf8_lossy(&stderr).trim()).into()) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("nft: {status}: {}", String::from_utf8_lossy(&stderr).trim()).into())
+    }
 }
 
 #[cfg(test)]
@@ -137,7 +160,10 @@ mod tests {
             rules(&[1, 2], Way::Requests, Whose::All),
             "table ip torture { chain arriving { type filter hook input priority 0;\ntcp dport { 1, 2 } drop\n}\n}\n"
         );
-        assert!(rules(&[7], Way::Answers, Whose::Some).contains("\ntcp sport { 7 } tcp dport & 2 == 2 drop\n"));
+        assert!(
+            rules(&[7], Way::Answers, Whose::Some)
+                .contains("\ntcp sport { 7 } tcp dport & 2 == 2 drop\n")
+        );
         assert_eq!(rules(&[7], Way::Both, Whose::All).matches("drop").count(), 2);
     }
 

@@ -15,7 +15,8 @@ use super::{
 };
 use crate::history::now;
 
-/// How long a client waits after a call that was not answered, in milliseconds at most: a store that is down answers fast.
+/// How long a client waits after a call that was not answered, in milliseconds at most: a store
+/// that is down answers fast.
 const PAUSE: u64 = 60;
 /// How long it waits between calls, in microseconds at most.
 const BREATH: u64 = 3_000;
@@ -52,7 +53,8 @@ pub struct WorkerSettings {
 /// Makes calls until the time is over.
 ///
 /// # Errors
-/// If the store cannot be opened, or the calls cannot be written down. What the store answers is none.
+/// If the store cannot be opened, or the calls cannot be written down. What the store answers is
+/// none.
 pub async fn work(settings: WorkerSettings) -> Result<(), Trouble> {
     let store = open(&settings.url, settings.plant, settings.until).await?;
     // Purging beside the calls must be seen by none of them.
@@ -61,12 +63,17 @@ pub async fn work(settings: WorkerSettings) -> Result<(), Trouble> {
     let board = Arc::new(Board::open(&settings.board)?);
     let clients = (0..settings.clients).map(|number| {
         let by = format!("w{}.{}/c{number}", settings.number, settings.life);
-        let place = ((settings.number as u64) << 40) | ((settings.life as u64) << 20) | number as u64;
+        let place =
+            ((settings.number as u64) << 40) | ((settings.life as u64) << 20) | number as u64;
         // Neighbouring seeds begin alike; a first draw parts them.
-        let rng = Rng::with_seed(Rng::with_seed(settings.seed).u64(..) ^ Rng::with_seed(place).u64(..));
+        let rng =
+            Rng::with_seed(Rng::with_seed(settings.seed).u64(..) ^ Rng::with_seed(place).u64(..));
         Client::new(Arc::clone(&recorder), Arc::clone(&board), rng, by, settings.run.clone())
     });
-    try_join_all(clients.map(|client| tokio::spawn(live(client, settings.until)))).await?.into_iter().collect()
+    try_join_all(clients.map(|client| tokio::spawn(live(client, settings.until))))
+        .await?
+        .into_iter()
+        .collect()
 }
 
 async fn live(mut client: Client, until: u64) -> Result<(), Trouble> {
@@ -82,10 +89,18 @@ async fn live(mut client: Client, until: u64) -> Result<(), Trouble> {
 }
 
 /// Opens a store. One that is being started may refuse for a while.
-pub(super) async fn open(url: &str, plant: Option<Plant>, until: u64) -> Result<Arc<dyn SessionStore>, Trouble> {
+pub(super) async fn open(
+    url: &str,
+    plant: Option<Plant>,
+    until: u64,
+) -> Result<Arc<dyn SessionStore>, Trouble> {
     loop {
         match store_any::connect(url).await {
-            Ok(store) => return Ok(plant.map_or(store.clone(), |plant| Arc::new(Planted::new(store, plant)))),
+            Ok(store) => {
+                return Ok(
+                    plant.map_or(store.clone(), |plant| Arc::new(Planted::new(store, plant)))
+                );
+            }
             Err(error) if now() >= until => return Err(error.into()),
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }

@@ -11,7 +11,10 @@ async fn c16_concurrent_updates_lose_nothing() {
             let (site, id) = (Arc::clone(&site), id.clone());
             tokio::spawn(async move {
                 for _ in 0..20 {
-                    site.open(Some(&id)).update::<i64>("n", |n| Some(n.unwrap_or(0) + 1)).await.unwrap();
+                    site.open(Some(&id))
+                        .update::<i64>("n", |n| Some(n.unwrap_or(0) + 1))
+                        .await
+                        .unwrap();
                 }
             })
         })
@@ -64,10 +67,14 @@ async fn s20_devices_are_handles_and_only_ones_own_can_be_ended() {
         finish(&session).await.unwrap();
         issued(&session)
     };
-    let (first, second, other) = (sign_in("bob").await, sign_in("bob").await, sign_in("alice").await);
+    let (first, second, other) =
+        (sign_in("bob").await, sign_in("bob").await, sign_in("alice").await);
     let session = site.open(Some(&first));
     let others = session.others().await.unwrap();
-    assert_eq!(others.iter().map(|device| device.handle).collect::<Vec<_>>(), [second.key().handle()]);
+    assert_eq!(
+        others.iter().map(|device| device.handle).collect::<Vec<_>>(),
+        [second.key().handle()]
+    );
     assert!(!session.destroy_other(other.key().handle()).await.unwrap());
     assert!(site.open(Some(&other)).principal().await.unwrap().is_some());
     assert!(session.destroy_other(others[0].handle).await.unwrap());
@@ -91,5 +98,9 @@ async fn an_update_counts_what_is_stored_and_not_what_a_clone_records_meanwhile(
     });
     assert_eq!(updated.await.unwrap(), Some(2));
     finish(&session).await.unwrap();
-    assert_eq!(site.open(Some(&id)).get::<i32>("n").await.unwrap(), Some(50), "recorded later, committed later");
+    assert_eq!(
+        site.open(Some(&id)).get::<i32>("n").await.unwrap(),
+        Some(50),
+        "recorded later, committed later"
+    );
 }

@@ -7,7 +7,8 @@ async fn credentials_changed_gives_a_new_secret_and_ends_all_other_sessions() {
     let site = Site::new();
     let devices = [site.sign_in(None, bob()).await, site.sign_in(None, bob()).await];
     let alices = site.sign_in(None, alice()).await;
-    let own = site.sign_in(Some(&site.session().await), SignIn::new(bob()).acr("mfa").unwrap()).await;
+    let own =
+        site.sign_in(Some(&site.session().await), SignIn::new(bob()).acr("mfa").unwrap()).await;
     site.clock.advance(MINUTE);
     let session = site.open(Some(&own));
     session.insert("flash", "password changed").unwrap();
@@ -18,7 +19,11 @@ async fn credentials_changed_gives_a_new_secret_and_ends_all_other_sessions() {
         assert!(site.record(id).await.is_none());
     }
     assert_eq!(site.principal(&alices).await, Some(alice()));
-    assert_eq!(site.principal(&own).await, None, "a copy of the former cookie opens nothing, and there is no grace");
+    assert_eq!(
+        site.principal(&own).await,
+        None,
+        "a copy of the former cookie opens nothing, and there is no grace"
+    );
     let session = site.open(Some(&new));
     assert_eq!(session.principal().await.unwrap(), Some(bob()));
     assert_eq!(session.get::<i32>("n").await.unwrap(), Some(1));
@@ -39,7 +44,8 @@ async fn credentials_changed_costs_a_load_a_rotation_and_the_end_of_the_others()
 #[tokio::test]
 async fn credentials_changed_ends_a_thief_who_renewed_first() {
     // Out of the grace, and in it.
-    for (grace, reads_before) in [(Duration::ZERO, true), (10 * SECOND, true), (10 * SECOND, false)] {
+    for (grace, reads_before) in [(Duration::ZERO, true), (10 * SECOND, true), (10 * SECOND, false)]
+    {
         let site = Site::with_policy(Policy::default().rotation_grace(grace));
         let stolen = site.sign_in(Some(&site.session().await), bob()).await;
         let device = site.sign_in(None, bob()).await;
@@ -48,7 +54,11 @@ async fn credentials_changed_ends_a_thief_who_renewed_first() {
             assert_eq!(victim.principal().await.unwrap(), Some(bob()));
         }
         let thiefs = site.renew(&stolen).await;
-        assert_eq!(victim.credentials_changed().await.unwrap(), 2, "grace {grace:?}, reads before {reads_before}");
+        assert_eq!(
+            victim.credentials_changed().await.unwrap(),
+            2,
+            "grace {grace:?}, reads before {reads_before}"
+        );
         assert_eq!(victim.principal().await.unwrap(), None, "the user signs in again");
         finish(&victim).await.unwrap();
         assert_eq!(victim.cookie(), CookieChange::Remove);
@@ -101,7 +111,8 @@ async fn credentials_changed_creates_nothing_when_the_session_ends_half_way() {
     }
 }
 
-/// Somebody with a copy of the cookie and the former password signs in on it, or ends the session, while the user's request is under way.
+/// Somebody with a copy of the cookie and the former password signs in on it, or ends the session,
+/// while the user's request is under way.
 #[tokio::test]
 async fn credentials_changed_counts_the_user_that_the_request_read() {
     for in_grace in [false, true] {
@@ -120,7 +131,10 @@ async fn credentials_changed_counts_the_user_that_the_request_read() {
     let in_grace = site.open(Some(&id));
     assert_eq!(in_grace.principal().await.unwrap(), Some(bob()));
     let _ = site.store.inside.delete(&id.key(), Claim::Any).await.unwrap();
-    assert!(matches!(in_grace.credentials_changed().await, Err(SessionError::Gone)), "a success would be false: a device lives");
+    assert!(
+        matches!(in_grace.credentials_changed().await, Err(SessionError::Gone)),
+        "a success would be false: a device lives"
+    );
     assert_eq!(site.principal(&device).await, Some(bob()));
 }
 
@@ -152,7 +166,10 @@ async fn credentials_changed_with_an_id_from_before_the_sign_in_does_nothing() {
     let site = Site::new();
     let planted = site.session().await;
     let bobs = site.sign_in(Some(&planted), bob()).await;
-    assert!(matches!(site.open(Some(&planted)).credentials_changed().await, Err(SessionError::Superseded)));
+    assert!(matches!(
+        site.open(Some(&planted)).credentials_changed().await,
+        Err(SessionError::Superseded)
+    ));
     assert_eq!(site.principal(&bobs).await, Some(bob()));
 }
 

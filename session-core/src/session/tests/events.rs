@@ -34,19 +34,30 @@ async fn h32_events_tell_the_life_of_a_session() {
     assert_eq!(site.audit.take(), ["created bob", "signed in bob"]);
     site.open(Some(&blind)).destroy().await.unwrap();
     site.open(Some(&blind)).destroy().await.unwrap();
-    assert_eq!(site.audit.take(), ["ended SignedOut -"], "once, and a blind sign-out does not know the user");
+    assert_eq!(
+        site.audit.take(),
+        ["ended SignedOut -"],
+        "once, and a blind sign-out does not know the user"
+    );
 }
 
 #[tokio::test]
 async fn h32_events_tell_why_sessions_ended() {
     let site = Site::new();
-    let [one, other, third] = [site.sign_in(None, bob()).await, site.sign_in(None, bob()).await, site.sign_in(None, bob()).await];
+    let [one, other, third] = [
+        site.sign_in(None, bob()).await,
+        site.sign_in(None, bob()).await,
+        site.sign_in(None, bob()).await,
+    ];
     site.audit.take();
     site.open(Some(&one)).destroy_other(other.key().handle()).await.unwrap();
     assert_eq!(site.audit.take(), ["ended Revoked bob"]);
     site.clock.advance(SECOND);
     let fourth = site.sign_in(None, SignIn::new(bob()).max_sessions(1)).await;
-    assert_eq!(site.audit.take(), ["created bob", "signed in bob", "ended TooManySessions bob", "ended TooManySessions bob"]);
+    assert_eq!(
+        site.audit.take(),
+        ["created bob", "signed in bob", "ended TooManySessions bob", "ended TooManySessions bob"]
+    );
     let session = site.open(Some(&fourth));
     session.credentials_changed().await.unwrap();
     assert_eq!(site.audit.take(), ["rotated bob"]);
@@ -66,7 +77,11 @@ async fn h32_events_tell_why_sessions_ended() {
     site.sign_in(None, bob()).await;
     site.audit.take();
     site.clock.advance(HOUR);
-    assert_eq!((site.living().await, site.audit.take()), (0, vec![]), "the store's own expiry is no event");
+    assert_eq!(
+        (site.living().await, site.audit.take()),
+        (0, vec![]),
+        "the store's own expiry is no event"
+    );
 }
 
 #[tokio::test]
@@ -120,10 +135,23 @@ async fn h32_events_name_the_session_by_its_handle_and_hold_no_id() {
     assert_eq!(site.principal(&first).await, None);
     site.open(Some(&second)).destroy().await.unwrap();
     let (lines, handles) = (site.audit.take(), site.audit.handles.lock().clone());
-    assert_eq!(lines, ["created bob", "signed in bob", "rotated bob", "superseded id used bob", "ended SignedOut -"]);
+    assert_eq!(
+        lines,
+        [
+            "created bob",
+            "signed in bob",
+            "rotated bob",
+            "superseded id used bob",
+            "ended SignedOut -"
+        ]
+    );
     assert_eq!(handles, [first.key().handle(); 5]);
     let principal = bob();
-    let event = SessionEvent { handle: first.key().handle(), principal: Some(&principal), outcome: EventOutcome::Confirmed };
+    let event = SessionEvent {
+        handle: first.key().handle(),
+        principal: Some(&principal),
+        outcome: EventOutcome::Confirmed,
+    };
     let shown = format!("{event:?} {}", event.handle);
     for id in [&first, &second] {
         let text = String::from_utf8(id.to_text().to_vec()).unwrap();

@@ -22,7 +22,12 @@ async fn h28_the_former_id_reads_for_the_grace_of_a_renewal() {
 
 #[tokio::test]
 async fn h28_a_request_in_the_grace_sends_no_commit_and_gets_no_cookie() {
-    let site = Site::with_policy(Policy::default().rotation_grace(MINUTE).idle_timeout(MINUTE).persistence(Persistence::Persistent));
+    let site = Site::with_policy(
+        Policy::default()
+            .rotation_grace(MINUTE)
+            .idle_timeout(MINUTE)
+            .persistence(Persistence::Persistent),
+    );
     let old = site.sign_in(None, bob()).await;
     site.renew(&old).await;
     // With the current secret the life would be extended and the cookie sent again.
@@ -30,7 +35,8 @@ async fn h28_a_request_in_the_grace_sends_no_commit_and_gets_no_cookie() {
     let before = site.record(&old).await;
     let (session, calls) = site
         .calls(async {
-            let session = site.open_with([cookie(&old, SignedBy::Older)], Delivery::Possible, Instant::now());
+            let session =
+                site.open_with([cookie(&old, SignedBy::Older)], Delivery::Possible, Instant::now());
             assert_eq!(session.principal().await.unwrap(), Some(bob()));
             finish(&session).await.unwrap();
             session
@@ -90,7 +96,9 @@ async fn h28_sign_in_and_step_up_leave_no_grace() {
 
 #[tokio::test]
 async fn h28_the_next_rotation_without_a_grace_forgets_the_former_one() {
-    for step_up in [|session: &Session| session.reauthenticated(), |session: &Session| session.sign_in(bob())] {
+    for step_up in
+        [|session: &Session| session.reauthenticated(), |session: &Session| session.sign_in(bob())]
+    {
         let site = Site::new();
         let first = site.sign_in(None, bob()).await;
         let second = site.renew(&first).await;

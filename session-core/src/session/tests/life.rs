@@ -9,7 +9,11 @@ async fn h16_idle_slides_with_use_and_absolute_does_not() {
     for minute in 0..6 {
         site.clock.advance(Duration::from_secs(599));
         let session = site.open(Some(&id));
-        assert_eq!(session.get::<i32>("n").await.unwrap(), Some(1), "used every ten minutes, at {minute}0");
+        assert_eq!(
+            session.get::<i32>("n").await.unwrap(),
+            Some(1),
+            "used every ten minutes, at {minute}0"
+        );
         finish(&session).await.unwrap();
     }
     site.clock.advance(Duration::from_secs(10));
@@ -30,7 +34,10 @@ async fn h16_adding_without_ever_loading_keeps_a_session_alive() {
         };
         let (sum, calls) = site.calls(add).await;
         assert_eq!(sum, n);
-        assert_eq!(calls, 2, "one to add, one to extend a life of which less than three quarters are left");
+        assert_eq!(
+            calls, 2,
+            "one to add, one to extend a life of which less than three quarters are left"
+        );
     }
 }
 
@@ -43,13 +50,17 @@ async fn a_lifetime_of_its_own_is_kept_with_the_session() {
     session.set_absolute_timeout(Duration::from_secs(86_400 * 30));
     session.set_persistence(Persistence::Persistent);
     finish(&session).await.unwrap();
-    let CookieChange::Issue { max_age: Some(max_age), .. } = session.cookie() else { panic!("not persistent") };
+    let CookieChange::Issue { max_age: Some(max_age), .. } = session.cookie() else {
+        panic!("not persistent")
+    };
     assert_eq!(max_age.as_secs(), 86_400);
     site.clock.advance(Duration::from_secs(80_000));
     let session = site.open(Some(&id));
     assert_eq!(session.get::<i32>("n").await.unwrap(), Some(1));
     finish(&session).await.unwrap();
-    let CookieChange::Issue { max_age: Some(max_age), .. } = session.cookie() else { panic!("the cookie was not renewed with the life") };
+    let CookieChange::Issue { max_age: Some(max_age), .. } = session.cookie() else {
+        panic!("the cookie was not renewed with the life")
+    };
     assert_eq!(max_age.as_secs(), 86_400);
 }
 
@@ -69,7 +80,8 @@ async fn h16_inserting_without_ever_loading_keeps_a_session_alive() {
 
 #[tokio::test]
 async fn a_sign_in_can_start_its_own_absolute_timeout() {
-    let site = Site::with_policy(Policy::default().absolute_timeout(Duration::from_secs(86_400 * 30)));
+    let site =
+        Site::with_policy(Policy::default().absolute_timeout(Duration::from_secs(86_400 * 30)));
     let cart = site.open(None);
     cart.insert("cart", &1).unwrap();
     cart.set_idle_timeout(Duration::from_secs(86_400 * 30));
@@ -101,14 +113,17 @@ async fn a_session_over_the_age_of_a_shortened_timeout_takes_no_changes() {
         .await
         .unwrap();
     }
-    let strict = Site { policy: Policy::default().absolute_timeout(Duration::from_secs(3_600)), ..site };
+    let strict =
+        Site { policy: Policy::default().absolute_timeout(Duration::from_secs(3_600)), ..site };
     assert!(matches!(strict.open(Some(&id)).add("n", 1).await, Err(SessionError::Gone)));
     assert_eq!(strict.living().await, 0);
 }
 
 #[tokio::test]
 async fn timeouts_without_end_and_without_length_are_taken() {
-    let site = Site::with_policy(Policy::default().idle_timeout(Duration::MAX).absolute_timeout(Duration::MAX));
+    let site = Site::with_policy(
+        Policy::default().idle_timeout(Duration::MAX).absolute_timeout(Duration::MAX),
+    );
     let id = site.session().await;
     let session = site.open(Some(&id));
     assert!(session.contains("n").await.unwrap());

@@ -53,7 +53,10 @@ async fn h29_refresh_shows_the_record_as_it_is_now() {
     assert_eq!(stream.get::<i32>("n").await.unwrap(), Some(1), "a look leaves what was read");
     stream.insert("m", &1).unwrap();
     assert_eq!(stream.refresh().await.unwrap(), Liveness::Current);
-    assert_eq!((stream.get::<i32>("n").await.unwrap(), stream.get::<i32>("m").await.unwrap()), (Some(2), Some(1)));
+    assert_eq!(
+        (stream.get::<i32>("n").await.unwrap(), stream.get::<i32>("m").await.unwrap()),
+        (Some(2), Some(1))
+    );
     site.open(Some(&id)).destroy().await.unwrap();
     assert_eq!(stream.refresh().await.unwrap(), Liveness::Ended);
     assert_eq!(stream.get::<i32>("n").await.unwrap(), None);
@@ -133,5 +136,8 @@ async fn h29_a_stream_bears_a_short_outage_and_tells_of_a_long_one() {
         tokio::time::sleep(30 * SECOND).await;
         site.store.fail([]);
     });
-    assert!(matches!(ended, Some((StreamEnd::Ended, 30..34))), "{ended:?}: an end during an outage shows after it");
+    assert!(
+        matches!(ended, Some((StreamEnd::Ended, 30..34))),
+        "{ended:?}: an end during an outage shows after it"
+    );
 }

@@ -21,7 +21,8 @@ async fn h34_after_a_sign_in_whose_response_is_lost_the_second_one_works() {
 }
 
 #[tokio::test]
-async fn h34_after_a_renewal_whose_response_is_lost_the_user_signs_in_and_no_session_is_left_behind() {
+async fn h34_after_a_renewal_whose_response_is_lost_the_user_signs_in_and_no_session_is_left_behind()
+ {
     let site = Site::with_policy(Policy::default().rotation_grace(Duration::ZERO));
     let old = site.sign_in(None, bob()).await;
     site.renew(&old).await;
@@ -56,7 +57,10 @@ async fn h35_after_a_lost_rotation_the_user_is_signed_out_and_not_locked_out() {
     assert_ne!(issued(&session).key(), ahead.key(), "a write starts a new session at once");
     let again = site.sign_in(Some(&ahead), bob()).await;
     assert_eq!(site.principal(&again).await, Some(bob()));
-    assert!(site.record(&ahead).await.is_none(), "the sign-in ends the session that nobody can use any more");
+    assert!(
+        site.record(&ahead).await.is_none(),
+        "the sign-in ends the session that nobody can use any more"
+    );
 }
 
 #[tokio::test]
@@ -99,7 +103,10 @@ async fn c49_a_rotation_whose_answer_was_lost_lands_once() {
         rotate(&session);
         session.insert("first", &1).unwrap();
         site.store.lose_answer.store(true, Relaxed);
-        assert!(matches!(session.commit().await, Err(SessionError::Store(StoreError::Timeout { .. }))));
+        assert!(matches!(
+            session.commit().await,
+            Err(SessionError::Store(StoreError::Timeout { .. }))
+        ));
         session.insert("second", &2).unwrap();
         session.commit().await.unwrap();
         let record = site.record(&id).await.unwrap();
@@ -151,7 +158,10 @@ async fn c49_what_was_recorded_after_a_lost_answer_is_committed() {
     assert!(session.commit().await.is_err());
     session.commit().await.unwrap();
     let record = site.record(&issued(&session)).await.unwrap();
-    assert_eq!((record.generation, record.attributes.label), (0, Some(ShortText::new("Firefox").unwrap())));
+    assert_eq!(
+        (record.generation, record.attributes.label),
+        (0, Some(ShortText::new("Firefox").unwrap()))
+    );
 }
 
 #[tokio::test]

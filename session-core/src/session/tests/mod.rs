@@ -27,9 +27,10 @@ mod way;
 
 use super::*;
 use crate::{
-    Attributes, Claim, Commit, Created, Cursor, Data, Deleted, DeletedPage, EndCause, EventOutcome, ManualClock, MemoryStore, NewRecord,
-    OnGone, OnSupersededId, Outcome, Page, Record, Rejection, SessionEvent, SessionEvents, SessionId, SessionStore, StoreError, StoreKey,
-    Stored, SummaryPage,
+    Attributes, Claim, Commit, Created, Cursor, Data, Deleted, DeletedPage, EndCause, EventOutcome,
+    ManualClock, MemoryStore, NewRecord, OnGone, OnSupersededId, Outcome, Page, Record, Rejection,
+    SessionEvent, SessionEvents, SessionId, SessionStore, StoreError, StoreKey, Stored,
+    SummaryPage,
     cookie::{SignedBy, VerifiedCookie, VerifiedCookies},
 };
 
@@ -74,7 +75,10 @@ impl Counting {
             let _ = self.inside.delete(&key, Claim::Any).await?;
         }
         if self.fails.lock().contains(call) {
-            return Err(StoreError::Unavailable { store: "counting", source: "told to fail".into() });
+            return Err(StoreError::Unavailable {
+                store: "counting",
+                source: "told to fail".into(),
+            });
         }
         Ok(())
     }
@@ -126,7 +130,8 @@ counted! {
     ping() -> ();
 }
 
-/// What happened to sessions, one line for each event: the name, the principal, the outcome if it is not certain.
+/// What happened to sessions, one line for each event: the name, the principal, the outcome if it
+/// is not certain.
 #[derive(Debug, Default)]
 struct AuditTrail {
     lines: Mutex<Vec<String>>,
@@ -222,14 +227,24 @@ impl Site {
 
     /// A request that comes now with the cookie of this id.
     fn open(&self, id: Option<&SessionId>) -> Request {
-        self.open_with(id.map(|id| cookie(id, SignedBy::Current)), Delivery::Possible, Instant::now())
+        self.open_with(
+            id.map(|id| cookie(id, SignedBy::Current)),
+            Delivery::Possible,
+            Instant::now(),
+        )
     }
 
-    fn open_with(&self, cookies: impl IntoIterator<Item = VerifiedCookie>, delivery: Delivery, began: Instant) -> Request {
+    fn open_with(
+        &self,
+        cookies: impl IntoIterator<Item = VerifiedCookie>,
+        delivery: Delivery,
+        began: Instant,
+    ) -> Request {
         let mut cookies = cookies.into_iter();
         let verified = VerifiedCookies { first: cookies.next(), others: cookies.collect() };
         let store = Arc::clone(&self.store) as Arc<dyn SessionStore>;
-        let context = SessionContext::new(store, self.policy).events(Arc::clone(&self.audit) as Arc<dyn SessionEvents>);
+        let context = SessionContext::new(store, self.policy)
+            .events(Arc::clone(&self.audit) as Arc<dyn SessionEvents>);
         Request(SessionDriver::open(Arc::new(context), verified, delivery, began))
     }
 
@@ -388,7 +403,8 @@ async fn a_long_lived_body_commits_by_itself() {
 async fn s07_a_cookie_signed_by_an_older_key_is_issued_again_once_the_session_is_seen_alive() {
     let site = Site::new();
     let id = site.session().await;
-    let open = || site.open_with([cookie(&id, SignedBy::Older)], Delivery::Possible, Instant::now());
+    let open =
+        || site.open_with([cookie(&id, SignedBy::Older)], Delivery::Possible, Instant::now());
     let session = open();
     session.get::<i32>("n").await.unwrap();
     finish(&session).await.unwrap();
@@ -411,5 +427,8 @@ async fn debug_shows_neither_id_nor_values() {
     session.insert("token", "hunter2").unwrap();
     let shown = format!("{session:?} {:?}", Data::new());
     let text = String::from_utf8(id.to_text().to_vec()).unwrap();
-    assert!(!shown.contains("hunter2") && !shown.contains(&text) && shown.contains("token"), "{shown}");
+    assert!(
+        !shown.contains("hunter2") && !shown.contains(&text) && shown.contains("token"),
+        "{shown}"
+    );
 }

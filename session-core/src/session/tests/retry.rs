@@ -15,7 +15,10 @@ async fn a_sign_in_whose_answer_was_lost_can_be_repeated() {
     session.commit().await.unwrap();
     let new = site.open(Some(&issued(&session)));
     assert_eq!(new.principal().await.unwrap(), Some(bob()));
-    assert_eq!((new.get::<i32>("n").await.unwrap(), new.get::<i32>("later").await.unwrap()), (Some(1), Some(1)));
+    assert_eq!(
+        (new.get::<i32>("n").await.unwrap(), new.get::<i32>("later").await.unwrap()),
+        (Some(1), Some(1))
+    );
     assert_eq!(site.living().await, 1);
 }
 

@@ -4,7 +4,11 @@ use super::*;
 
 impl Site {
     fn open_several(&self, ids: &[&SessionId]) -> Request {
-        self.open_with(ids.iter().map(|id| cookie(id, SignedBy::Current)), Delivery::Possible, Instant::now())
+        self.open_with(
+            ids.iter().map(|id| cookie(id, SignedBy::Current)),
+            Delivery::Possible,
+            Instant::now(),
+        )
     }
 
     /// Sessions of one user: with the current secret, in the grace, superseded, absent.
@@ -55,7 +59,10 @@ async fn h33_a_record_that_cannot_be_read_hides_no_other_session() {
     *site.store.corrupt.lock() = Some(corrupt.key());
     for (usable, name) in [(&current, "current"), (&grace, "grace")] {
         for ids in [[&corrupt, usable], [usable, &corrupt]] {
-            assert_eq!(site.open_several(&ids).get::<String>("name").await.unwrap().as_deref(), Some(name));
+            assert_eq!(
+                site.open_several(&ids).get::<String>("name").await.unwrap().as_deref(),
+                Some(name)
+            );
         }
     }
     for unusable in [&superseded, &absent] {
@@ -63,7 +70,10 @@ async fn h33_a_record_that_cannot_be_read_hides_no_other_session() {
         assert!(matches!(read, Err(SessionError::Store(StoreError::Corrupt { .. }))), "{read:?}");
     }
     site.store.fail(["load"]);
-    assert!(site.open_several(&[&current, &corrupt]).get::<String>("name").await.is_err(), "an outage is none the less one");
+    assert!(
+        site.open_several(&[&current, &corrupt]).get::<String>("name").await.is_err(),
+        "an outage is none the less one"
+    );
 }
 
 #[tokio::test]
@@ -90,7 +100,10 @@ async fn h33_writes_go_to_the_session_with_the_current_secret() {
         assert_eq!(session.cookie(), CookieChange::Keep);
     }
     let session = site.open(Some(&current));
-    assert_eq!((session.get::<i32>("n").await.unwrap(), session.contains("name").await.unwrap()), (Some(3), false));
+    assert_eq!(
+        (session.get::<i32>("n").await.unwrap(), session.contains("name").await.unwrap()),
+        (Some(3), false)
+    );
     assert_eq!(site.living().await, 3);
 }
 
@@ -132,7 +145,11 @@ async fn h33_destroy_ends_the_sessions_of_all_cookies() {
             assert!(site.record(id).await.is_none(), "reads before: {reads_before}");
         }
         site.open_several(&[&absent, &planted]).destroy().await.unwrap();
-        assert_eq!(site.principal(&victims).await, Some(bob()), "an id from before the sign-in ends nothing here either");
+        assert_eq!(
+            site.principal(&victims).await,
+            Some(bob()),
+            "an id from before the sign-in ends nothing here either"
+        );
     }
 }
 
@@ -148,7 +165,11 @@ async fn h33_destroy_all_ends_the_sessions_of_all_cookies() {
     for id in [&device, &bobs, &alices] {
         assert!(site.record(id).await.is_none());
     }
-    assert_eq!(site.principal(&alices_device).await, Some(alice()), "the request signs alice out on this browser only");
+    assert_eq!(
+        site.principal(&alices_device).await,
+        Some(alice()),
+        "the request signs alice out on this browser only"
+    );
 }
 
 #[tokio::test]
@@ -158,7 +179,11 @@ async fn h33_two_ids_of_one_session_end_it() {
     let current = site.sign_in(Some(&planted), bob()).await;
     for ids in [[&planted, &current], [&current, &planted]] {
         let session = site.open_several(&ids);
-        assert_eq!(session.principal().await.unwrap(), Some(bob()), "the planted one does not hide the current one");
+        assert_eq!(
+            session.principal().await.unwrap(),
+            Some(bob()),
+            "the planted one does not hide the current one"
+        );
     }
     let session = site.open_several(&[&planted, &current]);
     session.destroy().await.unwrap();

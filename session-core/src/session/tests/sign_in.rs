@@ -22,7 +22,10 @@ async fn h30_a_sign_in_leaves_the_three_newest_sessions() {
         alive.push(site.principal(id).await.is_some());
     }
     assert_eq!(alive, [false, false, false, true, true]);
-    assert_eq!((site.principal(&newest).await, site.principal(&alices).await), (Some(bob()), Some(alice())));
+    assert_eq!(
+        (site.principal(&newest).await, site.principal(&alices).await),
+        (Some(bob()), Some(alice()))
+    );
 }
 
 #[tokio::test]
@@ -53,7 +56,8 @@ async fn h30_concurrent_sign_ins_end_the_same_sessions() {
         session.sign_in(SignIn::new(bob()).max_sessions(3));
         async move { finish(&session).await.map(|()| issued(&session)) }
     });
-    let ids: Vec<_> = futures_util::future::join_all(sign_ins).await.into_iter().map(Result::unwrap).collect();
+    let ids: Vec<_> =
+        futures_util::future::join_all(sign_ins).await.into_iter().map(Result::unwrap).collect();
     let mut alive = Vec::new();
     for id in &ids {
         if site.principal(id).await.is_some() {
@@ -78,9 +82,16 @@ async fn h30_a_sign_in_stands_if_the_store_cannot_end_the_oldest() {
         let new = site.sign_in(None, SignIn::new(bob()).max_sessions(1)).await;
         drop(guard);
         site.store.fail([]);
-        assert_eq!((site.principal(&new).await, site.principal(&former).await), (Some(bob()), Some(bob())), "{call}");
+        assert_eq!(
+            (site.principal(&new).await, site.principal(&former).await),
+            (Some(bob()), Some(bob())),
+            "{call}"
+        );
         let lines = logged.take();
-        assert!(lines.contains("WARN") && lines.contains("more sessions than allowed"), "{call}: {lines}");
+        assert!(
+            lines.contains("WARN") && lines.contains("more sessions than allowed"),
+            "{call}: {lines}"
+        );
         site.open(Some(&new)).destroy().await.unwrap();
     }
 }
@@ -99,7 +110,10 @@ async fn another_user_gets_another_key() {
     assert_eq!((site.principal(&bobs).await, site.principal(&alices).await), (None, Some(alice())));
     let record = site.record(&alices).await.unwrap();
     assert_eq!((record.data.len(), record.attributes), (1, Attributes::default()));
-    assert_eq!(site.audit.take(), ["created bob", "signed in bob", "ended SignedOut bob", "created alice", "signed in alice"]);
+    assert_eq!(
+        site.audit.take(),
+        ["created bob", "signed in bob", "ended SignedOut bob", "created alice", "signed in alice"]
+    );
     // Without the new session the old one is over all the same.
     site.store.fail(["create"]);
     let session = site.open(Some(&alices));
@@ -117,11 +131,18 @@ async fn another_user_ends_the_former_session_only_if_the_new_one_can_start() {
     finish(&session).await.unwrap();
     session.sign_in(alice());
     assert!(matches!(session.commit().await, Err(SessionError::HeadSent)));
-    assert_eq!(site.principal(&bobs).await, Some(bob()), "no cookie can be sent any more, so nothing has ended");
+    assert_eq!(
+        site.principal(&bobs).await,
+        Some(bob()),
+        "no cookie can be sent any more, so nothing has ended"
+    );
     // An id in the grace ends nothing: another request has the current one.
     let renewed = site.renew(&bobs).await;
     let alices = site.sign_in(Some(&bobs), alice()).await;
-    assert_eq!((site.principal(&renewed).await, site.principal(&alices).await), (Some(bob()), Some(alice())));
+    assert_eq!(
+        (site.principal(&renewed).await, site.principal(&alices).await),
+        (Some(bob()), Some(alice()))
+    );
 }
 
 #[tokio::test]
@@ -173,7 +194,13 @@ async fn a_sign_in_that_would_be_over_at_once_is_refused() {
         let session = site.open(browser);
         session.sign_in(SignIn::new(bob()).remember(Duration::ZERO));
         let refused = finish(&session).await;
-        assert!(matches!(refused, Err(SessionError::Store(StoreError::Rejected(Rejection::Ttl { .. })))), "{refused:?}");
+        assert!(
+            matches!(
+                refused,
+                Err(SessionError::Store(StoreError::Rejected(Rejection::Ttl { .. })))
+            ),
+            "{refused:?}"
+        );
         assert_eq!(session.cookie(), CookieChange::Keep);
     }
     assert_eq!(site.principal(&id).await, Some(bob()), "the session goes on");
@@ -183,7 +210,8 @@ async fn a_sign_in_that_would_be_over_at_once_is_refused() {
 async fn h31_authenticated_within_counts_from_the_last_proof() {
     let site = Site::new();
     let id = site.sign_in(None, bob()).await;
-    let within = async |id: &SessionId, time| site.open(Some(id)).authenticated_within(time).await.unwrap();
+    let within =
+        async |id: &SessionId, time| site.open(Some(id)).authenticated_within(time).await.unwrap();
     site.clock.advance(5 * MINUTE);
     assert!(within(&id, 5 * MINUTE + SECOND).await);
     assert!(!within(&id, 4 * MINUTE).await);
@@ -222,19 +250,28 @@ async fn s28_remember_me_does_not_pass_to_the_next_sign_in() {
     for next in [alice(), bob()] {
         let site = Site::new();
         let session = site.open(None);
-        session.sign_in(SignIn::new(bob()).remember(30 * DAY).acr("mfa").unwrap().label("Firefox").unwrap());
+        session.sign_in(
+            SignIn::new(bob()).remember(30 * DAY).acr("mfa").unwrap().label("Firefox").unwrap(),
+        );
         session.insert("mail", "bob@example.com").unwrap();
         finish(&session).await.unwrap();
-        let CookieChange::Issue { id, max_age: Some(max_age) } = session.cookie() else { panic!("not remembered") };
+        let CookieChange::Issue { id, max_age: Some(max_age) } = session.cookie() else {
+            panic!("not remembered")
+        };
         assert_eq!(max_age, 30 * DAY);
         site.clock.advance(DAY);
         let session = site.open(Some(&id));
         assert_eq!(session.principal().await.unwrap(), Some(bob()));
         session.sign_in(next.clone());
         finish(&session).await.unwrap();
-        let CookieChange::Issue { id, max_age: None } = session.cookie() else { panic!("{next} is remembered") };
+        let CookieChange::Issue { id, max_age: None } = session.cookie() else {
+            panic!("{next} is remembered")
+        };
         let record = site.record(&id).await.unwrap();
-        assert_eq!((record.principal, record.attributes), (Some(next.clone()), crate::Attributes::default()));
+        assert_eq!(
+            (record.principal, record.attributes),
+            (Some(next.clone()), crate::Attributes::default())
+        );
         assert_eq!(record.data.is_empty(), next != bob());
         site.clock.advance(31 * MINUTE);
         assert_eq!(site.principal(&id).await, None, "{next} has the policy's timeout");
@@ -252,7 +289,9 @@ async fn s28_what_a_visitor_set_does_not_pass_to_the_user() {
     let session = site.open(Some(&issued(&session)));
     session.sign_in(bob());
     finish(&session).await.unwrap();
-    let CookieChange::Issue { id, max_age: None } = session.cookie() else { panic!("still persistent") };
+    let CookieChange::Issue { id, max_age: None } = session.cookie() else {
+        panic!("still persistent")
+    };
     site.clock.advance(31 * MINUTE);
     assert_eq!(site.principal(&id).await, None);
 }
@@ -281,7 +320,11 @@ async fn c48_the_absolute_timeout_counts_from_the_sign_in() {
     let renewed = site.renew(&id).await;
     assert_eq!(site.principal(&renewed).await, Some(bob()));
     site.clock.advance(5 * MINUTE);
-    assert_eq!(site.principal(&renewed).await, None, "eight hours after the sign-in; a renewal prolongs nothing");
+    assert_eq!(
+        site.principal(&renewed).await,
+        None,
+        "eight hours after the sign-in; a renewal prolongs nothing"
+    );
 }
 
 #[tokio::test]
@@ -321,7 +364,11 @@ async fn c50_visitors_live_by_the_anonymous_timeout() {
 async fn a_record_that_another_sign_in_prolonged_meanwhile_is_not_ended_by_a_timeout() {
     let site = Site::new();
     let id = site.session().await;
-    let strict = Site { policy: Policy::default().absolute_timeout(MINUTE), store: Arc::clone(&site.store), ..Site::new() };
+    let strict = Site {
+        policy: Policy::default().absolute_timeout(MINUTE),
+        store: Arc::clone(&site.store),
+        ..Site::new()
+    };
     site.clock.advance(2 * MINUTE);
     let slow = strict.open(Some(&id));
     let stored = site.store.inside.load(&id.key()).await.unwrap().unwrap();
@@ -338,7 +385,9 @@ struct Logged(Arc<Mutex<Vec<u8>>>);
 impl Logged {
     fn listen(&self) -> tracing::subscriber::DefaultGuard {
         let this = self.clone();
-        tracing::subscriber::set_default(tracing_subscriber::fmt().with_ansi(false).with_writer(move || this.clone()).finish())
+        tracing::subscriber::set_default(
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || this.clone()).finish(),
+        )
     }
 
     fn take(&self) -> String {

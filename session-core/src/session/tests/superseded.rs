@@ -20,9 +20,11 @@ async fn assert_refused(site: &Site, id: &SessionId) {
     let (written, cookie) = write(site, id).await;
     assert!(matches!(written, Err(SessionError::Superseded)), "{written:?}");
     assert_eq!(cookie, CookieChange::Keep);
-    for recorded in
-        [|session: &Session| session.renew(), |session: &Session| session.reauthenticated(), |session: &Session| session.clear()]
-    {
+    for recorded in [
+        |session: &Session| session.renew(),
+        |session: &Session| session.reauthenticated(),
+        |session: &Session| session.clear(),
+    ] {
         let session = site.open(Some(id));
         recorded(&session);
         assert!(matches!(finish(&session).await, Err(SessionError::Superseded)));
@@ -81,7 +83,8 @@ async fn h27_a_write_that_began_before_the_rotation_is_superseded() {
     session.insert("n", &9).unwrap();
     assert!(matches!(finish(&session).await, Err(SessionError::Superseded)));
     assert_eq!(session.cookie(), CookieChange::Keep);
-    // However late the answer comes: a request that saw its session alive began before the rotation.
+    // However late the answer comes: a request that saw its session alive began before the
+    // rotation.
     let id = site.session().await;
     let slow = site.open(Some(&id));
     slow.get::<i32>("n").await.unwrap();
@@ -153,7 +156,8 @@ async fn h27_a_thief_who_renews_all_the_time_does_not_hide_the_reuse() {
             site.clock.advance(SECOND);
             let _ = site.principal(&stolen).await;
             let reported = site.audit.take().iter().any(|line| line == "superseded id used bob");
-            // Three rotations before the last are remembered: by the fifth the first id counts as old.
+            // Three rotations before the last are remembered: by the fifth the first id counts as
+            // old.
             assert_eq!(reported, second >= 4, "after {second} seconds");
             if reported && reaction == OnSupersededId::EndSession {
                 assert_eq!(site.living().await, 0);
@@ -165,7 +169,10 @@ async fn h27_a_thief_who_renews_all_the_time_does_not_hide_the_reuse() {
 
 #[tokio::test]
 async fn h27_rotation_settles_is_a_setting_of_the_policy() {
-    let site = Site { policy: Policy::default().rotation_grace(Duration::ZERO).rotation_settles(MINUTE), ..Site::new() };
+    let site = Site {
+        policy: Policy::default().rotation_grace(Duration::ZERO).rotation_settles(MINUTE),
+        ..Site::new()
+    };
     let old = site.session().await;
     site.renew(&old).await;
     site.clock.advance(59 * SECOND);
@@ -194,7 +201,8 @@ async fn h27_of_many_concurrent_rotations_one_wins_and_the_others_are_superseded
 
 #[tokio::test]
 async fn h27_a_sign_in_with_a_superseded_id_always_works_under_a_new_key() {
-    for (after, former_lives) in [(Duration::ZERO, true), (9 * SECOND, true), (11 * SECOND, false)] {
+    for (after, former_lives) in [(Duration::ZERO, true), (9 * SECOND, true), (11 * SECOND, false)]
+    {
         let site = site();
         let old = site.sign_in(None, bob()).await;
         let new = site.renew(&old).await;
@@ -240,7 +248,11 @@ async fn h27_destroy_with_an_id_from_since_the_sign_in_ends_the_session() {
         session.destroy().await.unwrap();
         finish(&session).await.unwrap();
         assert_eq!(session.cookie(), CookieChange::Remove);
-        assert_eq!((site.principal(&newest).await, site.living().await), (None, 0), "after {after:?}");
+        assert_eq!(
+            (site.principal(&newest).await, site.living().await),
+            (None, 0),
+            "after {after:?}"
+        );
     }
 }
 
@@ -264,7 +276,10 @@ async fn h27_destroy_with_an_id_from_before_the_sign_in_ends_nothing() {
     let old = site.session().await;
     let new = site.sign_in(Some(&old), bob()).await;
     let session = site.open(Some(&old));
-    assert!(matches!(session.destroy().await, Err(SessionError::Superseded)), "the browser is about to get the new id");
+    assert!(
+        matches!(session.destroy().await, Err(SessionError::Superseded)),
+        "the browser is about to get the new id"
+    );
     assert_eq!(session.cookie(), CookieChange::Keep);
     site.clock.advance(11 * SECOND);
     let session = site.open(Some(&old));
@@ -283,15 +298,37 @@ async fn h27_destroy_all_and_the_device_list_refuse_a_superseded_id() {
         site.clock.advance(after);
         let open = || site.open(Some(&old));
         assert!(matches!(open().others().await, Err(SessionError::Superseded)), "after {after:?}");
-        assert!(matches!(open().destroy_others().await, Err(SessionError::Superseded)), "after {after:?}");
-        assert!(matches!(open().destroy_other(device.key().handle()).await, Err(SessionError::Superseded)), "after {after:?}");
-        assert!(matches!(open().credentials_changed().await, Err(SessionError::Superseded)), "after {after:?}");
-        assert_eq!((site.principal(&new).await, site.principal(&device).await), (Some(bob()), Some(bob())));
+        assert!(
+            matches!(open().destroy_others().await, Err(SessionError::Superseded)),
+            "after {after:?}"
+        );
+        assert!(
+            matches!(
+                open().destroy_other(device.key().handle()).await,
+                Err(SessionError::Superseded)
+            ),
+            "after {after:?}"
+        );
+        assert!(
+            matches!(open().credentials_changed().await, Err(SessionError::Superseded)),
+            "after {after:?}"
+        );
+        assert_eq!(
+            (site.principal(&new).await, site.principal(&device).await),
+            (Some(bob()), Some(bob()))
+        );
         // It ends its own session first.
         let session = open();
-        assert!(matches!(session.destroy_all().await, Err(SessionError::Superseded)), "after {after:?}");
+        assert!(
+            matches!(session.destroy_all().await, Err(SessionError::Superseded)),
+            "after {after:?}"
+        );
         assert_eq!(session.cookie(), CookieChange::Remove);
-        assert_eq!((site.principal(&new).await, site.principal(&device).await), (None, Some(bob())), "after {after:?}");
+        assert_eq!(
+            (site.principal(&new).await, site.principal(&device).await),
+            (None, Some(bob())),
+            "after {after:?}"
+        );
     }
 }
 
@@ -358,7 +395,11 @@ async fn s31_the_policy_can_end_the_session() {
     assert_eq!(site.principal(&old).await, Some(bob()), "in the grace");
     site.clock.advance(MINUTE);
     assert_eq!(site.principal(&planted).await, None);
-    assert_eq!(site.audit.take(), [""; 0], "an id from before the sign-in reports and ends nothing");
+    assert_eq!(
+        site.audit.take(),
+        [""; 0],
+        "an id from before the sign-in reports and ends nothing"
+    );
     assert_eq!(site.principal(&new).await, Some(bob()));
     assert_eq!(site.principal(&old).await, None);
     assert_eq!(site.audit.take(), ["superseded id used bob", "ended SupersededIdUsed bob"]);
@@ -368,16 +409,23 @@ async fn s31_the_policy_can_end_the_session() {
 #[tokio::test]
 async fn s07_only_the_current_secret_is_signed_anew() {
     for grace in [Duration::ZERO, MINUTE] {
-        let site = Site::with_policy(Policy::default().rotation_grace(grace).persistence(Persistence::Persistent));
+        let site = Site::with_policy(
+            Policy::default().rotation_grace(grace).persistence(Persistence::Persistent),
+        );
         let old = site.sign_in(None, bob()).await;
         let new = site.renew(&old).await;
         // The life is due, so that a request with the current secret would extend it.
         site.clock.advance(20 * SECOND);
         for (id, issued_again) in [(&old, false), (&new, true)] {
-            let session = site.open_with([cookie(id, SignedBy::Older)], Delivery::Possible, Instant::now());
+            let session =
+                site.open_with([cookie(id, SignedBy::Older)], Delivery::Possible, Instant::now());
             session.principal().await.unwrap();
             finish(&session).await.unwrap();
-            assert_eq!(matches!(session.cookie(), CookieChange::Issue { .. }), issued_again, "grace {grace:?}");
+            assert_eq!(
+                matches!(session.cookie(), CookieChange::Issue { .. }),
+                issued_again,
+                "grace {grace:?}"
+            );
         }
     }
 }

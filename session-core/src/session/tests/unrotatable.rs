@@ -22,9 +22,15 @@ async fn a_sign_in_makes_a_copy_under_a_new_id_and_ends_the_old_session() {
     assert_eq!(site.living().await, 1, "the old one has ended");
     let read = site.open(Some(&new));
     assert_eq!(read.principal().await.unwrap(), Some(bob()));
-    assert_eq!((read.get::<i32>("n").await.unwrap(), read.get::<i32>("m").await.unwrap()), (Some(1), Some(2)));
+    assert_eq!(
+        (read.get::<i32>("n").await.unwrap(), read.get::<i32>("m").await.unwrap()),
+        (Some(1), Some(2))
+    );
     assert!(read.authenticated_within(SECOND).await.unwrap());
-    assert_eq!(site.record(&new).await.unwrap().attributes.label, Some(ShortText::new("Firefox").unwrap()));
+    assert_eq!(
+        site.record(&new).await.unwrap().attributes.label,
+        Some(ShortText::new("Firefox").unwrap())
+    );
     assert_eq!(site.audit.take(), ["created -", "signed in bob"]);
 }
 
@@ -39,14 +45,20 @@ async fn a_renewal_makes_a_copy_that_prolongs_nothing() {
     session.renew();
     finish(&session).await.unwrap();
     let record = site.record(&issued(&session)).await.unwrap();
-    assert_eq!((record.age, record.authenticated, record.ttl), (5 * MINUTE, Some(5 * MINUTE), 25 * MINUTE));
+    assert_eq!(
+        (record.age, record.authenticated, record.ttl),
+        (5 * MINUTE, Some(5 * MINUTE), 25 * MINUTE)
+    );
     assert_eq!((record.data.len(), site.living().await), (1, 1));
     assert_eq!(site.audit.take(), ["rotated bob"]);
     let session = site.open(Some(&issued(&session)));
     session.reauthenticated();
     finish(&session).await.unwrap();
     let record = site.record(&issued(&session)).await.unwrap();
-    assert_eq!((record.age, record.authenticated, record.ttl), (5 * MINUTE, Some(Duration::ZERO), 30 * MINUTE));
+    assert_eq!(
+        (record.age, record.authenticated, record.ttl),
+        (5 * MINUTE, Some(Duration::ZERO), 30 * MINUTE)
+    );
 }
 
 #[tokio::test]
@@ -58,7 +70,10 @@ async fn another_user_takes_nothing_over() {
     finish(&session).await.unwrap();
     let alices = site.sign_in(Some(&issued(&session)), alice()).await;
     let session = site.open(Some(&alices));
-    assert_eq!((session.principal().await.unwrap(), session.names().await.unwrap().len()), (Some(alice()), 0));
+    assert_eq!(
+        (session.principal().await.unwrap(), session.names().await.unwrap().len()),
+        (Some(alice()), 0)
+    );
     assert_eq!(site.living().await, 1);
 }
 

@@ -28,7 +28,11 @@ async fn an_unsigned_wrong_secret_is_absent() {
     let old = SessionId::parse(&current.to_text()).unwrap();
     let current = site.renew(&current).await;
     // Made up under the known key: of the former, the current and a later generation.
-    let made_up = [current.rotated_after(0).unwrap(), current.rotated_after(1).unwrap(), current.rotated_after(7).unwrap()];
+    let made_up = [
+        current.rotated_after(0).unwrap(),
+        current.rotated_after(1).unwrap(),
+        current.rotated_after(7).unwrap(),
+    ];
     site.audit.take();
     for after in [Duration::ZERO, 9 * SECOND, MINUTE] {
         site.clock.advance(after);
@@ -50,7 +54,9 @@ async fn an_unsigned_wrong_secret_is_absent() {
         }
         assert_eq!(site.principal(&current).await, Some(bob()));
     }
-    assert!(!site.audit.take().iter().any(|line| line.contains("superseded") || line.contains("bob")));
+    assert!(
+        !site.audit.take().iter().any(|line| line.contains("superseded") || line.contains("bob"))
+    );
 }
 
 #[tokio::test]
@@ -65,5 +71,8 @@ async fn of_several_unsigned_cookies_a_wrong_secret_counts_last() {
     let made_up = other.rotated().unwrap();
     let cookies = [&made_up, &old].map(|id| cookie(id, SignedBy::Nobody));
     site.open_with(cookies, Delivery::Possible, Instant::now()).destroy().await.unwrap();
-    assert_eq!((site.principal(&other).await, site.principal(&new).await), (Some(bob()), Some(bob())));
+    assert_eq!(
+        (site.principal(&other).await, site.principal(&new).await),
+        (Some(bob()), Some(bob()))
+    );
 }

@@ -77,7 +77,11 @@ async fn a_dead_cookie_is_anonymous_from_the_start_and_the_first_insert_starts_a
     let session = site.open(Some(&dead));
     session.remove("n").unwrap();
     finish(&session).await.unwrap();
-    assert_eq!(session.cookie(), CookieChange::Keep, "nothing to remove is no reason for a session");
+    assert_eq!(
+        session.cookie(),
+        CookieChange::Keep,
+        "nothing to remove is no reason for a session"
+    );
 }
 
 #[tokio::test]

@@ -25,7 +25,8 @@ enum Step {
     Told,
 }
 
-/// Plays a successor up to `step`, with one guest, and gives back the wire and the guest's other end.
+/// Plays a successor up to `step`, with one guest, and gives back the wire and the guest's other
+/// end.
 async fn successor(stream: StdUnixStream, step: Step) -> (Option<Wire>, StdUnixStream) {
     let (guest, given) = pair();
     if step == Step::Started {
@@ -76,14 +77,15 @@ async fn a_successor_that_fails_is_known_and_never_a_second_owner() {
             let (one, other) = pair();
             old.succession(one).unwrap();
             let keep = other.try_clone().unwrap();
-            let (ended, (wire, mut guest)) = tokio::join!(old.hand_over(if dies { LONG } else { SHORT }), async {
-                let (wire, guest) = successor(other, step).await;
-                if dies {
-                    let _ = keep.shutdown(Shutdown::Both);
-                    return (None, guest);
-                }
-                (wire, guest)
-            });
+            let (ended, (wire, mut guest)) =
+                tokio::join!(old.hand_over(if dies { LONG } else { SHORT }), async {
+                    let (wire, guest) = successor(other, step).await;
+                    if dies {
+                        let _ = keep.shutdown(Shutdown::Both);
+                        return (None, guest);
+                    }
+                    (wire, guest)
+                });
             let error = ended.unwrap_err();
             let case = format!("{step:?}, dies: {dies}: {error}");
             guest.set_nonblocking(false).unwrap();
@@ -91,7 +93,10 @@ async fn a_successor_that_fails_is_known_and_never_a_second_owner() {
             let mut bytes = Vec::new();
             let guest_ended = guest.read_to_end(&mut bytes).is_ok();
             if step < Prepared {
-                assert!(matches!(error, HandOverError::NoSuccessor(_)) && error.still_serves(), "{case}");
+                assert!(
+                    matches!(error, HandOverError::NoSuccessor(_)) && error.still_serves(),
+                    "{case}"
+                );
                 assert_eq!(add(&worker, &session).await, 1, "{case}");
                 assert!(guest_ended || step == Started, "{case}");
                 // It is tried again, and goes well.
@@ -106,7 +111,10 @@ async fn a_successor_that_fails_is_known_and_never_a_second_owner() {
             match step {
                 Told => assert!(matches!(error, HandOverError::Unconfirmed(_)), "{case}"),
                 // The word may have gone out before the end was seen.
-                Imported => assert!(matches!(error, HandOverError::Unconfirmed(_) | HandOverError::Failed(_)), "{case}"),
+                Imported => assert!(
+                    matches!(error, HandOverError::Unconfirmed(_) | HandOverError::Failed(_)),
+                    "{case}"
+                ),
                 _ => assert!(matches!(error, HandOverError::Failed(_)), "{case}"),
             }
             if matches!(error, HandOverError::Failed(_)) {

@@ -3,7 +3,8 @@
 use std::{io::Read, os::unix::net::UnixStream as StdUnixStream, sync::Arc, time::Duration};
 
 use session_core::{
-    Change, Commit, Created, Data, Json, MemoryStore, Name, NewRecord, Outcome, SecretHash, SessionId, SessionStore, StoreError, StoreKey,
+    Change, Commit, Created, Data, Json, MemoryStore, Name, NewRecord, Outcome, SecretHash,
+    SessionId, SessionStore, StoreError, StoreKey,
 };
 
 use crate::{
@@ -55,9 +56,14 @@ pub(super) fn raw(owner: &OwnerHandle) -> StdUnixStream {
 pub(super) async fn fill(store: &MemoryStore, sessions: usize, bytes: usize) -> Vec<StoreKey> {
     let mut keys = Vec::new();
     for _ in 0..sessions {
-        let data: Data = [(Name::new("text").unwrap(), Json::encode(&"x".repeat(bytes)).unwrap())].into_iter().collect();
+        let data: Data = [(Name::new("text").unwrap(), Json::encode(&"x".repeat(bytes)).unwrap())]
+            .into_iter()
+            .collect();
         let key = key();
-        assert_eq!(store.create(&key, NewRecord::new(SECRET, HOUR).data(data)).await.unwrap(), Created::New);
+        assert_eq!(
+            store.create(&key, NewRecord::new(SECRET, HOUR).data(data)).await.unwrap(),
+            Created::New
+        );
         keys.push(key);
     }
     keys
@@ -72,7 +78,9 @@ pub(super) async fn add(store: &dyn SessionStore, key: &StoreKey) -> i64 {
 }
 
 pub(super) async fn cut_off(client: &IpcStore) {
-    let answer = tokio::time::timeout(LONG, client.ping()).await.expect("a call that will never be answered waits");
+    let answer = tokio::time::timeout(LONG, client.ping())
+        .await
+        .expect("a call that will never be answered waits");
     assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{answer:?}");
 }
 

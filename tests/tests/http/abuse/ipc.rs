@@ -20,12 +20,14 @@ use tokio::{
     time::timeout,
 };
 
-/// What a well-behaved client says first: the magic, protocol 1, the verdict "welcome", frames of up to 1 MiB.
+/// What a well-behaved client says first: the magic, protocol 1, the verdict "welcome", frames of
+/// up to 1 MiB.
 const HELLO: &[u8; 12] = b"sIPC\x01\0\0\0\0\0\x10\0";
 /// A user that owns nothing.
 const NOBODY: u32 = 65_534;
 
-/// Four visitors who add without pause. In the end every one of their requests must have been answered with 200, and counted.
+/// Four visitors who add without pause. In the end every one of their requests must have been
+/// answered with 200, and counted.
 struct Traffic {
     over: Arc<AtomicBool>,
     visitors: Vec<JoinHandle<(usize, Duration)>>,
@@ -36,7 +38,8 @@ impl Traffic {
         let over = Arc::new(AtomicBool::new(false));
         let mut visitors = Vec::new();
         for n in 0..4 {
-            let (over, mut browser) = (Arc::clone(&over), demo.signed_in(&format!("user{n}")).await);
+            let (over, mut browser) =
+                (Arc::clone(&over), demo.signed_in(&format!("user{n}")).await);
             visitors.push(tokio::spawn(async move {
                 let (mut sum, mut longest) = (0, Duration::ZERO);
                 while !over.load(Relaxed) {
@@ -78,7 +81,8 @@ async fn site() -> (Owner, Demo, Traffic) {
 fn resident(owner: &Owner) -> u64 {
     let pid = owner.process().pid().as_raw_nonzero();
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the owner runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
+    let line =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
     line.trim_end_matches(" kB").trim().parse().expect("a number")
 }
 
@@ -115,7 +119,10 @@ async fn s22_garbage_and_giant_lengths_cut_off_their_sender_only() {
     ];
     for round in 0..20 {
         for (n, attack) in attacks.iter().enumerate() {
-            assert!(is_cut_off(&path, attack, PATIENCE).await, "attack {n} of round {round} stays connected");
+            assert!(
+                is_cut_off(&path, attack, PATIENCE).await,
+                "attack {n} of round {round} stays connected"
+            );
         }
     }
     let (served, longest) = traffic.stop().await;
@@ -137,7 +144,8 @@ async fn s22_slow_and_silent_clients_are_cut_off() {
         let path = path.clone();
         tokio::spawn(async move {
             let mut stream = UnixStream::connect(path).await.expect("the owner listens");
-            // Some say nothing at all, some begin a hello, some begin a frame; the last send a byte now and then.
+            // Some say nothing at all, some begin a hello, some begin a frame; the last send a byte
+            // now and then.
             let begun = match n % 3 {
                 0 => Vec::new(),
                 1 => HELLO[..5].to_vec(),
@@ -156,8 +164,11 @@ async fn s22_slow_and_silent_clients_are_cut_off() {
             }
         })
     });
-    let cut: Vec<_> =
-        futures_util::future::join_all(slow.collect::<Vec<_>>()).await.into_iter().map(|client| client.expect("no panic")).collect();
+    let cut: Vec<_> = futures_util::future::join_all(slow.collect::<Vec<_>>())
+        .await
+        .into_iter()
+        .map(|client| client.expect("no panic"))
+        .collect();
     let (served, longest) = traffic.stop().await;
     println!(
         "s22: {} of 50 slow clients cut off, the last after {:?}; meanwhile {served} requests, the longest {longest:?}",
@@ -172,14 +183,23 @@ async fn s22_slow_and_silent_clients_are_cut_off() {
 async fn s22_clients_killed_in_the_middle_of_a_frame_leave_nothing_behind() {
     let (mut owner, _demo, traffic) = site().await;
     let path = owner.path();
-    let descriptors = || fs::read_dir(format!("/proc/{}/fd", owner.process().pid().as_raw_nonzero())).expect("the owner runs").count();
+    let descriptors = || {
+        fs::read_dir(format!("/proc/{}/fd", owner.process().pid().as_raw_nonzero()))
+            .expect("the owner runs")
+            .count()
+    };
     wait::until_true("the workers to be connected", PATIENCE, || descriptors() > 0).await;
     let before = descriptors();
     for _ in 0..30 {
-        let mut child =
-            Command::new(env!("CARGO_BIN_EXE_stranger")).arg(&path).arg("half").stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_stranger"))
+            .arg(&path)
+            .arg("half")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
         let mut said = [0; 5];
-        std::io::Read::read_exact(&mut child.stdout.take().expect("piped"), &mut said).expect("it says when half a frame is sent");
+        std::io::Read::read_exact(&mut child.stdout.take().expect("piped"), &mut said)
+            .expect("it says when half a frame is sent");
         child.kill().expect("it runs");
         child.wait().expect("it was killed");
     }
@@ -187,7 +207,10 @@ async fn s22_clients_killed_in_the_middle_of_a_frame_leave_nothing_behind() {
         let mut stream = UnixStream::connect(&path).await.expect("the owner listens");
         stream.write_all(&frame(1_000, b"half of it")).await.expect("the owner reads");
     }
-    wait::until_true("the owner to close what its clients left", PATIENCE, || descriptors() <= before + 2).await;
+    wait::until_true("the owner to close what its clients left", PATIENCE, || {
+        descriptors() <= before + 2
+    })
+    .await;
     let (served, longest) = traffic.stop().await;
     println!(
         "s22: 230 clients gone in mid-frame; meanwhile {served} requests, the longest {longest:?}; {before} descriptors before, {} after",
@@ -205,8 +228,16 @@ async fn s22_another_user_is_kept_out_by_mode_and_by_name() {
     fs::set_permissions(owner.directory(), fs::Permissions::from_mode(0o755)).expect("it is ours");
     let program = open_copy(owner.directory());
     let as_nobody = || {
-        let output = Command::new(&program).arg(owner.path()).uid(NOBODY).gid(NOBODY).current_dir("/").output();
-        String::from_utf8_lossy(&output.expect("only root can become another user: run this test as root").stdout).into_owned()
+        let output = Command::new(&program)
+            .arg(owner.path())
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .current_dir("/")
+            .output();
+        String::from_utf8_lossy(
+            &output.expect("only root can become another user: run this test as root").stdout,
+        )
+        .into_owned()
     };
     let by_mode = as_nobody();
     assert!(by_mode.starts_with("refused: Permission denied"), "{by_mode}");
@@ -214,9 +245,16 @@ async fn s22_another_user_is_kept_out_by_mode_and_by_name() {
     let by_name = as_nobody();
     assert!(by_name.starts_with("closed: "), "{by_name}");
     // The owner's hello says why, and nothing else comes.
-    assert!(by_name.trim().ends_with(']') && by_name.contains("115, 73, 80, 67, 2, 0, 2, 0"), "{by_name}");
+    assert!(
+        by_name.trim().ends_with(']') && by_name.contains("115, 73, 80, 67, 2, 0, 2, 0"),
+        "{by_name}"
+    );
     let (served, _) = traffic.stop().await;
-    println!("s22: another user: {} / {}; meanwhile {served} requests", by_mode.trim(), by_name.trim());
+    println!(
+        "s22: another user: {} / {}; meanwhile {served} requests",
+        by_mode.trim(),
+        by_name.trim()
+    );
     assert!(owner.runs());
     let _ = demo.browser().send(Request::get("/readyz")).await.expect(200);
 }
@@ -244,6 +282,9 @@ async fn s22_a_flood_of_connections_does_not_displace_the_workers() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     let (served, longest) = traffic.stop().await;
     let _ = demo.browser().send(Request::get("/readyz")).await.expect(200);
-    println!("s22: {} connections held; meanwhile {served} requests, the longest {longest:?}", held.len());
+    println!(
+        "s22: {} connections held; meanwhile {served} requests, the longest {longest:?}",
+        held.len()
+    );
     assert!(owner.runs());
 }

@@ -1,4 +1,5 @@
-//! S17, S25, S27 and S29: what the demo does by default against slow clients, curious neighbours and pages of other sites.
+//! S17, S25, S27 and S29: what the demo does by default against slow clients, curious neighbours
+//! and pages of other sites.
 
 use std::{
     fs,
@@ -23,7 +24,8 @@ const CUT_WITHIN: Duration = Duration::from_secs(6);
 async fn with_files(files: u32, flags: &[&str]) -> Demo {
     let start = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
     let demo = tests::demo_server().to_str().expect("a plain path");
-    let mut arguments = vec!["-c", &start, demo, "--listen", "127.0.0.1:0", "--cookie-key", KEY, "--workers", "1"];
+    let mut arguments =
+        vec!["-c", &start, demo, "--listen", "127.0.0.1:0", "--cookie-key", KEY, "--workers", "1"];
     arguments.extend(flags);
     Demo::start_as(Path::new("/bin/sh"), &arguments, &[]).await
 }
@@ -47,14 +49,22 @@ async fn unfinished(demo: &Demo, count: usize, sent: &[u8]) -> Vec<Connection> {
 /// Waits until the server has ended all of them. How long it took.
 async fn all_closed(held: Vec<Connection>) -> Duration {
     let started = Instant::now();
-    let closed = held.into_iter().map(|mut connection| async move { connection.closed(CUT_WITHIN).await.is_ok() });
+    let closed = held
+        .into_iter()
+        .map(|mut connection| async move { connection.closed(CUT_WITHIN).await.is_ok() });
     let closed = futures_util::future::join_all(closed).await;
     let open = closed.iter().filter(|closed| !**closed).count();
-    assert_eq!(open, 0, "{open} of {} connections are still open after {CUT_WITHIN:?}", closed.len());
+    assert_eq!(
+        open,
+        0,
+        "{open} of {} connections are still open after {CUT_WITHIN:?}",
+        closed.len()
+    );
     started.elapsed()
 }
 
-/// Requests whose body never ends: one that the handler reads, one that it does not read, chunked ones, and one to no route at all.
+/// Requests whose body never ends: one that the handler reads, one that it does not read, chunked
+/// ones, and one to no route at all.
 const UNFINISHED: [&str; 6] = [
     "PUT /session/n HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n1",
     "PUT /session/n HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n",
@@ -74,12 +84,21 @@ async fn s25_unfinished_bodies_are_cut_off_at_their_deadline() {
     let mut late = Connection::open(demo.address).await.expect("the demo accepts");
     late.write(UNFINISHED[0].as_bytes()).await.expect("the demo reads");
     let response = late.response("PUT").await.expect("an answer").expect(408);
-    assert!(response.closes() && response.set_cookie().is_none() && response.text().contains("did not arrive in time"));
+    assert!(
+        response.closes()
+            && response.set_cookie().is_none()
+            && response.text().contains("did not arrive in time")
+    );
     // A body that arrives byte by byte has the same deadline, as a whole.
     let mut dripping = Connection::open(demo.address).await.expect("the demo accepts");
     let started = Instant::now();
-    dripping.write(b"PUT /session/n HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n").await.expect("the demo reads");
-    while dripping.write(b"1").await.is_ok() && dripping.closed(Duration::from_millis(50)).await.is_err() {
+    dripping
+        .write(b"PUT /session/n HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
+        .await
+        .expect("the demo reads");
+    while dripping.write(b"1").await.is_ok()
+        && dripping.closed(Duration::from_millis(50)).await.is_err()
+    {
         assert!(started.elapsed() < CUT_WITHIN, "a body may drip for ever");
     }
 }
@@ -91,9 +110,15 @@ async fn s25_body_that_arrives_in_time_is_served() {
     for coding in ["Content-Length: 9", "Transfer-Encoding: chunked"] {
         let mut slow = Connection::open(demo.address).await.expect("the demo accepts");
         let cookie = bob.cookie().to_owned();
-        let head = format!("PUT /session/n HTTP/1.1\r\nHost: localhost\r\nCookie: id={cookie}\r\n{coding}\r\n\r\n");
+        let head = format!(
+            "PUT /session/n HTTP/1.1\r\nHost: localhost\r\nCookie: id={cookie}\r\n{coding}\r\n\r\n"
+        );
         slow.write(head.as_bytes()).await.expect("the demo reads");
-        let pieces: &[&str] = if coding.starts_with('C') { &["1234", "56789"] } else { &["4\r\n1234\r\n", "5\r\n56789\r\n0\r\n\r\n"] };
+        let pieces: &[&str] = if coding.starts_with('C') {
+            &["1234", "56789"]
+        } else {
+            &["4\r\n1234\r\n", "5\r\n56789\r\n0\r\n\r\n"]
+        };
         for piece in pieces {
             tokio::time::sleep(Duration::from_millis(300)).await;
             slow.write(piece.as_bytes()).await.expect("the demo reads");
@@ -101,7 +126,8 @@ async fn s25_body_that_arrives_in_time_is_served() {
         let response = slow.response("PUT").await.expect("an answer").expect(204);
         assert!(!response.closes(), "the connection is kept");
         assert_eq!(bob.page().await.value("n"), Some(&serde_json::json!(123_456_789)));
-        let _ = slow.send(&Request::get("/healthz")).await.expect("the connection is kept").expect(200);
+        let _ =
+            slow.send(&Request::get("/healthz")).await.expect("the connection is kept").expect(200);
     }
 }
 
@@ -111,12 +137,14 @@ async fn s25_others_are_served_while_hundreds_of_bodies_hang() {
     let demo = with_files(1_024, &["--body-timeout", "60s"]).await;
     let bob = demo.signed_in("bob").await;
     let held = unfinished(&demo, 800, UNFINISHED[0].as_bytes()).await;
-    wait::until_true("the worker to have accepted them", PATIENCE, || descriptors(&demo) > 800).await;
+    wait::until_true("the worker to have accepted them", PATIENCE, || descriptors(&demo) > 800)
+        .await;
     let mut longest = Duration::ZERO;
     for _ in 0..50 {
         let started = Instant::now();
         assert_eq!(bob.clone().page().await.principal.as_deref(), Some("bob"));
-        let response = send(demo.address, &Request::get("/healthz")).await.expect("an answer").expect(200);
+        let response =
+            send(demo.address, &Request::get("/healthz")).await.expect("an answer").expect(200);
         assert!(response.closes(), "few connections are left, so none is kept");
         longest = longest.max(started.elapsed());
     }
@@ -132,7 +160,8 @@ async fn s25_others_are_served_while_hundreds_of_bodies_hang() {
 async fn s25_more_bodies_than_descriptors_free_them_again() {
     let demo = with_files(192, &["--body-timeout", BODY]).await;
     let bob = demo.signed_in("bob").await;
-    // Far more than the worker has descriptors. Those that it has not accepted wait in the queue of the kernel.
+    // Far more than the worker has descriptors. Those that it has not accepted wait in the queue of
+    // the kernel.
     let held = unfinished(&demo, 400, UNFINISHED[0].as_bytes()).await;
     let most = descriptors(&demo);
     assert!(most < 192 - 32, "the store and the log have descriptors left: {most}");
@@ -142,7 +171,8 @@ async fn s25_more_bodies_than_descriptors_free_them_again() {
     let waited = started.elapsed();
     drop(held);
     let begun = Instant::now();
-    wait::until_true("the descriptors to be free again", PATIENCE, || descriptors(&demo) < 64).await;
+    wait::until_true("the descriptors to be free again", PATIENCE, || descriptors(&demo) < 64)
+        .await;
     println!(
         "s25: 400 bodies hang, {most} descriptors in use; another client is served after {waited:?}; all are free {:?} later",
         begun.elapsed()
@@ -152,17 +182,22 @@ async fn s25_more_bodies_than_descriptors_free_them_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s25_clients_that_never_read_free_their_connections() {
-    let demo = Demo::start(&["--workers", "1", "--max-connections", "20", "--send-timeout", BODY]).await;
+    let demo =
+        Demo::start(&["--workers", "1", "--max-connections", "20", "--send-timeout", BODY]).await;
     let mut bob = demo.signed_in("bob").await;
     let _ = bob.insert("n", &format!("\"{}\"", "x".repeat(60_000))).await.expect(204);
-    let asked = format!("GET /session HTTP/1.1\r\nHost: localhost\r\nCookie: id={}\r\n\r\n", bob.cookie()).repeat(100);
+    let asked =
+        format!("GET /session HTTP/1.1\r\nHost: localhost\r\nCookie: id={}\r\n\r\n", bob.cookie())
+            .repeat(100);
     let mut held = Vec::new();
     for _ in 0..24 {
         let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(2_048).expect("a small buffer");
         let mut stream = socket.connect(demo.address).await.expect("the kernel accepts");
         // The kernel may not take all of it: nothing reads the answers.
-        let _ = tokio::time::timeout(Duration::from_millis(100), stream.write_all(asked.as_bytes())).await;
+        let _ =
+            tokio::time::timeout(Duration::from_millis(100), stream.write_all(asked.as_bytes()))
+                .await;
         held.push(stream);
     }
     let started = Instant::now();
@@ -176,8 +211,10 @@ async fn s25_clients_that_never_read_free_their_connections() {
 async fn s23_clients_that_stop_in_a_second_head_leave_room_for_others() {
     let demo = with_files(192, &["--body-timeout", BODY]).await;
     let bob = demo.signed_in("bob").await;
-    // actix-web has no deadline for the head of a second request. Without a limit of kept connections these would hold all 64 for ever.
-    let first_and_a_half = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nHost: loc";
+    // actix-web has no deadline for the head of a second request. Without a limit of kept
+    // connections these would hold all 64 for ever.
+    let first_and_a_half =
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nHost: loc";
     let mut held = unfinished(&demo, 100, first_and_a_half).await;
     for _ in 0..20 {
         assert_eq!(bob.clone().page().await.principal.as_deref(), Some("bob"));
@@ -187,7 +224,10 @@ async fn s23_clients_that_stop_in_a_second_head_leave_room_for_others() {
         let _ = connection.response("GET").await.expect("an answer").expect(200);
         closed += usize::from(connection.closed(Duration::from_millis(20)).await.is_ok());
     }
-    println!("s23: {closed} of {} clients that stop in their second head are cut off; others are served", held.len());
+    println!(
+        "s23: {closed} of {} clients that stop in their second head are cut off; others are served",
+        held.len()
+    );
     assert!(closed >= held.len() - 49, "{closed}");
 }
 
@@ -196,7 +236,15 @@ async fn s25_start_with_too_few_open_files_is_refused() {
     let demo = tests::demo_server().to_str().expect("a plain path");
     let mut process = Process::start(
         Path::new("/bin/sh"),
-        &["-c", "ulimit -n 100; exec \"$0\" \"$@\"", demo, "--listen", "127.0.0.1:0", "--workers", "1"],
+        &[
+            "-c",
+            "ulimit -n 100; exec \"$0\" \"$@\"",
+            demo,
+            "--listen",
+            "127.0.0.1:0",
+            "--workers",
+            "1",
+        ],
         &[],
     );
     let status = process.end(PATIENCE).await;
@@ -213,12 +261,22 @@ const SECRET: &str = "hunter2swordfish";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s27_help_shows_no_value_of_any_setting() {
     let shown = Demo::run(&["--print-config"], &[]).await.stdout;
-    let names: Vec<String> = shown.lines().filter_map(|line| Some(format!("DEMO_{}", line.split_once(" =")?.0.to_uppercase()))).collect();
+    let names: Vec<String> = shown
+        .lines()
+        .filter_map(|line| Some(format!("DEMO_{}", line.split_once(" =")?.0.to_uppercase())))
+        .collect();
     assert!(names.len() > 20 && names.iter().any(|name| name == "DEMO_STORE_URL"), "{names:?}");
     let mut environment: Vec<_> = names.iter().map(|name| (name.as_str(), SECRET)).collect();
     environment.push(("DEMO_CONFIG", SECRET));
-    for arguments in [&["--help"][..], &["-h"], &["owner", "--help"], &["ctl", "--help"], &["ctl", "status", "--help"], &["help"], &["ctl"]]
-    {
+    for arguments in [
+        &["--help"][..],
+        &["-h"],
+        &["owner", "--help"],
+        &["ctl", "--help"],
+        &["ctl", "status", "--help"],
+        &["help"],
+        &["ctl"],
+    ] {
         let ended = Demo::run(arguments, &environment).await;
         let said = format!("{}{}", ended.stdout, ended.stderr);
         assert!(said.contains("Usage"), "{arguments:?}: {said}");
@@ -248,7 +306,10 @@ fn with_secrets() -> Vec<(&'static str, String)> {
         format!("app:{SECRET}@host"),
     ];
     let key = format!("{SECRET}-is-not-a-key");
-    urls.into_iter().map(|url| ("store-url", url)).chain([("cookie-key", key), ("cookie-key", format!("{KEY},{SECRET}"))]).collect()
+    urls.into_iter()
+        .map(|url| ("store-url", url))
+        .chain([("cookie-key", key), ("cookie-key", format!("{KEY},{SECRET}"))])
+        .collect()
 }
 
 fn store_of(url: &str) -> &'static str {
@@ -268,8 +329,12 @@ async fn s27_config_and_errors_show_no_secret() {
     let path = file.to_str().expect("a plain path");
     let mut count = 0;
     for (name, value) in with_secrets() {
-        let (flag, variable) = (format!("--{name}={value}"), format!("DEMO_{}", name.to_uppercase().replace('-', "_")));
-        fs::write(&file, format!("{} = \"{value}\"\n", name.replace('-', "_"))).expect("a writable file");
+        let (flag, variable) = (
+            format!("--{name}={value}"),
+            format!("DEMO_{}", name.to_uppercase().replace('-', "_")),
+        );
+        fs::write(&file, format!("{} = \"{value}\"\n", name.replace('-', "_")))
+            .expect("a writable file");
         let store = if name == "store-url" { store_of(&value) } else { "ipc" };
         let base = ["--print-config", "--store", store, "--workers", "1"];
         let runs = [
@@ -289,7 +354,12 @@ async fn s27_config_and_errors_show_no_secret() {
         // A key looks like any other text, so what is given for another setting is quoted.
         let looked_at = if name == "store-url" { &runs[..] } else { &runs[..6] };
         for run in looked_at {
-            assert!(!run.stdout.contains(SECRET) && !run.stderr.contains(SECRET), "{name}={value}: {}{}", run.stdout, run.stderr);
+            assert!(
+                !run.stdout.contains(SECRET) && !run.stderr.contains(SECRET),
+                "{name}={value}: {}{}",
+                run.stdout,
+                run.stderr
+            );
             count += 1;
         }
     }
@@ -303,14 +373,21 @@ async fn s27_arguments_of_workers_hold_no_setting() {
     let check = |when: &str| {
         assert_eq!(demo.workers().len(), 2, "{when}");
         for worker in demo.workers() {
-            let shown = fs::read_to_string(format!("/proc/{}/cmdline", worker.as_raw_nonzero())).expect("the worker runs");
-            assert!(!shown.contains(SECRET) && !shown.contains(KEY) && shown.ends_with("\0worker\0"), "{when}: {shown:?}");
+            let shown = fs::read_to_string(format!("/proc/{}/cmdline", worker.as_raw_nonzero()))
+                .expect("the worker runs");
+            assert!(
+                !shown.contains(SECRET) && !shown.contains(KEY) && shown.ends_with("\0worker\0"),
+                "{when}: {shown:?}"
+            );
         }
     };
     check("at first");
     let before = demo.workers();
     demo.process.signal(rustix::process::Signal::HUP);
-    wait::until_true("a reload", PATIENCE, || demo.workers().len() == 2 && demo.workers().iter().all(|pid| !before.contains(pid))).await;
+    wait::until_true("a reload", PATIENCE, || {
+        demo.workers().len() == 2 && demo.workers().iter().all(|pid| !before.contains(pid))
+    })
+    .await;
     check("after a reload");
     assert!(!demo.output().contains(SECRET) && !demo.output().contains(KEY), "{}", demo.output());
 }
@@ -320,44 +397,100 @@ async fn s17_loopback_listener_behind_a_proxy_sets_a_secure_cookie() {
     let login = || Request::post("/login").json(r#"{"user":"bob"}"#);
     let demo = Demo::start(&["--workers", "1", "--trusted-proxy", "127.0.0.0/8"]).await;
     assert!(demo.output().contains("__Host-id, https only"), "{}", demo.output());
-    let response = send(demo.address, &login().header("X-Forwarded-Proto", "https")).await.expect("an answer").expect(200);
+    let response = send(demo.address, &login().header("X-Forwarded-Proto", "https"))
+        .await
+        .expect("an answer")
+        .expect(200);
     let cookie = response.set_cookie().expect("a cookie");
     assert_eq!(cookie.name, "__Host-id");
     assert!(cookie.attributes.iter().any(|attribute| attribute == "Secure"), "{cookie:?}");
     let plain = send(demo.address, &login()).await.expect("an answer").expect(403);
     assert!(plain.set_cookie().is_none());
     // The explicit choice counts.
-    let demo = Demo::start(&["--workers", "1", "--trusted-proxy", "127.0.0.0/8", "--cookie", "development"]).await;
-    let cookie = send(demo.address, &login()).await.expect("an answer").expect(200).set_cookie().expect("a cookie");
+    let demo = Demo::start(&[
+        "--workers",
+        "1",
+        "--trusted-proxy",
+        "127.0.0.0/8",
+        "--cookie",
+        "development",
+    ])
+    .await;
+    let cookie = send(demo.address, &login())
+        .await
+        .expect("an answer")
+        .expect(200)
+        .set_cookie()
+        .expect("a cookie");
     assert_eq!(cookie.name, "id");
 }
 
 /// The status of `GET /metrics` with exactly these header lines.
 async fn metrics_status(address: std::net::SocketAddr, target: &str, headers: &str) -> u16 {
     let mut connection = Connection::open(address).await.expect("it listens");
-    connection.write(format!("GET {target} HTTP/1.1\r\n{headers}\r\n").as_bytes()).await.expect("it reads");
+    connection
+        .write(format!("GET {target} HTTP/1.1\r\n{headers}\r\n").as_bytes())
+        .await
+        .expect("it reads");
     let response = connection.response("GET").await.expect("an answer");
-    assert_eq!(response.status == 200, response.text().contains("cluster_workers"), "{}", response.text());
+    assert_eq!(
+        response.status == 200,
+        response.text().contains("cluster_workers"),
+        "{}",
+        response.text()
+    );
     response.status
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s29_metrics_answer_only_to_their_own_names() {
-    let (_demo, metrics) = Demo::counting(&["--workers", "1", "--metrics-host", "metrics.internal,Prom.Example"]).await;
-    for host in ["localhost", &metrics.to_string(), "127.0.0.1", "LOCALHOST:1", "metrics.internal", "prom.example:443"] {
-        assert_eq!(metrics_status(metrics, "/metrics", &format!("Host: {host}\r\n")).await, 200, "{host}");
+    let (_demo, metrics) =
+        Demo::counting(&["--workers", "1", "--metrics-host", "metrics.internal,Prom.Example"])
+            .await;
+    for host in [
+        "localhost",
+        &metrics.to_string(),
+        "127.0.0.1",
+        "LOCALHOST:1",
+        "metrics.internal",
+        "prom.example:443",
+    ] {
+        assert_eq!(
+            metrics_status(metrics, "/metrics", &format!("Host: {host}\r\n")).await,
+            200,
+            "{host}"
+        );
     }
-    for host in
-        ["evil.example", &format!("evil.example:{}", metrics.port()), "127.0.0.1.evil.example", "localhost.evil.example", "127.0.0.2", ""]
-    {
+    for host in [
+        "evil.example",
+        &format!("evil.example:{}", metrics.port()),
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "127.0.0.2",
+        "",
+    ] {
         let forwarded = "X-Forwarded-Host: localhost\r\nForwarded: host=localhost\r\n";
         for more in ["", forwarded] {
-            assert_eq!(metrics_status(metrics, "/metrics", &format!("Host: {host}\r\n{more}")).await, 421, "{host}");
-            assert_eq!(metrics_status(metrics, "/nowhere", &format!("Host: {host}\r\n{more}")).await, 421, "{host}");
+            assert_eq!(
+                metrics_status(metrics, "/metrics", &format!("Host: {host}\r\n{more}")).await,
+                421,
+                "{host}"
+            );
+            assert_eq!(
+                metrics_status(metrics, "/nowhere", &format!("Host: {host}\r\n{more}")).await,
+                421,
+                "{host}"
+            );
         }
     }
-    assert_eq!(metrics_status(metrics, "http://evil.example/metrics", "Host: localhost\r\n").await, 421);
-    assert_ne!(metrics_status(metrics, "/metrics", "Host: localhost\r\nHost: evil.example\r\n").await, 200);
+    assert_eq!(
+        metrics_status(metrics, "http://evil.example/metrics", "Host: localhost\r\n").await,
+        421
+    );
+    assert_ne!(
+        metrics_status(metrics, "/metrics", "Host: localhost\r\nHost: evil.example\r\n").await,
+        200
+    );
     assert_ne!(metrics_status(metrics, "/metrics", "").await, 200);
 }
 
@@ -368,7 +501,12 @@ async fn s25_metrics_cut_off_unfinished_bodies() {
     // As many as the listener serves at once.
     for _ in 0..16 {
         let mut connection = Connection::open(metrics).await.expect("it listens");
-        connection.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n").await.expect("it reads");
+        connection
+            .write(
+                b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+            )
+            .await
+            .expect("it reads");
         held.push(connection);
     }
     let took = all_closed(held).await;
@@ -379,9 +517,15 @@ async fn s25_metrics_cut_off_unfinished_bodies() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s26_store_memory_has_the_caps_of_the_settings() {
-    for (flags, url) in [(&["--max-sessions", "3"][..], "memory:"), (&[], "memory:?max_sessions=3"), (&["--max-bytes", "3000"], "memory:")]
-    {
-        let demo = Demo::start(&[&["--store", "memory", "--workers", "1", "--store-url", url], flags].concat()).await;
+    for (flags, url) in [
+        (&["--max-sessions", "3"][..], "memory:"),
+        (&[], "memory:?max_sessions=3"),
+        (&["--max-bytes", "3000"], "memory:"),
+    ] {
+        let demo = Demo::start(
+            &[&["--store", "memory", "--workers", "1", "--store-url", url], flags].concat(),
+        )
+        .await;
         let mut statuses = Vec::new();
         for _ in 0..20 {
             statuses.push(demo.browser().get("/").await.status);
@@ -396,33 +540,78 @@ async fn s26_store_memory_has_the_caps_of_the_settings() {
 async fn settings_that_do_nothing_with_the_store_are_refused() {
     let redis = "redis://127.0.0.1:1";
     let cases: [(&[&str], &[&str]); 9] = [
-        (&["--store", "redis", "--max-bytes", "5"], &["--max-bytes does nothing here", "the store redis has no such cap"]),
-        (&["--store", "mongo", "--max-sessions", "5"], &["--max-sessions does nothing here", "the store mongo"]),
-        (&["--store", "sql", "--max-sessions", "1000000"], &["--max-sessions does nothing here", "the store sql"]),
-        (&["--store-url", "ipc:/run/x.sock", "--max-bytes", "5"], &["--max-bytes does nothing here", "demo-server owner"]),
         (
-            &["--store", "memory", "--workers", "1", "--store-url", "memory:?max_bytes=9", "--max-bytes", "5"],
+            &["--store", "redis", "--max-bytes", "5"],
+            &["--max-bytes does nothing here", "the store redis has no such cap"],
+        ),
+        (
+            &["--store", "mongo", "--max-sessions", "5"],
+            &["--max-sessions does nothing here", "the store mongo"],
+        ),
+        (
+            &["--store", "sql", "--max-sessions", "1000000"],
+            &["--max-sessions does nothing here", "the store sql"],
+        ),
+        (
+            &["--store-url", "ipc:/run/x.sock", "--max-bytes", "5"],
+            &["--max-bytes does nothing here", "demo-server owner"],
+        ),
+        (
+            &[
+                "--store",
+                "memory",
+                "--workers",
+                "1",
+                "--store-url",
+                "memory:?max_bytes=9",
+                "--max-bytes",
+                "5",
+            ],
             &["--max-bytes does nothing here", "--store-url has max_bytes"],
         ),
-        (&["--store", "redis", "--store-url", "redis://127.0.0.1:1?deadline_ms=9", "--deadline", "1s"], &["--deadline does nothing here"]),
+        (
+            &[
+                "--store",
+                "redis",
+                "--store-url",
+                "redis://127.0.0.1:1?deadline_ms=9",
+                "--deadline",
+                "1s",
+            ],
+            &["--deadline does nothing here"],
+        ),
         (&["--metrics-host", "a.example"], &["--metrics-host does nothing here", "--metrics"]),
-        (&["--store", "memory", "--workers", "1", "--store-url", "memory:?max_byte=9"], &["\"max_byte\"", "max_sessions or max_bytes"]),
-        (&["--store", "memory", "--workers", "2", "--store-url", "memory:?max_bytes=9"], &["--workers 1"]),
+        (
+            &["--store", "memory", "--workers", "1", "--store-url", "memory:?max_byte=9"],
+            &["\"max_byte\"", "max_sessions or max_bytes"],
+        ),
+        (
+            &["--store", "memory", "--workers", "2", "--store-url", "memory:?max_bytes=9"],
+            &["--workers 1"],
+        ),
     ];
     for (flags, words) in cases {
         let ended = Demo::run(flags, &[]).await;
         assert_eq!(ended.status.code(), Some(2), "{flags:?}: {}", ended.stderr);
         for word in words {
-            assert!(ended.stderr.contains(word), "{flags:?}: {word:?} is missing in: {}", ended.stderr);
+            assert!(
+                ended.stderr.contains(word),
+                "{flags:?}: {word:?} is missing in: {}",
+                ended.stderr
+            );
         }
     }
     let by_variable = Demo::run(&["--store", "redis"], &[("DEMO_MAX_BYTES", "5")]).await;
     assert!(
-        by_variable.status.code() == Some(2) && by_variable.stderr.contains("DEMO_MAX_BYTES does nothing here"),
+        by_variable.status.code() == Some(2)
+            && by_variable.stderr.contains("DEMO_MAX_BYTES does nothing here"),
         "{}",
         by_variable.stderr
     );
-    for flags in [&["--print-config", "--store", "redis", "--store-url", redis][..], &["--print-config", "--max-bytes", "5"]] {
+    for flags in [
+        &["--print-config", "--store", "redis", "--store-url", redis][..],
+        &["--print-config", "--max-bytes", "5"],
+    ] {
         let ended = Demo::run(flags, &[]).await;
         assert!(ended.status.success(), "{flags:?}: {}", ended.stderr);
     }
@@ -435,17 +624,26 @@ async fn s30_files_and_sockets_of_another_user_are_refused() {
     let path = |name: &str| folder.path().join(name).to_str().expect("a plain path").to_owned();
     let planted = path("demo.pid");
     fs::write(&planted, "1\n").expect("a file");
-    std::os::unix::fs::chown(&planted, Some(OTHER), Some(OTHER)).expect("only root can give a file away: run this test as root");
+    std::os::unix::fs::chown(&planted, Some(OTHER), Some(OTHER))
+        .expect("only root can give a file away: run this test as root");
     let ended = Demo::run(&["--listen", "127.0.0.1:0", "--pid-file", &planted], &[]).await;
-    assert!(!ended.status.success() && ended.stderr.contains(&OTHER.to_string()), "{}", ended.stderr);
+    assert!(
+        !ended.status.success() && ended.stderr.contains(&OTHER.to_string()),
+        "{}",
+        ended.stderr
+    );
     assert_eq!(fs::read_to_string(&planted).expect("the file"), "1\n", "it is left as it was");
 
-    // A socket whose listener is another user's: the demo asks it for nothing and is not served by it.
+    // A socket whose listener is another user's: the demo asks it for nothing and is not served by
+    // it.
     let socket = path("owner.sock");
     let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
-    fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("root");
+    fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o777))
+        .expect("root");
     let url = format!("ipc:{socket}?owner_uid={OTHER}");
-    let demo = Demo::start(&["--workers", "1", "--store", "ipc", "--store-url", &url, "--deadline", "1s"]).await;
+    let demo =
+        Demo::start(&["--workers", "1", "--store", "ipc", "--store-url", &url, "--deadline", "1s"])
+            .await;
     let response = send(demo.address, &Request::put("/session/n", "1")).await.expect("an answer");
     assert!(response.status >= 500 && response.set_cookie().is_none(), "{}", response.status);
     listener.set_nonblocking(true).expect("a socket");
@@ -454,7 +652,10 @@ async fn s30_files_and_sockets_of_another_user_are_refused() {
         connections += 1;
         stream.set_read_timeout(Some(Duration::from_millis(300))).expect("a socket");
         let mut byte = [0];
-        assert!(!matches!(std::io::Read::read(&mut stream, &mut byte), Ok(1)), "a foreign owner got a byte");
+        assert!(
+            !matches!(std::io::Read::read(&mut stream, &mut byte), Ok(1)),
+            "a foreign owner got a byte"
+        );
     }
     assert!(connections > 0, "the demo tried the socket");
 }

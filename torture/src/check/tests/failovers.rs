@@ -4,7 +4,8 @@ use super::*;
 
 /// What one primary served from 10 to 20 ms may be undone; until 30 ms nobody else had answered.
 fn verdict(tale: Tale, apart: bool) -> (Vec<Law>, Vec<Law>) {
-    let failover = Failover { until: 30 * MS, spans: vec![(10 * MS, 20 * MS)], what: "a failover".to_owned() };
+    let failover =
+        Failover { until: 30 * MS, spans: vec![(10 * MS, 20 * MS)], what: "a failover".to_owned() };
     let verdict = check(&History { failovers: vec![failover], apart, ..tale.history() });
     let laws = |found: &[super::super::Violation]| found.iter().map(|found| found.law).collect();
     (laws(&verdict.violations), laws(&verdict.undone))
@@ -29,7 +30,14 @@ fn an_answer_of_the_last_moment_may_be_undone() {
 fn one_before_or_after_may_not() {
     assert!(lost_at(8, 9).0.contains(&Law::LostAdd));
     assert!(lost_at(21, 22).0.contains(&Law::LostAdd));
-    let deleted = |begin| born().between(begin, begin + 1, delete("k"), Answer::Deleted(true)).between(60, 61, load("k"), seen(1, 59, &[]));
+    let deleted = |begin| {
+        born().between(begin, begin + 1, delete("k"), Answer::Deleted(true)).between(
+            60,
+            61,
+            load("k"),
+            seen(1, 59, &[]),
+        )
+    };
     assert_eq!(verdict(deleted(5), false).0, [Law::Resurrection]);
     assert_eq!(verdict(deleted(12), false), (vec![], vec![Law::Resurrection]));
 }
@@ -40,19 +48,33 @@ fn until_another_took_over_the_former_one_keeps_the_laws() {
     // Its own answers a moment later know nothing of it, and no failover is to blame for that.
     let (violations, _) = verdict(wrote().between(14, 15, load("k"), seen(1, 14, &[])), false);
     assert!(violations.contains(&Law::LostWrite), "{violations:?}");
-    assert_eq!(verdict(wrote().between(14, 15, load("k"), seen(2, 14, &[("v0", "1")])), false), (vec![], vec![]));
+    assert_eq!(
+        verdict(wrote().between(14, 15, load("k"), seen(2, 14, &[("v0", "1")])), false),
+        (vec![], vec![])
+    );
 }
 
 #[test]
 fn what_was_never_written_or_not_to_be_refused_is_no_failovers_doing() {
-    let (violations, undone) = verdict(born().between(12, 13, load("k"), seen(1, 12, &[("v0", "1")])), false);
+    let (violations, undone) =
+        verdict(born().between(12, 13, load("k"), seen(1, 12, &[("v0", "1")])), false);
     assert_eq!((violations, undone), (vec![Law::NeverWritten], vec![]));
-    assert_eq!(verdict(born().between(12, 13, load("k"), Answer::Corrupt("no JSON".to_owned())), false).0, [Law::Refused]);
+    assert_eq!(
+        verdict(born().between(12, 13, load("k"), Answer::Corrupt("no JSON".to_owned())), false).0,
+        [Law::Refused]
+    );
 }
 
 #[test]
 fn a_rotation_of_the_last_moment_may_be_undone() {
-    let rotated = |begin| born().between(begin, begin + 1, rotate("s0", "s1"), done(1, begin)).between(60, 61, load("k"), seen(1, 59, &[]));
+    let rotated = |begin| {
+        born().between(begin, begin + 1, rotate("s0", "s1"), done(1, begin)).between(
+            60,
+            61,
+            load("k"),
+            seen(1, 59, &[]),
+        )
+    };
     assert_eq!(verdict(rotated(5), false).0, [Law::SupersededAccepted]);
     assert_eq!(verdict(rotated(12), false), (vec![], vec![Law::SupersededAccepted]));
 }
@@ -61,7 +83,12 @@ fn a_rotation_of_the_last_moment_may_be_undone() {
 fn a_list_on_another_server_may_have_lost_what_was_put_into_it_then() {
     let signed_in = |begin| {
         let read = |at: u64| Answer::Found(signed_in("p", 2, at, at - begin));
-        let tale = born().between(begin, begin + 1, rotate_and("s0", "s1", None, of("p")), done_of(2, begin, 0));
+        let tale = born().between(
+            begin,
+            begin + 1,
+            rotate_and("s0", "s1", None, of("p")),
+            done_of(2, begin, 0),
+        );
         let tale = tale.between(40, 41, load("k"), read(40)).between(42, 43, list("p"), shown(&[]));
         tale.between(44, 45, load("k"), read(44))
     };

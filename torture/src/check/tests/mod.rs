@@ -12,7 +12,8 @@ const MS: u64 = 1_000_000;
 /// A life that does not end within a test.
 const LONG: u64 = 600_000;
 
-/// Calls in the order in which they are told. Each takes half a millisecond, one after the other, unless it is told otherwise.
+/// Calls in the order in which they are told. Each takes half a millisecond, one after the other,
+/// unless it is told otherwise.
 #[derive(Default)]
 struct Tale(Vec<Call>);
 
@@ -20,13 +21,22 @@ impl Tale {
     /// A call from one millisecond to another.
     fn between(mut self, begin: u64, end: u64, op: Op, answer: Answer) -> Self {
         let id = self.0.len() as u64;
-        self.0.push(Call { id, by: "t".to_owned(), begin: begin * MS, end: Some(end * MS), op, answer: Some(answer) });
+        self.0.push(Call {
+            id,
+            by: "t".to_owned(),
+            begin: begin * MS,
+            end: Some(end * MS),
+            op,
+            answer: Some(answer),
+        });
         self
     }
 
     /// A call in the middle of the millisecond after the last.
     fn then(self, op: Op, answer: Answer) -> Self {
-        let begin = self.0.iter().map(|call| call.end.unwrap_or(call.begin) / MS).max().unwrap_or_default() + 1;
+        let begin =
+            self.0.iter().map(|call| call.end.unwrap_or(call.begin) / MS).max().unwrap_or_default()
+                + 1;
         self.between(begin, begin + 1, op, answer)
     }
 
@@ -40,12 +50,26 @@ impl Tale {
 
     fn history(self) -> History {
         let (store, faults, failovers) = ("tale".to_owned(), Vec::new(), Vec::new());
-        History { store, seed: 1, start: 0, tolerance: 5, unsynced: 0, faults, failovers, apart: false, calls: self.0 }
+        History {
+            store,
+            seed: 1,
+            start: 0,
+            tolerance: 5,
+            unsynced: 0,
+            faults,
+            failovers,
+            apart: false,
+            calls: self.0,
+        }
     }
 
     /// The laws that are broken, each with the call where it shows last.
     fn broken(self) -> Vec<(Law, u64)> {
-        let mut found: Vec<_> = check(&self.history()).violations.iter().map(|found| (found.law, *found.calls.last().unwrap())).collect();
+        let mut found: Vec<_> = check(&self.history())
+            .violations
+            .iter()
+            .map(|found| (found.law, *found.calls.last().unwrap()))
+            .collect();
         found.sort_unstable();
         found.dedup();
         found
@@ -53,7 +77,10 @@ impl Tale {
 }
 
 fn write(set: &[(&str, &str)]) -> Write {
-    Write { set: set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(), ..Write::default() }
+    Write {
+        set: set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        ..Write::default()
+    }
 }
 
 fn sum(name: &str, by: i64) -> Write {
@@ -75,7 +102,13 @@ fn commit_with(secret: &str, key: &str, write: Write) -> Op {
 }
 
 fn guarded(guard: u64, write: Write) -> Op {
-    Op::Commit { key: "k".to_owned(), secret: "s0".to_owned(), guard: Some(guard), write, rotate: None }
+    Op::Commit {
+        key: "k".to_owned(),
+        secret: "s0".to_owned(),
+        guard: Some(guard),
+        write,
+        rotate: None,
+    }
 }
 
 /// The digit in a secret's name is its generation: `s1`, `s1b`.
@@ -123,11 +156,23 @@ fn done(version: u64, at: u64) -> Answer {
 
 /// The answer to a commit of a session whose user signed in so many milliseconds ago.
 fn done_of(version: u64, at: u64, authenticated: u64) -> Answer {
-    Answer::Done { version, added: BTreeMap::new(), age: at, authenticated: Some(authenticated), ttl: LONG - at }
+    Answer::Done {
+        version,
+        added: BTreeMap::new(),
+        age: at,
+        authenticated: Some(authenticated),
+        ttl: LONG - at,
+    }
 }
 
 fn summed(version: u64, at: u64, name: &str, sum: i64) -> Answer {
-    Answer::Done { version, added: [(name.to_owned(), sum)].into(), age: at, authenticated: None, ttl: LONG - at }
+    Answer::Done {
+        version,
+        added: [(name.to_owned(), sum)].into(),
+        age: at,
+        authenticated: None,
+        ttl: LONG - at,
+    }
 }
 
 /// An anonymous session with its first secret.
@@ -148,27 +193,46 @@ fn record(version: u64, at: u64) -> Seen {
 }
 
 fn seen(version: u64, at: u64, values: &[(&str, &str)]) -> Answer {
-    let values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let values =
+        values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     Answer::Found(Seen { values, ..record(version, at) })
 }
 
 /// A session that was rotated so many milliseconds ago.
 fn rotated(secret: &str, version: u64, at: u64, rotated: u64) -> Seen {
-    Seen { secret: secret.to_owned(), generation: generation(secret), rotated, ..record(version, at) }
+    Seen {
+        secret: secret.to_owned(),
+        generation: generation(secret),
+        rotated,
+        ..record(version, at)
+    }
 }
 
 /// A session that was made for this user.
 fn seen_of(principal: &str, version: u64, at: u64) -> Answer {
-    Answer::Found(Seen { principal: Some(principal.to_owned()), authenticated: Some(at), ..record(version, at) })
+    Answer::Found(Seen {
+        principal: Some(principal.to_owned()),
+        authenticated: Some(at),
+        ..record(version, at)
+    })
 }
 
 /// A session whose user signed in with secret `s1` so many milliseconds ago.
 fn signed_in(principal: &str, version: u64, at: u64, ago: u64) -> Seen {
-    Seen { principal: Some(principal.to_owned()), authenticated: Some(ago), since: 1, ..rotated("s1", version, at, ago) }
+    Seen {
+        principal: Some(principal.to_owned()),
+        authenticated: Some(ago),
+        since: 1,
+        ..rotated("s1", version, at, ago)
+    }
 }
 
 fn shown(keys: &[&str]) -> Answer {
-    Answer::Listed(keys.iter().map(|key| Shown { key: (*key).to_owned(), authenticated: 0, ttl: LONG }).collect())
+    Answer::Listed(
+        keys.iter()
+            .map(|key| Shown { key: (*key).to_owned(), authenticated: 0, ttl: LONG })
+            .collect(),
+    )
 }
 
 fn unknown() -> Answer {
@@ -189,8 +253,15 @@ fn a_plain_life_breaks_nothing() {
         .then(commit("k", sum("n0", 3)), Answer::Superseded)
         .then(rotate_and("s1", "s2", None, of("p")), done_of(4, 12, 0))
         .then(load("k"), {
-            let values = [("v0".to_owned(), "1".to_owned()), ("n0".to_owned(), "3".to_owned())].into();
-            let seen = Seen { values, since: 2, principal: Some("p".to_owned()), authenticated: Some(2), ..rotated("s2", 4, 14, 2) };
+            let values =
+                [("v0".to_owned(), "1".to_owned()), ("n0".to_owned(), "3".to_owned())].into();
+            let seen = Seen {
+                values,
+                since: 2,
+                principal: Some("p".to_owned()),
+                authenticated: Some(2),
+                ..rotated("s2", 4, 14, 2)
+            };
             Answer::Found(seen)
         })
         .then(claim(1), Answer::Superseded)
@@ -203,21 +274,39 @@ fn a_plain_life_breaks_nothing() {
 fn who_was_deleted_stays_so() {
     let tale = || born().then(delete("k"), Answer::Deleted(true));
     assert_eq!(tale().then(load("k"), seen(1, 4, &[])).broken(), [(Law::Resurrection, 2)]);
-    assert_eq!(born().between(3, 9, delete("k"), Answer::Deleted(true)).between(4, 5, load("k"), seen(1, 4, &[])).broken(), []);
+    assert_eq!(
+        born()
+            .between(3, 9, delete("k"), Answer::Deleted(true))
+            .between(4, 5, load("k"), seen(1, 4, &[]))
+            .broken(),
+        []
+    );
     // A deletion that nobody saw the end of may come at any time, but only once.
-    let late = born().then(delete("k"), unknown()).then(load("k"), seen(1, 4, &[])).then(load("k"), Answer::Absent);
+    let late = born()
+        .then(delete("k"), unknown())
+        .then(load("k"), seen(1, 4, &[]))
+        .then(load("k"), Answer::Absent);
     assert_eq!(late.then(load("k"), seen(1, 8, &[])).broken(), [(Law::Resurrection, 4)]);
 }
 
 #[test]
 fn a_commit_on_what_was_deleted_is_no_success() {
-    let tale = born().then(delete("k"), Answer::Deleted(true)).then(commit("k", write(&[("v0", "1")])), done(2, 4));
+    let tale = born()
+        .then(delete("k"), Answer::Deleted(true))
+        .then(commit("k", write(&[("v0", "1")])), done(2, 4));
     assert_eq!(tale.broken(), [(Law::Resurrection, 2)]);
 }
 
 #[test]
 fn one_rotation_wins() {
-    let twice = |second| born().between(3, 6, rotate("s0", "s1"), done(1, 3)).between(3, 6, rotate("s0", "s1b"), second);
+    let twice = |second| {
+        born().between(3, 6, rotate("s0", "s1"), done(1, 3)).between(
+            3,
+            6,
+            rotate("s0", "s1b"),
+            second,
+        )
+    };
     assert_eq!(twice(done(1, 3)).broken(), [(Law::TwoRotations, 2)]);
     assert_eq!(twice(Answer::Superseded).broken(), []);
     // A rotation whose answer was lost has won if its secret is seen.
@@ -232,14 +321,29 @@ fn a_superseded_secret_is_dead() {
     let late = commit("k", write(&[("v0", "1")]));
     assert_eq!(replaced().then(late.clone(), Answer::Superseded).broken(), []);
     assert_eq!(replaced().then(late.clone(), done(2, 4)).broken(), [(Law::SupersededAccepted, 2)]);
-    assert_eq!(replaced().then(load("k"), seen(1, 4, &[])).broken(), [(Law::SupersededAccepted, 2)]);
-    assert_eq!(replaced().then(rotate("s0", "s1b"), done(1, 4)).broken(), [(Law::TwoRotations, 2), (Law::SupersededAccepted, 2)]);
+    assert_eq!(
+        replaced().then(load("k"), seen(1, 4, &[])).broken(),
+        [(Law::SupersededAccepted, 2)]
+    );
+    assert_eq!(
+        replaced().then(rotate("s0", "s1b"), done(1, 4)).broken(),
+        [(Law::TwoRotations, 2), (Law::SupersededAccepted, 2)]
+    );
     // A conflict comes after the comparison of the secret.
-    assert_eq!(replaced().then(guarded(9, Write::default()), Answer::Conflict).broken(), [(Law::SupersededAccepted, 2)]);
+    assert_eq!(
+        replaced().then(guarded(9, Write::default()), Answer::Conflict).broken(),
+        [(Law::SupersededAccepted, 2)]
+    );
     // Beside the rotation either order will do.
-    let beside = born().between(3, 6, rotate("s0", "s1"), done(1, 3)).between(4, 5, late.clone(), done(2, 4));
+    let beside = born().between(3, 6, rotate("s0", "s1"), done(1, 3)).between(
+        4,
+        5,
+        late.clone(),
+        done(2, 4),
+    );
     assert_eq!(beside.broken(), []);
-    // A rotation without an answer replaced the secret if the new one, or one after it, is seen, or if the old one is refused.
+    // A rotation without an answer replaced the secret if the new one, or one after it, is seen, or
+    // if the old one is refused.
     let open = || born().then(rotate("s0", "s1"), unknown());
     assert_eq!(open().then(late.clone(), done(2, 4)).broken(), []);
     let seen_new = open().then(load("k"), Answer::Found(rotated("s1", 1, 4, 2)));
@@ -254,11 +358,23 @@ fn a_superseded_secret_is_dead() {
 fn a_commit_is_superseded_for_a_reason() {
     let late = || commit("k", write(&[("v0", "1")]));
     assert_eq!(born().then(late(), Answer::Superseded).broken(), [(Law::SupersededWrongly, 1)]);
-    assert_eq!(born().then(rotate("s0", "s1"), Answer::Superseded).broken(), [(Law::SupersededWrongly, 1)]);
-    assert_eq!(born().then(rotate("s0", "s1"), unknown()).then(late(), Answer::Superseded).broken(), []);
+    assert_eq!(
+        born().then(rotate("s0", "s1"), Answer::Superseded).broken(),
+        [(Law::SupersededWrongly, 1)]
+    );
+    assert_eq!(
+        born().then(rotate("s0", "s1"), unknown()).then(late(), Answer::Superseded).broken(),
+        []
+    );
     // A secret that no call installed is refused rightly, and not taken.
-    assert_eq!(born().then(commit_with("s7", "k", Write::default()), Answer::Superseded).broken(), []);
-    assert_eq!(born().then(commit_with("s7", "k", Write::default()), done(1, 2)).broken(), [(Law::NeverWritten, 1)]);
+    assert_eq!(
+        born().then(commit_with("s7", "k", Write::default()), Answer::Superseded).broken(),
+        []
+    );
+    assert_eq!(
+        born().then(commit_with("s7", "k", Write::default()), done(1, 2)).broken(),
+        [(Law::NeverWritten, 1)]
+    );
     // A superseded session lives.
     let dead = born().then(delete("k"), Answer::Deleted(true)).then(rotate("s0", "s1"), unknown());
     assert_eq!(dead.then(late(), Answer::Superseded).broken(), [(Law::Resurrection, 3)]);
@@ -267,8 +383,20 @@ fn a_commit_is_superseded_for_a_reason() {
 #[test]
 fn a_rotation_keeps_what_it_does_not_change() {
     let both = |sum, version| {
-        let tale = born().between(3, 6, commit("k", sum_of(3)), summed(2, 3, "n0", 3)).between(3, 6, rotate("s0", "s1"), done(version, 3));
-        tale.then(load("k"), Answer::Found(Seen { values: [("n0".to_owned(), sum)].into(), ..rotated("s1", 2, 7, 3) })).broken()
+        let tale = born().between(3, 6, commit("k", sum_of(3)), summed(2, 3, "n0", 3)).between(
+            3,
+            6,
+            rotate("s0", "s1"),
+            done(version, 3),
+        );
+        tale.then(
+            load("k"),
+            Answer::Found(Seen {
+                values: [("n0".to_owned(), sum)].into(),
+                ..rotated("s1", 2, 7, 3)
+            }),
+        )
+        .broken()
     };
     assert_eq!(both("3".to_owned(), 2), []);
     assert_eq!(both("0".to_owned(), 2), [(Law::LostAdd, 3)]);
@@ -302,7 +430,13 @@ fn a_grace_lasts_as_long_as_it_was_given() {
         let grace = grace.map(|(former, left)| (former.to_owned(), left));
         let rotation = rotate_and("s0", "s1", Some(100), Write::default());
         let tale = born().then(rotation, done(1, 2));
-        tale.between(at, at + 1, load("k"), Answer::Found(Seen { grace, ..rotated("s1", 1, at - 1, at - 3) })).broken()
+        tale.between(
+            at,
+            at + 1,
+            load("k"),
+            Answer::Found(Seen { grace, ..rotated("s1", 1, at - 1, at - 3) }),
+        )
+        .broken()
     };
     assert_eq!(tale(50, Some(("s0", 53))), []);
     assert_eq!(tale(50, None), [(Law::Identity, 2)]);
@@ -321,8 +455,18 @@ fn a_claim_ends_what_it_reaches() {
     assert_eq!(later().then(claim(1), Answer::Superseded).broken(), [(Law::Claim, 2)]);
     assert_eq!(born().then(claim(0), Answer::Superseded).broken(), [(Law::Claim, 1)]);
     // Beside the sign-in either will do.
-    let beside = |answer| born().between(3, 6, rotate_and("s0", "s1", None, of("p")), unknown()).between(3, 6, claim(0), answer);
-    assert_eq!((beside(Answer::Superseded).broken(), beside(Answer::Deleted(true)).broken()), (vec![], vec![]));
+    let beside = |answer| {
+        born().between(3, 6, rotate_and("s0", "s1", None, of("p")), unknown()).between(
+            3,
+            6,
+            claim(0),
+            answer,
+        )
+    };
+    assert_eq!(
+        (beside(Answer::Superseded).broken(), beside(Answer::Deleted(true)).broken()),
+        (vec![], vec![])
+    );
 }
 
 #[test]
@@ -332,12 +476,23 @@ fn a_revocation_takes_all_that_were_there() {
     assert_eq!(revoked().then(load("k"), Answer::Absent).broken(), []);
     assert_eq!(revoked().then(load("k"), seen_of("p", 1, 4)).broken(), [(Law::Resurrection, 2)]);
     // A rotation does not save it.
-    let rotating = made().between(3, 9, revoke("p"), Answer::Revoked(0)).between(4, 5, rotate("s0", "s1"), done_of(1, 4, 4));
-    let read = Seen { principal: Some("p".to_owned()), authenticated: Some(9), ..rotated("s1", 1, 9, 5) };
+    let rotating = made().between(3, 9, revoke("p"), Answer::Revoked(0)).between(
+        4,
+        5,
+        rotate("s0", "s1"),
+        done_of(1, 4, 4),
+    );
+    let read =
+        Seen { principal: Some("p".to_owned()), authenticated: Some(9), ..rotated("s1", 1, 9, 5) };
     assert_eq!(rotating.then(load("k"), Answer::Found(read)).broken(), [(Law::Resurrection, 3)]);
     // A sign-in beside it may come after it.
     let sign_in = rotate_and("s0", "s1", None, of("p"));
-    let racing = born().between(3, 6, sign_in, done_of(2, 3, 0)).between(3, 6, revoke("p"), Answer::Revoked(0));
+    let racing = born().between(3, 6, sign_in, done_of(2, 3, 0)).between(
+        3,
+        6,
+        revoke("p"),
+        Answer::Revoked(0),
+    );
     assert_eq!(racing.then(load("k"), Answer::Found(signed_in("p", 2, 7, 3))).broken(), []);
 }
 
@@ -345,26 +500,47 @@ fn a_revocation_takes_all_that_were_there() {
 fn what_is_gone_is_gone_for_a_reason() {
     assert_eq!(born().then(load("k"), Answer::Absent).broken(), [(Law::Loss, 1)]);
     assert_eq!(born().then(commit("k", sum("n0", 1)), Answer::Gone).broken(), [(Law::Loss, 1)]);
-    assert_eq!(born().then(delete("k"), unknown()).killed().then(load("k"), Answer::Absent).broken(), []);
-    assert_eq!(born().then(revoke("p"), Answer::Revoked(0)).then(load("k"), Answer::Absent).broken(), [(Law::Loss, 2)]);
+    assert_eq!(
+        born().then(delete("k"), unknown()).killed().then(load("k"), Answer::Absent).broken(),
+        []
+    );
+    assert_eq!(
+        born().then(revoke("p"), Answer::Revoked(0)).then(load("k"), Answer::Absent).broken(),
+        [(Law::Loss, 2)]
+    );
     // A revocation without an answer may come at any time, also for who signed in later.
     let late = Tale::default().then(revoke("p"), unknown()).then(create("k", of("p")), Answer::New);
     assert_eq!(late.then(load("k"), Answer::Absent).broken(), []);
     // Nobody saw it, so it may never have been there.
-    assert_eq!(Tale::default().then(create("k", Write::default()), unknown()).then(load("k"), Answer::Absent).broken(), []);
+    assert_eq!(
+        Tale::default()
+            .then(create("k", Write::default()), unknown())
+            .then(load("k"), Answer::Absent)
+            .broken(),
+        []
+    );
 }
 
 #[test]
 fn a_read_shows_the_last_write() {
-    let twice = || born().then(commit("k", write(&[("v0", "1")])), done(2, 2)).then(commit("k", write(&[("v0", "2")])), done(3, 4));
+    let twice = || {
+        born()
+            .then(commit("k", write(&[("v0", "1")])), done(2, 2))
+            .then(commit("k", write(&[("v0", "2")])), done(3, 4))
+    };
     assert_eq!(twice().then(load("k"), seen(3, 6, &[("v0", "2")])).broken(), []);
     assert_eq!(twice().then(load("k"), seen(3, 6, &[("v0", "1")])).broken(), [(Law::LostWrite, 3)]);
     assert_eq!(twice().then(load("k"), seen(3, 6, &[])).broken(), [(Law::LostWrite, 3)]);
     // Even if it tells the version that it shows.
-    assert_eq!(twice().then(load("k"), seen(2, 6, &[("v0", "1")])).broken(), [(Law::LostWrite, 3), (Law::Version, 3)]);
-    // A write without an answer may come behind one that has one; one that was seen before it may not.
+    assert_eq!(
+        twice().then(load("k"), seen(2, 6, &[("v0", "1")])).broken(),
+        [(Law::LostWrite, 3), (Law::Version, 3)]
+    );
+    // A write without an answer may come behind one that has one; one that was seen before it may
+    // not.
     let open = || born().then(commit("k", write(&[("v0", "1")])), unknown());
-    let second = |tale: Tale, version| tale.then(commit("k", write(&[("v0", "2")])), done(version, 6));
+    let second =
+        |tale: Tale, version| tale.then(commit("k", write(&[("v0", "2")])), done(version, 6));
     assert_eq!(second(open(), 2).then(load("k"), seen(3, 8, &[("v0", "1")])).broken(), []);
     let known = second(open().then(load("k"), seen(2, 4, &[("v0", "1")])), 3);
     assert_eq!(known.then(load("k"), seen(3, 8, &[("v0", "1")])).broken(), [(Law::LostWrite, 4)]);
@@ -373,7 +549,11 @@ fn a_read_shows_the_last_write() {
 #[test]
 fn a_removal_is_a_write() {
     let removal = Write { remove: vec!["v0".to_owned()], ..Write::default() };
-    let tale = || born().then(commit("k", write(&[("v0", "1")])), done(2, 2)).then(commit("k", removal.clone()), done(3, 4));
+    let tale = || {
+        born()
+            .then(commit("k", write(&[("v0", "1")])), done(2, 2))
+            .then(commit("k", removal.clone()), done(3, 4))
+    };
     assert_eq!(tale().then(load("k"), seen(3, 6, &[])).broken(), []);
     assert_eq!(tale().then(load("k"), seen(3, 6, &[("v0", "1")])).broken(), [(Law::LostWrite, 3)]);
 }
@@ -383,17 +563,28 @@ fn what_was_refused_is_not_seen() {
     let guarded = guarded(9, write(&[("v0", "1")]));
     let tale = born().then(guarded, Answer::Conflict).then(load("k"), seen(1, 4, &[("v0", "1")]));
     assert_eq!(tale.broken(), [(Law::NeverWritten, 2)]);
-    assert_eq!(born().then(load("k"), seen(1, 2, &[("v9", "1")])).broken(), [(Law::NeverWritten, 1)]);
+    assert_eq!(
+        born().then(load("k"), seen(1, 2, &[("v9", "1")])).broken(),
+        [(Law::NeverWritten, 1)]
+    );
 }
 
 #[test]
 fn a_counter_holds_what_was_added() {
-    let two = || born().then(commit("k", sum("n0", 3)), summed(2, 2, "n0", 3)).then(commit("k", sum("n0", 4)), summed(3, 4, "n0", 7));
+    let two = || {
+        born()
+            .then(commit("k", sum("n0", 3)), summed(2, 2, "n0", 3))
+            .then(commit("k", sum("n0", 4)), summed(3, 4, "n0", 7))
+    };
     assert_eq!(two().then(load("k"), seen(3, 6, &[("n0", "7")])).broken(), []);
     assert_eq!(two().then(load("k"), seen(3, 6, &[("n0", "3")])).broken(), [(Law::LostAdd, 3)]);
     assert_eq!(two().then(load("k"), seen(3, 6, &[("n0", "11")])).broken(), [(Law::SurplusAdd, 3)]);
     // An addition without an answer counts once or not at all.
-    let open = |total: &str, version| two().then(commit("k", sum("n0", 5)), unknown()).then(load("k"), seen(version, 8, &[("n0", total)]));
+    let open = |total: &str, version| {
+        two()
+            .then(commit("k", sum("n0", 5)), unknown())
+            .then(load("k"), seen(version, 8, &[("n0", total)]))
+    };
     assert_eq!(open("7", 3).broken(), []);
     assert_eq!(open("12", 4).broken(), []);
     assert_eq!(open("17", 4).broken(), [(Law::SurplusAdd, 4)]);
@@ -410,18 +601,28 @@ fn a_counter_holds_what_was_added() {
 #[test]
 fn a_commit_is_seen_whole() {
     let both = Write { add: sum("n0", 3).add, ..write(&[("v0", "1")]) };
-    let half = born().then(commit("k", both), unknown()).then(load("k"), seen(2, 4, &[("v0", "1")]));
+    let half =
+        born().then(commit("k", both), unknown()).then(load("k"), seen(2, 4, &[("v0", "1")]));
     assert_eq!(half.broken(), [(Law::LostAdd, 2)]);
 }
 
 #[test]
 fn versions_count_changes() {
     let two = || born().then(commit("k", write(&[("v0", "1")])), done(2, 2));
-    assert_eq!(two().then(commit("k", write(&[("v1", "2")])), done(2, 4)).broken(), [(Law::Version, 2)]);
+    assert_eq!(
+        two().then(commit("k", write(&[("v1", "2")])), done(2, 4)).broken(),
+        [(Law::Version, 2)]
+    );
     assert_eq!(two().then(load("k"), seen(5, 4, &[("v0", "1")])).broken(), [(Law::Version, 2)]);
     // Somebody else's change, whose answer was lost, had made it.
-    let open = born().then(commit("k", write(&[("v0", "1")])), unknown()).then(load("k"), seen(2, 4, &[("v0", "1")]));
-    assert!(open.then(commit("k", write(&[("v1", "2")])), done(2, 6)).broken().contains(&(Law::Version, 3)));
+    let open = born()
+        .then(commit("k", write(&[("v0", "1")])), unknown())
+        .then(load("k"), seen(2, 4, &[("v0", "1")]));
+    assert!(
+        open.then(commit("k", write(&[("v1", "2")])), done(2, 6))
+            .broken()
+            .contains(&(Law::Version, 3))
+    );
     let older = two().then(load("k"), seen(2, 4, &[("v0", "1")])).then(load("k"), seen(1, 6, &[]));
     assert!(older.broken().contains(&(Law::Version, 3)));
 }
@@ -433,24 +634,37 @@ fn a_guard_holds() {
     assert_eq!(two().then(guarded(2), done(3, 4)).broken(), []);
     assert_eq!(two().then(guarded(1), done(3, 4)).broken(), [(Law::Guard, 2)]);
     assert_eq!(two().then(guarded(1), Answer::Conflict).broken(), []);
-    let held =
-        two().then(load("k"), seen(2, 4, &[("v0", "1")])).then(guarded(2), Answer::Conflict).then(load("k"), seen(2, 8, &[("v0", "1")]));
+    let held = two()
+        .then(load("k"), seen(2, 4, &[("v0", "1")]))
+        .then(guarded(2), Answer::Conflict)
+        .then(load("k"), seen(2, 8, &[("v0", "1")]));
     assert_eq!(held.broken(), [(Law::Guard, 3)]);
 }
 
 #[test]
 fn a_session_dies_at_its_deadline_and_not_before() {
-    let brief = || Tale::default().then(create("k", Write { ttl: Some(100), ..Write::default() }), Answer::New);
+    let brief = || {
+        Tale::default().then(create("k", Write { ttl: Some(100), ..Write::default() }), Answer::New)
+    };
     let told = |age, ttl| Answer::Found(Seen { ttl, ..record(1, age) });
     assert_eq!(brief().between(50, 51, load("k"), told(49, 52)).broken(), []);
     assert_eq!(brief().between(50, 51, load("k"), Answer::Absent).broken(), [(Law::Loss, 1)]);
     assert_eq!(brief().between(104, 105, load("k"), Answer::Absent).broken(), []);
-    assert_eq!(brief().between(130, 131, load("k"), told(129, 1)).broken(), [(Law::AfterDeadline, 1), (Law::ToldTime, 1)]);
+    assert_eq!(
+        brief().between(130, 131, load("k"), told(129, 1)).broken(),
+        [(Law::AfterDeadline, 1), (Law::ToldTime, 1)]
+    );
     assert_eq!(brief().between(50, 51, load("k"), told(49, 80)).broken(), [(Law::ToldTime, 1)]);
     assert_eq!(brief().between(50, 51, load("k"), told(10, 52)).broken(), [(Law::ToldTime, 1)]);
     // Its life was made longer, maybe.
     let longer = Write { ttl: Some(300), ..Write::default() };
-    assert_eq!(brief().then(commit("k", longer), unknown()).between(130, 131, load("k"), told(129, 173)).broken(), []);
+    assert_eq!(
+        brief()
+            .then(commit("k", longer), unknown())
+            .between(130, 131, load("k"), told(129, 173))
+            .broken(),
+        []
+    );
 }
 
 #[test]
@@ -465,15 +679,27 @@ fn a_list_shows_the_live_sessions_of_its_principal() {
     let out = Write { principal: Some(None), ..Write::default() };
     let maybe = || signed_in().then(commit("k", out.clone()), unknown());
     assert_eq!(maybe().then(list("p"), shown(&[])).broken(), []);
-    let certain = maybe().then(load("k"), seen_of("p", 1, 4)).then(list("p"), shown(&[])).then(load("k"), seen_of("p", 1, 8));
+    let certain = maybe()
+        .then(load("k"), seen_of("p", 1, 4))
+        .then(list("p"), shown(&[]))
+        .then(load("k"), seen_of("p", 1, 8));
     assert_eq!(certain.broken(), [(Law::MissingInList, 3)]);
 }
 
 #[test]
 fn what_was_shown_before_a_crash_may_be_taken_back_unless_it_was_acknowledged() {
-    let shown = |answer| born().then(commit("k", write(&[("v0", "1")])), answer).then(load("k"), seen(2, 4, &[("v0", "1")]));
+    let shown = |answer| {
+        born()
+            .then(commit("k", write(&[("v0", "1")])), answer)
+            .then(load("k"), seen(2, 4, &[("v0", "1")]))
+    };
     let crashed = |tale: Tale, unsynced| {
-        let fault = Fault { begin: 10 * MS, end: 20 * MS, crash: true, what: "the store was killed".to_owned() };
+        let fault = Fault {
+            begin: 10 * MS,
+            end: 20 * MS,
+            crash: true,
+            what: "the store was killed".to_owned(),
+        };
         let history = tale.between(30, 31, load("k"), seen(1, 29, &[])).history();
         let verdict = check(&History { unsynced, faults: vec![fault], ..history });
         (verdict.violations.len(), verdict.taken_back)
@@ -487,12 +713,18 @@ fn what_was_shown_before_a_crash_may_be_taken_back_unless_it_was_acknowledged() 
 #[test]
 fn nobody_is_made_twice() {
     let twins = Tale::default().between(1, 3, create("k", Write::default()), Answer::New);
-    assert_eq!(twins.between(1, 3, create("k", Write::default()), Answer::New).broken(), [(Law::TwoBirths, 1)]);
+    assert_eq!(
+        twins.between(1, 3, create("k", Write::default()), Answer::New).broken(),
+        [(Law::TwoBirths, 1)]
+    );
 }
 
 #[test]
 fn refusals_and_long_waits_are_told() {
-    assert_eq!(born().then(load("k"), Answer::Corrupt("no JSON".to_owned())).broken(), [(Law::Refused, 1)]);
+    assert_eq!(
+        born().then(load("k"), Answer::Corrupt("no JSON".to_owned())).broken(),
+        [(Law::Refused, 1)]
+    );
     assert_eq!(born().between(10, 15_000, load("k"), unknown()).broken(), [(Law::Overdue, 1)]);
 }
 
@@ -502,9 +734,15 @@ fn the_proof_leaves_out_what_it_does_not_take() {
     for n in 0..20 {
         tale = tale.then(commit("k", write(&[("v1", &format!("{n}"))])), done(n + 2, 2 * n + 2));
     }
-    let history = tale.then(delete("k"), Answer::Deleted(true)).then(load("k"), seen(21, 44, &[("v1", "19")])).history();
+    let history = tale
+        .then(delete("k"), Answer::Deleted(true))
+        .then(load("k"), seen(21, 44, &[("v1", "19")]))
+        .history();
     let found = check(&history).violations;
     let proof = minimal(&history, &found[0]);
-    assert_eq!((found.len(), proof.calls.iter().map(|call| call.id).collect::<Vec<_>>()), (1, vec![21, 22]));
+    assert_eq!(
+        (found.len(), proof.calls.iter().map(|call| call.id).collect::<Vec<_>>()),
+        (1, vec![21, 22])
+    );
     assert!(super::describe(&history, &found[0]).contains("delete k -> deleted"));
 }
