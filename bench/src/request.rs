@@ -3,8 +3,8 @@
 use std::{error::Error, sync::Arc, time::Instant};
 
 use session_core::{
-    CookieChange, Delivery, Policy, RecordedChanges, SessionContext, SessionDriver, SessionError,
-    SessionId, SessionStore,
+    CookieChange, CookieDelivery, Policy, RecordedChanges, SessionContext, SessionDriver,
+    SessionError, SessionId, SessionStore,
     cookie::{CookieCodec, CookieConfig, Key, VerifiedCookies},
 };
 
@@ -71,7 +71,12 @@ impl Site {
     }
 
     fn open_with(&self, cookies: VerifiedCookies) -> SessionDriver {
-        SessionDriver::open(Arc::clone(&self.context), cookies, Delivery::Possible, Instant::now())
+        SessionDriver::open(
+            Arc::clone(&self.context),
+            cookies,
+            CookieDelivery::Possible,
+            Instant::now(),
+        )
     }
 
     /// Ends a request: plan, commit, and the `Set-Cookie` value if one is due.

@@ -37,7 +37,7 @@
 //! | 5xx, an error that becomes one, a panic | dropped ([`OnServerError`](session_core::OnServerError) switches that) |
 //!
 //! If the commit fails, the response is replaced: by 409 if the session ended meanwhile
-//! ([`OnGone`](session_core::OnGone) switches that), by 503 if the store cannot answer. The cookie
+//! ([`OnSessionEnded`](session_core::OnSessionEnded) switches that), by 503 if the store cannot answer. The cookie
 //! then stays as it is. A panic becomes a 500.
 //!
 //! The [`guide`] goes on from here: sign-in, "remember me", device lists, timeouts, several

@@ -8,7 +8,7 @@ use std::{
 
 use actix_web::{HttpMessage, HttpRequest, http::header};
 use session_core::{
-    Delivery, SessionDriver,
+    CookieDelivery, SessionDriver,
     cookie::{Transport, VerifiedCookies},
     origin::Scheme,
 };
@@ -59,14 +59,14 @@ fn open(shared: &Shared, request: &HttpRequest, began: Instant) -> SessionDriver
     // a browser that honours `Secure`.
     let delivery = if https_only && scheme(&shared.trusted_proxies, request) != Some(Scheme::Https)
     {
-        Delivery::Refused
+        CookieDelivery::Refused
     } else {
-        Delivery::Possible
+        CookieDelivery::Possible
     };
     let cookies = request.headers().get_all(header::COOKIE).map(header::HeaderValue::as_bytes);
     let verified = match delivery {
-        Delivery::Possible => shared.codec.read(cookies),
-        Delivery::Refused => {
+        CookieDelivery::Possible => shared.codec.read(cookies),
+        CookieDelivery::Refused => {
             shared.codec.count_as_refused(cookies);
             VerifiedCookies::default()
         }

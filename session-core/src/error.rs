@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Handle, Name};
 
 /// The error below a [`StoreError`]: a driver's, the operating system's.
-pub type Source = Box<dyn std::error::Error + Send + Sync>;
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A store could not do what it was asked.
 ///
@@ -23,7 +23,7 @@ pub enum StoreError {
         /// Which store.
         store: &'static str,
         /// What the driver said.
-        source: Source,
+        source: BoxError,
     },
     /// The backend did not answer in time. Transient; a write may have landed.
     #[error("the {store} store did not answer within {after:?}")]
@@ -42,7 +42,7 @@ pub enum StoreError {
         /// Which session.
         handle: Handle,
         /// What does not fit.
-        source: Source,
+        source: BoxError,
     },
     /// The call itself is not allowed. Nothing changed, and trying again will not help.
     #[error(transparent)]
@@ -61,7 +61,7 @@ pub enum StoreError {
         /// Which store.
         store: &'static str,
         /// What the driver said.
-        source: Source,
+        source: BoxError,
     },
 }
 
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn only_unavailable_and_timeout_are_transient() {
-        let source = || Source::from("refused");
+        let source = || BoxError::from("refused");
         assert!(StoreError::Unavailable { store: "test", source: source() }.is_transient());
         assert!(
             StoreError::Timeout { store: "test", after: Duration::from_secs(2) }.is_transient()

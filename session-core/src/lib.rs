@@ -40,7 +40,7 @@ pub use commit::{
     Rotation,
 };
 pub use data::Data;
-pub use error::{Rejection, Source, StoreError};
+pub use error::{BoxError, Rejection, StoreError};
 pub use events::{EndCause, EventOutcome, SessionEvent, SessionEvents};
 pub use id::{EntropyError, SecretHash, SessionId};
 pub use json::{Json, JsonError};
@@ -50,7 +50,7 @@ pub use memory::{
     Export, Exported, Import, ImportError, ManualClock, MemoryStore, MemoryStoreBuilder,
 };
 pub use name::{InvalidName, Name};
-pub use policy::{OnGone, OnServerError, OnSupersededId, Policy};
+pub use policy::{OnServerError, OnSessionEnded, OnSupersededId, Policy};
 pub use principal::{InvalidPrincipal, Principal};
 pub use reaper::{SweeperHandle, spawn_sweeper};
 pub use record::{
@@ -58,7 +58,7 @@ pub use record::{
     SessionSummary, Stored, SummaryPage, Superseded,
 };
 pub use session::{
-    CookieChange, Delivery, Device, Liveness, RecordedChanges, Session, SessionContext,
+    CookieChange, CookieDelivery, Device, Liveness, RecordedChanges, Session, SessionContext,
     SessionDriver, SessionError, StreamEnd,
 };
 pub use sign_in::SignIn;

@@ -21,7 +21,7 @@ pub struct Policy {
     /// How long the browser keeps the cookie. Until it closes, by default.
     pub persistence: Persistence,
     /// What a response becomes whose session has gone meanwhile. A 409 by default.
-    pub on_gone: OnGone,
+    pub on_session_ended: OnSessionEnded,
     /// What happens to recorded changes when the response is a 5xx. They are dropped by default.
     pub on_server_error: OnServerError,
     /// How long the former id may still read after [`Session::renew`](crate::Session::renew), so
@@ -39,7 +39,7 @@ pub struct Policy {
 /// What a response becomes when its changes cannot be saved, because the session was signed out,
 /// revoked or expired meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnGone {
+pub enum OnSessionEnded {
     /// The response is replaced by a conflict (409), so that nobody takes the changes for saved.
     /// The cookie is left alone.
     Conflict,
@@ -77,7 +77,7 @@ impl Default for Policy {
             anonymous_idle_timeout: None,
             absolute_timeout: Duration::from_secs(8 * 3600),
             persistence: Persistence::BrowserSession,
-            on_gone: OnGone::Conflict,
+            on_session_ended: OnSessionEnded::Conflict,
             on_server_error: OnServerError::DropChanges,
             rotation_grace: Duration::from_secs(10),
             rotation_settles: Duration::from_secs(10),
@@ -117,8 +117,8 @@ impl Policy {
 
     /// The same with another answer to a session that has gone.
     #[must_use]
-    pub fn on_gone(mut self, on_gone: OnGone) -> Self {
-        self.on_gone = on_gone;
+    pub fn on_session_ended(mut self, on_session_ended: OnSessionEnded) -> Self {
+        self.on_session_ended = on_session_ended;
         self
     }
 

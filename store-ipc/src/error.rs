@@ -38,7 +38,7 @@ pub enum OwnerError {
     Thread(#[source] io::Error),
     /// The store for the owner's thread cannot be opened.
     #[error("cannot open the owner's store")]
-    Open(#[source] session_core::Source),
+    Open(#[source] session_core::BoxError),
     /// The store is not known to be in memory, so there is nothing to hand over.
     #[error(
         "only sessions in memory are handed over; make the owner with Owner::memory, or run two owners over one database side by side"

@@ -123,7 +123,7 @@ fn chain(error: &(dyn Error + 'static)) -> Box<str> {
 
 #[cfg(test)]
 mod tests {
-    use session_core::{Name, Source};
+    use session_core::{BoxError, Name};
 
     use super::*;
     use crate::frame;
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn each_error_crosses_as_the_same_decision() {
-        let source = || Source::from(std::io::Error::other("disk is gone"));
+        let source = || BoxError::from(std::io::Error::other("disk is gone"));
         let handle = StoreKey::from_text("some key").handle();
         let after = Duration::from_millis(1_500);
         for (error, shown) in [

@@ -10,7 +10,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use session_core::{Source, spawn_sweeper};
+use session_core::{BoxError, spawn_sweeper};
 use tokio::runtime::{Builder, Handle};
 
 use crate::{
@@ -48,7 +48,7 @@ impl Owner {
     pub fn spawn_thread_with<F, O>(open: F) -> Result<OwnerHandle, OwnerError>
     where
         F: FnOnce() -> O + Send + 'static,
-        O: Future<Output = Result<Self, Source>>,
+        O: Future<Output = Result<Self, BoxError>>,
     {
         let (tell, told) = mpsc::sync_channel(1);
         let body = move || {

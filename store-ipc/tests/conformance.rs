@@ -16,8 +16,8 @@ use std::{
 
 use async_trait::async_trait;
 use session_core::{
-    Limits, ManualClock, MemoryStore, MemoryStoreBuilder, SessionStore, Source, StoreKey,
-    conformance::{Fixture, Hand, Purge},
+    BoxError, Limits, ManualClock, MemoryStore, MemoryStoreBuilder, SessionStore, StoreKey,
+    conformance::{Fixture, Purge, Supported},
 };
 use store_ipc::{Config, IpcStore, Owner, OwnerHandle};
 
@@ -62,9 +62,9 @@ impl OwnerProcess {
         self.processes.lock().unwrap().insert("bounded".to_owned(), Process::ready(command));
     }
 
-    fn with_main(&self, act: impl FnOnce(&mut Process)) -> Hand {
+    fn with_main(&self, act: impl FnOnce(&mut Process)) -> Supported {
         act(self.processes.lock().unwrap().get_mut("main").unwrap());
-        Hand::Done(())
+        Supported::Done(())
     }
 }
 
@@ -74,18 +74,18 @@ impl Fixture for OwnerProcess {
         Arc::clone(&self.store)
     }
 
-    async fn open(&self) -> Result<Arc<dyn SessionStore>, Source> {
+    async fn open(&self) -> Result<Arc<dyn SessionStore>, BoxError> {
         Ok(Arc::new(IpcStore::connect(self.path("main"))))
     }
 
-    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, Source> {
+    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, BoxError> {
         self.start_process(name);
         Ok(Arc::new(IpcStore::connect(self.path(name))))
     }
 
-    async fn bounded(&self) -> Hand<Arc<dyn SessionStore>> {
+    async fn bounded(&self) -> Supported<Arc<dyn SessionStore>> {
         self.start_bounded_process();
-        Hand::Done(Arc::new(IpcStore::connect(self.path("bounded"))))
+        Supported::Done(Arc::new(IpcStore::connect(self.path("bounded"))))
     }
 
     async fn advance(&self, by: Duration) {
@@ -109,46 +109,46 @@ impl Fixture for OwnerProcess {
         Purge::ByCall
     }
 
-    fn secret(&self) -> Hand<String> {
-        Hand::NotApplicable("no password opens it")
+    fn secret(&self) -> Supported<String> {
+        Supported::NotApplicable("no password opens it")
     }
 
-    fn settings_text(&self) -> Hand<String> {
-        Hand::Done(format!("{:?}", Config::new(self.path("main"))))
+    fn settings_text(&self) -> Supported<String> {
+        Supported::Done(format!("{:?}", Config::new(self.path("main"))))
     }
 
-    async fn corrupt(&self, _: &StoreKey) -> Hand {
-        Hand::NotApplicable(NOT_BYTES)
+    async fn corrupt(&self, _: &StoreKey) -> Supported {
+        Supported::NotApplicable(NOT_BYTES)
     }
 
-    async fn future_format(&self, _: &StoreKey) -> Hand {
-        Hand::NotApplicable(NOT_BYTES)
+    async fn future_format(&self, _: &StoreKey) -> Supported {
+        Supported::NotApplicable(NOT_BYTES)
     }
 
-    async fn stop(&self) -> Hand {
+    async fn stop(&self) -> Supported {
         self.with_main(Process::kill)
     }
 
-    async fn start(&self) -> Hand {
+    async fn start(&self) -> Supported {
         self.processes.lock().unwrap().remove("main");
         self.start_process("main");
-        Hand::Done(())
+        Supported::Done(())
     }
 
-    async fn freeze(&self) -> Hand {
+    async fn freeze(&self) -> Supported {
         self.with_main(|process| process.freeze())
     }
 
-    async fn thaw(&self) -> Hand {
+    async fn thaw(&self) -> Supported {
         self.with_main(|process| process.thaw())
     }
 
-    async fn dump(&self) -> Hand<Vec<u8>> {
-        Hand::NotApplicable(NOT_BYTES)
+    async fn dump(&self) -> Supported<Vec<u8>> {
+        Supported::NotApplicable(NOT_BYTES)
     }
 
-    async fn physical_count(&self) -> Hand<u64> {
-        Hand::NotApplicable("what lies in another process's memory is not seen from here")
+    async fn physical_count(&self) -> Supported<u64> {
+        Supported::NotApplicable("what lies in another process's memory is not seen from here")
     }
 }
 
@@ -229,16 +229,16 @@ impl Fixture for OwnerThread {
         Arc::clone(&self.store)
     }
 
-    async fn open(&self) -> Result<Arc<dyn SessionStore>, Source> {
+    async fn open(&self) -> Result<Arc<dyn SessionStore>, BoxError> {
         Ok(self.client("main"))
     }
 
-    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, Source> {
+    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, BoxError> {
         Ok(self.client(name))
     }
 
-    async fn bounded(&self) -> Hand<Arc<dyn SessionStore>> {
-        Hand::Done(self.client_of("bounded", MemoryStore::builder().max_sessions(BOUND)))
+    async fn bounded(&self) -> Supported<Arc<dyn SessionStore>> {
+        Supported::Done(self.client_of("bounded", MemoryStore::builder().max_sessions(BOUND)))
     }
 
     async fn advance(&self, by: Duration) {
@@ -261,53 +261,53 @@ impl Fixture for OwnerThread {
         Purge::ByCall
     }
 
-    fn secret(&self) -> Hand<String> {
-        Hand::NotApplicable("no password opens it")
+    fn secret(&self) -> Supported<String> {
+        Supported::NotApplicable("no password opens it")
     }
 
-    fn settings_text(&self) -> Hand<String> {
-        Hand::Done(format!("{:?}", self.namespaces.lock().unwrap()["main"].owner))
+    fn settings_text(&self) -> Supported<String> {
+        Supported::Done(format!("{:?}", self.namespaces.lock().unwrap()["main"].owner))
     }
 
-    async fn corrupt(&self, _: &StoreKey) -> Hand {
-        Hand::NotApplicable(NOT_BYTES)
+    async fn corrupt(&self, _: &StoreKey) -> Supported {
+        Supported::NotApplicable(NOT_BYTES)
     }
 
-    async fn future_format(&self, _: &StoreKey) -> Hand {
-        Hand::NotApplicable(NOT_BYTES)
+    async fn future_format(&self, _: &StoreKey) -> Supported {
+        Supported::NotApplicable(NOT_BYTES)
     }
 
-    async fn stop(&self) -> Hand {
+    async fn stop(&self) -> Supported {
         if self.inherited {
-            return Hand::NotApplicable("an inherited stream ends with its owner");
+            return Supported::NotApplicable("an inherited stream ends with its owner");
         }
         self.namespaces.lock().unwrap()["main"].owner.shutdown();
-        Hand::Done(())
+        Supported::Done(())
     }
 
-    async fn start(&self) -> Hand {
+    async fn start(&self) -> Supported {
         let mut namespaces = self.namespaces.lock().unwrap();
         let main = namespaces.get_mut("main").unwrap();
         main.owner = spawn(&main.memory, &self.folder.path().join("main"));
-        Hand::Done(())
+        Supported::Done(())
     }
 
-    async fn freeze(&self) -> Hand {
-        Hand::NotApplicable(
+    async fn freeze(&self) -> Supported {
+        Supported::NotApplicable(
             "freezing this process would freeze the test; the owner's process is frozen elsewhere",
         )
     }
 
-    async fn thaw(&self) -> Hand {
-        Hand::NotApplicable("it is never frozen")
+    async fn thaw(&self) -> Supported {
+        Supported::NotApplicable("it is never frozen")
     }
 
-    async fn dump(&self) -> Hand<Vec<u8>> {
-        Hand::NotApplicable(NOT_BYTES)
+    async fn dump(&self) -> Supported<Vec<u8>> {
+        Supported::NotApplicable(NOT_BYTES)
     }
 
-    async fn physical_count(&self) -> Hand<u64> {
-        Hand::Done(self.namespaces.lock().unwrap()["main"].memory.held_sessions() as u64)
+    async fn physical_count(&self) -> Supported<u64> {
+        Supported::Done(self.namespaces.lock().unwrap()["main"].memory.held_sessions() as u64)
     }
 }
 

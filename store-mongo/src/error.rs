@@ -1,7 +1,7 @@
 //! What can go wrong, and what the caller learns of it.
 
 use mongodb::error::{Error, ErrorKind, WriteFailure};
-use session_core::{Rejection, Source, StoreError};
+use session_core::{BoxError, Rejection, StoreError};
 
 use crate::STORE;
 
@@ -71,7 +71,7 @@ pub enum ConnectError {
         /// Where it is.
         server: String,
         /// What is wrong.
-        source: Source,
+        source: BoxError,
     },
 }
 

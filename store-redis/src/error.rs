@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
-use session_core::{Rejection, Source, StoreError};
+use session_core::{BoxError, Rejection, StoreError};
 
 use crate::STORE;
 
@@ -85,7 +85,7 @@ pub enum ConnectError {
         /// Where it is.
         server: String,
         /// What is wrong.
-        source: Source,
+        source: BoxError,
     },
 }
 

@@ -1,6 +1,6 @@
 //! What can go wrong, and what the caller learns of it.
 
-use session_core::{Rejection, Source, StoreError};
+use session_core::{BoxError, Rejection, StoreError};
 use sqlx::error::DatabaseError;
 
 use crate::STORE;
@@ -72,7 +72,7 @@ pub enum ConnectError {
         /// Where it is.
         server: String,
         /// What is wrong.
-        source: Source,
+        source: BoxError,
     },
 }
 

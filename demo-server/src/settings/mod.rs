@@ -23,7 +23,7 @@ use clap::ArgMatches;
 use cluster::Workers;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use session_core::{OnGone, OnSupersededId, Persistence, Policy, cookie::Key};
+use session_core::{OnSessionEnded, OnSupersededId, Persistence, Policy, cookie::Key};
 use tracing::level_filters::LevelFilter;
 
 use crate::ctl::{Form, Order};
@@ -194,33 +194,32 @@ impl Settings {
             return Err(SettingError::Together { why: why.to_owned() });
         }
         let choice = |name, choices: &[(&str, _)]| reader.choice(name, choices);
-        let mut policy =
-            Policy::default()
-                .idle_timeout(reader.duration("idle-timeout")?)
-                .rotation_grace(reader.duration_within(
-                    "rotation-grace",
-                    Duration::ZERO..=session_core::Limits::LONGEST_GRACE,
-                )?)
-                .rotation_settles(reader.duration_within(
-                    "rotation-settles",
-                    Duration::ZERO..=session_core::Limits::LONGEST_TTL,
-                )?)
-                .on_superseded_id(reader.choice(
-                    "on-superseded-id",
-                    &[("report", OnSupersededId::Report), ("end", OnSupersededId::EndSession)],
-                )?)
-                .absolute_timeout(reader.duration("absolute-timeout")?)
-                .persistence(choice(
-                    "persistence",
-                    &[
-                        ("browser", Persistence::BrowserSession),
-                        ("persistent", Persistence::Persistent),
-                    ],
-                )?)
-                .on_gone(reader.choice(
-                    "on-gone",
-                    &[("conflict", OnGone::Conflict), ("serve", OnGone::Serve)],
-                )?);
+        let mut policy = Policy::default()
+            .idle_timeout(reader.duration("idle-timeout")?)
+            .rotation_grace(reader.duration_within(
+                "rotation-grace",
+                Duration::ZERO..=session_core::Limits::LONGEST_GRACE,
+            )?)
+            .rotation_settles(reader.duration_within(
+                "rotation-settles",
+                Duration::ZERO..=session_core::Limits::LONGEST_TTL,
+            )?)
+            .on_superseded_id(reader.choice(
+                "on-superseded-id",
+                &[("report", OnSupersededId::Report), ("end", OnSupersededId::EndSession)],
+            )?)
+            .absolute_timeout(reader.duration("absolute-timeout")?)
+            .persistence(choice(
+                "persistence",
+                &[
+                    ("browser", Persistence::BrowserSession),
+                    ("persistent", Persistence::Persistent),
+                ],
+            )?)
+            .on_session_ended(reader.choice(
+                "on-gone",
+                &[("conflict", OnSessionEnded::Conflict), ("serve", OnSessionEnded::Serve)],
+            )?);
         if !reader.text("anonymous-idle-timeout").is_empty() {
             policy = policy.anonymous_idle_timeout(reader.duration("anonymous-idle-timeout")?);
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::web;
 use session_actix::{Error, Session};
-use session_core::{OnGone, Policy};
+use session_core::{OnSessionEnded, Policy};
 use tokio::sync::Semaphore;
 
 use crate::{site::Site, store::Store};
@@ -54,7 +54,7 @@ async fn h13_a_write_to_a_session_that_expired_meanwhile_is_a_conflict() {
 
 #[actix_web::test]
 async fn h13_a_policy_can_serve_it_without_the_changes_and_remove_the_cookie() {
-    let site = Site::with_policy(Policy::default().on_gone(OnGone::Serve), routes);
+    let site = Site::with_policy(Policy::default().on_session_ended(OnSessionEnded::Serve), routes);
     let cookie = site.sign_on().await;
     let answer = site.get_as(&cookie, "/expires").await;
     assert_eq!((answer.status, answer.body.as_str()), (200, "welcome"));

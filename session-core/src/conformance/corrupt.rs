@@ -1,7 +1,7 @@
 //! How a store treats records that it cannot read.
 
 use super::{
-    Fixture, Hand,
+    Fixture, Supported,
     steps::{
         Client, LONG, Must, TestSession, absent, broken, chain, commit, create, data, listed, load,
         principal, same, scan_all, signed_in, texts,
@@ -58,7 +58,7 @@ async fn two_records(store: &Client) -> (TestSession, TestSession) {
 async fn unreadable_is_left_alone(
     fixture: &dyn Fixture,
     line: &str,
-    hand: Hand,
+    hand: Supported,
     spoilt: &TestSession,
     fine: &TestSession,
 ) {

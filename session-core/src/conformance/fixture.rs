@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{Limits, SessionStore, Source, StoreKey};
+use crate::{BoxError, Limits, SessionStore, StoreKey};
 
 /// A store under test on an empty storage, with access to its backend.
 ///
@@ -12,7 +12,7 @@ use crate::{Limits, SessionStore, Source, StoreKey};
 /// another. On a server that all tests share, each fixture takes a database, schema or prefix with
 /// a random name.
 ///
-/// The methods that bypass the store answer [`Hand::NotApplicable`] with a reason if the backend
+/// The methods that bypass the store answer [`Supported::NotApplicable`] with a reason if the backend
 /// has no such thing. Everything else is mandatory, and the suite prints each check that it cannot
 /// make.
 #[async_trait]
@@ -25,7 +25,7 @@ pub trait Fixture: Send + Sync {
     ///
     /// # Errors
     /// The error of the store's constructor.
-    async fn open(&self) -> Result<Arc<dyn SessionStore>, Source>;
+    async fn open(&self) -> Result<Arc<dyn SessionStore>, BoxError>;
 
     /// A client of another namespace (prefix, schema, database) on the same backend. The namespace
     /// is empty and prepared on first use. Two calls with one name give clients of one storage. For
@@ -33,12 +33,12 @@ pub trait Fixture: Send + Sync {
     ///
     /// # Errors
     /// The error of the store's constructor.
-    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, Source>;
+    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, BoxError>;
 
     /// A client of one more, empty storage with a cap so small that at most [`Self::bulk`]
     /// anonymous records without values fill it, and with room reserved for records with a
     /// principal. Not applicable if the store has no such cap.
-    async fn bounded(&self) -> Hand<Arc<dyn SessionStore>>;
+    async fn bounded(&self) -> Supported<Arc<dyn SessionStore>>;
 
     /// Lets the backend's clock advance by at least `by`: sleeps, or moves a clock made for tests.
     async fn advance(&self, by: Duration);
@@ -65,58 +65,58 @@ pub trait Fixture: Send + Sync {
 
     /// A password or similar that the store was opened with. The checks search for it in all
     /// printed text.
-    fn secret(&self) -> Hand<String>;
+    fn secret(&self) -> Supported<String>;
 
     /// `Debug` and, if it exists, `Display` of the settings that the store was opened with.
-    fn settings_text(&self) -> Hand<String>;
+    fn settings_text(&self) -> Supported<String>;
 
     /// Damages the stored bytes of a record so that no version can read it.
-    async fn corrupt(&self, key: &StoreKey) -> Hand;
+    async fn corrupt(&self, key: &StoreKey) -> Supported;
 
     /// Marks a stored record as written in a newer format that this version does not know.
-    async fn future_format(&self, key: &StoreKey) -> Hand;
+    async fn future_format(&self, key: &StoreKey) -> Supported;
 
     /// Stops the backend: connections break, new ones are refused.
-    async fn stop(&self) -> Hand;
+    async fn stop(&self) -> Supported;
 
     /// Starts the stopped backend again, at the same address. It may have lost its records.
-    async fn start(&self) -> Hand;
+    async fn start(&self) -> Supported;
 
     /// Freezes the backend: connections stay open, and nothing answers (`SIGSTOP`).
-    async fn freeze(&self) -> Hand;
+    async fn freeze(&self) -> Supported;
 
     /// Lets the frozen backend continue.
-    async fn thaw(&self) -> Hand;
+    async fn thaw(&self) -> Supported;
 
     /// All bytes that the backend keeps for this storage, the same bytes for the same content.
-    async fn dump(&self) -> Hand<Vec<u8>>;
+    async fn dump(&self) -> Supported<Vec<u8>>;
 
     /// How many records are in the storage, including expired ones that are not yet purged.
-    async fn physical_count(&self) -> Hand<u64>;
+    async fn physical_count(&self) -> Supported<u64>;
 }
 
 /// A fixture, or `None` if the backend is not installed here. The code that looked for the backend
 /// reports that.
-pub trait Given {
+pub trait IntoFixture {
     /// The fixture.
     type Fixture: Fixture;
 
     /// The fixture, if there is one.
-    fn given(self) -> Option<Self::Fixture>;
+    fn into_fixture(self) -> Option<Self::Fixture>;
 }
 
-impl<F: Fixture> Given for F {
+impl<F: Fixture> IntoFixture for F {
     type Fixture = F;
 
-    fn given(self) -> Option<F> {
+    fn into_fixture(self) -> Option<F> {
         Some(self)
     }
 }
 
-impl<F: Fixture> Given for Option<F> {
+impl<F: Fixture> IntoFixture for Option<F> {
     type Fixture = F;
 
-    fn given(self) -> Self {
+    fn into_fixture(self) -> Self {
         self
     }
 }
@@ -124,7 +124,7 @@ impl<F: Fixture> Given for Option<F> {
 /// The result of an access to the backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
-pub enum Hand<T = ()> {
+pub enum Supported<T = ()> {
     /// It succeeded, with this result.
     Done(T),
     /// The backend has no such thing, for this reason. The check prints it and ends, or continues
@@ -132,7 +132,7 @@ pub enum Hand<T = ()> {
     NotApplicable(&'static str),
 }
 
-impl<T> Hand<T> {
+impl<T> Supported<T> {
     /// The result, or `None` after printing why there is none.
     #[expect(
         clippy::print_stdout,

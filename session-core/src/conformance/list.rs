@@ -146,7 +146,7 @@ macro_rules! __conformance_test_each {
         $(
             #[::tokio::test(flavor = "multi_thread")]
             async fn $check() {
-                if let Some(fixture) = $crate::conformance::Given::given($fixture.await) {
+                if let Some(fixture) = $crate::conformance::IntoFixture::into_fixture($fixture.await) {
                     $crate::conformance::$check(&fixture).await;
                 }
             }

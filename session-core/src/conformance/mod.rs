@@ -49,7 +49,7 @@ pub use create::*;
 pub use dropped::*;
 pub use everyone::*;
 pub use expiry::*;
-pub use fixture::{Fixture, Given, Hand, Purge};
+pub use fixture::{Fixture, IntoFixture, Purge, Supported};
 pub use index::*;
 pub use list::CHECKS;
 pub use load::*;

@@ -14,9 +14,9 @@ use tokio::task::JoinSet;
 
 use super::Fixture;
 use crate::{
-    Change, Claim, Commit, Committed, Created, Cursor, Data, Deleted, Json, Name, NewRecord,
-    Outcome, Principal, PrincipalChange, Record, Rejection, Rotation, SecretHash, SessionId,
-    SessionStore, SessionSummary, Source, StoreError, StoreKey,
+    BoxError, Change, Claim, Commit, Committed, Created, Cursor, Data, Deleted, Json, Name,
+    NewRecord, Outcome, Principal, PrincipalChange, Record, Rejection, Rotation, SecretHash,
+    SessionId, SessionStore, SessionSummary, StoreError, StoreKey,
 };
 
 pub(super) type Client = Arc<dyn SessionStore>;
@@ -155,7 +155,7 @@ impl<T> Must<T> for Result<T, StoreError> {
     }
 }
 
-impl<T> Must<T> for Result<T, Source> {
+impl<T> Must<T> for Result<T, BoxError> {
     #[track_caller]
     fn must(self, law: &str) -> T {
         self.unwrap_or_else(|error| broken(law, "a client", chain(error.as_ref())))

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Delivery, Session, SessionError, decode,
+    CookieDelivery, Session, SessionError, decode,
     state::{Identity, SupersededId},
 };
 use crate::{
@@ -128,7 +128,7 @@ impl Session {
     /// A dropped call may have ended the session; the cookie then opens nothing.
     pub async fn destroy(&self) -> Result<(), SessionError> {
         let _flight = self.0.flight.lock().await;
-        if self.0.delivery == Delivery::Refused {
+        if self.0.delivery == CookieDelivery::Refused {
             return Err(SessionError::PlainHttp);
         }
         self.end_own().await

@@ -6,7 +6,9 @@ use std::{
 };
 
 use super::{Inner, Session, SessionContext, SessionError, state::Head, state::State};
-use crate::{OnGone, SessionId, cookie::VerifiedCookies, observe, plan::Known, plan::Recorded};
+use crate::{
+    OnSessionEnded, SessionId, cookie::VerifiedCookies, observe, plan::Known, plan::Recorded,
+};
 
 /// The adapter's side of one request's [`Session`]: it opens the session, finishes it and reads the
 /// cookie change.
@@ -41,7 +43,7 @@ pub struct SessionDriver(Session);
 
 /// Whether a new id can reach the browser on this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delivery {
+pub enum CookieDelivery {
     /// The connection may carry the cookie.
     Possible,
     /// The cookie is https only and the connection is plain http: no session is created, nothing is
@@ -84,7 +86,7 @@ impl SessionDriver {
     pub fn open(
         context: Arc<SessionContext>,
         cookies: VerifiedCookies,
-        delivery: Delivery,
+        delivery: CookieDelivery,
         began: Instant,
     ) -> Self {
         let state = parking_lot::Mutex::new(State::new(cookies, began));
@@ -107,7 +109,7 @@ impl SessionDriver {
     /// [`Self::cookie`] says, whatever this returned.
     ///
     /// # Errors
-    /// As [`Session::commit`]. With [`OnGone::Serve`] a session that has ended is not an error.
+    /// As [`Session::commit`]. With [`OnSessionEnded::Serve`] a session that has ended is not an error.
     pub async fn finish(&self, changes: RecordedChanges) -> Result<(), SessionError> {
         let session = &self.0;
         let _flight = session.0.flight.lock().await;
@@ -120,7 +122,9 @@ impl SessionDriver {
         };
         let mut state = session.state();
         let finished = match finished {
-            Err(SessionError::Gone) if session.policy().on_gone == OnGone::Serve => {
+            Err(SessionError::Gone)
+                if session.policy().on_session_ended == OnSessionEnded::Serve =>
+            {
                 state.ended();
                 Ok(())
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::{
-    Delivery, Session, SessionError,
+    CookieDelivery, Session, SessionError,
     context::Happened,
     state::{Drawn, Head, Identity},
 };
@@ -617,8 +617,8 @@ impl Session {
     pub(super) fn check_transport(&self) -> Result<(), SessionError> {
         let idle = self.state().recorded.is_empty();
         match self.0.delivery {
-            Delivery::Refused if !idle => Err(SessionError::PlainHttp),
-            Delivery::Refused | Delivery::Possible => Ok(()),
+            CookieDelivery::Refused if !idle => Err(SessionError::PlainHttp),
+            CookieDelivery::Refused | CookieDelivery::Possible => Ok(()),
         }
     }
 
@@ -628,8 +628,8 @@ impl Session {
             return Err(SessionError::HeadSent);
         }
         match self.0.delivery {
-            Delivery::Possible => Ok(()),
-            Delivery::Refused => Err(SessionError::PlainHttp),
+            CookieDelivery::Possible => Ok(()),
+            CookieDelivery::Refused => Err(SessionError::PlainHttp),
         }
     }
 

@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use context::SessionContext;
 pub use devices::Device;
-pub use driver::{CookieChange, Delivery, RecordedChanges, SessionDriver};
+pub use driver::{CookieChange, CookieDelivery, RecordedChanges, SessionDriver};
 pub use error::SessionError;
 pub use liveness::{Liveness, StreamEnd};
 
@@ -49,10 +49,10 @@ use state::State;
 /// # Examples
 /// ```
 /// # use std::{sync::Arc, time::Instant};
-/// # use session_core::{Delivery, MemoryStore, Policy, SessionContext, SessionDriver, cookie::VerifiedCookies};
+/// # use session_core::{CookieDelivery, MemoryStore, Policy, SessionContext, SessionDriver, cookie::VerifiedCookies};
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let context = Arc::new(SessionContext::new(Arc::new(MemoryStore::new()), Policy::default()));
-/// let driver = SessionDriver::open(context, VerifiedCookies::default(), Delivery::Possible, Instant::now());
+/// let driver = SessionDriver::open(context, VerifiedCookies::default(), CookieDelivery::Possible, Instant::now());
 /// let session = driver.session();
 /// session.insert("theme", "dark")?;
 /// assert_eq!(session.get::<String>("theme").await?.as_deref(), Some("dark"));
@@ -64,7 +64,7 @@ pub struct Session(Arc<Inner>);
 
 struct Inner {
     context: Arc<SessionContext>,
-    delivery: Delivery,
+    delivery: CookieDelivery,
     /// Held over every store call, so that one session makes one call at a time and a second `get`
     /// waits for the first one's load. Always taken before `state`.
     flight: tokio::sync::Mutex<()>,

@@ -5,8 +5,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use session_core::{
-    Limits, ManualClock, MemoryStore, SessionStore, Source, StoreKey,
-    conformance::{Fixture, Hand, Purge},
+    BoxError, Limits, ManualClock, MemoryStore, SessionStore, StoreKey,
+    conformance::{Fixture, Purge, Supported},
 };
 
 const IN_PROCESS: &str = "it lives in this process and cannot fail apart from it";
@@ -36,17 +36,17 @@ impl Fixture for MemoryFixture {
         (self.wrap)(self.namespace(""))
     }
 
-    async fn open(&self) -> Result<Arc<dyn SessionStore>, Source> {
+    async fn open(&self) -> Result<Arc<dyn SessionStore>, BoxError> {
         Ok(self.store())
     }
 
-    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, Source> {
+    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, BoxError> {
         Ok((self.wrap)(self.namespace(name)))
     }
 
-    async fn bounded(&self) -> Hand<Arc<dyn SessionStore>> {
+    async fn bounded(&self) -> Supported<Arc<dyn SessionStore>> {
         let store = MemoryStore::builder().clock(self.clock.clone()).max_sessions(100);
-        Hand::Done((self.wrap)(Arc::new(store.build())))
+        Supported::Done((self.wrap)(Arc::new(store.build())))
     }
 
     async fn advance(&self, by: Duration) {
@@ -69,43 +69,43 @@ impl Fixture for MemoryFixture {
         Purge::ByCall
     }
 
-    fn secret(&self) -> Hand<String> {
-        Hand::NotApplicable("no password opens it")
+    fn secret(&self) -> Supported<String> {
+        Supported::NotApplicable("no password opens it")
     }
 
-    fn settings_text(&self) -> Hand<String> {
-        Hand::Done(format!("{:?}", MemoryStore::builder()))
+    fn settings_text(&self) -> Supported<String> {
+        Supported::Done(format!("{:?}", MemoryStore::builder()))
     }
 
-    async fn corrupt(&self, _: &StoreKey) -> Hand {
-        Hand::NotApplicable("values are kept as checked types, not as bytes")
+    async fn corrupt(&self, _: &StoreKey) -> Supported {
+        Supported::NotApplicable("values are kept as checked types, not as bytes")
     }
 
-    async fn future_format(&self, _: &StoreKey) -> Hand {
-        Hand::NotApplicable("no other version of the program sees its records")
+    async fn future_format(&self, _: &StoreKey) -> Supported {
+        Supported::NotApplicable("no other version of the program sees its records")
     }
 
-    async fn stop(&self) -> Hand {
-        Hand::NotApplicable(IN_PROCESS)
+    async fn stop(&self) -> Supported {
+        Supported::NotApplicable(IN_PROCESS)
     }
 
-    async fn start(&self) -> Hand {
-        Hand::NotApplicable(IN_PROCESS)
+    async fn start(&self) -> Supported {
+        Supported::NotApplicable(IN_PROCESS)
     }
 
-    async fn freeze(&self) -> Hand {
-        Hand::NotApplicable(IN_PROCESS)
+    async fn freeze(&self) -> Supported {
+        Supported::NotApplicable(IN_PROCESS)
     }
 
-    async fn thaw(&self) -> Hand {
-        Hand::NotApplicable(IN_PROCESS)
+    async fn thaw(&self) -> Supported {
+        Supported::NotApplicable(IN_PROCESS)
     }
 
-    async fn dump(&self) -> Hand<Vec<u8>> {
-        Hand::NotApplicable("it keeps no bytes")
+    async fn dump(&self) -> Supported<Vec<u8>> {
+        Supported::NotApplicable("it keeps no bytes")
     }
 
-    async fn physical_count(&self) -> Hand<u64> {
-        Hand::Done(self.namespace("").held_sessions() as u64)
+    async fn physical_count(&self) -> Supported<u64> {
+        Supported::Done(self.namespace("").held_sessions() as u64)
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use session_core::{
-    Delivery, Policy, RecordedChanges, SessionContext, SessionDriver, SessionStore,
+    CookieDelivery, Policy, RecordedChanges, SessionContext, SessionDriver, SessionStore,
     cookie::{CookieCodec, CookieConfig, Key},
     observe::{self, observe},
 };
@@ -41,7 +41,8 @@ async fn h25_numbers_and_traces_of_every_operation_with_every_outcome_hold_no_se
             let cookies = codec.read([header.as_bytes()]);
             codec.count_as_refused([header.as_bytes()]);
             let context = Arc::new(SessionContext::new(Arc::clone(&store), Policy::default()));
-            let driver = SessionDriver::open(context, cookies, Delivery::Possible, Instant::now());
+            let driver =
+                SessionDriver::open(context, cookies, CookieDelivery::Possible, Instant::now());
             let session = driver.session();
             drop(session.get::<String>(subject.name.as_str()).await);
             session.insert(subject.name.as_str(), &"swordfish-4711").unwrap();

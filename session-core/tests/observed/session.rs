@@ -6,8 +6,8 @@ use std::{
 };
 
 use session_core::{
-    Delivery, ManualClock, MemoryStore, Policy, RecordedChanges, SessionContext, SessionDriver,
-    SessionId, SessionStore,
+    CookieDelivery, ManualClock, MemoryStore, Policy, RecordedChanges, SessionContext,
+    SessionDriver, SessionId, SessionStore,
     cookie::{CookieCodec, CookieConfig, Key, SignedBy, VerifiedCookie},
     observe,
 };
@@ -33,7 +33,7 @@ impl Site {
             Arc::clone(&self.store) as Arc<dyn SessionStore>,
             Policy::default(),
         );
-        SessionDriver::open(Arc::new(context), cookies, Delivery::Possible, Instant::now())
+        SessionDriver::open(Arc::new(context), cookies, CookieDelivery::Possible, Instant::now())
     }
 }
 

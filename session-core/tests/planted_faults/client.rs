@@ -300,7 +300,7 @@ impl SessionStore for Client {
             }
             Fault::LeftoversBlock if seen => return Ok(Created::Taken),
             Fault::PurgesByFirstDeadline => {
-                drop(self.space.first_deadlines.create(key, new.clone()).await?)
+                let _ = self.space.first_deadlines.create(key, new.clone()).await?;
             }
             Fault::CreatesInSteps => {
                 let (secret, data) = (new.secret, std::mem::replace(&mut new.data, Data::new()));

@@ -12,8 +12,9 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use session_core::{
-    Grace, Limits, ManualClock, MemoryStore, Principal, SessionStore, Source, StoreError, StoreKey,
-    conformance::{Fixture, Hand, Purge},
+    BoxError, Grace, Limits, ManualClock, MemoryStore, Principal, SessionStore, StoreError,
+    StoreKey,
+    conformance::{Fixture, Purge, Supported},
 };
 use tokio::sync::watch;
 
@@ -144,14 +145,14 @@ impl RemoteFixture {
         Arc::new(Client::new(Arc::clone(&self.remote), self.remote.space(name), number))
     }
 
-    fn switch(&self, state: State) -> Hand {
+    fn switch(&self, state: State) -> Supported {
         self.remote.state.send_replace(state);
-        Hand::Done(())
+        Supported::Done(())
     }
 
-    fn spoil(&self, key: &StoreKey) -> Hand {
+    fn spoil(&self, key: &StoreKey) -> Supported {
         self.remote.space("").spoilt.lock().insert(key.clone());
-        Hand::Done(())
+        Supported::Done(())
     }
 }
 
@@ -161,11 +162,11 @@ impl Fixture for RemoteFixture {
         Arc::clone(self.store.get_or_init(|| self.client(""))) as Arc<dyn SessionStore>
     }
 
-    async fn open(&self) -> Result<Arc<dyn SessionStore>, Source> {
+    async fn open(&self) -> Result<Arc<dyn SessionStore>, BoxError> {
         Ok(self.client(""))
     }
 
-    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, Source> {
+    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, BoxError> {
         let others = self.remote.opening.fetch_add(1, Ordering::SeqCst);
         tokio::task::yield_now().await;
         self.remote.opening.fetch_sub(1, Ordering::SeqCst);
@@ -175,9 +176,13 @@ impl Fixture for RemoteFixture {
         Ok(self.client(name))
     }
 
-    async fn bounded(&self) -> Hand<Arc<dyn SessionStore>> {
+    async fn bounded(&self) -> Supported<Arc<dyn SessionStore>> {
         let number = self.remote.clients.fetch_add(1, Ordering::Relaxed);
-        Hand::Done(Arc::new(Client::new(Arc::clone(&self.remote), self.remote.bounded(), number)))
+        Supported::Done(Arc::new(Client::new(
+            Arc::clone(&self.remote),
+            self.remote.bounded(),
+            number,
+        )))
     }
 
     async fn advance(&self, by: Duration) {
@@ -200,39 +205,39 @@ impl Fixture for RemoteFixture {
         Purge::ByCall
     }
 
-    fn secret(&self) -> Hand<String> {
-        Hand::Done(PASSWORD.to_owned())
+    fn secret(&self) -> Supported<String> {
+        Supported::Done(PASSWORD.to_owned())
     }
 
-    fn settings_text(&self) -> Hand<String> {
-        Hand::NotApplicable("it has no settings")
+    fn settings_text(&self) -> Supported<String> {
+        Supported::NotApplicable("it has no settings")
     }
 
-    async fn corrupt(&self, key: &StoreKey) -> Hand {
+    async fn corrupt(&self, key: &StoreKey) -> Supported {
         self.spoil(key)
     }
 
-    async fn future_format(&self, key: &StoreKey) -> Hand {
+    async fn future_format(&self, key: &StoreKey) -> Supported {
         self.spoil(key)
     }
 
-    async fn stop(&self) -> Hand {
+    async fn stop(&self) -> Supported {
         self.switch(State::Stopped)
     }
 
-    async fn start(&self) -> Hand {
+    async fn start(&self) -> Supported {
         self.switch(State::Running)
     }
 
-    async fn freeze(&self) -> Hand {
+    async fn freeze(&self) -> Supported {
         self.switch(State::Frozen)
     }
 
-    async fn thaw(&self) -> Hand {
+    async fn thaw(&self) -> Supported {
         self.switch(State::Running)
     }
 
-    async fn dump(&self) -> Hand<Vec<u8>> {
+    async fn dump(&self) -> Supported<Vec<u8>> {
         let space = self.remote.space("");
         let page = space
             .records
@@ -251,14 +256,14 @@ impl Fixture for RemoteFixture {
         };
         let lines: BTreeSet<String> = page.records.into_iter().map(line).collect();
         let hidden = self.remote.fault == Fault::DumpsNothing;
-        Hand::Done(if hidden {
+        Supported::Done(if hidden {
             Vec::new()
         } else {
             lines.into_iter().collect::<String>().into_bytes()
         })
     }
 
-    async fn physical_count(&self) -> Hand<u64> {
-        Hand::Done(self.remote.space("").records.held_sessions() as u64)
+    async fn physical_count(&self) -> Supported<u64> {
+        Supported::Done(self.remote.space("").records.held_sessions() as u64)
     }
 }

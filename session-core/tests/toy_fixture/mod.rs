@@ -5,8 +5,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use session_core::{
-    Limits, SessionStore, Source, StoreKey,
-    conformance::{Fixture, Hand, Purge},
+    BoxError, Limits, SessionStore, StoreKey,
+    conformance::{Fixture, Purge, Supported},
 };
 
 use super::toy_store::ToyStore;
@@ -29,16 +29,16 @@ impl Fixture for Toys {
         self.namespace("")
     }
 
-    async fn open(&self) -> Result<Arc<dyn SessionStore>, Source> {
+    async fn open(&self) -> Result<Arc<dyn SessionStore>, BoxError> {
         Ok(self.namespace(""))
     }
 
-    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, Source> {
+    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, BoxError> {
         Ok(self.namespace(name))
     }
 
-    async fn bounded(&self) -> Hand<Arc<dyn SessionStore>> {
-        Hand::NotApplicable("it has no cap on its memory")
+    async fn bounded(&self) -> Supported<Arc<dyn SessionStore>> {
+        Supported::NotApplicable("it has no cap on its memory")
     }
 
     async fn advance(&self, by: Duration) {
@@ -66,43 +66,43 @@ impl Fixture for Toys {
         1_000
     }
 
-    fn secret(&self) -> Hand<String> {
-        Hand::NotApplicable("no password opens it")
+    fn secret(&self) -> Supported<String> {
+        Supported::NotApplicable("no password opens it")
     }
 
-    fn settings_text(&self) -> Hand<String> {
-        Hand::NotApplicable("it has no settings")
+    fn settings_text(&self) -> Supported<String> {
+        Supported::NotApplicable("it has no settings")
     }
 
-    async fn corrupt(&self, _: &StoreKey) -> Hand {
-        Hand::NotApplicable(NO_BYTES)
+    async fn corrupt(&self, _: &StoreKey) -> Supported {
+        Supported::NotApplicable(NO_BYTES)
     }
 
-    async fn future_format(&self, _: &StoreKey) -> Hand {
-        Hand::NotApplicable(NO_BYTES)
+    async fn future_format(&self, _: &StoreKey) -> Supported {
+        Supported::NotApplicable(NO_BYTES)
     }
 
-    async fn stop(&self) -> Hand {
-        Hand::NotApplicable(NO_PROCESS)
+    async fn stop(&self) -> Supported {
+        Supported::NotApplicable(NO_PROCESS)
     }
 
-    async fn start(&self) -> Hand {
-        Hand::NotApplicable(NO_PROCESS)
+    async fn start(&self) -> Supported {
+        Supported::NotApplicable(NO_PROCESS)
     }
 
-    async fn freeze(&self) -> Hand {
-        Hand::NotApplicable(NO_PROCESS)
+    async fn freeze(&self) -> Supported {
+        Supported::NotApplicable(NO_PROCESS)
     }
 
-    async fn thaw(&self) -> Hand {
-        Hand::NotApplicable(NO_PROCESS)
+    async fn thaw(&self) -> Supported {
+        Supported::NotApplicable(NO_PROCESS)
     }
 
-    async fn dump(&self) -> Hand<Vec<u8>> {
-        Hand::NotApplicable(NO_BYTES)
+    async fn dump(&self) -> Supported<Vec<u8>> {
+        Supported::NotApplicable(NO_BYTES)
     }
 
-    async fn physical_count(&self) -> Hand<u64> {
-        Hand::NotApplicable("the toy does not tell")
+    async fn physical_count(&self) -> Supported<u64> {
+        Supported::NotApplicable("the toy does not tell")
     }
 }

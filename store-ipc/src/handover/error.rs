@@ -2,7 +2,7 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use session_core::Source;
+use session_core::BoxError;
 
 /// The sessions were not handed over, or nobody knows whether they were.
 #[derive(Debug, thiserror::Error)]
@@ -13,20 +13,20 @@ pub enum HandOverError {
     /// before anything was stopped. This owner serves on; the successor's guests are closed.
     /// Another succession may be begun.
     #[error("there is no successor to hand the sessions over to; this owner serves on")]
-    NoSuccessor(#[source] Option<Source>),
+    NoSuccessor(#[source] Option<BoxError>),
     /// It failed after this owner had stopped and before the successor was told to serve. Nobody
     /// serves: this owner is shut down, and it closed all connections, the guests' too. The
     /// sessions are in the [`MemoryStore`](session_core::MemoryStore) of this process alone.
     #[error(
         "the sessions were not handed over; this owner is shut down and the successor does not serve"
     )]
-    Failed(#[source] Source),
+    Failed(#[source] BoxError),
     /// The successor was told to serve and did not say that it does. This owner is shut down;
     /// whether the successor serves is not known. The guests' connections are its.
     #[error(
         "the successor has the sessions and did not say that it serves; this owner is shut down"
     )]
-    Unconfirmed(#[source] Source),
+    Unconfirmed(#[source] BoxError),
     /// This owner was shut down before. Nothing was handed over.
     #[error("the owner is shut down; it has no sessions to hand over")]
     Stopped,

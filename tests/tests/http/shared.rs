@@ -66,7 +66,7 @@ async fn a_session_is_one_on_all_servers_that_share_the_store(setup: &Setup) {
         assert_eq!(sum, n);
         is_signed_in_everywhere(reader, &browser, n).await;
     }
-    // Given another id on one, the old one is dead on the other.
+    // IntoFixture another id on one, the old one is dead on the other.
     let mut renewed = browser.at(second.address);
     let _ = renewed.post("/renew").await.expect(204);
     is_anonymous_everywhere(&first, &browser).await;

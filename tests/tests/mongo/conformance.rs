@@ -9,8 +9,8 @@ use mongodb::{
     bson::{Binary, Document, doc, spec::BinarySubtype},
 };
 use session_core::{
-    Limits, SessionStore, Source, StoreKey,
-    conformance::{Fixture, Hand, Purge},
+    BoxError, Limits, SessionStore, StoreKey,
+    conformance::{Fixture, Purge, Supported},
 };
 use store_mongo::{Config, MongoStore};
 use tests::service::{AnyMongo, MongoSet, NotOurs, PASSWORD};
@@ -46,14 +46,14 @@ impl MongoFixture {
         server.client().await.database(server.database()).collection("sessions")
     }
 
-    async fn set(&self, key: &StoreKey, fields: Document) -> Hand {
+    async fn set(&self, key: &StoreKey, fields: Document) -> Supported {
         let documents = self.documents().await;
         let done = documents
             .update_one(doc! { "_id": id(key) }, doc! { "$set": fields })
             .await
             .expect("the server answers");
         assert_eq!(done.matched_count, 1, "there is a document to spoil");
-        Hand::Done(())
+        Supported::Done(())
     }
 }
 
@@ -63,11 +63,11 @@ impl Fixture for MongoFixture {
         Arc::clone(&self.store)
     }
 
-    async fn open(&self) -> Result<Arc<dyn SessionStore>, Source> {
+    async fn open(&self) -> Result<Arc<dyn SessionStore>, BoxError> {
         Ok(Arc::new(MongoStore::connect(&Config::new(&self.url)?).await?))
     }
 
-    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, Source> {
+    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, BoxError> {
         let config = Config::new(&self.url)?.collection(&format!("sessions-{name}"));
         Ok(Arc::new(MongoStore::connect(&config).await?))
     }
@@ -96,57 +96,57 @@ impl Fixture for MongoFixture {
         20_000
     }
 
-    fn secret(&self) -> Hand<String> {
+    fn secret(&self) -> Supported<String> {
         if self.url.contains(PASSWORD) {
-            return Hand::Done(PASSWORD.to_owned());
+            return Supported::Done(PASSWORD.to_owned());
         }
-        Hand::NotApplicable("this server takes everybody in")
+        Supported::NotApplicable("this server takes everybody in")
     }
 
-    fn settings_text(&self) -> Hand<String> {
-        Hand::Done(format!("{:?}", Config::new(&self.url).expect("a URL")))
+    fn settings_text(&self) -> Supported<String> {
+        Supported::Done(format!("{:?}", Config::new(&self.url).expect("a URL")))
     }
 
-    async fn corrupt(&self, key: &StoreKey) -> Hand {
+    async fn corrupt(&self, key: &StoreKey) -> Supported {
         self.set(key, doc! { "data": "no document", "version": "none" }).await
     }
 
-    async fn future_format(&self, key: &StoreKey) -> Hand {
+    async fn future_format(&self, key: &StoreKey) -> Supported {
         self.set(key, doc! { "format": 3 }).await
     }
 
-    async fn bounded(&self) -> Hand<Arc<dyn SessionStore>> {
-        Hand::NotApplicable("MongoDB takes as much as its disk holds")
+    async fn bounded(&self) -> Supported<Arc<dyn SessionStore>> {
+        Supported::NotApplicable("MongoDB takes as much as its disk holds")
     }
 
-    async fn stop(&self) -> Hand {
+    async fn stop(&self) -> Supported {
         done(self.server.write().await.stop().await)
     }
 
-    async fn start(&self) -> Hand {
+    async fn start(&self) -> Supported {
         let mut server = self.server.write().await;
         // The wait for its answer is an async closure, whose future the compiler cannot see to be
         // `Send`.
         done(tokio::task::block_in_place(|| Handle::current().block_on(server.start_again())))
     }
 
-    async fn freeze(&self) -> Hand {
+    async fn freeze(&self) -> Supported {
         done(self.server.read().await.freeze().await)
     }
 
-    async fn thaw(&self) -> Hand {
+    async fn thaw(&self) -> Supported {
         done(self.server.read().await.thaw().await)
     }
 
-    async fn dump(&self) -> Hand<Vec<u8>> {
+    async fn dump(&self) -> Supported<Vec<u8>> {
         let documents = self.server.read().await.dump().await;
-        Hand::Done(
+        Supported::Done(
             documents.into_iter().flat_map(|document| document.to_vec().expect("BSON")).collect(),
         )
     }
 
-    async fn physical_count(&self) -> Hand<u64> {
-        Hand::Done(
+    async fn physical_count(&self) -> Supported<u64> {
+        Supported::Done(
             self.documents().await.count_documents(doc! {}).await.expect("the server answers"),
         )
     }
@@ -157,8 +157,8 @@ fn id(key: &StoreKey) -> Binary {
     Binary { subtype: BinarySubtype::Generic, bytes: key.as_str().into() }
 }
 
-fn done(hand: Result<(), NotOurs>) -> Hand {
-    hand.map_or(Hand::NotApplicable(NOT_OURS), Hand::Done)
+fn done(hand: Result<(), NotOurs>) -> Supported {
+    hand.map_or(Supported::NotApplicable(NOT_OURS), Supported::Done)
 }
 
 mod server {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use session_core::{
-    Claim, CookieChange, Created, Deleted, Delivery, Guard, NewRecord, Outcome, Policy,
+    Claim, CookieChange, CookieDelivery, Created, Deleted, Guard, NewRecord, Outcome, Policy,
     RecordedChanges, Rotation, Session, SessionContext, SessionDriver, SessionError, SessionId,
     SessionStore,
     cookie::{CookieCodec, CookieConfig, Key, SignedBy, VerifiedCookie, VerifiedCookies},
@@ -63,7 +63,7 @@ impl Site {
         let driver = SessionDriver::open(
             Arc::clone(&self.context),
             cookies,
-            Delivery::Possible,
+            CookieDelivery::Possible,
             Instant::now(),
         );
         handler(driver.session()).await.expect("the handler succeeds");

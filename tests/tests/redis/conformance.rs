@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use session_core::{
-    Limits, SessionStore, Source, StoreKey,
-    conformance::{Fixture, Hand, Purge},
+    BoxError, Limits, SessionStore, StoreKey,
+    conformance::{Fixture, Purge, Supported},
 };
 use store_redis::{Config, RedisStore};
 use tests::service::{AnyRedis, NotOurs, PASSWORD};
@@ -40,9 +40,9 @@ impl RedisFixture {
         format!("{}s}}{}", self.prefix, key.as_str())
     }
 
-    async fn write_head(&self, key: &StoreKey, head: &str) -> Hand {
+    async fn write_head(&self, key: &StoreKey, head: &str) -> Supported {
         self.server.read().await.ask(&["HSET", &self.named(key), "", head]).await;
-        Hand::Done(())
+        Supported::Done(())
     }
 }
 
@@ -52,17 +52,17 @@ impl Fixture for RedisFixture {
         Arc::clone(&self.store)
     }
 
-    async fn open(&self) -> Result<Arc<dyn SessionStore>, Source> {
+    async fn open(&self) -> Result<Arc<dyn SessionStore>, BoxError> {
         Ok(Arc::new(RedisStore::connect(&Config::new(&self.url)?).await?))
     }
 
-    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, Source> {
+    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, BoxError> {
         let config = Config::new(&self.url)?.prefix(&format!("{}{name}", self.prefix));
         Ok(Arc::new(RedisStore::connect(&config).await?))
     }
 
-    async fn bounded(&self) -> Hand<Arc<dyn SessionStore>> {
-        Hand::NotApplicable(
+    async fn bounded(&self) -> Supported<Arc<dyn SessionStore>> {
+        Supported::NotApplicable(
             "maxmemory is the server's own cap, and it knows no classes of sessions",
         )
     }
@@ -87,57 +87,59 @@ impl Fixture for RedisFixture {
         Purge::ByItself
     }
 
-    fn secret(&self) -> Hand<String> {
-        Hand::Done(PASSWORD.to_owned())
+    fn secret(&self) -> Supported<String> {
+        Supported::Done(PASSWORD.to_owned())
     }
 
-    fn settings_text(&self) -> Hand<String> {
-        Hand::Done(format!("{:?}", Config::new(&self.url).expect("a URL")))
+    fn settings_text(&self) -> Supported<String> {
+        Supported::Done(format!("{:?}", Config::new(&self.url).expect("a URL")))
     }
 
-    async fn corrupt(&self, key: &StoreKey) -> Hand {
+    async fn corrupt(&self, key: &StoreKey) -> Supported {
         self.write_head(key, "no head of any version").await
     }
 
-    async fn future_format(&self, key: &StoreKey) -> Hand {
+    async fn future_format(&self, key: &StoreKey) -> Supported {
         self.write_head(key, &format!("\u{3}{}", "x".repeat(30))).await
     }
 
-    async fn stop(&self) -> Hand {
+    async fn stop(&self) -> Supported {
         done(self.server.write().await.stop().await)
     }
 
-    async fn start(&self) -> Hand {
+    async fn start(&self) -> Supported {
         let mut server = self.server.write().await;
         // The wait for its answer is an async closure, whose future the compiler cannot see to be
         // `Send`.
         done(tokio::task::block_in_place(|| Handle::current().block_on(server.start_again())))
     }
 
-    async fn freeze(&self) -> Hand {
+    async fn freeze(&self) -> Supported {
         done(self.server.read().await.freeze().await)
     }
 
-    async fn thaw(&self) -> Hand {
+    async fn thaw(&self) -> Supported {
         done(self.server.read().await.thaw().await)
     }
 
-    async fn dump(&self) -> Hand<Vec<u8>> {
+    async fn dump(&self) -> Supported<Vec<u8>> {
         let dump = self.server.read().await.dump(&format!("{}*", self.prefix)).await;
-        Hand::Done(
+        Supported::Done(
             dump.into_iter()
                 .flat_map(|(name, bytes)| [name.into_bytes(), bytes].concat())
                 .collect(),
         )
     }
 
-    async fn physical_count(&self) -> Hand<u64> {
-        Hand::Done(self.server.read().await.dump(&format!("{}s}}*", self.prefix)).await.len() as u64)
+    async fn physical_count(&self) -> Supported<u64> {
+        Supported::Done(
+            self.server.read().await.dump(&format!("{}s}}*", self.prefix)).await.len() as u64
+        )
     }
 }
 
-fn done(hand: Result<(), NotOurs>) -> Hand {
-    hand.map_or(Hand::NotApplicable(NOT_OURS), Hand::Done)
+fn done(hand: Result<(), NotOurs>) -> Supported {
+    hand.map_or(Supported::NotApplicable(NOT_OURS), Supported::Done)
 }
 
 mod node {

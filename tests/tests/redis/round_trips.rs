@@ -6,7 +6,7 @@ use std::{
 };
 
 use session_core::{
-    Claim, CookieChange, Deleted, Delivery, Policy, Principal, RecordedChanges, Session,
+    Claim, CookieChange, CookieDelivery, Deleted, Policy, Principal, RecordedChanges, Session,
     SessionContext, SessionDriver, SessionError, SessionId, SessionStore,
     cookie::{CookieCodec, CookieConfig, Key, VerifiedCookies},
 };
@@ -76,7 +76,7 @@ impl Site {
         let driver = SessionDriver::open(
             Arc::clone(&self.context),
             cookies,
-            Delivery::Possible,
+            CookieDelivery::Possible,
             Instant::now(),
         );
         handler(driver.session()).await.expect("the handler succeeds");

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use session_core::{
-    Limits, SessionStore, Source, StoreKey,
-    conformance::{Fixture, Hand, Purge},
+    BoxError, Limits, SessionStore, StoreKey,
+    conformance::{Fixture, Purge, Supported},
 };
 use store_sql::{Config, SqlStore};
 use tests::service::{AnySql, Kept, NotOurs, PASSWORD};
@@ -33,7 +33,7 @@ impl SqlFixture {
     }
 
     /// Sets columns of a row.
-    async fn set(&self, key: &StoreKey, columns: &str) -> Hand {
+    async fn set(&self, key: &StoreKey, columns: &str) -> Supported {
         let database = self.database.read().await;
         let hex = hex(key.as_str());
         let literal = if matches!(*database, AnySql::Postgres(_)) {
@@ -50,7 +50,7 @@ impl SqlFixture {
             Some("1"),
             "there is a row to spoil"
         );
-        Hand::Done(())
+        Supported::Done(())
     }
 
     /// The wait for an answer is an async closure, whose future the compiler cannot see to be
@@ -66,18 +66,18 @@ impl Fixture for SqlFixture {
         Arc::clone(&self.store)
     }
 
-    async fn open(&self) -> Result<Arc<dyn SessionStore>, Source> {
+    async fn open(&self) -> Result<Arc<dyn SessionStore>, BoxError> {
         Ok(Arc::new(SqlStore::connect(&Config::new(&self.url)?).await?))
     }
 
-    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, Source> {
+    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, BoxError> {
         // A table's name has letters, digits and underscores.
         let name = hex(name);
         Ok(Arc::new(SqlStore::connect(&Config::new(&self.url)?.table(&format!("s_{name}"))).await?))
     }
 
-    async fn bounded(&self) -> Hand<Arc<dyn SessionStore>> {
-        Hand::NotApplicable("a database has no cap on its rows")
+    async fn bounded(&self) -> Supported<Arc<dyn SessionStore>> {
+        Supported::NotApplicable("a database has no cap on its rows")
     }
 
     async fn advance(&self, by: Duration) {
@@ -104,53 +104,55 @@ impl Fixture for SqlFixture {
         4_000
     }
 
-    fn secret(&self) -> Hand<String> {
+    fn secret(&self) -> Supported<String> {
         if self.url.contains(PASSWORD) {
-            return Hand::Done(PASSWORD.to_owned());
+            return Supported::Done(PASSWORD.to_owned());
         }
-        Hand::NotApplicable("a file has no password")
+        Supported::NotApplicable("a file has no password")
     }
 
-    fn settings_text(&self) -> Hand<String> {
-        Hand::Done(format!("{:?}", Config::new(&self.url).expect("a URL")))
+    fn settings_text(&self) -> Supported<String> {
+        Supported::Done(format!("{:?}", Config::new(&self.url).expect("a URL")))
     }
 
     /// The columns have types and the data a check, so less can be spoilt than elsewhere.
-    async fn corrupt(&self, key: &StoreKey) -> Hand {
+    async fn corrupt(&self, key: &StoreKey) -> Supported {
         Self::blocking(self.set(key, "attributes = 'no words', format = 0"))
     }
 
-    async fn future_format(&self, key: &StoreKey) -> Hand {
+    async fn future_format(&self, key: &StoreKey) -> Supported {
         Self::blocking(self.set(key, "format = 3"))
     }
 
-    async fn stop(&self) -> Hand {
+    async fn stop(&self) -> Supported {
         done(self.database.write().await.stop().await)
     }
 
-    async fn start(&self) -> Hand {
+    async fn start(&self) -> Supported {
         let mut database = self.database.write().await;
         done(Self::blocking(database.start_again()))
     }
 
-    async fn freeze(&self) -> Hand {
+    async fn freeze(&self) -> Supported {
         done(self.database.read().await.freeze().await)
     }
 
-    async fn thaw(&self) -> Hand {
+    async fn thaw(&self) -> Supported {
         done(self.database.read().await.thaw().await)
     }
 
-    async fn dump(&self) -> Hand<Vec<u8>> {
+    async fn dump(&self) -> Supported<Vec<u8>> {
         let database = self.database.read().await;
-        Hand::Done(Self::blocking(database.dump()).into_bytes())
+        Supported::Done(Self::blocking(database.dump()).into_bytes())
     }
 
-    async fn physical_count(&self) -> Hand<u64> {
+    async fn physical_count(&self) -> Supported<u64> {
         let database = self.database.read().await;
         let rows = Self::blocking(database.ask("SELECT count(*) FROM sessions"))
             .expect("the database answers");
-        Hand::Done(rows[0][0].as_deref().and_then(|count| count.parse().ok()).expect("a count"))
+        Supported::Done(
+            rows[0][0].as_deref().and_then(|count| count.parse().ok()).expect("a count"),
+        )
     }
 }
 
@@ -158,12 +160,12 @@ fn hex(text: &str) -> String {
     text.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
-fn done(hand: Result<(), NotOurs>) -> Hand {
+fn done(hand: Result<(), NotOurs>) -> Supported {
     match hand {
-        Ok(()) => Hand::Done(()),
-        Err(NotOurs::File) => Hand::NotApplicable("a file has no server to stop"),
+        Ok(()) => Supported::Done(()),
+        Err(NotOurs::File) => Supported::NotApplicable("a file has no server to stop"),
         Err(NotOurs::Theirs { .. }) => {
-            Hand::NotApplicable("the server that the environment names is not ours to stop")
+            Supported::NotApplicable("the server that the environment names is not ours to stop")
         }
     }
 }

@@ -155,7 +155,7 @@ async fn c41_a_look_at_a_connection_that_is_given_up_costs_nobody_an_answer(sql:
     let mut given_up = 0;
     for round in 0..10 {
         sleep(IDLE).await;
-        // Given up as soon as the look is sent. On a busy machine the server may have answered
+        // IntoFixture up as soon as the look is sent. On a busy machine the server may have answered
         // everything before it was asked for once.
         match within(1, store.load(&bob.key)).await {
             None => given_up += 1,

@@ -6,9 +6,9 @@ use std::{
 };
 
 use session_core::{
-    Change, Claim, Commit, CookieChange, Created, Deleted, Delivery, Guard, NewRecord, Outcome,
-    Policy, RecordedChanges, Session, SessionContext, SessionDriver, SessionError, SessionId,
-    SessionStore, StoreKey,
+    Change, Claim, Commit, CookieChange, CookieDelivery, Created, Deleted, Guard, NewRecord,
+    Outcome, Policy, RecordedChanges, Session, SessionContext, SessionDriver, SessionError,
+    SessionId, SessionStore, StoreKey,
     cookie::{CookieCodec, CookieConfig, Key, SignedBy, VerifiedCookie, VerifiedCookies},
 };
 use store_sql::SqlStore;
@@ -69,7 +69,7 @@ impl Site {
         let driver = SessionDriver::open(
             context,
             verified.unwrap_or_default(),
-            Delivery::Possible,
+            CookieDelivery::Possible,
             Instant::now(),
         );
         handler(driver.session()).await.expect("the handler succeeds");

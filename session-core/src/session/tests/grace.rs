@@ -35,8 +35,11 @@ async fn h28_a_request_in_the_grace_sends_no_commit_and_gets_no_cookie() {
     let before = site.record(&old).await;
     let (session, calls) = site
         .calls(async {
-            let session =
-                site.open_with([cookie(&old, SignedBy::Older)], Delivery::Possible, Instant::now());
+            let session = site.open_with(
+                [cookie(&old, SignedBy::Older)],
+                CookieDelivery::Possible,
+                Instant::now(),
+            );
             assert_eq!(session.principal().await.unwrap(), Some(bob()));
             finish(&session).await.unwrap();
             session

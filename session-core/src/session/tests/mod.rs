@@ -28,8 +28,8 @@ mod way;
 use super::*;
 use crate::{
     Attributes, Claim, Commit, Created, Cursor, Data, Deleted, DeletedPage, EndCause, EventOutcome,
-    ManualClock, MemoryStore, NewRecord, OnGone, OnSupersededId, Outcome, Page, Record, Rejection,
-    SessionEvent, SessionEvents, SessionId, SessionStore, StoreError, StoreKey, Stored,
+    ManualClock, MemoryStore, NewRecord, OnSessionEnded, OnSupersededId, Outcome, Page, Record,
+    Rejection, SessionEvent, SessionEvents, SessionId, SessionStore, StoreError, StoreKey, Stored,
     SummaryPage,
     cookie::{SignedBy, VerifiedCookie, VerifiedCookies},
 };
@@ -229,7 +229,7 @@ impl Site {
     fn open(&self, id: Option<&SessionId>) -> Request {
         self.open_with(
             id.map(|id| cookie(id, SignedBy::Current)),
-            Delivery::Possible,
+            CookieDelivery::Possible,
             Instant::now(),
         )
     }
@@ -237,7 +237,7 @@ impl Site {
     fn open_with(
         &self,
         cookies: impl IntoIterator<Item = VerifiedCookie>,
-        delivery: Delivery,
+        delivery: CookieDelivery,
         began: Instant,
     ) -> Request {
         let mut cookies = cookies.into_iter();
@@ -379,7 +379,7 @@ async fn round_trips_are_those_of_the_design() {
 #[tokio::test]
 async fn no_session_is_made_that_the_browser_cannot_learn_of() {
     let site = Site::new();
-    let plain = site.open_with(None, Delivery::Refused, Instant::now());
+    let plain = site.open_with(None, CookieDelivery::Refused, Instant::now());
     plain.insert("n", &1).unwrap();
     assert!(matches!(finish(&plain).await, Err(SessionError::PlainHttp)));
     let late = site.open(None);
@@ -404,7 +404,7 @@ async fn s07_a_cookie_signed_by_an_older_key_is_issued_again_once_the_session_is
     let site = Site::new();
     let id = site.session().await;
     let open =
-        || site.open_with([cookie(&id, SignedBy::Older)], Delivery::Possible, Instant::now());
+        || site.open_with([cookie(&id, SignedBy::Older)], CookieDelivery::Possible, Instant::now());
     let session = open();
     session.get::<i32>("n").await.unwrap();
     finish(&session).await.unwrap();

@@ -97,7 +97,7 @@ async fn what_a_clone_clears_during_a_commit_stays_cleared() {
 #[tokio::test]
 async fn an_https_only_session_cannot_seem_destroyed_over_plain_http() {
     let site = Site::new();
-    let plain = || site.open_with(None, Delivery::Refused, Instant::now());
+    let plain = || site.open_with(None, CookieDelivery::Refused, Instant::now());
     assert!(matches!(plain().destroy().await, Err(SessionError::PlainHttp)));
     let removing = plain();
     removing.remove("n").unwrap();

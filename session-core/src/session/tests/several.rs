@@ -6,7 +6,7 @@ impl Site {
     fn open_several(&self, ids: &[&SessionId]) -> Request {
         self.open_with(
             ids.iter().map(|id| cookie(id, SignedBy::Current)),
-            Delivery::Possible,
+            CookieDelivery::Possible,
             Instant::now(),
         )
     }

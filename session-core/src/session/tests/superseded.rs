@@ -79,7 +79,8 @@ async fn h27_a_write_that_began_before_the_rotation_is_superseded() {
     site.renew(&old).await;
     site.clock.advance(MINUTE);
     let began = Instant::now().checked_sub(MINUTE + SECOND).unwrap();
-    let session = site.open_with([cookie(&old, SignedBy::Current)], Delivery::Possible, began);
+    let session =
+        site.open_with([cookie(&old, SignedBy::Current)], CookieDelivery::Possible, began);
     session.insert("n", &9).unwrap();
     assert!(matches!(finish(&session).await, Err(SessionError::Superseded)));
     assert_eq!(session.cookie(), CookieChange::Keep);
@@ -417,8 +418,11 @@ async fn s07_only_the_current_secret_is_signed_anew() {
         // The life is due, so that a request with the current secret would extend it.
         site.clock.advance(20 * SECOND);
         for (id, issued_again) in [(&old, false), (&new, true)] {
-            let session =
-                site.open_with([cookie(id, SignedBy::Older)], Delivery::Possible, Instant::now());
+            let session = site.open_with(
+                [cookie(id, SignedBy::Older)],
+                CookieDelivery::Possible,
+                Instant::now(),
+            );
             session.principal().await.unwrap();
             finish(&session).await.unwrap();
             assert_eq!(

@@ -52,7 +52,7 @@ async fn h13_a_session_destroyed_meanwhile_stays_dead_and_the_writer_is_told() {
 
 #[tokio::test]
 async fn a_session_that_has_gone_can_be_served_without() {
-    let site = Site::with_policy(Policy::default().on_gone(OnGone::Serve));
+    let site = Site::with_policy(Policy::default().on_session_ended(OnSessionEnded::Serve));
     let id = site.session().await;
     let slow = site.open(Some(&id));
     slow.get::<i32>("n").await.unwrap();

@@ -345,7 +345,7 @@ async fn s27_config_and_errors_show_no_secret() {
             Demo::run(&["--store", "sqlite", &flag], &[]).await,
             Demo::run(&["--store", store, "--workers", "none", &flag], &[]).await,
             Demo::run(&["owner", &flag], &[]).await,
-            // Given for another setting by mistake.
+            // IntoFixture for another setting by mistake.
             Demo::run(&["--store", &value], &[]).await,
             Demo::run(&["--listen", &value], &[]).await,
             Demo::run(&["--trusted-proxy", &value], &[]).await,
