@@ -85,7 +85,9 @@ fn requests(criterion: &mut Criterion) {
 /// of an application.
 fn untouched(criterion: &mut Criterion) {
     let site = site();
-    let sessions = SessionMiddleware::new(Arc::clone(site.store()), site.codec().clone());
+    let sessions = SessionMiddleware::builder(Arc::clone(site.store()), site.key().clone())
+        .build()
+        .expect("a valid cookie");
     let route = || web::get().to(async || "hello, world");
     let request =
         || TestRequest::get().uri("/").insert_header((header::COOKIE, site.header())).to_request();

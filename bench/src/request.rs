@@ -14,6 +14,7 @@ use crate::at_once;
 #[derive(Debug)]
 pub struct Site {
     context: Arc<SessionContext>,
+    key: Key,
     codec: CookieCodec,
     header: String,
 }
@@ -24,9 +25,10 @@ impl Site {
     /// # Errors
     /// If browsers would refuse such a cookie, or the operating system gives no random bytes.
     pub fn new(store: Arc<dyn SessionStore>, cookie: CookieConfig) -> Result<Self, Box<dyn Error>> {
-        let codec = CookieCodec::signed(cookie, &Key::random()?.into())?;
+        let key = Key::random()?;
+        let codec = CookieCodec::signed(cookie, &key.clone().into())?;
         let context = Arc::new(SessionContext::new(store, Policy::default()));
-        let mut site = Self { context, codec, header: String::new() };
+        let mut site = Self { context, key, codec, header: String::new() };
         let issued = site.start()?.unwrap_or_default();
         let cookie = issued.split(';').next().unwrap_or_default();
         // Between neighbours, as on most sites.
@@ -38,6 +40,12 @@ impl Site {
     #[must_use]
     pub fn header(&self) -> &str {
         &self.header
+    }
+
+    /// The key that signs its cookies.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.key
     }
 
     /// The cookie's reader and writer.

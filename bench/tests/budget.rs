@@ -80,7 +80,8 @@ async fn an_untouched_route_costs_two_allocations() {
     let site = site(MemoryStore::new());
     let route = || web::get().to(async || "hello");
     let bare = init_service(App::new().route("/", route())).await;
-    let sessions = SessionMiddleware::new(Arc::clone(site.store()), site.codec().clone());
+    let sessions =
+        SessionMiddleware::builder(Arc::clone(site.store()), site.key().clone()).build().unwrap();
     let with_sessions = init_service(App::new().wrap(sessions).route("/", route())).await;
     for cookie in ["", site.header()] {
         let request =

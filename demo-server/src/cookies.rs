@@ -1,4 +1,4 @@
-//! The cookie as configured.
+//! The cookie and its keys, as the settings say.
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use session_core::cookie::{CookieCodec, CookieConfig, Key, KeyRing, WeakKey};
@@ -8,12 +8,16 @@ use crate::{
     settings::{CookieMode, Keys, SettingError, Settings},
 };
 
-/// Reads and writes the session cookie as `settings` say.
-pub(crate) fn codec(settings: &Settings) -> Result<CookieCodec, Problem> {
-    let config = match settings.cookie {
+/// The cookie's name and attributes.
+pub(crate) fn config(settings: &Settings) -> CookieConfig {
+    match settings.cookie {
         CookieMode::Secure => CookieConfig::default(),
         CookieMode::Development => CookieConfig::development(),
-    };
+    }
+}
+
+/// The keys that sign the cookie.
+pub(crate) fn keys(settings: &Settings) -> Result<KeyRing, Problem> {
     let keys = match &settings.keys {
         Keys::Configured(keys) => keys.clone(),
         Keys::Missing => Vec::new(),
@@ -22,7 +26,13 @@ pub(crate) fn codec(settings: &Settings) -> Result<CookieCodec, Problem> {
         origin: "--cookie-key".to_owned(),
         why: why.to_string(),
     };
-    Ok(CookieCodec::signed(config, &KeyRing::new(keys).map_err(unusable)?)?)
+    Ok(KeyRing::new(keys).map_err(unusable)?)
+}
+
+/// Checks that the cookie can be made, before a worker is started.
+pub(crate) fn check(settings: &Settings) -> Result<(), Problem> {
+    CookieCodec::signed(config(settings), &keys(settings)?)?;
+    Ok(())
 }
 
 /// The same settings with a key, if there is none: all workers must sign with the same one. It is

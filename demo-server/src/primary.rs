@@ -81,7 +81,7 @@ async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), Pr
         .map_err(Problem::io("cannot read what the predecessor left"))?;
     let (settings, drawn) = cookies::with_key(settings, left)?;
     // Whatever a worker would refuse is refused here, before a port is opened.
-    cookies::codec(&settings)?;
+    cookies::check(&settings)?;
     Connections::new(&settings)?;
     let (metrics, builder) = Metrics::open(&settings, builder)?;
     let mut builder = builder

@@ -35,6 +35,8 @@ pub(crate) enum Problem {
     Store(#[from] store_any::ConnectError),
     #[error("the cookie cannot be made as configured")]
     Cookie(#[from] session_core::cookie::CookieError),
+    #[error("the session middleware cannot be built")]
+    Sessions(#[from] session_actix::BuildError),
     #[error(transparent)]
     Origin(#[from] session_core::origin::InvalidOrigin),
     #[error("the primary process is gone")]

@@ -50,10 +50,13 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
         Arc::new(store.map_err(Problem::io("cannot reach the sessions of the primary"))?)
     };
     let store = metrics::observed(&settings, store);
-    let sessions = SessionMiddleware::new(Arc::clone(&store), cookies::codec(&settings)?)
+    let sessions = SessionMiddleware::builder(Arc::clone(&store), cookies::keys(&settings)?)
+        .cookie(cookies::config(&settings))
         .policy(settings.policy)
-        .events(Arc::new(AuditTrail))
-        .trusted_proxies(settings.trusted_proxies.iter().copied());
+        .events(AuditTrail)
+        .trusted_proxies(settings.trusted_proxies.iter().copied())
+        .catch_panics()
+        .build()?;
     let guard = CrossOriginGuard::builder()
         .trusted_proxies(settings.trusted_proxies.iter().copied())
         .build()?;

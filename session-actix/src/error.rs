@@ -1,52 +1,82 @@
-//! What a client sees when a session call fails.
+//! The errors of this crate, and the response of each.
 
-use std::fmt::Write;
+use std::{error::Error as StdError, fmt};
 
 use actix_web::{
     HttpResponse, ResponseError,
     body::BoxBody,
     http::{
         StatusCode,
-        header::{self, HeaderValue},
+        header::{self, HeaderMap, HeaderValue},
     },
 };
-use session_core::{Rejection, SessionError, StoreError};
+use session_core::{InvalidPrincipal, InvalidShortText, Rejection, SessionError, StoreError};
 
-/// A [`SessionError`] as a response.
+/// Why a session call, or a request that used a session, failed.
 ///
-/// The client sees a status and a sentence that is the same for all causes of that status, with the
-/// two sizes if something is too large; the log gets the causes. Neither holds an id, a value or a
-/// password.
+/// A handler returns it, or converts it with `?` into an [`actix_web::Error`]. The client sees a
+/// status and a fixed sentence for it. The middleware logs the causes. Neither holds an id, a value
+/// or a password.
 ///
 /// | cause | status |
 /// |---|---|
-/// | the store cannot answer, or is full | 503, with `Retry-After` |
+/// | the store does not answer, or is full | 503, with `Retry-After` |
 /// | the session ended or got a new id meanwhile, or too many requests changed it | 409 |
 /// | too much data | 413 |
-/// | a bad name, or adding to what is no integer | 400 |
+/// | a bad name of a value or a user, or adding to a value that is not an integer | 400 |
 /// | an https-only cookie on plain http | 403 |
 /// | everything else | 500 |
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct Error(#[from] SessionError);
-
-impl Error {
-    /// The cause.
-    #[must_use]
-    pub fn cause(&self) -> &SessionError {
-        &self.0
-    }
+///
+/// [`SessionMiddlewareBuilder::error_response`](crate::SessionMiddlewareBuilder::error_response)
+/// replaces the text by a response of the application's own, such as JSON.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A call of the session failed.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The name of a user is not valid.
+    #[error(transparent)]
+    Principal(#[from] InvalidPrincipal),
+    /// A label or an authentication strength is not valid.
+    #[error(transparent)]
+    ShortText(#[from] InvalidShortText),
+    /// The handler panicked. Only with
+    /// [`catch_panics`](crate::SessionMiddlewareBuilder::catch_panics).
+    #[error("the request handler panicked")]
+    Panic,
+    /// No [`SessionMiddleware`](crate::SessionMiddleware) wraps the route.
+    #[error("no SessionMiddleware wraps this route: add .wrap(sessions.clone()) to the App")]
+    NoMiddleware,
 }
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        Self(error.into())
+        Self::Session(error.into())
+    }
+}
+
+/// The text of `Display` with all causes, because `main` and logs often print errors with `Debug`.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut source = self.source();
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
     }
 }
 
 impl ResponseError for Error {
     fn status_code(&self) -> StatusCode {
-        match &self.0 {
+        let error = match self {
+            Self::Session(error) => error,
+            Self::Principal(_) | Self::ShortText(_) => return StatusCode::BAD_REQUEST,
+            Self::Panic | Self::NoMiddleware => return StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        match error {
             SessionError::Store(StoreError::Rejected(rejection)) => match rejection {
                 Rejection::DataTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
                 Rejection::NotAnInteger { .. } | Rejection::Overflow { .. } => {
@@ -67,49 +97,51 @@ impl ResponseError for Error {
 
     fn error_response(&self) -> HttpResponse<BoxBody> {
         let status = self.status_code();
-        log(status, &self.0);
-        let text = match status {
-            StatusCode::SERVICE_UNAVAILABLE => {
+        let text = match (status, self) {
+            (StatusCode::SERVICE_UNAVAILABLE, _) => {
                 "the session cannot be reached right now; try again\n"
             }
-            StatusCode::CONFLICT => match self.0 {
-                SessionError::Gone => "the session has ended; sign in again\n",
-                SessionError::Superseded => {
-                    "another request renewed the session's id; send this one again\n"
-                }
-                _ => "the session changed while the request was being served; send it again\n",
-            },
-            // Two sizes, which the client can find out anyway, and what would help.
-            StatusCode::PAYLOAD_TOO_LARGE => &format!("{}; this change is not saved\n", self.0),
-            StatusCode::BAD_REQUEST => "the session cannot take this\n",
-            StatusCode::FORBIDDEN => "sessions need https here\n",
+            (StatusCode::CONFLICT, Self::Session(SessionError::Gone)) => {
+                "the session has ended; sign in again\n"
+            }
+            (StatusCode::CONFLICT, Self::Session(SessionError::Superseded)) => {
+                "another request renewed the session's id; send this one again\n"
+            }
+            (StatusCode::CONFLICT, _) => {
+                "the session changed while the request was being served; send it again\n"
+            }
+            // The text has the two sizes, which the client knows, and the remedy.
+            (StatusCode::PAYLOAD_TOO_LARGE, _) => &format!("{self}; this change is not saved\n"),
+            (StatusCode::BAD_REQUEST, _) => "the session cannot store this\n",
+            (StatusCode::FORBIDDEN, _) => "sessions need https here\n",
             _ => "the request failed\n",
         };
         let mut response = HttpResponse::with_body(status, BoxBody::new(text.to_owned()));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
+        add_error_headers(status, headers);
         response
     }
 }
 
-/// Tells the operator the whole chain of causes, in one line.
-fn log(status: StatusCode, error: &SessionError) {
-    let mut causes = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        // Writing to a String cannot fail.
-        let _ = write!(causes, ": {cause}");
-        source = cause.source();
+/// Adds the headers that every error response has, unless they are set.
+pub(crate) fn add_error_headers(status: StatusCode, headers: &mut HeaderMap) {
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    // Plain http where https was expected is a matter of the proxy or of the configuration, so it
-    // is the operator's.
-    if status.is_server_error() || matches!(error, SessionError::PlainHttp) {
-        tracing::warn!(status = status.as_u16(), error = causes, "a session call failed");
+    if status == StatusCode::SERVICE_UNAVAILABLE && !headers.contains_key(header::RETRY_AFTER) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+}
+
+/// Logs an error with all its causes, once for each request.
+pub(crate) fn log(error: &Error) {
+    let status = error.status_code();
+    // Plain http where https was expected is a fault of the proxy or of the configuration, so the
+    // operator has to see it.
+    if status.is_server_error() || matches!(error, Error::Session(SessionError::PlainHttp)) {
+        tracing::warn!(status = status.as_u16(), error = ?error, "session call failed");
     } else {
-        tracing::debug!(status = status.as_u16(), error = causes, "a session call was refused");
+        tracing::debug!(status = status.as_u16(), error = ?error, "session call refused");
     }
 }

@@ -1,32 +1,25 @@
 //! Sessions for actix-web.
 //!
-//! Wrap the application with [`SessionMiddleware`], ask for a [`Session`] in a handler, return
-//! [`Error`] from it. A route that does not ask for the session costs no store call and two small
-//! allocations; one that does is committed before its response head leaves.
+//! [`SessionMiddleware`] wraps the application, and a handler takes a [`Session`]. A route that does
+//! not take the session costs no store call and two small allocations. A route that does take it
+//! commits its changes before the response head leaves.
 //!
 //! ```no_run
-//! use std::sync::Arc;
-//!
 //! use actix_web::{App, HttpServer, get};
-//! use session_actix::{Error, Session, SessionMiddleware};
-//! use session_core::{MemoryStore, cookie::{CookieCodec, CookieConfig, Key}};
+//! use session_actix::{MemoryStore, Session, SessionMiddleware, cookie::KeyRing};
 //!
 //! #[get("/")]
-//! async fn count(session: Session) -> Result<String, Error> {
-//!     let visits = session.add("visits", 1).await?;
-//!     Ok(format!("visit {visits}"))
+//! async fn count(session: Session) -> actix_web::Result<String> {
+//!     Ok(format!("visit {}\n", session.add("visits", 1).await?))
 //! }
 //!
 //! #[actix_web::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     // For plain http on this machine. Behind TLS it is CookieConfig::default(), which browsers get over https only.
-//!     let cookie = CookieConfig::development();
-//!     // From `openssl rand -base64 48`; every server that shares the sessions has the same one.
-//!     let key = Key::parse(&std::env::var("COOKIE_KEY").map_err(|_| "set COOKIE_KEY to the output of: openssl rand -base64 48")?)?;
-//!     let codec = CookieCodec::signed(cookie, &key.into())?;
-//!     let sessions = SessionMiddleware::new(Arc::new(MemoryStore::new()), codec);
-//!     HttpServer::new(move || App::new().wrap(sessions.clone()).service(count)).bind("127.0.0.1:3000")?.run().await?;
-//!     Ok(())
+//!     let keys = KeyRing::from_env("COOKIE_KEY")?;
+//!     // `development` is for plain http on your own machine. Leave it out behind TLS.
+//!     let sessions = SessionMiddleware::builder(MemoryStore::new(), keys).development().build()?;
+//!     let app = move || App::new().wrap(sessions.clone()).service(count);
+//!     Ok(HttpServer::new(app).bind("127.0.0.1:3000")?.run().await?)
 //! }
 //! ```
 //!
@@ -34,19 +27,21 @@
 //! | response | recorded changes |
 //! |---|---|
 //! | 1xx, 2xx, 3xx, 4xx, also for `HEAD`, redirects, streams and upgrades | committed before the head leaves |
-//! | 5xx, an error that becomes one, a panic | dropped ([`OnServerError`](session_core::OnServerError) switches that) |
+//! | 5xx, an error that becomes one, a panic | dropped ([`OnServerError`] can keep them) |
 //!
-//! If the commit fails, the response is replaced: by 409 if the session ended meanwhile
-//! ([`OnSessionEnded`](session_core::OnSessionEnded) switches that), by 503 if the store cannot answer. The cookie
-//! then stays as it is. A panic becomes a 500.
+//! If the commit fails, the middleware replaces the response: by 409 if the session ended meanwhile
+//! ([`OnSessionEnded`] can change that), by 503 if the store does not answer. The cookie stays as it
+//! is. [`SessionMiddlewareBuilder::error_response`] sets the body of these responses.
 //!
-//! The [`guide`] goes on from here: sign-in, "remember me", device lists, timeouts, several
-//! servers, upgrades, requests from other sites, proxies, errors, tests.
+//! The [`guide`] continues with sign-in, "remember me", device lists, timeouts, several servers,
+//! upgrades, requests of other sites, proxies, errors and tests.
+//!
+//! The parts of [`session_core`] that applications use are here too, so that one dependency and one
+//! `use` line are enough.
 #![forbid(unsafe_code)]
 
-mod config;
+mod builder;
 mod error;
-mod extract;
 #[doc = include_str!("../GUIDE.md")]
 pub mod guide {}
 mod middleware;
@@ -54,14 +49,23 @@ mod origin;
 mod request;
 mod response;
 mod scheme;
+mod session;
 
-pub use config::SessionMiddleware;
+pub use builder::{BuildError, CookieSigning, SessionMiddleware, SessionMiddlewareBuilder};
 pub use error::Error;
-pub use extract::{Session, SessionExt};
 pub use middleware::{SessionFuture, SessionService};
 pub use origin::{CrossOriginGuard, CrossOriginGuardBuilder, CrossOriginService};
+pub use session::{Session, SessionExt};
 
-/// The example of the project's front page, so that it cannot stop compiling unseen.
+pub use session_core::{
+    self, Device, EndCause, EventOutcome, Handle, InvalidName, InvalidPrincipal, InvalidShortText,
+    Json, Liveness, ManualClock, MemoryStore, MemoryStoreBuilder, Name, OnServerError,
+    OnSessionEnded, OnSupersededId, Persistence, Policy, Principal, Rejection, SessionError,
+    SessionEvent, SessionEvents, SessionStore, ShortText, SignIn, StoreError, StreamEnd,
+    SweeperHandle, cookie, observe, spawn_sweeper,
+};
+
+/// The example of the project's README, so that the tests compile it.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct FrontPage;

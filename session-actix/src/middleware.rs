@@ -1,7 +1,8 @@
-//! The way of a request through the middleware, on one screen.
+//! The path of a request through the middleware.
 
 use std::{
-    panic::AssertUnwindSafe,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     rc::Rc,
     sync::Arc,
@@ -17,10 +18,10 @@ use futures_util::future::{LocalBoxFuture, Ready, ready};
 use pin_project_lite::pin_project;
 
 use crate::{
-    SessionMiddleware,
-    config::Shared,
-    request::Slot,
-    response::{panicked, settle, settle_error},
+    Error, SessionMiddleware,
+    builder::{Panics, Shared},
+    request::RequestSession,
+    response::{finish, finish_error, present, present_error},
 };
 
 impl<S, B> Transform<S, ServiceRequest> for SessionMiddleware
@@ -39,7 +40,7 @@ where
     }
 }
 
-/// The application, with sessions around it.
+/// The application inside a [`SessionMiddleware`].
 #[derive(Debug)]
 pub struct SessionService<S> {
     service: S,
@@ -61,45 +62,43 @@ where
     }
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        // The cookie is read when a handler first asks for the session, not here: other routes pay
-        // nothing for it.
-        let slot = Rc::new(Slot::new(Arc::clone(&self.shared)));
-        request.extensions_mut().insert(Rc::clone(&slot));
-        // A panic while the application builds its future is a panic of the request like any other.
-        let step = match std::panic::catch_unwind(AssertUnwindSafe(|| self.service.call(request))) {
-            Ok(serving) => Step::Serving { serving },
-            Err(_) => Step::Panicked,
+        let session = Rc::new(RequestSession::new(Arc::clone(&self.shared)));
+        request.extensions_mut().insert(Rc::clone(&session));
+        // A handler can also panic while it builds its future.
+        let step = match guarded(self.shared.panics, || self.service.call(request)) {
+            Ok(handling) => Step::Handling { handling },
+            Err(error) => Step::Panicked { error: Some(error) },
         };
-        SessionFuture { slot, step }
+        SessionFuture { session, step }
     }
 }
 
 pin_project! {
     /// The response to one request.
     pub struct SessionFuture<F, B> {
-        slot: Rc<Slot>,
+        session: Rc<RequestSession>,
         #[pin]
         step: Step<F, B>,
     }
 
-    // The head is on its way, or the client is gone: whoever still holds the session, or asks for
-    // it only now, can make no new id.
+    // The response head is on its way, or the client is gone. From now on no cookie can reach the
+    // browser, also if a task still holds the session.
     impl<F, B> PinnedDrop for SessionFuture<F, B> {
         fn drop(this: Pin<&mut Self>) {
-            this.project().slot.close();
+            this.project().session.seal();
         }
     }
 }
 
 pin_project! {
-    #[project = StepNow]
+    #[project = StepProjection]
     enum Step<F, B> {
-        /// The application works on its response.
-        Serving { #[pin] serving: F },
-        /// The response is there, the session was used, and its commit is on the way.
-        Settling { settling: LocalBoxFuture<'static, Result<ServiceResponse<EitherBody<B>>, ActixError>> },
+        /// The application makes its response.
+        Handling { #[pin] handling: F },
+        /// The response is made, and the session is being committed.
+        Committing { committing: LocalBoxFuture<'static, Result<ServiceResponse<EitherBody<B>>, ActixError>> },
         /// The application panicked before it had a future.
-        Panicked,
+        Panicked { error: Option<ActixError> },
     }
 }
 
@@ -113,37 +112,54 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            let served = match this.step.as_mut().project() {
-                StepNow::Settling { settling } => return settling.as_mut().poll(context),
-                StepNow::Panicked => Err(panicked()),
-                StepNow::Serving { serving } => {
-                    // A future that panicked is not polled again: the step changes or the result is
-                    // returned.
-                    match std::panic::catch_unwind(AssertUnwindSafe(|| serving.poll(context))) {
+            let handled = match this.step.as_mut().project() {
+                StepProjection::Committing { committing } => {
+                    return committing.as_mut().poll(context);
+                }
+                StepProjection::Panicked { error } => {
+                    Err(error.take().unwrap_or_else(|| Error::Panic.into()))
+                }
+                // A future that panicked is not polled again: the step changes, or the result is
+                // returned.
+                StepProjection::Handling { handling } => {
+                    match guarded(this.session.shared.panics, || handling.poll(context)) {
                         Ok(polled) => ready!(polled),
-                        Err(_) => Err(panicked()),
+                        Err(error) => Err(error),
                     }
                 }
             };
-            let Some(session) = this.slot.used() else {
-                return Poll::Ready(served.map(ServiceResponse::map_into_left_body));
+            let shared = Arc::clone(&this.session.shared);
+            let Some(driver) = this.session.used() else {
+                return Poll::Ready(match handled {
+                    Ok(response) => Ok(present(&shared, response)),
+                    Err(error) => Err(present_error(&shared, error)),
+                });
             };
-            let shared = Arc::clone(&this.slot.shared);
-            let settling: LocalBoxFuture<'static, _> = match served {
+            let committing: LocalBoxFuture<'static, _> = match handled {
                 Ok(response) => {
-                    Box::pin(async move { Ok(settle(&shared, &session, response).await) })
+                    Box::pin(async move { Ok(finish(&shared, &driver, response).await) })
                 }
                 Err(error) => {
-                    Box::pin(async move { Err(settle_error(&shared, &session, error).await) })
+                    Box::pin(async move { Err(finish_error(&shared, &driver, error).await) })
                 }
             };
-            this.step.set(Step::Settling { settling });
+            this.step.set(Step::Committing { committing });
         }
     }
 }
 
-impl<F, B> std::fmt::Debug for SessionFuture<F, B> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<F, B> fmt::Debug for SessionFuture<F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionFuture").finish_non_exhaustive()
+    }
+}
+
+/// Runs code of the application. Its panic becomes an error if panics are caught.
+fn guarded<T>(panics: Panics, run: impl FnOnce() -> T) -> Result<T, ActixError> {
+    match panics {
+        Panics::Propagate => Ok(run()),
+        // The panic's message is on standard error already. It can hold anything, so it is not
+        // repeated here.
+        Panics::Catch => catch_unwind(AssertUnwindSafe(run)).map_err(|_| Error::Panic.into()),
     }
 }

@@ -1,7 +1,8 @@
-//! From the bytes of a request to its session.
+//! From the headers of a request to its session.
 
 use std::{
     cell::{Cell, OnceCell},
+    rc::Rc,
     sync::Arc,
     time::Instant,
 };
@@ -13,50 +14,57 @@ use session_core::{
     origin::Scheme,
 };
 
-use crate::{config::Shared, scheme::scheme};
+use crate::{builder::Shared, scheme::scheme};
 
-/// Where a request's session is, once a handler has asked for it.
+/// The session of one request. It is opened when a handler first asks for it, so that other routes
+/// pay nothing for their cookie.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(crate) struct RequestSession {
     pub(crate) shared: Arc<Shared>,
-    session: OnceCell<SessionDriver>,
+    driver: OnceCell<SessionDriver>,
     began: Instant,
-    /// Whether the response head has left, or never will.
-    closed: Cell<bool>,
+    /// True as soon as the response head has left, or when there will be no response.
+    head_sent: Cell<bool>,
 }
 
-impl Slot {
+impl RequestSession {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, session: OnceCell::new(), began: Instant::now(), closed: Cell::new(false) }
+        Self { shared, driver: OnceCell::new(), began: Instant::now(), head_sent: Cell::new(false) }
     }
 
-    /// The session, opened by the first call. Nothing is loaded.
+    /// The one that the middleware attached to the request.
+    pub(crate) fn of(request: &HttpRequest) -> Option<Rc<Self>> {
+        request.extensions().get::<Rc<Self>>().cloned()
+    }
+
+    /// The driver, opened by the first call. Nothing is loaded.
     pub(crate) fn open(&self, request: &HttpRequest) -> SessionDriver {
-        let opened = self.session.get_or_init(|| open(&self.shared, request, self.began));
-        if self.closed.get() {
-            opened.seal();
+        let driver = self.driver.get_or_init(|| open(&self.shared, request, self.began));
+        if self.head_sent.get() {
+            driver.seal();
         }
-        opened.clone()
+        driver.clone()
     }
 
-    /// Says that the response head has left, or never will.
-    pub(crate) fn close(&self) {
-        self.closed.set(true);
-        if let Some(session) = self.session.get() {
-            session.seal();
-        }
-    }
-
-    /// The session if the request asked for it.
+    /// The driver, if a handler or a middleware asked for the session.
     pub(crate) fn used(&self) -> Option<SessionDriver> {
-        self.session.get().cloned()
+        self.driver.get().cloned()
+    }
+
+    /// Records that no cookie can reach the browser any more: the response head has left, or there
+    /// will be no response.
+    pub(crate) fn seal(&self) {
+        self.head_sent.set(true);
+        if let Some(driver) = self.driver.get() {
+            driver.seal();
+        }
     }
 }
 
 fn open(shared: &Shared, request: &HttpRequest, began: Instant) -> SessionDriver {
     let https_only = shared.codec.config().transport_is(Transport::Https);
-    // Over plain http an https-only cookie is neither given nor believed: it cannot have come from
-    // a browser that honours `Secure`.
+    // Over plain http an https-only cookie is neither set nor read. A browser that honours `Secure`
+    // does not send it there.
     let delivery = if https_only && scheme(&shared.trusted_proxies, request) != Some(Scheme::Https)
     {
         CookieDelivery::Refused
@@ -72,9 +80,4 @@ fn open(shared: &Shared, request: &HttpRequest, began: Instant) -> SessionDriver
         }
     };
     SessionDriver::open(Arc::clone(&shared.context), verified, delivery, began)
-}
-
-/// The slot that the middleware put into the request.
-pub(crate) fn slot(request: &HttpRequest) -> Option<std::rc::Rc<Slot>> {
-    request.extensions().get::<std::rc::Rc<Slot>>().cloned()
 }

@@ -1,4 +1,6 @@
-//! From what the handler did to what the browser is told.
+//! From the handler's result to the response that the browser receives.
+
+use std::fmt;
 
 use actix_web::{
     Error as ActixError, HttpResponse, ResponseError,
@@ -14,57 +16,91 @@ use session_core::{
     caching::{CACHE_CONTROL_WITH_COOKIE, CACHE_CONTROL_WITHOUT_COOKIE},
 };
 
-use crate::{Error, config::Shared};
+use crate::{
+    Error,
+    builder::{ErrorResponse, Shared},
+    error::{add_error_headers, log},
+};
 
-/// Commits, then lets the response go: as it is with the cookie it needs, or replaced if the commit
-/// failed.
-pub(crate) async fn settle<B: MessageBody>(
+/// Commits the session, then lets the response go. A response whose commit failed is replaced.
+pub(crate) async fn finish<B: MessageBody>(
     shared: &Shared,
     session: &SessionDriver,
     response: ServiceResponse<B>,
 ) -> ServiceResponse<EitherBody<B>> {
-    let mut response = match session.finish(changes(shared, response.status())).await {
+    let changes = recorded_changes(shared, response.status());
+    let response = match session.finish(changes).await {
         Ok(()) => response.map_into_left_body(),
         Err(error) => {
-            response.into_response(Error::from(error).error_response().map_into_right_body())
+            let failed = HttpResponse::from_error(Error::from(error));
+            response.into_response(failed.map_into_right_body())
         }
     };
-    tell(cookie(shared, session), response.headers_mut());
+    let mut response = replace_body(shared, response);
+    add_session_headers(cookie(shared, session), response.headers_mut());
     response
 }
 
 /// The same for an error that an inner middleware returned instead of a response.
-pub(crate) async fn settle_error(
+pub(crate) async fn finish_error(
     shared: &Shared,
     session: &SessionDriver,
     error: ActixError,
 ) -> ActixError {
-    let error = match session.finish(changes(shared, error.as_response_error().status_code())).await
-    {
+    let changes = recorded_changes(shared, error.as_response_error().status_code());
+    let error = match session.finish(changes).await {
         Ok(()) => error,
         Err(error) => Error::from(error).into(),
     };
-    Told { error, cookie: cookie(shared, session) }.into()
+    with_session(shared, error, SessionUse::Used { cookie: cookie(shared, session) })
 }
 
-/// The error that stands for a panic. What was recorded is dropped, for it is a 500.
-pub(crate) fn panicked() -> ActixError {
-    // The panic's own message went to standard error; it is not repeated here, because it can hold
-    // anything.
-    tracing::error!("a request handler panicked; its recorded session changes are dropped");
-    actix_web::error::InternalError::new("the request failed", StatusCode::INTERNAL_SERVER_ERROR)
-        .into()
+/// The response of a route that did not use the session. It can still hold an error of this crate.
+pub(crate) fn present<B: MessageBody>(
+    shared: &Shared,
+    response: ServiceResponse<B>,
+) -> ServiceResponse<EitherBody<B>> {
+    replace_body(shared, response.map_into_left_body())
 }
 
-fn changes(shared: &Shared, status: StatusCode) -> RecordedChanges {
+/// The same for an error.
+pub(crate) fn present_error(shared: &Shared, error: ActixError) -> ActixError {
+    if error.as_error::<Error>().is_some() {
+        with_session(shared, error, SessionUse::Unused)
+    } else {
+        error
+    }
+}
+
+/// Logs the error of this crate that the response stands for, if there is one, and makes the
+/// response that the application wants for it. The response keeps its error.
+fn replace_body<B: MessageBody>(
+    shared: &Shared,
+    response: ServiceResponse<EitherBody<B>>,
+) -> ServiceResponse<EitherBody<B>> {
+    let Some(error) = response.response().error().and_then(|error| error.as_error::<Error>())
+    else {
+        return response;
+    };
+    log(error);
+    let Some(respond) = &shared.error_response else { return response };
+    let (mut head, body) = respond(error).into_parts();
+    add_error_headers(head.status(), head.headers_mut());
+    let mut response = response.map_body(|_, _| EitherBody::right(body));
+    *response.response_mut().status_mut() = head.status();
+    *response.response_mut().headers_mut() = std::mem::take(head.headers_mut());
+    response
+}
+
+fn recorded_changes(shared: &Shared, status: StatusCode) -> RecordedChanges {
     match shared.context.policy().on_server_error {
         OnServerError::DropChanges if status.is_server_error() => RecordedChanges::Drop,
         OnServerError::DropChanges | OnServerError::KeepChanges => RecordedChanges::Commit,
     }
 }
 
-/// The `Set-Cookie` value that the browser has to be sent. `Debug` of a response or an error does
-/// not show it.
+/// The `Set-Cookie` value that the browser receives. `Debug` of a response or an error does not
+/// show it.
 fn cookie(shared: &Shared, session: &SessionDriver) -> Option<HeaderValue> {
     let cookie = match session.cookie() {
         CookieChange::Keep => return None,
@@ -81,7 +117,7 @@ fn cookie(shared: &Shared, session: &SessionDriver) -> Option<HeaderValue> {
 ///
 /// [`session_core::caching`] has the reasons for the two values of `Cache-Control`. Every such
 /// response depends on the cookie.
-fn tell(cookie: Option<HeaderValue>, headers: &mut HeaderMap) {
+fn add_session_headers(cookie: Option<HeaderValue>, headers: &mut HeaderMap) {
     if let Some(cookie) = cookie {
         headers.append(header::SET_COOKIE, cookie);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHE_CONTROL_WITH_COOKIE));
@@ -101,22 +137,52 @@ fn tell(cookie: Option<HeaderValue>, headers: &mut HeaderMap) {
     }
 }
 
-/// An application's error that carries the session's cookie along.
-#[derive(Debug, thiserror::Error)]
-#[error("{error}")]
-struct Told {
-    error: ActixError,
-    cookie: Option<HeaderValue>,
+/// Wraps an error so that its response has the application's body and the session's headers.
+fn with_session(shared: &Shared, error: ActixError, session: SessionUse) -> ActixError {
+    if let Some(error) = error.as_error::<Error>() {
+        log(error);
+    }
+    SessionErrorResponse { error, respond: shared.error_response.clone(), session }.into()
 }
 
-impl ResponseError for Told {
+/// An error whose response carries the session's headers.
+#[derive(thiserror::Error)]
+#[error("{error}")]
+struct SessionErrorResponse {
+    error: ActixError,
+    respond: Option<ErrorResponse>,
+    session: SessionUse,
+}
+
+/// Whether the request used the session, and the cookie that it sends then.
+enum SessionUse {
+    Unused,
+    Used { cookie: Option<HeaderValue> },
+}
+
+impl fmt::Debug for SessionErrorResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.error, f)
+    }
+}
+
+impl ResponseError for SessionErrorResponse {
     fn status_code(&self) -> StatusCode {
         self.error.as_response_error().status_code()
     }
 
     fn error_response(&self) -> HttpResponse<BoxBody> {
-        let mut response = self.error.error_response();
-        tell(self.cookie.clone(), response.headers_mut());
+        let mut response = match (&self.respond, self.error.as_error::<Error>()) {
+            (Some(respond), Some(error)) => {
+                let mut response = respond(error);
+                add_error_headers(response.status(), response.headers_mut());
+                response
+            }
+            _ => self.error.error_response(),
+        };
+        if let SessionUse::Used { cookie } = &self.session {
+            add_session_headers(cookie.clone(), response.headers_mut());
+        }
         response
     }
 }

@@ -22,10 +22,7 @@ use actix_web::{
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use session_actix::{Error, Session, SessionMiddleware};
-use session_core::{
-    Principal, SessionStore,
-    cookie::{CookieCodec, CookieConfig, Key},
-};
+use session_core::{Principal, SessionStore, cookie::Key};
 use store_ipc::IpcStore;
 use tokio::sync::{oneshot, watch};
 
@@ -64,10 +61,11 @@ impl App {
             Some(owner) => Arc::new(IpcStore::connect(owner.path())),
             None => Arc::clone(&store) as _,
         };
-        let ring = Key::parse(KEY).expect("a strong key").into();
-        let codec =
-            CookieCodec::signed(CookieConfig::development(), &ring).expect("a valid cookie");
-        let sessions = SessionMiddleware::new(reached, codec);
+        let sessions = SessionMiddleware::builder(reached, Key::parse(KEY).expect("a strong key"))
+            .development()
+            .catch_panics()
+            .build()
+            .expect("a valid cookie");
         let (gate, open) = watch::channel(false);
         let (started, handle) = oneshot::channel();
         thread::spawn(move || {
@@ -213,7 +211,7 @@ async fn fail(session: Session, status: web::Path<u16>) -> Result<HttpResponse, 
 
 /// An error that becomes a response of a status, after an insert.
 async fn error(session: Session, status: web::Path<u16>) -> Result<HttpResponse, actix_web::Error> {
-    session.insert("mark", &1).map_err(Error::from)?;
+    session.insert("mark", &1)?;
     let status = StatusCode::from_u16(*status).expect("a status");
     Err(actix_web::error::InternalError::new("refused", status).into())
 }
@@ -267,7 +265,7 @@ async fn websocket(
     session: Session,
     request: HttpRequest,
 ) -> Result<HttpResponse, actix_web::Error> {
-    session.insert("mark", &1).map_err(Error::from)?;
+    session.insert("mark", &1)?;
     let mut switching =
         actix_http::ws::handshake(request.head()).map_err(actix_web::error::ErrorBadRequest)?;
     let silence = BodyStream::new(stream::pending::<Result<Bytes, std::io::Error>>());

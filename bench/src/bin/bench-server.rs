@@ -16,7 +16,7 @@ use bench::Site;
 use session_actix::{Error as SessionFailure, Session, SessionMiddleware};
 use session_core::{
     MemoryStore, SessionStore,
-    cookie::{CookieCodec, CookieConfig, Key},
+    cookie::{CookieConfig, Key},
 };
 use store_mongo::MongoStore;
 use store_redis::RedisStore;
@@ -40,7 +40,9 @@ async fn main() -> Result<(), Failure> {
         }
         ["sessions"] => {
             let site = site()?;
-            let sessions = SessionMiddleware::new(Arc::clone(site.store()), site.codec().clone());
+            let sessions = SessionMiddleware::builder(Arc::clone(site.store()), site.key().clone())
+                .development()
+                .build()?;
             let server = HttpServer::new(move || {
                 App::new().wrap(sessions.clone()).configure(untouched).configure(used)
             })
@@ -55,8 +57,8 @@ async fn main() -> Result<(), Failure> {
                 "mongo" => Arc::new(MongoStore::connect(&store_mongo::Config::new(url)?).await?),
                 _ => Arc::new(SqlStore::connect(&store_sql::Config::new(url)?).await?),
             };
-            let codec = CookieCodec::signed(CookieConfig::development(), &Key::random()?.into())?;
-            let sessions = SessionMiddleware::new(store, codec);
+            let sessions =
+                SessionMiddleware::builder(store, Key::random()?).development().build()?;
             let server = HttpServer::new(move || {
                 App::new().wrap(sessions.clone()).configure(untouched).configure(used)
             })

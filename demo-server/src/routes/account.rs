@@ -129,7 +129,6 @@ pub(super) async fn credentials_changed(session: Session) -> Result<HttpResponse
 /// `GET /watch`: server-sent events, one at once and one when the session has ended.
 pub(super) async fn watch(session: Session) -> Result<HttpResponse, Failure> {
     signed_in(&session).await?;
-    let session = session.into_inner();
     let first = stream::once(async {
         Ok::<_, std::io::Error>(web::Bytes::from_static(b"data: signed in\n\n"))
     });

@@ -18,18 +18,12 @@ pub(super) enum Failure {
     NoSuchDevice,
 }
 
-impl From<SessionError> for Failure {
-    fn from(error: SessionError) -> Self {
-        Self::Session(error.into())
-    }
-}
-
 impl ResponseError for Failure {
     fn status_code(&self) -> StatusCode {
         match self {
             // The type is what the client asked for with its route, and the value what it put
             // there.
-            Self::Session(error) if matches!(error.cause(), SessionError::Decode { .. }) => {
+            Self::Session(session_actix::Error::Session(SessionError::Decode { .. })) => {
                 StatusCode::BAD_REQUEST
             }
             Self::Session(error) => error.status_code(),
@@ -42,9 +36,7 @@ impl ResponseError for Failure {
     fn error_response(&self) -> HttpResponse<BoxBody> {
         let status = self.status_code();
         match self {
-            Self::Session(error)
-                if !(is_clients_fault(error.cause()) && status.is_client_error()) =>
-            {
+            Self::Session(error) if !(is_clients_fault(error) && status.is_client_error()) => {
                 error.error_response()
             }
             _ => HttpResponse::build(status)
@@ -55,11 +47,13 @@ impl ResponseError for Failure {
 }
 
 /// Whether the error speaks only of what the client sent: its name, its value.
-fn is_clients_fault(error: &SessionError) -> bool {
+fn is_clients_fault(error: &session_actix::Error) -> bool {
     matches!(
         error,
-        SessionError::Name(_)
-            | SessionError::Decode { .. }
-            | SessionError::Store(StoreError::Rejected(_))
+        session_actix::Error::Session(
+            SessionError::Name(_)
+                | SessionError::Decode { .. }
+                | SessionError::Store(StoreError::Rejected(_))
+        )
     )
 }

@@ -4,10 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use actix_web::{HttpResponse, http::header, web};
 use session_actix::{Error, Session};
-use session_core::{Persistence, Policy, Principal, cookie::Key};
+use session_core::{
+    Persistence, Policy, Principal,
+    cookie::{Key, KeyRing},
+};
 
 use crate::{
-    site::{Site, codec, sessions},
+    site::{Site, sessions},
     store::Store,
 };
 
@@ -141,7 +144,10 @@ async fn h24_what_is_inserted_after_a_logout_starts_a_new_session() {
 async fn s07_a_cookie_signed_by_an_older_key_is_issued_again_with_the_first() {
     let store = Arc::new(Store::new());
     let (first, second) = (Key::random().unwrap(), Key::random().unwrap());
-    let site = |keys: &[Key]| Site::over(&store, sessions(&store, codec(keys)), routes);
+    let site = |keys: &[Key]| {
+        let keys = KeyRing::new(keys.iter().cloned()).unwrap();
+        Site::over(&store, sessions(&store, keys).build().unwrap(), routes)
+    };
     let old = site(std::slice::from_ref(&first)).sign_on().await;
     let both = site(&[second.clone(), first]);
     assert_eq!(

@@ -9,7 +9,7 @@ use actix_web::{
     http::header::{self, HeaderValue},
     test::{TestRequest, init_service},
 };
-use session_core::cookie::{CookieCodec, CookieConfig, Key};
+use session_core::cookie::{CookieConfig, Key};
 
 use crate::{routes, site::sessions, store::Store};
 
@@ -26,10 +26,12 @@ impl Request {
     /// Status, body and `Set-Cookie` of `path`, and what the store was asked.
     async fn get(&self, path: &str) -> (u16, String, Option<String>, Vec<&'static str>) {
         let store = Arc::new(Store::new());
-        let codec =
-            CookieCodec::signed(CookieConfig::default(), &Key::random().unwrap().into()).unwrap();
         let proxies = ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().unwrap());
-        let sessions = sessions(&store, codec).trusted_proxies(proxies);
+        let sessions = sessions(&store, Key::random().unwrap())
+            .cookie(CookieConfig::default())
+            .trusted_proxies(proxies)
+            .build()
+            .unwrap();
         let site = init_service(App::new().wrap(sessions).configure(routes::common)).await;
         let over_tls = TestRequest::get()
             .uri("/start")

@@ -73,7 +73,7 @@ fn routes(routes: &mut web::ServiceConfig) {
 }
 
 fn insert(session: &Session) -> Result<(), Error> {
-    session.insert("n", &2).map_err(Error::from)
+    session.insert("n", &2)
 }
 
 async fn inserted(session: Session) -> Result<&'static str, Error> {
@@ -197,7 +197,7 @@ async fn h14_what_acted_at_once_stays_and_the_browser_learns_of_its_session() {
 async fn h14_the_body_of_a_panic_says_nothing() {
     let site = Site::start(routes);
     for path in ["/panics", "/panics-at-once/"] {
-        assert_eq!(site.get(path).await.body, "the request failed", "{path}");
+        assert_eq!(site.get(path).await.body, "the request failed\n", "{path}");
     }
 }
 

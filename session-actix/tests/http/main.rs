@@ -4,6 +4,7 @@
 
 mod cookies;
 mod delivery;
+mod error_body;
 mod failures;
 mod gone;
 mod headers;

@@ -13,21 +13,18 @@ fn routes(routes: &mut web::ServiceConfig) {
     routes
         .route(
             "/text",
-            web::get().to(async |session: Session| {
-                session.insert("n", "text").map(|()| "text").map_err(Error::from)
-            }),
+            web::get().to(async |session: Session| session.insert("n", "text").map(|()| "text")),
         )
         .route(
             "/big",
             web::get().to(async |session: Session| {
-                session.insert("big", &"x".repeat(70_000)).map(|()| "big").map_err(Error::from)
+                session.insert("big", &"x".repeat(70_000)).map(|()| "big")
             }),
         )
         .route(
             "/bad-name",
-            web::get().to(async |session: Session| {
-                session.insert("two\nlines", &1).map(|()| "named").map_err(Error::from)
-            }),
+            web::get()
+                .to(async |session: Session| session.insert("two\nlines", &1).map(|()| "named")),
         )
         .route("/wrong-type", web::get().to(wrong_type));
 }

@@ -7,10 +7,10 @@ use actix_web::{
     dev::ServerHandle,
     web::{Data, ServiceConfig},
 };
-use session_actix::SessionMiddleware;
+use session_actix::{SessionMiddleware, SessionMiddlewareBuilder};
 use session_core::{
-    Policy, SessionStore,
-    cookie::{CookieCodec, CookieConfig, Key},
+    Policy,
+    cookie::{CookieCodec, CookieConfig, Key, KeyRing},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -34,7 +34,8 @@ impl Site {
 
     pub(crate) fn with_policy(policy: Policy, more: fn(&mut ServiceConfig)) -> Self {
         let store = Arc::new(Store::new());
-        Self::over(&store, sessions(&store, codec(&[Key::random().unwrap()])).policy(policy), more)
+        let sessions = sessions(&store, Key::random().unwrap()).policy(policy);
+        Self::over(&store, sessions.build().unwrap(), more)
     }
 
     pub(crate) fn over(
@@ -74,16 +75,28 @@ impl Site {
         cookie
     }
 
-    /// One request on a connection of its own. `head` are raw header lines.
+    /// One request on its own connection. `head` are raw header lines.
     pub(crate) async fn ask(&self, method: &str, path: &str, head: &[u8]) -> Answer {
+        let start = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+        let bytes = self.exchange(&[start.as_bytes(), head, b"\r\n"].concat()).await;
+        Answer::parse(&String::from_utf8(bytes).unwrap())
+    }
+
+    /// The bytes that come back for a request, none if the server closes the connection.
+    pub(crate) async fn ask_bytes(&self, path: &str, cookie: &str) -> Vec<u8> {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nCookie: {cookie}\r\n\r\n"
+        );
+        self.exchange(request.as_bytes()).await
+    }
+
+    async fn exchange(&self, request: &[u8]) -> Vec<u8> {
         let exchange = async {
             let mut connection = TcpStream::connect(self.address).await.unwrap();
-            let start =
-                format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
-            connection.write_all(&[start.as_bytes(), head, b"\r\n"].concat()).await.unwrap();
+            connection.write_all(request).await.unwrap();
             let mut bytes = Vec::new();
             connection.read_to_end(&mut bytes).await.unwrap();
-            Answer::parse(&String::from_utf8(bytes).unwrap())
+            bytes
         };
         tokio::time::timeout(Duration::from_secs(20), exchange).await.unwrap()
     }
@@ -96,17 +109,15 @@ impl Drop for Site {
     }
 }
 
-pub(crate) fn codec(keys: &[Key]) -> CookieCodec {
-    CookieCodec::signed(
-        CookieConfig::development(),
-        &session_core::cookie::KeyRing::new(keys.iter().cloned()).unwrap(),
-    )
-    .unwrap()
+/// The codec of a middleware that [`sessions`] makes with this key.
+pub(crate) fn codec(key: &Key) -> CookieCodec {
+    CookieCodec::signed(CookieConfig::development(), &key.clone().into()).unwrap()
 }
 
-pub(crate) fn sessions(store: &Arc<Store>, codec: CookieCodec) -> SessionMiddleware {
+/// The middleware of the tests: a cookie for plain http, and panics are caught.
+pub(crate) fn sessions(store: &Arc<Store>, keys: impl Into<KeyRing>) -> SessionMiddlewareBuilder {
     logs::listen();
-    SessionMiddleware::new(Arc::clone(store) as Arc<dyn SessionStore>, codec)
+    SessionMiddleware::builder(Arc::clone(store), keys.into()).development().catch_panics()
 }
 
 /// A response, bodies in chunks as they came.

@@ -34,8 +34,8 @@ async fn start_while_streaming(session: Session) -> HttpResponse {
         let committed = session.commit().await;
         let added = session.add("n", 1).await;
         let refused = |done: bool| if done { "done" } else { "refused" };
-        let committed = refused(!matches!(committed, Err(SessionError::HeadSent)));
-        let added = refused(!matches!(added, Err(SessionError::HeadSent)));
+        let committed = refused(!matches!(committed, Err(Error::Session(SessionError::HeadSent))));
+        let added = refused(!matches!(added, Err(Error::Session(SessionError::HeadSent))));
         Ok::<_, Error>(Bytes::from(format!("commit {committed}, add {added}")))
     });
     HttpResponse::Ok().streaming(Box::pin(body))
@@ -48,7 +48,7 @@ async fn ask_while_streaming(request: HttpRequest) -> HttpResponse {
             Some(session) => session.add("n", 1).await,
             None => return Ok(Bytes::from("no session")),
         };
-        let refused = matches!(added, Err(SessionError::HeadSent));
+        let refused = matches!(added, Err(Error::Session(SessionError::HeadSent)));
         Ok::<_, Error>(Bytes::from(if refused { "refused" } else { "done" }))
     });
     HttpResponse::Ok().streaming(Box::pin(body))

@@ -95,8 +95,9 @@ async fn h04_h05_calls_to_the_store_are_those_of_the_design() {
 #[actix_web::test]
 async fn s01_an_id_that_no_store_gave_is_never_adopted() {
     let store = std::sync::Arc::new(crate::store::Store::new());
-    let codec = codec(&[Key::random().unwrap()]);
-    let site = Site::over(&store, sessions(&store, codec.clone()), routes);
+    let key = Key::random().unwrap();
+    let codec = codec(&key);
+    let site = Site::over(&store, sessions(&store, key).build().unwrap(), routes);
     let made_up = codec.issue(&SessionId::random().unwrap(), None);
     let made_up = made_up.split(';').next().unwrap();
     assert_eq!(site.get_as(made_up, "/read").await.body, "no n");

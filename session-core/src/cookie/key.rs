@@ -115,6 +115,14 @@ pub enum WeakKey {
         "a cookie key is written in hex or base64, and this is neither; make one with: openssl rand -base64 48"
     )]
     Encoding,
+    /// An environment variable without a value.
+    #[error(
+        "the environment variable {variable} is not set; set it to the output of: openssl rand -base64 48"
+    )]
+    Unset {
+        /// Its name.
+        variable: String,
+    },
     /// A ring without keys.
     #[error("a signed cookie needs at least one key; make one with: openssl rand -base64 48")]
     None,
@@ -122,8 +130,9 @@ pub enum WeakKey {
 
 /// The keys in use: the first signs, every one verifies.
 ///
-/// To change the key without signing anybody out, put the new one first, wait until the longest
-/// session is over, then drop the old one.
+/// To change the key without signing users out: give every server both keys, the old one first; then
+/// put the new one first on every server; then, when the longest session has expired, remove the old
+/// one. A cookie that the old key signed is signed anew when a request uses its session.
 #[derive(Debug, Clone)]
 pub struct KeyRing(Vec<Key>);
 
@@ -135,6 +144,31 @@ impl KeyRing {
     pub fn new(keys: impl IntoIterator<Item = Key>) -> Result<Self, WeakKey> {
         let keys: Vec<_> = keys.into_iter().collect();
         if keys.is_empty() { Err(WeakKey::None) } else { Ok(Self(keys)) }
+    }
+
+    /// Reads keys from a setting: one key in the form of [`Key::parse`], or several with commas
+    /// between them, the signing one first.
+    ///
+    /// # Errors
+    /// [`WeakKey`] for the first key that is not valid. The text is not in the error.
+    pub fn parse(text: &str) -> Result<Self, WeakKey> {
+        let keys = text.split(',').map(Key::parse).collect::<Result<Vec<_>, _>>()?;
+        Self::new(keys)
+    }
+
+    /// Reads keys from an environment variable, in the form of [`KeyRing::parse`].
+    ///
+    /// # Errors
+    /// [`WeakKey::Unset`] if the variable is not set, else as [`KeyRing::parse`]. The value is not
+    /// in the error.
+    pub fn from_env(variable: &str) -> Result<Self, WeakKey> {
+        match std::env::var(variable) {
+            Ok(text) => Self::parse(&text),
+            Err(std::env::VarError::NotPresent) => {
+                Err(WeakKey::Unset { variable: variable.to_owned() })
+            }
+            Err(std::env::VarError::NotUnicode(_)) => Err(WeakKey::Encoding),
+        }
     }
 
     /// The keys, the signing one first.
@@ -171,6 +205,15 @@ mod tests {
         let error = Key::parse(text).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("AAAA"));
         assert_eq!(format!("{:?}", Key::random().unwrap()), "Key(***)");
+    }
+
+    #[test]
+    fn ring_reads_keys_with_commas_and_names_an_unset_variable() {
+        let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        assert_eq!(KeyRing::parse(&format!("{key}, {key}")).unwrap().keys().len(), 2);
+        assert_eq!(KeyRing::parse(&format!("{key},")).unwrap_err(), WeakKey::Short { bytes: 0 });
+        let error = KeyRing::from_env("A_VARIABLE_THAT_NOBODY_SETS").unwrap_err();
+        assert!(error.to_string().contains("A_VARIABLE_THAT_NOBODY_SETS is not set"));
     }
 
     #[test]
