@@ -65,7 +65,8 @@ pub use session_core::{
     SweeperHandle, cookie, observe, spawn_sweeper,
 };
 
-/// The example of the project's README, so that the tests compile it.
+/// The examples of the two README files, so that the tests compile them.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
-struct FrontPage;
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,6 +1,6 @@
 //! Every example, run and driven over HTTP against a real server of its store.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::path::Path;
 
 use tests::{Browser, Setup, client::Request, process::Process};
 
@@ -18,8 +18,8 @@ enum Restart {
 async fn serves(program: &str, arguments: &[&str], restart: Restart) {
     let mut app = App::start(program, arguments).await;
     let mut browser = Browser::new(app.address);
-    assert_eq!(front(&mut browser).await, "nobody, visit 1");
-    assert_eq!(front(&mut browser).await, "nobody, visit 2");
+    assert_eq!(front(&mut browser).await, "anonymous, visit 1");
+    assert_eq!(front(&mut browser).await, "anonymous, visit 2");
 
     let mut before = browser.clone();
     let _ = browser.send(Request::post("/login").form("bob")).await.expect(200);
@@ -36,7 +36,7 @@ async fn serves(program: &str, arguments: &[&str], restart: Restart) {
     browser = browser.at(app.address);
     match restart {
         Restart::Keeps => assert_eq!(front(&mut browser).await, "bob, visit 4"),
-        Restart::Loses => assert_eq!(front(&mut browser).await, "nobody, visit 1"),
+        Restart::Loses => assert_eq!(front(&mut browser).await, "anonymous, visit 1"),
     }
 
     let mut ended = browser.clone();
@@ -44,7 +44,7 @@ async fn serves(program: &str, arguments: &[&str], restart: Restart) {
     assert!(!browser.has_cookie());
     assert_eq!(
         front(&mut ended).await,
-        "nobody, visit 1",
+        "anonymous, visit 1",
         "a session that was signed out stays so"
     );
     app.stop().await;
@@ -87,22 +87,4 @@ async fn postgres() {
 async fn sqlite() {
     let Some(setup) = Setup::sqlite().await else { return };
     serves(env!("CARGO_BIN_EXE_sqlite"), &[setup.url()], Restart::Keeps).await;
-}
-
-/// One can be read at a glance, and what differs between two of them is the store.
-#[test]
-fn each_has_at_most_forty_lines_and_the_same_handlers() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin");
-    let mut handlers = BTreeSet::new();
-    for entry in fs::read_dir(folder).expect("the examples") {
-        let path = entry.expect("an example").path();
-        let text = fs::read_to_string(&path).expect("text");
-        assert!(text.lines().count() <= 40, "{} has more than 40 lines", path.display());
-        if let Some((_, rest)) = text.split_once("#[post(\"/login\")]") {
-            handlers.insert(
-                rest.split_once("async fn main").expect("an application has a main").0.to_owned(),
-            );
-        }
-    }
-    assert_eq!(handlers.len(), 1, "the examples' handlers differ: {handlers:#?}");
 }

@@ -92,7 +92,7 @@ impl Shell {
                 assert!(output.status.success(), "{command}: {output:?}");
                 self.key = Some(String::from_utf8(output.stdout).expect("a key is text"));
             }
-            // What runs this test, or is run beside it.
+            // The command that runs this test, or commands that run beside it.
             ["scripts/test"] => assert_ci_has("scripts/test"),
             ["scripts/test", "--matrix"] => assert_makes_a_table(),
             [".ci/run"] => assert!(page::path(".ci/run").exists()),
@@ -233,6 +233,11 @@ async fn all_of(file: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_of_the_front_page_works() {
     all_of("README.md").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_of_the_test_matrix_page_works() {
+    all_of("docs/test-matrix.md").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,7 +76,7 @@ impl Outside {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_front_pages_application_builds_and_counts_outside_the_workspace() {
     let front_page = page::text("README.md");
-    let outside = Outside::new("outside-application", &block(&front_page, "toml"), "../sessions/");
+    let outside = Outside::new("outside-application", &block(&front_page, "toml"), "../session-layer/");
     let fixed = "\"127.0.0.1:3000\"";
     let shown = block(&front_page, "rust,no_run");
     assert!(shown.contains(fixed), "the example serves on {fixed}");

@@ -16,7 +16,7 @@ use actix_web::{
     test::{TestRequest, init_service},
     web,
 };
-use session_actix::{Error, Session};
+use session_actix::Session;
 use session_core::{SessionId, cookie::Key};
 
 use crate::{

@@ -11,7 +11,7 @@ fn routes(routes: &mut web::ServiceConfig) {
         .route(
             "/blind",
             web::get().to(async |session: Session| {
-                session.insert("m", "x").map(|()| "inserted").map_err(Error::from)
+                session.insert("m", "x").map(|()| "inserted")
             }),
         )
         .route("/same", web::get().to(read_and_insert_the_same))
