@@ -118,8 +118,8 @@ pub struct SessionMiddlewareBuilder {
 pub enum CookieSigning {
     /// The first key signs, and every key verifies.
     Keys(KeyRing),
-    /// Not at all. An id cannot be guessed, but each made-up cookie costs a store call, and the rules
-    /// for superseded ids do not apply ([`CookieCodec::unsigned`]).
+    /// The cookie is not signed. An id cannot be guessed, but each made-up cookie costs a store
+    /// call, and the rules for superseded ids do not apply ([`CookieCodec::unsigned`]).
     Unsigned,
 }
 

@@ -123,8 +123,8 @@ impl Session {
     }
 
     /// Changes a value by a function, at once, and returns the new value. If another request writes
-    /// in between, the function is called again with the newer value, so that no change is lost. See
-    /// [`update`](session_core::Session::update).
+    /// in between, the function is called again with the newer value, so that no change is lost.
+    /// See [`update`](session_core::Session::update).
     ///
     /// # Errors
     /// The value is not a `T`, other requests write faster, or the store does not answer.

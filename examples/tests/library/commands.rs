@@ -119,7 +119,7 @@ fn example(name: &str) -> &'static str {
         "mongo" => env!("CARGO_BIN_EXE_mongo"),
         "postgres" => env!("CARGO_BIN_EXE_postgres"),
         "sqlite" => env!("CARGO_BIN_EXE_sqlite"),
-        _ => panic!("there is no example {name}"),
+        _ => panic!("unknown example {name}"),
     }
 }
 

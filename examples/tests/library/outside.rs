@@ -74,16 +74,17 @@ impl Outside {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_front_pages_application_builds_and_counts_outside_the_workspace() {
+async fn application_of_the_readme_builds_outside_the_workspace() {
     let front_page = page::text("README.md");
-    let outside = Outside::new("outside-application", &block(&front_page, "toml"), "../session-layer/");
+    let outside =
+        Outside::new("outside-application", &block(&front_page, "toml"), "../session-layer/");
     let fixed = "\"127.0.0.1:3000\"";
     let shown = block(&front_page, "rust,no_run");
     assert!(shown.contains(fixed), "the example serves on {fixed}");
     outside.write("src/main.rs", &shown.replace(fixed, "std::env::var(\"LISTEN\")?"));
     outside.cargo(&["build"]);
 
-    // An address of this machine's that nobody else has: the example's port is fixed.
+    // A loopback address that no other process uses, because the example's port is fixed.
     let [_, a, b, c] = fastrand::u32(..).to_be_bytes();
     let address = format!("127.{}.{}.{}:3000", a, b, c.clamp(1, 254));
     let program = outside.target.join("debug/outside-application");

@@ -141,7 +141,7 @@ async fn h24_what_is_inserted_after_a_logout_starts_a_new_session() {
 }
 
 #[actix_web::test]
-async fn s07_a_cookie_signed_by_an_older_key_is_issued_again_with_the_first() {
+async fn s07_cookie_of_an_older_key_is_signed_anew_with_the_first_key() {
     let store = Arc::new(Store::new());
     let (first, second) = (Key::random().unwrap(), Key::random().unwrap());
     let site = |keys: &[Key]| {

@@ -67,10 +67,10 @@ fn answer<B: MessageBody>(response: ServiceResponse<B>) -> (u16, String, Option<
 }
 
 #[actix_web::test]
-async fn s17_an_https_only_cookie_is_neither_believed_nor_given_over_plain_http() {
+async fn s17_https_only_cookie_is_neither_read_nor_set_over_plain_http() {
     let plain = Request { peer: "198.51.100.1:5000", forwarded: &[] };
     assert_eq!(plain.get("/read").await, (200, "no n".to_owned(), None, vec![]));
-    // Nor is it said that somebody is signed out whose cookie was not believed.
+    // A sign-out is refused as well: the cookie was not read, so nothing can be ended.
     for path in ["/start", "/add", "/logout"] {
         let (status, body, cookie, calls) = plain.get(path).await;
         assert_eq!(

@@ -15,7 +15,7 @@ use session_actix::{Error, Session, SessionError, SessionMiddleware};
 use session_core::cookie::Key;
 
 use crate::{
-    logs, routes,
+    log_capture, routes,
     site::{Site, sessions},
     store::{Fault, Store},
 };
@@ -117,7 +117,7 @@ async fn every_library_error_gets_the_body_of_the_application() {
 
 #[actix_web::test]
 async fn outer_middleware_sees_the_error_of_a_failed_commit() {
-    logs::listen();
+    log_capture::listen();
     let store = Arc::new(Store::new());
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&seen);

@@ -185,7 +185,7 @@ async fn h14_a_policy_can_keep_them_on_a_5xx() {
 }
 
 #[actix_web::test]
-async fn h14_what_acted_at_once_stays_and_the_browser_learns_of_its_session() {
+async fn h14_effects_of_immediate_calls_stay_and_the_cookie_is_sent() {
     let site = Site::start(routes);
     let answer = site.get("/adds-at-once").await;
     assert_eq!((answer.status, answer.body.as_str()), (500, "half done"));

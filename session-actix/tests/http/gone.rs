@@ -53,7 +53,7 @@ async fn h13_a_write_to_a_session_that_expired_meanwhile_is_a_conflict() {
 }
 
 #[actix_web::test]
-async fn h13_a_policy_can_serve_it_without_the_changes_and_remove_the_cookie() {
+async fn h13_policy_can_serve_without_changes_and_remove_the_cookie() {
     let site = Site::with_policy(Policy::default().on_session_ended(OnSessionEnded::Serve), routes);
     let cookie = site.sign_on().await;
     let answer = site.get_as(&cookie, "/expires").await;

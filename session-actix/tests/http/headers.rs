@@ -55,7 +55,7 @@ async fn s19_a_response_that_sets_an_id_is_kept_by_no_cache() {
 }
 
 #[actix_web::test]
-async fn s19_a_response_that_was_only_read_for_varies_and_keeps_its_caching() {
+async fn s19_response_of_a_read_varies_by_cookie_and_keeps_its_caching() {
     let site = Site::start(routes);
     let cookie = site.sign_on().await;
     let answer = site.get_as(&cookie, "/public-read").await;

@@ -1,10 +1,6 @@
-//! What operators read, and what they never read.
+//! What the log contains, and what it never contains.
 
-use std::{
-    cell::RefCell,
-    io,
-    sync::{Arc, Once},
-};
+use std::sync::Arc;
 
 use actix_web::{
     App, HttpResponse,
@@ -20,50 +16,11 @@ use session_actix::Session;
 use session_core::{SessionId, cookie::Key};
 
 use crate::{
+    log_capture::{forget, listen, logged},
     routes,
     site::sessions,
     store::{DRIVER_WORDS, Fault, Store},
 };
-
-thread_local! {
-    /// What this thread logged since [`forget`]. A service that is called in process stays on the
-    /// thread of its test.
-    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Logs everything, each thread for itself. Every test calls it before anything can be logged: a
-/// place in the code that logs while nobody listens yet may be cut off for good.
-pub(crate) fn listen() {
-    static LISTENING: Once = Once::new();
-    LISTENING.call_once(|| {
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_ansi(false)
-            .with_writer(|| Log)
-            .finish();
-        tracing::subscriber::set_global_default(subscriber).unwrap();
-    });
-}
-
-pub(crate) fn forget() {
-    LOG.take();
-}
-
-pub(crate) fn logged() -> String {
-    LOG.with_borrow(|log| String::from_utf8(log.clone()).unwrap())
-}
-
-struct Log;
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOG.with_borrow_mut(|log| log.write(bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 async fn panic_now(session: Session) -> HttpResponse {
     let _ = session.insert("n", &2);
@@ -72,7 +29,7 @@ async fn panic_now(session: Session) -> HttpResponse {
 }
 
 #[actix_web::test]
-async fn an_extractor_without_the_middleware_is_a_500_and_a_line_in_the_log() {
+async fn extractor_without_middleware_is_a_500_with_a_log_line() {
     listen();
     forget();
     let app = init_service(App::new().configure(routes::common)).await;

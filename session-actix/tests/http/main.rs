@@ -8,6 +8,7 @@ mod error_body;
 mod failures;
 mod gone;
 mod headers;
+mod log_capture;
 mod logs;
 mod origin;
 mod outage;

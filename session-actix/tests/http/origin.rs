@@ -10,7 +10,7 @@ use actix_web::{
 use session_actix::{CrossOriginGuard, Error, Session};
 
 use crate::{
-    logs,
+    log_capture,
     site::{Answer, Site},
 };
 
@@ -174,8 +174,8 @@ async fn s24_the_host_of_the_request_target_overrides_the_header() {
 
 #[actix_web::test]
 async fn s24_a_refusal_is_logged_without_cookie_and_path() {
-    logs::listen();
-    logs::forget();
+    log_capture::listen();
+    log_capture::forget();
     let app = init_service(
         App::new().wrap(guard()).route("/reset/{token}", web::post().to(async || "done")),
     )
@@ -192,7 +192,7 @@ async fn s24_a_refusal_is_logged_without_cookie_and_path() {
             .insert_header(("X-Forwarded-Proto", "https"));
         app.call(request.insert_header(("Origin", origin)).to_request()).await.unwrap();
     }
-    let logged = logs::logged();
+    let logged = log_capture::logged();
     let lines: Vec<_> =
         logged.lines().filter(|line| line.contains("cross-origin request refused")).collect();
     assert_eq!(lines.len(), 2, "{logged}");

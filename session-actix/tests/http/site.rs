@@ -17,7 +17,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{logs, routes, store::Store};
+use crate::{log_capture, routes, store::Store};
 
 /// A server with one worker; it ends with the test that started it.
 pub(crate) struct Site {
@@ -104,7 +104,7 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        // The command is sent by the call; nobody waits for its end.
+        // The call sends the command. The returned future only waits for the end of the server.
         drop(self.server.stop(false));
     }
 }
@@ -116,7 +116,7 @@ pub(crate) fn codec(key: &Key) -> CookieCodec {
 
 /// The middleware of the tests: a cookie for plain http, and panics are caught.
 pub(crate) fn sessions(store: &Arc<Store>, keys: impl Into<KeyRing>) -> SessionMiddlewareBuilder {
-    logs::listen();
+    log_capture::listen();
     SessionMiddleware::builder(Arc::clone(store), keys.into()).development().catch_panics()
 }
 

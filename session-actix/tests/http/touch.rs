@@ -10,9 +10,7 @@ fn routes(routes: &mut web::ServiceConfig) {
     routes
         .route(
             "/blind",
-            web::get().to(async |session: Session| {
-                session.insert("m", "x").map(|()| "inserted")
-            }),
+            web::get().to(async |session: Session| session.insert("m", "x").map(|()| "inserted")),
         )
         .route("/same", web::get().to(read_and_insert_the_same))
         .route("/next", web::get().to(read_and_insert_the_next));
