@@ -13,9 +13,9 @@
         // A documentation test cannot contain tests, so it runs some checks itself.
         "# #[tokio::main]\n",
         "# async fn main() {\n",
-        "#     use session_core::conformance::{c09_a_commit_sets_and_removes_and_leaves_the_rest, c17_a_commit_never_creates};\n",
-        "#     c09_a_commit_sets_and_removes_and_leaves_the_rest(&toy_fixture::Toys::default()).await;\n",
-        "#     c17_a_commit_never_creates(&toy_fixture::Toys::default()).await;\n",
+        "#     use session_core::conformance::{c09_commit_changes_only_the_named_values, c17_commit_never_creates_a_record};\n",
+        "#     c09_commit_changes_only_the_named_values(&toy_fixture::Toys::default()).await;\n",
+        "#     c17_commit_never_creates_a_record(&toy_fixture::Toys::default()).await;\n",
         "# }\n```"
     )
 )]

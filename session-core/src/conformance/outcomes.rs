@@ -1,16 +1,22 @@
-//! Which verdict a commit gets, and in which order.
+//! Checks of the outcome of a commit, and of the order of outcomes: C46.
 
 use super::{
-    Fixture,
-    steps::{
-        CommitWords, LONG, TestSession, absent, clients, commit, create, create_any, data, end,
-        holds, listed, load, name, principal, refused, rejected, same, texts,
+    assert::{check, check_eq, check_rejected},
+    calls::{
+        check_absent, check_outcome, clients, commit, create, create_anonymous, end_session,
+        list_keys, load,
     },
+    fixture::Fixture,
+    session::{CommitExt, LONG, TestSession, data, name, principal, texts},
 };
-use crate::{Change, Commit, Guard, Outcome, PrincipalChange};
+use crate::{Attributes, Change, Commit, Guard, Outcome, PrincipalChange};
 
-/// A commit with another secret than the current one is `Superseded` and changes nothing, an empty
-/// one as well: with the former secret, a future one, and one that never was.
+/// What a commit tries besides.
+type Addition<'a> = &'a (dyn Fn(Commit) -> Commit + Sync);
+
+/// A commit whose secret is not the current one is `Superseded` and changes nothing.
+///
+/// The check uses the former secret, a future one and an unknown one, also for empty commits.
 pub async fn c46_a_superseded_commit_changes_nothing(fixture: &dyn Fixture) {
     let (clients, alice) = (clients(fixture, 2).await, principal("alice"));
     let former = TestSession::new();
@@ -21,7 +27,7 @@ pub async fn c46_a_superseded_commit_changes_nothing(fixture: &dyn Fixture) {
     let never = TestSession { generation: 1, ..TestSession::under(key.as_str()) };
     for (what, wrong) in [("the former", &former), ("a future", &current.rotated()), ("no", &never)]
     {
-        let law = format!("C46: a commit with {what} secret of the session is Superseded (law 4)");
+        let rule = format!("C46: a commit with {what} secret of the session is Superseded (law 4)");
         let next = wrong.rotated();
         for whole in [
             wrong.commit(),
@@ -31,46 +37,48 @@ pub async fn c46_a_superseded_commit_changes_nothing(fixture: &dyn Fixture) {
             wrong.touch(LONG * 2),
             wrong.commit().authenticated(),
             wrong.sign_out(),
-            wrong.commit().attributes(crate::Attributes::default()),
+            wrong.commit().attributes(Attributes::default()),
             wrong.rotate(&next),
             wrong.sign_in(&next, &alice),
             wrong.set("a", "2").guard(Guard::Version(1)),
             wrong.set("a", "2").guard(Guard::Version(9)),
         ] {
             for client in &clients {
-                refused(client, key, whole.clone(), Outcome::Superseded, &law).await;
+                check_outcome(client, key, whole.clone(), Outcome::Superseded, &rule).await;
             }
         }
     }
-    let law = "C46: a superseded commit changes nothing";
-    let record = load(&clients[1], key, law).await;
-    same(
+    let rule = "C46: a superseded commit changes nothing";
+    let record = load(&clients[1], key, rule).await;
+    check_eq(
         (texts(&record.data), record.version, record.principal),
         (texts(&data([("a", "1")])), 1, None),
-        law,
+        rule,
     );
-    same((record.secret, record.generation, record.since), (current.secret, 1, 0), law);
-    holds(
+    check_eq((record.secret, record.generation, record.since), (current.secret, 1, 0), rule);
+    check(
         record.ttl <= LONG,
         "C46: a superseded commit does not extend the life",
         format_args!("at most {LONG:?}"),
         record.ttl,
     );
-    same(listed(&clients[1], &alice, law).await, [].into(), law);
+    check_eq(list_keys(&clients[1], &alice, rule).await, [].into(), rule);
     if let (Some(before), Some(after)) =
         (stored, fixture.dump().await.or_explain("C46 (stored bytes)"))
     {
-        same(before == after, true, "C46: superseded commits leave the stored bytes as they are");
+        check_eq(
+            before == after,
+            true,
+            "C46: superseded commits leave the stored bytes as they are",
+        );
     }
     commit(&clients[1], key, current.set("a", "2"), "C46: the current secret still works").await;
 }
 
-/// What a commit tries besides.
-type Addition<'a> = &'a (dyn Fn(Commit) -> Commit + Sync);
-
-/// The verdicts of one commit come in their order: `Gone`, `Superseded`, `Conflict`, `Rejected`.
-/// `Corrupt` is between the first two; C39 and C40 check it.
-pub async fn c46_verdicts_come_in_their_order(fixture: &dyn Fixture) {
+/// One commit with several faults is `Gone`, then `Superseded`, `Conflict`, `Rejected`.
+///
+/// `Corrupt` comes after `Gone`; C39 and C40 check it.
+pub async fn c46_outcomes_have_an_order(fixture: &dyn Fixture) {
     let store = fixture.store();
     let session = TestSession::new();
     let (key, other) = (&session.key, TestSession::under(session.key.as_str()));
@@ -88,53 +96,65 @@ pub async fn c46_verdicts_come_in_their_order(fixture: &dyn Fixture) {
         ("no change", None, &|commit| commit),
     ];
     for (what, rejection, with) in impossible {
-        let law = format!(
+        let rule = format!(
             "C46: with {what} and a wrong secret a commit is Superseded before it is a Conflict or Rejected (law 9)"
         );
         for guard in [Guard::Any, Guard::Version(9)] {
-            refused(&store, key, with(other.commit()).guard(guard), Outcome::Superseded, &law)
-                .await;
+            check_outcome(
+                &store,
+                key,
+                with(other.commit()).guard(guard),
+                Outcome::Superseded,
+                &rule,
+            )
+            .await;
         }
-        let law = format!(
+        let rule = format!(
             "C46: with {what} and a stale version a commit is a Conflict before it is Rejected (law 9)"
         );
-        refused(
+        check_outcome(
             &store,
             key,
             with(session.commit()).guard(Guard::Version(9)),
             Outcome::Conflict,
-            &law,
+            &rule,
         )
         .await;
         if let Some(rejection) = rejection {
-            let law = format!("C46: with {what} a commit is Rejected last");
-            rejected(
+            let rule = format!("C46: with {what} a commit is Rejected last");
+            check_rejected(
                 store.commit(key, with(session.commit()).guard(Guard::Version(1))).await,
                 rejection,
-                &law,
+                &rule,
             );
         }
     }
-    let law = "C46: refused commits change nothing";
-    let record = load(&store, key, law).await;
-    same((record.version, record.data.len()), (1, 2), law);
-    end(&store, key, law).await;
+    let rule = "C46: refused commits change nothing";
+    let record = load(&store, key, rule).await;
+    check_eq((record.version, record.data.len()), (1, 2), rule);
+    end_session(&store, key, rule).await;
     for (what, _, with) in impossible {
-        let law =
+        let rule =
             format!("C46: with {what} a commit on a dead session is Gone before all else (law 9)");
         for session in [&session, &other] {
             for guard in [Guard::Any, Guard::Version(9)] {
-                refused(&store, key, with(session.commit()).guard(guard), Outcome::Gone, &law)
-                    .await;
+                check_outcome(
+                    &store,
+                    key,
+                    with(session.commit()).guard(guard),
+                    Outcome::Gone,
+                    &rule,
+                )
+                .await;
             }
         }
     }
 }
 
-/// An empty commit is judged like any other: `Done`, `Superseded`, `Conflict` or `Gone`.
-pub async fn c46_an_empty_commit_is_judged(fixture: &dyn Fixture) {
+/// An empty commit is `Done`, `Superseded`, `Conflict` or `Gone`, like any other.
+pub async fn c46_an_empty_commit_is_checked(fixture: &dyn Fixture) {
     let clients = clients(fixture, 2).await;
-    let session = create_any(&clients[0], LONG).await;
+    let session = create_anonymous(&clients[0], LONG).await;
     let (key, next) = (&session.key, session.rotated());
     commit(
         &clients[0],
@@ -143,11 +163,17 @@ pub async fn c46_an_empty_commit_is_judged(fixture: &dyn Fixture) {
         "C46: an empty commit with the current secret is Done",
     )
     .await;
-    let law = "C46: an empty commit under a stale version is a Conflict";
-    refused(&clients[0], key, session.commit().guard(Guard::Version(2)), Outcome::Conflict, law)
-        .await;
+    let rule = "C46: an empty commit under a stale version is a Conflict";
+    check_outcome(
+        &clients[0],
+        key,
+        session.commit().guard(Guard::Version(2)),
+        Outcome::Conflict,
+        rule,
+    )
+    .await;
     commit(&clients[1], key, session.rotate(&next), "C46: a rotation takes effect").await;
-    refused(
+    check_outcome(
         &clients[0],
         key,
         session.commit(),
@@ -155,9 +181,9 @@ pub async fn c46_an_empty_commit_is_judged(fixture: &dyn Fixture) {
         "C46: an empty commit with a superseded secret is Superseded",
     )
     .await;
-    end(&clients[1], key, "C46: delete finds the record").await;
+    end_session(&clients[1], key, "C46: delete finds the record").await;
     for session in [&session, &next] {
-        refused(
+        check_outcome(
             &clients[0],
             key,
             session.commit(),
@@ -168,35 +194,40 @@ pub async fn c46_an_empty_commit_is_judged(fixture: &dyn Fixture) {
     }
 }
 
-/// A new principal without a rotation is refused, whatever else the commit has, and changes nothing
-/// (session fixation).
-pub async fn c46_a_sign_in_without_a_rotation_is_refused(fixture: &dyn Fixture) {
+/// A commit that sets a principal without a rotation is rejected and changes nothing.
+///
+/// This prevents session fixation.
+pub async fn c46_a_sign_in_without_a_rotation_is_rejected(fixture: &dyn Fixture) {
     let (store, alice) = (fixture.store(), principal("alice"));
-    let session = create_any(&store, LONG).await;
+    let session = create_anonymous(&store, LONG).await;
     let sign_in =
         |session: &TestSession| session.commit().principal(PrincipalChange::Set(alice.clone()));
-    let law = "C46: a sign-in without a rotation is refused";
+    let rule = "C46: a sign-in without a rotation is refused";
     for whole in [
         sign_in(&session),
         sign_in(&session).authenticated(),
         sign_in(&session).clear().ttl(LONG * 2),
     ] {
-        rejected(store.commit(&session.key, whole).await, "PrincipalWithoutRotation", law);
+        check_rejected(store.commit(&session.key, whole).await, "PrincipalWithoutRotation", rule);
     }
-    let law = "C46: the check before I/O comes before every verdict";
+    let rule = "C46: the check before I/O comes before every verdict";
     let missing = TestSession::new();
-    rejected(store.commit(&missing.key, sign_in(&missing)).await, "PrincipalWithoutRotation", law);
-    rejected(
+    check_rejected(
+        store.commit(&missing.key, sign_in(&missing)).await,
+        "PrincipalWithoutRotation",
+        rule,
+    );
+    check_rejected(
         store.commit(&session.key, sign_in(&session.rotated())).await,
         "PrincipalWithoutRotation",
-        law,
+        rule,
     );
-    absent(&store, &missing.key, law).await;
-    let law = "C46: a refused sign-in changes nothing";
-    let record = load(&store, &session.key, law).await;
-    same((record.principal, record.authenticated, record.version), (None, None, 1), law);
-    holds(record.ttl <= LONG, law, format_args!("a ttl of at most {LONG:?}"), record.ttl);
-    same(listed(&store, &alice, law).await, [].into(), law);
+    check_absent(&store, &missing.key, rule).await;
+    let rule = "C46: a refused sign-in changes nothing";
+    let record = load(&store, &session.key, rule).await;
+    check_eq((record.principal, record.authenticated, record.version), (None, None, 1), rule);
+    check(record.ttl <= LONG, rule, format_args!("a ttl of at most {LONG:?}"), record.ttl);
+    check_eq(list_keys(&store, &alice, rule).await, [].into(), rule);
     let next = session.rotated();
     commit(
         &store,

@@ -1,26 +1,29 @@
-//! What `delete_expired` promises.
+//! Checks of `delete_expired`: C30, C31.
 
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
 use super::{
-    Fixture, Purge,
-    steps::{
-        Client, LONG, Must, absent, clients, commit, create_any, create_many, end, holds, load,
-        same, scan_all,
+    assert::{Must, check, check_eq},
+    calls::{
+        Client, check_absent, clients, commit, create_anonymous, create_many, end_session, load,
+        scan_keys,
     },
+    fixture::{Fixture, Purge},
+    session::LONG,
 };
 
 const SHORT: Duration = Duration::from_millis(300);
 
-/// Only expired records go, at most `limit` in a call; the answer counts them, and 0 means that
-/// none is left.
-pub async fn c30_delete_expired_takes_only_the_expired_and_counts_them(fixture: &dyn Fixture) {
+/// `delete_expired` removes at most `limit` expired records and no live one, and counts them.
+///
+/// The result 0 means that no expired record is left.
+pub async fn c30_delete_expired_removes_only_expired_records(fixture: &dyn Fixture) {
     let clients = clients(fixture, 2).await;
     let store = &clients[0];
     let living = create_many(&clients, 10, LONG).await;
-    same(
+    check_eq(
         store.delete_expired(100).await.must("C30: delete_expired answers"),
         0,
         "C30: if nothing has expired nothing is purged",
@@ -34,7 +37,7 @@ pub async fn c30_delete_expired_takes_only_the_expired_and_counts_them(fixture: 
     for (at, expected) in expected.iter().enumerate() {
         let limit = if at == 0 { 0 } else { 10 };
         let count = store.delete_expired(limit).await.must("C30: delete_expired answers");
-        same(
+        check_eq(
             count,
             *expected,
             "C30: delete_expired(10) takes at most 10 of 25 expired records a call and says how many",
@@ -43,33 +46,33 @@ pub async fn c30_delete_expired_takes_only_the_expired_and_counts_them(fixture: 
     if fixture.purge() == Purge::ByCall
         && let Some(count) = fixture.physical_count().await.or_explain("C30 (count)")
     {
-        same(count, 10, "C30: the expired records are out of the storage, the living are not");
+        check_eq(count, 10, "C30: the expired records are out of the storage, the living are not");
     }
     for session in &living {
         load(store, &session.key, "C30: no living record is purged").await;
     }
 }
 
-/// A record whose life was extended or shortened is purged by its present deadline, not by an
-/// earlier one.
-pub async fn c30_purging_follows_the_present_deadline(fixture: &dyn Fixture) {
+/// `delete_expired` uses the current deadline of a record, not an earlier one.
+pub async fn c30_delete_expired_uses_the_current_deadline(fixture: &dyn Fixture) {
     let store = fixture.store();
-    let (extended, shortened) = (create_any(&store, SHORT).await, create_any(&store, LONG).await);
+    let (extended, shortened) =
+        (create_anonymous(&store, SHORT).await, create_anonymous(&store, LONG).await);
     commit(&store, &extended.key, extended.touch(LONG), "C30: extending takes effect").await;
     commit(&store, &shortened.key, shortened.touch(SHORT), "C30: shortening takes effect").await;
     fixture.advance(SHORT * 2).await;
     let expected = u64::from(fixture.purge() == Purge::ByCall);
-    same(
+    check_eq(
         store.delete_expired(10).await.must("C30: delete_expired answers"),
         expected,
         "C30: the shortened record is purged and no other",
     );
     load(&store, &extended.key, "C30: an extended record is not purged").await;
-    absent(&store, &shortened.key, "C30: a shortened record is dead").await;
+    check_absent(&store, &shortened.key, "C30: a shortened record is dead").await;
 }
 
-/// Purging beside traffic fails no request, loses no update and blocks no call for good.
-pub async fn c30_purging_beside_traffic_disturbs_no_call(fixture: &dyn Fixture) {
+/// `delete_expired` during other calls fails none of them, loses no update and cannot deadlock.
+pub async fn c30_delete_expired_disturbs_no_concurrent_call(fixture: &dyn Fixture) {
     let clients = clients(fixture, 4).await;
     let sessions = create_many(&clients, 40, LONG).await;
     create_many(&clients, 200, SHORT).await;
@@ -92,33 +95,33 @@ pub async fn c30_purging_beside_traffic_disturbs_no_call(fixture: &dyn Fixture) 
                     "C30: a commit beside a purge takes effect",
                 )
                 .await;
-                let passing = create_any(&worker, LONG).await;
-                end(&worker, &passing.key, "C30: a delete beside a purge succeeds").await;
+                let passing = create_anonymous(&worker, LONG).await;
+                end_session(&worker, &passing.key, "C30: a delete beside a purge succeeds").await;
             }
         });
     }
     let all = tokio::time::timeout(Duration::from_secs(60), running.join_all()).await;
-    same(
+    check_eq(
         all.is_ok(),
         true,
         "C30: purging and traffic end, and neither waits for the other for good",
     );
     for session in &sessions {
         let record = load(&clients[0], &session.key, "C30: a purge leaves the living alone").await;
-        same(record.version, 5, "C30: all four commits beside the purge are there");
+        check_eq(record.version, 5, "C30: all four commits beside the purge are there");
     }
-    same(
-        scan_all(&clients[0], 50).await.len(),
+    check_eq(
+        scan_keys(&clients[0], 50).await.len(),
         40,
         "C30: the sessions that were not deleted live after the purge",
     );
 }
 
-/// Purging ten records costs about the same among many as among few.
-pub async fn c31_the_cost_of_purging_follows_what_expired(fixture: &dyn Fixture) {
+/// The cost of purging ten records does not grow with the number of stored records.
+pub async fn c31_purge_cost_follows_the_expired_records(fixture: &dyn Fixture) {
     let clients = clients(fixture, 2).await;
     if fixture.purge() == Purge::ByItself {
-        same(
+        check_eq(
             clients[0].delete_expired(100).await.must("C31: delete_expired answers"),
             0,
             "C31: a backend that purges by itself answers 0",
@@ -126,15 +129,15 @@ pub async fn c31_the_cost_of_purging_follows_what_expired(fixture: &dyn Fixture)
         return;
     }
     create_many(&clients, 1_000, LONG).await;
-    let few = cost_of_ten(fixture, &clients).await;
+    let few = purge_ten(fixture, &clients).await;
     create_many(&clients, fixture.bulk().saturating_sub(1_000), LONG).await;
-    let many = cost_of_ten(fixture, &clients).await;
+    let many = purge_ten(fixture, &clients).await;
     // The best of several samples is nearly free of noise. The constant allows for the rest.
     let most = few * 8 + Duration::from_millis(10);
-    let law = "C31: the cost of delete_expired follows what expired, not what is stored";
-    holds(
+    let rule = "C31: the cost of delete_expired follows what expired, not what is stored";
+    check(
         many <= most,
-        law,
+        rule,
         format_args!(
             "at most {most:?} among {} records, as it takes {few:?} among 1,000",
             fixture.bulk()
@@ -143,15 +146,15 @@ pub async fn c31_the_cost_of_purging_follows_what_expired(fixture: &dyn Fixture)
     );
 }
 
-async fn cost_of_ten(fixture: &dyn Fixture, clients: &[Client]) -> Duration {
+async fn purge_ten(fixture: &dyn Fixture, clients: &[Client]) -> Duration {
     let mut best = Duration::MAX;
     for _ in 0..5 {
         create_many(clients, 10, SHORT).await;
         fixture.advance(SHORT + Duration::from_millis(20)).await;
-        let begun = Instant::now();
+        let started = Instant::now();
         let purged = clients[0].delete_expired(100).await.must("C31: delete_expired answers");
-        best = best.min(begun.elapsed());
-        same(purged, 10, "C31: the ten expired records are purged");
+        best = best.min(started.elapsed());
+        check_eq(purged, 10, "C31: the ten expired records are purged");
     }
     best
 }
