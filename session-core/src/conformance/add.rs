@@ -12,7 +12,7 @@ use crate::{Change, Rejection};
 pub async fn c14_concurrent_adds_lose_no_update(fixture: &dyn Fixture) {
     let clients = clients(fixture, 8).await;
     let session = create_anonymous(&clients[0], LONG).await;
-    let rule = "C14: an Add is atomic at the store (law 1)";
+    let rule = "C14: Add is atomic in the store (law 1)";
     let answers = run_concurrently(&clients, 200, |store, _| {
         let session = session.clone();
         async move {
@@ -54,7 +54,7 @@ pub async fn c15_add_starts_from_zero(fixture: &dyn Fixture) {
         (i64::MIN + 1, i64::MIN),
     ];
     for (by, sum) in steps {
-        let rule = format!("C15: Add({by}) gives {sum}");
+        let rule = format!("C15: Add({by}) returns {sum}");
         let committed = commit(&store, key, session.add("n", by), &rule).await;
         check_eq(committed.added, [(name("n"), sum)].into(), &rule);
         check_eq(
@@ -63,7 +63,7 @@ pub async fn c15_add_starts_from_zero(fixture: &dyn Fixture) {
             &rule,
         );
     }
-    let rule = "C15: several sums and other changes in one commit";
+    let rule = "C15: one commit takes several Adds and other changes";
     let committed = commit(
         &store,
         key,
@@ -77,7 +77,7 @@ pub async fn c15_add_starts_from_zero(fixture: &dyn Fixture) {
         texts(&data([("a", "1"), ("b", "-2"), ("n", "7"), ("s", "8")])),
         rule,
     );
-    let rule = "C15: an Add uses a value that was set";
+    let rule = "C15: Add uses a value that an earlier commit set";
     check_eq(
         commit(&store, key, session.add("n", 1), rule).await.added,
         [(name("n"), 8)].into(),
@@ -114,7 +114,7 @@ pub async fn c15_an_invalid_add_is_rejected(fixture: &dyn Fixture) {
         .into_iter()
         .chain(out_of_range.map(|(text, by)| (text, by, "Overflow")));
     for (text, by, expected) in cases {
-        let rule = format!("C15: Add({by}) to {text} is refused and changes nothing");
+        let rule = format!("C15: Add({by}) to {text} is rejected and changes nothing");
         let session = TestSession::new();
         let (key, next) = (&session.key, session.rotated());
         create(&store, key, session.record(LONG).data(data([("m", "1"), ("n", text), ("z", "1")])))
@@ -143,7 +143,7 @@ pub async fn c15_an_invalid_add_is_rejected(fixture: &dyn Fixture) {
             &store,
             key,
             session.set("n", "1"),
-            "C15: after a refused Add the record takes other commits",
+            "C15: after a rejected Add the record accepts other commits",
         )
         .await;
     }

@@ -36,12 +36,12 @@ pub async fn c48_a_sign_in_restarts_the_authentication_age(fixture: &dyn Fixture
             _ => session.sign_in(&next, &principal("alice")),
         };
         session = if whole.rotate.is_some() { next } else { session };
-        let rule = format!("C48: the age of the authentication starts anew when {what}");
+        let rule = format!("C48: the authentication age restarts when {what}");
         let asked = Instant::now();
         for age in ages(&store, &key, whole, &rule).await {
             check_between(age.unwrap_or(LONG), Duration::ZERO, asked.elapsed(), tolerance, &rule);
         }
-        let rule = "C48: a sign-in does not restart the age of the session";
+        let rule = "C48: a sign-in does not restart the session age";
         check_between(
             load(&store, &key, rule).await.age,
             passed * steps,
@@ -65,13 +65,13 @@ pub async fn c48_other_commits_keep_the_authentication_age(fixture: &dyn Fixture
         ("a rotation", session.rotate(&next)),
         ("a rotation with a grace", next.rotate_with_grace(&last, LONG / 10)),
         ("a value", last.set("a", "1")),
-        ("a sum", last.add("n", 1)),
+        ("an Add", last.add("n", 1)),
         ("clear", last.commit().clear()),
-        ("a longer life", last.touch(LONG * 2)),
+        ("a longer ttl", last.touch(LONG * 2)),
         ("attributes", last.commit().attributes(Attributes::default())),
         ("an empty commit", last.commit()),
     ] {
-        let rule = format!("C48: {what} does not restart the age of the authentication");
+        let rule = format!("C48: {what} does not restart the authentication age");
         for age in ages(&store, key, whole, &rule).await {
             check_between(
                 age.unwrap_or_default(),
@@ -82,9 +82,9 @@ pub async fn c48_other_commits_keep_the_authentication_age(fixture: &dyn Fixture
             );
         }
     }
-    let rule = "C48: removing the principal clears the authentication";
+    let rule = "C48: a commit that removes the principal clears the authentication";
     check_eq(ages(&store, key, last.sign_out(), rule).await, [None, None], rule);
-    let rule = "C48: a sign-out beats an authentication in the same commit";
+    let rule = "C48: a sign-out wins over an authentication in the same commit";
     let signed_in = last.rotated();
     commit(&store, key, last.sign_in(&signed_in, &principal("alice")), rule).await;
     check_eq(
@@ -112,7 +112,7 @@ pub async fn c48_a_commit_without_a_load_returns_both_ages(fixture: &dyn Fixture
     let started = Instant::now();
     create(&store, &session.key, NewRecord { age: hours, authenticated: Some(minutes), ..new })
         .await;
-    let rule = "C48: a commit tells the age of the session and the age of the authentication";
+    let rule = "C48: commit returns the session age and the authentication age";
     let returned = commit(&store, &session.key, session.add("n", 1), rule).await;
     check_between(returned.age, hours, hours + started.elapsed(), tolerance, rule);
     check_between(
@@ -122,13 +122,12 @@ pub async fn c48_a_commit_without_a_load_returns_both_ages(fixture: &dyn Fixture
         tolerance,
         rule,
     );
-    let rule = "C48: list tells the age of the authentication";
+    let rule = "C48: list returns the authentication age";
     for summary in list_in_pages(&store, &principal("alice"), 10, rule).await {
         check_between(summary.age, hours, hours + started.elapsed(), tolerance, rule);
         check_between(summary.authenticated, minutes, minutes + started.elapsed(), tolerance, rule);
     }
-    let (rule, next) =
-        ("C48: a sign-in restarts the age of the authentication alone", session.rotated());
+    let (rule, next) = ("C48: a sign-in restarts only the authentication age", session.rotated());
     let whole = session.rotate(&next).principal(PrincipalChange::Set(principal("alice")));
     let returned = commit(&store, &session.key, whole, rule).await;
     check_between(returned.age, hours, hours + started.elapsed(), tolerance, rule);
@@ -141,13 +140,12 @@ pub async fn c48_a_commit_without_a_load_returns_both_ages(fixture: &dyn Fixture
     );
 }
 
-/// The time that passes between two steps, so that a restarted age differs from one that goes on.
+/// The time between two commits. It is long enough to tell a restarted age from a running one.
 fn advance_step(fixture: &dyn Fixture) -> Duration {
     fixture.tolerance() * 2 + Duration::from_millis(200)
 }
 
-/// Makes a commit, and gives the age of the authentication that it tells and the one that a load
-/// gives.
+/// Makes a commit, and returns the authentication age from its result and from a load.
 async fn ages(store: &Client, key: &StoreKey, next: Commit, rule: &str) -> [Option<Duration>; 2] {
     let returned = commit(store, key, next, rule).await.authenticated;
     [returned, load(store, key, rule).await.authenticated]

@@ -16,7 +16,7 @@ use crate::{Claim, Opened, StoreError, Stored};
 /// A commit dropped at any await takes effect whole or not at all; the client stays usable.
 pub async fn c41_dropped_calls_leave_the_record_whole(fixture: &dyn Fixture) {
     let store = fixture.store();
-    let rule = "C41: a dropped commit took effect whole or not at all";
+    let rule = "C41: a dropped commit takes effect whole or not at all";
     for polls in 0..=MAX_POLLS {
         let session = create_known(&store).await;
         let ended = drop_after(
@@ -38,7 +38,7 @@ pub async fn c41_dropped_calls_leave_the_record_whole(fixture: &dyn Fixture) {
             &store,
             &session.key,
             session.add("n", 1),
-            "C41: after a dropped commit the client works",
+            "C41: after a dropped commit the client stays usable",
         )
         .await;
         if let Some(answer) = ended {
@@ -52,7 +52,7 @@ pub async fn c41_dropped_calls_leave_the_record_whole(fixture: &dyn Fixture) {
 /// A sign-in dropped at any await takes effect whole or not at all; one secret is valid.
 pub async fn c41_dropped_rotations_leave_one_valid_secret(fixture: &dyn Fixture) {
     let (store, alice) = (fixture.store(), principal("alice"));
-    let rule = "C41: a dropped sign-in took effect whole or not at all";
+    let rule = "C41: a dropped sign-in takes effect whole or not at all";
     for polls in 0..=MAX_POLLS {
         let session = create_known(&store).await;
         let (key, next) = (&session.key, session.rotated());
@@ -64,7 +64,7 @@ pub async fn c41_dropped_rotations_leave_one_valid_secret(fixture: &dyn Fixture)
         let record = load(&store, key, rule).await;
         let current = if record.secret == next.secret { &next } else { &session };
         let landed = current.generation == 1;
-        check(landed || ended.is_none(), rule, "the effect of a call that ended", &record);
+        check(landed || ended.is_none(), rule, "the effect of the ended call", &record);
         let value = if landed { "1" } else { "0" };
         let seen = (
             texts(&record.data),
@@ -86,7 +86,7 @@ pub async fn c41_dropped_rotations_leave_one_valid_secret(fixture: &dyn Fixture)
         check_eq(seen, expected, rule);
         match store.load(key).await.must(rule).must(rule).open(&session.secret) {
             Opened::Current(_) if !landed => {}
-            // The sign-in may land after the first look.
+            // The dropped sign-in may take effect after the load above.
             Opened::Superseded(_) => {}
             opened => fail(rule, "a superseded former secret", format_args!("{opened:?}")),
         }
@@ -118,7 +118,7 @@ pub async fn c41_dropped_creates_and_deletes_are_atomic(fixture: &dyn Fixture) {
             check(
                 !ended || record.is_some() == there,
                 rule,
-                "the effect of a call that ended",
+                "the effect of the ended call",
                 record.is_some(),
             );
             if let Some(record) = record.map(Stored::into_record) {
@@ -147,13 +147,14 @@ pub async fn c41_dropped_reads_leave_the_client_usable(fixture: &dyn Fixture) {
             & ended_after(polls, store.scan(None, 10)).await
             & ended_after(polls, store.delete_expired(10)).await
             & ended_after(polls, store.ping()).await;
-        let record = load(&store, &session.key, "C41: after dropped reads the client works").await;
+        let record =
+            load(&store, &session.key, "C41: after dropped calls the client stays usable").await;
         check_eq(
             record.data.get("own").is_some(),
             true,
-            "C41: an answer belongs to its own call, not to a dropped one",
+            "C41: a call does not get the answer of a dropped call",
         );
-        store.ping().await.must("C41: after dropped reads the backend answers");
+        store.ping().await.must("C41: after dropped calls ping succeeds");
     }
     fail("C41: reads end", format_args!("at most {MAX_POLLS} polls"), "more");
 }
@@ -161,7 +162,7 @@ pub async fn c41_dropped_reads_leave_the_client_usable(fixture: &dyn Fixture) {
 /// A dropped `delete_everyone` can be repeated; the client stays usable.
 pub async fn c41_a_dropped_delete_everyone_can_be_repeated(fixture: &dyn Fixture) {
     let store = fixture.store();
-    let rule = "C41: after a dropped delete_everyone the next walk ends every session";
+    let rule = "C41: after a dropped delete_everyone the next one ends every session";
     for polls in 0..=MAX_POLLS {
         let session = create_anonymous(&store, LONG).await;
         let ended = ended_after(polls, store.delete_everyone(None, 100)).await;
@@ -174,15 +175,13 @@ pub async fn c41_a_dropped_delete_everyone_can_be_repeated(fixture: &dyn Fixture
     fail("C41: delete_everyone ends", format_args!("at most {MAX_POLLS} polls"), "more");
 }
 
-/// Whether the call had ended by then. A call that ended did not fail.
+/// Polls the call `polls` times and drops it. Returns whether it had ended. It must not have failed.
 async fn ended_after<T>(polls: usize, call: impl Future<Output = Result<T, StoreError>>) -> bool {
     let ended = drop_after(polls, call).await;
-    ended
-        .map(|answer| answer.must("C41: beside dropped calls those that end are answered"))
-        .is_some()
+    ended.map(|answer| answer.must("C41: a call that ends before it is dropped succeeds")).is_some()
 }
 
-/// A session with a known state, to drop a call on.
+/// Creates a session with two known values.
 async fn create_known(store: &Client) -> TestSession {
     let session = TestSession::new();
     create(store, &session.key, session.record(LONG).data(data([("a", "0"), ("z", "0")]))).await;

@@ -12,7 +12,7 @@ use crate::{Change, Created, Json, Rejection, StoreError};
 pub async fn c50_anonymous_sessions_leave_room_for_users(fixture: &dyn Fixture) {
     let Some(store) = fixture.bounded().await.or_explain("C50") else { return };
     let (rule, mut held) =
-        ("C50: a full store refuses a further anonymous session as Full", Vec::new());
+        ("C50: a full store rejects one more anonymous session as Full", Vec::new());
     let refused = loop {
         let session = TestSession::new();
         match store.create(&session.key, session.record(LONG)).await {
@@ -34,22 +34,22 @@ pub async fn c50_anonymous_sessions_leave_room_for_users(fixture: &dyn Fixture) 
     check_eq(
         store.load(&refused.key).await.must(rule),
         None,
-        "C50: a refused create leaves nothing",
+        "C50: a rejected create stores nothing",
     );
 
-    let rule = "C50: in a store full of anonymous sessions a user's session is created";
+    let rule = "C50: a store full of anonymous sessions accepts the session of a user";
     let user = create_signed_in(&store, &principal("alice")).await;
     load(&store, &user.key, rule).await;
-    let rule = "C50: in a store full of anonymous sessions a visitor signs in";
+    let rule = "C50: in a store full of anonymous sessions a sign-in succeeds";
     let next = visitor.rotated();
     commit(&store, &visitor.key, visitor.sign_in(&next, &principal("bob")), rule).await;
     check_eq(load(&store, &visitor.key, rule).await.principal, Some(principal("bob")), rule);
-    let rule = "C50: in a full store sessions rotate and live on";
+    let rule = "C50: in a full store a rotation and a commit succeed";
     commit(&store, &visitor.key, next.rotate(&next.rotated()).ttl(LONG), rule).await;
     commit(&store, &user.key, user.commit().change(name("n"), Change::Set(Json::integer(1))), rule)
         .await;
 
-    let rule = "C50: in a full store sessions end, and their room is free again";
+    let rule = "C50: in a full store sessions end, and their space is free again";
     end_session(&store, &other.key, rule).await;
     end_session(&store, &user.key, rule).await;
     let created = store.create(&refused.key, refused.record(LONG)).await.must(rule);

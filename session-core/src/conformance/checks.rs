@@ -164,7 +164,8 @@ macro_rules! __conformance_test_each {
         $(
             #[::tokio::test(flavor = "multi_thread")]
             async fn $check() {
-                if let Some(fixture) = $crate::conformance::IntoFixture::into_fixture($fixture.await) {
+                use $crate::conformance::IntoFixture;
+                if let Some(fixture) = IntoFixture::into_fixture($fixture.await) {
                     $crate::conformance::$check(&fixture).await;
                 }
             }

@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{Attributes, Change, Guard, Json, Outcome, PrincipalChange};
 
-/// What a commit does to a name.
+/// The change that a commit makes to a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Done {
+enum Action {
     Keep,
     Set,
     Remove,
@@ -27,7 +27,7 @@ enum Done {
 pub async fn c09_commit_changes_only_the_named_values(fixture: &dyn Fixture) {
     let store = fixture.store();
     let session = create_three_values(&store).await;
-    let rule = "C09: a commit sets and removes what it names and leaves the rest";
+    let rule = "C09: a commit changes the values that it names and no other";
     let next = session.set("a", "10").and_remove("b").and_set("d", "4").and_remove("never there");
     commit(&store, &session.key, next, rule).await;
     check_values(&store, &session.key, [("a", "10"), ("c", "3"), ("d", "4")], rule).await;
@@ -38,46 +38,50 @@ pub async fn c09_commit_changes_only_the_named_values(fixture: &dyn Fixture) {
 /// The result does not depend on the order of the names or on the values that remain.
 pub async fn c09_every_combination_of_changes_works(fixture: &dyn Fixture) {
     const NAMES: [&str; 3] = ["a", "m", "z"];
-    const WAYS: [(bool, Done); 8] = [
-        (true, Done::Keep),
-        (true, Done::Set),
-        (true, Done::Remove),
-        (false, Done::Keep),
-        (false, Done::Set),
-        (false, Done::Remove),
-        (true, Done::Add),
-        (false, Done::Add),
+    const CASES: [(bool, Action); 8] = [
+        (true, Action::Keep),
+        (true, Action::Set),
+        (true, Action::Remove),
+        (false, Action::Keep),
+        (false, Action::Set),
+        (false, Action::Remove),
+        (true, Action::Add),
+        (false, Action::Add),
     ];
-    // The sums are in the middle, so that the check stays short.
+    // Only the middle name takes the last two cases, which keeps the check short.
     const OUTER: usize = 6;
     const TASKS: usize = 8;
     let clients = clients(fixture, 4).await;
     let answers = run_concurrently(&clients, TASKS, |store, task| async move {
-        for choice in (task..OUTER * OUTER * WAYS.len()).step_by(TASKS) {
-            let ways =
-                [WAYS[choice % OUTER], WAYS[choice / OUTER / OUTER], WAYS[choice / OUTER % OUTER]];
+        for choice in (task..OUTER * OUTER * CASES.len()).step_by(TASKS) {
+            let cases = [
+                CASES[choice % OUTER],
+                CASES[choice / OUTER / OUTER],
+                CASES[choice / OUTER % OUTER],
+            ];
             let session = TestSession::new();
             let (mut new, mut next) = (session.record(LONG), session.commit());
             let (mut left, mut sums) = (BTreeMap::new(), BTreeMap::new());
-            for (at, (text, (is_there, done))) in (1..).zip(NAMES.into_iter().zip(ways)) {
-                let old = if is_there { at } else { 0 };
-                if is_there {
+            for (at, (text, (is_present, action))) in (1..).zip(NAMES.into_iter().zip(cases)) {
+                let old = if is_present { at } else { 0 };
+                if is_present {
                     new.data.insert(name(text), Json::integer(old));
                 }
-                let (change, value) = match done {
-                    Done::Keep => (None, is_there.then_some(old)),
-                    Done::Set => (Some(Change::Set(Json::integer(at * 10))), Some(at * 10)),
-                    Done::Remove => (Some(Change::Remove), None),
-                    Done::Add => (Some(Change::Add(100)), Some(old + 100)),
+                let (change, value) = match action {
+                    Action::Keep => (None, is_present.then_some(old)),
+                    Action::Set => (Some(Change::Set(Json::integer(at * 10))), Some(at * 10)),
+                    Action::Remove => (Some(Change::Remove), None),
+                    Action::Add => (Some(Change::Add(100)), Some(old + 100)),
                 };
                 next.changes.extend(change.map(|change| (name(text), change)));
                 left.extend(value.map(|value| (text.to_owned(), value.to_string())));
-                if done == Done::Add {
+                if action == Action::Add {
                     sums.insert(name(text), old + 100);
                 }
             }
             let rule = format!(
-                "C09: a commit changes each name as it says and leaves the rest; {NAMES:?}, each there or not: {ways:?}"
+                "C09: a commit changes the values that it names and no other; \
+                 {NAMES:?} with (is present, change): {cases:?}"
             );
             create(&store, &session.key, new).await;
             check_eq(commit(&store, &session.key, next, &rule).await.added, sums, &rule);
@@ -138,7 +142,7 @@ pub async fn c09_readers_never_see_part_of_a_commit(fixture: &dyn Fixture) {
 pub async fn c10_the_last_change_to_a_name_wins(fixture: &dyn Fixture) {
     let store = fixture.store();
     let session = create_three_values(&store).await;
-    let rule = "C10: of several changes to one name the last one counts";
+    let rule = "C10: of several changes to one name the last one takes effect";
     let whole = session
         .set("a", "10")
         .and_remove("a")
@@ -154,7 +158,7 @@ pub async fn c10_the_last_change_to_a_name_wins(fixture: &dyn Fixture) {
 pub async fn c11_clear_keeps_only_values_set_by_the_commit(fixture: &dyn Fixture) {
     let store = fixture.store();
     let session = create_three_values(&store).await;
-    let rule = "C11: clear comes before the changes of the same commit";
+    let rule = "C11: clear applies before the changes of the same commit";
     let whole = session.add("c", 5).and_set("b", "20").and_set("d", "4").and_remove("a").clear();
     let committed = commit(&store, &session.key, whole, rule).await;
     check_eq(
@@ -168,7 +172,7 @@ pub async fn c11_clear_keeps_only_values_set_by_the_commit(fixture: &dyn Fixture
         &store,
         &session.key,
         [],
-        "C11: clear alone removes all values, and the record lives on",
+        "C11: clear alone removes all values, and the record stays live",
     )
     .await;
 }
@@ -178,7 +182,8 @@ pub async fn c12_stale_commits_to_different_names_both_survive(fixture: &dyn Fix
     let clients = clients(fixture, 2).await;
     let session = create_three_values(&clients[0]).await;
     let key = &session.key;
-    let rule = "C12: commits of two stale copies on different names both survive (law 1)";
+    let rule = "C12: two commits based on the same version that change different names both \
+                take effect (law 1)";
     for client in &clients {
         load(client, key, rule).await;
     }
@@ -193,7 +198,7 @@ pub async fn c12_stale_commits_to_different_names_both_survive(fixture: &dyn Fix
 pub async fn c12_concurrent_commits_to_different_names_survive(fixture: &dyn Fixture) {
     let clients = clients(fixture, 8).await;
     let session = create_anonymous(&clients[0], LONG).await;
-    let rule = "C12: concurrent commits on different names all survive (law 1)";
+    let rule = "C12: concurrent commits to different names all take effect (law 1)";
     let answers = run_concurrently(&clients, 50, |store, at| {
         let session = session.clone();
         async move {
@@ -234,7 +239,7 @@ pub async fn c17_commit_never_creates_a_record(fixture: &dyn Fixture) {
             session.commit().authenticated(),
             session.commit(),
         ] {
-            let rule = format!("C17: a commit on a record that is {state} says Gone (law 2)");
+            let rule = format!("C17: a commit to a record that is {state} returns Gone (law 2)");
             check_outcome(&store, &session.key, commit, Outcome::Gone, &rule).await;
             check_absent(&store, &session.key, &rule).await;
         }
@@ -242,7 +247,7 @@ pub async fn c17_commit_never_creates_a_record(fixture: &dyn Fixture) {
     let rule = "C17: a commit that is Gone adds nothing to the index";
     check_eq(list_keys(&store, &principal("alice"), rule).await, [].into(), rule);
     purge_all(fixture, rule).await;
-    check_empty(fixture, "C17: commits on dead keys leave the storage empty").await;
+    check_empty(fixture, "C17: commits to dead keys leave the storage empty").await;
 }
 
 /// The version grows by one with each change of data, principal or attributes.
@@ -257,14 +262,14 @@ pub async fn c20_the_version_counts_only_changes(fixture: &dyn Fixture) {
     let steps = [
         ("one value set", first.set("a", "1"), 2),
         ("several values changed", first.set("a", "2").and_set("b", "3").and_remove("c"), 3),
-        ("a sum", first.add("n", 1), 4),
-        ("the life extended", first.touch(LONG * 2), 4),
+        ("an Add", first.add("n", 1), 4),
+        ("a longer ttl", first.touch(LONG * 2), 4),
         ("nothing", first.commit(), 4),
         ("a rotation", first.rotate(&second), 4),
         ("the principal set with a rotation", second.sign_in(&third, &principal("alice")), 5),
         ("an authentication", third.commit().authenticated(), 5),
         ("the attributes set", third.commit().attributes(attributes), 6),
-        ("a value set and the life extended", third.set("a", "4").ttl(LONG), 7),
+        ("a value set and a longer ttl", third.set("a", "4").ttl(LONG), 7),
         ("the principal unset", third.sign_out(), 8),
         ("all cleared", third.commit().clear(), 9),
         ("an absent value removed", third.commit().and_remove("a"), 10),
@@ -295,13 +300,13 @@ pub async fn c21_an_empty_commit_writes_nothing(fixture: &dyn Fixture) {
     );
     check(
         record.ttl < LONG,
-        "C21: an empty commit does not extend the life",
+        "C21: an empty commit does not extend the ttl",
         format_args!("less than {LONG:?}"),
         record.ttl,
     );
     if let (Some(before), Some(after)) =
         (stored, fixture.dump().await.or_explain("C21 (stored bytes)"))
     {
-        check_eq(before == after, true, "C21: an empty commit leaves the stored bytes as they are");
+        check_eq(before == after, true, "C21: an empty commit does not change the stored bytes");
     }
 }

@@ -28,7 +28,7 @@ pub async fn c54_a_copy_keeps_ages_deadline_and_versions(fixture: &dyn Fixture) 
     fixture.advance(tolerance * 2 + Duration::from_millis(200)).await;
     commit(&from, key, second.rotate(&third), "C54: a rotation takes effect").await;
     let mut visited = scan_records(&from, 10).await;
-    let rule = "C54: a scan gives the session to copy";
+    let rule = "C54: a scan returns the session to copy";
     let Some((found, original)) = visited.pop().filter(|(found, _)| found == key) else {
         fail(rule, "the session", visited.len())
     };
@@ -45,13 +45,13 @@ pub async fn c54_a_copy_keeps_ages_deadline_and_versions(fixture: &dyn Fixture) 
     );
     check_eq(copy.grace, None, "C54: a copy has no former secret");
 
-    let rule = "C54: a copy goes on where the original was";
+    let rule = "C54: a copy continues from the state of the original";
     check_outcome(&into, key, second.commit(), Outcome::Superseded, rule).await;
     let returned = commit(&into, key, third.add("n", 1).guard(Guard::Version(2)), rule).await;
     check_eq(returned.version, 3, rule);
     check_eq(into.delete(key, Claim::Generation(0)).await.must(rule), Deleted::Superseded, rule);
     check_eq(into.delete(key, Claim::Generation(1)).await.must(rule), Deleted::Ended, rule);
-    load(&from, key, "C54: the original lives on").await;
+    load(&from, key, "C54: the original stays live").await;
 }
 
 /// A copy expires when the original does.
@@ -60,11 +60,11 @@ pub async fn c54_a_copy_expires_with_the_original(fixture: &dyn Fixture) {
     let (from, session, ttl) = (fixture.store(), TestSession::new(), Duration::from_secs(2));
     create(&from, &session.key, session.record(ttl)).await;
     fixture.advance(ttl / 2).await;
-    let original = load(&from, &session.key, "C54: the original lives").await;
+    let original = load(&from, &session.key, "C54: the original is live").await;
     create(&into, &session.key, original.into_new()).await;
     fixture.advance(ttl / 2 + Duration::from_millis(50)).await;
     for store in [&from, &into] {
-        check_absent(store, &session.key, "C54: a copy prolongs nothing").await;
+        check_absent(store, &session.key, "C54: a copy does not extend the ttl").await;
     }
 }
 
@@ -107,7 +107,7 @@ pub async fn c54_extreme_numbers_are_stored_exactly(fixture: &dyn Fixture) {
             None,
         ),
     ] {
-        let rule = format!("C54: {what} numbers are kept exactly");
+        let rule = format!("C54: {what} numbers are stored exactly");
         let session = TestSession { generation, ..TestSession::new() };
         let user = authenticated.map(|_| principal("alice"));
         let data = [(name("n"), json("1"))].into_iter().collect();
@@ -161,7 +161,7 @@ pub async fn c54_extreme_numbers_are_stored_exactly(fixture: &dyn Fixture) {
     }
 }
 
-/// Checks that a copy has all that the original had.
+/// Checks that a copy has all fields of the original.
 fn check_copy(
     copy: &Record,
     original: &Record,

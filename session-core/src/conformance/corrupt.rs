@@ -12,18 +12,18 @@ use crate::{Claim, Created, Deleted, Guard, StoreError, StoreKey};
 
 /// A corrupt record is reported as `Corrupt` and not overwritten; other records stay usable.
 pub async fn c39_a_corrupt_record_is_reported_and_kept(fixture: &dyn Fixture) {
-    let (corrupted, fine) = two_records(&fixture.store()).await;
-    let access = fixture.corrupt(&corrupted.key).await;
-    check_unreadable_is_kept(fixture, "C39", access, &corrupted, &fine).await;
+    let (corrupted, intact) = two_records(&fixture.store()).await;
+    let prepared = fixture.corrupt(&corrupted.key).await;
+    check_unreadable_is_kept(fixture, "C39", prepared, &corrupted, &intact).await;
 }
 
 /// A record in a newer format is reported as `Corrupt` and not overwritten.
 ///
 /// Other records stay usable.
 pub async fn c40_a_newer_format_is_reported_and_kept(fixture: &dyn Fixture) {
-    let (newer, fine) = two_records(&fixture.store()).await;
-    let access = fixture.future_format(&newer.key).await;
-    check_unreadable_is_kept(fixture, "C40", access, &newer, &fine).await;
+    let (newer, intact) = two_records(&fixture.store()).await;
+    let prepared = fixture.future_format(&newer.key).await;
+    check_unreadable_is_kept(fixture, "C40", prepared, &newer, &intact).await;
 }
 
 /// Every claim ends a record that cannot be read.
@@ -61,20 +61,20 @@ async fn two_records(store: &Client) -> (TestSession, TestSession) {
 
 async fn check_unreadable_is_kept(
     fixture: &dyn Fixture,
-    line: &str,
-    access: Supported,
+    id: &str,
+    prepared: Supported,
     corrupted: &TestSession,
-    fine: &TestSession,
+    intact: &TestSession,
 ) {
-    if access.or_explain(line).is_none() {
+    if prepared.or_explain(id).is_none() {
         return;
     }
     let store = fixture.store();
     let (key, next) = (&corrupted.key, corrupted.rotated());
-    let stored = fixture.dump().await.or_explain(&format!("{line} (stored bytes)"));
-    let rule = format!("{line}: a record that cannot be read is Corrupt (law 6)");
+    let stored = fixture.dump().await.or_explain(&format!("{id} (stored bytes)"));
+    let rule = format!("{id}: a record that cannot be read is Corrupt (law 6)");
     corrupt(store.load(key).await, key, &rule);
-    let rule = format!("{line}: a commit does not overwrite a record that cannot be read (law 6)");
+    let rule = format!("{id}: a commit does not overwrite a record that cannot be read (law 6)");
     for commit in [
         corrupted.set("a", "2"),
         corrupted.add("n", 1),
@@ -96,37 +96,41 @@ async fn check_unreadable_is_kept(
     ] {
         corrupt(store.commit(key, commit).await, key, rule);
     }
-    let rule = format!("{line}: create does not overwrite a record that cannot be read (law 6)");
+    let rule = format!("{id}: create does not overwrite a record that cannot be read (law 6)");
     match store.create(key, corrupted.record(LONG)).await {
         Ok(Created::Taken) | Err(StoreError::Corrupt { .. }) => {}
         Ok(Created::New) => fail(&rule, "Taken or Corrupt", "New"),
         Err(error) => fail(&rule, "Taken or Corrupt", error_text(&error)),
     }
-    corrupt(
-        store.load(key).await,
-        key,
-        &format!("{line}: refused calls leave the record as it is"),
-    );
+    corrupt(store.load(key).await, key, &format!("{id}: failed calls do not change the record"));
     if let (Some(before), Some(after)) =
-        (stored, fixture.dump().await.or_explain(&format!("{line} (stored bytes)")))
+        (stored, fixture.dump().await.or_explain(&format!("{id} (stored bytes)")))
     {
         check_eq(
             before == after,
             true,
-            &format!("{line}: refused calls leave the stored bytes as they are"),
+            &format!("{id}: failed calls do not change the stored bytes"),
         );
     }
-    let rule = format!("{line}: other records stay usable");
-    check_eq(texts(&load(&store, &fine.key, &rule).await.data), texts(&data([("a", "1")])), &rule);
-    commit(&store, &fine.key, fine.set("a", "2"), &rule).await;
+    let rule = format!("{id}: other records stay usable");
+    check_eq(
+        texts(&load(&store, &intact.key, &rule).await.data),
+        texts(&data([("a", "1")])),
+        &rule,
+    );
+    commit(&store, &intact.key, intact.set("a", "2"), &rule).await;
     check_eq(
         scan_keys(&store, 10).await,
-        vec![fine.key.clone()],
-        &format!("{line}: a scan leaves out what it cannot read and continues"),
+        vec![intact.key.clone()],
+        &format!("{id}: a scan skips a record that it cannot read and continues"),
     );
-    check_eq(list_keys(&store, &principal("alice"), &rule).await.contains(&fine.key), true, &rule);
+    check_eq(
+        list_keys(&store, &principal("alice"), &rule).await.contains(&intact.key),
+        true,
+        &rule,
+    );
     store.delete_expired(10).await.must(&rule);
-    let rule = format!("{line}: a record that cannot be read is deleted like any other");
+    let rule = format!("{id}: delete ends a record that cannot be read");
     let _ = store.delete(key, Claim::Any).await.must(&rule);
     check_absent(&store, key, &rule).await;
 }

@@ -45,28 +45,32 @@ pub async fn c02_create_on_a_live_key_changes_nothing(fixture: &dyn Fixture) {
     let store = fixture.store();
     let (session, other) = (TestSession::new(), TestSession::new());
     let key = &session.key;
-    create(&store, key, session.record(LONG).data(data([("mine", "1")]))).await;
-    let second = other.record(LONG * 2).data(data([("theirs", "2")])).principal(principal("alice"));
-    let created = store.create(key, second).await.must("C02: create on a live key answers");
+    create(&store, key, session.record(LONG).data(data([("first", "1")]))).await;
+    let second = other.record(LONG * 2).data(data([("second", "2")])).principal(principal("alice"));
+    let created = store.create(key, second).await.must("C02: create on a live key succeeds");
     check_eq(created, Created::Taken, "C02: create never changes a live record (law 2)");
-    let rule = "C02: a refused create changes nothing";
+    let rule = "C02: a create that returns Taken changes nothing";
     let record = load(&store, key, rule).await;
     check_eq(
         (texts(&record.data), record.version, record.principal),
-        (texts(&data([("mine", "1")])), 1, None),
+        (texts(&data([("first", "1")])), 1, None),
         rule,
     );
-    check_eq(record.secret, session.secret, "C02: a refused create does not change the secret");
+    check_eq(
+        record.secret,
+        session.secret,
+        "C02: a create that returns Taken does not change the secret",
+    );
     check(
         record.ttl <= LONG,
-        "C02: a refused create does not extend the life",
+        "C02: a create that returns Taken does not extend the ttl",
         format_args!("at most {LONG:?}"),
         record.ttl,
     );
     check_eq(
         list_keys(&store, &principal("alice"), rule).await,
         [].into(),
-        "C02: a refused create adds nothing to the index (law 8)",
+        "C02: a create that returns Taken adds nothing to the index (law 8)",
     );
 }
 
@@ -96,9 +100,9 @@ pub async fn c02_create_replaces_an_expired_record(fixture: &dyn Fixture) {
     let created = store
         .create(key, new.record(LONG))
         .await
-        .must("C02: create over an expired leftover answers");
-    check_eq(created, Created::New, "C02: an expired leftover counts as absent (law 5)");
-    let rule = "C02: the new record has nothing of the leftover";
+        .must("C02: create over an expired record succeeds");
+    check_eq(created, Created::New, "C02: an expired record counts as absent (law 5)");
+    let rule = "C02: the new record keeps nothing of the expired one";
     let record = load(&store, key, rule).await;
     check_eq(
         (texts(&record.data), record.principal, record.version),
@@ -114,7 +118,7 @@ pub async fn c02_create_replaces_an_expired_record(fixture: &dyn Fixture) {
     check_eq(
         list_keys(&store, &principal("alice"), rule).await,
         [].into(),
-        "C02: the leftover's principal does not list the new record (law 8)",
+        "C02: the principal of the expired record does not list the new record (law 8)",
     );
 }
 
@@ -127,7 +131,7 @@ pub async fn c02_one_of_concurrent_creates_wins(fixture: &dyn Fixture) {
         async move {
             let new = session.record(LONG).data(data([("creator", &at.to_string())]));
             (
-                store.create(&session.key, new).await.must("C02: create answers under contention"),
+                store.create(&session.key, new).await.must("C02: concurrent creates succeed"),
                 at,
                 session,
             )
@@ -136,10 +140,11 @@ pub async fn c02_one_of_concurrent_creates_wins(fixture: &dyn Fixture) {
     let answers = answers.await;
     let winners: Vec<_> =
         answers.iter().filter(|(created, _, _)| *created == Created::New).collect();
-    check_eq(winners.len(), 1, "C02: of 16 creators of one key exactly one gets New");
-    let record = load(&clients[1], &key, "C02: the winner's record lives").await;
+    check_eq(winners.len(), 1, "C02: of 16 concurrent creates for one key exactly one returns New");
+    let record =
+        load(&clients[1], &key, "C02: the record of the create that returned New is live").await;
     for (_, at, session) in winners {
-        let rule = "C02: the record is the winner's";
+        let rule = "C02: the record is that of the create that returned New";
         check_eq(
             (texts(&record.data), record.secret),
             (texts(&data([("creator", &at.to_string())])), session.secret),
@@ -155,7 +160,7 @@ pub async fn c04_a_record_without_values_exists(fixture: &dyn Fixture) {
     let record = load(&store, &session.key, "C04: a record without values is found").await;
     check_eq(texts(&record.data), texts(&data([])), "C04: a record without values has none");
     check_eq(record.principal, None, "C04: a record without principal has none");
-    end_session(&store, &session.key, "C04: a record without values was a live record").await;
+    end_session(&store, &session.key, "C04: delete ends a record without values").await;
 }
 
 /// `create` rejects a new record with contradictory fields and creates nothing.
@@ -186,9 +191,9 @@ pub async fn c08_inconsistent_new_records_are_rejected(fixture: &dyn Fixture) {
         ),
         ("a sign-in without principal", NewRecord { since: 1, generation: 1, ..new() }),
     ] {
-        let rule = format!("C08: a new record with {what} is refused");
+        let rule = format!("C08: a new record with {what} is rejected");
         check_rejected(store.create(&session.key, new).await, "Inconsistent", &rule);
         check_absent(&store, &session.key, &rule).await;
     }
-    check_empty(fixture, "C08: refused creates leave nothing").await;
+    check_empty(fixture, "C08: rejected creates store nothing").await;
 }

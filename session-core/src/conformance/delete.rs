@@ -14,7 +14,7 @@ use crate::{Claim, Deleted, Outcome};
 /// After a `delete` among concurrent commits no record is left or comes back.
 pub async fn c18_delete_among_commits_leaves_no_record(fixture: &dyn Fixture) {
     let clients = clients(fixture, 8).await;
-    let rule = "C18: a commit in flight does not bring a deleted record back (law 2)";
+    let rule = "C18: a concurrent commit does not recreate a deleted record (law 2)";
     for _ in 0..20 {
         let session = create_anonymous(&clients[0], LONG).await;
         let answers = run_concurrently(&clients, 16, |store, at| {
@@ -25,7 +25,7 @@ pub async fn c18_delete_among_commits_leaves_no_record(fixture: &dyn Fixture) {
                         store
                             .delete(&session.key, Claim::Any)
                             .await
-                            .must("C18: delete answers among commits"),
+                            .must("C18: delete succeeds among commits"),
                     );
                 }
                 let first = session.add("n", 1).ttl(LONG);
@@ -33,7 +33,7 @@ pub async fn c18_delete_among_commits_leaves_no_record(fixture: &dyn Fixture) {
                 let outcome = store
                     .commit(&session.key, wide)
                     .await
-                    .must("C18: commit answers beside a delete");
+                    .must("C18: commit succeeds during a delete");
                 check(
                     matches!(outcome, Outcome::Done(_) | Outcome::Gone),
                     rule,
@@ -54,7 +54,7 @@ pub async fn c18_delete_among_commits_leaves_no_record(fixture: &dyn Fixture) {
 /// A `delete` during a rotation ends the session under both secrets, in every order.
 pub async fn c18_delete_beats_a_concurrent_rotation(fixture: &dyn Fixture) {
     let clients = clients(fixture, 2).await;
-    let rule = "C18: a delete ends a session that rotates at the same moment (law 2)";
+    let rule = "C18: delete ends a session that rotates concurrently (law 2)";
     for round in 0..64 {
         let session = create_anonymous(&clients[0], LONG).await;
         let next = session.rotated();
@@ -62,8 +62,8 @@ pub async fn c18_delete_beats_a_concurrent_rotation(fixture: &dyn Fixture) {
             let (session, next) = (session.clone(), next.clone());
             async move {
                 if at == 0 {
-                    // Each round begins a little later, so that the delete meets the rotation at
-                    // another of its steps.
+                    // Each round starts the delete later, so that it meets another step of the
+                    // rotation.
                     for _ in 0..round % 8 {
                         tokio::task::yield_now().await;
                     }
@@ -112,10 +112,10 @@ pub async fn c19_delete_reports_whether_a_record_existed(fixture: &dyn Fixture) 
     let session = create_anonymous(&clients[0], LONG).await;
     let answers = run_concurrently(&clients, 8, |store, _| {
         let key = session.key.clone();
-        async move { store.delete(&key, Claim::Any).await.must("C19: delete answers") }
+        async move { store.delete(&key, Claim::Any).await.must("C19: delete succeeds") }
     });
     let ended = answers.await.into_iter().filter(|deleted| *deleted == Deleted::Ended).count();
-    check_eq(ended, 1, "C19: of 8 deletes at once exactly one finds the record");
+    check_eq(ended, 1, "C19: of 8 concurrent deletes exactly one returns Ended");
 }
 
 /// A claim from before the sign-in ends nothing, and a claim from the sign-in or later ends.
@@ -143,9 +143,9 @@ pub async fn c47_a_claim_older_than_the_sign_in_ends_nothing(fixture: &dyn Fixtu
             commit(store, key, whole, "C47: a rotation takes effect").await;
             session = next;
         }
-        for planted in [Claim::Generation(0), Claim::Generation(1)] {
-            let rule = format!("C47: {planted:?} is from before the sign-in and ends nothing");
-            delete(&clients[1], &session, planted, Deleted::Superseded, &rule).await;
+        for early in [Claim::Generation(0), Claim::Generation(1)] {
+            let rule = format!("C47: {early:?} is from before the sign-in and ends nothing");
+            delete(&clients[1], &session, early, Deleted::Superseded, &rule).await;
             let record = load(store, key, &rule).await;
             check_eq(
                 (record.secret, record.since, record.generation, record.version),
@@ -162,7 +162,7 @@ pub async fn c47_a_claim_older_than_the_sign_in_ends_nothing(fixture: &dyn Fixtu
         delete(store, &session, claim, Deleted::Missing, &rule).await;
         check_outcome(store, key, session.commit(), Outcome::Gone, &rule).await;
     }
-    check_empty(fixture, "C47: ended sessions leave nothing").await;
+    check_empty(fixture, "C47: ended sessions leave no record").await;
 }
 
 /// Every claim ends an anonymous session, also after a sign-out.
@@ -185,7 +185,7 @@ pub async fn c47_any_claim_ends_an_anonymous_session(fixture: &dyn Fixture) {
         check_absent(&store, &session.key, &rule).await;
     }
     let session = create_signed_in(&store, &alice).await;
-    let rule = "C47: a session that was created for a user counts as signed in at generation 0";
+    let rule = "C47: a session created with a principal counts as signed in at generation 0";
     delete(&store, &session, Claim::Generation(0), Deleted::Ended, rule).await;
     delete(
         &store,
@@ -200,7 +200,7 @@ pub async fn c47_any_claim_ends_an_anonymous_session(fixture: &dyn Fixture) {
 /// Of a claim and a concurrent sign-in one wins: the session is ended, or it is signed in.
 pub async fn c47_a_claim_racing_a_sign_in_is_atomic(fixture: &dyn Fixture) {
     let (clients, alice) = (clients(fixture, 2).await, principal("alice"));
-    let rule = "C47: a claim is compared and carried out in one step";
+    let rule = "C47: delete compares the claim and ends the session in one step";
     for round in 0..64 {
         let session = create_anonymous(&clients[0], LONG).await;
         let next = session.rotated();
@@ -208,8 +208,8 @@ pub async fn c47_a_claim_racing_a_sign_in_is_atomic(fixture: &dyn Fixture) {
             let (session, next, alice) = (session.clone(), next.clone(), alice.clone());
             async move {
                 if at == 0 {
-                    // Each round begins a little later, so that the claim meets the sign-in at
-                    // another of its steps.
+                    // Each round starts the delete later, so that it meets another step of the
+                    // sign-in.
                     for _ in 0..round % 8 {
                         tokio::task::yield_now().await;
                     }

@@ -24,23 +24,23 @@ pub async fn c35_delete_all_ends_all_sessions_but_the_exception(fixture: &dyn Fi
     for _ in 0..5 {
         sessions.push(create_signed_in(&clients[0], &alice).await);
     }
-    // The exception holds for the session, whatever its secret is by now.
+    // The exception is a key, so it also holds after a rotation.
     let rotated = sessions[2].rotated();
     commit(&clients[0], &rotated.key, sessions[2].rotate(&rotated), "C35: a rotation takes effect")
         .await;
-    let rule = "C35: delete_all ends all but the exception and counts them";
+    let rule = "C35: delete_all ends all sessions but the exception and counts them";
     check_eq(clients[0].delete_all(&alice, Some(&rotated.key)).await.must(rule), 4, rule);
     for (at, session) in sessions.iter().enumerate() {
         let record = clients[1].load(&session.key).await.must(rule);
         check_eq(record.is_some(), at == 2, rule);
     }
     check_eq(list_keys(&clients[1], &alice, rule).await, [rotated.key.clone()].into(), rule);
-    let rule = "C35: an exception that is not one of the sessions saves none";
+    let rule = "C35: an exception of another principal protects no session";
     check_eq(clients[0].delete_all(&alice, Some(&bobs.key)).await.must(rule), 1, rule);
     check_eq(
         clients[0].delete_all(&alice, None).await.must(rule),
         0,
-        "C35: if no session is left the answer is 0",
+        "C35: if no session is left the result is 0",
     );
     load(&clients[1], &bobs.key, "C35: sessions of other principals stay").await;
     load(&clients[1], &anonymous.key, "C35: anonymous sessions stay").await;
@@ -62,7 +62,7 @@ pub async fn c35_a_racing_sign_in_is_ended_or_fully_live(fixture: &dyn Fixture) 
         let answers = run_concurrently(&clients, 9, |store, at| {
             let (alice, session) = (alice.clone(), sessions.get(at).cloned());
             async move {
-                let rule = "C35: calls beside delete_all succeed";
+                let rule = "C35: calls during delete_all succeed";
                 let Some(session) = session else {
                     store.delete_all(&alice, None).await.must(rule);
                     return None;
@@ -75,10 +75,10 @@ pub async fn c35_a_racing_sign_in_is_ended_or_fully_live(fixture: &dyn Fixture) 
         });
         let mut survivors = BTreeSet::new();
         for (at, session, outcome) in answers.await.into_iter().flatten() {
-            let rule = "C35: a session that rotates beside delete_all is ended";
+            let rule = "C35: a session that rotates during delete_all is ended";
             let record = clients[1].load(&session.key).await.must(rule).map(Stored::into_record);
             check_eq(at < 4 && record.is_some(), false, rule);
-            let rule = "C35: a sign-in that races with delete_all is ended or fully alive";
+            let rule = "C35: a sign-in during delete_all is ended or fully live";
             check(
                 at < 4 || matches!(outcome, Outcome::Done(_)),
                 rule,
@@ -94,9 +94,9 @@ pub async fn c35_a_racing_sign_in_is_ended_or_fully_live(fixture: &dyn Fixture) 
                 survivors.insert(session.key);
             }
         }
-        let rule = "C35: the index shows exactly the survivors (law 8)";
+        let rule = "C35: list returns exactly the live sessions (law 8)";
         check_eq(list_keys(&clients[2], &alice, rule).await, survivors.clone(), rule);
-        let rule = "C35: a later delete_all ends the survivors of the first";
+        let rule = "C35: a second delete_all ends the remaining sessions";
         check_eq(
             clients[3].delete_all(&alice, None).await.must(rule),
             survivors.len() as u64,
@@ -109,7 +109,7 @@ pub async fn c35_a_racing_sign_in_is_ended_or_fully_live(fixture: &dyn Fixture) 
 pub async fn c52_delete_all_is_complete_during_writes(fixture: &dyn Fixture) {
     let (clients, alice) = (clients(fixture, 4).await, principal("alice"));
     let sessions = create_alices(&clients, 300).await;
-    let rule = "C52: delete_all ends every session that was there when it began";
+    let rule = "C52: delete_all ends every session that existed when it began";
     let answers = run_concurrently(&clients, 4, |store, at| {
         let (alice, mine) =
             (alice.clone(), sessions.iter().skip(at).step_by(3).cloned().collect::<Vec<_>>());
@@ -149,16 +149,20 @@ pub async fn c52_delete_all_is_complete_during_writes(fixture: &dyn Fixture) {
     let ended: u64 = answers.await.into_iter().sum();
     check(
         ended >= 300,
-        "C52: delete_all counts at least the sessions that were there when it began",
+        "C52: delete_all counts at least the sessions that existed when it began",
         "300 or more",
         ended,
     );
-    let (shown, before) = (list_keys(&clients[0], &alice, rule).await, keys(&sessions));
-    check_eq(shown.intersection(&before).count(), 0, rule);
+    let (listed, before) = (list_keys(&clients[0], &alice, rule).await, keys(&sessions));
+    check_eq(listed.intersection(&before).count(), 0, rule);
     for session in &sessions {
         check_outcome(&clients[1], &session.key, session.rotated().commit(), Outcome::Gone, rule)
             .await;
     }
-    let living: BTreeSet<StoreKey> = scan_keys(&clients[2], 100).await.into_iter().collect();
-    check_eq(living == shown, true, "C52: beside delete_all index and records agree (law 8)");
+    let live: BTreeSet<StoreKey> = scan_keys(&clients[2], 100).await.into_iter().collect();
+    check_eq(
+        live == listed,
+        true,
+        "C52: after delete_all during writes index and records agree (law 8)",
+    );
 }

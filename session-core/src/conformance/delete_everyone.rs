@@ -45,20 +45,20 @@ pub async fn c53_delete_everyone_ends_all_sessions_in_pages(fixture: &dyn Fixtur
     let (mut ended, mut pages, mut after) = (0, 0, None::<Cursor>);
     loop {
         let page = store.delete_everyone(after.clone(), 10).await.must(rule);
-        // Backends that walk by themselves treat a limit as a hint.
+        // A backend that iterates by itself treats the limit as a hint.
         check(
             page.ended <= 100,
             "C53: a page of 10 ends about 10 sessions",
             "at most 100",
             page.ended,
         );
-        let again = store.delete_everyone(after, 10).await.must("C53: a page can be repeated");
+        let again = store.delete_everyone(after, 10).await.must("C53: a repeated page succeeds");
         (ended, pages) = (ended + page.ended + again.ended, pages + 1);
         let Some(cursor) = page.next else { break };
         after = Some(cursor);
         check(pages < 100_000, "C53: delete_everyone ends", "a page without `next`", pages);
     }
-    check_eq(ended, 180, "C53: the pages together count every live session once");
+    check_eq(ended, 180, "C53: all pages together count every live session once");
     for session in &sessions {
         check_absent(reader, &session.key, rule).await;
     }
@@ -67,13 +67,13 @@ pub async fn c53_delete_everyone_ends_all_sessions_in_pages(fixture: &dyn Fixtur
         check_eq(
             list_keys(reader, &principal(user), rule).await,
             [].into(),
-            "C53: no index shows an ended session (law 8)",
+            "C53: no index contains an ended session (law 8)",
         );
     }
     check_eq(
         delete_everyone_in_pages(store, 10, rule).await,
         0,
-        "C53: a second walk has no session to end",
+        "C53: a second run has no session to end",
     );
     purge_all(fixture, rule).await;
     check_empty(fixture, rule).await;
@@ -100,7 +100,7 @@ pub async fn c53_delete_everyone_accepts_every_limit(fixture: &dyn Fixture) {
 pub async fn c53_delete_everyone_is_complete_during_writes(fixture: &dyn Fixture) {
     let (clients, alice) = (clients(fixture, 4).await, principal("alice"));
     let sessions = create_many(&clients, 150, LONG).await;
-    let rule = "C53: beside traffic every session that existed before is dead";
+    let rule = "C53: delete_everyone during writes ends every session that existed before";
     let answers = run_concurrently(&clients, 4, |store, at| {
         let (alice, mine) =
             (alice.clone(), sessions.iter().skip(at).step_by(3).cloned().collect::<Vec<_>>());
@@ -135,9 +135,9 @@ pub async fn c53_delete_everyone_is_complete_during_writes(fixture: &dyn Fixture
     check_eq(
         living.is_subset(&younger),
         true,
-        "C53: the sessions that live are younger than the first call",
+        "C53: the live sessions are younger than the first call",
     );
-    let rule = "C53: beside delete_everyone index and records agree (law 8)";
+    let rule = "C53: after delete_everyone during writes index and records agree (law 8)";
     check_eq(list_keys(&clients[2], &alice, rule).await == living, true, rule);
     for key in living {
         end_session(&clients[3], &key, rule).await;
@@ -152,7 +152,7 @@ pub async fn c53_delete_everyone_ends_corrupt_records(fixture: &dyn Fixture) {
     if fixture.corrupt(&corrupted.key).await.or_explain("C53").is_none() {
         return;
     }
-    let rule = "C53: delete_everyone ends records that it cannot read as well";
+    let rule = "C53: delete_everyone ends records that it cannot read";
     let ended = delete_everyone_in_pages(&store, 10, rule).await;
     check((1..=2).contains(&ended), rule, "1 or 2", ended);
     check_absent(&store, &corrupted.key, rule).await;

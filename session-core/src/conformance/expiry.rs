@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{Claim, Created, Deleted, Outcome};
 
-/// Long enough that a busy machine does not miss the moment before, short enough to wait for.
+/// Long enough for a check before the deadline on a machine under load, short enough to wait for.
 const SHORT: Duration = Duration::from_millis(1500);
 
 /// A record is live shortly before its ttl has passed and dead shortly after, without a purge.
@@ -22,7 +22,7 @@ pub async fn c26_a_record_expires_after_its_ttl(fixture: &dyn Fixture) {
     let session = create_anonymous(&store, SHORT).await;
     fixture.advance(SHORT * 2 / 3).await;
     let record =
-        load(&store, &session.key, "C26: a record is alive before its ttl has passed").await;
+        load(&store, &session.key, "C26: a record is live before its ttl has passed").await;
     let rule = "C26: ttl is the remaining time";
     check(
         !record.ttl.is_zero() && record.ttl <= SHORT / 3,
@@ -34,7 +34,7 @@ pub async fn c26_a_record_expires_after_its_ttl(fixture: &dyn Fixture) {
     check_absent(
         &store,
         &session.key,
-        "C26: a record is dead when its ttl has passed, purged or not (law 5)",
+        "C26: a record is dead after its ttl, purged or not (law 5)",
     )
     .await;
 }
@@ -56,12 +56,12 @@ pub async fn c27_an_expired_record_is_dead_for_every_method(fixture: &dyn Fixtur
         check_eq(
             count,
             1,
-            "C27: the expired record is still stored, so that this check tests something",
+            "C27: the expired record is still stored (otherwise the check proves nothing)",
         );
     }
     check_absent(&store, key, "C27: an expired record is not loaded (law 5)").await;
     check_eq(
-        list_keys(&store, &alice, "C27: list answers").await,
+        list_keys(&store, &alice, "C27: list succeeds").await,
         [].into(),
         "C27: an expired record is not listed (law 5)",
     );
@@ -91,12 +91,12 @@ pub async fn c27_an_expired_record_is_dead_for_every_method(fixture: &dyn Fixtur
         check_eq(store.delete(key, claim).await.must(rule), Deleted::Missing, rule);
     }
     check_eq(delete_everyone_in_pages(&store, 10, rule).await, 0, rule);
-    let created = store.create(key, next.record(LONG)).await.must("C27: create answers");
-    check_eq(created, Created::New, "C27: an expired record does not take its key (law 5)");
+    let created = store.create(key, next.record(LONG)).await.must("C27: create succeeds");
+    check_eq(created, Created::New, "C27: the key of an expired record is free (law 5)");
     check_eq(
-        load(&store, key, "C27: the new record lives").await.data.len(),
+        load(&store, key, "C27: the new record is live").await.data.len(),
         0,
-        "C27: the new record has nothing of the expired one",
+        "C27: the new record keeps nothing of the expired one",
     );
 }
 
@@ -130,11 +130,11 @@ pub async fn c28_only_a_ttl_moves_the_deadline(fixture: &dyn Fixture) {
     let passed = tolerance + Duration::from_millis(200);
     fixture.advance(passed).await;
     let at_most = (LONG + tolerance).saturating_sub(passed);
-    load(&store, key, "C28: a load does not extend").await;
+    load(&store, key, "C28: a load does not extend the ttl").await;
     for (what, next) in [
         ("an empty commit", first.commit()),
         ("a value", first.set("a", "1")),
-        ("a sum", first.add("n", 1)),
+        ("an Add", first.add("n", 1)),
         ("clear", first.commit().clear()),
         ("a rotation", first.rotate(&second)),
         ("a rotation with a grace", second.rotate_with_grace(&third, LONG / 10)),
@@ -154,7 +154,7 @@ pub async fn c28_only_a_ttl_moves_the_deadline(fixture: &dyn Fixture) {
             );
         }
     }
-    let rule = "C28: a commit with a ttl sets the deadline from now on";
+    let rule = "C28: a commit with a ttl sets a new deadline";
     commit(&store, key, fourth.touch(LONG * 3), rule).await;
     let ttl = load(&store, key, rule).await.ttl;
     check(
@@ -170,15 +170,20 @@ pub async fn c28_a_commit_can_shorten_the_ttl(fixture: &dyn Fixture) {
     let store = fixture.store();
     let session = create_anonymous(&store, LONG).await;
     let ttl = Duration::from_millis(100);
-    commit(&store, &session.key, session.touch(ttl), "C28: shortening a life takes effect").await;
+    commit(&store, &session.key, session.touch(ttl), "C28: a shorter ttl takes effect").await;
     fixture.advance(ttl * 2).await;
-    check_absent(&store, &session.key, "C28: a shortened life ends at its new deadline").await;
+    check_absent(
+        &store,
+        &session.key,
+        "C28: a record with a shorter ttl expires at the new deadline",
+    )
+    .await;
     check_outcome(
         &store,
         &session.key,
         session.touch(LONG),
         Outcome::Gone,
-        "C28: an ended life is not extended (law 2)",
+        "C28: a commit does not extend an expired record (law 2)",
     )
     .await;
 }
@@ -193,14 +198,14 @@ pub async fn c29_each_record_has_its_own_ttl(fixture: &dyn Fixture) {
         &store,
         &shortened.key,
         shortened.touch(Duration::from_millis(300)),
-        "C29: shortening takes effect",
+        "C29: a shorter ttl takes effect",
     )
     .await;
     let extended = create_anonymous(&store, Duration::from_millis(800)).await;
-    commit(&store, &extended.key, extended.touch(LONG), "C29: extending takes effect").await;
+    commit(&store, &extended.key, extended.touch(LONG), "C29: a longer ttl takes effect").await;
     fixture.advance(Duration::from_secs(1)).await;
-    check_absent(&store, &short.key, "C29: the short life ends").await;
-    check_absent(&store, &shortened.key, "C29: the shortened life ends").await;
-    load(&store, &long.key, "C29: the long life continues").await;
-    load(&store, &extended.key, "C29: the extended life continues").await;
+    check_absent(&store, &short.key, "C29: the record with the short ttl expires").await;
+    check_absent(&store, &shortened.key, "C29: the record with the shortened ttl expires").await;
+    load(&store, &long.key, "C29: the record with the long ttl stays live").await;
+    load(&store, &extended.key, "C29: the record with the extended ttl stays live").await;
 }

@@ -128,8 +128,8 @@ impl<F: Fixture> IntoFixture for Option<F> {
 pub enum Supported<T = ()> {
     /// The access succeeded, with this result.
     Done(T),
-    /// The backend cannot do it, for this reason. The check prints the reason and ends, or continues
-    /// without this access.
+    /// The backend cannot do it, for this reason. The check prints the reason. Then it ends, or
+    /// continues without this access.
     NotApplicable(&'static str),
 }
 

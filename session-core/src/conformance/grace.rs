@@ -25,23 +25,23 @@ pub async fn c22_a_former_secret_only_reads_during_its_grace(fixture: &dyn Fixtu
     )
     .await;
     for client in &clients {
-        let rule = "C22: load shows the former secret while its grace lasts";
+        let rule = "C22: load returns the former secret during its grace";
         match open_session(client, &session, rule).await {
             Opened::Grace(record) => {
-                let Some(shown) = record.grace else { fail(rule, "a grace", "None") };
+                let Some(grace_left) = record.grace else { fail(rule, "a grace", "None") };
                 check_eq(
-                    (shown.secret, record.secret, record.generation),
+                    (grace_left.secret, record.secret, record.generation),
                     (session.secret, next.secret, 1),
                     rule,
                 );
                 let least = grace.saturating_sub(started.elapsed());
-                check(!shown.left.is_zero(), rule, "some time left", shown.left);
+                check(!grace_left.left.is_zero(), rule, "some time left", grace_left.left);
                 check_between(
-                    shown.left,
+                    grace_left.left,
                     least,
                     grace,
                     tolerance,
-                    "C22: `left` is what remains of the grace",
+                    "C22: `left` is the remaining grace",
                 );
             }
             opened => fail(rule, "Grace", format_args!("{opened:?}")),
@@ -57,7 +57,7 @@ pub async fn c22_a_former_secret_only_reads_during_its_grace(fixture: &dyn Fixtu
                 key,
                 commit,
                 Outcome::Superseded,
-                "C22: in its grace a secret does not write (law 4)",
+                "C22: a former secret cannot write during its grace (law 4)",
             )
             .await;
         }
@@ -80,7 +80,7 @@ pub async fn c22_a_former_secret_only_reads_during_its_grace(fixture: &dyn Fixtu
     );
     fixture.advance(grace + tolerance).await;
     for client in &clients {
-        let rule = "C22: load forgets the former secret when its grace is over";
+        let rule = "C22: load returns no former secret after its grace";
         check_eq(load(client, key, rule).await.grace, None, rule);
         check_eq(
             matches!(open_session(client, &session, rule).await, Opened::Superseded(_)),
@@ -105,7 +105,7 @@ pub async fn c22_the_next_rotation_drops_the_older_secret(fixture: &dyn Fixture)
         )
         .await;
     };
-    let shown = async |expected: Option<&TestSession>, rule: &str| {
+    let check_former = async |expected: Option<&TestSession>, rule: &str| {
         check_eq(
             load(&store, key, rule).await.grace.map(|grace| grace.secret),
             expected.map(|session| session.secret),
@@ -114,13 +114,13 @@ pub async fn c22_the_next_rotation_drops_the_older_secret(fixture: &dyn Fixture)
     };
     let second = first.rotated();
     graced(&first, &second).await;
-    shown(Some(&first), "C22: load shows the former secret while its grace lasts").await;
+    check_former(Some(&first), "C22: load returns the former secret during its grace").await;
     let third = second.rotated();
     graced(&second, &third).await;
-    shown(Some(&second), "C22: a second grace replaces the first").await;
+    check_former(Some(&second), "C22: a second grace replaces the first").await;
     let mut session = third.rotated();
     commit(&store, key, third.rotate(&session), "C22: a rotation takes effect").await;
-    shown(None, "C22: a rotation without a grace forgets the secret before it").await;
+    check_former(None, "C22: a rotation without a grace drops the former secret").await;
     for what in ["a sign-in", "a sign-out", "an authentication"] {
         let next = session.rotated();
         graced(&session, &next).await;
@@ -131,9 +131,9 @@ pub async fn c22_the_next_rotation_drops_the_older_secret(fixture: &dyn Fixture)
             "a sign-out" => rotation.principal(PrincipalChange::Unset),
             _ => rotation.authenticated(),
         };
-        let rule = format!("C22: {what} forgets the secret before it");
+        let rule = format!("C22: {what} drops the former secret");
         commit(&store, key, whole, &rule).await;
-        shown(None, &rule).await;
+        check_former(None, &rule).await;
         session = last;
     }
 }
@@ -150,7 +150,7 @@ pub async fn c22_a_grace_out_of_range_is_rejected(fixture: &dyn Fixture) {
         Limits::LONGEST_GRACE + millisecond,
         Duration::MAX,
     ] {
-        let rule = format!("C22: a grace of {grace:?} is refused");
+        let rule = format!("C22: a grace of {grace:?} is rejected");
         check_rejected(
             store.commit(key, session.rotate_with_grace(&next, grace).and_set("a", "1")).await,
             "Grace",
@@ -166,10 +166,10 @@ pub async fn c22_a_grace_out_of_range_is_rejected(fixture: &dyn Fixture) {
         check_rejected(
             store.commit(key, commit).await,
             "GraceWithSignIn",
-            &format!("C22: a grace beside {what} is refused"),
+            &format!("C22: a grace in the same commit as {what} is rejected"),
         );
     }
-    let rule = "C22: a refused rotation changes nothing";
+    let rule = "C22: a rejected rotation changes nothing";
     let record = load(&store, key, rule).await;
     check_eq(
         (record.secret, record.generation, record.version, record.grace),
@@ -183,7 +183,7 @@ pub async fn c22_a_grace_out_of_range_is_rejected(fixture: &dyn Fixture) {
         "C22: the longest grace is allowed",
     )
     .await;
-    let rule = "C22: a grace never lasts longer than it was given";
+    let rule = "C22: the remaining grace does not exceed the grace of the rotation";
     let left = load(&store, key, rule).await.grace.map_or(Duration::MAX, |grace| grace.left);
     check(
         left <= Limits::LONGEST_GRACE,

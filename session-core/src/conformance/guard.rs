@@ -15,7 +15,7 @@ use crate::{Guard, Json, Outcome};
 pub async fn c13_the_later_commit_wins_under_guard_any(fixture: &dyn Fixture) {
     let clients = clients(fixture, 2).await;
     let session = create_three_values(&clients[0]).await;
-    let rule = "C13: on one name the later commit wins under Guard::Any";
+    let rule = "C13: of two commits to one name the later one wins under Guard::Any";
     commit(&clients[0], &session.key, session.set("a", "10"), rule).await;
     commit(&clients[1], &session.key, session.set("a", "11"), rule).await;
     check_values(&clients[0], &session.key, [("a", "11"), ("b", "2"), ("c", "3")], rule).await;
@@ -27,7 +27,7 @@ pub async fn c13_a_stale_version_is_a_conflict(fixture: &dyn Fixture) {
     let session = TestSession::new();
     let (key, next) = (&session.key, session.rotated());
     create(&clients[0], key, session.record(LONG).data(data([("a", "1")]))).await;
-    let rule = "C13: the first commit under the right version takes effect";
+    let rule = "C13: the first commit under the current version takes effect";
     let first =
         commit(&clients[0], key, session.set("a", "10").guard(Guard::Version(1)), rule).await;
     check_eq(first.version, 2, rule);
@@ -61,7 +61,7 @@ pub async fn c13_a_stale_version_is_a_conflict(fixture: &dyn Fixture) {
     );
     check(
         record.ttl <= LONG,
-        "C13: a Conflict does not extend the life",
+        "C13: a Conflict does not extend the ttl",
         format_args!("at most {LONG:?}"),
         record.ttl,
     );
@@ -100,7 +100,7 @@ pub async fn c16_guarded_increments_lose_no_update(fixture: &dyn Fixture) {
         texts(&data([("n", "200")])),
         "C16: 200 guarded increments end at 200",
     );
-    check_eq(record.version, 201, "C16: each of 200 increments is one version");
+    check_eq(record.version, 201, "C16: each of 200 increments increments the version once");
 }
 
 /// Of concurrent commits under one version exactly one takes effect.
@@ -123,7 +123,7 @@ pub async fn c16_one_of_concurrent_guarded_commits_wins(fixture: &dyn Fixture) {
     check_eq(
         others.iter().all(|outcome| *outcome == Outcome::Conflict),
         true,
-        "C16: the others are Conflict",
+        "C16: the other commits return Conflict",
     );
     check_eq(load(&clients[0], &session.key, rule).await.data.len(), 1, rule);
 }

@@ -21,9 +21,9 @@ pub async fn c05_missing_and_malformed_keys_are_absent(fixture: &dyn Fixture) {
     for text in malformed.chain([TestSession::new().key.as_str().to_owned()]) {
         let session = TestSession::under(&text);
         let (key, next) = (&session.key, session.rotated());
-        let shown =
+        let id_and_key =
             format!("C05 (key of {} bytes {:?})", text.len(), text.get(..12).unwrap_or(&text));
-        check_absent(&store, key, &format!("{shown}: load says None (law 6)")).await;
+        check_absent(&store, key, &format!("{id_and_key}: load returns None (law 6)")).await;
         for commit in [
             session.set("n", "1"),
             session.add("n", 1),
@@ -36,16 +36,16 @@ pub async fn c05_missing_and_malformed_keys_are_absent(fixture: &dyn Fixture) {
                 key,
                 commit,
                 Outcome::Gone,
-                &format!("{shown}: commit says Gone (law 6)"),
+                &format!("{id_and_key}: commit returns Gone (law 6)"),
             )
             .await;
         }
         for claim in [Claim::Any, Claim::Generation(0), Claim::Generation(u32::MAX)] {
-            let rule = format!("{shown}: delete says Missing (law 6)");
+            let rule = format!("{id_and_key}: delete returns Missing (law 6)");
             check_eq(store.delete(key, claim).await.must(&rule), Deleted::Missing, &rule);
         }
         if !key.is_storable() {
-            let rule = format!("{shown}: create is refused");
+            let rule = format!("{id_and_key}: create is rejected");
             let rejection =
                 check_rejected(store.create(key, session.record(LONG)).await, "Key", &rule);
             check_eq(rejection, Rejection::Key { bytes: text.len() }, &rule);
@@ -61,7 +61,7 @@ pub async fn c05_unusual_keys_are_distinct(fixture: &dyn Fixture) {
     let (store, alice) = (fixture.store(), principal("alice"));
     let (longest, other_longest) =
         ("k".repeat(StoreKey::MAX_BYTES), format!("{}K", "k".repeat(StoreKey::MAX_BYTES - 1)));
-    let odd = [
+    let unusual = [
         "a",
         "A",
         " ",
@@ -124,26 +124,26 @@ pub async fn c05_unusual_keys_are_distinct(fixture: &dyn Fixture) {
         &longest,
         &other_longest,
     ];
-    let sessions = odd.map(TestSession::under);
+    let sessions = unusual.map(TestSession::under);
     for (at, session) in sessions.iter().enumerate() {
         let new =
             session.record(LONG).data(data([("n", &at.to_string())])).principal(alice.clone());
         create(&store, &session.key, new).await;
     }
-    let rule = "C05: list and scan give every odd key once";
+    let rule = "C05: list and scan return every unusual key once";
     let mut all: Vec<StoreKey> = sessions.iter().map(|session| session.key.clone()).collect();
     all.sort_unstable();
     let paged = list_in_pages(&store, &alice, 7, rule).await.into_iter().map(|summary| summary.key);
     for mut found in [scan_keys(&store, 7).await, paged.collect()] {
         found.sort_unstable();
-        check_eq(found.len(), odd.len(), rule);
+        check_eq(found.len(), unusual.len(), rule);
         check_eq(found == all, true, rule);
     }
     for (at, session) in sessions.iter().enumerate() {
         let (key, next, rule) = (
             &session.key,
             session.rotated(),
-            format!("C05: the key {:?} is a key of its own", odd[at]),
+            format!("C05: the key {:?} equals no other key", unusual[at]),
         );
         check_eq(
             texts(&load(&store, key, &rule).await.data),
@@ -164,9 +164,9 @@ pub async fn c05_unusual_keys_are_distinct(fixture: &dyn Fixture) {
     check_eq(
         list_keys(&store, &alice, rule).await,
         [].into(),
-        "C05: deleting each odd key leaves an empty list",
+        "C05: list is empty after each unusual key is deleted",
     );
-    check_empty(fixture, "C05: deleting each odd key leaves none").await;
+    check_empty(fixture, "C05: the storage is empty after each unusual key is deleted").await;
 }
 
 /// Hashes with any byte at any position are stored and compared byte for byte.
@@ -179,7 +179,7 @@ pub async fn c05_secret_hashes_are_compared_byte_for_byte(fixture: &dyn Fixture)
     let with = |secret| TestSession { secret, ..TestSession::new() };
     for byte in ODD {
         let session = with(hash([byte; SecretHash::BYTES]));
-        let rule = format!("C05: a hash of {byte:#04x} alone works");
+        let rule = format!("C05: a hash that consists of {byte:#04x} works");
         create(&store, &session.key, session.record(LONG)).await;
         check_eq(load(&store, &session.key, &rule).await.secret, session.secret, &rule);
         commit(&store, &session.key, session.commit(), &rule).await;
@@ -189,15 +189,15 @@ pub async fn c05_secret_hashes_are_compared_byte_for_byte(fixture: &dyn Fixture)
     let key = session.key.clone();
     for position in 0..SecretHash::BYTES {
         let byte = ODD[position % ODD.len()];
-        // The last byte that differs stands at each position once. 0x20 apart are also the cases of
-        // a letter.
+        // Two hashes differ in one byte, and each position has its turn. The difference 0x20 is
+        // also that between the upper and lower case of a letter.
         let mut bytes = [b'A'; SecretHash::BYTES];
         (bytes[position], bytes[(position * 7 + 3) % SecretHash::BYTES]) = (byte, byte);
-        let mut near = bytes;
-        near[position] ^= 0x20;
+        let mut similar = bytes;
+        similar[position] ^= 0x20;
         let next = TestSession { secret: hash(bytes), ..session.rotated() };
         let rule = format!(
-            "C05: a hash with {byte:#04x} at byte {position} is kept and compared byte for byte"
+            "C05: a hash with {byte:#04x} at byte {position} is stored and compared byte for byte"
         );
         commit(&store, &key, session.rotate_with_grace(&next, LONG / 10), &rule).await;
         let record = load(&store, &key, &rule).await;
@@ -206,8 +206,8 @@ pub async fn c05_secret_hashes_are_compared_byte_for_byte(fixture: &dyn Fixture)
             (next.secret, Some(session.secret)),
             &rule,
         );
-        let near = TestSession { secret: hash(near), ..next.clone() };
-        check_outcome(&store, &key, near.set("n", "1"), Outcome::Superseded, &rule).await;
+        let similar = TestSession { secret: hash(similar), ..next.clone() };
+        check_outcome(&store, &key, similar.set("n", "1"), Outcome::Superseded, &rule).await;
         session = next;
     }
 }

@@ -33,23 +33,19 @@ pub async fn c03_load_returns_the_stored_record(fixture: &dyn Fixture) {
         .attributes(attributes.clone());
     create(&store, &session.key, new).await;
     let record = load(&store, &session.key, "C03: a live record is found").await;
-    check_eq(texts(&record.data), texts(&values), "C03: load gives back exactly the stored values");
-    check_eq(record.version, 1, "C03: load gives back the version");
-    check_eq(record.principal, Some(principal("alice")), "C03: load gives back the principal");
-    check_eq(
-        record.attributes,
-        attributes.clone(),
-        "C03: load gives back the attributes unchanged",
-    );
-    check_eq(record.secret, session.secret, "C03: load gives back the hash of the secret");
+    check_eq(texts(&record.data), texts(&values), "C03: load returns exactly the stored values");
+    check_eq(record.version, 1, "C03: load returns the version");
+    check_eq(record.principal, Some(principal("alice")), "C03: load returns the principal");
+    check_eq(record.attributes, attributes.clone(), "C03: load returns the attributes unchanged");
+    check_eq(record.secret, session.secret, "C03: load returns the hash of the secret");
     let rule =
-        "C03: load gives back generation and since, and no former secret before the first rotation";
+        "C03: load returns generation and since, and no former secret before the first rotation";
     check_eq((record.generation, record.since, record.grace), (0, 0, None), rule);
     let opened = store.load(&session.key).await.must(rule).must(rule).open(&session.secret);
     check_eq(
         matches!(opened, Opened::Current(_)),
         true,
-        "C03: the session's secret opens what load gives",
+        "C03: the secret of the session opens the loaded record",
     );
     let longest = Attributes {
         idle_timeout: Some(Duration::MAX),
@@ -86,8 +82,8 @@ pub async fn c03_age_and_ttl_follow_the_backend_clock(fixture: &dyn Fixture) {
     let mut passed = Duration::ZERO;
     for _ in 0..2 {
         let record = load(&store, &session.key, "C03: a live record is found").await;
-        // A clock made for tests advances by `advance` alone, a real one at least by the time that
-        // the check has taken.
+        // A manual clock advances by `advance` only, a real clock at least by the duration of this
+        // check.
         let (least, most) =
             (passed, passed.max(started.elapsed()) + started.elapsed().min(tolerance));
         check_between(record.age, least, most, tolerance, "C03: age is the time since creation");
@@ -126,7 +122,7 @@ pub async fn c03_commit_returns_the_same_fields_as_load(fixture: &dyn Fixture) {
         for next in [session.add("n", 2).ttl(LONG * 2), session.add("n", 1), session.commit()] {
             let returned = commit(&store, &session.key, next, "C03: a commit takes effect").await;
             let record = load(&store, &session.key, "C03: a live record is found").await;
-            let rule = "C03: a commit answers with version and attributes as load does";
+            let rule = "C03: commit returns the same version and attributes as load";
             check_eq(
                 (returned.version, returned.attributes),
                 (record.version, record.attributes),
@@ -137,16 +133,16 @@ pub async fn c03_commit_returns_the_same_fields_as_load(fixture: &dyn Fixture) {
                 record.age,
                 record.age,
                 tolerance,
-                "C03: a commit answers with the age of the record",
+                "C03: commit returns the age of the record",
             );
             check_between(
                 returned.ttl,
                 record.ttl,
                 record.ttl,
                 tolerance,
-                "C03: a commit answers with the remaining ttl",
+                "C03: commit returns the remaining ttl",
             );
-            let rule = "C03: a commit answers with the age of the authentication";
+            let rule = "C03: commit returns the authentication age";
             check_eq(returned.authenticated.is_some(), record.authenticated.is_some(), rule);
             let authenticated = record.authenticated.unwrap_or_default();
             check_between(
@@ -169,7 +165,7 @@ pub async fn c03_unusual_principals_are_stored_exactly(fixture: &dyn Fixture) {
     {
         let session = create_anonymous(&store, LONG).await;
         let (next, rule) =
-            (session.rotated(), format!("C03: the principal {text:?} comes back exactly"));
+            (session.rotated(), format!("C03: the principal {text:?} is stored exactly"));
         commit(&store, &session.key, session.sign_in(&next, &principal(text)), &rule).await;
         check_eq(load(&store, &session.key, &rule).await.principal, Some(principal(text)), &rule);
     }

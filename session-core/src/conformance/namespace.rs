@@ -18,7 +18,7 @@ pub async fn c38_namespaces_are_isolated(fixture: &dyn Fixture) {
     let open = async |name: &str| {
         fixture.open_namespace(name).await.must("C38: opening a namespace succeeds")
     };
-    // The second name begins with the first, and the third is a pattern that fits both.
+    // The second name starts with the first one. As a pattern, the third name matches both.
     let (mine, others) =
         (open("c38").await, [open("c38b").await, open("c38*").await, fixture.store()]);
     let (session, alice) = (TestSession::new(), principal("alice"));
@@ -49,18 +49,18 @@ pub async fn c38_namespaces_are_isolated(fixture: &dyn Fixture) {
     }
     check_eq(scan_keys(&mine, 10).await, vec![key.clone()], "C38: a scan stays in its namespace");
     check_eq(
-        list_keys(&mine, &alice, "C38: list answers").await,
+        list_keys(&mine, &alice, "C38: list succeeds").await,
         [key.clone()].into(),
         "C38: list stays in its namespace",
     );
     commit(&mine, key, session.rotate(&next), "C38: a rotation takes effect").await;
     check_eq(
-        mine.delete_all(&alice, None).await.must("C38: delete_all answers"),
+        mine.delete_all(&alice, None).await.must("C38: delete_all succeeds"),
         1,
         "C38: delete_all stays in its namespace",
     );
     for (at, other) in others.iter().enumerate() {
-        let record = load(other, key, "C38: the records of other namespaces live on").await;
+        let record = load(other, key, "C38: the records of other namespaces stay live").await;
         check_eq(
             texts(&record.data),
             texts(&data([("o", &at.to_string())])),
@@ -82,7 +82,7 @@ pub async fn c38_delete_expired_stays_in_its_namespace(fixture: &dyn Fixture) {
     }
     fixture.advance(brief * 2).await;
     let expected = u64::from(fixture.purge() == Purge::ByCall);
-    let rule = "C38: a purge takes the expired of its own namespace and no other";
+    let rule = "C38: a purge removes the expired records of its own namespace only";
     check_eq(one.delete_expired(100).await.must(rule), expected, rule);
     check_eq(other.delete_expired(100).await.must(rule), expected, rule);
 }

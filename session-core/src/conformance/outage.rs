@@ -14,10 +14,10 @@ use super::{
 };
 use crate::{Claim, Commit, NewRecord, Rotation, StoreError, StoreKey};
 
-/// The delay that a busy machine may add to a deadline.
+/// The delay that a machine under load may add to a deadline.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// The time in which a client finds a backend that works again.
+/// The time in which a client must recover after the backend works again.
 const RECOVERY: Duration = Duration::from_secs(10);
 
 /// A call that fails validation is rejected before I/O, even without a backend.
@@ -27,7 +27,7 @@ pub async fn c08_invalid_calls_are_rejected_before_io(fixture: &dyn Fixture) {
     if fixture.stop().await.or_explain("C08").is_none() {
         return;
     }
-    let rule = "C08: a call that can be refused before I/O is refused before I/O";
+    let rule = "C08: an invalid call is rejected before I/O";
     let (key, next, fresh) = (&held.key, held.rotated(), TestSession::new());
     let over = format!("\"{}\"", "x".repeat(fixture.limits().data_bytes));
     let unstorable = StoreKey::from_text("");
@@ -62,12 +62,12 @@ pub async fn c08_invalid_calls_are_rejected_before_io(fixture: &dyn Fixture) {
         "Grace",
         rule,
     );
-    let rule = "C05: a key that is not storable is absent without I/O";
+    let rule = "C05: a key that is not storable is absent before I/O";
     check_eq(store.load(&StoreKey::from_text("a\0b")).await.must(rule), None, rule);
     check_eq(
         fixture.start().await.or_explain("C08").is_some(),
         true,
-        "C08: a fixture that stops its backend starts it again",
+        "C08: the fixture starts the stopped backend again",
     );
 }
 
@@ -81,7 +81,7 @@ pub async fn c42_calls_fail_in_time_while_the_backend_is_stopped(fixture: &dyn F
         return;
     }
     let rule = "C42: while the backend is stopped";
-    // Two rounds: the first may meet connections that break, the second meets none.
+    // In the first round the connections may break. In the second round there are none.
     for _ in 0..2 {
         check_every_call_fails_in_time(&store, &session, fixture.deadline(), rule).await;
         check_fails_in_time(
@@ -95,9 +95,9 @@ pub async fn c42_calls_fail_in_time_while_the_backend_is_stopped(fixture: &dyn F
     check_eq(
         fixture.start().await.or_explain("C42").is_some(),
         true,
-        "C42: a fixture that stops its backend starts it again",
+        "C42: the fixture starts the stopped backend again",
     );
-    check_recovery(&store, "C42: when the backend works again so does the same client").await;
+    check_recovery(&store, "C42: the client works again after the backend has started").await;
 }
 
 /// With a hung backend every call is `Unavailable` or `Timeout` within the deadline.
@@ -114,20 +114,20 @@ pub async fn c43_calls_fail_in_time_while_the_backend_hangs(fixture: &dyn Fixtur
     check_eq(
         fixture.thaw().await.or_explain("C43").is_some(),
         true,
-        "C43: a fixture that freezes its backend thaws it again",
+        "C43: the fixture lets the frozen backend continue",
     );
-    check_recovery(&store, "C43: when the backend continues the same client works").await;
-    load(&store, &session.key, "C43: a backend that hung has lost nothing").await;
-    // A call that timed out may take effect later, so this one comes last.
+    check_recovery(&store, "C43: the client works again after the backend continues").await;
+    load(&store, &session.key, "C43: a hung backend loses no record").await;
+    // A call that timed out may take effect later, so this call is the last one.
     if fixture.freeze().await.or_explain("C43").is_some() {
         check_fails_in_time("delete_everyone", deadline, rule, store.delete_everyone(None, 1))
             .await;
         check_eq(
             fixture.thaw().await.or_explain("C43").is_some(),
             true,
-            "C43: a fixture that freezes its backend thaws it again",
+            "C43: the fixture lets the frozen backend continue",
         );
-        check_recovery(&store, "C43: when the backend continues again the same client works").await;
+        check_recovery(&store, "C43: the client works again after the backend continues").await;
     }
 }
 
@@ -153,14 +153,14 @@ pub async fn c43_queued_calls_share_one_deadline(fixture: &dyn Fixture) {
     let most = fixture.deadline() + MARGIN * 2;
     let Ok(answers) = tokio::time::timeout(most, answers).await else {
         fail(
-            "C43: 1,000 queued calls on a hung backend end",
+            "C43: 1,000 queued calls on a hung backend end within the deadline",
             format_args!("at most {most:?}"),
-            "no answer by then",
+            "no result",
         )
     };
     check(
         started.elapsed() <= most,
-        "C43: 1,000 queued calls on a hung backend end at about the deadline",
+        "C43: 1,000 queued calls on a hung backend end within the deadline",
         format_args!("at most {most:?}"),
         started.elapsed(),
     );
@@ -170,9 +170,9 @@ pub async fn c43_queued_calls_share_one_deadline(fixture: &dyn Fixture) {
     check_eq(
         fixture.thaw().await.or_explain("C43").is_some(),
         true,
-        "C43: a fixture that freezes its backend thaws it again",
+        "C43: the fixture lets the frozen backend continue",
     );
-    check_recovery(&store, "C43: when the backend continues the same client works").await;
+    check_recovery(&store, "C43: the client works again after the backend continues").await;
 }
 
 /// Eight clients that open an empty storage at once all succeed and share it.
@@ -188,7 +188,7 @@ pub async fn c44_concurrent_setup_of_an_empty_storage_succeeds(fixture: &dyn Fix
         open(),
         open()
     ));
-    let rule = "C44: 8 openings of an empty storage at the same moment all succeed";
+    let rule = "C44: 8 clients open an empty storage concurrently";
     let clients = opened.map(|opened| opened.must(rule));
     let session = create_anonymous(&clients[0], LONG).await;
     for client in &clients {
@@ -196,7 +196,7 @@ pub async fn c44_concurrent_setup_of_an_empty_storage_succeeds(fixture: &dyn Fix
             client,
             &session.key,
             session.add("n", 1),
-            "C44: all clients that opened at once work on one storage",
+            "C44: clients that opened concurrently share one storage",
         )
         .await;
     }
@@ -204,7 +204,7 @@ pub async fn c44_concurrent_setup_of_an_empty_storage_succeeds(fixture: &dyn Fix
     check_eq(
         texts(&record.data),
         texts(&data([("n", "8")])),
-        "C44: all clients that opened at once work on one storage",
+        "C44: clients that opened concurrently share one storage",
     );
 }
 
@@ -241,7 +241,7 @@ async fn check_fails_in_time<T: Debug>(
         Err(_) => fail(
             &format!("{rule} {method} ends within the deadline (law 7)"),
             format_args!("at most {most:?}"),
-            "no answer",
+            "no result",
         ),
     }
 }
@@ -262,7 +262,7 @@ async fn check_recovery(store: &Client, rule: &str) {
         check(
             error.is_transient(),
             rule,
-            "Unavailable or Timeout until it works",
+            "Unavailable or Timeout until the backend works",
             error_text(&error),
         );
         check(

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{Attributes, Change, Commit, Guard, Outcome, PrincipalChange};
 
-/// What a commit tries besides.
+/// Adds to a commit what the store has to reject.
 type Addition<'a> = &'a (dyn Fn(Commit) -> Commit + Sync);
 
 /// A commit whose secret is not the current one is `Superseded` and changes nothing.
@@ -25,9 +25,10 @@ pub async fn c46_a_superseded_commit_changes_nothing(fixture: &dyn Fixture) {
     commit(&clients[0], key, former.rotate(&current), "C46: a rotation takes effect").await;
     let stored = fixture.dump().await.or_explain("C46 (stored bytes)");
     let never = TestSession { generation: 1, ..TestSession::under(key.as_str()) };
-    for (what, wrong) in [("the former", &former), ("a future", &current.rotated()), ("no", &never)]
+    for (what, wrong) in
+        [("the former", &former), ("a future", &current.rotated()), ("an unknown", &never)]
     {
-        let rule = format!("C46: a commit with {what} secret of the session is Superseded (law 4)");
+        let rule = format!("C46: a commit with {what} secret is Superseded (law 4)");
         let next = wrong.rotated();
         for whole in [
             wrong.commit(),
@@ -58,7 +59,7 @@ pub async fn c46_a_superseded_commit_changes_nothing(fixture: &dyn Fixture) {
     check_eq((record.secret, record.generation, record.since), (current.secret, 1, 0), rule);
     check(
         record.ttl <= LONG,
-        "C46: a superseded commit does not extend the life",
+        "C46: a superseded commit does not extend the ttl",
         format_args!("at most {LONG:?}"),
         record.ttl,
     );
@@ -66,11 +67,7 @@ pub async fn c46_a_superseded_commit_changes_nothing(fixture: &dyn Fixture) {
     if let (Some(before), Some(after)) =
         (stored, fixture.dump().await.or_explain("C46 (stored bytes)"))
     {
-        check_eq(
-            before == after,
-            true,
-            "C46: superseded commits leave the stored bytes as they are",
-        );
+        check_eq(before == after, true, "C46: superseded commits do not change the stored bytes");
     }
     commit(&clients[1], key, current.set("a", "2"), "C46: the current secret still works").await;
 }
@@ -86,18 +83,19 @@ pub async fn c46_outcomes_have_an_order(fixture: &dyn Fixture) {
     let half = format!("\"{}\"", "x".repeat(cap / 2));
     create(&store, key, session.record(LONG).data(data([("half", &half), ("text", "\"a\"")])))
         .await;
-    // No check before I/O finds these.
+    // The validation before I/O accepts these changes.
     let sum_over_text =
         |commit: Commit| commit.and_set("b", "1").change(name("text"), Change::Add(1));
     let over_the_cap = |commit: Commit| commit.and_set("more", &half);
     let impossible: [(&str, Option<&str>, Addition<'_>); 3] = [
-        ("a sum over a text", Some("NotAnInteger"), &sum_over_text),
-        ("data over the cap", Some("DataTooLarge"), &over_the_cap),
+        ("an Add to a text", Some("NotAnInteger"), &sum_over_text),
+        ("data over the limit", Some("DataTooLarge"), &over_the_cap),
         ("no change", None, &|commit| commit),
     ];
     for (what, rejection, with) in impossible {
         let rule = format!(
-            "C46: with {what} and a wrong secret a commit is Superseded before it is a Conflict or Rejected (law 9)"
+            "C46: with {what} and a wrong secret a commit is Superseded before it is a Conflict or \
+             Rejected (law 9)"
         );
         for guard in [Guard::Any, Guard::Version(9)] {
             check_outcome(
@@ -110,7 +108,8 @@ pub async fn c46_outcomes_have_an_order(fixture: &dyn Fixture) {
             .await;
         }
         let rule = format!(
-            "C46: with {what} and a stale version a commit is a Conflict before it is Rejected (law 9)"
+            "C46: with {what} and a stale version a commit is a Conflict before it is Rejected \
+             (law 9)"
         );
         check_outcome(
             &store,
@@ -129,13 +128,12 @@ pub async fn c46_outcomes_have_an_order(fixture: &dyn Fixture) {
             );
         }
     }
-    let rule = "C46: refused commits change nothing";
+    let rule = "C46: rejected commits change nothing";
     let record = load(&store, key, rule).await;
     check_eq((record.version, record.data.len()), (1, 2), rule);
     end_session(&store, key, rule).await;
     for (what, _, with) in impossible {
-        let rule =
-            format!("C46: with {what} a commit on a dead session is Gone before all else (law 9)");
+        let rule = format!("C46: with {what} a commit on a dead session is Gone first (law 9)");
         for session in [&session, &other] {
             for guard in [Guard::Any, Guard::Version(9)] {
                 check_outcome(
@@ -202,7 +200,7 @@ pub async fn c46_a_sign_in_without_a_rotation_is_rejected(fixture: &dyn Fixture)
     let session = create_anonymous(&store, LONG).await;
     let sign_in =
         |session: &TestSession| session.commit().principal(PrincipalChange::Set(alice.clone()));
-    let rule = "C46: a sign-in without a rotation is refused";
+    let rule = "C46: a sign-in without a rotation is rejected";
     for whole in [
         sign_in(&session),
         sign_in(&session).authenticated(),
@@ -210,7 +208,7 @@ pub async fn c46_a_sign_in_without_a_rotation_is_rejected(fixture: &dyn Fixture)
     ] {
         check_rejected(store.commit(&session.key, whole).await, "PrincipalWithoutRotation", rule);
     }
-    let rule = "C46: the check before I/O comes before every verdict";
+    let rule = "C46: the validation before I/O comes before every outcome";
     let missing = TestSession::new();
     check_rejected(
         store.commit(&missing.key, sign_in(&missing)).await,
@@ -223,7 +221,7 @@ pub async fn c46_a_sign_in_without_a_rotation_is_rejected(fixture: &dyn Fixture)
         rule,
     );
     check_absent(&store, &missing.key, rule).await;
-    let rule = "C46: a refused sign-in changes nothing";
+    let rule = "C46: a rejected sign-in changes nothing";
     let record = load(&store, &session.key, rule).await;
     check_eq((record.principal, record.authenticated, record.version), (None, None, 1), rule);
     check(record.ttl <= LONG, rule, format_args!("a ttl of at most {LONG:?}"), record.ttl);

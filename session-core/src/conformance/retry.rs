@@ -49,13 +49,9 @@ pub async fn c49_a_repeated_rotation_takes_effect_once(fixture: &dyn Fixture) {
     let answers = answers.await;
     let landed: Vec<_> =
         answers.iter().filter(|(outcome, _)| matches!(outcome, Outcome::Done(_))).collect();
-    check_eq(landed.len(), 1, "C49: of rotations at once one lands");
+    check_eq(landed.len(), 1, "C49: of concurrent rotations one takes effect");
     let current = load(&clients[1], key, rule).await.secret;
-    check_eq(
-        landed[0].1,
-        Some(current),
-        "C49: the secret of the rotation that was Done is the current one",
-    );
+    check_eq(landed[0].1, Some(current), "C49: the rotation that was Done has the current secret");
 }
 
 /// A rotation dropped at any await and repeated takes effect once.
@@ -63,7 +59,7 @@ pub async fn c49_a_repeated_rotation_takes_effect_once(fixture: &dyn Fixture) {
 /// The new secret opens the session.
 pub async fn c49_a_dropped_rotation_can_be_repeated(fixture: &dyn Fixture) {
     let store = fixture.store();
-    let rule = "C49: a rotation that was dropped and repeated lands once";
+    let rule = "C49: a dropped and repeated rotation takes effect once";
     for polls in 0..=MAX_POLLS {
         let session = create_anonymous(&store, LONG).await;
         let (key, next) = (&session.key, session.rotated());
@@ -99,7 +95,7 @@ pub async fn c51_a_repeated_create_changes_nothing(fixture: &dyn Fixture) {
         ..session.record(LONG).data(data([("a", "1")])).principal(alice.clone())
     };
     create(&clients[0], key, new()).await;
-    let rule = "C51: a repeated create says Taken and changes nothing (law 2)";
+    let rule = "C51: a repeated create returns Taken and changes nothing (law 2)";
     let again = async |rule: &str| {
         for client in &clients {
             check_eq(client.create(key, new()).await.must(rule), Created::Taken, rule);
@@ -112,7 +108,7 @@ pub async fn c51_a_repeated_create_changes_nothing(fixture: &dyn Fixture) {
         (texts(&data([("a", "1")])), 7, session.secret),
         rule,
     );
-    let rule = "C51: a create that is repeated after a commit changes nothing (law 2)";
+    let rule = "C51: a create repeated after a commit changes nothing (law 2)";
     let grace = Duration::from_secs(30);
     let whole =
         session.rotate_with_grace(&next, grace).and_remove("a").and_set("b", "2").ttl(LONG / 2);
@@ -135,7 +131,7 @@ pub async fn c51_a_repeated_create_changes_nothing(fixture: &dyn Fixture) {
         format_args!("a ttl of at most {:?}", LONG / 2),
         record.ttl,
     );
-    let rule = "C51: a create that is repeated after a sign-out adds nothing to the index (law 8)";
+    let rule = "C51: a create repeated after a sign-out adds nothing to the index (law 8)";
     commit(&clients[0], key, next.sign_out(), rule).await;
     again(rule).await;
     check_eq(list_keys(&clients[1], &alice, rule).await, [].into(), rule);
@@ -144,7 +140,7 @@ pub async fn c51_a_repeated_create_changes_nothing(fixture: &dyn Fixture) {
 /// A `create` dropped at any await and repeated creates the record once and whole.
 pub async fn c51_a_dropped_create_can_be_repeated(fixture: &dyn Fixture) {
     let store = fixture.store();
-    let rule = "C51: a create that was dropped and repeated lands once";
+    let rule = "C51: a dropped and repeated create takes effect once";
     for polls in 0..=MAX_POLLS {
         let session = TestSession::new();
         let new =

@@ -16,8 +16,8 @@ use crate::{
     SessionSummary, Superseded,
 };
 
-/// What a commit does besides its rotation.
-type Besides<'a> = Box<dyn Fn(Commit) -> Commit + Send + Sync + 'a>;
+/// Adds the other changes of the commit to its rotation.
+type AddChanges<'a> = Box<dyn Fn(Commit) -> Commit + Send + Sync + 'a>;
 
 /// After a rotation the new secret opens the session, and the former secret is superseded.
 ///
@@ -45,8 +45,9 @@ pub async fn c22_only_the_new_secret_opens_a_rotated_session(fixture: &dyn Fixtu
         commit(&clients[0], key, session.rotate(&next), "C22: a rotation takes effect").await;
     check_eq(returned.version, 1, "C22: a rotation is not a change (law 3)");
     for client in &clients {
-        let record = load(client, key, "C22: the session lives under its key").await;
-        let rule = "C22: load gives the new hash and generation, and forgets the former secret without a grace";
+        let record = load(client, key, "C22: the session is live under its key").await;
+        let rule =
+            "C22: load returns the new hash and generation, and no former secret without a grace";
         check_eq(
             (record.secret, record.generation, record.since, record.grace),
             (next.secret, 1, 0, None),
@@ -75,7 +76,7 @@ pub async fn c22_only_the_new_secret_opens_a_rotated_session(fixture: &dyn Fixtu
             tolerance,
             "C22: a rotation resets `rotated`",
         );
-        let rule = "C22: a rotation alone does not reset the authentication";
+        let rule = "C22: a rotation alone does not reset the authentication age";
         check_between(record.authenticated.unwrap_or_default(), passed, most, tolerance, rule);
         check_between(
             record.ttl,
@@ -115,7 +116,7 @@ pub async fn c22_only_the_new_secret_opens_a_rotated_session(fixture: &dyn Fixtu
         commit(client, key, next.commit(), "C22: a commit with the new secret takes effect").await;
     }
     check_eq(
-        texts(&load(&clients[1], key, "C22: the session lives").await.data),
+        texts(&load(&clients[1], key, "C22: the session is live").await.data),
         texts(&values),
         "C22: superseded commits change nothing",
     );
@@ -143,11 +144,11 @@ pub async fn c22_a_rotation_and_its_changes_are_atomic(fixture: &dyn Fixture) {
     );
     check(
         record.ttl > LONG,
-        "C22: a rotation takes the ttl that came with it",
+        "C22: a rotation takes effect with the ttl of its commit",
         format_args!("more than {LONG:?}"),
         record.ttl,
     );
-    let rule = "C22: a refused change refuses the rotation";
+    let rule = "C22: a rejected change rejects the rotation";
     let third = next.rotated();
     check_rejected(
         store.commit(key, next.add("n", i64::MAX).rotate(third.rotation())).await,
@@ -177,7 +178,7 @@ pub async fn c22_generation_and_since_follow_the_commits(fixture: &dyn Fixture) 
     let mut session = create_anonymous(&store, LONG).await;
     let key = session.key.clone();
     let set = |user: &Principal| PrincipalChange::Set(user.clone());
-    let steps: [(&str, u32, Besides<'_>, u32); 9] = [
+    let steps: [(&str, u32, AddChanges<'_>, u32); 9] = [
         ("a rotation", 1, Box::new(|commit| commit), 0),
         ("a sign-in", 2, Box::new(|commit| commit.principal(set(&alice))), 2),
         ("a rotation", 3, Box::new(|commit| commit), 2),
@@ -203,10 +204,10 @@ pub async fn c22_generation_and_since_follow_the_commits(fixture: &dyn Fixture) 
             u32::MAX,
         ),
     ];
-    for (what, generation, besides, since) in steps {
+    for (what, generation, add_changes, since) in steps {
         let next = TestSession { generation, ..TestSession::under(key.as_str()) };
         let rule = format!("C22: generation and since after {what}");
-        commit(&store, &key, besides(session.rotate(&next)), &rule).await;
+        commit(&store, &key, add_changes(session.rotate(&next)), &rule).await;
         let record = load(&store, &key, &rule).await;
         check_eq(
             (record.generation, record.since, record.secret),
@@ -214,9 +215,8 @@ pub async fn c22_generation_and_since_follow_the_commits(fixture: &dyn Fixture) 
             &rule,
         );
         session = next;
-        let rule = format!(
-            "C22: values, lives and authentications keep generation and since after {what}"
-        );
+        let rule =
+            format!("C22: values, ttls and authentications keep generation and since after {what}");
         for next in [
             session.set("a", "1"),
             session.touch(LONG),
@@ -243,7 +243,7 @@ pub async fn c22_generation_and_since_follow_the_commits(fixture: &dyn Fixture) 
 /// The record contains exactly the sums that were `Done`.
 pub async fn c23_a_rotation_among_adds_is_serialized(fixture: &dyn Fixture) {
     let clients = clients(fixture, 8).await;
-    let rule = "C23: an Add beside a rotation is Done or Superseded (law 4)";
+    let rule = "C23: an Add during a rotation is Done or Superseded (law 4)";
     for _ in 0..5 {
         let session = create_anonymous(&clients[0], LONG).await;
         let next = session.rotated();
@@ -270,7 +270,7 @@ pub async fn c23_a_rotation_among_adds_is_serialized(fixture: &dyn Fixture) {
         let done: i64 = answers.await.into_iter().sum();
         let record = load(&clients[1], &session.key, rule).await;
         let sum = record.data.get("n").and_then(Json::as_integer).unwrap_or(0);
-        check_eq(sum, done, "C23: the record counts exactly the adds that were Done");
+        check_eq(sum, done, "C23: the record contains exactly the Adds that were Done");
         check_eq(
             commit(&clients[2], &session.key, next.add("n", 1), rule).await.added[&name("n")],
             done + 1,
@@ -308,12 +308,13 @@ pub async fn c23_one_of_concurrent_rotations_wins(fixture: &dyn Fixture) {
             &session.key,
             next.commit(),
             Outcome::Superseded,
-            "C23: the secret of a rotation that lost is dead",
+            "C23: the secret of a superseded rotation is not valid",
         )
         .await;
     }
     for (_, at, next) in won {
-        let rule = "C23: the winner's secret is the one that lives, and its changes came with it";
+        let rule =
+            "C23: the rotation that was Done has the current secret, and its changes took effect";
         let record = load(&clients[1], &session.key, rule).await;
         check_eq((record.secret, record.generation, record.version), (next.secret, 1, 2), rule);
         check_eq(texts(&record.data), texts(&data([("winner", &at.to_string())])), rule);
@@ -342,7 +343,7 @@ pub async fn c24_a_rotation_changes_no_key_or_index_entry(fixture: &dyn Fixture)
         .await;
         sessions.push(session);
     }
-    let rule = "C24: list answers";
+    let rule = "C24: list succeeds";
     let list = async |rule: &str| -> Vec<SessionSummary> {
         list_in_pages(&clients[1], &alice, 100, rule).await
     };
@@ -361,7 +362,7 @@ pub async fn c24_a_rotation_changes_no_key_or_index_entry(fixture: &dyn Fixture)
             *session = next;
         }
     }
-    let rule = "C24: rotations leave the list as it is: keys, order, ages, ttl and attributes";
+    let rule = "C24: rotations change no key, order, age, ttl or attribute in the list";
     let after = list(rule).await;
     check_eq(after.len(), before.len(), rule);
     let near = tolerance + started.elapsed();

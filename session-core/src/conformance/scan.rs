@@ -52,7 +52,7 @@ pub async fn c37_scan_returns_whole_records(fixture: &dyn Fixture) {
         "C37: a rotation takes effect",
     )
     .await;
-    let rule = "C37: a scan gives what load gives";
+    let rule = "C37: a scan returns the same fields as load";
     let mut visited = scan_records(&store, 10).await;
     let loaded = load(&store, key, rule).await;
     let Some((found, record)) = visited.pop().filter(|_| visited.is_empty()) else {
@@ -86,25 +86,25 @@ pub async fn c37_scan_is_complete_during_writes(fixture: &dyn Fixture) {
     let expected = keys(&staying);
     let (mut visited, mut after) = (BTreeSet::new(), None::<Cursor>);
     for step in 0_usize.. {
-        let page = scanner.scan(after, 5).await.must("C37: scan answers beside writers");
+        let page = scanner.scan(after, 5).await.must("C37: scan succeeds during writes");
         visited.extend(page.records.into_iter().map(|(key, _)| key));
         let Some(cursor) = page.next else { break };
         after = Some(cursor);
         for session in leaving.split_off(leaving.len().saturating_sub(3)) {
-            end_session(writer, &session.key, "C37: delete finds the record beside a scan").await;
+            end_session(writer, &session.key, "C37: delete finds the record during a scan").await;
         }
         if step < 40 {
             create_anonymous(writer, LONG).await;
         }
-        // A changed, extended and rotated record is still the same record.
+        // Changes, a longer ttl and rotations must not hide the record from the scan.
         for session in staying.iter_mut().skip(step % 20).step_by(20) {
             let (next, extended) = (session.rotated(), LONG * (1 + u32::from(step % 2 == 0)));
             let whole = session.add("n", 1).ttl(extended).rotate(next.rotation());
-            commit(writer, &session.key, whole, "C37: a commit takes effect beside a scan").await;
+            commit(writer, &session.key, whole, "C37: a commit takes effect during a scan").await;
             *session = next;
         }
-        check(step < 100_000, "C37: a scan ends, also while others write", "an end", step);
+        check(step < 100_000, "C37: a scan ends despite concurrent writes", "an end", step);
     }
     let missed: Vec<&StoreKey> = expected.difference(&visited).collect();
-    check_eq(missed, Vec::new(), "C37: a scan visits every record that lives throughout");
+    check_eq(missed, Vec::new(), "C37: a scan visits every record that is live throughout");
 }

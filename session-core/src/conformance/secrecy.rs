@@ -52,7 +52,7 @@ pub async fn c45_printed_text_shows_no_secret(fixture: &dyn Fixture) {
     for (what, text) in &printed {
         let hidden = [Some(key.as_str()), Some(value), secret.as_deref()];
         for hidden in hidden.into_iter().flatten().chain(hashes.iter().map(String::as_str)) {
-            // The message must not repeat what it complains about.
+            // The message must not contain the secret.
             let rule = format!("C45: {what} shows no password, key, hash or value");
             check(!text.contains(hidden), &rule, "text without it", "text with it");
         }
@@ -82,8 +82,8 @@ pub async fn s12_stored_bytes_hold_no_secret(fixture: &dyn Fixture) {
     commit(&store, &first.key, rotation, "S12: a rotation takes effect").await;
     let Some(dump) = fixture.dump().await.or_explain("S12") else { return };
     let has = |needle: &[u8]| dump.windows(needle.len()).any(|window| window == needle);
-    // A dump that has nothing of the session proves nothing. A store may write the key as text or
-    // as the bytes behind it.
+    // The dump must contain the session, otherwise the search below proves nothing. A store may
+    // write the key as text or as the bytes that the text encodes.
     let key = first.key.as_str();
     check(
         has(key.as_bytes()) || decode(key).is_some_and(|bytes| has(&bytes)),
@@ -101,7 +101,7 @@ pub async fn s12_stored_bytes_hold_no_secret(fixture: &dyn Fixture) {
         for needle in [secret, random, upper.as_bytes(), lower.as_bytes()] {
             check(
                 !needle.is_empty() && !has(needle),
-                "S12: no stored byte reveals a secret",
+                "S12: the stored bytes contain no secret",
                 "a dump without it",
                 "the secret",
             );
@@ -110,7 +110,7 @@ pub async fn s12_stored_bytes_hold_no_secret(fixture: &dyn Fixture) {
     end_session(&store, &first.key, "S12: delete finds the record").await;
 }
 
-/// How programs commonly print bytes.
+/// The common textual forms of bytes: hexadecimal, decimal lists and base64.
 fn spellings(bytes: &[u8]) -> Vec<String> {
     use base64::{Engine, engine::general_purpose};
     let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
