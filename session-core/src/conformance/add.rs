@@ -127,7 +127,7 @@ pub async fn c15_an_invalid_add_is_rejected(fixture: &dyn Fixture) {
         let whole = whole.change(name("n"), Change::Add(by)).change(name("a"), Change::Add(1));
         match check_rejected(store.commit(key, whole).await, expected, &rule) {
             Rejection::NotAnInteger { name: which } | Rejection::Overflow { name: which } => {
-                check_eq(which, name("n"), &rule)
+                check_eq(which, name("n"), &rule);
             }
             other => fail(&rule, expected, format_args!("{other:?}")),
         }

@@ -175,7 +175,8 @@ pub async fn c41_a_dropped_delete_everyone_can_be_repeated(fixture: &dyn Fixture
     fail("C41: delete_everyone ends", format_args!("at most {MAX_POLLS} polls"), "more");
 }
 
-/// Polls the call `polls` times and drops it. Returns whether it had ended. It must not have failed.
+/// Polls the call `polls` times and drops it. Returns whether it had ended. An ended call must have
+/// succeeded.
 async fn ended_after<T>(polls: usize, call: impl Future<Output = Result<T, StoreError>>) -> bool {
     let ended = drop_after(polls, call).await;
     ended.map(|answer| answer.must("C41: a call that ends before it is dropped succeeds")).is_some()

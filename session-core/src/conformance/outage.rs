@@ -236,7 +236,7 @@ async fn check_fails_in_time<T: Debug>(
     let most = deadline + MARGIN;
     match tokio::time::timeout(most, call).await {
         Ok(answer) => {
-            check_transient(answer, &format!("{rule} {method} is Unavailable or Timeout (law 7)"))
+            check_transient(answer, &format!("{rule} {method} is Unavailable or Timeout (law 7)"));
         }
         Err(_) => fail(
             &format!("{rule} {method} ends within the deadline (law 7)"),

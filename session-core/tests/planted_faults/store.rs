@@ -379,8 +379,8 @@ impl SessionStore for Client {
             }
             Fault::PurgeReadsAllRecords => {
                 let read = u32::try_from(self.everything().await?.len()).unwrap_or(u32::MAX);
-                // A server needs about this time to read a record. Reads from memory may be too fast
-                // to measure.
+                // A server needs about this time to read a record. A read from memory may be too
+                // fast to measure.
                 tokio::time::sleep(Duration::from_micros(2) * read).await;
             }
             _ => {}
