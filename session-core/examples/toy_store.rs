@@ -94,7 +94,7 @@ fn apply(
     match authentication {
         AuthenticationChange::Keep => {}
         AuthenticationChange::Now => {
-            record.authenticated = record.principal.as_ref().map(|_| Duration::ZERO)
+            record.authenticated = record.principal.as_ref().map(|_| Duration::ZERO);
         }
         AuthenticationChange::Clear => record.authenticated = None,
     }

@@ -202,7 +202,7 @@ impl Client {
             }
             Fault::CreateResetsVersion => new.version = 1,
             Fault::CreateExtendsTtlOfCopy if !new.age.is_zero() => {
-                new.ttl = new.ttl.max(Duration::from_secs(60))
+                new.ttl = new.ttl.max(Duration::from_secs(60));
             }
             Fault::NewRecordsAreRepaired => {
                 new.version = new.version.clamp(1, Limits::LARGEST_VERSION);
@@ -221,7 +221,7 @@ impl Client {
         match self.fault {
             Fault::LoadReturnsFirstTtl => {
                 record.ttl =
-                    self.namespace.created_by.lock().get(key).copied().unwrap_or_default().1
+                    self.namespace.created_by.lock().get(key).copied().unwrap_or_default().1;
             }
             Fault::PrincipalsAreTrimmed => {
                 record.principal = record.principal.map(|principal| {
@@ -230,7 +230,7 @@ impl Client {
             }
             Fault::RotationTimeIsNotStored => record.rotated = record.age,
             Fault::SinceFollowsRotations if record.principal.is_some() => {
-                record.since = record.generation
+                record.since = record.generation;
             }
             Fault::GenerationLosesHighBit => {
                 (record.generation, record.since) =
@@ -238,10 +238,10 @@ impl Client {
             }
             Fault::VersionHas32Bits => record.version &= u64::from(u32::MAX),
             Fault::GraceSurvivesNextRotation if record.grace.is_none() => {
-                record.grace = self.namespace.former_secrets.lock().get(key).copied()
+                record.grace = self.namespace.former_secrets.lock().get(key).copied();
             }
             Fault::AuthenticationAgeIsSessionAge => {
-                record.authenticated = record.authenticated.map(|_| record.age)
+                record.authenticated = record.authenticated.map(|_| record.age);
             }
             _ => {}
         }

@@ -15,21 +15,14 @@ use crate::{
 
 const LONG: Duration = Duration::from_secs(600);
 
+/// Applies a commit, with the faults of commits without a rotation.
 pub(crate) async fn apply(
     client: &Client,
     key: &StoreKey,
     mut commit: Commit,
 ) -> Result<Outcome, StoreError> {
     let records = &client.namespace.records;
-    let rename = |change| match change {
-        Change::Set(value) => Change::Set(client.value(value)),
-        other => other,
-    };
-    commit.changes = commit
-        .changes
-        .into_iter()
-        .map(|(name, change)| (client.name(name), rename(change)))
-        .collect();
+    commit.changes = as_stored(client, commit.changes);
     let loaded = records.load(key).await?.map(Stored::into_record);
     if let Some(rotation) = commit.rotate {
         return rotate(client, key, commit, rotation, loaded).await;
@@ -38,7 +31,7 @@ pub(crate) async fn apply(
         (Fault::CommitReplacesAllValues, _) => commit.clear |= !commit.changes.is_empty(),
         (Fault::CommitIgnoresGuard, _) => commit.guard = Guard::Any,
         (Fault::CommitIgnoresRemove, _) => {
-            commit.changes.retain(|_, change| *change != Change::Remove)
+            commit.changes.retain(|_, change| *change != Change::Remove);
         }
         (Fault::CommitStopsAtRemovedFirstValue, Some(record)) => {
             let first = record.data.iter().next().map(|(name, _)| name.clone());
@@ -60,10 +53,10 @@ pub(crate) async fn apply(
         (Fault::AttributesAreNotStored, _) => commit.attributes = None,
         (Fault::CommitAlwaysExtendsTtl, _) => commit.ttl = commit.ttl.or(Some(LONG)),
         (Fault::TtlIsNeverShortened, Some(record)) => {
-            commit.ttl = commit.ttl.map(|ttl| ttl.max(record.ttl))
+            commit.ttl = commit.ttl.map(|ttl| ttl.max(record.ttl));
         }
         (Fault::CommitNeverOverwrites, Some(record)) => {
-            commit.changes.retain(|name, _| record.data.get(name.as_str()).is_none())
+            commit.changes.retain(|name, _| record.data.get(name.as_str()).is_none());
         }
         (Fault::TtlIncrementsVersion, Some(record)) => {
             commit.attributes = commit.attributes.or_else(|| commit.ttl.map(|_| record.attributes));
@@ -122,6 +115,20 @@ pub(crate) async fn apply(
     answer(client, key, commit).await
 }
 
+/// The changes with names and values as the backend stores them.
+fn as_stored(client: &Client, changes: Changes) -> Changes {
+    changes
+        .into_iter()
+        .map(|(name, change)| {
+            let change = match change {
+                Change::Set(value) => Change::Set(client.value(value)),
+                other => other,
+            };
+            (client.name(name), change)
+        })
+        .collect()
+}
+
 /// The faults of the comparison of the secret.
 async fn compare_wrongly(
     client: &Client,
@@ -151,7 +158,7 @@ async fn compare_wrongly(
             let _ = client.namespace.records.commit(key, touch).await?;
         }
         Fault::ConflictBeforeSuperseded if superseded && is_stale(commit, record) => {
-            commit.secret = record.secret
+            commit.secret = record.secret;
         }
         Fault::RejectedBeforeSuperseded => {
             let text = commit.changes.iter().find(|(name, change)| {
@@ -205,7 +212,7 @@ async fn rotate(
         }
         Fault::GraceIsNotStored => rotation.grace = None,
         Fault::GraceIsAlwaysLongest => {
-            rotation.grace = rotation.grace.map(|_| Limits::LONGEST_GRACE)
+            rotation.grace = rotation.grace.map(|_| Limits::LONGEST_GRACE);
         }
         Fault::GraceSurvivesNextRotation if current && rotation.grace.is_none() => {
             if let Some(grace) = record.grace {
@@ -213,19 +220,19 @@ async fn rotate(
             }
         }
         Fault::RotationIncrementsVersion => {
-            commit.attributes = commit.attributes.or(Some(record.attributes))
+            commit.attributes = commit.attributes.or(Some(record.attributes));
         }
         Fault::RotationExtendsTtl | Fault::CommitAlwaysExtendsTtl => {
-            commit.ttl = commit.ttl.or(Some(LONG))
+            commit.ttl = commit.ttl.or(Some(LONG));
         }
         Fault::RotationResetsAuthenticationAge => commit.authenticated |= rotation.grace.is_none(),
         Fault::RotationMovesSessionInList if current => client.namespace.move_to_end_of_list(key),
         Fault::CommitAcceptsAnySecret => commit.secret = record.secret,
         Fault::ConflictBeforeSuperseded if is_stale(&commit, &record) => {
-            commit.secret = record.secret
+            commit.secret = record.secret;
         }
         Fault::RepeatedRotationTakesEffectAgain if record.secret == rotation.secret => {
-            commit.secret = record.secret
+            commit.secret = record.secret;
         }
         Fault::CommitIgnoresGuard => commit.guard = Guard::Any,
         Fault::CommitWritesEachChangeSeparately => {
@@ -288,10 +295,10 @@ async fn answer(client: &Client, key: &StoreKey, commit: Commit) -> Result<Outco
                 Fault::CommitReturnsNoTtl => committed.ttl = Duration::ZERO,
                 Fault::CommitReturnsNoAuthentication => committed.authenticated = None,
                 Fault::AuthenticationAgeIsSessionAge => {
-                    committed.authenticated = committed.authenticated.map(|_| committed.age)
+                    committed.authenticated = committed.authenticated.map(|_| committed.age);
                 }
                 Fault::AnonymousSessionsAuthenticate if commit.authenticated => {
-                    committed.authenticated = Some(Duration::ZERO)
+                    committed.authenticated = Some(Duration::ZERO);
                 }
                 _ => {}
             }

@@ -91,7 +91,7 @@ impl SessionStore for Client {
             }
             Fault::CreateVisibleOnlyToItsClient if creator != self.number => loaded = None,
             Fault::LoadIgnoresRecordWithoutValues => {
-                loaded = loaded.filter(|record| !record.data.is_empty())
+                loaded = loaded.filter(|record| !record.data.is_empty());
             }
             _ => {}
         }
@@ -206,7 +206,7 @@ impl SessionStore for Client {
                 }
             }
             Fault::AuthenticationAgeIsSessionAge => {
-                page.sessions.iter_mut().for_each(|summary| summary.authenticated = summary.age)
+                page.sessions.iter_mut().for_each(|summary| summary.authenticated = summary.age);
             }
             Fault::ListOfNullIsAnonymous if first && principal.as_str() == "null" => {
                 let anonymous = self
@@ -342,7 +342,7 @@ impl SessionStore for Client {
         match self.fault {
             Fault::ScanLosesLastRecordOfPage => drop(page.records.pop()),
             Fault::ScanOmitsVersion => {
-                page.records.iter_mut().for_each(|(_, record)| record.version = 0)
+                page.records.iter_mut().for_each(|(_, record)| record.version = 0);
             }
             _ => {}
         }
