@@ -138,7 +138,7 @@ pub async fn c22_the_next_rotation_drops_the_older_secret(fixture: &dyn Fixture)
     }
 }
 
-/// A grace out of range, or beside a sign-in or authentication, is rejected without effect.
+/// A grace out of range, or with a sign-in or authentication, is rejected without effect.
 pub async fn c22_a_grace_out_of_range_is_rejected(fixture: &dyn Fixture) {
     let store = fixture.store();
     let session = create_anonymous(&store, LONG).await;
