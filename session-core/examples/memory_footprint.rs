@@ -1,12 +1,12 @@
-//! Measures what a session costs a [`MemoryStore`]: memory, and the time of a call among few and
-//! among many.
+//! Measures the memory of a session in a [`MemoryStore`], and the time of a call with few and with
+//! many sessions.
 //!
-//! `cargo run --release -p session-core --example memory_footprint [-- SESSIONS]`, on Linux, where
-//! `/proc` tells the resident memory.
+//! Run it on Linux, because it reads the resident memory from `/proc`:
+//! `cargo run --release -p session-core --example memory_footprint [-- SESSIONS]`.
 #![allow(
     clippy::print_stdout,
     clippy::cast_precision_loss,
-    reason = "a program that prints measurements"
+    reason = "this program prints measurements"
 )]
 
 use std::{
@@ -25,7 +25,7 @@ use session_core::{
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const LONG: Duration = Duration::from_secs(86_400);
-/// How many expired sessions one measured purge takes out.
+/// The number of expired sessions that one measured purge removes.
 const EXPIRED: usize = 1_000;
 
 #[tokio::main(flavor = "current_thread")]
@@ -34,14 +34,18 @@ async fn main() -> Result<()> {
     let many = arguments.next().map_or(Ok(1_000_000), |text| text.parse())?;
     match arguments.next().as_deref() {
         None => {}
-        Some("anonymous") => return memory(many, Who::Anonymous).await,
-        Some("signed-in") => return memory(many, Who::SignedIn).await,
-        Some(other) => return Err(format!("{other:?} is neither anonymous nor signed-in").into()),
+        Some("anonymous") => return memory(many, Kind::Anonymous).await,
+        Some("signed-in") => return memory(many, Kind::SignedIn).await,
+        Some(other) => {
+            return Err(
+                format!("unknown kind of session {other:?}: use anonymous or signed-in").into()
+            );
+        }
     }
-    // Memory that a process gave back to its allocator stays resident, so that each measurement
-    // takes a process of its own.
-    for who in ["anonymous", "signed-in"] {
-        Command::new(std::env::current_exe()?).args([&many.to_string(), who]).status()?;
+    // Memory that a process returns to its allocator stays resident, so each measurement runs in its
+    // own process.
+    for kind in ["anonymous", "signed-in"] {
+        Command::new(std::env::current_exe()?).args([&many.to_string(), kind]).status()?;
     }
     println!("sessions    load ns   add ns   touch ns   purge of {EXPIRED} expired, µs");
     for sessions in [1_000, many] {
@@ -50,7 +54,8 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-enum Who {
+/// The kind of the measured sessions.
+enum Kind {
     Anonymous,
     SignedIn,
 }
@@ -61,22 +66,23 @@ fn session(id: &SessionId) -> Result<NewRecord> {
     Ok(NewRecord::new(id.secret_hash(), LONG).data(data))
 }
 
-async fn memory(sessions: usize, who: Who) -> Result<()> {
+async fn memory(sessions: usize, kind: Kind) -> Result<()> {
     let store = MemoryStore::new();
     let before = resident()?;
     for at in 0..sessions {
         let id = SessionId::random()?;
         let mut new = session(&id)?;
-        if let Who::SignedIn = who {
+        if let Kind::SignedIn = kind {
             new = new.principal(Principal::new(format!("user-{at}"))?);
         }
         let _ = store.create(&id.key(), new).await?;
     }
-    let taken = resident()?.saturating_sub(before) / sessions.max(1);
+    let bytes = resident()?.saturating_sub(before) / sessions.max(1);
     let counted = store.held_bytes() / sessions.max(1);
-    let who = if let Who::SignedIn = who { "signed-in" } else { "anonymous" };
+    let kind = if let Kind::SignedIn = kind { "signed-in" } else { "anonymous" };
     println!(
-        "{sessions} {who} sessions with one small value: {taken} bytes resident a session, {counted} by the store's own count"
+        "{sessions} {kind} sessions with one small value: {bytes} resident bytes per session, \
+         {counted} counted by the store"
     );
     Ok(())
 }
@@ -91,16 +97,16 @@ async fn times(sessions: usize) -> Result<()> {
         ids.push((id.key(), id.secret_hash()));
     }
     fastrand::shuffle(&mut ids);
-    let load = typical(&ids, async |key, _| {
+    let load = median_time(&ids, async |key, _| {
         store.load(key).await.map(|record| drop(black_box(record))).map_err(Into::into)
     })
     .await?;
     let name = Name::new("count")?;
-    let add = typical(&ids, async |key, secret| {
+    let add = median_time(&ids, async |key, secret| {
         commit(&store, key, Commit::new(secret).change(name.clone(), Change::Add(1))).await
     })
     .await?;
-    let touch = typical(&ids, async |key, secret| {
+    let touch = median_time(&ids, async |key, secret| {
         clock.advance(Duration::from_micros(1));
         commit(&store, key, Commit::new(secret).ttl(LONG)).await
     });
@@ -120,24 +126,23 @@ async fn commit(store: &MemoryStore, key: &StoreKey, commit: Commit) -> Result<(
     }
 }
 
-/// The median over many rounds of the mean of a round, in nanoseconds.
-async fn typical(
+/// The median of the mean times of many rounds, in nanoseconds.
+async fn median_time(
     ids: &[(StoreKey, SecretHash)],
     call: impl AsyncFn(&StoreKey, SecretHash) -> Result<()>,
 ) -> Result<f64> {
     let mut means = Vec::new();
     for round in ids.chunks(1_000).cycle().take(200) {
-        // As in a request, the key that is asked for was made just before and is in the processor's
-        // cache.
+        // As in a request, the key was created just before and is in the cache of the processor.
         let round: Vec<_> = round
             .iter()
             .map(|(key, secret)| (StoreKey::from_text(key.as_str()), *secret))
             .collect();
-        let begun = Instant::now();
+        let started = Instant::now();
         for (key, secret) in &round {
             call(key, *secret).await?;
         }
-        means.push(begun.elapsed().as_nanos() as f64 / round.len() as f64);
+        means.push(started.elapsed().as_nanos() as f64 / round.len() as f64);
     }
     means.sort_unstable_by(f64::total_cmp);
     Ok(means[means.len() / 2])
@@ -153,9 +158,9 @@ async fn purge(store: &MemoryStore, clock: &ManualClock) -> Result<Duration> {
                 .await?;
         }
         clock.advance(Duration::from_secs(1));
-        let begun = Instant::now();
+        let started = Instant::now();
         assert_eq!(store.delete_expired(10 * EXPIRED).await?, EXPIRED as u64);
-        best = best.min(begun.elapsed());
+        best = best.min(started.elapsed());
     }
     Ok(best)
 }

@@ -1,5 +1,5 @@
 //! A complete store in one file: a map behind one lock. It keeps every law, and the conformance
-//! suite proves that. It lacks speed with many threads, and its purge reads every record.
+//! suite proves that. It is slow with many threads, and a purge reads every record.
 
 use std::{
     collections::BTreeMap,
@@ -15,38 +15,39 @@ use session_core::{
     Rejection, SessionStore, SessionSummary, StoreError, StoreKey, Stored, SummaryPage,
 };
 
-/// Sessions in one map, in the order of their keys. Keys never change, so no commit moves a session
-/// past a walk.
+/// Sessions in one map, in the order of their keys. Keys never change, so a commit moves no session
+/// past the cursor of a scan or list.
 #[derive(Debug, Default)]
 pub struct ToyStore {
-    sessions: Mutex<BTreeMap<StoreKey, Kept>>,
+    sessions: Mutex<BTreeMap<StoreKey, Entry>>,
     limits: Limits,
 }
 
-/// A record, and the moment for which its durations are right.
+/// A record, and the time at which its durations were correct.
 #[derive(Debug)]
-struct Kept {
+struct Entry {
     record: Record,
     at: Instant,
 }
 
-impl Kept {
+impl Entry {
     fn now(record: Record) -> Self {
         Self { record, at: Instant::now() }
     }
 
-    /// The record as of this moment. Law 5: `None` from its deadline on, whether or not a purge has
-    /// removed it.
+    /// The record with its durations as of now. Law 5: `None` after its deadline, whether or not a
+    /// purge has removed it.
     fn live(&self) -> Option<Record> {
-        let passed = self.at.elapsed();
-        let left = |duration: Duration| duration.checked_sub(passed).filter(|left| !left.is_zero());
+        let elapsed = self.at.elapsed();
+        let left =
+            |duration: Duration| duration.checked_sub(elapsed).filter(|left| !left.is_zero());
         let mut record = self.record.clone();
         record.ttl = left(record.ttl)?;
         record.grace =
             record.grace.and_then(|grace| Some(Grace { left: left(grace.left)?, ..grace }));
-        record.age += passed;
-        record.rotated += passed;
-        record.authenticated = record.authenticated.map(|age| age + passed);
+        record.age += elapsed;
+        record.rotated += elapsed;
+        record.authenticated = record.authenticated.map(|age| age + elapsed);
         Some(record)
     }
 
@@ -55,8 +56,8 @@ impl Kept {
     }
 }
 
-/// Law 1: works on a copy, so that a commit that has to be refused changes nothing. Also returns
-/// the sums.
+/// Applies a commit to a copy of the record. Law 1: a rejected commit changes nothing. Returns the
+/// new record and the sums.
 fn apply(
     mut record: Record,
     commit: Commit,
@@ -74,9 +75,9 @@ fn apply(
             Change::Set(value) => drop(record.data.insert(name, value)),
             Change::Remove => drop(record.data.remove(name.as_str())),
             Change::Add(by) => {
-                let held = record.data.get(name.as_str()).map_or(Some(0), Json::as_integer);
-                let held = held.ok_or_else(|| Rejection::NotAnInteger { name: name.clone() })?;
-                let sum = held
+                let old = record.data.get(name.as_str()).map_or(Some(0), Json::as_integer);
+                let old = old.ok_or_else(|| Rejection::NotAnInteger { name: name.clone() })?;
+                let sum = old
                     .checked_add(by)
                     .ok_or_else(|| Rejection::Overflow { name: name.clone() })?;
                 added.insert(name.clone(), sum);
@@ -93,7 +94,7 @@ fn apply(
     match authentication {
         AuthenticationChange::Keep => {}
         AuthenticationChange::Now => {
-            record.authenticated = record.principal.as_ref().map(|_| Duration::ZERO)
+            record.authenticated = record.principal.as_ref().map(|_| Duration::ZERO);
         }
         AuthenticationChange::Clear => record.authenticated = None,
     }
@@ -107,24 +108,24 @@ fn apply(
     Ok((record, added))
 }
 
-/// One page of a walk in the order of the keys, over the sessions that `pick` takes, and where to
-/// go on.
+/// One page of the sessions for which `pick` returns a value, in the order of the keys, and the
+/// cursor of the next page.
 fn page<T>(
-    sessions: &BTreeMap<StoreKey, Kept>,
+    sessions: &BTreeMap<StoreKey, Entry>,
     after: Option<Cursor>,
     limit: usize,
-    pick: impl Fn(&StoreKey, &Kept) -> Option<T>,
+    pick: impl Fn(&StoreKey, &Entry) -> Option<T>,
 ) -> Result<(Vec<T>, Option<Cursor>), StoreError> {
     let after = after.map(|cursor| StoreKey::from_text(cursor.as_str()));
     if after.as_ref().is_some_and(|key| !key.is_storable()) {
         return Err(StoreError::Other {
             store: "toy",
-            source: "the cursor is not one of this store".into(),
+            source: "the cursor is not from this store".into(),
         });
     }
     let start = after.map_or(Bound::Unbounded, Bound::Excluded);
     let rest = sessions.range((start, Bound::Unbounded));
-    let mut picked = rest.filter_map(|(key, kept)| Some((key, pick(key, kept)?)));
+    let mut picked = rest.filter_map(|(key, entry)| Some((key, pick(key, entry)?)));
     let page: Vec<_> = picked.by_ref().take(limit.max(1)).collect();
     let next = picked.next().and(page.last()).map(|(key, _)| Cursor::new(key.as_str()));
     Ok((page.into_iter().map(|(_, item)| item).collect(), next))
@@ -135,8 +136,8 @@ impl SessionStore for ToyStore {
     async fn create(&self, key: &StoreKey, new: NewRecord) -> Result<Created, StoreError> {
         new.check(key, &self.limits)?;
         let mut sessions = self.sessions.lock();
-        // Law 2: a live record is never changed.
-        if sessions.get(key).is_some_and(Kept::is_live) {
+        // Law 2: `create` never changes a live record.
+        if sessions.get(key).is_some_and(Entry::is_live) {
             return Ok(Created::Taken);
         }
         let NewRecord {
@@ -166,20 +167,21 @@ impl SessionStore for ToyStore {
             principal,
             attributes,
         };
-        sessions.insert(key.clone(), Kept::now(record));
+        sessions.insert(key.clone(), Entry::now(record));
         Ok(Created::New)
     }
 
     async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
-        Ok(self.sessions.lock().get(key).and_then(Kept::live).map(Stored::new))
+        Ok(self.sessions.lock().get(key).and_then(Entry::live).map(Stored::new))
     }
 
     async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
         commit.check(&self.limits)?;
         let mut sessions = self.sessions.lock();
-        // Law 9: the verdicts in their order. Law 2: a session that does not live is gone, and
-        // nothing is created.
-        let Some(record) = sessions.get(key).and_then(Kept::live) else { return Ok(Outcome::Gone) };
+        // Law 9: the order of the outcomes. Law 2: a commit to a dead session creates nothing.
+        let Some(record) = sessions.get(key).and_then(Entry::live) else {
+            return Ok(Outcome::Gone);
+        };
         if commit.secret != record.secret {
             return Ok(Outcome::Superseded);
         }
@@ -196,13 +198,13 @@ impl SessionStore for ToyStore {
             ttl,
             attributes: record.attributes.clone(),
         };
-        sessions.insert(key.clone(), Kept::now(record));
+        sessions.insert(key.clone(), Entry::now(record));
         Ok(Outcome::Done(committed))
     }
 
     async fn delete(&self, key: &StoreKey, claim: Claim) -> Result<Deleted, StoreError> {
         let mut sessions = self.sessions.lock();
-        let live = sessions.get(key).and_then(Kept::live);
+        let live = sessions.get(key).and_then(Entry::live);
         match (&live, claim) {
             (Some(record), Claim::Generation(generation)) if record.since > generation => {
                 return Ok(Deleted::Superseded);
@@ -218,9 +220,9 @@ impl SessionStore for ToyStore {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<SummaryPage, StoreError> {
-        let summary = |key: &StoreKey, kept: &Kept| {
+        let summary = |key: &StoreKey, entry: &Entry| {
             let Record { age, authenticated, ttl, attributes, .. } =
-                kept.live().filter(|record| record.principal.as_ref() == Some(principal))?;
+                entry.live().filter(|record| record.principal.as_ref() == Some(principal))?;
             Some(SessionSummary {
                 key: key.clone(),
                 age,
@@ -239,9 +241,9 @@ impl SessionStore for ToyStore {
         except: Option<&StoreKey>,
     ) -> Result<u64, StoreError> {
         let mut ended = 0;
-        self.sessions.lock().retain(|key, kept| {
-            let ends = kept.record.principal.as_ref() == Some(principal) && Some(key) != except;
-            ended += u64::from(ends && kept.is_live());
+        self.sessions.lock().retain(|key, entry| {
+            let ends = entry.record.principal.as_ref() == Some(principal) && Some(key) != except;
+            ended += u64::from(ends && entry.is_live());
             !ends
         });
         Ok(ended)
@@ -255,21 +257,21 @@ impl SessionStore for ToyStore {
         let mut sessions = self.sessions.lock();
         let (keys, next) = page(&sessions, after, limit, |key, _| Some(key.clone()))?;
         let ended =
-            keys.iter().filter_map(|key| sessions.remove(key)).filter(Kept::is_live).count();
+            keys.iter().filter_map(|key| sessions.remove(key)).filter(Entry::is_live).count();
         Ok(DeletedPage { ended: ended as u64, next })
     }
 
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
-        let (records, next) = page(&self.sessions.lock(), after, limit, |key, kept| {
-            Some((key.clone(), kept.live()?))
+        let (records, next) = page(&self.sessions.lock(), after, limit, |key, entry| {
+            Some((key.clone(), entry.live()?))
         })?;
         Ok(Page { records, next })
     }
 
     async fn delete_expired(&self, limit: usize) -> Result<u64, StoreError> {
         let mut purged = 0;
-        self.sessions.lock().retain(|_, kept| {
-            let purge = purged < limit && !kept.is_live();
+        self.sessions.lock().retain(|_, entry| {
+            let purge = purged < limit && !entry.is_live();
             purged += usize::from(purge);
             !purge
         });

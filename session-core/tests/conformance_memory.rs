@@ -1,5 +1,5 @@
-//! [`MemoryStore`](session_core::MemoryStore) passes the conformance suite, directly, behind a
-//! shared trait object and observed.
+//! [`MemoryStore`](session_core::MemoryStore) passes the conformance suite, also through
+//! `Arc<dyn SessionStore>` and through the wrapper that counts calls.
 #![cfg(feature = "conformance")]
 
 mod memory_fixture;
@@ -10,7 +10,7 @@ mod direct {
     session_core::conformance_tests!(async { MemoryFixture::new(|store| store) });
 }
 
-/// The implementation for `Arc` forwards every call. A call that it forwards wrongly fails here.
+/// The implementation of `SessionStore` for `Arc` forwards every call correctly.
 mod through_arc_dyn {
     use std::sync::Arc;
 

@@ -1,13 +1,13 @@
-//! S24: which requests of another origin are refused, as one table for each header and one over all
+//! S24: the rejection of requests from other origins, in a table for each header and a table of all
 //! combinations.
-#![expect(clippy::unwrap_used, reason = "a helper of a test that cannot go on fails the test")]
+#![expect(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use session_core::origin::{
     CrossOriginPolicy, CrossOriginPolicyBuilder, CrossOriginRejection, CrossOriginRequest, Scheme,
 };
 
 const SAFE: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
-/// `get` is not `GET`: methods have case (RFC 9110, section 9.1).
+/// Methods are case-sensitive, so `get` is not `GET` (RFC 9110, section 9.1).
 const UNSAFE: [&str; 9] =
     ["POST", "PUT", "PATCH", "DELETE", "CONNECT", "TRACE", "PURGE", "get", ""];
 const SCHEMES: [Option<Scheme>; 3] = [Some(Scheme::Https), Some(Scheme::Http), None];
@@ -37,56 +37,57 @@ fn post(origin: &str, host: &str, scheme: Option<Scheme>) -> Result<(), CrossOri
 }
 
 #[test]
-fn s24_every_combination_of_headers_has_its_verdict() {
-    use Verdict::{Own, Refused, Trusted};
+fn s24_every_combination_of_headers_has_its_result() {
+    use OriginKind::{Own, Rejected, Trusted};
     #[derive(Debug, Clone, Copy, PartialEq)]
-    enum Verdict {
-        /// Passes where the browser does not object.
+    enum OriginKind {
+        /// The own origin. Passes if `Sec-Fetch-Site` does not forbid the request.
         Own,
-        /// Passes.
+        /// A trusted origin. Passes.
         Trusted,
-        Refused,
+        /// Rejected.
+        Rejected,
     }
-    // The host, the values of Origin, and the verdict on them if the request came over https, over
-    // http, and over either.
-    let table: [(&str, &[&str], [Verdict; 3]); 27] = [
+    // The host, the values of Origin, and the results for a request over https, over http, and over
+    // an unknown scheme.
+    let table: [(&str, &[&str], [OriginKind; 3]); 27] = [
         ("example.com", &[], [Own, Own, Own]),
-        ("example.com", &["https://example.com"], [Own, Refused, Own]),
-        ("example.com", &["http://example.com"], [Refused, Own, Own]),
-        ("example.com", &["https://example.com:443"], [Own, Refused, Own]),
-        ("example.com", &["http://example.com:80"], [Refused, Own, Own]),
-        ("example.com", &["https://example.com:80"], [Refused, Refused, Refused]),
-        ("example.com", &["http://example.com:443"], [Refused, Refused, Refused]),
-        ("example.com", &["https://example.com:8443"], [Refused, Refused, Refused]),
-        ("example.com:443", &["https://example.com"], [Own, Refused, Own]),
-        ("example.com:80", &["http://example.com"], [Refused, Own, Own]),
-        ("example.com:443", &["http://example.com"], [Refused, Refused, Refused]),
-        ("example.com:8443", &["https://example.com:8443"], [Own, Refused, Own]),
-        ("example.com:8443", &["http://example.com:8443"], [Refused, Own, Own]),
-        ("example.com:8443", &["https://example.com"], [Refused, Refused, Refused]),
-        ("EXAMPLE.com", &["https://Example.COM"], [Own, Refused, Own]),
-        ("[::1]:3000", &["https://[0:0::1]:3000"], [Own, Refused, Own]),
-        ("example.com", &["https://evil.example"], [Refused, Refused, Refused]),
-        ("example.com", &["https://www.example.com"], [Refused, Refused, Refused]),
-        ("example.com", &["https://example.com.evil.example"], [Refused, Refused, Refused]),
-        ("example.com", &["capacitor://example.com"], [Refused, Refused, Refused]),
-        ("example.com", &["null"], [Refused, Refused, Refused]),
+        ("example.com", &["https://example.com"], [Own, Rejected, Own]),
+        ("example.com", &["http://example.com"], [Rejected, Own, Own]),
+        ("example.com", &["https://example.com:443"], [Own, Rejected, Own]),
+        ("example.com", &["http://example.com:80"], [Rejected, Own, Own]),
+        ("example.com", &["https://example.com:80"], [Rejected, Rejected, Rejected]),
+        ("example.com", &["http://example.com:443"], [Rejected, Rejected, Rejected]),
+        ("example.com", &["https://example.com:8443"], [Rejected, Rejected, Rejected]),
+        ("example.com:443", &["https://example.com"], [Own, Rejected, Own]),
+        ("example.com:80", &["http://example.com"], [Rejected, Own, Own]),
+        ("example.com:443", &["http://example.com"], [Rejected, Rejected, Rejected]),
+        ("example.com:8443", &["https://example.com:8443"], [Own, Rejected, Own]),
+        ("example.com:8443", &["http://example.com:8443"], [Rejected, Own, Own]),
+        ("example.com:8443", &["https://example.com"], [Rejected, Rejected, Rejected]),
+        ("EXAMPLE.com", &["https://Example.COM"], [Own, Rejected, Own]),
+        ("[::1]:3000", &["https://[0:0::1]:3000"], [Own, Rejected, Own]),
+        ("example.com", &["https://evil.example"], [Rejected, Rejected, Rejected]),
+        ("example.com", &["https://www.example.com"], [Rejected, Rejected, Rejected]),
+        ("example.com", &["https://example.com.evil.example"], [Rejected, Rejected, Rejected]),
+        ("example.com", &["capacitor://example.com"], [Rejected, Rejected, Rejected]),
+        ("example.com", &["null"], [Rejected, Rejected, Rejected]),
         (
             "example.com",
             &["https://example.com", "https://example.com"],
-            [Refused, Refused, Refused],
+            [Rejected, Rejected, Rejected],
         ),
         (
             "example.com",
             &["https://app.example.com", "https://app.example.com"],
-            [Refused, Refused, Refused],
+            [Rejected, Rejected, Rejected],
         ),
         ("example.com", &["https://app.example.com"], [Trusted, Trusted, Trusted]),
         ("example.com", &["https://pay.example"], [Trusted, Trusted, Trusted]),
-        ("example.com", &["http://app.example.com"], [Refused, Refused, Refused]),
+        ("example.com", &["http://app.example.com"], [Rejected, Rejected, Rejected]),
         ("example.com", &["capacitor://localhost"], [Trusted, Trusted, Trusted]),
     ];
-    // The values of Sec-Fetch-Site, and whether the browser says that all is well, or nothing.
+    // The values of Sec-Fetch-Site, and whether they allow the request, if there is a value.
     let sites: [(&[&str], Option<bool>); 9] = [
         (&[], None),
         (&["same-origin"], Some(true)),
@@ -100,8 +101,8 @@ fn s24_every_combination_of_headers_has_its_verdict() {
     ];
     let policy = policy();
     let mut checked = 0;
-    for (host, origins, verdicts) in table {
-        for (scheme, verdict) in SCHEMES.into_iter().zip(verdicts) {
+    for (host, origins, kinds) in table {
+        for (scheme, kind) in SCHEMES.into_iter().zip(kinds) {
             for (site, browser) in sites {
                 for upgrade in [None, Some("websocket")] {
                     for method in SAFE.into_iter().chain(UNSAFE) {
@@ -114,14 +115,15 @@ fn s24_every_combination_of_headers_has_its_verdict() {
                         let passes = match browser {
                             _ if SAFE.contains(&method) && upgrade.is_none() => true,
                             Some(true) => true,
-                            Some(false) => verdict == Trusted,
-                            None => verdict != Refused,
+                            Some(false) => kind == Trusted,
+                            None => kind != Rejected,
                         };
                         let checks = policy.check(&request);
                         assert_eq!(
                             checks.is_ok(),
                             passes,
-                            "{method} {upgrade:?} {site:?} {origins:?} {host} {scheme:?}: {checks:?}"
+                            "{method} {upgrade:?} {site:?} {origins:?} {host} {scheme:?}: \
+                             {checks:?}"
                         );
                         checked += 1;
                     }
@@ -133,7 +135,7 @@ fn s24_every_combination_of_headers_has_its_verdict() {
 }
 
 #[test]
-fn s24_a_malformed_origin_is_refused() {
+fn s24_a_malformed_origin_is_rejected() {
     let malformed = [
         "",
         " ",
@@ -186,7 +188,7 @@ fn s24_a_malformed_origin_is_refused() {
 }
 
 #[test]
-fn s24_an_origin_without_a_usable_host_is_refused() {
+fn s24_an_origin_without_a_usable_host_is_rejected() {
     for host in [
         "",
         ":443",
@@ -241,10 +243,10 @@ fn s24_the_rejection_names_the_cause() {
         post("tauri://localhost", "localhost", None),
         foreign("tauri://localhost", "https://localhost")
     );
-    let said =
+    let text =
         post("http://example.com", "example.com", Some(Scheme::Https)).unwrap_err().to_string();
     assert_eq!(
-        said,
+        text,
         "the request for https://example.com comes from http://example.com: the schemes differ"
     );
 }
@@ -275,7 +277,7 @@ fn s24_every_spelling_of_a_websocket_upgrade_counts() {
 }
 
 #[test]
-fn s24_a_trusted_origin_that_is_none_is_an_error_that_says_why() {
+fn s24_an_invalid_trusted_origin_is_an_error_with_a_reason() {
     let table = [
         ("app.example.com", "it has no scheme"),
         ("null", "it has no scheme"),
@@ -288,7 +290,8 @@ fn s24_a_trusted_origin_that_is_none_is_an_error_that_says_why() {
         ("https://*.example.com", "it has a wildcard; name each origin"),
         (
             "https://b\u{fc}cher.example",
-            "its host may have letters, digits, \"-\", \".\" and \"_\" only; write other letters in Punycode",
+            "its host may have letters, digits, \"-\", \".\" and \"_\" only; \
+             write other letters in Punycode",
         ),
         ("https://[::g]", "its IPv6 address is malformed"),
         ("https://app.example.com:70000", "its port is not a number of 0 to 65535"),

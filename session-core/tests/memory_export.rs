@@ -1,5 +1,5 @@
-//! What a `MemoryStore` keeps of the sessions that it takes over from another store.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+//! Export and import of the sessions of a `MemoryStore`.
+#![expect(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::time::Duration;
 
@@ -46,8 +46,9 @@ fn everything(store: &MemoryStore, bytes: usize) -> Vec<Exported> {
         .collect()
 }
 
-/// All of `from` into `into`, as if the export had begun `elapsed` ago.
-fn hand_over(from: &MemoryStore, into: &MemoryStore, elapsed: Duration) -> (usize, usize) {
+/// Copies all sessions of `from` into `into`, as if the export had started `elapsed` ago. Returns
+/// the numbers of imported and expired sessions.
+fn copy_sessions(from: &MemoryStore, into: &MemoryStore, elapsed: Duration) -> (usize, usize) {
     let mut import = into.import(from.export().taken_at(), || elapsed);
     for session in everything(from, 1) {
         import.add(session).unwrap();
@@ -56,7 +57,7 @@ fn hand_over(from: &MemoryStore, into: &MemoryStore, elapsed: Duration) -> (usiz
 }
 
 #[tokio::test]
-async fn c54_an_import_keeps_everything_of_a_session() {
+async fn c54_an_import_keeps_all_fields_of_a_session() {
     let (old, clock) = MemoryStore::with_manual_clock();
     let (first, second, visitor) = (id(), id(), id());
     let new = |id: &SessionId| NewRecord::new(id.secret_hash(), 10 * MINUTE);
@@ -91,7 +92,7 @@ async fn c54_an_import_keeps_everything_of_a_session() {
     clock.advance(Duration::from_secs(1));
 
     let (new, new_clock) = MemoryStore::with_manual_clock();
-    assert_eq!(hand_over(&old, &new, Duration::ZERO), (3, 0));
+    assert_eq!(copy_sessions(&old, &new, Duration::ZERO), (3, 0));
     for id in [&first, &second, &visitor] {
         let record = load(&old, id).await;
         assert!(record.is_some());
@@ -102,7 +103,7 @@ async fn c54_an_import_keeps_everything_of_a_session() {
     assert_eq!(record.grace.unwrap().secret, signed_in.secret_hash());
     assert_eq!(record.authenticated, Some(MINUTE + Duration::from_secs(1)));
     let superseded = new.commit(&visitor.key(), Commit::new(visitor.secret_hash())).await.unwrap();
-    assert_eq!(superseded, Outcome::Superseded, "a former secret stays superseded");
+    assert_eq!(superseded, Outcome::Superseded, "an imported former secret is superseded");
     let listed = async |store: &MemoryStore| {
         let mut sessions = store.list(&bob(), None, 10).await.unwrap().sessions;
         sessions.sort_by(|a, b| a.key.cmp(&b.key));
@@ -114,14 +115,14 @@ async fn c54_an_import_keeps_everything_of_a_session() {
     assert_eq!(
         load(&new, &visitor).await.unwrap().grace,
         None,
-        "the grace ends when it would have ended"
+        "the grace ends at the original time"
     );
-    assert_eq!(new.delete_all(&bob(), None).await.unwrap(), 3, "the index came along");
+    assert_eq!(new.delete_all(&bob(), None).await.unwrap(), 3, "the import includes the index");
 }
 
-/// The readings of the two clocks are unrelated, and the new clock is at its beginning.
+/// The two clocks are independent. The new clock starts at zero.
 #[tokio::test]
-async fn c54_an_import_prolongs_no_session_and_revives_none() {
+async fn c54_an_import_extends_no_session_and_revives_none() {
     let (old, old_clock) = MemoryStore::with_manual_clock();
     old_clock.advance(1_000 * MINUTE);
     let (dead, short, long) = (id(), id(), id());
@@ -132,7 +133,7 @@ async fn c54_an_import_prolongs_no_session_and_revives_none() {
     let new_clock = ManualClock::new();
     let new = MemoryStore::builder().clock(new_clock.clone()).build();
     assert_eq!(
-        hand_over(&old, &new, Duration::from_millis(900)),
+        copy_sessions(&old, &new, Duration::from_millis(900)),
         (2, 0),
         "an expired session is not exported"
     );
@@ -143,22 +144,22 @@ async fn c54_an_import_prolongs_no_session_and_revives_none() {
     assert_eq!(load(&new, &dead).await, None);
     let late = MemoryStore::new();
     assert_eq!(
-        hand_over(&old, &late, Duration::from_secs(1)),
+        copy_sessions(&old, &late, Duration::from_secs(1)),
         (1, 1),
-        "a session that expires on the way is left out"
+        "a session that expires during the import is skipped"
     );
     assert_eq!(late.held_sessions(), 1);
 }
 
 #[tokio::test]
-async fn c50_caps_that_are_too_small_end_no_session_and_admit_none() {
+async fn c50_an_import_over_the_limit_ends_and_admits_no_session() {
     let old = MemoryStore::new();
     let ids = [id(), id(), id()];
     for id in &ids {
         create(&old, id, MINUTE).await;
     }
     let new = MemoryStore::builder().max_sessions(2).reserved_percent(0).build();
-    assert_eq!(hand_over(&old, &new, Duration::ZERO), (3, 0));
+    assert_eq!(copy_sessions(&old, &new, Duration::ZERO), (3, 0));
     assert_eq!(new.held_sessions(), 3);
     let is_full = async |store: &MemoryStore| {
         let id = id();
@@ -173,12 +174,12 @@ async fn c50_caps_that_are_too_small_end_no_session_and_admit_none() {
 }
 
 #[tokio::test]
-async fn batches_are_bounded_and_miss_nothing() {
+async fn batches_are_bounded_and_complete() {
     let old = MemoryStore::new();
     for _ in 0..500 {
         create(&old, &id(), MINUTE).await;
     }
-    // The weight of one such session, so that four of them exceed this batch.
+    // The bytes of four sessions of this kind.
     let most = old.held_bytes() / 500 * 4;
     let mut export = old.export();
     let (mut sessions, mut batches) = (0, 0);
@@ -187,28 +188,28 @@ async fn batches_are_bounded_and_miss_nothing() {
         if batch.is_empty() {
             break;
         }
-        assert!(batch.len() <= 4, "{} sessions in a batch for four", batch.len());
+        assert!(batch.len() <= 4, "{} sessions in a batch of at most four", batch.len());
         (sessions, batches) = (sessions + batch.len(), batches + 1);
     }
     assert_eq!(sessions, 500);
     assert!(batches >= 125);
-    assert!(export.batch(most).is_empty(), "the end stays the end");
+    assert!(export.batch(most).is_empty(), "a finished export returns no more batches");
 }
 
 #[tokio::test]
-async fn c37_a_scan_that_began_at_the_old_store_misses_nothing_at_the_new_one() {
+async fn c37_a_scan_of_the_old_store_continues_in_the_new_one() {
     let old = MemoryStore::new();
     for _ in 0..200 {
         create(&old, &id(), MINUTE).await;
     }
     let page = old.scan(None, 150).await.unwrap();
     let new = MemoryStore::new();
-    let stray = new.scan(page.next.clone(), 10).await;
+    let foreign = new.scan(page.next.clone(), 10).await;
     assert!(
-        matches!(stray, Err(StoreError::Other { .. })),
+        matches!(foreign, Err(StoreError::Other { .. })),
         "a store refuses the cursor of another store"
     );
-    hand_over(&old, &new, Duration::ZERO);
+    copy_sessions(&old, &new, Duration::ZERO);
     let mut seen: std::collections::BTreeSet<_> =
         page.records.into_iter().map(|(key, _)| key).collect();
     let mut next = page.next;
@@ -220,19 +221,29 @@ async fn c37_a_scan_that_began_at_the_old_store_misses_nothing_at_the_new_one() 
     assert_eq!(seen.len(), 200);
 }
 
-/// A session as another program could write it.
+/// An exported session with arbitrary fields, as another program could write it.
 fn forged(key: &str, change: impl FnOnce(&mut serde_json::Value)) -> Exported {
     let second = 1_000_000_000_u64;
     let mut session = serde_json::json!({
-        "key": key, "data": [], "version": 1, "secret": vec![7; 32], "generation": 0, "since": 0, "created": 90 * second,
-        "rotated": 90 * second, "deadline": 160 * second, "former": null, "user": null, "attributes": null
+        "key": key,
+        "data": [],
+        "version": 1,
+        "secret": vec![7; 32],
+        "generation": 0,
+        "since": 0,
+        "created": 90 * second,
+        "rotated": 90 * second,
+        "deadline": 160 * second,
+        "former": null,
+        "user": null,
+        "attributes": null
     });
     change(&mut session);
     serde_json::from_value(session).unwrap()
 }
 
 #[test]
-fn sessions_that_no_store_can_have_held_are_refused() {
+fn invalid_exported_sessions_are_rejected() {
     let store = MemoryStore::new();
     let mut import = store.import(Duration::from_secs(100), || Duration::ZERO);
     for key in [String::new(), "k".repeat(129), "a\nb".to_owned()] {
@@ -265,9 +276,9 @@ fn sessions_that_no_store_can_have_held_are_refused() {
     assert_eq!(add("version", 1), Err(ImportError::Taken));
     assert_eq!(store.held_sessions(), 1);
     let mut odd = store.import(Duration::MAX, || Duration::MAX);
-    let ancient =
+    let expired =
         forged("other", |session| (session["created"], session["deadline"]) = (0.into(), 0.into()));
-    assert!(odd.add(ancient).is_ok());
+    assert!(odd.add(expired).is_ok());
     assert_eq!(odd.expired(), 1);
 }
 
@@ -278,7 +289,7 @@ async fn c45_debug_shows_no_key_hash_or_value() {
     let data = [(name("card"), Json::encode("hunter2").unwrap())].into_iter().collect();
     let new = NewRecord::new(id.secret_hash(), MINUTE).data(data);
     assert_eq!(store.create(&key, new).await.unwrap(), Created::New);
-    let shown = format!(
+    let printed = format!(
         "{:?} {:?} {:?}",
         store.export(),
         everything(&store, 1),
@@ -286,6 +297,6 @@ async fn c45_debug_shows_no_key_hash_or_value() {
     );
     let hash = format!("{:?}", id.secret_hash().as_bytes());
     for hidden in ["hunter2", "secretkey", hash.trim_matches(['[', ']'])] {
-        assert!(!shown.contains(hidden), "{shown}");
+        assert!(!printed.contains(hidden), "{printed}");
     }
 }

@@ -1,5 +1,5 @@
-//! What [`MemoryStore`] promises beyond the contract: caps, counts, a clock for tests.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+//! [`MemoryStore`]: capacity limits, counts and the manual clock.
+#![expect(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,12 +35,16 @@ fn set(id: &SessionId, bytes: usize) -> Commit {
         .change(Name::new("text").unwrap(), Change::Set(Json::encode(&"x".repeat(bytes)).unwrap()))
 }
 
-fn is_full<T>(answer: &Result<T, StoreError>, cap: &str) -> bool {
-    matches!(answer, Err(StoreError::Rejected(Rejection::Full { store, what })) if &**store == "memory" && what.starts_with(cap))
+fn is_full<T>(answer: &Result<T, StoreError>, limit: &str) -> bool {
+    matches!(
+        answer,
+        Err(StoreError::Rejected(Rejection::Full { store, what }))
+            if &**store == "memory" && what.starts_with(limit)
+    )
 }
 
 #[tokio::test]
-async fn c50_a_full_store_refuses_creates_and_still_deletes() {
+async fn c50_a_full_store_rejects_creates_and_still_deletes() {
     let store = MemoryStore::builder().max_sessions(2).reserved_percent(0).build();
     let ids = [id(), id(), id()];
     for id in &ids[..2] {
@@ -51,14 +55,14 @@ async fn c50_a_full_store_refuses_creates_and_still_deletes() {
     assert_eq!(
         create(&store, &ids[0], HOUR).await.unwrap(),
         Created::Taken,
-        "a taken key is Taken also in a full store"
+        "a full store also returns Taken for a key in use"
     );
     end(&store, &ids[0]).await;
     assert_eq!(create(&store, &ids[2], HOUR).await.unwrap(), Created::New);
 }
 
 #[tokio::test]
-async fn c50_a_full_store_purges_expired_sessions_before_it_refuses() {
+async fn c50_a_full_store_purges_before_it_rejects_a_create() {
     let clock = ManualClock::new();
     let store =
         MemoryStore::builder().max_sessions(2).reserved_percent(0).clock(clock.clone()).build();
@@ -71,7 +75,7 @@ async fn c50_a_full_store_purges_expired_sessions_before_it_refuses() {
 }
 
 #[tokio::test]
-async fn c50_a_commit_beyond_the_bytes_is_refused_and_changes_nothing() {
+async fn c50_a_commit_over_max_bytes_is_rejected() {
     let store = MemoryStore::builder().max_bytes(4000).build();
     let id = id();
     assert_eq!(create(&store, &id, HOUR).await.unwrap(), Created::New);
@@ -85,13 +89,13 @@ async fn c50_a_commit_beyond_the_bytes_is_refused_and_changes_nothing() {
     assert_eq!((record.data.bytes(), record.secret), (4 + 1002, id.secret_hash()));
     assert!(
         matches!(commit(&store, &id, set(&id, 10)).await.unwrap(), Outcome::Done(_)),
-        "shrinking always works"
+        "a commit that frees space succeeds"
     );
     assert_eq!(store.held_bytes(), before - 990);
 }
 
 #[tokio::test]
-async fn c50_a_commit_in_a_full_store_purges_before_it_is_refused() {
+async fn c50_a_full_store_purges_before_it_rejects_a_commit() {
     let clock = ManualClock::new();
     let store = MemoryStore::builder().max_bytes(5000).clock(clock.clone()).build();
     let (bulky, id) = (id(), id());
@@ -104,7 +108,7 @@ async fn c50_a_commit_in_a_full_store_purges_before_it_is_refused() {
 }
 
 #[tokio::test]
-async fn c50_every_end_gives_its_room_back() {
+async fn c50_every_ended_session_frees_its_space() {
     let (store, clock) = MemoryStore::with_manual_clock();
     let principal = Principal::new("alice").unwrap();
     let ids = [id(), id(), id(), id(), id()];
@@ -121,7 +125,11 @@ async fn c50_every_end_gives_its_room_back() {
         commit(&store, &ids[0], Commit::new(ids[0].secret_hash()).rotate(rotation)).await.unwrap(),
         Outcome::Done(_)
     ));
-    assert_eq!((store.held_sessions(), store.held_bytes()), (5, bytes), "a rotation takes no room");
+    assert_eq!(
+        (store.held_sessions(), store.held_bytes()),
+        (5, bytes),
+        "a rotation takes no space"
+    );
     end(&store, &ids[1]).await;
     assert_eq!(store.delete_all(&principal, Some(&ids[0].key())).await.unwrap(), 3);
     assert_eq!(store.held_sessions(), 1);
@@ -137,7 +145,7 @@ async fn c50_every_end_gives_its_room_back() {
 }
 
 #[tokio::test]
-async fn c08_limits_are_the_builders() {
+async fn c08_the_builder_sets_the_limits() {
     let store = MemoryStore::builder().limits(Limits { data_bytes: 16 }).build();
     let id = id();
     assert_eq!(create(&store, &id, HOUR).await.unwrap(), Created::New);

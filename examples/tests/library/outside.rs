@@ -115,7 +115,7 @@ fn a_store_of_ones_own_is_proved_outside_the_workspace() {
     outside.write("tests/toy_fixture/mod.rs", &page::text("session-core/tests/toy_fixture/mod.rs"));
     outside.write(
         "tests/conformance.rs",
-        "use outside_store as toy_store;\n\nmod toy_fixture;\n\nsession_core::conformance_tests!(async { toy_fixture::Toys::default() });\n",
+        "use outside_store as toy_store;\n\nmod toy_fixture;\n\nsession_core::conformance_tests!(async { toy_fixture::ToyFixture::default() });\n",
     );
     let output = outside.cargo(&["test", "--test", "conformance"]);
     let told = String::from_utf8_lossy(&output.stdout);

@@ -1,23 +1,22 @@
-//! What `Add` promises.
+//! Checks of `Add`: C14, C15.
 
 use super::{
-    Fixture,
-    steps::{
-        CommitWords, LONG, TestSession, at_once, broken, clients, commit, create, create_any, data,
-        holds, load, name, principal, rejected, same, texts,
-    },
+    assert::{check, check_eq, check_rejected, fail},
+    calls::{clients, commit, create, create_anonymous, load, run_concurrently},
+    fixture::Fixture,
+    session::{CommitExt, LONG, TestSession, data, name, principal, texts},
 };
 use crate::{Change, Rejection};
 
-/// Concurrent sums lose nothing, and each caller gets a different sum.
-pub async fn c14_concurrent_adds_lose_nothing(fixture: &dyn Fixture) {
+/// Concurrent `Add` changes lose no update, and each caller gets a different sum.
+pub async fn c14_concurrent_adds_lose_no_update(fixture: &dyn Fixture) {
     let clients = clients(fixture, 8).await;
-    let session = create_any(&clients[0], LONG).await;
-    let law = "C14: an Add is atomic at the store (law 1)";
-    let answers = at_once(&clients, 200, |store, _| {
+    let session = create_anonymous(&clients[0], LONG).await;
+    let rule = "C14: Add is atomic in the store (law 1)";
+    let answers = run_concurrently(&clients, 200, |store, _| {
         let session = session.clone();
         async move {
-            commit(&store, &session.key, session.add("n", 1), law)
+            commit(&store, &session.key, session.add("n", 1), rule)
                 .await
                 .added
                 .get(&name("n"))
@@ -26,23 +25,24 @@ pub async fn c14_concurrent_adds_lose_nothing(fixture: &dyn Fixture) {
     });
     let mut sums = answers.await;
     sums.sort_unstable();
-    same(
+    check_eq(
         sums,
         (1..=200).map(Some).collect(),
         "C14: 200 concurrent Add(1) return 200 distinct sums, 1 to 200",
     );
-    same(
-        texts(&load(&clients[0], &session.key, law).await.data),
+    check_eq(
+        texts(&load(&clients[0], &session.key, rule).await.data),
         texts(&data([("n", "200")])),
         "C14: 200 concurrent Add(1) end at 200",
     );
 }
 
-/// An absent value counts as 0; negative numbers and several sums in one commit work; the sum is an
-/// integer for all readers.
+/// `Add` counts an absent value as 0 and takes negative numbers and several names.
+///
+/// The sum is an integer for all readers.
 pub async fn c15_add_starts_from_zero(fixture: &dyn Fixture) {
     let store = fixture.store();
-    let session = create_any(&store, LONG).await;
+    let session = create_anonymous(&store, LONG).await;
     let key = &session.key;
     let steps = [
         (5, 5),
@@ -54,36 +54,39 @@ pub async fn c15_add_starts_from_zero(fixture: &dyn Fixture) {
         (i64::MIN + 1, i64::MIN),
     ];
     for (by, sum) in steps {
-        let law = format!("C15: Add({by}) gives {sum}");
-        let committed = commit(&store, key, session.add("n", by), &law).await;
-        same(committed.added, [(name("n"), sum)].into(), &law);
-        same(
-            texts(&load(&store, key, &law).await.data),
+        let rule = format!("C15: Add({by}) returns {sum}");
+        let committed = commit(&store, key, session.add("n", by), &rule).await;
+        check_eq(committed.added, [(name("n"), sum)].into(), &rule);
+        check_eq(
+            texts(&load(&store, key, &rule).await.data),
             texts(&data([("n", &sum.to_string())])),
-            &law,
+            &rule,
         );
     }
-    let law = "C15: several sums and other changes in one commit";
+    let rule = "C15: one commit takes several Adds and other changes";
     let committed = commit(
         &store,
         key,
         session.add("a", 1).change(name("b"), Change::Add(-2)).and_set("n", "7").and_set("s", "8"),
-        law,
+        rule,
     )
     .await;
-    same(committed.added, [(name("a"), 1), (name("b"), -2)].into(), law);
-    same(
-        texts(&load(&store, key, law).await.data),
+    check_eq(committed.added, [(name("a"), 1), (name("b"), -2)].into(), rule);
+    check_eq(
+        texts(&load(&store, key, rule).await.data),
         texts(&data([("a", "1"), ("b", "-2"), ("n", "7"), ("s", "8")])),
-        law,
+        rule,
     );
-    let law = "C15: an Add uses a value that was set";
-    same(commit(&store, key, session.add("n", 1), law).await.added, [(name("n"), 8)].into(), law);
+    let rule = "C15: Add uses a value that an earlier commit set";
+    check_eq(
+        commit(&store, key, session.add("n", 1), rule).await.added,
+        [(name("n"), 8)].into(),
+        rule,
+    );
 }
 
-/// An `Add` that meets something other than an integer, or leaves the range of `i64` is refused,
-/// and the commit changes nothing at all.
-pub async fn c15_an_impossible_add_is_refused_and_changes_nothing(fixture: &dyn Fixture) {
+/// `Add` to a value that is not an integer, or beyond `i64`, rejects the whole commit.
+pub async fn c15_an_invalid_add_is_rejected(fixture: &dyn Fixture) {
     let store = fixture.store();
     let no_integers = [
         r#""1""#,
@@ -111,7 +114,7 @@ pub async fn c15_an_impossible_add_is_refused_and_changes_nothing(fixture: &dyn 
         .into_iter()
         .chain(out_of_range.map(|(text, by)| (text, by, "Overflow")));
     for (text, by, expected) in cases {
-        let law = format!("C15: Add({by}) to {text} is refused and changes nothing");
+        let rule = format!("C15: Add({by}) to {text} is rejected and changes nothing");
         let session = TestSession::new();
         let (key, next) = (&session.key, session.rotated());
         create(&store, key, session.record(LONG).data(data([("m", "1"), ("n", text), ("z", "1")])))
@@ -122,25 +125,25 @@ pub async fn c15_an_impossible_add_is_refused_and_changes_nothing(fixture: &dyn 
             .and_remove("z")
             .ttl(LONG * 2);
         let whole = whole.change(name("n"), Change::Add(by)).change(name("a"), Change::Add(1));
-        match rejected(store.commit(key, whole).await, expected, &law) {
+        match check_rejected(store.commit(key, whole).await, expected, &rule) {
             Rejection::NotAnInteger { name: which } | Rejection::Overflow { name: which } => {
-                same(which, name("n"), &law)
+                check_eq(which, name("n"), &rule);
             }
-            other => broken(&law, expected, format_args!("{other:?}")),
+            other => fail(&rule, expected, format_args!("{other:?}")),
         }
-        let record = load(&store, key, &law).await;
-        same(texts(&record.data), texts(&data([("m", "1"), ("n", text), ("z", "1")])), &law);
-        same(
+        let record = load(&store, key, &rule).await;
+        check_eq(texts(&record.data), texts(&data([("m", "1"), ("n", text), ("z", "1")])), &rule);
+        check_eq(
             (record.version, record.principal, record.secret, record.generation),
             (1, None, session.secret, 0),
-            &law,
+            &rule,
         );
-        holds(record.ttl <= LONG, &law, format_args!("a ttl of at most {LONG:?}"), record.ttl);
+        check(record.ttl <= LONG, &rule, format_args!("a ttl of at most {LONG:?}"), record.ttl);
         commit(
             &store,
             key,
             session.set("n", "1"),
-            "C15: after a refused Add the record takes other commits",
+            "C15: after a rejected Add the record accepts other commits",
         )
         .await;
     }

@@ -1,50 +1,19 @@
-//! What a copy of a session into another store keeps.
+//! Checks of copying a session into another store: C54.
 
 use std::time::{Duration, Instant};
 
 use super::{
-    Fixture,
-    steps::{
-        LONG, Must, TestSession, absent, broken, commit, create, data, json, load, name, principal,
-        refused, same, scan_records, texts, within,
-    },
+    assert::{Must, check_between, check_eq, fail},
+    calls::{check_absent, check_outcome, commit, create, load, scan_records},
+    fixture::Fixture,
+    session::{LONG, TestSession, data, json, name, principal, texts},
 };
 use crate::{Attributes, Claim, Deleted, Guard, Limits, NewRecord, Outcome, Record};
 
-/// Checks that a copy has all that the original had.
-fn same_record(
-    copy: &Record,
-    original: &Record,
-    elapsed: Duration,
-    tolerance: Duration,
-    law: &str,
-) {
-    same(texts(&copy.data), texts(&original.data), law);
-    same(
-        (copy.version, copy.generation, copy.since),
-        (original.version, original.generation, original.since),
-        law,
-    );
-    same(
-        (copy.secret, &copy.principal, &copy.attributes),
-        (original.secret, &original.principal, &original.attributes),
-        law,
-    );
-    within(copy.age, original.age, original.age + elapsed, tolerance, law);
-    same(copy.authenticated.is_some(), original.authenticated.is_some(), law);
-    let authenticated = original.authenticated.unwrap_or_default();
-    within(
-        copy.authenticated.unwrap_or_default(),
-        authenticated,
-        authenticated + elapsed,
-        tolerance,
-        law,
-    );
-    within(copy.ttl, original.ttl.saturating_sub(elapsed), original.ttl, tolerance, law);
-}
-
-/// A copy keeps data, version, secret, generation, `since`, both ages, deadline, principal and
-/// attributes, and behaves like the original.
+/// A copy in another store has all stored fields and behaves like the original.
+///
+/// These are data, version, secret, generation, `since`, both ages, deadline, principal and
+/// attributes.
 pub async fn c54_a_copy_keeps_ages_deadline_and_versions(fixture: &dyn Fixture) {
     let (from, tolerance) = (fixture.store(), fixture.tolerance());
     let into = fixture.open_namespace("c54").await.must("C54: opening a namespace succeeds");
@@ -52,55 +21,55 @@ pub async fn c54_a_copy_keeps_ages_deadline_and_versions(fixture: &dyn Fixture) 
     let (key, second) = (&first.key, first.rotated());
     let third = second.rotated();
     let attributes = Attributes { absolute_timeout: Some(LONG), ..Attributes::default() };
-    let begun = Instant::now();
+    let started = Instant::now();
     let new = first.record(LONG).data(data([("a", "1")])).attributes(attributes);
     create(&from, key, NewRecord { age: Duration::from_secs(8 * 3600), ..new }).await;
     commit(&from, key, first.sign_in(&second, &alice), "C54: a sign-in takes effect").await;
     fixture.advance(tolerance * 2 + Duration::from_millis(200)).await;
     commit(&from, key, second.rotate(&third), "C54: a rotation takes effect").await;
     let mut visited = scan_records(&from, 10).await;
-    let law = "C54: a scan gives the session to copy";
+    let rule = "C54: a scan returns the session to copy";
     let Some((found, original)) = visited.pop().filter(|(found, _)| found == key) else {
-        broken(law, "the session", visited.len())
+        fail(rule, "the session", visited.len())
     };
-    let law = "C54: a copy keeps data, ages, deadline, versions, secret and principal";
+    let rule = "C54: a copy keeps data, ages, deadline, versions, secret and principal";
     create(&into, &found, original.clone().into_new()).await;
-    let copy = load(&into, key, law).await;
-    same_record(&copy, &original, begun.elapsed(), tolerance, law);
-    within(
+    let copy = load(&into, key, rule).await;
+    check_copy(&copy, &original, started.elapsed(), tolerance, rule);
+    check_between(
         copy.rotated,
         copy.age,
         copy.age,
         tolerance,
         "C54: `rotated` of a created record is its creation",
     );
-    same(copy.grace, None, "C54: a copy has no former secret");
+    check_eq(copy.grace, None, "C54: a copy has no former secret");
 
-    let law = "C54: a copy goes on where the original was";
-    refused(&into, key, second.commit(), Outcome::Superseded, law).await;
-    let told = commit(&into, key, third.add("n", 1).guard(Guard::Version(2)), law).await;
-    same(told.version, 3, law);
-    same(into.delete(key, Claim::Generation(0)).await.must(law), Deleted::Superseded, law);
-    same(into.delete(key, Claim::Generation(1)).await.must(law), Deleted::Ended, law);
-    load(&from, key, "C54: the original lives on").await;
+    let rule = "C54: a copy continues from the state of the original";
+    check_outcome(&into, key, second.commit(), Outcome::Superseded, rule).await;
+    let returned = commit(&into, key, third.add("n", 1).guard(Guard::Version(2)), rule).await;
+    check_eq(returned.version, 3, rule);
+    check_eq(into.delete(key, Claim::Generation(0)).await.must(rule), Deleted::Superseded, rule);
+    check_eq(into.delete(key, Claim::Generation(1)).await.must(rule), Deleted::Ended, rule);
+    load(&from, key, "C54: the original stays live").await;
 }
 
-/// A copy dies when the original does.
-pub async fn c54_a_copy_dies_with_the_original(fixture: &dyn Fixture) {
+/// A copy expires when the original does.
+pub async fn c54_a_copy_expires_with_the_original(fixture: &dyn Fixture) {
     let into = fixture.open_namespace("c54d").await.must("C54: opening a namespace succeeds");
     let (from, session, ttl) = (fixture.store(), TestSession::new(), Duration::from_secs(2));
     create(&from, &session.key, session.record(ttl)).await;
     fixture.advance(ttl / 2).await;
-    let original = load(&from, &session.key, "C54: the original lives").await;
+    let original = load(&from, &session.key, "C54: the original is live").await;
     create(&into, &session.key, original.into_new()).await;
     fixture.advance(ttl / 2 + Duration::from_millis(50)).await;
     for store in [&from, &into] {
-        absent(store, &session.key, "C54: a copy prolongs nothing").await;
+        check_absent(store, &session.key, "C54: a copy does not extend the ttl").await;
     }
 }
 
-/// The greatest and the least values of every number are kept exactly.
-pub async fn c54_extreme_numbers_are_kept(fixture: &dyn Fixture) {
+/// The greatest and least values of every number are stored exactly.
+pub async fn c54_extreme_numbers_are_stored_exactly(fixture: &dyn Fixture) {
     let (store, tolerance) = (fixture.store(), fixture.tolerance());
     let largest = Limits::LARGEST_VERSION;
     for (what, version, generation, since, age, authenticated) in [
@@ -138,52 +107,88 @@ pub async fn c54_extreme_numbers_are_kept(fixture: &dyn Fixture) {
             None,
         ),
     ] {
-        let law = format!("C54: {what} numbers are kept exactly");
+        let rule = format!("C54: {what} numbers are stored exactly");
         let session = TestSession { generation, ..TestSession::new() };
-        let who = authenticated.map(|_| principal("alice"));
+        let user = authenticated.map(|_| principal("alice"));
         let data = [(name("n"), json("1"))].into_iter().collect();
         let new = NewRecord {
             version,
             since,
             age,
             authenticated,
-            principal: who,
+            principal: user,
             ..session.record(LONG).data(data)
         };
-        let begun = Instant::now();
+        let started = Instant::now();
         create(&store, &session.key, new).await;
-        let record = load(&store, &session.key, &law).await;
-        same((record.version, record.generation, record.since), (version, generation, since), &law);
-        within(record.age, age, age + begun.elapsed(), tolerance, &law);
+        let record = load(&store, &session.key, &rule).await;
+        check_eq(
+            (record.version, record.generation, record.since),
+            (version, generation, since),
+            &rule,
+        );
+        check_between(record.age, age, age + started.elapsed(), tolerance, &rule);
         let age = authenticated.unwrap_or_default();
-        within(
+        check_between(
             record.authenticated.unwrap_or_default(),
             age,
-            age + begun.elapsed(),
+            age + started.elapsed(),
             tolerance,
-            &law,
+            &rule,
         );
         let guarded = session.add("n", 1).guard(Guard::Version(version));
-        same(commit(&store, &session.key, guarded, &law).await.version, version + 1, &law);
-        refused(
+        check_eq(commit(&store, &session.key, guarded, &rule).await.version, version + 1, &rule);
+        check_outcome(
             &store,
             &session.key,
             session.add("n", 1).guard(Guard::Version(version)),
             Outcome::Conflict,
-            &law,
+            &rule,
         )
         .await;
         if since > 0 {
-            same(
-                store.delete(&session.key, Claim::Generation(since - 1)).await.must(&law),
+            check_eq(
+                store.delete(&session.key, Claim::Generation(since - 1)).await.must(&rule),
                 Deleted::Superseded,
-                &law,
+                &rule,
             );
         }
-        same(
-            store.delete(&session.key, Claim::Generation(since)).await.must(&law),
+        check_eq(
+            store.delete(&session.key, Claim::Generation(since)).await.must(&rule),
             Deleted::Ended,
-            &law,
+            &rule,
         );
     }
+}
+
+/// Checks that a copy has all fields of the original.
+fn check_copy(
+    copy: &Record,
+    original: &Record,
+    elapsed: Duration,
+    tolerance: Duration,
+    rule: &str,
+) {
+    check_eq(texts(&copy.data), texts(&original.data), rule);
+    check_eq(
+        (copy.version, copy.generation, copy.since),
+        (original.version, original.generation, original.since),
+        rule,
+    );
+    check_eq(
+        (copy.secret, &copy.principal, &copy.attributes),
+        (original.secret, &original.principal, &original.attributes),
+        rule,
+    );
+    check_between(copy.age, original.age, original.age + elapsed, tolerance, rule);
+    check_eq(copy.authenticated.is_some(), original.authenticated.is_some(), rule);
+    let authenticated = original.authenticated.unwrap_or_default();
+    check_between(
+        copy.authenticated.unwrap_or_default(),
+        authenticated,
+        authenticated + elapsed,
+        tolerance,
+        rule,
+    );
+    check_between(copy.ttl, original.ttl.saturating_sub(elapsed), original.ttl, tolerance, rule);
 }

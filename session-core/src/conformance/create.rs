@@ -1,24 +1,26 @@
-//! What `create` promises.
+//! Checks of `create`: C01, C02, C04 and the new records of C08.
 
 use std::time::Duration;
 
 use super::{
-    Fixture,
-    steps::{
-        LONG, Must, TestSession, absent, at_once, clients, commit, create, create_any, data, end,
-        holds, listed, load, principal, rejected, same, texts,
+    assert::{Must, check, check_eq, check_rejected},
+    calls::{
+        check_absent, check_empty, clients, commit, create, create_anonymous, end_session,
+        list_keys, load, run_concurrently,
     },
+    fixture::Fixture,
+    session::{LONG, TestSession, data, principal, texts},
 };
 use crate::{Attributes, Created, Limits, NewRecord};
 
-/// A created record exists for every client as soon as `create` has returned, and for no client
-/// before.
+/// Every client sees a record once `create` has returned, and no client sees it before.
 pub async fn c01_created_records_are_visible_to_every_client(fixture: &dyn Fixture) {
     let clients = clients(fixture, 8).await;
     for creator in &clients {
         let session = TestSession::new();
         for client in &clients {
-            absent(client, &session.key, "C01: before its creation no client sees a record").await;
+            check_absent(client, &session.key, "C01: before its creation no client sees a record")
+                .await;
         }
         create(creator, &session.key, session.record(LONG).data(data([("n", "1")]))).await;
         for client in &clients {
@@ -28,8 +30,8 @@ pub async fn c01_created_records_are_visible_to_every_client(fixture: &dyn Fixtu
                 "C01: once create has returned every client sees the record",
             )
             .await;
-            same(record.version, 1, "C01: a new record has version 1");
-            same(
+            check_eq(record.version, 1, "C01: a new record has version 1");
+            check_eq(
                 texts(&record.data),
                 texts(&data([("n", "1")])),
                 "C01: every client sees the values",
@@ -38,38 +40,42 @@ pub async fn c01_created_records_are_visible_to_every_client(fixture: &dyn Fixtu
     }
 }
 
-/// A live record under the key is `Taken` and stays as it is.
-pub async fn c02_a_taken_key_keeps_its_record(fixture: &dyn Fixture) {
+/// `create` under the key of a live record returns `Taken` and changes nothing.
+pub async fn c02_create_on_a_live_key_changes_nothing(fixture: &dyn Fixture) {
     let store = fixture.store();
     let (session, other) = (TestSession::new(), TestSession::new());
     let key = &session.key;
-    create(&store, key, session.record(LONG).data(data([("mine", "1")]))).await;
-    let second = other.record(LONG * 2).data(data([("theirs", "2")])).principal(principal("alice"));
-    let created = store.create(key, second).await.must("C02: create on a live key answers");
-    same(created, Created::Taken, "C02: create never changes a live record (law 2)");
-    let law = "C02: a refused create changes nothing";
-    let record = load(&store, key, law).await;
-    same(
+    create(&store, key, session.record(LONG).data(data([("first", "1")]))).await;
+    let second = other.record(LONG * 2).data(data([("second", "2")])).principal(principal("alice"));
+    let created = store.create(key, second).await.must("C02: create on a live key succeeds");
+    check_eq(created, Created::Taken, "C02: create never changes a live record (law 2)");
+    let rule = "C02: a create that returns Taken changes nothing";
+    let record = load(&store, key, rule).await;
+    check_eq(
         (texts(&record.data), record.version, record.principal),
-        (texts(&data([("mine", "1")])), 1, None),
-        law,
+        (texts(&data([("first", "1")])), 1, None),
+        rule,
     );
-    same(record.secret, session.secret, "C02: a refused create does not change the secret");
-    holds(
+    check_eq(
+        record.secret,
+        session.secret,
+        "C02: a create that returns Taken does not change the secret",
+    );
+    check(
         record.ttl <= LONG,
-        "C02: a refused create does not extend the life",
+        "C02: a create that returns Taken does not extend the ttl",
         format_args!("at most {LONG:?}"),
         record.ttl,
     );
-    same(
-        listed(&store, &principal("alice"), law).await,
+    check_eq(
+        list_keys(&store, &principal("alice"), rule).await,
         [].into(),
-        "C02: a refused create adds nothing to the index (law 8)",
+        "C02: a create that returns Taken adds nothing to the index (law 8)",
     );
 }
 
-/// An expired leftover counts as absent, and the new record has nothing of it.
-pub async fn c02_an_expired_leftover_is_replaced(fixture: &dyn Fixture) {
+/// `create` treats an expired record as absent, and the new record keeps nothing of it.
+pub async fn c02_create_replaces_an_expired_record(fixture: &dyn Fixture) {
     let store = fixture.store();
     let (old, ttl) = (TestSession::new().rotated(), Duration::from_millis(100));
     let (key, new) = (&old.key, TestSession::under(old.key.as_str()));
@@ -94,34 +100,38 @@ pub async fn c02_an_expired_leftover_is_replaced(fixture: &dyn Fixture) {
     let created = store
         .create(key, new.record(LONG))
         .await
-        .must("C02: create over an expired leftover answers");
-    same(created, Created::New, "C02: an expired leftover counts as absent (law 5)");
-    let law = "C02: the new record has nothing of the leftover";
-    let record = load(&store, key, law).await;
-    same((texts(&record.data), record.principal, record.version), (texts(&data([])), None, 1), law);
-    same(
+        .must("C02: create over an expired record succeeds");
+    check_eq(created, Created::New, "C02: an expired record counts as absent (law 5)");
+    let rule = "C02: the new record keeps nothing of the expired one";
+    let record = load(&store, key, rule).await;
+    check_eq(
+        (texts(&record.data), record.principal, record.version),
+        (texts(&data([])), None, 1),
+        rule,
+    );
+    check_eq(
         (record.secret, record.generation, record.since, record.grace),
         (new.secret, 0, 0, None),
-        law,
+        rule,
     );
-    same((record.authenticated, record.attributes), (None, Attributes::default()), law);
-    same(
-        listed(&store, &principal("alice"), law).await,
+    check_eq((record.authenticated, record.attributes), (None, Attributes::default()), rule);
+    check_eq(
+        list_keys(&store, &principal("alice"), rule).await,
         [].into(),
-        "C02: the leftover's principal does not list the new record (law 8)",
+        "C02: the principal of the expired record does not list the new record (law 8)",
     );
 }
 
-/// Of many creators of one key exactly one gets `New`.
-pub async fn c02_one_of_many_creators_wins(fixture: &dyn Fixture) {
+/// Of concurrent `create` calls for one key exactly one returns `New`.
+pub async fn c02_one_of_concurrent_creates_wins(fixture: &dyn Fixture) {
     let clients = clients(fixture, 8).await;
     let key = TestSession::new().key;
-    let answers = at_once(&clients, 16, |store, at| {
+    let answers = run_concurrently(&clients, 16, |store, at| {
         let session = TestSession::under(key.as_str());
         async move {
             let new = session.record(LONG).data(data([("creator", &at.to_string())]));
             (
-                store.create(&session.key, new).await.must("C02: create answers under contention"),
+                store.create(&session.key, new).await.must("C02: concurrent creates succeed"),
                 at,
                 session,
             )
@@ -130,30 +140,31 @@ pub async fn c02_one_of_many_creators_wins(fixture: &dyn Fixture) {
     let answers = answers.await;
     let winners: Vec<_> =
         answers.iter().filter(|(created, _, _)| *created == Created::New).collect();
-    same(winners.len(), 1, "C02: of 16 creators of one key exactly one gets New");
-    let record = load(&clients[1], &key, "C02: the winner's record lives").await;
+    check_eq(winners.len(), 1, "C02: of 16 concurrent creates for one key exactly one returns New");
+    let record =
+        load(&clients[1], &key, "C02: the record of the create that returned New is live").await;
     for (_, at, session) in winners {
-        let law = "C02: the record is the winner's";
-        same(
+        let rule = "C02: the record is that of the create that returned New";
+        check_eq(
             (texts(&record.data), record.secret),
             (texts(&data([("creator", &at.to_string())])), session.secret),
-            law,
+            rule,
         );
     }
 }
 
-/// A record without any value is a record.
-pub async fn c04_a_record_without_values_is_a_record(fixture: &dyn Fixture) {
+/// A record without values is a record: `load` finds it and `delete` ends it.
+pub async fn c04_a_record_without_values_exists(fixture: &dyn Fixture) {
     let store = fixture.store();
-    let session = create_any(&store, LONG).await;
+    let session = create_anonymous(&store, LONG).await;
     let record = load(&store, &session.key, "C04: a record without values is found").await;
-    same(texts(&record.data), texts(&data([])), "C04: a record without values has none");
-    same(record.principal, None, "C04: a record without principal has none");
-    end(&store, &session.key, "C04: a record without values was a live record").await;
+    check_eq(texts(&record.data), texts(&data([])), "C04: a record without values has none");
+    check_eq(record.principal, None, "C04: a record without principal has none");
+    end_session(&store, &session.key, "C04: delete ends a record without values").await;
 }
 
-/// Fields of a new record that contradict each other are refused, and nothing is created.
-pub async fn c08_inconsistent_new_records_are_refused(fixture: &dyn Fixture) {
+/// `create` rejects a new record with contradictory fields and creates nothing.
+pub async fn c08_inconsistent_new_records_are_rejected(fixture: &dyn Fixture) {
     let store = fixture.store();
     let (session, alice) = (TestSession::new(), principal("alice"));
     let new = || session.record(LONG);
@@ -180,9 +191,9 @@ pub async fn c08_inconsistent_new_records_are_refused(fixture: &dyn Fixture) {
         ),
         ("a sign-in without principal", NewRecord { since: 1, generation: 1, ..new() }),
     ] {
-        let law = format!("C08: a new record with {what} is refused");
-        rejected(store.create(&session.key, new).await, "Inconsistent", &law);
-        absent(&store, &session.key, &law).await;
+        let rule = format!("C08: a new record with {what} is rejected");
+        check_rejected(store.create(&session.key, new).await, "Inconsistent", &rule);
+        check_absent(&store, &session.key, &rule).await;
     }
-    super::steps::empty(fixture, "C08: refused creates leave nothing").await;
+    check_empty(fixture, "C08: rejected creates store nothing").await;
 }

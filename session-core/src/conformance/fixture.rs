@@ -8,95 +8,96 @@ use crate::{BoxError, Limits, SessionStore, StoreKey};
 
 /// A store under test on an empty storage, with access to its backend.
 ///
-/// Every check gets a fresh fixture. So checks run in parallel, and no check sees the records of
-/// another. On a server that all tests share, each fixture takes a database, schema or prefix with
-/// a random name.
+/// Every check gets a new fixture, so checks run in parallel and no check sees the records of
+/// another one. On a server that all tests share, each fixture takes a database, schema or prefix
+/// with a random name.
 ///
-/// The methods that bypass the store answer [`Supported::NotApplicable`] with a reason if the backend
-/// has no such thing. Everything else is mandatory, and the suite prints each check that it cannot
-/// make.
+/// A method that returns [`Supported`] accesses the backend behind the store. It returns
+/// [`Supported::NotApplicable`] with a reason if the backend cannot do that. All other methods are
+/// mandatory. The suite prints each check that it cannot make.
 #[async_trait]
 pub trait Fixture: Send + Sync {
     /// The client under test. Every call returns the same one.
     fn store(&self) -> Arc<dyn SessionStore>;
 
-    /// One more client of the same storage, as another worker opens it: with its own connections
-    /// and caches.
+    /// One more client of the same storage, with its own connections and caches, like the client of
+    /// another worker.
     ///
     /// # Errors
-    /// The error of the store's constructor.
+    /// The error of the constructor of the store.
     async fn open(&self) -> Result<Arc<dyn SessionStore>, BoxError>;
 
-    /// A client of another namespace (prefix, schema, database) on the same backend. The namespace
-    /// is empty and prepared on first use. Two calls with one name give clients of one storage. For
-    /// a store without namespaces each name is a separate instance.
+    /// A client of another namespace (prefix, schema, database) on the same backend.
+    ///
+    /// The first call with a name sets up an empty namespace. Two calls with one name return
+    /// clients of one storage. For a store without namespaces each name is a separate instance.
     ///
     /// # Errors
-    /// The error of the store's constructor.
+    /// The error of the constructor of the store.
     async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, BoxError>;
 
-    /// A client of one more, empty storage with a cap so small that at most [`Self::bulk`]
-    /// anonymous records without values fill it, and with room reserved for records with a
-    /// principal. Not applicable if the store has no such cap.
+    /// A client of one more, empty storage with a small capacity: at most [`Self::bulk`] anonymous
+    /// records without values fill it, and it reserves room for records with a principal. Not
+    /// applicable if the store has no capacity limit.
     async fn bounded(&self) -> Supported<Arc<dyn SessionStore>>;
 
-    /// Lets the backend's clock advance by at least `by`: sleeps, or moves a clock made for tests.
+    /// Advances the clock of the backend by at least `by`: sleeps, or moves a manual clock.
     async fn advance(&self, by: Duration);
 
-    /// The largest error of an age or a ttl: 50 ms if the store answers from this machine's memory,
-    /// else 1 s.
+    /// The largest error of an age or a ttl: 50 ms for a store in the memory of this machine,
+    /// otherwise 1 s.
     fn tolerance(&self) -> Duration;
 
-    /// The time after which the store gives up a call.
+    /// The time after which the store ends a call with an error.
     fn deadline(&self) -> Duration;
 
-    /// The caps that the store was built with; not below the default, because values of 60 KiB have
-    /// to fit.
+    /// The limits of the store. They must not be below the default, because some checks store
+    /// values of 60 KiB.
     fn limits(&self) -> Limits;
 
-    /// How expired records leave the storage.
+    /// How the store removes expired records from the storage.
     fn purge(&self) -> Purge;
 
-    /// How many records stand for "many" where a check measures that cost does not grow with them.
-    /// Lower it if the store needs more than a few seconds to create them.
+    /// The number of records that counts as many in the check that the cost of a purge does not
+    /// grow with the number of records. Lower it if creating them takes more than a few seconds.
     fn bulk(&self) -> usize {
         50_000
     }
 
-    /// A password or similar that the store was opened with. The checks search for it in all
+    /// A password or another secret from the settings of the store. The checks search for it in all
     /// printed text.
     fn secret(&self) -> Supported<String>;
 
-    /// `Debug` and, if it exists, `Display` of the settings that the store was opened with.
+    /// `Debug` and, if implemented, `Display` of the settings of the store.
     fn settings_text(&self) -> Supported<String>;
 
-    /// Damages the stored bytes of a record so that no version can read it.
+    /// Overwrites the stored bytes of a record so that no version of the store can read it.
     async fn corrupt(&self, key: &StoreKey) -> Supported;
 
-    /// Marks a stored record as written in a newer format that this version does not know.
+    /// Marks a stored record as written in a newer format, which this version does not know.
     async fn future_format(&self, key: &StoreKey) -> Supported;
 
-    /// Stops the backend: connections break, new ones are refused.
+    /// Stops the backend. Connections break, and new ones are refused.
     async fn stop(&self) -> Supported;
 
     /// Starts the stopped backend again, at the same address. It may have lost its records.
     async fn start(&self) -> Supported;
 
-    /// Freezes the backend: connections stay open, and nothing answers (`SIGSTOP`).
+    /// Freezes the backend. Connections stay open without an answer (`SIGSTOP`).
     async fn freeze(&self) -> Supported;
 
     /// Lets the frozen backend continue.
     async fn thaw(&self) -> Supported;
 
-    /// All bytes that the backend keeps for this storage, the same bytes for the same content.
+    /// All bytes that the backend stores for this storage. The same content gives the same bytes.
     async fn dump(&self) -> Supported<Vec<u8>>;
 
-    /// How many records are in the storage, including expired ones that are not yet purged.
+    /// The number of stored records, including expired ones that are not yet purged.
     async fn physical_count(&self) -> Supported<u64>;
 }
 
-/// A fixture, or `None` if the backend is not installed here. The code that looked for the backend
-/// reports that.
+/// A fixture, or `None` if the backend is missing on this machine. The code that looks for the
+/// backend prints that.
 pub trait IntoFixture {
     /// The fixture.
     type Fixture: Fixture;
@@ -125,22 +126,19 @@ impl<F: Fixture> IntoFixture for Option<F> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Supported<T = ()> {
-    /// It succeeded, with this result.
+    /// The access succeeded, with this result.
     Done(T),
-    /// The backend has no such thing, for this reason. The check prints it and ends, or continues
-    /// without.
+    /// The backend cannot do it, for this reason. The check prints the reason. Then it ends, or
+    /// continues without this access.
     NotApplicable(&'static str),
 }
 
 impl<T> Supported<T> {
-    /// The result, or `None` after printing why there is none.
-    #[expect(
-        clippy::print_stdout,
-        reason = "a check that cannot be made says so in the test's output"
-    )]
+    /// The result. For `NotApplicable` prints the reason and returns `None`.
+    #[expect(clippy::print_stdout, reason = "the output of the test names the skipped check")]
     pub(super) fn or_explain(self, check: &str) -> Option<T> {
         match self {
-            Self::Done(answer) => Some(answer),
+            Self::Done(result) => Some(result),
             Self::NotApplicable(reason) => {
                 assert!(!reason.trim().is_empty(), "{check}: `NotApplicable` needs a reason");
                 println!("{check}: not applicable: {reason}");
@@ -150,11 +148,11 @@ impl<T> Supported<T> {
     }
 }
 
-/// How expired records leave the storage.
+/// How a store removes expired records from the storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purge {
-    /// Only [`delete_expired`](SessionStore::delete_expired) purges.
+    /// Only [`delete_expired`](SessionStore::delete_expired) removes them.
     ByCall,
-    /// The backend purges by itself, and `delete_expired` answers 0.
+    /// The backend removes them by itself, and `delete_expired` returns 0.
     ByItself,
 }

@@ -1,129 +1,146 @@
-//! What holds while the backend is stopped or hangs, and when many clients open it at once.
+//! Checks of a stopped or hung backend, and of concurrent setup: C08, C42 to C44.
 
 use std::{
+    fmt::Debug,
     future::Future,
     time::{Duration, Instant},
 };
 
 use super::{
-    Fixture,
-    steps::{
-        Client, LONG, Must, TestSession, at_once, broken, chain, commit, create_any, data, holds,
-        load, principal, rejected, same, texts,
-    },
+    assert::{Must, check, check_eq, check_rejected, error_text, fail},
+    calls::{Client, commit, create_anonymous, load, run_concurrently},
+    fixture::Fixture,
+    session::{LONG, TestSession, data, principal, texts},
 };
-use crate::{Claim, NewRecord, Rotation, StoreError, StoreKey};
+use crate::{Claim, Commit, NewRecord, Rotation, StoreError, StoreKey};
 
-/// The delay that a busy machine may add to a deadline.
+/// The delay that a machine under load may add to a deadline.
 const MARGIN: Duration = Duration::from_secs(1);
-/// The time in which a client finds a backend that works again.
+
+/// The time in which a client must recover after the backend works again.
 const RECOVERY: Duration = Duration::from_secs(10);
 
-/// A stopped backend makes every call fail as `Unavailable` or `Timeout` within the deadline; when
-/// it works again, so does the same client.
-pub async fn c42_a_stopped_backend_is_an_error_in_time_and_comes_back(fixture: &dyn Fixture) {
+/// A call that fails validation is rejected before I/O, even without a backend.
+pub async fn c08_invalid_calls_are_rejected_before_io(fixture: &dyn Fixture) {
     let store = fixture.store();
-    let session = create_any(&store, LONG).await;
-    if fixture.stop().await.or_explain("C42").is_none() {
-        return;
-    }
-    let law = "C42: while the backend is stopped";
-    // Two rounds: the first may meet connections that break, the second meets none.
-    for _ in 0..2 {
-        every_call_fails_in_time(&store, &session, fixture.deadline(), law).await;
-        fails_in_time("delete_everyone", fixture.deadline(), law, store.delete_everyone(None, 1))
-            .await;
-    }
-    same(
-        fixture.start().await.or_explain("C42").is_some(),
-        true,
-        "C42: a fixture that stops its backend starts it again",
-    );
-    works_again(&store, "C42: when the backend works again so does the same client").await;
-}
-
-/// A call that the check before I/O refuses is refused without a backend as well.
-pub async fn c08_refusals_need_no_backend(fixture: &dyn Fixture) {
-    let store = fixture.store();
-    let held = create_any(&store, LONG).await;
+    let held = create_anonymous(&store, LONG).await;
     if fixture.stop().await.or_explain("C08").is_none() {
         return;
     }
-    let law = "C08: a call that can be refused before I/O is refused before I/O";
+    let rule = "C08: an invalid call is rejected before I/O";
     let (key, next, fresh) = (&held.key, held.rotated(), TestSession::new());
     let over = format!("\"{}\"", "x".repeat(fixture.limits().data_bytes));
     let unstorable = StoreKey::from_text("");
-    rejected(
+    check_rejected(
         store.create(&fresh.key, fresh.record(LONG).data(data([("a", &over)]))).await,
         "DataTooLarge",
-        law,
+        rule,
     );
-    rejected(store.create(&unstorable, fresh.record(LONG)).await, "Key", law);
-    rejected(store.create(&fresh.key, fresh.record(Duration::ZERO)).await, "Ttl", law);
-    rejected(
+    check_rejected(store.create(&unstorable, fresh.record(LONG)).await, "Key", rule);
+    check_rejected(store.create(&fresh.key, fresh.record(Duration::ZERO)).await, "Ttl", rule);
+    check_rejected(
         store.create(&fresh.key, NewRecord { version: 0, ..fresh.record(LONG) }).await,
         "Inconsistent",
-        law,
+        rule,
     );
-    rejected(store.commit(key, held.set("a", &over)).await, "DataTooLarge", law);
-    rejected(store.commit(key, held.touch(Duration::ZERO)).await, "Ttl", law);
+    check_rejected(store.commit(key, held.set("a", &over)).await, "DataTooLarge", rule);
+    check_rejected(store.commit(key, held.touch(Duration::ZERO)).await, "Ttl", rule);
     let sign_in = held.sign_in(&next, &principal("alice"));
-    rejected(
-        store.commit(key, crate::Commit { rotate: None, ..sign_in.clone() }).await,
+    check_rejected(
+        store.commit(key, Commit { rotate: None, ..sign_in.clone() }).await,
         "PrincipalWithoutRotation",
-        law,
+        rule,
     );
     let grace = |grace| Rotation { grace: Some(grace), ..next.rotation() };
-    rejected(store.commit(key, sign_in.rotate(grace(LONG / 10))).await, "GraceWithSignIn", law);
-    rejected(store.commit(key, held.commit().rotate(grace(Duration::ZERO))).await, "Grace", law);
-    let law = "C05: a key that is not storable is absent without I/O";
-    same(store.load(&StoreKey::from_text("a\0b")).await.must(law), None, law);
-    same(
+    check_rejected(
+        store.commit(key, sign_in.rotate(grace(LONG / 10))).await,
+        "GraceWithSignIn",
+        rule,
+    );
+    check_rejected(
+        store.commit(key, held.commit().rotate(grace(Duration::ZERO))).await,
+        "Grace",
+        rule,
+    );
+    let rule = "C05: a key that is not storable is absent before I/O";
+    check_eq(store.load(&StoreKey::from_text("a\0b")).await.must(rule), None, rule);
+    check_eq(
         fixture.start().await.or_explain("C08").is_some(),
         true,
-        "C08: a fixture that stops its backend starts it again",
+        "C08: the fixture starts the stopped backend again",
     );
 }
 
-/// A hung backend makes every call end within the deadline; when it continues, the same client
-/// works.
-pub async fn c43_a_hung_backend_is_an_error_in_time_and_comes_back(fixture: &dyn Fixture) {
+/// With a stopped backend every call is `Unavailable` or `Timeout` within the deadline.
+///
+/// The same client works again when the backend does.
+pub async fn c42_calls_fail_in_time_while_the_backend_is_stopped(fixture: &dyn Fixture) {
     let store = fixture.store();
-    let session = create_any(&store, LONG).await;
+    let session = create_anonymous(&store, LONG).await;
+    if fixture.stop().await.or_explain("C42").is_none() {
+        return;
+    }
+    let rule = "C42: while the backend is stopped";
+    // In the first round the connections may break. In the second round there are none.
+    for _ in 0..2 {
+        check_every_call_fails_in_time(&store, &session, fixture.deadline(), rule).await;
+        check_fails_in_time(
+            "delete_everyone",
+            fixture.deadline(),
+            rule,
+            store.delete_everyone(None, 1),
+        )
+        .await;
+    }
+    check_eq(
+        fixture.start().await.or_explain("C42").is_some(),
+        true,
+        "C42: the fixture starts the stopped backend again",
+    );
+    check_recovery(&store, "C42: the client works again after the backend has started").await;
+}
+
+/// With a hung backend every call is `Unavailable` or `Timeout` within the deadline.
+///
+/// The same client works again when the backend continues.
+pub async fn c43_calls_fail_in_time_while_the_backend_hangs(fixture: &dyn Fixture) {
+    let store = fixture.store();
+    let session = create_anonymous(&store, LONG).await;
     if fixture.freeze().await.or_explain("C43").is_none() {
         return;
     }
-    let (deadline, law) = (fixture.deadline(), "C43: while the backend hangs");
-    every_call_fails_in_time(&store, &session, deadline, law).await;
-    same(
+    let (deadline, rule) = (fixture.deadline(), "C43: while the backend hangs");
+    check_every_call_fails_in_time(&store, &session, deadline, rule).await;
+    check_eq(
         fixture.thaw().await.or_explain("C43").is_some(),
         true,
-        "C43: a fixture that freezes its backend thaws it again",
+        "C43: the fixture lets the frozen backend continue",
     );
-    works_again(&store, "C43: when the backend continues the same client works").await;
-    load(&store, &session.key, "C43: a backend that hung has lost nothing").await;
-    // A call that timed out may take effect later, so this one comes last.
+    check_recovery(&store, "C43: the client works again after the backend continues").await;
+    load(&store, &session.key, "C43: a hung backend loses no record").await;
+    // A call that timed out may take effect later, so this call is the last one.
     if fixture.freeze().await.or_explain("C43").is_some() {
-        fails_in_time("delete_everyone", deadline, law, store.delete_everyone(None, 1)).await;
-        same(
+        check_fails_in_time("delete_everyone", deadline, rule, store.delete_everyone(None, 1))
+            .await;
+        check_eq(
             fixture.thaw().await.or_explain("C43").is_some(),
             true,
-            "C43: a fixture that freezes its backend thaws it again",
+            "C43: the fixture lets the frozen backend continue",
         );
-        works_again(&store, "C43: when the backend continues again the same client works").await;
+        check_recovery(&store, "C43: the client works again after the backend continues").await;
     }
 }
 
-/// A thousand calls on a hung backend end together: they do not wait for each other's deadlines.
-pub async fn c43_queued_calls_on_a_hung_backend_end_together(fixture: &dyn Fixture) {
+/// A thousand calls on a hung backend all end within one deadline.
+pub async fn c43_queued_calls_share_one_deadline(fixture: &dyn Fixture) {
     let store = fixture.store();
-    let session = create_any(&store, LONG).await;
+    let session = create_anonymous(&store, LONG).await;
     if fixture.freeze().await.or_explain("C43").is_none() {
         return;
     }
-    let begun = Instant::now();
+    let started = Instant::now();
     let client = [Client::clone(&store)];
-    let answers = at_once(&client, 1_000, |store, at| {
+    let answers = run_concurrently(&client, 1_000, |store, at| {
         let session = session.clone();
         async move {
             if at % 2 == 0 {
@@ -135,32 +152,31 @@ pub async fn c43_queued_calls_on_a_hung_backend_end_together(fixture: &dyn Fixtu
     });
     let most = fixture.deadline() + MARGIN * 2;
     let Ok(answers) = tokio::time::timeout(most, answers).await else {
-        broken(
-            "C43: 1,000 queued calls on a hung backend end",
+        fail(
+            "C43: 1,000 queued calls on a hung backend end within the deadline",
             format_args!("at most {most:?}"),
-            "no answer by then",
+            "no result",
         )
     };
-    holds(
-        begun.elapsed() <= most,
-        "C43: 1,000 queued calls on a hung backend end at about the deadline",
+    check(
+        started.elapsed() <= most,
+        "C43: 1,000 queued calls on a hung backend end within the deadline",
         format_args!("at most {most:?}"),
-        begun.elapsed(),
+        started.elapsed(),
     );
     for answer in answers {
-        is_transient(answer, "C43: a queued call on a hung backend is Timeout or Unavailable");
+        check_transient(answer, "C43: a queued call on a hung backend is Timeout or Unavailable");
     }
-    same(
+    check_eq(
         fixture.thaw().await.or_explain("C43").is_some(),
         true,
-        "C43: a fixture that freezes its backend thaws it again",
+        "C43: the fixture lets the frozen backend continue",
     );
-    works_again(&store, "C43: when the backend continues the same client works").await;
+    check_recovery(&store, "C43: the client works again after the backend continues").await;
 }
 
-/// Eight processes that open a store on a storage that is not prepared yet all succeed and share
-/// it.
-pub async fn c44_opening_an_empty_storage_at_once_succeeds(fixture: &dyn Fixture) {
+/// Eight clients that open an empty storage at once all succeed and share it.
+pub async fn c44_concurrent_setup_of_an_empty_storage_succeeds(fixture: &dyn Fixture) {
     let open = || fixture.open_namespace("c44");
     let opened = <[_; 8]>::from(tokio::join!(
         open(),
@@ -172,85 +188,91 @@ pub async fn c44_opening_an_empty_storage_at_once_succeeds(fixture: &dyn Fixture
         open(),
         open()
     ));
-    let law = "C44: 8 openings of an empty storage at the same moment all succeed";
-    let clients = opened.map(|opened| opened.must(law));
-    let session = create_any(&clients[0], LONG).await;
+    let rule = "C44: 8 clients open an empty storage concurrently";
+    let clients = opened.map(|opened| opened.must(rule));
+    let session = create_anonymous(&clients[0], LONG).await;
     for client in &clients {
         commit(
             client,
             &session.key,
             session.add("n", 1),
-            "C44: all clients that opened at once work on one storage",
+            "C44: clients that opened concurrently share one storage",
         )
         .await;
     }
-    let record = load(&clients[7], &session.key, law).await;
-    same(
+    let record = load(&clients[7], &session.key, rule).await;
+    check_eq(
         texts(&record.data),
         texts(&data([("n", "8")])),
-        "C44: all clients that opened at once work on one storage",
+        "C44: clients that opened concurrently share one storage",
     );
 }
 
-async fn every_call_fails_in_time(
+async fn check_every_call_fails_in_time(
     store: &Client,
     held: &TestSession,
     deadline: Duration,
-    law: &str,
+    rule: &str,
 ) {
     let (new, alice) = (TestSession::new(), principal("alice"));
-    fails_in_time("load", deadline, law, store.load(&held.key)).await;
-    fails_in_time("create", deadline, law, store.create(&new.key, new.record(LONG))).await;
-    fails_in_time("commit", deadline, law, store.commit(&held.key, held.add("n", 1))).await;
-    fails_in_time("an empty commit", deadline, law, store.commit(&held.key, held.commit())).await;
-    fails_in_time("delete", deadline, law, store.delete(&new.key, Claim::Any)).await;
-    fails_in_time("list", deadline, law, store.list(&alice, None, 10)).await;
-    fails_in_time("delete_all", deadline, law, store.delete_all(&alice, None)).await;
-    fails_in_time("scan", deadline, law, store.scan(None, 10)).await;
-    fails_in_time("ping", deadline, law, store.ping()).await;
+    check_fails_in_time("load", deadline, rule, store.load(&held.key)).await;
+    check_fails_in_time("create", deadline, rule, store.create(&new.key, new.record(LONG))).await;
+    check_fails_in_time("commit", deadline, rule, store.commit(&held.key, held.add("n", 1))).await;
+    check_fails_in_time("an empty commit", deadline, rule, store.commit(&held.key, held.commit()))
+        .await;
+    check_fails_in_time("delete", deadline, rule, store.delete(&new.key, Claim::Any)).await;
+    check_fails_in_time("list", deadline, rule, store.list(&alice, None, 10)).await;
+    check_fails_in_time("delete_all", deadline, rule, store.delete_all(&alice, None)).await;
+    check_fails_in_time("scan", deadline, rule, store.scan(None, 10)).await;
+    check_fails_in_time("ping", deadline, rule, store.ping()).await;
 }
 
-async fn fails_in_time<T: std::fmt::Debug>(
+async fn check_fails_in_time<T: Debug>(
     method: &str,
     deadline: Duration,
-    law: &str,
+    rule: &str,
     call: impl Future<Output = Result<T, StoreError>>,
 ) {
     let most = deadline + MARGIN;
     match tokio::time::timeout(most, call).await {
         Ok(answer) => {
-            is_transient(answer, &format!("{law} {method} is Unavailable or Timeout (law 7)"))
+            check_transient(answer, &format!("{rule} {method} is Unavailable or Timeout (law 7)"));
         }
-        Err(_) => broken(
-            &format!("{law} {method} ends within the deadline (law 7)"),
+        Err(_) => fail(
+            &format!("{rule} {method} ends within the deadline (law 7)"),
             format_args!("at most {most:?}"),
-            "no answer",
+            "no result",
         ),
     }
 }
 
 #[track_caller]
-fn is_transient<T: std::fmt::Debug>(answer: Result<T, StoreError>, law: &str) {
+fn check_transient<T: Debug>(answer: Result<T, StoreError>, rule: &str) {
     match answer {
         Err(error) if error.is_transient() => {}
-        Err(error) => broken(law, "Unavailable or Timeout", chain(&error)),
-        Ok(answer) => broken(law, "Unavailable or Timeout", format_args!("{answer:?}")),
+        Err(error) => fail(rule, "Unavailable or Timeout", error_text(&error)),
+        Ok(answer) => fail(rule, "Unavailable or Timeout", format_args!("{answer:?}")),
     }
 }
 
-async fn works_again(store: &Client, law: &str) {
-    let begun = Instant::now();
+async fn check_recovery(store: &Client, rule: &str) {
+    let started = Instant::now();
     let session = TestSession::new();
     while let Err(error) = store.create(&session.key, session.record(LONG)).await {
-        holds(error.is_transient(), law, "Unavailable or Timeout until it works", chain(&error));
-        holds(
-            begun.elapsed() < RECOVERY,
-            law,
+        check(
+            error.is_transient(),
+            rule,
+            "Unavailable or Timeout until the backend works",
+            error_text(&error),
+        );
+        check(
+            started.elapsed() < RECOVERY,
+            rule,
             format_args!("at most {RECOVERY:?}"),
-            begun.elapsed(),
+            started.elapsed(),
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    store.ping().await.must(law);
-    same(commit(store, &session.key, session.add("n", 1), law).await.version, 2, law);
+    store.ping().await.must(rule);
+    check_eq(commit(store, &session.key, session.add("n", 1), rule).await.version, 2, rule);
 }

@@ -1,21 +1,23 @@
-//! What `scan` promises.
+//! Checks of `scan`: C37.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    Fixture,
-    steps::{
-        LONG, Must, TestSession, broken, clients, commit, create, create_any, create_many, data,
-        end, holds, keys, load, principal, same, scan_all, scan_records, texts, within,
+    assert::{Must, check, check_between, check_eq, fail},
+    calls::{
+        clients, commit, create, create_anonymous, create_many, end_session, keys, load, scan_keys,
+        scan_records,
     },
+    fixture::Fixture,
+    session::{LONG, TestSession, data, principal, texts},
 };
 use crate::{Attributes, Cursor, StoreKey};
 
-/// A scan visits every live record, in pages of at most `limit`, and ends.
-pub async fn c37_a_scan_visits_every_live_record_and_ends(fixture: &dyn Fixture) {
+/// `scan` visits every live record in pages of at most `limit`, and ends.
+pub async fn c37_scan_visits_every_live_record(fixture: &dyn Fixture) {
     let clients = clients(fixture, 2).await;
-    same(
-        scan_all(&clients[0], 10).await,
+    check_eq(
+        scan_keys(&clients[0], 10).await,
         Vec::new(),
         "C37: a scan of an empty storage visits nothing",
     );
@@ -25,15 +27,15 @@ pub async fn c37_a_scan_visits_every_live_record_and_ends(fixture: &dyn Fixture)
     // A limit of 0 counts as 1.
     for limit in [0, 1, 7, 100, 1000] {
         for client in &clients {
-            let visited: BTreeSet<StoreKey> = scan_all(client, limit).await.into_iter().collect();
-            let law = format!("C37: a scan in pages of {limit} visits exactly the live records");
-            same((visited.len(), visited == living), (120, true), &law);
+            let visited: BTreeSet<StoreKey> = scan_keys(client, limit).await.into_iter().collect();
+            let rule = format!("C37: a scan in pages of {limit} visits exactly the live records");
+            check_eq((visited.len(), visited == living), (120, true), &rule);
         }
     }
 }
 
-/// A scan gives whole records, as `load` does.
-pub async fn c37_a_scan_gives_whole_records(fixture: &dyn Fixture) {
+/// `scan` returns whole records, as `load` does.
+pub async fn c37_scan_returns_whole_records(fixture: &dyn Fixture) {
     let store = fixture.store();
     let session = TestSession::new();
     let (key, next) = (&session.key, session.rotated());
@@ -50,28 +52,33 @@ pub async fn c37_a_scan_gives_whole_records(fixture: &dyn Fixture) {
         "C37: a rotation takes effect",
     )
     .await;
-    let law = "C37: a scan gives what load gives";
+    let rule = "C37: a scan returns the same fields as load";
     let mut visited = scan_records(&store, 10).await;
-    let loaded = load(&store, key, law).await;
+    let loaded = load(&store, key, rule).await;
     let Some((found, record)) = visited.pop().filter(|_| visited.is_empty()) else {
-        broken(law, "one record", visited.len())
+        fail(rule, "one record", visited.len())
     };
-    same(&found, key, law);
-    same((texts(&record.data), record.version), (texts(&loaded.data), 2), law);
-    same((record.principal, record.attributes), (loaded.principal, loaded.attributes), law);
-    same((record.secret, record.generation, record.since), (last.secret, 2, 1), law);
-    same(record.grace.map(|grace| grace.secret), Some(next.secret), law);
+    check_eq(&found, key, rule);
+    check_eq((texts(&record.data), record.version), (texts(&loaded.data), 2), rule);
+    check_eq((record.principal, record.attributes), (loaded.principal, loaded.attributes), rule);
+    check_eq((record.secret, record.generation, record.since), (last.secret, 2, 1), rule);
+    check_eq(record.grace.map(|grace| grace.secret), Some(next.secret), rule);
     let tolerance = fixture.tolerance();
-    within(record.ttl, loaded.ttl, loaded.ttl, tolerance, law);
-    within(record.age, loaded.age, loaded.age, tolerance, law);
-    within(record.rotated, loaded.rotated, loaded.rotated, tolerance, law);
+    check_between(record.ttl, loaded.ttl, loaded.ttl, tolerance, rule);
+    check_between(record.age, loaded.age, loaded.age, tolerance, rule);
+    check_between(record.rotated, loaded.rotated, loaded.rotated, tolerance, rule);
     let authenticated = loaded.authenticated.unwrap_or_default();
-    within(record.authenticated.unwrap_or(LONG), authenticated, authenticated, tolerance, law);
+    check_between(
+        record.authenticated.unwrap_or(LONG),
+        authenticated,
+        authenticated,
+        tolerance,
+        rule,
+    );
 }
 
-/// A record that lives through the whole scan is visited, whatever comes, changes, rotates and goes
-/// meanwhile.
-pub async fn c37_a_scan_misses_nothing_while_others_write(fixture: &dyn Fixture) {
+/// `scan` visits every record that lives during the whole scan, despite concurrent writes.
+pub async fn c37_scan_is_complete_during_writes(fixture: &dyn Fixture) {
     let clients = clients(fixture, 2).await;
     let (scanner, writer) = (&clients[0], &clients[1]);
     let mut staying = create_many(&clients, 100, LONG).await;
@@ -79,25 +86,25 @@ pub async fn c37_a_scan_misses_nothing_while_others_write(fixture: &dyn Fixture)
     let expected = keys(&staying);
     let (mut visited, mut after) = (BTreeSet::new(), None::<Cursor>);
     for step in 0_usize.. {
-        let page = scanner.scan(after, 5).await.must("C37: scan answers beside writers");
+        let page = scanner.scan(after, 5).await.must("C37: scan succeeds during writes");
         visited.extend(page.records.into_iter().map(|(key, _)| key));
         let Some(cursor) = page.next else { break };
         after = Some(cursor);
         for session in leaving.split_off(leaving.len().saturating_sub(3)) {
-            end(writer, &session.key, "C37: delete finds the record beside a scan").await;
+            end_session(writer, &session.key, "C37: delete finds the record during a scan").await;
         }
         if step < 40 {
-            create_any(writer, LONG).await;
+            create_anonymous(writer, LONG).await;
         }
-        // A changed, extended and rotated record is still the same record.
+        // Changes, a longer ttl and rotations must not hide the record from the scan.
         for session in staying.iter_mut().skip(step % 20).step_by(20) {
             let (next, extended) = (session.rotated(), LONG * (1 + u32::from(step % 2 == 0)));
             let whole = session.add("n", 1).ttl(extended).rotate(next.rotation());
-            commit(writer, &session.key, whole, "C37: a commit takes effect beside a scan").await;
+            commit(writer, &session.key, whole, "C37: a commit takes effect during a scan").await;
             *session = next;
         }
-        holds(step < 100_000, "C37: a scan ends, also while others write", "an end", step);
+        check(step < 100_000, "C37: a scan ends despite concurrent writes", "an end", step);
     }
     let missed: Vec<&StoreKey> = expected.difference(&visited).collect();
-    same(missed, Vec::new(), "C37: a scan visits every record that lives throughout");
+    check_eq(missed, Vec::new(), "C37: a scan visits every record that is live throughout");
 }

@@ -1,18 +1,17 @@
-//! Which values and names survive.
+//! Checks of values, names and limits: C06, C07, C08.
 
 use std::time::Duration;
 
 use super::{
-    Fixture,
-    steps::{
-        CommitWords, LONG, TestSession, broken, commit, create, create_any, data, empty, holds,
-        json, load, name, rejected, same, scan_all, texts,
-    },
+    assert::{check, check_eq, check_rejected, fail},
+    calls::{check_empty, commit, create, create_anonymous, load, scan_keys},
+    fixture::Fixture,
+    session::{CommitExt, LONG, TestSession, data, json, name, texts},
 };
 use crate::{Change, Commit, Data, Json, Limits, Name, Rejection};
 
-/// Every JSON value comes back byte for byte, whether `create` or `commit` stored it.
-pub async fn c06_every_json_value_survives_exactly(fixture: &dyn Fixture) {
+/// Every JSON value is stored byte for byte, by `create` and by `commit`.
+pub async fn c06_json_values_are_stored_exactly(fixture: &dyn Fixture) {
     let store = fixture.store();
     let nested = format!("{}{}", "[".repeat(100), "]".repeat(100));
     let nested_objects = format!("{}1{}", r#"{"a":"#.repeat(100), "}".repeat(100));
@@ -56,7 +55,7 @@ pub async fn c06_every_json_value_survives_exactly(fixture: &dyn Fixture) {
     ];
     let all: Data =
         values.iter().enumerate().map(|(at, text)| (name(&format!("v{at}")), json(text))).collect();
-    let (created, committed) = (TestSession::new(), create_any(&store, LONG).await);
+    let (created, committed) = (TestSession::new(), create_anonymous(&store, LONG).await);
     create(&store, &created.key, created.record(LONG).data(all.clone())).await;
     let changes = all.clone().into_iter().map(|(name, value)| (name, Change::Set(value))).collect();
     commit(
@@ -71,27 +70,31 @@ pub async fn c06_every_json_value_survives_exactly(fixture: &dyn Fixture) {
         let record = load(&store, key, "C06: a record of many values is found").await;
         for (at, text) in values.iter().enumerate() {
             let held = record.data.get(&format!("v{at}"));
-            same(held.map(Json::as_str), Some(*text), "C06: a JSON value comes back byte for byte");
+            check_eq(
+                held.map(Json::as_str),
+                Some(*text),
+                "C06: a JSON value is stored byte for byte",
+            );
         }
-        same(record.data.len(), values.len(), "C06: no value is added");
+        check_eq(record.data.len(), values.len(), "C06: no value is added");
         commit(
             &store,
             key,
             session.set("long", &long).clear(),
-            "C06: a value of 60 KiB is within the cap",
+            "C06: a value of 60 KiB is within the limit",
         )
         .await;
         let record = load(&store, key, "C06: a record with a value of 60 KiB is found").await;
-        same(
+        check_eq(
             record.data.get("long").map(|value| value.as_str() == long),
             Some(true),
-            "C06: a text of 60 KiB comes back exactly",
+            "C06: a text of 60 KiB is stored exactly",
         );
     }
 }
 
-/// Names with a meaning in a backend's language are plain names, and no two of them collide.
-pub async fn c07_odd_names_survive_and_do_not_collide(fixture: &dyn Fixture) {
+/// Names with a meaning in a query language are plain names, and no two names collide.
+pub async fn c07_unusual_names_are_stored_and_distinct(fixture: &dyn Fixture) {
     let store = fixture.store();
     let longest = "n".repeat(Name::MAX_BYTES);
     let names = [
@@ -156,7 +159,7 @@ pub async fn c07_odd_names_survive_and_do_not_collide(fixture: &dyn Fixture) {
         "\u{200b}",
         &longest,
     ];
-    let (created, committed) = (TestSession::new(), create_any(&store, LONG).await);
+    let (created, committed) = (TestSession::new(), create_anonymous(&store, LONG).await);
     let values: Data =
         names.iter().enumerate().map(|(at, text)| (name(text), json(&at.to_string()))).collect();
     create(&store, &created.key, created.record(LONG).data(values.clone())).await;
@@ -166,114 +169,122 @@ pub async fn c07_odd_names_survive_and_do_not_collide(fixture: &dyn Fixture) {
         &store,
         &committed.key,
         Commit { changes, ..committed.commit() },
-        "C07: a commit under odd names takes effect",
+        "C07: a commit with unusual names takes effect",
     )
     .await;
     for session in [created, committed] {
         let key = &session.key;
         let mut expected = values.clone();
-        same(
-            texts(&load(&store, key, "C07: a record with odd names is found").await.data),
+        check_eq(
+            texts(&load(&store, key, "C07: a record with unusual names is found").await.data),
             texts(&expected),
-            "C07: every name survives and none collides",
+            "C07: every name is stored and no two names collide",
         );
         for (at, text) in names.iter().enumerate() {
-            let (change, law) = if at % 2 == 0 {
+            let (change, rule) = if at % 2 == 0 {
                 expected.remove(text);
-                (Change::Remove, format!("C07: removing {text:?} removes that name alone"))
+                (Change::Remove, format!("C07: removing {text:?} removes only that name"))
             } else {
                 expected.insert(name(text), Json::integer(i64::try_from(at).unwrap_or(0) + 1000));
-                (Change::Add(1000), format!("C07: adding to {text:?} adds to that name alone"))
+                (Change::Add(1000), format!("C07: adding to {text:?} changes only that name"))
             };
-            commit(&store, key, session.commit().change(name(text), change), &law).await;
-            same(texts(&load(&store, key, &law).await.data), texts(&expected), &law);
+            commit(&store, key, session.commit().change(name(text), change), &rule).await;
+            check_eq(texts(&load(&store, key, &rule).await.data), texts(&expected), &rule);
         }
     }
 }
 
-/// Data over the cap is refused, alone or together with what is there; the record stays as it was,
-/// and the cap itself is allowed.
-pub async fn c08_data_over_the_cap_is_refused(fixture: &dyn Fixture) {
+/// Data over the limit is rejected without effect, and data of exactly the limit is stored.
+pub async fn c08_data_over_the_limit_is_rejected(fixture: &dyn Fixture) {
     let store = fixture.store();
     let cap = fixture.limits().data_bytes;
     // The size includes a name of one byte and two quotes.
     let text = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 3));
-    let too_large = |rejection: Rejection, expected: usize, law: &str| match rejection {
-        Rejection::DataTooLarge { bytes, limit } => same((bytes, limit), (expected, cap), law),
-        other => broken(law, "Rejected(DataTooLarge)", format_args!("{other:?}")),
+    let too_large = |rejection: Rejection, expected: usize, rule: &str| match rejection {
+        Rejection::DataTooLarge { bytes, limit } => check_eq((bytes, limit), (expected, cap), rule),
+        other => fail(rule, "Rejected(DataTooLarge)", format_args!("{other:?}")),
     };
     let session = TestSession::new();
-    let (key, law) = (&session.key, "C08: a new record over the cap is refused");
+    let (key, rule) = (&session.key, "C08: a new record over the limit is rejected");
     let answer = store.create(key, session.record(LONG).data(data([("a", &text(cap + 1))]))).await;
-    too_large(rejected(answer, "DataTooLarge", law), cap + 1, law);
-    empty(fixture, "C08: a refused create leaves nothing").await;
+    too_large(check_rejected(answer, "DataTooLarge", rule), cap + 1, rule);
+    check_empty(fixture, "C08: a rejected create stores nothing").await;
 
     create(&store, key, session.record(LONG).data(data([("a", &text(cap / 2))]))).await;
-    let before = load(&store, key, "C08: a record below the cap is kept").await;
-    let law = "C08: a commit that alone is over the cap is refused";
+    let before = load(&store, key, "C08: a record below the limit is stored").await;
+    let rule = "C08: a commit that alone is over the limit is rejected";
     too_large(
-        rejected(store.commit(key, session.set("b", &text(cap + 1))).await, "DataTooLarge", law),
+        check_rejected(
+            store.commit(key, session.set("b", &text(cap + 1))).await,
+            "DataTooLarge",
+            rule,
+        ),
         cap + 1,
-        law,
+        rule,
     );
-    let law = "C08: a commit that makes the record grow over the cap is refused";
+    let rule = "C08: a commit that makes the record exceed the limit is rejected";
     let next = session.rotated();
     let answer = store
         .commit(key, session.rotate(&next).and_set("b", &text(cap - cap / 2 + 1)).ttl(LONG * 2))
         .await;
-    too_large(rejected(answer, "DataTooLarge", law), cap + 1, law);
-    let after = load(&store, key, "C08: a refused commit leaves the record alive").await;
-    same(
+    too_large(check_rejected(answer, "DataTooLarge", rule), cap + 1, rule);
+    let after = load(&store, key, "C08: after a rejected commit the record is live").await;
+    check_eq(
         texts(&after.data) == texts(&before.data),
         true,
-        "C08: a refused commit leaves all values as they were",
+        "C08: a rejected commit does not change the values",
     );
-    same(
+    check_eq(
         (after.version, after.secret),
         (before.version, session.secret),
-        "C08: a refused commit leaves version and secret as they were",
+        "C08: a rejected commit does not change version or secret",
     );
-    holds(
+    check(
         after.ttl <= LONG,
-        "C08: a refused commit does not extend the life",
+        "C08: a rejected commit does not extend the ttl",
         format_args!("at most {LONG:?}"),
         after.ttl,
     );
 
-    commit(&store, key, session.set("b", &text(cap - cap / 2)), "C08: exactly the cap is allowed")
-        .await;
+    commit(
+        &store,
+        key,
+        session.set("b", &text(cap - cap / 2)),
+        "C08: data of exactly the limit is stored",
+    )
+    .await;
     commit(
         &store,
         key,
         session.set("c", &text(cap)).clear(),
-        "C08: values that the same commit clears do not count",
+        "C08: values that the same commit clears do not count towards the limit",
     )
     .await;
     let replaced = commit(
         &store,
         key,
         session.set("c", &text(cap)),
-        "C08: values that the same commit replaces do not count",
+        "C08: values that the same commit replaces do not count towards the limit",
     )
     .await;
-    same(replaced.version, 4, "C08: refused commits do not count as versions");
+    check_eq(replaced.version, 4, "C08: a rejected commit does not increment the version");
 }
 
-/// Lives out of range are refused, by `create` and by `commit`.
-pub async fn c08_lives_out_of_range_are_refused(fixture: &dyn Fixture) {
+/// `create` and `commit` reject a ttl that is out of range.
+pub async fn c08_ttls_out_of_range_are_rejected(fixture: &dyn Fixture) {
     let store = fixture.store();
-    let held = create_any(&store, LONG).await;
+    let held = create_anonymous(&store, LONG).await;
     for ttl in
         [Duration::ZERO, Duration::from_micros(999), Limits::LONGEST_TTL + Duration::from_millis(1)]
     {
-        let law = format!("C08: a life of {ttl:?} is refused");
+        let rule = format!("C08: a ttl of {ttl:?} is rejected");
         let session = TestSession::new();
-        rejected(store.create(&session.key, session.record(ttl)).await, "Ttl", &law);
-        rejected(store.commit(&held.key, held.set("n", "1").ttl(ttl)).await, "Ttl", &law);
+        check_rejected(store.create(&session.key, session.record(ttl)).await, "Ttl", &rule);
+        check_rejected(store.commit(&held.key, held.set("n", "1").ttl(ttl)).await, "Ttl", &rule);
     }
-    let record = load(&store, &held.key, "C08: a refused commit leaves the record alive").await;
-    same((record.version, record.data.len()), (1, 0), "C08: a refused commit changes nothing");
-    create_any(&store, Limits::LONGEST_TTL).await;
-    let scanned = scan_all(&store, 10).await.len();
-    same(scanned, 2, "C08: the longest life is allowed, and refused creates leave nothing");
+    let record = load(&store, &held.key, "C08: after a rejected commit the record is live").await;
+    check_eq((record.version, record.data.len()), (1, 0), "C08: a rejected commit changes nothing");
+    create_anonymous(&store, Limits::LONGEST_TTL).await;
+    let scanned = scan_keys(&store, 10).await.len();
+    check_eq(scanned, 2, "C08: the longest ttl is allowed, and rejected creates store nothing");
 }

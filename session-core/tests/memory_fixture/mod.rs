@@ -1,4 +1,4 @@
-//! A fixture for the store in memory.
+//! The conformance fixture of `MemoryStore`.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -9,9 +9,9 @@ use session_core::{
     conformance::{Fixture, Purge, Supported},
 };
 
-const IN_PROCESS: &str = "it lives in this process and cannot fail apart from it";
+const IN_PROCESS: &str = "the store is part of this process and cannot fail alone";
 
-/// Stores in memory on a clock that only the checks move. `wrap` makes a client of a store.
+/// Stores in memory with a manual clock. `wrap` makes a client of a store.
 pub(crate) struct MemoryFixture {
     clock: ManualClock,
     namespaces: Mutex<HashMap<String, Arc<MemoryStore>>>,
@@ -70,7 +70,7 @@ impl Fixture for MemoryFixture {
     }
 
     fn secret(&self) -> Supported<String> {
-        Supported::NotApplicable("no password opens it")
+        Supported::NotApplicable("the store has no password")
     }
 
     fn settings_text(&self) -> Supported<String> {
@@ -78,11 +78,11 @@ impl Fixture for MemoryFixture {
     }
 
     async fn corrupt(&self, _: &StoreKey) -> Supported {
-        Supported::NotApplicable("values are kept as checked types, not as bytes")
+        Supported::NotApplicable("the store keeps typed values, not bytes")
     }
 
     async fn future_format(&self, _: &StoreKey) -> Supported {
-        Supported::NotApplicable("no other version of the program sees its records")
+        Supported::NotApplicable("no other version of the program reads its records")
     }
 
     async fn stop(&self) -> Supported {
@@ -102,7 +102,7 @@ impl Fixture for MemoryFixture {
     }
 
     async fn dump(&self) -> Supported<Vec<u8>> {
-        Supported::NotApplicable("it keeps no bytes")
+        Supported::NotApplicable("the store keeps no bytes")
     }
 
     async fn physical_count(&self) -> Supported<u64> {

@@ -1,4 +1,4 @@
-//! Every operation with every outcome.
+//! The metrics of every store operation with every outcome.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,21 +9,21 @@ use session_core::{
 };
 
 use crate::{
-    scripted::{Fate, Scripted},
-    tally::Tally,
+    recorder::TestRecorder,
+    scripted::{Behavior, Scripted},
 };
 
-/// All fates but that of being served, and the outcome that each is counted as.
-pub(crate) const FATES: [(Fate, &str); 6] = [
-    (Fate::Unavailable, "unavailable"),
-    (Fate::Timeout, "timeout"),
-    (Fate::Corrupt, "corrupt"),
-    (Fate::Rejected, "rejected"),
-    (Fate::Failed, "failed"),
-    (Fate::Hung, "dropped"),
+/// All behaviors but `Served`, and the outcome in the metrics of each.
+pub(crate) const FAILURES: [(Behavior, &str); 6] = [
+    (Behavior::Unavailable, "unavailable"),
+    (Behavior::Timeout, "timeout"),
+    (Behavior::Corrupt, "corrupt"),
+    (Behavior::Rejected, "rejected"),
+    (Behavior::Failed, "failed"),
+    (Behavior::Hung, "dropped"),
 ];
 
-/// What a store is asked for, as it is counted.
+/// The operations in the metrics.
 pub(crate) const OPERATIONS: [&str; 11] = [
     "create",
     "load",
@@ -38,16 +38,16 @@ pub(crate) const OPERATIONS: [&str; 11] = [
     "ping",
 ];
 
-/// Names and values of one session.
+/// A session, with texts that must not appear in metrics and traces.
 #[derive(Debug, Clone)]
-pub(crate) struct Subject {
+pub(crate) struct TestSession {
     pub(crate) id: SessionId,
     pub(crate) principal: Principal,
     pub(crate) name: Name,
     pub(crate) value: Json,
 }
 
-impl Subject {
+impl TestSession {
     pub(crate) fn new() -> Self {
         Self {
             id: SessionId::random().unwrap(),
@@ -82,38 +82,38 @@ impl Subject {
     }
 }
 
-/// Makes each kind of call once. With a store that serves: of each the usual one, then the others.
-pub(crate) async fn each(store: &dyn SessionStore, subject: &Subject) {
-    let key = subject.key();
-    drop(store.create(&key, subject.record()).await);
+/// Makes each kind of call once.
+pub(crate) async fn call_each(store: &dyn SessionStore, session: &TestSession) {
+    let key = session.key();
+    drop(store.create(&key, session.record()).await);
     drop(store.load(&key).await);
-    drop(store.commit(&key, subject.change()).await);
-    drop(store.commit(&key, subject.touch()).await);
-    drop(store.list(&subject.principal, None, 10).await);
+    drop(store.commit(&key, session.change()).await);
+    drop(store.commit(&key, session.touch()).await);
+    drop(store.list(&session.principal, None, 10).await);
     drop(store.scan(None, 10).await);
     drop(store.delete_expired(10).await);
     drop(store.ping().await);
     drop(store.delete(&key, Claim::Any).await);
-    drop(store.delete_all(&subject.principal, Some(&key)).await);
+    drop(store.delete_all(&session.principal, Some(&key)).await);
     drop(store.delete_everyone(None, 10).await);
 }
 
-/// The outcomes that are no error and not the usual ones.
-pub(crate) async fn unusual(store: &dyn SessionStore, subject: &Subject) {
-    let key = subject.key();
-    drop(store.create(&key, subject.record()).await);
-    drop(store.create(&key, subject.record()).await);
-    drop(store.commit(&key, subject.change().guard(Guard::Version(77))).await);
-    drop(store.commit(&key, subject.touch().guard(Guard::Version(77))).await);
-    // A rotation alone is no touch.
-    let next = subject.id.rotated().unwrap();
+/// Makes calls with every outcome that is neither `done` nor an error.
+pub(crate) async fn call_with_other_outcomes(store: &dyn SessionStore, session: &TestSession) {
+    let key = session.key();
+    drop(store.create(&key, session.record()).await);
+    drop(store.create(&key, session.record()).await);
+    drop(store.commit(&key, session.change().guard(Guard::Version(77))).await);
+    drop(store.commit(&key, session.touch().guard(Guard::Version(77))).await);
+    // A rotation alone counts as a commit, not as a touch.
+    let next = session.id.rotated().unwrap();
     let rotation =
         Rotation { secret: next.secret_hash(), generation: next.generation(), grace: None };
-    drop(store.commit(&key, subject.commit().rotate(rotation)).await);
-    drop(store.commit(&key, subject.change()).await);
-    drop(store.commit(&key, subject.touch()).await);
+    drop(store.commit(&key, session.commit().rotate(rotation)).await);
+    drop(store.commit(&key, session.change()).await);
+    drop(store.commit(&key, session.touch()).await);
     let signs_in =
-        Commit::new(next.secret_hash()).principal(PrincipalChange::Set(subject.principal.clone()));
+        Commit::new(next.secret_hash()).principal(PrincipalChange::Set(session.principal.clone()));
     let last = next.rotated().unwrap();
     let rotation =
         Rotation { secret: last.secret_hash(), generation: last.generation(), grace: None };
@@ -121,54 +121,58 @@ pub(crate) async fn unusual(store: &dyn SessionStore, subject: &Subject) {
     drop(store.delete(&key, Claim::Generation(1)).await);
     drop(store.delete(&key, Claim::Generation(2)).await);
     drop(store.load(&key).await);
-    drop(store.commit(&key, subject.change()).await);
-    drop(store.commit(&key, subject.touch()).await);
+    drop(store.commit(&key, session.change()).await);
+    drop(store.commit(&key, session.touch()).await);
     drop(store.delete(&key, Claim::Any).await);
 }
 
-/// Makes all of them, with all fates.
-pub(crate) async fn all(store: &Observed<Scripted>, scripted: &Scripted, subject: &Subject) {
-    each(store, subject).await;
-    unusual(store, subject).await;
-    for (fate, _) in FATES {
-        scripted.fate(fate);
-        if fate == Fate::Hung {
-            hung(store, subject).await;
+/// Makes all calls, with all behaviors.
+pub(crate) async fn call_with_every_outcome(
+    store: &Observed<Scripted>,
+    scripted: &Scripted,
+    session: &TestSession,
+) {
+    call_each(store, session).await;
+    call_with_other_outcomes(store, session).await;
+    for (behavior, _) in FAILURES {
+        scripted.behavior(behavior);
+        if behavior == Behavior::Hung {
+            call_and_drop(store, session).await;
         } else {
-            each(store, subject).await;
+            call_each(store, session).await;
         }
     }
-    scripted.fate(Fate::Served);
+    scripted.behavior(Behavior::Served);
 }
 
-/// Begins each call and lets go of it.
-async fn hung(store: &dyn SessionStore, subject: &Subject) {
-    let key = subject.key();
-    let begun = async |call: &mut (dyn Future<Output = ()> + Send + Unpin)| {
-        assert!(futures_poll(call).await.is_none(), "the store hangs");
+/// Starts each call and drops it.
+async fn call_and_drop(store: &dyn SessionStore, session: &TestSession) {
+    let key = session.key();
+    let start = async |call: &mut (dyn Future<Output = ()> + Send + Unpin)| {
+        assert!(poll_once(call).await.is_none(), "the call must not end, because the store hangs");
     };
-    macro_rules! begin {
+    macro_rules! start_and_drop {
         ($($call:expr),* $(,)?) => {
-            $(begun(&mut Box::pin(async { drop($call.await) })).await;)*
+            $(start(&mut Box::pin(async { drop($call.await) })).await;)*
         };
     }
-    begin!(
-        store.create(&key, subject.record()),
+    start_and_drop!(
+        store.create(&key, session.record()),
         store.load(&key),
-        store.commit(&key, subject.change()),
-        store.commit(&key, subject.touch()),
-        store.list(&subject.principal, None, 10),
+        store.commit(&key, session.change()),
+        store.commit(&key, session.touch()),
+        store.list(&session.principal, None, 10),
         store.scan(None, 10),
         store.delete_expired(10),
         store.ping(),
         store.delete(&key, Claim::Any),
-        store.delete_all(&subject.principal, None),
+        store.delete_all(&session.principal, None),
         store.delete_everyone(None, 10),
     );
 }
 
-/// Polls once.
-async fn futures_poll<F: Future + Unpin + ?Sized>(future: &mut F) -> Option<F::Output> {
+/// Polls a future once.
+async fn poll_once<F: Future + Unpin + ?Sized>(future: &mut F) -> Option<F::Output> {
     std::future::poll_fn(|context| match std::pin::Pin::new(&mut *future).poll(context) {
         std::task::Poll::Ready(done) => std::task::Poll::Ready(Some(done)),
         std::task::Poll::Pending => std::task::Poll::Ready(None),
@@ -177,9 +181,9 @@ async fn futures_poll<F: Future + Unpin + ?Sized>(future: &mut F) -> Option<F::O
 }
 
 #[tokio::test]
-async fn every_operation_with_every_outcome_is_counted_once() {
-    let tally = Tally::default();
-    let _counting = tally.install();
+async fn every_operation_and_outcome_is_counted_once() {
+    let recorder = TestRecorder::default();
+    let _counting = recorder.install();
     let scripted = Arc::new(Scripted::new("hunter2"));
     let store = observe("scripted", Arc::clone(&scripted));
     let operations = OPERATIONS;
@@ -187,27 +191,35 @@ async fn every_operation_with_every_outcome_is_counted_once() {
         format!("{}{{store=scripted,operation={operation},outcome={outcome}}}", observe::CALLS)
     };
     for operation in operations {
-        assert_eq!(tally.counter(&of(operation, "done")), Some(0), "there from the start");
+        assert_eq!(
+            recorder.counter(&of(operation, "done")),
+            Some(0),
+            "the series exists before the first call"
+        );
     }
-    assert_eq!(tally.counter(&of("ping", "conflict")), None, "what cannot come is no series");
-    each(&store, &Subject::new()).await;
+    assert_eq!(
+        recorder.counter(&of("ping", "conflict")),
+        None,
+        "an impossible outcome has no series"
+    );
+    call_each(&store, &TestSession::new()).await;
     let usual: Vec<_> = operations.iter().map(|operation| (of(operation, "done"), 1)).collect();
-    assert_eq!(tally.counted(), usual.into_iter().collect());
+    assert_eq!(recorder.nonzero_counters(), usual.into_iter().collect());
 
-    let tally = Tally::default();
-    let _counting = tally.install();
+    let recorder = TestRecorder::default();
+    let _counting = recorder.install();
     let store = observe("scripted", Arc::clone(&scripted));
-    all(&store, &scripted, &Subject::new()).await;
+    call_with_every_outcome(&store, &scripted, &TestSession::new()).await;
     let mut expected = std::collections::BTreeMap::new();
     for operation in operations {
         let usual = match operation {
-            // `unusual` needs one to begin with, rotates it, signs in and deletes it.
+            // `call_with_other_outcomes` creates one session, rotates it, signs in and deletes it.
             "commit" => 3,
             "create" | "delete" => 2,
             _ => 1,
         };
         expected.insert(of(operation, "done"), usual);
-        expected.extend(FATES.map(|(_, outcome)| (of(operation, outcome), 1)));
+        expected.extend(FAILURES.map(|(_, outcome)| (of(operation, outcome), 1)));
     }
     for (operation, outcome) in [
         ("create", "taken"),
@@ -223,14 +235,14 @@ async fn every_operation_with_every_outcome_is_counted_once() {
     ] {
         expected.insert(of(operation, outcome), 1);
     }
-    assert_eq!(tally.counted(), expected);
+    assert_eq!(recorder.nonzero_counters(), expected);
     for operation in operations {
         let calls: u64 = expected
             .iter()
             .filter(|(series, _)| series.contains(&format!("operation={operation},")))
             .map(|(_, count)| count)
             .sum();
-        let took = tally
+        let took = recorder
             .values(&format!("{}{{store=scripted,operation={operation}}}", observe::CALL_SECONDS));
         assert_eq!(took.len() as u64, calls, "each {operation} is timed");
         assert!(took.iter().all(|seconds| (0.0..60.0).contains(seconds)), "{took:?}");
@@ -238,14 +250,14 @@ async fn every_operation_with_every_outcome_is_counted_once() {
 }
 
 #[tokio::test]
-async fn a_store_behind_a_trait_object_is_observed_like_any_other() {
-    let tally = Tally::default();
-    let _counting = tally.install();
+async fn a_store_behind_a_trait_object_is_observed() {
+    let recorder = TestRecorder::default();
+    let _counting = recorder.install();
     let erased: Arc<dyn SessionStore> = Arc::new(MemoryStore::new());
     let store: Arc<dyn SessionStore> = Arc::new(observe("memory", erased));
     store.ping().await.unwrap();
     assert_eq!(
-        tally.counter("session_store_calls_total{store=memory,operation=ping,outcome=done}"),
+        recorder.counter("session_store_calls_total{store=memory,operation=ping,outcome=done}"),
         Some(1)
     );
     assert!(format!("{store:?}").contains("MemoryStore"));
@@ -253,47 +265,55 @@ async fn a_store_behind_a_trait_object_is_observed_like_any_other() {
 
 #[tokio::test]
 async fn retries_are_counted_under_the_name_of_their_store() {
-    let tally = Tally::default();
-    let _counting = tally.install();
+    let recorder = TestRecorder::default();
+    let _counting = recorder.install();
     let _store = observe("redis", Arc::new(MemoryStore::new()));
-    assert_eq!(tally.counter("session_store_retries_total{store=redis}"), Some(0));
+    assert_eq!(recorder.counter("session_store_retries_total{store=redis}"), Some(0));
     observe::retried("redis");
     observe::retried("redis");
-    assert_eq!(tally.counter("session_store_retries_total{store=redis}"), Some(2));
+    assert_eq!(recorder.counter("session_store_retries_total{store=redis}"), Some(2));
 }
 
-/// A store that tries twice more at each call, and calls itself `scripted`.
-fn trying() -> Arc<Scripted> {
+/// A store with the name `scripted` that retries each call twice.
+fn retrying_store() -> Arc<Scripted> {
     let scripted = Scripted::new("hunter2");
-    scripted.fate(Fate::Tries);
+    scripted.behavior(Behavior::Retried);
     Arc::new(scripted)
 }
 
-fn retries(tally: &Tally, store: &str) -> Option<u64> {
-    tally.counter(&format!("{}{{store={store}}}", observe::RETRIES))
+fn retries(recorder: &TestRecorder, store: &str) -> Option<u64> {
+    recorder.counter(&format!("{}{{store={store}}}", observe::RETRIES))
 }
 
 #[tokio::test(start_paused = true)]
-async fn retries_of_an_observed_store_are_under_the_name_that_the_program_gives_it() {
-    let tally = Tally::default();
-    let _counting = tally.install();
-    let stores = ["logins", "carts"].map(|name| observe(name, trying()));
+async fn retries_are_counted_under_the_name_given_by_the_program() {
+    let recorder = TestRecorder::default();
+    let _counting = recorder.install();
+    let stores = ["logins", "carts"].map(|name| observe(name, retrying_store()));
     let (first, second) = tokio::join!(stores[0].ping(), stores[1].ping());
     first.and(second).unwrap();
     stores[1].ping().await.unwrap();
     assert_eq!(
-        ["logins", "carts", "scripted"].map(|name| retries(&tally, name)),
+        ["logins", "carts", "scripted"].map(|name| retries(&recorder, name)),
         [Some(2), Some(4), None]
     );
-    trying().ping().await.unwrap();
-    assert_eq!(retries(&tally, "scripted"), Some(2), "nobody observes it");
+    retrying_store().ping().await.unwrap();
+    assert_eq!(
+        retries(&recorder, "scripted"),
+        Some(2),
+        "without `observe` the store uses its own name"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_is_counted_when_it_is_made() {
-    let tally = Tally::default();
-    let _counting = tally.install();
-    let store = observe("logins", trying());
+    let recorder = TestRecorder::default();
+    let _counting = recorder.install();
+    let store = observe("logins", retrying_store());
     let _ = tokio::time::timeout(Duration::from_millis(999), store.ping()).await.unwrap_err();
-    assert_eq!(retries(&tally, "logins"), Some(1), "the call was over before the second");
+    assert_eq!(
+        retries(&recorder, "logins"),
+        Some(1),
+        "the call was dropped before its second retry"
+    );
 }

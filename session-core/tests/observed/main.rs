@@ -1,9 +1,9 @@
-//! What is counted and traced of store calls, sessions and cookies.
-#![expect(clippy::unwrap_used, reason = "a test that cannot do its part fails")]
+//! The metrics and traces of store calls, sessions and cookies.
+#![expect(clippy::unwrap_used, reason = "a test fails if its setup fails")]
 
 mod calls;
-mod lines;
+mod recorder;
 mod scripted;
 mod secrets;
 mod session;
-mod tally;
+mod trace_log;

@@ -1,4 +1,4 @@
-//! A store that fails on request, in words that hold secrets, as a driver's can.
+//! A store that fails as a test demands. Its errors contain a secret, as errors of a driver can.
 
 use std::{future::pending, time::Duration};
 
@@ -10,12 +10,13 @@ use session_core::{
     observe,
 };
 
-/// How calls fare.
+/// What the calls of a scripted store do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum Behavior {
+    /// The call succeeds.
     Served,
-    /// Served at the third try, of which the last comes after a second.
-    Tries,
+    /// The call succeeds at the third attempt, which starts a second after the second one.
+    Retried,
     Unavailable,
     Timeout,
     Corrupt,
@@ -24,43 +25,43 @@ pub(crate) enum Fate {
     Hung,
 }
 
-/// A store in memory whose calls fail as they are told to.
+/// A store in memory with a behavior for all calls.
 #[derive(Debug)]
 pub(crate) struct Scripted {
-    inside: MemoryStore,
-    fate: Mutex<Fate>,
+    inner: MemoryStore,
+    behavior: Mutex<Behavior>,
     secret: &'static str,
 }
 
 impl Scripted {
     pub(crate) fn new(secret: &'static str) -> Self {
-        Self { inside: MemoryStore::new(), fate: Mutex::new(Fate::Served), secret }
+        Self { inner: MemoryStore::new(), behavior: Mutex::new(Behavior::Served), secret }
     }
 
-    pub(crate) fn fate(&self, fate: Fate) {
-        *self.fate.lock() = fate;
+    pub(crate) fn behavior(&self, behavior: Behavior) {
+        *self.behavior.lock() = behavior;
     }
 
-    async fn meet(&self) -> Result<(), StoreError> {
-        let (fate, store) = (*self.fate.lock(), "scripted");
+    async fn apply_behavior(&self) -> Result<(), StoreError> {
+        let (behavior, store) = (*self.behavior.lock(), "scripted");
         let source = || format!("SET {} failed", self.secret).into();
-        match fate {
-            Fate::Served => Ok(()),
-            Fate::Tries => {
+        match behavior {
+            Behavior::Served => Ok(()),
+            Behavior::Retried => {
                 observe::retried(store);
                 tokio::task::yield_now().await;
                 observe::retry_after(Duration::from_secs(1), store).await;
                 Ok(())
             }
-            Fate::Unavailable => Err(StoreError::Unavailable { store, source: source() }),
-            Fate::Timeout => Err(StoreError::Timeout { store, after: Duration::from_secs(2) }),
-            Fate::Corrupt => {
+            Behavior::Unavailable => Err(StoreError::Unavailable { store, source: source() }),
+            Behavior::Timeout => Err(StoreError::Timeout { store, after: Duration::from_secs(2) }),
+            Behavior::Corrupt => {
                 let handle = SessionId::random().unwrap().key().handle();
                 Err(StoreError::Corrupt { store, handle, source: source() })
             }
-            Fate::Rejected => Err(Rejection::Key { bytes: 0 }.into()),
-            Fate::Failed => Err(StoreError::Other { store, source: source() }),
-            Fate::Hung => pending().await,
+            Behavior::Rejected => Err(Rejection::Key { bytes: 0 }.into()),
+            Behavior::Failed => Err(StoreError::Other { store, source: source() }),
+            Behavior::Hung => pending().await,
         }
     }
 }
@@ -70,8 +71,8 @@ macro_rules! scripted {
         #[async_trait]
         impl SessionStore for Scripted {
             $(async fn $name(&self, $($argument: $type),*) -> Result<$output, StoreError> {
-                self.meet().await?;
-                self.inside.$name($($argument),*).await
+                self.apply_behavior().await?;
+                self.inner.$name($($argument),*).await
             })*
         }
     };

@@ -1,4 +1,4 @@
-//! What sessions and cookies count.
+//! The metrics of sessions and cookies.
 
 use std::{
     sync::Arc,
@@ -12,14 +12,14 @@ use session_core::{
     observe,
 };
 
-use crate::{lines::traced, tally::Tally};
+use crate::{recorder::TestRecorder, trace_log::traced};
 
-struct Site {
+struct TestServer {
     store: Arc<MemoryStore>,
     clock: ManualClock,
 }
 
-impl Site {
+impl TestServer {
     fn new() -> Self {
         let (store, clock) = MemoryStore::with_manual_clock();
         Self { store: Arc::new(store), clock }
@@ -49,54 +49,54 @@ fn id_of(session: &SessionDriver) -> SessionId {
 }
 
 #[tokio::test]
-async fn h16_a_request_counts_once_if_its_session_needed_no_extension() {
-    let tally = Tally::default();
-    let _counting = tally.install();
+async fn h16_a_request_without_extension_is_counted_once() {
+    let recorder = TestRecorder::default();
+    let _counting = recorder.install();
     observe::describe();
-    let skipped = || tally.counter(observe::TOUCHES_SKIPPED);
-    let site = Site::new();
+    let skipped = || recorder.counter(observe::TOUCHES_SKIPPED);
+    let server = TestServer::new();
     assert_eq!(skipped(), Some(0));
 
-    let session = site.open(None);
+    let session = server.open(None);
     session.session().add("n", 1).await.unwrap();
     finish(&session).await;
     let id = id_of(&session);
-    assert_eq!(skipped(), Some(0), "a life that begins");
+    assert_eq!(skipped(), Some(0), "a new session has a full ttl");
 
-    finish(&site.open(Some(&id))).await;
-    finish(&site.open(None)).await;
+    finish(&server.open(Some(&id))).await;
+    finish(&server.open(None)).await;
     assert_eq!(skipped(), Some(0), "no session was used");
 
-    let session = site.open(Some(&id));
+    let session = server.open(Some(&id));
     session.session().get::<i32>("n").await.unwrap();
     session.session().insert("m", &1).unwrap();
     session.session().add("n", 1).await.unwrap();
     session.session().commit().await.unwrap();
     finish(&session).await;
-    assert_eq!(skipped(), Some(1), "once, however often the store was called");
+    assert_eq!(skipped(), Some(1), "counted once, despite several store calls");
 
-    site.clock.advance(Duration::from_secs(1_200));
-    let session = site.open(Some(&id));
+    server.clock.advance(Duration::from_secs(1_200));
+    let session = server.open(Some(&id));
     session.session().get::<i32>("n").await.unwrap();
     finish(&session).await;
-    assert_eq!(skipped(), Some(1), "it was extended");
+    assert_eq!(skipped(), Some(1), "the session was extended");
 
-    let session = site.open(Some(&id));
+    let session = server.open(Some(&id));
     session.session().get::<i32>("n").await.unwrap();
     finish(&session).await;
-    assert_eq!(skipped(), Some(2), "and now needs none");
+    assert_eq!(skipped(), Some(2), "the session needs no extension");
 
-    let session = site.open(Some(&id));
+    let session = server.open(Some(&id));
     session.session().get::<i32>("n").await.unwrap();
     session.session().destroy().await.unwrap();
     finish(&session).await;
-    assert_eq!(skipped(), Some(2), "it has ended");
+    assert_eq!(skipped(), Some(2), "the session has ended");
 }
 
 #[test]
 fn refused_cookies_are_counted_by_cause() {
-    let tally = Tally::default();
-    let _counting = tally.install();
+    let recorder = TestRecorder::default();
+    let _counting = recorder.install();
     observe::describe();
     let key = |byte| {
         Key::from_bytes((0..32).map(|n: u8| n.wrapping_mul(7) ^ byte).collect::<Vec<u8>>()).unwrap()
@@ -109,13 +109,13 @@ fn refused_cookies_are_counted_by_cause() {
     let pair = |codec: &CookieCodec| codec.issue(&id, None).split(';').next().unwrap().to_owned();
     let causes = || {
         ["kind", "shape", "signature", "plain_http"]
-            .map(|cause| tally.counter(&format!("{}{{cause={cause}}}", observe::COOKIE_REFUSED)))
+            .map(|cause| recorder.counter(&format!("{}{{cause={cause}}}", observe::COOKIE_REFUSED)))
     };
     assert_eq!(causes(), [Some(0); 4]);
 
     assert!(codec.read([pair(&codec).as_bytes()]).iter().count() == 1);
     assert!(codec.read([&b"other=1; session=2"[..]]).iter().count() == 0);
-    assert_eq!(causes(), [Some(0); 4], "what is believed, or is not ours, is not refused");
+    assert_eq!(causes(), [Some(0); 4], "valid cookies and other cookies are not counted");
 
     for (header, expected) in [
         (pair(&unsigned), [1, 0, 0, 0]),
@@ -123,7 +123,7 @@ fn refused_cookies_are_counted_by_cause() {
         (pair(&codec)[..80].to_owned(), [2, 1, 0, 0]),
         (pair(&codec).replace("=2.", "=2.!")[..pair(&codec).len()].to_owned(), [2, 2, 0, 0]),
         (pair(&other), [2, 2, 1, 0]),
-        // Both count, though one that is believed follows.
+        // Both invalid cookies count, although a valid one follows.
         (format!("id=x; {}; {}", pair(&other), pair(&codec)), [3, 2, 2, 0]),
     ] {
         let _ = codec.read([header.as_bytes()]);
@@ -135,10 +135,10 @@ fn refused_cookies_are_counted_by_cause() {
 }
 
 #[test]
-fn thousands_of_refused_cookies_in_one_request_are_all_counted_and_a_few_traced() {
+fn thousands_of_refused_cookies_are_counted_and_few_traced() {
     const MANY: usize = 3_000;
-    let tally = Tally::default();
-    let _counting = tally.install();
+    let recorder = TestRecorder::default();
+    let _counting = recorder.install();
     observe::describe();
     let codec = CookieCodec::unsigned(CookieConfig::development().name("many")).unwrap();
     let header = format!("{}{}", "many=x; ".repeat(MANY), "many=0.x; ".repeat(5));
@@ -146,19 +146,19 @@ fn thousands_of_refused_cookies_in_one_request_are_all_counted_and_a_few_traced(
     span.in_scope(|| assert!(codec.read([header.as_bytes()]).iter().count() == 0));
     span.in_scope(|| codec.count_as_refused([header.as_bytes()]));
     let counted = ["kind", "shape", "plain_http"]
-        .map(|cause| tally.counter(&format!("{}{{cause={cause}}}", observe::COOKIE_REFUSED)));
+        .map(|cause| recorder.counter(&format!("{}{{cause={cause}}}", observe::COOKIE_REFUSED)));
     assert_eq!(counted, [3_000, 5, 3_005].map(Some));
     let traced = traced();
-    let lines = |words: &str| {
+    let lines = |text: &str| {
         traced
             .lines()
-            .filter(|line| line.contains("thousands of refused") && line.contains(words))
+            .filter(|line| line.contains("thousands of refused") && line.contains(text))
             .count()
     };
     assert_eq!(lines("a session cookie is refused"), 12, "four for each cause");
-    for words in
+    for text in
         ["cause=\"kind\" more=2996", "cause=\"shape\" more=1", "cause=\"plain_http\" more=3001"]
     {
-        assert_eq!(lines(words), 1, "{words}");
+        assert_eq!(lines(text), 1, "{text}");
     }
 }

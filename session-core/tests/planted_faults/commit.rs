@@ -8,34 +8,32 @@ use session_core::{
     Stored,
 };
 
-use crate::{client::Client, fault::Fault};
+use crate::{
+    client::{Client, round_trip},
+    fault::Fault,
+};
 
 const LONG: Duration = Duration::from_secs(600);
 
+/// Applies a commit, with the faults of commits without a rotation.
 pub(crate) async fn apply(
     client: &Client,
     key: &StoreKey,
     mut commit: Commit,
 ) -> Result<Outcome, StoreError> {
-    let records = &client.space.records;
-    let rename = |change| match change {
-        Change::Set(value) => Change::Set(client.value(value)),
-        other => other,
-    };
-    commit.changes = commit
-        .changes
-        .into_iter()
-        .map(|(name, change)| (client.name(name), rename(change)))
-        .collect();
+    let records = &client.namespace.records;
+    commit.changes = as_stored(client, commit.changes);
     let loaded = records.load(key).await?.map(Stored::into_record);
     if let Some(rotation) = commit.rotate {
         return rotate(client, key, commit, rotation, loaded).await;
     }
     match (client.fault, loaded) {
-        (Fault::ReplacesAll, _) => commit.clear |= !commit.changes.is_empty(),
-        (Fault::IgnoresGuard, _) => commit.guard = Guard::Any,
-        (Fault::IgnoresRemove, _) => commit.changes.retain(|_, change| *change != Change::Remove),
-        (Fault::EndsAtTheFirstRemoved, Some(record)) => {
+        (Fault::CommitReplacesAllValues, _) => commit.clear |= !commit.changes.is_empty(),
+        (Fault::CommitIgnoresGuard, _) => commit.guard = Guard::Any,
+        (Fault::CommitIgnoresRemove, _) => {
+            commit.changes.retain(|_, change| *change != Change::Remove);
+        }
+        (Fault::CommitStopsAtRemovedFirstValue, Some(record)) => {
             let first = record.data.iter().next().map(|(name, _)| name.clone());
             if let Some(first) =
                 first.filter(|first| commit.changes.get(first) == Some(&Change::Remove))
@@ -43,7 +41,7 @@ pub(crate) async fn apply(
                 commit.changes.retain(|name, _| *name <= first);
             }
         }
-        (Fault::KeepsOneValue, Some(record))
+        (Fault::CommitCannotRemoveAllValues, Some(record))
             if record
                 .data
                 .iter()
@@ -51,19 +49,19 @@ pub(crate) async fn apply(
         {
             commit.changes.retain(|_, change| *change != Change::Remove);
         }
-        (Fault::ClearsLast, _) if commit.clear => commit.changes.clear(),
-        (Fault::ForgetsAttributes, _) => commit.attributes = None,
-        (Fault::AlwaysTouches, _) => commit.ttl = commit.ttl.or(Some(LONG)),
-        (Fault::NeverShortens, Some(record)) => {
-            commit.ttl = commit.ttl.map(|ttl| ttl.max(record.ttl))
+        (Fault::ClearRemovesNewValues, _) if commit.clear => commit.changes.clear(),
+        (Fault::AttributesAreNotStored, _) => commit.attributes = None,
+        (Fault::CommitAlwaysExtendsTtl, _) => commit.ttl = commit.ttl.or(Some(LONG)),
+        (Fault::TtlIsNeverShortened, Some(record)) => {
+            commit.ttl = commit.ttl.map(|ttl| ttl.max(record.ttl));
         }
-        (Fault::FirstWins, Some(record)) => {
-            commit.changes.retain(|name, _| record.data.get(name.as_str()).is_none())
+        (Fault::CommitNeverOverwrites, Some(record)) => {
+            commit.changes.retain(|name, _| record.data.get(name.as_str()).is_none());
         }
-        (Fault::TouchIsAChange, Some(record)) => {
+        (Fault::TtlIncrementsVersion, Some(record)) => {
             commit.attributes = commit.attributes.or_else(|| commit.ttl.map(|_| record.attributes));
         }
-        (Fault::AddNeedsValue, Some(record)) => {
+        (Fault::AddRequiresValue, Some(record)) => {
             let missing = commit.changes.iter().find(|(name, change)| {
                 matches!(change, Change::Add(_)) && record.data.get(name.as_str()).is_none()
             });
@@ -71,18 +69,18 @@ pub(crate) async fn apply(
                 return Err(Rejection::NotAnInteger { name: name.clone() }.into());
             }
         }
-        (Fault::WritesChangeByChange, Some(_)) => {
-            return change_by_change(client, key, commit).await;
+        (Fault::CommitWritesEachChangeSeparately, Some(_)) => {
+            return write_each_change(client, key, commit).await;
         }
-        (Fault::WritesStaleCopy, Some(record)) => {
-            let read = client.read.lock().get(key).cloned().unwrap_or(record);
+        (Fault::CommitWritesStaleRecord, Some(record)) => {
+            let read = client.last_read.lock().get(key).cloned().unwrap_or(record);
             round_trip().await;
             return records.commit(key, with_all_values(read, commit)).await;
         }
-        (Fault::AddReadsThenWrites, Some(record)) => {
-            return add_by_set(client, key, commit, &record).await;
+        (Fault::AddIsNotAtomic, Some(record)) => {
+            return add_in_two_steps(client, key, commit, &record).await;
         }
-        (Fault::Revives, Some(record)) => {
+        (Fault::CommitRecreatesDeletedRecord, Some(record)) => {
             round_trip().await;
             return match records.commit(key, commit).await? {
                 Outcome::Gone => {
@@ -91,11 +89,13 @@ pub(crate) async fn apply(
                 outcome => Ok(outcome),
             };
         }
-        (Fault::Upserts, None) => drop(
+        (Fault::CommitCreatesMissingRecord, None) => drop(
             records.create(key, NewRecord::new(commit.secret, commit.ttl.unwrap_or(LONG))).await,
         ),
-        (Fault::EmptyIsDone, _) if commit.is_empty() => return Ok(Outcome::Done(nothing())),
-        (Fault::SignsInWithoutRotation, Some(record))
+        (Fault::EmptyCommitIsAlwaysDone, _) if commit.is_empty() => {
+            return Ok(Outcome::Done(unchanged()));
+        }
+        (Fault::SignInWithoutRotationIsAccepted, Some(record))
             if matches!(commit.principal, PrincipalChange::Set(_)) =>
         {
             commit.rotate = Some(Rotation {
@@ -104,19 +104,33 @@ pub(crate) async fn apply(
                 grace: None,
             });
         }
-        (Fault::SignsInWithoutRotation, None)
+        (Fault::SignInWithoutRotationIsAccepted, None)
             if matches!(commit.principal, PrincipalChange::Set(_)) =>
         {
             return Ok(Outcome::Gone);
         }
-        (_, Some(record)) => judge_wrongly(client, key, &mut commit, &record).await?,
+        (_, Some(record)) => compare_wrongly(client, key, &mut commit, &record).await?,
         _ => {}
     }
     answer(client, key, commit).await
 }
 
-/// The faults of a store that compares the secret wrongly.
-async fn judge_wrongly(
+/// The changes with names and values as the backend stores them.
+fn as_stored(client: &Client, changes: Changes) -> Changes {
+    changes
+        .into_iter()
+        .map(|(name, change)| {
+            let change = match change {
+                Change::Set(value) => Change::Set(client.value(value)),
+                other => other,
+            };
+            (client.name(name), change)
+        })
+        .collect()
+}
+
+/// The faults of the comparison of the secret.
+async fn compare_wrongly(
     client: &Client,
     key: &StoreKey,
     commit: &mut Commit,
@@ -124,14 +138,14 @@ async fn judge_wrongly(
 ) -> Result<(), StoreError> {
     let equal = |fold: fn(&SecretHash) -> Vec<u8>| fold(&record.secret) == fold(&commit.secret);
     let accepted = match client.fault {
-        Fault::AcceptsSuperseded => true,
-        Fault::GraceWrites => {
+        Fault::CommitAcceptsAnySecret => true,
+        Fault::CommitAcceptsFormerSecret => {
             record.grace.as_ref().is_some_and(|grace| grace.secret == commit.secret)
         }
-        Fault::HashesEndAtZero => {
+        Fault::HashesEndAtZeroByte => {
             equal(|hash| hash.as_bytes().iter().copied().take_while(|byte| *byte != 0).collect())
         }
-        Fault::HashesFoldCase => equal(|hash| hash.as_bytes().to_ascii_lowercase()),
+        Fault::HashesIgnoreCase => equal(|hash| hash.as_bytes().to_ascii_lowercase()),
         _ => false,
     };
     if accepted {
@@ -139,14 +153,14 @@ async fn judge_wrongly(
     }
     let superseded = commit.secret != record.secret;
     match client.fault {
-        Fault::SupersededTouches if superseded && commit.ttl.is_some() => {
+        Fault::SupersededCommitExtendsTtl if superseded && commit.ttl.is_some() => {
             let touch = Commit { ttl: commit.ttl, ..Commit::new(record.secret) };
-            let _ = client.space.records.commit(key, touch).await?;
+            let _ = client.namespace.records.commit(key, touch).await?;
         }
         Fault::ConflictBeforeSuperseded if superseded && is_stale(commit, record) => {
-            commit.secret = record.secret
+            commit.secret = record.secret;
         }
-        Fault::RejectsBeforeJudging => {
+        Fault::RejectedBeforeSuperseded => {
             let text = commit.changes.iter().find(|(name, change)| {
                 matches!(change, Change::Add(_))
                     && record
@@ -175,9 +189,11 @@ async fn rotate(
     mut rotation: Rotation,
     loaded: Option<Record>,
 ) -> Result<Outcome, StoreError> {
-    let records = &client.space.records;
+    let records = &client.namespace.records;
     let Some(record) = loaded else {
-        if client.has(Fault::RotatesTheDead) && commit.principal == PrincipalChange::Keep {
+        if client.has(Fault::RotationCreatesMissingRecord)
+            && commit.principal == PrincipalChange::Keep
+        {
             let new = NewRecord {
                 generation: rotation.generation,
                 ..NewRecord::new(rotation.secret, LONG)
@@ -188,34 +204,40 @@ async fn rotate(
     };
     let current = commit.secret == record.secret;
     match client.fault {
-        Fault::ClampsGrace => {
+        Fault::GraceIsClamped => {
             let keeps = commit.principal == PrincipalChange::Keep && !commit.authenticated;
             let clamp =
                 |grace: Duration| grace.clamp(Duration::from_millis(1), Limits::LONGEST_GRACE);
             rotation.grace = rotation.grace.filter(|_| keeps).map(clamp);
         }
-        Fault::ForgetsGrace => rotation.grace = None,
-        Fault::GraceIsLongest => rotation.grace = rotation.grace.map(|_| Limits::LONGEST_GRACE),
-        Fault::GraceSurvivesRotation if current && rotation.grace.is_none() => {
+        Fault::GraceIsNotStored => rotation.grace = None,
+        Fault::GraceIsAlwaysLongest => {
+            rotation.grace = rotation.grace.map(|_| Limits::LONGEST_GRACE);
+        }
+        Fault::GraceSurvivesNextRotation if current && rotation.grace.is_none() => {
             if let Some(grace) = record.grace {
-                client.space.formers.lock().insert(key.clone(), grace);
+                client.namespace.former_secrets.lock().insert(key.clone(), grace);
             }
         }
-        Fault::RotationIsAChange => {
-            commit.attributes = commit.attributes.or(Some(record.attributes))
+        Fault::RotationIncrementsVersion => {
+            commit.attributes = commit.attributes.or(Some(record.attributes));
         }
-        Fault::RotationMovesDeadline | Fault::AlwaysTouches => {
-            commit.ttl = commit.ttl.or(Some(LONG))
+        Fault::RotationExtendsTtl | Fault::CommitAlwaysExtendsTtl => {
+            commit.ttl = commit.ttl.or(Some(LONG));
         }
-        Fault::RotationRestartsAuthentication => commit.authenticated |= rotation.grace.is_none(),
-        Fault::RotationListsAnew if current => client.space.list_anew(key),
-        Fault::AcceptsSuperseded => commit.secret = record.secret,
+        Fault::RotationResetsAuthenticationAge => commit.authenticated |= rotation.grace.is_none(),
+        Fault::RotationMovesSessionInList if current => client.namespace.move_to_end_of_list(key),
+        Fault::CommitAcceptsAnySecret => commit.secret = record.secret,
         Fault::ConflictBeforeSuperseded if is_stale(&commit, &record) => {
-            commit.secret = record.secret
+            commit.secret = record.secret;
         }
-        Fault::RotatesAgain if record.secret == rotation.secret => commit.secret = record.secret,
-        Fault::IgnoresGuard => commit.guard = Guard::Any,
-        Fault::WritesChangeByChange => return change_by_change(client, key, commit).await,
+        Fault::RepeatedRotationTakesEffectAgain if record.secret == rotation.secret => {
+            commit.secret = record.secret;
+        }
+        Fault::CommitIgnoresGuard => commit.guard = Guard::Any,
+        Fault::CommitWritesEachChangeSeparately => {
+            return write_each_change(client, key, commit).await;
+        }
         Fault::RotationResetsAge if current => {
             let renewed = NewRecord {
                 age: Duration::ZERO,
@@ -225,23 +247,23 @@ async fn rotate(
             let _ = records.delete(key, Claim::Any).await?;
             let _ = records.create(key, renewed).await?;
         }
-        Fault::RotatesByReplacing if current => {
+        Fault::RotationDeletesAndCreates if current => {
             round_trip().await;
             let _ = records.delete(key, Claim::Any).await?;
             round_trip().await;
             let _ = records.create(key, record.into_new()).await?;
         }
-        Fault::ComparesThenRotates if current => {
+        Fault::RotationIsNotAtomic if current => {
             round_trip().await;
             if let Some(now) = records.load(key).await? {
                 commit.secret = now.into_record().secret;
             }
         }
-        Fault::RotatesStaleCopy if current => {
+        Fault::RotationWritesStaleValues if current => {
             round_trip().await;
             commit = with_all_values(record, commit);
         }
-        Fault::RotatesFirst if current => {
+        Fault::RotationIsSeparateFromChanges if current => {
             let alone = Commit {
                 rotate: Some(rotation),
                 guard: commit.guard,
@@ -266,17 +288,17 @@ async fn rotate(
 }
 
 async fn answer(client: &Client, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
-    let records = &client.space.records;
+    let records = &client.namespace.records;
     match records.commit(key, commit.clone()).await {
         Ok(Outcome::Done(mut committed)) => {
             match client.fault {
-                Fault::CommitTellsNoTtl => committed.ttl = Duration::ZERO,
-                Fault::CommitTellsNoAuthentication => committed.authenticated = None,
-                Fault::AuthenticationIsAge => {
-                    committed.authenticated = committed.authenticated.map(|_| committed.age)
+                Fault::CommitReturnsNoTtl => committed.ttl = Duration::ZERO,
+                Fault::CommitReturnsNoAuthentication => committed.authenticated = None,
+                Fault::AuthenticationAgeIsSessionAge => {
+                    committed.authenticated = committed.authenticated.map(|_| committed.age);
                 }
-                Fault::VisitorsAuthenticate if commit.authenticated => {
-                    committed.authenticated = Some(Duration::ZERO)
+                Fault::AnonymousSessionsAuthenticate if commit.authenticated => {
+                    committed.authenticated = Some(Duration::ZERO);
                 }
                 _ => {}
             }
@@ -296,7 +318,7 @@ async fn answer(client: &Client, key: &StoreKey, commit: Commit) -> Result<Outco
     }
 }
 
-fn nothing() -> Committed {
+fn unchanged() -> Committed {
     let (age, ttl) = (Duration::ZERO, LONG);
     Committed {
         version: 1,
@@ -308,40 +330,40 @@ fn nothing() -> Committed {
     }
 }
 
-async fn change_by_change(
+async fn write_each_change(
     client: &Client,
     key: &StoreKey,
     mut commit: Commit,
 ) -> Result<Outcome, StoreError> {
     for (name, change) in std::mem::take(&mut commit.changes) {
         let _ = client
-            .space
+            .namespace
             .records
             .commit(key, Commit::new(commit.secret).change(name, change))
             .await?;
         round_trip().await;
     }
-    client.space.records.commit(key, commit).await
+    client.namespace.records.commit(key, commit).await
 }
 
-fn with_all_values(read: Record, mut commit: Commit) -> Commit {
-    let values = read.data.into_iter().filter(|_| !commit.clear);
+fn with_all_values(last_read: Record, mut commit: Commit) -> Commit {
+    let values = last_read.data.into_iter().filter(|_| !commit.clear);
     let mut all: Changes = values.map(|(name, value)| (name, Change::Set(value))).collect();
     all.append(&mut commit.changes);
     Commit { clear: true, changes: all, ..commit }
 }
 
-async fn add_by_set(
+async fn add_in_two_steps(
     client: &Client,
     key: &StoreKey,
     mut commit: Commit,
-    read: &Record,
+    last_read: &Record,
 ) -> Result<Outcome, StoreError> {
     round_trip().await;
     let mut added = Vec::new();
     for (name, change) in &mut commit.changes {
         if let Change::Add(by) = *change {
-            let sum = read
+            let sum = last_read
                 .data
                 .get(name.as_str())
                 .and_then(Json::as_integer)
@@ -351,14 +373,9 @@ async fn add_by_set(
             *change = Change::Set(Json::integer(sum));
         }
     }
-    let mut outcome = client.space.records.commit(key, commit).await?;
+    let mut outcome = client.namespace.records.commit(key, commit).await?;
     if let Outcome::Done(committed) = &mut outcome {
         committed.added.extend(added);
     }
     Ok(outcome)
-}
-
-/// The time between two steps of a store that needs several, long enough that others run in it.
-pub(crate) async fn round_trip() {
-    tokio::time::sleep(Duration::from_millis(1)).await;
 }

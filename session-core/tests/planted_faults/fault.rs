@@ -1,257 +1,257 @@
-//! The faults that a store can have.
+//! The faults that the store of these tests can have.
 
 /// One fault of a store. Real stores have had these faults or could have them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// No fault.
-    Faultless,
+    None,
 
     /// Only the client that created a record sees it.
-    CreatesInPrivate,
-    /// `create` deletes the present record first.
-    CreateOverwrites,
-    /// `create` with the secret of the present record replaces it.
-    CreateReplacesItsOwn,
-    /// A key that was ever used counts as taken.
-    LeftoversBlock,
-    /// A record without values counts as absent.
-    EmptyIsAbsent,
-    /// A missing record is an error.
-    MissingIsAnError,
+    CreateVisibleOnlyToItsClient,
+    /// `create` deletes the existing record first.
+    CreateOverwritesLiveRecord,
+    /// `create` replaces an existing record that has the same secret.
+    CreateReplacesRecordWithSameSecret,
+    /// `create` returns `Taken` for every key that was in use before.
+    CreateRefusesExpiredKey,
+    /// `load` returns `None` for a record without values.
+    LoadIgnoresRecordWithoutValues,
+    /// `load` returns an error for a missing record.
+    LoadFailsForMissingKey,
     /// Keys are compared without regard to case.
-    KeysFoldCase,
+    KeysIgnoreCase,
     /// Keys are compared without trailing spaces, as collations with `PAD SPACE` do.
-    KeysArePadded,
+    KeysIgnoreTrailingSpaces,
     /// Hashes are compared up to the first zero byte.
-    HashesEndAtZero,
+    HashesEndAtZeroByte,
     /// Hashes are compared without regard to case.
-    HashesFoldCase,
-    /// Principals are stored without spaces around them.
-    TrimsPrincipals,
+    HashesIgnoreCase,
+    /// Principals are stored without the spaces around them.
+    PrincipalsAreTrimmed,
     /// Attributes are not stored.
-    ForgetsAttributes,
-    /// `load` gives the ttl that the record was created with.
-    TellsFirstTtl,
-    /// `commit` answers without the ttl.
-    CommitTellsNoTtl,
-    /// `commit` answers without the age of the authentication.
-    CommitTellsNoAuthentication,
-    /// JSON is parsed and written again.
-    RewritesJson,
-    /// Dots in names are replaced, as some document databases require.
-    DotsCollide,
-    /// There is no cap on data.
-    NoCap,
-    /// Lives out of range are clamped.
-    ClampsTtl,
+    AttributesAreNotStored,
+    /// `load` returns the ttl with which the record was created.
+    LoadReturnsFirstTtl,
+    /// `commit` returns the ttl 0.
+    CommitReturnsNoTtl,
+    /// `commit` returns no authentication age.
+    CommitReturnsNoAuthentication,
+    /// JSON values are parsed and written again.
+    JsonIsReencoded,
+    /// Dots in names are replaced by underscores, as some document databases require.
+    DotsInNamesAreReplaced,
+    /// The amount of data is not limited.
+    NoDataLimit,
+    /// A ttl out of range is clamped.
+    TtlIsClamped,
     /// Contradictory new records are repaired.
-    RepairsNewRecords,
-    /// The backend is asked before the call is checked.
-    ChecksAfterAsking,
+    NewRecordsAreRepaired,
+    /// The store sends the request before it validates the call.
+    ValidatesAfterRequest,
 
     /// A commit replaces all values.
-    ReplacesAll,
-    /// Each change is a separate write.
-    WritesChangeByChange,
-    /// Removals are ignored.
-    IgnoresRemove,
-    /// A commit that removes the record's first value ignores the changes after it.
-    EndsAtTheFirstRemoved,
-    /// The last value is not removed.
-    KeepsOneValue,
+    CommitReplacesAllValues,
+    /// Each change of a commit is a separate write.
+    CommitWritesEachChangeSeparately,
+    /// A commit ignores removals.
+    CommitIgnoresRemove,
+    /// A commit that removes the first value of the record ignores the changes after it.
+    CommitStopsAtRemovedFirstValue,
+    /// A commit that removes all values of the record removes none.
+    CommitCannotRemoveAllValues,
     /// `clear` also removes the values that the same commit sets.
-    ClearsLast,
+    ClearRemovesNewValues,
     /// A commit writes back the whole record as this client read it.
-    WritesStaleCopy,
-    /// A present value is not overwritten.
-    FirstWins,
-    /// The guard is ignored.
-    IgnoresGuard,
-    /// `Add` reads, then writes.
-    AddReadsThenWrites,
-    /// `Add` requires a present value.
-    AddNeedsValue,
-    /// A sum out of range is clamped.
+    CommitWritesStaleRecord,
+    /// A commit does not overwrite an existing value.
+    CommitNeverOverwrites,
+    /// A commit ignores the guard.
+    CommitIgnoresGuard,
+    /// `Add` reads in one step and writes in the next.
+    AddIsNotAtomic,
+    /// `Add` rejects an absent value.
+    AddRequiresValue,
+    /// `Add` clamps a sum out of range.
     AddSaturates,
-    /// A commit on an absent record creates it.
-    Upserts,
-    /// A commit reads, then writes, then creates the record if it has gone meanwhile.
-    Revives,
-    /// `delete` always says `Ended`.
-    DeleteSaysEnded,
-    /// Extending a life counts as a change.
-    TouchIsAChange,
-    /// Every commit extends the life.
-    AlwaysTouches,
-    /// A life is never shortened.
-    NeverShortens,
-    /// Expiry is ignored for a long time.
-    ForgetsExpiry,
+    /// A commit to a missing record creates it.
+    CommitCreatesMissingRecord,
+    /// A commit creates the record again if it was deleted since the commit read it.
+    CommitRecreatesDeletedRecord,
+    /// `delete` always returns `Ended`.
+    DeleteAlwaysReturnsEnded,
+    /// A commit of a ttl increments the version.
+    TtlIncrementsVersion,
+    /// Every commit extends the ttl.
+    CommitAlwaysExtendsTtl,
+    /// A commit cannot shorten the ttl.
+    TtlIsNeverShortened,
+    /// Records expire an hour late.
+    ExpiryIsAnHourLate,
 
-    /// Every secret may commit.
-    AcceptsSuperseded,
-    /// The former secret may commit during its grace.
-    GraceWrites,
-    /// A superseded commit extends the life.
-    SupersededTouches,
+    /// A commit with any secret takes effect.
+    CommitAcceptsAnySecret,
+    /// A commit with the former secret takes effect during its grace.
+    CommitAcceptsFormerSecret,
+    /// A superseded commit extends the ttl.
+    SupersededCommitExtendsTtl,
     /// The guard is compared before the secret.
     ConflictBeforeSuperseded,
-    /// Impossible changes are refused before the secret is compared.
-    RejectsBeforeJudging,
-    /// A dead session is `Superseded` for a commit with a generation of its own.
+    /// Invalid changes are rejected before the secret is compared.
+    RejectedBeforeSuperseded,
+    /// A guarded commit to a dead session returns `Superseded`.
     SupersededBeforeGone,
-    /// The secret is compared before the record is read, so that a corrupt record is `Superseded`.
+    /// The secret is compared before the record is read, so a corrupt record is `Superseded`.
     SupersededBeforeCorrupt,
-    /// An empty commit is `Done` without a look at the record.
-    EmptyIsDone,
-    /// A sign-in without a rotation is accepted.
-    SignsInWithoutRotation,
+    /// An empty commit returns `Done` without a look at the record.
+    EmptyCommitIsAlwaysDone,
+    /// A sign-in without a rotation takes effect.
+    SignInWithoutRotationIsAccepted,
 
-    /// A rotation counts as a change.
-    RotationIsAChange,
-    /// A rotation restarts the life.
-    RotationMovesDeadline,
-    /// A rotation restarts the age.
+    /// A rotation increments the version.
+    RotationIncrementsVersion,
+    /// A rotation extends the ttl.
+    RotationExtendsTtl,
+    /// A rotation resets the age of the session.
     RotationResetsAge,
-    /// A rotation restarts the age of the authentication.
-    RotationRestartsAuthentication,
+    /// A rotation resets the authentication age.
+    RotationResetsAuthenticationAge,
     /// `rotated` is always the age of the session.
-    RotationIsNotStamped,
-    /// A rotation is one write, and the rest of its commit a second one.
-    RotatesFirst,
+    RotationTimeIsNotStored,
+    /// A rotation is one write, and the other changes of its commit are a second write.
+    RotationIsSeparateFromChanges,
     /// A rotation compares the secret in one step and replaces it in the next.
-    ComparesThenRotates,
+    RotationIsNotAtomic,
     /// A rotation writes back the values that it read before.
-    RotatesStaleCopy,
-    /// A rotation deletes the record and creates it anew.
-    RotatesByReplacing,
-    /// A rotation of an absent session creates it.
-    RotatesTheDead,
-    /// A rotation that is repeated takes effect again.
-    RotatesAgain,
+    RotationWritesStaleValues,
+    /// A rotation deletes the record and creates it again.
+    RotationDeletesAndCreates,
+    /// A rotation of a missing session creates it.
+    RotationCreatesMissingRecord,
+    /// A repeated rotation takes effect again.
+    RepeatedRotationTakesEffectAgain,
     /// A rotation moves the session to the end of the list.
-    RotationListsAnew,
+    RotationMovesSessionInList,
     /// `since` is the generation of the last rotation.
     SinceFollowsRotations,
-    /// The highest bit of a generation is lost.
-    GenerationIsSigned,
-    /// A version has 32 bits.
-    VersionIsShort,
-    /// No former secret is kept.
-    ForgetsGrace,
-    /// A grace lasts as long as the longest one allowed.
-    GraceIsLongest,
+    /// The store loses the highest bit of a generation.
+    GenerationLosesHighBit,
+    /// The store keeps 32 bits of a version.
+    VersionHas32Bits,
+    /// The former secret is not stored.
+    GraceIsNotStored,
+    /// Every grace lasts as long as the longest allowed one.
+    GraceIsAlwaysLongest,
     /// A rotation without a grace keeps the former secret of the rotation before it.
-    GraceSurvivesRotation,
-    /// Graces out of range are clamped.
-    ClampsGrace,
+    GraceSurvivesNextRotation,
+    /// A grace out of range is clamped.
+    GraceIsClamped,
 
     /// Every claim ends every session.
-    IgnoresClaim,
-    /// A claim is compared with the generation of the present secret.
-    ClaimMeansGeneration,
-    /// A claim is compared in one step and carried out in the next.
-    ClaimReadsThenDeletes,
-    /// A sign-out keeps `since` for claims.
-    ClaimRemembersSignIn,
-    /// A record that cannot be read does not end.
-    CorruptCannotEnd,
-    /// The age of the authentication is that of the session.
-    AuthenticationIsAge,
-    /// An authentication stamps anonymous sessions as well.
-    VisitorsAuthenticate,
+    DeleteIgnoresClaim,
+    /// A claim is compared with the generation of the current secret.
+    ClaimIsComparedWithGeneration,
+    /// `delete` compares the claim in one step and ends the session in the next.
+    ClaimIsNotAtomic,
+    /// A sign-out keeps `since`, so an old claim does not end the session.
+    SignOutKeepsSince,
+    /// `delete` cannot end a corrupt record.
+    DeleteFailsForCorruptRecord,
+    /// The authentication age is the age of the session.
+    AuthenticationAgeIsSessionAge,
+    /// An authentication also sets the authentication age of an anonymous session.
+    AnonymousSessionsAuthenticate,
 
-    /// A purge takes living records.
-    PurgesLiving,
-    /// A purge follows the deadline that a record was created with.
-    PurgesByFirstDeadline,
-    /// A purge makes other calls fail.
-    PurgeLocksOthersOut,
+    /// A purge removes live records.
+    PurgeRemovesLiveRecords,
+    /// A purge uses the deadline with which the record was created.
+    PurgeUsesFirstDeadline,
+    /// A purge fails while another one runs.
+    ConcurrentPurgesFail,
     /// A purge reads every record.
-    PurgeReadsAll,
+    PurgeReadsAllRecords,
 
     /// Principals are compared without regard to case.
-    PrincipalsFoldCase,
-    /// Sessions are listed without attributes and authentication.
-    ListsKeysOnly,
-    /// A session that was listed once is listed forever.
-    ListsForever,
-    /// Anonymous sessions belong to `null`.
-    ListsAnonymous,
-    /// A list ends after a hundred sessions.
-    ListsAHundred,
-    /// A page of a list is larger than its limit.
-    ListIgnoresLimit,
-    /// A list counts how many sessions it has passed.
-    ListCounts,
+    PrincipalsIgnoreCase,
+    /// `list` returns no attributes and the authentication age 0.
+    ListOmitsFields,
+    /// `list` returns every session that it returned before.
+    ListKeepsDeadSessions,
+    /// `list` of the principal `null` returns the anonymous sessions.
+    ListOfNullIsAnonymous,
+    /// `list` ends after one page.
+    ListEndsAfterFirstPage,
+    /// A page of `list` is larger than its limit.
+    ListExceedsLimit,
+    /// The cursor of `list` is the number of sessions in the pages before.
+    ListUsesOffsets,
     /// `delete_all` ends the exception as well.
-    IgnoresExcept,
-    /// `delete_all` spares sessions that changed after it had read them.
-    DeleteAllSparesTheChanged,
+    DeleteAllIgnoresException,
+    /// `delete_all` skips sessions that change after it has read them.
+    DeleteAllSkipsChangedSessions,
     /// `delete_all` and `delete_everyone` count expired sessions.
-    CountsTheExpired,
-    /// A cursor that cannot be read starts the walk anew.
-    ForeignCursorStarts,
+    BulkDeletesCountExpired,
+    /// A paged call with a foreign cursor starts at the first page.
+    ForeignCursorRestarts,
 
-    /// `delete_everyone` ends sessions with a principal only.
-    EveryoneIsUsersOnly,
+    /// `delete_everyone` ends only sessions with a principal.
+    DeleteEveryoneSkipsAnonymous,
     /// `delete_everyone` ends the sessions of all namespaces.
-    EveryoneEverywhere,
-    /// `delete_everyone` spares sessions that changed after it had read them.
-    EveryoneSparesTheChanged,
-    /// `delete_everyone` spares records that it cannot read.
-    EveryoneSparesTheCorrupt,
-    /// `delete_everyone` with a limit of 0 ends nothing.
-    EveryoneOfNoneEnds,
+    DeleteEveryoneIgnoresNamespace,
+    /// `delete_everyone` skips sessions that change after it has read them.
+    DeleteEveryoneSkipsChangedSessions,
+    /// `delete_everyone` skips corrupt records.
+    DeleteEveryoneSkipsCorruptRecords,
+    /// `delete_everyone` with the limit 0 ends no session.
+    DeleteEveryoneIgnoresLimitZero,
     /// `delete_everyone` ends all sessions in one page.
-    EveryoneAtOnce,
-    /// A dropped `delete_everyone` leaves a lock behind, and later ones end nothing.
-    EveryoneLeavesALock,
+    DeleteEveryoneIgnoresLimit,
+    /// A dropped `delete_everyone` keeps a lock, and later ones end no session.
+    DroppedDeleteEveryoneKeepsLock,
 
-    /// A scan loses the last record of each page.
-    ScanSkips,
-    /// A scan gives records without their version.
-    ScanHalves,
-    /// A scan counts how many records it has passed.
-    ScanCounts,
+    /// `scan` loses the last record of each page.
+    ScanLosesLastRecordOfPage,
+    /// `scan` returns records with the version 0.
+    ScanOmitsVersion,
+    /// The cursor of `scan` is the number of records in the pages before.
+    ScanUsesOffsets,
 
-    /// A new record is as old as its `create`.
-    CopyResetsAges,
-    /// A new record has version 1.
-    CopyResetsVersion,
-    /// A new record lives for a minute at least.
-    CopyProlongs,
-    /// Anonymous sessions may fill the store.
-    ReservesNoRoom,
+    /// `create` sets all ages to 0.
+    CreateResetsAges,
+    /// `create` sets the version to 1.
+    CreateResetsVersion,
+    /// `create` of a copied record gives it a ttl of at least a minute.
+    CreateExtendsTtlOfCopy,
+    /// Anonymous sessions may fill the whole store.
+    NoSpaceReservedForUsers,
 
-    /// All namespaces are one.
-    OneNamespace,
-    /// Each client of a namespace has it to itself.
-    NamespacePerClient,
+    /// All namespaces share one storage.
+    NamespacesAreShared,
+    /// Each client has its own storage for a namespace.
+    NamespacesArePerClient,
     /// Opening fails while another client opens.
-    OpensOneAtATime,
+    ConcurrentSetupFails,
 
-    /// A record that cannot be read counts as absent.
-    CorruptIsAbsent,
-    /// A commit overwrites a record that cannot be read.
-    CorruptIsOverwritten,
+    /// `load` returns `None` for a corrupt record.
+    LoadIgnoresCorruptRecord,
+    /// A commit overwrites a corrupt record.
+    CommitOverwritesCorruptRecord,
 
-    /// A new record gets its values in a second step.
-    CreatesInSteps,
+    /// `create` writes the values in a second step.
+    CreateIsNotAtomic,
     /// A dropped call leaves the client locked.
-    DropLocksClient,
-    /// A store without its backend answers that nothing is there.
-    OutageIsAbsent,
-    /// A client that failed once never works again.
-    NeverRecovers,
+    DroppedCallLocksClient,
+    /// `load` returns `None` while the backend is stopped.
+    LoadIgnoresOutage,
+    /// A client that failed once fails forever.
+    ClientNeverRecovers,
     /// Calls wait for the backend without a deadline.
-    WaitsForever,
-    /// Calls wait for each other, and then for the backend.
-    QueuesBehindDeadlines,
+    NoDeadline,
+    /// A call starts to wait for the backend when the call before it has ended.
+    QueuedCallsWaitInTurn,
     /// `Debug` shows the password.
-    ShowsPassword,
+    DebugShowsPassword,
     /// Errors show the hash of the secret.
-    ShowsHash,
-    /// The dump is empty, so that a search in it finds nothing.
-    DumpsNothing,
+    ErrorsShowHash,
+    /// The dump is empty, so a search in it finds nothing.
+    DumpIsEmpty,
 }

@@ -1,4 +1,4 @@
-// In tests/toy_fixture/mod.rs; the toy is beside it as `toy_store`.
+//! The conformance fixture of the toy store, in `tests/toy_fixture/mod.rs`.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -11,20 +11,22 @@ use session_core::{
 
 use super::toy_store::ToyStore;
 
-const NO_BYTES: &str = "values are kept as checked types, not as bytes";
-const NO_PROCESS: &str = "it lives in this process";
+const NO_BYTES: &str = "the store keeps typed values, not bytes";
+const NO_SERVER: &str = "the store has no server";
 
 #[derive(Default)]
-pub(crate) struct Toys(Mutex<HashMap<String, Arc<ToyStore>>>);
+pub(crate) struct ToyFixture {
+    namespaces: Mutex<HashMap<String, Arc<ToyStore>>>,
+}
 
-impl Toys {
+impl ToyFixture {
     fn namespace(&self, name: &str) -> Arc<ToyStore> {
-        Arc::clone(self.0.lock().entry(name.to_owned()).or_default())
+        Arc::clone(self.namespaces.lock().entry(name.to_owned()).or_default())
     }
 }
 
 #[async_trait]
-impl Fixture for Toys {
+impl Fixture for ToyFixture {
     fn store(&self) -> Arc<dyn SessionStore> {
         self.namespace("")
     }
@@ -38,7 +40,7 @@ impl Fixture for Toys {
     }
 
     async fn bounded(&self) -> Supported<Arc<dyn SessionStore>> {
-        Supported::NotApplicable("it has no cap on its memory")
+        Supported::NotApplicable("the store has no capacity limit")
     }
 
     async fn advance(&self, by: Duration) {
@@ -61,17 +63,17 @@ impl Fixture for Toys {
         Purge::ByCall
     }
 
-    /// The purge of the toy reads every record. With so few records that takes no measurable time.
+    /// A purge of the toy reads every record. With 1,000 records that takes no measurable time.
     fn bulk(&self) -> usize {
         1_000
     }
 
     fn secret(&self) -> Supported<String> {
-        Supported::NotApplicable("no password opens it")
+        Supported::NotApplicable("the store has no password")
     }
 
     fn settings_text(&self) -> Supported<String> {
-        Supported::NotApplicable("it has no settings")
+        Supported::NotApplicable("the store has no settings")
     }
 
     async fn corrupt(&self, _: &StoreKey) -> Supported {
@@ -83,19 +85,19 @@ impl Fixture for Toys {
     }
 
     async fn stop(&self) -> Supported {
-        Supported::NotApplicable(NO_PROCESS)
+        Supported::NotApplicable(NO_SERVER)
     }
 
     async fn start(&self) -> Supported {
-        Supported::NotApplicable(NO_PROCESS)
+        Supported::NotApplicable(NO_SERVER)
     }
 
     async fn freeze(&self) -> Supported {
-        Supported::NotApplicable(NO_PROCESS)
+        Supported::NotApplicable(NO_SERVER)
     }
 
     async fn thaw(&self) -> Supported {
-        Supported::NotApplicable(NO_PROCESS)
+        Supported::NotApplicable(NO_SERVER)
     }
 
     async fn dump(&self) -> Supported<Vec<u8>> {
@@ -103,6 +105,6 @@ impl Fixture for Toys {
     }
 
     async fn physical_count(&self) -> Supported<u64> {
-        Supported::NotApplicable("the toy does not tell")
+        Supported::NotApplicable("the store does not count its records")
     }
 }

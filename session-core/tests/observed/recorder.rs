@@ -1,4 +1,4 @@
-//! A recorder that a test reads.
+//! A metrics recorder whose values a test reads.
 
 use std::{
     collections::BTreeMap,
@@ -13,11 +13,11 @@ use metrics::{
     SharedString, Unit, set_default_local_recorder,
 };
 
-use crate::lines::trace;
+use crate::trace_log::trace;
 
-/// Keeps all that is counted on this thread while its guard lives.
+/// Records the metrics of this thread while the guard of `install` lives.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct TestRecorder {
     counters: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
     values: Mutex<BTreeMap<String, Arc<Values>>>,
     described: Mutex<Vec<String>>,
@@ -32,20 +32,20 @@ impl HistogramFn for Values {
     }
 }
 
-impl Tally {
-    /// From here on this thread counts here.
+impl TestRecorder {
+    /// Installs this recorder for the current thread.
     pub(crate) fn install(&self) -> LocalRecorderGuard<'_> {
         trace();
         set_default_local_recorder(self)
     }
 
-    /// A counter's value by `name{key=value,…}`; `None` if there is no such series.
+    /// The value of the counter `name{key=value,…}`. `None` if there is no such series.
     pub(crate) fn counter(&self, series: &str) -> Option<u64> {
         self.counters.lock().unwrap().get(series).map(|counter| counter.load(Relaxed))
     }
 
     /// All counters that are not 0.
-    pub(crate) fn counted(&self) -> BTreeMap<String, u64> {
+    pub(crate) fn nonzero_counters(&self) -> BTreeMap<String, u64> {
         let counters = self.counters.lock().unwrap();
         counters
             .iter()
@@ -54,7 +54,7 @@ impl Tally {
             .collect()
     }
 
-    /// What a histogram was given.
+    /// The values recorded by a histogram.
     pub(crate) fn values(&self, series: &str) -> Vec<f64> {
         self.values
             .lock()
@@ -64,7 +64,7 @@ impl Tally {
             .unwrap_or_default()
     }
 
-    /// All names of series, and what is said of them.
+    /// The names and descriptions of all series.
     pub(crate) fn text(&self) -> String {
         let (counters, values) = (self.counters.lock().unwrap(), self.values.lock().unwrap());
         let series = counters.keys().chain(values.keys()).cloned();
@@ -86,7 +86,7 @@ fn series(key: &Key) -> String {
     }
 }
 
-impl Recorder for Tally {
+impl Recorder for TestRecorder {
     fn describe_counter(&self, name: KeyName, _: Option<Unit>, description: SharedString) {
         self.describe(&name, &description);
     }
@@ -104,7 +104,7 @@ impl Recorder for Tally {
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        panic!("there is no gauge among the names: {key}")
+        panic!("unexpected gauge: {key}")
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {

@@ -1,4 +1,4 @@
-//! What is traced, at level trace.
+//! The trace events and spans of this process, at level `TRACE`.
 
 use std::{
     io,
@@ -11,8 +11,8 @@ use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
 #[derive(Debug, Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
-/// One subscriber for all tests of the process, there before anything is traced: one that comes
-/// later can miss what other threads trace just then.
+/// One subscriber for all tests of the process. It is installed before the first event, because a
+/// later one can miss events of other threads.
 static LINES: LazyLock<Lines> = LazyLock::new(|| {
     let lines = Lines::default();
     let layer = tracing_subscriber::fmt()
@@ -23,12 +23,12 @@ static LINES: LazyLock<Lines> = LazyLock::new(|| {
     lines
 });
 
-/// From here on all is traced.
+/// Installs the subscriber.
 pub(crate) fn trace() {
     LazyLock::force(&LINES);
 }
 
-/// What was traced in this process.
+/// All events and spans of this process so far.
 pub(crate) fn traced() -> String {
     String::from_utf8(LINES.0.lock().unwrap().clone()).unwrap()
 }
