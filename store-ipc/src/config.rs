@@ -1,7 +1,6 @@
 //! The settings of the client side.
 
 use std::{
-    fmt,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Duration,
@@ -11,14 +10,11 @@ use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use session_core::Limits;
 
-use crate::error::ConfigError;
-
-/// The longest frame by default: 1 MiB, room for a record of 64 KiB of data whatever its shape.
-pub(crate) const FRAME_BYTES: usize = 1024 * 1024;
-/// The least that a frame's cap may be, so that an error and a page of a list always fit.
-pub(crate) const LEAST_FRAME_BYTES: usize = 16 * 1024;
-/// The most that a frame's cap may be, so that a length always fits its four bytes.
-pub(crate) const MOST_FRAME_BYTES: usize = 1024 * 1024 * 1024;
+use crate::{
+    error::ConfigError,
+    trusted_owner::TrustedOwner,
+    wire::frame::{DEFAULT_FRAME_BYTES, MAX_FRAME_BYTES, MIN_FRAME_BYTES},
+};
 
 /// The settings of an [`IpcStore`](crate::IpcStore), from code, a URL or a configuration file.
 ///
@@ -161,8 +157,9 @@ impl Config {
     }
 
     /// The users whose process is accepted as the owner.
-    pub(crate) fn trusted(&self) -> Trusted {
-        self.owner_uid.map_or_else(|| Trusted::UserOrRoot(geteuid().as_raw()), Trusted::Uid)
+    pub(crate) fn trusted_owner(&self) -> TrustedOwner {
+        self.owner_uid
+            .map_or_else(|| TrustedOwner::UserOrRoot(geteuid().as_raw()), TrustedOwner::Uid)
     }
 
     /// For a client that connects.
@@ -181,15 +178,15 @@ impl Config {
         if self.max_in_flight.get() > 1 << 20 {
             return Err(value("max_in_flight", &self.max_in_flight, "1 to 1048576"));
         }
-        if !(LEAST_FRAME_BYTES..=MOST_FRAME_BYTES).contains(&self.frame_bytes.get()) {
+        if !(MIN_FRAME_BYTES..=MAX_FRAME_BYTES).contains(&self.frame_bytes.get()) {
             return Err(value(
                 "frame_bytes",
                 &self.frame_bytes,
-                &format!("{LEAST_FRAME_BYTES} to {MOST_FRAME_BYTES}"),
+                &format!("{MIN_FRAME_BYTES} to {MAX_FRAME_BYTES}"),
             ));
         }
         // Each value costs at most as much again as its name and text, when both are one byte long.
-        let most = (self.frame_bytes.get() - LEAST_FRAME_BYTES / 2) / 2;
+        let most = (self.frame_bytes.get() - MIN_FRAME_BYTES / 2) / 2;
         if self.limits.data_bytes > most {
             return Err(value(
                 "data_bytes",
@@ -198,34 +195,6 @@ impl Config {
             ));
         }
         Ok(())
-    }
-}
-
-/// The users whose process is accepted as the owner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trusted {
-    /// The user of the client, and root, which can act as any user anyway.
-    UserOrRoot(u32),
-    /// The user that the settings name.
-    Uid(u32),
-}
-
-impl Trusted {
-    pub(crate) fn includes(self, uid: u32) -> bool {
-        match self {
-            Self::UserOrRoot(user) => uid == user || uid == 0,
-            Self::Uid(named) => uid == named,
-        }
-    }
-}
-
-impl fmt::Display for Trusted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UserOrRoot(0) => f.write_str("uid 0 (root)"),
-            Self::UserOrRoot(user) => write!(f, "uid {user} (this user) or 0 (root)"),
-            Self::Uid(named) => write!(f, "uid {named} (owner_uid)"),
-        }
     }
 }
 
@@ -262,7 +231,7 @@ fn default_max_in_flight() -> NonZeroUsize {
 
 fn default_frame_bytes() -> NonZeroUsize {
     // The compiler evaluates the `unwrap`: a zero would not build.
-    const { NonZeroUsize::new(FRAME_BYTES).unwrap() }
+    const { NonZeroUsize::new(DEFAULT_FRAME_BYTES).unwrap() }
 }
 
 /// A duration as an integer, as configuration files write it.

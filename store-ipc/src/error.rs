@@ -4,7 +4,10 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use session_core::{Rejection, StoreError};
 
-use crate::{STORE, config::Trusted, frame::FrameError};
+use crate::{trusted_owner::TrustedOwner, wire::frame::FrameError};
+
+/// The name of this store in errors.
+pub(crate) const STORE: &str = "ipc";
 
 /// The owner cannot serve where it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +49,7 @@ pub enum OwnerError {
     NotInMemory,
     /// The predecessor has not handed the sessions over yet.
     #[error("the sessions are still with the predecessor; wait for takeover() first")]
-    Waiting,
+    AwaitingHandover,
     /// The owner was shut down and serves nobody any more.
     #[error("the owner is shut down; start another one")]
     Stopped,
@@ -101,24 +104,39 @@ pub(crate) enum ClientError {
     #[error("the owner closed the connection")]
     Closed,
     #[error("the owner serves as many connections as it may; raise its max_connections")]
-    Full,
+    TooManyConnections,
     #[error(
         "the owner does not serve this process's user; add its uid with allow_uid or run both as one user"
     )]
-    OtherUser,
+    UserNotAllowed,
     #[error(
         "the process that listens there runs as uid {uid}, and the owner must run as {trusted}; set owner_uid if uid {uid} is right"
     )]
-    OtherOwner { uid: u32, trusted: Trusted },
+    UntrustedOwner { uid: u32, trusted: TrustedOwner },
     #[error("the bytes from the owner do not fit the protocol")]
     Protocol(#[source] Arc<FrameError>),
     #[error("the owner answered another question than was asked")]
-    OtherReply,
+    UnexpectedReply,
     #[error("the request cannot be encoded")]
     Encode(#[source] Arc<FrameError>),
     /// The request is longer than a frame may be; it was not sent.
     #[error("the request has {bytes} bytes, a frame at most {limit}")]
     TooLong { bytes: usize, limit: usize },
+}
+
+/// A call that the connection did not answer.
+#[derive(Debug, Clone)]
+pub(crate) struct FailedCall {
+    pub(crate) error: ClientError,
+    /// Whether a part of the request may have left this process. If not, the request can be sent
+    /// over another connection.
+    pub(crate) sent: bool,
+}
+
+impl FailedCall {
+    pub(crate) fn unsent(error: ClientError) -> Self {
+        Self { error, sent: false }
+    }
 }
 
 impl From<ClientError> for StoreError {
@@ -130,11 +148,13 @@ impl From<ClientError> for StoreError {
             ClientError::Connect { .. }
             | ClientError::Io(_)
             | ClientError::Closed
-            | ClientError::Full => Self::Unavailable { store: STORE, source: error.into() },
-            ClientError::OtherUser
-            | ClientError::OtherOwner { .. }
+            | ClientError::TooManyConnections => {
+                Self::Unavailable { store: STORE, source: error.into() }
+            }
+            ClientError::UserNotAllowed
+            | ClientError::UntrustedOwner { .. }
             | ClientError::Protocol(_)
-            | ClientError::OtherReply
+            | ClientError::UnexpectedReply
             | ClientError::Encode(_) => Self::Other { store: STORE, source: error.into() },
         }
     }
@@ -163,17 +183,17 @@ mod tests {
             ClientError::Connect { path: "/run/s.sock".into(), source: io() },
             ClientError::Io(io()),
             ClientError::Closed,
-            ClientError::Full,
+            ClientError::TooManyConnections,
         ];
         for error in transient {
             assert!(StoreError::from(error.clone()).is_transient(), "{error}");
         }
         let lasting = [
-            ClientError::OtherUser,
-            ClientError::OtherOwner { uid: 1, trusted: Trusted::Uid(2) },
-            ClientError::Protocol(Arc::new(FrameError::NoHello)),
-            ClientError::OtherReply,
-            ClientError::Encode(Arc::new(FrameError::Trailing)),
+            ClientError::UserNotAllowed,
+            ClientError::UntrustedOwner { uid: 1, trusted: TrustedOwner::Uid(2) },
+            ClientError::Protocol(Arc::new(FrameError::InvalidHello)),
+            ClientError::UnexpectedReply,
+            ClientError::Encode(Arc::new(FrameError::TrailingBytes)),
         ];
         for error in lasting {
             assert!(matches!(StoreError::from(error), StoreError::Other { store: "ipc", .. }));

@@ -10,10 +10,10 @@ use session_core::{
 use tokio::sync::Semaphore;
 
 use crate::{
+    client::reconnecting::ReconnectingConnection,
     config::Config,
-    error::{ClientError, ConfigError},
-    link::Link,
-    message::{Reply, Request},
+    error::{ClientError, ConfigError, STORE},
+    wire::message::{Reply, Request},
 };
 
 /// Sessions that another process owns, reached over a Unix-domain socket. Cloning shares the
@@ -71,12 +71,12 @@ use crate::{
 pub struct IpcStore(Arc<Inner>);
 
 struct Inner {
-    link: Link,
+    connection: ReconnectingConnection,
     deadline: Duration,
     limits: Limits,
     max_in_flight: usize,
     /// One permit for each call that may wait for a reply.
-    turns: Semaphore,
+    permits: Semaphore,
 }
 
 impl IpcStore {
@@ -85,7 +85,7 @@ impl IpcStore {
     #[must_use]
     pub fn connect(path: impl AsRef<Path>) -> Self {
         let config = Config::new(path);
-        Self::assemble(Link::path(&config), &config)
+        Self::assemble(ReconnectingConnection::path(&config), &config)
     }
 
     /// The store of the owner that listens at the path of `config`. The owner may come later.
@@ -95,7 +95,7 @@ impl IpcStore {
     pub fn connect_with(config: &Config) -> Result<Self, ConfigError> {
         config.check_path()?;
         config.check()?;
-        Ok(Self::assemble(Link::path(config), config))
+        Ok(Self::assemble(ReconnectingConnection::path(config), config))
     }
 
     /// The store of the owner at the other end of `stream`, with the defaults of [`Config`].
@@ -113,18 +113,21 @@ impl IpcStore {
     /// [`ConfigError`] if a setting is out of range.
     pub fn from_stream_with(stream: UnixStream, config: &Config) -> io::Result<Self> {
         config.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        Ok(Self::assemble(Link::inherited(stream, config.frame_bytes.get())?, config))
+        Ok(Self::assemble(
+            ReconnectingConnection::inherited(stream, config.frame_bytes.get())?,
+            config,
+        ))
     }
 
-    fn assemble(link: Link, config: &Config) -> Self {
+    fn assemble(connection: ReconnectingConnection, config: &Config) -> Self {
         let max_in_flight = config.max_in_flight.get();
-        let turns = Semaphore::new(max_in_flight);
+        let permits = Semaphore::new(max_in_flight);
         Self(Arc::new(Inner {
-            link,
+            connection,
             deadline: config.deadline,
             limits: config.limits,
             max_in_flight,
-            turns,
+            permits,
         }))
     }
 
@@ -134,16 +137,14 @@ impl IpcStore {
         let exchange = async {
             // The semaphore is never closed; the permit goes back when this future ends or is
             // dropped.
-            let _turn = inner.turns.acquire().await.map_err(|_| ClientError::Closed)?;
-            inner.link.call(&request).await
+            let _permit = inner.permits.acquire().await.map_err(|_| ClientError::Closed)?;
+            inner.connection.call(&request).await
         };
         match tokio::time::timeout(inner.deadline, exchange).await {
             Ok(Ok(Reply::Failed(failure))) => Err(failure.into()),
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(error)) => Err(error.into()),
-            Err(_elapsed) => {
-                Err(StoreError::Timeout { store: crate::STORE, after: inner.deadline })
-            }
+            Err(_elapsed) => Err(StoreError::Timeout { store: STORE, after: inner.deadline }),
         }
     }
 
@@ -152,7 +153,7 @@ impl IpcStore {
     async fn call_page(&self, request: Request) -> Result<Reply, StoreError> {
         self.call(request).await.map_err(|error| match error {
             StoreError::Rejected(rejection @ Rejection::DataTooLarge { .. }) => {
-                StoreError::Other { store: crate::STORE, source: rejection.into() }
+                StoreError::Other { store: STORE, source: rejection.into() }
             }
             error => error,
         })
@@ -165,7 +166,7 @@ impl SessionStore for IpcStore {
         new.check(key, &self.0.limits)?;
         match self.call(Request::Create(key.clone(), new)).await? {
             Reply::Created(created) => Ok(created),
-            _ => Err(other_reply()),
+            _ => Err(unexpected_reply()),
         }
     }
 
@@ -175,7 +176,7 @@ impl SessionStore for IpcStore {
         }
         match self.call(Request::Load(key.clone())).await? {
             Reply::Loaded(stored) => Ok(stored),
-            _ => Err(other_reply()),
+            _ => Err(unexpected_reply()),
         }
     }
 
@@ -186,7 +187,7 @@ impl SessionStore for IpcStore {
         }
         match self.call(Request::Commit(key.clone(), commit)).await? {
             Reply::Committed(outcome) => Ok(outcome),
-            _ => Err(other_reply()),
+            _ => Err(unexpected_reply()),
         }
     }
 
@@ -196,7 +197,7 @@ impl SessionStore for IpcStore {
         }
         match self.call(Request::Delete(key.clone(), claim)).await? {
             Reply::Deleted(deleted) => Ok(deleted),
-            _ => Err(other_reply()),
+            _ => Err(unexpected_reply()),
         }
     }
 
@@ -208,7 +209,7 @@ impl SessionStore for IpcStore {
     ) -> Result<SummaryPage, StoreError> {
         match self.call_page(Request::List(principal.clone(), after, wire_limit(limit))).await? {
             Reply::Listed(page) => Ok(page),
-            _ => Err(other_reply()),
+            _ => Err(unexpected_reply()),
         }
     }
 
@@ -229,14 +230,14 @@ impl SessionStore for IpcStore {
     ) -> Result<DeletedPage, StoreError> {
         match self.call_page(Request::DeleteEveryone(after, wire_limit(limit))).await? {
             Reply::DeletedEveryone(page) => Ok(page),
-            _ => Err(other_reply()),
+            _ => Err(unexpected_reply()),
         }
     }
 
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         match self.call_page(Request::Scan(after, wire_limit(limit))).await? {
             Reply::Page(page) => Ok(page),
-            _ => Err(other_reply()),
+            _ => Err(unexpected_reply()),
         }
     }
 
@@ -247,7 +248,7 @@ impl SessionStore for IpcStore {
     async fn ping(&self) -> Result<(), StoreError> {
         match self.call(Request::Ping).await? {
             Reply::Pong => Ok(()),
-            _ => Err(other_reply()),
+            _ => Err(unexpected_reply()),
         }
     }
 }
@@ -259,19 +260,19 @@ fn wire_limit(limit: usize) -> u64 {
 fn count(reply: &Reply) -> Result<u64, StoreError> {
     match reply {
         Reply::Count(count) => Ok(*count),
-        _ => Err(other_reply()),
+        _ => Err(unexpected_reply()),
     }
 }
 
-fn other_reply() -> StoreError {
-    ClientError::OtherReply.into()
+fn unexpected_reply() -> StoreError {
+    ClientError::UnexpectedReply.into()
 }
 
 /// Shows where the owner is and how calls are bounded; there is no secret in it.
 impl fmt::Debug for IpcStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IpcStore")
-            .field("owner", &self.0.link)
+            .field("owner", &self.0.connection)
             .field("deadline", &self.0.deadline)
             .field("max_in_flight", &self.0.max_in_flight)
             .finish_non_exhaustive()

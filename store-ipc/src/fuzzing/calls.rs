@@ -8,12 +8,13 @@ use session_core::{
     StoreError, StoreKey, Stored,
 };
 
-use super::{Framing, comes_back, parted};
+use super::framing::{Framing, assert_round_trip, split};
 use crate::{
-    answer::{answer, push_reply},
-    config::LEAST_FRAME_BYTES,
-    frame::{FrameError, Inbox, Outbox, decode},
-    message::{Failure, Reply, Request},
+    owner::execute::{execute, push_reply},
+    wire::{
+        frame::{FrameError, MIN_FRAME_BYTES, ReadBuffer, WriteBuffer, decode},
+        message::{Failure, Reply, Request},
+    },
 };
 
 /// Has an owner in memory carry out whatever requests there are in `bytes`, at once, and a client
@@ -25,17 +26,17 @@ use crate::{
 pub fn requests(bytes: &[u8], framing: Framing) {
     let (store, clock) = MemoryStore::with_manual_clock();
     let stream = match framing {
-        Framing::AsCame => bytes.to_vec(),
-        Framing::Added => framed(&parted::<Request>(bytes)),
+        Framing::Included => bytes.to_vec(),
+        Framing::Added => framed(&split::<Request>(bytes)),
     };
-    let mut inbox = Inbox::filled(LEAST_FRAME_BYTES, stream);
-    while let Some((id, message)) = frame(&mut inbox) {
+    let mut incoming = ReadBuffer::with_bytes(MIN_FRAME_BYTES, stream);
+    while let Some((id, message)) = next_frame(&mut incoming) {
         let Ok(request) = decode::<Request>(message) else { return };
-        comes_back(&request);
+        assert_round_trip(&request);
         if matches!(request, Request::Ping) {
             clock.advance(Duration::from_secs(60));
         }
-        carry_out(&store, id, request);
+        execute_and_check(&store, id, request);
     }
 }
 
@@ -45,13 +46,13 @@ pub fn requests(bytes: &[u8], framing: Framing) {
 /// If one does not come back, or an error is another decision afterwards.
 pub fn replies(bytes: &[u8], framing: Framing) {
     let stream = match framing {
-        Framing::AsCame => bytes.to_vec(),
-        Framing::Added => framed(&parted::<Reply>(bytes)),
+        Framing::Included => bytes.to_vec(),
+        Framing::Added => framed(&split::<Reply>(bytes)),
     };
-    let mut inbox = Inbox::filled(LEAST_FRAME_BYTES, stream);
-    while let Some((_, message)) = frame(&mut inbox) {
+    let mut incoming = ReadBuffer::with_bytes(MIN_FRAME_BYTES, stream);
+    while let Some((_, message)) = next_frame(&mut incoming) {
         let Ok(reply) = decode::<Reply>(message) else { return };
-        comes_back(&reply);
+        assert_round_trip(&reply);
         match reply {
             Reply::Failed(failure) => {
                 let kind = std::mem::discriminant(&failure);
@@ -60,17 +61,17 @@ pub fn replies(bytes: &[u8], framing: Framing) {
                 let again = std::mem::discriminant(&Failure::from(error));
                 assert!(again == kind || broken_handle, "an error became another one");
             }
-            Reply::Loaded(Some(stored)) => check(&stored.into_record()),
+            Reply::Loaded(Some(stored)) => check_record(&stored.into_record()),
             _ => {}
         }
     }
 }
 
 /// A frame of at most the length that was agreed; `None` at the end or at a broken one.
-fn frame(inbox: &mut Inbox) -> Option<(u64, &[u8])> {
-    let waiting = inbox.unread().len();
-    let (id, message) = inbox.frame().ok()??;
-    assert!(message.len() + 8 <= LEAST_FRAME_BYTES, "a frame is longer than agreed");
+fn next_frame(incoming: &mut ReadBuffer) -> Option<(u64, &[u8])> {
+    let waiting = incoming.unread().len();
+    let (id, message) = incoming.take_frame().ok()??;
+    assert!(message.len() + 8 <= MIN_FRAME_BYTES, "a frame is longer than agreed");
     assert!(message.len() + 12 <= waiting, "a frame is longer than what came");
     Some((id, message))
 }
@@ -87,7 +88,7 @@ fn framed(messages: &[&[u8]]) -> Vec<u8> {
 }
 
 /// Carries out a request and compares the reply and the record afterwards with the record before.
-fn carry_out(store: &MemoryStore, id: u64, request: Request) {
+fn execute_and_check(store: &MemoryStore, id: u64, request: Request) {
     let key = match &request {
         Request::Create(key, _)
         | Request::Load(key)
@@ -97,14 +98,14 @@ fn carry_out(store: &MemoryStore, id: u64, request: Request) {
     };
     let before = key.as_ref().and_then(|key| load(store, key));
     // A second copy, because the call takes the first.
-    let asked = postcard::to_stdvec(&request).ok().and_then(|bytes| decode::<Request>(&bytes).ok());
-    let reply = answer(store, request, LEAST_FRAME_BYTES)
+    let copy = postcard::to_stdvec(&request).ok().and_then(|bytes| decode::<Request>(&bytes).ok());
+    let reply = execute(store, request, MIN_FRAME_BYTES)
         .now_or_never()
         .unwrap_or_else(|| panic!("a store in memory let a call wait"));
     let after = key.as_ref().and_then(|key| load(store, key));
-    match (asked, &reply) {
+    match (copy, &reply) {
         (Some(Request::Create(key, new)), Reply::Created(Created::New)) => {
-            created(&key, &new, before.as_ref(), after)
+            check_create(&key, &new, before.as_ref(), after)
         }
         (Some(Request::Load(_)), Reply::Loaded(loaded)) => {
             let loaded = loaded.clone().map(Stored::into_record);
@@ -127,7 +128,7 @@ fn carry_out(store: &MemoryStore, id: u64, request: Request) {
             }
         },
         (Some(Request::Commit(_, commit)), Reply::Committed(outcome)) => {
-            committed(&commit, outcome, before, after)
+            check_commit(&commit, outcome, before, after)
         }
         // Refused, taken, or another call: nothing has changed.
         (_, _) => assert!(after == before, "a refused request changed a session"),
@@ -135,10 +136,10 @@ fn carry_out(store: &MemoryStore, id: u64, request: Request) {
     if let Reply::Failed(Failure::Other { text, .. }) = &reply {
         assert!(!text.contains("panicked"), "the store panicked");
     }
-    sent(id, &reply);
+    check_encoding(id, &reply);
 }
 
-fn created(key: &StoreKey, new: &NewRecord, before: Option<&Record>, after: Option<Record>) {
+fn check_create(key: &StoreKey, new: &NewRecord, before: Option<&Record>, after: Option<Record>) {
     let after = after.unwrap_or_else(|| panic!("what was created is not there"));
     assert!(
         before.is_none() && key.is_storable(),
@@ -153,7 +154,7 @@ fn created(key: &StoreKey, new: &NewRecord, before: Option<&Record>, after: Opti
     );
 }
 
-fn committed(commit: &Commit, outcome: &Outcome, before: Option<Record>, after: Option<Record>) {
+fn check_commit(commit: &Commit, outcome: &Outcome, before: Option<Record>, after: Option<Record>) {
     let Outcome::Done(done) = outcome else {
         let current = before.as_ref().map(|record| record.secret == commit.secret);
         let fits = match outcome {
@@ -201,13 +202,13 @@ fn committed(commit: &Commit, outcome: &Outcome, before: Option<Record>, after: 
 }
 
 /// The reply arrives in one frame of at most the agreed length.
-fn sent(id: u64, reply: &Reply) {
-    let (kind, mut outbox) = (std::mem::discriminant(reply), Outbox::default());
-    push_reply(&mut outbox, id, reply, LEAST_FRAME_BYTES)
+fn check_encoding(id: u64, reply: &Reply) {
+    let (kind, mut outgoing) = (std::mem::discriminant(reply), WriteBuffer::default());
+    push_reply(&mut outgoing, id, reply, MIN_FRAME_BYTES)
         .unwrap_or_else(|error| panic!("a reply is not sent: {error}"));
-    let mut inbox = Inbox::filled(LEAST_FRAME_BYTES, outbox.unwritten().to_vec());
-    let frame = inbox
-        .frame()
+    let mut incoming = ReadBuffer::with_bytes(MIN_FRAME_BYTES, outgoing.unwritten().to_vec());
+    let frame = incoming
+        .take_frame()
         .unwrap_or_else(|error: FrameError| panic!("a reply does not arrive: {error}"));
     let (of, message) = frame.unwrap_or_else(|| panic!("half a reply"));
     let reply =
@@ -217,7 +218,7 @@ fn sent(id: u64, reply: &Reply) {
         std::mem::discriminant(&reply) == kind || matches!(reply, Reply::Failed(_)),
         "another reply"
     );
-    assert!(!inbox.has_rest(), "more than one frame");
+    assert!(!incoming.has_partial_frame(), "more than one frame");
 }
 
 fn load(store: &MemoryStore, key: &StoreKey) -> Option<Record> {
@@ -226,11 +227,11 @@ fn load(store: &MemoryStore, key: &StoreKey) -> Option<Record> {
         .now_or_never()
         .and_then(Result::ok)
         .unwrap_or_else(|| panic!("a store in memory failed"));
-    loaded.map(Stored::into_record).inspect(check)
+    loaded.map(Stored::into_record).inspect(check_record)
 }
 
-/// What a record always is, and whatever is asked of it does not fail.
-fn check(record: &Record) {
+/// What a record always is, and whatever is copy of it does not fail.
+fn check_record(record: &Record) {
     let names: Vec<_> = record.data.iter().map(|(name, _)| name.as_str()).collect();
     assert!(names.is_sorted() && names.iter().all(|name| !name.is_empty()), "names out of order");
     let _ = (record.attributes.clone().bounded(), record.data.bytes(), format!("{record:?}"));

@@ -2,7 +2,7 @@
 //! other one.
 
 mod failing_successor;
-mod rig;
+mod support;
 
 use std::{
     io::{Read, Write},
@@ -14,20 +14,19 @@ use std::{
 
 use session_core::{MemoryStore, NewRecord, SessionStore};
 
+use self::support::{
+    HOUR, LONG, SECRET, add, client, cut_off, fill, frame, generations, handed_over, hello, key,
+    owner, pair, raw, read_hello, read_reply, successor_of,
+};
 use super::{
-    error::{HandOverError, TakeoverError},
+    clock::boot_time,
+    error::{HandoverError, TakeoverError},
     message::Message,
-    succession::boot_time,
-    wire::{Side, Wire},
+    stream::{HandoverStream, Side, StreamError},
 };
 use crate::{
     IpcStore, Owner, OwnerError,
-    message::{Reply, Request},
-};
-
-use self::rig::{
-    HOUR, LONG, SECRET, add, client, cut_off, fill, frame, generations, handed_over, heir, hello,
-    key, owner, pair, raw, read_hello, read_reply,
+    wire::message::{Reply, Request},
 };
 
 #[tokio::test]
@@ -35,22 +34,22 @@ async fn a_guest_goes_on_where_it_was() {
     let store = Arc::new(MemoryStore::new());
     let session = fill(&store, 1, 10).await.remove(0);
     let (old, new) = generations(&store);
-    let (guest, idle) = (client(&new), client(&new));
-    assert_eq!(add(&guest, &session).await, 1);
-    assert!(matches!(new.listen("/nowhere"), Err(OwnerError::Waiting)));
-    assert!(matches!(new.succession(pair().0), Err(OwnerError::Waiting)));
+    let (forwarded, idle) = (client(&new), client(&new));
+    assert_eq!(add(&forwarded, &session).await, 1);
+    assert!(matches!(new.listen("/nowhere"), Err(OwnerError::AwaitingHandover)));
+    assert!(matches!(new.attach_successor(pair().0), Err(OwnerError::AwaitingHandover)));
     let handed_over = handed_over(&old, &new).await;
     assert_eq!((handed_over.sessions, handed_over.connections), (1, 2));
-    assert_eq!(add(&guest, &session).await, 2);
+    assert_eq!(add(&forwarded, &session).await, 2);
     assert_eq!(add(&idle, &session).await, 3);
     let late = client(&new);
     assert_eq!(add(&late, &session).await, 4);
     assert_eq!(add(&*store, &session).await, 2, "the old store saw nothing of it");
     assert_eq!((old.stats().connections, new.stats().connections), (0, 3));
     assert!(matches!(old.serve(pair().0), Err(OwnerError::Stopped)));
-    assert!(matches!(old.hand_over(LONG).await, Err(HandOverError::Stopped)));
+    assert!(matches!(old.handover(LONG).await, Err(HandoverError::Stopped)));
     old.shutdown();
-    assert_eq!(add(&guest, &session).await, 5);
+    assert_eq!(add(&forwarded, &session).await, 5);
 }
 
 #[tokio::test]
@@ -60,12 +59,12 @@ async fn a_third_generation_follows() {
     let (first, second) = generations(&store);
     handed_over(&first, &second).await;
     let (one, other) = pair();
-    second.succession(one).unwrap();
-    let third = heir(other);
-    let guest = client(&third);
-    assert_eq!(add(&guest, &session).await, 1);
+    second.attach_successor(one).unwrap();
+    let third = successor_of(other);
+    let forwarded = client(&third);
+    assert_eq!(add(&forwarded, &session).await, 1);
     handed_over(&second, &third).await;
-    assert_eq!(add(&guest, &session).await, 2);
+    assert_eq!(add(&forwarded, &session).await, 2);
 }
 
 /// Half a hello, half a request, and a request of which only the length came: each is answered by
@@ -112,13 +111,13 @@ async fn a_guest_that_does_not_read_holds_nothing_up_and_loses_nothing() {
     let store = Arc::new(MemoryStore::new());
     let sessions = fill(&store, 1, 60_000).await;
     let (old, new) = generations(&store);
-    let mut guest = raw(&new);
-    guest.write_all(&hello()).unwrap();
+    let mut forwarded = raw(&new);
+    forwarded.write_all(&hello()).unwrap();
     let requests = 400;
     for id in 0..requests {
-        guest.write_all(&frame(id, &Request::Load(sessions[0].clone()))).unwrap();
+        forwarded.write_all(&frame(id, &Request::Load(sessions[0].clone()))).unwrap();
     }
-    // 24 MB of replies are more than the socket and the outbox take; it is full once requests are
+    // 24 MB of replies are more than the socket and the buffer take; it is full once requests are
     // no longer begun.
     let (mut before, begun) = (0, Instant::now());
     loop {
@@ -133,9 +132,9 @@ async fn a_guest_that_does_not_read_holds_nothing_up_and_loses_nothing() {
     assert!(before < requests, "{before} of {requests}");
     handed_over(&old, &new).await;
     old.shutdown();
-    read_hello(&mut guest);
+    read_hello(&mut forwarded);
     for id in 0..requests {
-        let (came, reply) = read_reply(&mut guest);
+        let (came, reply) = read_reply(&mut forwarded);
         assert_eq!(came, id);
         assert!(matches!(reply, Reply::Loaded(Some(_))));
     }
@@ -150,14 +149,14 @@ async fn no_session_lives_longer_through_it() {
     let _ = store.create(&short, NewRecord::new(SECRET, ttl)).await.unwrap();
     let created = Instant::now();
     let (old, new) = generations(&store);
-    let guest = client(&new);
-    while guest.load(&dead).await.unwrap().is_some() {}
+    let forwarded = client(&new);
+    while forwarded.load(&dead).await.unwrap().is_some() {}
     assert_eq!(handed_over(&old, &new).await.sessions, 1);
     let asked = Instant::now();
-    let record = guest.load(&short).await.unwrap().unwrap().into_record();
+    let record = forwarded.load(&short).await.unwrap().unwrap().into_record();
     assert!(record.ttl <= (created + ttl).saturating_duration_since(asked), "{:?}", record.ttl);
     assert!(record.age >= asked.saturating_duration_since(created), "{:?}", record.age);
-    assert_eq!(guest.load(&dead).await.unwrap(), None);
+    assert_eq!(forwarded.load(&dead).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -190,15 +189,15 @@ async fn a_client_of_a_path_that_does_not_read_holds_nothing_up() {
         .unwrap()
         .spawn_thread()
         .unwrap();
-    old.succession(one).unwrap();
-    let new = heir(other);
+    old.attach_successor(one).unwrap();
+    let new = successor_of(other);
     old.listen(&path).unwrap();
     let mut client = StdUnixStream::connect(&path).unwrap();
     client.write_all(&hello()).unwrap();
     for id in 0..50 {
         client.write_all(&frame(id, &Request::Load(session.clone()))).unwrap();
     }
-    // 3 MB of replies are more than the socket and the outbox take; it is full once requests are no
+    // 3 MB of replies are more than the socket and the buffer take; it is full once requests are no
     // longer begun.
     let (mut before, begun) = (0, Instant::now());
     while before == 0 || old.stats().requests > before {
@@ -222,11 +221,11 @@ async fn a_client_of_a_path_that_does_not_read_holds_nothing_up() {
 async fn only_memory_is_handed_over_and_only_to_somebody() {
     let plain = Owner::builder(Arc::new(MemoryStore::new()));
     let old = plain.clone().build().unwrap().spawn_thread().unwrap();
-    assert!(matches!(old.succession(pair().0), Err(OwnerError::NotInMemory)));
-    assert!(matches!(plain.succeed(pair().0), Err(OwnerError::NotInMemory)));
-    assert!(matches!(old.hand_over(LONG).await, Err(HandOverError::NoSuccessor(None))));
+    assert!(matches!(old.attach_successor(pair().0), Err(OwnerError::NotInMemory)));
+    assert!(matches!(plain.build_successor(pair().0), Err(OwnerError::NotInMemory)));
+    assert!(matches!(old.handover(LONG).await, Err(HandoverError::NoSuccessor(None))));
     client(&old).ping().await.unwrap();
-    old.takeover().await.unwrap();
+    old.wait_for_handover().await.unwrap();
 }
 
 #[tokio::test]
@@ -237,13 +236,13 @@ async fn a_new_succession_ends_the_former() {
     let left = client(&former);
     assert_eq!(add(&left, &session).await, 1);
     let (one, other) = pair();
-    old.succession(one).unwrap();
-    assert!(matches!(former.takeover().await, Err(TakeoverError::Lost(_))));
+    old.attach_successor(one).unwrap();
+    assert!(matches!(former.wait_for_handover().await, Err(TakeoverError::PredecessorEnded(_))));
     cut_off(&left).await;
-    let new = heir(other);
-    let guest = client(&new);
+    let new = successor_of(other);
+    let forwarded = client(&new);
     handed_over(&old, &new).await;
-    assert_eq!(add(&guest, &session).await, 2);
+    assert_eq!(add(&forwarded, &session).await, 2);
 }
 
 type Expected = fn(&TakeoverError) -> bool;
@@ -254,11 +253,11 @@ async fn a_predecessor_that_fails_leaves_nobody_served() {
     let snapshot = || Message::Snapshot { taken_at: Duration::from_secs(1), stamp: boot_time() };
     let end = |sessions, connections| Message::End { sessions, connections };
     let connection =
-        |guest, request_bytes| Message::Connection { guest, request_bytes, reply_bytes: None };
+        |client, request_bytes| Message::Connection { client, request_bytes, reply_bytes: None };
     let prepare = || Message::Prepare(LONG);
-    let lost: Expected = |error| matches!(error, TakeoverError::Lost(_));
-    let refused: Expected = |error| matches!(error, TakeoverError::Refused(_));
-    let late: Expected = |error| matches!(error, TakeoverError::Late(_));
+    let lost: Expected = |error| matches!(error, TakeoverError::PredecessorEnded(_));
+    let refused: Expected = |error| matches!(error, TakeoverError::Protocol(_));
+    let late: Expected = |error| matches!(error, TakeoverError::Timeout(_));
     let store = Arc::new(MemoryStore::new());
     fill(&store, 1, 10).await;
     let session = || store.export().batch(1);
@@ -270,13 +269,13 @@ async fn a_predecessor_that_fails_leaves_nobody_served() {
         ("after a connection", vec![prepare(), snapshot(), connection(1, 1 << 20)], lost),
         ("before it let go", vec![prepare(), snapshot(), end(0, 0)], lost),
         ("hangs", vec![Message::Prepare(Duration::ZERO), snapshot()], late),
-        ("goes at once", vec![Message::Go], refused),
-        ("goes before the end", vec![prepare(), snapshot(), Message::Go], refused),
+        ("goes at once", vec![Message::Activate], refused),
+        ("goes before the end", vec![prepare(), snapshot(), Message::Activate], refused),
         ("does not go", vec![prepare(), snapshot(), end(0, 0), Message::Prepared], refused),
         ("counts wrong", vec![prepare(), snapshot(), end(1, 0)], refused),
-        ("names no guest", vec![prepare(), snapshot(), connection(7, 1 << 20)], refused),
+        ("names no forwarded", vec![prepare(), snapshot(), connection(7, 1 << 20)], refused),
         (
-            "names a guest twice",
+            "names a forwarded twice",
             vec![prepare(), snapshot(), connection(1, 1 << 20), connection(1, 1 << 20)],
             refused,
         ),
@@ -292,24 +291,25 @@ async fn a_predecessor_that_fails_leaves_nobody_served() {
     ];
     for (case, messages, expected) in cases {
         let (one, other) = pair();
-        let new = heir(other);
-        let guest = client(&new);
-        let mut wire = Wire::open(one, Side::Predecessor).await.unwrap();
+        let new = successor_of(other);
+        let forwarded = client(&new);
+        let mut stream = HandoverStream::open(one, Side::Predecessor).await.unwrap();
         // It is sent with the first call at the latest.
-        let Some((Message::Guest(1), Some(held))) = wire.receive().await.unwrap() else {
-            panic!("{case}: no guest came")
+        let Some((Message::Client(1), Some(held))) = stream.receive().await.unwrap() else {
+            panic!("{case}: no forwarded came")
         };
         for message in messages {
             // It may have given up before the last one.
-            let _ = wire.send(&message).await;
+            let _ = stream.send(&message).await;
         }
         // One that talks nonsense is still there.
-        let dies = expected(&TakeoverError::Lost(None));
-        let _alive = Some(wire).filter(|_| !dies);
-        let error = tokio::time::timeout(LONG, new.takeover()).await.expect(case).expect_err(case);
+        let dies = expected(&TakeoverError::PredecessorEnded(None));
+        let _alive = Some(stream).filter(|_| !dies);
+        let error =
+            tokio::time::timeout(LONG, new.wait_for_handover()).await.expect(case).expect_err(case);
         assert!(expected(&error), "{case}: {error:?}");
         // Though somebody still holds its stream.
-        cut_off(&guest).await;
+        cut_off(&forwarded).await;
         assert!(matches!(new.serve(pair().0), Err(OwnerError::Stopped)), "{case}");
         drop(held);
     }
@@ -318,11 +318,11 @@ async fn a_predecessor_that_fails_leaves_nobody_served() {
 #[tokio::test]
 async fn a_shutdown_ends_the_wait() {
     let (_one, other) = pair();
-    let new = heir(other);
-    let guest = client(&new);
+    let new = successor_of(other);
+    let forwarded = client(&new);
     new.shutdown();
-    assert!(matches!(new.takeover().await, Err(TakeoverError::Stopped)));
-    cut_off(&guest).await;
+    assert!(matches!(new.wait_for_handover().await, Err(TakeoverError::Stopped)));
+    cut_off(&forwarded).await;
 }
 
 #[tokio::test]
@@ -338,21 +338,21 @@ async fn other_versions_and_garbage_are_refused_by_both_sides() {
         (&mut b"sHND\x02\0\x02\0\x02\0\0\0\0\x05".to_vec()[..], "without the stream"),
     ] {
         let (mut one, other) = pair();
-        let new = heir(other);
+        let new = successor_of(other);
         one.write_all(bytes).unwrap();
-        let error = new.takeover().await.unwrap_err();
-        let TakeoverError::Refused(source) = &error else { panic!("{says}: {error:?}") };
+        let error = new.wait_for_handover().await.unwrap_err();
+        let TakeoverError::Protocol(source) = &error else { panic!("{says}: {error:?}") };
         assert!(source.to_string().contains(says), "{says}: {source}");
 
         let store = Arc::new(MemoryStore::new());
         let old = owner(&store);
         let (mut one, other) = pair();
-        old.succession(other).unwrap();
+        old.attach_successor(other).unwrap();
         one.write_all(bytes).unwrap();
         // The old owner closes the stream and serves on.
         one.set_read_timeout(Some(LONG)).unwrap();
         one.read_to_end(&mut Vec::new()).unwrap();
-        assert!(matches!(old.hand_over(LONG).await, Err(HandOverError::NoSuccessor(_))), "{says}");
+        assert!(matches!(old.handover(LONG).await, Err(HandoverError::NoSuccessor(_))), "{says}");
         client(&old).ping().await.unwrap();
     }
 }
@@ -363,16 +363,16 @@ async fn a_descriptor_that_is_no_stream_is_refused() {
     let store = Arc::new(MemoryStore::new());
     let old = owner(&store);
     let (one, other) = pair();
-    old.succession(one).unwrap();
-    let mut wire = Wire::open(other, Side::Successor).await.unwrap();
+    old.attach_successor(one).unwrap();
+    let mut stream = HandoverStream::open(other, Side::Successor).await.unwrap();
     let file = std::os::fd::OwnedFd::from(tempfile::tempfile().unwrap());
-    wire.send_guest(1, &StdUnixStream::from(file)).await.unwrap();
+    stream.send_client(1, &StdUnixStream::from(file)).await.unwrap();
     // The hello came before the end.
-    assert!(matches!(wire.receive().await, Ok(None) | Err(super::wire::WireError::Io(_))));
+    assert!(matches!(stream.receive().await, Ok(None) | Err(StreamError::Io(_))));
     client(&old).ping().await.unwrap();
 }
 
-/// A change of this form needs a new [`HANDOVER`](super::wire::HANDOVER) version.
+/// A change of this form needs a new [`HANDOVER_VERSION`](super::stream::HANDOVER_VERSION) version.
 #[test]
 fn session_is_written_as_handover_version_2_says() {
     let session = session_bytes();

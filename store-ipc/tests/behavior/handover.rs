@@ -12,7 +12,7 @@ use session_core::{
     Change, Commit, Created, Data, Json, MemoryStore, Name, NewRecord, Outcome, SessionStore,
     StoreKey,
 };
-use store_ipc::{HandOverError, IpcStore, Owner, OwnerError, OwnerHandle, TakeoverError};
+use store_ipc::{HandoverError, IpcStore, Owner, OwnerError, OwnerHandle, TakeoverError};
 
 use super::{LONG, SECRET, eventually, key, process::FIXTURE, record, unavailable};
 
@@ -114,7 +114,7 @@ async fn handed_over_under_load(
         Outcome::Done(_)
     ));
     eventually("a load of the workers", || old.stats().requests > before + 1_000).await;
-    let handed_over = old.hand_over(PATIENCE).await.unwrap();
+    let handed_over = old.handover(PATIENCE).await.unwrap();
     assert_eq!(handed_over.connections, 4);
     old.shutdown();
     let last = heir.line();
@@ -130,7 +130,7 @@ async fn no_call_fails_and_no_write_is_lost_while_the_sessions_change_hands() {
     let store = with_counter().await;
     let old = owner(&store);
     let (one, other) = UnixStream::pair().unwrap();
-    old.succession(one).unwrap();
+    old.attach_successor(one).unwrap();
     let took = handed_over_under_load(&old, &store, Relative::start(&["heir", "3"], other)).await;
     println!("24 callers waited {} µs", took.as_micros());
 }
@@ -141,13 +141,13 @@ async fn a_successor_that_is_killed_costs_nothing_and_the_next_one_takes_over() 
     let old = owner(&store);
     let own = client(&old);
     let (one, other) = UnixStream::pair().unwrap();
-    old.succession(one).unwrap();
+    old.attach_successor(one).unwrap();
     let mut heir = Relative::start(&["heir", "3"], other);
     assert_eq!(heir.line(), "ready");
     assert_eq!(old.stats().connections, 5);
     heir.kill();
     eventually("the end of its workers' connections", || old.stats().connections == 1).await;
-    assert!(matches!(old.hand_over(PATIENCE).await, Err(HandOverError::NoSuccessor(_))));
+    assert!(matches!(old.handover(PATIENCE).await, Err(HandoverError::NoSuccessor(_))));
     // What its workers did before they ended is theirs; the next ones count from here.
     let n = add(&own).await;
     let back = [(Name::new("n").unwrap(), Change::Add(-n))].into_iter().collect();
@@ -157,7 +157,7 @@ async fn a_successor_that_is_killed_costs_nothing_and_the_next_one_takes_over() 
     ));
     drop(own);
     let (one, other) = UnixStream::pair().unwrap();
-    old.succession(one).unwrap();
+    old.attach_successor(one).unwrap();
     handed_over_under_load(&old, &store, Relative::start(&["heir", "3"], other)).await;
 }
 
@@ -166,12 +166,12 @@ async fn a_predecessor_that_is_killed_takes_the_sessions_with_it() {
     let (one, other) = UnixStream::pair().unwrap();
     let mut predecessor = Relative::start(&["predecessor"], one);
     assert_eq!(predecessor.line(), "ready");
-    let new = Owner::memory(Arc::new(MemoryStore::new())).succeed(other).unwrap();
+    let new = Owner::memory(Arc::new(MemoryStore::new())).build_successor(other).unwrap();
     let guest = client(&new);
     assert_eq!(guest.create(&key(), NewRecord::new(SECRET, LONG)).await.unwrap(), Created::New);
     predecessor.kill();
-    let error = tokio::time::timeout(PATIENCE, new.takeover()).await.unwrap().unwrap_err();
-    assert!(matches!(error, TakeoverError::Lost(_)), "{error:?}");
+    let error = tokio::time::timeout(PATIENCE, new.wait_for_handover()).await.unwrap().unwrap_err();
+    assert!(matches!(error, TakeoverError::PredecessorEnded(_)), "{error:?}");
     unavailable(guest.ping().await);
     assert!(matches!(new.serve(UnixStream::pair().unwrap().0), Err(OwnerError::Stopped)));
 }
@@ -193,15 +193,15 @@ async fn a_hundred_thousand_sessions_come_whole() {
     }
     let (one, other) = UnixStream::pair().unwrap();
     let old = owner(&store);
-    old.succession(one).unwrap();
+    old.attach_successor(one).unwrap();
     let new_store = Arc::new(MemoryStore::new());
-    let new = Owner::memory(Arc::clone(&new_store)).succeed(other).unwrap();
-    let handed_over = old.hand_over(PATIENCE).await.unwrap();
+    let new = Owner::memory(Arc::clone(&new_store)).build_successor(other).unwrap();
+    let handed_over = old.handover(PATIENCE).await.unwrap();
     println!(
         "100,000 sessions of 200 bytes changed hands within {} ms",
         handed_over.took.as_millis()
     );
-    new.takeover().await.unwrap();
+    new.wait_for_handover().await.unwrap();
     assert_eq!(handed_over.sessions, 100_000);
     assert_eq!(
         (new_store.held_sessions(), new_store.held_bytes()),
@@ -224,12 +224,12 @@ async fn c45_nothing_that_is_shown_holds_a_key_or_a_value() {
     let _ = store.create(&secret, NewRecord::new(SECRET, LONG).data(data)).await.unwrap();
     let (one, other) = UnixStream::pair().unwrap();
     let old = owner(&store);
-    old.succession(one).unwrap();
+    old.attach_successor(one).unwrap();
     // A store that holds the session already, which no session can be brought into.
-    let new = Owner::memory(Arc::clone(&store)).succeed(other).unwrap();
-    let refused = old.hand_over(PATIENCE).await.unwrap_err();
-    let error = new.takeover().await.unwrap_err();
-    let TakeoverError::Refused(source) = &error else { panic!("{error:?}") };
+    let new = Owner::memory(Arc::clone(&store)).build_successor(other).unwrap();
+    let refused = old.handover(PATIENCE).await.unwrap_err();
+    let error = new.wait_for_handover().await.unwrap_err();
+    let TakeoverError::Protocol(source) = &error else { panic!("{error:?}") };
     assert!(source.source().unwrap().to_string().contains("twice"), "{source}");
     let shown = format!("{old:?} {new:?} {refused:?} {refused} {error:?} {error} {source}");
     assert!(!shown.contains("hunter2") && !shown.contains("secretkey"), "{shown}");

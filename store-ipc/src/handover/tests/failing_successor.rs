@@ -4,13 +4,17 @@ use std::{io::Read, net::Shutdown, os::unix::net::UnixStream as StdUnixStream, s
 
 use session_core::{MemoryStore, SessionStore};
 
-use super::super::{
-    error::HandOverError,
-    message::Message,
-    wire::{Side, Wire},
+use super::support::{
+    LONG, SHORT, add, client, cut_off, fill, handed_over, owner, pair, successor_of,
 };
-use super::rig::{LONG, SHORT, add, client, cut_off, fill, handed_over, heir, owner, pair};
-use crate::OwnerError;
+use crate::{
+    OwnerError,
+    handover::{
+        error::HandoverError,
+        message::Message,
+        stream::{HandoverStream, Side},
+    },
+};
 
 /// How far a successor goes before it is silent or dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,37 +29,37 @@ enum Step {
     Told,
 }
 
-/// Plays a successor up to `step`, with one guest, and gives back the wire and the guest's other
+/// Plays a successor up to `step`, with one forwarded, and gives back the stream and the forwarded's other
 /// end.
-async fn successor(stream: StdUnixStream, step: Step) -> (Option<Wire>, StdUnixStream) {
-    let (guest, given) = pair();
+async fn successor(stream: StdUnixStream, step: Step) -> (Option<HandoverStream>, StdUnixStream) {
+    let (forwarded, given) = pair();
     if step == Step::Started {
-        return (None, guest);
+        return (None, forwarded);
     }
-    let mut wire = Wire::open(stream, Side::Successor).await.unwrap();
-    wire.send_guest(1, &given).await.unwrap();
+    let mut stream = HandoverStream::open(stream, Side::Successor).await.unwrap();
+    stream.send_client(1, &given).await.unwrap();
     if step == Step::Greeted {
-        return (Some(wire), guest);
+        return (Some(stream), forwarded);
     }
-    assert!(matches!(wire.receive().await.unwrap().unwrap().0, Message::Prepare(_)));
+    assert!(matches!(stream.receive().await.unwrap().unwrap().0, Message::Prepare(_)));
     if step >= Step::Prepared {
-        wire.send(&Message::Prepared).await.unwrap();
+        stream.send(&Message::Prepared).await.unwrap();
     }
     if step >= Step::SomeSessions {
         for _ in 0..2 {
-            wire.receive().await.unwrap().unwrap();
+            stream.receive().await.unwrap().unwrap();
         }
     }
     if step >= Step::AllSessions {
-        while !matches!(wire.receive().await.unwrap().unwrap().0, Message::End { .. }) {}
+        while !matches!(stream.receive().await.unwrap().unwrap().0, Message::End { .. }) {}
     }
     if step >= Step::Imported {
-        wire.send(&Message::Imported).await.unwrap();
+        stream.send(&Message::Imported).await.unwrap();
     }
     if step >= Step::Told {
-        assert!(matches!(wire.receive().await.unwrap().unwrap().0, Message::Go));
+        assert!(matches!(stream.receive().await.unwrap().unwrap().0, Message::Activate));
     }
-    (Some(wire), guest)
+    (Some(stream), forwarded)
 }
 
 /// Every step, once with a successor that dies and once with one that hangs.
@@ -75,57 +79,57 @@ async fn a_successor_that_fails_is_known_and_never_a_second_owner() {
             let worker = client(&old);
             worker.ping().await.unwrap();
             let (one, other) = pair();
-            old.succession(one).unwrap();
+            old.attach_successor(one).unwrap();
             let keep = other.try_clone().unwrap();
-            let (ended, (wire, mut guest)) =
-                tokio::join!(old.hand_over(if dies { LONG } else { SHORT }), async {
-                    let (wire, guest) = successor(other, step).await;
+            let (ended, (stream, mut forwarded)) =
+                tokio::join!(old.handover(if dies { LONG } else { SHORT }), async {
+                    let (stream, forwarded) = successor(other, step).await;
                     if dies {
                         let _ = keep.shutdown(Shutdown::Both);
-                        return (None, guest);
+                        return (None, forwarded);
                     }
-                    (wire, guest)
+                    (stream, forwarded)
                 });
             let error = ended.unwrap_err();
             let case = format!("{step:?}, dies: {dies}: {error}");
-            guest.set_nonblocking(false).unwrap();
-            guest.set_read_timeout(Some(SHORT)).unwrap();
+            forwarded.set_nonblocking(false).unwrap();
+            forwarded.set_read_timeout(Some(SHORT)).unwrap();
             let mut bytes = Vec::new();
-            let guest_ended = guest.read_to_end(&mut bytes).is_ok();
+            let guest_ended = forwarded.read_to_end(&mut bytes).is_ok();
             if step < Prepared {
                 assert!(
-                    matches!(error, HandOverError::NoSuccessor(_)) && error.still_serves(),
+                    matches!(error, HandoverError::NoSuccessor(_)) && error.still_serves(),
                     "{case}"
                 );
                 assert_eq!(add(&worker, &session).await, 1, "{case}");
                 assert!(guest_ended || step == Started, "{case}");
                 // It is tried again, and goes well.
                 let (one, other) = pair();
-                old.succession(one).unwrap();
-                let new = heir(other);
-                let guest = client(&new);
+                old.attach_successor(one).unwrap();
+                let new = successor_of(other);
+                let forwarded = client(&new);
                 assert_eq!(handed_over(&old, &new).await.sessions, 40, "{case}");
-                assert_eq!(add(&guest, &session).await, 2, "{case}");
+                assert_eq!(add(&forwarded, &session).await, 2, "{case}");
                 continue;
             }
             match step {
-                Told => assert!(matches!(error, HandOverError::Unconfirmed(_)), "{case}"),
+                Told => assert!(matches!(error, HandoverError::Unconfirmed(_)), "{case}"),
                 // The word may have gone out before the end was seen.
                 Imported => assert!(
-                    matches!(error, HandOverError::Unconfirmed(_) | HandOverError::Failed(_)),
+                    matches!(error, HandoverError::Unconfirmed(_) | HandoverError::Failed(_)),
                     "{case}"
                 ),
-                _ => assert!(matches!(error, HandOverError::Failed(_)), "{case}"),
+                _ => assert!(matches!(error, HandoverError::Failed(_)), "{case}"),
             }
-            if matches!(error, HandOverError::Failed(_)) {
+            if matches!(error, HandoverError::Failed(_)) {
                 assert!(guest_ended, "{case}");
             }
             assert!(!error.still_serves(), "{case}");
             cut_off(&worker).await;
             assert!(matches!(old.serve(pair().0), Err(OwnerError::Stopped)), "{case}");
-            assert!(matches!(old.succession(pair().0), Err(OwnerError::Stopped)), "{case}");
+            assert!(matches!(old.attach_successor(pair().0), Err(OwnerError::Stopped)), "{case}");
             assert_eq!(store.held_sessions(), 40, "{case}");
-            drop(wire);
+            drop(stream);
         }
     }
 }

@@ -8,9 +8,11 @@ use session_core::{
 };
 
 use crate::{
-    Config, IpcStore, Owner, OwnerHandle,
-    frame::{Hello, Outbox, Verdict, decode},
-    message::{Reply, Request},
+    Config, HandoverReport, IpcStore, Owner, OwnerHandle,
+    wire::{
+        frame::{Hello, HelloStatus, WriteBuffer, decode},
+        message::{Reply, Request},
+    },
 };
 
 /// The hash of the secret of every session here.
@@ -34,8 +36,8 @@ pub(super) fn owner(store: &Arc<MemoryStore>) -> OwnerHandle {
     Owner::memory(Arc::clone(store)).build().unwrap().spawn_thread().unwrap()
 }
 
-pub(super) fn heir(stream: StdUnixStream) -> OwnerHandle {
-    Owner::memory(Arc::new(MemoryStore::new())).succeed(stream).unwrap()
+pub(super) fn successor_of(stream: StdUnixStream) -> OwnerHandle {
+    Owner::memory(Arc::new(MemoryStore::new())).build_successor(stream).unwrap()
 }
 
 /// A client of `owner`, and nothing that would make it wait for less than the test.
@@ -85,13 +87,13 @@ pub(super) async fn cut_off(client: &IpcStore) {
 }
 
 pub(super) fn frame(id: u64, request: &Request) -> Vec<u8> {
-    let mut outbox = Outbox::default();
-    outbox.push(id, request, MIB).unwrap();
-    outbox.unwritten().to_vec()
+    let mut buffer = WriteBuffer::default();
+    buffer.push(id, request, MIB).unwrap();
+    buffer.unwritten().to_vec()
 }
 
 pub(super) fn hello() -> [u8; Hello::BYTES] {
-    Hello { verdict: Verdict::Welcome, frame_bytes: 1024 * 1024 }.encode()
+    Hello { status: HelloStatus::Accepted, frame_bytes: 1024 * 1024 }.encode()
 }
 
 pub(super) fn read_hello(stream: &mut StdUnixStream) {
@@ -109,9 +111,9 @@ pub(super) fn read_reply(stream: &mut StdUnixStream) -> (u64, Reply) {
     (u64::from_le_bytes(*id), decode(message).unwrap())
 }
 
-pub(super) async fn handed_over(old: &OwnerHandle, new: &OwnerHandle) -> super::super::HandedOver {
-    let handed_over = old.hand_over(LONG).await.unwrap();
-    new.takeover().await.unwrap();
+pub(super) async fn handed_over(old: &OwnerHandle, new: &OwnerHandle) -> HandoverReport {
+    let handed_over = old.handover(LONG).await.unwrap();
+    new.wait_for_handover().await.unwrap();
     handed_over
 }
 
@@ -119,6 +121,6 @@ pub(super) async fn handed_over(old: &OwnerHandle, new: &OwnerHandle) -> super::
 pub(super) fn generations(store: &Arc<MemoryStore>) -> (OwnerHandle, OwnerHandle) {
     let (one, other) = pair();
     let old = owner(store);
-    old.succession(one).unwrap();
-    (old, heir(other))
+    old.attach_successor(one).unwrap();
+    (old, successor_of(other))
 }

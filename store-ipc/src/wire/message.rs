@@ -1,7 +1,7 @@
 //! The messages of the socket.
 //!
 //! The types have no `Debug`, because a request holds keys. A change here, or of a type of
-//! `session-core` in them, needs a new [`PROTOCOL`](crate::frame::PROTOCOL) version.
+//! `session-core` in them, needs a new [`PROTOCOL`](crate::wire::frame::PROTOCOL_VERSION) version.
 
 use std::{error::Error, time::Duration};
 
@@ -10,6 +10,8 @@ use session_core::{
     Claim, Commit, Created, Cursor, Deleted, DeletedPage, Handle, NewRecord, Outcome, Page,
     Principal, Rejection, StoreError, StoreKey, Stored, SummaryPage,
 };
+
+use crate::error::STORE;
 
 /// One call of the store.
 #[derive(Serialize, Deserialize)]
@@ -78,24 +80,28 @@ impl From<StoreError> for Failure {
 
 impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
-        let store = crate::STORE;
+        let store = STORE;
         match failure {
             Failure::Rejected(rejection) => rejection.into(),
             Failure::Unavailable { store: inner, text } => {
-                Self::Unavailable { store, source: Inner { store: inner, text }.into() }
+                Self::Unavailable { store, source: WrappedStoreError { store: inner, text }.into() }
             }
             Failure::Timeout { after } => Self::Timeout { store, after },
             Failure::Corrupt { store: inner, handle, text } => match Handle::parse(&handle) {
-                Some(handle) => {
-                    Self::Corrupt { store, handle, source: Inner { store: inner, text }.into() }
+                Some(handle) => Self::Corrupt {
+                    store,
+                    handle,
+                    source: WrappedStoreError { store: inner, text }.into(),
+                },
+                None => {
+                    Self::Other { store, source: WrappedStoreError { store: inner, text }.into() }
                 }
-                None => Self::Other { store, source: Inner { store: inner, text }.into() },
             },
             Failure::Unsupported => {
                 Self::Unsupported { store, what: "a call that the owner's store does not support" }
             }
             Failure::Other { store: inner, text } => {
-                Self::Other { store, source: Inner { store: inner, text }.into() }
+                Self::Other { store, source: WrappedStoreError { store: inner, text }.into() }
             }
         }
     }
@@ -104,7 +110,7 @@ impl From<Failure> for StoreError {
 /// What the store behind the owner said.
 #[derive(Debug, thiserror::Error)]
 #[error("the owner's {store} store says: {text}")]
-struct Inner {
+struct WrappedStoreError {
     store: Box<str>,
     text: Box<str>,
 }
@@ -126,7 +132,7 @@ mod tests {
     use session_core::{BoxError, Name};
 
     use super::*;
-    use crate::frame;
+    use crate::wire::frame;
 
     fn across(error: StoreError) -> StoreError {
         let bytes = postcard::to_stdvec(&Failure::from(error)).unwrap();

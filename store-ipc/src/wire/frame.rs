@@ -17,7 +17,14 @@ use tokio::{
 };
 
 /// The version of everything that crosses the socket: this file and [`message`](crate::message).
-pub(crate) const PROTOCOL: u16 = 2;
+pub(crate) const PROTOCOL_VERSION: u16 = 2;
+
+/// The default limit of a frame: 1 MiB. A record with 64 KiB of data fits, whatever its shape.
+pub(crate) const DEFAULT_FRAME_BYTES: usize = 1024 * 1024;
+/// The smallest limit of a frame: an error and a page of a list always fit.
+pub(crate) const MIN_FRAME_BYTES: usize = 16 * 1024;
+/// The largest limit of a frame: a length always fits its four bytes.
+pub(crate) const MAX_FRAME_BYTES: usize = 1024 * 1024 * 1024;
 
 const MAGIC: [u8; 4] = *b"sIPC";
 const LENGTH_BYTES: usize = 4;
@@ -29,32 +36,32 @@ const CHUNK_BYTES: usize = 32 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hello {
     /// Whether the speaker serves the other side.
-    pub(crate) verdict: Verdict,
+    pub(crate) status: HelloStatus,
     /// The longest frame that the speaker takes.
     pub(crate) frame_bytes: u32,
 }
 
-/// What the owner says to a client that connected. A client always says [`Verdict::Welcome`].
+/// What the owner says to a client that connected. A client always says [`HelloStatus::Accepted`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Welcome,
-    Full,
-    OtherUser,
+pub(crate) enum HelloStatus {
+    Accepted,
+    TooManyConnections,
+    UserNotAllowed,
 }
 
 impl Hello {
     pub(crate) const BYTES: usize = 12;
 
     pub(crate) fn encode(self) -> [u8; Self::BYTES] {
-        let verdict: u16 = match self.verdict {
-            Verdict::Welcome => 0,
-            Verdict::Full => 1,
-            Verdict::OtherUser => 2,
+        let status: u16 = match self.status {
+            HelloStatus::Accepted => 0,
+            HelloStatus::TooManyConnections => 1,
+            HelloStatus::UserNotAllowed => 2,
         };
         let mut bytes = [0; Self::BYTES];
         bytes[..4].copy_from_slice(&MAGIC);
-        bytes[4..6].copy_from_slice(&PROTOCOL.to_le_bytes());
-        bytes[6..8].copy_from_slice(&verdict.to_le_bytes());
+        bytes[4..6].copy_from_slice(&PROTOCOL_VERSION.to_le_bytes());
+        bytes[6..8].copy_from_slice(&status.to_le_bytes());
         bytes[8..].copy_from_slice(&self.frame_bytes.to_le_bytes());
         bytes
     }
@@ -62,39 +69,39 @@ impl Hello {
     fn decode(bytes: [u8; Self::BYTES]) -> Result<Self, FrameError> {
         let [m0, m1, m2, m3, p0, p1, v0, v1, f0, f1, f2, f3] = bytes;
         if [m0, m1, m2, m3] != MAGIC {
-            return Err(FrameError::NoHello);
+            return Err(FrameError::InvalidHello);
         }
         let version = u16::from_le_bytes([p0, p1]);
-        if version != PROTOCOL {
+        if version != PROTOCOL_VERSION {
             return Err(FrameError::Version { version });
         }
-        let verdict = match u16::from_le_bytes([v0, v1]) {
-            0 => Verdict::Welcome,
-            1 => Verdict::Full,
-            2 => Verdict::OtherUser,
-            _ => return Err(FrameError::NoHello),
+        let status = match u16::from_le_bytes([v0, v1]) {
+            0 => HelloStatus::Accepted,
+            1 => HelloStatus::TooManyConnections,
+            2 => HelloStatus::UserNotAllowed,
+            _ => return Err(FrameError::InvalidHello),
         };
-        Ok(Self { verdict, frame_bytes: u32::from_le_bytes([f0, f1, f2, f3]) })
+        Ok(Self { status, frame_bytes: u32::from_le_bytes([f0, f1, f2, f3]) })
     }
 }
 
 /// Bytes that came and were not read yet. It grows with the bytes that arrive, never with the
 /// length that a frame claims.
-pub(crate) struct Inbox {
+pub(crate) struct ReadBuffer {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
     frame_bytes: usize,
 }
 
-impl Inbox {
-    /// An empty inbox that refuses frames longer than `frame_bytes`.
+impl ReadBuffer {
+    /// An empty buffer that refuses frames longer than `frame_bytes`.
     pub(crate) fn new(frame_bytes: usize) -> Self {
         Self { bytes: Vec::new(), start: 0, end: 0, frame_bytes }
     }
 
-    /// An inbox in which `bytes` lie already.
-    pub(crate) fn filled(frame_bytes: usize, bytes: Vec<u8>) -> Self {
+    /// An buffer in which `bytes` lie already.
+    pub(crate) fn with_bytes(frame_bytes: usize, bytes: Vec<u8>) -> Self {
         Self { start: 0, end: bytes.len(), bytes, frame_bytes }
     }
 
@@ -109,7 +116,7 @@ impl Inbox {
         stream: &mut UnixStream,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        self.make_room();
+        self.reserve();
         let mut room = ReadBuf::new(&mut self.bytes[self.end..]);
         ready!(Pin::new(stream).poll_read(cx, &mut room))?;
         let count = room.filled().len();
@@ -118,7 +125,7 @@ impl Inbox {
     }
 
     /// Takes the hello if it is there.
-    pub(crate) fn hello(&mut self) -> Result<Option<Hello>, FrameError> {
+    pub(crate) fn take_hello(&mut self) -> Result<Option<Hello>, FrameError> {
         let Some((hello, _)) = self.unread().split_first_chunk::<{ Hello::BYTES }>() else {
             return Ok(None);
         };
@@ -128,7 +135,7 @@ impl Inbox {
     }
 
     /// Takes the next whole frame: the call's id and the message.
-    pub(crate) fn frame(&mut self) -> Result<Option<(u64, &[u8])>, FrameError> {
+    pub(crate) fn take_frame(&mut self) -> Result<Option<(u64, &[u8])>, FrameError> {
         let Some((length, rest)) = self.unread().split_first_chunk::<LENGTH_BYTES>() else {
             return Ok(None);
         };
@@ -150,7 +157,7 @@ impl Inbox {
 
     /// Whether something came that is no whole frame yet; to be asked after [`Self::frame`] said
     /// `None`.
-    pub(crate) fn has_rest(&self) -> bool {
+    pub(crate) fn has_partial_frame(&self) -> bool {
         self.start < self.end
     }
 
@@ -159,7 +166,7 @@ impl Inbox {
         &self.bytes[self.start..self.end]
     }
 
-    fn make_room(&mut self) {
+    fn reserve(&mut self) {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
             // One long frame must not cost its length for the rest of the connection.
@@ -182,14 +189,14 @@ impl Inbox {
 
 /// Bytes to send, in order.
 #[derive(Default)]
-pub(crate) struct Outbox {
+pub(crate) struct WriteBuffer {
     bytes: Vec<u8>,
     start: usize,
 }
 
-impl Outbox {
-    /// An outbox in which `bytes` wait already.
-    pub(crate) fn filled(bytes: Vec<u8>) -> Self {
+impl WriteBuffer {
+    /// An buffer in which `bytes` wait already.
+    pub(crate) fn with_bytes(bytes: Vec<u8>) -> Self {
         Self { bytes, start: 0 }
     }
 
@@ -221,7 +228,7 @@ impl Outbox {
         let at = self.bytes.len();
         self.bytes.extend_from_slice(&[0; LENGTH_BYTES]);
         self.bytes.extend_from_slice(&id.to_le_bytes());
-        let sink = Sink { bytes: &mut self.bytes, limit: at + LENGTH_BYTES + frame_bytes };
+        let sink = BoundedSink { bytes: &mut self.bytes, limit: at + LENGTH_BYTES + frame_bytes };
         let written = postcard::serialize_with_flavor(message, sink);
         let length = self.bytes.len() - at - LENGTH_BYTES;
         match (written, u32::try_from(length)) {
@@ -253,7 +260,7 @@ impl Outbox {
             let written = match Pin::new(&mut *stream).poll_write(cx, &self.bytes[self.start..]) {
                 Poll::Ready(written) => written?,
                 Poll::Pending => {
-                    self.forget_written();
+                    self.drop_written();
                     return Poll::Pending;
                 }
             };
@@ -271,7 +278,7 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
-    fn forget_written(&mut self) {
+    fn drop_written(&mut self) {
         self.bytes.drain(..self.start);
         self.start = 0;
     }
@@ -281,7 +288,7 @@ impl Outbox {
 pub(crate) fn decode<T: DeserializeOwned>(message: &[u8]) -> Result<T, FrameError> {
     match postcard::take_from_bytes(message).map_err(FrameError::Message)? {
         (message, []) => Ok(message),
-        _ => Err(FrameError::Trailing),
+        _ => Err(FrameError::TrailingBytes),
     }
 }
 
@@ -293,12 +300,12 @@ pub(crate) fn encoded_bytes(message: &impl Serialize) -> usize {
 
 /// Appends to a vector up to a length, so that a message over the cap stops early instead of being
 /// built whole.
-struct Sink<'a> {
+struct BoundedSink<'a> {
     bytes: &'a mut Vec<u8>,
     limit: usize,
 }
 
-impl Flavor for Sink<'_> {
+impl Flavor for BoundedSink<'_> {
     type Output = ();
 
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
@@ -322,9 +329,9 @@ impl Flavor for Sink<'_> {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FrameError {
     #[error("the other side does not speak this protocol; is the socket another program's?")]
-    NoHello,
+    InvalidHello,
     #[error(
-        "the other side speaks version {version} of the protocol, this program version {PROTOCOL}; run the same release on both"
+        "the other side speaks version {version} of the protocol, this program version {PROTOCOL_VERSION}; run the same release on both"
     )]
     Version { version: u16 },
     #[error("a frame of {bytes} bytes came or was to be sent; 8 to {limit} are allowed")]
@@ -332,37 +339,40 @@ pub(crate) enum FrameError {
     #[error("the message does not fit the protocol")]
     Message(#[source] postcard::Error),
     #[error("bytes follow the message")]
-    Trailing,
+    TrailingBytes,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn inbox(bytes: &[u8]) -> Inbox {
-        let mut inbox = Inbox::new(1_000);
-        inbox.bytes = bytes.to_vec();
-        inbox.end = bytes.len();
-        inbox
+    fn received(bytes: &[u8]) -> ReadBuffer {
+        let mut buffer = ReadBuffer::new(1_000);
+        buffer.bytes = bytes.to_vec();
+        buffer.end = bytes.len();
+        buffer
     }
 
     #[test]
     fn frames_come_back_in_order_and_a_rest_waits() {
-        let mut outbox = Outbox::default();
-        outbox.push(7, &"seven", 1_000).unwrap();
-        outbox.push(u64::MAX, &"last", 1_000).unwrap();
-        let mut inbox = inbox(&outbox.bytes[..outbox.bytes.len() - 1]);
-        let (id, message) = inbox.frame().unwrap().unwrap();
+        let mut buffer = WriteBuffer::default();
+        buffer.push(7, &"seven", 1_000).unwrap();
+        buffer.push(u64::MAX, &"last", 1_000).unwrap();
+        let mut buffer = received(&buffer.bytes[..buffer.bytes.len() - 1]);
+        let (id, message) = buffer.take_frame().unwrap().unwrap();
         assert_eq!((id, decode::<String>(message).unwrap().as_str()), (7, "seven"));
-        assert!(inbox.frame().unwrap().is_none());
-        assert!(inbox.has_rest());
+        assert!(buffer.take_frame().unwrap().is_none());
+        assert!(buffer.has_partial_frame());
     }
 
     #[test]
     fn s22_a_length_over_the_cap_is_refused_by_its_four_bytes() {
         for length in [0, 7, 1_001, u32::MAX] {
             assert!(
-                matches!(inbox(&length.to_le_bytes()).frame(), Err(FrameError::Length { .. })),
+                matches!(
+                    received(&length.to_le_bytes()).take_frame(),
+                    Err(FrameError::Length { .. })
+                ),
                 "{length}"
             );
         }
@@ -370,28 +380,28 @@ mod tests {
 
     #[test]
     fn a_message_over_the_cap_leaves_the_outbox_as_it_was() {
-        let mut outbox = Outbox::default();
-        outbox.push(1, &"short", 100).unwrap();
-        let before = outbox.len();
-        let error = outbox.push(2, &"x".repeat(200), 100).unwrap_err();
+        let mut buffer = WriteBuffer::default();
+        buffer.push(1, &"short", 100).unwrap();
+        let before = buffer.len();
+        let error = buffer.push(2, &"x".repeat(200), 100).unwrap_err();
         assert!(matches!(error, FrameError::Length { bytes: 210, limit: 100 }), "{error}");
-        assert_eq!(outbox.len(), before);
+        assert_eq!(buffer.len(), before);
     }
 
     #[test]
     fn a_hello_comes_back_and_another_version_is_named() {
-        let hello = Hello { verdict: Verdict::Full, frame_bytes: 77 };
+        let hello = Hello { status: HelloStatus::TooManyConnections, frame_bytes: 77 };
         assert_eq!(Hello::decode(hello.encode()).unwrap(), hello);
         let mut newer = hello.encode();
         newer[4] = 9;
         assert!(matches!(Hello::decode(newer), Err(FrameError::Version { version: 9 })));
-        assert!(matches!(Hello::decode(*b"GET / HTTP/1"), Err(FrameError::NoHello)));
+        assert!(matches!(Hello::decode(*b"GET / HTTP/1"), Err(FrameError::InvalidHello)));
     }
 
     #[test]
     fn a_message_must_fill_its_frame() {
         assert!(decode::<u8>(&[1]).is_ok());
-        assert!(matches!(decode::<u8>(&[1, 2]), Err(FrameError::Trailing)));
+        assert!(matches!(decode::<u8>(&[1, 2]), Err(FrameError::TrailingBytes)));
         assert!(matches!(decode::<String>(&[200, 1, 2]), Err(FrameError::Message(_))));
     }
 }

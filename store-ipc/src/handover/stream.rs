@@ -22,13 +22,10 @@ use rustix::net::{
 use tokio::{io::Interest, net::UnixStream};
 
 use super::message::Message;
-use crate::{
-    config::MOST_FRAME_BYTES,
-    frame::{FrameError, PROTOCOL, decode},
-};
+use crate::wire::frame::{FrameError, MAX_FRAME_BYTES, PROTOCOL_VERSION, decode};
 
 /// The version of everything that crosses this stream.
-pub(super) const HANDOVER: u16 = 2;
+pub(crate) const HANDOVER_VERSION: u16 = 2;
 
 const MAGIC: [u8; 4] = *b"sHND";
 const HELLO_BYTES: usize = 8;
@@ -36,71 +33,75 @@ const LENGTH_BYTES: usize = 4;
 /// One read takes at most this much.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// How many descriptors may have come before their messages.
-const MOST_DESCRIPTORS: usize = 64;
+const MAX_DESCRIPTORS: usize = 64;
 
 /// The longest message of a successor, which has words and numbers to say: who holds the sessions
 /// buffers no more.
-const MOST_WORDS: usize = 64;
+const MAX_SUCCESSOR_BYTES: usize = 64;
 
 /// One end of the stream.
-pub(super) struct Wire {
+pub(crate) struct HandoverStream {
     stream: UnixStream,
-    greeted: bool,
-    inbox: Vec<u8>,
-    /// How much of the inbox was taken out.
-    taken: usize,
+    handshake_done: bool,
+    incoming: Vec<u8>,
+    /// How much of the incoming was consumed out.
+    consumed: usize,
     chunk: Box<[u8]>,
-    outbox: Vec<u8>,
+    outgoing: Vec<u8>,
     /// Those that came and whose message did not yet.
     descriptors: VecDeque<OwnedFd>,
-    most_descriptors: usize,
+    max_descriptors: usize,
     /// The longest message that is believed.
-    most_bytes: usize,
+    max_bytes: usize,
 }
 
 /// Which end it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
+pub(crate) enum Side {
     /// Takes guests.
     Predecessor,
     Successor,
 }
 
-impl Wire {
+impl HandoverStream {
     /// Takes a connected stream and says hello.
-    pub(super) async fn open(stream: StdUnixStream, side: Side) -> Result<Self, WireError> {
+    pub(crate) async fn open(stream: StdUnixStream, side: Side) -> Result<Self, StreamError> {
         stream.set_nonblocking(true)?;
-        let mut wire = Self {
+        let mut opened = Self {
             stream: UnixStream::from_std(stream)?,
-            greeted: false,
-            inbox: Vec::new(),
-            taken: 0,
+            handshake_done: false,
+            incoming: Vec::new(),
+            consumed: 0,
             chunk: vec![0; CHUNK_BYTES].into(),
-            outbox: hello(),
+            outgoing: hello(),
             descriptors: VecDeque::new(),
-            most_bytes: if side == Side::Predecessor { MOST_WORDS } else { MOST_FRAME_BYTES },
-            most_descriptors: if side == Side::Predecessor { MOST_DESCRIPTORS } else { 0 },
+            max_bytes: if side == Side::Predecessor {
+                MAX_SUCCESSOR_BYTES
+            } else {
+                MAX_FRAME_BYTES
+            },
+            max_descriptors: if side == Side::Predecessor { MAX_DESCRIPTORS } else { 0 },
         };
-        wire.flush(0).await?;
-        Ok(wire)
+        opened.flush(0).await?;
+        Ok(opened)
     }
 
-    /// Sends a message. Dropped half-way it leaves half a message behind, and the wire is of no use
+    /// Sends a message. Dropped half-way it leaves half a message behind, and the opened is of no use
     /// any more.
-    pub(super) async fn send(&mut self, message: &Message) -> Result<(), WireError> {
+    pub(crate) async fn send(&mut self, message: &Message) -> Result<(), StreamError> {
         self.encode(message)?;
         self.flush(0).await
     }
 
     /// Sends a client's stream.
-    pub(super) async fn send_guest(
+    pub(crate) async fn send_client(
         &mut self,
-        guest: u64,
+        id: u64,
         client: &StdUnixStream,
-    ) -> Result<(), WireError> {
-        self.encode(&Message::Guest(guest))?;
+    ) -> Result<(), StreamError> {
+        self.encode(&Message::Client(id))?;
         let descriptors = [client.as_fd()];
-        let bytes = &self.outbox;
+        let bytes = &self.outgoing;
         let sent = self
             .stream
             .async_io(Interest::WRITABLE, || send_with(self.stream.as_fd(), bytes, &descriptors))
@@ -110,21 +111,21 @@ impl Wire {
 
     /// The next message, with the client's stream if it is a guest; `None` at an end between two
     /// messages. Cancel safe.
-    pub(super) async fn receive(
+    pub(crate) async fn receive(
         &mut self,
-    ) -> Result<Option<(Message, Option<StdUnixStream>)>, WireError> {
+    ) -> Result<Option<(Message, Option<StdUnixStream>)>, StreamError> {
         loop {
             if let Some(message) = self.next()? {
                 let client = match message {
-                    Message::Guest(_) => {
-                        Some(stream(self.descriptors.pop_front().ok_or(WireError::Descriptor)?)?)
+                    Message::Client(_) => {
+                        Some(stream(self.descriptors.pop_front().ok_or(StreamError::Descriptor)?)?)
                     }
                     _ => None,
                 };
                 return Ok(Some((message, client)));
             }
             if self.fill().await? == 0 {
-                return if self.inbox.len() == self.taken {
+                return if self.incoming.len() == self.consumed {
                     Ok(None)
                 } else {
                     Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
@@ -133,89 +134,90 @@ impl Wire {
         }
     }
 
-    fn encode(&mut self, message: &Message) -> Result<(), WireError> {
-        self.outbox.clear();
-        self.outbox.extend_from_slice(&[0; LENGTH_BYTES]);
-        self.outbox = postcard::to_extend(message, std::mem::take(&mut self.outbox))
+    fn encode(&mut self, message: &Message) -> Result<(), StreamError> {
+        self.outgoing.clear();
+        self.outgoing.extend_from_slice(&[0; LENGTH_BYTES]);
+        self.outgoing = postcard::to_extend(message, std::mem::take(&mut self.outgoing))
             .map_err(FrameError::Message)?;
-        let bytes = self.outbox.len() - LENGTH_BYTES;
+        let bytes = self.outgoing.len() - LENGTH_BYTES;
         match u32::try_from(bytes) {
-            Ok(length) if bytes <= MOST_FRAME_BYTES => {
-                self.outbox[..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes())
+            Ok(length) if bytes <= MAX_FRAME_BYTES => {
+                self.outgoing[..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes())
             }
-            _ => return Err(WireError::Length { bytes }),
+            _ => return Err(StreamError::Length { bytes }),
         }
         Ok(())
     }
 
-    /// Writes the outbox from `sent` on.
-    async fn flush(&mut self, mut sent: usize) -> Result<(), WireError> {
-        while sent < self.outbox.len() {
+    /// Writes the outgoing from `sent` on.
+    async fn flush(&mut self, mut sent: usize) -> Result<(), StreamError> {
+        while sent < self.outgoing.len() {
             self.stream.writable().await?;
-            match self.stream.try_write(&self.outbox[sent..]) {
+            match self.stream.try_write(&self.outgoing[sent..]) {
                 Ok(count) => sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        self.outbox.clear();
+        self.outgoing.clear();
         Ok(())
     }
 
-    /// Takes the next message out of the inbox if it is there whole.
-    fn next(&mut self) -> Result<Option<Message>, WireError> {
-        if !self.greeted {
-            let Some((hello, _)) = self.inbox.split_first_chunk::<HELLO_BYTES>() else {
+    /// Takes the next message out of the incoming if it is there whole.
+    fn next(&mut self) -> Result<Option<Message>, StreamError> {
+        if !self.handshake_done {
+            let Some((hello, _)) = self.incoming.split_first_chunk::<HELLO_BYTES>() else {
                 return Ok(None);
             };
             let [m0, m1, m2, m3, h0, h1, p0, p1] = *hello;
             if [m0, m1, m2, m3] != MAGIC {
-                return Err(WireError::NoHello);
+                return Err(StreamError::InvalidHello);
             }
             let (handover, protocol) = (u16::from_le_bytes([h0, h1]), u16::from_le_bytes([p0, p1]));
-            if (handover, protocol) != (HANDOVER, PROTOCOL) {
-                return Err(WireError::Version { handover, protocol });
+            if (handover, protocol) != (HANDOVER_VERSION, PROTOCOL_VERSION) {
+                return Err(StreamError::Version { handover, protocol });
             }
-            (self.greeted, self.taken) = (true, HELLO_BYTES);
+            (self.handshake_done, self.consumed) = (true, HELLO_BYTES);
         }
-        let Some((length, rest)) = self.inbox[self.taken..].split_first_chunk::<LENGTH_BYTES>()
+        let Some((length, rest)) =
+            self.incoming[self.consumed..].split_first_chunk::<LENGTH_BYTES>()
         else {
             return Ok(None);
         };
         // Widening: usize has at least 32 bits wherever there are Unix-domain sockets.
         let length = u32::from_le_bytes(*length) as usize;
-        if length > self.most_bytes {
-            return Err(WireError::Length { bytes: length });
+        if length > self.max_bytes {
+            return Err(StreamError::Length { bytes: length });
         }
         let Some(message) = rest.get(..length) else { return Ok(None) };
         let message = decode(message)?;
-        self.taken += LENGTH_BYTES + length;
+        self.consumed += LENGTH_BYTES + length;
         Ok(Some(message))
     }
 
-    /// Reads once. The inbox grows with what comes, never with the length that a frame claims.
-    async fn fill(&mut self) -> Result<usize, WireError> {
-        if self.taken > 0 {
-            self.inbox.drain(..self.taken);
-            self.taken = 0;
+    /// Reads once. The incoming grows with what comes, never with the length that a frame claims.
+    async fn fill(&mut self) -> Result<usize, StreamError> {
+        if self.consumed > 0 {
+            self.incoming.drain(..self.consumed);
+            self.consumed = 0;
         }
         let (stream, chunk, descriptors) = (&self.stream, &mut self.chunk, &mut self.descriptors);
         let count = stream
             .async_io(Interest::READABLE, || receive_with(stream.as_fd(), chunk, descriptors))
             .await?;
-        if self.descriptors.len() > self.most_descriptors {
-            return Err(WireError::Descriptor);
+        if self.descriptors.len() > self.max_descriptors {
+            return Err(StreamError::Descriptor);
         }
-        self.inbox.extend_from_slice(&self.chunk[..count]);
+        self.incoming.extend_from_slice(&self.chunk[..count]);
         Ok(count)
     }
 }
 
 /// What each side says first.
-pub(super) fn hello() -> Vec<u8> {
+pub(crate) fn hello() -> Vec<u8> {
     let mut hello = MAGIC.to_vec();
-    hello.extend_from_slice(&HANDOVER.to_le_bytes());
-    hello.extend_from_slice(&PROTOCOL.to_le_bytes());
+    hello.extend_from_slice(&HANDOVER_VERSION.to_le_bytes());
+    hello.extend_from_slice(&PROTOCOL_VERSION.to_le_bytes());
     hello
 }
 
@@ -241,28 +243,28 @@ fn receive_with(
 ) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let received =
+    let message =
         recvmsg(from, &mut [IoSliceMut::new(chunk)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(came) = message {
-            descriptors.extend(came);
+    for ancillary in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = ancillary {
+            descriptors.extend(received);
         }
     }
-    if received.flags.contains(ReturnFlags::CTRUNC) {
+    if message.flags.contains(ReturnFlags::CTRUNC) {
         return Err(io::Error::other(
-            "a client's descriptor could not be taken; raise the limit of open files",
+            "a client's descriptor could not be consumed; raise the limit of open files",
         ));
     }
-    Ok(received.bytes)
+    Ok(message.bytes)
 }
 
 /// The descriptor as a stream, if it is one: whatever else it might be, nobody should read requests
 /// from it.
-fn stream(descriptor: OwnedFd) -> Result<StdUnixStream, WireError> {
+fn stream(descriptor: OwnedFd) -> Result<StdUnixStream, StreamError> {
     let unix =
         sockopt::socket_domain(&descriptor).is_ok_and(|domain| domain == AddressFamily::UNIX);
     if !unix || !sockopt::socket_type(&descriptor).is_ok_and(|kind| kind == SocketType::STREAM) {
-        return Err(WireError::Descriptor);
+        return Err(StreamError::Descriptor);
     }
     let stream = StdUnixStream::from(descriptor);
     stream.set_nonblocking(true)?;
@@ -271,20 +273,20 @@ fn stream(descriptor: OwnedFd) -> Result<StdUnixStream, WireError> {
 
 /// What is wrong with the other side, or with what it sent. Nothing of a session is in it.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum WireError {
+pub(crate) enum StreamError {
     #[error("the stream between the processes failed")]
     Io(#[from] io::Error),
     #[error(
         "the other process does not speak this protocol; is the stream one end of a pair that two owners hold?"
     )]
-    NoHello,
+    InvalidHello,
     #[error(
-        "the other build hands over in version {handover} with clients of version {protocol}, this one in version {HANDOVER} with clients of \
-         version {PROTOCOL}; its sessions stay behind, so start anew"
+        "the other build hands over in version {handover} with clients of version {protocol}, this one in version {HANDOVER_VERSION} with clients of \
+         version {PROTOCOL_VERSION}; its sessions stay behind, so start anew"
     )]
     Version { handover: u16, protocol: u16 },
     #[error(
-        "a message of {bytes} bytes came or was to be sent; {MOST_FRAME_BYTES} at most are allowed"
+        "a message of {bytes} bytes came or was to be sent; {MAX_FRAME_BYTES} at most are allowed"
     )]
     Length { bytes: usize },
     #[error("a message does not fit the protocol")]

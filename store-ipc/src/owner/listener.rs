@@ -16,12 +16,14 @@ use rustix::fs::OFlags;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixStream;
 
+use super::{
+    connection::ClientOrigin,
+    serve::{refuse, serve},
+    shared::OwnerShared,
+};
 use crate::{
     error::OwnerError,
-    frame::Verdict,
-    link::connect,
-    owner::Shared,
-    serve::{Origin, refuse, serve},
+    wire::{frame::HelloStatus, socket::connect},
 };
 
 /// How many clients may wait to be accepted.
@@ -59,8 +61,8 @@ impl Listener {
     }
 
     /// Accepts until the owner is shut down.
-    pub(crate) async fn run(self, owner: Arc<Shared>) -> Result<(), OwnerError> {
-        let Some(_place) = owner.enter_listener() else { return Err(OwnerError::Stopped) };
+    pub(crate) async fn run(self, owner: Arc<OwnerShared>) -> Result<(), OwnerError> {
+        let Some(_token) = owner.track_listener() else { return Err(OwnerError::Stopped) };
         let failed = |source| OwnerError::Bind { path: self.path.clone(), source };
         let socket =
             self.socket.try_clone().and_then(tokio::net::UnixListener::from_std).map_err(failed)?;
@@ -70,7 +72,7 @@ impl Listener {
                 () = owner.stopped() => return Ok(()),
             };
             match accepted {
-                Ok((stream, _)) => admit(&owner, stream),
+                Ok((stream, _)) => accept_client(&owner, stream),
                 Err(error) => {
                     tracing::warn!(%error, "a client could not be accepted; the next is tried after a pause");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -93,20 +95,20 @@ impl Drop for Listener {
 }
 
 /// Serves a client that connected if its user may.
-fn admit(owner: &Arc<Shared>, stream: UnixStream) {
+fn accept_client(owner: &Arc<OwnerShared>, stream: UnixStream) {
     let ours = rustix::process::geteuid().as_raw();
-    let verdict = match stream.peer_cred() {
+    let reason = match stream.peer_cred() {
         Ok(peer) if peer.uid() == ours || owner.settings.allowed_uids.contains(&peer.uid()) => {
             // `serve` reports whatever happens; that the owner was shut down meanwhile is no news.
-            tokio::spawn(serve(Arc::clone(owner), stream, Origin::Accepted));
+            tokio::spawn(serve(Arc::clone(owner), stream, ClientOrigin::Accepted));
             return;
         }
         Ok(peer) => format!("uid {} is not allowed", peer.uid()),
         Err(error) => format!("its uid is unknown: {error}"),
     };
-    owner.counted_refusal();
-    refuse(&stream, Verdict::OtherUser, owner.settings.frame_bytes);
-    tracing::warn!("a client was refused: {verdict}");
+    owner.count_refusal();
+    refuse(&stream, HelloStatus::UserNotAllowed, owner.settings.frame_bytes);
+    tracing::warn!("a client was refused: {reason}");
 }
 
 /// Takes the lock that says who serves `path`.

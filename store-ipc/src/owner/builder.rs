@@ -1,31 +1,25 @@
-//! The process that owns the sessions.
+//! [`Owner`] and its builder.
 
-use std::{
-    fmt,
-    num::NonZeroUsize,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
 
 use session_core::{MemoryStore, SessionStore};
-use tokio::{net::UnixStream, sync::watch};
+use tokio::net::UnixStream;
 
-use crate::{
-    config::{FRAME_BYTES, LEAST_FRAME_BYTES, MOST_FRAME_BYTES},
-    error::{ConfigError, OwnerError},
+use super::{
+    connection::ClientOrigin,
     listener::Listener,
-    presence::{Place, Presence},
-    serve::{Origin, serve},
+    serve::serve,
+    shared::{OwnerSettings, OwnerShared, Stats},
+};
+use crate::{
+    error::{ConfigError, OwnerError},
+    wire::frame::{DEFAULT_FRAME_BYTES, MAX_FRAME_BYTES, MIN_FRAME_BYTES},
 };
 
 /// The least that a deadline or a pause may be: what a timer can tell apart.
-const LEAST_TIME: Duration = Duration::from_millis(1);
+const MIN_DURATION: Duration = Duration::from_millis(1);
 /// The most that a deadline may be, so that no clock overflows on it.
-const MOST_DEADLINE: Duration = Duration::from_secs(86_400);
+const MAX_DEADLINE: Duration = Duration::from_secs(86_400);
 
 /// Serves any [`SessionStore`] to other processes. Cloning shares it.
 ///
@@ -43,34 +37,7 @@ const MOST_DEADLINE: Duration = Duration::from_secs(86_400);
 /// # Examples
 /// See [`IpcStore`](crate::IpcStore).
 #[derive(Clone)]
-pub struct Owner(Arc<Shared>);
-
-/// What all of an owner's tasks share.
-pub(crate) struct Shared {
-    pub(crate) store: Arc<dyn SessionStore>,
-    pub(crate) settings: Settings,
-    /// The store once more if it is one whose sessions can be handed over.
-    pub(crate) memory: Option<Arc<MemoryStore>>,
-    stop: watch::Sender<bool>,
-    /// Whether the sessions are being handed over, which the end of the thread waits for.
-    handing: watch::Sender<bool>,
-    pub(crate) presence: Arc<Presence>,
-    requests: AtomicU64,
-    refused: AtomicU64,
-    cut_off: AtomicU64,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    pub(crate) max_connections: usize,
-    pub(crate) max_in_flight: usize,
-    pub(crate) frame_bytes: usize,
-    pub(crate) hello_deadline: Duration,
-    pub(crate) frame_deadline: Duration,
-    pub(crate) drain_deadline: Duration,
-    pub(crate) sweep: Option<Duration>,
-    pub(crate) allowed_uids: Vec<u32>,
-}
+pub struct Owner(Arc<OwnerShared>);
 
 impl Owner {
     /// An owner of the sessions in `store`.
@@ -79,10 +46,10 @@ impl Owner {
         OwnerBuilder {
             store,
             memory: None,
-            settings: Settings {
+            settings: OwnerSettings {
                 max_connections: 1_024,
                 max_in_flight: 1_024,
-                frame_bytes: FRAME_BYTES,
+                frame_bytes: DEFAULT_FRAME_BYTES,
                 hello_deadline: Duration::from_secs(5),
                 frame_deadline: Duration::from_secs(5),
                 drain_deadline: Duration::from_secs(1),
@@ -93,7 +60,7 @@ impl Owner {
     }
 
     /// An owner of sessions in memory, which it can hand over to a successor:
-    /// [`OwnerHandle::hand_over`](crate::OwnerHandle::hand_over).
+    /// [`OwnerHandle::handover`](crate::OwnerHandle::handover).
     #[must_use]
     pub fn memory(store: Arc<MemoryStore>) -> OwnerBuilder {
         OwnerBuilder { memory: Some(Arc::clone(&store)), ..Self::builder(store) }
@@ -112,7 +79,7 @@ impl Owner {
     /// # Cancel safety
     /// Dropping the future closes the connection; calls in flight may or may not have landed.
     pub async fn serve(&self, stream: UnixStream) -> Result<(), OwnerError> {
-        serve(Arc::clone(&self.0), stream, Origin::Given).await
+        serve(Arc::clone(&self.0), stream, ClientOrigin::Provided).await
     }
 
     /// The same for a stream of the standard library, such as one end of a socket pair.
@@ -160,16 +127,10 @@ impl Owner {
     /// What it does and did.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let shared = &*self.0;
-        Stats {
-            connections: shared.presence.connections(),
-            requests: shared.requests.load(Ordering::Relaxed),
-            refused: shared.refused.load(Ordering::Relaxed),
-            cut_off: shared.cut_off.load(Ordering::Relaxed),
-        }
+        self.0.stats()
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<OwnerShared> {
         &self.0
     }
 }
@@ -183,26 +144,12 @@ impl fmt::Debug for Owner {
     }
 }
 
-/// What an owner does and did since it was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// The clients that are connected now.
-    pub connections: usize,
-    /// The requests that were read.
-    pub requests: u64,
-    /// The clients that were refused: of another user, or one too many.
-    pub refused: u64,
-    /// The clients that were cut off because of what they sent or did not send.
-    pub cut_off: u64,
-}
-
 /// The settings of an [`Owner`].
 #[derive(Debug, Clone)]
 pub struct OwnerBuilder {
     store: Arc<dyn SessionStore>,
     memory: Option<Arc<MemoryStore>>,
-    settings: Settings,
+    settings: OwnerSettings,
 }
 
 impl OwnerBuilder {
@@ -277,124 +224,38 @@ impl OwnerBuilder {
     /// [`ConfigError::Value`] if the frame's cap is below 16 KiB or above 1 GiB, a deadline below a
     /// millisecond or above a day, or the time between sweeps below a millisecond.
     pub fn build(self) -> Result<Owner, ConfigError> {
-        self.settings.check()?;
-        Ok(Owner(Arc::new(Shared {
-            store: self.store,
-            settings: self.settings,
-            memory: self.memory,
-            stop: watch::Sender::new(false),
-            handing: watch::Sender::new(false),
-            presence: Arc::default(),
-            requests: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-            cut_off: AtomicU64::new(0),
-        })))
+        check(&self.settings)?;
+        Ok(Owner(Arc::new(OwnerShared::new(self.store, self.memory, self.settings))))
     }
 }
 
-impl Settings {
-    fn check(&self) -> Result<(), ConfigError> {
-        let frame_bytes = self.frame_bytes;
-        if !(LEAST_FRAME_BYTES..=MOST_FRAME_BYTES).contains(&frame_bytes) {
-            let usable = format!("{LEAST_FRAME_BYTES} to {MOST_FRAME_BYTES}");
+fn check(settings: &OwnerSettings) -> Result<(), ConfigError> {
+    let frame_bytes = settings.frame_bytes;
+    if !(MIN_FRAME_BYTES..=MAX_FRAME_BYTES).contains(&frame_bytes) {
+        let usable = format!("{MIN_FRAME_BYTES} to {MAX_FRAME_BYTES}");
+        return Err(ConfigError::Value {
+            key: "frame_bytes",
+            value: frame_bytes.to_string(),
+            usable,
+        });
+    }
+    for (key, deadline) in
+        [("hello_deadline", settings.hello_deadline), ("frame_deadline", settings.frame_deadline)]
+    {
+        if !(MIN_DURATION..=MAX_DEADLINE).contains(&deadline) {
             return Err(ConfigError::Value {
-                key: "frame_bytes",
-                value: frame_bytes.to_string(),
-                usable,
+                key,
+                value: format!("{deadline:?}"),
+                usable: "1 ms to a day".to_owned(),
             });
         }
-        for (key, deadline) in
-            [("hello_deadline", self.hello_deadline), ("frame_deadline", self.frame_deadline)]
-        {
-            if !(LEAST_TIME..=MOST_DEADLINE).contains(&deadline) {
-                return Err(ConfigError::Value {
-                    key,
-                    value: format!("{deadline:?}"),
-                    usable: "1 ms to a day".to_owned(),
-                });
-            }
-        }
-        match self.sweep {
-            Some(every) if every < LEAST_TIME => Err(ConfigError::Value {
-                key: "sweep",
-                value: format!("{every:?}"),
-                usable: "1 ms or more".to_owned(),
-            }),
-            _ => Ok(()),
-        }
     }
-}
-
-impl Shared {
-    pub(crate) fn shutdown(&self) {
-        self.stop.send_replace(true);
-    }
-
-    pub(crate) fn is_stopped(&self) -> bool {
-        *self.stop.borrow()
-    }
-
-    /// Waits until the owner is shut down.
-    pub(crate) async fn stopped(&self) {
-        // The sender is in `self`, so the channel is never closed here.
-        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
-    }
-
-    /// A place for one more connection, if there is one and the owner is not shut down.
-    pub(crate) fn enter_connection(&self) -> Option<Place> {
-        let Some(place) = self.presence.enter_connection(self.settings.max_connections) else {
-            self.counted_refusal();
-            return None;
-        };
-        self.still_running(place)
-    }
-
-    /// A place for a connection that another owner admitted; no cap holds for it.
-    pub(crate) fn enter_resumed(&self) -> Option<Place> {
-        self.still_running(self.presence.enter_resumed())
-    }
-
-    /// Shuts the owner down, and keeps its thread alive as long as the guard lives.
-    pub(crate) fn stop_for_handing(self: &Arc<Self>) -> Handing {
-        self.handing.send_replace(true);
-        self.stop.send_replace(true);
-        Handing(Arc::clone(self))
-    }
-
-    /// Waits until nothing is being handed over.
-    pub(crate) async fn handed(&self) {
-        let _ = self.handing.subscribe().wait_for(|handing| !*handing).await;
-    }
-
-    /// A place for a listener.
-    pub(crate) fn enter_listener(&self) -> Option<Place> {
-        self.still_running(self.presence.enter_listener())
-    }
-
-    /// Counted before it is looked: who stops the owner, and then finds nobody there, knows that
-    /// nobody comes.
-    fn still_running(&self, place: Place) -> Option<Place> {
-        (!self.is_stopped()).then_some(place)
-    }
-
-    pub(crate) fn counted_request(&self) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn counted_refusal(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn counted_cut_off(&self) {
-        self.cut_off.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// That the sessions are being handed over; dropping it ends that.
-pub(crate) struct Handing(Arc<Shared>);
-
-impl Drop for Handing {
-    fn drop(&mut self) {
-        self.0.handing.send_replace(false);
+    match settings.sweep {
+        Some(every) if every < MIN_DURATION => Err(ConfigError::Value {
+            key: "sweep",
+            value: format!("{every:?}"),
+            usable: "1 ms or more".to_owned(),
+        }),
+        _ => Ok(()),
     }
 }
