@@ -1,4 +1,4 @@
-//! The client side.
+//! [`IpcStore`]: the client side of the store.
 
 use std::{fmt, io, os::unix::net::UnixStream, path::Path, sync::Arc, time::Duration};
 
@@ -16,35 +16,37 @@ use crate::{
     wire::message::{Reply, Request},
 };
 
-/// Sessions that another process owns, reached over a Unix-domain socket. Cloning shares the
+/// Sessions that another process owns, reached over a Unix-domain socket. Clones share the
 /// connection.
 ///
-/// All calls of one store and its clones share one connection, many at once, answered in any order.
-/// A call takes at most the deadline of its [`Config`], from its start to its reply, however long
-/// the owner hangs or how many calls wait before it.
+/// All calls of a store and its clones share one connection. Many calls can be in flight, and their
+/// replies arrive in any order. A call takes at most the deadline of the [`Config`], from its start
+/// to its reply, also if the owner hangs or many calls wait before it.
 ///
-/// [`connect`](Self::connect) reaches an owner by its path: the connection is made by the first
-/// call and again whenever it is lost, with pauses of at most 250 ms while nobody is there, and
-/// calls meanwhile are `Unavailable` at once. [`from_stream`](Self::from_stream) takes a stream
-/// that the process inherited; when the owner ends it, every later call is `Unavailable`.
+/// [`connect`](Self::connect) reaches an owner by its path. The first call connects, and later
+/// calls connect again after a loss. While no owner listens, the client pauses at most 250 ms
+/// between attempts, and calls fail at once with `Unavailable`. [`from_stream`](Self::from_stream)
+/// takes a stream that the process inherited. After the owner has closed it, every call fails with
+/// `Unavailable`.
 ///
 /// # Runtimes
-/// Any tokio runtime with I/O and timers will do, also a `current_thread` one. The task that reads
-/// and writes runs on the runtime of the first call. Calls from other runtimes and threads are
-/// fine; a reply then crosses threads, so a web server whose workers each have a runtime is a
-/// little faster with a store for each. If the task's runtime ends, the next call, or one that is
-/// waiting, takes over on its own. A runtime that is blocked keeps the replies of all callers
-/// waiting.
+/// Any tokio runtime with I/O and timers works, also a `current_thread` one. The task that reads
+/// and writes the connection runs on the runtime of the first call. Calls from other runtimes and
+/// threads work too, but their replies cross threads. So a web server whose workers have a runtime
+/// each is a little faster with a store for each worker. If the runtime of the task ends, the next
+/// call or a waiting call starts the task again. A blocked runtime delays the replies of all
+/// callers.
 ///
 /// # Limits
-/// Pages of `list`, `scan` and `delete_everyone` may be shorter than their limit, so that each fits
-/// a frame and delays the calls of other clients for milliseconds only: go on until `next` is
-/// `None`. `delete_expired` purges at most 10,000 sessions at once: call it until it answers 0.
+/// Pages of `list`, `scan` and `delete_everyone` may be shorter than their limit, so that each page
+/// fits a frame and delays the calls of other clients for milliseconds only. Continue until `next`
+/// is `None`. `delete_expired` purges at most 10,000 sessions in one call. Repeat it until it
+/// returns 0.
 ///
 /// # Cancel safety
-/// Every call may be dropped at every await. A request is sent whole or not at all. One that is
-/// queued is sent although its call was dropped or timed out; the owner carries it out, and its
-/// reply is ignored.
+/// Every call may be dropped at every await. A request is sent whole or not at all. A queued
+/// request is sent even if its call was dropped or timed out. The owner executes it, and the client
+/// ignores the reply.
 ///
 /// # Panics
 /// Calls panic outside a tokio runtime.
@@ -62,7 +64,8 @@ use crate::{
 ///
 /// let store = IpcStore::from_stream(ours)?;
 /// let id = SessionId::random()?;
-/// let _ = store.create(&id.key(), NewRecord::new(id.secret_hash(), Duration::from_secs(1800))).await?;
+/// let new = NewRecord::new(id.secret_hash(), Duration::from_secs(1800));
+/// let _ = store.create(&id.key(), new).await?;
 /// assert!(store.load(&id.key()).await?.is_some());
 /// # Ok(())
 /// # }
@@ -80,15 +83,15 @@ struct Inner {
 }
 
 impl IpcStore {
-    /// The store of the owner that listens at `path`, with the defaults of [`Config`]. The owner
-    /// may come later.
+    /// The store of the owner that listens at `path`, with the default [`Config`]. The owner need
+    /// not run yet.
     #[must_use]
     pub fn connect(path: impl AsRef<Path>) -> Self {
         let config = Config::new(path);
         Self::assemble(ReconnectingConnection::path(&config), &config)
     }
 
-    /// The store of the owner that listens at the path of `config`. The owner may come later.
+    /// The store of the owner that listens at the path of `config`. The owner need not run yet.
     ///
     /// # Errors
     /// [`ConfigError`] if the path is empty or a setting is out of range.
@@ -98,7 +101,7 @@ impl IpcStore {
         Ok(Self::assemble(ReconnectingConnection::path(config), config))
     }
 
-    /// The store of the owner at the other end of `stream`, with the defaults of [`Config`].
+    /// The store of the owner at the other end of `stream`, with the default [`Config`].
     ///
     /// # Errors
     /// An I/O error if the stream cannot be made non-blocking.
@@ -106,11 +109,11 @@ impl IpcStore {
         Self::from_stream_with(stream, &Config::new(""))
     }
 
-    /// The store of the owner at the other end of `stream`. The path of `config` is not used.
+    /// The store of the owner at the other end of `stream`. The path of `config` has no effect.
     ///
     /// # Errors
-    /// An I/O error if the stream cannot be made non-blocking, or of kind `InvalidInput` with a
-    /// [`ConfigError`] if a setting is out of range.
+    /// An I/O error if the stream cannot be made non-blocking. An I/O error of kind `InvalidInput`
+    /// with a [`ConfigError`] if a setting is out of range.
     pub fn from_stream_with(stream: UnixStream, config: &Config) -> io::Result<Self> {
         config.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         Ok(Self::assemble(
@@ -135,7 +138,7 @@ impl IpcStore {
     async fn call(&self, request: Request) -> Result<Reply, StoreError> {
         let inner = &*self.0;
         let exchange = async {
-            // The semaphore is never closed; the permit goes back when this future ends or is
+            // The semaphore is never closed. The permit is released when this future ends or is
             // dropped.
             let _permit = inner.permits.acquire().await.map_err(|_| ClientError::Closed)?;
             inner.connection.call(&request).await
@@ -148,8 +151,8 @@ impl IpcStore {
         }
     }
 
-    /// Sends a request with a cursor. Only a cursor of another store is too long to send, which the
-    /// contract calls `Other`.
+    /// Sends a request with a cursor. Only a cursor of another store can be too long to send. The
+    /// contract requires `Other` for it.
     async fn call_page(&self, request: Request) -> Result<Reply, StoreError> {
         self.call(request).await.map_err(|error| match error {
             StoreError::Rejected(rejection @ Rejection::DataTooLarge { .. }) => {
@@ -218,7 +221,8 @@ impl SessionStore for IpcStore {
         principal: &Principal,
         except: Option<&StoreKey>,
     ) -> Result<u64, StoreError> {
-        // A key that no record can have excepts nothing, and an overlong one would not fit a frame.
+        // A key that cannot have a record exempts no session, and a very long key would not fit a
+        // frame.
         let except = except.filter(|key| key.is_storable()).cloned();
         count(&self.call(Request::DeleteAll(principal.clone(), except)).await?)
     }
@@ -268,7 +272,7 @@ fn unexpected_reply() -> StoreError {
     ClientError::UnexpectedReply.into()
 }
 
-/// Shows where the owner is and how calls are bounded; there is no secret in it.
+/// Shows the address of the owner and the limits of calls. The settings contain no secret.
 impl fmt::Debug for IpcStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IpcStore")

@@ -1,9 +1,9 @@
-//! The bytes between predecessor and successor.
+//! The stream between predecessor and successor: hello, frames and descriptor passing.
 //!
-//! Each side first sends a hello of 8 bytes: a mark, the version of this protocol and that of the
-//! clients' (`u16`, little-endian), since bytes of clients change hands. Then come frames: the
-//! length of the rest (`u32`, little-endian) and the message in postcard. A client's descriptor
-//! travels with the first byte of its message.
+//! Each side first sends a hello of 8 bytes: a magic number, the version of this protocol and the
+//! version of the clients' protocol (`u16`, little-endian), because bytes of clients are handed
+//! over. Then frames follow: the length of the rest (`u32`, little-endian) and the message in
+//! postcard. A client's descriptor travels with the first byte of its message.
 
 use std::{
     collections::VecDeque,
@@ -30,13 +30,13 @@ pub(crate) const HANDOVER_VERSION: u16 = 2;
 const MAGIC: [u8; 4] = *b"sHND";
 const HELLO_BYTES: usize = 8;
 const LENGTH_BYTES: usize = 4;
-/// One read takes at most this much.
+/// The largest size of one read.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// How many descriptors may have come before their messages.
+/// The most descriptors that may arrive before their messages.
 const MAX_DESCRIPTORS: usize = 64;
 
-/// The longest message of a successor, which has words and numbers to say: who holds the sessions
-/// buffers no more.
+/// The longest message of a successor. All its messages are short, so the predecessor buffers no
+/// more.
 const MAX_SUCCESSOR_BYTES: usize = 64;
 
 /// One end of the stream.
@@ -44,27 +44,27 @@ pub(crate) struct HandoverStream {
     stream: UnixStream,
     handshake_done: bool,
     incoming: Vec<u8>,
-    /// How much of the incoming was consumed out.
+    /// How many bytes of `incoming` were decoded.
     consumed: usize,
     chunk: Box<[u8]>,
     outgoing: Vec<u8>,
-    /// Those that came and whose message did not yet.
+    /// Descriptors that arrived before their messages.
     descriptors: VecDeque<OwnedFd>,
     max_descriptors: usize,
-    /// The longest message that is believed.
+    /// The longest message that this side accepts.
     max_bytes: usize,
 }
 
-/// Which end it is.
+/// The role of this end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
-    /// Takes guests.
+    /// Accepts forwarded clients.
     Predecessor,
     Successor,
 }
 
 impl HandoverStream {
-    /// Takes a connected stream and says hello.
+    /// Takes a connected stream and sends the hello.
     pub(crate) async fn open(stream: StdUnixStream, side: Side) -> Result<Self, StreamError> {
         stream.set_nonblocking(true)?;
         let mut opened = Self {
@@ -86,8 +86,8 @@ impl HandoverStream {
         Ok(opened)
     }
 
-    /// Sends a message. Dropped half-way it leaves half a message behind, and the opened is of no use
-    /// any more.
+    /// Sends a message. If the future is dropped, a part of the message may be sent, and the stream
+    /// is not usable any more.
     pub(crate) async fn send(&mut self, message: &Message) -> Result<(), StreamError> {
         self.encode(message)?;
         self.flush(0).await
@@ -109,7 +109,7 @@ impl HandoverStream {
         self.flush(sent).await
     }
 
-    /// The next message, with the client's stream if it is a guest; `None` at an end between two
+    /// The next message, with the stream if it is a client. `None` if the stream ends between two
     /// messages. Cancel safe.
     pub(crate) async fn receive(
         &mut self,
@@ -142,14 +142,14 @@ impl HandoverStream {
         let bytes = self.outgoing.len() - LENGTH_BYTES;
         match u32::try_from(bytes) {
             Ok(length) if bytes <= MAX_FRAME_BYTES => {
-                self.outgoing[..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes())
+                self.outgoing[..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
             }
             _ => return Err(StreamError::Length { bytes }),
         }
         Ok(())
     }
 
-    /// Writes the outgoing from `sent` on.
+    /// Writes `outgoing` from `sent` on.
     async fn flush(&mut self, mut sent: usize) -> Result<(), StreamError> {
         while sent < self.outgoing.len() {
             self.stream.writable().await?;
@@ -163,7 +163,7 @@ impl HandoverStream {
         Ok(())
     }
 
-    /// Takes the next message out of the incoming if it is there whole.
+    /// Decodes the next message if it has arrived whole.
     fn next(&mut self) -> Result<Option<Message>, StreamError> {
         if !self.handshake_done {
             let Some((hello, _)) = self.incoming.split_first_chunk::<HELLO_BYTES>() else {
@@ -184,7 +184,7 @@ impl HandoverStream {
         else {
             return Ok(None);
         };
-        // Widening: usize has at least 32 bits wherever there are Unix-domain sockets.
+        // Widening: usize has at least 32 bits on every platform with Unix-domain sockets.
         let length = u32::from_le_bytes(*length) as usize;
         if length > self.max_bytes {
             return Err(StreamError::Length { bytes: length });
@@ -195,7 +195,8 @@ impl HandoverStream {
         Ok(Some(message))
     }
 
-    /// Reads once. The incoming grows with what comes, never with the length that a frame claims.
+    /// Reads once. The buffer grows with the bytes that arrive, never with the length that a frame
+    /// claims.
     async fn fill(&mut self) -> Result<usize, StreamError> {
         if self.consumed > 0 {
             self.incoming.drain(..self.consumed);
@@ -213,7 +214,7 @@ impl HandoverStream {
     }
 }
 
-/// What each side says first.
+/// The first bytes of each side.
 pub(crate) fn hello() -> Vec<u8> {
     let mut hello = MAGIC.to_vec();
     hello.extend_from_slice(&HANDOVER_VERSION.to_le_bytes());
@@ -228,14 +229,15 @@ fn send_with(
 ) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    // There is room for one, and one is all that is ever sent.
+    // There is room for one descriptor, and each message carries one at most.
     if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     Ok(sendmsg(to, &[IoSlice::new(bytes)], &mut control, SendFlags::empty())?)
 }
 
-/// No process that is started meanwhile inherits what came.
+/// Reads bytes and descriptors. The descriptors are close-on-exec, so that no child process
+/// inherits them.
 fn receive_with(
     from: BorrowedFd<'_>,
     chunk: &mut [u8],
@@ -252,14 +254,14 @@ fn receive_with(
     }
     if message.flags.contains(ReturnFlags::CTRUNC) {
         return Err(io::Error::other(
-            "a client's descriptor could not be consumed; raise the limit of open files",
+            "could not receive a client's descriptor; raise the limit of open files",
         ));
     }
     Ok(message.bytes)
 }
 
-/// The descriptor as a stream, if it is one: whatever else it might be, nobody should read requests
-/// from it.
+/// The descriptor as a stream. Fails if it is something else: the owner must not read requests from
+/// it.
 fn stream(descriptor: OwnedFd) -> Result<StdUnixStream, StreamError> {
     let unix =
         sockopt::socket_domain(&descriptor).is_ok_and(|domain| domain == AddressFamily::UNIX);
@@ -271,32 +273,32 @@ fn stream(descriptor: OwnedFd) -> Result<StdUnixStream, StreamError> {
     Ok(stream)
 }
 
-/// What is wrong with the other side, or with what it sent. Nothing of a session is in it.
+/// A violation of the protocol or a failure of the stream. It contains nothing of a session.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StreamError {
     #[error("the stream between the processes failed")]
     Io(#[from] io::Error),
     #[error(
-        "the other process does not speak this protocol; is the stream one end of a pair that two owners hold?"
+        "the other process does not use the handover protocol; connect the two owners with a socket \
+         pair"
     )]
     InvalidHello,
     #[error(
-        "the other build hands over in version {handover} with clients of version {protocol}, this one in version {HANDOVER_VERSION} with clients of \
-         version {PROTOCOL_VERSION}; its sessions stay behind, so start anew"
+        "the other build uses handover version {handover} and client protocol version {protocol}, \
+         this build uses {HANDOVER_VERSION} and {PROTOCOL_VERSION}; its sessions cannot be taken \
+         over, so start without sessions"
     )]
     Version { handover: u16, protocol: u16 },
-    #[error(
-        "a message of {bytes} bytes came or was to be sent; {MAX_FRAME_BYTES} at most are allowed"
-    )]
+    #[error("a message has {bytes} bytes, more than the limit of {MAX_FRAME_BYTES}")]
     Length { bytes: usize },
-    #[error("a message does not fit the protocol")]
+    #[error("a message does not follow the handover protocol")]
     Frame(#[from] FrameError),
-    #[error("a message came without the stream of a client, or a descriptor that is none")]
+    #[error("a client arrived without its stream, or a descriptor is not a stream")]
     Descriptor,
-    #[error("a message came that has no place here: {0}")]
+    #[error("unexpected message: {0}")]
     Unexpected(&'static str),
     #[error("the other process ended")]
     Ended,
-    #[error("a session came that no store can have held")]
+    #[error("received an invalid session")]
     Session(#[from] session_core::ImportError),
 }

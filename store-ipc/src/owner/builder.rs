@@ -16,23 +16,28 @@ use crate::{
     wire::frame::{DEFAULT_FRAME_BYTES, MAX_FRAME_BYTES, MIN_FRAME_BYTES},
 };
 
-/// The least that a deadline or a pause may be: what a timer can tell apart.
+/// The shortest deadline or interval, which is the resolution of a timer.
 const MIN_DURATION: Duration = Duration::from_millis(1);
-/// The most that a deadline may be, so that no clock overflows on it.
+/// The longest deadline, so that no clock overflows.
 const MAX_DEADLINE: Duration = Duration::from_secs(86_400);
 
-/// Serves any [`SessionStore`] to other processes. Cloning shares it.
+/// Serves any [`SessionStore`] to other processes. Clones share the owner.
 ///
-/// [`spawn_thread`](Self::spawn_thread) gives it a thread and a runtime of its own, which is what a
-/// process manager wants; [`serve`](Self::serve) and [`listen`](Self::listen) run on the caller's
-/// runtime instead.
+/// [`spawn_thread`](Self::spawn_thread) starts a thread with its own runtime for the owner. Use it
+/// in a process manager. [`serve`](Self::serve) and [`listen`](Self::listen) run on the caller's
+/// runtime.
 ///
-/// # What a client cannot do
-/// Harm the others: a frame over the cap, bytes that are no request, and, of a client that
-/// connected to a path, a hello or frame that stays unfinished end its connection with a warning in
-/// the log, in which there is no key. A client that does not read its replies is not read any more
-/// once 512 KiB of them wait, and one with too many calls in flight waits; neither costs the owner
-/// more memory, nor the others their turn.
+/// # Protection against clients
+/// A client cannot harm other clients. The owner closes a connection, with a warning in the log
+/// that contains no key, for:
+///
+/// - a frame over the limit,
+/// - bytes that are not a request,
+/// - a hello or frame that stays incomplete, if the client connected to a path.
+///
+/// If a client does not read its replies, the owner stops reading from it when 512 KiB of replies
+/// wait. If a client has too many calls in flight, its further calls wait. In both cases the
+/// owner's memory does not grow and the other clients are not delayed.
 ///
 /// # Examples
 /// See [`IpcStore`](crate::IpcStore).
@@ -59,7 +64,7 @@ impl Owner {
         }
     }
 
-    /// An owner of sessions in memory, which it can hand over to a successor:
+    /// An owner of sessions in memory, which it can hand over to a successor with
     /// [`OwnerHandle::handover`](crate::OwnerHandle::handover).
     #[must_use]
     pub fn memory(store: Arc<MemoryStore>) -> OwnerBuilder {
@@ -68,24 +73,25 @@ impl Owner {
 
     /// Serves one client until it leaves or the owner is shut down.
     ///
-    /// Its user is not checked: whoever holds the other end may use it. No deadline holds either,
-    /// so a client that is idle before its first call, or blocked in the middle of one, keeps its
-    /// connection, which it could not make again.
+    /// The owner does not check the user of the client: the process that holds the other end may
+    /// use it. Deadlines do not apply either. So a client that is idle before its first call, or
+    /// blocked in the middle of a call, keeps its connection. It could not connect again.
     ///
     /// # Errors
-    /// [`OwnerError::Stopped`] if the owner is shut down already. What a client does wrong ends its
-    /// connection and is no error.
+    /// [`OwnerError::Stopped`] if the owner is already shut down. Invalid bytes from the client end
+    /// its connection and are not an error here.
     ///
     /// # Cancel safety
-    /// Dropping the future closes the connection; calls in flight may or may not have landed.
+    /// Dropping the future closes the connection. Calls in flight may or may not have landed.
     pub async fn serve(&self, stream: UnixStream) -> Result<(), OwnerError> {
         serve(Arc::clone(&self.0), stream, ClientOrigin::Provided).await
     }
 
-    /// The same for a stream of the standard library, such as one end of a socket pair.
+    /// Like [`Self::serve`], for a stream of the standard library, such as one end of a socket
+    /// pair.
     ///
     /// # Errors
-    /// [`OwnerError::Stopped`] if the owner is shut down already, [`OwnerError::Stream`] if tokio
+    /// [`OwnerError::Stopped`] if the owner is already shut down, [`OwnerError::Stream`] if tokio
     /// cannot take the stream.
     ///
     /// # Panics
@@ -101,30 +107,30 @@ impl Owner {
 
     /// Serves every client that connects to the socket at `path`, until the owner is shut down.
     ///
-    /// The socket has mode 0600, and only this process's user and those of
-    /// [`OwnerBuilder::allow_uid`] are served. A lock on `path` with `.lock` behind it says that
-    /// the owner lives: the kernel drops it with the process, so the socket of a dead owner is
-    /// replaced and that of a living one, even a frozen one, never. The socket is removed when
-    /// listening ends; the lock's empty file stays.
+    /// The socket has mode 0600. The owner serves the user of its process and those of
+    /// [`OwnerBuilder::allow_uid`]. It holds a lock on the file `<path>.lock`. The kernel releases
+    /// the lock when the process ends. So the socket of a dead owner is replaced, and the socket of
+    /// a running owner is never replaced, even if that owner is frozen. The owner removes the
+    /// socket when it stops listening. The empty lock file stays.
     ///
     /// # Errors
-    /// [`OwnerError::AddressInUse`] if another owner serves `path`, [`OwnerError::NotASocket`] if
-    /// something else lies there, [`OwnerError::Bind`] if the socket cannot be made,
-    /// [`OwnerError::Stopped`] if the owner is shut down already.
+    /// [`OwnerError::AddressInUse`] if another owner serves `path`, [`OwnerError::NotASocket`] if a
+    /// file that is not a socket exists there, [`OwnerError::Bind`] if the socket cannot be
+    /// created, [`OwnerError::Stopped`] if the owner is already shut down.
     ///
     /// # Cancel safety
-    /// Dropping the future ends the listening; clients that are connected stay.
+    /// Dropping the future ends the listening. Connected clients stay connected.
     pub async fn listen(&self, path: impl AsRef<Path>) -> Result<(), OwnerError> {
         Listener::bind(path.as_ref())?.run(Arc::clone(&self.0)).await
     }
 
-    /// Stops listening and reading, answers the calls that it began, and ends every connection
+    /// Stops listening and reading, answers the calls in progress, and closes every connection
     /// within a second. Returns at once.
     pub fn shutdown(&self) {
         self.0.shutdown();
     }
 
-    /// What it does and did.
+    /// The owner's counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.0.stats()
@@ -153,38 +159,40 @@ pub struct OwnerBuilder {
 }
 
 impl OwnerBuilder {
-    /// How many clients may be connected at once; one more is refused. 1,024 by default.
+    /// The largest number of connected clients. The owner refuses further clients. 1,024 by
+    /// default.
     #[must_use]
     pub fn max_connections(mut self, connections: NonZeroUsize) -> Self {
         self.settings.max_connections = connections.get();
         self
     }
 
-    /// How many calls of one client may wait for the store at once; then it is not read until one
-    /// is answered. 1,024 by default.
+    /// The largest number of calls of one client that wait for the store at the same time. At the
+    /// limit, the owner stops reading from the client until it has answered a call. 1,024 by
+    /// default.
     #[must_use]
     pub fn max_in_flight(mut self, calls: NonZeroUsize) -> Self {
         self.settings.max_in_flight = calls.get();
         self
     }
 
-    /// The longest request or reply. 1 MiB by default; of the two sides' caps the smaller counts.
+    /// The longest request or reply. 1 MiB by default. The smaller limit of the two sides applies.
     #[must_use]
     pub fn frame_bytes(mut self, bytes: NonZeroUsize) -> Self {
         self.settings.frame_bytes = bytes.get();
         self
     }
 
-    /// How long a client that connected to a path may take for its hello. 5 s by default; from 1 ms
-    /// to a day. None holds for a stream that was given to [`Owner::serve`].
+    /// The longest time until the hello of a client that connected to a path. 5 s by default, from
+    /// 1 ms to a day. It does not apply to a stream that was passed to [`Owner::serve`].
     #[must_use]
     pub fn hello_deadline(mut self, deadline: Duration) -> Self {
         self.settings.hello_deadline = deadline;
         self
     }
 
-    /// How long a client that connected to a path may take for the rest of a frame that it began. 5
-    /// s by default; from 1 ms to a day. None holds for a stream that was given to
+    /// The longest time for the rest of a frame that a client began, if it connected to a path. 5 s
+    /// by default, from 1 ms to a day. It does not apply to a stream that was passed to
     /// [`Owner::serve`].
     #[must_use]
     pub fn frame_deadline(mut self, deadline: Duration) -> Self {
@@ -192,17 +200,17 @@ impl OwnerBuilder {
         self
     }
 
-    /// How long a client that does not read may hold up the end.
+    /// How long a client that does not read may delay a shutdown.
     #[cfg(test)]
     pub(crate) fn drain_deadline(mut self, deadline: Duration) -> Self {
         self.settings.drain_deadline = deadline;
         self
     }
 
-    /// Purges expired sessions about once in `every`, in batches of 1,000. Off by default, for
-    /// stores that purge by themselves; [`MemoryStore`](session_core::MemoryStore) does not. It
-    /// needs the thread of [`Owner::spawn_thread`]; beside [`Owner::serve`] and [`Owner::listen`]
-    /// on the caller's runtime nothing is purged, unless by the caller with
+    /// Purges expired sessions about once per interval, in batches of 1,000. Off by default, for
+    /// stores that purge by themselves; [`MemoryStore`](session_core::MemoryStore) does not. Only
+    /// an owner with its own thread ([`Owner::spawn_thread`]) purges. With [`Owner::serve`] and
+    /// [`Owner::listen`] on the caller's runtime, the caller can purge with
     /// [`spawn_sweeper`](session_core::spawn_sweeper).
     #[must_use]
     pub fn sweep(mut self, every: Duration) -> Self {
@@ -210,19 +218,19 @@ impl OwnerBuilder {
         self
     }
 
-    /// Serves the processes of this user as well. They also need the right to write to the socket,
-    /// which is made with mode 0600: the operator widens it, by a group or an access control list.
+    /// Also serves the processes of this user. They also need the right to write to the socket,
+    /// which has mode 0600. The operator grants it with a group or an access control list.
     #[must_use]
     pub fn allow_uid(mut self, uid: u32) -> Self {
         self.settings.allowed_uids.push(uid);
         self
     }
 
-    /// The owner. It serves nobody yet.
+    /// Builds the owner. It serves no clients yet.
     ///
     /// # Errors
-    /// [`ConfigError::Value`] if the frame's cap is below 16 KiB or above 1 GiB, a deadline below a
-    /// millisecond or above a day, or the time between sweeps below a millisecond.
+    /// [`ConfigError::Value`] if the frame limit is below 16 KiB or above 1 GiB, a deadline is
+    /// below 1 ms or above a day, or the sweep interval is below 1 ms.
     pub fn build(self) -> Result<Owner, ConfigError> {
         check(&self.settings)?;
         Ok(Owner(Arc::new(OwnerShared::new(self.store, self.memory, self.settings))))

@@ -23,22 +23,22 @@ use crate::wire::{
     message::{Reply, Request},
 };
 
-/// Replies are encoded up to here; beyond, no request is read until the client took some. One more
-/// reply may lie above.
+/// Replies are encoded while fewer bytes than this wait. At the limit, the owner reads no request
+/// until the client has taken some bytes. The buffer exceeds the limit by one reply at most.
 const WRITE_BUFFER_BYTES: usize = 512 * 1024;
-/// After this many reads in a row other connections have their turn.
+/// After this many reads in a row, the task yields to other connections.
 const ROUNDS: usize = 2;
 
 type PendingReply = Pin<Box<dyn Future<Output = (u64, Reply)> + Send>>;
 
-/// How a client came to the owner.
+/// How a client reached the owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClientOrigin {
-    /// Its stream was given to the owner. No deadline holds for it: the other end is with a process
-    /// that was chosen and is counted, which may first call whenever it likes, may be blocked in
-    /// the middle of a frame, and could not connect again.
+    /// The application passed its stream to the owner. Deadlines do not apply: the application
+    /// chose the process at the other end. That process may be idle before its first call, may be
+    /// blocked in the middle of a frame, and could not connect again.
     Provided,
-    /// It connected to a path.
+    /// The client connected to a path.
     Accepted,
 }
 
@@ -51,33 +51,33 @@ pub(crate) struct OwnerConnection {
     outgoing: WriteBuffer,
     /// The calls that the wrapped store did not answer at once.
     calls: FuturesUnordered<PendingReply>,
-    /// What the client takes; `None` before its hello.
+    /// The longest reply that the client accepts. `None` before its hello.
     frame_bytes: Option<usize>,
     read_deadline: ReadDeadline,
 }
 
-/// What is left of a connection of which no call is in flight: all that another process needs to
-/// serve it from there on.
+/// The state of a connection without calls in flight: everything that another process needs to
+/// continue to serve it.
 pub(crate) struct ConnectionSnapshot {
-    /// The longest request that the client was told it may send.
+    /// The longest request that the client may send, as the owner's hello said.
     pub(crate) request_bytes: usize,
-    /// What the client takes; `None` before its hello.
+    /// The longest reply that the client accepts. `None` before its hello.
     pub(crate) reply_bytes: Option<usize>,
-    /// What came and is no whole request yet, or one that had to wait because the client did not
-    /// read.
+    /// Received bytes that are not a whole request, or requests that waited because the client did
+    /// not read.
     pub(crate) unread: Vec<u8>,
-    /// What the client did not take yet, the hello among it if that is still to go.
+    /// Bytes that the client has not taken, including the hello if it was not sent.
     pub(crate) unwritten: Vec<u8>,
 }
 
-/// Why a connection was ended from this side.
+/// Why the owner ended a connection.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectionError {
     #[error("the socket failed")]
     Io(#[from] io::Error),
-    #[error("the bytes do not fit the protocol")]
+    #[error("the bytes do not follow the protocol")]
     Frame(#[from] FrameError),
-    #[error("no whole hello or frame came within {0:?}")]
+    #[error("the client did not complete a hello or frame within {0:?}")]
     Deadline(Duration),
 }
 
@@ -99,7 +99,7 @@ impl OwnerConnection {
         }
     }
 
-    /// Goes on where another process stopped.
+    /// Continues where another process stopped.
     pub(crate) fn resume(
         owner: Arc<OwnerShared>,
         stream: UnixStream,
@@ -121,8 +121,8 @@ impl OwnerConnection {
         }
     }
 
-    /// Ends the calls that were begun, reads no more, and leaves the replies in the outgoing. Cancel
-    /// safe.
+    /// Ends the calls in progress, reads no more, and leaves the replies in the write buffer.
+    /// Cancel safe.
     pub(crate) async fn finish_calls(&mut self) -> Result<(), ConnectionError> {
         while let Some((id, reply)) = self.calls.next().await {
             self.push(id, &reply)?;
@@ -130,7 +130,7 @@ impl OwnerConnection {
         Ok(())
     }
 
-    /// What is left after [`Self::finish_calls`].
+    /// The state after [`Self::finish_calls`].
     pub(crate) fn snapshot(&self) -> ConnectionSnapshot {
         ConnectionSnapshot {
             request_bytes: self.incoming.frame_bytes(),
@@ -144,13 +144,13 @@ impl OwnerConnection {
         &self.stream
     }
 
-    /// Serves until the client leaves. Cancel safe: all that is half done stays in `self`.
+    /// Serves until the client leaves. Cancel safe: all intermediate state is in `self`.
     pub(crate) async fn run(&mut self) -> Result<(), ConnectionError> {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
-    /// Ends the calls that were begun, reads no more, and sends the replies, as long as a client
-    /// that does not read may hold up the owner's end.
+    /// Ends the calls in progress, reads no more, and sends the replies. A client that does not
+    /// read delays this by the drain deadline at most.
     pub(crate) async fn drain(
         &mut self,
         token: Option<&mut TaskToken>,
@@ -166,20 +166,20 @@ impl OwnerConnection {
         tokio::time::timeout(deadline, finish).await.unwrap_or(Ok(()))
     }
 
-    /// Says in the log if the client had to be cut off.
+    /// Logs why the connection ended, if the client is at fault.
     pub(crate) fn log_end(&self, ended: Result<(), ConnectionError>) {
         match ended {
             Ok(()) => {}
-            // A client that was killed is no fault of anybody's.
+            // For example a killed client, which is not an error.
             Err(ConnectionError::Io(error)) => {
-                tracing::debug!(%error, "a client's connection ended")
+                tracing::debug!(%error, "client connection failed");
             }
             Err(error) => {
                 self.owner.count_cut_off();
                 tracing::warn!(
                     pid = self.pid(),
                     error = &error as &dyn std::error::Error,
-                    "a client was cut off"
+                    "disconnected a client"
                 );
             }
         }
@@ -189,18 +189,18 @@ impl OwnerConnection {
         for _ in 0..ROUNDS {
             self.process(cx)?;
             let full = !self.can_read();
-            // What does not fit into the socket stays; the task is woken when the client took some.
+            // The rest stays in the buffer. The task is woken when the client has taken some bytes.
             if let Poll::Ready(written) = self.outgoing.poll_flush(&mut self.stream, cx) {
                 written?;
             }
             if !self.can_read() {
-                // Reading stops, so nothing can be held against the client.
+                // The owner stops reading here, so the client must not miss a deadline.
                 self.read_deadline.reset();
                 return Poll::Pending;
             }
             if full {
-                // Calls that were ready were not asked for their replies; nobody would wake the
-                // task for them.
+                // `process` did not poll calls that were ready. Nothing else would wake the task
+                // for them.
                 continue;
             }
             match self.incoming.poll_read(&mut self.stream, cx)? {
@@ -213,7 +213,7 @@ impl OwnerConnection {
         Poll::Pending
     }
 
-    /// `Ready` when a client that has deadlines missed one.
+    /// `Ready` if a client with deadlines missed one.
     fn poll_read_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
         let settings = &self.owner.settings;
         let limit = match (self.origin, self.frame_bytes) {
@@ -225,8 +225,7 @@ impl OwnerConnection {
         self.read_deadline.poll(cx, waits, limit).map(|()| Err(ConnectionError::Deadline(limit)))
     }
 
-    /// Encodes the replies that became ready and starts the requests that came, as far as there is
-    /// room.
+    /// Encodes the replies of finished calls and starts the received requests, while there is room.
     fn process(&mut self, cx: &mut Context<'_>) -> Result<(), ConnectionError> {
         while self.outgoing.len() < WRITE_BUFFER_BYTES
             && let Poll::Ready(Some((id, reply))) = self.calls.poll_next_unpin(cx)
@@ -249,7 +248,7 @@ impl OwnerConnection {
         Ok(())
     }
 
-    /// Starts one call. A store that answers at once costs no task and no turn of the event loop.
+    /// Starts one call. A store that answers at once needs no task and no turn of the event loop.
     fn start(
         &mut self,
         id: u64,
@@ -262,7 +261,7 @@ impl OwnerConnection {
             Box::pin(async move { (id, execute(&*owner.store, request, frame_bytes).await) });
         match call.as_mut().poll(cx) {
             Poll::Ready((id, reply)) => self.push(id, &reply),
-            // It keeps this task's waker until the next turn asks it again.
+            // The call holds this task's waker until it is polled again.
             Poll::Pending => {
                 self.calls.push(call);
                 Ok(())
@@ -275,8 +274,8 @@ impl OwnerConnection {
         Ok(push_reply(&mut self.outgoing, id, reply, frame_bytes)?)
     }
 
-    /// The client's process. Of a socket pair the kernel only knows who made it, which would be the
-    /// owner's own process.
+    /// The process of the client. For a socket pair the kernel reports the process that created it,
+    /// which would be the owner's own process.
     fn pid(&self) -> Option<i32> {
         match self.origin {
             ClientOrigin::Provided => None,
@@ -298,8 +297,8 @@ pub(super) fn hello(status: HelloStatus, frame_bytes: usize) -> Hello {
     Hello { status, frame_bytes: u32::try_from(frame_bytes).unwrap_or(u32::MAX) }
 }
 
-/// How long something half has been waited for. The timer is moved only when it fires, never for a
-/// frame that goes well.
+/// Measures how long the owner has waited for the rest of a hello or frame. The timer is moved only
+/// when it fires, so a frame that arrives in time costs nothing.
 struct ReadDeadline {
     since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -314,7 +313,7 @@ impl ReadDeadline {
         self.since = None;
     }
 
-    /// `Ready` when it `waits` for longer than `limit` and was not made to reset.
+    /// `Ready` if `waits` has been true for longer than `limit` without a reset.
     fn poll(&mut self, cx: &mut Context<'_>, waits: bool, limit: Duration) -> Poll<()> {
         if !waits {
             self.since = None;
@@ -326,7 +325,7 @@ impl ReadDeadline {
             return Poll::Ready(());
         }
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
-        // The timer may still stand for an earlier frame; it then fires too early and is moved on.
+        // The timer may be set for an earlier frame. It then fires early and is moved.
         while timer.as_mut().poll(cx).is_ready() {
             timer.as_mut().reset(end);
         }

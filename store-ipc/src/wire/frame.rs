@@ -1,7 +1,7 @@
-//! The bytes on the socket.
+//! Encodes and decodes the bytes on the socket.
 //!
-//! Each side first sends a [`Hello`] of 12 bytes. Then come frames: the length of the rest (`u32`,
-//! little-endian), the id of the call (`u64`, little-endian) and the message in postcard.
+//! Each side first sends a [`Hello`] of 12 bytes. Then frames follow: the length of the rest
+//! (`u32`, little-endian), the id of the call (`u64`, little-endian) and the message in postcard.
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use tokio::{
     net::UnixStream,
 };
 
-/// The version of everything that crosses the socket: this file and [`message`](crate::message).
+/// The version of the whole protocol: this file and [`message`](crate::wire::message).
 pub(crate) const PROTOCOL_VERSION: u16 = 2;
 
 /// The default limit of a frame: 1 MiB. A record with 64 KiB of data fits, whatever its shape.
@@ -29,19 +29,19 @@ pub(crate) const MAX_FRAME_BYTES: usize = 1024 * 1024 * 1024;
 const MAGIC: [u8; 4] = *b"sIPC";
 const LENGTH_BYTES: usize = 4;
 const ID_BYTES: usize = 8;
-/// One read takes at most this much, and an idle connection holds no more.
+/// The largest size of one read, and the size of an idle connection's buffer.
 const CHUNK_BYTES: usize = 32 * 1024;
 
-/// What each side says first.
+/// The first message of each side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hello {
-    /// Whether the speaker serves the other side.
+    /// Whether the sender serves the other side.
     pub(crate) status: HelloStatus,
-    /// The longest frame that the speaker takes.
+    /// The longest frame that the sender accepts.
     pub(crate) frame_bytes: u32,
 }
 
-/// What the owner says to a client that connected. A client always says [`HelloStatus::Accepted`].
+/// The owner's answer to a client that connected. A client always sends [`HelloStatus::Accepted`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HelloStatus {
     Accepted,
@@ -85,8 +85,8 @@ impl Hello {
     }
 }
 
-/// Bytes that came and were not read yet. It grows with the bytes that arrive, never with the
-/// length that a frame claims.
+/// Received bytes that are not decoded yet. The buffer grows with the bytes that arrive, never with
+/// the length that a frame claims.
 pub(crate) struct ReadBuffer {
     bytes: Vec<u8>,
     start: usize,
@@ -95,17 +95,17 @@ pub(crate) struct ReadBuffer {
 }
 
 impl ReadBuffer {
-    /// An empty buffer that refuses frames longer than `frame_bytes`.
+    /// An empty buffer that rejects frames longer than `frame_bytes`.
     pub(crate) fn new(frame_bytes: usize) -> Self {
         Self { bytes: Vec::new(), start: 0, end: 0, frame_bytes }
     }
 
-    /// An buffer in which `bytes` lie already.
+    /// A buffer that already contains `bytes`.
     pub(crate) fn with_bytes(frame_bytes: usize, bytes: Vec<u8>) -> Self {
         Self { start: 0, end: bytes.len(), bytes, frame_bytes }
     }
 
-    /// The longest frame that it takes.
+    /// The longest frame that the buffer accepts.
     pub(crate) fn frame_bytes(&self) -> usize {
         self.frame_bytes
     }
@@ -124,7 +124,7 @@ impl ReadBuffer {
         Poll::Ready(Ok(count))
     }
 
-    /// Takes the hello if it is there.
+    /// Takes the hello if it has arrived.
     pub(crate) fn take_hello(&mut self) -> Result<Option<Hello>, FrameError> {
         let Some((hello, _)) = self.unread().split_first_chunk::<{ Hello::BYTES }>() else {
             return Ok(None);
@@ -139,7 +139,7 @@ impl ReadBuffer {
         let Some((length, rest)) = self.unread().split_first_chunk::<LENGTH_BYTES>() else {
             return Ok(None);
         };
-        // Widening: usize has at least 32 bits wherever there are Unix-domain sockets.
+        // Widening: usize has at least 32 bits on every platform with Unix-domain sockets.
         let length = u32::from_le_bytes(*length) as usize;
         if !(ID_BYTES..=self.frame_bytes).contains(&length) {
             return Err(FrameError::Length { bytes: length, limit: self.frame_bytes });
@@ -155,13 +155,12 @@ impl ReadBuffer {
         Ok(Some((u64::from_le_bytes(*id), message)))
     }
 
-    /// Whether something came that is no whole frame yet; to be asked after [`Self::frame`] said
-    /// `None`.
+    /// Whether a part of a frame has arrived. Valid after [`Self::take_frame`] returned `None`.
     pub(crate) fn has_partial_frame(&self) -> bool {
         self.start < self.end
     }
 
-    /// What came and was not taken out.
+    /// The received bytes that were not taken.
     pub(crate) fn unread(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
@@ -169,7 +168,7 @@ impl ReadBuffer {
     fn reserve(&mut self) {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-            // One long frame must not cost its length for the rest of the connection.
+            // Otherwise one long frame would keep its memory for the rest of the connection.
             if self.bytes.len() > CHUNK_BYTES {
                 self.bytes = Vec::new();
             }
@@ -180,8 +179,8 @@ impl ReadBuffer {
         self.bytes.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
         if self.bytes.len() - self.end < CHUNK_BYTES / 2 {
-            // At most doubles what really came; a frame's cap bounds it, because a whole frame is
-            // taken out before the next read.
+            // At most doubles the received bytes. The frame limit bounds it, because a whole frame
+            // is taken before the next read.
             self.bytes.resize((2 * self.end).max(CHUNK_BYTES), 0);
         }
     }
@@ -195,17 +194,17 @@ pub(crate) struct WriteBuffer {
 }
 
 impl WriteBuffer {
-    /// An buffer in which `bytes` wait already.
+    /// A buffer that already contains `bytes`.
     pub(crate) fn with_bytes(bytes: Vec<u8>) -> Self {
         Self { bytes, start: 0 }
     }
 
-    /// What waits.
+    /// The bytes that are not written yet.
     pub(crate) fn unwritten(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
 
-    /// How many bytes wait.
+    /// The number of bytes that are not written yet.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.start
     }
@@ -218,7 +217,7 @@ impl WriteBuffer {
         self.bytes.extend_from_slice(&hello.encode());
     }
 
-    /// Appends one frame, or nothing if it would be longer than `frame_bytes`.
+    /// Appends one frame. Appends nothing if the frame would be longer than `frame_bytes`.
     pub(crate) fn push(
         &mut self,
         id: u64,
@@ -250,7 +249,7 @@ impl WriteBuffer {
         }
     }
 
-    /// Writes until all is out (`Ready`) or the socket is full.
+    /// Writes until the buffer is empty (`Ready`) or the socket is full.
     pub(crate) fn poll_flush(
         &mut self,
         stream: &mut UnixStream,
@@ -271,7 +270,7 @@ impl WriteBuffer {
         }
         self.start = 0;
         self.bytes.clear();
-        // One burst must not cost its length for the rest of the connection.
+        // Otherwise one burst would keep its memory for the rest of the connection.
         if self.bytes.capacity() > 4 * CHUNK_BYTES {
             self.bytes.shrink_to(CHUNK_BYTES);
         }
@@ -284,7 +283,7 @@ impl WriteBuffer {
     }
 }
 
-/// Reads a message out of a frame, which it must fill.
+/// Decodes a message, which must fill its frame.
 pub(crate) fn decode<T: DeserializeOwned>(message: &[u8]) -> Result<T, FrameError> {
     match postcard::take_from_bytes(message).map_err(FrameError::Message)? {
         (message, []) => Ok(message),
@@ -292,14 +291,13 @@ pub(crate) fn decode<T: DeserializeOwned>(message: &[u8]) -> Result<T, FrameErro
     }
 }
 
-/// How many bytes `message` has on the wire.
+/// The number of bytes of an encoded `message`.
 pub(crate) fn encoded_bytes(message: &impl Serialize) -> usize {
     postcard::serialize_with_flavor(message, postcard::ser_flavors::Size::default())
         .unwrap_or(usize::MAX / 2)
 }
 
-/// Appends to a vector up to a length, so that a message over the cap stops early instead of being
-/// built whole.
+/// Appends to a vector up to a limit, so that encoding stops early for a message over the limit.
 struct BoundedSink<'a> {
     bytes: &'a mut Vec<u8>,
     limit: usize,
@@ -325,20 +323,21 @@ impl Flavor for BoundedSink<'_> {
     }
 }
 
-/// What is wrong with the bytes.
+/// A violation of the protocol.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FrameError {
-    #[error("the other side does not speak this protocol; is the socket another program's?")]
+    #[error("the other side does not use this protocol; check that the socket belongs to an owner")]
     InvalidHello,
     #[error(
-        "the other side speaks version {version} of the protocol, this program version {PROTOCOL_VERSION}; run the same release on both"
+        "the other side uses protocol version {version}, this program uses version \
+         {PROTOCOL_VERSION}; run the same release on both sides"
     )]
     Version { version: u16 },
-    #[error("a frame of {bytes} bytes came or was to be sent; 8 to {limit} are allowed")]
+    #[error("a frame has {bytes} bytes, and 8 to {limit} are allowed")]
     Length { bytes: usize, limit: usize },
-    #[error("the message does not fit the protocol")]
+    #[error("the message does not follow the protocol")]
     Message(#[source] postcard::Error),
-    #[error("bytes follow the message")]
+    #[error("bytes follow the message in its frame")]
     TrailingBytes,
 }
 
@@ -354,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_come_back_in_order_and_a_rest_waits() {
+    fn frames_decode_in_order_and_a_partial_frame_waits() {
         let mut buffer = WriteBuffer::default();
         buffer.push(7, &"seven", 1_000).unwrap();
         buffer.push(u64::MAX, &"last", 1_000).unwrap();
@@ -366,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn s22_a_length_over_the_cap_is_refused_by_its_four_bytes() {
+    fn s22_length_over_the_limit_is_rejected_by_its_four_bytes() {
         for length in [0, 7, 1_001, u32::MAX] {
             assert!(
                 matches!(
@@ -379,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_over_the_cap_leaves_the_outbox_as_it_was() {
+    fn message_over_the_limit_leaves_the_buffer_unchanged() {
         let mut buffer = WriteBuffer::default();
         buffer.push(1, &"short", 100).unwrap();
         let before = buffer.len();
@@ -389,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hello_comes_back_and_another_version_is_named() {
+    fn hello_round_trips_and_other_versions_are_named() {
         let hello = Hello { status: HelloStatus::TooManyConnections, frame_bytes: 77 };
         assert_eq!(Hello::decode(hello.encode()).unwrap(), hello);
         let mut newer = hello.encode();
@@ -399,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_must_fill_its_frame() {
+    fn message_must_fill_its_frame() {
         assert!(decode::<u8>(&[1]).is_ok());
         assert!(matches!(decode::<u8>(&[1, 2]), Err(FrameError::TrailingBytes)));
         assert!(matches!(decode::<String>(&[200, 1, 2]), Err(FrameError::Message(_))));

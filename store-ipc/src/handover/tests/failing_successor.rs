@@ -1,4 +1,4 @@
-//! A successor that dies or hangs at each step.
+//! A successor that ends or hangs at each step.
 
 use std::{io::Read, net::Shutdown, os::unix::net::UnixStream as StdUnixStream, sync::Arc};
 
@@ -16,21 +16,21 @@ use crate::{
     },
 };
 
-/// How far a successor goes before it is silent or dead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// The last step of a successor before it ends or hangs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Started,
-    Greeted,
-    Asked,
+    ClientSent,
+    PrepareSent,
     Prepared,
     SomeSessions,
     AllSessions,
     Imported,
-    Told,
+    Activated,
 }
 
-/// Plays a successor up to `step`, with one forwarded, and gives back the stream and the forwarded's other
-/// end.
+/// Acts as a successor up to `step`, with one forwarded client. Returns the stream and the client's
+/// other end.
 async fn successor(stream: StdUnixStream, step: Step) -> (Option<HandoverStream>, StdUnixStream) {
     let (forwarded, given) = pair();
     if step == Step::Started {
@@ -38,7 +38,7 @@ async fn successor(stream: StdUnixStream, step: Step) -> (Option<HandoverStream>
     }
     let mut stream = HandoverStream::open(stream, Side::Successor).await.unwrap();
     stream.send_client(1, &given).await.unwrap();
-    if step == Step::Greeted {
+    if step == Step::ClientSent {
         return (Some(stream), forwarded);
     }
     assert!(matches!(stream.receive().await.unwrap().unwrap().0, Message::Prepare(_)));
@@ -56,24 +56,29 @@ async fn successor(stream: StdUnixStream, step: Step) -> (Option<HandoverStream>
     if step >= Step::Imported {
         stream.send(&Message::Imported).await.unwrap();
     }
-    if step >= Step::Told {
+    if step >= Step::Activated {
         assert!(matches!(stream.receive().await.unwrap().unwrap().0, Message::Activate));
     }
     (Some(stream), forwarded)
 }
 
-/// Every step, once with a successor that dies and once with one that hangs.
+/// Every step, once with a successor that ends and once with one that hangs.
 #[tokio::test]
-async fn a_successor_that_fails_is_known_and_never_a_second_owner() {
-    use Step::{AllSessions, Asked, Greeted, Imported, Prepared, SomeSessions, Started, Told};
-    for step in [Started, Greeted, Asked, Prepared, SomeSessions, AllSessions, Imported, Told] {
-        for dies in [true, false] {
-            // One that hangs right after it confirmed has been told; that case is the next one.
-            if !dies && step == Imported {
+async fn failing_successor_is_reported_and_never_serves_too() {
+    use Step::{
+        Activated, AllSessions, ClientSent, Imported, PrepareSent, Prepared, SomeSessions, Started,
+    };
+    for step in
+        [Started, ClientSent, PrepareSent, Prepared, SomeSessions, AllSessions, Imported, Activated]
+    {
+        for ends in [true, false] {
+            // A successor that hangs right after its confirmation has been activated. The next step
+            // covers that.
+            if !ends && step == Imported {
                 continue;
             }
             let store = Arc::new(MemoryStore::new());
-            // More than the socket holds, so that not all is on its way at once.
+            // More than the socket holds, so that not everything is sent at once.
             let session = fill(&store, 40, 60_000).await.remove(0);
             let old = owner(&store);
             let worker = client(&old);
@@ -82,28 +87,28 @@ async fn a_successor_that_fails_is_known_and_never_a_second_owner() {
             old.attach_successor(one).unwrap();
             let keep = other.try_clone().unwrap();
             let (ended, (stream, mut forwarded)) =
-                tokio::join!(old.handover(if dies { LONG } else { SHORT }), async {
+                tokio::join!(old.handover(if ends { LONG } else { SHORT }), async {
                     let (stream, forwarded) = successor(other, step).await;
-                    if dies {
+                    if ends {
                         let _ = keep.shutdown(Shutdown::Both);
                         return (None, forwarded);
                     }
                     (stream, forwarded)
                 });
             let error = ended.unwrap_err();
-            let case = format!("{step:?}, dies: {dies}: {error}");
+            let case = format!("{step:?}, ends: {ends}: {error}");
             forwarded.set_nonblocking(false).unwrap();
             forwarded.set_read_timeout(Some(SHORT)).unwrap();
             let mut bytes = Vec::new();
-            let guest_ended = forwarded.read_to_end(&mut bytes).is_ok();
+            let forwarded_ended = forwarded.read_to_end(&mut bytes).is_ok();
             if step < Prepared {
                 assert!(
                     matches!(error, HandoverError::NoSuccessor(_)) && error.still_serves(),
                     "{case}"
                 );
                 assert_eq!(add(&worker, &session).await, 1, "{case}");
-                assert!(guest_ended || step == Started, "{case}");
-                // It is tried again, and goes well.
+                assert!(forwarded_ended || step == Started, "{case}");
+                // Another attempt with a new successor succeeds.
                 let (one, other) = pair();
                 old.attach_successor(one).unwrap();
                 let new = successor_of(other);
@@ -113,8 +118,8 @@ async fn a_successor_that_fails_is_known_and_never_a_second_owner() {
                 continue;
             }
             match step {
-                Told => assert!(matches!(error, HandoverError::Unconfirmed(_)), "{case}"),
-                // The word may have gone out before the end was seen.
+                Activated => assert!(matches!(error, HandoverError::Unconfirmed(_)), "{case}"),
+                // `Activate` may have been sent before the end was noticed.
                 Imported => assert!(
                     matches!(error, HandoverError::Unconfirmed(_) | HandoverError::Failed(_)),
                     "{case}"
@@ -122,7 +127,7 @@ async fn a_successor_that_fails_is_known_and_never_a_second_owner() {
                 _ => assert!(matches!(error, HandoverError::Failed(_)), "{case}"),
             }
             if matches!(error, HandoverError::Failed(_)) {
-                assert!(guest_ended, "{case}");
+                assert!(forwarded_ended, "{case}");
             }
             assert!(!error.still_serves(), "{case}");
             cut_off(&worker).await;

@@ -1,4 +1,4 @@
-//! Owners, clients and their bytes, for the tests of a hand-over.
+//! Owners, clients and encoded messages for the handover tests.
 
 use std::{io::Read, os::unix::net::UnixStream as StdUnixStream, sync::Arc, time::Duration};
 
@@ -18,9 +18,9 @@ use crate::{
 /// The hash of the secret of every session here.
 pub(super) const SECRET: SecretHash = SecretHash::from_bytes([7; SecretHash::BYTES]);
 pub(super) const HOUR: Duration = Duration::from_secs(3_600);
-/// Longer than anything here takes on a machine that is busy.
+/// Longer than any step takes on a busy machine.
 pub(super) const LONG: Duration = Duration::from_secs(60);
-/// For what is to run out.
+/// A time limit that is meant to expire.
 pub(super) const SHORT: Duration = Duration::from_millis(200);
 pub(super) const MIB: usize = 1024 * 1024;
 
@@ -40,14 +40,14 @@ pub(super) fn successor_of(stream: StdUnixStream) -> OwnerHandle {
     Owner::memory(Arc::new(MemoryStore::new())).build_successor(stream).unwrap()
 }
 
-/// A client of `owner`, and nothing that would make it wait for less than the test.
+/// A client of `owner` whose deadline is longer than the test.
 pub(super) fn client(owner: &OwnerHandle) -> IpcStore {
     let (ours, theirs) = pair();
     owner.serve(theirs).unwrap();
     IpcStore::from_stream_with(ours, &Config::new("/unused").deadline(LONG)).unwrap()
 }
 
-/// A stream of `owner` on which the test writes by itself.
+/// A stream to `owner` on which the test itself writes.
 pub(super) fn raw(owner: &OwnerHandle) -> StdUnixStream {
     let (ours, theirs) = pair();
     owner.serve(theirs).unwrap();
@@ -82,7 +82,7 @@ pub(super) async fn add(store: &dyn SessionStore, key: &StoreKey) -> i64 {
 pub(super) async fn cut_off(client: &IpcStore) {
     let answer = tokio::time::timeout(LONG, client.ping())
         .await
-        .expect("a call that will never be answered waits");
+        .expect("a call to a closed connection hung");
     assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{answer:?}");
 }
 
@@ -97,9 +97,9 @@ pub(super) fn hello() -> [u8; Hello::BYTES] {
 }
 
 pub(super) fn read_hello(stream: &mut StdUnixStream) {
-    let mut came = [0; Hello::BYTES];
-    stream.read_exact(&mut came).unwrap();
-    assert_eq!(came[..4], *b"sIPC");
+    let mut received = [0; Hello::BYTES];
+    stream.read_exact(&mut received).unwrap();
+    assert_eq!(received[..4], *b"sIPC");
 }
 
 pub(super) fn read_reply(stream: &mut StdUnixStream) -> (u64, Reply) {
@@ -117,7 +117,7 @@ pub(super) async fn handed_over(old: &OwnerHandle, new: &OwnerHandle) -> Handove
     handed_over
 }
 
-/// Predecessor and successor, who know each other.
+/// A predecessor and its attached successor.
 pub(super) fn generations(store: &Arc<MemoryStore>) -> (OwnerHandle, OwnerHandle) {
     let (one, other) = pair();
     let old = owner(store);
