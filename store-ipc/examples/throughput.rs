@@ -145,14 +145,14 @@ fn client(path: &Path, kind: Kind, options: &Options) -> Result<Vec<u32>, BoxErr
     if options.io_thread {
         // The I/O task runs on the runtime of the first call.
         let (elsewhere, ping) = (runtime()?, store.clone());
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             elsewhere.block_on(async {
-                let _ = tell.send(ping.ping().await);
+                let _ = sender.send(ping.ping().await);
                 std::future::pending::<()>().await;
             });
         });
-        told.recv()??;
+        receiver.recv()??;
     }
     runtime()?.block_on(async {
         let keys = Arc::new(sessions(&store, options.sessions).await?);

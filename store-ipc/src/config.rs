@@ -61,7 +61,11 @@ impl Config {
     }
 
     /// Parses a URL of this form. All settings are optional:
-    /// `ipc:/path/to.sock?deadline_ms=2000&max_in_flight=1024&frame_bytes=1048576&data_bytes=65536&owner_uid=1000`
+    ///
+    /// ```text
+    /// ipc:/path/to.sock?deadline_ms=2000&max_in_flight=1024&frame_bytes=1048576
+    ///     &data_bytes=65536&owner_uid=1000
+    /// ```
     ///
     /// The path is absolute and is not percent-decoded. `ipc:///path` means the same as
     /// `ipc:/path`.

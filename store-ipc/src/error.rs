@@ -45,8 +45,8 @@ pub enum OwnerError {
     Open(#[source] session_core::BoxError),
     /// The owner does not know its store as a memory store, so it cannot hand the sessions over.
     #[error(
-        "only sessions in memory can be handed over; build the owner with Owner::memory, or run two \
-         owners over one database side by side"
+        "only sessions in memory can be handed over; build the owner with Owner::memory, or run \
+         two owners over one database side by side"
     )]
     NotInMemory,
     /// The predecessor has not handed the sessions over yet.
@@ -112,8 +112,8 @@ pub(crate) enum ClientError {
     )]
     UserNotAllowed,
     #[error(
-        "the process that listens there runs as uid {uid}, and the owner must run as {trusted}; set \
-         owner_uid if uid {uid} is right"
+        "the process that listens there runs as uid {uid}, and the owner must run as {trusted}; \
+         set owner_uid if uid {uid} is right"
     )]
     UntrustedOwner { uid: u32, trusted: TrustedOwner },
     #[error("the bytes from the owner do not follow the protocol")]
@@ -201,9 +201,8 @@ mod tests {
         for error in permanent {
             assert!(matches!(StoreError::from(error), StoreError::Other { store: "ipc", .. }));
         }
+        let error = StoreError::from(ClientError::TooLong { bytes: 2, limit: 1 });
         let rejection = Rejection::DataTooLarge { bytes: 2, limit: 1 };
-        assert!(
-            matches!(StoreError::from(ClientError::TooLong { bytes: 2, limit: 1 }), StoreError::Rejected(found) if found == rejection)
-        );
+        assert!(matches!(error, StoreError::Rejected(found) if found == rejection));
     }
 }

@@ -3,7 +3,8 @@
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(
-    "store-ipc needs Linux: it uses close-on-exec descriptor passing and compares CLOCK_BOOTTIME between processes"
+    "store-ipc needs Linux: it uses close-on-exec descriptor passing and compares CLOCK_BOOTTIME \
+     between processes"
 );
 
 mod client;

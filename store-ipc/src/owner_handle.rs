@@ -31,8 +31,8 @@ impl Owner {
     /// Starts a thread with its own runtime for the owner, so that the owner and the caller's tasks
     /// do not delay each other.
     ///
-    /// The owner calls the wrapped store from that thread. If the store's own tasks need the runtime
-    /// on which the store was opened, use [`Self::spawn_thread_with`].
+    /// The owner calls the wrapped store from that thread. If the store's own tasks need the
+    /// runtime on which the store was opened, use [`Self::spawn_thread_with`].
     ///
     /// # Errors
     /// [`OwnerError::Thread`] if the operating system cannot start a thread or create an event
@@ -60,8 +60,8 @@ impl Owner {
             runtime.block_on(async {
                 match open().await {
                     Ok(owner) => {
-                        // The caller waits for this message. If its thread is gone, the owner is not
-                        // needed.
+                        // The caller waits for this message. If its thread is gone, the owner is
+                        // not needed.
                         if started.send(Ok((owner.clone(), Handle::current()))).is_ok() {
                             run_until_stopped(&owner).await;
                         }
@@ -109,8 +109,9 @@ impl OwnerBuilder {
     /// Until the handover this owner has no sessions. The predecessor serves the clients that are
     /// passed to [`OwnerHandle::serve`], and from the handover on this owner serves them; they do
     /// not notice. [`OwnerHandle::listen`] fails until then. [`OwnerHandle::wait_for_handover`]
-    /// returns the outcome. If the predecessor ends before it has handed over everything, this owner
-    /// shuts down and closes all its clients. So a client is never served from an empty store.
+    /// returns the outcome. If the predecessor ends before it has handed over everything, this
+    /// owner shuts down and closes all its clients. So a client is never served from an empty
+    /// store.
     ///
     /// Both processes must see the same `CLOCK_BOOTTIME`. Processes in different time namespaces do
     /// not.
@@ -179,8 +180,8 @@ impl OwnerHandle {
     /// it returns, clients can connect.
     ///
     /// # Errors
-    /// Those of [`Owner::listen`], and [`OwnerError::AwaitingHandover`] if the predecessor still has
-    /// the sessions.
+    /// Those of [`Owner::listen`], and [`OwnerError::AwaitingHandover`] if the predecessor still
+    /// has the sessions.
     pub fn listen(&self, path: impl AsRef<Path>) -> Result<(), OwnerError> {
         self.check_running()?;
         self.check_has_sessions()?;
@@ -221,18 +222,18 @@ impl OwnerHandle {
 
     /// Hands the sessions over to the successor and shuts this owner down.
     ///
-    /// The successor may take `time_limit` to prepare. No call waits for that. Then the transfer may
-    /// take `time_limit` again, and calls wait meanwhile. Choose a generous limit: if the transfer
-    /// exceeds it, the sessions are lost. Call this method after the clients of this process have
-    /// left. Clients that have not left, and those that connected to a path, are closed as by
-    /// [`Self::shutdown`].
+    /// The successor may take `time_limit` to prepare. No call waits for that. Then the transfer
+    /// may take `time_limit` again, and calls wait meanwhile. Choose a generous limit: if the
+    /// transfer exceeds it, the sessions are lost. Call this method after the clients of this
+    /// process have left. Clients that have not left, and those that connected to a path, are
+    /// closed as by [`Self::shutdown`].
     ///
     /// Forwarded clients notice a pause only. This owner answers their calls in flight, later calls
     /// wait, and the successor continues with the bytes that they have written. The pause counts
     /// towards their own deadlines.
     ///
-    /// Everything that this owner has acknowledged is handed over. The application must not write to
-    /// the store in another way than through an owner: such writes are not held up.
+    /// Everything that this owner has acknowledged is handed over. The application must not write
+    /// to the store in another way than through an owner: such writes are not held up.
     ///
     /// # Errors
     /// [`HandoverError`] says which owner serves afterwards. Two owners never serve at the same
@@ -264,8 +265,8 @@ impl OwnerHandle {
     /// [`TakeoverError`]: the sessions will not arrive, and this owner is shut down.
     ///
     /// # Cancel safety
-    /// Dropping the future has no effect. The method can be called again, also by several callers at
-    /// once.
+    /// Dropping the future has no effect. The method can be called again, also by several callers
+    /// at once.
     pub async fn wait_for_handover(&self) -> Result<(), TakeoverError> {
         match self.0.handover_receiver.get() {
             Some(receiver) => receiver.wait().await,

@@ -1,7 +1,7 @@
 //! The state of one connection to the owner, which all callers and the I/O task share.
 //!
-//! Callers append their request to the write buffer and wait for the reply. The
-//! [I/O task](super::io_task) writes the buffer and delivers each reply to the call with its id. One
+//! Callers append their request to the write buffer and wait for the reply. The [I/O
+//! task](super::io_task) writes the buffer and delivers each reply to the call with its id. One
 //! lock guards both sides. It is held for a short time and never across an await.
 
 use std::{
@@ -169,8 +169,8 @@ impl ClientConnection {
     }
 
     /// Moves the queued bytes to `into` and keeps `io_task` to wake the task when more bytes are
-    /// queued. Returns how many bytes the I/O tasks have taken in total, or `None` if the connection
-    /// is closed.
+    /// queued. Returns how many bytes the I/O tasks have taken in total, or `None` if the
+    /// connection is closed.
     pub(super) fn take_queued(&self, io_task: &Waker, into: &mut WriteBuffer) -> Option<u64> {
         let mut state = self.state.lock();
         if matches!(state.phase, Phase::Closed(_)) {

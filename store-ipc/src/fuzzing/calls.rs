@@ -122,7 +122,10 @@ fn execute_and_check(store: &MemoryStore, id: u64, request: Request) {
             }
             Deleted::Superseded => {
                 let since = before.as_ref().map(|record| record.since);
-                let refused = matches!((claim, since), (Claim::Generation(generation), Some(since)) if generation < since);
+                let refused = matches!(
+                    (claim, since),
+                    (Claim::Generation(generation), Some(since)) if generation < since
+                );
                 assert!(
                     refused && after == before,
                     "a sufficient claim was refused, or a refused claim changed the session"

@@ -11,8 +11,8 @@ use crate::owner::{
     shared::{OwnerShared, TaskToken},
 };
 
-/// A client of the successor that the predecessor serves. Dropping it shuts the stream down, even if
-/// another process holds a duplicate, unless the client was released.
+/// A client of the successor that the predecessor serves. Dropping it shuts the stream down, even
+/// if another process holds a duplicate, unless the client was released.
 pub(super) struct ForwardedClient {
     pub(super) id: u64,
     connection: OwnerConnection,
@@ -87,8 +87,8 @@ impl Drop for ForwardedClient {
     }
 }
 
-/// Waits until the forwarded clients are to be frozen. If the handover task ends instead, this stays
-/// pending and is dropped with the task.
+/// Waits until the forwarded clients are to be frozen. If the handover task ends instead, this
+/// stays pending and is dropped with the task.
 async fn frozen(freeze: &mut watch::Receiver<bool>) {
     if freeze.wait_for(|freeze| *freeze).await.is_err() {
         std::future::pending::<()>().await;

@@ -95,8 +95,8 @@ async fn run(
                 error = &error as &dyn std::error::Error,
                 "did not receive the predecessor's sessions; the owner is shut down"
             );
-            // Before the outcome is published, so that a caller with the outcome finds an owner that
-            // accepts no client.
+            // Before the outcome is published, so that a caller with the outcome finds an owner
+            // that accepts no client.
             owner.shutdown();
             outcome.send_replace(Some(Err(error)));
             return;
@@ -183,7 +183,8 @@ impl Successor {
                         return Ok(time_limit);
                     }
                     Some(_) => {
-                        return Err(StreamError::Unexpected("expected the start of a handover").into());
+                        let error = StreamError::Unexpected("expected the start of a handover");
+                        return Err(error.into());
                     }
                     None => return Err(TakeoverError::PredecessorEnded(None)),
                 },

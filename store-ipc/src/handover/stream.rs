@@ -279,8 +279,8 @@ pub(crate) enum StreamError {
     #[error("the stream between the processes failed")]
     Io(#[from] io::Error),
     #[error(
-        "the other process does not use the handover protocol; connect the two owners with a socket \
-         pair"
+        "the other process does not use the handover protocol; connect the two owners with a \
+         socket pair"
     )]
     InvalidHello,
     #[error(

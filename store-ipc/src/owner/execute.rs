@@ -13,16 +13,16 @@ use crate::wire::{
 /// The most records of a page that the wrapped store is asked for, so that a page in memory takes a
 /// few MiB at most.
 const PAGE_RECORDS: usize = 64;
-/// The most sessions that one request purges or ends. A store in memory does so without a pause, and
-/// the calls of other clients wait meanwhile.
+/// The most sessions that one request purges or ends. A store in memory does so without a pause,
+/// and the calls of other clients wait meanwhile.
 const PURGE_RECORDS: usize = 10_000;
 /// More than a frame's id, a reply's tag and a list's length take.
 const FRAME_OVERHEAD_BYTES: usize = 64;
 /// More than a cursor takes. If the cursor of a store is longer, the client gets the error that the
 /// reply does not fit.
 const CURSOR_BYTES: usize = 1024;
-/// More than a summary takes: a key, three durations of at most 15 bytes, and attributes. Attributes
-/// take fewer bytes here than as text.
+/// More than a summary takes: a key, three durations of at most 15 bytes, and attributes.
+/// Attributes take fewer bytes here than as text.
 const SUMMARY_BYTES: usize = StoreKey::MAX_BYTES + Attributes::MAX_TEXT_BYTES + 64;
 
 /// Executes a request. If the store panics, only this request fails. The panic hook reports the

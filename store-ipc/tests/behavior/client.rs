@@ -29,9 +29,10 @@ async fn late_reply_of_a_timed_out_call_is_ignored() {
     let (mine, other) = (key(), key());
     let _ = client.create(&mine, record(10)).await.unwrap();
     for _ in 0..3 {
-        assert!(
-            matches!(client.load(&mine).await, Err(StoreError::Timeout { store: "ipc", after }) if after == deadline)
-        );
+        assert!(matches!(
+            client.load(&mine).await,
+            Err(StoreError::Timeout { store: "ipc", after }) if after == deadline
+        ));
     }
     gate.open();
     // The late replies contain a record. A call that took one of them for its own reply would fail
@@ -86,7 +87,8 @@ fn connecting_client_needs_a_path() {
     let error = IpcStore::connect_with(&Config::new("")).unwrap_err();
     assert_eq!(
         error.to_string(),
-        r#"path: "" is not valid; use the path of an owner's socket, such as /run/app/sessions.sock"#
+        "path: \"\" is not valid; use the path of an owner's socket, such as \
+         /run/app/sessions.sock"
     );
     let (ours, _theirs) = UnixStream::pair().unwrap();
     assert!(IpcStore::from_stream_with(ours, &Config::new("")).is_ok());

@@ -331,7 +331,8 @@ async fn s30_client_refuses_a_socket_of_another_user() {
     for _ in 0..3 {
         match store.ping().await {
             Err(error @ StoreError::Other { .. }) => {
-                let said = "runs as uid 65534, and the owner must run as uid 0 (root); set owner_uid if uid 65534 is right";
+                let said = "runs as uid 65534, and the owner must run as uid 0 (root); set \
+                            owner_uid if uid 65534 is right";
                 assert!(
                     chain(&error).ends_with(said) && !error.is_transient(),
                     "{}",

@@ -209,17 +209,17 @@ async fn shutdown_does_not_wait_for_a_hanging_store() {
 #[test]
 fn shutdown_does_not_wait_for_a_blocked_store_thread() {
     let (release, blocked) = std::sync::mpsc::channel::<()>();
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
     let owner = Owner::spawn_thread_with(move || async move {
         tokio::task::spawn_blocking(move || {
-            tell.send(()).unwrap();
+            sender.send(()).unwrap();
             // Longer than a shutdown may take. Bounded, so that the test can fail.
             let _ = blocked.recv_timeout(Duration::from_secs(10));
         });
         Ok(Owner::builder(Arc::new(MemoryStore::new())).build()?)
     })
     .unwrap();
-    told.recv().unwrap();
+    receiver.recv().unwrap();
     let begun = Instant::now();
     owner.shutdown();
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
@@ -228,18 +228,18 @@ fn shutdown_does_not_wait_for_a_blocked_store_thread() {
 
 #[test]
 fn shutdown_on_the_owners_thread_does_not_deadlock() {
-    let (give, given) = tokio::sync::oneshot::channel::<OwnerHandle>();
-    let (tell, told) = std::sync::mpsc::channel();
+    let (handle_sender, handle) = tokio::sync::oneshot::channel::<OwnerHandle>();
+    let (sender, receiver) = std::sync::mpsc::channel();
     let owner = Owner::spawn_thread_with(move || async move {
         tokio::spawn(async move {
-            given.await.unwrap().shutdown();
-            tell.send(()).unwrap();
+            handle.await.unwrap().shutdown();
+            sender.send(()).unwrap();
         });
         Ok(Owner::builder(Arc::new(MemoryStore::new())).build()?)
     })
     .unwrap();
-    assert!(give.send(owner.clone()).is_ok());
-    told.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(handle_sender.send(owner.clone()).is_ok());
+    receiver.recv_timeout(Duration::from_secs(10)).unwrap();
     owner.shutdown();
     assert!(matches!(owner.serve(UnixStream::pair().unwrap().0), Err(OwnerError::Stopped)));
 }
@@ -345,9 +345,10 @@ async fn c43_writes_to_a_frozen_owner_time_out_in_bounded_memory() {
             })
             .collect();
         for call in calls {
-            assert!(
-                matches!(call.await.unwrap(), Err(StoreError::Timeout { after, .. }) if after == deadline)
-            );
+            assert!(matches!(
+                call.await.unwrap(),
+                Err(StoreError::Timeout { after, .. }) if after == deadline
+            ));
         }
         assert!(begun.elapsed() < deadline * 5, "{:?}", begun.elapsed());
     }
