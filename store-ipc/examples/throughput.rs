@@ -24,7 +24,7 @@ use session_core::{
 };
 use store_ipc::{Config, IpcStore, Owner};
 
-/// The hash of the secret of every session here.
+/// The secret hash of every session in this file.
 const SECRET: SecretHash = SecretHash::from_bytes([7; SecretHash::BYTES]);
 
 type BoxError = Box<dyn Error + Send + Sync>;

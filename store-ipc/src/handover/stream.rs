@@ -118,7 +118,7 @@ impl HandoverStream {
             if let Some(message) = self.next()? {
                 let client = match message {
                     Message::Client(_) => {
-                        Some(stream(self.descriptors.pop_front().ok_or(StreamError::Descriptor)?)?)
+                        Some(into_stream(self.descriptors.pop_front().ok_or(StreamError::Descriptor)?)?)
                     }
                     _ => None,
                 };
@@ -262,7 +262,7 @@ fn receive_with(
 
 /// The descriptor as a stream. Fails if it is something else: the owner must not read requests from
 /// it.
-fn stream(descriptor: OwnedFd) -> Result<StdUnixStream, StreamError> {
+fn into_stream(descriptor: OwnedFd) -> Result<StdUnixStream, StreamError> {
     let unix =
         sockopt::socket_domain(&descriptor).is_ok_and(|domain| domain == AddressFamily::UNIX);
     if !unix || !sockopt::socket_type(&descriptor).is_ok_and(|kind| kind == SocketType::STREAM) {

@@ -208,10 +208,9 @@ impl OwnerBuilder {
     }
 
     /// Purges expired sessions about once per interval, in batches of 1,000. Off by default, for
-    /// stores that purge by themselves; [`MemoryStore`] does not. Only
-    /// an owner with its own thread ([`Owner::spawn_thread`]) purges. With [`Owner::serve`] and
-    /// [`Owner::listen`] on the caller's runtime, the caller can purge with
-    /// [`spawn_sweeper`](session_core::spawn_sweeper).
+    /// stores that purge by themselves; [`MemoryStore`] does not. Only an owner with its own thread
+    /// ([`Owner::spawn_thread`]) purges. With [`Owner::serve`] and [`Owner::listen`] on the caller's
+    /// runtime, the caller can purge with [`spawn_sweeper`](session_core::spawn_sweeper).
     #[must_use]
     pub fn sweep(mut self, every: Duration) -> Self {
         self.settings.sweep = Some(every);

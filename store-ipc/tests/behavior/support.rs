@@ -17,7 +17,7 @@ use session_core::{
 use store_ipc::{IpcStore, Owner, OwnerBuilder, OwnerHandle};
 
 pub(crate) const LONG: Duration = Duration::from_secs(3_600);
-/// The hash of the secret of every session here.
+/// The secret hash of every session in this file.
 pub(crate) const SECRET: SecretHash = SecretHash::from_bytes([7; SecretHash::BYTES]);
 
 /// An owner on its own thread, which listens in its own folder.

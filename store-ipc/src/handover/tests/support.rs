@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// The hash of the secret of every session here.
+/// The secret hash of every session in this file.
 pub(super) const SECRET: SecretHash = SecretHash::from_bytes([7; SecretHash::BYTES]);
 pub(super) const HOUR: Duration = Duration::from_secs(3_600);
 /// Longer than any step takes on a busy machine.
