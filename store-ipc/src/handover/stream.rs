@@ -117,9 +117,9 @@ impl HandoverStream {
         loop {
             if let Some(message) = self.next()? {
                 let client = match message {
-                    Message::Client(_) => {
-                        Some(into_stream(self.descriptors.pop_front().ok_or(StreamError::Descriptor)?)?)
-                    }
+                    Message::Client(_) => Some(into_stream(
+                        self.descriptors.pop_front().ok_or(StreamError::Descriptor)?,
+                    )?),
                     _ => None,
                 };
                 return Ok(Some((message, client)));
