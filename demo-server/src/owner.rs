@@ -27,7 +27,7 @@ pub(crate) fn spawn(
         .build();
     let owner = Owner::memory(Arc::new(store)).sweep(SWEEP);
     match predecessor {
-        Some(stream) => Ok(owner.succeed(stream.into())?),
+        Some(stream) => Ok(owner.build_successor(stream.into())?),
         None => Ok(owner
             .build()
             .map_err(|why| SettingError::Together { why: why.to_string() })?

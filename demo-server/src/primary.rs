@@ -14,7 +14,7 @@ use cluster::{
     RestartPolicy, Shutdown,
 };
 use session_core::{SweeperHandle, spawn_sweeper};
-use store_ipc::{HandOverError, OwnerError, OwnerHandle};
+use store_ipc::{HandoverError, OwnerError, OwnerHandle};
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
@@ -167,8 +167,8 @@ fn with_owner(builder: ClusterBuilder, owner: &OwnerHandle) -> ClusterBuilder {
         })
         .bequeath("sessions", move || {
             let (ours, theirs) = UnixStream::pair()?;
-            to_successor.succession(ours).map_err(|error| match error {
-                OwnerError::Waiting => io::Error::other("the primary before this one still has the sessions; try again when it has left"),
+            to_successor.attach_successor(ours).map_err(|error| match error {
+                OwnerError::AwaitingHandover => io::Error::other("the primary before this one still has the sessions; try again when it has left"),
                 error => io::Error::other(error),
             })?;
             Ok(theirs.into())
@@ -180,7 +180,7 @@ fn with_owner(builder: ClusterBuilder, owner: &OwnerHandle) -> ClusterBuilder {
 async fn takeover(owner: Option<&OwnerHandle>, cluster: &ClusterHandle) -> Result<(), Problem> {
     let Some(owner) = owner else { return Ok(()) };
     let came = tokio::select! {
-        came = owner.takeover() => came,
+        came = owner.wait_for_handover() => came,
         // It stops for another reason, without them.
         _ = cluster.wait() => return Ok(()),
     };
@@ -192,12 +192,12 @@ async fn takeover(owner: Option<&OwnerHandle>, cluster: &ClusterHandle) -> Resul
 
 /// Hands the sessions to the primary that has taken over. The workers of this one have left.
 async fn hand_over(successor: u32, owner: &OwnerHandle) -> Result<(), Problem> {
-    match owner.hand_over(HAND_OVER).await {
+    match owner.handover(HAND_OVER).await {
         Ok(handed) => {
             tracing::info!(successor, sessions = handed.sessions, took = ?handed.took, "the sessions were handed over")
         }
         // It was started with another store, and let go of what was left to it.
-        Err(HandOverError::NoSuccessor(None))
+        Err(HandoverError::NoSuccessor(None))
             if Path::new(&format!("/proc/{successor}")).exists() =>
         {
             tracing::warn!(

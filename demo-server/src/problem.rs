@@ -30,7 +30,7 @@ pub(crate) enum Problem {
     #[error("the sessions of the primary before this one did not come")]
     Takeover(#[from] store_ipc::TakeoverError),
     #[error("the sessions did not go to the primary that follows")]
-    HandOver(#[from] store_ipc::HandOverError),
+    HandOver(#[from] store_ipc::HandoverError),
     #[error("cannot open the session store")]
     Store(#[from] store_any::ConnectError),
     #[error("the cookie cannot be made as configured")]

@@ -5,6 +5,6 @@ use store_ipc::fuzzing::{Framing, replies, requests};
 /// A byte that says what the others are.
 pub(crate) fn check(bytes: &[u8]) {
     let Some((kind, bytes)) = bytes.split_first() else { return };
-    let framing = if kind & 1 == 0 { Framing::AsCame } else { Framing::Added };
+    let framing = if kind & 1 == 0 { Framing::Included } else { Framing::Added };
     if kind & 2 == 0 { requests(bytes, framing) } else { replies(bytes, framing) }
 }

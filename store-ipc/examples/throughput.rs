@@ -1,12 +1,12 @@
-//! How many calls a second go through one owner, and how long each takes.
+//! Measures how many calls per second go through one owner, and how long each takes.
 //!
 //! ```text
 //! cargo run --release -p store-ipc --example throughput -- --clients 2 --in-flight 64
 //! ```
-//! The owner runs on its thread in this process; the clients are processes of their own with a
-//! current-thread runtime each, or threads with `--threads`. Each client keeps `--in-flight` calls
-//! waiting, for `--seconds`, on `--sessions` sessions of its own.
-#![expect(clippy::print_stdout, reason = "printing is what it is for")]
+//! The owner runs on its own thread in this process. Each client is a process with a current-thread
+//! runtime, or a thread with `--threads`. It keeps `--in-flight` calls waiting for `--seconds`, on
+//! `--sessions` sessions that only it uses.
+#![expect(clippy::print_stdout, reason = "the program prints its results")]
 
 use std::{
     error::Error,
@@ -24,48 +24,47 @@ use session_core::{
 };
 use store_ipc::{Config, IpcStore, Owner};
 
-/// The hash of the secret of every session here.
+/// The secret hash of every session in this file.
 const SECRET: SecretHash = SecretHash::from_bytes([7; SecretHash::BYTES]);
 
-type Failure = Box<dyn Error + Send + Sync>;
+type BoxError = Box<dyn Error + Send + Sync>;
 
 #[derive(Parser, Clone)]
 struct Options {
-    /// How many clients call at once.
+    /// Number of clients.
     #[arg(long, default_value_t = 2)]
     clients: usize,
-    /// How many calls each client keeps in flight.
+    /// Number of calls that each client keeps in flight.
     #[arg(long, default_value_t = 64)]
     in_flight: usize,
-    /// How long each measurement takes.
+    /// Duration of each measurement, in seconds.
     #[arg(long, default_value_t = 3)]
     seconds: u64,
-    /// How many sessions each client uses.
+    /// Number of sessions of each client.
     #[arg(long, default_value_t = 500)]
     sessions: usize,
-    /// Clients are threads of this process.
+    /// Run clients as threads of this process.
     #[arg(long)]
     threads: bool,
-    /// The client's I/O task runs on a thread of its own, as when the store is first used
-    /// elsewhere.
+    /// Run the client's I/O task on another thread, as if that thread had made the first call.
     #[arg(long)]
     io_thread: bool,
-    /// Only this measurement.
+    /// Run only this measurement.
     #[arg(long)]
     only: Option<Kind>,
-    /// Be a client of the owner at this path and print what came of it.
+    /// Run as a client of the owner at this path and print the latencies.
     #[arg(long, hide = true)]
     client: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Kind {
     Load,
     Commit,
     LoadCommit,
 }
 
-fn main() -> Result<(), Failure> {
+fn main() -> Result<(), BoxError> {
     let options = Options::parse();
     if let (Some(path), Some(kind)) = (&options.client, options.only) {
         let latencies = client(path, kind, &options)?;
@@ -91,7 +90,7 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-fn measure(path: &Path, kind: Kind, options: &Options) -> Result<(), Failure> {
+fn measure(path: &Path, kind: Kind, options: &Options) -> Result<(), BoxError> {
     let runs: Vec<_> = (0..options.clients)
         .map(|_| {
             let (path, options) = (path.to_owned(), options.clone());
@@ -117,13 +116,13 @@ fn measure(path: &Path, kind: Kind, options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-fn client_process(path: &Path, kind: Kind, options: &Options) -> Result<Vec<u32>, Failure> {
+fn client_process(path: &Path, kind: Kind, options: &Options) -> Result<Vec<u32>, BoxError> {
     let mut command = Command::new(std::env::current_exe()?);
     command
         .arg("--client")
         .arg(path)
         .arg("--only")
-        .arg(kind.to_possible_value().ok_or("no name")?.get_name());
+        .arg(kind.to_possible_value().ok_or("the measurement has no name")?.get_name());
     command.args([
         "--in-flight",
         &options.in_flight.to_string(),
@@ -138,22 +137,22 @@ fn client_process(path: &Path, kind: Kind, options: &Options) -> Result<Vec<u32>
     String::from_utf8(output.stdout)?.split_whitespace().map(|text| Ok(text.parse()?)).collect()
 }
 
-/// The microseconds that each call took.
-fn client(path: &Path, kind: Kind, options: &Options) -> Result<Vec<u32>, Failure> {
-    let turns = NonZeroUsize::new(options.in_flight.max(1)).ok_or("no calls in flight")?;
-    let store = IpcStore::connect_with(&Config::new(path).max_in_flight(turns))?;
+/// The latency of each call in microseconds.
+fn client(path: &Path, kind: Kind, options: &Options) -> Result<Vec<u32>, BoxError> {
+    let max_in_flight = NonZeroUsize::new(options.in_flight.max(1)).ok_or("no calls in flight")?;
+    let store = IpcStore::connect_with(&Config::new(path).max_in_flight(max_in_flight))?;
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
     if options.io_thread {
-        // Whoever calls first has the I/O task on its runtime.
+        // The I/O task runs on the runtime of the first call.
         let (elsewhere, ping) = (runtime()?, store.clone());
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             elsewhere.block_on(async {
-                let _ = tell.send(ping.ping().await);
+                let _ = sender.send(ping.ping().await);
                 std::future::pending::<()>().await;
             });
         });
-        told.recv()??;
+        receiver.recv()??;
     }
     runtime()?.block_on(async {
         let keys = Arc::new(sessions(&store, options.sessions).await?);
@@ -175,7 +174,7 @@ async fn calls(
     keys: Arc<Vec<StoreKey>>,
     first: usize,
     end: Instant,
-) -> Result<Vec<u32>, Failure> {
+) -> Result<Vec<u32>, BoxError> {
     let name = Name::new("count")?;
     let mut latencies = Vec::new();
     for key in keys.iter().cycle().skip(first) {
@@ -184,7 +183,7 @@ async fn calls(
             break;
         }
         if kind != Kind::Commit {
-            store.load(key).await?.ok_or("the session is gone")?;
+            store.load(key).await?.ok_or("a session is missing")?;
         }
         if kind != Kind::Load {
             let _ =
@@ -195,7 +194,7 @@ async fn calls(
     Ok(latencies)
 }
 
-async fn sessions(store: &IpcStore, count: usize) -> Result<Vec<StoreKey>, Failure> {
+async fn sessions(store: &IpcStore, count: usize) -> Result<Vec<StoreKey>, BoxError> {
     let mut keys = Vec::new();
     for _ in 0..count {
         let key = SessionId::random()?.key();

@@ -1,7 +1,6 @@
-//! The settings of the client side.
+//! [`Config`]: the settings of a client store.
 
 use std::{
-    fmt,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Duration,
@@ -11,18 +10,15 @@ use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use session_core::Limits;
 
-use crate::error::ConfigError;
-
-/// The longest frame by default: 1 MiB, room for a record of 64 KiB of data whatever its shape.
-pub(crate) const FRAME_BYTES: usize = 1024 * 1024;
-/// The least that a frame's cap may be, so that an error and a page of a list always fit.
-pub(crate) const LEAST_FRAME_BYTES: usize = 16 * 1024;
-/// The most that a frame's cap may be, so that a length always fits its four bytes.
-pub(crate) const MOST_FRAME_BYTES: usize = 1024 * 1024 * 1024;
+use crate::{
+    error::ConfigError,
+    trusted_owner::TrustedOwner,
+    wire::frame::{DEFAULT_FRAME_BYTES, MAX_FRAME_BYTES, MIN_FRAME_BYTES},
+};
 
 /// The settings of an [`IpcStore`](crate::IpcStore), from code, a URL or a configuration file.
 ///
-/// In a file the deadline is `deadline_ms`, an integer; everything but `path` may be left out.
+/// In a file the deadline is `deadline_ms`, an integer. Every setting except `path` is optional.
 ///
 /// # Examples
 /// ```
@@ -35,7 +31,7 @@ pub(crate) const MOST_FRAME_BYTES: usize = 1024 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where the owner listens. Empty for an inherited stream.
+    /// The path of the owner's socket. Empty for an inherited stream.
     #[serde(default)]
     pub(crate) path: PathBuf,
     #[serde(rename = "deadline_ms", with = "milliseconds", default = "default_deadline")]
@@ -51,7 +47,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults for an owner that listens at `path`.
+    /// The default settings for an owner that listens at `path`.
     #[must_use]
     pub fn new(path: impl AsRef<Path>) -> Self {
         Self {
@@ -64,12 +60,15 @@ impl Config {
         }
     }
 
-    /// Reads
-    /// `ipc:/path/to.sock?deadline_ms=2000&max_in_flight=1024&frame_bytes=1048576&data_bytes=65536&owner_uid=1000`,
-    /// settings optional.
+    /// Parses a URL of this form. All settings are optional:
     ///
-    /// The path is absolute and taken as it stands, without percent-decoding. `ipc:///path` is the
-    /// same as `ipc:/path`.
+    /// ```text
+    /// ipc:/path/to.sock?deadline_ms=2000&max_in_flight=1024&frame_bytes=1048576
+    ///     &data_bytes=65536&owner_uid=1000
+    /// ```
+    ///
+    /// The path is absolute and is not percent-decoded. `ipc:///path` means the same as
+    /// `ipc:/path`.
     ///
     /// # Errors
     /// [`ConfigError`] for another scheme, a relative path, an unknown setting or a value out of
@@ -80,7 +79,8 @@ impl Config {
             .ok_or_else(|| ConfigError::Scheme { scheme: scheme(url).to_owned() })?;
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let path = match path.strip_prefix("//") {
-            // A host is another store's, and a password may stand before it.
+            // A URL with a host belongs to another store. A password may precede the host, so
+            // neither is shown.
             Some(host) if !host.starts_with('/') => {
                 return Err(ConfigError::Url { url: "ipc://…".to_owned() });
             }
@@ -88,7 +88,7 @@ impl Config {
             None => path,
         };
         if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
-            // As in ipc:redis://:password@host.
+            // For example ipc:redis://:password@host.
             let shown = if rest.contains('@') { "…" } else { path };
             return Err(ConfigError::Url { url: format!("ipc:{shown}") });
         }
@@ -97,7 +97,7 @@ impl Config {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             match key {
                 "deadline_ms" => {
-                    config.deadline = Duration::from_millis(number("deadline_ms", value)?)
+                    config.deadline = Duration::from_millis(number("deadline_ms", value)?);
                 }
                 "max_in_flight" => config.max_in_flight = number("max_in_flight", value)?,
                 "frame_bytes" => config.frame_bytes = number("frame_bytes", value)?,
@@ -110,131 +110,108 @@ impl Config {
         Ok(config)
     }
 
-    /// How long a call may take, from its start to its reply; then it is
-    /// [`StoreError::Timeout`](session_core::StoreError::Timeout). 2 s by default.
+    /// The longest time of a call, from its start to its reply. 2 s by default. A call that exceeds
+    /// it fails with [`StoreError::Timeout`](session_core::StoreError::Timeout).
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// How many calls may wait for a reply at once; more wait for their turn, within their
-    /// deadline. 1,024 by default.
+    /// The largest number of calls that wait for a reply at the same time. 1,024 by default.
+    /// Further calls wait until one of these ends, within their own deadline.
     #[must_use]
     pub fn max_in_flight(mut self, calls: NonZeroUsize) -> Self {
         self.max_in_flight = calls;
         self
     }
 
-    /// The longest request or reply. 1 MiB by default; of the two sides' caps the smaller counts.
+    /// The longest request or reply. 1 MiB by default. The smaller limit of the two sides applies.
     #[must_use]
     pub fn frame_bytes(mut self, bytes: NonZeroUsize) -> Self {
         self.frame_bytes = bytes;
         self
     }
 
-    /// The caps on a record, checked before anything is sent. They should be those of the owner's
-    /// store, which checks its own again. 64 KiB of data by default.
+    /// The limits of a record, which the client checks before it sends anything. 64 KiB of data by
+    /// default. Use the limits of the owner's store. That store checks its own limits again.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// The only user whose process is accepted as the owner. By default the owner must run as the
-    /// user of this process or as root.
+    /// The only user whose process the client accepts as the owner. By default the owner must run
+    /// as the user of this process or as root.
     ///
-    /// The kernel says which user listens at the path. If it is another one, the client sends
+    /// The kernel reports which user listens at the path. If it is another user, the client sends
     /// nothing, and each call fails with [`StoreError::Other`](session_core::StoreError::Other),
-    /// which names both users. A later call connects again, so an owner of the right user is found
-    /// within 250 ms. Not used for a stream.
+    /// which names both users. A later call connects again, so the client finds an owner of the
+    /// right user within 250 ms. The setting has no effect on a stream.
     #[must_use]
     pub fn owner_uid(mut self, uid: u32) -> Self {
         self.owner_uid = Some(uid);
         self
     }
 
-    /// Where the owner listens.
+    /// The path of the owner's socket.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The users whose process is accepted as the owner.
-    pub(crate) fn trusted(&self) -> Trusted {
-        self.owner_uid.map_or_else(|| Trusted::UserOrRoot(geteuid().as_raw()), Trusted::Uid)
+    /// The users whose process the client accepts as the owner.
+    pub(crate) fn trusted_owner(&self) -> TrustedOwner {
+        self.owner_uid
+            .map_or_else(|| TrustedOwner::UserOrRoot(geteuid().as_raw()), TrustedOwner::Uid)
     }
 
-    /// For a client that connects.
+    /// Checks that there is a path to connect to.
     pub(crate) fn check_path(&self) -> Result<(), ConfigError> {
         if self.path.as_os_str().is_empty() {
-            return Err(value("path", "", "an owner's socket, such as /run/app/sessions.sock"));
+            return Err(value(
+                "path",
+                "",
+                "the path of an owner's socket, such as /run/app/sessions.sock",
+            ));
         }
         Ok(())
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if self.deadline.is_zero() {
-            return Err(value("deadline_ms", &0, "a millisecond or more"));
+            return Err(value("deadline_ms", &0, "1 or more"));
         }
-        // tokio's semaphore counts to a little less than this.
+        // This is below the limit of tokio's semaphore.
         if self.max_in_flight.get() > 1 << 20 {
             return Err(value("max_in_flight", &self.max_in_flight, "1 to 1048576"));
         }
-        if !(LEAST_FRAME_BYTES..=MOST_FRAME_BYTES).contains(&self.frame_bytes.get()) {
+        if !(MIN_FRAME_BYTES..=MAX_FRAME_BYTES).contains(&self.frame_bytes.get()) {
             return Err(value(
                 "frame_bytes",
                 &self.frame_bytes,
-                &format!("{LEAST_FRAME_BYTES} to {MOST_FRAME_BYTES}"),
+                &format!("{MIN_FRAME_BYTES} to {MAX_FRAME_BYTES}"),
             ));
         }
-        // Each value costs at most as much again as its name and text, when both are one byte long.
-        let most = (self.frame_bytes.get() - LEAST_FRAME_BYTES / 2) / 2;
-        if self.limits.data_bytes > most {
+        // The worst case doubles the size of a value: a name and a text of one byte each.
+        let max = (self.frame_bytes.get() - MIN_FRAME_BYTES / 2) / 2;
+        if self.limits.data_bytes > max {
             return Err(value(
                 "data_bytes",
                 &self.limits.data_bytes,
-                &format!("at most {most}, or raise frame_bytes"),
+                &format!("at most {max}, or raise frame_bytes"),
             ));
         }
         Ok(())
     }
 }
 
-/// The users whose process is accepted as the owner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trusted {
-    /// The user of the client, and root, which can act as any user anyway.
-    UserOrRoot(u32),
-    /// The user that the settings name.
-    Uid(u32),
-}
-
-impl Trusted {
-    pub(crate) fn includes(self, uid: u32) -> bool {
-        match self {
-            Self::UserOrRoot(user) => uid == user || uid == 0,
-            Self::Uid(named) => uid == named,
-        }
-    }
-}
-
-impl fmt::Display for Trusted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UserOrRoot(0) => f.write_str("uid 0 (root)"),
-            Self::UserOrRoot(user) => write!(f, "uid {user} (this user) or 0 (root)"),
-            Self::Uid(named) => write!(f, "uid {named} (owner_uid)"),
-        }
-    }
-}
-
-/// The scheme of a URL, empty if it has none: letters, digits, `+`, `-` and `.` (RFC 3986), so that
-/// nothing else is ever shown.
+/// The scheme of a URL, or an empty text if there is none. Only letters, digits, `+`, `-` and `.`
+/// count as a scheme (RFC 3986), so that an error shows nothing else.
 fn scheme(url: &str) -> &str {
-    let named = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     match url.split_once("://") {
-        Some((scheme, _)) if scheme.bytes().all(named) => scheme,
+        Some((scheme, _)) if scheme.bytes().all(allowed) => scheme,
         _ => "",
     }
 }
@@ -244,7 +221,7 @@ fn number<T: std::str::FromStr>(key: &'static str, text: &str) -> Result<T, Conf
 }
 
 fn uid(text: &str) -> Result<u32, ConfigError> {
-    text.parse().map_err(|_| value("owner_uid", text, "the number of a user, such as 1000"))
+    text.parse().map_err(|_| value("owner_uid", text, "a numeric user id such as 1000"))
 }
 
 fn value(key: &'static str, value: &(impl ToString + ?Sized), usable: &str) -> ConfigError {
@@ -256,16 +233,16 @@ fn default_deadline() -> Duration {
 }
 
 fn default_max_in_flight() -> NonZeroUsize {
-    // The compiler evaluates the `unwrap`: a zero would not build.
+    // Evaluated at compile time: a zero would not compile.
     const { NonZeroUsize::new(1_024).unwrap() }
 }
 
 fn default_frame_bytes() -> NonZeroUsize {
-    // The compiler evaluates the `unwrap`: a zero would not build.
-    const { NonZeroUsize::new(FRAME_BYTES).unwrap() }
+    // Evaluated at compile time: a zero would not compile.
+    const { NonZeroUsize::new(DEFAULT_FRAME_BYTES).unwrap() }
 }
 
-/// A duration as an integer, as configuration files write it.
+/// A duration as an integer of milliseconds, as in configuration files.
 mod milliseconds {
     use std::time::Duration;
 
@@ -290,10 +267,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_sets_what_it_names_and_leaves_the_rest() {
-        let config =
-            Config::from_url("ipc:/run/a b/s.sock?deadline_ms=250&max_in_flight=7&frame_bytes=2000000&data_bytes=100000&owner_uid=0")
-                .unwrap();
+    fn url_sets_the_named_settings_and_keeps_the_defaults() {
+        let config = Config::from_url(
+            "ipc:/run/a b/s.sock?deadline_ms=250&max_in_flight=7&frame_bytes=2000000\
+                 &data_bytes=100000&owner_uid=0",
+        )
+        .unwrap();
         assert_eq!(config.owner_uid, Some(0));
         assert_eq!(config.path(), Path::new("/run/a b/s.sock"));
         assert_eq!((config.deadline, config.max_in_flight.get()), (Duration::from_millis(250), 7));
@@ -302,46 +281,50 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_url_says_which_key_what_came_and_what_would_do() {
+    fn invalid_url_error_names_key_value_and_valid_values() {
         for (url, shown) in [
             (
                 "redis://:s3cret@host/0",
-                r#"a URL of the scheme "redis" is no address of an owner; use ipc:/run/app/sessions.sock"#,
+                r#"the URL scheme "redis" is not supported; use ipc:/run/app/sessions.sock"#,
             ),
             (
                 "user:s3cret@host",
-                r#"a URL of the scheme "" is no address of an owner; use ipc:/run/app/sessions.sock"#,
+                r#"the URL scheme "" is not supported; use ipc:/run/app/sessions.sock"#,
             ),
             (
                 "ipc:redis://:s3cret@host/0",
-                r#""ipc:…" is no address of an owner; use ipc:/run/app/sessions.sock"#,
+                r#""ipc:…" is not the address of an owner; use ipc:/run/app/sessions.sock"#,
             ),
             (
                 "ipc://:s3cret@host/0",
-                r#""ipc://…" is no address of an owner; use ipc:/run/app/sessions.sock"#,
+                r#""ipc://…" is not the address of an owner; use ipc:/run/app/sessions.sock"#,
             ),
             (
                 "ipc:s.sock",
-                r#""ipc:s.sock" is no address of an owner; use ipc:/run/app/sessions.sock"#,
+                r#""ipc:s.sock" is not the address of an owner; use ipc:/run/app/sessions.sock"#,
             ),
             (
                 "ipc:/s?deadline=1",
-                r#"there is no setting "deadline" in an ipc: URL; use deadline_ms, max_in_flight, frame_bytes, data_bytes or owner_uid"#,
+                "unknown setting \"deadline\" in an ipc: URL; use deadline_ms, max_in_flight, \
+                 frame_bytes, data_bytes or owner_uid",
             ),
-            ("ipc:/s?deadline_ms=2s", r#"deadline_ms cannot be "2s"; use a whole number above 0"#),
-            ("ipc:/s?deadline_ms=0", r#"deadline_ms cannot be "0"; use a millisecond or more"#),
+            (
+                "ipc:/s?deadline_ms=2s",
+                r#"deadline_ms: "2s" is not valid; use a whole number above 0"#,
+            ),
+            ("ipc:/s?deadline_ms=0", r#"deadline_ms: "0" is not valid; use 1 or more"#),
             (
                 "ipc:/s?max_in_flight=0",
-                r#"max_in_flight cannot be "0"; use a whole number above 0"#,
+                r#"max_in_flight: "0" is not valid; use a whole number above 0"#,
             ),
             (
                 "ipc:/s?owner_uid=root",
-                r#"owner_uid cannot be "root"; use the number of a user, such as 1000"#,
+                r#"owner_uid: "root" is not valid; use a numeric user id such as 1000"#,
             ),
-            ("ipc:/s?frame_bytes=9", r#"frame_bytes cannot be "9"; use 16384 to 1073741824"#),
+            ("ipc:/s?frame_bytes=9", r#"frame_bytes: "9" is not valid; use 16384 to 1073741824"#),
             (
                 "ipc:/s?data_bytes=600000",
-                r#"data_bytes cannot be "600000"; use at most 520192, or raise frame_bytes"#,
+                r#"data_bytes: "600000" is not valid; use at most 520192, or raise frame_bytes"#,
             ),
         ] {
             assert_eq!(Config::from_url(url).unwrap_err().to_string(), shown);

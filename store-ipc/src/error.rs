@@ -1,97 +1,101 @@
-//! What can go wrong, and what the caller learns of it.
+//! The errors of the owner, of the settings and of a client's calls.
 
 use std::{io, path::PathBuf, sync::Arc};
 
 use session_core::{Rejection, StoreError};
 
-use crate::{STORE, config::Trusted, frame::FrameError};
+use crate::{trusted_owner::TrustedOwner, wire::frame::FrameError};
 
-/// The owner cannot serve where it was asked to.
+/// The name of this store in errors.
+pub(crate) const STORE: &str = "ipc";
+
+/// The owner cannot serve as requested.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OwnerError {
-    /// A living process serves this path already. Nothing was changed.
+    /// A running process serves this path already. The existing socket is unchanged.
     #[error("another owner serves {}; stop it or choose another path", path.display())]
     AddressInUse {
-        /// The path that was asked for.
+        /// The requested path.
         path: PathBuf,
     },
-    /// Something that is no socket lies at the path. It was not removed.
-    #[error("{} is there and is no socket; remove it or choose another path", path.display())]
+    /// A file that is not a socket exists at the path. The owner did not remove it.
+    #[error("{} exists and is not a socket; remove it or choose another path", path.display())]
     NotASocket {
-        /// The path that was asked for.
+        /// The requested path.
         path: PathBuf,
     },
-    /// The socket cannot be made: a missing directory, wrong rights, a path of more than 107 bytes.
+    /// The socket cannot be created. Causes are a missing directory, missing rights, or a path of
+    /// more than 107 bytes.
     #[error("cannot serve the socket {}", path.display())]
     Bind {
-        /// The path that was asked for.
+        /// The requested path.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A stream cannot be served.
+    /// The stream cannot be served.
     #[error("cannot serve the stream")]
     Stream(#[source] io::Error),
     /// The owner's thread cannot be started.
     #[error("cannot start the owner's thread")]
     Thread(#[source] io::Error),
-    /// The store for the owner's thread cannot be opened.
+    /// The store cannot be opened on the owner's thread.
     #[error("cannot open the owner's store")]
     Open(#[source] session_core::BoxError),
-    /// The store is not known to be in memory, so there is nothing to hand over.
+    /// The owner does not know its store as a memory store, so it cannot hand the sessions over.
     #[error(
-        "only sessions in memory are handed over; make the owner with Owner::memory, or run two owners over one database side by side"
+        "only sessions in memory can be handed over; build the owner with Owner::memory, or run \
+         two owners over one database side by side"
     )]
     NotInMemory,
     /// The predecessor has not handed the sessions over yet.
-    #[error("the sessions are still with the predecessor; wait for takeover() first")]
-    Waiting,
-    /// The owner was shut down and serves nobody any more.
+    #[error("the predecessor still has the sessions; await wait_for_handover() first")]
+    AwaitingHandover,
+    /// The owner was shut down and serves no clients.
     #[error("the owner is shut down; start another one")]
     Stopped,
 }
 
-/// Settings that do not fit.
+/// A setting is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The URL has another scheme than `ipc`. The rest of it is not shown, because another store's
-    /// URL may hold a password.
-    #[error(
-        "a URL of the scheme {scheme:?} is no address of an owner; use ipc:/run/app/sessions.sock"
-    )]
+    /// The scheme of the URL is not `ipc`. The rest of the URL is not shown, because the URL of
+    /// another store may contain a password.
+    #[error("the URL scheme {scheme:?} is not supported; use ipc:/run/app/sessions.sock")]
     Scheme {
-        /// What came; empty if there is none.
+        /// The scheme. Empty if there is none.
         scheme: String,
     },
-    /// The URL is not `ipc:` and an absolute path.
-    #[error("{url:?} is no address of an owner; use ipc:/run/app/sessions.sock")]
+    /// The URL is not `ipc:` followed by an absolute path.
+    #[error("{url:?} is not the address of an owner; use ipc:/run/app/sessions.sock")]
     Url {
-        /// What came, without its settings or a host.
+        /// The URL without its settings and host.
         url: String,
     },
-    /// The URL has a setting that there is none of.
+    /// The URL contains an unknown setting.
     #[error(
-        "there is no setting {key:?} in an ipc: URL; use deadline_ms, max_in_flight, frame_bytes, data_bytes or owner_uid"
+        "unknown setting {key:?} in an ipc: URL; use deadline_ms, max_in_flight, frame_bytes, \
+         data_bytes or owner_uid"
     )]
     UnknownKey {
-        /// What came.
+        /// The name of the setting.
         key: String,
     },
-    /// A setting's value cannot be used.
-    #[error("{key} cannot be {value:?}; use {usable}")]
+    /// The value of a setting is not valid.
+    #[error("{key}: {value:?} is not valid; use {usable}")]
     Value {
-        /// Which setting.
+        /// The name of the setting.
         key: &'static str,
-        /// What came.
+        /// The rejected value.
         value: String,
-        /// What would do.
+        /// The values that are valid.
         usable: String,
     },
 }
 
-/// Why a call of the client did not end with a reply. Shared by all calls that it ends.
+/// The reason why a client's call failed without a reply. All calls that one failure ends share it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ClientError {
     #[error("cannot connect to the owner at {}", path.display())]
@@ -100,25 +104,42 @@ pub(crate) enum ClientError {
     Io(#[source] Arc<io::Error>),
     #[error("the owner closed the connection")]
     Closed,
-    #[error("the owner serves as many connections as it may; raise its max_connections")]
-    Full,
+    #[error("the owner has reached its limit of connections; raise its max_connections")]
+    TooManyConnections,
     #[error(
-        "the owner does not serve this process's user; add its uid with allow_uid or run both as one user"
+        "the owner does not serve this process's user; add its uid with allow_uid or run both as \
+         one user"
     )]
-    OtherUser,
+    UserNotAllowed,
     #[error(
-        "the process that listens there runs as uid {uid}, and the owner must run as {trusted}; set owner_uid if uid {uid} is right"
+        "the process that listens there runs as uid {uid}, and the owner must run as {trusted}; \
+         set owner_uid if uid {uid} is right"
     )]
-    OtherOwner { uid: u32, trusted: Trusted },
-    #[error("the bytes from the owner do not fit the protocol")]
+    UntrustedOwner { uid: u32, trusted: TrustedOwner },
+    #[error("the bytes from the owner do not follow the protocol")]
     Protocol(#[source] Arc<FrameError>),
-    #[error("the owner answered another question than was asked")]
-    OtherReply,
+    #[error("the reply of the owner does not match the request")]
+    UnexpectedReply,
     #[error("the request cannot be encoded")]
     Encode(#[source] Arc<FrameError>),
-    /// The request is longer than a frame may be; it was not sent.
-    #[error("the request has {bytes} bytes, a frame at most {limit}")]
+    /// The request is longer than a frame may be. The client did not send it.
+    #[error("the request has {bytes} bytes, more than the limit of {limit}")]
     TooLong { bytes: usize, limit: usize },
+}
+
+/// A call that the connection did not answer.
+#[derive(Debug, Clone)]
+pub(crate) struct FailedCall {
+    pub(crate) error: ClientError,
+    /// Whether a part of the request may have left this process. If not, the request can be sent
+    /// over another connection.
+    pub(crate) sent: bool,
+}
+
+impl FailedCall {
+    pub(crate) fn unsent(error: ClientError) -> Self {
+        Self { error, sent: false }
+    }
 }
 
 impl From<ClientError> for StoreError {
@@ -130,11 +151,13 @@ impl From<ClientError> for StoreError {
             ClientError::Connect { .. }
             | ClientError::Io(_)
             | ClientError::Closed
-            | ClientError::Full => Self::Unavailable { store: STORE, source: error.into() },
-            ClientError::OtherUser
-            | ClientError::OtherOwner { .. }
+            | ClientError::TooManyConnections => {
+                Self::Unavailable { store: STORE, source: error.into() }
+            }
+            ClientError::UserNotAllowed
+            | ClientError::UntrustedOwner { .. }
             | ClientError::Protocol(_)
-            | ClientError::OtherReply
+            | ClientError::UnexpectedReply
             | ClientError::Encode(_) => Self::Other { store: STORE, source: error.into() },
         }
     }
@@ -157,30 +180,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_failure_is_the_decision_that_fits() {
+    fn each_client_error_maps_to_its_store_error() {
         let io = || Arc::new(io::Error::from(io::ErrorKind::BrokenPipe));
         let transient = [
             ClientError::Connect { path: "/run/s.sock".into(), source: io() },
             ClientError::Io(io()),
             ClientError::Closed,
-            ClientError::Full,
+            ClientError::TooManyConnections,
         ];
         for error in transient {
             assert!(StoreError::from(error.clone()).is_transient(), "{error}");
         }
-        let lasting = [
-            ClientError::OtherUser,
-            ClientError::OtherOwner { uid: 1, trusted: Trusted::Uid(2) },
-            ClientError::Protocol(Arc::new(FrameError::NoHello)),
-            ClientError::OtherReply,
-            ClientError::Encode(Arc::new(FrameError::Trailing)),
+        let permanent = [
+            ClientError::UserNotAllowed,
+            ClientError::UntrustedOwner { uid: 1, trusted: TrustedOwner::Uid(2) },
+            ClientError::Protocol(Arc::new(FrameError::InvalidHello)),
+            ClientError::UnexpectedReply,
+            ClientError::Encode(Arc::new(FrameError::TrailingBytes)),
         ];
-        for error in lasting {
+        for error in permanent {
             assert!(matches!(StoreError::from(error), StoreError::Other { store: "ipc", .. }));
         }
+        let error = StoreError::from(ClientError::TooLong { bytes: 2, limit: 1 });
         let rejection = Rejection::DataTooLarge { bytes: 2, limit: 1 };
-        assert!(
-            matches!(StoreError::from(ClientError::TooLong { bytes: 2, limit: 1 }), StoreError::Rejected(found) if found == rejection)
-        );
+        assert!(matches!(error, StoreError::Rejected(found) if found == rejection));
     }
 }

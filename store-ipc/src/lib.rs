@@ -3,35 +3,26 @@
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(
-    "store-ipc needs Linux: it passes descriptors that no child inherits, and compares CLOCK_BOOTTIME between processes"
+    "store-ipc needs Linux: it uses close-on-exec descriptor passing and compares CLOCK_BOOTTIME \
+     between processes"
 );
 
-mod answer;
+mod client;
 mod config;
-mod connection;
-mod driver;
 mod error;
-mod frame;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 mod handover;
-mod link;
-mod listener;
-mod message;
 mod owner;
-mod presence;
-mod serve;
-mod slots;
+mod owner_handle;
 mod store;
-mod thread;
+mod trusted_owner;
+mod wire;
 
 pub use config::Config;
 pub use error::{ConfigError, OwnerError};
-pub use handover::{HandOverError, HandedOver, TakeoverError};
+pub use handover::{HandoverError, HandoverReport, TakeoverError};
 pub use owner::{Owner, OwnerBuilder, Stats};
+pub use owner_handle::OwnerHandle;
 pub use store::IpcStore;
-pub use thread::OwnerHandle;
-
-/// The name of the client side in errors.
-const STORE: &str = "ipc";

@@ -1,7 +1,7 @@
-//! [`IpcStore`] passes the conformance suite: against an owner in a process of its own, which is
-//! killed and frozen for real; against an owner's thread through a shared trait object; and over
-//! inherited streams.
-#![expect(clippy::unwrap_used, reason = "what a test needs and does not get fails it")]
+//! [`IpcStore`] passes the conformance suite: with an owner in another process, which the suite
+//! kills and freezes, with an owner on a thread through a shared trait object, and over inherited
+//! streams.
+#![expect(clippy::unwrap_used, reason = "a missing precondition fails the test")]
 
 mod process;
 
@@ -26,9 +26,9 @@ use self::process::{FIXTURE, Process};
 const DEADLINE: Duration = Duration::from_secs(2);
 /// How many sessions a bounded owner holds.
 const BOUND: usize = 1_000;
-const NOT_BYTES: &str = "the owner's memory store keeps checked types, not bytes";
+const NOT_BYTES: &str = "the owner's memory store keeps typed values, not bytes";
 
-/// An owner in a process of its own, with the machine's clock.
+/// An owner in another process, with the machine's clock.
 struct OwnerProcess {
     folder: tempfile::TempDir,
     store: Arc<dyn SessionStore>,
@@ -110,7 +110,7 @@ impl Fixture for OwnerProcess {
     }
 
     fn secret(&self) -> Supported<String> {
-        Supported::NotApplicable("no password opens it")
+        Supported::NotApplicable("the store has no password")
     }
 
     fn settings_text(&self) -> Supported<String> {
@@ -148,11 +148,11 @@ impl Fixture for OwnerProcess {
     }
 
     async fn physical_count(&self) -> Supported<u64> {
-        Supported::NotApplicable("what lies in another process's memory is not seen from here")
+        Supported::NotApplicable("the test cannot count records in another process")
     }
 }
 
-/// An owner on a thread of this process, with a clock that the test moves.
+/// An owner on a thread of this process, with a manual clock.
 struct OwnerThread {
     folder: tempfile::TempDir,
     clock: ManualClock,
@@ -203,7 +203,7 @@ impl OwnerThread {
             Namespace { owner: spawn(&memory, &path), memory }
         });
         if !self.inherited {
-            // One layer more: the implementation for a shared trait object hands every call on.
+            // One more layer: the implementation for a shared trait object must forward every call.
             let erased: Arc<dyn SessionStore> = Arc::new(IpcStore::connect(path));
             return Arc::new(erased);
         }
@@ -262,7 +262,7 @@ impl Fixture for OwnerThread {
     }
 
     fn secret(&self) -> Supported<String> {
-        Supported::NotApplicable("no password opens it")
+        Supported::NotApplicable("the store has no password")
     }
 
     fn settings_text(&self) -> Supported<String> {
@@ -294,12 +294,12 @@ impl Fixture for OwnerThread {
 
     async fn freeze(&self) -> Supported {
         Supported::NotApplicable(
-            "freezing this process would freeze the test; the owner's process is frozen elsewhere",
+            "freezing this process would freeze the test; OwnerProcess covers it",
         )
     }
 
     async fn thaw(&self) -> Supported {
-        Supported::NotApplicable("it is never frozen")
+        Supported::NotApplicable("the owner is never frozen")
     }
 
     async fn dump(&self) -> Supported<Vec<u8>> {

@@ -1,4 +1,4 @@
-//! Requests at an owner, and replies at a client.
+//! Fuzzed requests at an owner, and fuzzed replies at a client.
 
 use std::time::Duration;
 
@@ -8,70 +8,70 @@ use session_core::{
     StoreError, StoreKey, Stored,
 };
 
-use super::{Framing, comes_back, parted};
+use super::framing::{Framing, assert_round_trip, split};
 use crate::{
-    answer::{answer, push_reply},
-    config::LEAST_FRAME_BYTES,
-    frame::{FrameError, Inbox, Outbox, decode},
-    message::{Failure, Reply, Request},
+    owner::execute::{execute, push_reply},
+    wire::{
+        frame::{FrameError, MIN_FRAME_BYTES, ReadBuffer, WriteBuffer, decode},
+        message::{Failure, Reply, Request},
+    },
 };
 
-/// Has an owner in memory carry out whatever requests there are in `bytes`, at once, and a client
-/// read the replies.
+/// Executes the requests in `bytes` at a memory store and decodes the replies as a client does.
 ///
 /// # Panics
-/// If a law of the contract is broken, a reply is not the request's, or a frame is longer than
-/// agreed.
+/// If the store breaks the contract, a reply does not belong to its request, or a frame is longer
+/// than agreed.
 pub fn requests(bytes: &[u8], framing: Framing) {
     let (store, clock) = MemoryStore::with_manual_clock();
     let stream = match framing {
-        Framing::AsCame => bytes.to_vec(),
-        Framing::Added => framed(&parted::<Request>(bytes)),
+        Framing::Included => bytes.to_vec(),
+        Framing::Added => framed(&split::<Request>(bytes)),
     };
-    let mut inbox = Inbox::filled(LEAST_FRAME_BYTES, stream);
-    while let Some((id, message)) = frame(&mut inbox) {
+    let mut incoming = ReadBuffer::with_bytes(MIN_FRAME_BYTES, stream);
+    while let Some((id, message)) = next_frame(&mut incoming) {
         let Ok(request) = decode::<Request>(message) else { return };
-        comes_back(&request);
+        assert_round_trip(&request);
         if matches!(request, Request::Ping) {
             clock.advance(Duration::from_secs(60));
         }
-        carry_out(&store, id, request);
+        execute_and_check(&store, id, request);
     }
 }
 
-/// Has a client read whatever replies there are in `bytes`.
+/// Decodes the replies in `bytes` as a client does.
 ///
 /// # Panics
-/// If one does not come back, or an error is another decision afterwards.
+/// If a reply changes in a round trip, or an error becomes a different error.
 pub fn replies(bytes: &[u8], framing: Framing) {
     let stream = match framing {
-        Framing::AsCame => bytes.to_vec(),
-        Framing::Added => framed(&parted::<Reply>(bytes)),
+        Framing::Included => bytes.to_vec(),
+        Framing::Added => framed(&split::<Reply>(bytes)),
     };
-    let mut inbox = Inbox::filled(LEAST_FRAME_BYTES, stream);
-    while let Some((_, message)) = frame(&mut inbox) {
+    let mut incoming = ReadBuffer::with_bytes(MIN_FRAME_BYTES, stream);
+    while let Some((_, message)) = next_frame(&mut incoming) {
         let Ok(reply) = decode::<Reply>(message) else { return };
-        comes_back(&reply);
+        assert_round_trip(&reply);
         match reply {
             Reply::Failed(failure) => {
                 let kind = std::mem::discriminant(&failure);
                 let error = StoreError::from(failure);
                 let broken_handle = matches!(error, StoreError::Other { .. });
                 let again = std::mem::discriminant(&Failure::from(error));
-                assert!(again == kind || broken_handle, "an error became another one");
+                assert!(again == kind || broken_handle, "an error became a different error");
             }
-            Reply::Loaded(Some(stored)) => check(&stored.into_record()),
+            Reply::Loaded(Some(stored)) => check_record(&stored.into_record()),
             _ => {}
         }
     }
 }
 
-/// A frame of at most the length that was agreed; `None` at the end or at a broken one.
-fn frame(inbox: &mut Inbox) -> Option<(u64, &[u8])> {
-    let waiting = inbox.unread().len();
-    let (id, message) = inbox.frame().ok()??;
-    assert!(message.len() + 8 <= LEAST_FRAME_BYTES, "a frame is longer than agreed");
-    assert!(message.len() + 12 <= waiting, "a frame is longer than what came");
+/// A frame of at most the agreed length. `None` at the end or for an invalid frame.
+fn next_frame(incoming: &mut ReadBuffer) -> Option<(u64, &[u8])> {
+    let waiting = incoming.unread().len();
+    let (id, message) = incoming.take_frame().ok()??;
+    assert!(message.len() + 8 <= MIN_FRAME_BYTES, "a frame is longer than agreed");
+    assert!(message.len() + 12 <= waiting, "a frame is longer than the received bytes");
     Some((id, message))
 }
 
@@ -86,8 +86,8 @@ fn framed(messages: &[&[u8]]) -> Vec<u8> {
     stream
 }
 
-/// Carries out a request and compares the reply and the record afterwards with the record before.
-fn carry_out(store: &MemoryStore, id: u64, request: Request) {
+/// Executes a request and compares the reply and the record afterwards with the record before.
+fn execute_and_check(store: &MemoryStore, id: u64, request: Request) {
     let key = match &request {
         Request::Create(key, _)
         | Request::Load(key)
@@ -97,63 +97,69 @@ fn carry_out(store: &MemoryStore, id: u64, request: Request) {
     };
     let before = key.as_ref().and_then(|key| load(store, key));
     // A second copy, because the call takes the first.
-    let asked = postcard::to_stdvec(&request).ok().and_then(|bytes| decode::<Request>(&bytes).ok());
-    let reply = answer(store, request, LEAST_FRAME_BYTES)
+    let copy = postcard::to_stdvec(&request).ok().and_then(|bytes| decode::<Request>(&bytes).ok());
+    let reply = execute(store, request, MIN_FRAME_BYTES)
         .now_or_never()
-        .unwrap_or_else(|| panic!("a store in memory let a call wait"));
+        .unwrap_or_else(|| panic!("a memory store did not answer at once"));
     let after = key.as_ref().and_then(|key| load(store, key));
-    match (asked, &reply) {
+    match (copy, &reply) {
         (Some(Request::Create(key, new)), Reply::Created(Created::New)) => {
-            created(&key, &new, before.as_ref(), after)
+            check_create(&key, &new, before.as_ref(), after);
         }
         (Some(Request::Load(_)), Reply::Loaded(loaded)) => {
             let loaded = loaded.clone().map(Stored::into_record);
-            assert!(loaded == before && after == before, "a load changed something");
+            assert!(
+                loaded == before && after == before,
+                "a load returned another record or changed it"
+            );
         }
         (Some(Request::Delete(_, claim)), Reply::Deleted(deleted)) => match deleted {
             Deleted::Ended | Deleted::Missing => {
                 assert!(
                     (*deleted == Deleted::Ended) == before.is_some() && after.is_none(),
-                    "a deleted session is there"
+                    "a delete reported the wrong outcome or left the session"
                 );
             }
             Deleted::Superseded => {
                 let since = before.as_ref().map(|record| record.since);
-                let refused = matches!((claim, since), (Claim::Generation(generation), Some(since)) if generation < since);
+                let refused = matches!(
+                    (claim, since),
+                    (Claim::Generation(generation), Some(since)) if generation < since
+                );
                 assert!(
                     refused && after == before,
-                    "a claim is refused that reaches the session, or the session changed"
+                    "a sufficient claim was refused, or a refused claim changed the session"
                 );
             }
         },
         (Some(Request::Commit(_, commit)), Reply::Committed(outcome)) => {
-            committed(&commit, outcome, before, after)
+            check_commit(&commit, outcome, before, after);
         }
-        // Refused, taken, or another call: nothing has changed.
-        (_, _) => assert!(after == before, "a refused request changed a session"),
+        // A rejected request, a taken key, or another call changes nothing.
+        (_, _) => assert!(after == before, "a rejected request changed a session"),
     }
     if let Reply::Failed(Failure::Other { text, .. }) = &reply {
         assert!(!text.contains("panicked"), "the store panicked");
     }
-    sent(id, &reply);
+    check_encoding(id, &reply);
 }
 
-fn created(key: &StoreKey, new: &NewRecord, before: Option<&Record>, after: Option<Record>) {
-    let after = after.unwrap_or_else(|| panic!("what was created is not there"));
+fn check_create(key: &StoreKey, new: &NewRecord, before: Option<&Record>, after: Option<Record>) {
+    let after = after.unwrap_or_else(|| panic!("a created session is missing"));
     assert!(
         before.is_none() && key.is_storable(),
-        "a creation over a live session, or under a key that is not storable"
+        "a create replaced a live session, or used a key that cannot be stored"
     );
     let (wanted, found) =
         ((&new.data, &new.principal, new.version), (&after.data, &after.principal, after.version));
-    assert!(wanted == found, "another session was created");
+    assert!(wanted == found, "a created session has other data");
     assert!(
         (new.secret, new.generation, new.since) == (after.secret, after.generation, after.since),
-        "another secret was created"
+        "a created session has another secret"
     );
 }
 
-fn committed(commit: &Commit, outcome: &Outcome, before: Option<Record>, after: Option<Record>) {
+fn check_commit(commit: &Commit, outcome: &Outcome, before: Option<Record>, after: Option<Record>) {
     let Outcome::Done(done) = outcome else {
         let current = before.as_ref().map(|record| record.secret == commit.secret);
         let fits = match outcome {
@@ -163,32 +169,32 @@ fn committed(commit: &Commit, outcome: &Outcome, before: Option<Record>, after: 
         };
         assert!(
             fits && after == before,
-            "a verdict does not fit the session, or a refused commit changed it"
+            "a verdict does not match the session, or a rejected commit changed it"
         );
         return;
     };
     let (Some(before), Some(after)) = (before, after) else {
-        panic!("a commit without a session, or one that ended it")
+        panic!("a commit succeeded without a session, or ended it")
     };
     assert!(commit.secret == before.secret, "a superseded secret changed a session");
     assert!(
         done.version == after.version && done.attributes == after.attributes,
-        "a commit says something else than it did"
+        "the outcome of a commit differs from the record"
     );
     assert!(
         after.version == before.version + u64::from(commit.is_change()),
-        "a version does not count changes"
+        "the version does not count the changes"
     );
     let rotated = commit.rotate.map_or((before.secret, before.generation), |rotation| {
         (rotation.secret, rotation.generation)
     });
     assert!(
         (after.secret, after.generation) == rotated,
-        "a session has another secret than it was given"
+        "a session has another secret than the commit set"
     );
     assert!(
         after.principal.is_some() == after.authenticated.is_some(),
-        "a principal without the time of the authentication"
+        "a principal without the time of its authentication"
     );
     let set = commit
         .changes
@@ -196,28 +202,28 @@ fn committed(commit: &Commit, outcome: &Outcome, before: Option<Record>, after: 
         .filter(|(_, change)| matches!(change, Change::Set(_) | Change::Add(_)));
     assert!(
         set.into_iter().all(|(name, _)| after.data.get(name.as_str()).is_some()),
-        "a value is not there"
+        "a committed value is missing"
     );
 }
 
-/// The reply arrives in one frame of at most the agreed length.
-fn sent(id: u64, reply: &Reply) {
-    let (kind, mut outbox) = (std::mem::discriminant(reply), Outbox::default());
-    push_reply(&mut outbox, id, reply, LEAST_FRAME_BYTES)
-        .unwrap_or_else(|error| panic!("a reply is not sent: {error}"));
-    let mut inbox = Inbox::filled(LEAST_FRAME_BYTES, outbox.unwritten().to_vec());
-    let frame = inbox
-        .frame()
-        .unwrap_or_else(|error: FrameError| panic!("a reply does not arrive: {error}"));
-    let (of, message) = frame.unwrap_or_else(|| panic!("half a reply"));
-    let reply =
-        decode::<Reply>(message).unwrap_or_else(|error| panic!("a reply is not read: {error}"));
-    assert!(of == id, "a reply to another request");
+/// Asserts that the reply arrives in one frame of at most the agreed length.
+fn check_encoding(id: u64, reply: &Reply) {
+    let (kind, mut outgoing) = (std::mem::discriminant(reply), WriteBuffer::default());
+    push_reply(&mut outgoing, id, reply, MIN_FRAME_BYTES)
+        .unwrap_or_else(|error| panic!("a reply cannot be encoded: {error}"));
+    let mut incoming = ReadBuffer::with_bytes(MIN_FRAME_BYTES, outgoing.unwritten().to_vec());
+    let frame = incoming
+        .take_frame()
+        .unwrap_or_else(|error: FrameError| panic!("a reply cannot be read: {error}"));
+    let (of, message) = frame.unwrap_or_else(|| panic!("a reply is incomplete"));
+    let reply = decode::<Reply>(message)
+        .unwrap_or_else(|error| panic!("a reply cannot be decoded: {error}"));
+    assert!(of == id, "a reply has the id of another request");
     assert!(
         std::mem::discriminant(&reply) == kind || matches!(reply, Reply::Failed(_)),
-        "another reply"
+        "a reply changed its kind"
     );
-    assert!(!inbox.has_rest(), "more than one frame");
+    assert!(!incoming.has_partial_frame(), "a reply takes more than one frame");
 }
 
 fn load(store: &MemoryStore, key: &StoreKey) -> Option<Record> {
@@ -225,13 +231,16 @@ fn load(store: &MemoryStore, key: &StoreKey) -> Option<Record> {
         .load(key)
         .now_or_never()
         .and_then(Result::ok)
-        .unwrap_or_else(|| panic!("a store in memory failed"));
-    loaded.map(Stored::into_record).inspect(check)
+        .unwrap_or_else(|| panic!("a memory store failed"));
+    loaded.map(Stored::into_record).inspect(check_record)
 }
 
-/// What a record always is, and whatever is asked of it does not fail.
-fn check(record: &Record) {
+/// Asserts what holds for every record, and that its methods do not panic.
+fn check_record(record: &Record) {
     let names: Vec<_> = record.data.iter().map(|(name, _)| name.as_str()).collect();
-    assert!(names.is_sorted() && names.iter().all(|name| !name.is_empty()), "names out of order");
+    assert!(
+        names.is_sorted() && names.iter().all(|name| !name.is_empty()),
+        "names are empty or out of order"
+    );
     let _ = (record.attributes.clone().bounded(), record.data.bytes(), format!("{record:?}"));
 }

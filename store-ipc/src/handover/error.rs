@@ -1,65 +1,81 @@
-//! What can go wrong while the sessions go from one process to another, and who serves afterwards.
+//! The outcome of a handover: its report, its errors, and which owner serves afterwards.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, io, sync::Arc, time::Duration};
 
 use session_core::BoxError;
 
-/// The sessions were not handed over, or nobody knows whether they were.
+/// What an owner has handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HandoverReport {
+    /// The number of sessions that were alive.
+    pub sessions: u64,
+    /// The number of forwarded clients, which the successor continues to serve.
+    pub connections: usize,
+    /// How long calls waited: from the stop of this owner until the successor served.
+    pub took: Duration,
+}
+
+/// The sessions were not handed over, or the outcome is unknown.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum HandOverError {
-    /// There is no successor: none was named with
-    /// [`OwnerHandle::succession`](crate::OwnerHandle::succession), or it ended or was too slow
-    /// before anything was stopped. This owner serves on; the successor's guests are closed.
-    /// Another succession may be begun.
-    #[error("there is no successor to hand the sessions over to; this owner serves on")]
+pub enum HandoverError {
+    /// There is no successor: none was attached with
+    /// [`OwnerHandle::attach_successor`](crate::OwnerHandle::attach_successor), or it ended or was
+    /// too slow before this owner stopped. This owner continues to serve. It closes the successor's
+    /// forwarded clients. Another successor can be attached.
+    #[error("there is no successor to hand the sessions over to; this owner continues to serve")]
     NoSuccessor(#[source] Option<BoxError>),
-    /// It failed after this owner had stopped and before the successor was told to serve. Nobody
-    /// serves: this owner is shut down, and it closed all connections, the guests' too. The
-    /// sessions are in the [`MemoryStore`](session_core::MemoryStore) of this process alone.
+    /// The handover failed after this owner had stopped and before it activated the successor.
+    /// Neither owner serves: this owner is shut down, and it closed all connections, those of
+    /// forwarded clients too. Only the [`MemoryStore`](session_core::MemoryStore) of this process
+    /// holds the sessions.
     #[error(
-        "the sessions were not handed over; this owner is shut down and the successor does not serve"
+        "the sessions were not handed over; this owner is shut down and the successor does not \
+         serve"
     )]
     Failed(#[source] BoxError),
-    /// The successor was told to serve and did not say that it does. This owner is shut down;
-    /// whether the successor serves is not known. The guests' connections are its.
+    /// This owner activated the successor and received no confirmation. This owner is shut down.
+    /// Whether the successor serves is unknown. It has the connections of the forwarded clients.
     #[error(
-        "the successor has the sessions and did not say that it serves; this owner is shut down"
+        "the successor has the sessions and did not confirm that it serves; this owner is shut \
+         down"
     )]
     Unconfirmed(#[source] BoxError),
-    /// This owner was shut down before. Nothing was handed over.
-    #[error("the owner is shut down; it has no sessions to hand over")]
+    /// This owner was already shut down. It handed nothing over.
+    #[error("the owner is shut down and has no sessions to hand over")]
     Stopped,
 }
 
-impl HandOverError {
-    /// Whether this owner goes on as if nothing had been asked.
+impl HandoverError {
+    /// Whether this owner continues to serve as if the handover had not been requested.
     #[must_use]
     pub fn still_serves(&self) -> bool {
         matches!(self, Self::NoSuccessor(_))
     }
 }
 
-/// The sessions did not come. The owner that waited for them is shut down, has served nobody, and
-/// closed the connections of all its guests.
+/// The sessions did not arrive. The owner that waited for them is shut down. It has served no
+/// client, and it closed the connections of all clients that it had forwarded.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum TakeoverError {
-    /// The predecessor ended or gave up before it had handed all over.
-    #[error("the predecessor ended before it handed the sessions over; start anew")]
-    Lost(#[source] Option<Arc<std::io::Error>>),
-    /// What came is no hand-over that this build understands: another version, or garbage.
-    #[error("what the predecessor sent is no hand-over to this build")]
-    Refused(#[source] Arc<dyn Error + Send + Sync>),
-    /// The predecessor began to hand over and did not end within the time that it had set itself.
+    /// The predecessor ended or gave up before it had handed over everything.
+    #[error("the predecessor ended before it handed the sessions over; start without sessions")]
+    PredecessorEnded(#[source] Option<Arc<io::Error>>),
+    /// This build does not understand the predecessor: it has another version, or its bytes are not
+    /// a handover.
+    #[error("the predecessor's messages are not a handover that this build understands")]
+    Protocol(#[source] Arc<dyn Error + Send + Sync>),
+    /// The predecessor began the handover and did not finish it within its own time limit.
     #[error("the predecessor did not hand the sessions over within {0:?}")]
-    Late(Duration),
+    Timeout(Duration),
     /// This owner was shut down while it waited.
     #[error("the owner was shut down while it waited for its predecessor")]
     Stopped,
 }
 
-/// Time ran out.
+/// A time limit was exceeded.
 #[derive(Debug, thiserror::Error)]
-#[error("it was not done within {0:?}; give it more time")]
-pub(super) struct Late(pub(super) Duration);
+#[error("the handover exceeded its time limit of {0:?}; use a larger limit")]
+pub(super) struct TimeLimitExceeded(pub(super) Duration);

@@ -1,34 +1,32 @@
-//! One owner's end and the next one's beginning.
+//! Hands the sessions of one owner over to the next one.
 //!
-//! What the two say to each other, over a stream of their own:
+//! The two owners exchange these messages over their own stream:
 //!
 //! | predecessor | successor |
 //! |---|---|
 //! | hello | hello |
-//! | | `Guest` with a client's stream, any number of times: serve it for me |
+//! | | `Client` with a client's stream, any number of times: serve this client for me |
 //! | `Prepare` | |
-//! | | `Prepared`: no guest comes after this |
-//! | *no call is carried out from here on* | |
-//! | `Snapshot`, `Sessions`…, for each guest `Connection`, `Unread`…, `Unwritten`…; `End` | |
-//! | | `Imported`: all is here; *it serves nobody yet* |
-//! | `Go`: *the point of no return* | |
+//! | | `Prepared`: the successor forwards no client after this |
+//! | *starts no call from here on* | |
+//! | `Snapshot`, `Sessions`…, for each forwarded client `Connection`, `Unread`…, `Unwritten`…; `End` | |
+//! | | `Imported`: everything has arrived; *the successor does not serve yet* |
+//! | `Activate`: *the point of no return* | |
 //! | | `Serving` |
 //!
-//! The predecessor serves nobody after it stopped, whatever comes of it; the successor serves
-//! nobody before `Go`. So at no time there are two that serve, and if either ends or is silent
-//! there is none.
+//! After the predecessor has stopped, it serves no client, whatever the outcome. The successor
+//! serves no client before `Activate`. So two owners never serve at the same time. If one of them
+//! ends or stops answering in between, none serves.
 
-mod error;
-#[cfg(feature = "fuzzing")]
-pub(crate) mod fuzzing;
-mod guest;
-mod heir;
-mod message;
-mod succession;
+mod clock;
+pub(crate) mod error;
+mod forwarded_client;
+pub(crate) mod message;
+pub(crate) mod receiver;
+mod sender;
+pub(crate) mod stream;
 #[cfg(test)]
 mod tests;
-mod wire;
 
-pub use self::error::{HandOverError, TakeoverError};
-pub use self::succession::HandedOver;
-pub(crate) use self::{heir::Heir, succession::Succession};
+pub use self::error::{HandoverError, HandoverReport, TakeoverError};
+pub(crate) use self::{receiver::HandoverReceiver, sender::HandoverSender};

@@ -1,8 +1,8 @@
-//! Each side against one that dies, is silent or talks nonsense at each step, and against the real
-//! other one.
+//! Tests each side of a handover against a peer that ends, hangs or sends invalid messages at each
+//! step, and against a real peer.
 
 mod failing_successor;
-mod rig;
+mod support;
 
 use std::{
     io::{Read, Write},
@@ -14,64 +14,63 @@ use std::{
 
 use session_core::{MemoryStore, NewRecord, SessionStore};
 
+use self::support::{
+    HOUR, LONG, SECRET, add, client, cut_off, fill, frame, generations, handed_over, hello, key,
+    owner, pair, raw, read_hello, read_reply, successor_of,
+};
 use super::{
-    error::{HandOverError, TakeoverError},
+    clock::boot_time,
+    error::{HandoverError, TakeoverError},
     message::Message,
-    succession::boot_time,
-    wire::{Side, Wire},
+    stream::{HandoverStream, Side, StreamError},
 };
 use crate::{
     IpcStore, Owner, OwnerError,
-    message::{Reply, Request},
-};
-
-use self::rig::{
-    HOUR, LONG, SECRET, add, client, cut_off, fill, frame, generations, handed_over, heir, hello,
-    key, owner, pair, raw, read_hello, read_reply,
+    wire::message::{Reply, Request},
 };
 
 #[tokio::test]
-async fn a_guest_goes_on_where_it_was() {
+async fn forwarded_client_continues_after_the_handover() {
     let store = Arc::new(MemoryStore::new());
     let session = fill(&store, 1, 10).await.remove(0);
     let (old, new) = generations(&store);
-    let (guest, idle) = (client(&new), client(&new));
-    assert_eq!(add(&guest, &session).await, 1);
-    assert!(matches!(new.listen("/nowhere"), Err(OwnerError::Waiting)));
-    assert!(matches!(new.succession(pair().0), Err(OwnerError::Waiting)));
+    let (forwarded, idle) = (client(&new), client(&new));
+    assert_eq!(add(&forwarded, &session).await, 1);
+    assert!(matches!(new.listen("/nowhere"), Err(OwnerError::AwaitingHandover)));
+    assert!(matches!(new.attach_successor(pair().0), Err(OwnerError::AwaitingHandover)));
     let handed_over = handed_over(&old, &new).await;
     assert_eq!((handed_over.sessions, handed_over.connections), (1, 2));
-    assert_eq!(add(&guest, &session).await, 2);
+    assert_eq!(add(&forwarded, &session).await, 2);
     assert_eq!(add(&idle, &session).await, 3);
     let late = client(&new);
     assert_eq!(add(&late, &session).await, 4);
-    assert_eq!(add(&*store, &session).await, 2, "the old store saw nothing of it");
+    assert_eq!(add(&*store, &session).await, 2, "the old store is unchanged");
     assert_eq!((old.stats().connections, new.stats().connections), (0, 3));
     assert!(matches!(old.serve(pair().0), Err(OwnerError::Stopped)));
-    assert!(matches!(old.hand_over(LONG).await, Err(HandOverError::Stopped)));
+    assert!(matches!(old.handover(LONG).await, Err(HandoverError::Stopped)));
     old.shutdown();
-    assert_eq!(add(&guest, &session).await, 5);
+    assert_eq!(add(&forwarded, &session).await, 5);
 }
 
 #[tokio::test]
-async fn a_third_generation_follows() {
+async fn successor_hands_over_to_a_third_owner() {
     let store = Arc::new(MemoryStore::new());
     let session = fill(&store, 1, 10).await.remove(0);
     let (first, second) = generations(&store);
     handed_over(&first, &second).await;
     let (one, other) = pair();
-    second.succession(one).unwrap();
-    let third = heir(other);
-    let guest = client(&third);
-    assert_eq!(add(&guest, &session).await, 1);
+    second.attach_successor(one).unwrap();
+    let third = successor_of(other);
+    let forwarded = client(&third);
+    assert_eq!(add(&forwarded, &session).await, 1);
     handed_over(&second, &third).await;
-    assert_eq!(add(&guest, &session).await, 2);
+    assert_eq!(add(&forwarded, &session).await, 2);
 }
 
-/// Half a hello, half a request, and a request of which only the length came: each is answered by
-/// the new owner once the rest comes.
+/// Half a hello, half a request, and a request of which only the length arrived. The new owner
+/// answers each when the rest arrives.
 #[tokio::test]
-async fn the_other_half_goes_to_the_new_owner() {
+async fn new_owner_answers_partly_received_requests() {
     let store = Arc::new(MemoryStore::new());
     let session = fill(&store, 1, 10).await.remove(0);
     let (old, new) = generations(&store);
@@ -101,25 +100,25 @@ async fn the_other_half_goes_to_the_new_owner() {
     }
     for mut stream in [silent, greeting, half, length] {
         stream.shutdown(Shutdown::Write).unwrap();
-        assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "nothing came twice");
+        assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "no reply arrived twice");
     }
 }
 
-/// What the old owner could not get rid of, and the requests behind it that it could not begin, all
-/// come to their end.
+/// The new owner delivers the replies that the old owner could not write, and answers the requests
+/// that the old owner could not start.
 #[tokio::test]
-async fn a_guest_that_does_not_read_holds_nothing_up_and_loses_nothing() {
+async fn forwarded_client_that_does_not_read_loses_no_reply() {
     let store = Arc::new(MemoryStore::new());
     let sessions = fill(&store, 1, 60_000).await;
     let (old, new) = generations(&store);
-    let mut guest = raw(&new);
-    guest.write_all(&hello()).unwrap();
+    let mut forwarded = raw(&new);
+    forwarded.write_all(&hello()).unwrap();
     let requests = 400;
     for id in 0..requests {
-        guest.write_all(&frame(id, &Request::Load(sessions[0].clone()))).unwrap();
+        forwarded.write_all(&frame(id, &Request::Load(sessions[0].clone()))).unwrap();
     }
-    // 24 MB of replies are more than the socket and the outbox take; it is full once requests are
-    // no longer begun.
+    // 24 MB of replies exceed the socket and the buffer. The buffer is full when the owner starts
+    // no more requests.
     let (mut before, begun) = (0, Instant::now());
     loop {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -133,16 +132,16 @@ async fn a_guest_that_does_not_read_holds_nothing_up_and_loses_nothing() {
     assert!(before < requests, "{before} of {requests}");
     handed_over(&old, &new).await;
     old.shutdown();
-    read_hello(&mut guest);
+    read_hello(&mut forwarded);
     for id in 0..requests {
-        let (came, reply) = read_reply(&mut guest);
-        assert_eq!(came, id);
+        let (received, reply) = read_reply(&mut forwarded);
+        assert_eq!(received, id);
         assert!(matches!(reply, Reply::Loaded(Some(_))));
     }
 }
 
 #[tokio::test]
-async fn no_session_lives_longer_through_it() {
+async fn handover_extends_no_session() {
     let store = Arc::new(MemoryStore::new());
     let (short, dead) = (key(), key());
     let _ = store.create(&dead, NewRecord::new(SECRET, Duration::from_millis(1))).await.unwrap();
@@ -150,18 +149,18 @@ async fn no_session_lives_longer_through_it() {
     let _ = store.create(&short, NewRecord::new(SECRET, ttl)).await.unwrap();
     let created = Instant::now();
     let (old, new) = generations(&store);
-    let guest = client(&new);
-    while guest.load(&dead).await.unwrap().is_some() {}
+    let forwarded = client(&new);
+    while forwarded.load(&dead).await.unwrap().is_some() {}
     assert_eq!(handed_over(&old, &new).await.sessions, 1);
     let asked = Instant::now();
-    let record = guest.load(&short).await.unwrap().unwrap().into_record();
+    let record = forwarded.load(&short).await.unwrap().unwrap().into_record();
     assert!(record.ttl <= (created + ttl).saturating_duration_since(asked), "{:?}", record.ttl);
     assert!(record.age >= asked.saturating_duration_since(created), "{:?}", record.age);
-    assert_eq!(guest.load(&dead).await.unwrap(), None);
+    assert_eq!(forwarded.load(&dead).await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn clients_that_are_no_guests_are_closed_and_lose_no_answer() {
+async fn other_clients_are_closed_after_their_replies() {
     let store = Arc::new(MemoryStore::new());
     let session = fill(&store, 1, 10).await.remove(0);
     let folder = tempfile::tempdir().unwrap();
@@ -178,7 +177,7 @@ async fn clients_that_are_no_guests_are_closed_and_lose_no_answer() {
 }
 
 #[tokio::test]
-async fn a_client_of_a_path_that_does_not_read_holds_nothing_up() {
+async fn path_client_that_does_not_read_delays_no_handover() {
     let store = Arc::new(MemoryStore::new());
     let session = fill(&store, 1, 60_000).await.remove(0);
     let folder = tempfile::tempdir().unwrap();
@@ -190,16 +189,16 @@ async fn a_client_of_a_path_that_does_not_read_holds_nothing_up() {
         .unwrap()
         .spawn_thread()
         .unwrap();
-    old.succession(one).unwrap();
-    let new = heir(other);
+    old.attach_successor(one).unwrap();
+    let new = successor_of(other);
     old.listen(&path).unwrap();
     let mut client = StdUnixStream::connect(&path).unwrap();
     client.write_all(&hello()).unwrap();
     for id in 0..50 {
         client.write_all(&frame(id, &Request::Load(session.clone()))).unwrap();
     }
-    // 3 MB of replies are more than the socket and the outbox take; it is full once requests are no
-    // longer begun.
+    // 3 MB of replies exceed the socket and the buffer. The buffer is full when the owner starts no
+    // more requests.
     let (mut before, begun) = (0, Instant::now());
     while before == 0 || old.stats().requests > before {
         before = old.stats().requests;
@@ -208,173 +207,182 @@ async fn a_client_of_a_path_that_does_not_read_holds_nothing_up() {
     }
     assert!(before < 50, "{before}");
     let took = handed_over(&old, &new).await.took;
-    // It may take its time to read what is left; nobody else waits for that.
-    assert_eq!(old.stats().connections, 1, "it is still there");
+    // The client may read the rest later. Nothing else waits for it.
+    assert_eq!(old.stats().connections, 1, "the client is still connected");
     assert!(took < LONG / 2, "{took:?}");
     read_hello(&mut client);
     for id in 0..before {
-        assert_eq!(read_reply(&mut client).0, id, "what was answered is not lost");
+        assert_eq!(read_reply(&mut client).0, id, "no answered reply is lost");
     }
     new.listen(&path).unwrap();
 }
 
 #[tokio::test]
-async fn only_memory_is_handed_over_and_only_to_somebody() {
+async fn handover_needs_a_memory_store_and_a_successor() {
     let plain = Owner::builder(Arc::new(MemoryStore::new()));
     let old = plain.clone().build().unwrap().spawn_thread().unwrap();
-    assert!(matches!(old.succession(pair().0), Err(OwnerError::NotInMemory)));
-    assert!(matches!(plain.succeed(pair().0), Err(OwnerError::NotInMemory)));
-    assert!(matches!(old.hand_over(LONG).await, Err(HandOverError::NoSuccessor(None))));
+    assert!(matches!(old.attach_successor(pair().0), Err(OwnerError::NotInMemory)));
+    assert!(matches!(plain.build_successor(pair().0), Err(OwnerError::NotInMemory)));
+    assert!(matches!(old.handover(LONG).await, Err(HandoverError::NoSuccessor(None))));
     client(&old).ping().await.unwrap();
-    old.takeover().await.unwrap();
+    old.wait_for_handover().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_new_succession_ends_the_former() {
+async fn new_successor_detaches_the_former_one() {
     let store = Arc::new(MemoryStore::new());
     let session = fill(&store, 1, 10).await.remove(0);
     let (old, former) = generations(&store);
     let left = client(&former);
     assert_eq!(add(&left, &session).await, 1);
     let (one, other) = pair();
-    old.succession(one).unwrap();
-    assert!(matches!(former.takeover().await, Err(TakeoverError::Lost(_))));
+    old.attach_successor(one).unwrap();
+    assert!(matches!(former.wait_for_handover().await, Err(TakeoverError::PredecessorEnded(_))));
     cut_off(&left).await;
-    let new = heir(other);
-    let guest = client(&new);
+    let new = successor_of(other);
+    let forwarded = client(&new);
     handed_over(&old, &new).await;
-    assert_eq!(add(&guest, &session).await, 2);
+    assert_eq!(add(&forwarded, &session).await, 2);
 }
 
 type Expected = fn(&TakeoverError) -> bool;
 
-/// A predecessor that dies at each step, or does what none does.
+/// A predecessor that ends at each step, or sends an unexpected message.
 #[tokio::test]
-async fn a_predecessor_that_fails_leaves_nobody_served() {
+async fn failing_predecessor_leaves_no_client_served() {
     let snapshot = || Message::Snapshot { taken_at: Duration::from_secs(1), stamp: boot_time() };
     let end = |sessions, connections| Message::End { sessions, connections };
     let connection =
-        |guest, request_bytes| Message::Connection { guest, request_bytes, reply_bytes: None };
+        |client, request_bytes| Message::Connection { client, request_bytes, reply_bytes: None };
     let prepare = || Message::Prepare(LONG);
-    let lost: Expected = |error| matches!(error, TakeoverError::Lost(_));
-    let refused: Expected = |error| matches!(error, TakeoverError::Refused(_));
-    let late: Expected = |error| matches!(error, TakeoverError::Late(_));
+    let lost: Expected = |error| matches!(error, TakeoverError::PredecessorEnded(_));
+    let refused: Expected = |error| matches!(error, TakeoverError::Protocol(_));
+    let late: Expected = |error| matches!(error, TakeoverError::Timeout(_));
     let store = Arc::new(MemoryStore::new());
     fill(&store, 1, 10).await;
     let session = || store.export().batch(1);
     let future = Message::Snapshot { taken_at: Duration::ZERO, stamp: boot_time() + HOUR };
     let cases: Vec<(&str, Vec<Message>, Expected)> = vec![
         ("at once", vec![], lost),
-        ("when it prepared", vec![prepare()], lost),
+        ("after the preparation", vec![prepare()], lost),
         ("after the snapshot's head", vec![prepare(), snapshot()], lost),
         ("after a connection", vec![prepare(), snapshot(), connection(1, 1 << 20)], lost),
-        ("before it let go", vec![prepare(), snapshot(), end(0, 0)], lost),
+        ("before the activation", vec![prepare(), snapshot(), end(0, 0)], lost),
         ("hangs", vec![Message::Prepare(Duration::ZERO), snapshot()], late),
-        ("goes at once", vec![Message::Go], refused),
-        ("goes before the end", vec![prepare(), snapshot(), Message::Go], refused),
-        ("does not go", vec![prepare(), snapshot(), end(0, 0), Message::Prepared], refused),
-        ("counts wrong", vec![prepare(), snapshot(), end(1, 0)], refused),
-        ("names no guest", vec![prepare(), snapshot(), connection(7, 1 << 20)], refused),
+        ("activates at once", vec![Message::Activate], refused),
+        ("activates before the end", vec![prepare(), snapshot(), Message::Activate], refused),
+        ("does not activate", vec![prepare(), snapshot(), end(0, 0), Message::Prepared], refused),
+        ("sends a wrong count", vec![prepare(), snapshot(), end(1, 0)], refused),
+        ("names an unknown client", vec![prepare(), snapshot(), connection(7, 1 << 20)], refused),
         (
-            "names a guest twice",
+            "names a client twice",
             vec![prepare(), snapshot(), connection(1, 1 << 20), connection(1, 1 << 20)],
             refused,
         ),
         ("has frames of 1 byte", vec![prepare(), snapshot(), connection(1, 1)], refused),
-        ("has endless frames", vec![prepare(), snapshot(), connection(1, u64::MAX)], refused),
-        ("sends bytes of nobody", vec![prepare(), snapshot(), Message::Unread(vec![1])], refused),
-        ("comes from the future", vec![prepare(), future], refused),
         (
-            "sends an impossible session",
+            "has an unlimited frame size",
+            vec![prepare(), snapshot(), connection(1, u64::MAX)],
+            refused,
+        ),
+        (
+            "sends bytes without a connection",
+            vec![prepare(), snapshot(), Message::Unread(vec![1])],
+            refused,
+        ),
+        ("sends a snapshot from the future", vec![prepare(), future], refused),
+        (
+            "sends an invalid session",
             vec![prepare(), snapshot(), Message::Sessions(session())],
             refused,
         ),
     ];
     for (case, messages, expected) in cases {
         let (one, other) = pair();
-        let new = heir(other);
-        let guest = client(&new);
-        let mut wire = Wire::open(one, Side::Predecessor).await.unwrap();
-        // It is sent with the first call at the latest.
-        let Some((Message::Guest(1), Some(held))) = wire.receive().await.unwrap() else {
-            panic!("{case}: no guest came")
+        let new = successor_of(other);
+        let forwarded = client(&new);
+        let mut stream = HandoverStream::open(one, Side::Predecessor).await.unwrap();
+        // The client is forwarded when the predecessor accepts the stream.
+        let Some((Message::Client(1), Some(held))) = stream.receive().await.unwrap() else {
+            panic!("{case}: no client was forwarded")
         };
         for message in messages {
-            // It may have given up before the last one.
-            let _ = wire.send(&message).await;
+            // The successor may have given up before the last message.
+            let _ = stream.send(&message).await;
         }
-        // One that talks nonsense is still there.
-        let dies = expected(&TakeoverError::Lost(None));
-        let _alive = Some(wire).filter(|_| !dies);
-        let error = tokio::time::timeout(LONG, new.takeover()).await.expect(case).expect_err(case);
+        // A predecessor that violates the protocol keeps its stream open.
+        let ends = expected(&TakeoverError::PredecessorEnded(None));
+        let _alive = Some(stream).filter(|_| !ends);
+        let error =
+            tokio::time::timeout(LONG, new.wait_for_handover()).await.expect(case).expect_err(case);
         assert!(expected(&error), "{case}: {error:?}");
-        // Though somebody still holds its stream.
-        cut_off(&guest).await;
+        // The client is closed although the test still holds a duplicate of its stream.
+        cut_off(&forwarded).await;
         assert!(matches!(new.serve(pair().0), Err(OwnerError::Stopped)), "{case}");
         drop(held);
     }
 }
 
 #[tokio::test]
-async fn a_shutdown_ends_the_wait() {
+async fn shutdown_ends_the_wait_for_a_handover() {
     let (_one, other) = pair();
-    let new = heir(other);
-    let guest = client(&new);
+    let new = successor_of(other);
+    let forwarded = client(&new);
     new.shutdown();
-    assert!(matches!(new.takeover().await, Err(TakeoverError::Stopped)));
-    cut_off(&guest).await;
+    assert!(matches!(new.wait_for_handover().await, Err(TakeoverError::Stopped)));
+    cut_off(&forwarded).await;
 }
 
 #[tokio::test]
-async fn other_versions_and_garbage_are_refused_by_both_sides() {
+async fn both_sides_reject_other_versions_and_garbage() {
     let mut older = *b"sHND\x01\0\x02\0";
     let mut older_clients = *b"sHND\x02\0\x01\0";
     for (bytes, says) in [
-        (&mut older[..], "hands over in version 1"),
-        (&mut older_clients[..], "clients of version 1"),
-        (&mut b"GET / HTTP/1.1\r\n\r\n".to_vec()[..], "does not speak"),
+        (&mut older[..], "handover version 1"),
+        (&mut older_clients[..], "client protocol version 1"),
+        (&mut b"GET / HTTP/1.1\r\n\r\n".to_vec()[..], "does not use the handover protocol"),
         (&mut b"sHND\x02\0\x02\0\xff\xff\xff\xff".to_vec()[..], "4294967295 bytes"),
-        (&mut b"sHND\x02\0\x02\0\x01\0\0\0\x77".to_vec()[..], "does not fit"),
-        (&mut b"sHND\x02\0\x02\0\x02\0\0\0\0\x05".to_vec()[..], "without the stream"),
+        (&mut b"sHND\x02\0\x02\0\x01\0\0\0\x77".to_vec()[..], "does not follow"),
+        (&mut b"sHND\x02\0\x02\0\x02\0\0\0\0\x05".to_vec()[..], "without its stream"),
     ] {
         let (mut one, other) = pair();
-        let new = heir(other);
+        let new = successor_of(other);
         one.write_all(bytes).unwrap();
-        let error = new.takeover().await.unwrap_err();
-        let TakeoverError::Refused(source) = &error else { panic!("{says}: {error:?}") };
+        let error = new.wait_for_handover().await.unwrap_err();
+        let TakeoverError::Protocol(source) = &error else { panic!("{says}: {error:?}") };
         assert!(source.to_string().contains(says), "{says}: {source}");
 
         let store = Arc::new(MemoryStore::new());
         let old = owner(&store);
         let (mut one, other) = pair();
-        old.succession(other).unwrap();
+        old.attach_successor(other).unwrap();
         one.write_all(bytes).unwrap();
-        // The old owner closes the stream and serves on.
+        // The old owner closes the stream and continues to serve.
         one.set_read_timeout(Some(LONG)).unwrap();
         one.read_to_end(&mut Vec::new()).unwrap();
-        assert!(matches!(old.hand_over(LONG).await, Err(HandOverError::NoSuccessor(_))), "{says}");
+        assert!(matches!(old.handover(LONG).await, Err(HandoverError::NoSuccessor(_))), "{says}");
         client(&old).ping().await.unwrap();
     }
 }
 
-/// A file where a client's stream should be.
+/// A descriptor of a file instead of a client's stream.
 #[tokio::test]
-async fn a_descriptor_that_is_no_stream_is_refused() {
+async fn descriptor_that_is_not_a_stream_is_rejected() {
     let store = Arc::new(MemoryStore::new());
     let old = owner(&store);
     let (one, other) = pair();
-    old.succession(one).unwrap();
-    let mut wire = Wire::open(other, Side::Successor).await.unwrap();
+    old.attach_successor(one).unwrap();
+    let mut stream = HandoverStream::open(other, Side::Successor).await.unwrap();
     let file = std::os::fd::OwnedFd::from(tempfile::tempfile().unwrap());
-    wire.send_guest(1, &StdUnixStream::from(file)).await.unwrap();
-    // The hello came before the end.
-    assert!(matches!(wire.receive().await, Ok(None) | Err(super::wire::WireError::Io(_))));
+    stream.send_client(1, &StdUnixStream::from(file)).await.unwrap();
+    // The hello may arrive before the end.
+    assert!(matches!(stream.receive().await, Ok(None) | Err(StreamError::Io(_))));
     client(&old).ping().await.unwrap();
 }
 
-/// A change of this form needs a new [`HANDOVER`](super::wire::HANDOVER) version.
+/// A change of this encoding needs a new [`HANDOVER_VERSION`](super::stream::HANDOVER_VERSION).
 #[test]
-fn session_is_written_as_handover_version_2_says() {
+fn session_encoding_matches_handover_version_2() {
     let session = session_bytes();
     let exported: session_core::Exported = postcard::from_bytes(&session).unwrap();
     let bytes = postcard::to_stdvec(&Message::Sessions(vec![exported])).unwrap();

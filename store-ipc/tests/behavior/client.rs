@@ -1,4 +1,4 @@
-//! Calls: how many, how long, how large, from where.
+//! Calls of a client: limits of number, time and size, and runtimes.
 
 use std::{
     collections::BTreeSet, num::NonZeroUsize, os::unix::net::UnixStream, sync::Arc, time::Duration,
@@ -11,14 +11,17 @@ use session_core::{
 };
 use store_ipc::{Config, IpcStore, Owner};
 
-use super::{LONG, SECRET, Served, chain, eventually, gate::Gate, key, on_another_runtime, record};
+use super::{
+    gate::Gate,
+    support::{LONG, SECRET, Served, chain, eventually, key, on_another_runtime, record},
+};
 
 fn number(value: usize) -> NonZeroUsize {
     NonZeroUsize::new(value).unwrap()
 }
 
 #[tokio::test]
-async fn a_late_reply_of_an_abandoned_call_is_ignored() {
+async fn late_reply_of_a_timed_out_call_is_ignored() {
     let gate = Gate::closed();
     let served = Served::store(gate.clone(), |builder| builder);
     let deadline = Duration::from_millis(50);
@@ -26,21 +29,23 @@ async fn a_late_reply_of_an_abandoned_call_is_ignored() {
     let (mine, other) = (key(), key());
     let _ = client.create(&mine, record(10)).await.unwrap();
     for _ in 0..3 {
-        assert!(
-            matches!(client.load(&mine).await, Err(StoreError::Timeout { store: "ipc", after }) if after == deadline)
-        );
+        assert!(matches!(
+            client.load(&mine).await,
+            Err(StoreError::Timeout { store: "ipc", after }) if after == deadline
+        ));
     }
     gate.open();
-    // The late replies hold a record; whoever took one for its own would see it here.
+    // The late replies contain a record. A call that took one of them for its own reply would fail
+    // here.
     for _ in 0..100 {
         assert_eq!(client.load(&other).await.unwrap(), None);
     }
     assert!(client.load(&mine).await.unwrap().is_some());
-    assert_eq!(served.owner.stats().connections, 1, "it is still the first connection");
+    assert_eq!(served.owner.stats().connections, 1, "the client keeps its first connection");
 }
 
 #[tokio::test]
-async fn a_store_that_panics_fails_that_call_alone() {
+async fn panicking_store_fails_only_that_call() {
     let gate = Gate::closed();
     let served = Served::store(gate.clone(), |builder| builder);
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -51,13 +56,13 @@ async fn a_store_that_panics_fails_that_call_alone() {
         async move { client.load(&key()).await }
     });
     gate.reached(1).await;
-    // At its first poll, and later, after it waited.
+    // One panic at the first poll, and one after a wait.
     panicked(client.delete(&key(), Claim::Any).await);
     let listing = tokio::spawn({
         let client = client.clone();
         async move { client.list(&Principal::new("alice").unwrap(), None, 10).await }
     });
-    eventually("the list at the gate", || served.owner.stats().requests == 3).await;
+    eventually("the list to reach the gate", || served.owner.stats().requests == 3).await;
     gate.open();
     panicked(listing.await.unwrap());
     assert_eq!(waiting.await.unwrap().unwrap(), None);
@@ -69,7 +74,7 @@ fn panicked<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
     match answer {
         Err(error @ StoreError::Other { .. }) => {
             assert!(
-                chain(&error).ends_with("the owner's wrapped store says: it panicked"),
+                chain(&error).ends_with("the owner's wrapped store failed: it panicked"),
                 "{error:?}"
             );
         }
@@ -78,18 +83,19 @@ fn panicked<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
 }
 
 #[test]
-fn a_client_that_connects_needs_a_path() {
-    let refused = IpcStore::connect_with(&Config::new("")).unwrap_err();
+fn connecting_client_needs_a_path() {
+    let error = IpcStore::connect_with(&Config::new("")).unwrap_err();
     assert_eq!(
-        refused.to_string(),
-        r#"path cannot be ""; use an owner's socket, such as /run/app/sessions.sock"#
+        error.to_string(),
+        "path: \"\" is not valid; use the path of an owner's socket, such as \
+         /run/app/sessions.sock"
     );
     let (ours, _theirs) = UnixStream::pair().unwrap();
     assert!(IpcStore::from_stream_with(ours, &Config::new("")).is_ok());
 }
 
 #[tokio::test]
-async fn c41_dropped_calls_give_their_turn_back() {
+async fn c41_dropped_calls_release_their_permits() {
     let gate = Gate::closed();
     let served = Served::store(gate.clone(), |builder| builder);
     let client =
@@ -115,7 +121,7 @@ async fn c41_dropped_calls_give_their_turn_back() {
 }
 
 #[tokio::test]
-async fn calls_over_the_cap_in_flight_wait_for_their_turn() {
+async fn calls_over_the_limit_in_flight_wait() {
     let gate = Gate::closed();
     let served = Served::store(gate.clone(), |builder| builder);
     let client = IpcStore::connect_with(
@@ -131,7 +137,7 @@ async fn calls_over_the_cap_in_flight_wait_for_their_turn() {
         })
         .collect();
     gate.reached(4).await;
-    // Nothing more can come: the four that are there hold every turn.
+    // The four calls hold every permit, so no further call can arrive.
     assert_eq!(served.owner.stats().requests, 4);
     gate.open();
     for call in calls {
@@ -140,7 +146,7 @@ async fn calls_over_the_cap_in_flight_wait_for_their_turn() {
 }
 
 #[tokio::test]
-async fn an_owner_takes_no_more_calls_of_a_client_than_its_cap() {
+async fn owner_limits_the_calls_in_flight_of_a_client() {
     let gate = Gate::closed();
     let served = Served::store(gate.clone(), |builder| builder.max_in_flight(number(8)));
     let (client, other) = (served.client(), served.client());
@@ -165,7 +171,7 @@ async fn an_owner_takes_no_more_calls_of_a_client_than_its_cap() {
 
 /// The smallest frames and the largest summaries.
 #[tokio::test]
-async fn list_comes_in_pages_that_fit_the_smallest_frame() {
+async fn list_pages_fit_the_smallest_frame() {
     let served = Served::memory();
     let config =
         Config::new(served.path()).frame_bytes(number(16_384)).limits(Limits { data_bytes: 4_096 });
@@ -196,7 +202,7 @@ async fn list_comes_in_pages_that_fit_the_smallest_frame() {
     let (listed, pages) = walk(&client, &alice, usize::MAX).await;
     assert_eq!((listed.len(), listed.into_iter().collect::<BTreeSet<_>>()), (500, keys.clone()));
     assert!((10..=20).contains(&pages), "{pages} pages");
-    assert_eq!(walk(&client, &alice, 7).await.1, 72, "a lower limit holds");
+    assert_eq!(walk(&client, &alice, 7).await.1, 72, "a lower limit applies");
     assert_eq!(client.list(&alice, None, 0).await.unwrap().sessions.len(), 1);
     assert_eq!(client.delete_all(&alice, keys.first()).await.unwrap(), 499);
     assert_eq!(walk(&client, &alice, 7).await.0, [keys.pop_first().unwrap()]);
@@ -216,7 +222,7 @@ async fn walk(client: &IpcStore, principal: &Principal, limit: usize) -> (Vec<St
 }
 
 #[tokio::test]
-async fn delete_everyone_comes_in_turns_of_ten_thousand() {
+async fn delete_everyone_ends_ten_thousand_sessions_a_page() {
     let memory = Arc::new(MemoryStore::new());
     for _ in 0..25_000 {
         let _ = memory.create(&key(), NewRecord::new(SECRET, LONG)).await.unwrap();
@@ -232,7 +238,7 @@ async fn delete_everyone_comes_in_turns_of_ten_thousand() {
 }
 
 #[tokio::test]
-async fn foreign_cursor_is_an_error_of_the_call_alone() {
+async fn foreign_cursor_fails_only_that_call() {
     let served = Served::memory();
     let client = served.client();
     for text in ["another store's".to_owned(), "x".repeat(2 << 20)] {
@@ -248,7 +254,7 @@ async fn foreign_cursor_is_an_error_of_the_call_alone() {
 }
 
 #[tokio::test]
-async fn c50_owner_full_of_visitors_still_lets_users_in() {
+async fn c50_owner_full_of_visitors_still_admits_users() {
     let memory = Arc::new(MemoryStore::builder().max_sessions(100).build());
     let served = Served::store(memory, |builder| builder);
     let client = served.client();
@@ -256,7 +262,7 @@ async fn c50_owner_full_of_visitors_still_lets_users_in() {
     while let Ok(created) = client.create(&key(), NewRecord::new(SECRET, LONG)).await {
         assert_eq!(created, session_core::Created::New);
         visitors.push(());
-        assert!(visitors.len() <= 80, "20 % are kept for users by default");
+        assert!(visitors.len() <= 80, "20 % are reserved for users by default");
     }
     assert_eq!(visitors.len(), 80);
     let full = |answer| match answer {
@@ -276,7 +282,7 @@ async fn c50_owner_full_of_visitors_still_lets_users_in() {
     );
 }
 
-/// A sign-in needs no new record, and what it leaves is free for the next visitor.
+/// A sign-in needs no new record, and its place in the share of the visitors becomes free.
 #[tokio::test]
 async fn c50_visitor_signs_in_at_a_full_owner() {
     let memory = Arc::new(MemoryStore::builder().max_sessions(100).reserved_percent(40).build());
@@ -286,7 +292,10 @@ async fn c50_visitor_signs_in_at_a_full_owner() {
     for _ in 1..60 {
         let _ = client.create(&key(), NewRecord::new(SECRET, LONG)).await.unwrap();
     }
-    assert!(client.create(&key(), NewRecord::new(SECRET, LONG)).await.is_err(), "40 % are kept");
+    assert!(
+        client.create(&key(), NewRecord::new(SECRET, LONG)).await.is_err(),
+        "40 % are reserved"
+    );
     let rotation = Rotation { secret: SecretHash::from_bytes([8; 32]), generation: 1, grace: None };
     let sign_in = Commit::new(SECRET)
         .principal(PrincipalChange::Set(Principal::new("alice").unwrap()))
@@ -296,7 +305,7 @@ async fn c50_visitor_signs_in_at_a_full_owner() {
 }
 
 #[tokio::test]
-async fn a_scan_of_big_records_comes_in_pages_that_fit() {
+async fn scan_pages_of_big_records_fit_a_frame() {
     let served = Served::memory();
     let client = served.client();
     let mut keys = BTreeSet::new();
@@ -310,7 +319,7 @@ async fn a_scan_of_big_records_comes_in_pages_that_fit() {
         let page = client.scan(after, 1_000).await.unwrap();
         visited.extend(page.records.into_iter().map(|(key, _)| key));
         pages += 1;
-        assert!(pages < 1_000, "the scan does not end");
+        assert!(pages < 1_000, "the scan did not end");
         after = page.next;
         if after.is_none() {
             break;
@@ -321,10 +330,10 @@ async fn a_scan_of_big_records_comes_in_pages_that_fit() {
 }
 
 #[tokio::test]
-async fn a_record_of_many_tiny_values_fits_a_frame() {
+async fn record_of_many_tiny_values_fits_a_frame() {
     let served = Served::memory();
     let (client, key) = (served.client(), key());
-    // The most values that 64 KiB allow: names of two to three bytes and texts of one.
+    // More values than 64 KiB of data allow: names of at most four bytes and texts of one byte.
     let names = (0..16_000)
         .map(|at| (Name::new(format!("{at:x}")).unwrap(), session_core::Json::integer(1)));
     let new = NewRecord::new(SECRET, LONG).data(names.collect());
@@ -344,13 +353,13 @@ async fn a_record_of_many_tiny_values_fits_a_frame() {
 }
 
 #[tokio::test]
-async fn a_request_over_the_frame_cap_is_rejected_and_sent_to_nobody() {
+async fn request_over_the_frame_limit_is_rejected_unsent() {
     let served = Served::memory();
     let config =
         Config::new(served.path()).frame_bytes(number(16_384)).limits(Limits { data_bytes: 4_096 });
     let (client, key) = (IpcStore::connect_with(&config).unwrap(), key());
     let _ = client.create(&key, NewRecord::new(SECRET, LONG)).await.unwrap();
-    // Removals bring no data, so that only the frame's cap stops them.
+    // Removals carry no data, so only the frame limit stops them.
     let removals = (0..2_000).fold(Commit::new(SECRET), |commit, at| {
         commit.change(Name::new(format!("name-{at}")).unwrap(), Change::Remove)
     });
@@ -364,7 +373,7 @@ async fn a_request_over_the_frame_cap_is_rejected_and_sent_to_nobody() {
 }
 
 #[tokio::test]
-async fn a_reply_over_the_frame_cap_is_an_error_that_says_what_would_do() {
+async fn reply_over_the_frame_limit_is_an_error_with_a_remedy() {
     let served =
         Served::store(Arc::new(MemoryStore::new()), |builder| builder.frame_bytes(number(100_000)));
     let small =
@@ -373,7 +382,7 @@ async fn a_reply_over_the_frame_cap_is_an_error_that_says_what_would_do() {
     let _ = large.create(&key, record(60_000)).await.unwrap();
     match small.load(&key).await {
         Err(error @ StoreError::Other { .. }) => {
-            assert!(chain(&error).contains("raise frame_bytes"), "{}", chain(&error))
+            assert!(chain(&error).contains("raise frame_bytes"), "{}", chain(&error));
         }
         other => panic!("{other:?}"),
     }
@@ -383,7 +392,7 @@ async fn a_reply_over_the_frame_cap_is_an_error_that_says_what_would_do() {
 }
 
 #[tokio::test]
-async fn a_store_is_used_from_many_runtimes_and_outlives_the_first() {
+async fn store_works_from_many_runtimes_and_outlives_the_first() {
     let served = Served::memory();
     let (ours, theirs) = UnixStream::pair().unwrap();
     served.owner.serve(theirs).unwrap();
@@ -397,7 +406,7 @@ async fn a_store_is_used_from_many_runtimes_and_outlives_the_first() {
 }
 
 #[test]
-fn a_call_that_waits_when_the_io_runtime_ends_gets_its_reply() {
+fn waiting_call_gets_its_reply_after_the_io_runtime_ends() {
     let gate = Gate::closed();
     let owner = Owner::builder(gate.clone()).build().unwrap().spawn_thread().unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -419,7 +428,7 @@ fn a_call_that_waits_when_the_io_runtime_ends_gets_its_reply() {
 }
 
 #[tokio::test]
-async fn four_clients_add_without_losing_one() {
+async fn four_clients_lose_no_add() {
     let served = Served::memory();
     let (key, name) = (key(), Name::new("count").unwrap());
     let _ = served.client().create(&key, NewRecord::new(SECRET, LONG)).await.unwrap();

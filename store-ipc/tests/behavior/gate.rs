@@ -1,4 +1,4 @@
-//! A store that answers `load` only when a test lets it, and panics when a test asks it to.
+//! A store that answers `load` only when a test allows it, and panics on demand.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use session_core::{
 };
 use tokio::sync::{Semaphore, watch};
 
-/// Sessions in memory whose `load` waits for a permit; `delete` panics, `list` panics after the
-/// same wait, and every other call goes through.
+/// Sessions in memory whose `load` waits for a permit. `delete` panics at once, `list` panics after
+/// the same wait, and every other call succeeds.
 #[derive(Debug)]
 pub(crate) struct Gate {
     memory: MemoryStore,
@@ -27,12 +27,12 @@ impl Gate {
         })
     }
 
-    /// Lets everybody through from now on.
+    /// Lets all calls through from now on.
     pub(crate) fn open(&self) {
         self.permits.add_permits(Semaphore::MAX_PERMITS / 2);
     }
 
-    /// Waits until that many loads stand before the gate or went through it.
+    /// Waits until that many loads have reached the gate.
     pub(crate) async fn reached(&self, loads: usize) {
         self.waiting.subscribe().wait_for(|waiting| *waiting >= loads).await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! Owners of different processes, one after the other.
+//! Handovers between processes.
 
 use std::{
     io::{BufRead, BufReader},
@@ -12,21 +12,24 @@ use session_core::{
     Change, Commit, Created, Data, Json, MemoryStore, Name, NewRecord, Outcome, SessionStore,
     StoreKey,
 };
-use store_ipc::{HandOverError, IpcStore, Owner, OwnerError, OwnerHandle, TakeoverError};
+use store_ipc::{HandoverError, IpcStore, Owner, OwnerError, OwnerHandle, TakeoverError};
 
-use super::{LONG, SECRET, eventually, key, process::FIXTURE, record, unavailable};
+use super::{
+    process::FIXTURE,
+    support::{LONG, SECRET, eventually, key, record, unavailable},
+};
 
-/// Longer than anything here takes on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than any step takes on a busy machine.
+const BUSY_LIMIT: Duration = Duration::from_secs(60);
 
-/// A process of the fixture whose standard input is a stream; killed when it is dropped, and its
-/// children end with their streams.
-struct Relative {
+/// A fixture process whose standard input is a stream. Dropping it kills the process, and its
+/// children end when their streams close.
+struct FixtureProcess {
     child: Child,
-    said: BufReader<ChildStdout>,
+    output: BufReader<ChildStdout>,
 }
 
-impl Relative {
+impl FixtureProcess {
     fn start(arguments: &[&str], stream: UnixStream) -> Self {
         let mut command = Command::new(FIXTURE);
         let mut child = command
@@ -35,13 +38,13 @@ impl Relative {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let said = BufReader::new(child.stdout.take().unwrap());
-        Self { child, said }
+        let output = BufReader::new(child.stdout.take().unwrap());
+        Self { child, output }
     }
 
     fn line(&mut self) -> String {
         let mut line = String::new();
-        self.said.read_line(&mut line).unwrap();
+        self.output.read_line(&mut line).unwrap();
         line.trim().to_owned()
     }
 
@@ -51,7 +54,7 @@ impl Relative {
     }
 }
 
-impl Drop for Relative {
+impl Drop for FixtureProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -68,8 +71,8 @@ fn client(owner: &OwnerHandle) -> IpcStore {
     IpcStore::from_stream(ours).unwrap()
 }
 
-/// A store with the workers' counter, and with so much beside it that the owner's other tasks have
-/// their turn while it is sent.
+/// A store with the workers' counter. It holds enough other sessions that other tasks of the owner
+/// run while it is sent.
 async fn with_counter() -> Arc<MemoryStore> {
     let store = Arc::new(MemoryStore::new());
     for _ in 0..2_000 {
@@ -91,15 +94,15 @@ async fn add(store: &dyn SessionStore) -> i64 {
     }
 }
 
-/// Lets the new process's workers call for a while through the old owner, which this process is,
-/// and hands over in the middle of it.
+/// Lets the successor's workers call through the old owner, which is this process, for a while.
+/// Then hands over under that load.
 async fn handed_over_under_load(
     old: &OwnerHandle,
     store: &MemoryStore,
-    mut heir: Relative,
+    mut successor: FixtureProcess,
 ) -> Duration {
-    assert_eq!(heir.line(), "ready");
-    // A worker of the old process, which has left before the end.
+    assert_eq!(successor.line(), "ready");
+    // A worker of the old process, which leaves before the handover.
     let own = client(old);
     let before = old.stats().requests;
     let own_adds = 50;
@@ -107,48 +110,52 @@ async fn handed_over_under_load(
         add(&own).await;
     }
     drop(own);
-    // The heir counts what its workers were told, so what this one was told is taken out again.
+    // The successor counts the acknowledged adds of its own workers, so the adds of this worker are
+    // subtracted.
     let back = [(Name::new("n").unwrap(), Change::Add(-own_adds))].into_iter().collect();
     assert!(matches!(
         store.commit(&counter(), Commit { changes: back, ..Commit::new(SECRET) }).await.unwrap(),
         Outcome::Done(_)
     ));
-    eventually("a load of the workers", || old.stats().requests > before + 1_000).await;
-    let handed_over = old.hand_over(PATIENCE).await.unwrap();
+    eventually("load from the workers", || old.stats().requests > before + 1_000).await;
+    let handed_over = old.handover(BUSY_LIMIT).await.unwrap();
     assert_eq!(handed_over.connections, 4);
     old.shutdown();
-    let last = heir.line();
+    let last = successor.line();
     assert!(last.starts_with("exact "), "{last}");
-    assert!(heir.child.wait().unwrap().success());
+    assert!(successor.child.wait().unwrap().success());
     handed_over.took
 }
 
-/// Adds, sets, rotations, deletions and sign-outs of 24 callers in 3 processes, while the sessions
-/// go from one process to another.
+/// 24 callers in 3 processes add, set, rotate, delete and sign out during a handover between two
+/// processes.
 #[tokio::test]
-async fn no_call_fails_and_no_write_is_lost_while_the_sessions_change_hands() {
+async fn handover_under_load_fails_no_call_and_loses_no_write() {
     let store = with_counter().await;
     let old = owner(&store);
     let (one, other) = UnixStream::pair().unwrap();
-    old.succession(one).unwrap();
-    let took = handed_over_under_load(&old, &store, Relative::start(&["heir", "3"], other)).await;
+    old.attach_successor(one).unwrap();
+    let took =
+        handed_over_under_load(&old, &store, FixtureProcess::start(&["successor", "3"], other))
+            .await;
     println!("24 callers waited {} µs", took.as_micros());
 }
 
 #[tokio::test]
-async fn a_successor_that_is_killed_costs_nothing_and_the_next_one_takes_over() {
+async fn next_successor_takes_over_after_one_is_killed() {
     let store = with_counter().await;
     let old = owner(&store);
     let own = client(&old);
     let (one, other) = UnixStream::pair().unwrap();
-    old.succession(one).unwrap();
-    let mut heir = Relative::start(&["heir", "3"], other);
-    assert_eq!(heir.line(), "ready");
+    old.attach_successor(one).unwrap();
+    let mut successor = FixtureProcess::start(&["successor", "3"], other);
+    assert_eq!(successor.line(), "ready");
     assert_eq!(old.stats().connections, 5);
-    heir.kill();
-    eventually("the end of its workers' connections", || old.stats().connections == 1).await;
-    assert!(matches!(old.hand_over(PATIENCE).await, Err(HandOverError::NoSuccessor(_))));
-    // What its workers did before they ended is theirs; the next ones count from here.
+    successor.kill();
+    eventually("the connections of its workers to end", || old.stats().connections == 1).await;
+    assert!(matches!(old.handover(BUSY_LIMIT).await, Err(HandoverError::NoSuccessor(_))));
+    // Resets the counter: the adds of the killed workers do not count, those of the next workers
+    // do.
     let n = add(&own).await;
     let back = [(Name::new("n").unwrap(), Change::Add(-n))].into_iter().collect();
     assert!(matches!(
@@ -157,28 +164,29 @@ async fn a_successor_that_is_killed_costs_nothing_and_the_next_one_takes_over() 
     ));
     drop(own);
     let (one, other) = UnixStream::pair().unwrap();
-    old.succession(one).unwrap();
-    handed_over_under_load(&old, &store, Relative::start(&["heir", "3"], other)).await;
+    old.attach_successor(one).unwrap();
+    handed_over_under_load(&old, &store, FixtureProcess::start(&["successor", "3"], other)).await;
 }
 
 #[tokio::test]
-async fn a_predecessor_that_is_killed_takes_the_sessions_with_it() {
+async fn killed_predecessor_shuts_the_successor_down() {
     let (one, other) = UnixStream::pair().unwrap();
-    let mut predecessor = Relative::start(&["predecessor"], one);
+    let mut predecessor = FixtureProcess::start(&["predecessor"], one);
     assert_eq!(predecessor.line(), "ready");
-    let new = Owner::memory(Arc::new(MemoryStore::new())).succeed(other).unwrap();
-    let guest = client(&new);
-    assert_eq!(guest.create(&key(), NewRecord::new(SECRET, LONG)).await.unwrap(), Created::New);
+    let new = Owner::memory(Arc::new(MemoryStore::new())).build_successor(other).unwrap();
+    let forwarded = client(&new);
+    assert_eq!(forwarded.create(&key(), NewRecord::new(SECRET, LONG)).await.unwrap(), Created::New);
     predecessor.kill();
-    let error = tokio::time::timeout(PATIENCE, new.takeover()).await.unwrap().unwrap_err();
-    assert!(matches!(error, TakeoverError::Lost(_)), "{error:?}");
-    unavailable(guest.ping().await);
+    let error =
+        tokio::time::timeout(BUSY_LIMIT, new.wait_for_handover()).await.unwrap().unwrap_err();
+    assert!(matches!(error, TakeoverError::PredecessorEnded(_)), "{error:?}");
+    unavailable(forwarded.ping().await);
     assert!(matches!(new.serve(UnixStream::pair().unwrap().0), Err(OwnerError::Stopped)));
 }
 
-/// Prints how long calls wait; nothing is asserted of it.
+/// Prints how long calls wait. The test does not assert a limit.
 #[tokio::test]
-async fn a_hundred_thousand_sessions_come_whole() {
+async fn handover_transfers_a_hundred_thousand_sessions() {
     let store = Arc::new(MemoryStore::new());
     let mut some = Vec::new();
     for at in 0..100_000 {
@@ -193,30 +201,30 @@ async fn a_hundred_thousand_sessions_come_whole() {
     }
     let (one, other) = UnixStream::pair().unwrap();
     let old = owner(&store);
-    old.succession(one).unwrap();
+    old.attach_successor(one).unwrap();
     let new_store = Arc::new(MemoryStore::new());
-    let new = Owner::memory(Arc::clone(&new_store)).succeed(other).unwrap();
-    let handed_over = old.hand_over(PATIENCE).await.unwrap();
+    let new = Owner::memory(Arc::clone(&new_store)).build_successor(other).unwrap();
+    let handed_over = old.handover(BUSY_LIMIT).await.unwrap();
     println!(
-        "100,000 sessions of 200 bytes changed hands within {} ms",
+        "100,000 sessions of 200 bytes were handed over in {} ms",
         handed_over.took.as_millis()
     );
-    new.takeover().await.unwrap();
+    new.wait_for_handover().await.unwrap();
     assert_eq!(handed_over.sessions, 100_000);
     assert_eq!(
         (new_store.held_sessions(), new_store.held_bytes()),
         (store.held_sessions(), store.held_bytes())
     );
-    let guest = client(&new);
+    let forwarded = client(&new);
     for key in some {
-        let [here, there] = [guest.load(&key).await, store.load(&key).await]
+        let [here, there] = [forwarded.load(&key).await, store.load(&key).await]
             .map(|loaded| loaded.unwrap().unwrap().into_record());
         assert_eq!((here.data, here.version), (there.data, there.version));
     }
 }
 
 #[tokio::test]
-async fn c45_nothing_that_is_shown_holds_a_key_or_a_value() {
+async fn c45_errors_and_debug_texts_show_no_key_or_value() {
     let store = Arc::new(MemoryStore::new());
     let secret = StoreKey::from_text("abcdsecretkey");
     let data: Data =
@@ -224,12 +232,12 @@ async fn c45_nothing_that_is_shown_holds_a_key_or_a_value() {
     let _ = store.create(&secret, NewRecord::new(SECRET, LONG).data(data)).await.unwrap();
     let (one, other) = UnixStream::pair().unwrap();
     let old = owner(&store);
-    old.succession(one).unwrap();
-    // A store that holds the session already, which no session can be brought into.
-    let new = Owner::memory(Arc::clone(&store)).succeed(other).unwrap();
-    let refused = old.hand_over(PATIENCE).await.unwrap_err();
-    let error = new.takeover().await.unwrap_err();
-    let TakeoverError::Refused(source) = &error else { panic!("{error:?}") };
+    old.attach_successor(one).unwrap();
+    // A store that already holds the session. Importing the session into it fails.
+    let new = Owner::memory(Arc::clone(&store)).build_successor(other).unwrap();
+    let refused = old.handover(BUSY_LIMIT).await.unwrap_err();
+    let error = new.wait_for_handover().await.unwrap_err();
+    let TakeoverError::Protocol(source) = &error else { panic!("{error:?}") };
     assert!(source.source().unwrap().to_string().contains("twice"), "{source}");
     let shown = format!("{old:?} {new:?} {refused:?} {refused} {error:?} {error} {source}");
     assert!(!shown.contains("hunter2") && !shown.contains("secretkey"), "{shown}");

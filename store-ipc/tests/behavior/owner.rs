@@ -1,4 +1,4 @@
-//! Owners that come, go and come again.
+//! Owners that start, stop and restart.
 
 use std::{
     os::unix::net::{UnixListener, UnixStream},
@@ -11,15 +11,13 @@ use session_core::{MemoryStore, NewRecord, SessionStore, StoreError};
 use store_ipc::{Config, ConfigError, IpcStore, Owner, OwnerError, OwnerHandle};
 
 use super::{
-    SECRET, Served, chain, eventually,
     gate::Gate,
-    key, mode,
     process::{FIXTURE, Process},
-    record, unavailable,
+    support::{SECRET, Served, chain, eventually, eventually_ping, key, mode, record, unavailable},
 };
 
 #[tokio::test]
-async fn an_absent_owner_is_unavailable_at_once_and_found_when_it_comes() {
+async fn absent_owner_is_unavailable_and_found_when_it_starts() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.sock");
     let client = IpcStore::connect(&path);
@@ -31,20 +29,20 @@ async fn an_absent_owner_is_unavailable_at_once_and_found_when_it_comes() {
     let _owner = Process::start("owner", &path);
     let begun = Instant::now();
     while client.ping().await.is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(1), "the owner was not found");
+        assert!(begun.elapsed() < Duration::from_secs(1), "the client did not find the owner");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 #[tokio::test]
-async fn a_restart_of_the_owner_costs_an_idle_client_nothing() {
+async fn owner_restart_fails_no_call_of_an_idle_client() {
     let Served { folder, mut owner } = Served::memory();
     let path = folder.path().join("s.sock");
     let client = IpcStore::connect(&path);
     client.ping().await.unwrap();
     for _ in 0..20 {
-        // This runtime stands still meanwhile, so the client learns of the lost connection only
-        // when it writes.
+        // This runtime does not run meanwhile, so the client notices the lost connection only when
+        // it writes.
         owner.shutdown();
         owner =
             Owner::builder(Arc::new(MemoryStore::new())).build().unwrap().spawn_thread().unwrap();
@@ -53,16 +51,8 @@ async fn a_restart_of_the_owner_costs_an_idle_client_nothing() {
     }
 }
 
-pub(super) async fn eventually_ping(client: &IpcStore) {
-    let begun = Instant::now();
-    while let Err(error) = client.ping().await {
-        assert!(begun.elapsed() < Duration::from_secs(5), "{}", chain(&error));
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
 #[tokio::test]
-async fn an_inherited_stream_ends_with_its_owner() {
+async fn inherited_stream_ends_with_its_owner() {
     let served = Served::memory();
     let (ours, theirs) = UnixStream::pair().unwrap();
     served.owner.serve(theirs).unwrap();
@@ -76,7 +66,7 @@ async fn an_inherited_stream_ends_with_its_owner() {
 }
 
 #[tokio::test]
-async fn a_living_owner_keeps_its_path_and_a_dead_one_loses_it() {
+async fn running_owner_keeps_its_path_and_a_dead_one_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.sock");
     let mut process = Process::start("owner", &path);
@@ -91,7 +81,7 @@ async fn a_living_owner_keeps_its_path_and_a_dead_one_loses_it() {
     process.freeze();
     assert!(
         matches!(owner.listen(&path), Err(OwnerError::AddressInUse { .. })),
-        "a frozen owner lives"
+        "a frozen owner keeps its path"
     );
     process.kill();
     assert!(path.exists(), "a killed owner leaves its socket behind");
@@ -102,11 +92,11 @@ async fn a_living_owner_keeps_its_path_and_a_dead_one_loses_it() {
         "also within one process"
     );
     owner.shutdown();
-    assert!(!path.exists(), "an owner that ends takes its socket away");
+    assert!(!path.exists(), "an owner that ends removes its socket");
 }
 
 #[tokio::test]
-async fn what_is_not_ours_is_left_at_its_path() {
+async fn listen_leaves_foreign_files_and_sockets() {
     let folder = tempfile::tempdir().unwrap();
     let owner =
         Owner::builder(Arc::new(MemoryStore::new())).build().unwrap().spawn_thread().unwrap();
@@ -129,7 +119,7 @@ async fn what_is_not_ours_is_left_at_its_path() {
 }
 
 #[tokio::test]
-async fn the_socket_is_for_its_user_alone_whatever_the_umask() {
+async fn socket_mode_is_0600_under_every_umask() {
     let folder = tempfile::tempdir().unwrap();
     for umask in ["000", "077", "777"] {
         let path = folder.path().join(umask);
@@ -147,7 +137,7 @@ async fn the_socket_is_for_its_user_alone_whatever_the_umask() {
 }
 
 #[tokio::test]
-async fn an_owner_of_another_user_than_the_named_one_gets_nothing() {
+async fn client_sends_nothing_to_an_owner_of_an_unnamed_user() {
     let served = Served::memory();
     let ours = rustix::process::geteuid().as_raw();
     let client = |uid| IpcStore::connect_with(&Config::new(served.path()).owner_uid(uid)).unwrap();
@@ -169,7 +159,7 @@ async fn an_owner_of_another_user_than_the_named_one_gets_nothing() {
 }
 
 #[tokio::test]
-async fn one_client_too_many_is_told_so() {
+async fn client_over_the_connection_limit_gets_the_reason() {
     let one = std::num::NonZeroUsize::MIN;
     let served =
         Served::store(Arc::new(MemoryStore::new()), |builder| builder.max_connections(one));
@@ -182,7 +172,7 @@ async fn one_client_too_many_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_shutdown_answers_the_calls_that_were_begun() {
+async fn shutdown_answers_the_calls_in_progress() {
     let gate = Gate::closed();
     let served = Served::store(gate.clone(), |builder| builder);
     let (client, held) = (served.client(), key());
@@ -196,7 +186,7 @@ async fn a_shutdown_answers_the_calls_that_were_begun() {
         let owner = served.owner.clone();
         move || owner.shutdown()
     });
-    eventually("the end of the listening", || !served.path().exists()).await;
+    eventually("the listener to end", || !served.path().exists()).await;
     gate.open();
     assert!(load.await.unwrap().unwrap().is_some());
     shutdown.await.unwrap();
@@ -204,7 +194,7 @@ async fn a_shutdown_answers_the_calls_that_were_begun() {
 }
 
 #[tokio::test]
-async fn a_shutdown_does_not_wait_for_a_store_that_hangs() {
+async fn shutdown_does_not_wait_for_a_hanging_store() {
     let gate = Gate::closed();
     let served = Served::store(gate.clone(), |builder| builder);
     let client = served.client();
@@ -217,19 +207,19 @@ async fn a_shutdown_does_not_wait_for_a_store_that_hangs() {
 }
 
 #[test]
-fn a_shutdown_does_not_wait_for_a_thread_that_the_store_blocks() {
+fn shutdown_does_not_wait_for_a_blocked_store_thread() {
     let (release, blocked) = std::sync::mpsc::channel::<()>();
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
     let owner = Owner::spawn_thread_with(move || async move {
         tokio::task::spawn_blocking(move || {
-            tell.send(()).unwrap();
-            // Longer than a shutdown may take, and not for ever, so that the test can fail.
+            sender.send(()).unwrap();
+            // Longer than a shutdown may take. Bounded, so that the test can fail.
             let _ = blocked.recv_timeout(Duration::from_secs(10));
         });
         Ok(Owner::builder(Arc::new(MemoryStore::new())).build()?)
     })
     .unwrap();
-    told.recv().unwrap();
+    receiver.recv().unwrap();
     let begun = Instant::now();
     owner.shutdown();
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
@@ -237,25 +227,25 @@ fn a_shutdown_does_not_wait_for_a_thread_that_the_store_blocks() {
 }
 
 #[test]
-fn a_shutdown_on_the_owners_own_thread_does_not_wait_for_itself() {
-    let (give, given) = tokio::sync::oneshot::channel::<OwnerHandle>();
-    let (tell, told) = std::sync::mpsc::channel();
+fn shutdown_on_the_owners_thread_does_not_deadlock() {
+    let (handle_sender, handle) = tokio::sync::oneshot::channel::<OwnerHandle>();
+    let (sender, receiver) = std::sync::mpsc::channel();
     let owner = Owner::spawn_thread_with(move || async move {
         tokio::spawn(async move {
-            given.await.unwrap().shutdown();
-            tell.send(()).unwrap();
+            handle.await.unwrap().shutdown();
+            sender.send(()).unwrap();
         });
         Ok(Owner::builder(Arc::new(MemoryStore::new())).build()?)
     })
     .unwrap();
-    assert!(give.send(owner.clone()).is_ok());
-    told.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(handle_sender.send(owner.clone()).is_ok());
+    receiver.recv_timeout(Duration::from_secs(10)).unwrap();
     owner.shutdown();
     assert!(matches!(owner.serve(UnixStream::pair().unwrap().0), Err(OwnerError::Stopped)));
 }
 
 #[test]
-fn a_time_that_no_timer_can_keep_is_refused_by_its_name() {
+fn durations_out_of_range_are_rejected_by_name() {
     let builder = || Owner::builder(Arc::new(MemoryStore::new()));
     for (refused, key) in [
         (builder().hello_deadline(Duration::MAX), "hello_deadline"),
@@ -273,27 +263,27 @@ fn a_time_that_no_timer_can_keep_is_refused_by_its_name() {
     assert!(builder().hello_deadline(day).frame_deadline(least).sweep(least).build().is_ok());
     assert_eq!(
         builder().frame_deadline(Duration::ZERO).build().unwrap_err().to_string(),
-        r#"frame_deadline cannot be "0ns"; use 1 ms to a day"#
+        r#"frame_deadline: "0ns" is not valid; use 1 ms to a day"#
     );
 }
 
 #[tokio::test]
-async fn owners_and_clients_with_the_longest_times_work() {
+async fn longest_durations_work() {
     let served = Served::store(Arc::new(MemoryStore::new()), |builder| {
         let day = Duration::from_secs(86_400);
         builder.hello_deadline(day).frame_deadline(day).sweep(Duration::MAX)
     });
     let client =
         IpcStore::connect_with(&Config::new(served.path()).deadline(Duration::MAX)).unwrap();
-    // Silent for a turn of the owner's, so that it keeps the time.
+    // Silent while the owner runs, so that the owner starts its timer.
     let silent = UnixStream::connect(served.path()).unwrap();
-    eventually("the silent client", || served.owner.stats().connections == 1).await;
+    eventually("the silent client to connect", || served.owner.stats().connections == 1).await;
     client.ping().await.unwrap();
     drop(silent);
 }
 
 #[tokio::test]
-async fn a_sweep_purges_what_expired() {
+async fn sweep_purges_expired_sessions() {
     let (memory, clock) = MemoryStore::with_manual_clock();
     let memory = Arc::new(memory);
     let served = Served::store(memory.clone(), |builder| builder.sweep(Duration::from_millis(10)));
@@ -308,7 +298,7 @@ async fn a_sweep_purges_what_expired() {
 }
 
 #[tokio::test]
-async fn a_purge_without_a_limit_comes_in_turns_of_ten_thousand() {
+async fn delete_expired_purges_ten_thousand_sessions_a_call() {
     let (memory, clock) = MemoryStore::with_manual_clock();
     let memory = Arc::new(memory);
     for _ in 0..10_001 {
@@ -324,18 +314,18 @@ async fn a_purge_without_a_limit_comes_in_turns_of_ten_thousand() {
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_be_opened_is_reported() {
+async fn store_open_error_is_reported() {
     let opened = Owner::spawn_thread_with(|| async { Err("no such database".into()) });
     match opened {
         Err(error @ OwnerError::Open(_)) => {
-            assert_eq!(chain(&error), "cannot open the owner's store: no such database")
+            assert_eq!(chain(&error), "cannot open the owner's store: no such database");
         }
         other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test]
-async fn c43_writes_to_a_frozen_owner_end_in_time_and_wait_in_bounded_memory() {
+async fn c43_writes_to_a_frozen_owner_time_out_in_bounded_memory() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.sock");
     let process = Process::start("owner", &path);
@@ -345,7 +335,7 @@ async fn c43_writes_to_a_frozen_owner_end_in_time_and_wait_in_bounded_memory() {
     process.freeze();
     let new = record(60_000);
     let before = memory_kib();
-    // 4 × 500 × 60 KB would be 120 MB if nobody bounded it.
+    // 4 × 500 × 60 KB would take 120 MB without a limit.
     for _ in 0..4 {
         let begun = Instant::now();
         let calls: Vec<_> = (0..500)
@@ -355,9 +345,10 @@ async fn c43_writes_to_a_frozen_owner_end_in_time_and_wait_in_bounded_memory() {
             })
             .collect();
         for call in calls {
-            assert!(
-                matches!(call.await.unwrap(), Err(StoreError::Timeout { after, .. }) if after == deadline)
-            );
+            assert!(matches!(
+                call.await.unwrap(),
+                Err(StoreError::Timeout { after, .. }) if after == deadline
+            ));
         }
         assert!(begun.elapsed() < deadline * 5, "{:?}", begun.elapsed());
     }
@@ -368,7 +359,7 @@ async fn c43_writes_to_a_frozen_owner_end_in_time_and_wait_in_bounded_memory() {
     eventually_ping(&client).await;
 }
 
-/// The memory of this process, in KiB.
+/// The resident memory of this process in KiB.
 fn memory_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();

@@ -1,4 +1,4 @@
-//! Owner processes, and other processes, that a test starts and ends.
+//! Starts and ends the fixture processes of the tests.
 
 use std::{
     io::{BufRead, BufReader},
@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) const FIXTURE: &str = env!("CARGO_BIN_EXE_ipc-fixture");
 
-/// A process of the fixture that is ready, killed when it is dropped.
+/// A fixture process that is ready. Dropping it kills the process.
 pub(crate) struct Process(Child);
 
 impl Process {
@@ -47,7 +47,7 @@ impl Process {
         self.signal(Signal::CONT);
     }
 
-    /// Ends it without a chance to clean up.
+    /// Kills the process, which has no chance to clean up.
     pub(crate) fn kill(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
@@ -60,7 +60,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Also ends a frozen process; one that has ended already is fine.
+        // Also ends a frozen process. Fails if the process has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

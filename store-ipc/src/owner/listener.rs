@@ -1,4 +1,4 @@
-//! The socket at a path.
+//! Listens at a path: creates the socket, locks the path and accepts clients.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions, TryLockError},
@@ -16,33 +16,35 @@ use rustix::fs::OFlags;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixStream;
 
+use super::{
+    connection::ClientOrigin,
+    serve::{refuse, serve},
+    shared::OwnerShared,
+};
 use crate::{
     error::OwnerError,
-    frame::Verdict,
-    link::connect,
-    owner::Shared,
-    serve::{Origin, refuse, serve},
+    wire::{frame::HelloStatus, socket::connect},
 };
 
 /// How many clients may wait to be accepted.
 const BACKLOG: i32 = 1_024;
-/// The pause after an accept that failed for want of descriptors or memory, so that the loop does
-/// not spin.
+/// The pause after an accept that failed for lack of descriptors or memory. It keeps the loop from
+/// spinning.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A socket that this process alone serves, as long as it lives.
+/// A socket that only this process serves.
 pub(crate) struct Listener {
     socket: UnixListener,
     path: PathBuf,
-    /// Which file the socket is, so that only this one is removed at the end.
+    /// Device and inode of the socket, so that only this file is removed at the end.
     inode: (u64, u64),
-    /// Locked; the kernel unlocks it when the process ends, however it ends.
+    /// Locked. The kernel releases the lock when the process ends for any reason.
     _lock: File,
 }
 
 impl Listener {
-    /// Makes the socket. Nobody can connect before its mode is 0600, because it listens only after
-    /// that.
+    /// Creates the socket. It listens after its mode is 0600, so that no other user can connect
+    /// before.
     pub(crate) fn bind(path: &Path) -> Result<Self, OwnerError> {
         let failed = |source| OwnerError::Bind { path: path.to_owned(), source };
         let lock = lock(path)?;
@@ -58,9 +60,9 @@ impl Listener {
         Ok(Self { socket, path: path.to_owned(), inode: (file.dev(), file.ino()), _lock: lock })
     }
 
-    /// Accepts until the owner is shut down.
-    pub(crate) async fn run(self, owner: Arc<Shared>) -> Result<(), OwnerError> {
-        let Some(_place) = owner.enter_listener() else { return Err(OwnerError::Stopped) };
+    /// Accepts clients until the owner is shut down.
+    pub(crate) async fn run(self, owner: Arc<OwnerShared>) -> Result<(), OwnerError> {
+        let Some(_token) = owner.track_listener() else { return Err(OwnerError::Stopped) };
         let failed = |source| OwnerError::Bind { path: self.path.clone(), source };
         let socket =
             self.socket.try_clone().and_then(tokio::net::UnixListener::from_std).map_err(failed)?;
@@ -70,9 +72,9 @@ impl Listener {
                 () = owner.stopped() => return Ok(()),
             };
             match accepted {
-                Ok((stream, _)) => admit(&owner, stream),
+                Ok((stream, _)) => accept_client(&owner, stream),
                 Err(error) => {
-                    tracing::warn!(%error, "a client could not be accepted; the next is tried after a pause");
+                    tracing::warn!(%error, "could not accept a client; trying again after a pause");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -80,44 +82,45 @@ impl Listener {
     }
 }
 
-/// A path that nobody serves any more is not left behind.
+/// Removes the socket at the end.
 impl Drop for Listener {
     fn drop(&mut self) {
         let ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|file| (file.dev(), file.ino()) == self.inode);
         if ours {
-            // The lock is still held, so no other owner can have made a new socket in between.
+            // The lock is still held, so no other owner can have created a new socket in between.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Serves a client that connected if its user may.
-fn admit(owner: &Arc<Shared>, stream: UnixStream) {
+/// Serves a client that connected, if its user is allowed.
+fn accept_client(owner: &Arc<OwnerShared>, stream: UnixStream) {
     let ours = rustix::process::geteuid().as_raw();
-    let verdict = match stream.peer_cred() {
+    let reason = match stream.peer_cred() {
         Ok(peer) if peer.uid() == ours || owner.settings.allowed_uids.contains(&peer.uid()) => {
-            // `serve` reports whatever happens; that the owner was shut down meanwhile is no news.
-            tokio::spawn(serve(Arc::clone(owner), stream, Origin::Accepted));
+            // `serve` logs every failure. Its result only says that the owner was shut down
+            // meanwhile.
+            tokio::spawn(serve(Arc::clone(owner), stream, ClientOrigin::Accepted));
             return;
         }
         Ok(peer) => format!("uid {} is not allowed", peer.uid()),
         Err(error) => format!("its uid is unknown: {error}"),
     };
-    owner.counted_refusal();
-    refuse(&stream, Verdict::OtherUser, owner.settings.frame_bytes);
-    tracing::warn!("a client was refused: {verdict}");
+    owner.count_refusal();
+    refuse(&stream, HelloStatus::UserNotAllowed, owner.settings.frame_bytes);
+    tracing::warn!(reason, "refused a client");
 }
 
-/// Takes the lock that says who serves `path`.
+/// Takes the lock of the owner that serves `path`.
 fn lock(path: &Path) -> Result<File, OwnerError> {
     let failed = |source| OwnerError::Bind { path: path.to_owned(), source };
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    // Never truncated or removed: another owner may be opening it right now, and two locks on two
-    // files would let both serve.
+    // The file is never truncated or removed: another owner may be opening it right now. Two locks
+    // on two files would let both owners serve.
     let mut options = OpenOptions::new();
-    // A link put there by somebody else must not make us create or open another file.
+    // A symbolic link of another user must not make this process create or open another file.
     let no_link = OFlags::NOFOLLOW.bits().cast_signed();
     let file = options
         .write(true)
@@ -127,7 +130,7 @@ fn lock(path: &Path) -> Result<File, OwnerError> {
         .custom_flags(no_link)
         .open(name)
         .map_err(failed)?;
-    // The umask may have taken rights away that the next owner needs. Another user's file keeps its
+    // The umask may have removed rights that the next owner needs. A file of another user keeps its
     // mode.
     let _ = file.set_permissions(Permissions::from_mode(0o600));
     match file.try_lock() {
@@ -137,7 +140,7 @@ fn lock(path: &Path) -> Result<File, OwnerError> {
     }
 }
 
-/// Removes the socket of an owner that is gone, and nothing else.
+/// Removes the socket of an owner that has ended, and no other file.
 fn remove_stale(path: &Path) -> Result<(), OwnerError> {
     let failed = |source| OwnerError::Bind { path: path.to_owned(), source };
     match fs::symlink_metadata(path) {
@@ -148,12 +151,13 @@ fn remove_stale(path: &Path) -> Result<(), OwnerError> {
         }
         Ok(_) => {}
     }
-    // We hold the lock, so no owner of ours is there; yet the socket may be another program's.
+    // This process holds the lock, so no other owner serves the path. The socket may belong to
+    // another program.
     match connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             fs::remove_file(path).map_err(failed)
         }
-        // A backlog that is full is somebody's as well.
+        // A full backlog means that a program serves the socket.
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(failed(error)),
         _ => Err(OwnerError::AddressInUse { path: path.to_owned() }),
     }

@@ -1,4 +1,4 @@
-//! Owners, clients and their bytes, for the tests of a hand-over.
+//! Owners, clients and encoded messages for the handover tests.
 
 use std::{io::Read, os::unix::net::UnixStream as StdUnixStream, sync::Arc, time::Duration};
 
@@ -8,17 +8,19 @@ use session_core::{
 };
 
 use crate::{
-    Config, IpcStore, Owner, OwnerHandle,
-    frame::{Hello, Outbox, Verdict, decode},
-    message::{Reply, Request},
+    Config, HandoverReport, IpcStore, Owner, OwnerHandle,
+    wire::{
+        frame::{Hello, HelloStatus, WriteBuffer, decode},
+        message::{Reply, Request},
+    },
 };
 
-/// The hash of the secret of every session here.
+/// The secret hash of every session in this file.
 pub(super) const SECRET: SecretHash = SecretHash::from_bytes([7; SecretHash::BYTES]);
 pub(super) const HOUR: Duration = Duration::from_secs(3_600);
-/// Longer than anything here takes on a machine that is busy.
+/// Longer than any step takes on a busy machine.
 pub(super) const LONG: Duration = Duration::from_secs(60);
-/// For what is to run out.
+/// A time limit that is meant to expire.
 pub(super) const SHORT: Duration = Duration::from_millis(200);
 pub(super) const MIB: usize = 1024 * 1024;
 
@@ -34,18 +36,18 @@ pub(super) fn owner(store: &Arc<MemoryStore>) -> OwnerHandle {
     Owner::memory(Arc::clone(store)).build().unwrap().spawn_thread().unwrap()
 }
 
-pub(super) fn heir(stream: StdUnixStream) -> OwnerHandle {
-    Owner::memory(Arc::new(MemoryStore::new())).succeed(stream).unwrap()
+pub(super) fn successor_of(stream: StdUnixStream) -> OwnerHandle {
+    Owner::memory(Arc::new(MemoryStore::new())).build_successor(stream).unwrap()
 }
 
-/// A client of `owner`, and nothing that would make it wait for less than the test.
+/// A client of `owner` whose deadline is longer than the test.
 pub(super) fn client(owner: &OwnerHandle) -> IpcStore {
     let (ours, theirs) = pair();
     owner.serve(theirs).unwrap();
     IpcStore::from_stream_with(ours, &Config::new("/unused").deadline(LONG)).unwrap()
 }
 
-/// A stream of `owner` on which the test writes by itself.
+/// A stream to `owner` on which the test itself writes.
 pub(super) fn raw(owner: &OwnerHandle) -> StdUnixStream {
     let (ours, theirs) = pair();
     owner.serve(theirs).unwrap();
@@ -80,24 +82,24 @@ pub(super) async fn add(store: &dyn SessionStore, key: &StoreKey) -> i64 {
 pub(super) async fn cut_off(client: &IpcStore) {
     let answer = tokio::time::timeout(LONG, client.ping())
         .await
-        .expect("a call that will never be answered waits");
+        .expect("a call to a closed connection hung");
     assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{answer:?}");
 }
 
 pub(super) fn frame(id: u64, request: &Request) -> Vec<u8> {
-    let mut outbox = Outbox::default();
-    outbox.push(id, request, MIB).unwrap();
-    outbox.unwritten().to_vec()
+    let mut buffer = WriteBuffer::default();
+    buffer.push(id, request, MIB).unwrap();
+    buffer.unwritten().to_vec()
 }
 
 pub(super) fn hello() -> [u8; Hello::BYTES] {
-    Hello { verdict: Verdict::Welcome, frame_bytes: 1024 * 1024 }.encode()
+    Hello { status: HelloStatus::Accepted, frame_bytes: 1024 * 1024 }.encode()
 }
 
 pub(super) fn read_hello(stream: &mut StdUnixStream) {
-    let mut came = [0; Hello::BYTES];
-    stream.read_exact(&mut came).unwrap();
-    assert_eq!(came[..4], *b"sIPC");
+    let mut received = [0; Hello::BYTES];
+    stream.read_exact(&mut received).unwrap();
+    assert_eq!(received[..4], *b"sIPC");
 }
 
 pub(super) fn read_reply(stream: &mut StdUnixStream) -> (u64, Reply) {
@@ -109,16 +111,16 @@ pub(super) fn read_reply(stream: &mut StdUnixStream) -> (u64, Reply) {
     (u64::from_le_bytes(*id), decode(message).unwrap())
 }
 
-pub(super) async fn handed_over(old: &OwnerHandle, new: &OwnerHandle) -> super::super::HandedOver {
-    let handed_over = old.hand_over(LONG).await.unwrap();
-    new.takeover().await.unwrap();
+pub(super) async fn handed_over(old: &OwnerHandle, new: &OwnerHandle) -> HandoverReport {
+    let handed_over = old.handover(LONG).await.unwrap();
+    new.wait_for_handover().await.unwrap();
     handed_over
 }
 
-/// Predecessor and successor, who know each other.
+/// A predecessor and its attached successor.
 pub(super) fn generations(store: &Arc<MemoryStore>) -> (OwnerHandle, OwnerHandle) {
     let (one, other) = pair();
     let old = owner(store);
-    old.succession(one).unwrap();
-    (old, heir(other))
+    old.attach_successor(one).unwrap();
+    (old, successor_of(other))
 }

@@ -1,30 +1,34 @@
-//! The way to the owner: an inherited stream, or a path to which a lost connection is made again.
+//! The connection of a client store, which connects again after a loss.
 
 use std::{
     fmt, io,
     os::unix::net::UnixStream,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
-use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::{call::call, connection::ClientConnection};
 use crate::{
-    config::{Config, Trusted},
-    connection::{Connection, Lost},
-    error::ClientError,
-    message::{Reply, Request},
+    config::Config,
+    error::{ClientError, FailedCall},
+    trusted_owner::TrustedOwner,
+    wire::{
+        message::{Reply, Request},
+        socket::connect,
+    },
 };
 
-/// The pause after the first failed attempt to connect. It doubles with each one.
+/// The pause after the first failed attempt to connect. It doubles with each failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
-/// The longest pause: an owner that came back is noticed within this.
+/// The longest pause: the client finds a returned owner within this time.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// The one connection of a store, made again when it is lost and there is a path.
-pub(crate) struct Link {
+/// The connection of a store over an inherited stream, or over a path. With a path, it connects
+/// again after a loss.
+pub(crate) struct ReconnectingConnection {
     target: Target,
     frame_bytes: usize,
     state: Mutex<State>,
@@ -32,22 +36,22 @@ pub(crate) struct Link {
 
 enum Target {
     Inherited,
-    Path { path: PathBuf, trusted: Trusted },
+    Path { path: PathBuf, trusted: TrustedOwner },
 }
 
 #[derive(Default)]
 struct State {
-    current: Option<Arc<Connection>>,
-    /// Attempts in a row that did not end with the owner's welcome.
+    current: Option<Arc<ClientConnection>>,
+    /// Consecutive attempts without a completed handshake.
     failures: u32,
-    /// Until when no attempt is made, and what the last one came to.
+    /// The end of the pause before the next attempt, and the error of the last attempt.
     pause: Option<(Instant, ClientError)>,
 }
 
-impl Link {
-    /// A way that lasts as long as `stream` does.
+impl ReconnectingConnection {
+    /// A connection over `stream`. It ends with the stream.
     pub(crate) fn inherited(stream: UnixStream, frame_bytes: usize) -> io::Result<Self> {
-        let current = Some(Arc::new(Connection::new(stream, frame_bytes, None)?));
+        let current = Some(Arc::new(ClientConnection::new(stream, frame_bytes, None)?));
         Ok(Self {
             target: Target::Inherited,
             frame_bytes,
@@ -55,33 +59,35 @@ impl Link {
         })
     }
 
-    /// A way that is made with the first call and again whenever it is lost.
+    /// A connection to the path of `config`. The first call connects, and so does the next call
+    /// after a loss.
     pub(crate) fn path(config: &Config) -> Self {
-        let target = Target::Path { path: config.path.clone(), trusted: config.trusted() };
+        let target = Target::Path { path: config.path.clone(), trusted: config.trusted_owner() };
         Self { target, frame_bytes: config.frame_bytes.get(), state: Mutex::default() }
     }
 
-    /// Sends `request` and waits for its reply. A request of which nothing was sent goes over a
-    /// second connection if the first was lost, so that a restart of the owner costs an idle client
-    /// nothing.
+    /// Sends `request` and waits for its reply. If the connection was lost before any byte of the
+    /// request was sent, the request is sent over a second connection. So a restart of the owner
+    /// fails no call of an idle client.
     pub(crate) async fn call(&self, request: &Request) -> Result<Reply, ClientError> {
-        let lost = match self.connection()?.call(request).await {
+        let failed = match call(&self.connection()?, request).await {
             Ok(reply) => return Ok(reply),
-            Err(lost) => lost,
+            Err(failed) => failed,
         };
-        match (&self.target, lost) {
+        match (&self.target, failed) {
             (
                 Target::Path { .. },
-                Lost { sent: false, error: ClientError::Io(_) | ClientError::Closed },
-            ) => self.connection()?.call(request).await.map_err(|lost| lost.error),
-            (_, lost) => Err(lost.error),
+                FailedCall { sent: false, error: ClientError::Io(_) | ClientError::Closed },
+            ) => call(&self.connection()?, request).await.map_err(|failed| failed.error),
+            (_, failed) => Err(failed.error),
         }
     }
 
-    fn connection(&self) -> Result<Arc<Connection>, ClientError> {
+    /// The current connection. Connects if there is none.
+    fn connection(&self) -> Result<Arc<ClientConnection>, ClientError> {
         let mut state = self.state.lock();
         let closed = match &state.current {
-            Some(connection) => match connection.closed() {
+            Some(connection) => match connection.close_reason() {
                 None => return Ok(Arc::clone(connection)),
                 closed => closed,
             },
@@ -94,10 +100,10 @@ impl Link {
             (Target::Path { path, trusted }, None) => (path, *trusted),
             (Target::Path { path, trusted }, Some(closed)) => {
                 state.current = None;
-                if closed.greeted {
+                if closed.was_open {
                     state.failures = 0;
                 } else {
-                    state.failed(closed.error);
+                    state.record_failure(closed.error);
                 }
                 (path, *trusted)
             }
@@ -107,10 +113,9 @@ impl Link {
         {
             return Err(error.clone());
         }
-        // Under the lock, because it does not wait: a socket of this machine takes a connection at
-        // once or refuses it.
+        // The lock is held here, because a connection to a local socket succeeds or fails at once.
         match connect(path)
-            .and_then(|stream| Connection::new(stream, self.frame_bytes, Some(trusted)))
+            .and_then(|stream| ClientConnection::new(stream, self.frame_bytes, Some(trusted)))
         {
             Ok(connection) => {
                 state.pause = None;
@@ -118,7 +123,7 @@ impl Link {
             }
             Err(source) => {
                 let error = ClientError::Connect { path: path.clone(), source: Arc::new(source) };
-                state.failed(error.clone());
+                state.record_failure(error.clone());
                 Err(error)
             }
         }
@@ -126,14 +131,14 @@ impl Link {
 }
 
 impl State {
-    fn failed(&mut self, error: ClientError) {
+    fn record_failure(&mut self, error: ClientError) {
         self.failures = self.failures.saturating_add(1);
         self.pause = Some((Instant::now() + pause(self.failures, fastrand::f64()), error));
     }
 }
 
-/// The driver ends with the store.
-impl Drop for Link {
+/// Closes the connection, which ends the I/O task.
+impl Drop for ReconnectingConnection {
     fn drop(&mut self) {
         if let Some(connection) = self.state.get_mut().current.take() {
             connection.close(&ClientError::Closed, u64::MAX);
@@ -141,7 +146,7 @@ impl Drop for Link {
     }
 }
 
-impl fmt::Debug for Link {
+impl fmt::Debug for ReconnectingConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.target {
             Target::Inherited => f.write_str("inherited"),
@@ -150,21 +155,13 @@ impl fmt::Debug for Link {
     }
 }
 
-/// Connects at once or not at all.
-pub(crate) fn connect(path: &Path) -> io::Result<UnixStream> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // An owner whose backlog is full would otherwise hold this thread.
-    socket.set_nonblocking(true)?;
-    socket.connect(&SockAddr::unix(path)?)?;
-    Ok(UnixStream::from(std::os::fd::OwnedFd::from(socket)))
-}
-
-/// The pause after that many failures in a row: doubling, capped, and between half and the whole of
-/// it by `chance` (0 to 1), so that many clients of one owner spread out.
-fn pause(failures: u32, chance: f64) -> Duration {
-    let whole =
+/// The pause after that many consecutive failures. The full pause doubles up to the longest one.
+/// The result lies between half of the full pause and all of it, as `jitter` (0 to 1) decides, so
+/// that many clients of one owner do not connect at the same moment.
+fn pause(failures: u32, jitter: f64) -> Duration {
+    let full =
         FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
-    whole.mul_f64(0.5 + chance / 2.0)
+    full.mul_f64(0.5 + jitter / 2.0)
 }
 
 #[cfg(test)]
@@ -172,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_the_longest_and_are_spread() {
+    fn pauses_double_up_to_the_longest_with_jitter() {
         assert_eq!(pause(1, 1.0), FIRST_PAUSE);
         assert_eq!(pause(2, 1.0), FIRST_PAUSE * 2);
         assert_eq!(pause(u32::MAX, 1.0), LONGEST_PAUSE);

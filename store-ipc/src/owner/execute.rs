@@ -1,50 +1,49 @@
-//! Carries out one request at the owner's store, with a reply that fits a frame.
+//! Executes one request at the wrapped store and encodes a reply that fits a frame.
 
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 use session_core::{Attributes, Cursor, Page, SessionStore, StoreError, StoreKey};
 
-use crate::{
-    frame::{FrameError, Outbox, encoded_bytes},
+use crate::wire::{
+    frame::{FrameError, WriteBuffer, encoded_bytes},
     message::{Failure, Reply, Request},
 };
 
-/// The most records of a page that the wrapped store is asked for, so that a page in memory stays
-/// within a few MiB.
+/// The most records of a page that the wrapped store is asked for, so that a page in memory takes a
+/// few MiB at most.
 const PAGE_RECORDS: usize = 64;
 /// The most sessions that one request purges or ends. A store in memory does so without a pause,
 /// and the calls of other clients wait meanwhile.
 const PURGE_RECORDS: usize = 10_000;
 /// More than a frame's id, a reply's tag and a list's length take.
 const FRAME_OVERHEAD_BYTES: usize = 64;
-/// More than a cursor takes. A store whose cursor is longer gets the error that its reply does not
-/// fit.
+/// More than a cursor takes. If the cursor of a store is longer, the client gets the error that the
+/// reply does not fit.
 const CURSOR_BYTES: usize = 1024;
-/// More than a summary takes: a key, three durations of at most 15 bytes, and attributes, which
-/// take fewer bytes here than as text.
+/// More than a summary takes: a key, three durations of at most 15 bytes, and attributes.
+/// Attributes take fewer bytes here than as text.
 const SUMMARY_BYTES: usize = StoreKey::MAX_BYTES + Attributes::MAX_TEXT_BYTES + 64;
 
-/// Carries a request out. A store that panics, which the panic hook reports, fails this request
-/// alone.
-pub(crate) async fn answer(
+/// Executes a request. If the store panics, only this request fails. The panic hook reports the
+/// panic.
+pub(crate) async fn execute(
     store: &dyn SessionStore,
     request: Request,
     frame_bytes: usize,
 ) -> Reply {
-    // Unwind safe: the store is shared with other tasks anyway, which go on after a panic in one of
-    // them as well.
-    match AssertUnwindSafe(ask(store, request, frame_bytes)).catch_unwind().await {
-        Ok(answered) => answered.unwrap_or_else(|error| Reply::Failed(error.into())),
-        Err(_panic) => wrapped_failed("it panicked"),
+    // Unwind safe: other tasks share the store and also continue to use it after a panic.
+    match AssertUnwindSafe(call_store(store, request, frame_bytes)).catch_unwind().await {
+        Ok(result) => result.unwrap_or_else(|error| Reply::Failed(error.into())),
+        Err(_panic) => wrapped_store_failed("it panicked"),
     }
 }
 
-fn wrapped_failed(text: impl Into<Box<str>>) -> Reply {
+fn wrapped_store_failed(text: impl Into<Box<str>>) -> Reply {
     Reply::Failed(Failure::Other { store: "wrapped".into(), text: text.into() })
 }
 
-async fn ask(
+async fn call_store(
     store: &dyn SessionStore,
     request: Request,
     frame_bytes: usize,
@@ -65,7 +64,7 @@ async fn ask(
             store.delete_everyone(after, at_most(limit, PURGE_RECORDS)).await?,
         ),
         Request::Scan(after, limit) => {
-            Reply::Page(page_that_fits(store, after, limit, frame_bytes).await?)
+            Reply::Page(scan_page(store, after, limit, frame_bytes).await?)
         }
         Request::DeleteExpired(limit) => {
             Reply::Count(store.delete_expired(at_most(limit, PURGE_RECORDS)).await?)
@@ -77,9 +76,9 @@ async fn ask(
     })
 }
 
-/// Asks for fewer records until their page fits a frame. The store is asked again, because only it
-/// can say where a shorter page ends.
-async fn page_that_fits(
+/// Scans with smaller and smaller limits until the page fits a frame. The store is asked each time,
+/// because only the store knows the cursor after a shorter page.
+async fn scan_page(
     store: &dyn SessionStore,
     after: Option<Cursor>,
     limit: u64,
@@ -88,7 +87,7 @@ async fn page_that_fits(
     let mut limit = at_most(limit, PAGE_RECORDS);
     loop {
         let page = store.scan(after.clone(), limit).await?;
-        // A page of one record that does not fit is reported when it is encoded.
+        // If a page of one record does not fit, `push_reply` reports it.
         if limit <= 1 || encoded_bytes(&page) + FRAME_OVERHEAD_BYTES <= frame_bytes {
             return Ok(page);
         }
@@ -96,23 +95,24 @@ async fn page_that_fits(
     }
 }
 
-fn at_most(limit: u64, most: usize) -> usize {
-    usize::try_from(limit).unwrap_or(usize::MAX).min(most)
+fn at_most(limit: u64, max: usize) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX).min(max)
 }
 
-/// Appends a reply. One that fits no frame becomes the error that says so.
+/// Appends a reply. If the reply is too long for a frame, appends an error that says so.
 pub(crate) fn push_reply(
-    outbox: &mut Outbox,
+    buffer: &mut WriteBuffer,
     id: u64,
     reply: &Reply,
     frame_bytes: usize,
 ) -> Result<(), FrameError> {
-    match outbox.push(id, reply, frame_bytes) {
+    match buffer.push(id, reply, frame_bytes) {
         Err(FrameError::Length { bytes, limit }) => {
             let text = format!(
-                "its reply has {bytes} bytes, a frame at most {limit}; raise frame_bytes on both sides"
+                "the reply has {bytes} bytes, more than the limit of {limit}; \
+                 raise frame_bytes on both sides"
             );
-            outbox.push(id, &wrapped_failed(text), frame_bytes)
+            buffer.push(id, &wrapped_store_failed(text), frame_bytes)
         }
         pushed => pushed,
     }

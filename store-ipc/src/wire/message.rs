@@ -1,7 +1,8 @@
-//! The messages of the socket.
+//! The messages between a client and the owner.
 //!
 //! The types have no `Debug`, because a request holds keys. A change here, or of a type of
-//! `session-core` in them, needs a new [`PROTOCOL`](crate::frame::PROTOCOL) version.
+//! `session-core` in a message, needs a new
+//! [`PROTOCOL_VERSION`](crate::wire::frame::PROTOCOL_VERSION).
 
 use std::{error::Error, time::Duration};
 
@@ -10,6 +11,8 @@ use session_core::{
     Claim, Commit, Created, Cursor, Deleted, DeletedPage, Handle, NewRecord, Outcome, Page,
     Principal, Rejection, StoreError, StoreKey, Stored, SummaryPage,
 };
+
+use crate::error::STORE;
 
 /// One call of the store.
 #[derive(Serialize, Deserialize)]
@@ -41,7 +44,7 @@ pub(crate) enum Reply {
     Failed(Failure),
 }
 
-/// A [`StoreError`] on its way.
+/// A [`StoreError`] in a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Failure {
     Rejected(Rejection),
@@ -69,8 +72,8 @@ impl From<StoreError> for Failure {
             StoreError::Other { store, source } => {
                 Self::Other { store: store.into(), text: chain(&*source) }
             }
-            // The enum is non-exhaustive: a variant that this release does not know is still
-            // reported.
+            // The enum is non-exhaustive. A variant that this release does not know is reported as
+            // text.
             other => Self::Other { store: "wrapped".into(), text: chain(&other) },
         }
     }
@@ -78,33 +81,37 @@ impl From<StoreError> for Failure {
 
 impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
-        let store = crate::STORE;
+        let store = STORE;
         match failure {
             Failure::Rejected(rejection) => rejection.into(),
             Failure::Unavailable { store: inner, text } => {
-                Self::Unavailable { store, source: Inner { store: inner, text }.into() }
+                Self::Unavailable { store, source: WrappedStoreError { store: inner, text }.into() }
             }
             Failure::Timeout { after } => Self::Timeout { store, after },
             Failure::Corrupt { store: inner, handle, text } => match Handle::parse(&handle) {
-                Some(handle) => {
-                    Self::Corrupt { store, handle, source: Inner { store: inner, text }.into() }
+                Some(handle) => Self::Corrupt {
+                    store,
+                    handle,
+                    source: WrappedStoreError { store: inner, text }.into(),
+                },
+                None => {
+                    Self::Other { store, source: WrappedStoreError { store: inner, text }.into() }
                 }
-                None => Self::Other { store, source: Inner { store: inner, text }.into() },
             },
             Failure::Unsupported => {
                 Self::Unsupported { store, what: "a call that the owner's store does not support" }
             }
             Failure::Other { store: inner, text } => {
-                Self::Other { store, source: Inner { store: inner, text }.into() }
+                Self::Other { store, source: WrappedStoreError { store: inner, text }.into() }
             }
         }
     }
 }
 
-/// What the store behind the owner said.
+/// The error of the store behind the owner.
 #[derive(Debug, thiserror::Error)]
-#[error("the owner's {store} store says: {text}")]
-struct Inner {
+#[error("the owner's {store} store failed: {text}")]
+struct WrappedStoreError {
     store: Box<str>,
     text: Box<str>,
 }
@@ -126,15 +133,15 @@ mod tests {
     use session_core::{BoxError, Name};
 
     use super::*;
-    use crate::frame;
+    use crate::wire::frame;
 
-    fn across(error: StoreError) -> StoreError {
+    fn round_trip(error: StoreError) -> StoreError {
         let bytes = postcard::to_stdvec(&Failure::from(error)).unwrap();
         frame::decode::<Failure>(&bytes).unwrap().into()
     }
 
     #[test]
-    fn each_error_crosses_as_the_same_decision() {
+    fn each_error_keeps_its_kind_over_the_wire() {
         let source = || BoxError::from(std::io::Error::other("disk is gone"));
         let handle = StoreKey::from_text("some key").handle();
         let after = Duration::from_millis(1_500);
@@ -154,21 +161,21 @@ mod tests {
             (StoreError::Other { store: "sql", source: source() }, "the ipc store failed"),
         ] {
             let kind = std::mem::discriminant(&error);
-            let (transient, error) = (error.is_transient(), across(error));
+            let (transient, error) = (error.is_transient(), round_trip(error));
             assert_eq!((std::mem::discriminant(&error), error.is_transient()), (kind, transient));
             assert_eq!(error.to_string(), shown);
         }
-        match across(StoreError::Corrupt { store: "sql", handle, source: source() }) {
-            StoreError::Corrupt { store: "ipc", handle: came, source } => {
-                assert_eq!(came, handle);
-                assert_eq!(source.to_string(), "the owner's sql store says: disk is gone");
+        match round_trip(StoreError::Corrupt { store: "sql", handle, source: source() }) {
+            StoreError::Corrupt { store: "ipc", handle: received, source } => {
+                assert_eq!(received, handle);
+                assert_eq!(source.to_string(), "the owner's sql store failed: disk is gone");
             }
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn rejections_cross_exactly() {
+    fn rejections_keep_all_fields_over_the_wire() {
         let name = Name::new("visits").unwrap();
         for rejection in [
             Rejection::DataTooLarge { bytes: 70_000, limit: 65_536 },
@@ -182,8 +189,8 @@ mod tests {
             Rejection::Inconsistent { why: "the version must be 1 to 2^53".into() },
             Rejection::Full { store: "memory".into(), what: "entries".into() },
         ] {
-            match across(rejection.clone().into()) {
-                StoreError::Rejected(came) => assert_eq!(came, rejection),
+            match round_trip(rejection.clone().into()) {
+                StoreError::Rejected(received) => assert_eq!(received, rejection),
                 other => panic!("{other:?}"),
             }
         }
