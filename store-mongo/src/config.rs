@@ -28,9 +28,9 @@ const MAX_DATA_BYTES: usize = 1 << 20;
 /// The URL has the driver's format, `mongodb://user:password@host1,host2/database?replicaSet=name`
 /// or `mongodb+srv://…`. It may contain every setting of the driver, for example TLS (`tls`,
 /// `tlsCAFile`, `tlsCertificateKeyFile`), `w`, `journal`, `wtimeoutMS`, `readConcernLevel`,
-/// `authSource` and `maxPoolSize`. It may also contain `collection`, `deadline_ms` and `data_bytes`,
-/// which correspond to the methods of this type. In a configuration file these three and `database`
-/// are keys beside `url`.
+/// `authSource` and `maxPoolSize`. It may also contain `collection`, `deadline_ms` and
+/// `data_bytes`, which correspond to the methods of this type. In a configuration file these three
+/// and `database` are keys beside `url`.
 ///
 /// # Examples
 /// ```
@@ -249,7 +249,8 @@ impl Config {
         if self.write_concern.w == Some(mongodb::options::Acknowledgment::Nodes(0)) {
             return Err(ConfigError::Url {
                 part: "setting w=0",
-                usable: "the store cannot report the result of an unacknowledged write; use w=majority",
+                usable: "use w=majority; the store cannot report the result of a write that no \
+                         server acknowledges",
             });
         }
         if self.connections() == 0 || self.connections() > 1 << 20 {

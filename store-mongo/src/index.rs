@@ -1,20 +1,22 @@
-//! The indexes and the shard key of the collection.
+//! The collection of sessions: its type, its indexes and its shard key.
 
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use mongodb::{
-    IndexModel,
-    bson::{Document, doc},
+    Collection, IndexModel,
+    bson::{Document, RawDocumentBuf, doc},
     error::ErrorKind,
     options::{Hint, IndexOptions},
 };
 
 use crate::{
     codec::field::{EXPIRES, ID, PRINCIPAL},
-    connect::clients::SessionCollection,
     error::ClientError,
 };
+
+/// The collection of sessions. Documents stay raw, so that they are decoded without a copy.
+pub(crate) type SessionCollection = Collection<RawDocumentBuf>;
 
 /// Index of a user's sessions, in the order of their `_id`. That order never changes. In the order
 /// of expiry, pages would miss or repeat a session whose expiry changes meanwhile.

@@ -18,12 +18,12 @@ use crate::{
     },
     commit::{self, CommitAttempt},
     connect::{
-        clients::SessionCollection,
         clock::{earliest, later},
         hello::server_time,
         inner::Inner,
     },
     error::{ClientError, STORE},
+    index::SessionCollection,
 };
 
 /// The most attempts of one call. A further attempt happens only if another client changed the
@@ -93,8 +93,8 @@ impl Inner {
 
     /// Reads a session again that seems to have expired, for two reasons. A computed server time
     /// can be ahead by one round trip. And in a replica set, a commit may have extended the session
-    /// in time but still wait for a majority: this call would report the session as expired, and the
-    /// next one as alive. This read asks for the server's time, and in a replica set it is
+    /// in time but still wait for a majority: this call would report the session as expired, and
+    /// the next one as alive. This read asks for the server's time, and in a replica set it is
     /// linearizable.
     async fn confirm_expiry(&self, key: &StoreKey) -> Result<DecodedRecord, ClientError> {
         let freshness = if self.start_read().await?.is_replica_set() {

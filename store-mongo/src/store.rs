@@ -24,8 +24,8 @@ use crate::{
 /// A store of sessions in MongoDB. Clones share their connections.
 ///
 /// Each call that reads or changes one session takes one round trip; the crate's documentation has
-/// the table. A call takes at most the deadline of its [`Config`], including the waits for a permit,
-/// a server and a connection.
+/// the table. A call takes at most the deadline of its [`Config`], including the waits for a
+/// permit, a server and a connection.
 ///
 /// # Runtimes
 /// The store works on every tokio runtime with I/O and timers. It creates one client of the driver
@@ -68,8 +68,8 @@ impl MongoStore {
 
     /// Creates a store that uses the application's client. From the URL in `config` the store uses
     /// the settings of this crate, the database, the write concern, the read concern and
-    /// `maxPoolSize`, and ignores the rest. Use the store on the runtime that created the client, or
-    /// on a runtime that ends earlier.
+    /// `maxPoolSize`, and ignores the rest. Use the store on the runtime that created the client,
+    /// or on a runtime that ends earlier.
     ///
     /// # Errors
     /// [`ConfigError`] if the settings are not valid.

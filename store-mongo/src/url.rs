@@ -11,8 +11,8 @@ use crate::error::ConfigError;
 const OWN_SETTINGS: [&str; 3] = ["collection", "data_bytes", "deadline_ms"];
 
 /// Advice for a URL whose login the driver cannot parse.
-const ENCODE: &str = "percent-encode : / ? # [ ] @ % in user, password and settings, and set \
-                      authMechanism to one that fits them";
+const ENCODE: &str = "in user, password and settings, the characters : / ? # [ ] @ % must be \
+                      percent-encoded, and authMechanism must fit the login";
 
 /// Advice for a port that is not a number. The text may be a password without the `@` and the host
 /// after it.
@@ -62,7 +62,10 @@ pub(crate) fn parse(url: &str) -> Result<ParsedUrl, ConfigError> {
     let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
     // The driver slices two bytes after a percent sign. It panics if they are not on a character
     // boundary, and the panic message contains the password.
-    let is_code = |code: &str| matches!(code.as_bytes(), [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit());
+    let is_code = |code: &str| {
+        let digits = code.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
     if !login.split('%').skip(1).all(is_code) {
         return Err(ConfigError::Url { part: "login", usable: ENCODE });
     }
@@ -143,8 +146,8 @@ fn decode(text: &str, part: &'static str) -> Result<String, ConfigError> {
         .map_err(|_| ConfigError::Url { part, usable: "it must be UTF-8 after percent-decoding" })
 }
 
-/// Whether a text looks like the name of a setting. Other text may be a part of a password, so errors
-/// do not show it.
+/// Whether a text looks like the name of a setting. Other text may be a part of a password, so
+/// errors do not show it.
 pub(crate) fn is_printable_name(key: &str) -> bool {
     (1..=40).contains(&key.len())
         && key.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_')

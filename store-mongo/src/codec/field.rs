@@ -29,8 +29,8 @@ pub(crate) const AUTHENTICATED: &str = "authenticated";
 /// Absent if no attribute is set.
 pub(crate) const ATTRIBUTES: &str = "attributes";
 pub(crate) const DATA: &str = "data";
-/// Commit marker: a random number that each commit writes. A commit took effect if the document that
-/// the server returns has the number of this commit.
+/// Commit marker: a random number that each commit writes. A commit took effect if the document
+/// that the server returns has the number of this commit.
 pub(crate) const MARK: &str = "mark";
 /// The server's time, which a projection adds to a response. Documents do not have this field.
 pub(crate) const NOW: &str = "now";

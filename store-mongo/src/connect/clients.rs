@@ -4,8 +4,7 @@
 use std::sync::{Arc, Weak};
 
 use mongodb::{
-    Client, Collection,
-    bson::RawDocumentBuf,
+    Client,
     options::{
         ClientOptions, CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria,
         WriteConcern,
@@ -17,11 +16,9 @@ use tokio::{
     sync::{OnceCell, Semaphore, oneshot},
 };
 
-use crate::{config::Config, connect::elections::Elections, error::ClientError};
-
-/// The collection of sessions, as one client sees it. Documents stay raw, so that they are decoded
-/// without a copy.
-pub(crate) type SessionCollection = Collection<RawDocumentBuf>;
+use crate::{
+    config::Config, connect::elections::Elections, error::ClientError, index::SessionCollection,
+};
 
 /// The driver's clients of a store.
 pub(crate) enum Clients {
@@ -42,8 +39,8 @@ pub(crate) enum Clients {
 pub(crate) struct Connection {
     pub(crate) sessions: SessionCollection,
     /// One permit for each connection that the client may open. Calls wait for a permit and not in
-    /// the driver's pool: the pool serves cancelled waiters first and one waiter per event, so after
-    /// an unresponsive server its queue can be minutes behind.
+    /// the driver's pool: the pool serves cancelled waiters first and one waiter per event. After an
+    /// unresponsive server its queue can be minutes behind.
     pub(crate) permits: Arc<Semaphore>,
     /// The elections that reads have to confirm. `None` if the settings name a read concern, or if
     /// the application provides the client, which does not report elections to the store.

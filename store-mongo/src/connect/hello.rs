@@ -6,8 +6,8 @@ use mongodb::{
 };
 
 use crate::{
-    connect::clients::SessionCollection,
     error::{ClientError, OLDEST_SERVER},
+    index::SessionCollection,
 };
 
 /// What kind of server responds.

@@ -11,13 +11,13 @@ use tokio::sync::{Mutex, SemaphorePermit};
 use crate::{
     config::Config,
     connect::{
-        clients::{Clients, Connection, SessionCollection},
+        clients::{Clients, Connection},
         clock::ServerClock,
         elections::ReadAttempt,
         hello::{self, ServerKind},
     },
     error::{ClientError, STORE},
-    index,
+    index::{self, SessionCollection},
 };
 
 /// The state that all clones of a store share.
