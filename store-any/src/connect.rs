@@ -77,8 +77,7 @@ impl Settings {
     }
 }
 
-/// Parses a URL such as `memory:?max_sessions=100000&max_bytes=268435456`. Both settings are
-/// optional.
+/// Parses `memory:?max_sessions=100000&max_bytes=268435456`. Both settings are optional.
 fn memory(url: &str) -> Result<MemoryStoreBuilder, ConnectError> {
     // Other text after `memory:` can be the address of another store with a password, so no error
     // quotes it.

@@ -74,10 +74,7 @@ fn unsupported_scheme(scheme: &str, backends: &[Backend]) -> String {
         .collect();
     let available = available.join(", ");
     if scheme.is_empty() {
-        return format!(
-            "the store URL has no scheme, such as the \"memory:\" in \"memory:?max_sessions=100\"; \
-             available: {available}"
-        );
+        return format!("the store URL has no scheme; start it with one of: {available}");
     }
     match FEATURES.iter().find(|(_, schemes)| schemes.contains(&scheme)) {
         Some((feature, _)) => format!(
@@ -108,11 +105,7 @@ mod tests {
                 "store URL scheme \"sqlite\" needs the feature \"sql\" of store-any, which this \
                  build does not enable; available: memory:",
             ),
-            (
-                "",
-                "the store URL has no scheme, such as the \"memory:\" in \
-                 \"memory:?max_sessions=100\"; available: memory:",
-            ),
+            ("", "the store URL has no scheme; start it with one of: memory:"),
         ] {
             assert_eq!(unsupported_scheme(scheme, &only_memory), expected);
         }

@@ -120,10 +120,7 @@ async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
     let url = mongo.url("");
     for (wrong, words) in [
         (url.replace(PASSWORD, SECRET), "rejected the login; check user, password and authSource"),
-        (
-            url.replace("app:", "nobody:"),
-            "rejected the login; check user, password and authSource",
-        ),
+        (url.replace("app:", "nobody:"), "rejected the login; check user, password and authSource"),
         (
             format!("{url}authSource=admin"),
             "rejected the login; check user, password and authSource",
