@@ -32,8 +32,8 @@ pub(crate) fn binary(bytes: &[u8]) -> Bson {
     Binary { subtype: Generic, bytes: bytes.to_vec() }.into()
 }
 
-/// The update pipeline of a creation, for an upsert. It writes `new` if the document does not
-/// exist or has expired, and leaves any other document unchanged. The server's clock sets the times.
+/// The update pipeline of a creation, for an upsert. It writes `new` if the document does not exist
+/// or has expired, and leaves any other document unchanged. The server's clock sets the times.
 pub(crate) fn creation(key: &StoreKey, new: &NewRecord) -> Vec<Document> {
     let ago = |age: Duration| doc! { "$subtract": ["$$NOW", millis(age)] };
     let data: Document = new

@@ -39,8 +39,8 @@ pub(crate) enum Clients {
 pub(crate) struct Connection {
     pub(crate) sessions: SessionCollection,
     /// One permit for each connection that the client may open. Calls wait for a permit and not in
-    /// the driver's pool: the pool serves cancelled waiters first and one waiter per event. After an
-    /// unresponsive server its queue can be minutes behind.
+    /// the driver's pool: the pool serves cancelled waiters first and one waiter per event. After
+    /// the server was unresponsive, that queue can be minutes behind.
     pub(crate) permits: Arc<Semaphore>,
     /// The elections that reads have to confirm. `None` if the settings name a read concern, or if
     /// the application provides the client, which does not report elections to the store.
