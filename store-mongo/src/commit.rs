@@ -23,8 +23,9 @@ use crate::codec::{
 /// Result of one attempt to commit.
 #[derive(Debug)]
 pub(crate) enum CommitAttempt {
-    Done(Outcome),
+    Final(Outcome),
     Rejected(Rejection),
+    /// The stored document is not a valid record.
     Corrupt(DecodeError),
     /// Another client changed the document after the server evaluated the conditions. The commit
     /// may succeed now.
@@ -306,19 +307,19 @@ pub(crate) fn committed(
 /// Derives from the unchanged record why a commit did not take effect. [`CommitAttempt::Retry`] if
 /// the commit could take effect on this record.
 pub(crate) fn explain(commit: &Commit, record: Option<Record>, limit: usize) -> CommitAttempt {
-    let Some(record) = record else { return CommitAttempt::Done(Outcome::Gone) };
+    let Some(record) = record else { return CommitAttempt::Final(Outcome::Gone) };
     if commit.secret != record.secret {
-        return CommitAttempt::Done(Outcome::Superseded);
+        return CommitAttempt::Final(Outcome::Superseded);
     }
     if let Guard::Version(version) = commit.guard
         && version != record.version
     {
-        return CommitAttempt::Done(Outcome::Conflict);
+        return CommitAttempt::Final(Outcome::Conflict);
     }
     if commit.is_empty() {
         let Record { version, age, authenticated, ttl, attributes, .. } = record;
         let added = std::collections::BTreeMap::new();
-        return CommitAttempt::Done(Outcome::Done(Committed {
+        return CommitAttempt::Final(Outcome::Done(Committed {
             version,
             added,
             age,

@@ -170,17 +170,17 @@ impl Inner {
             let Some((after, now)) =
                 self.with_server_time(&sessions, after, recent, sent_at).await?
             else {
-                return Ok(CommitAttempt::Done(Outcome::Gone));
+                return Ok(CommitAttempt::Final(Outcome::Gone));
             };
             if commit::took_effect(&after, mark) {
                 let committed = commit::committed(&after, commit, now);
                 return Ok(committed.map_or_else(CommitAttempt::Corrupt, |committed| {
-                    CommitAttempt::Done(Outcome::Done(committed))
+                    CommitAttempt::Final(Outcome::Done(committed))
                 }));
             }
             let mut result = explain(decode::record(&after, now));
             if recent.is_some()
-                && matches!(result, CommitAttempt::Done(Outcome::Gone))
+                && matches!(result, CommitAttempt::Final(Outcome::Gone))
                 && !has_certainly_expired(&after, now)
             {
                 result = explain(Box::pin(self.confirm_expiry(key)).await?);

@@ -139,7 +139,7 @@ impl SessionStore for MongoStore {
             return Ok(Outcome::Gone);
         }
         match inner.call(|| inner.commit(key, &commit)).await? {
-            CommitAttempt::Done(outcome) => Ok(outcome),
+            CommitAttempt::Final(outcome) => Ok(outcome),
             CommitAttempt::Rejected(rejection) => Err(rejection.into()),
             CommitAttempt::Corrupt(error) => Err(corrupt(key, error)),
             // `Inner::commit` retries by itself and never returns this.

@@ -117,7 +117,7 @@ async fn requests_take_the_documented_round_trips() {
         VerifiedCookies::default(),
         "the store does not look up an unverifiable cookie"
     );
-    let issued = site
+    let issued = fixture
         .request("a read", FIND, Some(id), async |session| session.get::<i64>("n").await.map(drop))
         .await;
     assert_eq!(issued, None, "a read sets no cookie");
@@ -148,7 +148,7 @@ async fn requests_take_the_documented_round_trips() {
         session.update("n", |held: Option<i64>| held.map(|held| held + 1)).await.map(drop)
     };
     fixture.request("an update of a value", FIND_COMMIT, Some(id), update).await;
-    let first = site
+    let first = fixture
         .request("the first write of a new session", &["update"], None, async |session| {
             session.insert("n", &1)
         })
@@ -158,7 +158,7 @@ async fn requests_take_the_documented_round_trips() {
         session.renew();
         session.insert("e", &1)
     };
-    let id = site
+    let id = fixture
         .request("a rotation together with data, after its load", FIND_COMMIT, Some(id), rotate)
         .await
         .expect("the response sets a new id");
