@@ -178,7 +178,8 @@ async fn c09_10000_values_are_removed_atomically() {
     for name in many(10_000) {
         commit = commit.change(name, Change::Remove);
     }
-    assert!(is_done(&store.commit(&session.key, commit).await));
+    let outcome = store.commit(&session.key, commit).await;
+    assert!(is_done(&outcome), "{outcome:?}");
     let record = store
         .load(&session.key)
         .await
