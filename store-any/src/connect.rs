@@ -1,30 +1,30 @@
-//! From a URL to a store.
+//! Opening a store by its URL.
 
 use std::{num::NonZeroUsize, sync::Arc};
 
 use session_core::{MemoryStore, MemoryStoreBuilder, SessionStore};
 
-use crate::{ConnectError, backend};
+use crate::{backend::backend, error::ConnectError};
 
 /// Opens the store that `url` names.
 ///
-/// A backend that is down now is no error; the store works once it is up, and
-/// [`SessionStore::ping`] says whether it is. One that answers and cannot be used, because it is
-/// too old or refuses the login, is an error.
+/// An unreachable backend is not an error: the store works as soon as the backend is up, and
+/// [`SessionStore::ping`] reports whether it is. A backend that responds but is too old or rejects
+/// the login is an error.
 ///
 /// # Errors
-/// [`ConnectError::Scheme`] if no backend of this build has the URL's scheme; otherwise what the
-/// backend itself says. A password in the URL is in no error.
+/// [`ConnectError::Scheme`] if no backend of this build has the URL's scheme, or the error of the
+/// backend. Errors never contain a password from the URL.
 ///
 /// # Examples
 /// ```
 /// # async fn example() {
 /// let error = store_any::connect("gopher://host").await.unwrap_err();
-/// assert!(error.to_string().starts_with("no session store has the scheme \"gopher\""));
+/// assert!(error.to_string().starts_with("unknown store URL scheme \"gopher\""));
 /// # }
 /// ```
 pub async fn connect(url: &str) -> Result<Arc<dyn SessionStore>, ConnectError> {
-    Ok(match Settings::read(url)? {
+    Ok(match Settings::parse(url)? {
         Settings::Memory(builder) => Arc::new(builder.build()),
         #[cfg(feature = "ipc")]
         Settings::Ipc(config) => Arc::new(store_ipc::IpcStore::connect_with(&config)?),
@@ -37,15 +37,15 @@ pub async fn connect(url: &str) -> Result<Arc<dyn SessionStore>, ConnectError> {
     })
 }
 
-/// Whether `url` names a store, its settings included. Connects to nothing.
+/// Checks the URL of a store and its settings without connecting.
 ///
 /// # Errors
-/// As [`connect`].
+/// The errors of [`connect`] that concern the URL itself.
 pub fn check(url: &str) -> Result<(), ConnectError> {
-    Settings::read(url).map(drop)
+    Settings::parse(url).map(drop)
 }
 
-/// The settings of whichever backend it is.
+/// The settings of one backend.
 enum Settings {
     Memory(MemoryStoreBuilder),
     #[cfg(feature = "ipc")]
@@ -59,9 +59,9 @@ enum Settings {
 }
 
 impl Settings {
-    fn read(url: &str) -> Result<Self, ConnectError> {
-        let scheme =
-            url.split(':').next().filter(|scheme| scheme.len() < url.len()).unwrap_or_default();
+    fn parse(url: &str) -> Result<Self, ConnectError> {
+        // Text without a colon can be a password, so it does not count as a scheme.
+        let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
         match backend(scheme).map(|backend| backend.name) {
             Some("memory") => memory(url).map(Self::Memory),
             #[cfg(feature = "ipc")]
@@ -77,9 +77,9 @@ impl Settings {
     }
 }
 
-/// Reads `memory:?max_sessions=100000&max_bytes=268435456`, both settings optional.
+/// Parses `memory:?max_sessions=100000&max_bytes=268435456`. Both settings are optional.
 fn memory(url: &str) -> Result<MemoryStoreBuilder, ConnectError> {
-    // What is not a setting can be the address of another store with a password in it, so no error
+    // Other text after `memory:` can be the address of another store with a password, so no error
     // quotes it.
     let settings = match url.strip_prefix("memory:").map(|rest| rest.strip_prefix('?').ok_or(rest))
     {
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_scheme_picks_the_backend() {
+    async fn scheme_selects_the_backend() {
         assert!(connect("memory:").await.unwrap().ping().await.is_ok());
         #[cfg(feature = "ipc")]
         assert!(
@@ -131,12 +131,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_url_that_names_no_backend_says_what_would_do() {
+    async fn unknown_scheme_error_lists_the_available_urls() {
         let error = connect("reddis://:secret@host").await.unwrap_err().to_string();
         assert!(
             error.contains("\"reddis\"") && error.contains("memory:") && !error.contains("secret"),
             "{error}"
         );
+        let error = connect("memory").await.unwrap_err();
+        assert!(matches!(&error, ConnectError::Scheme { scheme } if scheme.is_empty()));
+        assert!(error.to_string().starts_with("the store URL has no scheme"), "{error}");
         assert!(matches!(connect("no-colon").await, Err(ConnectError::Scheme { .. })));
         assert!(matches!(connect("memory:8gb").await, Err(ConnectError::MemoryAddress)));
         #[cfg(feature = "mongo")]
@@ -147,8 +150,8 @@ mod tests {
         assert!(matches!(check("sqlite::memory:"), Err(ConnectError::SqlSettings(_))));
     }
 
-    /// What a new session is rejected for, after `before` others.
-    async fn full(url: &str, before: usize) -> String {
+    /// Creates `before` sessions and returns the limit that rejects the next one.
+    async fn exceeded_limit(url: &str, before: usize) -> String {
         let store = connect(url).await.unwrap();
         for n in 0..=before {
             let id = SessionId::random().unwrap();
@@ -166,52 +169,52 @@ mod tests {
                 other => panic!("session {n}: {other:?}"),
             }
         }
-        panic!("{url} has no cap")
+        panic!("{url} has no limit")
     }
 
     #[tokio::test]
     async fn s26_memory_url_bounds_the_store() {
         assert!(
-            full("memory:?max_sessions=10", 8)
+            exceeded_limit("memory:?max_sessions=10", 8)
                 .await
                 .contains("max_sessions for sessions without a principal = 8")
         );
-        assert!(full("memory:?max_bytes=1", 0).await.contains("max_bytes = 1"));
-        assert!(
-            full("memory:?max_bytes=1000000&max_sessions=1", 1).await.contains("max_sessions = 1")
-        );
+        assert!(exceeded_limit("memory:?max_bytes=1", 0).await.contains("max_bytes = 1"));
+        let both = exceeded_limit("memory:?max_bytes=1000000&max_sessions=1", 1).await;
+        assert!(both.contains("max_sessions = 1"));
         assert!(check("memory:").is_ok() && check("memory:?").is_ok());
     }
 
     #[test]
-    fn memory_url_with_an_unknown_setting_is_refused_by_name() {
-        for (url, shown) in [
+    fn memory_url_error_names_the_invalid_setting() {
+        for (url, expected) in [
             (
                 "memory:?max_session=2",
-                r#"memory: has no setting "max_session"; use max_sessions or max_bytes"#,
+                r#"memory: unknown setting "max_session": use max_sessions or max_bytes"#,
             ),
             (
                 "memory:?max_sessions=2&sweep=1",
-                r#"memory: has no setting "sweep"; use max_sessions or max_bytes"#,
+                r#"memory: unknown setting "sweep": use max_sessions or max_bytes"#,
             ),
             (
                 "memory:?max_bytes=1gb",
-                r#"memory: max_bytes cannot be "1gb"; use a whole number above 0"#,
+                r#"memory: max_bytes: "1gb" is not valid: use a whole number above 0"#,
             ),
             (
                 "memory:?max_sessions=0",
-                r#"memory: max_sessions cannot be "0"; use a whole number above 0"#,
+                r#"memory: max_sessions: "0" is not valid: use a whole number above 0"#,
             ),
             (
                 "memory:?max_sessions",
-                r#"memory: max_sessions cannot be ""; use a whole number above 0"#,
+                r#"memory: max_sessions: "" is not valid: use a whole number above 0"#,
             ),
             (
                 "memory://:s3cret@host",
-                "memory: takes no address; use memory: or memory:?max_sessions=100000&max_bytes=268435456",
+                "memory: does not take an address: use memory: or \
+                 memory:?max_sessions=100000&max_bytes=268435456",
             ),
         ] {
-            assert_eq!(check(url).unwrap_err().to_string(), shown);
+            assert_eq!(check(url).unwrap_err().to_string(), expected);
         }
     }
 }

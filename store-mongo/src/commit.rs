@@ -1,8 +1,9 @@
-//! A commit as an update: one pipeline that a server applies to one document as one step.
+//! A commit as an update pipeline, which the server applies to one document atomically.
 //!
-//! If its conditions hold, the document has the commit's mark afterwards. If not, the document is
-//! unchanged, and the answer holds what tells why. The pipeline never raises an error: a server
-//! writes a command that fails into its log, with all the data in it.
+//! If the conditions of the pipeline hold, the document has the commit marker afterwards. If a
+//! condition fails, the document stays unchanged, and the response holds the fields from which
+//! [`explain`] derives the outcome. The pipeline never raises an error: the server logs a failed
+//! command with all its data.
 
 use mongodb::bson::{Bson, DateTime, Document, RawBsonRef, RawDocument, doc};
 use session_core::{
@@ -10,26 +11,30 @@ use session_core::{
     PrincipalChange, Record, Rejection,
 };
 
-use crate::{
-    document::{CURRENT, Head, Unreadable, alive, binary, count, literal, millis},
+use crate::codec::{
+    decode::{DecodeError, Header},
+    expression::{alive, binary, bson_size, literal, millis},
     field::{
-        ATTRIBUTES, AUTHENTICATED, BYTES, DATA, EXPIRES, FORMER, GENERATION, MARK, PRINCIPAL,
-        ROTATED, SECRET, SINCE, UNTIL, VERSION, escaped, unescaped,
+        self, ATTRIBUTES, AUTHENTICATED, BYTES, CURRENT_FORMAT, DATA, EXPIRES, FORMER, GENERATION,
+        MARK, PRINCIPAL, ROTATED, SECRET, SINCE, UNTIL, VERSION,
     },
 };
 
-/// What came of a commit.
+/// Result of one attempt to commit.
 #[derive(Debug)]
-pub(crate) enum Committing {
-    Settled(Outcome),
+pub(crate) enum CommitAttempt {
+    Final(Outcome),
     Rejected(Rejection),
-    Corrupt(Unreadable),
-    /// The document changed meanwhile, and the commit may take effect now.
-    Again,
+    /// The stored document is not a valid record.
+    Corrupt(DecodeError),
+    /// Another client changed the document after the server evaluated the conditions. The commit
+    /// may succeed now.
+    Retry,
 }
 
-/// The pipeline of a commit to a document, under the cap on data. It leaves `mark`.
-pub(crate) fn pipeline(commit: &Commit, cap: usize, mark: i64) -> Vec<Document> {
+/// The pipeline of a commit. The data may have at most `limit` bytes afterwards, and the document
+/// gets the commit marker `mark`.
+pub(crate) fn pipeline(commit: &Commit, limit: usize, mark: i64) -> Vec<Document> {
     let (mut merged, mut removed) = (doc! { MARK: mark }, Vec::new());
     if commit.is_change() {
         merged.insert(VERSION, doc! { "$add": ["$version", 1_i64] });
@@ -41,9 +46,9 @@ pub(crate) fn pipeline(commit: &Commit, cap: usize, mark: i64) -> Vec<Document> 
         AuthenticationChange::Keep => {}
         AuthenticationChange::Clear => removed.extend([PRINCIPAL, AUTHENTICATED]),
         AuthenticationChange::Now if merged.contains_key(PRINCIPAL) => {
-            drop(merged.insert(AUTHENTICATED, "$$NOW"))
+            drop(merged.insert(AUTHENTICATED, "$$NOW"));
         }
-        // An anonymous session has no such time.
+        // An anonymous session does not get an authentication time.
         AuthenticationChange::Now => {
             let is_anonymous = doc! { "$eq": [{ "$type": "$principal" }, "missing"] };
             merged.insert(AUTHENTICATED, doc! { "$cond": [is_anonymous, "$$REMOVE", "$$NOW"] });
@@ -71,19 +76,20 @@ pub(crate) fn pipeline(commit: &Commit, cap: usize, mark: i64) -> Vec<Document> 
         merged.insert(EXPIRES, doc! { "$add": ["$$NOW", millis(ttl)] });
     }
     let mut conditions = conditions(commit);
-    let calculated = Values::of(commit).map(|values| {
-        conditions.extend(values.conditions);
-        merged.insert(DATA, values.data);
+    let calculated = DataUpdate::of(commit).map(|update| {
+        conditions.extend(update.conditions);
+        merged.insert(DATA, update.data);
         merged.insert(BYTES, "$$bytes");
-        (values.sums, values.bytes)
+        (update.sums, update.bytes)
     });
     let mut after = without_all(&removed, doc! { "$mergeObjects": ["$$ROOT", merged] }.into());
     if let Some((sums, bytes)) = calculated {
-        // Data that gets no larger is fine, even where the cap was lowered.
-        let mut fits =
-            vec![Bson::from(doc! { "$lte": ["$$bytes", { "$max": [count(cap), "$bytes"] }] })];
-        // A sum that leaves 64 bits goes on as a floating-point number, and a text that is not an
-        // integer has become null.
+        // A change that does not enlarge the data is allowed even above the limit, because an
+        // operator may have lowered the limit.
+        let limit = doc! { "$max": [bson_size(limit), "$bytes"] };
+        let mut fits = vec![Bson::from(doc! { "$lte": ["$$bytes", limit] })];
+        // The server continues a sum beyond 64 bits as a double, and a value that is not an integer
+        // is null.
         fits.extend(
             sums.keys()
                 .map(|name| doc! { "$eq": [{ "$type": format!("$${name}") }, "long"] }.into()),
@@ -97,17 +103,17 @@ pub(crate) fn pipeline(commit: &Commit, cap: usize, mark: i64) -> Vec<Document> 
     vec![doc! { "$replaceWith": { "$cond": [{ "$and": conditions }, after, "$$ROOT"] } }]
 }
 
-/// What must hold of a document whatever the values are. The server calculates nothing with a
-/// corrupt record.
+/// The conditions that do not depend on the changed values. They keep the server from calculating
+/// with a corrupt record.
 fn conditions(commit: &Commit) -> Vec<Bson> {
-    // One comparison of two lists: a server takes longer to parse a pipeline than to run it.
+    // One comparison of two arrays: the server needs more time to parse a pipeline than to run it.
     let mut found = vec![Bson::from("$secret"), "$format".into()];
-    let mut wanted = vec![binary(commit.secret.as_bytes()), CURRENT.into()];
+    let mut expected = vec![binary(commit.secret.as_bytes()), CURRENT_FORMAT.into()];
     if let Guard::Version(version) = commit.guard {
         found.push("$version".into());
-        wanted.push(i64::try_from(version).unwrap_or(-1).into());
+        expected.push(i64::try_from(version).unwrap_or(-1).into());
     }
-    // Numbers of all types are equal, so the types are compared too.
+    // `$eq` ignores the type of a number, so the types are compared too.
     for (path, kind) in [
         ("$format", "int"),
         ("$version", "long"),
@@ -117,14 +123,14 @@ fn conditions(commit: &Commit) -> Vec<Bson> {
         ("$data", "object"),
     ] {
         found.push(type_of(path));
-        wanted.push(kind.into());
+        expected.push(kind.into());
     }
     let optional = |paths: &[&str], kind: &str| -> Bson {
         let types: Vec<Bson> = paths.iter().map(|path| type_of(path)).collect();
         doc! { "$setIsSubset": [types, [kind, "missing"]] }.into()
     };
     vec![
-        doc! { "$eq": [found, wanted] }.into(),
+        doc! { "$eq": [found, expected] }.into(),
         alive().into(),
         doc! { "$gte": ["$version", 0_i64] }.into(),
         optional(&["$principal", "$attributes"], "string"),
@@ -138,35 +144,34 @@ fn type_of(path: &str) -> Bson {
     doc! { "$type": path }.into()
 }
 
-/// What becomes of the values.
-struct Values {
-    /// What has to hold of the values before, so that all of this can be calculated.
+/// How a commit changes the values of a session.
+struct DataUpdate {
+    /// The conditions on the old values, without which the update cannot be calculated.
     conditions: Vec<Bson>,
-    /// The sums, as variables.
+    /// The variables that hold the sums of additions.
     sums: Document,
-    /// The size of the data afterwards.
+    /// The size of the new data.
     bytes: Bson,
-    /// The data afterwards.
+    /// The new data.
     data: Bson,
 }
 
-impl Values {
-    /// `None` if nothing becomes of them.
+impl DataUpdate {
+    /// `None` if the commit changes no values.
     fn of(commit: &Commit) -> Option<Self> {
         if commit.clear {
-            let kept = kept(commit);
-            let fields: Document = kept
+            let data = data_after_clear(commit);
+            let fields: Document = data
                 .iter()
                 .map(|(name, value)| {
-                    (escaped(name.as_str()).into_owned(), Bson::from(value.as_str()))
+                    (field::encode(name.as_str()).into_owned(), Bson::from(value.as_str()))
                 })
                 .collect();
-            let data = doc! { "$literal": fields }.into();
             return Some(Self {
                 conditions: Vec::new(),
                 sums: Document::new(),
-                bytes: count(kept.bytes()).into(),
-                data,
+                bytes: bson_size(data.bytes()).into(),
+                data: doc! { "$literal": fields }.into(),
             });
         }
         if commit.changes.is_empty() {
@@ -176,18 +181,16 @@ impl Values {
             (Document::new(), vec![Bson::from("$bytes")], Document::new());
         let (mut conditions, mut removed) = (Vec::new(), Vec::new());
         for (name, change) in &commit.changes {
-            let field = escaped(name.as_str());
+            let field = field::encode(name.as_str());
             let path = format!("${DATA}.{field}");
-            let named = count(name.as_str().len());
-            // What it takes up now.
-            let taken = doc! { "$subtract": [-named, { "$strLenBytes": path.as_str() }] };
-            terms.push(
-                doc! { "$cond": [{ "$eq": [{ "$type": path.as_str() }, "string"] }, taken, 0_i64] }
-                    .into(),
-            );
+            let name_size = bson_size(name.as_str().len());
+            // Minus the size of the old value and its name, if there is an old value.
+            let old_size = doc! { "$subtract": [-name_size, { "$strLenBytes": path.as_str() }] };
+            let exists = doc! { "$eq": [{ "$type": path.as_str() }, "string"] };
+            terms.push(doc! { "$cond": [exists, old_size, 0_i64] }.into());
             match change {
                 Change::Set(value) => {
-                    terms.push((named + count(value.as_str().len())).into());
+                    terms.push((name_size + bson_size(value.as_str().len())).into());
                     set.insert(field, literal(value.as_str()));
                 }
                 Change::Remove => removed.push(field),
@@ -196,8 +199,9 @@ impl Values {
                     let text = doc! { "$toString": format!("$${variable}") };
                     conditions.push(doc! { "$in": [type_of(&path), ["string", "missing"]] }.into());
                     sums.insert(variable, sum(&path, *by));
-                    // A sum of no integer is nothing, which has no size.
-                    terms.push(doc! { "$add": [named, { "$strLenBytes": { "$ifNull": [text.clone(), ""] } }] }.into());
+                    // `$strLenBytes` raises an error for null, so an invalid sum counts as empty.
+                    let digits = doc! { "$ifNull": [text.clone(), ""] };
+                    terms.push(doc! { "$add": [name_size, { "$strLenBytes": digits }] }.into());
                     set.insert(field, text);
                 }
             }
@@ -210,31 +214,32 @@ impl Values {
     }
 }
 
-/// The number that the text at `path` is, or that nothing is, and `by`; nothing if the text is no
-/// integer's.
+/// The sum of `by` and the integer at `path`. A missing value counts as 0. The sum is null if the
+/// value is not an integer.
 fn sum(path: &str, by: i64) -> Document {
-    // JSON allows white space around a number.
+    // JSON allows whitespace around a number.
     let text = doc! { "$trim": { "input": { "$ifNull": [path, "0"] }, "chars": " \t\r\n" } };
     doc! { "$add": [{ "$convert": { "input": text, "to": "long", "onError": Bson::Null } }, by] }
 }
 
-/// An object without some of its fields.
+/// The object without `fields`.
 fn without_all(fields: &[impl AsRef<str>], object: Bson) -> Bson {
     let fields = fields.iter().map(AsRef::as_ref);
-    // Nested expressions are quicker for a few fields. For many they are too deep for a server and
-    // for a stack.
+    // Nested `$unsetField` expressions are faster for a few fields. For many fields they exceed the
+    // nesting limit of the server, and encoding them can overflow the stack.
     if fields.len() <= 8 {
         return fields.fold(object, |object, field| {
             doc! { "$unsetField": { "field": field, "input": object } }.into()
         });
     }
     let fields: Vec<&str> = fields.collect();
-    let stays = doc! { "$not": { "$in": ["$$this.k", { "$literal": fields }] } };
-    doc! { "$arrayToObject": { "$filter": { "input": { "$objectToArray": object }, "cond": stays } } }.into()
+    let remains = doc! { "$not": { "$in": ["$$this.k", { "$literal": fields }] } };
+    let input = doc! { "$objectToArray": object };
+    doc! { "$arrayToObject": { "$filter": { "input": input, "cond": remains } } }.into()
 }
 
-/// What is left after a commit that clears.
-fn kept(commit: &Commit) -> Data {
+/// The data after a commit that clears the session.
+fn data_after_clear(commit: &Commit) -> Data {
     let mut data = Data::new();
     for (name, change) in &commit.changes {
         match change {
@@ -246,6 +251,7 @@ fn kept(commit: &Commit) -> Data {
     data
 }
 
+/// The names that a commit adds to.
 fn added(commit: &Commit) -> impl Iterator<Item = &Name> {
     commit
         .changes
@@ -254,66 +260,66 @@ fn added(commit: &Commit) -> impl Iterator<Item = &Name> {
         .map(|(name, _)| name)
 }
 
-/// Whether a commit took effect, by the document after it.
+/// Whether the commit with this marker took effect, by the document that the server returned.
 pub(crate) fn took_effect(after: &RawDocument, mark: i64) -> bool {
     after.get(MARK).ok().flatten().and_then(RawBsonRef::as_i64) == Some(mark)
 }
 
-/// Reads the document after a commit that took effect.
+/// Decodes the document after a commit that took effect.
 pub(crate) fn committed(
     after: &RawDocument,
     commit: &Commit,
     now: DateTime,
-) -> Result<Committed, Unreadable> {
-    let head = Head::read(after)?;
+) -> Result<Committed, DecodeError> {
+    let header = Header::decode(after)?;
     let mut sums = std::collections::BTreeMap::new();
     if added(commit).next().is_some() {
         let data =
-            after.get(DATA)?.and_then(RawBsonRef::as_document).ok_or(Unreadable::Part(DATA))?;
-        // Once through the document: to look for each name would be a walk for each.
+            after.get(DATA)?.and_then(RawBsonRef::as_document).ok_or(DecodeError::Field(DATA))?;
+        // One pass over the document: each lookup by name would scan it again.
         for field in data {
             let (field, text) = field?;
-            let Some(name) = unescaped(field.as_str()) else { continue };
+            let Some(name) = field::decode(field.as_str()) else { continue };
             if let Some((name, Change::Add(_))) = commit.changes.get_key_value(&*name) {
                 let sum = text
                     .as_str()
                     .and_then(|text| text.parse().ok())
-                    .ok_or(Unreadable::Part("values"))?;
+                    .ok_or(DecodeError::Field("values"))?;
                 sums.insert(name.clone(), sum);
             }
         }
         if sums.len() != added(commit).count() {
-            return Err(Unreadable::Part("values"));
+            return Err(DecodeError::Field("values"));
         }
     }
     Ok(Committed {
-        version: head.version,
+        version: header.version,
         added: sums,
-        age: head.age(now),
-        authenticated: head.authenticated(now),
-        // It lived when the commit took effect. The answer may have taken longer than what was left
-        // of its life.
-        ttl: head.ttl(now).unwrap_or_default(),
-        attributes: head.attributes,
+        age: header.age(now),
+        authenticated: header.authenticated(now),
+        // The session was alive when the commit took effect. It may have expired before the
+        // response arrived.
+        ttl: header.ttl(now).unwrap_or_default(),
+        attributes: header.attributes,
     })
 }
 
-/// Why a commit changes nothing, by the record it would change. `Again` if the record does not
-/// tell.
-pub(crate) fn explain(commit: &Commit, record: Option<Record>, cap: usize) -> Committing {
-    let Some(record) = record else { return Committing::Settled(Outcome::Gone) };
+/// Derives from the unchanged record why a commit did not take effect. [`CommitAttempt::Retry`] if
+/// the commit could take effect on this record.
+pub(crate) fn explain(commit: &Commit, record: Option<Record>, limit: usize) -> CommitAttempt {
+    let Some(record) = record else { return CommitAttempt::Final(Outcome::Gone) };
     if commit.secret != record.secret {
-        return Committing::Settled(Outcome::Superseded);
+        return CommitAttempt::Final(Outcome::Superseded);
     }
     if let Guard::Version(version) = commit.guard
         && version != record.version
     {
-        return Committing::Settled(Outcome::Conflict);
+        return CommitAttempt::Final(Outcome::Conflict);
     }
     if commit.is_empty() {
         let Record { version, age, authenticated, ttl, attributes, .. } = record;
         let added = std::collections::BTreeMap::new();
-        return Committing::Settled(Outcome::Done(Committed {
+        return CommitAttempt::Final(Outcome::Done(Committed {
             version,
             added,
             age,
@@ -331,17 +337,17 @@ pub(crate) fn explain(commit: &Commit, record: Option<Record>, cap: usize) -> Co
             Change::Add(by) => {
                 let Some(current) = data.get(name.as_str()).map_or(Some(0), Json::as_integer)
                 else {
-                    return Committing::Rejected(Rejection::NotAnInteger { name: name.clone() });
+                    return CommitAttempt::Rejected(Rejection::NotAnInteger { name: name.clone() });
                 };
                 let Some(sum) = current.checked_add(*by) else {
-                    return Committing::Rejected(Rejection::Overflow { name: name.clone() });
+                    return CommitAttempt::Rejected(Rejection::Overflow { name: name.clone() });
                 };
                 data.insert(name.clone(), Json::integer(sum));
             }
         }
     }
-    if data.bytes() > cap.max(before) {
-        return Committing::Rejected(Rejection::DataTooLarge { bytes: data.bytes(), limit: cap });
+    if data.bytes() > limit.max(before) {
+        return CommitAttempt::Rejected(Rejection::DataTooLarge { bytes: data.bytes(), limit });
     }
-    Committing::Again
+    CommitAttempt::Retry
 }

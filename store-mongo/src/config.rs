@@ -1,4 +1,4 @@
-//! The settings of a store.
+//! [`Config`], the settings of a store.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -10,33 +10,44 @@ use session_core::Limits;
 
 use crate::{
     error::{ClientError, ConfigError},
-    servers::Servers,
-    url,
+    url::{self, Servers},
 };
+
+/// The number of connections to a server that the driver opens by default.
+const DEFAULT_POOL_SIZE: u32 = 10;
+
+/// How often the driver checks each server.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// The largest valid `data_bytes`. With it a document stays below MongoDB's limit of 16 MiB for all
+/// names: percent-encoding can triple a name, and the shortest value takes ten bytes of BSON.
+const MAX_DATA_BYTES: usize = 1 << 20;
 
 /// The settings of a [`MongoStore`](crate::MongoStore), from code, a URL or a configuration file.
 ///
-/// The URL is the driver's, `mongodb://user:password@host1,host2/database?replicaSet=name` or
-/// `mongodb+srv://…`, with all of its settings: TLS (`tls`, `tlsCAFile`, `tlsCertificateKeyFile`),
-/// `w`, `journal`, `wtimeoutMS`, `readConcernLevel`, `authSource`, `maxPoolSize` and so on. Beside
-/// them it may have `collection`, `deadline_ms` and `data_bytes`, named like the methods here; in a
-/// file these stand beside `url`, as does `database`.
+/// The URL has the driver's format, `mongodb://user:password@host1,host2/database?replicaSet=name`
+/// or `mongodb+srv://…`. It may contain every setting of the driver, for example TLS (`tls`,
+/// `tlsCAFile`, `tlsCertificateKeyFile`), `w`, `journal`, `wtimeoutMS`, `readConcernLevel`,
+/// `authSource` and `maxPoolSize`. It may also contain `collection`, `deadline_ms` and
+/// `data_bytes`, which correspond to the methods of this type. In a configuration file these three
+/// and `database` are keys beside `url`.
 ///
 /// # Examples
 /// ```
 /// # use std::time::Duration;
 /// # use store_mongo::Config;
-/// let config = Config::new("mongodb://127.0.0.1:27017/shop?collection=carts")?.deadline(Duration::from_millis(500));
+/// let config = Config::new("mongodb://127.0.0.1:27017/shop?collection=carts")?
+///     .deadline(Duration::from_millis(500));
 /// # Ok::<(), store_mongo::ConfigError>(())
 /// ```
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(try_from = "File")]
 pub struct Config {
-    /// What the URL says to the driver.
+    /// What the driver reads from the URL.
     pub(crate) driver: ConnectionString,
     login: Option<(String, String)>,
-    /// In which database the user of [`Self::login`] is looked for.
-    pub(crate) login_source: Option<String>,
+    /// The database of the user that [`Self::login`] names.
+    login_source: Option<String>,
     pub(crate) database: Box<str>,
     pub(crate) collection: Box<str>,
     pub(crate) deadline: Duration,
@@ -46,17 +57,27 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads a URL with its settings. Nothing is looked up; a `mongodb+srv` name is with the first
-    /// call.
+    /// Parses a URL with its settings. Does not resolve host names; the first call of a store
+    /// resolves a `mongodb+srv` name.
     ///
     /// # Errors
-    /// [`ConfigError`] if the URL is none of MongoDB, a setting is unknown, or a value is out of
-    /// range. It shows no password.
+    /// [`ConfigError`] if the URL is not a MongoDB URL, a setting is unknown, or a value is not
+    /// valid. The error never contains a password.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
-        url::read(url)
+        let parsed = url::parse(url)?;
+        let mut config = Self::from_driver(parsed.driver);
+        config.login_source = parsed.login_source;
+        if let Some(database) = parsed.database {
+            config.database = database.into();
+        }
+        for (key, value) in &parsed.settings {
+            config.set(key, value)?;
+        }
+        config.check()?;
+        Ok(config)
     }
 
-    pub(crate) fn at(driver: ConnectionString) -> Self {
+    fn from_driver(driver: ConnectionString) -> Self {
         let write_concern = driver
             .write_concern
             .clone()
@@ -80,45 +101,46 @@ impl Config {
         }
     }
 
-    /// The user and password, in place of those in the URL. The user is looked for in the URL's
-    /// `authSource`, else in its database, else in `admin`.
+    /// Sets user and password, instead of those in the URL. The user belongs to the database
+    /// `authSource` of the URL, or else to the URL's database, or else to `admin`.
     #[must_use]
     pub fn login(mut self, user: &str, password: &str) -> Self {
         self.login = Some((user.to_owned(), password.to_owned()));
         self
     }
 
-    /// The database. The URL's by default, and `sessions` if that has none.
+    /// Sets the database. Default: the database of the URL, or `sessions` if the URL has none.
     #[must_use]
     pub fn database(mut self, name: &str) -> Self {
         self.database = name.into();
         self
     }
 
-    /// The collection: the application's namespace. `sessions` by default.
+    /// Sets the collection, which is the application's namespace. Default: `sessions`.
     #[must_use]
     pub fn collection(mut self, name: &str) -> Self {
         self.collection = name.into();
         self
     }
 
-    /// How long a call may take, waiting for a server and a connection included; then it is
-    /// [`StoreError::Timeout`](session_core::StoreError::Timeout). 2 s by default.
+    /// Sets the most time that a call may take, including the waits for a server and a connection.
+    /// A call that takes longer fails with
+    /// [`StoreError::Timeout`](session_core::StoreError::Timeout). Default: 2 s.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// The caps on a record. 64 KiB of data by default.
+    /// Sets the limits of a record. Default: 64 KiB of data.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// When a write counts as done. On a majority of the members, within the deadline, by default;
-    /// with less an election can undo what was acknowledged.
+    /// Sets how many members have to acknowledge a write. Default: a majority, within the deadline.
+    /// With fewer members an election can undo acknowledged writes.
     #[must_use]
     pub fn write_concern(mut self, concern: WriteConcern) -> Self {
         self.write_concern = concern;
@@ -129,27 +151,27 @@ impl Config {
         Servers(self.driver.host_info.clone())
     }
 
-    /// Whether the URL leads to one server, whatever that is.
+    /// Whether the URL asks for a direct connection to one server.
     pub(crate) fn is_direct(&self) -> bool {
         self.driver.direct_connection == Some(true)
     }
 
-    /// The most connections of a client to a server: `maxPoolSize`, 10 by default.
+    /// The most connections of a client to a server: `maxPoolSize`. Default: 10.
     pub(crate) fn connections(&self) -> usize {
-        self.driver.max_pool_size.unwrap_or(DRIVERS_CONNECTIONS) as usize
+        self.driver.max_pool_size.unwrap_or(DEFAULT_POOL_SIZE) as usize
     }
 
-    /// The driver's settings. Looks up the servers of a `mongodb+srv` name.
+    /// The driver's options. Resolves a `mongodb+srv` name.
     pub(crate) async fn client_options(&self) -> Result<ClientOptions, ClientError> {
         let mut options = ClientOptions::parse(self.driver.clone()).await?;
-        // A little less than the deadline, so that the error says which servers were not there.
+        // Less than the deadline, so that the driver's error arrives before the timeout.
         options.server_selection_timeout.get_or_insert(self.deadline * 9 / 10);
         options.connect_timeout.get_or_insert(self.deadline);
-        // The driver clears the queue before a server that was silent once it hears of it again,
-        // and until then serves who has given up.
+        // After an unresponsive server the driver serves cancelled waiters until its next check
+        // clears the queue. A short interval shortens that time.
         options.heartbeat_freq.get_or_insert(HEARTBEAT);
-        let connections = *options.max_pool_size.get_or_insert(DRIVERS_CONNECTIONS);
-        // All at once, if it comes to that: who has a turn is to have a connection.
+        let connections = *options.max_pool_size.get_or_insert(DEFAULT_POOL_SIZE);
+        // The pool may open all connections at once, so that each call with a permit gets one.
         options.max_connecting.get_or_insert(connections);
         if let Some((user, password)) = &self.login {
             let credential = options.credential.get_or_insert_with(Credential::default);
@@ -160,19 +182,23 @@ impl Config {
         Ok(options)
     }
 
-    /// Sets what a URL or a file names.
-    pub(crate) fn set(&mut self, key: &str, text: &str) -> Result<(), ConfigError> {
+    /// Sets a setting from a URL or a file by name.
+    fn set(&mut self, key: &str, text: &str) -> Result<(), ConfigError> {
         match key {
             "database" => self.database = text.into(),
             "collection" => self.collection = text.into(),
             "deadline_ms" => {
                 self.deadline =
-                    Duration::from_millis(number("deadline_ms", text, "a whole number above 0")?)
+                    Duration::from_millis(number("deadline_ms", text, "a whole number above 0")?);
             }
             "data_bytes" => self.limits.data_bytes = number("data_bytes", text, "a whole number")?,
             _ => {
                 return Err(ConfigError::UnknownKey {
-                    key: if url::looks_like_one(key) { key.to_owned() } else { "…".to_owned() },
+                    key: if url::is_printable_name(key) {
+                        key.to_owned()
+                    } else {
+                        "…".to_owned()
+                    },
                 });
             }
         }
@@ -186,7 +212,7 @@ impl Config {
             return Err(value(
                 "database",
                 &self.database,
-                "1 to 63 bytes without any of / \\ . \" $ * < > : | ? and spaces",
+                "1 to 63 bytes without spaces and / \\ . \" $ * < > : | ?",
             ));
         }
         let collection = &self.collection;
@@ -207,23 +233,24 @@ impl Config {
             return Err(value(
                 "collection",
                 collection,
-                "a name that does not begin with system. and has no empty part between dots",
+                "a name that does not start with \"system.\" and has no empty part between dots",
             ));
         }
         if self.deadline.is_zero() {
             return Err(value("deadline_ms", "0", "a millisecond or more"));
         }
-        if self.limits.data_bytes > MOST_DATA {
+        if self.limits.data_bytes > MAX_DATA_BYTES {
             return Err(value(
                 "data_bytes",
                 &self.limits.data_bytes.to_string(),
-                "at most 1048576; keep large things elsewhere",
+                "at most 1048576, and store large values elsewhere",
             ));
         }
         if self.write_concern.w == Some(mongodb::options::Acknowledgment::Nodes(0)) {
             return Err(ConfigError::Url {
                 part: "setting w=0",
-                usable: "a write that nobody acknowledges cannot be reported; use w=majority",
+                usable: "use w=majority; the store cannot report the result of a write that no \
+                         server acknowledges",
             });
         }
         if self.connections() == 0 || self.connections() > 1 << 20 {
@@ -237,24 +264,15 @@ impl Config {
         {
             return Err(ConfigError::Url {
                 part: "setting readPreference",
-                usable: "sessions are read from the primary, since a secondary may not have what was acknowledged; leave it out",
+                usable: "remove it; the store reads from the primary, because a secondary may lack \
+                         acknowledged writes",
             });
         }
         Ok(())
     }
 }
 
-/// How many connections to a server the driver makes if nobody says otherwise.
-const DRIVERS_CONNECTIONS: u32 = 10;
-
-/// How often the driver asks each server how it is.
-const HEARTBEAT: Duration = Duration::from_secs(1);
-
-/// So little that a document of it has less than the 16 MiB that it may have, whatever the names
-/// are: a name can treble when it is escaped, and the shortest value takes ten bytes.
-const MOST_DATA: usize = 1 << 20;
-
-/// Shows where the servers are and how calls are bounded; passwords are masked.
+/// Shows the settings without the password.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let credential = self.driver.credential.as_ref();
@@ -278,7 +296,7 @@ impl fmt::Debug for Config {
     }
 }
 
-/// A section of a configuration file: a URL, and settings beside it.
+/// A section of a configuration file: a URL and other settings.
 #[derive(Deserialize)]
 struct File {
     url: String,
@@ -333,7 +351,90 @@ mod tests {
     }
 
     #[test]
-    fn a_majority_has_to_have_a_write_unless_the_url_says_otherwise() {
+    fn url_sets_its_settings_and_keeps_the_defaults() {
+        let config = Config::new(
+            "mongodb://app:p%40ss@a:1,b/shop?replicaSet=rs&collection=carts&deadline_ms=600\
+             &maxPoolSize=3",
+        )
+        .unwrap();
+        assert_eq!((&*config.database, &*config.collection), ("shop", "carts"));
+        assert_eq!(config.deadline, Duration::from_millis(600));
+        assert_eq!(
+            (config.driver.replica_set.as_deref(), config.driver.max_pool_size),
+            (Some("rs"), Some(3))
+        );
+        assert_eq!(config.servers().to_string(), "a:1,b:27017");
+        for url in [
+            "mongodb://host",
+            "mongodb://host/",
+            "mongodb://[::1]",
+            "mongodb://[::1]:1,host:65535/",
+            "mongodb://host?deadline_ms=2000",
+            "mongodb://host/?retryWrites=true",
+        ] {
+            let config = Config::new(url).unwrap();
+            assert_eq!((&*config.database, &*config.collection), ("sessions", "sessions"), "{url}");
+        }
+    }
+
+    #[test]
+    fn invalid_url_error_names_the_mistake() {
+        for (url, expected) in [
+            ("mongo://host", "mongodb://"),
+            ("mongodb://", "Mongo"),
+            ("mongodb://[::1]:port/", "65535"),
+            ("mongodb://host:0/", "65535"),
+            ("mongodb://host/a.b", "database"),
+            ("mongodb://host/?collection=a$b", "collection"),
+            ("mongodb://host/?collection=system.users", "collection"),
+            ("mongodb://host/?deadline_ms=0", "deadline_ms"),
+            ("mongodb://host/?deadline_ms=soon", "soon"),
+            ("mongodb://host/?w=0", "w=0"),
+            ("mongodb://host/?socketTimeoutMS=100", "deadline_ms"),
+            ("mongodb://host/?maxPoolSize=0", "maxPoolSize"),
+            ("mongodb://host/?readPreference=secondary", "primary"),
+            ("mongodb://host/?prefix=a", "prefix"),
+            ("mongodb://host/%ff", "database"),
+            ("mongodb://app:secret@host/?nonsense=1", "nonsense"),
+            ("mongodb://app:secret@host:port/", "port"),
+            ("mongodb://app:se/cret@host/", "percent-encoded"),
+            ("mongodb://app:se%cret@host/", "percent-encoded"),
+        ] {
+            let error = Config::new(url).unwrap_err().to_string();
+            assert!(error.contains(expected), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn c45_url_errors_show_no_password() {
+        for url in [
+            "mongodb://app:hun?ter2@host/db",
+            "mongodb://app:hun/ter2@host/db",
+            "mongodb://app:hun@ter2@host/db",
+            "mongodb://app:hun:ter2@host/db",
+            "mongodb://app:hun%ter2@host/db?x=1",
+            "mongodb://app:hunter2@host:port/db",
+            "mongodb://app:hun%8ȕter2@host/db",
+            "mongodb://app%ü:hunter2@host/db",
+            "mongodb://app:hunter2",
+            "mongodb://app:hunter2,host/db",
+            "mongodb://app:hun?a=hun@host/db",
+            "mongodb://app:1?deadline_ms=hunter2@host/shop",
+            "mongodb://app:1?collection=hunter2$@host/shop",
+            "mongodb://host/?authMechanismProperties=hunter2",
+            "mongodb://host/?tlsCertificateKeyFilePassword=hunter2&w=-1",
+            "mongodb://app:hunter2@host/db?authMechanism=ter2",
+            "mongo://app:hunter2@host",
+        ] {
+            if let Err(error) = Config::new(url) {
+                let shown = format!("{error} {error:?}");
+                assert!(!shown.contains("ter2") && !shown.contains("hun"), "{url}: {shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn default_write_concern_is_majority() {
         let concern = |url: &str| Config::new(url).unwrap().write_concern;
         assert_eq!(concern("mongodb://host").w, WriteConcern::majority().w);
         let journaled = concern("mongodb://host/?journal=true&wtimeoutMS=300");
@@ -346,7 +447,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_driver_waits_for_fits_into_the_deadline() {
+    async fn driver_timeouts_fit_into_the_deadline() {
         let config = Config::new("mongodb://host/?authSource=accounts")
             .unwrap()
             .deadline(Duration::from_secs(1))

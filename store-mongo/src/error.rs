@@ -1,135 +1,150 @@
-//! What can go wrong, and what the caller learns of it.
+//! Errors: invalid settings, failed connects, failed calls, and how a failed call becomes a
+//! [`StoreError`].
 
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 use session_core::{BoxError, Rejection, StoreError};
 
-use crate::STORE;
+/// The name of this store in errors and metrics.
+pub(crate) const STORE: &str = "mongo";
 
-/// The oldest server that is spoken to, and the version of the wire protocol by which it is known.
-pub(crate) const OLDEST: (&str, i32) = ("5.0", 13);
+/// The oldest supported server, and the version of its wire protocol.
+pub(crate) const OLDEST_SERVER: (&str, i32) = ("5.0", 13);
 
-/// Settings that do not fit.
+/// Invalid settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The URL has a scheme that is not one of MongoDB. The rest of it is not shown, because it can
-    /// hold a password.
-    #[error(
-        "a URL of the scheme {scheme:?} is no address of a MongoDB server; use mongodb:// or mongodb+srv://"
-    )]
+    /// The scheme of the URL is not a scheme of MongoDB. The error omits the rest of the URL,
+    /// because it can contain a password.
+    #[error("URL scheme {scheme:?} is not a MongoDB scheme; use mongodb:// or mongodb+srv://")]
     Scheme {
-        /// What came; empty if there is none.
+        /// The scheme of the URL. Empty if the URL has none.
         scheme: String,
     },
-    /// A part of the URL cannot be used. What it is is not shown, because it can hold a password.
-    #[error("the {part} of the MongoDB URL cannot be used; {usable}")]
+    /// A part of the URL is not valid. The error omits its text, because it can contain a password.
+    #[error("the {part} of the MongoDB URL is not valid: {usable}")]
     Url {
-        /// Which part.
+        /// Name of the part.
         part: &'static str,
-        /// What would do.
+        /// What a valid part looks like.
         usable: &'static str,
     },
-    /// There is no such setting. Its name is shown if it looks like one; else it may be a part of a
+    /// The setting is unknown. The error shows `…` instead of a name that may be a part of a
     /// password.
     #[error(
-        "there is no setting {key:?} of a MongoDB store; use collection, data_bytes, database (in a file), deadline_ms, or in the \
-         URL one of the driver's"
+        "unknown setting {key:?} of a MongoDB store; use collection, data_bytes, deadline_ms, in a \
+         file also database, or in the URL a setting of the MongoDB driver"
     )]
     UnknownKey {
-        /// What came.
+        /// Name of the setting.
         key: String,
     },
-    /// A setting's value cannot be used.
-    #[error("{key} cannot be {value:?}; use {usable}")]
+    /// The value of a setting is not valid.
+    #[error("{key}: {value:?} is not valid: use {usable}")]
     Value {
-        /// Which setting.
+        /// Name of the setting.
         key: &'static str,
-        /// What came.
+        /// The value that is not valid.
         value: String,
-        /// What would do.
+        /// Which values are valid.
         usable: String,
     },
-    /// The driver refuses the URL.
-    #[error("the MongoDB URL cannot be used: {why}")]
+    /// The driver rejected the URL.
+    #[error("the MongoDB driver rejected the URL: {why}")]
     Driver {
-        /// What it said; nothing of the URL if that has a login.
+        /// The driver's message. It does not quote a URL that has a login.
         why: String,
     },
 }
 
-/// A store cannot be opened.
+/// The store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The settings do not fit.
+    /// The settings are not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The server is reached and cannot be used: it is too old, refuses the login, or has another
-    /// index in the way.
-    #[error("MongoDB at {server} cannot be used")]
+    /// The server responds but the store cannot use it: the server is too old, it rejected the
+    /// login, or the collection has a conflicting index.
+    #[error("the store cannot use MongoDB at {server}")]
     Server {
-        /// Where it is.
+        /// Address of the server.
         server: String,
-        /// What is wrong.
+        /// Why the store cannot use the server.
         source: BoxError,
     },
 }
 
-/// Why a call did not end with an answer. Holds texts of the driver's own and names of the server's
-/// codes, and not what a server says: that quotes commands and documents, with keys and values.
+/// A failed call. The texts come from the driver or name the server's error codes. They never
+/// contain the server's message, because it quotes commands and documents with keys and values.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ClientError {
-    #[error("no server can be reached: {0}")]
+    #[error("no server is reachable: {0}")]
     Unreachable(String),
     #[error("the connection to the server was lost: {0}")]
     Lost(String),
-    #[error("the server cannot serve now: {0}")]
+    #[error("the server cannot serve the call now: {0}")]
     Busy(String),
     #[error(
-        "the write is not acknowledged by as many members as it should be, though the primary may have made it: {0}"
+        "fewer members acknowledged the write than the write concern asks for, and the primary may \
+         have applied it: {0}"
     )]
     Unacknowledged(String),
-    #[error("the server has no room left: {0}")]
+    #[error("the server has no disk space left: {0}")]
     Full(String),
-    #[error("the server refuses the login; look at user, password and authSource in the URL")]
+    #[error("the server rejected the login; check user, password and authSource in the URL")]
     Login,
-    #[error("the server's user lacks a right that sessions need; the crate's page lists them: {0}")]
-    NoRight(String),
-    #[error("the server refuses to be used like this: {0}")]
-    Refused(String),
     #[error(
-        "directConnection=true leads to one member of a replica set, which may be no primary; leave it out and give the set's name as replicaSet"
+        "the user lacks a privilege that sessions need; the README of store-mongo lists all of \
+         them: {0}"
     )]
-    Direct,
+    MissingPrivilege(String),
+    #[error("the server or the driver rejected the call: {0}")]
+    Rejected(String),
     #[error(
-        "an index of the collection has the name or the fields of one that sessions need, and is another; remove it: {0}"
+        "directConnection=true connects to one member of a replica set, which can become a \
+         secondary; remove it and name the replica set with replicaSet"
     )]
-    OtherIndex(String),
+    DirectConnection,
     #[error(
-        "the collection has the unique index {0:?}, as collections of this crate's first version have; sessions of that version cannot be \
-         read: drop the collection, or give another name as collection"
+        "an index of the collection conflicts with an index that sessions need: it has the same \
+         name or the same fields; remove it: {0}"
+    )]
+    ConflictingIndex(String),
+    #[error(
+        "the collection has the unique index {0:?}, as the first version of this crate created \
+         it; this version cannot read those sessions: drop the collection, or set \
+         `collection` to another name"
     )]
     UniqueIndex(String),
     #[error(
-        "the collection has a collation, by which different users can be equal; drop it, or give another name as collection"
+        "the collection has a collation, which can make different users equal; drop it, or set \
+         `collection` to another name"
     )]
     Collation,
     #[error(
-        "the collection is sharded by another key than {{_id: \"hashed\"}}; drop it, or give another name as collection"
+        "the shard key of the collection is not {{_id: \"hashed\"}}; drop the collection, or set \
+         `collection` to another name"
     )]
     ShardKey,
-    #[error("the server speaks version {found} of the wire protocol; MongoDB {} or later is needed", OLDEST.0)]
-    TooOld { found: i32 },
-    #[error("the server's answer has another shape than expected: {0}")]
-    Answer(&'static str),
-    #[error("the cursor is not one of this store; begin again without one")]
-    Cursor,
-    /// A duplicate key.
-    #[error("a unique index keeps the session out; the collection must have none but that of _id")]
-    Taken,
-    /// An index that a hint names is not there.
+    #[error(
+        "the server speaks version {found} of the wire protocol; use MongoDB {} or later",
+        OLDEST_SERVER.0
+    )]
+    UnsupportedServer { found: i32 },
+    #[error("unexpected response of the server: {0}")]
+    UnexpectedResponse(&'static str),
+    #[error("the cursor is not a cursor of this store; start again without a cursor")]
+    InvalidCursor,
+    /// The server reported a duplicate key.
+    #[error(
+        "a unique index rejected the session; remove all unique indexes except that of _id from \
+         the collection"
+    )]
+    DuplicateKey,
+    /// An index that a hint names does not exist.
     #[error("the collection has lost its indexes")]
-    NoIndex,
+    MissingIndex,
 }
 
 impl From<Error> for ClientError {
@@ -144,43 +159,44 @@ impl From<Error> for ClientError {
                 &refused.message,
             ),
             ErrorKind::Write(WriteFailure::WriteConcernError(concern)) => match concern.code {
-                // What is no member of a set, or no such number of members, stays so.
-                79 | 100 => Self::Refused(named(concern.code, &concern.code_name)),
+                // UnknownReplWriteConcern, UnsatisfiableWriteConcern: a retry cannot succeed.
+                79 | 100 => Self::Rejected(named(concern.code, &concern.code_name)),
                 _ => Self::Unacknowledged(named(concern.code, &concern.code_name)),
             },
-            // What the driver says there quotes what servers said last, documents and all.
+            // The driver's message quotes the last errors of the servers, which can contain
+            // documents.
             ErrorKind::ServerSelection { .. } => {
-                Self::Unreachable("there is no primary, or it does not answer".to_owned())
+                Self::Unreachable("no primary exists, or it does not respond".to_owned())
             }
             ErrorKind::DnsResolve { .. } => {
-                Self::Unreachable("the name in the URL cannot be looked up".to_owned())
+                Self::Unreachable("the DNS lookup of the host in the URL failed".to_owned())
             }
             ErrorKind::Io(error) => Self::Lost(error.to_string()),
             ErrorKind::ConnectionPoolCleared { .. } => {
-                Self::Lost("the server it led to is not what it was".to_owned())
+                Self::Lost("the driver closed its connections to the server".to_owned())
             }
             ErrorKind::Shutdown => Self::Lost("the client was shut down".to_owned()),
             ErrorKind::Authentication { .. } => Self::Login,
             ErrorKind::IncompatibleServer { .. } => {
-                Self::Refused("the driver does not speak with a server of this version".to_owned())
+                Self::Rejected("the driver does not support this version of the server".to_owned())
             }
             ErrorKind::InvalidArgument { .. } => {
-                Self::Refused("the driver refuses the settings".to_owned())
+                Self::Rejected("the driver rejected the settings".to_owned())
             }
-            // It is about files; nothing has been sent yet.
-            ErrorKind::InvalidTlsConfig { message, .. } => Self::Refused(message.clone()),
+            // The message names files. The driver has not sent anything yet.
+            ErrorKind::InvalidTlsConfig { message, .. } => Self::Rejected(message.clone()),
             ErrorKind::InvalidResponse { .. } => {
-                Self::Answer("it is none that the driver can read")
+                Self::UnexpectedResponse("the driver cannot decode it")
             }
-            // The rest belongs to calls that are not made here; its words might quote what was
-            // sent.
-            _ => Self::Refused("the driver failed".to_owned()),
+            // The other kinds belong to calls that this store does not make. Their messages might
+            // quote what was sent.
+            _ => Self::Rejected("the driver failed".to_owned()),
         }
     }
 }
 
 impl ClientError {
-    /// What a server's code means. The codes are MongoDB's own, from its `error_codes.yml`.
+    /// The error for a code of the server. MongoDB defines the codes in its `error_codes.yml`.
     fn by_code(code: i32, name: &str, message: &str) -> Self {
         let named = named(code, name);
         match code {
@@ -192,30 +208,37 @@ impl ClientError {
             // NotPrimaryOrSecondary, ReadConcernMajorityNotAvailableYet,
             // FailedToSatisfyReadPreference.
             | 91 | 189 | 10107 | 11600 | 11602 | 13435 | 13436 | 134 | 133
-            // A cursor of a server that is another one now, or of an index that is being made:
+            // A cursor that the server no longer has, or an index under construction:
             // CursorNotFound, CursorKilled, QueryPlanKilled, ConflictingOperationInProgress,
             // IndexBuildAlreadyInProgress, BackgroundOperationInProgressFor…, KeyNotFound.
             | 43 | 237 | 175 | 117 | 276 | 12586 | 12587 | 211
-            // A cluster that moves data: StaleShardVersion, StaleEpoch, StaleConfig,
+            // A sharded cluster that migrates a chunk: StaleShardVersion, StaleEpoch, StaleConfig,
             // SnapshotUnavailable.
             | 63 | 150 | 13388 | 246
-            // Too much work: LockTimeout, MaxTimeMSExpired, WriteConflict, ExceededTimeLimit,
+            // Overload: LockTimeout, MaxTimeMSExpired, WriteConflict, ExceededTimeLimit,
             // Interrupted, TemporarilyUnavailable, IngressRequestRateLimitExceeded.
             | 24 | 50 | 112 | 262 | 11601 | 365 | 462 => Self::Busy(named),
             // WriteConcernFailed.
             64 => Self::Unacknowledged(named),
-            13 => Self::NoRight(named),
-            // AuthenticationFailed, and a session of nobody.
+            // Unauthorized.
+            13 => Self::MissingPrivilege(named),
+            // AuthenticationFailed.
             18 => Self::Login,
+            // OutOfDiskSpace, FileStreamFailed.
             14031 | 39 => Self::Full(named),
-            85 | 86 => Self::OtherIndex(named),
-            11000 | 11001 => Self::Taken,
-            2 if message.contains("hint provided does not correspond to an existing index") => Self::NoIndex,
-            27 => Self::NoIndex,
-            _ => Self::Refused(named),
+            // IndexOptionsConflict, IndexKeySpecsConflict.
+            85 | 86 => Self::ConflictingIndex(named),
+            11000 | 11001 => Self::DuplicateKey,
+            // BadValue, IndexNotFound.
+            2 if message.contains(NO_SUCH_INDEX) => Self::MissingIndex,
+            27 => Self::MissingIndex,
+            _ => Self::Rejected(named),
         }
     }
 }
+
+/// Part of the server's message for a hint that names a missing index.
+const NO_SUCH_INDEX: &str = "hint provided does not correspond to an existing index";
 
 fn named(code: i32, name: &str) -> String {
     if name.is_empty() { format!("error {code}") } else { format!("{name} ({code})") }
@@ -234,18 +257,18 @@ impl From<ClientError> for StoreError {
                 Self::Unavailable { store: STORE, source: error.into() }
             }
             ClientError::Login
-            | ClientError::NoRight(_)
-            | ClientError::Refused(_)
-            | ClientError::OtherIndex(_)
+            | ClientError::MissingPrivilege(_)
+            | ClientError::Rejected(_)
+            | ClientError::ConflictingIndex(_)
             | ClientError::UniqueIndex(_)
             | ClientError::Collation
             | ClientError::ShardKey
-            | ClientError::Direct
-            | ClientError::TooOld { .. }
-            | ClientError::Answer(_)
-            | ClientError::Cursor
-            | ClientError::Taken
-            | ClientError::NoIndex => Self::Other { store: STORE, source: error.into() },
+            | ClientError::DirectConnection
+            | ClientError::UnsupportedServer { .. }
+            | ClientError::UnexpectedResponse(_)
+            | ClientError::InvalidCursor
+            | ClientError::DuplicateKey
+            | ClientError::MissingIndex => Self::Other { store: STORE, source: error.into() },
         }
     }
 }
@@ -255,28 +278,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_failure_is_the_decision_that_fits() {
-        let of = |code| ClientError::by_code(code, "Name", "message");
+    fn server_codes_map_to_store_errors() {
+        let error = |code| ClientError::by_code(code, "Name", "message");
         for code in [91, 189, 10107, 11600, 11602, 13435, 13436, 112, 50, 64] {
-            assert!(StoreError::from(of(code)).is_transient(), "{code}");
+            assert!(StoreError::from(error(code)).is_transient(), "{code}");
         }
         for code in [13, 18, 85, 26, 59, 9] {
             assert!(
-                matches!(StoreError::from(of(code)), StoreError::Other { store: "mongo", .. }),
+                matches!(StoreError::from(error(code)), StoreError::Other { store: "mongo", .. }),
                 "{code}"
             );
         }
         assert!(matches!(
-            StoreError::from(of(14031)),
+            StoreError::from(error(14031)),
             StoreError::Rejected(Rejection::Full { .. })
         ));
-        assert!(matches!(of(11000), ClientError::Taken));
+        assert!(matches!(error(11000), ClientError::DuplicateKey));
         let broken = Error::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
         assert!(StoreError::from(ClientError::from(broken)).is_transient());
     }
 
     #[test]
-    fn c45_nothing_that_a_server_says_is_quoted() {
+    fn c45_errors_do_not_quote_server_messages() {
         for code in [2, 9, 13, 26, 11000, 241, 112] {
             let error = ClientError::by_code(
                 code,

@@ -1,83 +1,55 @@
-//! What the collection must be like: its indexes, and how it is sharded.
+//! The collection of sessions: its type, its indexes and its shard key.
+
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use mongodb::{
-    IndexModel,
-    bson::{DateTime, Document, doc, rawdoc},
+    Collection, IndexModel,
+    bson::{Document, RawDocumentBuf, doc},
     error::ErrorKind,
-    options::{Hint, IndexOptions, ReadPreference, SelectionCriteria},
+    options::{Hint, IndexOptions},
 };
 
 use crate::{
-    clients::Sessions,
-    error::{ClientError, OLDEST},
-    field::{EXPIRES, ID, PRINCIPAL},
+    codec::field::{EXPIRES, ID, PRINCIPAL},
+    error::ClientError,
 };
 
-/// The sessions of a user, in an order that never changes: a walk in the order of their expiry
-/// would miss or repeat sessions that are extended meanwhile.
-const BY_PRINCIPAL: &str = "session_principal";
-/// The server itself deletes what has expired.
-const BY_EXPIRY: &str = "session_expiry";
+/// The collection of sessions. Documents stay raw, so that they are decoded without a copy.
+pub(crate) type SessionCollection = Collection<RawDocumentBuf>;
 
-/// If the index is missing, the server says so instead of reading every document.
-pub(crate) fn by_principal() -> Hint {
-    Hint::Name(BY_PRINCIPAL.to_owned())
+/// Index of a user's sessions, in the order of their `_id`. That order never changes. In the order
+/// of expiry, pages would miss or repeat a session whose expiry changes meanwhile.
+const PRINCIPAL_INDEX: &str = "session_principal";
+/// TTL index, by which the server deletes expired documents.
+const EXPIRY_INDEX: &str = "session_expiry";
+
+/// Hint for [`PRINCIPAL_INDEX`]. If the index is missing, a command with this hint fails instead of
+/// scanning the collection.
+pub(crate) fn principal_hint() -> Hint {
+    Hint::Name(PRINCIPAL_INDEX.to_owned())
 }
 
-pub(crate) fn by_expiry() -> Hint {
-    Hint::Name(BY_EXPIRY.to_owned())
+/// Hint for [`EXPIRY_INDEX`].
+pub(crate) fn expiry_hint() -> Hint {
+    Hint::Name(EXPIRY_INDEX.to_owned())
 }
 
-/// Looks at the server and the collection, and makes the indexes that are missing. Any number of
-/// processes may do that at once: the server makes each index once.
-pub(crate) async fn prepare(sessions: &Sessions, is_direct: bool) -> Result<(), ClientError> {
-    let hello = hello(sessions).await?;
-    let spoken = hello.get_i32("maxWireVersion").unwrap_or(0);
-    if spoken < OLDEST.1 {
-        return Err(ClientError::TooOld { found: spoken });
-    }
-    // The driver then reads from it whatever it has become, and a secondary may still have what was
-    // ended.
-    if is_direct && hello.contains_key("setName") {
-        return Err(ClientError::Direct);
-    }
-    make_indexes(sessions).await?;
-    if matches!(hello.get_str("msg"), Ok("isdbgrid")) {
-        check_sharding(sessions).await
-    } else {
-        Ok(())
-    }
-}
-
-/// The server's time, by a call of its own.
-pub(crate) async fn server_time(sessions: &Sessions) -> Result<DateTime, ClientError> {
-    hello(sessions)
-        .await?
-        .get_datetime("localTime")
-        .copied()
-        .map_err(|_| ClientError::Answer("a server tells its time"))
-}
-
-async fn hello(sessions: &Sessions) -> Result<Document, ClientError> {
-    let database = sessions.client().database(&sessions.namespace().db);
-    let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
-    Ok(database.run_raw_command(rawdoc! { "hello": 1 }).selection_criteria(primary).await?)
-}
-
-async fn make_indexes(sessions: &Sessions) -> Result<(), ClientError> {
-    let there: Vec<IndexModel> = match sessions.list_indexes().await {
+/// Checks the indexes of the collection and creates the missing ones. Several processes may do so
+/// at the same time: the server creates each index once.
+pub(crate) async fn create_missing(sessions: &SessionCollection) -> Result<(), ClientError> {
+    let existing: Vec<IndexModel> = match sessions.list_indexes().await {
         Ok(cursor) => cursor.try_collect().await?,
-        // NamespaceNotFound: there is no collection.
+        // NamespaceNotFound: the collection does not exist yet.
         Err(error) if matches!(&*error.kind, ErrorKind::Command(command) if command.code == 26) => {
             Vec::new()
         }
         Err(error) => return Err(error.into()),
     };
-    for index in &there {
+    for index in &existing {
         let options = index.options.as_ref();
-        // Sessions have none of the fields that the first version kept unique, so the second one
-        // would not be let in.
+        // The first version indexed fields that sessions no longer have. Their missing values are
+        // equal, so a unique index would reject the second session.
         if options.and_then(|options| options.unique).unwrap_or(false) {
             return Err(ClientError::UniqueIndex(name_of(index).to_owned()));
         }
@@ -86,16 +58,17 @@ async fn make_indexes(sessions: &Sessions) -> Result<(), ClientError> {
         }
     }
     let mut missing = models();
-    for wanted in models() {
+    for expected in models() {
         let expires_after =
             |index: &IndexModel| index.options.as_ref().and_then(|options| options.expire_after);
-        match there.iter().find(|index| name_of(index) == name_of(&wanted)) {
+        match existing.iter().find(|index| name_of(index) == name_of(&expected)) {
             Some(found)
-                if found.keys != wanted.keys || expires_after(found) != expires_after(&wanted) =>
+                if found.keys != expected.keys
+                    || expires_after(found) != expires_after(&expected) =>
             {
-                return Err(ClientError::OtherIndex(name_of(&wanted).to_owned()));
+                return Err(ClientError::ConflictingIndex(name_of(&expected).to_owned()));
             }
-            Some(_) => missing.retain(|index| name_of(index) != name_of(&wanted)),
+            Some(_) => missing.retain(|index| name_of(index) != name_of(&expected)),
             None => {}
         }
     }
@@ -104,10 +77,10 @@ async fn make_indexes(sessions: &Sessions) -> Result<(), ClientError> {
     }
     let names = missing.iter().map(name_of).collect::<Vec<_>>().join(", ");
     match sessions.create_indexes(missing).await.map_err(ClientError::from) {
-        Err(ClientError::NoRight(_)) => {
-            Err(ClientError::NoRight(format!("it may not make the missing indexes {names}")))
-        }
-        made => made.map(drop),
+        Err(ClientError::MissingPrivilege(_)) => Err(ClientError::MissingPrivilege(format!(
+            "createIndex for the missing indexes {names}"
+        ))),
+        result => result.map(drop),
     }
 }
 
@@ -116,14 +89,14 @@ fn models() -> Vec<IndexModel> {
         options.name = Some(name.to_owned());
         IndexModel::builder().keys(keys).options(options).build()
     };
-    let expired_at_once = IndexOptions::builder().expire_after(std::time::Duration::ZERO).build();
-    // Most sessions are anonymous; those are not in it.
+    let expire_at_date = IndexOptions::builder().expire_after(Duration::ZERO).build();
+    // The index omits anonymous sessions, which are the majority.
     let signed_in = IndexOptions::builder()
         .partial_filter_expression(doc! { PRINCIPAL: { "$exists": true } })
         .build();
     vec![
-        model(BY_PRINCIPAL, doc! { PRINCIPAL: 1, ID: 1 }, signed_in),
-        model(BY_EXPIRY, doc! { EXPIRES: 1 }, expired_at_once),
+        model(PRINCIPAL_INDEX, doc! { PRINCIPAL: 1, ID: 1 }, signed_in),
+        model(EXPIRY_INDEX, doc! { EXPIRES: 1 }, expire_at_date),
     ]
 }
 
@@ -131,22 +104,22 @@ fn name_of(index: &IndexModel) -> &str {
     index.options.as_ref().and_then(|options| options.name.as_deref()).unwrap_or_default()
 }
 
-/// Refuses a collection that is split by anything but `_id`: an `_id` would be unique within each
-/// shard only. A user who may not read the cluster's settings is not told.
-async fn check_sharding(sessions: &Sessions) -> Result<(), ClientError> {
+/// Rejects a collection whose shard key is not `_id`: an `_id` would be unique only within each
+/// shard. The check passes if the user may not read the configuration of the cluster.
+pub(crate) async fn check_shard_key(sessions: &SessionCollection) -> Result<(), ClientError> {
     let collections = sessions.client().database("config").collection::<Document>("collections");
     match collections
         .find_one(doc! { ID: sessions.namespace().to_string() })
         .await
         .map_err(ClientError::from)
     {
-        Ok(Some(entry)) if !is_split_by_id(&entry) => Err(ClientError::ShardKey),
-        Ok(_) | Err(ClientError::NoRight(_)) => Ok(()),
+        Ok(Some(entry)) if !is_sharded_by_id(&entry) => Err(ClientError::ShardKey),
+        Ok(_) | Err(ClientError::MissingPrivilege(_)) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-fn is_split_by_id(entry: &Document) -> bool {
+fn is_sharded_by_id(entry: &Document) -> bool {
     entry.get_document("key").is_ok_and(|key| key.keys().eq([ID]))
 }
 
@@ -155,11 +128,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_shard_key_of_the_id_is_taken() {
+    fn only_id_is_a_valid_shard_key() {
         let entry = |key: Document| doc! { "_id": "shop.sessions", "key": key };
         assert!(
-            is_split_by_id(&entry(doc! { "_id": "hashed" }))
-                && is_split_by_id(&entry(doc! { "_id": 1 }))
+            is_sharded_by_id(&entry(doc! { "_id": "hashed" }))
+                && is_sharded_by_id(&entry(doc! { "_id": 1 }))
         );
         for key in [
             doc! { "lineage": 1 },
@@ -167,7 +140,7 @@ mod tests {
             doc! { "principal": 1, "_id": 1 },
             doc! {},
         ] {
-            assert!(!is_split_by_id(&entry(key.clone())), "{key}");
+            assert!(!is_sharded_by_id(&entry(key.clone())), "{key}");
         }
     }
 }

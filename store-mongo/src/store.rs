@@ -1,4 +1,4 @@
-//! The store.
+//! [`MongoStore`], the public type of this crate.
 
 use std::{fmt, sync::Arc};
 
@@ -14,30 +14,28 @@ use session_core::{
 };
 
 use crate::{
-    STORE,
-    clients::Clients,
-    commit::Committing,
+    codec::decode::DecodeError,
+    commit::CommitAttempt,
     config::Config,
-    document::Unreadable,
-    error::{ClientError, ConfigError, ConnectError},
-    inner::Inner,
-    purge,
+    connect::{clients::Clients, inner::Inner},
+    error::{ClientError, ConfigError, ConnectError, STORE},
 };
 
-/// Sessions in MongoDB. Cloning shares the connections.
+/// A store of sessions in MongoDB. Clones share their connections.
 ///
-/// One round trip for each call that reads or changes a session; the crate's page has the table. A
-/// call takes at most the deadline of its [`Config`], waiting for its turn, a server and a
-/// connection included.
+/// Each call that reads or changes one session takes one round trip; the crate's documentation has
+/// the table. A call takes at most the deadline of its [`Config`], including the waits for a
+/// permit, a server and a connection.
 ///
 /// # Runtimes
-/// Any tokio runtime with I/O and timers will do. Each runtime that uses the store has a client of
-/// the driver of its own, so that a store may outlive the runtime that opened it, and a web
-/// server's workers do not wake each other.
+/// The store works on every tokio runtime with I/O and timers. It creates one client of the driver
+/// for each runtime that uses it. So the store can outlive the runtime that opened it, and the
+/// workers of a web server do not wake each other.
 ///
 /// # Cancel safety
-/// Every call may be dropped at every await. What was sent is not recalled: the server executes it,
-/// and its answer is ignored; the driver closes that connection and opens another one.
+/// Every call may be dropped at every await. A command that was sent is not recalled: the server
+/// executes it, and the store ignores the response. The driver closes that connection and opens
+/// another one.
 ///
 /// # Panics
 /// Calls panic outside a tokio runtime.
@@ -50,7 +48,8 @@ use crate::{
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = MongoStore::connect(&Config::new("mongodb://127.0.0.1:27017/shop")?).await?;
 /// let id = SessionId::random()?;
-/// let _ = store.create(&id.key(), NewRecord::new(id.secret_hash(), Duration::from_secs(1800))).await?;
+/// let record = NewRecord::new(id.secret_hash(), Duration::from_secs(1800));
+/// let _ = store.create(&id.key(), record).await?;
 /// assert!(store.load(&id.key()).await?.is_some());
 /// # Ok(()) }
 /// ```
@@ -58,44 +57,44 @@ use crate::{
 pub struct MongoStore(Arc<Inner>);
 
 impl MongoStore {
-    /// The store of these settings. Connects with the first call, which sees to the indexes too.
-    ///
-    /// # Errors
-    /// [`ConfigError`] if the settings do not fit.
-    pub fn new(config: &Config) -> Result<Self, ConfigError> {
-        Self::over(Clients::own(config), config)
-    }
-
-    /// The same over a client that the application has; of the settings' URL only database and
-    /// collection count, and its write and read concern. The client has to be used on the runtime
-    /// that made it, or on one that ends before that one does.
-    ///
-    /// # Errors
-    /// [`ConfigError`] if the settings do not fit.
-    pub fn with_client(client: &Client, config: &Config) -> Result<Self, ConfigError> {
-        Self::over(Clients::given(client, config), config)
-    }
-
-    /// The store of these settings, after a look at the server: its version, the login, the
+    /// Creates a store without I/O. The first call connects, checks the server, and creates missing
     /// indexes.
     ///
-    /// A server that cannot be reached is no error, only a warning in the log: the store works once
-    /// it is up.
+    /// # Errors
+    /// [`ConfigError`] if the settings are not valid.
+    pub fn new(config: &Config) -> Result<Self, ConfigError> {
+        Self::with_clients(Clients::per_runtime(config), config)
+    }
+
+    /// Creates a store that uses the application's client. From the URL in `config` the store uses
+    /// the settings of this crate, the database, the write concern, the read concern and
+    /// `maxPoolSize`, and ignores the rest. Use the store on the runtime that created the client,
+    /// or on a runtime that ends earlier.
     ///
     /// # Errors
-    /// [`ConnectError`] if the settings do not fit, the server is older than 5.0, it refuses the
-    /// login, or the collection has an index or a shard key that sessions cannot have.
+    /// [`ConfigError`] if the settings are not valid.
+    pub fn with_client(client: &Client, config: &Config) -> Result<Self, ConfigError> {
+        Self::with_clients(Clients::provided(client, config), config)
+    }
+
+    /// Creates a store and connects: checks the version of the server, the login and the indexes.
+    ///
+    /// An unreachable server is not an error. The store logs a warning and works as soon as the
+    /// server is up.
+    ///
+    /// # Errors
+    /// [`ConnectError`] if the settings are not valid, the server is older than 5.0, the server
+    /// rejects the login, or the collection has an index or a shard key that sessions cannot use.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
         let store = Self::new(config)?;
         let inner = &store.0;
-        match inner.call(|| async { inner.ready().await.map(drop) }).await {
+        match inner.call(|| async { inner.sessions().await.map(drop) }).await {
             Err(error) if error.is_transient() => {
                 let why = std::error::Error::source(&error)
                     .map_or_else(|| error.to_string(), ToString::to_string);
                 tracing::warn!(server = %config.servers(), why, "sessions cannot be reached yet");
             }
-            // What is wrong stands in the source; that it is the store's failure goes without
-            // saying here.
+            // The text of `Other` only names the store, so its source replaces it.
             Err(StoreError::Other { source, .. }) => {
                 return Err(ConnectError::Server { server: config.servers().to_string(), source });
             }
@@ -110,7 +109,7 @@ impl MongoStore {
         Ok(store)
     }
 
-    fn over(clients: Clients, config: &Config) -> Result<Self, ConfigError> {
+    fn with_clients(clients: Clients, config: &Config) -> Result<Self, ConfigError> {
         config.check()?;
         Ok(Self(Arc::new(Inner::new(clients, config))))
     }
@@ -129,8 +128,7 @@ impl SessionStore for MongoStore {
             return Ok(None);
         }
         let inner = &self.0;
-        let found =
-            inner.call(|| inner.load(key)).await?.map_err(|unreadable| corrupt(key, unreadable))?;
+        let found = inner.call(|| inner.load(key)).await?.map_err(|error| corrupt(key, error))?;
         Ok(found.map(Stored::new))
     }
 
@@ -141,11 +139,13 @@ impl SessionStore for MongoStore {
             return Ok(Outcome::Gone);
         }
         match inner.call(|| inner.commit(key, &commit)).await? {
-            Committing::Settled(outcome) => Ok(outcome),
-            Committing::Rejected(rejection) => Err(rejection.into()),
-            Committing::Corrupt(unreadable) => Err(corrupt(key, unreadable)),
-            // `Inner::commit` settles it, or says that it could not.
-            Committing::Again => Err(ClientError::Answer("a commit is settled").into()),
+            CommitAttempt::Final(outcome) => Ok(outcome),
+            CommitAttempt::Rejected(rejection) => Err(rejection.into()),
+            CommitAttempt::Corrupt(error) => Err(corrupt(key, error)),
+            // `Inner::commit` retries by itself and never returns this.
+            CommitAttempt::Retry => {
+                Err(ClientError::UnexpectedResponse("the commit has no outcome").into())
+            }
         }
     }
 
@@ -187,20 +187,21 @@ impl SessionStore for MongoStore {
 
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         let inner = &self.0;
-        inner.call(|| inner.page(after.as_ref(), limit)).await
+        inner.call(|| inner.scan(after.as_ref(), limit)).await
     }
 
-    /// The server purges by itself about once a minute; this does not wait for it.
+    /// The server deletes expired sessions about once a minute by itself. This call deletes them at
+    /// once.
     async fn delete_expired(&self, limit: usize) -> Result<u64, StoreError> {
         let inner = &self.0;
-        inner.call(|| async { purge::delete_expired(&inner.ready().await?, limit).await }).await
+        inner.call(|| inner.delete_expired(limit)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
         let inner = &self.0;
         inner
             .call(|| async {
-                let sessions = inner.clients.link().await?.sessions;
+                let sessions = inner.clients.connection().await?.sessions;
                 let database = sessions.client().database(&inner.config.database);
                 let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
                 Ok(database
@@ -213,11 +214,11 @@ impl SessionStore for MongoStore {
     }
 }
 
-fn corrupt(key: &StoreKey, source: Unreadable) -> StoreError {
+fn corrupt(key: &StoreKey, source: DecodeError) -> StoreError {
     StoreError::Corrupt { store: STORE, handle: key.handle(), source: source.into() }
 }
 
-/// Shows where the servers are and how calls are bounded; there is no secret in it.
+/// Shows the settings without secrets.
 impl fmt::Debug for MongoStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MongoStore").field("config", &self.0.config).finish_non_exhaustive()
@@ -231,9 +232,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_are_small_enough_to_be_moved() {
+    fn call_futures_stay_small() {
         let store = MongoStore::new(&Config::new("mongodb://127.0.0.1/").unwrap()).unwrap();
-        // The driver puts its own futures into boxes; what is left is moved a few times.
+        // The driver boxes its futures. The rest of a call's future is moved several times.
         let (inner, key, commit) = (
             &store.0,
             StoreKey::from_text("AbCdefgh"),
@@ -244,7 +245,7 @@ mod tests {
         let called = size_of_val(&inner.call(|| inner.load(&key)));
         assert!(
             load < 1024 && commit < 1024 && called < 1536,
-            "load {load}, commit {commit}, in its turn {called}"
+            "load {load}, commit {commit}, load with permit {called}"
         );
     }
 }

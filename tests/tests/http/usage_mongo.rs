@@ -119,14 +119,11 @@ async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
     let Some(mongo) = AnyMongo::own_server(Kept::Nothing).await else { return };
     let url = mongo.url("");
     for (wrong, words) in [
-        (url.replace(PASSWORD, SECRET), "refuses the login; look at user, password and authSource"),
-        (
-            url.replace("app:", "nobody:"),
-            "refuses the login; look at user, password and authSource",
-        ),
+        (url.replace(PASSWORD, SECRET), "rejected the login; check user, password and authSource"),
+        (url.replace("app:", "nobody:"), "rejected the login; check user, password and authSource"),
         (
             format!("{url}authSource=admin"),
-            "refuses the login; look at user, password and authSource",
+            "rejected the login; check user, password and authSource",
         ),
         (url.replace(&format!("app:{PASSWORD}@"), ""), LACKS),
     ] {
@@ -136,7 +133,7 @@ async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
 }
 
 /// What is said of a user who may not do enough.
-const LACKS: &str = "lacks a right that sessions need";
+const LACKS: &str = "lacks a privilege that sessions need";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_without_the_rights_ends_the_start_and_is_told() {

@@ -1,5 +1,5 @@
-//! [`MongoStore`] passes the conformance suite: on one server, and through a shared trait object on
-//! a replica set, both of which are killed and frozen for real.
+//! The conformance suite for [`MongoStore`]: on one server, and through a shared trait object on a
+//! replica set. The suite stops and freezes real servers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,12 +16,12 @@ use store_mongo::{Config, MongoStore};
 use tests::service::{AnyMongo, MongoSet, NotOurs, PASSWORD};
 use tokio::{runtime::Handle, sync::RwLock};
 
-const NOT_OURS: &str = "the server that the environment names is not ours to stop";
+const EXTERNAL_SERVER: &str = "tests do not stop the server that the environment names";
 
-/// A server would purge behind a check's back.
-const NO_PURGE: [&str; 2] = ["--setParameter", "ttlMonitorEnabled=false"];
+/// Checks count stored records, so the server must not delete expired documents by itself.
+const NO_TTL_MONITOR: [&str; 2] = ["--setParameter", "ttlMonitorEnabled=false"];
 
-/// A store in a collection of its own.
+/// A store on its own database.
 struct MongoFixture {
     server: RwLock<AnyMongo>,
     url: String,
@@ -29,15 +29,15 @@ struct MongoFixture {
 }
 
 impl MongoFixture {
-    async fn on(
+    async fn with_server(
         server: Option<AnyMongo>,
         wrap: fn(MongoStore) -> Arc<dyn SessionStore>,
     ) -> Option<Self> {
         let server = server?;
         let url = server.url("collection=sessions");
-        let store = MongoStore::connect(&Config::new(&url).expect("a URL"))
+        let store = MongoStore::connect(&Config::new(&url).expect("a valid URL"))
             .await
-            .expect("a server to connect to");
+            .expect("the store connects");
         Some(Self { server: RwLock::new(server), url, store: wrap(store) })
     }
 
@@ -46,13 +46,13 @@ impl MongoFixture {
         server.client().await.database(server.database()).collection("sessions")
     }
 
-    async fn set(&self, key: &StoreKey, fields: Document) -> Supported {
+    async fn set_fields(&self, key: &StoreKey, fields: Document) -> Supported {
         let documents = self.documents().await;
-        let done = documents
+        let result = documents
             .update_one(doc! { "_id": id(key) }, doc! { "$set": fields })
             .await
-            .expect("the server answers");
-        assert_eq!(done.matched_count, 1, "there is a document to spoil");
+            .expect("the server responds");
+        assert_eq!(result.matched_count, 1, "the document exists");
         Supported::Done(())
     }
 }
@@ -100,85 +100,94 @@ impl Fixture for MongoFixture {
         if self.url.contains(PASSWORD) {
             return Supported::Done(PASSWORD.to_owned());
         }
-        Supported::NotApplicable("this server takes everybody in")
+        Supported::NotApplicable("this server has no password")
     }
 
     fn settings_text(&self) -> Supported<String> {
-        Supported::Done(format!("{:?}", Config::new(&self.url).expect("a URL")))
+        Supported::Done(format!("{:?}", Config::new(&self.url).expect("a valid URL")))
     }
 
     async fn corrupt(&self, key: &StoreKey) -> Supported {
-        self.set(key, doc! { "data": "no document", "version": "none" }).await
+        self.set_fields(key, doc! { "data": "not a document", "version": "none" }).await
     }
 
     async fn future_format(&self, key: &StoreKey) -> Supported {
-        self.set(key, doc! { "format": 3 }).await
+        self.set_fields(key, doc! { "format": 3 }).await
     }
 
     async fn bounded(&self) -> Supported<Arc<dyn SessionStore>> {
-        Supported::NotApplicable("MongoDB takes as much as its disk holds")
+        Supported::NotApplicable("MongoDB has no limit except its disk")
     }
 
     async fn stop(&self) -> Supported {
-        done(self.server.write().await.stop().await)
+        supported(self.server.write().await.stop().await)
     }
 
     async fn start(&self) -> Supported {
         let mut server = self.server.write().await;
-        // The wait for its answer is an async closure, whose future the compiler cannot see to be
-        // `Send`.
-        done(tokio::task::block_in_place(|| Handle::current().block_on(server.start_again())))
+        // The rig waits with an async closure. The compiler cannot prove that its future is `Send`,
+        // so this call blocks.
+        supported(tokio::task::block_in_place(|| Handle::current().block_on(server.start_again())))
     }
 
     async fn freeze(&self) -> Supported {
-        done(self.server.read().await.freeze().await)
+        supported(self.server.read().await.freeze().await)
     }
 
     async fn thaw(&self) -> Supported {
-        done(self.server.read().await.thaw().await)
+        supported(self.server.read().await.thaw().await)
     }
 
     async fn dump(&self) -> Supported<Vec<u8>> {
         let documents = self.server.read().await.dump().await;
         Supported::Done(
-            documents.into_iter().flat_map(|document| document.to_vec().expect("BSON")).collect(),
+            documents
+                .into_iter()
+                .flat_map(|document| document.to_vec().expect("the document encodes as BSON"))
+                .collect(),
         )
     }
 
     async fn physical_count(&self) -> Supported<u64> {
         Supported::Done(
-            self.documents().await.count_documents(doc! {}).await.expect("the server answers"),
+            self.documents().await.count_documents(doc! {}).await.expect("the server responds"),
         )
     }
 }
 
-/// The `_id` of a session's document.
+/// The `_id` of the session's document.
 fn id(key: &StoreKey) -> Binary {
     Binary { subtype: BinarySubtype::Generic, bytes: key.as_str().into() }
 }
 
-fn done(hand: Result<(), NotOurs>) -> Supported {
-    hand.map_or(Supported::NotApplicable(NOT_OURS), Supported::Done)
+fn supported(result: Result<(), NotOurs>) -> Supported {
+    result.map_or(Supported::NotApplicable(EXTERNAL_SERVER), Supported::Done)
 }
 
 mod server {
-    use super::{AnyMongo, Arc, MongoFixture, NO_PURGE};
+    use super::{AnyMongo, Arc, MongoFixture, NO_TTL_MONITOR};
 
     session_core::conformance_tests!(async {
-        MongoFixture::on(AnyMongo::server_with(&NO_PURGE).await, |store| Arc::new(store)).await
+        MongoFixture::with_server(AnyMongo::server_with(&NO_TTL_MONITOR).await, |store| {
+            Arc::new(store)
+        })
+        .await
     });
 }
 
 mod set_through_arc_dyn {
     use session_core::SessionStore;
 
-    use super::{AnyMongo, Arc, MongoFixture, MongoSet, NO_PURGE};
+    use super::{AnyMongo, Arc, MongoFixture, MongoSet, NO_TTL_MONITOR};
 
     session_core::conformance_tests!(async {
-        MongoFixture::on(MongoSet::start_with(&NO_PURGE).await.map(AnyMongo::Set), |store| {
-            let erased: Arc<dyn SessionStore> = Arc::new(store);
-            Arc::new(erased)
-        })
+        MongoFixture::with_server(
+            MongoSet::start_with(&NO_TTL_MONITOR).await.map(AnyMongo::Set),
+            |store| {
+                let erased: Arc<dyn SessionStore> = Arc::new(store);
+                Arc::new(erased)
+            },
+        )
         .await
     });
 }

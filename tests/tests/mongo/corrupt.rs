@@ -1,5 +1,4 @@
-//! Documents that cannot be read, and others that lie among the sessions: what each call makes of
-//! them.
+//! Corrupt records and foreign documents in the collection: how each call treats them.
 
 use std::time::Duration;
 
@@ -16,83 +15,83 @@ use tests::service::AnyMongo;
 
 use crate::session::{LONG, PATIENT, Session, connect, name, principal};
 
-/// How a document is spoilt: the fields that it has from then on.
-type Spoiling = (&'static str, Document);
+/// A description, and the fields that corrupt a document.
+type Corruption = (&'static str, Document);
 
-/// What a document has no more.
-const GONE: Bson = Bson::Undefined;
+/// Marks a field that is removed from the document.
+const REMOVED: Bson = Bson::Undefined;
 
-/// What cannot be read, whichever value is asked for.
-fn unreadable() -> Vec<Spoiling> {
+/// Corruptions that every call has to detect.
+fn corruptions() -> Vec<Corruption> {
     vec![
-        ("no format", doc! { "format": GONE }),
+        ("no format", doc! { "format": REMOVED }),
         ("the format of the first version", doc! { "format": 1 }),
         ("a later format", doc! { "format": 3 }),
-        ("a format that is a text", doc! { "format": "2" }),
-        ("a format of 64 bits", doc! { "format": 2_i64 }),
-        ("a format of floating point", doc! { "format": 2.0 }),
-        ("no version", doc! { "version": GONE }),
-        ("a version that is a text", doc! { "version": "7" }),
-        ("a version of floating point", doc! { "version": 7.5 }),
-        ("a version of 32 bits", doc! { "version": 7 }),
-        ("a version below zero", doc! { "version": -1_i64 }),
-        ("no deadline", doc! { "expires": GONE }),
+        ("a format that is a string", doc! { "format": "2" }),
+        ("a 64-bit format", doc! { "format": 2_i64 }),
+        ("a floating-point format", doc! { "format": 2.0 }),
+        ("no version", doc! { "version": REMOVED }),
+        ("a version that is a string", doc! { "version": "7" }),
+        ("a floating-point version", doc! { "version": 7.5 }),
+        ("a 32-bit version", doc! { "version": 7 }),
+        ("a negative version", doc! { "version": -1_i64 }),
+        ("no deadline", doc! { "expires": REMOVED }),
         ("a deadline that is a number", doc! { "expires": i64::MAX / 2 }),
-        ("a deadline that is a text", doc! { "expires": "tomorrow" }),
+        ("a deadline that is a string", doc! { "expires": "tomorrow" }),
         (
-            "a deadline that is an operation's time",
+            "a deadline that is a BSON timestamp",
             doc! { "expires": mongodb::bson::Timestamp { time: u32::MAX, increment: 1 } },
         ),
-        ("a deadline after all others", doc! { "expires": Bson::MaxKey }),
-        ("no data", doc! { "data": GONE }),
-        ("data that is a list", doc! { "data": ["a"] }),
-        ("data that is a text", doc! { "data": "{}" }),
-        ("data that is nothing", doc! { "data": Bson::Null }),
-        ("no creation", doc! { "created": GONE }),
+        ("a deadline that is MaxKey", doc! { "expires": Bson::MaxKey }),
+        ("no data", doc! { "data": REMOVED }),
+        ("data that is an array", doc! { "data": ["a"] }),
+        ("data that is a string", doc! { "data": "{}" }),
+        ("data that is null", doc! { "data": Bson::Null }),
+        ("no creation", doc! { "created": REMOVED }),
         ("a creation that is a number", doc! { "created": 1_700_000_000_000_i64 }),
-        ("a creation that is a text", doc! { "created": "2024-01-01" }),
+        ("a creation that is a string", doc! { "created": "2024-01-01" }),
         ("attributes that are a number", doc! { "attributes": 5 }),
         ("attributes that are nothing", doc! { "attributes": Bson::Null }),
-        ("a sign-in that is a text", doc! { "authenticated": "today" }),
-        ("a sign-in that is nothing", doc! { "authenticated": Bson::Null }),
+        ("a sign-in that is a string", doc! { "authenticated": "today" }),
+        ("a sign-in that is null", doc! { "authenticated": Bson::Null }),
         ("a rotation that is a number", doc! { "rotated": 5_i64 }),
-        ("a generation that is a text", doc! { "generation": "5" }),
-        ("a generation of 32 bits", doc! { "generation": 5 }),
-        ("a sign-in's generation that is nothing", doc! { "since": Bson::Null }),
-        ("a former secret that is a text", doc! { "former": "secret" }),
+        ("a generation that is a string", doc! { "generation": "5" }),
+        ("a 32-bit generation", doc! { "generation": 5 }),
+        ("a generation of the sign-in that is null", doc! { "since": Bson::Null }),
+        ("a former secret that is a string", doc! { "former": "secret" }),
         ("a principal that is a number", doc! { "principal": 5 }),
-        ("a principal that is nothing", doc! { "principal": Bson::Null }),
+        ("a principal that is null", doc! { "principal": Bson::Null }),
     ]
 }
 
-/// Bytes like those of a secret's hash.
+/// Bytes with the type of a secret's hash.
 fn hash(length: usize) -> Bson {
     Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes: vec![7; length] })
 }
 
-/// What cannot be read as a whole; a commit that does not read it goes on.
-fn unreadable_values() -> Vec<Spoiling> {
+/// Corruptions that only calls detect that read the whole record.
+fn corruptions_of_values() -> Vec<Corruption> {
     let bytes = Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes: vec![255, 254] });
     let values = |name: &str, value: Bson| doc! { "data": { name: value } };
     vec![
         ("a value that is a number", values("n", 1.into())),
         ("a value that is an object", values("n", doc! { "a": 1 }.into())),
-        ("a value that is nothing", values("n", Bson::Null)),
+        ("a value that is null", values("n", Bson::Null)),
         ("a value of bytes", values("n", bytes)),
-        ("a value that is no JSON", values("n", "{".into())),
-        ("a value without a text", values("n", "".into())),
+        ("a value that is not JSON", values("n", "{".into())),
+        ("an empty value", values("n", "".into())),
         ("an empty name", values("", "1".into())),
-        ("a name with a line's end", values("a\nb", "1".into())),
+        ("a name with a line break", values("a\nb", "1".into())),
         ("a name that is too long", values(&"n".repeat(200), "1".into())),
-        ("a name with a percent sign that stands for nothing", values("a%41", "1".into())),
+        ("a name with an invalid percent-encoding", values("a%41", "1".into())),
         ("a name that ends in a percent sign", values("a%", "1".into())),
         ("an empty principal", doc! { "principal": "" }),
-        ("a principal with a line's end", doc! { "principal": "a\nb" }),
-        ("a principal without a sign-in", doc! { "authenticated": GONE }),
-        ("a sign-in without a principal", doc! { "principal": GONE }),
-        ("a generation below zero", doc! { "generation": -1_i64 }),
-        ("a generation over 32 bits", doc! { "generation": 1_i64 << 32 }),
-        ("a former secret without an end", doc! { "former": { "secret": hash(32) } }),
+        ("a principal with a line break", doc! { "principal": "a\nb" }),
+        ("a principal without a sign-in", doc! { "authenticated": REMOVED }),
+        ("a sign-in without a principal", doc! { "principal": REMOVED }),
+        ("a negative generation", doc! { "generation": -1_i64 }),
+        ("a generation above 32 bits", doc! { "generation": 1_i64 << 32 }),
+        ("a former secret without `until`", doc! { "former": { "secret": hash(32) } }),
         (
             "a former secret that is too short",
             doc! { "former": { "secret": hash(31), "until": DateTime::MAX } },
@@ -100,59 +99,67 @@ fn unreadable_values() -> Vec<Spoiling> {
     ]
 }
 
-/// The `_id` of a session's document.
+/// The `_id` of the session's document.
 fn id(key: &StoreKey) -> Binary {
     Binary { subtype: BinarySubtype::Generic, bytes: key.as_str().into() }
 }
 
-struct Site {
-    /// Ends with the test.
+struct Fixture {
+    /// Stops at the end of the test.
     _server: AnyMongo,
     store: MongoStore,
     documents: Collection<Document>,
 }
 
-impl Site {
+impl Fixture {
     async fn start() -> Option<Self> {
-        // Otherwise the server might purge what a test has let expire.
+        // The server must not delete expired documents by itself.
         let server = AnyMongo::server_with(&["--setParameter", "ttlMonitorEnabled=false"]).await?;
         let store = connect(&server.url(PATIENT)).await;
         let documents = server.client().await.database(server.database()).collection("sessions");
         Some(Self { _server: server, store, documents })
     }
 
-    /// A session of this user that is spoilt like that.
-    async fn spoilt(&self, fields: &Document, user: &str) -> Session {
+    /// A session of this user with these corrupt fields.
+    async fn corrupt_session(&self, fields: &Document, user: &str) -> Session {
         let session = Session::signed_in(&self.store, user).await;
-        self.spoil(&session, fields).await;
+        self.corrupt(&session, fields).await;
         session
     }
 
-    async fn spoil(&self, session: &Session, fields: &Document) {
-        let mut document = self.raw(session).await.expect("there is a document to spoil");
+    async fn corrupt(&self, session: &Session, fields: &Document) {
+        let mut document = self.raw(session).await.expect("the document exists");
         for (name, value) in fields {
             match value {
-                &GONE => drop(document.remove(name)),
+                &REMOVED => drop(document.remove(name)),
                 value => drop(document.insert(name, value.clone())),
             }
         }
-        let id = document.get("_id").expect("a document has one").clone();
-        self.documents.replace_one(doc! { "_id": id }, document).await.expect("the server answers");
+        let id = document.get("_id").expect("the document has an _id").clone();
+        self.documents
+            .replace_one(doc! { "_id": id }, document)
+            .await
+            .expect("the server responds");
     }
 
-    /// The document of a session, as it lies there.
+    /// The stored document of a session.
     async fn raw(&self, session: &Session) -> Option<Document> {
-        self.documents.find_one(doc! { "_id": id(&session.key) }).await.expect("the server answers")
+        self.documents
+            .find_one(doc! { "_id": id(&session.key) })
+            .await
+            .expect("the server responds")
     }
 
     async fn bytes(&self, session: &Session) -> Option<Vec<u8>> {
-        self.raw(session).await.map(|document| document.to_vec().expect("what was BSON is BSON"))
+        self.raw(session)
+            .await
+            .map(|document| document.to_vec().expect("the document encodes as BSON"))
     }
 
     async fn scanned(&self) -> Vec<session_core::StoreKey> {
         let (mut visited, mut after) = (Vec::new(), None);
         loop {
-            let page = self.store.scan(after, 10).await.expect("a page");
+            let page = self.store.scan(after, 10).await.expect("the page is read");
             visited.extend(page.records.into_iter().map(|(key, _)| key));
             after = page.next;
             if after.is_none() {
@@ -166,14 +173,14 @@ fn is_corrupt<T>(result: &Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::Corrupt { store: "mongo", .. }))
 }
 
-/// One commit of each kind.
+/// One commit for each kind of change.
 fn commits(session: &Session) -> [Commit; 7] {
-    let gone = session.commit().change(name("a"), session_core::Change::Remove);
+    let removal = session.commit().change(name("a"), session_core::Change::Remove);
     let renewed = session.renew(&session.rotated());
     [
         session.set("a", "1"),
         session.add("a", 1),
-        gone,
+        removal,
         session.commit().ttl(LONG),
         session.commit().clear(),
         renewed,
@@ -182,30 +189,30 @@ fn commits(session: &Session) -> [Commit; 7] {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c39_what_cannot_be_read_is_reported_and_left_alone() {
-    let Some(site) = Site::start().await else { return };
-    let whole = Session::anonymous(&site.store).await;
-    let mut spoilt = Vec::new();
-    for (what, fields) in unreadable() {
-        spoilt.push((what, site.spoilt(&fields, what).await));
+async fn c39_corrupt_records_are_reported_and_stay_unchanged() {
+    let Some(fixture) = Fixture::start().await else { return };
+    let whole = Session::anonymous(&fixture.store).await;
+    let mut corrupt = Vec::new();
+    for (what, fields) in corruptions() {
+        corrupt.push((what, fixture.corrupt_session(&fields, what).await));
     }
-    assert_eq!(site.scanned().await, [whole.key], "a scan leaves out what it cannot read");
+    assert_eq!(fixture.scanned().await, [whole.key], "a scan omits corrupt records");
     assert_eq!(
-        site.store.delete_expired(1000).await.expect("a purge"),
+        fixture.store.delete_expired(1000).await.expect("delete_expired succeeds"),
         0,
-        "what cannot be read has not expired"
+        "a corrupt record does not count as expired"
     );
-    for (what, session) in &spoilt {
-        let before = site.bytes(session).await;
+    for (what, session) in &corrupt {
+        let before = fixture.bytes(session).await;
         assert!(before.is_some(), "{what}");
-        let loaded = site.store.load(&session.key).await;
+        let loaded = fixture.store.load(&session.key).await;
         assert!(is_corrupt(&loaded), "{what}: a load: {loaded:?}");
         for commit in commits(session) {
-            let committed = site.store.commit(&session.key, commit.clone()).await;
+            let committed = fixture.store.commit(&session.key, commit.clone()).await;
             assert!(is_corrupt(&committed), "{what}: {commit:?}: {committed:?}");
         }
-        // Corrupt comes before superseded and before a conflict.
-        let superseded = site
+        // Corrupt takes precedence over Superseded and Conflict.
+        let superseded = fixture
             .store
             .commit(
                 &session.key,
@@ -213,85 +220,93 @@ async fn c39_what_cannot_be_read_is_reported_and_left_alone() {
             )
             .await;
         assert!(is_corrupt(&superseded), "{what}: a superseded secret: {superseded:?}");
-        let created = site.store.create(&session.key, session.record()).await;
+        let created = fixture.store.create(&session.key, session.record()).await;
         assert!(
             is_corrupt(&created) || matches!(created, Ok(Created::Taken)),
             "{what}: a creation: {created:?}"
         );
-        assert!(site.bytes(session).await == before, "{what}: it is left as it is");
+        assert!(fixture.bytes(session).await == before, "{what}: the document is unchanged");
     }
-    for (number, (what, session)) in spoilt.iter().enumerate() {
+    for (number, (what, session)) in corrupt.iter().enumerate() {
         let claim = if number % 2 == 0 { Claim::Any } else { Claim::Generation(0) };
         assert_eq!(
-            site.store.delete(&session.key, claim).await.expect("an answer"),
+            fixture.store.delete(&session.key, claim).await.expect("the store responds"),
             Deleted::Ended,
-            "{what}: it can be ended"
+            "{what}: the session can be deleted"
         );
-        assert!(site.store.load(&session.key).await.expect("an answer").is_none(), "{what}");
+        assert!(
+            fixture.store.load(&session.key).await.expect("the store responds").is_none(),
+            "{what}"
+        );
         assert_eq!(
-            site.store.delete(&session.key, claim).await.expect("an answer"),
+            fixture.store.delete(&session.key, claim).await.expect("the store responds"),
             Deleted::Missing,
             "{what}"
         );
         assert_eq!(
-            site.store.create(&session.key, session.record()).await.expect("an answer"),
+            fixture.store.create(&session.key, session.record()).await.expect("the store responds"),
             Created::New,
             "{what}"
         );
     }
 }
 
-/// What a corrupt record says of its principal's sign-in does not count.
+/// The generation in a corrupt record is ignored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c47_a_corrupt_record_is_ended_by_any_claim() {
-    let Some(site) = Site::start().await else { return };
-    let session =
-        site.spoilt(&doc! { "since": 7_i64, "generation": 7_i64, "format": 9 }, "bob").await;
+async fn c47_any_claim_ends_a_corrupt_record() {
+    let Some(fixture) = Fixture::start().await else { return };
+    let session = fixture
+        .corrupt_session(&doc! { "since": 7_i64, "generation": 7_i64, "format": 9 }, "bob")
+        .await;
     assert_eq!(
-        site.store.delete(&session.key, Claim::Generation(3)).await.expect("an answer"),
+        fixture.store.delete(&session.key, Claim::Generation(3)).await.expect("the store responds"),
         Deleted::Ended
     );
-    assert!(site.bytes(&session).await.is_none());
+    assert!(fixture.bytes(&session).await.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c39_a_list_leaves_out_what_cannot_be_read_and_an_end_of_all_ends_it() {
-    let Some(site) = Site::start().await else { return };
-    for (what, fields) in unreadable() {
-        let whole = Session::signed_in(&site.store, what).await;
-        let session = site.spoilt(&fields, what).await;
-        let page = site.store.list(&principal(what), None, 100).await.expect("a list");
+async fn c39_list_omits_corrupt_records_and_delete_all_ends_them() {
+    let Some(fixture) = Fixture::start().await else { return };
+    for (what, fields) in corruptions() {
+        let whole = Session::signed_in(&fixture.store, what).await;
+        let session = fixture.corrupt_session(&fields, what).await;
+        let page = fixture.store.list(&principal(what), None, 100).await.expect("list succeeds");
         let listed: Vec<_> = page.sessions.into_iter().map(|summary| summary.key).collect();
-        // A list does not read these.
+        // A list does not read these fields.
         let not_read = ["data", "rotated", "generation", "since", "former"]
             .iter()
             .any(|field| fields.contains_key(*field));
         assert_eq!(listed.contains(&session.key), not_read, "{what}: {listed:?}");
         assert!(listed.contains(&whole.key), "{what}");
-        // Its time may be unreadable; then nobody can say that it lives.
-        let _ = site.store.delete_all(&principal(what), None).await.expect("an end of all");
-        assert!(site.store.load(&whole.key).await.expect("an answer").is_none(), "{what}");
+        // Without a valid deadline the record does not count as alive.
+        let _ =
+            fixture.store.delete_all(&principal(what), None).await.expect("delete_all succeeds");
+        assert!(
+            fixture.store.load(&whole.key).await.expect("the store responds").is_none(),
+            "{what}"
+        );
         if !fields.contains_key("expires") && !fields.contains_key("principal") {
             assert!(
-                site.store.load(&session.key).await.expect("an answer").is_none(),
-                "{what}: it is the user's"
+                fixture.store.load(&session.key).await.expect("the store responds").is_none(),
+                "{what}: delete_all deletes it"
             );
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c39_what_a_record_may_not_hold_is_reported_by_whoever_reads_it() {
-    let Some(site) = Site::start().await else { return };
-    for (what, fields) in unreadable_values() {
-        let session = site.spoilt(&fields, "bob").await;
-        let loaded = site.store.load(&session.key).await;
+async fn c39_invalid_values_are_reported_by_calls_that_read_them() {
+    let Some(fixture) = Fixture::start().await else { return };
+    for (what, fields) in corruptions_of_values() {
+        let session = fixture.corrupt_session(&fields, "bob").await;
+        let loaded = fixture.store.load(&session.key).await;
         assert!(is_corrupt(&loaded), "{what}: a load: {loaded:?}");
-        let before = site.bytes(&session).await;
-        let committed = site.store.commit(&session.key, session.commit()).await;
+        let before = fixture.bytes(&session).await;
+        let committed = fixture.store.commit(&session.key, session.commit()).await;
         assert!(is_corrupt(&committed), "{what}: a commit that reads: {committed:?}");
-        // Whoever has seen another version reads again, and learns it then.
-        let committed = site
+        // A conflict makes the client load the session, which reports the corruption.
+        let committed = fixture
             .store
             .commit(&session.key, session.add("n", 1).guard(session_core::Guard::Version(9)))
             .await;
@@ -299,25 +314,25 @@ async fn c39_what_a_record_may_not_hold_is_reported_by_whoever_reads_it() {
             is_corrupt(&committed) || matches!(committed, Ok(Outcome::Conflict)),
             "{what}: a guarded commit: {committed:?}"
         );
-        let created = site.store.create(&session.key, session.record()).await;
+        let created = fixture.store.create(&session.key, session.record()).await;
         assert!(
             is_corrupt(&created) || matches!(created, Ok(Created::Taken)),
             "{what}: a creation: {created:?}"
         );
-        assert!(site.bytes(&session).await == before, "{what}: it is left as it is");
-        assert!(site.scanned().await.is_empty(), "{what}: a scan");
+        assert!(fixture.bytes(&session).await == before, "{what}: the document is unchanged");
+        assert!(fixture.scanned().await.is_empty(), "{what}: a scan");
         assert_eq!(
-            site.store.delete(&session.key, Claim::Any).await.expect("an answer"),
+            fixture.store.delete(&session.key, Claim::Any).await.expect("the store responds"),
             Deleted::Ended,
-            "{what}: it can be ended"
+            "{what}: the session can be deleted"
         );
     }
 }
 
-/// A sum of what is no integer changes nothing, whatever else it is.
+/// The add changes nothing, whatever the type of the value is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c39_nothing_is_added_to_what_is_no_text() {
-    let Some(site) = Site::start().await else { return };
+async fn c39_add_to_a_value_that_is_not_text_is_corrupt() {
+    let Some(fixture) = Fixture::start().await else { return };
     for value in [
         Bson::from(5),
         5_i64.into(),
@@ -329,32 +344,41 @@ async fn c39_nothing_is_added_to_what_is_no_text() {
         "{".into(),
         "".into(),
     ] {
-        let session = site.spoilt(&doc! { "data": { "n": value.clone() } }, "bob").await;
-        let before = site.bytes(&session).await;
-        let added = site.store.commit(&session.key, session.add("n", 1)).await;
+        let session =
+            fixture.corrupt_session(&doc! { "data": { "n": value.clone() } }, "bob").await;
+        let before = fixture.bytes(&session).await;
+        let added = fixture.store.commit(&session.key, session.add("n", 1)).await;
         assert!(is_corrupt(&added), "{value:?}: {added:?}");
-        assert!(site.bytes(&session).await == before, "{value:?}: it is left as it is");
+        assert!(fixture.bytes(&session).await == before, "{value:?}: the document is unchanged");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c39_a_document_with_another_id_is_not_a_session() {
-    let Some(site) = Site::start().await else { return };
+async fn c39_documents_with_other_ids_are_not_sessions() {
+    let Some(fixture) = Fixture::start().await else { return };
     let now = DateTime::now().timestamp_millis();
     let record = |id: Bson, expires: i64| {
         doc! {
-            "_id": id, "format": 2, "version": 1_i64, "secret": hash(32), "bytes": 0_i64, "principal": "bob", "data": {},
-            "created": DateTime::from_millis(now), "authenticated": DateTime::from_millis(now), "expires": DateTime::from_millis(now + expires),
+            "_id": id,
+            "format": 2,
+            "version": 1_i64,
+            "secret": hash(32),
+            "bytes": 0_i64,
+            "principal": "bob",
+            "data": {},
+            "created": DateTime::from_millis(now),
+            "authenticated": DateTime::from_millis(now),
+            "expires": DateTime::from_millis(now + expires),
         }
     };
     let bytes = |subtype, bytes: &[u8]| Bson::Binary(Binary { subtype, bytes: bytes.to_vec() });
     let generic = BinarySubtype::Generic;
-    let strangers = vec![
+    let foreign = vec![
         record("AAAAtext".into(), 600_000),
         record(5.into(), 600_000),
         record(doc! { "a": 1 }.into(), 600_000),
         record(ObjectId::new().into(), 600_000),
-        // Bytes that cannot be a key.
+        // Bytes that are not a valid key.
         record(bytes(generic, b""), 600_000),
         record(bytes(generic, b"a\0b"), 600_000),
         record(bytes(generic, &[b'a'; 129]), 600_000),
@@ -362,39 +386,52 @@ async fn c39_a_document_with_another_id_is_not_a_session() {
         record(bytes(BinarySubtype::Uuid, &[b'a'; 16]), 600_000),
         doc! { "something": "else" },
     ];
-    site.documents.insert_many(strangers.clone()).await.expect("the server answers");
-    assert!(site.scanned().await.is_empty(), "a scan");
-    // Page by page, so that strangers stand at the ends of pages.
+    fixture.documents.insert_many(foreign.clone()).await.expect("the server responds");
+    assert!(fixture.scanned().await.is_empty(), "a scan");
+    // Pages of one document, so that each page ends with a foreign document.
     let mut after: Option<Cursor> = None;
-    for _ in 0..strangers.len() {
-        let page = site.store.list(&principal("bob"), after, 1).await.expect("a page");
+    for _ in 0..foreign.len() {
+        let page = fixture.store.list(&principal("bob"), after, 1).await.expect("the page is read");
         assert!(page.sessions.is_empty(), "{:?}", page.sessions);
         after = page.next;
         if after.is_none() {
             break;
         }
     }
-    assert_eq!(after, None, "a walk ends");
+    assert_eq!(after, None, "the pages end");
     for text in ["AAAAtext", "aaaaaaaaaaaaaaaa"] {
         assert!(
-            site.store.load(&StoreKey::from_text(text)).await.expect("an answer").is_none(),
+            fixture
+                .store
+                .load(&StoreKey::from_text(text))
+                .await
+                .expect("the store responds")
+                .is_none(),
             "{text}"
         );
     }
-    assert_eq!(site.store.delete_expired(100).await.expect("a purge"), 0);
-    let held = site.documents.count_documents(doc! {}).await.expect("the server answers");
-    assert_eq!(held, u64::try_from(strangers.len()).expect("few"), "nothing of it is purged");
-    // An expired one is purged, whatever its `_id` is.
-    site.documents.insert_one(record("over".into(), -1000)).await.expect("the server answers");
-    assert_eq!(site.store.delete_expired(100).await.expect("a purge"), 1);
+    assert_eq!(fixture.store.delete_expired(100).await.expect("delete_expired succeeds"), 0);
+    let held = fixture.documents.count_documents(doc! {}).await.expect("the server responds");
+    assert_eq!(
+        held,
+        u64::try_from(foreign.len()).expect("the number fits"),
+        "the purge keeps foreign documents"
+    );
+    // The purge deletes an expired document with any `_id`.
+    fixture
+        .documents
+        .insert_one(record("expired".into(), -1000))
+        .await
+        .expect("the server responds");
+    assert_eq!(fixture.store.delete_expired(100).await.expect("delete_expired succeeds"), 1);
 }
 
-/// What the server's own purge and this one leave alone: a time that nobody can read.
+/// The server's TTL monitor also keeps documents without a date as their deadline.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c39_a_purge_leaves_alone_what_has_no_time_that_can_be_read() {
-    let Some(site) = Site::start().await else { return };
+async fn c39_purge_keeps_records_with_an_invalid_deadline() {
+    let Some(fixture) = Fixture::start().await else { return };
     let times = [
-        GONE,
+        REMOVED,
         Bson::Null,
         0.into(),
         1_i64.into(),
@@ -403,109 +440,109 @@ async fn c39_a_purge_leaves_alone_what_has_no_time_that_can_be_read() {
         doc! { "a": DateTime::from_millis(1) }.into(),
     ];
     for time in &times {
-        let _ = site.spoilt(&doc! { "expires": time.clone() }, "bob").await;
+        let _ = fixture.corrupt_session(&doc! { "expires": time.clone() }, "bob").await;
     }
     let brief = Session::new();
-    let _ = site
+    let _ = fixture
         .store
         .create(&brief.key, NewRecord::new(brief.secret, Duration::from_millis(1)))
         .await
-        .expect("a new session");
+        .expect("the session is created");
     tokio::time::sleep(Duration::from_millis(20)).await;
-    assert_eq!(site.store.delete_expired(100).await.expect("a purge"), 1);
-    assert_eq!(site.store.delete_expired(100).await.expect("a purge"), 0);
-    let left: Vec<Document> = site
+    assert_eq!(fixture.store.delete_expired(100).await.expect("delete_expired succeeds"), 1);
+    assert_eq!(fixture.store.delete_expired(100).await.expect("delete_expired succeeds"), 0);
+    let left: Vec<Document> = fixture
         .documents
         .find(doc! {})
         .await
-        .expect("an answer")
+        .expect("the store responds")
         .try_collect()
         .await
-        .expect("an answer");
+        .expect("the store responds");
     assert_eq!(left.len(), times.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c39_a_size_that_cannot_be_read_is_not_calculated_with() {
-    let Some(site) = Site::start().await else { return };
+async fn c39_commit_reports_an_invalid_size() {
+    let Some(fixture) = Fixture::start().await else { return };
     for (what, value) in
-        [("none", GONE), ("a text", "5".into()), ("32 bits", 5.into()), ("nothing", Bson::Null)]
+        [("none", REMOVED), ("a string", "5".into()), ("32 bits", 5.into()), ("null", Bson::Null)]
     {
-        let session = site.spoilt(&doc! { "bytes": value }, "bob").await;
-        let before = site.bytes(&session).await;
+        let session = fixture.corrupt_session(&doc! { "bytes": value }, "bob").await;
+        let before = fixture.bytes(&session).await;
         for commit in commits(&session) {
-            let committed = site.store.commit(&session.key, commit).await;
+            let committed = fixture.store.commit(&session.key, commit).await;
             assert!(is_corrupt(&committed), "{what}: {committed:?}");
         }
-        assert!(site.bytes(&session).await == before, "{what}: it is left as it is");
+        assert!(fixture.bytes(&session).await == before, "{what}: the document is unchanged");
         assert_eq!(
-            site.store.delete(&session.key, Claim::Any).await.expect("an answer"),
+            fixture.store.delete(&session.key, Claim::Any).await.expect("the store responds"),
             Deleted::Ended,
-            "{what}: it can be ended"
+            "{what}: the session can be deleted"
         );
     }
 }
 
-/// A server that commits does not read the words; the store reads them in its answer.
+/// The server does not check the attributes of a commit. The store checks them in the response.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c39_attributes_of_other_words_are_reported_by_every_call() {
-    let Some(site) = Site::start().await else { return };
+async fn c39_invalid_attributes_are_reported_by_every_call() {
+    let Some(fixture) = Fixture::start().await else { return };
     for text in ["nonsense", "i60000 x"] {
-        let session = site.spoilt(&doc! { "attributes": text }, "bob").await;
-        let loaded = site.store.load(&session.key).await;
+        let session = fixture.corrupt_session(&doc! { "attributes": text }, "bob").await;
+        let loaded = fixture.store.load(&session.key).await;
         assert!(is_corrupt(&loaded), "{text}: {loaded:?}");
         for commit in commits(&session).into_iter().filter(|commit| commit.rotate.is_none()) {
-            let committed = site.store.commit(&session.key, commit.clone()).await;
+            let committed = fixture.store.commit(&session.key, commit.clone()).await;
             assert!(is_corrupt(&committed), "{text}: {commit:?}: {committed:?}");
         }
         assert_eq!(
-            site.raw(&session).await.expect("it is there").get_str("attributes").ok(),
+            fixture.raw(&session).await.expect("the document exists").get_str("attributes").ok(),
             Some(text),
-            "they are left as they are"
+            "the attributes are unchanged"
         );
         assert_eq!(
-            site.store.delete(&session.key, Claim::Any).await.expect("an answer"),
+            fixture.store.delete(&session.key, Claim::Any).await.expect("the store responds"),
             Deleted::Ended,
-            "{text}: it can be ended"
+            "{text}: the session can be deleted"
         );
     }
 }
 
-/// A commit of another secret finds a hash that is not one.
+/// A commit compares its secret with a stored value that is not a hash.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c39_a_secret_that_is_not_a_hash_is_reported_by_every_call() {
-    let Some(site) = Site::start().await else { return };
+async fn c39_invalid_secret_hash_is_reported_by_every_call() {
+    let Some(fixture) = Fixture::start().await else { return };
     let uuid = Bson::Binary(Binary { subtype: BinarySubtype::Uuid, bytes: vec![7; 32] });
     for (what, secret) in [
-        ("none", GONE),
-        ("a text", "secret".into()),
+        ("none", REMOVED),
+        ("a string", "secret".into()),
         ("too short", hash(31)),
         ("another type", uuid),
     ] {
-        let session = site.spoilt(&doc! { "secret": secret }, "bob").await;
-        let before = site.bytes(&session).await;
-        assert!(is_corrupt(&site.store.load(&session.key).await), "{what}");
+        let session = fixture.corrupt_session(&doc! { "secret": secret }, "bob").await;
+        let before = fixture.bytes(&session).await;
+        assert!(is_corrupt(&fixture.store.load(&session.key).await), "{what}");
         for commit in commits(&session) {
-            let committed = site.store.commit(&session.key, commit.clone()).await;
+            let committed = fixture.store.commit(&session.key, commit.clone()).await;
             assert!(is_corrupt(&committed), "{what}: {commit:?}: {committed:?}");
         }
-        assert!(site.bytes(&session).await == before, "{what}: it is left as it is");
+        assert!(fixture.bytes(&session).await == before, "{what}: the document is unchanged");
     }
 }
 
-/// The server's own purge goes by the earliest time of a list, and this one is far away.
+/// The server's TTL monitor uses the earliest date of an array. This date is in the future.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c39_a_purge_leaves_alone_a_deadline_that_is_a_list() {
-    let Some(site) = Site::start().await else { return };
+async fn c39_purge_keeps_records_with_an_array_as_deadline() {
+    let Some(fixture) = Fixture::start().await else { return };
     let far = DateTime::from_millis(DateTime::now().timestamp_millis() + 600_000);
-    let session = site.spoilt(&doc! { "expires": [far] }, "bob").await;
-    let before = site.bytes(&session).await;
-    assert!(is_corrupt(&site.store.load(&session.key).await));
-    assert_eq!(site.store.delete_expired(100).await.expect("a purge"), 0);
-    let created = site.store.create(&session.key, session.record()).await;
+    let session = fixture.corrupt_session(&doc! { "expires": [far] }, "bob").await;
+    let before = fixture.bytes(&session).await;
+    assert!(is_corrupt(&fixture.store.load(&session.key).await));
+    assert_eq!(fixture.store.delete_expired(100).await.expect("delete_expired succeeds"), 0);
+    let created = fixture.store.create(&session.key, session.record()).await;
     assert!(
         is_corrupt(&created) || matches!(created, Ok(Created::Taken)),
         "a creation: {created:?}"
     );
-    assert!(site.bytes(&session).await == before, "it is left as it is");
+    assert!(fixture.bytes(&session).await == before, "the document is unchanged");
 }

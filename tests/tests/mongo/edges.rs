@@ -1,4 +1,4 @@
-//! Runtimes, texts, sizes and moments at the edge of what a store is asked for.
+//! Edge cases: runtimes, strings, sizes, concurrency, pages and lost responses.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,11 +20,11 @@ use crate::{
     session::{LONG, PATIENT, Session, connect, is_done, name, principal, with},
 };
 
-/// The server purges nothing behind a test's back.
-const NO_PURGE: [&str; 2] = ["--setParameter", "ttlMonitorEnabled=false"];
+/// Keeps expired documents until the test deletes them.
+const NO_TTL_MONITOR: [&str; 2] = ["--setParameter", "ttlMonitorEnabled=false"];
 
 fn json(text: &str) -> Json {
-    Json::from_text(text).expect("JSON")
+    Json::from_text(text).expect("valid JSON")
 }
 
 fn data(values: impl IntoIterator<Item = (String, String)>) -> Data {
@@ -32,23 +32,26 @@ fn data(values: impl IntoIterator<Item = (String, String)>) -> Data {
 }
 
 async fn loaded(store: &MongoStore, key: &StoreKey) -> Record {
-    store.load(key).await.expect("an answer").expect("a live session").into_record()
+    store.load(key).await.expect("the store responds").expect("the session is alive").into_record()
 }
 
-/// A runtime of one thread, as a web server's workers have.
+/// A runtime with one thread, like that of a web server's worker.
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("the runtime is built")
 }
 
 #[test]
-fn a_store_outlives_the_runtime_that_opened_it() {
+fn store_outlives_the_runtime_that_opened_it() {
     let servers = runtime();
     let Some(mongo) = servers.block_on(Mongo::start()) else { return };
     let store = runtime().block_on(connect(&with(&mongo.url(), PATIENT)));
     let session = Session::new();
     let created = runtime().block_on(store.create(&session.key, session.record()));
-    assert_eq!(created.expect("an answer"), Created::New);
-    // At the same time, and one after the other.
+    assert_eq!(created.expect("the store responds"), Created::New);
+    // Several runtimes at the same time, and several rounds.
     for _ in 0..3 {
         std::thread::scope(|threads| {
             for _ in 0..4 {
@@ -65,14 +68,14 @@ fn a_store_outlives_the_runtime_that_opened_it() {
     }
     let record = runtime().block_on(loaded(&store, &session.key));
     assert_eq!(record.data.get("n").and_then(Json::as_integer), Some(120));
-    // A container is let go within a runtime.
+    // Dropping a container needs a runtime.
     servers.block_on(async move { drop(mongo) });
 }
 
 #[test]
-fn runtimes_that_come_and_go_leave_no_connection() {
+fn ended_runtimes_leave_no_connection() {
     const RUNTIMES: usize = 40;
-    let servers = tokio::runtime::Runtime::new().expect("a runtime");
+    let servers = tokio::runtime::Runtime::new().expect("the runtime is built");
     let Some(mongo) = servers.block_on(Mongo::start()) else { return };
     let watcher = servers.block_on(mongo.client());
     let connections = async || {
@@ -80,11 +83,11 @@ fn runtimes_that_come_and_go_leave_no_connection() {
             .database("admin")
             .run_command(doc! { "serverStatus": 1 })
             .await
-            .expect("the server answers");
+            .expect("the server responds");
         status
             .get_document("connections")
             .and_then(|connections| connections.get_i32("current"))
-            .expect("a count")
+            .expect("the response contains the count")
     };
     let store = servers.block_on(connect(&with(&mongo.url(), PATIENT)));
     let session = Session::new();
@@ -92,30 +95,26 @@ fn runtimes_that_come_and_go_leave_no_connection() {
     let mut most = before;
     for _ in 0..RUNTIMES {
         runtime().block_on(async {
-            let _ = store.create(&session.key, session.record()).await.expect("an answer");
+            let _ = store.create(&session.key, session.record()).await.expect("the store responds");
             for _ in 0..10 {
-                assert!(store.load(&session.key).await.expect("an answer").is_some());
+                assert!(store.load(&session.key).await.expect("the store responds").is_some());
             }
         });
         most = most.max(servers.block_on(connections()));
     }
     eprintln!(
-        "connections: {before} before, {most} at most beside {RUNTIMES} runtimes one after the other"
+        "connections: {before} before, at most {most} during {RUNTIMES} consecutive runtimes"
     );
     let ended = async || (connections().await <= before + 2).then_some(());
-    servers.block_on(wait::until(
-        "the connections of runtimes that have ended to end",
-        PATIENCE,
-        ended,
-    ));
-    // A runtime has one for calls and those by which the driver looks at the server.
-    assert!(most <= before + 12, "{most} connections at once");
+    servers.block_on(wait::until("the connections of ended runtimes to close", PATIENCE, ended));
+    // A runtime has one connection for calls and those that the driver uses for monitoring.
+    assert!(most <= before + 12, "{most} connections at the same time");
     servers.block_on(async move { drop(mongo) });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_is_acknowledged_by_a_majority_unless_the_url_says_otherwise() {
-    let Some(server) = AnyMongo::server_with(&NO_PURGE).await else { return };
+async fn writes_use_the_write_concern_of_the_url() {
+    let Some(server) = AnyMongo::server_with(&NO_TTL_MONITOR).await else { return };
     for (settings, expected) in
         [("", Bson::from("majority")), ("w=1", 1.into()), ("w=1&journal=true", 1.into())]
     {
@@ -124,12 +123,18 @@ async fn a_write_is_acknowledged_by_a_majority_unless_the_url_says_otherwise() {
         let session = Session::signed_in(&store, "bob").await;
         assert!(is_done(&store.commit(&session.key, session.add("n", 1)).await));
         assert_eq!(
-            store.list(&principal("bob"), None, 10).await.expect("a list").sessions.len(),
+            store.list(&principal("bob"), None, 10).await.expect("list succeeds").sessions.len(),
             1
         );
-        assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an end"), Deleted::Ended);
-        assert_eq!(store.delete_all(&principal("bob"), None).await.expect("an end of all"), 0);
-        let sent = monitor.heard();
+        assert_eq!(
+            store.delete(&session.key, Claim::Any).await.expect("delete succeeds"),
+            Deleted::Ended
+        );
+        assert_eq!(
+            store.delete_all(&principal("bob"), None).await.expect("delete_all succeeds"),
+            0
+        );
+        let sent = monitor.take_commands();
         let writes: Vec<&Document> =
             sent.iter().filter_map(|command| command.get_document("writeConcern").ok()).collect();
         assert_eq!(writes.len(), 4, "{sent:?}");
@@ -141,7 +146,7 @@ async fn a_write_is_acknowledged_by_a_majority_unless_the_url_says_otherwise() {
                 "{settings}"
             );
         }
-        // What fewer acknowledged is not seen by who asks for what a majority has.
+        // A majority read would not return a write that fewer members acknowledged.
         let expected = if settings.is_empty() { "majority" } else { "local" };
         let levels: Vec<_> =
             sent.iter().filter_map(|command| command.get_document("readConcern").ok()).collect();
@@ -154,7 +159,7 @@ async fn a_write_is_acknowledged_by_a_majority_unless_the_url_says_otherwise() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c09_large_records_are_changed_in_one_step() {
+async fn c09_large_record_changes_atomically() {
     let Some(server) = AnyMongo::server().await else { return };
     let store = connect(&server.url(PATIENT)).await;
     let session = Session::new();
@@ -164,12 +169,12 @@ async fn c09_large_records_are_changed_in_one_step() {
         .data(data([("large".to_owned(), large.clone()), ("n".to_owned(), "1".to_owned())]));
     let bytes = record.data.bytes();
     assert!(bytes > 60_000, "{bytes}");
-    assert_eq!(store.create(&session.key, record).await.expect("an answer"), Created::New);
+    assert_eq!(store.create(&session.key, record).await.expect("the store responds"), Created::New);
     for sum in 2..5 {
         let Outcome::Done(done) =
-            store.commit(&session.key, session.add("n", 1)).await.expect("an answer")
+            store.commit(&session.key, session.add("n", 1)).await.expect("the store responds")
         else {
-            panic!("it lives")
+            panic!("the session is alive")
         };
         assert_eq!(done.added.into_values().collect::<Vec<_>>(), [sum]);
     }
@@ -178,7 +183,7 @@ async fn c09_large_records_are_changed_in_one_step() {
         (record.data.get("large").map(Json::as_str), record.data.bytes()),
         (Some(&*large), bytes)
     );
-    // One step over the cap, and what makes it smaller.
+    // A commit that exceeds the limit, and one that makes the data smaller.
     let over = store
         .commit(&session.key, session.set("more", &format!("\"{}\"", "x".repeat(6_000))))
         .await;
@@ -188,7 +193,7 @@ async fn c09_large_records_are_changed_in_one_step() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c07_no_text_is_taken_for_an_expression() {
+async fn c07_server_evaluates_no_text_as_an_expression() {
     const TEXTS: [&str; 12] = [
         "$secret",
         "$$NOW",
@@ -203,25 +208,29 @@ async fn c07_no_text_is_taken_for_an_expression() {
         "%24",
         "{ $literal: 1 }",
     ];
-    let Some(server) = AnyMongo::server_with(&NO_PURGE).await else { return };
+    let Some(server) = AnyMongo::server_with(&NO_TTL_MONITOR).await else { return };
     let store = connect(&server.url(PATIENT)).await;
     for text in TEXTS {
         let key = StoreKey::from_text(text);
-        let value = Json::encode(text).expect("JSON");
+        let value = Json::encode(text).expect("valid JSON");
         let first =
             data([(text.to_owned(), value.as_str().to_owned()), ("n".to_owned(), "1".to_owned())]);
         let session = Session::new();
         let record = session.record().principal(principal(text)).data(first.clone());
         assert_eq!(
-            store.create(&key, record.clone()).await.expect("an answer"),
+            store.create(&key, record.clone()).await.expect("the store responds"),
             Created::New,
             "{text}"
         );
-        assert_eq!(store.create(&key, record).await.expect("an answer"), Created::Taken, "{text}");
+        assert_eq!(
+            store.create(&key, record).await.expect("the store responds"),
+            Created::Taken,
+            "{text}"
+        );
         let read = loaded(&connect(&server.url(PATIENT)).await, &key).await;
         assert_eq!((read.data, read.principal), (first, Some(principal(text))), "{text}");
         assert_eq!(
-            store.list(&principal(text), None, 10).await.expect("a list").sessions.len(),
+            store.list(&principal(text), None, 10).await.expect("list succeeds").sessions.len(),
             1,
             "{text}"
         );
@@ -229,7 +238,7 @@ async fn c07_no_text_is_taken_for_an_expression() {
         let next = session.rotated();
         let commit = session
             .sign_in(&other, &next)
-            .change(name(text), Change::Set(Json::encode(&other).expect("JSON")))
+            .change(name(text), Change::Set(Json::encode(&other).expect("valid JSON")))
             .change(name(&format!("{text}$")), Change::Add(2))
             .change(name("n"), Change::Remove);
         assert!(is_done(&store.commit(&key, commit).await), "{text}");
@@ -238,42 +247,44 @@ async fn c07_no_text_is_taken_for_an_expression() {
         let names: Vec<&str> = read.data.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, [text.to_owned(), format!("{text}$")], "{text}");
         assert_eq!(
-            read.data.get(text).map(|value| value.decode::<String>().expect("a text")),
+            read.data
+                .get(text)
+                .map(|value| value.decode::<String>().expect("the value is a string")),
             Some(other.clone()),
             "{text}"
         );
         assert!(is_done(&store.commit(&key, next.commit().clear()).await), "{text}");
         assert!(loaded(&store, &key).await.data.is_empty(), "{text}");
         assert_eq!(
-            store.delete_all(&principal(text), None).await.expect("an end of all"),
+            store.delete_all(&principal(text), None).await.expect("delete_all succeeds"),
             0,
             "{text}"
         );
         assert_eq!(
-            store.delete_all(&principal(&other), None).await.expect("an end of all"),
+            store.delete_all(&principal(&other), None).await.expect("delete_all succeeds"),
             1,
             "{text}"
         );
     }
 }
 
-/// What both stores make of the same commit.
+/// The results of the same commit in both stores.
 async fn both(
     mongo: &MongoStore,
     memory: &MemoryStore,
     key: &StoreKey,
     commit: Commit,
 ) -> [Result<String, String>; 2] {
-    let words = |outcome: Result<Outcome, StoreError>| match outcome {
+    let text = |outcome: Result<Outcome, StoreError>| match outcome {
         Ok(Outcome::Done(done)) => Ok(format!("version {}, {:?}", done.version, done.added)),
         Ok(other) => Ok(format!("{other:?}")),
         Err(error) => Err(error.to_string()),
     };
-    [words(mongo.commit(key, commit.clone()).await), words(memory.commit(key, commit).await)]
+    [text(mongo.commit(key, commit.clone()).await), text(memory.commit(key, commit).await)]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c12_a_sum_is_what_it_is_in_memory() {
+async fn c12_sums_equal_those_of_the_memory_store() {
     let Some(server) = AnyMongo::server().await else { return };
     let (mongo, memory) = (connect(&server.url(PATIENT)).await, MemoryStore::default());
     let texts = [
@@ -308,8 +319,14 @@ async fn c12_a_sum_is_what_it_is_in_memory() {
             let session = Session::new();
             let key = session.key.clone();
             let record = session.record().data(data([("n".to_owned(), text.to_owned())]));
-            assert_eq!(mongo.create(&key, record.clone()).await.expect("an answer"), Created::New);
-            assert_eq!(memory.create(&key, record).await.expect("an answer"), Created::New);
+            assert_eq!(
+                mongo.create(&key, record.clone()).await.expect("the store responds"),
+                Created::New
+            );
+            assert_eq!(
+                memory.create(&key, record).await.expect("the store responds"),
+                Created::New
+            );
             let commit = session
                 .add("n", by)
                 .change(name("m"), Change::Add(by))
@@ -318,7 +335,12 @@ async fn c12_a_sum_is_what_it_is_in_memory() {
             assert_eq!(here, there, "{text:?} and {by}");
             let (here, there) = (
                 loaded(&mongo, &key).await,
-                memory.load(&key).await.expect("an answer").expect("a session").into_record(),
+                memory
+                    .load(&key)
+                    .await
+                    .expect("the store responds")
+                    .expect("the session exists")
+                    .into_record(),
             );
             assert_eq!((here.data, here.version), (there.data, there.version), "{text:?} and {by}");
         }
@@ -330,7 +352,7 @@ async fn c10_one_commit_clears_adds_sets_and_removes() {
     let Some(server) = AnyMongo::server().await else { return };
     let (mongo, memory) = (connect(&server.url(PATIENT)).await, MemoryStore::default());
     let names: [&str; 5] = ["a", "b", "c.d", "$e", "sum0"];
-    // All mixtures of three changes, with and without a clearance before.
+    // Random combinations of three changes, with and without `clear`.
     let changes = [Change::Set(json("\"set\"")), Change::Remove, Change::Add(3)];
     let first = || data(names.iter().map(|field| ((*field).to_owned(), "7".to_owned())));
     for round in 0..40 {
@@ -338,7 +360,7 @@ async fn c10_one_commit_clears_adds_sets_and_removes() {
         let key = session.key.clone();
         let record = || session.record().data(first());
         for created in [mongo.create(&key, record()).await, memory.create(&key, record()).await] {
-            assert_eq!(created.expect("an answer"), Created::New);
+            assert_eq!(created.expect("the store responds"), Created::New);
         }
         let mut commit = if round % 2 == 0 { session.commit().clear() } else { session.commit() };
         for field in names.iter().chain(&["new", "$new.er"]) {
@@ -350,7 +372,12 @@ async fn c10_one_commit_clears_adds_sets_and_removes() {
         assert_eq!(here, there, "{commit:?}");
         let (here, there) = (
             loaded(&mongo, &key).await,
-            memory.load(&key).await.expect("an answer").expect("a session").into_record(),
+            memory
+                .load(&key)
+                .await
+                .expect("the store responds")
+                .expect("the session exists")
+                .into_record(),
         );
         assert_eq!(
             (here.data.bytes(), here.data, here.version),
@@ -361,8 +388,8 @@ async fn c10_one_commit_clears_adds_sets_and_removes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c27_an_expired_leftover_is_replaced_by_a_creation() {
-    let Some(server) = AnyMongo::server_with(&NO_PURGE).await else { return };
+async fn c27_creation_replaces_an_expired_record() {
+    let Some(server) = AnyMongo::server_with(&NO_TTL_MONITOR).await else { return };
     let store = connect(&server.url(PATIENT)).await;
     let session = Session::new();
     let brief =
@@ -370,11 +397,11 @@ async fn c27_an_expired_leftover_is_replaced_by_a_creation() {
     let brief = brief.data(data([("old".to_owned(), "1".to_owned())]));
     for _ in 0..20 {
         assert_eq!(
-            store.create(&session.key, brief.clone()).await.expect("an answer"),
+            store.create(&session.key, brief.clone()).await.expect("the store responds"),
             Created::New
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
-        // Of many creators at once one succeeds, and nothing of the leftover remains.
+        // Of concurrent creations one succeeds, and no value of the expired record remains.
         let creators = join_all((0..8).map(|_| store.create(&session.key, session.record()))).await;
         assert!(creators.iter().all(Result::is_ok), "{creators:?}");
         assert_eq!(
@@ -387,7 +414,7 @@ async fn c27_an_expired_leftover_is_replaced_by_a_creation() {
             (None, None, 0, 1)
         );
         assert_eq!(
-            store.delete(&session.key, Claim::Any).await.expect("an answer"),
+            store.delete(&session.key, Claim::Any).await.expect("the store responds"),
             Deleted::Ended
         );
     }
@@ -402,15 +429,16 @@ async fn c51_concurrent_creations_of_one_key_have_one_winner() {
         let create = |number: usize| {
             let (store, key) = (stores[number % 2].clone(), session.key.clone());
             let record = session.record().data(data([("creator".to_owned(), number.to_string())]));
-            tokio::spawn(
-                async move { (number, store.create(&key, record).await.expect("an answer")) },
-            )
+            tokio::spawn(async move {
+                (number, store.create(&key, record).await.expect("the store responds"))
+            })
         };
         let created = join_all((0..8).map(create)).await;
         let winners: Vec<_> = created
             .into_iter()
             .filter_map(|created| {
-                Some(created.expect("no panic")).filter(|(_, created)| *created == Created::New)
+                Some(created.expect("the task does not panic"))
+                    .filter(|(_, created)| *created == Created::New)
             })
             .collect();
         assert_eq!(winners.len(), 1, "{winners:?}");
@@ -422,33 +450,37 @@ async fn c51_concurrent_creations_of_one_key_have_one_winner() {
     }
 }
 
-/// The driver repeats a write whose answer was lost, and the server then sends what it noted,
-/// without the time that it would have computed.
+/// The driver retries a write with a lost response. The server then returns the stored document and
+/// does not evaluate the projection that contains its time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c49_a_write_whose_answer_is_lost_lands_once_and_is_reported() {
+async fn c49_write_with_a_lost_response_is_applied_once() {
     let Some(set) = MongoSet::start_with(&["--setParameter", "enableTestCommands=1"]).await else {
         return;
     };
     let store = connect(&with(&set.url(), PATIENT)).await;
     let session = Session::signed_in(&store, "bob").await;
-    let lose_an_answer = async || {
-        let fails = doc! { "configureFailPoint": "onPrimaryTransactionalWrite", "mode": { "times": 1 }, "data": { "closeConnection": true } };
-        let port = set.primary().await.expect("a primary");
-        set.command(port, fails).await.expect("a server for tests fails when it is told to");
-        // Longer than the time that a store heard counts.
+    let lose_next_response = async || {
+        let fails = doc! {
+            "configureFailPoint": "onPrimaryTransactionalWrite",
+            "mode": { "times": 1 },
+            "data": { "closeConnection": true },
+        };
+        let port = set.primary().await.expect("the replica set has a primary");
+        set.command(port, fails).await.expect("enableTestCommands allows fail points");
+        // Longer than the store caches the server's time.
         tokio::time::sleep(Duration::from_millis(30)).await;
     };
     let created = Session::new();
-    lose_an_answer().await;
+    lose_next_response().await;
     assert_eq!(
-        store.create(&created.key, created.record()).await.expect("an answer"),
+        store.create(&created.key, created.record()).await.expect("the store responds"),
         Created::New
     );
-    lose_an_answer().await;
+    lose_next_response().await;
     let Outcome::Done(done) =
-        store.commit(&session.key, session.add("n", 5)).await.expect("an answer")
+        store.commit(&session.key, session.add("n", 5)).await.expect("the store responds")
     else {
-        panic!("it lives")
+        panic!("the session is alive")
     };
     assert_eq!((done.version, done.added.into_values().collect::<Vec<_>>()), (2, vec![5]));
     assert!(
@@ -458,32 +490,36 @@ async fn c49_a_write_whose_answer_is_lost_lands_once_and_is_reported() {
         done.ttl
     );
     let next = session.rotated();
-    lose_an_answer().await;
+    lose_next_response().await;
     assert!(is_done(&store.commit(&session.key, session.renew(&next)).await));
     assert_eq!(
-        store.commit(&session.key, session.add("n", 1)).await.expect("an answer"),
+        store.commit(&session.key, session.add("n", 1)).await.expect("the store responds"),
         Outcome::Superseded
     );
-    lose_an_answer().await;
-    assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Ended);
-    assert!(store.load(&session.key).await.expect("an answer").is_none());
+    lose_next_response().await;
+    assert_eq!(
+        store.delete(&session.key, Claim::Any).await.expect("the store responds"),
+        Deleted::Ended
+    );
+    assert!(store.load(&session.key).await.expect("the store responds").is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c47_a_claim_reaches_a_session_by_its_sign_in() {
-    let Some(server) = AnyMongo::server_with(&NO_PURGE).await else { return };
+async fn c47_claim_ends_a_session_by_its_sign_in_generation() {
+    let Some(server) = AnyMongo::server_with(&NO_TTL_MONITOR).await else { return };
     let store = connect(&server.url(PATIENT)).await;
     let anonymous = Session::anonymous(&store).await;
     let signed_in = anonymous.rotated();
     assert!(is_done(&store.commit(&anonymous.key, anonymous.sign_in("bob", &signed_in)).await));
     let renewed = signed_in.rotated();
     assert!(is_done(&store.commit(&anonymous.key, signed_in.renew(&renewed)).await));
-    let delete = async |claim| store.delete(&anonymous.key, claim).await.expect("an answer");
+    let delete =
+        async |claim| store.delete(&anonymous.key, claim).await.expect("the store responds");
     assert_eq!(delete(Claim::Generation(0)).await, Deleted::Superseded);
     assert_eq!(loaded(&store, &anonymous.key).await.since, 1);
     assert_eq!(delete(Claim::Generation(1)).await, Deleted::Ended);
     assert_eq!(delete(Claim::Generation(0)).await, Deleted::Missing);
-    // A sign-out takes the session back to everyone who knows its id.
+    // After a sign-out the claim of any generation ends the session.
     let other = Session::anonymous(&store).await;
     let next = other.rotated();
     assert!(is_done(&store.commit(&other.key, other.sign_in("bob", &next)).await));
@@ -491,21 +527,21 @@ async fn c47_a_claim_reaches_a_session_by_its_sign_in() {
         &store.commit(&other.key, next.commit().principal(PrincipalChange::Unset)).await
     ));
     assert_eq!(
-        store.delete(&other.key, Claim::Generation(0)).await.expect("an answer"),
+        store.delete(&other.key, Claim::Generation(0)).await.expect("the store responds"),
         Deleted::Ended
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c52_pages_hold_each_session_once_and_end() {
-    let Some(server) = AnyMongo::server_with(&NO_PURGE).await else { return };
+async fn c52_pages_contain_each_session_once() {
+    let Some(server) = AnyMongo::server_with(&NO_TTL_MONITOR).await else { return };
     let store = connect(&server.url(PATIENT)).await;
     let mut made: Vec<_> = join_all((0..25).map(|_| Session::signed_in(&store, "bob")))
         .await
         .into_iter()
         .map(|session| session.key)
         .collect();
-    // A key of any text, and documents that are not sessions.
+    // A key with special characters, and documents that are not sessions.
     let odd = StoreKey::from_text("a.b %ü");
     let _ = store
         .create(
@@ -513,25 +549,25 @@ async fn c52_pages_hold_each_session_once_and_end() {
             NewRecord::new(SecretHash::from_bytes([1; 32]), LONG).principal(principal("bob")),
         )
         .await
-        .expect("an answer");
+        .expect("the store responds");
     made.push(odd);
     let documents =
         server.client().await.database(server.database()).collection::<Document>("sessions");
-    let stranger =
+    let foreign =
         |id: Bson| doc! { "_id": id, "principal": "bob", "expires": mongodb::bson::DateTime::MAX };
     let other_bytes = mongodb::bson::Binary {
         subtype: mongodb::bson::spec::BinarySubtype::UserDefined(130),
         bytes: vec![255; 16],
     };
     documents
-        .insert_many([stranger("text".into()), stranger(other_bytes.into())])
+        .insert_many([foreign("text".into()), foreign(other_bytes.into())])
         .await
-        .expect("the server answers");
+        .expect("the server responds");
     for limit in [0, 1, 7, 26, 1_000_000] {
         let (mut listed, mut scanned) = (Vec::new(), Vec::new());
         let mut after: Option<Cursor> = None;
         loop {
-            let page = store.list(&principal("bob"), after, limit).await.expect("a page");
+            let page = store.list(&principal("bob"), after, limit).await.expect("the page is read");
             assert!(page.sessions.len() <= limit.max(1));
             listed.extend(page.sessions.into_iter().map(|summary| summary.key));
             after = page.next;
@@ -540,7 +576,7 @@ async fn c52_pages_hold_each_session_once_and_end() {
             }
         }
         loop {
-            let page = store.scan(after, limit).await.expect("a page");
+            let page = store.scan(after, limit).await.expect("the page is read");
             scanned.extend(page.records.into_iter().map(|(key, _)| key));
             after = page.next;
             if after.is_none() {
@@ -570,25 +606,25 @@ async fn c52_pages_hold_each_session_once_and_end() {
     }
     let (mut ended, mut after) = (0, None);
     loop {
-        let page = store.delete_everyone(after, 7).await.expect("a page");
+        let page = store.delete_everyone(after, 7).await.expect("the page is read");
         ended += page.ended;
         after = page.next;
         if after.is_none() {
             break;
         }
     }
-    // One stranger has an `_id` of bytes.
+    // One of the foreign documents has an `_id` of bytes, so it is deleted and counted too.
     assert_eq!(ended, 27);
     assert_eq!(
-        documents.count_documents(doc! {}).await.expect("the server answers"),
+        documents.count_documents(doc! {}).await.expect("the server responds"),
         1,
         "a document with another `_id` is not a session"
     );
 }
 
-/// A deadline that moves during a pass takes no session out of it.
+/// A deadline that changes during the deletion does not remove a session from it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c35_an_end_of_all_ends_also_those_whose_life_is_shortened_meanwhile() {
+async fn c35_delete_all_ends_sessions_that_are_shortened_meanwhile() {
     let Some(server) = AnyMongo::server().await else { return };
     let stores = [connect(&server.url(PATIENT)).await, connect(&server.url(PATIENT)).await];
     let mut shortened = 0;
@@ -605,18 +641,23 @@ async fn c35_an_end_of_all_ends_also_those_whose_life_is_shortened_meanwhile() {
             stores[0].delete_all(&principal("bob"), None).await
         };
         let (outcomes, ended) = tokio::join!(shorten, end);
-        let ended = ended.expect("an end of all");
+        let ended = ended.expect("delete_all succeeds");
         shortened += outcomes.iter().filter(|outcome| is_done(outcome)).count();
-        assert_eq!(ended, 150, "each is counted, once");
+        assert_eq!(ended, 150, "each session is counted once");
         assert!(
-            stores[0].list(&principal("bob"), None, 10).await.expect("a list").sessions.is_empty()
+            stores[0]
+                .list(&principal("bob"), None, 10)
+                .await
+                .expect("list succeeds")
+                .sessions
+                .is_empty()
         );
     }
     eprintln!("{shortened} of 900 were shortened before they ended");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c12_of_three_thousand_adds_of_eight_stores_none_is_lost() {
+async fn c12_eight_stores_lose_none_of_3000_adds() {
     const ADDS: usize = 3_000;
     const STORES: usize = 8;
     let Some(server) = AnyMongo::server().await else { return };
@@ -635,11 +676,11 @@ async fn c12_of_three_thousand_adds_of_eight_stores_none_is_lost() {
     assert!(join_all(adders).await.iter().all(Result::is_ok));
     let record = loaded(&connect(&server.url(PATIENT)).await, &session.key).await;
     assert_eq!(record.data.get("n").and_then(Json::as_integer), i64::try_from(ADDS).ok());
-    assert_eq!(record.version, 1 + u64::try_from(ADDS).expect("few"));
+    assert_eq!(record.version, 1 + u64::try_from(ADDS).expect("the number fits"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c09_five_hundred_values_are_changed_in_one_step() {
+async fn c09_500_values_change_atomically() {
     const VALUES: usize = 500;
     let Some(server) = AnyMongo::server().await else { return };
     let store = connect(&server.url(PATIENT)).await;
@@ -650,9 +691,9 @@ async fn c09_five_hundred_values_are_changed_in_one_step() {
     };
     assert!(is_done(&store.commit(&session.key, all(Change::Set(json("1")))).await));
     let Outcome::Done(done) =
-        store.commit(&session.key, all(Change::Add(2))).await.expect("an answer")
+        store.commit(&session.key, all(Change::Add(2))).await.expect("the store responds")
     else {
-        panic!("it lives")
+        panic!("the session is alive")
     };
     assert_eq!(
         (done.version, done.added.len(), done.added.values().all(|sum| *sum == 3)),
@@ -665,38 +706,46 @@ async fn c09_five_hundred_values_are_changed_in_one_step() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_the_application_has_is_a_way_to_the_sessions_too() {
+async fn store_works_with_the_client_of_the_application() {
     let Some(server) = AnyMongo::server().await else { return };
-    // The application prefers what a session may not be read from, and writes what nobody
-    // acknowledges; the store does not.
+    // The application's client reads from secondaries and writes without acknowledgement. The store
+    // overrides both.
     let mut options = mongodb::options::ClientOptions::parse(server.url("readPreference=nearest"))
         .await
-        .expect("a URL");
+        .expect("a valid URL");
     options.write_concern = Some(mongodb::options::WriteConcern::nodes(0));
-    let client = mongodb::Client::with_options(options).expect("options");
-    let config = Config::new(&server.url(&format!("{PATIENT}&collection=theirs"))).expect("a URL");
-    let store = MongoStore::with_client(&client, &config).expect("settings");
+    let client = mongodb::Client::with_options(options).expect("the options are set");
+    let config =
+        Config::new(&server.url(&format!("{PATIENT}&collection=theirs"))).expect("a valid URL");
+    let store = MongoStore::with_client(&client, &config).expect("the settings are valid");
     let session = Session::signed_in(&store, "bob").await;
     assert!(is_done(&store.commit(&session.key, session.add("n", 1)).await));
     assert!(
-        connect(&server.url(PATIENT)).await.load(&session.key).await.expect("an answer").is_none(),
-        "it is in another collection"
+        connect(&server.url(PATIENT))
+            .await
+            .load(&session.key)
+            .await
+            .expect("the store responds")
+            .is_none(),
+        "the session is in another collection"
     );
     assert!(
         connect(&server.url(&format!("{PATIENT}&collection=theirs")))
             .await
             .load(&session.key)
             .await
-            .expect("an answer")
+            .expect("the store responds")
             .is_some()
     );
-    assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an end"), Deleted::Ended);
+    assert_eq!(
+        store.delete(&session.key, Claim::Any).await.expect("delete succeeds"),
+        Deleted::Ended
+    );
 }
 
-/// Each removal is wrapped around the one before: a server takes no more than some 200 levels, and
-/// a stack has an end.
+/// Nested removals would exceed the server's limit of about 200 levels, or overflow the stack.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c09_hundreds_of_values_are_removed_in_one_step() {
+async fn c09_hundreds_of_values_are_removed_atomically() {
     let Some(server) = AnyMongo::server().await else { return };
     let store = connect(&server.url(PATIENT)).await;
     for count in [94, 95, 500] {
@@ -705,7 +754,7 @@ async fn c09_hundreds_of_values_are_removed_in_one_step() {
         let _ = store
             .create(&session.key, session.record().data(data(values)))
             .await
-            .expect("a new session");
+            .expect("the session is created");
         let commit = (0..count).fold(session.commit(), |commit, n| {
             commit.change(name(&format!("value{n}")), Change::Remove)
         });

@@ -1,5 +1,4 @@
-//! The indexes that sessions need: who makes them, when they come back, and what is said if they
-//! cannot be made.
+//! The indexes of the collection: when the store creates them, and which collections it rejects.
 
 use std::{collections::BTreeSet, error::Error};
 
@@ -33,50 +32,59 @@ async fn has_all(sessions: &Collection<Document>) -> bool {
     names(sessions).await == ALL.map(str::to_owned).into()
 }
 
-/// Every call of a store does what it is for.
+/// Checks that every call of the store works.
 async fn every_call_works(store: &MongoStore) {
     let session = Session::signed_in(store, "bob").await;
-    assert!(store.load(&session.key).await.expect("a load").is_some());
+    assert!(store.load(&session.key).await.expect("load succeeds").is_some());
     assert!(is_done(&store.commit(&session.key, session.add("n", 1)).await));
     let next = session.rotated();
     assert!(is_done(&store.commit(&session.key, session.renew(&next)).await));
     assert_eq!(
-        store.commit(&session.key, session.add("n", 1)).await.expect("an answer"),
+        store.commit(&session.key, session.add("n", 1)).await.expect("the store responds"),
         Outcome::Superseded
     );
-    assert_eq!(store.create(&next.key, next.record()).await.expect("an answer"), Created::Taken);
-    assert_eq!(store.list(&principal("bob"), None, 10).await.expect("a list").sessions.len(), 1);
+    assert_eq!(
+        store.create(&next.key, next.record()).await.expect("the store responds"),
+        Created::Taken
+    );
+    assert_eq!(
+        store.list(&principal("bob"), None, 10).await.expect("list succeeds").sessions.len(),
+        1
+    );
     assert!(
         store
             .scan(None, 1_000)
             .await
-            .expect("a page")
+            .expect("the page is read")
             .records
             .iter()
             .any(|(key, _)| *key == next.key)
     );
-    assert_eq!(store.delete_all(&principal("bob"), None).await.expect("an end of all"), 1);
+    assert_eq!(store.delete_all(&principal("bob"), None).await.expect("delete_all succeeds"), 1);
     let other = Session::anonymous(store).await;
-    assert_eq!(store.delete(&other.key, Claim::Any).await.expect("an end"), Deleted::Ended);
-    store.delete_everyone(None, 1_000).await.expect("a page");
-    assert_eq!(store.delete_expired(10).await.expect("a purge"), 0);
-    store.ping().await.expect("an answer");
+    assert_eq!(
+        store.delete(&other.key, Claim::Any).await.expect("delete succeeds"),
+        Deleted::Ended
+    );
+    store.delete_everyone(None, 1_000).await.expect("the page is read");
+    assert_eq!(store.delete_expired(10).await.expect("delete_expired succeeds"), 0);
+    store.ping().await.expect("the store responds");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn any_number_of_stores_opened_at_once_find_each_index_made() {
+async fn concurrent_connects_create_each_index() {
     let Some(server) = AnyMongo::server().await else { return };
     let sessions = sessions(&server).await;
-    // Several times, because it is a race.
+    // Several rounds, because this tests a race.
     for _ in 0..5 {
-        sessions.drop().await.expect("the server answers");
+        sessions.drop().await.expect("the server responds");
         let url = server.url(PATIENT);
         let opened = (0..8).map(|_| {
             let url = url.clone();
             tokio::spawn(async move {
-                let store = MongoStore::connect(&Config::new(&url).expect("a URL"))
+                let store = MongoStore::connect(&Config::new(&url).expect("a valid URL"))
                     .await
-                    .expect("a server to connect to");
+                    .expect("the store connects");
                 Session::signed_in(&store, "bob").await
             })
         });
@@ -88,7 +96,7 @@ async fn any_number_of_stores_opened_at_once_find_each_index_made() {
                 .await
                 .list(&principal("bob"), None, 10)
                 .await
-                .expect("a list")
+                .expect("list succeeds")
                 .sessions
                 .len(),
             8
@@ -97,44 +105,59 @@ async fn any_number_of_stores_opened_at_once_find_each_index_made() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collection_that_was_dropped_comes_back_with_its_indexes() {
+async fn dropped_collection_is_recreated_with_its_indexes() {
     let Some(server) = AnyMongo::server().await else { return };
     let sessions = sessions(&server).await;
     let store = connect(&server.url(PATIENT)).await;
     let session = Session::signed_in(&store, "bob").await;
-    sessions.drop().await.expect("the server answers");
-    assert!(store.load(&session.key).await.expect("an answer").is_none());
+    sessions.drop().await.expect("the server responds");
+    assert!(store.load(&session.key).await.expect("the store responds").is_none());
     assert_eq!(
-        store.commit(&session.key, session.set("a", "1")).await.expect("an answer"),
+        store.commit(&session.key, session.set("a", "1")).await.expect("the store responds"),
         Outcome::Gone
     );
-    assert!(store.list(&principal("bob"), None, 10).await.expect("an answer").sessions.is_empty());
-    assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Missing);
+    assert!(
+        store
+            .list(&principal("bob"), None, 10)
+            .await
+            .expect("the store responds")
+            .sessions
+            .is_empty()
+    );
+    assert_eq!(
+        store.delete(&session.key, Claim::Any).await.expect("the store responds"),
+        Deleted::Missing
+    );
     every_call_works(&store).await;
     assert!(has_all(&sessions).await, "{:?}", names(&sessions).await);
 
-    // With a creation as the first call.
-    sessions.drop().await.expect("the server answers");
+    // A creation as the first call.
+    sessions.drop().await.expect("the server responds");
     every_call_works(&store).await;
     assert!(has_all(&sessions).await, "{:?}", names(&sessions).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn indexes_that_were_dropped_come_back_with_the_next_call_that_needs_one() {
+async fn dropped_indexes_are_recreated_by_the_next_call() {
     let Some(server) = AnyMongo::server().await else { return };
     let sessions = sessions(&server).await;
     let store = connect(&server.url(PATIENT)).await;
     let _ = Session::signed_in(&store, "bob").await;
     for call in 0..3 {
-        sessions.drop_indexes().await.expect("the server answers");
+        sessions.drop_indexes().await.expect("the server responds");
         match call {
             0 => assert_eq!(
-                store.list(&principal("bob"), None, 10).await.expect("a list").sessions.len(),
+                store
+                    .list(&principal("bob"), None, 10)
+                    .await
+                    .expect("list succeeds")
+                    .sessions
+                    .len(),
                 1
             ),
-            1 => assert_eq!(store.delete_expired(1).await.expect("a purge"), 0),
+            1 => assert_eq!(store.delete_expired(1).await.expect("delete_expired succeeds"), 0),
             _ => assert_eq!(
-                store.delete_all(&principal("bob"), None).await.expect("an end of all"),
+                store.delete_all(&principal("bob"), None).await.expect("delete_all succeeds"),
                 1
             ),
         }
@@ -142,44 +165,45 @@ async fn indexes_that_were_dropped_come_back_with_the_next_call_that_needs_one()
     }
 }
 
-/// The actions that the crate's page lists after these words, up to the end of the sentence.
-fn listed_after(words: &str) -> Vec<String> {
-    let page = include_str!("../../../store-mongo/README.md").replace('\n', " ");
-    let (_, after) = page.split_once(words).expect("the page says what a user needs");
+/// The actions that the README lists after this text, up to the end of the sentence.
+fn listed_after(text: &str) -> Vec<String> {
+    let readme = include_str!("../../../store-mongo/README.md").replace('\n', " ");
+    let (_, after) = readme.split_once(text).expect("the README lists the privileges");
     let list = after.split('.').next().unwrap_or_default();
     list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// The URL of a user who may do this with the collection of sessions, and nothing else.
+/// The URL of a new user that has only these privileges on the collection of sessions.
 async fn url_of_a_user(server: &AnyMongo, name: &str, actions: &[String]) -> String {
     let database = database(server).await;
     let resource = doc! { "db": server.database(), "collection": "sessions" };
-    let role = doc! { "createRole": name, "privileges": [{ "resource": resource, "actions": actions }], "roles": [] };
-    database.run_command(role).await.expect("who may do everything makes a role");
+    let privilege = doc! { "resource": resource, "actions": actions };
+    let role = doc! { "createRole": name, "privileges": [privilege], "roles": [] };
+    database.run_command(role).await.expect("the administrator creates the role");
     let user = doc! { "createUser": name, "pwd": "their-password", "roles": [name] };
-    database.run_command(user).await.expect("who may do everything makes a user");
+    database.run_command(user).await.expect("the administrator creates the user");
     server.url(PATIENT).replace(&format!("app:{PASSWORD}@"), &format!("{name}:their-password@"))
 }
 
-fn words(error: &ConnectError) -> String {
+fn text(error: &ConnectError) -> String {
     error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 async fn refusal(url: &str) -> String {
-    let error = MongoStore::connect(&Config::new(url).expect("a URL"))
+    let error = MongoStore::connect(&Config::new(url).expect("a valid URL"))
         .await
-        .expect_err("the server cannot be used");
-    eprintln!("{}", words(&error));
-    words(&error)
+        .expect_err("connect rejects the server");
+    eprintln!("{}", text(&error));
+    text(&error)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_of_its_own_needs_no_more_than_the_page_says() {
+async fn privileges_listed_in_the_readme_are_sufficient() {
     let Some(server) = AnyMongo::server_with(&["--setParameter", "ttlMonitorEnabled=false"]).await
     else {
         return;
     };
-    let actions = listed_after("or on the collection");
+    let actions = listed_after("a role with these actions on the collection");
     assert!(
         actions.len() > 4 && actions.iter().any(|action| action == "createIndex"),
         "{actions:?}"
@@ -190,25 +214,25 @@ async fn a_user_of_its_own_needs_no_more_than_the_page_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_who_may_make_no_index_uses_those_that_somebody_made() {
+async fn user_without_create_index_uses_existing_indexes() {
     let Some(server) = AnyMongo::server_with(&["--setParameter", "ttlMonitorEnabled=false"]).await
     else {
         return;
     };
-    let mut actions = listed_after("or on the collection");
+    let mut actions = listed_after("a role with these actions on the collection");
     actions.retain(|action| !action.starts_with("create"));
     let url = url_of_a_user(&server, "user", &actions).await;
     actions.retain(|action| action != "listIndexes");
     let none = url_of_a_user(&server, "without", &actions).await;
-    // Without the collection, and with one that has no index.
+    // First without the collection, then with a collection without indexes.
     for _ in 0..2 {
         for url in [&url, &none] {
             let why = refusal(url).await;
-            assert!(why.contains("right") && !why.contains("their-password"), "{why}");
+            assert!(why.contains("privilege") && !why.contains("their-password"), "{why}");
         }
         let _ = database(&server).await.create_collection("sessions").await;
     }
-    // As the crate's page tells an administrator to.
+    // The indexes that the README tells an administrator to create.
     let index = |keys: Document, name: &str, options: IndexOptions| {
         let options =
             IndexOptions::builder().name(name.to_owned()).expire_after(options.expire_after);
@@ -216,7 +240,7 @@ async fn a_user_who_may_make_no_index_uses_those_that_somebody_made() {
     };
     let mut of_a_user =
         index(doc! { "principal": 1, "_id": 1 }, "session_principal", IndexOptions::default());
-    of_a_user.options.as_mut().expect("options").partial_filter_expression =
+    of_a_user.options.as_mut().expect("the options are set").partial_filter_expression =
         Some(doc! { "principal": { "$exists": true } });
     let made = [
         of_a_user,
@@ -226,14 +250,14 @@ async fn a_user_who_may_make_no_index_uses_those_that_somebody_made() {
             IndexOptions::builder().expire_after(std::time::Duration::ZERO).build(),
         ),
     ];
-    sessions(&server).await.create_indexes(made).await.expect("the server answers");
+    sessions(&server).await.create_indexes(made).await.expect("the server responds");
     every_call_works(&connect(&url).await).await;
-    // Those made like that are those that a store makes.
+    // A store that may create indexes accepts the same ones.
     every_call_works(&connect(&server.url(PATIENT)).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_index_that_is_in_the_way_is_said_at_once() {
+async fn conflicting_index_is_rejected_at_connect() {
     let Some(server) = AnyMongo::server().await else { return };
     let sessions = sessions(&server).await;
     let other = |keys: Document, name: &str, unique: bool| {
@@ -242,63 +266,69 @@ async fn an_index_that_is_in_the_way_is_said_at_once() {
             .options(IndexOptions::builder().name(name.to_owned()).unique(unique).build())
             .build()
     };
-    for in_the_way in [
+    for conflicting in [
         other(doc! { "something": 1 }, "session_principal", false),
         other(doc! { "expires": 1 }, "session_expiry", false),
         other(doc! { "expires": 1 }, "theirs", false),
     ] {
-        sessions.create_index(in_the_way.clone()).await.expect("the server answers");
+        sessions.create_index(conflicting.clone()).await.expect("the server responds");
         let why = refusal(&server.url(PATIENT)).await;
-        assert!(why.contains("index") && why.contains("remove it"), "{in_the_way:?}: {why}");
-        sessions.drop().await.expect("the server answers");
+        assert!(why.contains("index") && why.contains("remove it"), "{conflicting:?}: {why}");
+        sessions.drop().await.expect("the server responds");
     }
     every_call_works(&connect(&server.url(PATIENT)).await).await;
 }
 
-/// With the first version's unique index the second creation would fail: all sessions lack its
-/// fields.
+/// Sessions lack the fields of the first version's unique index, so the index would reject the
+/// second session.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collection_of_the_first_version_is_refused_with_what_to_do() {
+async fn collection_of_the_first_version_is_rejected() {
     let Some(server) = AnyMongo::server().await else { return };
     let sessions = sessions(&server).await;
-    let old = doc! { "_id": ObjectId::new(), "lineage": "AAAA", "key": "AAAAold", "format": 1, "version": 1_i64 };
+    let old = doc! {
+        "_id": ObjectId::new(),
+        "lineage": "AAAA",
+        "key": "AAAAold",
+        "format": 1,
+        "version": 1_i64,
+    };
     for (name, keys) in
         [("session_key", doc! { "lineage": 1, "key": 1 }), ("theirs", doc! { "something": 1 })]
     {
-        sessions.insert_one(old.clone()).await.expect("the server answers");
+        sessions.insert_one(old.clone()).await.expect("the server responds");
         let options = IndexOptions::builder().name(name.to_owned()).unique(true).build();
         let index = IndexModel::builder().keys(keys).options(options).build();
-        sessions.create_index(index).await.expect("the server answers");
+        sessions.create_index(index).await.expect("the server responds");
         let why = refusal(&server.url(PATIENT)).await;
         assert!(
             why.contains(name) && why.contains("drop the collection") && !why.contains("AAAA"),
             "{why}"
         );
         assert_eq!(
-            sessions.find_one(doc! {}).await.expect("the server answers"),
+            sessions.find_one(doc! {}).await.expect("the server responds"),
             Some(old.clone()),
-            "nothing is changed"
+            "the store changes nothing"
         );
-        sessions.drop().await.expect("the server answers");
+        sessions.drop().await.expect("the server responds");
     }
     every_call_works(&connect(&server.url(PATIENT)).await).await;
 }
 
-/// By such a collation `bob` and `BOB` would be one user.
+/// With this collation `bob` and `BOB` would be the same user.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collection_with_a_collation_is_refused() {
+async fn collection_with_a_collation_is_rejected() {
     let Some(server) = AnyMongo::server().await else { return };
     let create = doc! { "create": "sessions", "collation": { "locale": "en", "strength": 2 } };
-    database(&server).await.run_command(create).await.expect("the server answers");
+    database(&server).await.run_command(create).await.expect("the server responds");
     let why = refusal(&server.url(PATIENT)).await;
     assert!(why.contains("collation") && why.contains("drop it"), "{why}");
-    sessions(&server).await.drop().await.expect("the server answers");
+    sessions(&server).await.drop().await.expect("the server responds");
     every_call_works(&connect(&server.url(PATIENT)).await).await;
 }
 
-/// The index of `_id` cannot be dropped.
+/// The index of `_id` cannot be dropped, so keys stay unique.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c04_a_key_is_given_once_also_after_the_collection_was_dropped() {
+async fn c04_keys_stay_unique_after_the_collection_is_dropped() {
     let Some(server) = AnyMongo::server().await else { return };
     let sessions = sessions(&server).await;
     let stores = [connect(&server.url(PATIENT)).await, connect(&server.url("")).await];
@@ -308,15 +338,15 @@ async fn c04_a_key_is_given_once_also_after_the_collection_was_dropped() {
         } else {
             sessions.drop_indexes().await
         }
-        .expect("the server answers");
+        .expect("the server responds");
         let session = Session::new();
         assert_eq!(
-            stores[0].create(&session.key, session.record()).await.expect("an answer"),
+            stores[0].create(&session.key, session.record()).await.expect("the store responds"),
             Created::New,
             "{round}"
         );
         assert_eq!(
-            stores[1].create(&session.key, session.record()).await.expect("an answer"),
+            stores[1].create(&session.key, session.record()).await.expect("the store responds"),
             Created::Taken,
             "{round}"
         );

@@ -1,5 +1,5 @@
-//! Clients of a store that keep it busy while its servers fail, and what became of all they were
-//! told.
+//! Load on a store while its servers fail: clients record the responses, and the end compares them
+//! with the stored sessions.
 
 use std::{
     fmt,
@@ -19,14 +19,13 @@ use tokio::task::JoinHandle;
 
 use crate::session::{Session, principal};
 
-/// How long a call may take: the deadline of 2 s, and what a busy machine needs.
-const IN_TIME: Duration = Duration::from_millis(2_800);
+/// The most time of a call: the deadline of 2 s, and a reserve for a busy machine.
+const MAX_CALL_TIME: Duration = Duration::from_millis(2_800);
 
-/// What a client does after each call, so that the servers keep their time.
+/// The pause of a client after each call, which leaves the servers time for their heartbeats.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Clients at work. Half of them add to a session of their own, the others sign in and out again
-/// and again.
+/// Running clients. Half of them add to one session each, the others sign in and out repeatedly.
 pub(crate) struct Load {
     store: MongoStore,
     logs: Vec<Arc<Mutex<Log>>>,
@@ -36,17 +35,17 @@ pub(crate) struct Load {
 
 #[derive(Debug, Default)]
 struct Log {
-    /// The session that is added to, for those who do.
+    /// The session that this client adds to, if it adds.
     adding_to: Option<StoreKey>,
-    /// Adds that were acknowledged.
+    /// Acknowledged adds.
     added: i64,
-    /// Adds of which nobody knows whether they were made.
+    /// Failed adds that may have been applied.
     uncertain: i64,
-    /// The last sum that was acknowledged.
+    /// The last acknowledged sum.
     last: i64,
     signed_out: Vec<StoreKey>,
-    /// Calls that were answered as they should be since the last failure.
-    in_a_row: usize,
+    /// Consecutive successes since the last failure.
+    successes: usize,
     failures: Vec<Failure>,
     longest: Duration,
 }
@@ -58,25 +57,25 @@ struct Failure {
     why: String,
 }
 
-/// What the clients saw, and what of it the store still knows.
+/// What the clients recorded, compared with the stored sessions.
 #[derive(Default)]
-pub(crate) struct Seen {
+pub(crate) struct Report {
     pub(crate) failed: usize,
-    /// When the first call that failed began, and when the last one ended.
+    /// Start of the first failed call and end of the last one.
     pub(crate) window: Option<(Instant, Instant)>,
     pub(crate) longest: Duration,
     pub(crate) added: i64,
     pub(crate) uncertain: i64,
-    /// Uncertain adds that were made.
-    pub(crate) made: i64,
+    /// Uncertain adds that were applied.
+    pub(crate) applied: i64,
     pub(crate) signed_out: usize,
-    /// Each kind of failure, and how often it was met.
+    /// How often each kind of failure happened.
     pub(crate) failures: std::collections::BTreeMap<String, usize>,
 }
 
 impl Load {
-    /// Lets `clients` begin.
-    pub(crate) async fn begin(store: &MongoStore, clients: usize) -> Self {
+    /// Starts `clients` clients.
+    pub(crate) async fn start(store: &MongoStore, clients: usize) -> Self {
         let mut load = Self {
             store: store.clone(),
             logs: Vec::new(),
@@ -95,41 +94,44 @@ impl Load {
                 log.lock().adding_to = Some(session.key.clone());
                 load.tasks.push(tokio::spawn(client.add(session)));
             } else {
-                load.tasks.push(tokio::spawn(client.come_and_go(format!("user-{number}"))));
+                load.tasks.push(tokio::spawn(client.sign_in_and_out(format!("user-{number}"))));
             }
             load.logs.push(log);
         }
         load
     }
 
-    /// Waits until each client had `count` answers in a row, from now on, that were no failure.
-    pub(crate) async fn goes_well(&self, count: usize) {
+    /// Waits until each client has had `count` consecutive successes from now on.
+    pub(crate) async fn wait_for_successes(&self, count: usize) {
         for log in &self.logs {
-            log.lock().in_a_row = 0;
+            log.lock().successes = 0;
         }
-        wait::until("every client to be served again and again", PATIENCE, async || {
-            // A client that saw what may not be has ended, and its words are those that count.
-            assert!(self.tasks.iter().all(|task| !task.is_finished()), "a client gave up");
-            self.logs.iter().all(|log| log.lock().in_a_row >= count).then_some(())
+        wait::until("consecutive successes of every client", PATIENCE, async || {
+            // A client ends only if one of its assertions failed.
+            assert!(
+                self.tasks.iter().all(|task| !task.is_finished()),
+                "a client failed an assertion"
+            );
+            self.logs.iter().all(|log| log.lock().successes >= count).then_some(())
         })
         .await;
     }
 
-    /// How many calls have failed by now.
+    /// Number of failed calls so far.
     pub(crate) fn failures(&self) -> usize {
         self.logs.iter().map(|log| log.lock().failures.len()).sum()
     }
 
-    /// Ends it, and compares what the clients were told with what the store holds.
+    /// Stops the clients and compares their records with the stored sessions.
     ///
     /// # Panics
-    /// If an add that was acknowledged is lost or was made twice, or if a sign-out was undone.
-    pub(crate) async fn end(self) -> Seen {
+    /// If an acknowledged add is lost or was applied twice, or if a sign-out was undone.
+    pub(crate) async fn end(self) -> Report {
         self.stop.store(true, Relaxed);
         for ended in join_all(self.tasks).await {
-            ended.expect("no client met what may not be");
+            ended.expect("no client failed an assertion");
         }
-        let mut seen = Seen::default();
+        let mut report = Report::default();
         for log in &self.logs {
             let log = std::mem::take(&mut *log.lock());
             if let Some(key) = &log.adding_to {
@@ -137,36 +139,40 @@ impl Load {
                     .store
                     .load(key)
                     .await
-                    .expect("the store answers")
-                    .expect("no client ended this session")
+                    .expect("the store responds")
+                    .expect("the session still exists")
                     .into_record();
                 let sum = record.data.get("n").and_then(Json::as_integer).unwrap_or(0);
                 assert!(
                     sum >= log.added,
-                    "{} adds were acknowledged, and {} of them are lost",
+                    "{} adds were acknowledged and {} of them are lost",
                     log.added,
                     log.added - sum
                 );
                 assert!(
                     sum <= log.added + log.uncertain,
-                    "{} adds acknowledged, {} uncertain, {sum} made",
+                    "{} adds acknowledged, {} uncertain, {sum} applied",
                     log.added,
                     log.uncertain
                 );
-                assert!(sum >= log.last, "a sum of {} was acknowledged, and it is {sum}", log.last);
-                seen.made += sum - log.added;
+                assert!(
+                    sum >= log.last,
+                    "the acknowledged sum {} is greater than the stored {sum}",
+                    log.last
+                );
+                report.applied += sum - log.added;
             }
             for key in &log.signed_out {
-                let record = self.store.load(key).await.expect("the store answers");
-                assert!(record.is_none(), "a sign-out that was acknowledged is undone");
+                let record = self.store.load(key).await.expect("the store responds");
+                assert!(record.is_none(), "an acknowledged sign-out is undone");
             }
-            seen.add(log);
+            report.add(log);
         }
-        seen
+        report
     }
 }
 
-impl Seen {
+impl Report {
     fn add(&mut self, log: Log) {
         self.failed += log.failures.len();
         self.longest = self.longest.max(log.longest);
@@ -194,23 +200,24 @@ impl Client {
                 Some(Outcome::Done(done)) => {
                     let mut log = self.log.lock();
                     log.added += 1;
-                    log.last = done.added.into_values().next().expect("a sum");
+                    log.last =
+                        done.added.into_values().next().expect("the response contains the sum");
                 }
-                Some(outcome) => panic!("no client ended or rotated this session: {outcome:?}"),
+                Some(outcome) => panic!("unexpected outcome of an add: {outcome:?}"),
                 None => self.log.lock().uncertain += 1,
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    async fn come_and_go(self, user: String) {
+    async fn sign_in_and_out(self, user: String) {
         while !self.stop.load(Relaxed) {
             let session = Session::new();
             let record = session.record().principal(principal(&user));
             if self.call(self.store.create(&session.key, record)).await.is_none() {
                 continue;
             }
-            // A call without an answer may have ended it, and so may the driver's second try of it.
+            // A failed call may have deleted the session, and so may the driver's retry.
             while !self.stop.load(Relaxed) {
                 if self.call(self.store.delete(&session.key, Claim::Any)).await.is_some() {
                     self.log.lock().signed_out.push(session.key);
@@ -221,7 +228,7 @@ impl Client {
         }
     }
 
-    /// What it was answered; `None` for a failure that may pass.
+    /// Records the call and returns its result. `None` for a transient failure.
     async fn call<T: fmt::Debug>(
         &self,
         call: impl Future<Output = Result<T, StoreError>>,
@@ -230,19 +237,19 @@ impl Client {
         let answer = call.await;
         let ended = Instant::now();
         let took = ended - begun;
-        assert!(took < IN_TIME, "an answer only after {took:?}");
+        assert!(took < MAX_CALL_TIME, "the call took {took:?}");
         let mut log = self.log.lock();
         log.longest = log.longest.max(took);
         match answer {
             Ok(answer) => {
-                log.in_a_row += 1;
+                log.successes += 1;
                 Some(answer)
             }
             Err(error) => {
                 let source =
                     std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
                 assert!(error.is_transient(), "{error}: {source}");
-                log.in_a_row = 0;
+                log.successes = 0;
                 log.failures.push(Failure { begun, ended, why: kind(&error, &source) });
                 None
             }
@@ -250,7 +257,7 @@ impl Client {
     }
 }
 
-/// What failed, without the addresses.
+/// The kind of a failure, without addresses.
 fn kind(error: &StoreError, source: &str) -> String {
     let kind = if matches!(error, StoreError::Timeout { .. }) { "timeout" } else { source };
     kind.chars().take(70).collect()

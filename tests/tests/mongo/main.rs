@@ -1,17 +1,14 @@
-//! MongoDB: the servers that tests are given, and what is tested on them.
-#![expect(
-    clippy::expect_used,
-    reason = "a test that cannot do its part fails and says what it could not do"
-)]
-#![expect(clippy::print_stderr, reason = "the figures that a test measured, for --nocapture")]
+//! Tests of `store-mongo` on real servers, and tests of the rig that starts those servers.
+#![expect(clippy::expect_used, reason = "a test fails with the step that did not succeed")]
+#![expect(clippy::print_stderr, reason = "measured values, for --nocapture")]
 
-/// What a hand on a server gave back; returns from the test, with the reason on its output, if the
-/// server is not ours.
-macro_rules! ours {
-    ($hand:expr) => {
-        match $hand {
-            Ok(given) => given,
-            Err(not_ours) => return eprintln!("{not_ours}"),
+/// Unwraps the result of an action on a server. If the environment names an external server, prints
+/// the reason and returns from the test, because tests do not stop or freeze external servers.
+macro_rules! or_skip {
+    ($action:expr) => {
+        match $action {
+            Ok(value) => value,
+            Err(external) => return eprintln!("{external}"),
         }
     };
 }

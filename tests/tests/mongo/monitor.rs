@@ -1,4 +1,4 @@
-//! What a store sends to its server, heard from the driver that sends it.
+//! A client that records the commands that a store sends.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use tests::service::AnyMongo;
 
 use crate::session::{PATIENT, with};
 
-/// A client that tells of each command it sends. Every command is a round trip.
+/// A client that records each command it sends. Every command is one round trip.
 #[derive(Debug)]
 pub(crate) struct Monitor {
     client: Client,
     config: Config,
-    heard: Arc<Mutex<Vec<Document>>>,
+    commands: Arc<Mutex<Vec<Document>>>,
 }
 
 impl Monitor {
@@ -28,56 +28,57 @@ impl Monitor {
         Self::with(server, "").await
     }
 
-    /// The same with these settings.
+    /// A monitor with these settings.
     pub(crate) async fn with(server: &AnyMongo, settings: &str) -> Self {
         let url = server.url(settings);
-        let config = Config::new(&with(&url, PATIENT)).expect("a URL");
-        // The indexes are made, once.
-        let _ = MongoStore::connect(&config).await.expect("a server to connect to");
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let mut options = ClientOptions::parse(&url).await.expect("a URL");
+        let config = Config::new(&with(&url, PATIENT)).expect("a valid URL");
+        // Creates the indexes.
+        let _ = MongoStore::connect(&config).await.expect("the store connects");
+        let commands = Arc::new(Mutex::new(Vec::new()));
+        let mut options = ClientOptions::parse(&url).await.expect("a valid URL");
         options.command_event_handler = Some(EventHandler::callback({
-            let heard = Arc::clone(&heard);
+            let commands = Arc::clone(&commands);
             move |event| {
-                // A look at how something is done is none of the store's.
+                // The tests send `explain`, not the store.
                 if let CommandEvent::Started(started) = event
                     && started.command_name != "explain"
                 {
-                    heard.lock().push(started.command);
+                    commands.lock().push(started.command);
                 }
             }
         }));
-        let client = Client::with_options(options).expect("options that were a URL");
-        Self { client, config, heard }
+        let client = Client::with_options(options).expect("the options are valid");
+        Self { client, config, commands }
     }
 
-    /// A store that knows its server.
+    /// A store that has already checked its server.
     pub(crate) async fn store(&self) -> MongoStore {
-        let store = MongoStore::with_client(&self.client, &self.config).expect("settings that fit");
-        store.scan(None, 1).await.expect("a page");
-        let _ = self.heard();
+        let store =
+            MongoStore::with_client(&self.client, &self.config).expect("the settings are valid");
+        store.scan(None, 1).await.expect("the page is read");
+        let _ = self.take_commands();
         store
     }
 
-    /// What was sent since this was asked last.
-    pub(crate) fn heard(&self) -> Vec<Document> {
-        std::mem::take(&mut *self.heard.lock())
+    /// The commands that were sent since the last call.
+    pub(crate) fn take_commands(&self) -> Vec<Document> {
+        std::mem::take(&mut *self.commands.lock())
     }
 
-    /// The names of the commands that were sent since this was asked last.
+    /// The names of the commands that were sent since the last call.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.heard().iter().map(name_of).collect()
+        self.take_commands().iter().map(name_of).collect()
     }
 
     /// The database of the sessions.
     pub(crate) fn database(&self) -> Database {
-        self.client.default_database().expect("a URL with a database")
+        self.client.default_database().expect("the URL names a database")
     }
 
-    /// How a server does a command that it was sent before.
+    /// The server's plan for a command that the store sent.
     pub(crate) async fn explain(&self, command: &Document) -> Document {
         let mut command = command.clone();
-        // These belong to the first time.
+        // These fields belong to the original command.
         for field in [
             "lsid",
             "$db",
@@ -93,11 +94,11 @@ impl Monitor {
             .database()
             .run_command(doc! { "explain": command, "verbosity": "executionStats" })
             .await;
-        explained.expect("the server answers")
+        explained.expect("the server responds")
     }
 }
 
-/// The name of a command is its first field's.
+/// The name of a command is the name of its first field.
 fn name_of(command: &Document) -> String {
-    command.keys().next().expect("a command has a name").clone()
+    command.keys().next().expect("a command has a first field").clone()
 }

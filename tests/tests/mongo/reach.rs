@@ -1,4 +1,4 @@
-//! Ways to a server: what a URL may ask for, and what is said when the way is lost.
+//! Connections: write concerns, direct connections, ended runtimes, slow and lost responses.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::{runtime, time::timeout};
 
 use crate::session::{Session, connect, is_done, name};
 
-/// An error and all that lies below it.
+/// The texts of an error and all its sources.
 fn chain(error: &StoreError) -> String {
     let mut texts = vec![format!("{error} {error:?}")];
     let mut source = error.source();
@@ -22,37 +22,38 @@ fn chain(error: &StoreError) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c01_what_fewer_members_acknowledge_is_seen_at_once_as_well() {
+async fn c01_writes_are_visible_at_once_for_every_write_concern() {
     let Some(set) = AnyMongo::set().await else { return };
     for concern in ["w=1", "w=2", "w=majority", "journal=true"] {
         let (writer, reader) = (connect(&set.url(concern)).await, connect(&set.url(concern)).await);
         for _ in 0..50 {
             let session = Session::new();
-            let _ = writer.create(&session.key, session.record()).await.expect("an answer");
+            let _ =
+                writer.create(&session.key, session.record()).await.expect("the store responds");
             assert!(
-                reader.load(&session.key).await.expect("an answer").is_some(),
-                "{concern}: a session that was made is there"
+                reader.load(&session.key).await.expect("the store responds").is_some(),
+                "{concern}: a new session is visible"
             );
             assert!(is_done(&writer.commit(&session.key, session.add("n", 1)).await), "{concern}");
             let record = reader
                 .load(&session.key)
                 .await
-                .expect("an answer")
-                .expect("a live session")
+                .expect("the store responds")
+                .expect("the session is alive")
                 .into_record();
-            assert_eq!(record.version, 2, "{concern}: a change that was made is seen");
+            assert_eq!(record.version, 2, "{concern}: a change is visible");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_direct_way_to_a_member_of_a_set_is_refused() {
+async fn direct_connection_to_a_set_member_is_rejected() {
     let Some(set) = MongoSet::start().await else { return };
-    let port = ours!(set.primary().await);
+    let port = or_skip!(set.primary().await);
     let url = format!("mongodb://127.0.0.1:{port}/direct?directConnection=true");
-    let error = MongoStore::connect(&Config::new(&url).expect("a URL"))
+    let error = MongoStore::connect(&Config::new(&url).expect("a valid URL"))
         .await
-        .expect_err("it may be a secondary soon");
+        .expect_err("connect rejects a direct connection");
     assert!(
         error.source().is_some_and(|source| source.to_string().contains("replicaSet")),
         "{error:?}"
@@ -61,33 +62,36 @@ async fn a_direct_way_to_a_member_of_a_set_is_refused() {
     assert!(connect(&format!("{}?directConnection=true", server.url())).await.ping().await.is_ok());
 }
 
-/// The driver notes what a server said last, which may be the whole document, and says it again in
-/// the errors of later calls.
+/// The driver keeps the last response of a server, which may contain the whole document, and quotes
+/// it in the errors of later calls.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c45_no_later_error_quotes_the_document_of_a_write_that_was_not_acknowledged() {
+async fn c45_later_errors_do_not_quote_an_unacknowledged_document() {
     let Some(set) = MongoSet::start_with(&["--setParameter", "enableTestCommands=1"]).await else {
         return;
     };
     let store = connect(&format!("{}&deadline_ms=400", set.url())).await;
     let session = Session::new();
-    let _ = store.create(&session.key, session.record()).await.expect("an answer");
-    let port = ours!(set.primary().await);
+    let _ = store.create(&session.key, session.record()).await.expect("the store responds");
+    let port = or_skip!(set.primary().await);
     let fails = doc! {
         "configureFailPoint": "failCommand",
         "mode": { "times": 4 },
-        "data": { "failCommands": ["findAndModify"], "writeConcernError": { "code": 91, "errmsg": "the server is shutting down" } },
+        "data": {
+            "failCommands": ["findAndModify"],
+            "writeConcernError": { "code": 91, "errmsg": "the server is shutting down" },
+        },
     };
-    set.command(port, fails).await.expect("a server for tests fails when it is told to");
+    set.command(port, fails).await.expect("enableTestCommands allows fail points");
     let mut errors = Vec::new();
     for _ in 0..6 {
         let commit = session
             .commit()
-            .change(name("card"), Change::Set(Json::encode("hunter2").expect("JSON")));
+            .change(name("card"), Change::Set(Json::encode("hunter2").expect("valid JSON")));
         errors.extend(store.commit(&session.key, commit).await.err());
         errors.extend(store.load(&session.key).await.err());
     }
-    assert!(!errors.is_empty(), "a write that is not acknowledged is an error");
-    // As the driver writes bytes.
+    assert!(!errors.is_empty(), "an unacknowledged write is an error");
+    // The driver shows bytes in hexadecimal.
     let hex = "68756e74657232";
     for error in &errors {
         let text = chain(error);
@@ -99,25 +103,26 @@ async fn c45_no_later_error_quotes_the_document_of_a_write_that_was_not_acknowle
 }
 
 #[test]
-fn a_runtime_that_ends_while_its_first_call_begins_holds_up_nobody() {
+fn runtime_that_ends_during_its_first_call_blocks_no_other() {
     let runtime = || {
         runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
-            .expect("a runtime")
+            .expect("the runtime is built")
     };
     let main = runtime();
-    // A container is removed by the runtime around it.
+    // Dropping a container needs a runtime.
     let _around = main.enter();
     let Some(mongo) = main.block_on(Mongo::start()) else { return };
     let store = Arc::new(main.block_on(connect(&mongo.url())));
     let session = Session::new();
-    let _ = main.block_on(store.create(&session.key, session.record())).expect("an answer");
+    let _ =
+        main.block_on(store.create(&session.key, session.record())).expect("the store responds");
     for round in 0..20 {
         let (ending, store, key) = (runtime(), Arc::clone(&store), session.key.clone());
-        // A task that blocks its thread while the runtime is told to end makes its first call after
-        // that.
+        // The task blocks its thread while the runtime starts to shut down, and makes its first
+        // call afterwards.
         ending.spawn(async move {
             std::thread::sleep(Duration::from_millis(10 + round));
             let _ = store.load(&key).await;
@@ -132,54 +137,60 @@ fn a_runtime_that_ends_while_its_first_call_begins_holds_up_nobody() {
     }
     let loaded =
         main.block_on(async { timeout(Duration::from_secs(3), store.load(&session.key)).await });
-    assert!(loaded.expect("an answer in time").expect("an answer").is_some());
+    assert!(loaded.expect("the store responds in time").expect("the store responds").is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c26_an_answer_that_took_long_is_judged_by_when_it_came() {
+async fn c26_slow_response_is_judged_by_its_arrival_time() {
     let Some(mongo) = Mongo::start().await else { return };
     let store = connect(&mongo.url()).await;
     let session = Session::new();
     let _ = store
         .create(&session.key, NewRecord::new(session.secret, Duration::from_millis(300)))
         .await
-        .expect("an answer");
-    assert!(store.load(&session.key).await.expect("an answer").is_some());
-    // The store has heard the time a moment ago and does not ask again.
-    ours!(mongo.freeze().await);
+        .expect("the store responds");
+    assert!(store.load(&session.key).await.expect("the store responds").is_some());
+    // The store has cached the server's time and does not ask for it.
+    or_skip!(mongo.freeze().await);
     let slow = tokio::spawn({
         let (store, key) = (store.clone(), session.key.clone());
         async move { store.load(&key).await }
     });
     tokio::time::sleep(Duration::from_millis(700)).await;
-    ours!(mongo.thaw().await);
+    or_skip!(mongo.thaw().await);
     assert_eq!(
-        slow.await.expect("it does not panic").expect("an answer"),
+        slow.await.expect("the task does not panic").expect("the store responds"),
         None,
-        "its life was over before the answer came"
+        "the session expired before the response arrived"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c09_ten_thousand_values_go_in_one_step() {
+async fn c09_10000_values_are_removed_atomically() {
     let Some(mongo) = Mongo::start().await else { return };
     let store = connect(&mongo.url()).await;
     let session = Session::new();
     let many = |count: usize| (0..count).map(|number| name(&format!("n{number}")));
     let data = many(5_000).map(|name| (name, Json::integer(1))).collect();
-    let _ = store.create(&session.key, session.record().data(data)).await.expect("an answer");
+    let _ =
+        store.create(&session.key, session.record().data(data)).await.expect("the store responds");
     let mut commit = session.commit().change(name("kept"), Change::Set(Json::integer(7)));
     for name in many(10_000) {
         commit = commit.change(name, Change::Remove);
     }
-    assert!(is_done(&store.commit(&session.key, commit).await));
-    let record =
-        store.load(&session.key).await.expect("an answer").expect("a live session").into_record();
+    let outcome = store.commit(&session.key, commit).await;
+    assert!(is_done(&outcome), "{outcome:?}");
+    let record = store
+        .load(&session.key)
+        .await
+        .expect("the store responds")
+        .expect("the session is alive")
+        .into_record();
     assert_eq!(
         record.data.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>(),
         [("kept", "7")]
     );
-    // And a few: those go another way.
+    // A few removals use another expression.
     let few =
         session.commit().change(name("kept"), Change::Remove).change(name("x$.%"), Change::Remove);
     assert!(is_done(&store.commit(&session.key, few).await));
@@ -187,8 +198,8 @@ async fn c09_ten_thousand_values_go_in_one_step() {
         store
             .load(&session.key)
             .await
-            .expect("an answer")
-            .expect("a live session")
+            .expect("the store responds")
+            .expect("the session is alive")
             .into_record()
             .data
             .is_empty()

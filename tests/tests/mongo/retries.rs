@@ -1,11 +1,11 @@
-//! What operators see of a store that repeats a call.
+//! The metrics and the log of a store that retries a call.
 
 use mongodb::bson::doc;
 use tests::{Demo, PATIENCE, prometheus::Scrape, service::Mongo, wait};
 
-/// Two upserts of one `_id` can meet: the server refuses one of them as a duplicate.
+/// Two upserts of one `_id` can collide: the server rejects one of them as a duplicate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c51_a_creation_that_meets_another_is_repeated_and_counted() {
+async fn c51_colliding_creation_is_retried_and_counted() {
     let Some(mongo) = Mongo::start_with(&["--setParameter", "enableTestCommands=1"]).await else {
         return;
     };
@@ -27,19 +27,19 @@ async fn c51_a_creation_that_meets_another_is_repeated_and_counted() {
         Scrape::of(metrics).await.value("session_store_retries_total", &[("store", "mongo")])
     };
     let _ = demo.browser().insert("n", "1").await.expect(204);
-    assert!(retries().await < 0.5, "no creation met another");
+    assert!(retries().await < 0.5, "no creation collided");
     let duplicate = doc! { "keyPattern": { "_id": 1 }, "keyValue": { "_id": 1 } };
     let fails =
         doc! { "failCommands": ["update"], "errorCode": 11_000, "errorExtraInfo": duplicate };
     let fails = doc! { "configureFailPoint": "failCommand", "mode": { "times": 2 }, "data": fails };
-    mongo.command(fails).await.expect("a server for tests fails when it is told to");
+    mongo.command(fails).await.expect("enableTestCommands allows fail points");
     let mut browser = demo.browser();
     let _ = browser.insert("n", "2").await.expect(204);
-    let counted = wait::until("both repetitions to be counted", PATIENCE, async || {
+    let counted = wait::until("both retries to be counted", PATIENCE, async || {
         Some(retries().await).filter(|count| *count > 1.5)
     })
     .await;
-    assert!(counted < 2.5, "{counted} repetitions");
+    assert!(counted < 2.5, "{counted} retries");
     let traced = || demo.output().matches("a store tries again store=\"mongo\"").count();
-    wait::until_true("one line for each that is counted", PATIENCE, || traced() == 2).await;
+    wait::until_true("one log line for each retry", PATIENCE, || traced() == 2).await;
 }

@@ -1,4 +1,4 @@
-//! The servers that tests are given do what is asked of them.
+//! The rig: the servers of these tests start, stop, freeze and fail over on request.
 
 use std::{
     net::TcpStream,
@@ -17,22 +17,22 @@ use tests::{
 };
 use tokio::time::timeout;
 
-/// How long a server that hangs is given to answer.
-const HANGS_FOR: Duration = Duration::from_secs(1);
+/// A server that does not respond within this time is frozen.
+const FREEZE_CHECK: Duration = Duration::from_secs(1);
 
 fn things(client: &Client, database: &str) -> Collection<Document> {
     client.database(database).collection("things")
 }
 
-/// A server alone acknowledges what a crash could still take back, unless it is told otherwise.
+/// The default of a standalone server is to acknowledge a write before the journal has it.
 fn journaled() -> WriteConcern {
     WriteConcern::builder().journal(true).build()
 }
 
 #[tokio::test]
-async fn a_mongo_is_empty_and_says_its_version() {
+async fn new_server_is_empty_and_reports_its_version() {
     let Some(mongo) = Mongo::start().await else { return };
-    let version = mongo.version().strip_prefix("mongo ").expect("a product and its version");
+    let version = mongo.version().strip_prefix("mongo ").expect("the version names the product");
     assert_eq!(version.split('.').count(), 3, "{version}");
     let names = mongo
         .client()
@@ -40,215 +40,226 @@ async fn a_mongo_is_empty_and_says_its_version() {
         .database(mongo.database())
         .list_collection_names()
         .await
-        .expect("the server answers");
+        .expect("the server responds");
     assert!(names.is_empty(), "{names:?}");
 }
 
 #[tokio::test]
-async fn a_stopped_mongo_comes_back_at_the_same_address_with_what_it_held() {
+async fn restarted_server_keeps_address_and_data() {
     let Some(mut mongo) = Mongo::start().await else { return };
     let url = mongo.url();
     let kept = things(&mongo.client().await, mongo.database())
         .insert_one(doc! { "_id": 1 })
         .write_concern(journaled())
         .await;
-    kept.expect("the server answers");
-    ours!(mongo.stop().await);
-    mongo.command(doc! { "ping": 1 }).await.expect_err("a stopped server does not answer");
-    ours!(mongo.start_again().await);
+    kept.expect("the server responds");
+    or_skip!(mongo.stop().await);
+    mongo.command(doc! { "ping": 1 }).await.expect_err("a stopped server does not respond");
+    or_skip!(mongo.start_again().await);
     assert_eq!(mongo.url(), url);
     let found = things(&mongo.client().await, mongo.database())
         .count_documents(doc! {})
         .await
-        .expect("the server answers");
+        .expect("the server responds");
     assert_eq!(found, 1);
-    // Both are fine when there is nothing to do.
-    ours!(mongo.start_again().await);
-    ours!(mongo.stop().await);
-    ours!(mongo.stop().await);
+    // Both calls succeed if there is nothing to do.
+    or_skip!(mongo.start_again().await);
+    or_skip!(mongo.stop().await);
+    or_skip!(mongo.stop().await);
 }
 
 #[tokio::test]
-async fn a_frozen_mongo_hangs_until_it_is_thawed() {
+async fn frozen_server_hangs_until_thawed() {
     let Some(mongo) = Mongo::start().await else { return };
     let things = things(&mongo.client().await, mongo.database());
-    things.insert_one(doc! {}).await.expect("the server answers");
-    ours!(mongo.freeze().await);
-    timeout(HANGS_FOR, things.insert_one(doc! {}))
+    things.insert_one(doc! {}).await.expect("the server responds");
+    or_skip!(mongo.freeze().await);
+    timeout(FREEZE_CHECK, things.insert_one(doc! {}))
         .await
-        .expect_err("a frozen server does not answer");
-    ours!(mongo.thaw().await);
-    things.insert_one(doc! {}).await.expect("the server answers");
+        .expect_err("a frozen server does not respond");
+    or_skip!(mongo.thaw().await);
+    things.insert_one(doc! {}).await.expect("the server responds");
 }
 
 #[tokio::test]
-async fn a_mongo_has_the_flags_that_were_asked_for() {
+async fn server_starts_with_the_given_flags() {
     let flags =
         ["--setParameter", "ttlMonitorEnabled=false", "--setParameter", "enableTestCommands=1"];
     let Some(mongo) = Mongo::start_with(&flags).await else { return };
     let set = mongo
         .command(doc! { "getParameter": 1, "ttlMonitorEnabled": 1 })
         .await
-        .expect("the server answers");
+        .expect("the server responds");
     assert_eq!(set.get_bool("ttlMonitorEnabled").ok(), Some(false));
     let failing = doc! { "failCommands": ["insert"], "errorCode": 11_601 };
     let point =
         doc! { "configureFailPoint": "failCommand", "mode": { "times": 1 }, "data": failing };
-    mongo.command(point).await.expect("a server for tests has points of failure");
+    mongo.command(point).await.expect("enableTestCommands allows fail points");
     let things = things(&mongo.client().await, mongo.database());
-    things.insert_one(doc! {}).await.expect_err("the first one fails");
-    things.insert_one(doc! {}).await.expect("only the first one fails");
+    things.insert_one(doc! {}).await.expect_err("the first insert fails");
+    things.insert_one(doc! {}).await.expect("the second insert succeeds");
 }
 
 #[tokio::test]
-async fn a_mongo_with_a_password_lets_its_user_write_its_database_and_no_other() {
+async fn user_can_write_only_its_own_database() {
     let Some(mongo) = Mongo::start_with(&["--auth"]).await else { return };
-    let port = ours!(mongo.port());
+    let port = or_skip!(mongo.port());
     assert_eq!(
         mongo.url(),
         format!("mongodb://app:{PASSWORD}@127.0.0.1:{port}/{}", mongo.database())
     );
-    let app = Client::with_uri_str(mongo.url()).await.expect("a URL");
-    things(&app, mongo.database()).insert_one(doc! {}).await.expect("its database");
-    things(&app, "another").insert_one(doc! {}).await.expect_err("another database");
-    let nobody = Client::with_uri_str(format!("mongodb://127.0.0.1:{port}")).await.expect("a URL");
-    things(&nobody, mongo.database()).insert_one(doc! {}).await.expect_err("without the password");
+    let app = Client::with_uri_str(mongo.url()).await.expect("a valid URL");
+    things(&app, mongo.database())
+        .insert_one(doc! {})
+        .await
+        .expect("the user may write its database");
+    things(&app, "another")
+        .insert_one(doc! {})
+        .await
+        .expect_err("the user may not write another database");
+    let anonymous =
+        Client::with_uri_str(format!("mongodb://127.0.0.1:{port}")).await.expect("a valid URL");
+    things(&anonymous, mongo.database())
+        .insert_one(doc! {})
+        .await
+        .expect_err("an anonymous client may not write");
     things(&mongo.client().await, "another")
         .insert_one(doc! {})
         .await
-        .expect("the test may do everything");
-    assert!(!ours!(mongo.output()).contains(PASSWORD));
+        .expect("the administrator may write every database");
+    assert!(!or_skip!(mongo.output()).contains(PASSWORD));
 }
 
 #[tokio::test]
-async fn a_server_holds_after_a_restart_what_it_was_to_keep() {
-    for (kept, then) in [(Kept::Everything, 1), (Kept::Nothing, 0)] {
-        let Some(mut mongo) = AnyMongo::own_server(kept).await else { return };
-        stays(&mut mongo, then).await;
+async fn server_keeps_data_according_to_its_durability() {
+    for (durability, remaining) in [(Kept::Everything, 1), (Kept::Nothing, 0)] {
+        let Some(mut mongo) = AnyMongo::own_server(durability).await else { return };
+        check_restart(&mut mongo, remaining).await;
     }
 }
 
 #[tokio::test]
-async fn a_replica_set_holds_after_a_restart_what_it_was_to_keep() {
-    for (kept, then) in [(Kept::Everything, 1), (Kept::Nothing, 0)] {
-        let Some(mut mongo) = AnyMongo::own_set(kept).await else { return };
-        stays(&mut mongo, then).await;
+async fn replica_set_keeps_data_according_to_its_durability() {
+    for (durability, remaining) in [(Kept::Everything, 1), (Kept::Nothing, 0)] {
+        let Some(mut mongo) = AnyMongo::own_set(durability).await else { return };
+        check_restart(&mut mongo, remaining).await;
     }
 }
 
-/// Writes one document, stops and starts the service, and finds this many in it, by the URL that it
-/// had before.
-async fn stays(mongo: &mut AnyMongo, then: usize) {
-    let client = Client::with_uri_str(mongo.url("appName=rig")).await.expect("a URL");
+/// Writes one document, restarts the service, and expects `remaining` documents at the same URL.
+async fn check_restart(mongo: &mut AnyMongo, remaining: usize) {
+    let client = Client::with_uri_str(mongo.url("appName=rig")).await.expect("a valid URL");
     let written = things(&client, mongo.database())
         .insert_one(doc! { "_id": 1 })
         .write_concern(journaled())
         .await;
-    written.expect("the server answers");
+    written.expect("the server responds");
     assert_eq!(mongo.dump().await, [doc! { "_id": 1 }]);
-    ours!(mongo.stop().await);
-    ours!(mongo.start_again().await);
-    assert_eq!(mongo.dump().await.len(), then);
+    or_skip!(mongo.stop().await);
+    or_skip!(mongo.start_again().await);
+    assert_eq!(mongo.dump().await.len(), remaining);
     things(&client, mongo.database())
         .insert_one(doc! { "_id": 2 })
         .await
-        .expect("the same client still may write");
+        .expect("the same client can still write");
 }
 
 #[tokio::test]
-async fn a_dropped_mongo_is_gone() {
+async fn dropped_server_stops_listening() {
     let Some(mongo) = Mongo::start().await else { return };
-    let port = ours!(mongo.port());
+    let port = or_skip!(mongo.port());
     drop(mongo);
-    TcpStream::connect(("127.0.0.1", port)).expect_err("nobody listens there any more");
+    TcpStream::connect(("127.0.0.1", port)).expect_err("the server has stopped listening");
 }
 
-/// What was started by a test that fails is gone as well.
+/// The rig also stops the servers of a test that fails.
 #[test]
-fn a_replica_set_is_gone_after_a_panic() {
-    let (tell, told) = std::sync::mpsc::channel();
+fn replica_set_stops_after_a_panic() {
+    let (sender, receiver) = std::sync::mpsc::channel();
     let test = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
-            .expect("a runtime");
+            .expect("the runtime is built");
         runtime.block_on(async {
             let Some(set) = MongoSet::start().await else { return };
-            tell.send(ours!(set.ports())).expect("the test listens");
-            panic!("as a test that fails does");
+            sender.send(or_skip!(set.ports())).expect("the test receives the ports");
+            panic!("the test fails");
         });
     });
     let ended = test.join();
-    // Nothing is told if the test is skipped, and then it has ended without a panic.
-    let Ok(ports) = told.recv() else { return ended.expect("there is a server") };
+    // A skipped test sends nothing and ends without a panic.
+    let Ok(ports) = receiver.recv() else { return ended.expect("a server is available") };
     ended.expect_err("the test panics");
     for port in ports {
-        TcpStream::connect(("127.0.0.1", port)).expect_err("nobody listens there any more");
+        TcpStream::connect(("127.0.0.1", port)).expect_err("the server has stopped listening");
     }
 }
 
 #[tokio::test]
-async fn a_replica_set_elects_another_primary_after_a_kill_and_takes_the_member_back() {
+async fn replica_set_recovers_from_a_killed_primary() {
     let Some(mut set) = MongoSet::start().await else { return };
     let things = things(&set.client().await, set.database());
-    things.insert_one(doc! {}).await.expect("the primary answers");
-    let killed = ours!(set.kill_primary().await);
+    things.insert_one(doc! {}).await.expect("the primary responds");
+    let killed = or_skip!(set.kill_primary().await);
     let after = elected(&set, killed).await;
-    things.insert_one(doc! {}).await.expect("the new primary answers");
-    ours!(set.start_again(killed).await);
+    things.insert_one(doc! {}).await.expect("the new primary responds");
+    or_skip!(set.start_again(killed).await);
     set.complete().await;
-    assert_eq!(ours!(set.primary().await), after, "who comes back follows");
+    assert_eq!(or_skip!(set.primary().await), after, "a restarted member is a secondary");
 }
 
 #[tokio::test]
-async fn a_replica_set_elects_another_primary_after_a_freeze_and_takes_the_member_back() {
+async fn replica_set_recovers_from_a_frozen_primary() {
     let Some(set) = MongoSet::start().await else { return };
-    let frozen = ours!(set.freeze_primary().await);
+    let frozen = or_skip!(set.freeze_primary().await);
     let after = elected(&set, frozen).await;
     things(&set.client().await, set.database())
         .insert_one(doc! {})
         .await
-        .expect("the new primary answers");
-    ours!(set.thaw(frozen).await);
+        .expect("the new primary responds");
+    or_skip!(set.thaw(frozen).await);
     set.complete().await;
-    assert_eq!(ours!(set.primary().await), after, "who wakes up follows");
+    assert_eq!(or_skip!(set.primary().await), after, "a thawed member is a secondary");
 }
 
 #[tokio::test]
-async fn a_replica_set_elects_another_primary_when_one_steps_down() {
+async fn replica_set_elects_a_primary_after_a_step_down() {
     let Some(set) = MongoSet::start().await else { return };
-    let former = ours!(set.step_down().await);
+    let former = or_skip!(set.step_down().await);
     elected(&set, former).await;
     set.complete().await;
-    let hello = set.command(former, doc! { "hello": 1 }).await.expect("it runs");
+    let hello = set.command(former, doc! { "hello": 1 }).await.expect("the member runs");
     assert_eq!(hello.get_bool("secondary").ok(), Some(true));
 }
 
 #[tokio::test]
-async fn a_replica_set_can_stop_and_hang_as_a_whole() {
+async fn replica_set_can_stop_and_freeze_as_a_whole() {
     let Some(mut set) = MongoSet::start().await else { return };
     let things = things(&set.client().await, set.database());
-    things.insert_one(doc! { "_id": 1 }).await.expect("the primary answers");
-    ours!(set.freeze_all().await);
-    timeout(HANGS_FOR, things.insert_one(doc! { "_id": 2 })).await.expect_err("it hangs");
-    ours!(set.thaw_all().await);
+    things.insert_one(doc! { "_id": 1 }).await.expect("the primary responds");
+    or_skip!(set.freeze_all().await);
+    timeout(FREEZE_CHECK, things.insert_one(doc! { "_id": 2 }))
+        .await
+        .expect_err("a frozen replica set does not respond");
+    or_skip!(set.thaw_all().await);
     set.complete().await;
-    ours!(set.stop_all().await);
+    or_skip!(set.stop_all().await);
     let refused = timeout(PATIENCE, things.insert_one(doc! { "_id": 3 }))
         .await
-        .expect("it is gone, and does not hang");
-    refused.expect_err("it is gone");
-    ours!(set.start_all().await);
-    things.insert_one(doc! { "_id": 4 }).await.expect("the primary answers");
+        .expect("a stopped replica set refuses connections at once");
+    refused.expect_err("a stopped replica set refuses connections");
+    or_skip!(set.start_all().await);
+    things.insert_one(doc! { "_id": 4 }).await.expect("the primary responds");
     things
         .find_one(doc! { "_id": 1 })
         .await
-        .expect("the primary answers")
-        .expect("what a majority had is kept");
+        .expect("the primary responds")
+        .expect("acknowledged documents survive the restart");
 }
 
-/// The primary once it is another.
+/// Waits for a primary other than `before`.
 async fn elected(set: &MongoSet, before: u16) -> u16 {
     let began = Instant::now();
     let another = async || set.primary().await.ok().filter(|port| *port != before);

@@ -1,5 +1,4 @@
-//! Servers and networks that fall silent without a word: every call ends in time, and the store
-//! works again by itself.
+//! Unresponsive servers: every call ends within its deadline, and the store recovers by itself.
 
 use std::{
     net::TcpListener,
@@ -13,21 +12,21 @@ use tokio::task::JoinSet;
 
 use crate::session::{Session, connect, principal, with};
 
-/// What a busy machine needs beyond a deadline.
+/// The reserve beyond a deadline for a busy machine.
 const GRACE: Duration = Duration::from_millis(400);
 
-/// What is in the store before it falls silent.
-async fn kept(store: &MongoStore) -> Session {
+/// A session that is stored before the server freezes.
+async fn stored(store: &MongoStore) -> Session {
     Session::signed_in(store, "bob").await
 }
 
-/// Every call ends within the deadline, with an error that may pass. Many at once do, too.
+/// Checks that every call ends within the deadline with a transient error, also many at once.
 async fn every_call_ends(store: &MongoStore, session: &Session, deadline: Duration) {
     let mut calls = JoinSet::new();
     let mut slowest = Duration::ZERO;
-    // More than a store has connections, so that some wait for others.
+    // More calls than a store has connections, so that some wait.
     for _ in 0..8 {
-        macro_rules! begin {
+        macro_rules! spawn {
             ($what:literal, |$store:ident, $session:ident| $call:expr) => {{
                 let ($store, $session) = (store.clone(), session.clone());
                 calls.spawn(async move {
@@ -37,110 +36,107 @@ async fn every_call_ends(store: &MongoStore, session: &Session, deadline: Durati
                 });
             }};
         }
-        begin!("a creation", |store, session| store
-            .create(&session.rotated().key, session.record()));
-        begin!("a load", |store, session| store.load(&session.key));
-        begin!("a commit", |store, session| store.commit(&session.key, session.add("n", 1)));
-        begin!("an empty commit", |store, session| store.commit(&session.key, session.commit()));
-        begin!("an end", |store, _session| store.delete(&Session::new().key, Claim::Any));
-        begin!("an end by its claim", |store, _session| store
+        spawn!("create", |store, session| store.create(&session.rotated().key, session.record()));
+        spawn!("load", |store, session| store.load(&session.key));
+        spawn!("commit", |store, session| store.commit(&session.key, session.add("n", 1)));
+        spawn!("an empty commit", |store, session| store.commit(&session.key, session.commit()));
+        spawn!("delete", |store, _session| store.delete(&Session::new().key, Claim::Any));
+        spawn!("delete with a generation", |store, _session| store
             .delete(&Session::new().key, Claim::Generation(1)));
-        begin!("a list", |store, _session| store.list(&principal("bob"), None, 10));
-        begin!("an end of all", |store, _session| store.delete_all(&principal("nobody"), None));
-        begin!("an end of everyone", |store, _session| store.delete_everyone(None, 1));
-        begin!("a scan", |store, _session| store.scan(None, 10));
-        begin!("a purge", |store, _session| store.delete_expired(10));
-        begin!("a ping", |store, _session| store.ping());
+        spawn!("list", |store, _session| store.list(&principal("bob"), None, 10));
+        spawn!("delete_all", |store, _session| store
+            .delete_all(&principal("user-without-sessions"), None));
+        spawn!("delete_everyone", |store, _session| store.delete_everyone(None, 1));
+        spawn!("scan", |store, _session| store.scan(None, 10));
+        spawn!("delete_expired", |store, _session| store.delete_expired(10));
+        spawn!("ping", |store, _session| store.ping());
     }
     while let Some(ended) = calls.join_next().await {
-        let (what, result, took) = ended.expect("no panic");
+        let (what, result, took) = ended.expect("the task does not panic");
         let error = result.expect_err(what);
         assert!(error.is_transient(), "{what}: {error:?}");
-        assert!(took < deadline + GRACE, "{what} ended only after {took:?}: {error:?}");
+        assert!(took < deadline + GRACE, "{what} took {took:?}: {error:?}");
         slowest = slowest.max(took);
     }
-    // One that waits for no other.
+    // A call that waits for no other call.
     let begun = Instant::now();
     let refused = store.commit(&session.key, session.renew(&session.rotated())).await;
     assert!(refused.is_err_and(|error| error.is_transient()));
     eprintln!(
-        "with a deadline of {deadline:?} the slowest of 96 calls took {slowest:?}, one alone {:?}",
+        "with a deadline of {deadline:?} the slowest of 96 calls took {slowest:?}, \
+         a single call {:?}",
         begun.elapsed()
     );
     assert!(begun.elapsed() < deadline + GRACE);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c43_every_call_ends_in_time_while_a_server_hangs_or_is_gone() {
+async fn c43_calls_end_in_time_while_the_server_hangs_or_is_down() {
     let Some(mut mongo) = Mongo::start().await else { return };
     let deadline = Duration::from_millis(300);
     let store = connect(&with(&mongo.url(), "deadline_ms=300")).await;
-    let session = kept(&store).await;
-    // One that has not been connected to it.
-    let stranger =
-        MongoStore::new(&Config::new(&with(&mongo.url(), "deadline_ms=300")).expect("a URL"))
-            .expect("settings");
-    ours!(mongo.freeze().await);
+    let session = stored(&store).await;
+    // A store that has not connected yet.
+    let unconnected =
+        MongoStore::new(&Config::new(&with(&mongo.url(), "deadline_ms=300")).expect("a valid URL"))
+            .expect("the settings are valid");
+    or_skip!(mongo.freeze().await);
     every_call_ends(&store, &session, deadline).await;
-    every_call_ends(&stranger, &session, deadline).await;
-    ours!(mongo.thaw().await);
+    every_call_ends(&unconnected, &session, deadline).await;
+    or_skip!(mongo.thaw().await);
     let thawed = Instant::now();
-    for store in [&store, &stranger] {
-        wait::until("the store to be of use again", PATIENCE, async || {
-            store.load(&session.key).await.ok()
-        })
-        .await;
+    for store in [&store, &unconnected] {
+        wait::until("the store to recover", PATIENCE, async || store.load(&session.key).await.ok())
+            .await;
     }
-    eprintln!("both work again {:?} after the silence", thawed.elapsed());
+    eprintln!("both stores recovered {:?} after the thaw", thawed.elapsed());
     assert!(thawed.elapsed() < Duration::from_secs(3), "{:?}", thawed.elapsed());
-    ours!(mongo.stop().await);
+    or_skip!(mongo.stop().await);
     every_call_ends(&store, &session, deadline).await;
-    every_call_ends(&stranger, &session, deadline).await;
-    ours!(mongo.start_again().await);
+    every_call_ends(&unconnected, &session, deadline).await;
+    or_skip!(mongo.start_again().await);
     let started = Instant::now();
-    for store in [&store, &stranger] {
-        wait::until("the store to be of use again", PATIENCE, async || {
-            store.load(&session.key).await.ok()
-        })
-        .await;
+    for store in [&store, &unconnected] {
+        wait::until("the store to recover", PATIENCE, async || store.load(&session.key).await.ok())
+            .await;
     }
-    eprintln!("both work again {:?} after the server", started.elapsed());
+    eprintln!("both stores recovered {:?} after the restart", started.elapsed());
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
 }
 
-/// Something listens and takes connections, and never says a word.
+/// A listener that accepts connections and never responds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c43_every_call_ends_in_time_before_what_never_answers() {
-    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+async fn c43_calls_end_in_time_if_the_server_never_responds() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let port = silent.local_addr().expect("a bound socket has an address").port();
     let url = format!("mongodb://127.0.0.1:{port}/?deadline_ms=300");
     let begun = Instant::now();
     let store = connect(&url).await;
     assert!(
         begun.elapsed() < Duration::from_millis(300) + GRACE,
-        "it was opened only after {:?}",
+        "connect took {:?}",
         begun.elapsed()
     );
     every_call_ends(&store, &Session::new(), Duration::from_millis(300)).await;
 }
 
-/// The driver's pool serves who has given up before who still waits, so nobody may wait there.
+/// The driver's pool serves cancelled waiters first, so calls must not wait in the pool.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c43_sixty_four_callers_are_served_again_soon_after_a_long_silence() {
+async fn c43_64_callers_recover_soon_after_a_long_freeze() {
     use std::sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     };
     const CALLERS: usize = 64;
-    const SILENCE: Duration = Duration::from_secs(8);
+    const FREEZE: Duration = Duration::from_secs(8);
     let Some(mongo) = Mongo::start().await else { return };
     let keeper = connect(&mongo.url()).await;
     let mut sessions = Vec::new();
     for _ in 0..CALLERS {
         sessions.push(Session::anonymous(&keeper).await);
     }
-    // The driver notices that its server hangs 12 s after it last heard of it, and clears its queue
-    // then. This silence is over before.
+    // The driver detects a hanging server 12 s after its last response and then clears its queue.
+    // This freeze is shorter.
     let store = connect(&mongo.url()).await;
     let stop = Arc::new(AtomicBool::new(false));
     let served: Arc<Vec<AtomicUsize>> =
@@ -156,7 +152,7 @@ async fn c43_sixty_four_callers_are_served_again_soon_after_a_long_silence() {
                 let result = store.commit(&session.key, session.add("n", 1)).await;
                 assert!(
                     begun.elapsed() < Duration::from_secs(2) + GRACE,
-                    "an answer only after {:?}",
+                    "the call took {:?}",
                     begun.elapsed()
                 );
                 match result {
@@ -169,7 +165,7 @@ async fn c43_sixty_four_callers_are_served_again_soon_after_a_long_silence() {
             }
         });
     }
-    let everybody = async |times: usize| {
+    let all_served = async |times: usize| {
         let before: Vec<_> = served.iter().map(|served| served.load(Relaxed)).collect();
         wait::until_true("every caller to be served", PATIENCE, || {
             served
@@ -179,24 +175,28 @@ async fn c43_sixty_four_callers_are_served_again_soon_after_a_long_silence() {
         })
         .await;
     };
-    everybody(1).await;
-    assert_eq!(failed.load(Relaxed), 0, "nothing fails while nothing is wrong");
-    ours!(mongo.freeze().await);
-    tokio::time::sleep(SILENCE).await;
+    all_served(1).await;
+    assert_eq!(failed.load(Relaxed), 0, "no call fails before the freeze");
+    or_skip!(mongo.freeze().await);
+    tokio::time::sleep(FREEZE).await;
     let during = failed.load(Relaxed);
-    ours!(mongo.thaw().await);
+    or_skip!(mongo.thaw().await);
     let thawed = Instant::now();
-    everybody(5).await;
+    all_served(5).await;
     let recovery = thawed.elapsed();
     let after = failed.load(Relaxed) - during;
-    everybody(5).await;
+    all_served(5).await;
     stop.store(true, Relaxed);
     while let Some(ended) = callers.join_next().await {
-        ended.expect("no caller met what may not be");
+        ended.expect("no caller failed an assertion");
     }
     eprintln!(
-        "{CALLERS} callers, {SILENCE:?} of silence: {during} calls failed in it and {after} after it; all served again {recovery:?} after"
+        "{CALLERS} callers, frozen for {FREEZE:?}: {during} calls failed during the freeze and \
+         {after} after it; all callers were served {recovery:?} after the thaw"
     );
-    assert!(during > CALLERS, "a silence is noticed, or the test tests nothing");
-    assert!(recovery < Duration::from_secs(5), "all are served again only after {recovery:?}");
+    assert!(during > CALLERS, "a freeze makes calls fail, otherwise the test proves nothing");
+    assert!(
+        recovery < Duration::from_secs(5),
+        "the callers were served {recovery:?} after the thaw"
+    );
 }

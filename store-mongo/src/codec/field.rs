@@ -1,41 +1,43 @@
-//! The names of a document's fields.
+//! The field names of a session's document, and the encoding of value names as field names.
 
 use std::borrow::Cow;
 
-/// The key's text as bytes, so that no collation applies.
+/// The text of the session's key, stored as bytes so that no collation applies.
 pub(crate) const ID: &str = "_id";
 pub(crate) const FORMAT: &str = "format";
+/// The value of [`FORMAT`] that this version reads and writes.
+pub(crate) const CURRENT_FORMAT: i32 = 2;
 pub(crate) const VERSION: &str = "version";
-/// The hash of the current secret, and within [`FORMER`] of the former one.
+/// The hash of the current secret. Inside [`FORMER`]: the hash of the former secret.
 pub(crate) const SECRET: &str = "secret";
-/// Absent before the first rotation: 0.
+/// Generation of the secret. The field is absent while the generation is 0.
 pub(crate) const GENERATION: &str = "generation";
-/// Absent before the first sign-in: 0.
+/// Generation of the sign-in. The field is absent while the generation is 0.
 pub(crate) const SINCE: &str = "since";
-/// The former secret's hash and the end of its grace. Absent without a grace.
+/// The former secret's hash and the end of its grace period. Absent without a grace period.
 pub(crate) const FORMER: &str = "former";
 pub(crate) const UNTIL: &str = "until";
-/// The size of the data, as the cap counts it.
+/// The size of the data in bytes, counted as [`Data::bytes`](session_core::Data::bytes) does.
 pub(crate) const BYTES: &str = "bytes";
 pub(crate) const CREATED: &str = "created";
-/// Absent before the first rotation: the time of the creation.
+/// Time of the last rotation. The field is absent before the first rotation.
 pub(crate) const ROTATED: &str = "rotated";
 pub(crate) const EXPIRES: &str = "expires";
 /// Absent in an anonymous session, as is [`AUTHENTICATED`].
 pub(crate) const PRINCIPAL: &str = "principal";
 pub(crate) const AUTHENTICATED: &str = "authenticated";
-/// Absent if every attribute is.
+/// Absent if no attribute is set.
 pub(crate) const ATTRIBUTES: &str = "attributes";
 pub(crate) const DATA: &str = "data";
-/// A random number that the last commit left. A commit took effect if the document after it has the
-/// commit's mark.
+/// Commit marker: a random number that each commit writes. A commit took effect if the document
+/// that the server returns has the number of this commit.
 pub(crate) const MARK: &str = "mark";
-/// Not a field of a document: the server's time, which a projection adds to an answer.
+/// The server's time, which a projection adds to a response. Documents do not have this field.
 pub(crate) const NOW: &str = "now";
 
-/// A value's name as a field's: a dot would be a path and a dollar sign an operator, so both are
-/// percent-encoded, as is the percent sign.
-pub(crate) fn escaped(name: &str) -> Cow<'_, str> {
+/// Encodes the name of a value as a field name. MongoDB reads a dot as a path and a dollar sign as
+/// an operator, so both are percent-encoded, and so is the percent sign.
+pub(crate) fn encode(name: &str) -> Cow<'_, str> {
     if !name.contains(['.', '$', '%']) {
         return Cow::Borrowed(name);
     }
@@ -51,8 +53,9 @@ pub(crate) fn escaped(name: &str) -> Cow<'_, str> {
     Cow::Owned(field)
 }
 
-/// The name that a field stands for. `None` if [`escaped`] writes no such field.
-pub(crate) fn unescaped(field: &str) -> Option<Cow<'_, str>> {
+/// Decodes the name of a value from a field name. `None` if [`encode`] cannot produce that field
+/// name.
+pub(crate) fn decode(field: &str) -> Option<Cow<'_, str>> {
     if field.contains(['.', '$']) {
         return None;
     }
@@ -79,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn c07_every_name_comes_back_and_none_collide() {
+    fn c07_names_round_trip_without_collisions() {
         let names = [
             ".",
             "$",
@@ -98,17 +101,17 @@ mod tests {
         ];
         let mut fields = std::collections::HashSet::new();
         for name in names {
-            let field = escaped(name);
+            let field = encode(name);
             assert!(!field.contains(['.', '$']), "{name}");
-            assert_eq!(unescaped(&field).as_deref(), Some(name));
+            assert_eq!(decode(&field).as_deref(), Some(name));
             assert!(fields.insert(field.into_owned()), "{name}");
         }
     }
 
     #[test]
-    fn c39_a_field_that_no_name_makes_is_none() {
+    fn c39_invalid_field_names_decode_to_none() {
         for field in ["a.b", "$a", "%", "%2", "%2e", "%41", "%é"] {
-            assert_eq!(unescaped(field), None, "{field}");
+            assert_eq!(decode(field), None, "{field}");
         }
     }
 }
