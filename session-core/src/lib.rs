@@ -28,11 +28,11 @@ pub mod own_store;
 mod plan;
 mod policy;
 mod principal;
-mod reaper;
 mod record;
 mod session;
 mod sign_in;
 mod store;
+mod sweeper;
 
 pub use attributes::{Attributes, InvalidShortText, Persistence, Replaced, ShortText};
 pub use commit::{
@@ -52,7 +52,6 @@ pub use memory::{
 pub use name::{InvalidName, Name};
 pub use policy::{OnServerError, OnSessionEnded, OnSupersededId, Policy};
 pub use principal::{InvalidPrincipal, Principal};
-pub use reaper::{SweeperHandle, spawn_sweeper};
 pub use record::{
     Claim, Created, Cursor, Deleted, DeletedPage, Grace, NewRecord, Opened, Page, Record,
     SessionSummary, Stored, SummaryPage, Superseded,
@@ -63,3 +62,4 @@ pub use session::{
 };
 pub use sign_in::SignIn;
 pub use store::SessionStore;
+pub use sweeper::{SweeperHandle, spawn_sweeper};

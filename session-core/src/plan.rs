@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use crate::{
     Attributes, Change, Changes, Commit, NewRecord, Policy, PrincipalChange, Record, Rejection,
-    SecretHash, ShortText, SignIn, expiry::Use, policy::Owner,
+    SecretHash, ShortText, SignIn, expiry::RenewalDecision, principal::SessionKind,
 };
 
 /// What the request knows of the stored session.
 #[derive(Debug, Clone, Default)]
-pub(crate) enum Known {
+pub(crate) enum SessionKnowledge {
     /// There is none: no cookie that verifies, an id that counts as absent, or the store said that
     /// it is missing before this request had seen it alive.
     #[default]
     Absent,
     /// A cookie verified and the store was not asked yet.
-    Presented,
+    Unloaded,
     /// The store answered a commit, so the session lives; its values were not loaded.
     Alive(Alive),
     /// The record was loaded with its current secret, or is known as well as if it had been.
@@ -64,8 +64,8 @@ pub(crate) struct Reauthentication {
 
 /// The one store call that the recorded changes need next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Step {
-    Nothing,
+pub(crate) enum NextStoreCall {
+    None,
     /// The decision needs the record: load it and plan again.
     Load,
     /// A new session; the caller draws its id.
@@ -75,11 +75,11 @@ pub(crate) enum Step {
     /// The record outlived a timeout that was shortened: delete it.
     Expire,
     /// Another user signs in: end the session, and plan again without one.
-    Leave,
+    EndForOtherUser,
     /// There are changes, and the request's secret is not the current one.
     Superseded,
     /// There are changes, and the session they belong to has ended.
-    Lost,
+    Gone,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,15 +107,15 @@ impl Recorded {
     }
 
     /// Whether there is anything that justifies a new session.
-    fn needs_a_session(&self) -> bool {
+    fn needs_session(&self) -> bool {
         self.sign_in.is_some()
             || self.changes.values().any(|change| matches!(change, Change::Set(_)))
     }
 
     /// Whether another user signs in. Nothing of the former user's session may leak into the new
     /// one, not even what a request in flight adds meanwhile.
-    pub(crate) fn changes_owner(&self, record: &Record) -> bool {
-        matches!((&record.principal, &self.sign_in), (Some(owner), Some(next)) if *owner != next.principal)
+    pub(crate) fn changes_user(&self, record: &Record) -> bool {
+        matches!((&record.principal, &self.sign_in), (Some(kind), Some(next)) if *kind != next.principal)
     }
 
     /// Forgets what `done` contains, once the store has it; what was recorded meanwhile stays.
@@ -149,8 +149,8 @@ impl Recorded {
     /// Refuses a sign-in that would be over at once: a success would be false.
     pub(crate) fn check(&self, policy: &Policy) -> Result<(), Rejection> {
         let Some(sign_in) = &self.sign_in else { return Ok(()) };
-        let timeouts = policy.timeouts(&self.fresh_attributes(), Owner::User);
-        if timeouts.ttl(Duration::ZERO).is_none() || timeouts.idle.is_zero() {
+        let timeouts = policy.timeouts(&self.fresh_attributes(), SessionKind::SignedIn);
+        if timeouts.ttl_at(Duration::ZERO).is_none() || timeouts.idle.is_zero() {
             return Err(Rejection::Ttl {
                 ttl: sign_in
                     .attributes
@@ -165,12 +165,13 @@ impl Recorded {
     /// The session that these changes make where there was none. The caller sets its secret.
     pub(crate) fn new_record(&self, secret: SecretHash, policy: &Policy) -> NewRecord {
         let attributes = self.fresh_attributes();
-        let owner = if self.sign_in.is_some() { Owner::User } else { Owner::Visitor };
+        let kind =
+            if self.sign_in.is_some() { SessionKind::SignedIn } else { SessionKind::Anonymous };
         let set = self.changes.iter().filter_map(|(name, change)| match change {
             Change::Set(value) => Some((name.clone(), value.clone())),
             Change::Remove | Change::Add(_) => None,
         });
-        let new = NewRecord::new(secret, policy.timeouts(&attributes, owner).first())
+        let new = NewRecord::new(secret, policy.timeouts(&attributes, kind).initial_ttl())
             .data(set.collect())
             .attributes(attributes);
         match &self.sign_in {
@@ -185,60 +186,75 @@ impl Recorded {
 ///
 /// `secret` is the hash of the request's secret, or any value if the request has none.
 pub(crate) fn plan(
-    known: &Known,
+    known: &SessionKnowledge,
     secret: SecretHash,
     elapsed: Duration,
     recorded: &Recorded,
     policy: &Policy,
-) -> Step {
+) -> NextStoreCall {
     match known {
-        Known::Absent if recorded.needs_a_session() => {
-            Step::Create(recorded.new_record(secret, policy))
+        SessionKnowledge::Absent if recorded.needs_session() => {
+            NextStoreCall::Create(recorded.new_record(secret, policy))
         }
-        Known::Absent => Step::Nothing,
-        Known::Gone | Known::Presented | Known::Superseded | Known::Grace(_)
+        SessionKnowledge::Absent => NextStoreCall::None,
+        SessionKnowledge::Gone
+        | SessionKnowledge::Unloaded
+        | SessionKnowledge::Superseded
+        | SessionKnowledge::Grace(_)
             if recorded.is_empty() =>
         {
-            Step::Nothing
+            NextStoreCall::None
         }
         // A sign-in always works: it needs nothing of the session that it replaces, and ends
         // nothing that belongs to the current secret.
-        Known::Gone | Known::Superseded | Known::Grace(_) if recorded.sign_in.is_some() => {
-            Step::Create(recorded.new_record(secret, policy))
+        SessionKnowledge::Gone | SessionKnowledge::Superseded | SessionKnowledge::Grace(_)
+            if recorded.sign_in.is_some() =>
+        {
+            NextStoreCall::Create(recorded.new_record(secret, policy))
         }
-        Known::Gone => Step::Lost,
-        Known::Superseded | Known::Grace(_) => Step::Superseded,
+        SessionKnowledge::Gone => NextStoreCall::Gone,
+        SessionKnowledge::Superseded | SessionKnowledge::Grace(_) => NextStoreCall::Superseded,
         // Setting and removing values needs no knowledge of the record; everything else needs its
         // ages and attributes.
-        Known::Presented
+        SessionKnowledge::Unloaded
             if recorded.rotate() != Rotate::Keep || !recorded.attributes.is_default() =>
         {
-            Step::Load
+            NextStoreCall::Load
         }
-        Known::Presented => Step::Commit(blind(secret, recorded), Rotate::Keep),
+        SessionKnowledge::Unloaded => {
+            NextStoreCall::Commit(unconditional_commit(secret, recorded), Rotate::Keep)
+        }
         // Who was signed in decides whether the session goes on, and a rotation has to know when
         // the last one was.
-        Known::Alive(_) if recorded.rotate() != Rotate::Keep => Step::Load,
+        SessionKnowledge::Alive(_) if recorded.rotate() != Rotate::Keep => NextStoreCall::Load,
         // The new user gets a new key. A call that still acts on the former user's key cannot reach
         // the new session.
-        Known::Loaded(record) if recorded.changes_owner(record) => Step::Leave,
-        Known::Alive(alive) => {
+        SessionKnowledge::Loaded(record) if recorded.changes_user(record) => {
+            NextStoreCall::EndForOtherUser
+        }
+        SessionKnowledge::Alive(alive) => {
             let Alive { age, authenticated, ttl, attributes } = alive;
             let times = Times {
                 age: *age + elapsed,
                 authenticated: authenticated.map(|age| age + elapsed),
                 ttl: ttl.saturating_sub(elapsed),
             };
-            commit(blind(secret, recorded), recorded, policy, times, attributes)
+            commit(unconditional_commit(secret, recorded), recorded, policy, times, attributes)
         }
-        Known::Loaded(record) => {
+        SessionKnowledge::Loaded(record) => {
             let Record { age, authenticated, ttl, attributes, .. } = record.as_ref();
             let times = Times {
                 age: *age + elapsed,
                 authenticated: authenticated.map(|age| age + elapsed),
                 ttl: ttl.saturating_sub(elapsed),
             };
-            commit(against(record, secret, recorded), recorded, policy, times, attributes)
+            commit(
+                commit_without_noops(record, secret, recorded),
+                recorded,
+                policy,
+                times,
+                attributes,
+            )
         }
     }
 }
@@ -251,7 +267,7 @@ struct Times {
 }
 
 /// The recorded changes as they are.
-fn blind(secret: SecretHash, recorded: &Recorded) -> Commit {
+fn unconditional_commit(secret: SecretHash, recorded: &Recorded) -> Commit {
     let sign_in = recorded.sign_in.as_ref();
     Commit {
         clear: recorded.clears > 0,
@@ -264,8 +280,8 @@ fn blind(secret: SecretHash, recorded: &Recorded) -> Commit {
 }
 
 /// The recorded changes without those that change nothing in `record`.
-fn against(record: &Record, secret: SecretHash, recorded: &Recorded) -> Commit {
-    let mut commit = blind(secret, recorded);
+fn commit_without_noops(record: &Record, secret: SecretHash, recorded: &Recorded) -> Commit {
+    let mut commit = unconditional_commit(secret, recorded);
     if commit.clear {
         commit.clear = !record.data.is_empty();
         commit.changes.retain(|_, change| matches!(change, Change::Set(_)));
@@ -286,37 +302,40 @@ fn commit(
     policy: &Policy,
     times: Times,
     held: &Attributes,
-) -> Step {
+) -> NextStoreCall {
     let Times { age, authenticated, ttl } = times;
-    let owner = Owner::of(authenticated);
+    let kind = SessionKind::of(authenticated);
     let before = authenticated.unwrap_or(age);
-    if policy.timeouts(held, owner).ttl(before).is_none() {
-        return Step::Expire;
+    if policy.timeouts(held, kind).ttl_at(before).is_none() {
+        return NextStoreCall::Expire;
     }
     let rotate = recorded.rotate();
     // What the absolute timeout counts from, and whose session it is, once the commit has landed.
     let signs_in = recorded.sign_in.is_some();
-    let proves = signs_in || (recorded.reauthenticated.is_some() && owner == Owner::User);
+    let proves = signs_in || (recorded.reauthenticated.is_some() && kind == SessionKind::SignedIn);
     commit.authenticated = proves && !signs_in;
-    let (timed_age, owner) = if proves { (Duration::ZERO, Owner::User) } else { (before, owner) };
+    let (timed_age, kind) =
+        if proves { (Duration::ZERO, SessionKind::SignedIn) } else { (before, kind) };
     let wanted = if signs_in {
         recorded.fresh_attributes()
     } else {
-        changed_attributes(held, recorded, timed_age, owner)
+        changed_attributes(held, recorded, timed_age, kind)
     };
-    let timeouts = policy.timeouts(&wanted, owner);
+    let timeouts = policy.timeouts(&wanted, kind);
     let attributes_change = wanted != *held;
     commit.attributes = attributes_change.then_some(wanted);
-    match timeouts.on_use(timed_age, ttl) {
-        Use::Over => return Step::Expire,
-        Use::Renew(ttl) => commit.ttl = Some(ttl),
-        Use::Fresh if proves || attributes_change => commit.ttl = timeouts.ttl(timed_age),
-        Use::Fresh => {}
+    match timeouts.decide(timed_age, ttl) {
+        RenewalDecision::Expired => return NextStoreCall::Expire,
+        RenewalDecision::Renew(ttl) => commit.ttl = Some(ttl),
+        RenewalDecision::NotDue if proves || attributes_change => {
+            commit.ttl = timeouts.ttl_at(timed_age)
+        }
+        RenewalDecision::NotDue => {}
     }
     if commit.is_empty() && rotate == Rotate::Keep {
-        Step::Nothing
+        NextStoreCall::None
     } else {
-        Step::Commit(commit, rotate)
+        NextStoreCall::Commit(commit, rotate)
     }
 }
 
@@ -326,12 +345,12 @@ fn changed_attributes(
     held: &Attributes,
     recorded: &Recorded,
     age: Duration,
-    owner: Owner,
+    kind: SessionKind,
 ) -> Attributes {
     let absolute_timeout =
         recorded.attributes.absolute_timeout.map(|timeout| age.saturating_add(timeout));
     // A visitor has nothing to prove, so an anonymous session gets no strength.
-    let proof = recorded.reauthenticated.as_ref().filter(|_| owner == Owner::User);
+    let proof = recorded.reauthenticated.as_ref().filter(|_| kind == SessionKind::SignedIn);
     let acr = proof.and_then(|reauthenticated| reauthenticated.acr.clone());
     held.overlaid(&Attributes { absolute_timeout, acr, ..recorded.attributes.clone() }).bounded()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Attributes, Limits, Persistence, expiry::Timeouts};
+use crate::{Attributes, Limits, Persistence, expiry::Timeouts, principal::SessionKind};
 
 /// The rules that hold for every session of an application. One session can ask for other timeouts
 /// with its own [`Attributes`].
@@ -157,10 +157,10 @@ impl Policy {
     }
 
     /// The timeouts that hold for a session with these attributes.
-    pub(crate) fn timeouts(&self, attributes: &Attributes, owner: Owner) -> Timeouts {
-        let idle = match owner {
-            Owner::User => self.idle_timeout,
-            Owner::Visitor => self.anonymous_idle_timeout.unwrap_or(self.idle_timeout),
+    pub(crate) fn timeouts(&self, attributes: &Attributes, kind: SessionKind) -> Timeouts {
+        let idle = match kind {
+            SessionKind::SignedIn => self.idle_timeout,
+            SessionKind::Anonymous => self.anonymous_idle_timeout.unwrap_or(self.idle_timeout),
         };
         Timeouts {
             idle: attributes.idle_timeout.unwrap_or(idle),
@@ -171,19 +171,5 @@ impl Policy {
     /// The cookie's persistence that holds for a session with these attributes.
     pub(crate) fn persistence_of(&self, attributes: &Attributes) -> Persistence {
         attributes.persistence.unwrap_or(self.persistence)
-    }
-}
-
-/// Whether a session has a principal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Owner {
-    Visitor,
-    User,
-}
-
-impl Owner {
-    /// A session has the age of an authentication exactly if it has a principal.
-    pub(crate) fn of(authenticated: Option<Duration>) -> Self {
-        if authenticated.is_some() { Self::User } else { Self::Visitor }
     }
 }

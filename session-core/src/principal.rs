@@ -73,7 +73,24 @@ impl From<Principal> for Box<str> {
     }
 }
 
-/// Why a text is no [`Principal`].
+/// Whether a session belongs to a visitor or to a signed-in user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SessionKind {
+    /// The session has no principal.
+    Anonymous,
+    /// The session has a principal.
+    SignedIn,
+}
+
+impl SessionKind {
+    /// The kind of a session by its principal, or by the age of its authentication: a session has
+    /// both or neither.
+    pub(crate) fn of<T>(principal_or_age: Option<T>) -> Self {
+        if principal_or_age.is_some() { Self::SignedIn } else { Self::Anonymous }
+    }
+}
+
+/// Why a text is not a [`Principal`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidPrincipal {

@@ -16,7 +16,7 @@ pub use key::{Key, KeyRing, WeakKey};
 
 use crate::{
     SessionId,
-    observe::{Cause, Refusals},
+    observe::{RefusalCause, RefusedCookies},
 };
 
 /// The longest `Max-Age` that browsers honour: 400 days (RFC 6265bis, 5.5).
@@ -61,7 +61,7 @@ pub enum SignedBy {
     /// An older key: the cookie is issued again.
     Older,
     /// No key: the codec is unsigned, and any client can make such a value.
-    Nobody,
+    None,
 }
 
 /// The session cookies of one request that verified, in the order in which they came, at most
@@ -148,7 +148,7 @@ impl CookieCodec {
     #[must_use]
     pub fn read<'h>(&self, headers: impl IntoIterator<Item = &'h [u8]>) -> VerifiedCookies {
         let name = self.config.name.as_bytes();
-        let (mut refused, mut verified) = (Refusals::default(), VerifiedCookies::default());
+        let (mut refused, mut verified) = (RefusedCookies::default(), VerifiedCookies::default());
         for value in headers.into_iter().flat_map(|header| header::values(header, name)) {
             match self.verify(value) {
                 Ok(cookie) => verified.push(cookie),
@@ -162,9 +162,9 @@ impl CookieCodec {
     /// https-only cookie that came over plain http.
     pub fn count_as_refused<'h>(&self, headers: impl IntoIterator<Item = &'h [u8]>) {
         let name = self.config.name.as_bytes();
-        let mut refused = Refusals::default();
+        let mut refused = RefusedCookies::default();
         for _ in headers.into_iter().flat_map(|header| header::values(header, name)) {
-            refused.count(Cause::PlainHttp);
+            refused.count(RefusalCause::PlainHttp);
         }
     }
 
@@ -207,30 +207,30 @@ impl CookieCodec {
         self.set_cookie("", Some(0))
     }
 
-    fn verify(&self, value: &[u8]) -> Result<VerifiedCookie, Cause> {
+    fn verify(&self, value: &[u8]) -> Result<VerifiedCookie, RefusalCause> {
         match &self.signing {
             Signing::Unsigned => {
-                let text = value.strip_prefix(UNSIGNED).ok_or(Cause::Kind)?;
-                let id = SessionId::parse(text).ok_or(Cause::Shape)?;
-                Ok(VerifiedCookie { id, signed_by: SignedBy::Nobody })
+                let text = value.strip_prefix(UNSIGNED).ok_or(RefusalCause::Kind)?;
+                let id = SessionId::parse(text).ok_or(RefusalCause::Shape)?;
+                Ok(VerifiedCookie { id, signed_by: SignedBy::None })
             }
             Signing::Signed(macs) => {
                 // The shape is checked before any hashing, so a long value costs nothing.
-                let rest = value.strip_prefix(SIGNED).ok_or(Cause::Kind)?;
+                let rest = value.strip_prefix(SIGNED).ok_or(RefusalCause::Kind)?;
                 if rest.len() != SessionId::TEXT_LENGTH + 1 + MAC_LENGTH {
-                    return Err(Cause::Shape);
+                    return Err(RefusalCause::Shape);
                 }
                 let (text, mac) = rest.split_at(SessionId::TEXT_LENGTH);
                 let mut tag = [0; MAC_BYTES];
-                let mac = mac.strip_prefix(b".").ok_or(Cause::Shape)?;
+                let mac = mac.strip_prefix(b".").ok_or(RefusalCause::Shape)?;
                 let written =
-                    URL_SAFE_NO_PAD.decode_slice(mac, &mut tag).map_err(|_| Cause::Shape)?;
-                let id = SessionId::parse(text).ok_or(Cause::Shape)?;
+                    URL_SAFE_NO_PAD.decode_slice(mac, &mut tag).map_err(|_| RefusalCause::Shape)?;
+                let id = SessionId::parse(text).ok_or(RefusalCause::Shape)?;
                 // `verify_slice` compares in constant time; which key fits is no secret.
                 let fits = |mac: &Hmac<Sha256>| {
                     mac.clone().chain_update(text).verify_slice(&tag[..written]).is_ok()
                 };
-                let at = macs.iter().position(fits).ok_or(Cause::Signature)?;
+                let at = macs.iter().position(fits).ok_or(RefusalCause::Signature)?;
                 Ok(VerifiedCookie {
                     id,
                     signed_by: if at == 0 { SignedBy::Current } else { SignedBy::Older },

@@ -3,7 +3,7 @@
 use super::{
     MemoryStore,
     clock::{Clock, ManualClock},
-    occupancy::Occupancy,
+    quota::MemoryQuota,
 };
 use crate::Limits;
 
@@ -85,7 +85,7 @@ impl MemoryStoreBuilder {
         MemoryStore::assemble(
             self.limits,
             clock,
-            Occupancy::new(self.max_sessions, self.max_bytes, self.reserved_percent),
+            MemoryQuota::new(self.max_sessions, self.max_bytes, self.reserved_percent),
         )
     }
 }

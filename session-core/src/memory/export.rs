@@ -48,7 +48,7 @@ impl Export<'_> {
                 }
                 self.slot += 1;
                 if let Some(entry) = slot.filter(|entry| entry.is_live(now)) {
-                    weight += entry.weight();
+                    weight += entry.memory_bytes();
                     batch.push(Exported(entry.clone()));
                 }
             }

@@ -11,8 +11,8 @@ pub struct Import<'a> {
     store: &'a MemoryStore,
     /// The exporting store's clock when the export began.
     taken_at: u64,
-    /// What this store's clock is ahead of that one.
-    ahead: i128,
+    /// What this store's clock is clock_offset of that one.
+    clock_offset: i128,
     sessions: usize,
     expired: usize,
 }
@@ -32,13 +32,13 @@ impl Import<'_> {
         self.check(&session.0)?;
         let Exported(mut entry) = session;
         for time in [&mut entry.created, &mut entry.rotated, &mut entry.deadline] {
-            *time = self.here(*time);
+            *time = self.to_local_clock(*time);
         }
         if let Some(user) = &mut entry.user {
-            user.authenticated = self.here(user.authenticated);
+            user.authenticated = self.to_local_clock(user.authenticated);
         }
         if let Some(former) = &mut entry.former {
-            former.until = self.here(former.until);
+            former.until = self.to_local_clock(former.until);
         }
         let mut shard = self.store.lock(&entry.key);
         let now = self.store.clock.now();
@@ -49,9 +49,9 @@ impl Import<'_> {
             self.expired += 1;
             return Ok(());
         }
-        self.store.occupancy.take_beyond(entry.occupant(), 1, entry.weight());
+        self.store.quota.reserve_beyond(entry.kind(), 1, entry.memory_bytes());
         if let Some(leftover) = shard.remove(&entry.key) {
-            self.store.give_back(&leftover);
+            self.store.release(&leftover);
         }
         shard.insert(entry);
         self.sessions += 1;
@@ -97,8 +97,8 @@ impl Import<'_> {
     }
 
     /// The same moment on this store's clock.
-    fn here(&self, there: u64) -> u64 {
-        let here = i128::from(there) + self.ahead;
+    fn to_local_clock(&self, there: u64) -> u64 {
+        let here = i128::from(there) + self.clock_offset;
         u64::try_from(here.max(0)).unwrap_or(u64::MAX)
     }
 }
@@ -118,11 +118,11 @@ impl MemoryStore {
     /// From here on a scan that was begun at the other store starts over at this one.
     #[must_use]
     pub fn import(&self, taken_at: Duration, elapsed: impl FnOnce() -> Duration) -> Import<'_> {
-        self.follows.store(true, Ordering::Relaxed);
+        self.imported.store(true, Ordering::Relaxed);
         let taken_at = nanos(taken_at);
         let now = i128::from(self.clock.now());
-        let ahead = now - i128::from(nanos(elapsed())) - i128::from(taken_at);
-        Import { store: self, taken_at, ahead, sessions: 0, expired: 0 }
+        let clock_offset = now - i128::from(nanos(elapsed())) - i128::from(taken_at);
+        Import { store: self, taken_at, clock_offset, sessions: 0, expired: 0 }
     }
 }
 

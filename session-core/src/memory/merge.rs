@@ -7,7 +7,7 @@ use crate::{Change, Changes, Commit, Data, Json, Name, Rejection};
 /// The outcome of a commit's changes, worked out before any of them is made, so that a commit that
 /// has to be rejected has changed nothing and no data need be copied.
 #[derive(Debug)]
-pub(super) struct Merge {
+pub(super) struct PlannedChanges {
     /// What each `Add` comes to.
     pub(super) added: BTreeMap<Name, i64>,
     /// [`Data::bytes`] afterwards.
@@ -16,7 +16,7 @@ pub(super) struct Merge {
     pub(super) values: usize,
 }
 
-impl Merge {
+impl PlannedChanges {
     pub(super) fn plan(data: &Data, commit: &Commit) -> Result<Self, Rejection> {
         let (bytes, values) = if commit.clear { (0, 0) } else { (data.bytes(), data.len()) };
         let mut merge = Self { added: BTreeMap::new(), bytes, values };
@@ -98,7 +98,7 @@ mod tests {
         ) {
             let mut data: Data = held.into_iter().map(|(text, n)| (name(&text), Json::integer(n.into()))).collect();
             let commit = Commit { clear, changes: changes.into_iter().map(|(text, change)| (name(&text), change)).collect(), ..Commit::new(SecretHash::from_bytes([0; SecretHash::BYTES])) };
-            let merge = Merge::plan(&data, &commit).unwrap();
+            let merge = PlannedChanges::plan(&data, &commit).unwrap();
             merge.apply(&mut data, clear, commit.changes);
             prop_assert_eq!((merge.bytes, merge.values), (data.bytes(), data.len()));
         }

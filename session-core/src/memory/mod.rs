@@ -5,7 +5,7 @@ mod clock;
 mod export;
 mod import;
 mod merge;
-mod occupancy;
+mod quota;
 mod shard;
 
 use std::{
@@ -26,12 +26,13 @@ pub use self::{
 };
 use self::{
     clock::Clock,
-    occupancy::{Occupancy, Occupant, weight},
+    quota::{MemoryQuota, memory_bytes},
     shard::{Entry, Shard, Verdict},
 };
 use crate::{
     Claim, Commit, Created, Cursor, Deleted, DeletedPage, Limits, NewRecord, Outcome, Page,
     Principal, SessionStore, SessionSummary, StoreError, StoreKey, Stored, SummaryPage,
+    principal::SessionKind,
 };
 
 /// Its name in errors.
@@ -40,17 +41,17 @@ const STORE: &str = "memory";
 const SHARDS: usize = 64;
 /// The most expired sessions that are taken out under one hold of a shard's lock, so that requests
 /// never wait long for a purge.
-const PURGED_AT_ONCE: usize = 256;
+const PURGE_LOCK_BATCH: usize = 256;
 /// The most expired sessions that a call purges to make room for itself.
-const PURGED_FOR_ROOM: usize = 1024;
+const PURGE_LIMIT_WHEN_FULL: usize = 1024;
 /// The most expired sessions that a creation takes out of its shard. More than one, so that a shard
 /// with a backlog shrinks.
-const SWEPT_BY_CREATE: usize = 4;
+const SWEEP_PER_CREATE: usize = 4;
 /// How long a session has been dead before a creation takes it out, in nanoseconds.
-const SWEPT_AFTER: u64 = 60_000_000_000;
+const SWEEP_AFTER_NANOS: u64 = 60_000_000_000;
 /// The most empty slots and expired sessions that one page of a scan passes over, besides what it
 /// returns.
-const PASSED_OVER: usize = 4096;
+const MAX_SKIPPED: usize = 4096;
 
 /// Sessions in the memory of one process: the reference of the conformance suite, and a store for
 /// tests and single processes.
@@ -88,14 +89,14 @@ pub struct MemoryStore {
     hasher: RandomState,
     limits: Limits,
     clock: Clock,
-    occupancy: Occupancy,
+    quota: MemoryQuota,
     /// The shard that the next purge starts with, so that purges of one session each do not always
     /// find the same shard first.
     next_purged: AtomicUsize,
     /// Marks this store's cursors: slots of another store are other sessions.
-    mark: u32,
+    store_tag: u32,
     /// Whether it took over the sessions of another store, whose scans then go on here.
-    follows: AtomicBool,
+    imported: AtomicBool,
 }
 
 impl MemoryStore {
@@ -121,26 +122,26 @@ impl MemoryStore {
     /// How many sessions take up memory, the expired that no purge has reached among them.
     #[must_use]
     pub fn held_sessions(&self) -> usize {
-        self.occupancy.sessions()
+        self.quota.sessions()
     }
 
     /// About how many bytes of memory they take, as [`MemoryStoreBuilder::max_bytes`] counts.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.occupancy.bytes()
+        self.quota.bytes()
     }
 
-    fn assemble(limits: Limits, clock: Clock, occupancy: Occupancy) -> Self {
+    fn assemble(limits: Limits, clock: Clock, quota: MemoryQuota) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Self {
             shards,
             hasher: RandomState::new(),
             limits,
             clock,
-            occupancy,
+            quota,
             next_purged: AtomicUsize::new(0),
-            mark: fastrand::u32(..),
-            follows: AtomicBool::new(false),
+            store_tag: fastrand::u32(..),
+            imported: AtomicBool::new(false),
         }
     }
 
@@ -153,10 +154,10 @@ impl MemoryStore {
 
     /// Takes room for a session, if need be after purging. Holds no lock: the purge takes them one
     /// after the other.
-    fn take_room(&self, occupant: Occupant, bytes: usize) -> Result<(), StoreError> {
-        if self.occupancy.take(occupant, 1, bytes).is_err() {
-            self.purge(PURGED_FOR_ROOM);
-            self.occupancy.take(occupant, 1, bytes)?;
+    fn reserve_after_purge(&self, kind: SessionKind, bytes: usize) -> Result<(), StoreError> {
+        if self.quota.reserve(kind, 1, bytes).is_err() {
+            self.purge(PURGE_LIMIT_WHEN_FULL);
+            self.quota.reserve(kind, 1, bytes)?;
         }
         Ok(())
     }
@@ -167,10 +168,10 @@ impl MemoryStore {
         for at in 0..SHARDS {
             let shard = &self.shards[(first.wrapping_add(at)) % SHARDS];
             while purged < limit {
-                let quota = PURGED_AT_ONCE.min(limit - purged);
+                let quota = PURGE_LOCK_BATCH.min(limit - purged);
                 let removed = shard.lock().remove_expired(quota, self.clock.now());
                 for entry in &removed {
-                    self.give_back(entry);
+                    self.release(entry);
                 }
                 purged += removed.len();
                 if removed.len() < quota {
@@ -183,24 +184,25 @@ impl MemoryStore {
 
     /// Where a scan goes on. One that was begun at a predecessor starts over, because it has to
     /// visit whatever it has not visited yet, and here every session has another slot.
-    fn position(&self, cursor: &Cursor) -> Option<Position> {
-        match Position::parse(cursor)? {
-            (mark, position) if mark == self.mark => Some(position),
-            _ => self.follows.load(Ordering::Relaxed).then(Position::default),
+    fn position(&self, cursor: &Cursor) -> Option<WalkPosition> {
+        match WalkPosition::parse(cursor)? {
+            (store_tag, position) if store_tag == self.store_tag => Some(position),
+            _ => self.imported.load(Ordering::Relaxed).then(WalkPosition::default),
         }
     }
 
     /// Where a walk begins that goes on after `cursor`.
-    fn start(&self, cursor: Option<&Cursor>) -> Result<Position, StoreError> {
+    fn start(&self, cursor: Option<&Cursor>) -> Result<WalkPosition, StoreError> {
         let foreign = || StoreError::Other {
             store: STORE,
             source: "the cursor is not one of this store".into(),
         };
-        cursor.map_or(Ok(Position::default()), |cursor| self.position(cursor).ok_or_else(foreign))
+        cursor
+            .map_or(Ok(WalkPosition::default()), |cursor| self.position(cursor).ok_or_else(foreign))
     }
 
-    fn give_back(&self, entry: &Entry) {
-        self.occupancy.give_back(entry.occupant(), 1, entry.weight());
+    fn release(&self, entry: &Entry) {
+        self.quota.release(entry.kind(), 1, entry.memory_bytes());
     }
 }
 
@@ -224,23 +226,23 @@ impl fmt::Debug for MemoryStore {
 impl SessionStore for MemoryStore {
     async fn create(&self, key: &StoreKey, new: NewRecord) -> Result<Created, StoreError> {
         new.check(key, &self.limits)?;
-        let occupant = Occupant::of(new.principal.as_ref());
-        let weight = weight(key, new.principal.as_ref(), new.data.bytes(), new.data.len());
+        let kind = SessionKind::of(new.principal.as_ref());
+        let weight = memory_bytes(key, new.principal.as_ref(), new.data.bytes(), new.data.len());
         // Looked at before room is made: in a full store a taken key is still `Taken`, and costs no
         // purge.
         if self.lock(key).live(key, self.clock.now()).is_some() {
             return Ok(Created::Taken);
         }
-        self.take_room(occupant, weight)?;
+        self.reserve_after_purge(kind, weight)?;
         let mut shard = self.lock(key);
         let now = self.clock.now();
         if shard.live(key, now).is_some() {
-            self.occupancy.give_back(occupant, 1, weight);
+            self.quota.release(kind, 1, weight);
             return Ok(Created::Taken);
         }
         let leftover = shard.remove(key);
-        let swept = shard.remove_expired(SWEPT_BY_CREATE, now.saturating_sub(SWEPT_AFTER));
-        leftover.iter().chain(&swept).for_each(|entry| self.give_back(entry));
+        let swept = shard.remove_expired(SWEEP_PER_CREATE, now.saturating_sub(SWEEP_AFTER_NANOS));
+        leftover.iter().chain(&swept).for_each(|entry| self.release(entry));
         shard.insert(Entry::new(key.clone(), new, now));
         Ok(Created::New)
     }
@@ -257,20 +259,20 @@ impl SessionStore for MemoryStore {
         loop {
             let mut shard = self.lock(key);
             let now = self.clock.now();
-            let plan = match shard.examine(key, &commit, now, self.limits)? {
-                Verdict::Go(plan) => plan,
+            let plan = match shard.check_commit(key, &commit, now, self.limits)? {
+                Verdict::Accepted(plan) => plan,
                 Verdict::Conflict => return Ok(Outcome::Conflict),
                 Verdict::Superseded => return Ok(Outcome::Superseded),
                 Verdict::Gone => return Ok(Outcome::Gone),
             };
-            if let Err(full) = self.occupancy.exchange(plan.before, plan.after) {
+            if let Err(full) = self.quota.resize(plan.before, plan.after) {
                 if purged {
                     return Err(full.into());
                 }
                 // A purge takes the locks of all shards in turn, so this one is released, and the
                 // record is examined anew.
                 drop(shard);
-                self.purge(PURGED_FOR_ROOM);
+                self.purge(PURGE_LIMIT_WHEN_FULL);
                 purged = true;
                 continue;
             }
@@ -283,7 +285,7 @@ impl SessionStore for MemoryStore {
         let mut shard = self.lock(key);
         let (deleted, removed) = shard.delete(key, claim, self.clock.now());
         if let Some(entry) = &removed {
-            self.give_back(entry);
+            self.release(entry);
         }
         Ok(deleted)
     }
@@ -301,7 +303,7 @@ impl SessionStore for MemoryStore {
             let now = self.clock.now();
             for (slot, summary) in shard.list(principal, position.slot, now) {
                 if seen.len() == limit.max(1) {
-                    next = Some(Position { slot, ..position }.cursor(self.mark));
+                    next = Some(WalkPosition { slot, ..position }.cursor(self.store_tag));
                     break 'shards;
                 }
                 seen.push((now, summary));
@@ -331,7 +333,7 @@ impl SessionStore for MemoryStore {
             let mut shard = shard.lock();
             let now = self.clock.now();
             for entry in shard.remove_all(principal, except) {
-                self.give_back(&entry);
+                self.release(&entry);
                 ended += u64::from(entry.is_live(now));
             }
         }
@@ -350,11 +352,11 @@ impl SessionStore for MemoryStore {
             let now = self.clock.now();
             while shard.slot(position.slot).is_some() {
                 if visited >= limit.max(1) {
-                    return Ok(DeletedPage { ended, next: Some(position.cursor(self.mark)) });
+                    return Ok(DeletedPage { ended, next: Some(position.cursor(self.store_tag)) });
                 }
                 visited += 1;
                 if let Some(entry) = shard.remove_slot(position.slot) {
-                    self.give_back(&entry);
+                    self.release(&entry);
                     ended += u64::from(entry.is_live(now));
                 }
                 position.slot += 1;
@@ -369,17 +371,17 @@ impl SessionStore for MemoryStore {
         // A page of none would be followed by the same page for ever.
         let limit = limit.max(1);
         let mut records = Vec::new();
-        let mut passed_over = 0;
+        let mut skipped = 0;
         while let Some(shard) = self.shards.get(position.shard) {
             let shard = shard.lock();
             let now = self.clock.now();
             while let Some(slot) = shard.slot(position.slot) {
-                if records.len() >= limit || passed_over >= PASSED_OVER {
-                    return Ok(Page { records, next: Some(position.cursor(self.mark)) });
+                if records.len() >= limit || skipped >= MAX_SKIPPED {
+                    return Ok(Page { records, next: Some(position.cursor(self.store_tag)) });
                 }
                 match slot.filter(|entry| entry.is_live(now)) {
                     Some(entry) => records.push((entry.key.clone(), entry.record(now))),
-                    None => passed_over += 1,
+                    None => skipped += 1,
                 }
                 position.slot += 1;
             }
@@ -399,25 +401,28 @@ impl SessionStore for MemoryStore {
 
 /// The slot that a walk looks at next.
 #[derive(Debug, Clone, Copy, Default)]
-struct Position {
+struct WalkPosition {
     shard: usize,
     slot: usize,
 }
 
-impl Position {
-    /// The store's mark and the position.
+impl WalkPosition {
+    /// The store's store_tag and the position.
     fn parse(cursor: &Cursor) -> Option<(u32, Self)> {
-        let (mark, position) = cursor.as_str().split_once('.')?;
+        let (store_tag, position) = cursor.as_str().split_once('.')?;
         let (shard, slot) = position.split_once('.')?;
-        Some((mark.parse().ok()?, Self { shard: shard.parse().ok()?, slot: slot.parse().ok()? }))
+        Some((
+            store_tag.parse().ok()?,
+            Self { shard: shard.parse().ok()?, slot: slot.parse().ok()? },
+        ))
     }
 
     fn next_shard(self) -> Self {
         Self { shard: self.shard + 1, slot: 0 }
     }
 
-    fn cursor(&self, mark: u32) -> Cursor {
-        Cursor::new(format!("{mark}.{}.{}", self.shard, self.slot))
+    fn cursor(&self, store_tag: u32) -> Cursor {
+        Cursor::new(format!("{store_tag}.{}.{}", self.shard, self.slot))
     }
 }
 

@@ -7,15 +7,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    clock::nanos,
-    merge::Merge,
-    occupancy::{Occupant, weight},
-};
+use super::{clock::nanos, merge::PlannedChanges, quota::memory_bytes};
 use crate::{
     Attributes, AuthenticationChange, Claim, Commit, Committed, Data, Deleted, Grace, Guard,
     Limits, NewRecord, Principal, PrincipalChange, Record, Rejection, SecretHash, SessionSummary,
-    StoreKey,
+    StoreKey, principal::SessionKind,
 };
 
 /// The sessions whose keys have hashes of one range, with all their indexes.
@@ -45,8 +41,8 @@ pub(super) struct Entry {
     pub(super) rotated: u64,
     pub(super) deadline: u64,
     /// Boxed: most sessions are never rotated with a grace.
-    pub(super) former: Option<Box<Former>>,
-    pub(super) user: Option<User>,
+    pub(super) former: Option<Box<FormerSecret>>,
+    pub(super) user: Option<SignedInUser>,
     /// Boxed and absent by default: most sessions have no attributes, and 100 bytes a session are
     /// 100 MB a million.
     pub(super) attributes: Option<Box<Attributes>>,
@@ -54,14 +50,14 @@ pub(super) struct Entry {
 
 /// Who is signed in, and when they proved it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct User {
+pub(super) struct SignedInUser {
     pub(super) principal: Principal,
     pub(super) authenticated: u64,
 }
 
 /// The secret that a rotation replaced, and until when it may read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Former {
+pub(super) struct FormerSecret {
     pub(super) secret: SecretHash,
     pub(super) until: u64,
 }
@@ -69,7 +65,7 @@ pub(super) struct Former {
 /// What a shard thinks of a commit that it has not made yet.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    Go(Plan),
+    Accepted(PlannedCommit),
     Conflict,
     Superseded,
     Gone,
@@ -77,13 +73,13 @@ pub(super) enum Verdict {
 
 /// A commit that may be made.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct PlannedCommit {
     slot: usize,
-    merge: Merge,
+    merge: PlannedChanges,
     /// What the session weighs now, and as whose.
-    pub(super) before: (Occupant, usize),
+    pub(super) before: (SessionKind, usize),
     /// What it will weigh, and as whose.
-    pub(super) after: (Occupant, usize),
+    pub(super) after: (SessionKind, usize),
 }
 
 impl Shard {
@@ -110,7 +106,7 @@ impl Shard {
     }
 
     /// Whether the commit may be made, and what it comes to. Changes nothing.
-    pub(super) fn examine(
+    pub(super) fn check_commit(
         &self,
         key: &StoreKey,
         commit: &Commit,
@@ -127,27 +123,41 @@ impl Shard {
         if matches!(commit.guard, Guard::Version(version) if version != entry.version) {
             return Ok(Verdict::Conflict);
         }
-        let merge = Merge::plan(&entry.data, commit)?;
+        let merge = PlannedChanges::plan(&entry.data, commit)?;
         limits.check_data(merge.bytes)?;
         let principal = match &commit.principal {
             PrincipalChange::Keep => entry.principal(),
             PrincipalChange::Set(principal) => Some(principal),
             PrincipalChange::Unset => None,
         };
-        let after = (Occupant::of(principal), weight(key, principal, merge.bytes, merge.values));
-        Ok(Verdict::Go(Plan { slot, merge, before: (entry.occupant(), entry.weight()), after }))
+        let after =
+            (SessionKind::of(principal), memory_bytes(key, principal, merge.bytes, merge.values));
+        Ok(Verdict::Accepted(PlannedCommit {
+            slot,
+            merge,
+            before: (entry.kind(), entry.memory_bytes()),
+            after,
+        }))
     }
 
-    /// Makes a commit that [`Self::examine`] let pass under the same lock. `None` if the slot is
+    /// Makes a commit that [`Self::check_commit`] let pass under the same lock. `None` if the slot is
     /// empty, which that rules out.
-    pub(super) fn apply(&mut self, plan: Plan, commit: Commit, now: u64) -> Option<Committed> {
-        let Plan { slot, merge, .. } = plan;
+    pub(super) fn apply(
+        &mut self,
+        plan: PlannedCommit,
+        commit: Commit,
+        now: u64,
+    ) -> Option<Committed> {
+        let PlannedCommit { slot, merge, .. } = plan;
         let entry = self.entries.get_mut(slot)?.as_deref_mut()?;
         entry.version += u64::from(commit.is_change());
         let (authentication, since) = (commit.authentication(), commit.since());
         if let Some(rotation) = commit.rotate {
             let former = |grace| {
-                Box::new(Former { secret: entry.secret, until: now.saturating_add(nanos(grace)) })
+                Box::new(FormerSecret {
+                    secret: entry.secret,
+                    until: now.saturating_add(nanos(grace)),
+                })
             };
             entry.former = rotation.grace.map(former);
             (entry.secret, entry.generation, entry.rotated) =
@@ -159,7 +169,7 @@ impl Shard {
             PrincipalChange::Keep => {}
             PrincipalChange::Set(principal) => {
                 self.principals.insert((principal.clone(), slot));
-                let old = entry.user.replace(User { principal, authenticated: now });
+                let old = entry.user.replace(SignedInUser { principal, authenticated: now });
                 if let Some(old) = old.filter(|old| {
                     entry.user.as_ref().is_none_or(|user| user.principal != old.principal)
                 }) {
@@ -223,7 +233,7 @@ impl Shard {
                 .filter(|entry| entry.is_live(now))
                 .map(|entry| (slot, entry.summary(now)))
         };
-        self.slots_of(principal, from).filter_map(live)
+        self.principal_slots(principal, from).filter_map(live)
     }
 
     /// Takes out the sessions of a principal but `except`, the expired ones as well.
@@ -233,7 +243,7 @@ impl Shard {
         except: Option<&StoreKey>,
     ) -> Vec<Entry> {
         let slots: Vec<usize> = self
-            .slots_of(principal, 0)
+            .principal_slots(principal, 0)
             .filter(|slot| self.entry(*slot).map(|entry| &entry.key) != except)
             .collect();
         slots.into_iter().filter_map(|slot| self.remove_slot(slot)).collect()
@@ -266,7 +276,7 @@ impl Shard {
         self.entries.get(slot)?.as_deref()
     }
 
-    fn slots_of(&self, principal: &Principal, from: usize) -> impl Iterator<Item = usize> {
+    fn principal_slots(&self, principal: &Principal, from: usize) -> impl Iterator<Item = usize> {
         self.principals
             .range((principal.clone(), from)..=(principal.clone(), usize::MAX))
             .map(|(_, slot)| *slot)
@@ -313,7 +323,7 @@ impl Entry {
             former: None,
             user: principal
                 .zip(authenticated)
-                .map(|(principal, age)| User { principal, authenticated: ago(age) }),
+                .map(|(principal, age)| SignedInUser { principal, authenticated: ago(age) }),
             attributes: boxed(attributes),
         }
     }
@@ -342,12 +352,12 @@ impl Entry {
         }
     }
 
-    pub(super) fn weight(&self) -> usize {
-        weight(&self.key, self.principal(), self.data.bytes(), self.data.len())
+    pub(super) fn memory_bytes(&self) -> usize {
+        memory_bytes(&self.key, self.principal(), self.data.bytes(), self.data.len())
     }
 
-    pub(super) fn occupant(&self) -> Occupant {
-        Occupant::of(self.principal())
+    pub(super) fn kind(&self) -> SessionKind {
+        SessionKind::of(self.principal())
     }
 
     fn principal(&self) -> Option<&Principal> {

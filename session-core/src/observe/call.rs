@@ -5,19 +5,19 @@ use std::time::Instant;
 use tracing::{Instrument, Span, field::Empty};
 
 use super::{
-    counts::Counts,
-    names::{Ended, Operation},
+    counters::CallCounters,
+    names::{CallOutcome, Operation},
 };
 use crate::StoreError;
 
 /// A call under way. It is counted when it is dropped, also if that is before its end.
-struct Call<'c> {
+struct OngoingCall<'c> {
     store: &'static str,
     operation: Operation,
-    counts: &'c Counts,
+    counts: &'c CallCounters,
     span: Span,
     begun: Instant,
-    ended: Ended,
+    ended: CallOutcome,
 }
 
 tokio::task_local! {
@@ -26,33 +26,33 @@ tokio::task_local! {
 }
 
 /// What the program calls the store that is at work, or else `own`, its own name.
-pub(super) fn store_at_work(own: &'static str) -> &'static str {
+pub(super) fn current_store_name(own: &'static str) -> &'static str {
     STORE.try_with(|store| *store).unwrap_or(own)
 }
 
 /// Awaits a call, and says what came of it.
 pub(super) async fn observed<T>(
-    (store, counts): (&'static str, &Counts),
+    (store, counts): (&'static str, &CallCounters),
     operation: Operation,
     call: impl Future<Output = Result<T, StoreError>> + Send,
-    outcome: impl FnOnce(&T) -> Ended + Send,
+    outcome: impl FnOnce(&T) -> CallOutcome + Send,
 ) -> Result<T, StoreError> {
     let span =
         tracing::debug_span!("session store", store, operation = operation.name(), outcome = Empty);
-    let mut under_way = Call {
+    let mut under_way = OngoingCall {
         store,
         operation,
         counts,
         span: span.clone(),
         begun: Instant::now(),
-        ended: Ended::Dropped,
+        ended: CallOutcome::Dropped,
     };
     let answer = STORE.scope(store, call.instrument(span)).await;
-    under_way.ended = answer.as_ref().map_or_else(Ended::from, outcome);
+    under_way.ended = answer.as_ref().map_or_else(CallOutcome::from, outcome);
     answer
 }
 
-impl Drop for Call<'_> {
+impl Drop for OngoingCall<'_> {
     fn drop(&mut self) {
         let took = self.begun.elapsed();
         self.counts.ended(self.operation, self.ended, took);

@@ -48,14 +48,16 @@
 //! ```
 
 mod call;
-mod counts;
+mod counters;
 mod names;
-mod refusals;
+mod refused_cookies;
 mod store;
 
 #[cfg(feature = "metrics")]
-pub use counts::describe;
-pub use counts::{retried, retry_after};
+pub use counters::describe;
+pub use counters::{retried, retry_after};
 pub use names::{CALL_SECONDS, CALLS, COOKIE_REFUSED, RETRIES, TOUCHES_SKIPPED};
 pub use store::{Observed, observe};
-pub(crate) use {counts::touch_skipped, names::Cause, refusals::Refusals};
+pub(crate) use {
+    counters::count_skipped_touch, names::RefusalCause, refused_cookies::RefusedCookies,
+};

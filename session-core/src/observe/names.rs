@@ -36,7 +36,7 @@ pub(super) enum Operation {
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum CallOutcome {
     Done,
     Unavailable,
     Timeout,
@@ -54,7 +54,7 @@ pub(super) enum Ended {
 
 /// Why a value of the session cookie is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cause {
+pub(crate) enum RefusalCause {
     Kind,
     Shape,
     Signature,
@@ -95,18 +95,18 @@ impl Operation {
 
     /// Whether a call of this kind can end so.
     #[cfg(feature = "metrics")]
-    pub(super) fn can_end(self, ended: Ended) -> bool {
+    pub(super) fn can_end(self, ended: CallOutcome) -> bool {
         match ended {
-            Ended::Taken => self == Self::Create,
-            Ended::Absent => matches!(self, Self::Load | Self::Delete),
-            Ended::Superseded => matches!(self, Self::Commit | Self::Touch | Self::Delete),
-            Ended::Conflict | Ended::Gone => matches!(self, Self::Commit | Self::Touch),
+            CallOutcome::Taken => self == Self::Create,
+            CallOutcome::Absent => matches!(self, Self::Load | Self::Delete),
+            CallOutcome::Superseded => matches!(self, Self::Commit | Self::Touch | Self::Delete),
+            CallOutcome::Conflict | CallOutcome::Gone => matches!(self, Self::Commit | Self::Touch),
             _ => true,
         }
     }
 }
 
-impl Ended {
+impl CallOutcome {
     #[cfg(feature = "metrics")]
     pub(super) const ALL: [Self; 12] = [
         Self::Done,
@@ -141,7 +141,7 @@ impl Ended {
     }
 }
 
-impl From<&StoreError> for Ended {
+impl From<&StoreError> for CallOutcome {
     fn from(error: &StoreError) -> Self {
         match error {
             StoreError::Unavailable { .. } => Self::Unavailable,
@@ -153,7 +153,7 @@ impl From<&StoreError> for Ended {
     }
 }
 
-impl Cause {
+impl RefusalCause {
     pub(super) const ALL: [Self; 4] = [Self::Kind, Self::Shape, Self::Signature, Self::PlainHttp];
 
     pub(super) fn name(self) -> &'static str {
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn positions_are_those_of_the_tables() {
         assert!(Operation::ALL.iter().enumerate().all(|(at, operation)| *operation as usize == at));
-        assert!(Ended::ALL.iter().enumerate().all(|(at, ended)| *ended as usize == at));
-        assert!(Cause::ALL.iter().enumerate().all(|(at, cause)| *cause as usize == at));
+        assert!(CallOutcome::ALL.iter().enumerate().all(|(at, ended)| *ended as usize == at));
+        assert!(RefusalCause::ALL.iter().enumerate().all(|(at, cause)| *cause as usize == at));
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     Attributes, Change, Claim, Commit, Deleted, EndCause, Guard, Json, Name, Opened, Outcome,
     StoreError,
     cookie::SignedBy,
-    plan::{Known, Recorded, Rotate},
+    plan::{Recorded, Rotate, SessionKnowledge},
 };
 
 /// How often [`Session::update`] tries. Each lost try means that somebody else's succeeded.
@@ -36,10 +36,10 @@ impl Session {
     /// A dropped call may have added.
     pub async fn add(&self, name: &str, by: i64) -> Result<i64, SessionError> {
         let name = Name::new(name)?;
-        let _flight = self.0.flight.lock().await;
-        self.flush_recorded().await?;
+        let _call = self.0.call_lock.lock().await;
+        self.commit_recorded_first().await?;
         loop {
-            if self.may_exist()? {
+            if self.record_may_exist()? {
                 let commit =
                     Commit::new(self.state().secret()).change(name.clone(), Change::Add(by));
                 if let Some(done) = self.send(commit, Rotate::Keep).await? {
@@ -75,15 +75,18 @@ impl Session {
         mut change: impl FnMut(Option<T>) -> Option<T>,
     ) -> Result<Option<T>, SessionError> {
         let key = Name::new(name)?;
-        let _flight = self.0.flight.lock().await;
-        self.flush_recorded().await?;
+        let _call = self.0.call_lock.lock().await;
+        self.commit_recorded_first().await?;
         for attempt in 0..UPDATE_ATTEMPTS {
             let begun = Instant::now();
-            let unloaded = matches!(self.state().known, Known::Presented | Known::Alive(_));
+            let unloaded = matches!(
+                self.state().known,
+                SessionKnowledge::Unloaded | SessionKnowledge::Alive(_)
+            );
             if unloaded || attempt > 0 {
                 self.fetch().await?;
             }
-            let alive = self.may_exist()?;
+            let alive = self.record_may_exist()?;
             // What a clone records meanwhile comes later and does not count here.
             let held = self.state().record().and_then(|record| record.data.get(name)).cloned();
             let next = change(decode(name, held.as_ref())?);
@@ -127,15 +130,15 @@ impl Session {
     /// # Cancel safety
     /// A dropped call may have ended the session; the cookie then opens nothing.
     pub async fn destroy(&self) -> Result<(), SessionError> {
-        let _flight = self.0.flight.lock().await;
+        let _call = self.0.call_lock.lock().await;
         if self.0.delivery == CookieDelivery::Refused {
             return Err(SessionError::PlainHttp);
         }
-        self.end_own().await
+        self.end_own_sessions().await
     }
 
-    /// Ends the sessions of all ids that this request has. The caller holds the flight lock.
-    pub(super) async fn end_own(&self) -> Result<(), SessionError> {
+    /// Ends the sessions of all ids that this request has. The caller holds the call lock.
+    pub(super) async fn end_own_sessions(&self) -> Result<(), SessionError> {
         let ids = {
             let state = self.state();
             // A creation or rotation of this request whose answer was lost may have landed with the
@@ -164,7 +167,7 @@ impl Session {
         };
         let mut before_sign_in = Vec::new();
         for (identity, principal) in ids {
-            if identity.signed_by == SignedBy::Nobody && !self.opens(&identity).await? {
+            if identity.signed_by == SignedBy::None && !self.opens(&identity).await? {
                 continue;
             }
             let claim = Claim::Generation(identity.id.generation());
@@ -178,7 +181,7 @@ impl Session {
             if let Some(Opened::Superseded(record)) = self.opened(&identity).await? {
                 let mut state = self.state();
                 state.superseded(identity, record, self.policy());
-                if matches!(state.known, Known::Superseded) {
+                if matches!(state.known, SessionKnowledge::Superseded) {
                     return Err(SessionError::Superseded);
                 }
             }
@@ -204,19 +207,23 @@ impl Session {
 
     /// Commits what was recorded before a call that acts at once, and finds out which of several
     /// cookies counts. With one cookie and nothing recorded it costs nothing.
-    pub(super) async fn flush_recorded(&self) -> Result<(), SessionError> {
-        self.choose().await?;
+    pub(super) async fn commit_recorded_first(&self) -> Result<(), SessionError> {
+        self.choose_cookie().await?;
         let empty = self.state().recorded.is_empty();
-        if empty { Ok(()) } else { self.flush().await.map(drop) }
+        if empty { Ok(()) } else { self.commit_recorded().await.map(drop) }
     }
 
     /// Whether there may be a record to change.
-    fn may_exist(&self) -> Result<bool, SessionError> {
+    fn record_may_exist(&self) -> Result<bool, SessionError> {
         match self.state().known {
-            Known::Absent => Ok(false),
-            Known::Presented | Known::Alive(_) | Known::Loaded(_) => Ok(true),
-            Known::Grace(_) | Known::Superseded => Err(SessionError::Superseded),
-            Known::Gone => Err(SessionError::Gone),
+            SessionKnowledge::Absent => Ok(false),
+            SessionKnowledge::Unloaded
+            | SessionKnowledge::Alive(_)
+            | SessionKnowledge::Loaded(_) => Ok(true),
+            SessionKnowledge::Grace(_) | SessionKnowledge::Superseded => {
+                Err(SessionError::Superseded)
+            }
+            SessionKnowledge::Gone => Err(SessionError::Gone),
         }
     }
 

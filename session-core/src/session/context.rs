@@ -17,7 +17,7 @@ pub struct SessionContext {
 
 /// One thing that can happen to a session.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Happened {
+pub(super) enum EventKind {
     Created,
     SignedIn,
     Rotated,
@@ -58,20 +58,20 @@ impl SessionContext {
         &self.policy
     }
 
-    pub(super) fn emit(&self, key: &StoreKey, principal: Option<&Principal>, happened: Happened) {
-        self.emit_with(key, principal, happened, EventOutcome::Confirmed);
+    pub(super) fn emit(&self, key: &StoreKey, principal: Option<&Principal>, kind: EventKind) {
+        self.emit_with(key, principal, kind, EventOutcome::Confirmed);
     }
 
-    /// Emits that something may have happened, if `error` leaves that open.
+    /// Emits that something may have event, if `error` leaves that open.
     pub(super) fn emit_unknown(
         &self,
         key: &StoreKey,
         principal: Option<&Principal>,
-        happened: Happened,
+        kind: EventKind,
         error: &StoreError,
     ) {
         if error.is_transient() {
-            self.emit_with(key, principal, happened, EventOutcome::Unknown);
+            self.emit_with(key, principal, kind, EventOutcome::Unknown);
         }
     }
 
@@ -79,18 +79,18 @@ impl SessionContext {
         &self,
         key: &StoreKey,
         principal: Option<&Principal>,
-        happened: Happened,
+        kind: EventKind,
         outcome: EventOutcome,
     ) {
         // The handle costs a hash, so it is not made without a receiver.
         let Some(events) = &self.events else { return };
         let event = SessionEvent { handle: key.handle(), principal, outcome };
-        match happened {
-            Happened::Created => events.created(&event),
-            Happened::SignedIn => events.signed_in(&event),
-            Happened::Rotated => events.rotated(&event),
-            Happened::SupersededIdUsed => events.superseded_id_used(&event),
-            Happened::Ended(cause) => events.ended(&event, cause),
+        match kind {
+            EventKind::Created => events.created(&event),
+            EventKind::SignedIn => events.signed_in(&event),
+            EventKind::Rotated => events.rotated(&event),
+            EventKind::SupersededIdUsed => events.superseded_id_used(&event),
+            EventKind::Ended(cause) => events.ended(&event, cause),
         }
     }
 }

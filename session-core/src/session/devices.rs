@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Session, SessionError, context::Happened};
+use super::{Session, SessionError, context::EventKind};
 use crate::{
     Claim, Deleted, EndCause, Handle, Principal, SessionSummary, ShortText, StoreError,
-    plan::{Known, Reauthentication},
+    plan::{Reauthentication, SessionKnowledge},
 };
 
 /// How many sessions one page of a walk over a user's sessions asks for.
@@ -36,7 +36,7 @@ impl Session {
     /// As [`Self::commit`], and [`SessionError::Store`] if the store cannot answer.
     /// [`SessionError::Superseded`] if the request's id is not the session's current one.
     pub async fn others(&self) -> Result<Vec<Device>, SessionError> {
-        let listed = self.listed_others().await?;
+        let listed = self.list_others().await?;
         let device =
             |SessionSummary { key, age, authenticated, ttl, attributes }: SessionSummary| Device {
                 handle: key.handle(),
@@ -54,7 +54,7 @@ impl Session {
     /// # Errors
     /// As [`Self::others`]; then it did not happen, or may have not.
     pub async fn destroy_other(&self, handle: Handle) -> Result<bool, SessionError> {
-        let listed = self.listed_others().await?;
+        let listed = self.list_others().await?;
         let principal = self.state().record().and_then(|record| record.principal.clone());
         match listed.into_iter().find(|other| other.key.handle() == handle) {
             Some(other) => {
@@ -71,8 +71,8 @@ impl Session {
     /// # Errors
     /// As [`Self::others`]; some may have ended.
     pub async fn destroy_others(&self) -> Result<u64, SessionError> {
-        let _flight = self.0.flight.lock().await;
-        let (Some(principal), Some(key)) = (self.settled_principal().await?, self.key()) else {
+        let _call = self.0.call_lock.lock().await;
+        let (Some(principal), Some(key)) = (self.stored_principal().await?, self.key()) else {
             return Ok(0);
         };
         Ok(self.store().delete_all(&principal, Some(&key)).await?)
@@ -86,15 +86,15 @@ impl Session {
     /// id ends its own session, as [`Self::destroy`] does, and no other:
     /// [`SessionError::Superseded`].
     pub async fn destroy_all(&self) -> Result<u64, SessionError> {
-        let _flight = self.0.flight.lock().await;
-        let principal = match self.settled_principal().await {
+        let _call = self.0.call_lock.lock().await;
+        let principal = match self.stored_principal().await {
             Ok(Some(principal)) => principal,
             Ok(None) => {
-                self.end_own().await?;
+                self.end_own_sessions().await?;
                 return Ok(0);
             }
             Err(SessionError::Superseded) => {
-                self.end_own().await?;
+                self.end_own_sessions().await?;
                 return Err(SessionError::Superseded);
             }
             Err(error) => return Err(error),
@@ -105,7 +105,7 @@ impl Session {
         if alone {
             self.state().ended();
         } else {
-            self.end_own().await?;
+            self.end_own_sessions().await?;
         }
         Ok(ended)
     }
@@ -126,19 +126,21 @@ impl Session {
     /// before. [`SessionError::Superseded`] if the request's id was superseded before the request
     /// read the session. After both, nothing has changed.
     pub async fn credentials_changed(&self) -> Result<u64, SessionError> {
-        let _flight = self.0.flight.lock().await;
+        let _call = self.0.call_lock.lock().await;
         self.check_delivery()?;
         let read = self.state().record().and_then(|record| record.principal.clone());
-        let principal = match self.settled_principal().await {
+        let principal = match self.stored_principal().await {
             Ok(Some(principal)) => principal,
             Ok(None) => return Ok(0),
-            Err(SessionError::Superseded) => return self.end_all_of(read).await,
+            Err(SessionError::Superseded) => return self.end_all_sessions_of(read).await,
             Err(error) => return Err(error),
         };
         self.state().recorded.reauthenticated = Some(Reauthentication { acr: None });
-        match self.flush().await {
+        match self.commit_recorded().await {
             Ok(_) => {}
-            Err(SessionError::Superseded) => return self.end_all_of(Some(principal)).await,
+            Err(SessionError::Superseded) => {
+                return self.end_all_sessions_of(Some(principal)).await;
+            }
             Err(error) => return Err(error),
         }
         // The rotation came first, so a copy of the cookie is dead before the walk over the others,
@@ -149,7 +151,7 @@ impl Session {
 
     /// Ends all sessions of the user that this request read before its id was superseded, or reads
     /// in the grace: the application asked that user for a proof.
-    async fn end_all_of(&self, read: Option<Principal>) -> Result<u64, SessionError> {
+    async fn end_all_sessions_of(&self, read: Option<Principal>) -> Result<u64, SessionError> {
         let in_grace = self.state().record().and_then(|record| record.principal.clone());
         let principal = in_grace.or(read).ok_or(SessionError::Superseded)?;
         let ended = self.delete_all(&principal, EndCause::CredentialsChanged).await?;
@@ -161,7 +163,7 @@ impl Session {
     /// order them alike and end the same ones.
     pub(super) async fn end_oldest_sessions(&self, principal: &Principal, most: usize) {
         let trimmed = async {
-            for excess in self.listed(principal).await?.iter().skip(most) {
+            for excess in self.list_sessions(principal).await?.iter().skip(most) {
                 let _ = self.end_other(excess, Some(principal), EndCause::TooManySessions).await?;
             }
             Ok::<(), SessionError>(())
@@ -180,11 +182,11 @@ impl Session {
         let deleted = self.store().delete(&other.key, Claim::Any).await;
         match &deleted {
             Ok(Deleted::Ended) => {
-                self.0.context.emit(&other.key, principal, Happened::Ended(cause))
+                self.0.context.emit(&other.key, principal, EventKind::Ended(cause))
             }
             Ok(_) => {}
             Err(error) => {
-                self.0.context.emit_unknown(&other.key, principal, Happened::Ended(cause), error)
+                self.0.context.emit_unknown(&other.key, principal, EventKind::Ended(cause), error)
             }
         }
         deleted
@@ -200,11 +202,11 @@ impl Session {
         let ended = self.store().delete_all(principal, None).await;
         if let Some(key) = self.key() {
             match &ended {
-                Ok(_) => self.0.context.emit(&key, Some(principal), Happened::Ended(cause)),
+                Ok(_) => self.0.context.emit(&key, Some(principal), EventKind::Ended(cause)),
                 Err(error) => self.0.context.emit_unknown(
                     &key,
                     Some(principal),
-                    Happened::Ended(cause),
+                    EventKind::Ended(cause),
                     error,
                 ),
             }
@@ -214,7 +216,10 @@ impl Session {
 
     /// All live sessions of a user, the latest authentication first; of two at the same moment the
     /// one with the lesser key.
-    async fn listed(&self, principal: &Principal) -> Result<Vec<SessionSummary>, SessionError> {
+    async fn list_sessions(
+        &self,
+        principal: &Principal,
+    ) -> Result<Vec<SessionSummary>, SessionError> {
         let (mut listed, mut after) = (Vec::new(), None);
         loop {
             let page = self.store().list(principal, after, PAGE).await?;
@@ -231,12 +236,12 @@ impl Session {
         Ok(listed)
     }
 
-    async fn listed_others(&self) -> Result<Vec<SessionSummary>, SessionError> {
-        let _flight = self.0.flight.lock().await;
-        let Some(principal) = self.settled_principal().await? else {
+    async fn list_others(&self) -> Result<Vec<SessionSummary>, SessionError> {
+        let _call = self.0.call_lock.lock().await;
+        let Some(principal) = self.stored_principal().await? else {
             return Ok(Vec::new());
         };
-        let mut listed = self.listed(&principal).await?;
+        let mut listed = self.list_sessions(&principal).await?;
         let own = self.key();
         listed.retain(|other| Some(&other.key) != own.as_ref());
         Ok(listed)
@@ -244,16 +249,18 @@ impl Session {
 
     /// Who is signed in according to the store, now and not when the request began, after what was
     /// recorded is there: a session that was revoked meanwhile ends no others. The caller holds the
-    /// flight lock.
-    async fn settled_principal(&self) -> Result<Option<Principal>, SessionError> {
-        self.flush_recorded().await?;
+    /// call lock.
+    async fn stored_principal(&self) -> Result<Option<Principal>, SessionError> {
+        self.commit_recorded_first().await?;
         self.fetch().await?;
         let state = self.state();
         match &state.known {
-            Known::Gone => Err(SessionError::Gone),
-            Known::Grace(_) | Known::Superseded => Err(SessionError::Superseded),
+            SessionKnowledge::Gone => Err(SessionError::Gone),
+            SessionKnowledge::Grace(_) | SessionKnowledge::Superseded => {
+                Err(SessionError::Superseded)
+            }
             // Neither does an id that counts as absent tell anything of the user's devices.
-            Known::Absent if state.superseded.is_some() => Err(SessionError::Superseded),
+            SessionKnowledge::Absent if state.superseded.is_some() => Err(SessionError::Superseded),
             _ => Ok(state.record().and_then(|record| record.principal.clone())),
         }
     }

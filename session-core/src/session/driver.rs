@@ -5,9 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Inner, Session, SessionContext, SessionError, state::Head, state::State};
+use super::{Inner, Session, SessionContext, SessionError, state::ResponseHead, state::State};
 use crate::{
-    OnSessionEnded, SessionId, cookie::VerifiedCookies, observe, plan::Known, plan::Recorded,
+    OnSessionEnded, SessionId, cookie::VerifiedCookies, observe, plan::Recorded,
+    plan::SessionKnowledge,
 };
 
 /// The adapter's side of one request's [`Session`]: it opens the session, finishes it and reads the
@@ -93,7 +94,7 @@ impl SessionDriver {
         Self(Session(Arc::new(Inner {
             context,
             delivery,
-            flight: tokio::sync::Mutex::new(()),
+            call_lock: tokio::sync::Mutex::new(()),
             state,
         })))
     }
@@ -112,13 +113,13 @@ impl SessionDriver {
     /// As [`Session::commit`]. With [`OnSessionEnded::Serve`] a session that has ended is not an error.
     pub async fn finish(&self, changes: RecordedChanges) -> Result<(), SessionError> {
         let session = &self.0;
-        let _flight = session.0.flight.lock().await;
+        let _call = session.0.call_lock.lock().await;
         let finished = match changes {
             RecordedChanges::Drop => {
                 session.state().recorded = Recorded::default();
                 Ok(())
             }
-            RecordedChanges::Commit => session.flush().await.map(|_| self.count_touch()),
+            RecordedChanges::Commit => session.commit_recorded().await.map(|_| self.count_touch()),
         };
         let mut state = session.state();
         let finished = match finished {
@@ -130,14 +131,14 @@ impl SessionDriver {
             }
             finished => finished,
         };
-        state.head = Head::Sent;
+        state.head = ResponseHead::Sent;
         finished
     }
 
     /// Says that the response head has left, or that there will be none: from now on no id can
     /// reach the browser, so none is made. [`Self::finish`] does it too.
     pub fn seal(&self) {
-        self.0.state().head = Head::Sent;
+        self.0.state().head = ResponseHead::Sent;
     }
 
     /// What the response has to tell the browser, after [`Self::finish`].
@@ -148,8 +149,10 @@ impl SessionDriver {
     /// Counts a request that used a session whose life it did not have to extend.
     fn count_touch(&self) {
         let state = self.0.state();
-        if matches!(state.known, Known::Alive(_) | Known::Loaded(_)) && !state.renewed {
-            observe::touch_skipped();
+        if matches!(state.known, SessionKnowledge::Alive(_) | SessionKnowledge::Loaded(_))
+            && !state.renewed
+        {
+            observe::count_skipped_touch();
         }
     }
 }

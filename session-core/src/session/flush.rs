@@ -6,16 +6,16 @@ use futures_util::future::join_all;
 
 use super::{
     CookieDelivery, Session, SessionError,
-    context::Happened,
-    state::{Drawn, Head, Identity},
+    context::EventKind,
+    state::{DrawnId, Identity, ResponseHead},
 };
 use crate::{
     Attributes, Claim, Commit, Committed, Created, Deleted, EndCause, EntropyError, Guard,
     NewRecord, OnSupersededId, Opened, Outcome, Principal, PrincipalChange, Record, Rotation,
     SessionId, SessionStore, SignIn, StoreError, StoreKey, Superseded,
     cookie::SignedBy,
-    expiry::Use,
-    plan::{Known, Recorded, Rotate, Step, plan},
+    expiry::RenewalDecision,
+    plan::{NextStoreCall, Recorded, Rotate, SessionKnowledge, plan},
 };
 
 /// Fresh ids to draw, and plans to make, before something must be wrong. The first always does;
@@ -42,21 +42,28 @@ impl Session {
     /// A dropped call may have landed; what was recorded is still recorded, and committing it again
     /// sets the same values.
     pub async fn commit(&self) -> Result<(), SessionError> {
-        let _flight = self.0.flight.lock().await;
-        if !self.flush().await? {
-            self.choose().await?;
+        let _call = self.0.call_lock.lock().await;
+        if !self.commit_recorded().await? {
+            self.choose_cookie().await?;
             let judged = {
                 let state = self.state();
-                matches!(state.known, Known::Presented | Known::Alive(_) | Known::Loaded(_))
-                    .then(|| Commit::new(state.secret()))
+                matches!(
+                    state.known,
+                    SessionKnowledge::Unloaded
+                        | SessionKnowledge::Alive(_)
+                        | SessionKnowledge::Loaded(_)
+                )
+                .then(|| Commit::new(state.secret()))
             };
             if let Some(commit) = judged {
                 self.send(commit, Rotate::Keep).await?;
             }
         }
         match self.state().known {
-            Known::Gone => Err(SessionError::Gone),
-            Known::Superseded | Known::Grace(_) => Err(SessionError::Superseded),
+            SessionKnowledge::Gone => Err(SessionError::Gone),
+            SessionKnowledge::Superseded | SessionKnowledge::Grace(_) => {
+                Err(SessionError::Superseded)
+            }
             _ => Ok(()),
         }
     }
@@ -66,36 +73,36 @@ impl Session {
         if !self.needs_load() {
             return Ok(());
         }
-        let _flight = self.0.flight.lock().await;
+        let _call = self.0.call_lock.lock().await;
         // Another task of this request may have loaded while this one waited.
         if self.needs_load() { self.fetch().await } else { Ok(()) }
     }
 
     fn needs_load(&self) -> bool {
-        matches!(self.state().known, Known::Presented | Known::Alive(_))
+        matches!(self.state().known, SessionKnowledge::Unloaded | SessionKnowledge::Alive(_))
     }
 
-    /// Loads the record. The caller holds the flight lock.
+    /// Loads the record. The caller holds the call lock.
     pub(super) async fn fetch(&self) -> Result<(), SessionError> {
-        if self.state().undecided() {
-            return self.choose().await;
+        if self.state().has_unchosen_cookies() {
+            return self.choose_cookie().await;
         }
         let Some(identity) = self.state().identity.clone() else {
             return Ok(());
         };
         let stored = self.store().load(&identity.key).await?;
         let opened = stored.map(|stored| stored.open(&identity.secret));
-        self.settle(identity, opened).await
+        self.apply_opened(identity, opened).await
     }
 
     /// Of several cookies that verified, finds the one that counts: the first with the current
     /// secret, else the first in the grace, else the first whose session lives. All are looked up
     /// side by side, so that they share one deadline. A record that cannot be read is an error only
-    /// if no other session can be used. The caller holds the flight lock.
-    pub(super) async fn choose(&self) -> Result<(), SessionError> {
+    /// if no other session can be used. The caller holds the call lock.
+    pub(super) async fn choose_cookie(&self) -> Result<(), SessionError> {
         let candidates: Vec<Identity> = {
             let state = self.state();
-            if !state.undecided() {
+            if !state.has_unchosen_cookies() {
                 return Ok(());
             }
             state
@@ -133,25 +140,27 @@ impl Session {
             state.others = opened.into_iter().map(|(other, _)| other.into()).collect();
             state.identity = Some(identity.clone());
         }
-        self.settle(identity, found).await
+        self.apply_opened(identity, found).await
     }
 
     /// Takes over what the store said of the request's id.
-    pub(super) async fn settle(
+    pub(super) async fn apply_opened(
         &self,
         identity: Identity,
         opened: Option<Opened>,
     ) -> Result<(), SessionError> {
         match opened {
             None => self.state().missing(),
-            Some(Opened::Current(record)) if self.use_of(&record) == Use::Over => {
+            Some(Opened::Current(record))
+                if self.renewal_decision(&record) == RenewalDecision::Expired =>
+            {
                 self.expire(&identity, record.principal.as_ref()).await?;
             }
             Some(Opened::Current(record)) => self.state().loaded(record),
             // A made-up cookie under a known key must not learn anything, so without a signature a
             // wrong secret counts as absent.
             Some(Opened::Grace(_) | Opened::Superseded(_))
-                if identity.signed_by == SignedBy::Nobody =>
+                if identity.signed_by == SignedBy::None =>
             {
                 self.state().missing()
             }
@@ -170,7 +179,7 @@ impl Session {
     /// An id of the present sign-in was used long after it was replaced.
     async fn report_superseded(&self, identity: &Identity, superseded: &Superseded) {
         let principal = superseded.principal.as_ref();
-        self.0.context.emit(&identity.key, principal, Happened::SupersededIdUsed);
+        self.0.context.emit(&identity.key, principal, EventKind::SupersededIdUsed);
         if self.policy().on_superseded_id == OnSupersededId::EndSession {
             let claim = Claim::Generation(identity.id.generation());
             // The request reads anonymous in any case. Its failure would hide the reason, so the
@@ -184,43 +193,43 @@ impl Session {
     }
 
     /// Plans and calls the store until nothing recorded is left to do. `true` if the store was
-    /// asked to change something. The caller holds the flight lock.
+    /// asked to change something. The caller holds the call lock.
     ///
     /// A clone that goes on recording meanwhile does not hold the response up: what it recorded
     /// last stays recorded, for its own commit.
-    pub(super) async fn flush(&self) -> Result<bool, SessionError> {
+    pub(super) async fn commit_recorded(&self) -> Result<bool, SessionError> {
         self.check_transport()?;
         if !self.state().recorded.is_empty() {
             self.state().recorded.check(self.policy()).map_err(StoreError::from)?;
-            self.choose().await?;
+            self.choose_cookie().await?;
         }
         let mut landed = false;
         for _ in 0..ATTEMPTS {
-            let (step, planned) = self.next_step();
+            let (step, planned) = self.next_store_call();
             match step {
-                Step::Nothing => return Ok(landed),
-                Step::Load => self.fetch().await?,
-                Step::Create(new) => {
+                NextStoreCall::None => return Ok(landed),
+                NextStoreCall::Load => self.fetch().await?,
+                NextStoreCall::Create(new) => {
                     if let Some(sign_in) = &planned.sign_in {
                         self.end_superseded_session_of(sign_in).await?;
                     }
                     let created = self.create(new).await;
                     if created.inspect_err(|_| self.state().attempt_failed(planned.clone()))? {
-                        self.landed(&planned).await;
+                        self.mark_committed(&planned).await;
                         landed = true;
                     }
                 }
                 // And plan again: what the commit told of a record that was never loaded can mean
                 // that its life is due.
-                Step::Commit(commit, rotate) => {
+                NextStoreCall::Commit(commit, rotate) => {
                     let sent = self.send(commit, rotate).await;
                     if sent.inspect_err(|_| self.state().attempt_failed(planned.clone()))?.is_some()
                     {
-                        self.landed(&planned).await;
+                        self.mark_committed(&planned).await;
                         landed = true;
                     }
                 }
-                Step::Expire => {
+                NextStoreCall::Expire => {
                     let (identity, principal) = {
                         let state = self.state();
                         (
@@ -232,20 +241,20 @@ impl Session {
                         self.expire(&identity, principal.as_ref()).await?;
                     }
                 }
-                Step::Leave => self.leave().await?,
-                Step::Superseded => return Err(SessionError::Superseded),
-                Step::Lost => return Err(SessionError::Gone),
+                NextStoreCall::EndForOtherUser => self.end_for_other_user().await?,
+                NextStoreCall::Superseded => return Err(SessionError::Superseded),
+                NextStoreCall::Gone => return Err(SessionError::Gone),
             }
         }
         if landed { Ok(true) } else { Err(out_of_ids()) }
     }
 
     /// What the recorded changes need next, and a copy of them to strike off once it is done.
-    fn next_step(&self) -> (Step, Recorded) {
+    fn next_store_call(&self) -> (NextStoreCall, Recorded) {
         let mut state = self.state();
         let step =
             plan(&state.known, state.secret(), state.elapsed(), &state.recorded, self.policy());
-        if step == Step::Nothing && !state.recorded.is_empty() {
+        if step == NextStoreCall::None && !state.recorded.is_empty() {
             // What changes nothing is done. Only attributes wait for a session that may still come.
             let attributes = if state.identity.is_none() {
                 state.recorded.attributes.clone()
@@ -255,12 +264,12 @@ impl Session {
             state.recorded = Recorded { attributes, ..Recorded::default() };
         }
         let planned =
-            if step == Step::Nothing { Recorded::default() } else { state.recorded.clone() };
+            if step == NextStoreCall::None { Recorded::default() } else { state.recorded.clone() };
         (step, planned)
     }
 
     /// Strikes off what the store has, and does what follows a sign-in.
-    async fn landed(&self, done: &Recorded) {
+    async fn mark_committed(&self, done: &Recorded) {
         self.state().recorded.forget(done);
         if let Some(SignIn { principal, max_sessions: Some(most), .. }) = &done.sign_in {
             self.end_oldest_sessions(principal, *most).await;
@@ -273,7 +282,7 @@ impl Session {
     async fn end_superseded_session_of(&self, sign_in: &SignIn) -> Result<(), SessionError> {
         let former = {
             let state = self.state();
-            state.superseded.clone().filter(|_| matches!(state.known, Known::Absent))
+            state.superseded.clone().filter(|_| matches!(state.known, SessionKnowledge::Absent))
         };
         if let Some(former) = former
             && former.record.principal.as_ref() == Some(&sign_in.principal)
@@ -287,22 +296,22 @@ impl Session {
     }
 
     /// Creates a session under a fresh id. `false` if a former attempt had created it already, with
-    /// what was recorded then. The caller holds the flight lock.
+    /// what was recorded then. The caller holds the call lock.
     pub(super) async fn create(&self, new: NewRecord) -> Result<bool, SessionError> {
-        let signed_in = new.principal.as_ref().map(|_| Happened::SignedIn);
-        self.create_as(new, [Some(Happened::Created), signed_in]).await
+        let signed_in = new.principal.as_ref().map(|_| EventKind::SignedIn);
+        self.create_as(new, [Some(EventKind::Created), signed_in]).await
     }
 
     /// The same with other events.
     async fn create_as(
         &self,
         mut new: NewRecord,
-        happened: [Option<Happened>; 2],
+        events: [Option<EventKind>; 2],
     ) -> Result<bool, SessionError> {
         self.check_delivery()?;
         let emit = |drawn: &Identity, principal: Option<&Principal>, error: Option<&StoreError>| {
-            for happened in happened.into_iter().flatten() {
-                self.emit(&drawn.key, principal, happened, error);
+            for event in events.into_iter().flatten() {
+                self.emit(&drawn.key, principal, event, error);
             }
         };
         for _ in 0..ATTEMPTS {
@@ -329,17 +338,17 @@ impl Session {
         &self,
         key: &StoreKey,
         principal: Option<&Principal>,
-        happened: Happened,
+        event: EventKind,
         error: Option<&StoreError>,
     ) {
         match error {
-            None => self.0.context.emit(key, principal, happened),
-            Some(error) => self.0.context.emit_unknown(key, principal, happened, error),
+            None => self.0.context.emit(key, principal, event),
+            Some(error) => self.0.context.emit_unknown(key, principal, event, error),
         }
     }
 
     /// Sends a commit. `None` if the plan has to be made again: the request turned out to know
-    /// something else of its session. The caller holds the flight lock.
+    /// something else of its session. The caller holds the call lock.
     pub(super) async fn send(
         &self,
         mut commit: Commit,
@@ -356,7 +365,7 @@ impl Session {
             }
         };
         commit.secret = identity.secret;
-        let only_noted = drawn.is_some() && self.note_replaced(&mut commit);
+        let only_noted = drawn.is_some() && self.remember_replaced_secret(&mut commit);
         commit.rotate = drawn.as_ref().map(|drawn| Rotation {
             secret: drawn.secret,
             generation: drawn.id.generation(),
@@ -382,10 +391,13 @@ impl Session {
             Outcome::Done(done) => {
                 self.emit_rotated(&identity, &commit, None);
                 self.state().committed(&commit, drawn, &done);
-                let timeouts = self
-                    .policy()
-                    .timeouts(&done.attributes, crate::policy::Owner::of(done.authenticated));
-                if timeouts.on_use(done.authenticated.unwrap_or(done.age), done.ttl) == Use::Over {
+                let timeouts = self.policy().timeouts(
+                    &done.attributes,
+                    crate::principal::SessionKind::of(done.authenticated),
+                );
+                if timeouts.decide(done.authenticated.unwrap_or(done.age), done.ttl)
+                    == RenewalDecision::Expired
+                {
                     let principal =
                         self.state().record().and_then(|record| record.principal.clone());
                     self.expire(&identity, principal.as_ref()).await?;
@@ -409,8 +421,8 @@ impl Session {
             Outcome::Gone => {
                 let mut state = self.state();
                 state.missing();
-                let lost =
-                    matches!(state.known, Known::Gone) && (commit.is_change() || drawn.is_some());
+                let lost = matches!(state.known, SessionKnowledge::Gone)
+                    && (commit.is_change() || drawn.is_some());
                 // A session that only would have lived longer has nothing to lose: what was read of
                 // it was true when it was read.
                 if lost && state.recorded.sign_in.is_none() {
@@ -425,7 +437,7 @@ impl Session {
     /// Adds to a rotation which secrets were replaced shortly before. The note itself cannot be out
     /// of date: only another rotation changes it, and then this one is refused. `true` if the
     /// commit brings attributes for nothing but the note; they may be out of date.
-    fn note_replaced(&self, commit: &mut Commit) -> bool {
+    fn remember_replaced_secret(&self, commit: &mut Commit) -> bool {
         let state = self.state();
         let Some(record) = state.record() else { return false };
         let elapsed = state.elapsed();
@@ -452,7 +464,7 @@ impl Session {
 
     /// Ends the session of the user who was signed in, because another one signs in. If somebody
     /// signed in on it meanwhile, it is another request's, and stays.
-    async fn leave(&self) -> Result<(), SessionError> {
+    async fn end_for_other_user(&self) -> Result<(), SessionError> {
         self.check_delivery()?;
         let (identity, principal) = {
             let state = self.state();
@@ -473,14 +485,14 @@ impl Session {
             ended = self.end(&identity, claim, principal.as_ref(), EndCause::SignedOut).await?
                 == Deleted::Ended;
         }
-        self.state().left(ended);
+        self.state().end_for_other_user(ended);
         Ok(())
     }
 
     fn emit_rotated(&self, identity: &Identity, commit: &Commit, error: Option<&StoreError>) {
-        let happened = match (&commit.principal, commit.rotate) {
-            (PrincipalChange::Set(_), _) => Happened::SignedIn,
-            (_, Some(_)) => Happened::Rotated,
+        let event = match (&commit.principal, commit.rotate) {
+            (PrincipalChange::Set(_), _) => EventKind::SignedIn,
+            (_, Some(_)) => EventKind::Rotated,
             (_, None) => return,
         };
         let known = self.state().record().and_then(|record| record.principal.clone());
@@ -488,7 +500,7 @@ impl Session {
             PrincipalChange::Set(principal) => Some(principal),
             PrincipalChange::Keep | PrincipalChange::Unset => known.as_ref(),
         };
-        self.emit(&identity.key, principal, happened, error);
+        self.emit(&identity.key, principal, event, error);
     }
 
     /// The rotation of a store that cannot rotate: a copy under a new id, then the end of the old
@@ -529,7 +541,7 @@ impl Session {
         let signs_in = matches!(commit.principal, PrincipalChange::Set(_));
         self.create_as(
             record.into_new(),
-            [Some(if signs_in { Happened::SignedIn } else { Happened::Rotated }), None],
+            [Some(if signs_in { EventKind::SignedIn } else { EventKind::Rotated }), None],
         )
         .await?;
         let _ = self.store().delete(&identity.key, Claim::Any).await?;
@@ -555,7 +567,7 @@ impl Session {
             return Ok((drawn.identity.clone(), true));
         }
         let drawn = Identity::from(fresh()?);
-        state.drawn = Some(Drawn::new(drawn.clone()));
+        state.drawn = Some(DrawnId::new(drawn.clone()));
         Ok((drawn, false))
     }
 
@@ -564,9 +576,9 @@ impl Session {
     async fn adopt(&self, drawn: &Identity) -> Result<bool, SessionError> {
         let found = self.store().load(&drawn.key).await?;
         if let Some(Opened::Current(record)) = found.map(|stored| stored.open(&drawn.secret)) {
-            let attempted = self.state().drawn.take().map(Drawn::attempted).unwrap_or_default();
+            let attempted = self.state().drawn.take().map(DrawnId::attempted).unwrap_or_default();
             self.state().created(drawn.clone(), record);
-            self.landed(&attempted).await;
+            self.mark_committed(&attempted).await;
             return Ok(true);
         }
         Ok(false)
@@ -583,12 +595,15 @@ impl Session {
         let deleted = self.store().delete(&identity.key, claim).await;
         match &deleted {
             Ok(Deleted::Ended) => {
-                self.0.context.emit(&identity.key, principal, Happened::Ended(cause))
+                self.0.context.emit(&identity.key, principal, EventKind::Ended(cause))
             }
             Ok(Deleted::Missing | Deleted::Superseded) => {}
-            Err(error) => {
-                self.0.context.emit_unknown(&identity.key, principal, Happened::Ended(cause), error)
-            }
+            Err(error) => self.0.context.emit_unknown(
+                &identity.key,
+                principal,
+                EventKind::Ended(cause),
+                error,
+            ),
         }
         deleted
     }
@@ -624,7 +639,7 @@ impl Session {
 
     /// No id is made that could not reach the browser: its session would be an orphan.
     pub(super) fn check_delivery(&self) -> Result<(), SessionError> {
-        if self.state().head == Head::Sent {
+        if self.state().head == ResponseHead::Sent {
             return Err(SessionError::HeadSent);
         }
         match self.0.delivery {

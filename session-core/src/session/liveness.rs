@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Session, SessionError, state::Identity};
-use crate::{Opened, cookie::SignedBy, expiry::Use, policy::Owner};
+use crate::{Opened, cookie::SignedBy, expiry::RenewalDecision, principal::SessionKind};
 
 /// What became of a session since the request began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum StreamEnd {
 }
 
 /// The average pause between two looks of [`Session::ended`].
-const LOOK_EVERY: Duration = Duration::from_secs(3);
+const CHECK_INTERVAL: Duration = Duration::from_secs(3);
 /// How long [`Session::ended`] bears an outage.
 const LONGEST_OUTAGE: Duration = Duration::from_secs(60);
 
@@ -39,8 +39,8 @@ impl Session {
     /// # Errors
     /// [`SessionError::Store`] if the store cannot answer.
     pub async fn is_alive(&self) -> Result<Liveness, SessionError> {
-        let _flight = self.0.flight.lock().await;
-        Ok(self.look().await?.map_or(Liveness::Ended, |(_, liveness, _)| liveness))
+        let _call = self.0.call_lock.lock().await;
+        Ok(self.check_liveness().await?.map_or(Liveness::Ended, |(_, liveness, _)| liveness))
     }
 
     /// Loads the record again, so that later reads show it as it is now, and answers as
@@ -49,20 +49,22 @@ impl Session {
     /// # Errors
     /// [`SessionError::Store`] if the store cannot answer.
     pub async fn refresh(&self) -> Result<Liveness, SessionError> {
-        let _flight = self.0.flight.lock().await;
-        let Some((identity, liveness, opened)) = self.look().await? else {
+        let _call = self.0.call_lock.lock().await;
+        let Some((identity, liveness, opened)) = self.check_liveness().await? else {
             return Ok(Liveness::Ended);
         };
         // An id that counts as absent goes on counting as absent.
         if self.state().identity.is_some() {
-            self.settle(identity, opened).await?;
+            self.apply_opened(identity, opened).await?;
         }
         Ok(liveness)
     }
 
-    /// Loads the session of the request's id. The caller holds the flight lock.
-    async fn look(&self) -> Result<Option<(Identity, Liveness, Option<Opened>)>, SessionError> {
-        self.choose().await?;
+    /// Loads the session of the request's id. The caller holds the call lock.
+    async fn check_liveness(
+        &self,
+    ) -> Result<Option<(Identity, Liveness, Option<Opened>)>, SessionError> {
+        self.choose_cookie().await?;
         let identity = {
             let state = self.state();
             state
@@ -76,12 +78,12 @@ impl Session {
         let liveness = match &opened {
             None => Liveness::Ended,
             Some(Opened::Current(record) | Opened::Grace(record))
-                if self.use_of(record) == Use::Over =>
+                if self.renewal_decision(record) == RenewalDecision::Expired =>
             {
                 Liveness::Ended
             }
             Some(Opened::Current(_)) => Liveness::Current,
-            Some(_) if identity.signed_by == SignedBy::Nobody => Liveness::Ended,
+            Some(_) if identity.signed_by == SignedBy::None => Liveness::Ended,
             Some(Opened::Superseded(superseded)) if identity.id.generation() < superseded.since => {
                 Liveness::Ended
             }
@@ -102,7 +104,7 @@ impl Session {
         loop {
             // Spread by a quarter either way, so that thousands of streams that began together do
             // not look together.
-            tokio::time::sleep(LOOK_EVERY.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
+            tokio::time::sleep(CHECK_INTERVAL.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
             match self.is_alive().await {
                 Ok(Liveness::Ended) => return StreamEnd::Ended,
                 Ok(Liveness::Current | Liveness::Superseded) => heard = Instant::now(),
@@ -115,8 +117,9 @@ impl Session {
     }
 
     /// What using the session means for its life, by the policy's present timeouts.
-    pub(super) fn use_of(&self, record: &crate::Record) -> Use {
-        let timeouts = self.policy().timeouts(&record.attributes, Owner::of(record.authenticated));
-        timeouts.on_use(record.timeout_age(), record.ttl)
+    pub(super) fn renewal_decision(&self, record: &crate::Record) -> RenewalDecision {
+        let timeouts =
+            self.policy().timeouts(&record.attributes, SessionKind::of(record.authenticated));
+        timeouts.decide(record.timeout_age(), record.ttl)
     }
 }

@@ -22,7 +22,7 @@ pub use liveness::{Liveness, StreamEnd};
 use crate::{
     Change, Handle, InvalidShortText, Json, Name, Persistence, Policy, Principal, ShortText,
     SignIn,
-    plan::{Known, Reauthentication, Recorded},
+    plan::{Reauthentication, Recorded, SessionKnowledge},
 };
 use state::State;
 
@@ -67,7 +67,7 @@ struct Inner {
     delivery: CookieDelivery,
     /// Held over every store call, so that one session makes one call at a time and a second `get`
     /// waits for the first one's load. Always taken before `state`.
-    flight: tokio::sync::Mutex<()>,
+    call_lock: tokio::sync::Mutex<()>,
     /// Never held over an await.
     state: parking_lot::Mutex<State>,
 }
@@ -190,13 +190,14 @@ impl Session {
     /// [`SessionError::Store`] if it takes a load to know whether the session lives, and that
     /// fails.
     pub async fn handle(&self) -> Result<Option<Handle>, SessionError> {
-        let unknown = matches!(self.state().known, Known::Presented);
+        let unknown = matches!(self.state().known, SessionKnowledge::Unloaded);
         if unknown {
             self.load().await?;
         }
         let state = self.state();
         // A superseded id reads anonymous, so it does not learn the handle either.
-        let key = if matches!(state.known, Known::Superseded) { None } else { state.key() };
+        let key =
+            if matches!(state.known, SessionKnowledge::Superseded) { None } else { state.key() };
         Ok(key.map(|key| key.handle()))
     }
 

@@ -9,7 +9,7 @@ use crate::{
     Change, Commit, Committed, Data, Json, Name, Persistence, Policy, PrincipalChange, Record,
     SecretHash, SessionId, StoreKey, Superseded,
     cookie::{SignedBy, VerifiedCookie, VerifiedCookies},
-    plan::{Alive, Known, Recorded},
+    plan::{Alive, Recorded, SessionKnowledge},
     session::CookieChange,
 };
 
@@ -49,14 +49,14 @@ pub(super) struct SupersededId {
 
 /// An id that was drawn for a creation or rotation that may or may not have landed.
 #[derive(Debug)]
-pub(super) struct Drawn {
+pub(super) struct DrawnId {
     pub(super) identity: Identity,
     /// What the failed attempts with this id carried, if they all carried the same; nothing if they
     /// did not. `None` before the first failure.
     attempted: Option<Recorded>,
 }
 
-impl Drawn {
+impl DrawnId {
     pub(super) fn new(identity: Identity) -> Self {
         Self { identity, attempted: None }
     }
@@ -69,20 +69,20 @@ impl Drawn {
 
 /// What the browser has to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Owed {
-    Nothing,
+enum PendingCookie {
+    None,
     /// The cookie again if the session is alive: an older key had signed it.
-    Resigned,
+    NewSignature,
     /// The cookie again if it is persistent: the session's life was extended.
-    Extended,
+    NewMaxAge,
     /// The id, which is new.
-    Id,
+    NewId,
     Removal,
 }
 
 /// Whether cookies can still be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Head {
+pub(super) enum ResponseHead {
     Open,
     Sent,
 }
@@ -93,22 +93,22 @@ pub(super) struct State {
     pub(super) identity: Option<Identity>,
     /// The other cookies that verified; only `destroy` uses them once `identity` is chosen.
     pub(super) others: Vec<VerifiedCookie>,
-    pub(super) known: Known,
+    pub(super) known: SessionKnowledge,
     /// What the store said of the request's own id, if that is superseded. `known` is `Superseded`
     /// while the rotation settles and `Absent` later.
     pub(super) superseded: Option<SupersededId>,
     pub(super) recorded: Recorded,
-    pub(super) head: Head,
-    pub(super) drawn: Option<Drawn>,
+    pub(super) head: ResponseHead,
+    pub(super) drawn: Option<DrawnId>,
     /// When the request began.
     began: Instant,
     /// When the store said what is `known`.
-    heard: Instant,
+    known_at: Instant,
     /// Whether this request saw its session alive.
-    seen: bool,
+    was_alive: bool,
     /// Whether the browser sent an id that verified.
-    shown: bool,
-    owed: Owed,
+    sent_cookie: bool,
+    pending_cookie: PendingCookie,
     /// Whether this request began the session's life, or extended it.
     pub(super) renewed: bool,
 }
@@ -116,28 +116,28 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(cookies: VerifiedCookies, began: Instant) -> Self {
         let VerifiedCookies { first, others } = cookies;
-        let shown = first.is_some();
+        let sent_cookie = first.is_some();
         Self {
             identity: first.map(Identity::from),
             others,
-            known: if shown { Known::Presented } else { Known::Absent },
+            known: if sent_cookie { SessionKnowledge::Unloaded } else { SessionKnowledge::Absent },
             superseded: None,
             recorded: Recorded::default(),
-            head: Head::Open,
+            head: ResponseHead::Open,
             drawn: None,
             began,
-            heard: began,
-            seen: false,
-            shown,
-            owed: Owed::Nothing,
+            known_at: began,
+            was_alive: false,
+            sent_cookie,
+            pending_cookie: PendingCookie::None,
             renewed: false,
         }
     }
 
     /// The cookies of which the store has to say which one counts: several that verified, none of
     /// them looked up.
-    pub(super) fn undecided(&self) -> bool {
-        !self.others.is_empty() && matches!(self.known, Known::Presented)
+    pub(super) fn has_unchosen_cookies(&self) -> bool {
+        !self.others.is_empty() && matches!(self.known, SessionKnowledge::Unloaded)
     }
 
     /// The hash of the request's secret; zeros without an id, which no commit is made with.
@@ -155,7 +155,7 @@ impl State {
     /// The record as loaded.
     pub(super) fn record(&self) -> Option<&Record> {
         match &self.known {
-            Known::Loaded(record) | Known::Grace(record) => Some(record),
+            SessionKnowledge::Loaded(record) | SessionKnowledge::Grace(record) => Some(record),
             _ => None,
         }
     }
@@ -163,7 +163,7 @@ impl State {
     /// Whether the stored values do not show: the handler cleared them, or another user signs in.
     fn hides_data(&self) -> bool {
         self.recorded.clears > 0
-            || self.record().is_some_and(|record| self.recorded.changes_owner(record))
+            || self.record().is_some_and(|record| self.recorded.changes_user(record))
     }
 
     /// Whether the value is settled by what the handler itself did, so that the record need not be
@@ -199,24 +199,24 @@ impl State {
     /// How long ago the store said what is known. Only its length is used, never beside a time of
     /// the store's clock.
     pub(super) fn elapsed(&self) -> Duration {
-        self.heard.elapsed()
+        self.known_at.elapsed()
     }
 
     /// The store has given the record, which the request's secret opened.
     pub(super) fn loaded(&mut self, record: Box<Record>) {
-        self.known = Known::Loaded(record);
-        (self.seen, self.heard, self.superseded) = (true, Instant::now(), None);
-        if self.owed == Owed::Nothing
+        self.known = SessionKnowledge::Loaded(record);
+        (self.was_alive, self.known_at, self.superseded) = (true, Instant::now(), None);
+        if self.pending_cookie == PendingCookie::None
             && self.identity.as_ref().is_some_and(|identity| identity.signed_by == SignedBy::Older)
         {
-            self.owed = Owed::Resigned;
+            self.pending_cookie = PendingCookie::NewSignature;
         }
     }
 
     /// The store has given the record, which the former secret may still read.
     pub(super) fn in_grace(&mut self, record: Box<Record>) {
-        self.known = Known::Grace(record);
-        (self.seen, self.heard) = (true, Instant::now());
+        self.known = SessionKnowledge::Grace(record);
+        (self.was_alive, self.known_at) = (true, Instant::now());
     }
 
     /// The store says that the session lives with another secret. `true` if the id is so old that
@@ -233,11 +233,11 @@ impl State {
     ) -> bool {
         let own = identity.id.generation();
         let settling = self.began.elapsed().saturating_add(policy.rotation_settles);
-        let settles = self.seen || record.replaced_ago(own).is_some_and(|ago| ago < settling);
+        let settles = self.was_alive || record.replaced_ago(own).is_some_and(|ago| ago < settling);
         let late = !settles && record.since <= own && own < record.generation;
-        self.known = if settles { Known::Superseded } else { Known::Absent };
+        self.known = if settles { SessionKnowledge::Superseded } else { SessionKnowledge::Absent };
         self.identity = settles.then(|| identity.clone());
-        (self.drawn, self.heard) = (None, Instant::now());
+        (self.drawn, self.known_at) = (None, Instant::now());
         self.superseded = Some(SupersededId { identity, record });
         late
     }
@@ -246,7 +246,7 @@ impl State {
     pub(super) fn created(&mut self, identity: Identity, record: Box<Record>) {
         self.identity = Some(identity);
         self.drawn = None;
-        self.owed = Owed::Id;
+        self.pending_cookie = PendingCookie::NewId;
         self.renewed = true;
         self.loaded(record);
     }
@@ -258,26 +258,26 @@ impl State {
         successor: Option<Identity>,
         done: &Committed,
     ) {
-        (self.seen, self.heard) = (true, Instant::now());
+        (self.was_alive, self.known_at) = (true, Instant::now());
         self.renewed |= commit.ttl.is_some();
         if successor.is_some() {
             self.identity = successor;
             self.drawn = None;
-            self.owed = Owed::Id;
+            self.pending_cookie = PendingCookie::NewId;
         } else if (commit.ttl.is_some() || commit.attributes.is_some())
-            && self.owed == Owed::Nothing
+            && self.pending_cookie == PendingCookie::None
         {
-            self.owed = Owed::Extended;
+            self.pending_cookie = PendingCookie::NewMaxAge;
         }
-        if self.owed == Owed::Nothing
+        if self.pending_cookie == PendingCookie::None
             && self.identity.as_ref().is_some_and(|identity| identity.signed_by == SignedBy::Older)
         {
-            self.owed = Owed::Resigned;
+            self.pending_cookie = PendingCookie::NewSignature;
         }
         let Committed { version, added, age, authenticated, ttl, attributes } = done;
-        let Known::Loaded(record) = &mut self.known else {
+        let SessionKnowledge::Loaded(record) = &mut self.known else {
             let attributes = attributes.clone();
-            self.known = Known::Alive(Alive {
+            self.known = SessionKnowledge::Alive(Alive {
                 age: *age,
                 authenticated: *authenticated,
                 ttl: *ttl,
@@ -325,22 +325,23 @@ impl State {
     /// from its start.
     pub(super) fn missing(&mut self) {
         (self.identity, self.drawn, self.superseded) = (None, None, None);
-        self.known = if self.seen { Known::Gone } else { Known::Absent };
+        self.known = if self.was_alive { SessionKnowledge::Gone } else { SessionKnowledge::Absent };
     }
 
     /// Another user signs in, under another key. The session of the former one has been `ended` for
     /// that, or is another request's.
-    pub(super) fn left(&mut self, ended: bool) {
+    pub(super) fn end_for_other_user(&mut self, ended: bool) {
         (self.identity, self.drawn, self.superseded) = (None, None, None);
-        self.seen = false;
-        self.known = Known::Absent;
-        self.owed = if ended && self.shown { Owed::Removal } else { Owed::Nothing };
+        self.was_alive = false;
+        self.known = SessionKnowledge::Absent;
+        self.pending_cookie =
+            if ended && self.sent_cookie { PendingCookie::Removal } else { PendingCookie::None };
     }
 
     /// The session is over for this request. What comes later starts a new one; a browser that sent
     /// an id is told to forget it.
     pub(super) fn ended(&mut self) {
-        self.left(true);
+        self.end_for_other_user(true);
         self.others.clear();
         self.recorded = Recorded::default();
     }
@@ -348,26 +349,28 @@ impl State {
     /// What the response has to tell the browser.
     pub(super) fn cookie(&self, policy: &Policy) -> CookieChange {
         let (attributes, ttl) = match &self.known {
-            Known::Loaded(record) => (&record.attributes, record.ttl),
-            Known::Alive(alive) => (&alive.attributes, alive.ttl),
-            Known::Absent | Known::Gone if self.owed == Owed::Removal => {
+            SessionKnowledge::Loaded(record) => (&record.attributes, record.ttl),
+            SessionKnowledge::Alive(alive) => (&alive.attributes, alive.ttl),
+            SessionKnowledge::Absent | SessionKnowledge::Gone
+                if self.pending_cookie == PendingCookie::Removal =>
+            {
                 return CookieChange::Remove;
             }
             // Only a request with the current secret sets a cookie: another one would overwrite the
             // browser's newer id.
-            Known::Absent
-            | Known::Presented
-            | Known::Grace(_)
-            | Known::Superseded
-            | Known::Gone => return CookieChange::Keep,
+            SessionKnowledge::Absent
+            | SessionKnowledge::Unloaded
+            | SessionKnowledge::Grace(_)
+            | SessionKnowledge::Superseded
+            | SessionKnowledge::Gone => return CookieChange::Keep,
         };
         let persistence = policy.persistence_of(attributes);
-        let due = match self.owed {
-            Owed::Nothing | Owed::Removal => false,
-            Owed::Resigned | Owed::Id => true,
+        let due = match self.pending_cookie {
+            PendingCookie::None | PendingCookie::Removal => false,
+            PendingCookie::NewSignature | PendingCookie::NewId => true,
             // Also when the session stopped being persistent: the browser has to forget the old
             // Max-Age.
-            Owed::Extended => {
+            PendingCookie::NewMaxAge => {
                 persistence == Persistence::Persistent || attributes.persistence.is_some()
             }
         };

@@ -10,20 +10,20 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-mod at_once;
 mod credentials;
 mod events;
 mod grace;
-mod life;
+mod lifecycle;
 mod liveness;
-mod lost;
+mod lost_answers;
 mod retry;
-mod several;
+mod several_cookies;
 mod sign_in;
 mod superseded;
-mod unrotatable;
+mod timeouts;
 mod unsigned;
-mod way;
+mod update;
+mod without_rotation;
 
 use super::*;
 use crate::{
@@ -40,7 +40,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A store in memory. One call is one round trip.
 #[derive(Debug)]
-struct Counting {
+struct FaultyStore {
     inside: MemoryStore,
     calls: AtomicUsize,
     /// The most calls that were in flight at the same time.
@@ -58,7 +58,7 @@ struct Counting {
     fails: Mutex<BTreeSet<&'static str>>,
 }
 
-impl Counting {
+impl FaultyStore {
     fn fail(&self, calls: impl IntoIterator<Item = &'static str>) {
         *self.fails.lock() = calls.into_iter().collect();
     }
@@ -94,7 +94,7 @@ impl Counting {
 macro_rules! counted {
     ($($name:ident($($argument:ident: $type:ty),*) -> $output:ty;)*) => {
         #[async_trait]
-        impl SessionStore for Counting {
+        impl SessionStore for FaultyStore {
             $(async fn $name(&self, $($argument: $type),*) -> Result<$output, StoreError> {
                 self.enter(stringify!($name)).await?;
                 self.leave(self.inside.$name($($argument),*).await)
@@ -198,7 +198,7 @@ impl Deref for Request {
 
 /// A site with one store.
 struct Site {
-    store: Arc<Counting>,
+    store: Arc<FaultyStore>,
     clock: ManualClock,
     policy: Policy,
     audit: Arc<AuditTrail>,
@@ -207,7 +207,7 @@ struct Site {
 impl Site {
     fn new() -> Self {
         let (inside, clock) = MemoryStore::with_manual_clock();
-        let store = Counting {
+        let store = FaultyStore {
             inside,
             calls: AtomicUsize::new(0),
             most_at_once: AtomicUsize::new(0),

@@ -374,7 +374,7 @@ async fn a_record_that_another_sign_in_prolonged_meanwhile_is_not_ended_by_a_tim
     let stored = site.store.inside.load(&id.key()).await.unwrap().unwrap();
     // The sign-in happens between the load that finds the record too old and the end of it.
     let user = site.sign_in(Some(&id), bob()).await;
-    slow.settle(id.clone().into(), Some(stored.open(&id.secret_hash()))).await.unwrap();
+    slow.apply_opened(id.clone().into(), Some(stored.open(&id.secret_hash()))).await.unwrap();
     assert_eq!(site.principal(&user).await, Some(bob()));
 }
 

@@ -4,7 +4,7 @@ use super::*;
 
 impl Site {
     fn open_unsigned(&self, id: &SessionId) -> Request {
-        self.open_with([cookie(id, SignedBy::Nobody)], CookieDelivery::Possible, Instant::now())
+        self.open_with([cookie(id, SignedBy::None)], CookieDelivery::Possible, Instant::now())
     }
 }
 
@@ -64,12 +64,12 @@ async fn of_several_unsigned_cookies_a_wrong_secret_counts_last() {
     let site = Site::new();
     let old = site.sign_in(None, bob()).await;
     let new = site.renew(&old).await;
-    let cookies = [&old, &new].map(|id| cookie(id, SignedBy::Nobody));
+    let cookies = [&old, &new].map(|id| cookie(id, SignedBy::None));
     let session = site.open_with(cookies, CookieDelivery::Possible, Instant::now());
     assert_eq!(session.principal().await.unwrap(), Some(bob()));
     let other = site.sign_in(None, bob()).await;
     let made_up = other.rotated().unwrap();
-    let cookies = [&made_up, &old].map(|id| cookie(id, SignedBy::Nobody));
+    let cookies = [&made_up, &old].map(|id| cookie(id, SignedBy::None));
     site.open_with(cookies, CookieDelivery::Possible, Instant::now()).destroy().await.unwrap();
     assert_eq!(
         (site.principal(&other).await, site.principal(&new).await),

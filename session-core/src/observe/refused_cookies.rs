@@ -2,7 +2,7 @@
 
 #[cfg(feature = "metrics")]
 use super::names::COOKIE_REFUSED;
-use super::names::Cause;
+use super::names::RefusalCause;
 
 /// How many refusals by one cause are traced one by one.
 const TRACED: usize = 4;
@@ -11,12 +11,12 @@ const TRACED: usize = 4;
 /// can send thousands, so of those beyond the first few only the number is traced, when this is
 /// dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Refusals {
-    by_cause: [usize; Cause::ALL.len()],
+pub(crate) struct RefusedCookies {
+    by_cause: [usize; RefusalCause::ALL.len()],
 }
 
-impl Refusals {
-    pub(crate) fn count(&mut self, cause: Cause) {
+impl RefusedCookies {
+    pub(crate) fn count(&mut self, cause: RefusalCause) {
         #[cfg(feature = "metrics")]
         metrics::counter!(COOKIE_REFUSED, "cause" => cause.name()).increment(1);
         // `ALL` has every variant at its position.
@@ -28,9 +28,9 @@ impl Refusals {
     }
 }
 
-impl Drop for Refusals {
+impl Drop for RefusedCookies {
     fn drop(&mut self) {
-        for (cause, count) in Cause::ALL.into_iter().zip(self.by_cause) {
+        for (cause, count) in RefusalCause::ALL.into_iter().zip(self.by_cause) {
             if count > TRACED {
                 tracing::debug!(
                     cause = cause.name(),

@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
-use super::call::store_at_work;
+use super::call::current_store_name;
 #[cfg(feature = "metrics")]
-use super::names::{CALL_SECONDS, CALLS, COOKIE_REFUSED, Cause, RETRIES, TOUCHES_SKIPPED};
-use super::names::{Ended, Operation};
+use super::names::{CALL_SECONDS, CALLS, COOKIE_REFUSED, RETRIES, RefusalCause, TOUCHES_SKIPPED};
+use super::names::{CallOutcome, Operation};
 
 /// The counters of one store's calls, looked up once.
 #[derive(Debug)]
-pub(super) struct Counts {
+pub(super) struct CallCounters {
     #[cfg(feature = "metrics")]
-    calls: [[metrics::Counter; Ended::ALL.len()]; Operation::ALL.len()],
+    calls: [[metrics::Counter; CallOutcome::ALL.len()]; Operation::ALL.len()],
     #[cfg(feature = "metrics")]
     seconds: [metrics::Histogram; Operation::ALL.len()],
 }
 
-impl Counts {
+impl CallCounters {
     #[cfg(feature = "metrics")]
     pub(super) fn of(store: &'static str) -> Self {
-        let call = |operation: Operation, ended: Ended| {
+        let call = |operation: Operation, ended: CallOutcome| {
             if operation.can_end(ended) {
                 metrics::counter!(CALLS, "store" => store, "operation" => operation.name(), "outcome" => ended.name())
             } else {
@@ -29,7 +29,7 @@ impl Counts {
         // There from the start, so that the first one is seen to come.
         metrics::counter!(RETRIES, "store" => store).increment(0);
         Self {
-            calls: Operation::ALL.map(|operation| Ended::ALL.map(|ended| call(operation, ended))),
+            calls: Operation::ALL.map(|operation| CallOutcome::ALL.map(|ended| call(operation, ended))),
             seconds: Operation::ALL.map(|operation| metrics::histogram!(CALL_SECONDS, "store" => store, "operation" => operation.name())),
         }
     }
@@ -43,7 +43,7 @@ impl Counts {
         not(feature = "metrics"),
         expect(clippy::unused_self, reason = "without metrics there is nothing to count with")
     )]
-    pub(super) fn ended(&self, operation: Operation, ended: Ended, took: Duration) {
+    pub(super) fn ended(&self, operation: Operation, ended: CallOutcome, took: Duration) {
         #[cfg(feature = "metrics")]
         {
             // `ALL` has every variant at its position.
@@ -56,7 +56,7 @@ impl Counts {
 }
 
 /// Tells the recorder that is installed what the names mean, and starts what has no store of its
-/// own at 0. Call it once, after installing the recorder.
+/// own at 0. OngoingCall it once, after installing the recorder.
 #[cfg(feature = "metrics")]
 pub fn describe() {
     metrics::describe_counter!(
@@ -78,7 +78,7 @@ pub fn describe() {
         "Values of the session cookie that were not believed, by cause."
     );
     metrics::counter!(TOUCHES_SKIPPED).increment(0);
-    for cause in Cause::ALL {
+    for cause in RefusalCause::ALL {
         metrics::counter!(COOKIE_REFUSED, "cause" => cause.name()).increment(0);
     }
 }
@@ -90,7 +90,7 @@ pub fn describe() {
 /// known within a call, but not to a task that the call has spawned. Of a store that nobody
 /// observes it is `own`, the name that the store gives in its errors.
 pub fn retried(own: &'static str) {
-    let store = store_at_work(own);
+    let store = current_store_name(own);
     #[cfg(feature = "metrics")]
     metrics::counter!(RETRIES, "store" => store).increment(1);
     tracing::debug!(store, "a store tries again");
@@ -104,7 +104,7 @@ pub async fn retry_after(pause: Duration, own: &'static str) {
 }
 
 /// A session was used, and its life needed no extension.
-pub(crate) fn touch_skipped() {
+pub(crate) fn count_skipped_touch() {
     #[cfg(feature = "metrics")]
     metrics::counter!(TOUCHES_SKIPPED).increment(1);
 }
