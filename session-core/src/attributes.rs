@@ -1,4 +1,4 @@
-//! What a session keeps beside its data.
+//! The settings and facts that a session keeps beside its data.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -9,15 +9,15 @@ use crate::Limits;
 /// How long the browser keeps the cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Persistence {
-    /// Until the browser is closed: no `Max-Age`, no `Expires`.
+    /// Until the browser closes: the cookie has no `Max-Age` and no `Expires`.
     BrowserSession,
-    /// As long as the session lives, at most 400 days (RFC 6265bis): `Max-Age`, renewed whenever
-    /// the session's life is.
+    /// As long as the session lives, at most 400 days (RFC 6265bis). The cookie has a `Max-Age`,
+    /// which is renewed whenever the ttl of the session is.
     Persistent,
 }
 
-/// What a session keeps beside its data: its own timeouts, and facts about its sign-in. `None`
-/// means the policy's value, or no value.
+/// The settings and facts that a session keeps beside its data: its own timeouts, and facts about
+/// its sign-in. `None` means the value of the policy, or no value.
 ///
 /// Stores keep attributes as one text ([`Self::to_text`]) and return them unchanged. They do not
 /// interpret them.
@@ -25,7 +25,7 @@ pub enum Persistence {
 pub struct Attributes {
     /// How long the session lives without being used.
     pub idle_timeout: Option<Duration>,
-    /// How long the session lives in all, counted from the sign-in, or from the creation of an
+    /// The maximum lifetime of the session, counted from the sign-in, or from the creation of an
     /// anonymous session.
     pub absolute_timeout: Option<Duration>,
     /// How long the browser keeps the cookie.
@@ -34,22 +34,22 @@ pub struct Attributes {
     pub acr: Option<ShortText>,
     /// A name that users recognize in a list of their devices, such as `Firefox on Linux`.
     pub label: Option<ShortText>,
-    /// The secrets that were replaced shortly before the current one was drawn.
+    /// The secrets that rotations replaced shortly before the current secret was drawn.
     pub replaced: Replaced,
 }
 
 impl Attributes {
-    /// The longest text form in bytes.
+    /// The maximum length of the text form in bytes.
     pub const MAX_TEXT_BYTES: usize =
         46 + Replaced::MOST * Replaced::MAX_WORD_BYTES + 2 * (1 + ShortText::MAX_BYTES);
 
-    /// Whether every attribute is absent, so that a store may leave the field out.
+    /// Whether every attribute is absent, so that a store may omit the field.
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
-    /// These attributes, replaced by those that `other` has.
+    /// These attributes, overwritten by those that are set in `other`.
     #[must_use]
     pub fn overlaid(&self, other: &Self) -> Self {
         Self {
@@ -62,8 +62,8 @@ impl Attributes {
         }
     }
 
-    /// These attributes with times in whole milliseconds and timeouts of at most ten years, as
-    /// every store can keep them.
+    /// These attributes as every store can keep them: times in whole milliseconds, timeouts of at
+    /// most ten years.
     #[must_use]
     pub fn bounded(mut self) -> Self {
         let whole =
@@ -76,8 +76,8 @@ impl Attributes {
         self
     }
 
-    /// The text form: words for the timeouts in whole milliseconds and for the replaced secrets,
-    /// then `acr` and `label`, each on a line; empty for the default.
+    /// The text form: one word for each timeout in whole milliseconds and for each replaced secret,
+    /// then `acr` and `label` on one line each. Empty for the default.
     ///
     /// ```
     /// # use session_core::{Attributes, Persistence, ShortText};
@@ -120,7 +120,7 @@ impl Attributes {
         text
     }
 
-    /// Reads the text form. `None` if it has a word or line that [`Self::to_text`] does not write:
+    /// Reads the text form. `None` if it has a word or line that [`Self::to_text`] never writes:
     /// the record is corrupt.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
@@ -156,12 +156,13 @@ impl Attributes {
     }
 }
 
-/// The generations of secrets that were replaced shortly before the current one was drawn, each
-/// with the age that the session had then.
+/// The generations of the secrets that were replaced shortly before the current one was drawn, each
+/// with the age of the session at that time.
 ///
-/// The store itself keeps the time of the last rotation only. With these a request whose secret was
-/// replaced by the rotation before that is judged by when its own secret was replaced. Empty unless
-/// two rotations come within [`Policy::rotation_settles`](crate::Policy::rotation_settles).
+/// The store keeps only the time of the last rotation. This list adds the times of the rotations
+/// before it, so that a request with an older secret is judged by the time when that secret was
+/// replaced. The list is empty unless two rotations happen within
+/// [`Policy::rotation_settles`](crate::Policy::rotation_settles).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<(u32, Duration)>")]
 pub struct Replaced(Vec<(u32, Duration)>);
@@ -179,13 +180,13 @@ impl TryFrom<Vec<(u32, Duration)>> for Replaced {
 }
 
 impl Replaced {
-    /// How many are kept: the latest.
+    /// How many generations are kept. The oldest are dropped first.
     const MOST: usize = 3;
     const MAX_WORD_BYTES: usize = " r4294967295@18446744073709551615".len();
 
-    /// What to keep beside the next rotation of a session of this age, if `last` says which
-    /// generation the last rotation replaced and at which age. Those that are older than `settles`
-    /// go.
+    /// The list to store with the next rotation of a session of this age. `last` holds the
+    /// generation that the last rotation replaced and the age of the session at that time. Entries
+    /// older than `settles` are dropped.
     pub(crate) fn before_next(
         &self,
         last: Option<(u32, Duration)>,
@@ -205,7 +206,7 @@ impl Replaced {
         Self(recent)
     }
 
-    /// How old the session was when this generation was replaced.
+    /// The age of the session when this generation was replaced.
     pub(crate) fn age_at(&self, generation: u32) -> Option<Duration> {
         self.0.iter().find(|(replaced, _)| *replaced == generation).map(|(_, age)| *age)
     }
@@ -215,13 +216,13 @@ fn millis(timeout: Duration) -> u64 {
     u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A text of 1 to 40 bytes of UTF-8 without control characters. Cloning shares it.
+/// A text of 1 to 40 bytes of UTF-8 without control characters. Clones share the text.
 #[derive(Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "Box<str>")]
 pub struct ShortText(Arc<str>);
 
 impl ShortText {
-    /// The most bytes a short text may have.
+    /// The maximum length of a short text in bytes.
     pub const MAX_BYTES: usize = 40;
 
     /// Checks `text`.
@@ -273,7 +274,7 @@ impl TryFrom<Box<str>> for ShortText {
     }
 }
 
-/// Why a text is not a [`ShortText`].
+/// The reason why a text is not a valid [`ShortText`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidShortText {
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn every_combination_of_attributes_comes_back_from_its_text() {
+    fn every_combination_of_attributes_round_trips() {
         for idle_timeout in [None, Some(Duration::from_millis(1))] {
             for absolute_timeout in [None, Some(Duration::from_secs(86_400))] {
                 for persistence in
@@ -402,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn more_replaced_secrets_than_are_kept_are_no_attributes() {
+    fn more_than_three_replaced_secrets_are_rejected() {
         let replaced = |count| {
             serde_json::from_value::<Replaced>(serde_json::json!(vec![(1, Duration::ZERO); count]))
         };
@@ -410,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_long_and_control_texts_are_refused() {
+    fn empty_long_and_control_texts_are_rejected() {
         assert_eq!(ShortText::new(""), Err(InvalidShortText::Length { bytes: 0 }));
         assert_eq!(ShortText::new("x".repeat(41)), Err(InvalidShortText::Length { bytes: 41 }));
         assert_eq!(ShortText::new("a\nb"), Err(InvalidShortText::ControlCharacter));

@@ -1,59 +1,59 @@
-//! When a session's life has to be extended, as pure functions of durations.
+//! When to extend the lifetime of a session, as pure functions of durations.
 
 use std::time::Duration;
 
 use crate::Limits;
 
-/// The shortest life a store is asked for. A shorter timeout means that the session ends now, and
-/// this is as near as it gets.
+/// The shortest ttl. A shorter timeout means that the session ends now, and this is the nearest
+/// value that stores accept.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// The timeouts that hold for one session.
+/// The timeouts of one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Timeouts {
     pub(crate) idle: Duration,
     pub(crate) absolute: Duration,
 }
 
-/// What using a session means for its life.
+/// What a use of the session means for its ttl.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RenewalDecision {
-    /// At least three quarters of the idle timeout are left: nothing to write.
+    /// At least three quarters of the idle timeout are left: no write.
     NotDue,
-    /// The record's life becomes this.
+    /// The ttl of the record becomes this.
     Renew(Duration),
-    /// The absolute timeout is over, though the store still has the record: the timeout was
-    /// shortened after it was written.
+    /// The absolute timeout has passed, although the store still has the record: the timeout was
+    /// shortened after the record was written.
     Expired,
 }
 
 impl Timeouts {
-    /// How long a new record lives.
+    /// The ttl of a new record.
     pub(crate) fn initial_ttl(&self) -> Duration {
         self.idle.min(self.absolute).clamp(SHORTEST, Limits::LONGEST_TTL)
     }
 
-    /// How long a record whose absolute timeout began `age` ago lives after being used now. `None`
-    /// if its time is over.
+    /// The ttl of a record after a use, `age` after its absolute timeout started. `None` if the
+    /// absolute timeout has passed.
     ///
-    /// Idle slides, absolute does not: the store's ttl never reaches beyond `absolute - age`, so
-    /// the store alone enforces both.
+    /// The idle timeout slides and the absolute timeout does not. The ttl never exceeds `absolute -
+    /// age`, so the store enforces both.
     pub(crate) fn ttl_at(&self, age: Duration) -> Option<Duration> {
         let left = self.absolute.checked_sub(age)?;
         (left >= SHORTEST).then(|| left.min(self.idle).clamp(SHORTEST, Limits::LONGEST_TTL))
     }
 
-    /// Decides for a record whose absolute timeout began `age` ago and that lives for `ttl` more.
+    /// Decides for a record with this `ttl`, `age` after its absolute timeout started.
     ///
-    /// A life is renewed when less than three quarters of the idle timeout are left and renewing
-    /// gains something (near the absolute deadline it gains nothing), and shortened when the
-    /// timeouts have become shorter than what the store was told.
+    /// The ttl is renewed if less than three quarters of the idle timeout are left and the renewal
+    /// makes it longer (near the absolute deadline it does not). It is shortened if the timeouts
+    /// are now shorter than the stored ttl.
     pub(crate) fn decide(&self, age: Duration, ttl: Duration) -> RenewalDecision {
         let Some(renewed) = self.ttl_at(age) else {
             return RenewalDecision::Expired;
         };
-        // Backends keep whole milliseconds and answer a little late; differences below 1/64 of the
-        // timeout are no news.
+        // Backends keep whole milliseconds and answer with a small delay. Differences below 1/64 of
+        // the timeout are ignored.
         let slack = self.idle / 64;
         let due = ttl < self.idle.saturating_mul(3) / 4 && renewed > ttl + slack;
         let too_long = ttl > renewed.saturating_add(slack);
@@ -70,7 +70,7 @@ mod tests {
         Timeouts { idle: Duration::from_secs(1_800), absolute: Duration::from_secs(28_800) };
 
     #[test]
-    fn h16_life_is_renewed_only_when_less_than_three_quarters_are_left() {
+    fn h16_ttl_is_renewed_below_three_quarters_of_the_idle_timeout() {
         assert_eq!(TIMEOUTS.decide(Duration::ZERO, 30 * MINUTE), RenewalDecision::NotDue);
         assert_eq!(TIMEOUTS.decide(7 * MINUTE, 23 * MINUTE), RenewalDecision::NotDue);
         assert_eq!(TIMEOUTS.decide(8 * MINUTE, 22 * MINUTE), RenewalDecision::Renew(30 * MINUTE));
@@ -81,19 +81,19 @@ mod tests {
     }
 
     #[test]
-    fn h16_the_absolute_deadline_does_not_slide() {
+    fn h16_absolute_deadline_does_not_slide() {
         assert_eq!(TIMEOUTS.decide(470 * MINUTE, 5 * MINUTE), RenewalDecision::Renew(10 * MINUTE));
         assert_eq!(
             TIMEOUTS.decide(475 * MINUTE, 5 * MINUTE),
             RenewalDecision::NotDue,
-            "nothing is left to gain"
+            "a renewal gains nothing"
         );
         assert_eq!(TIMEOUTS.decide(480 * MINUTE, 5 * MINUTE), RenewalDecision::Expired);
         assert_eq!(TIMEOUTS.ttl_at(481 * MINUTE), None);
     }
 
     #[test]
-    fn timeouts_without_end_and_without_length_become_lives_that_stores_take() {
+    fn infinite_and_zero_timeouts_become_valid_ttls() {
         let endless = Timeouts { idle: Duration::MAX, absolute: Duration::MAX };
         assert_eq!(
             (endless.initial_ttl(), endless.ttl_at(MINUTE)),
@@ -105,12 +105,12 @@ mod tests {
     }
 
     #[test]
-    fn shorter_timeouts_hold_from_the_next_use() {
+    fn shorter_timeouts_apply_from_the_next_use() {
         assert_eq!(TIMEOUTS.decide(MINUTE, 24 * 60 * MINUTE), RenewalDecision::Renew(30 * MINUTE));
     }
 
     #[test]
-    fn a_session_used_to_the_end_never_outlives_its_absolute_timeout() {
+    fn a_used_session_never_outlives_its_absolute_timeout() {
         let (mut age, mut ttl) = (Duration::ZERO, TIMEOUTS.ttl_at(Duration::ZERO).unwrap());
         while !ttl.is_zero() {
             assert!(age + ttl <= TIMEOUTS.absolute);

@@ -1,9 +1,22 @@
-//! Sessions whose state lives outside the worker that serves the request.
+//! Sessions for web servers with several processes: the state of a session lives in a shared store.
 //!
-//! In the order of a request: [`SessionId`] is the key and the secret in the cookie, [`StoreKey`]
-//! and [`SecretHash`] are what stores see of it, [`SessionStore`] is the place where records are
-//! kept, [`Record`] is what is kept, [`Commit`] is what one request does to it. [`own_store`]
-//! explains how to write a store.
+//! # For applications
+//! An application uses this crate through an adapter for its web framework, such as
+//! `session-actix`. It chooses a store and a [`Policy`]. Its handlers use [`Session`]:
+//! [`get`](Session::get), [`insert`](Session::insert), [`add`](Session::add),
+//! [`sign_in`](Session::sign_in), [`destroy`](Session::destroy). [`MemoryStore`] is the store for
+//! tests and for a single process. [`SessionEvents`] is the audit trail, [`observe`] the metrics, and
+//! [`origin`] the protection against cross-site request forgery.
+//!
+//! # For adapters
+//! An adapter reads the cookie with [`cookie::CookieCodec`], opens a [`SessionDriver`] for the
+//! request, and sends the [`CookieChange`] of [`SessionDriver::finish`] with the response.
+//! [`caching`] contains the values of `Cache-Control`.
+//!
+//! # For stores
+//! A store implements [`SessionStore`]. In the order of a request, a [`SessionId`] in the cookie
+//! becomes a [`StoreKey`] and a [`SecretHash`], the store loads a [`Record`], and one [`Commit`]
+//! contains all changes of the request. [`own_store`] is the guide.
 #![forbid(unsafe_code)]
 
 mod attributes;

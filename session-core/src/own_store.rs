@@ -3,7 +3,7 @@
 #![cfg_attr(
     feature = "conformance",
     doc = concat!(
-        // The trait's page shows the toy itself.
+        // The page of the trait shows the example store itself.
         "```\n# #[path = \"",
         env!("CARGO_MANIFEST_DIR"),
         "/examples/toy_store.rs\"]\n# mod toy_store;\n# mod toy_fixture {\n",

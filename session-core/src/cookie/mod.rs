@@ -1,4 +1,4 @@
-//! The session cookie: from the bytes of a `Cookie` header to a [`SessionId`], and back into
+//! The session cookie: reads a [`SessionId`] from the bytes of `Cookie` headers, and writes
 //! `Set-Cookie`.
 
 mod config;
@@ -19,64 +19,63 @@ use crate::{
     observe::{RefusalCause, RefusedCookies},
 };
 
-/// The longest `Max-Age` that browsers honour: 400 days (RFC 6265bis, 5.5).
+/// The longest `Max-Age` that browsers accept: 400 days (RFC 6265bis, 5.5).
 pub const LONGEST_MAX_AGE: Duration = Duration::from_secs(400 * 86_400);
 
 /// Reads and writes the session cookie.
 ///
 /// A signed value is `2.`, 45 characters of id, `.`, 43 characters of HMAC-SHA256 in base64url: 91
-/// characters. The MAC covers a purpose with the format, the cookie's name and the id, so a value
-/// does not verify under another name. An unsigned value is `0.` and the id. A value of the other
-/// kind, of another format, of any other length or with any other byte counts as absent: no error,
-/// no store call.
+/// characters. The MAC covers the format, the cookie's name and the id, so that a value does not
+/// verify under another name. An unsigned value is `0.` and the id. A value of the other kind, of
+/// another format, of any other length or with any other byte counts as absent. It causes neither
+/// an error nor a store call.
 #[derive(Clone)]
 pub struct CookieCodec {
     config: CookieConfig,
     signing: Signing,
 }
 
-/// How a cookie's value is protected.
+/// How the value of a cookie is protected.
 #[derive(Clone)]
 enum Signing {
-    /// One keyed state for each key, in the ring's order, that has taken in purpose and name
-    /// already.
+    /// One HMAC state for each key, in the order of the ring. Purpose and name are already hashed.
     Signed(Vec<Hmac<Sha256>>),
     Unsigned,
 }
 
-/// An id that a client sent and that verified.
+/// An id from a client's cookie that verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedCookie {
     /// The id.
     pub id: SessionId,
-    /// What verified it.
+    /// The key that verified it.
     pub signed_by: SignedBy,
 }
 
-/// What verified a cookie.
+/// The key that verified a cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignedBy {
     /// The first key of the ring, which signs.
     Current,
-    /// An older key: the cookie is issued again.
+    /// An older key. The cookie is issued again.
     Older,
     /// No key: the codec is unsigned, and any client can make such a value.
     None,
 }
 
-/// The session cookies of one request that verified, in the order in which they came, at most
+/// The session cookies of one request that verified, in the order of the request, at most
 /// [`Self::MOST`].
 ///
-/// A browser sends several if cookies of one name were set with different paths or domains.
+/// A browser sends several if cookies with the same name were set with different paths or domains.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VerifiedCookies {
-    /// Apart from the others, so that the usual request with one cookie allocates nothing.
+    /// Separate from the others, so that a request with one cookie allocates nothing.
     pub(crate) first: Option<VerifiedCookie>,
     pub(crate) others: Vec<VerifiedCookie>,
 }
 
 impl VerifiedCookies {
-    /// How many cookies of one request are looked up.
+    /// The maximum number of cookies of one request that are looked up.
     pub const MOST: usize = 4;
 
     /// The cookies, in order.
@@ -116,7 +115,7 @@ impl CookieCodec {
     pub fn signed(config: CookieConfig, ring: &KeyRing) -> Result<Self, CookieError> {
         config.check()?;
         let keyed = |key: &Key| {
-            // HMAC takes keys of every length (RFC 2104), so this error cannot come.
+            // HMAC accepts keys of every length (RFC 2104), so this error cannot occur.
             let mac = Hmac::<Sha256>::new_from_slice(key.expose()).map_err(|_| CookieError::Key)?;
             Ok(mac.chain_update(PURPOSE).chain_update(&config.name).chain_update(b"\0"))
         };
@@ -124,9 +123,9 @@ impl CookieCodec {
         Ok(Self { config, signing: Signing::Signed(macs) })
     }
 
-    /// A codec for unsigned cookies. An id cannot be guessed. A made-up cookie costs a store call,
-    /// and the rules for superseded ids do not apply: a cookie whose secret is not the current one
-    /// counts as absent.
+    /// A codec for unsigned cookies. An id cannot be guessed. But a made-up cookie costs a store
+    /// call, and the rules for superseded ids do not apply: a cookie whose secret is not the
+    /// current one counts as absent.
     ///
     /// # Errors
     /// [`CookieError`] if browsers would refuse a cookie with this name and these attributes.
@@ -143,8 +142,8 @@ impl CookieCodec {
 
     /// The ids in these `Cookie` headers that verify.
     ///
-    /// Everything else counts as absent: other names, other shapes, wrong signatures, in whatever
-    /// order they come.
+    /// All other cookies count as absent: those with another name, with a malformed value or with a
+    /// wrong signature. Their order does not matter.
     #[must_use]
     pub fn read<'h>(&self, headers: impl IntoIterator<Item = &'h [u8]>) -> VerifiedCookies {
         let name = self.config.name.as_bytes();
@@ -158,8 +157,8 @@ impl CookieCodec {
         verified
     }
 
-    /// Counts the values in these `Cookie` headers as refused, where none can be believed: an
-    /// https-only cookie that came over plain http.
+    /// Counts the values in these `Cookie` headers as refused. For an https-only cookie that came
+    /// over plain http.
     pub fn count_as_refused<'h>(&self, headers: impl IntoIterator<Item = &'h [u8]>) {
         let name = self.config.name.as_bytes();
         let mut refused = RefusedCookies::default();
@@ -168,8 +167,8 @@ impl CookieCodec {
         }
     }
 
-    /// The `Set-Cookie` value that gives `id` to the browser: until it closes, or for `max_age`
-    /// (whole seconds, at most 400 days).
+    /// The `Set-Cookie` value that gives `id` to the browser: until the browser closes, or for
+    /// `max_age` (whole seconds, at most 400 days).
     #[must_use]
     pub fn issue(&self, id: &SessionId, max_age: Option<Duration>) -> String {
         let text = id.to_text();
@@ -200,8 +199,8 @@ impl CookieCodec {
         )
     }
 
-    /// The `Set-Cookie` value that takes the cookie away: the same name, path, domain and flags,
-    /// without a value.
+    /// The `Set-Cookie` value that removes the cookie: the same name, path, domain and flags, with
+    /// an empty value.
     #[must_use]
     pub fn remove(&self) -> String {
         self.set_cookie("", Some(0))
@@ -215,7 +214,7 @@ impl CookieCodec {
                 Ok(VerifiedCookie { id, signed_by: SignedBy::None })
             }
             Signing::Signed(macs) => {
-                // The shape is checked before any hashing, so a long value costs nothing.
+                // The shape is checked before any hashing, so that a long value costs nothing.
                 let rest = value.strip_prefix(SIGNED).ok_or(RefusalCause::Kind)?;
                 if rest.len() != SessionId::TEXT_LENGTH + 1 + MAC_LENGTH {
                     return Err(RefusalCause::Shape);
@@ -226,7 +225,7 @@ impl CookieCodec {
                 let written =
                     URL_SAFE_NO_PAD.decode_slice(mac, &mut tag).map_err(|_| RefusalCause::Shape)?;
                 let id = SessionId::parse(text).ok_or(RefusalCause::Shape)?;
-                // `verify_slice` compares in constant time; which key fits is no secret.
+                // `verify_slice` compares in constant time. Which key matches is not secret.
                 let fits = |mac: &Hmac<Sha256>| {
                     mac.clone().chain_update(text).verify_slice(&tag[..written]).is_ok()
                 };
@@ -239,7 +238,8 @@ impl CookieCodec {
         }
     }
 
-    /// The one place where attributes are written, so that a removal always fits what was issued.
+    /// Writes the attributes. Both [`Self::issue`] and [`Self::remove`] use it, so that a removal
+    /// always matches the cookie.
     fn set_cookie(&self, value: &str, max_age: Option<u64>) -> String {
         let CookieConfig { name, path, domain, same_site, transport } = &self.config;
         let mut cookie = String::with_capacity(224);
@@ -273,47 +273,49 @@ impl fmt::Debug for CookieCodec {
     }
 }
 
-/// Why a cookie cannot be made as configured.
+/// The reason why a cookie configuration is not valid. `Debug` shows the same text as `Display`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CookieError {
     /// The name is not a token.
-    #[error("{name:?} is no cookie name; use letters, digits, '-' and '_'")]
+    #[error("cookie name {name:?} is not valid; use letters, digits, '-' and '_'")]
     Name {
-        /// What came.
+        /// The configured name.
         name: String,
     },
-    /// The path does not start with `/` or breaks the header.
+    /// The path does not start with `/`, or contains `;` or a control character.
     #[error(
-        "{path:?} is no cookie path; it must start with '/' and have no ';' or control character"
+        "cookie path {path:?} is not valid; it must start with '/' and have no ';' or control character"
     )]
     Path {
-        /// What came.
+        /// The configured path.
         path: String,
     },
     /// The domain is not a host name.
-    #[error("{domain:?} is no cookie domain; use a host name such as example.com")]
+    #[error("cookie domain {domain:?} is not valid; use a host name such as example.com")]
     Domain {
-        /// What came.
+        /// The configured domain.
         domain: String,
     },
-    /// Browsers take `__Host-` only with `Secure`, `Path=/` and no `Domain`.
+    /// Browsers accept `__Host-` only with `Secure`, `Path=/` and no `Domain`.
     #[error(
-        "browsers refuse the cookie {name:?} unless it is https only, has the path '/' and no domain; choose another name or keep those"
+        "browsers refuse the cookie {name:?} unless it is https only, has the path '/' and no domain; \
+         choose another name or keep those defaults"
     )]
     HostPrefix {
         /// The cookie's name.
         name: String,
     },
-    /// Browsers take `__Secure-` only with `Secure`.
+    /// Browsers accept `__Secure-` only with `Secure`.
     #[error(
-        "browsers refuse the cookie {name:?} unless it is https only; choose another name or keep that"
+        "browsers refuse the cookie {name:?} unless it is https only; \
+         choose another name or keep Transport::Https"
     )]
     SecurePrefix {
         /// The cookie's name.
         name: String,
     },
-    /// Browsers take `SameSite=None` only with `Secure`.
+    /// Browsers accept `SameSite=None` only with `Secure`.
     #[error("browsers refuse SameSite=None on a cookie that is not https only; use Lax or Strict")]
     SameSiteNone,
     /// The key cannot be used.

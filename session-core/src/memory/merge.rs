@@ -1,18 +1,18 @@
-//! What a commit makes of a record's data.
+//! The effect of a commit's changes on the data of a record.
 
 use std::collections::BTreeMap;
 
 use crate::{Change, Changes, Commit, Data, Json, Name, Rejection};
 
-/// The outcome of a commit's changes, worked out before any of them is made, so that a commit that
-/// has to be rejected has changed nothing and no data need be copied.
+/// The result of a commit's changes, computed before any of them is applied. So a rejected commit
+/// has changed nothing, and the data is not copied.
 #[derive(Debug)]
 pub(super) struct PlannedChanges {
-    /// What each `Add` comes to.
+    /// The result of each `Add`.
     pub(super) added: BTreeMap<Name, i64>,
-    /// [`Data::bytes`] afterwards.
+    /// [`Data::bytes`] after the commit.
     pub(super) bytes: usize,
-    /// [`Data::len`] afterwards.
+    /// [`Data::len`] after the commit.
     pub(super) values: usize,
 }
 
@@ -41,7 +41,7 @@ impl PlannedChanges {
         Ok(merge)
     }
 
-    /// Makes the planned changes. It has to be the data and the commit that were planned with.
+    /// Applies the changes. `data`, `clear` and `changes` must be those of [`Self::plan`].
     pub(super) fn apply(&self, data: &mut Data, clear: bool, changes: Changes) {
         if clear {
             data.clear();
@@ -91,7 +91,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_planned_size_is_the_size_afterwards(
+        fn planned_size_equals_the_size_after_the_commit(
             held in prop::collection::btree_map("[a-e]", any::<i16>(), 0..5),
             changes in prop::collection::btree_map("[a-e]", any_change(), 0..5),
             clear: bool,

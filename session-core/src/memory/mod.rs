@@ -1,4 +1,4 @@
-//! Sessions in the memory of one process.
+//! A store that keeps sessions in the memory of one process.
 
 mod builder;
 mod clock;
@@ -35,40 +35,40 @@ use crate::{
     principal::SessionKind,
 };
 
-/// Its name in errors.
+/// The name of the store in errors.
 const STORE: &str = "memory";
-/// Enough that threads seldom meet, few enough that `list` walks them in microseconds.
+/// Enough shards that threads seldom wait for each other, and few enough that `list` visits all of
+/// them in microseconds.
 const SHARDS: usize = 64;
-/// The most expired sessions that are taken out under one hold of a shard's lock, so that requests
-/// never wait long for a purge.
+/// The maximum number of expired sessions that a purge removes under one lock of a shard, so that
+/// requests do not wait long for a purge.
 const PURGE_LOCK_BATCH: usize = 256;
-/// The most expired sessions that a call purges to make room for itself.
+/// The maximum number of expired sessions that a call purges if the store is full.
 const PURGE_LIMIT_WHEN_FULL: usize = 1024;
-/// The most expired sessions that a creation takes out of its shard. More than one, so that a shard
-/// with a backlog shrinks.
+/// The maximum number of expired sessions that a creation removes from its shard. More than one, so
+/// that a shard with a backlog shrinks.
 const SWEEP_PER_CREATE: usize = 4;
-/// How long a session has been dead before a creation takes it out, in nanoseconds.
+/// How long a session has been expired before a creation removes it, in nanoseconds.
 const SWEEP_AFTER_NANOS: u64 = 60_000_000_000;
-/// The most empty slots and expired sessions that one page of a scan passes over, besides what it
-/// returns.
+/// The maximum number of empty slots and expired sessions that one page of a scan skips.
 const MAX_SKIPPED: usize = 4096;
 
-/// Sessions in the memory of one process: the reference of the conformance suite, and a store for
-/// tests and single processes.
+/// Keeps sessions in the memory of one process. It is the reference of the conformance suite, and a
+/// store for tests and for applications with a single process.
 ///
-/// The sessions end with the process, and no other process sees them. The clock is the machine's
-/// `CLOCK_BOOTTIME`: setting the time of day neither ends nor prolongs a session, and time that the
-/// machine sleeps counts. Tests take a [`ManualClock`].
+/// The sessions end with the process, and no other process sees them. The clock is `CLOCK_BOOTTIME`
+/// of the machine: a change of the time of day does not affect sessions, and the time that the
+/// machine sleeps counts. Tests use a [`ManualClock`].
 ///
 /// The store is bounded ([`max_bytes`](MemoryStoreBuilder::max_bytes), 256 MiB by default) and
-/// sweeps itself: each creation takes out up to four sessions of its shard that expired more than a
-/// minute ago, and a call that finds the store full purges expired sessions first.
-/// [`spawn_sweeper`](crate::spawn_sweeper) frees them earlier.
+/// removes expired sessions: each creation removes up to four sessions of its shard that expired
+/// more than a minute ago, and a call that finds the store full purges expired sessions first.
+/// [`spawn_sweeper`](crate::spawn_sweeper) frees their memory earlier.
 ///
 /// # How it keeps the laws
-/// Sessions are spread over shards by a hash of their key. Everything about one session is in one
-/// shard and changes under one lock. `list` and `delete_all` take one shard after the other. No
-/// call ever holds two locks, so none can deadlock, and none awaits.
+/// Sessions are distributed over shards by a hash of their key. All data of one session is in one
+/// shard and changes under one lock. `list` and `delete_all` lock one shard after the other. A call
+/// never holds two locks, so it cannot deadlock, and it never awaits.
 ///
 /// # Examples
 /// ```
@@ -90,42 +90,43 @@ pub struct MemoryStore {
     limits: Limits,
     clock: Clock,
     quota: MemoryQuota,
-    /// The shard that the next purge starts with, so that purges of one session each do not always
-    /// find the same shard first.
+    /// The shard at which the next purge starts. It changes with each purge, so that small purges
+    /// reach every shard.
     next_purged: AtomicUsize,
-    /// Marks this store's cursors: slots of another store are other sessions.
+    /// Identifies the cursors of this store: the slots of another store hold other sessions.
     store_tag: u32,
-    /// Whether it took over the sessions of another store, whose scans then go on here.
+    /// Whether this store has imported the sessions of another store, whose scans then continue
+    /// here.
     imported: AtomicBool,
 }
 
 impl MemoryStore {
-    /// An empty store with the default caps.
+    /// An empty store with the default limits.
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// An empty store with other settings.
+    /// A builder of a store with other settings.
     #[must_use]
     pub fn builder() -> MemoryStoreBuilder {
         MemoryStoreBuilder::default()
     }
 
-    /// An empty store and the clock that moves it.
+    /// An empty store, and the clock that controls its expiry.
     #[must_use]
     pub fn with_manual_clock() -> (Self, ManualClock) {
         let clock = ManualClock::new();
         (Self::builder().clock(clock.clone()).build(), clock)
     }
 
-    /// How many sessions take up memory, the expired that no purge has reached among them.
+    /// How many sessions occupy memory, including expired ones that were not purged yet.
     #[must_use]
     pub fn held_sessions(&self) -> usize {
         self.quota.sessions()
     }
 
-    /// About how many bytes of memory they take, as [`MemoryStoreBuilder::max_bytes`] counts.
+    /// About how many bytes the sessions occupy, counted as in [`MemoryStoreBuilder::max_bytes`].
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.quota.bytes()
@@ -147,13 +148,13 @@ impl MemoryStore {
 
     fn lock(&self, key: &StoreKey) -> MutexGuard<'_, Shard> {
         let hash = self.hasher.hash_one(key);
-        // Truncation only drops high bits, and all bits of the hash are equally good.
+        // Truncation drops only high bits, and all bits of the hash are equally good.
         #[expect(clippy::cast_possible_truncation, reason = "the remainder is all that counts")]
         self.shards[hash as usize % SHARDS].lock()
     }
 
-    /// Takes room for a session, if need be after purging. Holds no lock: the purge takes them one
-    /// after the other.
+    /// Reserves memory for a session, if necessary after a purge. The caller holds no lock, because
+    /// the purge locks one shard after the other.
     fn reserve_after_purge(&self, kind: SessionKind, bytes: usize) -> Result<(), StoreError> {
         if self.quota.reserve(kind, 1, bytes).is_err() {
             self.purge(PURGE_LIMIT_WHEN_FULL);
@@ -182,8 +183,9 @@ impl MemoryStore {
         purged
     }
 
-    /// Where a scan goes on. One that was begun at a predecessor starts over, because it has to
-    /// visit whatever it has not visited yet, and here every session has another slot.
+    /// The position of a cursor. A scan that began at the exporting store starts again: it must
+    /// visit every session that it has not visited, and in this store every session has a different
+    /// slot.
     fn position(&self, cursor: &Cursor) -> Option<WalkPosition> {
         match WalkPosition::parse(cursor)? {
             (store_tag, position) if store_tag == self.store_tag => Some(position),
@@ -191,11 +193,11 @@ impl MemoryStore {
         }
     }
 
-    /// Where a walk begins that goes on after `cursor`.
+    /// The position at which a paged call continues.
     fn start(&self, cursor: Option<&Cursor>) -> Result<WalkPosition, StoreError> {
         let foreign = || StoreError::Other {
             store: STORE,
-            source: "the cursor is not one of this store".into(),
+            source: "the cursor does not belong to this store".into(),
         };
         cursor
             .map_or(Ok(WalkPosition::default()), |cursor| self.position(cursor).ok_or_else(foreign))
@@ -228,7 +230,7 @@ impl SessionStore for MemoryStore {
         new.check(key, &self.limits)?;
         let kind = SessionKind::of(new.principal.as_ref());
         let weight = memory_bytes(key, new.principal.as_ref(), new.data.bytes(), new.data.len());
-        // Looked at before room is made: in a full store a taken key is still `Taken`, and costs no
+        // Check before reserving memory: in a full store a taken key is still `Taken`, and costs no
         // purge.
         if self.lock(key).live(key, self.clock.now()).is_some() {
             return Ok(Created::Taken);
@@ -269,8 +271,8 @@ impl SessionStore for MemoryStore {
                 if purged {
                     return Err(full.into());
                 }
-                // A purge takes the locks of all shards in turn, so this one is released, and the
-                // record is examined anew.
+                // A purge locks all shards in turn, so release this one first and check the record
+                // again afterwards.
                 drop(shard);
                 self.purge(PURGE_LIMIT_WHEN_FULL);
                 purged = true;
@@ -310,7 +312,7 @@ impl SessionStore for MemoryStore {
             }
             position = position.next_shard();
         }
-        // All ages of a page are of one moment, so that they can be compared.
+        // Move all ages of a page to one moment, so that they can be compared.
         let end = self.clock.now();
         let at_end = |(now, summary): (u64, SessionSummary)| {
             let late = Duration::from_nanos(end.saturating_sub(now));
@@ -368,7 +370,7 @@ impl SessionStore for MemoryStore {
 
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         let mut position = self.start(after.as_ref())?;
-        // A page of none would be followed by the same page for ever.
+        // A page without records would be followed by the same page for ever.
         let limit = limit.max(1);
         let mut records = Vec::new();
         let mut skipped = 0;
@@ -399,7 +401,7 @@ impl SessionStore for MemoryStore {
     }
 }
 
-/// The slot that a walk looks at next.
+/// The slot that a paged call visits next.
 #[derive(Debug, Clone, Copy, Default)]
 struct WalkPosition {
     shard: usize,
@@ -407,7 +409,7 @@ struct WalkPosition {
 }
 
 impl WalkPosition {
-    /// The store's store_tag and the position.
+    /// The store's tag and the position.
     fn parse(cursor: &Cursor) -> Option<(u32, Self)> {
         let (store_tag, position) = cursor.as_str().split_once('.')?;
         let (shard, slot) = position.split_once('.')?;
@@ -446,7 +448,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn c30_creations_sweep_what_expired_a_minute_ago() {
+    async fn c30_creations_remove_what_expired_a_minute_ago() {
         let (store, clock) = MemoryStore::with_manual_clock();
         for _ in 0..100 {
             for _ in 0..1_000 {

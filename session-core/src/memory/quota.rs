@@ -1,22 +1,22 @@
-//! How much a store holds, and how much it may.
+//! The limits of a store on sessions and bytes, and what is in use.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{Principal, Rejection, StoreKey, principal::SessionKind};
 
-/// The memory of a session besides key, principal and data: its slot, its place among the
-/// deadlines, the heads of its allocations. Measured by `examples/memory_footprint.rs`, rounded up.
+/// The memory of a session besides key, principal and data: its slot, its entry among the
+/// deadlines, the allocation headers. Measured by `examples/memory_footprint.rs` and rounded up.
 const SESSION_OVERHEAD: usize = 352;
-/// The memory of a principal besides its text: its allocation and its place in the index.
+/// The memory of a principal besides its text: its allocation and its index entry.
 const PRINCIPAL_OVERHEAD: usize = 104;
 /// The memory of a value besides its name and text.
 const VALUE_OVERHEAD: usize = 72;
 
-/// Sessions and bytes held, over all shards.
+/// The sessions and bytes in use, over all shards.
 ///
-/// Sessions without a principal get all but the reserved room, so that anonymous cannot keep users
-/// from signing in. Quota is taken before a shard grows, so that the caps hold at every moment; it
-/// is given back under the lock of the shard that shrinks.
+/// Anonymous sessions may not use the reserved part, so that visitors cannot keep users from
+/// signing in. A call reserves memory before a shard grows, so that the limits hold at every
+/// moment. It releases memory under the lock of the shard that shrinks.
 #[derive(Debug)]
 pub(super) struct MemoryQuota {
     all: Quota,
@@ -32,7 +32,7 @@ struct Quota {
 impl MemoryQuota {
     pub(super) fn new(max_sessions: usize, max_bytes: usize, reserved_percent: u8) -> Self {
         let percent = usize::from(reserved_percent.min(100));
-        // In two parts, so that no cap overflows.
+        // In two steps, so that no limit overflows.
         let unreserved = |cap: usize| cap - cap / 100 * percent - cap % 100 * percent / 100;
         Self {
             all: Quota {
@@ -68,7 +68,7 @@ impl MemoryQuota {
         taken.inspect_err(|_| self.all.release(sessions, bytes))
     }
 
-    /// Takes room also above the caps, for sessions that live already.
+    /// Reserves even above the limits, for sessions that already live.
     pub(super) fn reserve_beyond(&self, kind: SessionKind, sessions: usize, bytes: usize) {
         self.all.reserve_beyond(sessions, bytes);
         if kind == SessionKind::Anonymous {
@@ -83,8 +83,8 @@ impl MemoryQuota {
         }
     }
 
-    /// Makes room for a session that becomes another size, or another kind's. A session that
-    /// loses its principal may exceed the room of anonymous: it lives already.
+    /// Reserves for a session whose size or kind changes. A session that loses its principal may
+    /// exceed the limit of anonymous sessions, because it already lives.
     pub(super) fn resize(
         &self,
         before: (SessionKind, usize),
@@ -128,7 +128,7 @@ impl Quota {
     }
 }
 
-/// A sum that stays at or below a cap, unless what was taken over lifted it above.
+/// A sum that stays at or below a limit. Imported sessions may lift it above.
 #[derive(Debug)]
 struct BoundedCounter {
     held: AtomicUsize,
@@ -144,7 +144,7 @@ impl BoundedCounter {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// The counters guard no other memory, so no ordering beyond their own is needed.
+    /// The counter guards no other memory, so relaxed ordering is sufficient.
     fn reserve(&self, amount: usize) -> Result<(), usize> {
         if amount == 0 {
             return Ok(());
@@ -163,7 +163,7 @@ impl BoundedCounter {
     }
 }
 
-/// About how many bytes of memory a session takes.
+/// About how many bytes of memory a session occupies.
 pub(super) fn memory_bytes(
     key: &StoreKey,
     principal: Option<&Principal>,

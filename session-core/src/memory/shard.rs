@@ -14,21 +14,21 @@ use crate::{
     StoreKey, principal::SessionKind,
 };
 
-/// The sessions whose keys have hashes of one range, with all their indexes.
+/// The sessions whose keys hash to this shard, with all their indexes.
 ///
-/// A session keeps its slot from creation to removal. Indexes, lists and scans go by slot and not
-/// by key: a slot takes 8 bytes, and no commit moves a session past a walk.
+/// A session keeps its slot from creation to removal. Indexes, lists and scans use slots instead of
+/// keys: a slot takes 8 bytes, and no commit moves a session past a running scan.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
     slots: HashMap<StoreKey, usize>,
-    /// Boxed, because a vector that grows has twice its content in memory for a moment.
+    /// Boxed, because a vector that grows holds its content twice for a moment.
     entries: Vec<Option<Box<Entry>>>,
     free: Vec<usize>,
     deadlines: BTreeSet<(u64, usize)>,
     principals: BTreeSet<(Principal, usize)>,
 }
 
-/// One session. Points in time are nanoseconds of the store's clock.
+/// One session. Times are nanoseconds of the store's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) key: StoreKey,
@@ -43,12 +43,12 @@ pub(super) struct Entry {
     /// Boxed: most sessions are never rotated with a grace.
     pub(super) former: Option<Box<FormerSecret>>,
     pub(super) user: Option<SignedInUser>,
-    /// Boxed and absent by default: most sessions have no attributes, and 100 bytes a session are
-    /// 100 MB a million.
+    /// Boxed, and absent by default: most sessions have no attributes, and 100 bytes per session
+    /// are 100 MB per million sessions.
     pub(super) attributes: Option<Box<Attributes>>,
 }
 
-/// Who is signed in, and when they proved it.
+/// The signed-in user, and when they last proved their identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SignedInUser {
     pub(super) principal: Principal,
@@ -62,7 +62,7 @@ pub(super) struct FormerSecret {
     pub(super) until: u64,
 }
 
-/// What a shard thinks of a commit that it has not made yet.
+/// The verdict on a commit before it is applied.
 #[derive(Debug)]
 pub(super) enum Verdict {
     Accepted(PlannedCommit),
@@ -71,14 +71,14 @@ pub(super) enum Verdict {
     Gone,
 }
 
-/// A commit that may be made.
+/// A commit that was accepted and not applied yet.
 #[derive(Debug)]
 pub(super) struct PlannedCommit {
     slot: usize,
     merge: PlannedChanges,
-    /// What the session weighs now, and as whose.
+    /// Kind and memory of the session before the commit.
     pub(super) before: (SessionKind, usize),
-    /// What it will weigh, and as whose.
+    /// Kind and memory of the session after the commit.
     pub(super) after: (SessionKind, usize),
 }
 
@@ -105,7 +105,7 @@ impl Shard {
         self.remove_slot(slot)
     }
 
-    /// Whether the commit may be made, and what it comes to. Changes nothing.
+    /// Decides whether the commit may be applied, and computes its result. Changes nothing.
     pub(super) fn check_commit(
         &self,
         key: &StoreKey,
@@ -140,8 +140,8 @@ impl Shard {
         }))
     }
 
-    /// Makes a commit that [`Self::check_commit`] let pass under the same lock. `None` if the slot is
-    /// empty, which that rules out.
+    /// Applies a commit that [`Self::check_commit`] accepted under the same lock. `None` if the
+    /// slot is empty, which cannot happen after that check.
     pub(super) fn apply(
         &mut self,
         plan: PlannedCommit,
@@ -203,7 +203,7 @@ impl Shard {
         })
     }
 
-    /// Ends the session under `key` if `claim` reaches it, and returns it, live or not.
+    /// Ends the session under `key` if `claim` reaches it. Returns its entry, live or expired.
     pub(super) fn delete(
         &mut self,
         key: &StoreKey,
@@ -221,7 +221,7 @@ impl Shard {
         }
     }
 
-    /// The live sessions of a principal from this slot on.
+    /// The live sessions of a principal, starting at this slot.
     pub(super) fn list(
         &self,
         principal: &Principal,
@@ -236,7 +236,7 @@ impl Shard {
         self.principal_slots(principal, from).filter_map(live)
     }
 
-    /// Takes out the sessions of a principal but `except`, the expired ones as well.
+    /// Removes the sessions of a principal except `except`, including expired ones.
     pub(super) fn remove_all(
         &mut self,
         principal: &Principal,
@@ -249,7 +249,8 @@ impl Shard {
         slots.into_iter().filter_map(|slot| self.remove_slot(slot)).collect()
     }
 
-    /// Takes out at most `limit` sessions that had expired at `now`, the longest dead first.
+    /// Removes at most `limit` sessions that had expired at `now`, those with the earliest deadline
+    /// first.
     pub(super) fn remove_expired(&mut self, limit: usize, now: u64) -> Vec<Entry> {
         let mut removed = Vec::new();
         while removed.len() < limit
@@ -262,11 +263,11 @@ impl Shard {
         removed
     }
 
-    /// The entry in the slot, live or not; `None` beyond the last slot, `Some(None)` if the slot is
-    /// empty.
+    /// The entry in the slot, live or expired. `None` after the last slot, `Some(None)` if the slot
+    /// is empty.
     #[expect(
         clippy::option_option,
-        reason = "an empty slot and the end of the slots are two answers, and a scan needs both"
+        reason = "an empty slot and the end of the slots are different results, and a scan needs both"
     )]
     pub(super) fn slot(&self, slot: usize) -> Option<Option<&Entry>> {
         self.entries.get(slot).map(Option::as_deref)
@@ -282,7 +283,7 @@ impl Shard {
             .map(|(_, slot)| *slot)
     }
 
-    /// The one exit from a shard: takes the session out of every index at once.
+    /// Removes the session from every index. Every removal from a shard goes through this method.
     pub(super) fn remove_slot(&mut self, slot: usize) -> Option<Entry> {
         let entry = *self.entries.get_mut(slot)?.take()?;
         self.free.push(slot);
@@ -328,7 +329,7 @@ impl Entry {
         }
     }
 
-    /// Dead exactly at its deadline, not after it.
+    /// A session is expired exactly at its deadline.
     pub(super) fn is_live(&self, now: u64) -> bool {
         now < self.deadline
     }

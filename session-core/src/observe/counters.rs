@@ -1,4 +1,4 @@
-//! Counting, which is nothing without the feature `metrics`.
+//! Counters of calls. Without the feature `metrics` they do nothing.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ impl CallCounters {
                 metrics::Counter::noop()
             }
         };
-        // There from the start, so that the first one is seen to come.
+        // Register the counter with 0, so that the first retry shows as an increase.
         metrics::counter!(RETRIES, "store" => store).increment(0);
         Self {
             calls: Operation::ALL.map(|operation| CallOutcome::ALL.map(|ended| call(operation, ended))),
@@ -46,7 +46,7 @@ impl CallCounters {
     pub(super) fn ended(&self, operation: Operation, ended: CallOutcome, took: Duration) {
         #[cfg(feature = "metrics")]
         {
-            // `ALL` has every variant at its position.
+            // `ALL` contains every variant at its discriminant.
             self.calls[operation as usize][ended as usize].increment(1);
             self.seconds[operation as usize].record(took.as_secs_f64());
         }
@@ -55,40 +55,36 @@ impl CallCounters {
     }
 }
 
-/// Tells the recorder that is installed what the names mean, and starts what has no store of its
-/// own at 0. OngoingCall it once, after installing the recorder.
+/// Describes the metrics to the installed recorder, and sets the metrics without a store label to
+/// 0. Call it once, after installing the recorder.
 #[cfg(feature = "metrics")]
 pub fn describe() {
     metrics::describe_counter!(
         CALLS,
-        "Calls of the session store that have ended, by operation and outcome."
+        "Finished calls of the session store, by operation and outcome."
     );
     metrics::describe_histogram!(
         CALL_SECONDS,
         metrics::Unit::Seconds,
-        "How long calls of the session store took."
+        "Duration of calls of the session store."
     );
     metrics::describe_counter!(RETRIES, "Times that a session store tried again within a call.");
     metrics::describe_counter!(
         TOUCHES_SKIPPED,
-        "Uses of a session whose life needed no extension."
+        "Uses of a session whose ttl did not need an extension."
     );
-    metrics::describe_counter!(
-        COOKIE_REFUSED,
-        "Values of the session cookie that were not believed, by cause."
-    );
+    metrics::describe_counter!(COOKIE_REFUSED, "Refused values of the session cookie, by cause.");
     metrics::counter!(TOUCHES_SKIPPED).increment(0);
     for cause in RefusalCause::ALL {
         metrics::counter!(COOKIE_REFUSED, "cause" => cause.name()).increment(0);
     }
 }
 
-/// For stores: a call is tried once more, because it was in the way of others or lost its
-/// connection.
+/// For stores: counts a retry within a call, for example after a conflict or a lost connection.
 ///
-/// It is counted under the name that the program [observes](super::observe) the store by, which is
-/// known within a call, but not to a task that the call has spawned. Of a store that nobody
-/// observes it is `own`, the name that the store gives in its errors.
+/// The retry is counted under the name of the [observed](super::observe) store. That name is known
+/// within a call, but not in a task that the call has spawned. For a store that is not observed it
+/// is `own`, the name that the store uses in its errors.
 pub fn retried(own: &'static str) {
     let store = current_store_name(own);
     #[cfg(feature = "metrics")]
@@ -96,14 +92,14 @@ pub fn retried(own: &'static str) {
     tracing::debug!(store, "a store tries again");
 }
 
-/// For stores: waits, and then a call is tried once more, see [`retried`]. A call that is over
-/// before the pause is has tried nothing.
+/// For stores: waits for `pause`, then counts a retry as [`retried`] does. If the call ends during
+/// the pause, no retry is counted.
 pub async fn retry_after(pause: Duration, own: &'static str) {
     tokio::time::sleep(pause).await;
     retried(own);
 }
 
-/// A session was used, and its life needed no extension.
+/// Counts a use of a session whose ttl did not need an extension.
 pub(crate) fn count_skipped_touch() {
     #[cfg(feature = "metrics")]
     metrics::counter!(TOUCHES_SKIPPED).increment(1);

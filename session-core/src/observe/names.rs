@@ -1,29 +1,29 @@
-//! The names of what is counted, and the values of their labels.
+//! The names of the metrics, and the values of their labels.
 
 use crate::StoreError;
 
-/// Calls that have ended: a counter by `store`, `operation` and `outcome`.
+/// Finished calls: a counter by `store`, `operation` and `outcome`.
 pub const CALLS: &str = "session_store_calls_total";
 
-/// How long calls took: a histogram of seconds by `store` and `operation`.
+/// Duration of calls: a histogram of seconds by `store` and `operation`.
 pub const CALL_SECONDS: &str = "session_store_call_seconds";
 
-/// Times that a store tried again within a call: a counter by `store`.
+/// Retries of a store within a call: a counter by `store`.
 pub const RETRIES: &str = "session_store_retries_total";
 
-/// Uses of a session whose life needed no extension: a counter.
+/// Uses of a session whose ttl did not need an extension: a counter.
 pub const TOUCHES_SKIPPED: &str = "session_touches_skipped_total";
 
-/// Values of the session cookie that were not believed: a counter by `cause`.
+/// Refused values of the session cookie: a counter by `cause`.
 pub const COOKIE_REFUSED: &str = "session_cookie_refused_total";
 
-/// What a store is asked for.
+/// The operation of a store call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     Create,
     Load,
     Commit,
-    /// A commit that at most extends a life.
+    /// A commit that at most extends the ttl.
     Touch,
     Delete,
     List,
@@ -34,7 +34,7 @@ pub(super) enum Operation {
     Ping,
 }
 
-/// How a call ended.
+/// The outcome of a store call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CallOutcome {
     Done,
@@ -43,7 +43,7 @@ pub(super) enum CallOutcome {
     Corrupt,
     Rejected,
     Failed,
-    /// Nobody waited for the end, or it panicked.
+    /// The caller dropped the call, or the call panicked.
     Dropped,
     Taken,
     Absent,
@@ -52,7 +52,7 @@ pub(super) enum CallOutcome {
     Gone,
 }
 
-/// Why a value of the session cookie is not believed.
+/// The reason why a value of the session cookie is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RefusalCause {
     Kind,
@@ -93,7 +93,7 @@ impl Operation {
         }
     }
 
-    /// Whether a call of this kind can end so.
+    /// Whether this operation can have this outcome.
     #[cfg(feature = "metrics")]
     pub(super) fn can_end(self, ended: CallOutcome) -> bool {
         match ended {

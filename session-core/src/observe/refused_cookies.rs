@@ -1,15 +1,15 @@
-//! Cookies that are not believed.
+//! Counts the session cookies of one request that the codec refuses.
 
 #[cfg(feature = "metrics")]
 use super::names::COOKIE_REFUSED;
 use super::names::RefusalCause;
 
-/// How many refusals by one cause are traced one by one.
+/// How many refusals per cause are traced individually.
 const TRACED: usize = 4;
 
-/// The values of the session cookie in one request that are not believed. All are counted; a client
-/// can send thousands, so of those beyond the first few only the number is traced, when this is
-/// dropped.
+/// The refused session cookies of one request. All of them are counted. A client can send
+/// thousands, so only the first few of each cause are traced individually. The number of the others
+/// is traced when this value is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct RefusedCookies {
     by_cause: [usize; RefusalCause::ALL.len()],
@@ -19,11 +19,11 @@ impl RefusedCookies {
     pub(crate) fn count(&mut self, cause: RefusalCause) {
         #[cfg(feature = "metrics")]
         metrics::counter!(COOKIE_REFUSED, "cause" => cause.name()).increment(1);
-        // `ALL` has every variant at its position.
+        // `ALL` contains every variant at its discriminant.
         let count = &mut self.by_cause[cause as usize];
         *count += 1;
         if *count <= TRACED {
-            tracing::debug!(cause = cause.name(), "a session cookie is refused");
+            tracing::debug!(cause = cause.name(), "session cookie refused");
         }
     }
 }
@@ -35,7 +35,7 @@ impl Drop for RefusedCookies {
                 tracing::debug!(
                     cause = cause.name(),
                     more = count - TRACED,
-                    "more session cookies of one request are refused"
+                    "more session cookies of one request refused"
                 );
             }
         }

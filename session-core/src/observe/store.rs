@@ -1,4 +1,4 @@
-//! A store whose calls are observed.
+//! The store wrapper that observes calls.
 
 use std::sync::Arc;
 
@@ -14,16 +14,15 @@ use crate::{
     SessionStore, StoreError, StoreKey, Stored, SummaryPage,
 };
 
-/// Observes the calls of `store`, under this name in numbers and traces.
+/// Wraps `store` so that its calls are counted, timed and traced under `name`.
 ///
-/// `S` can be any store, also `dyn SessionStore`. If numbers are wanted, the recorder of `metrics`
-/// must be installed by now.
+/// `S` is any store, also `dyn SessionStore`. For metrics, install the recorder of `metrics` first.
 #[must_use]
 pub fn observe<S: SessionStore + ?Sized>(name: &'static str, store: Arc<S>) -> Observed<S> {
     Observed { name, counts: CallCounters::of(name), store }
 }
 
-/// A store like the one inside, whose calls are counted, timed and traced. From [`observe`].
+/// A store whose calls are counted, timed and traced. [`observe`] makes it.
 #[derive(Debug)]
 pub struct Observed<S: ?Sized> {
     name: &'static str,

@@ -43,7 +43,7 @@ fn record() -> Record {
     }
 }
 
-/// A session that nobody signed in to.
+/// An anonymous session.
 fn anonymous() -> Record {
     Record { generation: 0, since: 0, authenticated: None, principal: None, ..record() }
 }
@@ -61,20 +61,20 @@ fn plan(known: &SessionKnowledge, recorded: &Recorded) -> NextStoreCall {
 }
 
 #[test]
-fn h02_nothing_recorded_makes_no_record() {
+fn h02_no_changes_create_no_record() {
     assert_eq!(plan(&SessionKnowledge::Absent, &Recorded::default()), NextStoreCall::None);
     assert_eq!(plan(&SessionKnowledge::Unloaded, &Recorded::default()), NextStoreCall::None);
     assert_eq!(plan(&loaded(), &Recorded::default()), NextStoreCall::None);
 }
 
 #[test]
-fn removing_renewing_and_clearing_need_no_new_session() {
+fn removing_renewing_and_clearing_start_no_session() {
     let nothing = Recorded { clears: 1, renew: true, ..recorded([(name("n"), Change::Remove)]) };
     assert_eq!(plan(&SessionKnowledge::Absent, &nothing), NextStoreCall::None);
 }
 
 #[test]
-fn h03_the_first_insert_creates_once() {
+fn h03_first_insert_creates_once() {
     let NextStoreCall::Create(new) =
         plan(&SessionKnowledge::Absent, &recorded([set("n", 1), (name("m"), Change::Remove)]))
     else {
@@ -84,7 +84,7 @@ fn h03_the_first_insert_creates_once() {
 }
 
 #[test]
-fn h04_equal_values_are_no_write() {
+fn h04_equal_values_are_not_written() {
     assert_eq!(
         plan(&loaded(), &recorded([set("n", 1), (name("absent"), Change::Remove)])),
         NextStoreCall::None
@@ -98,7 +98,7 @@ fn h04_equal_values_are_no_write() {
 }
 
 #[test]
-fn a_blind_insert_needs_no_load() {
+fn insert_without_a_load_needs_no_load() {
     let NextStoreCall::Commit(commit, Rotate::Keep) =
         plan(&SessionKnowledge::Unloaded, &recorded([set("n", 1)]))
     else {
@@ -111,7 +111,7 @@ fn a_blind_insert_needs_no_load() {
 }
 
 #[test]
-fn h10_sign_in_rotates_and_keeps_the_data_of_an_anonymous_session() {
+fn h10_sign_in_rotates_and_keeps_data_of_an_anonymous_session() {
     assert_eq!(plan(&SessionKnowledge::Unloaded, &sign_in("bob")), NextStoreCall::Load);
     let anonymous = known(anonymous());
     let NextStoreCall::Commit(commit, Rotate::WithoutGrace) = plan(&anonymous, &sign_in("bob"))
@@ -123,7 +123,7 @@ fn h10_sign_in_rotates_and_keeps_the_data_of_an_anonymous_session() {
 }
 
 #[test]
-fn h10_signing_in_again_rotates_and_another_user_inherits_nothing() {
+fn h10_second_sign_in_rotates_and_another_user_gets_no_data() {
     let NextStoreCall::Commit(commit, Rotate::WithoutGrace) = plan(&loaded(), &sign_in("bob"))
     else {
         panic!("no rotation")
@@ -134,7 +134,7 @@ fn h10_signing_in_again_rotates_and_another_user_inherits_nothing() {
 }
 
 #[test]
-fn h11_renewal_rotates_without_extending_the_absolute_deadline() {
+fn h11_renewal_does_not_extend_the_absolute_deadline() {
     let renew = Recorded { renew: true, ..Recorded::default() };
     let old = known(Record {
         authenticated: Some(Policy::default().absolute_timeout.saturating_sub(HOUR / 4)),
@@ -150,13 +150,13 @@ fn h11_renewal_rotates_without_extending_the_absolute_deadline() {
 }
 
 #[test]
-fn h13_changes_of_a_session_that_has_gone_are_lost() {
+fn h13_changes_of_an_ended_session_are_lost() {
     assert_eq!(plan(&SessionKnowledge::Gone, &recorded([set("n", 2)])), NextStoreCall::Gone);
     assert_eq!(plan(&SessionKnowledge::Gone, &Recorded::default()), NextStoreCall::None);
 }
 
 #[test]
-fn h16_a_due_touch_is_folded_into_the_commit() {
+fn h16_due_ttl_extension_is_part_of_the_commit() {
     let due = known(Record { ttl: HOUR / 4, ..record() });
     let NextStoreCall::Commit(commit, Rotate::Keep) = plan(&due, &recorded([set("n", 2)])) else {
         panic!("no commit")
@@ -169,7 +169,7 @@ fn h16_a_due_touch_is_folded_into_the_commit() {
 }
 
 #[test]
-fn a_session_with_a_lifetime_of_its_own_is_touched_by_that() {
+fn session_with_its_own_timeouts_is_extended_by_them() {
     let attributes = Attributes {
         idle_timeout: Some(48 * HOUR),
         absolute_timeout: Some(480 * HOUR),
@@ -193,13 +193,13 @@ fn a_session_with_a_lifetime_of_its_own_is_touched_by_that() {
 }
 
 #[test]
-fn a_record_beyond_its_absolute_timeout_is_ended() {
+fn record_beyond_its_absolute_timeout_is_deleted() {
     let over = known(Record { authenticated: Some(9 * HOUR), age: 9 * HOUR, ..record() });
     assert_eq!(plan(&over, &recorded([set("n", 2)])), NextStoreCall::Expire);
 }
 
 #[test]
-fn what_is_recorded_during_a_commit_stays_recorded() {
+fn changes_recorded_during_a_commit_stay_recorded() {
     let done = recorded([set("a", 1), set("b", 1)]);
     let mut now = recorded([set("a", 1), set("b", 2), set("c", 3)]);
     now.forget(&done);
@@ -209,7 +209,7 @@ fn what_is_recorded_during_a_commit_stays_recorded() {
 }
 
 #[test]
-fn h16_the_time_since_the_store_answered_counts() {
+fn h16_time_since_the_store_answered_counts() {
     let old = known(Record {
         authenticated: Some(Policy::default().absolute_timeout.saturating_sub(HOUR / 4)),
         age: 9 * HOUR,
@@ -225,7 +225,7 @@ fn h16_the_time_since_the_store_answered_counts() {
     assert_eq!(
         commit.ttl,
         Some(HOUR / 12),
-        "a long request does not live beyond the absolute deadline"
+        "a long request does not extend the session beyond the absolute deadline"
     );
     assert_eq!(
         super::plan(&old, SECRET, HOUR / 2, &renew, &Policy::default()),
@@ -234,7 +234,7 @@ fn h16_the_time_since_the_store_answered_counts() {
 }
 
 #[test]
-fn c48_the_absolute_timeout_of_a_user_counts_from_the_sign_in() {
+fn c48_absolute_timeout_of_a_user_counts_from_the_sign_in() {
     let old = Record { age: 100 * HOUR, authenticated: Some(HOUR), ttl: HOUR / 8, ..record() };
     let NextStoreCall::Commit(touch, Rotate::Keep) =
         plan(&known(old.clone()), &Recorded::default())
@@ -254,7 +254,7 @@ fn c48_the_absolute_timeout_of_a_user_counts_from_the_sign_in() {
 }
 
 #[test]
-fn c48_a_sign_in_gives_a_whole_life_and_a_renewal_none() {
+fn c48_sign_in_restarts_the_lifetime_and_a_renewal_does_not() {
     let near_the_end =
         Record { age: 8 * HOUR, authenticated: Some(31 * HOUR / 4), ttl: HOUR / 4, ..record() };
     let renew = Recorded { renew: true, ..Recorded::default() };
@@ -280,7 +280,7 @@ fn c48_a_sign_in_gives_a_whole_life_and_a_renewal_none() {
 }
 
 #[test]
-fn h31_a_visitor_who_reauthenticates_only_gets_a_new_id() {
+fn h31_reauthentication_of_a_visitor_only_rotates() {
     let acr = Some(ShortText::new("mfa").unwrap());
     let proves =
         Recorded { reauthenticated: Some(Reauthentication { acr }), ..Recorded::default() };
@@ -292,7 +292,7 @@ fn h31_a_visitor_who_reauthenticates_only_gets_a_new_id() {
 }
 
 #[test]
-fn s28_a_sign_in_keeps_nothing_of_the_former_attributes() {
+fn s28_sign_in_keeps_no_former_attributes() {
     let day = Duration::from_secs(86_400);
     let remembered = SignIn::new(principal("bob"))
         .remember(30 * day)
@@ -310,7 +310,7 @@ fn s28_a_sign_in_keeps_nothing_of_the_former_attributes() {
 }
 
 #[test]
-fn h27_with_a_superseded_id_only_a_sign_in_goes_on() {
+fn h27_only_a_sign_in_works_with_a_superseded_id() {
     for known in [SessionKnowledge::Superseded, SessionKnowledge::Grace(Box::new(record()))] {
         assert_eq!(plan(&known, &Recorded::default()), NextStoreCall::None);
         assert_eq!(plan(&known, &recorded([set("n", 2)])), NextStoreCall::Superseded);
@@ -327,7 +327,7 @@ fn h27_with_a_superseded_id_only_a_sign_in_goes_on() {
 }
 
 #[test]
-fn c50_a_visitor_lives_by_the_anonymous_timeout() {
+fn c50_anonymous_timeout_applies_to_visitors() {
     let policy = Policy::default().anonymous_idle_timeout(HOUR / 12);
     let new = |recorded: &Recorded| match super::plan(
         &SessionKnowledge::Absent,

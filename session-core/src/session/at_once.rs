@@ -1,4 +1,4 @@
-//! Calls that reach the store before they return.
+//! `add` and `update`, which reach the store before they return.
 
 use std::time::{Duration, Instant};
 
@@ -15,25 +15,25 @@ use crate::{
     plan::{Recorded, Rotate, SessionKnowledge},
 };
 
-/// How often [`Session::update`] tries. Each lost try means that somebody else's succeeded.
+/// The maximum number of attempts of [`Session::update`]. An attempt fails only if another request
+/// changed the session.
 const UPDATE_ATTEMPTS: u32 = 200;
 
 impl Session {
-    /// Adds `by` to the integer under `name`, at once and atomically at the store, and returns the
-    /// sum that the store agreed to.
+    /// Adds `by` to the integer under `name`, immediately and atomically at the store, and returns
+    /// the sum.
     ///
-    /// An absent value counts as 0. Of any number of concurrent calls, on however many servers,
-    /// none is lost. Starts a session if there is none. What was recorded before is committed
-    /// first.
+    /// An absent value counts as 0. Concurrent calls on any number of servers lose no addition.
+    /// Starts a session if there is none. Changes that were recorded before are committed first.
     ///
     /// # Errors
-    /// [`SessionError::Store`] with `Rejected` if the value is not an integer or the sum leaves the
-    /// range of `i64`; nothing changed then. With `Unavailable` or `Timeout` it may have been
-    /// added. [`SessionError::Gone`] if the session has ended since this request saw it,
-    /// [`SessionError::Superseded`] if it got a new id.
+    /// [`SessionError::Store`] with `Rejected` if the value is not an integer or the sum is outside
+    /// the range of `i64`; nothing changed. With `Unavailable` or `Timeout` the addition may have
+    /// taken effect. [`SessionError::Gone`] if the session has ended since this request saw it
+    /// alive, [`SessionError::Superseded`] if another request gave it a new id.
     ///
     /// # Cancel safety
-    /// A dropped call may have added.
+    /// If the call is dropped, the addition may have taken effect.
     pub async fn add(&self, name: &str, by: i64) -> Result<i64, SessionError> {
         let name = Name::new(name)?;
         let _call = self.0.call_lock.lock().await;
@@ -45,30 +45,30 @@ impl Session {
                 if let Some(done) = self.send(commit, Rotate::Keep).await? {
                     return Ok(done.added.get(&name).copied().unwrap_or(by));
                 }
-                // The request knows something else of its session now: absent and never seen alive,
-                // or superseded.
+                // The request has learned that its session is absent and was never alive, or that
+                // its id is superseded.
             } else if self.start_with(name.clone(), Json::integer(by)).await? {
                 return Ok(by);
             }
         }
     }
 
-    /// Replaces the value under `name` by what `change` makes of it, at once, and returns the new
-    /// value. `None` stands for no value, both ways.
+    /// Replaces the value under `name` by the result of `change`, immediately, and returns the new
+    /// value. `None` means that there is no value, both as argument and as result.
     ///
-    /// The change is applied only to the value it was computed from: if another request changes the
-    /// session in between, `change` is called again with the newer value, so it must not have
-    /// effects of its own. Starts a session if there is none and `change` returns a value. What was
-    /// recorded before is committed first. For counters [`Self::add`] is cheaper.
+    /// The new value is stored only if the session did not change in between. Otherwise `change` is
+    /// called again with the newer value, so it must have no side effects. Starts a session if
+    /// there is none and `change` returns a value. Changes that were recorded before are committed
+    /// first. For counters, [`Self::add`] costs less.
     ///
     /// # Errors
-    /// [`SessionError::Contended`] after 200 tries. [`SessionError::Gone`] if the session has ended
-    /// since this request saw it, [`SessionError::Superseded`] if it got a new id.
-    /// [`SessionError::Decode`] and [`SessionError::Encode`] if the value does not fit `T`;
-    /// [`SessionError::Store`], then the change may have landed.
+    /// [`SessionError::Contended`] after 200 attempts. [`SessionError::Gone`] if the session has
+    /// ended since this request saw it alive, [`SessionError::Superseded`] if another request gave
+    /// it a new id. [`SessionError::Decode`] and [`SessionError::Encode`] if the value does not
+    /// match `T`. [`SessionError::Store`] if the store failed; the change may have taken effect.
     ///
     /// # Cancel safety
-    /// A dropped call may have landed.
+    /// If the call is dropped, the change may have taken effect.
     pub async fn update<T: Serialize + DeserializeOwned>(
         &self,
         name: &str,
@@ -87,7 +87,7 @@ impl Session {
                 self.fetch().await?;
             }
             let alive = self.record_may_exist()?;
-            // What a clone records meanwhile comes later and does not count here.
+            // Use the stored value only: what a clone records meanwhile is committed later.
             let held = self.state().record().and_then(|record| record.data.get(name)).cloned();
             let next = change(decode(name, held.as_ref())?);
             let json = next.as_ref().map(Json::encode).transpose();
@@ -114,21 +114,21 @@ impl Session {
         Err(SessionError::Contended { name: name.to_owned(), attempts: UPDATE_ATTEMPTS })
     }
 
-    /// Ends the session, at once: no cookie, and no request in flight, opens it again. The response
-    /// removes the cookie. Succeeds if there is none; what is inserted later in this request starts
-    /// a new session with a new id.
+    /// Ends the session immediately: no cookie and no request in flight can use it again. The
+    /// response removes the cookie. Succeeds if there is no session. A value that is inserted later
+    /// in this request starts a new session with a new id.
     ///
-    /// A superseded id ends its session as well, if it is from the present user's sign-in. An id
-    /// from before the sign-in belongs to no session any more, and ends none.
+    /// A superseded id also ends its session if it was issued since the current user signed in. An
+    /// id from before the sign-in has no power over the session, and ends nothing.
     ///
     /// # Errors
-    /// [`SessionError::Store`]: it did not happen, or may have not; the cookie stays, so that the user can try again.
-    /// [`SessionError::Superseded`] if the id is from before a sign-in that happened a moment ago:
-    /// the browser is about to get the new id. [`SessionError::PlainHttp`] if the cookie could not
-    /// be believed.
+    /// [`SessionError::Store`] if the store failed: the session may or may not have ended. The
+    /// cookie stays, so that the user can try again. [`SessionError::Superseded`] if the id is from
+    /// before a sign-in a moment ago: the browser is about to receive the new id.
+    /// [`SessionError::PlainHttp`] if an https-only cookie came over plain http.
     ///
     /// # Cancel safety
-    /// A dropped call may have ended the session; the cookie then opens nothing.
+    /// If the call is dropped, the session may have ended. The cookie then opens no session.
     pub async fn destroy(&self) -> Result<(), SessionError> {
         let _call = self.0.call_lock.lock().await;
         if self.0.delivery == CookieDelivery::Refused {
@@ -137,15 +137,15 @@ impl Session {
         self.end_own_sessions().await
     }
 
-    /// Ends the sessions of all ids that this request has. The caller holds the call lock.
+    /// Ends the sessions of all ids of this request. The caller holds the call lock.
     pub(super) async fn end_own_sessions(&self) -> Result<(), SessionError> {
         let ids = {
             let state = self.state();
-            // A creation or rotation of this request whose answer was lost may have landed with the
-            // id it drew. It stands first: of two ids of one session the later generation reaches
-            // further.
+            // If the answer to a creation or rotation was lost, the id that this request drew may
+            // be in the store. It comes first: of two ids of one session, a claim with the later
+            // generation reaches further.
             let drawn = state.drawn.iter().map(|drawn| &drawn.identity);
-            // The request knows the principal of its own session only, not those behind other
+            // The request knows the principal of its own session only, not those of the other
             // cookies.
             let superseded = state.superseded.as_ref();
             let own = state.record().map_or_else(
@@ -156,7 +156,7 @@ impl Session {
                 .chain(&state.identity)
                 .map(|identity| (identity.clone(), own.clone()))
                 .collect();
-            // While the rotation settles, the superseded id is the request's identity as well.
+            // While the rotation settles, the superseded id is also the request's identity.
             if let Some(SupersededId { identity, .. }) =
                 superseded.filter(|_| state.identity.is_none())
             {
@@ -195,8 +195,8 @@ impl Session {
         Ok(stored.map(|stored| stored.open(&identity.secret)))
     }
 
-    /// Whether the id has the current secret. An unsigned id ends its session only then, because
-    /// any client can make one up.
+    /// Whether the id has the current secret. An unsigned id ends its session only in that case,
+    /// because any client can make one up.
     async fn opens(&self, identity: &Identity) -> Result<bool, SessionError> {
         match self.opened(identity).await {
             Ok(opened) => Ok(matches!(opened, Some(Opened::Current(_)))),
@@ -205,8 +205,8 @@ impl Session {
         }
     }
 
-    /// Commits what was recorded before a call that acts at once, and finds out which of several
-    /// cookies counts. With one cookie and nothing recorded it costs nothing.
+    /// Commits the recorded changes before a call that acts immediately, and chooses among several
+    /// cookies. With one cookie and no recorded changes it makes no call.
     pub(super) async fn commit_recorded_first(&self) -> Result<(), SessionError> {
         self.choose_cookie().await?;
         let empty = self.state().recorded.is_empty();
@@ -227,8 +227,8 @@ impl Session {
         }
     }
 
-    /// Starts a session with one value and whatever attributes were asked for. `false` if a former
-    /// attempt had started it.
+    /// Starts a session with one value and the recorded attributes. `false` if an earlier attempt
+    /// had already created it.
     async fn start_with(&self, name: Name, value: Json) -> Result<bool, SessionError> {
         let mut new = {
             let state = self.state();
@@ -243,7 +243,8 @@ impl Session {
         Ok(created)
     }
 
-    /// Sets or removes one value if the record is still as it was loaded. `false` if it is not.
+    /// Sets or removes one value if the record is unchanged since it was loaded. `false` if it is
+    /// not.
     async fn replace(&self, name: &Name, value: Option<Json>) -> Result<bool, SessionError> {
         let (key, secret, version) = {
             let state = self.state();
@@ -258,7 +259,7 @@ impl Session {
                 self.state().committed(&commit, None, &done);
                 Ok(true)
             }
-            // The next attempt loads the record, and learns what became of the id.
+            // The next attempt loads the record and learns the state of the id.
             Outcome::Conflict | Outcome::Superseded => Ok(false),
             Outcome::Gone => {
                 self.state().missing();
@@ -268,10 +269,10 @@ impl Session {
     }
 }
 
-/// Waits a random moment that grows with the attempts, so that many who change one session get out
-/// of each other's way. The first retries come at once: with two or three contenders one of them is
-/// enough. An attempt that `took` long says that the store is slow, or busy with the attempts of
-/// others; then the moment is as much longer.
+/// Waits for a random time that grows with the number of attempts, so that concurrent writers of
+/// one session conflict less. The first two retries follow immediately, which is enough for two or
+/// three writers. If the attempt `took` long, the store is slow or busy with other attempts, and
+/// the wait is longer.
 async fn back_off(attempt: u32, took: Duration) {
     if attempt < 2 {
         return tokio::task::yield_now().await;

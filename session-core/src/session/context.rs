@@ -1,4 +1,4 @@
-//! What all sessions of an application share.
+//! The context that all sessions of an application share.
 
 use std::{fmt, sync::Arc};
 
@@ -7,7 +7,8 @@ use crate::{
     StoreError, StoreKey,
 };
 
-/// What all sessions of an application share: the store, the policy and the receiver of events.
+/// The context that all sessions of an application share: the store, the policy and the receiver of
+/// events.
 #[derive(Clone)]
 pub struct SessionContext {
     pub(super) store: Arc<dyn SessionStore>,
@@ -15,7 +16,7 @@ pub struct SessionContext {
     events: Option<Arc<dyn SessionEvents>>,
 }
 
-/// One thing that can happen to a session.
+/// What happened to a session.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum EventKind {
     Created,
@@ -26,20 +27,20 @@ pub(super) enum EventKind {
 }
 
 impl SessionContext {
-    /// The context of an application with this store and policy, and without events.
+    /// A context with this store and policy, and without a receiver of events.
     #[must_use]
     pub fn new(store: Arc<dyn SessionStore>, policy: Policy) -> Self {
         Self { store, policy, events: None }
     }
 
-    /// The same with another policy.
+    /// Replaces the policy.
     #[must_use]
     pub fn with_policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// The same with a receiver of events.
+    /// Sets the receiver of events.
     #[must_use]
     pub fn events(mut self, events: Arc<dyn SessionEvents>) -> Self {
         self.events = Some(events);
@@ -62,7 +63,8 @@ impl SessionContext {
         self.emit_with(key, principal, kind, EventOutcome::Confirmed);
     }
 
-    /// Emits that something may have event, if `error` leaves that open.
+    /// Emits an event with an unknown outcome if `error` leaves it open whether the call took
+    /// effect.
     pub(super) fn emit_unknown(
         &self,
         key: &StoreKey,
@@ -82,7 +84,7 @@ impl SessionContext {
         kind: EventKind,
         outcome: EventOutcome,
     ) {
-        // The handle costs a hash, so it is not made without a receiver.
+        // The handle costs a hash, so it is computed only for a receiver.
         let Some(events) = &self.events else { return };
         let event = SessionEvent { handle: key.handle(), principal, outcome };
         match kind {

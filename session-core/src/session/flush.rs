@@ -1,4 +1,4 @@
-//! Loading the record, and bringing recorded changes to the store.
+//! Loading the record, and committing recorded changes.
 
 use std::time::Duration;
 
@@ -18,29 +18,28 @@ use crate::{
     plan::{NextStoreCall, Recorded, Rotate, SessionKnowledge, plan},
 };
 
-/// Fresh ids to draw, and plans to make, before something must be wrong. The first always does;
-/// others need a collision of 96 bits.
+/// The maximum number of ids to draw, and of plans to make. The first id always works: another one
+/// is needed only after a collision of 96 random bits.
 const ATTEMPTS: usize = 4;
 
 impl Session {
-    /// Brings everything recorded to the store now, in one atomic commit, and extends the session's
-    /// life if that is due.
+    /// Commits all recorded changes now, in one atomic step, and extends the ttl if that is due.
     ///
-    /// The response does that by itself; a long-lived body, or a task that goes on after the
-    /// response, calls this. Recorded changes stay recorded until the store has them, so after an
-    /// error the call can be repeated, also if the first one had landed. With nothing recorded it
-    /// asks the store whether the session still lives, in one round trip.
+    /// The adapter does this for every response. A long-lived body, or a task that continues after
+    /// the response, calls it itself. Recorded changes stay recorded until the store has them, so a
+    /// failed call can be repeated, even if the first attempt took effect. Without recorded changes
+    /// the call asks the store whether the session still lives, in one round trip.
     ///
     /// # Errors
-    /// [`SessionError::Gone`] if the session has ended since this request saw it.
+    /// [`SessionError::Gone`] if the session has ended since this request saw it alive.
     /// [`SessionError::Superseded`] if another request gave the session a new id.
-    /// [`SessionError::Store`]: the changes may have landed, all or none.
-    /// [`SessionError::HeadSent`] and [`SessionError::PlainHttp`] if it takes a new id that cannot
-    /// reach the browser.
+    /// [`SessionError::Store`] if the store failed: either all changes took effect or none.
+    /// [`SessionError::HeadSent`] and [`SessionError::PlainHttp`] if the commit needs a new id that
+    /// cannot reach the browser.
     ///
     /// # Cancel safety
-    /// A dropped call may have landed; what was recorded is still recorded, and committing it again
-    /// sets the same values.
+    /// If the call is dropped, the commit may have taken effect. The changes are still recorded,
+    /// and committing them again sets the same values.
     pub async fn commit(&self) -> Result<(), SessionError> {
         let _call = self.0.call_lock.lock().await;
         if !self.commit_recorded().await? {
@@ -68,13 +67,13 @@ impl Session {
         }
     }
 
-    /// Loads the record unless it is known whether and what there is.
+    /// Loads the record unless the request already knows whether there is one.
     pub(super) async fn load(&self) -> Result<(), SessionError> {
         if !self.needs_load() {
             return Ok(());
         }
         let _call = self.0.call_lock.lock().await;
-        // Another task of this request may have loaded while this one waited.
+        // Another task of this request may have loaded it while this one waited.
         if self.needs_load() { self.fetch().await } else { Ok(()) }
     }
 
@@ -95,10 +94,10 @@ impl Session {
         self.apply_opened(identity, opened).await
     }
 
-    /// Of several cookies that verified, finds the one that counts: the first with the current
-    /// secret, else the first in the grace, else the first whose session lives. All are looked up
-    /// side by side, so that they share one deadline. A record that cannot be read is an error only
-    /// if no other session can be used. The caller holds the call lock.
+    /// Chooses among several cookies that verified: the first with the current secret, else the
+    /// first in the grace, else the first whose session lives. All are loaded concurrently, so that
+    /// they share one deadline. A corrupt record is an error only if no other session is usable.
+    /// The caller holds the call lock.
     pub(super) async fn choose_cookie(&self) -> Result<(), SessionError> {
         let candidates: Vec<Identity> = {
             let state = self.state();
@@ -143,7 +142,7 @@ impl Session {
         self.apply_opened(identity, found).await
     }
 
-    /// Takes over what the store said of the request's id.
+    /// Records what the store answered for the request's id.
     pub(super) async fn apply_opened(
         &self,
         identity: Identity,
@@ -157,8 +156,8 @@ impl Session {
                 self.expire(&identity, record.principal.as_ref()).await?;
             }
             Some(Opened::Current(record)) => self.state().loaded(record),
-            // A made-up cookie under a known key must not learn anything, so without a signature a
-            // wrong secret counts as absent.
+            // A client that makes up a cookie for a known key must not learn anything. So without a
+            // signature a wrong secret counts as absent.
             Some(Opened::Grace(_) | Opened::Superseded(_))
                 if identity.signed_by == SignedBy::None =>
             {
@@ -176,27 +175,27 @@ impl Session {
         Ok(())
     }
 
-    /// An id of the present sign-in was used long after it was replaced.
+    /// Reports an id of the current sign-in that was used long after it was replaced.
     async fn report_superseded(&self, identity: &Identity, superseded: &Superseded) {
         let principal = superseded.principal.as_ref();
         self.0.context.emit(&identity.key, principal, EventKind::SupersededIdUsed);
         if self.policy().on_superseded_id == OnSupersededId::EndSession {
             let claim = Claim::Generation(identity.id.generation());
-            // The request reads anonymous in any case. Its failure would hide the reason, so the
-            // operator is told instead.
+            // The request reads an anonymous session in any case. An error would hide the reason,
+            // so the failure is logged for the operator.
             if let Err(error) =
                 self.end(identity, claim, principal, EndCause::SupersededIdUsed).await
             {
-                tracing::warn!(%error, "a session whose superseded id was used could not be ended");
+                tracing::warn!(%error, "session whose superseded id was used could not be ended");
             }
         }
     }
 
-    /// Plans and calls the store until nothing recorded is left to do. `true` if the store was
-    /// asked to change something. The caller holds the call lock.
+    /// Plans and makes store calls until the recorded changes need no more. `true` if a change took
+    /// effect. The caller holds the call lock.
     ///
-    /// A clone that goes on recording meanwhile does not hold the response up: what it recorded
-    /// last stays recorded, for its own commit.
+    /// A clone that keeps recording does not delay the response: its latest changes stay recorded
+    /// for its own commit.
     pub(super) async fn commit_recorded(&self) -> Result<bool, SessionError> {
         self.check_transport()?;
         if !self.state().recorded.is_empty() {
@@ -219,8 +218,8 @@ impl Session {
                         landed = true;
                     }
                 }
-                // And plan again: what the commit told of a record that was never loaded can mean
-                // that its life is due.
+                // Plan again after a commit: it may return that the ttl of a record that was never
+                // loaded is due.
                 NextStoreCall::Commit(commit, rotate) => {
                     let sent = self.send(commit, rotate).await;
                     if sent.inspect_err(|_| self.state().attempt_failed(planned.clone()))?.is_some()
@@ -249,13 +248,14 @@ impl Session {
         if landed { Ok(true) } else { Err(out_of_ids()) }
     }
 
-    /// What the recorded changes need next, and a copy of them to strike off once it is done.
+    /// The next store call, and a copy of the changes to remove once it has succeeded.
     fn next_store_call(&self) -> (NextStoreCall, Recorded) {
         let mut state = self.state();
         let step =
             plan(&state.known, state.secret(), state.elapsed(), &state.recorded, self.policy());
         if step == NextStoreCall::None && !state.recorded.is_empty() {
-            // What changes nothing is done. Only attributes wait for a session that may still come.
+            // Changes without an effect are done. Only attributes wait for a session that may still
+            // start.
             let attributes = if state.identity.is_none() {
                 state.recorded.attributes.clone()
             } else {
@@ -268,7 +268,7 @@ impl Session {
         (step, planned)
     }
 
-    /// Strikes off what the store has, and does what follows a sign-in.
+    /// Removes the changes that the store has applied, and enforces the limit of a sign-in.
     async fn mark_committed(&self, done: &Recorded) {
         self.state().recorded.forget(done);
         if let Some(SignIn { principal, max_sessions: Some(most), .. }) = &done.sign_in {
@@ -276,9 +276,9 @@ impl Session {
         }
     }
 
-    /// A browser that lost the cookie of a rotation signs in again: its former session would
-    /// otherwise live on unseen. Does nothing while the rotation settles, because a parallel
-    /// request may own the new id.
+    /// Ends the former session of a browser that lost the cookie of a rotation and signs in again.
+    /// Without this, that session would live on. Does nothing while the rotation settles, because a
+    /// parallel request may own the new id.
     async fn end_superseded_session_of(&self, sign_in: &SignIn) -> Result<(), SessionError> {
         let former = {
             let state = self.state();
@@ -295,14 +295,14 @@ impl Session {
         Ok(())
     }
 
-    /// Creates a session under a fresh id. `false` if a former attempt had created it already, with
-    /// what was recorded then. The caller holds the call lock.
+    /// Creates a session under a new id. `false` if an earlier attempt had already created it, with
+    /// the changes of that time. The caller holds the call lock.
     pub(super) async fn create(&self, new: NewRecord) -> Result<bool, SessionError> {
         let signed_in = new.principal.as_ref().map(|_| EventKind::SignedIn);
         self.create_as(new, [Some(EventKind::Created), signed_in]).await
     }
 
-    /// The same with other events.
+    /// Creates a session under a new id and emits these events.
     async fn create_as(
         &self,
         mut new: NewRecord,
@@ -333,7 +333,7 @@ impl Session {
         Err(out_of_ids())
     }
 
-    /// Emits what happened, or what may have happened where the store answered with `error`.
+    /// Emits an event. With `error`, its outcome may be unknown.
     fn emit(
         &self,
         key: &StoreKey,
@@ -347,8 +347,8 @@ impl Session {
         }
     }
 
-    /// Sends a commit. `None` if the plan has to be made again: the request turned out to know
-    /// something else of its session. The caller holds the call lock.
+    /// Sends a commit. `None` if the caller has to plan again, because the request learned
+    /// something new about its session. The caller holds the call lock.
     pub(super) async fn send(
         &self,
         mut commit: Commit,
@@ -373,7 +373,8 @@ impl Session {
         });
         let mut answer = self.store().commit(&identity.key, commit.clone()).await;
         if only_noted && matches!(answer, Ok(Outcome::Conflict)) {
-            // Another request changed the attributes. They matter more than the note.
+            // Another request changed the attributes. Its change takes precedence over the list of
+            // replaced secrets.
             (commit.guard, commit.attributes) = (Guard::Any, None);
             answer = self.store().commit(&identity.key, commit.clone()).await;
         }
@@ -405,10 +406,10 @@ impl Session {
                 }
                 Ok(Some(done))
             }
-            // Only `update` sends a guard, by itself.
+            // Only `update` sends a guard, in its own code.
             Outcome::Conflict => Ok(None),
             Outcome::Superseded => {
-                // The rotation of a former attempt, whose answer was lost, may have landed.
+                // The answer to the rotation of an earlier attempt may have been lost.
                 let landed = match &drawn {
                     Some(drawn) => self.adopt(drawn).await?,
                     None => false,
@@ -423,8 +424,8 @@ impl Session {
                 state.missing();
                 let lost = matches!(state.known, SessionKnowledge::Gone)
                     && (commit.is_change() || drawn.is_some());
-                // A session that only would have lived longer has nothing to lose: what was read of
-                // it was true when it was read.
+                // A commit that only extends the ttl loses nothing: the data was valid when it was
+                // read.
                 if lost && state.recorded.sign_in.is_none() {
                     Err(SessionError::Gone)
                 } else {
@@ -434,9 +435,9 @@ impl Session {
         }
     }
 
-    /// Adds to a rotation which secrets were replaced shortly before. The note itself cannot be out
-    /// of date: only another rotation changes it, and then this one is refused. `true` if the
-    /// commit brings attributes for nothing but the note; they may be out of date.
+    /// Adds the list of recently replaced secrets to a rotation. The list cannot be out of date:
+    /// only another rotation changes it, and then this one is refused. `true` if the commit
+    /// contains attributes only because of the list. Those attributes may be out of date.
     fn remember_replaced_secret(&self, commit: &mut Commit) -> bool {
         let state = self.state();
         let Some(record) = state.record() else { return false };
@@ -462,13 +463,13 @@ impl Session {
         true
     }
 
-    /// Ends the session of the user who was signed in, because another one signs in. If somebody
-    /// signed in on it meanwhile, it is another request's, and stays.
+    /// Ends the session of the former user, because another user signs in. If another request
+    /// signed in on that session meanwhile, it belongs to that request and stays.
     async fn end_for_other_user(&self) -> Result<(), SessionError> {
         self.check_delivery()?;
         let (identity, principal) = {
             let state = self.state();
-            // A rotation of this request whose answer was lost may have landed.
+            // The answer to a rotation of this request may have been lost.
             let drawn = state
                 .drawn
                 .as_ref()
@@ -503,9 +504,9 @@ impl Session {
         self.emit(&identity.key, principal, event, error);
     }
 
-    /// The rotation of a store that cannot rotate: a copy under a new id, then the end of the old
-    /// session. Two steps: for a moment both live, and a commit between them is lost with the old
-    /// one.
+    /// Replaces the rotation in a store that cannot rotate: copies the record to a new id, then
+    /// ends the old session. In between both sessions live, and a commit to the old one in that
+    /// time is lost.
     async fn copy_to_new_id(
         &self,
         identity: &Identity,
@@ -555,9 +556,9 @@ impl Session {
         }))
     }
 
-    /// The id that a former attempt drew whose outcome is unknown, with `true`; otherwise a fresh
-    /// one. Repeating a call with the same id tells whether the first one landed, where another id
-    /// would leave a second session behind, or lose the first secret.
+    /// The id of an earlier attempt with an unknown outcome, with `true`. Otherwise a new id.
+    /// Repeating the call with the same id shows whether the first attempt took effect. A different
+    /// id would leave a second session behind, or lose the first secret.
     fn draw(
         &self,
         fresh: impl FnOnce() -> Result<SessionId, EntropyError>,
@@ -571,8 +572,8 @@ impl Session {
         Ok((drawn, false))
     }
 
-    /// Takes the record that a drawn id opens for this request's own: a former attempt did land,
-    /// and what it carried is done.
+    /// Adopts the record that a drawn id opens: an earlier attempt did take effect, and its changes
+    /// are done.
     async fn adopt(&self, drawn: &Identity) -> Result<bool, SessionError> {
         let found = self.store().load(&drawn.key).await?;
         if let Some(Opened::Current(record)) = found.map(|stored| stored.open(&drawn.secret)) {
@@ -584,7 +585,7 @@ impl Session {
         Ok(false)
     }
 
-    /// Ends a session if `claim` reaches it, and emits that.
+    /// Ends a session if `claim` reaches it, and emits the event.
     pub(super) async fn end(
         &self,
         identity: &Identity,
@@ -608,8 +609,8 @@ impl Session {
         deleted
     }
 
-    /// Deletes a record that outlived a timeout which was shortened after it was written. The claim
-    /// spares a sign-in that happened since the store said so: that one has a timeout of its own.
+    /// Deletes a record that outlived a timeout which was shortened after the record was stored.
+    /// The claim spares a session with a later sign-in: that sign-in has a new timeout.
     async fn expire(
         &self,
         identity: &Identity,
@@ -627,8 +628,8 @@ impl Session {
         Ok(())
     }
 
-    /// An https-only cookie is not believed on plain http, so nothing can be done to the session
-    /// behind it. A success would be false.
+    /// Rejects recorded changes if an https-only cookie came over plain http: the session behind it
+    /// cannot be changed, so a success would be false.
     pub(super) fn check_transport(&self) -> Result<(), SessionError> {
         let idle = self.state().recorded.is_empty();
         match self.0.delivery {
@@ -637,7 +638,7 @@ impl Session {
         }
     }
 
-    /// No id is made that could not reach the browser: its session would be an orphan.
+    /// Rejects a new id that could not reach the browser: its session would be an orphan.
     pub(super) fn check_delivery(&self) -> Result<(), SessionError> {
         if self.state().head == ResponseHead::Sent {
             return Err(SessionError::HeadSent);
@@ -648,13 +649,13 @@ impl Session {
         }
     }
 
-    /// The store itself: a call on the `Arc` around it would allocate a second future.
+    /// The store itself. A call on the `Arc` around it would allocate a second future.
     pub(super) fn store(&self) -> &dyn SessionStore {
         &*self.0.context.store
     }
 }
 
-/// The record that a store makes of a new one.
+/// The record that a store makes of `new`.
 fn record_of(new: NewRecord) -> Record {
     let NewRecord {
         data,
@@ -685,6 +686,8 @@ fn record_of(new: NewRecord) -> Record {
 }
 
 fn out_of_ids() -> SessionError {
-    let source = "fresh random ids were taken several times in a row; the random source seems to repeat itself".into();
+    let source = "new random ids were already taken several times in a row; \
+                  the random source of the system may be broken"
+        .into();
     SessionError::Store(StoreError::Other { store: "session", source })
 }

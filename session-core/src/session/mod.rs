@@ -1,4 +1,4 @@
-//! What handlers hold.
+//! The session of one request, for handlers.
 
 mod at_once;
 mod context;
@@ -28,23 +28,23 @@ use state::State;
 
 /// The session of one request.
 ///
-/// A clone is the same session, and it may be used from several tasks, also after the response has
-/// left: a long-lived body then calls [`Self::commit`] itself.
+/// A clone is the same session. It may be used from several tasks, also after the response has been
+/// sent: a long-lived body then calls [`Self::commit`] itself.
 ///
-/// The first call that needs the stored record loads it, once; later calls see that snapshot with
-/// this request's own changes. Most changes are recorded and committed in one step before the
-/// response head leaves; a few act at once, and say so.
+/// The first call that needs the stored record loads it, once. Later calls see that snapshot with
+/// the changes of this request. Most changes are recorded and committed in one step before the
+/// response head is sent. A few calls act immediately, as the table shows.
 ///
 /// | call | when it reaches the store |
 /// |---|---|
-/// | `get`, `contains`, `names`, `take`, `principal`, `acr`, `age`, `ttl`, `handle`, `authenticated_within` | the first of them loads |
+/// | `get`, `contains`, `names`, `take`, `principal`, `acr`, `age`, `ttl`, `handle`, `authenticated_within` | the first of them loads the record |
 /// | `insert`, `remove`, `clear`, `sign_in`, `renew`, `reauthenticated`, `set_…` | recorded; one commit when the response is built |
-/// | `add`, `update`, `destroy`, `others`, `destroy_other`, `destroy_others`, `destroy_all`, `credentials_changed` | at once, after what was recorded before |
+/// | `add`, `update`, `destroy`, `others`, `destroy_other`, `destroy_others`, `destroy_all`, `credentials_changed` | immediately, after the changes recorded before |
 /// | `is_alive`, `refresh`, `ended` | each time |
 ///
-/// Of several requests of one browser, one can give the session a new id. The others then hold a
-/// *superseded* id: they read an anonymous session, except for the grace after [`Self::renew`], and
-/// writes return [`SessionError::Superseded`] for a while.
+/// Of several parallel requests of one browser, one can give the session a new id. The others then
+/// hold a *superseded* id: they read an anonymous session, except during the grace after
+/// [`Self::renew`], and for a while their writes return [`SessionError::Superseded`].
 ///
 /// # Examples
 /// ```
@@ -65,25 +65,25 @@ pub struct Session(Arc<Inner>);
 struct Inner {
     context: Arc<SessionContext>,
     delivery: CookieDelivery,
-    /// Held over every store call, so that one session makes one call at a time and a second `get`
-    /// waits for the first one's load. Always taken before `state`.
+    /// Held during every store call, so that a session makes one call at a time and a second `get`
+    /// waits for the load of the first. Always locked before `state`.
     call_lock: tokio::sync::Mutex<()>,
-    /// Never held over an await.
+    /// Never held across an await.
     state: parking_lot::Mutex<State>,
 }
 
 impl Session {
-    /// The value under `name`, read into `T`. `None` if there is none.
+    /// The value under `name`, decoded into `T`. `None` if there is none.
     ///
     /// # Errors
-    /// [`SessionError::Store`] if the record cannot be loaded; [`SessionError::Decode`] if the
+    /// [`SessionError::Store`] if the record cannot be loaded, [`SessionError::Decode`] if the
     /// value is not a `T`.
     pub async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
         let settled = self.state().is_settled(name);
         if !settled {
             self.load().await?;
         }
-        // Decoding runs code of the application, so the lock is gone by then.
+        // Decoding runs code of the application, so the lock is released first.
         let value = self.state().value(name).cloned();
         decode(name, value.as_ref())
     }
@@ -97,7 +97,7 @@ impl Session {
         Ok(self.state().value(name).is_some())
     }
 
-    /// The names of all values, in the order of their bytes.
+    /// The names of all values, in byte order.
     ///
     /// # Errors
     /// [`SessionError::Store`] if the record cannot be loaded.
@@ -106,7 +106,7 @@ impl Session {
         Ok(self.state().names())
     }
 
-    /// The JSON text under `name`, as it was written. `None` if there is none.
+    /// The JSON text under `name`, byte for byte. `None` if there is none.
     ///
     /// # Errors
     /// [`SessionError::Store`] if the record cannot be loaded.
@@ -115,7 +115,7 @@ impl Session {
         Ok(self.state().value(name).cloned())
     }
 
-    /// Who is signed in, counting a sign-in of this request.
+    /// The signed-in user, including a sign-in of this request.
     ///
     /// # Errors
     /// [`SessionError::Store`] if the record cannot be loaded.
@@ -126,8 +126,8 @@ impl Session {
         Ok(signs_in.or_else(|| state.record()?.principal.clone()))
     }
 
-    /// The strength of the authentication, as [`SignIn::acr`] or [`Self::reauthenticated_with`] set
-    /// it, counting this request's own. `None` for an anonymous session.
+    /// The strength of the authentication that [`SignIn::acr`] or [`Self::reauthenticated_with`]
+    /// set, including those of this request. `None` for an anonymous session.
     ///
     /// # Errors
     /// [`SessionError::Store`] if the record cannot be loaded.
@@ -148,8 +148,9 @@ impl Session {
         Ok(raised.or_else(|| record.attributes.acr.clone()))
     }
 
-    /// Whether the user proved who they are at most `time` ago: by a sign-in or by
-    /// [`Self::reauthenticated`], counting this request's own. `false` for an anonymous session.
+    /// Whether the user proved their identity at most `time` ago, by a sign-in or by
+    /// [`Self::reauthenticated`], including those of this request. `false` for an anonymous
+    /// session.
     ///
     /// # Errors
     /// [`SessionError::Store`] if the record cannot be loaded.
@@ -165,7 +166,7 @@ impl Session {
         Ok(state.recorded.reauthenticated.is_some() || age + state.elapsed() <= time)
     }
 
-    /// How long ago the session was created, when it was loaded. `None` if there is none yet.
+    /// The age of the session at the time of the load. `None` if there is no session yet.
     ///
     /// # Errors
     /// [`SessionError::Store`] if the record cannot be loaded.
@@ -174,7 +175,7 @@ impl Session {
         Ok(self.state().record().map(|record| record.age))
     }
 
-    /// How long the session would live if it were not used again. `None` if there is none yet.
+    /// The remaining lifetime if the session is not used again. `None` if there is no session yet.
     ///
     /// # Errors
     /// [`SessionError::Store`] if the record cannot be loaded.
@@ -183,29 +184,28 @@ impl Session {
         Ok(self.state().record().map(|record| record.ttl))
     }
 
-    /// The public name of the session, for logs and pages. `None` if there is none yet. It stays
-    /// the same through every rotation.
+    /// The public name of the session, for logs and pages. `None` if there is no session yet. It
+    /// stays the same through every rotation.
     ///
     /// # Errors
-    /// [`SessionError::Store`] if it takes a load to know whether the session lives, and that
-    /// fails.
+    /// [`SessionError::Store`] if the call has to load the record and that fails.
     pub async fn handle(&self) -> Result<Option<Handle>, SessionError> {
         let unknown = matches!(self.state().known, SessionKnowledge::Unloaded);
         if unknown {
             self.load().await?;
         }
         let state = self.state();
-        // A superseded id reads anonymous, so it does not learn the handle either.
+        // A superseded id reads an anonymous session, so it does not get the handle either.
         let key =
             if matches!(state.known, SessionKnowledge::Superseded) { None } else { state.key() };
         Ok(key.map(|key| key.handle()))
     }
 
-    /// Records that the value under `name` becomes `value`. A value equal to the stored one is no
-    /// change if the record was loaded.
+    /// Records that the value under `name` becomes `value`. If the record was loaded and the stored
+    /// value is equal, nothing is written.
     ///
     /// # Errors
-    /// [`SessionError::Name`] or [`SessionError::Encode`]; nothing is recorded then.
+    /// [`SessionError::Name`] or [`SessionError::Encode`]; nothing is recorded.
     pub fn insert<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), SessionError> {
         let key = Name::new(name)?;
         let json = Json::encode(value)
@@ -214,32 +214,31 @@ impl Session {
         Ok(())
     }
 
-    /// Records that the value under `name` becomes this JSON text, exactly as it stands.
+    /// Records that the value under `name` becomes this JSON text, byte for byte.
     ///
     /// # Errors
-    /// [`SessionError::Name`]; nothing is recorded then.
+    /// [`SessionError::Name`]; nothing is recorded.
     pub fn insert_json(&self, name: &str, value: Json) -> Result<(), SessionError> {
         let name = Name::new(name)?;
         self.state().recorded.changes.insert(name, Change::Set(value));
         Ok(())
     }
 
-    /// Records that the value under `name` goes. Fine if there is none.
+    /// Records that the value under `name` is removed. Succeeds if there is none.
     ///
     /// # Errors
-    /// [`SessionError::Name`]; nothing is recorded then.
+    /// [`SessionError::Name`]; nothing is recorded.
     pub fn remove(&self, name: &str) -> Result<(), SessionError> {
         let name = Name::new(name)?;
         self.state().recorded.changes.insert(name, Change::Remove);
         Ok(())
     }
 
-    /// Reads the value under `name` and records that it goes. Two requests at the same time can
-    /// both get it; for what must be used once, [`Self::update`] removes it for exactly one of
-    /// them.
+    /// Reads the value under `name` and records its removal. Two concurrent requests can both get
+    /// it. For a value that must be used once, [`Self::update`] removes it for exactly one of them.
     ///
     /// # Errors
-    /// As [`Self::get`] and [`Self::remove`]; nothing is recorded then.
+    /// The errors of [`Self::get`] and [`Self::remove`]; nothing is recorded.
     pub async fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
         let value = self.get(name).await?;
         if value.is_some() {
@@ -248,7 +247,7 @@ impl Session {
         Ok(value)
     }
 
-    /// Records that all values go. Values inserted later in this request stay.
+    /// Records that all values are removed. Values inserted later in this request stay.
     pub fn clear(&self) {
         let mut state = self.state();
         state.recorded.changes.clear();
@@ -257,66 +256,67 @@ impl Session {
 
     /// Records that this user signs in.
     ///
-    /// The session gets a new id, and the old one has no power over it any more (session fixation:
-    /// OWASP asks for a new id at every change of privilege). The session starts with the policy's
-    /// timeouts and persistence, or with those of the [`SignIn`]; the absolute timeout counts from
-    /// now. The values of an anonymous session stay; call [`Self::clear`] before to drop them. If
-    /// another user was signed in, that session ends, and a new one starts with the values inserted
-    /// in this request.
+    /// The session gets a new id, and the old id loses all power over it (against session fixation:
+    /// OWASP asks for a new id at every change of privilege). The session starts with the timeouts
+    /// and persistence of the policy, or with those of the [`SignIn`]. The absolute timeout counts
+    /// from now. The values of an anonymous session are kept; call [`Self::clear`] before to drop
+    /// them. If another user was signed in, that session ends, and a new one starts with the values
+    /// inserted in this request.
     ///
     /// A sign-in always works: if the request's own id is superseded, or its session has ended, it
-    /// starts a new session. One whose timeouts are below a millisecond is refused when it is
+    /// starts a new session. A sign-in with a timeout below a millisecond is rejected when it is
     /// committed ([`Rejection::Ttl`](crate::Rejection::Ttl)).
     pub fn sign_in(&self, sign_in: impl Into<SignIn>) {
         self.state().recorded.sign_in = Some(sign_in.into());
     }
 
-    /// Records that the session gets a new id; values, principal and age stay.
+    /// Records that the session gets a new id. Values, principal and age stay.
     ///
-    /// The old one may still read for [`Policy::rotation_grace`], so that requests which the page
-    /// sends beside this one stay signed in.
+    /// The old id may still read for [`Policy::rotation_grace`], so that parallel requests of the
+    /// same page stay signed in.
     pub fn renew(&self) {
         self.state().recorded.renew = true;
     }
 
-    /// Records that the signed-in user has just proved who they are once more, for example by their
-    /// password before a payment. [`Self::authenticated_within`] then counts from now, as does the
-    /// absolute timeout. The session gets a new id, and the old one is dead at once. In an
-    /// anonymous session it only renews.
+    /// Records that the signed-in user has just proved their identity again, for example with a
+    /// password before a payment. [`Self::authenticated_within`] and the absolute timeout then
+    /// count from now. The session gets a new id, and the old one is dead at once. In an anonymous
+    /// session the call only renews the id.
     pub fn reauthenticated(&self) {
         self.state().recorded.reauthenticated = Some(Reauthentication { acr: None });
     }
 
-    /// As [`Self::reauthenticated`], with the strength of the authentication from now on, such as
+    /// The same as [`Self::reauthenticated`], and sets the strength of the authentication, such as
     /// `mfa`.
     ///
     /// # Errors
     /// [`InvalidShortText`] if `acr` is empty, longer than 40 bytes or has a control character;
-    /// nothing is recorded then.
+    /// nothing is recorded.
     pub fn reauthenticated_with(&self, acr: impl AsRef<str>) -> Result<(), InvalidShortText> {
         let acr = Some(ShortText::new(acr)?);
         self.state().recorded.reauthenticated = Some(Reauthentication { acr });
         Ok(())
     }
 
-    /// Records another idle timeout for this session, kept with it. The policy's absolute timeout
-    /// still caps it.
+    /// Records the idle timeout of this session, which is stored with it. The absolute timeout of
+    /// the policy still applies.
     pub fn set_idle_timeout(&self, timeout: Duration) {
         self.state().recorded.attributes.idle_timeout = Some(timeout);
     }
 
-    /// Records that this session ends at the latest `timeout` from now, however much it is used,
-    /// kept with it.
+    /// Records that this session ends at most `timeout` from now, however much it is used. The
+    /// timeout is stored with the session.
     pub fn set_absolute_timeout(&self, timeout: Duration) {
         self.state().recorded.attributes.absolute_timeout = Some(timeout);
     }
 
-    /// Records how long the browser keeps this session's cookie, kept with it.
+    /// Records how long the browser keeps the cookie of this session. The setting is stored with
+    /// the session.
     pub fn set_persistence(&self, persistence: Persistence) {
         self.state().recorded.attributes.persistence = Some(persistence);
     }
 
-    /// The key to ask the store with, if there may be a record.
+    /// The key of the record, if there may be one.
     fn key(&self) -> Option<crate::StoreKey> {
         self.state().key()
     }
@@ -330,7 +330,7 @@ impl Session {
     }
 }
 
-/// Shows the public handle and what is recorded by name; no id, no value.
+/// Shows the public handle and the names of the recorded changes, but no id and no value.
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state();
