@@ -21,7 +21,7 @@ pub enum Persistence {
 ///
 /// Stores keep attributes as one text ([`Self::to_text`]) and return them unchanged. They do not
 /// interpret them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Attributes {
     /// How long the session lives without being used.
     pub idle_timeout: Option<Duration>,
@@ -163,7 +163,7 @@ impl Attributes {
 /// before it, so that a request with an older secret is judged by the time when that secret was
 /// replaced. The list is empty unless two rotations happen within
 /// [`Policy::rotation_settles`](crate::Policy::rotation_settles).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "Vec<(u32, Duration)>")]
 pub struct Replaced(Vec<(u32, Duration)>);
 

@@ -21,7 +21,7 @@ pub enum Change {
 pub type Changes = BTreeMap<Name, Change>;
 
 /// The condition under which a commit is applied, beside a live record and the current secret.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Guard {
     /// No condition. Of two commits to one name the later wins. Commits to different names both
     /// survive.
@@ -32,7 +32,7 @@ pub enum Guard {
 }
 
 /// What a commit does to the principal.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum PrincipalChange {
     /// It stays.
     #[default]

@@ -8,7 +8,7 @@ use crate::{Json, Name};
 ///
 /// It is a sorted vector, because a session has few values: one allocation, and no tree nodes in a
 /// store with a million sessions.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(from = "Vec<(Name, Json)>")]
 pub struct Data(Vec<(Name, Json)>);
 

@@ -92,7 +92,7 @@ impl Scheme {
 /// assert!(from(b"https://evil.example").is_err());
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CrossOriginPolicy {
     /// In the form of [`normalized`].
     trusted: Vec<String>,

@@ -41,7 +41,7 @@ pub(crate) struct Alive {
 }
 
 /// The changes of the handler that are not in the store yet.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Recorded {
     /// How often the handler cleared all values. A count, because a clear during a commit is not
     /// part of that commit.

@@ -322,7 +322,7 @@ pub struct SessionSummary {
 }
 
 /// One page of a [`list`](crate::SessionStore::list).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SummaryPage {
     /// At most `limit` live sessions. A page with fewer sessions, or none, is not always the last
     /// one.
@@ -332,7 +332,7 @@ pub struct SummaryPage {
 }
 
 /// One page of a [`delete_everyone`](crate::SessionStore::delete_everyone).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DeletedPage {
     /// How many live sessions this call ended.
     pub ended: u64,

@@ -1,6 +1,6 @@
 //! The name and attributes of the session cookie.
 
-use crate::cookie::CookieError;
+use super::error::CookieError;
 
 /// When browsers send the cookie with requests that another site caused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

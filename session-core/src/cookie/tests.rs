@@ -1,4 +1,9 @@
+//! Tests of the cookie codec.
+
+use std::time::Duration;
+
 use super::*;
+use crate::SessionId;
 
 fn ring(seeds: &[u8]) -> KeyRing {
     KeyRing::new(

@@ -1,13 +1,9 @@
-//! The builder of a [`MemoryStore`].
+//! The builder of a [`MemoryStore`](super::MemoryStore).
 
-use super::{
-    MemoryStore,
-    clock::{Clock, ManualClock},
-    quota::MemoryQuota,
-};
+use super::clock::ManualClock;
 use crate::Limits;
 
-/// The settings of a [`MemoryStore`]. All are optional.
+/// The settings of a [`MemoryStore`](super::MemoryStore). All are optional.
 ///
 /// # Examples
 /// ```
@@ -17,11 +13,11 @@ use crate::Limits;
 /// ```
 #[derive(Debug, Clone)]
 pub struct MemoryStoreBuilder {
-    limits: Limits,
-    max_sessions: usize,
-    max_bytes: usize,
-    reserved_percent: u8,
-    clock: Option<ManualClock>,
+    pub(super) limits: Limits,
+    pub(super) max_sessions: usize,
+    pub(super) max_bytes: usize,
+    pub(super) reserved_percent: u8,
+    pub(super) clock: Option<ManualClock>,
 }
 
 impl Default for MemoryStoreBuilder {
@@ -78,16 +74,5 @@ impl MemoryStoreBuilder {
     pub fn clock(mut self, clock: ManualClock) -> Self {
         self.clock = Some(clock);
         self
-    }
-
-    /// Builds the store, which is empty.
-    #[must_use]
-    pub fn build(self) -> MemoryStore {
-        let clock = self.clock.map_or(Clock::System, Clock::Manual);
-        MemoryStore::assemble(
-            self.limits,
-            clock,
-            MemoryQuota::new(self.max_sessions, self.max_bytes, self.reserved_percent),
-        )
     }
 }

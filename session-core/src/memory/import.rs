@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use super::{Exported, MemoryStore, clock::nanos, shard::Entry};
+use super::{clock::nanos, export::Exported, shard::Entry, store::MemoryStore};
 use crate::Limits;
 
 /// An import of sessions into a [`MemoryStore`]. [`MemoryStore::import`] starts it.

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{Principal, Rejection, StoreKey, principal::SessionKind};
 
+/// The name of the store in errors.
+pub(super) const STORE_NAME: &str = "memory";
 /// The memory of a session besides key, principal and data: its slot, its entry among the
 /// deadlines, the allocation headers. Measured by `examples/memory_footprint.rs` and rounded up.
 const SESSION_OVERHEAD: usize = 352;
@@ -175,7 +177,7 @@ pub(super) fn memory_bytes(
 }
 
 fn full(what: &str) -> Rejection {
-    Rejection::Full { store: super::STORE.into(), what: what.into() }
+    Rejection::Full { store: STORE_NAME.into(), what: what.into() }
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::call::current_store_name;
 #[cfg(feature = "metrics")]
 use super::names::{CALL_SECONDS, CALLS, COOKIE_REFUSED, RETRIES, RefusalCause, TOUCHES_SKIPPED};
 use super::names::{CallOutcome, Operation};
@@ -68,7 +67,7 @@ pub fn describe() {
         metrics::Unit::Seconds,
         "Duration of calls of the session store."
     );
-    metrics::describe_counter!(RETRIES, "Times that a session store tried again within a call.");
+    metrics::describe_counter!(RETRIES, "Retries of a session store within a call.");
     metrics::describe_counter!(
         TOUCHES_SKIPPED,
         "Uses of a session whose ttl did not need an extension."
@@ -78,25 +77,6 @@ pub fn describe() {
     for cause in RefusalCause::ALL {
         metrics::counter!(COOKIE_REFUSED, "cause" => cause.name()).increment(0);
     }
-}
-
-/// For stores: counts a retry within a call, for example after a conflict or a lost connection.
-///
-/// The retry is counted under the name of the [observed](super::observe) store. That name is known
-/// within a call, but not in a task that the call has spawned. For a store that is not observed it
-/// is `own`, the name that the store uses in its errors.
-pub fn retried(own: &'static str) {
-    let store = current_store_name(own);
-    #[cfg(feature = "metrics")]
-    metrics::counter!(RETRIES, "store" => store).increment(1);
-    tracing::debug!(store, "a store tries again");
-}
-
-/// For stores: waits for `pause`, then counts a retry as [`retried`] does. If the call ends during
-/// the pause, no retry is counted.
-pub async fn retry_after(pause: Duration, own: &'static str) {
-    tokio::time::sleep(pause).await;
-    retried(own);
 }
 
 /// Counts a use of a session whose ttl did not need an extension.

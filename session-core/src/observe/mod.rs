@@ -51,12 +51,13 @@ mod call;
 mod counters;
 mod names;
 mod refused_cookies;
+mod retries;
 mod store;
 
 #[cfg(feature = "metrics")]
 pub use counters::describe;
-pub use counters::{retried, retry_after};
 pub use names::{CALL_SECONDS, CALLS, COOKIE_REFUSED, RETRIES, TOUCHES_SKIPPED};
+pub use retries::{retried, retry_after};
 pub use store::{Observed, observe};
 pub(crate) use {
     counters::count_skipped_touch, names::RefusalCause, refused_cookies::RefusedCookies,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Session, SessionError, context::EventKind};
+use super::{context::EventKind, error::SessionError, request::Session};
 use crate::{
     Claim, Deleted, EndCause, Handle, Principal, SessionSummary, ShortText, StoreError,
     plan::{Reauthentication, SessionKnowledge},

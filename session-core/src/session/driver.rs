@@ -1,14 +1,16 @@
 //! The session for adapters: from the request head to the response head.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
-use super::{Inner, Session, SessionContext, SessionError, state::ResponseHead, state::State};
+use super::{
+    context::SessionContext,
+    delivery::{CookieChange, CookieDelivery, RecordedChanges},
+    error::SessionError,
+    request::{Inner, Session},
+    state::{ResponseHead, State},
+};
 use crate::{
-    OnSessionEnded, SessionId, cookie::VerifiedCookies, observe, plan::Recorded,
-    plan::SessionKnowledge,
+    OnSessionEnded, cookie::VerifiedCookies, observe, plan::Recorded, plan::SessionKnowledge,
 };
 
 /// The adapter's side of one request's [`Session`]: it opens the session, finishes it and returns
@@ -41,42 +43,6 @@ use crate::{
 /// ```
 #[derive(Debug, Clone)]
 pub struct SessionDriver(Session);
-
-/// Whether a new id can reach the browser over this connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CookieDelivery {
-    /// The connection may carry the cookie.
-    Possible,
-    /// The cookie is https-only and the connection is plain http. The session creates no record and
-    /// rotates no id.
-    Refused,
-}
-
-/// What happens to the recorded changes when the response is built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecordedChanges {
-    /// They are committed.
-    Commit,
-    /// They are dropped, because the request failed.
-    Drop,
-}
-
-/// The change of the cookie that the response has to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub enum CookieChange {
-    /// The response sends no cookie.
-    Keep,
-    /// The response sends this id.
-    Issue {
-        /// The id.
-        id: SessionId,
-        /// How long the browser keeps it. With `None`, until the browser closes.
-        max_age: Option<Duration>,
-    },
-    /// The response removes the cookie.
-    Remove,
-}
 
 impl SessionDriver {
     /// Opens the session of a request that began at `began`. Loads nothing.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Session, SessionError, state::Identity};
-use crate::{Opened, cookie::SignedBy, expiry::RenewalDecision, principal::SessionKind};
+use super::{error::SessionError, request::Session, state::Identity};
+use crate::{Opened, Record, cookie::SignedBy, expiry::RenewalDecision, principal::SessionKind};
 
 /// The state of a session compared with the start of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Session {
     }
 
     /// What a use of the session means for its ttl, by the current timeouts of the policy.
-    pub(super) fn renewal_decision(&self, record: &crate::Record) -> RenewalDecision {
+    pub(super) fn renewal_decision(&self, record: &Record) -> RenewalDecision {
         let timeouts =
             self.policy().timeouts(&record.attributes, SessionKind::of(record.authenticated));
         timeouts.decide(record.timeout_age(), record.ttl)

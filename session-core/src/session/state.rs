@@ -6,12 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::delivery::CookieChange;
 use crate::{
     Change, Commit, Committed, Data, Json, Name, Persistence, Policy, PrincipalChange, Record,
     SecretHash, SessionId, StoreKey, Superseded,
     cookie::{SignedBy, VerifiedCookie, VerifiedCookies},
     plan::{Alive, Recorded, SessionKnowledge},
-    session::CookieChange,
 };
 
 /// An id with its key and the hash of its secret, computed once.

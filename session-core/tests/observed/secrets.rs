@@ -74,8 +74,8 @@ async fn h25_numbers_and_traces_of_every_operation_with_every_outcome_hold_no_se
         }
     }
     for wanted in [
-        "a session cookie is refused cause=\"signature\"",
-        "a store tries again store=\"scripted\"",
+        "session cookie refused cause=\"signature\"",
+        "session store retry store=\"scripted\"",
         "outcome=\"conflict\"",
         "outcome=\"superseded\"",
     ] {

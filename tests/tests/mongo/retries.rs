@@ -40,6 +40,6 @@ async fn c51_a_creation_that_meets_another_is_repeated_and_counted() {
     })
     .await;
     assert!(counted < 2.5, "{counted} repetitions");
-    let traced = || demo.output().matches("a store tries again store=\"mongo\"").count();
+    let traced = || demo.output().matches("session store retry store=\"mongo\"").count();
     wait::until_true("one line for each that is counted", PATIENCE, || traced() == 2).await;
 }

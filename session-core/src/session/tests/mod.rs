@@ -3,8 +3,11 @@
 use std::{
     collections::BTreeSet,
     ops::Deref,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    time::Instant,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -28,10 +31,11 @@ mod without_rotation;
 use super::*;
 use crate::{
     Attributes, Claim, Commit, Created, Cursor, Data, Deleted, DeletedPage, EndCause, EventOutcome,
-    ManualClock, MemoryStore, NewRecord, OnSessionEnded, OnSupersededId, Outcome, Page, Record,
-    Rejection, SessionEvent, SessionEvents, SessionId, SessionStore, StoreError, StoreKey, Stored,
-    SummaryPage,
+    Handle, ManualClock, MemoryStore, Name, NewRecord, OnSessionEnded, OnSupersededId, Outcome,
+    Page, Persistence, Policy, Principal, Record, Rejection, SessionEvent, SessionEvents,
+    SessionId, SessionStore, ShortText, SignIn, StoreError, StoreKey, Stored, SummaryPage,
     cookie::{SignedBy, VerifiedCookie, VerifiedCookies},
+    plan::Recorded,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,21 +1,21 @@
-//! Loading the record, and committing recorded changes.
+//! Committing the recorded changes: planning, creating, rotating.
 
-use std::time::Duration;
-
-use futures_util::future::join_all;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    CookieDelivery, Session, SessionError,
     context::EventKind,
-    state::{DrawnId, Identity, ResponseHead},
+    delivery::CookieDelivery,
+    error::SessionError,
+    request::Session,
+    state::{DrawnId, Identity, ResponseHead, apply},
 };
 use crate::{
     Attributes, Claim, Commit, Committed, Created, Deleted, EndCause, EntropyError, Guard,
-    NewRecord, OnSupersededId, Opened, Outcome, Principal, PrincipalChange, Record, Rotation,
-    SessionId, SessionStore, SignIn, StoreError, StoreKey, Superseded,
-    cookie::SignedBy,
+    NewRecord, Opened, Outcome, Principal, PrincipalChange, Record, Rotation, SessionId, SignIn,
+    StoreError, StoreKey,
     expiry::RenewalDecision,
     plan::{NextStoreCall, Recorded, Rotate, SessionKnowledge, plan},
+    principal::SessionKind,
 };
 
 /// The maximum number of ids to draw, and of plans to make. The first id always works: another one
@@ -64,130 +64,6 @@ impl Session {
                 Err(SessionError::Superseded)
             }
             _ => Ok(()),
-        }
-    }
-
-    /// Loads the record unless the request already knows whether there is one.
-    pub(super) async fn load(&self) -> Result<(), SessionError> {
-        if !self.needs_load() {
-            return Ok(());
-        }
-        let _call = self.0.call_lock.lock().await;
-        // Another task of this request may have loaded it while this one waited.
-        if self.needs_load() { self.fetch().await } else { Ok(()) }
-    }
-
-    fn needs_load(&self) -> bool {
-        matches!(self.state().known, SessionKnowledge::Unloaded | SessionKnowledge::Alive(_))
-    }
-
-    /// Loads the record. The caller holds the call lock.
-    pub(super) async fn fetch(&self) -> Result<(), SessionError> {
-        if self.state().has_unchosen_cookies() {
-            return self.choose_cookie().await;
-        }
-        let Some(identity) = self.state().identity.clone() else {
-            return Ok(());
-        };
-        let stored = self.store().load(&identity.key).await?;
-        let opened = stored.map(|stored| stored.open(&identity.secret));
-        self.apply_opened(identity, opened).await
-    }
-
-    /// Chooses among several cookies that verified: the first with the current secret, else the
-    /// first in the grace, else the first whose session lives. All are loaded concurrently, so that
-    /// they share one deadline. A corrupt record is an error only if no other session is usable.
-    /// The caller holds the call lock.
-    pub(super) async fn choose_cookie(&self) -> Result<(), SessionError> {
-        let candidates: Vec<Identity> = {
-            let state = self.state();
-            if !state.has_unchosen_cookies() {
-                return Ok(());
-            }
-            state
-                .identity
-                .iter()
-                .cloned()
-                .chain(state.others.iter().cloned().map(Identity::from))
-                .collect()
-        };
-        let loads = candidates.iter().map(|candidate| self.store().load(&candidate.key));
-        let loaded = join_all(loads).await;
-        let mut opened = Vec::with_capacity(candidates.len());
-        for (identity, stored) in candidates.into_iter().zip(loaded) {
-            let stored = match stored {
-                Err(error) if !matches!(error, StoreError::Corrupt { .. }) => {
-                    return Err(error.into());
-                }
-                stored => stored,
-            };
-            let found = stored.map(|stored| stored.map(|stored| stored.open(&identity.secret)));
-            opened.push((identity, found));
-        }
-        let rank = |(_, found): &(Identity, Result<Option<Opened>, StoreError>)| match found {
-            Ok(Some(Opened::Current(_))) => 0,
-            Ok(Some(Opened::Grace(_))) => 1,
-            Err(_) => 2,
-            Ok(Some(Opened::Superseded(_))) => 3,
-            Ok(None) => 4,
-        };
-        let best = (0..opened.len()).min_by_key(|at| rank(&opened[*at])).unwrap_or_default();
-        let (identity, found) = opened.swap_remove(best);
-        let found = found?;
-        {
-            let mut state = self.state();
-            state.others = opened.into_iter().map(|(other, _)| other.into()).collect();
-            state.identity = Some(identity.clone());
-        }
-        self.apply_opened(identity, found).await
-    }
-
-    /// Records what the store answered for the request's id.
-    pub(super) async fn apply_opened(
-        &self,
-        identity: Identity,
-        opened: Option<Opened>,
-    ) -> Result<(), SessionError> {
-        match opened {
-            None => self.state().missing(),
-            Some(Opened::Current(record))
-                if self.renewal_decision(&record) == RenewalDecision::Expired =>
-            {
-                self.expire(&identity, record.principal.as_ref()).await?;
-            }
-            Some(Opened::Current(record)) => self.state().loaded(record),
-            // A client that makes up a cookie for a known key must not learn anything. So without a
-            // signature a wrong secret counts as absent.
-            Some(Opened::Grace(_) | Opened::Superseded(_))
-                if identity.signed_by == SignedBy::None =>
-            {
-                self.state().missing()
-            }
-            Some(Opened::Grace(record)) => self.state().in_grace(record),
-            Some(Opened::Superseded(superseded)) => {
-                let late =
-                    self.state().superseded(identity.clone(), superseded.clone(), self.policy());
-                if late {
-                    self.report_superseded(&identity, &superseded).await;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Reports an id of the current sign-in that was used long after it was replaced.
-    async fn report_superseded(&self, identity: &Identity, superseded: &Superseded) {
-        let principal = superseded.principal.as_ref();
-        self.0.context.emit(&identity.key, principal, EventKind::SupersededIdUsed);
-        if self.policy().on_superseded_id == OnSupersededId::EndSession {
-            let claim = Claim::Generation(identity.id.generation());
-            // The request reads an anonymous session in any case. An error would hide the reason,
-            // so the failure is logged for the operator.
-            if let Err(error) =
-                self.end(identity, claim, principal, EndCause::SupersededIdUsed).await
-            {
-                tracing::warn!(%error, "session whose superseded id was used could not be ended");
-            }
         }
     }
 
@@ -246,6 +122,14 @@ impl Session {
             }
         }
         if landed { Ok(true) } else { Err(out_of_ids()) }
+    }
+
+    /// Commits the recorded changes before a call that acts immediately, and chooses among several
+    /// cookies. With one cookie and no recorded changes it makes no call.
+    pub(super) async fn commit_recorded_first(&self) -> Result<(), SessionError> {
+        self.choose_cookie().await?;
+        let empty = self.state().recorded.is_empty();
+        if empty { Ok(()) } else { self.commit_recorded().await.map(drop) }
     }
 
     /// The next store call, and a copy of the changes to remove once it has succeeded.
@@ -392,10 +276,8 @@ impl Session {
             Outcome::Done(done) => {
                 self.emit_rotated(&identity, &commit, None);
                 self.state().committed(&commit, drawn, &done);
-                let timeouts = self.policy().timeouts(
-                    &done.attributes,
-                    crate::principal::SessionKind::of(done.authenticated),
-                );
+                let timeouts =
+                    self.policy().timeouts(&done.attributes, SessionKind::of(done.authenticated));
                 if timeouts.decide(done.authenticated.unwrap_or(done.age), done.ttl)
                     == RenewalDecision::Expired
                 {
@@ -522,7 +404,7 @@ impl Session {
         if commit.clear {
             record.data.clear();
         }
-        super::state::apply(&mut record.data, &commit.changes);
+        apply(&mut record.data, &commit.changes);
         match &commit.principal {
             PrincipalChange::Keep => {}
             PrincipalChange::Set(principal) => {
@@ -546,14 +428,7 @@ impl Session {
         )
         .await?;
         let _ = self.store().delete(&identity.key, Claim::Any).await?;
-        Ok(Some(Committed {
-            version,
-            added: std::collections::BTreeMap::new(),
-            age,
-            authenticated,
-            ttl,
-            attributes,
-        }))
+        Ok(Some(Committed { version, added: BTreeMap::new(), age, authenticated, ttl, attributes }))
     }
 
     /// The id of an earlier attempt with an unknown outcome, with `true`. Otherwise a new id.
@@ -585,49 +460,6 @@ impl Session {
         Ok(false)
     }
 
-    /// Ends a session if `claim` reaches it, and emits the event.
-    pub(super) async fn end(
-        &self,
-        identity: &Identity,
-        claim: Claim,
-        principal: Option<&Principal>,
-        cause: EndCause,
-    ) -> Result<Deleted, StoreError> {
-        let deleted = self.store().delete(&identity.key, claim).await;
-        match &deleted {
-            Ok(Deleted::Ended) => {
-                self.0.context.emit(&identity.key, principal, EventKind::Ended(cause))
-            }
-            Ok(Deleted::Missing | Deleted::Superseded) => {}
-            Err(error) => self.0.context.emit_unknown(
-                &identity.key,
-                principal,
-                EventKind::Ended(cause),
-                error,
-            ),
-        }
-        deleted
-    }
-
-    /// Deletes a record that outlived a timeout which was shortened after the record was stored.
-    /// The claim spares a session with a later sign-in: that sign-in has a new timeout.
-    async fn expire(
-        &self,
-        identity: &Identity,
-        principal: Option<&Principal>,
-    ) -> Result<(), SessionError> {
-        let _ = self
-            .end(
-                identity,
-                Claim::Generation(identity.id.generation()),
-                principal,
-                EndCause::TimedOut,
-            )
-            .await?;
-        self.state().missing();
-        Ok(())
-    }
-
     /// Rejects recorded changes if an https-only cookie came over plain http: the session behind it
     /// cannot be changed, so a success would be false.
     pub(super) fn check_transport(&self) -> Result<(), SessionError> {
@@ -647,11 +479,6 @@ impl Session {
             CookieDelivery::Possible => Ok(()),
             CookieDelivery::Refused => Err(SessionError::PlainHttp),
         }
-    }
-
-    /// The store itself. A call on the `Arc` around it would allocate a second future.
-    pub(super) fn store(&self) -> &dyn SessionStore {
-        &*self.0.context.store
     }
 }
 
