@@ -4,10 +4,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::Limits;
+use crate::{Limits, error_debug::debug_as_display};
 
 /// How long the browser keeps the cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Persistence {
     /// Until the browser closes: the cookie has no `Max-Age` and no `Expires`.
     BrowserSession,
@@ -129,10 +130,10 @@ impl Attributes {
         for word in lines.next()?.split_ascii_whitespace() {
             match word.split_at_checked(1)? {
                 ("i", millis) => {
-                    attributes.idle_timeout = Some(Duration::from_millis(millis.parse().ok()?))
+                    attributes.idle_timeout = Some(Duration::from_millis(millis.parse().ok()?));
                 }
                 ("a", millis) => {
-                    attributes.absolute_timeout = Some(Duration::from_millis(millis.parse().ok()?))
+                    attributes.absolute_timeout = Some(Duration::from_millis(millis.parse().ok()?));
                 }
                 ("b", "") => attributes.persistence = Some(Persistence::BrowserSession),
                 ("p", "") => attributes.persistence = Some(Persistence::Persistent),
@@ -275,7 +276,7 @@ impl TryFrom<Box<str>> for ShortText {
 }
 
 /// The reason why a text is not a valid [`ShortText`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidShortText {
     /// The text is empty or longer than [`ShortText::MAX_BYTES`].
@@ -288,6 +289,8 @@ pub enum InvalidShortText {
     #[error("a label or acr has a control character; use printable text")]
     ControlCharacter,
 }
+
+debug_as_display!(InvalidShortText);
 
 #[cfg(test)]
 mod tests {

@@ -70,7 +70,8 @@ pub struct Rotation {
 /// ```
 /// # use session_core::{Change, Commit, Json, Name, SessionId};
 /// let id = SessionId::random()?;
-/// let commit = Commit::new(id.secret_hash()).change(Name::new("theme")?, Change::Set(Json::encode("dark")?));
+/// let theme = Change::Set(Json::encode("dark")?);
+/// let commit = Commit::new(id.secret_hash()).change(Name::new("theme")?, theme);
 /// assert!(!commit.is_empty());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Handle, Name};
+use crate::{Handle, Name, error_debug::debug_as_display};
 
 /// The cause of a [`StoreError`], such as an error of a database driver or of the operating system.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -17,7 +17,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// `Debug` shows the same text as `Display`, followed by the sources, so that a `main` that returns
 /// the error prints one readable line.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// The backend cannot be reached, or it refused the call because it is overloaded. Retry later.
@@ -68,6 +68,8 @@ pub enum StoreError {
     },
 }
 
+debug_as_display!(StoreError);
+
 impl StoreError {
     /// Whether the same call may succeed later without a change of configuration or data.
     #[must_use]
@@ -77,7 +79,7 @@ impl StoreError {
 }
 
 /// The reason why a store rejects a call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejection {
     /// The record would exceed the store's limit on data.
@@ -148,6 +150,8 @@ pub enum Rejection {
         what: Box<str>,
     },
 }
+
+debug_as_display!(Rejection);
 
 #[cfg(test)]
 mod tests {

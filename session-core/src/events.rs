@@ -18,10 +18,10 @@ use crate::{Handle, Principal};
 ///
 /// impl SessionEvents for AuditTrail {
 ///     fn signed_in(&self, event: &SessionEvent<'_>) {
-///         tracing::info!(session = %event.handle, principal = ?event.principal, "signed in");
+///         tracing::info!(session = %event.handle, user = ?event.principal, "signed in");
 ///     }
 ///     fn ended(&self, event: &SessionEvent<'_>, cause: EndCause) {
-///         tracing::info!(session = %event.handle, principal = ?event.principal, ?cause, "session ended");
+///         tracing::info!(session = %event.handle, user = ?event.principal, ?cause, "ended");
 ///     }
 /// }
 /// ```
@@ -59,6 +59,7 @@ pub struct SessionEvent<'a> {
 
 /// Whether the store confirmed an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EventOutcome {
     /// The store confirmed it.
     Confirmed,

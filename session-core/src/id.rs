@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::StoreKey;
+use crate::{StoreKey, error_debug::debug_as_display};
 
 /// The id in a session cookie: a key and a secret.
 ///
@@ -160,9 +160,11 @@ impl fmt::Debug for SecretHash {
 }
 
 /// The operating system returned no random bytes, so no id can be drawn.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("the operating system returned no random bytes for a session id or key")]
 pub struct EntropyError(#[source] pub(crate) getrandom::Error);
+
+debug_as_display!(EntropyError);
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
 
+use crate::error_debug::debug_as_display;
+
 /// The JSON text of one value.
 ///
 /// Every backend keeps the text byte for byte. It is decoded only when a handler reads it, directly
@@ -102,7 +104,7 @@ impl From<Json> for Box<str> {
 
 /// The reason why a value is not JSON or does not match the requested type. It contains no part of
 /// the value, because a value can be a secret.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonError {
     /// The text is not JSON.
@@ -121,6 +123,8 @@ pub enum JsonError {
     #[error("the value nests deeper than {} levels; flatten it", Json::MAX_DEPTH)]
     TooDeep,
 }
+
+debug_as_display!(JsonError);
 
 impl JsonError {
     /// The text of a serde data error quotes the value, and the text of a custom `Serialize` can do

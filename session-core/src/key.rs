@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 /// The key under which a store keeps a session. Clones share the text.
@@ -96,6 +96,13 @@ impl fmt::Display for Handle {
     }
 }
 
+/// Serializes the text, without a copy.
+impl Serialize for Handle {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Handle({self})")
@@ -120,5 +127,11 @@ mod tests {
         assert_eq!(format!("{key:?}"), format!("StoreKey({})", key.handle()));
         assert_eq!(Handle::parse(key.handle().as_str()), Some(key.handle()));
         assert_eq!(Handle::parse("not a handle"), None);
+    }
+
+    #[test]
+    fn handle_serializes_as_its_text() {
+        let handle = StoreKey::from_text("key").handle();
+        assert_eq!(serde_json::to_value(handle).unwrap(), handle.as_str());
     }
 }

@@ -1,12 +1,12 @@
-//! Sessions for web servers with several processes: the state of a session lives in a shared store.
+//! Sessions for web servers with several processes: the state of a session is in a shared store.
 //!
 //! # For applications
 //! An application uses this crate through an adapter for its web framework, such as
 //! `session-actix`. It chooses a store and a [`Policy`]. Its handlers use [`Session`]:
 //! [`get`](Session::get), [`insert`](Session::insert), [`add`](Session::add),
 //! [`sign_in`](Session::sign_in), [`destroy`](Session::destroy). [`MemoryStore`] is the store for
-//! tests and for a single process. [`SessionEvents`] is the audit trail, [`observe`] the metrics, and
-//! [`origin`] the protection against cross-site request forgery.
+//! tests and for a single process. [`SessionEvents`] is the audit trail, [`observe`] the metrics,
+//! and [`origin`] the protection against cross-site request forgery.
 //!
 //! # For adapters
 //! An adapter reads the cookie with [`cookie::CookieCodec`], opens a [`SessionDriver`] for the
@@ -27,6 +27,7 @@ pub mod conformance;
 pub mod cookie;
 mod data;
 mod error;
+mod error_debug;
 mod events;
 mod expiry;
 mod id;
@@ -76,3 +77,8 @@ pub use session::{
 pub use sign_in::SignIn;
 pub use store::SessionStore;
 pub use sweeper::{SweeperHandle, spawn_sweeper};
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

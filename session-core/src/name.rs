@@ -4,6 +4,8 @@ use std::{borrow::Borrow, fmt};
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::error_debug::debug_as_display;
+
 /// The name of one value in a session: 1 to 128 bytes of UTF-8 without control characters.
 ///
 /// All other characters are allowed, also `.`, `$`, `%`, quotes and spaces. A store escapes what
@@ -99,7 +101,7 @@ impl From<Name> for Box<str> {
 }
 
 /// The reason why a text is not a valid [`Name`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidName {
     /// The text is empty.
@@ -121,6 +123,8 @@ pub enum InvalidName {
         character: char,
     },
 }
+
+debug_as_display!(InvalidName);
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,8 @@
 
 use std::net::Ipv6Addr;
 
+use crate::error_debug::debug_as_display;
+
 /// The scheme of a URL that a browser requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
@@ -83,7 +85,9 @@ impl Scheme {
 ///
 /// # fn main() -> Result<(), session_core::origin::InvalidOrigin> {
 /// let policy = CrossOriginPolicy::builder().trusted_origin("https://app.example.com").build()?;
-/// let post = CrossOriginRequest::new("POST").host(Some(b"example.com")).scheme(Some(Scheme::Https));
+/// let post = CrossOriginRequest::new("POST")
+///     .host(Some(b"example.com"))
+///     .scheme(Some(Scheme::Https));
 /// let from = |origin: &'static [u8]| policy.check(&post.origin([origin]));
 ///
 /// assert!(from(b"https://example.com").is_ok());
@@ -283,7 +287,7 @@ impl<'a> Field<'a> {
 
 /// The reason why a request is rejected. The text is for the log: it contains origins, but no
 /// cookie and no path.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CrossOriginRejection {
     /// The browser reports that another origin caused the request, and that origin is not trusted.
@@ -320,8 +324,10 @@ pub enum CrossOriginRejection {
     },
 }
 
+debug_as_display!(CrossOriginRejection);
+
 /// A trusted origin that is not a valid origin.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "trusted origin {origin:?} is not valid: {reason}; \
      use scheme://host or scheme://host:port, such as https://app.example.com"
@@ -330,6 +336,8 @@ pub struct InvalidOrigin {
     origin: String,
     reason: &'static str,
 }
+
+debug_as_display!(InvalidOrigin);
 
 fn normalized_bytes(origin: &[u8]) -> Option<String> {
     normalized(std::str::from_utf8(origin).ok()?).ok()
@@ -370,9 +378,8 @@ fn normalized(origin: &str) -> Result<String, &'static str> {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) =>
         {
-            return Err(
-                "its host may have letters, digits, \"-\", \".\" and \"_\" only; write other letters in Punycode",
-            );
+            return Err("its host may have letters, digits, \"-\", \".\" and \"_\" only; \
+                 write other letters in Punycode");
         }
         None => host.to_ascii_lowercase(),
     };

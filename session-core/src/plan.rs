@@ -116,7 +116,10 @@ impl Recorded {
     /// Whether another user signs in. No data of the former user may reach the new session, not
     /// even what a request in flight adds meanwhile.
     pub(crate) fn changes_user(&self, record: &Record) -> bool {
-        matches!((&record.principal, &self.sign_in), (Some(kind), Some(next)) if *kind != next.principal)
+        matches!(
+            (&record.principal, &self.sign_in),
+            (Some(former), Some(next)) if *former != next.principal
+        )
     }
 
     /// Removes the changes that the store has applied (`done`). Changes that were recorded
@@ -306,7 +309,7 @@ fn commit(
     held: &Attributes,
 ) -> NextStoreCall {
     let Times { age, authenticated, ttl } = times;
-    let kind = SessionKind::of(authenticated);
+    let kind = SessionKind::of(authenticated.as_ref());
     let before = authenticated.unwrap_or(age);
     if policy.timeouts(held, kind).ttl_at(before).is_none() {
         return NextStoreCall::Expire;
@@ -330,7 +333,7 @@ fn commit(
         RenewalDecision::Expired => return NextStoreCall::Expire,
         RenewalDecision::Renew(ttl) => commit.ttl = Some(ttl),
         RenewalDecision::NotDue if proves || attributes_change => {
-            commit.ttl = timeouts.ttl_at(timed_age)
+            commit.ttl = timeouts.ttl_at(timed_age);
         }
         RenewalDecision::NotDue => {}
     }

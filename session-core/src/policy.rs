@@ -41,6 +41,7 @@ pub struct Policy {
 /// The response if its changes cannot be saved, because the session was signed out, revoked or
 /// expired meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnSessionEnded {
     /// The response is replaced by a conflict (409), so that a client does not assume the changes
     /// were saved. The cookie stays unchanged.
@@ -64,6 +65,7 @@ pub enum OnServerError {
 /// is used outside the grace and [`Policy::rotation_settles`]. Either the browser never received
 /// the new cookie, or an attacker has a copy of the old one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnSupersededId {
     /// [`SessionEvents::superseded_id_used`](crate::SessionEvents::superseded_id_used) is emitted,
     /// and the session continues.

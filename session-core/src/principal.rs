@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::error_debug::debug_as_display;
+
 /// The name of the signed-in user in the application: 1 to 256 bytes of UTF-8 without control
 /// characters.
 ///
@@ -85,13 +87,13 @@ pub(crate) enum SessionKind {
 impl SessionKind {
     /// The kind of a session by its principal, or by the age of its authentication: a session has
     /// both or neither.
-    pub(crate) fn of<T>(principal_or_age: Option<T>) -> Self {
+    pub(crate) fn of<T>(principal_or_age: Option<&T>) -> Self {
         if principal_or_age.is_some() { Self::SignedIn } else { Self::Anonymous }
     }
 }
 
 /// The reason why a text is not a valid [`Principal`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidPrincipal {
     /// The text is empty or longer than [`Principal::MAX_BYTES`].
@@ -104,6 +106,8 @@ pub enum InvalidPrincipal {
     #[error("a principal must not have control characters; use the user's name or number")]
     ControlCharacter,
 }
+
+debug_as_display!(InvalidPrincipal);
 
 #[cfg(test)]
 mod tests {

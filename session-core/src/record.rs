@@ -94,6 +94,7 @@ impl Stored {
 
 /// What [`Stored::open`] returns for a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Opened {
     /// The secret is the current one.
     Current(Box<Record>),
@@ -106,6 +107,7 @@ pub enum Opened {
 /// The part of a record that a request with a superseded secret may see. The request needs it to
 /// decide what it can still do.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Superseded {
     /// The generation of the current secret.
     pub generation: u32,

@@ -11,8 +11,8 @@ use crate::{
 
 /// A backend that keeps session records.
 ///
-/// A store maps a [`StoreKey`] to a [`Record`](crate::Record). A session keeps its key for its whole
-/// life. A rotation replaces only the hash of the session's secret; the record does not move.
+/// A store maps a [`StoreKey`] to a [`Record`](crate::Record). A session keeps its key for its
+/// whole life. A rotation replaces only the hash of the session's secret; the record does not move.
 ///
 /// The contract holds between *all* clients of one backend: all workers, machines and versions of
 /// the program. Three promises of this library depend on it: no update is lost, an ended session
@@ -32,9 +32,9 @@ use crate::{
 /// | [`ping`](Self::ping) | tests the connection | readiness checks |
 ///
 /// # Laws
-/// 1. **A commit is one atomic step.** Secret, guard, changes, deadline, principal and rotation take
-///    effect together or not at all. Two commits that change different names both survive. `Add` is
-///    atomic at the store.
+/// 1. **A commit is one atomic step.** Secret, guard, changes, deadline, principal and rotation
+///    take effect together or not at all. Two commits that change different names both survive.
+///    `Add` is atomic at the store.
 /// 2. **A commit never creates.** For a missing, expired or deleted record it returns
 ///    [`Outcome::Gone`], and no call brings such a record back. [`create`](Self::create) never
 ///    changes a live record, also not if the call is repeated.
@@ -50,16 +50,16 @@ use crate::{
 /// 6. **Absent is not an error.** For a missing, expired or malformed key a method returns `None`,
 ///    `Gone` or `Missing`. [`StoreError`] reports failures of systems. A corrupt record is reported
 ///    and not overwritten.
-/// 7. **Every call ends**, also if the backend hangs: each call has a deadline (2 s by default), and
-///    no queue is unbounded. A dropped future leaves the client usable.
+/// 7. **Every call ends**, also if the backend hangs: each call has a deadline (2 s by default),
+///    and no queue is unbounded. A dropped future leaves the client usable.
 /// 8. **The index follows the record.** [`list`](Self::list) returns exactly the live sessions of a
 ///    principal. A rotation alone changes no index entry.
-/// 9. **Verdicts have an order**: `Gone`, `Corrupt`, `Superseded`, `Conflict`, `Rejected`. If several
-///    apply, the first is returned. An empty commit is judged like any other.
+/// 9. **Verdicts have an order**: `Gone`, `Corrupt`, `Superseded`, `Conflict`, `Rejected`. If
+///    several apply, the first is returned. An empty commit is judged like any other.
 /// 10. **Ends, sign-ins and rotations** are as durable before `Ok` as the backend can make them.
 ///
-/// Keys and hashes are compared byte for byte. If the texts of a backend have a collation, the store
-/// keeps keys and hashes as bytes.
+/// Keys and hashes are compared byte for byte. If the texts of a backend have a collation, the
+/// store keeps keys and hashes as bytes.
 ///
 /// # Errors
 /// Each variant of [`StoreError`] has the same meaning in every method:
@@ -78,8 +78,8 @@ use crate::{
 ///
 /// # Cancel safety
 /// The future of every method may be dropped at every await. A request that was sent is not
-/// recalled: afterwards the record is either as before the call or as after it, and the client stays
-/// usable. Proved by `conformance::c41_dropped_calls_leave_the_record_whole`.
+/// recalled: afterwards the record is either as before the call or as after it, and the client
+/// stays usable. Proved by `conformance::c41_dropped_calls_leave_the_record_whole`.
 ///
 /// # Examples
 /// This is a complete store. It passes the checks of the feature `conformance`, which every store
@@ -99,7 +99,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// `Taken` or as `Corrupt`.
     ///
     /// # Errors
-    /// `Rejected` before I/O if [`NewRecord::check`] fails, or if the store is full. After
+    /// `Rejected` if [`NewRecord::check`] fails (before I/O), or if the store is full. After
     /// `Unavailable` or `Timeout` the record may exist. No client has its id yet, so it remains
     /// unused until it expires.
     ///
@@ -114,8 +114,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// ([`Stored::open`]), which also tells whether that secret is superseded.
     ///
     /// # Errors
-    /// `Corrupt` if the stored record cannot be read; it stays unchanged. `Unavailable` or `Timeout`
-    /// if the backend cannot answer. A caller must not treat these errors as `None`.
+    /// `Corrupt` if the stored record cannot be read; it stays unchanged. `Unavailable` or
+    /// `Timeout` if the backend cannot answer. A caller must not treat these errors as `None`.
     ///
     /// # Conformance
     /// Proved by `conformance::{c03_…, c05_…, c06_…, c22_…, c26_…, c27_…, c39_…}`.
@@ -140,11 +140,11 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// each name. Of several concurrent rotations exactly one is `Done`.
     ///
     /// # Errors
-    /// `Rejected` before I/O if [`Commit::check`] fails. `Rejected` also if the record would exceed
-    /// the limit on data, if the store is full, or if an `Add` finds a value that is not an integer
-    /// or leaves the range of `i64`. After `Rejected` nothing changed. `Corrupt` if the stored
-    /// record cannot be read; it stays unchanged. After `Unavailable` or `Timeout` the whole commit
-    /// may have taken effect. `Unsupported` if the store cannot rotate.
+    /// `Rejected` if [`Commit::check`] fails (before I/O), if the record would exceed the limit on
+    /// data, if the store is full, or if an `Add` finds a value that is not an integer or leaves
+    /// the range of `i64`. After `Rejected` nothing changed. `Corrupt` if the stored record cannot
+    /// be read; it stays unchanged. After `Unavailable` or `Timeout` the whole commit may have
+    /// taken effect. `Unsupported` if the store cannot rotate.
     ///
     /// # Conformance
     /// Proved by `conformance::{c09_… to c25_…, c46_… to c49_…}`.
@@ -159,8 +159,9 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// | `Deleted::Superseded` | the claim does not cover the session, which lives on |
     ///
     /// The store checks the claim and ends the session in one atomic step. After `Ended` and
-    /// `Missing` no client reads the session again, and no call in flight brings it back. A repeated
-    /// call is safe. Either claim ends a corrupt record. The call also works if the backend is full.
+    /// `Missing` no client reads the session again, and no call in flight brings it back. A
+    /// repeated call is safe. Either claim ends a corrupt record. The call also works if the
+    /// backend is full.
     ///
     /// # Errors
     /// After `Unavailable` or `Timeout` the session may or may not have ended. Call again.
@@ -171,8 +172,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
 
     /// Lists the live sessions of a principal, one page at a time.
     ///
-    /// A page has at most `limit` sessions; a `limit` of 0 counts as 1. `after` is the cursor of the
-    /// previous page, or `None` for the first page.
+    /// A page has at most `limit` sessions; a `limit` of 0 counts as 1. `after` is the cursor of
+    /// the previous page, or `None` for the first page.
     ///
     /// The pages have a fixed order that commits do not change. A session that belongs to the
     /// principal during the whole listing is returned exactly once. A session that starts or ends

@@ -1,7 +1,9 @@
 //! The error of cookie configurations.
 
+use crate::error_debug::debug_as_display;
+
 /// The reason why a cookie configuration is not valid. `Debug` shows the same text as `Display`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CookieError {
     /// The name is not a token.
@@ -12,7 +14,8 @@ pub enum CookieError {
     },
     /// The path does not start with `/`, or contains `;` or a control character.
     #[error(
-        "cookie path {path:?} is not valid; it must start with '/' and have no ';' or control character"
+        "cookie path {path:?} is not valid; \
+         it must start with '/' and have no ';' or control character"
     )]
     Path {
         /// The configured path.
@@ -26,7 +29,8 @@ pub enum CookieError {
     },
     /// Browsers accept `__Host-` only with `Secure`, `Path=/` and no `Domain`.
     #[error(
-        "browsers refuse the cookie {name:?} unless it is https only, has the path '/' and no domain; \
+        "browsers refuse the cookie {name:?} unless it is https only, has the path '/' \
+         and no domain; \
          choose another name or keep those defaults"
     )]
     HostPrefix {
@@ -49,3 +53,5 @@ pub enum CookieError {
     #[error("the cookie key cannot be used")]
     Key,
 }
+
+debug_as_display!(CookieError);

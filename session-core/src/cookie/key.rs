@@ -7,6 +7,8 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
+use crate::error_debug::debug_as_display;
+
 /// A key that signs cookies: at least 32 bytes. `Debug` is masked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(Box<[u8]>);
@@ -96,7 +98,7 @@ impl fmt::Debug for Key {
 
 /// The reason why a key is rejected. It does not contain the key. `Debug` shows the same text as
 /// `Display`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WeakKey {
     /// The key has too few bytes.
@@ -124,6 +126,8 @@ pub enum WeakKey {
     #[error("a signed cookie needs at least one key; make one with: openssl rand -base64 48")]
     None,
 }
+
+debug_as_display!(WeakKey);
 
 /// The keys in use: the first one signs, and all of them verify.
 ///

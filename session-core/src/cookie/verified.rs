@@ -13,6 +13,7 @@ pub struct VerifiedCookie {
 
 /// The key that verified a cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SignedBy {
     /// The first key of the ring, which signs.
     Current,

@@ -23,7 +23,8 @@ use std::{
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let (store, clock) = MemoryStore::with_manual_clock();
 /// let id = SessionId::random()?;
-/// let _ = store.create(&id.key(), NewRecord::new(id.secret_hash(), Duration::from_secs(60))).await?;
+/// let new = NewRecord::new(id.secret_hash(), Duration::from_secs(60));
+/// let _ = store.create(&id.key(), new).await?;
 /// clock.advance(Duration::from_secs(60));
 /// assert_eq!(store.load(&id.key()).await?, None);
 /// # Ok(())

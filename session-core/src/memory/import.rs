@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use super::{clock::nanos, export::Exported, shard::Entry, store::MemoryStore};
-use crate::Limits;
+use crate::{Limits, error_debug::debug_as_display};
 
 /// An import of sessions into a [`MemoryStore`]. [`MemoryStore::import`] starts it.
 #[derive(Debug)]
@@ -129,12 +129,13 @@ impl MemoryStore {
 }
 
 /// The reason why an exported session is not valid. It contains nothing of the session.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
     /// A store cannot keep a record under the key.
     #[error(
-        "the key of an imported session has {bytes} bytes, so no store keeps it; export the sessions again"
+        "the key of an imported session has {bytes} bytes, so no store keeps it; \
+         export the sessions again"
     )]
     Key {
         /// The length of the key.
@@ -162,3 +163,5 @@ pub enum ImportError {
     )]
     Taken,
 }
+
+debug_as_display!(ImportError);

@@ -96,8 +96,12 @@ mod tests {
             changes in prop::collection::btree_map("[a-e]", any_change(), 0..5),
             clear: bool,
         ) {
-            let mut data: Data = held.into_iter().map(|(text, n)| (name(&text), Json::integer(n.into()))).collect();
-            let commit = Commit { clear, changes: changes.into_iter().map(|(text, change)| (name(&text), change)).collect(), ..Commit::new(SecretHash::from_bytes([0; SecretHash::BYTES])) };
+            let value = |(text, n): (String, i16)| (name(&text), Json::integer(n.into()));
+            let mut data: Data = held.into_iter().map(value).collect();
+            let changes: Changes =
+                changes.into_iter().map(|(text, change)| (name(&text), change)).collect();
+            let secret = SecretHash::from_bytes([0; SecretHash::BYTES]);
+            let commit = Commit { clear, changes, ..Commit::new(secret) };
             let merge = PlannedChanges::plan(&data, &commit).unwrap();
             merge.apply(&mut data, clear, commit.changes);
             prop_assert_eq!((merge.bytes, merge.values), (data.bytes(), data.len()));

@@ -267,7 +267,7 @@ impl Shard {
     /// is empty.
     #[expect(
         clippy::option_option,
-        reason = "an empty slot and the end of the slots are different results, and a scan needs both"
+        reason = "a scan distinguishes an empty slot from the end of the slots"
     )]
     pub(super) fn slot(&self, slot: usize) -> Option<Option<&Entry>> {
         self.entries.get(slot).map(Option::as_deref)

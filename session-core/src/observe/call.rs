@@ -62,7 +62,7 @@ impl Drop for OngoingCall<'_> {
         // The error text can come from a driver and contain what was sent to it. The code that
         // handles the error logs the parts that are safe.
         self.span.in_scope(|| {
-            tracing::debug!(store, operation, outcome, ?took, "session store call finished")
+            tracing::debug!(store, operation, outcome, ?took, "session store call finished");
         });
     }
 }

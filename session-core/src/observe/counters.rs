@@ -20,7 +20,11 @@ impl CallCounters {
     pub(super) fn of(store: &'static str) -> Self {
         let call = |operation: Operation, ended: CallOutcome| {
             if operation.can_end(ended) {
-                metrics::counter!(CALLS, "store" => store, "operation" => operation.name(), "outcome" => ended.name())
+                let (operation, outcome) = (operation.name(), ended.name());
+                metrics::counter!(
+                    CALLS,
+                    "store" => store, "operation" => operation, "outcome" => outcome
+                )
             } else {
                 metrics::Counter::noop()
             }
@@ -28,8 +32,12 @@ impl CallCounters {
         // Register the counter with 0, so that the first retry shows as an increase.
         metrics::counter!(RETRIES, "store" => store).increment(0);
         Self {
-            calls: Operation::ALL.map(|operation| CallOutcome::ALL.map(|ended| call(operation, ended))),
-            seconds: Operation::ALL.map(|operation| metrics::histogram!(CALL_SECONDS, "store" => store, "operation" => operation.name())),
+            calls: Operation::ALL
+                .map(|operation| CallOutcome::ALL.map(|ended| call(operation, ended))),
+            seconds: Operation::ALL.map(|operation| {
+                let operation = operation.name();
+                metrics::histogram!(CALL_SECONDS, "store" => store, "operation" => operation)
+            }),
         }
     }
 

@@ -276,8 +276,9 @@ impl Session {
             Outcome::Done(done) => {
                 self.emit_rotated(&identity, &commit, None);
                 self.state().committed(&commit, drawn, &done);
-                let timeouts =
-                    self.policy().timeouts(&done.attributes, SessionKind::of(done.authenticated));
+                let timeouts = self
+                    .policy()
+                    .timeouts(&done.attributes, SessionKind::of(done.authenticated.as_ref()));
                 if timeouts.decide(done.authenticated.unwrap_or(done.age), done.ttl)
                     == RenewalDecision::Expired
                 {
@@ -409,7 +410,7 @@ impl Session {
             PrincipalChange::Keep => {}
             PrincipalChange::Set(principal) => {
                 (record.principal, record.authenticated) =
-                    (Some(principal.clone()), Some(Duration::ZERO))
+                    (Some(principal.clone()), Some(Duration::ZERO));
             }
             PrincipalChange::Unset => (record.principal, record.authenticated) = (None, None),
         }

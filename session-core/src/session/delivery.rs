@@ -1,4 +1,5 @@
-//! What an adapter tells a session about its connection, and what the session returns for the response.
+//! What an adapter tells a session about its connection, and what the session returns for the
+//! response.
 
 use std::time::Duration;
 

@@ -115,7 +115,7 @@ impl Session {
         let deleted = self.store().delete(&identity.key, claim).await;
         match &deleted {
             Ok(Deleted::Ended) => {
-                self.0.context.emit(&identity.key, principal, EventKind::Ended(cause))
+                self.0.context.emit(&identity.key, principal, EventKind::Ended(cause));
             }
             Ok(Deleted::Missing | Deleted::Superseded) => {}
             Err(error) => self.0.context.emit_unknown(

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
 use super::{context::EventKind, error::SessionError, request::Session};
 use crate::{
     Claim, Deleted, EndCause, Handle, Principal, SessionSummary, ShortText, StoreError,
@@ -13,7 +15,10 @@ const PAGE: usize = 500;
 
 /// Another session of the same user, as one row of a device list. It contains no id, and its handle
 /// does not open the session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// In its serialized form, for example as JSON for a page, the three durations are numbers of
+/// seconds with a fraction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Device {
     /// The public name of the session. It stays the same through every rotation.
@@ -21,12 +26,19 @@ pub struct Device {
     /// The label of the sign-in, such as `Firefox on Linux`.
     pub label: Option<ShortText>,
     /// The time since the session was created.
+    #[serde(serialize_with = "seconds")]
     pub age: Duration,
     /// The time since the user last proved their identity in it: by a sign-in or a
     /// reauthentication.
+    #[serde(serialize_with = "seconds")]
     pub authenticated: Duration,
     /// The remaining lifetime if the session is not used again.
+    #[serde(serialize_with = "seconds")]
     pub ttl: Duration,
+}
+
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
 }
 
 impl Session {
@@ -172,7 +184,11 @@ impl Session {
             Ok::<(), SessionError>(())
         };
         if let Err(error) = trimmed.await {
-            tracing::warn!(%error, most, "the oldest sessions of a user could not be ended; the user has more sessions than allowed");
+            tracing::warn!(
+                %error,
+                most,
+                "oldest sessions could not be ended; the user has more sessions than allowed"
+            );
         }
     }
 
@@ -185,11 +201,11 @@ impl Session {
         let deleted = self.store().delete(&other.key, Claim::Any).await;
         match &deleted {
             Ok(Deleted::Ended) => {
-                self.0.context.emit(&other.key, principal, EventKind::Ended(cause))
+                self.0.context.emit(&other.key, principal, EventKind::Ended(cause));
             }
             Ok(_) => {}
             Err(error) => {
-                self.0.context.emit_unknown(&other.key, principal, EventKind::Ended(cause), error)
+                self.0.context.emit_unknown(&other.key, principal, EventKind::Ended(cause), error);
             }
         }
         deleted
@@ -266,5 +282,32 @@ impl Session {
             SessionKnowledge::Absent if state.superseded.is_some() => Err(SessionError::Superseded),
             _ => Ok(state.record().and_then(|record| record.principal.clone())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_serializes_its_durations_in_seconds() {
+        let handle = crate::StoreKey::from_text("key").handle();
+        let device = Device {
+            handle,
+            label: Some(ShortText::new("Firefox on Linux").unwrap()),
+            age: Duration::from_millis(1_500),
+            authenticated: Duration::from_secs(1),
+            ttl: Duration::from_secs(1_800),
+        };
+        assert_eq!(
+            serde_json::to_value(device).unwrap(),
+            serde_json::json!({
+                "handle": handle.as_str(),
+                "label": "Firefox on Linux",
+                "age": 1.5,
+                "authenticated": 1.0,
+                "ttl": 1800.0,
+            })
+        );
     }
 }

@@ -1,9 +1,9 @@
 //! The errors of calls on a session.
 
-use crate::{EntropyError, InvalidName, JsonError, StoreError};
+use crate::{EntropyError, InvalidName, JsonError, StoreError, error_debug::debug_as_display};
 
 /// A call on a [`Session`](crate::Session) failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
     /// The store could not answer, or rejected the call. The cookie stays unchanged.
@@ -68,3 +68,5 @@ pub enum SessionError {
     #[error(transparent)]
     Entropy(#[from] EntropyError),
 }
+
+debug_as_display!(SessionError);

@@ -9,6 +9,7 @@ use crate::{Opened, Record, cookie::SignedBy, expiry::RenewalDecision, principal
 
 /// The state of a session compared with the start of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Liveness {
     /// It lives, and the id of the request is its current one.
     Current,
@@ -110,7 +111,7 @@ impl Session {
                 Ok(Liveness::Current | Liveness::Superseded) => heard = Instant::now(),
                 Err(_) if heard.elapsed() >= LONGEST_OUTAGE => return StreamEnd::Outage,
                 Err(error) => {
-                    tracing::debug!(%error, "liveness check of a stream failed; it retries")
+                    tracing::debug!(%error, "liveness check of a stream failed; it retries");
                 }
             }
         }
@@ -118,8 +119,9 @@ impl Session {
 
     /// What a use of the session means for its ttl, by the current timeouts of the policy.
     pub(super) fn renewal_decision(&self, record: &Record) -> RenewalDecision {
-        let timeouts =
-            self.policy().timeouts(&record.attributes, SessionKind::of(record.authenticated));
+        let timeouts = self
+            .policy()
+            .timeouts(&record.attributes, SessionKind::of(record.authenticated.as_ref()));
         timeouts.decide(record.timeout_age(), record.ttl)
     }
 }

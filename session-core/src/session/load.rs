@@ -103,7 +103,7 @@ impl Session {
             Some(Opened::Grace(_) | Opened::Superseded(_))
                 if identity.signed_by == SignedBy::None =>
             {
-                self.state().missing()
+                self.state().missing();
             }
             Some(Opened::Grace(record)) => self.state().in_grace(record),
             Some(Opened::Superseded(superseded)) => {

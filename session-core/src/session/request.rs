@@ -34,10 +34,14 @@ use crate::{
 /// # Examples
 /// ```
 /// # use std::{sync::Arc, time::Instant};
-/// # use session_core::{CookieDelivery, MemoryStore, Policy, SessionContext, SessionDriver, cookie::VerifiedCookies};
+/// # use session_core::{
+/// #     CookieDelivery, MemoryStore, Policy, SessionContext, SessionDriver,
+/// #     cookie::VerifiedCookies,
+/// # };
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let context = Arc::new(SessionContext::new(Arc::new(MemoryStore::new()), Policy::default()));
-/// let driver = SessionDriver::open(context, VerifiedCookies::default(), CookieDelivery::Possible, Instant::now());
+/// let cookies = VerifiedCookies::default();
+/// let driver = SessionDriver::open(context, cookies, CookieDelivery::Possible, Instant::now());
 /// let session = driver.session();
 /// session.insert("theme", "dark")?;
 /// assert_eq!(session.get::<String>("theme").await?.as_deref(), Some("dark"));

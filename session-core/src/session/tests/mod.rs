@@ -115,7 +115,11 @@ macro_rules! counted {
             async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
                 self.enter("load").await?;
                 if self.corrupt.lock().as_ref() == Some(key) {
-                    return Err(StoreError::Corrupt { store: "counting", handle: key.handle(), source: "a corrupt record was requested".into() });
+                    return Err(StoreError::Corrupt {
+                        store: "counting",
+                        handle: key.handle(),
+                        source: "a corrupt record was requested".into(),
+                    });
                 }
                 self.leave(self.inside.load(key).await)
             }
