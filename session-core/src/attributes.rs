@@ -36,13 +36,14 @@ pub struct Attributes {
     /// A name that users recognize in a list of their devices, such as `Firefox on Linux`.
     pub label: Option<ShortText>,
     /// The secrets that rotations replaced shortly before the current secret was drawn.
-    pub replaced: Replaced,
+    pub replaced: ReplacedSecrets,
 }
 
 impl Attributes {
     /// The maximum length of the text form in bytes.
-    pub const MAX_TEXT_BYTES: usize =
-        46 + Replaced::MOST * Replaced::MAX_WORD_BYTES + 2 * (1 + ShortText::MAX_BYTES);
+    pub const MAX_TEXT_BYTES: usize = 46
+        + ReplacedSecrets::MOST * ReplacedSecrets::MAX_WORD_BYTES
+        + 2 * (1 + ShortText::MAX_BYTES);
 
     /// Whether every attribute is absent, so that a store may omit the field.
     #[must_use]
@@ -137,7 +138,7 @@ impl Attributes {
                 }
                 ("b", "") => attributes.persistence = Some(Persistence::BrowserSession),
                 ("p", "") => attributes.persistence = Some(Persistence::Persistent),
-                ("r", replaced) if attributes.replaced.0.len() < Replaced::MOST => {
+                ("r", replaced) if attributes.replaced.0.len() < ReplacedSecrets::MOST => {
                     let (generation, age) = replaced.split_once('@')?;
                     attributes
                         .replaced
@@ -166,9 +167,9 @@ impl Attributes {
 /// [`Policy::rotation_settles`](crate::Policy::rotation_settles).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "Vec<(u32, Duration)>")]
-pub struct Replaced(Vec<(u32, Duration)>);
+pub struct ReplacedSecrets(Vec<(u32, Duration)>);
 
-impl TryFrom<Vec<(u32, Duration)>> for Replaced {
+impl TryFrom<Vec<(u32, Duration)>> for ReplacedSecrets {
     type Error = &'static str;
 
     fn try_from(replaced: Vec<(u32, Duration)>) -> Result<Self, Self::Error> {
@@ -180,7 +181,7 @@ impl TryFrom<Vec<(u32, Duration)>> for Replaced {
     }
 }
 
-impl Replaced {
+impl ReplacedSecrets {
     /// How many generations are kept. The oldest are dropped first.
     const MOST: usize = 3;
     const MAX_WORD_BYTES: usize = " r4294967295@18446744073709551615".len();
@@ -314,7 +315,7 @@ mod tests {
                                 vec![(0, Duration::ZERO), (u32::MAX, Duration::from_millis(7))],
                             ] {
                                 let (acr, label, replaced) =
-                                    (acr.clone(), label.clone(), Replaced(replaced));
+                                    (acr.clone(), label.clone(), ReplacedSecrets(replaced));
                                 let attributes = Attributes {
                                     idle_timeout,
                                     absolute_timeout,
@@ -345,7 +346,7 @@ mod tests {
             persistence: Some(Persistence::Persistent),
             acr: longest.clone(),
             label: longest,
-            replaced: Replaced(vec![(u32::MAX, Duration::MAX); Replaced::MOST]),
+            replaced: ReplacedSecrets(vec![(u32::MAX, Duration::MAX); ReplacedSecrets::MOST]),
         };
         assert!(endless.to_text().len() <= Attributes::MAX_TEXT_BYTES);
         assert_eq!(
@@ -378,8 +379,8 @@ mod tests {
     #[test]
     fn replaced_secrets_are_kept_while_they_are_recent() {
         let second = Duration::from_secs;
-        let kept = Replaced::default().before_next(None, second(1), second(10));
-        assert_eq!(kept, Replaced::default());
+        let kept = ReplacedSecrets::default().before_next(None, second(1), second(10));
+        assert_eq!(kept, ReplacedSecrets::default());
         let kept = kept.before_next(Some((0, second(1))), second(3), second(10)).before_next(
             Some((1, second(3))),
             second(5),
@@ -408,7 +409,10 @@ mod tests {
     #[test]
     fn more_than_three_replaced_secrets_are_rejected() {
         let replaced = |count| {
-            serde_json::from_value::<Replaced>(serde_json::json!(vec![(1, Duration::ZERO); count]))
+            serde_json::from_value::<ReplacedSecrets>(serde_json::json!(vec![
+                (1, Duration::ZERO);
+                count
+            ]))
         };
         assert!(replaced(3).is_ok() && replaced(4).is_err());
     }

@@ -79,7 +79,7 @@ impl StoreError {
 }
 
 /// The reason why a store rejects a call.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejection {
     /// The record would exceed the store's limit on data.
@@ -150,8 +150,6 @@ pub enum Rejection {
         what: Box<str>,
     },
 }
-
-debug_as_display!(Rejection);
 
 #[cfg(test)]
 mod tests {

@@ -55,10 +55,10 @@ mod tests {
     #[test]
     fn main_prints_a_readable_line_for_a_weak_key() {
         let main = || -> Result<(), Box<dyn std::error::Error>> {
-            let _ring = KeyRing::from(Key::parse("secret")?);
+            let _ring = KeyRing::from(Key::parse("c2hvcnQ=")?);
             Ok(())
         };
         let printed = format!("Error: {:?}", main().unwrap_err());
-        assert_eq!(printed, format!("Error: {}", WeakKey::Short { bytes: 4 }));
+        assert_eq!(printed, format!("Error: {}", WeakKey::Short { bytes: 5 }));
     }
 }

@@ -48,7 +48,7 @@ mod sign_in;
 mod store;
 mod sweeper;
 
-pub use attributes::{Attributes, InvalidShortText, Persistence, Replaced, ShortText};
+pub use attributes::{Attributes, InvalidShortText, Persistence, ReplacedSecrets, ShortText};
 pub use commit::{
     AuthenticationChange, Change, Changes, Commit, Committed, Guard, Outcome, PrincipalChange,
     Rotation,

@@ -4,7 +4,9 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Attributes, Data, Limits, Principal, Rejection, Replaced, SecretHash, StoreKey};
+use crate::{
+    Attributes, Data, Limits, Principal, Rejection, ReplacedSecrets, SecretHash, StoreKey,
+};
 
 /// A live session as a store holds it.
 ///
@@ -118,7 +120,7 @@ pub struct Superseded {
     /// The time since the last rotation.
     pub rotated: Duration,
     /// The secrets that were replaced shortly before the last rotation.
-    pub replaced: Replaced,
+    pub replaced: ReplacedSecrets,
     /// The signed-in user.
     pub principal: Option<Principal>,
 }

@@ -1,5 +1,5 @@
-//! The session cookie: reads a [`SessionId`] from the bytes of `Cookie` headers, and writes
-//! `Set-Cookie`.
+//! The session cookie: reads a [`SessionId`](crate::SessionId) from the bytes of `Cookie` headers,
+//! and writes `Set-Cookie`.
 
 mod codec;
 mod config;

@@ -40,7 +40,7 @@ pub(super) async fn observed<T>(
 ) -> Result<T, StoreError> {
     let span =
         tracing::debug_span!("session store", store, operation = operation.name(), outcome = Empty);
-    let mut under_way = OngoingCall {
+    let mut ongoing = OngoingCall {
         store,
         operation,
         counts,
@@ -49,7 +49,7 @@ pub(super) async fn observed<T>(
         ended: CallOutcome::Dropped,
     };
     let answer = STORE.scope(store, call.instrument(span)).await;
-    under_way.ended = answer.as_ref().map_or_else(CallOutcome::from, outcome);
+    ongoing.ended = answer.as_ref().map_or_else(CallOutcome::from, outcome);
     answer
 }
 

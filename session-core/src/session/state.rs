@@ -8,8 +8,8 @@ use std::{
 
 use super::delivery::CookieChange;
 use crate::{
-    Change, Commit, Committed, Data, Json, Name, Persistence, Policy, PrincipalChange, Record,
-    SecretHash, SessionId, StoreKey, Superseded,
+    Change, Changes, Commit, Committed, Data, Json, Name, Persistence, Policy, PrincipalChange,
+    Record, SecretHash, SessionId, StoreKey, Superseded,
     cookie::{SignedBy, VerifiedCookie, VerifiedCookies},
     plan::{Alive, Recorded, SessionKnowledge},
 };
@@ -385,7 +385,7 @@ impl State {
     }
 }
 
-pub(super) fn apply(data: &mut Data, changes: &crate::Changes) {
+pub(super) fn apply(data: &mut Data, changes: &Changes) {
     for (name, change) in changes {
         match change {
             Change::Set(value) => {
