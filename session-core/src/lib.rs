@@ -9,8 +9,9 @@
 //! and [`origin`] the protection against cross-site request forgery.
 //!
 //! # For adapters
-//! An adapter reads the cookie with [`cookie::CookieCodec`], opens a [`SessionDriver`] for the
-//! request, and sends the [`CookieChange`] of [`SessionDriver::finish`] with the response.
+//! An adapter reads the cookie with [`cookie::CookieCodec`] and opens a [`SessionDriver`] for the
+//! request. After [`SessionDriver::finish`] it sends the [`CookieChange`] that
+//! [`SessionDriver::cookie`] returns.
 //! [`caching`] contains the values of `Cache-Control`.
 //!
 //! # For stores
