@@ -43,7 +43,7 @@
 //! ```
 //! # use std::sync::Arc;
 //! # use session_core::{MemoryStore, SessionStore, observe::observe};
-//! Install the recorder first, if there is one.
+//! // Install the recorder first, if there is one.
 //! let store: Arc<dyn SessionStore> = Arc::new(observe("memory", Arc::new(MemoryStore::new())));
 //! ```
 
