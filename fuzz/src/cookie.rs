@@ -90,7 +90,7 @@ fn reference(alone: &[CookieCodec], headers: &[&[u8]]) -> Vec<VerifiedCookie> {
             };
             let Some(at) = alone.iter().position(is) else { continue };
             let signed_by = match value.as_bytes()[0] {
-                b'0' => SignedBy::Nobody,
+                b'0' => SignedBy::None,
                 _ if at == 0 => SignedBy::Current,
                 _ => SignedBy::Older,
             };

@@ -1,31 +1,32 @@
-//! What a session keeps beside its data.
+//! The settings and facts that a session keeps beside its data.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::Limits;
+use crate::{Limits, error_debug::debug_as_display};
 
 /// How long the browser keeps the cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Persistence {
-    /// Until the browser is closed: no `Max-Age`, no `Expires`.
+    /// Until the browser closes: the cookie has no `Max-Age` and no `Expires`.
     BrowserSession,
-    /// As long as the session lives, at most 400 days (RFC 6265bis): `Max-Age`, renewed whenever
-    /// the session's life is.
+    /// As long as the session lives, at most 400 days (RFC 6265bis). The cookie has a `Max-Age`,
+    /// which is renewed whenever the ttl of the session is.
     Persistent,
 }
 
-/// What a session keeps beside its data: its own timeouts, and facts about its sign-in. `None`
-/// means the policy's value, or no value.
+/// The settings and facts that a session keeps beside its data: its own timeouts, and facts about
+/// its sign-in. `None` means the value of the policy, or no value.
 ///
 /// Stores keep attributes as one text ([`Self::to_text`]) and return them unchanged. They do not
 /// interpret them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Attributes {
     /// How long the session lives without being used.
     pub idle_timeout: Option<Duration>,
-    /// How long the session lives in all, counted from the sign-in, or from the creation of an
+    /// The maximum lifetime of the session, counted from the sign-in, or from the creation of an
     /// anonymous session.
     pub absolute_timeout: Option<Duration>,
     /// How long the browser keeps the cookie.
@@ -34,22 +35,23 @@ pub struct Attributes {
     pub acr: Option<ShortText>,
     /// A name that users recognize in a list of their devices, such as `Firefox on Linux`.
     pub label: Option<ShortText>,
-    /// The secrets that were replaced shortly before the current one was drawn.
-    pub replaced: Replaced,
+    /// The secrets that rotations replaced shortly before the current secret was drawn.
+    pub replaced: ReplacedSecrets,
 }
 
 impl Attributes {
-    /// The longest text form in bytes.
-    pub const MAX_TEXT_BYTES: usize =
-        46 + Replaced::MOST * Replaced::MAX_WORD_BYTES + 2 * (1 + ShortText::MAX_BYTES);
+    /// The maximum length of the text form in bytes.
+    pub const MAX_TEXT_BYTES: usize = 46
+        + ReplacedSecrets::MOST * ReplacedSecrets::MAX_WORD_BYTES
+        + 2 * (1 + ShortText::MAX_BYTES);
 
-    /// Whether every attribute is absent, so that a store may leave the field out.
+    /// Whether every attribute is absent, so that a store may omit the field.
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
-    /// These attributes, replaced by those that `other` has.
+    /// These attributes, overwritten by those that are set in `other`.
     #[must_use]
     pub fn overlaid(&self, other: &Self) -> Self {
         Self {
@@ -62,8 +64,8 @@ impl Attributes {
         }
     }
 
-    /// These attributes with times in whole milliseconds and timeouts of at most ten years, as
-    /// every store can keep them.
+    /// These attributes as every store can keep them: times in whole milliseconds, timeouts of at
+    /// most ten years.
     #[must_use]
     pub fn bounded(mut self) -> Self {
         let whole =
@@ -76,8 +78,8 @@ impl Attributes {
         self
     }
 
-    /// The text form: words for the timeouts in whole milliseconds and for the replaced secrets,
-    /// then `acr` and `label`, each on a line; empty for the default.
+    /// The text form: one word for each timeout in whole milliseconds and for each replaced secret,
+    /// then `acr` and `label` on one line each. Empty for the default.
     ///
     /// ```
     /// # use session_core::{Attributes, Persistence, ShortText};
@@ -120,7 +122,7 @@ impl Attributes {
         text
     }
 
-    /// Reads the text form. `None` if it has a word or line that [`Self::to_text`] does not write:
+    /// Reads the text form. `None` if it has a word or line that [`Self::to_text`] never writes:
     /// the record is corrupt.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
@@ -129,14 +131,14 @@ impl Attributes {
         for word in lines.next()?.split_ascii_whitespace() {
             match word.split_at_checked(1)? {
                 ("i", millis) => {
-                    attributes.idle_timeout = Some(Duration::from_millis(millis.parse().ok()?))
+                    attributes.idle_timeout = Some(Duration::from_millis(millis.parse().ok()?));
                 }
                 ("a", millis) => {
-                    attributes.absolute_timeout = Some(Duration::from_millis(millis.parse().ok()?))
+                    attributes.absolute_timeout = Some(Duration::from_millis(millis.parse().ok()?));
                 }
                 ("b", "") => attributes.persistence = Some(Persistence::BrowserSession),
                 ("p", "") => attributes.persistence = Some(Persistence::Persistent),
-                ("r", replaced) if attributes.replaced.0.len() < Replaced::MOST => {
+                ("r", replaced) if attributes.replaced.0.len() < ReplacedSecrets::MOST => {
                     let (generation, age) = replaced.split_once('@')?;
                     attributes
                         .replaced
@@ -156,17 +158,18 @@ impl Attributes {
     }
 }
 
-/// The generations of secrets that were replaced shortly before the current one was drawn, each
-/// with the age that the session had then.
+/// The generations of the secrets that were replaced shortly before the current one was drawn, each
+/// with the age of the session at that time.
 ///
-/// The store itself keeps the time of the last rotation only. With these a request whose secret was
-/// replaced by the rotation before that is judged by when its own secret was replaced. Empty unless
-/// two rotations come within [`Policy::rotation_settles`](crate::Policy::rotation_settles).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The store keeps only the time of the last rotation. This list adds the times of the rotations
+/// before it, so that a request with an older secret is judged by the time when that secret was
+/// replaced. The list is empty unless two rotations happen within
+/// [`Policy::rotation_settles`](crate::Policy::rotation_settles).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "Vec<(u32, Duration)>")]
-pub struct Replaced(Vec<(u32, Duration)>);
+pub struct ReplacedSecrets(Vec<(u32, Duration)>);
 
-impl TryFrom<Vec<(u32, Duration)>> for Replaced {
+impl TryFrom<Vec<(u32, Duration)>> for ReplacedSecrets {
     type Error = &'static str;
 
     fn try_from(replaced: Vec<(u32, Duration)>) -> Result<Self, Self::Error> {
@@ -178,14 +181,14 @@ impl TryFrom<Vec<(u32, Duration)>> for Replaced {
     }
 }
 
-impl Replaced {
-    /// How many are kept: the latest.
+impl ReplacedSecrets {
+    /// How many generations are kept. The oldest are dropped first.
     const MOST: usize = 3;
     const MAX_WORD_BYTES: usize = " r4294967295@18446744073709551615".len();
 
-    /// What to keep beside the next rotation of a session of this age, if `last` says which
-    /// generation the last rotation replaced and at which age. Those that are older than `settles`
-    /// go.
+    /// The list to store with the next rotation of a session of this age. `last` holds the
+    /// generation that the last rotation replaced and the age of the session at that time. Entries
+    /// older than `settles` are dropped.
     pub(crate) fn before_next(
         &self,
         last: Option<(u32, Duration)>,
@@ -205,7 +208,7 @@ impl Replaced {
         Self(recent)
     }
 
-    /// How old the session was when this generation was replaced.
+    /// The age of the session when this generation was replaced.
     pub(crate) fn age_at(&self, generation: u32) -> Option<Duration> {
         self.0.iter().find(|(replaced, _)| *replaced == generation).map(|(_, age)| *age)
     }
@@ -215,13 +218,13 @@ fn millis(timeout: Duration) -> u64 {
     u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A text of 1 to 40 bytes of UTF-8 without control characters. Cloning shares it.
+/// A text of 1 to 40 bytes of UTF-8 without control characters. Clones share the text.
 #[derive(Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "Box<str>")]
 pub struct ShortText(Arc<str>);
 
 impl ShortText {
-    /// The most bytes a short text may have.
+    /// The maximum length of a short text in bytes.
     pub const MAX_BYTES: usize = 40;
 
     /// Checks `text`.
@@ -273,8 +276,8 @@ impl TryFrom<Box<str>> for ShortText {
     }
 }
 
-/// Why a text is not a [`ShortText`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// The reason why a text is not a valid [`ShortText`].
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidShortText {
     /// The text is empty or longer than [`ShortText::MAX_BYTES`].
@@ -288,6 +291,8 @@ pub enum InvalidShortText {
     ControlCharacter,
 }
 
+debug_as_display!(InvalidShortText);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn every_combination_of_attributes_comes_back_from_its_text() {
+    fn every_combination_of_attributes_round_trips() {
         for idle_timeout in [None, Some(Duration::from_millis(1))] {
             for absolute_timeout in [None, Some(Duration::from_secs(86_400))] {
                 for persistence in
@@ -310,7 +315,7 @@ mod tests {
                                 vec![(0, Duration::ZERO), (u32::MAX, Duration::from_millis(7))],
                             ] {
                                 let (acr, label, replaced) =
-                                    (acr.clone(), label.clone(), Replaced(replaced));
+                                    (acr.clone(), label.clone(), ReplacedSecrets(replaced));
                                 let attributes = Attributes {
                                     idle_timeout,
                                     absolute_timeout,
@@ -341,7 +346,7 @@ mod tests {
             persistence: Some(Persistence::Persistent),
             acr: longest.clone(),
             label: longest,
-            replaced: Replaced(vec![(u32::MAX, Duration::MAX); Replaced::MOST]),
+            replaced: ReplacedSecrets(vec![(u32::MAX, Duration::MAX); ReplacedSecrets::MOST]),
         };
         assert!(endless.to_text().len() <= Attributes::MAX_TEXT_BYTES);
         assert_eq!(
@@ -374,8 +379,8 @@ mod tests {
     #[test]
     fn replaced_secrets_are_kept_while_they_are_recent() {
         let second = Duration::from_secs;
-        let kept = Replaced::default().before_next(None, second(1), second(10));
-        assert_eq!(kept, Replaced::default());
+        let kept = ReplacedSecrets::default().before_next(None, second(1), second(10));
+        assert_eq!(kept, ReplacedSecrets::default());
         let kept = kept.before_next(Some((0, second(1))), second(3), second(10)).before_next(
             Some((1, second(3))),
             second(5),
@@ -402,15 +407,18 @@ mod tests {
     }
 
     #[test]
-    fn more_replaced_secrets_than_are_kept_are_no_attributes() {
+    fn more_than_three_replaced_secrets_are_rejected() {
         let replaced = |count| {
-            serde_json::from_value::<Replaced>(serde_json::json!(vec![(1, Duration::ZERO); count]))
+            serde_json::from_value::<ReplacedSecrets>(serde_json::json!(vec![
+                (1, Duration::ZERO);
+                count
+            ]))
         };
         assert!(replaced(3).is_ok() && replaced(4).is_err());
     }
 
     #[test]
-    fn empty_long_and_control_texts_are_refused() {
+    fn empty_long_and_control_texts_are_rejected() {
         assert_eq!(ShortText::new(""), Err(InvalidShortText::Length { bytes: 0 }));
         assert_eq!(ShortText::new("x".repeat(41)), Err(InvalidShortText::Length { bytes: 41 }));
         assert_eq!(ShortText::new("a\nb"), Err(InvalidShortText::ControlCharacter));

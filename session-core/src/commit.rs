@@ -1,4 +1,4 @@
-//! What one request does to a session, as one atomic step.
+//! The changes that one request makes to a session, as one atomic step.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,51 +6,51 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Attributes, Json, Limits, Name, Principal, Rejection, SecretHash};
 
-/// What happens to one value.
+/// A change of one value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    /// The value becomes this.
+    /// Sets the value.
     Set(Json),
-    /// The value goes. Removing what is not there is fine.
+    /// Removes the value. Removing an absent value succeeds.
     Remove,
-    /// The integer grows by this much, atomically at the store; an absent value counts as 0.
+    /// Adds to the integer, atomically at the store. An absent value counts as 0.
     Add(i64),
 }
 
-/// The changes of one commit, one for each name.
+/// The changes of one commit: at most one for each name.
 pub type Changes = BTreeMap<Name, Change>;
 
-/// On what a commit depends, besides the record being alive.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The condition under which a commit is applied, beside a live record and the current secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Guard {
-    /// On nothing: of two commits to one name the later wins, commits to different names both
+    /// No condition. Of two commits to one name the later wins. Commits to different names both
     /// survive.
     #[default]
     Any,
-    /// On the record still having this version.
+    /// The record must have this version.
     Version(u64),
 }
 
 /// What a commit does to the principal.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum PrincipalChange {
-    /// Nothing.
+    /// It stays.
     #[default]
     Keep,
-    /// This user is signed in now.
+    /// This user signs in.
     Set(Principal),
-    /// The session is anonymous from now on.
+    /// The session becomes anonymous.
     Unset,
 }
 
 /// What a commit does to the time of the authentication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthenticationChange {
-    /// Nothing.
+    /// It stays.
     Keep,
-    /// The user has proved who they are just now.
+    /// It becomes now: the user has just proved their identity.
     Now,
-    /// The session has no principal any more.
+    /// It is removed, together with the principal.
     Clear,
 }
 
@@ -61,46 +61,46 @@ pub struct Rotation {
     pub secret: SecretHash,
     /// The generation of the new secret.
     pub generation: u32,
-    /// How long the secret that it replaces may still read. With `None` the store forgets that
-    /// secret.
+    /// How long the former secret may still read. With `None` the store forgets it.
     pub grace: Option<Duration>,
 }
 
-/// Everything one request does to a session. It takes effect whole or not at all.
+/// All changes that one request makes to a session. They take effect together or not at all.
 ///
 /// ```
 /// # use session_core::{Change, Commit, Json, Name, SessionId};
 /// let id = SessionId::random()?;
-/// let commit = Commit::new(id.secret_hash()).change(Name::new("theme")?, Change::Set(Json::encode("dark")?));
+/// let theme = Change::Set(Json::encode("dark")?);
+/// let commit = Commit::new(id.secret_hash()).change(Name::new("theme")?, theme);
 /// assert!(!commit.is_empty());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commit {
-    /// The hash of the request's secret. The store compares it with the record's in the atomic
-    /// step.
+    /// The hash of the request's secret. The store compares it with that of the record in the same
+    /// atomic step.
     pub secret: SecretHash,
-    /// On what it depends besides.
+    /// A further condition.
     pub guard: Guard,
-    /// Whether all values go before `changes` are applied.
+    /// Whether all values are removed before `changes` are applied.
     pub clear: bool,
-    /// What happens to single values.
+    /// The changes of single values.
     pub changes: Changes,
-    /// What happens to the principal. A new one takes effect together with `rotate`: the session's
-    /// `since` becomes that generation.
+    /// The change of the principal. A new principal needs `rotate`: the session's `since` becomes
+    /// that generation.
     pub principal: PrincipalChange,
-    /// Whether the user has proved who they are just now. A new principal says that as well.
+    /// Whether the user has just proved their identity. A new principal implies it.
     pub authenticated: bool,
-    /// The new secret; `None` keeps it.
+    /// The new secret. `None` keeps the current one.
     pub rotate: Option<Rotation>,
-    /// The record's new attributes; `None` keeps them.
+    /// The new attributes. `None` keeps the current ones.
     pub attributes: Option<Attributes>,
-    /// How long the record lives from now on; `None` keeps its deadline.
+    /// The new ttl, counted from now. `None` keeps the deadline.
     pub ttl: Option<Duration>,
 }
 
 impl Commit {
-    /// A commit of a request with this secret, that does nothing yet.
+    /// A commit of a request with this secret. It changes nothing yet.
     #[must_use]
     pub fn new(secret: SecretHash) -> Self {
         Self {
@@ -116,72 +116,72 @@ impl Commit {
         }
     }
 
-    /// The same, depending on `guard`.
+    /// Sets the condition.
     #[must_use]
     pub fn guard(mut self, guard: Guard) -> Self {
         self.guard = guard;
         self
     }
 
-    /// The same with one more change; a former change of that name is forgotten.
+    /// Adds a change. It replaces an earlier change of the same name.
     #[must_use]
     pub fn change(mut self, name: Name, change: Change) -> Self {
         self.changes.insert(name, change);
         self
     }
 
-    /// The same, with all values gone that it does not set itself.
+    /// Removes all values that the commit does not set itself.
     #[must_use]
     pub fn clear(mut self) -> Self {
         self.clear = true;
         self
     }
 
-    /// The same with this change of the principal.
+    /// Sets the change of the principal.
     #[must_use]
     pub fn principal(mut self, principal: PrincipalChange) -> Self {
         self.principal = principal;
         self
     }
 
-    /// The same with the time of the authentication set to now.
+    /// Sets the time of the authentication to now.
     #[must_use]
     pub fn authenticated(mut self) -> Self {
         self.authenticated = true;
         self
     }
 
-    /// The same with a new secret.
+    /// Sets the new secret.
     #[must_use]
     pub fn rotate(mut self, rotation: Rotation) -> Self {
         self.rotate = Some(rotation);
         self
     }
 
-    /// The same with other attributes.
+    /// Sets the new attributes.
     #[must_use]
     pub fn attributes(mut self, attributes: Attributes) -> Self {
         self.attributes = Some(attributes);
         self
     }
 
-    /// The same with a new life.
+    /// Sets the new ttl.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
     }
 
-    /// Whether it writes nothing. A store still judges it: the session may be gone, or the secret
-    /// superseded.
+    /// Whether the commit writes nothing. A store still judges it: the session may have ended, or
+    /// the secret may be superseded.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.is_change() && self.ttl.is_none() && self.rotate.is_none() && !self.authenticated
     }
 
-    /// Whether it changes data, principal or attributes, so that the version grows. Rotating,
-    /// extending the life and proving who one is are not changes; setting a value is one even if it
-    /// equals the stored one, because not every backend can tell without a read.
+    /// Whether the commit changes data, principal or attributes, so that the version grows. A
+    /// rotation, a new ttl and a new authentication are not changes. Setting a value is a change
+    /// even if it equals the stored one, because not every backend can tell without a read.
     #[must_use]
     pub fn is_change(&self) -> bool {
         self.clear
@@ -190,8 +190,8 @@ impl Commit {
             || self.attributes.is_some()
     }
 
-    /// What it does to the time of the authentication. Stores use this, not the fields it is made
-    /// of.
+    /// What the commit does to the time of the authentication. Stores use this method instead of
+    /// the fields behind it.
     #[must_use]
     pub fn authentication(&self) -> AuthenticationChange {
         match &self.principal {
@@ -202,18 +202,18 @@ impl Commit {
         }
     }
 
-    /// What `since` becomes; `None` keeps it.
+    /// The new value of `since`. `None` keeps it.
     #[must_use]
     pub fn since(&self) -> Option<u32> {
         match &self.principal {
             PrincipalChange::Keep => None,
             PrincipalChange::Unset => Some(0),
-            // `check` refuses a new principal without a rotation.
+            // `check` rejects a new principal without a rotation.
             PrincipalChange::Set(_) => self.rotate.map(|rotation| rotation.generation),
         }
     }
 
-    /// The bytes that the commit itself brings, as [`Data::bytes`](crate::Data::bytes) counts them.
+    /// The bytes of data in the commit itself, counted as in [`Data::bytes`](crate::Data::bytes).
     #[must_use]
     pub fn bytes(&self) -> usize {
         let set = |(name, change): (&Name, &Change)| match change {
@@ -226,9 +226,9 @@ impl Commit {
     /// The check that every store makes before I/O.
     ///
     /// # Errors
-    /// [`Rejection`] if the ttl is out of range, the commit alone is over the cap on data, a new
-    /// principal comes without a rotation, or a grace is too long or comes with a new principal or
-    /// authentication.
+    /// [`Rejection`] if the ttl is out of range, if the commit alone exceeds the limit on data, if
+    /// it sets a principal without a rotation, or if its grace is too long or comes with a new
+    /// principal or authentication.
     pub fn check(&self, limits: &Limits) -> Result<(), Rejection> {
         if let Some(ttl) = self.ttl {
             limits.check_ttl(ttl)?;
@@ -250,38 +250,38 @@ impl Commit {
     }
 }
 
-/// What [`commit`](crate::SessionStore::commit) did. Where several verdicts apply, the first in
-/// this order counts: `Gone`, `Superseded`, `Conflict`; a record that cannot be read is `Corrupt`
-/// before `Superseded`, and `Rejected` comes last.
+/// The result of [`commit`](crate::SessionStore::commit). If several apply, the first in this order
+/// is returned: `Gone`, `Superseded`, `Conflict`. An unreadable record is `Corrupt` before
+/// `Superseded`. `Rejected` comes last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[must_use]
 pub enum Outcome {
-    /// All of it took effect.
+    /// The whole commit took effect.
     Done(Committed),
-    /// The guard did not hold. Nothing changed.
+    /// The record does not have the version of the guard. Nothing changed.
     Conflict,
-    /// The session lives and the commit's secret is not its current one. Nothing changed.
+    /// The session lives, and the secret of the commit is not its current one. Nothing changed.
     Superseded,
-    /// There is no live record under the key. Nothing changed, nothing was created.
+    /// There is no live record under the key. Nothing changed, and nothing was created.
     Gone,
 }
 
-/// The record after a commit that took effect.
+/// The state of the record after a commit that took effect.
 ///
-/// Ages, ttl and attributes come along so that a request that never loaded the record still knows
-/// when its life has to be extended.
+/// It contains ages, ttl and attributes, so that a request that never loaded the record still knows
+/// when to extend the lifetime.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committed {
-    /// The version now.
+    /// The new version.
     pub version: u64,
-    /// The sum of each `Add`.
+    /// The result of each `Add`.
     pub added: BTreeMap<Name, i64>,
-    /// How long ago the session was created.
+    /// The time since the session was created.
     pub age: Duration,
-    /// How long ago the user proved who they are. `None` exactly if there is no principal.
+    /// The time since the user last proved their identity. `None` exactly if there is no principal.
     pub authenticated: Option<Duration>,
-    /// How long the session lives from now if nothing extends it.
+    /// The remaining lifetime if no call extends it.
     pub ttl: Duration,
-    /// What the session keeps beside its data.
+    /// The settings and facts beside the data.
     pub attributes: Attributes,
 }

@@ -4,17 +4,16 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{Json, Name};
 
-/// The values of one session: a flat map from [`Name`] to [`Json`], in the order of the names'
-/// bytes.
+/// The values of one session: a flat map from [`Name`] to [`Json`], in the byte order of the names.
 ///
-/// A sorted vector, because a session holds a handful of values: it is one allocation, and a store
-/// that holds a million sessions pays for no tree nodes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+/// It is a sorted vector, because a session has few values: one allocation, and no tree nodes in a
+/// store with a million sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(from = "Vec<(Name, Json)>")]
 pub struct Data(Vec<(Name, Json)>);
 
 impl Data {
-    /// No values.
+    /// An empty map.
     #[must_use]
     pub const fn new() -> Self {
         Self(Vec::new())
@@ -26,13 +25,13 @@ impl Data {
         self.position(name).ok().map(|at| &self.0[at].1)
     }
 
-    /// Puts `value` under `name` and returns what was there.
+    /// Sets the value under `name` and returns the previous one.
     pub fn insert(&mut self, name: Name, value: Json) -> Option<Json> {
         match self.position(name.as_str()) {
             Ok(at) => Some(std::mem::replace(&mut self.0[at].1, value)),
             Err(at) => {
-                // The first value gets room for exactly one: most sessions hold one or two, and
-                // spare room costs memory per session.
+                // Reserve space for exactly one value: most sessions hold one or two, and unused
+                // capacity costs memory in each session.
                 if self.0.is_empty() {
                     self.0.reserve_exact(1);
                 }
@@ -42,35 +41,35 @@ impl Data {
         }
     }
 
-    /// Takes the value under `name` out.
+    /// Removes the value under `name` and returns it.
     pub fn remove(&mut self, name: &str) -> Option<Json> {
         self.position(name).ok().map(|at| self.0.remove(at).1)
     }
 
-    /// Takes every value out.
+    /// Removes every value.
     pub fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Names and values, in the order of the names' bytes.
+    /// The names and values, in the byte order of the names.
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Name, &Json)> {
         self.0.iter().map(|(name, value)| (name, value))
     }
 
-    /// How many values there are.
+    /// The number of values.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is no value.
+    /// Whether there are no values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The size that the cap on a record's data counts: the bytes of all names and all JSON texts.
+    /// The size that counts against the limit on data: the bytes of all names and all JSON texts.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.0.iter().map(|(name, value)| name.as_str().len() + value.as_str().len()).sum()
@@ -81,7 +80,7 @@ impl Data {
     }
 }
 
-/// As a sequence of pairs, without a copy of them.
+/// Serializes the pairs as a sequence, without a copy.
 impl Serialize for Data {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(serializer)
@@ -89,12 +88,12 @@ impl Serialize for Data {
 }
 
 impl From<Vec<(Name, Json)>> for Data {
-    /// Of two values under one name the later counts.
+    /// If a name occurs twice, the later value is kept.
     fn from(mut values: Vec<(Name, Json)>) -> Self {
         if !values.is_sorted_by(|(a, _), (b, _)| a < b) {
-            // Sorted, not inserted one by one: what comes from another process may be long and in
-            // the worst order. The sort is stable, so of equal names the later stands behind; from
-            // the back it is the first, which is the one that stays.
+            // Sort once instead of inserting one by one: input from another process may be long and
+            // in the worst order. After the reversal, the stable sort puts the later of two equal
+            // names first, and `dedup_by` keeps the first.
             values.reverse();
             values.sort_by(|(a, _), (b, _)| a.cmp(b));
             values.dedup_by(|(later, _), (kept, _)| later == kept);
@@ -133,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_later_of_two_values_under_one_name_counts() {
+    fn later_of_two_values_under_one_name_is_kept() {
         let data = Data::from(vec![pair("b", 1), pair("a", 2), pair("b", 3)]);
         assert_eq!(data.len(), 2);
         assert_eq!(data.get("b").and_then(Json::as_integer), Some(3));

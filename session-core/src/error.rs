@@ -1,144 +1,152 @@
-//! What can go wrong with a store.
+//! The errors of session stores.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Handle, Name};
+use crate::{Handle, Name, error_debug::debug_as_display};
 
-/// The error below a [`StoreError`]: a driver's, the operating system's.
+/// The cause of a [`StoreError`], such as an error of a database driver or of the operating system.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A store could not do what it was asked.
+/// A store could not complete a call.
 ///
-/// The variants are decisions, not origins: each says what the caller can do next. A missing or
-/// expired record is never an error. The text names the store and never a key, a value or a
-/// password; the driver's own words are in `source()`.
-#[derive(Debug, thiserror::Error)]
+/// Each variant tells the caller what to do next. A missing or expired record is not an error. The
+/// error text names the store. It never contains a key, a value or a password. The text of the
+/// driver is in `source()`.
+///
+/// `Debug` shows the same text as `Display`, followed by the sources, so that a `main` that returns
+/// the error prints one readable line.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The backend cannot be reached or refused the call as overloaded. Transient.
+    /// The backend cannot be reached, or it refused the call because it is overloaded. Retry later.
     #[error("the {store} store is unavailable")]
     Unavailable {
-        /// Which store.
+        /// The name of the store.
         store: &'static str,
-        /// What the driver said.
+        /// The error of the driver.
         source: BoxError,
     },
-    /// The backend did not answer in time. Transient; a write may have landed.
+    /// The backend did not answer in time. Retry later. A write may have taken effect.
     #[error("the {store} store did not answer within {after:?}")]
     Timeout {
-        /// Which store.
+        /// The name of the store.
         store: &'static str,
-        /// How long was waited.
+        /// How long the store waited.
         after: Duration,
     },
-    /// What is stored is not a record that this version can read. It was not changed; a newer
-    /// version may have written it.
+    /// The stored record cannot be read by this version of the program. A newer version may have
+    /// written it. The store left it unchanged.
     #[error("the record of session {handle} in the {store} store cannot be read")]
     Corrupt {
-        /// Which store.
+        /// The name of the store.
         store: &'static str,
-        /// Which session.
+        /// The public name of the session.
         handle: Handle,
-        /// What does not fit.
+        /// The reason why the record cannot be read.
         source: BoxError,
     },
-    /// The call itself is not allowed. Nothing changed, and trying again will not help.
+    /// The arguments of the call are not valid. Nothing changed. A retry fails in the same way.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// The store cannot do this at all. Nothing changed.
+    /// The store does not implement this call or option. Nothing changed.
     #[error("the {store} store does not support {what}")]
     Unsupported {
-        /// Which store.
+        /// The name of the store.
         store: &'static str,
         /// The call or option.
         what: &'static str,
     },
-    /// Anything else: wrong rights, a missing table, a bug.
+    /// Any other failure, such as missing permissions, a missing table or a bug.
     #[error("the {store} store failed")]
     Other {
-        /// Which store.
+        /// The name of the store.
         store: &'static str,
-        /// What the driver said.
+        /// The error of the driver.
         source: BoxError,
     },
 }
 
+debug_as_display!(StoreError);
+
 impl StoreError {
-    /// Whether the same call may succeed later without anybody changing anything.
+    /// Whether the same call may succeed later without a change of configuration or data.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Timeout { .. })
     }
 }
 
-/// Why a store refuses a call.
+/// The reason why a store rejects a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// The record would have more data than the store's cap.
+    /// The record would exceed the store's limit on data.
     #[error(
-        "the session would hold {bytes} bytes of data; at most {limit} are allowed; keep large things elsewhere and their key here"
+        "the session would hold {bytes} bytes of data; at most {limit} are allowed; \
+         store large values elsewhere and keep only their key in the session"
     )]
     DataTooLarge {
-        /// What it would hold, or what the commit alone brings.
+        /// The size that the record would have, or the size of the commit alone.
         bytes: usize,
-        /// The cap.
+        /// The limit of the store.
         limit: usize,
     },
-    /// `Add` on a value that is no integer within `i64`.
-    #[error("the session value {name:?} is not an integer, so nothing can be added to it")]
+    /// `Add` on a value that is not an integer within `i64`.
+    #[error("the session value {name:?} is not an integer; add needs a number without a fraction")]
     NotAnInteger {
-        /// Which value.
+        /// The name of the value.
         name: Name,
     },
-    /// `Add` would leave the range of `i64`.
+    /// The result of `Add` is outside the range of `i64`.
     #[error("adding to the session value {name:?} leaves the range of 64-bit integers")]
     Overflow {
-        /// Which value.
+        /// The name of the value.
         name: Name,
     },
-    /// A life out of range.
-    #[error("a session cannot live for {ttl:?}; use 1 ms to 3,650 days")]
+    /// The ttl is out of range.
+    #[error("the ttl {ttl:?} is not valid; use 1 ms to 3,650 days")]
     Ttl {
-        /// What came.
+        /// The ttl of the call.
         ttl: Duration,
     },
-    /// A key under which no record may be kept.
-    #[error("a store key needs 1 to 128 bytes without control characters; {bytes} bytes came")]
+    /// The store cannot keep a record under this key.
+    #[error(
+        "a store key of {bytes} bytes is not valid; use 1 to 128 bytes without control characters"
+    )]
     Key {
-        /// The length that came.
+        /// The length of the key.
         bytes: usize,
     },
-    /// A new principal without a new secret: whoever planted the old one would be signed in
-    /// (session fixation).
+    /// A commit sets a principal and does not rotate the secret. An attacker who planted the old
+    /// secret would be signed in (session fixation).
     #[error("a commit that sets a principal must rotate the secret")]
     PrincipalWithoutRotation,
-    /// A grace beside a new principal or authentication: the former secret would see what it must
-    /// not.
+    /// A commit sets a principal or an authentication and leaves a grace to the former secret. Such
+    /// a grace would show the new user's data to the former secret.
     #[error(
         "a rotation that signs in or re-authenticates must not leave a grace to the former secret"
     )]
     GraceWithSignIn,
-    /// A grace out of range.
-    #[error("a former secret cannot read for {grace:?}; use 1 ms to 60 s, or none")]
+    /// The grace is out of range.
+    #[error("the grace {grace:?} of a former secret is not valid; use 1 ms to 60 s, or none")]
     Grace {
-        /// The duration that was asked for.
+        /// The grace of the call.
         grace: Duration,
     },
-    /// Fields of a new record that contradict each other.
+    /// The fields of a new record contradict each other.
     #[error("the new record is inconsistent: {why}")]
     Inconsistent {
-        /// The rule that is broken.
+        /// The rule that the record breaks.
         why: Box<str>,
     },
-    /// The store holds as much as it may.
-    #[error("the {store} store is full ({what}); raise its cap or shorten the idle timeout")]
+    /// The store has reached one of its limits.
+    #[error("the {store} store is full ({what}); raise this limit or shorten the idle timeout")]
     Full {
-        /// Which store.
+        /// The name of the store.
         store: Box<str>,
-        /// Which cap was reached.
+        /// The limit that was reached.
         what: Box<str>,
     },
 }

@@ -1,14 +1,14 @@
-//! What happens to sessions, for an audit trail.
+//! Events of sessions, for an audit trail.
 
 use std::fmt;
 
 use crate::{Handle, Principal};
 
-/// Receives what happens to sessions. Every method does nothing by default.
+/// Receives the events of sessions. By default every method does nothing.
 ///
-/// The process that got the store's answer emits an event, at most once. A session that the store
-/// expires by itself emits none. Methods run on the request's thread: hand slow work to a task. No
-/// event holds an id, a key or a value.
+/// The process that received the store's answer emits an event, at most once. A session that
+/// expires in the store emits no event. The methods run on the thread of the request, so an
+/// implementation passes slow work to a task. An event never contains an id, a key or a value.
 ///
 /// # Examples
 /// ```
@@ -18,10 +18,10 @@ use crate::{Handle, Principal};
 ///
 /// impl SessionEvents for AuditTrail {
 ///     fn signed_in(&self, event: &SessionEvent<'_>) {
-///         tracing::info!(session = %event.handle, principal = ?event.principal, "signed in");
+///         tracing::info!(session = %event.handle, user = ?event.principal, "signed in");
 ///     }
 ///     fn ended(&self, event: &SessionEvent<'_>, cause: EndCause) {
-///         tracing::info!(session = %event.handle, principal = ?event.principal, ?cause, "session ended");
+///         tracing::info!(session = %event.handle, user = ?event.principal, ?cause, "ended");
 ///     }
 /// }
 /// ```
@@ -35,51 +35,54 @@ pub trait SessionEvents: fmt::Debug + Send + Sync {
     /// A session got a new id without a sign-in.
     fn rotated(&self, _event: &SessionEvent<'_>) {}
 
-    /// An id was used that a rotation had replaced more than
+    /// A request used an id that a rotation had replaced more than
     /// [`Policy::rotation_settles`](crate::Policy::rotation_settles) ago. Either the browser never
-    /// received the new cookie, or a copy of the old one is in other hands.
+    /// received the new cookie, or an attacker has a copy of the old one.
     fn superseded_id_used(&self, _event: &SessionEvent<'_>) {}
 
     /// A session ended.
     fn ended(&self, _event: &SessionEvent<'_>, _cause: EndCause) {}
 }
 
-/// One event.
+/// The session, the user and the certainty of one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionEvent<'a> {
     /// The public name of the session.
     pub handle: Handle,
-    /// Who is signed in, as far as the request knows: a blind sign-out does not load the session.
+    /// The signed-in user, if the request knows it. A sign-out of a request that did not load the
+    /// session does not know it.
     pub principal: Option<&'a Principal>,
-    /// Whether the store confirmed it.
+    /// Whether the store confirmed the event.
     pub outcome: EventOutcome,
 }
 
-/// Whether the store confirmed what an event says.
+/// Whether the store confirmed an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EventOutcome {
-    /// It happened.
+    /// The store confirmed it.
     Confirmed,
-    /// The store did not answer: it may have happened.
+    /// The store did not answer. The event may have happened.
     Unknown,
 }
 
-/// Why a session ended.
+/// The reason why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndCause {
-    /// Its own request ended it.
+    /// A request of the session itself ended it.
     SignedOut,
     /// Another session of the same user ended it.
     Revoked,
     /// A later sign-in exceeded [`SignIn::max_sessions`](crate::SignIn::max_sessions).
     TooManySessions,
-    /// The user's credentials changed, and this session's id was superseded meanwhile. Otherwise
-    /// the session goes on, and [`SessionEvents::rotated`] is emitted.
+    /// The user's credentials changed, and the id of the calling request had been superseded. With
+    /// a current id the session continues, and [`SessionEvents::rotated`] is emitted instead.
     CredentialsChanged,
-    /// It outlived a timeout that was shortened after it was stored.
+    /// Its age exceeded a timeout that was shortened after the record was stored.
     TimedOut,
-    /// A superseded id was used, and the policy ends the session then.
+    /// A superseded id was used, and the policy is
+    /// [`OnSupersededId::EndSession`](crate::OnSupersededId::EndSession).
     SupersededIdUsed,
 }

@@ -1,63 +1,63 @@
-//! When a session's life has to be extended, as pure functions of durations.
+//! When to extend the lifetime of a session, as pure functions of durations.
 
 use std::time::Duration;
 
 use crate::Limits;
 
-/// The shortest life a store is asked for. A shorter timeout means that the session ends now, and
-/// this is as near as it gets.
+/// The shortest ttl. A shorter timeout means that the session ends now, and this is the nearest
+/// value that stores accept.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// The timeouts that hold for one session.
+/// The timeouts of one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Timeouts {
     pub(crate) idle: Duration,
     pub(crate) absolute: Duration,
 }
 
-/// What using a session means for its life.
+/// What a use of the session means for its ttl.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Use {
-    /// At least three quarters of the idle timeout are left: nothing to write.
-    Fresh,
-    /// The record's life becomes this.
+pub(crate) enum RenewalDecision {
+    /// At least three quarters of the idle timeout are left: no write.
+    NotDue,
+    /// The ttl of the record becomes this.
     Renew(Duration),
-    /// The absolute timeout is over, though the store still has the record: the timeout was
-    /// shortened after it was written.
-    Over,
+    /// The absolute timeout has passed, although the store still has the record: the timeout was
+    /// shortened after the record was written.
+    Expired,
 }
 
 impl Timeouts {
-    /// How long a new record lives.
-    pub(crate) fn first(&self) -> Duration {
+    /// The ttl of a new record.
+    pub(crate) fn initial_ttl(&self) -> Duration {
         self.idle.min(self.absolute).clamp(SHORTEST, Limits::LONGEST_TTL)
     }
 
-    /// How long a record whose absolute timeout began `age` ago lives after being used now. `None`
-    /// if its time is over.
+    /// The ttl of a record after a use, `age` after its absolute timeout started. `None` if the
+    /// absolute timeout has passed.
     ///
-    /// Idle slides, absolute does not: the store's ttl never reaches beyond `absolute - age`, so
-    /// the store alone enforces both.
-    pub(crate) fn ttl(&self, age: Duration) -> Option<Duration> {
+    /// The idle timeout slides and the absolute timeout does not. The ttl never exceeds `absolute -
+    /// age`, so the store enforces both.
+    pub(crate) fn ttl_at(&self, age: Duration) -> Option<Duration> {
         let left = self.absolute.checked_sub(age)?;
         (left >= SHORTEST).then(|| left.min(self.idle).clamp(SHORTEST, Limits::LONGEST_TTL))
     }
 
-    /// Decides for a record whose absolute timeout began `age` ago and that lives for `ttl` more.
+    /// Decides for a record with this `ttl`, `age` after its absolute timeout started.
     ///
-    /// A life is renewed when less than three quarters of the idle timeout are left and renewing
-    /// gains something (near the absolute deadline it gains nothing), and shortened when the
-    /// timeouts have become shorter than what the store was told.
-    pub(crate) fn on_use(&self, age: Duration, ttl: Duration) -> Use {
-        let Some(renewed) = self.ttl(age) else {
-            return Use::Over;
+    /// The ttl is renewed if less than three quarters of the idle timeout are left and the renewal
+    /// makes it longer (near the absolute deadline it does not). It is shortened if the timeouts
+    /// are now shorter than the stored ttl.
+    pub(crate) fn decide(&self, age: Duration, ttl: Duration) -> RenewalDecision {
+        let Some(renewed) = self.ttl_at(age) else {
+            return RenewalDecision::Expired;
         };
-        // Backends keep whole milliseconds and answer a little late; differences below 1/64 of the
-        // timeout are no news.
+        // Backends keep whole milliseconds and answer with a small delay. Differences below 1/64 of
+        // the timeout are ignored.
         let slack = self.idle / 64;
         let due = ttl < self.idle.saturating_mul(3) / 4 && renewed > ttl + slack;
         let too_long = ttl > renewed.saturating_add(slack);
-        if due || too_long { Use::Renew(renewed) } else { Use::Fresh }
+        if due || too_long { RenewalDecision::Renew(renewed) } else { RenewalDecision::NotDue }
     }
 }
 
@@ -70,50 +70,53 @@ mod tests {
         Timeouts { idle: Duration::from_secs(1_800), absolute: Duration::from_secs(28_800) };
 
     #[test]
-    fn h16_life_is_renewed_only_when_less_than_three_quarters_are_left() {
-        assert_eq!(TIMEOUTS.on_use(Duration::ZERO, 30 * MINUTE), Use::Fresh);
-        assert_eq!(TIMEOUTS.on_use(7 * MINUTE, 23 * MINUTE), Use::Fresh);
-        assert_eq!(TIMEOUTS.on_use(8 * MINUTE, 22 * MINUTE), Use::Renew(30 * MINUTE));
-        assert_eq!(TIMEOUTS.on_use(30 * MINUTE, Duration::from_millis(1)), Use::Renew(30 * MINUTE));
-    }
-
-    #[test]
-    fn h16_the_absolute_deadline_does_not_slide() {
-        assert_eq!(TIMEOUTS.on_use(470 * MINUTE, 5 * MINUTE), Use::Renew(10 * MINUTE));
+    fn h16_ttl_is_renewed_below_three_quarters_of_the_idle_timeout() {
+        assert_eq!(TIMEOUTS.decide(Duration::ZERO, 30 * MINUTE), RenewalDecision::NotDue);
+        assert_eq!(TIMEOUTS.decide(7 * MINUTE, 23 * MINUTE), RenewalDecision::NotDue);
+        assert_eq!(TIMEOUTS.decide(8 * MINUTE, 22 * MINUTE), RenewalDecision::Renew(30 * MINUTE));
         assert_eq!(
-            TIMEOUTS.on_use(475 * MINUTE, 5 * MINUTE),
-            Use::Fresh,
-            "nothing is left to gain"
+            TIMEOUTS.decide(30 * MINUTE, Duration::from_millis(1)),
+            RenewalDecision::Renew(30 * MINUTE)
         );
-        assert_eq!(TIMEOUTS.on_use(480 * MINUTE, 5 * MINUTE), Use::Over);
-        assert_eq!(TIMEOUTS.ttl(481 * MINUTE), None);
     }
 
     #[test]
-    fn timeouts_without_end_and_without_length_become_lives_that_stores_take() {
+    fn h16_absolute_deadline_does_not_slide() {
+        assert_eq!(TIMEOUTS.decide(470 * MINUTE, 5 * MINUTE), RenewalDecision::Renew(10 * MINUTE));
+        assert_eq!(
+            TIMEOUTS.decide(475 * MINUTE, 5 * MINUTE),
+            RenewalDecision::NotDue,
+            "a renewal gains nothing"
+        );
+        assert_eq!(TIMEOUTS.decide(480 * MINUTE, 5 * MINUTE), RenewalDecision::Expired);
+        assert_eq!(TIMEOUTS.ttl_at(481 * MINUTE), None);
+    }
+
+    #[test]
+    fn infinite_and_zero_timeouts_become_valid_ttls() {
         let endless = Timeouts { idle: Duration::MAX, absolute: Duration::MAX };
         assert_eq!(
-            (endless.first(), endless.ttl(MINUTE)),
+            (endless.initial_ttl(), endless.ttl_at(MINUTE)),
             (Limits::LONGEST_TTL, Some(Limits::LONGEST_TTL))
         );
-        assert_eq!(endless.on_use(MINUTE, Limits::LONGEST_TTL), Use::Fresh);
+        assert_eq!(endless.decide(MINUTE, Limits::LONGEST_TTL), RenewalDecision::NotDue);
         let none = Timeouts { idle: Duration::ZERO, absolute: MINUTE };
-        assert_eq!((none.first(), none.ttl(Duration::ZERO)), (SHORTEST, Some(SHORTEST)));
+        assert_eq!((none.initial_ttl(), none.ttl_at(Duration::ZERO)), (SHORTEST, Some(SHORTEST)));
     }
 
     #[test]
-    fn shorter_timeouts_hold_from_the_next_use() {
-        assert_eq!(TIMEOUTS.on_use(MINUTE, 24 * 60 * MINUTE), Use::Renew(30 * MINUTE));
+    fn shorter_timeouts_apply_from_the_next_use() {
+        assert_eq!(TIMEOUTS.decide(MINUTE, 24 * 60 * MINUTE), RenewalDecision::Renew(30 * MINUTE));
     }
 
     #[test]
-    fn a_session_used_to_the_end_never_outlives_its_absolute_timeout() {
-        let (mut age, mut ttl) = (Duration::ZERO, TIMEOUTS.ttl(Duration::ZERO).unwrap());
+    fn a_used_session_never_outlives_its_absolute_timeout() {
+        let (mut age, mut ttl) = (Duration::ZERO, TIMEOUTS.ttl_at(Duration::ZERO).unwrap());
         while !ttl.is_zero() {
             assert!(age + ttl <= TIMEOUTS.absolute);
             let step = MINUTE.min(ttl);
             (age, ttl) = (age + step, ttl.saturating_sub(step));
-            if let Use::Renew(renewed) = TIMEOUTS.on_use(age, ttl) {
+            if let RenewalDecision::Renew(renewed) = TIMEOUTS.decide(age, ttl) {
                 ttl = renewed;
             }
         }

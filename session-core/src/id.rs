@@ -1,4 +1,4 @@
-//! The session id: a key that never changes and a secret that rotates.
+//! The session id: a key that never changes, and a secret that rotates.
 
 use std::fmt;
 
@@ -6,9 +6,9 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::StoreKey;
+use crate::{StoreKey, error_debug::debug_as_display};
 
-/// The id in a session's cookie: a key and a secret.
+/// The id in a session cookie: a key and a secret.
 ///
 /// | part | content | text |
 /// |---|---|---|
@@ -17,8 +17,8 @@ use crate::StoreKey;
 ///
 /// A store finds a session by its key and compares the hash of its secret. ASVS 5.0 (7.2.3) asks
 /// for 128 bits of entropy in a session token; the secret alone has 136. `Debug` is masked. Stores
-/// and logs never see an id: stores get [`Self::key`] and [`Self::secret_hash`], people get a
-/// [`Handle`](crate::Handle).
+/// get [`Self::key`] and [`Self::secret_hash`], people get a [`Handle`](crate::Handle). Stores and
+/// logs never see an id.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionId {
     key: [u8; Self::KEY_BYTES],
@@ -26,7 +26,7 @@ pub struct SessionId {
 }
 
 impl SessionId {
-    /// The length of the text form: key, a dot, secret.
+    /// The length of the text form: key, dot, secret.
     pub const TEXT_LENGTH: usize = Self::KEY_LENGTH + 1 + Self::SECRET_LENGTH;
     const KEY_BYTES: usize = 12;
     const KEY_LENGTH: usize = 16;
@@ -34,10 +34,10 @@ impl SessionId {
     const SECRET_LENGTH: usize = 28;
     const GENERATION_BYTES: usize = 4;
 
-    /// Draws the id of a new session, at generation 0.
+    /// Draws the id of a new session. Its generation is 0.
     ///
     /// # Errors
-    /// [`EntropyError`] if the operating system gives no random bytes.
+    /// [`EntropyError`] if the operating system returns no random bytes.
     pub fn random() -> Result<Self, EntropyError> {
         let mut id = Self { key: [0; Self::KEY_BYTES], secret: [0; Self::SECRET_BYTES] };
         getrandom::fill(&mut id.key).map_err(EntropyError)?;
@@ -45,22 +45,21 @@ impl SessionId {
         Ok(id)
     }
 
-    /// Draws the id that replaces this one in a rotation: the same key, the next generation, 136
-    /// fresh bits.
+    /// Draws the id that replaces this one in a rotation: the same key, the next generation and 136
+    /// new random bits.
     ///
-    /// The generation stays at `u32::MAX` when it gets there, which takes 136 years of one rotation
-    /// a second.
+    /// The generation stops at `u32::MAX`. One rotation per second reaches that after 136 years.
     ///
     /// # Errors
-    /// [`EntropyError`] if the operating system gives no random bytes.
+    /// [`EntropyError`] if the operating system returns no random bytes.
     pub fn rotated(&self) -> Result<Self, EntropyError> {
         self.rotated_after(self.generation())
     }
 
-    /// Draws the id that follows generation `generation` of this session.
+    /// Draws the id that follows `generation` of this session.
     ///
     /// # Errors
-    /// [`EntropyError`] if the operating system gives no random bytes.
+    /// [`EntropyError`] if the operating system returns no random bytes.
     pub(crate) fn rotated_after(&self, generation: u32) -> Result<Self, EntropyError> {
         let mut next = self.clone();
         let (number, random) = next.secret.split_at_mut(Self::GENERATION_BYTES);
@@ -69,8 +68,8 @@ impl SessionId {
         Ok(next)
     }
 
-    /// Reads the text form. `None` for every other length or alphabet; a longer text is not looked
-    /// at.
+    /// Reads the text form. `None` for any other length or alphabet. A text of another length is
+    /// not decoded.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         if text.len() != Self::TEXT_LENGTH {
@@ -79,18 +78,18 @@ impl SessionId {
         let (key_text, rest) = text.split_at(Self::KEY_LENGTH);
         let secret_text = rest.strip_prefix(b".")?;
         let mut id = Self { key: [0; Self::KEY_BYTES], secret: [0; Self::SECRET_BYTES] };
-        // 16 characters are exactly 12 bytes and 28 are 21, so no trailing bits are left in which
-        // two texts could differ.
+        // 16 characters encode exactly 12 bytes and 28 characters exactly 21. So two different
+        // texts never decode to the same bytes.
         let key_bytes = URL_SAFE_NO_PAD.decode_slice(key_text, &mut id.key).ok()?;
         let secret_bytes = URL_SAFE_NO_PAD.decode_slice(secret_text, &mut id.secret).ok()?;
         (key_bytes == Self::KEY_BYTES && secret_bytes == Self::SECRET_BYTES).then_some(id)
     }
 
-    /// The text form that goes into the cookie.
+    /// The text form for the cookie.
     #[must_use]
     pub fn to_text(&self) -> [u8; Self::TEXT_LENGTH] {
         let mut text = [b'.'; Self::TEXT_LENGTH];
-        // Both lengths are exact, so the encoder cannot run out of room.
+        // Both lengths are exact, so the buffer is large enough.
         let _ = URL_SAFE_NO_PAD.encode_slice(self.key, &mut text[..Self::KEY_LENGTH]);
         let _ = URL_SAFE_NO_PAD.encode_slice(self.secret, &mut text[Self::KEY_LENGTH + 1..]);
         text
@@ -105,13 +104,13 @@ impl SessionId {
         StoreKey::from_text(str::from_utf8(&text).unwrap_or_default())
     }
 
-    /// What stores compare: the SHA-256 of the secret. A leaked store opens no session.
+    /// The SHA-256 of the secret, which stores compare. A leaked store opens no session.
     #[must_use]
     pub fn secret_hash(&self) -> SecretHash {
         SecretHash(Sha256::digest(self.secret).into())
     }
 
-    /// How many rotations led to this secret.
+    /// The number of rotations that led to this secret.
     #[must_use]
     pub fn generation(&self) -> u32 {
         let [first, second, third, fourth, ..] = self.secret;
@@ -125,8 +124,8 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// The SHA-256 of a session's secret, as stores keep it: 32 bytes. It opens no session. `Debug` is
-/// masked.
+/// The SHA-256 of a session's secret, as stores keep it: 32 bytes. It does not open the session.
+/// `Debug` is masked.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretHash([u8; Self::BYTES]);
 
@@ -134,13 +133,14 @@ impl SecretHash {
     /// The length in bytes.
     pub const BYTES: usize = 32;
 
-    /// Takes the bytes that a store kept.
+    /// Makes a hash of the bytes that a store kept.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         Self(bytes)
     }
 
-    /// Takes the bytes that a store kept. `None` unless they are 32: the record is corrupt.
+    /// Makes a hash of the bytes that a store kept. `None` unless there are 32: the record is
+    /// corrupt.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
@@ -159,10 +159,12 @@ impl fmt::Debug for SecretHash {
     }
 }
 
-/// The operating system gave no random bytes, so no id can be drawn.
-#[derive(Debug, thiserror::Error)]
-#[error("the operating system gave no random bytes for a session id")]
+/// The operating system returned no random bytes, so no id can be drawn.
+#[derive(thiserror::Error)]
+#[error("the operating system returned no random bytes for a session id or key")]
 pub struct EntropyError(#[source] pub(crate) getrandom::Error);
+
+debug_as_display!(EntropyError);
 
 #[cfg(test)]
 mod tests {
@@ -171,14 +173,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s13_a_million_ids_have_no_duplicate_key_or_secret() {
+    fn s13_million_ids_have_no_duplicate_key_or_secret() {
         let ids: Vec<SessionId> = (0..1_000_000).map(|_| SessionId::random().unwrap()).collect();
         assert_eq!(ids.iter().map(|id| id.key).collect::<HashSet<_>>().len(), 1_000_000);
         assert_eq!(ids.iter().map(|id| id.secret).collect::<HashSet<_>>().len(), 1_000_000);
     }
 
     #[test]
-    fn s13_rotation_keeps_the_key_and_draws_the_secret() {
+    fn s13_rotation_keeps_the_key_and_replaces_the_secret() {
         let id = SessionId::random().unwrap();
         let next = id.rotated().unwrap();
         assert_eq!((next.key(), next.generation()), (id.key(), 1));
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn s12_key_and_debug_do_not_show_the_secret() {
+    fn s12_key_and_debug_hide_the_secret() {
         let id = SessionId::random().unwrap();
         let text = String::from_utf8(id.to_text().to_vec()).unwrap();
         assert_eq!(id.key().as_str(), &text[..SessionId::KEY_LENGTH]);

@@ -4,25 +4,26 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
 
+use crate::error_debug::debug_as_display;
+
 /// The JSON text of one value.
 ///
-/// The text stays as it was written through every backend and is decoded only when a handler asks
-/// for it, straight into the type the handler names; so `u64::MAX`, `-0.0`, `1e308` and `"\u0000"`
-/// come back exactly. The text is always well-formed and nests at most [`Self::MAX_DEPTH`] deep, so
-/// that whatever was accepted can be read back.
+/// Every backend keeps the text byte for byte. It is decoded only when a handler reads it, directly
+/// into the type that the handler asks for. So `u64::MAX`, `-0.0`, `1e308` and `"\u0000"` come back
+/// exactly. The text is always well-formed and nests at most [`Self::MAX_DEPTH`] levels deep, so
+/// that every accepted value can be read back.
 #[derive(Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "Box<str>")]
 pub struct Json(Box<str>);
 
 impl Json {
-    /// The deepest nesting of arrays and objects that a value may have; `serde_json` reads back no
-    /// deeper one.
+    /// The maximum nesting of arrays and objects. `serde_json` reads no deeper value back.
     pub const MAX_DEPTH: usize = 127;
 
     /// Writes `value` as JSON text.
     ///
     /// # Errors
-    /// [`JsonError`] if `value` has no JSON form (a map with keys that are not strings, say) or
+    /// [`JsonError`] if `value` has no JSON form (for example a map whose keys are not strings) or
     /// nests too deep.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, JsonError> {
         let text = serde_json::to_string(value).map_err(|error| JsonError::from_serde(&error))?;
@@ -32,7 +33,7 @@ impl Json {
         Ok(Self(text.into_boxed_str()))
     }
 
-    /// Checks text that came from outside, a store's backend or a request body.
+    /// Checks a text from outside, such as a store's backend or a request body.
     ///
     /// # Errors
     /// [`JsonError`] if `text` is not exactly one well-formed JSON value or nests too deep.
@@ -46,7 +47,7 @@ impl Json {
         Ok(Self(text))
     }
 
-    /// Writes an integer, as an `Add` leaves it.
+    /// Writes an integer, in the form that an `Add` writes.
     #[must_use]
     pub fn integer(value: i64) -> Self {
         Self(value.to_string().into_boxed_str())
@@ -55,12 +56,12 @@ impl Json {
     /// Reads the value into `T`.
     ///
     /// # Errors
-    /// [`JsonError`] if the value does not have the shape of `T`.
+    /// [`JsonError`] if the value does not match `T`.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, JsonError> {
         serde_json::from_str(&self.0).map_err(|error| JsonError::from_serde(&error))
     }
 
-    /// The integer that this value is, or `None` if it is a fraction, a text, or beyond `i64`.
+    /// The value as an integer. `None` if it is a fraction, a text, or outside `i64`.
     #[must_use]
     pub fn as_integer(&self) -> Option<i64> {
         self.0.trim_ascii().parse().ok()
@@ -73,14 +74,14 @@ impl Json {
     }
 }
 
-/// As the text, without a copy of it.
+/// Serializes the text, without a copy.
 impl Serialize for Json {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
     }
 }
 
-/// Values can be secrets of the application, so only the length shows.
+/// A value can be a secret of the application, so `Debug` shows only its length.
 impl fmt::Debug for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Json({} bytes)", self.0.len())
@@ -101,16 +102,17 @@ impl From<Json> for Box<str> {
     }
 }
 
-/// Why a value is not JSON, or not of the type that was asked for. It holds nothing of the value
-/// itself: values can be secrets.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// The reason why a value is not JSON or does not match the requested type. It contains no part of
+/// the value, because a value can be a secret.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonError {
     /// The text is not JSON.
     #[error("the text is not JSON: {0}")]
     Syntax(String),
-    /// The value is JSON and not of the type asked for, or a value cannot be written as JSON.
-    #[error("the value does not have the shape that was asked for, at line {line} column {column}")]
+    /// The value is JSON but does not match the requested type, or a value cannot be written as
+    /// JSON.
+    #[error("the value does not match the requested type, at line {line} column {column}")]
     Shape {
         /// From 1; 0 where the value was being written.
         line: usize,
@@ -122,10 +124,12 @@ pub enum JsonError {
     TooDeep,
 }
 
+debug_as_display!(JsonError);
+
 impl JsonError {
-    /// What serde says of a wrong shape quotes the value, and so does what a type's own `Serialize`
-    /// says; only the place is kept of it. Of bad syntax it names the place and what was expected
-    /// there.
+    /// The text of a serde data error quotes the value, and the text of a custom `Serialize` can do
+    /// the same. So only the position is kept. A syntax error contains only the position and what
+    /// was expected there.
     fn from_serde(error: &serde_json::Error) -> Self {
         use serde_json::error::Category;
         match error.classify() {
@@ -137,8 +141,7 @@ impl JsonError {
     }
 }
 
-/// The deepest nesting of brackets outside strings. Counts only, so that unbalanced text is left to
-/// the parser.
+/// The maximum nesting of brackets outside strings. Unbalanced text is left to the parser.
 fn depth(text: &[u8]) -> usize {
     let (mut deepest, mut current, mut in_string, mut escaped) = (0_usize, 0_usize, false, false);
     for byte in text {
@@ -163,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn c06_numbers_and_texts_come_back_exactly() {
+    fn c06_numbers_and_texts_round_trip_exactly() {
         assert_eq!(Json::encode(&u64::MAX).unwrap().decode::<u64>().unwrap(), u64::MAX);
         assert_eq!(Json::encode(&i64::MIN).unwrap().decode::<i64>().unwrap(), i64::MIN);
         assert!(Json::encode(&-0.0_f64).unwrap().decode::<f64>().unwrap().is_sign_negative());
@@ -177,19 +180,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_accepted_can_be_read_back() {
+    fn accepted_values_can_be_read_back() {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         let deepest = Json::from_text(nested(Json::MAX_DEPTH)).unwrap();
         assert!(deepest.decode::<serde_json::Value>().is_ok());
         assert!(matches!(Json::from_text(nested(Json::MAX_DEPTH + 1)), Err(JsonError::TooDeep)));
         assert!(
             Json::from_text(format!("\"{}\"", "[".repeat(500))).is_ok(),
-            "brackets in a string nest nothing"
+            "brackets in a string do not nest"
         );
     }
 
     #[test]
-    fn text_that_is_not_one_json_value_is_refused() {
+    fn text_that_is_not_one_json_value_is_rejected() {
         for text in ["", "{", "1 2", "nul", "\"open", "'single'"] {
             assert!(Json::from_text(text).is_err(), "{text:?}");
         }
@@ -204,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn h25_errors_hold_nothing_of_the_value() {
+    fn h25_errors_contain_nothing_of_the_value() {
         let secret = Json::encode("hunter2").unwrap();
         let error = secret.decode::<i64>().unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
@@ -212,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_value() {
+    fn debug_hides_the_value() {
         assert_eq!(format!("{:?}", Json::encode("hunter2").unwrap()), "Json(9 bytes)");
     }
 }

@@ -1,9 +1,23 @@
-//! Sessions whose state lives outside the worker that serves the request.
+//! Sessions for web servers with several processes: the state of a session is in a shared store.
 //!
-//! In the order of a request: [`SessionId`] is the key and the secret in the cookie, [`StoreKey`]
-//! and [`SecretHash`] are what stores see of it, [`SessionStore`] is the place where records are
-//! kept, [`Record`] is what is kept, [`Commit`] is what one request does to it. [`own_store`]
-//! explains how to write a store.
+//! # For applications
+//! An application uses this crate through an adapter for its web framework, such as
+//! `session-actix`. It chooses a store and a [`Policy`]. Its handlers use [`Session`]:
+//! [`get`](Session::get), [`insert`](Session::insert), [`add`](Session::add),
+//! [`sign_in`](Session::sign_in), [`destroy`](Session::destroy). [`MemoryStore`] is the store for
+//! tests and for a single process. [`SessionEvents`] is the audit trail, [`observe`] the metrics,
+//! and [`origin`] the protection against cross-site request forgery.
+//!
+//! # For adapters
+//! An adapter reads the cookie with [`cookie::CookieCodec`] and opens a [`SessionDriver`] for the
+//! request. After [`SessionDriver::finish`] it sends the [`CookieChange`] that
+//! [`SessionDriver::cookie`] returns.
+//! [`caching`] contains the values of `Cache-Control`.
+//!
+//! # For stores
+//! A store implements [`SessionStore`]. In the order of a request, a [`SessionId`] in the cookie
+//! becomes a [`StoreKey`] and a [`SecretHash`], the store loads a [`Record`], and one [`Commit`]
+//! contains all changes of the request. [`own_store`] is the guide.
 #![forbid(unsafe_code)]
 
 mod attributes;
@@ -14,6 +28,7 @@ pub mod conformance;
 pub mod cookie;
 mod data;
 mod error;
+mod error_debug;
 mod events;
 mod expiry;
 mod id;
@@ -28,13 +43,13 @@ pub mod own_store;
 mod plan;
 mod policy;
 mod principal;
-mod reaper;
 mod record;
 mod session;
 mod sign_in;
 mod store;
+mod sweeper;
 
-pub use attributes::{Attributes, InvalidShortText, Persistence, Replaced, ShortText};
+pub use attributes::{Attributes, InvalidShortText, Persistence, ReplacedSecrets, ShortText};
 pub use commit::{
     AuthenticationChange, Change, Changes, Commit, Committed, Guard, Outcome, PrincipalChange,
     Rotation,
@@ -52,7 +67,6 @@ pub use memory::{
 pub use name::{InvalidName, Name};
 pub use policy::{OnServerError, OnSessionEnded, OnSupersededId, Policy};
 pub use principal::{InvalidPrincipal, Principal};
-pub use reaper::{SweeperHandle, spawn_sweeper};
 pub use record::{
     Claim, Created, Cursor, Deleted, DeletedPage, Grace, NewRecord, Opened, Page, Record,
     SessionSummary, Stored, SummaryPage, Superseded,
@@ -63,3 +77,9 @@ pub use session::{
 };
 pub use sign_in::SignIn;
 pub use store::SessionStore;
+pub use sweeper::{SweeperHandle, spawn_sweeper};
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

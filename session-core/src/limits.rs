@@ -1,4 +1,4 @@
-//! The caps that every store checks before I/O.
+//! The limits that every store checks before I/O.
 
 use std::time::Duration;
 
@@ -6,29 +6,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::Rejection;
 
-/// The caps on one record.
+/// The limits on one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// The most bytes of data a record may have, names and JSON texts together. 65 536 by default.
+    /// The maximum bytes of data in a record: names and JSON texts together. 65 536 by default.
     pub data_bytes: usize,
 }
 
 impl Limits {
-    /// The longest life a store is asked for: ten years, so that no backend's clock overflows.
+    /// The longest ttl: ten years, so that the clock of no backend overflows.
     pub const LONGEST_TTL: Duration = Duration::from_secs(10 * 365 * 86_400);
 
     /// The longest time for which a former secret may still read.
     pub const LONGEST_GRACE: Duration = Duration::from_secs(60);
-    /// The greatest age of a record that is copied from another store.
+    /// The maximum age of a record that is copied from another store.
     pub const LONGEST_AGE: Duration = Duration::from_secs(100 * 365 * 86_400);
-    /// The greatest version: what a double holds exactly, because scripts of some backends count in
-    /// doubles.
+    /// The largest version: a double holds it exactly, because the scripts of some backends count
+    /// in doubles.
     pub const LARGEST_VERSION: u64 = 1 << 53;
 
     /// Checks a record's size.
     ///
     /// # Errors
-    /// [`Rejection::DataTooLarge`] if `bytes` is over the cap.
+    /// [`Rejection::DataTooLarge`] if `bytes` exceeds the limit.
     pub fn check_data(&self, bytes: usize) -> Result<(), Rejection> {
         if bytes > self.data_bytes {
             return Err(Rejection::DataTooLarge { bytes, limit: self.data_bytes });
@@ -36,7 +36,7 @@ impl Limits {
         Ok(())
     }
 
-    /// Checks a life.
+    /// Checks a ttl.
     ///
     /// # Errors
     /// [`Rejection::Ttl`] if `ttl` is shorter than a millisecond or longer than

@@ -4,11 +4,13 @@ use std::{borrow::Borrow, fmt};
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::error_debug::debug_as_display;
+
 /// The name of one value in a session: 1 to 128 bytes of UTF-8 without control characters.
 ///
-/// Every other character is allowed, also `.`, `$`, `%`, quotes and spaces; a store escapes what
-/// its backend treats specially. Two names are the same only if their bytes are: nothing is
-/// trimmed, folded or normalised.
+/// All other characters are allowed, also `.`, `$`, `%`, quotes and spaces. A store escapes what
+/// its backend treats specially. Two names are equal only if their bytes are: names are not
+/// trimmed, case-folded or normalized.
 ///
 /// # Examples
 /// ```
@@ -22,10 +24,10 @@ use serde::{Deserialize, Serialize, Serializer};
 pub struct Name(Box<str>);
 
 impl Name {
-    /// The most bytes a name may have.
+    /// The maximum length of a name in bytes.
     pub const MAX_BYTES: usize = 128;
 
-    /// Checks `text` and makes it a name.
+    /// Checks `text` and makes a name of it.
     ///
     /// # Errors
     /// [`InvalidName`] if `text` is empty, longer than [`Self::MAX_BYTES`] or has a control
@@ -44,14 +46,14 @@ impl Name {
         Ok(Self(text))
     }
 
-    /// The name's text.
+    /// The text of the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// As the text, without a copy of it.
+/// Serializes the text, without a copy.
 impl Serialize for Name {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
@@ -98,22 +100,23 @@ impl From<Name> for Box<str> {
     }
 }
 
-/// Why a text is no [`Name`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// The reason why a text is not a valid [`Name`].
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidName {
-    /// The text has no bytes.
+    /// The text is empty.
     #[error("a session value needs a name of 1 to 128 bytes; the name is empty")]
     Empty,
     /// The text is longer than [`Name::MAX_BYTES`].
     #[error("a session value needs a name of 1 to 128 bytes; the name has {bytes}")]
     TooLong {
-        /// The length that came.
+        /// The length of the text.
         bytes: usize,
     },
     /// The text has a control character.
     #[error(
-        "the name of a session value has the control character {character:?}; use letters, digits and punctuation"
+        "the name of a session value has the control character {character:?}; \
+         use letters, digits and punctuation"
     )]
     ControlCharacter {
         /// The first control character in the text.
@@ -121,12 +124,14 @@ pub enum InvalidName {
     },
 }
 
+debug_as_display!(InvalidName);
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn c07_punctuation_spaces_and_emoji_are_names() {
+    fn c07_punctuation_spaces_and_emoji_are_valid() {
         for text in [".", "$where", "100%", "\"quoted\"", "back\\slash", "a b", "🦀", "__proto__"]
         {
             assert_eq!(Name::new(text).unwrap().as_str(), text);
@@ -134,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn c08_empty_long_and_control_names_are_refused() {
+    fn c08_empty_long_and_control_names_are_rejected() {
         assert_eq!(Name::new(""), Err(InvalidName::Empty));
         assert!(Name::new("n".repeat(128)).is_ok());
         assert_eq!(Name::new("n".repeat(129)), Err(InvalidName::TooLong { bytes: 129 }));

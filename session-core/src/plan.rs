@@ -1,36 +1,37 @@
-//! What a request's recorded changes mean for the store: one pure decision.
+//! The decision which store call the recorded changes of a request need next. It is a pure
+//! function.
 
 use std::time::Duration;
 
 use crate::{
     Attributes, Change, Changes, Commit, NewRecord, Policy, PrincipalChange, Record, Rejection,
-    SecretHash, ShortText, SignIn, expiry::Use, policy::Owner,
+    SecretHash, ShortText, SignIn, expiry::RenewalDecision, principal::SessionKind,
 };
 
-/// What the request knows of the stored session.
+/// What a request knows of the stored session.
 #[derive(Debug, Clone, Default)]
-pub(crate) enum Known {
-    /// There is none: no cookie that verifies, an id that counts as absent, or the store said that
-    /// it is missing before this request had seen it alive.
+pub(crate) enum SessionKnowledge {
+    /// There is no session: no cookie verified, the id counts as absent, or the store reported the
+    /// record missing before this request saw it alive.
     #[default]
     Absent,
-    /// A cookie verified and the store was not asked yet.
-    Presented,
-    /// The store answered a commit, so the session lives; its values were not loaded.
+    /// A cookie verified, and the request has not asked the store yet.
+    Unloaded,
+    /// The store applied a commit, so the session lives. Its values were not loaded.
     Alive(Alive),
-    /// The record was loaded with its current secret, or is known as well as if it had been.
+    /// The record was loaded with its current secret, or is known as if it had been.
     Loaded(Box<Record>),
-    /// The record was loaded with its former secret, within the grace: the request only reads.
+    /// The record was loaded with its former secret, within the grace. The request only reads.
     Grace(Box<Record>),
-    /// A rotation replaced the request's secret a moment ago: reads are anonymous, writes are
+    /// A rotation replaced the request's secret a moment ago. Reads are anonymous, and writes are
     /// refused.
     Superseded,
-    /// The session was alive in this request and has ended since, by another request or by its
-    /// timeout.
+    /// This request saw the session alive, and the session has ended since: another request ended
+    /// it, or it timed out.
     Gone,
 }
 
-/// What a commit tells of a session that was not loaded.
+/// The facts that a commit returns about a session that was not loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Alive {
     pub(crate) age: Duration,
@@ -39,55 +40,55 @@ pub(crate) struct Alive {
     pub(crate) attributes: Attributes,
 }
 
-/// What the handler did that no store has seen yet.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The changes of the handler that are not in the store yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Recorded {
-    /// How often all values were cleared: a clear during a commit is another one than that which
-    /// the commit carries.
+    /// How often the handler cleared all values. A count, because a clear during a commit is not
+    /// part of that commit.
     pub(crate) clears: u32,
-    /// `Set` and `Remove` only: an `Add` goes to the store at once.
+    /// `Set` and `Remove` only. An `Add` goes to the store immediately.
     pub(crate) changes: Changes,
     pub(crate) sign_in: Option<SignIn>,
     pub(crate) renew: bool,
     pub(crate) reauthenticated: Option<Reauthentication>,
-    /// What replaces the session's attributes; `None` in a field leaves what the session has. The
-    /// absolute timeout counts from now.
+    /// The attributes to set. `None` in a field keeps the attribute of the session. The absolute
+    /// timeout counts from now.
     pub(crate) attributes: Attributes,
 }
 
-/// The user has proved who they are once more.
+/// The user has proved their identity again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reauthentication {
-    /// The strength from now on; `None` keeps it.
+    /// The new strength of the authentication. `None` keeps it.
     pub(crate) acr: Option<ShortText>,
 }
 
-/// The one store call that the recorded changes need next.
+/// The store call that the recorded changes need next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Step {
-    Nothing,
+pub(crate) enum NextStoreCall {
+    None,
     /// The decision needs the record: load it and plan again.
     Load,
-    /// A new session; the caller draws its id.
+    /// Create a session. The caller draws its id.
     Create(NewRecord),
-    /// A commit; the caller draws the secret that `Rotate` asks for.
+    /// Send a commit. The caller draws the secret that `Rotate` asks for.
     Commit(Commit, Rotate),
-    /// The record outlived a timeout that was shortened: delete it.
+    /// Delete the record: it outlived a timeout that was shortened.
     Expire,
-    /// Another user signs in: end the session, and plan again without one.
-    Leave,
-    /// There are changes, and the request's secret is not the current one.
+    /// Another user signs in: end this session and plan again without one.
+    EndForOtherUser,
+    /// There are changes, but the request's secret is not the current one.
     Superseded,
-    /// There are changes, and the session they belong to has ended.
-    Lost,
+    /// There are changes, but their session has ended.
+    Gone,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rotate {
     Keep,
-    /// A new secret; the former one may read for the policy's grace.
+    /// A new secret. The former one may read for the policy's grace.
     WithGrace,
-    /// A new secret; the former one is forgotten.
+    /// A new secret. The former one is forgotten.
     WithoutGrace,
 }
 
@@ -106,19 +107,23 @@ impl Recorded {
         }
     }
 
-    /// Whether there is anything that justifies a new session.
-    fn needs_a_session(&self) -> bool {
+    /// Whether a change needs a new session if there is none.
+    fn needs_session(&self) -> bool {
         self.sign_in.is_some()
             || self.changes.values().any(|change| matches!(change, Change::Set(_)))
     }
 
-    /// Whether another user signs in. Nothing of the former user's session may leak into the new
-    /// one, not even what a request in flight adds meanwhile.
-    pub(crate) fn changes_owner(&self, record: &Record) -> bool {
-        matches!((&record.principal, &self.sign_in), (Some(owner), Some(next)) if *owner != next.principal)
+    /// Whether another user signs in. No data of the former user may reach the new session, not
+    /// even what a request in flight adds meanwhile.
+    pub(crate) fn changes_user(&self, record: &Record) -> bool {
+        matches!(
+            (&record.principal, &self.sign_in),
+            (Some(former), Some(next)) if *former != next.principal
+        )
     }
 
-    /// Forgets what `done` contains, once the store has it; what was recorded meanwhile stays.
+    /// Removes the changes that the store has applied (`done`). Changes that were recorded
+    /// meanwhile stay.
     pub(crate) fn forget(&mut self, done: &Self) {
         if self == done {
             *self = Self::default();
@@ -138,19 +143,19 @@ impl Recorded {
         }
     }
 
-    /// The attributes that a sign-in starts with: what it asks for and what the request set,
-    /// nothing from before.
+    /// The attributes at a sign-in: those of the sign-in and those that the request set. No
+    /// attribute of the former session is kept.
     fn fresh_attributes(&self) -> Attributes {
         let signed_in =
             self.sign_in.as_ref().map(|sign_in| sign_in.attributes.clone()).unwrap_or_default();
         signed_in.overlaid(&self.attributes).bounded()
     }
 
-    /// Refuses a sign-in that would be over at once: a success would be false.
+    /// Rejects a sign-in whose session would expire immediately: its success would be false.
     pub(crate) fn check(&self, policy: &Policy) -> Result<(), Rejection> {
         let Some(sign_in) = &self.sign_in else { return Ok(()) };
-        let timeouts = policy.timeouts(&self.fresh_attributes(), Owner::User);
-        if timeouts.ttl(Duration::ZERO).is_none() || timeouts.idle.is_zero() {
+        let timeouts = policy.timeouts(&self.fresh_attributes(), SessionKind::SignedIn);
+        if timeouts.ttl_at(Duration::ZERO).is_none() || timeouts.idle.is_zero() {
             return Err(Rejection::Ttl {
                 ttl: sign_in
                     .attributes
@@ -162,15 +167,16 @@ impl Recorded {
         Ok(())
     }
 
-    /// The session that these changes make where there was none. The caller sets its secret.
+    /// The session to create from these changes. The caller sets its secret.
     pub(crate) fn new_record(&self, secret: SecretHash, policy: &Policy) -> NewRecord {
         let attributes = self.fresh_attributes();
-        let owner = if self.sign_in.is_some() { Owner::User } else { Owner::Visitor };
+        let kind =
+            if self.sign_in.is_some() { SessionKind::SignedIn } else { SessionKind::Anonymous };
         let set = self.changes.iter().filter_map(|(name, change)| match change {
             Change::Set(value) => Some((name.clone(), value.clone())),
             Change::Remove | Change::Add(_) => None,
         });
-        let new = NewRecord::new(secret, policy.timeouts(&attributes, owner).first())
+        let new = NewRecord::new(secret, policy.timeouts(&attributes, kind).initial_ttl())
             .data(set.collect())
             .attributes(attributes);
         match &self.sign_in {
@@ -180,65 +186,80 @@ impl Recorded {
     }
 }
 
-/// Decides what to do with `recorded`, `elapsed` after the store said what is `known`. Calls
-/// nothing and reads no clock.
+/// Decides which store call `recorded` needs next. `elapsed` is the time since the store reported
+/// `known`. The function makes no call and reads no clock.
 ///
 /// `secret` is the hash of the request's secret, or any value if the request has none.
 pub(crate) fn plan(
-    known: &Known,
+    known: &SessionKnowledge,
     secret: SecretHash,
     elapsed: Duration,
     recorded: &Recorded,
     policy: &Policy,
-) -> Step {
+) -> NextStoreCall {
     match known {
-        Known::Absent if recorded.needs_a_session() => {
-            Step::Create(recorded.new_record(secret, policy))
+        SessionKnowledge::Absent if recorded.needs_session() => {
+            NextStoreCall::Create(recorded.new_record(secret, policy))
         }
-        Known::Absent => Step::Nothing,
-        Known::Gone | Known::Presented | Known::Superseded | Known::Grace(_)
+        SessionKnowledge::Absent => NextStoreCall::None,
+        SessionKnowledge::Gone
+        | SessionKnowledge::Unloaded
+        | SessionKnowledge::Superseded
+        | SessionKnowledge::Grace(_)
             if recorded.is_empty() =>
         {
-            Step::Nothing
+            NextStoreCall::None
         }
-        // A sign-in always works: it needs nothing of the session that it replaces, and ends
-        // nothing that belongs to the current secret.
-        Known::Gone | Known::Superseded | Known::Grace(_) if recorded.sign_in.is_some() => {
-            Step::Create(recorded.new_record(secret, policy))
+        // A sign-in always works: it needs nothing from the session that it replaces, and it ends
+        // no session that the current secret belongs to.
+        SessionKnowledge::Gone | SessionKnowledge::Superseded | SessionKnowledge::Grace(_)
+            if recorded.sign_in.is_some() =>
+        {
+            NextStoreCall::Create(recorded.new_record(secret, policy))
         }
-        Known::Gone => Step::Lost,
-        Known::Superseded | Known::Grace(_) => Step::Superseded,
-        // Setting and removing values needs no knowledge of the record; everything else needs its
-        // ages and attributes.
-        Known::Presented
+        SessionKnowledge::Gone => NextStoreCall::Gone,
+        SessionKnowledge::Superseded | SessionKnowledge::Grace(_) => NextStoreCall::Superseded,
+        // Setting and removing values works without the record. Everything else needs its ages and
+        // attributes.
+        SessionKnowledge::Unloaded
             if recorded.rotate() != Rotate::Keep || !recorded.attributes.is_default() =>
         {
-            Step::Load
+            NextStoreCall::Load
         }
-        Known::Presented => Step::Commit(blind(secret, recorded), Rotate::Keep),
-        // Who was signed in decides whether the session goes on, and a rotation has to know when
-        // the last one was.
-        Known::Alive(_) if recorded.rotate() != Rotate::Keep => Step::Load,
-        // The new user gets a new key. A call that still acts on the former user's key cannot reach
-        // the new session.
-        Known::Loaded(record) if recorded.changes_owner(record) => Step::Leave,
-        Known::Alive(alive) => {
+        SessionKnowledge::Unloaded => {
+            NextStoreCall::Commit(unconditional_commit(secret, recorded), Rotate::Keep)
+        }
+        // The principal decides whether the session continues, and a rotation needs the time of the
+        // last one.
+        SessionKnowledge::Alive(_) if recorded.rotate() != Rotate::Keep => NextStoreCall::Load,
+        // The new user gets a new key, so that a call that still acts on the former user's key
+        // cannot reach the new session.
+        SessionKnowledge::Loaded(record) if recorded.changes_user(record) => {
+            NextStoreCall::EndForOtherUser
+        }
+        SessionKnowledge::Alive(alive) => {
             let Alive { age, authenticated, ttl, attributes } = alive;
             let times = Times {
                 age: *age + elapsed,
                 authenticated: authenticated.map(|age| age + elapsed),
                 ttl: ttl.saturating_sub(elapsed),
             };
-            commit(blind(secret, recorded), recorded, policy, times, attributes)
+            commit(unconditional_commit(secret, recorded), recorded, policy, times, attributes)
         }
-        Known::Loaded(record) => {
+        SessionKnowledge::Loaded(record) => {
             let Record { age, authenticated, ttl, attributes, .. } = record.as_ref();
             let times = Times {
                 age: *age + elapsed,
                 authenticated: authenticated.map(|age| age + elapsed),
                 ttl: ttl.saturating_sub(elapsed),
             };
-            commit(against(record, secret, recorded), recorded, policy, times, attributes)
+            commit(
+                commit_without_noops(record, secret, recorded),
+                recorded,
+                policy,
+                times,
+                attributes,
+            )
         }
     }
 }
@@ -250,8 +271,8 @@ struct Times {
     ttl: Duration,
 }
 
-/// The recorded changes as they are.
-fn blind(secret: SecretHash, recorded: &Recorded) -> Commit {
+/// A commit of all recorded changes.
+fn unconditional_commit(secret: SecretHash, recorded: &Recorded) -> Commit {
     let sign_in = recorded.sign_in.as_ref();
     Commit {
         clear: recorded.clears > 0,
@@ -263,9 +284,9 @@ fn blind(secret: SecretHash, recorded: &Recorded) -> Commit {
     }
 }
 
-/// The recorded changes without those that change nothing in `record`.
-fn against(record: &Record, secret: SecretHash, recorded: &Recorded) -> Commit {
-    let mut commit = blind(secret, recorded);
+/// A commit of the recorded changes that change something in `record`.
+fn commit_without_noops(record: &Record, secret: SecretHash, recorded: &Recorded) -> Commit {
+    let mut commit = unconditional_commit(secret, recorded);
     if commit.clear {
         commit.clear = !record.data.is_empty();
         commit.changes.retain(|_, change| matches!(change, Change::Set(_)));
@@ -279,59 +300,62 @@ fn against(record: &Record, secret: SecretHash, recorded: &Recorded) -> Commit {
     commit
 }
 
-/// Adds to `commit` what the session's life needs, and says whether there is anything to do at all.
+/// Adds the new ttl to `commit`, and decides whether there is anything to send.
 fn commit(
     mut commit: Commit,
     recorded: &Recorded,
     policy: &Policy,
     times: Times,
     held: &Attributes,
-) -> Step {
+) -> NextStoreCall {
     let Times { age, authenticated, ttl } = times;
-    let owner = Owner::of(authenticated);
+    let kind = SessionKind::of(authenticated.as_ref());
     let before = authenticated.unwrap_or(age);
-    if policy.timeouts(held, owner).ttl(before).is_none() {
-        return Step::Expire;
+    if policy.timeouts(held, kind).ttl_at(before).is_none() {
+        return NextStoreCall::Expire;
     }
     let rotate = recorded.rotate();
-    // What the absolute timeout counts from, and whose session it is, once the commit has landed.
+    // The age that the absolute timeout counts, and the kind of the session, after the commit.
     let signs_in = recorded.sign_in.is_some();
-    let proves = signs_in || (recorded.reauthenticated.is_some() && owner == Owner::User);
+    let proves = signs_in || (recorded.reauthenticated.is_some() && kind == SessionKind::SignedIn);
     commit.authenticated = proves && !signs_in;
-    let (timed_age, owner) = if proves { (Duration::ZERO, Owner::User) } else { (before, owner) };
+    let (timed_age, kind) =
+        if proves { (Duration::ZERO, SessionKind::SignedIn) } else { (before, kind) };
     let wanted = if signs_in {
         recorded.fresh_attributes()
     } else {
-        changed_attributes(held, recorded, timed_age, owner)
+        changed_attributes(held, recorded, timed_age, kind)
     };
-    let timeouts = policy.timeouts(&wanted, owner);
+    let timeouts = policy.timeouts(&wanted, kind);
     let attributes_change = wanted != *held;
     commit.attributes = attributes_change.then_some(wanted);
-    match timeouts.on_use(timed_age, ttl) {
-        Use::Over => return Step::Expire,
-        Use::Renew(ttl) => commit.ttl = Some(ttl),
-        Use::Fresh if proves || attributes_change => commit.ttl = timeouts.ttl(timed_age),
-        Use::Fresh => {}
+    match timeouts.decide(timed_age, ttl) {
+        RenewalDecision::Expired => return NextStoreCall::Expire,
+        RenewalDecision::Renew(ttl) => commit.ttl = Some(ttl),
+        RenewalDecision::NotDue if proves || attributes_change => {
+            commit.ttl = timeouts.ttl_at(timed_age);
+        }
+        RenewalDecision::NotDue => {}
     }
     if commit.is_empty() && rotate == Rotate::Keep {
-        Step::Nothing
+        NextStoreCall::None
     } else {
-        Step::Commit(commit, rotate)
+        NextStoreCall::Commit(commit, rotate)
     }
 }
 
-/// The attributes of a session that goes on: what it has, with what the request set. An absolute
-/// timeout counts from now.
+/// The attributes of a session that continues: its own, overwritten by those that the request set.
+/// An absolute timeout counts from now.
 fn changed_attributes(
     held: &Attributes,
     recorded: &Recorded,
     age: Duration,
-    owner: Owner,
+    kind: SessionKind,
 ) -> Attributes {
     let absolute_timeout =
         recorded.attributes.absolute_timeout.map(|timeout| age.saturating_add(timeout));
-    // A visitor has nothing to prove, so an anonymous session gets no strength.
-    let proof = recorded.reauthenticated.as_ref().filter(|_| owner == Owner::User);
+    // An anonymous session has no authentication, so it gets no strength.
+    let proof = recorded.reauthenticated.as_ref().filter(|_| kind == SessionKind::SignedIn);
     let acr = proof.and_then(|reauthenticated| reauthenticated.acr.clone());
     held.overlaid(&Attributes { absolute_timeout, acr, ..recorded.attributes.clone() }).bounded()
 }

@@ -1,23 +1,25 @@
-//! Whose session it is.
+//! The user that a session belongs to.
 
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// The name of the signed-in user, as the application knows it: 1 to 256 bytes of UTF-8 without
-/// control characters.
+use crate::error_debug::debug_as_display;
+
+/// The name of the signed-in user in the application: 1 to 256 bytes of UTF-8 without control
+/// characters.
 ///
-/// Compared byte for byte everywhere: `Bob`, `bob` and `bob ` are three principals. Cloning shares
-/// the text.
+/// Every store compares it byte for byte: `Bob`, `bob` and `bob ` are three principals. Clones
+/// share the text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "Box<str>")]
 pub struct Principal(Arc<str>);
 
 impl Principal {
-    /// The most bytes a principal may have.
+    /// The maximum length of a principal in bytes.
     pub const MAX_BYTES: usize = 256;
 
-    /// Checks `text` and makes it a principal.
+    /// Checks `text` and makes a principal of it.
     ///
     /// # Errors
     /// [`InvalidPrincipal`] if `text` is empty, longer than [`Self::MAX_BYTES`] or has a control
@@ -33,14 +35,14 @@ impl Principal {
         Ok(Self(Arc::from(text)))
     }
 
-    /// The principal's text.
+    /// The text of the principal.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// As the text, without a copy of it.
+/// Serializes the text, without a copy.
 impl Serialize for Principal {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
@@ -73,14 +75,31 @@ impl From<Principal> for Box<str> {
     }
 }
 
-/// Why a text is no [`Principal`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Whether a session belongs to a visitor or to a signed-in user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SessionKind {
+    /// The session has no principal.
+    Anonymous,
+    /// The session has a principal.
+    SignedIn,
+}
+
+impl SessionKind {
+    /// The kind of a session by its principal, or by the age of its authentication: a session has
+    /// both or neither.
+    pub(crate) fn of<T>(principal_or_age: Option<&T>) -> Self {
+        if principal_or_age.is_some() { Self::SignedIn } else { Self::Anonymous }
+    }
+}
+
+/// The reason why a text is not a valid [`Principal`].
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidPrincipal {
     /// The text is empty or longer than [`Principal::MAX_BYTES`].
-    #[error("a principal needs 1 to 256 bytes; {bytes} came")]
+    #[error("a principal of {bytes} bytes is not valid; use 1 to 256 bytes")]
     Length {
-        /// The length that came.
+        /// The length of the text.
         bytes: usize,
     },
     /// The text has a control character.
@@ -88,19 +107,21 @@ pub enum InvalidPrincipal {
     ControlCharacter,
 }
 
+debug_as_display!(InvalidPrincipal);
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn c32_nothing_is_trimmed_or_folded() {
+    fn c32_principals_are_compared_byte_for_byte() {
         let of = |text| Principal::new(text).unwrap();
         assert_ne!(of("bob"), of("Bob"));
         assert_ne!(of("bob"), of("bob "));
     }
 
     #[test]
-    fn empty_long_and_control_texts_are_refused() {
+    fn empty_long_and_control_texts_are_rejected() {
         assert!(Principal::new("").is_err());
         assert!(Principal::new("p".repeat(257)).is_err());
         assert!(Principal::new("a\0").is_err());

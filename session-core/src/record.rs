@@ -1,41 +1,44 @@
-//! What a store keeps of a session, and what its calls return.
+//! The records that stores keep, and the results of store calls.
 
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Attributes, Data, Limits, Principal, Rejection, Replaced, SecretHash, StoreKey};
+use crate::{
+    Attributes, Data, Limits, Principal, Rejection, ReplacedSecrets, SecretHash, StoreKey,
+};
 
 /// A live session as a store holds it.
 ///
-/// It has durations and no points in time, because the application's clock is not the store's:
-/// every duration is what the store's own clock said when it answered.
+/// It contains durations instead of points in time, because the clock of the application differs
+/// from that of the store. Every duration is measured by the store's clock at the moment of the
+/// answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The values.
     pub data: Data,
-    /// 1 after creation, one more with each change of data, principal or attributes. A rotation,
-    /// and a longer life, are not changes.
+    /// 1 after creation. Each change of data, principal or attributes adds 1. A rotation and a new
+    /// ttl are not changes.
     pub version: u64,
     /// The hash of the current secret.
     pub secret: SecretHash,
-    /// How many rotations led to the current secret.
+    /// The number of rotations that led to the current secret.
     pub generation: u32,
-    /// The generation at which the present principal signed in; 0 in an anonymous session.
+    /// The generation at which the current principal signed in. 0 in an anonymous session.
     pub since: u32,
-    /// The former secret while it may still read.
+    /// The former secret, while it may still read.
     pub grace: Option<Grace>,
-    /// How long ago the session was created. A rotation does not reset it.
+    /// The time since the session was created. A rotation does not reset it.
     pub age: Duration,
-    /// How long ago the secret was rotated last; equal to `age` before the first rotation.
+    /// The time since the last rotation. Equal to `age` before the first rotation.
     pub rotated: Duration,
-    /// How long ago the user proved who they are. `None` exactly if there is no principal.
+    /// The time since the user last proved their identity. `None` exactly if there is no principal.
     pub authenticated: Option<Duration>,
-    /// How long the session lives from now if nothing extends it. Never zero.
+    /// The remaining lifetime if no call extends it. Never zero.
     pub ttl: Duration,
-    /// Who is signed in.
+    /// The signed-in user.
     pub principal: Option<Principal>,
-    /// What the session keeps beside its data.
+    /// The settings and facts beside the data.
     pub attributes: Attributes,
 }
 
@@ -44,25 +47,26 @@ pub struct Record {
 pub struct Grace {
     /// The hash of the former secret.
     pub secret: SecretHash,
-    /// How long it may still read. Never zero.
+    /// How much longer it may read. Never zero.
     pub left: Duration,
 }
 
-/// A record as [`load`](crate::SessionStore::load) returns it: closed until a secret opens it.
+/// A record as [`load`](crate::SessionStore::load) returns it: its content is not accessible until
+/// a secret opens it.
 ///
-/// A request can only read the record by [`Self::open`] with the hash of its own secret, so no
-/// caller can forget the comparison.
+/// A request reads the record only through [`Self::open`], with the hash of its own secret. So a
+/// caller cannot skip the comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored(Box<Record>);
 
 impl Stored {
-    /// Closes a record. For stores.
+    /// Wraps a record. For stores.
     #[must_use]
     pub fn new(record: Record) -> Self {
         Self(Box::new(record))
     }
 
-    /// Opens the record with the hash of a request's secret.
+    /// Compares the hash of a request's secret and returns what that secret may see.
     #[must_use]
     pub fn open(self, secret: &SecretHash) -> Opened {
         if self.0.secret == *secret {
@@ -82,45 +86,48 @@ impl Stored {
         })
     }
 
-    /// The record without a secret. For administration and copies between stores; a request never
-    /// calls it.
+    /// Returns the record without a secret. For administration and for copies between stores. A
+    /// request never calls it.
     #[must_use]
     pub fn into_record(self) -> Record {
         *self.0
     }
 }
 
-/// What a secret opened.
+/// What [`Stored::open`] returns for a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Opened {
     /// The secret is the current one.
     Current(Box<Record>),
-    /// The secret was replaced a moment ago and may still read.
+    /// A rotation replaced the secret, and its grace is not over: the secret may still read.
     Grace(Box<Record>),
     /// The session lives and has another secret.
     Superseded(Superseded),
 }
 
-/// What a request with a superseded secret may know, to decide what it can still do.
+/// The part of a record that a request with a superseded secret may see. The request needs it to
+/// decide what it can still do.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Superseded {
     /// The generation of the current secret.
     pub generation: u32,
-    /// The generation at which the present principal signed in; 0 in an anonymous session.
+    /// The generation at which the current principal signed in. 0 in an anonymous session.
     pub since: u32,
-    /// How long ago the session was created.
+    /// The time since the session was created.
     pub age: Duration,
-    /// How long ago the secret was rotated last.
+    /// The time since the last rotation.
     pub rotated: Duration,
-    /// What was replaced shortly before that.
-    pub replaced: Replaced,
-    /// Who is signed in.
+    /// The secrets that were replaced shortly before the last rotation.
+    pub replaced: ReplacedSecrets,
+    /// The signed-in user.
     pub principal: Option<Principal>,
 }
 
 impl Superseded {
-    /// How long ago the secret of this generation was replaced; `None` if it is not known to have
-    /// been replaced, or was so long ago.
+    /// The time since the secret of this generation was replaced. `None` if the secret was not
+    /// replaced, or if that was too long ago to be recorded.
     #[must_use]
     pub fn replaced_ago(&self, generation: u32) -> Option<Duration> {
         if generation.checked_add(1) == Some(self.generation) {
@@ -132,34 +139,34 @@ impl Superseded {
 
 /// A session to create.
 ///
-/// [`Self::new`] makes a fresh one. A copy between stores sets every field ([`Record::into_new`]),
-/// so that it prolongs nothing.
+/// [`Self::new`] makes a new session. A copy between stores sets every field
+/// ([`Record::into_new`]), so that the copy does not extend any lifetime.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewRecord {
-    /// The first values; may be empty.
+    /// The initial values. May be empty.
     pub data: Data,
-    /// The version, 1 or more.
+    /// The version: 1 or more.
     pub version: u64,
     /// The hash of the secret.
     pub secret: SecretHash,
-    /// How many rotations led to the secret.
+    /// The number of rotations that led to the secret.
     pub generation: u32,
-    /// The generation at which the principal signed in; 0 in an anonymous session.
+    /// The generation at which the principal signed in. 0 in an anonymous session.
     pub since: u32,
-    /// How long ago the session was created; zero in a fresh one.
+    /// The time since the session was created. Zero in a new one.
     pub age: Duration,
-    /// How long ago the user proved who they are. `None` exactly if there is no principal.
+    /// The time since the user last proved their identity. `None` exactly if there is no principal.
     pub authenticated: Option<Duration>,
-    /// How long it lives if nothing extends it.
+    /// The lifetime if no call extends it.
     pub ttl: Duration,
-    /// Who is signed in.
+    /// The signed-in user.
     pub principal: Option<Principal>,
-    /// What the session keeps beside its data.
+    /// The settings and facts beside the data.
     pub attributes: Attributes,
 }
 
 impl NewRecord {
-    /// A fresh anonymous session without values.
+    /// A new anonymous session without values.
     #[must_use]
     pub fn new(secret: SecretHash, ttl: Duration) -> Self {
         Self {
@@ -176,14 +183,14 @@ impl NewRecord {
         }
     }
 
-    /// The same with these values.
+    /// Sets the values.
     #[must_use]
     pub fn data(mut self, data: Data) -> Self {
         self.data = data;
         self
     }
 
-    /// The same for this user, who has signed in just now.
+    /// Sets the user, who signed in just now.
     #[must_use]
     pub fn principal(mut self, principal: Principal) -> Self {
         self.principal = Some(principal);
@@ -191,7 +198,7 @@ impl NewRecord {
         self
     }
 
-    /// The same with these attributes.
+    /// Sets the attributes.
     #[must_use]
     pub fn attributes(mut self, attributes: Attributes) -> Self {
         self.attributes = attributes;
@@ -201,8 +208,8 @@ impl NewRecord {
     /// The check that every store makes before I/O.
     ///
     /// # Errors
-    /// [`Rejection`] if the key is not storable, the ttl is out of range, the data is over the cap,
-    /// or the fields contradict each other.
+    /// [`Rejection`] if a store cannot keep records under the key, if the ttl is out of range, if
+    /// the data exceeds the limit, or if the fields contradict each other.
     pub fn check(&self, key: &StoreKey, limits: &Limits) -> Result<(), Rejection> {
         if !key.is_storable() {
             return Err(Rejection::Key { bytes: key.as_str().len() });
@@ -218,7 +225,8 @@ impl NewRecord {
         }
         if self.age > Limits::LONGEST_AGE || self.authenticated > Some(self.age) {
             return inconsistent(
-                "the authentication must not be older than the session, nor the session older than 100 years",
+                "the authentication must not be older than the session, \
+                 nor the session older than 100 years",
             );
         }
         if self.since > self.generation || (self.principal.is_none() && self.since != 0) {
@@ -231,8 +239,8 @@ impl NewRecord {
 }
 
 impl Record {
-    /// The record to create in another store so that the copy has the same data, ages, deadline,
-    /// version and generation.
+    /// The record to create in another store. The copy has the same data, ages, deadline, version
+    /// and generation.
     #[must_use]
     pub fn into_new(self) -> NewRecord {
         let Self {
@@ -262,38 +270,39 @@ impl Record {
         }
     }
 
-    /// What the absolute timeout counts from: the sign-in, or the creation of an anonymous session.
+    /// The age that the absolute timeout counts: since the sign-in, or since the creation of an
+    /// anonymous session.
     #[must_use]
     pub fn timeout_age(&self) -> Duration {
         self.authenticated.unwrap_or(self.age)
     }
 }
 
-/// What [`create`](crate::SessionStore::create) did.
+/// The result of [`create`](crate::SessionStore::create).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[must_use]
 pub enum Created {
-    /// The record is there.
+    /// The record was created.
     New,
-    /// A live record has this key already; nothing changed.
+    /// A live record already has this key. Nothing changed.
     Taken,
 }
 
 /// Which sessions a [`delete`](crate::SessionStore::delete) may end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Claim {
-    /// Whatever session has the key.
+    /// Any session under the key.
     Any,
-    /// The session, if its present principal signed in at this generation or before it (`since` ≤
+    /// The session, if its current principal signed in at this generation or earlier (`since` ≤
     /// generation).
     Generation(u32),
 }
 
-/// What [`delete`](crate::SessionStore::delete) did.
+/// The result of [`delete`](crate::SessionStore::delete).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[must_use]
 pub enum Deleted {
-    /// A live session has ended.
+    /// A live session ended.
     Ended,
     /// There was no live session.
     Missing,
@@ -301,52 +310,53 @@ pub enum Deleted {
     Superseded,
 }
 
-/// One session of a principal, as [`list`](crate::SessionStore::list) shows it.
+/// One session of a principal, as [`list`](crate::SessionStore::list) returns it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionSummary {
-    /// Where it is kept.
+    /// The key of the session.
     pub key: StoreKey,
-    /// How long ago it was created.
+    /// The time since the session was created.
     pub age: Duration,
-    /// How long ago the user proved who they are.
+    /// The time since the user last proved their identity.
     pub authenticated: Duration,
-    /// How long it lives from now if nothing extends it.
+    /// The remaining lifetime if no call extends it.
     pub ttl: Duration,
-    /// What it keeps beside its data.
+    /// The settings and facts beside the data.
     pub attributes: Attributes,
 }
 
 /// One page of a [`list`](crate::SessionStore::list).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SummaryPage {
-    /// At most `limit` live sessions; fewer, even none, does not mean that the list is at its end.
+    /// At most `limit` live sessions. A page with fewer sessions, or none, is not always the last
+    /// one.
     pub sessions: Vec<SessionSummary>,
-    /// Where to go on; `None` at the end.
+    /// Where the next page starts. `None` at the end.
     pub next: Option<Cursor>,
 }
 
 /// One page of a [`delete_everyone`](crate::SessionStore::delete_everyone).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DeletedPage {
-    /// How many live sessions have ended.
+    /// How many live sessions this call ended.
     pub ended: u64,
-    /// Where to go on; `None` at the end.
+    /// Where the next page starts. `None` at the end.
     pub next: Option<Cursor>,
 }
 
-/// Where a walk in pages goes on. Only the store that made it understands it. It may hold a key, so
-/// `Debug` is masked.
+/// The position at which a paged call continues. Its text is opaque: only the store that made the
+/// cursor understands it. The text may contain a key, so `Debug` is masked.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor(Box<str>);
 
 impl Cursor {
-    /// Makes a cursor of a text that only the store understands. For stores.
+    /// Makes a cursor of a text of the store. For stores.
     #[must_use]
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(text.into())
     }
 
-    /// The text. For stores.
+    /// The text of the store. For stores.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -362,8 +372,9 @@ impl fmt::Debug for Cursor {
 /// One page of a [`scan`](crate::SessionStore::scan).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
-    /// At most `limit` live records; fewer, even none, does not mean that the scan is at its end.
+    /// At most `limit` live records. A page with fewer records, or none, is not always the last
+    /// one.
     pub records: Vec<(StoreKey, Record)>,
-    /// Where to go on; `None` at the end.
+    /// Where the next page starts. `None` at the end.
     pub next: Option<Cursor>,
 }

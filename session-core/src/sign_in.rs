@@ -1,11 +1,11 @@
-//! What a sign-in asks for.
+//! The options of a sign-in.
 
 use std::time::Duration;
 
 use crate::{Attributes, InvalidShortText, Persistence, Principal, ShortText};
 
-/// A sign-in with its options, for [`Session::sign_in`](crate::Session::sign_in). A [`Principal`]
-/// alone is a sign-in without options.
+/// A sign-in with its options, for [`Session::sign_in`](crate::Session::sign_in). A plain
+/// [`Principal`] is a sign-in without options.
 ///
 /// # Examples
 /// ```
@@ -33,7 +33,7 @@ impl SignIn {
     }
 
     /// "Remember me": the browser keeps the cookie after it closes, and the session lives for
-    /// `time`, used or not.
+    /// `time`, whether it is used or not.
     #[must_use]
     pub fn remember(mut self, time: Duration) -> Self {
         self.attributes.persistence = Some(Persistence::Persistent);
@@ -42,9 +42,9 @@ impl SignIn {
         self
     }
 
-    /// The most sessions this user may have, 1 or more. The sign-in ends those whose authentication
-    /// is oldest. For a moment there may be more. If the store fails to end them, the sign-in
-    /// stands and the failure is logged.
+    /// The maximum number of sessions of this user, at least 1. The sign-in ends the sessions with
+    /// the oldest authentication. For a moment there may be more. If the store fails to end them,
+    /// the sign-in still succeeds and the failure is logged.
     #[must_use]
     pub fn max_sessions(mut self, sessions: usize) -> Self {
         self.max_sessions = Some(sessions.max(1));

@@ -1,4 +1,4 @@
-//! The contract between sessions and the place where they are kept.
+//! The contract between sessions and the backend that keeps them.
 
 use std::{fmt, sync::Arc};
 
@@ -9,124 +9,181 @@ use crate::{
     StoreError, StoreKey, Stored, SummaryPage,
 };
 
-/// A place where sessions are kept.
+/// A backend that keeps session records.
 ///
-/// The contract holds between *all* clients of one backend: workers, machines, versions of the
-/// program. Three promises rest on it: no lost update, no resurrection, no false success.
+/// A store maps a [`StoreKey`] to a [`Record`](crate::Record). A session keeps its key for its
+/// whole life. A rotation replaces only the hash of the session's secret; the record does not move.
 ///
-/// A session keeps its [`StoreKey`] for its whole life. A rotation replaces the hash of its secret,
-/// and the record does not move.
+/// The contract holds between *all* clients of one backend: all workers, machines and versions of
+/// the program. Three promises of this library depend on it: no update is lost, an ended session
+/// never comes back, and a failed write is never reported as a success.
+///
+/// # Methods
+///
+/// | method | effect | called by |
+/// |---|---|---|
+/// | [`create`](Self::create) | adds a record under a new key | the first write of a session, a copy between stores |
+/// | [`load`](Self::load) | reads one record | the first read of a request |
+/// | [`commit`](Self::commit) | changes one record atomically | every write, rotation and ttl extension |
+/// | [`delete`](Self::delete) | ends one session | sign-out, "end this device", an exceeded timeout |
+/// | [`list`](Self::list), [`delete_all`](Self::delete_all) | list and end the sessions of one principal | device list, "sign out everywhere" |
+/// | [`scan`](Self::scan), [`delete_everyone`](Self::delete_everyone) | visit and end all sessions | administration, copies |
+/// | [`delete_expired`](Self::delete_expired) | frees expired records | the sweeper |
+/// | [`ping`](Self::ping) | tests the connection | readiness checks |
 ///
 /// # Laws
 /// 1. **A commit is one atomic step.** Secret, guard, changes, deadline, principal and rotation
-///    take effect together or not at all, and two commits that change different names both survive.
+///    take effect together or not at all. Two commits that change different names both survive.
 ///    `Add` is atomic at the store.
-/// 2. **A commit never creates.** A missing, expired or deleted record is [`Outcome::Gone`], and no
-///    call brings it back. [`create`](Self::create) never changes a live record, also when the call
-///    is repeated.
-/// 3. **The version** counts changes of data, principal or attributes. A rotation and a longer life
-///    are not changes.
+/// 2. **A commit never creates.** For a missing, expired or deleted record it returns
+///    [`Outcome::Gone`], and no call brings such a record back. [`create`](Self::create) never
+///    changes a live record, also not if the call is repeated.
+/// 3. **The version** counts changes of data, principal or attributes. A rotation and a new ttl are
+///    not changes.
 /// 4. **A superseded secret is dead at once** for every commit. Of any number of concurrent
-///    rotations exactly one wins; the others are [`Outcome::Superseded`]. For reads the grace of a
-///    rotation is the one exception, for the end of the session the [`Claim`].
-/// 5. **Time belongs to the backend.** Its clock stamps creation and decides expiry; the interface
-///    speaks in durations. An expired record is never served, listed, counted or changed, even
+///    rotations exactly one wins, and the others return [`Outcome::Superseded`]. There are two
+///    exceptions: the grace of a rotation allows reads, and the [`Claim`] decides about the end of
+///    the session.
+/// 5. **Time belongs to the backend.** Its clock stamps creation and decides expiry. The interface
+///    uses durations only. An expired record is never returned, listed, counted or changed, even
 ///    while it is still stored.
-/// 6. **Absent is not an error.** Missing, expired and malformed keys are `None`, `Gone`,
-///    `Missing`. [`StoreError`] is for systems. A corrupt record is reported and not overwritten.
-/// 7. **Every call ends**, also when the backend hangs: a deadline on each (2 s by default), no
-///    unbounded queue. A dropped future leaves the client usable.
-/// 8. **The index follows the record.** [`list`](Self::list) shows exactly the live sessions of a
+/// 6. **Absent is not an error.** For a missing, expired or malformed key a method returns `None`,
+///    `Gone` or `Missing`. [`StoreError`] reports failures of systems. A corrupt record is reported
+///    and not overwritten.
+/// 7. **Every call ends**, also if the backend hangs: each call has a deadline (2 s by default),
+///    and no queue is unbounded. A dropped future leaves the client usable.
+/// 8. **The index follows the record.** [`list`](Self::list) returns exactly the live sessions of a
 ///    principal. A rotation alone changes no index entry.
-/// 9. **Verdicts have an order**: `Gone`, `Corrupt`, `Superseded`, `Conflict`, `Rejected`. An empty
-///    commit is judged like any other.
+/// 9. **Verdicts have an order**: `Gone`, `Corrupt`, `Superseded`, `Conflict`, `Rejected`. If
+///    several apply, the first is returned. An empty commit is judged like any other.
 /// 10. **Ends, sign-ins and rotations** are as durable before `Ok` as the backend can make them.
 ///
-/// Keys and hashes are compared byte for byte, so a backend keeps them as bytes where its texts
-/// have a collation.
+/// Keys and hashes are compared byte for byte. If the texts of a backend have a collation, the
+/// store keeps keys and hashes as bytes.
+///
+/// # Errors
+/// Each variant of [`StoreError`] has the same meaning in every method:
+///
+/// | error | meaning | may a write have taken effect? |
+/// |---|---|---|
+/// | `Unavailable` | the backend is unreachable or overloaded | yes, completely or not at all |
+/// | `Timeout` | the backend did not answer before the deadline | yes, completely or not at all |
+/// | `Corrupt` | the stored record cannot be read | no |
+/// | `Rejected` | the arguments are not valid, or a limit is reached | no |
+/// | `Unsupported` | the store does not implement the call or option | no |
+/// | `Other` | any other failure, such as missing permissions | yes, completely or not at all |
+///
+/// A method that ends or purges several sessions may have ended some of them. A repeated call
+/// continues the work.
 ///
 /// # Cancel safety
-/// Every method may be dropped at every await. What was sent is not recalled: afterwards the record
-/// is whole, either as before the call or as after it, and the client goes on working. Proved by
-/// `conformance::c41_dropped_calls_leave_the_record_whole`.
+/// The future of every method may be dropped at every await. A request that was sent is not
+/// recalled: afterwards the record is either as before the call or as after it, and the client
+/// stays usable. Proved by `conformance::c41_dropped_calls_leave_the_record_whole`.
 ///
 /// # Examples
-/// A complete store. It passes the checks of the feature `conformance`, which are there for every
-/// store; [`own_store`](crate::own_store) goes on from here.
+/// This is a complete store. It passes the checks of the feature `conformance`, which every store
+/// can run. [`own_store`](crate::own_store) is the guide for store authors.
 #[doc = concat!("```\n", include_str!("../examples/toy_store.rs"), "\n```")]
 #[async_trait]
 pub trait SessionStore: fmt::Debug + Send + Sync {
-    /// Keeps a new record under a fresh key.
+    /// Creates a record under a new key.
     ///
-    /// After `Created::New` every client of the backend sees it as [`NewRecord`] says. A live
-    /// record under that key stays as it is (`Created::Taken`); an expired leftover counts as
-    /// absent. Of two creators of one key exactly one gets `New`.
+    /// | result | meaning |
+    /// |---|---|
+    /// | `Created::New` | every client of the backend now reads the record that [`NewRecord`] describes |
+    /// | `Created::Taken` | a live record already has this key; it did not change |
+    ///
+    /// An expired record under the key counts as absent. If two clients create the same key
+    /// concurrently, exactly one of them gets `New`. A corrupt record under the key is reported as
+    /// `Taken` or as `Corrupt`.
     ///
     /// # Errors
-    /// `Rejected` before I/O if [`NewRecord::check`] fails. `Unavailable` or `Timeout`: the record
-    /// may have landed; no client has its id yet, so it only waits for its expiry. A corrupt record
-    /// counts as taken, or is `Corrupt`.
+    /// `Rejected` if [`NewRecord::check`] fails (before I/O), or if the store is full. After
+    /// `Unavailable` or `Timeout` the record may exist. No client has its id yet, so it remains
+    /// unused until it expires.
     ///
+    /// # Conformance
     /// Proved by `conformance::{c01_…, c02_…, c04_…, c08_…, c51_…, c54_…}`.
     async fn create(&self, key: &StoreKey, new: NewRecord) -> Result<Created, StoreError>;
 
-    /// Reads a live record: all of it, as of one moment. `None` if it is missing, expired, or the
-    /// key is not storable.
+    /// Reads a live record, in its state at one moment.
     ///
-    /// The result is closed: a request opens it with the hash of its secret ([`Stored::open`]).
+    /// Returns `None` if the record is missing or expired, or if a store cannot keep records under
+    /// the key. The content of the result is accessible only with the hash of a secret
+    /// ([`Stored::open`]), which also tells whether that secret is superseded.
     ///
     /// # Errors
-    /// `Corrupt` if what is stored cannot be read; it is left as it is. `Unavailable` or `Timeout`
-    /// if the backend cannot answer: never take that for `None`.
+    /// `Corrupt` if the stored record cannot be read; it stays unchanged. `Unavailable` or
+    /// `Timeout` if the backend cannot answer. A caller must not treat these errors as `None`.
     ///
+    /// # Conformance
     /// Proved by `conformance::{c03_…, c05_…, c06_…, c22_…, c26_…, c27_…, c39_…}`.
     async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError>;
 
     /// Applies a commit in one atomic step and one round trip.
     ///
-    /// `Done`: every client sees the new state. `Conflict`: the guard's version is not the
-    /// record's; nothing changed. `Superseded`: the commit's secret is not the record's; nothing
-    /// changed. `Gone`: no live record; nothing was created. An empty commit writes nothing and is
-    /// judged like any other.
+    /// | result | meaning |
+    /// |---|---|
+    /// | `Outcome::Done` | every client now reads the new state |
+    /// | `Outcome::Conflict` | the record does not have the version of the guard; nothing changed |
+    /// | `Outcome::Superseded` | the commit's secret is not the current one; nothing changed |
+    /// | `Outcome::Gone` | there is no live record; nothing was created |
     ///
-    /// With [`Commit::rotate`] the record's hash and generation become the new ones; the former
-    /// hash is kept for the rotation's grace and forgotten without one. [`Commit::authentication`]
-    /// and [`Commit::since`] say what becomes of those fields.
+    /// An empty commit writes nothing and is judged like any other.
+    ///
+    /// [`Commit::rotate`] replaces hash and generation of the record. The store keeps the former
+    /// hash for the grace of the rotation. Without a grace it forgets the former hash.
+    /// [`Commit::authentication`] and [`Commit::since`] return the new values of those fields.
+    ///
+    /// Concurrent commits are applied one after the other. Without a guard, the later one wins for
+    /// each name. Of several concurrent rotations exactly one is `Done`.
     ///
     /// # Errors
-    /// `Rejected` if [`Commit::check`] fails (before I/O), if the record would grow over the cap on
-    /// data, or if an `Add` meets something that is not an integer or leaves the range of `i64`;
-    /// nothing changed. `Corrupt` if what is stored cannot be read; it is left as it is.
-    /// `Unavailable` or `Timeout`: the commit may have landed, whole. `Unsupported` if the store
-    /// cannot rotate.
+    /// `Rejected` if [`Commit::check`] fails (before I/O), if the record would exceed the limit on
+    /// data, if the store is full, or if an `Add` finds a value that is not an integer or leaves
+    /// the range of `i64`. After `Rejected` nothing changed. `Corrupt` if the stored record cannot
+    /// be read; it stays unchanged. After `Unavailable` or `Timeout` the whole commit may have
+    /// taken effect. `Unsupported` if the store cannot rotate.
     ///
+    /// # Conformance
     /// Proved by `conformance::{c09_… to c25_…, c46_… to c49_…}`.
     async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError>;
 
-    /// Ends a session if `claim` reaches it. The comparison and the end are one atomic step. Also
-    /// works where the backend is full.
+    /// Ends a session if `claim` covers it.
     ///
-    /// After `Ended` or `Missing` no client ever sees the session again, and no call in flight
-    /// brings it back. Calling it again is safe.
+    /// | result | meaning |
+    /// |---|---|
+    /// | `Deleted::Ended` | the session has ended |
+    /// | `Deleted::Missing` | there is no live record under the key |
+    /// | `Deleted::Superseded` | the claim does not cover the session, which lives on |
+    ///
+    /// The store checks the claim and ends the session in one atomic step. After `Ended` and
+    /// `Missing` no client reads the session again, and no call in flight brings it back. A
+    /// repeated call is safe. Either claim ends a corrupt record. The call also works if the
+    /// backend is full.
     ///
     /// # Errors
-    /// `Unavailable` or `Timeout`: it may or may not have ended; call again. A corrupt record is
-    /// ended by either claim.
+    /// After `Unavailable` or `Timeout` the session may or may not have ended. Call again.
     ///
+    /// # Conformance
     /// Proved by `conformance::{c18_…, c19_…, c47_…}`.
     async fn delete(&self, key: &StoreKey, claim: Claim) -> Result<Deleted, StoreError>;
 
-    /// The live sessions of a principal: one page of at most `limit` after `after`, from the start
-    /// with `None`. A `limit` of 0 counts as 1.
+    /// Lists the live sessions of a principal, one page at a time.
     ///
-    /// Pages come in a fixed order that commits do not change. A session that is the principal's
-    /// through the whole walk is listed exactly once; one that comes or goes meanwhile at most
-    /// once.
+    /// A page has at most `limit` sessions; a `limit` of 0 counts as 1. `after` is the cursor of
+    /// the previous page, or `None` for the first page.
+    ///
+    /// The pages have a fixed order that commits do not change. A session that belongs to the
+    /// principal during the whole listing is returned exactly once. A session that starts or ends
+    /// meanwhile is returned at most once.
     ///
     /// # Errors
     /// `Unavailable` or `Timeout` if the backend cannot answer. `Other` if `after` is not a cursor
     /// of this store.
     ///
+    /// # Conformance
     /// Proved by `conformance::{c32_…, c33_…, c36_…, c52_…}`.
     async fn list(
         &self,
@@ -135,14 +192,15 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
         limit: usize,
     ) -> Result<SummaryPage, StoreError>;
 
-    /// Ends all sessions of a principal but `except`, and says how many live ones there were.
+    /// Ends all sessions of a principal except `except`, and returns how many live ones it ended.
     ///
-    /// Every session that was the principal's when the call began is dead afterwards. A sign-in
-    /// that races with it is either ended or fully alive.
+    /// After `Ok`, every session that belonged to the principal when the call began has ended. A
+    /// concurrent sign-in is either ended or fully alive.
     ///
     /// # Errors
-    /// `Unavailable` or `Timeout`: some may have ended and some not; call again.
+    /// After `Unavailable` or `Timeout` some sessions may have ended. Call again.
     ///
+    /// # Conformance
     /// Proved by `conformance::{c35_…, c36_…, c52_…}`.
     async fn delete_all(
         &self,
@@ -150,17 +208,20 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
         except: Option<&StoreKey>,
     ) -> Result<u64, StoreError>;
 
-    /// Ends the sessions of all users and visitors, in pages that cost about `limit` sessions each.
-    /// A `limit` of 0 counts as 1.
+    /// Ends the sessions of all users and visitors, one page at a time.
     ///
-    /// After the last page every session of this namespace that was created before the first call
-    /// is dead. Younger ones may live. To cut off everyone at once, replace the key that signs
-    /// cookies.
+    /// A page ends about `limit` sessions; a `limit` of 0 counts as 1. `after` is the cursor of the
+    /// previous page, or `None` for the first page.
+    ///
+    /// After the last page, every session of this namespace that was created before the first call
+    /// has ended. Younger sessions may live. To sign out everyone at once, replace the key that
+    /// signs cookies.
     ///
     /// # Errors
-    /// `Unavailable` or `Timeout`: some may have ended; repeat the page. `Other` if `after` is not
-    /// a cursor of this store.
+    /// After `Unavailable` or `Timeout` some sessions may have ended. Repeat the page. `Other` if
+    /// `after` is not a cursor of this store.
     ///
+    /// # Conformance
     /// Proved by `conformance::c53_…`.
     async fn delete_everyone(
         &self,
@@ -168,38 +229,45 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
         limit: usize,
     ) -> Result<DeletedPage, StoreError>;
 
-    /// Visits all live records, for administration and copying: one page of at most `limit` after
-    /// `after`, from the start with `None`. A `limit` of 0 counts as 1, so that every scan ends.
+    /// Visits all live records, one page at a time, for administration and copies.
     ///
-    /// A record that lives through the whole scan is visited once or more; one that comes or goes
-    /// meanwhile may or may not be.
+    /// A page has at most `limit` records; a `limit` of 0 counts as 1, so that every scan ends.
+    /// `after` is the cursor of the previous page, or `None` for the first page.
+    ///
+    /// A record that lives during the whole scan is visited at least once. A record that is created
+    /// or ends meanwhile may be visited or not. Corrupt records are skipped.
     ///
     /// # Errors
-    /// `Rejected` never; `Other` if `after` is not a cursor of this store. `Corrupt` records are
-    /// left out.
+    /// `Unavailable` or `Timeout` if the backend cannot answer. `Other` if `after` is not a cursor
+    /// of this store. Never `Rejected`.
     ///
+    /// # Conformance
     /// Proved by `conformance::c37_…`.
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError>;
 
-    /// Purges at most `limit` expired records and says how many; 0 means that none is left. Its
-    /// cost follows what expired, not what is stored. Backends that purge by themselves answer 0.
+    /// Frees at most `limit` expired records, and returns how many.
+    ///
+    /// 0 means that none is left. The cost depends on the number of expired records, not on the
+    /// number of stored ones. A backend that frees expired records by itself returns 0.
     ///
     /// # Errors
-    /// `Unavailable` or `Timeout`: some may be purged; call again.
+    /// After `Unavailable` or `Timeout` some records may have been freed. Call again.
     ///
+    /// # Conformance
     /// Proved by `conformance::{c30_…, c31_…}`.
     async fn delete_expired(&self, limit: usize) -> Result<u64, StoreError>;
 
-    /// Whether the backend answers: one round trip.
+    /// Tests in one round trip whether the backend answers.
     ///
     /// # Errors
-    /// `Unavailable` or `Timeout` if it does not.
+    /// `Unavailable` or `Timeout` if it does not answer.
     ///
+    /// # Conformance
     /// Proved by `conformance::c42_…`.
     async fn ping(&self) -> Result<(), StoreError>;
 }
 
-/// A shared store is a store: every call goes to the one inside.
+/// Forwards every call to the store inside the `Arc`.
 #[async_trait]
 impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
     async fn create(&self, key: &StoreKey, new: NewRecord) -> Result<Created, StoreError> {

@@ -1,33 +1,34 @@
-//! The cookie's name and attributes.
+//! The name and attributes of the session cookie.
 
-use crate::cookie::CookieError;
+use super::error::CookieError;
 
-/// When browsers send the cookie along with requests that another site caused.
+/// When browsers send the cookie with requests that another site caused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SameSite {
     /// Never.
     Strict,
-    /// Only when a person follows a link.
+    /// Only when the user follows a link.
     Lax,
-    /// Always; the application then needs its own defence against forged requests. Browsers take it
-    /// with `Secure` only.
+    /// Always. The application then needs a separate defence against forged requests. Browsers
+    /// accept it only with `Secure`.
     None,
 }
 
-/// Over which connections the cookie travels.
+/// The connections that carry the cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
-    /// Only https: the attribute `Secure`, and no id is issued over plain http.
+    /// Only https: the cookie has the attribute `Secure`, and no id is issued over plain http.
     Https,
-    /// Plain http too: for development on one's own machine. Anybody on the way can read the
-    /// cookie.
+    /// Also plain http, for development on the own machine. Everyone on the network path can read
+    /// the cookie.
     PlainHttp,
 }
 
-/// The cookie's name and attributes. `HttpOnly` is always on: no script ever needs the id.
+/// The name and attributes of the session cookie. `HttpOnly` is always set: a script never needs
+/// the id.
 ///
-/// The default is what OWASP and RFC 6265bis advise: `__Host-id`, `Secure`, `HttpOnly`,
-/// `SameSite=Lax`, `Path=/`, no `Domain`.
+/// The default follows OWASP and RFC 6265bis: `__Host-id`, `Secure`, `HttpOnly`, `SameSite=Lax`,
+/// `Path=/`, no `Domain`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CookieConfig {
     pub(crate) name: String,
@@ -50,58 +51,57 @@ impl Default for CookieConfig {
 }
 
 impl CookieConfig {
-    /// For plain http on one's own machine: the name `id` and no `Secure`. Never for a site that
-    /// others reach.
+    /// Settings for plain http on the own machine: the name `id`, and no `Secure`. Never use them
+    /// for a site that other machines can reach.
     #[must_use]
     pub fn development() -> Self {
         Self { name: "id".to_owned(), transport: Transport::PlainHttp, ..Self::default() }
     }
 
-    /// The cookie's name. `__Host-` at its start makes browsers refuse the cookie from any other
-    /// host or path.
+    /// Sets the name. With the prefix `__Host-`, browsers refuse the cookie from any other host or
+    /// path.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// The path below which browsers send the cookie. `/` by default.
+    /// Sets the path below which browsers send the cookie. `/` by default.
     #[must_use]
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
         self
     }
 
-    /// Sends the cookie to all hosts below `domain`. Every one of them can then read it and set it;
-    /// not with `__Host-`.
+    /// Sends the cookie to all hosts below `domain`. Each of them can then read it and set it. Not
+    /// possible with `__Host-`.
     #[must_use]
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
         self.domain = Some(domain.into());
         self
     }
 
-    /// When browsers send the cookie along with requests that another site caused. `Lax` by
-    /// default.
+    /// Sets when browsers send the cookie with requests that another site caused. `Lax` by default.
     #[must_use]
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.same_site = same_site;
         self
     }
 
-    /// Over which connections the cookie travels. `Https` by default.
+    /// Sets the connections that carry the cookie. `Https` by default.
     #[must_use]
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = transport;
         self
     }
 
-    /// Whether the cookie travels over this kind of connection only.
+    /// Whether the cookie has this transport.
     #[must_use]
     pub fn transport_is(&self, transport: Transport) -> bool {
         self.transport == transport
     }
 
-    /// Checks what browsers would otherwise refuse without a word.
+    /// Rejects what browsers would silently refuse.
     pub(crate) fn check(&self) -> Result<(), CookieError> {
         let token = |byte: u8| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte);
         let attribute = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b';';
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_browsers_refuse_is_refused_here() {
+    fn settings_that_browsers_refuse_are_rejected() {
         assert!(CookieConfig::default().check().is_ok());
         assert!(CookieConfig::development().check().is_ok());
         let host = CookieConfig::default();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_would_break_the_header_is_refused() {
+    fn text_that_would_break_the_header_is_rejected() {
         for name in ["", "a b", "a=b", "a;b", "a\r\nb", "ü"] {
             assert!(
                 matches!(

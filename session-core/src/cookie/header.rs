@@ -1,12 +1,12 @@
-//! The raw bytes of `Cookie` headers.
+//! The parser of raw `Cookie` headers.
 
 /// The values of all cookies called `name` in one `Cookie` header, in order.
 ///
-/// The bytes are taken as they are: names are compared byte for byte and nothing is decoded,
-/// because decoding is how `%5F%5FHost-id` or a name with a Unicode space before it passes for
-/// `__Host-id` (CVE-2020-8184, CVE-2022-36032). Pairs are parted by `;`; around one only ASCII
-/// spaces are dropped: no tab, which browsers never send there. A neighbour that is no cookie at
-/// all hides nothing.
+/// The bytes are used as they are: names are compared byte for byte and nothing is decoded.
+/// Decoding is how `%5F%5FHost-id`, or a name with a Unicode space before it, is taken for
+/// `__Host-id` (CVE-2020-8184, CVE-2022-36032). Pairs are separated by `;`. Around a pair only
+/// ASCII spaces are trimmed, because browsers never send tabs there. A malformed pair does not hide
+/// the others.
 pub(crate) fn values<'h>(header: &'h [u8], name: &'h [u8]) -> impl Iterator<Item = &'h [u8]> {
     header.split(|byte| *byte == b';').filter_map(move |pair| {
         let value = trim_spaces(pair).strip_prefix(name)?.strip_prefix(b"=")?;
@@ -30,12 +30,12 @@ mod tests {
     }
 
     #[test]
-    fn s10_duplicates_come_in_order() {
+    fn s10_duplicates_are_returned_in_order() {
         assert_eq!(found(b"id=1; other=2;id=3", "id"), [b"1", b"3"]);
     }
 
     #[test]
-    fn s09_names_that_only_look_like_ours_are_not() {
+    fn s09_similar_names_are_not_the_session_cookie() {
         let lookalikes: [&[u8]; 10] = [
             b"%5F%5FHost-id=x",
             b"\xe2\x80\x80__Host-id=x",
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn s11_junk_neighbours_hide_nothing() {
+    fn s11_malformed_pairs_do_not_hide_the_cookie() {
         assert_eq!(found(b"\xff\xfe; =; ;;novalue; id=1 ; \x01", "id"), [b"1"]);
         let mut many = b"a=b; ".repeat(200);
         many.extend_from_slice(b"id=1");

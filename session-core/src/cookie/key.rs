@@ -1,4 +1,4 @@
-//! The secrets that sign cookies.
+//! The keys that sign cookies.
 
 use std::fmt;
 
@@ -7,22 +7,24 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
-/// One secret that signs cookies: at least 32 bytes. `Debug` is masked.
+use crate::error_debug::debug_as_display;
+
+/// A key that signs cookies: at least 32 bytes. `Debug` is masked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(Box<[u8]>);
 
 impl Key {
-    /// The fewest bytes a key may have: the output of SHA-256 (RFC 2104 advises no less).
+    /// The minimum length in bytes: the output of SHA-256 (RFC 2104 advises no less).
     pub const MIN_BYTES: usize = 32;
-    /// The fewest different bytes a key may have. 32 random bytes have about 30; a repeated
-    /// character has 1.
+    /// The minimum number of different bytes. 32 random bytes have about 30; a repeated character
+    /// has 1.
     const MIN_DISTINCT: usize = 8;
 
-    /// Takes bytes from a random source as a key.
+    /// Makes a key of bytes from a random source.
     ///
     /// # Errors
-    /// [`WeakKey`] if there are fewer than [`Self::MIN_BYTES`] or they repeat. The key's bytes are
-    /// not in the error.
+    /// [`WeakKey`] if there are fewer than [`Self::MIN_BYTES`] or if they repeat. The error does
+    /// not contain the bytes.
     pub fn from_bytes(bytes: impl Into<Box<[u8]>>) -> Result<Self, WeakKey> {
         let bytes = bytes.into();
         if bytes.len() < Self::MIN_BYTES {
@@ -37,11 +39,11 @@ impl Key {
     }
 
     /// Reads a key from a setting: at least 32 bytes in hex (64 digits) or in base64 of either
-    /// alphabet, padded or not.
+    /// alphabet, with or without padding.
     ///
     /// # Errors
-    /// [`WeakKey`] if the text is neither, or what it stands for is too weak. The text is not in
-    /// the error.
+    /// [`WeakKey`] if the text is neither, or if the key is too weak. The error does not contain
+    /// the text.
     pub fn parse(text: &str) -> Result<Self, WeakKey> {
         let text = text.trim_ascii();
         if text.len() >= 2 * Self::MIN_BYTES
@@ -70,17 +72,18 @@ impl Key {
             .and_then(Self::from_bytes)
     }
 
-    /// Draws a key that dies with this process, for a first try: cookies do not survive a restart.
+    /// Draws a key that is lost when the process ends, for a first try: cookies do not survive a
+    /// restart.
     ///
     /// # Errors
-    /// [`EntropyError`](crate::EntropyError) if the operating system gives no random bytes.
+    /// [`EntropyError`](crate::EntropyError) if the operating system returns no random bytes.
     pub fn random() -> Result<Self, crate::EntropyError> {
         let mut bytes = vec![0; 64];
         getrandom::fill(&mut bytes).map_err(crate::id::EntropyError)?;
         Ok(Self(bytes.into()))
     }
 
-    /// The key's bytes, for handing it to a worker process over a private channel.
+    /// The bytes of the key, to pass them to a worker process over a private channel.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
@@ -93,51 +96,62 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Why a key is refused. It never holds the key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// The reason why a key is rejected. It does not contain the key. `Debug` shows the same text as
+/// `Display`.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WeakKey {
-    /// Too few bytes.
+    /// The key has too few bytes.
     #[error(
-        "a cookie key needs at least 32 random bytes; {bytes} came; make one with: openssl rand -base64 48"
+        "a cookie key needs at least 32 random bytes, and this one has {bytes}; \
+         make one with: openssl rand -base64 48"
     )]
     Short {
-        /// How many came.
+        /// The length of the key.
         bytes: usize,
     },
-    /// Hardly any different bytes.
+    /// The key has too few different bytes.
     #[error(
-        "a cookie key must be random; this one repeats a few bytes; make one with: openssl rand -base64 48"
+        "a cookie key must be random, and this one repeats a few bytes; \
+         make one with: openssl rand -base64 48"
     )]
     Repetitive,
-    /// Neither hex nor base64.
+    /// The text is neither hex nor base64.
     #[error(
-        "a cookie key is written in hex or base64, and this is neither; make one with: openssl rand -base64 48"
+        "a cookie key must be written in hex or base64, and this one is neither; \
+         make one with: openssl rand -base64 48"
     )]
     Encoding,
-    /// An environment variable without a value.
+    /// The environment variable is not set.
     #[error(
-        "the environment variable {variable} is not set; set it to the output of: openssl rand -base64 48"
+        "the environment variable {variable} is not set; \
+         set it to the output of: openssl rand -base64 48"
     )]
     Unset {
-        /// Its name.
+        /// The name of the variable.
         variable: String,
     },
-    /// A ring without keys.
+    /// The key ring is empty.
     #[error("a signed cookie needs at least one key; make one with: openssl rand -base64 48")]
     None,
 }
 
-/// The keys in use: the first signs, every one verifies.
+debug_as_display!(WeakKey);
+
+/// The keys in use: the first one signs, and all of them verify.
 ///
-/// To change the key without signing users out: give every server both keys, the old one first; then
-/// put the new one first on every server; then, when the longest session has expired, remove the old
-/// one. A cookie that the old key signed is signed anew when a request uses its session.
+/// To replace the key without signing users out:
+///
+/// 1. Give every server both keys, the old one first.
+/// 2. When all servers have them, put the new key first on every server.
+/// 3. When the longest session has expired, remove the old key.
+///
+/// A cookie that the old key signed is signed anew when a request uses its session.
 #[derive(Debug, Clone)]
 pub struct KeyRing(Vec<Key>);
 
 impl KeyRing {
-    /// A ring of these keys, the signing one first.
+    /// A ring of these keys. The first one signs.
     ///
     /// # Errors
     /// [`WeakKey::None`] if there is no key.
@@ -147,7 +161,7 @@ impl KeyRing {
     }
 
     /// Reads keys from a setting: one key in the form of [`Key::parse`], or several with commas
-    /// between them, the signing one first.
+    /// between them. The first one signs.
     ///
     /// # Errors
     /// [`WeakKey`] for the first key that is not valid. The text is not in the error.
@@ -171,7 +185,7 @@ impl KeyRing {
         }
     }
 
-    /// The keys, the signing one first.
+    /// The keys. The first one signs.
     #[must_use]
     pub fn keys(&self) -> &[Key] {
         &self.0
@@ -189,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s08_short_repetitive_and_odd_keys_are_refused() {
+    fn s08_short_repetitive_and_malformed_keys_are_rejected() {
         for bytes in [0, 8, 31] {
             assert_eq!(Key::from_bytes(vec![1; bytes]), Err(WeakKey::Short { bytes }));
         }
@@ -200,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn s08_neither_debug_nor_errors_show_the_key() {
+    fn s08_debug_and_errors_hide_the_key() {
         let text = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
         let error = Key::parse(text).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("AAAA"));
@@ -212,8 +226,8 @@ mod tests {
         let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
         assert_eq!(KeyRing::parse(&format!("{key}, {key}")).unwrap().keys().len(), 2);
         assert_eq!(KeyRing::parse(&format!("{key},")).unwrap_err(), WeakKey::Short { bytes: 0 });
-        let error = KeyRing::from_env("A_VARIABLE_THAT_NOBODY_SETS").unwrap_err();
-        assert!(error.to_string().contains("A_VARIABLE_THAT_NOBODY_SETS is not set"));
+        let error = KeyRing::from_env("UNSET_VARIABLE_OF_A_TEST").unwrap_err();
+        assert!(error.to_string().contains("UNSET_VARIABLE_OF_A_TEST is not set"));
     }
 
     #[test]

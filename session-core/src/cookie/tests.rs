@@ -1,4 +1,9 @@
+//! Tests of the cookie codec.
+
+use std::time::Duration;
+
 use super::*;
+use crate::SessionId;
 
 fn ring(seeds: &[u8]) -> KeyRing {
     KeyRing::new(
@@ -23,7 +28,7 @@ fn read(codec: &CookieCodec, header: &[u8]) -> Option<SessionId> {
 }
 
 #[test]
-fn an_issued_cookie_reads_back() {
+fn issued_cookie_reads_back() {
     let (codec, id) = (codec(&[1]), SessionId::random().unwrap());
     assert_eq!(
         codec.read([pair(&codec, &id).as_bytes()]),
@@ -66,7 +71,7 @@ fn s04_other_versions_and_missing_macs_are_refused() {
 }
 
 #[test]
-fn s03_odd_values_are_no_session() {
+fn s03_malformed_values_are_ignored() {
     let codec = codec(&[1]);
     let long = format!("__Host-id={}", "A".repeat(65_536));
     for header in [
@@ -85,7 +90,7 @@ fn s03_odd_values_are_no_session() {
 }
 
 #[test]
-fn s05_an_unsigned_value_is_refused_when_keys_are_set() {
+fn s05_unsigned_value_is_refused_when_keys_are_set() {
     let id = SessionId::random().unwrap();
     let unsigned = CookieCodec::unsigned(CookieConfig::default()).unwrap();
     assert_eq!(read(&unsigned, pair(&unsigned, &id).as_bytes()), Some(id.clone()));
@@ -94,7 +99,7 @@ fn s05_an_unsigned_value_is_refused_when_keys_are_set() {
 }
 
 #[test]
-fn s06_a_value_moved_to_another_name_is_refused() {
+fn s06_value_under_another_name_is_refused() {
     let id = SessionId::random().unwrap();
     let other =
         CookieCodec::signed(CookieConfig::default().name("__Host-other"), &ring(&[1])).unwrap();
@@ -103,7 +108,7 @@ fn s06_a_value_moved_to_another_name_is_refused() {
 }
 
 #[test]
-fn s07_older_keys_verify_until_they_are_dropped() {
+fn s07_older_keys_verify_until_they_are_removed() {
     let id = SessionId::random().unwrap();
     let cookie = pair(&codec(&[1]), &id);
     assert_eq!(codec(&[2, 1]).read([cookie.as_bytes()]).first.unwrap().signed_by, SignedBy::Older);
@@ -115,7 +120,7 @@ fn s07_older_keys_verify_until_they_are_dropped() {
 }
 
 #[test]
-fn s10_the_cookie_that_verifies_counts_wherever_it_stands() {
+fn s10_verified_cookie_is_used_at_any_position() {
     let (codec, id) = (codec(&[1]), SessionId::random().unwrap());
     let (good, bad) = (
         pair(&codec, &id),
@@ -133,7 +138,7 @@ fn s10_the_cookie_that_verifies_counts_wherever_it_stands() {
 }
 
 #[test]
-fn h33_at_most_four_different_cookies_count() {
+fn h33_at_most_four_different_cookies_are_used() {
     let codec = codec(&[1]);
     let ids: Vec<_> = (0..6).map(|_| SessionId::random().unwrap()).collect();
     let header = ids
@@ -148,14 +153,14 @@ fn h33_at_most_four_different_cookies_count() {
 }
 
 #[test]
-fn the_default_cookie_is_what_owasp_advises() {
+fn default_cookie_follows_owasp() {
     let cookie = codec(&[1]).issue(&SessionId::random().unwrap(), None);
     assert!(cookie.starts_with("__Host-id=2."), "{cookie}");
     assert!(cookie.ends_with("; Path=/; HttpOnly; Secure; SameSite=Lax"), "{cookie}");
 }
 
 #[test]
-fn h12_the_removal_cookie_has_the_same_attributes() {
+fn h12_removal_cookie_has_the_same_attributes() {
     let config = CookieConfig::default()
         .name("id")
         .path("/app")
@@ -179,6 +184,6 @@ fn h17_max_age_is_at_most_400_days() {
 }
 
 #[test]
-fn debug_shows_no_key_material() {
+fn debug_hides_the_keys() {
     assert!(format!("{:?}", codec(&[1, 2])).ends_with("keys: 2 }"));
 }

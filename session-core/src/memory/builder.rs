@@ -1,13 +1,9 @@
-//! The settings of a [`MemoryStore`].
+//! The builder of a [`MemoryStore`](super::MemoryStore).
 
-use super::{
-    MemoryStore,
-    clock::{Clock, ManualClock},
-    occupancy::Occupancy,
-};
+use super::clock::ManualClock;
 use crate::Limits;
 
-/// The settings of a [`MemoryStore`], all optional.
+/// The settings of a [`MemoryStore`](super::MemoryStore). All are optional.
 ///
 /// # Examples
 /// ```
@@ -17,11 +13,11 @@ use crate::Limits;
 /// ```
 #[derive(Debug, Clone)]
 pub struct MemoryStoreBuilder {
-    limits: Limits,
-    max_sessions: usize,
-    max_bytes: usize,
-    reserved_percent: u8,
-    clock: Option<ManualClock>,
+    pub(super) limits: Limits,
+    pub(super) max_sessions: usize,
+    pub(super) max_bytes: usize,
+    pub(super) reserved_percent: u8,
+    pub(super) clock: Option<ManualClock>,
 }
 
 impl Default for MemoryStoreBuilder {
@@ -37,55 +33,46 @@ impl Default for MemoryStoreBuilder {
 }
 
 impl MemoryStoreBuilder {
-    /// The caps on one record. 64 KiB of data by default.
+    /// Sets the limits on one record. 64 KiB of data by default.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// The most sessions it holds; one more is [`Rejection::Full`](crate::Rejection::Full). No cap
-    /// by default: `max_bytes` counts.
+    /// Sets the maximum number of sessions. A creation beyond it returns
+    /// [`Rejection::Full`](crate::Rejection::Full). Unlimited by default, so that only `max_bytes`
+    /// limits the store.
     #[must_use]
     pub fn max_sessions(mut self, sessions: usize) -> Self {
         self.max_sessions = sessions;
         self
     }
 
-    /// About the most bytes of memory its sessions take; a session or a change beyond is
-    /// [`Rejection::Full`](crate::Rejection::Full). 256 MiB by default.
+    /// Sets about how many bytes of memory the sessions may occupy. A session or a change beyond it
+    /// returns [`Rejection::Full`](crate::Rejection::Full). 256 MiB by default.
     ///
-    /// Keys, principals, names and values count, with a measured fixed share for each session and
-    /// each value. The process takes more: freed memory does not go back to the system at once.
+    /// Keys, principals, names and values count, plus a measured fixed amount for each session and
+    /// each value. The process occupies more, because freed memory does not return to the system
+    /// immediately.
     #[must_use]
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// How many percent of both caps only sessions with a principal may use, so that a flood of
-    /// anonymous sessions leaves room for users to sign in. 20 by default, at most 100.
+    /// Sets the percentage of both limits that only sessions with a principal may use, so that
+    /// users can still sign in during a flood of anonymous sessions. 20 by default, at most 100.
     #[must_use]
     pub fn reserved_percent(mut self, percent: u8) -> Self {
         self.reserved_percent = percent;
         self
     }
 
-    /// A clock that only a test moves, in place of the machine's.
+    /// Replaces the clock of the machine with one that only the test moves.
     #[must_use]
     pub fn clock(mut self, clock: ManualClock) -> Self {
         self.clock = Some(clock);
         self
-    }
-
-    /// The store, empty.
-    #[must_use]
-    pub fn build(self) -> MemoryStore {
-        let clock = self.clock.map_or(Clock::System, Clock::Manual);
-        MemoryStore::assemble(
-            self.limits,
-            clock,
-            Occupancy::new(self.max_sessions, self.max_bytes, self.reserved_percent),
-        )
     }
 }

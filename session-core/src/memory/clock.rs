@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-/// A clock that stands still until a test moves it, so that expiry is tested without sleeping.
+/// A clock that stands still until a test advances it, so that tests of expiry do not sleep.
 ///
-/// Clones are the same clock.
-/// [`MemoryStore::with_manual_clock`](super::MemoryStore::with_manual_clock) gives one with its
-/// store, [`MemoryStoreBuilder::clock`](super::MemoryStoreBuilder::clock) puts one under several
+/// Clones share the same time.
+/// [`MemoryStore::with_manual_clock`](super::MemoryStore::with_manual_clock) returns one with its
+/// store. [`MemoryStoreBuilder::clock`](super::MemoryStoreBuilder::clock) uses one for several
 /// stores.
 ///
 /// # Examples
@@ -23,7 +23,8 @@ use std::{
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let (store, clock) = MemoryStore::with_manual_clock();
 /// let id = SessionId::random()?;
-/// let _ = store.create(&id.key(), NewRecord::new(id.secret_hash(), Duration::from_secs(60))).await?;
+/// let new = NewRecord::new(id.secret_hash(), Duration::from_secs(60));
+/// let _ = store.create(&id.key(), new).await?;
 /// clock.advance(Duration::from_secs(60));
 /// assert_eq!(store.load(&id.key()).await?, None);
 /// # Ok(())
@@ -33,30 +34,30 @@ use std::{
 pub struct ManualClock(Arc<AtomicU64>);
 
 impl ManualClock {
-    /// A clock that has not moved yet.
+    /// A clock at its starting point.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Lets time pass; under every store on this clock at once.
+    /// Advances the clock, for every store that uses it.
     pub fn advance(&self, by: Duration) {
-        // It stops at its end, after centuries, and does not start over.
+        // It stops at its maximum, after centuries, and does not wrap around.
         let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| {
             Some(now.saturating_add(nanos(by)))
         });
     }
 }
 
-/// Added to every reading: 146 years. A session that was created in another process, or copied with
-/// a great age, has a moment after zero.
+/// Added to every reading: 146 years. So a session that was created in another process, or copied
+/// with a great age, still has a time above zero.
 const ORIGIN: u64 = 1 << 62;
 
-/// Nanoseconds since a fixed moment, never going back. 64 bits last for 584 years.
+/// Nanoseconds since a fixed moment. It never goes back. 64 bits last for 584 years.
 #[derive(Debug)]
 pub(super) enum Clock {
-    /// `CLOCK_BOOTTIME`: it does not follow the time of day, and it counts the time that the
-    /// machine sleeps.
+    /// `CLOCK_BOOTTIME`: independent of the time of day, and it counts the time that the machine
+    /// sleeps.
     System,
     Manual(ManualClock),
 }
@@ -74,14 +75,14 @@ impl Clock {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn system() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    // The kernel counts both parts from 0 up, and nanoseconds below 10^9.
+    // The kernel counts seconds from 0 up, and nanoseconds below 10^9.
     let (seconds, nanos) =
         (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));
     seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
-/// Other systems: the clock of [`std::time::Instant`], which stops while the machine sleeps on some
-/// of them.
+/// On other systems: the clock of [`std::time::Instant`], which stops while the machine sleeps on
+/// some of them.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn system() -> u64 {
     static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();

@@ -1,22 +1,21 @@
-//! All sessions of a store, on their way to another process of this machine.
+//! Export of all sessions to a store in another process of the same machine.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{MemoryStore, shard::Entry};
+use super::{shard::Entry, store::MemoryStore};
 
-/// One session as a [`MemoryStore`] keeps it, for [`Import::add`](super::Import::add). It can only
-/// be written down and read again; a change of its form is a change of whatever format it is
-/// written in.
+/// One session in the form of a [`MemoryStore`], for [`Import::add`](super::Import::add). It can
+/// only be serialized and deserialized. A change of its form changes every format that contains it.
 ///
-/// Points in time are nanoseconds of the exporting store's clock, which mean nothing without
+/// Times are nanoseconds of the exporting store's clock. They have a meaning only together with
 /// [`Export::taken_at`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exported(pub(super) Entry);
 
-/// A walk over all live sessions of a [`MemoryStore`], a batch at a time, so that a store of any
-/// size is exported without a second copy of it in memory. [`MemoryStore::export`] begins it.
+/// Exports all live sessions of a [`MemoryStore`] in batches, so that a large store needs no second
+/// copy in memory. [`MemoryStore::export`] starts it.
 #[derive(Debug)]
 pub struct Export<'a> {
     store: &'a MemoryStore,
@@ -26,16 +25,16 @@ pub struct Export<'a> {
 }
 
 impl Export<'_> {
-    /// What the store's clock said when the export began. [`MemoryStore::import`] needs it.
+    /// The store's clock when the export began. [`MemoryStore::import`] needs it.
     #[must_use]
     pub fn taken_at(&self) -> Duration {
         Duration::from_nanos(self.taken_at)
     }
 
-    /// The next sessions, together of about `bytes` bytes and at least one; empty at the end.
-    /// Expired ones are left out.
+    /// The next sessions, with a total of about `bytes` bytes, at least one. Empty at the end.
+    /// Expired sessions are skipped.
     ///
-    /// A shard's lock is held for one batch at most.
+    /// The lock of a shard is held for at most one batch.
     #[must_use]
     pub fn batch(&mut self, bytes: usize) -> Vec<Exported> {
         let (mut batch, mut weight) = (Vec::new(), 0);
@@ -48,7 +47,7 @@ impl Export<'_> {
                 }
                 self.slot += 1;
                 if let Some(entry) = slot.filter(|entry| entry.is_live(now)) {
-                    weight += entry.weight();
+                    weight += entry.memory_bytes();
                     batch.push(Exported(entry.clone()));
                 }
             }
@@ -59,12 +58,12 @@ impl Export<'_> {
 }
 
 impl MemoryStore {
-    /// Begins to export all live sessions, exactly as they are, to a store in another process of
-    /// this machine.
+    /// Starts an export of all live sessions, exactly as they are, to a store in another process of
+    /// the same machine.
     ///
-    /// Nothing is taken out. Whoever wants exactly what the store holds lets nobody call it
-    /// meanwhile: a session that comes, goes or changes during the walk may or may not be in it, or
-    /// be in it as it was.
+    /// The sessions stay in this store. For an exact copy, no other task may call the store during
+    /// the export: a session that is created, ended or changed meanwhile may be exported, skipped,
+    /// or exported in its former state.
     #[must_use]
     pub fn export(&self) -> Export<'_> {
         Export { store: self, taken_at: self.clock.now(), shard: 0, slot: 0 }

@@ -1,44 +1,44 @@
-//! Sessions that another process held.
+//! Import of sessions that a store in another process exported.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use super::{Exported, MemoryStore, clock::nanos, shard::Entry};
-use crate::Limits;
+use super::{clock::nanos, export::Exported, shard::Entry, store::MemoryStore};
+use crate::{Limits, error_debug::debug_as_display};
 
-/// Sessions on their way into a [`MemoryStore`]. [`MemoryStore::import`] begins it.
+/// An import of sessions into a [`MemoryStore`]. [`MemoryStore::import`] starts it.
 #[derive(Debug)]
 pub struct Import<'a> {
     store: &'a MemoryStore,
     /// The exporting store's clock when the export began.
     taken_at: u64,
-    /// What this store's clock is ahead of that one.
-    ahead: i128,
+    /// This store's clock minus the exporting store's clock, in nanoseconds.
+    clock_offset: i128,
     sessions: usize,
     expired: usize,
 }
 
 impl Import<'_> {
-    /// Puts one session in, as it was: data, version, creation, deadline, principal and lifetime.
-    /// One that has expired on the way is left out.
+    /// Inserts one session as it was: data, version, creation, deadline, principal and attributes.
+    /// A session that has expired in the meantime is skipped.
     ///
-    /// The store's caps refuse nobody here: a session that was alive stays alive in a smaller
-    /// store, which then takes no new one, and no change that makes one larger, until there is
-    /// room. The same holds for data above its [`Limits`].
+    /// The limits of the store do not apply: a live session stays alive in a smaller store. That
+    /// store then rejects new sessions, and changes that make a session larger, until enough memory
+    /// is free. The same holds for data above its [`Limits`].
     ///
     /// # Errors
-    /// [`ImportError`] if no store can have held this session. Whatever was put in before stays; a
-    /// store that got such an error is to be thrown away.
+    /// [`ImportError`] if no store can have held this session. Sessions that were inserted before
+    /// stay. Discard a store that returned such an error.
     pub fn add(&mut self, session: Exported) -> Result<(), ImportError> {
         self.check(&session.0)?;
         let Exported(mut entry) = session;
         for time in [&mut entry.created, &mut entry.rotated, &mut entry.deadline] {
-            *time = self.here(*time);
+            *time = self.to_local_clock(*time);
         }
         if let Some(user) = &mut entry.user {
-            user.authenticated = self.here(user.authenticated);
+            user.authenticated = self.to_local_clock(user.authenticated);
         }
         if let Some(former) = &mut entry.former {
-            former.until = self.here(former.until);
+            former.until = self.to_local_clock(former.until);
         }
         let mut shard = self.store.lock(&entry.key);
         let now = self.store.clock.now();
@@ -49,22 +49,22 @@ impl Import<'_> {
             self.expired += 1;
             return Ok(());
         }
-        self.store.occupancy.take_beyond(entry.occupant(), 1, entry.weight());
+        self.store.quota.reserve_beyond(entry.kind(), 1, entry.memory_bytes());
         if let Some(leftover) = shard.remove(&entry.key) {
-            self.store.give_back(&leftover);
+            self.store.release(&leftover);
         }
         shard.insert(entry);
         self.sessions += 1;
         Ok(())
     }
 
-    /// How many sessions were put in.
+    /// How many sessions were inserted.
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.sessions
     }
 
-    /// How many had expired when they came.
+    /// How many sessions had expired and were skipped.
     #[must_use]
     pub fn expired(&self) -> usize {
         self.expired
@@ -80,8 +80,8 @@ impl Import<'_> {
         if session.since > session.generation || (session.user.is_none() && session.since != 0) {
             return Err(ImportError::Generation);
         }
-        // Sessions may be created and prolonged while an export runs, so both ends have as much
-        // play as an export could take.
+        // While an export runs, sessions may be created and extended. So both bounds allow for the
+        // longest export.
         let latest = self.taken_at.saturating_add(nanos(LONGEST_EXPORT));
         let longest = latest.saturating_add(nanos(Limits::LONGEST_TTL));
         let happened = [
@@ -96,63 +96,72 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// The same moment on this store's clock.
-    fn here(&self, there: u64) -> u64 {
-        let here = i128::from(there) + self.ahead;
+    /// Converts a time of the exporting store's clock to this store's clock.
+    fn to_local_clock(&self, there: u64) -> u64 {
+        let here = i128::from(there) + self.clock_offset;
         u64::try_from(here.max(0)).unwrap_or(u64::MAX)
     }
 }
 
-/// More than any export takes.
+/// Longer than any export takes.
 const LONGEST_EXPORT: Duration = Duration::from_secs(86_400);
 
 impl MemoryStore {
-    /// Begins to take over the sessions of an export that was [`taken_at`](super::Export::taken_at)
-    /// that moment of the other store's clock.
+    /// Starts an import. `taken_at` is [`Export::taken_at`](super::Export::taken_at) of the other
+    /// store.
     ///
-    /// `elapsed` says how long ago that was, and is asked once, after this store has read its own
-    /// clock. It must not say less than what has really passed, or sessions live longer by it: take
-    /// a stamp before the export begins and compare it here, on a clock that both processes share.
-    /// All sessions are set back by the same amount, so that the order of their creation stays.
+    /// `elapsed` returns the time since then. It is called once, after this store has read its own
+    /// clock. It must not return less than the real time, otherwise sessions live longer by the
+    /// difference. Take a time stamp before the export begins and compare it here, on a clock that
+    /// both processes share. All sessions are moved by the same amount, so that the order of their
+    /// creation stays.
     ///
-    /// From here on a scan that was begun at the other store starts over at this one.
+    /// From now on, a scan that began at the other store starts again from the beginning in this
+    /// one.
     #[must_use]
     pub fn import(&self, taken_at: Duration, elapsed: impl FnOnce() -> Duration) -> Import<'_> {
-        self.follows.store(true, Ordering::Relaxed);
+        self.imported.store(true, Ordering::Relaxed);
         let taken_at = nanos(taken_at);
         let now = i128::from(self.clock.now());
-        let ahead = now - i128::from(nanos(elapsed())) - i128::from(taken_at);
-        Import { store: self, taken_at, ahead, sessions: 0, expired: 0 }
+        let clock_offset = now - i128::from(nanos(elapsed())) - i128::from(taken_at);
+        Import { store: self, taken_at, clock_offset, sessions: 0, expired: 0 }
     }
 }
 
-/// Why an exported session cannot be one. Nothing of the session is in it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// The reason why an exported session is not valid. It contains nothing of the session.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
-    /// No record can be kept under its key.
-    #[error("a session came with a key of {bytes} bytes that no store keeps; export it again")]
+    /// A store cannot keep a record under the key.
+    #[error(
+        "the key of an imported session has {bytes} bytes, so no store keeps it; \
+         export the sessions again"
+    )]
     Key {
-        /// The length that came.
+        /// The length of the key.
         bytes: usize,
     },
-    /// Versions start with 1 and end with [`Limits::LARGEST_VERSION`].
-    #[error("a session came with a version that is 0 or above 2^53; export it again")]
+    /// The version is not between 1 and [`Limits::LARGEST_VERSION`].
+    #[error("the version of an imported session is 0 or above 2^53; export the sessions again")]
     Version,
-    /// `since` is above the generation, or is not 0 although no one is signed in.
+    /// `since` exceeds the generation, or is not 0 in an anonymous session.
     #[error(
-        "a session came whose sign-in is of a later generation than its secret; export it again"
+        "the sign-in of an imported session has a later generation than its secret; \
+         export the sessions again"
     )]
     Generation,
-    /// It was created, rotated or signed in after the export, or would live longer than
-    /// [`Limits::LONGEST_TTL`].
+    /// The session was created, rotated or authenticated after the export, or its remaining
+    /// lifetime exceeds [`Limits::LONGEST_TTL`].
     #[error(
-        "a session came with a time after the export, or would live for more than ten years; export it again"
+        "an imported session has a time after the export or a ttl of more than ten years; \
+         export the sessions again"
     )]
     Times,
-    /// A live session has its key already.
+    /// A live session already has the key.
     #[error(
-        "a session came twice, or into a store that holds it already; import into an empty store"
+        "the store already holds an imported session; import each session once, into an empty store"
     )]
     Taken,
 }
+
+debug_as_display!(ImportError);

@@ -1,22 +1,22 @@
-//! What a commit makes of a record's data.
+//! The effect of a commit's changes on the data of a record.
 
 use std::collections::BTreeMap;
 
 use crate::{Change, Changes, Commit, Data, Json, Name, Rejection};
 
-/// The outcome of a commit's changes, worked out before any of them is made, so that a commit that
-/// has to be rejected has changed nothing and no data need be copied.
+/// The result of a commit's changes, computed before any of them is applied. So a rejected commit
+/// has changed nothing, and the data is not copied.
 #[derive(Debug)]
-pub(super) struct Merge {
-    /// What each `Add` comes to.
+pub(super) struct PlannedChanges {
+    /// The result of each `Add`.
     pub(super) added: BTreeMap<Name, i64>,
-    /// [`Data::bytes`] afterwards.
+    /// [`Data::bytes`] after the commit.
     pub(super) bytes: usize,
-    /// [`Data::len`] afterwards.
+    /// [`Data::len`] after the commit.
     pub(super) values: usize,
 }
 
-impl Merge {
+impl PlannedChanges {
     pub(super) fn plan(data: &Data, commit: &Commit) -> Result<Self, Rejection> {
         let (bytes, values) = if commit.clear { (0, 0) } else { (data.bytes(), data.len()) };
         let mut merge = Self { added: BTreeMap::new(), bytes, values };
@@ -41,7 +41,7 @@ impl Merge {
         Ok(merge)
     }
 
-    /// Makes the planned changes. It has to be the data and the commit that were planned with.
+    /// Applies the changes. `data`, `clear` and `changes` must be those of [`Self::plan`].
     pub(super) fn apply(&self, data: &mut Data, clear: bool, changes: Changes) {
         if clear {
             data.clear();
@@ -91,14 +91,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_planned_size_is_the_size_afterwards(
+        fn planned_size_equals_the_size_after_the_commit(
             held in prop::collection::btree_map("[a-e]", any::<i16>(), 0..5),
             changes in prop::collection::btree_map("[a-e]", any_change(), 0..5),
             clear: bool,
         ) {
-            let mut data: Data = held.into_iter().map(|(text, n)| (name(&text), Json::integer(n.into()))).collect();
-            let commit = Commit { clear, changes: changes.into_iter().map(|(text, change)| (name(&text), change)).collect(), ..Commit::new(SecretHash::from_bytes([0; SecretHash::BYTES])) };
-            let merge = Merge::plan(&data, &commit).unwrap();
+            let value = |(text, n): (String, i16)| (name(&text), Json::integer(n.into()));
+            let mut data: Data = held.into_iter().map(value).collect();
+            let changes: Changes =
+                changes.into_iter().map(|(text, change)| (name(&text), change)).collect();
+            let secret = SecretHash::from_bytes([0; SecretHash::BYTES]);
+            let commit = Commit { clear, changes, ..Commit::new(secret) };
+            let merge = PlannedChanges::plan(&data, &commit).unwrap();
             merge.apply(&mut data, clear, commit.changes);
             prop_assert_eq!((merge.bytes, merge.values), (data.bytes(), data.len()));
         }

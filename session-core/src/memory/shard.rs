@@ -7,32 +7,28 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    clock::nanos,
-    merge::Merge,
-    occupancy::{Occupant, weight},
-};
+use super::{clock::nanos, merge::PlannedChanges, quota::memory_bytes};
 use crate::{
     Attributes, AuthenticationChange, Claim, Commit, Committed, Data, Deleted, Grace, Guard,
     Limits, NewRecord, Principal, PrincipalChange, Record, Rejection, SecretHash, SessionSummary,
-    StoreKey,
+    StoreKey, principal::SessionKind,
 };
 
-/// The sessions whose keys have hashes of one range, with all their indexes.
+/// The sessions whose keys hash to this shard, with all their indexes.
 ///
-/// A session keeps its slot from creation to removal. Indexes, lists and scans go by slot and not
-/// by key: a slot takes 8 bytes, and no commit moves a session past a walk.
+/// A session keeps its slot from creation to removal. Indexes, lists and scans use slots instead of
+/// keys: a slot takes 8 bytes, and no commit moves a session past a running scan.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
     slots: HashMap<StoreKey, usize>,
-    /// Boxed, because a vector that grows has twice its content in memory for a moment.
+    /// Boxed, because a vector that grows holds its content twice for a moment.
     entries: Vec<Option<Box<Entry>>>,
     free: Vec<usize>,
     deadlines: BTreeSet<(u64, usize)>,
     principals: BTreeSet<(Principal, usize)>,
 }
 
-/// One session. Points in time are nanoseconds of the store's clock.
+/// One session. Times are nanoseconds of the store's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) key: StoreKey,
@@ -45,45 +41,45 @@ pub(super) struct Entry {
     pub(super) rotated: u64,
     pub(super) deadline: u64,
     /// Boxed: most sessions are never rotated with a grace.
-    pub(super) former: Option<Box<Former>>,
-    pub(super) user: Option<User>,
-    /// Boxed and absent by default: most sessions have no attributes, and 100 bytes a session are
-    /// 100 MB a million.
+    pub(super) former: Option<Box<FormerSecret>>,
+    pub(super) user: Option<SignedInUser>,
+    /// Boxed, and absent by default: most sessions have no attributes, and 100 bytes per session
+    /// are 100 MB per million sessions.
     pub(super) attributes: Option<Box<Attributes>>,
 }
 
-/// Who is signed in, and when they proved it.
+/// The signed-in user, and when they last proved their identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct User {
+pub(super) struct SignedInUser {
     pub(super) principal: Principal,
     pub(super) authenticated: u64,
 }
 
 /// The secret that a rotation replaced, and until when it may read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Former {
+pub(super) struct FormerSecret {
     pub(super) secret: SecretHash,
     pub(super) until: u64,
 }
 
-/// What a shard thinks of a commit that it has not made yet.
+/// The verdict on a commit before it is applied.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    Go(Plan),
+    Accepted(PlannedCommit),
     Conflict,
     Superseded,
     Gone,
 }
 
-/// A commit that may be made.
+/// A commit that was accepted and not applied yet.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct PlannedCommit {
     slot: usize,
-    merge: Merge,
-    /// What the session weighs now, and as whose.
-    pub(super) before: (Occupant, usize),
-    /// What it will weigh, and as whose.
-    pub(super) after: (Occupant, usize),
+    merge: PlannedChanges,
+    /// Kind and memory of the session before the commit.
+    pub(super) before: (SessionKind, usize),
+    /// Kind and memory of the session after the commit.
+    pub(super) after: (SessionKind, usize),
 }
 
 impl Shard {
@@ -109,8 +105,8 @@ impl Shard {
         self.remove_slot(slot)
     }
 
-    /// Whether the commit may be made, and what it comes to. Changes nothing.
-    pub(super) fn examine(
+    /// Decides whether the commit may be applied, and computes its result. Changes nothing.
+    pub(super) fn check_commit(
         &self,
         key: &StoreKey,
         commit: &Commit,
@@ -127,27 +123,41 @@ impl Shard {
         if matches!(commit.guard, Guard::Version(version) if version != entry.version) {
             return Ok(Verdict::Conflict);
         }
-        let merge = Merge::plan(&entry.data, commit)?;
+        let merge = PlannedChanges::plan(&entry.data, commit)?;
         limits.check_data(merge.bytes)?;
         let principal = match &commit.principal {
             PrincipalChange::Keep => entry.principal(),
             PrincipalChange::Set(principal) => Some(principal),
             PrincipalChange::Unset => None,
         };
-        let after = (Occupant::of(principal), weight(key, principal, merge.bytes, merge.values));
-        Ok(Verdict::Go(Plan { slot, merge, before: (entry.occupant(), entry.weight()), after }))
+        let after =
+            (SessionKind::of(principal), memory_bytes(key, principal, merge.bytes, merge.values));
+        Ok(Verdict::Accepted(PlannedCommit {
+            slot,
+            merge,
+            before: (entry.kind(), entry.memory_bytes()),
+            after,
+        }))
     }
 
-    /// Makes a commit that [`Self::examine`] let pass under the same lock. `None` if the slot is
-    /// empty, which that rules out.
-    pub(super) fn apply(&mut self, plan: Plan, commit: Commit, now: u64) -> Option<Committed> {
-        let Plan { slot, merge, .. } = plan;
+    /// Applies a commit that [`Self::check_commit`] accepted under the same lock. `None` if the
+    /// slot is empty, which cannot happen after that check.
+    pub(super) fn apply(
+        &mut self,
+        plan: PlannedCommit,
+        commit: Commit,
+        now: u64,
+    ) -> Option<Committed> {
+        let PlannedCommit { slot, merge, .. } = plan;
         let entry = self.entries.get_mut(slot)?.as_deref_mut()?;
         entry.version += u64::from(commit.is_change());
         let (authentication, since) = (commit.authentication(), commit.since());
         if let Some(rotation) = commit.rotate {
             let former = |grace| {
-                Box::new(Former { secret: entry.secret, until: now.saturating_add(nanos(grace)) })
+                Box::new(FormerSecret {
+                    secret: entry.secret,
+                    until: now.saturating_add(nanos(grace)),
+                })
             };
             entry.former = rotation.grace.map(former);
             (entry.secret, entry.generation, entry.rotated) =
@@ -159,7 +169,7 @@ impl Shard {
             PrincipalChange::Keep => {}
             PrincipalChange::Set(principal) => {
                 self.principals.insert((principal.clone(), slot));
-                let old = entry.user.replace(User { principal, authenticated: now });
+                let old = entry.user.replace(SignedInUser { principal, authenticated: now });
                 if let Some(old) = old.filter(|old| {
                     entry.user.as_ref().is_none_or(|user| user.principal != old.principal)
                 }) {
@@ -193,7 +203,7 @@ impl Shard {
         })
     }
 
-    /// Ends the session under `key` if `claim` reaches it, and returns it, live or not.
+    /// Ends the session under `key` if `claim` reaches it. Returns its entry, live or expired.
     pub(super) fn delete(
         &mut self,
         key: &StoreKey,
@@ -211,7 +221,7 @@ impl Shard {
         }
     }
 
-    /// The live sessions of a principal from this slot on.
+    /// The live sessions of a principal, starting at this slot.
     pub(super) fn list(
         &self,
         principal: &Principal,
@@ -223,23 +233,24 @@ impl Shard {
                 .filter(|entry| entry.is_live(now))
                 .map(|entry| (slot, entry.summary(now)))
         };
-        self.slots_of(principal, from).filter_map(live)
+        self.principal_slots(principal, from).filter_map(live)
     }
 
-    /// Takes out the sessions of a principal but `except`, the expired ones as well.
+    /// Removes the sessions of a principal except `except`, including expired ones.
     pub(super) fn remove_all(
         &mut self,
         principal: &Principal,
         except: Option<&StoreKey>,
     ) -> Vec<Entry> {
         let slots: Vec<usize> = self
-            .slots_of(principal, 0)
+            .principal_slots(principal, 0)
             .filter(|slot| self.entry(*slot).map(|entry| &entry.key) != except)
             .collect();
         slots.into_iter().filter_map(|slot| self.remove_slot(slot)).collect()
     }
 
-    /// Takes out at most `limit` sessions that had expired at `now`, the longest dead first.
+    /// Removes at most `limit` sessions that had expired at `now`, those with the earliest deadline
+    /// first.
     pub(super) fn remove_expired(&mut self, limit: usize, now: u64) -> Vec<Entry> {
         let mut removed = Vec::new();
         while removed.len() < limit
@@ -252,11 +263,11 @@ impl Shard {
         removed
     }
 
-    /// The entry in the slot, live or not; `None` beyond the last slot, `Some(None)` if the slot is
-    /// empty.
+    /// The entry in the slot, live or expired. `None` after the last slot, `Some(None)` if the slot
+    /// is empty.
     #[expect(
         clippy::option_option,
-        reason = "an empty slot and the end of the slots are two answers, and a scan needs both"
+        reason = "a scan distinguishes an empty slot from the end of the slots"
     )]
     pub(super) fn slot(&self, slot: usize) -> Option<Option<&Entry>> {
         self.entries.get(slot).map(Option::as_deref)
@@ -266,13 +277,13 @@ impl Shard {
         self.entries.get(slot)?.as_deref()
     }
 
-    fn slots_of(&self, principal: &Principal, from: usize) -> impl Iterator<Item = usize> {
+    fn principal_slots(&self, principal: &Principal, from: usize) -> impl Iterator<Item = usize> {
         self.principals
             .range((principal.clone(), from)..=(principal.clone(), usize::MAX))
             .map(|(_, slot)| *slot)
     }
 
-    /// The one exit from a shard: takes the session out of every index at once.
+    /// Removes the session from every index. Every removal from a shard goes through this method.
     pub(super) fn remove_slot(&mut self, slot: usize) -> Option<Entry> {
         let entry = *self.entries.get_mut(slot)?.take()?;
         self.free.push(slot);
@@ -313,12 +324,12 @@ impl Entry {
             former: None,
             user: principal
                 .zip(authenticated)
-                .map(|(principal, age)| User { principal, authenticated: ago(age) }),
+                .map(|(principal, age)| SignedInUser { principal, authenticated: ago(age) }),
             attributes: boxed(attributes),
         }
     }
 
-    /// Dead exactly at its deadline, not after it.
+    /// A session is expired exactly at its deadline.
     pub(super) fn is_live(&self, now: u64) -> bool {
         now < self.deadline
     }
@@ -342,12 +353,12 @@ impl Entry {
         }
     }
 
-    pub(super) fn weight(&self) -> usize {
-        weight(&self.key, self.principal(), self.data.bytes(), self.data.len())
+    pub(super) fn memory_bytes(&self) -> usize {
+        memory_bytes(&self.key, self.principal(), self.data.bytes(), self.data.len())
     }
 
-    pub(super) fn occupant(&self) -> Occupant {
-        Occupant::of(self.principal())
+    pub(super) fn kind(&self) -> SessionKind {
+        SessionKind::of(self.principal())
     }
 
     fn principal(&self) -> Option<&Principal> {

@@ -1,73 +1,68 @@
-//! One call that is observed.
+//! One observed call: its span, its duration and its outcome.
 
 use std::time::Instant;
 
 use tracing::{Instrument, Span, field::Empty};
 
 use super::{
-    counts::Counts,
-    names::{Ended, Operation},
+    counters::CallCounters,
+    names::{CallOutcome, Operation},
 };
 use crate::StoreError;
 
-/// A call under way. It is counted when it is dropped, also if that is before its end.
-struct Call<'c> {
+/// A call in progress. It is counted when it is dropped, whether it has finished or not.
+struct OngoingCall<'c> {
     store: &'static str,
     operation: Operation,
-    counts: &'c Counts,
+    counts: &'c CallCounters,
     span: Span,
     begun: Instant,
-    ended: Ended,
+    ended: CallOutcome,
 }
 
 tokio::task_local! {
-    /// What the program calls the store whose call is under way.
+    /// The name under which the program observes the store of the current call.
     static STORE: &'static str;
 }
 
-/// What the program calls the store that is at work, or else `own`, its own name.
-pub(super) fn store_at_work(own: &'static str) -> &'static str {
+/// The name under which the program observes the store of the current call. Otherwise `own`, the
+/// name that the store gives itself.
+pub(super) fn current_store_name(own: &'static str) -> &'static str {
     STORE.try_with(|store| *store).unwrap_or(own)
 }
 
-/// Awaits a call, and says what came of it.
+/// Awaits a call and records its outcome.
 pub(super) async fn observed<T>(
-    (store, counts): (&'static str, &Counts),
+    (store, counts): (&'static str, &CallCounters),
     operation: Operation,
     call: impl Future<Output = Result<T, StoreError>> + Send,
-    outcome: impl FnOnce(&T) -> Ended + Send,
+    outcome: impl FnOnce(&T) -> CallOutcome + Send,
 ) -> Result<T, StoreError> {
     let span =
         tracing::debug_span!("session store", store, operation = operation.name(), outcome = Empty);
-    let mut under_way = Call {
+    let mut ongoing = OngoingCall {
         store,
         operation,
         counts,
         span: span.clone(),
         begun: Instant::now(),
-        ended: Ended::Dropped,
+        ended: CallOutcome::Dropped,
     };
     let answer = STORE.scope(store, call.instrument(span)).await;
-    under_way.ended = answer.as_ref().map_or_else(Ended::from, outcome);
+    ongoing.ended = answer.as_ref().map_or_else(CallOutcome::from, outcome);
     answer
 }
 
-impl Drop for Call<'_> {
+impl Drop for OngoingCall<'_> {
     fn drop(&mut self) {
         let took = self.begun.elapsed();
         self.counts.ended(self.operation, self.ended, took);
         let (store, operation, outcome) = (self.store, self.operation.name(), self.ended.name());
         self.span.record("outcome", outcome);
-        // An error's own words can be a driver's, and hold what it was sent. Who handles the error
-        // logs what of it may be read.
+        // The error text can come from a driver and contain what was sent to it. The code that
+        // handles the error logs the parts that are safe.
         self.span.in_scope(|| {
-            tracing::debug!(
-                store,
-                operation,
-                outcome,
-                ?took,
-                "a call of the session store has ended"
-            )
+            tracing::debug!(store, operation, outcome, ?took, "session store call finished");
         });
     }
 }

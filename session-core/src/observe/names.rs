@@ -1,29 +1,29 @@
-//! The names of what is counted, and the values of their labels.
+//! The names of the metrics, and the values of their labels.
 
 use crate::StoreError;
 
-/// Calls that have ended: a counter by `store`, `operation` and `outcome`.
+/// Finished calls: a counter by `store`, `operation` and `outcome`.
 pub const CALLS: &str = "session_store_calls_total";
 
-/// How long calls took: a histogram of seconds by `store` and `operation`.
+/// Duration of calls: a histogram of seconds by `store` and `operation`.
 pub const CALL_SECONDS: &str = "session_store_call_seconds";
 
-/// Times that a store tried again within a call: a counter by `store`.
+/// Retries of a store within a call: a counter by `store`.
 pub const RETRIES: &str = "session_store_retries_total";
 
-/// Uses of a session whose life needed no extension: a counter.
+/// Uses of a session whose ttl did not need an extension: a counter.
 pub const TOUCHES_SKIPPED: &str = "session_touches_skipped_total";
 
-/// Values of the session cookie that were not believed: a counter by `cause`.
+/// Refused values of the session cookie: a counter by `cause`.
 pub const COOKIE_REFUSED: &str = "session_cookie_refused_total";
 
-/// What a store is asked for.
+/// The operation of a store call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     Create,
     Load,
     Commit,
-    /// A commit that at most extends a life.
+    /// A commit that at most extends the ttl.
     Touch,
     Delete,
     List,
@@ -34,16 +34,16 @@ pub(super) enum Operation {
     Ping,
 }
 
-/// How a call ended.
+/// The outcome of a store call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum CallOutcome {
     Done,
     Unavailable,
     Timeout,
     Corrupt,
     Rejected,
     Failed,
-    /// Nobody waited for the end, or it panicked.
+    /// The caller dropped the call, or the call panicked.
     Dropped,
     Taken,
     Absent,
@@ -52,9 +52,9 @@ pub(super) enum Ended {
     Gone,
 }
 
-/// Why a value of the session cookie is not believed.
+/// The reason why a value of the session cookie is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cause {
+pub(crate) enum RefusalCause {
     Kind,
     Shape,
     Signature,
@@ -93,20 +93,20 @@ impl Operation {
         }
     }
 
-    /// Whether a call of this kind can end so.
+    /// Whether this operation can have this outcome.
     #[cfg(feature = "metrics")]
-    pub(super) fn can_end(self, ended: Ended) -> bool {
+    pub(super) fn can_end(self, ended: CallOutcome) -> bool {
         match ended {
-            Ended::Taken => self == Self::Create,
-            Ended::Absent => matches!(self, Self::Load | Self::Delete),
-            Ended::Superseded => matches!(self, Self::Commit | Self::Touch | Self::Delete),
-            Ended::Conflict | Ended::Gone => matches!(self, Self::Commit | Self::Touch),
+            CallOutcome::Taken => self == Self::Create,
+            CallOutcome::Absent => matches!(self, Self::Load | Self::Delete),
+            CallOutcome::Superseded => matches!(self, Self::Commit | Self::Touch | Self::Delete),
+            CallOutcome::Conflict | CallOutcome::Gone => matches!(self, Self::Commit | Self::Touch),
             _ => true,
         }
     }
 }
 
-impl Ended {
+impl CallOutcome {
     #[cfg(feature = "metrics")]
     pub(super) const ALL: [Self; 12] = [
         Self::Done,
@@ -141,7 +141,7 @@ impl Ended {
     }
 }
 
-impl From<&StoreError> for Ended {
+impl From<&StoreError> for CallOutcome {
     fn from(error: &StoreError) -> Self {
         match error {
             StoreError::Unavailable { .. } => Self::Unavailable,
@@ -153,7 +153,7 @@ impl From<&StoreError> for Ended {
     }
 }
 
-impl Cause {
+impl RefusalCause {
     pub(super) const ALL: [Self; 4] = [Self::Kind, Self::Shape, Self::Signature, Self::PlainHttp];
 
     pub(super) fn name(self) -> &'static str {
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn positions_are_those_of_the_tables() {
         assert!(Operation::ALL.iter().enumerate().all(|(at, operation)| *operation as usize == at));
-        assert!(Ended::ALL.iter().enumerate().all(|(at, ended)| *ended as usize == at));
-        assert!(Cause::ALL.iter().enumerate().all(|(at, cause)| *cause as usize == at));
+        assert!(CallOutcome::ALL.iter().enumerate().all(|(at, ended)| *ended as usize == at));
+        assert!(RefusalCause::ALL.iter().enumerate().all(|(at, cause)| *cause as usize == at));
     }
 }

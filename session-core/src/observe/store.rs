@@ -1,4 +1,4 @@
-//! A store whose calls are observed.
+//! The store wrapper that observes calls.
 
 use std::sync::Arc;
 
@@ -6,33 +6,32 @@ use async_trait::async_trait;
 
 use super::{
     call::observed,
-    counts::Counts,
-    names::{Ended, Operation},
+    counters::CallCounters,
+    names::{CallOutcome, Operation},
 };
 use crate::{
     Claim, Commit, Created, Cursor, Deleted, DeletedPage, NewRecord, Outcome, Page, Principal,
     SessionStore, StoreError, StoreKey, Stored, SummaryPage,
 };
 
-/// Observes the calls of `store`, under this name in numbers and traces.
+/// Wraps `store` so that its calls are counted, timed and traced under `name`.
 ///
-/// `S` can be any store, also `dyn SessionStore`. If numbers are wanted, the recorder of `metrics`
-/// must be installed by now.
+/// `S` is any store, also `dyn SessionStore`. For metrics, install the recorder of `metrics` first.
 #[must_use]
 pub fn observe<S: SessionStore + ?Sized>(name: &'static str, store: Arc<S>) -> Observed<S> {
-    Observed { name, counts: Counts::of(name), store }
+    Observed { name, counts: CallCounters::of(name), store }
 }
 
-/// A store like the one inside, whose calls are counted, timed and traced. From [`observe`].
+/// A store whose calls are counted, timed and traced. [`observe`] makes it.
 #[derive(Debug)]
 pub struct Observed<S: ?Sized> {
     name: &'static str,
-    counts: Counts,
+    counts: CallCounters,
     store: Arc<S>,
 }
 
 impl<S: ?Sized> Observed<S> {
-    fn place(&self) -> (&'static str, &Counts) {
+    fn target(&self) -> (&'static str, &CallCounters) {
         (self.name, &self.counts)
     }
 }
@@ -41,15 +40,15 @@ impl<S: ?Sized> Observed<S> {
 impl<S: SessionStore + ?Sized> SessionStore for Observed<S> {
     async fn create(&self, key: &StoreKey, new: NewRecord) -> Result<Created, StoreError> {
         let outcome = |created: &Created| match created {
-            Created::New => Ended::Done,
-            Created::Taken => Ended::Taken,
+            Created::New => CallOutcome::Done,
+            Created::Taken => CallOutcome::Taken,
         };
-        observed(self.place(), Operation::Create, self.store.create(key, new), outcome).await
+        observed(self.target(), Operation::Create, self.store.create(key, new), outcome).await
     }
 
     async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
-        observed(self.place(), Operation::Load, self.store.load(key), |found| {
-            if_there(found.is_some())
+        observed(self.target(), Operation::Load, self.store.load(key), |found| {
+            found_or_absent(found.is_some())
         })
         .await
     }
@@ -58,21 +57,21 @@ impl<S: SessionStore + ?Sized> SessionStore for Observed<S> {
         let touches = !commit.is_change() && commit.rotate.is_none();
         let operation = if touches { Operation::Touch } else { Operation::Commit };
         let outcome = |outcome: &Outcome| match outcome {
-            Outcome::Done(_) => Ended::Done,
-            Outcome::Conflict => Ended::Conflict,
-            Outcome::Superseded => Ended::Superseded,
-            Outcome::Gone => Ended::Gone,
+            Outcome::Done(_) => CallOutcome::Done,
+            Outcome::Conflict => CallOutcome::Conflict,
+            Outcome::Superseded => CallOutcome::Superseded,
+            Outcome::Gone => CallOutcome::Gone,
         };
-        observed(self.place(), operation, self.store.commit(key, commit), outcome).await
+        observed(self.target(), operation, self.store.commit(key, commit), outcome).await
     }
 
     async fn delete(&self, key: &StoreKey, claim: Claim) -> Result<Deleted, StoreError> {
         let outcome = |deleted: &Deleted| match deleted {
-            Deleted::Ended => Ended::Done,
-            Deleted::Missing => Ended::Absent,
-            Deleted::Superseded => Ended::Superseded,
+            Deleted::Ended => CallOutcome::Done,
+            Deleted::Missing => CallOutcome::Absent,
+            Deleted::Superseded => CallOutcome::Superseded,
         };
-        observed(self.place(), Operation::Delete, self.store.delete(key, claim), outcome).await
+        observed(self.target(), Operation::Delete, self.store.delete(key, claim), outcome).await
     }
 
     async fn list(
@@ -81,8 +80,8 @@ impl<S: SessionStore + ?Sized> SessionStore for Observed<S> {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<SummaryPage, StoreError> {
-        observed(self.place(), Operation::List, self.store.list(principal, after, limit), |_| {
-            Ended::Done
+        observed(self.target(), Operation::List, self.store.list(principal, after, limit), |_| {
+            CallOutcome::Done
         })
         .await
     }
@@ -93,10 +92,10 @@ impl<S: SessionStore + ?Sized> SessionStore for Observed<S> {
         except: Option<&StoreKey>,
     ) -> Result<u64, StoreError> {
         observed(
-            self.place(),
+            self.target(),
             Operation::DeleteAll,
             self.store.delete_all(principal, except),
-            |_| Ended::Done,
+            |_| CallOutcome::Done,
         )
         .await
     }
@@ -107,31 +106,33 @@ impl<S: SessionStore + ?Sized> SessionStore for Observed<S> {
         limit: usize,
     ) -> Result<DeletedPage, StoreError> {
         observed(
-            self.place(),
+            self.target(),
             Operation::DeleteEveryone,
             self.store.delete_everyone(after, limit),
-            |_| Ended::Done,
+            |_| CallOutcome::Done,
         )
         .await
     }
 
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
-        observed(self.place(), Operation::Scan, self.store.scan(after, limit), |_| Ended::Done)
-            .await
+        observed(self.target(), Operation::Scan, self.store.scan(after, limit), |_| {
+            CallOutcome::Done
+        })
+        .await
     }
 
     async fn delete_expired(&self, limit: usize) -> Result<u64, StoreError> {
-        observed(self.place(), Operation::DeleteExpired, self.store.delete_expired(limit), |_| {
-            Ended::Done
+        observed(self.target(), Operation::DeleteExpired, self.store.delete_expired(limit), |_| {
+            CallOutcome::Done
         })
         .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        observed(self.place(), Operation::Ping, self.store.ping(), |()| Ended::Done).await
+        observed(self.target(), Operation::Ping, self.store.ping(), |()| CallOutcome::Done).await
     }
 }
 
-fn if_there(there: bool) -> Ended {
-    if there { Ended::Done } else { Ended::Absent }
+fn found_or_absent(there: bool) -> CallOutcome {
+    if there { CallOutcome::Done } else { CallOutcome::Absent }
 }

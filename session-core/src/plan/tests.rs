@@ -43,40 +43,40 @@ fn record() -> Record {
     }
 }
 
-/// A session that nobody signed in to.
+/// An anonymous session.
 fn anonymous() -> Record {
     Record { generation: 0, since: 0, authenticated: None, principal: None, ..record() }
 }
 
-fn known(record: Record) -> Known {
-    Known::Loaded(Box::new(record))
+fn known(record: Record) -> SessionKnowledge {
+    SessionKnowledge::Loaded(Box::new(record))
 }
 
-fn loaded() -> Known {
+fn loaded() -> SessionKnowledge {
     known(record())
 }
 
-fn plan(known: &Known, recorded: &Recorded) -> Step {
+fn plan(known: &SessionKnowledge, recorded: &Recorded) -> NextStoreCall {
     super::plan(known, SECRET, Duration::ZERO, recorded, &Policy::default())
 }
 
 #[test]
-fn h02_nothing_recorded_makes_no_record() {
-    assert_eq!(plan(&Known::Absent, &Recorded::default()), Step::Nothing);
-    assert_eq!(plan(&Known::Presented, &Recorded::default()), Step::Nothing);
-    assert_eq!(plan(&loaded(), &Recorded::default()), Step::Nothing);
+fn h02_no_changes_create_no_record() {
+    assert_eq!(plan(&SessionKnowledge::Absent, &Recorded::default()), NextStoreCall::None);
+    assert_eq!(plan(&SessionKnowledge::Unloaded, &Recorded::default()), NextStoreCall::None);
+    assert_eq!(plan(&loaded(), &Recorded::default()), NextStoreCall::None);
 }
 
 #[test]
-fn removing_renewing_and_clearing_need_no_new_session() {
+fn removing_renewing_and_clearing_start_no_session() {
     let nothing = Recorded { clears: 1, renew: true, ..recorded([(name("n"), Change::Remove)]) };
-    assert_eq!(plan(&Known::Absent, &nothing), Step::Nothing);
+    assert_eq!(plan(&SessionKnowledge::Absent, &nothing), NextStoreCall::None);
 }
 
 #[test]
-fn h03_the_first_insert_creates_once() {
-    let Step::Create(new) =
-        plan(&Known::Absent, &recorded([set("n", 1), (name("m"), Change::Remove)]))
+fn h03_first_insert_creates_once() {
+    let NextStoreCall::Create(new) =
+        plan(&SessionKnowledge::Absent, &recorded([set("n", 1), (name("m"), Change::Remove)]))
     else {
         panic!("no create")
     };
@@ -84,12 +84,13 @@ fn h03_the_first_insert_creates_once() {
 }
 
 #[test]
-fn h04_equal_values_are_no_write() {
+fn h04_equal_values_are_not_written() {
     assert_eq!(
         plan(&loaded(), &recorded([set("n", 1), (name("absent"), Change::Remove)])),
-        Step::Nothing
+        NextStoreCall::None
     );
-    let Step::Commit(commit, Rotate::Keep) = plan(&loaded(), &recorded([set("n", 1), set("m", 2)]))
+    let NextStoreCall::Commit(commit, Rotate::Keep) =
+        plan(&loaded(), &recorded([set("n", 1), set("m", 2)]))
     else {
         panic!("no commit")
     };
@@ -97,8 +98,9 @@ fn h04_equal_values_are_no_write() {
 }
 
 #[test]
-fn a_blind_insert_needs_no_load() {
-    let Step::Commit(commit, Rotate::Keep) = plan(&Known::Presented, &recorded([set("n", 1)]))
+fn insert_without_a_load_needs_no_load() {
+    let NextStoreCall::Commit(commit, Rotate::Keep) =
+        plan(&SessionKnowledge::Unloaded, &recorded([set("n", 1)]))
     else {
         panic!("no commit")
     };
@@ -109,10 +111,11 @@ fn a_blind_insert_needs_no_load() {
 }
 
 #[test]
-fn h10_sign_in_rotates_and_keeps_the_data_of_an_anonymous_session() {
-    assert_eq!(plan(&Known::Presented, &sign_in("bob")), Step::Load);
+fn h10_sign_in_rotates_and_keeps_data_of_an_anonymous_session() {
+    assert_eq!(plan(&SessionKnowledge::Unloaded, &sign_in("bob")), NextStoreCall::Load);
     let anonymous = known(anonymous());
-    let Step::Commit(commit, Rotate::WithoutGrace) = plan(&anonymous, &sign_in("bob")) else {
+    let NextStoreCall::Commit(commit, Rotate::WithoutGrace) = plan(&anonymous, &sign_in("bob"))
+    else {
         panic!("no rotation")
     };
     assert!(!commit.clear);
@@ -120,17 +123,18 @@ fn h10_sign_in_rotates_and_keeps_the_data_of_an_anonymous_session() {
 }
 
 #[test]
-fn h10_signing_in_again_rotates_and_another_user_inherits_nothing() {
-    let Step::Commit(commit, Rotate::WithoutGrace) = plan(&loaded(), &sign_in("bob")) else {
+fn h10_second_sign_in_rotates_and_another_user_gets_no_data() {
+    let NextStoreCall::Commit(commit, Rotate::WithoutGrace) = plan(&loaded(), &sign_in("bob"))
+    else {
         panic!("no rotation")
     };
     assert!(!commit.clear);
     let alice = Recorded { changes: [set("theirs", 1)].into(), ..sign_in("alice") };
-    assert_eq!(plan(&loaded(), &alice), Step::Leave);
+    assert_eq!(plan(&loaded(), &alice), NextStoreCall::EndForOtherUser);
 }
 
 #[test]
-fn h11_renewal_rotates_without_extending_the_absolute_deadline() {
+fn h11_renewal_does_not_extend_the_absolute_deadline() {
     let renew = Recorded { renew: true, ..Recorded::default() };
     let old = known(Record {
         authenticated: Some(Policy::default().absolute_timeout.saturating_sub(HOUR / 4)),
@@ -138,57 +142,64 @@ fn h11_renewal_rotates_without_extending_the_absolute_deadline() {
         ttl: HOUR / 8,
         ..record()
     });
-    let Step::Commit(commit, Rotate::WithGrace) = plan(&old, &renew) else { panic!("no rotation") };
+    let NextStoreCall::Commit(commit, Rotate::WithGrace) = plan(&old, &renew) else {
+        panic!("no rotation")
+    };
     assert_eq!(commit.ttl, Some(HOUR / 4));
     assert!(!commit.is_change());
 }
 
 #[test]
-fn h13_changes_of_a_session_that_has_gone_are_lost() {
-    assert_eq!(plan(&Known::Gone, &recorded([set("n", 2)])), Step::Lost);
-    assert_eq!(plan(&Known::Gone, &Recorded::default()), Step::Nothing);
+fn h13_changes_of_an_ended_session_are_lost() {
+    assert_eq!(plan(&SessionKnowledge::Gone, &recorded([set("n", 2)])), NextStoreCall::Gone);
+    assert_eq!(plan(&SessionKnowledge::Gone, &Recorded::default()), NextStoreCall::None);
 }
 
 #[test]
-fn h16_a_due_touch_is_folded_into_the_commit() {
+fn h16_due_ttl_extension_is_part_of_the_commit() {
     let due = known(Record { ttl: HOUR / 4, ..record() });
-    let Step::Commit(commit, Rotate::Keep) = plan(&due, &recorded([set("n", 2)])) else {
+    let NextStoreCall::Commit(commit, Rotate::Keep) = plan(&due, &recorded([set("n", 2)])) else {
         panic!("no commit")
     };
     assert_eq!((commit.ttl, commit.changes.len()), (Some(HOUR / 2), 1));
-    let Step::Commit(touch, Rotate::Keep) = plan(&due, &Recorded::default()) else {
+    let NextStoreCall::Commit(touch, Rotate::Keep) = plan(&due, &Recorded::default()) else {
         panic!("no touch")
     };
     assert!(!touch.is_change());
 }
 
 #[test]
-fn a_session_with_a_lifetime_of_its_own_is_touched_by_that() {
+fn session_with_its_own_timeouts_is_extended_by_them() {
     let attributes = Attributes {
         idle_timeout: Some(48 * HOUR),
         absolute_timeout: Some(480 * HOUR),
         ..Attributes::default()
     };
     let alive = |ttl| {
-        Known::Alive(Alive { age: HOUR, authenticated: None, ttl, attributes: attributes.clone() })
+        SessionKnowledge::Alive(Alive {
+            age: HOUR,
+            authenticated: None,
+            ttl,
+            attributes: attributes.clone(),
+        })
     };
     let alive_for_long = alive(40 * HOUR);
-    assert_eq!(plan(&alive_for_long, &Recorded::default()), Step::Nothing);
+    assert_eq!(plan(&alive_for_long, &Recorded::default()), NextStoreCall::None);
     let due = alive(30 * HOUR);
-    let Step::Commit(touch, Rotate::Keep) = plan(&due, &Recorded::default()) else {
+    let NextStoreCall::Commit(touch, Rotate::Keep) = plan(&due, &Recorded::default()) else {
         panic!("no touch")
     };
     assert_eq!(touch.ttl, Some(48 * HOUR));
 }
 
 #[test]
-fn a_record_beyond_its_absolute_timeout_is_ended() {
+fn record_beyond_its_absolute_timeout_is_deleted() {
     let over = known(Record { authenticated: Some(9 * HOUR), age: 9 * HOUR, ..record() });
-    assert_eq!(plan(&over, &recorded([set("n", 2)])), Step::Expire);
+    assert_eq!(plan(&over, &recorded([set("n", 2)])), NextStoreCall::Expire);
 }
 
 #[test]
-fn what_is_recorded_during_a_commit_stays_recorded() {
+fn changes_recorded_during_a_commit_stay_recorded() {
     let done = recorded([set("a", 1), set("b", 1)]);
     let mut now = recorded([set("a", 1), set("b", 2), set("c", 3)]);
     now.forget(&done);
@@ -198,7 +209,7 @@ fn what_is_recorded_during_a_commit_stays_recorded() {
 }
 
 #[test]
-fn h16_the_time_since_the_store_answered_counts() {
+fn h16_time_since_the_store_answered_counts() {
     let old = known(Record {
         authenticated: Some(Policy::default().absolute_timeout.saturating_sub(HOUR / 4)),
         age: 9 * HOUR,
@@ -206,7 +217,7 @@ fn h16_the_time_since_the_store_answered_counts() {
         ..record()
     });
     let renew = Recorded { renew: true, ..Recorded::default() };
-    let Step::Commit(commit, Rotate::WithGrace) =
+    let NextStoreCall::Commit(commit, Rotate::WithGrace) =
         super::plan(&old, SECRET, HOUR / 6, &renew, &Policy::default())
     else {
         panic!("no rotation")
@@ -214,40 +225,46 @@ fn h16_the_time_since_the_store_answered_counts() {
     assert_eq!(
         commit.ttl,
         Some(HOUR / 12),
-        "a long request does not live beyond the absolute deadline"
+        "a long request does not extend the session beyond the absolute deadline"
     );
-    assert_eq!(super::plan(&old, SECRET, HOUR / 2, &renew, &Policy::default()), Step::Expire);
+    assert_eq!(
+        super::plan(&old, SECRET, HOUR / 2, &renew, &Policy::default()),
+        NextStoreCall::Expire
+    );
 }
 
 #[test]
-fn c48_the_absolute_timeout_of_a_user_counts_from_the_sign_in() {
+fn c48_absolute_timeout_of_a_user_counts_from_the_sign_in() {
     let old = Record { age: 100 * HOUR, authenticated: Some(HOUR), ttl: HOUR / 8, ..record() };
-    let Step::Commit(touch, Rotate::Keep) = plan(&known(old.clone()), &Recorded::default()) else {
+    let NextStoreCall::Commit(touch, Rotate::Keep) =
+        plan(&known(old.clone()), &Recorded::default())
+    else {
         panic!("no touch")
     };
     assert_eq!(touch.ttl, Some(HOUR / 2));
     let visitor = Record { age: 100 * HOUR, ..anonymous() };
-    assert_eq!(plan(&known(visitor), &recorded([set("n", 2)])), Step::Expire);
-    let blind = Known::Alive(Alive {
+    assert_eq!(plan(&known(visitor), &recorded([set("n", 2)])), NextStoreCall::Expire);
+    let blind = SessionKnowledge::Alive(Alive {
         age: 100 * HOUR,
         authenticated: Some(HOUR),
         ttl: HOUR / 2,
         attributes: Attributes::default(),
     });
-    assert_eq!(plan(&blind, &Recorded::default()), Step::Nothing);
+    assert_eq!(plan(&blind, &Recorded::default()), NextStoreCall::None);
 }
 
 #[test]
-fn c48_a_sign_in_gives_a_whole_life_and_a_renewal_none() {
+fn c48_sign_in_restarts_the_lifetime_and_a_renewal_does_not() {
     let near_the_end =
         Record { age: 8 * HOUR, authenticated: Some(31 * HOUR / 4), ttl: HOUR / 4, ..record() };
     let renew = Recorded { renew: true, ..Recorded::default() };
-    let Step::Commit(renewal, Rotate::WithGrace) = plan(&known(near_the_end.clone()), &renew)
+    let NextStoreCall::Commit(renewal, Rotate::WithGrace) =
+        plan(&known(near_the_end.clone()), &renew)
     else {
         panic!("no rotation")
     };
     assert_eq!((renewal.ttl, renewal.authenticated), (None, false));
-    let Step::Commit(again, Rotate::WithoutGrace) =
+    let NextStoreCall::Commit(again, Rotate::WithoutGrace) =
         plan(&known(near_the_end.clone()), &sign_in("bob"))
     else {
         panic!("no rotation")
@@ -255,25 +272,27 @@ fn c48_a_sign_in_gives_a_whole_life_and_a_renewal_none() {
     assert_eq!(again.ttl, Some(HOUR / 2));
     let proves =
         Recorded { reauthenticated: Some(Reauthentication { acr: None }), ..Recorded::default() };
-    let Step::Commit(proof, Rotate::WithoutGrace) = plan(&known(near_the_end), &proves) else {
+    let NextStoreCall::Commit(proof, Rotate::WithoutGrace) = plan(&known(near_the_end), &proves)
+    else {
         panic!("no rotation")
     };
     assert_eq!((proof.ttl, proof.authenticated), (Some(HOUR / 2), true));
 }
 
 #[test]
-fn h31_a_visitor_who_reauthenticates_only_gets_a_new_id() {
+fn h31_reauthentication_of_a_visitor_only_rotates() {
     let acr = Some(ShortText::new("mfa").unwrap());
     let proves =
         Recorded { reauthenticated: Some(Reauthentication { acr }), ..Recorded::default() };
-    let Step::Commit(commit, Rotate::WithoutGrace) = plan(&known(anonymous()), &proves) else {
+    let NextStoreCall::Commit(commit, Rotate::WithoutGrace) = plan(&known(anonymous()), &proves)
+    else {
         panic!("no rotation")
     };
     assert_eq!((commit.authenticated, commit.attributes, commit.ttl), (false, None, None));
 }
 
 #[test]
-fn s28_a_sign_in_keeps_nothing_of_the_former_attributes() {
+fn s28_sign_in_keeps_no_former_attributes() {
     let day = Duration::from_secs(86_400);
     let remembered = SignIn::new(principal("bob"))
         .remember(30 * day)
@@ -283,47 +302,50 @@ fn s28_a_sign_in_keeps_nothing_of_the_former_attributes() {
         .unwrap()
         .attributes;
     let held = Record { ttl: 30 * day, attributes: remembered, ..record() };
-    let Step::Commit(commit, Rotate::WithoutGrace) = plan(&known(held), &sign_in("bob")) else {
+    let NextStoreCall::Commit(commit, Rotate::WithoutGrace) = plan(&known(held), &sign_in("bob"))
+    else {
         panic!("no rotation")
     };
     assert_eq!((commit.attributes, commit.ttl), (Some(Attributes::default()), Some(HOUR / 2)));
 }
 
 #[test]
-fn h27_with_a_superseded_id_only_a_sign_in_goes_on() {
-    for known in [Known::Superseded, Known::Grace(Box::new(record()))] {
-        assert_eq!(plan(&known, &Recorded::default()), Step::Nothing);
-        assert_eq!(plan(&known, &recorded([set("n", 2)])), Step::Superseded);
+fn h27_only_a_sign_in_works_with_a_superseded_id() {
+    for known in [SessionKnowledge::Superseded, SessionKnowledge::Grace(Box::new(record()))] {
+        assert_eq!(plan(&known, &Recorded::default()), NextStoreCall::None);
+        assert_eq!(plan(&known, &recorded([set("n", 2)])), NextStoreCall::Superseded);
         assert_eq!(
             plan(&known, &Recorded { renew: true, ..Recorded::default() }),
-            Step::Superseded
+            NextStoreCall::Superseded
         );
-        let Step::Create(new) = plan(&known, &sign_in("bob")) else { panic!("no new session") };
+        let NextStoreCall::Create(new) = plan(&known, &sign_in("bob")) else {
+            panic!("no new session")
+        };
         assert_eq!((new.data.len(), new.principal), (0, Some(principal("bob"))));
     }
-    assert!(matches!(plan(&Known::Gone, &sign_in("bob")), Step::Create(_)));
+    assert!(matches!(plan(&SessionKnowledge::Gone, &sign_in("bob")), NextStoreCall::Create(_)));
 }
 
 #[test]
-fn c50_a_visitor_lives_by_the_anonymous_timeout() {
+fn c50_anonymous_timeout_applies_to_visitors() {
     let policy = Policy::default().anonymous_idle_timeout(HOUR / 12);
     let new = |recorded: &Recorded| match super::plan(
-        &Known::Absent,
+        &SessionKnowledge::Absent,
         SECRET,
         Duration::ZERO,
         recorded,
         &policy,
     ) {
-        Step::Create(new) => new.ttl,
+        NextStoreCall::Create(new) => new.ttl,
         other => panic!("expected a creation, got {other:?}"),
     };
     assert_eq!((new(&recorded([set("n", 1)])), new(&sign_in("bob"))), (HOUR / 12, HOUR / 2));
     let visitor = known(Record { ttl: HOUR / 12, ..anonymous() });
     assert_eq!(
         super::plan(&visitor, SECRET, Duration::ZERO, &Recorded::default(), &policy),
-        Step::Nothing
+        NextStoreCall::None
     );
-    let Step::Commit(commit, _) =
+    let NextStoreCall::Commit(commit, _) =
         super::plan(&visitor, SECRET, Duration::ZERO, &sign_in("bob"), &policy)
     else {
         panic!("no rotation")

@@ -1,4 +1,4 @@
-//! What all sessions of an application share.
+//! The context that all sessions of an application share.
 
 use std::{fmt, sync::Arc};
 
@@ -7,7 +7,8 @@ use crate::{
     StoreError, StoreKey,
 };
 
-/// What all sessions of an application share: the store, the policy and the receiver of events.
+/// The context that all sessions of an application share: the store, the policy and the receiver of
+/// events.
 #[derive(Clone)]
 pub struct SessionContext {
     pub(super) store: Arc<dyn SessionStore>,
@@ -15,9 +16,9 @@ pub struct SessionContext {
     events: Option<Arc<dyn SessionEvents>>,
 }
 
-/// One thing that can happen to a session.
+/// What happened to a session.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Happened {
+pub(super) enum EventKind {
     Created,
     SignedIn,
     Rotated,
@@ -26,20 +27,20 @@ pub(super) enum Happened {
 }
 
 impl SessionContext {
-    /// The context of an application with this store and policy, and without events.
+    /// A context with this store and policy, and without a receiver of events.
     #[must_use]
     pub fn new(store: Arc<dyn SessionStore>, policy: Policy) -> Self {
         Self { store, policy, events: None }
     }
 
-    /// The same with another policy.
+    /// Replaces the policy.
     #[must_use]
     pub fn with_policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// The same with a receiver of events.
+    /// Sets the receiver of events.
     #[must_use]
     pub fn events(mut self, events: Arc<dyn SessionEvents>) -> Self {
         self.events = Some(events);
@@ -58,20 +59,21 @@ impl SessionContext {
         &self.policy
     }
 
-    pub(super) fn emit(&self, key: &StoreKey, principal: Option<&Principal>, happened: Happened) {
-        self.emit_with(key, principal, happened, EventOutcome::Confirmed);
+    pub(super) fn emit(&self, key: &StoreKey, principal: Option<&Principal>, kind: EventKind) {
+        self.emit_with(key, principal, kind, EventOutcome::Confirmed);
     }
 
-    /// Emits that something may have happened, if `error` leaves that open.
+    /// Emits an event with an unknown outcome if `error` leaves it open whether the call took
+    /// effect.
     pub(super) fn emit_unknown(
         &self,
         key: &StoreKey,
         principal: Option<&Principal>,
-        happened: Happened,
+        kind: EventKind,
         error: &StoreError,
     ) {
         if error.is_transient() {
-            self.emit_with(key, principal, happened, EventOutcome::Unknown);
+            self.emit_with(key, principal, kind, EventOutcome::Unknown);
         }
     }
 
@@ -79,18 +81,18 @@ impl SessionContext {
         &self,
         key: &StoreKey,
         principal: Option<&Principal>,
-        happened: Happened,
+        kind: EventKind,
         outcome: EventOutcome,
     ) {
-        // The handle costs a hash, so it is not made without a receiver.
+        // The handle costs a hash, so it is computed only for a receiver.
         let Some(events) = &self.events else { return };
         let event = SessionEvent { handle: key.handle(), principal, outcome };
-        match happened {
-            Happened::Created => events.created(&event),
-            Happened::SignedIn => events.signed_in(&event),
-            Happened::Rotated => events.rotated(&event),
-            Happened::SupersededIdUsed => events.superseded_id_used(&event),
-            Happened::Ended(cause) => events.ended(&event, cause),
+        match kind {
+            EventKind::Created => events.created(&event),
+            EventKind::SignedIn => events.signed_in(&event),
+            EventKind::Rotated => events.rotated(&event),
+            EventKind::SupersededIdUsed => events.superseded_id_used(&event),
+            EventKind::Ended(cause) => events.ended(&event, cause),
         }
     }
 }

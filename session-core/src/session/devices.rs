@@ -1,42 +1,55 @@
-//! All sessions of the signed-in user.
+//! The sessions of the signed-in user: the device list and mass sign-out.
 
 use std::time::Duration;
 
-use super::{Session, SessionError, context::Happened};
+use serde::{Serialize, Serializer};
+
+use super::{context::EventKind, error::SessionError, request::Session};
 use crate::{
     Claim, Deleted, EndCause, Handle, Principal, SessionSummary, ShortText, StoreError,
-    plan::{Known, Reauthentication},
+    plan::{Reauthentication, SessionKnowledge},
 };
 
-/// How many sessions one page of a walk over a user's sessions asks for.
+/// The page size when the session lists all sessions of a user.
 const PAGE: usize = 500;
 
-/// Another session of the same user: one row of a device list. It holds no id, and its handle opens
-/// nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Another session of the same user, as one row of a device list. It contains no id, and its handle
+/// does not open the session.
+///
+/// In its serialized form, for example as JSON for a page, the three durations are numbers of
+/// seconds with a fraction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Device {
-    /// Its public name. It stays the same through every rotation.
+    /// The public name of the session. It stays the same through every rotation.
     pub handle: Handle,
-    /// The label of its sign-in, such as `Firefox on Linux`.
+    /// The label of the sign-in, such as `Firefox on Linux`.
     pub label: Option<ShortText>,
-    /// How long ago it was created.
+    /// The time since the session was created.
+    #[serde(serialize_with = "seconds")]
     pub age: Duration,
-    /// How long ago the user signed in on it, or proved who they are once more.
+    /// The time since the user last proved their identity in it: by a sign-in or a
+    /// reauthentication.
+    #[serde(serialize_with = "seconds")]
     pub authenticated: Duration,
-    /// How long it lives if it is not used again.
+    /// The remaining lifetime if the session is not used again.
+    #[serde(serialize_with = "seconds")]
     pub ttl: Duration,
 }
 
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
+}
+
 impl Session {
-    /// The other live sessions of the signed-in user, the latest authentication first; none if no
-    /// user is signed in. What was recorded before is committed first.
+    /// The other live sessions of the signed-in user, the latest authentication first. Empty if no
+    /// user is signed in. Changes that were recorded before are committed first.
     ///
     /// # Errors
-    /// As [`Self::commit`], and [`SessionError::Store`] if the store cannot answer.
-    /// [`SessionError::Superseded`] if the request's id is not the session's current one.
+    /// The errors of [`Self::commit`], and [`SessionError::Store`] if the store cannot answer.
+    /// [`SessionError::Superseded`] if the id of the request is not the current one.
     pub async fn others(&self) -> Result<Vec<Device>, SessionError> {
-        let listed = self.listed_others().await?;
+        let listed = self.list_others().await?;
         let device =
             |SessionSummary { key, age, authenticated, ttl, attributes }: SessionSummary| Device {
                 handle: key.handle(),
@@ -48,13 +61,14 @@ impl Session {
         Ok(listed.into_iter().map(device).collect())
     }
 
-    /// Ends the other session of the same user that has this handle, at once, also if it got a new
-    /// id meanwhile. `false` if the user has none: a handle of another user's session does nothing.
+    /// Ends the other session of the same user that has this handle, immediately, also if its id
+    /// has rotated. `false` if the user has no such session: the handle of another user's session
+    /// has no effect.
     ///
     /// # Errors
-    /// As [`Self::others`]; then it did not happen, or may have not.
+    /// The errors of [`Self::others`]. The session may or may not have ended.
     pub async fn destroy_other(&self, handle: Handle) -> Result<bool, SessionError> {
-        let listed = self.listed_others().await?;
+        let listed = self.list_others().await?;
         let principal = self.state().record().and_then(|record| record.principal.clone());
         match listed.into_iter().find(|other| other.key.handle() == handle) {
             Some(other) => {
@@ -65,91 +79,94 @@ impl Session {
         }
     }
 
-    /// Ends all sessions of the signed-in user but this one, at once, and says how many; 0 if no
+    /// Ends all other sessions of the signed-in user immediately, and returns how many. 0 if no
     /// user is signed in.
     ///
     /// # Errors
-    /// As [`Self::others`]; some may have ended.
+    /// The errors of [`Self::others`]. Some sessions may have ended.
     pub async fn destroy_others(&self) -> Result<u64, SessionError> {
-        let _flight = self.0.flight.lock().await;
-        let (Some(principal), Some(key)) = (self.settled_principal().await?, self.key()) else {
+        let _call = self.0.call_lock.lock().await;
+        let (Some(principal), Some(key)) = (self.stored_principal().await?, self.key()) else {
             return Ok(0);
         };
         Ok(self.store().delete_all(&principal, Some(&key)).await?)
     }
 
-    /// Ends all sessions of the signed-in user, this one too, at once, and says how many. The
-    /// response removes the cookie. If no user is signed in it is [`Self::destroy`].
+    /// Ends all sessions of the signed-in user immediately, including this one, and returns how
+    /// many. The response removes the cookie. If no user is signed in, it acts as
+    /// [`Self::destroy`].
     ///
     /// # Errors
-    /// As [`Self::others`]; some may have ended, and the cookie stays. A request with a superseded
-    /// id ends its own session, as [`Self::destroy`] does, and no other:
-    /// [`SessionError::Superseded`].
+    /// The errors of [`Self::others`]. Some sessions may have ended, and the cookie stays. A
+    /// request with a superseded id ends its own session as [`Self::destroy`] does, ends no other
+    /// session, and returns [`SessionError::Superseded`].
     pub async fn destroy_all(&self) -> Result<u64, SessionError> {
-        let _flight = self.0.flight.lock().await;
-        let principal = match self.settled_principal().await {
+        let _call = self.0.call_lock.lock().await;
+        let principal = match self.stored_principal().await {
             Ok(Some(principal)) => principal,
             Ok(None) => {
-                self.end_own().await?;
+                self.end_own_sessions().await?;
                 return Ok(0);
             }
             Err(SessionError::Superseded) => {
-                self.end_own().await?;
+                self.end_own_sessions().await?;
                 return Err(SessionError::Superseded);
             }
             Err(error) => return Err(error),
         };
         let ended = self.delete_all(&principal, EndCause::SignedOut).await?;
-        // Another cookie of this request may belong to another user's session, or to a visitor's.
+        // Another cookie of this request may belong to a session of another user or of a visitor.
         let alone = self.state().others.is_empty();
         if alone {
             self.state().ended();
         } else {
-            self.end_own().await?;
+            self.end_own_sessions().await?;
         }
         Ok(ended)
     }
 
-    /// After a change of the user's password or other credentials: gives this session a new secret,
-    /// as [`Self::reauthenticated`] does, and ends all other sessions of the user. Returns how many
-    /// ended. Does nothing if no user is signed in.
+    /// Call it after a change of the user's password or other credentials. It gives this session a
+    /// new secret, as [`Self::reauthenticated`] does, and ends all other sessions of the user.
+    /// Returns how many ended. Does nothing if no user is signed in.
     ///
-    /// Call it after the user has proved who they are and the new credentials are stored: every
-    /// other session that the old ones opened has ended then, and a copy of this browser's cookie
-    /// opens nothing. If somebody gave this session a new secret before, which can be a thief with
-    /// a copy of the cookie, this session ends too: [`Self::principal`] is `None` then, and the
-    /// user signs in again.
+    /// Call it after the user has proved their identity and the new credentials are stored. Then
+    /// every other session that was opened with the old credentials has ended, and a copy of this
+    /// browser's cookie opens no session. If another client rotated the secret of this session
+    /// before, possibly a thief with a copy of the cookie, this session ends too:
+    /// [`Self::principal`] is then `None`, and the user signs in again.
     ///
     /// # Errors
-    /// As [`Self::others`], [`SessionError::HeadSent`] and [`SessionError::PlainHttp`]; some
-    /// sessions may have ended, this one goes on. [`SessionError::Gone`] if this session was ended
-    /// before. [`SessionError::Superseded`] if the request's id was superseded before the request
-    /// read the session. After both, nothing has changed.
+    /// The errors of [`Self::others`], [`SessionError::HeadSent`] and [`SessionError::PlainHttp`]:
+    /// some sessions may have ended, and this one continues. [`SessionError::Gone`] if this session
+    /// had ended before. [`SessionError::Superseded`] if the id of the request was superseded
+    /// before the request read the session. After `Gone` and `Superseded` nothing has changed.
     pub async fn credentials_changed(&self) -> Result<u64, SessionError> {
-        let _flight = self.0.flight.lock().await;
+        let _call = self.0.call_lock.lock().await;
         self.check_delivery()?;
         let read = self.state().record().and_then(|record| record.principal.clone());
-        let principal = match self.settled_principal().await {
+        let principal = match self.stored_principal().await {
             Ok(Some(principal)) => principal,
             Ok(None) => return Ok(0),
-            Err(SessionError::Superseded) => return self.end_all_of(read).await,
+            Err(SessionError::Superseded) => return self.end_all_sessions_of(read).await,
             Err(error) => return Err(error),
         };
         self.state().recorded.reauthenticated = Some(Reauthentication { acr: None });
-        match self.flush().await {
+        match self.commit_recorded().await {
             Ok(_) => {}
-            Err(SessionError::Superseded) => return self.end_all_of(Some(principal)).await,
+            Err(SessionError::Superseded) => {
+                return self.end_all_sessions_of(Some(principal)).await;
+            }
             Err(error) => return Err(error),
         }
-        // The rotation came first, so a copy of the cookie is dead before the walk over the others,
+        // The rotation comes first. So a copy of the cookie is dead before the other sessions end,
         // and a session that was ended meanwhile stays ended.
         let Some(key) = self.key() else { return Err(SessionError::Gone) };
         Ok(self.store().delete_all(&principal, Some(&key)).await?)
     }
 
     /// Ends all sessions of the user that this request read before its id was superseded, or reads
-    /// in the grace: the application asked that user for a proof.
-    async fn end_all_of(&self, read: Option<Principal>) -> Result<u64, SessionError> {
+    /// in the grace: the application has verified the identity of that user.
+    async fn end_all_sessions_of(&self, read: Option<Principal>) -> Result<u64, SessionError> {
         let in_grace = self.state().record().and_then(|record| record.principal.clone());
         let principal = in_grace.or(read).ok_or(SessionError::Superseded)?;
         let ended = self.delete_all(&principal, EndCause::CredentialsChanged).await?;
@@ -157,17 +174,21 @@ impl Session {
         Ok(ended)
     }
 
-    /// After a sign-in: ends the user's sessions beyond the `most` latest. Concurrent sign-ins
-    /// order them alike and end the same ones.
+    /// After a sign-in: ends the user's sessions except the `most` latest. Concurrent sign-ins use
+    /// the same order and end the same sessions.
     pub(super) async fn end_oldest_sessions(&self, principal: &Principal, most: usize) {
         let trimmed = async {
-            for excess in self.listed(principal).await?.iter().skip(most) {
+            for excess in self.list_sessions(principal).await?.iter().skip(most) {
                 let _ = self.end_other(excess, Some(principal), EndCause::TooManySessions).await?;
             }
             Ok::<(), SessionError>(())
         };
         if let Err(error) = trimmed.await {
-            tracing::warn!(%error, most, "a user has more sessions than allowed, and the oldest could not be ended");
+            tracing::warn!(
+                %error,
+                most,
+                "oldest sessions could not be ended; the user has more sessions than allowed"
+            );
         }
     }
 
@@ -180,18 +201,18 @@ impl Session {
         let deleted = self.store().delete(&other.key, Claim::Any).await;
         match &deleted {
             Ok(Deleted::Ended) => {
-                self.0.context.emit(&other.key, principal, Happened::Ended(cause))
+                self.0.context.emit(&other.key, principal, EventKind::Ended(cause));
             }
             Ok(_) => {}
             Err(error) => {
-                self.0.context.emit_unknown(&other.key, principal, Happened::Ended(cause), error)
+                self.0.context.emit_unknown(&other.key, principal, EventKind::Ended(cause), error);
             }
         }
         deleted
     }
 
-    /// Ends all sessions of the user, and emits the end of this one: the store does not say which
-    /// others there were.
+    /// Ends all sessions of the user, and emits the end of this one. The store does not return the
+    /// others.
     async fn delete_all(
         &self,
         principal: &Principal,
@@ -200,11 +221,11 @@ impl Session {
         let ended = self.store().delete_all(principal, None).await;
         if let Some(key) = self.key() {
             match &ended {
-                Ok(_) => self.0.context.emit(&key, Some(principal), Happened::Ended(cause)),
+                Ok(_) => self.0.context.emit(&key, Some(principal), EventKind::Ended(cause)),
                 Err(error) => self.0.context.emit_unknown(
                     &key,
                     Some(principal),
-                    Happened::Ended(cause),
+                    EventKind::Ended(cause),
                     error,
                 ),
             }
@@ -212,9 +233,12 @@ impl Session {
         Ok(ended?)
     }
 
-    /// All live sessions of a user, the latest authentication first; of two at the same moment the
-    /// one with the lesser key.
-    async fn listed(&self, principal: &Principal) -> Result<Vec<SessionSummary>, SessionError> {
+    /// All live sessions of a user, the latest authentication first. If two were authenticated at
+    /// the same moment, the one with the smaller key comes first.
+    async fn list_sessions(
+        &self,
+        principal: &Principal,
+    ) -> Result<Vec<SessionSummary>, SessionError> {
         let (mut listed, mut after) = (Vec::new(), None);
         loop {
             let page = self.store().list(principal, after, PAGE).await?;
@@ -231,30 +255,59 @@ impl Session {
         Ok(listed)
     }
 
-    async fn listed_others(&self) -> Result<Vec<SessionSummary>, SessionError> {
-        let _flight = self.0.flight.lock().await;
-        let Some(principal) = self.settled_principal().await? else {
+    async fn list_others(&self) -> Result<Vec<SessionSummary>, SessionError> {
+        let _call = self.0.call_lock.lock().await;
+        let Some(principal) = self.stored_principal().await? else {
             return Ok(Vec::new());
         };
-        let mut listed = self.listed(&principal).await?;
+        let mut listed = self.list_sessions(&principal).await?;
         let own = self.key();
         listed.retain(|other| Some(&other.key) != own.as_ref());
         Ok(listed)
     }
 
-    /// Who is signed in according to the store, now and not when the request began, after what was
-    /// recorded is there: a session that was revoked meanwhile ends no others. The caller holds the
-    /// flight lock.
-    async fn settled_principal(&self) -> Result<Option<Principal>, SessionError> {
-        self.flush_recorded().await?;
+    /// The principal in the store now, after a commit of the recorded changes. The stored state
+    /// decides, so that a session that was revoked meanwhile ends no other session. The caller
+    /// holds the call lock.
+    async fn stored_principal(&self) -> Result<Option<Principal>, SessionError> {
+        self.commit_recorded_first().await?;
         self.fetch().await?;
         let state = self.state();
         match &state.known {
-            Known::Gone => Err(SessionError::Gone),
-            Known::Grace(_) | Known::Superseded => Err(SessionError::Superseded),
-            // Neither does an id that counts as absent tell anything of the user's devices.
-            Known::Absent if state.superseded.is_some() => Err(SessionError::Superseded),
+            SessionKnowledge::Gone => Err(SessionError::Gone),
+            SessionKnowledge::Grace(_) | SessionKnowledge::Superseded => {
+                Err(SessionError::Superseded)
+            }
+            // An id that counts as absent does not give access to the user's devices either.
+            SessionKnowledge::Absent if state.superseded.is_some() => Err(SessionError::Superseded),
             _ => Ok(state.record().and_then(|record| record.principal.clone())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_serializes_its_durations_in_seconds() {
+        let handle = crate::StoreKey::from_text("key").handle();
+        let device = Device {
+            handle,
+            label: Some(ShortText::new("Firefox on Linux").unwrap()),
+            age: Duration::from_millis(1_500),
+            authenticated: Duration::from_secs(1),
+            ttl: Duration::from_secs(1_800),
+        };
+        assert_eq!(
+            serde_json::to_value(device).unwrap(),
+            serde_json::json!({
+                "handle": handle.as_str(),
+                "label": "Firefox on Linux",
+                "age": 1.5,
+                "authenticated": 1.0,
+                "ttl": 1800.0,
+            })
+        );
     }
 }

@@ -1,19 +1,22 @@
-//! What adapters hold: a session from the request's head to the response's head.
+//! The session for adapters: from the request head to the response head.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
+use std::{sync::Arc, time::Instant};
+
+use super::{
+    context::SessionContext,
+    delivery::{CookieChange, CookieDelivery, RecordedChanges},
+    error::SessionError,
+    request::{Inner, Session},
+    state::{ResponseHead, State},
 };
-
-use super::{Inner, Session, SessionContext, SessionError, state::Head, state::State};
 use crate::{
-    OnSessionEnded, SessionId, cookie::VerifiedCookies, observe, plan::Known, plan::Recorded,
+    OnSessionEnded, cookie::VerifiedCookies, observe, plan::Recorded, plan::SessionKnowledge,
 };
 
-/// The adapter's side of one request's [`Session`]: it opens the session, finishes it and reads the
-/// cookie change.
+/// The adapter's side of one request's [`Session`]: it opens the session, finishes it and returns
+/// the cookie change.
 ///
-/// An adapter keeps the driver and gives handlers [`Self::session`]. A handler cannot reach the
+/// An adapter keeps the driver and passes [`Self::session`] to handlers. A handler cannot reach the
 /// driver:
 ///
 /// ```compile_fail,E0599
@@ -41,47 +44,11 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct SessionDriver(Session);
 
-/// Whether a new id can reach the browser on this connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CookieDelivery {
-    /// The connection may carry the cookie.
-    Possible,
-    /// The cookie is https only and the connection is plain http: no session is created, nothing is
-    /// rotated.
-    Refused,
-}
-
-/// What happens to changes that are still recorded when the response is built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecordedChanges {
-    /// They are committed.
-    Commit,
-    /// They are forgotten: the request failed.
-    Drop,
-}
-
-/// What the response has to tell the browser.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub enum CookieChange {
-    /// Nothing.
-    Keep,
-    /// To hold this id, for so long; until the browser closes with `None`.
-    Issue {
-        /// The id.
-        id: SessionId,
-        /// How long the browser keeps it.
-        max_age: Option<Duration>,
-    },
-    /// To forget the id.
-    Remove,
-}
-
 impl SessionDriver {
-    /// Opens the session of a request that began at `began`. Nothing is loaded.
+    /// Opens the session of a request that began at `began`. Loads nothing.
     ///
-    /// Adapters call it with what [`CookieCodec::read`](crate::cookie::CookieCodec::read) found;
-    /// tests of handlers call it with [`VerifiedCookies::default`].
+    /// Adapters call it with the result of [`CookieCodec::read`](crate::cookie::CookieCodec::read).
+    /// Tests of handlers call it with [`VerifiedCookies::default`].
     #[must_use]
     pub fn open(
         context: Arc<SessionContext>,
@@ -93,7 +60,7 @@ impl SessionDriver {
         Self(Session(Arc::new(Inner {
             context,
             delivery,
-            flight: tokio::sync::Mutex::new(()),
+            call_lock: tokio::sync::Mutex::new(()),
             state,
         })))
     }
@@ -104,21 +71,22 @@ impl SessionDriver {
         &self.0
     }
 
-    /// Ends the request's part: commits or drops what is recorded, and extends the session's life
-    /// if that is due. Adapters call it before the response head leaves, then send what
-    /// [`Self::cookie`] says, whatever this returned.
+    /// Finishes the request: commits or drops the recorded changes, and extends the ttl if that is
+    /// due. Adapters call it before they send the response head. Then they send the change that
+    /// [`Self::cookie`] returns, whatever the result of this call.
     ///
     /// # Errors
-    /// As [`Session::commit`]. With [`OnSessionEnded::Serve`] a session that has ended is not an error.
+    /// The errors of [`Session::commit`]. With [`OnSessionEnded::Serve`], an ended session is not
+    /// an error.
     pub async fn finish(&self, changes: RecordedChanges) -> Result<(), SessionError> {
         let session = &self.0;
-        let _flight = session.0.flight.lock().await;
+        let _call = session.0.call_lock.lock().await;
         let finished = match changes {
             RecordedChanges::Drop => {
                 session.state().recorded = Recorded::default();
                 Ok(())
             }
-            RecordedChanges::Commit => session.flush().await.map(|_| self.count_touch()),
+            RecordedChanges::Commit => session.commit_recorded().await.map(|_| self.count_touch()),
         };
         let mut state = session.state();
         let finished = match finished {
@@ -130,26 +98,28 @@ impl SessionDriver {
             }
             finished => finished,
         };
-        state.head = Head::Sent;
+        state.head = ResponseHead::Sent;
         finished
     }
 
-    /// Says that the response head has left, or that there will be none: from now on no id can
-    /// reach the browser, so none is made. [`Self::finish`] does it too.
+    /// Tells the session that the response head was sent or will not be sent. From now on no new id
+    /// can reach the browser, so the session draws none. [`Self::finish`] does the same.
     pub fn seal(&self) {
-        self.0.state().head = Head::Sent;
+        self.0.state().head = ResponseHead::Sent;
     }
 
-    /// What the response has to tell the browser, after [`Self::finish`].
+    /// The change of the cookie that the response has to send, after [`Self::finish`].
     pub fn cookie(&self) -> CookieChange {
         self.0.state().cookie(self.0.policy())
     }
 
-    /// Counts a request that used a session whose life it did not have to extend.
+    /// Counts a request that used a session whose ttl it did not extend.
     fn count_touch(&self) {
         let state = self.0.state();
-        if matches!(state.known, Known::Alive(_) | Known::Loaded(_)) && !state.renewed {
-            observe::touch_skipped();
+        if matches!(state.known, SessionKnowledge::Alive(_) | SessionKnowledge::Loaded(_))
+            && !state.renewed
+        {
+            observe::count_skipped_touch();
         }
     }
 }

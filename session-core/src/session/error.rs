@@ -1,67 +1,72 @@
-//! What a handler can meet when it uses its session.
+//! The errors of calls on a session.
 
-use crate::{EntropyError, InvalidName, JsonError, StoreError};
+use crate::{EntropyError, InvalidName, JsonError, StoreError, error_debug::debug_as_display};
 
-/// A call on a [`Session`](crate::Session) could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+/// A call on a [`Session`](crate::Session) failed.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// The store could not answer, or refused. The cookie stays as it is.
+    /// The store could not answer, or rejected the call. The cookie stays unchanged.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The session was alive in this request and has gone since: signed out, revoked or expired.
-    /// Its changes are not saved.
+    /// The session has ended since this request saw it alive: it was signed out, revoked or
+    /// expired. Its changes are not saved.
     #[error("the session ended while the request was being served; its changes were not saved")]
     Gone,
-    /// Another request gave the session a new id while this one was under way. Its changes are not
+    /// Another request gave the session a new id while this one was running. The changes are not
     /// saved, and the browser has the new id.
     #[error(
         "the session got a new id while the request was being served; its changes were not saved"
     )]
     Superseded,
-    /// Too many others changed the same session at the same time.
+    /// Other requests kept changing the same session.
     #[error(
-        "the session value {name:?} was changed by others {attempts} times in a row; try again, or use add for counters"
+        "the session value {name:?} was changed by other requests {attempts} times in a row; \
+         try again, or use add for counters"
     )]
     Contended {
-        /// Which value.
+        /// The name of the value.
         name: String,
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: u32,
     },
-    /// The text is no name for a value.
+    /// The text is not a valid name.
     #[error(transparent)]
     Name(#[from] InvalidName),
     /// The value has no JSON form.
     #[error("the session value {name:?} cannot be written as JSON")]
     Encode {
-        /// Which value.
+        /// The name of the value.
         name: String,
-        /// What does not fit.
+        /// The reason.
         source: JsonError,
     },
-    /// The stored value is of another type.
-    #[error("the session value {name:?} is not of the type that was asked for")]
+    /// The stored value has another type.
+    #[error("the session value {name:?} does not have the requested type")]
     Decode {
-        /// Which value.
+        /// The name of the value.
         name: String,
-        /// What does not fit.
+        /// The reason.
         source: JsonError,
     },
-    /// A new id would have to travel over plain http, and the cookie is https only. Nothing was
-    /// created.
+    /// The call needs a new id, the cookie is https-only, and the connection is plain http. Nothing
+    /// was created.
     #[error(
-        "the session cookie is https only and this request came over plain http; serve https, name the TLS proxy as trusted, or use \
-         CookieConfig::development on your own machine"
+        "the session cookie is https only and this request came over plain http; \
+         serve https, name the TLS proxy as trusted, \
+         or use CookieConfig::development on your own machine"
     )]
     PlainHttp,
-    /// A new id is needed and the response head, with its cookies, has left already. Nothing was
-    /// created.
+    /// The call needs a new id, and the response head with its cookies has already been sent.
+    /// Nothing was created.
     #[error(
-        "the response head has left already, so no new session id can reach the browser; do this before the response is returned"
+        "the response head was already sent, so a new session id cannot reach the browser; \
+         make this call before the response is returned"
     )]
     HeadSent,
-    /// The operating system gave no random bytes.
+    /// The operating system returned no random bytes.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
 }
+
+debug_as_display!(SessionError);

@@ -1,68 +1,71 @@
-//! How streams and web sockets notice that their session has ended.
+//! Whether a session still lives, for streams and web sockets.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Session, SessionError, state::Identity};
-use crate::{Opened, cookie::SignedBy, expiry::Use, policy::Owner};
+use super::{error::SessionError, request::Session, state::Identity};
+use crate::{Opened, Record, cookie::SignedBy, expiry::RenewalDecision, principal::SessionKind};
 
-/// What became of a session since the request began.
+/// The state of a session compared with the start of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Liveness {
-    /// It lives, and the request's id is its current one.
+    /// It lives, and the id of the request is its current one.
     Current,
-    /// It lives under the same sign-in, with a newer id: the browser renewed it meanwhile.
+    /// It lives under the same sign-in with a newer id, because the browser renewed it.
     Superseded,
-    /// It has ended or expired, another sign-in took it over, or there never was one.
+    /// It has ended or expired, another sign-in replaced it, or it never existed.
     Ended,
 }
 
-/// Why [`Session::ended`] returned.
+/// The reason why [`Session::ended`] returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamEnd {
     /// The session has ended.
     Ended,
-    /// The store did not answer for a minute, so nothing is known of the session.
+    /// The store did not answer for a minute, so the state of the session is unknown.
     Outage,
 }
 
-/// The average pause between two looks of [`Session::ended`].
-const LOOK_EVERY: Duration = Duration::from_secs(3);
-/// How long [`Session::ended`] bears an outage.
+/// The average pause between two checks of [`Session::ended`].
+const CHECK_INTERVAL: Duration = Duration::from_secs(3);
+/// How long [`Session::ended`] tolerates an outage of the store.
 const LONGEST_OUTAGE: Duration = Duration::from_secs(60);
 
 impl Session {
-    /// Asks the store whether the session still lives. One load each time; what the request has
-    /// read stays as it is.
+    /// Asks the store whether the session still lives. Each call makes one load. The values that
+    /// the request has read stay unchanged.
     ///
     /// # Errors
     /// [`SessionError::Store`] if the store cannot answer.
     pub async fn is_alive(&self) -> Result<Liveness, SessionError> {
-        let _flight = self.0.flight.lock().await;
-        Ok(self.look().await?.map_or(Liveness::Ended, |(_, liveness, _)| liveness))
+        let _call = self.0.call_lock.lock().await;
+        Ok(self.check_liveness().await?.map_or(Liveness::Ended, |(_, liveness, _)| liveness))
     }
 
-    /// Loads the record again, so that later reads show it as it is now, and answers as
-    /// [`Self::is_alive`]. What the request recorded stays recorded.
+    /// Loads the record again, so that later reads return its present values, and answers as
+    /// [`Self::is_alive`]. Recorded changes stay recorded.
     ///
     /// # Errors
     /// [`SessionError::Store`] if the store cannot answer.
     pub async fn refresh(&self) -> Result<Liveness, SessionError> {
-        let _flight = self.0.flight.lock().await;
-        let Some((identity, liveness, opened)) = self.look().await? else {
+        let _call = self.0.call_lock.lock().await;
+        let Some((identity, liveness, opened)) = self.check_liveness().await? else {
             return Ok(Liveness::Ended);
         };
-        // An id that counts as absent goes on counting as absent.
+        // An id that counts as absent stays absent.
         if self.state().identity.is_some() {
-            self.settle(identity, opened).await?;
+            self.apply_opened(identity, opened).await?;
         }
         Ok(liveness)
     }
 
-    /// Loads the session of the request's id. The caller holds the flight lock.
-    async fn look(&self) -> Result<Option<(Identity, Liveness, Option<Opened>)>, SessionError> {
-        self.choose().await?;
+    /// Loads the session of the request's id. The caller holds the call lock.
+    async fn check_liveness(
+        &self,
+    ) -> Result<Option<(Identity, Liveness, Option<Opened>)>, SessionError> {
+        self.choose_cookie().await?;
         let identity = {
             let state = self.state();
             state
@@ -76,12 +79,12 @@ impl Session {
         let liveness = match &opened {
             None => Liveness::Ended,
             Some(Opened::Current(record) | Opened::Grace(record))
-                if self.use_of(record) == Use::Over =>
+                if self.renewal_decision(record) == RenewalDecision::Expired =>
             {
                 Liveness::Ended
             }
             Some(Opened::Current(_)) => Liveness::Current,
-            Some(_) if identity.signed_by == SignedBy::Nobody => Liveness::Ended,
+            Some(_) if identity.signed_by == SignedBy::None => Liveness::Ended,
             Some(Opened::Superseded(superseded)) if identity.id.generation() < superseded.since => {
                 Liveness::Ended
             }
@@ -90,33 +93,35 @@ impl Session {
         Ok(Some((identity, liveness, opened)))
     }
 
-    /// Waits until the session has ended: signed out, revoked, expired, or taken over by another
-    /// sign-in. For `select!` in streams and web sockets. It looks about every three seconds, and a
-    /// look is not a use: it does not extend the session's life. A renewal by the same user does
-    /// not end the wait. While the store cannot answer it goes on waiting, for a minute at most.
+    /// Waits until the session has ended: signed out, revoked, expired or replaced by another
+    /// sign-in. For `select!` in streams and web sockets. It checks about every three seconds. A
+    /// check is not a use: it does not extend the ttl. A renewal by the same user does not end the
+    /// wait. While the store cannot answer, the wait continues for at most a minute.
     ///
     /// # Cancel safety
-    /// Dropping the future changes nothing.
+    /// Dropping the future has no effect.
     pub async fn ended(&self) -> StreamEnd {
         let mut heard = Instant::now();
         loop {
-            // Spread by a quarter either way, so that thousands of streams that began together do
-            // not look together.
-            tokio::time::sleep(LOOK_EVERY.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
+            // The pause varies by a quarter in both directions, so that streams that started
+            // together do not check at the same time.
+            tokio::time::sleep(CHECK_INTERVAL.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
             match self.is_alive().await {
                 Ok(Liveness::Ended) => return StreamEnd::Ended,
                 Ok(Liveness::Current | Liveness::Superseded) => heard = Instant::now(),
                 Err(_) if heard.elapsed() >= LONGEST_OUTAGE => return StreamEnd::Outage,
                 Err(error) => {
-                    tracing::debug!(%error, "a stream cannot tell whether its session lives; it looks again")
+                    tracing::debug!(%error, "liveness check of a stream failed; it retries");
                 }
             }
         }
     }
 
-    /// What using the session means for its life, by the policy's present timeouts.
-    pub(super) fn use_of(&self, record: &crate::Record) -> Use {
-        let timeouts = self.policy().timeouts(&record.attributes, Owner::of(record.authenticated));
-        timeouts.on_use(record.timeout_age(), record.ttl)
+    /// What a use of the session means for its ttl, by the current timeouts of the policy.
+    pub(super) fn renewal_decision(&self, record: &Record) -> RenewalDecision {
+        let timeouts = self
+            .policy()
+            .timeouts(&record.attributes, SessionKind::of(record.authenticated.as_ref()));
+        timeouts.decide(record.timeout_age(), record.ttl)
     }
 }

@@ -1,19 +1,20 @@
-//! What one request knows, has recorded and has to tell the browser.
+//! The state of one request: what it knows of its session, what it has recorded, and which cookie
+//! it has to send.
 
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
 };
 
+use super::delivery::CookieChange;
 use crate::{
-    Change, Commit, Committed, Data, Json, Name, Persistence, Policy, PrincipalChange, Record,
-    SecretHash, SessionId, StoreKey, Superseded,
+    Change, Changes, Commit, Committed, Data, Json, Name, Persistence, Policy, PrincipalChange,
+    Record, SecretHash, SessionId, StoreKey, Superseded,
     cookie::{SignedBy, VerifiedCookie, VerifiedCookies},
-    plan::{Alive, Known, Recorded},
-    session::CookieChange,
+    plan::{Alive, Recorded, SessionKnowledge},
 };
 
-/// An id with what stores see of it, computed once.
+/// An id with its key and the hash of its secret, computed once.
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
     pub(super) id: SessionId,
@@ -40,49 +41,49 @@ impl From<VerifiedCookie> for Identity {
     }
 }
 
-/// The request's own id, when its session lives with another secret.
+/// The id of the request, if its session lives with another secret.
 #[derive(Debug, Clone)]
 pub(super) struct SupersededId {
     pub(super) identity: Identity,
     pub(super) record: Superseded,
 }
 
-/// An id that was drawn for a creation or rotation that may or may not have landed.
+/// An id drawn for a creation or rotation whose outcome may be unknown.
 #[derive(Debug)]
-pub(super) struct Drawn {
+pub(super) struct DrawnId {
     pub(super) identity: Identity,
-    /// What the failed attempts with this id carried, if they all carried the same; nothing if they
-    /// did not. `None` before the first failure.
+    /// The changes of the failed attempts with this id, if all attempts had the same changes;
+    /// otherwise no changes. `None` before the first failure.
     attempted: Option<Recorded>,
 }
 
-impl Drawn {
+impl DrawnId {
     pub(super) fn new(identity: Identity) -> Self {
         Self { identity, attempted: None }
     }
 
-    /// What is certain to have landed if an attempt did.
+    /// The changes that are certainly stored if one of the attempts took effect.
     pub(super) fn attempted(self) -> Recorded {
         self.attempted.unwrap_or_default()
     }
 }
 
-/// What the browser has to be told.
+/// The cookie that the response has to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Owed {
-    Nothing,
-    /// The cookie again if the session is alive: an older key had signed it.
-    Resigned,
-    /// The cookie again if it is persistent: the session's life was extended.
-    Extended,
-    /// The id, which is new.
-    Id,
+enum PendingCookie {
+    None,
+    /// The same id with a new signature if the session is alive: an older key had signed it.
+    NewSignature,
+    /// The same id with a new `Max-Age` if the cookie is persistent: the ttl was extended.
+    NewMaxAge,
+    /// A new id.
+    NewId,
     Removal,
 }
 
-/// Whether cookies can still be set.
+/// Whether the response can still set cookies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Head {
+pub(super) enum ResponseHead {
     Open,
     Sent,
 }
@@ -91,83 +92,82 @@ pub(super) enum Head {
 pub(super) struct State {
     /// `Some` exactly while `known` is neither `Absent` nor `Gone`.
     pub(super) identity: Option<Identity>,
-    /// The other cookies that verified; only `destroy` uses them once `identity` is chosen.
+    /// The other cookies that verified. Once `identity` is chosen, only `destroy` uses them.
     pub(super) others: Vec<VerifiedCookie>,
-    pub(super) known: Known,
-    /// What the store said of the request's own id, if that is superseded. `known` is `Superseded`
-    /// while the rotation settles and `Absent` later.
+    pub(super) known: SessionKnowledge,
+    /// What the store reported about the request's own id, if the id is superseded. `known` is
+    /// `Superseded` while the rotation settles, and `Absent` later.
     pub(super) superseded: Option<SupersededId>,
     pub(super) recorded: Recorded,
-    pub(super) head: Head,
-    pub(super) drawn: Option<Drawn>,
+    pub(super) head: ResponseHead,
+    pub(super) drawn: Option<DrawnId>,
     /// When the request began.
     began: Instant,
-    /// When the store said what is `known`.
-    heard: Instant,
+    /// When the store reported `known`.
+    known_at: Instant,
     /// Whether this request saw its session alive.
-    seen: bool,
+    was_alive: bool,
     /// Whether the browser sent an id that verified.
-    shown: bool,
-    owed: Owed,
-    /// Whether this request began the session's life, or extended it.
+    sent_cookie: bool,
+    pending_cookie: PendingCookie,
+    /// Whether this request created the session or extended its ttl.
     pub(super) renewed: bool,
 }
 
 impl State {
     pub(super) fn new(cookies: VerifiedCookies, began: Instant) -> Self {
         let VerifiedCookies { first, others } = cookies;
-        let shown = first.is_some();
+        let sent_cookie = first.is_some();
         Self {
             identity: first.map(Identity::from),
             others,
-            known: if shown { Known::Presented } else { Known::Absent },
+            known: if sent_cookie { SessionKnowledge::Unloaded } else { SessionKnowledge::Absent },
             superseded: None,
             recorded: Recorded::default(),
-            head: Head::Open,
+            head: ResponseHead::Open,
             drawn: None,
             began,
-            heard: began,
-            seen: false,
-            shown,
-            owed: Owed::Nothing,
+            known_at: began,
+            was_alive: false,
+            sent_cookie,
+            pending_cookie: PendingCookie::None,
             renewed: false,
         }
     }
 
-    /// The cookies of which the store has to say which one counts: several that verified, none of
-    /// them looked up.
-    pub(super) fn undecided(&self) -> bool {
-        !self.others.is_empty() && matches!(self.known, Known::Presented)
+    /// Whether several cookies verified and none has been loaded yet: the store decides which one
+    /// is used.
+    pub(super) fn has_unchosen_cookies(&self) -> bool {
+        !self.others.is_empty() && matches!(self.known, SessionKnowledge::Unloaded)
     }
 
-    /// The hash of the request's secret; zeros without an id, which no commit is made with.
+    /// The hash of the request's secret. Zeros if the request has no id; no commit is made then.
     pub(super) fn secret(&self) -> SecretHash {
         self.identity
             .as_ref()
             .map_or(SecretHash::from_bytes([0; SecretHash::BYTES]), |identity| identity.secret)
     }
 
-    /// The key to ask the store with, if there may be a record.
+    /// The key of the record, if there may be one.
     pub(super) fn key(&self) -> Option<StoreKey> {
         self.identity.as_ref().map(|identity| identity.key.clone())
     }
 
-    /// The record as loaded.
+    /// The record as it was loaded.
     pub(super) fn record(&self) -> Option<&Record> {
         match &self.known {
-            Known::Loaded(record) | Known::Grace(record) => Some(record),
+            SessionKnowledge::Loaded(record) | SessionKnowledge::Grace(record) => Some(record),
             _ => None,
         }
     }
 
-    /// Whether the stored values do not show: the handler cleared them, or another user signs in.
+    /// Whether the stored values are hidden: the handler cleared them, or another user signs in.
     fn hides_data(&self) -> bool {
         self.recorded.clears > 0
-            || self.record().is_some_and(|record| self.recorded.changes_owner(record))
+            || self.record().is_some_and(|record| self.recorded.changes_user(record))
     }
 
-    /// Whether the value is settled by what the handler itself did, so that the record need not be
-    /// known.
+    /// Whether the recorded changes alone determine the value, so that no load is needed.
     pub(super) fn is_settled(&self, name: &str) -> bool {
         self.recorded.clears > 0 || self.recorded.changes.contains_key(name)
     }
@@ -182,7 +182,7 @@ impl State {
         }
     }
 
-    /// The names as the handler sees them, in the order of their bytes.
+    /// The names as the handler sees them, in byte order.
     pub(super) fn names(&self) -> Vec<Name> {
         let held = self.record().filter(|_| !self.hides_data()).map(|record| &record.data);
         let mut names: BTreeSet<&Name> =
@@ -196,35 +196,35 @@ impl State {
         names.into_iter().cloned().collect()
     }
 
-    /// How long ago the store said what is known. Only its length is used, never beside a time of
-    /// the store's clock.
+    /// The time since the store reported `known`. Only this duration is used. The local clock is
+    /// never compared with the store's clock.
     pub(super) fn elapsed(&self) -> Duration {
-        self.heard.elapsed()
+        self.known_at.elapsed()
     }
 
-    /// The store has given the record, which the request's secret opened.
+    /// The store returned the record, and the secret of the request is the current one.
     pub(super) fn loaded(&mut self, record: Box<Record>) {
-        self.known = Known::Loaded(record);
-        (self.seen, self.heard, self.superseded) = (true, Instant::now(), None);
-        if self.owed == Owed::Nothing
+        self.known = SessionKnowledge::Loaded(record);
+        (self.was_alive, self.known_at, self.superseded) = (true, Instant::now(), None);
+        if self.pending_cookie == PendingCookie::None
             && self.identity.as_ref().is_some_and(|identity| identity.signed_by == SignedBy::Older)
         {
-            self.owed = Owed::Resigned;
+            self.pending_cookie = PendingCookie::NewSignature;
         }
     }
 
-    /// The store has given the record, which the former secret may still read.
+    /// The store returned the record, and the secret of the request may read it in the grace.
     pub(super) fn in_grace(&mut self, record: Box<Record>) {
-        self.known = Known::Grace(record);
-        (self.seen, self.heard) = (true, Instant::now());
+        self.known = SessionKnowledge::Grace(record);
+        (self.was_alive, self.known_at) = (true, Instant::now());
     }
 
-    /// The store says that the session lives with another secret. `true` if the id is so old that
-    /// its use is worth a report.
+    /// The store reported that the session lives with another secret. `true` if the id is so old
+    /// that its use must be reported.
     ///
     /// While the rotation settles, writes are refused, because the browser has the new id or is
-    /// about to get it. Later the id counts as absent, so that no browser is locked out. A request
-    /// that saw its session alive began before the rotation.
+    /// about to receive it. Later the id counts as absent, so that no browser is locked out. A
+    /// request that saw its session alive began before the rotation.
     pub(super) fn superseded(
         &mut self,
         identity: Identity,
@@ -233,51 +233,51 @@ impl State {
     ) -> bool {
         let own = identity.id.generation();
         let settling = self.began.elapsed().saturating_add(policy.rotation_settles);
-        let settles = self.seen || record.replaced_ago(own).is_some_and(|ago| ago < settling);
+        let settles = self.was_alive || record.replaced_ago(own).is_some_and(|ago| ago < settling);
         let late = !settles && record.since <= own && own < record.generation;
-        self.known = if settles { Known::Superseded } else { Known::Absent };
+        self.known = if settles { SessionKnowledge::Superseded } else { SessionKnowledge::Absent };
         self.identity = settles.then(|| identity.clone());
-        (self.drawn, self.heard) = (None, Instant::now());
+        (self.drawn, self.known_at) = (None, Instant::now());
         self.superseded = Some(SupersededId { identity, record });
         late
     }
 
-    /// There is a record under this id now that the browser does not know of.
+    /// The store has a record under this new id, which the browser does not know yet.
     pub(super) fn created(&mut self, identity: Identity, record: Box<Record>) {
         self.identity = Some(identity);
         self.drawn = None;
-        self.owed = Owed::Id;
+        self.pending_cookie = PendingCookie::NewId;
         self.renewed = true;
         self.loaded(record);
     }
 
-    /// The store has applied `commit`.
+    /// The store applied `commit`.
     pub(super) fn committed(
         &mut self,
         commit: &Commit,
         successor: Option<Identity>,
         done: &Committed,
     ) {
-        (self.seen, self.heard) = (true, Instant::now());
+        (self.was_alive, self.known_at) = (true, Instant::now());
         self.renewed |= commit.ttl.is_some();
         if successor.is_some() {
             self.identity = successor;
             self.drawn = None;
-            self.owed = Owed::Id;
+            self.pending_cookie = PendingCookie::NewId;
         } else if (commit.ttl.is_some() || commit.attributes.is_some())
-            && self.owed == Owed::Nothing
+            && self.pending_cookie == PendingCookie::None
         {
-            self.owed = Owed::Extended;
+            self.pending_cookie = PendingCookie::NewMaxAge;
         }
-        if self.owed == Owed::Nothing
+        if self.pending_cookie == PendingCookie::None
             && self.identity.as_ref().is_some_and(|identity| identity.signed_by == SignedBy::Older)
         {
-            self.owed = Owed::Resigned;
+            self.pending_cookie = PendingCookie::NewSignature;
         }
         let Committed { version, added, age, authenticated, ttl, attributes } = done;
-        let Known::Loaded(record) = &mut self.known else {
+        let SessionKnowledge::Loaded(record) = &mut self.known else {
             let attributes = attributes.clone();
-            self.known = Known::Alive(Alive {
+            self.known = SessionKnowledge::Alive(Alive {
                 age: *age,
                 authenticated: *authenticated,
                 ttl: *ttl,
@@ -303,9 +303,10 @@ impl State {
                 (rotation.secret, rotation.generation, Duration::ZERO);
         }
         record.since = commit.since().unwrap_or(record.since);
-        // If others committed in between, the values held here are older than `done.version`. The
-        // version stays behind then, so that a guard made from it fails and loads anew, instead of
-        // overwriting what was never seen.
+        // If another request committed in between, the values held here are older than
+        // `done.version`. Then the version is not updated, so that a guard with it fails and the
+        // record is loaded again. Otherwise the guard would overwrite values that this request
+        // never saw.
         if *version == record.version + u64::from(commit.is_change()) {
             record.version = *version;
         }
@@ -313,7 +314,7 @@ impl State {
         record.attributes = attributes.clone();
     }
 
-    /// An attempt to bring `planned` failed, and may have landed with the id that it drew.
+    /// An attempt to commit `planned` failed. It may have taken effect with the drawn id.
     pub(super) fn attempt_failed(&mut self, planned: Recorded) {
         if let Some(drawn) = &mut self.drawn {
             let others_differ = drawn.attempted.as_ref().is_some_and(|former| *former != planned);
@@ -321,53 +322,56 @@ impl State {
         }
     }
 
-    /// The store says that there is no such record. A request that never saw it alive is anonymous
-    /// from its start.
+    /// The store reported that there is no record. A request that never saw its session alive is
+    /// anonymous from the start.
     pub(super) fn missing(&mut self) {
         (self.identity, self.drawn, self.superseded) = (None, None, None);
-        self.known = if self.seen { Known::Gone } else { Known::Absent };
+        self.known = if self.was_alive { SessionKnowledge::Gone } else { SessionKnowledge::Absent };
     }
 
-    /// Another user signs in, under another key. The session of the former one has been `ended` for
-    /// that, or is another request's.
-    pub(super) fn left(&mut self, ended: bool) {
+    /// Another user signs in under another key. `ended` tells whether this request ended the former
+    /// user's session. Otherwise that session belongs to another request.
+    pub(super) fn end_for_other_user(&mut self, ended: bool) {
         (self.identity, self.drawn, self.superseded) = (None, None, None);
-        self.seen = false;
-        self.known = Known::Absent;
-        self.owed = if ended && self.shown { Owed::Removal } else { Owed::Nothing };
+        self.was_alive = false;
+        self.known = SessionKnowledge::Absent;
+        self.pending_cookie =
+            if ended && self.sent_cookie { PendingCookie::Removal } else { PendingCookie::None };
     }
 
-    /// The session is over for this request. What comes later starts a new one; a browser that sent
-    /// an id is told to forget it.
+    /// The session has ended for this request. Later changes start a new session. If the browser
+    /// sent an id, the response removes the cookie.
     pub(super) fn ended(&mut self) {
-        self.left(true);
+        self.end_for_other_user(true);
         self.others.clear();
         self.recorded = Recorded::default();
     }
 
-    /// What the response has to tell the browser.
+    /// The change of the cookie that the response has to send.
     pub(super) fn cookie(&self, policy: &Policy) -> CookieChange {
         let (attributes, ttl) = match &self.known {
-            Known::Loaded(record) => (&record.attributes, record.ttl),
-            Known::Alive(alive) => (&alive.attributes, alive.ttl),
-            Known::Absent | Known::Gone if self.owed == Owed::Removal => {
+            SessionKnowledge::Loaded(record) => (&record.attributes, record.ttl),
+            SessionKnowledge::Alive(alive) => (&alive.attributes, alive.ttl),
+            SessionKnowledge::Absent | SessionKnowledge::Gone
+                if self.pending_cookie == PendingCookie::Removal =>
+            {
                 return CookieChange::Remove;
             }
-            // Only a request with the current secret sets a cookie: another one would overwrite the
-            // browser's newer id.
-            Known::Absent
-            | Known::Presented
-            | Known::Grace(_)
-            | Known::Superseded
-            | Known::Gone => return CookieChange::Keep,
+            // Only a request with the current secret sets a cookie. Any other request would
+            // overwrite the newer id of the browser.
+            SessionKnowledge::Absent
+            | SessionKnowledge::Unloaded
+            | SessionKnowledge::Grace(_)
+            | SessionKnowledge::Superseded
+            | SessionKnowledge::Gone => return CookieChange::Keep,
         };
         let persistence = policy.persistence_of(attributes);
-        let due = match self.owed {
-            Owed::Nothing | Owed::Removal => false,
-            Owed::Resigned | Owed::Id => true,
-            // Also when the session stopped being persistent: the browser has to forget the old
-            // Max-Age.
-            Owed::Extended => {
+        let due = match self.pending_cookie {
+            PendingCookie::None | PendingCookie::Removal => false,
+            PendingCookie::NewSignature | PendingCookie::NewId => true,
+            // Also if the session is no longer persistent: the browser has to drop the old
+            // `Max-Age`.
+            PendingCookie::NewMaxAge => {
                 persistence == Persistence::Persistent || attributes.persistence.is_some()
             }
         };
@@ -381,7 +385,7 @@ impl State {
     }
 }
 
-pub(super) fn apply(data: &mut Data, changes: &crate::Changes) {
+pub(super) fn apply(data: &mut Data, changes: &Changes) {
     for (name, change) in changes {
         match change {
             Change::Set(value) => {

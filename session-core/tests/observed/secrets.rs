@@ -74,8 +74,8 @@ async fn h25_metrics_and_traces_contain_no_secret() {
         }
     }
     for wanted in [
-        "a session cookie is refused cause=\"signature\"",
-        "a store tries again store=\"scripted\"",
+        "session cookie refused cause=\"signature\"",
+        "session store retry store=\"scripted\"",
         "outcome=\"conflict\"",
         "outcome=\"superseded\"",
     ] {

@@ -395,7 +395,7 @@ async fn h25_no_number_holds_an_id_a_cookie_a_value_or_a_name() {
         audited.iter().all(|line| cookies.iter().all(|cookie| !line.contains(id_of(cookie)))),
         "the audit trail holds no id"
     );
-    assert!(traced.contains("a call of the session store has ended"), "calls are traced");
+    assert!(traced.contains("session store call finished"), "calls are traced");
     for secret in cookies
         .iter()
         .map(|cookie| id_of(cookie).to_owned())

@@ -40,6 +40,6 @@ async fn c51_colliding_creation_is_retried_and_counted() {
     })
     .await;
     assert!(counted < 2.5, "{counted} retries");
-    let traced = || demo.output().matches("a store tries again store=\"mongo\"").count();
+    let traced = || demo.output().matches("session store retry store=\"mongo\"").count();
     wait::until_true("one log line for each retry", PATIENCE, || traced() == 2).await;
 }

@@ -43,7 +43,7 @@ async fn a_change_in_the_way_of_another_is_tried_again(sql: &AnySql, hold: &str,
     };
     let none = retries().await;
     assert!(none < 0.5, "{none} retries of a change that nobody was in the way of");
-    let traces = || demo.output().matches("a store tries again store=\"sql\"").count();
+    let traces = || demo.output().matches("session store retry store=\"sql\"").count();
     assert_eq!(traces(), 0);
 
     let mut own = Own::open(&url).await;

@@ -1,9 +1,9 @@
-//! Changes of passwords and other credentials.
+//! `credentials_changed`, the call after a change of passwords and other credentials.
 
 use super::*;
 
 #[tokio::test]
-async fn credentials_changed_gives_a_new_secret_and_ends_all_other_sessions() {
+async fn credentials_changed_rotates_and_ends_all_other_sessions() {
     let site = Site::new();
     let devices = [site.sign_in(None, bob()).await, site.sign_in(None, bob()).await];
     let alices = site.sign_in(None, alice()).await;
@@ -22,7 +22,7 @@ async fn credentials_changed_gives_a_new_secret_and_ends_all_other_sessions() {
     assert_eq!(
         site.principal(&own).await,
         None,
-        "a copy of the former cookie opens nothing, and there is no grace"
+        "a copy of the former cookie opens no session, and there is no grace"
     );
     let session = site.open(Some(&new));
     assert_eq!(session.principal().await.unwrap(), Some(bob()));
@@ -33,7 +33,7 @@ async fn credentials_changed_gives_a_new_secret_and_ends_all_other_sessions() {
 }
 
 #[tokio::test]
-async fn credentials_changed_costs_a_load_a_rotation_and_the_end_of_the_others() {
+async fn credentials_changed_makes_three_store_calls() {
     let site = Site::new();
     let id = site.sign_in(None, bob()).await;
     let session = site.open(Some(&id));
@@ -43,7 +43,7 @@ async fn credentials_changed_costs_a_load_a_rotation_and_the_end_of_the_others()
 
 #[tokio::test]
 async fn credentials_changed_ends_a_thief_who_renewed_first() {
-    // Out of the grace, and in it.
+    // After the grace, and within it.
     for (grace, reads_before) in [(Duration::ZERO, true), (10 * SECOND, true), (10 * SECOND, false)]
     {
         let site = Site::with_policy(Policy::default().rotation_grace(grace));
@@ -69,9 +69,9 @@ async fn credentials_changed_ends_a_thief_who_renewed_first() {
     }
 }
 
-/// A thief whose request is under way when the session ends.
+/// A thief's request is in flight when the session ends.
 #[tokio::test]
-async fn credentials_changed_brings_no_ended_session_back() {
+async fn credentials_changed_does_not_revive_an_ended_session() {
     let site = Site::new();
     let device = site.sign_in(None, bob()).await;
     for end in ["here", "from another device", "everywhere"] {
@@ -92,7 +92,7 @@ async fn credentials_changed_brings_no_ended_session_back() {
 }
 
 #[tokio::test]
-async fn credentials_changed_creates_nothing_when_the_session_ends_half_way() {
+async fn credentials_changed_creates_nothing_if_the_session_ends_meanwhile() {
     for before in ["load", "commit", "delete_all"] {
         let site = Site::new();
         let (id, device) = (site.sign_in(None, bob()).await, site.sign_in(None, bob()).await);
@@ -111,10 +111,10 @@ async fn credentials_changed_creates_nothing_when_the_session_ends_half_way() {
     }
 }
 
-/// Somebody with a copy of the cookie and the former password signs in on it, or ends the session,
-/// while the user's request is under way.
+/// An attacker with a copy of the cookie and the former password signs in on the session, or ends
+/// it, while the user's request is in flight.
 #[tokio::test]
-async fn credentials_changed_counts_the_user_that_the_request_read() {
+async fn credentials_changed_acts_for_the_user_that_the_request_read() {
     for in_grace in [false, true] {
         let site = Site::new();
         let id = site.sign_in(None, bob()).await;
@@ -133,13 +133,13 @@ async fn credentials_changed_counts_the_user_that_the_request_read() {
     let _ = site.store.inside.delete(&id.key(), Claim::Any).await.unwrap();
     assert!(
         matches!(in_grace.credentials_changed().await, Err(SessionError::Gone)),
-        "a success would be false: a device lives"
+        "a success would be false, because a device is still signed in"
     );
     assert_eq!(site.principal(&device).await, Some(bob()));
 }
 
 #[tokio::test]
-async fn credentials_changed_of_two_at_once_leaves_one_or_none() {
+async fn credentials_changed_twice_at_once_leaves_at_most_one_session() {
     for _ in 0..50 {
         let site = Site::new();
         let ids = [site.sign_in(None, bob()).await, site.sign_in(None, bob()).await];
@@ -150,7 +150,7 @@ async fn credentials_changed_of_two_at_once_leaves_one_or_none() {
 }
 
 #[tokio::test]
-async fn credentials_changed_after_another_user_signed_in_touches_neither() {
+async fn credentials_changed_ignores_the_session_of_a_later_user() {
     let site = Site::new();
     let bobs = site.sign_in(None, bob()).await;
     let session = site.open(Some(&bobs));
@@ -162,7 +162,7 @@ async fn credentials_changed_after_another_user_signed_in_touches_neither() {
 }
 
 #[tokio::test]
-async fn credentials_changed_with_an_id_from_before_the_sign_in_does_nothing() {
+async fn credentials_changed_rejects_an_id_from_before_the_sign_in() {
     let site = Site::new();
     let planted = site.session().await;
     let bobs = site.sign_in(Some(&planted), bob()).await;
@@ -174,7 +174,7 @@ async fn credentials_changed_with_an_id_from_before_the_sign_in_does_nothing() {
 }
 
 #[tokio::test]
-async fn credentials_changed_ends_a_thief_after_the_victim_signed_in_again() {
+async fn credentials_changed_ends_a_thief_after_a_new_sign_in() {
     let site = Site::with_policy(Policy::default().rotation_grace(Duration::ZERO));
     let stolen = site.sign_in(None, bob()).await;
     let thiefs = site.renew(&stolen).await;
@@ -185,7 +185,7 @@ async fn credentials_changed_ends_a_thief_after_the_victim_signed_in_again() {
 }
 
 #[tokio::test]
-async fn credentials_changed_does_nothing_without_a_user() {
+async fn credentials_changed_without_a_user_does_nothing() {
     let site = Site::new();
     let visitor = site.session().await;
     let session = site.open(Some(&visitor));
@@ -205,6 +205,6 @@ async fn credentials_changed_can_be_repeated_after_an_outage() {
     assert_eq!(session.credentials_changed().await.unwrap(), 1);
     finish(&session).await.unwrap();
     assert_eq!(site.principal(&issued(&session)).await, Some(bob()));
-    // It ends nothing if the new id cannot reach the browser.
+    // It ends no session if the new id cannot reach the browser.
     assert!(matches!(session.credentials_changed().await, Err(SessionError::HeadSent)));
 }

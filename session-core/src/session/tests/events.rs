@@ -1,9 +1,9 @@
-//! The audit trail.
+//! The events of the audit trail.
 
 use super::*;
 
 #[tokio::test]
-async fn h32_events_tell_the_life_of_a_session() {
+async fn h32_events_cover_the_life_of_a_session() {
     let site = Site::new();
     let id = site.session().await;
     assert_eq!(site.audit.take(), ["created -"]);
@@ -24,7 +24,7 @@ async fn h32_events_tell_the_life_of_a_session() {
     let session = site.open(Some(&id));
     session.add("n", 1).await.unwrap();
     finish(&session).await.unwrap();
-    assert_eq!(site.audit.take(), [""; 0], "a change of values is no event");
+    assert_eq!(site.audit.take(), [""; 0], "a change of values emits no event");
     let session = site.open(Some(&id));
     session.principal().await.unwrap();
     session.destroy().await.unwrap();
@@ -37,12 +37,12 @@ async fn h32_events_tell_the_life_of_a_session() {
     assert_eq!(
         site.audit.take(),
         ["ended SignedOut -"],
-        "once, and a blind sign-out does not know the user"
+        "emitted once; a sign-out without a load does not know the user"
     );
 }
 
 #[tokio::test]
-async fn h32_events_tell_why_sessions_ended() {
+async fn h32_events_contain_the_cause_of_the_end() {
     let site = Site::new();
     let [one, other, third] = [
         site.sign_in(None, bob()).await,
@@ -80,12 +80,12 @@ async fn h32_events_tell_why_sessions_ended() {
     assert_eq!(
         (site.living().await, site.audit.take()),
         (0, vec![]),
-        "the store's own expiry is no event"
+        "expiry in the store emits no event"
     );
 }
 
 #[tokio::test]
-async fn h32_a_superseded_request_and_a_read_emit_nothing() {
+async fn h32_superseded_requests_and_reads_emit_nothing() {
     let site = Site::new();
     let old = site.session().await;
     site.sign_in(Some(&old), bob()).await;
@@ -98,7 +98,7 @@ async fn h32_a_superseded_request_and_a_read_emit_nothing() {
 }
 
 #[tokio::test]
-async fn h32_after_a_timeout_the_outcome_is_unknown() {
+async fn h32_outcome_is_unknown_after_a_timeout() {
     let site = Site::new();
     let lost = |site: &Site| site.store.lose_answer.store(true, Relaxed);
     let session = site.open(None);
@@ -107,7 +107,7 @@ async fn h32_after_a_timeout_the_outcome_is_unknown() {
     assert!(session.commit().await.is_err());
     assert_eq!(site.audit.take(), ["created bob?", "signed in bob?"]);
     session.commit().await.unwrap();
-    assert_eq!(site.audit.take(), [""; 0], "it had landed: at most once");
+    assert_eq!(site.audit.take(), [""; 0], "it took effect before, and is emitted at most once");
     session.renew();
     lost(&site);
     assert!(session.commit().await.is_err());
@@ -118,8 +118,8 @@ async fn h32_after_a_timeout_the_outcome_is_unknown() {
     assert!(session.destroy().await.is_err());
     assert_eq!(site.audit.take(), ["ended SignedOut bob?"]);
     session.destroy().await.unwrap();
-    assert_eq!(site.audit.take(), [""; 0], "it had ended");
-    // A refusal leaves nothing open.
+    assert_eq!(site.audit.take(), [""; 0], "it had ended before");
+    // A rejection is a certain outcome.
     let session = site.open(None);
     session.insert("big", &"x".repeat(100_000)).unwrap();
     assert!(session.commit().await.is_err());
@@ -127,7 +127,7 @@ async fn h32_after_a_timeout_the_outcome_is_unknown() {
 }
 
 #[tokio::test]
-async fn h32_events_name_the_session_by_its_handle_and_hold_no_id() {
+async fn h32_events_contain_the_handle_and_no_id() {
     let site = Site::new();
     let first = site.sign_in(None, bob()).await;
     let second = site.renew(&first).await;

@@ -1,9 +1,9 @@
-//! The former id in the moment after a renewal.
+//! Reads with the former id during the grace after a renewal.
 
 use super::*;
 
 #[tokio::test]
-async fn h28_the_former_id_reads_for_the_grace_of_a_renewal() {
+async fn h28_former_id_reads_during_the_grace() {
     let site = Site::new();
     let old = site.sign_in(Some(&site.session().await), bob()).await;
     let new = site.renew(&old).await;
@@ -21,7 +21,7 @@ async fn h28_the_former_id_reads_for_the_grace_of_a_renewal() {
 }
 
 #[tokio::test]
-async fn h28_a_request_in_the_grace_sends_no_commit_and_gets_no_cookie() {
+async fn h28_request_in_the_grace_commits_nothing_and_gets_no_cookie() {
     let site = Site::with_policy(
         Policy::default()
             .rotation_grace(MINUTE)
@@ -30,7 +30,7 @@ async fn h28_a_request_in_the_grace_sends_no_commit_and_gets_no_cookie() {
     );
     let old = site.sign_in(None, bob()).await;
     site.renew(&old).await;
-    // With the current secret the life would be extended and the cookie sent again.
+    // With the current secret the ttl would be extended and the cookie sent again.
     site.clock.advance(30 * SECOND);
     let before = site.record(&old).await;
     let (session, calls) = site
@@ -50,7 +50,7 @@ async fn h28_a_request_in_the_grace_sends_no_commit_and_gets_no_cookie() {
 }
 
 #[tokio::test]
-async fn h28_a_write_in_the_grace_is_superseded() {
+async fn h28_write_in_the_grace_is_superseded() {
     let site = Site::new();
     let old = site.sign_in(None, bob()).await;
     site.renew(&old).await;
@@ -65,7 +65,7 @@ async fn h28_a_write_in_the_grace_is_superseded() {
 }
 
 #[tokio::test]
-async fn h28_in_the_grace_a_sign_in_and_a_sign_out_work() {
+async fn h28_sign_in_and_sign_out_work_in_the_grace() {
     let site = Site::new();
     let old = site.sign_in(None, bob()).await;
     let new = site.renew(&old).await;
@@ -89,7 +89,7 @@ async fn h28_sign_in_and_step_up_leave_no_grace() {
     assert_eq!(site.principal(&user).await, None);
     let session = site.open(Some(&again));
     session.reauthenticated_with("mfa").unwrap();
-    // Also when the same request renews.
+    // Also if the same request renews.
     session.renew();
     finish(&session).await.unwrap();
     assert_eq!(site.principal(&again).await, None);
@@ -98,7 +98,7 @@ async fn h28_sign_in_and_step_up_leave_no_grace() {
 }
 
 #[tokio::test]
-async fn h28_the_next_rotation_without_a_grace_forgets_the_former_one() {
+async fn h28_rotation_without_grace_forgets_the_former_grace() {
     for step_up in
         [|session: &Session| session.reauthenticated(), |session: &Session| session.sign_in(bob())]
     {
@@ -118,7 +118,7 @@ async fn h28_the_next_rotation_without_a_grace_forgets_the_former_one() {
 }
 
 #[tokio::test]
-async fn h28_a_second_renewal_leaves_the_grace_to_its_own_former_id_only() {
+async fn h28_second_renewal_ends_the_first_grace() {
     let site = Site::new();
     let first = site.sign_in(None, bob()).await;
     let second = site.renew(&first).await;
@@ -127,7 +127,7 @@ async fn h28_a_second_renewal_leaves_the_grace_to_its_own_former_id_only() {
 }
 
 #[tokio::test]
-async fn h11_a_policy_without_grace_leaves_none() {
+async fn h11_policy_without_grace_leaves_none() {
     let site = Site::with_policy(Policy::default().rotation_grace(Duration::ZERO));
     let old = site.sign_in(None, bob()).await;
     let new = site.renew(&old).await;

@@ -1,9 +1,9 @@
-//! Streams and web sockets.
+//! Liveness checks for streams and web sockets.
 
 use super::*;
 
 #[tokio::test]
-async fn h29_is_alive_tells_current_superseded_and_ended() {
+async fn h29_is_alive_reports_current_superseded_and_ended() {
     let site = Site::new();
     let id = site.sign_in(Some(&site.session().await), bob()).await;
     let stream = site.open(Some(&id));
@@ -19,7 +19,7 @@ async fn h29_is_alive_tells_current_superseded_and_ended() {
 }
 
 #[tokio::test]
-async fn h29_a_session_that_another_sign_in_took_over_has_ended() {
+async fn h29_session_replaced_by_another_sign_in_has_ended() {
     let site = Site::new();
     let bobs = site.sign_in(None, bob()).await;
     let stream = site.open(Some(&bobs));
@@ -29,7 +29,7 @@ async fn h29_a_session_that_another_sign_in_took_over_has_ended() {
 }
 
 #[tokio::test]
-async fn h29_a_look_is_no_use() {
+async fn h29_liveness_check_does_not_extend_the_ttl() {
     let site = Site::new();
     let id = site.sign_in(None, bob()).await;
     let stream = site.open(Some(&id));
@@ -43,14 +43,18 @@ async fn h29_a_look_is_no_use() {
 }
 
 #[tokio::test]
-async fn h29_refresh_shows_the_record_as_it_is_now() {
+async fn h29_refresh_shows_the_present_record() {
     let site = Site::new();
     let id = site.session().await;
     let stream = site.open(Some(&id));
     assert_eq!(stream.get::<i32>("n").await.unwrap(), Some(1));
     site.open(Some(&id)).add("n", 1).await.unwrap();
     assert_eq!(stream.is_alive().await.unwrap(), Liveness::Current);
-    assert_eq!(stream.get::<i32>("n").await.unwrap(), Some(1), "a look leaves what was read");
+    assert_eq!(
+        stream.get::<i32>("n").await.unwrap(),
+        Some(1),
+        "a check keeps the values read before"
+    );
     stream.insert("m", &1).unwrap();
     assert_eq!(stream.refresh().await.unwrap(), Liveness::Current);
     assert_eq!(
@@ -63,21 +67,21 @@ async fn h29_refresh_shows_the_record_as_it_is_now() {
 }
 
 #[tokio::test]
-async fn h29_a_commit_on_an_ended_session_is_gone() {
+async fn h29_commit_on_an_ended_session_is_gone() {
     let site = Site::new();
     let id = site.session().await;
     let stream = site.open(Some(&id));
     stream.get::<i32>("n").await.unwrap();
     stream.commit().await.unwrap();
     site.open(Some(&id)).destroy().await.unwrap();
-    assert!(matches!(stream.commit().await, Err(SessionError::Gone)), "with nothing recorded");
+    assert!(matches!(stream.commit().await, Err(SessionError::Gone)), "without recorded changes");
     stream.insert("n", &2).unwrap();
     assert!(matches!(stream.commit().await, Err(SessionError::Gone)));
     assert_eq!(site.living().await, 0);
 }
 
 #[tokio::test]
-async fn h29_an_empty_commit_with_a_superseded_id_is_superseded() {
+async fn h29_empty_commit_with_a_superseded_id_is_superseded() {
     let site = Site::new();
     let id = site.session().await;
     let stream = site.open(Some(&id));
@@ -86,7 +90,7 @@ async fn h29_an_empty_commit_with_a_superseded_id_is_superseded() {
     assert!(matches!(stream.commit().await, Err(SessionError::Superseded)));
 }
 
-/// The end that `stream` waits for and the seconds it took, if that is less than `most`.
+/// The end that `stream` waits for, and the seconds until then, if that is less than `most`.
 async fn wait(stream: &Session, most: Duration) -> Option<(StreamEnd, u64)> {
     let begun = tokio::time::Instant::now();
     let end = tokio::time::timeout(most, stream.ended()).await.ok()?;
@@ -94,14 +98,14 @@ async fn wait(stream: &Session, most: Duration) -> Option<(StreamEnd, u64)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn h29_a_stream_notices_the_end_within_four_seconds() {
+async fn h29_stream_notices_the_end_within_four_seconds() {
     let site = Site::new();
     let id = site.sign_in(None, bob()).await;
     let stream = site.open(Some(&id));
-    assert_eq!(wait(&stream, HOUR).await, None, "it lives on");
+    assert_eq!(wait(&stream, HOUR).await, None, "it is alive");
     let renewed = site.renew(&id).await;
     site.clock.advance(MINUTE);
-    assert_eq!(wait(&stream, HOUR).await, None, "a renewal is no end");
+    assert_eq!(wait(&stream, HOUR).await, None, "a renewal does not end the wait");
     let (ended, ()) = tokio::join!(wait(&stream, HOUR), async {
         tokio::time::sleep(MINUTE).await;
         site.open(Some(&renewed)).destroy_all().await.unwrap();
@@ -112,7 +116,7 @@ async fn h29_a_stream_notices_the_end_within_four_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn h29_a_stream_bears_a_short_outage_and_tells_of_a_long_one() {
+async fn h29_stream_tolerates_short_outages_and_reports_long_ones() {
     let site = Site::new();
     let id = site.sign_in(None, bob()).await;
     let stream = site.open(Some(&id));
@@ -138,6 +142,6 @@ async fn h29_a_stream_bears_a_short_outage_and_tells_of_a_long_one() {
     });
     assert!(
         matches!(ended, Some((StreamEnd::Ended, 30..34))),
-        "{ended:?}: an end during an outage shows after it"
+        "{ended:?}: an end during an outage is reported after it"
     );
 }

@@ -1,64 +1,68 @@
-//! Sessions over a store that counts its calls and fails when told to.
+//! Sessions over a store that counts its calls and fails on demand.
 
 use std::{
     collections::BTreeSet,
     ops::Deref,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    time::Instant,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-mod at_once;
 mod credentials;
 mod events;
 mod grace;
-mod life;
+mod lifecycle;
 mod liveness;
-mod lost;
+mod lost_answers;
 mod retry;
-mod several;
+mod several_cookies;
 mod sign_in;
 mod superseded;
-mod unrotatable;
+mod timeouts;
 mod unsigned;
-mod way;
+mod update;
+mod without_rotation;
 
 use super::*;
 use crate::{
     Attributes, Claim, Commit, Created, Cursor, Data, Deleted, DeletedPage, EndCause, EventOutcome,
-    ManualClock, MemoryStore, NewRecord, OnSessionEnded, OnSupersededId, Outcome, Page, Record,
-    Rejection, SessionEvent, SessionEvents, SessionId, SessionStore, StoreError, StoreKey, Stored,
-    SummaryPage,
+    Handle, ManualClock, MemoryStore, Name, NewRecord, OnSessionEnded, OnSupersededId, Outcome,
+    Page, Persistence, Policy, Principal, Record, Rejection, SessionEvent, SessionEvents,
+    SessionId, SessionStore, ShortText, SignIn, StoreError, StoreKey, Stored, SummaryPage,
     cookie::{SignedBy, VerifiedCookie, VerifiedCookies},
+    plan::Recorded,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A store in memory. One call is one round trip.
+/// A store in memory that counts its calls and fails on demand. One call is one round trip.
 #[derive(Debug)]
-struct Counting {
+struct FaultyStore {
     inside: MemoryStore,
     calls: AtomicUsize,
-    /// The most calls that were in flight at the same time.
+    /// The maximum number of concurrent calls.
     most_at_once: AtomicUsize,
     in_flight: AtomicUsize,
     /// Whether the next call takes effect and its answer is lost.
     lose_answer: AtomicBool,
     /// Whether a commit that rotates is answered with `Unsupported`.
     cannot_rotate: AtomicBool,
-    /// A session whose record cannot be read.
+    /// A session whose record is corrupt.
     corrupt: Mutex<Option<StoreKey>>,
-    /// What ends just before the next call of this name.
+    /// The session that ends before the next call of this name.
     ends_before: Mutex<Option<(&'static str, StoreKey)>>,
     /// The calls that fail without any effect.
     fails: Mutex<BTreeSet<&'static str>>,
 }
 
-impl Counting {
+impl FaultyStore {
     fn fail(&self, calls: impl IntoIterator<Item = &'static str>) {
         *self.fails.lock() = calls.into_iter().collect();
     }
@@ -67,7 +71,7 @@ impl Counting {
         self.calls.fetch_add(1, Relaxed);
         let at_once = self.in_flight.fetch_add(1, Relaxed) + 1;
         self.most_at_once.fetch_max(at_once, Relaxed);
-        // As a store behind a socket would: other tasks of the request run meanwhile.
+        // Other tasks of the request run meanwhile, as with a store behind a socket.
         tokio::task::yield_now().await;
         self.in_flight.fetch_sub(1, Relaxed);
         let ends = self.ends_before.lock().take_if(|(before, _)| *before == call);
@@ -77,7 +81,7 @@ impl Counting {
         if self.fails.lock().contains(call) {
             return Err(StoreError::Unavailable {
                 store: "counting",
-                source: "told to fail".into(),
+                source: "a failure was requested".into(),
             });
         }
         Ok(())
@@ -94,7 +98,7 @@ impl Counting {
 macro_rules! counted {
     ($($name:ident($($argument:ident: $type:ty),*) -> $output:ty;)*) => {
         #[async_trait]
-        impl SessionStore for Counting {
+        impl SessionStore for FaultyStore {
             $(async fn $name(&self, $($argument: $type),*) -> Result<$output, StoreError> {
                 self.enter(stringify!($name)).await?;
                 self.leave(self.inside.$name($($argument),*).await)
@@ -111,7 +115,11 @@ macro_rules! counted {
             async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
                 self.enter("load").await?;
                 if self.corrupt.lock().as_ref() == Some(key) {
-                    return Err(StoreError::Corrupt { store: "counting", handle: key.handle(), source: "told to be".into() });
+                    return Err(StoreError::Corrupt {
+                        store: "counting",
+                        handle: key.handle(),
+                        source: "a corrupt record was requested".into(),
+                    });
                 }
                 self.leave(self.inside.load(key).await)
             }
@@ -130,8 +138,7 @@ counted! {
     ping() -> ();
 }
 
-/// What happened to sessions, one line for each event: the name, the principal, the outcome if it
-/// is not certain.
+/// The events of sessions, one line each: name, principal, and `?` if the outcome is unknown.
 #[derive(Debug, Default)]
 struct AuditTrail {
     lines: Mutex<Vec<String>>,
@@ -146,7 +153,7 @@ impl AuditTrail {
         self.handles.lock().push(event.handle);
     }
 
-    /// The lines since this was last asked.
+    /// The lines since the last call.
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.lines.lock())
     }
@@ -174,7 +181,7 @@ impl SessionEvents for AuditTrail {
     }
 }
 
-/// One request: its session, with the adapter's side of it.
+/// One request: its session and the driver of the adapter.
 #[derive(Debug, Clone)]
 struct Request(SessionDriver);
 
@@ -196,9 +203,9 @@ impl Deref for Request {
     }
 }
 
-/// A site with one store.
+/// An application with one store.
 struct Site {
-    store: Arc<Counting>,
+    store: Arc<FaultyStore>,
     clock: ManualClock,
     policy: Policy,
     audit: Arc<AuditTrail>,
@@ -207,7 +214,7 @@ struct Site {
 impl Site {
     fn new() -> Self {
         let (inside, clock) = MemoryStore::with_manual_clock();
-        let store = Counting {
+        let store = FaultyStore {
             inside,
             calls: AtomicUsize::new(0),
             most_at_once: AtomicUsize::new(0),
@@ -225,7 +232,7 @@ impl Site {
         Self { policy, ..Self::new() }
     }
 
-    /// A request that comes now with the cookie of this id.
+    /// A request that begins now and has the cookie of this id.
     fn open(&self, id: Option<&SessionId>) -> Request {
         self.open_with(
             id.map(|id| cookie(id, SignedBy::Current)),
@@ -279,17 +286,17 @@ impl Site {
         issued(&session)
     }
 
-    /// Who is signed in for a browser with this id.
+    /// The signed-in user of a browser with this id.
     async fn principal(&self, id: &SessionId) -> Option<Principal> {
         self.open(Some(id)).principal().await.unwrap()
     }
 
-    /// The record that the store holds for this id, whatever its secret.
+    /// The stored record of this id, whatever its secret.
     async fn record(&self, id: &SessionId) -> Option<Record> {
         Some(self.store.inside.load(&id.key()).await.unwrap()?.into_record())
     }
 
-    /// How many sessions live.
+    /// The number of live sessions.
     async fn living(&self) -> usize {
         self.store.inside.scan(None, 1_000).await.unwrap().records.len()
     }
@@ -319,7 +326,7 @@ async fn finish(session: &Request) -> Result<(), SessionError> {
 }
 
 #[tokio::test]
-async fn round_trips_are_those_of_the_design() {
+async fn calls_make_the_documented_round_trips() {
     let site = Site::new();
     let id = site.session().await;
     let untouched = async { finish(&site.open(Some(&id))).await.unwrap() };
@@ -351,7 +358,7 @@ async fn round_trips_are_those_of_the_design() {
         session.remove("absent").unwrap();
         finish(&session).await.unwrap();
     };
-    assert_eq!(site.calls(blind).await.1, 1, "blind insert and remove");
+    assert_eq!(site.calls(blind).await.1, 1, "insert and remove without a load");
     let both = async {
         let session = site.open(Some(&id));
         assert_eq!(session.get::<i32>("n").await.unwrap(), Some(2));
@@ -365,7 +372,7 @@ async fn round_trips_are_those_of_the_design() {
         session.insert("n", &3).unwrap();
         finish(&session).await.unwrap();
     };
-    assert_eq!(site.calls(equal).await.1, 1, "an equal value is no write");
+    assert_eq!(site.calls(equal).await.1, 1, "an equal value is not written");
     assert_eq!(site.calls(site.session()).await.1, 1, "first write of a new session");
     let rotate = async {
         let session = site.open(Some(&id));
@@ -377,7 +384,7 @@ async fn round_trips_are_those_of_the_design() {
 }
 
 #[tokio::test]
-async fn no_session_is_made_that_the_browser_cannot_learn_of() {
+async fn session_is_not_created_if_its_cookie_cannot_be_sent() {
     let site = Site::new();
     let plain = site.open_with(None, CookieDelivery::Refused, Instant::now());
     plain.insert("n", &1).unwrap();
@@ -389,7 +396,7 @@ async fn no_session_is_made_that_the_browser_cannot_learn_of() {
 }
 
 #[tokio::test]
-async fn a_long_lived_body_commits_by_itself() {
+async fn long_lived_body_can_commit() {
     let site = Site::new();
     let id = site.session().await;
     let session = site.open(Some(&id));
@@ -400,7 +407,7 @@ async fn a_long_lived_body_commits_by_itself() {
 }
 
 #[tokio::test]
-async fn s07_a_cookie_signed_by_an_older_key_is_issued_again_once_the_session_is_seen_alive() {
+async fn s07_cookie_of_an_older_key_is_reissued_for_a_live_session() {
     let site = Site::new();
     let id = site.session().await;
     let open =
@@ -412,7 +419,7 @@ async fn s07_a_cookie_signed_by_an_older_key_is_issued_again_once_the_session_is
     let session = open();
     session.insert("n", &2).unwrap();
     finish(&session).await.unwrap();
-    assert_eq!(issued(&session), id, "a blind write shows it as well");
+    assert_eq!(issued(&session), id, "a write without a load also shows that it is alive");
     site.open(Some(&id)).destroy().await.unwrap();
     let session = open();
     session.get::<i32>("n").await.unwrap();
@@ -420,7 +427,7 @@ async fn s07_a_cookie_signed_by_an_older_key_is_issued_again_once_the_session_is
 }
 
 #[tokio::test]
-async fn debug_shows_neither_id_nor_values() {
+async fn debug_hides_id_and_values() {
     let site = Site::new();
     let id = site.session().await;
     let session = site.open(Some(&id));

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_sign_in_whose_answer_was_lost_can_be_repeated() {
+async fn sign_in_with_a_lost_answer_can_be_repeated() {
     let site = Site::new();
     let old = site.session().await;
     let session = site.open(Some(&old));
@@ -23,7 +23,7 @@ async fn a_sign_in_whose_answer_was_lost_can_be_repeated() {
 }
 
 #[tokio::test]
-async fn a_creation_whose_answer_was_lost_leaves_no_second_session() {
+async fn creation_with_a_lost_answer_leaves_one_session() {
     let site = Site::new();
     let session = site.open(None);
     session.insert("first", &1).unwrap();
@@ -37,7 +37,7 @@ async fn a_creation_whose_answer_was_lost_leaves_no_second_session() {
 }
 
 #[tokio::test]
-async fn a_session_whose_rotation_was_not_answered_can_be_destroyed() {
+async fn session_with_a_lost_rotation_answer_can_be_destroyed() {
     let site = Site::new();
     let id = site.session().await;
     let session = site.open(Some(&id));
@@ -51,7 +51,7 @@ async fn a_session_whose_rotation_was_not_answered_can_be_destroyed() {
 }
 
 #[tokio::test]
-async fn h27_destroying_a_session_that_got_a_new_id_meanwhile_ends_it() {
+async fn h27_destroy_ends_a_session_that_rotated_meanwhile() {
     let site = Site::new();
     let id = site.session().await;
     let logout = site.open(Some(&id));
@@ -66,7 +66,7 @@ async fn h27_destroying_a_session_that_got_a_new_id_meanwhile_ends_it() {
 }
 
 #[tokio::test]
-async fn a_revoked_session_ends_no_others() {
+async fn revoked_session_cannot_end_others() {
     let site = Site::new();
     let sign_in = async || {
         let session = site.open(None);
@@ -86,7 +86,7 @@ async fn a_revoked_session_ends_no_others() {
 }
 
 #[tokio::test]
-async fn what_a_clone_clears_during_a_commit_stays_cleared() {
+async fn clear_of_a_clone_during_a_commit_stays_recorded() {
     let mut recorded = Recorded { clears: 1, ..Recorded::default() };
     let committing = recorded.clone();
     recorded.clears += 1;
@@ -95,18 +95,18 @@ async fn what_a_clone_clears_during_a_commit_stays_cleared() {
 }
 
 #[tokio::test]
-async fn an_https_only_session_cannot_seem_destroyed_over_plain_http() {
+async fn https_only_session_is_not_destroyed_over_plain_http() {
     let site = Site::new();
     let plain = || site.open_with(None, CookieDelivery::Refused, Instant::now());
     assert!(matches!(plain().destroy().await, Err(SessionError::PlainHttp)));
     let removing = plain();
     removing.remove("n").unwrap();
     assert!(matches!(finish(&removing).await, Err(SessionError::PlainHttp)));
-    assert!(finish(&plain()).await.is_ok(), "reading nothing is fine");
+    assert!(finish(&plain()).await.is_ok(), "a request without changes succeeds");
 }
 
 #[tokio::test]
-async fn a_clone_that_records_without_pause_neither_fails_nor_holds_up_the_response() {
+async fn clone_that_keeps_recording_does_not_delay_the_response() {
     let site = Site::new();
     let id = site.session().await;
     let session = site.open(Some(&id));
@@ -120,12 +120,12 @@ async fn a_clone_that_records_without_pause_neither_fails_nor_holds_up_the_respo
     });
     let finished = tokio::time::timeout(Duration::from_secs(10), finish(&session)).await;
     recording.abort();
-    finished.expect("the response leaves").unwrap();
+    finished.expect("the response is not delayed").unwrap();
     assert_eq!(site.open(Some(&id)).get::<i32>("n").await.unwrap(), Some(2));
 }
 
 #[tokio::test]
-async fn destroying_after_a_creation_without_an_answer_leaves_no_orphan() {
+async fn destroy_after_a_lost_creation_answer_leaves_no_orphan() {
     let site = Site::new();
     let session = site.open(None);
     session.insert("n", &1).unwrap();

@@ -1,11 +1,11 @@
-//! What a sign-in starts and ends.
+//! Sign-ins: which sessions they start and end.
 
 use super::*;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
 #[tokio::test]
-async fn h30_a_sign_in_leaves_the_three_newest_sessions() {
+async fn h30_sign_in_keeps_the_three_newest_sessions() {
     let site = Site::new();
     let alices = site.sign_in(None, alice()).await;
     let mut ids = Vec::new();
@@ -13,7 +13,7 @@ async fn h30_a_sign_in_leaves_the_three_newest_sessions() {
         ids.push(site.sign_in(None, bob()).await);
         site.clock.advance(SECOND);
     }
-    // Old as a session, and the newest sign-in.
+    // An old session, but the newest sign-in.
     let visitor = site.session().await;
     site.clock.advance(MINUTE);
     let newest = site.sign_in(Some(&visitor), SignIn::new(bob()).max_sessions(3)).await;
@@ -29,7 +29,7 @@ async fn h30_a_sign_in_leaves_the_three_newest_sessions() {
 }
 
 #[tokio::test]
-async fn h30_the_age_of_the_authentication_counts_and_not_that_of_the_session() {
+async fn h30_age_of_the_authentication_decides() {
     let site = Site::new();
     let oldest = site.sign_in(None, bob()).await;
     site.clock.advance(MINUTE);
@@ -67,12 +67,12 @@ async fn h30_concurrent_sign_ins_end_the_same_sessions() {
     let mut least: Vec<_> = ids.iter().map(SessionId::key).collect();
     least.sort();
     alive.sort();
-    assert_eq!(alive, least[..3], "the three newest by (time, key), and no older one");
+    assert_eq!(alive, least[..3], "the three newest by (time, key), and no older session");
     assert_eq!(site.living().await, 3);
 }
 
 #[tokio::test]
-async fn h30_a_sign_in_stands_if_the_store_cannot_end_the_oldest() {
+async fn h30_sign_in_succeeds_if_the_store_cannot_end_the_oldest() {
     let logged = Logged::default();
     let site = Site::new();
     let former = site.sign_in(None, bob()).await;
@@ -114,7 +114,7 @@ async fn another_user_gets_another_key() {
         site.audit.take(),
         ["created bob", "signed in bob", "ended SignedOut bob", "created alice", "signed in alice"]
     );
-    // Without the new session the old one is over all the same.
+    // The old session has ended even if the new one could not be created.
     site.store.fail(["create"]);
     let session = site.open(Some(&alices));
     session.sign_in(bob());
@@ -123,7 +123,7 @@ async fn another_user_gets_another_key() {
 }
 
 #[tokio::test]
-async fn another_user_ends_the_former_session_only_if_the_new_one_can_start() {
+async fn former_session_ends_only_if_the_new_one_can_start() {
     let site = Site::new();
     let bobs = site.sign_in(None, bob()).await;
     let session = site.open(Some(&bobs));
@@ -134,9 +134,9 @@ async fn another_user_ends_the_former_session_only_if_the_new_one_can_start() {
     assert_eq!(
         site.principal(&bobs).await,
         Some(bob()),
-        "no cookie can be sent any more, so nothing has ended"
+        "the cookie cannot be sent, so the session continues"
     );
-    // An id in the grace ends nothing: another request has the current one.
+    // An id in the grace ends no session: another request has the current one.
     let renewed = site.renew(&bobs).await;
     let alices = site.sign_in(Some(&bobs), alice()).await;
     assert_eq!(
@@ -146,7 +146,7 @@ async fn another_user_ends_the_former_session_only_if_the_new_one_can_start() {
 }
 
 #[tokio::test]
-async fn another_user_takes_no_cookie_of_a_parallel_sign_in_away() {
+async fn another_user_does_not_remove_the_cookie_of_a_parallel_sign_in() {
     let site = Site::new();
     let bobs = site.sign_in(None, bob()).await;
     let session = site.open(Some(&bobs));
@@ -157,7 +157,7 @@ async fn another_user_takes_no_cookie_of_a_parallel_sign_in_away() {
     assert!(finish(&session).await.is_err());
     assert_eq!(session.cookie(), CookieChange::Keep);
     assert_eq!(site.principal(&fresh).await, Some(bob()));
-    // A rotation whose answer was lost is the request's own, and is not left behind.
+    // A rotation of this request whose answer was lost leaves no session behind.
     site.store.fail([]);
     let session = site.open(Some(&fresh));
     assert_eq!(session.principal().await.unwrap(), Some(bob()));
@@ -170,7 +170,7 @@ async fn another_user_takes_no_cookie_of_a_parallel_sign_in_away() {
 }
 
 #[tokio::test]
-async fn a_renewal_keeps_attributes_that_another_request_sets_meanwhile() {
+async fn renewal_keeps_attributes_of_a_concurrent_request() {
     let site = Site::new();
     let id = site.sign_in(None, bob()).await;
     let id = site.renew(&id).await;
@@ -187,7 +187,7 @@ async fn a_renewal_keeps_attributes_that_another_request_sets_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_sign_in_that_would_be_over_at_once_is_refused() {
+async fn sign_in_with_a_zero_timeout_is_rejected() {
     let site = Site::new();
     let id = site.sign_in(None, bob()).await;
     for browser in [None, Some(&id)] {
@@ -203,7 +203,7 @@ async fn a_sign_in_that_would_be_over_at_once_is_refused() {
         );
         assert_eq!(session.cookie(), CookieChange::Keep);
     }
-    assert_eq!(site.principal(&id).await, Some(bob()), "the session goes on");
+    assert_eq!(site.principal(&id).await, Some(bob()), "the session continues");
 }
 
 #[tokio::test]
@@ -216,10 +216,13 @@ async fn h31_authenticated_within_counts_from_the_last_proof() {
     assert!(within(&id, 5 * MINUTE + SECOND).await);
     assert!(!within(&id, 4 * MINUTE).await);
     let renewed = site.renew(&id).await;
-    assert!(!within(&renewed, MINUTE).await, "a renewal proves nothing");
+    assert!(!within(&renewed, MINUTE).await, "a renewal is not an authentication");
     let session = site.open(Some(&renewed));
     session.reauthenticated_with("mfa").unwrap();
-    assert!(session.authenticated_within(Duration::ZERO).await.unwrap(), "its own proof counts");
+    assert!(
+        session.authenticated_within(Duration::ZERO).await.unwrap(),
+        "its own authentication counts"
+    );
     finish(&session).await.unwrap();
     let proved = issued(&session);
     assert_ne!(proved, renewed, "a step-up gives a new id");
@@ -233,7 +236,7 @@ async fn h31_authenticated_within_counts_from_the_last_proof() {
 }
 
 #[tokio::test]
-async fn h31_a_visitor_has_proved_nothing() {
+async fn h31_anonymous_session_is_never_authenticated() {
     let site = Site::new();
     let session = site.open(Some(&site.session().await));
     session.reauthenticated_with("mfa").unwrap();
@@ -279,7 +282,7 @@ async fn s28_remember_me_does_not_pass_to_the_next_sign_in() {
 }
 
 #[tokio::test]
-async fn s28_what_a_visitor_set_does_not_pass_to_the_user() {
+async fn s28_attributes_of_a_visitor_do_not_pass_to_the_user() {
     let site = Site::new();
     let session = site.open(None);
     session.insert("basket", &1).unwrap();
@@ -297,7 +300,7 @@ async fn s28_what_a_visitor_set_does_not_pass_to_the_user() {
 }
 
 #[tokio::test]
-async fn c48_the_absolute_timeout_counts_from_the_sign_in() {
+async fn c48_absolute_timeout_counts_from_the_sign_in() {
     let site = Site::new();
     let mut id = site.session().await;
     let used_until = async |id: &SessionId, end: Duration| {
@@ -311,7 +314,7 @@ async fn c48_the_absolute_timeout_counts_from_the_sign_in() {
     used_until(&id, 7 * HOUR + 55 * MINUTE).await;
     id = site.sign_in(Some(&id), bob()).await;
     site.clock.advance(5 * MINUTE);
-    // Eight hours after the first visit and five minutes after the sign-in.
+    // Eight hours after the first visit, and five minutes after the sign-in.
     let session = site.open(Some(&id));
     session.insert("blind", &1).unwrap();
     finish(&session).await.unwrap();
@@ -323,12 +326,12 @@ async fn c48_the_absolute_timeout_counts_from_the_sign_in() {
     assert_eq!(
         site.principal(&renewed).await,
         None,
-        "eight hours after the sign-in; a renewal prolongs nothing"
+        "eight hours after the sign-in; a renewal does not extend it"
     );
 }
 
 #[tokio::test]
-async fn c48_a_step_up_restarts_the_absolute_timeout() {
+async fn c48_step_up_restarts_the_absolute_timeout() {
     let site = Site::with_policy(Policy::default().absolute_timeout(HOUR).idle_timeout(HOUR));
     let id = site.sign_in(None, bob()).await;
     site.clock.advance(50 * MINUTE);
@@ -343,7 +346,7 @@ async fn c48_a_step_up_restarts_the_absolute_timeout() {
 }
 
 #[tokio::test]
-async fn c50_visitors_live_by_the_anonymous_timeout() {
+async fn c50_anonymous_timeout_applies_to_visitors() {
     let site = Site::with_policy(Policy::default().anonymous_idle_timeout(5 * MINUTE));
     let visitor = site.session().await;
     site.clock.advance(4 * MINUTE);
@@ -361,7 +364,7 @@ async fn c50_visitors_live_by_the_anonymous_timeout() {
 }
 
 #[tokio::test]
-async fn a_record_that_another_sign_in_prolonged_meanwhile_is_not_ended_by_a_timeout() {
+async fn expiry_spares_a_record_with_a_concurrent_sign_in() {
     let site = Site::new();
     let id = site.session().await;
     let strict = Site {
@@ -372,13 +375,13 @@ async fn a_record_that_another_sign_in_prolonged_meanwhile_is_not_ended_by_a_tim
     site.clock.advance(2 * MINUTE);
     let slow = strict.open(Some(&id));
     let stored = site.store.inside.load(&id.key()).await.unwrap().unwrap();
-    // The sign-in happens between the load that finds the record too old and the end of it.
+    // The sign-in happens between the load that finds the record too old and its deletion.
     let user = site.sign_in(Some(&id), bob()).await;
-    slow.settle(id.clone().into(), Some(stored.open(&id.secret_hash()))).await.unwrap();
+    slow.apply_opened(id.clone().into(), Some(stored.open(&id.secret_hash()))).await.unwrap();
     assert_eq!(site.principal(&user).await, Some(bob()));
 }
 
-/// What the current thread logs while it listens.
+/// The log lines of the current thread.
 #[derive(Debug, Clone, Default)]
 struct Logged(Arc<Mutex<Vec<u8>>>);
 

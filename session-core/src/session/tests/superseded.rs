@@ -2,12 +2,12 @@
 
 use super::*;
 
-/// Without a grace, so that a renewal supersedes the former id at once.
+/// A site without a grace, so that a renewal supersedes the former id at once.
 fn site() -> Site {
     Site::with_policy(Policy::default().rotation_grace(Duration::ZERO))
 }
 
-/// What a write with this id comes to.
+/// The result of a write with this id.
 async fn write(site: &Site, id: &SessionId) -> (Result<(), SessionError>, CookieChange) {
     let session = site.open(Some(id));
     session.insert("n", &9).unwrap();
@@ -40,7 +40,7 @@ async fn assert_refused(site: &Site, id: &SessionId) {
 }
 
 #[tokio::test]
-async fn h27_a_superseded_id_reads_anonymous() {
+async fn h27_superseded_id_reads_an_anonymous_session() {
     let site = site();
     let old = site.sign_in(None, bob()).await;
     let new = site.renew(&old).await;
@@ -58,14 +58,14 @@ async fn h27_a_superseded_id_reads_anonymous() {
 }
 
 #[tokio::test]
-async fn h27_a_write_within_ten_seconds_is_superseded() {
+async fn h27_write_within_ten_seconds_is_superseded() {
     let site = site();
     let first = site.session().await;
     site.renew(&first).await;
     assert_refused(&site, &first).await;
     site.clock.advance(9 * SECOND);
     assert_refused(&site, &first).await;
-    // A sign-in is a rotation as well.
+    // A sign-in is also a rotation.
     let site = self::site();
     let first = site.session().await;
     site.sign_in(Some(&first), bob()).await;
@@ -73,7 +73,7 @@ async fn h27_a_write_within_ten_seconds_is_superseded() {
 }
 
 #[tokio::test]
-async fn h27_a_write_that_began_before_the_rotation_is_superseded() {
+async fn h27_write_that_began_before_the_rotation_is_superseded() {
     let site = site();
     let old = site.session().await;
     site.renew(&old).await;
@@ -84,8 +84,7 @@ async fn h27_a_write_that_began_before_the_rotation_is_superseded() {
     session.insert("n", &9).unwrap();
     assert!(matches!(finish(&session).await, Err(SessionError::Superseded)));
     assert_eq!(session.cookie(), CookieChange::Keep);
-    // However late the answer comes: a request that saw its session alive began before the
-    // rotation.
+    // At any later time: a request that saw its session alive began before the rotation.
     let id = site.session().await;
     let slow = site.open(Some(&id));
     slow.get::<i32>("n").await.unwrap();
@@ -96,7 +95,7 @@ async fn h27_a_write_that_began_before_the_rotation_is_superseded() {
 }
 
 #[tokio::test]
-async fn h27_after_ten_seconds_the_first_write_starts_a_new_session() {
+async fn h27_first_write_after_ten_seconds_starts_a_new_session() {
     let site = site();
     let old = site.session().await;
     let new = site.renew(&old).await;
@@ -113,11 +112,11 @@ async fn h27_after_ten_seconds_the_first_write_starts_a_new_session() {
     let session = site.open(Some(&old));
     session.renew();
     finish(&session).await.unwrap();
-    assert_eq!(session.cookie(), CookieChange::Keep, "a renewal is no reason for a session");
+    assert_eq!(session.cookie(), CookieChange::Keep, "a renewal does not start a session");
 }
 
 #[tokio::test]
-async fn h27_each_of_several_rotations_settles_by_itself() {
+async fn h27_each_of_several_rotations_settles_separately() {
     let site = site();
     let first = site.session().await;
     let second = site.sign_in(Some(&first), bob()).await;
@@ -130,7 +129,7 @@ async fn h27_each_of_several_rotations_settles_by_itself() {
     for id in [&first, &second, &third] {
         assert_refused(&site, id).await;
     }
-    // The first was replaced 11 s ago, the others 5 s.
+    // The first id was replaced 11 s ago, the others 5 s ago.
     site.clock.advance(5 * SECOND);
     for id in [&second, &third] {
         assert_refused(&site, id).await;
@@ -139,14 +138,14 @@ async fn h27_each_of_several_rotations_settles_by_itself() {
     written.unwrap();
     assert!(matches!(cookie, CookieChange::Issue { id, .. } if id.key() != first.key()));
     assert_eq!(site.principal(&last).await, Some(bob()));
-    // What is long ago is forgotten with the next rotation.
+    // Old entries are dropped with the next rotation.
     site.clock.advance(MINUTE);
     let latest = site.renew(&last).await;
     assert!(site.record(&latest).await.unwrap().attributes.is_default());
 }
 
 #[tokio::test]
-async fn h27_a_thief_who_renews_all_the_time_does_not_hide_the_reuse() {
+async fn h27_constant_renewals_of_a_thief_do_not_hide_the_reuse() {
     for reaction in [OnSupersededId::Report, OnSupersededId::EndSession] {
         let site = Site { policy: Policy::default().on_superseded_id(reaction), ..Site::new() };
         let stolen = site.sign_in(None, bob()).await;
@@ -157,8 +156,8 @@ async fn h27_a_thief_who_renews_all_the_time_does_not_hide_the_reuse() {
             site.clock.advance(SECOND);
             let _ = site.principal(&stolen).await;
             let reported = site.audit.take().iter().any(|line| line == "superseded id used bob");
-            // Three rotations before the last are remembered: by the fifth the first id counts as
-            // old.
+            // Three rotations before the last one are recorded, so the first id counts as old after
+            // the fifth.
             assert_eq!(reported, second >= 4, "after {second} seconds");
             if reported && reaction == OnSupersededId::EndSession {
                 assert_eq!(site.living().await, 0);
@@ -169,7 +168,7 @@ async fn h27_a_thief_who_renews_all_the_time_does_not_hide_the_reuse() {
 }
 
 #[tokio::test]
-async fn h27_rotation_settles_is_a_setting_of_the_policy() {
+async fn h27_rotation_settles_is_configurable() {
     let site = Site {
         policy: Policy::default().rotation_grace(Duration::ZERO).rotation_settles(MINUTE),
         ..Site::new()
@@ -183,7 +182,7 @@ async fn h27_rotation_settles_is_a_setting_of_the_policy() {
 }
 
 #[tokio::test]
-async fn h27_of_many_concurrent_rotations_one_wins_and_the_others_are_superseded() {
+async fn h27_one_of_many_concurrent_rotations_wins() {
     let site = site();
     let id = site.session().await;
     let renewals = (0..50).map(|_| {
@@ -201,7 +200,7 @@ async fn h27_of_many_concurrent_rotations_one_wins_and_the_others_are_superseded
 }
 
 #[tokio::test]
-async fn h27_a_sign_in_with_a_superseded_id_always_works_under_a_new_key() {
+async fn h27_sign_in_with_a_superseded_id_starts_a_new_session() {
     for (after, former_lives) in [(Duration::ZERO, true), (9 * SECOND, true), (11 * SECOND, false)]
     {
         let site = site();
@@ -216,20 +215,20 @@ async fn h27_a_sign_in_with_a_superseded_id_always_works_under_a_new_key() {
         assert_ne!(fresh.key(), old.key(), "after {after:?}");
         assert_eq!(site.principal(&fresh).await, Some(bob()), "after {after:?}");
         assert!(site.open(Some(&fresh)).contains("basket").await.unwrap());
-        // While the rotation settles a parallel request may own the new id.
+        // While the rotation settles, a parallel request may own the new id.
         assert_eq!(site.principal(&new).await.is_some(), former_lives, "after {after:?}");
     }
 }
 
 #[tokio::test]
-async fn h27_a_sign_in_ends_no_superseded_session_of_another_user() {
+async fn h27_sign_in_ends_no_superseded_session_of_another_user() {
     let site = site();
     let old = site.sign_in(None, bob()).await;
     let new = site.renew(&old).await;
     site.clock.advance(MINUTE);
     site.sign_in(Some(&old), alice()).await;
     assert_eq!(site.principal(&new).await, Some(bob()));
-    // Nor the session that was anonymous when the browser got the id.
+    // Nor a session that was anonymous when the browser received the id.
     let planted = site.session().await;
     let victim = site.sign_in(Some(&planted), bob()).await;
     site.clock.advance(MINUTE);
@@ -238,7 +237,7 @@ async fn h27_a_sign_in_ends_no_superseded_session_of_another_user() {
 }
 
 #[tokio::test]
-async fn h27_destroy_with_an_id_from_since_the_sign_in_ends_the_session() {
+async fn h27_destroy_with_an_id_since_the_sign_in_ends_the_session() {
     for after in [Duration::ZERO, MINUTE] {
         let site = site();
         let old = site.sign_in(None, bob()).await;
@@ -258,7 +257,7 @@ async fn h27_destroy_with_an_id_from_since_the_sign_in_ends_the_session() {
 }
 
 #[tokio::test]
-async fn h27_destroy_after_a_read_costs_one_delete_and_ends_the_session() {
+async fn h27_destroy_after_a_read_makes_one_call() {
     for after in [Duration::ZERO, MINUTE] {
         let site = site();
         let old = site.sign_in(None, bob()).await;
@@ -272,14 +271,14 @@ async fn h27_destroy_after_a_read_costs_one_delete_and_ends_the_session() {
 }
 
 #[tokio::test]
-async fn h27_destroy_with_an_id_from_before_the_sign_in_ends_nothing() {
+async fn h27_destroy_with_an_id_before_the_sign_in_ends_nothing() {
     let site = site();
     let old = site.session().await;
     let new = site.sign_in(Some(&old), bob()).await;
     let session = site.open(Some(&old));
     assert!(
         matches!(session.destroy().await, Err(SessionError::Superseded)),
-        "the browser is about to get the new id"
+        "the browser is about to receive the new id"
     );
     assert_eq!(session.cookie(), CookieChange::Keep);
     site.clock.advance(11 * SECOND);
@@ -290,7 +289,7 @@ async fn h27_destroy_with_an_id_from_before_the_sign_in_ends_nothing() {
 }
 
 #[tokio::test]
-async fn h27_destroy_all_and_the_device_list_refuse_a_superseded_id() {
+async fn h27_device_calls_reject_a_superseded_id() {
     for after in [Duration::ZERO, MINUTE] {
         let site = site();
         let device = site.sign_in(None, bob()).await;
@@ -318,7 +317,7 @@ async fn h27_destroy_all_and_the_device_list_refuse_a_superseded_id() {
             (site.principal(&new).await, site.principal(&device).await),
             (Some(bob()), Some(bob()))
         );
-        // It ends its own session first.
+        // It first ends its own session.
         let session = open();
         assert!(
             matches!(session.destroy_all().await, Err(SessionError::Superseded)),
@@ -334,7 +333,7 @@ async fn h27_destroy_all_and_the_device_list_refuse_a_superseded_id() {
 }
 
 #[tokio::test]
-async fn h36_a_planted_id_from_before_the_sign_in_has_no_power() {
+async fn h36_planted_id_from_before_the_sign_in_has_no_power() {
     for after in [Duration::ZERO, 9 * SECOND, MINUTE, HOUR / 3] {
         let site = Site::new();
         let device = site.sign_in(None, bob()).await;
@@ -364,7 +363,7 @@ async fn h36_a_planted_id_from_before_the_sign_in_has_no_power() {
 }
 
 #[tokio::test]
-async fn s31_a_superseded_id_is_reported_once_a_request() {
+async fn s31_superseded_id_is_reported_once_per_request() {
     let site = site();
     let first = site.sign_in(None, bob()).await;
     let second = site.renew(&first).await;
@@ -372,7 +371,7 @@ async fn s31_a_superseded_id_is_reported_once_a_request() {
     site.audit.take();
     site.clock.advance(9 * SECOND);
     assert_eq!(site.principal(&second).await, None);
-    assert_eq!(site.audit.take(), [""; 0], "a parallel request can still have it");
+    assert_eq!(site.audit.take(), [""; 0], "a parallel request may still have this id");
     site.clock.advance(2 * SECOND);
     for old in [&first, &second] {
         let session = site.open(Some(old));
@@ -382,11 +381,11 @@ async fn s31_a_superseded_id_is_reported_once_a_request() {
         }
         assert_eq!(site.audit.take(), ["superseded id used bob"]);
     }
-    assert_eq!(site.principal(&third).await, Some(bob()), "it is reported and lives on");
+    assert_eq!(site.principal(&third).await, Some(bob()), "it is reported and stays alive");
 }
 
 #[tokio::test]
-async fn s31_the_policy_can_end_the_session() {
+async fn s31_policy_can_end_the_session() {
     let site = Site::with_policy(Policy::default().on_superseded_id(OnSupersededId::EndSession));
     let planted = site.session().await;
     let old = site.sign_in(Some(&planted), bob()).await;
@@ -399,7 +398,7 @@ async fn s31_the_policy_can_end_the_session() {
     assert_eq!(
         site.audit.take(),
         [""; 0],
-        "an id from before the sign-in reports and ends nothing"
+        "an id from before the sign-in reports nothing and ends nothing"
     );
     assert_eq!(site.principal(&new).await, Some(bob()));
     assert_eq!(site.principal(&old).await, None);
@@ -408,14 +407,14 @@ async fn s31_the_policy_can_end_the_session() {
 }
 
 #[tokio::test]
-async fn s07_only_the_current_secret_is_signed_anew() {
+async fn s07_only_the_current_secret_is_signed_again() {
     for grace in [Duration::ZERO, MINUTE] {
         let site = Site::with_policy(
             Policy::default().rotation_grace(grace).persistence(Persistence::Persistent),
         );
         let old = site.sign_in(None, bob()).await;
         let new = site.renew(&old).await;
-        // The life is due, so that a request with the current secret would extend it.
+        // A ttl extension is due, so a request with the current secret makes one.
         site.clock.advance(20 * SECOND);
         for (id, issued_again) in [(&old, false), (&new, true)] {
             let session = site.open_with(

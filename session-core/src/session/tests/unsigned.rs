@@ -1,15 +1,15 @@
-//! Cookies without a signature: any client can make one up under a known key.
+//! Unsigned cookies: any client can make one up for a known key.
 
 use super::*;
 
 impl Site {
     fn open_unsigned(&self, id: &SessionId) -> Request {
-        self.open_with([cookie(id, SignedBy::Nobody)], CookieDelivery::Possible, Instant::now())
+        self.open_with([cookie(id, SignedBy::None)], CookieDelivery::Possible, Instant::now())
     }
 }
 
 #[tokio::test]
-async fn an_unsigned_id_with_the_current_secret_works() {
+async fn unsigned_id_with_the_current_secret_works() {
     let site = Site::new();
     let id = site.sign_in(None, bob()).await;
     let session = site.open_unsigned(&id);
@@ -22,12 +22,12 @@ async fn an_unsigned_id_with_the_current_secret_works() {
 }
 
 #[tokio::test]
-async fn an_unsigned_wrong_secret_is_absent() {
+async fn unsigned_id_with_a_wrong_secret_is_absent() {
     let site = Site::with_policy(Policy::default().on_superseded_id(OnSupersededId::EndSession));
     let current = site.renew(&site.sign_in(None, bob()).await).await;
     let old = SessionId::parse(&current.to_text()).unwrap();
     let current = site.renew(&current).await;
-    // Made up under the known key: of the former, the current and a later generation.
+    // Made up for the known key, with the former, the current and a later generation.
     let made_up = [
         current.rotated_after(0).unwrap(),
         current.rotated_after(1).unwrap(),
@@ -60,16 +60,16 @@ async fn an_unsigned_wrong_secret_is_absent() {
 }
 
 #[tokio::test]
-async fn of_several_unsigned_cookies_a_wrong_secret_counts_last() {
+async fn unsigned_id_with_a_wrong_secret_is_chosen_last() {
     let site = Site::new();
     let old = site.sign_in(None, bob()).await;
     let new = site.renew(&old).await;
-    let cookies = [&old, &new].map(|id| cookie(id, SignedBy::Nobody));
+    let cookies = [&old, &new].map(|id| cookie(id, SignedBy::None));
     let session = site.open_with(cookies, CookieDelivery::Possible, Instant::now());
     assert_eq!(session.principal().await.unwrap(), Some(bob()));
     let other = site.sign_in(None, bob()).await;
     let made_up = other.rotated().unwrap();
-    let cookies = [&made_up, &old].map(|id| cookie(id, SignedBy::Nobody));
+    let cookies = [&made_up, &old].map(|id| cookie(id, SignedBy::None));
     site.open_with(cookies, CookieDelivery::Possible, Instant::now()).destroy().await.unwrap();
     assert_eq!(
         (site.principal(&other).await, site.principal(&new).await),

@@ -1,4 +1,4 @@
-//! Signing in and out, and what becomes of requests in flight.
+//! Sign-in, sign-out and requests in flight.
 
 use super::*;
 
@@ -18,7 +18,7 @@ async fn h10_sign_in_gives_a_new_id_and_keeps_the_data() {
 }
 
 #[tokio::test]
-async fn another_user_who_signs_in_sees_nothing_of_the_former() {
+async fn another_user_sees_no_data_of_the_former_user() {
     let site = Site::new();
     let session = site.open(None);
     session.sign_in(bob());
@@ -35,7 +35,7 @@ async fn another_user_who_signs_in_sees_nothing_of_the_former() {
 }
 
 #[tokio::test]
-async fn h13_a_session_destroyed_meanwhile_stays_dead_and_the_writer_is_told() {
+async fn h13_destroyed_session_stays_dead_and_the_writer_gets_an_error() {
     let site = Site::new();
     let id = site.session().await;
     let slow = site.open(Some(&id));
@@ -45,13 +45,13 @@ async fn h13_a_session_destroyed_meanwhile_stays_dead_and_the_writer_is_told() {
     assert_eq!(logout.cookie(), CookieChange::Remove);
     slow.insert("n", &9).unwrap();
     assert!(matches!(finish(&slow).await, Err(SessionError::Gone)));
-    assert_eq!(slow.cookie(), CookieChange::Keep, "the cookie of a conflict is left alone");
+    assert_eq!(slow.cookie(), CookieChange::Keep, "a conflict leaves the cookie unchanged");
     assert!(matches!(slow.add("n", 1).await, Err(SessionError::Gone)));
     assert_eq!(site.living().await, 0);
 }
 
 #[tokio::test]
-async fn a_session_that_has_gone_can_be_served_without() {
+async fn ended_session_can_be_served_without_its_changes() {
     let site = Site::with_policy(Policy::default().on_session_ended(OnSessionEnded::Serve));
     let id = site.session().await;
     let slow = site.open(Some(&id));
@@ -64,7 +64,7 @@ async fn a_session_that_has_gone_can_be_served_without() {
 }
 
 #[tokio::test]
-async fn a_dead_cookie_is_anonymous_from_the_start_and_the_first_insert_starts_anew() {
+async fn first_insert_with_a_dead_cookie_starts_a_new_session() {
     let site = Site::new();
     let dead = SessionId::random().unwrap();
     let session = site.open(Some(&dead));
@@ -77,15 +77,11 @@ async fn a_dead_cookie_is_anonymous_from_the_start_and_the_first_insert_starts_a
     let session = site.open(Some(&dead));
     session.remove("n").unwrap();
     finish(&session).await.unwrap();
-    assert_eq!(
-        session.cookie(),
-        CookieChange::Keep,
-        "nothing to remove is no reason for a session"
-    );
+    assert_eq!(session.cookie(), CookieChange::Keep, "removing nothing does not start a session");
 }
 
 #[tokio::test]
-async fn h24_what_is_inserted_after_destroy_starts_a_new_session() {
+async fn h24_insert_after_destroy_starts_a_new_session() {
     let site = Site::new();
     let id = site.session().await;
     let session = site.open(Some(&id));
@@ -98,7 +94,7 @@ async fn h24_what_is_inserted_after_destroy_starts_a_new_session() {
 }
 
 #[tokio::test]
-async fn h14_dropped_changes_reach_no_store() {
+async fn h14_dropped_changes_do_not_reach_the_store() {
     let site = Site::new();
     let id = site.session().await;
     let session = site.open(Some(&id));

@@ -1,4 +1,4 @@
-//! Purging expired sessions in the background.
+//! A background task that purges expired sessions.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,20 +6,20 @@ use tokio::task::JoinHandle;
 
 use crate::SessionStore;
 
-/// Purges expired sessions about once in `every`, at most `batch` in one call, for as long as the
-/// handle lives.
+/// Starts a task that purges expired sessions about once per `every`, at most `batch` in one call.
+/// The task runs until the handle is dropped.
 ///
-/// Each round calls [`delete_expired`](SessionStore::delete_expired) until it answers less than
-/// `batch`. The pause before a round varies by a quarter, so that many processes on one backend
-/// spread out. An error is logged and the next round comes as usual. A store that purges by itself
-/// answers 0, and a sweeper costs it one call a round.
+/// Each round calls [`delete_expired`](SessionStore::delete_expired) until it returns less than
+/// `batch`. The pause before a round varies by 12.5 % in both directions, so that many processes on
+/// one backend do not purge at the same time. An error is logged, and the next round starts as
+/// usual. For a store that purges by itself, a round costs one call.
 ///
 /// # Panics
-/// Outside a tokio runtime.
+/// If the caller is not inside a tokio runtime.
 #[must_use = "dropping the handle stops the sweeper"]
 pub fn spawn_sweeper(store: Arc<dyn SessionStore>, every: Duration, batch: usize) -> SweeperHandle {
-    // Between one millisecond, so that a round always ends, and a year, which no timer overflows
-    // on.
+    // At least one millisecond, so that the task yields. At most one year, so that no timer
+    // overflows.
     let pause = every.clamp(Duration::from_millis(1), Duration::from_secs(365 * 86_400));
     let batch = batch.max(1);
     SweeperHandle(tokio::spawn(async move {
@@ -48,8 +48,7 @@ async fn sweep(store: &dyn SessionStore, batch: usize) {
                 break;
             }
         }
-        // A store that never waits, as memory does, would keep this thread from other tasks as long
-        // as anything is left.
+        // A store that never awaits, such as `MemoryStore`, would block other tasks of this thread.
         tokio::task::yield_now().await;
     }
     if purged > 0 {
@@ -57,12 +56,12 @@ async fn sweep(store: &dyn SessionStore, batch: usize) {
     }
 }
 
-/// A running sweeper; dropping it stops the sweeping.
+/// A running sweeper. Dropping the handle stops it.
 #[derive(Debug)]
 pub struct SweeperHandle(JoinHandle<()>);
 
 impl SweeperHandle {
-    /// Stops the sweeping; what a call in flight has purged stays purged.
+    /// Stops the sweeper. Sessions that a running call has purged stay purged.
     pub fn stop(self) {}
 }
 
@@ -78,7 +77,7 @@ mod tests {
     use crate::{MemoryStore, NewRecord, SessionId};
 
     #[tokio::test(start_paused = true)]
-    async fn c30_a_sweeper_purges_in_batches_until_nothing_is_left_and_stops_with_its_handle() {
+    async fn c30_sweeper_purges_in_batches_until_its_handle_drops() {
         let (store, clock) = MemoryStore::with_manual_clock();
         let store = Arc::new(store);
         let fill = async || {
@@ -95,7 +94,7 @@ mod tests {
         let sweeper =
             spawn_sweeper(Arc::clone(&store) as Arc<dyn SessionStore>, Duration::from_secs(60), 10);
         tokio::time::sleep(Duration::from_secs(50)).await;
-        assert_eq!(store.held_sessions(), 25, "the first round comes after a pause");
+        assert_eq!(store.held_sessions(), 25, "the first round starts after a pause");
         tokio::time::sleep(Duration::from_secs(20)).await;
         assert_eq!(store.held_sessions(), 0);
         sweeper.stop();

@@ -1,4 +1,4 @@
-//! A store that cannot rotate: the session goes on as a copy under a new id.
+//! Stores that cannot rotate: the session continues as a copy under a new id.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn site() -> Site {
 }
 
 #[tokio::test]
-async fn a_sign_in_makes_a_copy_under_a_new_id_and_ends_the_old_session() {
+async fn sign_in_copies_to_a_new_id_and_ends_the_old_session() {
     let site = site();
     let old = site.session().await;
     site.clock.advance(MINUTE);
@@ -19,7 +19,7 @@ async fn a_sign_in_makes_a_copy_under_a_new_id_and_ends_the_old_session() {
     finish(&session).await.unwrap();
     let new = issued(&session);
     assert_ne!(new.key(), old.key());
-    assert_eq!(site.living().await, 1, "the old one has ended");
+    assert_eq!(site.living().await, 1, "the old session has ended");
     let read = site.open(Some(&new));
     assert_eq!(read.principal().await.unwrap(), Some(bob()));
     assert_eq!(
@@ -35,7 +35,7 @@ async fn a_sign_in_makes_a_copy_under_a_new_id_and_ends_the_old_session() {
 }
 
 #[tokio::test]
-async fn a_renewal_makes_a_copy_that_prolongs_nothing() {
+async fn renewal_copies_without_extending_the_lifetime() {
     let site = site();
     let old = site.sign_in(None, bob()).await;
     site.clock.advance(5 * MINUTE);
@@ -62,7 +62,7 @@ async fn a_renewal_makes_a_copy_that_prolongs_nothing() {
 }
 
 #[tokio::test]
-async fn another_user_takes_nothing_over() {
+async fn copy_for_another_user_contains_no_data() {
     let site = site();
     let session = site.open(None);
     session.sign_in(bob());
@@ -78,7 +78,7 @@ async fn another_user_takes_nothing_over() {
 }
 
 #[tokio::test]
-async fn a_session_that_ended_meanwhile_is_not_copied() {
+async fn session_that_ended_meanwhile_is_not_copied() {
     let site = site();
     let id = site.sign_in(None, bob()).await;
     let slow = site.open(Some(&id));

@@ -31,7 +31,7 @@ impl Site {
 }
 
 #[tokio::test]
-async fn h33_current_comes_before_grace_before_superseded_before_absent() {
+async fn h33_current_before_grace_before_superseded_before_absent() {
     let site = Site::new();
     let [current, grace, superseded, absent] = site.one_of_each().await;
     for (ids, read) in [
@@ -45,14 +45,14 @@ async fn h33_current_comes_before_grace_before_superseded_before_absent() {
         assert_eq!(session.get::<String>("name").await.unwrap().as_deref(), read);
         assert_eq!(session.principal().await.unwrap().is_some(), read.is_some());
     }
-    // That the superseded one counts before the absent one shows by what it is refused.
+    // The refusal shows that the superseded id is chosen before the absent one.
     let session = site.open_several(&[&absent, &superseded]);
     assert!(matches!(session.others().await, Err(SessionError::Superseded)));
     assert_eq!(site.open_several(&[&absent, &absent]).others().await.unwrap(), []);
 }
 
 #[tokio::test]
-async fn h33_a_record_that_cannot_be_read_hides_no_other_session() {
+async fn h33_corrupt_record_hides_no_other_session() {
     let site = Site::new();
     let [current, grace, superseded, absent] = site.one_of_each().await;
     let corrupt = site.session().await;
@@ -72,12 +72,12 @@ async fn h33_a_record_that_cannot_be_read_hides_no_other_session() {
     site.store.fail(["load"]);
     assert!(
         site.open_several(&[&current, &corrupt]).get::<String>("name").await.is_err(),
-        "an outage is none the less one"
+        "an outage is still an error"
     );
 }
 
 #[tokio::test]
-async fn h33_the_first_of_two_current_ones_counts() {
+async fn h33_first_of_two_current_cookies_is_used() {
     let site = Site::new();
     let (first, second) = (site.sign_in(None, bob()).await, site.sign_in(None, alice()).await);
     assert_eq!(site.open_several(&[&first, &second]).principal().await.unwrap(), Some(bob()));
@@ -85,7 +85,7 @@ async fn h33_the_first_of_two_current_ones_counts() {
 }
 
 #[tokio::test]
-async fn h33_writes_go_to_the_session_with_the_current_secret() {
+async fn h33_writes_reach_the_session_with_the_current_secret() {
     let site = Site::new();
     let [current, grace, superseded, absent] = site.one_of_each().await;
     for write in 0..4 {
@@ -108,7 +108,7 @@ async fn h33_writes_go_to_the_session_with_the_current_secret() {
 }
 
 #[tokio::test]
-async fn h33_cookies_are_looked_up_side_by_side_and_once() {
+async fn h33_cookies_are_looked_up_concurrently_and_once() {
     let site = Site::new();
     let [current, grace, superseded, absent] = site.one_of_each().await;
     site.store.most_at_once.store(0, Relaxed);
@@ -148,7 +148,7 @@ async fn h33_destroy_ends_the_sessions_of_all_cookies() {
         assert_eq!(
             site.principal(&victims).await,
             Some(bob()),
-            "an id from before the sign-in ends nothing here either"
+            "an id from before the sign-in ends no session here either"
         );
     }
 }
@@ -182,7 +182,7 @@ async fn h33_two_ids_of_one_session_end_it() {
         assert_eq!(
             session.principal().await.unwrap(),
             Some(bob()),
-            "the planted one does not hide the current one"
+            "the planted id does not hide the current one"
         );
     }
     let session = site.open_several(&[&planted, &current]);
@@ -191,7 +191,7 @@ async fn h33_two_ids_of_one_session_end_it() {
 }
 
 #[tokio::test]
-async fn h33_after_a_sign_out_that_failed_halfway_the_cookie_stays() {
+async fn h33_cookie_stays_after_a_partly_failed_sign_out() {
     let site = Site::new();
     let (first, second) = (site.sign_in(None, bob()).await, site.sign_in(None, bob()).await);
     site.store.fail(["delete"]);
@@ -204,7 +204,7 @@ async fn h33_after_a_sign_out_that_failed_halfway_the_cookie_stays() {
 }
 
 #[tokio::test]
-async fn h32_the_audit_trail_names_no_wrong_user_for_the_session_of_another_cookie() {
+async fn h32_event_of_another_cookie_names_no_wrong_user() {
     let site = Site::new();
     let (bobs, alices) = (site.sign_in(None, bob()).await, site.sign_in(None, alice()).await);
     site.audit.take();

@@ -1,9 +1,9 @@
-//! How long sessions live.
+//! The timeouts of sessions.
 
 use super::*;
 
 #[tokio::test]
-async fn h16_idle_slides_with_use_and_absolute_does_not() {
+async fn h16_idle_timeout_slides_and_absolute_timeout_does_not() {
     let site = Site::with_policy(Policy::default().absolute_timeout(HOUR));
     let id = site.session().await;
     for minute in 0..6 {
@@ -17,11 +17,11 @@ async fn h16_idle_slides_with_use_and_absolute_does_not() {
         finish(&session).await.unwrap();
     }
     site.clock.advance(Duration::from_secs(10));
-    assert_eq!(site.open(Some(&id)).get::<i32>("n").await.unwrap(), None, "an hour is over");
+    assert_eq!(site.open(Some(&id)).get::<i32>("n").await.unwrap(), None, "an hour has passed");
 }
 
 #[tokio::test]
-async fn h16_adding_without_ever_loading_keeps_a_session_alive() {
+async fn h16_add_without_a_load_keeps_a_session_alive() {
     let site = Site::new();
     let id = site.session().await;
     for n in 2..10 {
@@ -34,15 +34,12 @@ async fn h16_adding_without_ever_loading_keeps_a_session_alive() {
         };
         let (sum, calls) = site.calls(add).await;
         assert_eq!(sum, n);
-        assert_eq!(
-            calls, 2,
-            "one to add, one to extend a life of which less than three quarters are left"
-        );
+        assert_eq!(calls, 2, "one to add, one to extend a ttl below three quarters of the timeout");
     }
 }
 
 #[tokio::test]
-async fn a_lifetime_of_its_own_is_kept_with_the_session() {
+async fn timeouts_of_a_session_are_stored_with_it() {
     let site = Site::new();
     let id = site.session().await;
     let session = site.open(Some(&id));
@@ -59,13 +56,13 @@ async fn a_lifetime_of_its_own_is_kept_with_the_session() {
     assert_eq!(session.get::<i32>("n").await.unwrap(), Some(1));
     finish(&session).await.unwrap();
     let CookieChange::Issue { max_age: Some(max_age), .. } = session.cookie() else {
-        panic!("the cookie was not renewed with the life")
+        panic!("the cookie was not renewed with the ttl")
     };
     assert_eq!(max_age.as_secs(), 86_400);
 }
 
 #[tokio::test]
-async fn h16_inserting_without_ever_loading_keeps_a_session_alive() {
+async fn h16_insert_without_a_load_keeps_a_session_alive() {
     let site = Site::new();
     let id = site.session().await;
     for n in 0..8 {
@@ -73,13 +70,13 @@ async fn h16_inserting_without_ever_loading_keeps_a_session_alive() {
         let session = site.open(Some(&id));
         session.insert("n", &n).unwrap();
         let ((), calls) = site.calls(async { finish(&session).await.unwrap() }).await;
-        assert_eq!(session.cookie(), CookieChange::Keep, "the session lives on under its id");
+        assert_eq!(session.cookie(), CookieChange::Keep, "the session keeps its id");
         assert_eq!(calls, 2, "one to insert, one to extend");
     }
 }
 
 #[tokio::test]
-async fn a_sign_in_can_start_its_own_absolute_timeout() {
+async fn sign_in_can_set_its_own_absolute_timeout() {
     let site =
         Site::with_policy(Policy::default().absolute_timeout(Duration::from_secs(86_400 * 30)));
     let cart = site.open(None);
@@ -100,7 +97,7 @@ async fn a_sign_in_can_start_its_own_absolute_timeout() {
 }
 
 #[tokio::test]
-async fn a_session_over_the_age_of_a_shortened_timeout_takes_no_changes() {
+async fn session_beyond_a_shortened_timeout_accepts_no_changes() {
     let site = Site::new();
     let id = site.session().await;
     for _ in 0..4 {
@@ -120,7 +117,7 @@ async fn a_session_over_the_age_of_a_shortened_timeout_takes_no_changes() {
 }
 
 #[tokio::test]
-async fn timeouts_without_end_and_without_length_are_taken() {
+async fn infinite_and_zero_timeouts_are_accepted() {
     let site = Site::with_policy(
         Policy::default().idle_timeout(Duration::MAX).absolute_timeout(Duration::MAX),
     );

@@ -1,4 +1,4 @@
-//! Calls that reach the store before they return.
+//! `add`, `update` and the device list, which reach the store before they return.
 
 use super::*;
 
@@ -26,7 +26,7 @@ async fn c16_concurrent_updates_lose_nothing() {
 }
 
 #[tokio::test]
-async fn an_update_after_others_committed_unseen_does_not_overwrite_them() {
+async fn update_does_not_overwrite_unseen_commits() {
     let site = Site::new();
     let id = site.session().await;
     let session = site.open(Some(&id));
@@ -37,7 +37,7 @@ async fn an_update_after_others_committed_unseen_does_not_overwrite_them() {
 }
 
 #[tokio::test]
-async fn update_speaks_of_absence_both_ways() {
+async fn update_reads_and_removes_absent_values() {
     let site = Site::new();
     let session = site.open(None);
     assert_eq!(session.update::<i32>("n", |n| n).await.unwrap(), None);
@@ -49,7 +49,7 @@ async fn update_speaks_of_absence_both_ways() {
 }
 
 #[tokio::test]
-async fn calls_at_once_bring_what_was_recorded_before() {
+async fn immediate_calls_commit_recorded_changes_first() {
     let site = Site::new();
     let session = site.open(None);
     session.insert("n", &5).unwrap();
@@ -59,7 +59,7 @@ async fn calls_at_once_bring_what_was_recorded_before() {
 }
 
 #[tokio::test]
-async fn s20_devices_are_handles_and_only_ones_own_can_be_ended() {
+async fn s20_users_list_and_end_only_their_own_devices() {
     let site = Site::new();
     let sign_in = async |who: &str| {
         let session = site.open(None);
@@ -87,7 +87,7 @@ async fn s20_devices_are_handles_and_only_ones_own_can_be_ended() {
 }
 
 #[tokio::test]
-async fn an_update_counts_what_is_stored_and_not_what_a_clone_records_meanwhile() {
+async fn update_ignores_what_a_clone_records_meanwhile() {
     let site = Site::new();
     let id = site.session().await;
     let session = site.open(Some(&id));
@@ -101,6 +101,6 @@ async fn an_update_counts_what_is_stored_and_not_what_a_clone_records_meanwhile(
     assert_eq!(
         site.open(Some(&id)).get::<i32>("n").await.unwrap(),
         Some(50),
-        "recorded later, committed later"
+        "a change recorded later is committed later"
     );
 }

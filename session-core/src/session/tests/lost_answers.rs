@@ -1,9 +1,9 @@
-//! Answers that never arrive, at the browser or at the server, and rotations that the store loses.
+//! Lost answers, at the browser or at the server, and rotations that the store loses.
 
 use super::*;
 
 #[tokio::test]
-async fn h34_after_a_sign_in_whose_response_is_lost_the_second_one_works() {
+async fn h34_sign_in_works_after_a_sign_in_whose_response_was_lost() {
     for after in [Duration::ZERO, SECOND, MINUTE] {
         let site = Site::new();
         let visitor = site.session().await;
@@ -21,8 +21,7 @@ async fn h34_after_a_sign_in_whose_response_is_lost_the_second_one_works() {
 }
 
 #[tokio::test]
-async fn h34_after_a_renewal_whose_response_is_lost_the_user_signs_in_and_no_session_is_left_behind()
- {
+async fn h34_sign_in_after_a_lost_renewal_leaves_one_session() {
     let site = Site::with_policy(Policy::default().rotation_grace(Duration::ZERO));
     let old = site.sign_in(None, bob()).await;
     site.renew(&old).await;
@@ -31,7 +30,7 @@ async fn h34_after_a_renewal_whose_response_is_lost_the_user_signs_in_and_no_ses
     assert_eq!((site.principal(&again).await, site.living().await), (Some(bob()), 1));
 }
 
-/// Puts the session's record back to what it was, as a failover or a restored backup does.
+/// Restores a former record of the session, as a failover or a restored backup does.
 async fn put_back(site: &Site, record: Record, id: &SessionId) {
     let _ = site.store.inside.delete(&id.key(), Claim::Any).await.unwrap();
     let _ = site.store.inside.create(&id.key(), record.into_new()).await.unwrap();
@@ -48,23 +47,23 @@ async fn site_that_lost_a_rotation() -> (Site, SessionId) {
 }
 
 #[tokio::test]
-async fn h35_after_a_lost_rotation_the_user_is_signed_out_and_not_locked_out() {
+async fn h35_lost_rotation_signs_the_user_out_without_a_lock_out() {
     let (site, ahead) = site_that_lost_a_rotation().await;
     assert_eq!(site.principal(&ahead).await, None);
     let session = site.open(Some(&ahead));
     session.insert("basket", &1).unwrap();
     finish(&session).await.unwrap();
-    assert_ne!(issued(&session).key(), ahead.key(), "a write starts a new session at once");
+    assert_ne!(issued(&session).key(), ahead.key(), "a write starts a new session immediately");
     let again = site.sign_in(Some(&ahead), bob()).await;
     assert_eq!(site.principal(&again).await, Some(bob()));
     assert!(
         site.record(&ahead).await.is_none(),
-        "the sign-in ends the session that nobody can use any more"
+        "the sign-in ends the session that became unusable"
     );
 }
 
 #[tokio::test]
-async fn h35_after_a_lost_rotation_the_sign_out_ends_the_session() {
+async fn h35_sign_out_after_a_lost_rotation_ends_the_session() {
     let (site, ahead) = site_that_lost_a_rotation().await;
     let session = site.open(Some(&ahead));
     session.destroy().await.unwrap();
@@ -75,7 +74,7 @@ async fn h35_after_a_lost_rotation_the_sign_out_ends_the_session() {
 }
 
 #[tokio::test]
-async fn h35_an_id_of_a_later_generation_is_no_reused_one() {
+async fn h35_id_of_a_later_generation_is_not_reported_as_reuse() {
     let (site, ahead) = site_that_lost_a_rotation().await;
     site.clock.advance(MINUTE);
     site.audit.take();
@@ -90,7 +89,7 @@ async fn h35_an_id_of_a_later_generation_is_no_reused_one() {
 }
 
 #[tokio::test]
-async fn c49_a_rotation_whose_answer_was_lost_lands_once() {
+async fn c49_rotation_with_a_lost_answer_takes_effect_once() {
     for (rotate, since) in [
         ((|session: &Session| session.renew()) as fn(&Session), 0),
         (|session: &Session| session.sign_in(bob()), 1),
@@ -119,7 +118,7 @@ async fn c49_a_rotation_whose_answer_was_lost_lands_once() {
 }
 
 #[tokio::test]
-async fn c49_a_rotation_that_did_not_land_is_repeated_with_what_is_recorded_now() {
+async fn c49_failed_rotation_is_repeated_with_the_present_changes() {
     let site = Site::new();
     let id = site.session().await;
     let session = site.open(Some(&id));
@@ -136,8 +135,8 @@ async fn c49_a_rotation_that_did_not_land_is_repeated_with_what_is_recorded_now(
 }
 
 #[tokio::test]
-async fn c49_what_was_recorded_after_a_lost_answer_is_committed() {
-    // Of two attempts that differ either may have landed, so neither is taken for done.
+async fn c49_changes_recorded_after_a_lost_answer_are_committed() {
+    // If two attempts differ, either may have taken effect, so neither is considered done.
     let site = Site::new();
     let id = site.session().await;
     let session = site.open(Some(&id));
@@ -151,7 +150,7 @@ async fn c49_what_was_recorded_after_a_lost_answer_is_committed() {
     site.store.fail([]);
     session.commit().await.unwrap();
     assert_eq!(site.principal(&issued(&session)).await, Some(alice()));
-    // A creation whose answer was lost: the options of the sign-in stand as well.
+    // A creation whose answer was lost: the options of the sign-in are kept as well.
     let session = site.open(None);
     session.sign_in(SignIn::new(bob()).label("Firefox").unwrap());
     site.store.lose_answer.store(true, Relaxed);
@@ -165,7 +164,7 @@ async fn c49_what_was_recorded_after_a_lost_answer_is_committed() {
 }
 
 #[tokio::test]
-async fn h30_a_sign_in_whose_answer_was_lost_still_ends_the_oldest() {
+async fn h30_sign_in_with_a_lost_answer_still_ends_the_oldest() {
     let site = Site::new();
     let oldest = site.sign_in(None, bob()).await;
     site.clock.advance(SECOND);
