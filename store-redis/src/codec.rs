@@ -90,8 +90,8 @@ impl Head {
 /// Whether a session with this deadline is expired at `now`. Both are milliseconds of the server's
 /// clock. A session is expired from the millisecond of its deadline on.
 ///
-/// The function `is_expired` in `scripts/head.lua` applies the same rule in the scripts: change both
-/// together.
+/// The function `is_expired` in `scripts/head.lua` applies the same rule in the scripts: change
+/// both together.
 fn is_expired(deadline: i64, now: u64) -> bool {
     deadline <= signed(now)
 }
@@ -232,8 +232,8 @@ pub(crate) enum CommitAnswer {
     Rejected(Rejection),
 }
 
-/// Reads the answer of the script for commits. `time` is the cached time of the server, for a script
-/// that did not ask for it.
+/// Reads the answer of the script for commits. `time` is the cached time of the server, for a
+/// script that did not ask for it.
 pub(crate) fn commit_answer(
     answer: &Value,
     commit: &Commit,

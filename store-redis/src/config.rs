@@ -12,10 +12,10 @@ use crate::{connect::address::Servers, error::ConfigError, keys::MAX_PREFIX_BYTE
 /// | URL | servers |
 /// |---|---|
 /// | `redis://user:password@host:6379/0` | one server, over TCP |
-/// | `rediss://…`, `rediss-cluster://…`, `rediss-sentinel://…` | the same as without the second `s`, over TLS |
+/// | `rediss://`, `rediss-cluster://`, `rediss-sentinel://` | the same servers over TLS |
 /// | `unix:/run/redis/redis.sock` | one server, over a Unix-domain socket |
 /// | `redis-cluster://host1,host2:7001` | the Cluster to which these nodes belong |
-/// | `redis-sentinel://host1,host2,host3/mymaster` | the primary `mymaster`, found through these Sentinels |
+/// | `redis-sentinel://host1,host2,host3/mymaster` | the primary `mymaster` of these Sentinels |
 ///
 /// The settings follow a `?`: `prefix`, `deadline_ms`, `connections`, `max_in_flight`,
 /// `data_bytes`, `db`, `tls_ca`, `tls_cert`, `tls_key`, `wait_replicas`, `wait_ms`, `user`,
@@ -52,8 +52,8 @@ pub struct Config {
     pub(crate) tls_key: Option<PathBuf>,
 }
 
-/// How many replicas must have an end, a sign-in or a rotation before the store acknowledges it, and
-/// how long the store waits for them.
+/// How many replicas must have an end, a sign-in or a rotation before the store acknowledges it,
+/// and how long the store waits for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wait {
     /// The number of replicas.
@@ -120,8 +120,8 @@ impl Config {
         self
     }
 
-    /// The prefix of the names of all keys: the application's namespace. It has 1 to 64 bytes without
-    /// braces and control characters. The default is `session:`.
+    /// The prefix of the names of all keys: the application's namespace. It has 1 to 64 bytes
+    /// without braces and control characters. The default is `session:`.
     #[must_use]
     pub fn prefix(mut self, prefix: &str) -> Self {
         self.prefix = prefix.into();
@@ -129,7 +129,8 @@ impl Config {
     }
 
     /// How long a call may take, including the wait for a permit and for a connection. After that
-    /// it fails with [`StoreError::Timeout`](session_core::StoreError::Timeout). The default is 2 s.
+    /// it fails with [`StoreError::Timeout`](session_core::StoreError::Timeout). The default
+    /// is 2 s.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -145,8 +146,8 @@ impl Config {
         self
     }
 
-    /// The most calls in flight at once. Further calls wait for a permit, within their deadline. The
-    /// default is 1,024.
+    /// The most calls in flight at once. Further calls wait for a permit, within their deadline.
+    /// The default is 1,024.
     #[must_use]
     pub fn max_in_flight(mut self, calls: NonZeroUsize) -> Self {
         self.max_in_flight = calls;
@@ -387,7 +388,8 @@ mod tests {
     #[test]
     fn url_changes_only_the_settings_that_it_names() {
         let config = Config::new(
-            "rediss://app:p%40ss@host/3?prefix=shop%3A&deadline_ms=600&connections=2&wait_replicas=1",
+            "rediss://app:p%40ss@host/3?prefix=shop%3A&deadline_ms=600&connections=2\
+             &wait_replicas=1",
         )
         .unwrap();
         assert_eq!(

@@ -8,9 +8,9 @@
 //! 2. A list shows an entry only after it has read the session.
 //! 3. The store removes an entry only when its session is gone for good. Either the session has
 //!    ended or changed its user, or the entry is no longer valid and a read found no session. An
-//!    entry is valid for [`ENTRY_MARGIN`] longer than the ttl of its session. When the store adds an
-//!    entry, it also removes entries that became invalid more than a day ago, without a read. So an
-//!    index that is never listed does not grow without bound.
+//!    entry is valid for [`ENTRY_MARGIN`] longer than the ttl of its session. When the store adds
+//!    an entry, it also removes entries that became invalid more than a day ago, without a read. So
+//!    an index that is never listed does not grow without bound.
 //!
 //! The text of an entry contains the time until which it is valid. An extension replaces the text,
 //! so a late removal of the former text does not remove the extended entry.
@@ -213,8 +213,8 @@ impl Index<'_> {
 
     /// Ends all sessions of a user except `except`, in a Cluster. Returns how many there were.
     ///
-    /// One pass is enough. Entries are in the order of their keys, which no commit changes, and each
-    /// session that the user has at the start has an entry.
+    /// One pass is enough. Entries are in the order of their keys, which no commit changes, and
+    /// each session that the user has at the start has an entry.
     pub(crate) async fn delete_all(
         &self,
         principal: &Principal,

@@ -8,8 +8,8 @@ pub(crate) const MAX_PREFIX_BYTES: usize = 64;
 /// The names of a store's keys, all under one prefix.
 ///
 /// The name of a session is `<prefix>s}<key>`, and that of a user's index is
-/// `<prefix>u}<principal>`. A prefix contains no brace. Therefore the first brace of a name ends the
-/// prefix, and one prefix may begin with another one.
+/// `<prefix>u}<principal>`. A prefix contains no brace. Therefore the first brace of a name ends
+/// the prefix, and one prefix may begin with another one.
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {
     prefix: Box<str>,

@@ -34,8 +34,8 @@ const MAX_COMMIT_ATTEMPTS: usize = 4;
 /// Sessions in Redis or Valkey. Clones share the connections.
 ///
 /// On one server most calls take one round trip. The crate's page has a table of all calls and of
-/// the additional round trips in a Cluster. A call takes at most [`Config::deadline`], including the
-/// wait for a permit and for a connection.
+/// the additional round trips in a Cluster. A call takes at most [`Config::deadline`], including
+/// the wait for a permit and for a connection.
 ///
 /// # Runtimes
 /// The store works in any tokio runtime with I/O and timers. Each thread uses one of

@@ -169,8 +169,8 @@ fn invalid(part: &'static str, expected: &'static str) -> ConfigError {
     ConfigError::Url { part, expected }
 }
 
-/// The scheme of a URL for an error text. It is empty unless it consists of letters, digits, `+`, `-`
-/// and `.` (RFC 3986), so that the error shows nothing else of the URL.
+/// The scheme of a URL for an error text. It is empty unless it consists of letters, digits, `+`,
+/// `-` and `.` (RFC 3986), so that the error shows nothing else of the URL.
 fn shown_scheme(url: &str) -> String {
     let named = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     let scheme = url.split_once("://").map(|(scheme, _)| scheme);

@@ -1,8 +1,8 @@
 //! Scans of a Cluster, slot by slot.
 //!
-//! The `SCAN` cursor of a node is not valid on the node that replaces it. The content of a slot does
-//! not depend on the node that serves it. Therefore a scan by slots misses no session when nodes
-//! fail over or slots move during the scan.
+//! The `SCAN` cursor of a node is not valid on the node that replaces it. The content of a slot
+//! does not depend on the node that serves it. Therefore a scan by slots misses no session when
+//! nodes fail over or slots move during the scan.
 
 use std::{collections::HashMap, sync::OnceLock};
 
@@ -73,8 +73,8 @@ async fn keys_in(
 ) -> Result<Vec<StoreKey>, ClientError> {
     let mut list = redis::cmd("CLUSTER");
     list.arg("GETKEYSINSLOT").arg(slot).arg(i32::MAX);
-    // A node that no longer serves the slot lists no keys and reports no error. A command with a key
-    // of the slot makes the node name the node that serves it.
+    // A node that no longer serves the slot lists no keys and reports no error. A command with a
+    // key of the slot makes the node name the node that serves it.
     let mut probe = redis::cmd("EXISTS");
     probe.arg(format!("{}{{{}}}", keys.prefix(), tag(slot)));
     let commands = [list, probe];

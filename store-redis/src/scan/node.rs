@@ -55,7 +55,8 @@ impl Position {
 
 /// The keys of one page.
 ///
-/// `SCAN` may return more keys than requested. The cursor keeps the keys that do not fit on the page.
+/// `SCAN` may return more keys than requested. The cursor keeps the keys that do not fit on the
+/// page.
 pub(crate) async fn keys(
     connections: &Connections,
     keys: &Keys,
