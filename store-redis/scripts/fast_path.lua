@@ -10,7 +10,9 @@
 --
 -- One thread of the server runs all commits. There TIME takes 0.7 us, and formatting a number takes
 -- 0.2 us. Therefore this part avoids both.
-local stored = redis.pcall('HMGET', KEYS[1], '', '\1', ARGV[4])
+-- Local variables are faster than global ones.
+local ARGV, session = ARGV, KEYS[1]
+local stored = redis.pcall('HMGET', session, '', '\1', ARGV[4])
 local head = stored[1]
 if head and #head == 31 and stored[2] == ARGV[1] then
     local format, deadline, created, authenticated, version, bytes, attributes_bytes = struct.unpack(HEAD, head)
@@ -25,7 +27,7 @@ if head and #head == 31 and stored[2] == ARGV[1] then
     end
     local attributes = ''
     if attributes_bytes > 0 then
-        attributes = redis.call('HGET', KEYS[1], '\4') or ''
+        attributes = redis.call('HGET', session, '\4') or ''
         usual = usual and #attributes == attributes_bytes
     end
     local old, value = stored[3], ARGV[5]
@@ -41,7 +43,7 @@ if head and #head == 31 and stored[2] == ARGV[1] then
     end
     if usual then
         head = struct.pack(HEAD, 2, deadline, created, authenticated, version + 1, bytes, attributes_bytes)
-        if type(redis.pcall('HSET', KEYS[1], '', head, ARGV[4], value)) == 'number' then
+        if type(redis.pcall('HSET', session, '', head, ARGV[4], value)) == 'number' then
             if SINGLE == 'a' then
                 return '0' .. head .. now .. '\n' .. value .. '\n' .. attributes
             end
