@@ -313,7 +313,7 @@ async fn c40_cluster_data_of_the_first_version_is_ignored() {
 async fn c34_foreign_key_with_an_indexs_name_fails_the_sign_in() {
     let Some(server) = AnyRedis::server().await else { return };
     let store = connect(&server.url("")).await;
-    server.ask(&["SET", "session:u}bob", "theirs"]).await;
+    server.ask(&["SET", "session:u}bob", "foreign"]).await;
     let session = Session::anonymous(&store).await;
     let before = dump(&server, &session).await;
     let signed_in = store.commit(&session.key, session.sign_in("bob", &session.rotated())).await;

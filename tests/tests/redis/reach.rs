@@ -154,19 +154,19 @@ async fn tls_uses_the_configured_authorities_and_certificates() {
     // The server can read its own folder, also if it runs in a container.
     let socket = ours!(redis.socket_url()).replace("redis+unix://", "");
     let folder = Path::new(&socket).parent().expect("a socket is in a folder");
-    let (ours, theirs) = (Authority::new(folder, "ours"), Authority::new(folder, "theirs"));
+    let (trusted, other) = (Authority::new(folder, "trusted"), Authority::new(folder, "other"));
     for name in ["server", "client"] {
-        ours.sign(name);
-        theirs.sign(name);
+        trusted.sign(name);
+        other.sign(name);
     }
-    let port = speak_tls(&redis, &ours).await;
+    let port = speak_tls(&redis, &trusted).await;
     let url = format!("rediss://127.0.0.1:{port}");
-    let trusting = format!("{url}?tls_ca={}", ours.path("ca.pem"));
-    every_call_works(&connect(&trusting).await).await;
+    let trusted_url = format!("{url}?tls_ca={}", trusted.path("ca.pem"));
+    every_call_works(&connect(&trusted_url).await).await;
 
     // An untrusted certificate is a transient error that names the certificate, like each failure
     // to connect.
-    for url in [url.clone(), format!("{url}?tls_ca={}", theirs.path("ca.pem"))] {
+    for url in [url.clone(), format!("{url}?tls_ca={}", other.path("ca.pem"))] {
         let store = RedisStore::new(&Config::new(&url).expect("a URL")).expect("settings that fit");
         let begun = Instant::now();
         let StoreError::Unavailable { source, .. } =
@@ -181,10 +181,14 @@ async fn tls_uses_the_configured_authorities_and_certificates() {
 
     redis.command(&["CONFIG", "SET", "tls-auth-clients", "yes"]).await.expect("a server with TLS");
     let client = |of: &Authority| {
-        format!("{trusting}&tls_cert={}&tls_key={}", of.path("client.pem"), of.path("client.key"))
+        format!(
+            "{trusted_url}&tls_cert={}&tls_key={}",
+            of.path("client.pem"),
+            of.path("client.key")
+        )
     };
-    every_call_works(&connect(&client(&ours)).await).await;
-    for url in [trusting.clone(), client(&theirs)] {
+    every_call_works(&connect(&client(&trusted)).await).await;
+    for url in [trusted_url.clone(), client(&other)] {
         let store = RedisStore::new(&Config::new(&url).expect("a URL")).expect("settings that fit");
         let begun = Instant::now();
         let error = store.ping().await.expect_err("the client is not trusted");
@@ -361,36 +365,36 @@ async fn store_loads_scripts_again_after_a_flush() {
 #[tokio::test]
 async fn foreign_key_with_a_sessions_name_is_corrupt() {
     let Some(redis) = Redis::start().await else { return };
-    let (ours, theirs) = (
-        connect(&with(&redis.url(), "prefix=ours:")).await,
-        connect(&with(&redis.url(), "prefix=theirs:")).await,
+    let (own, other) = (
+        connect(&with(&redis.url(), "prefix=own:")).await,
+        connect(&with(&redis.url(), "prefix=other:")).await,
     );
     let session = Session::new();
-    let hash = hash(&session, "ours:");
+    let hash = hash(&session, "own:");
     redis.command(&["RPUSH", &hash, "a", "b"]).await.expect("the server answers");
-    assert!(theirs.load(&session.key).await.expect("another prefix").is_none());
+    assert!(other.load(&session.key).await.expect("another prefix").is_none());
     assert_eq!(
-        theirs.create(&session.key, session.record()).await.expect("another prefix"),
+        other.create(&session.key, session.record()).await.expect("another prefix"),
         Created::New
     );
-    assert!(matches!(ours.load(&session.key).await, Err(StoreError::Corrupt { .. })));
+    assert!(matches!(own.load(&session.key).await, Err(StoreError::Corrupt { .. })));
     assert!(matches!(
-        ours.commit(&session.key, session.set("a", "1")).await,
+        own.commit(&session.key, session.set("a", "1")).await,
         Err(StoreError::Corrupt { .. })
     ));
     assert_eq!(
-        ours.create(&session.key, session.record()).await.expect("an answer"),
+        own.create(&session.key, session.record()).await.expect("an answer"),
         Created::Taken
     );
     let held = redis.command(&["LLEN", &hash]).await.expect("the server answers");
     assert_eq!(held, Value::Int(2), "the list is unchanged");
-    assert_eq!(ours.delete(&session.key, Claim::Any).await.expect("a delete"), Deleted::Ended);
+    assert_eq!(own.delete(&session.key, Claim::Any).await.expect("a delete"), Deleted::Ended);
     assert_eq!(
-        ours.commit(&session.key, session.set("a", "1")).await.expect("an answer"),
+        own.commit(&session.key, session.set("a", "1")).await.expect("an answer"),
         Outcome::Gone
     );
     assert!(
-        theirs.load(&session.key).await.expect("an answer").is_some(),
+        other.load(&session.key).await.expect("an answer").is_some(),
         "the session with the other prefix is unchanged"
     );
 }

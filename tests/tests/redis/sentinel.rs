@@ -136,7 +136,7 @@ async fn sentinel_login_is_separate() {
 /// Waits until both replicas have the session.
 async fn replicated(servers: &RedisSentinel, session: &Session) {
     let hash = hash(session, "session:");
-    for port in servers.ports().expect("they are ours") {
+    for port in servers.ports().expect("servers of this test") {
         wait::until("a replica to have the session", PATIENCE, async || {
             (servers.command(port, &["EXISTS", &hash]).await.ok()? == redis::Value::Int(1))
                 .then_some(())
