@@ -25,13 +25,14 @@
 local session = KEYS[1]
 local prefix, key = split_name(session)
 local changes, FIRST = ARGV, 17
-local guard, ttl, clear, grows, attributes, principal, authenticated, since = '', '', '', '1', '', '', '', ''
+local guard, ttl, clear, grows = '', '', '', '1'
+local attributes, principal, authenticated, since = '', '', '', ''
 local secret, generation, grace, local_index, indexed, indexed_for = '', '', '', '', '', ''
 if SINGLE then
     changes, FIRST, guard = { SINGLE, ARGV[4], ARGV[5] }, 1, ARGV[6] or ''
 else
-    guard, ttl, clear, grows, attributes, principal, authenticated, since = unpack(ARGV, 3, 10)
-    secret, generation, grace, local_index, indexed, indexed_for = unpack(ARGV, 11, 16)
+    guard, ttl, clear, grows, attributes, principal, authenticated, since, secret, generation,
+        grace, local_index, indexed, indexed_for = unpack(ARGV, 3, 16)
 end
 
 -- The sum of two integers as text. Otherwise nil and a verdict: 4 if `old` is not an integer, 5 if
@@ -104,11 +105,12 @@ for from = 1001, #fields, 1000 do
     end
 end
 local now = server_time()
-local deadline = read_head(stored[1])
-if deadline and is_expired(deadline, now) or not stored[1] and redis.call('EXISTS', session) == 0 then
+local record = read_record(stored)
+local deadline = record and record.deadline or read_head(stored[1])
+if deadline and is_expired(deadline, now)
+    or not stored[1] and redis.call('EXISTS', session) == 0 then
     return '2'
 end
-local record = read_record(stored)
 if not record then
     return '3'
 end
@@ -195,10 +197,12 @@ if secret ~= '' then
     record.generation, record.rotated = tonumber(generation), now
 end
 if secret ~= '' or since ~= '' and tonumber(since) ~= record.since then
-    put('\2', struct.pack(ROTATED, record.generation, since ~= '' and tonumber(since) or record.since, record.rotated))
+    local new_since = since ~= '' and tonumber(since) or record.since
+    put('\2', struct.pack(ROTATED, record.generation, new_since, record.rotated))
 end
 local version = math.min(record.version + (grows ~= '' and 1 or 0), 9007199254740992)
-local head = struct.pack(HEAD, 2, deadline, record.created, record.authenticated, version, after, #record.attributes)
+local head = struct.pack(HEAD, 2, deadline, record.created, record.authenticated, version, after,
+    #record.attributes)
 if head ~= stored[1] then
     put('', head)
 end

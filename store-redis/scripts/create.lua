@@ -17,7 +17,7 @@ if refusal then
     return refusal
 end
 if redis.call('EXISTS', session) == 1 then
-    -- An expired record that is still stored counts as absent. An unreadable record counts as taken.
+    -- An expired record that is still stored counts as absent. An unreadable one counts as taken.
     local stored = redis.pcall('HMGET', session, '')
     local stored_deadline = read_head(stored[1])
     if not stored_deadline or not is_expired(stored_deadline, now) then
@@ -27,7 +27,8 @@ if redis.call('EXISTS', session) == 1 then
 end
 
 local authenticated = ARGV[3] == '' and 0 or now - tonumber(ARGV[3])
-local head = struct.pack(HEAD, 2, deadline, created, authenticated, tonumber(ARGV[4]), tonumber(ARGV[5]), #ARGV[9])
+local head = struct.pack(HEAD, 2, deadline, created, authenticated, tonumber(ARGV[4]),
+    tonumber(ARGV[5]), #ARGV[9])
 local fields = { '', head, '\1', ARGV[6] }
 local function add(name, value)
     fields[#fields + 1], fields[#fields + 2] = name, value

@@ -17,7 +17,8 @@ for _, entry in ipairs(entries) do
         -- An unreadable record ends as well, because the index lists it for this user.
         if stored.err or stored[2] == ARGV[2] or not stored[1] then
             local deadline = read_head(stored[1])
-            if redis.call('UNLINK', session) == 1 and (not deadline or not is_expired(deadline, now)) then
+            local existed = redis.call('UNLINK', session) == 1
+            if existed and (not deadline or not is_expired(deadline, now)) then
                 ended = ended + 1
             end
         end
@@ -27,9 +28,9 @@ end
 if #gone > 0 then
     redis.call('ZREM', KEYS[1], unpack(gone))
 elseif ARGV[4] ~= '' then
-    -- A call whose answer was lost may have ended the sessions. WAIT waits for the last write of its
-    -- connection, so the script has to write something. A full server refuses only the first write
-    -- of a script, and only if that write may need memory: ZREM goes first.
+    -- A call whose answer was lost may have ended the sessions. WAIT waits for the last write of
+    -- its connection, so the script has to write something. A full server refuses only the first
+    -- write of a script, and only if that write may need memory: ZREM goes first.
     redis.call('ZREM', KEYS[1], '')
     redis.call('ZADD', KEYS[1], 0, '')
     redis.call('ZREM', KEYS[1], '')

@@ -15,7 +15,8 @@ local ARGV, session = ARGV, KEYS[1]
 local stored = redis.pcall('HMGET', session, '', '\1', ARGV[4])
 local head = stored[1]
 if head and #head == 31 and stored[2] == ARGV[1] then
-    local format, deadline, created, authenticated, version, bytes, attributes_bytes = struct.unpack(HEAD, head)
+    local format, deadline, created, authenticated, version, bytes, attributes_bytes =
+        struct.unpack(HEAD, head)
     local now, usual = '\0\0\0\0\0\0', format == 2 and version > 0 and version < 9007199254740992
     if is_expired(deadline, ARGV[3] + 0) then
         local time = redis.call('TIME')
@@ -42,7 +43,8 @@ if head and #head == 31 and stored[2] == ARGV[1] then
         usual = usual and (bytes <= before or bytes <= ARGV[2] + 0)
     end
     if usual then
-        head = struct.pack(HEAD, 2, deadline, created, authenticated, version + 1, bytes, attributes_bytes)
+        head = struct.pack(HEAD, 2, deadline, created, authenticated, version + 1, bytes,
+            attributes_bytes)
         if type(redis.pcall('HSET', session, '', head, ARGV[4], value)) == 'number' then
             if SINGLE == 'a' then
                 return '0' .. head .. now .. '\n' .. value .. '\n' .. attributes

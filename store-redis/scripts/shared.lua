@@ -48,7 +48,8 @@ end
 local function index_conflict(index)
     local kind = redis.call('TYPE', index).ok
     if kind ~= 'none' and kind ~= 'zset' then
-        return redis.error_reply('WRONGTYPE the key of a user index is not a sorted set; delete or rename that key')
+        return redis.error_reply('WRONGTYPE the key of a user index is not a sorted set; '
+            .. 'delete or rename that key')
     end
 end
 
@@ -60,7 +61,8 @@ end
 -- so in the long run an index has fewer expired entries than live ones.
 local function add_entry(index, key, deadline, now, dead_before)
     local entry = key .. '\t' .. string.format('%.0f', deadline)
-    for _, other in ipairs(redis.call('ZRANGE', index, '[' .. key .. '\t', '+', 'BYLEX', 'LIMIT', 0, 4)) do
+    local from = '[' .. key .. '\t'
+    for _, other in ipairs(redis.call('ZRANGE', index, from, '+', 'BYLEX', 'LIMIT', 0, 4)) do
         local other_key, valid_until = string.match(other, '^(.*)\t(%d+)$')
         if other_key == key and tonumber(valid_until) >= deadline then
             entry = nil
