@@ -1,53 +1,58 @@
-//! What a commit sends.
+//! The command for a commit: the script and its arguments.
 
 use std::{borrow::Cow, time::Duration};
 
 use redis::Cmd;
-use session_core::{
-    AuthenticationChange, Change, Commit, Guard, Principal, PrincipalChange, StoreKey,
-};
+use session_core::{AuthenticationChange, Change, Commit, Guard, Principal, PrincipalChange};
 
 use crate::{
-    clock::ServerTime,
-    command::millis,
-    index::MARGIN,
-    script::{ADD_ONE, COMMIT, SET_ONE, Script},
-    store::Inner,
+    connect::{
+        clock::ServerTime,
+        command::millis,
+        script::{ADD_ONE, COMMIT, SET_ONE, Script},
+    },
+    index::ENTRY_MARGIN,
 };
 
-/// A deadline that is further away than this from a recent word of the server about its time has
-/// certainly not passed when a commit arrives. The key expires at the deadline as well, so a late
-/// commit changes no session that the server itself would expire.
-const CERTAINLY: Duration = Duration::from_secs(10);
-/// The record's head holds 4 bytes of size.
-const MOST_BYTES: usize = u32::MAX as usize;
+/// A deadline that is further away from the cached time than this has certainly not passed when the
+/// commit arrives. The key expires at the deadline as well, so a delayed commit cannot change an
+/// expired session.
+const CERTAINLY_LIVE: Duration = Duration::from_secs(10);
+/// The head of a record has 4 bytes for the size of the data.
+const MAX_DATA_BYTES: usize = u32::MAX as usize;
 
-impl Inner {
-    /// The script that makes a commit, and the command for it. `indexed` is whose index has the
-    /// session already, and for how long.
-    pub(crate) fn commit_command(
-        &self,
-        key: &StoreKey,
-        commit: &Commit,
-        time: Option<&ServerTime>,
-        indexed: Option<&(Principal, Duration)>,
-    ) -> (&'static Script, Cmd) {
-        let name = self.keys.session(key);
-        let limit = self.limits.data_bytes.min(MOST_BYTES);
+/// What the command for a commit depends on, besides the commit.
+pub(crate) struct CommitContext<'c> {
+    /// The name of the session's hash.
+    pub(crate) session: &'c str,
+    pub(crate) data_limit: usize,
+    /// In a Cluster the script does not write the index.
+    pub(crate) is_cluster: bool,
+    /// The cached time of the server.
+    pub(crate) time: Option<&'c ServerTime>,
+    /// The principal whose index already has the session, and for which ttl.
+    pub(crate) indexed: Option<&'c (Principal, Duration)>,
+}
+
+impl CommitContext<'_> {
+    /// The script for a commit, and the command that runs it.
+    pub(crate) fn command(&self, commit: &Commit) -> (&'static Script, Cmd) {
+        let limit = self.data_limit.min(MAX_DATA_BYTES);
         let secret = commit.secret.as_bytes();
         if let Some((script, value, text)) = one_value(commit) {
-            let mut command = script.on([name.as_str()], commit.bytes());
-            // Without the server's time the script asks for it: no deadline is later than this.
-            let certain = time.map_or(1 << 47, |time| millis(CERTAINLY) + time.micros() / 1000);
+            let mut command = script.on([self.session], commit.bytes());
+            // Without a cached time the script asks for the time: no deadline is later than this.
+            let certain =
+                self.time.map_or(1 << 47, |time| millis(CERTAINLY_LIVE) + time.micros() / 1000);
             command.arg(secret).arg(limit).arg(certain).arg(value).arg(&*text);
             if let Guard::Version(version) = commit.guard {
                 command.arg(version);
             }
             return (script, command);
         }
-        let mut command = COMMIT.on([name.as_str()], commit.bytes());
+        let mut command = COMMIT.on([self.session], commit.bytes());
         command.arg(secret).arg(limit);
-        self.options(&mut command, commit, indexed);
+        self.options(&mut command, commit);
         for (name, change) in &commit.changes {
             match change {
                 Change::Set(value) => command.arg("s").arg(name.as_str()).arg(value.as_str()),
@@ -58,15 +63,16 @@ impl Inner {
         (&COMMIT, command)
     }
 
-    /// The arguments 3 to 16 of `commit.lua`.
-    fn options(&self, command: &mut Cmd, commit: &Commit, indexed: Option<&(Principal, Duration)>) {
+    /// Adds the arguments 3 to 16 of `commit.lua`.
+    fn options(&self, command: &mut Cmd, commit: &Commit) {
         let flag = |set: bool| if set { "1" } else { "" };
         let marked = |text: &str| ["=", text].concat();
         match commit.guard {
             Guard::Any => command.arg(""),
             Guard::Version(version) => command.arg(version),
         };
-        text(command, commit.ttl.map(millis)).arg(flag(commit.clear)).arg(flag(commit.is_change()));
+        number(command, commit.ttl.map(millis));
+        command.arg(flag(commit.clear)).arg(flag(commit.is_change()));
         command.arg(
             commit
                 .attributes
@@ -83,27 +89,26 @@ impl Inner {
             AuthenticationChange::Now => "now",
             AuthenticationChange::Clear => "none",
         });
-        text(command, commit.since());
+        number(command, commit.since());
         match commit.rotate {
             None => command.arg("").arg("").arg(""),
             Some(rotation) => {
                 command.arg(rotation.secret.as_bytes()).arg(rotation.generation);
-                text(command, rotation.grace.map(millis))
+                number(command, rotation.grace.map(millis))
             }
         };
-        command.arg(flag(!self.apart));
-        match indexed {
+        command.arg(flag(!self.is_cluster));
+        match self.indexed {
             None => command.arg("").arg(0),
-            // The index has it for longer, so a moment between the two steps does no harm.
+            // The entry is valid for longer, so the time between the two steps does not matter.
             Some((principal, ttl)) => {
-                command.arg(marked(principal.as_str())).arg(millis(*ttl + MARGIN / 2))
+                command.arg(marked(principal.as_str())).arg(millis(*ttl + ENTRY_MARGIN / 2))
             }
         };
     }
 }
 
-/// The short way: the script, the name and the text, if all that a commit does is to set one value
-/// or to add to one.
+/// The script, the name and the text, if the commit only sets one value or only adds to one.
 fn one_value(commit: &Commit) -> Option<(&'static Script, &str, Cow<'_, str>)> {
     let Commit {
         changes,
@@ -126,8 +131,8 @@ fn one_value(commit: &Commit) -> Option<(&'static Script, &str, Cow<'_, str>)> {
     }
 }
 
-/// A number, or an empty text for none.
-fn text(command: &mut Cmd, number: Option<impl redis::ToRedisArgs>) -> &mut Cmd {
+/// Adds a number, or an empty text for `None`.
+fn number(command: &mut Cmd, number: Option<impl redis::ToRedisArgs>) -> &mut Cmd {
     match number {
         None => command.arg(""),
         Some(number) => command.arg(number),

@@ -1,32 +1,33 @@
-//! The settings of a store.
+//! The settings of a store: defaults, setters, URL and file, checks.
 
 use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use session_core::Limits;
 
-use crate::{address::Servers, error::ConfigError, keys::MAX_PREFIX_BYTES, url};
+use crate::{connect::address::Servers, error::ConfigError, keys::MAX_PREFIX_BYTES, url::UrlParts};
 
 /// The settings of a [`RedisStore`](crate::RedisStore), from code, a URL or a configuration file.
 ///
 /// | URL | servers |
 /// |---|---|
-/// | `redis://user:password@host:6379/0` | one, over TCP |
-/// | `rediss://…` | the same over TLS; so with `rediss-cluster://` and `rediss-sentinel://` |
-/// | `unix:/run/redis/redis.sock` | one, over a Unix-domain socket |
-/// | `redis-cluster://host1,host2:7001` | a Cluster that these nodes know |
-/// | `redis-sentinel://host1,host2,host3/mymaster` | the primary of that name, as these Sentinels say |
+/// | `redis://user:password@host:6379/0` | one server, over TCP |
+/// | `rediss://`, `rediss-cluster://`, `rediss-sentinel://` | the same servers over TLS |
+/// | `unix:/run/redis/redis.sock` | one server, over a Unix-domain socket |
+/// | `redis-cluster://host1,host2:7001` | the Cluster to which these nodes belong |
+/// | `redis-sentinel://host1,host2,host3/mymaster` | the primary `mymaster` of these Sentinels |
 ///
-/// Settings follow a `?` and are named like the methods here: `prefix`, `deadline_ms`,
-/// `connections`, `max_in_flight`, `data_bytes`, `db`, `tls_ca`, `tls_cert`, `tls_key`,
-/// `wait_replicas`, `wait_ms`, `user`, `password`, `sentinel_user`, `sentinel_password`. User,
-/// password and values are percent-decoded. In a file the same names stand beside `url`.
+/// The settings follow a `?`: `prefix`, `deadline_ms`, `connections`, `max_in_flight`,
+/// `data_bytes`, `db`, `tls_ca`, `tls_cert`, `tls_key`, `wait_replicas`, `wait_ms`, `user`,
+/// `password`, `sentinel_user`, `sentinel_password`. User, password and values are percent-decoded.
+/// A section of a configuration file has the same names beside `url`.
 ///
 /// # Examples
 /// ```
 /// # use std::time::Duration;
 /// # use store_redis::Config;
-/// let config = Config::new("redis://127.0.0.1:6379/0?prefix=shop:")?.deadline(Duration::from_millis(500));
+/// let config =
+///     Config::new("redis://127.0.0.1:6379/0?prefix=shop:")?.deadline(Duration::from_millis(500));
 /// # Ok::<(), store_redis::ConfigError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -51,12 +52,14 @@ pub struct Config {
     pub(crate) tls_key: Option<PathBuf>,
 }
 
-/// How many replicas must have an end, a sign-in or a rotation before the store acknowledges it.
+/// How many replicas must have an end, a sign-in or a rotation before the store acknowledges it,
+/// and how long the store waits for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wait {
-    /// At least this many.
+    /// The number of replicas.
     pub replicas: NonZeroUsize,
-    /// Within this time; else the call is `Unavailable`, although the primary has made the change.
+    /// The longest wait. After that the call is `Unavailable`, although the primary has made the
+    /// change.
     pub within: Duration,
 }
 
@@ -64,24 +67,32 @@ impl Config {
     /// Reads a URL with its settings.
     ///
     /// # Errors
-    /// [`ConfigError`] if the URL is none of Redis, a setting is unknown, or a value is out of
-    /// range. It shows no password.
+    /// [`ConfigError`] if the URL is not one of Redis, a setting is unknown, or a value is out of
+    /// range. The error shows no password.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
-        url::read(url)
+        let parts = UrlParts::read(url)?;
+        let settings = parts.settings();
+        let mut config = Self::with_defaults(parts);
+        for setting in settings {
+            let (key, value) = setting?;
+            config.set(key, &value)?;
+        }
+        config.check()?;
+        Ok(config)
     }
 
-    pub(crate) fn at(servers: Servers, tls: bool) -> Self {
+    fn with_defaults(parts: UrlParts<'_>) -> Self {
         Self {
-            servers,
-            tls,
-            username: None,
-            password: None,
+            servers: parts.servers,
+            tls: parts.tls,
+            username: parts.username,
+            password: parts.password,
             sentinel_username: None,
             sentinel_password: None,
-            database: 0,
+            database: parts.database,
             prefix: "session:".into(),
             deadline: Duration::from_secs(2),
-            // The compiler evaluates both `unwrap`s: a zero would not build.
+            // The compiler evaluates both `unwrap`s, so they cannot panic at run time.
             connections: std::thread::available_parallelism()
                 .unwrap_or(NonZeroUsize::MIN)
                 .max(const { NonZeroUsize::new(4).unwrap() }),
@@ -95,13 +106,13 @@ impl Config {
         }
     }
 
-    /// How many replicas it waits for, if any, and how long.
-    pub(crate) fn waits(&self) -> Option<Wait> {
+    /// How many replicas the store waits for, and how long. `None` without `wait_replicas`.
+    pub(crate) fn wait_settings(&self) -> Option<Wait> {
         self.wait_replicas.map(|replicas| Wait { replicas, within: self.wait_within })
     }
 
-    /// The user and password, in place of those in the URL. With an empty user it is the server's
-    /// default user.
+    /// Replaces the user and the password of the URL. An empty user stands for the server's default
+    /// user.
     #[must_use]
     pub fn login(mut self, user: &str, password: &str) -> Self {
         self.username = (!user.is_empty()).then(|| user.to_owned());
@@ -109,63 +120,64 @@ impl Config {
         self
     }
 
-    /// What the names of all keys begin with: the application's namespace. 1 to 64 bytes without
-    /// braces and control characters; `session:` by default.
+    /// The prefix of the names of all keys: the application's namespace. It has 1 to 64 bytes
+    /// without braces and control characters. The default is `session:`.
     #[must_use]
     pub fn prefix(mut self, prefix: &str) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// How long a call may take, waiting for a connection included; then it is
-    /// [`StoreError::Timeout`](session_core::StoreError::Timeout). 2 s by default.
+    /// How long a call may take, including the wait for a permit and for a connection. After that
+    /// it fails with [`StoreError::Timeout`](session_core::StoreError::Timeout). The default
+    /// is 2 s.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// The most connections to a server. Each thread that uses the store keeps to one, which
-    /// carries many calls at once; with more threads than this some share one. As many as the
-    /// machine has cores by default, and at least 4.
+    /// The most connections to a server. Each thread uses one of them for many calls at once. If
+    /// there are more threads than connections, threads share connections. The default is the
+    /// number of cores, and at least 4.
     #[must_use]
     pub fn connections(mut self, connections: NonZeroUsize) -> Self {
         self.connections = connections;
         self
     }
 
-    /// How many calls may wait for an answer at once; more wait for their turn, within their
-    /// deadline. 1,024 by default.
+    /// The most calls in flight at once. Further calls wait for a permit, within their deadline.
+    /// The default is 1,024.
     #[must_use]
     pub fn max_in_flight(mut self, calls: NonZeroUsize) -> Self {
         self.max_in_flight = calls;
         self
     }
 
-    /// The caps on a record. 64 KiB of data by default.
+    /// The limits of a record. The default is 64 KiB of data.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Lets ends, sign-ins and rotations wait until replicas have them. Not by default: then a
-    /// failover may undo what was acknowledged shortly before.
+    /// Makes ends, sign-ins and rotations wait until replicas have them. By default they do not
+    /// wait, and a failover can undo changes that were acknowledged shortly before.
     #[must_use]
     pub fn wait(mut self, wait: Wait) -> Self {
         (self.wait_replicas, self.wait_within) = (Some(wait.replicas), wait.within);
         self
     }
 
-    /// The file with the certificates of the authorities to trust (PEM), in place of the system's.
-    /// Only with TLS.
+    /// The file (PEM) with the certificates of the trusted authorities. It replaces the system's
+    /// authorities. Only with TLS.
     #[must_use]
     pub fn tls_ca(mut self, path: impl Into<PathBuf>) -> Self {
         self.tls_ca = Some(path.into());
         self
     }
 
-    /// The files with the client's own certificate and its key (PEM). Only with TLS.
+    /// The files (PEM) with the client's certificate and its key. Only with TLS.
     #[must_use]
     pub fn tls_client(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.tls_cert = Some(certificate.into());
@@ -173,24 +185,24 @@ impl Config {
         self
     }
 
-    /// Sets what a URL or a file names.
+    /// Sets a setting by its name in a URL or a file.
     pub(crate) fn set(&mut self, key: &str, text: &str) -> Result<(), ConfigError> {
         match key {
             "db" => self.database = number("db", text, "0 or above")?,
             "prefix" => self.prefix = text.into(),
             "deadline_ms" => {
                 self.deadline =
-                    Duration::from_millis(number("deadline_ms", text, "a whole number above 0")?)
+                    Duration::from_millis(number("deadline_ms", text, "a whole number above 0")?);
             }
             "connections" => self.connections = number("connections", text, "1 to 1024")?,
             "max_in_flight" => self.max_in_flight = number("max_in_flight", text, "1 to 1048576")?,
             "data_bytes" => self.limits.data_bytes = number("data_bytes", text, "a whole number")?,
             "wait_replicas" => {
-                self.wait_replicas = Some(number("wait_replicas", text, "1 or more")?)
+                self.wait_replicas = Some(number("wait_replicas", text, "1 or more")?);
             }
             "wait_ms" => {
                 self.wait_within =
-                    Duration::from_millis(number("wait_ms", text, "a whole number above 0")?)
+                    Duration::from_millis(number("wait_ms", text, "a whole number above 0")?);
             }
             "tls_ca" => self.tls_ca = Some(text.into()),
             "tls_cert" => self.tls_cert = Some(text.into()),
@@ -224,7 +236,7 @@ impl Config {
             ));
         }
         if self.deadline.is_zero() {
-            return Err(value("deadline_ms", "0", "a millisecond or more"));
+            return Err(value("deadline_ms", "0", "1 or more"));
         }
         if self.database < 0 || (self.servers.is_cluster() && self.database != 0) {
             return Err(value(
@@ -236,7 +248,7 @@ impl Config {
         if self.connections.get() > 1024 {
             return Err(value("connections", &self.connections.to_string(), "1 to 1024"));
         }
-        // tokio's semaphore counts to a little less than this.
+        // tokio limits the permits of a semaphore to fewer than `usize::MAX`.
         if self.max_in_flight.get() > 1 << 20 {
             return Err(value("max_in_flight", &self.max_in_flight.to_string(), "1 to 1048576"));
         }
@@ -250,9 +262,10 @@ impl Config {
             ));
         }
         if self.username.is_some() && self.password.is_none() {
-            // What stands there alone is often the password, so it is not shown.
-            let usable = "it goes with a password, as redis://user:password@host; a password alone is redis://:password@host";
-            return Err(ConfigError::Url { part: "user", usable });
+            // A user without a password is often a password, so the error does not show it.
+            let expected = "add a password, as in redis://user:password@host; without a user \
+                            write redis://:password@host";
+            return Err(ConfigError::Url { part: "user", expected });
         }
         for (key, file) in
             [("tls_ca", &self.tls_ca), ("tls_cert", &self.tls_cert), ("tls_key", &self.tls_key)]
@@ -268,13 +281,13 @@ impl Config {
             }
         }
         if self.tls_cert.is_some() != self.tls_key.is_some() {
-            return Err(value("tls_cert", "one of two", "tls_cert and tls_key together"));
+            return Err(value("tls_cert", "only one file", "tls_cert and tls_key together"));
         }
         Ok(())
     }
 }
 
-/// Shows where the servers are and how calls are bounded; passwords are masked.
+/// Shows the addresses of the servers and the limits. Passwords are masked.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let masked = |password: &Option<String>| password.as_ref().map(|_| "***");
@@ -295,7 +308,7 @@ impl fmt::Debug for Config {
     }
 }
 
-/// A section of a configuration file: a URL, and settings beside it.
+/// A section of a configuration file: a URL and settings.
 #[derive(Deserialize)]
 struct File {
     url: String,
@@ -329,13 +342,13 @@ impl TryFrom<File> for Config {
 fn number<T: std::str::FromStr>(
     key: &'static str,
     text: &str,
-    usable: &str,
+    expected: &str,
 ) -> Result<T, ConfigError> {
-    text.parse().map_err(|_| value(key, text, usable))
+    text.parse().map_err(|_| value(key, text, expected))
 }
 
-fn value(key: &'static str, value: &str, usable: &str) -> ConfigError {
-    ConfigError::Value { key, value: value.to_owned(), usable: usable.to_owned() }
+fn value(key: &'static str, value: &str, expected: &str) -> ConfigError {
+    ConfigError::Value { key, value: value.to_owned(), expected: expected.to_owned() }
 }
 
 #[cfg(test)]
@@ -353,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_do_not_go_together_are_refused() {
+    fn contradictory_settings_are_refused() {
         for url in [
             "redis://host?wait_replicas=1&wait_ms=2000",
             "redis-cluster://host?db=1",
@@ -370,5 +383,68 @@ mod tests {
         );
         let error = Config::new("redis://app:42?hunter2@host").unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn url_changes_only_the_settings_that_it_names() {
+        let config = Config::new(
+            "rediss://app:p%40ss@host/3?prefix=shop%3A&deadline_ms=600&connections=2\
+             &wait_replicas=1",
+        )
+        .unwrap();
+        assert_eq!(
+            (config.username.as_deref(), config.password.as_deref()),
+            (Some("app"), Some("p@ss"))
+        );
+        assert_eq!((config.database, config.tls, &*config.prefix), (3, true, "shop:"));
+        assert_eq!(config.deadline, Duration::from_millis(600));
+        assert_eq!(config.wait_settings().map(|wait| wait.replicas.get()), Some(1));
+        assert_eq!(
+            Config::new("redis://:se@cret@host").unwrap().password.as_deref(),
+            Some("se@cret")
+        );
+        assert_eq!(Config::new("redis://host?").unwrap(), Config::new("redis://host").unwrap());
+    }
+
+    #[test]
+    fn c45_errors_and_debug_show_no_password_of_the_url() {
+        for url in [
+            "redis://app:42?hunter=ter@host",
+            "redis://app:42?prefix=hun{ter@host",
+            "redis://app:42?tls_ca=hunter@host",
+            "redis://app:42/hunter@host",
+            "redis-sentinel://app:42/hunter@host",
+            "redis://app:hun@ter@host:x",
+            "redis://app:hun%ffter@host",
+        ] {
+            let shown = format!("{:?}", Config::new(url).map_err(|error| error.to_string()));
+            assert!(!shown.contains("hun") && !shown.contains("ter@"), "{url}: {shown}");
+        }
+    }
+
+    #[test]
+    fn error_names_the_invalid_part_of_a_url() {
+        for (url, shown) in [
+            ("http://host", "the scheme \"http\""),
+            ("host:6379", "the scheme \"\""),
+            ("redis://", "the host"),
+            ("redis://a,b", "several hosts"),
+            ("redis://host:0", "the host"),
+            ("redis://host:s3cret", "the host"),
+            ("redis://host/zero", "the database"),
+            ("redis-sentinel://host", "the name of the primary"),
+            ("redis-cluster://host/1", "one database"),
+            ("unix:redis.sock", "absolute path"),
+            ("redis://host?prefix=a%7Bb", "prefix: \"a{b\" is not valid"),
+            ("redis://host?deadline=1", "unknown setting \"deadline\""),
+            ("redis://host?deadline_ms=soon", "deadline_ms: \"soon\" is not valid"),
+            ("redis://host?connections=0", "connections: \"0\" is not valid"),
+            ("redis://host?tls_ca=/nowhere", "tls_ca needs a rediss"),
+            ("redis://app:42?s3cret@host", "the login"),
+        ] {
+            let error = Config::new(url).unwrap_err().to_string();
+            assert!(error.contains(shown), "{url}: {error}");
+            assert!(!error.contains("s3cret"), "{error}");
+        }
     }
 }

@@ -1,212 +1,221 @@
-//! What can go wrong, and what the caller learns of it.
+//! Errors, and the [`StoreError`] that each of them becomes.
 
 use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 use session_core::{BoxError, Rejection, StoreError};
 
-use crate::STORE;
+/// The name of the store in errors.
+pub(crate) const STORE: &str = "redis";
 
-/// The oldest server that is spoken to.
+/// The oldest supported server.
 pub(crate) const OLDEST: (u32, u32) = (6, 2);
 
-/// Settings that do not fit.
+/// Settings that are not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The URL has a scheme that is not one of Redis. The rest of it is not shown, because it can
-    /// hold a password.
+    /// The scheme of the URL is not one of Redis. The error does not show the rest of the URL,
+    /// because it can contain a password.
     #[error(
-        "a URL of the scheme {scheme:?} is no address of a Redis server; use redis://, rediss://, unix:, redis-cluster://, \
-         rediss-cluster://, redis-sentinel:// or rediss-sentinel://"
+        "the scheme {scheme:?} is not valid for a Redis server; use redis://, rediss://, unix:, \
+         redis-cluster://, rediss-cluster://, redis-sentinel:// or rediss-sentinel://"
     )]
     Scheme {
-        /// What came; empty if there is none.
+        /// The scheme, empty if the URL has none.
         scheme: String,
     },
-    /// A part of the URL is missing or cannot be read. What it is is not shown, because it can hold
-    /// a password.
-    #[error("the {part} of the Redis URL cannot be used; {usable}")]
+    /// A part of the URL is missing or not valid. The error does not show it, because it can
+    /// contain a password.
+    #[error("the {part} of the Redis URL is not valid; {expected}")]
     Url {
-        /// Which part.
+        /// The part.
         part: &'static str,
-        /// What would do.
-        usable: &'static str,
+        /// What is valid.
+        expected: &'static str,
     },
-    /// The URL has a setting that there is none of. Its name is shown if it looks like one; else it
-    /// may be a part of a password.
+    /// The URL has an unknown setting. The error shows its name only if it looks like one, because
+    /// otherwise it may be a part of a password.
     #[error(
-        "there is no setting {key:?} in a Redis URL; use connections, data_bytes, db, deadline_ms, max_in_flight, password, \
-         prefix, sentinel_password, sentinel_user, tls_ca, tls_cert, tls_key, user, wait_ms or wait_replicas"
+        "unknown setting {key:?} in a Redis URL; use connections, data_bytes, db, deadline_ms, \
+         max_in_flight, password, prefix, sentinel_password, sentinel_user, tls_ca, tls_cert, \
+         tls_key, user, wait_ms or wait_replicas"
     )]
     UnknownKey {
-        /// What came.
+        /// The name in the URL.
         key: String,
     },
-    /// A setting's value cannot be used.
-    #[error("{key} cannot be {value:?}; use {usable}")]
+    /// The value of a setting is not valid.
+    #[error("{key}: {value:?} is not valid; use {expected}")]
     Value {
-        /// Which setting.
+        /// The setting.
         key: &'static str,
-        /// What came.
+        /// The value.
         value: String,
-        /// What would do.
-        usable: String,
+        /// What is valid.
+        expected: String,
     },
-    /// A certificate or key cannot be read.
-    #[error("the file {path:?} of the setting {key} cannot be used: {why}")]
+    /// The store cannot use a certificate or a key.
+    #[error("cannot use the file {path:?} of the setting {key}: {why}")]
     File {
-        /// Which setting.
+        /// The setting.
         key: &'static str,
-        /// Which file.
+        /// The path of the file.
         path: String,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
     /// The driver refuses the settings.
-    #[error("the settings for Redis cannot be used: {why}")]
+    #[error("cannot use the settings for Redis: {why}")]
     Driver {
-        /// What it said.
+        /// The driver's reason.
         why: String,
     },
 }
 
-/// A store cannot be opened.
+/// Why [`RedisStore::connect`](crate::RedisStore::connect) failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The settings do not fit.
+    /// The settings are not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The server is reached and cannot be used: it is too old, refuses the login, or is not what
-    /// the URL's scheme says.
-    #[error("Redis at {server} cannot be used")]
+    /// The store reached the server and cannot use it: the server is too old, refuses the login, or
+    /// does not have the mode that the URL's scheme names.
+    #[error("cannot use the Redis server at {server}")]
     Server {
-        /// Where it is.
+        /// The address of the server.
         server: String,
-        /// What is wrong.
+        /// The reason.
         source: BoxError,
     },
 }
 
-/// Why a call did not end with an answer. Holds texts and not the driver's errors, because those
-/// can quote a command with its keys.
+/// Why a call failed. The variants hold texts instead of the driver's errors, because those can
+/// quote a command with its keys.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ClientError {
     #[error("cannot connect to {server}: {why}")]
     Connect { server: String, why: String },
     #[error(
-        "the Sentinels know no primary {name:?}; the URL ends with its name: redis-sentinel://host1,host2,host3/name"
+        "the Sentinels know no primary with the name {name:?}; the URL ends with its name: \
+         redis-sentinel://host1,host2,host3/name"
     )]
     NoPrimary { name: String },
     #[error("the connection to the server was lost: {0}")]
     Lost(String),
-    #[error("the server cannot serve now: {0}")]
+    #[error("the call cannot be executed at the moment: {0}")]
     Busy(String),
-    #[error("the slot is on its way to {host}:{port}")]
-    Moving { host: String, port: u16 },
-    #[error("the server is no primary any more: {0}")]
+    #[error("the server is no longer the primary: {0}")]
     Demoted(String),
+    #[error("the slot is moving to {host}:{port}")]
+    Moving { host: String, port: u16 },
     #[error("the server does not have the script")]
     NoScript,
     #[error(
-        "{wanted} replicas were to have the change within {within:?}, {acknowledged} said so; the primary has made it"
+        "{acknowledged} of {wanted} replicas acknowledged the change within {within:?}; \
+         the primary has made the change"
     )]
-    Replicas { wanted: usize, acknowledged: usize, within: Duration },
+    NotReplicated { wanted: usize, acknowledged: usize, within: Duration },
     #[error("the server is full: {0}")]
     Full(String),
-    #[error(
-        "the server wants a login and got none; put it into the URL: redis://user:password@host"
-    )]
-    NoLogin,
-    #[error("the server refuses the login; look at user and password in the URL")]
+    #[error("the server requires a login; put it into the URL: redis://user:password@host")]
+    LoginRequired,
+    #[error("the server refuses the login; check user and password in the URL")]
     WrongLogin,
     #[error(
-        "the Sentinel {sentinel} refuses the login; look at sentinel_user and sentinel_password in the URL"
+        "the Sentinel {sentinel} refuses the login; check sentinel_user and sentinel_password in \
+         the URL"
     )]
     SentinelLogin { sentinel: String },
-    #[error("the server's user lacks a right that sessions need; the crate's page lists them: {0}")]
-    NoRight(String),
-    #[error("the server refuses to be used like this: {0}")]
+    #[error(
+        "the server's user lacks a permission; the README of store-redis lists the commands that \
+         the user needs: {0}"
+    )]
+    NoPermission(String),
+    #[error("the server refuses the command: {0}")]
     Refused(String),
-    #[error("the server speaks {found}; Redis {}.{} or Valkey is needed", OLDEST.0, OLDEST.1)]
+    #[error(
+        "the server is too old ({found}); use Redis {}.{} or later, or Valkey",
+        OLDEST.0,
+        OLDEST.1
+    )]
     TooOld { found: String },
-    #[error("the server is {found}; the URL for that begins with {usable}")]
-    Mode { found: &'static str, usable: &'static str },
-    #[error("the server's answer has another shape than expected: {0}")]
-    Answer(&'static str),
-    #[error("the cursor is not one of this store; begin the walk again")]
-    Cursor,
+    #[error("the server is {found}; use a URL with {scheme}")]
+    WrongMode { found: &'static str, scheme: &'static str },
+    #[error("the server's answer has an unexpected form: {0}")]
+    UnexpectedAnswer(&'static str),
+    #[error("the cursor is not from this store; start again from the first page")]
+    InvalidCursor,
 }
 
 impl ClientError {
-    /// Whether the connection on which it came is of no use any more.
+    /// Whether the connection cannot be used any more.
     pub(crate) fn ends_connection(&self) -> bool {
-        matches!(self, Self::Lost(_) | Self::Demoted(_) | Self::Answer(_))
+        matches!(self, Self::Lost(_) | Self::Demoted(_) | Self::UnexpectedAnswer(_))
     }
 
-    /// Whether the server said that it did nothing, and may do it a moment later.
-    pub(crate) fn is_worth_another_try(&self) -> bool {
+    /// Whether the server did not execute the command and may execute it a moment later.
+    pub(crate) fn is_retryable(&self) -> bool {
         matches!(self, Self::Busy(_) | Self::Demoted(_))
     }
 }
 
 impl From<RedisError> for ClientError {
     fn from(error: RedisError) -> Self {
-        let why = described(&error);
+        let why = describe(&error);
         match error.kind() {
             ErrorKind::Io | ErrorKind::Parse | ErrorKind::ClusterConnectionNotFound => {
                 Self::Lost(why)
             }
             ErrorKind::AuthenticationFailed => Self::WrongLogin,
             ErrorKind::RESP3NotSupported => {
-                Self::TooOld { found: "a protocol from before Redis 6".to_owned() }
+                Self::TooOld { found: "a protocol older than that of Redis 6".to_owned() }
             }
-            ErrorKind::Server(ServerErrorKind::Ask) => match moving_to(&error) {
+            ErrorKind::Server(ServerErrorKind::Ask) => match ask_target(&error) {
                 Some((host, port)) => Self::Moving { host, port },
                 None => Self::Busy(why),
             },
-            _ => Self::by_code(nested_code(&error).or(error.code()).unwrap_or_default(), why),
+            _ => Self::from_code(nested_code(&error).or(error.code()).unwrap_or_default(), why),
         }
     }
 }
 
 impl ClientError {
-    /// What the first word of a server's error means.
-    fn by_code(code: &str, why: String) -> Self {
+    /// The error for the code with which a server's error begins.
+    fn from_code(code: &str, why: String) -> Self {
         match code {
-            // NOREPLICAS: min-replicas-to-write. BUSY: a script of somebody else runs too long.
-            // MISCONF: snapshots fail. UNBLOCKED: WAIT was ended, because the server is no primary
-            // any more.
+            // NOREPLICAS: min-replicas-to-write. BUSY: a script of another client takes too long.
+            // MISCONF: snapshots fail. UNBLOCKED: the server ended WAIT because it was demoted.
             "LOADING" | "MOVED" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "NOREPLICAS"
             | "BUSY" | "MISCONF" | "UNBLOCKED" => Self::Busy(why),
             "READONLY" => Self::Demoted(why),
             "NOSCRIPT" => Self::NoScript,
-            "NOPERM" => Self::NoRight(why),
+            "NOPERM" => Self::NoPermission(why),
             "OOM" => Self::Full(why),
-            "NOAUTH" => Self::NoLogin,
+            "NOAUTH" => Self::LoginRequired,
             "WRONGPASS" => Self::WrongLogin,
-            // What a script may not do has no code of its own.
-            _ if why.contains("can't run this command") => Self::NoRight(why),
+            // A command in a script without permission: this error does not have its own code.
+            _ if why.contains("can't run this command") => Self::NoPermission(why),
             _ => Self::Refused(why),
         }
     }
 }
 
-/// Where an `ASK` says that a slot is on its way to.
-pub(crate) fn moving_to(error: &RedisError) -> Option<(String, u16)> {
+/// The node that an `ASK` error names: the slot is moving there.
+pub(crate) fn ask_target(error: &RedisError) -> Option<(String, u16)> {
     let (address, _) = error.redirect_node()?;
     let (host, port) = address.rsplit_once(':')?;
     Some((host.to_owned(), port.parse().ok()?))
 }
 
-/// The code of the error that a script met. Redis 6.2 wraps it: `ERR Error running script (…):
+/// The code of an error within a script. Redis 6.2 wraps it: `ERR Error running script (…):
 /// @user_script:31: @user_script: 31: -OOM …`, or `@user_script: 31: -OOM …`.
 fn nested_code(error: &RedisError) -> Option<&str> {
     let (code, detail) = (error.code().unwrap_or_default(), error.detail()?);
-    let of_a_script = code.starts_with("@user_script") || detail.contains("@user_script: ");
-    let (_, met) = detail.split_once(": -").filter(|_| of_a_script)?;
-    met.split(' ').next()
+    let from_script = code.starts_with("@user_script") || detail.contains("@user_script: ");
+    let (_, inner) = detail.split_once(": -").filter(|_| from_script)?;
+    inner.split(' ').next()
 }
 
 impl From<ClientError> for StoreError {
@@ -221,29 +230,30 @@ impl From<ClientError> for StoreError {
             | ClientError::Busy(_)
             | ClientError::Demoted(_)
             | ClientError::Moving { .. }
-            | ClientError::Replicas { .. } => {
+            | ClientError::NotReplicated { .. } => {
                 Self::Unavailable { store: STORE, source: error.into() }
             }
-            ClientError::NoLogin
+            ClientError::LoginRequired
             | ClientError::WrongLogin
             | ClientError::SentinelLogin { .. }
-            | ClientError::NoRight(_)
+            | ClientError::NoPermission(_)
             | ClientError::Refused(_)
             | ClientError::NoScript
             | ClientError::TooOld { .. }
-            | ClientError::Mode { .. }
-            | ClientError::Answer(_)
-            | ClientError::Cursor => Self::Other { store: STORE, source: error.into() },
+            | ClientError::WrongMode { .. }
+            | ClientError::UnexpectedAnswer(_)
+            | ClientError::InvalidCursor => Self::Other { store: STORE, source: error.into() },
         }
     }
 }
 
-/// What the driver says, without what a server quotes of the command: that holds keys, names and
-/// values.
-pub(crate) fn described(error: &RedisError) -> String {
+/// The text of the driver's error without the command that a server quotes in it, because that
+/// contains keys, names and values.
+pub(crate) fn describe(error: &RedisError) -> String {
     let text = error.to_string();
-    // What a script met stands at the end in Redis 6.2, and where it met it in later ones.
-    let text = text.rsplit_once("@user_script: ").map_or(text.as_str(), |(_, met)| met);
+    // For an error within a script, Redis 6.2 puts the error behind this text, and later versions
+    // put the line of the script there.
+    let text = text.rsplit_once("@user_script: ").map_or(text.as_str(), |(_, inner)| inner);
     let end =
         ["with args beginning", " script: "].iter().filter_map(|quoted| text.find(quoted)).min();
     text[..end.unwrap_or(text.len())].trim_end_matches([',', ' ']).to_owned()
@@ -259,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failure_is_the_decision_that_fits() {
+    fn each_failure_becomes_the_right_store_error() {
         let transient = [
             "LOADING Redis is loading the dataset in memory",
             "READONLY You can't write against a read only replica.",
@@ -272,7 +282,7 @@ mod tests {
             "MISCONF Redis is configured to save RDB snapshots",
         ];
         for line in transient {
-            assert!(server(line).is_worth_another_try(), "{line}: {:?}", server(line));
+            assert!(server(line).is_retryable(), "{line}: {:?}", server(line));
             assert!(StoreError::from(server(line)).is_transient(), "{line}");
         }
         for line in [
@@ -286,15 +296,18 @@ mod tests {
             );
         }
         let full = server(
-            "OOM command not allowed when used memory > 'maxmemory'. script: 1f, on @user_script:2.",
+            "OOM command not allowed when used memory > 'maxmemory'. script: 1f, \
+             on @user_script:2.",
         );
         assert!(matches!(StoreError::from(full), StoreError::Rejected(Rejection::Full { .. })));
         let full = server(
-            "ERR Error running script (call to f_c0): @user_script:31: @user_script: 31: -OOM command not allowed when used memory",
+            "ERR Error running script (call to f_c0): @user_script:31: @user_script: 31: \
+             -OOM command not allowed when used memory",
         );
         assert!(matches!(full, ClientError::Full(_)), "{full:?}");
         let demoted = server(
-            "ERR Error running script (call to f_c0): @user_script:3: @user_script: 3: -READONLY You can't write against a read",
+            "ERR Error running script (call to f_c0): @user_script:3: @user_script: 3: \
+             -READONLY You can't write against a read",
         );
         assert!(
             matches!(&demoted, ClientError::Demoted(why) if why.contains("-READONLY You can't")),
@@ -307,9 +320,10 @@ mod tests {
     }
 
     #[test]
-    fn c45_nothing_of_the_command_is_quoted() {
+    fn c45_error_does_not_quote_the_command() {
         let error = server(
-            "ERR unknown command 'EVALSHA', with args beginning with: 'f00' '1' 'session:{AbCd}secret'",
+            "ERR unknown command 'EVALSHA', with args beginning with: 'f00' '1' \
+             'session:{AbCd}secret'",
         );
         assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
     }

@@ -1,64 +1,66 @@
-//! What the fuzz targets of this repository reach.
+//! Entry points for the fuzz targets of this repository.
 
 use redis::Value;
 use session_core::{Commit, Outcome, Record, SessionSummary, StoreKey};
 
 use crate::{
-    answer::{self, Committing},
-    clock::ServerTime,
+    codec::{self, CommitAnswer},
+    connect::{clock::ServerTime, decode},
     keys::Keys,
 };
 
-/// An answer of the server, as it comes over the network.
+const PREFIX: &str = "session:";
+
+/// An answer of the server, in the form of the network protocol.
 #[derive(Debug)]
 pub struct Answer(Value);
 
 impl Answer {
-    /// `None` if it is no answer at all, which the driver finds out.
+    /// `None` if the bytes are not an answer in that protocol.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         redis::parse_redis_value(bytes).ok().map(Self)
     }
 
-    /// Reads it as that of `HGETALL`.
+    /// Reads the answer of `HGETALL`.
     ///
     /// # Errors
-    /// What the store would say of it.
+    /// The text of the store's error.
     pub fn record(&self, now: u64) -> Result<Option<Record>, String> {
-        answer::record(self.0.clone(), now).map_err(|error| format!("{error} {error:?}"))
+        codec::record(self.0.clone(), now).map_err(|error| format!("{error} {error:?}"))
     }
 
-    /// Reads it as that of `HGETALL` and `TIME`.
+    /// Reads the answers of `HGETALL` and `TIME`.
     ///
     /// # Errors
-    /// What the store would say of it.
+    /// The text of the store's error.
     pub fn timed(&self) -> Result<(Self, u64), String> {
-        answer::timed(self.0.clone())
+        decode::answer_and_time(self.0.clone())
             .map(|(answer, now)| (Self(answer), now))
             .map_err(|error| format!("{error} {error:?}"))
     }
 
-    /// Reads it as that of `TIME`.
+    /// Reads the answer of `TIME`.
     #[must_use]
     pub fn time(&self) -> Option<u64> {
-        answer::time(&self.0)
+        decode::time(&self.0)
     }
 
-    /// Reads it as the head of a session with these attributes.
+    /// Reads the head of a session with these attributes.
     #[must_use]
     pub fn summary(&self, key: StoreKey, attributes: &str, now: u64) -> Option<SessionSummary> {
-        answer::summary(key, &self.0, &Value::BulkString(attributes.into()), now)
+        codec::summary(key, &self.0, &Value::BulkString(attributes.into()), now)
     }
 
-    /// Reads it as that of the script for commits; `None` if there is no outcome yet.
+    /// Reads the answer of the script for commits. `None` if there is no outcome yet.
     ///
     /// # Errors
-    /// What the store would say of it.
+    /// The text of the store's error.
     pub fn committed(&self, commit: &Commit) -> Result<Option<Outcome>, String> {
         let time = ServerTime::new(std::time::Instant::now(), 2_000_000);
-        match answer::committing(&self.0, commit, usize::MAX, Some(&time)) {
-            Ok(Committing::Done { committed, .. }) => Ok(Some(Outcome::Done(committed))),
-            Ok(Committing::Refused(outcome)) => Ok(Some(outcome)),
+        match codec::commit_answer(&self.0, commit, usize::MAX, Some(&time)) {
+            Ok(CommitAnswer::Done { committed, .. }) => Ok(Some(Outcome::Done(committed))),
+            Ok(CommitAnswer::Refused(outcome)) => Ok(Some(outcome)),
             Ok(_) => Ok(None),
             Err(error) => Err(format!("{error} {error:?}")),
         }
@@ -76,5 +78,3 @@ pub fn name(key: &StoreKey) -> String {
 pub fn key(name: &str) -> Option<StoreKey> {
     Keys::new(PREFIX).key(name)
 }
-
-const PREFIX: &str = "session:";

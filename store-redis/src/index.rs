@@ -1,60 +1,65 @@
-//! Indexes of a Cluster: a user's index is in one slot, and the user's sessions are in others.
+//! Ends sessions, and maintains the index of each user in a Cluster.
 //!
-//! No step spans two slots, so the order of steps carries the law that an index never misses a live
-//! session:
+//! In a Cluster the index of a user is in one slot, and the user's sessions are in others. A script
+//! cannot span two slots. Three rules keep every live session in its index:
 //!
-//! 1. The index is written before the session is. It may hold an entry of a session that is not
-//!    there yet.
-//! 2. A list shows an entry only after a look at the session.
-//! 3. An entry goes only when its session is dead for good: it has ended or changed its user, or
-//!    the entry no longer counts and a look found no session. An entry counts for [`MARGIN`] longer
-//!    than the session was to live. Entries that stopped to count a day ago go without a look, when
-//!    another session of the user is entered, so that an index that no call reads does not grow for
-//!    ever.
+//! 1. The store writes the index before the session. An index may have an entry whose session does
+//!    not exist yet.
+//! 2. A list shows an entry only after it has read the session.
+//! 3. The store removes an entry only when its session is gone for good. Either the session has
+//!    ended or changed its user, or the entry is no longer valid and a read found no session. An
+//!    entry is valid for [`ENTRY_MARGIN`] longer than the ttl of its session. When the store adds
+//!    an entry, it also removes entries that became invalid more than a day ago, without a read. So
+//!    an index that is never listed does not grow without bound.
 //!
-//! An entry's text has the time until which it counts. One that was prolonged meanwhile is another
-//! text, so a late removal misses it.
+//! The text of an entry contains the time until which it is valid. An extension replaces the text,
+//! so a late removal of the former text does not remove the extended entry.
 
 use std::time::Duration;
 
 use redis::{Cmd, Value};
-use session_core::{Claim, Deleted, Principal, SessionSummary, StoreKey, SummaryPage};
+use session_core::{Claim, Cursor, Deleted, Principal, SessionSummary, StoreKey, SummaryPage};
 
 use crate::{
-    answer,
-    command::{Request, millis},
+    codec,
+    connect::{
+        bounded::try_join_bounded,
+        command::{Request, millis},
+        connections::{Connections, Retry},
+        decode,
+        script::{DELETE, Durability, INDEX},
+    },
     error::ClientError,
     keys::Keys,
-    link::{Links, Repeat},
-    scan::{MOST, list_cursor},
-    script::{DELETE, Durability, INDEX},
-    together::together,
 };
 
-/// How much longer than its session an entry counts. Longer than any call takes.
-pub(crate) const MARGIN: Duration = Duration::from_secs(60);
+/// The most sessions on a page.
+pub(crate) const MAX_PAGE: usize = 1_000;
+/// How much longer than its session an entry is valid. This is more than the duration of any call.
+pub(crate) const ENTRY_MARGIN: Duration = Duration::from_secs(60);
 
-/// The sessions of a store, as far as their ends and their indexes go.
+/// The operations of a store that end sessions or use an index.
 #[derive(Clone, Copy)]
 pub(crate) struct Index<'s> {
-    pub(crate) links: &'s Links,
+    pub(crate) connections: &'s Connections,
     pub(crate) keys: &'s Keys,
-    pub(crate) apart: bool,
+    /// In a Cluster, indexes are on other nodes than sessions.
+    pub(crate) is_cluster: bool,
 }
 
-/// What leads to an entry of an index.
+/// Why an entry is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cause {
-    /// A session that does not exist yet. A full server refuses it.
+pub(crate) enum EntryCause {
+    /// A session is created. A full server refuses the entry.
     Creation,
-    /// An existing session changes its user. It goes on where there is no room for new ones.
+    /// An existing session changes its user. A full server accepts the entry.
     SignIn,
     /// A session lives longer.
     Extension,
 }
 
-/// What an end came to.
-pub(crate) struct Ended {
+/// The result of [`Index::delete`].
+pub(crate) struct DeleteResult {
     pub(crate) deleted: Deleted,
     pub(crate) principal: Option<Principal>,
 }
@@ -62,112 +67,115 @@ pub(crate) struct Ended {
 struct Entry {
     text: String,
     key: StoreKey,
-    /// It no longer counts.
-    overdue: bool,
+    is_valid: bool,
 }
 
 impl Index<'_> {
-    /// Puts a session into a user's index for at least `ttl`, and [`MARGIN`].
+    /// Adds an entry for a session that lives for `ttl`. The entry is valid for [`ENTRY_MARGIN`]
+    /// longer.
     pub(crate) async fn add(
         &self,
         principal: &Principal,
         key: &StoreKey,
         ttl: Duration,
-        cause: Cause,
+        cause: EntryCause,
     ) -> Result<(), ClientError> {
+        let refused_if_full = if cause == EntryCause::Creation { "1" } else { "" };
         let mut command = INDEX.on([self.keys.index(principal).as_str()], 0);
-        command.arg(millis(ttl + MARGIN)).arg(key.as_str()).arg(if cause == Cause::Creation {
-            "1"
-        } else {
-            ""
-        });
+        command.arg(millis(ttl + ENTRY_MARGIN)).arg(key.as_str()).arg(refused_if_full);
         let added = match cause {
-            Cause::Extension => INDEX.run(self.links, command, Repeat::Once).await,
-            Cause::Creation | Cause::SignIn => INDEX.run_durably(self.links, command).await,
+            EntryCause::Extension => INDEX.run(self.connections, command, Retry::IfLost).await,
+            EntryCause::Creation | EntryCause::SignIn => {
+                INDEX.run_durably(self.connections, command).await
+            }
         };
         added.map(drop)
     }
 
-    /// Takes out a session that is dead for good. It may fail: an entry too many is only passed
-    /// over.
-    pub(crate) async fn forget(&self, principal: &Principal, key: &StoreKey) {
+    /// Removes the entry of a session that is gone for good. A failure is only logged: a list
+    /// ignores such an entry.
+    pub(crate) async fn remove(&self, principal: &Principal, key: &StoreKey) {
         let mut command = redis::cmd("ZREMRANGEBYLEX");
         command
             .arg(self.keys.index(principal))
             .arg(["[", key.as_str(), "\t"].concat())
             .arg(["(", key.as_str(), "\n"].concat());
-        if let Err(error) = self.links.send(&Request::One(&command), Repeat::Once).await {
-            tracing::debug!(%error, "an index keeps the entry of a session that has ended");
+        if let Err(error) = self.connections.send(&Request::Single(&command), Retry::IfLost).await {
+            tracing::debug!(%error, "removing an index entry of an ended session failed");
         }
     }
 
-    /// Ends a session, if `whose` is given only one of that user.
-    pub(crate) async fn end(
+    /// Ends a session. With `owner`, only a session of that user.
+    pub(crate) async fn delete(
         &self,
         key: &StoreKey,
         claim: Claim,
-        whose: Option<&Principal>,
+        owner: Option<&Principal>,
         durability: Durability,
-    ) -> Result<Ended, ClientError> {
+    ) -> Result<DeleteResult, ClientError> {
+        let flag = |set: bool| if set { "1" } else { "" };
+        let waits = self.connections.waits_for_replicas() && durability == Durability::Replicas;
         let mut command = DELETE.on([self.keys.session(key).as_str()], 0);
         match claim {
             Claim::Any => command.arg(""),
             Claim::Generation(generation) => command.arg(generation),
         };
-        command.arg(whose.map(|principal| ["=", principal.as_str()].concat()).unwrap_or_default());
-        command.arg(if self.apart { "" } else { "1" });
-        command.arg(if self.links.waits() && durability == Durability::Replicas {
-            "1"
-        } else {
-            ""
-        });
-        let answer = answer::list(match durability {
-            Durability::Primary => DELETE.run(self.links, command, Repeat::Never).await?,
-            Durability::Replicas => DELETE.run_durably(self.links, command).await?,
+        command
+            .arg(owner.map(|principal| ["=", principal.as_str()].concat()).unwrap_or_default())
+            .arg(flag(!self.is_cluster))
+            .arg(flag(waits));
+        let answer = decode::list(match durability {
+            Durability::Primary => DELETE.run(self.connections, command, Retry::Never).await?,
+            Durability::Replicas => DELETE.run_durably(self.connections, command).await?,
         })?;
-        let deleted = match answer.first().and_then(answer::int) {
+        let deleted = match answer.first().and_then(decode::int) {
             Some(0) => Deleted::Missing,
             Some(1) => Deleted::Ended,
             Some(2) => Deleted::Superseded,
-            _ => return Err(ClientError::Answer("an end answers with 0, 1 or 2")),
+            _ => return Err(ClientError::UnexpectedAnswer("expected 0, 1 or 2 from a delete")),
         };
         let principal =
-            answer.get(1).and_then(answer::text).and_then(|text| Principal::new(text).ok());
-        Ok(Ended { deleted, principal })
+            answer.get(1).and_then(decode::text).and_then(|text| Principal::new(text).ok());
+        Ok(DeleteResult { deleted, principal })
     }
 
-    /// Ends these sessions, if `whose` is given only those of that user, and says how many live
-    /// ones there were.
-    pub(crate) async fn end_each(
+    /// Ends these sessions and returns how many of them were live. With `owner`, only the sessions
+    /// of that user.
+    pub(crate) async fn delete_each(
         &self,
         keys: &[StoreKey],
-        whose: Option<&Principal>,
+        owner: Option<&Principal>,
     ) -> Result<u64, ClientError> {
-        let end = |key, durability| self.end(key, Claim::Any, whose, durability);
-        // All end now. Only then it waits for replicas, if at all, because those waits go one after
-        // the other.
-        let ends = together(keys.iter().map(|key| end(key, Durability::Primary)).collect()).await?;
-        if self.links.waits() {
-            // Replicas of one server have what came before the last end once they have that. Nodes
-            // of a Cluster have replicas of their own.
-            let last = keys.len().saturating_sub(if self.apart { keys.len() } else { 1 });
-            together(keys[last..].iter().map(|key| end(key, Durability::Replicas)).collect())
-                .await?;
+        let delete = |key, durability| self.delete(key, Claim::Any, owner, durability);
+        // First end all sessions on the primaries. Waits for replicas block each other, so they
+        // come afterwards.
+        let deletes = keys.iter().map(|key| delete(key, Durability::Primary)).collect();
+        let results = try_join_bounded(deletes).await?;
+        if self.connections.waits_for_replicas() {
+            // On one server, replicas that have the last change also have all earlier ones. In a
+            // Cluster each node has its own replicas.
+            let waits = if self.is_cluster { keys.len() } else { 1 };
+            let last = &keys[keys.len().saturating_sub(waits)..];
+            let deletes = last.iter().map(|key| delete(key, Durability::Replicas)).collect();
+            try_join_bounded(deletes).await?;
         }
-        let ended: Vec<_> =
-            keys.iter().zip(&ends).filter(|(_, end)| end.deleted == Deleted::Ended).collect();
-        let indexed = ended
+        let ended: Vec<_> = keys
             .iter()
-            .filter_map(|(key, end)| Some((key, end.principal.as_ref().filter(|_| self.apart)?)));
-        let forget = indexed.map(|(key, principal)| async {
-            self.forget(principal, key).await;
+            .zip(&results)
+            .filter(|(_, result)| result.deleted == Deleted::Ended)
+            .collect();
+        let indexed = ended.iter().filter_map(|(key, result)| {
+            Some((key, result.principal.as_ref().filter(|_| self.is_cluster)?))
+        });
+        let removals = indexed.map(|(key, principal)| async {
+            self.remove(principal, key).await;
             Ok::<_, ClientError>(())
         });
-        together(forget.collect()).await?;
+        try_join_bounded(removals.collect()).await?;
         Ok(ended.len() as u64)
     }
 
-    /// One page of a list.
+    /// One page of a user's list, in a Cluster.
     pub(crate) async fn list(
         &self,
         principal: &Principal,
@@ -175,40 +183,39 @@ impl Index<'_> {
         limit: usize,
     ) -> Result<SummaryPage, ClientError> {
         let entries = self.entries(principal, after, limit).await?;
-        let looked =
-            together(entries.iter().map(|entry| self.look(&entry.key, principal)).collect())
-                .await?;
+        let reads = entries.iter().map(|entry| self.summary(&entry.key, principal)).collect();
+        let summaries = try_join_bounded(reads).await?;
         let next = entries
             .last()
             .filter(|_| entries.len() >= limit)
             .map(|entry| list_cursor(entry.key.as_str()));
         let (mut sessions, mut dead) = (Vec::new(), Vec::new());
-        for (entry, live) in entries.into_iter().zip(looked) {
-            match live {
-                Some(live) => {
-                    if entry.overdue {
-                        // The index lost the extension of this session in a failover.
-                        self.add(principal, &entry.key, live.ttl, Cause::Extension).await?;
+        for (entry, summary) in entries.into_iter().zip(summaries) {
+            match summary {
+                Some(summary) => {
+                    if !entry.is_valid {
+                        // The index lost an extension of this session in a failover.
+                        self.add(principal, &entry.key, summary.ttl, EntryCause::Extension).await?;
                     }
-                    sessions.push(live);
+                    sessions.push(summary);
                 }
-                None if entry.overdue => dead.push(entry.text),
+                None if !entry.is_valid => dead.push(entry.text),
                 None => {}
             }
         }
         if !dead.is_empty() {
             let mut command = redis::cmd("ZREM");
             command.arg(self.keys.index(principal)).arg(dead);
-            self.links.send(&Request::One(&command), Repeat::Once).await?;
+            self.connections.send(&Request::Single(&command), Retry::IfLost).await?;
         }
         Ok(SummaryPage { sessions, next })
     }
 
-    /// Ends the sessions of a user but `except`, and says how many there were.
+    /// Ends all sessions of a user except `except`, in a Cluster. Returns how many there were.
     ///
-    /// One pass is enough: entries are in the order of keys, which no commit changes, and whatever
-    /// is the user's at the beginning has an entry.
-    pub(crate) async fn end_all(
+    /// One pass is enough. Entries are in the order of their keys, which no commit changes, and
+    /// each session that the user has at the start has an entry.
+    pub(crate) async fn delete_all(
         &self,
         principal: &Principal,
         except: Option<&StoreKey>,
@@ -216,15 +223,15 @@ impl Index<'_> {
         let (mut ended, mut after) = (0, None::<StoreKey>);
         loop {
             let entries =
-                self.entries(principal, after.as_ref().map(StoreKey::as_str), MOST).await?;
-            let is_last = entries.len() < MOST;
+                self.entries(principal, after.as_ref().map(StoreKey::as_str), MAX_PAGE).await?;
+            let is_last = entries.len() < MAX_PAGE;
             after = entries.last().map(|entry| entry.key.clone());
             let keys: Vec<StoreKey> = entries
                 .into_iter()
                 .map(|entry| entry.key)
                 .filter(|key| Some(key) != except)
                 .collect();
-            ended += self.end_each(&keys, Some(principal)).await?;
+            ended += self.delete_each(&keys, Some(principal)).await?;
             if is_last {
                 return Ok(ended);
             }
@@ -242,32 +249,50 @@ impl Index<'_> {
             .arg(self.keys.index(principal))
             .arg(after.map_or_else(|| "-".to_owned(), |key| ["(", key, "\n"].concat()));
         range.arg("+").arg("BYLEX").arg("LIMIT").arg(0).arg(limit);
-        let (range, now) =
-            answer::timed(self.links.send(&Request::Timed(&range), Repeat::Once).await?)?;
+        let answer = self.connections.send(&Request::WithTime(&range), Retry::IfLost).await?;
+        let (range, now) = decode::answer_and_time(answer)?;
         let entry = |value: &Value| {
-            let (key, counts_until) = answer::text(value)?.split_once('\t')?;
-            let overdue = counts_until.parse::<u64>().ok()? < now;
+            let text = decode::text(value)?;
+            let (key, valid_until) = text.split_once('\t')?;
             Some(Entry {
-                text: answer::text(value)?.to_owned(),
+                text: text.to_owned(),
                 key: StoreKey::from_text(key),
-                overdue,
+                is_valid: valid_until.parse::<u64>().ok()? >= now,
             })
         };
-        Ok(answer::list(range.extract_error()?)?.iter().filter_map(entry).collect())
+        Ok(decode::list(range.extract_error()?)?.iter().filter_map(entry).collect())
     }
 
-    async fn look(
+    /// The summary of a live session of this user.
+    async fn summary(
         &self,
         key: &StoreKey,
         principal: &Principal,
     ) -> Result<Option<SessionSummary>, ClientError> {
         let mut fields: Cmd = redis::cmd("HMGET");
         fields.arg(self.keys.session(key)).arg("").arg("\t").arg("\x04");
-        let (fields, now) =
-            answer::timed(self.links.send(&Request::Timed(&fields), Repeat::Once).await?)?;
+        let answer = self.connections.send(&Request::WithTime(&fields), Retry::IfLost).await?;
+        let (fields, now) = decode::answer_and_time(answer)?;
         let Value::Array(fields) = fields else { return Ok(None) };
-        let [head, user, attributes] = fields.as_slice() else { return Ok(None) };
-        let theirs = answer::text(user) == Some(principal.as_str());
-        Ok(if theirs { answer::summary(key.clone(), head, attributes, now) } else { None })
+        let [head, owner, attributes] = fields.as_slice() else { return Ok(None) };
+        if decode::text(owner) != Some(principal.as_str()) {
+            return Ok(None);
+        }
+        Ok(codec::summary(key.clone(), head, attributes, now))
     }
+}
+
+/// The cursor of a list that has visited this key. It begins with a tab, and the cursor of a scan
+/// begins with a digit or a letter.
+pub(crate) fn list_cursor(key: &str) -> Cursor {
+    Cursor::new(["\t", key].concat())
+}
+
+/// The key that a list visited last.
+pub(crate) fn listed_key(cursor: &Cursor) -> Result<&str, ClientError> {
+    cursor
+        .as_str()
+        .strip_prefix('\t')
+        .filter(|key| StoreKey::from_text(key).is_storable())
+        .ok_or(ClientError::InvalidCursor)
 }

@@ -1,15 +1,15 @@
-//! The names of keys at the server.
+//! The names of keys at the server: prefixes, sessions, indexes.
 
 use session_core::{Principal, StoreKey};
 
-/// The longest prefix.
+/// The greatest length of a prefix.
 pub(crate) const MAX_PREFIX_BYTES: usize = 64;
 
 /// The names of a store's keys, all under one prefix.
 ///
-/// A session is under `<prefix>s}<key>`, a user's index under `<prefix>u}<principal>`. No prefix
-/// has a brace, so the first brace ends the prefix of every name, also where one prefix begins with
-/// another one.
+/// The name of a session is `<prefix>s}<key>`, and that of a user's index is
+/// `<prefix>u}<principal>`. A prefix contains no brace. Therefore the first brace of a name ends
+/// the prefix, and one prefix may begin with another one.
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {
     prefix: Box<str>,
@@ -24,7 +24,7 @@ impl Keys {
         &self.prefix
     }
 
-    /// What the names of all sessions begin with.
+    /// The start of the names of all sessions.
     pub(crate) fn session_prefix(&self) -> String {
         [&self.prefix, "s}"].concat()
     }
@@ -39,7 +39,7 @@ impl Keys {
         [&self.prefix, "u}", principal.as_str()].concat()
     }
 
-    /// The pattern that matches the names of this prefix's sessions, and no other name.
+    /// The pattern for `SCAN` that matches only the names of this prefix's sessions.
     pub(crate) fn pattern(&self) -> String {
         let mut pattern = String::with_capacity(self.prefix.len() + 8);
         for character in self.prefix.chars() {
@@ -52,8 +52,8 @@ impl Keys {
         pattern
     }
 
-    /// The key of the session of this name. `None` if it is not the name of a session of this
-    /// prefix.
+    /// The key of the session with this name. `None` if the name does not belong to a session of
+    /// this prefix.
     pub(crate) fn key(&self, name: &str) -> Option<StoreKey> {
         let text = name.strip_prefix(&*self.prefix)?.strip_prefix("s}")?;
         Some(StoreKey::from_text(text)).filter(StoreKey::is_storable)
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn c05_every_key_comes_back_from_its_name() {
+    fn c05_name_gives_back_its_key() {
         let keys = Keys::new("session:");
         assert_eq!(keys.session(&StoreKey::from_text("AbCd")), "session:s}AbCd");
         for text in ["a", "äöüßx", "}", "{}", "{a}b", "s}a", "u}bob", "\"' *?[]"] {
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn c38_names_of_other_prefixes_and_of_no_session_have_no_key() {
+    fn c38_other_names_have_no_key() {
         let keys = Keys::new("s*:");
         for name in [
             "s*:u}bob",
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn c38_a_prefix_is_not_a_pattern() {
+    fn c38_pattern_escapes_the_prefix() {
         assert_eq!(Keys::new("s*[a]?:").pattern(), "s\\*\\[a\\]\\?:s}*");
     }
 }

@@ -1,4 +1,4 @@
-//! The store.
+//! [`RedisStore`]: every call of the store, from its checks to its result.
 
 use std::{fmt, pin::pin, sync::Arc, time::Instant};
 
@@ -11,36 +11,40 @@ use session_core::{
 };
 
 use crate::{
-    STORE,
-    answer::{self, Committing, Unreadable},
-    clock::ServerTime,
-    command::{Request, millis},
+    codec::{self, CommitAnswer, DecodeError},
+    commit::CommitContext,
     config::Config,
-    error::{ClientError, ConfigError, ConnectError},
-    index::{Cause, Index},
+    connect::{
+        clock::ServerTime,
+        command::{Request, millis},
+        connections::{Connections, Retry},
+        decode,
+        script::{CREATE, DELETE_ALL, Durability, LIST},
+    },
+    error::{ClientError, ConfigError, ConnectError, STORE},
+    index::{EntryCause, Index, MAX_PAGE, list_cursor, listed_key},
     keys::Keys,
-    link::{Links, Repeat},
-    scan,
-    script::{CREATE, DELETE_ALL, Durability, LIST},
+    scan::Scan,
 };
 
-/// Every retry after the first means that the session changed its user in between.
-const MOST_INDEXED: usize = 4;
+/// How often a commit is sent in a Cluster. Each attempt after the second means that the session
+/// changed its user meanwhile.
+const MAX_COMMIT_ATTEMPTS: usize = 4;
 
-/// Sessions in Redis or Valkey. Cloning shares the connections.
+/// Sessions in Redis or Valkey. Clones share the connections.
 ///
-/// One round trip for each call on one server; the crate's page has the table, and what a Cluster
-/// adds. A call takes at most the deadline of its [`Config`], waiting for its turn and for a
-/// connection included.
+/// On one server most calls take one round trip. The crate's page has a table of all calls and of
+/// the additional round trips in a Cluster. A call takes at most [`Config::deadline`], including
+/// the wait for a permit and for a connection.
 ///
 /// # Runtimes
-/// Any tokio runtime with I/O and timers will do. Each thread keeps to one of
-/// [`Config::connections`], which is driven by the runtime of the thread that used it first. If
-/// that runtime ends, the next call makes a new connection on its own.
+/// The store works in any tokio runtime with I/O and timers. Each thread uses one of
+/// [`Config::connections`]. The runtime of the thread that used the connection first drives it. If
+/// that runtime ends, the next call makes a new connection.
 ///
 /// # Cancel safety
-/// Every call may be dropped at every await. A command is sent whole or not at all, and one that
-/// was sent is not recalled: the server executes it, and its answer is ignored.
+/// Every call may be dropped at every await. The store sends a command completely or not at all. If
+/// a call is dropped after that, the server executes the command, and the store ignores the answer.
 ///
 /// # Panics
 /// Calls panic outside a tokio runtime.
@@ -53,57 +57,55 @@ const MOST_INDEXED: usize = 4;
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = RedisStore::connect(&Config::new("redis://127.0.0.1:6379/0?prefix=shop:")?).await?;
 /// let id = SessionId::random()?;
-/// let _ = store.create(&id.key(), NewRecord::new(id.secret_hash(), Duration::from_secs(1800))).await?;
+/// let record = NewRecord::new(id.secret_hash(), Duration::from_secs(1800));
+/// let _ = store.create(&id.key(), record).await?;
 /// assert!(store.load(&id.key()).await?.is_some());
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
 pub struct RedisStore(Arc<Inner>);
 
-pub(crate) struct Inner {
-    links: Links,
-    pub(crate) keys: Keys,
-    pub(crate) limits: Limits,
-    /// In a Cluster a user's index lies on another node than the user's sessions, and is written
-    /// apart from them.
-    pub(crate) apart: bool,
+struct Inner {
+    connections: Connections,
+    keys: Keys,
+    limits: Limits,
+    /// In a Cluster the index of a user is on another node than the user's sessions. The store
+    /// writes it with its own command.
+    is_cluster: bool,
 }
 
 impl RedisStore {
-    /// The store of these settings. Connects with the first call.
+    /// A store with these settings. It connects with the first call.
     ///
     /// # Errors
-    /// [`ConfigError`] if the settings do not fit.
+    /// [`ConfigError`] if the settings are not valid.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
         config.check()?;
-        let links = Links::new(config)?;
-        let keys = Keys::new(&config.prefix);
         Ok(Self(Arc::new(Inner {
-            links,
-            keys,
+            connections: Connections::new(config)?,
+            keys: Keys::new(&config.prefix),
             limits: config.limits,
-            apart: config.servers.is_cluster(),
+            is_cluster: config.servers.is_cluster(),
         })))
     }
 
-    /// The same, and asks the server whether it can be used: its version, the login.
+    /// A store with these settings, after a check of the server's version and of the login.
     ///
-    /// A server that cannot be reached is no error, only a warning in the log: the store works once
-    /// it is up.
+    /// If the server is unreachable, the result is still a store, and the log has a warning. The
+    /// store works as soon as the server is up.
     ///
     /// # Errors
-    /// [`ConnectError`] if the settings do not fit, the server is older than 6.2, or it refuses the
-    /// login.
+    /// [`ConnectError`] if the settings are not valid, the server is older than 6.2, or it refuses
+    /// the login.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
         let store = Self::new(config)?;
-        match store.inner().links.reach().await {
+        match store.inner().connections.probe().await {
             Err(error) if error.is_transient() => {
                 let why = std::error::Error::source(&error)
                     .map_or_else(|| error.to_string(), ToString::to_string);
                 tracing::warn!(server = %config.servers, why, "sessions cannot be reached yet");
             }
-            // What is wrong stands in the source; that it is the store's failure goes without
-            // saying here.
+            // The source has the reason. `StoreError::Other` itself adds nothing here.
             Err(StoreError::Other { source, .. }) => {
                 return Err(ConnectError::Server { server: config.servers.to_string(), source });
             }
@@ -125,13 +127,17 @@ impl RedisStore {
 
 impl Inner {
     fn index(&self) -> Index<'_> {
-        Index { links: &self.links, keys: &self.keys, apart: self.apart }
+        Index { connections: &self.connections, keys: &self.keys, is_cluster: self.is_cluster }
+    }
+
+    fn scan(&self) -> Scan<'_> {
+        Scan { connections: &self.connections, keys: &self.keys, is_cluster: self.is_cluster }
     }
 
     async fn create(&self, key: &StoreKey, new: NewRecord) -> Result<Created, ClientError> {
-        if let Some(principal) = new.principal.as_ref().filter(|_| self.apart) {
-            // First the index: it may show too much, and never too little.
-            Box::pin(self.index().add(principal, key, new.ttl, Cause::Creation)).await?;
+        if let Some(principal) = new.principal.as_ref().filter(|_| self.is_cluster) {
+            // The index comes first: it may have an entry too many, but must not miss a session.
+            Box::pin(self.index().add(principal, key, new.ttl, EntryCause::Creation)).await?;
         }
         let bytes = new.data.bytes();
         let mut command = CREATE.on([self.keys.session(key).as_str()], bytes);
@@ -146,86 +152,95 @@ impl Inner {
         command
             .arg(new.attributes.to_text())
             .arg(new.principal.as_ref().map_or("", Principal::as_str));
-        command.arg(if self.apart { "" } else { "1" });
+        command.arg(if self.is_cluster { "" } else { "1" });
         for (name, value) in new.data.iter() {
             command.arg(name.as_str()).arg(value.as_str());
         }
-        // A record with a principal is a sign-in.
+        // The creation of a record with a principal is a sign-in.
         let created = match new.principal {
-            Some(_) => CREATE.run_durably(&self.links, command).await,
-            None => CREATE.run(&self.links, command, Repeat::Never).await,
+            Some(_) => CREATE.run_durably(&self.connections, command).await,
+            None => CREATE.run(&self.connections, command, Retry::Never).await,
         };
         if let (true, Some(principal), Err(ClientError::Full(_))) =
-            (self.apart, &new.principal, &created)
+            (self.is_cluster, &new.principal, &created)
         {
-            // What is refused again and again must not fill the index.
-            self.index().forget(principal, key).await;
+            // Otherwise refused sessions would fill the index.
+            self.index().remove(principal, key).await;
         }
-        match answer::int(&created?) {
+        match decode::int(&created?) {
             Some(0) => Ok(Created::New),
             Some(1) => Ok(Created::Taken),
-            _ => Err(ClientError::Answer("a creation answers with 0 or 1")),
+            _ => Err(ClientError::UnexpectedAnswer("expected 0 or 1 from a creation")),
         }
     }
 
     async fn load(
         &self,
         key: &StoreKey,
-    ) -> Result<Result<Option<Record>, Unreadable>, ClientError> {
+    ) -> Result<Result<Option<Record>, DecodeError>, ClientError> {
         let mut hash = redis::cmd("HGETALL");
         hash.arg(self.keys.session(key));
-        let (fields, now) =
-            answer::timed(self.links.send(&Request::Timed(&hash), Repeat::Once).await?)?;
+        let answer = self.connections.send(&Request::WithTime(&hash), Retry::IfLost).await?;
+        let (fields, now) = decode::answer_and_time(answer)?;
         let is_empty = matches!(&fields, Value::Map(fields) if fields.is_empty());
-        let found = found(fields, now)?;
-        if is_empty || !matches!(found, Ok(None)) {
-            return Ok(found);
+        let loaded = read_record(fields, now)?;
+        if is_empty || !matches!(loaded, Ok(None)) {
+            return Ok(loaded);
         }
-        // Seldom: the server has what the computed time says has expired.
-        let (fields, now) =
-            answer::timed(Box::pin(self.links.send(&Request::Told(&hash), Repeat::Once)).await?)?;
-        self::found(fields, now)
+        // Rare: the record is expired by the cached time, and the server still has it.
+        let request = Request::WithFreshTime(&hash);
+        let answer = Box::pin(self.connections.send(&request, Retry::IfLost)).await?;
+        let (fields, now) = decode::answer_and_time(answer)?;
+        read_record(fields, now)
     }
 
-    async fn commit(&self, key: &StoreKey, commit: &Commit) -> Result<Committing, ClientError> {
+    async fn commit(&self, key: &StoreKey, commit: &Commit) -> Result<CommitAnswer, ClientError> {
         let mut indexed = None;
         if let (true, PrincipalChange::Set(principal), Some(ttl)) =
-            (self.apart, &commit.principal, commit.ttl)
+            (self.is_cluster, &commit.principal, commit.ttl)
         {
-            Box::pin(self.index().add(principal, key, ttl, Cause::SignIn)).await?;
+            Box::pin(self.index().add(principal, key, ttl, EntryCause::SignIn)).await?;
             indexed = Some((principal.clone(), ttl));
         }
         let is_durable =
             commit.rotate.is_some() || commit.authentication() != AuthenticationChange::Keep;
-        for _ in 0..MOST_INDEXED {
-            let time = self.links.time_for_commit();
-            let (script, command) =
-                self.commit_command(key, commit, time.as_ref(), indexed.as_ref());
-            let asked = Instant::now();
-            let answer = if is_durable {
-                script.run_durably(&self.links, command).await?
-            } else {
-                script.run(&self.links, command, Repeat::Never).await?
+        let session = self.keys.session(key);
+        for _ in 0..MAX_COMMIT_ATTEMPTS {
+            let time = self.connections.time_for_commit();
+            let context = CommitContext {
+                session: &session,
+                data_limit: self.limits.data_bytes,
+                is_cluster: self.is_cluster,
+                time: time.as_ref(),
+                indexed: indexed.as_ref(),
             };
-            match answer::committing(&answer, commit, self.limits.data_bytes, time.as_ref())? {
-                Committing::Index { principal, ttl } => {
+            let (script, command) = context.command(commit);
+            let asked_at = Instant::now();
+            let answer = if is_durable {
+                script.run_durably(&self.connections, command).await?
+            } else {
+                script.run(&self.connections, command, Retry::Never).await?
+            };
+            match codec::commit_answer(&answer, commit, self.limits.data_bytes, time.as_ref())? {
+                CommitAnswer::NeedsIndex { principal, ttl } => {
                     let cause = if commit.principal == PrincipalChange::Keep {
-                        Cause::Extension
+                        EntryCause::Extension
                     } else {
-                        Cause::SignIn
+                        EntryCause::SignIn
                     };
                     Box::pin(self.index().add(&principal, key, ttl, cause)).await?;
                     indexed = Some((principal, ttl));
                 }
-                settled => {
-                    if let Committing::Done { now: Some(now), .. } = &settled {
-                        self.links.note_time(ServerTime::new(asked, now.saturating_mul(1000)));
+                answer => {
+                    if let CommitAnswer::Done { now: Some(now), .. } = &answer {
+                        let micros = now.saturating_mul(1000);
+                        self.connections.record_time(ServerTime::new(asked_at, micros));
                     }
-                    return Ok(settled);
+                    return Ok(answer);
                 }
             }
         }
-        Err(ClientError::Busy("the session changed its user again and again".to_owned()))
+        Err(ClientError::Busy("the session changed its user during each attempt".to_owned()))
     }
 
     async fn list(
@@ -234,8 +249,9 @@ impl Inner {
         after: Option<&str>,
         limit: usize,
     ) -> Result<SummaryPage, ClientError> {
-        const SHAPE: ClientError = ClientError::Answer("a list begins with the time and a key");
-        if self.apart {
+        const SHAPE: ClientError =
+            ClientError::UnexpectedAnswer("expected a time and a key at the start of a list");
+        if self.is_cluster {
             return self.index().list(principal, after, limit).await;
         }
         let mut command = LIST.on([self.keys.index(principal).as_str()], 0);
@@ -244,28 +260,28 @@ impl Inner {
             .arg(principal.as_str())
             .arg(after.unwrap_or_default())
             .arg(limit);
-        let answer = answer::list(LIST.run(&self.links, command, Repeat::Once).await?)?;
+        let answer = decode::list(LIST.run(&self.connections, command, Retry::IfLost).await?)?;
         let [now, last, entries @ ..] = answer.as_slice() else { return Err(SHAPE) };
-        let now = answer::int(now).and_then(|now| u64::try_from(now).ok()).ok_or(SHAPE)?;
-        let last = answer::text(last).ok_or(SHAPE)?;
+        let now = decode::int(now).and_then(|now| u64::try_from(now).ok()).ok_or(SHAPE)?;
+        let last = decode::text(last).ok_or(SHAPE)?;
         let (entries, _) = entries.as_chunks::<3>();
         let summary = |[key, head, attributes]: &[Value; 3]| {
-            answer::summary(StoreKey::from_text(answer::text(key)?), head, attributes, now)
+            codec::summary(StoreKey::from_text(decode::text(key)?), head, attributes, now)
         };
         Ok(SummaryPage {
             sessions: entries.iter().filter_map(summary).collect(),
-            next: (!last.is_empty()).then(|| scan::list_cursor(last)),
+            next: (!last.is_empty()).then(|| list_cursor(last)),
         })
     }
 
-    /// One pass is enough: entries are in the order of keys, which no commit changes.
+    /// One pass is enough: entries are in the order of their keys, which no commit changes.
     async fn delete_all(
         &self,
         principal: &Principal,
         except: Option<&StoreKey>,
     ) -> Result<u64, ClientError> {
-        if self.apart {
-            return self.index().end_all(principal, except).await;
+        if self.is_cluster {
+            return self.index().delete_all(principal, except).await;
         }
         let (mut ended, mut last) = (0, String::new());
         loop {
@@ -274,12 +290,15 @@ impl Inner {
                 .arg(self.keys.session_prefix())
                 .arg(principal.as_str())
                 .arg(except.map_or("", StoreKey::as_str));
-            command.arg(if self.links.waits() { "1" } else { "" }).arg(&last);
-            let answer = answer::list(DELETE_ALL.run_durably(&self.links, command).await?)?;
+            let waits = self.connections.waits_for_replicas();
+            command.arg(if waits { "1" } else { "" }).arg(&last);
+            let answer = decode::list(DELETE_ALL.run_durably(&self.connections, command).await?)?;
             let (Some(count), Some(visited)) =
-                (answer.first().and_then(answer::int), answer.get(1).and_then(answer::text))
+                (answer.first().and_then(decode::int), answer.get(1).and_then(decode::text))
             else {
-                return Err(ClientError::Answer("an end of all answers with a number and a key"));
+                return Err(ClientError::UnexpectedAnswer(
+                    "expected a number and a key from delete_all",
+                ));
             };
             ended += u64::try_from(count).unwrap_or(0);
             if visited.is_empty() {
@@ -291,18 +310,19 @@ impl Inner {
 }
 
 impl RedisStore {
-    /// Takes a session that is dead for good out of the index of a Cluster, beside the caller. An
-    /// entry that stays is only passed over.
-    fn forget(&self, principal: Principal, key: &StoreKey) {
-        if self.0.apart {
+    /// In a Cluster, removes the index entry of a session that is gone for good. This happens in
+    /// the background. If it fails, lists ignore the entry.
+    fn remove_entry(&self, principal: Principal, key: &StoreKey) {
+        if self.0.is_cluster {
             let (store, key) = (self.clone(), key.clone());
             tokio::spawn(async move {
-                let forget = async {
-                    store.0.index().forget(&principal, &key).await;
+                let remove = async {
+                    store.0.index().remove(&principal, &key).await;
                     Ok(())
                 };
-                // It ends within the deadline, whether or not it succeeds.
-                let _: Result<(), StoreError> = store.0.links.within(pin!(forget)).await;
+                // The task ends within the deadline. Its result does not matter.
+                let _: Result<(), StoreError> =
+                    store.0.connections.within_deadline(pin!(remove)).await;
             });
         }
     }
@@ -313,7 +333,7 @@ impl SessionStore for RedisStore {
     async fn create(&self, key: &StoreKey, new: NewRecord) -> Result<Created, StoreError> {
         let inner = self.inner();
         new.check(key, &inner.limits)?;
-        inner.links.within(pin!(async { Ok(inner.create(key, new).await?) })).await
+        inner.connections.within_deadline(pin!(async { Ok(inner.create(key, new).await?) })).await
     }
 
     async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
@@ -322,8 +342,10 @@ impl SessionStore for RedisStore {
         }
         let inner = self.inner();
         let record = inner
-            .links
-            .within(pin!(async { inner.load(key).await?.map_err(|source| corrupt(key, source)) }))
+            .connections
+            .within_deadline(pin!(async {
+                inner.load(key).await?.map_err(|source| corrupt(key, source))
+            }))
             .await?;
         Ok(record.map(Stored::new))
     }
@@ -334,20 +356,21 @@ impl SessionStore for RedisStore {
         if !key.is_storable() {
             return Ok(Outcome::Gone);
         }
-        let committing =
-            inner.links.within(pin!(async { Ok(inner.commit(key, &commit).await?) })).await?;
-        match committing {
-            Committing::Done { committed, former, .. } => {
+        let committing = async { Ok(inner.commit(key, &commit).await?) };
+        match inner.connections.within_deadline(pin!(committing)).await? {
+            CommitAnswer::Done { committed, former, .. } => {
                 if let Some(former) = former {
-                    self.forget(former, key);
+                    self.remove_entry(former, key);
                 }
                 Ok(Outcome::Done(committed))
             }
-            Committing::Refused(outcome) => Ok(outcome),
-            Committing::Rejected(rejection) => Err(rejection.into()),
-            Committing::Corrupt => Err(corrupt(key, Unreadable::NoHead)),
-            // `Inner::commit` settles it, or fails.
-            Committing::Index { .. } => Err(ClientError::Answer("a commit is settled").into()),
+            CommitAnswer::Refused(outcome) => Ok(outcome),
+            CommitAnswer::Rejected(rejection) => Err(rejection.into()),
+            CommitAnswer::Corrupt => Err(corrupt(key, DecodeError::NoHead)),
+            // `Inner::commit` adds the index entry and commits again, or fails.
+            CommitAnswer::NeedsIndex { .. } => {
+                Err(ClientError::UnexpectedAnswer("expected a final verdict").into())
+            }
         }
     }
 
@@ -357,13 +380,13 @@ impl SessionStore for RedisStore {
         }
         let inner = self.inner();
         let ended = inner
-            .links
-            .within(pin!(async {
-                Ok(inner.index().end(key, claim, None, Durability::Replicas).await?)
+            .connections
+            .within_deadline(pin!(async {
+                Ok(inner.index().delete(key, claim, None, Durability::Replicas).await?)
             }))
             .await?;
         if let (Deleted::Ended, Some(principal)) = (ended.deleted, ended.principal) {
-            self.forget(principal, key);
+            self.remove_entry(principal, key);
         }
         Ok(ended.deleted)
     }
@@ -375,11 +398,11 @@ impl SessionStore for RedisStore {
         limit: usize,
     ) -> Result<SummaryPage, StoreError> {
         let inner = self.inner();
-        let after = after.as_ref().map(scan::listed).transpose()?;
+        let after = after.as_ref().map(listed_key).transpose()?;
         inner
-            .links
-            .within(pin!(async {
-                Ok(inner.list(principal, after, limit.clamp(1, scan::MOST)).await?)
+            .connections
+            .within_deadline(pin!(async {
+                Ok(inner.list(principal, after, limit.clamp(1, MAX_PAGE)).await?)
             }))
             .await
     }
@@ -390,7 +413,10 @@ impl SessionStore for RedisStore {
         except: Option<&StoreKey>,
     ) -> Result<u64, StoreError> {
         let inner = self.inner();
-        inner.links.within(pin!(async { Ok(inner.delete_all(principal, except).await?) })).await
+        inner
+            .connections
+            .within_deadline(pin!(async { Ok(inner.delete_all(principal, except).await?) }))
+            .await
     }
 
     async fn delete_everyone(
@@ -400,24 +426,23 @@ impl SessionStore for RedisStore {
     ) -> Result<DeletedPage, StoreError> {
         let inner = self.inner();
         let end = async {
-            let (keys, next) =
-                scan::keys(&inner.index(), after, limit.clamp(1, scan::MOST)).await?;
-            Ok(DeletedPage { ended: inner.index().end_each(&keys, None).await?, next })
+            let (keys, next) = inner.scan().keys(after, limit.clamp(1, MAX_PAGE)).await?;
+            Ok(DeletedPage { ended: inner.index().delete_each(&keys, None).await?, next })
         };
-        inner.links.within(pin!(end)).await
+        inner.connections.within_deadline(pin!(end)).await
     }
 
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         let inner = self.inner();
         inner
-            .links
-            .within(pin!(async {
-                Ok(scan::page(&inner.index(), after, limit.clamp(1, scan::MOST)).await?)
+            .connections
+            .within_deadline(pin!(async {
+                Ok(inner.scan().page(after, limit.clamp(1, MAX_PAGE)).await?)
             }))
             .await
     }
 
-    /// Redis purges by itself, so there is nothing to do.
+    /// Redis removes expired sessions by itself, so there is nothing to do.
     async fn delete_expired(&self, _limit: usize) -> Result<u64, StoreError> {
         Ok(0)
     }
@@ -425,33 +450,33 @@ impl SessionStore for RedisStore {
     async fn ping(&self) -> Result<(), StoreError> {
         let inner = self.inner();
         let ping = async {
-            Ok(inner
-                .links
-                .send(&Request::One(&redis::cmd("PING")), Repeat::Once)
-                .await
-                .map(drop)?)
+            let ping = redis::cmd("PING");
+            Ok(inner.connections.send(&Request::Single(&ping), Retry::IfLost).await.map(drop)?)
         };
-        inner.links.within(pin!(ping)).await
+        inner.connections.within_deadline(pin!(ping)).await
     }
 }
 
-/// Reads the answer to a load.
-fn found(fields: Value, now: u64) -> Result<Result<Option<Record>, Unreadable>, ClientError> {
+/// Reads the answer of `HGETALL` for a load.
+fn read_record(
+    fields: Value,
+    now: u64,
+) -> Result<Result<Option<Record>, DecodeError>, ClientError> {
     match fields {
-        Value::ServerError(error) if error.code() == "WRONGTYPE" => Ok(Err(Unreadable::NoHead)),
-        fields => Ok(answer::record(fields.extract_error()?, now)),
+        Value::ServerError(error) if error.code() == "WRONGTYPE" => Ok(Err(DecodeError::NoHead)),
+        fields => Ok(codec::record(fields.extract_error()?, now)),
     }
 }
 
-fn corrupt(key: &StoreKey, source: Unreadable) -> StoreError {
+fn corrupt(key: &StoreKey, source: DecodeError) -> StoreError {
     StoreError::Corrupt { store: STORE, handle: key.handle(), source: source.into() }
 }
 
-/// Shows where the servers are and how calls are bounded; there is no secret in it.
+/// Shows the addresses of the servers and the limits, but no secret.
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore")
-            .field("links", &self.0.links)
+            .field("connections", &self.0.connections)
             .field("prefix", &self.0.keys.prefix())
             .finish_non_exhaustive()
     }
@@ -464,15 +489,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_are_small_enough_to_be_moved() {
+    fn futures_of_calls_are_small() {
         let store = RedisStore::new(&Config::new("redis://127.0.0.1/0").unwrap()).unwrap();
         let (inner, key, commit) = (
             store.inner(),
             StoreKey::from_text("AbCdefgh"),
             Commit::new(SecretHash::from_bytes([0; 32])),
         );
-        // What makes connections, waits for replicas or writes an index apart is in boxes. Without
-        // them a load has 10 KiB.
+        // Connecting, waiting for replicas and writing an index are in boxes. Without the boxes the
+        // future of a load has 10 KiB.
         let (load, commit) =
             (size_of_val(&inner.load(&key)), size_of_val(&inner.commit(&key, &commit)));
         assert!(load < 1024 && commit < 1536, "load {load}, commit {commit}");

@@ -1,21 +1,21 @@
-//! Visiting the sessions of one server.
+//! Scans of one server, with `SCAN`.
 
 use session_core::{Cursor, StoreKey};
 
-use super::words;
 use crate::{
-    answer,
-    command::Request,
+    connect::{
+        command::Request,
+        connections::{Connections, Retry},
+        decode,
+    },
     error::ClientError,
     keys::Keys,
-    link::{Links, Repeat},
 };
 
-/// Where a walk goes on: at the server, and before that with keys that came with the last answer
-/// and did not fit its page.
+/// Where a scan continues: first with keys that did not fit on the last page, then at the server.
 #[derive(Debug, PartialEq, Eq)]
 struct Position {
-    /// The server's own cursor; `None` at its end.
+    /// The server's cursor. `None` at the end.
     server: Option<u64>,
     left_over: Vec<StoreKey>,
 }
@@ -28,14 +28,14 @@ impl Position {
         let mut lines = cursor.as_str().lines();
         let server = match lines.next() {
             Some("end") => None,
-            Some(digits) => Some(digits.parse().map_err(|_| ClientError::Cursor)?),
-            None => return Err(ClientError::Cursor),
+            Some(digits) => Some(digits.parse().map_err(|_| ClientError::InvalidCursor)?),
+            None => return Err(ClientError::InvalidCursor),
         };
         let left_over: Vec<StoreKey> = lines.map(StoreKey::from_text).collect();
         if left_over.iter().all(StoreKey::is_storable) {
             Ok(Self { server, left_over })
         } else {
-            Err(ClientError::Cursor)
+            Err(ClientError::InvalidCursor)
         }
     }
 
@@ -45,7 +45,7 @@ impl Position {
         }
         let mut text = self.server.map_or_else(|| "end".to_owned(), |cursor| cursor.to_string());
         for key in self.left_over {
-            // Keys have no control characters, so they have no line breaks.
+            // Keys contain no control characters, so they contain no line breaks.
             text.push('\n');
             text.push_str(key.as_str());
         }
@@ -55,9 +55,10 @@ impl Position {
 
 /// The keys of one page.
 ///
-/// `SCAN` may bring more keys than it is asked for; those that do not fit wait in the cursor.
+/// `SCAN` may return more keys than requested. The cursor keeps the keys that do not fit on the
+/// page.
 pub(crate) async fn keys(
-    links: &Links,
+    connections: &Connections,
     keys: &Keys,
     after: Option<Cursor>,
     limit: usize,
@@ -66,18 +67,18 @@ pub(crate) async fn keys(
     if let Some(cursor) = position.server
         && position.left_over.len() < limit
     {
-        let mut command = words(&["SCAN"]);
+        let mut command = redis::cmd("SCAN");
         command.arg(cursor).arg("MATCH").arg(keys.pattern()).arg("COUNT").arg(limit);
-        let mut answers =
-            answer::list(links.send(&Request::One(&command), Repeat::Once).await?)?.into_iter();
+        let answer = connections.send(&Request::Single(&command), Retry::IfLost).await?;
+        let mut answers = decode::list(answer)?.into_iter();
         let (next, names) =
             (answers.next().unwrap_or_default(), answers.next().unwrap_or_default());
-        let next: u64 = answer::text(&next)
+        let next: u64 = decode::text(&next)
             .and_then(|digits| digits.parse().ok())
-            .ok_or(ClientError::Answer("a cursor"))?;
+            .ok_or(ClientError::UnexpectedAnswer("expected a cursor"))?;
         position.server = (next != 0).then_some(next);
         position.left_over.extend(
-            answer::list(names)?.iter().filter_map(answer::text).filter_map(|name| keys.key(name)),
+            decode::list(names)?.iter().filter_map(decode::text).filter_map(|name| keys.key(name)),
         );
     }
     let rest = position.left_over.split_off(limit.min(position.left_over.len()));
@@ -90,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_position_comes_back_and_other_texts_are_refused() {
+    fn position_is_read_back_and_other_texts_are_refused() {
         for (server, left_over) in
             [(Some(7), vec![]), (None, vec!["AbCdefgh", "{a}"]), (Some(0), vec![])]
         {

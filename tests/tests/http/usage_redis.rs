@@ -112,9 +112,9 @@ async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
     let Some(redis) = AnyRedis::own_server(Kept::Nothing).await else { return };
     let url = redis.url("");
     for (wrong, words) in [
-        (url.replace(PASSWORD, SECRET), "refuses the login; look at user and password"),
-        (url.replace(":correct", "nobody:correct"), "refuses the login; look at user and password"),
-        (url.replace(&format!(":{PASSWORD}@"), ""), "wants a login and got none"),
+        (url.replace(PASSWORD, SECRET), "refuses the login; check user and password"),
+        (url.replace(":correct", "nobody:correct"), "refuses the login; check user and password"),
+        (url.replace(&format!(":{PASSWORD}@"), ""), "requires a login"),
     ] {
         assert_ne!(wrong, url);
         assert_refused(&run(&wrong).await, 1, &[words]);

@@ -1,5 +1,5 @@
-//! [`RedisStore`] passes the conformance suite: on one server, through a shared trait object, and
-//! on a Cluster, all of which are killed and frozen for real.
+//! [`RedisStore`] passes the conformance suite on one server, through a trait object, and on a
+//! Cluster. The servers are stopped and frozen during the suite.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,9 +12,9 @@ use store_redis::{Config, RedisStore};
 use tests::service::{AnyRedis, NotOurs, PASSWORD};
 use tokio::{runtime::Handle, sync::RwLock};
 
-const NOT_OURS: &str = "the server that the environment names is not ours to stop";
+const NOT_OURS: &str = "the server is external, so the test must not stop it";
 
-/// A store under a prefix of its own.
+/// A store with its own prefix.
 struct RedisFixture {
     server: RwLock<AnyRedis>,
     url: String,
@@ -63,7 +63,7 @@ impl Fixture for RedisFixture {
 
     async fn bounded(&self) -> Supported<Arc<dyn SessionStore>> {
         Supported::NotApplicable(
-            "maxmemory is the server's own cap, and it knows no classes of sessions",
+            "maxmemory limits the whole server, and it has no classes of sessions",
         )
     }
 
@@ -109,8 +109,7 @@ impl Fixture for RedisFixture {
 
     async fn start(&self) -> Supported {
         let mut server = self.server.write().await;
-        // The wait for its answer is an async closure, whose future the compiler cannot see to be
-        // `Send`.
+        // The future contains an async closure, and the compiler cannot prove that it is `Send`.
         done(tokio::task::block_in_place(|| Handle::current().block_on(server.start_again())))
     }
 
@@ -138,11 +137,11 @@ impl Fixture for RedisFixture {
     }
 }
 
-fn done(hand: Result<(), NotOurs>) -> Supported {
-    hand.map_or(Supported::NotApplicable(NOT_OURS), Supported::Done)
+fn done(action: Result<(), NotOurs>) -> Supported {
+    action.map_or(Supported::NotApplicable(NOT_OURS), Supported::Done)
 }
 
-mod node {
+mod server {
     use super::{AnyRedis, Arc, RedisFixture};
 
     session_core::conformance_tests!(async {
@@ -150,7 +149,7 @@ mod node {
     });
 }
 
-mod node_through_arc_dyn {
+mod server_through_arc_dyn {
     use session_core::SessionStore;
 
     use super::{AnyRedis, Arc, RedisFixture};

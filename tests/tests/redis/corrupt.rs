@@ -1,5 +1,4 @@
-//! Records that cannot be read, and records that are dead but still stored: how each call treats
-//! them.
+//! How each call treats unreadable records, and expired records that are still stored.
 
 use redis::{Value, from_redis_value};
 use session_core::{Claim, Created, Deleted, Outcome, SessionStore, StoreError, StoreKey};
@@ -8,22 +7,29 @@ use tests::service::AnyRedis;
 
 use crate::session::{LONG, Session, connect, hash, listed, principal};
 
-/// How a record is spoilt: commands, in which `KEY` is its name.
-type Spoiling = (&'static str, &'static [&'static [&'static str]]);
+/// A name, and commands that damage a record. `KEY` stands for the name of its hash.
+type Damage = (&'static str, &'static [&'static [&'static str]]);
 
-/// A head of format 2 whose bytes all are ASCII: deadline, then creation and authentication in
-/// 1970, version, 4 bytes of size, and one of the size of the attributes.
+/// A head of format 2 that consists of ASCII bytes: deadline, creation and authentication in 1970,
+/// version, 4 bytes for the size of the data, and 1 for the size of the attributes.
 macro_rules! head {
     (far $version:literal $attributes:literal) => {
         head!("\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}" $version $attributes)
     };
     ($deadline:literal $version:literal $attributes:literal) => {
-        concat!("\u{2}", $deadline, "\0\0\0\0\0\u{1}\0\0\0\0\0\u{1}", $version, "\0\0\0\0", $attributes)
+        concat!(
+            "\u{2}",
+            $deadline,
+            "\0\0\0\0\0\u{1}\0\0\0\0\0\u{1}",
+            $version,
+            "\0\0\0\0",
+            $attributes
+        )
     };
 }
 
-/// What cannot be read, whichever value is asked for.
-const UNREADABLE: &[Spoiling] = &[
+/// Records that every call finds unreadable.
+const UNREADABLE: &[Damage] = &[
     ("no head", &[&["HDEL", "KEY", ""]]),
     ("an empty head", &[&["HSET", "KEY", "", ""]]),
     ("a head of words", &[&["HSET", "KEY", "", "no head of any version"]]),
@@ -41,14 +47,14 @@ const UNREADABLE: &[Spoiling] = &[
     ("a list", &[&["DEL", "KEY"], &["RPUSH", "KEY", "a"]]),
 ];
 
-/// The same, but a list of the user's sessions does not read that part.
-const UNREADABLE_SECRETS: &[Spoiling] = &[
+/// The same, but a list does not read the damaged part.
+const UNREADABLE_SECRETS: &[Damage] = &[
     ("no secret", &[&["HDEL", "KEY", "\u{1}"]]),
     ("a secret of 5 bytes", &[&["HSET", "KEY", "\u{1}", "short"]]),
 ];
 
-/// What cannot be read as a whole. A commit that does not read the part goes on.
-const UNREADABLE_VALUES: &[Spoiling] = &[
+/// Records that a load finds unreadable. A commit works if it does not read the damaged part.
+const UNREADABLE_VALUES: &[Damage] = &[
     ("a value that is not JSON", &[&["HSET", "KEY", "broken", "{"]]),
     ("a value without a text", &[&["HSET", "KEY", "broken", ""]]),
     ("a name that is not valid", &[&["HSET", "KEY", "a\nb", "1"]]),
@@ -63,22 +69,22 @@ const UNREADABLE_VALUES: &[Spoiling] = &[
     ("attributes that the head does not know", &[&["HSET", "KEY", "\u{4}", "p"]]),
 ];
 
-/// What is dead, though the server still has it.
-const DEAD: &[Spoiling] = &[
+/// Expired records that the server still stores, or removes at once.
+const EXPIRED: &[Damage] = &[
     (
-        "a deadline that has passed, on a key that stays",
+        "a deadline in the past, on a key without a ttl",
         &[
             &["HSET", "KEY", "", head!("\0\0\0\0\0\u{2}" "\0\0\0\0\0\0\u{1}" "\0")],
             &["PERSIST", "KEY"],
         ],
     ),
-    ("a time to live that was cut short by hand", &[&["PEXPIRE", "KEY", "1"]]),
+    ("a ttl of the key that was shortened", &[&["PEXPIRE", "KEY", "1"]]),
 ];
 
-async fn spoilt(server: &AnyRedis, store: &RedisStore, spoiling: &Spoiling, user: &str) -> Session {
+async fn damaged(server: &AnyRedis, store: &RedisStore, damage: &Damage, user: &str) -> Session {
     let session = Session::signed_in(store, user).await;
     let hash = hash(&session, "session:");
-    for command in spoiling.1 {
+    for command in damage.1 {
         let words: Vec<_> =
             command.iter().map(|word| if *word == "KEY" { hash.as_str() } else { word }).collect();
         server.ask(&words).await;
@@ -95,7 +101,7 @@ fn is_corrupt<T>(result: &Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::Corrupt { store: "redis", .. }))
 }
 
-/// One commit of each kind, also with a secret that the session does not have.
+/// One commit of each kind, also with a wrong secret.
 fn commits(session: &Session) -> Vec<session_core::Commit> {
     let mut commits = vec![
         session.set("a", "1"),
@@ -112,17 +118,17 @@ fn commits(session: &Session) -> Vec<session_core::Commit> {
     commits
 }
 
-async fn is_reported_and_left_alone(server: AnyRedis) {
+async fn unreadable_records_are_reported_and_unchanged(server: AnyRedis) {
     let store = connect(&server.url("connections=1")).await;
     let (mut sessions, mut values) = (Vec::new(), Vec::new());
-    for spoiling in UNREADABLE.iter().chain(UNREADABLE_SECRETS) {
-        sessions.push((spoiling.0, spoilt(&server, &store, spoiling, spoiling.0).await));
+    for damage in UNREADABLE.iter().chain(UNREADABLE_SECRETS) {
+        sessions.push((damage.0, damaged(&server, &store, damage, damage.0).await));
     }
-    for spoiling in UNREADABLE_VALUES {
-        values.push((spoiling.0, spoilt(&server, &store, spoiling, spoiling.0).await));
+    for damage in UNREADABLE_VALUES {
+        values.push((damage.0, damaged(&server, &store, damage, damage.0).await));
     }
     let whole = Session::anonymous(&store).await;
-    assert_eq!(scanned(&store).await, [whole.key], "a scan leaves out what it cannot read");
+    assert_eq!(scanned(&store).await, [whole.key], "a scan leaves out unreadable records");
     for (what, session) in sessions {
         let before = dump(&server, &session).await;
         assert!(before.is_some(), "{what}");
@@ -139,7 +145,7 @@ async fn is_reported_and_left_alone(server: AnyRedis) {
         );
         let is_listed = UNREADABLE_SECRETS.iter().any(|(secret, _)| *secret == what);
         assert_eq!(listed(&store, what).await.len(), usize::from(is_listed), "{what}: a list");
-        assert!(dump(&server, &session).await == before, "{what}: it is left as it is");
+        assert!(dump(&server, &session).await == before, "{what}: the record is unchanged");
         assert_eq!(
             store.delete(&session.key, Claim::Generation(0)).await.expect("an answer"),
             Deleted::Ended,
@@ -167,25 +173,25 @@ async fn is_reported_and_left_alone(server: AnyRedis) {
             "{what}"
         );
     }
-    // An end of all includes what the index has as the user's and the store cannot read.
-    let session = spoilt(&server, &store, &UNREADABLE[0], "bob").await;
+    // A delete of all ends unreadable records that are in the user's index.
+    let session = damaged(&server, &store, &UNREADABLE[0], "bob").await;
     assert_eq!(store.delete_all(&principal("bob"), None).await.expect("an answer"), 1);
     assert!(store.load(&session.key).await.expect("an answer").is_none());
 }
 
-async fn is_dead_for_every_call(server: AnyRedis) {
+async fn expired_records_are_dead_for_every_call(server: AnyRedis) {
     let store = connect(&server.url("connections=1")).await;
-    for spoiling in DEAD {
-        let what = spoiling.0;
-        let dead = async || {
-            let session = spoilt(&server, &store, spoiling, "bob").await;
-            // The millisecond of a short life passes within a few calls.
+    for damage in EXPIRED {
+        let what = damage.0;
+        let expired = async || {
+            let session = damaged(&server, &store, damage, "bob").await;
+            // The shortened ttl of one millisecond passes within a few calls.
             let is_gone =
                 async || store.load(&session.key).await.expect("an answer").is_none().then_some(());
-            tests::wait::until("its end", tests::PATIENCE, is_gone).await;
+            tests::wait::until("the end of the session", tests::PATIENCE, is_gone).await;
             session
         };
-        let session = dead().await;
+        let session = expired().await;
         for commit in commits(&session) {
             assert_eq!(
                 store.commit(&session.key, commit).await.expect("an answer"),
@@ -200,17 +206,17 @@ async fn is_dead_for_every_call(server: AnyRedis) {
             Deleted::Missing,
             "{what}"
         );
-        let _ = dead().await;
+        let _ = expired().await;
         assert_eq!(
             store.delete_all(&principal("bob"), None).await.expect("an answer"),
             0,
             "{what}"
         );
-        let session = dead().await;
+        let session = expired().await;
         assert_eq!(
             store.create(&session.key, session.record()).await.expect("an answer"),
             Created::New,
-            "{what}: its key is free"
+            "{what}: the key is free"
         );
         assert_eq!(
             store.delete(&session.key, Claim::Any).await.expect("an answer"),
@@ -220,8 +226,8 @@ async fn is_dead_for_every_call(server: AnyRedis) {
     }
 }
 
-/// Records and indexes of the first version have other names.
-async fn first_version_is_not_seen(server: AnyRedis) {
+/// Records and indexes of the first version have other names, so this version ignores them.
+async fn first_version_is_ignored(server: AnyRedis) {
     let store = connect(&server.url("connections=1")).await;
     server.ask(&["HSET", "session:{AbCd}efgh", "", "1|1|0|1|9999999999999|", "\t", "bob"]).await;
     server.ask(&["ZADD", "session:user:bob", "9999999999999", "{AbCd}efgh"]).await;
@@ -241,9 +247,17 @@ async fn first_version_is_not_seen(server: AnyRedis) {
             break;
         }
     }
-    assert_eq!(server.dump("session:*").await, before, "it stays as it is");
+    assert_eq!(
+        server.dump("session:*").await,
+        before,
+        "the data of the first version is unchanged"
+    );
     let _bob = Session::signed_in(&store, "bob").await;
-    assert_eq!(listed(&store, "bob").await.len(), 1, "its index does not collide with the new one");
+    assert_eq!(
+        listed(&store, "bob").await.len(),
+        1,
+        "the index of the first version does not collide"
+    );
 }
 
 async fn scanned(store: &RedisStore) -> Vec<session_core::StoreKey> {
@@ -259,62 +273,63 @@ async fn scanned(store: &RedisStore) -> Vec<session_core::StoreKey> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c39_on_a_server_what_cannot_be_read_is_reported_and_left_alone() {
+async fn c39_server_reports_unreadable_records_unchanged() {
     let Some(server) = AnyRedis::server().await else { return };
-    is_reported_and_left_alone(server).await;
+    unreadable_records_are_reported_and_unchanged(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c39_in_a_cluster_what_cannot_be_read_is_reported_and_left_alone() {
+async fn c39_cluster_reports_unreadable_records_unchanged() {
     let Some(server) = AnyRedis::cluster().await else { return };
-    is_reported_and_left_alone(server).await;
+    unreadable_records_are_reported_and_unchanged(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c27_on_a_server_what_is_dead_is_dead_for_every_call() {
+async fn c27_expired_record_on_a_server_is_dead_for_every_call() {
     let Some(server) = AnyRedis::server().await else { return };
-    is_dead_for_every_call(server).await;
+    expired_records_are_dead_for_every_call(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c27_in_a_cluster_what_is_dead_is_dead_for_every_call() {
+async fn c27_expired_record_in_a_cluster_is_dead_for_every_call() {
     let Some(server) = AnyRedis::cluster().await else { return };
-    is_dead_for_every_call(server).await;
+    expired_records_are_dead_for_every_call(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c40_on_a_server_the_first_version_is_not_seen() {
+async fn c40_server_data_of_the_first_version_is_ignored() {
     let Some(server) = AnyRedis::server().await else { return };
-    first_version_is_not_seen(server).await;
+    first_version_is_ignored(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c40_in_a_cluster_the_first_version_is_not_seen() {
+async fn c40_cluster_data_of_the_first_version_is_ignored() {
     let Some(server) = AnyRedis::cluster().await else { return };
-    first_version_is_not_seen(server).await;
+    first_version_is_ignored(server).await;
 }
 
-/// Another application's key under the name of an index.
+/// A key of another application has the name of an index.
 #[tokio::test]
-async fn c34_key_in_the_place_of_an_index_refuses_the_sign_in() {
+async fn c34_foreign_key_with_an_indexs_name_fails_the_sign_in() {
     let Some(server) = AnyRedis::server().await else { return };
     let store = connect(&server.url("")).await;
-    server.ask(&["SET", "session:u}bob", "theirs"]).await;
+    server.ask(&["SET", "session:u}bob", "foreign"]).await;
     let session = Session::anonymous(&store).await;
     let before = dump(&server, &session).await;
     let signed_in = store.commit(&session.key, session.sign_in("bob", &session.rotated())).await;
     let created =
         store.create(&Session::new().key, session.record().principal(principal("bob"))).await;
-    for error in
-        [signed_in.expect_err("no list would show it"), created.expect_err("no list would show it")]
-    {
+    for error in [
+        signed_in.expect_err("no list would show the session"),
+        created.expect_err("no list would show the session"),
+    ] {
         let StoreError::Other { source, .. } = error else { panic!("{error:?}") };
         assert!(source.to_string().contains("delete or rename that key"), "{source}");
     }
-    assert!(dump(&server, &session).await == before, "the session stays as it is");
+    assert!(dump(&server, &session).await == before, "the session is unchanged");
 }
 
-/// Commands of tests are texts, so a script at the server writes the bytes.
+/// Commands of the tests are texts, so a script writes the bytes.
 #[tokio::test]
 async fn c39_value_that_is_not_utf_8_is_corrupt() {
     let Some(server) = AnyRedis::server().await else { return };

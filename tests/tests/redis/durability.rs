@@ -1,4 +1,4 @@
-//! `wait_replicas`: what ends or moves a session counts once a replica has it.
+//! `wait_replicas`: the store acknowledges ends, sign-ins and rotations once replicas have them.
 
 use std::{
     collections::HashSet,
@@ -17,10 +17,10 @@ use tests::{
 
 use crate::session::{Session, connect, hash, is_done, principal, with};
 
-/// The deadline of calls, and what a busy machine needs.
-const IN_TIME: Duration = Duration::from_millis(2_800);
+/// The deadline of calls, and some time for a busy machine.
+const MAX_DURATION: Duration = Duration::from_millis(2_800);
 
-/// A primary whose two replicas can be made to hang.
+/// A primary and its two replicas, which the test can freeze.
 struct Primary {
     servers: RedisSentinel,
     port: u16,
@@ -55,8 +55,8 @@ impl Primary {
         Ok(())
     }
 
-    /// What a node has of the session.
-    async fn held(&self, port: u16, session: &Session) -> Value {
+    /// The stored session on a node.
+    async fn stored(&self, port: u16, session: &Session) -> Value {
         self.servers
             .command(port, &["DUMP", &hash(session, "session:")])
             .await
@@ -74,14 +74,14 @@ impl Primary {
     }
 }
 
-/// The ports of the replicas in what `INFO replication` says.
+/// The ports of the replicas in the answer of `INFO replication`.
 pub(crate) fn replicas_of(info: &Value) -> Vec<u16> {
     let text: String = from_redis_value(info.clone()).expect("a text");
     let port = |line: &str| line.split_once("port=")?.1.split(',').next()?.parse().ok();
     text.lines().filter(|line| line.starts_with("slave")).filter_map(port).collect()
 }
 
-/// How much a primary has written.
+/// The replication offset of a primary: how many bytes it has written.
 fn offset(info: &Value) -> u64 {
     let text: String = from_redis_value(info.clone()).expect("a text");
     let digits =
@@ -89,52 +89,52 @@ fn offset(info: &Value) -> u64 {
     digits.trim().parse().expect("a number")
 }
 
-/// Whether a primary wrote a change between two offsets. To ask replicas how far they are takes a
-/// few bytes as well.
+/// Whether a primary wrote a change between two offsets. The pings to replicas take a few bytes as
+/// well.
 fn wrote(before: u64, after: u64) -> bool {
     after - before > 100
 }
 
-/// What came of it, and that it came in time.
+/// Awaits a call and checks its duration.
 async fn timed<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let begun = Instant::now();
     let result = call.await;
-    assert!(begun.elapsed() < IN_TIME, "an answer only after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < MAX_DURATION, "an answer took {:?}", begun.elapsed());
     result
 }
 
-/// The text of an error that says that the replicas did not.
+/// Whether the call failed because too few replicas acknowledged the change.
 fn lacks_replicas<T: std::fmt::Debug>(result: &Result<T, StoreError>) -> bool {
     match result {
         Err(StoreError::Unavailable { source, .. }) => {
-            source.to_string().contains("replicas were to have the change")
+            source.to_string().contains("replicas acknowledged the change")
         }
         _ => false,
     }
 }
 
-/// What is as durable as the settings ask for before it counts (law 10).
+/// The changes that must be as durable as the settings ask for before `Ok` (law 10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lasting {
-    End,
-    EndOfAll,
+enum DurableChange {
+    Delete,
+    DeleteAll,
     Rotation,
     SignIn,
     Creation,
 }
 
-impl Lasting {
+impl DurableChange {
     const ALL: [Self; 5] =
-        [Self::End, Self::EndOfAll, Self::Rotation, Self::SignIn, Self::Creation];
+        [Self::Delete, Self::DeleteAll, Self::Rotation, Self::SignIn, Self::Creation];
 
     async fn make(self, store: &RedisStore, session: &Session) -> Result<(), StoreError> {
         let done = |outcome| assert!(matches!(outcome, Outcome::Done(_)), "{self:?}: {outcome:?}");
         match self {
-            Self::End => store
+            Self::Delete => store
                 .delete(&session.key, Claim::Any)
                 .await
                 .map(|deleted| assert_eq!(deleted, Deleted::Ended)),
-            Self::EndOfAll => {
+            Self::DeleteAll => {
                 store.delete_all(&principal("bob"), None).await.map(|ended| assert_eq!(ended, 1))
             }
             Self::Rotation => {
@@ -153,20 +153,20 @@ impl Lasting {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ends_sign_ins_and_rotations_are_on_every_replica_that_was_asked_for() {
+async fn durable_changes_are_on_all_requested_replicas() {
     let Some(primary) = Primary::start().await else { return };
     let store = connect(&primary.url("wait_replicas=2&wait_ms=1900")).await;
-    for lasting in Lasting::ALL {
-        let session = match lasting {
-            Lasting::EndOfAll => Session::signed_in(&store, "bob").await,
-            Lasting::Creation => Session::new(),
+    for change in DurableChange::ALL {
+        let session = match change {
+            DurableChange::DeleteAll => Session::signed_in(&store, "bob").await,
+            DurableChange::Creation => Session::new(),
             _ => Session::anonymous(&store).await,
         };
-        let before = primary.held(primary.port, &session).await;
+        let before = primary.stored(primary.port, &session).await;
         wait::until("the replicas to have the session", PATIENCE, async || {
             let (one, other) = (
-                primary.held(primary.replicas[0], &session).await,
-                primary.held(primary.replicas[1], &session).await,
+                primary.stored(primary.replicas[0], &session).await,
+                primary.stored(primary.replicas[1], &session).await,
             );
             (one == before && other == before).then_some(())
         })
@@ -174,26 +174,27 @@ async fn ends_sign_ins_and_rotations_are_on_every_replica_that_was_asked_for() {
         ours!(primary.freeze().await);
         let call = tokio::spawn({
             let (store, session) = (store.clone(), session.clone());
-            async move { lasting.make(&store, &session).await.expect("the replicas have it") }
+            async move { change.make(&store, &session).await.expect("the replicas have it") }
         });
-        let made = async || (primary.held(primary.port, &session).await != before).then_some(());
-        wait::until("the primary to have made the change", PATIENCE, made).await;
-        assert!(!call.is_finished(), "{lasting:?} does not count before the replicas have it");
+        let changed =
+            async || (primary.stored(primary.port, &session).await != before).then_some(());
+        wait::until("the change on the primary", PATIENCE, changed).await;
+        assert!(!call.is_finished(), "{change:?} was acknowledged before the replicas had it");
         ours!(primary.thaw().await);
-        call.await.expect("the call is answered as it should be");
-        let now = primary.held(primary.port, &session).await;
+        call.await.expect("the call did not panic");
+        let now = primary.stored(primary.port, &session).await;
         for replica in &primary.replicas {
             assert_eq!(
-                primary.held(*replica, &session).await,
+                primary.stored(*replica, &session).await,
                 now,
-                "{lasting:?}: the replica on port {replica}"
+                "{change:?}: the replica on port {replica}"
             );
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_replicas_no_end_counts_and_nothing_else_is_held_up() {
+async fn missing_replicas_fail_durable_changes_and_delay_no_others() {
     let Some(primary) = Primary::start().await else { return };
     let store = connect(&primary.url("wait_replicas=1")).await;
     let stays = Session::anonymous(&store).await;
@@ -205,10 +206,10 @@ async fn without_replicas_no_end_counts_and_nothing_else_is_held_up() {
     let mut slowest = Duration::ZERO;
     let mut others = 0_u32;
     let refused = async {
-        assert!(lacks_replicas(&timed(store.delete(&ended.key, Claim::Any)).await), "an end");
+        assert!(lacks_replicas(&timed(store.delete(&ended.key, Claim::Any)).await), "a delete");
         assert!(
             lacks_replicas(&timed(store.delete_all(&principal("bob"), None)).await),
-            "an end of all"
+            "a delete of all"
         );
         assert!(
             lacks_replicas(&timed(store.commit(&renewed.key, renewed.renew(&next))).await),
@@ -221,22 +222,21 @@ async fn without_replicas_no_end_counts_and_nothing_else_is_held_up() {
             ),
             "a sign-in"
         );
-        // The primary has made the changes, so there is nothing left to do. Still no call may say
-        // that it counts.
+        // The primary has made the changes. Still no repeated call may succeed.
         let before = primary.offset().await;
         assert!(
             lacks_replicas(&timed(store.delete(&ended.key, Claim::Any)).await),
-            "an end of what is gone"
+            "a delete of a missing session"
         );
         let between = primary.offset().await;
         assert!(
             lacks_replicas(&timed(store.delete_all(&principal("bob"), None)).await),
-            "an end of all that is gone"
+            "a delete of all without sessions"
         );
         let after = primary.offset().await;
         assert!(
             wrote(before, between) && wrote(between, after),
-            "WAIT waits for a write of its connection, so each has to write"
+            "WAIT waits for a write of its connection, so each call has to write"
         );
         let again = timed(store.commit(&renewed.key, renewed.renew(&renewed.rotated()))).await;
         assert!(
@@ -249,15 +249,17 @@ async fn without_replicas_no_end_counts_and_nothing_else_is_held_up() {
         let begun = Instant::now();
         tokio::select! {
             () = &mut refused => break,
-            record = store.load(&stays.key) => assert!(record.expect("a load is not held up").is_some()),
+            record = store.load(&stays.key) => {
+                assert!(record.expect("a load is not delayed").is_some());
+            }
         }
         assert!(
             is_done(&store.commit(&stays.key, stays.set("n", "1")).await),
-            "a commit is not held up"
+            "a commit is not delayed"
         );
         let fresh = Session::new();
         assert_eq!(
-            store.create(&fresh.key, fresh.record()).await.expect("a creation is not held up"),
+            store.create(&fresh.key, fresh.record()).await.expect("a create is not delayed"),
             Created::New
         );
         slowest = slowest.max(begun.elapsed());
@@ -265,11 +267,12 @@ async fn without_replicas_no_end_counts_and_nothing_else_is_held_up() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     eprintln!(
-        "{others} times a load, a commit and a creation beside ends that wait for replicas: the slowest three took {slowest:?}"
+        "{others} times a load, a commit and a create during waits for replicas: the slowest three \
+         took {slowest:?}"
     );
     assert!(
         others > 100 && slowest < Duration::from_millis(400),
-        "what does not wait for replicas is held up: {slowest:?}"
+        "a call that does not wait for replicas was delayed: {slowest:?}"
     );
 
     ours!(primary.thaw().await);
@@ -284,19 +287,19 @@ async fn without_replicas_no_end_counts_and_nothing_else_is_held_up() {
     assert!(store.load(&all.key).await.expect("an answer").is_none());
     let record =
         store.load(&renewed.key).await.expect("an answer").expect("a live session").into_record();
-    assert!(record.secret == next.secret, "the rotation was made, and said to be uncertain");
+    assert!(record.secret == next.secret, "the primary made the rotation whose call failed");
 }
 
-/// `WAIT` blocks its connection. A call that gives up before its turn must not be left in the
-/// server's queue: it would be executed late, and the queue would grow as long as the replicas are
-/// away.
+/// `WAIT` blocks its connection. A call that gives up before its permit must not leave a command in
+/// the server's queue. The server would execute it late, and the queue would grow while the
+/// replicas are away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ends_that_give_up_before_their_turn_do_nothing() {
-    const ENDS: usize = 64;
+async fn deletes_that_time_out_before_their_permit_do_nothing() {
+    const DELETES: usize = 64;
     let Some(primary) = Primary::start().await else { return };
     let store =
         connect(&primary.url("wait_replicas=1&wait_ms=500&deadline_ms=1600&connections=1")).await;
-    let sessions = join_all((0..ENDS).map(|_| Session::anonymous(&store))).await;
+    let sessions = join_all((0..DELETES).map(|_| Session::anonymous(&store))).await;
     ours!(primary.freeze().await);
     let results =
         join_all(sessions.iter().map(|session| timed(store.delete(&session.key, Claim::Any))))
@@ -307,24 +310,25 @@ async fn ends_that_give_up_before_their_turn_do_nothing() {
     assert_eq!(
         timed(store.delete(&last.key, Claim::Any)).await.expect("the replicas are back"),
         Deleted::Ended,
-        "an end that comes last"
+        "a later delete"
     );
     let left = join_all(sessions.iter().map(|session| store.load(&session.key))).await;
     let left = left.into_iter().filter(|record| record.as_ref().is_ok_and(Option::is_some)).count();
     eprintln!(
-        "{ENDS} ends at once without replicas: {executed} were told that the replicas lack them, {left} sessions live on"
+        "{DELETES} deletes at once without replicas: {executed} failed for lack of replicas, \
+         {left} sessions are still live"
     );
-    assert!(executed >= 2, "each that has its turn is executed");
-    // Two may have been under way when they gave up.
+    assert!(executed >= 2, "a call with a permit is executed");
+    // Two calls may have been in flight at their timeout.
     assert!(
-        left + executed + 2 >= ENDS,
-        "{} ends were executed after their callers had given up",
-        ENDS - left - executed
+        left + executed + 2 >= DELETES,
+        "{} deletes were executed after their timeout",
+        DELETES - left - executed
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_a_cluster_an_end_of_all_that_is_repeated_waits_for_replicas_again() {
+async fn repeated_delete_all_in_a_cluster_waits_again() {
     let Some(cluster) = RedisCluster::start().await else { return };
     let store = connect(&with(&cluster.url(), "wait_replicas=1")).await;
     let mut sessions = Vec::new();
@@ -354,12 +358,12 @@ async fn in_a_cluster_an_end_of_all_that_is_repeated_waits_for_replicas_again() 
         }
         offsets
     };
-    // As often as it takes until no session is left at the primaries.
+    // Repeat until no session is left on the primaries.
     let mut calls = 0;
-    wait::until("the primaries to have ended all sessions", PATIENCE, async || {
+    wait::until("the end of all sessions on the primaries", PATIENCE, async || {
         assert!(
             timed(store.delete_all(&principal("bob"), None)).await.is_err(),
-            "no replica has it"
+            "no replica has the change"
         );
         calls += 1;
         let left = join_all(sessions.iter().map(|session| store.load(&session.key))).await;
@@ -380,13 +384,14 @@ async fn in_a_cluster_an_end_of_all_that_is_repeated_waits_for_replicas_again() 
     let again = timed(store.delete_all(&principal("bob"), None)).await;
     let after = offsets().await;
     eprintln!(
-        "{calls} calls ended 6 sessions on {} shards without replicas; another one: {again:?}; the primaries had written {before:?}, then {after:?}",
+        "{calls} calls ended 6 sessions on {} shards without replicas; another call: {again:?}; \
+         offsets of the primaries before it {before:?}, after it {after:?}",
         shards.len()
     );
-    assert!(again.is_err(), "no replica has it yet: {again:?}");
+    assert!(again.is_err(), "no replica has the change yet: {again:?}");
     assert!(
         before.iter().zip(&after).any(|(before, after)| wrote(*before, *after)),
-        "WAIT waits for a write of its connection, so an end of what is gone has to write"
+        "WAIT waits for a write of its connection, so a delete of a missing session has to write"
     );
     for port in &replicas {
         ours!(cluster.thaw(*port).await);

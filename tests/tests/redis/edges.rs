@@ -1,4 +1,4 @@
-//! Sizes and lives at the edge of what a store is asked for.
+//! Edge cases: very large commits, very short sessions, runtimes that end.
 
 use std::time::Duration;
 
@@ -9,9 +9,10 @@ use tests::service::Redis;
 
 use crate::session::{Session, connect, is_done, name, principal};
 
-/// What a script answers with has to fit its stack, or it fails after everything is written.
+/// The answer of a script must not exceed Lua's stack. Otherwise the script would fail after its
+/// writes.
 #[tokio::test]
-async fn c09_a_commit_of_thousands_of_adds_is_one_step() {
+async fn c09_commit_of_thousands_of_adds_is_atomic() {
     const ADDS: usize = 9_000;
     let Some(redis) = Redis::start().await else { return };
     let config = Config::new(&redis.url()).expect("a URL").limits(Limits { data_bytes: 1 << 20 });
@@ -20,7 +21,7 @@ async fn c09_a_commit_of_thousands_of_adds_is_one_step() {
     let commit = (0..ADDS)
         .fold(session.commit(), |commit, n| commit.change(name(&format!("n{n}")), Change::Add(2)));
     let Outcome::Done(done) = store.commit(&session.key, commit).await.expect("an answer") else {
-        panic!("the session lives")
+        panic!("the session is live")
     };
     assert_eq!(
         (done.version, done.added.len(), done.added.values().all(|sum| *sum == 2)),
@@ -39,14 +40,14 @@ async fn c09_a_commit_of_thousands_of_adds_is_one_step() {
     );
 }
 
-/// A user who signs in day after day and is never listed leaves no trail: an index keeps about as
-/// many dead entries as live ones.
+/// A user signs in often and is never listed. The index has about as many expired entries as live
+/// ones at most.
 #[tokio::test]
-async fn c33_index_that_no_call_reads_stays_small() {
+async fn c33_index_without_lists_stays_small() {
     const LASTING: usize = 4;
     let Some(redis) = Redis::start().await else { return };
     let store = connect(&redis.url()).await;
-    // With them the index itself lives on, which would otherwise end with its last session.
+    // These sessions keep the index, which otherwise ends with its last session.
     for _ in 0..LASTING {
         let _ = Session::signed_in(&store, "bob").await;
     }
@@ -64,9 +65,9 @@ async fn c33_index_that_no_call_reads_stays_small() {
     assert_eq!(crate::session::listed(&store, "bob").await.len(), LASTING);
 }
 
-/// A store outlives the runtimes that it is used from, as in a program with one for each test.
+/// A store works after the end of the runtime that opened its connection.
 #[test]
-fn a_store_goes_on_when_the_runtime_of_its_connection_has_ended() {
+fn store_reconnects_after_the_end_of_its_runtime() {
     let runtime =
         || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let servers = runtime();
@@ -79,6 +80,6 @@ fn a_store_goes_on_when_the_runtime_of_its_connection_has_ended() {
         let changed = runtime().block_on(store.commit(&session.key, session.add("n", 1)));
         assert!(is_done(&changed), "{changed:?}");
     }
-    // A container is let go within a runtime.
+    // A container can only be stopped within a runtime.
     servers.block_on(async move { drop(redis) });
 }

@@ -1,8 +1,8 @@
-//! A primary dies or hangs under load, and another server takes over.
+//! A primary is killed or frozen under load, and a replica is promoted.
 //!
-//! Requests fail in a window only, with 503 and the cookie left alone; afterwards everybody is
-//! served by the same workers, and no add was made that nobody asked for. What Redis had
-//! acknowledged and not yet copied may be lost; the tests say how much it was.
+//! Requests fail only for a short time, with 503 and an unchanged cookie. Afterwards the same
+//! workers serve all users, and no add was made twice. Changes that Redis acknowledged before its
+//! replicas had them may be lost. The tests print how many.
 
 use std::{
     net::SocketAddr,
@@ -23,40 +23,39 @@ use tokio::time::sleep;
 
 use crate::{
     durability::replicas_of,
-    load::{Load, Seen},
+    load::{Load, Observed},
     session::with,
 };
 
-/// How many visitors there are.
+/// The number of visitors.
 const VISITORS: usize = 16;
 
-/// How long after a promotion a request may still fail. A worker learns that its primary hangs when
-/// a call waits in vain for 2 s, and one that has nobody to serve meanwhile learns it later than
-/// the others.
+/// How long after a promotion a request may still fail. A worker notices a frozen primary when a
+/// call times out after 2 s. An idle worker notices it later than the others.
 const AFTERWARDS: Duration = Duration::from_secs(6);
 
-/// How long before the blow a request may have begun that fails by it.
+/// How long before the outage a failed request may have begun.
 const IN_FLIGHT: Duration = Duration::from_millis(500);
 
-/// What happens to the primary.
+/// The outage of the primary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Blow {
-    /// It is gone, and the kernel says so to whoever asks.
+enum Outage {
+    /// The process ends, and the kernel closes its connections.
     Killed,
-    /// It keeps its connections and answers nothing. Later it comes back and takes itself for the
+    /// The process keeps its connections and does not answer. When it continues, it still acts as
     /// primary.
     Frozen,
 }
 
-/// Servers with a primary that can be lost.
+/// Servers whose primary can fail.
 trait Servers {
     fn url(&self) -> String;
-    /// Until all that was written is on the replicas.
-    async fn copied(&self);
-    async fn strike(&mut self, blow: Blow) -> Result<u16, NotOurs>;
-    async fn promoted(&self, struck: u16);
-    /// Lets the former primary come back, where that can matter, and waits until it is a replica.
-    async fn heal(&mut self, blow: Blow, struck: u16) -> Result<(), NotOurs>;
+    /// Waits until the replicas have all writes.
+    async fn replicated(&self);
+    async fn fail_primary(&mut self, outage: Outage) -> Result<u16, NotOurs>;
+    async fn promoted(&self, former: u16);
+    /// Brings the former primary back, if that can matter, and waits until it is a replica.
+    async fn heal(&mut self, outage: Outage, former: u16) -> Result<(), NotOurs>;
 }
 
 impl Servers for RedisSentinel {
@@ -64,31 +63,31 @@ impl Servers for RedisSentinel {
         Self::url(self)
     }
 
-    async fn copied(&self) {
+    async fn replicated(&self) {
         let primary = self.primary_port().await;
-        copied(2, async |words| self.command(primary, words).await.ok()).await;
+        replicated(2, async |words| self.command(primary, words).await.ok()).await;
     }
 
-    async fn strike(&mut self, blow: Blow) -> Result<u16, NotOurs> {
-        match blow {
-            Blow::Killed => self.kill_primary().await,
-            Blow::Frozen => self.freeze_primary().await,
+    async fn fail_primary(&mut self, outage: Outage) -> Result<u16, NotOurs> {
+        match outage {
+            Outage::Killed => self.kill_primary().await,
+            Outage::Frozen => self.freeze_primary().await,
         }
     }
 
-    async fn promoted(&self, struck: u16) {
-        wait::until("another primary", PATIENCE, async || {
-            (self.primary_port().await != struck).then_some(())
+    async fn promoted(&self, former: u16) {
+        wait::until("a new primary", PATIENCE, async || {
+            (self.primary_port().await != former).then_some(())
         })
         .await;
     }
 
-    async fn heal(&mut self, blow: Blow, struck: u16) -> Result<(), NotOurs> {
-        // Sentinels demote a former primary 8 s after they saw it again. One that was killed has no
-        // connections left, so nobody could meet it.
-        if blow == Blow::Frozen {
-            self.thaw(struck).await?;
-            follows(async |words| self.command(struck, words).await.ok()).await;
+    async fn heal(&mut self, outage: Outage, former: u16) -> Result<(), NotOurs> {
+        // Sentinels demote a former primary 8 s after its return. A killed one has no connections
+        // left, so its return has no effect.
+        if outage == Outage::Frozen {
+            self.thaw(former).await?;
+            follows(async |words| self.command(former, words).await.ok()).await;
         }
         Ok(())
     }
@@ -99,41 +98,40 @@ impl Servers for RedisCluster {
         Self::url(self)
     }
 
-    async fn copied(&self) {
+    async fn replicated(&self) {
         for primary in self.primaries().await {
-            copied(1, async |words| self.command(primary, words).await.ok()).await;
+            replicated(1, async |words| self.command(primary, words).await.ok()).await;
         }
     }
 
-    async fn strike(&mut self, blow: Blow) -> Result<u16, NotOurs> {
-        match blow {
-            Blow::Killed => self.kill_primary(1).await,
-            Blow::Frozen => self.freeze_primary(1).await,
+    async fn fail_primary(&mut self, outage: Outage) -> Result<u16, NotOurs> {
+        match outage {
+            Outage::Killed => self.kill_primary(1).await,
+            Outage::Frozen => self.freeze_primary(1).await,
         }
     }
 
-    async fn promoted(&self, struck: u16) {
-        wait::until("another primary", PATIENCE, async || {
+    async fn promoted(&self, former: u16) {
+        wait::until("a new primary", PATIENCE, async || {
             let primaries = self.primaries().await;
-            (primaries.len() == 3 && !primaries.contains(&struck)).then_some(())
+            (primaries.len() == 3 && !primaries.contains(&former)).then_some(())
         })
         .await;
     }
 
-    async fn heal(&mut self, blow: Blow, struck: u16) -> Result<(), NotOurs> {
-        match blow {
-            Blow::Killed => self.start_again(struck).await?,
-            Blow::Frozen => self.thaw(struck).await?,
+    async fn heal(&mut self, outage: Outage, former: u16) -> Result<(), NotOurs> {
+        match outage {
+            Outage::Killed => self.start_again(former).await?,
+            Outage::Frozen => self.thaw(former).await?,
         }
-        follows(async |words| self.command(struck, words).await.ok()).await;
+        follows(async |words| self.command(former, words).await.ok()).await;
         self.complete().await;
         Ok(())
     }
 }
 
-/// Waits until a primary has heard from `replicas` that they have what it had written when this
-/// began.
-async fn copied(replicas: usize, ask: impl AsyncFn(&[&str]) -> Option<Value>) {
+/// Waits until this many replicas have acknowledged all writes that the primary has made so far.
+async fn replicated(replicas: usize, ask: impl AsyncFn(&[&str]) -> Option<Value>) {
     let replication =
         async || from_redis_value::<String>(ask(&["INFO", "replication"]).await?).ok();
     let number = |text: &str| {
@@ -141,14 +139,14 @@ async fn copied(replicas: usize, ask: impl AsyncFn(&[&str]) -> Option<Value>) {
             .next()
             .and_then(|digits| digits.parse::<u64>().ok())
     };
-    let written = wait::until("the primary to say how much it wrote", PATIENCE, async || {
+    let written = wait::until("the offset of the primary", PATIENCE, async || {
         replication()
             .await?
             .lines()
             .find_map(|line| number(line.strip_prefix("master_repl_offset:")?))
     })
     .await;
-    wait::until("the replicas to have it", PATIENCE, async || {
+    wait::until("the replicas to reach the offset", PATIENCE, async || {
         let text = replication().await?;
         let acknowledged = text.lines().filter_map(|line| number(line.split_once(",offset=")?.1));
         (acknowledged.filter(|offset| *offset >= written).count() == replicas).then_some(())
@@ -156,7 +154,7 @@ async fn copied(replicas: usize, ask: impl AsyncFn(&[&str]) -> Option<Value>) {
     .await;
 }
 
-/// Waits until a server is a replica and has what its primary has.
+/// Waits until a server is a replica in sync with its primary.
 async fn follows(ask: impl AsyncFn(&[&str]) -> Option<Value>) {
     wait::until("the former primary to follow the new one", PATIENCE, async || {
         let text: String = from_redis_value(ask(&["INFO", "replication"]).await?).ok()?;
@@ -165,93 +163,94 @@ async fn follows(ask: impl AsyncFn(&[&str]) -> Option<Value>) {
     .await;
 }
 
-/// Loses the primary under load and gets it back as a replica.
-async fn lose_the_primary(
+/// Fails the primary under load and brings it back as a replica.
+async fn primary_outage(
     servers: &mut impl Servers,
-    blow: Blow,
+    outage: Outage,
     what: &str,
-) -> Result<Seen, NotOurs> {
+) -> Result<Observed, NotOurs> {
     let mut demo =
         Demo::start(&["--store", "redis", "--store-url", &servers.url(), "--workers", "4"]).await;
     let load = Load::begin(&demo, VISITORS).await;
     let workers = demo.workers();
-    load.goes_well(20).await;
-    assert_eq!(load.failures(), 0, "nothing fails while nothing is wrong");
-    servers.copied().await;
+    load.succeeds(20).await;
+    assert_eq!(load.failures(), 0, "no request fails before the outage");
+    servers.replicated().await;
 
-    let strike = Instant::now();
-    let struck = servers.strike(blow).await?;
-    servers.promoted(struck).await;
+    let failed_at = Instant::now();
+    let former = servers.fail_primary(outage).await?;
+    servers.promoted(former).await;
     let promotion = Instant::now();
-    load.goes_well(20).await;
+    load.succeeds(20).await;
     let served = Instant::now();
-    // Whoever learns of the promotion last has done so.
+    // By then every worker has learned of the promotion.
     sleep((promotion + AFTERWARDS).saturating_duration_since(served)).await;
     let failed = load.failures();
-    servers.heal(blow, struck).await?;
-    load.goes_well(20).await;
-    assert_eq!(load.failures(), failed, "the former primary's return is nobody's concern");
+    servers.heal(outage, former).await?;
+    load.succeeds(20).await;
+    assert_eq!(load.failures(), failed, "the return of the former primary fails no request");
 
-    let seen = load.end().await;
+    let observed = load.end().await;
     assert_eq!(demo.workers(), workers, "no worker was restarted");
     demo.stop().await;
-    let window = seen
+    let window = observed
         .window
-        .map(|(from, to)| (from.saturating_duration_since(strike), to - strike))
+        .map(|(from, to)| (from.saturating_duration_since(failed_at), to - failed_at))
         .unwrap_or_default();
     eprintln!(
-        "{what} {blow:?}: promoted after {:?}, requests failed from {:?} to {:?}, all served again by {:?}; {} failed, the slowest took \
-         {:?}; {} adds acknowledged, {} lost, {} doubled; {} signed out",
-        promotion - strike,
+        "{what} {outage:?}: promoted after {:?}, requests failed from {:?} to {:?}, \
+         all served again by {:?}; {} failed, the slowest took {:?}; {} adds acknowledged, {} lost, {} doubled; \
+         {} signed out",
+        promotion - failed_at,
         window.0,
         window.1,
-        served - strike,
-        seen.failed,
-        seen.longest,
-        seen.acknowledged,
-        seen.lost,
-        seen.doubled,
-        seen.signed_out,
+        served - failed_at,
+        observed.failed,
+        observed.longest,
+        observed.acknowledged,
+        observed.lost,
+        observed.doubled,
+        observed.signed_out,
     );
-    assert!(seen.failed > 0, "a primary that is gone is noticed, or the test tests nothing");
-    let (first, last) = seen.window.unwrap_or((strike, strike));
+    assert!(observed.failed > 0, "an outage without a failed request tests nothing");
+    let (first, last) = observed.window.unwrap_or((failed_at, failed_at));
     assert!(
-        first + IN_FLIGHT >= strike,
-        "a request failed {:?} before anything was wrong",
-        strike - first
+        first + IN_FLIGHT >= failed_at,
+        "a request failed {:?} before the outage",
+        failed_at - first
     );
     assert!(
         last <= promotion + AFTERWARDS,
         "a request failed {:?} after the promotion",
         last - promotion
     );
-    assert_eq!(seen.doubled, 0, "an add that was asked for once was made twice");
-    assert_eq!(seen.signed_out, 0, "the replicas had every session before the blow");
-    Ok(seen)
+    assert_eq!(observed.doubled, 0, "an add was made twice");
+    assert_eq!(observed.signed_out, 0, "the replicas had every session before the outage");
+    Ok(observed)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h18_sentinel_promotes_a_replica_of_a_killed_primary() {
     let Some(mut servers) = RedisSentinel::start().await else { return };
-    ours!(lose_the_primary(&mut servers, Blow::Killed, "sentinel").await);
+    ours!(primary_outage(&mut servers, Outage::Killed, "sentinel").await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h21_sentinel_promotes_a_replica_of_a_frozen_primary() {
     let Some(mut servers) = RedisSentinel::start().await else { return };
-    ours!(lose_the_primary(&mut servers, Blow::Frozen, "sentinel").await);
+    ours!(primary_outage(&mut servers, Outage::Frozen, "sentinel").await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h18_cluster_promotes_a_replica_of_a_killed_primary() {
     let Some(mut servers) = RedisCluster::start().await else { return };
-    ours!(lose_the_primary(&mut servers, Blow::Killed, "cluster").await);
+    ours!(primary_outage(&mut servers, Outage::Killed, "cluster").await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h21_cluster_promotes_a_replica_of_a_frozen_primary() {
     let Some(mut servers) = RedisCluster::start().await else { return };
-    ours!(lose_the_primary(&mut servers, Blow::Frozen, "cluster").await);
+    ours!(primary_outage(&mut servers, Outage::Frozen, "cluster").await);
 }
 
 #[derive(Debug, Default)]
@@ -261,14 +260,13 @@ struct Tally {
     refused: AtomicUsize,
 }
 
-/// Signs in and out again and again until told to stop. Returns the cookies of sign-outs that were
-/// acknowledged.
-async fn come_and_go(address: SocketAddr, user: String, tally: Arc<Tally>) -> Vec<String> {
+/// Signs in and out until `stop` is set. Returns the cookies of the acknowledged sign-outs.
+async fn sign_in_and_out(address: SocketAddr, user: String, tally: Arc<Tally>) -> Vec<String> {
     let mut signed_out = Vec::new();
     while !tally.stop.load(Relaxed) {
         let mut browser = Browser::new(address);
         if browser.login(&user).await.status != 200 {
-            // A sign-in waits for replicas as well.
+            // A sign-in waits for replicas too.
             tally.refused.fetch_add(1, Relaxed);
             continue;
         }
@@ -281,7 +279,7 @@ async fn come_and_go(address: SocketAddr, user: String, tally: Arc<Tally>) -> Ve
             assert_eq!(response.status, 503, "{response:?}");
             assert!(
                 response.set_cookie().is_none(),
-                "who is not signed out keeps the cookie: {response:?}"
+                "a failed sign-out must not change the cookie: {response:?}"
             );
             tally.refused.fetch_add(1, Relaxed);
         }
@@ -290,21 +288,25 @@ async fn come_and_go(address: SocketAddr, user: String, tally: Arc<Tally>) -> Ve
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h20_with_wait_replicas_a_killed_primary_undoes_no_sign_out() {
+async fn h20_wait_replicas_keeps_sign_outs_of_a_killed_primary() {
     let Some(mut servers) = RedisSentinel::start().await else { return };
     let url = with(&servers.url(), "wait_replicas=1");
     let demo = Demo::start(&["--store", "redis", "--store-url", &url, "--workers", "4"]).await;
     let tally = Arc::new(Tally::default());
     let visitors: Vec<_> = (0..VISITORS)
         .map(|number| {
-            tokio::spawn(come_and_go(demo.address, format!("visitor-{number}"), Arc::clone(&tally)))
+            tokio::spawn(sign_in_and_out(
+                demo.address,
+                format!("visitor-{number}"),
+                Arc::clone(&tally),
+            ))
         })
         .collect();
-    wait::until_true("sign-outs before the blow", PATIENCE, || {
+    wait::until_true("sign-outs before the outage", PATIENCE, || {
         tally.signed_out.load(Relaxed) > 20 * VISITORS
     })
     .await;
-    // Whatever the primary does from now on is lost with it.
+    // All later writes of the primary are lost with it.
     let primary = servers.primary_port().await;
     let replicas = replicas_of(
         &servers.command(primary, &["INFO", "replication"]).await.expect("the primary answers"),
@@ -316,16 +318,16 @@ async fn h20_with_wait_replicas_a_killed_primary_undoes_no_sign_out() {
         .command(primary, &["CLIENT", "KILL", "TYPE", "replica"])
         .await
         .expect("the primary answers");
-    wait::until_true("sign-ins and sign-outs that no replica has", PATIENCE, || {
+    wait::until_true("failed sign-ins and sign-outs", PATIENCE, || {
         tally.refused.load(Relaxed) > VISITORS
     })
     .await;
-    let struck = ours!(servers.kill_primary().await);
+    let former = ours!(servers.kill_primary().await);
     for port in &replicas {
         ours!(servers.thaw(*port).await);
     }
     let (before, refused) = (tally.signed_out.load(Relaxed), tally.refused.load(Relaxed));
-    servers.promoted(struck).await;
+    servers.promoted(former).await;
     let promoted = tally.signed_out.load(Relaxed);
     wait::until_true("sign-outs after the promotion", PATIENCE, || {
         tally.signed_out.load(Relaxed) > promoted + 5 * VISITORS
@@ -334,23 +336,23 @@ async fn h20_with_wait_replicas_a_killed_primary_undoes_no_sign_out() {
     tally.stop.store(true, Relaxed);
     let mut signed_out = Vec::new();
     for visitor in visitors {
-        signed_out.extend(visitor.await.expect("no visitor met what may not be"));
+        signed_out.extend(visitor.await.expect("the visitor did not panic"));
     }
     let mut undone = 0;
     for cookie in &signed_out {
-        // A worker may still notice only now that its connection led to the old primary; that is a
-        // 503, which says nothing of the session.
+        // A worker may notice only now that its connection leads to the former primary. It answers
+        // 503, which says nothing about the session.
         let answered = async || {
             let answer = Browser::holding(demo.address, cookie).get("/session").await;
             (answer.status != 503).then_some(answer)
         };
-        let answer =
-            wait::until("an answer about a session that was signed out", PATIENCE, answered).await;
+        let answer = wait::until("an answer about a signed-out session", PATIENCE, answered).await;
         undone += usize::from(!answer.expect(200).json::<Page>().is_anonymous());
     }
     eprintln!(
-        "{} sign-outs were acknowledged, {before} of them before the blow, and {refused} sign-ins and sign-outs refused by then; {undone} undone",
+        "{} sign-outs acknowledged, {before} of them before the outage; {refused} sign-ins and \
+         sign-outs failed until then; {undone} sign-outs undone",
         signed_out.len()
     );
-    assert_eq!(undone, 0, "a sign-out that was acknowledged is for good");
+    assert_eq!(undone, 0, "an acknowledged sign-out was undone");
 }

@@ -1,4 +1,4 @@
-//! A server that is full: `maxmemory` is reached, and nothing may be evicted.
+//! Full servers: `maxmemory` is reached, and the policy is `noeviction`.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use tests::{
 
 use crate::session::{LONG, Session, connect, hash, is_done, listed, name, principal};
 
-/// Uses up a server's memory: sets its cap to what it uses.
+/// Fills a server: reduces `maxmemory` below the memory in use.
 async fn fill(server: &AnyRedis) {
     server.ask_all(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
-    // Once more than what is in use now, lest a buffer that goes makes room.
+    // Below the memory in use, so that a freed buffer does not make room.
     server.ask_all(&["CONFIG", "SET", "maxmemory", "1mb"]).await;
     wait::until("every server to be full", PATIENCE, async || {
         let answers = server.try_all(&["SET", "filler", &"x".repeat(100_000)]).await;
@@ -43,7 +43,7 @@ fn is_full<T: std::fmt::Debug>(result: &Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::Rejected(Rejection::Full { .. })))
 }
 
-/// Everything that is stored of a session: fields and time to live, as the server has them.
+/// The stored fields of a session and the time at which its key expires.
 async fn stored(server: &AnyRedis, session: &Session) -> (Vec<(Vec<u8>, Vec<u8>)>, u64) {
     let hash = hash(session, "session:");
     let fields: Vec<Vec<u8>> =
@@ -55,8 +55,8 @@ async fn stored(server: &AnyRedis, session: &Session) -> (Vec<(Vec<u8>, Vec<u8>)
     (fields, due)
 }
 
-/// A session with values of known sizes.
-async fn kept(store: &RedisStore, user: Option<&str>) -> Session {
+/// Creates a session with values of known sizes.
+async fn created(store: &RedisStore, user: Option<&str>) -> Session {
     let session = Session::new();
     let mut new = session.record().data(Data::from(vec![
         (name("a"), Json::from_text("\"0123456789\"").expect("JSON")),
@@ -75,25 +75,25 @@ fn rotation(of: &Session, grace: Option<Duration>) -> Rotation {
     Rotation { secret: next.secret, generation: next.id.generation(), grace }
 }
 
-/// The crate's page: whatever does not make a record larger goes on; what does is refused, and
+/// The README: a change that does not make a record larger works. Any other change is rejected and
 /// changes nothing.
-async fn goes_on_and_is_refused(server: &AnyRedis, url: &str) {
+async fn only_growth_is_rejected(server: &AnyRedis, url: &str) {
     let store = connect(url).await;
-    // Scripts, connections and indexes are there before, as on a server that has run for a while.
+    // Scripts, connections and indexes exist before the server is full.
     let (anonymous, bobs, carols, mut renewed, signing, growing) = (
-        kept(&store, None).await,
-        kept(&store, Some("bob")).await,
-        kept(&store, Some("carol")).await,
-        kept(&store, Some("dave")).await,
-        kept(&store, None).await,
-        kept(&store, Some("erin")).await,
+        created(&store, None).await,
+        created(&store, Some("bob")).await,
+        created(&store, Some("carol")).await,
+        created(&store, Some("dave")).await,
+        created(&store, None).await,
+        created(&store, Some("erin")).await,
     );
     fill(server).await;
 
     let new = Session::new();
     let refused = store.create(&new.key, new.record().principal(principal("bob"))).await;
-    assert!(is_full(&refused), "a creation: {refused:?}");
-    assert!(store.load(&new.key).await.expect("reads go on").is_none());
+    assert!(is_full(&refused), "a create: {refused:?}");
+    assert!(store.load(&new.key).await.expect("reads work").is_none());
 
     let before = stored(server, &growing).await;
     let long = format!("\"{}\"", "y".repeat(200));
@@ -101,11 +101,11 @@ async fn goes_on_and_is_refused(server: &AnyRedis, url: &str) {
         ("a longer value", growing.set("a", &long)),
         ("a new value", growing.set("c", "1")),
         (
-            "a longer value and a removal that does not make up for it",
+            "a longer value and a smaller removal",
             growing.set("a", &long).change(name("b"), Change::Remove),
         ),
-        ("a longer value with a longer life", growing.set("a", &long).ttl(LONG * 2)),
-        ("another record that is larger", growing.set("a", &long).clear()),
+        ("a longer value with a longer ttl", growing.set("a", &long).ttl(LONG * 2)),
+        ("a larger record after a clear", growing.set("a", &long).clear()),
         ("a sum with a digit more", growing.add("n", 5)),
         (
             "a longer value with a new secret",
@@ -114,7 +114,11 @@ async fn goes_on_and_is_refused(server: &AnyRedis, url: &str) {
     ] {
         let result = store.commit(&growing.key, commit).await;
         assert!(is_full(&result), "{what}: {result:?}");
-        assert_eq!(stored(server, &growing).await, before, "{what}: it is refused whole");
+        assert_eq!(
+            stored(server, &growing).await,
+            before,
+            "{what}: the rejected commit changes nothing"
+        );
     }
 
     for session in [&anonymous, &carols] {
@@ -123,10 +127,10 @@ async fn goes_on_and_is_refused(server: &AnyRedis, url: &str) {
             ("a shorter value", session.set("a", "\"9\"")),
             ("a sum of as many digits", session.add("n", 1)),
             ("a removal", session.commit().change(name("b"), Change::Remove)),
-            ("a longer life", session.commit().ttl(LONG * 2)),
-            ("another record that is smaller", session.set("a", "1").clear()),
-            ("nothing left", session.commit().clear()),
-            ("nobody signed in", session.commit().principal(PrincipalChange::Unset)),
+            ("a longer ttl", session.commit().ttl(LONG * 2)),
+            ("a smaller record after a clear", session.set("a", "1").clear()),
+            ("an empty record", session.commit().clear()),
+            ("no principal", session.commit().principal(PrincipalChange::Unset)),
         ] {
             let result = store.commit(&session.key, commit).await;
             assert!(is_done(&result), "{what}: {result:?}");
@@ -143,74 +147,77 @@ async fn goes_on_and_is_refused(server: &AnyRedis, url: &str) {
         let stored = store
             .load(&renewed.key)
             .await
-            .expect("reads go on")
+            .expect("reads work")
             .expect("a live session")
             .into_record();
         renewed.secret = stored.secret;
     }
-    assert_eq!(listed(&store, "dave").await.len(), 1, "the index stays");
+    assert_eq!(listed(&store, "dave").await.len(), 1, "the index keeps the session");
     let result = store.commit(&signing.key, signing.sign_in("frank", &signing.rotated())).await;
     assert!(is_done(&result), "a sign-in: {result:?}");
-    assert_eq!(listed(&store, "frank").await.len(), 1, "the index has followed");
+    assert_eq!(listed(&store, "frank").await.len(), 1, "the index has the new session");
 
-    assert_eq!(store.delete(&anonymous.key, Claim::Any).await.expect("ends go on"), Deleted::Ended);
     assert_eq!(
-        store.delete(&anonymous.key, Claim::Any).await.expect("ends go on"),
+        store.delete(&anonymous.key, Claim::Any).await.expect("deletes work"),
+        Deleted::Ended
+    );
+    assert_eq!(
+        store.delete(&anonymous.key, Claim::Any).await.expect("deletes work"),
         Deleted::Missing
     );
-    assert_eq!(store.delete_all(&principal("bob"), None).await.expect("ends go on"), 1);
-    assert_eq!(store.delete_all(&principal("bob"), None).await.expect("ends go on"), 0);
-    assert!(store.load(&bobs.key).await.expect("reads go on").is_none());
-    assert!(store.load(&renewed.key).await.expect("reads go on").is_some());
+    assert_eq!(store.delete_all(&principal("bob"), None).await.expect("deletes work"), 1);
+    assert_eq!(store.delete_all(&principal("bob"), None).await.expect("deletes work"), 0);
+    assert!(store.load(&bobs.key).await.expect("reads work").is_none());
+    assert!(store.load(&renewed.key).await.expect("reads work").is_some());
 
     make_room(server).await;
     assert_eq!(
-        store.create(&new.key, new.record()).await.expect("there is room again"),
+        store.create(&new.key, new.record()).await.expect("the server has memory again"),
         Created::New
     );
     assert!(
         is_done(&store.commit(&growing.key, growing.set("a", &long)).await),
-        "there is room again"
+        "the server has memory again"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_server_refuses_what_is_larger_and_does_everything_else() {
+async fn full_server_rejects_only_larger_records() {
     let Some(server) = AnyRedis::server_with(&["--maxmemory-policy", "noeviction"]).await else {
         return;
     };
-    goes_on_and_is_refused(&server, &server.url("connections=1")).await;
+    only_growth_is_rejected(&server, &server.url("connections=1")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_cluster_refuses_what_is_larger_and_does_everything_else() {
+async fn full_cluster_rejects_only_larger_records() {
     let Some(cluster) = RedisCluster::start_with(&["--maxmemory-policy", "noeviction"]).await
     else {
         return;
     };
     let server = AnyRedis::Cluster(cluster);
-    goes_on_and_is_refused(&server, &server.url("connections=1")).await;
+    only_growth_is_rejected(&server, &server.url("connections=1")).await;
 }
 
-/// With `wait_replicas` an end of what is gone has to write something, and that as well when there
-/// is no room.
+/// With `wait_replicas` a delete of a missing session has to write something, even on a full
+/// server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ends_that_wait_for_replicas_need_no_room() {
+async fn deletes_that_wait_for_replicas_need_no_memory() {
     let Some(cluster) = RedisCluster::start_with(&["--maxmemory-policy", "noeviction"]).await
     else {
         return;
     };
     let server = AnyRedis::Cluster(cluster);
-    ends_need_no_room(&server, &server.url("wait_replicas=1")).await;
-    // One server without replicas: the ends are made, and then said to lack them.
+    deletes_need_no_memory(&server, &server.url("wait_replicas=1")).await;
+    // One server without replicas: the deletes are made, and the calls fail for lack of replicas.
     let Some(server) = AnyRedis::server_with(&["--maxmemory-policy", "noeviction"]).await else {
         return;
     };
-    ends_need_no_room(&server, &server.url("wait_replicas=1&wait_ms=20")).await;
+    deletes_need_no_memory(&server, &server.url("wait_replicas=1&wait_ms=20")).await;
 }
 
-async fn ends_need_no_room(server: &AnyRedis, url: &str) {
-    // A sign-in waits for replicas too, so another store makes them.
+async fn deletes_need_no_memory(server: &AnyRedis, url: &str) {
+    // A sign-in would wait for replicas as well, so another store creates the sessions.
     let maker = connect(&server.url("")).await;
     let session = Session::signed_in(&maker, "bob").await;
     let renewed = Session::signed_in(&maker, "carol").await;
@@ -226,7 +233,7 @@ async fn ends_need_no_room(server: &AnyRedis, url: &str) {
             assert!(!is_full(&result), "round {round}: {result:?}");
         }
     }
-    assert_eq!(store.load(&session.key).await.expect("reads go on"), None);
+    assert_eq!(store.load(&session.key).await.expect("reads work"), None);
     assert_eq!(
         store.commit(&session.key, session.set("a", "1")).await.expect("an answer"),
         Outcome::Gone
@@ -234,7 +241,7 @@ async fn ends_need_no_room(server: &AnyRedis, url: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_http_a_full_server_is_503_and_the_log_says_why() {
+async fn full_server_gives_503_and_a_log_line() {
     let Some(redis) = Redis::start_with(&["--maxmemory-policy", "noeviction"]).await else {
         return;
     };
@@ -246,7 +253,7 @@ async fn over_http_a_full_server_is_503_and_the_log_says_why() {
     fill(&server).await;
     let cookie = bob.cookie().to_owned();
     let refused = demo.browser().insert("theme", "\"dark\"").await.expect(503);
-    assert!(refused.set_cookie().is_none(), "no cookie for a session that is not kept");
+    assert!(refused.set_cookie().is_none(), "a rejected session sets no cookie");
     let refused = bob.insert("more", &format!("\"{}\"", "y".repeat(500))).await.expect(503);
     assert!(refused.set_cookie().is_none());
     assert_eq!(bob.cookie(), cookie);

@@ -1,4 +1,4 @@
-//! Visitors who keep a demo busy while its servers fail, and what became of all they were told.
+//! Load on a demo while its servers fail, and a comparison of all answers with the store.
 
 use std::{
     collections::BTreeMap,
@@ -14,15 +14,15 @@ use parking_lot::Mutex;
 use tests::{Browser, Demo, PATIENCE, Page, client::Request, wait};
 use tokio::task::JoinHandle;
 
-/// How long the answer to a request may take: the store's deadline of 2 s twice, for a request may
-/// make two calls, and what a busy machine needs.
-const IN_TIME: Duration = Duration::from_millis(5_500);
+/// How long a request may take: twice the store's deadline of 2 s, because a request can make two
+/// calls, and some time for a busy machine.
+const MAX_RESPONSE_TIME: Duration = Duration::from_millis(5_500);
 
-/// How many sums each visitor keeps. An attempt meets a sum that the last few attempts did not, so
-/// that one which was made twice shows.
+/// The number of sums of each visitor. Successive adds use different sums, so that an add that was
+/// made twice is visible.
 const SUMS: usize = 32;
 
-/// Visitors at work, each signed in as somebody else.
+/// Running visitors. Each is signed in as another user.
 #[derive(Debug)]
 pub(crate) struct Load {
     visitors: Vec<Arc<Visitor>>,
@@ -38,11 +38,10 @@ struct Visitor {
 
 #[derive(Debug, Default)]
 struct Log {
-    /// By the name of a sum: the last that was acknowledged, and the attempts without an answer
-    /// that says so.
+    /// For each sum: its last acknowledged value, and the number of adds without an answer.
     sums: BTreeMap<String, (i64, i64)>,
     acknowledged: u64,
-    /// Requests that were answered as they should be since the last failure.
+    /// Successful requests since the last failure.
     in_a_row: usize,
     failures: Vec<Failure>,
     longest: Duration,
@@ -54,24 +53,24 @@ struct Failure {
     ended: Instant,
 }
 
-/// What the visitors saw, and what of it the store still knows.
+/// What the visitors observed, compared with the store.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct Observed {
     pub(crate) failed: usize,
-    /// When the first request that failed began, and when the last one ended.
+    /// The start of the first failed request, and the end of the last one.
     pub(crate) window: Option<(Instant, Instant)>,
     pub(crate) longest: Duration,
     pub(crate) acknowledged: u64,
     /// Acknowledged adds that are not in the store.
     pub(crate) lost: i64,
-    /// Adds that are in the store and that nobody asked for.
+    /// Adds that are in the store and were not requested.
     pub(crate) doubled: i64,
     /// Visitors whose session is gone.
     pub(crate) signed_out: usize,
 }
 
 impl Load {
-    /// Signs `visitors` in and lets them begin.
+    /// Signs this many visitors in and starts them.
     pub(crate) async fn begin(demo: &Demo, visitors: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut load = Self { visitors: Vec::new(), stop, tasks: Vec::new() };
@@ -89,38 +88,38 @@ impl Load {
         load
     }
 
-    /// Waits until each visitor had `count` answers in a row, from now on, that were no failure.
-    pub(crate) async fn goes_well(&self, count: usize) {
+    /// Waits until each visitor has had `count` successful answers in a row, from now on.
+    pub(crate) async fn succeeds(&self, count: usize) {
         for visitor in &self.visitors {
             visitor.log.lock().in_a_row = 0;
         }
-        wait::until("every visitor to be served again and again", PATIENCE, async || {
-            // A visitor who saw what may not be has ended, and its words are those that count.
-            assert!(self.tasks.iter().all(|task| !task.is_finished()), "a visitor gave up");
+        wait::until("successful answers for every visitor", PATIENCE, async || {
+            // A visitor that observes a wrong answer panics, and its message is the important one.
+            assert!(self.tasks.iter().all(|task| !task.is_finished()), "a visitor has ended early");
             self.visitors.iter().all(|visitor| visitor.log.lock().in_a_row >= count).then_some(())
         })
         .await;
     }
 
-    /// How many requests have failed by now.
+    /// The number of failed requests so far.
     pub(crate) fn failures(&self) -> usize {
         self.visitors.iter().map(|visitor| visitor.log.lock().failures.len()).sum()
     }
 
-    /// Ends it, and compares what the visitors were told with what the store holds.
-    pub(crate) async fn end(self) -> Seen {
+    /// Ends the load and compares the answers with the store.
+    pub(crate) async fn end(self) -> Observed {
         self.stop.store(true, Relaxed);
         let browsers = join_all(self.tasks).await;
-        let mut seen = Seen::default();
+        let mut observed = Observed::default();
         for (browser, visitor) in browsers.into_iter().zip(&self.visitors) {
-            let page = browser.expect("a visitor ends when told").page().await;
-            seen.add(visitor, &page);
+            let page = browser.expect("the visitor did not panic").page().await;
+            observed.add(visitor, &page);
         }
-        seen
+        observed
     }
 }
 
-impl Seen {
+impl Observed {
     fn add(&mut self, visitor: &Visitor, page: &Page) {
         let log = visitor.log.lock();
         self.failed += log.failures.len();
@@ -141,10 +140,10 @@ impl Seen {
     }
 }
 
-/// Adds and reads in turn until told to stop.
+/// Adds and reads in turn until `stop` is set.
 ///
 /// # Panics
-/// If an answer is neither what was asked for nor a 503 that leaves the cookie alone.
+/// If an answer is neither successful nor a 503 without a cookie.
 async fn work(mut browser: Browser, visitor: Arc<Visitor>, stop: Arc<AtomicBool>) -> Browser {
     for attempt in 0.. {
         if stop.load(Relaxed) {
@@ -173,7 +172,7 @@ impl Visitor {
         let response = browser.send(request).await;
         let ended = Instant::now();
         let took = ended - begun;
-        assert!(took < IN_TIME, "{}: an answer only after {took:?}", self.user);
+        assert!(took < MAX_RESPONSE_TIME, "{}: an answer took {took:?}", self.user);
         let mut log = self.log.lock();
         log.longest = log.longest.max(took);
         if response.status == 200 {
@@ -183,7 +182,7 @@ impl Visitor {
         assert_eq!(response.status, 503, "{}: {response:?}", self.user);
         assert!(
             response.set_cookie().is_none(),
-            "{}: a failure leaves the cookie alone: {response:?}",
+            "{}: a failure must not change the cookie: {response:?}",
             self.user
         );
         log.in_a_row = 0;

@@ -1,16 +1,16 @@
-//! Redis: the servers that tests are given, and what is tested on them.
+//! Black-box tests of `store-redis` on real servers.
 #![expect(
     clippy::expect_used,
-    reason = "a test that cannot do its part fails and says what it could not do"
+    reason = "a test fails if a step of it fails, with a text that names the step"
 )]
-#![expect(clippy::print_stderr, reason = "the figures that a test measured, for --nocapture")]
+#![expect(clippy::print_stderr, reason = "tests print their measurements, shown with --nocapture")]
 
-/// What a hand on a server gave back; returns from the test, with the reason on its output, if the
-/// server is not ours.
+/// The result of an action that only servers of this test allow, such as a stop. If the server is
+/// external, the macro prints the reason and returns from the test.
 macro_rules! ours {
-    ($hand:expr) => {
-        match $hand {
-            Ok(given) => given,
+    ($action:expr) => {
+        match $action {
+            Ok(result) => result,
             Err(not_ours) => return eprintln!("{not_ours}"),
         }
     };

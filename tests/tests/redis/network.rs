@@ -1,4 +1,4 @@
-//! A slow network between a store and its server, which can fall silent.
+//! A proxy that delays all traffic between a store and its server and can drop it.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -12,10 +12,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Carries what is sent to a server on 127.0.0.1 and back, each way after a delay.
+/// A proxy for a server on 127.0.0.1. It delays each direction.
 #[derive(Debug)]
 pub(crate) struct Network {
-    /// Where the server is, as seen through it.
+    /// The address of the proxy.
     pub(crate) address: SocketAddr,
     is_silent: watch::Sender<bool>,
     accepting: JoinHandle<()>,
@@ -34,13 +34,13 @@ impl Network {
         Self { address, is_silent, accepting }
     }
 
-    /// From now on nothing arrives, and nobody is told. Connections that there are, and those made
-    /// meanwhile, stay silent for good.
+    /// From now on no data arrives, and no end of a connection is reported. Existing connections
+    /// and those made until [`recover`](Self::recover) stay silent for ever.
     pub(crate) fn fall_silent(&self) {
         self.is_silent.send_replace(true);
     }
 
-    /// From now on new connections are served.
+    /// From now on new connections work again.
     pub(crate) fn recover(&self) {
         self.is_silent.send_replace(false);
     }
@@ -62,8 +62,8 @@ async fn carry(here: TcpStream, port: u16, delay: Duration, mut silence: watch::
     tokio::select! {
         _ = &mut flow => {}
         silent = silent => {
-            // Not dropped: that would tell both ends. If nobody can change it any more, the test is
-            // over.
+            // The sockets stay open, because closing them would be visible to both ends. An error
+            // means that the test is over.
             if silent {
                 std::future::pending::<()>().await;
             }

@@ -1,5 +1,5 @@
-//! The ways to reach a server, and what becomes of a store whose server is not there, refuses it,
-//! or hangs up.
+//! Connecting: TCP, sockets, TLS, restricted users, and servers that are down, refuse the store, or
+//! close connections.
 
 use std::{
     collections::HashSet,
@@ -24,7 +24,7 @@ use crate::{
     session::{LONG, Session, connect, hash, is_done, listed, principal, with},
 };
 
-/// Every call of a store does what it is for.
+/// Makes every call of a store and checks its result.
 async fn every_call_works(store: &RedisStore) {
     let session = Session::signed_in(store, "bob").await;
     assert!(store.load(&session.key).await.expect("a load").is_some());
@@ -48,11 +48,11 @@ async fn every_call_works(store: &RedisStore) {
         }
     }
     assert!(visited.contains(&next.key), "a scan");
-    assert_eq!(store.delete_all(&principal("carol"), None).await.expect("an end of all"), 1);
+    assert_eq!(store.delete_all(&principal("carol"), None).await.expect("a delete of all"), 1);
     let other = Session::signed_in(store, "dave").await;
-    assert_eq!(store.delete(&other.key, Claim::Any).await.expect("an end"), Deleted::Ended);
+    assert_eq!(store.delete(&other.key, Claim::Any).await.expect("a delete"), Deleted::Ended);
     assert_eq!(
-        store.delete(&other.key, Claim::Any).await.expect("an end of what is gone"),
+        store.delete(&other.key, Claim::Any).await.expect("a second delete"),
         Deleted::Missing
     );
     let _ = store.delete_everyone(None, 1).await.expect("a page");
@@ -65,17 +65,13 @@ async fn refusal(url: &str) -> String {
     let error = RedisStore::connect(&Config::new(url).expect("a URL"))
         .await
         .expect_err("the server cannot be used");
-    assert!(
-        begun.elapsed() < Duration::from_secs(4),
-        "it says so only after {:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_secs(4), "the error took {:?}", begun.elapsed());
     let ConnectError::Server { source, .. } = error else { panic!("{error:?}") };
     source.to_string()
 }
 
 #[tokio::test]
-async fn over_tcp_and_a_socket_in_any_database() {
+async fn store_works_over_tcp_and_sockets_in_any_database() {
     let Some(redis) = Redis::start().await else { return };
     let socket = ours!(redis.socket_url()).replace("redis+unix://", "unix:");
     for url in [redis.url(), format!("{socket}?db=3"), redis.url().replace("/0", "/7")] {
@@ -89,7 +85,7 @@ async fn over_tcp_and_a_socket_in_any_database() {
     }
 }
 
-/// An authority, and what it has signed, as files.
+/// A certificate authority and the files of its certificates.
 struct Authority {
     folder: PathBuf,
     issuer: Issuer<'static, KeyPair>,
@@ -123,11 +119,11 @@ impl Authority {
     }
 }
 
-/// Lets a server speak TLS on a port of its own, which is returned.
+/// Makes a server listen for TLS on another port. Returns the port.
 async fn speak_tls(redis: &Redis, authority: &Authority) -> u16 {
     let set = async |name: &str, value: &str| redis.command(&["CONFIG", "SET", name, value]).await;
     let (certificate, key) = (authority.path("server.pem"), authority.path("server.key"));
-    set("tls-auth-clients", "no").await.expect("a server that can speak TLS");
+    set("tls-auth-clients", "no").await.expect("a server with TLS");
     redis
         .command(&[
             "CONFIG",
@@ -153,52 +149,49 @@ async fn speak_tls(redis: &Redis, authority: &Authority) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_tls_with_authorities_and_certificates_of_ones_own() {
+async fn tls_uses_the_configured_authorities_and_certificates() {
     let Some(redis) = Redis::start().await else { return };
-    // The server's own folder, which it can read wherever it runs.
+    // The server can read its own folder, also if it runs in a container.
     let socket = ours!(redis.socket_url()).replace("redis+unix://", "");
     let folder = Path::new(&socket).parent().expect("a socket is in a folder");
-    let (ours, theirs) = (Authority::new(folder, "ours"), Authority::new(folder, "theirs"));
+    let (trusted, other) = (Authority::new(folder, "trusted"), Authority::new(folder, "other"));
     for name in ["server", "client"] {
-        ours.sign(name);
-        theirs.sign(name);
+        trusted.sign(name);
+        other.sign(name);
     }
-    let port = speak_tls(&redis, &ours).await;
+    let port = speak_tls(&redis, &trusted).await;
     let url = format!("rediss://127.0.0.1:{port}");
-    let trusting = format!("{url}?tls_ca={}", ours.path("ca.pem"));
-    every_call_works(&connect(&trusting).await).await;
+    let trusted_url = format!("{url}?tls_ca={}", trusted.path("ca.pem"));
+    every_call_works(&connect(&trusted_url).await).await;
 
-    // What nobody vouches for is an error that says so. It is one of those that may pass, like any
-    // connection that cannot be made.
-    for url in [url.clone(), format!("{url}?tls_ca={}", theirs.path("ca.pem"))] {
+    // An untrusted certificate is a transient error that names the certificate, like each failure
+    // to connect.
+    for url in [url.clone(), format!("{url}?tls_ca={}", other.path("ca.pem"))] {
         let store = RedisStore::new(&Config::new(&url).expect("a URL")).expect("settings that fit");
         let begun = Instant::now();
         let StoreError::Unavailable { source, .. } =
-            store.ping().await.expect_err("the server is a stranger")
+            store.ping().await.expect_err("the server is not trusted")
         else {
             panic!("{url}")
         };
         assert!(source.to_string().contains("certificate"), "{source}");
-        assert!(
-            begun.elapsed() < Duration::from_secs(1),
-            "it says so only after {:?}",
-            begun.elapsed()
-        );
+        assert!(begun.elapsed() < Duration::from_secs(1), "the error took {:?}", begun.elapsed());
         eprintln!("{source}");
     }
 
-    redis
-        .command(&["CONFIG", "SET", "tls-auth-clients", "yes"])
-        .await
-        .expect("a server that can speak TLS");
+    redis.command(&["CONFIG", "SET", "tls-auth-clients", "yes"]).await.expect("a server with TLS");
     let client = |of: &Authority| {
-        format!("{trusting}&tls_cert={}&tls_key={}", of.path("client.pem"), of.path("client.key"))
+        format!(
+            "{trusted_url}&tls_cert={}&tls_key={}",
+            of.path("client.pem"),
+            of.path("client.key")
+        )
     };
-    every_call_works(&connect(&client(&ours)).await).await;
-    for url in [trusting.clone(), client(&theirs)] {
+    every_call_works(&connect(&client(&trusted)).await).await;
+    for url in [trusted_url.clone(), client(&other)] {
         let store = RedisStore::new(&Config::new(&url).expect("a URL")).expect("settings that fit");
         let begun = Instant::now();
-        let error = store.ping().await.expect_err("the client is a stranger");
+        let error = store.ping().await.expect_err("the client is not trusted");
         assert!(
             matches!(error, StoreError::Unavailable { .. })
                 && begun.elapsed() < Duration::from_secs(1),
@@ -207,23 +200,18 @@ async fn over_tls_with_authorities_and_certificates_of_ones_own() {
     }
 }
 
-/// The commands that the crate's page lists after these words.
+/// The commands that the README lists in the sentence that begins with these words.
 fn listed_after(words: &str) -> Vec<String> {
-    let page = include_str!("../../../store-redis/README.md").replace('\n', " ");
-    let (_, after) = page.split_once(words).expect("the page says what a user needs");
-    let list = after.split([';', '.']).next().unwrap_or_default();
-    list.split('`')
-        .skip(1)
-        .step_by(2)
-        .filter(|word| *word != "wait_replicas")
-        .map(|word| format!("+{}", word.to_lowercase()))
-        .collect()
+    let readme = include_str!("../../../store-redis/README.md").replace('\n', " ");
+    let (_, after) = readme.split_once(words).expect("the README lists the commands");
+    let list = after.split('.').next().unwrap_or_default();
+    list.split('`').skip(1).step_by(2).map(|word| format!("+{}", word.to_lowercase())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_of_its_own_needs_no_more_than_the_page_says() {
+async fn user_needs_only_the_commands_in_the_readme() {
     let Some(server) = AnyRedis::server().await else { return };
-    let allowed = listed_after("A user of its own needs these commands:");
+    let allowed = listed_after("A restricted user needs these commands:");
     assert!(allowed.len() > 15, "{allowed:?}");
     let user =
         [&["ACL", "SETUSER", "app", "on", ">appspassword", "~shop:*", "-@all"], &*words(&allowed)]
@@ -233,11 +221,14 @@ async fn a_user_of_its_own_needs_no_more_than_the_page_says() {
     every_call_works(&connect(&url).await).await;
     server
         .ask(
-            &[&["ACL", "SETUSER", "app"], &*words(&listed_after("with `wait_replicas` also"))]
-                .concat(),
+            &[
+                &["ACL", "SETUSER", "app"],
+                &*words(&listed_after("With `wait_replicas` it also needs")),
+            ]
+            .concat(),
         )
         .await;
-    // There are no replicas, so nothing counts; and nothing is forbidden.
+    // There are no replicas, so each call is `Unavailable`. No call is forbidden.
     let session = Session::signed_in(&connect(&url).await, "bob").await;
     let store = connect(&with(&url, "wait_replicas=1&wait_ms=10")).await;
     for result in [
@@ -255,10 +246,10 @@ async fn a_user_of_its_own_needs_no_more_than_the_page_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_a_cluster_a_user_of_its_own_needs_no_more_than_the_page_says() {
+async fn cluster_user_needs_only_the_commands_in_the_readme() {
     let Some(AnyRedis::Cluster(cluster)) = AnyRedis::cluster().await else { return };
-    let mut allowed = listed_after("A user of its own needs these commands:");
-    allowed.extend(listed_after("in a Cluster also"));
+    let mut allowed = listed_after("A restricted user needs these commands:");
+    allowed.extend(listed_after("In a Cluster it also needs"));
     let user = [
         &["ACL", "SETUSER", "app", "on", ">appspassword", "~session:*", "-@all"],
         &*words(&allowed),
@@ -273,15 +264,15 @@ async fn in_a_cluster_a_user_of_its_own_needs_no_more_than_the_page_says() {
     let session = Session::signed_in(&store, "bob").await;
     let moving = Move::of(&cluster, &session).await;
     moving.begin().await;
-    moving.carry(&hash(&session, "session:")).await;
-    assert!(store.load(&session.key).await.expect("half of the slot has moved").is_some());
+    moving.migrate(&hash(&session, "session:")).await;
+    assert!(store.load(&session.key).await.expect("an answer while the slot moves").is_some());
     assert!(
         is_done(&store.commit(&session.key, session.add("n", 1)).await),
-        "half of the slot has moved"
+        "a commit while the slot moves"
     );
     let mut after = None;
     loop {
-        let page = store.scan(after, 1000).await.expect("half of the slot has moved");
+        let page = store.scan(after, 1000).await.expect("an answer while the slot moves");
         after = page.next;
         if after.is_none() {
             break;
@@ -307,13 +298,13 @@ async fn all_ports(cluster: &RedisCluster) -> Vec<u16> {
 }
 
 #[tokio::test]
-async fn a_wrong_password_and_a_server_that_is_too_old_are_said_at_once() {
+async fn wrong_password_and_old_server_are_reported_at_once() {
     let Some(server) = AnyRedis::server().await else { return };
     let wrong = server.url("").replace(PASSWORD, "wrongpassword");
     let why = refusal(&wrong).await;
     assert!(why.contains("WRONGPASS") || why.to_lowercase().contains("password"), "{why}");
     assert!(!why.contains("wrongpassword"), "{why}");
-    // A server from before the sixth version does not know this command.
+    // Servers before Redis 6 do not have this command.
     let Some(redis) = Redis::start_with(&["--rename-command", "HELLO", ""]).await else { return };
     let why = refusal(&redis.url()).await;
     eprintln!("a server without HELLO: {why}");
@@ -321,24 +312,21 @@ async fn a_wrong_password_and_a_server_that_is_too_old_are_said_at_once() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_down_at_first_is_used_once_it_is_up() {
+async fn store_uses_a_server_that_starts_later() {
     let Some(mut redis) = Redis::start().await else { return };
     ours!(redis.stop().await);
     let begun = Instant::now();
     let store = connect(&redis.url()).await;
-    assert!(
-        begun.elapsed() < Duration::from_secs(1),
-        "nobody listens, so there is nothing to wait for"
-    );
-    assert!(store.ping().await.expect_err("nobody listens").is_transient());
+    assert!(begun.elapsed() < Duration::from_secs(1), "a refused connection needs no timeout");
+    assert!(store.ping().await.expect_err("the server is down").is_transient());
     ours!(redis.start_again().await);
-    wait::until("the store to find it", Duration::from_secs(1), async || store.ping().await.ok())
+    wait::until("the store to connect", Duration::from_secs(1), async || store.ping().await.ok())
         .await;
     every_call_works(&store).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_the_server_ends_while_it_is_idle_costs_no_call() {
+async fn closed_idle_connection_fails_no_call() {
     let Some(redis) = Redis::start().await else { return };
     let store = connect(&redis.url()).await;
     let session = Session::anonymous(&store).await;
@@ -347,7 +335,7 @@ async fn a_connection_that_the_server_ends_while_it_is_idle_costs_no_call() {
             .command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
             .await
             .expect("the server answers");
-        // The end has to arrive, as it has when a connection was idle for long.
+        // The store has to receive the end of the connection first.
         tokio::time::sleep(Duration::from_millis(20)).await;
         let changed = store.commit(&session.key, session.add("n", 1)).await;
         assert!(is_done(&changed), "round {round}: {changed:?}");
@@ -358,7 +346,7 @@ async fn a_connection_that_the_server_ends_while_it_is_idle_costs_no_call() {
 }
 
 #[tokio::test]
-async fn a_server_that_forgot_the_scripts_learns_them_again() {
+async fn store_loads_scripts_again_after_a_flush() {
     let Some(redis) = Redis::start().await else { return };
     let store = connect(&redis.url()).await;
     every_call_works(&store).await;
@@ -375,41 +363,38 @@ async fn a_server_that_forgot_the_scripts_learns_them_again() {
 }
 
 #[tokio::test]
-async fn a_key_of_somebody_else_under_a_sessions_name_is_corrupt_and_can_be_deleted() {
+async fn foreign_key_with_a_sessions_name_is_corrupt() {
     let Some(redis) = Redis::start().await else { return };
-    let (ours, theirs) = (
-        connect(&with(&redis.url(), "prefix=ours:")).await,
-        connect(&with(&redis.url(), "prefix=theirs:")).await,
+    let (own, other) = (
+        connect(&with(&redis.url(), "prefix=own:")).await,
+        connect(&with(&redis.url(), "prefix=other:")).await,
     );
     let session = Session::new();
-    let hash = hash(&session, "ours:");
+    let hash = hash(&session, "own:");
     redis.command(&["RPUSH", &hash, "a", "b"]).await.expect("the server answers");
-    assert!(theirs.load(&session.key).await.expect("it is not theirs").is_none());
+    assert!(other.load(&session.key).await.expect("another prefix").is_none());
     assert_eq!(
-        theirs.create(&session.key, session.record()).await.expect("it is not theirs"),
+        other.create(&session.key, session.record()).await.expect("another prefix"),
         Created::New
     );
-    assert!(matches!(ours.load(&session.key).await, Err(StoreError::Corrupt { .. })));
+    assert!(matches!(own.load(&session.key).await, Err(StoreError::Corrupt { .. })));
     assert!(matches!(
-        ours.commit(&session.key, session.set("a", "1")).await,
+        own.commit(&session.key, session.set("a", "1")).await,
         Err(StoreError::Corrupt { .. })
     ));
     assert_eq!(
-        ours.create(&session.key, session.record()).await.expect("an answer"),
+        own.create(&session.key, session.record()).await.expect("an answer"),
         Created::Taken
     );
     let held = redis.command(&["LLEN", &hash]).await.expect("the server answers");
-    assert_eq!(held, Value::Int(2), "it is left as it is");
+    assert_eq!(held, Value::Int(2), "the list is unchanged");
+    assert_eq!(own.delete(&session.key, Claim::Any).await.expect("a delete"), Deleted::Ended);
     assert_eq!(
-        ours.delete(&session.key, Claim::Any).await.expect("it can be deleted"),
-        Deleted::Ended
-    );
-    assert_eq!(
-        ours.commit(&session.key, session.set("a", "1")).await.expect("it is gone"),
+        own.commit(&session.key, session.set("a", "1")).await.expect("an answer"),
         Outcome::Gone
     );
     assert!(
-        theirs.load(&session.key).await.expect("an answer").is_some(),
-        "the other one is not touched"
+        other.load(&session.key).await.expect("an answer").is_some(),
+        "the session with the other prefix is unchanged"
     );
 }

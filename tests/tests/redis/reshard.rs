@@ -1,4 +1,4 @@
-//! A slot of a Cluster moves to another node, with sessions in it that are in use.
+//! A slot of a Cluster moves to another node while its sessions are in use.
 
 use std::{
     collections::HashSet,
@@ -21,12 +21,12 @@ use tests::{
 
 use crate::session::{Session, connect, hash, listed, name, principal};
 
-/// How many sessions share the slot.
+/// The number of sessions in the slot.
 const SESSIONS: usize = 24;
-/// How long after a move calls may still be refused.
+/// How long after a move calls may still fail.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// A slot on its way.
+/// A slot that moves from one primary to another.
 pub(crate) struct Move<'c> {
     cluster: &'c RedisCluster,
     slot: String,
@@ -35,7 +35,7 @@ pub(crate) struct Move<'c> {
 }
 
 impl<'c> Move<'c> {
-    /// The slot in which this session lies, and the primary of another shard.
+    /// A move of this session's slot to the primary of another shard.
     pub(crate) async fn of(cluster: &'c RedisCluster, session: &Session) -> Self {
         let primaries = cluster.primaries().await;
         let slot: u16 = from_redis_value(
@@ -78,8 +78,8 @@ impl<'c> Move<'c> {
         .expect("names")
     }
 
-    pub(crate) async fn carry(&self, key: &str) {
-        // Fine if it has ended or moved meanwhile.
+    pub(crate) async fn migrate(&self, key: &str) {
+        // The command also succeeds if the key has ended or moved meanwhile.
         self.ask(
             self.from,
             &[
@@ -98,7 +98,7 @@ impl<'c> Move<'c> {
         .await;
     }
 
-    /// Moves what is left, and makes the new node the slot's own.
+    /// Moves the remaining keys and assigns the slot to the new node.
     pub(crate) async fn complete(&self) {
         loop {
             let keys = self.keys().await;
@@ -106,7 +106,7 @@ impl<'c> Move<'c> {
                 break;
             }
             for key in keys {
-                self.carry(&key).await;
+                self.migrate(&key).await;
             }
         }
         let to = self.id(self.to).await;
@@ -116,9 +116,9 @@ impl<'c> Move<'c> {
     }
 }
 
-/// Sessions that share a slot.
-async fn neighbours(store: &RedisStore, count: usize) -> Vec<Session> {
-    // Keys that have a hash tag share the slot of that.
+/// Creates sessions in one slot.
+async fn sessions_in_one_slot(store: &RedisStore, count: usize) -> Vec<Session> {
+    // Keys with the same hash tag are in the same slot.
     let tag = Session::new().key;
     let in_slot = |number| Session {
         key: StoreKey::from_text(format!("{{{}}}{number}", tag.as_str())),
@@ -150,9 +150,9 @@ impl Tally {
     }
 }
 
-/// Adds, loads and, if it may, rotates until told to stop. Every call is answered or a transient
-/// error; a session that is there is never missing. Returns where the session is, the last sum that
-/// was acknowledged, and the adds without an answer.
+/// Adds, loads and, with `rotates`, rotates until `stop` is set. Each call succeeds or fails with a
+/// transient error, and the live session is never missing. Returns the key, the last acknowledged
+/// sum, and the number of adds without an answer.
 async fn work(
     store: RedisStore,
     mut session: Session,
@@ -164,12 +164,12 @@ async fn work(
     while !stop.load(Relaxed) {
         match tally.count(store.commit(&session.key, session.add("n", 1)).await) {
             Some(Outcome::Done(done)) => sum = done.added[&name("n")],
-            Some(other) => panic!("a live session: {other:?}"),
+            Some(other) => panic!("the session is live: {other:?}"),
             None => unanswered += 1,
         }
         if let Some(record) = tally.count(store.load(&session.key).await) {
             let stored = record
-                .expect("a live session is there")
+                .expect("a live session")
                 .into_record()
                 .data
                 .get("n")
@@ -183,12 +183,12 @@ async fn work(
                     tally.rotations.fetch_add(1, Relaxed);
                     session = next;
                 }
-                Some(other) => panic!("a live session: {other:?}"),
-                // It may have been made. The record says so.
+                Some(other) => panic!("the session is live: {other:?}"),
+                // The rotation may have been made. The record shows it.
                 None => {
                     let secret = loop {
                         if let Some(record) = tally.count(store.load(&next.key).await) {
-                            break record.expect("a live session is there").into_record().secret;
+                            break record.expect("a live session").into_record().secret;
                         }
                     };
                     session = if secret == next.secret { next } else { session };
@@ -199,7 +199,7 @@ async fn work(
     (session.key, sum, unanswered)
 }
 
-/// All that one scan visits; a page that is refused is asked for again.
+/// The keys of one complete scan. A page that fails is requested again.
 async fn scanned(store: &RedisStore) -> HashSet<StoreKey> {
     let (mut visited, mut after) = (HashSet::new(), None);
     loop {
@@ -217,10 +217,10 @@ async fn scanned(store: &RedisStore) -> HashSet<StoreKey> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slot_moves_under_load_and_nothing_is_lost_or_done_twice() {
+async fn slot_move_under_load_loses_and_doubles_nothing() {
     let Some(AnyRedis::Cluster(cluster)) = AnyRedis::cluster().await else { return };
     let store = connect(&cluster.url()).await;
-    let sessions = neighbours(&store, SESSIONS).await;
+    let sessions = sessions_in_one_slot(&store, SESSIONS).await;
     let moving = Move::of(&cluster, &sessions[0]).await;
     let (tally, stop) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
     let stay: HashSet<StoreKey> =
@@ -241,13 +241,13 @@ async fn a_slot_moves_under_load_and_nothing_is_lost_or_done_twice() {
     let progress = async |what: &str| {
         let from = tally.calls.load(Relaxed);
         wait::until(what, PATIENCE, async || {
-            assert!(tasks.iter().all(|task| !task.is_finished()), "a task gave up");
+            assert!(tasks.iter().all(|task| !task.is_finished()), "a task has ended early");
             (tally.calls.load(Relaxed) > from + 500).then_some(())
         })
         .await;
     };
     progress("calls before the move").await;
-    assert_eq!(tally.refused.load(Relaxed), 0, "nothing is refused while nothing moves");
+    assert_eq!(tally.refused.load(Relaxed), 0, "no call fails while no slot moves");
 
     let begun = Instant::now();
     let scanning = tokio::spawn({
@@ -259,7 +259,7 @@ async fn a_slot_moves_under_load_and_nothing_is_lost_or_done_twice() {
                 assert_eq!(
                     stay.difference(&visited).count(),
                     0,
-                    "a scan missed what was there throughout"
+                    "a scan missed a session that existed throughout"
                 );
                 scans += 1;
             }
@@ -267,10 +267,10 @@ async fn a_slot_moves_under_load_and_nothing_is_lost_or_done_twice() {
         }
     });
     moving.begin().await;
-    progress("calls while nothing has moved yet").await;
+    progress("calls before the first key moves").await;
     let keys = moving.keys().await;
     for key in &keys[..keys.len() / 2] {
-        moving.carry(key).await;
+        moving.migrate(key).await;
     }
     let half = Instant::now();
     progress("calls while the slot is on both nodes").await;
@@ -278,8 +278,7 @@ async fn a_slot_moves_under_load_and_nothing_is_lost_or_done_twice() {
     moving.complete().await;
     let moved = begun.elapsed();
     progress("calls after the move").await;
-    // A node that is kept waiting learns of the move later than the others. From some call on none
-    // is refused.
+    // A busy node learns of the move later than the others. After a while no call fails any more.
     let complete = Instant::now();
     let refused = loop {
         let refused = tally.refused.load(Relaxed);
@@ -287,13 +286,13 @@ async fn a_slot_moves_under_load_and_nothing_is_lost_or_done_twice() {
         if tally.refused.load(Relaxed) == refused {
             break refused;
         }
-        assert!(complete.elapsed() < SETTLED, "calls are refused long after the move");
+        assert!(complete.elapsed() < SETTLED, "calls fail long after the move");
     };
     stop.store(true, Relaxed);
-    let scans = scanning.await.expect("no scan missed anything");
+    let scans = scanning.await.expect("no scan missed a session");
     let (mut lost, mut doubled, mut sums) = (0, 0, 0);
     for ended in join_all(tasks).await {
-        let (key, sum, unanswered) = ended.expect("no task met what may not be");
+        let (key, sum, unanswered) = ended.expect("the task did not panic");
         let record =
             store.load(&key).await.expect("an answer").expect("a live session").into_record();
         let stored = record.data.get("n").and_then(session_core::Json::as_integer).unwrap_or(0);
@@ -302,38 +301,39 @@ async fn a_slot_moves_under_load_and_nothing_is_lost_or_done_twice() {
         sums += sum;
     }
     eprintln!(
-        "a slot moved in {moved:?}, {both:?} of them on both nodes: {} calls, {refused} refused; {} rotations, {sums} adds, {lost} lost, \
-         {doubled} doubled; {scans} scans meanwhile",
+        "a slot moved in {moved:?}, of which it was on both nodes for {both:?}: {} calls, \
+         {refused} failed; {} rotations, {sums} adds, {lost} lost, {doubled} doubled; \
+         {scans} scans meanwhile",
         tally.calls.load(Relaxed),
         tally.rotations.load(Relaxed),
     );
     assert_eq!((lost, doubled), (0, 0));
-    assert_eq!(listed(&store, "bob").await.len(), SESSIONS, "everybody is still signed in");
+    assert_eq!(listed(&store, "bob").await.len(), SESSIONS, "all sessions are still signed in");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reads_find_both_halves_of_a_slot_that_moves_and_all_of_it_afterwards() {
+async fn reads_find_all_sessions_of_a_moving_slot() {
     let Some(AnyRedis::Cluster(cluster)) = AnyRedis::cluster().await else { return };
     let (writer, reader) = (connect(&cluster.url()).await, connect(&cluster.url()).await);
-    let sessions = neighbours(&writer, 4).await;
+    let sessions = sessions_in_one_slot(&writer, 4).await;
     let moving = Move::of(&cluster, &sessions[0]).await;
     assert!(reader.load(&sessions[0].key).await.expect("an answer").is_some());
     moving.begin().await;
     for session in &sessions[..2] {
-        moving.carry(&hash(session, "session:")).await;
+        moving.migrate(&hash(session, "session:")).await;
     }
     for session in &sessions {
         assert!(reader.load(&session.key).await.expect("half of the slot has moved").is_some());
         assert_eq!(listed(&reader, "bob").await.len(), 4);
     }
-    assert_eq!(scanned(&reader).await.len(), 4, "a scan visits both halves");
+    assert_eq!(scanned(&reader).await.len(), 4, "a scan visits both nodes");
     moving.complete().await;
     for session in &sessions {
         assert!(reader.load(&session.key).await.expect("the slot has moved").is_some());
     }
     assert_eq!(listed(&reader, "bob").await.len(), 4);
     assert_eq!(scanned(&reader).await.len(), 4);
-    // The way is known by now, and need not be asked for again.
+    // The driver knows the new node by now.
     let begun = Instant::now();
     for _ in 0..20 {
         assert!(reader.load(&sessions[0].key).await.expect("the slot has moved").is_some());
@@ -341,15 +341,15 @@ async fn reads_find_both_halves_of_a_slot_that_moves_and_all_of_it_afterwards() 
     eprintln!("20 loads of a session whose slot has moved: {:?}", begun.elapsed());
 }
 
-/// A rotation names one key, so it goes on while its slot is on two nodes.
+/// A rotation uses one key, so it works while its slot is on two nodes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rotation_in_a_moving_slot_is_made_at_once() {
+async fn rotation_works_in_a_moving_slot() {
     let Some(AnyRedis::Cluster(cluster)) = AnyRedis::cluster().await else { return };
     let store = connect(&cluster.url()).await;
-    let sessions = neighbours(&store, 2).await;
+    let sessions = sessions_in_one_slot(&store, 2).await;
     let moving = Move::of(&cluster, &sessions[0]).await;
     moving.begin().await;
-    moving.carry(&hash(&sessions[0], "session:")).await;
+    moving.migrate(&hash(&sessions[0], "session:")).await;
     for session in &sessions {
         let rotated = store.commit(&session.key, session.renew(&session.rotated())).await;
         assert!(matches!(rotated, Ok(Outcome::Done(_))), "{rotated:?}");

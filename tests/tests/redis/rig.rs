@@ -1,4 +1,4 @@
-//! The servers that tests are given do what is asked of them.
+//! The servers of the tests start, stop, freeze and fail over as the tests expect.
 
 use std::{net::TcpStream, time::Instant};
 
@@ -14,7 +14,7 @@ fn read<T: FromRedisValue>(answer: RedisResult<Value>) -> T {
 }
 
 #[tokio::test]
-async fn a_redis_is_empty_and_says_its_version() {
+async fn new_redis_is_empty_and_reports_its_version() {
     let Some(redis) = Redis::start().await else { return };
     assert_eq!(read::<String>(redis.command(&["PING"]).await), "PONG");
     let (product, version) = redis.version().split_once(' ').expect("a product and its version");
@@ -28,7 +28,7 @@ async fn a_redis_is_empty_and_says_its_version() {
 }
 
 #[tokio::test]
-async fn a_stopped_redis_comes_back_at_the_same_address_and_empty() {
+async fn restarted_redis_keeps_its_address_and_is_empty() {
     let Some(mut redis) = Redis::start().await else { return };
     let url = redis.url();
     ours!(redis.stop().await);
@@ -36,14 +36,14 @@ async fn a_stopped_redis_comes_back_at_the_same_address_and_empty() {
     ours!(redis.start_again().await);
     assert_eq!(redis.url(), url);
     assert_eq!(read::<u64>(redis.command(&["DBSIZE"]).await), 0);
-    // Both are fine when there is nothing to do.
+    // A repeated start or stop does nothing.
     ours!(redis.start_again().await);
     ours!(redis.stop().await);
     ours!(redis.stop().await);
 }
 
 #[tokio::test]
-async fn a_frozen_redis_hangs_until_it_is_thawed() {
+async fn frozen_redis_does_not_answer_until_thawed() {
     let Some(redis) = Redis::start().await else { return };
     ours!(redis.freeze().await);
     let hung = redis.command(&["PING"]).await.expect_err("a frozen server does not answer");
@@ -53,7 +53,7 @@ async fn a_frozen_redis_hangs_until_it_is_thawed() {
 }
 
 #[tokio::test]
-async fn a_redis_has_the_flags_the_password_and_the_socket_that_were_asked_for() {
+async fn redis_has_the_requested_flags_password_and_socket() {
     let Some(redis) = Redis::start_with(&["--maxmemory", "8mb", "--requirepass", "secret"]).await
     else {
         return;
@@ -73,17 +73,17 @@ async fn a_redis_has_the_flags_the_password_and_the_socket_that_were_asked_for()
 }
 
 #[tokio::test]
-async fn a_dropped_redis_is_gone() {
+async fn dropped_redis_is_stopped() {
     let Some(redis) = Redis::start().await else { return };
     let port = ours!(redis.port());
     drop(redis);
-    TcpStream::connect(("127.0.0.1", port)).expect_err("nobody listens there any more");
+    TcpStream::connect(("127.0.0.1", port)).expect_err("nothing listens there any more");
 }
 
-/// What was started by a test that fails is gone as well.
+/// A failed test also ends the servers that it started.
 #[test]
-fn a_redis_is_gone_after_a_panic() {
-    let (tell, told) = std::sync::mpsc::channel();
+fn redis_is_stopped_after_a_panic() {
+    let (sender, receiver) = std::sync::mpsc::channel();
     let test = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -93,19 +93,19 @@ fn a_redis_is_gone_after_a_panic() {
         runtime.block_on(async {
             let Some(redis) = Redis::start().await else { return };
             let port = ours!(redis.port());
-            tell.send(port).expect("the test listens");
-            panic!("as a test that fails does");
+            sender.send(port).expect("the test receives");
+            panic!("a planned panic");
         });
     });
     let ended = test.join();
-    // Nothing is told if the test is skipped, and then it has ended without a panic.
-    let Ok(port) = told.recv() else { return ended.expect("there is a server") };
+    // A skipped test sends no port and ends without a panic.
+    let Ok(port) = receiver.recv() else { return ended.expect("there is a server") };
     ended.expect_err("the test panics");
-    TcpStream::connect(("127.0.0.1", port)).expect_err("nobody listens there any more");
+    TcpStream::connect(("127.0.0.1", port)).expect_err("nothing listens there any more");
 }
 
 #[tokio::test]
-async fn a_cluster_promotes_a_replica_of_a_killed_primary_and_takes_the_node_back() {
+async fn cluster_promotes_a_replica_of_a_killed_primary() {
     let Some(mut cluster) = RedisCluster::start().await else { return };
     let before = cluster.primaries().await;
     assert_eq!(before.len(), 3, "{before:?}");
@@ -115,7 +115,7 @@ async fn a_cluster_promotes_a_replica_of_a_killed_primary_and_takes_the_node_bac
     assert_eq!(
         (after[0], after[2]),
         (before[0], before[2]),
-        "only the shard without a primary got another"
+        "only the shard without a primary has a new one"
     );
     ours!(cluster.start_again(killed).await);
     cluster.complete().await;
@@ -123,7 +123,7 @@ async fn a_cluster_promotes_a_replica_of_a_killed_primary_and_takes_the_node_bac
 }
 
 #[tokio::test]
-async fn a_cluster_promotes_a_replica_of_a_frozen_primary() {
+async fn cluster_promotes_a_replica_of_a_frozen_primary() {
     let Some(cluster) = RedisCluster::start().await else { return };
     let before = cluster.primaries().await;
     let frozen = ours!(cluster.freeze_primary(0).await);
@@ -134,34 +134,34 @@ async fn a_cluster_promotes_a_replica_of_a_frozen_primary() {
 }
 
 #[tokio::test]
-async fn a_cluster_can_stop_and_hang_as_a_whole() {
+async fn whole_cluster_can_stop_and_freeze() {
     let Some(mut cluster) = RedisCluster::start().await else { return };
     let port = cluster.primaries().await[0];
     ours!(cluster.freeze_all().await);
-    assert!(cluster.command(port, &["PING"]).await.expect_err("it hangs").is_timeout());
+    assert!(cluster.command(port, &["PING"]).await.expect_err("the node is frozen").is_timeout());
     ours!(cluster.thaw_all().await);
     ours!(cluster.stop_all().await);
-    assert!(!cluster.command(port, &["PING"]).await.expect_err("it is gone").is_timeout());
+    assert!(!cluster.command(port, &["PING"]).await.expect_err("the node is stopped").is_timeout());
     ours!(cluster.start_all().await);
     assert_eq!(read::<String>(cluster.command(port, &["PING"]).await), "PONG");
 }
 
 #[tokio::test]
-async fn sentinels_promote_a_replica_of_a_killed_primary_and_take_the_node_back() {
+async fn sentinels_promote_a_replica_of_a_killed_primary() {
     let Some(mut sentinel) = RedisSentinel::start().await else { return };
     let before = sentinel.primary_port().await;
     let killed = ours!(sentinel.kill_primary().await);
     assert_eq!(killed, before);
     let began = Instant::now();
-    let after = wait::until("another primary", PATIENCE, async || {
+    let after = wait::until("a new primary", PATIENCE, async || {
         Some(sentinel.primary_port().await).filter(|port| *port != before)
     })
     .await;
     eprintln!("promoted after {:?}", began.elapsed());
     assert_eq!(read::<String>(sentinel.command(after, &["SET", "name", "value"]).await), "OK");
     ours!(sentinel.start_again(killed).await);
-    wait::until("the former primary to be a replica", PATIENCE, async || {
-        // It refuses to answer while it loads what the new primary sends.
+    wait::until("the former primary to become a replica", PATIENCE, async || {
+        // The node refuses commands while it loads the data of the new primary.
         let role: Vec<Value> =
             from_redis_value(sentinel.command(killed, &["ROLE"]).await.ok()?).expect("a list");
         (role.first() == Some(&Value::BulkString(b"slave".to_vec()))).then_some(())
@@ -169,7 +169,7 @@ async fn sentinels_promote_a_replica_of_a_killed_primary_and_take_the_node_back(
     .await;
 }
 
-/// The primaries once the cluster has three of them again, and not all the same as before.
+/// Waits until the cluster has three primaries again and one of them is new. Returns their ports.
 async fn promoted(cluster: &RedisCluster, before: &[u16]) -> Vec<u16> {
     let began = Instant::now();
     let after = wait::until("the promotion of a replica", PATIENCE, async || {

@@ -1,4 +1,4 @@
-//! What a request costs: the design's table of round trips, counted on the way to the server.
+//! Round trips of requests and calls, counted by a proxy in front of the server or by the server.
 
 use std::{
     sync::Arc,
@@ -18,7 +18,7 @@ use tests::{
     wait,
 };
 
-/// Sessions in a Redis behind a tap.
+/// Sessions in a Redis server behind a recording proxy.
 struct Site {
     context: Arc<SessionContext>,
     tap: Tap,
@@ -38,13 +38,13 @@ impl Site {
             .expect("a server to connect to");
         let context = SessionContext::new(Arc::new(store), Policy::default().idle_timeout(IDLE));
         let site = Self { context: Arc::new(context), tap, codec: codec(), _redis: redis };
-        // The server learns the scripts, once.
+        // Load all scripts into the server.
         let id = site.signed_in().await;
-        let (_, learnt) = site.request(Some(&id), async |session| session.insert("n", &1)).await;
+        let (_, first) = site.request(Some(&id), async |session| session.insert("n", &1)).await;
         assert_eq!(
-            learnt,
+            first,
             [["EVALSHA"], ["EVAL"]],
-            "a script that the server does not have yet costs one more"
+            "a script that the server does not have takes one more round trip"
         );
         let _ = site.request(Some(&id), async |session| session.add("n", 1).await.map(drop)).await;
         let _ = site.request(Some(&id), async |session| session.remove("n")).await;
@@ -57,8 +57,7 @@ impl Site {
         self.codec.read([cookie.split(';').next().unwrap_or_default().as_bytes()])
     }
 
-    /// A request with this cookie: the id that its response brings, and the round trips that it
-    /// took.
+    /// A request with this cookie. Returns the id that the response sets, and the round trips.
     async fn request(
         &self,
         cookie: Option<&SessionId>,
@@ -99,9 +98,9 @@ impl Site {
     }
 }
 
-/// A sign-in looks what the session is before it commits.
+/// A sign-in loads the session before it commits.
 const SIGN_IN: &[&[&str]] = &[&["HGETALL"], &["EVALSHA"]];
-/// The idle timeout of these sessions; a quarter of it is waited for.
+/// The idle timeout of these sessions. The test waits a quarter of it.
 const IDLE: Duration = Duration::from_secs(4);
 
 fn codec() -> CookieCodec {
@@ -114,15 +113,14 @@ fn bob() -> Principal {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_costs_the_round_trips_of_the_design() {
+async fn requests_take_the_expected_round_trips() {
     let Some(site) = Site::start().await else { return };
     let id = site.signed_in().await;
     let mut table = Vec::new();
     let mut row = |what: &'static str,
                    expected: &[&[&str]],
                    (issued, trips): (Option<SessionId>, Vec<RoundTrip>)| {
-        // A load asks for the server's time as well, in the same round trip, unless it heard it a
-        // moment ago.
+        // Unless the store has a recent server time, a load asks for it in the same round trip.
         let without_time = trips.iter().map(|trip| {
             trip.iter().map(String::as_str).filter(|word| *word != "TIME").collect::<Vec<_>>()
         });
@@ -138,7 +136,7 @@ async fn a_request_costs_the_round_trips_of_the_design() {
     let script: &[&str] = &["EVALSHA"];
 
     row(
-        "a route that never touches the session",
+        "a route that does not use the session",
         &[],
         site.request(Some(&id), async |_| Ok(())).await,
     );
@@ -217,13 +215,13 @@ async fn a_request_costs_the_round_trips_of_the_design() {
     let id = row("a rotation together with data, after its load", &[load, script], rotated.await)
         .expect("a new id");
     row(
-        "an end",
+        "a destroy",
         &[script],
         site.request(Some(&id), async |session| session.destroy().await).await,
     );
 
     let (read_late, written_late) = (site.signed_in().await, site.signed_in().await);
-    // A life is extended when less than three quarters of it are left.
+    // A session is extended when less than three quarters of its idle timeout are left.
     tokio::time::sleep(IDLE / 4 + Duration::from_millis(200)).await;
     let touch = site
         .request(Some(&read_late), async |session| session.get::<i64>("n").await.map(drop))
@@ -241,9 +239,9 @@ async fn a_request_costs_the_round_trips_of_the_design() {
     println!("round trips to one Redis server:\n{}", table.join("\n"));
 }
 
-/// The commands that a Cluster's primaries got from the store. Each of them is a round trip; what
-/// comes with a command (`TIME`) is not counted.
-async fn made(cluster: &RedisCluster) -> Vec<String> {
+/// The commands of the store that a Cluster's primaries have executed since the last call. Each of
+/// them is a round trip. `TIME` is not counted, because it comes with another command.
+async fn executed(cluster: &RedisCluster) -> Vec<String> {
     let mut commands = Vec::new();
     for port in cluster.primaries().await {
         let info =
@@ -267,11 +265,11 @@ async fn made(cluster: &RedisCluster) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_in_a_cluster_cost_the_round_trips_of_the_table() {
+async fn calls_in_a_cluster_take_the_round_trips_of_the_readme() {
     let Some(cluster) = RedisCluster::start().await else { return };
     let url = with(&cluster.url(), "connections=1");
     let store = RedisStore::connect(&Config::new(&url).expect("a URL")).await.expect("a Cluster");
-    // Every node learns every script.
+    // Load every script into every node.
     for number in 0..40 {
         let session = stored::Session::signed_in(&store, &format!("user-{number}")).await;
         for commit in [session.set("n", "1"), session.add("n", 1), session.commit()] {
@@ -283,7 +281,7 @@ async fn calls_in_a_cluster_cost_the_round_trips_of_the_table() {
     let (next, after) = (session.rotated(), session.rotated().rotated());
     let mut table = Vec::new();
     let mut row = async |what: &str, expected: &[&str]| {
-        let commands = made(&cluster).await;
+        let commands = executed(&cluster).await;
         assert_eq!(commands.len(), expected.len(), "{what}: {commands:?}");
         assert_eq!(commands, expected, "{what}");
         table.push(format!("{what:<48} {} {}", commands.len(), commands.join(", ")));
@@ -292,7 +290,7 @@ async fn calls_in_a_cluster_cost_the_round_trips_of_the_table() {
         let outcome = store.commit(&session.key, commit).await;
         assert!(is_done(&outcome), "{outcome:?}");
     };
-    let _ = made(&cluster).await;
+    let _ = executed(&cluster).await;
     assert!(store.load(&session.key).await.expect("an answer").is_some());
     row("load", &["hgetall"]).await;
     commit(session.add("n", 1)).await;
@@ -310,10 +308,10 @@ async fn calls_in_a_cluster_cost_the_round_trips_of_the_table() {
     println!("round trips to a Redis Cluster:\n{}", table.join("\n"));
 }
 
-/// The end of a signed-in session does not wait for the node that has the user's index. The entry
-/// goes all the same.
+/// A delete does not wait for the node with the user's index. The store removes the entry in the
+/// background.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn delete_in_a_cluster_takes_out_the_index_entry_beside_the_caller() {
+async fn delete_in_a_cluster_removes_the_entry_in_the_background() {
     let Some(cluster) = RedisCluster::start().await else { return };
     let store =
         RedisStore::connect(&Config::new(&cluster.url()).expect("a URL")).await.expect("a Cluster");
@@ -322,7 +320,7 @@ async fn delete_in_a_cluster_takes_out_the_index_entry_beside_the_caller() {
         stored::Session::signed_in(&store, "bob").await,
     );
     assert_eq!(store.delete(&ended.key, Claim::Any).await.expect("an answer"), Deleted::Ended);
-    wait::until("the entry to go", PATIENCE, async || {
+    wait::until("the entry to disappear", PATIENCE, async || {
         for port in cluster.primaries().await {
             if let Ok(entries) =
                 cluster.command(port, &["ZRANGE", "session:u}bob", "0", "-1"]).await

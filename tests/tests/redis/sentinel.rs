@@ -1,5 +1,5 @@
-//! Who is believed about the primary, while a former one takes itself for it still: Sentinels leave
-//! it as it is for eight seconds.
+//! The store follows the Sentinels while a former primary still acts as primary. Sentinels demote
+//! it after about 8 s.
 
 use std::{
     net::SocketAddr,
@@ -25,13 +25,12 @@ use crate::{
     session::{Session, connect, hash, with},
 };
 
-/// How soon calls reach the new primary when Sentinels know of it.
+/// How long calls may take to reach the new primary once the Sentinels name it.
 const FOLLOWED: Duration = Duration::from_secs(4);
 
-/// Whoever was connected to it before and had no reason to doubt it leaves it, also when one of the
-/// Sentinels says nothing.
+/// An idle store leaves the former primary, even if one of the Sentinels does not answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h21_a_former_primary_is_left_before_it_hears_of_its_successor() {
+async fn h21_store_leaves_a_former_primary_before_its_demotion() {
     let Some(servers) = RedisSentinel::start().await else { return };
     let _ = ours!(servers.ports());
     let silent = Network::to(sentinels(&servers)[0], Duration::ZERO).await;
@@ -39,7 +38,7 @@ async fn h21_a_former_primary_is_left_before_it_hears_of_its_successor() {
     let session = Session::signed_in(&store, "bob").await;
     replicated(&servers, &session).await;
     silent.fall_silent();
-    // Nobody calls meanwhile, so nobody loses a connection.
+    // There are no calls meanwhile, so the store keeps its connection.
     let former = ours!(servers.freeze_primary().await);
     promoted(&servers, former).await;
     ours!(servers.thaw(former).await);
@@ -49,38 +48,39 @@ async fn h21_a_former_primary_is_left_before_it_hears_of_its_successor() {
         others.load(&session.key).await.ok().flatten()?.into_record().data.get("n").map(drop)
     })
     .await;
-    takes_itself_for_the_primary(&servers, former).await;
+    assert_acts_as_primary(&servers, former).await;
 }
 
-/// The others have heard of a later failover.
+/// The other Sentinels report a later failover.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h21_a_sentinel_that_is_behind_is_not_believed() {
+async fn h21_stale_sentinel_is_ignored() {
     let Some(servers) = RedisSentinel::start().await else { return };
     let former = ours!(servers.freeze_primary().await);
     promoted(&servers, former).await;
-    let behind = Behind::of(sentinels(&servers)[0], servers.primary_port().await, former).await;
+    let stale =
+        StaleSentinel::of(sentinels(&servers)[0], servers.primary_port().await, former).await;
     ours!(servers.thaw(former).await);
     let (store, others) =
-        (connect(&through(&servers, behind.address)).await, connect(&servers.url()).await);
+        (connect(&through(&servers, stale.address)).await, connect(&servers.url()).await);
     let session = Session::signed_in(&store, "bob").await;
     assert!(
         others.load(&session.key).await.expect("an answer").is_some(),
-        "it was made on the former primary"
+        "the session is on the new primary"
     );
-    takes_itself_for_the_primary(&servers, former).await;
-    assert!(behind.is_behind().await, "or this proves nothing");
+    assert_acts_as_primary(&servers, former).await;
+    assert!(stale.is_stale().await, "the test needs a stale Sentinel");
 }
 
-/// Beside calls, and no more often. The first of them stands for all.
+/// While there are calls, and not more often. The test counts the polls of the first Sentinel.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sentinels_are_asked_once_a_second() {
+async fn sentinels_are_polled_once_a_second() {
     let Some(servers) = RedisSentinel::start().await else { return };
     let tap = Tap::before(&servers.url()).await;
     let store = connect(tap.url()).await;
     let session = Session::signed_in(&store, "bob").await;
     let _ = tap.heard();
     let (begun, mut asked) = (Instant::now(), 0);
-    // A question is two commands.
+    // A poll is two commands.
     while asked < 2 * 6 {
         assert!(store.load(&session.key).await.expect("an answer").is_some());
         asked += tap.heard().iter().flatten().filter(|command| *command == "SENTINEL").count();
@@ -89,15 +89,15 @@ async fn sentinels_are_asked_once_a_second() {
     let took = begun.elapsed();
     assert!(
         took > Duration::from_secs(5) && took < Duration::from_secs(10),
-        "asked six times in {took:?}"
+        "six polls in {took:?}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sentinels_have_a_login_of_their_own() {
+async fn sentinel_login_is_separate() {
     let Some(servers) = RedisSentinel::start().await else { return };
     let _ = ours!(servers.ports());
-    // All that the crate's page says is needed, and no more.
+    // Exactly the commands that the README lists.
     let app = [
         "ACL",
         "SETUSER",
@@ -120,7 +120,8 @@ async fn sentinels_have_a_login_of_their_own() {
         "sentinel_user=bob&sentinel_password=hunter2",
     ] {
         let config = Config::new(&with(&servers.url(), wrong)).expect("a URL");
-        let refused = RedisStore::connect(&config).await.expect_err("no Sentinel lets it in");
+        let refused =
+            RedisStore::connect(&config).await.expect_err("the Sentinels refuse the login");
         let why = std::error::Error::source(&refused).expect("a reason").to_string();
         assert!(why.contains("sentinel_password"), "{wrong}: {why}");
         assert!(!format!("{refused} {refused:?} {why}").contains("hunter"), "{refused:?}");
@@ -135,7 +136,7 @@ async fn sentinels_have_a_login_of_their_own() {
 /// Waits until both replicas have the session.
 async fn replicated(servers: &RedisSentinel, session: &Session) {
     let hash = hash(session, "session:");
-    for port in servers.ports().expect("they are ours") {
+    for port in servers.ports().expect("servers of this test") {
         wait::until("a replica to have the session", PATIENCE, async || {
             (servers.command(port, &["EXISTS", &hash]).await.ok()? == redis::Value::Int(1))
                 .then_some(())
@@ -144,9 +145,9 @@ async fn replicated(servers: &RedisSentinel, session: &Session) {
     }
 }
 
-/// Every Sentinel names another primary. One of them decides, the others hear of it.
+/// Waits until all Sentinels name another primary.
 async fn promoted(servers: &RedisSentinel, former: u16) {
-    wait::until("another primary to be named by all Sentinels", PATIENCE, async || {
+    wait::until("all Sentinels to name another primary", PATIENCE, async || {
         for port in sentinels(servers) {
             let named = servers
                 .command(port, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster"])
@@ -160,15 +161,15 @@ async fn promoted(servers: &RedisSentinel, former: u16) {
     .await;
 }
 
-async fn takes_itself_for_the_primary(servers: &RedisSentinel, former: u16) {
+async fn assert_acts_as_primary(servers: &RedisSentinel, former: u16) {
     let role = servers.command(former, &["ROLE"]).await.expect("the former primary answers");
     assert!(
         format!("{role:?}").contains("master"),
-        "it has heard of its successor, so this proves nothing: {role:?}"
+        "the test needs a former primary that is not demoted yet: {role:?}"
     );
 }
 
-/// Their ports.
+/// The ports of the Sentinels.
 fn sentinels(servers: &RedisSentinel) -> Vec<u16> {
     let url = servers.url();
     let (hosts, _) = url.rsplit_once('/').expect("the name of the primary");
@@ -179,7 +180,7 @@ fn sentinels(servers: &RedisSentinel) -> Vec<u16> {
         .collect()
 }
 
-/// The URL, with another way to the first Sentinel.
+/// The URL of the servers, with this address in place of the first Sentinel's.
 fn through(servers: &RedisSentinel, address: SocketAddr) -> String {
     servers.url().replacen(
         &format!(":{},", sentinels(servers)[0]),
@@ -188,15 +189,15 @@ fn through(servers: &RedisSentinel, address: SocketAddr) -> String {
     )
 }
 
-/// A Sentinel as it was before a failover: what it says passes through here, and the former primary
-/// stands there for the new one.
-struct Behind {
+/// A stale Sentinel: a proxy that replaces the new primary and epoch with the former ones in the
+/// answers of a Sentinel.
+struct StaleSentinel {
     address: SocketAddr,
     former: u16,
     accepting: JoinHandle<()>,
 }
 
-impl Behind {
+impl StaleSentinel {
     async fn of(sentinel: u16, primary: u16, former: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
@@ -211,10 +212,11 @@ impl Behind {
         Self { address, former, accepting }
     }
 
-    /// Whether that is what it says.
-    async fn is_behind(&self) -> bool {
+    /// Whether it names the former primary.
+    async fn is_stale(&self) -> bool {
         let client = redis::Client::open(format!("redis://{}", self.address)).expect("a URL");
-        let mut connection = client.get_multiplexed_async_connection().await.expect("it accepts");
+        let mut connection =
+            client.get_multiplexed_async_connection().await.expect("the proxy accepts");
         let mut asked = redis::cmd("SENTINEL");
         let named: (String, u16) = asked
             .arg("GET-MASTER-ADDR-BY-NAME")
@@ -226,7 +228,7 @@ impl Behind {
     }
 }
 
-impl Drop for Behind {
+impl Drop for StaleSentinel {
     fn drop(&mut self) {
         self.accepting.abort();
     }
@@ -239,7 +241,7 @@ async fn carry(here: TcpStream, there: TcpStream, primary: u16, former: u16) {
     let answered = async move {
         let mut bytes = vec![0; 1 << 16];
         while let Ok(count @ 1..) = answers.read(&mut bytes).await {
-            // Ports have five digits here, and a Sentinel writes its answer in one piece.
+            // Both ports have five digits, and a Sentinel writes its answer at once.
             let text = String::from_utf8_lossy(&bytes[..count])
                 .replace(&format!("\r\n{primary}\r\n"), &format!("\r\n{former}\r\n"));
             let text = match text.split_once("config-epoch\r\n$1\r\n") {

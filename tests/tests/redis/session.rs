@@ -1,10 +1,10 @@
-//! Stores of sessions in Redis, and the sessions that tests keep there.
+//! Helpers of the tests: a connected store, names of keys, lists.
 
 use session_core::SessionSummary;
 use store_redis::{Config, RedisStore};
 pub(crate) use tests::session::{LONG, Session, is_done, name, principal, with};
 
-/// A store with these settings that is connected.
+/// Connects a store to this URL.
 pub(crate) async fn connect(url: &str) -> RedisStore {
     RedisStore::connect(&Config::new(url).expect("a URL")).await.expect("a server to connect to")
 }
@@ -14,7 +14,7 @@ pub(crate) fn hash(session: &Session, prefix: &str) -> String {
     format!("{prefix}s}}{}", session.key.as_str())
 }
 
-/// All sessions of a user, page by page.
+/// All sessions of a user, read page by page.
 pub(crate) async fn listed(
     store: &impl session_core::SessionStore,
     user: &str,

@@ -1,4 +1,4 @@
-//! Servers and networks that fall silent without a word.
+//! Servers and networks that stop answering without closing connections.
 
 use std::{
     sync::{
@@ -22,14 +22,14 @@ use crate::{
     session::{Session, connect, hash, with},
 };
 
-/// A call begins this often, whatever became of those before it, as visitors come.
+/// The interval between the starts of calls. It does not depend on the earlier calls.
 const EVERY: Duration = Duration::from_millis(10);
 
-/// Making a connection takes several round trips. Calls that have waited through a silence have
-/// little time left, and behind each of them is another one like it: the connection has to outlive
-/// who asked for it, or there never is one.
+/// A connection takes several round trips. A call that waited through the silence has little time
+/// left, and more such calls follow it. The attempt to connect must outlive the call that started
+/// it. Otherwise no attempt would ever succeed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c43_a_long_queue_of_impatient_calls_gets_its_connection_after_a_silence() {
+async fn c43_long_queue_of_calls_gets_a_connection_after_a_silence() {
     let Some(redis) = Redis::start().await else { return };
     let network = Network::to(ours!(redis.port()), Duration::from_millis(40)).await;
     let url = format!("redis://{}?deadline_ms=1000&connections=1", network.address);
@@ -52,7 +52,7 @@ async fn c43_a_long_queue_of_impatient_calls_gets_its_connection_after_a_silence
                 calls.spawn(async move {
                     match store.load(&key).await {
                         Ok(record) => {
-                            assert!(record.is_some(), "a silence is no loss");
+                            assert!(record.is_some(), "the session survives the silence");
                             answered.fetch_add(1, Relaxed);
                         }
                         Err(error) => {
@@ -62,14 +62,14 @@ async fn c43_a_long_queue_of_impatient_calls_gets_its_connection_after_a_silence
                     }
                 });
                 while let Some(ended) = calls.try_join_next() {
-                    ended.expect("no call meets what may not be");
+                    ended.expect("each call succeeds or fails with a transient error");
                 }
             }
         }
     });
     wait::until_true("calls to be answered", PATIENCE, || answered.load(Relaxed) > 50).await;
     network.fall_silent();
-    wait::until_true("a queue of calls that were refused one after the other", PATIENCE, || {
+    wait::until_true("a queue of calls that fail one after the other", PATIENCE, || {
         failed.load(Relaxed) > 150
     })
     .await;
@@ -80,18 +80,21 @@ async fn c43_a_long_queue_of_impatient_calls_gets_its_connection_after_a_silence
     })
     .await;
     eprintln!(
-        "one call every {EVERY:?}: answered again {:?} after the silence",
+        "one call every {EVERY:?}: answers again {:?} after the silence",
         recovered.elapsed()
     );
     calls.abort();
-    assert!(calls.await.is_err_and(|ended| ended.is_cancelled()), "no call met what may not be");
+    assert!(
+        calls.await.is_err_and(|ended| ended.is_cancelled()),
+        "each call succeeded or failed with a transient error"
+    );
 }
 
-/// The connection to a Cluster is one for all its nodes. That one node is silent takes nothing from
-/// those who need the others.
+/// One connection object serves all nodes of a Cluster. A silent node does not delay calls to the
+/// other nodes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c43_a_silent_node_of_a_cluster_holds_up_no_call_to_the_others() {
-    // Without this the others stop serving as soon as they notice, which is their own doing.
+async fn c43_silent_cluster_node_does_not_delay_calls_to_others() {
+    // With full coverage required, the other nodes would refuse all commands.
     let Some(cluster) = RedisCluster::start_with(&["--cluster-require-full-coverage", "no"]).await
     else {
         return;
@@ -100,10 +103,10 @@ async fn c43_a_silent_node_of_a_cluster_holds_up_no_call_to_the_others() {
     let (silent, others) = by_shard(&cluster, &store).await;
     ours!(cluster.freeze_primary(0).await);
     let frozen = Instant::now();
-    let impatient = tokio::spawn({
+    let unanswered = tokio::spawn({
         let store = store.clone();
         async move {
-            // Calls that nobody answers, all the time, so that the connection is to be replaced.
+            // Unanswered calls all the time, so that the store replaces the connection.
             while frozen.elapsed() < Duration::from_secs(4) {
                 let _ = store.load(&silent.key).await;
             }
@@ -124,23 +127,23 @@ async fn c43_a_silent_node_of_a_cluster_holds_up_no_call_to_the_others() {
         }
         tokio::time::sleep(EVERY).await;
     }
-    impatient.await.expect("no panic");
-    eprintln!("{calls} calls to the other nodes of a Cluster, the slowest took {slowest:?}");
-    // None was refused. The driver holds its calls for a moment while it looks who serves what.
+    unanswered.await.expect("no panic");
+    eprintln!("{calls} calls to the other nodes of a Cluster; the slowest took {slowest:?}");
+    // No call failed. The driver delays calls for a moment while it reads the slots of the nodes.
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
 }
 
-/// A session that the first primary keeps, and some that others do.
+/// A session on the first primary, and some on other primaries.
 async fn by_shard(cluster: &RedisCluster, store: &RedisStore) -> (Session, Vec<Session>) {
     let first = cluster.primaries().await[0];
-    let (mut here, mut elsewhere) = (None, Vec::new());
-    while here.is_none() || elsewhere.len() < 4 {
+    let (mut first_session, mut others) = (None, Vec::new());
+    while first_session.is_none() || others.len() < 4 {
         let session = Session::anonymous(store).await;
-        // A node refuses to speak of a key that another one has.
+        // A node refuses commands for a key of another node.
         match cluster.command(first, &["EXISTS", &hash(&session, "session:")]).await {
-            Ok(_) => here = Some(session),
-            Err(_) => elsewhere.push(session),
+            Ok(_) => first_session = Some(session),
+            Err(_) => others.push(session),
         }
     }
-    (here.expect("a session of the first primary"), elsewhere)
+    (first_session.expect("a session on the first primary"), others)
 }

@@ -1,4 +1,4 @@
-//! What servers answer, read back.
+//! Reads records, summaries and the answers of commits.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,24 +8,27 @@ use session_core::{
     Principal, Record, Rejection, SecretHash, SessionSummary, StoreKey,
 };
 
-use crate::{clock::ServerTime, error::ClientError};
+use crate::{
+    connect::{clock::ServerTime, decode::text},
+    error::ClientError,
+};
 
-/// The format of a record that this version reads and writes: the first byte of its head. The first
-/// version wrote the character `1`.
+/// The format of the records that this version reads and writes: the first byte of the head. The
+/// first version wrote the character `1`.
 const FORMAT: u8 = 2;
 
-/// Why what is stored is not a record.
+/// Why a record is unreadable.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unreadable {
-    #[error("the key holds no hash with a head")]
+pub(crate) enum DecodeError {
+    #[error("the key does not contain a hash with a head")]
     NoHead,
     #[error(
-        "the record has another format than {FORMAT}; another version of this library wrote it"
+        "the format of the record is not {FORMAT}; another version of this library wrote the record"
     )]
     Format,
-    #[error("the record's {0} cannot be read")]
+    #[error("cannot read the {0} of the record")]
     Part(&'static str),
-    #[error("a value is not JSON")]
+    #[error("a value of the record is not JSON")]
     Json(#[source] JsonError),
 }
 
@@ -43,18 +46,18 @@ struct Head {
 impl Head {
     const BYTES: usize = 31;
 
-    fn read(bytes: &[u8]) -> Result<Self, Unreadable> {
+    fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
         if bytes.first().is_none_or(|format| *format != FORMAT) {
-            return Err(Unreadable::Format);
+            return Err(DecodeError::Format);
         }
-        let bytes: &[u8; Self::BYTES] = bytes.try_into().map_err(|_| Unreadable::Part("head"))?;
+        let bytes: &[u8; Self::BYTES] = bytes.try_into().map_err(|_| DecodeError::Part("head"))?;
         let [_, numbers @ .., attributes_bytes] = bytes;
-        // 6 bytes for each time and 7 for the version. The last 4 are the size of the data, which
-        // only scripts use.
+        // Each time has 6 bytes and the version has 7. The last 4 are the size of the data, which
+        // only the scripts use.
         let [deadline, created, authenticated] = [0, 6, 12].map(|at| time_at(numbers, at));
         let version = numbers[18..25].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
         if version == 0 || version > Limits::LARGEST_VERSION {
-            return Err(Unreadable::Part("version"));
+            return Err(DecodeError::Part("version"));
         }
         Ok(Self {
             deadline,
@@ -73,21 +76,30 @@ impl Head {
         (self.authenticated != 0).then(|| since(self.authenticated, now))
     }
 
-    /// `None` if its time is over, whether or not the server still has it.
+    /// `None` if the session is expired, even if the server still stores it.
     fn ttl(&self, now: u64) -> Option<Duration> {
-        until(self.deadline, now)
+        if is_expired(self.deadline, now) { None } else { until(self.deadline, now) }
     }
 
-    fn attributes(&self, text: &str) -> Result<Attributes, Unreadable> {
+    fn attributes(&self, text: &str) -> Result<Attributes, DecodeError> {
         let complete = text.len() == self.attributes_bytes;
-        Attributes::from_text(text).filter(|_| complete).ok_or(Unreadable::Part("attributes"))
+        Attributes::from_text(text).filter(|_| complete).ok_or(DecodeError::Part("attributes"))
     }
 }
 
-/// A signed number of 6 bytes, most significant first.
+/// Whether a session with this deadline is expired at `now`. Both are milliseconds of the server's
+/// clock. A session is expired from the millisecond of its deadline on.
+///
+/// The function `is_expired` in `scripts/head.lua` applies the same rule in the scripts: change
+/// both together.
+fn is_expired(deadline: i64, now: u64) -> bool {
+    deadline <= signed(now)
+}
+
+/// A signed number of 6 bytes, most significant byte first.
 fn time_at(bytes: &[u8], at: usize) -> i64 {
     let number = bytes[at..at + 6].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-    // Up and down again, so that the sign fills the two bytes that are not stored.
+    // The two shifts fill the two bytes that are not stored with the sign.
     (number << 16).cast_signed() >> 16
 }
 
@@ -104,8 +116,8 @@ fn until(time: i64, now: u64) -> Option<Duration> {
     (left > 0).then(|| Duration::from_millis(left))
 }
 
-/// Generation, since, and when the secret was rotated last.
-fn rotated(bytes: &[u8]) -> Option<(u32, u32, i64)> {
+/// Generation, since, and the time of the last rotation.
+fn rotation(bytes: &[u8]) -> Option<(u32, u32, i64)> {
     let bytes: &[u8; 14] = bytes.try_into().ok()?;
     let [g0, g1, g2, g3, s0, s1, s2, s3, ..] = *bytes;
     Some((
@@ -122,9 +134,9 @@ fn former_secret(bytes: &[u8]) -> Option<(SecretHash, i64)> {
     Some((SecretHash::from_slice(secret)?, time_at(end, 0)))
 }
 
-/// Reads the answer of `HGETALL`. `None` if there is no record that lives.
-pub(crate) fn record(hash: Value, now: u64) -> Result<Option<Record>, Unreadable> {
-    let Value::Map(fields) = hash else { return Err(Unreadable::NoHead) };
+/// Reads the answer of `HGETALL`. `None` if there is no live record.
+pub(crate) fn record(hash: Value, now: u64) -> Result<Option<Record>, DecodeError> {
+    let Value::Map(fields) = hash else { return Err(DecodeError::NoHead) };
     if fields.is_empty() {
         return Ok(None);
     }
@@ -133,38 +145,39 @@ pub(crate) fn record(hash: Value, now: u64) -> Result<Option<Record>, Unreadable
     let mut values = Vec::with_capacity(fields.len().saturating_sub(2));
     for (name, value) in fields {
         let (Value::BulkString(name), Value::BulkString(value)) = (name, value) else {
-            return Err(Unreadable::Part("fields"));
+            return Err(DecodeError::Part("fields"));
         };
         match name.as_slice() {
             b"" => head = Some(Head::read(&value)?),
             b"\x01" => secret = SecretHash::from_slice(&value),
-            b"\x02" => numbers = Some(rotated(&value).ok_or(Unreadable::Part("generation"))?),
+            b"\x02" => numbers = Some(rotation(&value).ok_or(DecodeError::Part("generation"))?),
             b"\x03" => {
-                former = Some(former_secret(&value).ok_or(Unreadable::Part("former secret"))?)
+                former = Some(former_secret(&value).ok_or(DecodeError::Part("former secret"))?);
             }
             b"\x04" => {
-                attributes = String::from_utf8(value).map_err(|_| Unreadable::Part("attributes"))?
+                attributes =
+                    String::from_utf8(value).map_err(|_| DecodeError::Part("attributes"))?;
             }
             b"\t" => {
-                let text = String::from_utf8(value).map_err(|_| Unreadable::Part("principal"))?;
-                principal = Some(Principal::new(text).map_err(|_| Unreadable::Part("principal"))?);
+                let text = String::from_utf8(value).map_err(|_| DecodeError::Part("principal"))?;
+                principal = Some(Principal::new(text).map_err(|_| DecodeError::Part("principal"))?);
             }
             _ => {
                 let name = String::from_utf8(name)
                     .ok()
                     .and_then(|name| Name::new(name).ok())
-                    .ok_or(Unreadable::Part("names"))?;
-                let text = String::from_utf8(value).map_err(|_| Unreadable::Part("values"))?;
-                values.push((name, Json::from_text(text).map_err(Unreadable::Json)?));
+                    .ok_or(DecodeError::Part("names"))?;
+                let text = String::from_utf8(value).map_err(|_| DecodeError::Part("values"))?;
+                values.push((name, Json::from_text(text).map_err(DecodeError::Json)?));
             }
         }
     }
-    let head = head.ok_or(Unreadable::NoHead)?;
+    let head = head.ok_or(DecodeError::NoHead)?;
     let Some(ttl) = head.ttl(now) else { return Ok(None) };
-    let secret = secret.ok_or(Unreadable::Part("secret"))?;
+    let secret = secret.ok_or(DecodeError::Part("secret"))?;
     let authenticated = head.authenticated(now);
     if principal.is_some() != authenticated.is_some() {
-        return Err(Unreadable::Part("authentication"));
+        return Err(DecodeError::Part("authentication"));
     }
     let (generation, sign_in, rotated) = numbers.unwrap_or((0, 0, head.created));
     Ok(Some(Record {
@@ -183,8 +196,7 @@ pub(crate) fn record(hash: Value, now: u64) -> Result<Option<Record>, Unreadable
     }))
 }
 
-/// Reads the head and the attributes of a signed-in session. `None` if it is dead or cannot be
-/// read.
+/// Reads the head and the attributes of a signed-in session. `None` if it is expired or unreadable.
 pub(crate) fn summary(
     key: StoreKey,
     head: &Value,
@@ -204,41 +216,37 @@ pub(crate) fn summary(
     })
 }
 
-/// What the script for commits says.
-pub(crate) enum Committing {
-    /// It took effect. `former` is the principal from before if there is another one, or none, now;
-    /// `now` is the server's time in milliseconds, if the script asked for it.
-    Done {
-        committed: Committed,
-        former: Option<Principal>,
-        now: Option<u64>,
-    },
-    /// Nothing changed.
+/// The answer of the script for commits.
+pub(crate) enum CommitAnswer {
+    /// The commit took effect. `former` is the former principal if the principal changed. `now` is
+    /// the server's time in milliseconds, if the script asked for it.
+    Done { committed: Committed, former: Option<Principal>, now: Option<u64> },
+    /// The commit changed nothing.
     Refused(Outcome),
-    /// The index of this principal needs the session first, for at least this long.
-    Index {
-        principal: Principal,
-        ttl: Duration,
-    },
+    /// The commit changed nothing: first the index of this principal needs an entry that is valid
+    /// for at least this long.
+    NeedsIndex { principal: Principal, ttl: Duration },
+    /// The commit changed nothing: the record is unreadable.
     Corrupt,
+    /// The commit changed nothing: a change is not possible.
     Rejected(Rejection),
 }
 
-/// Reads the answer of the script for commits. `time` is the server's time for a script that did
-/// not ask for it.
-pub(crate) fn committing(
+/// Reads the answer of the script for commits. `time` is the cached time of the server, for a
+/// script that did not ask for it.
+pub(crate) fn commit_answer(
     answer: &Value,
     commit: &Commit,
     limit: usize,
     time: Option<&ServerTime>,
-) -> Result<Committing, ClientError> {
-    const SHAPE: ClientError = ClientError::Answer("a commit answers with a verdict");
+) -> Result<CommitAnswer, ClientError> {
+    const SHAPE: ClientError = ClientError::UnexpectedAnswer("expected the verdict of a commit");
     let Value::BulkString(bytes) = answer else { return Err(SHAPE) };
     let (verdict, rest) = bytes.split_first().ok_or(SHAPE)?;
     if *verdict == b'0' {
         return done(rest, commit, time).ok_or(SHAPE);
     }
-    // Principals and numbers have no line breaks.
+    // Principals and numbers contain no line breaks.
     let mut lines = str::from_utf8(rest).map_err(|_| SHAPE)?.split('\n').skip(1);
     let mut line = || lines.next().ok_or(SHAPE);
     let number = |line: &str| line.parse::<u64>().map_err(|_| SHAPE);
@@ -247,31 +255,31 @@ pub(crate) fn committing(
         at.and_then(|at| commit.changes.keys().nth(at)).cloned().ok_or(SHAPE)
     };
     Ok(match verdict {
-        b'1' => Committing::Refused(Outcome::Conflict),
-        b'2' => Committing::Refused(Outcome::Gone),
-        b'3' => Committing::Corrupt,
-        b'4' => Committing::Rejected(Rejection::NotAnInteger { name: changed(line()?)? }),
-        b'5' => Committing::Rejected(Rejection::Overflow { name: changed(line()?)? }),
+        b'1' => CommitAnswer::Refused(Outcome::Conflict),
+        b'2' => CommitAnswer::Refused(Outcome::Gone),
+        b'3' => CommitAnswer::Corrupt,
+        b'4' => CommitAnswer::Rejected(Rejection::NotAnInteger { name: changed(line()?)? }),
+        b'5' => CommitAnswer::Rejected(Rejection::Overflow { name: changed(line()?)? }),
         b'6' => {
             let bytes = usize::try_from(number(line()?)?).unwrap_or(usize::MAX);
-            Committing::Rejected(Rejection::DataTooLarge { bytes, limit })
+            CommitAnswer::Rejected(Rejection::DataTooLarge { bytes, limit })
         }
-        b'7' => Committing::Index {
+        b'7' => CommitAnswer::NeedsIndex {
             principal: Principal::new(line()?).map_err(|_| SHAPE)?,
             ttl: Duration::from_millis(number(line()?)?),
         },
-        b'8' => Committing::Refused(Outcome::Superseded),
+        b'8' => CommitAnswer::Refused(Outcome::Superseded),
         _ => return Err(SHAPE),
     })
 }
 
-/// Head, time, then lines: the former principal, the sums, the attributes.
-fn done(bytes: &[u8], commit: &Commit, time: Option<&ServerTime>) -> Option<Committing> {
+/// Reads the head, the time, and then lines: the former principal, the sums, the attributes.
+fn done(bytes: &[u8], commit: &Commit, time: Option<&ServerTime>) -> Option<CommitAnswer> {
     let (head, rest) = bytes.split_at_checked(Head::BYTES)?;
-    let (told, lines) = rest.split_at_checked(6)?;
+    let (time_bytes, lines) = rest.split_at_checked(6)?;
     let head = Head::read(head).ok()?;
-    let told = u64::try_from(time_at(told, 0)).ok().filter(|told| *told > 0);
-    let now = told.or_else(|| Some(time?.micros() / 1000))?;
+    let script_time = u64::try_from(time_at(time_bytes, 0)).ok().filter(|time| *time > 0);
+    let now = script_time.or_else(|| Some(time?.micros() / 1000))?;
     let mut rest = str::from_utf8(lines).ok()?;
     let mut line = || {
         let (line, after) = rest.split_once('\n')?;
@@ -288,69 +296,11 @@ fn done(bytes: &[u8], commit: &Commit, time: Option<&ServerTime>) -> Option<Comm
         added,
         age: head.age(now),
         authenticated: head.authenticated(now),
-        // A script that did not ask for the time knows that the deadline is far.
+        // The script asks for the time unless the deadline is far away.
         ttl: head.ttl(now).unwrap_or_default(),
         attributes: head.attributes(rest).ok()?,
     };
-    Some(Committing::Done { committed, former, now: told })
-}
-
-/// Reads the answer of `TIME`, as microseconds.
-pub(crate) fn time(answer: &Value) -> Option<u64> {
-    let Value::Array(parts) = answer else { return None };
-    let mut numbers =
-        parts.iter().map(|part| text(part).and_then(|digits| digits.parse::<u64>().ok()));
-    let (seconds, micros) = (numbers.next()??, numbers.next()??);
-    seconds.checked_mul(1_000_000)?.checked_add(micros)
-}
-
-/// Reads the answer of a [`Timed`](crate::command::Request::Timed) request.
-pub(crate) fn timed(answer: Value) -> Result<(Value, u64), ClientError> {
-    const SHAPE: ClientError = ClientError::Answer("an answer and a time");
-    let [answer, now] = <[Value; 2]>::try_from(list(answer)?).map_err(|_| SHAPE)?;
-    let now = int(&now).and_then(|now| u64::try_from(now).ok()).ok_or(SHAPE)?;
-    Ok((answer, now))
-}
-
-/// The list that a pipeline, or a script, answers with.
-pub(crate) fn list(answer: Value) -> Result<Vec<Value>, ClientError> {
-    match answer {
-        Value::Array(answers) => Ok(answers),
-        _ => Err(ClientError::Answer("a list")),
-    }
-}
-
-pub(crate) fn text(value: &Value) -> Option<&str> {
-    match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
-        Value::SimpleString(text) => Some(text),
-        _ => None,
-    }
-}
-
-/// A field of what is a map, or a list of names and values.
-pub(crate) fn field<'a>(fields: &'a Value, wanted: &str) -> Option<&'a str> {
-    match fields {
-        Value::Map(pairs) => pairs
-            .iter()
-            .find(|(name, _)| text(name) == Some(wanted))
-            .and_then(|(_, value)| text(value)),
-        Value::Array(list) => {
-            let (pairs, _) = list.as_chunks::<2>();
-            pairs
-                .iter()
-                .find(|[name, _]| text(name) == Some(wanted))
-                .and_then(|[_, value]| text(value))
-        }
-        _ => None,
-    }
-}
-
-pub(crate) fn int(value: &Value) -> Option<i64> {
-    match value {
-        Value::Int(number) => Some(*number),
-        _ => None,
-    }
+    Some(CommitAnswer::Done { committed, former, now: script_time })
 }
 
 #[cfg(test)]
@@ -381,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn hash_is_a_record() {
+    fn record_is_read_from_a_hash() {
         let numbers = [&[0, 0, 0, 9, 0, 0, 0, 4][..], &time(1500)].concat();
         let former = [&[8; 32][..], &time(2500)].concat();
         let stored = hash([
@@ -414,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_session_has_two_fields_beside_its_values() {
+    fn new_anonymous_session_needs_only_two_fields() {
         let read = record(hash([(b"", &head(0, "")), (b"\x01", &SECRET)]), 2000).unwrap().unwrap();
         assert_eq!(
             (read.generation, read.since, read.rotated, read.authenticated),
@@ -429,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn c26_record_is_dead_exactly_at_its_deadline() {
+    fn c26_record_expires_exactly_at_its_deadline() {
         let stored = || hash([(b"", &head(0, "")), (b"\x01", &SECRET)]);
         assert!(record(stored(), 4999).unwrap().is_some());
         assert!(record(stored(), 5000).unwrap().is_none());
@@ -437,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn grace_is_over_exactly_at_its_end() {
+    fn grace_ends_exactly_at_its_end() {
         let former = [&[8; 32][..], &time(2500)].concat();
         let stored = || hash([(b"", &head(0, "")), (b"\x01", &SECRET), (b"\x03", &former)]);
         assert!(record(stored(), 2499).unwrap().unwrap().grace.is_some());
@@ -445,21 +395,21 @@ mod tests {
     }
 
     #[test]
-    fn commit_without_a_time_takes_the_one_that_was_known() {
+    fn commit_answer_without_a_time_uses_the_cached_time() {
         let answer = bulk(&[&b"0"[..], &head(0, ""), &[0; 6], b"\n"].concat());
         let commit = Commit::new(SecretHash::from_bytes(SECRET));
-        assert!(committing(&answer, &commit, 0, None).is_err());
+        assert!(commit_answer(&answer, &commit, 0, None).is_err());
         let known = ServerTime::new(std::time::Instant::now(), 2_000_000);
-        let Committing::Done { committed, now: None, .. } =
-            committing(&answer, &commit, 0, Some(&known)).unwrap()
+        let CommitAnswer::Done { committed, now: None, .. } =
+            commit_answer(&answer, &commit, 0, Some(&known)).unwrap()
         else {
-            panic!("done")
+            panic!("the commit took effect")
         };
         assert!((3.0 - committed.ttl.as_secs_f64()).abs() < 0.9, "{committed:?}");
     }
 
     #[test]
-    fn c39_c40_anything_else_is_unreadable() {
+    fn c39_c40_other_content_is_unreadable() {
         let head_bytes = head(0, "");
         let (good, secret) = ((&b""[..], &head_bytes[..]), (&b"\x01"[..], &SECRET[..]));
         let mut newer = head(0, "");
@@ -467,7 +417,7 @@ mod tests {
         let mut unversioned = head(0, "");
         unversioned[25] = 0;
         for other in [newer.as_slice(), b"1|1|0|1000|5000|", b""] {
-            assert!(matches!(record(hash([(b"", other), secret]), 0), Err(Unreadable::Format)));
+            assert!(matches!(record(hash([(b"", other), secret]), 0), Err(DecodeError::Format)));
         }
         for stored in [
             hash([(b"n", b"1")]),

@@ -1,4 +1,4 @@
-//! Where the servers are.
+//! The addresses of servers.
 
 use std::{fmt, path::PathBuf};
 
@@ -12,7 +12,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// As the driver wants it.
+    /// The address in the driver's type.
     pub(crate) fn address(&self, tls: bool) -> ConnectionAddr {
         if tls {
             return ConnectionAddr::TcpTls {
@@ -36,16 +36,16 @@ impl fmt::Display for Host {
     }
 }
 
-/// The servers that a store speaks to.
+/// The servers of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Servers {
     /// One server, over TCP.
     Node(Host),
     /// One server, over a Unix-domain socket.
     Socket(PathBuf),
-    /// The primary of this name, as these Sentinels say.
+    /// The primary with this name, found through these Sentinels.
     Sentinel { sentinels: Vec<Host>, primary: String },
-    /// A Cluster that these nodes know.
+    /// The Cluster to which these nodes belong.
     Cluster(Vec<Host>),
 }
 
@@ -57,15 +57,15 @@ impl Servers {
 
 impl fmt::Display for Servers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let listed =
+        let joined =
             |hosts: &[Host]| hosts.iter().map(Host::to_string).collect::<Vec<_>>().join(",");
         match self {
             Self::Node(host) => host.fmt(f),
             Self::Socket(path) => path.display().fmt(f),
             Self::Sentinel { sentinels, primary } => {
-                write!(f, "{primary} of the Sentinels {}", listed(sentinels))
+                write!(f, "{primary} of the Sentinels {}", joined(sentinels))
             }
-            Self::Cluster(nodes) => write!(f, "the Cluster of {}", listed(nodes)),
+            Self::Cluster(nodes) => write!(f, "the Cluster of {}", joined(nodes)),
         }
     }
 }

@@ -1,0 +1,159 @@
+//! The driver's clients, made from a configuration: addresses, logins, TLS, TCP settings.
+
+use std::{fs, time::Duration};
+
+use redis::{
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
+    RedisConnectionInfo, TlsCertificates,
+    cluster::{ClusterClient, ClusterClientBuilder},
+    io::tcp::{TcpSettings, socket2},
+};
+
+use super::address::Host;
+use crate::{
+    config::Config,
+    error::{ClientError, ConfigError, describe},
+};
+
+/// What servers need whose addresses Sentinels tell: logins and certificates.
+pub(super) struct Credentials {
+    config: Config,
+    certificates: Option<TlsCertificates>,
+}
+
+impl Credentials {
+    pub(super) fn new(config: &Config, certificates: Option<TlsCertificates>) -> Self {
+        Self { config: config.clone(), certificates }
+    }
+
+    /// The client for a primary.
+    pub(super) fn node(&self, host: &Host) -> Result<Client, ClientError> {
+        let client = node(&self.config, host.address(self.config.tls), self.certificates.clone());
+        client.map_err(|error| ClientError::Refused(error.to_string()))
+    }
+
+    /// The client for a Sentinel.
+    pub(super) fn sentinel(&self, host: &Host) -> Result<Client, ConfigError> {
+        let config = &self.config;
+        let info = info(
+            host.address(config.tls),
+            config.sentinel_username.as_deref(),
+            config.sentinel_password.as_deref(),
+            0,
+        )?;
+        client(info, self.certificates.clone())
+    }
+}
+
+/// The client for one server.
+pub(super) fn node(
+    config: &Config,
+    address: ConnectionAddr,
+    certificates: Option<TlsCertificates>,
+) -> Result<Client, ConfigError> {
+    client(
+        info(address, config.username.as_deref(), config.password.as_deref(), config.database)?,
+        certificates,
+    )
+}
+
+fn client(
+    info: ConnectionInfo,
+    certificates: Option<TlsCertificates>,
+) -> Result<Client, ConfigError> {
+    match certificates {
+        Some(certificates) => Client::build_with_tls(info, certificates),
+        None => Client::open(info),
+    }
+    .map_err(|error| driver_error(&error))
+}
+
+/// The client for a Cluster.
+pub(super) fn cluster(
+    config: &Config,
+    addresses: impl Iterator<Item = ConnectionAddr>,
+    certificates: Option<TlsCertificates>,
+) -> Result<ClusterClient, ConfigError> {
+    let nodes = addresses
+        .map(|address| info(address, config.username.as_deref(), config.password.as_deref(), 0));
+    let mut builder = ClusterClientBuilder::new(nodes.collect::<Result<Vec<_>, _>>()?)
+        .use_protocol(ProtocolVersion::RESP3)
+        .tcp_settings(tcp(config.deadline))
+        // The driver can wait twice for a silent node: once for the configured nodes, and once for
+        // the nodes that those name.
+        .connection_timeout((config.deadline / 4).min(Duration::from_secs(1)))
+        .response_timeout(config.deadline)
+        .overall_response_timeout(None)
+        // The driver would send a command again whose answer was lost, and so add twice.
+        // `Connections` repeats the commands that may be repeated.
+        .retries(0);
+    if let Some(certificates) = certificates {
+        builder = builder.certs(certificates);
+    }
+    builder.build().map_err(|error| driver_error(&error))
+}
+
+fn info(
+    address: ConnectionAddr,
+    user: Option<&str>,
+    password: Option<&str>,
+    database: i64,
+) -> Result<ConnectionInfo, ConfigError> {
+    let mut settings =
+        RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_db(database);
+    if let Some(user) = user {
+        settings = settings.set_username(user);
+    }
+    if let Some(password) = password {
+        settings = settings.set_password(password);
+    }
+    let info = address.into_connection_info().map_err(|error| driver_error(&error))?;
+    Ok(info.set_redis_settings(settings).set_tcp_settings(tcp(Duration::from_secs(2))))
+}
+
+/// TCP settings with keepalive: the kernel ends an idle connection whose peer has vanished.
+fn tcp(deadline: Duration) -> TcpSettings {
+    let probes = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(15))
+        .with_interval(Duration::from_secs(5))
+        .with_retries(3);
+    TcpSettings::default()
+        .set_nodelay(true)
+        .set_keepalive(probes)
+        .set_user_timeout(deadline.max(Duration::from_secs(1)) * 5)
+}
+
+/// Reads the certificate files. `None` without TLS.
+pub(super) fn certificates(config: &Config) -> Result<Option<TlsCertificates>, ConfigError> {
+    if !config.tls {
+        return Ok(None);
+    }
+    // rustls needs a provider of cryptography. A provider that the application has installed stays.
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // An error means that another thread has installed a provider meanwhile.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    let read = |key, path: &Option<std::path::PathBuf>| match path {
+        None => Ok(None),
+        Some(path) => {
+            let why = |error: std::io::Error| ConfigError::File {
+                key,
+                path: path.display().to_string(),
+                why: error.to_string(),
+            };
+            fs::read(path).map(Some).map_err(why)
+        }
+    };
+    let client_tls = match (read("tls_cert", &config.tls_cert)?, read("tls_key", &config.tls_key)?)
+    {
+        (Some(client_cert), Some(client_key)) => {
+            Some(redis::ClientTlsConfig { client_cert, client_key })
+        }
+        _ => None,
+    };
+    Ok(Some(TlsCertificates { client_tls, root_cert: read("tls_ca", &config.tls_ca)? }))
+}
+
+fn driver_error(error: &redis::RedisError) -> ConfigError {
+    ConfigError::Driver { why: describe(error) }
+}

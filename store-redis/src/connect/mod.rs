@@ -1,0 +1,14 @@
+//! All work on connections: addresses, making and replacing connections, sending commands.
+
+pub(crate) mod address;
+pub(crate) mod bounded;
+mod client;
+pub(crate) mod clock;
+pub(crate) mod command;
+pub(crate) mod connections;
+mod connector;
+pub(crate) mod decode;
+mod reconnecting;
+pub(crate) mod script;
+mod sentinels;
+mod thread_affinity;
