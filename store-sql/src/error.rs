@@ -252,8 +252,8 @@ impl ClientError {
             // ER_NO_SUCH_TABLE, ER_BAD_FIELD_ERROR.
             1146 => Self::NoTable(String::new()),
             1054 => Self::OtherTable(String::new()),
-            // ER_INVALID_JSON_TEXT and related numbers; ER_BAD_NULL_ERROR, which MariaDB reports for
-            // the same cause.
+            // ER_INVALID_JSON_TEXT and related numbers; ER_BAD_NULL_ERROR, which MariaDB reports
+            // for the same cause.
             3140..=3158 | 4038 | 1048 => Self::NotJson,
             _ => Self::Refused(named),
         }

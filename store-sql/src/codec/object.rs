@@ -1,9 +1,9 @@
 //! The values of a session as one JSON object.
 //!
 //! Each value is a JSON *string* that contains the JSON text of the value, so that no database
-//! parses, rounds or reorders it. In a name, `"`, `\` and `%` are percent-encoded, so that a path can
-//! contain the name between quotation marks. A `-` at the start of a name is percent-encoded too,
-//! because MariaDB cannot express a path to it.
+//! parses, rounds or reorders it. In a name, `"`, `\` and `%` are percent-encoded, so that a path
+//! can contain the name between quotation marks. A `-` at the start of a name is percent-encoded
+//! too, because MariaDB cannot express a path to it.
 
 use std::{borrow::Cow, fmt};
 

@@ -10,8 +10,8 @@ use crate::error::{ClientError, Unreadable};
 /// The result of reading a row: no live session, a record, or an unreadable row.
 pub(crate) type Loaded = Result<Option<Record>, Unreadable>;
 
-/// The columns of a row except `id`, in the order in which [`Columns`] reads them. `expires` is last;
-/// see `Sql::upsert`.
+/// The columns of a row except `id`, in the order in which [`Columns`] reads them. `expires` is
+/// last; see `Sql::upsert`.
 pub(crate) const COLUMNS: [&str; 14] = [
     "data",
     "version",

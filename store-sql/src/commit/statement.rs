@@ -170,8 +170,8 @@ impl Assignments<'_> {
         });
     }
 
-    /// Assigns each column of the answer that the commit does not change to itself, which stores it in
-    /// its variable.
+    /// Assigns each column of the answer that the commit does not change to itself, which stores it
+    /// in its variable.
     fn store_the_rest(&mut self) {
         for column in ANSWER.into_iter().filter(|_| !self.writer.sql.returns_rows) {
             if !self.written.contains(&column) {

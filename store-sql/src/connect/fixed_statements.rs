@@ -33,9 +33,9 @@ impl FixedStatements {
             std::array::from_fn(|at| parameter(at + 1));
         let all = COLUMNS.join(", ");
         let read = all.replacen("data", sql.data_as_text, 1);
-        // If another transaction is changing a row, PostgreSQL first checks the condition on the old
-        // row. A deletion of live sessions would skip an expired one that is being extended. So the
-        // statement has no condition on the deadline, and returns whether the row was live.
+        // If another transaction is changing a row, PostgreSQL first checks the condition on the
+        // old row. A deletion of live sessions would skip an expired one that is being extended. So
+        // the statement has no condition on the deadline, and returns whether the row was live.
         let (if_live, was_live, any) = if sql.returns_rows {
             (
                 String::new(),
@@ -63,23 +63,45 @@ impl FixedStatements {
         };
         Self {
             create: format!(
-                "INSERT INTO {table} (id, {all}) VALUES ({one}, {two}{cast}, {three}, {four}, {five}, {six}, {start} - {seven}, NULL, \
-                 {start} - {eight}, {nine}, {ten}, NULL, NULL, {FORMAT}, {start} + {eleven}){upsert}{any}",
+                "INSERT INTO {table} (id, {all}) VALUES ({one}, {two}{cast}, {three}, {four}, \
+                 {five}, {six}, {start} - {seven}, NULL, {start} - {eight}, {nine}, {ten}, NULL, \
+                 NULL, {FORMAT}, {start} + {eleven}){upsert}{any}",
                 cast = sql.text_as_data,
             )
             .into(),
             load: format!("SELECT {read}, {now} FROM {table} WHERE id = {one}").into(),
-            delete: format!("DELETE FROM {table} WHERE id = {one} AND (since <= {two} OR format <> {FORMAT}){if_live}{was_live}").into(),
-            list: format!(
-                "SELECT id, created, authenticated, expires, attributes, {now} FROM {table} \
-                 WHERE principal = {one} AND id > {two} AND expires > {now} ORDER BY id LIMIT {three}"
+            delete: format!(
+                "DELETE FROM {table} WHERE id = {one} AND (since <= {two} OR format <> {FORMAT})\
+                 {if_live}{was_live}"
             )
             .into(),
-            delete_all: delete_page(&format!("principal = {one} AND id <> {two}{if_live}"), "id", &three, "").into(),
-            page_end: format!("SELECT id FROM {table} WHERE id > {one} ORDER BY id LIMIT 1 OFFSET {two}").into(),
-            delete_range: format!("DELETE FROM {table} WHERE id > {one} AND id <= {two}{if_live}{was_live}").into(),
-            scan: format!("SELECT {read}, {now}, id FROM {table} WHERE id > {one} ORDER BY id LIMIT {two}").into(),
-            purge: delete_page(&format!("expires <= {start}"), "expires", &one, " SKIP LOCKED").into(),
+            list: format!(
+                "SELECT id, created, authenticated, expires, attributes, {now} FROM {table} \
+                 WHERE principal = {one} AND id > {two} AND expires > {now} ORDER BY id \
+                 LIMIT {three}"
+            )
+            .into(),
+            delete_all: delete_page(
+                &format!("principal = {one} AND id <> {two}{if_live}"),
+                "id",
+                &three,
+                "",
+            )
+            .into(),
+            page_end: format!(
+                "SELECT id FROM {table} WHERE id > {one} ORDER BY id LIMIT 1 OFFSET {two}"
+            )
+            .into(),
+            delete_range: format!(
+                "DELETE FROM {table} WHERE id > {one} AND id <= {two}{if_live}{was_live}"
+            )
+            .into(),
+            scan: format!(
+                "SELECT {read}, {now}, id FROM {table} WHERE id > {one} ORDER BY id LIMIT {two}"
+            )
+            .into(),
+            purge: delete_page(&format!("expires <= {start}"), "expires", &one, " SKIP LOCKED")
+                .into(),
             ping: "SELECT 1".into(),
             table,
         }

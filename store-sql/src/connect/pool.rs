@@ -155,8 +155,8 @@ impl<D: Database> OwnPool<D> {
             }
             entries.push(Entry { runtime, pool: Arc::clone(&pool), _store_alive: store_alive });
         }
-        // The lock is released here: a runtime that is shutting down drops the new task at once, and
-        // that drop takes the lock to remove the entry.
+        // The lock is released here: a runtime that is shutting down drops the new task at once,
+        // and that drop takes the lock to remove the entry.
         let end = RuntimeEnd { runtime, entries: Arc::downgrade(&self.entries) };
         tokio::spawn(async move {
             let _end = end;

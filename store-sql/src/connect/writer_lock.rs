@@ -29,8 +29,8 @@ use tokio::{
 
 use crate::error::ClientError;
 
-/// After this pause since the last release, a writer may try the file lock without a waiting thread:
-/// no other writer was waiting.
+/// After this pause since the last release, a writer may try the file lock without a waiting
+/// thread: no other writer was waiting.
 const PAUSE: Duration = Duration::from_millis(2);
 
 pub(crate) struct WriterLock {

@@ -14,8 +14,8 @@ pub(super) static SQL: Sql = Sql {
     size: "LENGTH",
     path: ["$.\"", "\""],
     value: ["JSON_UNQUOTE(JSON_EXTRACT(data, ", "))"],
-    // Nulls in the patch do not work: if a null removes the first field of the data, MariaDB ignores
-    // the other fields of the patch.
+    // Nulls in the patch do not work: if a null removes the first field of the data, MariaDB
+    // ignores the other fields of the patch.
     removal: Removal::Paths,
     // The number of affected rows is 1 for a new row and also for an unchanged row.
     // LAST_INSERT_ID(1) distinguishes them: the answer to the statement carries the 1.
@@ -35,7 +35,8 @@ pub(super) static SQL: Sql = Sql {
 /// collation makes two different ones equal.
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS {table} (
     id VARBINARY(128) NOT NULL PRIMARY KEY,
-    data MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL CHECK (JSON_VALID(data) AND JSON_TYPE(data) = 'OBJECT'),
+    data MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL \
+    CHECK (JSON_VALID(data) AND JSON_TYPE(data) = 'OBJECT'),
     version BIGINT NOT NULL CHECK (version > 0),
     secret BINARY(32) NOT NULL,
     generation BIGINT NOT NULL,

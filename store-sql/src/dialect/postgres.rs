@@ -21,8 +21,8 @@ pub(super) static SQL: Sql = Sql {
     ],
     // The subquery locks the rows. It waits for a row that another transaction changes, and skips a
     // row that was deleted. So fewer rows than the limit mean the end.
-    delete_page: "DELETE FROM {table} WHERE id = ANY(ARRAY(SELECT id FROM {table} WHERE {condition} ORDER BY {order} LIMIT {limit} \
-                  FOR UPDATE{skip}))",
+    delete_page: "DELETE FROM {table} WHERE id = ANY(ARRAY(SELECT id FROM {table} WHERE \
+                  {condition} ORDER BY {order} LIMIT {limit} FOR UPDATE{skip}))",
     schema: SCHEMA,
     // One simple query is one transaction, so the lock ends with it. Without the lock, two
     // transactions that create a table at the same time fail.

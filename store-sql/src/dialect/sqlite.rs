@@ -22,7 +22,8 @@ pub(super) static SQL: Sql = Sql {
     value: ["json_extract(data, ", ")"],
     removal: Removal::Null,
     upsert: postgres::SQL.upsert,
-    delete_page: "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE {condition} ORDER BY {order} LIMIT {limit})",
+    delete_page: "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE {condition} ORDER \
+                  BY {order} LIMIT {limit})",
     schema: SCHEMA,
     schema_transaction: ["BEGIN IMMEDIATE;\n", "COMMIT;\n"],
     write_sum_is_integer,
