@@ -4,7 +4,8 @@ use session_core::{Cursor, Principal, StoreKey, SummaryPage};
 
 use crate::{
     codec::{cursor, position, summary},
-    connect::{Arg, Client, MAX_ROWS, Statement},
+    connect::{Client, MAX_ROWS},
+    dialect::{Arg, Statement},
     error::ClientError,
 };
 

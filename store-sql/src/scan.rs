@@ -5,7 +5,8 @@ use session_core::{Cursor, DeletedPage, Page, StoreKey};
 
 use crate::{
     codec::{Columns, cursor, key, position},
-    connect::{Arg, Client, MAX_ROWS, Statement},
+    connect::{Client, MAX_ROWS},
+    dialect::{Arg, Statement},
     error::ClientError,
 };
 

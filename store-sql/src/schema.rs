@@ -1,12 +1,10 @@
-//! The table: its SQL, and how the store creates and checks it.
+//! The table: the SQL that creates and checks it.
 
 use std::sync::Arc;
 
 use crate::{
     codec::COLUMNS,
-    connect::{Engine, Statement},
-    dialect::Dialect,
-    error::ClientError,
+    dialect::{Dialect, Sql, Statement},
 };
 
 impl Dialect {
@@ -26,24 +24,15 @@ impl Dialect {
     }
 }
 
-/// Creates the table if it is missing, and refuses a table that has other columns.
-pub(crate) async fn prepare(
-    engine: &Engine,
-    table: &str,
-    migrate: bool,
-) -> Result<(), ClientError> {
-    let (dialect, sql) = (engine.dialect(), engine.sql());
-    engine.open_file().await?;
+/// The statements that create the table, as one transaction where the database needs one.
+pub(crate) fn create(dialect: Dialect, table: &str) -> String {
+    let [begin, end] = dialect.sql().schema_transaction;
+    begin.to_owned() + &dialect.schema(table) + end
+}
+
+/// A statement that reads no row and fails if the table is missing or has other columns.
+pub(crate) fn check(sql: &Sql, table: &str) -> Statement {
     let text: Arc<str> =
         format!("SELECT id, {} FROM {} WHERE 1 = 0", COLUMNS.join(", "), sql.quoted(table)).into();
-    let check = Statement::new(&text, []);
-    match engine.rows(&check).await {
-        Err(ClientError::NoTable(_)) if migrate => {
-            // Any number of processes may create the table at the same time.
-            let [begin, end] = sql.schema_transaction;
-            engine.create(begin.to_owned() + &dialect.schema(table) + end).await?;
-            engine.rows(&check).await.map(drop)
-        }
-        found => found.map(drop),
-    }
+    Statement::new(&text, [])
 }

@@ -12,7 +12,8 @@ use crate::{
     codec::object,
     commit::{self, Verdict},
     config::Config,
-    connect::{ApplicationPool, Arg, Client, Engine, Statement},
+    connect::{ApplicationPool, Client, Engine},
+    dialect::{Arg, Statement},
     error::{ClientError, ConfigError, ConnectError, STORE, Unreadable},
     index, scan,
 };

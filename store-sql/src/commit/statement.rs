@@ -8,8 +8,7 @@ use session_core::{
 
 use crate::{
     codec::{self, FORMAT, Object, Row, field, object},
-    connect::{Arg, Statement},
-    dialect::{Bound, Merge, Removal, Sql, Sum, Writer, sum_variable},
+    dialect::{Arg, Bound, Merge, Removal, Sql, Statement, Sum, Writer, sum_variable},
     error::{ClientError, Unreadable},
 };
 

@@ -19,11 +19,11 @@ use tokio::time::timeout;
 use super::{
     engine::{Engine, Written},
     fixed_statements::FixedStatements,
-    statement::{Arg, Statement},
 };
 use crate::{
     codec::{Columns, Loaded, Row},
     config::Config,
+    dialect::{Arg, Statement},
     error::{ClientError, STORE},
     schema,
 };
@@ -103,13 +103,27 @@ impl Client {
                 ));
             };
             if !self.is_ready.load(Ordering::Acquire) {
-                retry(|| schema::prepare(&self.engine, &self.config.table, self.config.migrate))
-                    .await?;
+                retry(|| self.prepare_table()).await?;
                 self.is_ready.store(true, Ordering::Release);
             }
             Ok(())
         })
         .await
+    }
+
+    /// Creates the table if it is missing, and refuses a table that has other columns.
+    async fn prepare_table(&self) -> Result<(), ClientError> {
+        self.engine.open_file().await?;
+        let check = schema::check(self.engine.sql(), &self.config.table);
+        match self.engine.rows(&check).await {
+            Err(ClientError::NoTable(_)) if self.config.migrate => {
+                // Any number of processes may create the table at the same time.
+                let create = schema::create(self.engine.dialect(), &self.config.table);
+                self.engine.create(create).await?;
+                self.engine.rows(&check).await.map(drop)
+            }
+            found => found.map(drop),
+        }
     }
 
     /// Executes a statement that only reads. It is repeated once if the connection is lost, because

@@ -4,15 +4,12 @@ use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 
+use super::pool::{AfterError, Pool};
 #[cfg(feature = "sqlite")]
 use super::writer_lock::{WriterGuard, WriterLock};
-use super::{
-    pool::{AfterError, Pool},
-    statement::{Arg, Statement},
-};
 use crate::{
     codec::Row,
-    dialect::{Dialect, Sql},
+    dialect::{Arg, Dialect, Sql, Statement},
     error::{ClientError, ConfigError},
     url::Driver,
 };
@@ -197,11 +194,13 @@ impl Engine {
         self.dialect
     }
 
+    /// The differences of the dialect.
     pub(crate) fn sql(&self) -> &'static Sql {
         self.dialect.sql()
     }
 
-    /// Creates the database's file if the database is an SQLite file of this store.
+    /// Opens the lock file of an SQLite database, and creates the database's file if it is missing and
+    /// the store opens the connections.
     pub(crate) async fn open_file(&self) -> Result<(), ClientError> {
         match &self.pool {
             #[cfg(feature = "sqlite")]

@@ -1,10 +1,10 @@
-//! The connections to the database: the pool, the statements, and the calls over both.
+//! The connections to the database: the pools, the execution of statements, and the client that every
+//! call uses.
 
 mod client;
 mod engine;
 mod fixed_statements;
 mod pool;
-mod statement;
 #[cfg(feature = "sqlite")]
 mod writer_lock;
 
@@ -12,5 +12,4 @@ pub use engine::ApplicationPool;
 pub(crate) use {
     client::{Client, MAX_ROWS},
     engine::Engine,
-    statement::{Arg, Statement},
 };

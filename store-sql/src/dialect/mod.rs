@@ -4,8 +4,10 @@ mod mysql;
 mod postgres;
 mod sql;
 mod sqlite;
+mod statement;
 
 pub(crate) use sql::{Bound, Merge, Removal, Sql, Sum, Writer, sum_variable};
+pub(crate) use statement::{Arg, Statement};
 
 /// The SQL dialect that a store writes.
 ///

@@ -1,6 +1,6 @@
 //! What a dialect consists of, and the writer of statements in it.
 
-use crate::connect::{Arg, Statement};
+use super::statement::{Arg, Statement};
 
 /// Every difference between the databases, once.
 ///
