@@ -18,7 +18,7 @@ use tests::{
 };
 
 use crate::{
-    hands::{PATIENT, connect, listed},
+    locks::{PATIENT, connect, listed},
     statement_log::StatementLog,
 };
 
