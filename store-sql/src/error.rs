@@ -1,61 +1,60 @@
-//! What can go wrong, and what the caller learns of it.
+//! The errors of the store, and how the driver's errors map to them.
 
-use session_core::{BoxError, Rejection, StoreError};
+use session_core::{BoxError, JsonError, Rejection, StoreError};
 use sqlx::error::DatabaseError;
 
-use crate::STORE;
+/// The name of the store in errors.
+pub(crate) const STORE: &str = "sql";
 
-/// Settings that do not fit.
+/// A setting is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The URL has a scheme that is not one of a database of this build. The rest of it is not
-    /// shown, because it can hold a password.
-    #[error(
-        "a URL of the scheme {scheme:?} is no address of a database; use one of {}",
-        crate::url::schemes()
-    )]
+    /// The URL's scheme does not belong to a database of this build. The error does not show the
+    /// rest of the URL, because it can contain a password.
+    #[error("unknown scheme {scheme:?} in the URL of an SQL store; use one of {usable}")]
     Scheme {
-        /// What came; empty if there is none.
+        /// The scheme; empty if there is none.
         scheme: String,
-    },
-    /// A part of the URL cannot be used. What it is is not shown, because it can hold a password.
-    #[error("the {part} of the database's URL cannot be used; {usable}")]
-    Url {
-        /// Which part.
-        part: &'static str,
-        /// What would do.
-        usable: &'static str,
-    },
-    /// There is no such setting. Its name is shown if it looks like one; else it may be a part of a
-    /// password.
-    #[error(
-        "there is no setting {key:?} of an SQL store; use connections, data_bytes, deadline_ms, migrate, table, for SQLite synchronous, \
-         or in the URL one of the driver's: {}",
-        crate::url::driver_settings()
-    )]
-    UnknownKey {
-        /// What came.
-        key: String,
-    },
-    /// A setting's value cannot be used.
-    #[error("{key} cannot be {value:?}; use {usable}")]
-    Value {
-        /// Which setting.
-        key: &'static str,
-        /// What came.
-        value: String,
-        /// What would do.
+        /// The schemes of this build.
         usable: String,
     },
-    /// The driver refuses the URL.
-    #[error("the database's URL cannot be used: {why}")]
+    /// A part of the URL is not valid. The error does not show the part, because it can contain a
+    /// password.
+    #[error("the {part} of the database URL is not valid: {usable}")]
+    Url {
+        /// The part.
+        part: &'static str,
+        /// What to use instead.
+        usable: &'static str,
+    },
+    /// There is no such setting. The error shows the name only if it has the form of one, because
+    /// it can be a part of a password.
+    #[error("unknown setting {key:?} of an SQL store; use {usable}")]
+    UnknownKey {
+        /// The name.
+        key: String,
+        /// The settings of this build.
+        usable: String,
+    },
+    /// The value of a setting is not valid.
+    #[error("{key}: {value:?} is not valid; use {usable}")]
+    Value {
+        /// The setting.
+        key: &'static str,
+        /// The value.
+        value: String,
+        /// What to use instead.
+        usable: String,
+    },
+    /// The driver rejects the URL.
+    #[error("the driver rejects the database URL: {why}")]
     Driver {
-        /// What it said of the URL without its login.
+        /// The driver's message about the URL without its login.
         why: String,
     },
-    /// The pool leads to another kind of database than the URL.
-    #[error("the pool leads to another kind of database than the URL of the settings")]
+    /// The pool connects to another kind of database than the URL.
+    #[error("the pool connects to another kind of database than the URL of the settings")]
     OtherPool,
 }
 
@@ -63,67 +62,86 @@ pub enum ConfigError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The settings do not fit.
+    /// A setting is not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The database is reached and cannot be used: it refuses the login, or its schema is another.
+    /// The database answers, but the store cannot use it: for example, it refuses the login, or the
+    /// table has other columns.
     #[error("the database at {server} cannot be used")]
     Server {
-        /// Where it is.
+        /// The address of the database.
         server: String,
-        /// What is wrong.
+        /// The reason.
         source: BoxError,
     },
 }
 
-/// Why a call did not end with an answer. Holds codes and texts of this crate, and not what a
-/// database says: that quotes keys and values.
+/// Why a row is not a valid record. The text contains none of the stored values.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    #[error("the row's {0} cannot be read")]
+    Part(&'static str),
+    #[error("a value of the row is not JSON")]
+    Json(#[source] JsonError),
+}
+
+/// Why a call has no answer. Holds codes, and texts of this crate. The database's own message is
+/// left out, because it quotes keys and values.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ClientError {
     #[error("the database cannot be reached: {0}")]
     Unreachable(String),
     #[error("the connection to the database was lost: {0}")]
     Lost(String),
-    #[error("the database cannot serve now: {0}")]
+    #[error("the database is busy: {0}")]
     Busy(String),
-    /// Nothing was done, because somebody else was in the way just then.
-    #[error("others were in the way, again and again: {0}")]
-    Again(String),
+    /// The statement changed nothing, because it conflicted with another transaction.
+    #[error("gave up after repeated conflicts with other transactions: {0}")]
+    Conflict(String),
     #[error(
-        "the database takes no writes; it may be the primary no more, so its connection is closed: {0}"
+        "the database accepts no writes, so it may no longer be the primary; the connection was \
+         closed: {0}"
     )]
     ReadOnly(String),
-    #[error("the database has no room left: {0}")]
+    #[error("the database has no space left: {0}")]
     Full(String),
     #[error("the database refuses the login; look at user, password and database in the URL: {0}")]
     Login(String),
     #[error(
-        "the database's user lacks a right that sessions need; the crate's page lists them: {0}"
+        "the database that the URL names does not exist; create it with CREATE DATABASE as an \
+         administrator, or correct the URL: {0}"
     )]
-    NoRight(String),
+    NoDatabase(String),
+    #[error(
+        "the database user lacks a right that the store needs; the README of store-sql lists \
+         them: {0}"
+    )]
+    MissingRight(String),
     #[cfg(feature = "sqlite")]
     #[error(
-        "the file or its lock beside it cannot be opened; look at its folder and at who may write there: {0}"
+        "the database file or its lock file cannot be opened; check that the folder exists and \
+         that this user may write to it: {0}"
     )]
     File(String),
-    #[error("the database refuses to be used like this: {0}")]
+    #[error("the database or the driver refuses the operation: {0}")]
     Refused(String),
     #[error(
-        "there is no table {0:?}; let the store create it (migrate=true), or run the SQL of Dialect::schema"
+        "the table {0:?} does not exist; let the store create it (migrate=true), or run the SQL of \
+         Dialect::schema"
     )]
     NoTable(String),
     #[error(
-        "the table {0:?} has other columns than this version needs: it is one of the first version, whose sessions are not read, or it does not \
-         belong to this crate; choose another name with the setting table, or drop the table"
+        "the table {0:?} does not have the columns that this version needs: the first version \
+         created it, and this version does not read its sessions, or it does not belong to this \
+         crate; choose another name with the setting table, or drop the table"
     )]
     OtherTable(String),
-    #[error("the database's answer has another shape than expected: {0}")]
+    #[error("unexpected answer of the database: {0}")]
     Answer(&'static str),
-    #[error("the cursor is none of this store; begin the scan again")]
+    #[error("the cursor does not come from this store; start again without a cursor")]
     Cursor,
-    /// What is stored is no JSON.
-    #[error("what is stored is no JSON")]
-    Unreadable,
+    #[error("a stored value is not JSON")]
+    NotJson,
 }
 
 impl From<sqlx::Error> for ClientError {
@@ -131,27 +149,29 @@ impl From<sqlx::Error> for ClientError {
         match error {
             sqlx::Error::Database(error) => Self::of_database(&*error),
             sqlx::Error::Io(error) => Self::Lost(error.to_string()),
-            sqlx::Error::WorkerCrashed => Self::Lost("it does not answer".to_owned()),
+            sqlx::Error::WorkerCrashed => Self::Lost("the connection does not answer".to_owned()),
             sqlx::Error::PoolClosed => Self::Lost("the pool was closed".to_owned()),
             sqlx::Error::PoolTimedOut => {
-                Self::Busy("all connections of the pool were in use; nothing was done".to_owned())
+                Self::Busy("all connections of the pool were in use; nothing was sent".to_owned())
             }
-            // It is about certificates and names; nothing has been sent yet.
+            // This concerns certificates and host names. Nothing has been sent yet.
             sqlx::Error::Tls(error) => Self::Refused(error.to_string()),
-            // The driver gives up on a stream that it cannot follow, as after an end in the middle
-            // of a word.
-            sqlx::Error::Protocol(_) => Self::Lost("what came is not of the protocol".to_owned()),
-            sqlx::Error::Configuration(_) => {
-                Self::Refused("the driver refuses the settings".to_owned())
+            // The driver cannot continue after a malformed message, for example after one that the
+            // server did not complete.
+            sqlx::Error::Protocol(_) => {
+                Self::Lost("the server sent a malformed message".to_owned())
             }
-            // The rest might quote what was sent.
-            _ => Self::Answer("it is none that the driver can read"),
+            sqlx::Error::Configuration(_) => {
+                Self::Refused("the driver rejects the settings".to_owned())
+            }
+            // The texts of the other errors can quote what was sent.
+            _ => Self::Answer("the driver cannot read it"),
         }
     }
 }
 
 impl ClientError {
-    /// The same for an error of a connection that was not there yet.
+    /// Converts an error of an attempt to connect.
     pub(crate) fn of_connecting(error: sqlx::Error) -> Self {
         match error {
             sqlx::Error::Io(error) => Self::Unreachable(error.to_string()),
@@ -172,40 +192,44 @@ impl ClientError {
         Self::by_state(&code)
     }
 
-    /// What a code of PostgreSQL means: its appendix A, "Error Codes".
+    /// Maps an SQLSTATE of PostgreSQL; see "PostgreSQL Error Codes", appendix A of its manual.
     fn by_state(code: &str) -> Self {
         let named = format!("SQLSTATE {code}");
         match code {
             // serialization_failure, deadlock_detected, lock_not_available.
-            "40001" | "40P01" | "55P03" => Self::Again(named),
+            "40001" | "40P01" | "55P03" => Self::Conflict(named),
             // admin_shutdown, crash_shutdown, cannot_connect_now, idle_session_timeout.
             "57P01" | "57P02" | "57P03" | "57P05" => Self::Lost(named),
             // query_canceled, too_many_connections, out_of_memory, configuration_limit_exceeded.
             "57014" | "53300" | "53200" | "53400" => Self::Busy(named),
             // read_only_sql_transaction.
             "25006" => Self::ReadOnly(named),
+            // disk_full.
             "53100" => Self::Full(named),
-            // Of the login, and a database that is not there.
-            "28000" | "28P01" | "3D000" => Self::Login(named),
-            "42501" => Self::NoRight(named),
+            // invalid_authorization_specification, invalid_password.
+            "28000" | "28P01" => Self::Login(named),
+            // invalid_catalog_name.
+            "3D000" => Self::NoDatabase(named),
+            // insufficient_privilege.
+            "42501" => Self::MissingRight(named),
             // undefined_table, invalid_schema_name; undefined_column.
             "42P01" | "3F000" => Self::NoTable(String::new()),
             "42703" => Self::OtherTable(String::new()),
             // invalid_json_text.
-            "22032" => Self::Unreadable,
+            "22032" => Self::NotJson,
             _ if code.starts_with("08") => Self::Lost(named),
             _ => Self::Refused(named),
         }
     }
 
-    /// What a number of MySQL or MariaDB means: the "Server Error Message Reference".
+    /// Maps an error number of MySQL or MariaDB; see MySQL's "Server Error Message Reference".
     #[cfg(feature = "mysql")]
     fn by_number(number: u16) -> Self {
         let named = format!("error {number}");
         match number {
             // ER_LOCK_DEADLOCK, ER_LOCK_WAIT_TIMEOUT, ER_CHECKREAD,
             // ER_TRANSACTION_ROLLBACK_DURING_COMMIT (of a group).
-            1213 | 1205 | 1020 | 3101 => Self::Again(named),
+            1213 | 1205 | 1020 | 3101 => Self::Conflict(named),
             // ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED, ER_NEW_ABORTING_CONNECTION,
             // ER_CLIENT_INTERACTION_TIMEOUT.
             1053 | 1927 | 1184 | 4031 => Self::Lost(named),
@@ -218,52 +242,61 @@ impl ClientError {
             // ER_DISK_FULL, ER_RECORD_FILE_FULL, ER_LOCK_TABLE_FULL.
             1021 | 1114 | 1206 => Self::Full(named),
             // ER_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR, ER_DBACCESS_DENIED_ERROR,
-            // ER_BAD_DB_ERROR, ER_NO_DB_ERROR.
-            1045 | 1698 | 1044 | 1049 | 1046 => Self::Login(named),
+            // ER_NO_DB_ERROR.
+            1045 | 1698 | 1044 | 1046 => Self::Login(named),
+            // ER_BAD_DB_ERROR.
+            1049 => Self::NoDatabase(named),
             // ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR,
             // ER_SPECIFIC_ACCESS_DENIED_ERROR.
-            1142 | 1143 | 1227 => Self::NoRight(named),
+            1142 | 1143 | 1227 => Self::MissingRight(named),
             // ER_NO_SUCH_TABLE, ER_BAD_FIELD_ERROR.
             1146 => Self::NoTable(String::new()),
             1054 => Self::OtherTable(String::new()),
-            // ER_INVALID_JSON_TEXT and its like; ER_BAD_NULL_ERROR, which MariaDB's functions make
-            // of it.
-            3140..=3158 | 4038 | 1048 => Self::Unreadable,
+            // ER_INVALID_JSON_TEXT and related numbers; ER_BAD_NULL_ERROR, which MariaDB reports
+            // for the same cause.
+            3140..=3158 | 4038 | 1048 => Self::NotJson,
             _ => Self::Refused(named),
         }
     }
 
-    /// What a result of SQLite means: "Result and Error Codes".
+    /// Maps a result code of SQLite; see its page "Result and Error Codes".
     #[cfg(feature = "sqlite")]
     fn by_result(code: i32, message: &str) -> Self {
         let named = format!("result {code}");
         match code & 0xff {
             // SQLITE_BUSY, SQLITE_LOCKED.
-            5 | 6 => Self::Again(named),
+            5 | 6 => Self::Conflict(named),
             // SQLITE_IOERR, SQLITE_PROTOCOL.
             10 | 15 => Self::Lost(named),
+            // SQLITE_NOMEM.
             7 => Self::Busy(named),
+            // SQLITE_FULL.
             13 => Self::Full(named),
+            // SQLITE_CANTOPEN.
             14 => Self::Unreachable(
-                "the file cannot be opened; look at its folder and at who may write there"
+                "the file cannot be opened; check that the folder exists and that this user may \
+                 write to it"
                     .to_owned(),
             ),
             // SQLITE_PERM, SQLITE_READONLY, SQLITE_AUTH.
-            3 | 8 | 23 => Self::NoRight(named),
-            11 | 26 => Self::Refused("the file is no database, or is damaged".to_owned()),
+            3 | 8 | 23 => Self::MissingRight(named),
+            // SQLITE_CORRUPT, SQLITE_NOTADB.
+            11 | 26 => {
+                Self::Refused("the file is not an SQLite database, or it is damaged".to_owned())
+            }
             1 if message.starts_with("no such table") => Self::NoTable(String::new()),
             1 if message.starts_with("no such column") => Self::OtherTable(String::new()),
-            1 if message.contains("malformed JSON") => Self::Unreadable,
+            1 if message.contains("malformed JSON") => Self::NotJson,
             _ => Self::Refused(named),
         }
     }
 
-    /// Whether the connection that it came by is of no use any more.
+    /// Whether the connection that reported this error must be closed.
     pub(crate) fn ends_connection(&self) -> bool {
         matches!(self, Self::Lost(_) | Self::ReadOnly(_))
     }
 
-    /// The same about this table, where it is about one.
+    /// Adds the table's name to an error about the table.
     pub(crate) fn of_table(self, table: &str) -> Self {
         match self {
             Self::NoTable(_) => Self::NoTable(table.to_owned()),
@@ -283,15 +316,16 @@ impl From<ClientError> for StoreError {
             | ClientError::Lost(_)
             | ClientError::Busy(_)
             | ClientError::ReadOnly(_)
-            | ClientError::Again(_) => Self::Unavailable { store: STORE, source: error.into() },
+            | ClientError::Conflict(_) => Self::Unavailable { store: STORE, source: error.into() },
             ClientError::Login(_)
-            | ClientError::NoRight(_)
+            | ClientError::NoDatabase(_)
+            | ClientError::MissingRight(_)
             | ClientError::Refused(_)
             | ClientError::NoTable(_)
             | ClientError::OtherTable(_)
             | ClientError::Answer(_)
             | ClientError::Cursor
-            | ClientError::Unreadable => Self::Other { store: STORE, source: error.into() },
+            | ClientError::NotJson => Self::Other { store: STORE, source: error.into() },
             #[cfg(feature = "sqlite")]
             ClientError::File(_) => Self::Other { store: STORE, source: error.into() },
         }
@@ -303,11 +337,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_failure_is_the_decision_that_fits() {
+    fn error_codes_map_to_store_error_variants() {
         for code in ["40001", "40P01", "57P01", "53300", "08006", "25006"] {
             assert!(StoreError::from(ClientError::by_state(code)).is_transient(), "{code}");
         }
-        for code in ["28P01", "42501", "42P01", "22P02"] {
+        for code in ["28P01", "3D000", "42501", "42P01", "22P02"] {
             assert!(
                 matches!(
                     StoreError::from(ClientError::by_state(code)),
@@ -329,5 +363,10 @@ mod tests {
             assert!(StoreError::from(ClientError::by_result(code, "")).is_transient(), "{code}");
         }
         assert!(StoreError::from(ClientError::from(sqlx::Error::WorkerCrashed)).is_transient());
+    }
+    #[test]
+    fn missing_database_error_says_how_to_create_it() {
+        let text = ClientError::by_state("3D000").to_string();
+        assert!(text.contains("does not exist") && text.contains("CREATE DATABASE"), "{text}");
     }
 }

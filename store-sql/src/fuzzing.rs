@@ -1,9 +1,12 @@
-//! What the fuzz targets of this repository reach.
+//! The functions that the fuzz targets of this repository call.
 
 use session_core::{Data, Record};
 
-pub use crate::record::Columns;
-use crate::{data, record::Unreadable};
+pub use crate::codec::Columns;
+use crate::{
+    codec::{object, read},
+    error::Unreadable,
+};
 
 /// Reads a row as the store does.
 ///
@@ -18,13 +21,13 @@ pub fn record(row: &Columns<'_>) -> Result<Option<Record>, String> {
 /// # Errors
 /// The text of the store's error.
 pub fn data(text: &[u8]) -> Result<Data, String> {
-    data::read(text).map_err(|error| shown(&error))
+    read(text).map_err(|error| shown(&error))
 }
 
 /// The text that the store writes into that column.
 #[must_use]
 pub fn text(data: &Data) -> String {
-    data::object(data)
+    object(data)
 }
 
 fn shown(error: &Unreadable) -> String {

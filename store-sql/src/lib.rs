@@ -1,37 +1,27 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
-// Without a database there is no store.
+// The crate is empty without a database feature.
 #![cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 
+mod codec;
 mod commit;
 mod config;
-mod data;
+mod connect;
 mod dialect;
-mod engine;
 mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod inner;
-mod pages;
-mod pool;
-#[cfg(feature = "sqlite")]
-mod queue;
-mod record;
-mod row;
+mod index;
+mod scan;
 mod schema;
-mod session;
-mod statement;
 mod store;
 mod url;
 
 pub use config::Config;
+pub use connect::ApplicationPool;
 pub use dialect::Dialect;
-pub use engine::ApplicationPool;
 pub use error::{ConfigError, ConnectError};
-/// The driver, for those who bring a pool of their own.
+/// The database driver, for applications that pass their own pool to [`SqlStore::with_pool`].
 pub use sqlx;
 pub use store::SqlStore;
-
-/// Its name in errors.
-const STORE: &str = "sql";

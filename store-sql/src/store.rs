@@ -1,39 +1,38 @@
-//! The store.
+//! The store: the calls of [`SessionStore`] on an SQL database.
 
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use session_core::{
     Claim, Commit, Created, Cursor, Deleted, DeletedPage, NewRecord, Outcome, Page, Principal,
-    SessionStore, StoreError, StoreKey, Stored, SummaryPage,
+    SessionStore, StoreError, StoreKey, Stored, SummaryPage, observe::retried,
 };
 
 use crate::{
-    STORE,
-    commit::Committing,
+    codec::object,
+    commit::{self, Verdict},
     config::Config,
-    engine::{ApplicationPool, Engine},
-    error::{ClientError, ConfigError, ConnectError},
-    inner::Inner,
-    record::Unreadable,
-    statement::Statement,
+    connect::{ApplicationPool, Client, Engine},
+    dialect::{Arg, Statement},
+    error::{ClientError, ConfigError, ConnectError, STORE, Unreadable},
+    index, scan,
 };
 
-/// Sessions in an SQL database. Cloning shares the connections.
+/// Sessions in an SQL database. Clones share the connections.
 ///
-/// A call that reads or changes a session is one statement; with MySQL a commit is two. The crate's
-/// page has the table of round trips. A call takes at most the deadline of its [`Config`], waiting
-/// for a connection included.
+/// A call that reads or changes a session is one statement; a commit on MySQL is two. The
+/// [crate's documentation](crate) lists the round trips of each call. A call takes at most the
+/// deadline of its [`Config`], including the wait for a connection.
 ///
 /// # Runtimes
-/// Any tokio runtime with I/O and timers will do. Each runtime that uses the store has connections
-/// of its own, so that a store may outlive the runtime that opened it, and a web server's workers
-/// do not wake each other.
+/// Use the store on any tokio runtime with I/O and timers enabled. Each runtime that uses the store
+/// has its own connections. So the store may outlive the runtime that opened it, and the workers of
+/// a web server do not wake each other.
 ///
 /// # Cancel safety
-/// Every call may be dropped at every await. What was sent is not recalled: the database executes
-/// it whole or not at all. The connection is used again once the answer to it has come, or closed
-/// if that takes long.
+/// Every call may be dropped at every await. The database still executes a statement that was sent,
+/// completely or not at all. The connection is used again once the answer has arrived, or closed if
+/// that takes long.
 ///
 /// # Panics
 /// Calls panic outside a tokio runtime.
@@ -51,47 +50,46 @@ use crate::{
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct SqlStore(Arc<Inner>);
+pub struct SqlStore(Arc<Client>);
 
 impl SqlStore {
-    /// The store of these settings. The first call connects, and creates the table if it is
+    /// Builds a store without connecting. The first call connects, and creates the table if it is
     /// missing.
     ///
     /// # Errors
-    /// [`ConfigError`] if the settings do not fit.
+    /// [`ConfigError`] if a setting is not valid.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
         config.check()?;
-        let engine = Engine::own(&config.driver, config.connections, config.wait());
-        Ok(Self(Arc::new(Inner::new(engine, config))))
+        let engine = Engine::own(config.dialect, &config.driver, config.connections, config.wait());
+        Ok(Self(Arc::new(Client::new(engine, config))))
     }
 
-    /// The same over a pool that the application has; of the settings' URL only the kind of
-    /// database counts. The pool has to be used on the runtime that made it, or on one that ends
-    /// before that one does. Connections to MySQL have to have the time zone UTC, as the driver
-    /// sets it, those to SQLite a short `busy_timeout`.
+    /// Builds a store over the application's pool. From the URL of the settings it uses only the
+    /// kind of database.
+    ///
+    /// Use the store on the runtime that made the pool, or on a runtime that ends before that one.
+    /// Connections to MySQL must have the time zone UTC, which is the driver's default. Connections
+    /// to SQLite must have a short `busy_timeout`.
     ///
     /// # Errors
-    /// [`ConfigError`] if the settings do not fit.
+    /// [`ConfigError`] if a setting is not valid, or the pool connects to another kind of database.
     pub fn with_pool(
         pool: impl Into<ApplicationPool>,
         config: &Config,
     ) -> Result<Self, ConfigError> {
         config.check()?;
-        let engine = Engine::given(pool.into(), config.wait());
-        if engine.dialect() != config.driver.dialect() {
-            return Err(ConfigError::OtherPool);
-        }
-        Ok(Self(Arc::new(Inner::new(engine, config))))
+        let engine = Engine::over(pool.into(), config.dialect, &config.driver, config.wait())?;
+        Ok(Self(Arc::new(Client::new(engine, config))))
     }
 
-    /// The store of these settings, after a check of the database: the login, the table.
+    /// Builds a store and checks the login and the table.
     ///
-    /// A database that cannot be reached is no error, only a warning in the log: the store works
-    /// once it is up.
+    /// If the database cannot be reached, this logs a warning and succeeds. The store works once
+    /// the database is up.
     ///
     /// # Errors
-    /// [`ConnectError`] if the settings do not fit, the database refuses the login, or the table
-    /// has other columns: it is one of the first version, or it does not belong to this crate.
+    /// [`ConnectError`] if a setting is not valid, the database refuses the login, or the table has
+    /// other columns: the first version created it, or it does not belong to this crate.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
         let store = Self::new(config)?;
         match store.0.call(|| async { Ok(()) }).await {
@@ -100,8 +98,7 @@ impl SqlStore {
                     .map_or_else(|| error.to_string(), ToString::to_string);
                 tracing::warn!(server = config.server, why, "sessions cannot be reached yet");
             }
-            // What is wrong stands in the source; that it is the store's failure goes without
-            // saying here.
+            // The source has the reason. The text of `Other` only adds the name of the store.
             Err(StoreError::Other { source, .. }) => {
                 return Err(ConnectError::Server { server: config.server.clone(), source });
             }
@@ -120,32 +117,32 @@ impl SqlStore {
 #[async_trait]
 impl SessionStore for SqlStore {
     async fn create(&self, key: &StoreKey, new: NewRecord) -> Result<Created, StoreError> {
-        let inner = &self.0;
-        new.check(key, &inner.config.limits)?;
-        inner.call(|| inner.create(key, &new)).await
+        let client = &self.0;
+        new.check(key, &client.config.limits)?;
+        client.call(|| create(client, key, &new)).await
     }
 
     async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
         if !key.is_storable() {
             return Ok(None);
         }
-        let inner = &self.0;
-        let loaded = inner.call(|| inner.load(key)).await?;
+        let client = &self.0;
+        let loaded = client.call(|| client.load(key)).await?;
         Ok(loaded.map_err(|unreadable| corrupt(key, unreadable))?.map(Stored::new))
     }
 
     async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
-        let inner = &self.0;
-        commit.check(&inner.config.limits)?;
+        let client = &self.0;
+        commit.check(&client.config.limits)?;
         if !key.is_storable() {
             return Ok(Outcome::Gone);
         }
-        match inner.call(|| inner.commit(key, &commit)).await? {
-            Committing::Settled(outcome) => Ok(outcome),
-            Committing::Rejected(rejection) => Err(rejection.into()),
-            Committing::Corrupt(unreadable) => Err(corrupt(key, unreadable)),
-            // `Inner::commit` settles it, or says that it could not.
-            Committing::Whole(..) => Err(ClientError::Answer("a commit is settled").into()),
+        match client.call(|| commit::commit(client, key, &commit)).await? {
+            Verdict::Settled(outcome) => Ok(outcome),
+            Verdict::Rejected(rejection) => Err(rejection.into()),
+            Verdict::Corrupt(unreadable) => Err(corrupt(key, unreadable)),
+            // `commit::commit` executes a rewritten commit itself and never returns it.
+            Verdict::Rewrite(..) => Err(ClientError::Answer("a commit is not settled").into()),
         }
     }
 
@@ -153,8 +150,8 @@ impl SessionStore for SqlStore {
         if !key.is_storable() {
             return Ok(Deleted::Missing);
         }
-        let inner = &self.0;
-        inner.call(|| inner.delete(key, claim)).await
+        let client = &self.0;
+        client.call(|| delete(client, key, claim)).await
     }
 
     async fn list(
@@ -163,8 +160,8 @@ impl SessionStore for SqlStore {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<SummaryPage, StoreError> {
-        let inner = &self.0;
-        inner.call(|| inner.list(principal, after.as_ref(), limit)).await
+        let client = &self.0;
+        client.call(|| index::list(client, principal, after.as_ref(), limit)).await
     }
 
     async fn delete_all(
@@ -172,8 +169,8 @@ impl SessionStore for SqlStore {
         principal: &Principal,
         except: Option<&StoreKey>,
     ) -> Result<u64, StoreError> {
-        let inner = &self.0;
-        inner.call(|| inner.delete_all(principal, except)).await
+        let client = &self.0;
+        client.call(|| index::delete_all(client, principal, except)).await
     }
 
     async fn delete_everyone(
@@ -181,25 +178,72 @@ impl SessionStore for SqlStore {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<DeletedPage, StoreError> {
-        let inner = &self.0;
-        inner.call(|| inner.delete_everyone(after.as_ref(), limit)).await
+        let client = &self.0;
+        client.call(|| scan::delete_everyone(client, after.as_ref(), limit)).await
     }
 
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
-        let inner = &self.0;
-        inner.call(|| inner.scan(after.as_ref(), limit)).await
+        let client = &self.0;
+        client.call(|| scan::scan(client, after.as_ref(), limit)).await
     }
 
     async fn delete_expired(&self, limit: usize) -> Result<u64, StoreError> {
-        let inner = &self.0;
-        inner.call(|| inner.delete_expired(limit)).await
+        let client = &self.0;
+        client.call(|| scan::delete_expired(client, limit)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        let inner = &self.0;
-        inner
-            .call(|| async { inner.rows(&Statement::new(&inner.texts.ping, [])).await.map(drop) })
-            .await
+        let client = &self.0;
+        let ping = Statement::new(&client.statements.ping, []);
+        client.call(|| async { client.rows(&ping).await.map(drop) }).await
+    }
+}
+
+async fn create(client: &Client, key: &StoreKey, new: &NewRecord) -> Result<Created, ClientError> {
+    let args = [
+        Arg::bytes(key.as_str()),
+        Arg::text(object(&new.data)),
+        Arg::number(new.version),
+        Arg::bytes(new.secret.as_bytes()),
+        Arg::number(new.generation),
+        Arg::number(new.since),
+        Arg::number(new.age.as_millis()),
+        new.authenticated.map_or(Arg::Integer(None), |age| Arg::number(age.as_millis())),
+        new.principal.as_ref().map_or(Arg::Bytes(None), |principal| Arg::bytes(principal.as_str())),
+        Arg::text(new.attributes.to_text()),
+        Arg::number(new.ttl.as_millis()),
+    ];
+    let written = client.write(&Statement::new(&client.statements.create, args), None).await?;
+    Ok(if written.affected > 0 && !written.is_marked { Created::New } else { Created::Taken })
+}
+
+/// The generation that is not below that of any session.
+const ANY_GENERATION: i64 = i64::MAX;
+
+async fn delete(client: &Client, key: &StoreKey, claim: Claim) -> Result<Deleted, ClientError> {
+    let mut generation = match claim {
+        Claim::Any => ANY_GENERATION,
+        Claim::Generation(generation) => generation.into(),
+    };
+    loop {
+        let args = [Arg::bytes(key.as_str()), Arg::number(generation)];
+        let deleted = client.delete_rows(&client.statements.delete, args).await?;
+        if deleted.live > 0 {
+            return Ok(Deleted::Ended);
+        }
+        if deleted.rows > 0 || generation == ANY_GENERATION {
+            return Ok(Deleted::Missing);
+        }
+        match client.load(key).await? {
+            Ok(None) => return Ok(Deleted::Missing),
+            Ok(Some(record)) if i64::from(record.since) > generation => {
+                return Ok(Deleted::Superseded);
+            }
+            // The session changed in between, and the claim covers it now.
+            Ok(Some(_)) => retried(STORE),
+            // Every claim ends an unreadable record.
+            Err(_) => generation = ANY_GENERATION,
+        }
     }
 }
 
@@ -207,7 +251,7 @@ fn corrupt(key: &StoreKey, source: Unreadable) -> StoreError {
     StoreError::Corrupt { store: STORE, handle: key.handle(), source: source.into() }
 }
 
-/// Shows where the database is and how calls are bounded; there is no secret in it.
+/// Shows the settings. They contain no secret.
 impl fmt::Debug for SqlStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqlStore").field("config", &self.0.config).finish_non_exhaustive()

@@ -1,10 +1,9 @@
-//! MySQL from version 8.0.16 and MariaDB from version 10.5.
+//! The dialect of MySQL 8.0.16 and later and of MariaDB 10.5 and later.
 
-use super::{Merge, Removal, Sql, Sum, sum_variable, write_in_range};
-use crate::statement::Writer;
+use super::sql::{Merge, Removal, Sql, Sum, Writer, sum_variable, write_in_range};
 
 pub(super) static SQL: Sql = Sql {
-    // Connections of this crate are set to UTC, where no hour occurs twice.
+    // The driver sets each connection to UTC, where no hour occurs twice.
     now: "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)",
     statement_now: "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)",
     quote: '`',
@@ -15,11 +14,11 @@ pub(super) static SQL: Sql = Sql {
     size: "LENGTH",
     path: ["$.\"", "\""],
     value: ["JSON_UNQUOTE(JSON_EXTRACT(data, ", "))"],
-    // Not by nulls in the patch: if a null removes the first field of the data, MariaDB ignores
-    // other fields of the patch.
+    // Nulls in the patch do not work: if a null removes the first field of the data, MariaDB
+    // ignores the other fields of the patch.
     removal: Removal::Paths,
-    // The number of affected rows is 1 for a new row and for one that stays as it is.
-    // LAST_INSERT_ID(1) tells them apart: the answer to the statement carries the 1.
+    // The number of affected rows is 1 for a new row and also for an unchanged row.
+    // LAST_INSERT_ID(1) distinguishes them: the answer to the statement carries the 1.
     upsert: [
         " ON DUPLICATE KEY UPDATE ",
         "{column} = IF(expires <= {now}, VALUES({column}), {column}), ",
@@ -27,16 +26,17 @@ pub(super) static SQL: Sql = Sql {
     ],
     delete_page: "DELETE FROM {table} WHERE {condition} ORDER BY {order} LIMIT {limit}",
     schema: SCHEMA,
-    schema_step: ["", ""],
+    schema_transaction: ["", ""],
     write_sum_is_integer: |writer, sum| write_in_range(writer, sum, [write_base, write_sum]),
     write_merged,
 };
 
-/// One statement, so that the table never lacks an index. Keys, hashes and users are bytes: no
-/// collation makes two of them equal.
+/// One statement, so that the table never lacks an index. Keys, hashes and users are bytes, so no
+/// collation makes two different ones equal.
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS {table} (
     id VARBINARY(128) NOT NULL PRIMARY KEY,
-    data MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL CHECK (JSON_VALID(data) AND JSON_TYPE(data) = 'OBJECT'),
+    data MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL \
+    CHECK (JSON_VALID(data) AND JSON_TYPE(data) = 'OBJECT'),
     version BIGINT NOT NULL CHECK (version > 0),
     secret BINARY(32) NOT NULL,
     generation BIGINT NOT NULL,
@@ -55,14 +55,14 @@ const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS {table} (
 ) ENGINE = InnoDB;
 ";
 
-/// White space around the number is what JSON allows; between digits there is none in what is JSON.
+/// JSON allows white space around a number and never within it.
 const IS_INTEGER: &str = "'^[[:space:]]*-?[0-9]{1,19}[[:space:]]*$'";
 
 fn write_text(writer: &mut Writer, sum: &mut Sum) {
     writer.write("JSON_UNQUOTE(JSON_EXTRACT(data, ").name(&mut sum.field).write("))");
 }
 
-/// What is added to; null if it is no integer's text.
+/// Writes the number that a sum starts from: null if the field is not the text of an integer.
 fn write_base(writer: &mut Writer, sum: &mut Sum) {
     writer
         .write("CASE WHEN JSON_EXTRACT(data, ")
@@ -75,11 +75,12 @@ fn write_base(writer: &mut Writer, sum: &mut Sum) {
     writer.write(", '[[:space:]]', '') AS DECIMAL(20, 0)) END");
 }
 
-/// The sum: a number that may be out of range, or null if the field is no integer's text.
+/// Writes the sum. It can be out of range, and it is null if the field is not the text of an
+/// integer.
 fn write_sum(writer: &mut Writer, sum: &mut Sum) {
     writer.write("((");
     write_base(writer, sum);
-    // A bound number has no fixed type, and what is no decimal could overflow.
+    // A bound number has no fixed type, and a type other than DECIMAL could overflow.
     writer.write(") + CAST(").name(&mut sum.by).write(" AS DECIMAL(20, 0)))");
 }
 
@@ -105,12 +106,12 @@ fn write_merged(writer: &mut Writer, merge: &mut Merge) {
     if !merge.sums.is_empty() {
         for (at, sum) in merge.sums.iter_mut().enumerate() {
             writer.write(", ").name(&mut sum.field).write(", ");
-            if merge.notes_sums {
+            if merge.stores_sums {
                 writer.write("(").write(&sum_variable(at)).write(" := ");
             }
             writer.write("CAST(");
             write_sum(writer, sum);
-            writer.write(if merge.notes_sums { " AS CHAR))" } else { " AS CHAR)" });
+            writer.write(if merge.stores_sums { " AS CHAR))" } else { " AS CHAR)" });
         }
         writer.write(")");
     }

@@ -1,7 +1,6 @@
-//! PostgreSQL, from version 12.
+//! The dialect of PostgreSQL 12 and later.
 
-use super::{Merge, Removal, Sql, Sum, write_in_range};
-use crate::statement::Writer;
+use super::sql::{Merge, Removal, Sql, Sum, Writer, write_in_range};
 
 pub(super) static SQL: Sql = Sql {
     now: "(extract(epoch from clock_timestamp()) * 1000)::bigint",
@@ -20,20 +19,20 @@ pub(super) static SQL: Sql = Sql {
         "{column} = excluded.{column}, ",
         "expires = excluded.expires WHERE {table}.expires <= {now}",
     ],
-    // The subquery locks the rows. It follows a row that another transaction changes, and looks
-    // past one that is gone, so that fewer rows than the limit mean the end.
-    delete_page: "DELETE FROM {table} WHERE id = ANY(ARRAY(SELECT id FROM {table} WHERE {condition} ORDER BY {order} LIMIT {limit} \
-                  FOR UPDATE{skip}))",
+    // The subquery locks the rows. It waits for a row that another transaction changes, and skips a
+    // row that was deleted. So fewer rows than the limit mean the end.
+    delete_page: "DELETE FROM {table} WHERE id = ANY(ARRAY(SELECT id FROM {table} WHERE \
+                  {condition} ORDER BY {order} LIMIT {limit} FOR UPDATE{skip}))",
     schema: SCHEMA,
-    // One simple query is one transaction, so the lock ends with it. Two that create a table at the
-    // same time fail without the lock.
-    schema_step: ["SELECT pg_advisory_xact_lock(5317896120045528611);\n", ""],
+    // One simple query is one transaction, so the lock ends with it. Without the lock, two
+    // transactions that create a table at the same time fail.
+    schema_transaction: ["SELECT pg_advisory_xact_lock(5317896120045528611);\n", ""],
     write_sum_is_integer: |writer, sum| write_in_range(writer, sum, [write_base, write_sum]),
     write_merged,
 };
 
 /// The columns of a fixed width come first, so that no padding is needed. `fillfactor` leaves room
-/// on each page for the next version of a row: an update that changes no indexed column then stays
+/// on each page for the next version of a row. An update that changes no indexed column then stays
 /// on its page and touches no index (HOT).
 const SCHEMA: &str = r#"CREATE TABLE IF NOT EXISTS {table} (
     version BIGINT NOT NULL CHECK (version > 0),
@@ -56,11 +55,11 @@ CREATE INDEX IF NOT EXISTS "{name}_expires" ON {table} (expires);
 CREATE INDEX IF NOT EXISTS "{name}_principal" ON {table} (principal, id) WHERE principal IS NOT NULL;
 "#;
 
-/// White space around the number is what JSON allows.
+/// JSON allows white space around a number.
 const IS_INTEGER: &str = r"'^[ \t\r\n]*-?[0-9]{1,19}[ \t\r\n]*$'";
 
-/// What is added to; null if it is no integer's text. Nothing is cast that might fail: the server
-/// would log it.
+/// Writes the number that a sum starts from: null if the field is not the text of an integer. No
+/// cast here can fail, because the server logs failed statements.
 fn write_base(writer: &mut Writer, sum: &mut Sum) {
     let field = &mut sum.field;
     writer
@@ -72,7 +71,8 @@ fn write_base(writer: &mut Writer, sum: &mut Sum) {
     writer.write(" THEN (data->>").name(field).write(")::numeric END");
 }
 
-/// The sum: a number that may be out of range, or null if the field is no integer's text.
+/// Writes the sum. It can be out of range, and it is null if the field is not the text of an
+/// integer.
 fn write_sum(writer: &mut Writer, sum: &mut Sum) {
     writer.write("(");
     write_base(writer, sum);

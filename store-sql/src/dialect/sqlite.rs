@@ -1,10 +1,12 @@
-//! SQLite, from version 3.43; the driver brings a newer one.
+//! The dialect of SQLite 3.43 and later. The driver contains a newer version.
 
-use super::{Merge, Removal, Sql, Sum};
-use crate::statement::Writer;
+use super::{
+    postgres,
+    sql::{Merge, Removal, Sql, Sum, Writer},
+};
 
-/// It stands still during a statement. Rounded, because three digits after the point are not exact
-/// in a floating-point number.
+/// The time. SQLite keeps it constant during a statement. It is rounded, because a floating-point
+/// number does not represent three decimal places exactly.
 const NOW: &str = "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)";
 
 pub(super) static SQL: Sql = Sql {
@@ -19,16 +21,17 @@ pub(super) static SQL: Sql = Sql {
     path: ["$.\"", "\""],
     value: ["json_extract(data, ", ")"],
     removal: Removal::Null,
-    upsert: super::postgres::SQL.upsert,
-    delete_page: "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE {condition} ORDER BY {order} LIMIT {limit})",
+    upsert: postgres::SQL.upsert,
+    delete_page: "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE {condition} ORDER \
+                  BY {order} LIMIT {limit})",
     schema: SCHEMA,
-    schema_step: ["BEGIN IMMEDIATE;\n", "COMMIT;\n"],
+    schema_transaction: ["BEGIN IMMEDIATE;\n", "COMMIT;\n"],
     write_sum_is_integer,
     write_merged,
 };
 
-/// A strict table holds the types that its columns have. It keeps its row ids: a table without them
-/// does not suit rows of kilobytes.
+/// A strict table enforces the types of its columns. The table keeps its row ids, because SQLite
+/// advises against `WITHOUT ROWID` for rows of kilobytes.
 const SCHEMA: &str = r#"CREATE TABLE IF NOT EXISTS {table} (
     id BLOB NOT NULL PRIMARY KEY,
     version INTEGER NOT NULL CHECK (version > 0),
@@ -57,15 +60,15 @@ fn write_text(writer: &mut Writer, sum: &mut Sum) {
         .write("), ' ' || char(9, 10, 13))");
 }
 
-/// The sum: a number that may be out of range, or null if the field is no integer's text.
+/// Writes the sum. It is meaningful only if [`write_sum_is_integer`] holds.
 fn write_sum(writer: &mut Writer, sum: &mut Sum) {
     writer.write("(coalesce(CAST(");
     write_text(writer, sum);
     writer.write(" AS INTEGER), 0) + ").name(&mut sum.by).write(")");
 }
 
-/// A text is an integer's if it is what its number is written as; a sum that leaves 64 bits is a
-/// floating-point number.
+/// A text is an integer if SQLite writes the number that it reads as the same text. A sum that
+/// needs more than 64 bits is a floating-point number.
 fn write_sum_is_integer(writer: &mut Writer, sum: &mut Sum) {
     writer
         .write("(json_type(data, ")

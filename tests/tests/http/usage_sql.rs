@@ -34,7 +34,7 @@ const MISTAKES: &[Mistake] = &[
     ("postgres://app:hunter2@host/?ssl-mode=REQUIRED", &["\"ssl-mode\"", "sslmode"]),
     ("postgres://app:hunter2@host/?sslmode=sometimes", &["sometimes"]),
     ("mysql://app:hunter2@host/?deadline_ms=soon", &["deadline_ms", "\"soon\""]),
-    ("mysql://app:hunter2@host/?deadline_ms=0", &["deadline_ms", "a millisecond"]),
+    ("mysql://app:hunter2@host/?deadline_ms=0", &["deadline_ms", "1 or more"]),
     (
         "postgres://app:hunter2@host/?data_bytes=99999999",
         &["data_bytes", "\"99999999\"", "at most"],
@@ -141,11 +141,17 @@ async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
             url.replace(PASSWORD, SECRET),
             url.replace("app:", "nobody:"),
             url.replace(&format!(":{PASSWORD}@"), "@"),
-            format!("{server}/elsewhere"),
         ] {
             assert_ne!(wrong, url);
             assert_refused(&run(&wrong).await, 1, &["127.0.0.1:", LOGIN]);
         }
+        // MariaDB refuses the login, because the user has no rights on the other database.
+        let elsewhere = match sql {
+            AnySql::Postgres(_) => "does not exist; create it",
+            _ => LOGIN,
+        };
+        let wrong = format!("{server}/elsewhere");
+        assert_refused(&run(&wrong).await, 1, &["127.0.0.1:", elsewhere]);
         assert_eq!(sql.dump().await, "");
     }
 }
@@ -169,7 +175,7 @@ async fn a_user_without_the_rights_ends_the_start_and_is_told() {
         let url = sql
             .url("table=visits")
             .replace(&format!("app:{PASSWORD}"), &format!("reader:{SECRET}"));
-        assert_refused(&run(&url).await, 1, &["127.0.0.1:", "lacks a right that sessions need"]);
+        assert_refused(&run(&url).await, 1, &["127.0.0.1:", "lacks a right that the store needs"]);
         assert_eq!(sql.dump().await, "");
     }
 }
@@ -203,7 +209,7 @@ async fn a_file_that_cannot_be_opened_ends_the_start_and_says_where_to_look() {
     for (url, words) in [
         (format!("sqlite:{path}/nowhere/sessions.db"), ["cannot be opened", "folder"]),
         (format!("sqlite:{path}/text/sessions.db"), ["cannot be opened", "folder"]),
-        (format!("sqlite:{path}/text"), ["no database", "damaged"]),
+        (format!("sqlite:{path}/text"), ["not an SQLite database", "damaged"]),
     ] {
         let file = url.trim_start_matches("sqlite:").to_owned();
         let words: Vec<&str> = words.into_iter().chain([file.as_str()]).collect();

@@ -1,4 +1,4 @@
-//! Where a call is larger, or more peculiar, than most.
+//! Large calls, and calls at the limits.
 
 use std::time::Duration;
 
@@ -13,31 +13,31 @@ use tests::{
     wait,
 };
 
-use crate::hands::{PATIENT, chain, connect, record};
+use crate::locks::{PATIENT, chain, connect, record};
 
 on_all_databases!(
-    c30_a_purge_of_more_than_one_step_goes_on,
-    c10_a_cleared_session_keeps_to_the_cap_with_its_sums,
-    c09_a_commit_sets_and_removes_whatever_the_order_of_the_fields,
-    c09_a_commit_of_many_removals_takes_them_all,
-    c09_where_a_commit_becomes_too_long_for_one_statement_nothing_changes,
-    c12_commits_of_many_removals_beside_others_lose_nothing,
+    c30_purge_continues_after_its_first_step,
+    c10_cap_applies_to_sums_after_a_clear,
+    c09_field_order_does_not_affect_sets_and_removals,
+    c09_many_removals_in_one_commit_all_apply,
+    c09_results_are_equal_below_and_above_the_statement_limit,
+    c12_concurrent_commits_of_many_removals_lose_nothing,
 );
 
-async fn c30_a_purge_of_more_than_one_step_goes_on(sql: AnySql) {
-    const OVER: usize = 2_100;
+async fn c30_purge_continues_after_its_first_step(sql: AnySql) {
+    const EXPIRED: usize = 2_100;
     let store = connect(&sql.url(PATIENT)).await;
-    let mut made = Vec::with_capacity(OVER);
-    for _ in 0..OVER / 30 {
+    let mut made = Vec::with_capacity(EXPIRED);
+    for _ in 0..EXPIRED / 30 {
         made.extend(futures_util::future::join_all((0..30).map(|_| expiring(&store))).await);
     }
     let kept = Session::anonymous(&store).await;
     let gone = async || store.load(made.last()?).await.expect("an answer").is_none().then_some(());
-    wait::until("the last one to be over", PATIENCE, gone).await;
+    wait::until("the last session to expire", PATIENCE, gone).await;
     assert_eq!(
         store.delete_expired(2_050).await.expect("an answer"),
         2_050,
-        "never more than it was told"
+        "a purge deletes at most its limit"
     );
     assert_eq!(store.delete_expired(10_000).await.expect("an answer"), 50);
     assert_eq!(store.delete_expired(10_000).await.expect("an answer"), 0);
@@ -53,7 +53,7 @@ async fn expiring(store: &SqlStore) -> session_core::StoreKey {
     session.key
 }
 
-async fn c10_a_cleared_session_keeps_to_the_cap_with_its_sums(sql: AnySql) {
+async fn c10_cap_applies_to_sums_after_a_clear(sql: AnySql) {
     let store = connect(&sql.url(&format!("{PATIENT}&data_bytes=1000"))).await;
     let session = Session::anonymous(&store).await;
     let mut commit = session.commit().clear().ttl(LONG);
@@ -77,8 +77,8 @@ async fn c10_a_cleared_session_keeps_to_the_cap_with_its_sums(sql: AnySql) {
     }
 }
 
-/// A database keeps fields in the order in which they came, or in one of its own.
-async fn c09_a_commit_sets_and_removes_whatever_the_order_of_the_fields(sql: AnySql) {
+/// MariaDB and SQLite keep fields in the order of their insertion, PostgreSQL in its own order.
+async fn c09_field_order_does_not_affect_sets_and_removals(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
     for order in [
         ["a", "b", "c"],
@@ -115,7 +115,7 @@ async fn c09_a_commit_sets_and_removes_whatever_the_order_of_the_fields(sql: Any
     }
 }
 
-async fn c09_a_commit_of_many_removals_takes_them_all(sql: AnySql) {
+async fn c09_many_removals_in_one_commit_all_apply(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
     let session = Session::anonymous(&store).await;
     let (mut all, mut none) = (session.commit(), session.commit());
@@ -137,12 +137,12 @@ async fn c09_a_commit_of_many_removals_takes_them_all(sql: AnySql) {
     assert_eq!(left, ["kept", "set"]);
 }
 
-/// A commit of more than 16 sums, on MariaDB of more than 16 removals, reads the session first.
-/// Nobody can tell.
-const ABOUT_THE_MOST: [usize; 3] = [15, 16, 17];
+/// Counts around the limit of one statement. A commit of more than 16 sums, or on MariaDB of more
+/// than 16 removals, reads the session first. The result must be the same.
+const AROUND_THE_LIMIT: [usize; 3] = [15, 16, 17];
 
-/// A commit that removes so many fields of a session that `of` has made, some of which are not
-/// there.
+/// A commit that removes `count` fields of a session that `session_with_fields` created. Each fifth
+/// of these fields does not exist.
 fn removals(session: &Session, count: usize) -> Commit {
     let change = |commit: Commit, n| commit.change(name(&field(n)), Change::Remove);
     (0..count).fold(session.commit(), change)
@@ -152,8 +152,8 @@ fn field(n: usize) -> String {
     format!("f{n:02}")
 }
 
-/// A session with all fields but each fifth.
-async fn of(store: &SqlStore, count: usize) -> Session {
+/// A session with `count` fields, except each fifth one.
+async fn session_with_fields(store: &SqlStore, count: usize) -> Session {
     let session = Session::anonymous(store).await;
     let there = (0..count).filter(|n| n % 5 != 0).flat_map(|n| session.set(&field(n), "1").changes);
     assert!(is_done(
@@ -162,11 +162,11 @@ async fn of(store: &SqlStore, count: usize) -> Session {
     session
 }
 
-async fn c09_where_a_commit_becomes_too_long_for_one_statement_nothing_changes(sql: AnySql) {
+async fn c09_results_are_equal_below_and_above_the_statement_limit(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
-    for count in ABOUT_THE_MOST {
+    for count in AROUND_THE_LIMIT {
         for (kept, sums) in [(0, 0), (0, 3), (3, 0), (3, count)] {
-            let session = of(&store, count + kept).await;
+            let session = session_with_fields(&store, count + kept).await;
             let mut commit =
                 removals(&session, count).change(name("set"), Change::Set(Json::integer(2)));
             commit.changes.extend((0..sums).map(|n| (name(&format!("n{n}")), Change::Add(7))));
@@ -194,8 +194,8 @@ async fn c09_where_a_commit_becomes_too_long_for_one_statement_nothing_changes(s
                 count + kept
             );
         }
-        // What it may not be is refused on both sides in the same way.
-        let session = of(&store, count).await;
+        // The store refuses a commit in the same way below and above the limit.
+        let session = session_with_fields(&store, count).await;
         assert!(is_done(&store.commit(&session.key, session.set(&field(count), "\"text\"")).await));
         let refused = store
             .commit(
@@ -214,7 +214,7 @@ async fn c09_where_a_commit_becomes_too_long_for_one_statement_nothing_changes(s
         assert_eq!(
             record.data.get("f01").map(Json::as_str),
             Some("1"),
-            "what was refused changed nothing"
+            "a refused commit changes nothing"
         );
         let missing = Session::new();
         let gone = store.commit(&missing.key, removals(&missing, count)).await;
@@ -222,19 +222,19 @@ async fn c09_where_a_commit_becomes_too_long_for_one_statement_nothing_changes(s
     }
 }
 
-async fn c12_commits_of_many_removals_beside_others_lose_nothing(sql: AnySql) {
+async fn c12_concurrent_commits_of_many_removals_lose_nothing(sql: AnySql) {
     const ADDS: i64 = 20;
     let store = connect(&sql.url(PATIENT)).await;
-    for count in ABOUT_THE_MOST {
-        let session = of(&store, count).await;
-        // Whoever removes puts the fields back in between, and somebody else changes others all the
-        // time. A commit that is read first can then be told that the session changed each time;
-        // that it did nothing is known.
+    for count in AROUND_THE_LIMIT {
+        let session = session_with_fields(&store, count).await;
+        // One task removes the fields and puts them back, and two tasks change other fields all the
+        // time. So the session can change at each attempt of a commit that reads first. The store
+        // then reports a conflict, and the commit has changed nothing.
         let made = async |commit: Commit| {
             loop {
                 match store.commit(&session.key, commit.clone()).await {
                     Ok(Outcome::Done(_)) => return,
-                    Err(error) if chain(&error).contains("changed each time") => {}
+                    Err(error) if chain(&error).contains("changed at each attempt") => {}
                     other => panic!("{other:?}"),
                 }
             }
@@ -247,11 +247,11 @@ async fn c12_commits_of_many_removals_beside_others_lose_nothing(sql: AnySql) {
             }
             made(removals(&session, count)).await;
         };
-        let adding = async |who: &str| {
+        let adding = async |field: &str| {
             for n in 0..ADDS {
                 assert!(is_done(&store.commit(&session.key, session.add("n", 1)).await));
                 assert!(is_done(
-                    &store.commit(&session.key, session.set(who, &n.to_string())).await
+                    &store.commit(&session.key, session.set(field, &n.to_string())).await
                 ));
             }
         };
@@ -262,7 +262,7 @@ async fn c12_commits_of_many_removals_beside_others_lose_nothing(sql: AnySql) {
         assert_eq!(
             data,
             [("n", "40"), ("one", "19"), ("two", "19")],
-            "beside commits of {count} removals"
+            "concurrent with commits of {count} removals"
         );
     }
 }

@@ -1,5 +1,5 @@
-//! [`SqlStore`] passes the conformance suite: on PostgreSQL, through a shared trait object on
-//! MariaDB, both of which are killed and frozen for real, and on a file of SQLite.
+//! [`SqlStore`] passes the conformance suite: on PostgreSQL, on MariaDB through a shared trait
+//! object, and on an SQLite file. Some checks kill and freeze the servers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use store_sql::{Config, SqlStore};
 use tests::service::{AnySql, Kept, NotOurs, PASSWORD};
 use tokio::{runtime::Handle, sync::RwLock};
 
-/// A store with tables of its own.
+/// A store with its own table.
 struct SqlFixture {
     database: RwLock<AnySql>,
     url: String,
@@ -42,19 +42,16 @@ impl SqlFixture {
             format!("x'{hex}'")
         };
         let ask = format!(
-            "UPDATE sessions SET {columns} WHERE id = {literal}; SELECT count(*) FROM sessions WHERE format <> 2"
+            "UPDATE sessions SET {columns} WHERE id = {literal}; SELECT count(*) FROM sessions \
+             WHERE format <> 2"
         );
         let rows = database.ask(&ask).await.expect("the database answers");
-        assert_eq!(
-            rows.last().expect("a count")[0].as_deref(),
-            Some("1"),
-            "there is a row to spoil"
-        );
+        assert_eq!(rows.last().expect("a count")[0].as_deref(), Some("1"), "the row exists");
         Supported::Done(())
     }
 
-    /// The wait for an answer is an async closure, whose future the compiler cannot see to be
-    /// `Send`.
+    /// Runs a future whose type the compiler does not recognize as `Send`, because the wait for an
+    /// answer is an async closure.
     fn blocking<T>(work: impl Future<Output = T>) -> T {
         tokio::task::block_in_place(|| Handle::current().block_on(work))
     }
@@ -71,7 +68,7 @@ impl Fixture for SqlFixture {
     }
 
     async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, BoxError> {
-        // A table's name has letters, digits and underscores.
+        // A table name consists of letters, digits and underscores.
         let name = hex(name);
         Ok(Arc::new(SqlStore::connect(&Config::new(&self.url)?.table(&format!("s_{name}"))).await?))
     }
@@ -115,7 +112,7 @@ impl Fixture for SqlFixture {
         Supported::Done(format!("{:?}", Config::new(&self.url).expect("a URL")))
     }
 
-    /// The columns have types and the data a check, so less can be spoilt than elsewhere.
+    /// The types of the columns and the check on `data` allow only some forms of corruption.
     async fn corrupt(&self, key: &StoreKey) -> Supported {
         Self::blocking(self.set(key, "attributes = 'no words', format = 0"))
     }
@@ -160,12 +157,12 @@ fn hex(text: &str) -> String {
     text.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
-fn done(hand: Result<(), NotOurs>) -> Supported {
-    match hand {
+fn done(result: Result<(), NotOurs>) -> Supported {
+    match result {
         Ok(()) => Supported::Done(()),
         Err(NotOurs::File) => Supported::NotApplicable("a file has no server to stop"),
         Err(NotOurs::Theirs { .. }) => {
-            Supported::NotApplicable("the server that the environment names is not ours to stop")
+            Supported::NotApplicable("the tests do not own the server that the environment names")
         }
     }
 }

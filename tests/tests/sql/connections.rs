@@ -1,5 +1,5 @@
-//! The store's connections: given up in the middle of a call, cut, led astray, and left behind by
-//! their runtime.
+//! The store's connections: after a cancelled call, after a lost connection, after a server became
+//! read-only, and after the end of their runtime.
 
 use std::time::{Duration, Instant};
 
@@ -16,20 +16,22 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::hands::{PATIENT, chain, connect, for_each_server, listed, number, sum, within};
+use crate::locks::{
+    PATIENT, chain, connect, counter, for_each_server, listed, number, within_polls,
+};
 
 for_each_server!(
-    c41_calls_that_are_given_up_keep_no_connection,
-    c41_a_look_at_a_connection_that_is_given_up_costs_nobody_an_answer,
-    c41_a_runtime_that_ends_ends_its_calls,
-    c42_the_first_call_after_an_idle_restart_works,
-    c42_a_read_whose_connection_was_cut_is_answered,
+    c41_cancelled_calls_leak_no_connection,
+    c41_cancelled_ping_mixes_up_no_answers,
+    c41_end_of_a_runtime_ends_its_calls,
+    c42_first_call_after_an_idle_restart_succeeds,
+    c42_read_succeeds_after_its_connection_was_cut,
 );
 
-/// What is looked at was not used for so long.
+/// A connection that was idle for so long is checked before its next use.
 const IDLE: Duration = Duration::from_millis(1_050);
 
-/// How many connections the user of the test's URL has.
+/// The number of connections of the store's user.
 async fn connections(sql: &AnySql) -> i64 {
     let statement = match sql {
         AnySql::Postgres(_) => "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'",
@@ -38,25 +40,25 @@ async fn connections(sql: &AnySql) -> i64 {
     number(sql, statement).await
 }
 
-async fn c41_calls_that_are_given_up_keep_no_connection(sql: AnySql) {
+async fn c41_cancelled_calls_leak_no_connection(sql: AnySql) {
     const CALLS: u64 = 200;
     let store = connect(&sql.url(&format!("connections=2&{PATIENT}"))).await;
     let session = Session::signed_in(&store, "bob").await;
-    // Both connections are there before the first call is given up.
+    // Both connections are open before the first call is cancelled.
     join_all((0..8).map(|_| store.load(&session.key))).await;
     let bob = principal("bob");
-    let (mut given_up, mut done, mut most) = (0, 0, 0);
+    let (mut cancelled, mut done, mut most) = (0, 0, 0);
     for n in 0..CALLS {
         let (one, two) = tokio::join!(
-            within(fastrand::u32(1..8), store.commit(&session.key, session.add("n", 1))),
-            within(fastrand::u32(1..8), store.list(&bob, None, 10))
+            within_polls(fastrand::u32(1..8), store.commit(&session.key, session.add("n", 1))),
+            within_polls(fastrand::u32(1..8), store.list(&bob, None, 10))
         );
         match one {
             Some(outcome) => {
                 assert!(is_done(&outcome), "{outcome:?}");
                 done += 1;
             }
-            None => given_up += 1,
+            None => cancelled += 1,
         }
         if let Some(list) = two {
             assert_eq!(list.expect("a list").sessions.len(), 1);
@@ -68,28 +70,28 @@ async fn c41_calls_that_are_given_up_keep_no_connection(sql: AnySql) {
     for _ in 0..20 {
         assert!(is_done(&store.commit(&session.key, session.add("m", 1)).await));
     }
-    let n = sum(&store, &session).await;
+    let n = counter(&store, &session).await;
     assert!(
-        (done..=done + given_up).contains(&n),
-        "{done} acknowledged, {given_up} given up, {n} made"
+        (done..=done + cancelled).contains(&n),
+        "{done} acknowledged, {cancelled} cancelled, {n} executed"
     );
     let left = connections(&sql).await;
     assert!(left <= 2 && most <= 2, "{left} connections, {most} at most");
     eprintln!(
-        "{}: {given_up} of {CALLS} given up, {} of them made; {most} connections at most",
+        "{}: {cancelled} of {CALLS} cancelled, {} of them executed; {most} connections at most",
         sql.version(),
         n - done
     );
     assert!(
-        given_up > 10 && done > 10,
-        "some calls are given up, or the test tests nothing: {given_up} of {CALLS}"
+        cancelled > 10 && done > 10,
+        "some calls are cancelled and some are not: {cancelled} of {CALLS}"
     );
 }
 
-async fn c42_the_first_call_after_an_idle_restart_works(mut sql: AnySql) {
+async fn c42_first_call_after_an_idle_restart_succeeds(mut sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
     let session = Session::signed_in(&store, "bob").await;
-    // Several connections, of which each leads to the server that will be gone.
+    // The concurrent calls open several connections to the server before the restart.
     for _ in 0..2 {
         for outcome in
             join_all((0..6).map(|_| store.commit(&session.key, session.add("n", 1)))).await
@@ -99,7 +101,7 @@ async fn c42_the_first_call_after_an_idle_restart_works(mut sql: AnySql) {
         let idle = Instant::now();
         ours!(sql.stop().await);
         ours!(sql.start_again().await);
-        // One that was used a moment ago is taken as it is.
+        // A connection that was used a moment ago is not checked.
         sleep(IDLE.saturating_sub(idle.elapsed())).await;
         for outcome in
             join_all((0..6).map(|_| store.commit(&session.key, session.add("n", 1)))).await
@@ -107,16 +109,16 @@ async fn c42_the_first_call_after_an_idle_restart_works(mut sql: AnySql) {
             assert!(is_done(&outcome), "{outcome:?}");
         }
     }
-    assert_eq!(sum(&store, &session).await, 24);
+    assert_eq!(counter(&store, &session).await, 24);
     ours!(sql.stop().await);
     ours!(sql.start_again().await);
     sleep(IDLE).await;
     assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Ended);
 }
 
-/// As a server does that restarts: the connections were used a moment ago, and nobody looks at them
-/// before the next call.
-async fn c42_a_read_whose_connection_was_cut_is_answered(sql: AnySql) {
+/// The server cuts connections that were used a moment ago, so the store does not check them before
+/// the next call. A restart has the same effect.
+async fn c42_read_succeeds_after_its_connection_was_cut(sql: AnySql) {
     const CUT: usize = 10;
     let store = connect(&sql.url(&format!("connections=1&{PATIENT}"))).await;
     let session = Session::signed_in(&store, "bob").await;
@@ -128,14 +130,14 @@ async fn c42_a_read_whose_connection_was_cut_is_answered(sql: AnySql) {
     };
     for n in 0..CUT {
         assert!(store.load(&session.key).await.expect("an answer").is_some());
-        let _ = sql.ask(cut).await.expect("it may");
+        let _ = sql.ask(cut).await.expect("the server executes it");
         let answer = store.load(&session.key).await;
         assert!(
             answer.as_ref().is_ok_and(Option::is_some),
             "cut {n}: {:?}",
             answer.map_err(|error| chain(&error))
         );
-        let _ = sql.ask(cut).await.expect("it may");
+        let _ = sql.ask(cut).await.expect("the server executes it");
         assert_eq!(
             listed(&store, "bob").await.map_err(|error| chain(&error)).map(|list| list.len()),
             Ok(1),
@@ -144,38 +146,42 @@ async fn c42_a_read_whose_connection_was_cut_is_answered(sql: AnySql) {
     }
 }
 
-/// Whose answer would be taken for that of the next call.
-async fn c41_a_look_at_a_connection_that_is_given_up_costs_nobody_an_answer(sql: AnySql) {
+/// The driver would take the answer to the cancelled ping for the answer to the next statement.
+async fn c41_cancelled_ping_mixes_up_no_answers(sql: AnySql) {
     let store = connect(&sql.url(&format!("connections=1&{PATIENT}"))).await;
     let (bob, eve) =
         (Session::signed_in(&store, "bob").await, Session::signed_in(&store, "eve").await);
     for (session, n) in [(&bob, "1"), (&eve, "2")] {
         assert!(is_done(&store.commit(&session.key, session.set("n", n)).await));
     }
-    let mut given_up = 0;
+    let mut cancelled = 0;
     for round in 0..10 {
         sleep(IDLE).await;
-        // IntoFixture up as soon as the look is sent. On a busy machine the server may have answered
-        // everything before it was asked for once.
-        match within(1, store.load(&bob.key)).await {
-            None => given_up += 1,
+        // The call is cancelled as soon as the ping is sent. On a busy machine the server may have
+        // answered everything before the first poll ends.
+        match within_polls(1, store.load(&bob.key)).await {
+            None => cancelled += 1,
             Some(answer) => assert!(answer.is_ok_and(|session| session.is_some()), "round {round}"),
         }
         for _ in 0..3 {
-            assert_eq!((sum(&store, &bob).await, sum(&store, &eve).await), (1, 2), "round {round}");
+            assert_eq!(
+                (counter(&store, &bob).await, counter(&store, &eve).await),
+                (1, 2),
+                "round {round}"
+            );
         }
         assert_eq!(
             listed(&store, "bob").await.map_err(|error| chain(&error)).map(|list| list.len()),
             Ok(1)
         );
-        if given_up == 3 {
+        if cancelled == 3 {
             return;
         }
     }
-    panic!("of ten looks {given_up} could be given up: the test tests nothing");
+    panic!("only {cancelled} of ten pings were cancelled; the test needs three");
 }
 
-async fn c41_a_runtime_that_ends_ends_its_calls(sql: AnySql) {
+async fn c41_end_of_a_runtime_ends_its_calls(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
     let session = Session::signed_in(&store, "bob").await;
     let runtime =
@@ -190,27 +196,26 @@ async fn c41_a_runtime_that_ends_ends_its_calls(sql: AnySql) {
             .await
         })
     };
-    // Its connections are there.
+    // The runtime opens its connections.
     for outcome in on_it(|patience| patience).await.expect("no panic") {
         assert!(is_done(&outcome.expect("in time")));
     }
     ours!(sql.freeze().await);
-    // Some are given up, and their connections wait for answers; others are not.
-    let given_up = on_it(|_| Duration::from_millis(50)).await.expect("no panic");
-    assert!(given_up.iter().all(Result::is_err));
+    // Some calls are cancelled, and their connections wait for answers. Other calls are waiting.
+    let cancelled = on_it(|_| Duration::from_millis(50)).await.expect("no panic");
+    assert!(cancelled.iter().all(Result::is_err));
     let waiting = on_it(|patience| patience);
     sleep(Duration::from_millis(100)).await;
     spawn_blocking(move || drop(runtime)).await.expect("the process lives");
     assert!(waiting.await.is_err_and(|error| error.is_cancelled()));
     ours!(sql.thaw().await);
     assert!(store.load(&session.key).await.expect("an answer").is_some());
-    assert!((4..=12).contains(&sum(&store, &session).await));
+    assert!((4..=12).contains(&counter(&store, &session).await));
 }
 
-/// As after a switch to another primary by an address that stays: the server lives on, and its
-/// connections with it.
+/// After a failover behind a fixed address the old server still runs, and so do its connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c42_a_connection_to_a_server_that_takes_no_writes_is_left() {
+async fn c42_connection_to_a_read_only_server_is_closed() {
     let Some(sql) = AnySql::own_mariadb(tests::service::Kept::Everything).await else { return };
     let store = connect(&sql.url(&format!("connections=1&{PATIENT}"))).await;
     let session = Session::signed_in(&store, "bob").await;
@@ -218,17 +223,17 @@ async fn c42_a_connection_to_a_server_that_takes_no_writes_is_left() {
         number(&sql, "SELECT max(id) FROM information_schema.processlist WHERE user = 'app'").await
     };
     let before = connection().await;
-    let _ = sql.ask("SET GLOBAL read_only = 1").await.expect("it may");
+    let _ = sql.ask("SET GLOBAL read_only = 1").await.expect("the server executes it");
     let refused =
-        store.commit(&session.key, session.add("n", 1)).await.expect_err("it takes no writes");
+        store.commit(&session.key, session.add("n", 1)).await.expect_err("the server is read-only");
     assert!(
-        refused.is_transient() && chain(&refused).contains("takes no writes"),
+        refused.is_transient() && chain(&refused).contains("accepts no writes"),
         "{}",
         chain(&refused)
     );
     assert!(store.load(&session.key).await.expect("an answer").is_some(), "reads are served");
-    assert!(connection().await > before, "it looked where its address leads now");
-    let _ = sql.ask("SET GLOBAL read_only = 0").await.expect("it may");
+    assert!(connection().await > before, "the store opened a new connection");
+    let _ = sql.ask("SET GLOBAL read_only = 0").await.expect("the server executes it");
     assert!(is_done(&store.commit(&session.key, session.add("n", 1)).await));
-    assert_eq!(sum(&store, &session).await, 1);
+    assert_eq!(counter(&store, &session).await, 1);
 }

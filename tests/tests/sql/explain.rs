@@ -1,4 +1,4 @@
-//! How a database finds what it is asked for: by which index.
+//! Each statement uses an index.
 
 use session_core::SessionStore;
 use tests::{
@@ -7,15 +7,15 @@ use tests::{
 };
 
 use crate::{
-    hands::{PATIENT, connect, listed},
-    heard::Heard,
+    locks::{PATIENT, connect, listed},
+    statement_log::StatementLog,
 };
 
-/// How many rows there are beside those that a test makes, and how many of them are over.
+/// The number of live rows beside those of a test, and the number of expired rows.
 const ROWS: usize = 20_000;
 const EXPIRED: usize = 10;
 
-/// Rows that live for an hour, of a hundred users, and ten that are over.
+/// Inserts rows of a hundred users: live ones with an hour left, and ten expired ones.
 async fn fill(database: &AnySql) {
     let (id, now, numbers) = match database {
         AnySql::Postgres(_) => (
@@ -32,7 +32,8 @@ async fn fill(database: &AnySql) {
             "CAST(hex(randomblob(8)) AS BLOB)",
             "unixepoch() * 1000",
             format!(
-                "(WITH RECURSIVE many (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < {}) SELECT n FROM many)",
+                "(WITH RECURSIVE many (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < \
+                 {}) SELECT n FROM many)",
                 ROWS + EXPIRED
             ),
         ),
@@ -45,8 +46,10 @@ async fn fill(database: &AnySql) {
     };
     let secret = if matches!(database, AnySql::Postgres(_)) { r"'\x00'" } else { "x'00'" };
     let fill = format!(
-        "INSERT INTO sessions (id, data, version, secret, generation, since, created, authenticated, expires, principal, attributes, format) \
-         SELECT {id}, '{{}}', 1, {secret}, 0, 0, {now}, {now}, {now} + CASE WHEN {n} <= {EXPIRED} THEN -1000 ELSE 3600000 END, {user}, '', 2 \
+        "INSERT INTO sessions (id, data, version, secret, generation, since, created, \
+         authenticated, expires, principal, attributes, format) \
+         SELECT {id}, '{{}}', 1, {secret}, 0, 0, {now}, {now}, {now} + CASE WHEN {n} <= {EXPIRED} \
+         THEN -1000 ELSE 3600000 END, {user}, '', 2 \
          FROM {numbers}"
     );
     database.ask(&fill).await.expect("rows");
@@ -58,16 +61,16 @@ async fn fill(database: &AnySql) {
     database.ask(analyze).await.expect("statistics");
 }
 
-/// The plan of a statement that a server recorded. MariaDB records the bound values with it.
-/// PostgreSQL plans it without them.
-async fn plan(heard: &mut Heard, word: &str) -> String {
-    let statements = heard.statements().await;
+/// The plan of a statement that a server logged. MariaDB logs the bound values with it. PostgreSQL
+/// plans it without them.
+async fn plan(log: &mut StatementLog, word: &str) -> String {
+    let statements = log.statements().await;
     let statement = statements
         .into_iter()
         .rev()
         .find(|statement| statement.starts_with(word))
-        .expect("the server records it");
-    let ask = match heard.server {
+        .expect("the server logs the statement");
+    let ask = match log.server {
         AnySql::Postgres(_) => {
             let values =
                 vec![
@@ -76,22 +79,23 @@ async fn plan(heard: &mut Heard, word: &str) -> String {
                 ]
                 .join(", ");
             format!(
-                "SET plan_cache_mode = force_generic_plan; PREPARE it AS {statement}; EXPLAIN EXECUTE it({values}); DEALLOCATE it"
+                "SET plan_cache_mode = force_generic_plan; PREPARE it AS {statement}; EXPLAIN \
+                 EXECUTE it({values}); DEALLOCATE it"
             )
         }
         _ => format!("EXPLAIN {statement}"),
     };
-    let rows = heard.server.ask(&ask).await.expect("a plan");
+    let rows = log.server.ask(&ask).await.expect("a plan");
     format!("{statement}\n{}", rows.into_iter().flatten().flatten().collect::<Vec<_>>().join("\n"))
 }
 
-/// Each call asks for its rows by the index that the table below names.
-async fn finds_rows_by_an_index(heard: Option<Heard>, primary: &str, is_full: fn(&str) -> bool) {
-    let Some(mut server) = heard else { return };
+/// Each call finds its rows by the index that is named below.
+async fn finds_rows_by_index(log: Option<StatementLog>, primary: &str, is_full: fn(&str) -> bool) {
+    let Some(mut server) = log else { return };
     let store = connect(&server.server.url(PATIENT)).await;
     fill(&server.server).await;
     let session = Session::signed_in(&store, "bob").await;
-    let (bob, nobody) = (principal("bob"), principal("nobody"));
+    let (bob, absent) = (principal("bob"), principal("absent"));
     let after = store.scan(None, 2).await.expect("a page").next;
     let mut finds = async |call: &str, word: &str, index: &str| {
         let plan = plan(&mut server, word).await;
@@ -105,7 +109,10 @@ async fn finds_rows_by_an_index(heard: Option<Heard>, primary: &str, is_full: fn
     finds("list", "SELECT id", "sessions_principal").await;
     assert!(store.list(&bob, after.clone(), 10).await.expect("a list").sessions.len() <= 1);
     finds("list, a later page", "SELECT id", "sessions_principal").await;
-    assert_eq!(store.delete_all(&nobody, Some(&session.key)).await.expect("an end of all"), 0);
+    assert_eq!(
+        store.delete_all(&absent, Some(&session.key)).await.expect("delete_all succeeds"),
+        0
+    );
     finds("delete_all", "DELETE", "sessions_principal").await;
     assert!(store.scan(after.clone(), 10).await.expect("a page").next.is_some());
     finds("scan", "SELECT", primary).await;
@@ -122,34 +129,37 @@ async fn finds_rows_by_an_index(heard: Option<Heard>, primary: &str, is_full: fn
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_statement_to_postgres_finds_its_rows_by_an_index() {
-    finds_rows_by_an_index(Heard::postgres().await, "sessions_pkey", |plan| {
+async fn every_postgres_statement_uses_an_index() {
+    finds_rows_by_index(StatementLog::postgres().await, "sessions_pkey", |plan| {
         plan.contains("Seq Scan")
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_statement_to_mariadb_finds_its_rows_by_an_index() {
-    finds_rows_by_an_index(Heard::mariadb().await, "PRIMARY", |plan| {
+async fn every_mariadb_statement_uses_an_index() {
+    finds_rows_by_index(StatementLog::mariadb().await, "PRIMARY", |plan| {
         plan.lines().any(|cell| cell == "ALL")
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c31_a_purge_of_sqlite_finds_what_is_over_by_its_index() {
+async fn c31_sqlite_purge_uses_an_index() {
     let Some(database) = AnySql::sqlite().await else { return };
     let store = connect(&database.url(PATIENT)).await;
     fill(&database).await;
-    // SQLite records no statements, so these have the conditions and the order of the store's.
+    // SQLite logs no statements. So these statements have the conditions and the order of the
+    // store's statements.
     for (statement, index) in [
         (
-            "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires <= 5 ORDER BY expires LIMIT 10)",
+            "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires <= 5 ORDER \
+             BY expires LIMIT 10)",
             "sessions_expires",
         ),
         (
-            "SELECT id FROM sessions WHERE principal = x'00' AND id > x'00' AND expires > 5 ORDER BY id LIMIT 10",
+            "SELECT id FROM sessions WHERE principal = x'00' AND id > x'00' AND expires > 5 ORDER \
+             BY id LIMIT 10",
             "sessions_principal",
         ),
         ("DELETE FROM sessions WHERE id > x'00' AND id <= x'01'", "sqlite_autoindex_sessions_1"),

@@ -1,22 +1,19 @@
-//! SQL databases: the servers that tests are given, and what is tested on them.
-#![expect(
-    clippy::expect_used,
-    reason = "a test that cannot do its part fails and says what it could not do"
-)]
-#![expect(clippy::print_stderr, reason = "the figures that a test measured, for --nocapture")]
+//! Tests of `store-sql` on real databases.
+#![expect(clippy::expect_used, reason = "a failed precondition ends the test with a message")]
+#![expect(clippy::print_stderr, reason = "with --nocapture the tests show what they measured")]
 
-/// What a hand on a server gave back; returns from the test, with the reason on its output, if the
-/// server is not ours.
+/// Unwraps the result of an operation on a server. If another process owns the server, the test
+/// prints the reason and returns.
 macro_rules! ours {
-    ($hand:expr) => {
-        match $hand {
-            Ok(given) => given,
+    ($result:expr) => {
+        match $result {
+            Ok(value) => value,
             Err(not_ours) => return eprintln!("{not_ours}"),
         }
     };
 }
 
-/// Turns checks into tests of one database.
+/// Declares a test on one database for each check.
 macro_rules! on_database {
     ($database:ident, $($check:ident),+ $(,)?) => {
         mod $database {
@@ -29,6 +26,7 @@ macro_rules! on_database {
     };
 }
 
+/// Declares a test on each database for each check.
 macro_rules! on_all_databases {
     ($($check:ident),+ $(,)?) => {
         on_database!(postgres, $($check),+);
@@ -43,12 +41,12 @@ mod connections;
 mod crash;
 mod explain;
 mod faults;
-mod hands;
-mod heard;
+mod locks;
 mod model;
 mod pages;
 mod retries;
 mod rig;
 mod round_trips;
 mod sessions;
+mod statement_log;
 mod tables;

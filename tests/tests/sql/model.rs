@@ -1,4 +1,4 @@
-//! The databases answer as the store in memory does.
+//! The store gives the same answers as the store in memory.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use tests::{
     session::{name, principal},
 };
 
-use crate::hands::{PATIENT, connect};
+use crate::locks::{PATIENT, connect};
 
-/// How many calls each test makes.
+/// The number of calls of each test.
 const CALLS: usize = 3_000;
 
-/// What a busy machine needs between the same call to two stores.
+/// The time that can pass between the same call to two stores on a busy machine.
 const TOLERANCE: Duration = Duration::from_secs(5);
 
-on_all_databases!(c00_random_calls_answer_as_the_store_in_memory);
+on_all_databases!(c00_random_calls_match_the_memory_store);
 
-async fn c00_random_calls_answer_as_the_store_in_memory(sql: AnySql) {
+async fn c00_random_calls_match_the_memory_store(sql: AnySql) {
     let seed = std::env::var("SEED")
         .map_or_else(|_| fastrand::u64(..), |text| text.parse().expect("a number"));
     eprintln!("SEED={seed}");
@@ -31,11 +31,11 @@ async fn c00_random_calls_answer_as_the_store_in_memory(sql: AnySql) {
     let model = MemoryStore::builder().limits(limits).build();
     for call in 0..CALLS {
         let key = key(&mut random);
-        let (told, expected) = match random.u32(..100) {
+        let (actual, expected) = match random.u32(..100) {
             0..10 => {
                 let new = new(&mut random);
-                let told = store.create(&key, new.clone()).await;
-                (shown(told), shown(model.create(&key, new).await))
+                let actual = store.create(&key, new.clone()).await;
+                (shown(actual), shown(model.create(&key, new).await))
             }
             10..70 => {
                 let commit = commit(&mut random);
@@ -49,8 +49,8 @@ async fn c00_random_calls_answer_as_the_store_in_memory(sql: AnySql) {
                     }
                     other => shown(other),
                 };
-                let told = store.commit(&key, commit.clone()).await;
-                (done(told), done(model.commit(&key, commit).await))
+                let actual = store.commit(&key, commit.clone()).await;
+                (done(actual), done(model.commit(&key, commit).await))
             }
             70..75 => {
                 let claim =
@@ -79,8 +79,8 @@ async fn c00_random_calls_answer_as_the_store_in_memory(sql: AnySql) {
                         after = Some(next);
                     }
                 };
-                let told = everyone(&store, 1 + random.usize(..3)).await;
-                (shown(Ok(told)), shown(Ok(everyone(&model, 9).await)))
+                let actual = everyone(&store, 1 + random.usize(..3)).await;
+                (shown(Ok(actual)), shown(Ok(everyone(&model, 9).await)))
             }
             _ => {
                 let loaded = |answer: Result<Option<session_core::Stored>, StoreError>| match answer
@@ -91,12 +91,12 @@ async fn c00_random_calls_answer_as_the_store_in_memory(sql: AnySql) {
                 (loaded(store.load(&key).await), loaded(model.load(&key).await))
             }
         };
-        assert_eq!(told.0, expected.0, "call {call} of seed {seed}, {}", sql.version());
-        for (one, other) in told.1.iter().zip(&expected.1) {
+        assert_eq!(actual.0, expected.0, "call {call} of seed {seed}, {}", sql.version());
+        for (one, other) in actual.1.iter().zip(&expected.1) {
             assert!(
                 one.abs_diff(*other) < TOLERANCE,
                 "call {call} of seed {seed}: {:?} instead of {:?}",
-                told.1,
+                actual.1,
                 expected.1
             );
         }
@@ -105,14 +105,14 @@ async fn c00_random_calls_answer_as_the_store_in_memory(sql: AnySql) {
 
 const USERS: [&str; 3] = ["bob", "eve", "Bob"];
 
-/// What a call says, and the durations in it.
-type Said = (String, Vec<Duration>);
+/// The text of an answer, and the durations in it.
+type Answer = (String, Vec<Duration>);
 
-fn shown<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> Said {
-    (answer.map_or_else(|error| error.to_string(), |told| format!("{told:?}")), Vec::new())
+fn shown<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> Answer {
+    (answer.map_or_else(|error| error.to_string(), |actual| format!("{actual:?}")), Vec::new())
 }
 
-fn record(mut record: Record) -> Said {
+fn record(mut record: Record) -> Answer {
     let mut durations =
         vec![record.age, record.rotated, record.ttl, record.authenticated.unwrap_or_default()];
     (record.age, record.rotated, record.ttl) = Default::default();
@@ -125,7 +125,7 @@ fn record(mut record: Record) -> Said {
     (format!("{record:?} {secrets:?}"), durations)
 }
 
-async fn listed(store: &dyn SessionStore, user: &session_core::Principal, limit: usize) -> Said {
+async fn listed(store: &dyn SessionStore, user: &session_core::Principal, limit: usize) -> Answer {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let page = store.list(user, after, limit).await.expect("a list");
@@ -144,7 +144,7 @@ async fn listed(store: &dyn SessionStore, user: &session_core::Principal, limit:
     )
 }
 
-/// One of a few keys, which differ only in what a collation would ignore.
+/// One of a few keys that only a collation would equate.
 fn key(random: &mut fastrand::Rng) -> StoreKey {
     StoreKey::from_text(["key", "KEY", "key ", "k\u{e9}y"][random.usize(..4)])
 }

@@ -1,4 +1,4 @@
-//! Calls that need more than one page, and keys and users that a collation would confuse.
+//! Calls that need more than one page, and keys and users that a collation would equate.
 
 use futures_util::{StreamExt, stream};
 use session_core::{Cursor, NewRecord, SecretHash, SessionStore, StoreError, StoreKey};
@@ -8,17 +8,17 @@ use tests::{
     session::{LONG, Session, principal},
 };
 
-use crate::hands::{PATIENT, connect, listed, number};
+use crate::locks::{PATIENT, connect, listed, number};
 
 on_all_databases!(
-    c35_an_end_of_all_takes_as_many_pages_as_it_needs,
-    c52_pages_of_a_list_show_each_session_once,
-    c53_an_end_of_everyone_leaves_no_older_session,
-    c36_keys_and_users_are_compared_byte_for_byte,
-    c37_a_foreign_cursor_is_refused,
+    c35_delete_all_continues_after_its_first_page,
+    c52_list_pages_show_each_session_once,
+    c53_delete_everyone_leaves_no_older_session,
+    c36_keys_and_users_are_compared_by_bytes,
+    c37_foreign_cursor_is_refused,
 );
 
-/// More than one page of a deletion.
+/// More sessions than one page of a deletion.
 const MANY: usize = 1_100;
 
 async fn fill(store: &SqlStore, count: usize, user: &str) {
@@ -27,13 +27,13 @@ async fn fill(store: &SqlStore, count: usize, user: &str) {
     sessions.buffer_unordered(8).for_each(async |()| ()).await;
 }
 
-async fn c35_an_end_of_all_takes_as_many_pages_as_it_needs(sql: AnySql) {
+async fn c35_delete_all_continues_after_its_first_page(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
     fill(&store, MANY, "bob").await;
     let (kept, eve) =
         (Session::signed_in(&store, "bob").await, Session::signed_in(&store, "eve").await);
     assert_eq!(
-        store.delete_all(&principal("bob"), Some(&kept.key)).await.expect("an end of all"),
+        store.delete_all(&principal("bob"), Some(&kept.key)).await.expect("delete_all succeeds"),
         MANY as u64
     );
     assert_eq!(number(&sql, "SELECT count(*) FROM sessions").await, 2);
@@ -42,7 +42,7 @@ async fn c35_an_end_of_all_takes_as_many_pages_as_it_needs(sql: AnySql) {
     }
 }
 
-async fn c52_pages_of_a_list_show_each_session_once(sql: AnySql) {
+async fn c52_list_pages_show_each_session_once(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
     fill(&store, 25, "bob").await;
     let session = Session::signed_in(&store, "eve").await;
@@ -50,7 +50,7 @@ async fn c52_pages_of_a_list_show_each_session_once(sql: AnySql) {
     loop {
         let page = store.list(&principal("bob"), after, 7).await.expect("a list");
         keys.extend(page.sessions.into_iter().map(|one| one.key));
-        // Neither a change nor a rotation moves a session past the walk.
+        // A commit during the walk moves no session.
         let _ = store.commit(&session.key, session.add("n", 1).ttl(LONG)).await.expect("an answer");
         after = page.next;
         if after.is_none() {
@@ -59,7 +59,7 @@ async fn c52_pages_of_a_list_show_each_session_once(sql: AnySql) {
     }
     assert!(
         keys.is_sorted_by(|one, other| one.as_str() < other.as_str()),
-        "twice, or in another order"
+        "each key once, in ascending order"
     );
     assert_eq!(keys.len(), 25);
     assert_eq!(
@@ -69,26 +69,30 @@ async fn c52_pages_of_a_list_show_each_session_once(sql: AnySql) {
     );
 }
 
-async fn c53_an_end_of_everyone_leaves_no_older_session(sql: AnySql) {
+async fn c53_delete_everyone_leaves_no_older_session(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
     fill(&store, MANY, "bob").await;
     let _ = Session::anonymous(&store).await;
     let (mut ended, mut pages, mut after, mut younger) = (0, 0, None, 0);
     loop {
         let page = store.delete_everyone(after, 300).await.expect("a page");
-        assert!(page.ended <= 300 + younger, "a page costs about its limit");
+        assert!(page.ended <= 300 + younger, "a page ends at most its limit of older sessions");
         (ended, pages, after) = (ended + page.ended, pages + 1, page.next);
         if after.is_none() {
             break;
         }
-        // A site goes on meanwhile.
+        // A session is created during the walk.
         let _ = Session::signed_in(&store, "eve").await;
         younger += 1;
     }
     assert!(ended > MANY as u64 && pages >= 4, "{ended} in {pages} pages");
     assert!(listed(&store, "bob").await.expect("a list").is_empty());
     let left = u64::try_from(number(&sql, "SELECT count(*) FROM sessions").await).expect("a count");
-    assert_eq!(ended + left, MANY as u64 + 1 + younger, "each session has ended or lives");
+    assert_eq!(
+        ended + left,
+        MANY as u64 + 1 + younger,
+        "each session is counted as ended or is still stored"
+    );
     assert_eq!(
         store.delete_everyone(None, 0).await.expect("a page").ended,
         left.min(1),
@@ -96,7 +100,7 @@ async fn c53_an_end_of_everyone_leaves_no_older_session(sql: AnySql) {
     );
 }
 
-async fn c36_keys_and_users_are_compared_byte_for_byte(sql: AnySql) {
+async fn c36_keys_and_users_are_compared_by_bytes(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
     let long = "k".repeat(StoreKey::MAX_BYTES);
     let texts =
@@ -111,7 +115,7 @@ async fn c36_keys_and_users_are_compared_byte_for_byte(sql: AnySql) {
             .load(&StoreKey::from_text(text))
             .await
             .expect("an answer")
-            .expect("it lives")
+            .expect("the session is live")
             .into_record();
         assert_eq!(
             (record.secret.as_bytes()[0], record.principal),
@@ -124,14 +128,14 @@ async fn c36_keys_and_users_are_compared_byte_for_byte(sql: AnySql) {
     }
     for text in texts {
         assert_eq!(
-            store.delete_all(&principal(text), None).await.expect("an end of all"),
+            store.delete_all(&principal(text), None).await.expect("delete_all succeeds"),
             1,
             "{text}"
         );
     }
 }
 
-async fn c37_a_foreign_cursor_is_refused(sql: AnySql) {
+async fn c37_foreign_cursor_is_refused(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
     for text in ["", "x", "6b6", "6g", "\u{fc}"] {
         let answers = [

@@ -1,4 +1,4 @@
-//! The servers that tests are given do what is asked of them.
+//! The servers of the tests stop, start, freeze and log as the tests demand.
 
 use std::{net::TcpStream, time::Duration};
 
@@ -6,18 +6,18 @@ use sqlx::{Connection, MySqlConnection, PgConnection, query, query_scalar};
 use tests::service::{AnySql, Kept, MariaDb, NotOurs, PASSWORD, Postgres};
 use tokio::time::timeout;
 
-/// How long a server that hangs is given to answer.
+/// How long a test waits for a frozen server before it counts as frozen.
 const HANGS_FOR: Duration = Duration::from_secs(1);
 
 const TABLE: &str = "CREATE TABLE things (id int PRIMARY KEY, name varchar(99))";
 
-/// The only value that a statement gives.
+/// The value of an answer that has one row with one value.
 async fn value(sql: &AnySql, statement: &str) -> String {
-    let rows = sql.ask(statement).await.expect("it answers");
+    let rows = sql.ask(statement).await.expect("the server answers");
     rows[0][0].clone().expect("a value")
 }
 
-/// Tests that are the same for each engine.
+/// Declares a test for each check on each engine.
 macro_rules! for_each_engine {
     ($($check:ident)*) => {
         mod postgres {
@@ -51,36 +51,36 @@ macro_rules! for_each_engine {
 }
 
 for_each_engine! {
-    is_empty_and_says_its_version
-    comes_back_at_the_same_address_with_what_it_held
-    hangs_until_it_is_thawed
-    shows_all_that_is_in_its_tables
-    is_gone_when_it_is_dropped
+    new_database_is_empty_and_has_a_version
+    restart_keeps_address_and_data
+    frozen_server_answers_after_it_is_thawed
+    dump_shows_all_rows
+    drop_ends_the_server
 }
 
-async fn is_empty_and_says_its_version(sql: AnySql) {
+async fn new_database_is_empty_and_has_a_version(sql: AnySql) {
     let (product, version) = sql.version().split_once(' ').expect("a product and its version");
     assert!(["postgres", "mariadb", "mysql", "sqlite"].contains(&product), "{product}");
     assert!(version.split('.').all(|part| part.parse::<u16>().is_ok()), "{version}");
     assert_eq!(sql.dump().await, "");
 }
 
-async fn comes_back_at_the_same_address_with_what_it_held(mut sql: AnySql) {
+async fn restart_keeps_address_and_data(mut sql: AnySql) {
     let url = sql.url("");
-    sql.ask(TABLE).await.expect("it answers");
-    sql.ask("INSERT INTO things VALUES (1, 'first')").await.expect("it answers");
+    sql.ask(TABLE).await.expect("the server answers");
+    sql.ask("INSERT INTO things VALUES (1, 'first')").await.expect("the server answers");
     ours!(sql.stop().await);
     sql.ask("SELECT 1").await.expect_err("a stopped server does not answer");
     ours!(sql.start_again().await);
     assert_eq!(sql.url(""), url);
     assert_eq!(value(&sql, "SELECT name FROM things").await, "first");
-    // Both are fine when there is nothing to do.
+    // Starting a running server and stopping a stopped one do nothing.
     ours!(sql.start_again().await);
     ours!(sql.stop().await);
     ours!(sql.stop().await);
 }
 
-async fn hangs_until_it_is_thawed(sql: AnySql) {
+async fn frozen_server_answers_after_it_is_thawed(sql: AnySql) {
     assert_eq!(value(&sql, "SELECT 1").await, "1");
     ours!(sql.freeze().await);
     timeout(HANGS_FOR, sql.ask("SELECT 1")).await.expect_err("a frozen server does not answer");
@@ -88,18 +88,20 @@ async fn hangs_until_it_is_thawed(sql: AnySql) {
     assert_eq!(value(&sql, "SELECT 1").await, "1");
 }
 
-async fn shows_all_that_is_in_its_tables(sql: AnySql) {
-    sql.ask(TABLE).await.expect("it answers");
+async fn dump_shows_all_rows(sql: AnySql) {
+    sql.ask(TABLE).await.expect("the server answers");
     let binary = if matches!(sql, AnySql::Postgres(_)) { "bytea" } else { "blob" };
     let bytes =
         if matches!(sql, AnySql::Postgres(_)) { r"'\x6c6574746572'" } else { "x'6c6574746572'" };
     sql.ask(&format!("CREATE TABLE others (big bigint, bytes {binary})"))
         .await
-        .expect("it answers");
+        .expect("the server answers");
     sql.ask(&format!("INSERT INTO others VALUES (9223372036854775807, {bytes}), (NULL, NULL)"))
         .await
-        .expect("it answers");
-    sql.ask("INSERT INTO things VALUES (2, 'second'), (1, 'first')").await.expect("it answers");
+        .expect("the server answers");
+    sql.ask("INSERT INTO things VALUES (2, 'second'), (1, 'first')")
+        .await
+        .expect("the server answers");
     let dumped = sql.dump().await.replace(['`', '"'], "").replace("public.", "");
     let lines: Vec<_> = dumped.lines().collect();
     let expected = [
@@ -111,69 +113,69 @@ async fn shows_all_that_is_in_its_tables(sql: AnySql) {
     assert_eq!(lines, expected);
 }
 
-async fn is_gone_when_it_is_dropped(sql: AnySql) {
+async fn drop_ends_the_server(sql: AnySql) {
     let port = ours!(sql.port());
     drop(sql);
-    TcpStream::connect(("127.0.0.1", port)).expect_err("nobody listens there any more");
+    TcpStream::connect(("127.0.0.1", port)).expect_err("the port is closed");
 }
 
 #[tokio::test]
-async fn a_file_has_no_server() {
+async fn sqlite_file_has_no_server() {
     let Some(sqlite) = AnySql::sqlite().await else { return };
     assert_eq!(sqlite.port(), Err(NotOurs::File));
     assert_eq!(NotOurs::File.to_string(), "not applicable: a file has no server");
 }
 
 #[tokio::test]
-async fn a_postgres_holds_after_a_restart_what_it_was_to_keep() {
+async fn postgres_restart_keeps_only_durable_data() {
     for kept in [Kept::Everything, Kept::Nothing] {
         let Some(sql) = AnySql::own_postgres(kept).await else { return };
-        stays(sql, kept).await;
+        assert_kept(sql, kept).await;
     }
 }
 
 #[tokio::test]
-async fn a_mariadb_holds_after_a_restart_what_it_was_to_keep() {
+async fn mariadb_restart_keeps_only_durable_data() {
     for kept in [Kept::Everything, Kept::Nothing] {
         let Some(sql) = AnySql::own_mariadb(kept).await else { return };
-        stays(sql, kept).await;
+        assert_kept(sql, kept).await;
     }
 }
 
-/// Writes one row, kills and starts the server, and finds the row or nothing.
-async fn stays(mut sql: AnySql, kept: Kept) {
+/// Writes a row, kills and starts the server, and checks whether the row is still there.
+async fn assert_kept(mut sql: AnySql, kept: Kept) {
     let written = format!("{TABLE}; INSERT INTO things VALUES (1, 'first')");
-    sql.ask(&written).await.expect("it answers");
+    sql.ask(&written).await.expect("the server answers");
     ours!(sql.stop().await);
     ours!(sql.start_again().await);
     let dumped = sql.dump().await;
     assert_eq!(dumped.is_empty(), kept == Kept::Nothing, "{dumped}");
 }
 
-/// Each client of PostgreSQL has a process of the server's own.
+/// PostgreSQL serves each client with its own process.
 #[tokio::test]
-async fn a_connection_to_postgres_hangs_with_it_and_ends_with_it() {
+async fn postgres_connection_freezes_and_ends_with_the_server() {
     let Some(mut postgres) = Postgres::start().await else { return };
-    let mut connection = PgConnection::connect(&postgres.url()).await.expect("it answers");
+    let mut connection = PgConnection::connect(&postgres.url()).await.expect("the server answers");
     ours!(postgres.freeze().await);
     let hanging = timeout(HANGS_FOR, query("SELECT 1").execute(&mut connection)).await;
-    hanging.expect_err("what serves a connection hangs as well");
+    hanging.expect_err("the process of the connection is frozen too");
     ours!(postgres.thaw().await);
-    let mut connection = PgConnection::connect(&postgres.url()).await.expect("it answers");
-    query("SELECT 1").execute(&mut connection).await.expect("it answers");
+    let mut connection = PgConnection::connect(&postgres.url()).await.expect("the server answers");
+    query("SELECT 1").execute(&mut connection).await.expect("the server answers");
     ours!(postgres.stop().await);
     query("SELECT 1")
         .execute(&mut connection)
         .await
-        .expect_err("what serves a connection is gone as well");
+        .expect_err("the process of the connection has ended too");
     ours!(postgres.start_again().await);
-    let mut connection = PgConnection::connect(&postgres.url()).await.expect("it answers");
-    query("SELECT 1").execute(&mut connection).await.expect("it answers");
+    let mut connection = PgConnection::connect(&postgres.url()).await.expect("the server answers");
+    query("SELECT 1").execute(&mut connection).await.expect("the server answers");
 }
 
-/// A server that was frozen can be killed, and starts again.
+/// A frozen server can be killed and started again.
 #[tokio::test]
-async fn a_frozen_server_can_be_killed() {
+async fn frozen_server_can_be_killed() {
     for sql in [AnySql::postgres().await, AnySql::mariadb().await] {
         let Some(mut sql) = sql else { continue };
         ours!(sql.freeze().await);
@@ -184,7 +186,7 @@ async fn a_frozen_server_can_be_killed() {
 }
 
 #[tokio::test]
-async fn a_postgres_has_the_flags_that_were_asked_for() {
+async fn postgres_starts_with_the_given_flags() {
     let flags = [
         "-c",
         "max_connections=20",
@@ -196,80 +198,93 @@ async fn a_postgres_has_the_flags_that_were_asked_for() {
     let Some(mut postgres) = Postgres::start_with(&flags).await else { return };
     let pool = postgres.pool();
     let most: String =
-        query_scalar("SHOW max_connections").fetch_one(&pool).await.expect("it answers");
+        query_scalar("SHOW max_connections").fetch_one(&pool).await.expect("the server answers");
     assert_eq!(most, "20");
     query("CREATE EXTENSION pg_stat_statements")
         .execute(&pool)
         .await
-        .expect("a library that was loaded");
-    query("SELECT 'looked for'").execute(&pool).await.expect("it answers");
+        .expect("the server has loaded the library");
+    query("SELECT 'marker'").execute(&pool).await.expect("the server answers");
     let output = ours!(postgres.output());
-    assert!(output.contains("SELECT 'looked for'"), "{output}");
+    assert!(output.contains("SELECT 'marker'"), "{output}");
     let kept: Vec<String> = query_scalar("SELECT query FROM pg_stat_statements")
         .fetch_all(&pool)
         .await
-        .expect("it answers");
+        .expect("the server answers");
     assert!(
         !output.contains(PASSWORD) && !kept.concat().contains(PASSWORD),
-        "the rig itself shows the password"
+        "the test servers log no password"
     );
     ours!(postgres.stop().await);
     ours!(postgres.start_again().await);
-    let most = postgres.ask("SHOW max_connections").await.expect("it answers");
+    let most = postgres.ask("SHOW max_connections").await.expect("the server answers");
     assert_eq!(most, [[Some("20".to_owned())]]);
 }
 
 #[tokio::test]
-async fn a_mariadb_has_the_flags_that_were_asked_for() {
+async fn mariadb_starts_with_the_given_flags() {
     let flags = ["--max-connections=20", "--general-log=1", "--general-log-file=general"];
     let Some(mariadb) = MariaDb::start_with(&flags).await else { return };
     let pool = mariadb.pool();
     let most: i64 = query_scalar("SELECT CAST(@@max_connections AS signed)")
         .fetch_one(&pool)
         .await
-        .expect("it answers");
+        .expect("the server answers");
     assert_eq!(most, 20);
-    assert!(!ours!(mariadb.output()).contains(PASSWORD), "the rig itself shows the password");
+    assert!(!ours!(mariadb.output()).contains(PASSWORD), "the test servers log no password");
 }
 
 #[tokio::test]
-async fn a_postgres_lets_its_user_write_its_database_and_make_no_other() {
+async fn postgres_user_can_write_only_its_database() {
     let Some(postgres) = Postgres::start().await else { return };
     let port = ours!(postgres.port());
     let database = postgres.database();
     assert_eq!(postgres.url(), format!("postgres://app:{PASSWORD}@127.0.0.1:{port}/{database}"));
     for url in [postgres.url(), ours!(postgres.socket_url())] {
-        let mut app = PgConnection::connect(&url).await.expect("its password");
-        query("CREATE TABLE things (id int)").execute(&mut app).await.expect("its database");
-        query("DROP TABLE things").execute(&mut app).await.expect("its table");
-        query("CREATE DATABASE another").execute(&mut app).await.expect_err("another database");
+        let mut app = PgConnection::connect(&url).await.expect("the server accepts the password");
+        query("CREATE TABLE things (id int)")
+            .execute(&mut app)
+            .await
+            .expect("the user may write to its database");
+        query("DROP TABLE things").execute(&mut app).await.expect("the user may drop its table");
+        query("CREATE DATABASE another")
+            .execute(&mut app)
+            .await
+            .expect_err("the user may not create a database");
     }
     let wrong = postgres.url().replace(PASSWORD, "wrong");
-    PgConnection::connect(&wrong).await.expect_err("without the password");
-    postgres.ask("CREATE DATABASE another").await.expect("the test may do everything");
+    PgConnection::connect(&wrong).await.expect_err("the server rejects a wrong password");
+    postgres.ask("CREATE DATABASE another").await.expect("the administrator may create a database");
 }
 
 #[tokio::test]
-async fn a_mariadb_lets_its_user_write_its_database_and_make_no_other() {
+async fn mariadb_user_can_write_only_its_database() {
     let Some(mariadb) = MariaDb::start().await else { return };
     let port = ours!(mariadb.port());
     let database = mariadb.database();
     assert_eq!(mariadb.url(), format!("mysql://app:{PASSWORD}@127.0.0.1:{port}/{database}"));
     for url in [mariadb.url(), ours!(mariadb.socket_url())] {
-        let mut app = MySqlConnection::connect(&url).await.expect("its password");
-        query("CREATE TABLE things (id int)").execute(&mut app).await.expect("its database");
-        query("DROP TABLE things").execute(&mut app).await.expect("its table");
-        query("CREATE DATABASE another").execute(&mut app).await.expect_err("another database");
+        let mut app =
+            MySqlConnection::connect(&url).await.expect("the server accepts the password");
+        query("CREATE TABLE things (id int)")
+            .execute(&mut app)
+            .await
+            .expect("the user may write to its database");
+        query("DROP TABLE things").execute(&mut app).await.expect("the user may drop its table");
+        query("CREATE DATABASE another")
+            .execute(&mut app)
+            .await
+            .expect_err("the user may not create a database");
     }
     let wrong = mariadb.url().replace(PASSWORD, "wrong");
-    MySqlConnection::connect(&wrong).await.expect_err("without the password");
-    mariadb.ask("CREATE DATABASE another").await.expect("the test may do everything");
+    MySqlConnection::connect(&wrong).await.expect_err("the server rejects a wrong password");
+    mariadb.ask("CREATE DATABASE another").await.expect("the administrator may create a database");
 }
 
-/// What was started by a test that fails is gone as well.
+/// A test that fails also ends the servers that it started.
 #[test]
-fn servers_are_gone_after_a_panic() {
-    let (tell, told) = std::sync::mpsc::channel();
+fn panic_ends_the_servers() {
+    let (sender, receiver) = std::sync::mpsc::channel();
     let test = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -279,17 +294,20 @@ fn servers_are_gone_after_a_panic() {
         runtime.block_on(async {
             let Some(postgres) = Postgres::start().await else { return };
             let Some(mariadb) = MariaDb::start().await else { return };
-            // It has a process of its own at the other end.
-            let _connection = PgConnection::connect(&postgres.url()).await.expect("it answers");
-            tell.send([ours!(postgres.port()), ours!(mariadb.port())]).expect("the test listens");
-            panic!("as a test that fails does");
+            // The server has a process for this connection.
+            let _connection =
+                PgConnection::connect(&postgres.url()).await.expect("the server answers");
+            sender
+                .send([ours!(postgres.port()), ours!(mariadb.port())])
+                .expect("the test receives the ports");
+            panic!("like a failing test");
         });
     });
     let ended = test.join();
-    // Nothing is told if the test is skipped, and then it has ended without a panic.
-    let Ok(ports) = told.recv() else { return ended.expect("there are servers") };
+    // If there are no servers, the thread ends without a panic and sends nothing.
+    let Ok(ports) = receiver.recv() else { return ended.expect("the thread ends without a panic") };
     ended.expect_err("the test panics");
     for port in ports {
-        TcpStream::connect(("127.0.0.1", port)).expect_err("nobody listens there any more");
+        TcpStream::connect(("127.0.0.1", port)).expect_err("the port is closed");
     }
 }

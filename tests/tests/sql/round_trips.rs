@@ -1,4 +1,4 @@
-//! What a request costs: the design's table of round trips, by what the server says it was asked.
+//! The round trips of each request and of each call, from the server's log.
 
 use std::{
     sync::Arc,
@@ -18,31 +18,31 @@ use tests::{
 };
 
 use crate::{
-    hands::{PATIENT, connect, listed},
-    heard::Heard,
+    locks::{PATIENT, connect, listed},
+    statement_log::StatementLog,
 };
 
-/// The idle timeout of these sessions; a quarter of it is waited for.
+/// The idle timeout of the sessions. A test waits for a quarter of it.
 const IDLE: Duration = Duration::from_secs(4);
 
-/// Sessions in a database whose server records the statements.
+/// Sessions in a database whose server logs the statements.
 struct Site {
     store: SqlStore,
-    heard: Heard,
+    log: StatementLog,
     policy: Policy,
-    /// The statements of a commit.
+    /// The first words of the statements of a commit.
     commit: Vec<&'static str>,
     table: Vec<String>,
 }
 
 impl Site {
-    async fn on(heard: Option<Heard>, commit: &[&'static str]) -> Option<Self> {
-        let mut heard = heard?;
-        let store = connect(&heard.server.url(PATIENT)).await;
-        let _ = heard.words().await;
+    async fn on(log: Option<StatementLog>, commit: &[&'static str]) -> Option<Self> {
+        let mut log = log?;
+        let store = connect(&log.server.url(PATIENT)).await;
+        let _ = log.words().await;
         Some(Self {
             store,
-            heard,
+            log,
             policy: Policy::default().idle_timeout(IDLE),
             commit: commit.to_vec(),
             table: Vec::new(),
@@ -53,8 +53,8 @@ impl Site {
         [&["SELECT"], &*self.commit].concat()
     }
 
-    /// A request with this cookie: the id that its response brings, after the statements that it is
-    /// to take.
+    /// Makes a request with this cookie, checks its statements, and returns the id of the new
+    /// cookie.
     async fn request(
         &mut self,
         what: &str,
@@ -81,9 +81,9 @@ impl Site {
         }
     }
 
-    /// The statements since the last look are these.
+    /// Checks the statements since the last call.
     async fn costs(&mut self, what: &str, expected: &[&str]) {
-        let asked = self.heard.words().await;
+        let asked = self.log.words().await;
         assert_eq!(asked, expected, "{what}");
         self.table.push(format!("{what:<58} {} {}", asked.len(), asked.join(", ")));
     }
@@ -102,7 +102,7 @@ impl Site {
     }
 }
 
-async fn a_request_costs_the_round_trips_of_the_design(site: Option<Site>) {
+async fn each_request_takes_its_documented_statements(site: Option<Site>) {
     let Some(mut site) = site else { return };
     let (commit, read_and_commit) = (site.commit.clone(), site.read_and_commit());
     let id = &site.signed_in().await;
@@ -174,7 +174,7 @@ async fn a_request_costs_the_round_trips_of_the_design(site: Option<Site>) {
     site.request("an end", &["DELETE"], Some(&id), async |session| session.destroy().await).await;
 
     let read_late = &site.signed_in().await;
-    // A life is extended when less than three quarters of it are left.
+    // A read extends a session when less than three quarters of its idle timeout are left.
     tokio::time::sleep(IDLE / 4 + Duration::from_millis(200)).await;
     let read = async |session: &Session| session.get::<i64>("n").await.map(drop);
     site.request(
@@ -189,61 +189,62 @@ async fn a_request_costs_the_round_trips_of_the_design(site: Option<Site>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_costs_the_round_trips_of_the_design_with_postgres() {
-    a_request_costs_the_round_trips_of_the_design(
-        Site::on(Heard::postgres().await, &["UPDATE"]).await,
+async fn each_request_takes_its_documented_postgres_statements() {
+    each_request_takes_its_documented_statements(
+        Site::on(StatementLog::postgres().await, &["UPDATE"]).await,
     )
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_costs_one_more_for_a_commit_with_mariadb() {
-    a_request_costs_the_round_trips_of_the_design(
-        Site::on(Heard::mariadb().await, &["UPDATE", "SELECT"]).await,
+async fn each_request_takes_its_documented_mariadb_statements() {
+    each_request_takes_its_documented_statements(
+        Site::on(StatementLog::mariadb().await, &["UPDATE", "SELECT"]).await,
     )
     .await;
 }
 
-/// A store whose server records the statements, and a session in it.
-struct Priced {
+/// A store whose server logs the statements.
+struct LoggedStore {
     store: SqlStore,
-    heard: Heard,
+    log: StatementLog,
     table: Vec<String>,
     /// The statements of a commit.
     commit: &'static [&'static str],
 }
 
-impl Priced {
-    async fn on(heard: Option<Heard>, commit: &'static [&'static str]) -> Option<Self> {
-        let mut heard = heard?;
-        let store = connect(&heard.server.url(PATIENT)).await;
-        let _ = heard.words().await;
-        Some(Self { store, heard, table: Vec::new(), commit })
+impl LoggedStore {
+    async fn on(log: Option<StatementLog>, commit: &'static [&'static str]) -> Option<Self> {
+        let mut log = log?;
+        let store = connect(&log.server.url(PATIENT)).await;
+        let _ = log.words().await;
+        Some(Self { store, log, table: Vec::new(), commit })
     }
 
-    /// The statements since the last look are these.
+    /// Checks the statements since the last call.
     async fn costs(&mut self, what: &str, expected: &[&str]) {
-        let asked = self.heard.words().await;
+        let asked = self.log.words().await;
         assert_eq!(asked, expected, "{what}");
         self.table.push(format!("{what:<58} {} {}", asked.len(), asked.join(", ")));
     }
 
-    /// The commit takes effect and costs what a commit costs.
+    /// Checks that the commit takes effect with the statements of a commit.
     async fn commits(&mut self, what: &str, key: &StoreKey, commit: Commit) {
         let outcome = self.store.commit(key, commit).await;
         assert!(is_done(&outcome), "{what}: {outcome:?}");
         self.costs(what, self.commit).await;
     }
 
-    /// The commit is refused with `expected`, and the row is read once to learn why.
+    /// Checks that the commit is refused with `expected`, and that the store reads the row once to
+    /// find the reason.
     async fn refuses(&mut self, what: &str, key: &StoreKey, commit: Commit, expected: Outcome) {
         assert_eq!(self.store.commit(key, commit).await.expect("an answer"), expected, "{what}");
         self.costs(what, &["UPDATE", "SELECT"]).await;
     }
 }
 
-async fn each_call_costs_what_the_page_says(priced: Option<Priced>) {
-    let Some(mut site) = priced else { return };
+async fn each_call_takes_its_documented_statements(site: Option<LoggedStore>) {
+    let Some(mut site) = site else { return };
     let store = site.store.clone();
     let session = session::Session::signed_in(&store, "bob").await;
     site.costs("create", &["INSERT"]).await;
@@ -258,7 +259,7 @@ async fn each_call_costs_what_the_page_says(priced: Option<Priced>) {
         .await
         .expect("a new session");
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let _ = site.heard.words().await;
+    let _ = site.log.words().await;
     assert_eq!(store.create(&brief.key, brief.record()).await.expect("an answer"), Created::New);
     site.costs("create, an expired row has the key", &["INSERT"]).await;
     assert!(store.load(&session.key).await.expect("an answer").is_some());
@@ -282,7 +283,7 @@ async fn each_call_costs_what_the_page_says(priced: Option<Priced>) {
     )
     .await;
     site.refuses(
-        "commit, its guard does not hold",
+        "commit, its guard fails",
         &session.key,
         third.set("a", "1").guard(Guard::Version(99)),
         Outcome::Conflict,
@@ -304,16 +305,16 @@ async fn each_call_costs_what_the_page_says(priced: Option<Priced>) {
     site.costs("commit, forty sums", &[&["SELECT"], site.commit].concat()).await;
     let large = format!("\"{}\"", "x".repeat(65_300 - 40 * 8));
     assert!(is_done(&store.commit(&session.key, third.set("a", &large)).await));
-    let near = site.heard.words().await;
-    let worked_out = [&["UPDATE", "SELECT"], site.commit].concat();
-    assert!(near == site.commit || near == worked_out, "a commit near the cap: {near:?}");
+    let near = site.log.words().await;
+    let from_row = [&["UPDATE", "SELECT"], site.commit].concat();
+    assert!(near == site.commit || near == from_row, "a commit near the cap: {near:?}");
     assert_eq!(listed(&store, "bob").await.expect("a list").len(), 1);
     site.costs("list", &["SELECT"]).await;
     assert_eq!(
         store.delete(&session.key, Claim::Generation(1)).await.expect("an answer"),
         Deleted::Superseded
     );
-    site.costs("delete, the claim does not reach the session", &["DELETE", "SELECT"]).await;
+    site.costs("delete, the claim does not cover the session", &["DELETE", "SELECT"]).await;
     assert_eq!(
         store.delete(&session.key, Claim::Generation(2)).await.expect("an answer"),
         Deleted::Ended
@@ -331,11 +332,11 @@ async fn each_call_costs_what_the_page_says(priced: Option<Priced>) {
     for _ in 0..2 {
         let _ = session::Session::signed_in(&store, "bob").await;
     }
-    let _ = site.heard.words().await;
-    assert_eq!(store.delete_all(&principal("bob"), None).await.expect("an end of all"), 2);
+    let _ = site.log.words().await;
+    assert_eq!(store.delete_all(&principal("bob"), None).await.expect("delete_all succeeds"), 2);
     site.costs("delete_all", &["DELETE"]).await;
     let _ = session::Session::anonymous(&store).await;
-    let _ = site.heard.words().await;
+    let _ = site.log.words().await;
     assert_eq!(store.delete_everyone(None, 10).await.expect("a page").ended, 1);
     site.costs("delete_everyone, a page", &["SELECT", "DELETE"]).await;
     assert!(store.scan(None, 10).await.expect("a page").next.is_none());
@@ -348,15 +349,17 @@ async fn each_call_costs_what_the_page_says(priced: Option<Priced>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_call_costs_what_the_page_says_with_postgres() {
-    each_call_costs_what_the_page_says(Priced::on(Heard::postgres().await, &["UPDATE"]).await)
-        .await;
+async fn each_call_takes_its_documented_postgres_statements() {
+    each_call_takes_its_documented_statements(
+        LoggedStore::on(StatementLog::postgres().await, &["UPDATE"]).await,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_call_costs_what_the_page_says_with_mariadb() {
-    each_call_costs_what_the_page_says(
-        Priced::on(Heard::mariadb().await, &["UPDATE", "SELECT"]).await,
+async fn each_call_takes_its_documented_mariadb_statements() {
+    each_call_takes_its_documented_statements(
+        LoggedStore::on(StatementLog::mariadb().await, &["UPDATE", "SELECT"]).await,
     )
     .await;
 }

@@ -1,5 +1,4 @@
-//! What the databases do for one session: a rotation, an end by a claim, a creation under a key
-//! that is in use.
+//! Calls on one session: rotation, deletion by a claim, creation under a key that is in use.
 
 use std::time::Duration;
 
@@ -14,18 +13,18 @@ use tests::{
     wait,
 };
 
-use crate::hands::{Own, PATIENT, connect, listed, number, record, waiting};
+use crate::locks::{DirectConnection, PATIENT, connect, listed, number, record, wait_for_blocked};
 
 on_all_databases!(
-    c46_of_concurrent_renewals_one_wins,
-    c47_a_claim_and_a_sign_in_have_one_order,
-    c47_every_claim_ends_a_row_that_cannot_be_read,
-    c01_a_create_replaces_an_expired_row_whole,
-    c54_a_repeated_create_changes_nothing,
-    c46_a_renewal_keeps_deadline_and_version,
+    c46_one_of_concurrent_renewals_succeeds,
+    c47_claim_and_sign_in_have_one_order,
+    c47_every_claim_ends_an_unreadable_row,
+    c01_create_replaces_every_column_of_an_expired_row,
+    c54_repeated_create_changes_nothing,
+    c46_renewal_keeps_deadline_and_version,
 );
 
-async fn c46_of_concurrent_renewals_one_wins(sql: AnySql) {
+async fn c46_one_of_concurrent_renewals_succeeds(sql: AnySql) {
     const RENEWALS: usize = 16;
     let store = connect(&sql.url(PATIENT)).await;
     let mut session = Session::signed_in(&store, "bob").await;
@@ -47,8 +46,8 @@ async fn c46_of_concurrent_renewals_one_wins(sql: AnySql) {
     }
 }
 
-/// A claim of generation 0 ends the session before the sign-in and not after it.
-async fn c47_a_claim_and_a_sign_in_have_one_order(sql: AnySql) {
+/// A claim of generation 0 ends the session before the sign-in, and is refused after it.
+async fn c47_claim_and_sign_in_have_one_order(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
     let (mut ended, mut kept) = (0, 0);
     for round in 0..60 {
@@ -73,22 +72,22 @@ async fn c47_a_claim_and_a_sign_in_have_one_order(sql: AnySql) {
     eprintln!("{}: {ended} ended, {kept} signed in", sql.version());
 }
 
-/// A transaction has signed the user in and has not committed: the end waits for it, and the claim
-/// is compared with the result.
+/// The sign-in is in a transaction that is still open. The deletion waits for its end and then
+/// compares the claim with the result.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c47_a_claim_is_compared_with_a_sign_in_that_is_being_committed() {
+async fn c47_claim_waits_for_an_uncommitted_sign_in() {
     for sql in [AnySql::postgres().await, AnySql::mariadb().await] {
         let Some(sql) = sql else { continue };
         let store = connect(&sql.url(PATIENT)).await;
         let session = Session::anonymous(&store).await;
-        let mut own = Own::open(&sql.url("")).await;
-        own.run("BEGIN; UPDATE sessions SET since = 4, generation = 4").await;
+        let mut direct = DirectConnection::open(&sql.url("")).await;
+        direct.run("BEGIN; UPDATE sessions SET since = 4, generation = 4").await;
         let ending = tokio::spawn({
             let (store, key) = (store.clone(), session.key.clone());
             async move { store.delete(&key, Claim::Generation(3)).await }
         });
-        waiting(&sql, 1).await;
-        own.run("COMMIT").await;
+        wait_for_blocked(&sql, 1).await;
+        direct.run("COMMIT").await;
         assert_eq!(ending.await.expect("no panic").expect("an answer"), Deleted::Superseded);
         assert_eq!(
             store.delete(&session.key, Claim::Generation(4)).await.expect("an answer"),
@@ -97,11 +96,11 @@ async fn c47_a_claim_is_compared_with_a_sign_in_that_is_being_committed() {
     }
 }
 
-/// The session's generation is beyond the claim, and the row is unreadable in each way that a
+/// The claim does not cover the session's generation. The row is unreadable, in each way that the
 /// database allows.
-async fn c47_every_claim_ends_a_row_that_cannot_be_read(sql: AnySql) {
+async fn c47_every_claim_ends_an_unreadable_row(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
-    for spoilt in [
+    for corruption in [
         "format = 7",
         "attributes = 'no words'",
         "principal = NULL",
@@ -116,22 +115,24 @@ async fn c47_every_claim_ends_a_row_that_cannot_be_read(sql: AnySql) {
                 ..session.record().principal(principal("bob"))
             };
             let _ = store.create(&session.key, new).await.expect("a new session");
-            sql.ask(&format!("UPDATE sessions SET {spoilt}")).await.expect("it may");
+            sql.ask(&format!("UPDATE sessions SET {corruption}"))
+                .await
+                .expect("the server executes it");
             assert_eq!(
                 store.delete(&session.key, claim).await.expect("an answer"),
                 Deleted::Ended,
-                "{spoilt}, {claim:?}"
+                "{corruption}, {claim:?}"
             );
             assert_eq!(
                 number(&sql, "SELECT count(*) FROM sessions").await,
                 0,
-                "{spoilt}, {claim:?}"
+                "{corruption}, {claim:?}"
             );
         }
     }
 }
 
-async fn c01_a_create_replaces_an_expired_row_whole(sql: AnySql) {
+async fn c01_create_replaces_every_column_of_an_expired_row(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
     let session = Session::new();
     let value =
@@ -141,7 +142,7 @@ async fn c01_a_create_replaces_an_expired_row_whole(sql: AnySql) {
             .data(value("1"))
             .principal(principal("bob"));
     assert_eq!(store.create(&session.key, old).await.expect("an answer"), Created::New);
-    // Every column that the new row leaves empty has a value.
+    // The old row has a value in every column that is null in the new row.
     let graced = Rotation {
         secret: session.rotated().secret,
         generation: 1,
@@ -171,7 +172,7 @@ async fn c01_a_create_replaces_an_expired_row_whole(sql: AnySql) {
     assert!(listed(&store, "bob").await.expect("a list").is_empty());
 }
 
-async fn c54_a_repeated_create_changes_nothing(sql: AnySql) {
+async fn c54_repeated_create_changes_nothing(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
     let session = Session::new();
     assert_eq!(
@@ -189,21 +190,21 @@ async fn c54_a_repeated_create_changes_nothing(sql: AnySql) {
     assert_eq!(sql.dump().await, before);
 }
 
-async fn c46_a_renewal_keeps_deadline_and_version(sql: AnySql) {
+async fn c46_renewal_keeps_deadline_and_version(sql: AnySql) {
     let store = connect(&sql.url(PATIENT)).await;
     let session = Session::signed_in(&store, "bob").await;
     let columns = "SELECT version, expires, created, principal, authenticated, since FROM sessions";
-    let before = sql.ask(columns).await.expect("it answers");
+    let before = sql.ask(columns).await.expect("the server answers");
     let next = session.rotated();
     assert!(is_done(&store.commit(&session.key, session.renew(&next)).await));
-    assert_eq!(sql.ask(columns).await.expect("it answers"), before);
+    assert_eq!(sql.ask(columns).await.expect("the server answers"), before);
     assert_eq!(number(&sql, "SELECT generation FROM sessions").await, 1);
 }
 
-/// An update that changes an indexed column writes an entry into every index of the table (no HOT
-/// update).
+/// An update that changes an indexed column is not a HOT update: it writes an entry into every
+/// index of the table.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c46_renewals_on_postgres_are_hot_updates() {
+async fn c46_postgres_renewals_are_hot_updates() {
     const SESSIONS: usize = 300;
     const RENEWALS: usize = 5;
     let Some(postgres) = Postgres::start().await else { return };
@@ -242,14 +243,14 @@ async fn c46_renewals_on_postgres_are_hot_updates() {
     assert_eq!(
         (after - all, hot_after - hot),
         (i64::try_from(SESSIONS).expect("a few"), 0),
-        "an extension changes an indexed column"
+        "an extension is not a HOT update"
     );
 }
 
-/// A server logs a statement that fails. None fails because of what is stored or because the call
-/// does not fit.
+/// A server logs failed statements. No statement fails because of stored content, or because the
+/// store refuses the call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c45_refused_calls_leave_nothing_in_the_log_of_postgres() {
+async fn c45_refused_calls_leave_no_postgres_log_lines() {
     let Some(postgres) = Postgres::start_with(&[
         "-c",
         "log_min_messages=warning",
@@ -261,7 +262,7 @@ async fn c45_refused_calls_leave_nothing_in_the_log_of_postgres() {
         return;
     };
     let store = connect(&format!("{}?{PATIENT}", postgres.url())).await;
-    let before = postgres.output().expect("the server is the test's own").len();
+    let before = postgres.output().expect("the test started this server").len();
     let session = Session::signed_in(&store, "bob").await;
     let (next, missing) = (session.rotated(), Session::new());
     let _ = store.create(&session.key, session.record()).await.expect("an answer");
@@ -294,7 +295,7 @@ async fn c45_refused_calls_leave_nothing_in_the_log_of_postgres() {
     for claim in [Claim::Generation(0), Claim::Any, Claim::Any] {
         let _ = store.delete(&session.key, claim).await.expect("an answer");
     }
-    let output = postgres.output().expect("the server is the test's own");
+    let output = postgres.output().expect("the test started this server");
     assert!(
         !output[before..].contains("ERROR") && !output[before..].contains("WARNING"),
         "{}",
@@ -302,7 +303,7 @@ async fn c45_refused_calls_leave_nothing_in_the_log_of_postgres() {
     );
     postgres.ask("SELECT 1 / 0").await.expect_err("a statement that fails");
     assert!(
-        postgres.output().expect("the server is the test's own")[before..].contains("ERROR"),
-        "the log shows a failed statement"
+        postgres.output().expect("the test started this server")[before..].contains("ERROR"),
+        "the server logs a failed statement"
     );
 }

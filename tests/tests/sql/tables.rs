@@ -1,5 +1,5 @@
-//! How the table is created: by many processes at once, by hand, and not at all where another one
-//! has its name.
+//! The creation of the table: by many processes at once, by an operator, and refused if another
+//! table has the name.
 
 use std::sync::{Arc, Barrier};
 
@@ -14,16 +14,18 @@ use tests::{
 };
 use tokio::time::timeout;
 
-use crate::hands::{GRACE, Own, PATIENT, chain, connect, for_each_database, listed, number};
+use crate::locks::{
+    DirectConnection, GRACE, PATIENT, chain, connect, for_each_database, listed, number,
+};
 
-/// How many open the store at once in one process, each in a runtime of its own.
+/// The number of threads that open the store at once, each with its own runtime.
 const THREADS: usize = 8;
 
 for_each_database!(
-    c44_many_processes_make_the_tables_at_once,
-    a_table_of_the_first_version_is_refused_and_left_alone,
-    without_migration_it_says_what_to_run_and_works_once_that_was_run,
-    a_table_of_another_program_is_refused_and_left_alone,
+    c44_many_processes_create_the_table_at_once,
+    table_of_the_first_version_is_refused_unchanged,
+    missing_table_error_names_sql_that_works,
+    table_of_another_program_is_refused_unchanged,
     every_table_has_a_primary_key,
 );
 
@@ -35,7 +37,7 @@ fn dialect(sql: &AnySql) -> Dialect {
     }
 }
 
-/// Each call once.
+/// Makes each call once.
 async fn works(store: &SqlStore) {
     let session = Session::signed_in(store, "bob").await;
     assert!(is_done(&store.commit(&session.key, session.add("n", 1)).await));
@@ -44,18 +46,18 @@ async fn works(store: &SqlStore) {
     assert_eq!(listed(store, "bob").await.expect("a list").len(), 1);
     let _ = store.scan(None, 10).await.expect("a page");
     let _ = store.delete_expired(10).await.expect("a purge");
-    assert_eq!(store.delete_all(&principal("bob"), None).await.expect("an end of all"), 1);
+    assert_eq!(store.delete_all(&principal("bob"), None).await.expect("delete_all succeeds"), 1);
     assert_eq!(store.delete_everyone(None, 10).await.expect("a page").ended, 0);
     store.ping().await.expect("an answer");
 }
 
-/// What is said when a store with these settings is opened.
+/// The error when a store with this URL is opened.
 async fn refusal(url: &str) -> String {
     let refused = SqlStore::connect(&Config::new(url).expect("a URL")).await;
     chain(&refused.err().unwrap_or_else(|| panic!("the tables of {url} cannot be used")))
 }
 
-/// Opens the store of this URL in many runtimes at the same moment, and uses it.
+/// Opens a store with this URL in many runtimes at the same time, and uses it.
 async fn open_at_once(url: &str) {
     let together = Arc::new(Barrier::new(THREADS));
     let opened = (0..THREADS).map(|_| {
@@ -75,11 +77,11 @@ async fn open_at_once(url: &str) {
         })
     });
     for ended in futures_util::future::join_all(opened).await {
-        ended.expect("each made them or found them");
+        ended.expect("each thread creates or finds the table");
     }
 }
 
-async fn c44_many_processes_make_the_tables_at_once(sql: AnySql) {
+async fn c44_many_processes_create_the_table_at_once(sql: AnySql) {
     let url = sql.url("");
     let flags = ["--store", "sql", "--workers", "4", "--store-url", &url];
     let patient = with(&url, PATIENT);
@@ -87,8 +89,8 @@ async fn c44_many_processes_make_the_tables_at_once(sql: AnySql) {
         tokio::join!(Demo::start(&flags), Demo::start(&flags), open_at_once(&patient));
     for demo in [&one, &other] {
         demo.ready().await;
-        let said = demo.output();
-        assert!(!said.contains("WARN") && !said.contains("ERROR"), "{said}");
+        let output = demo.output();
+        assert!(!output.contains("WARN") && !output.contains("ERROR"), "{output}");
     }
     let browser = one.signed_in("bob").await;
     assert_eq!(browser.at(other.address).page().await.principal.as_deref(), Some("bob"));
@@ -97,10 +99,10 @@ async fn c44_many_processes_make_the_tables_at_once(sql: AnySql) {
     }
 }
 
-/// A transaction that sees nothing of later transactions must still see that the table was created
-/// while it waited.
+/// Such a transaction does not see later transactions. It must still see that the table was created
+/// while it waited for the lock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c44_at_every_level_of_isolation() {
+async fn c44_table_creation_works_at_every_isolation_level() {
     for level in ["serializable", "repeatable read"] {
         let flag = format!("default_transaction_isolation={level}");
         let Some(postgres) = Postgres::start_with(&["-c", &flag]).await else { return };
@@ -110,32 +112,41 @@ async fn c44_at_every_level_of_isolation() {
     }
 }
 
-/// The first version's table for sessions, and the one that holds its version.
+/// The SQL of the first version's table, and of the table with its version number.
 fn first_version(sql: &AnySql) -> &'static str {
     match sql {
         AnySql::Postgres(_) => {
-            "CREATE TABLE sessions (id BYTEA NOT NULL PRIMARY KEY, data JSONB NOT NULL, version BIGINT NOT NULL, created BIGINT NOT NULL, \
-             expires BIGINT NOT NULL, principal BYTEA, lifetime TEXT NOT NULL, format BIGINT NOT NULL); \
-             CREATE TABLE sessions_schema (version BIGINT NOT NULL); INSERT INTO sessions_schema VALUES (1); \
+            "CREATE TABLE sessions (id BYTEA NOT NULL PRIMARY KEY, data JSONB NOT NULL, version \
+             BIGINT NOT NULL, created BIGINT NOT NULL, \
+             expires BIGINT NOT NULL, principal BYTEA, lifetime TEXT NOT NULL, format BIGINT NOT \
+             NULL); \
+             CREATE TABLE sessions_schema (version BIGINT NOT NULL); INSERT INTO sessions_schema \
+             VALUES (1); \
              INSERT INTO sessions VALUES ('key', '{}', 1, 1, 9000000000000, NULL, '', 1)"
         }
         AnySql::MariaDb(_) => {
-            "CREATE TABLE sessions (id VARBINARY(128) NOT NULL PRIMARY KEY, data MEDIUMTEXT NOT NULL, version BIGINT NOT NULL, \
-             created BIGINT NOT NULL, expires BIGINT NOT NULL, principal VARBINARY(256), lifetime VARCHAR(64) NOT NULL, format BIGINT NOT NULL); \
-             CREATE TABLE sessions_schema (version BIGINT NOT NULL); INSERT INTO sessions_schema VALUES (1); \
+            "CREATE TABLE sessions (id VARBINARY(128) NOT NULL PRIMARY KEY, data MEDIUMTEXT NOT \
+             NULL, version BIGINT NOT NULL, \
+             created BIGINT NOT NULL, expires BIGINT NOT NULL, principal VARBINARY(256), lifetime \
+             VARCHAR(64) NOT NULL, format BIGINT NOT NULL); \
+             CREATE TABLE sessions_schema (version BIGINT NOT NULL); INSERT INTO sessions_schema \
+             VALUES (1); \
              INSERT INTO sessions VALUES ('key', '{}', 1, 1, 9000000000000, NULL, '', 1)"
         }
         AnySql::Sqlite(_) => {
-            "CREATE TABLE sessions (id BLOB NOT NULL PRIMARY KEY, data TEXT NOT NULL, version INTEGER NOT NULL, created INTEGER NOT NULL, \
-             expires INTEGER NOT NULL, principal BLOB, lifetime TEXT NOT NULL, format INTEGER NOT NULL) STRICT; \
-             CREATE TABLE sessions_schema (version INTEGER NOT NULL); INSERT INTO sessions_schema VALUES (1); \
+            "CREATE TABLE sessions (id BLOB NOT NULL PRIMARY KEY, data TEXT NOT NULL, version \
+             INTEGER NOT NULL, created INTEGER NOT NULL, \
+             expires INTEGER NOT NULL, principal BLOB, lifetime TEXT NOT NULL, format INTEGER NOT \
+             NULL) STRICT; \
+             CREATE TABLE sessions_schema (version INTEGER NOT NULL); INSERT INTO sessions_schema \
+             VALUES (1); \
              INSERT INTO sessions VALUES (x'6b6579', '{}', 1, 1, 9000000000000, NULL, '', 1)"
         }
     }
 }
 
-async fn a_table_of_the_first_version_is_refused_and_left_alone(sql: AnySql) {
-    Own::open(&sql.url("")).await.run(first_version(&sql)).await;
+async fn table_of_the_first_version_is_refused_unchanged(sql: AnySql) {
+    DirectConnection::open(&sql.url("")).await.run(first_version(&sql)).await;
     refuses_the_table(&sql).await;
     let store = SqlStore::new(&Config::new(&sql.url("")).expect("a URL")).expect("settings");
     let session = Session::new();
@@ -151,100 +162,109 @@ async fn a_table_of_the_first_version_is_refused_and_left_alone(sql: AnySql) {
     works(&connect(&sql.url("table=visits")).await).await;
 }
 
-/// The text says what to do, and nothing in the database changes.
+/// The error says what to do, and the database does not change.
 async fn refuses_the_table(sql: &AnySql) {
     let before = sql.dump().await;
     for settings in ["", "", "migrate=false"] {
-        let said = refusal(&sql.url(settings)).await;
+        let error = refusal(&sql.url(settings)).await;
         for word in [
             "\"sessions\"",
             "first version",
             "another name with the setting table",
             "drop the table",
         ] {
-            assert!(said.contains(word), "{word} is missing in: {said}");
+            assert!(error.contains(word), "{word} is missing in: {error}");
         }
         assert_eq!(sql.dump().await, before);
     }
 }
 
-/// Replication and Galera need one. No statement of this crate deletes without a key or an index.
+/// Replication and Galera need a primary key.
 async fn every_table_has_a_primary_key(sql: AnySql) {
     works(&connect(&sql.url("")).await).await;
     let without = match &sql {
         AnySql::Postgres(_) => {
-            "SELECT count(*) FROM pg_class AS t WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND NOT EXISTS \
+            "SELECT count(*) FROM pg_class AS t WHERE relkind = 'r' AND relnamespace = \
+             'public'::regnamespace AND NOT EXISTS \
              (SELECT FROM pg_index WHERE indrelid = t.oid AND indisprimary)"
         }
         AnySql::MariaDb(_) => {
-            "SELECT count(*) FROM information_schema.tables AS t WHERE table_schema = DATABASE() AND NOT EXISTS \
-             (SELECT 1 FROM information_schema.table_constraints AS c WHERE c.table_schema = t.table_schema AND c.table_name = t.table_name \
+            "SELECT count(*) FROM information_schema.tables AS t WHERE table_schema = DATABASE() \
+             AND NOT EXISTS \
+             (SELECT 1 FROM information_schema.table_constraints AS c WHERE c.table_schema = \
+             t.table_schema AND c.table_name = t.table_name \
              AND constraint_type = 'PRIMARY KEY')"
         }
         AnySql::Sqlite(_) => {
-            "SELECT count(*) FROM sqlite_schema AS t WHERE type = 'table' AND NOT EXISTS (SELECT 1 FROM pragma_table_info(t.name) WHERE pk > 0)"
+            "SELECT count(*) FROM sqlite_schema AS t WHERE type = 'table' AND NOT EXISTS (SELECT \
+             1 FROM pragma_table_info(t.name) WHERE pk > 0)"
         }
     };
     assert_eq!(number(&sql, without).await, 0);
-    sql.ask("CREATE TABLE bare (n int)").await.expect("it may");
-    assert_eq!(number(&sql, without).await, 1, "the question finds a table without a key");
+    sql.ask("CREATE TABLE bare (n int)").await.expect("the server executes it");
+    assert_eq!(number(&sql, without).await, 1, "the query finds a table without a primary key");
 }
 
-async fn without_migration_it_says_what_to_run_and_works_once_that_was_run(sql: AnySql) {
+async fn missing_table_error_names_sql_that_works(sql: AnySql) {
     let url = sql.url("table=visits&migrate=false");
     let store = SqlStore::new(&Config::new(&url).expect("a URL")).expect("settings");
-    let said = refusal(&url).await;
-    for word in ["no table \"visits\"", "migrate=true", "Dialect::schema"] {
-        assert!(said.contains(word), "{word} is missing in: {said}");
+    let error = refusal(&url).await;
+    for word in ["the table \"visits\" does not exist", "migrate=true", "Dialect::schema"] {
+        assert!(error.contains(word), "{word} is missing in: {error}");
     }
     let _ = store.load(&Session::new().key).await.expect_err("no table");
-    assert_eq!(sql.dump().await, "", "nothing was made");
-    Own::open(&sql.url("")).await.run(&dialect(&sql).schema("visits")).await;
+    assert_eq!(sql.dump().await, "", "the store creates nothing");
+    DirectConnection::open(&sql.url("")).await.run(&dialect(&sql).schema("visits")).await;
     works(&store).await;
     works(&connect(&url).await).await;
-    // Those are the tables that a store makes.
+    // A store that may create the table accepts this one.
     works(&connect(&sql.url("table=visits")).await).await;
 }
 
-async fn a_table_of_another_program_is_refused_and_left_alone(sql: AnySql) {
-    let mut owner = Own::open(&sql.url("")).await;
-    owner.run("CREATE TABLE sessions (id int PRIMARY KEY, name varchar(99)); INSERT INTO sessions VALUES (1, 'first')").await;
+async fn table_of_another_program_is_refused_unchanged(sql: AnySql) {
+    let mut owner = DirectConnection::open(&sql.url("")).await;
+    owner
+        .run(
+            "CREATE TABLE sessions (id int PRIMARY KEY, name varchar(99)); INSERT INTO sessions \
+               VALUES (1, 'first')",
+        )
+        .await;
     refuses_the_table(&sql).await;
     works(&connect(&sql.url("table=visits")).await).await;
 }
 
-/// A call that is given up in the middle of making the tables leaves no lock and no transaction
-/// that its connection would go on with: what is acknowledged later is there for everybody.
+/// A call that is cancelled during the creation of the table leaves no lock and no open transaction
+/// on its connection. So other clients see each change that is acknowledged later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c41_who_gives_up_while_others_make_the_tables_leaves_nothing_behind() {
+async fn c41_cancelled_table_creation_leaves_no_transaction() {
     const LOCK: &str = "5317896120045528611";
     let Some(postgres) = Postgres::start().await else { return };
     let sql = AnySql::Postgres(postgres);
-    let mut other = Own::open(&sql.url("")).await;
-    other.run(&format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK})")).await;
+    let mut direct = DirectConnection::open(&sql.url("")).await;
+    direct.run(&format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK})")).await;
     let store = SqlStore::new(&Config::new(&sql.url("deadline_ms=8000")).expect("a URL"))
         .expect("settings");
     let session = Session::new();
     timeout(GRACE, store.create(&session.key, session.record()))
         .await
-        .expect_err("it waits for the lock");
-    other.run(&dialect(&sql).schema("sessions")).await;
-    other.run("COMMIT").await;
-    // What was given up has the lock now, or has given it back.
+        .expect_err("the call waits for the lock");
+    direct.run(&dialect(&sql).schema("sessions")).await;
+    direct.run("COMMIT").await;
+    // The cancelled statement now holds the lock, or has released it.
     let free = async || {
         let lock = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
-        let rows = sql.ask(lock).await.expect("it answers");
+        let rows = sql.ask(lock).await.expect("the server answers");
         (rows[0][0].as_deref() == Some("0")).then_some(())
     };
-    wait::until("nobody to wait for the lock", PATIENCE, free).await;
+    wait::until("no statement to wait for the lock", PATIENCE, free).await;
     assert_eq!(
         store.create(&session.key, session.record()).await.map_err(|error| chain(&error)),
         Ok(Created::New)
     );
-    let stranger = connect(&sql.url("")).await;
+    let other = connect(&sql.url("")).await;
     assert!(
-        stranger.load(&session.key).await.expect("an answer").is_some(),
-        "what was acknowledged is there for all"
+        other.load(&session.key).await.expect("an answer").is_some(),
+        "another store sees the acknowledged session"
     );
     let AnySql::Postgres(postgres) = &sql else { return };
     let open: i64 = query_scalar(
@@ -252,24 +272,24 @@ async fn c41_who_gives_up_while_others_make_the_tables_leaves_nothing_behind() {
     )
     .fetch_one(&postgres.pool())
     .await
-    .expect("it answers");
+    .expect("the server answers");
     assert_eq!(open, 0, "a transaction is left open");
 }
 
-/// The same in a file, where what is left behind would keep all others from writing.
+/// The same with an SQLite file, where an open transaction would block all other writers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c41_who_gives_up_at_any_moment_of_making_the_tables_keeps_no_file_locked() {
+async fn c41_cancelled_table_creation_leaves_no_sqlite_lock() {
     let Some(sql) = AnySql::sqlite().await else { return };
     for n in 0..40 {
         let url = sql.url(&format!("table=t{n}&{PATIENT}"));
         let store = SqlStore::new(&Config::new(&url).expect("a URL")).expect("settings");
         let session = Session::new();
         let limit = std::time::Duration::from_micros(250 * n);
-        let given_up = timeout(limit, store.create(&session.key, session.record())).await.is_err();
-        // Another runtime's connections, as another process has.
+        let cancelled = timeout(limit, store.create(&session.key, session.record())).await.is_err();
+        // Connections of another runtime, as another process would have.
         let other = connect(&url).await;
         let key = session.key.clone();
-        let there = tokio::task::spawn_blocking(move || {
+        let is_stored = tokio::task::spawn_blocking(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
@@ -279,18 +299,18 @@ async fn c41_who_gives_up_at_any_moment_of_making_the_tables_keeps_no_file_locke
                 let _ = other
                     .create(&another.key, another.record())
                     .await
-                    .expect("nobody keeps the file");
+                    .expect("the file is not locked");
                 other.load(&key).await.expect("an answer").is_some()
             })
         });
-        assert!(there.await.expect("no panic") || given_up);
+        assert!(is_stored.await.expect("no panic") || cancelled);
         let commit = store.commit(&session.key, session.commit()).await;
         assert!(commit.is_ok(), "{commit:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_who_may_make_no_tables_works_once_they_are_there() {
+async fn user_without_create_right_uses_an_existing_table() {
     for sql in [
         AnySql::own_postgres(tests::service::Kept::Everything).await,
         AnySql::own_mariadb(tests::service::Kept::Everything).await,
@@ -300,20 +320,22 @@ async fn a_user_who_may_make_no_tables_works_once_they_are_there() {
         let visitor = url.replace(&format!("app:{PASSWORD}"), "visitor:fantasy");
         let make = match sql {
             AnySql::Postgres(_) => {
-                "CREATE ROLE visitor LOGIN PASSWORD 'fantasy'; REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+                "CREATE ROLE visitor LOGIN PASSWORD 'fantasy'; REVOKE CREATE ON SCHEMA public \
+                 FROM PUBLIC"
             }
             _ => {
-                "CREATE USER visitor@'%' IDENTIFIED BY 'fantasy'; CREATE TABLE other (id int); GRANT SELECT ON other TO visitor@'%'"
+                "CREATE USER visitor@'%' IDENTIFIED BY 'fantasy'; CREATE TABLE other (id int); \
+                 GRANT SELECT ON other TO visitor@'%'"
             }
         };
-        sql.ask(make).await.expect("who may do everything makes a user");
-        let said = refusal(&visitor).await;
-        assert!(said.contains("lacks a right") && !said.contains("fantasy"), "{said}");
+        sql.ask(make).await.expect("the administrator creates a user");
+        let error = refusal(&visitor).await;
+        assert!(error.contains("lacks a right") && !error.contains("fantasy"), "{error}");
         works(&connect(&url).await).await;
         let whom = if matches!(sql, AnySql::Postgres(_)) { "visitor" } else { "visitor@'%'" };
         sql.ask(&format!("GRANT SELECT, INSERT, UPDATE, DELETE ON sessions TO {whom}"))
             .await
-            .expect("it answers");
+            .expect("the server answers");
         for settings in [PATIENT, "migrate=false"] {
             works(&connect(&with(&visitor, settings)).await).await;
         }

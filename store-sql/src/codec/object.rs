@@ -1,9 +1,9 @@
-//! The values of a session as one JSON object, from names to texts.
+//! The values of a session as one JSON object.
 //!
-//! Each value is a JSON *string* that holds the value's own JSON text, so that no database reads,
-//! rounds or reorders it. In a name `"`, `\` and `%` are percent-encoded, so that it stands in a
-//! path between quotation marks as it is, and so is a `-` at its begin, for which MariaDB has no
-//! path.
+//! Each value is a JSON *string* that contains the JSON text of the value, so that no database
+//! parses, rounds or reorders it. In a name, `"`, `\` and `%` are percent-encoded, so that a path
+//! can contain the name between quotation marks. A `-` at the start of a name is percent-encoded
+//! too, because MariaDB cannot express a path to it.
 
 use std::{borrow::Cow, fmt};
 
@@ -13,7 +13,7 @@ use serde::{
 };
 use session_core::{Data, Json, Name};
 
-use crate::record::Unreadable;
+use crate::error::Unreadable;
 
 /// The text of an object that is being written.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ impl Object {
         Self("{".to_owned())
     }
 
-    /// Adds a value, or with `None` a null, which takes a value away when the object is merged into
-    /// another (RFC 7396).
+    /// Adds a value. `None` adds a null, which removes the value when the object is merged into
+    /// another one (RFC 7396).
     pub(crate) fn put(&mut self, name: &Name, value: Option<&Json>) {
         if self.0.len() > 1 {
             self.0.push(',');
@@ -46,8 +46,8 @@ impl Object {
     fn string(&mut self, text: &str) {
         self.0.push('"');
         let mut rest = text;
-        // Texts are well-formed JSON and names have no control characters, but white space between
-        // tokens may be a line's end.
+        // The texts are well-formed JSON and the names contain no control characters. But the white
+        // space between JSON tokens can be a line break or a tab.
         while let Some(at) = rest
             .find(|character: char| matches!(character, '"' | '\\') || character.is_ascii_control())
         {
@@ -80,7 +80,7 @@ pub(crate) fn object(data: &Data) -> String {
     object.finish()
 }
 
-/// The name of a value as a field's.
+/// The field name of a value.
 pub(crate) fn field(name: &Name) -> Cow<'_, str> {
     let name = name.as_str();
     let dashed = name.starts_with('-');
@@ -91,7 +91,7 @@ pub(crate) fn field(name: &Name) -> Cow<'_, str> {
     Cow::Owned(if dashed { field.replacen('-', "%2D", 1) } else { field })
 }
 
-/// The name that a field stands for. `None` if [`field`] writes no such field.
+/// The name of the value in a field. `None` if [`field`] never writes this field name.
 fn name(field: &str) -> Option<Name> {
     let name = if field.contains('%') {
         let name =
@@ -104,7 +104,7 @@ fn name(field: &str) -> Option<Name> {
     (self::field(&name) == field).then_some(name)
 }
 
-/// Reads an object that [`object`] wrote, or a database after it.
+/// Reads an object that [`object`] wrote, possibly changed by the database.
 pub(crate) fn read(text: &[u8]) -> Result<Data, Unreadable> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let pairs = deserializer.deserialize_map(Pairs).map_err(|_| Unreadable::Part("data"))?;
@@ -135,7 +135,7 @@ impl<'de> Visitor<'de> for Pairs {
     }
 }
 
-/// A string, borrowed if it needs no unescaping.
+/// A string, borrowed if it contains no escapes.
 struct Text<'de>(Cow<'de, str>);
 
 impl<'de> serde::Deserialize<'de> for Text<'de> {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn c06_values_and_names_come_back_exactly() {
+    fn c06_values_and_names_are_read_back_exactly() {
         let data = data(&[
             ("a", "18446744073709551615"),
             ("b.$%\"\\c", "\"\\u0000\""),
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn c39_what_nobody_writes_is_unreadable() {
+    fn c39_malformed_objects_are_unreadable() {
         for text in [
             "",
             "[]",

@@ -1,27 +1,17 @@
-//! From rows to records.
+//! From a row to a record.
 
 use std::time::Duration;
 
-use session_core::{
-    Attributes, Grace, JsonError, Principal, Record, SecretHash, SessionSummary, StoreKey,
-};
+use session_core::{Attributes, Grace, Principal, Record, SecretHash, SessionSummary, StoreKey};
 
-use crate::{data, error::ClientError, row::Row};
+use super::{object, row::Row};
+use crate::error::{ClientError, Unreadable};
 
-/// Why a row cannot be read as a record. Contains nothing of the values.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Unreadable {
-    #[error("the row's {0} cannot be read")]
-    Part(&'static str),
-    #[error("a value of the row is not JSON")]
-    Json(#[source] JsonError),
-}
-
-/// What is stored: no live session, a record, or a row that cannot be read.
+/// The result of reading a row: no live session, a record, or an unreadable row.
 pub(crate) type Loaded = Result<Option<Record>, Unreadable>;
 
-/// The columns of a row beside its `id`, as [`Columns`] reads them. `expires` is the last one, see
-/// `Sql::upsert`.
+/// The columns of a row except `id`, in the order in which [`Columns`] reads them. `expires` is
+/// last; see `Sql::upsert`.
 pub(crate) const COLUMNS: [&str; 14] = [
     "data",
     "version",
@@ -39,36 +29,36 @@ pub(crate) const COLUMNS: [&str; 14] = [
     "expires",
 ];
 
-/// The format that this version writes, and the only one that it reads.
+/// The row format that this version writes. It reads no other format.
 pub(crate) const FORMAT: i64 = 2;
 
-/// What `COLUMNS` hold, and the database's time. All times are in milliseconds since 1970.
+/// The values of `COLUMNS`, and the database's time. All times are in milliseconds since 1970.
 #[derive(Debug, Clone, Copy)]
-#[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "the fuzz targets name it"))]
+#[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "the fuzz targets use it"))]
 pub struct Columns<'r> {
-    /// Names and values.
+    /// The names and values.
     pub data: &'r [u8],
-    /// The version.
+    /// The number of changes, starting with 1.
     pub version: i64,
     /// The hash of the current secret.
     pub secret: &'r [u8],
     /// The generation of the secret.
     pub generation: i64,
-    /// The generation of the sign-in.
+    /// The generation of the secret at the sign-in.
     pub since: i64,
     /// When the session was created.
     pub created: i64,
-    /// When the secret was rotated last; null before the first rotation.
+    /// When the secret was last rotated. Null before the first rotation.
     pub rotated: Option<i64>,
-    /// When the user proved who they are; null without a principal.
+    /// When the user last authenticated. Null without a principal.
     pub authenticated: Option<i64>,
-    /// Who is signed in.
+    /// The user who is signed in.
     pub principal: Option<&'r [u8]>,
     /// The attributes.
     pub attributes: &'r [u8],
-    /// The hash of the former secret.
+    /// The hash of the secret before the last rotation. Null without a grace.
     pub former_secret: Option<&'r [u8]>,
-    /// Until when the former secret may read.
+    /// When the former secret stops being valid. Null without a grace.
     pub former_until: Option<i64>,
     /// The format of the row.
     pub format: i64,
@@ -100,9 +90,9 @@ impl<'r> Columns<'r> {
         })
     }
 
-    /// The record; `Ok(None)` if it has expired.
+    /// The record. `Ok(None)` if it has expired.
     pub(crate) fn record(&self) -> Loaded {
-        let Some(ttl) = left(self.expires, self.now) else { return Ok(None) };
+        let Some(ttl) = remaining(self.expires, self.now) else { return Ok(None) };
         if self.format != FORMAT {
             return Err(Unreadable::Part("format"));
         }
@@ -114,11 +104,11 @@ impl<'r> Columns<'r> {
             text.and_then(|text| Principal::new(text).ok()).ok_or(Unreadable::Part("principal"))
         });
         let grace =
-            self.former_secret.zip(self.former_until.and_then(|until| left(until, self.now)));
+            self.former_secret.zip(self.former_until.and_then(|until| remaining(until, self.now)));
         let generation =
             |number: i64| u32::try_from(number).map_err(|_| Unreadable::Part("generation"));
         Ok(Some(Record {
-            data: data::read(self.data)?,
+            data: object::read(self.data)?,
             version: version(self.version)?,
             secret: secret(self.secret)?,
             generation: generation(self.generation)?,
@@ -137,7 +127,7 @@ impl<'r> Columns<'r> {
 }
 
 /// Reads a row of a list: key, creation, authentication, deadline, attributes, the database's time.
-/// `None` if it cannot be read.
+/// `None` if the row is unreadable.
 pub(crate) fn summary(row: &Row) -> Result<Option<SessionSummary>, ClientError> {
     let (created, authenticated, expires, now) =
         (row.integer(1)?, row.optional(2)?, row.integer(3)?, row.integer(5)?);
@@ -148,13 +138,13 @@ pub(crate) fn summary(row: &Row) -> Result<Option<SessionSummary>, ClientError> 
             key: key?,
             age: between(created, now),
             authenticated,
-            ttl: left(expires, now)?,
+            ttl: remaining(expires, now)?,
             attributes: attributes.ok()?,
         })
     })())
 }
 
-/// The key in a column, if the bytes can be one.
+/// The key in a column. `None` if the bytes are not a valid key.
 pub(crate) fn key(row: &Row, column: usize) -> Result<Option<StoreKey>, ClientError> {
     let text = row.bytes(column)?.and_then(|bytes| std::str::from_utf8(bytes).ok());
     Ok(text.map(StoreKey::from_text).filter(StoreKey::is_storable))
@@ -175,12 +165,12 @@ fn secret(bytes: &[u8]) -> Result<SecretHash, Unreadable> {
     SecretHash::from_slice(bytes).ok_or(Unreadable::Part("secret"))
 }
 
-/// What is left until a deadline; `None` if it is over.
-pub(crate) fn left(deadline: i64, now: i64) -> Option<Duration> {
+/// The time until a deadline. `None` if the deadline has passed.
+fn remaining(deadline: i64, now: i64) -> Option<Duration> {
     Some(between(now, deadline)).filter(|left| !left.is_zero())
 }
 
-/// The duration between two times in milliseconds; zero if they are in the other order.
+/// The duration between two times in milliseconds. Zero if `from` is later.
 pub(crate) fn between(from: i64, to: i64) -> Duration {
     Duration::from_millis(u64::try_from(to.saturating_sub(from)).unwrap_or(0))
 }

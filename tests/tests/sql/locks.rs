@@ -1,4 +1,5 @@
-//! Stores of sessions in SQL databases, and the locks that tests take in their way.
+//! Helpers of the tests: stores, direct connections that hold locks, and waits for blocked
+//! statements.
 
 use std::{error::Error, fmt, future::poll_fn, pin::pin, task::Poll, time::Duration};
 
@@ -15,58 +16,56 @@ use tests::{
     wait,
 };
 
-/// The setting of stores whose deadline is no matter of the test's: others may keep the machine
-/// busy.
+/// The setting for tests that do not test the deadline: the machine may be busy.
 pub(crate) const PATIENT: &str = "deadline_ms=20000";
 
-/// What a busy machine needs beyond a deadline.
+/// The time beyond a deadline that a busy machine needs.
 pub(crate) const GRACE: Duration = Duration::from_millis(500);
 
-/// A store with these settings that is connected.
+/// Connects a store.
 pub(crate) async fn connect(url: &str) -> SqlStore {
     SqlStore::connect(&Config::new(url).expect("a URL")).await.expect("a database to connect to")
 }
 
-/// An error and all that is behind it.
+/// The text of an error and of its sources.
 pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut said = error.to_string();
+    let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
-        said = format!("{said}: {source}");
+        text = format!("{text}: {source}");
         next = source.source();
     }
-    said
+    text
 }
 
-/// A connection of the test's own, with the rights that the URL's user has. Whatever it began is
-/// undone when it is dropped.
-pub(crate) enum Own {
+/// A connection of the test, with the rights of the URL's user. A drop undoes an open transaction.
+pub(crate) enum DirectConnection {
     Postgres(PgConnection),
     MariaDb(MySqlConnection),
     Sqlite(SqliteConnection),
 }
 
-impl Own {
+impl DirectConnection {
     pub(crate) async fn open(url: &str) -> Self {
         let opened = match url.split_once(':') {
             Some(("postgres", _)) => PgConnection::connect(url).await.map(Self::Postgres),
             Some(("mysql", _)) => MySqlConnection::connect(url).await.map(Self::MariaDb),
             Some(("sqlite", path)) => {
-                // What it waits for others is no matter of these tests.
+                // These tests do not test how long this connection waits.
                 let options = SqliteConnectOptions::new()
                     .filename(path)
                     .create_if_missing(true)
                     .busy_timeout(PATIENCE);
                 SqliteConnection::connect_with(&options).await.map(Self::Sqlite)
             }
-            _ => panic!("no URL of a database"),
+            _ => panic!("not the URL of a database"),
         };
-        opened.expect("it answers")
+        opened.expect("the database accepts the connection")
     }
 
-    /// Executes some statements.
+    /// Executes statements.
     pub(crate) async fn run(&mut self, statements: &str) {
-        self.try_run(statements).await.expect("it executes this");
+        self.try_run(statements).await.expect("the database executes the statements");
     }
 
     pub(crate) async fn try_run(&mut self, statements: &str) -> sqlx::Result<()> {
@@ -79,44 +78,44 @@ impl Own {
     }
 }
 
-impl fmt::Debug for Own {
+impl fmt::Debug for DirectConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Own")
+        f.write_str("DirectConnection")
     }
 }
 
-/// A session's record, as administration reads it.
+/// The record of a live session.
 pub(crate) async fn record(store: &SqlStore, session: &Session) -> Record {
-    store.load(&session.key).await.expect("an answer").expect("it lives").into_record()
+    store.load(&session.key).await.expect("an answer").expect("the session is live").into_record()
 }
 
-/// The sessions of a user, as one page.
+/// The sessions of a user. They must fit into one page.
 pub(crate) async fn listed(
     store: &SqlStore,
     user: &str,
 ) -> Result<Vec<SessionSummary>, StoreError> {
     let page = store.list(&principal(user), None, 100).await?;
-    assert!(page.next.is_none(), "tests that list have few sessions");
+    assert!(page.next.is_none(), "the sessions fit into one page");
     Ok(page.sessions)
 }
 
-/// What the sessions of these tests count in.
-pub(crate) async fn sum(store: &SqlStore, session: &Session) -> i64 {
+/// The value `n` of a session, which the tests add to.
+pub(crate) async fn counter(store: &SqlStore, session: &Session) -> i64 {
     record(store, session).await.data.get("n").and_then(Json::as_integer).unwrap_or(0)
 }
 
-/// The only value of an answer.
+/// The value of an answer that has one row with one number.
 pub(crate) async fn number(sql: &AnySql, statement: &str) -> i64 {
-    let rows = sql.ask(statement).await.expect("it answers");
+    let rows = sql.ask(statement).await.expect("the server answers");
     rows[0][0].as_deref().expect("a value").parse().expect("a number")
 }
 
-/// What a call says; `None` if it is given up because it was looked at so often and had not ended.
-/// No machine is too fast or too slow for that.
-pub(crate) async fn within<T>(looks: u32, call: impl Future<Output = T>) -> Option<T> {
-    let (mut call, mut left) = (pin!(call), looks);
+/// Polls a call at most `polls` times. `None` if it has not completed by then, which cancels it. A
+/// number of polls does not depend on the speed of the machine.
+pub(crate) async fn within_polls<T>(polls: u32, call: impl Future<Output = T>) -> Option<T> {
+    let (mut call, mut left) = (pin!(call), polls);
     poll_fn(|context| match call.as_mut().poll(context) {
-        Poll::Ready(said) => Poll::Ready(Some(said)),
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
         Poll::Pending => {
             left -= 1;
             if left == 0 { Poll::Ready(None) } else { Poll::Pending }
@@ -125,16 +124,17 @@ pub(crate) async fn within<T>(looks: u32, call: impl Future<Output = T>) -> Opti
     .await
 }
 
-/// Waits until so many statements wait for a lock of a row.
-pub(crate) async fn waiting(sql: &AnySql, count: i64) {
+/// Waits until `count` statements wait for a row lock.
+pub(crate) async fn wait_for_blocked(sql: &AnySql, count: i64) {
     let statement = match sql {
         AnySql::Postgres(_) => {
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         }
-        // Its view of the transactions is a copy that is not renewed while somebody keeps asking
-        // for it.
+        // `innodb_trx` is a cached copy, which MariaDB does not renew while a client keeps reading
+        // it.
         _ => {
-            "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'INNODB_ROW_LOCK_CURRENT_WAITS'"
+            "SELECT variable_value FROM information_schema.global_status WHERE variable_name = \
+             'INNODB_ROW_LOCK_CURRENT_WAITS'"
         }
     };
     wait::until("statements to wait for a lock", PATIENCE, async || {
@@ -143,7 +143,7 @@ pub(crate) async fn waiting(sql: &AnySql, count: i64) {
     .await;
 }
 
-/// Tests that are the same for both servers.
+/// Declares a test for each check on both servers.
 macro_rules! for_each_server {
     ($($check:ident),+ $(,)?) => {
         mod postgres {
@@ -163,10 +163,10 @@ macro_rules! for_each_server {
     };
 }
 
-/// The same, and for SQLite.
+/// Declares a test for each check on both servers and on SQLite.
 macro_rules! for_each_database {
     ($($check:ident),+ $(,)?) => {
-        crate::hands::for_each_server!($($check),+);
+        crate::locks::for_each_server!($($check),+);
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $check() {

@@ -1,4 +1,4 @@
-//! One row of an answer, whichever database gave it.
+//! A row of an answer, from any of the drivers.
 
 use sqlx::Row as _;
 
@@ -14,7 +14,8 @@ pub(crate) enum Row {
     Sqlite(sqlx::sqlite::SqliteRow),
 }
 
-/// Reads a column without a check of its type: the statements of this crate determine the types.
+/// Reads a column without a check of its type, because the statements of this crate determine the
+/// types.
 macro_rules! column {
     ($row:expr, $column:expr, $what:literal) => {
         match $row {
@@ -30,18 +31,18 @@ macro_rules! column {
 }
 
 impl Row {
-    /// A column of integers without nulls.
+    /// An integer in a column without nulls.
     pub(crate) fn integer(&self, column: usize) -> Result<i64, ClientError> {
-        self.optional(column)?.ok_or(ClientError::Answer("a column holds an integer"))
+        self.optional(column)?.ok_or(ClientError::Answer("a column does not hold an integer"))
     }
 
-    /// A column of integers; `None` for a null.
+    /// An integer. `None` for a null.
     pub(crate) fn optional(&self, column: usize) -> Result<Option<i64>, ClientError> {
-        column!(self, column, "a column holds an integer or a null")
+        column!(self, column, "a column holds neither an integer nor a null")
     }
 
-    /// A column of texts or bytes; `None` for a null.
+    /// Text or bytes. `None` for a null.
     pub(crate) fn bytes(&self, column: usize) -> Result<Option<&[u8]>, ClientError> {
-        column!(self, column, "a column holds text")
+        column!(self, column, "a column holds neither text nor a null")
     }
 }

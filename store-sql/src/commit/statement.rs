@@ -1,75 +1,60 @@
-//! A commit as one statement, and the reason why one changes nothing.
+//! The statement of a commit.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use session_core::{
-    AuthenticationChange, Change, Commit, Committed, Data, Guard, Json, Name, Outcome,
-    PrincipalChange, Record, Rejection, StoreKey,
+    AuthenticationChange, Change, Commit, Committed, Data, Guard, Json, PrincipalChange, StoreKey,
 };
 
 use crate::{
-    data::{Object, field, object},
-    dialect::{Merge, Removal, Sql, Sum, sum_variable},
-    error::ClientError,
-    record::{self, FORMAT, Unreadable},
-    row::Row,
-    statement::{Arg, Bound, Statement, Writer},
+    codec::{self, FORMAT, Object, Row, field, object},
+    dialect::{Arg, Bound, Merge, Removal, Sql, Statement, Sum, Writer, sum_variable},
+    error::{ClientError, Unreadable},
 };
 
 /// The most sums of one statement, and the most fields that it removes by path. A commit with more
 /// of them reads the record first.
-const MOST_SUMS: usize = 16;
+const MAX_SUMS: usize = 16;
 
-/// The columns that a commit answers with, before the database's time and the sums.
+/// The columns that the answer to a commit contains. The database's time and the sums follow them.
 const ANSWER: [&str; 5] = ["version", "created", "authenticated", "expires", "attributes"];
 
-/// What a commit comes to.
+/// The statement of a commit. If changes return no rows in the dialect, a second statement reads
+/// what the first one stored in variables of the connection.
 #[derive(Debug)]
-pub(crate) enum Committing {
-    Settled(Outcome),
-    Rejected(Rejection),
-    Corrupt(Unreadable),
-    /// The commit fits the record as it is now. This one has the same effect as long as the record
-    /// has the version that it names; beside it are the sums that it makes.
-    Whole(Box<Commit>, BTreeMap<Name, i64>),
+pub(super) struct CommitStatements {
+    pub(super) change: Statement,
+    pub(super) answer: Option<Statement>,
 }
 
-/// The statement of a commit. Where a change returns no rows, a second one reads what the first one
-/// noted in variables of the connection.
-#[derive(Debug)]
-pub(crate) struct Statements {
-    pub(crate) change: Statement,
-    pub(crate) answer: Option<Statement>,
-}
-
-impl Statements {
-    /// The statements of a commit to the session `key` in `table`, under the cap on data. Every
-    /// condition of the commit stands in `WHERE`, so a commit that does not fit changes no row and
-    /// raises no error, which the server would log.
-    pub(crate) fn new(
+impl CommitStatements {
+    /// The statements of a commit to the session `key` in `table`, under the cap on data. `WHERE`
+    /// contains every condition of the commit. So a commit that does not fit changes no row, and
+    /// causes no error that the server would log.
+    pub(super) fn new(
         sql: &'static Sql,
         table: &str,
         key: &StoreKey,
         commit: &Commit,
         cap: usize,
     ) -> Self {
-        let mut merge = if commit.clear { Merge::default() } else { merge(sql, commit) };
+        let mut merge = if commit.clear { Merge::default() } else { merge_of(sql, commit) };
         let mut writer = Writer::new(sql);
         writer.write("UPDATE ").write(table).write(" SET ");
-        let mut columns = Columns { writer: &mut writer, written: Vec::new() };
+        let mut columns = Assignments { writer: &mut writer, written: Vec::new() };
         if commit.is_change() {
             columns.set("version", |writer| writer.write("version + 1"));
         }
         if commit.clear {
-            let data = Arg::text(object(&kept(commit)));
+            let data = Arg::text(object(&data_after_clear(commit)));
             columns.set("data", |writer| writer.bind(data).write(sql.text_as_data));
         } else if !commit.changes.is_empty() {
-            merge.notes_sums = !sql.returns_rows;
+            merge.stores_sums = !sql.returns_rows;
             columns.set("data", |writer| {
                 (sql.write_merged)(writer, &mut merge);
                 writer
             });
-            merge.notes_sums = false;
+            merge.stores_sums = false;
         }
         match &commit.principal {
             PrincipalChange::Keep => {}
@@ -82,14 +67,14 @@ impl Statements {
         match (commit.authentication(), &commit.principal) {
             (AuthenticationChange::Keep, _) => {}
             (AuthenticationChange::Clear, _) => columns.bind("authenticated", Arg::Integer(None)),
-            // An anonymous session stays without a time.
+            // An anonymous session has no time of authentication.
             (AuthenticationChange::Now, PrincipalChange::Keep) => {
                 columns.set("authenticated", |writer| {
                     writer
                         .write("CASE WHEN principal IS NOT NULL THEN ")
                         .now()
                         .write(" ELSE authenticated END")
-                })
+                });
             }
             (AuthenticationChange::Now, _) => columns.set("authenticated", Writer::now),
         }
@@ -97,8 +82,8 @@ impl Statements {
             columns.bind("secret", Arg::bytes(rotation.secret.as_bytes()));
             columns.bind("generation", Arg::number(rotation.generation));
             columns.set("rotated", Writer::now);
-            // The condition below says that the commit's secret is the one that the rotation
-            // replaces.
+            // The rotation replaces the commit's secret: the condition below compares it with the
+            // stored one.
             columns.bind(
                 "former_secret",
                 Arg::Bytes(rotation.grace.map(|_| commit.secret.as_bytes().as_slice().into())),
@@ -114,7 +99,7 @@ impl Statements {
         if let Some(ttl) = commit.ttl {
             columns.set_from_now("expires", ttl);
         }
-        columns.note_the_rest();
+        columns.store_the_rest();
         writer
             .write(" WHERE id = ")
             .bind(Arg::bytes(key.as_str()))
@@ -146,20 +131,20 @@ impl Statements {
             }
             None
         } else {
-            Some(noted_answer(sql, merge.sums.len()))
+            Some(answer_statement(sql, merge.sums.len()))
         };
         Self { change: writer.finish(), answer }
     }
 }
 
-/// The assignments of an update. Where a change returns no rows, each column of [`ANSWER`] is
-/// assigned by way of a variable.
-struct Columns<'a> {
+/// The assignments of an update. If changes return no rows in the dialect, the value of each column
+/// of [`ANSWER`] is also stored in a variable of the connection.
+struct Assignments<'a> {
     writer: &'a mut Writer,
     written: Vec<&'static str>,
 }
 
-impl Columns<'_> {
+impl Assignments<'_> {
     fn set(&mut self, column: &'static str, value: impl FnOnce(&mut Writer) -> &mut Writer) {
         let writer = self
             .writer
@@ -184,8 +169,9 @@ impl Columns<'_> {
         });
     }
 
-    /// Assigns to themselves the columns of the answer that the commit leaves as they are.
-    fn note_the_rest(&mut self) {
+    /// Assigns each column of the answer that the commit does not change to itself, which stores it
+    /// in its variable.
+    fn store_the_rest(&mut self) {
         for column in ANSWER.into_iter().filter(|_| !self.writer.sql.returns_rows) {
             if !self.written.contains(&column) {
                 self.set(column, |writer| writer.write(column));
@@ -194,8 +180,8 @@ impl Columns<'_> {
     }
 }
 
-/// Reads the variables.
-fn noted_answer(sql: &'static Sql, sums: usize) -> Statement {
+/// The statement that reads the variables.
+fn answer_statement(sql: &'static Sql, sums: usize) -> Statement {
     let mut writer = Writer::new(sql);
     writer.write("SELECT ");
     for column in ANSWER {
@@ -211,7 +197,8 @@ fn noted_answer(sql: &'static Sql, sums: usize) -> Statement {
     writer.finish()
 }
 
-fn merge(sql: &Sql, commit: &Commit) -> Merge {
+/// What the commit does to the data.
+fn merge_of(sql: &Sql, commit: &Commit) -> Merge {
     let mut merge = Merge::default();
     let (mut patch, mut patched) = (Object::new(), false);
     let mut removed = Vec::new();
@@ -223,7 +210,7 @@ fn merge(sql: &Sql, commit: &Commit) -> Merge {
             }
             (Change::Remove, Removal::List) => removed.push(field(name)),
             (Change::Remove, Removal::Paths) => {
-                merge.removed_paths.push(Arg::text(sql.path(&field(name))).into())
+                merge.removed_paths.push(Arg::text(sql.path(&field(name))).into());
             }
             (Change::Remove, Removal::Null) => {
                 patch.put(name, None);
@@ -239,15 +226,15 @@ fn merge(sql: &Sql, commit: &Commit) -> Merge {
     }
     merge.patch = patched.then(|| Bound::from(Arg::text(patch.finish())));
     if !removed.is_empty() {
-        // Texts always have a JSON form.
+        // Serializing a list of texts cannot fail.
         merge.removed = Some(Arg::text(serde_json::to_string(&removed).unwrap_or_default()).into());
     }
     merge
 }
 
-/// Whether one statement of reasonable length makes the commit without a look at the record. An
-/// empty commit is only judged.
-pub(crate) fn is_one_statement(sql: &Sql, commit: &Commit, cap: usize) -> bool {
+/// Whether one statement of reasonable length executes the commit, so that the record need not be
+/// read first. An empty commit changes nothing, so it only reads the record.
+pub(super) fn fits_one_statement(sql: &Sql, commit: &Commit, cap: usize) -> bool {
     let count =
         |is: fn(&Change) -> bool| commit.changes.values().filter(|change| is(change)).count();
     let sums = count(|change| matches!(change, Change::Add(_)));
@@ -257,15 +244,15 @@ pub(crate) fn is_one_statement(sql: &Sql, commit: &Commit, cap: usize) -> bool {
         0
     };
     let fits = if commit.clear {
-        sums == 0 || kept(commit).bytes() <= cap
+        sums == 0 || data_after_clear(commit).bytes() <= cap
     } else {
-        sums.max(paths) <= MOST_SUMS
+        sums.max(paths) <= MAX_SUMS
     };
     fits && !commit.is_empty()
 }
 
-/// What is left after a commit that clears.
-pub(crate) fn kept(commit: &Commit) -> Data {
+/// The data after a commit that clears the session.
+fn data_after_clear(commit: &Commit) -> Data {
     let mut data = Data::new();
     for (name, change) in &commit.changes {
         match change {
@@ -278,14 +265,13 @@ pub(crate) fn kept(commit: &Commit) -> Data {
 }
 
 /// Reads the answer to a commit: [`ANSWER`], the database's time, and the sums.
-pub(crate) fn committed(
+pub(super) fn read_committed(
     row: &Row,
     commit: &Commit,
 ) -> Result<Result<Committed, Unreadable>, ClientError> {
     let (version, created, authenticated, expires) =
         (row.integer(0)?, row.integer(1)?, row.optional(2)?, row.integer(3)?);
-    let (attributes, now) =
-        (record::attributes(row.bytes(4)?.unwrap_or_default()), row.integer(5)?);
+    let (attributes, now) = (codec::attributes(row.bytes(4)?.unwrap_or_default()), row.integer(5)?);
     let mut added = BTreeMap::new();
     let names = commit.changes.iter().filter_map(|(name, change)| match change {
         Change::Add(by) => Some((name, *by)),
@@ -297,72 +283,18 @@ pub(crate) fn committed(
         } else {
             let text = row.bytes(6 + at)?.and_then(|text| std::str::from_utf8(text).ok());
             text.and_then(|text| text.parse().ok())
-                .ok_or(ClientError::Answer("a sum is an integer"))?
+                .ok_or(ClientError::Answer("a sum is not an integer"))?
         };
         added.insert(name.clone(), sum);
     }
     Ok((|| {
         Ok(Committed {
-            version: record::version(version)?,
+            version: codec::version(version)?,
             added,
-            age: record::between(created, now),
-            authenticated: authenticated.map(|time| record::between(time, now)),
-            ttl: record::between(now, expires),
+            age: codec::between(created, now),
+            authenticated: authenticated.map(|time| codec::between(time, now)),
+            ttl: codec::between(now, expires),
             attributes: attributes?,
         })
     })())
-}
-
-/// Why a commit changes nothing, judged by the record. If the commit fits the record, a commit that
-/// says all of what it makes of it.
-pub(crate) fn explain(commit: &Commit, record: Option<&Record>, cap: usize) -> Committing {
-    let Some(record) = record else { return Committing::Settled(Outcome::Gone) };
-    if commit.secret != record.secret {
-        return Committing::Settled(Outcome::Superseded);
-    }
-    if let Guard::Version(version) = commit.guard
-        && version != record.version
-    {
-        return Committing::Settled(Outcome::Conflict);
-    }
-    if commit.is_empty() {
-        return Committing::Settled(Outcome::Done(Committed {
-            version: record.version,
-            added: BTreeMap::new(),
-            age: record.age,
-            authenticated: record.authenticated,
-            ttl: record.ttl,
-            attributes: record.attributes.clone(),
-        }));
-    }
-    let mut data = if commit.clear { Data::new() } else { record.data.clone() };
-    let mut added = BTreeMap::new();
-    for (name, change) in &commit.changes {
-        match change {
-            Change::Set(value) => drop(data.insert(name.clone(), value.clone())),
-            Change::Remove => drop(data.remove(name.as_str())),
-            Change::Add(by) => {
-                let Some(current) = data.get(name.as_str()).map_or(Some(0), Json::as_integer)
-                else {
-                    return Committing::Rejected(Rejection::NotAnInteger { name: name.clone() });
-                };
-                let Some(sum) = current.checked_add(*by) else {
-                    return Committing::Rejected(Rejection::Overflow { name: name.clone() });
-                };
-                data.insert(name.clone(), Json::integer(sum));
-                added.insert(name.clone(), sum);
-            }
-        }
-    }
-    // Data that does not grow is fine, even if the cap was lowered.
-    if data.bytes() > cap.max(record.data.bytes()) {
-        return Committing::Rejected(Rejection::DataTooLarge { bytes: data.bytes(), limit: cap });
-    }
-    let mut whole = commit.clone();
-    if commit.clear || !commit.changes.is_empty() {
-        whole.clear = true;
-        whole.changes = data.into_iter().map(|(name, value)| (name, Change::Set(value))).collect();
-    }
-    whole.guard = Guard::Version(record.version);
-    Committing::Whole(Box::new(whole), added)
 }

@@ -1,15 +1,15 @@
-//! What a server was asked to do, by its own account.
+//! The statements that a server executed, from the server's own log.
 
 use tests::service::{AnySql, MariaDb, Postgres};
 
-/// A server that writes down every statement.
-pub(crate) struct Heard {
+/// A server that logs every statement.
+pub(crate) struct StatementLog {
     pub(crate) server: AnySql,
-    /// How much of what it has written was looked at.
+    /// The number of statements that were already returned.
     seen: usize,
 }
 
-impl Heard {
+impl StatementLog {
     pub(crate) async fn postgres() -> Option<Self> {
         let flags = ["-c", "log_statement=all", "-c", "log_line_prefix=%u:"];
         Postgres::start_with(&flags)
@@ -24,11 +24,11 @@ impl Heard {
             .map(|server| Self { server: AnySql::MariaDb(server), seen: 0 })
     }
 
-    /// The statements since the last look, in order, of the user who has the sessions.
+    /// The new statements of the user `app` since the last call, in order.
     pub(crate) async fn statements(&mut self) -> Vec<String> {
         let all: Vec<String> = if let AnySql::Postgres(server) = &self.server {
-            // A statement is written down before it is executed.
-            let output = server.output().expect("the server is the test's own");
+            // The server logs a statement before it executes it.
+            let output = server.output().expect("the test started this server");
             let lines = output.lines().filter_map(|line| line.strip_prefix("app:LOG:  "));
             let statements = lines
                 .filter(|line| line.starts_with("execute ") || line.starts_with("statement: "));
@@ -36,7 +36,8 @@ impl Heard {
                 .filter_map(|line| line.split_once(": ").map(|(_, statement)| statement.to_owned()))
                 .collect()
         } else {
-            let ask = "SELECT argument FROM mysql.general_log WHERE command_type IN ('Execute', 'Query') AND user_host LIKE 'app%' \
+            let ask = "SELECT argument FROM mysql.general_log WHERE command_type IN ('Execute', \
+                       'Query') AND user_host LIKE 'app%' \
                            ORDER BY event_time";
             let rows = self.server.ask(ask).await.expect("the server answers");
             rows.into_iter().flatten().flatten().collect()
@@ -46,7 +47,7 @@ impl Heard {
         new
     }
 
-    /// Their first words.
+    /// The first word of each new statement.
     pub(crate) async fn words(&mut self) -> Vec<String> {
         let statements = self.statements().await;
         statements

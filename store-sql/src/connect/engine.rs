@@ -1,0 +1,301 @@
+//! The database behind a store: its dialect, its connections, and how a statement is executed.
+
+use std::time::Duration;
+
+use sqlx::AssertSqlSafe;
+
+use super::pool::{AfterError, Pool};
+#[cfg(feature = "sqlite")]
+use super::writer_lock::{WriterGuard, WriterLock};
+use crate::{
+    codec::Row,
+    dialect::{Arg, Dialect, Sql, Statement},
+    error::{ClientError, ConfigError},
+    url::Driver,
+};
+
+/// The database behind a store.
+pub(crate) struct Engine {
+    dialect: Dialect,
+    pool: DriverPool,
+}
+
+/// The connections of one of the drivers.
+enum DriverPool {
+    #[cfg(feature = "postgres")]
+    Postgres(Pool<sqlx::Postgres>),
+    #[cfg(feature = "mysql")]
+    MySql(Pool<sqlx::MySql>),
+    #[cfg(feature = "sqlite")]
+    Sqlite { pool: Pool<sqlx::Sqlite>, writer_lock: WriterLock },
+}
+
+/// A connection pool that the application owns.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum ApplicationPool {
+    /// Connections to PostgreSQL.
+    #[cfg(feature = "postgres")]
+    Postgres(sqlx::PgPool),
+    /// Connections to MySQL or MariaDB.
+    #[cfg(feature = "mysql")]
+    MySql(sqlx::MySqlPool),
+    /// Connections to an SQLite file.
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlx::SqlitePool),
+}
+
+#[cfg(feature = "postgres")]
+impl From<sqlx::PgPool> for ApplicationPool {
+    fn from(pool: sqlx::PgPool) -> Self {
+        Self::Postgres(pool)
+    }
+}
+
+#[cfg(feature = "mysql")]
+impl From<sqlx::MySqlPool> for ApplicationPool {
+    fn from(pool: sqlx::MySqlPool) -> Self {
+        Self::MySql(pool)
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl From<sqlx::SqlitePool> for ApplicationPool {
+    fn from(pool: sqlx::SqlitePool) -> Self {
+        Self::Sqlite(pool)
+    }
+}
+
+/// The driver's query for a statement. A macro, because the types of the three drivers have no
+/// common trait for it.
+macro_rules! query {
+    ($statement:expr) => {{
+        let mut query = sqlx::query(AssertSqlSafe(std::sync::Arc::clone(&$statement.text)));
+        for arg in &$statement.args {
+            query = match arg {
+                Arg::Integer(number) => query.bind(*number),
+                Arg::Bytes(bytes) => query.bind(bytes.as_deref()),
+                Arg::Text(text) => query.bind(&**text),
+            };
+        }
+        query
+    }};
+}
+
+/// Takes a connection, runs `$work` on it and releases it.
+macro_rules! with {
+    ($pool:expr, |$connection:ident| $work:expr) => {{
+        let mut $connection = $pool.acquire().await?;
+        match $work.await {
+            Ok(done) => {
+                $connection.release();
+                Ok(done)
+            }
+            Err(error) => {
+                let is_answer = matches!(error, sqlx::Error::Database(_));
+                let error = ClientError::from(error);
+                $connection.release_after_error(if is_answer && !error.ends_connection() {
+                    AfterError::Usable
+                } else {
+                    AfterError::Broken
+                });
+                Err(error)
+            }
+        }
+    }};
+}
+
+/// Executes statements that change the schema. If they are not executed completely, the connection
+/// is closed, because a transaction may be open on it.
+macro_rules! create {
+    ($pool:expr, $statements:expr) => {
+        with!($pool, |connection| async {
+            connection.close_unless_released();
+            sqlx::raw_sql($statements).execute(&mut *connection).await.map(drop)
+        })
+    };
+}
+
+/// The result of a change.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    /// The number of affected rows.
+    pub(crate) affected: u64,
+    /// Whether the statement executed `LAST_INSERT_ID(1)`: an insert on MySQL found a live row.
+    pub(crate) is_marked: bool,
+    /// The rows that the change returned, or that the second statement read.
+    pub(crate) rows: Vec<Row>,
+}
+
+impl Engine {
+    /// An engine with its own connections, at most `max_connections` for each runtime.
+    pub(crate) fn own(
+        dialect: Dialect,
+        driver: &Driver,
+        max_connections: usize,
+        wait: Duration,
+    ) -> Self {
+        let pool = match driver {
+            #[cfg(feature = "postgres")]
+            Driver::Postgres(options) => {
+                DriverPool::Postgres(Pool::own((**options).clone(), max_connections, wait))
+            }
+            #[cfg(feature = "mysql")]
+            Driver::MySql(options) => {
+                DriverPool::MySql(Pool::own((**options).clone(), max_connections, wait))
+            }
+            #[cfg(feature = "sqlite")]
+            Driver::Sqlite(options) => DriverPool::Sqlite {
+                writer_lock: WriterLock::new(options.get_filename(), wait / 2),
+                pool: Pool::own((**options).clone(), max_connections, wait),
+            },
+        };
+        Self { dialect, pool }
+    }
+
+    /// An engine over the application's connections.
+    ///
+    /// # Errors
+    /// [`ConfigError::OtherPool`] if the pool does not belong to `driver`.
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(unused_variables, reason = "only writers to SQLite wait for a lock")
+    )]
+    pub(crate) fn over(
+        pool: ApplicationPool,
+        dialect: Dialect,
+        driver: &Driver,
+        wait: Duration,
+    ) -> Result<Self, ConfigError> {
+        let pool = match (pool, driver) {
+            #[cfg(feature = "postgres")]
+            (ApplicationPool::Postgres(pool), Driver::Postgres(_)) => {
+                DriverPool::Postgres(Pool::Application(pool))
+            }
+            #[cfg(feature = "mysql")]
+            (ApplicationPool::MySql(pool), Driver::MySql(_)) => {
+                DriverPool::MySql(Pool::Application(pool))
+            }
+            #[cfg(feature = "sqlite")]
+            (ApplicationPool::Sqlite(pool), Driver::Sqlite(_)) => DriverPool::Sqlite {
+                writer_lock: WriterLock::of_application(
+                    pool.connect_options().get_filename(),
+                    wait / 2,
+                ),
+                pool: Pool::Application(pool),
+            },
+            #[allow(unreachable_patterns, reason = "a build may contain one database only")]
+            _ => return Err(ConfigError::OtherPool),
+        };
+        Ok(Self { dialect, pool })
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// The differences of the dialect.
+    pub(crate) fn sql(&self) -> &'static Sql {
+        self.dialect.sql()
+    }
+
+    /// Opens the lock file of an SQLite database, and creates the database's file if it is missing and
+    /// the store opens the connections.
+    pub(crate) async fn open_file(&self) -> Result<(), ClientError> {
+        match &self.pool {
+            #[cfg(feature = "sqlite")]
+            DriverPool::Sqlite { writer_lock, .. } => writer_lock.open().await,
+            #[allow(unreachable_patterns, reason = "a build may contain one database only")]
+            _ => Ok(()),
+        }
+    }
+
+    /// The rows that a statement returns.
+    pub(crate) async fn rows(&self, statement: &Statement) -> Result<Vec<Row>, ClientError> {
+        // `fetch_all` reads the whole answer, because an error can follow the rows.
+        match &self.pool {
+            #[cfg(feature = "postgres")]
+            DriverPool::Postgres(pool) => {
+                let rows = with!(pool, |connection| query!(statement).fetch_all(&mut *connection));
+                Ok(rows?.into_iter().map(Row::Postgres).collect())
+            }
+            #[cfg(feature = "mysql")]
+            DriverPool::MySql(pool) => {
+                let rows = with!(pool, |connection| query!(statement).fetch_all(&mut *connection));
+                Ok(rows?.into_iter().map(Row::MySql).collect())
+            }
+            #[cfg(feature = "sqlite")]
+            DriverPool::Sqlite { pool, .. } => {
+                let rows = with!(pool, |connection| query!(statement).fetch_all(&mut *connection));
+                Ok(rows?.into_iter().map(Row::Sqlite).collect())
+            }
+        }
+    }
+
+    /// Executes a change. If changes return no rows in this dialect, `answer` reads them over the
+    /// same connection after a change that affected any.
+    #[cfg_attr(
+        not(feature = "mysql"),
+        expect(unused_variables, reason = "only changes on MySQL return no rows")
+    )]
+    pub(crate) async fn write(
+        &self,
+        change: &Statement,
+        answer: Option<&Statement>,
+    ) -> Result<Written, ClientError> {
+        #[cfg(feature = "sqlite")]
+        let _guard = self.lock_writers().await?;
+        match &self.pool {
+            #[cfg(feature = "mysql")]
+            DriverPool::MySql(pool) => with!(pool, |connection| async {
+                let result = query!(change).execute(&mut *connection).await?;
+                let affected = result.rows_affected();
+                let rows = match answer.filter(|_| affected > 0) {
+                    Some(answer) => query!(answer).fetch_all(&mut *connection).await?,
+                    None => Vec::new(),
+                };
+                Ok(Written {
+                    affected,
+                    is_marked: result.last_insert_id() == 1,
+                    rows: rows.into_iter().map(Row::MySql).collect(),
+                })
+            }),
+            #[cfg(any(feature = "postgres", feature = "sqlite"))]
+            #[allow(unreachable_patterns, reason = "a build may contain one database only")]
+            _ => {
+                let rows = self.rows(change).await?;
+                Ok(Written { affected: rows.len() as u64, is_marked: false, rows })
+            }
+        }
+    }
+
+    /// Executes the statements that create the table.
+    pub(crate) async fn create(&self, statements: String) -> Result<(), ClientError> {
+        #[cfg(feature = "sqlite")]
+        let _guard = self.lock_writers().await?;
+        let statements = AssertSqlSafe(statements);
+        match &self.pool {
+            #[cfg(feature = "postgres")]
+            DriverPool::Postgres(pool) => create!(pool, statements),
+            #[cfg(feature = "mysql")]
+            DriverPool::MySql(pool) => create!(pool, statements),
+            #[cfg(feature = "sqlite")]
+            DriverPool::Sqlite { pool, .. } => create!(pool, statements),
+        }
+    }
+
+    /// Waits for the lock of the writers to an SQLite file. `None` for other databases, and after a
+    /// wait that timed out.
+    #[cfg(feature = "sqlite")]
+    #[allow(
+        irrefutable_let_patterns,
+        reason = "in a build with SQLite alone the pattern always matches"
+    )]
+    async fn lock_writers(&self) -> Result<Option<WriterGuard>, ClientError> {
+        if let DriverPool::Sqlite { writer_lock, .. } = &self.pool {
+            writer_lock.acquire().await
+        } else {
+            Ok(None)
+        }
+    }
+}
