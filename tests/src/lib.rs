@@ -79,6 +79,7 @@ mod binary;
 mod browser;
 pub mod chromium;
 pub mod client;
+pub mod conformance;
 mod counting;
 mod demo;
 pub mod jar;

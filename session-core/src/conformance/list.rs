@@ -134,6 +134,9 @@ macro_rules! __conformance_checks {
 /// [`own_store`](crate::own_store) has a complete example.
 #[macro_export]
 macro_rules! conformance_tests {
+    (|$name:ident| $fixture:expr) => {
+        $crate::__conformance_checks!($crate::__conformance_test_each, (|$name| $fixture));
+    };
     ($fixture:expr) => {
         $crate::__conformance_checks!($crate::__conformance_test_each, ($fixture));
     };
@@ -142,6 +145,17 @@ macro_rules! conformance_tests {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance_test_each {
+    ((|$name:ident| $fixture:expr) $($check:ident)*) => {
+        $(
+            #[::tokio::test(flavor = "multi_thread")]
+            async fn $check() {
+                let $name = stringify!($check);
+                if let Some(fixture) = $crate::conformance::IntoFixture::into_fixture($fixture.await) {
+                    $crate::conformance::$check(&fixture).await;
+                }
+            }
+        )*
+    };
     (($fixture:expr) $($check:ident)*) => {
         $(
             #[::tokio::test(flavor = "multi_thread")]

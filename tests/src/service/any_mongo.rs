@@ -21,8 +21,9 @@ pub enum AnyMongo {
 }
 
 impl AnyMongo {
-    /// One server, with [`PASSWORD`](super::PASSWORD) if it is the test's own; otherwise its URL
-    /// has its password.
+    /// One server, which other tests may use at the same time: the test keeps to its own database.
+    /// It has [`PASSWORD`](super::PASSWORD), unless the environment names it; then its URL has its
+    /// password.
     ///
     /// # Panics
     /// As [`Mongo::start`].
@@ -30,21 +31,40 @@ impl AnyMongo {
         Self::server_with(&[]).await
     }
 
-    /// The same with further flags.
+    /// The same with further flags. A server that other tests use has `ttlMonitorEnabled=false` and no others.
     ///
     /// # Panics
     /// As [`Mongo::start`].
     pub async fn server_with(flags: &[&str]) -> Option<Self> {
+        if (flags.is_empty() || flags == NO_PURGE)
+            && let Some(shared) = Mongo::shared().await
+        {
+            return Some(Self::Server(shared));
+        }
         let flags = [flags_for_any(&MONGO), flags].concat();
         Mongo::start_with(&flags).await.map(Self::Server)
     }
 
-    /// A replica set, which has no password if it is the test's own.
+    /// A replica set, which other tests may use at the same time. It has no password, unless the
+    /// environment names it.
     ///
     /// # Panics
     /// As [`MongoSet::start`].
     pub async fn set() -> Option<Self> {
-        MongoSet::start().await.map(Self::Set)
+        Self::set_with(&[]).await
+    }
+
+    /// The same with further flags; as [`server_with`](Self::server_with).
+    ///
+    /// # Panics
+    /// As [`MongoSet::start`].
+    pub async fn set_with(flags: &[&str]) -> Option<Self> {
+        if (flags.is_empty() || flags == NO_PURGE)
+            && let Some(shared) = MongoSet::shared().await
+        {
+            return Some(Self::Set(shared));
+        }
+        MongoSet::start_with(flags).await.map(Self::Set)
     }
 
     /// One server of the test's own, with [`PASSWORD`](super::PASSWORD): with one that the
@@ -234,6 +254,9 @@ impl AnyMongo {
         dumped
     }
 }
+
+/// The flags that keep a server from deleting expired documents by itself.
+pub(super) const NO_PURGE: &[&str] = &["--setParameter", "ttlMonitorEnabled=false"];
 
 /// The flags of a server of the test's own.
 const FLAGS: &[&str] = &["--auth"];

@@ -21,12 +21,16 @@ pub enum AnyRedis {
 }
 
 impl AnyRedis {
-    /// One server, with [`PASSWORD`] if it is the test's own; otherwise its URL has its password.
+    /// One server, which other tests may use at the same time: the test keeps to its own prefix. It
+    /// has [`PASSWORD`], unless the environment names it; then its URL has its password.
     ///
     /// # Panics
     /// As [`Redis::start`].
     pub async fn server() -> Option<Self> {
-        Redis::start_with(&flags_for_any(&REDIS)).await.map(Self::Server)
+        match Redis::shared().await {
+            Some(shared) => Some(Self::Server(shared)),
+            None => Redis::start_with(&flags_for_any(&REDIS)).await.map(Self::Server),
+        }
     }
 
     /// A Cluster, likewise.
@@ -34,7 +38,12 @@ impl AnyRedis {
     /// # Panics
     /// As [`RedisCluster::start`].
     pub async fn cluster() -> Option<Self> {
-        RedisCluster::start_with(&flags_for_any(&REDIS_CLUSTER)).await.map(Self::Cluster)
+        match RedisCluster::shared().await {
+            Some(shared) => Some(Self::Cluster(shared)),
+            None => {
+                RedisCluster::start_with(&flags_for_any(&REDIS_CLUSTER)).await.map(Self::Cluster)
+            }
+        }
     }
 
     /// One server of the test's own: with one that the environment names the test is skipped.

@@ -15,21 +15,27 @@ pub enum AnySql {
 }
 
 impl AnySql {
-    /// PostgreSQL. As everywhere here, the test has a database of its own, and the URL has a
-    /// password.
+    /// PostgreSQL. Other tests may use the server at the same time; the test has its own database.
+    /// The URL has a password.
     ///
     /// # Panics
     /// As [`Postgres::start`].
     pub async fn postgres() -> Option<Self> {
-        Postgres::start().await.map(Self::Postgres)
+        match Postgres::shared().await {
+            Some(shared) => Some(Self::Postgres(shared)),
+            None => Postgres::start().await.map(Self::Postgres),
+        }
     }
 
-    /// MariaDB.
+    /// MariaDB, likewise.
     ///
     /// # Panics
     /// As [`MariaDb::start`].
     pub async fn mariadb() -> Option<Self> {
-        MariaDb::start().await.map(Self::MariaDb)
+        match MariaDb::shared().await {
+            Some(shared) => Some(Self::MariaDb(shared)),
+            None => MariaDb::start().await.map(Self::MariaDb),
+        }
     }
 
     /// SQLite.

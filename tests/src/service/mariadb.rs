@@ -1,16 +1,17 @@
 //! One MariaDB server.
 
-use std::{thread, time::Instant};
+use std::{path::PathBuf, thread, time::Instant};
 
 use sqlx::MySqlPool;
 
 use super::{
     Kept,
     kind::MARIADB,
-    mariadb_node::{MariaDbNode, ask, product},
+    mariadb_node::{MariaDbNode, ask, make_database, product, root_url, user_url},
     node::Node,
     nodes::Nodes,
     origin::Origin,
+    shared::SharedServer,
     sql::{self, LOOK_WITHIN},
     sql_url::{own_database, with_database},
     whose::{NotOurs, Whose},
@@ -39,6 +40,16 @@ impl MariaDb {
         Self::start_with(&[]).await
     }
 
+    /// Takes the one that the tests of this run share, with a new database, or `None` if there is
+    /// none.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub(super) async fn shared() -> Option<Self> {
+        let shared = SharedServer::find(&MARIADB)?;
+        Some(Self::of(Whose::Shared(shared), Kept::Everything).await)
+    }
+
     /// The same with further flags, as `["--max-connections=20"]`. A server that is not ours cannot
     /// be set up, so with `TEST_MARIADB_URL` and flags the test is skipped.
     ///
@@ -48,26 +59,34 @@ impl MariaDb {
         Self::start_keeping(Kept::Everything, flags).await
     }
 
+    /// Starts one whose files other servers begin with: making them takes seconds, a copy none.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub(super) async fn start_to_share(flags: &[&str]) -> Option<Self> {
+        Self::start_node(Kept::Everything, &|| MariaDbNode::new(flags).leaving_template(), flags)
+            .await
+    }
+
     /// The same, with what it holds after a restart.
     ///
     /// # Panics
     /// As [`start`](Self::start).
     pub async fn start_keeping(kept: Kept, flags: &[&str]) -> Option<Self> {
+        Self::start_node(kept, &|| MariaDbNode::new(flags), flags).await
+    }
+
+    async fn start_node(
+        kept: Kept,
+        node: &dyn Fn() -> MariaDbNode,
+        flags: &[&str],
+    ) -> Option<Self> {
         let began = Instant::now();
-        let database = own_database();
         let server = match Origin::find(&MARIADB).await? {
             Origin::Theirs(url) => Whose::taken(url, &MARIADB, flags)?,
-            origin => Whose::Ours(
-                Nodes::start(&MARIADB, &origin, 1, |_, _| vec![MariaDbNode::new(&database, flags)])
-                    .await,
-            ),
+            origin => Whose::Ours(Nodes::start(&MARIADB, &origin, 1, |_, _| vec![node()]).await),
         };
-        let mut started = Self { server, kept, database, version: String::new() };
-        started.make_database().await;
-        let version = product(&started.own_url()).await;
-        started.version = version.unwrap_or_else(|error| {
-            panic!("{}: cannot ask it for its version: {error}", started.server.description())
-        });
+        let started = Self::of(server, kept).await;
         eprintln!(
             "{} {}, there after {:?}",
             started.version,
@@ -77,12 +96,24 @@ impl MariaDb {
         Some(started)
     }
 
+    async fn of(server: Whose<Nodes<MariaDbNode>>, kept: Kept) -> Self {
+        let database = own_database();
+        let mut started = Self { server, kept, database, version: String::new() };
+        started.make_database().await;
+        let version = product(&started.own_url()).await;
+        started.version = version.unwrap_or_else(|error| {
+            panic!("{}: cannot ask it for its version: {error}", started.server.description())
+        });
+        started
+    }
+
     /// Its URL: `mysql://app:PASSWORD@127.0.0.1:PORT/DATABASE` with [`PASSWORD`](super::PASSWORD),
     /// for a user who may do everything in its database and nothing else.
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
-            Whose::Ours(nodes) => nodes.list()[0].url(),
+            Whose::Ours(nodes) => user_url(nodes.list()[0].port, &self.database),
+            Whose::Shared(shared) => user_url(shared.port(), &self.database),
             Whose::Theirs { url, .. } => with_database(url, &self.database),
         }
     }
@@ -92,13 +123,18 @@ impl MariaDb {
     /// # Errors
     /// If it is not ours.
     pub fn socket_url(&self) -> Result<String, NotOurs> {
-        Ok(self.node()?.socket_url())
+        Ok(self.node()?.socket_url(&self.database))
     }
 
     /// The database of its URL, which is this test's alone.
     #[must_use]
     pub fn database(&self) -> &str {
         &self.database
+    }
+
+    /// The URL by which other tests can share it, and the folder with its files.
+    pub(super) fn shared_as(&self) -> (String, PathBuf) {
+        self.server.shared_as(self.own_url())
     }
 
     /// Its port on 127.0.0.1.
@@ -114,7 +150,7 @@ impl MariaDb {
     /// # Errors
     /// If it is not ours.
     pub fn output(&self) -> Result<String, NotOurs> {
-        Ok(self.server.ours()?.output())
+        self.server.output()
     }
 
     /// What it is, as `mariadb 11.4.3`.
@@ -151,6 +187,9 @@ impl MariaDb {
             node.empty();
         }
         self.server.ours_mut()?.start_again(port).await;
+        if is_emptied {
+            self.make_database().await;
+        }
         Ok(())
     }
 
@@ -207,18 +246,28 @@ impl MariaDb {
     }
 
     async fn make_database(&self) {
-        // One of ours has it from the beginning.
-        if let Whose::Theirs { url, .. } = &self.server {
-            let made = ask(url, &format!("CREATE DATABASE `{}`", self.database)).await;
-            made.unwrap_or_else(|error| {
-                panic!("{}: no database for this test: {error}", self.server.description())
-            });
-        }
+        let made = match &self.server {
+            Whose::Ours(nodes) => {
+                let root = root_url(nodes.list()[0].port, "");
+                make_database(&root, &self.database).await
+            }
+            Whose::Shared(shared) => make_database(shared.url(), &self.database).await,
+            Whose::Theirs { url, .. } => {
+                ask(url, &format!("CREATE DATABASE `{}`", self.database)).await.map(drop)
+            }
+        };
+        made.unwrap_or_else(|error| {
+            panic!("{}: no database for this test: {error}", self.server.description())
+        });
     }
 
     /// The URL of who may do most.
     fn own_url(&self) -> String {
-        self.node().map_or_else(|_| self.url(), Node::<MariaDbNode>::root_url)
+        match &self.server {
+            Whose::Ours(nodes) => root_url(nodes.list()[0].port, &self.database),
+            Whose::Shared(shared) => with_database(shared.url(), &self.database),
+            Whose::Theirs { .. } => self.url(),
+        }
     }
 
     fn node(&self) -> Result<&Node<MariaDbNode>, NotOurs> {
@@ -228,9 +277,12 @@ impl MariaDb {
 
 impl Drop for MariaDb {
     fn drop(&mut self) {
-        if let Whose::Theirs { url, .. } = &self.server {
-            ask_blocking(url.clone(), format!("DROP DATABASE `{}`", self.database));
-        }
+        let url = match &self.server {
+            Whose::Ours(_) => return,
+            Whose::Shared(shared) => shared.url(),
+            Whose::Theirs { url, .. } => url,
+        };
+        ask_blocking(url.to_owned(), format!("DROP DATABASE `{}`", self.database));
     }
 }
 

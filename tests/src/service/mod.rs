@@ -19,6 +19,12 @@
 //! three the test says why it is skipped and has `None` in hand, unless `REQUIRE_SERVICES` is `all`
 //! or lists the service (`redis,redis-cluster,mongo,mongo-set,postgres,mariadb`): then it fails.
 //!
+//! Tests of one run can share servers: [`SharedServers`] starts them, and `scripts/test` does so. A
+//! test that asks for [`AnyRedis::server`], [`AnyMongo::server`], [`AnySql::postgres`] and the like
+//! then takes the shared server, with its own prefix or database. A test that stops, freezes, fills
+//! or configures its server asks for [`AnyRedis::own_server`] or [`Redis::start`] and the like; on
+//! a shared one such calls panic.
+//!
 //! Servers of the test's own are new and empty, listen on 127.0.0.1 only, and are gone when their
 //! value is dropped, also by a panic. After a restart a Redis is empty again unless asked not to
 //! be, a MongoDB holds what was in its journal, and a PostgreSQL and a MariaDB what was committed,
@@ -47,11 +53,14 @@ mod redis_cluster;
 mod redis_node;
 mod redis_sentinel;
 mod server;
+mod share;
+mod shared;
 mod sql;
 mod sql_url;
 mod sqlite;
 mod sqlite_fault;
 mod tap;
+mod url;
 mod whose;
 
 pub use self::{
@@ -66,6 +75,7 @@ pub use self::{
     redis::Redis,
     redis_cluster::RedisCluster,
     redis_sentinel::RedisSentinel,
+    share::SharedServers,
     sqlite::Sqlite,
     tap::{RoundTrip, Tap},
     whose::NotOurs,

@@ -1,17 +1,18 @@
 //! One MongoDB server.
 
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
 
 use mongodb::{Client, bson::Document};
 
 use super::{
     Kept,
     kind::MONGO,
-    mongo_node::{MongoNode, client, command, product},
+    mongo_node::{MongoNode, client, command, make_user, product, user_url},
     mongo_url::{own_database, with_own_database},
     node::Node,
     nodes::Nodes,
     origin::Origin,
+    shared::SharedServer,
     whose::{NotOurs, Whose},
 };
 
@@ -32,6 +33,18 @@ impl Mongo {
     /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not start.
     pub async fn start() -> Option<Self> {
         Self::start_with(&[]).await
+    }
+
+    /// Takes the one that the tests of this run share, with a new database and its user, or `None`
+    /// if there is none. It deletes no expired document by itself.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub(super) async fn shared() -> Option<Self> {
+        let shared = SharedServer::find(&MONGO)?;
+        let database = own_database("test");
+        make_user(&client(shared.url()).await, &database).await;
+        Some(Self::of(Whose::Shared(shared), Kept::Everything, database).await)
     }
 
     /// The same with further flags, as `["--setParameter", "ttlMonitorEnabled=false"]`. With
@@ -64,11 +77,7 @@ impl Mongo {
                 (Whose::Ours(nodes), database)
             }
         };
-        let mut mongo = Self { server, kept, database, version: String::new() };
-        let version = product(&mongo.own_url()).await;
-        mongo.version = version.unwrap_or_else(|error| {
-            panic!("{}: cannot ask it for its version: {error}", mongo.server.description())
-        });
+        let mongo = Self::of(server, kept, database).await;
         eprintln!(
             "{} {}, there after {:?}",
             mongo.version,
@@ -76,6 +85,15 @@ impl Mongo {
             began.elapsed()
         );
         Some(mongo)
+    }
+
+    async fn of(server: Whose<Nodes<MongoNode>>, kept: Kept, database: String) -> Self {
+        let mut mongo = Self { server, kept, database, version: String::new() };
+        let version = product(&mongo.own_url()).await;
+        mongo.version = version.unwrap_or_else(|error| {
+            panic!("{}: cannot ask it for its version: {error}", mongo.server.description())
+        });
+        mongo
     }
 
     /// Its URL: `mongodb://127.0.0.1:PORT/DATABASE`.
@@ -86,6 +104,7 @@ impl Mongo {
                 let node = &nodes.list()[0];
                 format!("mongodb://{}127.0.0.1:{}/{}", node.credentials(), node.port, self.database)
             }
+            Whose::Shared(shared) => user_url(shared.port(), &self.database),
             Whose::Theirs { url, .. } => url.clone(),
         }
     }
@@ -94,6 +113,11 @@ impl Mongo {
     #[must_use]
     pub fn database(&self) -> &str {
         &self.database
+    }
+
+    /// The URL by which other tests can share it, and the folder with its files.
+    pub(super) fn shared_as(&self) -> (String, PathBuf) {
+        self.server.shared_as(self.own_url())
     }
 
     /// Its port on 127.0.0.1.
@@ -109,7 +133,7 @@ impl Mongo {
     /// # Errors
     /// If it is not ours.
     pub fn output(&self) -> Result<String, NotOurs> {
-        Ok(self.server.ours()?.output())
+        self.server.output()
     }
 
     /// What it is, as `mongo 7.0.14`.
@@ -190,7 +214,11 @@ impl Mongo {
 
     /// The URL of who may do most.
     fn own_url(&self) -> String {
-        self.node().map_or_else(|_| self.url(), Node::<MongoNode>::url)
+        match &self.server {
+            Whose::Ours(nodes) => nodes.list()[0].url(),
+            Whose::Shared(shared) => shared.url().to_owned(),
+            Whose::Theirs { url, .. } => url.clone(),
+        }
     }
 
     fn node(&self) -> Result<&Node<MongoNode>, NotOurs> {

@@ -117,11 +117,24 @@ impl Node<MongoNode> {
         command_within(MAKE_WITHIN, &nobody, "admin", root)
             .await
             .expect("a server without users takes the first");
-        let user = doc! { "createUser": USER, "pwd": PASSWORD, "roles": ["readWrite"] };
-        command_within(MAKE_WITHIN, &client(&self.url()).await, database, user)
-            .await
-            .expect("who may do everything makes a user");
+        make_user(&client(&self.url()).await, database).await;
     }
+}
+
+/// Makes the user of one database, on a server that has users.
+///
+/// # Panics
+/// If the server refuses.
+pub(super) async fn make_user(root: &Client, database: &str) {
+    let user = doc! { "createUser": USER, "pwd": PASSWORD, "roles": ["readWrite"] };
+    command_within(MAKE_WITHIN, root, database, user)
+        .await
+        .expect("who may do everything makes a user");
+}
+
+/// The URL of the user of one database, on a server that has users.
+pub(super) fn user_url(port: u16, database: &str) -> String {
+    format!("mongodb://{USER}:{PASSWORD}@127.0.0.1:{port}/{database}")
 }
 
 /// A client that gives up after [`LOOK_WITHIN`], for looking around.

@@ -1,6 +1,6 @@
 //! A replica set of MongoDB.
 
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
 
 use mongodb::{
     Client,
@@ -15,6 +15,8 @@ use super::{
     node::{Node, PortTaken},
     nodes::Nodes,
     origin::Origin,
+    shared::SharedServer,
+    sql_url::with_database,
     whose::{NotOurs, Whose},
 };
 use crate::{PATIENCE, wait};
@@ -55,6 +57,16 @@ impl MongoSet {
         Self::start_with(&[]).await
     }
 
+    /// Takes the one that the tests of this run share, with a new database, or `None` if there is
+    /// none. It deletes no expired document by itself.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub(super) async fn shared() -> Option<Self> {
+        let shared = SharedServer::find(&MONGO_SET)?;
+        Some(Self::of(Whose::Shared(shared), Kept::Everything, own_database("test")).await)
+    }
+
     /// The same with further flags for each member; as
     /// [`Mongo::start_with`](super::Mongo::start_with), but without `--auth`.
     ///
@@ -86,12 +98,7 @@ impl MongoSet {
                 (Whose::Ours(nodes), own_database("test"))
             }
         };
-        let mut set = Self { server, kept, database, version: String::new() };
-        set.complete().await;
-        let version = product(&set.url()).await;
-        set.version = version.unwrap_or_else(|error| {
-            panic!("{}: cannot ask it for its version: {error}", set.server.description())
-        });
+        let set = Self::of(server, kept, database).await;
         eprintln!(
             "replica set of {} {}, there after {:?}",
             set.version,
@@ -99,6 +106,16 @@ impl MongoSet {
             began.elapsed()
         );
         Some(set)
+    }
+
+    async fn of(server: Whose<Nodes<MongoNode>>, kept: Kept, database: String) -> Self {
+        let mut set = Self { server, kept, database, version: String::new() };
+        set.complete().await;
+        let version = product(&set.url()).await;
+        set.version = version.unwrap_or_else(|error| {
+            panic!("{}: cannot ask it for its version: {error}", set.server.description())
+        });
+        set
     }
 
     /// Its URL: `mongodb://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT/DATABASE?replicaSet=NAME`.
@@ -110,6 +127,7 @@ impl MongoSet {
                 hosts(nodes.list()).join(","),
                 self.database
             ),
+            Whose::Shared(shared) => with_database(shared.url(), &self.database),
             Whose::Theirs { url, .. } => url.clone(),
         }
     }
@@ -118,6 +136,11 @@ impl MongoSet {
     #[must_use]
     pub fn database(&self) -> &str {
         &self.database
+    }
+
+    /// The URL by which other tests can share it, and the folder with its files.
+    pub(super) fn shared_as(&self) -> (String, PathBuf) {
+        self.server.shared_as(self.url())
     }
 
     /// The ports of its members on 127.0.0.1.
@@ -133,7 +156,7 @@ impl MongoSet {
     /// # Errors
     /// If it is not ours.
     pub fn output(&self) -> Result<String, NotOurs> {
-        Ok(self.server.ours()?.output())
+        self.server.output()
     }
 
     /// What it is, as `mongo 7.0.14`.
@@ -304,7 +327,7 @@ impl MongoSet {
     /// # Panics
     /// If that does not happen.
     pub async fn complete(&self) {
-        let Ok(nodes) = self.server.ours() else { return };
+        let Whose::Ours(nodes) = &self.server else { return };
         wait::until("a primary, and every other member to follow it", PATIENCE, async || {
             let said = says(nodes.list()).await;
             let primary = primary_of(&said)?;
@@ -372,7 +395,10 @@ impl MongoSet {
     /// # Panics
     /// If no member of ours has this port.
     pub async fn command(&self, port: u16, words: Document) -> mongodb::error::Result<Document> {
-        let url = self.server.ours().map_or_else(|_| self.url(), |nodes| nodes.on(port).url());
+        let url = match &self.server {
+            Whose::Ours(nodes) => nodes.on(port).url(),
+            Whose::Shared(_) | Whose::Theirs { .. } => self.url(),
+        };
         command(&client(&url).await, "admin", words).await
     }
 }

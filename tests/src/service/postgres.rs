@@ -1,6 +1,6 @@
 //! One PostgreSQL server.
 
-use std::{thread, time::Instant};
+use std::{path::PathBuf, thread, time::Instant};
 
 use sqlx::PgPool;
 
@@ -10,7 +10,8 @@ use super::{
     node::Node,
     nodes::Nodes,
     origin::Origin,
-    postgres_node::{PostgresNode, ask, product},
+    postgres_node::{PostgresNode, ask, make_database, product, user_url},
+    shared::SharedServer,
     sql::{self, LOOK_WITHIN},
     sql_url::{own_database, with_database},
     whose::{NotOurs, Whose},
@@ -40,6 +41,16 @@ impl Postgres {
         Self::start_with(&[]).await
     }
 
+    /// Takes the one that the tests of this run share, with a new database, or `None` if there is
+    /// none.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub(super) async fn shared() -> Option<Self> {
+        let shared = SharedServer::find(&POSTGRES)?;
+        Some(Self::of(Whose::Shared(shared), Kept::Everything).await)
+    }
+
     /// The same with further flags, as `["-c", "max_connections=20"]`. A server that is not ours
     /// cannot be set up, so with `TEST_POSTGRES_URL` and flags the test is skipped.
     ///
@@ -49,25 +60,34 @@ impl Postgres {
         Self::start_keeping(Kept::Everything, flags).await
     }
 
+    /// Starts one whose files other servers begin with: making them takes seconds, a copy none.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub(super) async fn start_to_share(flags: &[&str]) -> Option<Self> {
+        Self::start_node(Kept::Everything, &|| PostgresNode::new(flags).leaving_template(), flags)
+            .await
+    }
+
     /// The same, with what it holds after a restart.
     ///
     /// # Panics
     /// As [`start`](Self::start).
     pub async fn start_keeping(kept: Kept, flags: &[&str]) -> Option<Self> {
+        Self::start_node(kept, &|| PostgresNode::new(flags), flags).await
+    }
+
+    async fn start_node(
+        kept: Kept,
+        node: &dyn Fn() -> PostgresNode,
+        flags: &[&str],
+    ) -> Option<Self> {
         let began = Instant::now();
-        let database = own_database();
         let server = match Origin::find(&POSTGRES).await? {
             Origin::Theirs(url) => Whose::taken(url, &POSTGRES, flags)?,
-            origin => Whose::Ours(
-                Nodes::start(&POSTGRES, &origin, 1, |_, _| vec![PostgresNode::new(flags)]).await,
-            ),
+            origin => Whose::Ours(Nodes::start(&POSTGRES, &origin, 1, |_, _| vec![node()]).await),
         };
-        let mut started = Self { server, kept, database, version: String::new() };
-        started.make_database().await;
-        let version = product(&started.own_url()).await;
-        started.version = version.unwrap_or_else(|error| {
-            panic!("{}: cannot ask it for its version: {error}", started.server.description())
-        });
+        let started = Self::of(server, kept).await;
         eprintln!(
             "{} {}, there after {:?}",
             started.version,
@@ -77,12 +97,24 @@ impl Postgres {
         Some(started)
     }
 
+    async fn of(server: Whose<Nodes<PostgresNode>>, kept: Kept) -> Self {
+        let database = own_database();
+        let mut started = Self { server, kept, database, version: String::new() };
+        started.make_database().await;
+        let version = product(&started.own_url()).await;
+        started.version = version.unwrap_or_else(|error| {
+            panic!("{}: cannot ask it for its version: {error}", started.server.description())
+        });
+        started
+    }
+
     /// Its URL: `postgres://app:PASSWORD@127.0.0.1:PORT/DATABASE` with
     /// [`PASSWORD`](super::PASSWORD), for a user who owns its database and may do nothing else.
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
             Whose::Ours(nodes) => nodes.list()[0].url(&self.database),
+            Whose::Shared(shared) => user_url(shared.port(), &self.database),
             Whose::Theirs { url, .. } => with_database(url, &self.database),
         }
     }
@@ -101,6 +133,11 @@ impl Postgres {
         &self.database
     }
 
+    /// The URL by which other tests can share it, and the folder with its files.
+    pub(super) fn shared_as(&self) -> (String, PathBuf) {
+        self.server.shared_as(self.own_url())
+    }
+
     /// Its port on 127.0.0.1.
     ///
     /// # Errors
@@ -114,7 +151,7 @@ impl Postgres {
     /// # Errors
     /// If it is not ours.
     pub fn output(&self) -> Result<String, NotOurs> {
-        Ok(self.server.ours()?.output())
+        self.server.output()
     }
 
     /// What it is, as `postgres 16.4`.
@@ -213,6 +250,9 @@ impl Postgres {
     async fn make_database(&self) {
         match &self.server {
             Whose::Ours(nodes) => nodes.list()[0].make(&self.database).await,
+            Whose::Shared(shared) => make_database(shared.url(), &self.database)
+                .await
+                .expect("who may do everything makes a database"),
             Whose::Theirs { url, .. } => {
                 let made = ask(url, &format!("CREATE DATABASE \"{}\"", self.database)).await;
                 made.unwrap_or_else(|error| {
@@ -234,7 +274,16 @@ impl Postgres {
 
     /// The URL of who may do most.
     fn own_url(&self) -> String {
-        self.node().map_or_else(|_| self.url(), |node| node.root_url(&self.database))
+        match &self.server {
+            Whose::Ours(nodes) => nodes.list()[0].root_url(&self.database),
+            Whose::Shared(shared) => with_database(shared.url(), &self.database),
+            Whose::Theirs { .. } => self.url(),
+        }
+    }
+
+    fn drop_database(&self, url: &str) {
+        let dropped = format!("DROP DATABASE \"{}\" WITH (FORCE)", self.database);
+        ask_blocking(url.to_owned(), dropped);
     }
 
     fn node(&self) -> Result<&Node<PostgresNode>, NotOurs> {
@@ -246,10 +295,8 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         match &self.server {
             Whose::Ours(_) => self.release_memory(),
-            Whose::Theirs { url, .. } => ask_blocking(
-                url.clone(),
-                format!("DROP DATABASE \"{}\" WITH (FORCE)", self.database),
-            ),
+            Whose::Shared(shared) => self.drop_database(shared.url()),
+            Whose::Theirs { url, .. } => self.drop_database(url),
         }
     }
 }

@@ -8,8 +8,10 @@ use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 
 use super::{
     any_redis::PASSWORD,
+    kind::POSTGRES,
     node::{Node, line, quoted},
     server::Server,
+    shared::{self, template_in},
     sql::{self, Answer, LOOK_WITHIN},
 };
 
@@ -43,12 +45,19 @@ const FLAGS: &[&str] = &[
 pub(super) struct PostgresNode {
     /// Further words of its command line.
     flags: Vec<String>,
+    /// Whether it leaves a copy of its new files, for other servers to begin with.
+    leaves_template: bool,
 }
 
 impl PostgresNode {
     /// One with these flags.
     pub(super) fn new(flags: &[&str]) -> Self {
-        Self { flags: flags.iter().map(ToString::to_string).collect() }
+        Self { flags: flags.iter().map(ToString::to_string).collect(), leaves_template: false }
+    }
+
+    /// The same, which leaves a copy of its new files for other servers.
+    pub(super) fn leaving_template(self) -> Self {
+        Self { leaves_template: true, ..self }
     }
 }
 
@@ -93,16 +102,22 @@ impl Server for PostgresNode {
             .chain(node.server.flags.iter().cloned());
         let serve = line(program, words);
 
+        shared::copy_template(&POSTGRES, &node.data());
+        let leave = if node.server.leaves_template {
+            format!(" && cp -a {} {}", quoted(&data), quoted(&template_in(&node.folder)))
+        } else {
+            String::new()
+        };
         let (data, folder) = (quoted(&data), quoted(&node.folder.display().to_string()));
         let (as_nobody, hand_over) = if geteuid().is_root() {
             let as_nobody = format!("setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups ");
-            (as_nobody, format!("chmod a+x {folder} && chown {NOBODY}:{NOBODY} {data} && "))
+            (as_nobody, format!("chown {NOBODY}:{NOBODY} {data} && "))
         } else {
             (String::new(), String::new())
         };
         // Its words for what goes wrong are looked for, so they must be English.
         format!(
-            "export LC_ALL=C; [ -e {data} ] || {{ mkdir -m 700 {data} && {hand_over}{as_nobody}{initialise} >/dev/null; }} && \
+            "export LC_ALL=C; chmod a+x {folder}; [ -e {data} ] || {{ mkdir -m 700 {data} && {hand_over}{as_nobody}{initialise} >/dev/null{leave}; }} && \
              exec {as_nobody}{serve}"
         )
     }
@@ -116,7 +131,7 @@ impl Server for PostgresNode {
 impl Node<PostgresNode> {
     /// The URL of whose the database is.
     pub(super) fn url(&self, database: &str) -> String {
-        format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
+        user_url(self.port, database)
     }
 
     /// The same through its Unix-domain socket.
@@ -161,6 +176,17 @@ impl Node<PostgresNode> {
             let _ = Command::new("ipcrm").args(["-m", id]).output();
         }
     }
+}
+
+/// Makes a database of the user, on a server that has one.
+pub(super) async fn make_database(root: &str, database: &str) -> sqlx::Result<()> {
+    let statement = format!("CREATE DATABASE \"{database}\" OWNER {USER}");
+    ask_within(MAKE_WITHIN, root, &statement).await.map(drop)
+}
+
+/// The URL of the user who owns this database.
+pub(super) fn user_url(port: u16, database: &str) -> String {
+    format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/{database}")
 }
 
 /// A server's answer to some statements on a connection of its own.

@@ -1,6 +1,6 @@
 //! One Redis server.
 
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
 
 use redis::{RedisResult, Value};
 
@@ -9,6 +9,7 @@ use super::{
     nodes::Nodes,
     origin::Origin,
     redis_node::{RedisNode, command, product},
+    shared::SharedServer,
     whose::{NotOurs, Whose},
 };
 
@@ -29,6 +30,14 @@ impl Redis {
         Self::start_with(&[]).await
     }
 
+    /// Takes the one that the tests of this run share, or `None` if there is none.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub(super) async fn shared() -> Option<Self> {
+        Some(Self::of(Whose::Shared(SharedServer::find(&REDIS)?)).await)
+    }
+
     /// The same with further flags, as `["--maxmemory", "8mb"]`. With `["--requirepass", "…"]`,
     /// [`url`](Self::url) has the password too; it has to be of plain letters. A server that is not
     /// ours cannot be set up, so with `TEST_REDIS_URL` and flags the test is skipped.
@@ -41,11 +50,7 @@ impl Redis {
             Origin::Theirs(url) => Whose::taken(url, &REDIS, flags)?,
             origin => Whose::Ours(start(&origin, flags).await),
         };
-        let mut redis = Self { server, version: String::new() };
-        let version = product(&redis.url()).await;
-        redis.version = version.unwrap_or_else(|error| {
-            panic!("{}: cannot ask it for its version: {error}", redis.server.description())
-        });
+        let redis = Self::of(server).await;
         eprintln!(
             "{} {}, there after {:?}",
             redis.version,
@@ -55,11 +60,21 @@ impl Redis {
         Some(redis)
     }
 
+    async fn of(server: Whose<Nodes<RedisNode>>) -> Self {
+        let mut redis = Self { server, version: String::new() };
+        let version = product(&redis.url()).await;
+        redis.version = version.unwrap_or_else(|error| {
+            panic!("{}: cannot ask it for its version: {error}", redis.server.description())
+        });
+        redis
+    }
+
     /// Its URL: `redis://127.0.0.1:PORT/0`.
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
             Whose::Ours(nodes) => nodes.list()[0].url(),
+            Whose::Shared(shared) => shared.url().to_owned(),
             Whose::Theirs { url, .. } => url.clone(),
         }
     }
@@ -78,6 +93,11 @@ impl Redis {
         ))
     }
 
+    /// The URL by which other tests can share it, and the folder with its files.
+    pub(super) fn shared_as(&self) -> (String, PathBuf) {
+        self.server.shared_as(self.url())
+    }
+
     /// Its port on 127.0.0.1.
     ///
     /// # Errors
@@ -91,7 +111,7 @@ impl Redis {
     /// # Errors
     /// If it is not ours.
     pub fn output(&self) -> Result<String, NotOurs> {
-        Ok(self.server.ours()?.output())
+        self.server.output()
     }
 
     /// What it is, as `redis 7.0.15`.

@@ -1,6 +1,11 @@
 //! A Redis cluster of three shards.
 
-use std::{fmt::Write, fs, path::Path, time::Instant};
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use redis::{RedisResult, Value};
 
@@ -10,7 +15,9 @@ use super::{
     nodes::Nodes,
     origin::Origin,
     redis_node::{RedisNode, command, credentials, info, product},
-    whose::{NotOurs, Whose, credentials_of, hosts_of},
+    shared::SharedServer,
+    url::{credentials_of, hosts_of},
+    whose::{NotOurs, Whose},
 };
 use crate::{PATIENCE, wait};
 
@@ -39,6 +46,14 @@ impl RedisCluster {
         Self::start_with(&[]).await
     }
 
+    /// Takes the one that the tests of this run share, or `None` if there is none.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub(super) async fn shared() -> Option<Self> {
+        Some(Self::of(Whose::Shared(SharedServer::find(&REDIS_CLUSTER)?)).await)
+    }
+
     /// The same with further flags for each node; as
     /// [`Redis::start_with`](super::Redis::start_with).
     ///
@@ -50,12 +65,7 @@ impl RedisCluster {
             Origin::Theirs(url) => Whose::taken(url, &REDIS_CLUSTER, flags)?,
             origin => Whose::Ours(start(&origin, flags).await),
         };
-        let mut cluster = Self { server, version: String::new() };
-        cluster.complete().await;
-        let version = product(&cluster.seeds()[0]).await;
-        cluster.version = version.unwrap_or_else(|error| {
-            panic!("{}: cannot ask it for its version: {error}", cluster.server.description())
-        });
+        let cluster = Self::of(server).await;
         eprintln!(
             "cluster of {} {}, there after {:?}",
             cluster.version,
@@ -63,6 +73,16 @@ impl RedisCluster {
             began.elapsed()
         );
         Some(cluster)
+    }
+
+    async fn of(server: Whose<Nodes<RedisNode>>) -> Self {
+        let mut cluster = Self { server, version: String::new() };
+        cluster.complete().await;
+        let version = product(&cluster.seeds()[0]).await;
+        cluster.version = version.unwrap_or_else(|error| {
+            panic!("{}: cannot ask it for its version: {error}", cluster.server.description())
+        });
+        cluster
     }
 
     /// Its URL: `redis-cluster://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT`, with the three that
@@ -81,8 +101,14 @@ impl RedisCluster {
                     hosts.join(",")
                 )
             }
+            Whose::Shared(shared) => shared.url().to_owned(),
             Whose::Theirs { url, .. } => url.clone(),
         }
+    }
+
+    /// The URL by which other tests can share it, and the folder with its files.
+    pub(super) fn shared_as(&self) -> (String, PathBuf) {
+        self.server.shared_as(self.url())
     }
 
     /// The ports of its nodes on 127.0.0.1. Nodes talk to each other on the ports 10,000 above.
@@ -98,7 +124,7 @@ impl RedisCluster {
     /// # Errors
     /// If it is not ours.
     pub fn output(&self) -> Result<String, NotOurs> {
-        Ok(self.server.ours()?.output())
+        self.server.output()
     }
 
     /// What it is, as `redis 7.0.15`.
@@ -274,7 +300,7 @@ impl RedisCluster {
     pub async fn command(&self, port: u16, words: &[&str]) -> RedisResult<Value> {
         match &self.server {
             Whose::Ours(nodes) => nodes.on(port).command(words).await,
-            Whose::Theirs { .. } => {
+            Whose::Shared(_) | Whose::Theirs { .. } => {
                 let seeds = self.seeds();
                 let seed = seeds
                     .iter()
@@ -302,12 +328,16 @@ impl RedisCluster {
                 .filter(|node| node.is_awake())
                 .map(Node::<RedisNode>::url)
                 .collect(),
-            Whose::Theirs { url, .. } => {
-                let own = credentials_of(url);
-                hosts_of(url).into_iter().map(|host| format!("redis://{own}{host}/")).collect()
-            }
+            Whose::Shared(shared) => seeds_of(shared.url()),
+            Whose::Theirs { url, .. } => seeds_of(url),
         }
     }
+}
+
+/// URLs of the single nodes that this URL names.
+fn seeds_of(url: &str) -> Vec<String> {
+    let own = credentials_of(url);
+    hosts_of(url).into_iter().map(|host| format!("redis://{own}{host}/")).collect()
 }
 
 /// Starts six nodes that know each other from their first moment: each finds the cluster's whole

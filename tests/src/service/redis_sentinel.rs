@@ -10,7 +10,8 @@ use super::{
     nodes::Nodes,
     origin::Origin,
     redis_node::{RedisNode, command, credentials, product},
-    whose::{NotOurs, Whose, hosts_of},
+    url::hosts_of,
+    whose::{NotOurs, Whose},
 };
 use crate::{PATIENCE, wait};
 
@@ -82,6 +83,7 @@ impl RedisSentinel {
                     hosts.join(",")
                 )
             }
+            Whose::Shared(shared) => shared.refuse(),
             Whose::Theirs { url, .. } => url.clone(),
         }
     }
@@ -239,7 +241,7 @@ impl RedisSentinel {
     pub async fn command(&self, port: u16, words: &[&str]) -> RedisResult<Value> {
         match &self.server {
             Whose::Ours(nodes) => nodes.on(port).command(words).await,
-            Whose::Theirs { .. } => command(&self.sentinels()[0], words).await,
+            Whose::Shared(_) | Whose::Theirs { .. } => command(&self.sentinels()[0], words).await,
         }
     }
 
@@ -251,6 +253,7 @@ impl RedisSentinel {
                 .filter(|node| node.is_awake())
                 .map(Node::<RedisNode>::url)
                 .collect(),
+            Whose::Shared(shared) => shared.refuse(),
             Whose::Theirs { url, .. } => {
                 hosts_of(url).into_iter().map(|host| format!("redis://{host}/")).collect()
             }

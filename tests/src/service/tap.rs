@@ -11,7 +11,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use super::whose::hosts_of;
+use super::url::hosts_of;
 
 /// What one round trip carried to the server: the names of its commands.
 pub type RoundTrip = Vec<String>;

@@ -1,14 +1,16 @@
 //! Whose a server is.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
-use super::{kind::Kind, nodes::Nodes, server::Server};
+use super::{kind::Kind, nodes::Nodes, server::Server, shared::SharedServer};
 
 /// A server of this test, or one that somebody else runs.
 #[derive(Debug)]
 pub(super) enum Whose<T> {
     /// Started by this test.
     Ours(T),
+    /// Started for all tests of a run.
+    Shared(SharedServer),
     /// Named by an environment variable.
     Theirs {
         /// Where it is.
@@ -49,6 +51,7 @@ impl<T> Whose<T> {
     pub(super) fn ours(&self) -> Result<&T, NotOurs> {
         match self {
             Self::Ours(ours) => Ok(ours),
+            Self::Shared(shared) => shared.refuse(),
             Self::Theirs { variable, .. } => Err(NotOurs::Theirs { variable }),
         }
     }
@@ -56,16 +59,41 @@ impl<T> Whose<T> {
     pub(super) fn ours_mut(&mut self) -> Result<&mut T, NotOurs> {
         match self {
             Self::Ours(ours) => Ok(ours),
+            Self::Shared(shared) => shared.refuse(),
             Self::Theirs { variable, .. } => Err(NotOurs::Theirs { variable }),
         }
     }
 }
 
 impl<S: Server> Whose<Nodes<S>> {
+    /// The URL by which other tests can share it, and the folder with its files.
+    ///
+    /// # Panics
+    /// If this process has not started it.
+    pub(super) fn shared_as(&self, url: String) -> (String, PathBuf) {
+        match self {
+            Self::Ours(nodes) => (url, nodes.place.folder().to_owned()),
+            Self::Shared(_) | Self::Theirs { .. } => {
+                panic!("a server that another process started is not shared again")
+            }
+        }
+    }
+
+    /// All that its processes have written. On a shared server that is what they have written
+    /// since the test began.
+    pub(super) fn output(&self) -> Result<String, NotOurs> {
+        match self {
+            Self::Ours(nodes) => Ok(nodes.output()),
+            Self::Shared(shared) => Ok(shared.output()),
+            Self::Theirs { variable, .. } => Err(NotOurs::Theirs { variable }),
+        }
+    }
+
     /// Where it comes from, for people. A URL may have a password in it, so it is not shown.
     pub(super) fn description(&self) -> String {
         match self {
             Self::Ours(nodes) => nodes.place.description.clone(),
+            Self::Shared(_) => "shared by the tests of this run".to_owned(),
             Self::Theirs { variable, .. } => format!("of {variable}"),
         }
     }
@@ -86,32 +114,3 @@ impl fmt::Display for NotOurs {
 }
 
 impl std::error::Error for NotOurs {}
-
-/// The `host:port` pairs of a URL that names several.
-pub(super) fn hosts_of(url: &str) -> Vec<String> {
-    authority(url).rsplit('@').next().unwrap_or_default().split(',').map(str::to_owned).collect()
-}
-
-/// What stands before the hosts of a URL, with its `@`; empty if there is nothing.
-pub(super) fn credentials_of(url: &str) -> &str {
-    let authority = authority(url);
-    authority.rfind('@').map_or("", |at| &authority[..=at])
-}
-
-fn authority(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.split('/').next().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{credentials_of, hosts_of};
-
-    #[test]
-    fn a_url_names_several_hosts_and_one_password() {
-        assert_eq!(hosts_of("redis-cluster://a:1,b:2"), ["a:1", "b:2"]);
-        assert_eq!(hosts_of("redis-sentinel://:secret@a:1,b:2/mymaster"), ["a:1", "b:2"]);
-        assert_eq!(credentials_of("redis-sentinel://:secret@a:1,b:2/mymaster"), ":secret@");
-        assert_eq!(credentials_of("redis-cluster://a:1"), "");
-    }
-}

@@ -13,7 +13,10 @@ use session_core::{
     conformance::{Fixture, Purge, Supported},
 };
 use store_mongo::{Config, MongoStore};
-use tests::service::{AnyMongo, MongoSet, NotOurs, PASSWORD};
+use tests::{
+    conformance::{deadline, takes_backend_down},
+    service::{AnyMongo, Kept, NotOurs, PASSWORD},
+};
 use tokio::{runtime::Handle, sync::RwLock};
 
 const NOT_OURS: &str = "the server that the environment names is not ours to stop";
@@ -25,20 +28,40 @@ const NO_PURGE: [&str; 2] = ["--setParameter", "ttlMonitorEnabled=false"];
 struct MongoFixture {
     server: RwLock<AnyMongo>,
     url: String,
+    deadline: Duration,
     store: Arc<dyn SessionStore>,
 }
 
 impl MongoFixture {
+    async fn server(check: &str, wrap: fn(MongoStore) -> Arc<dyn SessionStore>) -> Option<Self> {
+        let server = if takes_backend_down(check) {
+            AnyMongo::own_server(Kept::Everything).await?
+        } else {
+            AnyMongo::server_with(&NO_PURGE).await?
+        };
+        Some(Self::on(server, check, wrap).await)
+    }
+
+    async fn set(check: &str, wrap: fn(MongoStore) -> Arc<dyn SessionStore>) -> Option<Self> {
+        let server = if takes_backend_down(check) {
+            AnyMongo::own_set(Kept::Everything).await?
+        } else {
+            AnyMongo::set_with(&NO_PURGE).await?
+        };
+        Some(Self::on(server, check, wrap).await)
+    }
+
     async fn on(
-        server: Option<AnyMongo>,
+        server: AnyMongo,
+        check: &str,
         wrap: fn(MongoStore) -> Arc<dyn SessionStore>,
-    ) -> Option<Self> {
-        let server = server?;
-        let url = server.url("collection=sessions");
+    ) -> Self {
+        let deadline = deadline(check);
+        let url = server.url(&format!("collection=sessions&deadline_ms={}", deadline.as_millis()));
         let store = MongoStore::connect(&Config::new(&url).expect("a URL"))
             .await
             .expect("a server to connect to");
-        Some(Self { server: RwLock::new(server), url, store: wrap(store) })
+        Self { server: RwLock::new(server), url, deadline, store: wrap(store) }
     }
 
     async fn documents(&self) -> Collection<Document> {
@@ -46,7 +69,7 @@ impl MongoFixture {
         server.client().await.database(server.database()).collection("sessions")
     }
 
-    async fn set(&self, key: &StoreKey, fields: Document) -> Supported {
+    async fn spoil(&self, key: &StoreKey, fields: Document) -> Supported {
         let documents = self.documents().await;
         let done = documents
             .update_one(doc! { "_id": id(key) }, doc! { "$set": fields })
@@ -81,7 +104,7 @@ impl Fixture for MongoFixture {
     }
 
     fn deadline(&self) -> Duration {
-        Duration::from_secs(2)
+        self.deadline
     }
 
     fn limits(&self) -> Limits {
@@ -108,11 +131,11 @@ impl Fixture for MongoFixture {
     }
 
     async fn corrupt(&self, key: &StoreKey) -> Supported {
-        self.set(key, doc! { "data": "no document", "version": "none" }).await
+        self.spoil(key, doc! { "data": "no document", "version": "none" }).await
     }
 
     async fn future_format(&self, key: &StoreKey) -> Supported {
-        self.set(key, doc! { "format": 3 }).await
+        self.spoil(key, doc! { "format": 3 }).await
     }
 
     async fn bounded(&self) -> Supported<Arc<dyn SessionStore>> {
@@ -162,20 +185,20 @@ fn done(hand: Result<(), NotOurs>) -> Supported {
 }
 
 mod server {
-    use super::{AnyMongo, Arc, MongoFixture, NO_PURGE};
+    use super::{Arc, MongoFixture};
 
-    session_core::conformance_tests!(async {
-        MongoFixture::on(AnyMongo::server_with(&NO_PURGE).await, |store| Arc::new(store)).await
+    session_core::conformance_tests!(|check| async {
+        MongoFixture::server(check, |store| Arc::new(store)).await
     });
 }
 
 mod set_through_arc_dyn {
     use session_core::SessionStore;
 
-    use super::{AnyMongo, Arc, MongoFixture, MongoSet, NO_PURGE};
+    use super::{Arc, MongoFixture};
 
-    session_core::conformance_tests!(async {
-        MongoFixture::on(MongoSet::start_with(&NO_PURGE).await.map(AnyMongo::Set), |store| {
+    session_core::conformance_tests!(|check| async {
+        MongoFixture::set(check, |store| {
             let erased: Arc<dyn SessionStore> = Arc::new(store);
             Arc::new(erased)
         })

@@ -9,7 +9,10 @@ use session_core::{
     conformance::{Fixture, Purge, Supported},
 };
 use store_redis::{Config, RedisStore};
-use tests::service::{AnyRedis, NotOurs, PASSWORD};
+use tests::{
+    conformance::{deadline, takes_backend_down},
+    service::{AnyRedis, Kept, NotOurs, PASSWORD},
+};
 use tokio::{runtime::Handle, sync::RwLock};
 
 const NOT_OURS: &str = "the server that the environment names is not ours to stop";
@@ -19,21 +22,42 @@ struct RedisFixture {
     server: RwLock<AnyRedis>,
     url: String,
     prefix: String,
+    deadline: Duration,
     store: Arc<dyn SessionStore>,
 }
 
 impl RedisFixture {
+    async fn node(check: &str, wrap: fn(RedisStore) -> Arc<dyn SessionStore>) -> Option<Self> {
+        let server = if takes_backend_down(check) {
+            AnyRedis::own_server(Kept::Nothing).await?
+        } else {
+            AnyRedis::server().await?
+        };
+        Some(Self::on(server, check, wrap).await)
+    }
+
+    async fn cluster(check: &str, wrap: fn(RedisStore) -> Arc<dyn SessionStore>) -> Option<Self> {
+        let server = if takes_backend_down(check) {
+            AnyRedis::own_cluster(Kept::Nothing).await?
+        } else {
+            AnyRedis::cluster().await?
+        };
+        Some(Self::on(server, check, wrap).await)
+    }
+
     async fn on(
-        server: Option<AnyRedis>,
+        server: AnyRedis,
+        check: &str,
         wrap: fn(RedisStore) -> Arc<dyn SessionStore>,
-    ) -> Option<Self> {
-        let server = server?;
+    ) -> Self {
         let prefix = format!("conformance-{:016x}:", fastrand::u64(..));
-        let url = server.url(&format!("prefix={prefix}"));
+        let deadline = deadline(check);
+        let settings = format!("prefix={prefix}&deadline_ms={}", deadline.as_millis());
+        let url = server.url(&settings);
         let store = RedisStore::connect(&Config::new(&url).expect("a URL"))
             .await
             .expect("a server to connect to");
-        Some(Self { server: RwLock::new(server), url, prefix, store: wrap(store) })
+        Self { server: RwLock::new(server), url, prefix, deadline, store: wrap(store) }
     }
 
     fn named(&self, key: &StoreKey) -> String {
@@ -76,7 +100,7 @@ impl Fixture for RedisFixture {
     }
 
     fn deadline(&self) -> Duration {
-        Duration::from_secs(2)
+        self.deadline
     }
 
     fn limits(&self) -> Limits {
@@ -143,20 +167,20 @@ fn done(hand: Result<(), NotOurs>) -> Supported {
 }
 
 mod node {
-    use super::{AnyRedis, Arc, RedisFixture};
+    use super::{Arc, RedisFixture};
 
-    session_core::conformance_tests!(async {
-        RedisFixture::on(AnyRedis::server().await, |store| Arc::new(store)).await
+    session_core::conformance_tests!(|check| async {
+        RedisFixture::node(check, |store| Arc::new(store)).await
     });
 }
 
 mod node_through_arc_dyn {
     use session_core::SessionStore;
 
-    use super::{AnyRedis, Arc, RedisFixture};
+    use super::{Arc, RedisFixture};
 
-    session_core::conformance_tests!(async {
-        RedisFixture::on(AnyRedis::server().await, |store| {
+    session_core::conformance_tests!(|check| async {
+        RedisFixture::node(check, |store| {
             let erased: Arc<dyn SessionStore> = Arc::new(store);
             Arc::new(erased)
         })
@@ -165,9 +189,9 @@ mod node_through_arc_dyn {
 }
 
 mod cluster {
-    use super::{AnyRedis, Arc, RedisFixture};
+    use super::{Arc, RedisFixture};
 
-    session_core::conformance_tests!(async {
-        RedisFixture::on(AnyRedis::cluster().await, |store| Arc::new(store)).await
+    session_core::conformance_tests!(|check| async {
+        RedisFixture::cluster(check, |store| Arc::new(store)).await
     });
 }

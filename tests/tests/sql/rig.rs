@@ -24,7 +24,7 @@ macro_rules! for_each_engine {
             $(
                 #[tokio::test]
                 async fn $check() {
-                    let Some(sql) = super::AnySql::postgres().await else { return };
+                    let Some(sql) = super::AnySql::own_postgres(super::Kept::Everything).await else { return };
                     super::$check(sql).await;
                 }
             )*
@@ -33,7 +33,7 @@ macro_rules! for_each_engine {
             $(
                 #[tokio::test]
                 async fn $check() {
-                    let Some(sql) = super::AnySql::mariadb().await else { return };
+                    let Some(sql) = super::AnySql::own_mariadb(super::Kept::Everything).await else { return };
                     super::$check(sql).await;
                 }
             )*
@@ -174,7 +174,9 @@ async fn a_connection_to_postgres_hangs_with_it_and_ends_with_it() {
 /// A server that was frozen can be killed, and starts again.
 #[tokio::test]
 async fn a_frozen_server_can_be_killed() {
-    for sql in [AnySql::postgres().await, AnySql::mariadb().await] {
+    for sql in
+        [AnySql::own_postgres(Kept::Everything).await, AnySql::own_mariadb(Kept::Everything).await]
+    {
         let Some(mut sql) = sql else { continue };
         ours!(sql.freeze().await);
         ours!(sql.stop().await);

@@ -1,0 +1,22 @@
+//! What the conformance suite does to the backend of a fixture, by the names of its checks.
+
+use std::time::Duration;
+
+/// Whether this check stops or freezes the backend, which then must not be a shared server.
+#[must_use]
+pub fn takes_backend_down(check: &str) -> bool {
+    waits_for_deadlines(check)
+        || check == "c08_refusals_need_no_backend"
+        || check == "c45_nothing_printed_shows_a_password_or_a_key"
+}
+
+/// How long one call of the store may take in this check. A check of a backend that is down waits
+/// that long for each of its calls; the other checks leave time for a busy machine.
+#[must_use]
+pub fn deadline(check: &str) -> Duration {
+    Duration::from_millis(if waits_for_deadlines(check) { 700 } else { 10_000 })
+}
+
+fn waits_for_deadlines(check: &str) -> bool {
+    check.starts_with("c42_") || check.starts_with("c43_")
+}
