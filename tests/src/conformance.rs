@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use session_core::{SessionStore, StoreKey};
+
+use crate::{PATIENCE, wait};
+
 /// Whether this check stops or freezes the backend, which then must not be a shared server.
 #[must_use]
 pub fn takes_backend_down(check: &str) -> bool {
@@ -14,7 +18,17 @@ pub fn takes_backend_down(check: &str) -> bool {
 /// that long for each of its calls; the other checks leave time for a busy machine.
 #[must_use]
 pub fn deadline(check: &str) -> Duration {
-    Duration::from_millis(if waits_for_deadlines(check) { 700 } else { 10_000 })
+    Duration::from_millis(if waits_for_deadlines(check) { 1_000 } else { 10_000 })
+}
+
+/// Waits until the store answers. The first call makes connections, for which a busy machine can
+/// need longer than a deadline.
+///
+/// # Panics
+/// If it does not answer.
+pub async fn warm_up(store: &dyn SessionStore) {
+    let missing = StoreKey::from_text("missing");
+    wait::until("the store to answer", PATIENCE, async || store.load(&missing).await.ok()).await;
 }
 
 fn waits_for_deadlines(check: &str) -> bool {

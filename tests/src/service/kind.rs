@@ -1,6 +1,8 @@
 //! The kinds of servers that tests ask for.
 
-use std::env;
+use std::{env, path::PathBuf};
+
+use tempfile::TempDir;
 
 /// One kind of server: what it is called, and where it can be had.
 #[derive(Debug)]
@@ -81,6 +83,16 @@ pub(crate) fn is_required(name: &str) -> bool {
     variable("REQUIRE_SERVICES").is_some_and(|names| {
         names.split(',').map(str::trim).any(|listed| listed == "all" || listed == name)
     })
+}
+
+/// A new folder for the files of a service, in `TEST_SERVICES_FOLDER` or among the system's
+/// temporary files. Servers wait for their disk less if it is in memory.
+///
+/// # Panics
+/// If it cannot be made.
+pub(super) fn new_folder() -> TempDir {
+    let parent = variable("TEST_SERVICES_FOLDER").map_or_else(env::temp_dir, PathBuf::from);
+    tempfile::Builder::new().prefix("service-").tempdir_in(parent).expect("a temporary folder")
 }
 
 /// An environment variable's value. An empty one counts as not set, so that a caller of scripts can

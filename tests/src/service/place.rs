@@ -19,12 +19,15 @@ use testcontainers::{
     runners::AsyncRunner,
 };
 
-use super::origin::{Origin, name_and_tag};
+use super::{
+    kind::new_folder,
+    origin::{Origin, name_and_tag},
+};
 use crate::process::Process;
 
 /// The container's own process. Its wait collects the servers that were ended; that it ends by
 /// itself covers a test that was killed and could remove nothing.
-const CONTAINER: &str = "sleep 1800 & wait";
+const CONTAINER: &str = "sleep 7200 & wait";
 
 /// Who has which user id. A container gets this system's: some servers refuse to run as somebody
 /// who has no name.
@@ -58,8 +61,7 @@ impl Place {
     /// # Panics
     /// If the container does not start.
     pub(super) async fn open(origin: &Origin, program: &str) -> Self {
-        let folder =
-            tempfile::Builder::new().prefix("service-").tempdir().expect("a temporary folder");
+        let folder = new_folder();
         match origin {
             Origin::Container(image) => {
                 let container = container(image, folder.path()).await;

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 use super::{
+    kind::new_folder,
     sql::{self, Answer, LOOK_WITHIN},
     sqlite_fault::Fault,
 };
@@ -36,8 +37,7 @@ impl Sqlite {
     /// # Panics
     /// If there is no temporary folder.
     pub async fn start() -> Option<Self> {
-        let folder =
-            tempfile::Builder::new().prefix("service-").tempdir().expect("a temporary folder");
+        let folder = new_folder();
         let mut connection =
             SqliteConnectOptions::new().connect().await.expect("a database in memory");
         let version = sql::sqlite(&mut connection, "SELECT sqlite_version()")

@@ -14,7 +14,7 @@ use session_core::{
 };
 use store_mongo::{Config, MongoStore};
 use tests::{
-    conformance::{deadline, takes_backend_down},
+    conformance::{deadline, takes_backend_down, warm_up},
     service::{AnyMongo, Kept, NotOurs, PASSWORD},
 };
 use tokio::{runtime::Handle, sync::RwLock};
@@ -61,6 +61,7 @@ impl MongoFixture {
         let store = MongoStore::connect(&Config::new(&url).expect("a URL"))
             .await
             .expect("a server to connect to");
+        warm_up(&store).await;
         Self { server: RwLock::new(server), url, deadline, store: wrap(store) }
     }
 

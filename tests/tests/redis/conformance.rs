@@ -10,7 +10,7 @@ use session_core::{
 };
 use store_redis::{Config, RedisStore};
 use tests::{
-    conformance::{deadline, takes_backend_down},
+    conformance::{deadline, takes_backend_down, warm_up},
     service::{AnyRedis, Kept, NotOurs, PASSWORD},
 };
 use tokio::{runtime::Handle, sync::RwLock};
@@ -57,6 +57,7 @@ impl RedisFixture {
         let store = RedisStore::connect(&Config::new(&url).expect("a URL"))
             .await
             .expect("a server to connect to");
+        warm_up(&store).await;
         Self { server: RwLock::new(server), url, prefix, deadline, store: wrap(store) }
     }
 

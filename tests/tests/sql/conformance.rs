@@ -10,7 +10,7 @@ use session_core::{
 };
 use store_sql::{Config, SqlStore};
 use tests::{
-    conformance::{deadline, takes_backend_down},
+    conformance::{deadline, takes_backend_down, warm_up},
     service::{AnySql, Kept, NotOurs, PASSWORD},
 };
 use tokio::{runtime::Handle, sync::RwLock};
@@ -52,6 +52,7 @@ impl SqlFixture {
         let store = SqlStore::connect(&Config::new(&url).expect("a URL"))
             .await
             .expect("a database to connect to");
+        warm_up(&store).await;
         Self { database: RwLock::new(database), url, deadline, store: wrap(store) }
     }
 
