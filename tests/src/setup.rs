@@ -6,7 +6,7 @@ use session_core::SessionStore;
 
 use crate::{
     demo::{Demo, Owner},
-    service::{AnyMongo, AnyRedis, AnySql, Kept},
+    service::{AnyMongo, AnyRedis, AnySql, Durability},
     session::with,
     stored::Stored,
 };
@@ -81,7 +81,7 @@ impl Setup {
     /// # Panics
     /// As [`AnyRedis::server`].
     pub async fn redis() -> Option<Self> {
-        AnyRedis::server().await.map(|redis| Self::with_redis(redis, Kept::Nothing))
+        AnyRedis::server().await.map(|redis| Self::with_redis(redis, Durability::None))
     }
 
     /// The same in a Redis Cluster.
@@ -89,14 +89,14 @@ impl Setup {
     /// # Panics
     /// As [`AnyRedis::cluster`].
     pub async fn redis_cluster() -> Option<Self> {
-        AnyRedis::cluster().await.map(|redis| Self::with_redis(redis, Kept::Nothing))
+        AnyRedis::cluster().await.map(|redis| Self::with_redis(redis, Durability::None))
     }
 
     /// Sessions in a Redis of the test's own, which it can stop and freeze.
     ///
     /// # Panics
     /// As [`AnyRedis::own_server`].
-    pub async fn own_redis(kept: Kept) -> Option<Self> {
+    pub async fn own_redis(kept: Durability) -> Option<Self> {
         AnyRedis::own_server(kept).await.map(|redis| Self::with_redis(redis, kept))
     }
 
@@ -104,11 +104,11 @@ impl Setup {
     ///
     /// # Panics
     /// As [`AnyRedis::own_cluster`].
-    pub async fn own_redis_cluster(kept: Kept) -> Option<Self> {
+    pub async fn own_redis_cluster(kept: Durability) -> Option<Self> {
         AnyRedis::own_cluster(kept).await.map(|redis| Self::with_redis(redis, kept))
     }
 
-    fn with_redis(redis: AnyRedis, kept: Kept) -> Self {
+    fn with_redis(redis: AnyRedis, kept: Durability) -> Self {
         let url = redis.url(&format!("prefix=demo-{:016x}:", fastrand::u64(..)));
         Self {
             flags: REDIS,
@@ -122,7 +122,7 @@ impl Setup {
     /// # Panics
     /// As [`AnyMongo::server`].
     pub async fn mongo() -> Option<Self> {
-        AnyMongo::server().await.map(|mongo| Self::with_mongo(mongo, Kept::Everything))
+        AnyMongo::server().await.map(|mongo| Self::with_mongo(mongo, Durability::Full))
     }
 
     /// The same in a replica set of three members.
@@ -130,14 +130,14 @@ impl Setup {
     /// # Panics
     /// As [`AnyMongo::set`].
     pub async fn mongo_set() -> Option<Self> {
-        AnyMongo::set().await.map(|mongo| Self::with_mongo(mongo, Kept::Everything))
+        AnyMongo::set().await.map(|mongo| Self::with_mongo(mongo, Durability::Full))
     }
 
     /// Sessions in a MongoDB of the test's own, which it can stop and freeze.
     ///
     /// # Panics
     /// As [`AnyMongo::failing_server`].
-    pub async fn own_mongo(kept: Kept) -> Option<Self> {
+    pub async fn own_mongo(kept: Durability) -> Option<Self> {
         AnyMongo::failing_server(kept).await.map(|mongo| Self::with_mongo(mongo, kept))
     }
 
@@ -145,11 +145,11 @@ impl Setup {
     ///
     /// # Panics
     /// As [`AnyMongo::own_set`].
-    pub async fn own_mongo_set(kept: Kept) -> Option<Self> {
+    pub async fn own_mongo_set(kept: Durability) -> Option<Self> {
         AnyMongo::own_set(kept).await.map(|mongo| Self::with_mongo(mongo, kept))
     }
 
-    fn with_mongo(mongo: AnyMongo, kept: Kept) -> Self {
+    fn with_mongo(mongo: AnyMongo, kept: Durability) -> Self {
         let url = mongo.url(&format!("collection={COLLECTION}"));
         Self {
             flags: MONGO,
@@ -163,7 +163,7 @@ impl Setup {
     /// # Panics
     /// As [`AnySql::postgres`].
     pub async fn postgres() -> Option<Self> {
-        AnySql::postgres().await.map(|sql| Self::with_sql(sql, Kept::Everything))
+        AnySql::postgres().await.map(|sql| Self::with_sql(sql, Durability::Full))
     }
 
     /// Sessions in MariaDB, in a database of their own.
@@ -171,7 +171,7 @@ impl Setup {
     /// # Panics
     /// As [`AnySql::mariadb`].
     pub async fn mariadb() -> Option<Self> {
-        AnySql::mariadb().await.map(|sql| Self::with_sql(sql, Kept::Everything))
+        AnySql::mariadb().await.map(|sql| Self::with_sql(sql, Durability::Full))
     }
 
     /// Sessions in a file of SQLite that all workers have open.
@@ -179,14 +179,14 @@ impl Setup {
     /// # Panics
     /// As [`AnySql::sqlite`].
     pub async fn sqlite() -> Option<Self> {
-        AnySql::sqlite().await.map(|sql| Self::with_sql(sql, Kept::Everything))
+        AnySql::sqlite().await.map(|sql| Self::with_sql(sql, Durability::Full))
     }
 
     /// Sessions in a PostgreSQL of the test's own, which it can stop and freeze.
     ///
     /// # Panics
     /// As [`AnySql::own_postgres`].
-    pub async fn own_postgres(kept: Kept) -> Option<Self> {
+    pub async fn own_postgres(kept: Durability) -> Option<Self> {
         AnySql::own_postgres(kept).await.map(|sql| Self::with_sql(sql, kept))
     }
 
@@ -194,11 +194,11 @@ impl Setup {
     ///
     /// # Panics
     /// As [`AnySql::own_mariadb`].
-    pub async fn own_mariadb(kept: Kept) -> Option<Self> {
+    pub async fn own_mariadb(kept: Durability) -> Option<Self> {
         AnySql::own_mariadb(kept).await.map(|sql| Self::with_sql(sql, kept))
     }
 
-    fn with_sql(sql: AnySql, kept: Kept) -> Self {
+    fn with_sql(sql: AnySql, kept: Durability) -> Self {
         let url = sql.url(&format!("table={TABLE}"));
         Self { flags: SQL, workers: FOUR, kept: Some((url, Service::Sql(Box::new(sql), kept))) }
     }
@@ -303,11 +303,11 @@ pub enum Service {
     /// The owner behind the ipc store.
     IpcOwner(Owner),
     /// Redis, and what it holds after a restart.
-    Redis(Box<AnyRedis>, Kept),
+    Redis(Box<AnyRedis>, Durability),
     /// MongoDB, likewise.
-    Mongo(Box<AnyMongo>, Kept),
+    Mongo(Box<AnyMongo>, Durability),
     /// An SQL database, likewise.
-    Sql(Box<AnySql>, Kept),
+    Sql(Box<AnySql>, Durability),
 }
 
 const OURS: &str = "the server is the test's own";
@@ -315,9 +315,9 @@ const OURS: &str = "the server is the test's own";
 impl Service {
     /// What it holds after [`stop`](Self::stop) and [`restart`](Self::restart).
     #[must_use]
-    pub fn keeps(&self) -> Kept {
+    pub fn keeps(&self) -> Durability {
         match self {
-            Self::IpcOwner(_) => Kept::Nothing,
+            Self::IpcOwner(_) => Durability::None,
             Self::Redis(_, kept) | Self::Mongo(_, kept) | Self::Sql(_, kept) => *kept,
         }
     }

@@ -7,7 +7,7 @@ use mongodb::{
 };
 
 use super::{
-    Kept, Mongo, MongoSet, NotOurs,
+    Durability, ExternalServer, Mongo, MongoSet,
     kind::{Kind, MONGO},
 };
 
@@ -72,7 +72,7 @@ impl AnyMongo {
     ///
     /// # Panics
     /// As [`Mongo::start`].
-    pub async fn own_server(kept: Kept) -> Option<Self> {
+    pub async fn own_server(kept: Durability) -> Option<Self> {
         Mongo::start_keeping(kept, FLAGS).await.map(Self::Server)
     }
 
@@ -80,7 +80,7 @@ impl AnyMongo {
     ///
     /// # Panics
     /// As [`Mongo::start`].
-    pub async fn failing_server(kept: Kept) -> Option<Self> {
+    pub async fn failing_server(kept: Durability) -> Option<Self> {
         Mongo::start_keeping(kept, &[FLAGS, FOR_TESTS].concat()).await.map(Self::Server)
     }
 
@@ -88,7 +88,7 @@ impl AnyMongo {
     ///
     /// # Panics
     /// As [`MongoSet::start`].
-    pub async fn own_set(kept: Kept) -> Option<Self> {
+    pub async fn own_set(kept: Durability) -> Option<Self> {
         let set = MongoSet::start_keeping(kept, &[]).await?;
         match set.ports() {
             Ok(_) => Some(Self::Set(set)),
@@ -122,7 +122,7 @@ impl AnyMongo {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn stop(&mut self) -> Result<(), NotOurs> {
+    pub async fn stop(&mut self) -> Result<(), ExternalServer> {
         match self {
             Self::Server(mongo) => mongo.stop().await,
             Self::Set(set) => set.stop_all().await,
@@ -136,7 +136,7 @@ impl AnyMongo {
     ///
     /// # Panics
     /// If it does not answer.
-    pub async fn start_again(&mut self) -> Result<(), NotOurs> {
+    pub async fn start_again(&mut self) -> Result<(), ExternalServer> {
         match self {
             Self::Server(mongo) => mongo.start_again().await,
             Self::Set(set) => set.start_all().await,
@@ -147,7 +147,7 @@ impl AnyMongo {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn freeze(&self) -> Result<(), NotOurs> {
+    pub async fn freeze(&self) -> Result<(), ExternalServer> {
         match self {
             Self::Server(mongo) => mongo.freeze().await,
             Self::Set(set) => set.freeze_all().await,
@@ -158,7 +158,7 @@ impl AnyMongo {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn thaw(&self) -> Result<(), NotOurs> {
+    pub async fn thaw(&self) -> Result<(), ExternalServer> {
         match self {
             Self::Server(mongo) => mongo.thaw().await,
             Self::Set(set) => set.thaw_all().await,
@@ -173,7 +173,7 @@ impl AnyMongo {
     ///
     /// # Panics
     /// If it does not answer.
-    pub async fn take_no_writes(&self) -> Result<(), NotOurs> {
+    pub async fn take_no_writes(&self) -> Result<(), ExternalServer> {
         let writes = ["insert", "update", "findAndModify", "delete"];
         self.fail(
             doc! { "mode": "alwaysOn", "data": { "failCommands": &writes[..], "errorCode": FULL } },
@@ -188,11 +188,11 @@ impl AnyMongo {
     ///
     /// # Panics
     /// If it does not answer.
-    pub async fn take_writes(&self) -> Result<(), NotOurs> {
+    pub async fn take_writes(&self) -> Result<(), ExternalServer> {
         self.fail(doc! { "mode": "off" }).await
     }
 
-    async fn fail(&self, how: Document) -> Result<(), NotOurs> {
+    async fn fail(&self, how: Document) -> Result<(), ExternalServer> {
         let Self::Server(mongo) = self else {
             panic!("each member of a set would have to be told")
         };

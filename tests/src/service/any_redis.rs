@@ -3,13 +3,9 @@
 use redis::{RedisResult, Value};
 
 use super::{
-    Kept, NotOurs, Redis, RedisCluster,
-    kind::{Kind, REDIS, REDIS_CLUSTER},
+    Durability, ExternalServer, Redis, RedisCluster,
+    kind::{Kind, PASSWORD, REDIS, REDIS_CLUSTER},
 };
-
-/// The password that every [`AnyRedis`], every server of [`AnyMongo`](super::AnyMongo) and every
-/// [`AnySql`](super::AnySql) of a test's own has, so that what must not show is there to show.
-pub const PASSWORD: &str = "correcthorse";
 
 /// Redis, in whichever form.
 #[derive(Debug)]
@@ -50,7 +46,7 @@ impl AnyRedis {
     ///
     /// # Panics
     /// As [`Redis::start`].
-    pub async fn own_server(kept: Kept) -> Option<Self> {
+    pub async fn own_server(kept: Durability) -> Option<Self> {
         Redis::start_with(&flags(kept)).await.map(Self::Server)
     }
 
@@ -58,7 +54,7 @@ impl AnyRedis {
     ///
     /// # Panics
     /// As [`RedisCluster::start`].
-    pub async fn own_cluster(kept: Kept) -> Option<Self> {
+    pub async fn own_cluster(kept: Durability) -> Option<Self> {
         RedisCluster::start_with(&flags(kept)).await.map(Self::Cluster)
     }
 
@@ -76,7 +72,7 @@ impl AnyRedis {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn stop(&mut self) -> Result<(), NotOurs> {
+    pub async fn stop(&mut self) -> Result<(), ExternalServer> {
         match self {
             Self::Server(redis) => redis.stop().await,
             Self::Cluster(cluster) => cluster.stop_all().await,
@@ -90,7 +86,7 @@ impl AnyRedis {
     ///
     /// # Panics
     /// If it does not answer.
-    pub async fn start_again(&mut self) -> Result<(), NotOurs> {
+    pub async fn start_again(&mut self) -> Result<(), ExternalServer> {
         match self {
             Self::Server(redis) => redis.start_again().await,
             Self::Cluster(cluster) => cluster.start_all().await,
@@ -101,7 +97,7 @@ impl AnyRedis {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn freeze(&self) -> Result<(), NotOurs> {
+    pub async fn freeze(&self) -> Result<(), ExternalServer> {
         match self {
             Self::Server(redis) => redis.freeze().await,
             Self::Cluster(cluster) => cluster.freeze_all().await,
@@ -112,7 +108,7 @@ impl AnyRedis {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn thaw(&self) -> Result<(), NotOurs> {
+    pub async fn thaw(&self) -> Result<(), ExternalServer> {
         match self {
             Self::Server(redis) => redis.thaw().await,
             Self::Cluster(cluster) => cluster.thaw_all().await,
@@ -216,15 +212,15 @@ impl AnyRedis {
 }
 
 /// The flags of a server of the test's own.
-fn flags(kept: Kept) -> Vec<&'static str> {
+fn flags(kept: Durability) -> Vec<&'static str> {
     let on_disk: &[&str] = match kept {
-        Kept::Everything => &["--appendonly", "yes", "--appendfsync", "always"],
-        Kept::Nothing => &[],
+        Durability::Full => &["--appendonly", "yes", "--appendfsync", "always"],
+        Durability::None => &[],
     };
     [&["--requirepass", PASSWORD], on_disk].concat()
 }
 
 /// The flags of a server of this kind that may be somebody else's, and then takes none.
 fn flags_for_any(kind: &Kind) -> Vec<&'static str> {
-    if kind.url().is_some() { Vec::new() } else { flags(Kept::Nothing) }
+    if kind.url().is_some() { Vec::new() } else { flags(Durability::None) }
 }

@@ -1,6 +1,6 @@
 //! SQL databases of any engine, behind one set of hands.
 
-use super::{Kept, MariaDb, NotOurs, Postgres, Sqlite, sql_url::with_settings};
+use super::{Durability, ExternalServer, MariaDb, Postgres, Sqlite, url::with_settings};
 use crate::{PATIENCE, wait};
 
 /// An SQL database, of whichever engine.
@@ -50,7 +50,7 @@ impl AnySql {
     ///
     /// # Panics
     /// As [`Postgres::start`].
-    pub async fn own_postgres(kept: Kept) -> Option<Self> {
+    pub async fn own_postgres(kept: Durability) -> Option<Self> {
         let postgres = Postgres::start_keeping(kept, &[]).await?;
         is_ours(postgres.port()).then_some(Self::Postgres(postgres))
     }
@@ -59,7 +59,7 @@ impl AnySql {
     ///
     /// # Panics
     /// As [`MariaDb::start`].
-    pub async fn own_mariadb(kept: Kept) -> Option<Self> {
+    pub async fn own_mariadb(kept: Durability) -> Option<Self> {
         let mariadb = MariaDb::start_keeping(kept, &[]).await?;
         is_ours(mariadb.port()).then_some(Self::MariaDb(mariadb))
     }
@@ -89,11 +89,11 @@ impl AnySql {
     ///
     /// # Errors
     /// If it is not ours, or if there is no server.
-    pub fn port(&self) -> Result<u16, NotOurs> {
+    pub fn port(&self) -> Result<u16, ExternalServer> {
         match self {
             Self::Postgres(postgres) => postgres.port(),
             Self::MariaDb(mariadb) => mariadb.port(),
-            Self::Sqlite(_) => Err(NotOurs::File),
+            Self::Sqlite(_) => Err(ExternalServer::File),
         }
     }
 
@@ -101,7 +101,7 @@ impl AnySql {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn stop(&mut self) -> Result<(), NotOurs> {
+    pub async fn stop(&mut self) -> Result<(), ExternalServer> {
         match self {
             Self::Postgres(postgres) => postgres.stop().await,
             Self::MariaDb(mariadb) => mariadb.stop().await,
@@ -119,7 +119,7 @@ impl AnySql {
     ///
     /// # Panics
     /// If it does not answer.
-    pub async fn start_again(&mut self) -> Result<(), NotOurs> {
+    pub async fn start_again(&mut self) -> Result<(), ExternalServer> {
         match self {
             Self::Postgres(postgres) => postgres.start_again().await,
             Self::MariaDb(mariadb) => mariadb.start_again().await,
@@ -134,7 +134,7 @@ impl AnySql {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn freeze(&self) -> Result<(), NotOurs> {
+    pub async fn freeze(&self) -> Result<(), ExternalServer> {
         match self {
             Self::Postgres(postgres) => postgres.freeze().await,
             Self::MariaDb(mariadb) => mariadb.freeze().await,
@@ -149,7 +149,7 @@ impl AnySql {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn thaw(&self) -> Result<(), NotOurs> {
+    pub async fn thaw(&self) -> Result<(), ExternalServer> {
         match self {
             Self::Postgres(postgres) => postgres.thaw().await,
             Self::MariaDb(mariadb) => mariadb.thaw().await,
@@ -167,7 +167,7 @@ impl AnySql {
     ///
     /// # Panics
     /// If it does not answer.
-    pub async fn take_no_writes(&self) -> Result<(), NotOurs> {
+    pub async fn take_no_writes(&self) -> Result<(), ExternalServer> {
         self.read_only("on").await
     }
 
@@ -178,12 +178,12 @@ impl AnySql {
     ///
     /// # Panics
     /// If it does not answer.
-    pub async fn take_writes(&self) -> Result<(), NotOurs> {
+    pub async fn take_writes(&self) -> Result<(), ExternalServer> {
         self.read_only("off").await
     }
 
     /// `on` or `off`.
-    async fn read_only(&self, is: &str) -> Result<(), NotOurs> {
+    async fn read_only(&self, is: &str) -> Result<(), ExternalServer> {
         match self {
             Self::Postgres(_) => {
                 self.port()?;
@@ -219,7 +219,7 @@ impl AnySql {
         match self {
             Self::Postgres(postgres) => postgres.output(),
             Self::MariaDb(mariadb) => mariadb.output(),
-            Self::Sqlite(_) => Err(NotOurs::File),
+            Self::Sqlite(_) => Err(ExternalServer::File),
         }
         .unwrap_or_default()
     }
@@ -253,7 +253,7 @@ impl AnySql {
 
 /// Whether a test that stops its server can go on with this one. Otherwise its output says that it
 /// is skipped.
-fn is_ours(port: Result<u16, NotOurs>) -> bool {
+fn is_ours(port: Result<u16, ExternalServer>) -> bool {
     port.inspect_err(|not_ours| {
         eprintln!("SKIPPED, this test stops and starts its server: {not_ours}")
     })

@@ -4,6 +4,11 @@ use std::{env, path::PathBuf};
 
 use tempfile::TempDir;
 
+/// The password of every server that the tests start, so that what must stay hidden is there to be
+/// found. Only [`Redis::start`](super::Redis::start) and [`Mongo::start`](super::Mongo::start)
+/// without flags, and replica sets of MongoDB, have none.
+pub const PASSWORD: &str = "correcthorse";
+
 /// One kind of server: what it is called, and where it can be had.
 #[derive(Debug)]
 pub(super) struct Kind {

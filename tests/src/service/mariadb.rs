@@ -5,16 +5,16 @@ use std::{path::PathBuf, thread, time::Instant};
 use sqlx::MySqlPool;
 
 use super::{
-    Kept,
+    Durability,
     kind::MARIADB,
     mariadb_node::{MariaDbNode, ask, make_database, product, root_url, user_url},
     node::Node,
     nodes::Nodes,
     origin::Origin,
+    ownership::{ExternalServer, ServerOwnership},
     shared::SharedServer,
     sql::{self, LOOK_WITHIN},
-    sql_url::{own_database, with_database},
-    whose::{NotOurs, Whose},
+    url::{own_sql_database, with_database},
 };
 
 /// The names of all tables of a database.
@@ -24,8 +24,8 @@ const TABLES: &str = "SELECT CONCAT('`', table_name, '`') FROM information_schem
 /// database.
 #[derive(Debug)]
 pub struct MariaDb {
-    server: Whose<Nodes<MariaDbNode>>,
-    kept: Kept,
+    server: ServerOwnership<MariaDbNode>,
+    kept: Durability,
     database: String,
     version: String,
 }
@@ -47,7 +47,7 @@ impl MariaDb {
     /// If it does not answer.
     pub(super) async fn shared() -> Option<Self> {
         let shared = SharedServer::find(&MARIADB)?;
-        Some(Self::of(Whose::Shared(shared), Kept::Everything).await)
+        Some(Self::of(ServerOwnership::Shared(shared), Durability::Full).await)
     }
 
     /// The same with further flags, as `["--max-connections=20"]`. A server that is not ours cannot
@@ -56,7 +56,7 @@ impl MariaDb {
     /// # Panics
     /// As [`start`](Self::start).
     pub async fn start_with(flags: &[&str]) -> Option<Self> {
-        Self::start_keeping(Kept::Everything, flags).await
+        Self::start_keeping(Durability::Full, flags).await
     }
 
     /// Starts one whose files other servers begin with: making them takes seconds, a copy none.
@@ -64,7 +64,7 @@ impl MariaDb {
     /// # Panics
     /// As [`start`](Self::start).
     pub(super) async fn start_to_share(flags: &[&str]) -> Option<Self> {
-        Self::start_node(Kept::Everything, &|| MariaDbNode::new(flags).leaving_template(), flags)
+        Self::start_node(Durability::Full, &|| MariaDbNode::new(flags).leaving_template(), flags)
             .await
     }
 
@@ -72,19 +72,21 @@ impl MariaDb {
     ///
     /// # Panics
     /// As [`start`](Self::start).
-    pub async fn start_keeping(kept: Kept, flags: &[&str]) -> Option<Self> {
+    pub async fn start_keeping(kept: Durability, flags: &[&str]) -> Option<Self> {
         Self::start_node(kept, &|| MariaDbNode::new(flags), flags).await
     }
 
     async fn start_node(
-        kept: Kept,
+        kept: Durability,
         node: &dyn Fn() -> MariaDbNode,
         flags: &[&str],
     ) -> Option<Self> {
         let began = Instant::now();
         let server = match Origin::find(&MARIADB).await? {
-            Origin::Theirs(url) => Whose::taken(url, &MARIADB, flags)?,
-            origin => Whose::Ours(Nodes::start(&MARIADB, &origin, 1, |_, _| vec![node()]).await),
+            Origin::Theirs(url) => ServerOwnership::external(url, &MARIADB, flags)?,
+            origin => {
+                ServerOwnership::Own(Nodes::start(&MARIADB, &origin, 1, |_, _| vec![node()]).await)
+            }
         };
         let started = Self::of(server, kept).await;
         eprintln!(
@@ -96,8 +98,8 @@ impl MariaDb {
         Some(started)
     }
 
-    async fn of(server: Whose<Nodes<MariaDbNode>>, kept: Kept) -> Self {
-        let database = own_database();
+    async fn of(server: ServerOwnership<MariaDbNode>, kept: Durability) -> Self {
+        let database = own_sql_database();
         let mut started = Self { server, kept, database, version: String::new() };
         started.make_database().await;
         let version = product(&started.own_url()).await;
@@ -112,9 +114,9 @@ impl MariaDb {
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
-            Whose::Ours(nodes) => user_url(nodes.list()[0].port, &self.database),
-            Whose::Shared(shared) => user_url(shared.port(), &self.database),
-            Whose::Theirs { url, .. } => with_database(url, &self.database),
+            ServerOwnership::Own(nodes) => user_url(nodes.list()[0].port, &self.database),
+            ServerOwnership::Shared(shared) => user_url(shared.port(), &self.database),
+            ServerOwnership::External { url, .. } => with_database(url, &self.database),
         }
     }
 
@@ -122,7 +124,7 @@ impl MariaDb {
     ///
     /// # Errors
     /// If it is not ours.
-    pub fn socket_url(&self) -> Result<String, NotOurs> {
+    pub fn socket_url(&self) -> Result<String, ExternalServer> {
         Ok(self.node()?.socket_url(&self.database))
     }
 
@@ -141,7 +143,7 @@ impl MariaDb {
     ///
     /// # Errors
     /// If it is not ours.
-    pub fn port(&self) -> Result<u16, NotOurs> {
+    pub fn port(&self) -> Result<u16, ExternalServer> {
         Ok(self.node()?.port)
     }
 
@@ -149,7 +151,7 @@ impl MariaDb {
     ///
     /// # Errors
     /// If it is not ours.
-    pub fn output(&self) -> Result<String, NotOurs> {
+    pub fn output(&self) -> Result<String, ExternalServer> {
         self.server.output()
     }
 
@@ -164,9 +166,9 @@ impl MariaDb {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn stop(&mut self) -> Result<(), NotOurs> {
+    pub async fn stop(&mut self) -> Result<(), ExternalServer> {
         let port = self.port()?;
-        self.server.ours_mut()?.stop(port).await;
+        self.server.own_mut()?.stop(port).await;
         Ok(())
     }
 
@@ -177,16 +179,16 @@ impl MariaDb {
     ///
     /// # Panics
     /// If it does not answer.
-    pub async fn start_again(&mut self) -> Result<(), NotOurs> {
+    pub async fn start_again(&mut self) -> Result<(), ExternalServer> {
         let node = self.node()?;
         if node.is_running() {
             return Ok(());
         }
-        let (port, is_emptied) = (node.port, self.kept == Kept::Nothing);
+        let (port, is_emptied) = (node.port, self.kept == Durability::None);
         if is_emptied {
             node.empty();
         }
-        self.server.ours_mut()?.start_again(port).await;
+        self.server.own_mut()?.start_again(port).await;
         if is_emptied {
             self.make_database().await;
         }
@@ -198,8 +200,8 @@ impl MariaDb {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn freeze(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.freeze(self.port()?).await;
+    pub async fn freeze(&self) -> Result<(), ExternalServer> {
+        self.server.own()?.freeze(self.port()?).await;
         Ok(())
     }
 
@@ -207,8 +209,8 @@ impl MariaDb {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn thaw(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.thaw(self.port()?).await;
+    pub async fn thaw(&self) -> Result<(), ExternalServer> {
+        self.server.own()?.thaw(self.port()?).await;
         Ok(())
     }
 
@@ -247,12 +249,12 @@ impl MariaDb {
 
     async fn make_database(&self) {
         let made = match &self.server {
-            Whose::Ours(nodes) => {
+            ServerOwnership::Own(nodes) => {
                 let root = root_url(nodes.list()[0].port, "");
                 make_database(&root, &self.database).await
             }
-            Whose::Shared(shared) => make_database(shared.url(), &self.database).await,
-            Whose::Theirs { url, .. } => {
+            ServerOwnership::Shared(shared) => make_database(shared.url(), &self.database).await,
+            ServerOwnership::External { url, .. } => {
                 ask(url, &format!("CREATE DATABASE `{}`", self.database)).await.map(drop)
             }
         };
@@ -264,23 +266,23 @@ impl MariaDb {
     /// The URL of who may do most.
     fn own_url(&self) -> String {
         match &self.server {
-            Whose::Ours(nodes) => root_url(nodes.list()[0].port, &self.database),
-            Whose::Shared(shared) => with_database(shared.url(), &self.database),
-            Whose::Theirs { .. } => self.url(),
+            ServerOwnership::Own(nodes) => root_url(nodes.list()[0].port, &self.database),
+            ServerOwnership::Shared(shared) => with_database(shared.url(), &self.database),
+            ServerOwnership::External { .. } => self.url(),
         }
     }
 
-    fn node(&self) -> Result<&Node<MariaDbNode>, NotOurs> {
-        Ok(&self.server.ours()?.list()[0])
+    fn node(&self) -> Result<&Node<MariaDbNode>, ExternalServer> {
+        Ok(&self.server.own()?.list()[0])
     }
 }
 
 impl Drop for MariaDb {
     fn drop(&mut self) {
         let url = match &self.server {
-            Whose::Ours(_) => return,
-            Whose::Shared(shared) => shared.url(),
-            Whose::Theirs { url, .. } => url,
+            ServerOwnership::Own(_) => return,
+            ServerOwnership::Shared(shared) => shared.url(),
+            ServerOwnership::External { url, .. } => url,
         };
         ask_blocking(url.to_owned(), format!("DROP DATABASE `{}`", self.database));
     }

@@ -6,10 +6,8 @@ use rustix::process::geteuid;
 use sqlx::{Connection, MySqlConnection};
 
 use super::{
-    any_redis::PASSWORD,
-    kind::MARIADB,
-    node::{Node, line, quoted},
-    server::Server,
+    kind::{MARIADB, PASSWORD},
+    node::{Node, Server, line, quoted},
     shared::{self, template_in},
     sql::{self, Answer, LOOK_WITHIN},
 };

@@ -8,7 +8,7 @@
 //!
 //! 1. the environment: `TEST_REDIS_URL`, `TEST_REDIS_CLUSTER_URL`, `TEST_REDIS_SENTINEL_URL`,
 //!    `TEST_MONGO_URL`, `TEST_MONGO_SET_URL`, `TEST_POSTGRES_URL`, `TEST_MARIADB_URL`. Such a
-//!    server is somebody else's, maybe with data in it: every hand on it answers [`NotOurs`], and a
+//!    server is somebody else's, maybe with data in it: every hand on it answers [`ExternalServer`], and a
 //!    test keeps to a prefix or a database of its own;
 //! 2. a container, if Docker answers: the official image, or what `TEST_REDIS_IMAGE`,
 //!    `TEST_MONGO_IMAGE`, `TEST_POSTGRES_IMAGE` and `TEST_MARIADB_IMAGE` name;
@@ -33,18 +33,18 @@
 mod any_mongo;
 mod any_redis;
 mod any_sql;
-mod kept;
+mod durability;
+mod host;
 pub(crate) mod kind;
 mod mariadb;
 mod mariadb_node;
 mod mongo;
 mod mongo_node;
 mod mongo_set;
-mod mongo_url;
 mod node;
 mod nodes;
 pub(crate) mod origin;
-mod place;
+mod ownership;
 pub(crate) mod ports;
 mod postgres;
 mod postgres_node;
@@ -52,25 +52,24 @@ mod redis;
 mod redis_cluster;
 mod redis_node;
 mod redis_sentinel;
-mod server;
 mod share;
 mod shared;
 mod sql;
-mod sql_url;
 mod sqlite;
 mod sqlite_fault;
 mod tap;
 mod url;
-mod whose;
 
 pub use self::{
     any_mongo::AnyMongo,
-    any_redis::{AnyRedis, PASSWORD},
+    any_redis::AnyRedis,
     any_sql::AnySql,
-    kept::Kept,
+    durability::Durability,
+    kind::PASSWORD,
     mariadb::MariaDb,
     mongo::Mongo,
     mongo_set::MongoSet,
+    ownership::ExternalServer,
     postgres::Postgres,
     redis::Redis,
     redis_cluster::RedisCluster,
@@ -78,5 +77,4 @@ pub use self::{
     share::SharedServers,
     sqlite::Sqlite,
     tap::{RoundTrip, Tap},
-    whose::NotOurs,
 };

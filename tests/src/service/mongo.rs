@@ -5,22 +5,22 @@ use std::{path::PathBuf, time::Instant};
 use mongodb::{Client, bson::Document};
 
 use super::{
-    Kept,
+    Durability,
     kind::MONGO,
     mongo_node::{MongoNode, client, command, make_user, product, user_url},
-    mongo_url::{own_database, with_own_database},
     node::Node,
     nodes::Nodes,
     origin::Origin,
+    ownership::{ExternalServer, ServerOwnership},
     shared::SharedServer,
-    whose::{NotOurs, Whose},
+    url::{own_mongo_database, with_own_mongo_database},
 };
 
 /// One MongoDB server. Dropping it ends it.
 #[derive(Debug)]
 pub struct Mongo {
-    server: Whose<Nodes<MongoNode>>,
-    kept: Kept,
+    server: ServerOwnership<MongoNode>,
+    kept: Durability,
     database: String,
     version: String,
 }
@@ -42,9 +42,9 @@ impl Mongo {
     /// If it does not answer.
     pub(super) async fn shared() -> Option<Self> {
         let shared = SharedServer::find(&MONGO)?;
-        let database = own_database("test");
+        let database = own_mongo_database("test");
         make_user(&client(shared.url()).await, &database).await;
-        Some(Self::of(Whose::Shared(shared), Kept::Everything, database).await)
+        Some(Self::of(ServerOwnership::Shared(shared), Durability::Full, database).await)
     }
 
     /// The same with further flags, as `["--setParameter", "ttlMonitorEnabled=false"]`. With
@@ -55,26 +55,26 @@ impl Mongo {
     /// # Panics
     /// As [`start`](Self::start).
     pub async fn start_with(flags: &[&str]) -> Option<Self> {
-        Self::start_keeping(Kept::Everything, flags).await
+        Self::start_keeping(Durability::Full, flags).await
     }
 
     /// The same, with what it holds after a restart.
     ///
     /// # Panics
     /// As [`start`](Self::start).
-    pub async fn start_keeping(kept: Kept, flags: &[&str]) -> Option<Self> {
+    pub async fn start_keeping(kept: Durability, flags: &[&str]) -> Option<Self> {
         let began = Instant::now();
         let (server, database) = match Origin::find(&MONGO).await? {
             Origin::Theirs(url) => {
-                let (url, database) = with_own_database(&url);
-                (Whose::taken(url, &MONGO, flags)?, database)
+                let (url, database) = with_own_mongo_database(&url);
+                (ServerOwnership::external(url, &MONGO, flags)?, database)
             }
             origin => {
                 let nodes =
                     Nodes::start(&MONGO, &origin, 1, |_, _| vec![MongoNode::new(flags)]).await;
-                let database = own_database("test");
+                let database = own_mongo_database("test");
                 nodes.list()[0].make_users(&database).await;
-                (Whose::Ours(nodes), database)
+                (ServerOwnership::Own(nodes), database)
             }
         };
         let mongo = Self::of(server, kept, database).await;
@@ -87,7 +87,7 @@ impl Mongo {
         Some(mongo)
     }
 
-    async fn of(server: Whose<Nodes<MongoNode>>, kept: Kept, database: String) -> Self {
+    async fn of(server: ServerOwnership<MongoNode>, kept: Durability, database: String) -> Self {
         let mut mongo = Self { server, kept, database, version: String::new() };
         let version = product(&mongo.own_url()).await;
         mongo.version = version.unwrap_or_else(|error| {
@@ -100,12 +100,12 @@ impl Mongo {
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
-            Whose::Ours(nodes) => {
+            ServerOwnership::Own(nodes) => {
                 let node = &nodes.list()[0];
                 format!("mongodb://{}127.0.0.1:{}/{}", node.credentials(), node.port, self.database)
             }
-            Whose::Shared(shared) => user_url(shared.port(), &self.database),
-            Whose::Theirs { url, .. } => url.clone(),
+            ServerOwnership::Shared(shared) => user_url(shared.port(), &self.database),
+            ServerOwnership::External { url, .. } => url.clone(),
         }
     }
 
@@ -124,7 +124,7 @@ impl Mongo {
     ///
     /// # Errors
     /// If it is not ours.
-    pub fn port(&self) -> Result<u16, NotOurs> {
+    pub fn port(&self) -> Result<u16, ExternalServer> {
         Ok(self.node()?.port)
     }
 
@@ -132,7 +132,7 @@ impl Mongo {
     ///
     /// # Errors
     /// If it is not ours.
-    pub fn output(&self) -> Result<String, NotOurs> {
+    pub fn output(&self) -> Result<String, ExternalServer> {
         self.server.output()
     }
 
@@ -147,9 +147,9 @@ impl Mongo {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn stop(&mut self) -> Result<(), NotOurs> {
+    pub async fn stop(&mut self) -> Result<(), ExternalServer> {
         let port = self.port()?;
-        self.server.ours_mut()?.stop(port).await;
+        self.server.own_mut()?.stop(port).await;
         Ok(())
     }
 
@@ -160,16 +160,16 @@ impl Mongo {
     ///
     /// # Panics
     /// If it does not answer.
-    pub async fn start_again(&mut self) -> Result<(), NotOurs> {
+    pub async fn start_again(&mut self) -> Result<(), ExternalServer> {
         let node = self.node()?;
         if node.is_running() {
             return Ok(());
         }
-        let (port, is_emptied) = (node.port, self.kept == Kept::Nothing);
+        let (port, is_emptied) = (node.port, self.kept == Durability::None);
         if is_emptied {
             node.empty();
         }
-        self.server.ours_mut()?.start_again(port).await;
+        self.server.own_mut()?.start_again(port).await;
         if is_emptied {
             self.node()?.make_users(&self.database).await;
         }
@@ -180,8 +180,8 @@ impl Mongo {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn freeze(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.freeze(self.port()?).await;
+    pub async fn freeze(&self) -> Result<(), ExternalServer> {
+        self.server.own()?.freeze(self.port()?).await;
         Ok(())
     }
 
@@ -189,8 +189,8 @@ impl Mongo {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn thaw(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.thaw(self.port()?).await;
+    pub async fn thaw(&self) -> Result<(), ExternalServer> {
+        self.server.own()?.thaw(self.port()?).await;
         Ok(())
     }
 
@@ -215,13 +215,13 @@ impl Mongo {
     /// The URL of who may do most.
     fn own_url(&self) -> String {
         match &self.server {
-            Whose::Ours(nodes) => nodes.list()[0].url(),
-            Whose::Shared(shared) => shared.url().to_owned(),
-            Whose::Theirs { url, .. } => url.clone(),
+            ServerOwnership::Own(nodes) => nodes.list()[0].url(),
+            ServerOwnership::Shared(shared) => shared.url().to_owned(),
+            ServerOwnership::External { url, .. } => url.clone(),
         }
     }
 
-    fn node(&self) -> Result<&Node<MongoNode>, NotOurs> {
-        Ok(&self.server.ours()?.list()[0])
+    fn node(&self) -> Result<&Node<MongoNode>, ExternalServer> {
+        Ok(&self.server.own()?.list()[0])
     }
 }

@@ -11,9 +11,8 @@ use mongodb::{
 use tokio::time::timeout;
 
 use super::{
-    any_redis::PASSWORD,
-    node::{Node, line, quoted},
-    server::Server,
+    kind::PASSWORD,
+    node::{Node, Server, line, quoted},
 };
 
 /// How long a look at a server may take. One that hangs is not waited for.

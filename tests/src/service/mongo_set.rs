@@ -8,16 +8,15 @@ use mongodb::{
 };
 
 use super::{
-    Kept,
+    Durability,
     kind::MONGO_SET,
     mongo_node::{MongoNode, client, command, product},
-    mongo_url::{own_database, with_own_database},
     node::{Node, PortTaken},
     nodes::Nodes,
     origin::Origin,
+    ownership::{ExternalServer, ServerOwnership},
     shared::SharedServer,
-    sql_url::with_database,
-    whose::{NotOurs, Whose},
+    url::{own_mongo_database, with_database, with_own_mongo_database},
 };
 use crate::{PATIENCE, wait};
 
@@ -40,8 +39,8 @@ const STEPPED_DOWN: i32 = 10;
 /// A replica set of three members that hold data. Dropping it ends it.
 #[derive(Debug)]
 pub struct MongoSet {
-    server: Whose<Nodes<MongoNode>>,
-    kept: Kept,
+    server: ServerOwnership<MongoNode>,
+    kept: Durability,
     database: String,
     version: String,
 }
@@ -64,7 +63,10 @@ impl MongoSet {
     /// If it does not answer.
     pub(super) async fn shared() -> Option<Self> {
         let shared = SharedServer::find(&MONGO_SET)?;
-        Some(Self::of(Whose::Shared(shared), Kept::Everything, own_database("test")).await)
+        Some(
+            Self::of(ServerOwnership::Shared(shared), Durability::Full, own_mongo_database("test"))
+                .await,
+        )
     }
 
     /// The same with further flags for each member; as
@@ -73,19 +75,19 @@ impl MongoSet {
     /// # Panics
     /// As [`start`](Self::start).
     pub async fn start_with(flags: &[&str]) -> Option<Self> {
-        Self::start_keeping(Kept::Everything, flags).await
+        Self::start_keeping(Durability::Full, flags).await
     }
 
     /// The same, with what it holds after it was stopped as a whole.
     ///
     /// # Panics
     /// As [`start`](Self::start).
-    pub async fn start_keeping(kept: Kept, flags: &[&str]) -> Option<Self> {
+    pub async fn start_keeping(kept: Durability, flags: &[&str]) -> Option<Self> {
         let began = Instant::now();
         let (server, database) = match Origin::find(&MONGO_SET).await? {
             Origin::Theirs(url) => {
-                let (url, database) = with_own_database(&url);
-                (Whose::taken(url, &MONGO_SET, flags)?, database)
+                let (url, database) = with_own_mongo_database(&url);
+                (ServerOwnership::external(url, &MONGO_SET, flags)?, database)
             }
             origin => {
                 let flags = [&["--replSet", NAME, "--oplogSize", "64"], flags].concat();
@@ -95,7 +97,7 @@ impl MongoSet {
                 })
                 .await;
                 initiate(nodes.list()).await;
-                (Whose::Ours(nodes), own_database("test"))
+                (ServerOwnership::Own(nodes), own_mongo_database("test"))
             }
         };
         let set = Self::of(server, kept, database).await;
@@ -108,7 +110,7 @@ impl MongoSet {
         Some(set)
     }
 
-    async fn of(server: Whose<Nodes<MongoNode>>, kept: Kept, database: String) -> Self {
+    async fn of(server: ServerOwnership<MongoNode>, kept: Durability, database: String) -> Self {
         let mut set = Self { server, kept, database, version: String::new() };
         set.complete().await;
         let version = product(&set.url()).await;
@@ -122,13 +124,13 @@ impl MongoSet {
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
-            Whose::Ours(nodes) => format!(
+            ServerOwnership::Own(nodes) => format!(
                 "mongodb://{}/{}?replicaSet={NAME}",
                 hosts(nodes.list()).join(","),
                 self.database
             ),
-            Whose::Shared(shared) => with_database(shared.url(), &self.database),
-            Whose::Theirs { url, .. } => url.clone(),
+            ServerOwnership::Shared(shared) => with_database(shared.url(), &self.database),
+            ServerOwnership::External { url, .. } => url.clone(),
         }
     }
 
@@ -147,15 +149,15 @@ impl MongoSet {
     ///
     /// # Errors
     /// If it is not ours.
-    pub fn ports(&self) -> Result<Vec<u16>, NotOurs> {
-        Ok(self.server.ours()?.list().iter().map(|node| node.port).collect())
+    pub fn ports(&self) -> Result<Vec<u16>, ExternalServer> {
+        Ok(self.server.own()?.list().iter().map(|node| node.port).collect())
     }
 
     /// All that it has written.
     ///
     /// # Errors
     /// If it is not ours.
-    pub fn output(&self) -> Result<String, NotOurs> {
+    pub fn output(&self) -> Result<String, ExternalServer> {
         self.server.output()
     }
 
@@ -172,8 +174,8 @@ impl MongoSet {
     ///
     /// # Panics
     /// If none is elected.
-    pub async fn primary(&self) -> Result<u16, NotOurs> {
-        let nodes = self.server.ours()?;
+    pub async fn primary(&self) -> Result<u16, ExternalServer> {
+        let nodes = self.server.own()?;
         Ok(wait::until("a primary", PATIENCE, async || primary_of(&says(nodes.list()).await)).await)
     }
 
@@ -184,9 +186,9 @@ impl MongoSet {
     ///
     /// # Panics
     /// If there is none.
-    pub async fn kill_primary(&mut self) -> Result<u16, NotOurs> {
+    pub async fn kill_primary(&mut self) -> Result<u16, ExternalServer> {
         let port = self.primary().await?;
-        self.server.ours_mut()?.stop(port).await;
+        self.server.own_mut()?.stop(port).await;
         Ok(port)
     }
 
@@ -197,9 +199,9 @@ impl MongoSet {
     ///
     /// # Panics
     /// If there is none.
-    pub async fn freeze_primary(&self) -> Result<u16, NotOurs> {
+    pub async fn freeze_primary(&self) -> Result<u16, ExternalServer> {
         let port = self.primary().await?;
-        self.server.ours()?.freeze(port).await;
+        self.server.own()?.freeze(port).await;
         Ok(port)
     }
 
@@ -211,7 +213,7 @@ impl MongoSet {
     ///
     /// # Panics
     /// If there is none, or if it refuses.
-    pub async fn step_down(&self) -> Result<u16, NotOurs> {
+    pub async fn step_down(&self) -> Result<u16, ExternalServer> {
         let port = self.primary().await?;
         let words = doc! { "replSetStepDown": STEPPED_DOWN, "secondaryCatchUpPeriodSecs": 1 };
         self.command(port, words)
@@ -227,8 +229,8 @@ impl MongoSet {
     ///
     /// # Panics
     /// If no member has this port.
-    pub async fn stop(&mut self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours_mut()?.stop(port).await;
+    pub async fn stop(&mut self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own_mut()?.stop(port).await;
         Ok(())
     }
 
@@ -240,8 +242,8 @@ impl MongoSet {
     ///
     /// # Panics
     /// If no member has this port, or if it does not answer.
-    pub async fn start_again(&mut self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours_mut()?.start_again(port).await;
+    pub async fn start_again(&mut self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own_mut()?.start_again(port).await;
         Ok(())
     }
 
@@ -252,8 +254,8 @@ impl MongoSet {
     ///
     /// # Panics
     /// If no member has this port.
-    pub async fn freeze(&self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours()?.freeze(port).await;
+    pub async fn freeze(&self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own()?.freeze(port).await;
         Ok(())
     }
 
@@ -264,8 +266,8 @@ impl MongoSet {
     ///
     /// # Panics
     /// If no member has this port.
-    pub async fn thaw(&self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours()?.thaw(port).await;
+    pub async fn thaw(&self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own()?.thaw(port).await;
         Ok(())
     }
 
@@ -273,8 +275,8 @@ impl MongoSet {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn stop_all(&mut self) -> Result<(), NotOurs> {
-        self.server.ours_mut()?.stop_all().await;
+    pub async fn stop_all(&mut self) -> Result<(), ExternalServer> {
+        self.server.own_mut()?.stop_all().await;
         Ok(())
     }
 
@@ -286,18 +288,18 @@ impl MongoSet {
     ///
     /// # Panics
     /// If it does not come together.
-    pub async fn start_all(&mut self) -> Result<(), NotOurs> {
-        let is_emptied =
-            self.kept == Kept::Nothing && !self.server.ours()?.list().iter().any(Node::is_running);
+    pub async fn start_all(&mut self) -> Result<(), ExternalServer> {
+        let is_emptied = self.kept == Durability::None
+            && !self.server.own()?.list().iter().any(Node::is_running);
         if is_emptied {
-            self.server.ours()?.list().iter().for_each(Node::empty);
+            self.server.own()?.list().iter().for_each(Node::empty);
         }
-        let started = self.server.ours_mut()?.start_all().await;
+        let started = self.server.own_mut()?.start_all().await;
         started.unwrap_or_else(|PortTaken| {
             panic!("another process took a port of the replica set while it was stopped")
         });
         if is_emptied {
-            initiate(self.server.ours()?.list()).await;
+            initiate(self.server.own()?.list()).await;
         }
         self.complete().await;
         Ok(())
@@ -307,8 +309,8 @@ impl MongoSet {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn freeze_all(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.freeze_all().await;
+    pub async fn freeze_all(&self) -> Result<(), ExternalServer> {
+        self.server.own()?.freeze_all().await;
         Ok(())
     }
 
@@ -316,8 +318,8 @@ impl MongoSet {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn thaw_all(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.thaw_all().await;
+    pub async fn thaw_all(&self) -> Result<(), ExternalServer> {
+        self.server.own()?.thaw_all().await;
         Ok(())
     }
 
@@ -327,7 +329,7 @@ impl MongoSet {
     /// # Panics
     /// If that does not happen.
     pub async fn complete(&self) {
-        let Whose::Ours(nodes) = &self.server else { return };
+        let ServerOwnership::Own(nodes) = &self.server else { return };
         wait::until("a primary, and every other member to follow it", PATIENCE, async || {
             let said = says(nodes.list()).await;
             let primary = primary_of(&said)?;
@@ -381,8 +383,8 @@ impl MongoSet {
     ///
     /// # Panics
     /// If no member has this port.
-    pub async fn client_of(&self, port: u16) -> Result<Client, NotOurs> {
-        Ok(client(&self.server.ours()?.on(port).url()).await)
+    pub async fn client_of(&self, port: u16) -> Result<Client, ExternalServer> {
+        Ok(client(&self.server.own()?.on(port).url()).await)
     }
 
     /// The answer of the member on this port to one command to the database `admin`, for looking
@@ -396,8 +398,8 @@ impl MongoSet {
     /// If no member of ours has this port.
     pub async fn command(&self, port: u16, words: Document) -> mongodb::error::Result<Document> {
         let url = match &self.server {
-            Whose::Ours(nodes) => nodes.on(port).url(),
-            Whose::Shared(_) | Whose::Theirs { .. } => self.url(),
+            ServerOwnership::Own(nodes) => nodes.on(port).url(),
+            ServerOwnership::Shared(_) | ServerOwnership::External { .. } => self.url(),
         };
         command(&client(&url).await, "admin", words).await
     }

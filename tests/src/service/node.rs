@@ -1,20 +1,33 @@
-//! One process of a service.
+//! One process of a service, and the trait of the programs that it can run.
 
 use std::{
-    fs,
+    fmt, fs,
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering::SeqCst},
 };
 
-use super::{
-    place::{Place, Running},
-    server::Server,
-};
+use super::host::{Host, Running};
 use crate::{PATIENCE, wait};
 
 /// Another process was faster in taking one of the ports.
 #[derive(Debug)]
 pub(super) struct PortTaken;
+
+/// How a server's program is started, and how it is known that it runs.
+pub(super) trait Server: fmt::Debug + Sized {
+    /// What it says if another process has its port.
+    const PORT_TAKEN: &'static str;
+
+    /// What it says if it cannot run as it was told to.
+    const REFUSALS: &'static [&'static str];
+
+    /// Puts what it needs into its folder, and returns the shell's line that starts this program.
+    /// At its end the shell has become the server, by `exec`.
+    fn set_up(node: &Node<Self>, program: &str) -> String;
+
+    /// Whether it answers. Another server at its address does not count.
+    async fn answers(node: &Node<Self>) -> bool;
+}
 
 /// One process of a service.
 #[derive(Debug)]
@@ -39,8 +52,8 @@ impl<S: Server> Node<S> {
     ///
     /// # Panics
     /// If its folder cannot be written to.
-    pub(super) fn prepare(place: &Place, program: &'static str, port: u16, server: S) -> Self {
-        let folder = place.folder().to_owned();
+    pub(super) fn prepare(host: &Host, program: &'static str, port: u16, server: S) -> Self {
+        let folder = host.folder().to_owned();
         let mut node = Self {
             port,
             server,
@@ -51,7 +64,7 @@ impl<S: Server> Node<S> {
             earlier: 0,
             line: String::new(),
         };
-        node.line = S::set_up(&node, &place.program);
+        node.line = S::set_up(&node, &host.program);
         node
     }
 

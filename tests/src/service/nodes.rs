@@ -6,12 +6,11 @@ use futures_util::future::join_all;
 use rustix::process::Signal;
 
 use super::{
+    host::Host,
     kind::Kind,
-    node::{Node, PortTaken},
+    node::{Node, PortTaken, Server},
     origin::Origin,
-    place::Place,
     ports::{self, Port},
-    server::Server,
 };
 
 /// How often other ports are tried.
@@ -25,7 +24,7 @@ const MOST_LAST_LINES: usize = 8;
 pub(super) struct Nodes<S: Server> {
     // Before the place, whose folder they use.
     list: Vec<Node<S>>,
-    pub(super) place: Place,
+    pub(super) host: Host,
     /// Theirs also while they are stopped.
     ports: Vec<Port>,
 }
@@ -42,14 +41,14 @@ impl<S: Server> Nodes<S> {
         count: usize,
         describe: impl Fn(&Path, &[u16]) -> Vec<S>,
     ) -> Self {
-        let place = Place::open(origin, kind.program).await;
-        let mut nodes = Self { list: Vec::new(), place, ports: Vec::new() };
+        let host = Host::open(origin, kind.program).await;
+        let mut nodes = Self { list: Vec::new(), host, ports: Vec::new() };
         for _ in 0..ATTEMPTS {
             nodes.ports = ports::free(count);
             let numbers: Vec<_> = nodes.ports.iter().map(|port| port.number).collect();
-            let servers = numbers.iter().zip(describe(nodes.place.folder(), &numbers));
+            let servers = numbers.iter().zip(describe(nodes.host.folder(), &numbers));
             nodes.list = servers
-                .map(|(port, server)| Node::prepare(&nodes.place, kind.program, *port, server))
+                .map(|(port, server)| Node::prepare(&nodes.host, kind.program, *port, server))
                 .collect();
             if nodes.start_all().await.is_ok() {
                 return nodes;
@@ -84,7 +83,7 @@ impl<S: Server> Nodes<S> {
     /// Kills one. Fine if it is stopped.
     pub(super) async fn stop(&mut self, port: u16) {
         let at = self.position(port);
-        self.place.kill(self.list[at].running.take().into_iter().collect()).await;
+        self.host.kill(self.list[at].running.take().into_iter().collect()).await;
     }
 
     /// Starts one again on the same port with the same settings. Fine if it runs.
@@ -110,9 +109,7 @@ impl<S: Server> Nodes<S> {
 
     /// Kills all.
     pub(super) async fn stop_all(&mut self) {
-        self.place
-            .kill(self.list.iter_mut().filter_map(|node| node.running.take()).collect())
-            .await;
+        self.host.kill(self.list.iter_mut().filter_map(|node| node.running.take()).collect()).await;
     }
 
     /// Starts all that do not run.
@@ -135,7 +132,7 @@ impl<S: Server> Nodes<S> {
 
     async fn signal(&self, nodes: &[&Node<S>], signal: Signal) {
         let running: Vec<_> = nodes.iter().filter_map(|node| node.running.as_ref()).collect();
-        self.place.signal(&running, signal).await;
+        self.host.signal(&running, signal).await;
         for node in nodes {
             node.is_frozen.store(signal == Signal::STOP, SeqCst);
         }
@@ -148,7 +145,7 @@ impl<S: Server> Nodes<S> {
             self.list[*at].forget();
         }
         let commands: Vec<_> = stopped.iter().map(|at| self.list[*at].launch()).collect();
-        let started = self.place.start(&commands).await;
+        let started = self.host.start(&commands).await;
         for (at, running) in stopped.iter().zip(started) {
             self.list[*at].running = Some(running);
             self.list[*at].is_frozen.store(false, SeqCst);

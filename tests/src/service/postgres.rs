@@ -5,16 +5,16 @@ use std::{path::PathBuf, thread, time::Instant};
 use sqlx::PgPool;
 
 use super::{
-    Kept,
+    Durability,
     kind::POSTGRES,
     node::Node,
     nodes::Nodes,
     origin::Origin,
+    ownership::{ExternalServer, ServerOwnership},
     postgres_node::{PostgresNode, ask, make_database, product, user_url},
     shared::SharedServer,
     sql::{self, LOOK_WITHIN},
-    sql_url::{own_database, with_database},
-    whose::{NotOurs, Whose},
+    url::{own_sql_database, with_database},
 };
 
 /// The names of all tables of a database.
@@ -25,8 +25,8 @@ const TABLES: &str = "SELECT format('%I.%I', schemaname, tablename) FROM pg_tabl
 /// database.
 #[derive(Debug)]
 pub struct Postgres {
-    server: Whose<Nodes<PostgresNode>>,
-    kept: Kept,
+    server: ServerOwnership<PostgresNode>,
+    kept: Durability,
     database: String,
     version: String,
 }
@@ -48,7 +48,7 @@ impl Postgres {
     /// If it does not answer.
     pub(super) async fn shared() -> Option<Self> {
         let shared = SharedServer::find(&POSTGRES)?;
-        Some(Self::of(Whose::Shared(shared), Kept::Everything).await)
+        Some(Self::of(ServerOwnership::Shared(shared), Durability::Full).await)
     }
 
     /// The same with further flags, as `["-c", "max_connections=20"]`. A server that is not ours
@@ -57,7 +57,7 @@ impl Postgres {
     /// # Panics
     /// As [`start`](Self::start).
     pub async fn start_with(flags: &[&str]) -> Option<Self> {
-        Self::start_keeping(Kept::Everything, flags).await
+        Self::start_keeping(Durability::Full, flags).await
     }
 
     /// Starts one whose files other servers begin with: making them takes seconds, a copy none.
@@ -65,7 +65,7 @@ impl Postgres {
     /// # Panics
     /// As [`start`](Self::start).
     pub(super) async fn start_to_share(flags: &[&str]) -> Option<Self> {
-        Self::start_node(Kept::Everything, &|| PostgresNode::new(flags).leaving_template(), flags)
+        Self::start_node(Durability::Full, &|| PostgresNode::new(flags).leaving_template(), flags)
             .await
     }
 
@@ -73,19 +73,21 @@ impl Postgres {
     ///
     /// # Panics
     /// As [`start`](Self::start).
-    pub async fn start_keeping(kept: Kept, flags: &[&str]) -> Option<Self> {
+    pub async fn start_keeping(kept: Durability, flags: &[&str]) -> Option<Self> {
         Self::start_node(kept, &|| PostgresNode::new(flags), flags).await
     }
 
     async fn start_node(
-        kept: Kept,
+        kept: Durability,
         node: &dyn Fn() -> PostgresNode,
         flags: &[&str],
     ) -> Option<Self> {
         let began = Instant::now();
         let server = match Origin::find(&POSTGRES).await? {
-            Origin::Theirs(url) => Whose::taken(url, &POSTGRES, flags)?,
-            origin => Whose::Ours(Nodes::start(&POSTGRES, &origin, 1, |_, _| vec![node()]).await),
+            Origin::Theirs(url) => ServerOwnership::external(url, &POSTGRES, flags)?,
+            origin => {
+                ServerOwnership::Own(Nodes::start(&POSTGRES, &origin, 1, |_, _| vec![node()]).await)
+            }
         };
         let started = Self::of(server, kept).await;
         eprintln!(
@@ -97,8 +99,8 @@ impl Postgres {
         Some(started)
     }
 
-    async fn of(server: Whose<Nodes<PostgresNode>>, kept: Kept) -> Self {
-        let database = own_database();
+    async fn of(server: ServerOwnership<PostgresNode>, kept: Durability) -> Self {
+        let database = own_sql_database();
         let mut started = Self { server, kept, database, version: String::new() };
         started.make_database().await;
         let version = product(&started.own_url()).await;
@@ -113,9 +115,9 @@ impl Postgres {
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
-            Whose::Ours(nodes) => nodes.list()[0].url(&self.database),
-            Whose::Shared(shared) => user_url(shared.port(), &self.database),
-            Whose::Theirs { url, .. } => with_database(url, &self.database),
+            ServerOwnership::Own(nodes) => nodes.list()[0].url(&self.database),
+            ServerOwnership::Shared(shared) => user_url(shared.port(), &self.database),
+            ServerOwnership::External { url, .. } => with_database(url, &self.database),
         }
     }
 
@@ -123,7 +125,7 @@ impl Postgres {
     ///
     /// # Errors
     /// If it is not ours.
-    pub fn socket_url(&self) -> Result<String, NotOurs> {
+    pub fn socket_url(&self) -> Result<String, ExternalServer> {
         Ok(self.node()?.socket_url(&self.database))
     }
 
@@ -142,7 +144,7 @@ impl Postgres {
     ///
     /// # Errors
     /// If it is not ours.
-    pub fn port(&self) -> Result<u16, NotOurs> {
+    pub fn port(&self) -> Result<u16, ExternalServer> {
         Ok(self.node()?.port)
     }
 
@@ -150,7 +152,7 @@ impl Postgres {
     ///
     /// # Errors
     /// If it is not ours.
-    pub fn output(&self) -> Result<String, NotOurs> {
+    pub fn output(&self) -> Result<String, ExternalServer> {
         self.server.output()
     }
 
@@ -165,9 +167,9 @@ impl Postgres {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn stop(&mut self) -> Result<(), NotOurs> {
+    pub async fn stop(&mut self) -> Result<(), ExternalServer> {
         let port = self.port()?;
-        self.server.ours_mut()?.stop(port).await;
+        self.server.own_mut()?.stop(port).await;
         Ok(())
     }
 
@@ -178,17 +180,17 @@ impl Postgres {
     ///
     /// # Panics
     /// If it does not answer.
-    pub async fn start_again(&mut self) -> Result<(), NotOurs> {
+    pub async fn start_again(&mut self) -> Result<(), ExternalServer> {
         let node = self.node()?;
         if node.is_running() {
             return Ok(());
         }
-        let (port, is_emptied) = (node.port, self.kept == Kept::Nothing);
+        let (port, is_emptied) = (node.port, self.kept == Durability::None);
         if is_emptied {
             self.release_memory();
             node.empty();
         }
-        self.server.ours_mut()?.start_again(port).await;
+        self.server.own_mut()?.start_again(port).await;
         if is_emptied {
             self.make_database().await;
         }
@@ -200,8 +202,8 @@ impl Postgres {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn freeze(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.freeze(self.port()?).await;
+    pub async fn freeze(&self) -> Result<(), ExternalServer> {
+        self.server.own()?.freeze(self.port()?).await;
         Ok(())
     }
 
@@ -209,8 +211,8 @@ impl Postgres {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn thaw(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.thaw(self.port()?).await;
+    pub async fn thaw(&self) -> Result<(), ExternalServer> {
+        self.server.own()?.thaw(self.port()?).await;
         Ok(())
     }
 
@@ -249,11 +251,11 @@ impl Postgres {
 
     async fn make_database(&self) {
         match &self.server {
-            Whose::Ours(nodes) => nodes.list()[0].make(&self.database).await,
-            Whose::Shared(shared) => make_database(shared.url(), &self.database)
+            ServerOwnership::Own(nodes) => nodes.list()[0].make(&self.database).await,
+            ServerOwnership::Shared(shared) => make_database(shared.url(), &self.database)
                 .await
                 .expect("who may do everything makes a database"),
-            Whose::Theirs { url, .. } => {
+            ServerOwnership::External { url, .. } => {
                 let made = ask(url, &format!("CREATE DATABASE \"{}\"", self.database)).await;
                 made.unwrap_or_else(|error| {
                     panic!("{}: no database for this test: {error}", self.server.description())
@@ -265,8 +267,8 @@ impl Postgres {
     /// What it leaves behind in the memory of this machine goes with its last process. That of a
     /// container goes with the container.
     fn release_memory(&self) {
-        if let Whose::Ours(nodes) = &self.server
-            && nodes.place.is_here()
+        if let ServerOwnership::Own(nodes) = &self.server
+            && nodes.host.is_here()
         {
             nodes.list()[0].release_memory();
         }
@@ -275,9 +277,9 @@ impl Postgres {
     /// The URL of who may do most.
     fn own_url(&self) -> String {
         match &self.server {
-            Whose::Ours(nodes) => nodes.list()[0].root_url(&self.database),
-            Whose::Shared(shared) => with_database(shared.url(), &self.database),
-            Whose::Theirs { .. } => self.url(),
+            ServerOwnership::Own(nodes) => nodes.list()[0].root_url(&self.database),
+            ServerOwnership::Shared(shared) => with_database(shared.url(), &self.database),
+            ServerOwnership::External { .. } => self.url(),
         }
     }
 
@@ -286,17 +288,17 @@ impl Postgres {
         ask_blocking(url.to_owned(), dropped);
     }
 
-    fn node(&self) -> Result<&Node<PostgresNode>, NotOurs> {
-        Ok(&self.server.ours()?.list()[0])
+    fn node(&self) -> Result<&Node<PostgresNode>, ExternalServer> {
+        Ok(&self.server.own()?.list()[0])
     }
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
         match &self.server {
-            Whose::Ours(_) => self.release_memory(),
-            Whose::Shared(shared) => self.drop_database(shared.url()),
-            Whose::Theirs { url, .. } => self.drop_database(url),
+            ServerOwnership::Own(_) => self.release_memory(),
+            ServerOwnership::Shared(shared) => self.drop_database(shared.url()),
+            ServerOwnership::External { url, .. } => self.drop_database(url),
         }
     }
 }

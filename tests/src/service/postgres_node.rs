@@ -7,10 +7,8 @@ use rustix::process::geteuid;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 
 use super::{
-    any_redis::PASSWORD,
-    kind::POSTGRES,
-    node::{Node, line, quoted},
-    server::Server,
+    kind::{PASSWORD, POSTGRES},
+    node::{Node, Server, line, quoted},
     shared::{self, template_in},
     sql::{self, Answer, LOOK_WITHIN},
 };
@@ -22,7 +20,7 @@ const MAKE_WITHIN: Duration = Duration::from_secs(20);
 /// Who may do everything.
 const ROOT: &str = "rig";
 
-/// Whose the test's database is.
+/// ServerOwnership the test's database is.
 const USER: &str = "app";
 
 /// Who runs it if the test is root's: `nobody`, by the number that is the same everywhere. It

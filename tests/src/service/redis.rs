@@ -8,15 +8,15 @@ use super::{
     kind::REDIS,
     nodes::Nodes,
     origin::Origin,
+    ownership::{ExternalServer, ServerOwnership},
     redis_node::{RedisNode, command, product},
     shared::SharedServer,
-    whose::{NotOurs, Whose},
 };
 
 /// One Redis server. Dropping it ends it.
 #[derive(Debug)]
 pub struct Redis {
-    server: Whose<Nodes<RedisNode>>,
+    server: ServerOwnership<RedisNode>,
     version: String,
 }
 
@@ -35,7 +35,7 @@ impl Redis {
     /// # Panics
     /// If it does not answer.
     pub(super) async fn shared() -> Option<Self> {
-        Some(Self::of(Whose::Shared(SharedServer::find(&REDIS)?)).await)
+        Some(Self::of(ServerOwnership::Shared(SharedServer::find(&REDIS)?)).await)
     }
 
     /// The same with further flags, as `["--maxmemory", "8mb"]`. With `["--requirepass", "…"]`,
@@ -47,8 +47,8 @@ impl Redis {
     pub async fn start_with(flags: &[&str]) -> Option<Self> {
         let began = Instant::now();
         let server = match Origin::find(&REDIS).await? {
-            Origin::Theirs(url) => Whose::taken(url, &REDIS, flags)?,
-            origin => Whose::Ours(start(&origin, flags).await),
+            Origin::Theirs(url) => ServerOwnership::external(url, &REDIS, flags)?,
+            origin => ServerOwnership::Own(start(&origin, flags).await),
         };
         let redis = Self::of(server).await;
         eprintln!(
@@ -60,7 +60,7 @@ impl Redis {
         Some(redis)
     }
 
-    async fn of(server: Whose<Nodes<RedisNode>>) -> Self {
+    async fn of(server: ServerOwnership<RedisNode>) -> Self {
         let mut redis = Self { server, version: String::new() };
         let version = product(&redis.url()).await;
         redis.version = version.unwrap_or_else(|error| {
@@ -73,9 +73,9 @@ impl Redis {
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
-            Whose::Ours(nodes) => nodes.list()[0].url(),
-            Whose::Shared(shared) => shared.url().to_owned(),
-            Whose::Theirs { url, .. } => url.clone(),
+            ServerOwnership::Own(nodes) => nodes.list()[0].url(),
+            ServerOwnership::Shared(shared) => shared.url().to_owned(),
+            ServerOwnership::External { url, .. } => url.clone(),
         }
     }
 
@@ -83,9 +83,9 @@ impl Redis {
     ///
     /// # Errors
     /// If it is not ours.
-    pub fn socket_url(&self) -> Result<String, NotOurs> {
-        let nodes = self.server.ours()?;
-        let socket = nodes.place.folder().join("redis.sock");
+    pub fn socket_url(&self) -> Result<String, ExternalServer> {
+        let nodes = self.server.own()?;
+        let socket = nodes.host.folder().join("redis.sock");
         Ok(format!(
             "redis+unix://{}{}",
             socket.display(),
@@ -102,15 +102,15 @@ impl Redis {
     ///
     /// # Errors
     /// If it is not ours.
-    pub fn port(&self) -> Result<u16, NotOurs> {
-        Ok(self.server.ours()?.list()[0].port)
+    pub fn port(&self) -> Result<u16, ExternalServer> {
+        Ok(self.server.own()?.list()[0].port)
     }
 
     /// All that it has written.
     ///
     /// # Errors
     /// If it is not ours.
-    pub fn output(&self) -> Result<String, NotOurs> {
+    pub fn output(&self) -> Result<String, ExternalServer> {
         self.server.output()
     }
 
@@ -124,9 +124,9 @@ impl Redis {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn stop(&mut self) -> Result<(), NotOurs> {
+    pub async fn stop(&mut self) -> Result<(), ExternalServer> {
         let port = self.port()?;
-        self.server.ours_mut()?.stop(port).await;
+        self.server.own_mut()?.stop(port).await;
         Ok(())
     }
 
@@ -137,9 +137,9 @@ impl Redis {
     ///
     /// # Panics
     /// If it does not answer.
-    pub async fn start_again(&mut self) -> Result<(), NotOurs> {
+    pub async fn start_again(&mut self) -> Result<(), ExternalServer> {
         let port = self.port()?;
-        self.server.ours_mut()?.start_again(port).await;
+        self.server.own_mut()?.start_again(port).await;
         Ok(())
     }
 
@@ -147,8 +147,8 @@ impl Redis {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn freeze(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.freeze(self.port()?).await;
+    pub async fn freeze(&self) -> Result<(), ExternalServer> {
+        self.server.own()?.freeze(self.port()?).await;
         Ok(())
     }
 
@@ -156,8 +156,8 @@ impl Redis {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn thaw(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.thaw(self.port()?).await;
+    pub async fn thaw(&self) -> Result<(), ExternalServer> {
+        self.server.own()?.thaw(self.port()?).await;
         Ok(())
     }
 

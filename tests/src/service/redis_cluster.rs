@@ -14,10 +14,10 @@ use super::{
     node::{Node, PortTaken},
     nodes::Nodes,
     origin::Origin,
+    ownership::{ExternalServer, ServerOwnership},
     redis_node::{RedisNode, command, credentials, info, product},
     shared::SharedServer,
     url::{credentials_of, hosts_of},
-    whose::{NotOurs, Whose},
 };
 use crate::{PATIENCE, wait};
 
@@ -31,7 +31,7 @@ const NODE_TIMEOUT: u16 = 1_500;
 /// A Redis cluster: three primaries, each with one replica. Dropping it ends it.
 #[derive(Debug)]
 pub struct RedisCluster {
-    server: Whose<Nodes<RedisNode>>,
+    server: ServerOwnership<RedisNode>,
     version: String,
 }
 
@@ -51,7 +51,7 @@ impl RedisCluster {
     /// # Panics
     /// If it does not answer.
     pub(super) async fn shared() -> Option<Self> {
-        Some(Self::of(Whose::Shared(SharedServer::find(&REDIS_CLUSTER)?)).await)
+        Some(Self::of(ServerOwnership::Shared(SharedServer::find(&REDIS_CLUSTER)?)).await)
     }
 
     /// The same with further flags for each node; as
@@ -62,8 +62,8 @@ impl RedisCluster {
     pub async fn start_with(flags: &[&str]) -> Option<Self> {
         let began = Instant::now();
         let server = match Origin::find(&REDIS_CLUSTER).await? {
-            Origin::Theirs(url) => Whose::taken(url, &REDIS_CLUSTER, flags)?,
-            origin => Whose::Ours(start(&origin, flags).await),
+            Origin::Theirs(url) => ServerOwnership::external(url, &REDIS_CLUSTER, flags)?,
+            origin => ServerOwnership::Own(start(&origin, flags).await),
         };
         let cluster = Self::of(server).await;
         eprintln!(
@@ -75,7 +75,7 @@ impl RedisCluster {
         Some(cluster)
     }
 
-    async fn of(server: Whose<Nodes<RedisNode>>) -> Self {
+    async fn of(server: ServerOwnership<RedisNode>) -> Self {
         let mut cluster = Self { server, version: String::new() };
         cluster.complete().await;
         let version = product(&cluster.seeds()[0]).await;
@@ -90,7 +90,7 @@ impl RedisCluster {
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
-            Whose::Ours(nodes) => {
+            ServerOwnership::Own(nodes) => {
                 let hosts: Vec<_> = nodes.list()[..SHARDS.len()]
                     .iter()
                     .map(|node| format!("127.0.0.1:{}", node.port))
@@ -101,8 +101,8 @@ impl RedisCluster {
                     hosts.join(",")
                 )
             }
-            Whose::Shared(shared) => shared.url().to_owned(),
-            Whose::Theirs { url, .. } => url.clone(),
+            ServerOwnership::Shared(shared) => shared.url().to_owned(),
+            ServerOwnership::External { url, .. } => url.clone(),
         }
     }
 
@@ -115,15 +115,15 @@ impl RedisCluster {
     ///
     /// # Errors
     /// If it is not ours.
-    pub fn ports(&self) -> Result<Vec<u16>, NotOurs> {
-        Ok(self.server.ours()?.list().iter().map(|node| node.port).collect())
+    pub fn ports(&self) -> Result<Vec<u16>, ExternalServer> {
+        Ok(self.server.own()?.list().iter().map(|node| node.port).collect())
     }
 
     /// All that it has written.
     ///
     /// # Errors
     /// If it is not ours.
-    pub fn output(&self) -> Result<String, NotOurs> {
+    pub fn output(&self) -> Result<String, ExternalServer> {
         self.server.output()
     }
 
@@ -156,9 +156,9 @@ impl RedisCluster {
     ///
     /// # Panics
     /// If the shard has no primary.
-    pub async fn kill_primary(&mut self, shard: usize) -> Result<u16, NotOurs> {
+    pub async fn kill_primary(&mut self, shard: usize) -> Result<u16, ExternalServer> {
         let port = self.primary(shard).await?;
-        self.server.ours_mut()?.stop(port).await;
+        self.server.own_mut()?.stop(port).await;
         Ok(port)
     }
 
@@ -169,9 +169,9 @@ impl RedisCluster {
     ///
     /// # Panics
     /// If the shard has no primary.
-    pub async fn freeze_primary(&self, shard: usize) -> Result<u16, NotOurs> {
+    pub async fn freeze_primary(&self, shard: usize) -> Result<u16, ExternalServer> {
         let port = self.primary(shard).await?;
-        self.server.ours()?.freeze(port).await;
+        self.server.own()?.freeze(port).await;
         Ok(port)
     }
 
@@ -182,8 +182,8 @@ impl RedisCluster {
     ///
     /// # Panics
     /// If no node has this port.
-    pub async fn stop(&mut self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours_mut()?.stop(port).await;
+    pub async fn stop(&mut self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own_mut()?.stop(port).await;
         Ok(())
     }
 
@@ -194,8 +194,8 @@ impl RedisCluster {
     ///
     /// # Panics
     /// If no node has this port.
-    pub async fn freeze(&self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours()?.freeze(port).await;
+    pub async fn freeze(&self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own()?.freeze(port).await;
         Ok(())
     }
 
@@ -206,8 +206,8 @@ impl RedisCluster {
     ///
     /// # Panics
     /// If no node has this port.
-    pub async fn thaw(&self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours()?.thaw(port).await;
+    pub async fn thaw(&self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own()?.thaw(port).await;
         Ok(())
     }
 
@@ -218,8 +218,8 @@ impl RedisCluster {
     ///
     /// # Panics
     /// If no node has this port, or if it does not answer.
-    pub async fn start_again(&mut self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours_mut()?.start_again(port).await;
+    pub async fn start_again(&mut self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own_mut()?.start_again(port).await;
         Ok(())
     }
 
@@ -227,8 +227,8 @@ impl RedisCluster {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn stop_all(&mut self) -> Result<(), NotOurs> {
-        self.server.ours_mut()?.stop_all().await;
+    pub async fn stop_all(&mut self) -> Result<(), ExternalServer> {
+        self.server.own_mut()?.stop_all().await;
         Ok(())
     }
 
@@ -239,8 +239,8 @@ impl RedisCluster {
     ///
     /// # Panics
     /// If it does not come together.
-    pub async fn start_all(&mut self) -> Result<(), NotOurs> {
-        let started = self.server.ours_mut()?.start_all().await;
+    pub async fn start_all(&mut self) -> Result<(), ExternalServer> {
+        let started = self.server.own_mut()?.start_all().await;
         started.unwrap_or_else(|PortTaken| {
             panic!("another process took a port of the cluster while it was stopped")
         });
@@ -252,8 +252,8 @@ impl RedisCluster {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn freeze_all(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.freeze_all().await;
+    pub async fn freeze_all(&self) -> Result<(), ExternalServer> {
+        self.server.own()?.freeze_all().await;
         Ok(())
     }
 
@@ -261,8 +261,8 @@ impl RedisCluster {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn thaw_all(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.thaw_all().await;
+    pub async fn thaw_all(&self) -> Result<(), ExternalServer> {
+        self.server.own()?.thaw_all().await;
         Ok(())
     }
 
@@ -299,8 +299,8 @@ impl RedisCluster {
     /// If there is no word, or if no node of ours has this port.
     pub async fn command(&self, port: u16, words: &[&str]) -> RedisResult<Value> {
         match &self.server {
-            Whose::Ours(nodes) => nodes.on(port).command(words).await,
-            Whose::Shared(_) | Whose::Theirs { .. } => {
+            ServerOwnership::Own(nodes) => nodes.on(port).command(words).await,
+            ServerOwnership::Shared(_) | ServerOwnership::External { .. } => {
                 let seeds = self.seeds();
                 let seed = seeds
                     .iter()
@@ -311,8 +311,8 @@ impl RedisCluster {
         }
     }
 
-    async fn primary(&self, shard: usize) -> Result<u16, NotOurs> {
-        self.server.ours()?;
+    async fn primary(&self, shard: usize) -> Result<u16, ExternalServer> {
+        self.server.own()?;
         let primaries = self.primaries().await;
         Ok(*primaries
             .get(shard)
@@ -322,14 +322,14 @@ impl RedisCluster {
     /// URLs of single nodes: of those that can answer, or those that its URL names.
     fn seeds(&self) -> Vec<String> {
         match &self.server {
-            Whose::Ours(nodes) => nodes
+            ServerOwnership::Own(nodes) => nodes
                 .list()
                 .iter()
                 .filter(|node| node.is_awake())
                 .map(Node::<RedisNode>::url)
                 .collect(),
-            Whose::Shared(shared) => seeds_of(shared.url()),
-            Whose::Theirs { url, .. } => seeds_of(url),
+            ServerOwnership::Shared(shared) => seeds_of(shared.url()),
+            ServerOwnership::External { url, .. } => seeds_of(url),
         }
     }
 }

@@ -6,10 +6,7 @@ use redis::{
     AsyncConnectionConfig, Client, FromRedisValue, RedisResult, aio::MultiplexedConnection,
 };
 
-use super::{
-    node::{Node, line},
-    server::Server,
-};
+use super::node::{Node, Server, line};
 
 /// How long a look at a server may take. One that hangs is not waited for.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);

@@ -9,9 +9,9 @@ use super::{
     node::Node,
     nodes::Nodes,
     origin::Origin,
+    ownership::{ExternalServer, ServerOwnership},
     redis_node::{RedisNode, command, credentials, product},
     url::hosts_of,
-    whose::{NotOurs, Whose},
 };
 use crate::{PATIENCE, wait};
 
@@ -27,7 +27,7 @@ const DOWN_AFTER: u16 = 1_200;
 /// A primary, two replicas and three sentinels, two of which have to agree. Dropping it ends it.
 #[derive(Debug)]
 pub struct RedisSentinel {
-    server: Whose<Nodes<RedisNode>>,
+    server: ServerOwnership<RedisNode>,
     version: String,
 }
 
@@ -50,8 +50,8 @@ impl RedisSentinel {
     pub async fn start_with(flags: &[&str]) -> Option<Self> {
         let began = Instant::now();
         let server = match Origin::find(&REDIS_SENTINEL).await? {
-            Origin::Theirs(url) => Whose::taken(url, &REDIS_SENTINEL, flags)?,
-            origin => Whose::Ours(start(&origin, flags).await),
+            Origin::Theirs(url) => ServerOwnership::external(url, &REDIS_SENTINEL, flags)?,
+            origin => ServerOwnership::Own(start(&origin, flags).await),
         };
         let mut sentinel = Self { server, version: String::new() };
         sentinel.complete().await;
@@ -73,7 +73,7 @@ impl RedisSentinel {
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
-            Whose::Ours(nodes) => {
+            ServerOwnership::Own(nodes) => {
                 let (data, sentinels) = nodes.list().split_at(DATA_NODES);
                 let hosts: Vec<_> =
                     sentinels.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
@@ -83,8 +83,8 @@ impl RedisSentinel {
                     hosts.join(",")
                 )
             }
-            Whose::Shared(shared) => shared.refuse(),
-            Whose::Theirs { url, .. } => url.clone(),
+            ServerOwnership::Shared(shared) => shared.refuse(),
+            ServerOwnership::External { url, .. } => url.clone(),
         }
     }
 
@@ -92,8 +92,8 @@ impl RedisSentinel {
     ///
     /// # Errors
     /// If it is not ours.
-    pub fn ports(&self) -> Result<Vec<u16>, NotOurs> {
-        Ok(self.server.ours()?.list()[..DATA_NODES].iter().map(|node| node.port).collect())
+    pub fn ports(&self) -> Result<Vec<u16>, ExternalServer> {
+        Ok(self.server.own()?.list()[..DATA_NODES].iter().map(|node| node.port).collect())
     }
 
     /// What it is, as `redis 7.0.15`.
@@ -127,10 +127,10 @@ impl RedisSentinel {
     ///
     /// # Panics
     /// If no sentinel answers.
-    pub async fn kill_primary(&mut self) -> Result<u16, NotOurs> {
-        let nodes = self.server.ours()?;
+    pub async fn kill_primary(&mut self) -> Result<u16, ExternalServer> {
+        let nodes = self.server.own()?;
         let port = nodes.on(self.primary_port().await).port;
-        self.server.ours_mut()?.stop(port).await;
+        self.server.own_mut()?.stop(port).await;
         Ok(port)
     }
 
@@ -141,8 +141,8 @@ impl RedisSentinel {
     ///
     /// # Panics
     /// If no sentinel answers.
-    pub async fn freeze_primary(&self) -> Result<u16, NotOurs> {
-        let nodes = self.server.ours()?;
+    pub async fn freeze_primary(&self) -> Result<u16, ExternalServer> {
+        let nodes = self.server.own()?;
         let port = self.primary_port().await;
         nodes.freeze(port).await;
         Ok(port)
@@ -155,8 +155,8 @@ impl RedisSentinel {
     ///
     /// # Panics
     /// If no node or sentinel has this port.
-    pub async fn stop(&mut self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours_mut()?.stop(port).await;
+    pub async fn stop(&mut self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own_mut()?.stop(port).await;
         Ok(())
     }
 
@@ -167,8 +167,8 @@ impl RedisSentinel {
     ///
     /// # Panics
     /// If no node or sentinel has this port.
-    pub async fn freeze(&self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours()?.freeze(port).await;
+    pub async fn freeze(&self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own()?.freeze(port).await;
         Ok(())
     }
 
@@ -179,8 +179,8 @@ impl RedisSentinel {
     ///
     /// # Panics
     /// If no node has this port.
-    pub async fn thaw(&self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours()?.thaw(port).await;
+    pub async fn thaw(&self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own()?.thaw(port).await;
         Ok(())
     }
 
@@ -191,8 +191,8 @@ impl RedisSentinel {
     ///
     /// # Panics
     /// If no node has this port, or if it does not answer.
-    pub async fn start_again(&mut self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours_mut()?.start_again(port).await;
+    pub async fn start_again(&mut self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own_mut()?.start_again(port).await;
         Ok(())
     }
 
@@ -202,7 +202,7 @@ impl RedisSentinel {
     /// # Panics
     /// If that does not happen.
     pub async fn complete(&self) {
-        let Ok(nodes) = self.server.ours() else { return };
+        let Ok(nodes) = self.server.own() else { return };
         wait::until(
             "every sentinel to know a primary, two replicas and two other sentinels",
             PATIENCE,
@@ -240,21 +240,23 @@ impl RedisSentinel {
     /// If there is no word, or if no node of ours has this port.
     pub async fn command(&self, port: u16, words: &[&str]) -> RedisResult<Value> {
         match &self.server {
-            Whose::Ours(nodes) => nodes.on(port).command(words).await,
-            Whose::Shared(_) | Whose::Theirs { .. } => command(&self.sentinels()[0], words).await,
+            ServerOwnership::Own(nodes) => nodes.on(port).command(words).await,
+            ServerOwnership::Shared(_) | ServerOwnership::External { .. } => {
+                command(&self.sentinels()[0], words).await
+            }
         }
     }
 
     /// URLs of the sentinels: of those that run, or those that its URL names.
     fn sentinels(&self) -> Vec<String> {
         match &self.server {
-            Whose::Ours(nodes) => nodes.list()[DATA_NODES..]
+            ServerOwnership::Own(nodes) => nodes.list()[DATA_NODES..]
                 .iter()
                 .filter(|node| node.is_awake())
                 .map(Node::<RedisNode>::url)
                 .collect(),
-            Whose::Shared(shared) => shared.refuse(),
-            Whose::Theirs { url, .. } => {
+            ServerOwnership::Shared(shared) => shared.refuse(),
+            ServerOwnership::External { url, .. } => {
                 hosts_of(url).into_iter().map(|host| format!("redis://{host}/")).collect()
             }
         }

@@ -5,8 +5,7 @@ use std::{ffi::OsString, path::PathBuf};
 use super::{
     MariaDb, Mongo, MongoSet, Postgres, Redis, RedisCluster,
     any_mongo::NO_PURGE,
-    any_redis::PASSWORD,
-    kind::{Kind, MARIADB, MONGO, MONGO_SET, POSTGRES, REDIS, REDIS_CLUSTER},
+    kind::{Kind, MARIADB, MONGO, MONGO_SET, PASSWORD, POSTGRES, REDIS, REDIS_CLUSTER},
     shared::variables,
 };
 

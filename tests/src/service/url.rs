@@ -1,4 +1,4 @@
-//! The parts of a server's URL.
+//! The parts of a server's URL, and the databases in it.
 
 /// The `host:port` pairs of a URL that names several.
 pub(super) fn hosts_of(url: &str) -> Vec<String> {
@@ -16,9 +16,60 @@ fn authority(url: &str) -> &str {
     rest.split('/').next().unwrap_or_default()
 }
 
+/// A name for a database that no other test has.
+pub(super) fn own_sql_database() -> String {
+    format!("test_{:016x}", fastrand::u64(..))
+}
+
+/// A URL with this database in place of its own.
+pub(super) fn with_database(url: &str, database: &str) -> String {
+    let (front, settings) = url
+        .split_once('?')
+        .map_or((url, String::new()), |(front, settings)| (front, format!("?{settings}")));
+    let hosts = front.find("://").map_or(0, |at| at + "://".len());
+    let front = front[hosts..].find('/').map_or(front, |at| &front[..hosts + at]);
+    format!("{front}/{database}{settings}")
+}
+
+/// A URL with these settings after its own.
+pub(super) fn with_settings(url: String, settings: &str) -> String {
+    if settings.is_empty() {
+        return url;
+    }
+    format!("{url}{}{settings}", if url.contains('?') { '&' } else { '?' })
+}
+
+/// A name for a database that no other test has, which begins with this one.
+pub(super) fn own_mongo_database(name: &str) -> String {
+    format!("{name}-{:016x}", fastrand::u64(..))
+}
+
+/// Somebody's URL with another database, and that database: one of the test's own, whose name
+/// begins with that of the URL's.
+pub(super) fn with_own_mongo_database(url: &str) -> (String, String) {
+    let (front, settings) = url.split_once('?').unwrap_or((url, ""));
+    let hosts = front.find("://").map_or(0, |at| at + "://".len());
+    let (front, database) = front[hosts..]
+        .find('/')
+        .map_or((front, ""), |at| (&front[..hosts + at], &front[hosts + at + 1..]));
+    let own = own_mongo_database(if database.is_empty() { "test" } else { database });
+    let mut settings: Vec<_> =
+        settings.split('&').filter(|setting| !setting.is_empty()).map(str::to_owned).collect();
+    // A user is looked up in the URL's database, unless the URL says where.
+    if front.contains('@')
+        && !settings.iter().any(|setting| setting.to_ascii_lowercase().starts_with("authsource="))
+    {
+        settings
+            .push(format!("authSource={}", if database.is_empty() { "admin" } else { database }));
+    }
+    let settings =
+        if settings.is_empty() { String::new() } else { format!("?{}", settings.join("&")) };
+    (format!("{front}/{own}{settings}"), own)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{credentials_of, hosts_of};
+    use super::{credentials_of, hosts_of, with_database, with_own_mongo_database, with_settings};
 
     #[test]
     fn a_url_names_several_hosts_and_one_password() {
@@ -26,5 +77,59 @@ mod tests {
         assert_eq!(hosts_of("redis-sentinel://:secret@a:1,b:2/mymaster"), ["a:1", "b:2"]);
         assert_eq!(credentials_of("redis-sentinel://:secret@a:1,b:2/mymaster"), ":secret@");
         assert_eq!(credentials_of("redis-cluster://a:1"), "");
+    }
+
+    #[test]
+    fn another_database_changes_nothing_else_of_a_url() {
+        assert_eq!(with_database("postgres://a:1", "own"), "postgres://a:1/own");
+        assert_eq!(with_database("postgres://a:1/sessions", "own"), "postgres://a:1/own");
+        assert_eq!(
+            with_database("mysql://user:secret@a/sessions?ssl-mode=required", "own"),
+            "mysql://user:secret@a/own?ssl-mode=required"
+        );
+        assert_eq!(
+            with_database("postgres://user@a?sslrootcert=/a/b", "own"),
+            "postgres://user@a/own?sslrootcert=/a/b"
+        );
+    }
+
+    #[test]
+    fn settings_follow_those_that_are_there() {
+        assert_eq!(with_settings("sqlite:/a".to_owned(), ""), "sqlite:/a");
+        assert_eq!(with_settings("sqlite:/a".to_owned(), "mode=rwc"), "sqlite:/a?mode=rwc");
+        assert_eq!(with_settings("mysql://a/b?c=d".to_owned(), "e=f"), "mysql://a/b?c=d&e=f");
+    }
+
+    /// The URL with `OWN` in place of the database.
+    fn owned(url: &str) -> String {
+        let (url, database) = with_own_mongo_database(url);
+        url.replace(&database, "OWN")
+    }
+
+    #[test]
+    fn a_database_of_its_own_changes_nothing_else_of_a_url() {
+        assert_eq!(owned("mongodb://a:1,b:2"), "mongodb://a:1,b:2/OWN");
+        assert_eq!(owned("mongodb://a:1/?replicaSet=rs"), "mongodb://a:1/OWN?replicaSet=rs");
+        assert_eq!(
+            owned("mongodb://a:1/sessions?replicaSet=rs"),
+            "mongodb://a:1/OWN?replicaSet=rs"
+        );
+        assert!(with_own_mongo_database("mongodb://a:1/sessions").1.starts_with("sessions-"));
+    }
+
+    #[test]
+    fn a_user_stays_where_it_was() {
+        assert_eq!(
+            owned("mongodb://user:secret@a:1"),
+            "mongodb://user:secret@a:1/OWN?authSource=admin"
+        );
+        assert_eq!(
+            owned("mongodb://user:secret@a:1/sessions"),
+            "mongodb://user:secret@a:1/OWN?authSource=sessions"
+        );
+        assert_eq!(
+            owned("mongodb://user:secret@a:1/sessions?authsource=b"),
+            "mongodb://user:secret@a:1/OWN?authsource=b"
+        );
     }
 }

@@ -15,7 +15,7 @@ use session_core::{
 use store_mongo::{Config, MongoStore};
 use tests::{
     conformance::{deadline, takes_backend_down, warm_up},
-    service::{AnyMongo, Kept, NotOurs, PASSWORD},
+    service::{AnyMongo, Durability, ExternalServer, PASSWORD},
 };
 use tokio::{runtime::Handle, sync::RwLock};
 
@@ -35,7 +35,7 @@ struct MongoFixture {
 impl MongoFixture {
     async fn server(check: &str, wrap: fn(MongoStore) -> Arc<dyn SessionStore>) -> Option<Self> {
         let server = if takes_backend_down(check) {
-            AnyMongo::own_server(Kept::Everything).await?
+            AnyMongo::own_server(Durability::Full).await?
         } else {
             AnyMongo::server_with(&NO_PURGE).await?
         };
@@ -44,7 +44,7 @@ impl MongoFixture {
 
     async fn set(check: &str, wrap: fn(MongoStore) -> Arc<dyn SessionStore>) -> Option<Self> {
         let server = if takes_backend_down(check) {
-            AnyMongo::own_set(Kept::Everything).await?
+            AnyMongo::own_set(Durability::Full).await?
         } else {
             AnyMongo::set_with(&NO_PURGE).await?
         };
@@ -181,7 +181,7 @@ fn id(key: &StoreKey) -> Binary {
     Binary { subtype: BinarySubtype::Generic, bytes: key.as_str().into() }
 }
 
-fn done(hand: Result<(), NotOurs>) -> Supported {
+fn done(hand: Result<(), ExternalServer>) -> Supported {
     hand.map_or(Supported::NotApplicable(NOT_OURS), Supported::Done)
 }
 

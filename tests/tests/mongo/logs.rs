@@ -9,7 +9,7 @@ use session_core::{
     SessionStore, StoreError, StoreKey,
 };
 use store_mongo::{Config, MongoStore};
-use tests::service::{AnyMongo, Kept};
+use tests::service::{AnyMongo, Durability};
 
 use crate::session::{PATIENT, Session, is_done, name, principal};
 
@@ -23,7 +23,7 @@ const FIELD: &str = "name-that-nobody-is-to-know";
 /// sent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_writes_down_nothing_of_a_session_whatever_is_refused() {
-    let Some(server) = AnyMongo::own_server(Kept::Everything).await else { return };
+    let Some(server) = AnyMongo::own_server(Durability::Full).await else { return };
     // A busy machine may be slow at anything, and what is slow is written down by design.
     let slow = doc! { "profile": 0, "slowms": 60_000 };
     server

@@ -12,7 +12,7 @@ use mongodb::{
 };
 use tests::{
     PATIENCE,
-    service::{AnyMongo, Kept, Mongo, MongoSet, PASSWORD},
+    service::{AnyMongo, Durability, Mongo, MongoSet, PASSWORD},
     wait,
 };
 use tokio::time::timeout;
@@ -122,7 +122,7 @@ async fn a_mongo_with_a_password_lets_its_user_write_its_database_and_no_other()
 
 #[tokio::test]
 async fn a_server_holds_after_a_restart_what_it_was_to_keep() {
-    for (kept, then) in [(Kept::Everything, 1), (Kept::Nothing, 0)] {
+    for (kept, then) in [(Durability::Full, 1), (Durability::None, 0)] {
         let Some(mut mongo) = AnyMongo::own_server(kept).await else { return };
         stays(&mut mongo, then).await;
     }
@@ -130,7 +130,7 @@ async fn a_server_holds_after_a_restart_what_it_was_to_keep() {
 
 #[tokio::test]
 async fn a_replica_set_holds_after_a_restart_what_it_was_to_keep() {
-    for (kept, then) in [(Kept::Everything, 1), (Kept::Nothing, 0)] {
+    for (kept, then) in [(Durability::Full, 1), (Durability::None, 0)] {
         let Some(mut mongo) = AnyMongo::own_set(kept).await else { return };
         stays(&mut mongo, then).await;
     }

@@ -11,7 +11,7 @@ use session_core::{
 use store_redis::{Config, RedisStore};
 use tests::{
     conformance::{deadline, takes_backend_down, warm_up},
-    service::{AnyRedis, Kept, NotOurs, PASSWORD},
+    service::{AnyRedis, Durability, ExternalServer, PASSWORD},
 };
 use tokio::{runtime::Handle, sync::RwLock};
 
@@ -29,7 +29,7 @@ struct RedisFixture {
 impl RedisFixture {
     async fn node(check: &str, wrap: fn(RedisStore) -> Arc<dyn SessionStore>) -> Option<Self> {
         let server = if takes_backend_down(check) {
-            AnyRedis::own_server(Kept::Nothing).await?
+            AnyRedis::own_server(Durability::None).await?
         } else {
             AnyRedis::server().await?
         };
@@ -38,7 +38,7 @@ impl RedisFixture {
 
     async fn cluster(check: &str, wrap: fn(RedisStore) -> Arc<dyn SessionStore>) -> Option<Self> {
         let server = if takes_backend_down(check) {
-            AnyRedis::own_cluster(Kept::Nothing).await?
+            AnyRedis::own_cluster(Durability::None).await?
         } else {
             AnyRedis::cluster().await?
         };
@@ -163,7 +163,7 @@ impl Fixture for RedisFixture {
     }
 }
 
-fn done(hand: Result<(), NotOurs>) -> Supported {
+fn done(hand: Result<(), ExternalServer>) -> Supported {
     hand.map_or(Supported::NotApplicable(NOT_OURS), Supported::Done)
 }
 

@@ -16,7 +16,7 @@ use std::{
 use redis::{Value, from_redis_value};
 use tests::{
     Browser, Demo, PATIENCE, Page,
-    service::{NotOurs, RedisCluster, RedisSentinel},
+    service::{ExternalServer, RedisCluster, RedisSentinel},
     wait,
 };
 use tokio::time::sleep;
@@ -53,10 +53,10 @@ trait Servers {
     fn url(&self) -> String;
     /// Until all that was written is on the replicas.
     async fn copied(&self);
-    async fn strike(&mut self, blow: Blow) -> Result<u16, NotOurs>;
+    async fn strike(&mut self, blow: Blow) -> Result<u16, ExternalServer>;
     async fn promoted(&self, struck: u16);
     /// Lets the former primary come back, where that can matter, and waits until it is a replica.
-    async fn heal(&mut self, blow: Blow, struck: u16) -> Result<(), NotOurs>;
+    async fn heal(&mut self, blow: Blow, struck: u16) -> Result<(), ExternalServer>;
 }
 
 impl Servers for RedisSentinel {
@@ -69,7 +69,7 @@ impl Servers for RedisSentinel {
         copied(2, async |words| self.command(primary, words).await.ok()).await;
     }
 
-    async fn strike(&mut self, blow: Blow) -> Result<u16, NotOurs> {
+    async fn strike(&mut self, blow: Blow) -> Result<u16, ExternalServer> {
         match blow {
             Blow::Killed => self.kill_primary().await,
             Blow::Frozen => self.freeze_primary().await,
@@ -83,7 +83,7 @@ impl Servers for RedisSentinel {
         .await;
     }
 
-    async fn heal(&mut self, blow: Blow, struck: u16) -> Result<(), NotOurs> {
+    async fn heal(&mut self, blow: Blow, struck: u16) -> Result<(), ExternalServer> {
         // Sentinels demote a former primary 8 s after they saw it again. One that was killed has no
         // connections left, so nobody could meet it.
         if blow == Blow::Frozen {
@@ -105,7 +105,7 @@ impl Servers for RedisCluster {
         }
     }
 
-    async fn strike(&mut self, blow: Blow) -> Result<u16, NotOurs> {
+    async fn strike(&mut self, blow: Blow) -> Result<u16, ExternalServer> {
         match blow {
             Blow::Killed => self.kill_primary(1).await,
             Blow::Frozen => self.freeze_primary(1).await,
@@ -120,7 +120,7 @@ impl Servers for RedisCluster {
         .await;
     }
 
-    async fn heal(&mut self, blow: Blow, struck: u16) -> Result<(), NotOurs> {
+    async fn heal(&mut self, blow: Blow, struck: u16) -> Result<(), ExternalServer> {
         match blow {
             Blow::Killed => self.start_again(struck).await?,
             Blow::Frozen => self.thaw(struck).await?,
@@ -170,7 +170,7 @@ async fn lose_the_primary(
     servers: &mut impl Servers,
     blow: Blow,
     what: &str,
-) -> Result<Seen, NotOurs> {
+) -> Result<Seen, ExternalServer> {
     let mut demo =
         Demo::start(&["--store", "redis", "--store-url", &servers.url(), "--workers", "4"]).await;
     let load = Load::begin(&demo, VISITORS).await;

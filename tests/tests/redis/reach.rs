@@ -15,7 +15,7 @@ use session_core::{Claim, Created, Cursor, Deleted, Outcome, SessionStore, Store
 use store_redis::{Config, ConnectError, RedisStore};
 use tests::{
     PATIENCE,
-    service::{AnyRedis, Kept, PASSWORD, Redis, RedisCluster},
+    service::{AnyRedis, Durability, PASSWORD, Redis, RedisCluster},
     wait,
 };
 
@@ -222,7 +222,7 @@ fn listed_after(words: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_of_its_own_needs_no_more_than_the_page_says() {
-    let Some(server) = AnyRedis::own_server(Kept::Nothing).await else { return };
+    let Some(server) = AnyRedis::own_server(Durability::None).await else { return };
     let allowed = listed_after("A user of its own needs these commands:");
     assert!(allowed.len() > 15, "{allowed:?}");
     let user =
@@ -256,7 +256,7 @@ async fn a_user_of_its_own_needs_no_more_than_the_page_says() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_a_cluster_a_user_of_its_own_needs_no_more_than_the_page_says() {
-    let Some(AnyRedis::Cluster(cluster)) = AnyRedis::own_cluster(Kept::Nothing).await else {
+    let Some(AnyRedis::Cluster(cluster)) = AnyRedis::own_cluster(Durability::None).await else {
         return;
     };
     let mut allowed = listed_after("A user of its own needs these commands:");

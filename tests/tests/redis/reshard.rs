@@ -15,7 +15,7 @@ use session_core::{Created, Outcome, SessionStore, StoreKey};
 use store_redis::RedisStore;
 use tests::{
     PATIENCE,
-    service::{AnyRedis, Kept, PASSWORD, RedisCluster},
+    service::{AnyRedis, Durability, PASSWORD, RedisCluster},
     wait,
 };
 
@@ -218,7 +218,7 @@ async fn scanned(store: &RedisStore) -> HashSet<StoreKey> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_moves_under_load_and_nothing_is_lost_or_done_twice() {
-    let Some(AnyRedis::Cluster(cluster)) = AnyRedis::own_cluster(Kept::Nothing).await else {
+    let Some(AnyRedis::Cluster(cluster)) = AnyRedis::own_cluster(Durability::None).await else {
         return;
     };
     let store = connect(&cluster.url()).await;
@@ -315,7 +315,7 @@ async fn a_slot_moves_under_load_and_nothing_is_lost_or_done_twice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_find_both_halves_of_a_slot_that_moves_and_all_of_it_afterwards() {
-    let Some(AnyRedis::Cluster(cluster)) = AnyRedis::own_cluster(Kept::Nothing).await else {
+    let Some(AnyRedis::Cluster(cluster)) = AnyRedis::own_cluster(Durability::None).await else {
         return;
     };
     let (writer, reader) = (connect(&cluster.url()).await, connect(&cluster.url()).await);
@@ -348,7 +348,7 @@ async fn reads_find_both_halves_of_a_slot_that_moves_and_all_of_it_afterwards() 
 /// A rotation names one key, so it goes on while its slot is on two nodes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotation_in_a_moving_slot_is_made_at_once() {
-    let Some(AnyRedis::Cluster(cluster)) = AnyRedis::own_cluster(Kept::Nothing).await else {
+    let Some(AnyRedis::Cluster(cluster)) = AnyRedis::own_cluster(Durability::None).await else {
         return;
     };
     let store = connect(&cluster.url()).await;

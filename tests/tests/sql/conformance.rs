@@ -11,7 +11,7 @@ use session_core::{
 use store_sql::{Config, SqlStore};
 use tests::{
     conformance::{deadline, takes_backend_down, warm_up},
-    service::{AnySql, Kept, NotOurs, PASSWORD},
+    service::{AnySql, Durability, ExternalServer, PASSWORD},
 };
 use tokio::{runtime::Handle, sync::RwLock};
 
@@ -26,7 +26,7 @@ struct SqlFixture {
 impl SqlFixture {
     async fn postgres(check: &str, wrap: fn(SqlStore) -> Arc<dyn SessionStore>) -> Option<Self> {
         let database = if takes_backend_down(check) {
-            AnySql::own_postgres(Kept::Everything).await?
+            AnySql::own_postgres(Durability::Full).await?
         } else {
             AnySql::postgres().await?
         };
@@ -35,7 +35,7 @@ impl SqlFixture {
 
     async fn mariadb(check: &str, wrap: fn(SqlStore) -> Arc<dyn SessionStore>) -> Option<Self> {
         let database = if takes_backend_down(check) {
-            AnySql::own_mariadb(Kept::Everything).await?
+            AnySql::own_mariadb(Durability::Full).await?
         } else {
             AnySql::mariadb().await?
         };
@@ -184,11 +184,11 @@ fn hex(text: &str) -> String {
     text.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
-fn done(hand: Result<(), NotOurs>) -> Supported {
+fn done(hand: Result<(), ExternalServer>) -> Supported {
     match hand {
         Ok(()) => Supported::Done(()),
-        Err(NotOurs::File) => Supported::NotApplicable("a file has no server to stop"),
-        Err(NotOurs::Theirs { .. }) => {
+        Err(ExternalServer::File) => Supported::NotApplicable("a file has no server to stop"),
+        Err(ExternalServer::Named { .. }) => {
             Supported::NotApplicable("the server that the environment names is not ours to stop")
         }
     }

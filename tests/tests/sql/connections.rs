@@ -211,7 +211,7 @@ async fn c41_a_runtime_that_ends_ends_its_calls(sql: AnySql) {
 /// connections with it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c42_a_connection_to_a_server_that_takes_no_writes_is_left() {
-    let Some(sql) = AnySql::own_mariadb(tests::service::Kept::Everything).await else { return };
+    let Some(sql) = AnySql::own_mariadb(tests::service::Durability::Full).await else { return };
     let store = connect(&sql.url(&format!("connections=1&{PATIENT}"))).await;
     let session = Session::signed_in(&store, "bob").await;
     let connection = async || {

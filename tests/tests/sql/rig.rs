@@ -3,7 +3,7 @@
 use std::{net::TcpStream, time::Duration};
 
 use sqlx::{Connection, MySqlConnection, PgConnection, query, query_scalar};
-use tests::service::{AnySql, Kept, MariaDb, NotOurs, PASSWORD, Postgres};
+use tests::service::{AnySql, Durability, ExternalServer, MariaDb, PASSWORD, Postgres};
 use tokio::time::timeout;
 
 /// How long a server that hangs is given to answer.
@@ -24,7 +24,7 @@ macro_rules! for_each_engine {
             $(
                 #[tokio::test]
                 async fn $check() {
-                    let Some(sql) = super::AnySql::own_postgres(super::Kept::Everything).await else { return };
+                    let Some(sql) = super::AnySql::own_postgres(super::Durability::Full).await else { return };
                     super::$check(sql).await;
                 }
             )*
@@ -33,7 +33,7 @@ macro_rules! for_each_engine {
             $(
                 #[tokio::test]
                 async fn $check() {
-                    let Some(sql) = super::AnySql::own_mariadb(super::Kept::Everything).await else { return };
+                    let Some(sql) = super::AnySql::own_mariadb(super::Durability::Full).await else { return };
                     super::$check(sql).await;
                 }
             )*
@@ -120,13 +120,13 @@ async fn is_gone_when_it_is_dropped(sql: AnySql) {
 #[tokio::test]
 async fn a_file_has_no_server() {
     let Some(sqlite) = AnySql::sqlite().await else { return };
-    assert_eq!(sqlite.port(), Err(NotOurs::File));
-    assert_eq!(NotOurs::File.to_string(), "not applicable: a file has no server");
+    assert_eq!(sqlite.port(), Err(ExternalServer::File));
+    assert_eq!(ExternalServer::File.to_string(), "not applicable: a file has no server");
 }
 
 #[tokio::test]
 async fn a_postgres_holds_after_a_restart_what_it_was_to_keep() {
-    for kept in [Kept::Everything, Kept::Nothing] {
+    for kept in [Durability::Full, Durability::None] {
         let Some(sql) = AnySql::own_postgres(kept).await else { return };
         stays(sql, kept).await;
     }
@@ -134,20 +134,20 @@ async fn a_postgres_holds_after_a_restart_what_it_was_to_keep() {
 
 #[tokio::test]
 async fn a_mariadb_holds_after_a_restart_what_it_was_to_keep() {
-    for kept in [Kept::Everything, Kept::Nothing] {
+    for kept in [Durability::Full, Durability::None] {
         let Some(sql) = AnySql::own_mariadb(kept).await else { return };
         stays(sql, kept).await;
     }
 }
 
 /// Writes one row, kills and starts the server, and finds the row or nothing.
-async fn stays(mut sql: AnySql, kept: Kept) {
+async fn stays(mut sql: AnySql, kept: Durability) {
     let written = format!("{TABLE}; INSERT INTO things VALUES (1, 'first')");
     sql.ask(&written).await.expect("it answers");
     ours!(sql.stop().await);
     ours!(sql.start_again().await);
     let dumped = sql.dump().await;
-    assert_eq!(dumped.is_empty(), kept == Kept::Nothing, "{dumped}");
+    assert_eq!(dumped.is_empty(), kept == Durability::None, "{dumped}");
 }
 
 /// Each client of PostgreSQL has a process of the server's own.
@@ -175,7 +175,7 @@ async fn a_connection_to_postgres_hangs_with_it_and_ends_with_it() {
 #[tokio::test]
 async fn a_frozen_server_can_be_killed() {
     for sql in
-        [AnySql::own_postgres(Kept::Everything).await, AnySql::own_mariadb(Kept::Everything).await]
+        [AnySql::own_postgres(Durability::Full).await, AnySql::own_mariadb(Durability::Full).await]
     {
         let Some(mut sql) = sql else { continue };
         ours!(sql.freeze().await);

@@ -9,7 +9,7 @@ use session_core::{
 };
 use tests::{
     PATIENCE,
-    service::{AnySql, Kept, Postgres},
+    service::{AnySql, Durability, Postgres},
     session::{LONG, Session, is_done, name, principal},
     wait,
 };
@@ -78,7 +78,7 @@ async fn c47_a_claim_and_a_sign_in_have_one_order(sql: AnySql) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c47_a_claim_is_compared_with_a_sign_in_that_is_being_committed() {
     for sql in
-        [AnySql::own_postgres(Kept::Everything).await, AnySql::own_mariadb(Kept::Everything).await]
+        [AnySql::own_postgres(Durability::Full).await, AnySql::own_mariadb(Durability::Full).await]
     {
         let Some(sql) = sql else { continue };
         let store = connect(&sql.url(PATIENT)).await;

@@ -292,8 +292,8 @@ async fn c41_who_gives_up_at_any_moment_of_making_the_tables_keeps_no_file_locke
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_who_may_make_no_tables_works_once_they_are_there() {
     for sql in [
-        AnySql::own_postgres(tests::service::Kept::Everything).await,
-        AnySql::own_mariadb(tests::service::Kept::Everything).await,
+        AnySql::own_postgres(tests::service::Durability::Full).await,
+        AnySql::own_mariadb(tests::service::Durability::Full).await,
     ] {
         let Some(sql) = sql else { continue };
         let url = sql.url("");

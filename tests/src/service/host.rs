@@ -35,7 +35,7 @@ const USERS: &str = "/etc/passwd";
 
 /// A folder, and the means to run processes that know it by the same name.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Host {
     // Before the folder, so that what writes there has ended when it is removed.
     container: Option<ContainerAsync<GenericImage>>,
     folder: TempDir,
@@ -55,7 +55,7 @@ pub(super) enum Running {
     Contained(u32),
 }
 
-impl Place {
+impl Host {
     /// Opens one for this program.
     ///
     /// # Panics
