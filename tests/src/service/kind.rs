@@ -11,7 +11,7 @@ pub const PASSWORD: &str = "correcthorse";
 
 /// One kind of server: what it is called, and where it can be had.
 #[derive(Debug)]
-pub(super) struct Kind {
+pub struct Kind {
     /// What `REQUIRE_SERVICES` calls it.
     pub(super) name: &'static str,
     /// The environment variable that names one which runs already.

@@ -1,17 +1,15 @@
 //! One MariaDB server.
 
-use std::{path::PathBuf, thread, time::Instant};
+use std::path::Path;
 
 use sqlx::MySqlPool;
 
 use super::{
-    Durability,
-    kind::MARIADB,
+    kind::{Kind, MARIADB},
+    managed::{Engine, Managed},
     mariadb_node::{MariaDbNode, ask, make_database, product, root_url, user_url},
     node::Node,
-    nodes::Nodes,
-    origin::Origin,
-    ownership::{ExternalServer, ServerOwnership},
+    ownership::ExternalServer,
     shared::SharedServer,
     sql::{self, LOOK_WITHIN},
     url::{own_sql_database, with_database},
@@ -20,285 +18,111 @@ use super::{
 /// The names of all tables of a database.
 const TABLES: &str = "SELECT CONCAT('`', table_name, '`') FROM information_schema.tables WHERE table_schema = DATABASE() ORDER BY 1";
 
-/// One MariaDB server. Dropping it ends it; of a server that is not ours it drops the test's
-/// database.
-#[derive(Debug)]
-pub struct MariaDb {
-    server: ServerOwnership<MariaDbNode>,
-    kept: Durability,
-    database: String,
-    version: String,
+/// One MariaDB server: `mysql://app:PASSWORD@127.0.0.1:PORT/DATABASE` with
+/// [`PASSWORD`](super::PASSWORD), for a user who may do everything in its database and nothing
+/// else. After a restart it holds what it had committed.
+pub type MariaDb = Managed<MariaDbNode>;
+
+impl Engine for MariaDbNode {
+    const KIND: &'static Kind = &MARIADB;
+
+    fn process(_folder: &Path, flags: &[&str], leaves_template: bool) -> Self {
+        Self::new(flags, leaves_template)
+    }
+
+    fn new_database(_external: Option<&str>) -> String {
+        own_sql_database()
+    }
+
+    fn url(node: &Node<Self>, database: &str) -> String {
+        user_url(node.port, database)
+    }
+
+    fn root_url(node: &Node<Self>, database: &str) -> String {
+        root_url(node.port, database)
+    }
+
+    fn shared_url(shared: &SharedServer, database: &str) -> String {
+        user_url(shared.port(), database)
+    }
+
+    fn shared_root_url(shared: &SharedServer, database: &str) -> String {
+        with_database(shared.url(), database)
+    }
+
+    fn external_url(url: &str, database: &str) -> String {
+        with_database(url, database)
+    }
+
+    async fn prepare(node: &Node<Self>, database: &str) {
+        make_database(&root_url(node.port, ""), database)
+            .await
+            .expect("a new server makes a database");
+    }
+
+    async fn prepare_shared(shared: &SharedServer, database: &str) {
+        make_database(shared.url(), database).await.expect("the shared server makes a database");
+    }
+
+    async fn prepare_external(url: &str, database: &str) {
+        let made = ask(url, &format!("CREATE DATABASE `{database}`")).await;
+        made.unwrap_or_else(|error| {
+            panic!("the server of {} makes no database: {error}", MARIADB.url_variable)
+        });
+    }
+
+    fn remove(url: &str, database: &str) {
+        let statement = format!("DROP DATABASE `{database}`");
+        let url = url.to_owned();
+        sql::block_on(move || async move { ask(&url, &statement).await.map(drop) });
+    }
+
+    fn release(_node: &Node<Self>) {}
+
+    async fn product(url: &str) -> Result<String, String> {
+        product(url).await.map_err(|error| error.to_string())
+    }
 }
 
 impl MariaDb {
-    /// Starts one, new and empty, or takes the one of `TEST_MARIADB_URL`, with a database of the
-    /// test's own. `None` means that the test is to return: it is skipped, and its output says why.
-    ///
-    /// # Panics
-    /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not start.
-    pub async fn start() -> Option<Self> {
-        Self::start_with(&[]).await
-    }
-
-    /// Takes the one that the tests of this run share, with a new database, or `None` if there is
-    /// none.
-    ///
-    /// # Panics
-    /// If it does not answer.
-    pub(super) async fn shared() -> Option<Self> {
-        let shared = SharedServer::find(&MARIADB)?;
-        Some(Self::of(ServerOwnership::Shared(shared), Durability::Full).await)
-    }
-
-    /// The same with further flags, as `["--max-connections=20"]`. A server that is not ours cannot
-    /// be set up, so with `TEST_MARIADB_URL` and flags the test is skipped.
-    ///
-    /// # Panics
-    /// As [`start`](Self::start).
-    pub async fn start_with(flags: &[&str]) -> Option<Self> {
-        Self::start_keeping(Durability::Full, flags).await
-    }
-
-    /// Starts one whose files other servers begin with: making them takes seconds, a copy none.
-    ///
-    /// # Panics
-    /// As [`start`](Self::start).
-    pub(super) async fn start_to_share(flags: &[&str]) -> Option<Self> {
-        Self::start_node(Durability::Full, &|| MariaDbNode::new(flags).leaving_template(), flags)
-            .await
-    }
-
-    /// The same, with what it holds after a restart.
-    ///
-    /// # Panics
-    /// As [`start`](Self::start).
-    pub async fn start_keeping(kept: Durability, flags: &[&str]) -> Option<Self> {
-        Self::start_node(kept, &|| MariaDbNode::new(flags), flags).await
-    }
-
-    async fn start_node(
-        kept: Durability,
-        node: &dyn Fn() -> MariaDbNode,
-        flags: &[&str],
-    ) -> Option<Self> {
-        let began = Instant::now();
-        let server = match Origin::find(&MARIADB).await? {
-            Origin::Theirs(url) => ServerOwnership::external(url, &MARIADB, flags)?,
-            origin => {
-                ServerOwnership::Own(Nodes::start(&MARIADB, &origin, 1, |_, _| vec![node()]).await)
-            }
-        };
-        let started = Self::of(server, kept).await;
-        eprintln!(
-            "{} {}, there after {:?}",
-            started.version,
-            started.server.description(),
-            began.elapsed()
-        );
-        Some(started)
-    }
-
-    async fn of(server: ServerOwnership<MariaDbNode>, kept: Durability) -> Self {
-        let database = own_sql_database();
-        let mut started = Self { server, kept, database, version: String::new() };
-        started.make_database().await;
-        let version = product(&started.own_url()).await;
-        started.version = version.unwrap_or_else(|error| {
-            panic!("{}: cannot ask it for its version: {error}", started.server.description())
-        });
-        started
-    }
-
-    /// Its URL: `mysql://app:PASSWORD@127.0.0.1:PORT/DATABASE` with [`PASSWORD`](super::PASSWORD),
-    /// for a user who may do everything in its database and nothing else.
-    #[must_use]
-    pub fn url(&self) -> String {
-        match &self.server {
-            ServerOwnership::Own(nodes) => user_url(nodes.list()[0].port, &self.database),
-            ServerOwnership::Shared(shared) => user_url(shared.port(), &self.database),
-            ServerOwnership::External { url, .. } => with_database(url, &self.database),
-        }
-    }
-
-    /// The same through its Unix-domain socket.
+    /// Its URL through its Unix-domain socket.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names the server.
     pub fn socket_url(&self) -> Result<String, ExternalServer> {
-        Ok(self.node()?.socket_url(&self.database))
+        Ok(self.node()?.socket_url(self.database()))
     }
 
-    /// The database of its URL, which is this test's alone.
-    #[must_use]
-    pub fn database(&self) -> &str {
-        &self.database
-    }
-
-    /// The URL by which other tests can share it, and the folder with its files.
-    pub(super) fn shared_as(&self) -> (String, PathBuf) {
-        self.server.shared_as(self.own_url())
-    }
-
-    /// Its port on 127.0.0.1.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub fn port(&self) -> Result<u16, ExternalServer> {
-        Ok(self.node()?.port)
-    }
-
-    /// All that it has written: its log.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub fn output(&self) -> Result<String, ExternalServer> {
-        self.server.output()
-    }
-
-    /// What it is, as `mariadb 11.4.3`.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-
-    /// Kills it. What it had acknowledged is kept, unless it was to keep nothing. Fine if it is
-    /// stopped.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub async fn stop(&mut self) -> Result<(), ExternalServer> {
-        let port = self.port()?;
-        self.server.own_mut()?.stop(port).await;
-        Ok(())
-    }
-
-    /// Starts it again after [`stop`](Self::stop), at the same address with the same flags.
-    ///
-    /// # Errors
-    /// If it is not ours.
+    /// Connections to its database for the statements of the test, which wait at most five seconds
+    /// for a server. Their user may do most.
     ///
     /// # Panics
-    /// If it does not answer.
-    pub async fn start_again(&mut self) -> Result<(), ExternalServer> {
-        let node = self.node()?;
-        if node.is_running() {
-            return Ok(());
-        }
-        let (port, is_emptied) = (node.port, self.kept == Durability::None);
-        if is_emptied {
-            node.empty();
-        }
-        self.server.own_mut()?.start_again(port).await;
-        if is_emptied {
-            self.make_database().await;
-        }
-        Ok(())
-    }
-
-    /// Makes it hang: it keeps its connections and answers nothing. The system still takes new ones
-    /// for it.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub async fn freeze(&self) -> Result<(), ExternalServer> {
-        self.server.own()?.freeze(self.port()?).await;
-        Ok(())
-    }
-
-    /// Lets it go on after [`freeze`](Self::freeze).
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub async fn thaw(&self) -> Result<(), ExternalServer> {
-        self.server.own()?.thaw(self.port()?).await;
-        Ok(())
-    }
-
-    /// Connections to its database for the test's own statements, which do not wait longer than
-    /// five seconds for a server. On one of ours they may do everything.
-    ///
-    /// # Panics
-    /// If the URL of a server that is not ours is none.
+    /// If the environment names a server by something that is not a URL of MariaDB.
     #[must_use]
     pub fn pool(&self) -> MySqlPool {
         let options = sqlx::pool::PoolOptions::new().acquire_timeout(LOOK_WITHIN);
-        // The error would have the password in it.
-        options.connect_lazy(&self.own_url()).unwrap_or_else(|_| panic!("a URL of MariaDB"))
+        // The error would show the password.
+        options.connect_lazy(&self.root_url()).unwrap_or_else(|_| panic!("a URL of MariaDB"))
     }
 
-    /// The rows that some statements give, as text, for looking around: on a connection of its own,
-    /// within five seconds. On a server of ours they may do everything.
+    /// The rows that some statements give, as text: on a new connection of the user who may do
+    /// most, within five seconds.
     ///
     /// # Errors
     /// If it refuses one of them or does not answer.
     pub async fn ask(&self, statements: &str) -> sqlx::Result<Vec<Vec<Option<String>>>> {
-        Ok(ask(&self.own_url(), statements).await?.rows)
+        Ok(ask(&self.root_url(), statements).await?.rows)
     }
 
-    /// All rows of all tables of its database, a line for each, with the names of the columns.
-    /// Bytes that are letters are letters.
+    /// All rows of all tables of its database, one per line, with the names of the columns. Bytes
+    /// that are letters appear as letters.
     ///
     /// # Panics
     /// If the server does not answer.
     pub async fn dump(&self) -> String {
-        let url = self.own_url();
+        let url = self.root_url();
         sql::dump(TABLES, async |statement| ask(&url, statement).await)
             .await
             .expect("the server answers")
-    }
-
-    async fn make_database(&self) {
-        let made = match &self.server {
-            ServerOwnership::Own(nodes) => {
-                let root = root_url(nodes.list()[0].port, "");
-                make_database(&root, &self.database).await
-            }
-            ServerOwnership::Shared(shared) => make_database(shared.url(), &self.database).await,
-            ServerOwnership::External { url, .. } => {
-                ask(url, &format!("CREATE DATABASE `{}`", self.database)).await.map(drop)
-            }
-        };
-        made.unwrap_or_else(|error| {
-            panic!("{}: no database for this test: {error}", self.server.description())
-        });
-    }
-
-    /// The URL of who may do most.
-    fn own_url(&self) -> String {
-        match &self.server {
-            ServerOwnership::Own(nodes) => root_url(nodes.list()[0].port, &self.database),
-            ServerOwnership::Shared(shared) => with_database(shared.url(), &self.database),
-            ServerOwnership::External { .. } => self.url(),
-        }
-    }
-
-    fn node(&self) -> Result<&Node<MariaDbNode>, ExternalServer> {
-        Ok(&self.server.own()?.list()[0])
-    }
-}
-
-impl Drop for MariaDb {
-    fn drop(&mut self) {
-        let url = match &self.server {
-            ServerOwnership::Own(_) => return,
-            ServerOwnership::Shared(shared) => shared.url(),
-            ServerOwnership::External { url, .. } => url,
-        };
-        ask_blocking(url.to_owned(), format!("DROP DATABASE `{}`", self.database));
-    }
-}
-
-/// Has somebody's server do one statement, for the end of a test, where nothing can be awaited.
-fn ask_blocking(url: String, statement: String) {
-    // A thread of its own, since the runtime of the test may be on this one.
-    let asked = thread::spawn(move || {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(ask(&url, &statement)).map(drop)
-    });
-    match asked.join() {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => eprintln!("the test's database stays: {error}"),
-        Err(_) => eprintln!("the test's database stays"),
     }
 }

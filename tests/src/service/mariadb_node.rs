@@ -37,7 +37,7 @@ const FLAGS: &[&str] = &[
 
 /// What a `mariadbd` is to be.
 #[derive(Debug)]
-pub(super) struct MariaDbNode {
+pub struct MariaDbNode {
     /// Further words of its command line.
     flags: Vec<String>,
     /// Whether it leaves a copy of its new files, for other servers to begin with.
@@ -45,14 +45,9 @@ pub(super) struct MariaDbNode {
 }
 
 impl MariaDbNode {
-    /// One with these flags.
-    pub(super) fn new(flags: &[&str]) -> Self {
-        Self { flags: flags.iter().map(ToString::to_string).collect(), leaves_template: false }
-    }
-
-    /// The same, which leaves a copy of its new files for other servers.
-    pub(super) fn leaving_template(self) -> Self {
-        Self { leaves_template: true, ..self }
+    /// One with these flags, which may leave a copy of its new files.
+    pub(super) fn new(flags: &[&str], leaves_template: bool) -> Self {
+        Self { flags: flags.iter().map(ToString::to_string).collect(), leaves_template }
     }
 }
 

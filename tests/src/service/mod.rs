@@ -36,6 +36,7 @@ mod any_sql;
 mod durability;
 mod host;
 pub(crate) mod kind;
+mod managed;
 mod mariadb;
 mod mariadb_node;
 mod mongo;
@@ -66,6 +67,7 @@ pub use self::{
     any_sql::AnySql,
     durability::Durability,
     kind::PASSWORD,
+    managed::Managed,
     mariadb::MariaDb,
     mongo::Mongo,
     mongo_set::MongoSet,

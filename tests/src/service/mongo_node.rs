@@ -49,7 +49,7 @@ const FLAGS: &[&str] = &[
 
 /// What a `mongod` is to be.
 #[derive(Debug)]
-pub(super) struct MongoNode {
+pub struct MongoNode {
     /// Further words of its command line.
     flags: Vec<String>,
 }

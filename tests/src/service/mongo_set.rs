@@ -16,7 +16,7 @@ use super::{
     origin::Origin,
     ownership::{ExternalServer, ServerOwnership},
     shared::SharedServer,
-    url::{own_mongo_database, with_database, with_own_mongo_database},
+    url::{mongo_database_like, with_database, with_mongo_database},
 };
 use crate::{PATIENCE, wait};
 
@@ -64,7 +64,7 @@ impl MongoSet {
     pub(super) async fn shared() -> Option<Self> {
         let shared = SharedServer::find(&MONGO_SET)?;
         Some(
-            Self::of(ServerOwnership::Shared(shared), Durability::Full, own_mongo_database("test"))
+            Self::of(ServerOwnership::Shared(shared), Durability::Full, mongo_database_like(""))
                 .await,
         )
     }
@@ -86,7 +86,8 @@ impl MongoSet {
         let began = Instant::now();
         let (server, database) = match Origin::find(&MONGO_SET).await? {
             Origin::Theirs(url) => {
-                let (url, database) = with_own_mongo_database(&url);
+                let database = mongo_database_like(&url);
+                let url = with_mongo_database(&url, &database);
                 (ServerOwnership::external(url, &MONGO_SET, flags)?, database)
             }
             origin => {
@@ -97,7 +98,7 @@ impl MongoSet {
                 })
                 .await;
                 initiate(nodes.list()).await;
-                (ServerOwnership::Own(nodes), own_mongo_database("test"))
+                (ServerOwnership::Own(nodes), mongo_database_like(""))
             }
         };
         let set = Self::of(server, kept, database).await;

@@ -14,7 +14,11 @@ use crate::{PATIENCE, wait};
 pub(super) struct PortTaken;
 
 /// How a server's program is started, and how it is known that it runs.
-pub(super) trait Server: fmt::Debug + Sized {
+#[expect(
+    async_fn_in_trait,
+    reason = "the futures are awaited in the tests of this workspace, on the thread that makes them"
+)]
+pub trait Server: fmt::Debug + Sized {
     /// What it says if another process has its port.
     const PORT_TAKEN: &'static str;
 
@@ -31,7 +35,7 @@ pub(super) trait Server: fmt::Debug + Sized {
 
 /// One process of a service.
 #[derive(Debug)]
-pub(super) struct Node<S> {
+pub struct Node<S> {
     pub(super) port: u16,
     pub(super) server: S,
     /// Its program, as people call it.

@@ -40,7 +40,7 @@ const FLAGS: &[&str] = &[
 
 /// What a `postgres` is to be.
 #[derive(Debug)]
-pub(super) struct PostgresNode {
+pub struct PostgresNode {
     /// Further words of its command line.
     flags: Vec<String>,
     /// Whether it leaves a copy of its new files, for other servers to begin with.
@@ -48,14 +48,9 @@ pub(super) struct PostgresNode {
 }
 
 impl PostgresNode {
-    /// One with these flags.
-    pub(super) fn new(flags: &[&str]) -> Self {
-        Self { flags: flags.iter().map(ToString::to_string).collect(), leaves_template: false }
-    }
-
-    /// The same, which leaves a copy of its new files for other servers.
-    pub(super) fn leaving_template(self) -> Self {
-        Self { leaves_template: true, ..self }
+    /// One with these flags, which may leave a copy of its new files.
+    pub(super) fn new(flags: &[&str], leaves_template: bool) -> Self {
+        Self { flags: flags.iter().map(ToString::to_string).collect(), leaves_template }
     }
 }
 
@@ -127,23 +122,13 @@ impl Server for PostgresNode {
 }
 
 impl Node<PostgresNode> {
-    /// The URL of whose the database is.
-    pub(super) fn url(&self, database: &str) -> String {
-        user_url(self.port, database)
-    }
-
-    /// The same through its Unix-domain socket.
+    /// The URL of the user of this database through the server's Unix-domain socket.
     pub(super) fn socket_url(&self, database: &str) -> String {
         format!(
             "postgres://{USER}:{PASSWORD}@localhost:{}/{database}?host={}",
             self.port,
             self.data().display()
         )
-    }
-
-    /// The URL for who may do everything.
-    pub(super) fn root_url(&self, database: &str) -> String {
-        format!("postgres://{ROOT}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
     }
 
     /// Makes the user and the database of a server that has neither.
@@ -160,7 +145,7 @@ impl Node<PostgresNode> {
              ALTER DATABASE postgres RENAME TO \"{database}\";
              ALTER DATABASE \"{database}\" OWNER TO {USER}"
         );
-        let made = ask_within(MAKE_WITHIN, &self.root_url("template1"), &statements).await;
+        let made = ask_within(MAKE_WITHIN, &root_url(self.port, "template1"), &statements).await;
         made.expect("who may do everything makes a user and a database");
     }
 
@@ -185,6 +170,11 @@ pub(super) async fn make_database(root: &str, database: &str) -> sqlx::Result<()
 /// The URL of the user who owns this database.
 pub(super) fn user_url(port: u16, database: &str) -> String {
     format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/{database}")
+}
+
+/// The URL of the user who may do everything.
+pub(super) fn root_url(port: u16, database: &str) -> String {
+    format!("postgres://{ROOT}:{PASSWORD}@127.0.0.1:{port}/{database}")
 }
 
 /// A server's answer to some statements on a connection of its own.

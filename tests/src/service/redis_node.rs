@@ -13,7 +13,7 @@ const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a `redis-server` is to be.
 #[derive(Debug)]
-pub(super) struct RedisNode {
+pub struct RedisNode {
     /// What a connection to it says first.
     pub(super) password: Option<String>,
     /// Lines of its configuration file, beyond those that every node has.

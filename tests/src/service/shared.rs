@@ -20,7 +20,7 @@ const TEMPLATE: &str = "template";
 
 /// A server that other tests use at the same time.
 #[derive(Debug)]
-pub(super) struct SharedServer {
+pub struct SharedServer {
     /// The URL of the user who may do everything.
     url: String,
     /// The log files of its processes, each with its length when the test began.

@@ -39,23 +39,20 @@ pub(super) fn with_settings(url: String, settings: &str) -> String {
     format!("{url}{}{settings}", if url.contains('?') { '&' } else { '?' })
 }
 
-/// A name for a database that no other test has, which begins with this one.
-pub(super) fn own_mongo_database(name: &str) -> String {
+/// A name for a database of MongoDB that no other test has. It begins with the database of this URL,
+/// or with `test`.
+pub(super) fn mongo_database_like(url: &str) -> String {
+    let (_, database, _) = mongo_parts(url);
+    let name = if database.is_empty() { "test" } else { database };
     format!("{name}-{:016x}", fastrand::u64(..))
 }
 
-/// Somebody's URL with another database, and that database: one of the test's own, whose name
-/// begins with that of the URL's.
-pub(super) fn with_own_mongo_database(url: &str) -> (String, String) {
-    let (front, settings) = url.split_once('?').unwrap_or((url, ""));
-    let hosts = front.find("://").map_or(0, |at| at + "://".len());
-    let (front, database) = front[hosts..]
-        .find('/')
-        .map_or((front, ""), |at| (&front[..hosts + at], &front[hosts + at + 1..]));
-    let own = own_mongo_database(if database.is_empty() { "test" } else { database });
+/// A URL of MongoDB with this database in place of its own.
+pub(super) fn with_mongo_database(url: &str, own: &str) -> String {
+    let (front, database, settings) = mongo_parts(url);
     let mut settings: Vec<_> =
         settings.split('&').filter(|setting| !setting.is_empty()).map(str::to_owned).collect();
-    // A user is looked up in the URL's database, unless the URL says where.
+    // A user is looked up in the database of the URL, unless the URL names another.
     if front.contains('@')
         && !settings.iter().any(|setting| setting.to_ascii_lowercase().starts_with("authsource="))
     {
@@ -64,12 +61,25 @@ pub(super) fn with_own_mongo_database(url: &str) -> (String, String) {
     }
     let settings =
         if settings.is_empty() { String::new() } else { format!("?{}", settings.join("&")) };
-    (format!("{front}/{own}{settings}"), own)
+    format!("{front}/{own}{settings}")
+}
+
+/// What stands before the database of a URL, the database, and the settings.
+fn mongo_parts(url: &str) -> (&str, &str, &str) {
+    let (front, settings) = url.split_once('?').unwrap_or((url, ""));
+    let hosts = front.find("://").map_or(0, |at| at + "://".len());
+    let (front, database) = front[hosts..]
+        .find('/')
+        .map_or((front, ""), |at| (&front[..hosts + at], &front[hosts + at + 1..]));
+    (front, database, settings)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{credentials_of, hosts_of, with_database, with_own_mongo_database, with_settings};
+    use super::{
+        credentials_of, hosts_of, mongo_database_like, with_database, with_mongo_database,
+        with_settings,
+    };
 
     #[test]
     fn a_url_names_several_hosts_and_one_password() {
@@ -102,8 +112,7 @@ mod tests {
 
     /// The URL with `OWN` in place of the database.
     fn owned(url: &str) -> String {
-        let (url, database) = with_own_mongo_database(url);
-        url.replace(&database, "OWN")
+        with_mongo_database(url, "OWN")
     }
 
     #[test]
@@ -114,7 +123,7 @@ mod tests {
             owned("mongodb://a:1/sessions?replicaSet=rs"),
             "mongodb://a:1/OWN?replicaSet=rs"
         );
-        assert!(with_own_mongo_database("mongodb://a:1/sessions").1.starts_with("sessions-"));
+        assert!(mongo_database_like("mongodb://a:1/sessions").starts_with("sessions-"));
     }
 
     #[test]
