@@ -11,30 +11,28 @@ use crate::{
     stored::Stored,
 };
 
-/// A store, the server that keeps its sessions if it needs one, and how many processes and threads
-/// serve with it.
+/// A store, the server of its sessions if it needs one, and the number of processes and threads.
 ///
-/// All demos of one setup whose sessions are outside them share these. A further backend is one
-/// more way to make one of these, one more arm in [`Service`] if it needs a server, and one more
-/// line in the macro that turns checks into tests.
+/// All demos of one setup share their sessions if those are outside the demos. A new backend needs a
+/// constructor here, a variant of [`Service`] if it has a server, and a line in the macro that turns
+/// checks into tests.
 #[derive(Debug)]
 pub struct Setup {
-    /// What chooses it on the command line.
+    /// The flags of the demo that choose it.
     flags: &'static [&'static str],
-    /// How many worker processes serve.
+    /// The number of worker processes.
     pub workers: usize,
     kept: Option<(String, Service)>,
 }
 
-/// Four workers that ask for the sessions.
+/// The number of workers, unless a setup says otherwise.
 const FOUR: usize = 4;
 const IPC: &[&str] = &["--store", "ipc", "--workers", "4"];
 const REDIS: &[&str] = &["--store", "redis", "--workers", "4"];
 const MONGO: &[&str] = &["--store", "mongo", "--workers", "4"];
 const SQL: &[&str] = &["--store", "sql", "--workers", "4"];
 
-/// A server that others keep busy is no matter of most tests; those that it matters to say how long
-/// a call may take.
+/// Most tests do not depend on the speed of the server. Tests that do set their own deadline.
 const PATIENT: &[&str] = &["--deadline", "10s"];
 
 /// Where the sessions are in a MongoDB database.
@@ -43,8 +41,8 @@ const COLLECTION: &str = "visits";
 /// Where they are in an SQL database.
 const TABLE: &str = "visits";
 
-/// Each of these is `None` if there is no such server: then the test is to return, and its output
-/// says why.
+/// Each constructor returns `None` if there is no such server: then the test has to return, and its
+/// output says why.
 #[expect(
     clippy::unused_async,
     reason = "those that need a server are made in the same way as those that need none"
@@ -55,9 +53,8 @@ impl Setup {
         Some(Self { flags: IPC, workers: FOUR, kept: None })
     }
 
-    /// Sessions in the one worker's own memory, four threads. Memory is not shared between
-    /// processes, so a second worker would not see what the first one wrote, and the demo refuses
-    /// to start one.
+    /// Sessions in the memory of the only worker, which has four threads. Processes do not share
+    /// memory, so the demo refuses a second worker.
     pub async fn memory() -> Option<Self> {
         Some(Self {
             flags: &["--store", "memory", "--workers", "1", "--threads", "4"],
@@ -66,7 +63,7 @@ impl Setup {
         })
     }
 
-    /// Sessions owned by a process of their own.
+    /// Sessions owned by a separate process.
     pub async fn ipc_owner() -> Option<Self> {
         let owner = Owner::start().await;
         Some(Self {
@@ -76,7 +73,7 @@ impl Setup {
         })
     }
 
-    /// Sessions in Redis, under a prefix of their own.
+    /// Sessions in Redis, under their own prefix. Other tests may use the server at the same time.
     ///
     /// # Panics
     /// As [`AnyRedis::server`].
@@ -92,7 +89,7 @@ impl Setup {
         AnyRedis::cluster().await.map(|redis| Self::with_redis(redis, Durability::None))
     }
 
-    /// Sessions in a Redis of the test's own, which it can stop and freeze.
+    /// Sessions in the test's own Redis, which it can stop and freeze.
     ///
     /// # Panics
     /// As [`AnyRedis::own_server`].
@@ -117,7 +114,7 @@ impl Setup {
         }
     }
 
-    /// Sessions in MongoDB, in a database of their own.
+    /// Sessions in MongoDB, in their own database. Other tests may use the server at the same time.
     ///
     /// # Panics
     /// As [`AnyMongo::server`].
@@ -133,7 +130,7 @@ impl Setup {
         AnyMongo::set().await.map(|mongo| Self::with_mongo(mongo, Durability::Full))
     }
 
-    /// Sessions in a MongoDB of the test's own, which it can stop and freeze.
+    /// Sessions in the test's own MongoDB, which it can stop and freeze.
     ///
     /// # Panics
     /// As [`AnyMongo::failing_server`].
@@ -158,7 +155,8 @@ impl Setup {
         }
     }
 
-    /// Sessions in PostgreSQL, in a database of their own.
+    /// Sessions in PostgreSQL, in their own database. Other tests may use the server at the same
+    /// time.
     ///
     /// # Panics
     /// As [`AnySql::postgres`].
@@ -166,7 +164,7 @@ impl Setup {
         AnySql::postgres().await.map(|sql| Self::with_sql(sql, Durability::Full))
     }
 
-    /// Sessions in MariaDB, in a database of their own.
+    /// Sessions in MariaDB, in their own database. Other tests may use the server at the same time.
     ///
     /// # Panics
     /// As [`AnySql::mariadb`].
@@ -182,7 +180,7 @@ impl Setup {
         AnySql::sqlite().await.map(|sql| Self::with_sql(sql, Durability::Full))
     }
 
-    /// Sessions in a PostgreSQL of the test's own, which it can stop and freeze.
+    /// Sessions in the test's own PostgreSQL, which it can stop and freeze.
     ///
     /// # Panics
     /// As [`AnySql::own_postgres`].
@@ -218,8 +216,8 @@ impl Setup {
         self.flags[1]
     }
 
-    /// The store that the demos of this setup have, in the test's own process. Where it is in the
-    /// demos, a new one in memory.
+    /// The store of the demos of this setup, opened in the process of the test. If the demos keep it
+    /// in their memory, a new one in memory.
     ///
     /// # Panics
     /// If it cannot be opened.
@@ -236,13 +234,12 @@ impl Setup {
         self.start_with(&[]).await
     }
 
-    /// The same with further flags, which beat those of the setup.
+    /// The same with further flags, which override those of the setup.
     pub async fn start_with(&self, flags: &[&str]) -> Demo {
         Demo::start(&self.flags_with(flags)).await
     }
 
-    /// What chooses this way on the command line, with further flags, which beat those of the
-    /// setup.
+    /// The flags of the setup with further flags, which override them.
     #[must_use]
     pub fn flags_with<'a>(&'a self, flags: &[&'a str]) -> Vec<&'a str> {
         let url = self.kept.as_ref().map(|(url, _)| ["--store-url", url]);
@@ -256,7 +253,7 @@ impl Setup {
         own.chain(url.into_iter().flatten()).chain(flags.iter().copied()).collect()
     }
 
-    /// All that the server holds of the demos; `None` if there is none.
+    /// All that the server holds of the demos; `None` if there is no server.
     ///
     /// # Panics
     /// If it does not answer.
@@ -271,7 +268,8 @@ impl Setup {
         }
     }
 
-    /// All that the server has written; nothing if there is none, or it is not the test's own.
+    /// All that the server has written since the test began; empty if there is no server, or if the
+    /// environment names it.
     #[must_use]
     pub fn service_output(&self) -> String {
         self.kept.as_ref().map(|(_, service)| service.output()).unwrap_or_default()
@@ -297,12 +295,12 @@ impl Setup {
     }
 }
 
-/// The server that keeps the sessions, with hands on it, which want one of the test's own.
+/// The server that keeps the sessions. To stop, freeze or configure it, it has to be the test's own.
 #[derive(Debug)]
 pub enum Service {
     /// The owner behind the ipc store.
     IpcOwner(Owner),
-    /// Redis, and what it holds after a restart.
+    /// Redis, with what it holds after a restart.
     Redis(Box<AnyRedis>, Durability),
     /// MongoDB, likewise.
     Mongo(Box<AnyMongo>, Durability),
@@ -322,7 +320,7 @@ impl Service {
         }
     }
 
-    /// Whether it is no server but a file, which says nothing.
+    /// Whether it is a file, which has no log.
     #[must_use]
     pub fn is_file(&self) -> bool {
         matches!(self, Self::Sql(sql, _) if matches!(**sql, AnySql::Sqlite(_)))
@@ -354,7 +352,7 @@ impl Service {
         }
     }
 
-    /// Makes it hang: it holds its connections and answers nothing.
+    /// Freezes it: it keeps its connections and answers nothing.
     ///
     /// # Panics
     /// If it is not the test's own.
@@ -367,7 +365,7 @@ impl Service {
         }
     }
 
-    /// Lets it go on.
+    /// Lets it continue.
     ///
     /// # Panics
     /// If it is not the test's own.
@@ -380,32 +378,31 @@ impl Service {
         }
     }
 
-    /// Lets it refuse whatever changes something; reads are served. SQLite lets writers wait
-    /// instead.
+    /// Makes it refuse writes; SQLite lets writers wait instead. It serves reads.
     ///
     /// # Panics
     /// If it is not the test's own, or has no such state.
     pub async fn take_no_writes(&self) {
         match self {
-            Self::IpcOwner(_) => panic!("an owner takes writes as long as it runs"),
-            // More replicas than there are have to follow before it takes a write.
+            Self::IpcOwner(_) => panic!("an owner accepts writes while it runs"),
+            // It accepts a write only if more replicas follow than there are.
             Self::Redis(redis, _) => {
-                drop(redis.ask_all(&["CONFIG", "SET", "min-replicas-to-write", "9"]).await)
+                drop(redis.ask_all(&["CONFIG", "SET", "min-replicas-to-write", "9"]).await);
             }
             Self::Mongo(mongo, _) => mongo.take_no_writes().await.expect(OURS),
             Self::Sql(sql, _) => sql.take_no_writes().await.expect(OURS),
         }
     }
 
-    /// Lets it take writes again.
+    /// Makes it accept writes again.
     ///
     /// # Panics
     /// As [`take_no_writes`](Self::take_no_writes).
     pub async fn take_writes(&self) {
         match self {
-            Self::IpcOwner(_) => panic!("an owner takes writes as long as it runs"),
+            Self::IpcOwner(_) => panic!("an owner accepts writes while it runs"),
             Self::Redis(redis, _) => {
-                drop(redis.ask_all(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await)
+                drop(redis.ask_all(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await);
             }
             Self::Mongo(mongo, _) => mongo.take_writes().await.expect(OURS),
             Self::Sql(sql, _) => sql.take_writes().await.expect(OURS),

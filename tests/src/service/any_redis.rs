@@ -1,4 +1,4 @@
-//! Redis in either form, behind one set of hands.
+//! One Redis server or a Redis Cluster, with the same methods.
 
 use redis::{RedisResult, Value};
 
@@ -7,12 +7,12 @@ use super::{
     kind::{Kind, PASSWORD, REDIS, REDIS_CLUSTER},
 };
 
-/// Redis, in whichever form.
+/// One Redis server or a Redis Cluster.
 #[derive(Debug)]
 pub enum AnyRedis {
     /// One server.
     Server(Redis),
-    /// Three primaries, a replica each.
+    /// A Cluster of three primaries with one replica each.
     Cluster(RedisCluster),
 }
 
@@ -29,7 +29,7 @@ impl AnyRedis {
         }
     }
 
-    /// A Cluster, likewise.
+    /// A Cluster; as [`server`](Self::server).
     ///
     /// # Panics
     /// As [`RedisCluster::start`].
@@ -42,7 +42,7 @@ impl AnyRedis {
         }
     }
 
-    /// One server of the test's own: with one that the environment names the test is skipped.
+    /// The test's own server. If the environment names one, the test is skipped.
     ///
     /// # Panics
     /// As [`Redis::start`].
@@ -50,7 +50,7 @@ impl AnyRedis {
         Redis::start_with(&flags(kept)).await.map(Self::Server)
     }
 
-    /// A Cluster of the test's own, likewise.
+    /// The test's own Cluster. If the environment names one, the test is skipped.
     ///
     /// # Panics
     /// As [`RedisCluster::start`].
@@ -58,7 +58,7 @@ impl AnyRedis {
         RedisCluster::start_with(&flags(kept)).await.map(Self::Cluster)
     }
 
-    /// The URL, with settings.
+    /// The URL with these settings.
     #[must_use]
     pub fn url(&self, settings: &str) -> String {
         let url = match self {
@@ -71,7 +71,7 @@ impl AnyRedis {
     /// Kills it.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     pub async fn stop(&mut self) -> Result<(), ExternalServer> {
         match self {
             Self::Server(redis) => redis.stop().await,
@@ -82,7 +82,7 @@ impl AnyRedis {
     /// Starts it again at the same address.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If it does not answer.
@@ -93,10 +93,10 @@ impl AnyRedis {
         }
     }
 
-    /// Makes it hang: it holds its connections and answers nothing.
+    /// Freezes it: it keeps its connections and answers nothing.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     pub async fn freeze(&self) -> Result<(), ExternalServer> {
         match self {
             Self::Server(redis) => redis.freeze().await,
@@ -104,10 +104,10 @@ impl AnyRedis {
         }
     }
 
-    /// Lets it go on.
+    /// Lets it continue.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     pub async fn thaw(&self) -> Result<(), ExternalServer> {
         match self {
             Self::Server(redis) => redis.thaw().await,
@@ -115,7 +115,7 @@ impl AnyRedis {
         }
     }
 
-    /// All that its processes have written, if they are the test's own.
+    /// All that its processes have written; empty if the environment names it.
     #[must_use]
     pub fn output(&self) -> String {
         match self {
@@ -125,7 +125,7 @@ impl AnyRedis {
         .unwrap_or_default()
     }
 
-    /// What the server answers, of a Cluster each primary.
+    /// The answer of the server, or of each primary of a Cluster.
     ///
     /// # Panics
     /// If one of them refuses the command or does not answer.
@@ -142,7 +142,7 @@ impl AnyRedis {
         }
     }
 
-    /// The same, where a refusal is an answer too.
+    /// The same, with refusals as answers.
     pub async fn try_all(&self, words: &[&str]) -> Vec<RedisResult<Value>> {
         match self {
             Self::Server(redis) => vec![redis.command(words).await],
@@ -156,7 +156,7 @@ impl AnyRedis {
         }
     }
 
-    /// One server with further flags, with [`PASSWORD`] if it is the test's own.
+    /// The test's own server with further flags and [`PASSWORD`].
     ///
     /// # Panics
     /// As [`Redis::start`].
@@ -165,10 +165,10 @@ impl AnyRedis {
         Redis::start_with(&flags).await.map(Self::Server)
     }
 
-    /// What the server answers that has the key.
+    /// The answer of the server that has the key.
     ///
     /// # Panics
-    /// If none does.
+    /// If no server has it.
     pub async fn ask(&self, words: &[&str]) -> Value {
         match self {
             Self::Server(redis) => redis.command(words).await.expect("the server answers"),
@@ -178,16 +178,16 @@ impl AnyRedis {
                         return answer;
                     }
                 }
-                panic!("no node of the cluster does {}", words[0]);
+                panic!("every node of the cluster refuses {}", words[0]);
             }
         }
     }
 
-    /// The names of all keys that fit the pattern, in order, each with all that it holds: plainly,
-    /// as `DUMP` may compress it.
+    /// The names of all keys that match the pattern, in order, each with its whole content. `DUMP`
+    /// would compress it.
     ///
     /// # Panics
-    /// If the server does not answer, or if a key holds neither hash nor sorted set.
+    /// If the server does not answer, or if a key is not a hash or a sorted set.
     pub async fn dump(&self, pattern: &str) -> Vec<(String, Vec<u8>)> {
         let mut dumped = Vec::new();
         for names in self.ask_all(&["KEYS", pattern]).await {
@@ -211,7 +211,7 @@ impl AnyRedis {
     }
 }
 
-/// The flags of a server of the test's own.
+/// The flags of a server that the tests start.
 fn flags(kept: Durability) -> Vec<&'static str> {
     let on_disk: &[&str] = match kept {
         Durability::Full => &["--appendonly", "yes", "--appendfsync", "always"],
@@ -220,7 +220,7 @@ fn flags(kept: Durability) -> Vec<&'static str> {
     [&["--requirepass", PASSWORD], on_disk].concat()
 }
 
-/// The flags of a server of this kind that may be somebody else's, and then takes none.
+/// The same, or none if the environment names such a server, which takes no flags.
 fn flags_for_any(kind: &Kind) -> Vec<&'static str> {
     if kind.url().is_some() { Vec::new() } else { flags(Durability::None) }
 }

@@ -1,4 +1,4 @@
-//! The kinds of servers that tests ask for.
+//! The kinds of servers that tests ask for, and the environment variables that choose them.
 
 use std::{env, path::PathBuf};
 
@@ -9,10 +9,10 @@ use tempfile::TempDir;
 /// without flags, and replica sets of MongoDB, have none.
 pub const PASSWORD: &str = "correcthorse";
 
-/// One kind of server: what it is called, and where it can be had.
+/// One kind of server: its name, and where it can be had.
 #[derive(Debug)]
 pub struct Kind {
-    /// What `REQUIRE_SERVICES` calls it.
+    /// Its name in `REQUIRE_SERVICES`.
     pub(super) name: &'static str,
     /// The environment variable that names one which runs already.
     pub(super) url_variable: &'static str,
@@ -100,8 +100,8 @@ pub(super) fn new_folder() -> TempDir {
     tempfile::Builder::new().prefix("service-").tempdir_in(parent).expect("a temporary folder")
 }
 
-/// An environment variable's value. An empty one counts as not set, so that a caller of scripts can
-/// take one back.
+/// The value of an environment variable. An empty one counts as not set, so that a script can unset
+/// it for another.
 pub(crate) fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }

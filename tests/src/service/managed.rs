@@ -130,7 +130,7 @@ impl<S: Engine> Managed<S> {
     ) -> Option<Self> {
         let began = Instant::now();
         let (server, database) = match Origin::find(S::KIND).await? {
-            Origin::Theirs(url) => {
+            Origin::External(url) => {
                 let database = S::new_database(Some(&url));
                 let server = ServerOwnership::external(url.clone(), S::KIND, flags)?;
                 S::prepare_external(&url, &database).await;
@@ -143,7 +143,7 @@ impl<S: Engine> Managed<S> {
                 })
                 .await;
                 S::prepare(&nodes.list()[0], &database).await;
-                (ServerOwnership::Own(nodes), database)
+                (ServerOwnership::Own(Box::new(nodes)), database)
             }
         };
         let started = Self::with(server, durability, database).await;

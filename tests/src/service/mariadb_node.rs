@@ -16,18 +16,18 @@ use super::{
 /// keep busy.
 const MAKE_WITHIN: Duration = Duration::from_secs(20);
 
-/// Who may do everything.
+/// The user who may do everything.
 const ROOT: &str = "rig";
 
-/// Who may do everything in the test's database.
+/// The user who may do everything in the database of the test.
 const USER: &str = "app";
 
-/// What makes the folder of a `mariadbd`.
+/// The program that makes the folder of a `mariadbd`.
 const INSTALL: &str = "mariadb-install-db";
 
-/// What every `mariadbd` is started with, and its folder made with: small in memory and on disk, as
-/// there are many at once. It gives what it acknowledges to the system, so that its own end loses
-/// nothing of it, and does not wait for the disk: no test turns the machine off.
+/// The flags of every `mariadbd`, also for making its folder: small in memory and on disk, because
+/// several run at once. It hands what it acknowledges to the system, so that a killed server loses
+/// nothing, and does not wait for the disk, because no test turns the machine off.
 const FLAGS: &[&str] = &[
     "--skip-name-resolve",
     "--innodb-buffer-pool-size=16M",
@@ -35,10 +35,10 @@ const FLAGS: &[&str] = &[
     "--innodb-flush-log-at-trx-commit=2",
 ];
 
-/// What a `mariadbd` is to be.
+/// The settings of a `mariadbd`.
 #[derive(Debug)]
 pub struct MariaDbNode {
-    /// Further words of its command line.
+    /// Further flags of its command line.
     flags: Vec<String>,
     /// Whether it leaves a copy of its new files, for other servers to begin with.
     leaves_template: bool,
@@ -88,8 +88,8 @@ impl Server for MariaDbNode {
                 .chain(user)
                 .chain(FLAGS.iter().copied())
                 .map(str::to_owned);
-            // One that starts takes the temporary tables that lie about for its own of an earlier
-            // life.
+            // A server that starts would take the temporary tables of others in a shared folder for
+            // its own.
             let own = [
                 format!("--datadir={}", data.display()),
                 format!("--tmpdir={}", node.folder.display()),
@@ -117,7 +117,7 @@ impl Server for MariaDbNode {
     }
 
     async fn answers(node: &Node<Self>) -> bool {
-        // Its own word for it, which nobody else at its port can give.
+        // Another server at its port would not write to this log.
         node.said().contains("ready for connections")
     }
 }
@@ -164,7 +164,7 @@ async fn ask_within(limit: Duration, url: &str, statements: &str) -> sqlx::Resul
     .await
 }
 
-/// What the server is, as `mariadb 11.4.3`, or `mysql 8.0.36`.
+/// The product and its version, as `mariadb 11.4.3` or `mysql 8.0.36`.
 pub(super) async fn product(url: &str) -> sqlx::Result<String> {
     let version = ask(url, "SELECT version()").await?.only();
     let product = if version.to_lowercase().contains("mariadb") { "mariadb" } else { "mysql" };

@@ -20,20 +20,20 @@ use super::{
 };
 use crate::{PATIENCE, wait};
 
-/// What the set is called, if it is the test's own.
+/// The name of a set that the tests start.
 const NAME: &str = "rig";
 
-/// How many members it has: all hold data, and each may be elected.
+/// The number of members. All hold data, and each may be elected.
 const MEMBERS: usize = 3;
 
-/// A primary that is silent for this many milliseconds gets a successor: short for quick tests, and
-/// long enough for a busy machine.
+/// After this many milliseconds of silence another member takes the place of the primary: short for
+/// quick tests, and long enough for a busy machine.
 const ELECTION_TIMEOUT: i32 = 1_500;
 
-/// How often members look at each other, in milliseconds.
+/// Milliseconds between two heartbeats of a member.
 const HEARTBEAT: i32 = 200;
 
-/// For how many seconds a primary that stepped down is no candidate.
+/// For this many seconds a primary that stepped down is not a candidate.
 const STEPPED_DOWN: i32 = 10;
 
 /// A replica set of three members that hold data. Dropping it ends it.
@@ -47,11 +47,11 @@ pub struct MongoSet {
 
 impl MongoSet {
     /// Starts one, new and empty, or takes the one of `TEST_MONGO_SET_URL`. `None` means that the
-    /// test is to return: it is skipped, and its output says why. It has a primary, and both others
+    /// test has to return: it is skipped, and its output says why. It has a primary, and both others
     /// follow.
     ///
     /// # Panics
-    /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not come together.
+    /// If none can be had and `REQUIRE_SERVICES` asks for it, or if it does not become complete.
     pub async fn start() -> Option<Self> {
         Self::start_with(&[]).await
     }
@@ -85,7 +85,7 @@ impl MongoSet {
     pub async fn start_keeping(kept: Durability, flags: &[&str]) -> Option<Self> {
         let began = Instant::now();
         let (server, database) = match Origin::find(&MONGO_SET).await? {
-            Origin::Theirs(url) => {
+            Origin::External(url) => {
                 let database = mongo_database_like(&url);
                 let url = with_mongo_database(&url, &database);
                 (ServerOwnership::external(url, &MONGO_SET, flags)?, database)
@@ -98,7 +98,7 @@ impl MongoSet {
                 })
                 .await;
                 initiate(nodes.list()).await;
-                (ServerOwnership::Own(nodes), mongo_database_like(""))
+                (ServerOwnership::Own(Box::new(nodes)), mongo_database_like(""))
             }
         };
         let set = Self::of(server, kept, database).await;
@@ -135,7 +135,7 @@ impl MongoSet {
         }
     }
 
-    /// The database of its URL, which is this test's alone.
+    /// The database of its URL, which only this test uses.
     #[must_use]
     pub fn database(&self) -> &str {
         &self.database
@@ -149,7 +149,7 @@ impl MongoSet {
     /// The ports of its members on 127.0.0.1.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     pub fn ports(&self) -> Result<Vec<u16>, ExternalServer> {
         Ok(self.server.own()?.list().iter().map(|node| node.port).collect())
     }
@@ -157,21 +157,21 @@ impl MongoSet {
     /// All that it has written.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     pub fn output(&self) -> Result<String, ExternalServer> {
         self.server.output()
     }
 
-    /// What it is, as `mongo 7.0.14`.
+    /// The product and its version, as `mongo 7.0.14`.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// The port of the primary, once there is one among the members that run and do not hang.
+    /// The port of the primary, once there is one among the members that run and are not frozen.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If none is elected.
@@ -183,7 +183,7 @@ impl MongoSet {
     /// Kills the primary and returns its port. The others elect another one.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If there is none.
@@ -193,10 +193,10 @@ impl MongoSet {
         Ok(port)
     }
 
-    /// Makes the primary hang and returns its port. The others elect another one.
+    /// Freezes the primary and returns its port. The others elect another one.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If there is none.
@@ -206,11 +206,11 @@ impl MongoSet {
         Ok(port)
     }
 
-    /// Makes the primary a secondary and returns its port. The others elect another one; this is no
+    /// Makes the primary a secondary and returns its port. The others elect another one; this one is not a
     /// candidate for ten seconds.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If there is none, or if it refuses.
@@ -223,10 +223,10 @@ impl MongoSet {
         Ok(port)
     }
 
-    /// Kills the member on this port. Fine if it is stopped.
+    /// Kills the member on this port. A stopped member stays stopped.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no member has this port.
@@ -239,7 +239,7 @@ impl MongoSet {
     /// more to follow the primary: [`complete`](Self::complete) waits for that.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no member has this port, or if it does not answer.
@@ -248,10 +248,10 @@ impl MongoSet {
         Ok(())
     }
 
-    /// Makes the member on this port hang.
+    /// Freezes the member on this port.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no member has this port.
@@ -260,10 +260,10 @@ impl MongoSet {
         Ok(())
     }
 
-    /// Lets the member on this port go on.
+    /// Lets the member on this port continue.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no member has this port.
@@ -275,7 +275,7 @@ impl MongoSet {
     /// Kills all members.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     pub async fn stop_all(&mut self) -> Result<(), ExternalServer> {
         self.server.own_mut()?.stop_all().await;
         Ok(())
@@ -285,10 +285,10 @@ impl MongoSet {
     /// keep nothing and was stopped as a whole is new and empty.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
-    /// If it does not come together.
+    /// If it does not become complete.
     pub async fn start_all(&mut self) -> Result<(), ExternalServer> {
         let is_emptied = self.kept == Durability::None
             && !self.server.own()?.list().iter().any(Node::is_running);
@@ -306,25 +306,25 @@ impl MongoSet {
         Ok(())
     }
 
-    /// Makes all members hang.
+    /// Freezes all members.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     pub async fn freeze_all(&self) -> Result<(), ExternalServer> {
         self.server.own()?.freeze_all().await;
         Ok(())
     }
 
-    /// Lets all members go on.
+    /// Lets all members continue.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     pub async fn thaw_all(&self) -> Result<(), ExternalServer> {
         self.server.own()?.thaw_all().await;
         Ok(())
     }
 
-    /// Waits until one of the members that run and do not hang is the primary, and all others among
+    /// Waits until one of the members that run and are not frozen is the primary, and all others among
     /// them have what it wrote last. Of a set that is not ours nothing is awaited.
     ///
     /// # Panics
@@ -340,19 +340,19 @@ impl MongoSet {
             if said.len() != awake(nodes.list()).count() || !all_know || !others_follow {
                 return None;
             }
-            // A member may be a secondary for a second before it looks for somebody to follow.
+            // A member may be a secondary for a second before it follows the primary.
             let everywhere = doc! { "w": i32::try_from(said.len()).ok()?, "wtimeout": 1_000 };
-            let note = doc! { "appendOplogNote": 1, "data": { "for": "everybody" }, "writeConcern": everywhere };
+            let note = doc! { "appendOplogNote": 1, "data": { "for": "all members" }, "writeConcern": everywhere };
             let noted = self.command(primary, note).await.ok()?;
             (!noted.contains_key("writeConcernError")).then_some(())
         })
         .await;
     }
 
-    /// Lets this primary stay one for a minute after it has heard from nobody.
+    /// Makes this primary stay the primary for a minute without an answer of the other members.
     ///
     /// # Panics
-    /// If it is not ours, or does not take it.
+    /// If the environment names the set, or if the primary refuses.
     pub async fn outlive_followers(&self, primary: u16) {
         let mut config =
             self.command(primary, doc! { "replSetGetConfig": 1 }).await.expect("a configuration");
@@ -368,11 +368,10 @@ impl MongoSet {
         self.complete().await;
     }
 
-    /// A client of the set for looking around, which does not wait longer than two seconds for a
-    /// member.
+    /// A client of the set, which waits at most two seconds for a member.
     ///
     /// # Panics
-    /// If the URL of a set that is not ours is none.
+    /// If the environment names a set by something that is not a URL of MongoDB.
     pub async fn client(&self) -> Client {
         client(&self.url()).await
     }
@@ -380,7 +379,7 @@ impl MongoSet {
     /// A client of the member on this port alone; as [`client`](Self::client).
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no member has this port.
@@ -406,7 +405,7 @@ impl MongoSet {
     }
 }
 
-/// Makes a set of members that are in none, and one of them its primary.
+/// Makes a replica set of these members, with a primary.
 async fn initiate(members: &[Node<MongoNode>]) {
     let hosts = hosts(members)
         .into_iter()
@@ -432,7 +431,7 @@ async fn initiate(members: &[Node<MongoNode>]) {
     .await;
 }
 
-/// What each member that can answer says of itself, by its port.
+/// The answer to `hello` of each member that runs and is not frozen, by its port.
 async fn says(members: &[Node<MongoNode>]) -> Vec<(u16, Document)> {
     let mut said = Vec::new();
     for node in awake(members) {
@@ -453,7 +452,7 @@ fn primary_of(said: &[(u16, Document)]) -> Option<u16> {
     primaries.max_by_key(|(_, hello)| elected(hello)).map(|(port, _)| *port)
 }
 
-/// The members that run and do not hang.
+/// The members that run and are not frozen.
 fn awake(members: &[Node<MongoNode>]) -> impl Iterator<Item = &Node<MongoNode>> {
     members.iter().filter(|node| node.is_awake())
 }

@@ -9,24 +9,24 @@ use std::{
 use super::host::{Host, Running};
 use crate::{PATIENCE, wait};
 
-/// Another process was faster in taking one of the ports.
+/// Another process has taken one of the ports.
 #[derive(Debug)]
 pub(super) struct PortTaken;
 
-/// How a server's program is started, and how it is known that it runs.
+/// How the program of a server is started, and how the tests know that it runs.
 #[expect(
     async_fn_in_trait,
     reason = "the futures are awaited in the tests of this workspace, on the thread that makes them"
 )]
 pub trait Server: fmt::Debug + Sized {
-    /// What it says if another process has its port.
+    /// Its output if another process has its port.
     const PORT_TAKEN: &'static str;
 
-    /// What it says if it cannot run as it was told to.
+    /// Its output if it refuses its settings.
     const REFUSALS: &'static [&'static str];
 
-    /// Puts what it needs into its folder, and returns the shell's line that starts this program.
-    /// At its end the shell has become the server, by `exec`.
+    /// Puts its files into its folder, and returns the shell line that starts the program. The line
+    /// ends with `exec`, so that the shell becomes the server.
     fn set_up(node: &Node<Self>, program: &str) -> String;
 
     /// Whether it answers. Another server at its address does not count.
@@ -38,16 +38,16 @@ pub trait Server: fmt::Debug + Sized {
 pub struct Node<S> {
     pub(super) port: u16,
     pub(super) server: S,
-    /// Its program, as people call it.
+    /// The name of its program.
     pub(super) program: &'static str,
     pub(super) running: Option<Running>,
-    /// Whether it was made to hang.
+    /// Whether it is frozen.
     pub(super) is_frozen: AtomicBool,
-    /// Where its files are, beside those of the service's other nodes.
+    /// The folder of its files and of those of the other nodes of the service.
     pub(super) folder: PathBuf,
-    /// How much of its output is of earlier runs.
+    /// The length of the output of its earlier runs.
     earlier: usize,
-    /// The shell's line that starts it.
+    /// The shell line that starts it.
     line: String,
 }
 
@@ -72,7 +72,7 @@ impl<S: Server> Node<S> {
         node
     }
 
-    /// What starts it, and where its output goes.
+    /// The shell line that starts it, and the file of its output.
     pub(super) fn launch(&self) -> (String, PathBuf) {
         (self.line.clone(), self.file("out"))
     }
@@ -82,12 +82,12 @@ impl<S: Server> Node<S> {
         self.folder.join(format!("{}.{kind}", self.port))
     }
 
-    /// The folder of what it holds, if it makes one.
+    /// The folder of its data, if it has one.
     pub(super) fn data(&self) -> PathBuf {
         self.file("data")
     }
 
-    /// Removes all that it holds. It must not run.
+    /// Removes its data. It must not run.
     ///
     /// # Panics
     /// If its folder cannot be removed.
@@ -95,7 +95,7 @@ impl<S: Server> Node<S> {
         fs::remove_dir_all(self.data()).expect("a temporary folder can be written to");
     }
 
-    /// Takes all that it has written for words of earlier runs.
+    /// Counts all its output as that of earlier runs.
     pub(super) fn forget(&mut self) {
         self.earlier = self.output().len();
     }
@@ -105,7 +105,7 @@ impl<S: Server> Node<S> {
         self.running.is_some()
     }
 
-    /// Whether it can answer: it was neither stopped nor made to hang.
+    /// Whether it can answer: it runs and is not frozen.
     pub(super) fn is_awake(&self) -> bool {
         self.is_running() && !self.is_frozen.load(SeqCst)
     }
@@ -136,19 +136,19 @@ impl<S: Server> Node<S> {
         fs::read_to_string(self.file("out")).unwrap_or_default()
     }
 
-    /// All it has written since it was started last.
+    /// All it has written since its last start.
     pub(super) fn said(&self) -> String {
         self.output().split_off(self.earlier)
     }
 }
 
-/// The shell's line that runs a program with these words.
+/// The shell line that runs a program with these words.
 pub(super) fn line(program: &str, words: impl IntoIterator<Item = String>) -> String {
     let words = words.into_iter().map(|word| quoted(&word));
     [quoted(program)].into_iter().chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// A word as a shell takes it literally.
+/// A word in quotes, which a shell does not interpret.
 pub(super) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }

@@ -1,4 +1,4 @@
-//! The processes of one service, in one place.
+//! The processes of one service, on one host.
 
 use std::{path::Path, sync::atomic::Ordering::SeqCst};
 
@@ -16,25 +16,25 @@ use super::{
 /// How often other ports are tried.
 const ATTEMPTS: usize = 5;
 
-/// How much of what each node said is shown when a test fails.
+/// How many lines of the output of each node a failed test shows.
 const MOST_LAST_LINES: usize = 8;
 
 /// The processes of one service, which end with it.
 #[derive(Debug)]
 pub(super) struct Nodes<S: Server> {
-    // Before the place, whose folder they use.
+    // Before the host, whose folder they use.
     list: Vec<Node<S>>,
     pub(super) host: Host,
-    /// Theirs also while they are stopped.
+    /// Reserved also while the processes are stopped.
     ports: Vec<Port>,
 }
 
 impl<S: Server> Nodes<S> {
-    /// Starts `count` of them at once, one on each port, as `describe` says for the folder and the
-    /// ports that it is given, and waits until all answer.
+    /// Starts `count` processes at once, one on each port, and waits until all answer. `describe`
+    /// gets the folder and the ports and returns the programs.
     ///
     /// # Panics
-    /// If they do not, or if free ports turn out to be taken time and again.
+    /// If one does not answer, or if other processes take the ports again and again.
     pub(super) async fn start(
         kind: &Kind,
         origin: &Origin,
@@ -61,7 +61,7 @@ impl<S: Server> Nodes<S> {
         );
     }
 
-    /// All of them, in the order in which they were described.
+    /// All processes, in the order of `describe`.
     pub(super) fn list(&self) -> &[Node<S>] {
         &self.list
     }
@@ -80,13 +80,13 @@ impl<S: Server> Nodes<S> {
         self.list.iter().map(Node::output).collect()
     }
 
-    /// Kills one. Fine if it is stopped.
+    /// Kills one. A stopped one stays stopped.
     pub(super) async fn stop(&mut self, port: u16) {
         let at = self.position(port);
         self.host.kill(self.list[at].running.take().into_iter().collect()).await;
     }
 
-    /// Starts one again on the same port with the same settings. Fine if it runs.
+    /// Starts one again on the same port with the same settings. A running one keeps running.
     ///
     /// # Panics
     /// If another process took the port.
@@ -97,12 +97,12 @@ impl<S: Server> Nodes<S> {
         });
     }
 
-    /// Makes one hang: it keeps its connections and answers nothing.
+    /// Freezes one: it keeps its connections and answers nothing.
     pub(super) async fn freeze(&self, port: u16) {
         self.signal(&[self.on(port)], Signal::STOP).await;
     }
 
-    /// Lets one go on.
+    /// Lets one continue.
     pub(super) async fn thaw(&self, port: u16) {
         self.signal(&[self.on(port)], Signal::CONT).await;
     }
@@ -120,12 +120,12 @@ impl<S: Server> Nodes<S> {
         self.start_these(&(0..self.list.len()).collect::<Vec<_>>()).await
     }
 
-    /// Makes all hang that run.
+    /// Freezes all that run.
     pub(super) async fn freeze_all(&self) {
         self.signal(&self.list.iter().collect::<Vec<_>>(), Signal::STOP).await;
     }
 
-    /// Lets all go on that run.
+    /// Lets all continue that run.
     pub(super) async fn thaw_all(&self) {
         self.signal(&self.list.iter().collect::<Vec<_>>(), Signal::CONT).await;
     }
@@ -164,7 +164,7 @@ impl<S: Server> Nodes<S> {
 }
 
 impl<S: Server> Drop for Nodes<S> {
-    /// A test that fails shows what its servers said last.
+    /// A failed test shows the last output of its servers.
     fn drop(&mut self) {
         if !std::thread::panicking() {
             return;
@@ -173,7 +173,12 @@ impl<S: Server> Drop for Nodes<S> {
             let said = node.output();
             let lines: Vec<_> = said.lines().collect();
             let last = &lines[lines.len().saturating_sub(MOST_LAST_LINES)..];
-            eprintln!("last words of {} on port {}:\n{}", node.program, node.port, last.join("\n"));
+            eprintln!(
+                "last output of {} on port {}:\n{}",
+                node.program,
+                node.port,
+                last.join("\n")
+            );
         }
     }
 }

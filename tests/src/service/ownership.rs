@@ -8,7 +8,7 @@ use super::{kind::Kind, node::Server, nodes::Nodes, shared::SharedServer};
 #[derive(Debug)]
 pub(super) enum ServerOwnership<S: Server> {
     /// This test has started it.
-    Own(Nodes<S>),
+    Own(Box<Nodes<S>>),
     /// It was started for all tests of this run.
     Shared(SharedServer),
     /// It was running before, and an environment variable names it.

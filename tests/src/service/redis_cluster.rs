@@ -24,8 +24,8 @@ use crate::{PATIENCE, wait};
 /// The slots of each shard.
 const SHARDS: [(u16, u16); 3] = [(0, 5_460), (5_461, 10_922), (10_923, 16_383)];
 
-/// A node is held for dead after this many milliseconds: short for quick tests, and long enough for
-/// a busy machine.
+/// After this many milliseconds of silence a node counts as dead: short for quick tests, and long
+/// enough for a busy machine.
 const NODE_TIMEOUT: u16 = 1_500;
 
 /// A Redis cluster: three primaries, each with one replica. Dropping it ends it.
@@ -37,11 +37,11 @@ pub struct RedisCluster {
 
 impl RedisCluster {
     /// Starts one, new and empty, or takes the one of `TEST_REDIS_CLUSTER_URL`. `None` means that
-    /// the test is to return: it is skipped, and its output says why. All its nodes agree that it
+    /// the test has to return: it is skipped, and its output says why. All its nodes agree that it
     /// is complete, and all replicas follow their primaries.
     ///
     /// # Panics
-    /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not come together.
+    /// If none can be had and `REQUIRE_SERVICES` asks for it, or if it does not become complete.
     pub async fn start() -> Option<Self> {
         Self::start_with(&[]).await
     }
@@ -62,8 +62,8 @@ impl RedisCluster {
     pub async fn start_with(flags: &[&str]) -> Option<Self> {
         let began = Instant::now();
         let server = match Origin::find(&REDIS_CLUSTER).await? {
-            Origin::Theirs(url) => ServerOwnership::external(url, &REDIS_CLUSTER, flags)?,
-            origin => ServerOwnership::Own(start(&origin, flags).await),
+            Origin::External(url) => ServerOwnership::external(url, &REDIS_CLUSTER, flags)?,
+            origin => ServerOwnership::Own(Box::new(start(&origin, flags).await)),
         };
         let cluster = Self::of(server).await;
         eprintln!(
@@ -85,8 +85,8 @@ impl RedisCluster {
         cluster
     }
 
-    /// Its URL: `redis-cluster://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT`, with the three that
-    /// were the primaries at its start.
+    /// Its URL: `redis-cluster://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT`, with the three nodes
+    /// that were the primaries at its start.
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
@@ -114,7 +114,7 @@ impl RedisCluster {
     /// The ports of its nodes on 127.0.0.1. Nodes talk to each other on the ports 10,000 above.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     pub fn ports(&self) -> Result<Vec<u16>, ExternalServer> {
         Ok(self.server.own()?.list().iter().map(|node| node.port).collect())
     }
@@ -122,19 +122,19 @@ impl RedisCluster {
     /// All that it has written.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     pub fn output(&self) -> Result<String, ExternalServer> {
         self.server.output()
     }
 
-    /// What it is, as `redis 7.0.15`.
+    /// The product and its version, as `redis 7.0.15`.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
     }
 
     /// The ports of the primaries in the order of their slots, as the first node sees it that
-    /// answers. One that is held for dead is not among them.
+    /// answers. It leaves out one that counts as dead.
     ///
     /// # Panics
     /// If no node answers.
@@ -152,7 +152,7 @@ impl RedisCluster {
     /// Kills the primary of a shard, 0 to 2, and returns its port. What only it held is lost.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If the shard has no primary.
@@ -162,10 +162,10 @@ impl RedisCluster {
         Ok(port)
     }
 
-    /// Makes the primary of a shard hang and returns its port.
+    /// Freezes the primary of a shard and returns its port.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If the shard has no primary.
@@ -175,10 +175,10 @@ impl RedisCluster {
         Ok(port)
     }
 
-    /// Kills the node on this port. Fine if it is stopped.
+    /// Kills the node on this port. A stopped node stays stopped.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no node has this port.
@@ -187,10 +187,10 @@ impl RedisCluster {
         Ok(())
     }
 
-    /// Makes the node on this port hang.
+    /// Freezes the node on this port.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no node has this port.
@@ -199,10 +199,10 @@ impl RedisCluster {
         Ok(())
     }
 
-    /// Lets the node on this port go on.
+    /// Lets the node on this port continue.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no node has this port.
@@ -214,7 +214,7 @@ impl RedisCluster {
     /// Starts a killed node again, on its port and with what it knew of the cluster.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no node has this port, or if it does not answer.
@@ -226,7 +226,7 @@ impl RedisCluster {
     /// Kills all nodes.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     pub async fn stop_all(&mut self) -> Result<(), ExternalServer> {
         self.server.own_mut()?.stop_all().await;
         Ok(())
@@ -235,10 +235,10 @@ impl RedisCluster {
     /// Starts all nodes that do not run, and waits until the cluster is complete.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
-    /// If it does not come together.
+    /// If it does not become complete.
     pub async fn start_all(&mut self) -> Result<(), ExternalServer> {
         let started = self.server.own_mut()?.start_all().await;
         started.unwrap_or_else(|PortTaken| {
@@ -248,25 +248,25 @@ impl RedisCluster {
         Ok(())
     }
 
-    /// Makes all nodes hang.
+    /// Freezes all nodes.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     pub async fn freeze_all(&self) -> Result<(), ExternalServer> {
         self.server.own()?.freeze_all().await;
         Ok(())
     }
 
-    /// Lets all nodes go on.
+    /// Lets all nodes continue.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     pub async fn thaw_all(&self) -> Result<(), ExternalServer> {
         self.server.own()?.thaw_all().await;
         Ok(())
     }
 
-    /// Waits until all nodes that run and do not hang agree that every slot is served, and until
+    /// Waits until all nodes that run and are not frozen agree that every slot is served, and until
     /// the replicas among them follow a primary.
     ///
     /// # Panics
@@ -290,7 +290,7 @@ impl RedisCluster {
         .await;
     }
 
-    /// The answer of the node on this port to one command, for looking around.
+    /// The answer of the node on this port to  one command.
     ///
     /// # Errors
     /// If it refuses the command or does not answer.
@@ -340,8 +340,8 @@ fn seeds_of(url: &str) -> Vec<String> {
     hosts_of(url).into_iter().map(|host| format!("redis://{own}{host}/")).collect()
 }
 
-/// Starts six nodes that know each other from their first moment: each finds the cluster's whole
-/// state in its file, as after a restart. Making them meet one by one would take seconds.
+/// Starts six nodes that know each other from the start: each finds the state of the whole cluster
+/// in its file, as after a restart. It would take seconds to introduce them one by one.
 async fn start(origin: &Origin, flags: &[&str]) -> Nodes<RedisNode> {
     Nodes::start(&REDIS_CLUSTER, origin, 2 * SHARDS.len(), |folder, ports| {
         let ids: Vec<_> = ports
@@ -358,7 +358,7 @@ async fn start(origin: &Origin, flags: &[&str]) -> Nodes<RedisNode> {
                 format!("appendfilename {port}.aof"),
                 format!("cluster-node-timeout {NODE_TIMEOUT}"),
                 "cluster-announce-ip 127.0.0.1".to_owned(),
-                // Who replicates whom is the test's to know.
+                // Replicas keep the primary that the test gave them.
                 "cluster-migration-barrier 100".to_owned(),
                 "repl-diskless-sync yes".to_owned(),
                 "repl-diskless-sync-delay 0".to_owned(),

@@ -1,4 +1,4 @@
-//! A replicated Redis that sentinels watch over.
+//! A replicated Redis with sentinels.
 
 use std::time::Instant;
 
@@ -15,13 +15,13 @@ use super::{
 };
 use crate::{PATIENCE, wait};
 
-/// What the sentinels call what they watch.
+/// The name of the primary among the sentinels.
 const NAME: &str = "mymaster";
 
 /// How many nodes hold data: the first is the first primary. As many sentinels follow.
 const DATA_NODES: usize = 3;
 
-/// The primary is held for dead after this many milliseconds.
+/// After this many milliseconds of silence the primary counts as dead.
 const DOWN_AFTER: u16 = 1_200;
 
 /// A primary, two replicas and three sentinels, two of which have to agree. Dropping it ends it.
@@ -33,11 +33,11 @@ pub struct RedisSentinel {
 
 impl RedisSentinel {
     /// Starts one, new and empty, or takes the one of `TEST_REDIS_SENTINEL_URL`. `None` means that
-    /// the test is to return: it is skipped, and its output says why. The sentinels know each other
+    /// the test has to return: it is skipped, and its output says why. The sentinels know each other
     /// and both replicas, and could promote one.
     ///
     /// # Panics
-    /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not come together.
+    /// If none can be had and `REQUIRE_SERVICES` asks for it, or if it does not become complete.
     pub async fn start() -> Option<Self> {
         Self::start_with(&[]).await
     }
@@ -50,8 +50,8 @@ impl RedisSentinel {
     pub async fn start_with(flags: &[&str]) -> Option<Self> {
         let began = Instant::now();
         let server = match Origin::find(&REDIS_SENTINEL).await? {
-            Origin::Theirs(url) => ServerOwnership::external(url, &REDIS_SENTINEL, flags)?,
-            origin => ServerOwnership::Own(start(&origin, flags).await),
+            Origin::External(url) => ServerOwnership::external(url, &REDIS_SENTINEL, flags)?,
+            origin => ServerOwnership::Own(Box::new(start(&origin, flags).await)),
         };
         let mut sentinel = Self { server, version: String::new() };
         sentinel.complete().await;
@@ -91,12 +91,12 @@ impl RedisSentinel {
     /// The ports on 127.0.0.1 of the nodes that hold data.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     pub fn ports(&self) -> Result<Vec<u16>, ExternalServer> {
         Ok(self.server.own()?.list()[..DATA_NODES].iter().map(|node| node.port).collect())
     }
 
-    /// What it is, as `redis 7.0.15`.
+    /// The product and its version, as `redis 7.0.15`.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
@@ -105,7 +105,7 @@ impl RedisSentinel {
     /// The port of the primary, as the first sentinel says that answers.
     ///
     /// # Panics
-    /// If none does.
+    /// If no server has it.
     pub async fn primary_port(&self) -> u16 {
         let name = self.name();
         let mut refusals = Vec::new();
@@ -123,7 +123,7 @@ impl RedisSentinel {
     /// Kills the primary and returns its port.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no sentinel answers.
@@ -134,10 +134,10 @@ impl RedisSentinel {
         Ok(port)
     }
 
-    /// Makes the primary hang and returns its port.
+    /// Freezes the primary and returns its port.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no sentinel answers.
@@ -148,10 +148,10 @@ impl RedisSentinel {
         Ok(port)
     }
 
-    /// Kills the node on this port. Fine if it is stopped.
+    /// Kills the node on this port. A stopped node stays stopped.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no node or sentinel has this port.
@@ -160,10 +160,10 @@ impl RedisSentinel {
         Ok(())
     }
 
-    /// Makes the node on this port hang.
+    /// Freezes the node on this port.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no node or sentinel has this port.
@@ -172,10 +172,10 @@ impl RedisSentinel {
         Ok(())
     }
 
-    /// Lets the node on this port go on.
+    /// Lets the node on this port continue.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no node has this port.
@@ -187,7 +187,7 @@ impl RedisSentinel {
     /// Starts a killed node again. The sentinels make a replica of a former primary.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no node has this port, or if it does not answer.
@@ -230,8 +230,8 @@ impl RedisSentinel {
         .await;
     }
 
-    /// The answer of the node or sentinel on this port to one command, for looking around; of the
-    /// first sentinel, if it is not ours.
+    /// The answer of the node or sentinel on this port to one command, or of the first sentinel if
+    /// the environment names it.
     ///
     /// # Errors
     /// If it refuses the command or does not answer.
@@ -262,15 +262,15 @@ impl RedisSentinel {
         }
     }
 
-    /// What the sentinels call what they watch: the path of the URL.
+    /// The name of the primary among the sentinels: the path of the URL.
     fn name(&self) -> String {
         let url = self.url();
         url.rsplit_once('/').map_or(NAME, |(_, name)| name).to_owned()
     }
 }
 
-/// Starts six processes that know each other from their first moment: sentinels find in their files
-/// what they would otherwise tell each other over seconds.
+/// Starts six processes that know each other from the start: sentinels find in their files what they
+/// would need seconds to tell each other.
 async fn start(origin: &Origin, flags: &[&str]) -> Nodes<RedisNode> {
     Nodes::start(&REDIS_SENTINEL, origin, 2 * DATA_NODES, |_, ports| {
         let (data, sentinels) = ports.split_at(DATA_NODES);

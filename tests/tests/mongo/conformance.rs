@@ -117,7 +117,7 @@ impl Fixture for MongoFixture {
     }
 
     fn bulk(&self) -> usize {
-        20_000
+        8_000
     }
 
     fn secret(&self) -> Supported<String> {
