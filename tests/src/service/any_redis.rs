@@ -63,7 +63,13 @@ impl AnyRedis {
     pub fn url(&self, settings: &str) -> String {
         let url = match self {
             Self::Server(redis) => redis.url(),
-            Self::Cluster(cluster) => cluster.url(),
+            Self::Cluster(cluster) => {
+                let mut settings = settings.split('&');
+                if let Some(prefix) = settings.find_map(|setting| setting.strip_prefix("prefix=")) {
+                    cluster.claim(prefix);
+                }
+                cluster.url()
+            }
         };
         format!("{url}{}{settings}", if url.contains('?') { '&' } else { '?' })
     }

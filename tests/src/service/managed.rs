@@ -56,7 +56,7 @@ pub trait Engine: Server {
     async fn prepare_external(url: &str, database: &str);
 
     /// Removes the database at the end of a test, from a server that continues.
-    fn remove(url: &str, database: &str);
+    fn remove(url: &str, database: &str, continues: Continues);
 
     /// Releases what a killed process leaves behind in the memory of this machine.
     fn release(node: &Node<Self>);
@@ -66,6 +66,15 @@ pub trait Engine: Server {
     /// # Errors
     /// The error of the driver, as text.
     async fn product(url: &str) -> Result<String, String>;
+}
+
+/// A server that continues after the test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Continues {
+    /// The tests of this run share it.
+    Shared,
+    /// The environment names it.
+    External,
 }
 
 /// A server that runs as one process. Dropping it ends it if it is the test's own, and removes the
@@ -188,8 +197,7 @@ impl<S: Engine> Managed<S> {
         self.server.shared_as(self.root_url())
     }
 
-    /// The database of its URL, which only this test uses. Empty for Redis, where tests have
-    /// prefixes.
+    /// The database of its URL, which only this test uses. Tests of Redis have prefixes instead.
     #[must_use]
     pub fn database(&self) -> &str {
         &self.database
@@ -296,9 +304,11 @@ impl<S: Engine> Drop for Managed<S> {
         match &self.server {
             ServerOwnership::Own(_) => self.release(),
             ServerOwnership::Shared(shared) => {
-                S::remove(shared.url(), &self.database);
+                S::remove(shared.url(), &self.database, Continues::Shared);
             }
-            ServerOwnership::External { url, .. } => S::remove(url, &self.database),
+            ServerOwnership::External { url, .. } => {
+                S::remove(url, &self.database, Continues::External);
+            }
         }
     }
 }

@@ -5,8 +5,9 @@ use std::path::Path;
 use sqlx::MySqlPool;
 
 use super::{
+    cleanup::clean_up,
     kind::{Kind, MARIADB},
-    managed::{Engine, Managed},
+    managed::{Continues, Engine, Managed},
     mariadb_node::{MariaDbNode, ask, make_database, product, root_url, user_url},
     node::Node,
     ownership::ExternalServer,
@@ -71,10 +72,10 @@ impl Engine for MariaDbNode {
         });
     }
 
-    fn remove(url: &str, database: &str) {
+    fn remove(url: &str, database: &str, _continues: Continues) {
         let statement = format!("DROP DATABASE `{database}`");
         let url = url.to_owned();
-        sql::block_on(move || async move { ask(&url, &statement).await.map(drop) });
+        clean_up("the database", move || async move { ask(&url, &statement).await.map(drop) });
     }
 
     fn release(_node: &Node<Self>) {}

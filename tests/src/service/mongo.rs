@@ -6,7 +6,7 @@ use mongodb::{Client, bson::Document};
 
 use super::{
     kind::{Kind, MONGO},
-    managed::{Engine, Managed},
+    managed::{Continues, Engine, Managed},
     mongo_node::{MongoNode, client, command, make_user, product, user_url},
     node::Node,
     shared::SharedServer,
@@ -60,7 +60,7 @@ impl Engine for MongoNode {
     /// The first write makes it.
     async fn prepare_external(_url: &str, _database: &str) {}
 
-    fn remove(_url: &str, _database: &str) {}
+    fn remove(_url: &str, _database: &str, _continues: Continues) {}
 
     fn release(_node: &Node<Self>) {}
 

@@ -5,8 +5,9 @@ use std::path::Path;
 use sqlx::PgPool;
 
 use super::{
+    cleanup::clean_up,
     kind::{Kind, POSTGRES},
-    managed::{Engine, Managed},
+    managed::{Continues, Engine, Managed},
     node::Node,
     ownership::ExternalServer,
     postgres_node::{PostgresNode, ask, make_database, product, root_url, user_url},
@@ -70,10 +71,10 @@ impl Engine for PostgresNode {
         });
     }
 
-    fn remove(url: &str, database: &str) {
+    fn remove(url: &str, database: &str, _continues: Continues) {
         let statement = format!("DROP DATABASE \"{database}\" WITH (FORCE)");
         let url = url.to_owned();
-        sql::block_on(move || async move { ask(&url, &statement).await.map(drop) });
+        clean_up("the database", move || async move { ask(&url, &statement).await.map(drop) });
     }
 
     fn release(node: &Node<Self>) {

@@ -5,13 +5,18 @@ use std::path::Path;
 use redis::{RedisResult, Value};
 
 use super::{
+    cleanup::clean_up,
     kind::{Kind, REDIS},
-    managed::{Engine, Managed},
+    managed::{Continues, Engine, Managed},
     node::Node,
     ownership::ExternalServer,
     redis_node::{RedisNode, command, product},
     shared::SharedServer,
+    url::with_database,
 };
+
+/// The number of databases of a shared server. A scan reads only the database of its test.
+pub(super) const SHARED_DATABASES: u16 = 10_000;
 
 /// One Redis server: `redis://127.0.0.1:PORT/0`. With the flags `--requirepass PASSWORD` its URL has
 /// the password too, which has to consist of letters. After a restart it is empty, unless its flags
@@ -26,9 +31,9 @@ impl Engine for RedisNode {
         Self::new(vec![r#"save """#.to_owned(), socket], flags)
     }
 
-    /// Tests have prefixes instead.
+    /// The number of a database on a shared server. On others tests have prefixes only.
     fn new_database(_external: Option<&str>) -> String {
-        String::new()
+        fastrand::u16(1..SHARED_DATABASES).to_string()
     }
 
     fn url(node: &Node<Self>, _database: &str) -> String {
@@ -39,12 +44,12 @@ impl Engine for RedisNode {
         node.url()
     }
 
-    fn shared_url(shared: &SharedServer, _database: &str) -> String {
-        shared.url().to_owned()
+    fn shared_url(shared: &SharedServer, database: &str) -> String {
+        with_database(shared.url(), database)
     }
 
-    fn shared_root_url(shared: &SharedServer, _database: &str) -> String {
-        shared.url().to_owned()
+    fn shared_root_url(shared: &SharedServer, database: &str) -> String {
+        with_database(shared.url(), database)
     }
 
     fn external_url(url: &str, _database: &str) -> String {
@@ -57,8 +62,12 @@ impl Engine for RedisNode {
 
     async fn prepare_external(_url: &str, _database: &str) {}
 
-    /// Keys expire.
-    fn remove(_url: &str, _database: &str) {}
+    fn remove(url: &str, database: &str, continues: Continues) {
+        if continues == Continues::Shared {
+            let url = with_database(url, database);
+            clean_up("the database", move || async move { command(&url, &["FLUSHDB"]).await });
+        }
+    }
 
     fn release(_node: &Node<Self>) {}
 

@@ -7,15 +7,17 @@ use std::{
     time::Instant,
 };
 
+use parking_lot::Mutex;
 use redis::{RedisResult, Value};
 
 use super::{
+    cleanup::clean_up,
     kind::REDIS_CLUSTER,
     node::{Node, PortTaken},
     nodes::Nodes,
     origin::Origin,
     ownership::{ExternalServer, ServerOwnership},
-    redis_node::{RedisNode, command, credentials, info, product},
+    redis_node::{RedisNode, command, credentials, info, product, remove_keys},
     shared::SharedServer,
     url::{credentials_of, hosts_of},
 };
@@ -33,6 +35,8 @@ const NODE_TIMEOUT: u16 = 1_500;
 pub struct RedisCluster {
     server: ServerOwnership<RedisNode>,
     version: String,
+    /// Whose keys are removed at the end, if other tests use the cluster.
+    prefixes: Mutex<Vec<String>>,
 }
 
 impl RedisCluster {
@@ -76,7 +80,7 @@ impl RedisCluster {
     }
 
     async fn of(server: ServerOwnership<RedisNode>) -> Self {
-        let mut cluster = Self { server, version: String::new() };
+        let mut cluster = Self { server, version: String::new(), prefixes: Mutex::default() };
         cluster.complete().await;
         let version = product(&cluster.seeds()[0]).await;
         cluster.version = version.unwrap_or_else(|error| {
@@ -104,6 +108,12 @@ impl RedisCluster {
             ServerOwnership::Shared(shared) => shared.url().to_owned(),
             ServerOwnership::External { url, .. } => url.clone(),
         }
+    }
+
+    /// The keys with this prefix belong to the test. A scan reads all keys of a cluster, so that they
+    /// must not stay on a shared one.
+    pub(super) fn claim(&self, prefix: &str) {
+        self.prefixes.lock().push(prefix.to_owned());
     }
 
     /// The URL by which other tests can share it, and the folder with its files.
@@ -332,6 +342,25 @@ impl RedisCluster {
             ServerOwnership::External { url, .. } => seeds_of(url),
         }
     }
+}
+
+impl Drop for RedisCluster {
+    fn drop(&mut self) {
+        if let ServerOwnership::Shared(shared) = &self.server {
+            let (nodes, prefixes) = (seeds_of(shared.url()), self.prefixes.lock().clone());
+            clean_up("the data", move || remove(nodes, prefixes));
+        }
+    }
+}
+
+/// Removes all keys with these prefixes.
+async fn remove(nodes: Vec<String>, prefixes: Vec<String>) -> RedisResult<()> {
+    for node in &nodes {
+        for prefix in &prefixes {
+            remove_keys(node, prefix).await?;
+        }
+    }
+    Ok(())
 }
 
 /// URLs of the single nodes that this URL names.

@@ -109,11 +109,27 @@ pub(super) async fn product(url: &str) -> RedisResult<String> {
 
 /// A server's answer to one command on a connection of its own.
 pub(super) async fn command<T: FromRedisValue>(url: &str, words: &[&str]) -> RedisResult<T> {
+    let mut connection = connect(url).await?;
+    let (name, arguments) = words.split_first().expect("a command has a name");
+    redis::cmd(name).arg(arguments).query_async(&mut connection).await
+}
+
+/// Removes all keys with this prefix.
+pub(super) async fn remove_keys(url: &str, prefix: &str) -> RedisResult<()> {
+    let mut connection = connect(url).await?;
+    let keys: Vec<String> =
+        redis::cmd("KEYS").arg(format!("{prefix}*")).query_async(&mut connection).await?;
+    // One command for each, because the keys of one command have to be in one slot of a cluster.
+    let mut removals = redis::pipe();
+    for key in &keys {
+        removals.unlink(key).ignore();
+    }
+    if keys.is_empty() { Ok(()) } else { removals.query_async(&mut connection).await }
+}
+
+async fn connect(url: &str) -> RedisResult<MultiplexedConnection> {
     let limits = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(LOOK_WITHIN))
         .set_response_timeout(Some(LOOK_WITHIN));
-    let mut connection: MultiplexedConnection =
-        Client::open(url)?.get_multiplexed_async_connection_with_config(&limits).await?;
-    let (name, arguments) = words.split_first().expect("a command has a name");
-    redis::cmd(name).arg(arguments).query_async(&mut connection).await
+    Client::open(url)?.get_multiplexed_async_connection_with_config(&limits).await
 }

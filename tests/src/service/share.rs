@@ -6,6 +6,7 @@ use super::{
     MariaDb, Mongo, MongoSet, Postgres, Redis, RedisCluster,
     any_mongo::NO_PURGE,
     kind::{Kind, MARIADB, MONGO, MONGO_SET, PASSWORD, POSTGRES, REDIS, REDIS_CLUSTER},
+    redis::SHARED_DATABASES,
     shared::variables,
 };
 
@@ -48,10 +49,12 @@ impl SharedServers {
     /// # Panics
     /// If one does not start, or if `REQUIRE_SERVICES` asks for one that cannot be had.
     pub async fn start() -> Self {
+        let databases = SHARED_DATABASES.to_string();
+        let redis_flags = ["--requirepass", PASSWORD, "--databases", &databases];
         let mongo_flags = [&["--auth", "--quiet"], NO_PURGE].concat();
         let set_flags = [&["--quiet"], NO_PURGE].concat();
         let (redis, cluster, mongo, set, postgres, mariadb) = tokio::join!(
-            unless_named(&REDIS, Redis::start_with(&["--requirepass", PASSWORD])),
+            unless_named(&REDIS, Redis::start_with(&redis_flags)),
             unless_named(&REDIS_CLUSTER, RedisCluster::start_with(PATIENT_CLUSTER)),
             unless_named(&MONGO, Mongo::start_with(&mongo_flags)),
             unless_named(&MONGO_SET, MongoSet::start_with(&set_flags)),

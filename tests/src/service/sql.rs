@@ -1,6 +1,6 @@
 //! The answers of SQL servers, as text.
 
-use std::{io, thread, time::Duration};
+use std::{io, time::Duration};
 
 use futures_util::FutureExt;
 use sqlx::{
@@ -72,23 +72,6 @@ pub(super) async fn within<T>(
     };
     // On the heap, because the future of a driver is large.
     timeout(limit, looking.boxed_local()).await.unwrap_or_else(|_| Err(late()))
-}
-
-/// Waits for this at the end of a test, where nothing can be awaited.
-pub(super) fn block_on<F: Future<Output = sqlx::Result<()>>>(
-    work: impl FnOnce() -> F + Send + 'static,
-) {
-    // On a new thread, since the runtime of the test may be on this one.
-    let done = thread::spawn(move || {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(work())
-    });
-    match done.join() {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => eprintln!("the database of the test stays: {error}"),
-        Err(_) => eprintln!("the database of the test stays"),
-    }
 }
 
 /// The answer of PostgreSQL to some statements, which come without parameters and are answered in

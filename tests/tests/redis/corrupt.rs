@@ -4,7 +4,7 @@
 use redis::{Value, from_redis_value};
 use session_core::{Claim, Created, Deleted, Outcome, SessionStore, StoreError, StoreKey};
 use store_redis::RedisStore;
-use tests::service::AnyRedis;
+use tests::service::{AnyRedis, Durability};
 
 use crate::session::{LONG, Session, connect, hash, listed, principal};
 
@@ -260,44 +260,44 @@ async fn scanned(store: &RedisStore) -> Vec<session_core::StoreKey> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c39_on_a_server_what_cannot_be_read_is_reported_and_left_alone() {
-    let Some(server) = AnyRedis::server().await else { return };
+    let Some(server) = AnyRedis::own_server(Durability::None).await else { return };
     is_reported_and_left_alone(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c39_in_a_cluster_what_cannot_be_read_is_reported_and_left_alone() {
-    let Some(server) = AnyRedis::cluster().await else { return };
+    let Some(server) = AnyRedis::own_cluster(Durability::None).await else { return };
     is_reported_and_left_alone(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c27_on_a_server_what_is_dead_is_dead_for_every_call() {
-    let Some(server) = AnyRedis::server().await else { return };
+    let Some(server) = AnyRedis::own_server(Durability::None).await else { return };
     is_dead_for_every_call(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c27_in_a_cluster_what_is_dead_is_dead_for_every_call() {
-    let Some(server) = AnyRedis::cluster().await else { return };
+    let Some(server) = AnyRedis::own_cluster(Durability::None).await else { return };
     is_dead_for_every_call(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c40_on_a_server_the_first_version_is_not_seen() {
-    let Some(server) = AnyRedis::server().await else { return };
+    let Some(server) = AnyRedis::own_server(Durability::None).await else { return };
     first_version_is_not_seen(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c40_in_a_cluster_the_first_version_is_not_seen() {
-    let Some(server) = AnyRedis::cluster().await else { return };
+    let Some(server) = AnyRedis::own_cluster(Durability::None).await else { return };
     first_version_is_not_seen(server).await;
 }
 
 /// Another application's key under the name of an index.
 #[tokio::test]
 async fn c34_key_in_the_place_of_an_index_refuses_the_sign_in() {
-    let Some(server) = AnyRedis::server().await else { return };
+    let Some(server) = AnyRedis::own_server(Durability::None).await else { return };
     let store = connect(&server.url("")).await;
     server.ask(&["SET", "session:u}bob", "theirs"]).await;
     let session = Session::anonymous(&store).await;
@@ -317,7 +317,7 @@ async fn c34_key_in_the_place_of_an_index_refuses_the_sign_in() {
 /// Commands of tests are texts, so a script at the server writes the bytes.
 #[tokio::test]
 async fn c39_value_that_is_not_utf_8_is_corrupt() {
-    let Some(server) = AnyRedis::server().await else { return };
+    let Some(server) = AnyRedis::own_server(Durability::None).await else { return };
     let store = connect(&server.url("")).await;
     let session = Session::anonymous(&store).await;
     let script = "return redis.call('HSET', KEYS[1], 'n', '\\255\\254')";
