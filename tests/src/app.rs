@@ -1,8 +1,8 @@
-//! An application in the test's own process, for what the demo has no route for: failing handlers,
-//! panics, streams, upgrades.
+//! An application in the process of the test, for behaviour that the demo has no route for: failing
+//! handlers, panics, streams, upgrades.
 //!
-//! It listens on a real socket and answers the demo's own paths for reading and writing in the same
-//! way. Its store is that of any setup, and counts its calls and fails on request.
+//! It listens on a real socket and answers the paths of the demo for reading and writing in the same
+//! way. Its store is that of any setup; it counts its calls and fails on request.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -36,7 +36,7 @@ use crate::{
 /// A running application. Dropping it stops it.
 #[derive(Debug)]
 pub struct App {
-    /// Where it serves.
+    /// Its address.
     pub address: SocketAddr,
     /// Its sessions.
     pub store: Arc<Watched>,
@@ -47,11 +47,11 @@ pub struct App {
 }
 
 impl App {
-    /// Starts one over the store of this setup. One that owns its sessions asks for them over a
-    /// socket, as the demo's workers do.
+    /// Starts one over the store of this setup. If the setup keeps its sessions in the demo, the
+    /// application reads them over a socket, as the workers of the demo do.
     ///
     /// # Panics
-    /// If no socket can be had.
+    /// If it cannot listen.
     pub async fn start(setup: &Setup) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
@@ -90,7 +90,7 @@ impl App {
         Self { address, store, gate, server, _owner: owner }
     }
 
-    /// A visitor who was never here.
+    /// A visitor without a cookie.
     #[must_use]
     pub fn browser(&self) -> Browser {
         Browser::new(self.address)
@@ -167,8 +167,8 @@ async fn insert(
     name: web::Path<String>,
     value: web::Json<serde_json::Value>,
 ) -> Result<HttpResponse, Error> {
-    // Reads first, as an application that decides by the old value does; so an equal value is seen
-    // to be equal.
+    // Reads first, as an application that depends on the old value does. So the session sees that an
+    // equal value is not a change.
     session.contains(&name).await?;
     session.insert(&name, &*value)?;
     Ok(HttpResponse::NoContent().finish())

@@ -12,16 +12,16 @@ static BINARY: LazyLock<PathBuf> = LazyLock::new(|| match env::var_os("DEMO_SERV
     None => build(),
 });
 
-/// The demo server's binary: what `DEMO_SERVER_BIN` names, or else one built now, beside this test
+/// The binary of the demo server: that of `DEMO_SERVER_BIN`, or one that is built now beside this test
 /// and in the same profile.
 #[must_use]
 pub fn demo_server() -> &'static Path {
     &BINARY
 }
 
-/// Cargo, as from a shell: what the cargo that runs this test says of its package does not reach
-/// it, because build scripts that look at that would run again, here and then there, and all that
-/// depends on them would be built anew each time.
+/// Cargo without the variables about the package of this test. Build scripts that depend on these
+/// variables would run again on each change between the two cargos, and all that depends on them
+/// would be rebuilt.
 #[must_use]
 pub fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -36,7 +36,7 @@ pub fn cargo() -> Command {
     cargo
 }
 
-/// Builds the demo server, once for each run of nextest, whose tests are processes of their own.
+/// Builds the demo server, once for each run of nextest, where each test is its own process.
 fn build() -> PathBuf {
     let test = env::current_exe().expect("a process knows its binary");
     let profile = test.ancestors().nth(2).expect("tests are in <target>/<profile>/deps");

@@ -1,5 +1,5 @@
-//! A visitor: a jar, and a connection of its own for every request, so that each may meet another
-//! worker.
+//! A visitor with a cookie jar. Each of its requests has a new connection, so that any worker can
+//! answer it.
 
 use std::{io, net::SocketAddr};
 
@@ -17,7 +17,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// A visitor who was never here.
+    /// A visitor without a cookie.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
         Self { address, jar: Jar::default(), headers: Vec::new() }
@@ -49,7 +49,7 @@ impl Browser {
         browser
     }
 
-    /// Keeps a cookie that came over a connection of the test's own.
+    /// Keeps a cookie that came over another connection.
     pub fn insert_cookie(&mut self, cookie: &SetCookie) {
         self.jar = Jar::holding(&cookie.name, &cookie.value);
     }
@@ -78,7 +78,7 @@ impl Browser {
         self.jar.header().expect("the browser holds a cookie")
     }
 
-    /// Adds the jar's cookie and the visitor's own headers.
+    /// Adds the cookie of the jar and the headers of the visitor.
     #[must_use]
     pub fn dress(&self, mut request: Request) -> Request {
         for (name, value) in &self.headers {
@@ -90,7 +90,7 @@ impl Browser {
         }
     }
 
-    /// Sends a request with the cookie and keeps what the response says about it.
+    /// Sends a request with the cookie and keeps the cookie of the response.
     ///
     /// # Errors
     /// As [`Connection::send`](crate::client::Connection::send).
@@ -100,10 +100,10 @@ impl Browser {
         Ok(response)
     }
 
-    /// The same where an answer is certain.
+    /// The same, for a request that must be answered.
     ///
     /// # Panics
-    /// If there is none.
+    /// If there is no answer.
     pub async fn send(&mut self, request: Request) -> Response {
         let shown = format!("{request:?}");
         self.try_send(request).await.unwrap_or_else(|error| {
@@ -138,23 +138,23 @@ impl Browser {
     }
 }
 
-/// What `GET /session` says.
+/// The answer to `GET /session`.
 #[derive(Debug, Clone, serde::Deserialize)]
 pub struct Page {
     /// The session's public name; `None` for a visitor without a session.
     pub handle: Option<String>,
-    /// Who is signed in.
+    /// The user who is signed in.
     pub principal: Option<String>,
     /// Seconds since its creation.
     pub age: Option<f64>,
-    /// Seconds that it lives on.
+    /// Seconds until it expires.
     pub ttl: Option<f64>,
     /// The values.
     pub data: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 impl Page {
-    /// Whether it is that of a visitor without a session.
+    /// Whether the visitor has no session.
     #[must_use]
     pub fn is_anonymous(&self) -> bool {
         self.handle.is_none()

@@ -1,8 +1,8 @@
 //! An HTTP/1.1 client that sends exactly the bytes it is given.
 //!
-//! Attacks need header bytes that no ordinary client lets through, and tests of workers need to
-//! know which connection a request takes. So a [`Connection`] is one TCP connection, kept alive,
-//! and whoever wants a pool holds several.
+//! Attacks need header bytes that ordinary clients refuse, and tests of workers choose the connection
+//! of a request. So a [`Connection`] is one TCP connection that is kept alive, and a test that needs
+//! a pool holds several.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -86,7 +86,7 @@ impl Request {
         self.header("Content-Type", "application/json")
     }
 
-    /// What goes onto the wire.
+    /// The bytes that are sent.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes =
@@ -139,7 +139,7 @@ impl Response {
     /// The body as JSON.
     ///
     /// # Panics
-    /// If it is none.
+    /// If it is not JSON.
     #[must_use]
     pub fn json<T: DeserializeOwned>(&self) -> T {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
@@ -156,10 +156,10 @@ impl Response {
         all.first().map(|line| SetCookie::parse(line))
     }
 
-    /// Which worker process answered: `<worker id>/<pid>`.
+    /// The worker process that answered: `<worker id>/<pid>`.
     ///
     /// # Panics
-    /// If the response does not say.
+    /// If the response does not name it.
     #[must_use]
     pub fn worker(&self) -> &str {
         self.header("x-worker").unwrap_or_else(|| panic!("no X-Worker in {self:?}"))
@@ -194,7 +194,7 @@ impl Connection {
     /// Connects.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The error of the operating system.
     pub async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream =
             timeout(HUNG, TcpStream::connect(address)).await.map_err(|_| hung("connect"))??;
@@ -205,7 +205,7 @@ impl Connection {
     /// Sends a request and reads its response.
     ///
     /// # Errors
-    /// What the operating system says, `UnexpectedEof` if the server hangs up before the end of the
+    /// The error of the operating system, `UnexpectedEof` if the server hangs up before the end of the
     /// response, `TimedOut` if nothing comes for [`HUNG`].
     pub async fn send(&mut self, request: &Request) -> io::Result<Response> {
         self.write(&request.to_bytes()).await?;
@@ -215,7 +215,7 @@ impl Connection {
     /// Sends bytes.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The error of the operating system.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         timeout(HUNG, self.stream.write_all(bytes)).await.map_err(|_| hung("write"))?
     }
@@ -236,10 +236,10 @@ impl Connection {
         timeout(limit, self.read_response(method)).await.map_err(|_| hung("response"))?
     }
 
-    /// Reads until what has come contains `text`, and returns all of it: for streams.
+    /// Reads until the bytes contain `text`, and returns all of them: for streams.
     ///
     /// # Errors
-    /// What the operating system says, `UnexpectedEof` if the server hangs up before, `TimedOut` if
+    /// The error of the operating system, `UnexpectedEof` if the server hangs up before, `TimedOut` if
     /// it does not come within `limit`.
     pub async fn until(&mut self, text: &str, limit: Duration) -> io::Result<String> {
         let reading = async {
@@ -254,7 +254,7 @@ impl Connection {
         timeout(limit, reading).await.map_err(|_| hung(text))?
     }
 
-    /// Reads what is left until the server hangs up; also a reset counts as that.
+    /// Reads the rest until the server closes the connection or resets it.
     ///
     /// # Errors
     /// `TimedOut` if it does not within `limit`.
@@ -344,7 +344,7 @@ impl Connection {
     }
 }
 
-/// Sends one request on a connection of its own.
+/// Sends one request on a new connection.
 ///
 /// # Errors
 /// As [`Connection::send`].
@@ -353,5 +353,5 @@ pub async fn send(address: SocketAddr, request: &Request) -> io::Result<Response
 }
 
 fn hung(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, format!("waited in vain for: {what}"))
+    io::Error::new(io::ErrorKind::TimedOut, format!("no answer in time: {what}"))
 }

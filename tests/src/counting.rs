@@ -1,4 +1,4 @@
-//! A demo that says how often it asks its store for something.
+//! A demo whose store calls are counted.
 
 use std::net::SocketAddr;
 
@@ -12,13 +12,13 @@ use crate::{
     watched::Calls,
 };
 
-/// A running demo and the numbers that its primary serves, which are those of all its workers.
+/// A running demo, and the numbers of all its workers, which its primary serves.
 #[derive(Debug)]
 pub struct Counting {
     /// The demo.
     pub demo: Demo,
     numbers: SocketAddr,
-    /// What was counted when it was last asked.
+    /// The counts at the last call of `calls`.
     seen: Mutex<Calls>,
 }
 
@@ -26,7 +26,7 @@ impl Counting {
     /// Starts one of this setup, with further flags.
     ///
     /// # Panics
-    /// If it does not start, or does not count.
+    /// If it does not start, or does not count its calls.
     pub async fn start(setup: &Setup, flags: &[&str]) -> Self {
         let demo = setup.start_with(&[&["--metrics", "127.0.0.1:0"], flags].concat()).await;
         let where_it_says = async || demo.process.stdout.after("  metrics  http://");
@@ -41,18 +41,18 @@ impl Counting {
         let asked = counting.calls().await;
         assert!(
             asked.creates > 0 && asked.loads > 0 && asked.deletes > 0,
-            "what is asked of the store is counted: {asked:?}"
+            "the demo counts its store calls: {asked:?}"
         );
         counting
     }
 
-    /// The store calls since the last time this was asked.
+    /// The store calls since the last call of this.
     ///
     /// # Panics
-    /// If not all workers say theirs.
+    /// If a worker does not report its counts.
     pub async fn calls(&self) -> Calls {
         let mut seen = self.seen.lock().await;
-        // Of a worker that was late there is what it had said before.
+        // For a worker that is late the primary serves its former counts.
         let all = wait::until("the numbers of all workers", PATIENCE, async || {
             let scrape = Scrape::of(self.numbers).await;
             (scrape.value("cluster_worker_scrape_failed", &[]) < 0.5).then(|| scrape.all_calls())

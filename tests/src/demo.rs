@@ -16,14 +16,13 @@ use crate::{
 /// How long a start, an orderly end or a recovery may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The key that signs cookies unless a test brings its own. It is known, so attacks can sign what
-/// they like.
+/// The key that signs cookies unless a test has another. Attacks know it and can sign cookies.
 pub const KEY: &str = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJAAESIzRFVmd4iZqrvM3e7_";
 
 /// Another key.
 pub const OTHER_KEY: &str = "ABEiM0RVZneImaq7zN3u_xAgMEBQYHCAkKCwwNDg8AECAwQFBgcICQoLDA0ODw8e";
 
-/// How much of what a demo said is shown when a test fails.
+/// How many lines of the output of the demo a failed test shows.
 const MOST_LAST_LINES: usize = 30;
 
 /// A running demo server. Dropping it kills the primary and its workers.
@@ -31,7 +30,7 @@ const MOST_LAST_LINES: usize = 30;
 pub struct Demo {
     /// The primary.
     pub process: Process,
-    /// Where it serves.
+    /// Its address.
     pub address: SocketAddr,
 }
 
@@ -50,13 +49,17 @@ impl Demo {
         Self::start_with(&arguments, &[]).await
     }
 
-    /// Starts one that counts, and says where it says what.
+    /// Starts one with metrics, and returns their address.
     ///
     /// # Panics
     /// If it ends instead.
     pub async fn counting(flags: &[&str]) -> (Self, SocketAddr) {
         let demo = Self::start(&[&["--metrics", "127.0.0.1:0"], flags].concat()).await;
-        let address = demo.process.stdout.after("  metrics  http://").expect("it says where");
+        let address = demo
+            .process
+            .stdout
+            .after("  metrics  http://")
+            .expect("the demo prints the address of its metrics");
         let address = address
             .trim_end()
             .trim_end_matches("/metrics")
@@ -73,7 +76,7 @@ impl Demo {
         Self::start_as(demo_server(), arguments, environment).await
     }
 
-    /// Starts the one that is at this path, with exactly these arguments and this environment.
+    /// Starts the program of this path, with exactly these arguments and this environment.
     ///
     /// # Panics
     /// If it ends instead.
@@ -108,7 +111,7 @@ impl Demo {
         Ended { status, stdout: process.stdout.text(), stderr: process.stderr.text() }
     }
 
-    /// A visitor who was never here.
+    /// A visitor without a cookie.
     #[must_use]
     pub fn browser(&self) -> Browser {
         Browser::new(self.address)
@@ -132,7 +135,7 @@ impl Demo {
     pub async fn connections(&self, count: usize) -> Vec<Connection> {
         let mut held: Vec<(String, Connection)> = Vec::new();
         wait::until("an answer from every worker", PATIENCE, async || {
-            // Several at once, because a lone connection always meets the worker that wakes first.
+            // Several at once, because a single connection always reaches the worker that wakes first.
             let mut fresh = Vec::new();
             for _ in 0..4 * count {
                 fresh.push(Connection::open(self.address).await.expect("the demo accepts"));
@@ -154,7 +157,7 @@ impl Demo {
         held.into_iter().map(|(_, connection)| connection).collect()
     }
 
-    /// Waits until `/readyz` says 200.
+    /// Waits until `/readyz` answers 200.
     ///
     /// # Panics
     /// If it does not.
@@ -170,8 +173,8 @@ impl Demo {
         .await;
     }
 
-    /// Lets every worker reach its store. The first calls make connections and tables, for which a
-    /// busy machine may need longer than a deadline.
+    /// Waits until every worker has reached its store. The first calls make connections and tables,
+    /// for which a busy machine can need longer than a deadline.
     ///
     /// # Panics
     /// If one does not reach it.
@@ -204,7 +207,7 @@ impl Demo {
         assert!(status.success(), "{status}: {}", self.process.stderr.text());
     }
 
-    /// Sends the primary USR2, and waits until another one has taken its place and it has ended.
+    /// Sends USR2 to the primary, and waits until another one has taken its place and it has ended.
     ///
     /// # Panics
     /// If that does not happen.
@@ -226,7 +229,7 @@ impl Demo {
         self.process.succeeded_by(pid.expect("the process id of the new primary"), PATIENCE).await;
     }
 
-    /// Kills it and its workers, of which none can finish anything.
+    /// Kills it and its workers at once.
     ///
     /// # Panics
     /// If the system does not end it.
@@ -245,23 +248,23 @@ impl Demo {
 }
 
 impl Drop for Demo {
-    /// A test that fails shows what the demo said last.
+    /// A failed test shows the last output of the demo.
     fn drop(&mut self) {
         if std::thread::panicking() {
             let text = self.process.stderr.text();
             let last: Vec<_> = text.lines().rev().take(MOST_LAST_LINES).collect();
             eprintln!(
-                "the demo's last words:\n{}",
+                "the last output of the demo:\n{}",
                 last.into_iter().rev().collect::<Vec<_>>().join("\n")
             );
         }
     }
 }
 
-/// A demo that ended by itself.
+/// The result of a demo that ended by itself.
 #[derive(Debug)]
 pub struct Ended {
-    /// How.
+    /// Its exit status.
     pub status: ExitStatus,
     /// What it wrote to standard output.
     pub stdout: String,
@@ -269,7 +272,7 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// A process that owns the sessions of others: the server behind the ipc store.
+/// A process that owns sessions: the server of the ipc store.
 #[derive(Debug)]
 pub struct Owner {
     process: Option<Process>,
@@ -277,7 +280,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Starts one in a folder of its own.
+    /// Starts one in a new folder.
     ///
     /// # Panics
     /// If it does not listen.
@@ -330,12 +333,12 @@ impl Owner {
         self.process = Some(process);
     }
 
-    /// Stops its clockwork: it holds its connections and answers nothing.
+    /// Freezes it: it keeps its connections and answers nothing.
     pub fn freeze(&self) {
         self.process().freeze();
     }
 
-    /// Lets it go on.
+    /// Lets it continue.
     pub fn thaw(&self) {
         self.process().thaw();
     }

@@ -1,8 +1,8 @@
-//! What a browser keeps of a session: one cookie.
+//! The cookie of a session, as a browser keeps it.
 
 use crate::client::Response;
 
-/// A `Set-Cookie` header, taken apart.
+/// The parts of a `Set-Cookie` header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetCookie {
     /// The cookie's name.
@@ -14,10 +14,10 @@ pub struct SetCookie {
 }
 
 impl SetCookie {
-    /// Takes a header's value apart.
+    /// Parses the value of a header.
     ///
     /// # Panics
-    /// If it is no cookie.
+    /// If it is not a cookie.
     #[must_use]
     pub fn parse(line: &str) -> Self {
         let mut parts = line.split("; ");
@@ -40,7 +40,7 @@ impl SetCookie {
             .find_map(|attribute| attribute.strip_prefix("Max-Age=")?.parse().ok())
     }
 
-    /// Whether it takes the cookie away.
+    /// Whether it removes the cookie.
     #[must_use]
     pub fn removes(&self) -> bool {
         self.max_age() == Some(0)
@@ -102,7 +102,7 @@ impl Jar {
         Self { cookie: Some((name.to_owned(), value.to_owned())) }
     }
 
-    /// Does what a browser does with a response.
+    /// Stores or removes the cookie of a response, as a browser does.
     pub fn take_from(&mut self, response: &Response) {
         if let Some(cookie) = response.set_cookie() {
             self.cookie = (!cookie.removes()).then_some((cookie.name, cookie.value));

@@ -1,4 +1,4 @@
-//! A child process whose output is kept and which never outlives its test.
+//! A child process whose output is kept, and which ends with its test.
 
 use std::{
     ffi::OsStr,
@@ -25,7 +25,7 @@ use crate::wait;
 /// How long the system may take to end a process that was killed.
 const GONE_WITHIN: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 
-/// The lines that a process wrote so far.
+/// The lines that a process has written so far.
 #[derive(Debug, Clone, Default)]
 pub struct Lines(Arc<Mutex<Vec<String>>>);
 
@@ -65,7 +65,7 @@ impl Lines {
 #[derive(Debug)]
 struct Successor {
     pid: Pid,
-    /// Refers to this process whatever its id is used for.
+    /// Refers to this process even if another one gets its id.
     handle: OwnedFd,
 }
 
@@ -82,7 +82,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program. Settings of the demo in this process's environment do not reach it.
+    /// Starts a program, without the settings of the demo in the environment of the test.
     ///
     /// # Panics
     /// If the program cannot be started.
@@ -100,8 +100,8 @@ impl Process {
             command.env_remove(name);
         }
         command.envs(environment.iter().copied());
-        // What it leaves behind when it ends, such as a successor, becomes a child of this process,
-        // which then sees how that ends.
+        // Processes that it leaves behind, such as a successor, become children of this process, which
+        // can then wait for them.
         set_child_subreaper(Some(getpid())).expect("every process may adopt");
         let mut child = command
             .spawn()
@@ -122,11 +122,10 @@ impl Process {
             .map_or_else(|| Pid::from_child(&self.child), |successor| successor.pid)
     }
 
-    /// Waits for the end of a process whose place another one takes, and speaks of that one from
-    /// now on.
+    /// Waits for the end of the process, and refers to its successor from now on.
     ///
     /// # Panics
-    /// If the process does not end with 0 within `limit`, or the other one does not live.
+    /// If the process does not end with 0 within `limit`, or if the successor does not run.
     pub async fn succeeded_by(&mut self, pid: Pid, limit: Duration) {
         let handle = pidfd_open(pid, PidfdFlags::empty()).expect("the process lives");
         let status = self.end(limit).await;
@@ -134,7 +133,7 @@ impl Process {
         self.successor = Some(Successor { pid, handle });
     }
 
-    /// Sends it a signal. Fine if it is dead: it stays a zombie until it is waited for, so the id
+    /// Sends it a signal. It may have ended: it stays a zombie until the test waits for it, so its id
     /// is still its own.
     pub fn signal(&self, signal: Signal) {
         let _ = match &self.successor {
@@ -143,8 +142,8 @@ impl Process {
         };
     }
 
-    /// Stops its clockwork, and returns when none of its threads runs any more: they go on for a
-    /// moment after they were told to stop.
+    /// Freezes it, and returns when all its threads have stopped, which takes a moment after the
+    /// signal.
     ///
     /// # Panics
     /// If one of them still runs after ten seconds.
@@ -154,13 +153,13 @@ impl Process {
         while threads(self.pid()).iter().any(|state| !matches!(state, 'T' | 'Z' | 'X')) {
             assert!(
                 begun.elapsed() < Duration::from_secs(10),
-                "a process that was told to stop still runs"
+                "a process still runs after SIGSTOP"
             );
             thread::sleep(Duration::from_millis(1));
         }
     }
 
-    /// Lets it go on.
+    /// Lets it continue.
     pub fn thaw(&self) {
         self.signal(Signal::CONT);
     }
@@ -194,13 +193,13 @@ impl Process {
         children_of(self.pid())
     }
 
-    /// Makes sure that the processes it has started by now do not outlive what is returned.
+    /// Its children. They are killed when the returned value is dropped.
     #[must_use]
     pub fn hold_children(&self) -> Children {
         Children::hold(self.children())
     }
 
-    /// The same for all its descendants.
+    /// All its descendants, likewise.
     #[must_use]
     pub fn hold_descendants(&self) -> Children {
         let mut found = self.children();
@@ -229,26 +228,25 @@ impl Drop for Process {
     }
 }
 
-/// Children of a process, to be killed when this is dropped, also if that process is gone by then.
+/// Children of a process. They are killed when this value is dropped, even if the process has ended.
 #[derive(Debug)]
 pub struct Children(Vec<OwnedFd>);
 
 impl Children {
-    /// Opens handles. After the end of a process, the system can give its id to another one.
+    /// Opens handles, because the system can give the id of an ended process to another.
     fn hold(pids: Vec<Pid>) -> Self {
         Self(pids.into_iter().filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()).collect())
     }
 }
 
 impl Drop for Children {
-    /// Returns when they are gone, so that a folder of theirs can be removed.
+    /// Returns when they are gone, so that their folder can be removed.
     fn drop(&mut self) {
         for child in &self.0 {
             let _ = pidfd_send_signal(child, Signal::KILL);
         }
         for child in &self.0 {
-            // The handle of a process can be read when it has ended. One that the system does not
-            // let go is not waited for.
+            // The handle becomes readable when the process has ended. After the limit this gives up.
             let _ = poll(&mut [PollFd::new(child, PollFlags::IN)], Some(&GONE_WITHIN));
         }
     }
@@ -259,7 +257,7 @@ pub fn signal(pid: Pid, signal: Signal) {
     let _ = kill_process(pid, signal);
 }
 
-/// Whether a process runs: it exists and is no zombie.
+/// Whether a process runs: it exists and is not a zombie.
 #[must_use]
 pub fn runs(pid: Pid) -> bool {
     stat(pid.as_raw_nonzero().get()).is_some_and(|(state, _)| state != 'Z' && state != 'X')

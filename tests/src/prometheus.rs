@@ -10,7 +10,7 @@ use crate::{
 /// Labels of a series, by name.
 pub type Labels = BTreeMap<String, String>;
 
-/// All that one answer holds.
+/// All series of one answer.
 #[derive(Debug, Clone, Default)]
 pub struct Scrape {
     families: BTreeMap<String, Family>,
@@ -21,15 +21,15 @@ pub struct Scrape {
 #[derive(Debug, Clone, Default)]
 struct Family {
     kind: String,
-    /// By the name as it stands in front, with its suffix, and labels.
+    /// The values, by the name with its suffix and the labels.
     samples: BTreeMap<(String, Labels), f64>,
 }
 
 impl Scrape {
-    /// Asks for them.
+    /// Reads the metrics of this address.
     ///
     /// # Panics
-    /// If there is no answer, or it is not in the form it should be in.
+    /// If there is no answer, or if its format is wrong.
     pub async fn of(address: SocketAddr) -> Self {
         let response =
             send(address, &Request::get("/metrics")).await.expect("an answer").expect(200);
@@ -40,10 +40,10 @@ impl Scrape {
         Self::parse(&response.text())
     }
 
-    /// Reads them.
+    /// Parses metrics.
     ///
     /// # Panics
-    /// If a line is not in the form it should be in.
+    /// If the format of a line is wrong.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut scrape = Self { text: text.to_owned(), ..Self::default() };
@@ -96,7 +96,7 @@ impl Scrape {
     /// The value of one series.
     ///
     /// # Panics
-    /// If it is not there.
+    /// If it is missing.
     #[must_use]
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let labels = labels
@@ -108,7 +108,7 @@ impl Scrape {
         *found.unwrap_or_else(|| panic!("no {key:?} in:\n{}", self.text))
     }
 
-    /// How many store calls of this kind came to this end.
+    /// The number of store calls of this kind with this outcome.
     #[must_use]
     pub fn calls(&self, store: &str, operation: &str, outcome: &str) -> f64 {
         self.value(
@@ -117,7 +117,7 @@ impl Scrape {
         )
     }
 
-    /// How many store calls of each kind there were, whatever came of them.
+    /// The number of store calls of each kind, with any outcome.
     ///
     /// # Panics
     /// If a series has no operation.
@@ -129,13 +129,13 @@ impl Scrape {
             let count = match labels.get("operation").expect("each call is an operation").as_str() {
                 "load" => &mut calls.loads,
                 "create" => &mut calls.creates,
-                // What only extends a life is counted apart.
+                // Commits that only extend a lifetime have their own operation.
                 "commit" | "touch" => &mut calls.commits,
                 "delete" => &mut calls.deletes,
                 "ping" | "delete_expired" => continue,
                 _ => &mut calls.others,
             };
-            // What is counted in a test stays far below what a number can hold.
+            // The counts of a test are small.
             *count += format!("{value:.0}").parse::<usize>().expect("a count");
         }
         calls
@@ -147,10 +147,10 @@ impl Scrape {
         self.families.contains_key(name)
     }
 
-    /// Fails if something that only grows has shrunk, or gone, since `before`.
+    /// Fails if a counter has become smaller or is missing since `before`.
     ///
     /// # Panics
-    /// Then.
+    /// If one has.
     pub fn assert_not_below(&self, before: &Self) {
         for (name, family) in before.families.iter().filter(|(_, family)| family.kind != "gauge") {
             let now = &self.families.get(name).unwrap_or_else(|| panic!("{name} has gone")).samples;
@@ -161,7 +161,7 @@ impl Scrape {
         }
     }
 
-    /// The text as it came.
+    /// The text of the answer.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -169,7 +169,7 @@ impl Scrape {
 }
 
 impl Family {
-    /// Buckets rise, by their bounds and by what they hold, up to infinity, which is the count.
+    /// Checks the buckets of a histogram: bounds and counts rise, and that of infinity is the total.
     fn check_histogram(&self, name: &str) {
         let mut spreads: BTreeMap<Labels, Vec<(f64, f64)>> = BTreeMap::new();
         for ((of, labels), value) in &self.samples {
@@ -245,7 +245,7 @@ fn is_name(name: &str, more: &str) -> bool {
     !name.is_empty() && name.chars().enumerate().all(|(at, byte)| may(at, byte))
 }
 
-/// Where the quote is that ends a label.
+/// The position of the quote that ends a label.
 fn closing(text: &str) -> Option<usize> {
     let mut escaped = false;
     text.bytes().position(|byte| {
@@ -255,7 +255,7 @@ fn closing(text: &str) -> Option<usize> {
     })
 }
 
-/// A text without its escapes; `None` if there is one that must not be.
+/// A text without its escapes; `None` if one is invalid.
 fn unescaped(text: &str, quoted: bool) -> Option<String> {
     let (mut plain, mut rest) = (String::new(), text.chars());
     while let Some(letter) = rest.next() {

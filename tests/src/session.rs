@@ -1,4 +1,4 @@
-//! Sessions that tests create, and short calls for what is done to them.
+//! Sessions that tests create, and short functions for their commits.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use session_core::{
     SecretHash, SessionId, SessionStore, StoreError, StoreKey,
 };
 
-/// How long sessions of tests live that are to stay.
+/// The lifetime of sessions that must not expire during a test.
 pub const LONG: Duration = Duration::from_mins(10);
 
-/// A session as the browser has it: its id, and the key and the hash that stores see.
+/// A session as its browser knows it: the id, and the key and hash that stores keep.
 #[derive(Debug, Clone)]
 pub struct Session {
     /// The id.
@@ -22,17 +22,17 @@ pub struct Session {
 }
 
 impl Session {
-    /// One that no store has yet.
+    /// A session that is not stored yet.
     ///
     /// # Panics
-    /// If there are no random bytes.
+    /// If the system gives no random bytes.
     #[expect(clippy::new_without_default, reason = "each one is different")]
     #[must_use]
     pub fn new() -> Self {
         Self::of(SessionId::random().expect("random bytes"))
     }
 
-    /// One that the store has, of this user.
+    /// A stored session of this user.
     ///
     /// # Panics
     /// If the store does not create it.
@@ -45,7 +45,7 @@ impl Session {
         session
     }
 
-    /// One that the store has, without a user.
+    /// A stored session without a user.
     ///
     /// # Panics
     /// If the store does not create it.
@@ -55,22 +55,22 @@ impl Session {
         session
     }
 
-    /// What creates it: anonymous, without values.
+    /// The record that creates it: anonymous, without values.
     #[must_use]
     pub fn record(&self) -> NewRecord {
         NewRecord::new(self.secret, LONG)
     }
 
-    /// The same session with its next secret, which no store has yet.
+    /// The same session with its next secret, which is not stored yet.
     ///
     /// # Panics
-    /// If there are no random bytes.
+    /// If the system gives no random bytes.
     #[must_use]
     pub fn rotated(&self) -> Self {
         Self::of(self.id.rotated().expect("random bytes"))
     }
 
-    /// A commit that does nothing yet.
+    /// An empty commit.
     #[must_use]
     pub fn commit(&self) -> Commit {
         Commit::new(self.secret)
@@ -107,7 +107,7 @@ impl Session {
     /// A commit that signs this user in, with the secret of `to`.
     ///
     /// # Panics
-    /// If this cannot be a user's name.
+    /// If the name is not valid.
     #[must_use]
     pub fn sign_in(&self, user: &str, to: &Self) -> Commit {
         self.renew(to).principal(PrincipalChange::Set(principal(user)))
@@ -127,7 +127,7 @@ pub fn with(url: &str, settings: &str) -> String {
 /// A user.
 ///
 /// # Panics
-/// If this cannot be one's name.
+/// If the name is not valid.
 #[must_use]
 pub fn principal(user: &str) -> Principal {
     Principal::new(user).expect("a user's name")

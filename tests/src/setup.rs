@@ -6,35 +6,33 @@ use session_core::SessionStore;
 
 use crate::{
     demo::{Demo, Owner},
-    service::{AnyMongo, AnyRedis, AnySql, Kept},
+    service::{AnyMongo, AnyRedis, AnySql, Durability},
     session::with,
     stored::Stored,
 };
 
-/// A store, the server that keeps its sessions if it needs one, and how many processes and threads
-/// serve with it.
+/// A store, the server of its sessions if it needs one, and the number of processes and threads.
 ///
-/// All demos of one setup whose sessions are outside them share these. A further backend is one
-/// more way to make one of these, one more arm in [`Service`] if it needs a server, and one more
-/// line in the macro that turns checks into tests.
+/// All demos of one setup share their sessions if those are outside the demos. A new backend needs a
+/// constructor here, a variant of [`Service`] if it has a server, and a line in the macro that turns
+/// checks into tests.
 #[derive(Debug)]
 pub struct Setup {
-    /// What chooses it on the command line.
+    /// The flags of the demo that choose it.
     flags: &'static [&'static str],
-    /// How many worker processes serve.
+    /// The number of worker processes.
     pub workers: usize,
     kept: Option<(String, Service)>,
 }
 
-/// Four workers that ask for the sessions.
+/// The number of workers, unless a setup says otherwise.
 const FOUR: usize = 4;
 const IPC: &[&str] = &["--store", "ipc", "--workers", "4"];
 const REDIS: &[&str] = &["--store", "redis", "--workers", "4"];
 const MONGO: &[&str] = &["--store", "mongo", "--workers", "4"];
 const SQL: &[&str] = &["--store", "sql", "--workers", "4"];
 
-/// A server that others keep busy is no matter of most tests; those that it matters to say how long
-/// a call may take.
+/// Most tests do not depend on the speed of the server. Tests that do set their own deadline.
 const PATIENT: &[&str] = &["--deadline", "10s"];
 
 /// Where the sessions are in a MongoDB database.
@@ -43,8 +41,8 @@ const COLLECTION: &str = "visits";
 /// Where they are in an SQL database.
 const TABLE: &str = "visits";
 
-/// Each of these is `None` if there is no such server: then the test is to return, and its output
-/// says why.
+/// Each constructor returns `None` if there is no such server: then the test has to return, and its
+/// output says why.
 #[expect(
     clippy::unused_async,
     reason = "those that need a server are made in the same way as those that need none"
@@ -55,9 +53,8 @@ impl Setup {
         Some(Self { flags: IPC, workers: FOUR, kept: None })
     }
 
-    /// Sessions in the one worker's own memory, four threads. Memory is not shared between
-    /// processes, so a second worker would not see what the first one wrote, and the demo refuses
-    /// to start one.
+    /// Sessions in the memory of the only worker, which has four threads. Processes do not share
+    /// memory, so the demo refuses a second worker.
     pub async fn memory() -> Option<Self> {
         Some(Self {
             flags: &["--store", "memory", "--workers", "1", "--threads", "4"],
@@ -66,7 +63,7 @@ impl Setup {
         })
     }
 
-    /// Sessions owned by a process of their own.
+    /// Sessions owned by a separate process.
     pub async fn ipc_owner() -> Option<Self> {
         let owner = Owner::start().await;
         Some(Self {
@@ -76,12 +73,12 @@ impl Setup {
         })
     }
 
-    /// Sessions in Redis, under a prefix of their own.
+    /// Sessions in Redis, under their own prefix. Other tests may use the server at the same time.
     ///
     /// # Panics
     /// As [`AnyRedis::server`].
     pub async fn redis() -> Option<Self> {
-        AnyRedis::server().await.map(|redis| Self::with_redis(redis, Kept::Nothing))
+        AnyRedis::server().await.map(|redis| Self::with_redis(redis, Durability::None))
     }
 
     /// The same in a Redis Cluster.
@@ -89,14 +86,14 @@ impl Setup {
     /// # Panics
     /// As [`AnyRedis::cluster`].
     pub async fn redis_cluster() -> Option<Self> {
-        AnyRedis::cluster().await.map(|redis| Self::with_redis(redis, Kept::Nothing))
+        AnyRedis::cluster().await.map(|redis| Self::with_redis(redis, Durability::None))
     }
 
-    /// Sessions in a Redis of the test's own, which it can stop and freeze.
+    /// Sessions in the test's own Redis, which it can stop and freeze.
     ///
     /// # Panics
     /// As [`AnyRedis::own_server`].
-    pub async fn own_redis(kept: Kept) -> Option<Self> {
+    pub async fn own_redis(kept: Durability) -> Option<Self> {
         AnyRedis::own_server(kept).await.map(|redis| Self::with_redis(redis, kept))
     }
 
@@ -104,11 +101,11 @@ impl Setup {
     ///
     /// # Panics
     /// As [`AnyRedis::own_cluster`].
-    pub async fn own_redis_cluster(kept: Kept) -> Option<Self> {
+    pub async fn own_redis_cluster(kept: Durability) -> Option<Self> {
         AnyRedis::own_cluster(kept).await.map(|redis| Self::with_redis(redis, kept))
     }
 
-    fn with_redis(redis: AnyRedis, kept: Kept) -> Self {
+    fn with_redis(redis: AnyRedis, kept: Durability) -> Self {
         let url = redis.url(&format!("prefix=demo-{:016x}:", fastrand::u64(..)));
         Self {
             flags: REDIS,
@@ -117,12 +114,12 @@ impl Setup {
         }
     }
 
-    /// Sessions in MongoDB, in a database of their own.
+    /// Sessions in MongoDB, in their own database. Other tests may use the server at the same time.
     ///
     /// # Panics
     /// As [`AnyMongo::server`].
     pub async fn mongo() -> Option<Self> {
-        AnyMongo::server().await.map(|mongo| Self::with_mongo(mongo, Kept::Everything))
+        AnyMongo::server().await.map(|mongo| Self::with_mongo(mongo, Durability::Full))
     }
 
     /// The same in a replica set of three members.
@@ -130,14 +127,14 @@ impl Setup {
     /// # Panics
     /// As [`AnyMongo::set`].
     pub async fn mongo_set() -> Option<Self> {
-        AnyMongo::set().await.map(|mongo| Self::with_mongo(mongo, Kept::Everything))
+        AnyMongo::set().await.map(|mongo| Self::with_mongo(mongo, Durability::Full))
     }
 
-    /// Sessions in a MongoDB of the test's own, which it can stop and freeze.
+    /// Sessions in the test's own MongoDB, which it can stop and freeze.
     ///
     /// # Panics
     /// As [`AnyMongo::failing_server`].
-    pub async fn own_mongo(kept: Kept) -> Option<Self> {
+    pub async fn own_mongo(kept: Durability) -> Option<Self> {
         AnyMongo::failing_server(kept).await.map(|mongo| Self::with_mongo(mongo, kept))
     }
 
@@ -145,11 +142,11 @@ impl Setup {
     ///
     /// # Panics
     /// As [`AnyMongo::own_set`].
-    pub async fn own_mongo_set(kept: Kept) -> Option<Self> {
+    pub async fn own_mongo_set(kept: Durability) -> Option<Self> {
         AnyMongo::own_set(kept).await.map(|mongo| Self::with_mongo(mongo, kept))
     }
 
-    fn with_mongo(mongo: AnyMongo, kept: Kept) -> Self {
+    fn with_mongo(mongo: AnyMongo, kept: Durability) -> Self {
         let url = mongo.url(&format!("collection={COLLECTION}"));
         Self {
             flags: MONGO,
@@ -158,20 +155,21 @@ impl Setup {
         }
     }
 
-    /// Sessions in PostgreSQL, in a database of their own.
+    /// Sessions in PostgreSQL, in their own database. Other tests may use the server at the same
+    /// time.
     ///
     /// # Panics
     /// As [`AnySql::postgres`].
     pub async fn postgres() -> Option<Self> {
-        AnySql::postgres().await.map(|sql| Self::with_sql(sql, Kept::Everything))
+        AnySql::postgres().await.map(|sql| Self::with_sql(sql, Durability::Full))
     }
 
-    /// Sessions in MariaDB, in a database of their own.
+    /// Sessions in MariaDB, in their own database. Other tests may use the server at the same time.
     ///
     /// # Panics
     /// As [`AnySql::mariadb`].
     pub async fn mariadb() -> Option<Self> {
-        AnySql::mariadb().await.map(|sql| Self::with_sql(sql, Kept::Everything))
+        AnySql::mariadb().await.map(|sql| Self::with_sql(sql, Durability::Full))
     }
 
     /// Sessions in a file of SQLite that all workers have open.
@@ -179,14 +177,14 @@ impl Setup {
     /// # Panics
     /// As [`AnySql::sqlite`].
     pub async fn sqlite() -> Option<Self> {
-        AnySql::sqlite().await.map(|sql| Self::with_sql(sql, Kept::Everything))
+        AnySql::sqlite().await.map(|sql| Self::with_sql(sql, Durability::Full))
     }
 
-    /// Sessions in a PostgreSQL of the test's own, which it can stop and freeze.
+    /// Sessions in the test's own PostgreSQL, which it can stop and freeze.
     ///
     /// # Panics
     /// As [`AnySql::own_postgres`].
-    pub async fn own_postgres(kept: Kept) -> Option<Self> {
+    pub async fn own_postgres(kept: Durability) -> Option<Self> {
         AnySql::own_postgres(kept).await.map(|sql| Self::with_sql(sql, kept))
     }
 
@@ -194,11 +192,11 @@ impl Setup {
     ///
     /// # Panics
     /// As [`AnySql::own_mariadb`].
-    pub async fn own_mariadb(kept: Kept) -> Option<Self> {
+    pub async fn own_mariadb(kept: Durability) -> Option<Self> {
         AnySql::own_mariadb(kept).await.map(|sql| Self::with_sql(sql, kept))
     }
 
-    fn with_sql(sql: AnySql, kept: Kept) -> Self {
+    fn with_sql(sql: AnySql, kept: Durability) -> Self {
         let url = sql.url(&format!("table={TABLE}"));
         Self { flags: SQL, workers: FOUR, kept: Some((url, Service::Sql(Box::new(sql), kept))) }
     }
@@ -218,8 +216,8 @@ impl Setup {
         self.flags[1]
     }
 
-    /// The store that the demos of this setup have, in the test's own process. Where it is in the
-    /// demos, a new one in memory.
+    /// The store of the demos of this setup, opened in the process of the test. If the demos keep it
+    /// in their memory, a new one in memory.
     ///
     /// # Panics
     /// If it cannot be opened.
@@ -236,13 +234,12 @@ impl Setup {
         self.start_with(&[]).await
     }
 
-    /// The same with further flags, which beat those of the setup.
+    /// The same with further flags, which override those of the setup.
     pub async fn start_with(&self, flags: &[&str]) -> Demo {
         Demo::start(&self.flags_with(flags)).await
     }
 
-    /// What chooses this way on the command line, with further flags, which beat those of the
-    /// setup.
+    /// The flags of the setup with further flags, which override them.
     #[must_use]
     pub fn flags_with<'a>(&'a self, flags: &[&'a str]) -> Vec<&'a str> {
         let url = self.kept.as_ref().map(|(url, _)| ["--store-url", url]);
@@ -256,7 +253,7 @@ impl Setup {
         own.chain(url.into_iter().flatten()).chain(flags.iter().copied()).collect()
     }
 
-    /// All that the server holds of the demos; `None` if there is none.
+    /// All that the server holds of the demos; `None` if there is no server.
     ///
     /// # Panics
     /// If it does not answer.
@@ -271,7 +268,8 @@ impl Setup {
         }
     }
 
-    /// All that the server has written; nothing if there is none, or it is not the test's own.
+    /// All that the server has written since the test began; empty if there is no server, or if the
+    /// environment names it.
     #[must_use]
     pub fn service_output(&self) -> String {
         self.kept.as_ref().map(|(_, service)| service.output()).unwrap_or_default()
@@ -297,17 +295,17 @@ impl Setup {
     }
 }
 
-/// The server that keeps the sessions, with hands on it, which want one of the test's own.
+/// The server that keeps the sessions. To stop, freeze or configure it, it has to be the test's own.
 #[derive(Debug)]
 pub enum Service {
     /// The owner behind the ipc store.
     IpcOwner(Owner),
-    /// Redis, and what it holds after a restart.
-    Redis(Box<AnyRedis>, Kept),
+    /// Redis, with what it holds after a restart.
+    Redis(Box<AnyRedis>, Durability),
     /// MongoDB, likewise.
-    Mongo(Box<AnyMongo>, Kept),
+    Mongo(Box<AnyMongo>, Durability),
     /// An SQL database, likewise.
-    Sql(Box<AnySql>, Kept),
+    Sql(Box<AnySql>, Durability),
 }
 
 const OURS: &str = "the server is the test's own";
@@ -315,14 +313,14 @@ const OURS: &str = "the server is the test's own";
 impl Service {
     /// What it holds after [`stop`](Self::stop) and [`restart`](Self::restart).
     #[must_use]
-    pub fn keeps(&self) -> Kept {
+    pub fn keeps(&self) -> Durability {
         match self {
-            Self::IpcOwner(_) => Kept::Nothing,
+            Self::IpcOwner(_) => Durability::None,
             Self::Redis(_, kept) | Self::Mongo(_, kept) | Self::Sql(_, kept) => *kept,
         }
     }
 
-    /// Whether it is no server but a file, which says nothing.
+    /// Whether it is a file, which has no log.
     #[must_use]
     pub fn is_file(&self) -> bool {
         matches!(self, Self::Sql(sql, _) if matches!(**sql, AnySql::Sqlite(_)))
@@ -354,7 +352,7 @@ impl Service {
         }
     }
 
-    /// Makes it hang: it holds its connections and answers nothing.
+    /// Freezes it: it keeps its connections and answers nothing.
     ///
     /// # Panics
     /// If it is not the test's own.
@@ -367,7 +365,7 @@ impl Service {
         }
     }
 
-    /// Lets it go on.
+    /// Lets it continue.
     ///
     /// # Panics
     /// If it is not the test's own.
@@ -380,32 +378,31 @@ impl Service {
         }
     }
 
-    /// Lets it refuse whatever changes something; reads are served. SQLite lets writers wait
-    /// instead.
+    /// Makes it refuse writes; SQLite lets writers wait instead. It serves reads.
     ///
     /// # Panics
     /// If it is not the test's own, or has no such state.
     pub async fn take_no_writes(&self) {
         match self {
-            Self::IpcOwner(_) => panic!("an owner takes writes as long as it runs"),
-            // More replicas than there are have to follow before it takes a write.
+            Self::IpcOwner(_) => panic!("an owner accepts writes while it runs"),
+            // It accepts a write only if more replicas follow than there are.
             Self::Redis(redis, _) => {
-                drop(redis.ask_all(&["CONFIG", "SET", "min-replicas-to-write", "9"]).await)
+                drop(redis.ask_all(&["CONFIG", "SET", "min-replicas-to-write", "9"]).await);
             }
             Self::Mongo(mongo, _) => mongo.take_no_writes().await.expect(OURS),
             Self::Sql(sql, _) => sql.take_no_writes().await.expect(OURS),
         }
     }
 
-    /// Lets it take writes again.
+    /// Makes it accept writes again.
     ///
     /// # Panics
     /// As [`take_no_writes`](Self::take_no_writes).
     pub async fn take_writes(&self) {
         match self {
-            Self::IpcOwner(_) => panic!("an owner takes writes as long as it runs"),
+            Self::IpcOwner(_) => panic!("an owner accepts writes while it runs"),
             Self::Redis(redis, _) => {
-                drop(redis.ask_all(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await)
+                drop(redis.ask_all(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await);
             }
             Self::Mongo(mongo, _) => mongo.take_writes().await.expect(OURS),
             Self::Sql(sql, _) => sql.take_writes().await.expect(OURS),

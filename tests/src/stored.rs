@@ -1,4 +1,4 @@
-//! What a server outside the demos holds of their sessions.
+//! The content of a server that keeps the sessions of the demos.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use mongodb::bson::{Bson, Document};
@@ -10,25 +10,25 @@ use crate::{
     service::{AnyMongo, AnyRedis, AnySql},
 };
 
-/// How many sessions of an owner are asked for at once.
+/// The size of a page of the scan of an owner.
 const PAGE: usize = 1_000;
 
-/// What somebody who can read the server sees.
+/// All that a reader of the server sees.
 #[derive(Debug)]
 pub struct Stored {
     /// The keys of the sessions.
     pub sessions: Vec<String>,
-    /// What else stands in a session's record and in no other's: of a document the hash of its
-    /// secret and its `mark`.
+    /// Further values that only one session has: the hash of its secret and the `mark` of a
+    /// document.
     pub marks: Vec<String>,
-    /// The names of what there is beside sessions.
+    /// The names of entries that are not sessions.
     pub others: Vec<String>,
-    /// All of it, names too.
+    /// All bytes, with the names.
     pub bytes: Vec<u8>,
 }
 
 impl Stored {
-    /// All records of an owner, by the scan that it offers to everybody who may connect.
+    /// All records of an owner, by a scan.
     pub(crate) async fn in_owner(owner: &Owner) -> Self {
         let mut stored =
             Self { sessions: Vec::new(), marks: Vec::new(), others: Vec::new(), bytes: Vec::new() };
@@ -48,7 +48,7 @@ impl Stored {
         }
     }
 
-    /// What Redis has under a prefix.
+    /// All keys of Redis with a prefix.
     pub(crate) async fn in_redis(redis: &AnyRedis, prefix: &str) -> Self {
         let mut stored =
             Self { sessions: Vec::new(), marks: Vec::new(), others: Vec::new(), bytes: Vec::new() };
@@ -63,7 +63,7 @@ impl Stored {
         stored
     }
 
-    /// All documents of a MongoDB's database. What is no session counts as other.
+    /// All documents of a database of MongoDB.
     pub(crate) async fn in_mongo(mongo: &AnyMongo) -> Self {
         let mut stored =
             Self { sessions: Vec::new(), marks: Vec::new(), others: Vec::new(), bytes: Vec::new() };
@@ -73,7 +73,7 @@ impl Stored {
                 Err(_) => stored.others.push(text(&document, "_id")),
             }
             stored.marks.extend(["secret", "mark"].map(|field| text(&document, field)));
-            stored.bytes.extend(document.to_vec().expect("what was BSON is BSON"));
+            stored.bytes.extend(document.to_vec().expect("a document is valid BSON"));
         }
         stored
     }
@@ -97,7 +97,7 @@ impl Stored {
     }
 }
 
-/// A field as the shell shows it; nothing if the document has none.
+/// A field as the shell of MongoDB shows it; empty if the document has none.
 fn text(document: &Document, field: &str) -> String {
     match document.get(field) {
         None => String::new(),

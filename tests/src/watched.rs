@@ -23,11 +23,11 @@ use tempfile::TempDir;
 pub enum Outage {
     /// Nothing.
     None = 0,
-    /// Whatever changes something.
+    /// All writes.
     Writes = 1,
-    /// Everything.
+    /// All calls.
     All = 2,
-    /// Everything, and only after a deadline of 200 ms, as if it hung.
+    /// All calls, after a deadline of 200 ms, as if the store hung.
     Hung = 3,
 }
 
@@ -57,7 +57,7 @@ pub struct Calls {
     pub commits: usize,
     /// `delete`.
     pub deletes: usize,
-    /// All others but `ping` and `delete_expired`, which no request for a session makes.
+    /// All others except `ping` and `delete_expired`, which requests do not make.
     pub others: usize,
 }
 
@@ -81,14 +81,14 @@ impl Calls {
 }
 
 impl Default for Watched {
-    /// Over one in memory.
+    /// Over a store in memory.
     fn default() -> Self {
         Self::over(Arc::new(MemoryStore::new()))
     }
 }
 
 impl Watched {
-    /// Over this one.
+    /// Over this store.
     #[must_use]
     pub fn over(inside: Arc<dyn SessionStore>) -> Self {
         Self {
@@ -103,7 +103,7 @@ impl Watched {
         }
     }
 
-    /// The calls since the last time this was asked.
+    /// The calls since the last call of this.
     pub fn calls(&self) -> Calls {
         Calls {
             loads: self.loads.swap(0, SeqCst),
@@ -114,12 +114,12 @@ impl Watched {
         }
     }
 
-    /// Refuses such calls from now on.
+    /// Makes the store refuse these calls from now on.
     pub fn fail(&self, outage: Outage) {
         self.outage.store(outage as u8, SeqCst);
     }
 
-    /// How many sessions live in it.
+    /// The number of live sessions.
     ///
     /// # Panics
     /// If the store inside does not answer.
@@ -165,8 +165,7 @@ impl Watched {
     }
 }
 
-/// An owner in the test's own process that serves a [`Watched`] store to whoever connects:
-/// applications, and whole demos.
+/// An owner in the process of the test that serves a [`Watched`] store to applications and demos.
 #[derive(Debug)]
 pub struct WatchedOwner {
     directory: TempDir,
@@ -174,7 +173,7 @@ pub struct WatchedOwner {
 }
 
 impl WatchedOwner {
-    /// Starts one in a folder of its own.
+    /// Starts one in a new folder.
     ///
     /// # Panics
     /// If it cannot listen.

@@ -152,6 +152,9 @@ macro_rules! __conformance_checks {
 /// [`own_store`](crate::own_store) has a complete example.
 #[macro_export]
 macro_rules! conformance_tests {
+    (|$name:ident| $fixture:expr) => {
+        $crate::__conformance_checks!($crate::__conformance_test_each, (|$name| $fixture));
+    };
     ($fixture:expr) => {
         $crate::__conformance_checks!($crate::__conformance_test_each, ($fixture));
     };
@@ -160,6 +163,18 @@ macro_rules! conformance_tests {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance_test_each {
+    ((|$name:ident| $fixture:expr) $($check:ident)*) => {
+        $(
+            #[::tokio::test(flavor = "multi_thread")]
+            async fn $check() {
+                use $crate::conformance::IntoFixture;
+                let $name = stringify!($check);
+                if let Some(fixture) = IntoFixture::into_fixture($fixture.await) {
+                    $crate::conformance::$check(&fixture).await;
+                }
+            }
+        )*
+    };
     (($fixture:expr) $($check:ident)*) => {
         $(
             #[::tokio::test(flavor = "multi_thread")]

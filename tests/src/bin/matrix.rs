@@ -1,6 +1,6 @@
-//! Reads what a run of tests prints, passes it on to standard error without the output of those
-//! that have passed, and prints at the end which line of the checklist is proved over which store.
-//! Its argument is the date to put there. Ends with 1 if a cell has failed or is missing.
+//! Reads the output of a run of tests and prints it to standard error, without the output of tests
+//! that have passed. At the end it prints which line of the checklist is proved over which store. Its
+//! argument is the date of the table. It ends with 1 if a cell has failed or is missing.
 
 use std::{
     io::{self, BufRead, Write},

@@ -42,11 +42,11 @@ pub struct ChromeDriver {
     process: Process,
     address: SocketAddr,
     chromium: String,
-    // After the process, so that what writes there has ended when it is removed.
+    // After the process, which has ended when the folder is removed.
     folder: TempDir,
 }
 
-/// A running Chromium with a profile of its own and one window. Its driver ends it.
+/// A running Chromium with its own profile and one window. Its driver ends it.
 #[derive(Debug)]
 pub struct Chromium {
     driver: SocketAddr,
@@ -129,7 +129,7 @@ impl ChromeDriver {
 
 impl Drop for ChromeDriver {
     /// Also ends the processes of a browser that a failed test has not closed: they write to the
-    /// folder that is removed next. A test that fails shows what the driver reported.
+    /// folder that is removed next. A failed test shows the log of the driver.
     fn drop(&mut self) {
         let browsers = self.process.hold_descendants();
         self.process.signal(Signal::KILL);

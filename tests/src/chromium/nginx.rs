@@ -77,7 +77,7 @@ impl Nginx {
             .self_signed(&key)
             .expect("a certificate");
         let write = |name: &str, text: String| {
-            fs::write(folder.path().join(name), text).expect("the folder is writable")
+            fs::write(folder.path().join(name), text).expect("the folder is writable");
         };
         write("site.pem", certificate.pem());
         write("site.key", key.serialize_pem());
@@ -136,7 +136,7 @@ impl Nginx {
 }
 
 impl Drop for Nginx {
-    /// A test that fails shows what nginx reported.
+    /// A failed test shows the log of nginx.
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("nginx: {}", self.process.stderr.text());

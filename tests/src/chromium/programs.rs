@@ -7,7 +7,7 @@ use crate::service::{
     origin::program_on_path,
 };
 
-/// What `REQUIRE_SERVICES` calls them.
+/// Their name in `REQUIRE_SERVICES`.
 const NAME: &str = "browser";
 
 /// Where the programs are.
@@ -19,8 +19,8 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Looks for them on `PATH`. `None` if one is missing: then the test is to return, and its
-    /// output says why.
+    /// Looks for them on `PATH`. `None` if one is missing: then the test has to return, and
+    /// its output says why.
     ///
     /// # Panics
     /// If one is missing and they are required.

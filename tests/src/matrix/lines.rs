@@ -1,4 +1,4 @@
-//! The lines of the checklist: their ids, and what they say in short.
+//! The lines of the checklist: their ids and short names.
 
 /// Behaviours over HTTP, and attacks from outside.
 pub(super) const LINES: [(&str, &str); 66] = [

@@ -3,7 +3,7 @@
 //!
 //! A test's name says what it proves. `edge::redis::s15_s16_hostile_text_…` is of the lines S15 and
 //! S16 and of the store `redis`: the ids stand in front of the function's name, and the store is a
-//! module on the way to it. One without such a module, or of another kind of server, is in no cell.
+//! module on the way to it. A test without such a module is not in a cell.
 
 mod lines;
 mod run;

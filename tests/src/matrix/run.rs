@@ -1,36 +1,36 @@
-//! What a run of tests says while it goes on.
+//! Parses the output of a run of tests.
 
 use std::collections::BTreeMap;
 
-/// How tests that say so begin the reason why they did nothing.
+/// The first words of the reason that a skipped test prints.
 const SKIPPED: &str = "SKIPPED, ";
 
-/// What nextest says of a test that goes on.
+/// The status of nextest for a test that still runs.
 const NOTICES: &[&str] = &["SLOW", "START", "TERMINATING"];
 
-/// What it says of one that passed. `LEAK` left a process or an open pipe behind, which fails
-/// nothing.
+/// Its statuses for a test that passed. `LEAK` left a process or an open pipe behind, which is not a
+/// failure.
 const PASSED: &[&str] = &["PASS", "LEAK", "FLAKY"];
 
 /// How a test ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ended {
-    /// It did its part.
+    /// It passed.
     Passed,
-    /// It did nothing, and said why.
+    /// It was skipped, and printed why.
     Skipped,
-    /// In any other way.
+    /// It failed.
     Failed,
 }
 
 /// The outcome of a run, read from the lines that cargo-nextest prints with
-/// `--success-output immediate`, or `cargo test` with `--show-output`. Either is known by its own
-/// form.
+/// `--success-output immediate`, or `cargo test` with `--show-output`. Each has its own
+/// format.
 #[derive(Debug, Default)]
 pub struct Run {
-    /// By the test's binary and name.
+    /// The outcomes, by the binary and the name of the test.
     tests: BTreeMap<(String, String), Ended>,
-    /// The binary that runs now; nextest says it with each test.
+    /// The binary that runs now. nextest names it with each test.
     binary: String,
     /// The test whose output follows, if it has passed.
     passed: Option<(String, String)>,
@@ -39,7 +39,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Takes a line. Whether people are to see it: not if it is what a test wrote that has passed.
+    /// Parses a line. Returns whether to show it: not if it is output of a test that has passed.
     pub fn take(&mut self, line: &str) -> bool {
         if let Some((status, binary, name)) = of_nextest(line) {
             let passed = PASSED.contains(&status);
@@ -57,7 +57,7 @@ impl Run {
             "successes:" => self.is_of_passed = true,
             "failures:" => self.is_of_passed = false,
             _ if line.starts_with("test result: ") || line.starts_with("────") => {
-                self.is_of_passed = false
+                self.is_of_passed = false;
             }
             _ if self.is_of_passed => {
                 if let Some(name) =
@@ -98,7 +98,7 @@ impl Run {
         self.tests.values().filter(|ended| **ended == how).count()
     }
 
-    /// Of a test that is spoken of more than once, as in a summary, the worst counts.
+    /// If a test has several outcomes, as in a summary, the worst counts.
     fn end(&mut self, binary: &str, name: &str, how: Ended) {
         let ended = self.tests.entry((binary.to_owned(), name.to_owned())).or_insert(how);
         *ended = (*ended).max(how);

@@ -1,4 +1,4 @@
-//! The table, and what it comes to.
+//! The table, and whether it is complete.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -44,11 +44,11 @@ const ONLY: &[(&str, &[&str], &str)] = &[
 /// A line of the checklist over a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cell {
-    /// So many tests have passed, and none has failed.
+    /// This many tests have passed, and none has failed.
     Passed(usize),
     /// A test has failed.
     Failed,
-    /// There is no test, or one that did nothing.
+    /// There is no test, or one that was skipped.
     Missing,
     /// The line does not concern the store.
     Outside,
@@ -67,7 +67,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// What a run has come to on this day.
+    /// The table of a run on this day.
     #[must_use]
     pub fn of(run: &Run, date: &str) -> Self {
         let mut ended: BTreeMap<(String, &str), Vec<Ended>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! MongoDB in either form, behind one set of hands.
+//! One MongoDB server or a replica set, with the same methods.
 
 use futures_util::TryStreamExt;
 use mongodb::{
@@ -7,11 +7,11 @@ use mongodb::{
 };
 
 use super::{
-    Kept, Mongo, MongoSet, NotOurs,
+    Durability, ExternalServer, Mongo, MongoSet,
     kind::{Kind, MONGO},
 };
 
-/// MongoDB, in whichever form.
+/// One MongoDB server or a replica set.
 #[derive(Debug)]
 pub enum AnyMongo {
     /// One server.
@@ -21,8 +21,9 @@ pub enum AnyMongo {
 }
 
 impl AnyMongo {
-    /// One server, with [`PASSWORD`](super::PASSWORD) if it is the test's own; otherwise its URL
-    /// has its password.
+    /// One server, which other tests may use at the same time: the test keeps to its own database.
+    /// It has [`PASSWORD`](super::PASSWORD), unless the environment names it; then its URL has its
+    /// password.
     ///
     /// # Panics
     /// As [`Mongo::start`].
@@ -30,45 +31,65 @@ impl AnyMongo {
         Self::server_with(&[]).await
     }
 
-    /// The same with further flags.
+    /// The same with further flags. A server that other tests use has `ttlMonitorEnabled=false` and no others.
     ///
     /// # Panics
     /// As [`Mongo::start`].
     pub async fn server_with(flags: &[&str]) -> Option<Self> {
+        if (flags.is_empty() || flags == NO_PURGE)
+            && let Some(shared) = Mongo::shared().await
+        {
+            return Some(Self::Server(shared));
+        }
         let flags = [flags_for_any(&MONGO), flags].concat();
         Mongo::start_with(&flags).await.map(Self::Server)
     }
 
-    /// A replica set, which has no password if it is the test's own.
+    /// A replica set, which other tests may use at the same time. It has no password, unless the
+    /// environment names it.
     ///
     /// # Panics
     /// As [`MongoSet::start`].
     pub async fn set() -> Option<Self> {
-        MongoSet::start().await.map(Self::Set)
+        Self::set_with(&[]).await
     }
 
-    /// One server of the test's own, with [`PASSWORD`](super::PASSWORD): with one that the
-    /// environment names the test is skipped.
-    ///
-    /// # Panics
-    /// As [`Mongo::start`].
-    pub async fn own_server(kept: Kept) -> Option<Self> {
-        Mongo::start_keeping(kept, FLAGS).await.map(Self::Server)
-    }
-
-    /// The same, and it fails when it is told to.
-    ///
-    /// # Panics
-    /// As [`Mongo::start`].
-    pub async fn failing_server(kept: Kept) -> Option<Self> {
-        Mongo::start_keeping(kept, &[FLAGS, FOR_TESTS].concat()).await.map(Self::Server)
-    }
-
-    /// A replica set of the test's own, likewise, without a password.
+    /// The same with further flags; as [`server_with`](Self::server_with).
     ///
     /// # Panics
     /// As [`MongoSet::start`].
-    pub async fn own_set(kept: Kept) -> Option<Self> {
+    pub async fn set_with(flags: &[&str]) -> Option<Self> {
+        if (flags.is_empty() || flags == NO_PURGE)
+            && let Some(shared) = MongoSet::shared().await
+        {
+            return Some(Self::Set(shared));
+        }
+        MongoSet::start_with(flags).await.map(Self::Set)
+    }
+
+    /// The test's own server, with [`PASSWORD`](super::PASSWORD). If the environment names one, the
+    /// test is skipped.
+    ///
+    /// # Panics
+    /// As [`Mongo::start`].
+    pub async fn own_server(kept: Durability) -> Option<Self> {
+        Mongo::start_keeping(kept, FLAGS).await.map(Self::Server)
+    }
+
+    /// The same, which can be [told to refuse writes](Self::take_no_writes).
+    ///
+    /// # Panics
+    /// As [`Mongo::start`].
+    pub async fn failing_server(kept: Durability) -> Option<Self> {
+        Mongo::start_keeping(kept, &[FLAGS, FOR_TESTS].concat()).await.map(Self::Server)
+    }
+
+    /// The test's own replica set, without a password. If the environment names one, the test is
+    /// skipped.
+    ///
+    /// # Panics
+    /// As [`MongoSet::start`].
+    pub async fn own_set(kept: Durability) -> Option<Self> {
         let set = MongoSet::start_keeping(kept, &[]).await?;
         match set.ports() {
             Ok(_) => Some(Self::Set(set)),
@@ -79,7 +100,7 @@ impl AnyMongo {
         }
     }
 
-    /// The URL, with settings.
+    /// The URL with these settings.
     #[must_use]
     pub fn url(&self, settings: &str) -> String {
         let url = match self {
@@ -89,7 +110,7 @@ impl AnyMongo {
         format!("{url}{}{settings}", if url.contains('?') { '&' } else { '?' })
     }
 
-    /// The database of its URL, which is this test's alone.
+    /// The database of its URL, which only this test uses.
     #[must_use]
     pub fn database(&self) -> &str {
         match self {
@@ -101,8 +122,8 @@ impl AnyMongo {
     /// Kills it.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub async fn stop(&mut self) -> Result<(), NotOurs> {
+    /// If the environment names it.
+    pub async fn stop(&mut self) -> Result<(), ExternalServer> {
         match self {
             Self::Server(mongo) => mongo.stop().await,
             Self::Set(set) => set.stop_all().await,
@@ -112,48 +133,48 @@ impl AnyMongo {
     /// Starts it again at the same address.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If it does not answer.
-    pub async fn start_again(&mut self) -> Result<(), NotOurs> {
+    pub async fn start_again(&mut self) -> Result<(), ExternalServer> {
         match self {
             Self::Server(mongo) => mongo.start_again().await,
             Self::Set(set) => set.start_all().await,
         }
     }
 
-    /// Makes it hang: it holds its connections and answers nothing.
+    /// Freezes it: it keeps its connections and answers nothing.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub async fn freeze(&self) -> Result<(), NotOurs> {
+    /// If the environment names it.
+    pub async fn freeze(&self) -> Result<(), ExternalServer> {
         match self {
             Self::Server(mongo) => mongo.freeze().await,
             Self::Set(set) => set.freeze_all().await,
         }
     }
 
-    /// Lets it go on. Members of a set may elect a primary after that.
+    /// Lets it continue. Members of a set may elect a primary after that.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub async fn thaw(&self) -> Result<(), NotOurs> {
+    /// If the environment names it.
+    pub async fn thaw(&self) -> Result<(), ExternalServer> {
         match self {
             Self::Server(mongo) => mongo.thaw().await,
             Self::Set(set) => set.thaw_all().await,
         }
     }
 
-    /// Lets a [failing server](Self::failing_server) refuse whatever changes something, as one
-    /// whose disk is full; reads are served.
+    /// Makes a [failing server](Self::failing_server) refuse writes, as if its disk were full. It
+    /// serves reads.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If it does not answer.
-    pub async fn take_no_writes(&self) -> Result<(), NotOurs> {
+    pub async fn take_no_writes(&self) -> Result<(), ExternalServer> {
         let writes = ["insert", "update", "findAndModify", "delete"];
         self.fail(
             doc! { "mode": "alwaysOn", "data": { "failCommands": &writes[..], "errorCode": FULL } },
@@ -161,20 +182,20 @@ impl AnyMongo {
         .await
     }
 
-    /// Lets it take writes again.
+    /// Makes it accept writes again.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If it does not answer.
-    pub async fn take_writes(&self) -> Result<(), NotOurs> {
+    pub async fn take_writes(&self) -> Result<(), ExternalServer> {
         self.fail(doc! { "mode": "off" }).await
     }
 
-    async fn fail(&self, how: Document) -> Result<(), NotOurs> {
+    async fn fail(&self, how: Document) -> Result<(), ExternalServer> {
         let Self::Server(mongo) = self else {
-            panic!("each member of a set would have to be told")
+            panic!("only a single server can be told to refuse writes")
         };
         mongo.port()?;
         let mut command = doc! { "configureFailPoint": "failCommand" };
@@ -184,11 +205,11 @@ impl AnyMongo {
             .database("admin")
             .run_command(command)
             .await
-            .expect("a server for tests fails when it is told to");
+            .expect("the server knows the fail point");
         Ok(())
     }
 
-    /// All that its processes have written, if they are the test's own.
+    /// All that its processes have written; empty if the environment names it.
     #[must_use]
     pub fn output(&self) -> String {
         match self {
@@ -198,11 +219,10 @@ impl AnyMongo {
         .unwrap_or_default()
     }
 
-    /// A client for looking around, which does not wait longer than two seconds for a server. On
-    /// one of ours it may do everything.
+    /// A client of the user who may do most, which waits at most two seconds for a server.
     ///
     /// # Panics
-    /// If the URL of a server that is not ours is none.
+    /// If the environment names a server by something that is not a URL of MongoDB.
     pub async fn client(&self) -> Client {
         match self {
             Self::Server(mongo) => mongo.client().await,
@@ -210,8 +230,7 @@ impl AnyMongo {
         }
     }
 
-    /// All documents of all collections of its database, in the order of their collections' names
-    /// and of their bytes.
+    /// All documents of its database, ordered by the names of the collections and by their bytes.
     ///
     /// # Panics
     /// If the server does not answer.
@@ -227,24 +246,28 @@ impl AnyMongo {
                 .await
                 .expect("the server answers");
             let mut documents: Vec<_> = found.try_collect().await.expect("the server answers");
-            documents
-                .sort_by_cached_key(|document| document.to_vec().expect("what was BSON is BSON"));
+            documents.sort_by_cached_key(|document| {
+                document.to_vec().expect("a document is valid BSON")
+            });
             dumped.append(&mut documents);
         }
         dumped
     }
 }
 
-/// The flags of a server of the test's own.
+/// The flags that keep a server from deleting expired documents by itself.
+pub(super) const NO_PURGE: &[&str] = &["--setParameter", "ttlMonitorEnabled=false"];
+
+/// The flags of a server that the tests start.
 const FLAGS: &[&str] = &["--auth"];
 
-/// Lets the test tell it to fail.
+/// Allows fail points.
 const FOR_TESTS: &[&str] = &["--setParameter", "enableTestCommands=1"];
 
 /// `OutOfDiskSpace`.
 const FULL: i32 = 14_031;
 
-/// The flags of a server of this kind that may be somebody else's, and then takes none.
+/// The same, or none if the environment names such a server, which takes no flags.
 fn flags_for_any(kind: &Kind) -> &'static [&'static str] {
     if kind.url().is_some() { &[] } else { FLAGS }
 }

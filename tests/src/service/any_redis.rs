@@ -1,64 +1,75 @@
-//! Redis in either form, behind one set of hands.
+//! One Redis server or a Redis Cluster, with the same methods.
 
 use redis::{RedisResult, Value};
 
 use super::{
-    Kept, NotOurs, Redis, RedisCluster,
-    kind::{Kind, REDIS, REDIS_CLUSTER},
+    Durability, ExternalServer, Redis, RedisCluster,
+    kind::{Kind, PASSWORD, REDIS, REDIS_CLUSTER},
 };
 
-/// The password that every [`AnyRedis`], every server of [`AnyMongo`](super::AnyMongo) and every
-/// [`AnySql`](super::AnySql) of a test's own has, so that what must not show is there to show.
-pub const PASSWORD: &str = "correcthorse";
-
-/// Redis, in whichever form.
+/// One Redis server or a Redis Cluster.
 #[derive(Debug)]
 pub enum AnyRedis {
     /// One server.
     Server(Redis),
-    /// Three primaries, a replica each.
+    /// A Cluster of three primaries with one replica each.
     Cluster(RedisCluster),
 }
 
 impl AnyRedis {
-    /// One server, with [`PASSWORD`] if it is the test's own; otherwise its URL has its password.
+    /// One server, which other tests may use at the same time: the test keeps to its own prefix. It
+    /// has [`PASSWORD`], unless the environment names it; then its URL has its password.
     ///
     /// # Panics
     /// As [`Redis::start`].
     pub async fn server() -> Option<Self> {
-        Redis::start_with(&flags_for_any(&REDIS)).await.map(Self::Server)
+        match Redis::shared().await {
+            Some(shared) => Some(Self::Server(shared)),
+            None => Redis::start_with(&flags_for_any(&REDIS)).await.map(Self::Server),
+        }
     }
 
-    /// A Cluster, likewise.
+    /// A Cluster; as [`server`](Self::server).
     ///
     /// # Panics
     /// As [`RedisCluster::start`].
     pub async fn cluster() -> Option<Self> {
-        RedisCluster::start_with(&flags_for_any(&REDIS_CLUSTER)).await.map(Self::Cluster)
+        match RedisCluster::shared().await {
+            Some(shared) => Some(Self::Cluster(shared)),
+            None => {
+                RedisCluster::start_with(&flags_for_any(&REDIS_CLUSTER)).await.map(Self::Cluster)
+            }
+        }
     }
 
-    /// One server of the test's own: with one that the environment names the test is skipped.
+    /// The test's own server. If the environment names one, the test is skipped.
     ///
     /// # Panics
     /// As [`Redis::start`].
-    pub async fn own_server(kept: Kept) -> Option<Self> {
+    pub async fn own_server(kept: Durability) -> Option<Self> {
         Redis::start_with(&flags(kept)).await.map(Self::Server)
     }
 
-    /// A Cluster of the test's own, likewise.
+    /// The test's own Cluster. If the environment names one, the test is skipped.
     ///
     /// # Panics
     /// As [`RedisCluster::start`].
-    pub async fn own_cluster(kept: Kept) -> Option<Self> {
+    pub async fn own_cluster(kept: Durability) -> Option<Self> {
         RedisCluster::start_with(&flags(kept)).await.map(Self::Cluster)
     }
 
-    /// The URL, with settings.
+    /// The URL with these settings.
     #[must_use]
     pub fn url(&self, settings: &str) -> String {
         let url = match self {
             Self::Server(redis) => redis.url(),
-            Self::Cluster(cluster) => cluster.url(),
+            Self::Cluster(cluster) => {
+                let mut settings = settings.split('&');
+                if let Some(prefix) = settings.find_map(|setting| setting.strip_prefix("prefix=")) {
+                    cluster.claim(prefix);
+                }
+                cluster.url()
+            }
         };
         format!("{url}{}{settings}", if url.contains('?') { '&' } else { '?' })
     }
@@ -66,8 +77,8 @@ impl AnyRedis {
     /// Kills it.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub async fn stop(&mut self) -> Result<(), NotOurs> {
+    /// If the environment names it.
+    pub async fn stop(&mut self) -> Result<(), ExternalServer> {
         match self {
             Self::Server(redis) => redis.stop().await,
             Self::Cluster(cluster) => cluster.stop_all().await,
@@ -77,40 +88,40 @@ impl AnyRedis {
     /// Starts it again at the same address.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If it does not answer.
-    pub async fn start_again(&mut self) -> Result<(), NotOurs> {
+    pub async fn start_again(&mut self) -> Result<(), ExternalServer> {
         match self {
             Self::Server(redis) => redis.start_again().await,
             Self::Cluster(cluster) => cluster.start_all().await,
         }
     }
 
-    /// Makes it hang: it holds its connections and answers nothing.
+    /// Freezes it: it keeps its connections and answers nothing.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub async fn freeze(&self) -> Result<(), NotOurs> {
+    /// If the environment names it.
+    pub async fn freeze(&self) -> Result<(), ExternalServer> {
         match self {
             Self::Server(redis) => redis.freeze().await,
             Self::Cluster(cluster) => cluster.freeze_all().await,
         }
     }
 
-    /// Lets it go on.
+    /// Lets it continue.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub async fn thaw(&self) -> Result<(), NotOurs> {
+    /// If the environment names it.
+    pub async fn thaw(&self) -> Result<(), ExternalServer> {
         match self {
             Self::Server(redis) => redis.thaw().await,
             Self::Cluster(cluster) => cluster.thaw_all().await,
         }
     }
 
-    /// All that its processes have written, if they are the test's own.
+    /// All that its processes have written; empty if the environment names it.
     #[must_use]
     pub fn output(&self) -> String {
         match self {
@@ -120,7 +131,7 @@ impl AnyRedis {
         .unwrap_or_default()
     }
 
-    /// What the server answers, of a Cluster each primary.
+    /// The answer of the server, or of each primary of a Cluster.
     ///
     /// # Panics
     /// If one of them refuses the command or does not answer.
@@ -137,7 +148,7 @@ impl AnyRedis {
         }
     }
 
-    /// The same, where a refusal is an answer too.
+    /// The same, with refusals as answers.
     pub async fn try_all(&self, words: &[&str]) -> Vec<RedisResult<Value>> {
         match self {
             Self::Server(redis) => vec![redis.command(words).await],
@@ -151,7 +162,7 @@ impl AnyRedis {
         }
     }
 
-    /// One server with further flags, with [`PASSWORD`] if it is the test's own.
+    /// The test's own server with further flags and [`PASSWORD`].
     ///
     /// # Panics
     /// As [`Redis::start`].
@@ -160,10 +171,10 @@ impl AnyRedis {
         Redis::start_with(&flags).await.map(Self::Server)
     }
 
-    /// What the server answers that has the key.
+    /// The answer of the server that has the key.
     ///
     /// # Panics
-    /// If none does.
+    /// If no server has it.
     pub async fn ask(&self, words: &[&str]) -> Value {
         match self {
             Self::Server(redis) => redis.command(words).await.expect("the server answers"),
@@ -173,16 +184,16 @@ impl AnyRedis {
                         return answer;
                     }
                 }
-                panic!("no node of the cluster does {}", words[0]);
+                panic!("every node of the cluster refuses {}", words[0]);
             }
         }
     }
 
-    /// The names of all keys that fit the pattern, in order, each with all that it holds: plainly,
-    /// as `DUMP` may compress it.
+    /// The names of all keys that match the pattern, in order, each with its whole content. `DUMP`
+    /// would compress it.
     ///
     /// # Panics
-    /// If the server does not answer, or if a key holds neither hash nor sorted set.
+    /// If the server does not answer, or if a key is not a hash or a sorted set.
     pub async fn dump(&self, pattern: &str) -> Vec<(String, Vec<u8>)> {
         let mut dumped = Vec::new();
         for names in self.ask_all(&["KEYS", pattern]).await {
@@ -206,16 +217,16 @@ impl AnyRedis {
     }
 }
 
-/// The flags of a server of the test's own.
-fn flags(kept: Kept) -> Vec<&'static str> {
+/// The flags of a server that the tests start.
+fn flags(kept: Durability) -> Vec<&'static str> {
     let on_disk: &[&str] = match kept {
-        Kept::Everything => &["--appendonly", "yes", "--appendfsync", "always"],
-        Kept::Nothing => &[],
+        Durability::Full => &["--appendonly", "yes", "--appendfsync", "always"],
+        Durability::None => &[],
     };
     [&["--requirepass", PASSWORD], on_disk].concat()
 }
 
-/// The flags of a server of this kind that may be somebody else's, and then takes none.
+/// The same, or none if the environment names such a server, which takes no flags.
 fn flags_for_any(kind: &Kind) -> Vec<&'static str> {
-    if kind.url().is_some() { Vec::new() } else { flags(Kept::Nothing) }
+    if kind.url().is_some() { Vec::new() } else { flags(Durability::None) }
 }

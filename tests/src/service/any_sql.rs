@@ -1,35 +1,41 @@
-//! SQL databases of any engine, behind one set of hands.
+//! PostgreSQL, MariaDB and SQLite, with the same methods.
 
-use super::{Kept, MariaDb, NotOurs, Postgres, Sqlite, sql_url::with_settings};
+use super::{Durability, ExternalServer, MariaDb, Postgres, Sqlite, url::with_settings};
 use crate::{PATIENCE, wait};
 
-/// An SQL database, of whichever engine.
+/// A database of PostgreSQL, MariaDB or SQLite.
 #[derive(Debug)]
 pub enum AnySql {
     /// One server of PostgreSQL.
     Postgres(Postgres),
     /// One server of MariaDB.
     MariaDb(MariaDb),
-    /// A file. It has no server; [`Sqlite`] says what stands for a stopped and for a hanging one.
+    /// A file. It has no server: [`Sqlite`] says what replaces a stopped and a frozen one.
     Sqlite(Sqlite),
 }
 
 impl AnySql {
-    /// PostgreSQL. As everywhere here, the test has a database of its own, and the URL has a
-    /// password.
+    /// PostgreSQL. Other tests may use the server at the same time; the test has its own database.
+    /// The URL has a password.
     ///
     /// # Panics
     /// As [`Postgres::start`].
     pub async fn postgres() -> Option<Self> {
-        Postgres::start().await.map(Self::Postgres)
+        match Postgres::shared().await {
+            Some(shared) => Some(Self::Postgres(shared)),
+            None => Postgres::start().await.map(Self::Postgres),
+        }
     }
 
-    /// MariaDB.
+    /// MariaDB; as [`postgres`](Self::postgres).
     ///
     /// # Panics
     /// As [`MariaDb::start`].
     pub async fn mariadb() -> Option<Self> {
-        MariaDb::start().await.map(Self::MariaDb)
+        match MariaDb::shared().await {
+            Some(shared) => Some(Self::MariaDb(shared)),
+            None => MariaDb::start().await.map(Self::MariaDb),
+        }
     }
 
     /// SQLite.
@@ -40,25 +46,25 @@ impl AnySql {
         Sqlite::start().await.map(Self::Sqlite)
     }
 
-    /// PostgreSQL of the test's own: with one that the environment names the test is skipped.
+    /// The test's own PostgreSQL. If the environment names one, the test is skipped.
     ///
     /// # Panics
     /// As [`Postgres::start`].
-    pub async fn own_postgres(kept: Kept) -> Option<Self> {
+    pub async fn own_postgres(kept: Durability) -> Option<Self> {
         let postgres = Postgres::start_keeping(kept, &[]).await?;
         is_ours(postgres.port()).then_some(Self::Postgres(postgres))
     }
 
-    /// MariaDB, likewise.
+    /// The test's own MariaDB. If the environment names one, the test is skipped.
     ///
     /// # Panics
     /// As [`MariaDb::start`].
-    pub async fn own_mariadb(kept: Kept) -> Option<Self> {
+    pub async fn own_mariadb(kept: Durability) -> Option<Self> {
         let mariadb = MariaDb::start_keeping(kept, &[]).await?;
         is_ours(mariadb.port()).then_some(Self::MariaDb(mariadb))
     }
 
-    /// The URL, with settings, which may be none.
+    /// The URL with these settings, which may be empty.
     #[must_use]
     pub fn url(&self, settings: &str) -> String {
         let url = match self {
@@ -69,7 +75,7 @@ impl AnySql {
         with_settings(url, settings)
     }
 
-    /// What it is, as `postgres 16.4`.
+    /// The product and its version, as `postgres 16.4`.
     #[must_use]
     pub fn version(&self) -> &str {
         match self {
@@ -79,23 +85,23 @@ impl AnySql {
         }
     }
 
-    /// Its server's port on 127.0.0.1.
+    /// The port of its server on 127.0.0.1.
     ///
     /// # Errors
-    /// If it is not ours, or if there is no server.
-    pub fn port(&self) -> Result<u16, NotOurs> {
+    /// If the environment names it, or if there is no server.
+    pub fn port(&self) -> Result<u16, ExternalServer> {
         match self {
             Self::Postgres(postgres) => postgres.port(),
             Self::MariaDb(mariadb) => mariadb.port(),
-            Self::Sqlite(_) => Err(NotOurs::File),
+            Self::Sqlite(_) => Err(ExternalServer::File),
         }
     }
 
     /// Kills it.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub async fn stop(&mut self) -> Result<(), NotOurs> {
+    /// If the environment names it.
+    pub async fn stop(&mut self) -> Result<(), ExternalServer> {
         match self {
             Self::Postgres(postgres) => postgres.stop().await,
             Self::MariaDb(mariadb) => mariadb.stop().await,
@@ -109,11 +115,11 @@ impl AnySql {
     /// Starts it again at the same address.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If it does not answer.
-    pub async fn start_again(&mut self) -> Result<(), NotOurs> {
+    pub async fn start_again(&mut self) -> Result<(), ExternalServer> {
         match self {
             Self::Postgres(postgres) => postgres.start_again().await,
             Self::MariaDb(mariadb) => mariadb.start_again().await,
@@ -124,11 +130,11 @@ impl AnySql {
         }
     }
 
-    /// Makes it hang: it holds its connections and answers nothing.
+    /// Freezes it: it keeps its connections and answers nothing.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub async fn freeze(&self) -> Result<(), NotOurs> {
+    /// If the environment names it.
+    pub async fn freeze(&self) -> Result<(), ExternalServer> {
         match self {
             Self::Postgres(postgres) => postgres.freeze().await,
             Self::MariaDb(mariadb) => mariadb.freeze().await,
@@ -139,11 +145,11 @@ impl AnySql {
         }
     }
 
-    /// Lets it go on.
+    /// Lets it continue.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub async fn thaw(&self) -> Result<(), NotOurs> {
+    /// If the environment names it.
+    pub async fn thaw(&self) -> Result<(), ExternalServer> {
         match self {
             Self::Postgres(postgres) => postgres.thaw().await,
             Self::MariaDb(mariadb) => mariadb.thaw().await,
@@ -154,37 +160,36 @@ impl AnySql {
         }
     }
 
-    /// Lets it refuse whatever changes something, or, with SQLite, wait; reads are served.
+    /// Makes it refuse writes; SQLite lets writers wait instead. It serves reads.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If it does not answer.
-    pub async fn take_no_writes(&self) -> Result<(), NotOurs> {
+    pub async fn take_no_writes(&self) -> Result<(), ExternalServer> {
         self.read_only("on").await
     }
 
-    /// Lets it take writes again.
+    /// Makes it accept writes again.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If it does not answer.
-    pub async fn take_writes(&self) -> Result<(), NotOurs> {
+    pub async fn take_writes(&self) -> Result<(), ExternalServer> {
         self.read_only("off").await
     }
 
     /// `on` or `off`.
-    async fn read_only(&self, is: &str) -> Result<(), NotOurs> {
+    async fn read_only(&self, is: &str) -> Result<(), ExternalServer> {
         match self {
             Self::Postgres(_) => {
                 self.port()?;
                 self.tell(&format!("ALTER SYSTEM SET default_transaction_read_only = {is}")).await;
                 self.tell("SELECT pg_reload_conf()").await;
-                // Each process of the server hears of it by itself; a new one has it from its
-                // start.
+                // Each process of the server reads its settings by itself.
                 let shown = async || self.tell("SHOW default_transaction_read_only").await == is;
                 wait::until("the server to read its settings", PATIENCE, async || {
                     shown().await.then_some(())
@@ -201,25 +206,25 @@ impl AnySql {
         Ok(())
     }
 
-    /// The only value of an answer.
+    /// The first value of the answer.
     async fn tell(&self, statement: &str) -> String {
-        let rows = self.ask(statement).await.expect("who may do everything is answered");
+        let rows = self.ask(statement).await.expect("the server answers");
         rows.into_iter().flatten().next().flatten().unwrap_or_default()
     }
 
-    /// All that its processes have written, if they are the test's own.
+    /// All that its processes have written; empty if the environment names it.
     #[must_use]
     pub fn output(&self) -> String {
         match self {
             Self::Postgres(postgres) => postgres.output(),
             Self::MariaDb(mariadb) => mariadb.output(),
-            Self::Sqlite(_) => Err(NotOurs::File),
+            Self::Sqlite(_) => Err(ExternalServer::File),
         }
         .unwrap_or_default()
     }
 
-    /// The rows that some statements give, as text, for looking around: on a connection of its own,
-    /// within five seconds. On a server of ours they may do everything.
+    /// The rows that some statements give, as text: on a new connection of the user who may do
+    /// most, within five seconds.
     ///
     /// # Errors
     /// If it refuses one of them or does not answer.
@@ -231,8 +236,8 @@ impl AnySql {
         }
     }
 
-    /// All rows of all tables of its database, a line for each, with the names of the columns.
-    /// Bytes that are letters are letters.
+    /// All rows of all tables of its database, one per line, with the names of the columns. Bytes
+    /// that are letters appear as letters.
     ///
     /// # Panics
     /// If it does not answer.
@@ -245,11 +250,10 @@ impl AnySql {
     }
 }
 
-/// Whether a test that stops its server can go on with this one. Otherwise its output says that it
-/// is skipped.
-fn is_ours(port: Result<u16, NotOurs>) -> bool {
+/// Whether the test may stop this server. Otherwise its output says that it is skipped.
+fn is_ours(port: Result<u16, ExternalServer>) -> bool {
     port.inspect_err(|not_ours| {
-        eprintln!("SKIPPED, this test stops and starts its server: {not_ours}")
+        eprintln!("SKIPPED, this test stops and starts its server: {not_ours}");
     })
     .is_ok()
 }

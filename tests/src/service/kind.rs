@@ -1,11 +1,18 @@
-//! The kinds of servers that tests ask for.
+//! The kinds of servers that tests ask for, and the environment variables that choose them.
 
-use std::env;
+use std::{env, path::PathBuf};
 
-/// One kind of server: what it is called, and where it can be had.
+use tempfile::TempDir;
+
+/// The password of every server that the tests start, so that what must stay hidden is there to be
+/// found. Only [`Redis::start`](super::Redis::start) and [`Mongo::start`](super::Mongo::start)
+/// without flags, and replica sets of MongoDB, have none.
+pub const PASSWORD: &str = "correcthorse";
+
+/// One kind of server: its name, and where it can be had.
 #[derive(Debug)]
-pub(super) struct Kind {
-    /// What `REQUIRE_SERVICES` calls it.
+pub struct Kind {
+    /// Its name in `REQUIRE_SERVICES`.
     pub(super) name: &'static str,
     /// The environment variable that names one which runs already.
     pub(super) url_variable: &'static str,
@@ -83,8 +90,18 @@ pub(crate) fn is_required(name: &str) -> bool {
     })
 }
 
-/// An environment variable's value. An empty one counts as not set, so that a caller of scripts can
-/// take one back.
+/// A new folder for the files of a service, in `TEST_SERVICES_FOLDER` or among the system's
+/// temporary files. Servers wait for their disk less if it is in memory.
+///
+/// # Panics
+/// If it cannot be made.
+pub(super) fn new_folder() -> TempDir {
+    let parent = variable("TEST_SERVICES_FOLDER").map_or_else(env::temp_dir, PathBuf::from);
+    tempfile::Builder::new().prefix("service-").tempdir_in(parent).expect("a temporary folder")
+}
+
+/// The value of an environment variable. An empty one counts as not set, so that a script can unset
+/// it for another.
 pub(crate) fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -1,250 +1,129 @@
 //! One MariaDB server.
 
-use std::{thread, time::Instant};
+use std::path::Path;
 
 use sqlx::MySqlPool;
 
 use super::{
-    Kept,
-    kind::MARIADB,
-    mariadb_node::{MariaDbNode, ask, product},
+    cleanup::clean_up,
+    kind::{Kind, MARIADB},
+    managed::{Continues, Engine, Managed},
+    mariadb_node::{MariaDbNode, ask, make_database, product, root_url, user_url},
     node::Node,
-    nodes::Nodes,
-    origin::Origin,
+    ownership::ExternalServer,
+    shared::SharedServer,
     sql::{self, LOOK_WITHIN},
-    sql_url::{own_database, with_database},
-    whose::{NotOurs, Whose},
+    url::{own_sql_database, with_database},
 };
 
 /// The names of all tables of a database.
 const TABLES: &str = "SELECT CONCAT('`', table_name, '`') FROM information_schema.tables WHERE table_schema = DATABASE() ORDER BY 1";
 
-/// One MariaDB server. Dropping it ends it; of a server that is not ours it drops the test's
-/// database.
-#[derive(Debug)]
-pub struct MariaDb {
-    server: Whose<Nodes<MariaDbNode>>,
-    kept: Kept,
-    database: String,
-    version: String,
+/// One MariaDB server: `mysql://app:PASSWORD@127.0.0.1:PORT/DATABASE` with
+/// [`PASSWORD`](super::PASSWORD), for a user who may do everything in its database and nothing
+/// else. After a restart it holds what it had committed.
+pub type MariaDb = Managed<MariaDbNode>;
+
+impl Engine for MariaDbNode {
+    const KIND: &'static Kind = &MARIADB;
+
+    fn process(_folder: &Path, flags: &[&str], leaves_template: bool) -> Self {
+        Self::new(flags, leaves_template)
+    }
+
+    fn new_database(_external: Option<&str>) -> String {
+        own_sql_database()
+    }
+
+    fn url(node: &Node<Self>, database: &str) -> String {
+        user_url(node.port, database)
+    }
+
+    fn root_url(node: &Node<Self>, database: &str) -> String {
+        root_url(node.port, database)
+    }
+
+    fn shared_url(shared: &SharedServer, database: &str) -> String {
+        user_url(shared.port(), database)
+    }
+
+    fn shared_root_url(shared: &SharedServer, database: &str) -> String {
+        with_database(shared.url(), database)
+    }
+
+    fn external_url(url: &str, database: &str) -> String {
+        with_database(url, database)
+    }
+
+    async fn prepare(node: &Node<Self>, database: &str) {
+        make_database(&root_url(node.port, ""), database)
+            .await
+            .expect("a new server makes a database");
+    }
+
+    async fn prepare_shared(shared: &SharedServer, database: &str) {
+        make_database(shared.url(), database).await.expect("the shared server makes a database");
+    }
+
+    async fn prepare_external(url: &str, database: &str) {
+        let made = ask(url, &format!("CREATE DATABASE `{database}`")).await;
+        made.unwrap_or_else(|error| {
+            panic!("the server of {} makes no database: {error}", MARIADB.url_variable)
+        });
+    }
+
+    fn remove(url: &str, database: &str, _continues: Continues) {
+        let statement = format!("DROP DATABASE `{database}`");
+        let url = url.to_owned();
+        clean_up("the database", move || async move { ask(&url, &statement).await.map(drop) });
+    }
+
+    fn release(_node: &Node<Self>) {}
+
+    async fn product(url: &str) -> Result<String, String> {
+        product(url).await.map_err(|error| error.to_string())
+    }
 }
 
 impl MariaDb {
-    /// Starts one, new and empty, or takes the one of `TEST_MARIADB_URL`, with a database of the
-    /// test's own. `None` means that the test is to return: it is skipped, and its output says why.
+    /// Its URL through its Unix-domain socket.
+    ///
+    /// # Errors
+    /// If the environment names the server.
+    pub fn socket_url(&self) -> Result<String, ExternalServer> {
+        Ok(self.node()?.socket_url(self.database()))
+    }
+
+    /// Connections to its database for the statements of the test, which wait at most five seconds
+    /// for a server. Their user may do most.
     ///
     /// # Panics
-    /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not start.
-    pub async fn start() -> Option<Self> {
-        Self::start_with(&[]).await
-    }
-
-    /// The same with further flags, as `["--max-connections=20"]`. A server that is not ours cannot
-    /// be set up, so with `TEST_MARIADB_URL` and flags the test is skipped.
-    ///
-    /// # Panics
-    /// As [`start`](Self::start).
-    pub async fn start_with(flags: &[&str]) -> Option<Self> {
-        Self::start_keeping(Kept::Everything, flags).await
-    }
-
-    /// The same, with what it holds after a restart.
-    ///
-    /// # Panics
-    /// As [`start`](Self::start).
-    pub async fn start_keeping(kept: Kept, flags: &[&str]) -> Option<Self> {
-        let began = Instant::now();
-        let database = own_database();
-        let server = match Origin::find(&MARIADB).await? {
-            Origin::Theirs(url) => Whose::taken(url, &MARIADB, flags)?,
-            origin => Whose::Ours(
-                Nodes::start(&MARIADB, &origin, 1, |_, _| vec![MariaDbNode::new(&database, flags)])
-                    .await,
-            ),
-        };
-        let mut started = Self { server, kept, database, version: String::new() };
-        started.make_database().await;
-        let version = product(&started.own_url()).await;
-        started.version = version.unwrap_or_else(|error| {
-            panic!("{}: cannot ask it for its version: {error}", started.server.description())
-        });
-        eprintln!(
-            "{} {}, there after {:?}",
-            started.version,
-            started.server.description(),
-            began.elapsed()
-        );
-        Some(started)
-    }
-
-    /// Its URL: `mysql://app:PASSWORD@127.0.0.1:PORT/DATABASE` with [`PASSWORD`](super::PASSWORD),
-    /// for a user who may do everything in its database and nothing else.
-    #[must_use]
-    pub fn url(&self) -> String {
-        match &self.server {
-            Whose::Ours(nodes) => nodes.list()[0].url(),
-            Whose::Theirs { url, .. } => with_database(url, &self.database),
-        }
-    }
-
-    /// The same through its Unix-domain socket.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub fn socket_url(&self) -> Result<String, NotOurs> {
-        Ok(self.node()?.socket_url())
-    }
-
-    /// The database of its URL, which is this test's alone.
-    #[must_use]
-    pub fn database(&self) -> &str {
-        &self.database
-    }
-
-    /// Its port on 127.0.0.1.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub fn port(&self) -> Result<u16, NotOurs> {
-        Ok(self.node()?.port)
-    }
-
-    /// All that it has written: its log.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub fn output(&self) -> Result<String, NotOurs> {
-        Ok(self.server.ours()?.output())
-    }
-
-    /// What it is, as `mariadb 11.4.3`.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-
-    /// Kills it. What it had acknowledged is kept, unless it was to keep nothing. Fine if it is
-    /// stopped.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub async fn stop(&mut self) -> Result<(), NotOurs> {
-        let port = self.port()?;
-        self.server.ours_mut()?.stop(port).await;
-        Ok(())
-    }
-
-    /// Starts it again after [`stop`](Self::stop), at the same address with the same flags.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    ///
-    /// # Panics
-    /// If it does not answer.
-    pub async fn start_again(&mut self) -> Result<(), NotOurs> {
-        let node = self.node()?;
-        if node.is_running() {
-            return Ok(());
-        }
-        let (port, is_emptied) = (node.port, self.kept == Kept::Nothing);
-        if is_emptied {
-            node.empty();
-        }
-        self.server.ours_mut()?.start_again(port).await;
-        Ok(())
-    }
-
-    /// Makes it hang: it keeps its connections and answers nothing. The system still takes new ones
-    /// for it.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub async fn freeze(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.freeze(self.port()?).await;
-        Ok(())
-    }
-
-    /// Lets it go on after [`freeze`](Self::freeze).
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub async fn thaw(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.thaw(self.port()?).await;
-        Ok(())
-    }
-
-    /// Connections to its database for the test's own statements, which do not wait longer than
-    /// five seconds for a server. On one of ours they may do everything.
-    ///
-    /// # Panics
-    /// If the URL of a server that is not ours is none.
+    /// If the environment names a server by something that is not a URL of MariaDB.
     #[must_use]
     pub fn pool(&self) -> MySqlPool {
         let options = sqlx::pool::PoolOptions::new().acquire_timeout(LOOK_WITHIN);
-        // The error would have the password in it.
-        options.connect_lazy(&self.own_url()).unwrap_or_else(|_| panic!("a URL of MariaDB"))
+        // The error would show the password.
+        options.connect_lazy(&self.root_url()).unwrap_or_else(|_| panic!("a URL of MariaDB"))
     }
 
-    /// The rows that some statements give, as text, for looking around: on a connection of its own,
-    /// within five seconds. On a server of ours they may do everything.
+    /// The rows that some statements give, as text: on a new connection of the user who may do
+    /// most, within five seconds.
     ///
     /// # Errors
     /// If it refuses one of them or does not answer.
     pub async fn ask(&self, statements: &str) -> sqlx::Result<Vec<Vec<Option<String>>>> {
-        Ok(ask(&self.own_url(), statements).await?.rows)
+        Ok(ask(&self.root_url(), statements).await?.rows)
     }
 
-    /// All rows of all tables of its database, a line for each, with the names of the columns.
-    /// Bytes that are letters are letters.
+    /// All rows of all tables of its database, one per line, with the names of the columns. Bytes
+    /// that are letters appear as letters.
     ///
     /// # Panics
     /// If the server does not answer.
     pub async fn dump(&self) -> String {
-        let url = self.own_url();
+        let url = self.root_url();
         sql::dump(TABLES, async |statement| ask(&url, statement).await)
             .await
             .expect("the server answers")
-    }
-
-    async fn make_database(&self) {
-        // One of ours has it from the beginning.
-        if let Whose::Theirs { url, .. } = &self.server {
-            let made = ask(url, &format!("CREATE DATABASE `{}`", self.database)).await;
-            made.unwrap_or_else(|error| {
-                panic!("{}: no database for this test: {error}", self.server.description())
-            });
-        }
-    }
-
-    /// The URL of who may do most.
-    fn own_url(&self) -> String {
-        self.node().map_or_else(|_| self.url(), Node::<MariaDbNode>::root_url)
-    }
-
-    fn node(&self) -> Result<&Node<MariaDbNode>, NotOurs> {
-        Ok(&self.server.ours()?.list()[0])
-    }
-}
-
-impl Drop for MariaDb {
-    fn drop(&mut self) {
-        if let Whose::Theirs { url, .. } = &self.server {
-            ask_blocking(url.clone(), format!("DROP DATABASE `{}`", self.database));
-        }
-    }
-}
-
-/// Has somebody's server do one statement, for the end of a test, where nothing can be awaited.
-fn ask_blocking(url: String, statement: String) {
-    // A thread of its own, since the runtime of the test may be on this one.
-    let asked = thread::spawn(move || {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(ask(&url, &statement)).map(drop)
-    });
-    match asked.join() {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => eprintln!("the test's database stays: {error}"),
-        Err(_) => eprintln!("the test's database stays"),
     }
 }

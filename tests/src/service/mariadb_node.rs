@@ -1,29 +1,33 @@
 //! One `mariadbd`.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use rustix::process::geteuid;
 use sqlx::{Connection, MySqlConnection};
 
 use super::{
-    any_redis::PASSWORD,
-    node::{Node, line, quoted},
-    server::Server,
+    kind::{MARIADB, PASSWORD},
+    node::{Node, Server, line, quoted},
+    shared::{self, template_in},
     sql::{self, Answer, LOOK_WITHIN},
 };
 
-/// Who may do everything.
+/// How long a server may take to make a database. It writes to its disk for that, which others may
+/// keep busy.
+const MAKE_WITHIN: Duration = Duration::from_secs(20);
+
+/// The user who may do everything.
 const ROOT: &str = "rig";
 
-/// Who may do everything in the test's database.
+/// The user who may do everything in the database of the test.
 const USER: &str = "app";
 
-/// What makes the folder of a `mariadbd`.
+/// The program that makes the folder of a `mariadbd`.
 const INSTALL: &str = "mariadb-install-db";
 
-/// What every `mariadbd` is started with, and its folder made with: small in memory and on disk, as
-/// there are many at once. It gives what it acknowledges to the system, so that its own end loses
-/// nothing of it, and does not wait for the disk: no test turns the machine off.
+/// The flags of every `mariadbd`, also for making its folder: small in memory and on disk, because
+/// several run at once. It hands what it acknowledges to the system, so that a killed server loses
+/// nothing, and does not wait for the disk, because no test turns the machine off.
 const FLAGS: &[&str] = &[
     "--skip-name-resolve",
     "--innodb-buffer-pool-size=16M",
@@ -31,40 +35,34 @@ const FLAGS: &[&str] = &[
     "--innodb-flush-log-at-trx-commit=2",
 ];
 
-/// What a `mariadbd` is to be.
+/// The settings of a `mariadbd`.
 #[derive(Debug)]
-pub(super) struct MariaDbNode {
-    /// The test's database.
-    database: String,
-    /// Further words of its command line.
+pub struct MariaDbNode {
+    /// Further flags of its command line.
     flags: Vec<String>,
+    /// Whether it leaves a copy of its new files, for other servers to begin with.
+    leaves_template: bool,
 }
 
 impl MariaDbNode {
-    /// One with these flags, in which there is this database.
-    pub(super) fn new(database: &str, flags: &[&str]) -> Self {
-        Self {
-            database: database.to_owned(),
-            flags: flags.iter().map(ToString::to_string).collect(),
-        }
+    /// One with these flags, which may leave a copy of its new files.
+    pub(super) fn new(flags: &[&str], leaves_template: bool) -> Self {
+        Self { flags: flags.iter().map(ToString::to_string).collect(), leaves_template }
     }
+}
 
-    /// Makes the users and the database. It is not the server that is told, in whose log that could
-    /// be, but what makes its folder.
-    fn first_statements(&self) -> String {
-        let database = &self.database;
-        [
-            // Users can be made only by who knows of users.
-            "FLUSH PRIVILEGES".to_owned(),
-            format!("CREATE DATABASE `{database}`"),
-            format!("CREATE USER {ROOT}@'%' IDENTIFIED BY '{PASSWORD}'"),
-            format!("GRANT ALL ON *.* TO {ROOT}@'%' WITH GRANT OPTION"),
-            format!("CREATE USER {USER}@'%' IDENTIFIED BY '{PASSWORD}'"),
-            format!("GRANT ALL ON `{database}`.* TO {USER}@'%'"),
-        ]
-        .map(|statement| statement + ";\n")
-        .concat()
-    }
+/// Makes the users. The program that makes the folder executes this, because the server could
+/// write it into its log.
+fn first_statements() -> String {
+    [
+        // Users can be made only after the server has loaded its list of users.
+        "FLUSH PRIVILEGES".to_owned(),
+        format!("CREATE USER {ROOT}@'%' IDENTIFIED BY '{PASSWORD}'"),
+        format!("GRANT ALL ON *.* TO {ROOT}@'%' WITH GRANT OPTION"),
+        format!("CREATE USER {USER}@'%' IDENTIFIED BY '{PASSWORD}'"),
+    ]
+    .map(|statement| statement + ";\n")
+    .concat()
 }
 
 impl Server for MariaDbNode {
@@ -74,8 +72,14 @@ impl Server for MariaDbNode {
 
     fn set_up(node: &Node<Self>, program: &str) -> String {
         let (data, first) = (node.data(), node.file("sql"));
-        fs::write(&first, node.server.first_statements())
-            .expect("a temporary folder can be written to");
+        fs::write(&first, first_statements()).expect("a temporary folder can be written to");
+        shared::copy_template(&MARIADB, &data);
+        let leave = if node.server.leaves_template {
+            let data = quoted(&data.display().to_string());
+            format!(" && cp -a {data} {}", quoted(&template_in(&node.folder)))
+        } else {
+            String::new()
+        };
         // It refuses to run as root unless it is told to.
         let user = geteuid().is_root().then_some("--user=root");
         let both = |further: Vec<String>| {
@@ -84,8 +88,8 @@ impl Server for MariaDbNode {
                 .chain(user)
                 .chain(FLAGS.iter().copied())
                 .map(str::to_owned);
-            // One that starts takes the temporary tables that lie about for its own of an earlier
-            // life.
+            // A server that starts would take the temporary tables of others in a shared folder for
+            // its own.
             let own = [
                 format!("--datadir={}", data.display()),
                 format!("--tmpdir={}", node.folder.display()),
@@ -105,7 +109,7 @@ impl Server for MariaDbNode {
         ];
         let serve = both(own).into_iter().chain(node.server.flags.iter().cloned());
         format!(
-            "[ -e {} ] || {} >/dev/null && exec {}",
+            "[ -e {} ] || {{ {} >/dev/null{leave}; }} && exec {}",
             quoted(&data.display().to_string()),
             line(INSTALL, initialise),
             line(program, serve)
@@ -113,36 +117,46 @@ impl Server for MariaDbNode {
     }
 
     async fn answers(node: &Node<Self>) -> bool {
-        // Its own word for it, which nobody else at its port can give.
+        // Another server at its port would not write to this log.
         node.said().contains("ready for connections")
     }
 }
 
 impl Node<MariaDbNode> {
-    /// The URL of who has the test's database.
-    pub(super) fn url(&self) -> String {
-        format!("mysql://{USER}:{PASSWORD}@127.0.0.1:{}/{}", self.port, self.server.database)
-    }
-
-    /// The same through its Unix-domain socket.
-    pub(super) fn socket_url(&self) -> String {
+    /// The URL of the user of this database through the server's Unix-domain socket.
+    pub(super) fn socket_url(&self, database: &str) -> String {
         let socket = self.data().join("socket");
-        format!(
-            "mysql://{USER}:{PASSWORD}@localhost/{}?socket={}",
-            self.server.database,
-            socket.display()
-        )
+        format!("mysql://{USER}:{PASSWORD}@localhost/{database}?socket={}", socket.display())
     }
+}
 
-    /// The URL for who may do everything.
-    pub(super) fn root_url(&self) -> String {
-        format!("mysql://{ROOT}:{PASSWORD}@127.0.0.1:{}/{}", self.port, self.server.database)
-    }
+/// The URL of the user of this database.
+pub(super) fn user_url(port: u16, database: &str) -> String {
+    format!("mysql://{USER}:{PASSWORD}@127.0.0.1:{port}/{database}")
+}
+
+/// The URL of the user who may do everything.
+pub(super) fn root_url(port: u16, database: &str) -> String {
+    format!("mysql://{ROOT}:{PASSWORD}@127.0.0.1:{port}/{database}")
+}
+
+/// Makes a database, in which the user may do everything.
+pub(super) async fn make_database(root: &str, database: &str) -> sqlx::Result<()> {
+    let statements = format!(
+        "CREATE DATABASE `{database}`; GRANT ALL ON `{}`.* TO {USER}@'%'",
+        // In a grant an underscore stands for any letter.
+        database.replace('_', "\\_")
+    );
+    ask_within(MAKE_WITHIN, root, &statements).await.map(drop)
 }
 
 /// A server's answer to some statements on a connection of its own.
 pub(super) async fn ask(url: &str, statements: &str) -> sqlx::Result<Answer> {
-    sql::within(LOOK_WITHIN, async {
+    ask_within(LOOK_WITHIN, url, statements).await
+}
+
+async fn ask_within(limit: Duration, url: &str, statements: &str) -> sqlx::Result<Answer> {
+    sql::within(limit, async {
         let mut connection = MySqlConnection::connect(url).await?;
         let answer = sql::mariadb(&mut connection, statements).await;
         connection.close().await.and(answer)
@@ -150,7 +164,7 @@ pub(super) async fn ask(url: &str, statements: &str) -> sqlx::Result<Answer> {
     .await
 }
 
-/// What the server is, as `mariadb 11.4.3`, or `mysql 8.0.36`.
+/// The product and its version, as `mariadb 11.4.3` or `mysql 8.0.36`.
 pub(super) async fn product(url: &str) -> sqlx::Result<String> {
     let version = ask(url, "SELECT version()").await?.only();
     let product = if version.to_lowercase().contains("mariadb") { "mariadb" } else { "mysql" };

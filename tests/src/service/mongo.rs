@@ -1,199 +1,88 @@
 //! One MongoDB server.
 
-use std::time::Instant;
+use std::path::Path;
 
 use mongodb::{Client, bson::Document};
 
 use super::{
-    Kept,
-    kind::MONGO,
-    mongo_node::{MongoNode, client, command, product},
-    mongo_url::{own_database, with_own_database},
+    kind::{Kind, MONGO},
+    managed::{Continues, Engine, Managed},
+    mongo_node::{MongoNode, client, command, make_user, product, user_url},
     node::Node,
-    nodes::Nodes,
-    origin::Origin,
-    whose::{NotOurs, Whose},
+    shared::SharedServer,
+    url::{mongo_database_like, with_mongo_database},
 };
 
-/// One MongoDB server. Dropping it ends it.
-#[derive(Debug)]
-pub struct Mongo {
-    server: Whose<Nodes<MongoNode>>,
-    kept: Kept,
-    database: String,
-    version: String,
+/// One MongoDB server: `mongodb://127.0.0.1:PORT/DATABASE`. With the flag `--auth` its URL has the
+/// name and the [`PASSWORD`](super::PASSWORD) of a user who may read and write its database and no
+/// other. After a restart it holds what it had acknowledged to writers that ask for the journal.
+pub type Mongo = Managed<MongoNode>;
+
+impl Engine for MongoNode {
+    const KIND: &'static Kind = &MONGO;
+
+    fn process(_folder: &Path, flags: &[&str], _leaves_template: bool) -> Self {
+        Self::new(flags)
+    }
+
+    fn new_database(external: Option<&str>) -> String {
+        mongo_database_like(external.unwrap_or_default())
+    }
+
+    fn url(node: &Node<Self>, database: &str) -> String {
+        format!("mongodb://{}127.0.0.1:{}/{database}", node.credentials(), node.port)
+    }
+
+    fn root_url(node: &Node<Self>, _database: &str) -> String {
+        node.url()
+    }
+
+    fn shared_url(shared: &SharedServer, database: &str) -> String {
+        user_url(shared.port(), database)
+    }
+
+    fn shared_root_url(shared: &SharedServer, _database: &str) -> String {
+        shared.url().to_owned()
+    }
+
+    fn external_url(url: &str, database: &str) -> String {
+        with_mongo_database(url, database)
+    }
+
+    async fn prepare(node: &Node<Self>, database: &str) {
+        node.make_users(database).await;
+    }
+
+    async fn prepare_shared(shared: &SharedServer, database: &str) {
+        make_user(&client(shared.url()).await, database).await;
+    }
+
+    /// The first write makes it.
+    async fn prepare_external(_url: &str, _database: &str) {}
+
+    fn remove(_url: &str, _database: &str, _continues: Continues) {}
+
+    fn release(_node: &Node<Self>) {}
+
+    async fn product(url: &str) -> Result<String, String> {
+        product(url).await.map_err(|error| error.to_string())
+    }
 }
 
 impl Mongo {
-    /// Starts one, new and empty, or takes the one of `TEST_MONGO_URL`. `None` means that the test
-    /// is to return: it is skipped, and its output says why.
+    /// A client of the user who may do most, which waits at most two seconds for a server.
     ///
     /// # Panics
-    /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not start.
-    pub async fn start() -> Option<Self> {
-        Self::start_with(&[]).await
-    }
-
-    /// The same with further flags, as `["--setParameter", "ttlMonitorEnabled=false"]`. With
-    /// `--auth`, [`url`](Self::url) has the name and the [`PASSWORD`](super::PASSWORD) of a user
-    /// who may read and write its database and nothing else. A server that is not ours cannot be
-    /// set up, so with `TEST_MONGO_URL` and flags the test is skipped.
-    ///
-    /// # Panics
-    /// As [`start`](Self::start).
-    pub async fn start_with(flags: &[&str]) -> Option<Self> {
-        Self::start_keeping(Kept::Everything, flags).await
-    }
-
-    /// The same, with what it holds after a restart.
-    ///
-    /// # Panics
-    /// As [`start`](Self::start).
-    pub async fn start_keeping(kept: Kept, flags: &[&str]) -> Option<Self> {
-        let began = Instant::now();
-        let (server, database) = match Origin::find(&MONGO).await? {
-            Origin::Theirs(url) => {
-                let (url, database) = with_own_database(&url);
-                (Whose::taken(url, &MONGO, flags)?, database)
-            }
-            origin => {
-                let nodes =
-                    Nodes::start(&MONGO, &origin, 1, |_, _| vec![MongoNode::new(flags)]).await;
-                let database = own_database("test");
-                nodes.list()[0].make_users(&database).await;
-                (Whose::Ours(nodes), database)
-            }
-        };
-        let mut mongo = Self { server, kept, database, version: String::new() };
-        let version = product(&mongo.own_url()).await;
-        mongo.version = version.unwrap_or_else(|error| {
-            panic!("{}: cannot ask it for its version: {error}", mongo.server.description())
-        });
-        eprintln!(
-            "{} {}, there after {:?}",
-            mongo.version,
-            mongo.server.description(),
-            began.elapsed()
-        );
-        Some(mongo)
-    }
-
-    /// Its URL: `mongodb://127.0.0.1:PORT/DATABASE`.
-    #[must_use]
-    pub fn url(&self) -> String {
-        match &self.server {
-            Whose::Ours(nodes) => {
-                let node = &nodes.list()[0];
-                format!("mongodb://{}127.0.0.1:{}/{}", node.credentials(), node.port, self.database)
-            }
-            Whose::Theirs { url, .. } => url.clone(),
-        }
-    }
-
-    /// The database of its URL, which is this test's alone.
-    #[must_use]
-    pub fn database(&self) -> &str {
-        &self.database
-    }
-
-    /// Its port on 127.0.0.1.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub fn port(&self) -> Result<u16, NotOurs> {
-        Ok(self.node()?.port)
-    }
-
-    /// All that it has written.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub fn output(&self) -> Result<String, NotOurs> {
-        Ok(self.server.ours()?.output())
-    }
-
-    /// What it is, as `mongo 7.0.14`.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-
-    /// Kills it. What it had acknowledged to a writer who asked for the journal is kept, unless it
-    /// was to keep nothing. Fine if it is stopped.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub async fn stop(&mut self) -> Result<(), NotOurs> {
-        let port = self.port()?;
-        self.server.ours_mut()?.stop(port).await;
-        Ok(())
-    }
-
-    /// Starts it again after [`stop`](Self::stop), at the same address with the same flags.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    ///
-    /// # Panics
-    /// If it does not answer.
-    pub async fn start_again(&mut self) -> Result<(), NotOurs> {
-        let node = self.node()?;
-        if node.is_running() {
-            return Ok(());
-        }
-        let (port, is_emptied) = (node.port, self.kept == Kept::Nothing);
-        if is_emptied {
-            node.empty();
-        }
-        self.server.ours_mut()?.start_again(port).await;
-        if is_emptied {
-            self.node()?.make_users(&self.database).await;
-        }
-        Ok(())
-    }
-
-    /// Makes it hang: it keeps its connections and answers nothing.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub async fn freeze(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.freeze(self.port()?).await;
-        Ok(())
-    }
-
-    /// Lets it go on after [`freeze`](Self::freeze).
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub async fn thaw(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.thaw(self.port()?).await;
-        Ok(())
-    }
-
-    /// A client for looking around, which does not wait longer than two seconds for a server. On
-    /// one of ours it may do everything.
-    ///
-    /// # Panics
-    /// If the URL of a server that is not ours is none.
+    /// If the environment names a server by something that is not a URL of MongoDB.
     pub async fn client(&self) -> Client {
-        client(&self.own_url()).await
+        client(&self.root_url()).await
     }
 
-    /// Its answer to one command to the database `admin`, for looking around: on a connection of
-    /// its own, within two seconds.
+    /// Its answer to one command to the database `admin`: on a new connection, within two seconds.
     ///
     /// # Errors
     /// If it refuses the command or does not answer.
     pub async fn command(&self, words: Document) -> mongodb::error::Result<Document> {
         command(&self.client().await, "admin", words).await
-    }
-
-    /// The URL of who may do most.
-    fn own_url(&self) -> String {
-        self.node().map_or_else(|_| self.url(), Node::<MongoNode>::url)
-    }
-
-    fn node(&self) -> Result<&Node<MongoNode>, NotOurs> {
-        Ok(&self.server.ours()?.list()[0])
     }
 }

@@ -1,4 +1,4 @@
-//! One `mongod`: an ordinary server, or a member of a replica set.
+//! One `mongod`: a single server, or a member of a replica set.
 
 use std::time::Duration;
 
@@ -11,26 +11,25 @@ use mongodb::{
 use tokio::time::timeout;
 
 use super::{
-    any_redis::PASSWORD,
-    node::{Node, line, quoted},
-    server::Server,
+    kind::PASSWORD,
+    node::{Node, Server, line, quoted},
 };
 
-/// How long a look at a server may take. One that hangs is not waited for.
+/// How long a question to a server may take, so that a test does not wait for a frozen one.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long a server may take to make a user. It writes to its disk for that, which others may keep
+/// How long a server may take to make a user. It writes to its disk, which may be
 /// busy.
 const MAKE_WITHIN: Duration = Duration::from_secs(20);
 
-/// Who may do everything, on a server with `--auth`.
+/// The user who may do everything, on a server with `--auth`.
 const ROOT: &str = "rig";
 
-/// Who may read and write one database, on a server with `--auth`.
+/// The user who may read and write one database, on a server with `--auth`.
 const USER: &str = "app";
 
-/// What every `mongod` is started with: small in memory and on disk, as there are many at once, and
-/// with nothing in a folder of all.
+/// The flags of every `mongod`: small in memory and on disk, because several run at once, and with no
+/// file in a shared folder.
 const FLAGS: &[&str] = &[
     "--bind_ip",
     "127.0.0.1",
@@ -41,17 +40,16 @@ const FLAGS: &[&str] = &[
     "log=(prealloc=false)",
     "--setParameter",
     "diagnosticDataCollectionEnabled=false",
-    // What took longer than a tenth of a second would be in its log with all that it holds. On a
-    // busy machine that can be anything, and tests look for what is there whatever the machine
-    // does.
+    // It would log the content of each operation that takes longer than a tenth of a second, which
+    // on a busy machine can be any. Tests search the log for secrets.
     "--slowms",
     "60000",
 ];
 
-/// What a `mongod` is to be.
+/// The settings of a `mongod`.
 #[derive(Debug)]
-pub(super) struct MongoNode {
-    /// Further words of its command line.
+pub struct MongoNode {
+    /// Further flags of its command line.
     flags: Vec<String>,
 }
 
@@ -61,7 +59,7 @@ impl MongoNode {
         Self { flags: flags.iter().map(ToString::to_string).collect() }
     }
 
-    /// Whether it wants to know who asks.
+    /// Whether clients need a user.
     fn has_users(&self) -> bool {
         self.flags.iter().any(|flag| flag == "--auth")
     }
@@ -82,52 +80,62 @@ impl Server for MongoNode {
     }
 
     async fn answers(node: &Node<Self>) -> bool {
-        // Its own word for it, which nobody else at its port can give; the last before it takes
-        // connections.
+        // The last line of its log before it accepts connections. Another server at its port would not
+        // write to this log.
         node.said().contains("Waiting for connections")
     }
 }
 
 impl Node<MongoNode> {
-    /// What stands before the host in the URL of the user of one database.
+    /// The credentials of the user of one database, as they stand in a URL.
     pub(super) fn credentials(&self) -> String {
         if self.server.has_users() { format!("{USER}:{PASSWORD}@") } else { String::new() }
     }
 
-    /// The URL of this node alone, for who may do everything.
+    /// The URL of this node alone, for the user who may do everything.
     pub(super) fn url(&self) -> String {
         let root =
             if self.server.has_users() { format!("{ROOT}:{PASSWORD}@") } else { String::new() };
         format!("mongodb://{root}127.0.0.1:{}/admin?directConnection=true", self.port)
     }
 
-    /// Makes the users of a server with `--auth` that has none yet. One without `--auth` needs
-    /// none.
+    /// Makes the users of a new server with `--auth`. Without that flag it needs none.
     ///
     /// # Panics
-    /// If it does not let us.
+    /// If it refuses.
     pub(super) async fn make_users(&self, database: &str) {
         if !self.server.has_users() {
             return;
         }
-        // As long as there is no user, whoever is on its machine may make the first one.
+        // Without users any client on its machine may make the first one.
         let nobody =
             client(&format!("mongodb://127.0.0.1:{}/?directConnection=true", self.port)).await;
         let root = doc! { "createUser": ROOT, "pwd": PASSWORD, "roles": ["root"] };
         command_within(MAKE_WITHIN, &nobody, "admin", root)
             .await
-            .expect("a server without users takes the first");
-        let user = doc! { "createUser": USER, "pwd": PASSWORD, "roles": ["readWrite"] };
-        command_within(MAKE_WITHIN, &client(&self.url()).await, database, user)
-            .await
-            .expect("who may do everything makes a user");
+            .expect("a server without users accepts the first");
+        make_user(&client(&self.url()).await, database).await;
     }
 }
 
-/// A client that gives up after [`LOOK_WITHIN`], for looking around.
+/// Makes the user of one database, on a server that has users.
 ///
 /// # Panics
-/// If the URL is none.
+/// If the server refuses.
+pub(super) async fn make_user(root: &Client, database: &str) {
+    let user = doc! { "createUser": USER, "pwd": PASSWORD, "roles": ["readWrite"] };
+    command_within(MAKE_WITHIN, root, database, user).await.expect("the server makes a user");
+}
+
+/// The URL of the user of one database, on a server that has users.
+pub(super) fn user_url(port: u16, database: &str) -> String {
+    format!("mongodb://{USER}:{PASSWORD}@127.0.0.1:{port}/{database}")
+}
+
+/// A client that gives up after [`LOOK_WITHIN`].
+///
+/// # Panics
+/// If it is not a URL of MongoDB.
 pub(super) async fn client(url: &str) -> Client {
     // The error would have the password in it.
     let mut options =
@@ -156,7 +164,7 @@ async fn command_within(
     answer.unwrap_or_else(|_| Err(Error::custom(format!("no answer within {limit:?}"))))
 }
 
-/// What the server is, as `mongo 7.0.14`.
+/// The product and its version, as `mongo 7.0.14`.
 pub(super) async fn product(url: &str) -> Result<String> {
     let built = command(&client(url).await, "admin", doc! { "buildInfo": 1 }).await?;
     Ok(format!("mongo {}", built.get_str("version").map_err(Error::custom)?))

@@ -1,6 +1,6 @@
 //! A replica set of MongoDB.
 
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
 
 use mongodb::{
     Client,
@@ -8,51 +8,65 @@ use mongodb::{
 };
 
 use super::{
-    Kept,
+    Durability,
     kind::MONGO_SET,
     mongo_node::{MongoNode, client, command, product},
-    mongo_url::{own_database, with_own_database},
     node::{Node, PortTaken},
     nodes::Nodes,
     origin::Origin,
-    whose::{NotOurs, Whose},
+    ownership::{ExternalServer, ServerOwnership},
+    shared::SharedServer,
+    url::{mongo_database_like, with_database, with_mongo_database},
 };
 use crate::{PATIENCE, wait};
 
-/// What the set is called, if it is the test's own.
+/// The name of a set that the tests start.
 const NAME: &str = "rig";
 
-/// How many members it has: all hold data, and each may be elected.
+/// The number of members. All hold data, and each may be elected.
 const MEMBERS: usize = 3;
 
-/// A primary that is silent for this many milliseconds gets a successor: short for quick tests, and
-/// long enough for a busy machine.
+/// After this many milliseconds of silence another member takes the place of the primary: short for
+/// quick tests, and long enough for a busy machine.
 const ELECTION_TIMEOUT: i32 = 1_500;
 
-/// How often members look at each other, in milliseconds.
+/// Milliseconds between two heartbeats of a member.
 const HEARTBEAT: i32 = 200;
 
-/// For how many seconds a primary that stepped down is no candidate.
+/// For this many seconds a primary that stepped down is not a candidate.
 const STEPPED_DOWN: i32 = 10;
 
 /// A replica set of three members that hold data. Dropping it ends it.
 #[derive(Debug)]
 pub struct MongoSet {
-    server: Whose<Nodes<MongoNode>>,
-    kept: Kept,
+    server: ServerOwnership<MongoNode>,
+    kept: Durability,
     database: String,
     version: String,
 }
 
 impl MongoSet {
     /// Starts one, new and empty, or takes the one of `TEST_MONGO_SET_URL`. `None` means that the
-    /// test is to return: it is skipped, and its output says why. It has a primary, and both others
+    /// test has to return: it is skipped, and its output says why. It has a primary, and both others
     /// follow.
     ///
     /// # Panics
-    /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not come together.
+    /// If none can be had and `REQUIRE_SERVICES` asks for it, or if it does not become complete.
     pub async fn start() -> Option<Self> {
         Self::start_with(&[]).await
+    }
+
+    /// Takes the one that the tests of this run share, with a new database, or `None` if there is
+    /// none. It deletes no expired document by itself.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub(super) async fn shared() -> Option<Self> {
+        let shared = SharedServer::find(&MONGO_SET)?;
+        Some(
+            Self::of(ServerOwnership::Shared(shared), Durability::Full, mongo_database_like(""))
+                .await,
+        )
     }
 
     /// The same with further flags for each member; as
@@ -61,19 +75,20 @@ impl MongoSet {
     /// # Panics
     /// As [`start`](Self::start).
     pub async fn start_with(flags: &[&str]) -> Option<Self> {
-        Self::start_keeping(Kept::Everything, flags).await
+        Self::start_keeping(Durability::Full, flags).await
     }
 
     /// The same, with what it holds after it was stopped as a whole.
     ///
     /// # Panics
     /// As [`start`](Self::start).
-    pub async fn start_keeping(kept: Kept, flags: &[&str]) -> Option<Self> {
+    pub async fn start_keeping(kept: Durability, flags: &[&str]) -> Option<Self> {
         let began = Instant::now();
         let (server, database) = match Origin::find(&MONGO_SET).await? {
-            Origin::Theirs(url) => {
-                let (url, database) = with_own_database(&url);
-                (Whose::taken(url, &MONGO_SET, flags)?, database)
+            Origin::External(url) => {
+                let database = mongo_database_like(&url);
+                let url = with_mongo_database(&url, &database);
+                (ServerOwnership::external(url, &MONGO_SET, flags)?, database)
             }
             origin => {
                 let flags = [&["--replSet", NAME, "--oplogSize", "64"], flags].concat();
@@ -83,15 +98,10 @@ impl MongoSet {
                 })
                 .await;
                 initiate(nodes.list()).await;
-                (Whose::Ours(nodes), own_database("test"))
+                (ServerOwnership::Own(Box::new(nodes)), mongo_database_like(""))
             }
         };
-        let mut set = Self { server, kept, database, version: String::new() };
-        set.complete().await;
-        let version = product(&set.url()).await;
-        set.version = version.unwrap_or_else(|error| {
-            panic!("{}: cannot ask it for its version: {error}", set.server.description())
-        });
+        let set = Self::of(server, kept, database).await;
         eprintln!(
             "replica set of {} {}, there after {:?}",
             set.version,
@@ -101,94 +111,110 @@ impl MongoSet {
         Some(set)
     }
 
+    async fn of(server: ServerOwnership<MongoNode>, kept: Durability, database: String) -> Self {
+        let mut set = Self { server, kept, database, version: String::new() };
+        set.complete().await;
+        let version = product(&set.url()).await;
+        set.version = version.unwrap_or_else(|error| {
+            panic!("{}: cannot ask it for its version: {error}", set.server.description())
+        });
+        set
+    }
+
     /// Its URL: `mongodb://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT/DATABASE?replicaSet=NAME`.
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
-            Whose::Ours(nodes) => format!(
+            ServerOwnership::Own(nodes) => format!(
                 "mongodb://{}/{}?replicaSet={NAME}",
                 hosts(nodes.list()).join(","),
                 self.database
             ),
-            Whose::Theirs { url, .. } => url.clone(),
+            ServerOwnership::Shared(shared) => with_database(shared.url(), &self.database),
+            ServerOwnership::External { url, .. } => url.clone(),
         }
     }
 
-    /// The database of its URL, which is this test's alone.
+    /// The database of its URL, which only this test uses.
     #[must_use]
     pub fn database(&self) -> &str {
         &self.database
     }
 
+    /// The URL by which other tests can share it, and the folder with its files.
+    pub(super) fn shared_as(&self) -> (String, PathBuf) {
+        self.server.shared_as(self.url())
+    }
+
     /// The ports of its members on 127.0.0.1.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub fn ports(&self) -> Result<Vec<u16>, NotOurs> {
-        Ok(self.server.ours()?.list().iter().map(|node| node.port).collect())
+    /// If the environment names it.
+    pub fn ports(&self) -> Result<Vec<u16>, ExternalServer> {
+        Ok(self.server.own()?.list().iter().map(|node| node.port).collect())
     }
 
     /// All that it has written.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub fn output(&self) -> Result<String, NotOurs> {
-        Ok(self.server.ours()?.output())
+    /// If the environment names it.
+    pub fn output(&self) -> Result<String, ExternalServer> {
+        self.server.output()
     }
 
-    /// What it is, as `mongo 7.0.14`.
+    /// The product and its version, as `mongo 7.0.14`.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// The port of the primary, once there is one among the members that run and do not hang.
+    /// The port of the primary, once there is one among the members that run and are not frozen.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If none is elected.
-    pub async fn primary(&self) -> Result<u16, NotOurs> {
-        let nodes = self.server.ours()?;
+    pub async fn primary(&self) -> Result<u16, ExternalServer> {
+        let nodes = self.server.own()?;
         Ok(wait::until("a primary", PATIENCE, async || primary_of(&says(nodes.list()).await)).await)
     }
 
     /// Kills the primary and returns its port. The others elect another one.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If there is none.
-    pub async fn kill_primary(&mut self) -> Result<u16, NotOurs> {
+    pub async fn kill_primary(&mut self) -> Result<u16, ExternalServer> {
         let port = self.primary().await?;
-        self.server.ours_mut()?.stop(port).await;
+        self.server.own_mut()?.stop(port).await;
         Ok(port)
     }
 
-    /// Makes the primary hang and returns its port. The others elect another one.
+    /// Freezes the primary and returns its port. The others elect another one.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If there is none.
-    pub async fn freeze_primary(&self) -> Result<u16, NotOurs> {
+    pub async fn freeze_primary(&self) -> Result<u16, ExternalServer> {
         let port = self.primary().await?;
-        self.server.ours()?.freeze(port).await;
+        self.server.own()?.freeze(port).await;
         Ok(port)
     }
 
-    /// Makes the primary a secondary and returns its port. The others elect another one; this is no
+    /// Makes the primary a secondary and returns its port. The others elect another one; this one is not a
     /// candidate for ten seconds.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If there is none, or if it refuses.
-    pub async fn step_down(&self) -> Result<u16, NotOurs> {
+    pub async fn step_down(&self) -> Result<u16, ExternalServer> {
         let port = self.primary().await?;
         let words = doc! { "replSetStepDown": STEPPED_DOWN, "secondaryCatchUpPeriodSecs": 1 };
         self.command(port, words)
@@ -197,15 +223,15 @@ impl MongoSet {
         Ok(port)
     }
 
-    /// Kills the member on this port. Fine if it is stopped.
+    /// Kills the member on this port. A stopped member stays stopped.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no member has this port.
-    pub async fn stop(&mut self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours_mut()?.stop(port).await;
+    pub async fn stop(&mut self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own_mut()?.stop(port).await;
         Ok(())
     }
 
@@ -213,45 +239,45 @@ impl MongoSet {
     /// more to follow the primary: [`complete`](Self::complete) waits for that.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no member has this port, or if it does not answer.
-    pub async fn start_again(&mut self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours_mut()?.start_again(port).await;
+    pub async fn start_again(&mut self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own_mut()?.start_again(port).await;
         Ok(())
     }
 
-    /// Makes the member on this port hang.
+    /// Freezes the member on this port.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no member has this port.
-    pub async fn freeze(&self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours()?.freeze(port).await;
+    pub async fn freeze(&self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own()?.freeze(port).await;
         Ok(())
     }
 
-    /// Lets the member on this port go on.
+    /// Lets the member on this port continue.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no member has this port.
-    pub async fn thaw(&self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours()?.thaw(port).await;
+    pub async fn thaw(&self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own()?.thaw(port).await;
         Ok(())
     }
 
     /// Kills all members.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub async fn stop_all(&mut self) -> Result<(), NotOurs> {
-        self.server.ours_mut()?.stop_all().await;
+    /// If the environment names it.
+    pub async fn stop_all(&mut self) -> Result<(), ExternalServer> {
+        self.server.own_mut()?.stop_all().await;
         Ok(())
     }
 
@@ -259,52 +285,52 @@ impl MongoSet {
     /// keep nothing and was stopped as a whole is new and empty.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
-    /// If it does not come together.
-    pub async fn start_all(&mut self) -> Result<(), NotOurs> {
-        let is_emptied =
-            self.kept == Kept::Nothing && !self.server.ours()?.list().iter().any(Node::is_running);
+    /// If it does not become complete.
+    pub async fn start_all(&mut self) -> Result<(), ExternalServer> {
+        let is_emptied = self.kept == Durability::None
+            && !self.server.own()?.list().iter().any(Node::is_running);
         if is_emptied {
-            self.server.ours()?.list().iter().for_each(Node::empty);
+            self.server.own()?.list().iter().for_each(Node::empty);
         }
-        let started = self.server.ours_mut()?.start_all().await;
+        let started = self.server.own_mut()?.start_all().await;
         started.unwrap_or_else(|PortTaken| {
             panic!("another process took a port of the replica set while it was stopped")
         });
         if is_emptied {
-            initiate(self.server.ours()?.list()).await;
+            initiate(self.server.own()?.list()).await;
         }
         self.complete().await;
         Ok(())
     }
 
-    /// Makes all members hang.
+    /// Freezes all members.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub async fn freeze_all(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.freeze_all().await;
+    /// If the environment names it.
+    pub async fn freeze_all(&self) -> Result<(), ExternalServer> {
+        self.server.own()?.freeze_all().await;
         Ok(())
     }
 
-    /// Lets all members go on.
+    /// Lets all members continue.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub async fn thaw_all(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.thaw_all().await;
+    /// If the environment names it.
+    pub async fn thaw_all(&self) -> Result<(), ExternalServer> {
+        self.server.own()?.thaw_all().await;
         Ok(())
     }
 
-    /// Waits until one of the members that run and do not hang is the primary, and all others among
+    /// Waits until one of the members that run and are not frozen is the primary, and all others among
     /// them have what it wrote last. Of a set that is not ours nothing is awaited.
     ///
     /// # Panics
     /// If that does not happen.
     pub async fn complete(&self) {
-        let Ok(nodes) = self.server.ours() else { return };
+        let ServerOwnership::Own(nodes) = &self.server else { return };
         wait::until("a primary, and every other member to follow it", PATIENCE, async || {
             let said = says(nodes.list()).await;
             let primary = primary_of(&said)?;
@@ -314,19 +340,19 @@ impl MongoSet {
             if said.len() != awake(nodes.list()).count() || !all_know || !others_follow {
                 return None;
             }
-            // A member may be a secondary for a second before it looks for somebody to follow.
+            // A member may be a secondary for a second before it follows the primary.
             let everywhere = doc! { "w": i32::try_from(said.len()).ok()?, "wtimeout": 1_000 };
-            let note = doc! { "appendOplogNote": 1, "data": { "for": "everybody" }, "writeConcern": everywhere };
+            let note = doc! { "appendOplogNote": 1, "data": { "for": "all members" }, "writeConcern": everywhere };
             let noted = self.command(primary, note).await.ok()?;
             (!noted.contains_key("writeConcernError")).then_some(())
         })
         .await;
     }
 
-    /// Lets this primary stay one for a minute after it has heard from nobody.
+    /// Makes this primary stay the primary for a minute without an answer of the other members.
     ///
     /// # Panics
-    /// If it is not ours, or does not take it.
+    /// If the environment names the set, or if the primary refuses.
     pub async fn outlive_followers(&self, primary: u16) {
         let mut config =
             self.command(primary, doc! { "replSetGetConfig": 1 }).await.expect("a configuration");
@@ -342,11 +368,10 @@ impl MongoSet {
         self.complete().await;
     }
 
-    /// A client of the set for looking around, which does not wait longer than two seconds for a
-    /// member.
+    /// A client of the set, which waits at most two seconds for a member.
     ///
     /// # Panics
-    /// If the URL of a set that is not ours is none.
+    /// If the environment names a set by something that is not a URL of MongoDB.
     pub async fn client(&self) -> Client {
         client(&self.url()).await
     }
@@ -354,12 +379,12 @@ impl MongoSet {
     /// A client of the member on this port alone; as [`client`](Self::client).
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no member has this port.
-    pub async fn client_of(&self, port: u16) -> Result<Client, NotOurs> {
-        Ok(client(&self.server.ours()?.on(port).url()).await)
+    pub async fn client_of(&self, port: u16) -> Result<Client, ExternalServer> {
+        Ok(client(&self.server.own()?.on(port).url()).await)
     }
 
     /// The answer of the member on this port to one command to the database `admin`, for looking
@@ -372,12 +397,15 @@ impl MongoSet {
     /// # Panics
     /// If no member of ours has this port.
     pub async fn command(&self, port: u16, words: Document) -> mongodb::error::Result<Document> {
-        let url = self.server.ours().map_or_else(|_| self.url(), |nodes| nodes.on(port).url());
+        let url = match &self.server {
+            ServerOwnership::Own(nodes) => nodes.on(port).url(),
+            ServerOwnership::Shared(_) | ServerOwnership::External { .. } => self.url(),
+        };
         command(&client(&url).await, "admin", words).await
     }
 }
 
-/// Makes a set of members that are in none, and one of them its primary.
+/// Makes a replica set of these members, with a primary.
 async fn initiate(members: &[Node<MongoNode>]) {
     let hosts = hosts(members)
         .into_iter()
@@ -403,7 +431,7 @@ async fn initiate(members: &[Node<MongoNode>]) {
     .await;
 }
 
-/// What each member that can answer says of itself, by its port.
+/// The answer to `hello` of each member that runs and is not frozen, by its port.
 async fn says(members: &[Node<MongoNode>]) -> Vec<(u16, Document)> {
     let mut said = Vec::new();
     for node in awake(members) {
@@ -424,7 +452,7 @@ fn primary_of(said: &[(u16, Document)]) -> Option<u16> {
     primaries.max_by_key(|(_, hello)| elected(hello)).map(|(port, _)| *port)
 }
 
-/// The members that run and do not hang.
+/// The members that run and are not frozen.
 fn awake(members: &[Node<MongoNode>]) -> impl Iterator<Item = &Node<MongoNode>> {
     members.iter().filter(|node| node.is_awake())
 }

@@ -1,36 +1,53 @@
-//! One process of a service.
+//! One process of a service, and the trait of the programs that it can run.
 
 use std::{
-    fs,
+    fmt, fs,
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering::SeqCst},
 };
 
-use super::{
-    place::{Place, Running},
-    server::Server,
-};
+use super::host::{Host, Running};
 use crate::{PATIENCE, wait};
 
-/// Another process was faster in taking one of the ports.
+/// Another process has taken one of the ports.
 #[derive(Debug)]
 pub(super) struct PortTaken;
 
+/// How the program of a server is started, and how the tests know that it runs.
+#[expect(
+    async_fn_in_trait,
+    reason = "the futures are awaited in the tests of this workspace, on the thread that makes them"
+)]
+pub trait Server: fmt::Debug + Sized {
+    /// Its output if another process has its port.
+    const PORT_TAKEN: &'static str;
+
+    /// Its output if it refuses its settings.
+    const REFUSALS: &'static [&'static str];
+
+    /// Puts its files into its folder, and returns the shell line that starts the program. The line
+    /// ends with `exec`, so that the shell becomes the server.
+    fn set_up(node: &Node<Self>, program: &str) -> String;
+
+    /// Whether it answers. Another server at its address does not count.
+    async fn answers(node: &Node<Self>) -> bool;
+}
+
 /// One process of a service.
 #[derive(Debug)]
-pub(super) struct Node<S> {
+pub struct Node<S> {
     pub(super) port: u16,
     pub(super) server: S,
-    /// Its program, as people call it.
+    /// The name of its program.
     pub(super) program: &'static str,
     pub(super) running: Option<Running>,
-    /// Whether it was made to hang.
+    /// Whether it is frozen.
     pub(super) is_frozen: AtomicBool,
-    /// Where its files are, beside those of the service's other nodes.
+    /// The folder of its files and of those of the other nodes of the service.
     pub(super) folder: PathBuf,
-    /// How much of its output is of earlier runs.
+    /// The length of the output of its earlier runs.
     earlier: usize,
-    /// The shell's line that starts it.
+    /// The shell line that starts it.
     line: String,
 }
 
@@ -39,8 +56,8 @@ impl<S: Server> Node<S> {
     ///
     /// # Panics
     /// If its folder cannot be written to.
-    pub(super) fn prepare(place: &Place, program: &'static str, port: u16, server: S) -> Self {
-        let folder = place.folder().to_owned();
+    pub(super) fn prepare(host: &Host, program: &'static str, port: u16, server: S) -> Self {
+        let folder = host.folder().to_owned();
         let mut node = Self {
             port,
             server,
@@ -51,11 +68,11 @@ impl<S: Server> Node<S> {
             earlier: 0,
             line: String::new(),
         };
-        node.line = S::set_up(&node, &place.program);
+        node.line = S::set_up(&node, &host.program);
         node
     }
 
-    /// What starts it, and where its output goes.
+    /// The shell line that starts it, and the file of its output.
     pub(super) fn launch(&self) -> (String, PathBuf) {
         (self.line.clone(), self.file("out"))
     }
@@ -65,12 +82,12 @@ impl<S: Server> Node<S> {
         self.folder.join(format!("{}.{kind}", self.port))
     }
 
-    /// The folder of what it holds, if it makes one.
+    /// The folder of its data, if it has one.
     pub(super) fn data(&self) -> PathBuf {
         self.file("data")
     }
 
-    /// Removes all that it holds. It must not run.
+    /// Removes its data. It must not run.
     ///
     /// # Panics
     /// If its folder cannot be removed.
@@ -78,7 +95,7 @@ impl<S: Server> Node<S> {
         fs::remove_dir_all(self.data()).expect("a temporary folder can be written to");
     }
 
-    /// Takes all that it has written for words of earlier runs.
+    /// Counts all its output as that of earlier runs.
     pub(super) fn forget(&mut self) {
         self.earlier = self.output().len();
     }
@@ -88,7 +105,7 @@ impl<S: Server> Node<S> {
         self.running.is_some()
     }
 
-    /// Whether it can answer: it was neither stopped nor made to hang.
+    /// Whether it can answer: it runs and is not frozen.
     pub(super) fn is_awake(&self) -> bool {
         self.is_running() && !self.is_frozen.load(SeqCst)
     }
@@ -119,19 +136,19 @@ impl<S: Server> Node<S> {
         fs::read_to_string(self.file("out")).unwrap_or_default()
     }
 
-    /// All it has written since it was started last.
+    /// All it has written since its last start.
     pub(super) fn said(&self) -> String {
         self.output().split_off(self.earlier)
     }
 }
 
-/// The shell's line that runs a program with these words.
+/// The shell line that runs a program with these words.
 pub(super) fn line(program: &str, words: impl IntoIterator<Item = String>) -> String {
     let words = words.into_iter().map(|word| quoted(&word));
     [quoted(program)].into_iter().chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// A word as a shell takes it literally.
+/// A word in quotes, which a shell does not interpret.
 pub(super) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }

@@ -1,4 +1,4 @@
-//! The processes of one service, in one place.
+//! The processes of one service, on one host.
 
 use std::{path::Path, sync::atomic::Ordering::SeqCst};
 
@@ -6,50 +6,49 @@ use futures_util::future::join_all;
 use rustix::process::Signal;
 
 use super::{
+    host::Host,
     kind::Kind,
-    node::{Node, PortTaken},
+    node::{Node, PortTaken, Server},
     origin::Origin,
-    place::Place,
     ports::{self, Port},
-    server::Server,
 };
 
 /// How often other ports are tried.
 const ATTEMPTS: usize = 5;
 
-/// How much of what each node said is shown when a test fails.
+/// How many lines of the output of each node a failed test shows.
 const MOST_LAST_LINES: usize = 8;
 
 /// The processes of one service, which end with it.
 #[derive(Debug)]
 pub(super) struct Nodes<S: Server> {
-    // Before the place, whose folder they use.
+    // Before the host, whose folder they use.
     list: Vec<Node<S>>,
-    pub(super) place: Place,
-    /// Theirs also while they are stopped.
+    pub(super) host: Host,
+    /// Reserved also while the processes are stopped.
     ports: Vec<Port>,
 }
 
 impl<S: Server> Nodes<S> {
-    /// Starts `count` of them at once, one on each port, as `describe` says for the folder and the
-    /// ports that it is given, and waits until all answer.
+    /// Starts `count` processes at once, one on each port, and waits until all answer. `describe`
+    /// gets the folder and the ports and returns the programs.
     ///
     /// # Panics
-    /// If they do not, or if free ports turn out to be taken time and again.
+    /// If one does not answer, or if other processes take the ports again and again.
     pub(super) async fn start(
         kind: &Kind,
         origin: &Origin,
         count: usize,
         describe: impl Fn(&Path, &[u16]) -> Vec<S>,
     ) -> Self {
-        let place = Place::open(origin, kind.program).await;
-        let mut nodes = Self { list: Vec::new(), place, ports: Vec::new() };
+        let host = Host::open(origin, kind.program).await;
+        let mut nodes = Self { list: Vec::new(), host, ports: Vec::new() };
         for _ in 0..ATTEMPTS {
             nodes.ports = ports::free(count);
             let numbers: Vec<_> = nodes.ports.iter().map(|port| port.number).collect();
-            let servers = numbers.iter().zip(describe(nodes.place.folder(), &numbers));
+            let servers = numbers.iter().zip(describe(nodes.host.folder(), &numbers));
             nodes.list = servers
-                .map(|(port, server)| Node::prepare(&nodes.place, kind.program, *port, server))
+                .map(|(port, server)| Node::prepare(&nodes.host, kind.program, *port, server))
                 .collect();
             if nodes.start_all().await.is_ok() {
                 return nodes;
@@ -62,7 +61,7 @@ impl<S: Server> Nodes<S> {
         );
     }
 
-    /// All of them, in the order in which they were described.
+    /// All processes, in the order of `describe`.
     pub(super) fn list(&self) -> &[Node<S>] {
         &self.list
     }
@@ -81,13 +80,13 @@ impl<S: Server> Nodes<S> {
         self.list.iter().map(Node::output).collect()
     }
 
-    /// Kills one. Fine if it is stopped.
+    /// Kills one. A stopped one stays stopped.
     pub(super) async fn stop(&mut self, port: u16) {
         let at = self.position(port);
-        self.place.kill(self.list[at].running.take().into_iter().collect()).await;
+        self.host.kill(self.list[at].running.take().into_iter().collect()).await;
     }
 
-    /// Starts one again on the same port with the same settings. Fine if it runs.
+    /// Starts one again on the same port with the same settings. A running one keeps running.
     ///
     /// # Panics
     /// If another process took the port.
@@ -98,21 +97,19 @@ impl<S: Server> Nodes<S> {
         });
     }
 
-    /// Makes one hang: it keeps its connections and answers nothing.
+    /// Freezes one: it keeps its connections and answers nothing.
     pub(super) async fn freeze(&self, port: u16) {
         self.signal(&[self.on(port)], Signal::STOP).await;
     }
 
-    /// Lets one go on.
+    /// Lets one continue.
     pub(super) async fn thaw(&self, port: u16) {
         self.signal(&[self.on(port)], Signal::CONT).await;
     }
 
     /// Kills all.
     pub(super) async fn stop_all(&mut self) {
-        self.place
-            .kill(self.list.iter_mut().filter_map(|node| node.running.take()).collect())
-            .await;
+        self.host.kill(self.list.iter_mut().filter_map(|node| node.running.take()).collect()).await;
     }
 
     /// Starts all that do not run.
@@ -123,19 +120,19 @@ impl<S: Server> Nodes<S> {
         self.start_these(&(0..self.list.len()).collect::<Vec<_>>()).await
     }
 
-    /// Makes all hang that run.
+    /// Freezes all that run.
     pub(super) async fn freeze_all(&self) {
         self.signal(&self.list.iter().collect::<Vec<_>>(), Signal::STOP).await;
     }
 
-    /// Lets all go on that run.
+    /// Lets all continue that run.
     pub(super) async fn thaw_all(&self) {
         self.signal(&self.list.iter().collect::<Vec<_>>(), Signal::CONT).await;
     }
 
     async fn signal(&self, nodes: &[&Node<S>], signal: Signal) {
         let running: Vec<_> = nodes.iter().filter_map(|node| node.running.as_ref()).collect();
-        self.place.signal(&running, signal).await;
+        self.host.signal(&running, signal).await;
         for node in nodes {
             node.is_frozen.store(signal == Signal::STOP, SeqCst);
         }
@@ -148,7 +145,7 @@ impl<S: Server> Nodes<S> {
             self.list[*at].forget();
         }
         let commands: Vec<_> = stopped.iter().map(|at| self.list[*at].launch()).collect();
-        let started = self.place.start(&commands).await;
+        let started = self.host.start(&commands).await;
         for (at, running) in stopped.iter().zip(started) {
             self.list[*at].running = Some(running);
             self.list[*at].is_frozen.store(false, SeqCst);
@@ -167,7 +164,7 @@ impl<S: Server> Nodes<S> {
 }
 
 impl<S: Server> Drop for Nodes<S> {
-    /// A test that fails shows what its servers said last.
+    /// A failed test shows the last output of its servers.
     fn drop(&mut self) {
         if !std::thread::panicking() {
             return;
@@ -176,7 +173,12 @@ impl<S: Server> Drop for Nodes<S> {
             let said = node.output();
             let lines: Vec<_> = said.lines().collect();
             let last = &lines[lines.len().saturating_sub(MOST_LAST_LINES)..];
-            eprintln!("last words of {} on port {}:\n{}", node.program, node.port, last.join("\n"));
+            eprintln!(
+                "last output of {} on port {}:\n{}",
+                node.program,
+                node.port,
+                last.join("\n")
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where a test's server comes from.
+//! Finds out where the server of a test comes from.
 
 use std::{
     env,
@@ -17,11 +17,11 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// How long an image may take to arrive.
 const IMAGE_WITHIN: Duration = Duration::from_mins(3);
 
-/// Where a test's server comes from.
+/// Where the server of a test comes from.
 #[derive(Debug, Clone)]
 pub(super) enum Origin {
-    /// It runs already, at this URL.
-    Theirs(String),
+    /// The environment names one that runs at this URL.
+    External(String),
     /// A container of this image, which Docker has.
     Container(String),
     /// This program.
@@ -29,11 +29,11 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    /// Where a server of this kind can be had: `None` if nowhere, and then the test's output says
+    /// Where a server of this kind can be had. `None` means nowhere; the output of the test says
     /// why.
     ///
     /// # Panics
-    /// If it can be had nowhere and is required.
+    /// If it cannot be had and `REQUIRE_SERVICES` asks for it.
     pub(super) async fn find(kind: &Kind) -> Option<Self> {
         match look(kind).await {
             Ok(origin) => Some(origin),
@@ -50,10 +50,10 @@ impl Origin {
     }
 }
 
-/// Goes through the places in their order. The error says why it is none of them.
+/// Tries the origins in their order. The error says why none of them works.
 async fn look(kind: &Kind) -> Result<Origin, String> {
     if let Some(url) = kind.url() {
-        return Ok(Origin::Theirs(url));
+        return Ok(Origin::External(url));
     }
     match variable("TEST_SERVICES_FROM").as_deref() {
         Some("container") => container(kind).await,
@@ -126,7 +126,7 @@ mod tests {
     use super::name_and_tag;
 
     #[test]
-    fn an_image_without_a_tag_is_the_latest_and_a_port_is_no_tag() {
+    fn an_image_without_a_tag_is_the_latest_and_a_port_is_not_a_tag() {
         assert_eq!(name_and_tag("redis:7"), ("redis", "7"));
         assert_eq!(name_and_tag("redis"), ("redis", "latest"));
         assert_eq!(name_and_tag("localhost:5000/redis"), ("localhost:5000/redis", "latest"));

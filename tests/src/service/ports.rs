@@ -10,7 +10,7 @@ const RANGE: std::ops::Range<u16> = 10_240..20_000;
 /// How far above its port a cluster node listens for other nodes.
 const BUS: u16 = 10_000;
 
-/// A port of 127.0.0.1 that no other test takes as long as this lives, also while its server is
+/// A port of 127.0.0.1 that no other test takes while this value lives, also while its server is
 /// stopped.
 #[derive(Debug)]
 pub(crate) struct Port {
@@ -20,8 +20,8 @@ pub(crate) struct Port {
     _claim: UdpSocket,
 }
 
-/// Ports that are free at this moment, as are those of the cluster buses that belong to them. A
-/// process that is no test of this kind may be faster, so who uses one must be ready to ask again.
+/// Ports that are free at this moment, as are those of the cluster buses that belong to them. Another
+/// kind of process can take one first, so the caller must be ready to try again.
 pub(crate) fn free(count: usize) -> Vec<Port> {
     let mut found = Vec::new();
     while found.len() < count {
@@ -46,7 +46,7 @@ mod tests {
     use super::{RANGE, free, take};
 
     #[test]
-    fn a_port_is_nobody_elses_until_it_is_dropped() {
+    fn a_port_is_reserved_until_it_is_dropped() {
         let port = free(1).remove(0);
         let number = port.number;
         assert!(RANGE.contains(&number));

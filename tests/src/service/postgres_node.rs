@@ -1,5 +1,4 @@
-//! One `postgres`: the process that listens, and those that it starts for itself and for its
-//! clients.
+//! One `postgres`: the process that listens, and the processes that it starts for its clients.
 
 use std::{fs, process::Command, time::Duration};
 
@@ -7,29 +6,28 @@ use rustix::process::geteuid;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 
 use super::{
-    any_redis::PASSWORD,
-    node::{Node, line, quoted},
-    server::Server,
+    kind::{PASSWORD, POSTGRES},
+    node::{Node, Server, line, quoted},
+    shared::{self, template_in},
     sql::{self, Answer, LOOK_WITHIN},
 };
 
-/// How long a server may take to make a user and a database. It writes to its disk for that, which
-/// others may keep busy.
+/// How long a server may take to make a user and a database. It writes to its disk, which
+/// may be busy.
 const MAKE_WITHIN: Duration = Duration::from_secs(20);
 
-/// Who may do everything.
+/// The user who may do everything.
 const ROOT: &str = "rig";
 
-/// Whose the test's database is.
+/// The user who owns the database of the test.
 const USER: &str = "app";
 
-/// Who runs it if the test is root's: `nobody`, by the number that is the same everywhere. It
-/// refuses to run as root.
+/// The user id of `nobody`, who runs the server for a test of root: it refuses to run as root.
 const NOBODY: &str = "65534";
 
-/// What every `postgres` is started with: small in memory, as there are many at once, and with
-/// nothing in a folder of all. It gives what it acknowledges to the system, so that its own end
-/// loses nothing of it, and does not wait for the disk: no test turns the machine off.
+/// The settings of every `postgres`: small in memory, because several run at once, and with no file in
+/// a shared folder. It hands what it acknowledges to the system, so that a killed server loses
+/// nothing, and does not wait for the disk, because no test turns the machine off.
 const FLAGS: &[&str] = &[
     "listen_addresses=127.0.0.1",
     "shared_buffers=16MB",
@@ -38,17 +36,19 @@ const FLAGS: &[&str] = &[
     "synchronous_commit=on",
 ];
 
-/// What a `postgres` is to be.
+/// The settings of a `postgres`.
 #[derive(Debug)]
-pub(super) struct PostgresNode {
-    /// Further words of its command line.
+pub struct PostgresNode {
+    /// Further flags of its command line.
     flags: Vec<String>,
+    /// Whether it leaves a copy of its new files, for other servers to begin with.
+    leaves_template: bool,
 }
 
 impl PostgresNode {
-    /// One with these flags.
-    pub(super) fn new(flags: &[&str]) -> Self {
-        Self { flags: flags.iter().map(ToString::to_string).collect() }
+    /// One with these flags, which may leave a copy of its new files.
+    pub(super) fn new(flags: &[&str], leaves_template: bool) -> Self {
+        Self { flags: flags.iter().map(ToString::to_string).collect(), leaves_template }
     }
 }
 
@@ -93,33 +93,34 @@ impl Server for PostgresNode {
             .chain(node.server.flags.iter().cloned());
         let serve = line(program, words);
 
+        shared::copy_template(&POSTGRES, &node.data());
+        let leave = if node.server.leaves_template {
+            format!(" && cp -a {} {}", quoted(&data), quoted(&template_in(&node.folder)))
+        } else {
+            String::new()
+        };
         let (data, folder) = (quoted(&data), quoted(&node.folder.display().to_string()));
         let (as_nobody, hand_over) = if geteuid().is_root() {
             let as_nobody = format!("setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups ");
-            (as_nobody, format!("chmod a+x {folder} && chown {NOBODY}:{NOBODY} {data} && "))
+            (as_nobody, format!("chown {NOBODY}:{NOBODY} {data} && "))
         } else {
             (String::new(), String::new())
         };
-        // Its words for what goes wrong are looked for, so they must be English.
+        // The tests search its output for errors, so they must be in English.
         format!(
-            "export LC_ALL=C; [ -e {data} ] || {{ mkdir -m 700 {data} && {hand_over}{as_nobody}{initialise} >/dev/null; }} && \
+            "export LC_ALL=C; chmod a+x {folder}; [ -e {data} ] || {{ mkdir -m 700 {data} && {hand_over}{as_nobody}{initialise} >/dev/null{leave}; }} && \
              exec {as_nobody}{serve}"
         )
     }
 
     async fn answers(node: &Node<Self>) -> bool {
-        // Its own word for it, which nobody else at its port can give.
+        // Another server at its port would not write to this log.
         node.said().contains("database system is ready to accept connections")
     }
 }
 
 impl Node<PostgresNode> {
-    /// The URL of whose the database is.
-    pub(super) fn url(&self, database: &str) -> String {
-        format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
-    }
-
-    /// The same through its Unix-domain socket.
+    /// The URL of the user of this database through the server's Unix-domain socket.
     pub(super) fn socket_url(&self, database: &str) -> String {
         format!(
             "postgres://{USER}:{PASSWORD}@localhost:{}/{database}?host={}",
@@ -128,39 +129,48 @@ impl Node<PostgresNode> {
         )
     }
 
-    /// The URL for who may do everything.
-    pub(super) fn root_url(&self, database: &str) -> String {
-        format!("postgres://{ROOT}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
-    }
-
     /// Makes the user and the database of a server that has neither.
     ///
     /// # Panics
-    /// If it does not let us.
+    /// If it refuses.
     pub(super) async fn make(&self, database: &str) {
-        // The password is in no statement, as those may be in the log that a test looks through:
-        // `initdb` had it from a file. To rename the database that is there takes no time; to make
-        // one takes as long as all the rest.
+        // The password is not in a statement, which could be in the log that a test searches: `initdb`
+        // reads it from a file. It is faster to rename the first database than to make another.
         let statements = format!(
             "CREATE ROLE {USER} LOGIN;
              UPDATE pg_authid SET rolpassword = (SELECT rolpassword FROM pg_authid WHERE rolname = '{ROOT}') WHERE rolname = '{USER}';
              ALTER DATABASE postgres RENAME TO \"{database}\";
              ALTER DATABASE \"{database}\" OWNER TO {USER}"
         );
-        let made = ask_within(MAKE_WITHIN, &self.root_url("template1"), &statements).await;
-        made.expect("who may do everything makes a user and a database");
+        let made = ask_within(MAKE_WITHIN, &root_url(self.port, "template1"), &statements).await;
+        made.expect("a new server makes a user and a database");
     }
 
-    /// Has the system take back the memory by which it knows that no other server has its folder,
-    /// once its last process is gone. One that is killed leaves it, and there is room for a few
-    /// thousand of them.
+    /// Releases the shared memory that marks its folder as used, after its last process has ended. A
+    /// killed server leaves it behind, and the system has room for a few thousand.
     pub(super) fn release_memory(&self) {
         let known = fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
-        // The line of the key and the id, of which the id counts.
+        // The line has the key and the id of the memory.
         if let Some(id) = known.lines().nth(6).and_then(|pair| pair.split_whitespace().nth(1)) {
             let _ = Command::new("ipcrm").args(["-m", id]).output();
         }
     }
+}
+
+/// Makes a database of the user, on a server that has one.
+pub(super) async fn make_database(root: &str, database: &str) -> sqlx::Result<()> {
+    let statement = format!("CREATE DATABASE \"{database}\" OWNER {USER}");
+    ask_within(MAKE_WITHIN, root, &statement).await.map(drop)
+}
+
+/// The URL of the user who owns this database.
+pub(super) fn user_url(port: u16, database: &str) -> String {
+    format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/{database}")
+}
+
+/// The URL of the user who may do everything.
+pub(super) fn root_url(port: u16, database: &str) -> String {
+    format!("postgres://{ROOT}:{PASSWORD}@127.0.0.1:{port}/{database}")
 }
 
 /// A server's answer to some statements on a connection of its own.
@@ -170,7 +180,7 @@ pub(super) async fn ask(url: &str, statements: &str) -> sqlx::Result<Answer> {
 
 async fn ask_within(limit: Duration, url: &str, statements: &str) -> sqlx::Result<Answer> {
     sql::within(limit, async {
-        // Bytes that are letters are to be read as such.
+        // Bytes that are letters appear as letters.
         let options = url.parse::<PgConnectOptions>()?.options([("bytea_output", "escape")]);
         let mut connection = PgConnection::connect_with(&options).await?;
         let answer = sql::postgres(&mut connection, statements).await;
@@ -179,7 +189,7 @@ async fn ask_within(limit: Duration, url: &str, statements: &str) -> sqlx::Resul
     .await
 }
 
-/// What the server is, as `postgres 16.4`.
+/// The product and its version, as `postgres 16.4`.
 pub(super) async fn product(url: &str) -> sqlx::Result<String> {
     let version = ask(url, "SHOW server_version").await?.only();
     Ok(format!("postgres {}", version.split_whitespace().next().unwrap_or_default()))

@@ -1,144 +1,91 @@
 //! One Redis server.
 
-use std::time::Instant;
+use std::path::Path;
 
 use redis::{RedisResult, Value};
 
 use super::{
-    kind::REDIS,
-    nodes::Nodes,
-    origin::Origin,
+    cleanup::clean_up,
+    kind::{Kind, REDIS},
+    managed::{Continues, Engine, Managed},
+    node::Node,
+    ownership::ExternalServer,
     redis_node::{RedisNode, command, product},
-    whose::{NotOurs, Whose},
+    shared::SharedServer,
+    url::with_database,
 };
 
-/// One Redis server. Dropping it ends it.
-#[derive(Debug)]
-pub struct Redis {
-    server: Whose<Nodes<RedisNode>>,
-    version: String,
-}
+/// The number of databases of a shared server. A scan reads only the database of its test.
+pub(super) const SHARED_DATABASES: u16 = 10_000;
 
-impl Redis {
-    /// Starts one, new and empty, or takes the one of `TEST_REDIS_URL`. `None` means that the test
-    /// is to return: it is skipped, and its output says why.
-    ///
-    /// # Panics
-    /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not start.
-    pub async fn start() -> Option<Self> {
-        Self::start_with(&[]).await
+/// One Redis server: `redis://127.0.0.1:PORT/0`. With the flags `--requirepass PASSWORD` its URL has
+/// the password too, which has to consist of letters. After a restart it is empty, unless its flags
+/// say otherwise.
+pub type Redis = Managed<RedisNode>;
+
+impl Engine for RedisNode {
+    const KIND: &'static Kind = &REDIS;
+
+    fn process(folder: &Path, flags: &[&str], _leaves_template: bool) -> Self {
+        let socket = format!("unixsocket {}", folder.join("redis.sock").display());
+        Self::new(vec![r#"save """#.to_owned(), socket], flags)
     }
 
-    /// The same with further flags, as `["--maxmemory", "8mb"]`. With `["--requirepass", "…"]`,
-    /// [`url`](Self::url) has the password too; it has to be of plain letters. A server that is not
-    /// ours cannot be set up, so with `TEST_REDIS_URL` and flags the test is skipped.
-    ///
-    /// # Panics
-    /// As [`start`](Self::start).
-    pub async fn start_with(flags: &[&str]) -> Option<Self> {
-        let began = Instant::now();
-        let server = match Origin::find(&REDIS).await? {
-            Origin::Theirs(url) => Whose::taken(url, &REDIS, flags)?,
-            origin => Whose::Ours(start(&origin, flags).await),
-        };
-        let mut redis = Self { server, version: String::new() };
-        let version = product(&redis.url()).await;
-        redis.version = version.unwrap_or_else(|error| {
-            panic!("{}: cannot ask it for its version: {error}", redis.server.description())
-        });
-        eprintln!(
-            "{} {}, there after {:?}",
-            redis.version,
-            redis.server.description(),
-            began.elapsed()
-        );
-        Some(redis)
+    /// The number of a database on a shared server. On others tests have prefixes only.
+    fn new_database(_external: Option<&str>) -> String {
+        fastrand::u16(1..SHARED_DATABASES).to_string()
     }
 
-    /// Its URL: `redis://127.0.0.1:PORT/0`.
-    #[must_use]
-    pub fn url(&self) -> String {
-        match &self.server {
-            Whose::Ours(nodes) => nodes.list()[0].url(),
-            Whose::Theirs { url, .. } => url.clone(),
+    fn url(node: &Node<Self>, _database: &str) -> String {
+        node.url()
+    }
+
+    fn root_url(node: &Node<Self>, _database: &str) -> String {
+        node.url()
+    }
+
+    fn shared_url(shared: &SharedServer, database: &str) -> String {
+        with_database(shared.url(), database)
+    }
+
+    fn shared_root_url(shared: &SharedServer, database: &str) -> String {
+        with_database(shared.url(), database)
+    }
+
+    fn external_url(url: &str, _database: &str) -> String {
+        url.to_owned()
+    }
+
+    async fn prepare(_node: &Node<Self>, _database: &str) {}
+
+    async fn prepare_shared(_shared: &SharedServer, _database: &str) {}
+
+    async fn prepare_external(_url: &str, _database: &str) {}
+
+    fn remove(url: &str, database: &str, continues: Continues) {
+        if continues == Continues::Shared {
+            let url = with_database(url, database);
+            clean_up("the database", move || async move { command(&url, &["FLUSHDB"]).await });
         }
     }
 
+    fn release(_node: &Node<Self>) {}
+
+    async fn product(url: &str) -> Result<String, String> {
+        product(url).await.map_err(|error| error.to_string())
+    }
+}
+
+impl Redis {
     /// Its URL through its Unix-domain socket: `redis+unix:///…/redis.sock`.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub fn socket_url(&self) -> Result<String, NotOurs> {
-        let nodes = self.server.ours()?;
-        let socket = nodes.place.folder().join("redis.sock");
-        Ok(format!(
-            "redis+unix://{}{}",
-            socket.display(),
-            nodes.list()[0].password().map(|pass| format!("?pass={pass}")).unwrap_or_default()
-        ))
-    }
-
-    /// Its port on 127.0.0.1.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub fn port(&self) -> Result<u16, NotOurs> {
-        Ok(self.server.ours()?.list()[0].port)
-    }
-
-    /// All that it has written.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub fn output(&self) -> Result<String, NotOurs> {
-        Ok(self.server.ours()?.output())
-    }
-
-    /// What it is, as `redis 7.0.15`.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-
-    /// Kills it. What it held is lost, unless its flags say otherwise. Fine if it is stopped.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub async fn stop(&mut self) -> Result<(), NotOurs> {
-        let port = self.port()?;
-        self.server.ours_mut()?.stop(port).await;
-        Ok(())
-    }
-
-    /// Starts it again after [`stop`](Self::stop), at the same address with the same flags.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    ///
-    /// # Panics
-    /// If it does not answer.
-    pub async fn start_again(&mut self) -> Result<(), NotOurs> {
-        let port = self.port()?;
-        self.server.ours_mut()?.start_again(port).await;
-        Ok(())
-    }
-
-    /// Makes it hang: it keeps its connections and answers nothing.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub async fn freeze(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.freeze(self.port()?).await;
-        Ok(())
-    }
-
-    /// Lets it go on after [`freeze`](Self::freeze).
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub async fn thaw(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.thaw(self.port()?).await;
-        Ok(())
+    /// If the environment names the server.
+    pub fn socket_url(&self) -> Result<String, ExternalServer> {
+        let node = self.node()?;
+        let socket = node.folder.join("redis.sock");
+        let password = node.password().map(|password| format!("?pass={password}"));
+        Ok(format!("redis+unix://{}{}", socket.display(), password.unwrap_or_default()))
     }
 
     /// Its answer to one command, for looking around: on a connection of its own, within two
@@ -152,12 +99,4 @@ impl Redis {
     pub async fn command(&self, words: &[&str]) -> RedisResult<Value> {
         command(&self.url(), words).await
     }
-}
-
-async fn start(origin: &Origin, flags: &[&str]) -> Nodes<RedisNode> {
-    Nodes::start(&REDIS, origin, 1, |folder, _| {
-        let socket = format!("unixsocket {}", folder.join("redis.sock").display());
-        vec![RedisNode::new(vec![r#"save """#.to_owned(), socket], flags)]
-    })
-    .await
 }

@@ -1,42 +1,61 @@
 //! A Redis cluster of three shards.
 
-use std::{fmt::Write, fs, path::Path, time::Instant};
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
+use parking_lot::Mutex;
 use redis::{RedisResult, Value};
 
 use super::{
+    cleanup::clean_up,
     kind::REDIS_CLUSTER,
     node::{Node, PortTaken},
     nodes::Nodes,
     origin::Origin,
-    redis_node::{RedisNode, command, credentials, info, product},
-    whose::{NotOurs, Whose, credentials_of, hosts_of},
+    ownership::{ExternalServer, ServerOwnership},
+    redis_node::{RedisNode, command, credentials, info, product, remove_keys},
+    shared::SharedServer,
+    url::{credentials_of, hosts_of},
 };
 use crate::{PATIENCE, wait};
 
 /// The slots of each shard.
 const SHARDS: [(u16, u16); 3] = [(0, 5_460), (5_461, 10_922), (10_923, 16_383)];
 
-/// A node is held for dead after this many milliseconds: short for quick tests, and long enough for
-/// a busy machine.
+/// After this many milliseconds of silence a node counts as dead: short for quick tests, and long
+/// enough for a busy machine.
 const NODE_TIMEOUT: u16 = 1_500;
 
 /// A Redis cluster: three primaries, each with one replica. Dropping it ends it.
 #[derive(Debug)]
 pub struct RedisCluster {
-    server: Whose<Nodes<RedisNode>>,
+    server: ServerOwnership<RedisNode>,
     version: String,
+    /// Whose keys are removed at the end, if other tests use the cluster.
+    prefixes: Mutex<Vec<String>>,
 }
 
 impl RedisCluster {
     /// Starts one, new and empty, or takes the one of `TEST_REDIS_CLUSTER_URL`. `None` means that
-    /// the test is to return: it is skipped, and its output says why. All its nodes agree that it
+    /// the test has to return: it is skipped, and its output says why. All its nodes agree that it
     /// is complete, and all replicas follow their primaries.
     ///
     /// # Panics
-    /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not come together.
+    /// If none can be had and `REQUIRE_SERVICES` asks for it, or if it does not become complete.
     pub async fn start() -> Option<Self> {
         Self::start_with(&[]).await
+    }
+
+    /// Takes the one that the tests of this run share, or `None` if there is none.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub(super) async fn shared() -> Option<Self> {
+        Some(Self::of(ServerOwnership::Shared(SharedServer::find(&REDIS_CLUSTER)?)).await)
     }
 
     /// The same with further flags for each node; as
@@ -47,15 +66,10 @@ impl RedisCluster {
     pub async fn start_with(flags: &[&str]) -> Option<Self> {
         let began = Instant::now();
         let server = match Origin::find(&REDIS_CLUSTER).await? {
-            Origin::Theirs(url) => Whose::taken(url, &REDIS_CLUSTER, flags)?,
-            origin => Whose::Ours(start(&origin, flags).await),
+            Origin::External(url) => ServerOwnership::external(url, &REDIS_CLUSTER, flags)?,
+            origin => ServerOwnership::Own(Box::new(start(&origin, flags).await)),
         };
-        let mut cluster = Self { server, version: String::new() };
-        cluster.complete().await;
-        let version = product(&cluster.seeds()[0]).await;
-        cluster.version = version.unwrap_or_else(|error| {
-            panic!("{}: cannot ask it for its version: {error}", cluster.server.description())
-        });
+        let cluster = Self::of(server).await;
         eprintln!(
             "cluster of {} {}, there after {:?}",
             cluster.version,
@@ -65,12 +79,22 @@ impl RedisCluster {
         Some(cluster)
     }
 
-    /// Its URL: `redis-cluster://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT`, with the three that
-    /// were the primaries at its start.
+    async fn of(server: ServerOwnership<RedisNode>) -> Self {
+        let mut cluster = Self { server, version: String::new(), prefixes: Mutex::default() };
+        cluster.complete().await;
+        let version = product(&cluster.seeds()[0]).await;
+        cluster.version = version.unwrap_or_else(|error| {
+            panic!("{}: cannot ask it for its version: {error}", cluster.server.description())
+        });
+        cluster
+    }
+
+    /// Its URL: `redis-cluster://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT`, with the three nodes
+    /// that were the primaries at its start.
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
-            Whose::Ours(nodes) => {
+            ServerOwnership::Own(nodes) => {
                 let hosts: Vec<_> = nodes.list()[..SHARDS.len()]
                     .iter()
                     .map(|node| format!("127.0.0.1:{}", node.port))
@@ -81,34 +105,46 @@ impl RedisCluster {
                     hosts.join(",")
                 )
             }
-            Whose::Theirs { url, .. } => url.clone(),
+            ServerOwnership::Shared(shared) => shared.url().to_owned(),
+            ServerOwnership::External { url, .. } => url.clone(),
         }
+    }
+
+    /// The keys with this prefix belong to the test. A scan reads all keys of a cluster, so that they
+    /// must not stay on a shared one.
+    pub(super) fn claim(&self, prefix: &str) {
+        self.prefixes.lock().push(prefix.to_owned());
+    }
+
+    /// The URL by which other tests can share it, and the folder with its files.
+    pub(super) fn shared_as(&self) -> (String, PathBuf) {
+        self.server.shared_as(self.url())
     }
 
     /// The ports of its nodes on 127.0.0.1. Nodes talk to each other on the ports 10,000 above.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub fn ports(&self) -> Result<Vec<u16>, NotOurs> {
-        Ok(self.server.ours()?.list().iter().map(|node| node.port).collect())
+    /// If the environment names it.
+    pub fn ports(&self) -> Result<Vec<u16>, ExternalServer> {
+        Ok(self.server.own()?.list().iter().map(|node| node.port).collect())
     }
 
     /// All that it has written.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub fn output(&self) -> Result<String, NotOurs> {
-        Ok(self.server.ours()?.output())
+    /// If the environment names it.
+    pub fn output(&self) -> Result<String, ExternalServer> {
+        self.server.output()
     }
 
-    /// What it is, as `redis 7.0.15`.
+    /// The product and its version, as `redis 7.0.15`.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
     }
 
     /// The ports of the primaries in the order of their slots, as the first node sees it that
-    /// answers. One that is held for dead is not among them.
+    /// answers. It leaves out one that counts as dead.
     ///
     /// # Panics
     /// If no node answers.
@@ -126,95 +162,95 @@ impl RedisCluster {
     /// Kills the primary of a shard, 0 to 2, and returns its port. What only it held is lost.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If the shard has no primary.
-    pub async fn kill_primary(&mut self, shard: usize) -> Result<u16, NotOurs> {
+    pub async fn kill_primary(&mut self, shard: usize) -> Result<u16, ExternalServer> {
         let port = self.primary(shard).await?;
-        self.server.ours_mut()?.stop(port).await;
+        self.server.own_mut()?.stop(port).await;
         Ok(port)
     }
 
-    /// Makes the primary of a shard hang and returns its port.
+    /// Freezes the primary of a shard and returns its port.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If the shard has no primary.
-    pub async fn freeze_primary(&self, shard: usize) -> Result<u16, NotOurs> {
+    pub async fn freeze_primary(&self, shard: usize) -> Result<u16, ExternalServer> {
         let port = self.primary(shard).await?;
-        self.server.ours()?.freeze(port).await;
+        self.server.own()?.freeze(port).await;
         Ok(port)
     }
 
-    /// Kills the node on this port. Fine if it is stopped.
+    /// Kills the node on this port. A stopped node stays stopped.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no node has this port.
-    pub async fn stop(&mut self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours_mut()?.stop(port).await;
+    pub async fn stop(&mut self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own_mut()?.stop(port).await;
         Ok(())
     }
 
-    /// Makes the node on this port hang.
+    /// Freezes the node on this port.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no node has this port.
-    pub async fn freeze(&self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours()?.freeze(port).await;
+    pub async fn freeze(&self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own()?.freeze(port).await;
         Ok(())
     }
 
-    /// Lets the node on this port go on.
+    /// Lets the node on this port continue.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no node has this port.
-    pub async fn thaw(&self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours()?.thaw(port).await;
+    pub async fn thaw(&self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own()?.thaw(port).await;
         Ok(())
     }
 
     /// Starts a killed node again, on its port and with what it knew of the cluster.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no node has this port, or if it does not answer.
-    pub async fn start_again(&mut self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours_mut()?.start_again(port).await;
+    pub async fn start_again(&mut self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own_mut()?.start_again(port).await;
         Ok(())
     }
 
     /// Kills all nodes.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub async fn stop_all(&mut self) -> Result<(), NotOurs> {
-        self.server.ours_mut()?.stop_all().await;
+    /// If the environment names it.
+    pub async fn stop_all(&mut self) -> Result<(), ExternalServer> {
+        self.server.own_mut()?.stop_all().await;
         Ok(())
     }
 
     /// Starts all nodes that do not run, and waits until the cluster is complete.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
-    /// If it does not come together.
-    pub async fn start_all(&mut self) -> Result<(), NotOurs> {
-        let started = self.server.ours_mut()?.start_all().await;
+    /// If it does not become complete.
+    pub async fn start_all(&mut self) -> Result<(), ExternalServer> {
+        let started = self.server.own_mut()?.start_all().await;
         started.unwrap_or_else(|PortTaken| {
             panic!("another process took a port of the cluster while it was stopped")
         });
@@ -222,25 +258,25 @@ impl RedisCluster {
         Ok(())
     }
 
-    /// Makes all nodes hang.
+    /// Freezes all nodes.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub async fn freeze_all(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.freeze_all().await;
+    /// If the environment names it.
+    pub async fn freeze_all(&self) -> Result<(), ExternalServer> {
+        self.server.own()?.freeze_all().await;
         Ok(())
     }
 
-    /// Lets all nodes go on.
+    /// Lets all nodes continue.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub async fn thaw_all(&self) -> Result<(), NotOurs> {
-        self.server.ours()?.thaw_all().await;
+    /// If the environment names it.
+    pub async fn thaw_all(&self) -> Result<(), ExternalServer> {
+        self.server.own()?.thaw_all().await;
         Ok(())
     }
 
-    /// Waits until all nodes that run and do not hang agree that every slot is served, and until
+    /// Waits until all nodes that run and are not frozen agree that every slot is served, and until
     /// the replicas among them follow a primary.
     ///
     /// # Panics
@@ -264,7 +300,7 @@ impl RedisCluster {
         .await;
     }
 
-    /// The answer of the node on this port to one command, for looking around.
+    /// The answer of the node on this port to  one command.
     ///
     /// # Errors
     /// If it refuses the command or does not answer.
@@ -273,8 +309,8 @@ impl RedisCluster {
     /// If there is no word, or if no node of ours has this port.
     pub async fn command(&self, port: u16, words: &[&str]) -> RedisResult<Value> {
         match &self.server {
-            Whose::Ours(nodes) => nodes.on(port).command(words).await,
-            Whose::Theirs { .. } => {
+            ServerOwnership::Own(nodes) => nodes.on(port).command(words).await,
+            ServerOwnership::Shared(_) | ServerOwnership::External { .. } => {
                 let seeds = self.seeds();
                 let seed = seeds
                     .iter()
@@ -285,8 +321,8 @@ impl RedisCluster {
         }
     }
 
-    async fn primary(&self, shard: usize) -> Result<u16, NotOurs> {
-        self.server.ours()?;
+    async fn primary(&self, shard: usize) -> Result<u16, ExternalServer> {
+        self.server.own()?;
         let primaries = self.primaries().await;
         Ok(*primaries
             .get(shard)
@@ -296,22 +332,45 @@ impl RedisCluster {
     /// URLs of single nodes: of those that can answer, or those that its URL names.
     fn seeds(&self) -> Vec<String> {
         match &self.server {
-            Whose::Ours(nodes) => nodes
+            ServerOwnership::Own(nodes) => nodes
                 .list()
                 .iter()
                 .filter(|node| node.is_awake())
                 .map(Node::<RedisNode>::url)
                 .collect(),
-            Whose::Theirs { url, .. } => {
-                let own = credentials_of(url);
-                hosts_of(url).into_iter().map(|host| format!("redis://{own}{host}/")).collect()
-            }
+            ServerOwnership::Shared(shared) => seeds_of(shared.url()),
+            ServerOwnership::External { url, .. } => seeds_of(url),
         }
     }
 }
 
-/// Starts six nodes that know each other from their first moment: each finds the cluster's whole
-/// state in its file, as after a restart. Making them meet one by one would take seconds.
+impl Drop for RedisCluster {
+    fn drop(&mut self) {
+        if let ServerOwnership::Shared(shared) = &self.server {
+            let (nodes, prefixes) = (seeds_of(shared.url()), self.prefixes.lock().clone());
+            clean_up("the data", move || remove(nodes, prefixes));
+        }
+    }
+}
+
+/// Removes all keys with these prefixes.
+async fn remove(nodes: Vec<String>, prefixes: Vec<String>) -> RedisResult<()> {
+    for node in &nodes {
+        for prefix in &prefixes {
+            remove_keys(node, prefix).await?;
+        }
+    }
+    Ok(())
+}
+
+/// URLs of the single nodes that this URL names.
+fn seeds_of(url: &str) -> Vec<String> {
+    let own = credentials_of(url);
+    hosts_of(url).into_iter().map(|host| format!("redis://{own}{host}/")).collect()
+}
+
+/// Starts six nodes that know each other from the start: each finds the state of the whole cluster
+/// in its file, as after a restart. It would take seconds to introduce them one by one.
 async fn start(origin: &Origin, flags: &[&str]) -> Nodes<RedisNode> {
     Nodes::start(&REDIS_CLUSTER, origin, 2 * SHARDS.len(), |folder, ports| {
         let ids: Vec<_> = ports
@@ -328,7 +387,7 @@ async fn start(origin: &Origin, flags: &[&str]) -> Nodes<RedisNode> {
                 format!("appendfilename {port}.aof"),
                 format!("cluster-node-timeout {NODE_TIMEOUT}"),
                 "cluster-announce-ip 127.0.0.1".to_owned(),
-                // Who replicates whom is the test's to know.
+                // Replicas keep the primary that the test gave them.
                 "cluster-migration-barrier 100".to_owned(),
                 "repl-diskless-sync yes".to_owned(),
                 "repl-diskless-sync-delay 0".to_owned(),

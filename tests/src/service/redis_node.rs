@@ -1,4 +1,4 @@
-//! One `redis-server`: an ordinary server, a node of a cluster, or a sentinel.
+//! One `redis-server`: a single server, a node of a cluster, or a sentinel.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -6,28 +6,24 @@ use redis::{
     AsyncConnectionConfig, Client, FromRedisValue, RedisResult, aio::MultiplexedConnection,
 };
 
-use super::{
-    node::{Node, line},
-    server::Server,
-};
+use super::node::{Node, Server, line};
 
-/// How long a look at a server may take. One that hangs is not waited for.
+/// How long a question to a server may take, so that a test does not wait for a frozen one.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
-/// What a `redis-server` is to be.
+/// The settings of a `redis-server`.
 #[derive(Debug)]
-pub(super) struct RedisNode {
-    /// What a connection to it says first.
+pub struct RedisNode {
+    /// The password of its clients.
     pub(super) password: Option<String>,
-    /// Lines of its configuration file, beyond those that every node has.
+    /// Lines of its configuration file, after those that every node has.
     lines: Vec<String>,
-    /// Further words of its command line.
+    /// Further flags of its command line.
     flags: Vec<String>,
 }
 
 impl RedisNode {
-    /// One with these lines and flags. A password among the flags is also what it tells its
-    /// primary.
+    /// One with these lines and flags. It uses a password among the flags for its primary as well.
     pub(super) fn new(mut lines: Vec<String>, flags: &[&str]) -> Self {
         let password = flags
             .iter()
@@ -60,7 +56,7 @@ impl Server for RedisNode {
     }
 
     async fn answers(node: &Node<Self>) -> bool {
-        // It has to be the one with this file.
+        // Another server at its port has another file.
         node.info("server", "config_file")
             .await
             .is_ok_and(|file| Path::new(&file) == node.file("conf"))
@@ -78,7 +74,7 @@ impl Node<RedisNode> {
         command(&self.url(), words).await
     }
 
-    /// What a connection to it says first.
+    /// The password of its clients.
     pub(super) fn password(&self) -> Option<&str> {
         self.server.password.as_deref()
     }
@@ -101,8 +97,8 @@ pub(super) async fn info(url: &str, section: &str, name: &str) -> RedisResult<St
     Ok(found.map(|(_, value)| value.trim().to_owned()).unwrap_or_default())
 }
 
-/// What the server is: `redis 7.0.15`, or `valkey 8.1.1`, which has a line for the Redis that it
-/// stands in for as well.
+/// The product and its version, as `redis 7.0.15` or `valkey 8.1.1`. A Valkey also names the Redis
+/// that it is compatible with.
 pub(super) async fn product(url: &str) -> RedisResult<String> {
     let valkey = info(url, "server", "valkey_version").await?;
     if valkey.is_empty() {
@@ -113,11 +109,27 @@ pub(super) async fn product(url: &str) -> RedisResult<String> {
 
 /// A server's answer to one command on a connection of its own.
 pub(super) async fn command<T: FromRedisValue>(url: &str, words: &[&str]) -> RedisResult<T> {
+    let mut connection = connect(url).await?;
+    let (name, arguments) = words.split_first().expect("a command has a name");
+    redis::cmd(name).arg(arguments).query_async(&mut connection).await
+}
+
+/// Removes all keys with this prefix.
+pub(super) async fn remove_keys(url: &str, prefix: &str) -> RedisResult<()> {
+    let mut connection = connect(url).await?;
+    let keys: Vec<String> =
+        redis::cmd("KEYS").arg(format!("{prefix}*")).query_async(&mut connection).await?;
+    // One command for each, because the keys of one command have to be in one slot of a cluster.
+    let mut removals = redis::pipe();
+    for key in &keys {
+        removals.unlink(key).ignore();
+    }
+    if keys.is_empty() { Ok(()) } else { removals.query_async(&mut connection).await }
+}
+
+async fn connect(url: &str) -> RedisResult<MultiplexedConnection> {
     let limits = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(LOOK_WITHIN))
         .set_response_timeout(Some(LOOK_WITHIN));
-    let mut connection: MultiplexedConnection =
-        Client::open(url)?.get_multiplexed_async_connection_with_config(&limits).await?;
-    let (name, arguments) = words.split_first().expect("a command has a name");
-    redis::cmd(name).arg(arguments).query_async(&mut connection).await
+    Client::open(url)?.get_multiplexed_async_connection_with_config(&limits).await
 }

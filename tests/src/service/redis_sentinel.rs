@@ -1,4 +1,4 @@
-//! A replicated Redis that sentinels watch over.
+//! A replicated Redis with sentinels.
 
 use std::time::Instant;
 
@@ -9,34 +9,35 @@ use super::{
     node::Node,
     nodes::Nodes,
     origin::Origin,
+    ownership::{ExternalServer, ServerOwnership},
     redis_node::{RedisNode, command, credentials, product},
-    whose::{NotOurs, Whose, hosts_of},
+    url::hosts_of,
 };
 use crate::{PATIENCE, wait};
 
-/// What the sentinels call what they watch.
+/// The name of the primary among the sentinels.
 const NAME: &str = "mymaster";
 
 /// How many nodes hold data: the first is the first primary. As many sentinels follow.
 const DATA_NODES: usize = 3;
 
-/// The primary is held for dead after this many milliseconds.
+/// After this many milliseconds of silence the primary counts as dead.
 const DOWN_AFTER: u16 = 1_200;
 
 /// A primary, two replicas and three sentinels, two of which have to agree. Dropping it ends it.
 #[derive(Debug)]
 pub struct RedisSentinel {
-    server: Whose<Nodes<RedisNode>>,
+    server: ServerOwnership<RedisNode>,
     version: String,
 }
 
 impl RedisSentinel {
     /// Starts one, new and empty, or takes the one of `TEST_REDIS_SENTINEL_URL`. `None` means that
-    /// the test is to return: it is skipped, and its output says why. The sentinels know each other
+    /// the test has to return: it is skipped, and its output says why. The sentinels know each other
     /// and both replicas, and could promote one.
     ///
     /// # Panics
-    /// If there is none and `REQUIRE_SERVICES` asks for it, or if it does not come together.
+    /// If none can be had and `REQUIRE_SERVICES` asks for it, or if it does not become complete.
     pub async fn start() -> Option<Self> {
         Self::start_with(&[]).await
     }
@@ -49,8 +50,8 @@ impl RedisSentinel {
     pub async fn start_with(flags: &[&str]) -> Option<Self> {
         let began = Instant::now();
         let server = match Origin::find(&REDIS_SENTINEL).await? {
-            Origin::Theirs(url) => Whose::taken(url, &REDIS_SENTINEL, flags)?,
-            origin => Whose::Ours(start(&origin, flags).await),
+            Origin::External(url) => ServerOwnership::external(url, &REDIS_SENTINEL, flags)?,
+            origin => ServerOwnership::Own(Box::new(start(&origin, flags).await)),
         };
         let mut sentinel = Self { server, version: String::new() };
         sentinel.complete().await;
@@ -72,7 +73,7 @@ impl RedisSentinel {
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
-            Whose::Ours(nodes) => {
+            ServerOwnership::Own(nodes) => {
                 let (data, sentinels) = nodes.list().split_at(DATA_NODES);
                 let hosts: Vec<_> =
                     sentinels.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
@@ -82,19 +83,20 @@ impl RedisSentinel {
                     hosts.join(",")
                 )
             }
-            Whose::Theirs { url, .. } => url.clone(),
+            ServerOwnership::Shared(shared) => shared.refuse(),
+            ServerOwnership::External { url, .. } => url.clone(),
         }
     }
 
     /// The ports on 127.0.0.1 of the nodes that hold data.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub fn ports(&self) -> Result<Vec<u16>, NotOurs> {
-        Ok(self.server.ours()?.list()[..DATA_NODES].iter().map(|node| node.port).collect())
+    /// If the environment names it.
+    pub fn ports(&self) -> Result<Vec<u16>, ExternalServer> {
+        Ok(self.server.own()?.list()[..DATA_NODES].iter().map(|node| node.port).collect())
     }
 
-    /// What it is, as `redis 7.0.15`.
+    /// The product and its version, as `redis 7.0.15`.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
@@ -103,7 +105,7 @@ impl RedisSentinel {
     /// The port of the primary, as the first sentinel says that answers.
     ///
     /// # Panics
-    /// If none does.
+    /// If no server has it.
     pub async fn primary_port(&self) -> u16 {
         let name = self.name();
         let mut refusals = Vec::new();
@@ -121,76 +123,76 @@ impl RedisSentinel {
     /// Kills the primary and returns its port.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no sentinel answers.
-    pub async fn kill_primary(&mut self) -> Result<u16, NotOurs> {
-        let nodes = self.server.ours()?;
+    pub async fn kill_primary(&mut self) -> Result<u16, ExternalServer> {
+        let nodes = self.server.own()?;
         let port = nodes.on(self.primary_port().await).port;
-        self.server.ours_mut()?.stop(port).await;
+        self.server.own_mut()?.stop(port).await;
         Ok(port)
     }
 
-    /// Makes the primary hang and returns its port.
+    /// Freezes the primary and returns its port.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no sentinel answers.
-    pub async fn freeze_primary(&self) -> Result<u16, NotOurs> {
-        let nodes = self.server.ours()?;
+    pub async fn freeze_primary(&self) -> Result<u16, ExternalServer> {
+        let nodes = self.server.own()?;
         let port = self.primary_port().await;
         nodes.freeze(port).await;
         Ok(port)
     }
 
-    /// Kills the node on this port. Fine if it is stopped.
+    /// Kills the node on this port. A stopped node stays stopped.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no node or sentinel has this port.
-    pub async fn stop(&mut self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours_mut()?.stop(port).await;
+    pub async fn stop(&mut self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own_mut()?.stop(port).await;
         Ok(())
     }
 
-    /// Makes the node on this port hang.
+    /// Freezes the node on this port.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no node or sentinel has this port.
-    pub async fn freeze(&self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours()?.freeze(port).await;
+    pub async fn freeze(&self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own()?.freeze(port).await;
         Ok(())
     }
 
-    /// Lets the node on this port go on.
+    /// Lets the node on this port continue.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no node has this port.
-    pub async fn thaw(&self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours()?.thaw(port).await;
+    pub async fn thaw(&self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own()?.thaw(port).await;
         Ok(())
     }
 
     /// Starts a killed node again. The sentinels make a replica of a former primary.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If the environment names it.
     ///
     /// # Panics
     /// If no node has this port, or if it does not answer.
-    pub async fn start_again(&mut self, port: u16) -> Result<(), NotOurs> {
-        self.server.ours_mut()?.start_again(port).await;
+    pub async fn start_again(&mut self, port: u16) -> Result<(), ExternalServer> {
+        self.server.own_mut()?.start_again(port).await;
         Ok(())
     }
 
@@ -200,7 +202,7 @@ impl RedisSentinel {
     /// # Panics
     /// If that does not happen.
     pub async fn complete(&self) {
-        let Ok(nodes) = self.server.ours() else { return };
+        let Ok(nodes) = self.server.own() else { return };
         wait::until(
             "every sentinel to know a primary, two replicas and two other sentinels",
             PATIENCE,
@@ -228,8 +230,8 @@ impl RedisSentinel {
         .await;
     }
 
-    /// The answer of the node or sentinel on this port to one command, for looking around; of the
-    /// first sentinel, if it is not ours.
+    /// The answer of the node or sentinel on this port to one command, or of the first sentinel if
+    /// the environment names it.
     ///
     /// # Errors
     /// If it refuses the command or does not answer.
@@ -238,34 +240,37 @@ impl RedisSentinel {
     /// If there is no word, or if no node of ours has this port.
     pub async fn command(&self, port: u16, words: &[&str]) -> RedisResult<Value> {
         match &self.server {
-            Whose::Ours(nodes) => nodes.on(port).command(words).await,
-            Whose::Theirs { .. } => command(&self.sentinels()[0], words).await,
+            ServerOwnership::Own(nodes) => nodes.on(port).command(words).await,
+            ServerOwnership::Shared(_) | ServerOwnership::External { .. } => {
+                command(&self.sentinels()[0], words).await
+            }
         }
     }
 
     /// URLs of the sentinels: of those that run, or those that its URL names.
     fn sentinels(&self) -> Vec<String> {
         match &self.server {
-            Whose::Ours(nodes) => nodes.list()[DATA_NODES..]
+            ServerOwnership::Own(nodes) => nodes.list()[DATA_NODES..]
                 .iter()
                 .filter(|node| node.is_awake())
                 .map(Node::<RedisNode>::url)
                 .collect(),
-            Whose::Theirs { url, .. } => {
+            ServerOwnership::Shared(shared) => shared.refuse(),
+            ServerOwnership::External { url, .. } => {
                 hosts_of(url).into_iter().map(|host| format!("redis://{host}/")).collect()
             }
         }
     }
 
-    /// What the sentinels call what they watch: the path of the URL.
+    /// The name of the primary among the sentinels: the path of the URL.
     fn name(&self) -> String {
         let url = self.url();
         url.rsplit_once('/').map_or(NAME, |(_, name)| name).to_owned()
     }
 }
 
-/// Starts six processes that know each other from their first moment: sentinels find in their files
-/// what they would otherwise tell each other over seconds.
+/// Starts six processes that know each other from the start: sentinels find in their files what they
+/// would need seconds to tell each other.
 async fn start(origin: &Origin, flags: &[&str]) -> Nodes<RedisNode> {
     Nodes::start(&REDIS_SENTINEL, origin, 2 * DATA_NODES, |_, ports| {
         let (data, sentinels) = ports.split_at(DATA_NODES);

@@ -1,4 +1,4 @@
-//! What SQL servers answer, as text.
+//! The answers of SQL servers, as text.
 
 use std::{io, time::Duration};
 
@@ -9,10 +9,10 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-/// How long a look at a server may take. One that hangs is not waited for.
+/// How long a question to a server may take, so that a test does not wait for a frozen one.
 pub(super) const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
-/// The rows that statements gave.
+/// The rows of some statements.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     columns: Vec<String>,
@@ -30,8 +30,7 @@ impl Answer {
         self.rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect()
     }
 
-    /// A line for each row of a table, in the order of their texts. Bytes that would end a line are
-    /// replaced.
+    /// One line for each row of a table, sorted. Bytes that would end a line are replaced.
     pub(super) fn lines(&self, table: &str) -> String {
         let value = |value: &Option<String>| {
             value.as_deref().unwrap_or("NULL").replace(char::is_control, "\u{fffd}")
@@ -47,8 +46,8 @@ impl Answer {
     }
 }
 
-/// All rows of all tables, of which `ask` is asked: first for their names as they stand in a
-/// statement.
+/// All rows of all tables, which `ask` reads. `names` is the statement that gives the quoted names of
+/// the tables.
 pub(super) async fn dump(
     names: &str,
     ask: impl AsyncFn(&str) -> sqlx::Result<Answer>,
@@ -60,7 +59,7 @@ pub(super) async fn dump(
     Ok(dumped)
 }
 
-/// What this gives, or that it took too long.
+/// The result of this, or an error after the limit.
 pub(super) async fn within<T>(
     limit: Duration,
     looking: impl Future<Output = sqlx::Result<T>>,
@@ -71,7 +70,7 @@ pub(super) async fn within<T>(
             format!("no answer within {limit:?}"),
         ))
     };
-    // On the heap, as what a driver does is large.
+    // On the heap, because the future of a driver is large.
     timeout(limit, looking.boxed_local()).await.unwrap_or_else(|_| Err(late()))
 }
 

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 use super::{
+    kind::new_folder,
     sql::{self, Answer, LOOK_WITHIN},
     sqlite_fault::Fault,
 };
@@ -18,11 +19,10 @@ const TABLES: &str =
 /// One SQLite database: a file in a temporary folder, which is made when something is written
 /// there. Dropping it removes it.
 ///
-/// It has no server. What stands for a stopped one is a disk that gives nothing back: whoever reads
-/// or writes gets an I/O error at once. What stands for one that hangs is a process that stands
-/// still in the middle of a commit: whoever reads or writes waits. Both are done to the files, from
-/// outside of whoever uses them, and end without a trace. The database has to be there, and gets a
-/// log of what is written (`WAL`), as stores have it.
+/// It has no server. A failing disk replaces a stopped server: each read and write is an I/O error at
+/// once. A process that stops in the middle of a commit replaces a frozen server: each read and write
+/// waits. The test does both to the files, and removes them without a trace. The database has to
+/// exist. It gets a write-ahead log (`WAL`), as stores have it.
 #[derive(Debug)]
 pub struct Sqlite {
     folder: TempDir,
@@ -31,13 +31,12 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// A new one. There always is one: SQLite comes with its driver.
+    /// A new database. It always exists: SQLite comes with its driver.
     ///
     /// # Panics
     /// If there is no temporary folder.
     pub async fn start() -> Option<Self> {
-        let folder =
-            tempfile::Builder::new().prefix("service-").tempdir().expect("a temporary folder");
+        let folder = new_folder();
         let mut connection =
             SqliteConnectOptions::new().connect().await.expect("a database in memory");
         let version = sql::sqlite(&mut connection, "SELECT sqlite_version()")
@@ -53,16 +52,16 @@ impl Sqlite {
         format!("sqlite:{}", self.folder.path().join("sessions.db").display())
     }
 
-    /// What it is, as `sqlite 3.50.2`.
+    /// The product and its version, as `sqlite 3.50.2`.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// Makes every read and write an I/O error. Fine if it is so.
+    /// Makes every read and write an I/O error. A stopped database stays stopped.
     ///
     /// # Panics
-    /// If there is no such database, or somebody else writes all the time.
+    /// If the database does not exist, or if another process writes all the time.
     pub async fn stop(&self) {
         if !matches!(*self.fault.lock().await, Some(Fault::Cut { .. })) {
             self.go_on().await;
@@ -79,7 +78,7 @@ impl Sqlite {
         self.begin(Fault::tear(&self.options())).await;
     }
 
-    /// Makes every write wait, and no read: somebody else has begun to write and does not end.
+    /// Makes every write wait, but not reads: another process has begun to write and does not end.
     ///
     /// # Panics
     /// As [`stop`](Self::stop).
@@ -88,23 +87,23 @@ impl Sqlite {
         self.begin(Fault::hold(&self.options())).await;
     }
 
-    /// Ends whatever of these was begun. All that was acknowledged is there.
+    /// Ends the fault. All acknowledged writes are there.
     ///
     /// # Panics
     /// If it cannot be ended.
     pub async fn go_on(&self) {
         if let Some(fault) = self.fault.lock().await.take() {
-            fault.end().await.expect("what was made can be unmade");
+            fault.end().await.expect("the fault can be removed");
         }
     }
 
-    /// Lets who stands still in the middle of a commit die there, as by a kill. What it leaves is
-    /// put in order by whoever looks next.
+    /// Ends the process that stopped in the middle of a commit, as a kill would. The next reader
+    /// repairs the database.
     ///
     /// # Panics
-    /// If nobody stands still.
+    /// If the database is not frozen.
     pub async fn die(&self) {
-        let fault = self.fault.lock().await.take().expect("somebody stands still");
+        let fault = self.fault.lock().await.take().expect("the database is frozen");
         fault.die().await.expect("a connection can be closed");
     }
 
@@ -112,14 +111,13 @@ impl Sqlite {
         *self.fault.lock().await = Some(fault.await.expect("a database whose files are there"));
     }
 
-    /// Connections for the test's own statements.
+    /// Connections for the statements of the test.
     #[must_use]
     pub fn pool(&self) -> SqlitePool {
         PoolOptions::new().acquire_timeout(LOOK_WITHIN).connect_lazy_with(self.options())
     }
 
-    /// The rows that some statements give, as text, for looking around: on a connection of its own,
-    /// within five seconds.
+    /// The rows that some statements give, as text: on a new connection, within five seconds.
     ///
     /// # Errors
     /// If it refuses one of them.
@@ -127,8 +125,8 @@ impl Sqlite {
         Ok(self.answer(statements).await?.rows)
     }
 
-    /// All rows of all tables, a line for each, with the names of the columns. Bytes that are
-    /// letters are letters.
+    /// All rows of all tables, one per line, with the names of the columns. Bytes that are letters
+    /// appear as letters.
     ///
     /// # Panics
     /// If it cannot be read.

@@ -1,4 +1,4 @@
-//! Listening in on what a client sends to its Redis.
+//! A proxy that records what a client sends to its Redis.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,14 +11,14 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use super::whose::hosts_of;
+use super::url::hosts_of;
 
-/// What one round trip carried to the server: the names of its commands.
+/// The names of the commands of one round trip.
 pub type RoundTrip = Vec<String>;
 
-/// A stop on the way to a server, which passes everything on and remembers what was asked for.
-/// Unlike the server's own counters it knows nothing of other clients and of what scripts call, and
-/// it sees which commands travelled together.
+/// A proxy in front of a server, which forwards everything and records the commands. Unlike the
+/// counters of the server it leaves out other clients and the commands of scripts, and it sees which
+/// commands were sent together.
 #[derive(Debug)]
 pub struct Tap {
     url: String,
@@ -29,7 +29,7 @@ pub struct Tap {
 type Heard = Arc<Mutex<Vec<RoundTrip>>>;
 
 impl Tap {
-    /// Opens one before the single server of this URL.
+    /// Opens a proxy in front of the single server of this URL.
     ///
     /// # Panics
     /// If no port can be had.
@@ -43,14 +43,14 @@ impl Tap {
         Self { url: url.replacen(&host, &here, 1), heard, accepting }
     }
 
-    /// The server's URL by way of this.
+    /// The URL of the server through the proxy.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The round trips since the last time this was asked. They are told apart exactly as long as a
-    /// connection asks one thing at a time.
+    /// The round trips since the last call of this. They are exact as long as a connection sends one
+    /// request at a time.
     #[must_use]
     pub fn heard(&self) -> Vec<RoundTrip> {
         std::mem::take(&mut *lock(&self.heard))
@@ -76,16 +76,15 @@ async fn accept(listener: TcpListener, server: String, heard: Heard) {
         }
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = upstream.into_split();
-        // Whether the server has said something since the client last did: then what the client
-        // says next begins a round trip.
+        // Whether the server has sent something since the client last did. Then the next command
+        // begins a round trip.
         let answered = Arc::new(Mutex::new(true));
         lines.spawn(requests(from_client, to_server, Arc::clone(&answered), Arc::clone(&heard)));
         lines.spawn(answers(from_server, to_client, answered));
     }
 }
 
-/// Passes on what the client says, and writes down which commands that were, before the server can
-/// answer.
+/// Forwards what the client sends, and records its commands before the server can answer.
 async fn requests(
     mut client: OwnedReadHalf,
     mut server: OwnedWriteHalf,
@@ -129,8 +128,8 @@ async fn answers(
     }
 }
 
-/// The name of the first command, a list of length-prefixed texts, and what follows it; `None` if
-/// it has not come whole.
+/// The name of the first command, which is a list of length-prefixed texts, and the rest; `None` if
+/// it is incomplete.
 fn command(bytes: &[u8]) -> Option<(String, &[u8])> {
     let (count, mut rest) = number(b'*', bytes)?;
     let mut name = None;
@@ -142,13 +141,13 @@ fn command(bytes: &[u8]) -> Option<(String, &[u8])> {
     Some((String::from_utf8_lossy(name?).to_ascii_uppercase(), rest))
 }
 
-/// The number in a line with this mark, and what follows the line.
+/// The number in a line with this mark, and the rest.
 fn number(mark: u8, bytes: &[u8]) -> Option<(usize, &[u8])> {
     let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
     let line = std::str::from_utf8(&bytes[..end]).ok()?;
     let digits = line
         .strip_prefix(char::from(mark))
-        .unwrap_or_else(|| panic!("no client of Redis begins with {line:?}"));
+        .unwrap_or_else(|| panic!("a command of Redis does not begin with {line:?}"));
     Some((digits.parse().expect("a length is a number"), &bytes[end + 2..]))
 }
 
@@ -157,7 +156,7 @@ mod tests {
     use super::command;
 
     #[test]
-    fn commands_are_told_apart_and_half_of_one_is_none() {
+    fn commands_are_separated_and_half_a_command_is_none() {
         let bytes = b"*2\r\n$7\r\nHGETALL\r\n$3\r\na\r\n\r\n*1\r\n$4\r\ntime\r\n*2\r\n$3\r\nGET\r\n$5\r\nab";
         let (first, rest) = command(bytes).expect("a whole command");
         let (second, rest) = command(rest).expect("a whole command");

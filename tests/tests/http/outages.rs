@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tests::{
     Browser, Demo, PATIENCE, Service, Setup,
     client::Request,
-    service::{AnyMongo, AnySql, Kept, MongoSet},
+    service::{AnyMongo, AnySql, Durability, MongoSet},
     wait,
 };
 
@@ -21,7 +21,7 @@ with_hands_on!(
     h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
 );
 with_hands_on!(
-    redis = Setup::own_redis(Kept::Everything),
+    redis = Setup::own_redis(Durability::Full),
     h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
     h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
     h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
@@ -29,7 +29,7 @@ with_hands_on!(
     h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
 );
 with_hands_on!(
-    redis_cluster = Setup::own_redis_cluster(Kept::Everything),
+    redis_cluster = Setup::own_redis_cluster(Durability::Full),
     h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
     h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
     h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
@@ -37,28 +37,28 @@ with_hands_on!(
     h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
 );
 with_hands_on!(
-    mongo = Setup::own_mongo(Kept::Everything),
+    mongo = Setup::own_mongo(Durability::Full),
     h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
     h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
     h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
     h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
 );
 with_hands_on!(
-    mongo_set = Setup::own_mongo_set(Kept::Everything),
+    mongo_set = Setup::own_mongo_set(Durability::Full),
     h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
     h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
     h19_a_set_without_a_majority_serves_reads_and_promises_nothing,
     h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
 );
 with_hands_on!(
-    postgres = Setup::own_postgres(Kept::Everything),
+    postgres = Setup::own_postgres(Durability::Full),
     h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
     h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
     h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
     h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
 );
 with_hands_on!(
-    mariadb = Setup::own_mariadb(Kept::Everything),
+    mariadb = Setup::own_mariadb(Durability::Full),
     h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
     h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
     h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
@@ -78,11 +78,11 @@ mod forgetful {
     use super::*;
 
     with_hands_on!(
-        redis = Setup::own_redis(Kept::Nothing),
+        redis = Setup::own_redis(Durability::None),
         h18_a_stopped_store_gives_503_and_its_return_needs_no_restart
     );
     with_hands_on!(
-        mongo = Setup::own_mongo(Kept::Nothing),
+        mongo = Setup::own_mongo(Durability::None),
         h18_a_stopped_store_gives_503_and_its_return_needs_no_restart
     );
 }
@@ -163,8 +163,8 @@ async fn h18_a_stopped_store_gives_503_and_its_return_needs_no_restart(setup: &m
     let later = back(&demo, &browser).await;
     let page = browser.page().await;
     match setup.service().keeps() {
-        Kept::Everything => assert_eq!(page.principal.as_deref(), Some("bob")),
-        Kept::Nothing => assert!(page.is_anonymous()),
+        Durability::Full => assert_eq!(page.principal.as_deref(), Some("bob")),
+        Durability::None => assert!(page.is_anonymous()),
     }
     let mut fresh = demo.signed_in("eve").await;
     assert_eq!(fresh.page().await.principal.as_deref(), Some("eve"));
@@ -380,7 +380,7 @@ async fn h20_a_logout_in_an_outage_is_an_error_and_a_retry_works(setup: &mut Set
     refused(&mut browser, Request::post("/logout-everywhere")).await;
     setup.service().restart().await;
     back(&demo, &browser).await;
-    if setup.service().keeps() == Kept::Everything {
+    if setup.service().keeps() == Durability::Full {
         assert_eq!(
             browser.page().await.principal.as_deref(),
             Some("bob"),

@@ -11,7 +11,7 @@ use tests::{
     Browser, Demo, KEY, OTHER_KEY, Service, Setup, Stored,
     client::{Request, send},
     jar::{id_of, key_of, secret_of},
-    service::{Kept, PASSWORD},
+    service::{Durability, PASSWORD},
 };
 
 use crate::cookies::signed;
@@ -23,27 +23,27 @@ mod outage {
 
     with_hands_on!(ipc = Setup::ipc_owner(), h25_no_output_of_an_outage_holds_a_secret);
     with_hands_on!(
-        redis = Setup::own_redis(Kept::Nothing),
+        redis = Setup::own_redis(Durability::None),
         h25_no_output_of_an_outage_holds_a_secret
     );
     with_hands_on!(
-        redis_cluster = Setup::own_redis_cluster(Kept::Nothing),
+        redis_cluster = Setup::own_redis_cluster(Durability::None),
         h25_no_output_of_an_outage_holds_a_secret
     );
     with_hands_on!(
-        mongo = Setup::own_mongo(Kept::Nothing),
+        mongo = Setup::own_mongo(Durability::None),
         h25_no_output_of_an_outage_holds_a_secret
     );
     with_hands_on!(
-        mongo_set = Setup::own_mongo_set(Kept::Everything),
+        mongo_set = Setup::own_mongo_set(Durability::Full),
         h25_no_output_of_an_outage_holds_a_secret
     );
     with_hands_on!(
-        postgres = Setup::own_postgres(Kept::Everything),
+        postgres = Setup::own_postgres(Durability::Full),
         h25_no_output_of_an_outage_holds_a_secret
     );
     with_hands_on!(
-        mariadb = Setup::own_mariadb(Kept::Everything),
+        mariadb = Setup::own_mariadb(Durability::Full),
         h25_no_output_of_an_outage_holds_a_secret
     );
     with_hands_on!(sqlite = Setup::own_sqlite(), h25_no_output_of_an_outage_holds_a_secret);

@@ -8,7 +8,7 @@ use mongodb::{
 };
 use tests::{
     Demo, Ended, PATIENCE, Setup,
-    service::{AnyMongo, Kept, PASSWORD},
+    service::{AnyMongo, Durability, PASSWORD},
     wait,
 };
 
@@ -116,7 +116,7 @@ async fn c45_settings_and_greeting_show_no_password() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
-    let Some(mongo) = AnyMongo::own_server(Kept::Nothing).await else { return };
+    let Some(mongo) = AnyMongo::own_server(Durability::None).await else { return };
     let url = mongo.url("");
     for (wrong, words) in [
         (url.replace(PASSWORD, SECRET), "rejected the login; check user, password and authSource"),
@@ -137,7 +137,7 @@ const LACKS: &str = "lacks a privilege that sessions need";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_without_the_rights_ends_the_start_and_is_told() {
-    let Some(mongo) = AnyMongo::own_server(Kept::Nothing).await else { return };
+    let Some(mongo) = AnyMongo::own_server(Durability::None).await else { return };
     let database = mongo.client().await.database(mongo.database());
     for (user, role) in [
         ("reader", doc! { "role": "read", "db": mongo.database() }),
@@ -155,7 +155,7 @@ async fn a_user_without_the_rights_ends_the_start_and_is_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_index_in_the_way_ends_the_start_and_is_named_a_problem() {
-    let Some(mongo) = AnyMongo::own_server(Kept::Nothing).await else { return };
+    let Some(mongo) = AnyMongo::own_server(Durability::None).await else { return };
     let client = mongo.client().await;
     let url = mongo.url("collection=visits");
     for (keys, options) in [
@@ -200,10 +200,10 @@ async fn make_index(client: &Client, database: &str, keys: Document, options: In
 }
 
 with_hands_on!(
-    mongo = Setup::own_mongo(Kept::Nothing),
+    mongo = Setup::own_mongo(Durability::None),
     a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
 );
 with_hands_on!(
-    mongo_set = Setup::own_mongo_set(Kept::Nothing),
+    mongo_set = Setup::own_mongo_set(Durability::None),
     a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
 );

@@ -4,7 +4,7 @@
 use tests::{
     Demo, Ended, PATIENCE, Setup,
     client::Request,
-    service::{AnyRedis, Kept, PASSWORD},
+    service::{AnyRedis, Durability, PASSWORD},
     wait,
 };
 use tokio::{
@@ -109,7 +109,7 @@ async fn c45_settings_and_greeting_show_no_password() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
-    let Some(redis) = AnyRedis::own_server(Kept::Nothing).await else { return };
+    let Some(redis) = AnyRedis::own_server(Durability::None).await else { return };
     let url = redis.url("");
     for (wrong, words) in [
         (url.replace(PASSWORD, SECRET), "refuses the login; check user and password"),
@@ -173,11 +173,11 @@ async fn a_server_that_is_too_old_ends_the_start_and_both_versions_are_named() {
 }
 
 with_hands_on!(
-    redis = Setup::own_redis(Kept::Nothing),
+    redis = Setup::own_redis(Durability::None),
     a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
 );
 with_hands_on!(
-    redis_cluster = Setup::own_redis_cluster(Kept::Nothing),
+    redis_cluster = Setup::own_redis_cluster(Durability::None),
     a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
 );
 

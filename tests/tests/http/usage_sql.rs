@@ -3,7 +3,7 @@
 
 use tests::{
     Demo, Ended, PATIENCE, Setup,
-    service::{AnySql, Kept, PASSWORD},
+    service::{AnySql, Durability, PASSWORD},
     wait,
 };
 
@@ -132,7 +132,7 @@ const LOGIN: &str = "refuses the login; look at user, password and database";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
     for sql in
-        [AnySql::own_postgres(Kept::Everything).await, AnySql::own_mariadb(Kept::Everything).await]
+        [AnySql::own_postgres(Durability::Full).await, AnySql::own_mariadb(Durability::Full).await]
     {
         let Some(sql) = sql else { continue };
         let url = sql.url("");
@@ -159,7 +159,7 @@ async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_without_the_rights_ends_the_start_and_is_told() {
     for sql in
-        [AnySql::own_postgres(Kept::Everything).await, AnySql::own_mariadb(Kept::Everything).await]
+        [AnySql::own_postgres(Durability::Full).await, AnySql::own_mariadb(Durability::Full).await]
     {
         let Some(sql) = sql else { continue };
         sql.ask("CREATE TABLE other (id int)").await.expect("who may do everything makes a table");
@@ -221,10 +221,10 @@ async fn a_file_that_cannot_be_opened_ends_the_start_and_says_where_to_look() {
 }
 
 with_hands_on!(
-    postgres = Setup::own_postgres(Kept::Everything),
+    postgres = Setup::own_postgres(Durability::Full),
     a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
 );
 with_hands_on!(
-    mariadb = Setup::own_mariadb(Kept::Everything),
+    mariadb = Setup::own_mariadb(Durability::Full),
     a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
 );

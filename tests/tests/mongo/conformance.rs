@@ -13,7 +13,10 @@ use session_core::{
     conformance::{Fixture, Purge, Supported},
 };
 use store_mongo::{Config, MongoStore};
-use tests::service::{AnyMongo, MongoSet, NotOurs, PASSWORD};
+use tests::{
+    conformance::{deadline, takes_backend_down, warm_up},
+    service::{AnyMongo, Durability, ExternalServer, PASSWORD},
+};
 use tokio::{runtime::Handle, sync::RwLock};
 
 const EXTERNAL_SERVER: &str = "tests do not stop the server that the environment names";
@@ -25,20 +28,41 @@ const NO_TTL_MONITOR: [&str; 2] = ["--setParameter", "ttlMonitorEnabled=false"];
 struct MongoFixture {
     server: RwLock<AnyMongo>,
     url: String,
+    deadline: Duration,
     store: Arc<dyn SessionStore>,
 }
 
 impl MongoFixture {
-    async fn with_server(
-        server: Option<AnyMongo>,
+    async fn server(check: &str, wrap: fn(MongoStore) -> Arc<dyn SessionStore>) -> Option<Self> {
+        let server = if takes_backend_down(check) {
+            AnyMongo::own_server(Durability::Full).await?
+        } else {
+            AnyMongo::server_with(&NO_TTL_MONITOR).await?
+        };
+        Some(Self::on(server, check, wrap).await)
+    }
+
+    async fn set(check: &str, wrap: fn(MongoStore) -> Arc<dyn SessionStore>) -> Option<Self> {
+        let server = if takes_backend_down(check) {
+            AnyMongo::own_set(Durability::Full).await?
+        } else {
+            AnyMongo::set_with(&NO_TTL_MONITOR).await?
+        };
+        Some(Self::on(server, check, wrap).await)
+    }
+
+    async fn on(
+        server: AnyMongo,
+        check: &str,
         wrap: fn(MongoStore) -> Arc<dyn SessionStore>,
-    ) -> Option<Self> {
-        let server = server?;
-        let url = server.url("collection=sessions");
+    ) -> Self {
+        let deadline = deadline(check);
+        let url = server.url(&format!("collection=sessions&deadline_ms={}", deadline.as_millis()));
         let store = MongoStore::connect(&Config::new(&url).expect("a valid URL"))
             .await
             .expect("the store connects");
-        Some(Self { server: RwLock::new(server), url, store: wrap(store) })
+        warm_up(&store).await;
+        Self { server: RwLock::new(server), url, deadline, store: wrap(store) }
     }
 
     async fn documents(&self) -> Collection<Document> {
@@ -81,7 +105,7 @@ impl Fixture for MongoFixture {
     }
 
     fn deadline(&self) -> Duration {
-        Duration::from_secs(2)
+        self.deadline
     }
 
     fn limits(&self) -> Limits {
@@ -93,7 +117,7 @@ impl Fixture for MongoFixture {
     }
 
     fn bulk(&self) -> usize {
-        20_000
+        8_000
     }
 
     fn secret(&self) -> Supported<String> {
@@ -160,34 +184,28 @@ fn id(key: &StoreKey) -> Binary {
     Binary { subtype: BinarySubtype::Generic, bytes: key.as_str().into() }
 }
 
-fn supported(result: Result<(), NotOurs>) -> Supported {
+fn supported(result: Result<(), ExternalServer>) -> Supported {
     result.map_or(Supported::NotApplicable(EXTERNAL_SERVER), Supported::Done)
 }
 
 mod server {
-    use super::{AnyMongo, Arc, MongoFixture, NO_TTL_MONITOR};
+    use super::{Arc, MongoFixture};
 
-    session_core::conformance_tests!(async {
-        MongoFixture::with_server(AnyMongo::server_with(&NO_TTL_MONITOR).await, |store| {
-            Arc::new(store)
-        })
-        .await
+    session_core::conformance_tests!(|check| async {
+        MongoFixture::server(check, |store| Arc::new(store)).await
     });
 }
 
 mod set_through_arc_dyn {
     use session_core::SessionStore;
 
-    use super::{AnyMongo, Arc, MongoFixture, MongoSet, NO_TTL_MONITOR};
+    use super::{Arc, MongoFixture};
 
-    session_core::conformance_tests!(async {
-        MongoFixture::with_server(
-            MongoSet::start_with(&NO_TTL_MONITOR).await.map(AnyMongo::Set),
-            |store| {
-                let erased: Arc<dyn SessionStore> = Arc::new(store);
-                Arc::new(erased)
-            },
-        )
+    session_core::conformance_tests!(|check| async {
+        MongoFixture::set(check, |store| {
+            let erased: Arc<dyn SessionStore> = Arc::new(store);
+            Arc::new(erased)
+        })
         .await
     });
 }

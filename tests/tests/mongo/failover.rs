@@ -10,7 +10,7 @@ use mongodb::bson::doc;
 use session_core::{NewRecord, SessionStore};
 use tests::{
     PATIENCE,
-    service::{MongoSet, NotOurs},
+    service::{ExternalServer, MongoSet},
     wait,
 };
 
@@ -52,7 +52,7 @@ enum Fault {
     Frozen,
 }
 
-async fn lose_the_primary(set: &mut MongoSet, fault: Fault) -> Result<(), NotOurs> {
+async fn lose_the_primary(set: &mut MongoSet, fault: Fault) -> Result<(), ExternalServer> {
     let start = Instant::now();
     let store = connect(&set.url()).await;
     let load = Load::start(&store, CLIENTS).await;

@@ -9,7 +9,7 @@ use session_core::{
     SessionStore, StoreError, StoreKey,
 };
 use store_mongo::{Config, MongoStore};
-use tests::service::AnyMongo;
+use tests::service::{AnyMongo, Durability};
 
 use crate::session::{PATIENT, Session, is_done, name, principal};
 
@@ -22,8 +22,7 @@ const FIELD: &str = "name-that-the-log-must-not-contain";
 /// A server logs failed and slow commands with all their data.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_log_contains_no_session_data() {
-    let Some(server) = AnyMongo::server_with(&["--setParameter", "ttlMonitorEnabled=false"]).await
-    else {
+    let Some(server) = AnyMongo::own_server(Durability::Full).await else {
         return;
     };
     // On a busy machine every command may be slow, so this test switches the slow log off.

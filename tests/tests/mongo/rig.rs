@@ -12,7 +12,7 @@ use mongodb::{
 };
 use tests::{
     PATIENCE,
-    service::{AnyMongo, Kept, Mongo, MongoSet, PASSWORD},
+    service::{AnyMongo, Durability, Mongo, MongoSet, PASSWORD},
     wait,
 };
 use tokio::time::timeout;
@@ -132,7 +132,7 @@ async fn user_can_write_only_its_own_database() {
 
 #[tokio::test]
 async fn server_keeps_data_according_to_its_durability() {
-    for (durability, remaining) in [(Kept::Everything, 1), (Kept::Nothing, 0)] {
+    for (durability, remaining) in [(Durability::Full, 1), (Durability::None, 0)] {
         let Some(mut mongo) = AnyMongo::own_server(durability).await else { return };
         check_restart(&mut mongo, remaining).await;
     }
@@ -140,7 +140,7 @@ async fn server_keeps_data_according_to_its_durability() {
 
 #[tokio::test]
 async fn replica_set_keeps_data_according_to_its_durability() {
-    for (durability, remaining) in [(Kept::Everything, 1), (Kept::Nothing, 0)] {
+    for (durability, remaining) in [(Durability::Full, 1), (Durability::None, 0)] {
         let Some(mut mongo) = AnyMongo::own_set(durability).await else { return };
         check_restart(&mut mongo, remaining).await;
     }

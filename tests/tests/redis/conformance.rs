@@ -9,7 +9,10 @@ use session_core::{
     conformance::{Fixture, Purge, Supported},
 };
 use store_redis::{Config, RedisStore};
-use tests::service::{AnyRedis, NotOurs, PASSWORD};
+use tests::{
+    conformance::{deadline, takes_backend_down, warm_up},
+    service::{AnyRedis, Durability, ExternalServer, PASSWORD},
+};
 use tokio::{runtime::Handle, sync::RwLock};
 
 const NOT_OURS: &str = "the server is external, so the test must not stop it";
@@ -19,21 +22,43 @@ struct RedisFixture {
     server: RwLock<AnyRedis>,
     url: String,
     prefix: String,
+    deadline: Duration,
     store: Arc<dyn SessionStore>,
 }
 
 impl RedisFixture {
+    async fn server(check: &str, wrap: fn(RedisStore) -> Arc<dyn SessionStore>) -> Option<Self> {
+        let server = if takes_backend_down(check) {
+            AnyRedis::own_server(Durability::None).await?
+        } else {
+            AnyRedis::server().await?
+        };
+        Some(Self::on(server, check, wrap).await)
+    }
+
+    async fn cluster(check: &str, wrap: fn(RedisStore) -> Arc<dyn SessionStore>) -> Option<Self> {
+        let server = if takes_backend_down(check) {
+            AnyRedis::own_cluster(Durability::None).await?
+        } else {
+            AnyRedis::cluster().await?
+        };
+        Some(Self::on(server, check, wrap).await)
+    }
+
     async fn on(
-        server: Option<AnyRedis>,
+        server: AnyRedis,
+        check: &str,
         wrap: fn(RedisStore) -> Arc<dyn SessionStore>,
-    ) -> Option<Self> {
-        let server = server?;
+    ) -> Self {
         let prefix = format!("conformance-{:016x}:", fastrand::u64(..));
-        let url = server.url(&format!("prefix={prefix}"));
+        let deadline = deadline(check);
+        let settings = format!("prefix={prefix}&deadline_ms={}", deadline.as_millis());
+        let url = server.url(&settings);
         let store = RedisStore::connect(&Config::new(&url).expect("a URL"))
             .await
             .expect("a server to connect to");
-        Some(Self { server: RwLock::new(server), url, prefix, store: wrap(store) })
+        warm_up(&store).await;
+        Self { server: RwLock::new(server), url, prefix, deadline, store: wrap(store) }
     }
 
     fn named(&self, key: &StoreKey) -> String {
@@ -76,7 +101,7 @@ impl Fixture for RedisFixture {
     }
 
     fn deadline(&self) -> Duration {
-        Duration::from_secs(2)
+        self.deadline
     }
 
     fn limits(&self) -> Limits {
@@ -137,25 +162,25 @@ impl Fixture for RedisFixture {
     }
 }
 
-fn done(action: Result<(), NotOurs>) -> Supported {
+fn done(action: Result<(), ExternalServer>) -> Supported {
     action.map_or(Supported::NotApplicable(NOT_OURS), Supported::Done)
 }
 
 mod server {
-    use super::{AnyRedis, Arc, RedisFixture};
+    use super::{Arc, RedisFixture};
 
-    session_core::conformance_tests!(async {
-        RedisFixture::on(AnyRedis::server().await, |store| Arc::new(store)).await
+    session_core::conformance_tests!(|check| async {
+        RedisFixture::server(check, |store| Arc::new(store)).await
     });
 }
 
 mod server_through_arc_dyn {
     use session_core::SessionStore;
 
-    use super::{AnyRedis, Arc, RedisFixture};
+    use super::{Arc, RedisFixture};
 
-    session_core::conformance_tests!(async {
-        RedisFixture::on(AnyRedis::server().await, |store| {
+    session_core::conformance_tests!(|check| async {
+        RedisFixture::server(check, |store| {
             let erased: Arc<dyn SessionStore> = Arc::new(store);
             Arc::new(erased)
         })
@@ -164,9 +189,9 @@ mod server_through_arc_dyn {
 }
 
 mod cluster {
-    use super::{AnyRedis, Arc, RedisFixture};
+    use super::{Arc, RedisFixture};
 
-    session_core::conformance_tests!(async {
-        RedisFixture::on(AnyRedis::cluster().await, |store| Arc::new(store)).await
+    session_core::conformance_tests!(|check| async {
+        RedisFixture::cluster(check, |store| Arc::new(store)).await
     });
 }

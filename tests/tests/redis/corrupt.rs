@@ -3,7 +3,7 @@
 use redis::{Value, from_redis_value};
 use session_core::{Claim, Created, Deleted, Outcome, SessionStore, StoreError, StoreKey};
 use store_redis::RedisStore;
-use tests::service::AnyRedis;
+use tests::service::{AnyRedis, Durability};
 
 use crate::session::{LONG, Session, connect, hash, listed, principal};
 
@@ -274,44 +274,44 @@ async fn scanned(store: &RedisStore) -> Vec<session_core::StoreKey> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c39_server_reports_unreadable_records_unchanged() {
-    let Some(server) = AnyRedis::server().await else { return };
+    let Some(server) = AnyRedis::own_server(Durability::None).await else { return };
     unreadable_records_are_reported_and_unchanged(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c39_cluster_reports_unreadable_records_unchanged() {
-    let Some(server) = AnyRedis::cluster().await else { return };
+    let Some(server) = AnyRedis::own_cluster(Durability::None).await else { return };
     unreadable_records_are_reported_and_unchanged(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c27_expired_record_on_a_server_is_dead_for_every_call() {
-    let Some(server) = AnyRedis::server().await else { return };
+    let Some(server) = AnyRedis::own_server(Durability::None).await else { return };
     expired_records_are_dead_for_every_call(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c27_expired_record_in_a_cluster_is_dead_for_every_call() {
-    let Some(server) = AnyRedis::cluster().await else { return };
+    let Some(server) = AnyRedis::own_cluster(Durability::None).await else { return };
     expired_records_are_dead_for_every_call(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c40_server_data_of_the_first_version_is_ignored() {
-    let Some(server) = AnyRedis::server().await else { return };
+    let Some(server) = AnyRedis::own_server(Durability::None).await else { return };
     first_version_is_ignored(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c40_cluster_data_of_the_first_version_is_ignored() {
-    let Some(server) = AnyRedis::cluster().await else { return };
+    let Some(server) = AnyRedis::own_cluster(Durability::None).await else { return };
     first_version_is_ignored(server).await;
 }
 
 /// A key of another application has the name of an index.
 #[tokio::test]
 async fn c34_foreign_key_with_an_indexs_name_fails_the_sign_in() {
-    let Some(server) = AnyRedis::server().await else { return };
+    let Some(server) = AnyRedis::own_server(Durability::None).await else { return };
     let store = connect(&server.url("")).await;
     server.ask(&["SET", "session:u}bob", "foreign"]).await;
     let session = Session::anonymous(&store).await;
@@ -332,7 +332,7 @@ async fn c34_foreign_key_with_an_indexs_name_fails_the_sign_in() {
 /// Commands of the tests are texts, so a script writes the bytes.
 #[tokio::test]
 async fn c39_value_that_is_not_utf_8_is_corrupt() {
-    let Some(server) = AnyRedis::server().await else { return };
+    let Some(server) = AnyRedis::own_server(Durability::None).await else { return };
     let store = connect(&server.url("")).await;
     let session = Session::anonymous(&store).await;
     let script = "return redis.call('HSET', KEYS[1], 'n', '\\255\\254')";

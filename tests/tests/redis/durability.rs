@@ -11,7 +11,7 @@ use session_core::{Claim, Created, Deleted, Outcome, SessionStore, StoreError};
 use store_redis::RedisStore;
 use tests::{
     PATIENCE,
-    service::{NotOurs, RedisCluster, RedisSentinel},
+    service::{ExternalServer, RedisCluster, RedisSentinel},
     wait,
 };
 
@@ -41,14 +41,14 @@ impl Primary {
         with(&self.servers.url(), settings)
     }
 
-    async fn freeze(&self) -> Result<(), NotOurs> {
+    async fn freeze(&self) -> Result<(), ExternalServer> {
         for port in &self.replicas {
             self.servers.freeze(*port).await?;
         }
         Ok(())
     }
 
-    async fn thaw(&self) -> Result<(), NotOurs> {
+    async fn thaw(&self) -> Result<(), ExternalServer> {
         for port in &self.replicas {
             self.servers.thaw(*port).await?;
         }

@@ -16,7 +16,7 @@ use std::{
 use redis::{Value, from_redis_value};
 use tests::{
     Browser, Demo, PATIENCE, Page,
-    service::{NotOurs, RedisCluster, RedisSentinel},
+    service::{ExternalServer, RedisCluster, RedisSentinel},
     wait,
 };
 use tokio::time::sleep;
@@ -52,10 +52,10 @@ trait Servers {
     fn url(&self) -> String;
     /// Waits until the replicas have all writes.
     async fn replicated(&self);
-    async fn fail_primary(&mut self, outage: Outage) -> Result<u16, NotOurs>;
+    async fn fail_primary(&mut self, outage: Outage) -> Result<u16, ExternalServer>;
     async fn promoted(&self, former: u16);
     /// Brings the former primary back, if that can matter, and waits until it is a replica.
-    async fn heal(&mut self, outage: Outage, former: u16) -> Result<(), NotOurs>;
+    async fn heal(&mut self, outage: Outage, former: u16) -> Result<(), ExternalServer>;
 }
 
 impl Servers for RedisSentinel {
@@ -68,7 +68,7 @@ impl Servers for RedisSentinel {
         replicated(2, async |words| self.command(primary, words).await.ok()).await;
     }
 
-    async fn fail_primary(&mut self, outage: Outage) -> Result<u16, NotOurs> {
+    async fn fail_primary(&mut self, outage: Outage) -> Result<u16, ExternalServer> {
         match outage {
             Outage::Killed => self.kill_primary().await,
             Outage::Frozen => self.freeze_primary().await,
@@ -82,7 +82,7 @@ impl Servers for RedisSentinel {
         .await;
     }
 
-    async fn heal(&mut self, outage: Outage, former: u16) -> Result<(), NotOurs> {
+    async fn heal(&mut self, outage: Outage, former: u16) -> Result<(), ExternalServer> {
         // Sentinels demote a former primary 8 s after its return. A killed one has no connections
         // left, so its return has no effect.
         if outage == Outage::Frozen {
@@ -104,7 +104,7 @@ impl Servers for RedisCluster {
         }
     }
 
-    async fn fail_primary(&mut self, outage: Outage) -> Result<u16, NotOurs> {
+    async fn fail_primary(&mut self, outage: Outage) -> Result<u16, ExternalServer> {
         match outage {
             Outage::Killed => self.kill_primary(1).await,
             Outage::Frozen => self.freeze_primary(1).await,
@@ -119,7 +119,7 @@ impl Servers for RedisCluster {
         .await;
     }
 
-    async fn heal(&mut self, outage: Outage, former: u16) -> Result<(), NotOurs> {
+    async fn heal(&mut self, outage: Outage, former: u16) -> Result<(), ExternalServer> {
         match outage {
             Outage::Killed => self.start_again(former).await?,
             Outage::Frozen => self.thaw(former).await?,
@@ -168,7 +168,7 @@ async fn primary_outage(
     servers: &mut impl Servers,
     outage: Outage,
     what: &str,
-) -> Result<Observed, NotOurs> {
+) -> Result<Observed, ExternalServer> {
     let mut demo =
         Demo::start(&["--store", "redis", "--store-url", &servers.url(), "--workers", "4"]).await;
     let load = Load::begin(&demo, VISITORS).await;

@@ -15,7 +15,7 @@ use session_core::{Claim, Created, Cursor, Deleted, Outcome, SessionStore, Store
 use store_redis::{Config, ConnectError, RedisStore};
 use tests::{
     PATIENCE,
-    service::{AnyRedis, PASSWORD, Redis, RedisCluster},
+    service::{AnyRedis, Durability, PASSWORD, Redis, RedisCluster},
     wait,
 };
 
@@ -210,7 +210,7 @@ fn listed_after(words: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn user_needs_only_the_commands_in_the_readme() {
-    let Some(server) = AnyRedis::server().await else { return };
+    let Some(server) = AnyRedis::own_server(Durability::None).await else { return };
     let allowed = listed_after("A restricted user needs these commands:");
     assert!(allowed.len() > 15, "{allowed:?}");
     let user =
@@ -247,7 +247,9 @@ async fn user_needs_only_the_commands_in_the_readme() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cluster_user_needs_only_the_commands_in_the_readme() {
-    let Some(AnyRedis::Cluster(cluster)) = AnyRedis::cluster().await else { return };
+    let Some(AnyRedis::Cluster(cluster)) = AnyRedis::own_cluster(Durability::None).await else {
+        return;
+    };
     let mut allowed = listed_after("A restricted user needs these commands:");
     allowed.extend(listed_after("In a Cluster it also needs"));
     let user = [

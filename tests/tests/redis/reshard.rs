@@ -15,7 +15,7 @@ use session_core::{Created, Outcome, SessionStore, StoreKey};
 use store_redis::RedisStore;
 use tests::{
     PATIENCE,
-    service::{AnyRedis, PASSWORD, RedisCluster},
+    service::{AnyRedis, Durability, PASSWORD, RedisCluster},
     wait,
 };
 
@@ -218,7 +218,9 @@ async fn scanned(store: &RedisStore) -> HashSet<StoreKey> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slot_move_under_load_loses_and_doubles_nothing() {
-    let Some(AnyRedis::Cluster(cluster)) = AnyRedis::cluster().await else { return };
+    let Some(AnyRedis::Cluster(cluster)) = AnyRedis::own_cluster(Durability::None).await else {
+        return;
+    };
     let store = connect(&cluster.url()).await;
     let sessions = sessions_in_one_slot(&store, SESSIONS).await;
     let moving = Move::of(&cluster, &sessions[0]).await;
@@ -313,7 +315,9 @@ async fn slot_move_under_load_loses_and_doubles_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_find_all_sessions_of_a_moving_slot() {
-    let Some(AnyRedis::Cluster(cluster)) = AnyRedis::cluster().await else { return };
+    let Some(AnyRedis::Cluster(cluster)) = AnyRedis::own_cluster(Durability::None).await else {
+        return;
+    };
     let (writer, reader) = (connect(&cluster.url()).await, connect(&cluster.url()).await);
     let sessions = sessions_in_one_slot(&writer, 4).await;
     let moving = Move::of(&cluster, &sessions[0]).await;
@@ -344,7 +348,9 @@ async fn reads_find_all_sessions_of_a_moving_slot() {
 /// A rotation uses one key, so it works while its slot is on two nodes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotation_works_in_a_moving_slot() {
-    let Some(AnyRedis::Cluster(cluster)) = AnyRedis::cluster().await else { return };
+    let Some(AnyRedis::Cluster(cluster)) = AnyRedis::own_cluster(Durability::None).await else {
+        return;
+    };
     let store = connect(&cluster.url()).await;
     let sessions = sessions_in_one_slot(&store, 2).await;
     let moving = Move::of(&cluster, &sessions[0]).await;

@@ -13,7 +13,7 @@ use session_core::{
 use store_redis::{Config, RedisStore};
 use tests::{
     KEY, PATIENCE,
-    service::{AnyRedis, RedisCluster, RoundTrip, Tap},
+    service::{AnyRedis, Durability, RedisCluster, RoundTrip, Tap},
     session::{self as stored, LONG, is_done, with},
     wait,
 };
@@ -28,7 +28,7 @@ struct Site {
 
 impl Site {
     async fn start() -> Option<Self> {
-        let redis = AnyRedis::server().await?;
+        let redis = AnyRedis::own_server(Durability::None).await?;
         let tap = Tap::before(
             &redis.url(&format!("prefix=trips-{:016x}:&connections=1", fastrand::u64(..))),
         )

@@ -9,27 +9,51 @@ use session_core::{
     conformance::{Fixture, Purge, Supported},
 };
 use store_sql::{Config, SqlStore};
-use tests::service::{AnySql, Kept, NotOurs, PASSWORD};
+use tests::{
+    conformance::{deadline, takes_backend_down, warm_up},
+    service::{AnySql, Durability, ExternalServer, PASSWORD},
+};
 use tokio::{runtime::Handle, sync::RwLock};
 
 /// A store with its own table.
 struct SqlFixture {
     database: RwLock<AnySql>,
     url: String,
+    deadline: Duration,
     store: Arc<dyn SessionStore>,
 }
 
 impl SqlFixture {
+    async fn postgres(check: &str, wrap: fn(SqlStore) -> Arc<dyn SessionStore>) -> Option<Self> {
+        let database = if takes_backend_down(check) {
+            AnySql::own_postgres(Durability::Full).await?
+        } else {
+            AnySql::postgres().await?
+        };
+        Some(Self::on(database, check, wrap).await)
+    }
+
+    async fn mariadb(check: &str, wrap: fn(SqlStore) -> Arc<dyn SessionStore>) -> Option<Self> {
+        let database = if takes_backend_down(check) {
+            AnySql::own_mariadb(Durability::Full).await?
+        } else {
+            AnySql::mariadb().await?
+        };
+        Some(Self::on(database, check, wrap).await)
+    }
+
     async fn on(
-        database: Option<AnySql>,
+        database: AnySql,
+        check: &str,
         wrap: fn(SqlStore) -> Arc<dyn SessionStore>,
-    ) -> Option<Self> {
-        let database = database?;
-        let url = database.url("table=sessions");
+    ) -> Self {
+        let deadline = deadline(check);
+        let url = database.url(&format!("table=sessions&deadline_ms={}", deadline.as_millis()));
         let store = SqlStore::connect(&Config::new(&url).expect("a URL"))
             .await
             .expect("a database to connect to");
-        Some(Self { database: RwLock::new(database), url, store: wrap(store) })
+        warm_up(&store).await;
+        Self { database: RwLock::new(database), url, deadline, store: wrap(store) }
     }
 
     /// Sets columns of a row.
@@ -86,7 +110,7 @@ impl Fixture for SqlFixture {
     }
 
     fn deadline(&self) -> Duration {
-        Duration::from_secs(2)
+        self.deadline
     }
 
     fn limits(&self) -> Limits {
@@ -157,31 +181,31 @@ fn hex(text: &str) -> String {
     text.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
-fn done(result: Result<(), NotOurs>) -> Supported {
+fn done(result: Result<(), ExternalServer>) -> Supported {
     match result {
         Ok(()) => Supported::Done(()),
-        Err(NotOurs::File) => Supported::NotApplicable("a file has no server to stop"),
-        Err(NotOurs::Theirs { .. }) => {
+        Err(ExternalServer::File) => Supported::NotApplicable("a file has no server to stop"),
+        Err(ExternalServer::Named { .. }) => {
             Supported::NotApplicable("the tests do not own the server that the environment names")
         }
     }
 }
 
 mod postgres {
-    use super::{AnySql, Arc, Kept, SqlFixture};
+    use super::{Arc, SqlFixture};
 
-    session_core::conformance_tests!(async {
-        SqlFixture::on(AnySql::own_postgres(Kept::Everything).await, |store| Arc::new(store)).await
+    session_core::conformance_tests!(|check| async {
+        SqlFixture::postgres(check, |store| Arc::new(store)).await
     });
 }
 
 mod mariadb_through_arc_dyn {
     use session_core::SessionStore;
 
-    use super::{AnySql, Arc, Kept, SqlFixture};
+    use super::{Arc, SqlFixture};
 
-    session_core::conformance_tests!(async {
-        SqlFixture::on(AnySql::own_mariadb(Kept::Everything).await, |store| {
+    session_core::conformance_tests!(|check| async {
+        SqlFixture::mariadb(check, |store| {
             let erased: Arc<dyn SessionStore> = Arc::new(store);
             Arc::new(erased)
         })
@@ -192,7 +216,7 @@ mod mariadb_through_arc_dyn {
 mod sqlite {
     use super::{AnySql, Arc, SqlFixture};
 
-    session_core::conformance_tests!(async {
-        SqlFixture::on(AnySql::sqlite().await, |store| Arc::new(store)).await
+    session_core::conformance_tests!(|check| async {
+        Some(SqlFixture::on(AnySql::sqlite().await?, check, |store| Arc::new(store)).await)
     });
 }

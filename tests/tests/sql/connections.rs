@@ -216,7 +216,7 @@ async fn c41_end_of_a_runtime_ends_its_calls(sql: AnySql) {
 /// After a failover behind a fixed address the old server still runs, and so do its connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c42_connection_to_a_read_only_server_is_closed() {
-    let Some(sql) = AnySql::own_mariadb(tests::service::Kept::Everything).await else { return };
+    let Some(sql) = AnySql::own_mariadb(tests::service::Durability::Full).await else { return };
     let store = connect(&sql.url(&format!("connections=1&{PATIENT}"))).await;
     let session = Session::signed_in(&store, "bob").await;
     let connection = async || {

@@ -149,14 +149,14 @@ macro_rules! for_each_server {
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $check() {
-                let Some(sql) = tests::service::AnySql::own_postgres(tests::service::Kept::Everything).await else { return };
+                let Some(sql) = tests::service::AnySql::own_postgres(tests::service::Durability::Full).await else { return };
                 super::$check(sql).await;
             })+
         }
         mod mariadb {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $check() {
-                let Some(sql) = tests::service::AnySql::own_mariadb(tests::service::Kept::Everything).await else { return };
+                let Some(sql) = tests::service::AnySql::own_mariadb(tests::service::Durability::Full).await else { return };
                 super::$check(sql).await;
             })+
         }

@@ -3,7 +3,7 @@
 use std::{net::TcpStream, time::Duration};
 
 use sqlx::{Connection, MySqlConnection, PgConnection, query, query_scalar};
-use tests::service::{AnySql, Kept, MariaDb, NotOurs, PASSWORD, Postgres};
+use tests::service::{AnySql, Durability, ExternalServer, MariaDb, PASSWORD, Postgres};
 use tokio::time::timeout;
 
 /// How long a test waits for a frozen server before it counts as frozen.
@@ -24,7 +24,7 @@ macro_rules! for_each_engine {
             $(
                 #[tokio::test]
                 async fn $check() {
-                    let Some(sql) = super::AnySql::postgres().await else { return };
+                    let Some(sql) = super::AnySql::own_postgres(super::Durability::Full).await else { return };
                     super::$check(sql).await;
                 }
             )*
@@ -33,7 +33,7 @@ macro_rules! for_each_engine {
             $(
                 #[tokio::test]
                 async fn $check() {
-                    let Some(sql) = super::AnySql::mariadb().await else { return };
+                    let Some(sql) = super::AnySql::own_mariadb(super::Durability::Full).await else { return };
                     super::$check(sql).await;
                 }
             )*
@@ -122,13 +122,13 @@ async fn drop_ends_the_server(sql: AnySql) {
 #[tokio::test]
 async fn sqlite_file_has_no_server() {
     let Some(sqlite) = AnySql::sqlite().await else { return };
-    assert_eq!(sqlite.port(), Err(NotOurs::File));
-    assert_eq!(NotOurs::File.to_string(), "not applicable: a file has no server");
+    assert_eq!(sqlite.port(), Err(ExternalServer::File));
+    assert_eq!(ExternalServer::File.to_string(), "not applicable: a file has no server");
 }
 
 #[tokio::test]
 async fn postgres_restart_keeps_only_durable_data() {
-    for kept in [Kept::Everything, Kept::Nothing] {
+    for kept in [Durability::Full, Durability::None] {
         let Some(sql) = AnySql::own_postgres(kept).await else { return };
         assert_kept(sql, kept).await;
     }
@@ -136,20 +136,20 @@ async fn postgres_restart_keeps_only_durable_data() {
 
 #[tokio::test]
 async fn mariadb_restart_keeps_only_durable_data() {
-    for kept in [Kept::Everything, Kept::Nothing] {
+    for kept in [Durability::Full, Durability::None] {
         let Some(sql) = AnySql::own_mariadb(kept).await else { return };
         assert_kept(sql, kept).await;
     }
 }
 
 /// Writes a row, kills and starts the server, and checks whether the row is still there.
-async fn assert_kept(mut sql: AnySql, kept: Kept) {
+async fn assert_kept(mut sql: AnySql, kept: Durability) {
     let written = format!("{TABLE}; INSERT INTO things VALUES (1, 'first')");
     sql.ask(&written).await.expect("the server answers");
     ours!(sql.stop().await);
     ours!(sql.start_again().await);
     let dumped = sql.dump().await;
-    assert_eq!(dumped.is_empty(), kept == Kept::Nothing, "{dumped}");
+    assert_eq!(dumped.is_empty(), kept == Durability::None, "{dumped}");
 }
 
 /// PostgreSQL serves each client with its own process.
@@ -176,7 +176,9 @@ async fn postgres_connection_freezes_and_ends_with_the_server() {
 /// A frozen server can be killed and started again.
 #[tokio::test]
 async fn frozen_server_can_be_killed() {
-    for sql in [AnySql::postgres().await, AnySql::mariadb().await] {
+    for sql in
+        [AnySql::own_postgres(Durability::Full).await, AnySql::own_mariadb(Durability::Full).await]
+    {
         let Some(mut sql) = sql else { continue };
         ours!(sql.freeze().await);
         ours!(sql.stop().await);

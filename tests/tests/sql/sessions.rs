@@ -8,7 +8,7 @@ use session_core::{
 };
 use tests::{
     PATIENCE,
-    service::{AnySql, Postgres},
+    service::{AnySql, Durability, Postgres},
     session::{LONG, Session, is_done, name, principal},
     wait,
 };
@@ -76,7 +76,9 @@ async fn c47_claim_and_sign_in_have_one_order(sql: AnySql) {
 /// compares the claim with the result.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c47_claim_waits_for_an_uncommitted_sign_in() {
-    for sql in [AnySql::postgres().await, AnySql::mariadb().await] {
+    for sql in
+        [AnySql::own_postgres(Durability::Full).await, AnySql::own_mariadb(Durability::Full).await]
+    {
         let Some(sql) = sql else { continue };
         let store = connect(&sql.url(PATIENT)).await;
         let session = Session::anonymous(&store).await;

@@ -312,8 +312,8 @@ async fn c41_cancelled_table_creation_leaves_no_sqlite_lock() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn user_without_create_right_uses_an_existing_table() {
     for sql in [
-        AnySql::own_postgres(tests::service::Kept::Everything).await,
-        AnySql::own_mariadb(tests::service::Kept::Everything).await,
+        AnySql::own_postgres(tests::service::Durability::Full).await,
+        AnySql::own_mariadb(tests::service::Durability::Full).await,
     ] {
         let Some(sql) = sql else { continue };
         let url = sql.url("");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tests::{
     PATIENCE,
-    service::{MongoSet, NotOurs, PASSWORD, RedisCluster, RedisSentinel},
+    service::{ExternalServer, MongoSet, PASSWORD, RedisCluster, RedisSentinel},
 };
 
 use super::{client::Trouble, watch::Watch};
@@ -181,7 +181,7 @@ impl Replicated {
 }
 
 impl Servers {
-    fn ports(&self) -> Result<Vec<u16>, NotOurs> {
+    fn ports(&self) -> Result<Vec<u16>, ExternalServer> {
         match self {
             Self::Sentinel(redis) => redis.ports(),
             Self::Cluster(redis) => redis.ports(),
@@ -193,7 +193,7 @@ impl Servers {
         if matches!(self, Self::Cluster(_)) { 3 } else { 1 }
     }
 
-    async fn primaries(&self) -> Result<Vec<u16>, NotOurs> {
+    async fn primaries(&self) -> Result<Vec<u16>, ExternalServer> {
         Ok(match self {
             Self::Sentinel(redis) => vec![redis.primary_port().await],
             Self::Cluster(redis) => redis.primaries().await,

@@ -5,7 +5,7 @@ use std::path::Path;
 use ::tests::{
     PATIENCE,
     process::Process,
-    service::{AnyMongo, AnyRedis, AnySql, Kept},
+    service::{AnyMongo, AnyRedis, AnySql, Durability},
     wait,
 };
 
@@ -64,17 +64,17 @@ impl Site {
         Ok(match store {
             "ipc" => Some(ipc(program, folder, plant).await?),
             "sqlite" => AnySql::sqlite().await.map(|sql| Self::Sqlite(Box::new(sql))),
-            "redis" => AnyRedis::own_server(Kept::Everything)
+            "redis" => AnyRedis::own_server(Durability::Full)
                 .await
                 .map(|redis| Self::Redis(Box::new(redis))),
-            "mongo" => AnyMongo::own_server(Kept::Everything)
+            "mongo" => AnyMongo::own_server(Durability::Full)
                 .await
                 .map(|mongo| Self::Mongo(Box::new(mongo))),
             "postgres" => {
-                AnySql::own_postgres(Kept::Everything).await.map(|sql| Self::Sql(Box::new(sql)))
+                AnySql::own_postgres(Durability::Full).await.map(|sql| Self::Sql(Box::new(sql)))
             }
             "mariadb" => {
-                AnySql::own_mariadb(Kept::Everything).await.map(|sql| Self::Sql(Box::new(sql)))
+                AnySql::own_mariadb(Durability::Full).await.map(|sql| Self::Sql(Box::new(sql)))
             }
             name @ ("redis-sentinel" | "redis-cluster" | "mongo-set") => {
                 Replicated::open(name).await.map(|servers| Self::Replicated(Box::new(servers)))

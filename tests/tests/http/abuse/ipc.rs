@@ -191,7 +191,7 @@ async fn s22_clients_killed_in_the_middle_of_a_frame_leave_nothing_behind() {
     wait::until_true("the workers to be connected", PATIENCE, || descriptors() > 0).await;
     let before = descriptors();
     for _ in 0..30 {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_stranger"))
+        let mut child = Command::new(env!("CARGO_BIN_EXE_foreign_user_client"))
             .arg(&path)
             .arg("half")
             .stdout(Stdio::piped())
@@ -259,10 +259,10 @@ async fn s22_another_user_is_kept_out_by_mode_and_by_name() {
     let _ = demo.browser().send(Request::get("/readyz")).await.expect(200);
 }
 
-/// A copy of the stranger that every user can run.
+/// A copy of the program that every user can run.
 fn open_copy(folder: &Path) -> PathBuf {
-    let program = folder.join("stranger");
-    fs::copy(env!("CARGO_BIN_EXE_stranger"), &program).expect("it can be copied");
+    let program = folder.join("foreign_user_client");
+    fs::copy(env!("CARGO_BIN_EXE_foreign_user_client"), &program).expect("it can be copied");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
     program
 }

@@ -1,8 +1,7 @@
-//! Where the processes of a test's server run: on this machine, or in a container that shares its
-//! network and one folder with it.
+//! Where the processes of a server run: on this machine, or in a container that shares the network
+//! and one folder with it.
 //!
-//! Both take the same shell line, so only starting and signalling differ between them, and nothing
-//! above knows where it is.
+//! Both take the same shell line. Only starting and signalling differ.
 
 use std::{
     fs,
@@ -19,31 +18,34 @@ use testcontainers::{
     runners::AsyncRunner,
 };
 
-use super::origin::{Origin, name_and_tag};
+use super::{
+    kind::new_folder,
+    origin::{Origin, name_and_tag},
+};
 use crate::process::Process;
 
-/// The container's own process. Its wait collects the servers that were ended; that it ends by
-/// itself covers a test that was killed and could remove nothing.
-const CONTAINER: &str = "sleep 1800 & wait";
+/// The first process of the container. `wait` collects the servers that ended. The container ends by
+/// itself in case a test was killed and could not remove it.
+const CONTAINER: &str = "sleep 7200 & wait";
 
-/// Who has which user id. A container gets this system's: some servers refuse to run as somebody
-/// who has no name.
+/// The names of the users. A container gets those of this system, because some servers refuse to
+/// run as a user without a name.
 const USERS: &str = "/etc/passwd";
 
-/// A folder, and the means to run processes that know it by the same name.
+/// A folder, and the machine or container whose processes see it under the same path.
 #[derive(Debug)]
-pub(super) struct Place {
-    // Before the folder, so that what writes there has ended when it is removed.
+pub(super) struct Host {
+    // Before the folder: its processes have ended when the folder is removed.
     container: Option<ContainerAsync<GenericImage>>,
     folder: TempDir,
-    /// What a shell in this place calls the server's program.
+    /// The program of the server, as a shell on this host finds it.
     pub(super) program: String,
-    /// For people: "in a container of redis:7", "from /usr/bin/redis-server".
+    /// For the output: "in a container of redis:7", "from /usr/bin/redis-server".
     pub(super) description: String,
 }
 
-/// A process of a place. On this machine it ends when this is dropped, in a container when the
-/// place is.
+/// A process of a host. On this machine it ends when this value is dropped, in a container when the
+/// host is.
 #[derive(Debug)]
 pub(super) enum Running {
     /// A child of this process.
@@ -52,14 +54,13 @@ pub(super) enum Running {
     Contained(u32),
 }
 
-impl Place {
+impl Host {
     /// Opens one for this program.
     ///
     /// # Panics
     /// If the container does not start.
     pub(super) async fn open(origin: &Origin, program: &str) -> Self {
-        let folder =
-            tempfile::Builder::new().prefix("service-").tempdir().expect("a temporary folder");
+        let folder = new_folder();
         match origin {
             Origin::Container(image) => {
                 let container = container(image, folder.path()).await;
@@ -76,11 +77,11 @@ impl Place {
                 let description = format!("from {program}");
                 Self { container: None, folder, program, description }
             }
-            Origin::Theirs(_) => unreachable!("a server that runs already needs no place"),
+            Origin::External(_) => unreachable!("a server that runs already needs no host"),
         }
     }
 
-    /// Whether its processes share the memory of this machine's.
+    /// Whether its processes run directly on this machine.
     pub(super) fn is_here(&self) -> bool {
         self.container.is_none()
     }
@@ -90,8 +91,7 @@ impl Place {
         self.folder.path()
     }
 
-    /// Starts one process for each command, a shell's line that becomes that process. Its output
-    /// goes to the file that is named with it.
+    /// Starts one process for each shell line. The output goes to the file beside the line.
     ///
     /// # Panics
     /// If there is no shell.
@@ -106,7 +106,7 @@ impl Place {
                 })
                 .collect();
         };
-        // All in one go: each exec costs about as much as a server takes to start.
+        // All in one exec, because each takes about as long as the start of a server.
         let lines = commands.iter().map(|(command, output)| {
             format!("{{ {command}; }} >>'{}' 2>&1 </dev/null & echo $!\n", output.display())
         });
@@ -116,8 +116,8 @@ impl Place {
             .collect()
     }
 
-    /// Sends them and their children a signal, and returns when it has arrived. One that has ended
-    /// needs none.
+    /// Sends a signal to these processes and their children, and returns when it has arrived. A
+    /// process that has ended gets none.
     ///
     /// # Panics
     /// If there is no shell.
@@ -135,13 +135,13 @@ impl Place {
             run(container, &script).await;
             return;
         }
-        // It takes milliseconds, and the test wants nothing else to happen meanwhile.
+        // It blocks for milliseconds, in which the test should do nothing else.
         let done = Command::new("sh").args(["-c", &script]).status().expect("a shell");
         assert!(done.success(), "{script:?} failed: {done}");
     }
 
-    /// Kills them and their children, and returns when they are gone, so that their addresses and
-    /// their files are free. Fine if one has ended.
+    /// Kills these processes and their children, and returns when they are gone, so that their
+    /// addresses and files are free. One may have ended before.
     ///
     /// # Panics
     /// If there is no shell.
@@ -155,7 +155,7 @@ impl Place {
                         .await;
                 }
                 (Running::Contained(_), None) => {
-                    unreachable!("what runs in a container was started there")
+                    unreachable!("a process in a container has a container")
                 }
             }
         }
@@ -163,7 +163,7 @@ impl Place {
 }
 
 impl Running {
-    /// Its id in its place.
+    /// Its process id on its host.
     fn id(&self) -> String {
         match self {
             Self::Here(process) => process.pid().as_raw_nonzero().to_string(),
@@ -172,9 +172,9 @@ impl Running {
     }
 }
 
-/// What a shell does with a process and its children: a server may have one of them for each
-/// client. The parent is stopped before they are looked for, since one that runs may make more. A
-/// server with many threads goes on for a moment after it was told to stop.
+/// Shell functions for a process and its children: a server may have one child for each client. The
+/// parent is stopped before its children are listed, because a running parent can start more. The
+/// threads of a server run for a moment after the signal that stops them.
 const FAMILY: &str = r#"
 family() { echo $1; grep -lsE "^[0-9]+ \(.*\) [^ZX] $1 " /proc/[0-9]*/stat | cut -d / -f 3; }
 send() { kill "-$@" 2>/dev/null || true; }
@@ -188,11 +188,11 @@ end() {
 }
 "#;
 
-/// Starts a container with the machine's network, so that its servers announce addresses which hold
-/// outside too, and with this folder under the same name. It runs as the test's own user, to whom
-/// the files there then belong.
+/// Starts a container with the network of the machine, so that the addresses of its servers are
+/// valid outside, and with this folder under the same path. It runs as the user of the test, who
+/// then owns the files.
 async fn container(image: &str, folder: &Path) -> ContainerAsync<GenericImage> {
-    // Docker may map its users; what is in here is a test's.
+    // Docker may map its users to others.
     fs::set_permissions(folder, fs::Permissions::from_mode(0o777))
         .expect("the owner of a folder can open it");
     let (name, tag) = name_and_tag(image);
@@ -214,13 +214,13 @@ async fn container(image: &str, folder: &Path) -> ContainerAsync<GenericImage> {
 
 /// Runs a script in a container and returns what it printed.
 async fn run(container: &ContainerAsync<GenericImage>, script: &str) -> String {
-    // The last line says how it ended: asking Docker for that would take a reference across an
-    // await that is not `Send`.
+    // The last line is the exit code. To ask Docker for it would hold a reference that is not `Send`
+    // across an await.
     let lines = format!("{script}\necho \"ended $?\"");
     let mut done = container
         .exec(ExecCommand::new(["sh", "-c", &lines]))
         .await
-        .expect("a container of ours runs a shell");
+        .expect("the container runs a shell");
     let output = done.stdout_to_vec().await.expect("a shell's output can be read");
     let errors = done.stderr_to_vec().await.expect("a shell's errors can be read");
     let output = String::from_utf8_lossy(&output);

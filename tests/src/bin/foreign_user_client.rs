@@ -1,5 +1,5 @@
-//! Connects to the Unix-domain socket named by its first argument and says what came of it: a
-//! program to run as another user. With `half` as its second argument it sends half a frame and
+//! Connects to the Unix-domain socket of its first argument and prints the result. Tests run it as
+//! another user. With `half` as its second argument it sends half a frame and
 //! waits to be killed.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-#[expect(clippy::print_stdout, reason = "its output is its result")]
+#[expect(clippy::print_stdout, reason = "the output of the program is its result")]
 fn main() -> ExitCode {
     let Some(path) = std::env::args().nth(1) else { return ExitCode::from(2) };
     let mut stream = match UnixStream::connect(path) {
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         std::thread::sleep(Duration::from_mins(1));
         return ExitCode::SUCCESS;
     }
-    // A well-formed hello: whoever is let in stays connected.
+    // A valid hello: an accepted client stays connected.
     let _ = stream.write_all(b"sIPC\x01\0\0\0\0\0\x10\0");
     let mut bytes = Vec::new();
     let mut chunk = [0; 256];
