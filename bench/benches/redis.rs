@@ -72,13 +72,13 @@ fn calls(criterion: &mut Criterion) {
         bencher.iter(|| runtime.block_on(created(&store, record())));
     });
     group.bench_function("load", |bencher| {
-        bencher.iter(|| must(runtime.block_on(store.load(&key))))
+        bencher.iter(|| must(runtime.block_on(store.load(&key))));
     });
     group.bench_function("commit add", |bencher| {
-        bencher.iter(|| must(runtime.block_on(store.commit(&key, add()))))
+        bencher.iter(|| must(runtime.block_on(store.commit(&key, add()))));
     });
     group.bench_function("commit insert", |bencher| {
-        bencher.iter(|| must(runtime.block_on(store.commit(&key, insert()))))
+        bencher.iter(|| must(runtime.block_on(store.commit(&key, insert()))));
     });
     group.bench_function("commit insert if unchanged", |bencher| {
         let version = || {
@@ -93,7 +93,7 @@ fn calls(criterion: &mut Criterion) {
         );
     });
     group.bench_function("commit ttl", |bencher| {
-        bencher.iter(|| must(runtime.block_on(store.commit(&key, Commit::new(SECRET).ttl(HOUR)))))
+        bencher.iter(|| must(runtime.block_on(store.commit(&key, Commit::new(SECRET).ttl(HOUR)))));
     });
     let signed_in = runtime.block_on(created(&store, record().principal(user.clone())));
     group.bench_function("commit rotation", |bencher| {
@@ -111,7 +111,7 @@ fn calls(criterion: &mut Criterion) {
         );
     });
     group.bench_function("list of 10", |bencher| {
-        bencher.iter(|| must(runtime.block_on(store.list(&user, None, 10))))
+        bencher.iter(|| must(runtime.block_on(store.list(&user, None, 10))));
     });
     group.bench_function("64 loads at once", |bencher| {
         let load = async || drop(must(store.load(&key).await));

@@ -31,13 +31,13 @@ fn stages(criterion: &mut Criterion) {
 
     let mut stage = criterion.benchmark_group("stage");
     stage.bench_function("cookie read", |bencher| {
-        bencher.iter(|| site.codec().read([black_box(site.header().as_bytes())]))
+        bencher.iter(|| site.codec().read([black_box(site.header().as_bytes())]));
     });
     stage.bench_function("cookie absent", |bencher| {
-        bencher.iter(|| site.codec().read([black_box(b"a=b; c=d".as_slice())]))
+        bencher.iter(|| site.codec().read([black_box(b"a=b; c=d".as_slice())]));
     });
     stage.bench_function("key and hash of an id", |bencher| {
-        bencher.iter(|| (black_box(&id).key(), id.secret_hash()))
+        bencher.iter(|| (black_box(&id).key(), id.secret_hash()));
     });
     stage.bench_function("plan of a read", |bencher| {
         let loaded = || {
@@ -48,10 +48,10 @@ fn stages(criterion: &mut Criterion) {
         bencher.iter_batched_ref(loaded, |driver| site.finish(driver), BatchSize::SmallInput);
     });
     stage.bench_function("cookie issue", |bencher| {
-        bencher.iter(|| site.codec().issue(black_box(&id), None))
+        bencher.iter(|| site.codec().issue(black_box(&id), None));
     });
     stage.bench_function("memory load", |bencher| {
-        bencher.iter(|| at_once(site.store().load(black_box(&key))))
+        bencher.iter(|| at_once(site.store().load(black_box(&key))));
     });
     stage.bench_function("memory add", |bencher| {
         bencher.iter(|| {
@@ -83,6 +83,7 @@ fn requests(criterion: &mut Criterion) {
 
 /// A route that asks for no session, without a network: what the middleware adds to every request
 /// of an application.
+#[expect(clippy::expect_used, reason = "a bench that cannot start has nothing to measure")]
 fn untouched(criterion: &mut Criterion) {
     let site = site();
     let sessions = SessionMiddleware::builder(Arc::clone(site.store()), site.key().clone())
@@ -100,7 +101,7 @@ fn untouched(criterion: &mut Criterion) {
         group.bench_function("bare", |bencher| bencher.iter(|| at_once(bare.call(request()))));
         let with_sessions = init_service(App::new().wrap(sessions).route("/", route())).await;
         group.bench_function("with sessions", |bencher| {
-            bencher.iter(|| at_once(with_sessions.call(request())))
+            bencher.iter(|| at_once(with_sessions.call(request())));
         });
     });
     group.finish();

@@ -194,7 +194,7 @@ async fn takeover(owner: Option<&OwnerHandle>, cluster: &ClusterHandle) -> Resul
 async fn hand_over(successor: u32, owner: &OwnerHandle) -> Result<(), Problem> {
     match owner.handover(HAND_OVER).await {
         Ok(handed) => {
-            tracing::info!(successor, sessions = handed.sessions, took = ?handed.took, "the sessions were handed over")
+            tracing::info!(successor, sessions = handed.sessions, took = ?handed.took, "the sessions were handed over");
         }
         // It was started with another store, and let go of what was left to it.
         Err(HandoverError::NoSuccessor(None))
@@ -297,16 +297,16 @@ fn greet(
 fn tell(event: &Event) {
     match event {
         Event::Exited { cause: ExitCause::Requested, id, pid, .. } => {
-            tracing::debug!(worker = %id, pid, "a worker left")
+            tracing::debug!(worker = %id, pid, "a worker left");
         }
         Event::Exited { id, pid, cause, status, uptime, .. } => {
             tracing::warn!(worker = %id, pid, ?cause, %status, ?uptime, "a worker ended");
         }
         Event::SpawnFailed { slot, error } => {
-            tracing::error!(%slot, %error, "a worker could not be started")
+            tracing::error!(%slot, %error, "a worker could not be started");
         }
         Event::Respawning { slot, after, attempt } => {
-            tracing::info!(%slot, ?after, attempt, "a worker is replaced")
+            tracing::info!(%slot, ?after, attempt, "a worker is replaced");
         }
         Event::GaveUp { slot, deaths } => {
             tracing::error!(%slot, deaths, "a worker died too often and is not replaced; the others serve on");

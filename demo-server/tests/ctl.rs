@@ -58,7 +58,7 @@ impl Place {
             BufReader::new(stdout)
                 .lines()
                 .map_while(Result::ok)
-                .for_each(|line| drop(send.send(line)))
+                .for_each(|line| drop(send.send(line)));
         });
         let first = told.recv_timeout(PATIENCE).unwrap();
         assert!(first.starts_with("listening on "), "{first}");
@@ -239,7 +239,7 @@ fn a_server_that_is_stopped_is_given_up_and_answers_when_it_goes_on() {
     let server = place.server();
     place.serve(2);
     let signal = |signal| {
-        rustix::process::kill_process(rustix::process::Pid::from_child(&server.0), signal).unwrap()
+        rustix::process::kill_process(rustix::process::Pid::from_child(&server.0), signal).unwrap();
     };
     signal(rustix::process::Signal::STOP);
     // Far fewer than the queue of connections has room for.

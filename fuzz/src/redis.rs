@@ -32,7 +32,7 @@ pub(crate) fn check(bytes: &[u8]) {
         });
     match answer.committed(&commit) {
         Ok(Some(Outcome::Done(done))) => {
-            assert!(done.added.keys().eq(commit.changes.keys()), "sums of other names")
+            assert!(done.added.keys().eq(commit.changes.keys()), "sums of other names");
         }
         Ok(_) => {}
         Err(error) => {

@@ -195,8 +195,8 @@ impl Recorder {
                 thread::spawn(move || pass(from_server, to_client, |_| {}));
                 thread::spawn(move || {
                     pass(client, upstream, |bytes| {
-                        kept.lock().unwrap_or_else(PoisonError::into_inner).extend(bytes)
-                    })
+                        kept.lock().unwrap_or_else(PoisonError::into_inner).extend(bytes);
+                    });
                 });
             }
         });

@@ -41,7 +41,7 @@ pub(crate) fn run(order: &Order) -> Result<(), Problem> {
         (Ok(reply), Form::People) => print!("{}", shown::text(reply)),
         (Ok(reply), Form::Json) => println!("{}", json!(reply)),
         (Err(ControlError::Refused(refusal)), Form::Json) => {
-            println!("{}", json!({ "error": refusal }))
+            println!("{}", json!({ "error": refusal }));
         }
         (Err(_), _) => {}
     }

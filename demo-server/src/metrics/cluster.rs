@@ -54,7 +54,7 @@ pub(super) fn count(event: &Event) {
         Event::Respawning { .. } => counter!(RESTARTS).increment(1),
         Event::Reloaded(outcome) => {
             counter!(RELOADS, "outcome" => if outcome.is_ok() { "done" } else { "failed" })
-                .increment(1)
+                .increment(1);
         }
         _ => {}
     }

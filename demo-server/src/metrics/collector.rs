@@ -99,7 +99,7 @@ impl Collector {
             Event::Message { from, message } => match message.decode() {
                 Ok(Report::Last(numbers)) => self.learn(*from, numbers),
                 Err(error) => {
-                    tracing::warn!(worker = %from, %error, "a worker says something that this primary does not know")
+                    tracing::warn!(worker = %from, %error, "a worker says something that this primary does not know");
                 }
             },
             Event::Exited { id, .. } => self.leaves(*id),
@@ -159,7 +159,7 @@ impl Collector {
                     self.unanswered += 1;
                 }
                 Err(error) => {
-                    tracing::error!(%error, "a worker could not be asked for its numbers")
+                    tracing::error!(%error, "a worker could not be asked for its numbers");
                 }
             }
         }

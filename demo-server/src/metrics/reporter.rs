@@ -67,7 +67,7 @@ impl Reporter {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "the last numbers of this worker are lost"),
             Err(_) => {
-                tracing::debug!(after = ?LAST_WORD, "the primary does not read, so the last numbers of this worker are lost")
+                tracing::debug!(after = ?LAST_WORD, "the primary does not read, so the last numbers of this worker are lost");
             }
         }
     }

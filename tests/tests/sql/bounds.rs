@@ -71,7 +71,7 @@ async fn c10_cap_applies_to_sums_after_a_clear(sql: AnySql) {
         .change(Name::new("n").expect("a name"), session_core::Change::Add(1));
     match store.commit(&session.key, few).await {
         Ok(Outcome::Done(done)) => {
-            assert_eq!(done.added.values().copied().collect::<Vec<_>>(), [1])
+            assert_eq!(done.added.values().copied().collect::<Vec<_>>(), [1]);
         }
         other => panic!("{other:?}"),
     }

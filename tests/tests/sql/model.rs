@@ -217,7 +217,7 @@ fn commit(random: &mut fastrand::Rng) -> Commit {
     }
     match random.u8(..8) {
         0 | 1 => {
-            commit.principal = PrincipalChange::Set(principal(USERS[random.usize(..USERS.len())]))
+            commit.principal = PrincipalChange::Set(principal(USERS[random.usize(..USERS.len())]));
         }
         2 => commit.principal = PrincipalChange::Unset,
         3 => commit.authenticated = true,

@@ -19,7 +19,7 @@ impl<'a> Principals<'a> {
             match &call.op {
                 Op::List { principal } => all.lists.entry(principal).or_default().push(call),
                 Op::Revoke { principal, .. } => {
-                    all.revocations.entry(principal).or_default().push(call)
+                    all.revocations.entry(principal).or_default().push(call);
                 }
                 _ => {}
             }

@@ -47,10 +47,10 @@ pub(super) fn check(session: &Session<'_>, tolerance: u64, verdict: &mut Verdict
         }
         match (&sight.call.op, &sight.call.answer) {
             (Op::Commit { secret, .. }, Some(Answer::Superseded)) => {
-                verdict.ask(secrets.wrongly_superseded(sight, secret))
+                verdict.ask(secrets.wrongly_superseded(sight, secret));
             }
             (Op::Delete { claim, .. }, Some(answer)) => {
-                verdict.ask(secrets.misjudged(sight, *claim, answer, &sign_ins))
+                verdict.ask(secrets.misjudged(sight, *claim, answer, &sign_ins));
             }
             _ => {}
         }

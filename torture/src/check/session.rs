@@ -154,7 +154,7 @@ impl<'a> Session<'a> {
             }
             // A deletion that found nothing ended nothing.
             Op::Delete { .. } if call.answer != Some(Answer::Deleted(false)) => {
-                self.ends.push(call)
+                self.ends.push(call);
             }
             _ => {}
         }

@@ -107,7 +107,7 @@ fn check_guards(session: &Session<'_>, told: &[(&Sight<'_>, u64)], verdict: &mut
                 }));
             }
             (Some(Answer::Conflict), None) => {
-                judged.push(Some("was a conflict without a guard".to_owned()))
+                judged.push(Some("was a conflict without a guard".to_owned()));
             }
             (Some(Answer::Conflict), Some(guard)) => {
                 let held = spans

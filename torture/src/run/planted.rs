@@ -201,7 +201,7 @@ impl SessionStore for Planted {
             Plant::ForgottenExpiry => commit.ttl = commit.ttl.map(|ttl| ttl + HOUR),
             Plant::EarlyExpiry => commit.ttl = commit.ttl.map(|ttl| ttl / 2),
             Plant::LostSet if sets && self.strikes(Plant::LostSet, 20) => {
-                commit = self.without_sets(key, commit).await?
+                commit = self.without_sets(key, commit).await?;
             }
             Plant::LostAdd if adds && self.strikes(Plant::LostAdd, 20) => {
                 return self.without_adds(key, commit).await;

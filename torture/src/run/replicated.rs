@@ -73,7 +73,7 @@ impl Replicated {
         let ports = servers
             .ports()
             .inspect_err(|not_ours| {
-                eprintln!("SKIPPED, a run stops and starts its servers: {not_ours}")
+                eprintln!("SKIPPED, a run stops and starts its servers: {not_ours}");
             })
             .ok()?;
         // MongoDB's majority is asked to lose nothing, so nothing has to be known of its elections.
