@@ -69,7 +69,7 @@ fn k08_stopped_worker_is_replaced() {
 fn k08_worker_with_one_blocked_thread_is_replaced() {
     let mut cluster = Cluster::ready(&[OPTIONS[0], OPTIONS[1], ("loops", "3")]);
     let mut client = cluster.connect();
-    assert_eq!(client.ask("block_other 120000"), true);
+    assert_eq!(client.ask("stall_other 120000"), true);
     assert_eq!(client.ask("identity")["id"], 1, "the thread that serves is not blocked");
     assert_replaced_as_hung(&mut cluster);
 }
