@@ -104,7 +104,7 @@ pub enum Event {
     Reloading,
     /// The reload ended: its report, or why it ended early. May be missing in a stop.
     Reloaded(Result<ReloadReport, ReloadError>),
-    /// An upgrade begins: this primary starts the new primary that shall replace it.
+    /// An upgrade begins: this primary starts the new primary that will replace it.
     Upgrading,
     /// The upgrade ended: the process id of the primary that has taken over, or why none has. After
     /// a success the workers of this primary drain. May be missing in a stop.

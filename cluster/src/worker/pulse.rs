@@ -254,18 +254,18 @@ mod tests {
     fn blocked_thread(
         event_loops: &Arc<EventLoops>,
     ) -> (Pulse, mpsc::Sender<()>, thread::JoinHandle<()>) {
-        let (event_loops, (tell, told), (signal, signals)) =
+        let (event_loops, (pulse, pulses), (signal, signals)) =
             (Arc::clone(event_loops), mpsc::channel(), mpsc::channel());
         let thread = thread::spawn(move || {
             Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-                tell.send(event_loops.pulse()).unwrap();
+                pulse.send(event_loops.pulse()).unwrap();
                 signals.recv().unwrap();
                 while signals.try_recv().is_err() {
                     sleep(EVERY).await;
                 }
             });
         });
-        (told.recv().unwrap(), signal, thread)
+        (pulses.recv().unwrap(), signal, thread)
     }
 
     #[tokio::test]

@@ -135,7 +135,7 @@ impl Cluster {
     }
 }
 
-/// The process of a primary that shall replace this one.
+/// The process of a primary that will replace this one.
 #[derive(Debug)]
 struct SuccessorProcess {
     pid: u32,
