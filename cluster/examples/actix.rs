@@ -1,12 +1,14 @@
-//! An actix-web server of worker processes that leave without losing an accepted connection.
+//! An actix-web server whose worker processes drain without losing an accepted connection.
 
-use std::error::Error;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    error::Error,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use actix_web::{App, HttpResponse, HttpServer, dev::ServerHandle, rt, web};
 use cluster::{DrainOrder, ListenSpec, Pulse, Role, WorkerBoot};
 
-static LEAVING: AtomicBool = AtomicBool::new(false);
+static DRAINING: AtomicBool = AtomicBool::new(false);
 
 fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt::init();
@@ -28,21 +30,21 @@ fn main() -> Result<(), Box<dyn Error>> {
 async fn serve(mut boot: WorkerBoot) -> Result<(), Box<dyn Error>> {
     let listener = boot.take_listener("http")?;
     let worker = boot.connect().await?;
-    let beating = worker.clone();
+    let pulses = worker.clone();
     let app = move || {
-        App::new().app_data(web::Data::new(beating.pulse())).route("/", web::get().to(greet))
+        App::new().app_data(web::Data::new(pulses.pulse())).route("/", web::get().to(greet))
     };
-    // One thread, because the processes are the parallelism, with a pulse; no signals, because the
+    // One thread with a pulse, because the processes are the parallelism. No signals, because the
     // primary decides.
     let server = HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run();
     let (handle, _serving) = (server.handle(), rt::spawn(server));
     worker.ready().await?;
     let mut order = worker.drain_requested().await;
-    LEAVING.store(true, Ordering::Relaxed);
-    // A newer order may give less time, so it is begun at once. Past the deadline the primary kills
-    // this process.
+    DRAINING.store(true, Ordering::Relaxed);
+    // A newer order may give less time, so it replaces the older one at once. After the deadline
+    // the primary kills this process.
     while let Some(newer) = tokio::select! {
-        _ = rt::time::timeout(order.deadline, leave(&handle, order)) => None,
+        _ = rt::time::timeout(order.deadline, drain(&handle, order)) => None,
         newer = worker.order_changed(order) => Some(newer),
     } {
         order = newer;
@@ -50,7 +52,7 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn leave(server: &ServerHandle, order: DrainOrder) {
+async fn drain(server: &ServerHandle, order: DrainOrder) {
     if !order.accept.is_zero() {
         server.resume().await;
         rt::time::sleep(order.accept).await;
@@ -63,8 +65,10 @@ async fn leave(server: &ServerHandle, order: DrainOrder) {
 async fn greet(pulse: web::Data<Pulse>) -> HttpResponse {
     pulse.count();
     let mut answer = HttpResponse::Ok();
-    if LEAVING.load(Ordering::Relaxed) {
-        answer.force_close(); // The client goes elsewhere by itself. With more routes, this and the count belong into a middleware.
+    if DRAINING.load(Ordering::Relaxed) {
+        // The client then connects to another worker. With more routes, do this and the count in a
+        // middleware.
+        answer.force_close();
     }
     answer.body(format!("hello from worker process {}\n", std::process::id()))
 }

@@ -1,5 +1,5 @@
-//! A TCP echo server of worker processes, one for each CPU. Run it, then `nc 127.0.0.1 7000`; kill
-//! a worker and try again.
+//! A TCP echo server with one worker process per CPU. Run it, connect with `nc 127.0.0.1 7000`,
+//! kill a worker, and try again.
 
 use std::error::Error;
 
@@ -33,11 +33,12 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Box<dyn Error>> {
         tokio::select! {
             order = worker.drain_requested() => break order,
             Ok((stream, _)) = listener.accept() => drop(connections.spawn(echo(stream))),
-            // Collects what has ended, so that the set does not grow.
+            // Removes ended connections, so that the set does not grow.
             Some(_) = connections.join_next() => {}
         }
     };
-    // Accept what the kernel has queued, then close the port and let the open connections end.
+    // Accept the connections in the kernel's queue, then close the port and wait for the open
+    // connections.
     let _ = timeout(order.accept, async {
         while let Ok((stream, _)) = listener.accept().await {
             connections.spawn(echo(stream));
@@ -59,6 +60,6 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Box<dyn Error>> {
 
 async fn echo(mut stream: TcpStream) {
     let (mut from, mut to) = stream.split();
-    // A client that goes away is no error of the server.
+    // A disconnected client is not an error of the server.
     let _ = tokio::io::copy(&mut from, &mut to).await;
 }

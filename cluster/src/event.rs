@@ -1,24 +1,23 @@
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::process::ExitStatus;
-use std::sync::Arc;
-use std::time::Duration;
+//! The events of a cluster, and the stream that reads them.
 
-use serde::{Deserialize, Serialize};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use std::{net::SocketAddr, process::ExitStatus, sync::Arc, time::Duration};
 
-use crate::error::{ReloadError, UpgradeError};
-use crate::id::{Slot, WorkerId};
-use crate::message::Message;
-use crate::recycle::RecycleWhy;
-use crate::status::ReloadReport;
+use tokio::sync::{
+    OwnedSemaphorePermit,
+    broadcast::{Receiver, error::RecvError},
+};
 
-/// What happened in the cluster. For one worker the order is `Forked`, `Online`, `Listening`,
-/// `Ready`, `Exited`, with its messages between; steps that it never reached are missing.
-/// `Draining` can come at any point between `Forked` and `Exited`, once. `Exited` is always the
-/// last.
-#[derive(Clone, Debug)]
+use crate::{
+    error::{ReloadError, UpgradeError},
+    model::{ExitCause, Message, RecycleReason, ReloadReport, Slot, WorkerId},
+};
+
+/// Something that happened in the cluster.
+///
+/// The events of one worker come in this order: `Forked`, `Online`, `Listening`, `Ready`, `Exited`.
+/// A step that the worker never reached is missing. Its messages come in between. `Draining` comes
+/// at most once, at any point between `Forked` and `Exited`. `Exited` is always the last event.
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
     /// A worker process was started.
@@ -36,8 +35,7 @@ pub enum Event {
     Listening {
         /// The worker.
         id: WorkerId,
-        /// The name that the port was given in
-        /// [`ClusterBuilder::listen`](crate::ClusterBuilder::listen).
+        /// The name of the port in [`ClusterBuilder::listen`](crate::ClusterBuilder::listen).
         name: String,
         /// The local address.
         addr: SocketAddr,
@@ -48,39 +46,39 @@ pub enum Event {
     Message {
         /// The sender.
         from: WorkerId,
-        /// What it sent.
+        /// The message.
         message: Message,
     },
-    /// The worker was told to leave, or leaves because its process was sent `SIGTERM`.
+    /// The worker drains: it was told to, or its process received `SIGTERM`.
     Draining(WorkerId),
-    /// The worker has not beaten for too long: its event loop is blocked, or its process is
-    /// stopped. It is killed, and `Exited` follows.
+    /// The worker has sent no heartbeat for too long: its event loop is blocked, or its process is
+    /// stopped. The primary kills it, and `Exited` follows.
     Unresponsive {
         /// The worker.
         id: WorkerId,
-        /// Time since its last beat, or since it became ready.
+        /// Time since its last heartbeat, or since it became ready.
         since: Duration,
     },
     /// The worker process ended and was reaped.
     Exited {
         /// The worker.
         id: WorkerId,
-        /// The slot that it leaves.
+        /// The slot that it filled.
         slot: Slot,
-        /// Its process id, which the system may use again from now on.
+        /// Its process id, which the system may now reuse.
         pid: u32,
-        /// Why.
+        /// Why it ended.
         cause: ExitCause,
-        /// How the process ended, as the system reports it.
+        /// The exit status that the system reports.
         status: ExitStatus,
         /// Time between start and end.
         uptime: Duration,
     },
-    /// A worker could not be started. It counts as a death of the slot.
+    /// A worker could not be started. This counts as a death of the slot.
     SpawnFailed {
-        /// The slot that stays empty for now.
+        /// The slot, which stays empty for now.
         slot: Slot,
-        /// Why.
+        /// The system's error.
         error: Arc<std::io::Error>,
     },
     /// The slot gets a new worker after a delay.
@@ -89,108 +87,83 @@ pub enum Event {
         slot: Slot,
         /// The delay.
         after: Duration,
-        /// Deaths in a row that the delay answers; 0 if the worker left on request.
+        /// Number of deaths in a row; 0 if the worker exited on request.
         attempt: u32,
     },
     /// The slot stays empty: its workers died too often, or its supervision failed. The other slots
-    /// go on.
+    /// continue.
     GaveUp {
         /// The slot.
         slot: Slot,
-        /// Deaths within [`GiveUp::window`](crate::GiveUp::window), or in a row if these are more;
-        /// 0 if the supervision failed, because a closure of the configuration panicked, for
-        /// example.
+        /// Deaths within [`GiveUp::window`](crate::GiveUp::window) or in a row, whichever is more.
+        /// 0 if the supervision failed, for example because a closure of the configuration
+        /// panicked.
         deaths: u32,
     },
-    /// All workers are being replaced, one after the other.
+    /// A reload begins: all workers are replaced, one after the other.
     Reloading,
-    /// All workers were replaced, or why some were not. In a stop it may be missing.
+    /// The reload ended: its report, or why it ended early. May be missing in a stop.
     Reloaded(Result<ReloadReport, ReloadError>),
-    /// A new primary is started, which shall take this one's place.
+    /// An upgrade begins: this primary starts the new primary that will replace it.
     Upgrading,
-    /// The primary with this process id has taken over, and the workers of this one leave; or why
-    /// not. In a stop it may be missing.
+    /// The upgrade ended: the process id of the primary that has taken over, or why none has. After
+    /// a success the workers of this primary drain. May be missing in a stop.
     Upgraded(Result<u32, UpgradeError>),
     /// This primary has taken over from its predecessor.
     TookOver,
-    /// The worker has reached a limit of [`Recycle`](crate::Recycle): a fresh one is started beside
-    /// it. When that is ready this one drains.
+    /// The worker has reached a limit of [`RecyclePolicy`](crate::RecyclePolicy). A fresh worker
+    /// starts beside it. The old worker drains when the fresh one is ready.
     Recycling {
-        /// The worker that shall leave.
+        /// The old worker.
         id: WorkerId,
-        /// Which limit.
-        why: RecycleWhy,
+        /// The limit.
+        why: RecycleReason,
     },
-    /// The worker serves on, because the fresh one could not be started or ended before it was
-    /// ready. The log says how.
+    /// The fresh worker could not be started, or ended before it was ready. The old one continues
+    /// to serve. The log has the reason.
     NotRecycled {
-        /// The worker that should have left.
+        /// The old worker.
         id: WorkerId,
-        /// When the next attempt may come.
+        /// Time before the next attempt.
         pause: Duration,
     },
-    /// There are so many slots now. Those that were taken away are empty, those that were added may
-    /// still start.
+    /// The number of slots changed. Removed slots are empty. Added slots may still start.
     Scaled {
         /// Slots before.
         from: usize,
         /// Slots now.
         to: usize,
     },
-    /// A reader was too slow: so many events are missing here.
+    /// The reader was too slow. This number of events is missing here.
     Lagged(u64),
-}
-
-/// Why a worker ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum ExitCause {
-    /// It was told to leave, or received `SIGTERM`, and left within its deadline. The status tells
-    /// whether it did so cleanly.
-    Requested,
-    /// It ended, or was killed for being late, before it was ready.
-    BootFailed,
-    /// It was ready and then ended by itself, whatever its exit code, or was killed because what it
-    /// said on its control socket could not be understood.
-    Crashed,
-    /// It was ready and then ended by this signal.
-    Signalled(i32),
-    /// It was ready, then did not beat for [`dead_after`](crate::HeartbeatPolicy::dead_after), and
-    /// was killed.
-    Hung,
-    /// It was told to leave and killed, because the deadline passed or a second interrupt came.
-    DeadlineKilled,
-    /// Its supervision in the primary failed (a closure of the configuration panicked, for
-    /// example), so it was killed.
-    Abandoned,
 }
 
 /// Reads the events of a cluster in order. From
 /// [`ClusterHandle::events`](crate::ClusterHandle::events).
 #[derive(Debug)]
-pub struct Events(Receiver<Unread>);
+pub struct Events(Receiver<UnreadEvent>);
 
-/// An event that waits for its readers. What it holds on to is let go when the last of them has it.
-#[derive(Clone, Debug)]
-pub(crate) struct Unread {
+/// An event that waits for its readers. It holds its share of the byte budget until the last
+/// reader has read it.
+#[derive(Debug, Clone)]
+pub(crate) struct UnreadEvent {
     pub(crate) event: Event,
-    pub(crate) _room: Option<Arc<OwnedSemaphorePermit>>,
+    pub(crate) _budget: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Events {
-    pub(crate) fn new(receiver: Receiver<Unread>) -> Self {
+    pub(crate) fn new(receiver: Receiver<UnreadEvent>) -> Self {
         Self(receiver)
     }
 
     /// Waits for the next event; `None` when the cluster has stopped and all events were read.
     ///
-    /// Up to 1,024 unread events are kept for each reader; then the oldest go, and one
-    /// [`Event::Lagged`] counts them. Of messages 8 MiB in all: while the slowest reader has so
-    /// much to read, further ones are dropped, and all readers get a count of them with the next
-    /// event.
+    /// The cluster keeps up to 1,024 unread events for each reader. Then it drops the oldest, and
+    /// one [`Event::Lagged`] counts them. Unread messages are limited to 8 MiB in all. While the
+    /// slowest reader has that much to read, the cluster drops new messages, and all readers get
+    /// their count with the next event.
     ///
-    /// Cancel safe: no event is lost by dropping the future.
+    /// Cancel safe: dropping the future loses no event.
     pub async fn next(&mut self) -> Option<Event> {
         match self.0.recv().await {
             Ok(unread) => Some(unread.event),
@@ -199,6 +172,3 @@ impl Events {
         }
     }
 }
-
-/// The addresses that the cluster listens on, by name.
-pub type Addresses = BTreeMap<String, SocketAddr>;

@@ -1,56 +1,62 @@
-//! What the fuzz targets of this repository reach.
+//! The internal functions that the fuzz targets of this repository call.
 
 use std::io;
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::BufReader;
 
-use crate::control::{self, Answer, Command, NoLine, Refusal, Reply};
-use crate::frame::{self, ToPrimary, ToWorker};
+use crate::{
+    control::protocol::{
+        self, Command, ReadLineError, Refusal, Reply, ResponseLine, parse_request,
+    },
+    wire::frame::{self, ToPrimary, ToWorker},
+};
 
-/// Reads an order, as the primary does.
+/// Parses a request, as the primary does.
 ///
 /// # Errors
-/// What the client is answered.
+///
+/// The refusal that the client gets.
 pub fn request(line: &[u8]) -> Result<Command, Refusal> {
-    control::request(line)
+    parse_request(line)
 }
 
-/// Reads an answer, as a client does.
+/// Decodes a response, as a client does.
 ///
 /// # Errors
-/// If it is none.
+///
+/// The line is not a response.
 pub fn answer(line: &[u8]) -> serde_json::Result<Result<Reply, Refusal>> {
-    Answer::read(line)
+    ResponseLine::decode(line)
 }
 
-/// Writes an answer, as the primary does.
+/// Encodes a response, as the primary does.
 #[must_use]
 pub fn answered(result: Result<Reply, Refusal>) -> Vec<u8> {
-    Answer::line(result)
+    ResponseLine::encode(result)
 }
 
-/// The lines of a stream up to its end, of at most `most` bytes each, read so many bytes at a time.
-/// With what ended it.
-pub async fn lines(stream: &[u8], most: usize, at_a_time: usize) -> (Vec<Vec<u8>>, &'static str) {
+/// The lines of a stream, of at most `max` bytes each, read `at_a_time` bytes at a time; and how
+/// reading ended.
+pub async fn lines(stream: &[u8], max: usize, at_a_time: usize) -> (Vec<Vec<u8>>, &'static str) {
     let mut stream = BufReader::with_capacity(at_a_time, stream);
     let mut lines = Vec::new();
     loop {
-        match control::read_line(&mut stream, most).await {
+        match protocol::read_line(&mut stream, max).await {
             Ok(line) => lines.push(line),
-            Err(NoLine::End) => return (lines, "end"),
-            Err(NoLine::TooLong) => return (lines, "too long"),
-            Err(NoLine::Failed(_)) => return (lines, "failed"),
+            Err(ReadLineError::End) => return (lines, "end"),
+            Err(ReadLineError::TooLong) => return (lines, "too long"),
+            Err(ReadLineError::Failed(_)) => return (lines, "failed"),
         }
     }
 }
 
-/// The frames of a worker's stream, each as it would be written, and how reading ended.
+/// The frames of a worker's stream, encoded again, and how reading ended.
 pub async fn frames_of_worker(stream: &[u8]) -> (Vec<Vec<u8>>, io::Result<()>) {
     frames::<ToPrimary>(stream).await
 }
 
-/// The frames of a primary's stream, each as it would be written, and how reading ended.
+/// The frames of a primary's stream, encoded again, and how reading ended.
 pub async fn frames_of_primary(stream: &[u8]) -> (Vec<Vec<u8>>, io::Result<()>) {
     frames::<ToWorker>(stream).await
 }

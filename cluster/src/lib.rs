@@ -1,44 +1,43 @@
-//! Primary and worker processes that share listening ports, supervised.
+//! A primary process and worker processes that share listening ports.
 //!
-//! One program is both: the process that somebody starts is the *primary*, which opens the ports
-//! and starts itself again as many *workers*, which accept from them. The crate knows nothing of
-//! what is served and of no web framework.
+//! One program is both. The process that a user or a service manager starts is the *primary*: it
+//! opens the ports and starts the same program again as *workers*. The workers accept connections
+//! from the shared ports. The crate is independent of the protocol and of any web framework.
 //!
 //! # Guarantees
 //!
-//! - A worker that dies is replaced: at once, then with a [growing delay](RestartPolicy). A slot
-//!   whose workers die too often is given up; the others go on. When none is left,
-//!   [`ClusterHandle::wait`] ends with an error.
-//! - A replacement is the same program, bit for bit, even if the file was overwritten or deleted
-//!   meanwhile.
-//! - Nothing outlives the primary: two seconds after `kill -9` of it (with the default
-//!   [`DrainPolicy::orphan`]) all workers are gone and the ports are free, also when a handler
-//!   blocks the event loop.
-//! - A [reload](ClusterHandle::reload) starts the new worker, waits until it is ready and only then
-//!   lets the old one go. One that fails ends the reload, and the old worker serves on.
-//! - An [upgrade](ClusterHandle::upgrade) replaces the primary itself. The new one takes over the
-//!   ports, and the old one leaves only when all workers of the new one are ready; whatever fails
-//!   before leaves the old one as it was.
-//! - A worker whose event loop is [blocked](HeartbeatPolicy), or whose process is stopped, is
-//!   killed and replaced; so is one of which only one thread of several is blocked, if each has a
-//!   [pulse](Worker::pulse). Before it is ready and while it leaves other deadlines hold. A primary
-//!   that was itself stopped, suspended or starved kills nobody for that.
-//! - A worker that has reached a limit of [`Recycle`] is replaced as in a reload, one at a time.
-//! - A stop ends by its deadline. Idle workers do not delay it; one that is stuck is killed, and
-//!   the [report](ShutdownReport) names it.
-//! - While the whole cluster stops, no connection is let in that nobody would serve: those that the
-//!   kernel had completed before can be accepted and answered, later ones are refused.
-//! - A worker that does not read stops nobody. Its queue is bounded; what does not fit is refused
-//!   with a [typed error](SendError::Full) and counted. Messages that are taken arrive whole and in
-//!   order.
-//! - A [request](ClusterHandle::request) ends: with the reply, or by its time, or at once when the
-//!   other side is gone, does not listen, or drops it.
-//! - A worker inherits its standard streams, the ports, its control socket and what
-//!   [`ClusterBuilder::inherit`] gave it; its own children inherit none of these, nor its role.
-//! - Signals reach the process that is meant, never a stranger with a reused id.
-//! - A start that fails leaves neither a process nor an open port, nor a file.
-//! - A [pid file](ClusterBuilder::pid_file) and a [control socket](control) belong to one living
-//!   primary. A second one is refused, and what a crash left behind is in nobody's way.
+//! - The primary replaces a worker that dies: at once, then with a [growing delay](RestartPolicy).
+//!   It gives up a slot whose workers die too often. The other slots continue. When no slot is
+//!   left, [`ClusterHandle::wait`] returns an error.
+//! - A replacement runs the same build, even if the program file was overwritten or deleted.
+//! - No worker outlives the primary by more than two seconds (with the default
+//!   [`DrainPolicy::orphan`]), even after `kill -9` and with a blocked event loop. Then the ports
+//!   are free.
+//! - A [reload](ClusterHandle::reload) starts a new worker, waits until it is ready, and only then
+//!   drains the old one. If a new worker fails, the reload ends and the old worker continues.
+//! - An [upgrade](ClusterHandle::upgrade) replaces the primary. The new primary takes over the
+//!   ports. The old one drains only when all workers of the new one are ready. Any earlier failure
+//!   leaves the old one unchanged.
+//! - The primary kills and replaces a worker whose event loop is [blocked](HeartbeatPolicy) or
+//!   whose process is stopped. With one [pulse](Worker::pulse) per thread this includes one blocked
+//!   thread of several. Before a worker is ready, and while it drains, other deadlines apply. A
+//!   primary that was itself stopped, suspended or starved does not count that time as silence.
+//! - A worker that reaches a limit of [`RecyclePolicy`] is replaced as in a reload, one at a time.
+//! - A stop ends by its deadline. Idle workers do not delay it. A stuck worker is killed, and the
+//!   [report](ShutdownReport) names it.
+//! - During a stop the kernel completes no new connections. Workers can accept and answer those
+//!   that it had completed before; later ones are refused.
+//! - A worker that does not read blocks no other process. Its queue is bounded. Messages that do
+//!   not fit are rejected with a [typed error](SendError::Full) and counted. Queued messages arrive
+//!   whole and in order.
+//! - A [request](ClusterHandle::request) always ends: with the reply, at its timeout, or at once
+//!   when the receiver has ended, does not read requests, or drops the request.
+//! - A worker inherits its standard streams, the ports, its control socket and the descriptors of
+//!   [`ClusterBuilder::inherit`]. Its own children inherit none of these, and not its role.
+//! - Signals reach the intended process, never another process with a reused id.
+//! - A failed start leaves no process, no open port and no file.
+//! - A [pid file](ClusterBuilder::pid_file) and a [control socket](control) belong to one live
+//!   primary. A second primary is refused. Files that a crash left behind are replaced.
 //!
 //! # Example
 //!
@@ -46,14 +45,15 @@
 //! use cluster::{ListenSpec, Role};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     // First, before any runtime: a worker has to find its descriptors while nobody else opens any.
+//!     // First, before any runtime: a worker must adopt its descriptors while no other code opens
+//!     // descriptors.
 //!     let role = cluster::role()?;
 //!     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 //!     runtime.block_on(async {
 //!         match role {
 //!             Role::Primary(builder) => {
-//!                 let cluster = builder.listen("http", ListenSpec::tcp("127.0.0.1:3000")).start().await?;
-//!                 cluster.wait().await?;
+//!                 let spec = ListenSpec::tcp("127.0.0.1:3000");
+//!                 builder.listen("http", spec).start().await?.wait().await?;
 //!             }
 //!             Role::Worker(mut boot) => {
 //!                 let listener = tokio::net::TcpListener::from_std(boot.take_listener("http")?)?;
@@ -61,7 +61,9 @@
 //!                 worker.ready().await?;
 //!                 loop {
 //!                     tokio::select! {
-//!                         order = worker.drain_requested() => break println!("leaving: {:?}", order.reason),
+//!                         order = worker.drain_requested() => {
+//!                             break println!("draining: {:?}", order.reason);
+//!                         }
 //!                         connection = listener.accept() => drop(connection?),
 //!                     }
 //!                 }
@@ -72,33 +74,34 @@
 //! }
 //! ```
 //!
-//! # Leaving without loss
+//! # Drain without loss
 //!
-//! [`Worker::drain_requested`] gives a [`DrainOrder`]; the worker carries it out. For a server that
-//! accepts by itself, stop accepting after [`accept`](DrainOrder::accept), answer what is open,
-//! return before [`deadline`](DrainOrder::deadline).
+//! [`Worker::drain_requested`] returns a [`DrainOrder`], and the worker carries it out. A server
+//! that accepts by itself stops accepting after [`accept`](DrainOrder::accept), answers its open
+//! connections, and returns before [`deadline`](DrainOrder::deadline).
 //!
-//! actix-web drops connections that it accepted and has not begun to read when it is stopped,
-//! graceful or not, and its `pause` answers a moment before the acceptor obeys. So the order of
-//! steps matters; `examples/actix.rs` has them:
+//! When actix-web stops, gracefully or not, it drops connections that it has accepted and not yet
+//! begun to read. Its `pause` returns a moment before the acceptor stops. So the order of steps
+//! matters. `examples/actix.rs` shows them:
 //!
-//! 1. Build the server with `workers(1)`, because processes are the parallelism, and
+//! 1. Build the server with `workers(1)`, because the processes are the parallelism, and with
 //!    `disable_signals()`, because the primary decides. Use `actix-server` 2.10 or later, which
-//!    mends races in its graceful stop.
-//! 2. On the order, answer with `Connection: close` from now on, so that keep-alive clients go
-//!    elsewhere by themselves.
-//! 3. Go on for [`accept`](DrainOrder::accept). It is zero while siblings share the port. When the
-//!    cluster stops, it is the time in which the queue of the kernel is emptied.
-//! 4. `handle.pause().await`, then wait for [`quiet`](DrainOrder::quiet): what was accepted reaches
-//!    a handler.
-//! 5. `handle.stop(true)`, at most for what is left of the [`deadline`](DrainOrder::deadline), and
-//!    return.
-//! 6. Meanwhile watch [`Worker::order_changed`]: a stop can be hurried, and the primary can die.
+//!    fixes races in its graceful stop.
+//! 2. On the order, answer with `Connection: close` from now on, so that keep-alive clients connect
+//!    to other workers.
+//! 3. Continue for [`accept`](DrainOrder::accept). It is zero while other workers share the port.
+//!    When the cluster stops, this time empties the kernel's queue.
+//! 4. Call `handle.pause().await`, then wait for [`quiet`](DrainOrder::quiet), so that accepted
+//!    connections reach a handler.
+//! 5. Call `handle.stop(true)`, wait for it at most until the
+//!    [`deadline`](DrainOrder::deadline), and return.
+//! 6. Meanwhile watch [`Worker::order_changed`]: a second order can shorten the stop, and the
+//!    primary can die.
 //!
 //! # Requests
 //!
-//! The primary asks workers, and workers ask the primary, in types of the program. Nobody waits
-//! longer than the time that it names.
+//! The primary sends requests to workers, and workers send requests to the primary, in types of the
+//! program. Each request has a timeout.
 //!
 //! ```no_run
 //! # use std::time::Duration;
@@ -108,18 +111,18 @@
 //!     Load,
 //! }
 //!
-//! // In a worker, before `ready`: from here on questions reach it.
+//! // In a worker, before `ready`: from here on it receives requests.
 //! # fn worker(worker: &Worker) {
 //! let mut questions = worker.requests();
 //! tokio::spawn(async move {
 //!     while let Some(call) = questions.next().await {
 //!         let answered = match call.decode() {
 //!             Ok(Question::Load) => call.reply(&0.7),
-//!             // Dropped, which the one who asks is told.
+//!             // Dropping the call tells the requester that there is no reply.
 //!             Err(_) => continue,
 //!         };
 //!         if let Err(error) = answered {
-//!             tracing::warn!(%error, "a reply is lost");
+//!             tracing::warn!(%error, "reply not queued");
 //!         }
 //!     }
 //! });
@@ -132,126 +135,100 @@
 //! # }
 //! ```
 //!
-//! What one side sends and asks arrives in the order in which it was queued; messages, requests and
-//! replies then have a queue each. So when a request or a reply is there, what its sender sent
-//! before is there to be read as well. Replies come in the order in which they were given.
+//! Messages, requests and replies of one side arrive in the order in which they were queued. The
+//! receiver then has one queue for each of the three kinds. So when a request or a reply arrives,
+//! everything that its sender sent before is already there.
 //!
 //! # Logs
 //!
-//! All processes write to the streams that the primary was given. The system keeps the bytes of one
-//! write together, up to 4,096 into a pipe and without such a limit into a file, so lines are whole
-//! and each worker's are in order if every line is one write. `tracing_subscriber::fmt` does that
-//! with `with_writer(std::io::stderr)`, and so does `write_all` of a whole line. `eprintln!` writes
-//! each piece by itself, and `println!` what is longer than its buffer of about a kilobyte: lines
-//! of several processes mix then. So do lines above 4,096 bytes in a pipe that is full.
+//! All processes write to the standard streams of the primary. The system keeps the bytes of one
+//! write together: up to 4,096 bytes into a pipe, without a limit into a file. So lines are whole,
+//! and the lines of each worker are in order, if every line is one write. `tracing_subscriber::fmt`
+//! with `with_writer(std::io::stderr)` does that, and so does `write_all` of a whole line.
+//! `eprintln!` writes each piece separately, and `println!` splits text that is longer than its
+//! buffer of about 1 KiB. Then lines of several processes mix, as do lines above 4,096 bytes in a
+//! full pipe.
 //!
-//! Who reads the pipe must go on reading. While it is full, every process that writes to it stands
-//! still, with its event loop, the primary included; a stop by the primary then waits as well. Only
-//! the end of the primary is noticed all the same.
+//! The reader of the pipe must keep reading. While the pipe is full, every process that writes to
+//! it blocks with its event loop, also the primary. A stop by the primary then waits too. Workers
+//! still notice the end of the primary.
 //!
 //! # Signals
 //!
-//! | to | signal | does |
+//! | to | signal | effect |
 //! |---|---|---|
 //! | primary | `TERM`, `QUIT` | graceful stop |
 //! | primary | `INT` | fast stop; the second kills |
-//! | primary | `HUP` | rolling [reload](ClusterHandle::reload); one that comes during a reload follows it, more are the same one |
-//! | primary | `TTIN`, `TTOU` | one slot more, one less; the last one stays |
-//! | primary | `USR2` | [upgrade](ClusterHandle::upgrade) of the primary itself; one that comes during another follows it, if that failed |
+//! | primary | `HUP` | rolling [reload](ClusterHandle::reload); one more reload is queued during a reload, further signals are merged with it |
+//! | primary | `TTIN`, `TTOU` | one slot more, one less; the last slot stays |
+//! | primary | `USR2` | [upgrade](ClusterHandle::upgrade) of the primary; a signal during an upgrade starts another one if the first failed |
 //! | primary | `USR1` | a line in the log |
-//! | worker | `TERM` | once connected: this worker drains, from a quarter of a second later, and is replaced; before: it ends |
-//! | primary and workers | `TERM` | graceful stop, whoever is reached first: the moment that a worker waits lets the primary's order come first |
-//! | worker | others | what they do to any process; Ctrl-C at a terminal does not reach workers |
+//! | worker | `TERM` | a connected worker drains after a quarter of a second and is replaced; a worker that is not connected ends |
+//! | primary and workers | `TERM` | graceful stop in any order of arrival, because workers wait a moment for the order of the primary |
+//! | worker | others | as for any process; Ctrl-C at a terminal does not reach workers |
 //!
-//! So `KillMode=control-group` of systemd, its default, and `KillMode=mixed` stop a cluster alike.
+//! So `KillMode=control-group` of systemd, its default, and `KillMode=mixed` both stop a cluster
+//! gracefully.
 //!
 //! # Service managers
 //!
-//! If systemd has started the primary with `Type=notify` or `notify-reload`, and so set
-//! `NOTIFY_SOCKET`, it is told without further ado: `READY=1` when every slot serves or is given
-//! up; `RELOADING=1` when a reload begins, and `READY=1` when it is over, also if it failed;
-//! `MAINPID=` at an upgrade; `STOPPING=1`; in `STATUS=` how many workers serve. With `WatchdogSec=`
-//! it gets `WATCHDOG=1` twice in that time from the runtime that supervises the workers, and
-//! nothing if that is stuck. None of it is ever waited for longer than a second. Workers do not see
-//! the variables.
+//! If systemd starts the primary with `Type=notify` or `notify-reload`, it sets `NOTIFY_SOCKET`.
+//! Then the primary sends `READY=1` when every slot serves or is given up; `RELOADING=1` when a
+//! reload begins, and `READY=1` when it ends, also if it failed; `MAINPID=` at an upgrade;
+//! `STOPPING=1`; and in `STATUS=` how many workers serve. With `WatchdogSec=` the runtime that
+//! supervises the workers sends `WATCHDOG=1` twice in that time, and nothing while it is stuck. The
+//! primary never waits longer than one second for the service manager. Workers do not get these
+//! variables.
 //!
 //! # Limits
 //!
 //! - Linux only: 5.3 or later for pidfd, with `/proc`.
-//! - How connections spread over workers is up to the kernel; it favours workers that wait.
-//! - A worker stopped by `SIGSTOP` cannot notice that its primary died; it ends when it is
+//! - The kernel distributes connections over the workers. It prefers workers that wait.
+//! - A worker stopped by `SIGSTOP` cannot notice that its primary died. It ends when it is
 //!   continued.
-//! - As process 1 of a container the primary reaps the orphans that the system gives it. So
-//!   children that the program itself starts in the primary must be waited for within five seconds
-//!   of their end, or their status is lost; under an init (`docker run --init`) there is no such
-//!   limit.
-//! - A heartbeat tells that an event loop runs, not that requests are answered: a handler that
-//!   waits for ever is not noticed. In a runtime of several threads it tells that one of them runs.
-//! - Children that a worker starts are not followed. They do not keep ports open.
-//! - In the primary up to 1,024 events wait for each reader, with 8 MiB of messages in all. In a
-//!   worker up to 256 messages wait, of up to 1 MiB each: read them, or send none.
-//! - Requests of one peer that are not answered, and replies that it has not read, are kept up to 8
-//!   MiB in all, each with 256 bytes on top. In the primary that is for one slot, those of its dead
-//!   workers included.
+//! - As process 1 of a container the primary reaps orphans. So the program must wait for its own
+//!   children of the primary within five seconds of their end, or their exit status is lost. Under
+//!   an init (`docker run --init`) this limit does not apply.
+//! - A heartbeat shows that an event loop runs, not that requests are answered. It does not detect
+//!   a handler that waits for ever. In a runtime of several threads it shows that one of them runs.
+//! - The primary does not supervise children of workers. They do not keep ports open.
+//! - In the primary up to 1,024 events are kept for each reader, with 8 MiB of messages in all. In
+//!   a worker up to 256 messages of up to 1 MiB each are kept. So read the messages, or send none.
+//! - Unanswered requests of one peer and replies that it has not read are limited to 8 MiB in all,
+//!   each counted with 256 bytes on top. In the primary the limit applies to one slot, with its
+//!   dead workers.
 
 #[cfg(not(target_os = "linux"))]
-compile_error!("cluster needs Linux: it rests on pidfd, /proc and inherited descriptors");
+compile_error!("cluster needs Linux: it uses pidfd, /proc and inherited descriptors");
 
-mod boot;
-mod call;
-mod config;
+mod builder;
 pub mod control;
-mod drain;
 mod error;
 mod event;
-mod frame;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod guard;
-mod heartbeat;
-mod held;
-mod id;
-mod image;
-mod inheritance;
-mod line;
-mod listener;
-mod message;
-mod notify;
-mod operation;
-mod outbox;
-mod pid_file;
+mod lock;
+mod model;
+mod os;
 mod primary;
-mod pulse;
-mod recycle;
-mod restart;
 mod role;
-mod status;
-mod succession;
-mod sys;
+mod wire;
 mod worker;
 
-pub use boot::WorkerBoot;
-pub use call::{Call, Requests};
-pub use config::{ClusterBuilder, Workers};
-pub use drain::{DrainOrder, DrainPolicy, DrainReason};
+pub use builder::{ClusterBuilder, Workers};
 pub use error::{
     BootError, DecodeError, Gone, ReloadError, ReplyError, RequestError, RunError, ScaleError,
     SendError, StartError, UpgradeError,
 };
-pub use event::{Addresses, Event, Events, ExitCause};
-pub use heartbeat::HeartbeatPolicy;
-pub use id::{Slot, WorkerId};
-pub use listener::ListenSpec;
-pub use message::Message;
+pub use event::{Event, Events};
+pub use model::{
+    Addresses, DrainOrder, DrainPolicy, DrainReason, Ended, ExitCause, GiveUp, HeartbeatPolicy,
+    ListenSpec, Message, Phase, RecyclePolicy, RecycleReason, ReloadReport, Replacement,
+    RestartPolicy, ShutdownReport, Slot, SlotState, SlotStatus, Status, WorkerId, WorkerInfo,
+};
 pub use primary::{ClusterHandle, Shutdown, Target};
-pub use pulse::Pulse;
-pub use recycle::{Recycle, RecycleWhy};
-pub use restart::{GiveUp, RestartPolicy};
 pub use role::{Role, role};
 pub use rustix::process::Signal;
-pub use status::{
-    Ended, Phase, ReloadReport, Replacement, ShutdownReport, SlotState, SlotStatus, Status,
-    WorkerInfo,
-};
-pub use worker::{Lagged, Messages, Worker};
+pub use wire::rpc::{Call, Requests};
+pub use worker::{Lagged, Messages, Pulse, Worker, WorkerBoot};

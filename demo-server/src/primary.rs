@@ -75,7 +75,7 @@ pub(crate) fn run(builder: ClusterBuilder) -> Result<(), Problem> {
 
 async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), Problem> {
     let left = builder
-        .take_bequest("cookie-key")
+        .take_from_predecessor("cookie-key")
         .map(bequest::read)
         .transpose()
         .map_err(Problem::io("cannot read what the predecessor left"))?;
@@ -108,11 +108,11 @@ async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), Pr
     }
     let is_drawn = drawn.is_some();
     if let Some(key) = drawn {
-        builder = builder.bequeath("cookie-key", move || bequest::leave(&key));
+        builder = builder.pass_to_successor("cookie-key", move || bequest::leave(&key));
     }
     // The owner has a thread of its own, so that neither waits for the other.
     let owner = if settings.store == Store::Primary {
-        let owner = owner::spawn(&settings, builder.take_bequest("sessions"))?;
+        let owner = owner::spawn(&settings, builder.take_from_predecessor("sessions"))?;
         builder = with_owner(builder, &owner);
         Some(owner)
     } else {
@@ -165,7 +165,7 @@ fn with_owner(builder: ClusterBuilder, owner: &OwnerHandle) -> ClusterBuilder {
             to_worker.serve(ours).map_err(io::Error::other)?;
             Ok(theirs.into())
         })
-        .bequeath("sessions", move || {
+        .pass_to_successor("sessions", move || {
             let (ours, theirs) = UnixStream::pair()?;
             to_successor.attach_successor(ours).map_err(|error| match error {
                 OwnerError::AwaitingHandover => io::Error::other("the primary before this one still has the sessions; try again when it has left"),

@@ -204,7 +204,10 @@ fn an_operator_sees_and_changes_a_server() {
         assert!(Instant::now() < end, "files are left");
     }
     let gone = failure(demo(&["ctl", "status", "--control", &place.control]), 1);
-    assert!(gone.contains(&place.control) && gone.contains("does the primary run"), "{gone}");
+    assert!(
+        gone.contains(&place.control) && gone.contains("check that the primary runs"),
+        "{gone}"
+    );
 }
 
 #[test]

@@ -1,30 +1,34 @@
-use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+//! A client of the control socket.
+
+use std::{
+    fmt, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rustix::process::geteuid;
-use tokio::io::{AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    io::{AsyncWriteExt, BufReader},
+    net::UnixStream,
+    time::{sleep, timeout},
+};
 
-use super::wire::{Answer, NoLine, Refusal, read_line};
-use super::{Command, Reply};
+use super::protocol::{Command, ReadLineError, Refusal, Reply, ResponseLine, read_line};
 
-/// How long a primary may take to let a client in.
-const CONNECT: Duration = Duration::from_secs(5);
+/// How long a primary may take to accept a client.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a client waits for a reply before it looks whether the primary answers at all, and from
-/// one look to the next.
-const LOOK: Duration = Duration::from_secs(5);
+/// Time between two checks whether the primary is responsive, while the client waits for a reply.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long a primary that is not stopped may take to say its status, which it says at once.
-const ANSWER: Duration = Duration::from_secs(5);
+/// How long a primary may take to return its status, which it returns at once unless it is stopped.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Pause before another try while the primary's queue is full.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Pause before another try while the primary's accept queue is full.
+const CONNECT_PAUSE: Duration = Duration::from_millis(20);
 
-/// Longest reply that is read: 16 MiB, the state of some tens of thousands of workers.
+/// Longest reply that is read: 16 MiB, the state of tens of thousands of workers.
 const MAX_REPLY: usize = 16 << 20;
 
 /// A connection to the control socket of a running primary.
@@ -45,55 +49,68 @@ const MAX_REPLY: usize = 16 << 20;
 pub struct Client {
     stream: BufReader<UnixStream>,
     path: PathBuf,
-    // While a reply is due, the next line belongs to the request before.
-    due: bool,
+    /// Whether a request was sent whose reply was not read.
+    reply_due: bool,
 }
 
-/// Why an order was not carried out, or is not known to have been.
+/// Why a command was not carried out, or why its result is unknown.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlError {
-    /// Nobody answers at the path.
-    #[error("cannot reach a primary at {}: {}", path.display(), Reason(source))]
+    /// No primary accepts the connection.
+    #[error("cannot reach a primary at {}{}", path.display(), ConnectRemedy(source))]
     Connect {
         /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The primary is stopped, or blocked: it does not even say its status. The order stands, and
-    /// may be carried out when the primary goes on.
-    #[error("the primary at {} does not answer; it is stopped, or blocked, and may carry the order out when it goes on", path.display())]
-    Silent {
+    /// The primary is stopped or blocked: it does not return its status. It may carry out the
+    /// command when it continues.
+    #[error(
+        "the primary at {} does not answer because it is stopped or blocked; it may carry out the \
+         command when it continues",
+        path.display()
+    )]
+    Unresponsive {
         /// The path.
         path: PathBuf,
     },
-    /// The connection ended before the reply, because the primary ended, for example. The order may
-    /// have been carried out.
-    #[error("the primary did not reply; the order may stand all the same")]
-    Lost(#[source] io::Error),
-    /// The reply cannot be read: the primary is of a later build, or something else listens there.
-    #[error("the reply cannot be understood; is the primary of another version?")]
-    Unreadable(#[source] serde_json::Error),
-    /// The command has no form on the wire: a signal that is not sent this way.
-    #[error("the order cannot be sent")]
-    Unsendable(#[source] serde_json::Error),
-    /// The primary refused, or the order failed.
+    /// The connection ended before the reply, for example because the primary ended. The primary
+    /// may have carried out the command.
+    #[error("the connection ended before the reply; the primary may have carried out the command")]
+    ConnectionLost(#[source] io::Error),
+    /// The reply cannot be decoded: the primary is of a later build, or another program listens at
+    /// the path.
+    #[error("the reply cannot be decoded; check that the primary has the same version")]
+    InvalidReply(#[source] serde_json::Error),
+    /// The command cannot be encoded: its signal is not supported.
+    #[error("the command cannot be encoded")]
+    InvalidCommand(#[source] serde_json::Error),
+    /// The primary refused the command, or the command failed.
     #[error(transparent)]
     Refused(#[from] Refusal),
 }
 
-/// A system error in words that tell what to do.
-struct Reason<'a>(&'a io::Error);
+/// What to do about an error of `connect`.
+struct ConnectRemedy<'a>(&'a io::Error);
 
-impl std::fmt::Display for Reason<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for ConnectRemedy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0.kind() {
-            io::ErrorKind::NotFound => "there is no such socket; does the primary run, and with this path for its control socket?",
-            io::ErrorKind::ConnectionRefused => "nobody listens there; the primary that made it is gone: start it again",
-            io::ErrorKind::PermissionDenied => "permission denied; only the user that runs the primary, and root, may",
-            io::ErrorKind::TimedOut => "it did not let us in within 5 s; it is stopped, or blocked",
-            _ => return self.0.fmt(f),
+            io::ErrorKind::NotFound => {
+                ": there is no such socket; check that the primary runs and uses this path"
+            }
+            io::ErrorKind::ConnectionRefused => {
+                ": no process listens there; its primary has ended, so start it again"
+            }
+            io::ErrorKind::PermissionDenied => {
+                ": permission denied; only the user that runs the primary, and root, may connect"
+            }
+            io::ErrorKind::TimedOut => {
+                ": it did not accept the connection within 5 s; it is stopped or blocked"
+            }
+            _ => "",
         })
     }
 }
@@ -101,84 +118,88 @@ impl std::fmt::Display for Reason<'_> {
 impl Client {
     /// Connects to the primary that listens at `path`, within 5 s. Cancel safe.
     ///
-    /// The primary must run as this user or as root, so that no other user can answer in its place.
-    /// Root also reaches the primary of the user that owns the socket's folder.
+    /// The primary must run as this user or as root, so that no other user can impersonate it. Root
+    /// can also connect to the primary of the user that owns the socket's folder.
     ///
     /// # Errors
     ///
     /// [`ControlError::Connect`] says what is wrong with the path, or which user listens there.
     pub async fn connect(path: impl AsRef<Path>) -> Result<Self, ControlError> {
         let path = path.as_ref();
-        let connected = timeout(CONNECT, knock(path))
+        let connected = timeout(CONNECT_TIMEOUT, connect(path))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        match connected.and_then(|stream| trusted(stream, path)) {
+        match connected.and_then(|stream| check_peer(stream, path)) {
             Ok(stream) => {
-                Ok(Self { stream: BufReader::new(stream), path: path.to_owned(), due: false })
+                Ok(Self { stream: BufReader::new(stream), path: path.to_owned(), reply_due: false })
             }
             Err(source) => Err(ControlError::Connect { path: path.to_owned(), source }),
         }
     }
 
-    /// Gives an order and waits until it is carried out. That can take as long as the slowest
-    /// worker may take, so there is no deadline for it. But every 5 s the primary is asked for its
-    /// status, over another connection, and one that does not say it within 5 s is given up.
+    /// Sends a command and waits until it is carried out. That can take as long as the slowest
+    /// worker takes, so there is no deadline. Every 5 s the client requests the status of the
+    /// primary over another connection, and fails if the status does not come within 5 s.
     ///
-    /// Not cancel safe: when the future is dropped the order may stand, and this connection is good
-    /// for no other.
+    /// Not cancel safe: after the future is dropped the primary may still carry out the command,
+    /// and this connection accepts no further command.
     ///
     /// # Errors
     ///
-    /// [`ControlError::Refused`] if the primary says no, the others when it cannot be heard.
+    /// [`ControlError::Refused`] if the primary refuses the command or the command fails. The other
+    /// errors mean that no reply was received.
     pub async fn call(&mut self, command: &Command) -> Result<Reply, ControlError> {
-        self.call_patiently(command, LOOK, ANSWER).await
+        self.call_with_checks(command, CHECK_INTERVAL, STATUS_TIMEOUT).await
     }
 
-    async fn call_patiently(
+    async fn call_with_checks(
         &mut self,
         command: &Command,
-        look: Duration,
-        answer: Duration,
+        interval: Duration,
+        status_timeout: Duration,
     ) -> Result<Reply, ControlError> {
         let path = self.path.clone();
         tokio::select! {
             biased;
             reply = self.exchange(command) => reply,
-            () = silence(&path, look, answer) => Err(ControlError::Silent { path }),
+            () = until_unresponsive(&path, interval, status_timeout) => {
+                Err(ControlError::Unresponsive { path })
+            }
         }
     }
 
     async fn exchange(&mut self, command: &Command) -> Result<Reply, ControlError> {
-        let mut line = serde_json::to_vec(command).map_err(ControlError::Unsendable)?;
+        let mut line = serde_json::to_vec(command).map_err(ControlError::InvalidCommand)?;
         line.push(b'\n');
-        if std::mem::replace(&mut self.due, true) {
-            return Err(ControlError::Lost(io::Error::other(
-                "a call before was given up on this connection, open another one",
+        if std::mem::replace(&mut self.reply_due, true) {
+            return Err(ControlError::ConnectionLost(io::Error::other(
+                "an earlier call was dropped on this connection; open another connection",
             )));
         }
         let written = self.stream.write_all(&line).await;
-        // Who is refused at the door is told so before it has said anything.
+        // The primary may refuse a client before it reads a request. Then writing fails, but there
+        // is a reply.
         let reply = match (read_line(&mut self.stream, MAX_REPLY).await, written) {
             (Ok(reply), _) => reply,
-            (Err(NoLine::Failed(error)), _) | (Err(NoLine::End), Err(error)) => {
-                return Err(ControlError::Lost(error));
+            (Err(ReadLineError::Failed(error)), _) | (Err(ReadLineError::End), Err(error)) => {
+                return Err(ControlError::ConnectionLost(error));
             }
-            (Err(NoLine::End), Ok(())) => {
-                return Err(ControlError::Lost(io::ErrorKind::UnexpectedEof.into()));
+            (Err(ReadLineError::End), Ok(())) => {
+                return Err(ControlError::ConnectionLost(io::ErrorKind::UnexpectedEof.into()));
             }
-            (Err(NoLine::TooLong), _) => {
-                return Err(ControlError::Lost(io::Error::other(
+            (Err(ReadLineError::TooLong), _) => {
+                return Err(ControlError::ConnectionLost(io::Error::other(
                     "the reply is longer than 16 MiB",
                 )));
             }
         };
-        self.due = false;
-        Ok(Answer::read(&reply).map_err(ControlError::Unreadable)??)
+        self.reply_due = false;
+        Ok(ResponseLine::decode(&reply).map_err(ControlError::InvalidReply)??)
     }
 }
 
 /// Refuses a socket that another user has placed at the path.
-fn trusted(stream: UnixStream, path: &Path) -> io::Result<UnixStream> {
+fn check_peer(stream: UnixStream, path: &Path) -> io::Result<UnixStream> {
     // The kernel recorded this uid when the peer called listen().
     let (peer, user) = (stream.peer_cred()?.uid(), geteuid().as_raw());
     let of_folder = || {
@@ -190,38 +211,39 @@ fn trusted(stream: UnixStream, path: &Path) -> io::Result<UnixStream> {
         return Ok(stream);
     }
     Err(io::Error::other(format!(
-        "uid {peer} listens there and this process runs as uid {user}; use the path of a primary of this user"
+        "uid {peer} listens there and this process runs as uid {user}; use the path of a primary \
+         of this user"
     )))
 }
 
-async fn knock(path: &Path) -> io::Result<UnixStream> {
+async fn connect(path: &Path) -> io::Result<UnixStream> {
     loop {
         match UnixStream::connect(path).await {
-            // The queue of connections is full.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(PAUSE).await,
+            // The accept queue is full.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(CONNECT_PAUSE).await,
             connected => return connected,
         }
     }
 }
 
-/// Looks again and again, and ends when nobody answers at the path.
-async fn silence(path: &Path, look: Duration, answer: Duration) {
+/// Checks the primary repeatedly. Returns when it does not answer in time.
+async fn until_unresponsive(path: &Path, interval: Duration, status_timeout: Duration) {
     loop {
-        sleep(look).await;
-        if timeout(answer, is_heard(path)).await.is_err() {
+        sleep(interval).await;
+        if timeout(status_timeout, any_answer(path)).await.is_err() {
             return;
         }
     }
 }
 
-/// Waits until somebody answers, whatever it is. That nobody is there any more is an answer too:
-/// who waits for a reply sees its connection end.
-async fn is_heard(path: &Path) {
-    let Ok(stream) = knock(path).await else { return };
+/// Waits for any answer of the primary. A failed connection counts as an answer: then the primary
+/// has ended, and the connection of the waiting call ends too.
+async fn any_answer(path: &Path) {
+    let Ok(stream) = connect(path).await else { return };
     let mut stream = BufReader::new(stream);
     if let Ok(mut line) = serde_json::to_vec(&Command::Status) {
         line.push(b'\n');
-        // Who is refused at the door hears it all the same.
+        // May fail if the primary refuses the client. Its refusal is an answer too.
         let _ = stream.write_all(&line).await;
     }
     let _ = read_line(&mut stream, MAX_REPLY).await;
@@ -229,31 +251,32 @@ async fn is_heard(path: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    };
 
     use serde_json::json;
-    use tokio::io::AsyncBufReadExt;
-    use tokio::net::UnixListener;
-    use tokio::sync::Semaphore;
+    use tokio::{io::AsyncBufReadExt, net::UnixListener, sync::Semaphore};
 
     use super::*;
 
-    const LOOK: Duration = Duration::from_millis(5);
+    const INTERVAL: Duration = Duration::from_millis(5);
 
-    /// A primary that says its status, and to all else nothing before `obeys` has room.
-    fn primary(path: &Path, obeys: Arc<Semaphore>, asked: Arc<AtomicUsize>) {
+    /// A primary that returns its status at once, and replies to other commands when `permits` has
+    /// a permit.
+    fn primary(path: &Path, permits: Arc<Semaphore>, asked: Arc<AtomicUsize>) {
         let listener = UnixListener::bind(path).unwrap();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (obeys, asked) = (Arc::clone(&obeys), Arc::clone(&asked));
+                let (permits, asked) = (Arc::clone(&permits), Arc::clone(&asked));
                 tokio::spawn(async move {
                     let (mut stream, mut line) = (BufReader::new(stream), String::new());
                     stream.read_line(&mut line).await.unwrap();
                     if line.contains("status") {
                         asked.fetch_add(1, SeqCst);
                     } else {
-                        obeys.acquire().await.unwrap().forget();
+                        permits.acquire().await.unwrap().forget();
                     }
                     let reply = json!({ "version": 1, "ok": { "scaled": { "workers": 3 } } });
                     stream.write_all(format!("{reply}\n").as_bytes()).await.unwrap();
@@ -263,52 +286,59 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_order_may_take_as_long_as_the_primary_answers() {
+    async fn command_may_take_long_while_the_primary_responds() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control");
-        let (obeys, asked) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
-        primary(&path, Arc::clone(&obeys), Arc::clone(&asked));
+        let (permits, asked) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+        primary(&path, Arc::clone(&permits), Arc::clone(&asked));
         let mut client = Client::connect(&path).await.unwrap();
         let order = tokio::spawn(async move {
-            client.call_patiently(&Command::Reload, LOOK, Duration::from_mins(1)).await
+            client.call_with_checks(&Command::Reload, INTERVAL, Duration::from_mins(1)).await
         });
         while asked.load(SeqCst) < 5 {
             assert!(!order.is_finished());
-            sleep(LOOK).await;
+            sleep(INTERVAL).await;
         }
-        obeys.add_permits(1);
+        permits.add_permits(1);
         assert!(
             matches!(order.await.unwrap(), Ok(Reply::Scaled { workers }) if workers.get() == 3)
         );
     }
 
     #[tokio::test]
-    async fn a_primary_that_lets_in_and_says_nothing_is_given_up() {
+    async fn primary_that_accepts_but_does_not_reply_is_unresponsive() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control");
-        // The system lets in, nobody else.
+        // The kernel accepts the connection, but no process reads from it.
         let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         for command in [Command::Status, Command::Reload] {
             let mut client = Client::connect(&path).await.unwrap();
-            let error =
-                client.call_patiently(&command, LOOK, Duration::from_millis(50)).await.unwrap_err();
+            let error = client
+                .call_with_checks(&command, INTERVAL, Duration::from_millis(50))
+                .await
+                .unwrap_err();
             assert!(
-                matches!(&error, ControlError::Silent { path: silent } if *silent == path),
+                matches!(&error, ControlError::Unresponsive { path: named } if *named == path),
                 "{error:?}"
             );
-            let again =
-                client.call_patiently(&command, LOOK, Duration::from_millis(50)).await.unwrap_err();
-            assert!(matches!(again, ControlError::Lost(_)), "{again:?}");
+            let again = client
+                .call_with_checks(&command, INTERVAL, Duration::from_millis(50))
+                .await
+                .unwrap_err();
+            assert!(matches!(again, ControlError::ConnectionLost(_)), "{again:?}");
         }
     }
 
     #[tokio::test]
-    async fn a_primary_that_has_gone_meanwhile_is_no_silence() {
+    async fn ended_primary_does_not_count_as_unresponsive() {
         let folder = tempfile::tempdir().unwrap();
         assert!(
-            timeout(Duration::from_millis(50), silence(&folder.path().join("none"), LOOK, LOOK))
-                .await
-                .is_err()
+            timeout(
+                Duration::from_millis(50),
+                until_unresponsive(&folder.path().join("none"), INTERVAL, INTERVAL)
+            )
+            .await
+            .is_err()
         );
     }
 }

@@ -1,42 +1,49 @@
-use std::num::NonZeroUsize;
-use std::os::fd::AsFd;
-use std::panic::resume_unwind;
-use std::sync::Arc;
+//! The handle of a running cluster: the public API of the primary.
 
-use rustix::io::Errno;
-use rustix::process::{Signal, pidfd_send_signal};
-use serde::Serialize;
+use std::{num::NonZeroUsize, os::fd::AsFd, panic::resume_unwind, sync::Arc, time::Duration};
+
+use rustix::{
+    io::Errno,
+    process::{Signal, pidfd_send_signal},
+};
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::task::{JoinError, JoinHandle};
 
-use super::board::Board;
-use super::core::Core;
-use crate::error::{Gone, ReloadError, RunError, ScaleError, SendError, UpgradeError};
-use crate::event::{Addresses, Events, ExitCause};
-use crate::frame::{self, ToWorker};
-use crate::id::WorkerId;
-use crate::message;
-use crate::outbox::{Outbox, Refused};
-use crate::status::{Phase, ReloadReport, ShutdownReport, Status, WorkerInfo};
+use super::{cluster::Cluster, table::WorkerTable};
+use crate::{
+    error::{Gone, ReloadError, RequestError, RunError, ScaleError, SendError, UpgradeError},
+    event::Events,
+    model::{
+        Addresses, ExitCause, Message, Phase, ReloadReport, ShutdownReport, Status, WorkerId,
+        WorkerInfo,
+    },
+    wire::{
+        frame::{self, ToWorker},
+        message,
+        outbox::{Outbox, QueueError},
+        rpc::{Requests, WhenFull},
+    },
+};
 
-/// A running cluster. Cloning is cheap; all clones are the same cluster.
+/// A running cluster. Cloning is cheap; all clones refer to the same cluster.
 ///
-/// Dropping all of them stops nothing: the cluster ends by [`shutdown`](Self::shutdown), by a
+/// Dropping all clones does not stop the cluster. It ends by [`shutdown`](Self::shutdown), by a
 /// signal, or with its runtime.
-#[derive(Clone, Debug)]
-pub struct ClusterHandle(pub(super) Arc<Core>);
+#[derive(Debug, Clone)]
+pub struct ClusterHandle(pub(super) Arc<Cluster>);
 
-/// To whom a message goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The receivers of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Target {
     /// One worker.
     One(WorkerId),
-    /// All that live now.
+    /// All workers that are alive now.
     All,
 }
 
 /// How a cluster stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shutdown {
     /// Workers drain until [`DrainPolicy::deadline`](crate::DrainPolicy::deadline).
@@ -46,74 +53,62 @@ pub enum Shutdown {
 }
 
 impl ClusterHandle {
-    pub(super) fn new(core: Arc<Core>) -> Self {
-        Self(core)
+    pub(super) fn new(cluster: Arc<Cluster>) -> Self {
+        Self(cluster)
     }
 
-    /// The events of the cluster. The first reader sees all since the start, later ones those from
-    /// now on.
+    /// The events of the cluster. The first reader gets all events since the start, later readers
+    /// get those from now on.
     #[must_use]
     pub fn events(&self) -> Events {
-        self.0.events()
+        self.0.shared.events()
     }
 
     /// The live workers, oldest first.
     #[must_use]
     pub fn workers(&self) -> Vec<WorkerInfo> {
-        self.0.see(Board::workers)
+        self.0.shared.read(WorkerTable::workers)
     }
 
-    /// What the cluster and its slots do.
+    /// The state of the cluster and its slots.
     #[must_use]
     pub fn status(&self) -> Status {
-        let slots = self.0.see(|board| board.slots().to_vec());
-        Status { phase: *self.0.phase.borrow(), slots, addresses: self.0.addresses.clone() }
+        let shared = &self.0.shared;
+        Status {
+            phase: shared.lifecycle.phase(),
+            slots: shared.read(|table| table.slots().to_vec()),
+            addresses: shared.addresses.clone(),
+        }
     }
 
-    /// The addresses that the cluster listens on, by name, with the port that the kernel chose for
-    /// port 0.
+    /// The addresses that the cluster listens on, by name. For port 0 this is the port that the
+    /// kernel chose.
     #[must_use]
     pub fn addresses(&self) -> &Addresses {
-        &self.0.addresses
+        &self.0.shared.addresses
     }
 
-    /// Waits until every slot serves or is given up, and at least one serves. Cancel safe.
+    /// Waits until every slot serves or is given up, and at least one serves. Also returns `Ok`
+    /// when the cluster stops before that. Cancel safe.
     ///
     /// # Errors
     ///
-    /// [`RunError`] when no slot serves: all were given up. A stop before all slots served is no
-    /// error.
+    /// [`RunError`] when all slots were given up.
     pub async fn ready(&self) -> Result<(), RunError> {
-        let mut changed = self.0.changed.subscribe();
-        let mut outcome = self.0.outcome.subscribe();
-        loop {
-            changed.borrow_and_update();
-            if self.0.see(Board::settled) {
-                return Ok(());
-            }
-            tokio::select! {
-                _ = changed.changed() => {}
-                ended = outcome.wait_for(Option::is_some) => {
-                    return match ended.as_deref() {
-                        Ok(Some(Err(e))) => Err(e.clone()),
-                        _ => Ok(()),
-                    };
-                }
-            }
-        }
+        self.0.shared.ready().await
     }
 
     /// Queues a message for workers, in order, without waiting.
     ///
-    /// Each worker has a queue of 4 MiB. `Ok` means queued: a worker that ends first never reads
+    /// Each worker has a queue of 4 MiB. `Ok` means queued: a worker that ends first does not read
     /// it.
     ///
     /// # Errors
     ///
-    /// [`SendError::Full`] names the workers that do not read and whose queue is full; the message
-    /// went to all others. [`SendError::Gone`] when there is no such worker.
-    /// [`SendError::TooLarge`] and [`SendError::Encode`] for the message itself; then it went to
-    /// nobody.
+    /// [`SendError::Full`] names the workers whose queue is full because they do not read; all
+    /// others get the message. [`SendError::Gone`] when there is no such worker.
+    /// [`SendError::TooLarge`] and [`SendError::Encode`] concern the message itself; then no worker
+    /// gets it.
     pub fn send<T: Serialize + ?Sized>(
         &self,
         target: Target,
@@ -122,157 +117,212 @@ impl ClusterHandle {
         let bytes = message::encode(message)?;
         let len = bytes.len();
         let frame = frame::encode(&ToWorker::Message(bytes))
-            .map_err(|_| SendError::TooLarge { len, max: message::Message::MAX })?;
+            .map_err(|_| SendError::TooLarge { len, max: Message::MAX })?;
         let receivers = self.receivers(target);
         if receivers.is_empty() && target != Target::All {
             return Err(SendError::Gone);
         }
         let mut full = Vec::new();
         for (id, outbox) in receivers {
-            match outbox.offer(frame.clone()) {
-                Err(Refused::Full) => full.push(id),
-                Err(Refused::Closed) if target == Target::One(id) => return Err(SendError::Gone),
-                Ok(()) | Err(Refused::Closed) => {}
+            match outbox.try_send(frame.clone()) {
+                Err(QueueError::Full) => full.push(id),
+                Err(QueueError::Closed) if target == Target::One(id) => {
+                    return Err(SendError::Gone);
+                }
+                Ok(()) | Err(QueueError::Closed) => {}
             }
         }
         if full.is_empty() {
             return Ok(());
         }
-        self.0.note(|board| full.iter().for_each(|&id| board.refused(id)));
+        self.0.shared.update(|table| full.iter().for_each(|&id| table.count_refused(id)));
         Err(SendError::Full(full))
     }
 
-    /// Sends a signal to a worker. `SIGTERM` makes a connected worker drain; others do what they do
-    /// to any process.
+    /// Sends a request to a worker and waits for its reply: `let load: f64 =
+    /// cluster.request(id, &Question::Load, within).await?`.
     ///
-    /// It goes through a descriptor of the process, so it never hits a stranger that was given the
-    /// same number.
+    /// Requests and [messages](Self::send) share one queue of 4 MiB, so both arrive in order. A
+    /// worker that boots finds the request when it connects. A worker that does not read requests
+    /// yet refuses it, so send requests to workers that are [ready](crate::Worker::ready).
+    ///
+    /// Cancel safe: a request is sent whole or not at all. Dropping the future drops the reply; the
+    /// worker does not learn it.
     ///
     /// # Errors
     ///
-    /// [`Gone`] when the worker has ended. Also when the system refuses the signal, because the
-    /// worker runs as another user for example; then the log has the reason, and
-    /// [`workers`](Self::workers) still shows the worker.
+    /// [`RequestError::Full`] at once when the queue of the worker is full, [`RequestError::Gone`]
+    /// when there is no such worker or it ends before it replies, [`RequestError::TimedOut`] after
+    /// `within`. [`RequestError::NoReader`], [`RequestError::Busy`] and
+    /// [`RequestError::NotAnswered`] come from the worker. The others concern the request or the
+    /// reply itself.
+    pub async fn request<R: DeserializeOwned>(
+        &self,
+        id: WorkerId,
+        request: &(impl Serialize + Sync + ?Sized),
+        within: Duration,
+    ) -> Result<R, RequestError> {
+        let body = message::encode(request)?;
+        let shared = &self.0.shared;
+        let channel = shared
+            .read(|table| table.live().get(&id).map(|entry| Arc::clone(&entry.channel)))
+            .ok_or(RequestError::Gone)?;
+        let reply = channel.request(body, within, WhenFull::Refuse).await;
+        if matches!(reply, Err(RequestError::Full)) {
+            shared.update(|table| table.count_refused(id));
+        }
+        reply
+    }
+
+    /// The requests of all workers, in the order in which they arrived. The stream ends with the
+    /// cluster.
+    ///
+    /// There is one reader: a further call replaces it, and the previous stream ends. While there
+    /// is no reader, workers that send requests get [`RequestError::NoReader`].
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        self.0.shared.requests.subscribe()
+    }
+
+    /// Sends a signal to a worker. `SIGTERM` makes a connected worker drain. Other signals act as
+    /// on any process.
+    ///
+    /// The signal goes through a descriptor of the process, so it never reaches another process
+    /// with a reused id.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`] when the worker has ended. Also when the system refuses the signal, for example
+    /// because the worker runs as another user. Then the log has the reason, and
+    /// [`workers`](Self::workers) still lists the worker.
     pub fn kill(&self, id: WorkerId, signal: Signal) -> Result<(), Gone> {
         let pidfd = self
             .0
-            .see(|board| board.live().get(&id).map(|live| Arc::clone(&live.pidfd)))
+            .shared
+            .read(|table| table.live().get(&id).map(|entry| Arc::clone(&entry.pidfd)))
             .ok_or(Gone)?;
         pidfd_send_signal(pidfd.as_fd(), signal).map_err(|error| {
             if error != Errno::SRCH {
-                tracing::error!(worker = %id, ?signal, %error, "the system refuses to send a signal to a worker, which lives on");
+                tracing::error!(
+                    worker = %id, ?signal, %error,
+                    "the system refused to send a signal to a worker, which is still alive"
+                );
             }
             Gone
         })
     }
 
-    /// Retires a worker: it drains, at most until the deadline, and another takes its slot. Returns
-    /// how it ended.
+    /// Retires a worker: it drains, at most until the deadline, and another worker takes its slot.
+    /// Returns how it ended.
     ///
-    /// It is no death of the slot, also if the worker had to be killed.
+    /// This does not count as a death of the slot, even if the worker is killed.
     ///
-    /// Cancel safe: dropping the future does not take the order back.
+    /// Cancel safe: dropping the future does not cancel the order.
     ///
     /// # Errors
     ///
     /// [`Gone`] when there is no such worker.
     pub async fn drain(&self, id: WorkerId) -> Result<ExitCause, Gone> {
-        let mut end = self.0.see(|board| board.retire(id)).ok_or(Gone)?;
+        let mut end = self.0.shared.read(|table| table.retire(id)).ok_or(Gone)?;
         let cause = end.wait_for(Option::is_some).await.map_err(|_| Gone)?;
         cause.ok_or(Gone)
     }
 
-    /// Replaces every worker by one of the program that is now where the primary's was when it
-    /// started, also if that is the same. One after the other: the new worker starts beside the old
-    /// one, and when it is [ready](crate::Worker::ready) the old one drains. The next one follows
-    /// when that has left, so there is never one less than before, and one more at most.
+    /// Replaces every worker by one that runs the program that is now at the path of the primary's
+    /// program, even if it is the same program.
     ///
-    /// The program was where `argv[0]` leads, if that is a path to it and the process runs as who
-    /// started it; a link to the current release is followed anew. Else it is where the system says
-    /// that it was. Whoever may write to the folders of that path decides what is run.
+    /// Workers are replaced one after the other. The new worker starts beside the old one. When it
+    /// is [ready](crate::Worker::ready), the old one drains. The next replacement begins when the
+    /// old one has exited. So there is never one worker less than before, and at most one more.
     ///
-    /// Cancel safe: dropping the future does not take the order back. Reloads and
+    /// The path is `argv[0]`, if it is a path to the program and the process runs as the user that
+    /// started it; a link to the current release is resolved again. Otherwise it is the path that
+    /// the system reported at the start. Every user that may write to the folders of that path
+    /// controls what is run.
+    ///
+    /// Cancel safe: dropping the future does not cancel the reload. Reloads and
     /// [`scale`](Self::scale) wait for each other.
     ///
     /// # Errors
     ///
-    /// [`ReloadError`] when a new worker ends, or is late, before it is ready: the old one of its
-    /// slot serves on, and the slots that follow are left as they are. That is no death of the
-    /// slot, unless the slot was empty or its old worker has died meanwhile. Also when there is no
-    /// program, or the cluster stops.
+    /// [`ReloadError`] when a new worker ends or is not ready in time: the old worker of its slot
+    /// continues to serve, and the following slots are not changed. This does not count as a death
+    /// of the slot, unless the slot was empty or its old worker has died meanwhile. Also when there
+    /// is no program, or when the cluster stops.
     pub async fn reload(&self) -> Result<ReloadReport, ReloadError> {
-        let core = Arc::clone(&self.0);
-        settled(self.0.runtime.spawn(async move { core.reload(|| ()).await }))
+        let cluster = Arc::clone(&self.0);
+        join(self.0.shared.runtime.spawn(async move { cluster.reload(|| ()).await }))
             .await
             .unwrap_or(Err(ReloadError::Stopping))
     }
 
-    /// Replaces this primary, and with it all workers, by the program that is now where this one
-    /// was when it started, as [`reload`](Self::reload) finds it. Returns the process id of the new
-    /// primary.
+    /// Replaces this primary, and with it all workers, by the program that is now at its path, as
+    /// [`reload`](Self::reload) finds it. Returns the process id of the new primary.
     ///
-    /// The new one is started with the same arguments and environment, and reads its configuration
-    /// anew. It takes over the ports that it asks for, by name or by address, and starts workers of
-    /// its own beside those of this one. When all of them serve it has taken over: the workers of
-    /// this primary drain, and [`wait`](Self::wait) returns with the
-    /// [successor](ShutdownReport::successor) in its report. Until then nothing has changed for
-    /// this cluster, and whatever fails leaves it as it was. So long, there are twice as many
-    /// workers.
+    /// The new primary starts with the same arguments and environment, and reads its configuration
+    /// again. It takes over the ports that it asks for, by name or by address, and starts its own
+    /// workers beside those of this one. It has taken over when all of them serve. Then the workers
+    /// of this primary drain, and [`wait`](Self::wait) returns a report with the
+    /// [successor](ShutdownReport::successor). Until then this cluster is unchanged, and every
+    /// failure leaves it unchanged. During the upgrade there are twice as many workers.
     ///
-    /// State that the primary holds is the application's to hand on:
-    /// [`ClusterBuilder::bequeath`](crate::ClusterBuilder::bequeath) opens a way. A new primary
-    /// counts workers from 1 again, and has as many slots as its configuration says.
+    /// The application hands over the state of its primary itself, over a descriptor of
+    /// [`ClusterBuilder::pass_to_successor`](crate::ClusterBuilder::pass_to_successor). A new
+    /// primary counts workers from 1 again, and has as many slots as its configuration says.
     ///
     /// If this primary dies before the new one is ready, the new one takes over without it.
     ///
-    /// The new one is another process than the one that somebody started. A service manager that
-    /// ends the service with that process, as the init of a container does, ends the new one too:
-    /// it is for systemd with `Type=notify`, which is told, and for those that do not watch.
+    /// The new primary is another process. A service manager that ends the service with the first
+    /// process, as the init of a container does, ends the new primary too. Use upgrades with
+    /// systemd and `Type=notify`, which learns the new process, or without a service manager.
     ///
-    /// Cancel safe: dropping the future does not take the order back. [Reloads](Self::reload),
-    /// [`scale`](Self::scale) and this wait for each other.
+    /// Cancel safe: dropping the future does not cancel the upgrade. [Reloads](Self::reload),
+    /// [`scale`](Self::scale) and upgrades wait for each other.
     ///
     /// # Errors
     ///
     /// [`UpgradeError`] when the new primary cannot be started, ends, or is not ready within twice
     /// the [readiness time](crate::ClusterBuilder::readiness); when one of its slots is given up;
-    /// when this process is process 1, or has not taken over itself; when the cluster stops.
+    /// when this process is process 1, or has not taken over from its own predecessor; when the
+    /// cluster stops.
     pub async fn upgrade(&self) -> Result<u32, UpgradeError> {
-        let core = Arc::clone(&self.0);
-        settled(self.0.runtime.spawn(async move { core.upgrade().await }))
+        let cluster = Arc::clone(&self.0);
+        join(self.0.shared.runtime.spawn(async move { cluster.upgrade().await }))
             .await
             .unwrap_or(Err(UpgradeError::Stopping))
     }
 
-    /// Makes it so many slots. Those with the highest numbers are emptied: their workers drain, and
-    /// it returns when they have left. Added ones are filled; [`ready`](Self::ready) waits until
-    /// they serve. Slots that were given up, and stay, are tried again. No slot is emptied before
-    /// one that stays serves.
+    /// Changes the number of slots.
     ///
-    /// Cancel safe: dropping the future does not take the order back. [Reloads](Self::reload) and
-    /// this wait for each other.
+    /// Slots with the highest numbers are removed: their workers drain, and the call returns when
+    /// they have exited. Added slots are filled; [`ready`](Self::ready) waits until they serve.
+    /// Remaining slots that were given up are tried again. No slot is emptied before one of the
+    /// remaining slots serves.
+    ///
+    /// Cancel safe: dropping the future does not cancel the change. [Reloads](Self::reload) and
+    /// scaling wait for each other.
     ///
     /// # Errors
     ///
-    /// [`ScaleError`] when the cluster stops, or none of the slots that would stay can serve.
+    /// [`ScaleError`] when the cluster stops, or when none of the remaining slots can serve.
     pub async fn scale(&self, slots: NonZeroUsize) -> Result<(), ScaleError> {
-        let core = Arc::clone(&self.0);
-        settled(self.0.runtime.spawn(async move { core.scale(slots).await }))
+        let cluster = Arc::clone(&self.0);
+        join(self.0.shared.runtime.spawn(async move { cluster.scale(slots).await }))
             .await
             .unwrap_or(Err(ScaleError::Stopping))
     }
 
-    /// Stops the cluster and waits for its end. A stop under way goes on; it can be hurried, not
-    /// slowed.
+    /// Stops the cluster and waits for its end. A second call can shorten a stop in progress, but
+    /// not lengthen it.
     ///
-    /// It ends by the deadline of the policy at the latest: a worker that is late is killed, and
-    /// the report says so. Cancel safe: dropping the future does not take the stop back.
+    /// The stop ends at the deadline of the policy at the latest. A worker that misses it is
+    /// killed, and the report names it. Cancel safe: dropping the future does not cancel the stop.
     pub async fn shutdown(&self, mode: Shutdown) -> ShutdownReport {
-        self.0.stop(match mode {
+        self.0.shared.stop(match mode {
             Shutdown::Graceful => Phase::Stopping,
             Shutdown::Fast => Phase::StoppingFast,
         });
-        // Without a report the slots had ended by themselves, and there was nothing to stop.
+        // An error means that all slots had been given up before the stop.
         self.wait().await.unwrap_or_else(|_| ShutdownReport::default())
     }
 
@@ -281,18 +331,18 @@ impl ClusterHandle {
     ///
     /// # Errors
     ///
-    /// [`RunError`] when all slots were given up. The process should then end with a code other
-    /// than 0, so that whoever started it notices.
+    /// [`RunError`] when all slots were given up. Then end the process with a code other than 0, so
+    /// that its service manager notices.
     pub async fn wait(&self) -> Result<ShutdownReport, RunError> {
-        self.0.ended().await;
-        self.0.office.closed().await;
-        // The wait was for `Some`.
-        self.0.outcome.borrow().clone().unwrap_or_else(|| Ok(ShutdownReport::default()))
+        self.0.shared.lifecycle.ended().await;
+        self.0.endpoints.closed().await;
+        // `ended` has waited for `Some`.
+        self.0.shared.lifecycle.outcome().unwrap_or_else(|| Ok(ShutdownReport::default()))
     }
 
     fn receivers(&self, target: Target) -> Vec<(WorkerId, Outbox)> {
-        self.0.see(|board| {
-            let live = board.live().iter().map(|(&id, live)| (id, live.outbox.clone()));
+        self.0.shared.read(|table| {
+            let live = table.live().iter().map(|(&id, entry)| (id, entry.outbox.clone()));
             match target {
                 Target::One(wanted) => live.filter(|(id, _)| *id == wanted).collect(),
                 Target::All => live.collect(),
@@ -301,10 +351,10 @@ impl ClusterHandle {
     }
 }
 
-/// What a task comes to. `None` if its runtime ends before.
-async fn settled<T>(task: JoinHandle<T>) -> Option<T> {
+/// The result of a task. `None` if its runtime ends before.
+async fn join<T>(task: JoinHandle<T>) -> Option<T> {
     match task.await.map_err(JoinError::try_into_panic) {
-        Ok(done) => Some(done),
+        Ok(result) => Some(result),
         Err(Ok(panic)) => resume_unwind(panic),
         Err(Err(_)) => None,
     }

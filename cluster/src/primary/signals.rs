@@ -1,15 +1,24 @@
-use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+//! The signals that the primary handles.
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use super::core::Core;
-use crate::status::Phase;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+};
 
-/// The signals that the primary answers. Installed before the first worker, so that none is missed.
-pub(super) struct Signals {
+use super::cluster::Cluster;
+use crate::{error::WithSources, model::Phase};
+
+/// The signal handlers of the primary. Install them before the first worker starts, so that no
+/// signal is lost.
+pub(super) struct SignalHandlers {
     terminate: Signal,
     quit: Signal,
     interrupt: Signal,
@@ -20,7 +29,7 @@ pub(super) struct Signals {
     tty_out: Signal,
 }
 
-impl Signals {
+impl SignalHandlers {
     pub(super) fn install() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -34,32 +43,35 @@ impl Signals {
         })
     }
 
-    /// Does what signals ask for until the cluster has ended.
-    pub(super) async fn obey(mut self, core: Arc<Core>) {
-        let mut outcome = core.outcome.subscribe();
-        let changes = Changes::start(&core);
+    /// Handles signals until the cluster has ended.
+    pub(super) async fn run(mut self, cluster: Arc<Cluster>) {
+        let lifecycle = &cluster.shared.lifecycle;
+        let mut outcome = lifecycle.watch_outcome();
+        let changes = ChangeQueue::start(&cluster);
         loop {
-            let (name, wish) = tokio::select! {
+            let (name, action) = tokio::select! {
                 _ = outcome.wait_for(Option::is_some) => return,
-                _ = self.terminate.recv() => ("TERM", Wish::Stop(Phase::Stopping)),
-                _ = self.quit.recv() => ("QUIT", Wish::Stop(Phase::Stopping)),
-                _ = self.interrupt.recv() => ("INT", Wish::Stop(after_interrupt(*core.phase.borrow()))),
-                _ = self.hangup.recv() => ("HUP", Wish::Change(Change::Reload)),
-                _ = self.user1.recv() => ("USR1", Wish::Nothing),
-                _ = self.user2.recv() => ("USR2", Wish::Change(Change::Upgrade)),
-                _ = self.tty_in.recv() => ("TTIN", Wish::Change(Change::Step { more: true })),
-                _ = self.tty_out.recv() => ("TTOU", Wish::Change(Change::Step { more: false })),
+                _ = self.terminate.recv() => ("TERM", Action::Stop(Phase::Stopping)),
+                _ = self.quit.recv() => ("QUIT", Action::Stop(Phase::Stopping)),
+                _ = self.interrupt.recv() => {
+                    ("INT", Action::Stop(after_interrupt(lifecycle.phase())))
+                }
+                _ = self.hangup.recv() => ("HUP", Action::Change(Change::Reload)),
+                _ = self.user1.recv() => ("USR1", Action::Ignore),
+                _ = self.user2.recv() => ("USR2", Action::Change(Change::Upgrade)),
+                _ = self.tty_in.recv() => ("TTIN", Action::Change(Change::AddSlot)),
+                _ = self.tty_out.recv() => ("TTOU", Action::Change(Change::RemoveSlot)),
             };
-            match wish {
-                Wish::Stop(phase) => {
+            match action {
+                Action::Stop(phase) => {
                     tracing::info!(signal = name, ?phase, "signal received");
-                    core.stop(phase);
+                    cluster.shared.stop(phase);
                 }
-                Wish::Change(change) => {
+                Action::Change(change) => {
                     tracing::info!(signal = name, ?change, "signal received");
-                    changes.ask(change);
+                    changes.push(change);
                 }
-                Wish::Nothing => tracing::warn!(
+                Action::Ignore => tracing::warn!(
                     signal = name,
                     "signal ignored: it has no meaning for this cluster"
                 ),
@@ -68,62 +80,68 @@ impl Signals {
     }
 }
 
-/// What a signal asks for.
-enum Wish {
+/// What a signal requests.
+enum Action {
     Stop(Phase),
     Change(Change),
-    Nothing,
+    Ignore,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Clone, Copy)]
 enum Change {
     Reload,
     Upgrade,
-    Step { more: bool },
+    AddSlot,
+    RemoveSlot,
 }
 
-/// The task that makes changes, one after the other, so that a stop need not wait for them.
-struct Changes {
-    wanted: mpsc::UnboundedSender<Change>,
-    /// Whether a reload waits for its turn. It will find whatever is there then, so a second one
-    /// would do no more.
-    reload_waits: Arc<AtomicBool>,
+/// The task that makes changes, one after the other. A separate task, so that a stop need not wait
+/// for them.
+struct ChangeQueue {
+    changes: mpsc::UnboundedSender<Change>,
+    /// Whether a reload is queued. A second queued reload would find the same program, so it is
+    /// dropped.
+    reload_queued: Arc<AtomicBool>,
 }
 
-impl Changes {
-    fn start(core: &Arc<Core>) -> Self {
-        let (wanted, mut changes) = mpsc::unbounded_channel();
-        let reload_waits = Arc::new(AtomicBool::new(false));
-        let (core, waits) = (Arc::clone(core), Arc::clone(&reload_waits));
+impl ChangeQueue {
+    fn start(cluster: &Arc<Cluster>) -> Self {
+        let (changes, mut queue) = mpsc::unbounded_channel();
+        let reload_queued = Arc::new(AtomicBool::new(false));
+        let (cluster, queued) = (Arc::clone(cluster), Arc::clone(&reload_queued));
         tokio::spawn(async move {
-            while let Some(change) = changes.recv().await {
-                match change {
-                    // It says itself how it ends.
+            while let Some(change) = queue.recv().await {
+                let scaled = match change {
+                    // Reload and upgrade log their own result.
                     Change::Reload => {
-                        drop(core.reload(|| waits.store(false, Ordering::Release)).await)
+                        drop(cluster.reload(|| queued.store(false, Ordering::Release)).await);
+                        continue;
                     }
-                    Change::Upgrade => drop(core.upgrade().await),
-                    Change::Step { more } => {
-                        if let Err(error) = core.step(more).await {
-                            tracing::warn!(%error, "not scaled");
-                        }
+                    Change::Upgrade => {
+                        drop(cluster.upgrade().await);
+                        continue;
                     }
+                    Change::AddSlot => cluster.add_slot().await,
+                    Change::RemoveSlot => cluster.remove_slot().await,
+                };
+                if let Err(error) = scaled {
+                    tracing::warn!(error = %WithSources(&error), "scaling failed");
                 }
             }
         });
-        Self { wanted, reload_waits }
+        Self { changes, reload_queued }
     }
 
-    fn ask(&self, change: Change) {
-        if matches!(change, Change::Reload) && self.reload_waits.swap(true, Ordering::AcqRel) {
+    fn push(&self, change: Change) {
+        if matches!(change, Change::Reload) && self.reload_queued.swap(true, Ordering::AcqRel) {
             return;
         }
-        // The task ends after this.
-        let _ = self.wanted.send(change);
+        // Cannot fail: the task ends after this sender is dropped.
+        let _ = self.changes.send(change);
     }
 }
 
-/// The first interrupt hurries, the second kills.
+/// The first interrupt stops fast, the second kills.
 fn after_interrupt(phase: Phase) -> Phase {
     if phase < Phase::StoppingFast { Phase::StoppingFast } else { Phase::Killing }
 }
@@ -133,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn k04_the_second_interrupt_kills() {
+    fn k04_second_interrupt_kills() {
         assert_eq!(after_interrupt(Phase::Running), Phase::StoppingFast);
         assert_eq!(after_interrupt(Phase::Stopping), Phase::StoppingFast);
         assert_eq!(after_interrupt(Phase::StoppingFast), Phase::Killing);

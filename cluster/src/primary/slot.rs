@@ -1,295 +1,298 @@
-use std::future::pending;
-use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::process::ExitStatusExt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::process::ExitStatus;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+//! Keeps one slot filled: starts workers, replaces them, and decides what follows when one ends.
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Signal, pidfd_send_signal};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::sleep_until;
+use std::{
+    future::pending,
+    io,
+    os::{fd::AsFd, unix::process::ExitStatusExt},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    process::ExitStatus,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::core::Core;
-use super::life::{End, Life};
-use super::reader::Progress;
-use super::spawn;
-use crate::event::{Event, ExitCause};
-use crate::id::{Slot, WorkerId};
-use crate::image::Image;
-use crate::restart::{Deaths, Verdict};
-use crate::status::{Ended, Phase, SlotState};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    process::{Signal, pidfd_send_signal},
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::{JoinSet, spawn_blocking},
+    time::sleep_until,
+};
 
-/// What a slot is told to do.
-#[derive(Debug)]
-pub(super) enum Order {
-    /// To put a worker that runs this program in the place of its own, which leaves once the new
-    /// one is ready.
-    Replace(Arc<Image>, oneshot::Sender<Replaced>),
-    /// To do the same for this worker, if it is its own and serves, with the program that the slot
-    /// runs.
-    Recycle(WorkerId, oneshot::Sender<Replaced>),
-    /// To let its worker leave and to stay empty.
-    Close(oneshot::Sender<()>),
-}
+use super::{
+    commands::{ReplaceError, ReplaceResult, Replaced, SlotCommand},
+    shared::Shared,
+    spawn::spawn,
+    supervisor::{ExitKind, Placement, WorkerSupervisor},
+    table::Progress,
+};
+use crate::{
+    error::WithSources,
+    event::Event,
+    model::{Ended, ExitCause, Phase, RecentDeaths, RestartDecision, Slot, SlotState, WorkerId},
+    os::executable::Executable,
+};
 
-/// The new worker and the end of the old one, if there was one.
-pub(super) type Replaced = Result<Successor, NotReplaced>;
-
-#[derive(Debug)]
-pub(super) struct Successor {
-    pub(super) id: WorkerId,
-    pub(super) old: Option<(WorkerId, watch::Receiver<Option<ExitCause>>)>,
-}
-
-/// Why the old worker goes on.
-#[derive(Debug)]
-pub(super) enum NotReplaced {
-    /// The new one could not be started.
-    Spawn(io::Error),
-    /// It ended before it was ready.
-    Ended(Ended),
-    /// The cluster or the slot ends.
-    Leaving,
-    /// It is not the one that serves.
-    Another,
+/// How a slot begins.
+pub(super) enum InitialState {
+    /// With this worker.
+    Running(Box<WorkerSupervisor>),
+    /// Empty; it starts a worker at once.
+    Empty,
+    /// Empty; it carries out this command first.
+    Command(SlotCommand),
 }
 
 /// Keeps one slot filled until the cluster stops, or the slot is closed or given up.
-pub(super) async fn keep(
+pub(super) async fn run(
     slot: Slot,
-    first: First,
-    orders: mpsc::UnboundedReceiver<Order>,
-    core: Arc<Core>,
+    initial: InitialState,
+    commands: mpsc::UnboundedReceiver<SlotCommand>,
+    shared: Arc<Shared>,
 ) {
-    let mut keeper = Keeper {
+    let mut supervisor = SlotSupervisor {
         slot,
-        image: core.image(),
-        deaths: Deaths::default(),
-        lives: JoinSet::new(),
+        executable: shared.executable(),
+        deaths: RecentDeaths::default(),
+        workers: JoinSet::new(),
         current: None,
-        due: None,
-        coming: None,
+        start_at: None,
+        replacement: None,
         leaving: false,
         closed: None,
-        core,
+        shared,
     };
-    match first {
-        First::Lives(life) => keeper.fill(*life),
-        First::Starts => keeper.due = Some(Instant::now()),
-        First::Ordered(order) => keeper.obey(order),
+    match initial {
+        InitialState::Running(worker) => supervisor.supervise(*worker),
+        InitialState::Empty => supervisor.start_at = Some(Instant::now()),
+        InitialState::Command(command) => supervisor.obey(command),
     }
-    keeper.run(orders).await;
+    supervisor.run(commands).await;
 }
 
-/// How a slot begins.
-pub(super) enum First {
-    /// With this worker.
-    Lives(Box<Life>),
-    /// With one that it starts.
-    Starts,
-    /// With one that somebody orders.
-    Ordered(Order),
-}
-
-/// Gives up a slot whose task failed. Its workers, which nobody watches any more, are killed and
-/// reported as abandoned.
-pub(super) async fn abandon(slot: Slot, core: &Core) {
-    let left: Vec<_> = core.see(|board| {
-        let of_slot = board.live().iter().filter(|(_, live)| live.slot == slot);
-        of_slot.map(|(&id, live)| (id, live.pid, live.born, Arc::clone(&live.pidfd))).collect()
+/// Gives up a slot whose task failed. Kills its workers, which no task supervises any more, and
+/// reports them as abandoned.
+pub(super) async fn abandon(slot: Slot, shared: &Shared) {
+    let left: Vec<_> = shared.read(|table| {
+        let of_slot = table.live().iter().filter(|(_, entry)| entry.slot == slot);
+        of_slot
+            .map(|(&id, entry)| (id, entry.pid, entry.started, Arc::clone(&entry.pidfd)))
+            .collect()
     });
-    for (id, pid, born, pidfd) in left {
-        // The process may have ended already. It is reaped by the runtime, which was left with it.
+    for (id, pid, started, pidfd) in left {
+        // Fails if the process has ended. The runtime reaps it.
         let _ = pidfd_send_signal(pidfd.as_fd(), Signal::KILL);
-        // Readable when the process has ended. A thread may wait for it: after this signal it is
-        // not for long.
+        // The descriptor is readable when the process has ended. Blocking a thread is fine, because
+        // the process ends soon after this signal.
         let _ = spawn_blocking(move || poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None)).await;
         let (cause, status) = (ExitCause::Abandoned, ExitStatus::from_raw(Signal::KILL.as_raw()));
-        let end = Ended { id, slot, cause, status };
-        core.report(end);
-        core.note(|board| board.ended(end));
-        core.emit(Event::Exited { id, slot, pid, cause, status, uptime: born.elapsed() });
+        shared.record_end(Ended { id, slot, cause, status });
+        shared.emit(Event::Exited { id, slot, pid, cause, status, uptime: started.elapsed() });
     }
-    core.note(|board| board.set(slot, SlotState::GaveUp));
-    core.emit(Event::GaveUp { slot, deaths: 0 });
+    shared.update(|table| table.set(slot, SlotState::GaveUp));
+    shared.emit(Event::GaveUp { slot, deaths: 0 });
 }
 
-struct Keeper {
+/// Supervises one slot.
+struct SlotSupervisor {
     slot: Slot,
     /// What the next worker runs.
-    image: Arc<Image>,
-    core: Arc<Core>,
-    deaths: Deaths,
-    /// The workers of the slot that live: the current one, one that is to follow it, and such as
-    /// are leaving.
-    lives: JoinSet<(Ended, End)>,
+    executable: Arc<Executable>,
+    shared: Arc<Shared>,
+    deaths: RecentDeaths,
+    /// The live workers of the slot: the current one, its pending replacement, and workers that
+    /// drain.
+    workers: JoinSet<(Ended, ExitKind)>,
     current: Option<WorkerId>,
-    /// When an empty slot is filled.
-    due: Option<Instant>,
-    coming: Option<Coming>,
-    /// No worker is started any more.
+    /// When the empty slot is filled.
+    start_at: Option<Instant>,
+    replacement: Option<PendingReplacement>,
+    /// No further worker is started.
     leaving: bool,
     closed: Option<oneshot::Sender<()>>,
 }
 
-/// A worker that shall take the slot over. It is the current one already if there was none, or if
-/// that one has ended.
-struct Coming {
+/// A new worker that takes over the slot when it is ready. If the slot has no other worker, it is
+/// already the current one.
+struct PendingReplacement {
     id: WorkerId,
-    /// `None` for that of the slot.
-    image: Option<Arc<Image>>,
+    /// `None` for the program of the slot.
+    executable: Option<Arc<Executable>>,
     progress: watch::Receiver<Progress>,
-    /// It became ready on its way out, so it is only waited for.
+    /// It became ready while draining, so the slot only waits for its end.
     leaves: bool,
-    tell: oneshot::Sender<Replaced>,
+    reply: oneshot::Sender<ReplaceResult>,
 }
 
-impl Keeper {
-    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
-        let mut phase = self.core.phase.subscribe();
-        // Without a worker and without a time for the next one it has left or was given up.
-        while self.due.is_some() || !self.lives.is_empty() {
+impl SlotSupervisor {
+    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<SlotCommand>) {
+        let mut phase = self.shared.lifecycle.watch_phase();
+        // Without a worker and without a time for the next one, the slot has ended or was given up.
+        while self.start_at.is_some() || !self.workers.is_empty() {
             tokio::select! {
                 biased;
-                // The sender lives in the core; an error cannot happen and would mean the end as
-                // well.
-                _ = phase.wait_for(|phase| *phase > Phase::Running), if !self.leaving => self.leave(),
-                Some(ended) = self.lives.join_next() => match ended {
-                    Ok((how, end)) => self.ended(how, end),
-                    // Else the runtime ends, and this task with it.
-                    Err(failed) => if let Ok(panic) = failed.try_into_panic() { resume_unwind(panic) },
+                // Cannot fail: the sender lives in `shared`. A failure would mean the end as well.
+                _ = phase.wait_for(|phase| *phase > Phase::Running), if !self.leaving => {
+                    self.leave();
+                }
+                Some(ended) = self.workers.join_next() => match ended {
+                    Ok((end, kind)) => self.worker_ended(end, kind),
+                    // Otherwise the runtime ends, and this task with it.
+                    Err(failed) => {
+                        if let Ok(panic) = failed.try_into_panic() {
+                            resume_unwind(panic)
+                        }
+                    }
                 },
-                () = readiness(&mut self.coming) => self.take_over(),
-                () = sleep_until(self.due.unwrap_or_else(Instant::now).into()), if self.due.is_some() => self.start(),
-                Some(order) = orders.recv(), if !self.leaving => self.obey(order),
+                () = replacement_ready(&mut self.replacement) => self.complete_replacement(),
+                () = sleep_until(self.start_at.unwrap_or_else(Instant::now).into()),
+                    if self.start_at.is_some() => self.start(),
+                Some(command) = commands.recv(), if !self.leaving => self.obey(command),
             }
         }
         if self.leaving {
-            self.core.note(|board| board.set(self.slot, SlotState::Stopped));
+            self.shared.update(|table| table.set(self.slot, SlotState::Stopped));
         }
         if let Some(closed) = self.closed.take() {
-            // Who closed it may have gone.
+            // Fails if the caller has stopped waiting.
             let _ = closed.send(());
         }
     }
 
-    /// Starts no further worker. Those that live get their orders from elsewhere.
+    /// Starts no further worker. Live workers get their orders from the phase or the table.
     fn leave(&mut self) {
         self.leaving = true;
-        self.due = None;
-        if let Some(coming) = self.coming.take() {
-            let _ = coming.tell.send(Err(NotReplaced::Leaving));
+        self.start_at = None;
+        if let Some(replacement) = self.replacement.take() {
+            let _ = replacement.reply.send(Err(ReplaceError::Leaving));
         }
     }
 
-    fn obey(&mut self, order: Order) {
-        match order {
-            Order::Close(closed) => {
+    fn obey(&mut self, command: SlotCommand) {
+        match command {
+            SlotCommand::Close(closed) => {
                 self.leave();
                 self.closed = Some(closed);
-                self.core.see(|board| board.retire_all(self.slot));
+                self.shared.read(|table| table.retire_all(self.slot));
             }
-            Order::Replace(image, tell) => self.replace(Some(image), tell),
-            Order::Recycle(id, tell) => {
-                if self.current == Some(id) && !self.core.see(|board| board.leaves(id)) {
-                    self.replace(None, tell);
+            SlotCommand::Replace(executable, reply) => self.replace(Some(executable), reply),
+            SlotCommand::Recycle(id, reply) => {
+                if self.current == Some(id) && !self.shared.read(|table| table.is_leaving(id)) {
+                    self.replace(None, reply);
                 } else {
-                    let _ = tell.send(Err(NotReplaced::Another));
+                    let _ = reply.send(Err(ReplaceError::NotCurrent));
                 }
             }
         }
     }
 
-    /// Starts a worker that shall take the slot over.
-    fn replace(&mut self, image: Option<Arc<Image>>, tell: oneshot::Sender<Replaced>) {
-        match self.spawn_guarded(image.as_ref().unwrap_or(&self.image)) {
-            Ok(life) => {
-                let coming =
-                    Coming { id: life.id, image, progress: life.progress(), leaves: false, tell };
-                if let Some(other) = self.coming.replace(coming) {
-                    // Nobody waits for it any more.
-                    let _ = other.tell.send(Err(NotReplaced::Leaving));
-                    let _ = self.core.see(|board| board.retire(other.id));
+    /// Starts a worker that takes over the slot when it is ready.
+    fn replace(
+        &mut self,
+        executable: Option<Arc<Executable>>,
+        reply: oneshot::Sender<ReplaceResult>,
+    ) {
+        match self.spawn_guarded(executable.as_ref().unwrap_or(&self.executable)) {
+            Ok(worker) => {
+                let replacement = PendingReplacement {
+                    id: worker.id,
+                    executable,
+                    progress: worker.progress(),
+                    leaves: false,
+                    reply,
+                };
+                if let Some(other) = self.replacement.replace(replacement) {
+                    // The caller of the earlier command has stopped waiting.
+                    let _ = other.reply.send(Err(ReplaceError::Leaving));
+                    let _ = self.shared.read(|table| table.retire(other.id));
                 }
                 if self.current.is_none() {
-                    self.current = Some(life.id);
-                    self.due = None;
+                    self.current = Some(worker.id);
+                    self.start_at = None;
                 }
-                self.lives.spawn(life.live());
+                self.workers.spawn(worker.run());
             }
-            Err(error) => drop(tell.send(Err(NotReplaced::Spawn(error)))),
+            Err(error) => drop(reply.send(Err(ReplaceError::Spawn(error)))),
         }
     }
 
-    /// A closure of the configuration that panics must not cost the worker that serves.
-    fn spawn_guarded(&self, image: &Image) -> io::Result<Life> {
-        let spawned = catch_unwind(AssertUnwindSafe(|| spawn::spawn(&self.core, self.slot, image)));
-        let newborn = spawned.unwrap_or_else(|_| {
+    /// Starts a worker. A panic in a closure of the configuration becomes an error, so that the
+    /// current worker continues.
+    fn spawn_guarded(&self, executable: &Executable) -> io::Result<WorkerSupervisor> {
+        let spawned = catch_unwind(AssertUnwindSafe(|| spawn(&self.shared, self.slot, executable)));
+        let spawned = spawned.unwrap_or_else(|_| {
             Err(io::Error::other("a closure of the cluster's configuration panicked"))
         })?;
-        Ok(Life::begin(newborn, self.current.is_none(), &self.core))
+        let placement = if self.current.is_none() { Placement::Current } else { Placement::Beside };
+        Ok(WorkerSupervisor::start(spawned, placement, &self.shared))
     }
 
     /// Starts a worker in the empty slot.
     fn start(&mut self) {
-        self.due = None;
-        match spawn::spawn(&self.core, self.slot, &self.image) {
-            Ok(newborn) => self.fill(Life::begin(newborn, true, &self.core)),
+        self.start_at = None;
+        match spawn(&self.shared, self.slot, &self.executable) {
+            Ok(spawned) => {
+                let worker = WorkerSupervisor::start(spawned, Placement::Current, &self.shared);
+                self.supervise(worker);
+            }
             Err(error) => {
-                tracing::error!(slot = %self.slot, %error, "cannot start a worker process");
-                self.core.emit(Event::SpawnFailed { slot: self.slot, error: Arc::new(error) });
+                tracing::error!(
+                    slot = %self.slot, error = %WithSources(&error),
+                    "cannot start a worker process"
+                );
+                self.shared.emit(Event::SpawnFailed { slot: self.slot, error: Arc::new(error) });
                 self.after_death(Duration::ZERO);
             }
         }
     }
 
-    fn fill(&mut self, life: Life) {
-        self.current = Some(life.id);
-        self.lives.spawn(life.live());
+    fn supervise(&mut self, worker: WorkerSupervisor) {
+        self.current = Some(worker.id);
+        self.workers.spawn(worker.run());
     }
 
-    /// The new worker is ready: the old one leaves.
-    fn take_over(&mut self) {
-        let leaves = |coming: &Coming| self.core.see(|board| board.leaves(coming.id));
-        if let Some(coming) = self.coming.as_mut().filter(|coming| leaves(coming)) {
-            coming.leaves = true;
+    /// The new worker is ready: it becomes the current one, and the old one drains.
+    fn complete_replacement(&mut self) {
+        let leaves =
+            |pending: &PendingReplacement| self.shared.read(|table| table.is_leaving(pending.id));
+        if let Some(pending) = self.replacement.as_mut().filter(|pending| leaves(pending)) {
+            pending.leaves = true;
             return;
         }
-        let Some(Coming { id, image, tell, .. }) = self.coming.take() else { return };
-        if let Some(image) = image {
-            // Another program is not to blame for the deaths so far.
-            self.image = image;
-            self.deaths = Deaths::default();
+        let Some(PendingReplacement { id, executable, reply, .. }) = self.replacement.take() else {
+            return;
+        };
+        if let Some(executable) = executable {
+            // The earlier deaths are those of another program.
+            self.executable = executable;
+            self.deaths = RecentDeaths::default();
         }
         let old = self.current.replace(id).filter(|old| *old != id);
-        self.core.note(|board| board.fill(self.slot, id));
+        self.shared.update(|table| table.fill(self.slot, id));
         let old =
-            old.and_then(|old| self.core.see(|board| board.retire(old)).map(|end| (old, end)));
-        // Who ordered it may have gone; the order stands.
-        let _ = tell.send(Ok(Successor { id, old }));
+            old.and_then(|old| self.shared.read(|table| table.retire(old)).map(|end| (old, end)));
+        // Fails if the caller has stopped waiting. The replacement is complete anyway.
+        let _ = reply.send(Ok(Replaced { new: id, old }));
     }
 
-    fn ended(&mut self, how: Ended, end: End) {
-        if let Some(failed) = self.coming.take_if(|coming| coming.id == how.id) {
-            let _ = failed.tell.send(Err(NotReplaced::Ended(how)));
+    fn worker_ended(&mut self, end: Ended, kind: ExitKind) {
+        if let Some(failed) = self.replacement.take_if(|pending| pending.id == end.id) {
+            let _ = failed.reply.send(Err(ReplaceError::Ended(end)));
         }
-        // Others were on their way out, or in.
-        if self.current != Some(how.id) {
+        // Another worker than the current one was draining or was a replacement.
+        if self.current != Some(end.id) {
             return;
         }
         self.current = None;
-        if let Some(coming) = &self.coming {
-            // The next one is on its way already.
-            let id = coming.id;
+        if let Some(replacement) = &self.replacement {
+            // The replacement fills the slot.
+            let id = replacement.id;
             self.current = Some(id);
-            self.core.note(|board| board.fill(self.slot, id));
-            if let End::Death { served } = end {
-                self.core.note(|board| board.died(self.slot));
-                let _ = self.core.config.restart.after_death(
+            self.shared.update(|table| table.fill(self.slot, id));
+            if let ExitKind::Death { served } = kind {
+                self.shared.update(|table| table.count_death(self.slot));
+                let _ = self.shared.config.restart.after_death(
                     &mut self.deaths,
                     Instant::now(),
                     served,
@@ -298,50 +301,50 @@ impl Keeper {
             }
             return;
         }
-        match end {
+        match kind {
             _ if self.leaving => {}
-            // Asked for, so no death; but workers that are asked as soon as they start must not
-            // spin.
-            End::Asked { uptime } => {
-                self.announce(self.core.config.restart.base.saturating_sub(uptime), 0)
+            // Not a death. The delay prevents a fast loop if workers are drained as soon as they
+            // start.
+            ExitKind::Requested { uptime } => {
+                self.schedule_start(self.shared.config.restart.base.saturating_sub(uptime), 0);
             }
-            End::Death { served } => self.after_death(served),
+            ExitKind::Death { served } => self.after_death(served),
         }
     }
 
-    /// Counts a death, and sets the time of the next start unless the slot is given up.
+    /// Counts a death. Schedules the next start, or gives the slot up.
     fn after_death(&mut self, served: Duration) {
         let slot = self.slot;
-        self.core.note(|board| board.died(slot));
-        match self.core.config.restart.after_death(
+        self.shared.update(|table| table.count_death(slot));
+        match self.shared.config.restart.after_death(
             &mut self.deaths,
             Instant::now(),
             served,
             fastrand::f64(),
         ) {
-            Verdict::Respawn { after, attempt } => self.announce(after, attempt),
-            Verdict::GiveUp { deaths } => {
-                tracing::error!(%slot, deaths, "slot is given up: its workers die too often");
-                self.core.note(|board| board.set(slot, SlotState::GaveUp));
-                self.core.emit(Event::GaveUp { slot, deaths });
+            RestartDecision::Respawn { after, attempt } => self.schedule_start(after, attempt),
+            RestartDecision::GiveUp { deaths } => {
+                tracing::error!(%slot, deaths, "slot given up: its workers die too often");
+                self.shared.update(|table| table.set(slot, SlotState::GaveUp));
+                self.shared.emit(Event::GaveUp { slot, deaths });
             }
         }
     }
 
-    fn announce(&mut self, after: Duration, attempt: u32) {
+    fn schedule_start(&mut self, after: Duration, attempt: u32) {
         let slot = self.slot;
-        self.due = Some(Instant::now() + after);
-        self.core.note(|board| board.set(slot, SlotState::BackingOff(after)));
-        self.core.emit(Event::Respawning { slot, after, attempt });
+        self.start_at = Some(Instant::now() + after);
+        self.shared.update(|table| table.set(slot, SlotState::BackingOff(after)));
+        self.shared.emit(Event::Respawning { slot, after, attempt });
     }
 }
 
-/// Returns when the worker that is coming has said that it is ready. Never, if none is coming or it
-/// ends before.
-async fn readiness(coming: &mut Option<Coming>) {
-    if let Some(coming) = coming
-        && !coming.leaves
-        && coming.progress.wait_for(|said| said.ready).await.is_ok()
+/// Returns when the pending replacement is ready. Never returns if there is none, or if it ends
+/// before.
+async fn replacement_ready(replacement: &mut Option<PendingReplacement>) {
+    if let Some(pending) = replacement
+        && !pending.leaves
+        && pending.progress.wait_for(|progress| progress.ready).await.is_ok()
     {
         return;
     }
@@ -352,57 +355,50 @@ async fn readiness(coming: &mut Option<Coming>) {
 mod tests {
     use std::process::Command;
 
-    use rustix::process::{Pid, PidfdFlags, pidfd_open};
     use tokio::net::UnixStream;
-    use tokio::sync::watch;
 
-    use super::super::board::Live;
-    use super::*;
-    use crate::config::ClusterBuilder;
-    use crate::frame;
-    use crate::id::WorkerId;
-    use crate::image::Image;
-    use crate::line::{Line, Room};
-    use crate::outbox::Outbox;
-    use std::collections::BTreeMap;
+    use super::{super::table::WorkerEntry, *};
+    use crate::{
+        os::fds::open_pidfd,
+        wire::{
+            frame,
+            outbox::Outbox,
+            rpc::{ByteBudget, RpcChannel},
+        },
+    };
 
     #[tokio::test]
-    async fn an_abandoned_worker_is_killed_and_the_report_names_it() {
-        let core = Core::open(
-            ClusterBuilder::new(Image::of_this_process().unwrap(), None),
-            BTreeMap::new(),
-            None,
-        )
-        .unwrap()
-        .0;
+    async fn abandoned_worker_is_killed_and_reported() {
+        let shared = Shared::for_test();
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let (id, slot, pid) = (WorkerId::new(1), Slot::new(0), child.id());
-        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap().into();
         let outbox = Outbox::start(UnixStream::pair().unwrap().0.into_split().1);
         let (retire, end) = (watch::Sender::new(false), watch::Sender::new(None).subscribe());
-        let progress = watch::channel(Progress::default()).1;
-        let live = Live {
+        let channel =
+            RpcChannel::new(outbox.clone(), |rpc| frame::encode(&rpc), ByteBudget::default());
+        let entry = WorkerEntry {
             slot,
             pid,
-            born: Instant::now(),
+            started: Instant::now(),
             ready: true,
             draining: false,
             refused: 0,
-            line: Line::new(outbox.clone(), |talk| frame::encode(&talk), Room::default()),
+            channel,
             outbox,
-            progress,
-            pidfd,
+            progress: watch::channel(Progress::default()).1,
+            pidfd: Arc::new(open_pidfd(pid).unwrap()),
             retire,
             end,
         };
-        core.note(|board| board.born(id, live));
-        core.stop(Phase::Stopping);
+        shared.update(|table| table.insert(id, entry));
+        shared.stop(Phase::Stopping);
 
-        abandon(slot, &core).await;
+        abandon(slot, &shared).await;
         assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL.as_raw()));
-        assert!(core.see(|board| board.live().is_empty() && board.slots()[0].state == SlotState::GaveUp));
-        core.conclude();
-        let outcome = core.outcome.borrow().clone();
+        assert!(shared.read(|table| table.live().is_empty()));
+        assert!(shared.read(|table| table.slots()[0].state == SlotState::GaveUp));
+        shared.conclude();
+        let outcome = shared.lifecycle.outcome();
         assert_eq!(outcome.unwrap().unwrap().killed().collect::<Vec<_>>(), [id]);
     }
 }

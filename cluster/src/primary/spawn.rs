@@ -1,71 +1,83 @@
-use std::collections::BTreeMap;
-use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream as StdUnixStream;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
-use std::time::Instant;
+//! Starts worker processes.
+
+use std::{
+    io,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::{net::UnixStream as StdUnixStream, process::CommandExt},
+    },
+    process::{Command, Stdio},
+    time::Instant,
+};
 
 use command_fds::CommandFdExt;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use tokio::net::UnixStream;
-use tokio::process::Child;
+use tokio::{net::UnixStream, process::Child};
 
-use super::core::Core;
-use crate::id::{Slot, WorkerId};
-use crate::image::Image;
-use crate::inheritance::{Inheritance, PRIMARY_ONLY, VARIABLE};
+use super::shared::Shared;
+use crate::{
+    model::{Slot, WorkerId},
+    os::{
+        executable::Executable,
+        fds::{PRIMARY_ONLY, WORKER_VARIABLE, WorkerBootInfo, open_pidfd, pass_fds},
+    },
+};
 
 /// A worker process that was just started.
 #[derive(Debug)]
-pub(super) struct Newborn {
+pub(super) struct SpawnedWorker {
     pub(super) id: WorkerId,
     pub(super) slot: Slot,
     pub(super) pid: u32,
     pub(super) child: Child,
     pub(super) pidfd: OwnedFd,
     pub(super) control: UnixStream,
-    pub(super) born: Instant,
+    pub(super) started: Instant,
 }
 
-impl Newborn {
-    /// Kills and reaps a worker that is not wanted after all.
+impl SpawnedWorker {
+    /// Kills and reaps the worker of a cluster whose start failed.
     pub(super) async fn discard(mut self) {
-        if let Err(e) = self.child.kill().await {
-            tracing::warn!(worker = %self.id, error = %e, "a worker of a cluster that does not start cannot be killed");
+        if let Err(error) = self.child.kill().await {
+            tracing::warn!(worker = %self.id, %error, "cannot kill a worker after a failed start");
         }
     }
 }
 
-/// Starts a worker process for `slot`, which runs `image`.
+/// Starts a worker process for `slot` that runs `executable`.
 ///
-/// All descriptors stay closed on `exec` in this process; the flag is cleared in the child, for its
-/// own alone.
-pub(super) fn spawn(core: &Core, slot: Slot, image: &Image) -> io::Result<Newborn> {
-    let id = core.next_id();
+/// In this process all descriptors keep `FD_CLOEXEC`. The flag is cleared in the child, and only on
+/// the descriptors of that child.
+pub(super) fn spawn(
+    shared: &Shared,
+    slot: Slot,
+    executable: &Executable,
+) -> io::Result<SpawnedWorker> {
+    let id = shared.next_id();
     let (ours, theirs) = StdUnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let control = UnixStream::from_std(ours)?;
 
     let mut passed = vec![OwnedFd::from(theirs)];
-    let inheritance = Inheritance {
+    let info = WorkerBootInfo {
         id,
         slot,
-        orphan: core.config.drain.orphan,
+        orphan: shared.config.drain.orphan,
         control: passed[0].as_raw_fd(),
-        listeners: pass(core.sockets()?, &mut passed),
-        fds: pass(open_inherited(core, id)?, &mut passed),
+        listeners: pass_fds(shared.sockets()?, &mut passed),
+        fds: pass_fds(open_inherited(shared, id)?, &mut passed),
     };
-    let command = command(core, image, &inheritance, passed)?;
-    // The command owns this process's copies of the descriptors and closes them when it is dropped
-    // here.
+    let command = command(shared, executable, &info, passed)?;
+    // The command owns this process's copies of the descriptors. They are closed when the command
+    // is dropped here.
     let mut child = tokio::process::Command::from(command).spawn()?;
     let pid = child.id().ok_or_else(|| io::Error::other("the process has no id"))?;
-    // The child is not reaped yet, so the number is still its own.
+    // The child is not reaped yet, so its id cannot be reused.
     match open_pidfd(pid) {
-        Ok(pidfd) => Ok(Newborn { id, slot, pid, child, pidfd, control, born: Instant::now() }),
+        Ok(pidfd) => {
+            Ok(SpawnedWorker { id, slot, pid, child, pidfd, control, started: Instant::now() })
+        }
         Err(e) => {
-            // Reaped by tokio in the background.
+            // tokio reaps it in the background.
             let _ = child.start_kill();
             Err(e)
         }
@@ -73,44 +85,23 @@ pub(super) fn spawn(core: &Core, slot: Slot, image: &Image) -> io::Result<Newbor
 }
 
 fn command(
-    core: &Core,
-    image: &Image,
-    inheritance: &Inheritance,
+    shared: &Shared,
+    executable: &Executable,
+    info: &WorkerBootInfo,
     passed: Vec<OwnedFd>,
 ) -> io::Result<Command> {
-    let mut command = image.command(core.config.worker_args.as_deref());
-    command.envs(core.config.vars(inheritance.slot));
+    let mut command = executable.command(shared.config.worker_args.as_deref());
+    command.envs(shared.config.vars(info.slot));
     for name in PRIMARY_ONLY {
         command.env_remove(name);
     }
-    command.env(VARIABLE, serde_json::to_string(inheritance)?);
-    // A group of its own: Ctrl-C at the terminal reaches the primary alone, which decides.
+    command.env(WORKER_VARIABLE, serde_json::to_string(info)?);
+    // A separate process group, so that Ctrl-C at a terminal reaches only the primary.
     command.process_group(0).stdin(Stdio::null());
     command.preserved_fds(passed);
     Ok(command)
 }
 
-fn open_inherited(core: &Core, id: WorkerId) -> io::Result<Vec<(String, OwnedFd)>> {
-    core.config.inherit.iter().map(|(name, open)| Ok((name.clone(), open(id)?))).collect()
-}
-
-pub(super) fn pass(
-    fds: Vec<(String, OwnedFd)>,
-    passed: &mut Vec<OwnedFd>,
-) -> BTreeMap<String, RawFd> {
-    fds.into_iter()
-        .map(|(name, fd)| {
-            let number = fd.as_raw_fd();
-            passed.push(fd);
-            (name, number)
-        })
-        .collect()
-}
-
-pub(super) fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
-    let pid = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .ok_or_else(|| io::Error::other("not a process id"))?;
-    Ok(pidfd_open(pid, PidfdFlags::empty())?)
+fn open_inherited(shared: &Shared, id: WorkerId) -> io::Result<Vec<(String, OwnedFd)>> {
+    shared.config.inherit.iter().map(|(name, open)| Ok((name.clone(), open(id)?))).collect()
 }

@@ -1,6 +1,6 @@
-use std::collections::BTreeMap;
-use std::fs;
-use std::time::Instant;
+//! Descriptors of primary, workers and their children.
+
+use std::{collections::BTreeMap, fs, time::Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -10,10 +10,10 @@ use crate::harness::{Cluster, fixture, until};
 const RESPAWNS: u64 = 200;
 
 #[test]
-fn k10_descriptors_threads_and_children_stay_the_same_over_many_respawns() {
+fn k10_descriptors_and_threads_stay_constant_over_respawns() {
     let mut cluster = Cluster::ready(&[("give_up", "1000"), ("base", "1"), ("cap", "1")]);
     let begun = Instant::now();
-    // The first replacement, so that what is made once on the way is there.
+    // One replacement first, so that everything that is created once exists.
     replace(&mut cluster, 1);
     let worker = kinds(&cluster.ask("fds"));
     let primary = (entries(cluster.pid(), "fd"), entries(cluster.pid(), "task"));
@@ -21,7 +21,7 @@ fn k10_descriptors_threads_and_children_stay_the_same_over_many_respawns() {
         replace(&mut cluster, id);
     }
     assert_eq!(kinds(&cluster.ask("fds")), worker);
-    until("the primary has as much as before", || {
+    until("the primary has as many descriptors and threads as before", || {
         let now = (entries(cluster.pid(), "fd"), entries(cluster.pid(), "task"));
         (now == primary && cluster.worker_pids().len() == 1).then_some(())
     });
@@ -33,12 +33,12 @@ fn k10_descriptors_threads_and_children_stay_the_same_over_many_respawns() {
 }
 
 #[test]
-fn k10_a_worker_holds_what_it_was_given_and_nothing_else() {
+fn k10_worker_has_only_its_own_descriptors() {
     let cluster = Cluster::ready(&[]);
     let fds = kinds(&cluster.ask("fds"));
-    // Standard streams: /dev/null and pipes (or what the tests run with). Ours: control socket and
-    // its guard's copy, the listener, this connection. The runtime's: two epoll (one a copy), one
-    // eventfd, a socket pair and a copy for signals.
+    // Standard streams: /dev/null and pipes (or those of the test runner). Of the cluster: the
+    // control socket and the copy of its guard, the listener, this connection. Of the runtime: two
+    // epoll descriptors (one is a copy), one eventfd, a socket pair and a copy for signals.
     assert_eq!(fds.get("anon_inode:[eventpoll]"), Some(&2), "{fds:?}");
     assert_eq!(fds.get("anon_inode:[eventfd]"), Some(&1), "{fds:?}");
     assert_eq!(fds.get("socket"), Some(&7), "{fds:?}");
@@ -51,7 +51,7 @@ fn k10_a_worker_holds_what_it_was_given_and_nothing_else() {
 }
 
 #[test]
-fn k10_a_child_of_a_handler_keeps_neither_port_nor_control_nor_role() {
+fn k10_child_of_a_handler_inherits_no_descriptor_and_no_role() {
     let mut command = fixture(&[("leak", "in the primary")]);
     for name in [
         "LISTEN_FDS",
@@ -67,8 +67,8 @@ fn k10_a_child_of_a_handler_keeps_neither_port_nor_control_nor_role() {
     cluster.event("settled");
     let child = cluster.ask("child");
     let pid = i32::try_from(child["pid"].as_i64().unwrap()).unwrap();
-    // Its loader has a library open for a moment; what it inherited would stay.
-    until("the child has its standard streams and nothing else", || {
+    // The loader has a library open for a moment. Inherited descriptors would stay open.
+    until("the child has only its standard streams", || {
         let mut fds: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))
             .unwrap()
             .map(|fd| fd.unwrap().file_name())
@@ -93,14 +93,13 @@ fn k10_a_child_of_a_handler_keeps_neither_port_nor_control_nor_role() {
 fn replace(cluster: &mut Cluster, id: u64) {
     assert_eq!(cluster.command(&format!("kill {id}"))["ok"], true);
     cluster.event_of("exited", id);
-    // The one that is gone is no child any more when its end is told, so a zombie would be one too
-    // many.
+    // A worker is reaped before its exit event, so at most one child is left.
     let children = cluster.worker_pids();
     assert!(children.len() <= 1, "{children:?}");
     cluster.event_of("ready", id + 1);
 }
 
-/// How many descriptors lead to each kind of thing.
+/// The number of descriptors of each kind.
 fn kinds(fds: &Value) -> BTreeMap<String, usize> {
     let mut kinds = BTreeMap::new();
     for target in fds.as_object().unwrap().values() {

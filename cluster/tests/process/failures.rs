@@ -1,13 +1,17 @@
-use std::net::TcpListener;
-use std::process::{Command, Output};
+//! Starts that fail.
+
+use std::{
+    net::TcpListener,
+    process::{Command, Output},
+};
 
 use crate::harness::{Cluster, fixture, is_free};
 
 #[test]
-fn k15_a_taken_port_ends_the_start_with_a_clear_error() {
+fn k15_port_in_use_fails_the_start_with_a_clear_error() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = holder.local_addr().unwrap();
-    let output = end_of(fixture(&[("listen", &addr.to_string())]));
+    let output = output_of(fixture(&[("listen", &addr.to_string())]));
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
@@ -20,20 +24,20 @@ fn k15_a_taken_port_ends_the_start_with_a_clear_error() {
 }
 
 #[test]
-fn k15_a_bad_address_ends_the_start_with_a_clear_error() {
+fn k15_bad_address_fails_the_start_with_a_clear_error() {
     for address in ["127.0.0.1", "no such host:80", "127.0.0.1:70000"] {
-        let output = end_of(fixture(&[("listen", address)]));
+        let output = output_of(fixture(&[("listen", address)]));
         assert_eq!(output.status.code(), Some(1));
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains("cannot listen on") && text.contains("host:port"), "{text}");
     }
-    // An address that is no one's here (RFC 5737).
-    let text = String::from_utf8(end_of(fixture(&[("listen", "192.0.2.1:80")])).stdout).unwrap();
+    // A documentation address, which no machine has (RFC 5737).
+    let text = String::from_utf8(output_of(fixture(&[("listen", "192.0.2.1:80")])).stdout).unwrap();
     assert!(text.contains("this machine has no such address"), "{text}");
 }
 
 #[test]
-fn k15_a_program_that_never_boots_ends_with_a_clear_error() {
+fn k15_program_that_never_boots_ends_with_a_clear_error() {
     let cluster =
         Cluster::start(&[("workers", "2"), ("boot", "exit"), ("base", "10"), ("give_up", "3")]);
     let addr = cluster.addr;
@@ -53,15 +57,15 @@ fn k15_a_program_that_never_boots_ends_with_a_clear_error() {
 }
 
 #[test]
-fn a_role_asked_for_too_late_says_so() {
-    let output = end_of(fixture(&[("role", "late")]));
+fn late_role_call_fails_with_a_clear_error() {
+    let output = output_of(fixture(&[("role", "late")]));
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("must be called while the process has one thread"), "{text}");
 }
 
 #[test]
-fn a_forged_role_is_refused() {
+fn forged_worker_variable_is_refused() {
     for (forged, reason) in [
         ("1", "does not hold what a primary writes"),
         (
@@ -70,18 +74,18 @@ fn a_forged_role_is_refused() {
         ),
         (
             r#"{"id":1,"slot":0,"orphan":{"secs":1,"nanos":0},"control":0,"listeners":{},"fds":{}}"#,
-            "standard streams are not handed over",
+            "standard streams cannot be handed over",
         ),
     ] {
         let mut command = fixture(&[]);
         command.env("CLUSTER_WORKER", forged);
-        let output = end_of(command);
+        let output = output_of(command);
         assert_eq!(output.status.code(), Some(1));
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains(reason), "{text}");
     }
 }
 
-fn end_of(mut command: Command) -> Output {
+fn output_of(mut command: Command) -> Output {
     command.output().unwrap()
 }

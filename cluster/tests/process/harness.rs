@@ -1,13 +1,17 @@
-use std::collections::VecDeque;
-use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
-use std::time::{Duration, Instant};
+//! Starts the fixture, reads its output, and sends it commands and requests.
+
+use std::{
+    collections::VecDeque,
+    error::Error,
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::{Duration, Instant},
+};
 
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, pidfd_send_signal,
@@ -15,17 +19,17 @@ use rustix::process::{
 };
 use serde_json::Value;
 
-/// Longest wait for anything. Far above what is expected, so that a busy machine fails no test.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for anything. Far longer than expected, so that tests pass on a busy machine.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A running fixture. Dropping it kills the primary; its workers follow by themselves.
+/// A running fixture. Dropping it kills the primary. Its workers then end by themselves.
 pub(crate) struct Cluster {
     child: Child,
-    /// The primary that took over, if one has.
+    /// The primary that took over, if any.
     successor: Option<Successor>,
     stdin: ChildStdin,
     lines: Receiver<Value>,
-    // Lines that were read while another was waited for.
+    // Lines that were read while waiting for another one.
     unread: VecDeque<Value>,
     pub(crate) addr: SocketAddr,
 }
@@ -44,8 +48,8 @@ impl Cluster {
     }
 
     pub(crate) fn run(mut command: Command) -> Self {
-        // What a primary leaves behind, such as its successor, becomes a child of this process,
-        // which can then see how it ends.
+        // Orphans of the primary, for example its successor, become children of this process. So
+        // this process can wait for them.
         set_child_subreaper(Some(getpid())).unwrap();
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let stdin = child.stdin.take().unwrap();
@@ -76,7 +80,7 @@ impl Cluster {
         cluster
     }
 
-    /// Starts and waits until all workers serve.
+    /// Starts the fixture and waits until all workers serve.
     pub(crate) fn ready(options: &[(&str, &str)]) -> Self {
         let mut cluster = Self::start(options);
         let settled = cluster.event("settled");
@@ -84,18 +88,18 @@ impl Cluster {
         cluster
     }
 
-    /// The first line, not yet waited for, that fits. Others stay for later.
-    pub(crate) fn wait(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
-        if let Some(index) = self.unread.iter().position(&fits) {
+    /// Waits for the first unread line that matches. Other lines stay unread.
+    pub(crate) fn wait(&mut self, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
+        if let Some(index) = self.unread.iter().position(&matches) {
             return self.unread.remove(index).unwrap();
         }
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let Ok(line) = self.lines.recv_timeout(left) else {
-                panic!("no line is {what}; unread: {:#?}", self.unread)
+                panic!("no line matches {what:?}; unread: {:#?}", self.unread)
             };
-            if fits(&line) {
+            if matches(&line) {
                 return line;
             }
             self.unread.push_back(line);
@@ -110,24 +114,24 @@ impl Cluster {
         self.wait(&format!("{name} of {id}"), |line| line["event"] == name && line["id"] == id)
     }
 
-    /// The lines that wait to be read, and those that come until the output ends.
+    /// The unread lines, and all lines until the output ends.
     pub(crate) fn rest(mut self) -> (Vec<Value>, ExitStatus) {
         let status = self.exit();
         let mut rest: Vec<Value> = self.unread.drain(..).collect();
-        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+        while let Ok(line) = self.lines.recv_timeout(TIMEOUT) {
             rest.push(line);
         }
         (rest, status)
     }
 
-    /// Gives the primary a command and returns its reply.
+    /// Sends the primary a command and returns its reply.
     pub(crate) fn command(&mut self, command: &str) -> Value {
-        self.say(command);
+        self.send(command);
         let name = command.split(' ').next().unwrap().to_owned();
         self.wait(command, |line| line["reply"] == name.as_str())
     }
 
-    pub(crate) fn say(&mut self, command: &str) {
+    pub(crate) fn send(&mut self, command: &str) {
         writeln!(self.stdin, "{command}").unwrap();
     }
 
@@ -141,9 +145,9 @@ impl Cluster {
 
     pub(crate) fn signal(&self, signal: Signal) {
         match &self.successor {
-            // The descriptor refers to that process, whatever its number is used for.
+            // The descriptor refers to that process, even if its id was reused.
             Some(successor) => pidfd_send_signal(&successor.fd, signal).unwrap(),
-            // Not reaped yet, so the number is still its own.
+            // It is not reaped yet, so its id cannot be reused.
             None => kill_process(Pid::from_child(&self.child), signal).unwrap(),
         }
     }
@@ -151,7 +155,7 @@ impl Cluster {
     /// Waits for the end of the primary.
     pub(crate) fn exit(&mut self) -> ExitStatus {
         match &self.successor {
-            // A child of this process once its own parent is gone.
+            // It becomes a child of this process when its own parent has ended.
             Some(successor) => until("the new primary ends", || {
                 let ended =
                     waitpid(Some(successor.pid), WaitOptions::NOHANG).unwrap_or_default()?;
@@ -161,18 +165,17 @@ impl Cluster {
         }
     }
 
-    /// Follows the next primary that starts: what is said of the primary from now on means that
-    /// one.
+    /// Waits for the next primary that starts. All methods refer to that primary from now on.
     pub(crate) fn follow(&mut self) -> Value {
         let started = self.wait("a new primary", |line| line["event"] == "started");
         self.follow_to(&started["pid"]);
         started
     }
 
-    /// Follows the primary that has this process id.
+    /// All methods refer to the primary with this process id from now on.
     pub(crate) fn follow_to(&mut self, pid: &Value) {
         let pid = Pid::from_raw(i32::try_from(pid.as_u64().unwrap()).unwrap()).unwrap();
-        // It lives: it waits for its workers, or for this test.
+        // It is alive: it waits for its workers, or for this test.
         self.successor = Some(Successor { pid, fd: pidfd_open(pid, PidfdFlags::empty()).unwrap() });
     }
 
@@ -181,7 +184,7 @@ impl Cluster {
         until("the first primary ends", || self.child.try_wait().unwrap())
     }
 
-    /// Ids and process ids of the workers that live, as the primary's children.
+    /// The process ids of the live workers: the children of the primary.
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
         let pid = self.pid();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
@@ -196,16 +199,16 @@ impl Cluster {
         self.connect().ask(request)
     }
 
-    /// Connects until a connection lands at the wanted worker.
+    /// Connects until a connection reaches the wanted worker.
     pub(crate) fn client_of(&self, id: u64) -> Client {
         until("a connection reaches the worker", || {
             let mut client = self.connect();
-            (client.ask("who")["id"] == id).then_some(client)
+            (client.ask("identity")["id"] == id).then_some(client)
         })
     }
 }
 
-/// A primary that another one has started.
+/// A primary that another primary has started.
 struct Successor {
     pid: Pid,
     fd: OwnedFd,
@@ -227,21 +230,21 @@ pub(crate) struct Client(BufReader<TcpStream>);
 impl Client {
     pub(crate) fn connect(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         Self(BufReader::new(stream))
     }
 
-    pub(crate) fn say(&mut self, request: &str) {
+    pub(crate) fn send(&mut self, request: &str) {
         self.0.get_mut().write_all(format!("{request}\n").as_bytes()).unwrap();
     }
 
-    /// Makes a request that takes time, and returns when the worker has begun with it.
+    /// Sends a long request, and returns when the worker has begun with it.
     pub(crate) fn begin(&mut self, request: &str) {
         assert_eq!(self.ask(request), "begun");
     }
 
-    /// The reply, or `Null` when the connection ended instead.
-    pub(crate) fn hear(&mut self) -> Value {
+    /// The reply, or `Null` if the connection ended.
+    pub(crate) fn receive(&mut self) -> Value {
         let mut line = String::new();
         match self.0.read_line(&mut line) {
             Ok(read) if read > 0 => serde_json::from_str(&line).unwrap(),
@@ -252,24 +255,24 @@ impl Client {
     }
 
     pub(crate) fn ask(&mut self, request: &str) -> Value {
-        self.say(request);
-        self.hear()
+        self.send(request);
+        self.receive()
     }
 }
 
-/// Looks until there is something; never longer than [`PATIENCE`].
+/// Calls `look` until it returns a value. Panics after [`TIMEOUT`].
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < end, "waited in vain until {what}");
+        assert!(Instant::now() < end, "timed out waiting until {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Whether the process runs. A zombie does not: whoever adopted it has only not looked yet.
+/// Whether the process runs. A zombie does not run; its parent has only not reaped it yet.
 pub(crate) fn runs(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
         !stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X']))
@@ -278,4 +281,15 @@ pub(crate) fn runs(pid: u32) -> bool {
 
 pub(crate) fn is_free(addr: SocketAddr) -> bool {
     TcpListener::bind(addr).is_ok()
+}
+
+/// The text of an error and all of its sources.
+pub(crate) fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
 }

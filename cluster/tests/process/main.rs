@@ -1,17 +1,17 @@
-//! Real processes: a primary and its workers, started, killed and stopped as a user and a system do
-//! it.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
-#![expect(clippy::print_stdout, reason = "figures of a run are shown with --nocapture")]
+//! Tests of real processes: a primary and its workers, started, killed and stopped as by a user and
+//! by the system.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helper functions")]
+#![expect(clippy::print_stdout, reason = "measurements are shown with --nocapture")]
 
 mod control;
+mod control_dir;
 mod descriptors;
 mod failures;
-mod hangs;
 mod harness;
+mod heartbeat;
 mod messages;
 mod orphans;
 mod pid_file;
-mod place;
 mod process_one;
 mod recycling;
 mod reload;

@@ -1,16 +1,20 @@
-use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
+//! The pid file of a primary.
+
+use std::{
+    fs::{self, Permissions},
+    io::{BufRead, BufReader},
+    os::unix::fs::{PermissionsExt, chown},
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::harness::{Cluster, fixture};
 
-/// A folder, and the path of a file in it that is not there yet.
+/// A temporary folder, and a path in it where no file exists yet.
 fn folder() -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pid").to_str().unwrap().to_owned();
@@ -21,7 +25,7 @@ fn pid_in(path: &str) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// Why a primary does not start.
+/// The error of a primary that does not start.
 pub(crate) fn refusal(mut command: Command) -> String {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut first = String::new();
@@ -36,7 +40,7 @@ pub(crate) fn refusal(mut command: Command) -> String {
     line["error"].as_str().unwrap().to_owned()
 }
 
-/// The same program under another umask.
+/// The fixture under another umask.
 pub(crate) fn under_umask(umask: &str, options: &[(&str, &str)]) -> Command {
     let program = fixture(options);
     let mut command = Command::new("sh");
@@ -46,7 +50,7 @@ pub(crate) fn under_umask(umask: &str, options: &[(&str, &str)]) -> Command {
 }
 
 #[test]
-fn the_pid_file_names_the_primary_as_long_as_it_runs() {
+fn pid_file_names_the_primary_while_it_runs() {
     for umask in ["077", "000"] {
         let (folder, path) = folder();
         let mut cluster = Cluster::run(under_umask(umask, &[("pid_file", &path)]));
@@ -54,14 +58,14 @@ fn the_pid_file_names_the_primary_as_long_as_it_runs() {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644, "{umask}");
         cluster.signal(Signal::TERM);
         cluster.event("stopped");
-        // Not only when the process has ended: who waited for the end can start the next one.
+        // Before the process has ended, so that another primary can start after `wait`.
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         assert_eq!(cluster.exit().code(), Some(0));
     }
 }
 
 #[test]
-fn k15_a_second_primary_is_refused_and_the_first_unharmed() {
+fn k15_second_primary_is_refused_and_the_first_continues() {
     let (_folder, path) = folder();
     let mut first = Cluster::ready(&[("pid_file", &path)]);
     let refusal = refusal(fixture(&[("pid_file", &path)]));
@@ -70,14 +74,14 @@ fn k15_a_second_primary_is_refused_and_the_first_unharmed() {
         "{refusal}"
     );
     assert_eq!(pid_in(&path), format!("{}\n", first.pid()));
-    assert_eq!(first.ask("who")["id"], 1);
+    assert_eq!(first.ask("identity")["id"], 1);
     first.signal(Signal::TERM);
     first.event("stopped");
     assert!(!Path::new(&path).exists());
 }
 
 #[test]
-fn k15_what_a_killed_primary_left_is_taken_over() {
+fn k15_pid_file_of_a_killed_primary_is_taken_over() {
     let (_folder, path) = folder();
     let mut first = Cluster::ready(&[("pid_file", &path)]);
     first.signal(Signal::KILL);
@@ -88,7 +92,7 @@ fn k15_what_a_killed_primary_left_is_taken_over() {
 }
 
 #[test]
-fn k15_a_start_that_fails_leaves_no_file() {
+fn k15_failed_start_leaves_no_file() {
     let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = holder.local_addr().unwrap().to_string();
     let (folder, path) = folder();
@@ -100,7 +104,7 @@ fn k15_a_start_that_fails_leaves_no_file() {
 }
 
 #[test]
-fn k15_a_pid_file_that_cannot_be_written_is_named() {
+fn k15_unwritable_pid_file_is_named() {
     let (folder, path) = folder();
     let nowhere = format!("{path}/in/no/folder");
     let missing = refusal(fixture(&[("pid_file", &nowhere)]));
@@ -109,8 +113,8 @@ fn k15_a_pid_file_that_cannot_be_written_is_named() {
         "{missing}"
     );
 
-    // Root may write anywhere, so the program runs as somebody else, from where that one may read
-    // it.
+    // Root may write anywhere, so the program runs as another user, from a folder that this user
+    // may read.
     if !rustix::process::geteuid().is_root() {
         println!("not root: a folder that denies writing is not tested");
         return;
@@ -132,7 +136,7 @@ fn s30_primary_does_not_start_with_a_pid_file_of_another_user() {
     let (_folder, path) = folder();
     fs::write(&path, "").unwrap();
     chown(&path, Some(65534), Some(65534))
-        .expect("only root can give a file away: run this test as root");
+        .expect("only root can change the owner of a file; run this test as root");
     let refusal = refusal(fixture(&[("pid_file", &path)]));
     assert!(
         refusal.contains(&format!("cannot write the pid file {path}: it belongs to uid 65534")),
@@ -147,7 +151,7 @@ fn s30_primary_does_not_start_with_a_control_lock_of_another_user() {
     let lock = format!("{path}.lock");
     fs::write(&lock, "").unwrap();
     chown(&lock, Some(65534), Some(65534))
-        .expect("only root can give a file away: run this test as root");
+        .expect("only root can change the owner of a file; run this test as root");
     let refusal = refusal(fixture(&[("control", &path)]));
     assert!(
         refusal.contains(&path)

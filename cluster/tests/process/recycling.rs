@@ -1,40 +1,44 @@
-use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::fs::symlink;
-use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+//! Recycling by requests, age and memory.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::symlink,
+    process::Command,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
-use crate::harness::{Client, Cluster, until};
-use crate::reload::{AtEnd, is_program, releases};
+use crate::{
+    harness::{Client, Cluster, until},
+    reload::{StopOnDrop, is_program, releases},
+};
 
 const CLIENTS: usize = 3;
 const RECYCLED: usize = 4;
 
-/// Lets two workers be recycled under load, and checks that nothing is lost and never one is
-/// missing.
-fn recycles(limit: (&str, &str), why: &str) {
+/// Recycles two workers under load, and checks that no connection is lost.
+fn check_recycling(limit: (&str, &str), why: &str) {
     let common =
         [("workers", "2"), ("drain", "finish"), ("quiet", "50"), ("pulse", "1"), ("beat", "50")];
     let mut cluster = Cluster::ready(&[&common[..], &[limit]].concat());
     let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     let addr = cluster.addr;
     thread::scope(|scope| {
-        // Also where a check fails: the scope waits for the clients.
-        let _at_end = AtEnd(&stop);
+        // Stops the clients also when a check fails, because the scope waits for them.
+        let _at_end = StopOnDrop(&stop);
         for _ in 0..CLIENTS {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
                     assert!(
-                        !Client::connect(addr).ask("who").is_null(),
+                        !Client::connect(addr).ask("identity").is_null(),
                         "a connection was dropped"
                     );
                     asked.fetch_add(1, Ordering::Relaxed);
-                    // Leaves the machine to the tests beside this one, some of which have a limit
-                    // of time to prove.
+                    // Leaves CPU time for parallel tests, some of which check time limits.
                     thread::sleep(Duration::from_millis(1));
                 }
             });
@@ -47,10 +51,13 @@ fn recycles(limit: (&str, &str), why: &str) {
             assert_eq!(cluster.event_of("exited", id)["cause"], "Requested");
             assert!(recycled.insert(id));
         }
-        assert!(recycled.is_superset(&BTreeSet::from([1, 2])), "each has its turn: {recycled:?}");
+        assert!(
+            recycled.is_superset(&BTreeSet::from([1, 2])),
+            "each worker is recycled: {recycled:?}"
+        );
     });
     println!(
-        "{} requests over {RECYCLED} workers recycled by {why}, each on a connection of its own, 0 lost",
+        "{} requests over {RECYCLED} workers recycled by {why}, each on its own connection, 0 lost",
         asked.into_inner()
     );
     let status = cluster.command("status");
@@ -59,16 +66,16 @@ fn recycles(limit: (&str, &str), why: &str) {
 
 #[test]
 fn recycling_by_requests_loses_nothing() {
-    recycles(("max_requests", "300"), "Requests");
+    check_recycling(("max_requests", "300"), "Requests");
 }
 
 #[test]
 fn recycling_by_age_loses_nothing() {
-    recycles(("max_age", "500"), "Age");
+    check_recycling(("max_age", "500"), "Age");
 }
 
 #[test]
-fn the_fresh_one_serves_before_the_old_one_leaves_and_one_at_a_time_is_recycled() {
+fn fresh_worker_serves_first_and_one_is_recycled_at_a_time() {
     let mut cluster = Cluster::ready(&[
         ("workers", "3"),
         ("drain", "finish"),
@@ -79,7 +86,7 @@ fn the_fresh_one_serves_before_the_old_one_leaves_and_one_at_a_time_is_recycled(
     for _ in 0..6 {
         cluster.event("recycling");
     }
-    // It takes its turn between them.
+    // The reload runs between two recyclings.
     assert_eq!(cluster.command("reload")["error"], Value::Null);
     cluster.command("shutdown graceful");
     let (lines, _) = cluster.rest();
@@ -92,7 +99,7 @@ fn the_fresh_one_serves_before_the_old_one_leaves_and_one_at_a_time_is_recycled(
             Some("ready") => serving += 1,
             Some("draining") => {
                 serving -= 1;
-                assert!(serving >= 3, "one is missing: {line}");
+                assert!(serving >= 3, "fewer than three workers serve: {line}");
             }
             _ => {}
         }
@@ -102,10 +109,10 @@ fn the_fresh_one_serves_before_the_old_one_leaves_and_one_at_a_time_is_recycled(
 }
 
 #[test]
-fn a_worker_that_holds_too_much_memory_is_recycled_and_no_other() {
+fn only_the_worker_above_the_memory_limit_is_recycled() {
     let limit = (64 << 20).to_string();
     let mut cluster = Cluster::ready(&[("workers", "2"), ("beat", "20"), ("max_memory", &limit)]);
-    assert_eq!(cluster.client_of(2).ask("hoard 96"), "hoarded");
+    assert_eq!(cluster.client_of(2).ask("leak 96"), "leaked");
     let recycling = cluster.event("recycling");
     assert_eq!(recycling["id"], 2);
     let held: u64 = recycling["why"]
@@ -114,15 +121,15 @@ fn a_worker_that_holds_too_much_memory_is_recycled_and_no_other() {
         .trim_matches(|c: char| !c.is_ascii_digit())
         .parse()
         .unwrap();
-    // The least of the samples, of which one may have come while it was growing.
+    // The smallest of the samples. One may have been taken while the memory was growing.
     assert!((64 << 20..160 << 20).contains(&held), "{held}");
     assert_eq!(cluster.event_of("exited", 2)["cause"], "Requested");
-    assert_eq!(cluster.client_of(1).ask("who")["id"], 1);
-    assert_eq!(cluster.client_of(3).ask("who")["slot"], 1);
+    assert_eq!(cluster.client_of(1).ask("identity")["id"], 1);
+    assert_eq!(cluster.client_of(3).ask("identity")["slot"], 1);
 }
 
 #[test]
-fn a_fresh_one_that_fails_leaves_the_old_one_serving_and_is_tried_again_later() {
+fn failed_fresh_worker_leaves_the_old_one_and_is_retried() {
     let folder = tempfile::tempdir().unwrap();
     let mode = folder.path().join("boot");
     let options = [
@@ -136,7 +143,7 @@ fn a_fresh_one_that_fails_leaves_the_old_one_serving_and_is_tried_again_later() 
     let began = Instant::now();
     let mut cluster = Cluster::ready(&options);
     fs::write(&mode, "exit").unwrap();
-    // The one that comes next is another, so that one slot does not keep the others from it.
+    // The next attempt is for another worker, so that one slot does not block the others.
     for (old, fresh) in [(1, 3), (2, 4), (1, 5)] {
         let recycling = cluster.event("recycling");
         assert_eq!(
@@ -146,7 +153,7 @@ fn a_fresh_one_that_fails_leaves_the_old_one_serving_and_is_tried_again_later() 
         assert_eq!(cluster.event_of("exited", fresh)["cause"], "BootFailed");
         let not_recycled = cluster.event("not recycled");
         assert_eq!((&not_recycled["id"], &not_recycled["pause_ms"]), (&old.into(), &300.into()));
-        assert_eq!(cluster.client_of(old).ask("who")["id"], old);
+        assert_eq!(cluster.client_of(old).ask("identity")["id"], old);
     }
     assert!(began.elapsed() >= Duration::from_millis(1000 + 2 * 300), "its age and two pauses");
     let status = cluster.command("status");
@@ -170,20 +177,20 @@ fn k11_recycling_keeps_the_program() {
     fs::rename(folder.path().join("next"), folder.path().join("current")).unwrap();
     let mut client = cluster.connect();
     for _ in 0..3 {
-        client.ask("who");
+        client.ask("identity");
     }
     cluster.event_of("exited", 1);
     assert!(is_program(&cluster, 2, &folder.path().join("one/server")));
 }
 
 #[test]
-fn counted_requests_and_the_last_beat_can_be_seen() {
+fn request_count_and_last_heartbeat_are_visible() {
     let mut cluster = Cluster::ready(&[("pulse", "1"), ("beat", "20")]);
     let mut client = cluster.connect();
     for _ in 0..7 {
-        client.ask("who");
+        client.ask("identity");
     }
-    until("the count has come", || {
+    until("the count has arrived", || {
         let worker = cluster.command("workers")["workers"][0].clone();
         (worker["requests"] == 7 && worker["last_beat_ms"].is_u64()).then_some(())
     });

@@ -1,9 +1,13 @@
-use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::Path;
-use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
+//! Rolling reloads.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, symlink},
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -14,13 +18,13 @@ use crate::harness::{Client, Cluster, fixture, runs, until};
 const RELOADS: u64 = 10;
 const CLIENTS: usize = 8;
 
-/// The lines of one event since the last look, as far as they have been read.
+/// The ids in a JSON array.
 fn ids(value: &Value) -> Vec<u64> {
     value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect()
 }
 
 #[test]
-fn k05_a_reload_replaces_one_worker_after_the_other_and_each_by_one_that_is_ready() {
+fn k05_reload_replaces_workers_one_by_one_when_ready() {
     let mut cluster = Cluster::ready(&[("workers", "3")]);
     assert_eq!(ids(&cluster.command("reload")["replaced"]), [4, 5, 6]);
     cluster.event("reloaded");
@@ -43,37 +47,37 @@ fn k05_a_reload_replaces_one_worker_after_the_other_and_each_by_one_that_is_read
         let (old, new) = (slot + 1, slot + 4);
         assert!(
             at("ready", new) < at("draining", old),
-            "the new one of slot {slot} serves before the old one leaves"
+            "the new worker of slot {slot} serves before the old one drains"
         );
         assert!(
             slot == 2 || at("exited", old) < at("forked", new + 1),
-            "the next slot waits until the old one of slot {slot} has left"
+            "the next slot waits until the old worker of slot {slot} has exited"
         );
     }
 }
 
-/// Set when it is dropped.
-pub(crate) struct AtEnd<'a>(pub(crate) &'a AtomicBool);
+/// Sets the flag when it is dropped.
+pub(crate) struct StopOnDrop<'a>(pub(crate) &'a AtomicBool);
 
-impl Drop for AtEnd<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
 #[test]
-fn k05_reloads_under_load_lose_nothing() {
+fn k05_reloads_under_load_lose_no_connection() {
     let mut cluster = Cluster::ready(&[("workers", "2"), ("drain", "finish"), ("quiet", "50")]);
     let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     let addr = cluster.addr;
     thread::scope(|scope| {
-        // Also where a check fails: the scope waits for the clients.
-        let _at_end = AtEnd(&stop);
+        // Stops the clients also when a check fails, because the scope waits for them.
+        let _at_end = StopOnDrop(&stop);
         for _ in 0..CLIENTS {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
                     assert!(
-                        !Client::connect(addr).ask("who").is_null(),
+                        !Client::connect(addr).ask("identity").is_null(),
                         "a connection was dropped"
                     );
                     asked.fetch_add(1, Ordering::Relaxed);
@@ -85,14 +89,14 @@ fn k05_reloads_under_load_lose_nothing() {
         }
     });
     println!(
-        "{} requests over {RELOADS} reloads, each on a connection of its own, 0 lost",
+        "{} requests over {RELOADS} reloads, each on its own connection, 0 lost",
         asked.into_inner()
     );
     assert_eq!(cluster.worker_pids().len(), 2, "no zombie is left");
 }
 
 #[test]
-fn k06_a_worker_that_does_not_boot_ends_the_reload_and_the_old_ones_serve() {
+fn k06_failed_boot_ends_the_reload_and_old_workers_serve() {
     let folder = tempfile::tempdir().unwrap();
     let mode = folder.path().join("boot");
     let mut cluster = Cluster::ready(&[
@@ -100,10 +104,13 @@ fn k06_a_worker_that_does_not_boot_ends_the_reload_and_the_old_ones_serve() {
         ("readiness", "3000"),
         ("boot_file", mode.to_str().unwrap()),
     ]);
-    // Ends before it is ready; is late; boots only in the first slot.
-    for (boots, said, replaced) in
-        [("exit", "exit status: 3", 0), ("mute", "signal: 9", 0), ("exit:1", "exit status: 3", 1)]
-    {
+    // The new worker ends before it is ready, is not ready in time, or boots only in the first
+    // slot.
+    for (boots, said, replaced) in [
+        ("exit", "exit status: 3", 0),
+        ("never_ready", "signal: 9", 0),
+        ("exit:1", "exit status: 3", 1),
+    ] {
         fs::write(&mode, boots).unwrap();
         let failed = cluster.command("reload")["error"].as_str().unwrap().to_owned();
         assert!(
@@ -131,7 +138,7 @@ fn k06_a_worker_that_does_not_boot_ends_the_reload_and_the_old_ones_serve() {
 }
 
 #[test]
-fn k06_a_panic_in_a_closure_ends_the_reload_and_costs_no_worker() {
+fn k06_panicking_closure_ends_the_reload_and_no_worker() {
     let mut cluster = Cluster::ready(&[("workers", "2"), ("panic", "4")]);
     let failed = cluster.command("reload")["error"].as_str().unwrap().to_owned();
     assert!(failed.contains("slot 1") && failed.contains("panicked"), "{failed}");
@@ -152,12 +159,12 @@ pub(crate) fn releases() -> TempDir {
 }
 
 pub(crate) fn is_program(cluster: &Cluster, id: u64, program: &Path) -> bool {
-    let pid = cluster.client_of(id).ask("who")["pid"].as_u64().unwrap();
+    let pid = cluster.client_of(id).ask("identity")["pid"].as_u64().unwrap();
     fs::metadata(format!("/proc/{pid}/exe")).unwrap().ino() == fs::metadata(program).unwrap().ino()
 }
 
 #[test]
-fn k11_a_reload_runs_the_build_that_a_link_leads_to_and_so_do_its_replacements() {
+fn k11_reload_and_later_replacements_run_the_linked_build() {
     let folder = releases();
     let [one, two] = ["one", "two"].map(|name| folder.path().join(name).join("server"));
     let mut command = Command::new(folder.path().join("current").join("server"));
@@ -168,19 +175,19 @@ fn k11_a_reload_runs_the_build_that_a_link_leads_to_and_so_do_its_replacements()
     fs::rename(folder.path().join("next"), folder.path().join("current")).unwrap();
     cluster.command("kill 1");
     cluster.event_of("ready", 2);
-    assert!(is_program(&cluster, 2, &one), "a crash brings back the same build");
+    assert!(is_program(&cluster, 2, &one), "after a crash the same build runs");
     assert_eq!(ids(&cluster.command("reload")["replaced"]), [3]);
-    assert!(is_program(&cluster, 3, &two), "a reload brings the new one");
+    assert!(is_program(&cluster, 3, &two), "a reload starts the new build");
     cluster.command("kill 3");
     cluster.event_of("ready", 4);
     assert!(is_program(&cluster, 4, &two));
     assert_eq!(cluster.command("scale 2")["error"], Value::Null);
     cluster.event_of("ready", 5);
-    assert!(is_program(&cluster, 5, &two), "new slots run it too");
+    assert!(is_program(&cluster, 5, &two), "new slots run the new build too");
 }
 
 #[test]
-fn k11_a_reload_without_a_program_says_where_it_should_be() {
+fn k11_reload_without_a_program_names_its_path() {
     let folder = releases();
     let program = folder.path().join("one/server");
     let mut cluster = Cluster::run(Command::new(&program));
@@ -192,15 +199,15 @@ fn k11_a_reload_without_a_program_says_where_it_should_be() {
         "{failed}"
     );
     fs::create_dir(&program).unwrap();
-    assert!(cluster.command("reload")["error"].as_str().unwrap().contains("no file"));
+    assert!(cluster.command("reload")["error"].as_str().unwrap().contains("not a regular file"));
     fs::remove_dir(&program).unwrap();
-    fs::write(&program, "no program").unwrap();
+    fs::write(&program, "not a program").unwrap();
     assert!(cluster.command("reload")["error"].as_str().unwrap().contains("Permission denied"));
-    assert_eq!(cluster.ask("who")["id"], 1, "the old one serves on");
+    assert_eq!(cluster.ask("identity")["id"], 1, "the old one continues to serve");
 }
 
 #[test]
-fn k12_hangups_during_a_reload_are_one_more_reload() {
+fn k12_hangups_during_a_reload_cause_one_more_reload() {
     let mut cluster = Cluster::ready(&[("workers", "2"), ("boot_block", "1500")]);
     cluster.signal(Signal::HUP);
     cluster.event("reloading");
@@ -220,11 +227,11 @@ fn k12_hangups_during_a_reload_are_one_more_reload() {
 }
 
 #[test]
-fn k12_a_stop_during_a_reload_stops_both_workers_of_the_slot() {
+fn k12_stop_during_a_reload_stops_both_workers_of_the_slot() {
     let folder = tempfile::tempdir().unwrap();
     let mode = folder.path().join("boot");
     let mut cluster = Cluster::ready(&[("workers", "2"), ("boot_file", mode.to_str().unwrap())]);
-    fs::write(&mode, "mute").unwrap();
+    fs::write(&mode, "never_ready").unwrap();
     cluster.signal(Signal::HUP);
     let new = cluster.event_of("forked", 3)["pid"].as_u64().unwrap();
     cluster.signal(Signal::TERM);
@@ -234,7 +241,7 @@ fn k12_a_stop_during_a_reload_stops_both_workers_of_the_slot() {
 }
 
 #[test]
-fn k12_a_worker_that_dies_during_its_replacement_is_replaced_by_that() {
+fn k12_replacement_fills_the_slot_when_the_old_worker_dies() {
     let folder = tempfile::tempdir().unwrap();
     let mode = folder.path().join("boot");
     let mut cluster = Cluster::ready(&[
@@ -242,8 +249,8 @@ fn k12_a_worker_that_dies_during_its_replacement_is_replaced_by_that() {
         ("readiness", "3000"),
         ("base", "1"),
     ]);
-    // It is ready only when the old one has gone, which nobody tells it.
-    fs::write(&mode, "mute").unwrap();
+    // The new worker never becomes ready.
+    fs::write(&mode, "never_ready").unwrap();
     cluster.signal(Signal::HUP);
     cluster.event_of("online", 2);
     cluster.command("kill 1");
@@ -251,18 +258,18 @@ fn k12_a_worker_that_dies_during_its_replacement_is_replaced_by_that() {
     let status = cluster.command("status");
     assert_eq!(status["slots"][0]["state"], "Starting(WorkerId(2))", "{status}");
     fs::remove_file(&mode).unwrap();
-    // It is late, and then the slot begins anew with the program that it had.
+    // It misses the readiness time. Then the slot starts a worker with its previous program.
     cluster.event("not reloaded");
     cluster.event_of("ready", 3);
     assert_eq!(
-        cluster.ask("who"),
+        cluster.ask("identity"),
         json!({ "id": 3, "slot": 0, "pid": cluster.worker_pids()[0], "greeting": "for 3", "settings": "" })
     );
     assert_eq!(cluster.command("status")["slots"][0]["deaths"], 2);
 }
 
 #[test]
-fn a_reload_brings_back_a_slot_that_was_given_up() {
+fn reload_restarts_a_slot_that_was_given_up() {
     let folder = tempfile::tempdir().unwrap();
     let mode = folder.path().join("boot");
     fs::write(&mode, "exit:1").unwrap();
@@ -280,11 +287,11 @@ fn a_reload_brings_back_a_slot_that_was_given_up() {
 }
 
 #[test]
-fn k12_a_new_worker_that_is_told_to_leave_does_not_take_over() {
+fn k12_draining_replacement_does_not_take_over() {
     let folder = tempfile::tempdir().unwrap();
     let mode = folder.path().join("boot");
     let mut cluster = Cluster::ready(&[("boot_file", mode.to_str().unwrap())]);
-    // It becomes ready when it is told to leave.
+    // It becomes ready when it is told to drain.
     fs::write(&mode, "late").unwrap();
     cluster.signal(Signal::HUP);
     cluster.event_of("online", 2);
@@ -292,6 +299,6 @@ fn k12_a_new_worker_that_is_told_to_leave_does_not_take_over() {
     cluster.event("not reloaded");
     let status = cluster.command("status");
     assert_eq!(status["slots"][0]["state"], "Serving(WorkerId(1))", "{status}");
-    assert_eq!(cluster.ask("who")["id"], 1);
+    assert_eq!(cluster.ask("identity")["id"], 1);
     cluster.event_of("ready", 2);
 }

@@ -1,3 +1,5 @@
+//! Replacement of dead workers, back-off, giving up.
+
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -5,35 +7,35 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::harness::{Cluster, until};
 
 #[test]
-fn k02_a_killed_worker_is_replaced_while_the_others_serve() {
+fn k02_killed_worker_is_replaced_while_the_others_serve() {
     let mut cluster = Cluster::ready(&[("workers", "2")]);
     let mut lost = cluster.client_of(1);
     let mut kept = cluster.client_of(2);
-    let pid = lost.ask("who")["pid"].as_i64().unwrap();
+    let pid = lost.ask("identity")["pid"].as_i64().unwrap();
     lost.begin("wait 20000");
-    // A live child of the primary, which has not reaped it.
+    // It is a child of the primary and not reaped, so its id cannot be reused.
     kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL).unwrap();
 
-    assert!(lost.hear().is_null(), "the request in flight ends, it does not hang");
-    assert_eq!(kept.ask("who")["id"], 2);
+    assert!(lost.receive().is_null(), "the request in flight ends and does not hang");
+    assert_eq!(kept.ask("identity")["id"], 2);
     let exited = cluster.event_of("exited", 1);
     assert_eq!(exited["cause"], "Signalled(9)");
     let respawning = cluster.event("respawning");
     assert_eq!((&respawning["after_ms"], &respawning["attempt"]), (&0.into(), &1.into()));
     cluster.event_of("ready", 3);
-    let replacement = cluster.client_of(3).ask("who");
+    let replacement = cluster.client_of(3).ask("identity");
     assert_eq!(replacement["slot"], 0, "the slot is reused, the id is not");
     assert_eq!(replacement["greeting"], "for 3");
 }
 
 #[test]
-fn k02_exit_causes_are_told_apart() {
+fn k02_exit_causes_are_distinguished() {
     let mut cluster = Cluster::ready(&[]);
-    cluster.connect().say("exit 7");
+    cluster.connect().send("exit 7");
     let exited = cluster.event_of("exited", 1);
     assert_eq!((&exited["cause"], &exited["code"]), (&"Crashed".into(), &7.into()));
     cluster.event_of("ready", 2);
-    cluster.connect().say("abort");
+    cluster.connect().send("abort");
     assert_eq!(cluster.event_of("exited", 2)["cause"], "Signalled(6)");
     cluster.event_of("ready", 3);
     assert_eq!(cluster.command("drain 3")["cause"], "Requested");
@@ -43,7 +45,7 @@ fn k02_exit_causes_are_told_apart() {
 }
 
 #[test]
-fn k07_a_crash_loop_follows_the_back_off_and_spares_the_others() {
+fn k07_crash_loop_backs_off_and_other_slots_serve() {
     let started = Instant::now();
     let mut cluster =
         Cluster::start(&[("workers", "2"), ("boot", "exit:1"), ("base", "100"), ("give_up", "4")]);
@@ -59,7 +61,7 @@ fn k07_a_crash_loop_follows_the_back_off_and_spares_the_others() {
     }
 
     assert_eq!(cluster.event("settled")["error"], serde_json::Value::Null);
-    assert_eq!(cluster.ask("who")["slot"], 0);
+    assert_eq!(cluster.ask("identity")["slot"], 0);
     let slots = &cluster.command("status")["slots"];
     assert!(slots[0]["state"].as_str().unwrap().starts_with("Serving"), "{slots}");
     assert_eq!(slots[1]["state"], "GaveUp");
@@ -68,7 +70,7 @@ fn k07_a_crash_loop_follows_the_back_off_and_spares_the_others() {
 }
 
 #[test]
-fn k07_workers_that_were_told_to_leave_are_no_deaths_however_they_leave() {
+fn k07_requested_exits_never_count_as_deaths() {
     let mut cluster = Cluster::start(&[
         ("drain", "ignore"),
         ("deadline", "50"),
@@ -86,19 +88,20 @@ fn k07_workers_that_were_told_to_leave_are_no_deaths_however_they_leave() {
 }
 
 #[test]
-fn a_panic_in_a_closure_gives_the_slot_up_and_spares_the_others() {
+fn panicking_closure_gives_up_one_slot_only() {
     let mut cluster = Cluster::ready(&[("workers", "2"), ("panic", "3")]);
     cluster.command("kill 1");
     assert_eq!(cluster.event("gave up")["slot"], 0);
     assert_eq!(cluster.command("status")["slots"][0]["state"], "GaveUp");
-    assert_eq!(cluster.ask("who")["id"], 2);
+    assert_eq!(cluster.ask("identity")["id"], 2);
     cluster.command("kill 2");
     assert_eq!(cluster.exit().code(), Some(1), "no slot is left");
 }
 
 #[test]
-fn a_worker_that_never_becomes_ready_is_killed_and_counts_as_failed() {
-    let mut cluster = Cluster::start(&[("boot", "mute"), ("readiness", "300"), ("give_up", "1")]);
+fn worker_that_is_never_ready_is_killed_and_counts_as_failed() {
+    let mut cluster =
+        Cluster::start(&[("boot", "never_ready"), ("readiness", "300"), ("give_up", "1")]);
     let exited = cluster.event_of("exited", 1);
     assert_eq!(exited["cause"], "BootFailed");
     assert!(exited["uptime_ms"].as_u64().unwrap() >= 300);

@@ -1,5 +1,6 @@
-use std::fs;
-use std::path::Path;
+//! Adding and removing slots.
+
+use std::{fs, path::Path};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -16,7 +17,7 @@ fn slots(cluster: &mut Cluster) -> Vec<String> {
         .collect()
 }
 
-/// Two slots, of which this one is given up as long as `mode` is what it is.
+/// Starts two slots. `slot` is given up because of the boot mode in the file `mode`.
 fn given_up(slot: usize, mode: &Path) -> Cluster {
     fs::write(mode, format!("exit:{slot}")).unwrap();
     let mut cluster = Cluster::start(&[
@@ -30,23 +31,23 @@ fn given_up(slot: usize, mode: &Path) -> Cluster {
 }
 
 #[test]
-fn k09_slots_are_added_and_taken_away_at_run_time() {
+fn k09_slots_are_added_and_removed_at_run_time() {
     let mut cluster = Cluster::ready(&[("drain", "finish")]);
     assert_eq!(cluster.command("scale 4")["error"], Value::Null);
     let scaled = cluster.event("scaled");
     assert_eq!((&scaled["from"], &scaled["to"]), (&1.into(), &4.into()));
     for id in 2..=4 {
         cluster.event_of("ready", id);
-        assert_eq!(cluster.client_of(id).ask("who")["slot"], id - 1);
+        assert_eq!(cluster.client_of(id).ask("identity")["slot"], id - 1);
     }
-    // What is in flight on one that leaves is answered, and only then it is gone.
+    // A draining worker answers requests in flight before it exits.
     let mut leaving = cluster.client_of(4);
     leaving.begin("wait 300");
     let mut asking = cluster.client_of(4);
-    asking.say("who");
-    assert_eq!(asking.hear()["id"], 4);
+    asking.send("identity");
+    assert_eq!(asking.receive()["id"], 4);
     drop(asking);
-    let waiting = std::thread::spawn(move || leaving.hear());
+    let waiting = std::thread::spawn(move || leaving.receive());
     assert_eq!(cluster.command("scale 1")["error"], Value::Null);
     assert_eq!(waiting.join().unwrap()["id"], 4);
     assert_eq!(slots(&mut cluster), ["Serving(WorkerId(1))"]);
@@ -59,14 +60,14 @@ fn k09_slots_are_added_and_taken_away_at_run_time() {
     assert_eq!(cluster.command("scale 2")["error"], Value::Null);
     cluster.event_of("ready", 5);
     assert_eq!(
-        cluster.client_of(5).ask("who")["slot"],
+        cluster.client_of(5).ask("identity")["slot"],
         1,
-        "the slot is there again, the id is new"
+        "the slot exists again, with a new worker id"
     );
 }
 
 #[test]
-fn k09_signals_add_and_take_away_one_slot_and_the_last_one_stays() {
+fn k09_signals_add_and_remove_one_slot_and_the_last_stays() {
     let mut cluster = Cluster::ready(&[]);
     cluster.signal(Signal::TTIN);
     assert_eq!(cluster.event("scaled")["to"], 2);
@@ -76,7 +77,7 @@ fn k09_signals_add_and_take_away_one_slot_and_the_last_one_stays() {
     cluster.event_of("exited", 2);
     cluster.signal(Signal::TTOU);
     let scaled = cluster.event("scaled");
-    assert_eq!((&scaled["from"], &scaled["to"]), (&1.into(), &1.into()), "the last one stays");
+    assert_eq!((&scaled["from"], &scaled["to"]), (&1.into(), &1.into()), "the last slot stays");
     cluster.signal(Signal::TTIN);
     assert_eq!(cluster.event("scaled")["to"], 2);
     cluster.event_of("ready", 3);
@@ -84,7 +85,7 @@ fn k09_signals_add_and_take_away_one_slot_and_the_last_one_stays() {
 }
 
 #[test]
-fn k09_scaling_tries_a_slot_again_that_was_given_up_and_closes_one_that_backs_off() {
+fn k09_scaling_retries_given_up_slots_and_closes_backing_off_ones() {
     let folder = tempfile::tempdir().unwrap();
     let mode = folder.path().join("boot");
     let mut cluster = given_up(1, &mode);
@@ -105,7 +106,7 @@ fn k09_scaling_tries_a_slot_again_that_was_given_up_and_closes_one_that_backs_of
 }
 
 #[test]
-fn k12_a_stop_ends_what_scaling_has_begun() {
+fn k12_stop_ends_a_scaling_in_progress() {
     let mut cluster = Cluster::ready(&[
         ("workers", "2"),
         ("drain", "ignore"),
@@ -122,10 +123,11 @@ fn k12_a_stop_ends_what_scaling_has_begun() {
 }
 
 #[test]
-fn k12_signals_in_quick_succession_end_with_as_many_slots_as_they_add_up_to() {
+fn k12_rapid_signals_end_with_the_right_number_of_slots() {
     let mut cluster = Cluster::ready(&[("workers", "3")]);
     for _ in 0..20 {
-        // Two of a kind that meet may count as one, and so does one of each, in either order.
+        // Two pending signals of one kind may count as one, so send one of each. Their order may
+        // vary.
         cluster.signal(Signal::TTIN);
         cluster.signal(Signal::TTOU);
         let (one, other) = (cluster.event("scaled"), cluster.event("scaled"));
@@ -139,7 +141,7 @@ fn k12_signals_in_quick_succession_end_with_as_many_slots_as_they_add_up_to() {
 }
 
 #[test]
-fn k09_nothing_is_closed_if_nobody_else_serves() {
+fn k09_no_slot_is_closed_if_no_other_slot_serves() {
     let folder = tempfile::tempdir().unwrap();
     let mode = folder.path().join("boot");
     let mut cluster = given_up(0, &mode);
@@ -149,5 +151,5 @@ fn k09_nothing_is_closed_if_nobody_else_serves() {
     assert!(slots(&mut cluster)[1].starts_with("Serving"));
     fs::write(&mode, "").unwrap();
     assert_eq!(cluster.command("scale 1")["error"], Value::Null);
-    assert_eq!(cluster.ask("who")["slot"], 0, "the one that stays was tried again first");
+    assert_eq!(cluster.ask("identity")["slot"], 0, "the remaining slot was tried again first");
 }

@@ -1,6 +1,10 @@
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::thread::{self, available_parallelism};
+//! Workers that share a port, their environment and their events.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    thread::{self, available_parallelism},
+};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -10,11 +14,11 @@ use crate::harness::{Client, Cluster, fixture, until};
 fn k01_all_workers_serve_one_port() {
     let cluster = Cluster::ready(&[("workers", "4")]);
     let mut seen = BTreeSet::new();
-    // Held connections keep the workers that have one from being first each time.
+    // Connections stay open, so that different workers accept the next ones.
     let mut held = Vec::new();
     until("all four workers have answered", || {
         let mut client = cluster.connect();
-        seen.insert(client.ask("who")["id"].as_u64().unwrap());
+        seen.insert(client.ask("identity")["id"].as_u64().unwrap());
         held.push(client);
         (seen.len() == 4).then_some(())
     });
@@ -31,7 +35,7 @@ fn k01_every_worker_serves_under_many_clients() {
     thread::scope(|scope| {
         let client = move || {
             (0..EACH)
-                .map(|_| Client::connect(addr).ask("who")["id"].as_u64().unwrap())
+                .map(|_| Client::connect(addr).ask("identity")["id"].as_u64().unwrap())
                 .collect::<Vec<_>>()
         };
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
@@ -46,29 +50,27 @@ fn k01_every_worker_serves_under_many_clients() {
     }
     let (most, least) = (answered.values().max().unwrap(), answered.values().min().unwrap());
     println!("most to least: {most} / {least}");
-    assert_eq!(
-        answered.len(),
-        4,
-        "the kernel decides how much each gets, and not that one gets nothing: {answered:?}"
-    );
+    assert_eq!(answered.len(), 4, "every worker gets some connections: {answered:?}");
 }
 
 #[test]
-fn k01_a_worker_knows_itself_and_gets_what_is_its_own() {
+fn k01_worker_gets_its_own_slot_descriptor_and_settings() {
     let cluster = Cluster::ready(&[("workers", "2"), ("settings", "s3cret")]);
     for id in [1, 2] {
-        let who = cluster.client_of(id).ask("who");
-        assert_eq!(who["slot"], id - 1);
-        assert_eq!(who["greeting"], format!("for {id}"));
-        assert_eq!(who["settings"], "s3cret");
+        let identity = cluster.client_of(id).ask("identity");
+        assert_eq!(identity["slot"], id - 1);
+        assert_eq!(identity["greeting"], format!("for {id}"));
+        assert_eq!(identity["settings"], "s3cret");
         assert!(
-            cluster.worker_pids().contains(&u32::try_from(who["pid"].as_u64().unwrap()).unwrap())
+            cluster
+                .worker_pids()
+                .contains(&u32::try_from(identity["pid"].as_u64().unwrap()).unwrap())
         );
     }
 }
 
 #[test]
-fn as_many_workers_as_this_process_may_use_cpus() {
+fn auto_starts_one_worker_per_usable_cpu() {
     let cpus = sched_getaffinity(None).unwrap();
     let first = (0..CpuSet::MAX_CPU).find(|&cpu| cpus.is_set(cpu)).unwrap();
     let count = |cluster: Cluster| cluster.worker_pids().len();
@@ -78,7 +80,7 @@ fn as_many_workers_as_this_process_may_use_cpus() {
     );
     let mut one = CpuSet::new();
     one.set(first);
-    // Of this thread alone, and of what it starts.
+    // The mask applies to this thread and to the processes that it starts.
     sched_setaffinity(None, &one).unwrap();
     assert_eq!(count(Cluster::ready(&[("workers", "auto")])), 1);
 }
@@ -93,12 +95,12 @@ fn events_of_a_worker_come_in_order() {
             step
         );
     }
-    // A worker that left on request is replaced as well.
+    // A worker that exited on request is replaced too.
     assert_eq!(cluster.event_of("ready", 2)["id"], 2);
 }
 
 #[test]
-fn k11_a_crash_respawns_the_same_program_after_it_was_deleted() {
+fn k11_crashed_worker_runs_the_same_program_after_deletion() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("server-under-test");
     fs::copy(fixture(&[]).get_program(), &program).unwrap();
@@ -107,18 +109,18 @@ fn k11_a_crash_respawns_the_same_program_after_it_was_deleted() {
     fs::remove_file(&program).unwrap();
     cluster.command("kill 1");
     cluster.event_of("ready", 2);
-    let pid = cluster.ask("who")["pid"].as_u64().unwrap();
-    // What `ps` shows is the name of the program, cut at 15 bytes by the kernel.
+    let pid = cluster.ask("identity")["pid"].as_u64().unwrap();
+    // `ps` shows the name of the program, which the kernel cuts at 15 bytes.
     assert_eq!(fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().trim(), "server-under-te");
 }
 
 #[test]
-fn sigterm_to_a_worker_drains_and_replaces_it() {
+fn sigterm_drains_and_replaces_a_worker() {
     let mut cluster = Cluster::ready(&[("drain", "finish")]);
     let mut client = cluster.client_of(1);
     client.begin("wait 300");
     assert_eq!(cluster.command("terminate 1")["ok"], true);
-    assert_eq!(client.hear()["id"], 1);
+    assert_eq!(client.receive()["id"], 1);
     drop(client);
     assert_eq!(cluster.event_of("exited", 1)["cause"], "Requested");
     cluster.event_of("ready", 2);

@@ -1,3 +1,5 @@
+//! Stops: graceful, fast, during boot, at the deadline.
+
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -6,7 +8,7 @@ use serde_json::Value;
 use crate::harness::{Cluster, is_free};
 
 #[test]
-fn k04_term_answers_what_is_in_flight_and_exits_zero() {
+fn k04_term_answers_requests_in_flight_and_exits_zero() {
     let mut cluster = Cluster::ready(&[("workers", "2"), ("drain", "finish"), ("quiet", "100")]);
     let mut clients = [cluster.client_of(1), cluster.client_of(2)];
     for client in &mut clients {
@@ -14,7 +16,7 @@ fn k04_term_answers_what_is_in_flight_and_exits_zero() {
     }
     cluster.signal(Signal::TERM);
     for (client, id) in clients.iter_mut().zip([1, 2]) {
-        assert_eq!(client.hear()["id"], id);
+        assert_eq!(client.receive()["id"], id);
     }
     drop(clients);
     let (addr, stopped) = (cluster.addr, cluster.event("stopped"));
@@ -39,7 +41,7 @@ fn k04_idle_workers_do_not_delay_the_stop() {
 }
 
 #[test]
-fn k04_a_stuck_worker_is_killed_at_the_deadline_and_reported() {
+fn k04_stuck_worker_is_killed_at_the_deadline_and_reported() {
     let mut cluster = Cluster::ready(&[("workers", "2"), ("deadline", "800")]);
     cluster.client_of(1).begin("block 60000");
     let ordered = Instant::now();
@@ -55,7 +57,7 @@ fn k04_a_stuck_worker_is_killed_at_the_deadline_and_reported() {
 }
 
 #[test]
-fn k04_interrupt_hurries_and_the_second_kills() {
+fn k04_first_interrupt_stops_fast_and_the_second_kills() {
     let mut cluster =
         Cluster::ready(&[("drain", "ignore"), ("fast", "20000"), ("deadline", "40000")]);
     let ordered = Instant::now();
@@ -74,7 +76,7 @@ fn k04_interrupt_hurries_and_the_second_kills() {
 }
 
 #[test]
-fn k04_a_fast_stop_kills_at_its_own_deadline() {
+fn k04_fast_stop_kills_at_its_own_deadline() {
     let mut cluster =
         Cluster::ready(&[("drain", "ignore"), ("fast", "300"), ("deadline", "40000")]);
     let ordered = Instant::now();
@@ -97,7 +99,7 @@ fn k12_term_during_boot_does_not_wait_for_the_boot() {
 }
 
 #[test]
-fn k12_a_stop_during_the_back_off_does_not_wait_for_it() {
+fn k12_stop_during_the_back_off_does_not_wait_for_it() {
     let mut cluster = Cluster::start(&[("boot", "exit"), ("base", "20000")]);
     cluster.wait("a long back-off", |line| {
         line["event"] == "respawning" && line["after_ms"].as_u64() > Some(0)
@@ -108,19 +110,19 @@ fn k12_a_stop_during_the_back_off_does_not_wait_for_it() {
 }
 
 #[test]
-fn k12_a_signal_without_a_meaning_changes_nothing() {
+fn k12_unused_signal_changes_nothing() {
     let mut cluster = Cluster::ready(&[]);
     cluster.signal(Signal::USR1);
     let status = cluster.command("status");
     assert_eq!(status["phase"], "Running");
-    assert_eq!(cluster.ask("who")["id"], 1);
+    assert_eq!(cluster.ask("identity")["id"], 1);
 }
 
 #[test]
-fn k04_term_to_all_processes_is_a_stop_whoever_is_reached_first() {
-    let mut cluster = Cluster::ready(&[("orders", "tell"), ("quiet", "100")]);
+fn k04_term_to_all_processes_stops_in_any_order() {
+    let mut cluster = Cluster::ready(&[("report_orders", "yes"), ("quiet", "100")]);
     let worker = cluster.worker_pids()[0];
-    // A live child of the primary, which has not reaped it.
+    // It is a child of the primary and not reaped, so its id cannot be reused.
     kill_process(Pid::from_raw(i32::try_from(worker).unwrap()).unwrap(), Signal::TERM).unwrap();
     cluster.event_of("draining", 1);
     cluster.signal(Signal::TERM);
@@ -132,9 +134,9 @@ fn k04_term_to_all_processes_is_a_stop_whoever_is_reached_first() {
 }
 
 #[test]
-fn k04_a_worker_that_leaves_sees_that_the_stop_is_hurried() {
+fn k04_draining_worker_learns_that_the_stop_becomes_fast() {
     let mut cluster = Cluster::ready(&[
-        ("orders", "tell"),
+        ("report_orders", "yes"),
         ("drain", "ignore"),
         ("fast", "300"),
         ("deadline", "40000"),
@@ -143,33 +145,33 @@ fn k04_a_worker_that_leaves_sees_that_the_stop_is_hurried() {
         [(Signal::TERM, "Shutdown", 40_000), (Signal::INT, "FastShutdown", 300)]
     {
         cluster.signal(signal);
-        let told = cluster.event("message");
-        assert_eq!((&told["text"], &told["n"]), (&order.into(), &deadline.into()));
+        let message = cluster.event("message");
+        assert_eq!((&message["text"], &message["n"]), (&order.into(), &deadline.into()));
     }
     assert_eq!(cluster.event("stopped")["killed"], Value::Array(vec![1.into()]));
 }
 
 #[test]
-fn k12_a_worker_that_is_not_ready_is_told_its_short_deadline() {
+fn k12_worker_that_is_not_ready_gets_the_short_deadline() {
     let mut cluster = Cluster::start(&[
-        ("boot", "mute"),
-        ("orders", "tell"),
+        ("boot", "never_ready"),
+        ("report_orders", "yes"),
         ("drain", "ignore"),
         ("fast", "300"),
         ("deadline", "40000"),
     ]);
     cluster.event_of("online", 1);
     assert_eq!(cluster.command("drain 1")["cause"], "DeadlineKilled");
-    let told = cluster.event("message");
-    assert_eq!((&told["text"], &told["n"]), (&"Retired".into(), &300.into()));
+    let message = cluster.event("message");
+    assert_eq!((&message["text"], &message["n"]), (&"Retired".into(), &300.into()));
     cluster.command("shutdown fast");
 }
 
 #[test]
-fn k12_a_worker_that_becomes_ready_while_it_leaves_gets_the_time_to_answer() {
+fn k12_worker_that_becomes_ready_while_draining_gets_more_time() {
     let mut cluster = Cluster::start(&[
         ("boot", "late"),
-        ("orders", "tell"),
+        ("report_orders", "yes"),
         ("drain", "ignore"),
         ("fast", "500"),
         ("deadline", "40000"),

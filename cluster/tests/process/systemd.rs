@@ -1,22 +1,28 @@
-use std::os::unix::net::UnixDatagram;
-use std::time::{Duration, Instant};
+//! Notices to the service manager.
 
-use rustix::process::Signal;
-use rustix::time::{ClockId, clock_gettime};
+use std::{
+    os::unix::net::UnixDatagram,
+    time::{Duration, Instant},
+};
 
-use crate::harness::{Cluster, PATIENCE, fixture};
+use rustix::{
+    process::Signal,
+    time::{ClockId, clock_gettime},
+};
 
-/// What hears a primary in the place of systemd.
-struct Manager {
+use crate::harness::{Cluster, TIMEOUT, fixture};
+
+/// Receives the notices of a primary in place of systemd.
+struct ServiceManager {
     socket: UnixDatagram,
     folder: tempfile::TempDir,
 }
 
-impl Manager {
+impl ServiceManager {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
         Self { socket, folder }
     }
 
@@ -28,22 +34,22 @@ impl Manager {
         Cluster::run(command)
     }
 
-    fn hear(&self) -> String {
+    fn receive(&self) -> String {
         let mut bytes = [0; 1024];
         let read = self.socket.recv(&mut bytes).unwrap();
         String::from_utf8(bytes[..read].to_vec()).unwrap()
     }
 
-    /// The next word that changes the state of a service.
-    fn step(&self) -> String {
-        std::iter::repeat_with(|| self.hear())
-            .find(|said| !said.starts_with("STATUS=") && said != "WATCHDOG=1")
+    /// The next notice that changes the state of the service.
+    fn next_state(&self) -> String {
+        std::iter::repeat_with(|| self.receive())
+            .find(|notice| !notice.starts_with("STATUS=") && notice != "WATCHDOG=1")
             .unwrap()
     }
 
-    fn status(&self, wanted: &str) {
-        std::iter::repeat_with(|| self.hear())
-            .find(|said| said == &format!("STATUS={wanted}"))
+    fn wait_for_status(&self, wanted: &str) {
+        std::iter::repeat_with(|| self.receive())
+            .find(|notice| notice == &format!("STATUS={wanted}"))
             .unwrap();
     }
 }
@@ -54,10 +60,10 @@ fn monotonic_micros() -> i64 {
 }
 
 #[test]
-fn systemd_hears_of_readiness_reload_and_stop_in_order() {
-    let manager = Manager::new();
+fn readiness_reload_and_stop_are_notified_in_order() {
+    let manager = ServiceManager::new();
     let mut cluster = manager.start(&[("workers", "2"), ("boot_block", "200")], &[]);
-    assert_eq!(manager.step(), "READY=1");
+    assert_eq!(manager.next_state(), "READY=1");
     let status = cluster.command("status");
     assert!(
         status["slots"]
@@ -70,18 +76,18 @@ fn systemd_hears_of_readiness_reload_and_stop_in_order() {
     for _ in 0..2 {
         let asked = monotonic_micros();
         cluster.signal(Signal::HUP);
-        let reloading = manager.step();
+        let reloading = manager.next_state();
         let stamp: i64 = reloading
             .strip_prefix("RELOADING=1\nMONOTONIC_USEC=")
             .unwrap_or_else(|| panic!("{reloading}"))
             .parse()
             .unwrap();
         assert!((asked..=monotonic_micros()).contains(&stamp), "{stamp} is not after {asked}");
-        assert_eq!(manager.step(), "READY=1");
+        assert_eq!(manager.next_state(), "READY=1");
         cluster.event("reloaded");
     }
     cluster.signal(Signal::TERM);
-    assert_eq!(manager.step(), "STOPPING=1");
+    assert_eq!(manager.next_state(), "STOPPING=1");
     assert_eq!(cluster.exit().code(), Some(0));
     manager.socket.set_nonblocking(true).unwrap();
     let rest: Vec<_> =
@@ -90,91 +96,91 @@ fn systemd_hears_of_readiness_reload_and_stop_in_order() {
 }
 
 #[test]
-fn a_reload_that_fails_is_over_for_systemd_as_well() {
-    let manager = Manager::new();
+fn failed_reload_is_notified_as_over() {
+    let manager = ServiceManager::new();
     let boot = manager.folder.path().join("boot");
     let mut cluster = manager.start(&[("boot_file", boot.to_str().unwrap())], &[]);
-    assert_eq!(manager.step(), "READY=1");
+    assert_eq!(manager.next_state(), "READY=1");
     std::fs::write(&boot, "exit").unwrap();
     cluster.signal(Signal::HUP);
-    assert!(manager.step().starts_with("RELOADING=1"));
-    assert_eq!(manager.step(), "READY=1");
+    assert!(manager.next_state().starts_with("RELOADING=1"));
+    assert_eq!(manager.next_state(), "READY=1");
     cluster.event("not reloaded");
-    assert_eq!(cluster.ask("who")["id"], 1);
+    assert_eq!(cluster.ask("identity")["id"], 1);
 }
 
 #[test]
-fn after_a_stop_nothing_is_ready_any_more() {
-    let manager = Manager::new();
+fn no_readiness_is_notified_after_a_stop() {
+    let manager = ServiceManager::new();
     let mut cluster = manager.start(&[("drain", "finish")], &[]);
-    assert_eq!(manager.step(), "READY=1");
+    assert_eq!(manager.next_state(), "READY=1");
     let mut client = cluster.connect();
     client.begin("wait 1000");
     cluster.signal(Signal::HUP);
-    assert!(manager.step().starts_with("RELOADING=1"));
-    // The new one serves, and the reload waits for the old one.
+    assert!(manager.next_state().starts_with("RELOADING=1"));
+    // The new worker serves, and the reload waits for the old one.
     cluster.event_of("draining", 1);
     cluster.signal(Signal::TERM);
-    assert_eq!(manager.step(), "STOPPING=1");
+    assert_eq!(manager.next_state(), "STOPPING=1");
     drop(client);
     assert_eq!(cluster.exit().code(), Some(0));
     manager.socket.set_nonblocking(true).unwrap();
     let mut bytes = [0; 1024];
     while let Ok(read) = manager.socket.recv(&mut bytes) {
-        assert!(!bytes[..read].starts_with(b"READY"), "the state is that of a stop");
+        assert!(!bytes[..read].starts_with(b"READY"), "READY must not follow STOPPING");
     }
 }
 
 #[test]
-fn systemd_follows_an_upgrade_to_the_new_primary() {
-    let manager = Manager::new();
+fn upgrade_is_notified_with_the_new_main_pid() {
+    let manager = ServiceManager::new();
     let mut cluster = manager.start(&[], &[]);
-    assert_eq!(manager.step(), "READY=1");
+    assert_eq!(manager.next_state(), "READY=1");
     cluster.signal(Signal::USR2);
     cluster.follow();
-    // In either order: the service is ready already.
-    let mut said = [manager.step(), manager.step()];
-    said.sort();
-    assert_eq!(said, [format!("MAINPID={}", cluster.pid()), "READY=1".to_owned()]);
+    // In either order, because the service is already ready.
+    let mut notices = [manager.next_state(), manager.next_state()];
+    notices.sort();
+    assert_eq!(notices, [format!("MAINPID={}", cluster.pid()), "READY=1".to_owned()]);
     assert_eq!(cluster.first_exit().code(), Some(0));
     cluster.signal(Signal::TERM);
-    assert_eq!(manager.step(), "STOPPING=1");
+    assert_eq!(manager.next_state(), "STOPPING=1");
     assert_eq!(cluster.exit().code(), Some(0));
 }
 
 #[test]
-fn people_read_in_the_status_how_many_serve() {
-    let manager = Manager::new();
+fn status_line_shows_how_many_workers_serve() {
+    let manager = ServiceManager::new();
     let mut cluster = manager.start(&[("workers", "2"), ("base", "100")], &[]);
-    manager.status("2 of 2 workers serve");
+    manager.wait_for_status("2 of 2 workers serve");
     cluster.command("scale 3");
-    manager.status("3 of 3 workers serve");
+    manager.wait_for_status("3 of 3 workers serve");
     cluster.signal(Signal::TERM);
-    manager.status("stopping, 0 workers are left");
+    manager.wait_for_status("stopping, 0 workers are left");
 }
 
 #[test]
-fn the_watchdog_is_beaten_by_the_runtime_that_supervises() {
-    let manager = Manager::new();
+fn watchdog_is_notified_by_the_supervising_runtime() {
+    let manager = ServiceManager::new();
     let mut cluster = manager.start(&[], &[("WATCHDOG_USEC", "200000")]);
     let mut beats = Vec::new();
     while beats.len() < 8 {
-        if manager.hear() == "WATCHDOG=1" {
+        if manager.receive() == "WATCHDOG=1" {
             beats.push(Instant::now());
         }
     }
-    // The first comes at once, and each other not before its time; what comes late is no fault of
-    // ours.
+    // The first notice comes at once, the others not before their time. Late notices are allowed,
+    // because the machine may be busy.
     let took = beats[7] - beats[0];
-    println!("8 beats in {took:?}");
+    println!("8 watchdog notices in {took:?}");
     assert!(took >= Duration::from_millis(500), "{took:?}");
 
-    // What blocks the primary stops the beat.
+    // A blocked primary sends no notices.
     let blocked = std::thread::scope(|scope| {
         scope.spawn(|| cluster.command("block 700"));
         let mut last = Instant::now();
         loop {
-            if manager.hear() == "WATCHDOG=1" {
+            if manager.receive() == "WATCHDOG=1" {
                 let gap = std::mem::replace(&mut last, Instant::now()).elapsed();
                 if gap > Duration::from_millis(500) {
                     return gap;
@@ -182,12 +188,12 @@ fn the_watchdog_is_beaten_by_the_runtime_that_supervises() {
             }
         }
     });
-    println!("a gap of {blocked:?}");
+    println!("gap between two notices: {blocked:?}");
 }
 
 #[test]
-fn a_service_manager_that_is_not_there_stops_nothing() {
-    for socket in ["/nowhere/notify", "@cluster-nobody-listens", "vsock:2:1234", "nonsense"] {
+fn missing_service_manager_does_not_stop_the_primary() {
+    for socket in ["/nowhere/notify", "@cluster-no-listener", "vsock:2:1234", "nonsense"] {
         let mut command = fixture(&[]);
         command.env("NOTIFY_SOCKET", socket).env("WATCHDOG_USEC", "20000");
         let mut cluster = Cluster::run(command);

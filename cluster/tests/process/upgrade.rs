@@ -1,42 +1,48 @@
-use std::fs;
-use std::io::ErrorKind;
-use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+//! Upgrades of the primary.
+
+use std::{
+    fs,
+    io::ErrorKind,
+    net::SocketAddr,
+    os::unix::net::UnixStream,
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Client, Cluster, fixture, is_free, runs, until};
-use crate::pid_file::refusal;
-use crate::place::Place;
+use crate::{
+    control_dir::ControlDir,
+    harness::{Client, Cluster, fixture, is_free, runs, until},
+    pid_file::refusal,
+};
 
 const UPGRADES: u64 = 4;
 const CLIENTS: usize = 8;
 
-/// Runs `during` beside clients that make a connection for each request. Returns how many were
-/// answered.
+/// Runs `during` while clients send requests, each on its own connection. Returns the number of
+/// answered requests.
 fn under_load(addr: SocketAddr, during: impl FnOnce()) -> usize {
-    struct AtEnd<'a>(&'a AtomicBool);
-    impl Drop for AtEnd<'_> {
+    struct StopOnDrop<'a>(&'a AtomicBool);
+    impl Drop for StopOnDrop<'_> {
         fn drop(&mut self) {
             self.0.store(true, Ordering::Relaxed);
         }
     }
     let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
-        // Also where a check fails: the scope waits for the clients.
-        let _at_end = AtEnd(&stop);
+        // Stops the clients also when a check fails, because the scope waits for them.
+        let _at_end = StopOnDrop(&stop);
         for _ in 0..CLIENTS {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
                     assert!(
-                        !Client::connect(addr).ask("who").is_null(),
+                        !Client::connect(addr).ask("identity").is_null(),
                         "a connection was dropped"
                     );
                     asked.fetch_add(1, Ordering::Relaxed);
@@ -48,15 +54,15 @@ fn under_load(addr: SocketAddr, during: impl FnOnce()) -> usize {
     asked.into_inner()
 }
 
-/// To a process that lives, or whose parent has not reaped it.
+/// Sends a signal to a process that is alive or not yet reaped.
 fn signal(pid: u64, signal: Signal) {
     kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).unwrap();
 }
 
-/// A file that says how workers and successors boot.
-struct Mode(TempDir);
+/// A file that controls how workers and successors boot.
+struct BootMode(TempDir);
 
-impl Mode {
+impl BootMode {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -71,7 +77,7 @@ impl Mode {
 }
 
 #[test]
-fn an_upgrade_replaces_the_primary_and_loses_nothing() {
+fn upgrade_replaces_the_primary_and_loses_no_connection() {
     let mut cluster = Cluster::ready(&[("workers", "2"), ("drain", "finish"), ("quiet", "50")]);
     let addr = cluster.addr;
     let asked = under_load(addr, || {
@@ -90,15 +96,15 @@ fn an_upgrade_replaces_the_primary_and_loses_nothing() {
                 (&cluster.pid().into(), &2.into())
             );
             assert_eq!(stopped["killed"], Value::Array(Vec::new()));
-            until("the old primary is gone", || (!runs(old)).then_some(()));
+            until("the old primary has ended", || (!runs(old)).then_some(()));
         }
     });
     assert!(cluster.first_exit().success());
     println!(
-        "{asked} requests over {UPGRADES} upgrades of the primary, each on a connection of its own, 0 lost"
+        "{asked} requests over {UPGRADES} upgrades of the primary, each on its own connection, 0 lost"
     );
     assert_eq!(cluster.worker_pids().len(), 2);
-    // The port is the new one's alone: it ends with it.
+    // The port belongs only to the new primary and is free after its end.
     cluster.signal(Signal::TERM);
     assert!(cluster.exit().success());
     assert!(is_free(addr));
@@ -113,7 +119,7 @@ fn k10_descriptors_stay_the_same_over_upgrades() {
         let old = cluster.pid();
         cluster.follow();
         cluster.event("took over");
-        until("the old primary is gone", || (!runs(old)).then_some(()));
+        until("the old primary has ended", || (!runs(old)).then_some(()));
         let count = |pid: u32| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
         held.push((count(cluster.pid()), cluster.ask("fds").as_object().unwrap().len()));
     }
@@ -124,7 +130,7 @@ fn k10_descriptors_stay_the_same_over_upgrades() {
 }
 
 #[test]
-fn a_new_build_is_what_an_upgrade_starts() {
+fn upgrade_starts_the_new_build() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("server");
     let install = |from: &Path| {
@@ -143,7 +149,7 @@ fn a_new_build_is_what_an_upgrade_starts() {
     cluster.follow();
     cluster.event("took over");
     let exe = fs::read_link(format!("/proc/{}/exe", cluster.pid())).unwrap();
-    assert_eq!(exe, path, "the file that is there now");
+    assert_eq!(exe, path, "the file that is at the path now");
     fs::remove_file(&path).unwrap();
     assert!(cluster.first_exit().success());
     cluster.signal(Signal::USR2);
@@ -152,17 +158,17 @@ fn a_new_build_is_what_an_upgrade_starts() {
         error["error"].as_str().unwrap().starts_with("there is no program to upgrade to at"),
         "{error}"
     );
-    assert_eq!(cluster.ask("who")["id"], 1);
+    assert_eq!(cluster.ask("identity")["id"], 1);
 }
 
 #[test]
-fn a_successor_that_fails_leaves_everything_as_it_was_and_can_be_tried_again() {
-    let mode = Mode::new();
+fn failed_successor_changes_nothing_and_can_be_retried() {
+    let mode = BootMode::new();
     for (successor, boot, says) in [
         ("exit", "", "ended before its workers were ready (exit status: 4)"),
         ("hang", "", "were not ready within 3s"),
         ("", "exit", "ended before its workers were ready"),
-        ("", "mute", "ended before its workers were ready"),
+        ("", "never_ready", "ended before its workers were ready"),
     ] {
         mode.set("good");
         let options = [
@@ -177,8 +183,8 @@ fn a_successor_that_fails_leaves_everything_as_it_was_and_can_be_tried_again() {
         let done = cluster.command("upgrade");
         assert!(done["error"].as_str().unwrap().contains(says), "{successor} {boot}: {done}");
         assert_eq!(cluster.worker_pids().len(), 1, "only the worker is left");
-        // No door was closed, and the worker is the one that it was.
-        assert_eq!(cluster.ask("who")["id"], 1);
+        // The port still accepts connections, and the worker is the same.
+        assert_eq!(cluster.ask("identity")["id"], 1);
         mode.set("good");
         let done = cluster.command("upgrade");
         assert!(done["error"].is_null(), "{done}");
@@ -189,8 +195,8 @@ fn a_successor_that_fails_leaves_everything_as_it_was_and_can_be_tried_again() {
 }
 
 #[test]
-fn k12_a_stop_during_an_upgrade_ends_both() {
-    let mode = Mode::new();
+fn k12_stop_during_an_upgrade_ends_both_primaries() {
+    let mode = BootMode::new();
     mode.set("good");
     let mut cluster = Cluster::ready(&[
         ("boot_file", &mode.path()),
@@ -198,12 +204,12 @@ fn k12_a_stop_during_an_upgrade_ends_both() {
         ("deadline", "500"),
         ("fast", "200"),
     ]);
-    // That of the worker that serves, so that the next one is of the other primary.
+    // The event of the serving worker, so that the next one comes from the other primary.
     cluster.event_of("online", 1);
     mode.set("stuck");
     let addr = cluster.addr;
     cluster.signal(Signal::USR2);
-    // Asked for twice, once started.
+    // A second request during the first starts no second successor.
     cluster.signal(Signal::USR2);
     let first = cluster.pid();
     cluster.follow();
@@ -211,63 +217,64 @@ fn k12_a_stop_during_an_upgrade_ends_both() {
     cluster.event_of("online", 1);
     signal(first.into(), Signal::TERM);
     assert!(cluster.first_exit().success());
-    // Its worker does not leave by itself, and the first primary has nothing else to wait for.
-    assert!(!runs(second), "no primary ends before the one that it has started");
+    // The worker of the successor does not drain by itself, and the first primary waits only for
+    // the successor.
+    assert!(!runs(second), "a primary must not end before its successor");
     until("the port is free", || is_free(addr).then_some(()));
 }
 
 #[test]
-fn pid_file_and_control_socket_are_the_new_primarys() {
-    let place = Place::new();
-    let pid_file = place.folder.path().join("pid");
-    let mut cluster = place.ready(&[("pid_file", pid_file.to_str().unwrap())]);
+fn pid_file_and_control_socket_belong_to_the_new_primary() {
+    let dir = ControlDir::new();
+    let pid_file = dir.folder.path().join("pid");
+    let mut cluster = dir.ready(&[("pid_file", pid_file.to_str().unwrap())]);
     for _ in 0..3 {
         let old = cluster.pid();
-        let done = place.ask(&json!({ "command": "upgrade" }));
+        let done = dir.ask(&json!({ "command": "upgrade" }));
         cluster.follow_to(&done["ok"]["upgraded"]["pid"]);
         cluster.event("took over");
-        until("the old primary is gone", || (!runs(old)).then_some(()));
-        assert_eq!(place.status()["pid"], cluster.pid());
+        until("the old primary has ended", || (!runs(old)).then_some(()));
+        assert_eq!(dir.status()["pid"], cluster.pid());
         assert_eq!(fs::read_to_string(&pid_file).unwrap(), format!("{}\n", cluster.pid()));
     }
-    for (option, path) in [("control", place.text()), ("pid_file", pid_file.to_str().unwrap())] {
+    for (option, path) in [("control", dir.text()), ("pid_file", pid_file.to_str().unwrap())] {
         let refused = refusal(fixture(&[(option, path)]));
         assert!(refused.contains(&cluster.pid().to_string()), "{refused}");
     }
     assert!(cluster.first_exit().success());
     cluster.signal(Signal::TERM);
     assert!(cluster.exit().success());
-    assert_eq!(place.left(), 0);
+    assert_eq!(dir.files(), 0);
 }
 
 #[test]
-fn k12_a_stop_of_both_primaries_at_any_moment_leaves_nothing() {
+fn k12_stop_of_both_primaries_at_any_moment_leaves_nothing() {
     for delay in 0..16 {
-        let place = Place::new();
-        let pid_file = place.folder.path().join("pid");
-        let mut cluster = place.ready(&[("pid_file", pid_file.to_str().unwrap())]);
+        let dir = ControlDir::new();
+        let pid_file = dir.folder.path().join("pid");
+        let mut cluster = dir.ready(&[("pid_file", pid_file.to_str().unwrap())]);
         let (addr, first) = (cluster.addr, cluster.pid());
         cluster.signal(Signal::USR2);
         let started = cluster
             .wait("a new primary", |line| line["event"] == "started" && line["generation"] == 1);
         // From before its workers serve until after it has taken over.
         thread::sleep(Duration::from_millis(2 * delay));
-        // Neither is reaped before it is waited for here, or by the first one.
+        // Both processes stay unreaped until this test or the first primary waits for them.
         let _ = kill_process(Pid::from_raw(i32::try_from(first).unwrap()).unwrap(), Signal::TERM);
         let second = u32::try_from(started["pid"].as_u64().unwrap()).unwrap();
         let _ = kill_process(Pid::from_raw(i32::try_from(second).unwrap()).unwrap(), Signal::TERM);
         assert!(cluster.first_exit().success());
-        until("the new primary is gone", || (!runs(second)).then_some(()));
-        assert_eq!(place.left(), 0, "after {delay} turns");
+        until("the new primary has ended", || (!runs(second)).then_some(()));
+        assert_eq!(dir.files(), 0, "with delay {delay}");
         until("the port is free", || is_free(addr).then_some(()));
     }
 }
 
 #[test]
-fn a_new_primary_that_is_killed_while_the_old_one_drains_holds_nothing() {
-    let place = Place::new();
-    let pid_file = place.folder.path().join("pid");
-    let mut cluster = place.ready(&[
+fn killed_new_primary_holds_no_file_while_the_old_one_drains() {
+    let dir = ControlDir::new();
+    let pid_file = dir.folder.path().join("pid");
+    let mut cluster = dir.ready(&[
         ("pid_file", pid_file.to_str().unwrap()),
         ("drain", "finish"),
         ("deadline", "6000"),
@@ -278,28 +285,28 @@ fn a_new_primary_that_is_killed_while_the_old_one_drains_holds_nothing() {
     cluster.follow();
     cluster.event("took over");
     cluster.signal(Signal::KILL);
-    until("the new primary is gone", || (!runs(cluster.pid())).then_some(()));
-    // Nobody listens, so nobody waits.
-    until("the socket is nobody's", || {
-        UnixStream::connect(&place.path)
+    until("the new primary has ended", || (!runs(cluster.pid())).then_some(()));
+    // No process listens, so clients are refused at once.
+    until("no process listens on the socket", || {
+        UnixStream::connect(&dir.path)
             .is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
             .then_some(())
     });
-    let mut third = place.ready(&[("pid_file", pid_file.to_str().unwrap())]);
-    assert_eq!(place.status()["pid"], third.pid());
-    // What the old one does at its end does not touch the files of the third.
+    let mut third = dir.ready(&[("pid_file", pid_file.to_str().unwrap())]);
+    assert_eq!(dir.status()["pid"], third.pid());
+    // The end of the first primary does not change the files of the third.
     drop(client);
     assert!(cluster.first_exit().success());
-    assert_eq!(place.status()["pid"], third.pid());
+    assert_eq!(dir.status()["pid"], third.pid());
     third.signal(Signal::TERM);
     assert!(third.exit().success());
-    assert_eq!(place.left(), 0);
+    assert_eq!(dir.files(), 0);
 }
 
 #[test]
-fn paths_of_before_go_when_the_new_primary_has_others() {
-    let place = Place::new();
-    let path = |name: &str| place.folder.path().join(name);
+fn old_files_are_removed_when_the_new_primary_uses_others() {
+    let dir = ControlDir::new();
+    let path = |name: &str| dir.folder.path().join(name);
     let (control, pid_file) = (path("control-{generation}"), path("pid-{generation}"));
     let mut cluster = Cluster::ready(&[
         ("control", control.to_str().unwrap()),
@@ -310,32 +317,32 @@ fn paths_of_before_go_when_the_new_primary_has_others() {
     cluster.signal(Signal::USR2);
     cluster.follow();
     cluster.event("took over");
-    until("the old primary is gone", || (!runs(first)).then_some(()));
+    until("the old primary has ended", || (!runs(first)).then_some(()));
     assert!(
         path("control-1").exists()
             && fs::read_to_string(path("pid-1")).unwrap() == format!("{}\n", cluster.pid())
     );
-    // Socket, its lock, pid file.
-    assert_eq!(place.left(), 3);
+    // The socket, its lock file, the pid file.
+    assert_eq!(dir.files(), 3);
     cluster.signal(Signal::TERM);
     assert!(cluster.exit().success());
-    assert_eq!(place.left(), 0);
+    assert_eq!(dir.files(), 0);
 }
 
 #[test]
-fn a_successor_that_does_not_take_over_leaves_pid_file_and_control_socket_alone() {
-    let (mode, place) = (Mode::new(), Place::new());
-    let pid_file = place.folder.path().join("pid");
+fn failed_successor_leaves_pid_file_and_control_socket() {
+    let (mode, dir) = (BootMode::new(), ControlDir::new());
+    let pid_file = dir.folder.path().join("pid");
     mode.set("good");
-    let mut cluster = place.ready(&[
+    let mut cluster = dir.ready(&[
         ("boot_file", &mode.path()),
         ("pid_file", pid_file.to_str().unwrap()),
         ("fast", "200"),
     ]);
     let is_as_before = |pid: u32| {
-        assert_eq!(place.status()["pid"], pid);
+        assert_eq!(dir.status()["pid"], pid);
         assert_eq!(fs::read_to_string(&pid_file).unwrap(), format!("{pid}\n"));
-        assert_eq!(place.left(), 3);
+        assert_eq!(dir.files(), 3);
     };
     mode.set("stuck");
     for end in [Signal::TERM, Signal::KILL] {
@@ -349,12 +356,12 @@ fn a_successor_that_does_not_take_over_leaves_pid_file_and_control_socket_alone(
     }
     cluster.signal(Signal::TERM);
     assert!(cluster.exit().success());
-    assert_eq!(place.left(), 0);
+    assert_eq!(dir.files(), 0);
 }
 
 #[test]
-fn k03_a_primary_that_dies_during_an_upgrade_is_succeeded() {
-    let mode = Mode::new();
+fn k03_successor_takes_over_from_a_primary_that_dies() {
+    let mode = BootMode::new();
     mode.set("good");
     let mut cluster = Cluster::ready(&[("boot_file", &mode.path()), ("boot_block", "500")]);
     cluster.signal(Signal::USR2);
@@ -364,16 +371,16 @@ fn k03_a_primary_that_dies_during_an_upgrade_is_succeeded() {
     signal(first.into(), Signal::KILL);
     let died = Instant::now();
     cluster.event("took over");
-    until("the old worker is gone", || (!runs(worker)).then_some(()));
+    until("the old worker has ended", || (!runs(worker)).then_some(()));
     assert!(died.elapsed() < Duration::from_secs(10));
-    until("the new worker serves", || (cluster.ask("who")["pid"] != worker).then_some(()));
+    until("the new worker serves", || (cluster.ask("identity")["pid"] != worker).then_some(()));
     cluster.signal(Signal::TERM);
     assert!(cluster.exit().success());
 }
 
 #[test]
-fn k12_a_successor_that_is_killed_or_told_to_end_closes_no_door() {
-    let mode = Mode::new();
+fn k12_killed_or_stopped_successor_closes_no_port() {
+    let mode = BootMode::new();
     mode.set("good");
     let mut cluster = Cluster::ready(&[
         ("boot_file", &mode.path()),
@@ -381,9 +388,9 @@ fn k12_a_successor_that_is_killed_or_told_to_end_closes_no_door() {
         ("deadline", "500"),
         ("fast", "200"),
     ]);
-    // That of the worker that serves, so that the next one is of the other primary.
+    // The event of the serving worker, so that the next one comes from the other primary.
     cluster.event_of("online", 1);
-    mode.set("mute");
+    mode.set("never_ready");
     for end in [Signal::TERM, Signal::INT, Signal::KILL] {
         cluster.signal(Signal::USR2);
         let started = cluster.wait("a new primary", |line| line["event"] == "started");
@@ -395,7 +402,7 @@ fn k12_a_successor_that_is_killed_or_told_to_end_closes_no_door() {
             "{error}"
         );
         for _ in 0..20 {
-            assert_eq!(cluster.ask("who")["id"], 1);
+            assert_eq!(cluster.ask("identity")["id"], 1);
         }
     }
 }

@@ -54,12 +54,12 @@ impl Metrics {
         settings: &Settings,
         mut builder: ClusterBuilder,
     ) -> Result<(Option<Self>, ClusterBuilder), Problem> {
-        let left = builder.take_bequest(NAME);
+        let left = builder.take_from_predecessor(NAME);
         let Some(address) = settings.metrics else { return Ok((None, builder)) };
         let cannot = |source| Problem::Metrics { address, source };
         let (listener, inherited) = listen(address, left).map_err(cannot)?;
         let ours = listener.try_clone().map_err(cannot)?;
-        let builder = builder.bequeath(NAME, move || Ok(ours.try_clone()?.into()));
+        let builder = builder.pass_to_successor(NAME, move || Ok(ours.try_clone()?.into()));
         let registry = Registry::install().map_err(|_| Problem::CountedElsewhere)?;
         workers::describe();
         let names = Names::new(address, settings.metrics_hosts.clone());

@@ -1,0 +1,9 @@
+//! The worker's side: its boot, its connection to the primary, its heartbeat.
+
+mod boot;
+mod handle;
+mod pulse;
+
+pub use boot::WorkerBoot;
+pub use handle::{Lagged, Messages, Worker};
+pub use pulse::Pulse;
