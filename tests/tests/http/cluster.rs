@@ -82,7 +82,6 @@ struct Visit {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[expect(clippy::too_many_lines, reason = "one scenario, told in the order in which it happens")]
 async fn k02_killed_workers_are_replaced_and_take_only_what_was_in_flight() {
     const LASTING: Duration = Duration::from_secs(6);
     let demo = Demo::start(&["--workers", "4"]).await;
