@@ -91,7 +91,7 @@ impl CrossOriginGuardBuilder {
     }
 
     /// The TLS proxies in front of the application, the same as in
-    /// [`SessionMiddleware::trusted_proxies`](crate::SessionMiddleware::trusted_proxies). None by
+    /// [`SessionMiddlewareBuilder::trusted_proxies`](crate::SessionMiddlewareBuilder::trusted_proxies). None by
     /// default.
     ///
     /// Their `X-Forwarded-Proto` is the scheme that the browser requested. Without it the scheme of

@@ -293,7 +293,7 @@ mod tests {
         primary(&path, Arc::clone(&permits), Arc::clone(&asked));
         let mut client = Client::connect(&path).await.unwrap();
         let order = tokio::spawn(async move {
-            client.call_with_checks(&Command::Reload, INTERVAL, Duration::from_mins(1)).await
+            client.call_with_checks(&Command::Reload, INTERVAL, Duration::from_secs(60)).await
         });
         while asked.load(SeqCst) < 5 {
             assert!(!order.is_finished());

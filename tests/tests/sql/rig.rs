@@ -24,7 +24,8 @@ macro_rules! for_each_engine {
             $(
                 #[tokio::test]
                 async fn $check() {
-                    let Some(sql) = super::AnySql::own_postgres(super::Durability::Full).await else { return };
+                    let Some(sql) = super::AnySql::own_postgres(super::Durability::Full).await \
+                    else { return };
                     super::$check(sql).await;
                 }
             )*
@@ -33,7 +34,8 @@ macro_rules! for_each_engine {
             $(
                 #[tokio::test]
                 async fn $check() {
-                    let Some(sql) = super::AnySql::own_mariadb(super::Durability::Full).await else { return };
+                    let Some(sql) = super::AnySql::own_mariadb(super::Durability::Full).await \
+                    else { return };
                     super::$check(sql).await;
                 }
             )*
