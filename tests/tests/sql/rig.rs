@@ -24,8 +24,8 @@ macro_rules! for_each_engine {
             $(
                 #[tokio::test]
                 async fn $check() {
-                    let Some(sql) = super::AnySql::own_postgres(super::Durability::Full).await \
-                    else { return };
+                    let sql = super::AnySql::own_postgres(super::Durability::Full).await;
+                    let Some(sql) = sql else { return };
                     super::$check(sql).await;
                 }
             )*
@@ -34,8 +34,8 @@ macro_rules! for_each_engine {
             $(
                 #[tokio::test]
                 async fn $check() {
-                    let Some(sql) = super::AnySql::own_mariadb(super::Durability::Full).await \
-                    else { return };
+                    let sql = super::AnySql::own_mariadb(super::Durability::Full).await;
+                    let Some(sql) = sql else { return };
                     super::$check(sql).await;
                 }
             )*
