@@ -7,7 +7,10 @@ use tokio::runtime::Builder;
 use torture::{
     check::{Verdict, check, describe, describe_undone},
     history::History,
-    run::{FaultKind, Faults, Options, Plant, Summary, enter, fits, own, run, work},
+    run::{
+        FaultKind, Faults, Options, PlantedBug, Summary, check_faults, enter_namespace, run,
+        run_owner, run_worker,
+    },
 };
 
 /// How many violations are shown, and how much of what was undone; the file has them all.
@@ -47,7 +50,7 @@ enum Command {
         faults: Faults,
         /// A mistake to plant in the store, to see it found.
         #[arg(long)]
-        plant: Option<Plant>,
+        plant: Option<PlantedBug>,
         /// By how many milliseconds the store's clock may differ from ours.
         #[arg(long, default_value = "250")]
         tolerance_ms: NonZeroU64,
@@ -71,16 +74,16 @@ enum Command {
 
 /// What the program does, and how it ends.
 pub(crate) fn main() -> ExitCode {
-    match act(Arguments::parse().command) {
+    match execute(Arguments::parse().command) {
         Ok(code) => code,
         Err(error) => {
-            complain(error.as_ref());
+            print_error(error.as_ref());
             ExitCode::from(2)
         }
     }
 }
 
-fn act(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
+fn execute(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
     match command {
         Command::Worker => {
             let settings = serde_json::from_str(&std::env::var("TORTURE_WORKER")?)?;
@@ -88,17 +91,17 @@ fn act(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
                 .worker_threads(2)
                 .enable_all()
                 .build()?
-                .block_on(work(settings))?;
+                .block_on(run_worker(settings))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Owner => {
-            own(&serde_json::from_str(&std::env::var("TORTURE_OWNER")?)?)?;
+            run_owner(&serde_json::from_str(&std::env::var("TORTURE_OWNER")?)?)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { file } => {
             let history = History::open(&file)?;
             let verdict = check(&history);
-            Ok(tell(&history, &verdict))
+            Ok(report(&history, &verdict))
         }
         Command::Run {
             store,
@@ -112,9 +115,9 @@ fn act(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
             keep,
             keep_always,
         } => {
-            fits(&store, &faults)?;
+            check_faults(&store, &faults)?;
             if faults.0.contains(&FaultKind::Cut) {
-                enter()?;
+                enter_namespace()?;
             }
             let options = Options {
                 program: std::env::current_exe()?,
@@ -138,21 +141,21 @@ fn act(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
             if keep_always || !outcome.verdict.violations.is_empty() {
                 let file = keep.join(format!("torture-{}.history", outcome.history.seed));
                 outcome.history.save(&file)?;
-                say(&format!("history: {}", file.display()));
+                print(&format!("history: {}", file.display()));
             }
-            Ok(tell(&outcome.history, &outcome.verdict))
+            Ok(report(&outcome.history, &outcome.verdict))
         }
     }
 }
 
-fn tell(history: &History, verdict: &Verdict) -> ExitCode {
+fn report(history: &History, verdict: &Verdict) -> ExitCode {
     for undone in verdict.undone.iter().take(SHOWN) {
-        say(&describe_undone(history, undone));
+        print(&describe_undone(history, undone));
     }
     for violation in verdict.violations.iter().take(SHOWN) {
-        say(&describe(history, violation));
+        print(&describe(history, violation));
     }
-    say(&Summary::of(history, verdict).to_string());
+    print(&Summary::of(history, verdict).to_string());
     if verdict.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -160,12 +163,12 @@ fn tell(history: &History, verdict: &Verdict) -> ExitCode {
     clippy::print_stdout,
     reason = "what a command-line program says on standard output is its interface"
 )]
-fn say(text: &str) {
+fn print(text: &str) {
     println!("{text}");
 }
 
 #[expect(clippy::print_stderr, reason = "the last words of a command-line program")]
-fn complain(error: &dyn Error) {
+fn print_error(error: &dyn Error) {
     eprint!("torture: {error}");
     let mut next = error.source();
     while let Some(source) = next {

@@ -63,8 +63,11 @@ fn keeps_the_laws(store: &str) {
         history.faults
     );
     // Calls went on until packets were lost, and then some of them did not.
-    let unanswered =
-        history.calls.iter().filter(|call| call.fate() == torture::history::Fate::Unknown).count();
+    let unanswered = history
+        .calls
+        .iter()
+        .filter(|call| call.outcome() == torture::history::CallOutcome::Unknown)
+        .count();
     assert!(unanswered > 0 && history.calls.len() > 100, "{output}");
 }
 

@@ -13,8 +13,8 @@ use std::{env, path::PathBuf, time::Duration};
 
 use torture::{
     check::{Law, describe, describe_undone},
-    history::{Call, Fate},
-    run::{Options, Outcome, Plant, run},
+    history::{Call, CallOutcome},
+    run::{Options, Outcome, PlantedBug, run},
 };
 
 /// How long each store is disturbed, in seconds.
@@ -24,7 +24,7 @@ const SECONDS_OF_ELECTIONS: u64 = 10;
 /// How many violations are shown.
 const SHOWN: usize = 5;
 
-async fn disturbed(store: &str, faults: &str, plant: Option<Plant>) -> Option<Outcome> {
+async fn disturbed(store: &str, faults: &str, plant: Option<PlantedBug>) -> Option<Outcome> {
     let number = |name| {
         env::var(name).ok().map(|text| {
             text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}; it is a number"))
@@ -52,7 +52,8 @@ async fn disturbed(store: &str, faults: &str, plant: Option<Plant>) -> Option<Ou
         "{}",
         outcome.summary
     );
-    let has_rotated = |call: &&Call| call.rotation().is_some() && call.fate() == Fate::Happened;
+    let has_rotated =
+        |call: &&Call| call.rotation().is_some() && call.outcome() == CallOutcome::Happened;
     let rotations = outcome.history.calls.iter().filter(has_rotated).count();
     assert!(rotations > 10, "{rotations} rotations took effect: {}", outcome.summary);
     let failed_over = outcome
@@ -94,7 +95,8 @@ async fn keeps_the_laws(store: &str, faults: &str) {
 /// What a failover explains is not all that happens in a run with failovers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mistake_is_found_beside_failovers() {
-    let Some(outcome) = disturbed("redis-sentinel", "failover", Some(Plant::LostAdd)).await else {
+    let Some(outcome) = disturbed("redis-sentinel", "failover", Some(PlantedBug::LostAdd)).await
+    else {
         return;
     };
     assert!(!outcome.history.failovers.is_empty(), "{}", outcome.summary);

@@ -44,9 +44,9 @@ pub(super) fn check(session: &Session<'_>, verdict: &mut Verdict) {
 
 fn readings<'a>(session: &Session<'a>, name: &str) -> Vec<Reading<'a>> {
     let mut readings = Vec::new();
-    for sight in &session.sights {
-        let call = sight.call;
-        if let (Some(seen), Some(version)) = (sight.seen, sight.version) {
+    for observation in &session.observations {
+        let call = observation.call;
+        if let (Some(seen), Some(version)) = (observation.seen, observation.version) {
             // What is no integer is a violation of its own: it is not what was added.
             let sum =
                 seen.values.get(name).map_or(Some(0), |text| text.parse().ok()).unwrap_or(i64::MIN);
@@ -90,7 +90,7 @@ impl Counter<'_, '_> {
             let least = certain.max(by_end.until(begin));
             let most =
                 (by_version.until(reading.version) + pending.until(end)).min(by_begin.until(end));
-            verdict.ask(self.outside(reading, None, least, most));
+            verdict.record(self.outside(reading, None, least, most));
         }
         // The same between neighbours, which shows a fault in fewer calls.
         for pair in readings.windows(2) {
@@ -103,7 +103,7 @@ impl Counter<'_, '_> {
             };
             let (least, most) =
                 (before.sum.saturating_add(between), before.sum.saturating_add(between + open));
-            verdict.ask(self.outside(after, Some(before), least, most));
+            verdict.record(self.outside(after, Some(before), least, most));
         }
     }
 
@@ -130,9 +130,9 @@ impl Counter<'_, '_> {
         };
         let additions =
             self.additions.iter().filter(counts).map(|addition| addition.effect.call.id);
-        let births = self.session.creations().map(|effect| effect.call.id);
+        let creations = self.session.creations().map(|effect| effect.call.id);
         let mut calls: Vec<_> =
-            births.chain(before.map(|before| before.call.id)).chain(additions).collect();
+            creations.chain(before.map(|before| before.call.id)).chain(additions).collect();
         calls.retain(|id| *id != reading.call.id);
         calls.push(reading.call.id);
         let text = format!(

@@ -1,13 +1,13 @@
 //! What a store shows before it is on disk.
 
-use crate::history::{Answer, Call, Fate, History, Op};
+use crate::history::{Answer, Call, CallOutcome, History, Op};
 
 /// The history without the answers that prove nothing: those to reads which came so shortly before
 /// the store was killed that it may have shown what nobody had been told to be written, and what
 /// its end then took back. `None` if there is no such store, or it was never killed.
 ///
 /// What was acknowledged stays: it was on disk, and so was all that it rests on.
-pub(super) fn trusted(history: &History) -> Option<History> {
+pub(super) fn without_unsynced_reads(history: &History) -> Option<History> {
     let margin = history.unsynced * 1_000_000;
     let crashes: Vec<_> = history
         .faults
@@ -36,6 +36,6 @@ fn only_reads(call: &Call) -> bool {
     let found_nothing = matches!(call.answer, Some(Answer::Deleted(false) | Answer::Revoked(0)));
     is_read
         || found_nothing
-        || (call.fate() == Fate::Refused
+        || (call.outcome() == CallOutcome::Refused
             && !matches!(call.answer, Some(Answer::Rejected(_) | Answer::Corrupt(_))))
 }

@@ -8,42 +8,20 @@
 
 use std::collections::HashSet;
 
-use super::{Scope, Verdict, Violation, check_as_told, violation::Law};
-use crate::history::{Answer, Call, Failover, Fate, History, Op};
-
-/// Spans of time that do not meet, in order.
-#[derive(Debug, Default)]
-pub(super) struct Spans(Vec<(u64, u64)>);
-
-impl Spans {
-    pub(super) fn of(failovers: &[Failover]) -> Self {
-        let mut all: Vec<_> =
-            failovers.iter().flat_map(|failover| failover.spans.iter().copied()).collect();
-        all.sort_unstable();
-        let mut spans: Vec<(u64, u64)> = Vec::new();
-        for (from, to) in all {
-            match spans.last_mut() {
-                Some(last) if from <= last.1 => last.1 = last.1.max(to),
-                _ => spans.push((from, to)),
-            }
-        }
-        Self(spans)
-    }
-
-    /// Whether an answer to the call may have come in one of them.
-    pub(super) fn meet(&self, call: &Call) -> bool {
-        let at = self.0.partition_point(|(_, to)| *to < call.begin);
-        self.0.get(at).is_some_and(|(from, _)| *from <= call.end_or_never())
-    }
-}
+use super::{
+    laws::{Scope, check_laws},
+    spans::Spans,
+    violation::{Law, Verdict, Violation},
+};
+use crate::history::{Answer, Call, CallOutcome, Failover, History, Op};
 
 /// The verdict on a history with failovers.
 pub(super) fn check(history: &History) -> Verdict {
-    let strict = check_as_told(history, &Scope::default());
+    let strict = check_laws(history, &Scope::default());
     let all = Spans::of(&history.failovers);
     let apart = |spans| if history.apart { spans } else { Spans::default() };
-    let mut proved = check_as_told(
-        &trusted(history, &all),
+    let mut proved = check_laws(
+        &without_undone(history, &all),
         &Scope { undone: apart(Spans::of(&history.failovers)), only: None },
     )
     .violations;
@@ -51,9 +29,9 @@ pub(super) fn check(history: &History) -> Verdict {
         history.failovers.iter().enumerate().filter(|(_, failover)| !failover.spans.is_empty())
     {
         let earlier = Spans::of(&history.failovers[..at]);
-        let (before, of) = before(history, failover, &earlier);
+        let (before, of) = history_before(history, failover, &earlier);
         let scope = Scope { undone: apart(earlier), only: Some(of) };
-        proved.extend(check_as_told(&before, &scope).violations);
+        proved.extend(check_laws(&before, &scope).violations);
     }
     // These need no other call to be wrong.
     proved.extend(
@@ -81,17 +59,17 @@ fn is_same(one: &Violation, other: &Violation) -> bool {
 
 /// The history without answers that may be undone: a write may have happened or not, and what was
 /// read proves nothing.
-fn trusted(history: &History, spans: &Spans) -> History {
+fn without_undone(history: &History, spans: &Spans) -> History {
     let mut trusted = history.clone();
-    trusted.calls.retain_mut(|call| !spans.meet(call) || doubt(call));
+    trusted.calls.retain_mut(|call| !spans.overlap(call) || make_unknown(call));
     trusted
 }
 
 /// Takes its answer for unknown. Says whether anything is left of it: of a read and of what was
 /// refused nothing is.
-fn doubt(call: &mut Call) -> bool {
+fn make_unknown(call: &mut Call) -> bool {
     let has_written = !matches!(call.op, Op::Load { .. } | Op::List { .. });
-    if call.fate() == Fate::Refused || !has_written {
+    if call.outcome() == CallOutcome::Refused || !has_written {
         return false;
     }
     call.answer = Some(Answer::Unknown("it may be undone by a failover".to_owned()));
@@ -100,7 +78,7 @@ fn doubt(call: &mut Call) -> bool {
 
 /// The history up to a failover of the sessions that were in use when answers began that it may
 /// undo, and these sessions.
-fn before<'a>(
+fn history_before<'a>(
     history: &'a History,
     failover: &Failover,
     earlier: &Spans,
@@ -108,12 +86,12 @@ fn before<'a>(
     let own = Spans::of(std::slice::from_ref(failover));
     let until = history.calls.partition_point(|call| call.begin <= failover.until);
     let calls = || history.calls[..until].iter();
-    let of: HashSet<_> = calls().filter(|call| own.meet(call)).filter_map(Call::key).collect();
+    let of: HashSet<_> = calls().filter(|call| own.overlap(call)).filter_map(Call::key).collect();
     let mut before = History { calls: Vec::new(), ..history.clone_head() };
     // Lists and revocations are about all sessions.
     for call in calls().filter(|call| call.key().is_none_or(|key| of.contains(key))) {
         let mut call = call.clone();
-        if earlier.meet(&call) && !doubt(&mut call) {
+        if earlier.overlap(&call) && !make_unknown(&mut call) {
             continue;
         }
         // What came later came from somebody else, maybe.

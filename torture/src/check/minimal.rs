@@ -1,6 +1,9 @@
 //! The fewest calls that still prove a violation.
 
-use super::{Law, Violation, check};
+use super::{
+    checker::check,
+    violation::{Law, Violation},
+};
 use crate::history::{Call, History};
 
 /// Beyond this many, calls are not tried one by one.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{failover::Spans, session::Session};
+use super::{session::Session, spans::Spans};
 use crate::history::{Call, Op};
 
 /// The calls about principals, by their names, in the order of their beginnings.
@@ -43,12 +43,18 @@ impl<'a> Principals<'a> {
     /// Whether a session may be alive and in no list since a failover undid one of the two. It may
     /// have been made, signed in, extended or ended in such a time, or been one of those that were
     /// revoked.
-    pub(super) fn may_be_apart(&self, session: &Session<'a>, undone: &Spans) -> bool {
-        let written =
-            || session.effects.iter().map(|effect| effect.call).chain(session.ends.iter().copied());
+    pub(super) fn may_be_unlisted(&self, session: &Session<'a>, undone: &Spans) -> bool {
+        let written = || {
+            session
+                .effects
+                .iter()
+                .map(|effect| effect.call)
+                .chain(session.deletions.iter().copied())
+        };
         let names = || session.sign_ins().filter_map(|(.., signed_in)| signed_in.principal);
-        written().any(|call| undone.meet(call))
-            || names()
-                .any(|name| self.revocations(name, u64::MAX).iter().any(|call| undone.meet(call)))
+        written().any(|call| undone.overlap(call))
+            || names().any(|name| {
+                self.revocations(name, u64::MAX).iter().any(|call| undone.overlap(call))
+            })
     }
 }

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, fmt::Display};
 
-use super::{Violation, minimal};
-use crate::history::{Answer, Call, History, Op, Rotate, Seen, Write};
+use super::{minimal::minimal, violation::Violation};
+use crate::history::{Answer, Call, History, LoadedSession, Op, Rotate, Write};
 
 /// How many calls are shown.
 const SHOWN: usize = 40;
@@ -140,7 +140,7 @@ fn answered(answer: &Answer) -> String {
             let values = pairs(&seen.values);
             let whose =
                 seen.principal.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
-            let Seen { version, secret, generation, since, age, ttl, .. } = seen;
+            let LoadedSession { version, secret, generation, since, age, ttl, .. } = seen;
             let grace = seen
                 .grace
                 .as_ref()

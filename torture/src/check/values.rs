@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     register::Register,
-    session::{Effect, Session, Sight},
+    session::{Effect, Observation, Session},
     violation::{Law, Verdict, Violation},
 };
-use crate::history::{Op, Seen};
+use crate::history::{LoadedSession, Op};
 
 /// Names of values begin with this, those of counters do not.
 pub(super) const VALUE: char = 'v';
 
 /// What one write did to one name: its effect, and the value, if it left one.
-type Deed<'a, 'l> = (&'l Effect<'a>, Option<&'a str>);
+type ValueWrite<'a, 'l> = (&'l Effect<'a>, Option<&'a str>);
 
 pub(super) fn check(session: &Session<'_>, verdict: &mut Verdict) {
-    let mut deeds: BTreeMap<&str, Vec<Deed<'_, '_>>> = BTreeMap::new();
+    let mut writes: BTreeMap<&str, Vec<ValueWrite<'_, '_>>> = BTreeMap::new();
     let names: BTreeSet<&str> =
         session.effects.iter().flat_map(|effect| names_of(effect)).collect();
     for effect in &session.effects {
@@ -26,27 +26,27 @@ pub(super) fn check(session: &Session<'_>, verdict: &mut Verdict) {
             // What a new session does not have was removed by its creation, so to speak.
             if set.is_some() || creates || effect.write.remove.iter().any(|removed| removed == name)
             {
-                deeds.entry(name).or_default().push((effect, set));
+                writes.entry(name).or_default().push((effect, set));
             }
         }
     }
-    let columns: BTreeMap<&str, Column<'_, '_>> =
-        deeds.into_iter().map(|(name, deeds)| (name, Column::new(deeds))).collect();
+    let by_name: BTreeMap<&str, ValueWrites<'_, '_>> =
+        writes.into_iter().map(|(name, writes)| (name, ValueWrites::new(writes))).collect();
     let nothing = Vec::new();
-    for sight in &session.sights {
-        let Some(seen) = sight.seen else { continue };
-        for (name, column) in &columns {
-            verdict.ask(column.judge(session, sight, seen, name));
+    for observation in &session.observations {
+        let Some(seen) = observation.seen else { continue };
+        for (name, writes) in &by_name {
+            verdict.record(writes.judge(session, observation, seen, name));
         }
         let unknown = seen
             .values
             .keys()
-            .filter(|name| name.starts_with(VALUE) && !columns.contains_key(name.as_str()));
+            .filter(|name| name.starts_with(VALUE) && !by_name.contains_key(name.as_str()));
         for name in unknown {
-            verdict.ask(Some(violation(
+            verdict.record(Some(violation(
                 Law::NeverWritten,
                 session,
-                sight,
+                observation,
                 format!("{name} was never set in this session"),
                 &nothing,
             )));
@@ -59,21 +59,21 @@ fn names_of<'l>(effect: &'l Effect<'_>) -> impl Iterator<Item = &'l str> {
 }
 
 /// All that was done to one name.
-struct Column<'a, 'l> {
-    deeds: Vec<Deed<'a, 'l>>,
+struct ValueWrites<'a, 'l> {
+    writes: Vec<ValueWrite<'a, 'l>>,
     /// Which deed set a value.
     writers: HashMap<&'a str, usize>,
-    /// The deeds that left none.
+    /// The writes that left none.
     removals: Vec<usize>,
-    /// The deeds by real time.
+    /// The writes by real time.
     times: Register<'a, usize>,
-    /// The deeds by version, where that is known.
+    /// The writes by version, where that is known.
     versions: Vec<(u64, usize)>,
 }
 
-impl<'a, 'l> Column<'a, 'l> {
-    fn new(deeds: Vec<Deed<'a, 'l>>) -> Self {
-        let places = || deeds.iter().enumerate();
+impl<'a, 'l> ValueWrites<'a, 'l> {
+    fn new(writes: Vec<ValueWrite<'a, 'l>>) -> Self {
+        let places = || writes.iter().enumerate();
         let writers = places().filter_map(|(at, (_, value))| Some(((*value)?, at))).collect();
         let removals =
             places().filter(|(_, (_, value))| value.is_none()).map(|(at, _)| at).collect();
@@ -83,15 +83,15 @@ impl<'a, 'l> Column<'a, 'l> {
         let mut versions: Vec<_> =
             places().filter_map(|(at, (effect, _))| Some((effect.version?, at))).collect();
         versions.sort_unstable();
-        Self { deeds, writers, removals, times, versions }
+        Self { writes, writers, removals, times, versions }
     }
 
     /// What is wrong with what a read shows under this name.
     fn judge(
         &self,
         session: &Session<'_>,
-        sight: &Sight<'_>,
-        seen: &Seen,
+        observation: &Observation<'_>,
+        seen: &LoadedSession,
         name: &str,
     ) -> Option<Violation> {
         let shown = seen.values.get(name).map(String::as_str);
@@ -103,20 +103,26 @@ impl<'a, 'l> Column<'a, 'l> {
                 let text = format!(
                     "shows {text}, which no write of this session set, or one that was refused"
                 );
-                return Some(violation(Law::NeverWritten, session, sight, text, &[]));
+                return Some(violation(Law::NeverWritten, session, observation, text, &[]));
             }
             None => None,
         };
         let could = writer.as_ref().map_or(self.removals.as_slice(), std::slice::from_ref);
-        if let Some(writer) = writer.map(|at| self.deeds[at].0)
-            && (writer.call.begin > sight.end()
+        if let Some(writer) = writer.map(|at| self.writes[at].0)
+            && (writer.call.begin > observation.end()
                 || writer.version.is_some_and(|version| version > seen.version))
         {
             let text = format!("version {} shows {text}, which was written later", seen.version);
-            return Some(violation(Law::NeverWritten, session, sight, text, &[writer.call.id]));
+            return Some(violation(
+                Law::NeverWritten,
+                session,
+                observation,
+                text,
+                &[writer.call.id],
+            ));
         }
-        self.judge_version(session, sight, seen, could, &text)
-            .or_else(|| self.judge_time(session, sight, could, &text))
+        self.judge_version(session, observation, seen, could, &text)
+            .or_else(|| self.judge_time(session, observation, could, &text))
     }
 
     /// It has to be the last write before the read's version, or one of which nobody knows the
@@ -124,65 +130,70 @@ impl<'a, 'l> Column<'a, 'l> {
     fn judge_version(
         &self,
         session: &Session<'_>,
-        sight: &Sight<'_>,
-        seen: &Seen,
+        observation: &Observation<'_>,
+        seen: &LoadedSession,
         could: &[usize],
         text: &str,
     ) -> Option<Violation> {
         let until = self.versions.partition_point(|(version, _)| *version <= seen.version);
         let (version, last) = *self.versions[..until].last()?;
         let is_last = |at: usize| {
-            let effect = self.deeds[at].0;
+            let effect = self.writes[at].0;
             at == last
                 || (effect.version.is_none()
                     && effect.bound > version
-                    && effect.call.begin <= sight.end())
+                    && effect.call.begin <= observation.end())
         };
         if could.iter().any(|at| is_last(*at)) {
             return None;
         }
         let text =
             format!("version {} shows {text}, and version {version} wrote that name", seen.version);
-        Some(violation(Law::LostWrite, session, sight, text, &self.ids(could, last)))
+        Some(violation(Law::LostWrite, session, observation, text, &self.ids(could, last)))
     }
 
     /// It has to be a write that nothing has certainly overwritten.
     fn judge_time(
         &self,
         session: &Session<'_>,
-        sight: &Sight<'_>,
+        observation: &Observation<'_>,
         could: &[usize],
         text: &str,
     ) -> Option<Violation> {
         let fits = |at: usize| could.binary_search(&at).is_ok();
-        if self.times.possible(sight.begin(), sight.end()).any(|entry| fits(entry.value)) {
+        if self
+            .times
+            .possible(observation.begin(), observation.end())
+            .any(|entry| fits(entry.value))
+        {
             return None;
         }
         let overwritten = self.times.all().filter(|entry| fits(entry.value));
-        let last =
-            overwritten.filter_map(|entry| self.times.successor(entry, sight.begin())).last()?;
+        let last = overwritten
+            .filter_map(|entry| self.times.successor(entry, observation.begin()))
+            .last()?;
         let text = format!("shows {text}, which was overwritten before this began");
-        Some(violation(Law::LostWrite, session, sight, text, &self.ids(could, last.value)))
+        Some(violation(Law::LostWrite, session, observation, text, &self.ids(could, last.value)))
     }
 
     fn ids(&self, could: &[usize], last: usize) -> Vec<u64> {
         // Of many removals the last few tell enough.
-        could.iter().rev().take(3).chain([&last]).map(|at| self.deeds[*at].0.call.id).collect()
+        could.iter().rev().take(3).chain([&last]).map(|at| self.writes[*at].0.call.id).collect()
     }
 }
 
 fn violation(
     law: Law,
     session: &Session<'_>,
-    sight: &Sight<'_>,
+    observation: &Observation<'_>,
     text: String,
     others: &[u64],
 ) -> Violation {
-    let births = session.creations().map(|effect| effect.call.id);
-    let mut calls: Vec<_> = births.chain(others.iter().copied()).collect();
+    let creations = session.creations().map(|effect| effect.call.id);
+    let mut calls: Vec<_> = creations.chain(others.iter().copied()).collect();
     calls.sort_unstable();
     calls.dedup();
-    calls.retain(|id| *id != sight.call.id);
-    calls.push(sight.call.id);
+    calls.retain(|id| *id != observation.call.id);
+    calls.push(observation.call.id);
     Violation { law, of: session.key.to_owned(), text, calls }
 }

@@ -8,11 +8,11 @@ pub enum Law {
     /// A session that has ended was seen alive.
     Resurrection,
     /// A session was made twice: a creation changed a live one.
-    TwoBirths,
+    CreatedTwice,
     /// Two deletions each ended the session.
-    TwoEnds,
+    DeletedTwice,
     /// Two rotations each replaced one secret.
-    TwoRotations,
+    RotatedTwice,
     /// A secret was the current one after it had been replaced.
     SupersededAccepted,
     /// A commit was superseded, and no rotation explains it.
@@ -23,7 +23,7 @@ pub enum Law {
     /// A read shows a principal, a generation or a former secret that fits no write.
     Identity,
     /// A session is not there, and nothing that was asked explains it.
-    Loss,
+    LostSession,
     /// A read does not show what was written last.
     LostWrite,
     /// A read shows what nobody wrote, or what was refused.
@@ -40,7 +40,7 @@ pub enum Law {
     /// A session was seen after its deadline.
     AfterDeadline,
     /// The life or the age that was told is not the record's.
-    ToldTime,
+    WrongTime,
     /// A list lacks a live session of its principal.
     MissingInList,
     /// A list shows a session of another principal.
@@ -70,14 +70,14 @@ impl fmt::Display for Law {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Resurrection => "resurrection",
-            Self::TwoBirths => "two births",
-            Self::TwoEnds => "two ends",
-            Self::TwoRotations => "two rotations",
+            Self::CreatedTwice => "two creations",
+            Self::DeletedTwice => "deleted twice",
+            Self::RotatedTwice => "rotated twice",
             Self::SupersededAccepted => "superseded accepted",
             Self::SupersededWrongly => "superseded wrongly",
             Self::Claim => "claim",
             Self::Identity => "identity",
-            Self::Loss => "loss",
+            Self::LostSession => "lost session",
             Self::LostWrite => "lost write",
             Self::NeverWritten => "never written",
             Self::LostAdd => "lost add",
@@ -85,7 +85,7 @@ impl fmt::Display for Law {
             Self::Version => "version",
             Self::Guard => "guard",
             Self::AfterDeadline => "after deadline",
-            Self::ToldTime => "told time",
+            Self::WrongTime => "wrong time",
             Self::MissingInList => "missing in list",
             Self::ForeignInList => "foreign in list",
             Self::ListedTwice => "listed twice",
@@ -112,7 +112,7 @@ pub struct Verdict {
 
 impl Verdict {
     /// One question: `broken` tells what is wrong, if anything is.
-    pub(super) fn ask(&mut self, broken: Option<Violation>) {
+    pub(super) fn record(&mut self, broken: Option<Violation>) {
         self.checks += 1;
         self.violations.extend(broken);
     }

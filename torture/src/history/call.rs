@@ -113,7 +113,7 @@ pub enum Answer {
     /// To a creation: the key was taken.
     Taken,
     /// To a read.
-    Found(Seen),
+    Found(LoadedSession),
     /// To a read: there is no live session.
     Absent,
     /// To a commit: done.
@@ -139,7 +139,7 @@ pub enum Answer {
     /// To a deletion: whether one was there.
     Deleted(bool),
     /// To a list.
-    Listed(Vec<Shown>),
+    Listed(Vec<ListedSession>),
     /// To a revocation: how many there were.
     Revoked(u64),
     /// Refused; nothing changed.
@@ -152,7 +152,7 @@ pub enum Answer {
 
 /// A session as a read shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
+pub struct LoadedSession {
     /// Its values, counters among them, as JSON text.
     pub values: BTreeMap<String, String>,
     /// Its version.
@@ -179,7 +179,7 @@ pub struct Seen {
 
 /// A session as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shown {
+pub struct ListedSession {
     /// Its key.
     pub key: String,
     /// How long ago the user signed in, in milliseconds.
@@ -190,7 +190,7 @@ pub struct Shown {
 
 /// Whether what was asked happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum CallOutcome {
     /// It did, before the answer.
     Happened,
     /// It did not and will not.
@@ -202,9 +202,9 @@ pub enum Fate {
 impl Call {
     /// Whether what was asked happened. A read always did, if it was answered.
     #[must_use]
-    pub fn fate(&self) -> Fate {
+    pub fn outcome(&self) -> CallOutcome {
         match &self.answer {
-            None | Some(Answer::Unknown(_)) => Fate::Unknown,
+            None | Some(Answer::Unknown(_)) => CallOutcome::Unknown,
             Some(
                 Answer::Taken
                 | Answer::Conflict
@@ -212,8 +212,8 @@ impl Call {
                 | Answer::Gone
                 | Answer::Rejected(_)
                 | Answer::Corrupt(_),
-            ) => Fate::Refused,
-            Some(_) => Fate::Happened,
+            ) => CallOutcome::Refused,
+            Some(_) => CallOutcome::Happened,
         }
     }
 
@@ -251,7 +251,7 @@ impl Call {
     /// all time.
     #[must_use]
     pub fn settled(&self) -> u64 {
-        if self.fate() == Fate::Unknown { u64::MAX } else { self.end_or_never() }
+        if self.outcome() == CallOutcome::Unknown { u64::MAX } else { self.end_or_never() }
     }
 
     /// When its answer was there, or the end of all time.

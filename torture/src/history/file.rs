@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Call, log::Line};
+use super::{Call, log::LogLine};
 
 /// All calls of a run, and what was done to the processes meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,11 +99,11 @@ impl History {
                 Err(source) => return Err(HistoryError::Line { number: at + 1, source }),
             };
             match line {
-                Line::Begin { id, by, at, op } => {
+                LogLine::Begin { id, by, at, op } => {
                     places.insert(id, self.calls.len());
                     self.calls.push(Call { id, by, begin: at, end: None, op, answer: None });
                 }
-                Line::End { id, at, answer } => {
+                LogLine::End { id, at, answer } => {
                     if let Some(place) = places.get(&id) {
                         let call = &mut self.calls[*place];
                         (call.end, call.answer) = (Some(at), Some(answer));

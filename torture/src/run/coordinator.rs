@@ -1,14 +1,14 @@
 //! A whole run.
 
 use std::{
-    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use super::{
-    FaultKind, Faults, Plant, Site, Summary, WorkerSettings, client::Trouble, crew::Crew, fits,
-    nemesis::Nemesis, settle::settle, wire::Wire, worker::open,
+    FaultKind, Faults, PlantedBug, Summary, TargetStore, WorkerSettings, check_faults,
+    error::BoxError, final_reads::read_final_state, nemesis::Nemesis, packet_filter::PacketFilter,
+    worker::open, workers::Workers,
 };
 use crate::{
     check::{Verdict, check},
@@ -36,7 +36,7 @@ pub struct Options {
     /// What is done to the processes.
     pub faults: Faults,
     /// A mistake to plant.
-    pub plant: Option<Plant>,
+    pub plant: Option<PlantedBug>,
     /// By how much the store's clock may differ from ours.
     pub tolerance: Duration,
 }
@@ -52,10 +52,6 @@ pub struct Outcome {
     pub summary: Summary,
 }
 
-/// A run that could not be made or finished. That is no verdict on the store.
-#[derive(Debug)]
-pub struct RunError(Trouble);
-
 /// Runs workers on a store, disturbs them, and checks what they have written down. `None` if there
 /// is no such store here: the output says why.
 ///
@@ -66,16 +62,21 @@ pub struct RunError(Trouble);
 /// # Panics
 /// If a server of our own does not start, or there is none and `REQUIRE_SERVICES` asks for it.
 pub async fn run(options: &Options) -> Result<Option<Outcome>, RunError> {
-    fits(&options.store, &options.faults)?;
-    let wire = options.faults.0.contains(&FaultKind::Cut).then(Wire::own).transpose()?;
+    check_faults(&options.store, &options.faults)?;
+    let filter = options
+        .faults
+        .0
+        .contains(&FaultKind::Cut)
+        .then(PacketFilter::of_own_namespace)
+        .transpose()?;
     let folder = tempfile::Builder::new().prefix("torture-").tempdir()?;
-    let Some(mut site) =
-        Site::open(&options.store, &options.program, folder.path(), options.plant).await?
+    let Some(mut target) =
+        TargetStore::open(&options.store, &options.program, folder.path(), options.plant).await?
     else {
         return Ok(None);
     };
-    let history = record(options, &mut site, wire, folder.path()).await?;
-    drop(site);
+    let history = record(options, &mut target, filter, folder.path()).await?;
+    drop(target);
     let verdict = check(&history);
     let summary = Summary::of(&history, &verdict);
     Ok(Some(Outcome { history, verdict, summary }))
@@ -83,19 +84,19 @@ pub async fn run(options: &Options) -> Result<Option<Outcome>, RunError> {
 
 async fn record(
     options: &Options,
-    site: &mut Site,
-    wire: Option<Wire>,
+    target: &mut TargetStore,
+    filter: Option<PacketFilter>,
     folder: &Path,
-) -> Result<History, Trouble> {
+) -> Result<History, BoxError> {
     let start = now();
     let until = start + u64::try_from(options.length.as_nanos())?;
     let run = format!("{:08x}", fastrand::u32(..));
-    let plant = site.plant_of_workers(options.plant);
+    let plant = target.bug_of_workers(options.plant);
     let settings = WorkerSettings {
-        url: site.url(),
+        url: target.url(),
         plant,
         log: PathBuf::new(),
-        board: folder.join("board"),
+        shared_keys: folder.join("shared_keys"),
         run: run.clone(),
         seed: options.seed,
         number: 0,
@@ -103,21 +104,22 @@ async fn record(
         clients: options.clients,
         until,
     };
-    let mut crew = Crew::start_all(&options.program, folder, settings, options.workers)?;
-    let faults =
-        Nemesis::new(options.seed, &options.faults, wire).rage(&mut crew, site, until).await?;
+    let mut workers = Workers::start_all(&options.program, folder, settings, options.workers)?;
+    let faults = Nemesis::new(options.seed, &options.faults, filter)
+        .run(&mut workers, target, until)
+        .await?;
     let begun = std::time::Instant::now();
-    while !crew.has_ended()? {
+    while !workers.has_ended()? {
         if begun.elapsed() > END_WITHIN {
             return Err(format!("workers did not end within {END_WITHIN:?} after the last call that they were to make").into());
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let tolerance = u64::try_from(options.tolerance.as_millis())?;
-    let unsynced = site.unsynced();
+    let unsynced = target.unsynced();
     let store = shown(&options.store);
     let (failovers, apart) =
-        (Vec::new(), matches!(site, Site::Replicated(servers) if servers.is_apart()));
+        (Vec::new(), matches!(target, TargetStore::Replicated(servers) if servers.is_apart()));
     let mut history = History {
         store,
         seed: options.seed,
@@ -129,7 +131,7 @@ async fn record(
         apart,
         calls: Vec::new(),
     };
-    for log in crew.logs() {
+    for log in workers.logs() {
         // A worker that was killed before its first call has none.
         if log.exists() {
             history.add_log(log)?;
@@ -137,10 +139,10 @@ async fn record(
     }
     history.arrange();
     let last = folder.join("calls-end");
-    settle(open(&site.url(), plant, now()).await?, &history.calls, &run, &last).await?;
+    read_final_state(open(&target.url(), plant, now()).await?, &history.calls, &run, &last).await?;
     history.add_log(&last)?;
     history.arrange();
-    if let Site::Replicated(servers) = site {
+    if let TargetStore::Replicated(servers) = target {
         history.failovers = servers.failovers().await?;
     }
     Ok(history)
@@ -154,29 +156,5 @@ fn shown(store: &str) -> String {
             rest.rsplit('@').next().unwrap_or_default().split('?').next().unwrap_or_default()
         ),
         None => store.to_owned(),
-    }
-}
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for RunError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
-    }
-}
-
-impl From<Trouble> for RunError {
-    fn from(trouble: Trouble) -> Self {
-        Self(trouble)
-    }
-}
-
-impl From<std::io::Error> for RunError {
-    fn from(error: std::io::Error) -> Self {
-        Self(error.into())
     }
 }

@@ -11,8 +11,8 @@ use std::{
 use rustix::process::geteuid;
 
 use super::{
-    client::Trouble,
-    wire::{OUTSIDE, Wire, name_of},
+    error::BoxError,
+    packet_filter::{OUTER_NAMESPACE, PacketFilter, name_of},
 };
 
 /// What a new one needs before it can be used.
@@ -39,24 +39,24 @@ const OUTSIDE_SERVERS: &[&str] = &[
 
 /// There can be no network namespace here, and so no cut.
 #[derive(Debug)]
-pub struct NoNamespace(String);
+pub struct NamespaceError(String);
 
 /// Goes on in a network namespace of its own: this program is started again in one, with the same
 /// words, in place of this process. Does nothing if it is in one.
 ///
 /// # Errors
-/// [`NoNamespace`] if there can be none here, or the tools are not there; says which.
-pub fn enter() -> Result<(), Trouble> {
-    if env::var_os(OUTSIDE).is_some() {
-        return Wire::own().map(drop);
+/// [`NamespaceError`] if there can be none here, or the tools are not there; says which.
+pub fn enter_namespace() -> Result<(), BoxError> {
+    if env::var_os(OUTER_NAMESPACE).is_some() {
+        return PacketFilter::of_own_namespace().map(drop);
     }
     let outside = name_of("self")?;
-    let ways = if geteuid().is_root() { &[AS_ROOT, AS_ANYBODY][..] } else { &[AS_ANYBODY] };
+    let option_sets = if geteuid().is_root() { &[AS_ROOT, AS_ANYBODY][..] } else { &[AS_ANYBODY] };
     let mut refusals = Vec::new();
-    for way in ways {
+    for options in option_sets {
         // A failure of `unshare` itself would look like a verdict.
         let tried = Command::new("unshare")
-            .args(*way)
+            .args(*options)
             .args(["sh", "-c", TRY])
             .stdin(Stdio::null())
             .output();
@@ -65,12 +65,12 @@ pub fn enter() -> Result<(), Trouble> {
                 let script = format!("{PREPARE} && exec \"$0\" \"$@\"");
                 let mut again = Command::new("unshare");
                 again
-                    .args(*way)
+                    .args(*options)
                     .args(["sh", "-c", &script])
                     .arg(env::current_exe()?)
                     .args(env::args_os().skip(1));
                 // Servers in containers would be outside of it.
-                again.env(OUTSIDE, outside).env("TEST_SERVICES_FROM", "path");
+                again.env(OUTER_NAMESPACE, outside).env("TEST_SERVICES_FROM", "path");
                 for variable in OUTSIDE_SERVERS {
                     again.env_remove(variable);
                 }
@@ -78,16 +78,16 @@ pub fn enter() -> Result<(), Trouble> {
             }
             Ok(done) => refusals.push(format!(
                 "unshare {}: {}",
-                way.join(" "),
+                options.join(" "),
                 String::from_utf8_lossy(&done.stderr).trim()
             )),
             Err(error) => refusals.push(format!("unshare: {error}")),
         }
     }
-    Err(NoNamespace(refusals.join("; ")).into())
+    Err(NamespaceError(refusals.join("; ")).into())
 }
 
-impl fmt::Display for NoNamespace {
+impl fmt::Display for NamespaceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(why) = self;
         write!(
@@ -98,4 +98,4 @@ impl fmt::Display for NoNamespace {
     }
 }
 
-impl Error for NoNamespace {}
+impl Error for NamespaceError {}

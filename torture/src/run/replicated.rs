@@ -8,7 +8,11 @@ use tests::{
     service::{ExternalServer, MongoSet, PASSWORD, RedisCluster, RedisSentinel},
 };
 
-use super::{client::Trouble, watch::Watch};
+use super::{
+    downtime::{Downtime, Outage},
+    error::BoxError,
+    replication_monitor::ReplicationMonitor,
+};
 use crate::history::{Failover, now};
 
 /// What Redis' nodes are started with: as in the field, what they hold is on disk too.
@@ -21,13 +25,13 @@ const COMPLETE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Servers that hold sessions together, and the hands on them.
 #[derive(Debug)]
-pub struct Replicated {
+pub struct ReplicatedServers {
     servers: Servers,
     /// When servers could certainly not answer anybody.
-    silences: Vec<Silence>,
+    downtimes: Vec<Downtime>,
     /// Whether anything was done to them since they were complete.
     is_disturbed: bool,
-    watch: Option<Watch>,
+    monitor: Option<ReplicationMonitor>,
 }
 
 #[derive(Debug)]
@@ -37,24 +41,7 @@ enum Servers {
     Set(MongoSet),
 }
 
-/// A server that is dead, or stands still.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Silence {
-    pub(super) port: u16,
-    pub(super) from: u64,
-    pub(super) until: u64,
-}
-
-/// What happens to a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Blow {
-    /// It is gone, and the kernel says so to whoever asks.
-    Killed,
-    /// It keeps its connections and answers nothing. Later it goes on where it was.
-    Frozen,
-}
-
-impl Replicated {
+impl ReplicatedServers {
     /// Starts those of this name. `None` if there are none here, or only somebody else's: the
     /// output says so.
     ///
@@ -77,8 +64,9 @@ impl Replicated {
             })
             .ok()?;
         // MongoDB's majority is asked to lose nothing, so nothing has to be known of its elections.
-        let watch = (!matches!(servers, Servers::Set(_))).then(|| Watch::begin(&ports));
-        Some(Self { servers, silences: Vec::new(), is_disturbed: false, watch })
+        let monitor =
+            (!matches!(servers, Servers::Set(_))).then(|| ReplicationMonitor::begin(&ports));
+        Some(Self { servers, downtimes: Vec::new(), is_disturbed: false, monitor })
     }
 
     pub(super) fn url(&self) -> String {
@@ -94,14 +82,14 @@ impl Replicated {
         matches!(self.servers, Servers::Cluster(_))
     }
 
-    /// Ends the watch, and says what servers took over from others meanwhile and what that may have
+    /// Ends the monitor, and says what servers took over from others meanwhile and what that may have
     /// undone. No call may be made any more.
     ///
     /// # Errors
     /// If too little was seen of a server.
-    pub(super) async fn failovers(&mut self) -> Result<Vec<Failover>, Trouble> {
-        match self.watch.take() {
-            Some(watch) => watch.end(&self.silences).await,
+    pub(super) async fn failovers(&mut self) -> Result<Vec<Failover>, BoxError> {
+        match self.monitor.take() {
+            Some(monitor) => monitor.end(&self.downtimes).await,
             None => Ok(Vec::new()),
         }
     }
@@ -115,13 +103,13 @@ impl Replicated {
     }
 
     /// One of the primaries.
-    pub(super) async fn primary(&self, rng: &mut Rng) -> Result<u16, Trouble> {
+    pub(super) async fn primary(&self, rng: &mut Rng) -> Result<u16, BoxError> {
         let primaries = self.servers.primaries().await?;
         Ok(primaries[rng.usize(..primaries.len())])
     }
 
     /// One of the servers that hold data.
-    pub(super) fn any(&self, rng: &mut Rng) -> Result<u16, Trouble> {
+    pub(super) fn any(&self, rng: &mut Rng) -> Result<u16, BoxError> {
         let ports = self.servers.ports()?;
         Ok(ports[rng.usize(..ports.len())])
     }
@@ -132,42 +120,42 @@ impl Replicated {
     }
 
     /// All servers that hold data.
-    pub(super) fn ports(&self) -> Result<Vec<u16>, Trouble> {
+    pub(super) fn ports(&self) -> Result<Vec<u16>, BoxError> {
         Ok(self.servers.ports()?)
     }
 
-    pub(super) async fn strike(&mut self, port: u16, blow: Blow) -> Result<(), Trouble> {
-        match (&mut self.servers, blow) {
-            (Servers::Sentinel(redis), Blow::Killed) => redis.stop(port).await?,
-            (Servers::Cluster(redis), Blow::Killed) => redis.stop(port).await?,
-            (Servers::Set(mongo), Blow::Killed) => mongo.stop(port).await?,
-            (Servers::Sentinel(redis), Blow::Frozen) => redis.freeze(port).await?,
-            (Servers::Cluster(redis), Blow::Frozen) => redis.freeze(port).await?,
-            (Servers::Set(mongo), Blow::Frozen) => mongo.freeze(port).await?,
+    pub(super) async fn inject(&mut self, port: u16, outage: Outage) -> Result<(), BoxError> {
+        match (&mut self.servers, outage) {
+            (Servers::Sentinel(redis), Outage::Killed) => redis.stop(port).await?,
+            (Servers::Cluster(redis), Outage::Killed) => redis.stop(port).await?,
+            (Servers::Set(mongo), Outage::Killed) => mongo.stop(port).await?,
+            (Servers::Sentinel(redis), Outage::Frozen) => redis.freeze(port).await?,
+            (Servers::Cluster(redis), Outage::Frozen) => redis.freeze(port).await?,
+            (Servers::Set(mongo), Outage::Frozen) => mongo.freeze(port).await?,
         }
-        self.silences.push(Silence { port, from: now(), until: u64::MAX });
+        self.downtimes.push(Downtime { port, from: now(), until: u64::MAX });
         Ok(())
     }
 
     /// Lets it come back. Whether it follows its successor by then is another question: sentinels
     /// look at it for eight seconds first.
-    pub(super) async fn heal(&mut self, port: u16, blow: Blow) -> Result<(), Trouble> {
-        if let Some(last) = self.silences.last_mut() {
+    pub(super) async fn recover(&mut self, port: u16, outage: Outage) -> Result<(), BoxError> {
+        if let Some(last) = self.downtimes.last_mut() {
             last.until = now();
         }
-        match (&mut self.servers, blow) {
-            (Servers::Sentinel(redis), Blow::Killed) => redis.start_again(port).await?,
-            (Servers::Cluster(redis), Blow::Killed) => redis.start_again(port).await?,
-            (Servers::Set(mongo), Blow::Killed) => mongo.start_again(port).await?,
-            (Servers::Sentinel(redis), Blow::Frozen) => redis.thaw(port).await?,
-            (Servers::Cluster(redis), Blow::Frozen) => redis.thaw(port).await?,
-            (Servers::Set(mongo), Blow::Frozen) => mongo.thaw(port).await?,
+        match (&mut self.servers, outage) {
+            (Servers::Sentinel(redis), Outage::Killed) => redis.start_again(port).await?,
+            (Servers::Cluster(redis), Outage::Killed) => redis.start_again(port).await?,
+            (Servers::Set(mongo), Outage::Killed) => mongo.start_again(port).await?,
+            (Servers::Sentinel(redis), Outage::Frozen) => redis.thaw(port).await?,
+            (Servers::Cluster(redis), Outage::Frozen) => redis.thaw(port).await?,
+            (Servers::Set(mongo), Outage::Frozen) => mongo.thaw(port).await?,
         }
         Ok(())
     }
 
     /// Waits until another server has taken over from this one.
-    pub(super) async fn succeeded(&self, port: u16) -> Result<(), Trouble> {
+    pub(super) async fn wait_for_successor(&self, port: u16) -> Result<(), BoxError> {
         let begun = std::time::Instant::now();
         while begun.elapsed() < PATIENCE {
             let primaries = self.servers.primaries().await?;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use crate::{
     check::{Law, Verdict, Violation},
-    history::{Fate, History},
+    history::{CallOutcome, History},
 };
 
 /// A run in numbers.
@@ -40,7 +40,7 @@ impl Summary {
     /// The numbers of a history.
     #[must_use]
     pub fn of(history: &History, verdict: &Verdict) -> Self {
-        let count = |fate| history.calls.iter().filter(|call| call.fate() == fate).count();
+        let count = |fate| history.calls.iter().filter(|call| call.outcome() == fate).count();
         let by_law = |violations: &[Violation]| {
             let mut laws = BTreeMap::new();
             for violation in violations {
@@ -52,9 +52,9 @@ impl Summary {
             store: history.store.clone(),
             seed: history.seed,
             calls: history.calls.len(),
-            acknowledged: count(Fate::Happened),
-            refused: count(Fate::Refused),
-            unknown: count(Fate::Unknown),
+            acknowledged: count(CallOutcome::Happened),
+            refused: count(CallOutcome::Refused),
+            unknown: count(CallOutcome::Unknown),
             faults: history.faults.len(),
             checks: verdict.checks,
             taken_back: verdict.taken_back,

@@ -8,18 +8,16 @@ use serde::{Deserialize, Serialize};
 use session_core::{SessionStore, spawn_sweeper};
 
 use super::{
-    Plant, Planted,
-    board::Board,
-    client::{Client, Trouble},
-    recorder::Recorder,
+    BuggyStore, PlantedBug, client::Client, error::BoxError, recorder::Recorder,
+    shared_keys::SharedKeys,
 };
 use crate::history::now;
 
 /// How long a client waits after a call that was not answered, in milliseconds at most: a store
 /// that is down answers fast.
-const PAUSE: u64 = 60;
+const PAUSE_AFTER_FAILURE: u64 = 60;
 /// How long it waits between calls, in microseconds at most.
-const BREATH: u64 = 3_000;
+const PAUSE_AFTER_ANSWER: u64 = 3_000;
 
 /// How often expired sessions are purged, and how many at once.
 const SWEEP: Duration = Duration::from_millis(400);
@@ -31,11 +29,11 @@ pub struct WorkerSettings {
     /// The store's URL.
     pub url: String,
     /// The mistake to plant.
-    pub plant: Option<Plant>,
+    pub plant: Option<PlantedBug>,
     /// Where it writes down its calls.
     pub log: PathBuf,
     /// Where the shared sessions are found.
-    pub board: PathBuf,
+    pub shared_keys: PathBuf,
     /// What its keys have in them.
     pub run: String,
     /// What chooses its calls, with its number and its life.
@@ -55,12 +53,12 @@ pub struct WorkerSettings {
 /// # Errors
 /// If the store cannot be opened, or the calls cannot be written down. What the store answers is
 /// none.
-pub async fn work(settings: WorkerSettings) -> Result<(), Trouble> {
+pub async fn run_worker(settings: WorkerSettings) -> Result<(), BoxError> {
     let store = open(&settings.url, settings.plant, settings.until).await?;
     // Purging beside the calls must be seen by none of them.
     let _sweeper = spawn_sweeper(Arc::clone(&store), SWEEP, SWEEP_BATCH);
     let recorder = Arc::new(Recorder::new(store, &settings.log)?);
-    let board = Arc::new(Board::open(&settings.board)?);
+    let shared_keys = Arc::new(SharedKeys::open(&settings.shared_keys)?);
     let clients = (0..settings.clients).map(|number| {
         let by = format!("w{}.{}/c{number}", settings.number, settings.life);
         let place =
@@ -68,20 +66,20 @@ pub async fn work(settings: WorkerSettings) -> Result<(), Trouble> {
         // Neighbouring seeds begin alike; a first draw parts them.
         let rng =
             Rng::with_seed(Rng::with_seed(settings.seed).u64(..) ^ Rng::with_seed(place).u64(..));
-        Client::new(Arc::clone(&recorder), Arc::clone(&board), rng, by, settings.run.clone())
+        Client::new(Arc::clone(&recorder), Arc::clone(&shared_keys), rng, by, settings.run.clone())
     });
-    try_join_all(clients.map(|client| tokio::spawn(live(client, settings.until))))
+    try_join_all(clients.map(|client| tokio::spawn(run_client(client, settings.until))))
         .await?
         .into_iter()
         .collect()
 }
 
-async fn live(mut client: Client, until: u64) -> Result<(), Trouble> {
+async fn run_client(mut client: Client, until: u64) -> Result<(), BoxError> {
     while now() < until {
         let pause = if client.step().await? {
-            Duration::from_micros(client.rng.u64(..BREATH))
+            Duration::from_micros(client.rng.u64(..PAUSE_AFTER_ANSWER))
         } else {
-            Duration::from_millis(client.rng.u64(..PAUSE))
+            Duration::from_millis(client.rng.u64(..PAUSE_AFTER_FAILURE))
         };
         tokio::time::sleep(pause).await;
     }
@@ -91,14 +89,14 @@ async fn live(mut client: Client, until: u64) -> Result<(), Trouble> {
 /// Opens a store. One that is being started may refuse for a while.
 pub(super) async fn open(
     url: &str,
-    plant: Option<Plant>,
+    plant: Option<PlantedBug>,
     until: u64,
-) -> Result<Arc<dyn SessionStore>, Trouble> {
+) -> Result<Arc<dyn SessionStore>, BoxError> {
     loop {
         match store_any::connect(url).await {
             Ok(store) => {
                 return Ok(
-                    plant.map_or(store.clone(), |plant| Arc::new(Planted::new(store, plant)))
+                    plant.map_or(store.clone(), |plant| Arc::new(BuggyStore::new(store, plant)))
                 );
             }
             Err(error) if now() >= until => return Err(error.into()),

@@ -3,17 +3,17 @@
 use super::*;
 
 /// What one primary served from 10 to 20 ms may be undone; until 30 ms nobody else had answered.
-fn verdict(tale: Tale, apart: bool) -> (Vec<Law>, Vec<Law>) {
+fn verdict(calls: HistoryBuilder, apart: bool) -> (Vec<Law>, Vec<Law>) {
     let failover =
         Failover { until: 30 * MS, spans: vec![(10 * MS, 20 * MS)], what: "a failover".to_owned() };
-    let verdict = check(&History { failovers: vec![failover], apart, ..tale.history() });
+    let verdict = check(&History { failovers: vec![failover], apart, ..calls.history() });
     let laws = |found: &[super::super::Violation]| found.iter().map(|found| found.law).collect();
     (laws(&verdict.violations), laws(&verdict.undone))
 }
 
 /// An addition at some time, which the last read does not show.
 fn lost_at(begin: u64, end: u64) -> (Vec<Law>, Vec<Law>) {
-    let added = born().between(begin, end, commit("k", sum("n0", 3)), summed(2, begin, "n0", 3));
+    let added = created().between(begin, end, commit("k", sum("n0", 3)), summed(2, begin, "n0", 3));
     verdict(added.between(60, 61, load("k"), seen(1, 59, &[])), false)
 }
 
@@ -31,7 +31,7 @@ fn one_before_or_after_may_not() {
     assert!(lost_at(8, 9).0.contains(&Law::LostAdd));
     assert!(lost_at(21, 22).0.contains(&Law::LostAdd));
     let deleted = |begin| {
-        born().between(begin, begin + 1, delete("k"), Answer::Deleted(true)).between(
+        created().between(begin, begin + 1, delete("k"), Answer::Deleted(true)).between(
             60,
             61,
             load("k"),
@@ -44,7 +44,7 @@ fn one_before_or_after_may_not() {
 
 #[test]
 fn until_another_took_over_the_former_one_keeps_the_laws() {
-    let wrote = || born().between(12, 13, commit("k", write(&[("v0", "1")])), done(2, 12));
+    let wrote = || created().between(12, 13, commit("k", write(&[("v0", "1")])), done(2, 12));
     // Its own answers a moment later know nothing of it, and no failover is to blame for that.
     let (violations, _) = verdict(wrote().between(14, 15, load("k"), seen(1, 14, &[])), false);
     assert!(violations.contains(&Law::LostWrite), "{violations:?}");
@@ -57,10 +57,11 @@ fn until_another_took_over_the_former_one_keeps_the_laws() {
 #[test]
 fn what_was_never_written_or_not_to_be_refused_is_no_failovers_doing() {
     let (violations, undone) =
-        verdict(born().between(12, 13, load("k"), seen(1, 12, &[("v0", "1")])), false);
+        verdict(created().between(12, 13, load("k"), seen(1, 12, &[("v0", "1")])), false);
     assert_eq!((violations, undone), (vec![Law::NeverWritten], vec![]));
     assert_eq!(
-        verdict(born().between(12, 13, load("k"), Answer::Corrupt("no JSON".to_owned())), false).0,
+        verdict(created().between(12, 13, load("k"), Answer::Corrupt("no JSON".to_owned())), false)
+            .0,
         [Law::Refused]
     );
 }
@@ -68,7 +69,7 @@ fn what_was_never_written_or_not_to_be_refused_is_no_failovers_doing() {
 #[test]
 fn a_rotation_of_the_last_moment_may_be_undone() {
     let rotated = |begin| {
-        born().between(begin, begin + 1, rotate("s0", "s1"), done(1, begin)).between(
+        created().between(begin, begin + 1, rotate("s0", "s1"), done(1, begin)).between(
             60,
             61,
             load("k"),
@@ -83,14 +84,15 @@ fn a_rotation_of_the_last_moment_may_be_undone() {
 fn a_list_on_another_server_may_have_lost_what_was_put_into_it_then() {
     let signed_in = |begin| {
         let read = |at: u64| Answer::Found(signed_in("p", 2, at, at - begin));
-        let tale = born().between(
+        let calls = created().between(
             begin,
             begin + 1,
             rotate_and("s0", "s1", None, of("p")),
             done_of(2, begin, 0),
         );
-        let tale = tale.between(40, 41, load("k"), read(40)).between(42, 43, list("p"), shown(&[]));
-        tale.between(44, 45, load("k"), read(44))
+        let calls =
+            calls.between(40, 41, load("k"), read(40)).between(42, 43, list("p"), shown(&[]));
+        calls.between(44, 45, load("k"), read(44))
     };
     assert_eq!(verdict(signed_in(12), true), (vec![], vec![Law::MissingInList]));
     assert_eq!(verdict(signed_in(5), true).0, [Law::MissingInList]);

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use tests::process::Process;
 
-use super::{WorkerSettings, client::Trouble};
+use super::{WorkerSettings, error::BoxError};
 
 /// The environment variable that makes a process a worker.
 pub(super) const WORKER: &str = "TORTURE_WORKER";
 
 /// The worker processes of a run. Dropping it kills them.
 #[derive(Debug)]
-pub(super) struct Crew<'a> {
+pub(super) struct Workers<'a> {
     program: &'a Path,
     folder: &'a Path,
     settings: WorkerSettings,
@@ -25,17 +25,17 @@ struct Worker {
     lives: usize,
 }
 
-impl<'a> Crew<'a> {
+impl<'a> Workers<'a> {
     pub(super) fn start_all(
         program: &'a Path,
         folder: &'a Path,
         settings: WorkerSettings,
         count: usize,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, BoxError> {
         let workers = (0..count).map(|_| Worker { process: None, lives: 0 }).collect();
-        let mut crew = Self { program, folder, settings, workers, logs: Vec::new() };
-        (0..count).try_for_each(|number| crew.start(number))?;
-        Ok(crew)
+        let mut workers = Self { program, folder, settings, workers, logs: Vec::new() };
+        (0..count).try_for_each(|number| workers.start(number))?;
+        Ok(workers)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -43,7 +43,7 @@ impl<'a> Crew<'a> {
     }
 
     /// Starts a worker that does not run.
-    pub(super) fn start(&mut self, number: usize) -> Result<(), Trouble> {
+    pub(super) fn start(&mut self, number: usize) -> Result<(), BoxError> {
         let worker = &mut self.workers[number];
         let log = self.folder.join(format!("calls-{number}-{}", worker.lives));
         let settings = WorkerSettings {
@@ -78,7 +78,7 @@ impl<'a> Crew<'a> {
     }
 
     /// Whether all live, or have ended well.
-    pub(super) fn watch(&mut self) -> Result<(), Trouble> {
+    pub(super) fn watch(&mut self) -> Result<(), BoxError> {
         for (number, worker) in self.workers.iter_mut().enumerate() {
             let Some(process) = &mut worker.process else { continue };
             if let Some(status) = process.ended().filter(|status| !status.success()) {
@@ -93,7 +93,7 @@ impl<'a> Crew<'a> {
     }
 
     /// Whether all have ended well.
-    pub(super) fn has_ended(&mut self) -> Result<bool, Trouble> {
+    pub(super) fn has_ended(&mut self) -> Result<bool, BoxError> {
         self.watch()?;
         Ok(self
             .workers

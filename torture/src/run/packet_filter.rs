@@ -7,10 +7,10 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use super::client::Trouble;
+use super::error::BoxError;
 
 /// The environment variable that tells a run in a namespace of its own which one is outside of it.
-pub(super) const OUTSIDE: &str = "TORTURE_OUTSIDE";
+pub(super) const OUTER_NAMESPACE: &str = "TORTURE_OUTSIDE";
 
 /// What packets are dropped by. The namespace, and it with it, ends with the run.
 const TABLE: &str = "table ip torture";
@@ -18,11 +18,11 @@ const TABLE: &str = "table ip torture";
 /// The network of the run. Whoever has one is in a namespace that was made for it, so that nobody
 /// else's packets are dropped.
 #[derive(Debug)]
-pub(super) struct Wire(());
+pub(super) struct PacketFilter(());
 
 /// Which packets are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum Direction {
     /// Those to the servers: they see no request any more.
     Requests,
     /// Those from the servers: they do what is asked, and nobody hears of it.
@@ -31,16 +31,16 @@ pub(super) enum Way {
     Both,
 }
 
-/// Whose packets are dropped.
+/// Connections packets are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Whose {
+pub(super) enum Connections {
     /// Everybody's.
     All,
     /// Those of some connections, by a bit of the client's port, while others go on.
     Some,
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for Direction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Requests => "packets to",
@@ -50,13 +50,13 @@ impl fmt::Display for Way {
     }
 }
 
-impl Wire {
+impl PacketFilter {
     /// The network that this process is in.
     ///
     /// # Errors
     /// If it is not one that was made for this run.
-    pub(super) fn own() -> Result<Self, Trouble> {
-        let outside = env::var(OUTSIDE).map_err(
+    pub(super) fn of_own_namespace() -> Result<Self, BoxError> {
+        let outside = env::var(OUTER_NAMESPACE).map_err(
             |_| "cut needs a network namespace of its own, which `torture run` makes for itself",
         )?;
         let own = name_of("self")?;
@@ -85,13 +85,18 @@ impl Wire {
         Ok(Self(()))
     }
 
-    /// Drops packets of these servers until they are [mended](Self::mend).
+    /// Drops packets of these servers until they are [mended](Self::restore).
     ///
     /// # Errors
     /// If the system does not do it.
     #[expect(clippy::unused_self, reason = "it proves where this is")]
-    pub(super) fn cut(&self, ports: &[u16], way: Way, whose: Whose) -> Result<(), Trouble> {
-        nft(&rules(ports, way, whose))
+    pub(super) fn cut(
+        &self,
+        ports: &[u16],
+        direction: Direction,
+        connections: Connections,
+    ) -> Result<(), BoxError> {
+        nft(&rules(ports, direction, connections))
     }
 
     /// Lets all packets through again.
@@ -99,13 +104,13 @@ impl Wire {
     /// # Errors
     /// If the system does not do it.
     #[expect(clippy::unused_self, reason = "it proves where this is")]
-    pub(super) fn mend(&self) -> Result<(), Trouble> {
+    pub(super) fn restore(&self) -> Result<(), BoxError> {
         nft(&format!("delete {TABLE}\n"))
     }
 }
 
 /// The namespace of a process, as `net:[4026531840]`.
-pub(super) fn name_of(process: &str) -> Result<String, Trouble> {
+pub(super) fn name_of(process: &str) -> Result<String, BoxError> {
     Ok(fs::read_link(Path::new("/proc").join(process).join("ns/net"))?.display().to_string())
 }
 
@@ -116,23 +121,27 @@ fn is_own(own: &str, outside: &str, first: Option<&str>) -> bool {
 }
 
 /// They are dropped where they come in: whoever sends one is not told.
-fn rules(ports: &[u16], way: Way, whose: Whose) -> String {
+fn rules(ports: &[u16], direction: Direction, connections: Connections) -> String {
     let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
     // The system gives connections even ports first, so the lowest bit would part nobody.
     let some = |side: &str| {
-        if whose == Whose::Some { format!("tcp {side} & 2 == 2 ") } else { String::new() }
+        if connections == Connections::Some {
+            format!("tcp {side} & 2 == 2 ")
+        } else {
+            String::new()
+        }
     };
     let requests = format!("tcp dport {{ {ports} }} {}drop\n", some("sport"));
     let answers = format!("tcp sport {{ {ports} }} {}drop\n", some("dport"));
-    let rules = match way {
-        Way::Requests => requests,
-        Way::Answers => answers,
-        Way::Both => requests + &answers,
+    let rules = match direction {
+        Direction::Requests => requests,
+        Direction::Answers => answers,
+        Direction::Both => requests + &answers,
     };
     format!("{TABLE} {{ chain arriving {{ type filter hook input priority 0;\n{rules}}}\n}}\n")
 }
 
-fn nft(script: &str) -> Result<(), Trouble> {
+fn nft(script: &str) -> Result<(), BoxError> {
     let mut child = Command::new("nft")
         .args(["-f", "-"])
         .stdin(Stdio::piped())
@@ -152,19 +161,19 @@ fn nft(script: &str) -> Result<(), Trouble> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Way, Whose, is_own, rules};
+    use super::{Connections, Direction, is_own, rules};
 
     #[test]
     fn a_cut_says_which_packets_do_not_arrive() {
         assert_eq!(
-            rules(&[1, 2], Way::Requests, Whose::All),
+            rules(&[1, 2], Direction::Requests, Connections::All),
             "table ip torture { chain arriving { type filter hook input priority 0;\ntcp dport { 1, 2 } drop\n}\n}\n"
         );
         assert!(
-            rules(&[7], Way::Answers, Whose::Some)
+            rules(&[7], Direction::Answers, Connections::Some)
                 .contains("\ntcp sport { 7 } tcp dport & 2 == 2 drop\n")
         );
-        assert_eq!(rules(&[7], Way::Both, Whose::All).matches("drop").count(), 2);
+        assert_eq!(rules(&[7], Direction::Both, Connections::All).matches("drop").count(), 2);
     }
 
     #[test]

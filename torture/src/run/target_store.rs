@@ -9,7 +9,7 @@ use ::tests::{
     wait,
 };
 
-use super::{FaultKind, Faults, OwnerSettings, Plant, Replicated, client::Trouble};
+use super::{FaultKind, Faults, OwnerSettings, PlantedBug, ReplicatedServers, error::BoxError};
 
 /// The stores that a run can bring itself, by name.
 pub const STORES: &[&str] = &[
@@ -29,7 +29,7 @@ pub(super) const OWNER: &str = "TORTURE_OWNER";
 
 /// The store of a run.
 #[derive(Debug)]
-pub enum Site {
+pub enum TargetStore {
     /// A process that owns the sessions, at this path.
     Ipc(Process, String),
     /// A file.
@@ -41,12 +41,12 @@ pub enum Site {
     /// Likewise.
     Sql(Box<AnySql>),
     /// Several servers of our own that take over from each other.
-    Replicated(Box<Replicated>),
+    Replicated(Box<ReplicatedServers>),
     /// Somebody else's, at this URL.
-    Theirs(String),
+    External(String),
 }
 
-impl Site {
+impl TargetStore {
     /// Opens the store of this name or URL. `None` if there is no such server here: the output says
     /// why.
     ///
@@ -59,8 +59,8 @@ impl Site {
         store: &str,
         program: &Path,
         folder: &Path,
-        plant: Option<Plant>,
-    ) -> Result<Option<Self>, Trouble> {
+        plant: Option<PlantedBug>,
+    ) -> Result<Option<Self>, BoxError> {
         Ok(match store {
             "ipc" => Some(ipc(program, folder, plant).await?),
             "sqlite" => AnySql::sqlite().await.map(|sql| Self::Sqlite(Box::new(sql))),
@@ -77,7 +77,9 @@ impl Site {
                 AnySql::own_mariadb(Durability::Full).await.map(|sql| Self::Sql(Box::new(sql)))
             }
             name @ ("redis-sentinel" | "redis-cluster" | "mongo-set") => {
-                Replicated::open(name).await.map(|servers| Self::Replicated(Box::new(servers)))
+                ReplicatedServers::open(name)
+                    .await
+                    .map(|servers| Self::Replicated(Box::new(servers)))
             }
             "memory" | "memory:" => {
                 return Err(
@@ -87,7 +89,7 @@ impl Site {
             url => {
                 store_any::check(url)
                     .map_err(|error| format!("{error}; or use one of {}", STORES.join(", ")))?;
-                Some(Self::Theirs(url.to_owned()))
+                Some(Self::External(url.to_owned()))
             }
         })
     }
@@ -101,13 +103,13 @@ impl Site {
             Self::Redis(redis) => redis.url("prefix=torture:"),
             Self::Mongo(mongo) => mongo.url("collection=torture"),
             Self::Replicated(servers) => servers.url(),
-            Self::Theirs(url) => url.clone(),
+            Self::External(url) => url.clone(),
         }
     }
 
     /// Where a planted mistake goes: the owner has it itself.
     #[must_use]
-    pub fn plant_of_workers(&self, plant: Option<Plant>) -> Option<Plant> {
+    pub fn bug_of_workers(&self, plant: Option<PlantedBug>) -> Option<PlantedBug> {
         plant.filter(|_| !matches!(self, Self::Ipc(..)))
     }
 
@@ -136,11 +138,11 @@ impl Site {
     ///
     /// # Errors
     /// If it has none of our own.
-    pub fn ports(&self) -> Result<Vec<u16>, Trouble> {
+    pub fn ports(&self) -> Result<Vec<u16>, BoxError> {
         match self {
             Self::Redis(_) | Self::Mongo(_) | Self::Sql(_) => Ok(ports_of(&self.url())),
             Self::Replicated(servers) => servers.ports(),
-            Self::Ipc(..) | Self::Sqlite(_) | Self::Theirs(_) => {
+            Self::Ipc(..) | Self::Sqlite(_) | Self::External(_) => {
                 Err("there is no network of ours to cut".into())
             }
         }
@@ -150,14 +152,16 @@ impl Site {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn freeze(&self) -> Result<(), Trouble> {
+    pub async fn freeze(&self) -> Result<(), BoxError> {
         match self {
             Self::Ipc(owner, _) => owner.freeze(),
             Self::Redis(redis) => redis.freeze().await?,
             Self::Mongo(mongo) => mongo.freeze().await?,
             Self::Sql(sql) | Self::Sqlite(sql) => sql.freeze().await?,
             Self::Replicated(_) => return Err("its servers are frozen one by one".into()),
-            Self::Theirs(_) => return Err("a server that is not ours is not ours to freeze".into()),
+            Self::External(_) => {
+                return Err("a server that is not ours is not ours to freeze".into());
+            }
         }
         Ok(())
     }
@@ -166,14 +170,14 @@ impl Site {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn thaw(&self) -> Result<(), Trouble> {
+    pub async fn thaw(&self) -> Result<(), BoxError> {
         match self {
             Self::Ipc(owner, _) => owner.thaw(),
             Self::Redis(redis) => redis.thaw().await?,
             Self::Mongo(mongo) => mongo.thaw().await?,
             Self::Sql(sql) | Self::Sqlite(sql) => sql.thaw().await?,
             Self::Replicated(_) => return Err("its servers are thawed one by one".into()),
-            Self::Theirs(_) => return Err("a server that is not ours is not ours to thaw".into()),
+            Self::External(_) => return Err("a server that is not ours is not ours to thaw".into()),
         }
         Ok(())
     }
@@ -182,12 +186,12 @@ impl Site {
     ///
     /// # Errors
     /// If it is not ours.
-    pub async fn stop(&mut self) -> Result<(), Trouble> {
+    pub async fn stop(&mut self) -> Result<(), BoxError> {
         match self {
             Self::Redis(redis) => redis.stop().await?,
             Self::Mongo(mongo) => mongo.stop().await?,
             Self::Sql(sql) => sql.stop().await?,
-            Self::Ipc(..) | Self::Sqlite(_) | Self::Replicated(_) | Self::Theirs(_) => {
+            Self::Ipc(..) | Self::Sqlite(_) | Self::Replicated(_) | Self::External(_) => {
                 return Err("there is nothing to stop here".into());
             }
         }
@@ -201,12 +205,12 @@ impl Site {
     ///
     /// # Panics
     /// If it does not answer.
-    pub async fn start_again(&mut self) -> Result<(), Trouble> {
+    pub async fn start_again(&mut self) -> Result<(), BoxError> {
         match self {
             Self::Redis(redis) => redis.start_again().await?,
             Self::Mongo(mongo) => mongo.start_again().await?,
             Self::Sql(sql) => sql.start_again().await?,
-            Self::Ipc(..) | Self::Sqlite(_) | Self::Replicated(_) | Self::Theirs(_) => {
+            Self::Ipc(..) | Self::Sqlite(_) | Self::Replicated(_) | Self::External(_) => {
                 return Err("there is nothing to start here".into());
             }
         }
@@ -218,7 +222,7 @@ impl Site {
 ///
 /// # Errors
 /// If there are such; says why, and which there are.
-pub fn fits(store: &str, faults: &Faults) -> Result<(), Trouble> {
+pub fn check_faults(store: &str, faults: &Faults) -> Result<(), BoxError> {
     let theirs = [
         "a server that is not ours is not ours to stop",
         "there is nobody of ours to take over",
@@ -272,17 +276,21 @@ fn ports_of(url: &str) -> Vec<u16> {
     hosts.split(',').filter_map(|host| host.rsplit_once(':')?.1.parse().ok()).collect()
 }
 
-async fn ipc(program: &Path, folder: &Path, plant: Option<Plant>) -> Result<Site, Trouble> {
+async fn ipc(
+    program: &Path,
+    folder: &Path,
+    plant: Option<PlantedBug>,
+) -> Result<TargetStore, BoxError> {
     let path = folder.join("owner.sock");
     let settings = serde_json::to_string(&OwnerSettings { path: path.clone(), plant })?;
     let owner = Process::start(program, &["owner"], &[(OWNER, &settings)]);
     wait::until_true("the owner to listen", PATIENCE, || path.exists()).await;
-    Ok(Site::Ipc(owner, path.display().to_string()))
+    Ok(TargetStore::Ipc(owner, path.display().to_string()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{fits, ports_of};
+    use super::{check_faults, ports_of};
 
     #[test]
     fn the_ports_are_those_behind_the_hosts() {
@@ -293,7 +301,7 @@ mod tests {
     #[test]
     fn a_fault_that_a_store_cannot_have_is_refused_with_those_that_it_can() {
         let refused = |store, faults: &str| {
-            fits(store, &faults.parse().unwrap()).err().map(|error| error.to_string())
+            check_faults(store, &faults.parse().unwrap()).err().map(|error| error.to_string())
         };
         assert_eq!(refused("ipc", "kill,freeze"), None);
         assert_eq!(

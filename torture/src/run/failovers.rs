@@ -1,40 +1,40 @@
 //! Who took over from whom, and which answers that may have undone.
 //!
-//! Redis' nodes name the line of changes that they hold, and how far they are in it. A replica that
-//! takes over begins a line, and says up to which place it has the former one. So what had been
-//! executed when the former primary was at such a place is kept, for certain. What it served
+//! Redis' nodes name the replication_id of changes that they hold, and how far they are in it. A replica that
+//! takes over begins a replication_id, and says up to which place it has the former one. So what had been
+//! executed when the former primary was at such a place is kept, for certain. What it session_commands
 //! afterwards may be undone.
 
-use super::{client::Trouble, replicated::Silence};
+use super::{downtime::Downtime, error::BoxError};
 use crate::history::Failover;
 
 /// What a node said at some moment of a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Sample {
+pub(super) struct ReplicationSample {
     pub(super) port: u16,
     /// It said so not before this,
     pub(super) from: u64,
     /// and not after this.
     pub(super) to: u64,
-    /// The process; another one after a restart.
-    pub(super) process: String,
-    /// The line of changes that it holds.
-    pub(super) line: String,
-    /// The line that this one came from.
-    pub(super) former_line: String,
-    /// The first place of this line that the former one does not have.
-    pub(super) parted_at: i64,
+    /// The run_id; another one after a restart.
+    pub(super) run_id: String,
+    /// The replication_id of changes that it holds.
+    pub(super) replication_id: String,
+    /// The replication_id that this one came from.
+    pub(super) former_replication_id: String,
+    /// The first place of this replication_id that the former one does not have.
+    pub(super) diverged_at: i64,
     /// How far it is.
     pub(super) offset: i64,
     /// Whether it takes itself for a primary.
     pub(super) is_primary: bool,
-    /// How many commands about sessions it has served.
-    pub(super) served: u64,
+    /// How many commands about sessions it has session_commands.
+    pub(super) session_commands: u64,
 }
 
-impl Sample {
+impl ReplicationSample {
     /// Whether it says nothing that another one did not say.
-    pub(super) fn says_what(&self, other: &Self) -> bool {
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
         let at = |sample: &Self| Self { from: 0, to: 0, ..sample.clone() };
         at(self) == at(other)
     }
@@ -45,14 +45,14 @@ impl Sample {
 ///
 /// # Errors
 /// If one of the servers was not seen after that, or one that took over was not seen before: all
-/// that its predecessor served would count as undone, and nothing be proved.
-pub(super) fn takeovers(
-    samples: &[Sample],
-    silences: &[Silence],
+/// that its predecessor session_commands would count as undone, and nothing be proved.
+pub(super) fn find_failovers(
+    samples: &[ReplicationSample],
+    downtimes: &[Downtime],
     servers: &[u16],
     over: u64,
-) -> Result<Vec<Failover>, Trouble> {
-    let mut samples: Vec<&Sample> = samples.iter().collect();
+) -> Result<Vec<Failover>, BoxError> {
+    let mut samples: Vec<&ReplicationSample> = samples.iter().collect();
     samples.sort_by_key(|sample| (sample.port, sample.from));
     let of = |port: u16| samples.iter().copied().filter(move |sample| sample.port == port);
     if let Some(port) =
@@ -61,14 +61,15 @@ pub(super) fn takeovers(
         return Err(too_little(port, "it did not answer when all was over"));
     }
     let mut found: Vec<Failover> = Vec::new();
-    let mut lines: Vec<&str> = Vec::new();
-    for new in
-        samples.iter().filter(|new| new.is_primary && !new.former_line.trim_matches('0').is_empty())
+    let mut replication_ids: Vec<&str> = Vec::new();
+    for new in samples
+        .iter()
+        .filter(|new| new.is_primary && !new.former_replication_id.trim_matches('0').is_empty())
     {
-        if lines.contains(&new.line.as_str()) {
+        if replication_ids.contains(&new.replication_id.as_str()) {
             continue;
         }
-        lines.push(&new.line);
+        replication_ids.push(&new.replication_id);
         // Until then it was a replica, which answers nobody.
         let until = of(new.port)
             .filter(|sample| sample.from < new.from && !sample.is_primary)
@@ -80,7 +81,7 @@ pub(super) fn takeovers(
         let mut spans = Vec::new();
         let mut ports: Vec<_> = samples
             .iter()
-            .filter(|old| old.is_primary && old.line == new.former_line)
+            .filter(|old| old.is_primary && old.replication_id == new.former_replication_id)
             .map(|old| old.port)
             .collect();
         ports.dedup();
@@ -91,7 +92,7 @@ pub(super) fn takeovers(
                 spans.extend(
                     undone(old, next, new, until)
                         .into_iter()
-                        .flat_map(|span| spoken(span, port, silences)),
+                        .flat_map(|span| without_downtimes(span, port, downtimes)),
                 );
             }
         }
@@ -108,35 +109,40 @@ pub(super) fn takeovers(
     Ok(found)
 }
 
-fn too_little(port: u16, why: &str) -> Trouble {
+fn too_little(port: u16, why: &str) -> BoxError {
     format!("the watch saw too little of the server on port {port}: {why}").into()
 }
 
-/// The time from one word of a former primary to its next, if it may have served meanwhile what its
+/// The time from one word of a former primary to its next, if it may have session_commands meanwhile what its
 /// successor does not have.
-fn undone(old: &Sample, next: &Sample, new: &Sample, until: u64) -> Option<(u64, u64)> {
-    if !old.is_primary || old.line != new.former_line {
+fn undone(
+    old: &ReplicationSample,
+    next: &ReplicationSample,
+    new: &ReplicationSample,
+    until: u64,
+) -> Option<(u64, u64)> {
+    if !old.is_primary || old.replication_id != new.former_replication_id {
         return None;
     }
-    let is_same = next.process == old.process;
-    if is_same && next.served == old.served {
+    let is_same = next.run_id == old.run_id;
+    if is_same && next.session_commands == old.session_commands {
         return None;
     }
     let is_kept = is_same
         && next.is_primary
-        && next.line == old.line
-        && next.offset < new.parted_at
+        && next.replication_id == old.replication_id
+        && next.offset < new.diverged_at
         && next.to <= until;
     (!is_kept).then_some((old.from, next.to))
 }
 
 /// What is left of a span without the times in which the server cannot have answered.
-fn spoken(span: (u64, u64), port: u16, silences: &[Silence]) -> Vec<(u64, u64)> {
+fn without_downtimes(span: (u64, u64), port: u16, downtimes: &[Downtime]) -> Vec<(u64, u64)> {
     let mut left = vec![span];
-    for silence in silences.iter().filter(|silence| silence.port == port) {
+    for downtime in downtimes.iter().filter(|downtime| downtime.port == port) {
         left = left
             .into_iter()
-            .flat_map(|(from, to)| [(from, to.min(silence.from)), (from.max(silence.until), to)])
+            .flat_map(|(from, to)| [(from, to.min(downtime.from)), (from.max(downtime.until), to)])
             .collect();
         left.retain(|(from, to)| from <= to);
         left.dedup();
@@ -148,51 +154,55 @@ fn spoken(span: (u64, u64), port: u16, silences: &[Silence]) -> Vec<(u64, u64)> 
 mod tests {
     use super::*;
 
-    /// A word of a primary of line `a` at port 1, with so much done and served.
-    fn old(at: u64, offset: i64, served: u64) -> Sample {
+    /// A word of a primary of replication_id `a` at port 1, with so much done and session_commands.
+    fn old(at: u64, offset: i64, session_commands: u64) -> ReplicationSample {
         let text = str::to_owned;
-        Sample {
+        ReplicationSample {
             port: 1,
             from: at,
             to: at + 1,
-            process: text("p"),
-            line: text("a"),
-            former_line: text("0000"),
-            parted_at: -1,
+            run_id: text("p"),
+            replication_id: text("a"),
+            former_replication_id: text("0000"),
+            diverged_at: -1,
             offset,
             is_primary: true,
-            served,
+            session_commands,
         }
     }
 
-    /// A word of port 2, which has line `a` up to place 20.
-    fn new(at: u64, is_primary: bool) -> Sample {
-        let line = if is_primary { "b" } else { "a" }.to_owned();
-        let former_line = if is_primary { "a" } else { "0000" }.to_owned();
-        Sample {
+    /// A word of port 2, which has replication_id `a` up to place 20.
+    fn new(at: u64, is_primary: bool) -> ReplicationSample {
+        let replication_id = if is_primary { "b" } else { "a" }.to_owned();
+        let former_replication_id = if is_primary { "a" } else { "0000" }.to_owned();
+        ReplicationSample {
             port: 2,
-            process: "q".to_owned(),
-            line,
-            former_line,
-            parted_at: 21,
+            run_id: "q".to_owned(),
+            replication_id,
+            former_replication_id,
+            diverged_at: 21,
             is_primary,
             ..old(at, 20, 0)
         }
     }
 
     /// What these tell when the calls were over at some time.
-    fn told(samples: &[Sample], silences: &[Silence], over: u64) -> Result<Vec<Failover>, String> {
-        takeovers(samples, silences, &[1, 2], over).map_err(|error| error.to_string())
+    fn told(
+        samples: &[ReplicationSample],
+        downtimes: &[Downtime],
+        over: u64,
+    ) -> Result<Vec<Failover>, String> {
+        find_failovers(samples, downtimes, &[1, 2], over).map_err(|error| error.to_string())
     }
 
     #[test]
     fn what_was_served_after_the_last_place_that_was_kept_is_undone() {
-        let killed = [Silence { port: 1, from: 33, until: 90 }];
-        // When it is there again it is another process, and answers nobody as what it was.
-        let back = Sample {
-            process: "r".to_owned(),
+        let killed = [Downtime { port: 1, from: 33, until: 90 }];
+        // When it is there again it is another run_id, and answers nobody as what it was.
+        let back = ReplicationSample {
+            run_id: "r".to_owned(),
             is_primary: false,
-            line: "b".to_owned(),
+            replication_id: "b".to_owned(),
             ..old(95, 30, 0)
         };
         let samples = [
@@ -214,7 +224,7 @@ mod tests {
 
     #[test]
     fn who_comes_back_and_serves_nobody_undoes_nothing() {
-        let frozen = [Silence { port: 1, from: 22, until: 80 }];
+        let frozen = [Downtime { port: 1, from: 22, until: 80 }];
         let samples = [
             old(10, 10, 5),
             old(20, 20, 9),
@@ -224,19 +234,26 @@ mod tests {
             old(90, 20, 9),
             new(95, true),
         ];
-        let demoted = Sample { is_primary: false, line: "b".to_owned(), ..old(95, 30, 9) };
+        let demoted = ReplicationSample {
+            is_primary: false,
+            replication_id: "b".to_owned(),
+            ..old(95, 30, 9)
+        };
         let quiet = [samples.as_slice(), std::slice::from_ref(&demoted)].concat();
         assert_eq!(told(&quiet, &frozen, 94).unwrap()[0].spans, []);
-        let served =
-            [samples.as_slice(), &[old(92, 24, 11), Sample { served: 11, ..demoted }]].concat();
-        assert_eq!(told(&served, &frozen, 94).unwrap()[0].spans, [(90, 93)]);
+        let session_commands = [
+            samples.as_slice(),
+            &[old(92, 24, 11), ReplicationSample { session_commands: 11, ..demoted }],
+        ]
+        .concat();
+        assert_eq!(told(&session_commands, &frozen, 94).unwrap()[0].spans, [(90, 93)]);
     }
 
     #[test]
     fn a_handover_that_lost_nothing_undoes_nothing() {
         let samples = [old(10, 10, 5), old(20, 20, 9), new(35, false), new(50, true)];
         assert_eq!(told(&samples[..3], &[], 0), Ok(Vec::new()));
-        let demoted = Sample { is_primary: false, ..old(25, 20, 9) };
+        let demoted = ReplicationSample { is_primary: false, ..old(25, 20, 9) };
         assert_eq!(told(&[samples.as_slice(), &[demoted]].concat(), &[], 0).unwrap()[0].spans, []);
     }
 

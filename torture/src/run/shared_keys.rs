@@ -7,18 +7,18 @@ use std::{
     path::Path,
 };
 
-/// How many bytes a place has; an id is shorter.
+/// How many bytes a slot has; an id is shorter.
 const WIDTH: usize = 128;
 
 /// The key of a session with one of its secrets, as a cookie holds them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Id {
+pub(super) struct SessionId {
     pub(super) key: String,
     pub(super) secret: String,
     pub(super) generation: u32,
 }
 
-impl Id {
+impl SessionId {
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(' ');
         let (key, secret, generation) =
@@ -27,48 +27,51 @@ impl Id {
     }
 }
 
-/// A file with a place for each shared session, which holds the id that some client posted last.
+/// A file with a slot for each shared session, which holds the id that some client posted last.
 ///
 /// A client that reads while another one writes may find a mixture of two ids. To the store that is
 /// a session that does not exist, or a wrong secret.
 #[derive(Debug)]
-pub(super) struct Board(File);
+pub(super) struct SharedKeys(File);
 
-impl Board {
+impl SharedKeys {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map(Self)
     }
 
-    /// The id at this place.
-    pub(super) fn read(&self, place: usize) -> Option<Id> {
+    /// The id at this slot.
+    pub(super) fn read(&self, slot: usize) -> Option<SessionId> {
         let mut text = [0; WIDTH];
-        self.0.read_exact_at(&mut text, Self::offset(place)).ok()?;
-        Id::parse(String::from_utf8_lossy(&text).trim_end_matches(['\0', ' ']))
+        self.0.read_exact_at(&mut text, Self::offset(slot)).ok()?;
+        SessionId::parse(String::from_utf8_lossy(&text).trim_end_matches(['\0', ' ']))
     }
 
     /// Puts an id there.
-    pub(super) fn write(&self, place: usize, id: &Id) -> io::Result<()> {
+    pub(super) fn write(&self, slot: usize, id: &SessionId) -> io::Result<()> {
         let text = format!("{} {} {}", id.key, id.secret, id.generation);
-        self.0.write_all_at(format!("{text:WIDTH$}").as_bytes(), Self::offset(place))
+        self.0.write_all_at(format!("{text:WIDTH$}").as_bytes(), Self::offset(slot))
     }
 
-    fn offset(place: usize) -> u64 {
-        (place * WIDTH) as u64
+    fn offset(slot: usize) -> u64 {
+        (slot * WIDTH) as u64
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Board, Id};
+    use super::{SessionId, SharedKeys};
 
     #[test]
     fn place_holds_the_last_id() {
-        let id =
-            |key: &str| Id { key: key.to_owned(), secret: "w0.0/c1-7".to_owned(), generation: 3 };
+        let id = |key: &str| SessionId {
+            key: key.to_owned(),
+            secret: "w0.0/c1-7".to_owned(),
+            generation: 3,
+        };
         let folder = tempfile::tempdir().unwrap();
         let (one, other) = (
-            Board::open(&folder.path().join("board")).unwrap(),
-            Board::open(&folder.path().join("board")).unwrap(),
+            SharedKeys::open(&folder.path().join("shared_keys")).unwrap(),
+            SharedKeys::open(&folder.path().join("shared_keys")).unwrap(),
         );
         assert_eq!(other.read(3), None);
         one.write(3, &id("a-long-key")).unwrap();

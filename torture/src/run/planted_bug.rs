@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// One mistake of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Plant {
+pub enum PlantedBug {
     /// A commit on a session that has gone creates it.
     Upsert,
     /// A commit's guard is not looked at.
@@ -43,7 +43,7 @@ pub enum Plant {
     TornCommit,
 }
 
-impl Plant {
+impl PlantedBug {
     /// All of them, with their names.
     pub const ALL: &[(&str, Self)] = &[
         ("upsert", Self::Upsert),
@@ -66,7 +66,7 @@ impl Plant {
     ];
 }
 
-impl FromStr for Plant {
+impl FromStr for PlantedBug {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -76,7 +76,7 @@ impl FromStr for Plant {
     }
 }
 
-impl fmt::Display for Plant {
+impl fmt::Display for PlantedBug {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = Self::ALL.iter().find(|(_, plant)| plant == self).map_or("?", |(name, _)| name);
         f.write_str(name)

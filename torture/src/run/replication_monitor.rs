@@ -14,9 +14,9 @@ use redis::{AsyncConnectionConfig, Client, aio::MultiplexedConnection};
 use tokio::task::JoinHandle;
 
 use super::{
-    client::Trouble,
-    replicated::Silence,
-    takeovers::{Sample, takeovers},
+    downtime::Downtime,
+    error::BoxError,
+    failovers::{ReplicationSample, find_failovers},
 };
 use crate::history::{Failover, now};
 
@@ -25,10 +25,10 @@ const ASK_EVERY: Duration = Duration::from_millis(25);
 /// How long one may take to answer. One that does not is asked again.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 /// How long each is asked at the end until it answers.
-const LAST_WORD_WITHIN: Duration = Duration::from_secs(10);
+const LAST_ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Commands that tell nothing of a session, so that nobody was misled by their answers.
-const OF_NO_SESSION: &[&str] = &[
+const OTHER_COMMANDS: &[&str] = &[
     "auth",
     "client",
     "cluster",
@@ -52,14 +52,14 @@ const OF_NO_SESSION: &[&str] = &[
 
 /// Asks Redis' nodes who they are and what they did, until it is [ended](Self::end).
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct ReplicationMonitor {
     ports: Vec<u16>,
     tasks: Vec<JoinHandle<()>>,
-    samples: Arc<Mutex<Vec<Sample>>>,
+    samples: Arc<Mutex<Vec<ReplicationSample>>>,
     is_over: Arc<AtomicBool>,
 }
 
-impl Watch {
+impl ReplicationMonitor {
     pub(super) fn begin(ports: &[u16]) -> Self {
         let (samples, is_over) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let tasks = ports
@@ -73,23 +73,23 @@ impl Watch {
     ///
     /// # Errors
     /// If too little was seen of a server to say so.
-    pub(super) async fn end(self, silences: &[Silence]) -> Result<Vec<Failover>, Trouble> {
+    pub(super) async fn end(self, downtimes: &[Downtime]) -> Result<Vec<Failover>, BoxError> {
         let over = now();
         self.is_over.store(true, Relaxed);
         for task in self.tasks {
             let _ = task.await;
         }
-        takeovers(&self.samples.lock(), silences, &self.ports, over)
+        find_failovers(&self.samples.lock(), downtimes, &self.ports, over)
     }
 }
 
-async fn follow(port: u16, samples: Arc<Mutex<Vec<Sample>>>, is_over: Arc<AtomicBool>) {
+async fn follow(port: u16, samples: Arc<Mutex<Vec<ReplicationSample>>>, is_over: Arc<AtomicBool>) {
     let mut connection = None;
-    let mut last: Option<Sample> = None;
-    let mut asked_last = None;
+    let mut last: Option<ReplicationSample> = None;
+    let mut final_since = None;
     loop {
-        if asked_last.is_none() && is_over.load(Relaxed) {
-            asked_last = Some(Instant::now());
+        if final_since.is_none() && is_over.load(Relaxed) {
+            final_since = Some(Instant::now());
         }
         let from = now();
         let asked = tokio::time::timeout(ANSWER_WITHIN, ask(port, &mut connection))
@@ -110,7 +110,7 @@ async fn follow(port: u16, samples: Arc<Mutex<Vec<Sample>>>, is_over: Arc<Atomic
             }
             last = Some(sample);
         }
-        if asked_last.is_some_and(|begun| has_answered || begun.elapsed() > LAST_WORD_WITHIN) {
+        if final_since.is_some_and(|begun| has_answered || begun.elapsed() > LAST_ANSWER_WITHIN) {
             break;
         }
         tokio::time::sleep(ASK_EVERY).await;
@@ -130,30 +130,30 @@ async fn ask(port: u16, connection: &mut Option<MultiplexedConnection>) -> Optio
 }
 
 /// What a node says in `INFO`.
-fn read(port: u16, from: u64, to: u64, text: &str) -> Option<Sample> {
-    let line = |name: &str| {
+fn read(port: u16, from: u64, to: u64, text: &str) -> Option<ReplicationSample> {
+    let field = |name: &str| {
         text.lines()
             .find_map(|line| line.split_once(':').filter(|(key, _)| *key == name))
             .map(|(_, value)| value.trim())
     };
-    let served =
+    let commands =
         text.lines().filter_map(|line| line.strip_prefix("cmdstat_")?.split_once(":calls="));
-    let served = served
-        .filter(|(name, _)| !OF_NO_SESSION.contains(&name.split('|').next().unwrap_or_default()));
+    let commands = commands
+        .filter(|(name, _)| !OTHER_COMMANDS.contains(&name.split('|').next().unwrap_or_default()));
     let count = |(_, rest): (&str, &str)| {
         rest.split(',').next().and_then(|digits| digits.parse::<u64>().ok()).unwrap_or_default()
     };
-    Some(Sample {
+    Some(ReplicationSample {
         port,
         from,
         to,
-        process: line("run_id")?.to_owned(),
-        line: line("master_replid")?.to_owned(),
-        former_line: line("master_replid2")?.to_owned(),
-        parted_at: line("second_repl_offset")?.parse().unwrap_or(-1),
-        offset: line("master_repl_offset")?.parse().ok()?,
-        is_primary: line("role")? == "master",
-        served: served.map(count).sum(),
+        run_id: field("run_id")?.to_owned(),
+        replication_id: field("master_replid")?.to_owned(),
+        former_replication_id: field("master_replid2")?.to_owned(),
+        diverged_at: field("second_repl_offset")?.parse().unwrap_or(-1),
+        offset: field("master_repl_offset")?.parse().ok()?,
+        is_primary: field("role")? == "master",
+        session_commands: commands.map(count).sum(),
     })
 }
 
@@ -168,9 +168,12 @@ mod tests {
                     cmdstat_hgetall:calls=3,usec=9\r\ncmdstat_info:calls=4,usec=9\r\n";
         let sample = read(1, 2, 3, text).unwrap();
         assert_eq!(
-            (sample.served, sample.offset, sample.parted_at, sample.is_primary),
+            (sample.session_commands, sample.offset, sample.diverged_at, sample.is_primary),
             (8, 70, 61, true)
         );
-        assert_eq!((sample.line.as_str(), sample.former_line.as_str()), ("bb", "cc"));
+        assert_eq!(
+            (sample.replication_id.as_str(), sample.former_replication_id.as_str()),
+            ("bb", "cc")
+        );
     }
 }

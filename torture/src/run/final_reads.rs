@@ -5,12 +5,9 @@ use std::{path::Path, sync::Arc, time::Duration};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use session_core::SessionStore;
 
-use super::{
-    client::{Trouble, principals},
-    recorder::Recorder,
-};
+use super::{client::principals, error::BoxError, recorder::Recorder};
 use crate::{
-    check::unsettled,
+    check::open_and_ended_keys,
     history::{Answer, Call, Op, now},
 };
 
@@ -24,12 +21,12 @@ const OVER: usize = 500;
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// Reads all sessions that may live, and lists all principals, and reads again what was alive.
-pub(super) async fn settle(
+pub(super) async fn read_final_state(
     store: Arc<dyn SessionStore>,
     calls: &[Call],
     run: &str,
     log: &Path,
-) -> Result<(), Trouble> {
+) -> Result<(), BoxError> {
     let until = now() + u64::try_from(ANSWER_WITHIN.as_nanos())?;
     while let Err(error) = store.ping().await {
         if now() > until {
@@ -41,11 +38,11 @@ pub(super) async fn settle(
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let recorder = Recorder::new(store, log)?;
-    let (open, over) = unsettled(calls);
+    let (open, over) = open_and_ended_keys(calls);
     let over = over.into_iter().rev().take(OVER);
     let load = async |key: &str| {
         let answer = recorder.call(BY, Op::Load { key: key.to_owned() }).await?;
-        Ok::<_, Trouble>(matches!(answer, Answer::Found(_)).then(|| key.to_owned()))
+        Ok::<_, BoxError>(matches!(answer, Answer::Found(_)).then(|| key.to_owned()))
     };
     let alive: Vec<_> = stream::iter(open.into_iter().chain(over))
         .map(load)
