@@ -1,4 +1,4 @@
-//! What is said on the command line, and what is said back.
+//! The command line: arguments, output and exit codes.
 
 use std::{error::Error, num::NonZeroU64, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -13,10 +13,11 @@ use torture::{
     },
 };
 
-/// How many violations are shown, and how much of what was undone; the file has them all.
+/// The number of violations, and of documented losses, that are printed. The file holds all of
+/// them.
 const SHOWN: usize = 5;
 
-/// Proves the laws of the session stores from outside, under faults.
+/// Checks the laws of the session stores from outside, under faults.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -26,44 +27,45 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs workers on a store, disturbs them, and checks what happened. Ends with 1 if the store
-    /// broke a law.
+    /// Runs workers on a store, injects faults, and checks the history of all calls. The exit code
+    /// is 1 if the store broke a law.
     Run {
-        /// ipc, sqlite, redis, mongo, postgres, mariadb, redis-sentinel, redis-cluster, mongo-set:
-        /// one of our own; or the URL of a store.
+        /// The store: ipc, sqlite, redis, mongo, postgres, mariadb, redis-sentinel, redis-cluster
+        /// or mongo-set, which the program starts itself; or the URL of a store.
         #[arg(long)]
         store: String,
-        /// How long calls are made.
+        /// The duration of the run in seconds.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
-        /// How many worker processes.
+        /// The number of worker processes.
         #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
         workers: u16,
-        /// How many clients in each of them.
+        /// The number of clients in each worker.
         #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
         clients: u16,
-        /// What chooses calls and faults; drawn if left out.
+        /// The seed for calls and faults. The default is a random number, which is printed.
         #[arg(long)]
         seed: Option<u64>,
-        /// Of kill, freeze, restart, failover and cut; or none.
+        /// The faults: any of kill, freeze, restart, failover and cut; or none.
         #[arg(long, default_value = "kill,freeze")]
         faults: Faults,
-        /// A mistake to plant in the store, to see it found.
+        /// A bug to plant in the store, so that the checker must find it.
         #[arg(long)]
         plant: Option<PlantedBug>,
-        /// By how many milliseconds the store's clock may differ from ours.
+        /// The largest difference between the store's clock and this machine's clock, in
+        /// milliseconds.
         #[arg(long, default_value = "250")]
         tolerance_ms: NonZeroU64,
-        /// Where the history of a violation goes.
+        /// The folder in which the history of a violation is saved.
         #[arg(long, default_value = ".")]
         keep: PathBuf,
-        /// Keeps the history in any case.
+        /// Saves the history of every run.
         #[arg(long)]
         keep_always: bool,
     },
-    /// Checks a history again.
+    /// Checks a saved history again.
     Check {
-        /// The file.
+        /// The file with the history.
         file: PathBuf,
     },
     #[command(hide = true)]
@@ -72,7 +74,7 @@ enum Command {
     Owner,
 }
 
-/// What the program does, and how it ends.
+/// Runs the program, and returns its exit code.
 pub(crate) fn main() -> ExitCode {
     match execute(Arguments::parse().command) {
         Ok(code) => code,

@@ -1,7 +1,7 @@
-//! The stores keep the laws while packets are lost; and where none can be lost a run says so.
+//! Runs with cuts: the stores keep the laws while packets are dropped.
 //!
-//! A cut takes a network namespace of its own. `TEST_NAMESPACES=none` says that there can be none
-//! here; without it these tests fail where that is so.
+//! A cut needs a network namespace for the run. Without one these tests fail.
+//! `TEST_NAMESPACES=none` says that the system makes no namespaces, and skips them.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -16,7 +16,7 @@ use std::{
 use torture::history::History;
 
 const SECONDS: &str = "6";
-/// Servers outside of the namespace, which nobody in it may be sent to.
+/// Servers outside of the namespace, which the run must not use.
 const OUTSIDE: &[(&str, &str)] = &[
     ("TEST_REDIS_URL", "redis://127.0.0.1:1/0"),
     ("TEST_POSTGRES_URL", "postgres://nobody@127.0.0.1:1/none"),
@@ -62,7 +62,7 @@ fn keeps_the_laws(store: &str) {
         "{:?}",
         history.faults
     );
-    // Calls went on until packets were lost, and then some of them did not.
+    // Some calls had no answer because of the cut, and many others had one.
     let unanswered = history
         .calls
         .iter()

@@ -1,4 +1,4 @@
-//! The checker can fail: each mistake that is planted in a store is found.
+//! Each planted bug is found, so the checker can fail.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -13,8 +13,8 @@ use torture::{
     run::{Faults, Options, PlantedBug, run},
 };
 
-/// How often it is tried, for longer each time: what takes two calls at the same moment takes some
-/// luck.
+/// The number of runs for each bug, each longer than the one before. A bug that needs two calls at
+/// the same moment may need several runs.
 const ATTEMPTS: u64 = 6;
 
 fn options(seed: u64, seconds: u64, plant: Option<PlantedBug>) -> Options {
@@ -38,7 +38,7 @@ async fn finds(plant: PlantedBug, law: Law) {
             continue;
         };
         println!("{}", describe(&outcome.history, found));
-        // What was written down tells the same again.
+        // The saved history gives the same verdict.
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("history");
         outcome.history.save(&file).unwrap();

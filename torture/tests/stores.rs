@@ -1,8 +1,7 @@
-//! The stores keep the laws while workers and servers are killed, restarted and made to stand
-//! still.
+//! The stores keep the laws while workers and servers are killed, restarted and frozen.
 //!
-//! `TORTURE_SECONDS` makes the runs longer, `TORTURE_SEED` repeats one as far as processes let
-//! themselves be repeated.
+//! `TORTURE_SECONDS` sets the duration of the runs. `TORTURE_SEED` repeats the choices of a run,
+//! but not the timing of its processes.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -17,11 +16,11 @@ use torture::{
     run::{Options, Outcome, PlantedBug, run},
 };
 
-/// How long each store is disturbed, in seconds.
+/// The duration of a run in seconds.
 const SECONDS: u64 = 6;
-/// How long at least where servers elect a successor, which takes a second vote at times.
+/// The shortest duration of a run with elections, in seconds. An election may need a second vote.
 const SECONDS_OF_ELECTIONS: u64 = 10;
-/// How many violations are shown.
+/// The number of violations that are printed.
 const SHOWN: usize = 5;
 
 async fn disturbed(store: &str, faults: &str, plant: Option<PlantedBug>) -> Option<Outcome> {
@@ -45,7 +44,7 @@ async fn disturbed(store: &str, faults: &str, plant: Option<PlantedBug>) -> Opti
     println!("{store}: TORTURE_SEED={}", options.seed);
     let outcome = run(&options).await.unwrap()?;
     println!("{}", outcome.summary);
-    // A run in which nothing happened proves nothing. While there is no primary not much does.
+    // A run with few calls proves little. During an election few calls get through.
     let enough = if faults == "failover" { 30 } else { 100 };
     assert!(
         outcome.summary.acknowledged > enough && outcome.summary.faults > 0,
@@ -84,7 +83,7 @@ async fn keeps_the_laws(store: &str, faults: &str) {
         outcome.history.save(&file).unwrap();
         panic!("{store} breaks a law {} times; the history is in {}", found.len(), file.display());
     }
-    // Who waits for a majority has nothing to excuse.
+    // A store that waits for a majority has no documented losses.
     assert!(
         store.starts_with("redis-") || outcome.verdict.undone.is_empty(),
         "{}",
@@ -92,7 +91,7 @@ async fn keeps_the_laws(store: &str, faults: &str) {
     );
 }
 
-/// What a failover explains is not all that happens in a run with failovers.
+/// Failovers do not hide a planted bug.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mistake_is_found_beside_failovers() {
     let Some(outcome) = disturbed("redis-sentinel", "failover", Some(PlantedBug::LostAdd)).await
@@ -100,7 +99,7 @@ async fn a_mistake_is_found_beside_failovers() {
         return;
     };
     assert!(!outcome.history.failovers.is_empty(), "{}", outcome.summary);
-    // How many there are is a matter of how long an election takes.
+    // The number of violations depends on the duration of the election, so one is enough.
     let mut found = outcome.verdict.violations.iter();
     assert!(found.any(|found| found.law == Law::LostAdd), "{}", outcome.summary);
 }

@@ -1,4 +1,4 @@
-//! The verdict on a history, with what crashes and failovers excuse.
+//! The entry of the checker: the verdict on a history, with what crashes and failovers excuse.
 
 use super::{
     crash, failover,
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::history::History;
 
-/// Checks a history.
+/// Checks a history against every law.
 #[must_use]
 pub fn check(history: &History) -> Verdict {
     if !history.failovers.is_empty() {

@@ -1,4 +1,4 @@
-//! Lists show the live sessions of their principal, each once, and no others.
+//! The laws of lists: a list shows every live session of its principal once, and no other session.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::history::{Answer, Call, Op};
 
-/// The keys that each answered list shows, by the number of its call.
+/// The keys in each answered list, by the id of the list call.
 pub(super) type ListedKeys<'a> = HashMap<u64, HashSet<&'a str>>;
 
 pub(super) fn shown(calls: &[Call]) -> ListedKeys<'_> {
@@ -24,7 +24,7 @@ pub(super) fn shown(calls: &[Call]) -> ListedKeys<'_> {
     lists.collect()
 }
 
-/// Keys that no call ever used, and sessions that one list shows twice.
+/// Reports keys that no call used, and sessions that one list shows twice.
 pub(super) fn check_lists(calls: &[Call], keys: &HashSet<&str>, verdict: &mut Verdict) {
     for call in calls {
         let (Op::List { principal }, Some(Answer::Listed(shown))) = (&call.op, &call.answer) else {
@@ -59,7 +59,7 @@ pub(super) fn check<'a>(
     let reads: Vec<_> =
         session.observations.iter().filter(|observation| observation.seen.is_some()).collect();
     for observation in session.observations.iter().filter(|observation| observation.alive) {
-        // A list shows it: it may be the principal's.
+        // The list shows the session, so the session must belong to the principal.
         let Op::List { principal } = &observation.call.op else { continue };
         let mut theirs = owners
             .possible(observation.begin(), observation.end())
@@ -81,7 +81,7 @@ pub(super) fn check<'a>(
         }));
     }
     let Some((alive_since, proof)) = session.alive_since.filter(|_| is_listed) else { return };
-    // Lists that began when the session was certainly there, and not yet certainly dead.
+    // Lists that began after the session was certainly alive and before it had certainly ended.
     let dead = first_end(session).map_or(u64::MAX, |(by, _)| by);
     for (name, list) in names.iter().flat_map(|name| {
         principals.lists(name, alive_since, dead).iter().map(move |list| (*name, *list))
@@ -100,7 +100,7 @@ pub(super) fn check<'a>(
     }
 }
 
-/// Whether the session was alive and this principal's through the whole call.
+/// Whether the session was alive and belonged to this principal during the whole call.
 fn certainly_theirs(
     session: &Session<'_>,
     observation: &Observation<'_>,
@@ -111,7 +111,7 @@ fn certainly_theirs(
     tolerance: u64,
 ) -> bool {
     let may_be_over = session.deletions.iter().any(|call| call.begin <= observation.end());
-    // Whether a revocation spares it does not matter: a session that may be revoked proves nothing.
+    // Any possible revocation makes the proof impossible, so the exception of the call is ignored.
     let may_be_revoked = || {
         let names = owners.all().filter_map(|entry| entry.value.principal);
         names
@@ -126,8 +126,8 @@ fn certainly_theirs(
     !may_be_over && !has_expired(observation, ttls, tolerance) && owned() && !may_be_revoked()
 }
 
-/// Who was signed in all the time, if reads before and after found the same version: then nothing
-/// changed in between.
+/// The principal of the session during the whole call. It is known if the reads before and after
+/// the call found the same version, because then nothing changed in between.
 #[expect(
     clippy::option_option,
     reason = "the outer one is whether it is known, the inner one is a session without a user"
@@ -139,7 +139,7 @@ fn between<'a>(
     let (begun, later) =
         reads.split_at(reads.partition_point(|read| read.begin() < observation.end()));
     let after = later.first()?;
-    // Versions only grow, so the last read that ended before is the one to compare with.
+    // Versions only grow, so the last read that ended before the list began is enough.
     let before = begun.iter().rev().find(|read| read.end() <= observation.begin())?;
     (before.version == after.version)
         .then(|| before.seen.and_then(|seen| seen.principal.as_deref()))

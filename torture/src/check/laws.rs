@@ -1,4 +1,4 @@
-//! Every law, checked on one history.
+//! Runs the checks of all laws on one history.
 
 use std::collections::HashSet;
 
@@ -13,17 +13,18 @@ use super::{
 };
 use crate::history::{Answer, Call, Fault, History};
 
-/// How long a call may take, in nanoseconds. A store's own deadline is two seconds; the rest is for
-/// a busy machine.
+/// The longest time that a call may take, in nanoseconds. The stores have a deadline of 2 seconds.
+/// The rest allows for a busy machine.
 const OVERDUE: u64 = 12_000_000_000;
 
-/// What of a history is looked at.
+/// The part of a history that is checked.
 #[derive(Debug, Default)]
 pub(super) struct Scope<'a> {
-    /// When lists and sessions on different servers may have come apart. What was written to either
-    /// of them then is in no list for certain.
+    /// The spans in which a failover may have separated a session from its list. A session that was
+    /// written in such a span may be missing in lists.
     pub(super) undone: Spans,
-    /// The sessions, if not all, and then nothing else.
+    /// The keys of the sessions to check. `None` checks all sessions, and also the laws that
+    /// concern single calls.
     pub(super) only: Option<HashSet<&'a str>>,
 }
 
@@ -33,7 +34,7 @@ impl Scope<'_> {
     }
 }
 
-/// Checks a history of a store that shows and acknowledges nothing which it then loses.
+/// Checks a history as it is recorded, without excuses for crashes and failovers.
 pub(super) fn check_laws(history: &History, scope: &Scope<'_>) -> Verdict {
     let tolerance = history.tolerance * 1_000_000;
     let mut verdict = Verdict::default();
@@ -60,13 +61,14 @@ pub(super) fn check_laws(history: &History, scope: &Scope<'_>) -> Verdict {
             verdict.record(overdue(call, &history.faults));
         }
     }
-    // In the order of the calls where they show. Equal ones keep one order.
+    // Order by the call that shows the violation. The unstable sort gives equal ones a fixed order.
     verdict.violations.sort_unstable();
     verdict.violations.sort_by_key(|violation| violation.calls.last().copied());
     verdict
 }
 
-/// A store has no reason to refuse a call of this program or to find a record unreadable.
+/// This program makes only valid calls, so the store has no reason to refuse one or to find a
+/// record unreadable.
 fn refused(call: &Call) -> Option<Violation> {
     let (Answer::Rejected(text) | Answer::Corrupt(text)) = call.answer.as_ref()? else {
         return None;
@@ -75,7 +77,7 @@ fn refused(call: &Call) -> Option<Violation> {
     Some(Violation { law: Law::Refused, of, text: text.clone(), calls: vec![call.id] })
 }
 
-/// A process that was stopped for a while sees its answers late.
+/// A call may take longer by the time for which processes were stopped.
 fn overdue(call: &Call, faults: &[Fault]) -> Option<Violation> {
     let took = call.end?.saturating_sub(call.begin);
     let paused =

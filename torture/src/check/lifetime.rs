@@ -1,4 +1,4 @@
-//! A session that ended stays so, deletions once, and deletions for a reason.
+//! The laws of a session's lifetime: it stays ended, ends once, and ends only for a reason.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::history::{Answer, Call, CallOutcome, Op};
 
-/// The session was certainly dead by then, and the call that proves it.
+/// The time by which the session had certainly ended, and the call that proves it.
 type ProvedEnd<'a> = (u64, &'a Call);
 
 pub(super) fn check<'a>(
@@ -22,7 +22,7 @@ pub(super) fn check<'a>(
 ) {
     let owners = Register::new(session.sign_ins());
     let ttls = Register::new(session.ttls());
-    // A revocation finds the sessions that are in the list.
+    // A revocation ends only the sessions that are in the list.
     let revoked = revocation(session, principals, &owners).filter(|_| is_listed);
     let first_end = first_end(session);
     for observation in &session.observations {
@@ -40,8 +40,7 @@ pub(super) fn check<'a>(
             verdict.record((!explained).then(|| loss(session, observation, proof)));
         }
     }
-    // No client draws a key twice, so a second creation changes a live session or revives a dead
-    // one.
+    // Each key is drawn once, so a second creation changes a live session or revives an ended one.
     let creations: Vec<_> = session
         .creations()
         .filter(|effect| effect.call.outcome() == CallOutcome::Happened)
@@ -63,7 +62,7 @@ pub(super) fn check<'a>(
     }));
 }
 
-/// When the session was certainly dead for the first time.
+/// Returns the first time by which the session had certainly ended.
 pub(super) fn first_end<'a>(session: &Session<'a>) -> Option<ProvedEnd<'a>> {
     let alive_since = session.alive_since.map_or(u64::MAX, |(by, _)| by);
     let dead = session.observations.iter().filter(|observation| {
@@ -73,7 +72,8 @@ pub(super) fn first_end<'a>(session: &Session<'a>) -> Option<ProvedEnd<'a>> {
     dead.map(|observation| (observation.end(), observation.call)).min_by_key(|(by, _)| *by)
 }
 
-/// The keys of the sessions that may live, and of those that certainly ended, the oldest first.
+/// Returns the keys of the sessions that may be alive, and the keys of those that have certainly
+/// ended. Both start with the oldest.
 #[must_use]
 pub fn open_and_ended_keys(calls: &[Call]) -> (Vec<&str>, Vec<&str>) {
     let sessions = sessions(calls);
@@ -90,7 +90,7 @@ pub fn open_and_ended_keys(calls: &[Call]) -> (Vec<&str>, Vec<&str>) {
         .partition(|key| !over.contains(key))
 }
 
-/// The first revocation that the session cannot have survived.
+/// Returns the first revocation that must have ended the session.
 fn revocation<'a>(
     session: &Session<'a>,
     principals: &Principals<'a>,
@@ -100,14 +100,14 @@ fn revocation<'a>(
     let mut names: Vec<_> = owners.all().filter_map(|entry| entry.value.principal).collect();
     names.sort_unstable();
     names.dedup();
-    // A revocation that began after the last observation breaks nothing.
+    // A revocation that began after the last observation cannot be contradicted.
     let last = session.observations.last()?.begin();
     let all = names
         .into_iter()
         .flat_map(|name| principals.revocations(name, last).iter().map(move |call| (name, *call)));
     let effective = all.filter(|(name, call)| {
-        // A session that may have been another user's for a moment of the call may have survived
-        // it.
+        // If the session may have belonged to another user at some moment of the call, it may have
+        // survived the revocation.
         let certainly_theirs = || {
             owners
                 .possible(call.begin, call.end_or_never())
@@ -125,7 +125,7 @@ fn spares(revocation: &Call, session: &Session<'_>) -> bool {
     matches!(&revocation.op, Op::Revoke { except: Some(except), .. } if except == session.key)
 }
 
-/// Whether a call or the deadline can have ended the session by the time at which it was not there.
+/// Whether a call or the deadline may have ended the session before the observation.
 fn is_explained(
     session: &Session<'_>,
     observation: &Observation<'_>,
@@ -143,7 +143,7 @@ fn is_explained(
         || is_revoked(session, observation, principals, owners)
 }
 
-/// Whether the deadline can have come by then.
+/// Whether the deadline may have passed before the end of the observation.
 pub(super) fn has_expired(
     observation: &Observation<'_>,
     ttls: &Register<'_, u64>,

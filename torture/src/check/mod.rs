@@ -1,8 +1,8 @@
-//! Whether a history keeps the laws: a pure function of it.
+//! The checker: a pure function from a history to a verdict.
 //!
-//! A call took effect at some moment between its beginning and its answer; one without an answer at
-//! any moment after its beginning, or never. What is told here is broken whatever those moments
-//! were.
+//! A call took effect at some moment between its beginning and its answer. A call without an answer
+//! took effect at any moment after its beginning, or never. The checker reports what is broken for
+//! every choice of these moments.
 
 mod checker;
 mod counters;

@@ -1,20 +1,21 @@
-//! A violation, for people.
+//! The report of a violation, as text.
 
 use std::{collections::BTreeMap, fmt::Display};
 
 use super::{minimal::minimal, violation::Violation};
 use crate::history::{Answer, Call, History, LoadedSession, Op, Rotate, Write};
 
-/// How many calls are shown.
+/// The number of calls that a report shows.
 const SHOWN: usize = 40;
 
-/// What was broken, and the calls that prove it, with times in milliseconds since the start.
+/// Describes a violation: the law, and the calls that prove it. Times are in milliseconds since the
+/// start of the run.
 #[must_use]
 pub fn describe(history: &History, violation: &Violation) -> String {
     told(history, violation, "VIOLATION", &minimal(history, violation).calls)
 }
 
-/// What was acknowledged and undone by a failover, likewise.
+/// Describes an acknowledged write that a failover lost, in the same form.
 #[must_use]
 pub fn describe_undone(history: &History, violation: &Violation) -> String {
     let calls: Vec<_> =
@@ -28,7 +29,8 @@ fn told(history: &History, violation: &Violation, what: &str, proof: &[Call]) ->
         violation.law, violation.text, violation.of, history.seed, history.store
     );
     let hidden = proof.len().saturating_sub(SHOWN);
-    // Where it shows comes last, and the latest calls tell most.
+    // The call that shows the violation comes last. The calls before it explain the most, so the
+    // report leaves out calls after the first two.
     for (at, call) in proof.iter().enumerate() {
         if (2..2 + hidden).contains(&at) {
             if at == 2 {

@@ -1,5 +1,5 @@
-//! A superseded secret is dead, one of several rotations wins, and answers tell the secret, the
-//! sign-in and the claim as they were.
+//! The laws of secrets: a superseded secret is refused, one of several rotations wins, and answers
+//! show the secret, the sign-in and the claim as they were written.
 
 use std::collections::HashMap;
 
@@ -11,26 +11,26 @@ use super::{
 };
 use crate::history::{Answer, Call, CallOutcome, LoadedSession, Op, Rotate};
 
-/// Something was certainly so by then, and the calls that prove it.
+/// The time by which a fact was certain, and the calls that prove it.
 #[derive(Debug, Clone)]
 struct Proof {
     by: u64,
     calls: Vec<u64>,
 }
 
-/// The secrets of a session.
+/// The secrets of one session.
 #[derive(Debug)]
 struct Secrets<'a, 'l> {
     session: &'l Session<'a>,
-    /// The rotations that were not refused, the last first.
+    /// The rotations that were not refused, the last one first.
     rotations: Vec<(&'l Effect<'a>, &'a Rotate)>,
     /// The writes that install each secret.
     installers: HashMap<&'a str, Vec<&'l Effect<'a>>>,
     /// The rotations that replace each secret.
     replacers: HashMap<&'a str, Vec<&'l Effect<'a>>>,
-    /// When each secret had certainly been the current one.
+    /// For each secret: the time by which it had certainly been the current one.
     installed: HashMap<&'a str, Proof>,
-    /// When each secret had certainly been replaced.
+    /// For each secret: the time by which it had certainly been replaced.
     superseded: HashMap<&'a str, Proof>,
 }
 
@@ -105,8 +105,9 @@ impl<'a, 'l> Secrets<'a, 'l> {
                 );
             }
         }
-        // A client rotates a secret after the rotation that installed it began, so each secret
-        // comes before the one that it replaced.
+        // A client rotates a secret only after it began the rotation that installed it. The
+        // rotations are sorted from last to first, so each secret is handled before the one that it
+        // replaced.
         for (effect, rotation) in &secrets.rotations {
             let Some(former) = effect.call.secret() else { continue };
             let Some(Proof { by, mut calls }) =
@@ -134,7 +135,7 @@ impl<'a, 'l> Secrets<'a, 'l> {
         secrets
     }
 
-    /// Of the rotations of one secret one can take effect.
+    /// At most one of the rotations of one secret may take effect.
     fn check_rotations(&self, verdict: &mut Verdict) {
         let mut winners: HashMap<&str, Vec<u64>> = HashMap::new();
         for (effect, rotation) in self.rotations.iter().rev() {
@@ -155,8 +156,8 @@ impl<'a, 'l> Secrets<'a, 'l> {
         }
     }
 
-    /// The answer says that this was the current secret. It must have been installed and not yet
-    /// replaced.
+    /// The answer shows this secret as the current one. It must have been installed, and no other
+    /// secret may have replaced it yet.
     fn accepted_superseded(
         &self,
         observation: &Observation<'a>,
@@ -174,7 +175,7 @@ impl<'a, 'l> Secrets<'a, 'l> {
         Some(self.violation(Law::SupersededAccepted, text, &proof.calls, Some(observation.call)))
     }
 
-    /// A commit is superseded only if a rotation may have replaced its secret.
+    /// A commit may be refused as superseded only if a rotation may have replaced its secret.
     fn wrongly_superseded(&self, observation: &Observation<'a>, secret: &str) -> Option<Violation> {
         let installed =
             self.installed.get(secret).filter(|proof| proof.by <= observation.begin())?;
@@ -190,7 +191,7 @@ impl<'a, 'l> Secrets<'a, 'l> {
         Some(self.violation(Law::SupersededWrongly, text, &installed.calls, Some(observation.call)))
     }
 
-    /// A read tells generation, grace, and who is signed in since when as they were written.
+    /// A read must show the principal, the generation and the grace as they were written.
     fn wrong_identity(
         &self,
         observation: &Observation<'a>,
@@ -208,7 +209,7 @@ impl<'a, 'l> Secrets<'a, 'l> {
             let writes: Vec<_> = possible.iter().map(|entry| entry.call.id).collect();
             return Some(self.violation(Law::Identity, text, &writes, Some(observation.call)));
         }
-        // A secret that no call installed is reported elsewhere.
+        // `accepted_superseded` reports a secret that no call installed.
         let installers = self.installers.get(seen.secret.as_str())?;
         let told: Option<Vec<_>> = installers
             .iter()
@@ -220,8 +221,8 @@ impl<'a, 'l> Secrets<'a, 'l> {
         Some(self.violation(Law::Identity, text, &[installer], Some(observation.call)))
     }
 
-    /// A deletion ends a session whose user signed in at the claim's generation or before, and no
-    /// other.
+    /// A deletion with a claim ends a session whose user signed in at the generation of the claim
+    /// or before. It leaves other sessions alone.
     fn wrong_claim(
         &self,
         observation: &Observation<'a>,
@@ -262,7 +263,7 @@ impl<'a, 'l> Secrets<'a, 'l> {
     }
 }
 
-/// Keeps the earliest proof.
+/// Records a proof, and keeps the earliest one.
 fn keep_earliest<'a>(
     proofs: &mut HashMap<&'a str, Proof>,
     secret: &'a str,
@@ -275,7 +276,7 @@ fn keep_earliest<'a>(
     }
 }
 
-/// The secret that a call makes the current one.
+/// Returns the secret that a call installs.
 fn installs(call: &Call) -> Option<&str> {
     match &call.op {
         Op::Create { secret, .. } => Some(secret),
@@ -283,7 +284,7 @@ fn installs(call: &Call) -> Option<&str> {
     }
 }
 
-/// What a read tells otherwise than the write that installed the secret, if anything.
+/// Returns how a read differs from the write that installed the secret.
 fn difference(
     installer: &Effect<'_>,
     observation: &Observation<'_>,

@@ -1,20 +1,20 @@
-//! All that a history tells of one session.
+//! All calls of one session, and what their answers show.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::history::{Answer, Call, CallOutcome, LoadedSession, Op, Write};
 
-/// One session. It keeps its key for its whole life.
+/// One session. Its key does not change.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
     pub(super) key: &'a str,
     /// The writes that were not refused.
     pub(super) effects: Vec<Effect<'a>>,
-    /// What answers show, in the order of the calls' beginnings.
+    /// What the answers show, in the order of the calls' beginnings.
     pub(super) observations: Vec<Observation<'a>>,
-    /// When the session was certainly there for the first time, and the call that proves it.
+    /// The first time by which the session certainly existed, and the call that proves it.
     pub(super) alive_since: Option<(u64, &'a Call)>,
-    /// The deletions that ended it or may have.
+    /// The deletions that ended the session or may have ended it.
     pub(super) deletions: Vec<&'a Call>,
 }
 
@@ -23,11 +23,11 @@ pub(super) struct Session<'a> {
 pub(super) struct Effect<'a> {
     pub(super) call: &'a Call,
     pub(super) write: &'a Write,
-    /// It had taken effect by then; `u64::MAX` if it may yet.
+    /// The write had taken effect by this time. `u64::MAX` if it may still take effect.
     pub(super) end: u64,
-    /// The version that it made, if its answer told.
+    /// The version that the write made, if its answer shows it.
     pub(super) version: Option<u64>,
-    /// The version that it made, at most.
+    /// The highest version that the write can have made.
     pub(super) bound: u64,
 }
 
@@ -39,23 +39,23 @@ pub(super) struct Effect<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Observation<'a> {
     pub(super) call: &'a Call,
-    /// Whether the session lived.
+    /// Whether the session was alive.
     pub(super) alive: bool,
     /// The secret that was the current one.
     pub(super) secret: Option<&'a str>,
-    /// The version, where the answer tells it.
+    /// The version, if the answer shows it.
     pub(super) version: Option<u64>,
-    /// Life and age in milliseconds, where the answer tells them.
+    /// Remaining life and age in milliseconds, if the answer shows them.
     pub(super) ttl: Option<u64>,
     pub(super) age: Option<u64>,
-    /// The age of the sign-in in milliseconds, where the answer tells it; `Some(None)` without a
-    /// user.
+    /// The time since the sign-in in milliseconds, if the answer shows it. `Some(None)` for a
+    /// session without a user.
     pub(super) authenticated: Option<Option<u64>>,
-    /// The whole record, where it was read.
+    /// The whole record, if the call was a read.
     pub(super) seen: Option<&'a LoadedSession>,
 }
 
-/// Sorts a history by sessions.
+/// Groups the calls of a history by session.
 pub(super) fn sessions(calls: &[Call]) -> Vec<Session<'_>> {
     let mut found: BTreeMap<&str, Session<'_>> = BTreeMap::new();
     for call in calls {
@@ -66,7 +66,7 @@ pub(super) fn sessions(calls: &[Call]) -> Vec<Session<'_>> {
     for call in calls {
         let Some(Answer::Listed(shown)) = &call.answer else { continue };
         for one in shown {
-            // A key that no call ever used is reported elsewhere.
+            // `index::check_lists` reports a key that no call used.
             if let Some(session) = found.get_mut(one.key.as_str()) {
                 let authenticated = Some(Some(one.authenticated));
                 session.observations.push(Observation {
@@ -123,7 +123,7 @@ impl<'a> Session<'a> {
                 Some(Observation { version: Some(1), secret: call.secret(), ..bare(true) })
             }
             Some(Answer::Taken | Answer::Superseded | Answer::Deleted(true)) => Some(bare(true)),
-            // `Superseded` comes before `Conflict`, so the secret was the current one.
+            // The store compares the secret before the guard, so the secret was the current one.
             Some(Answer::Conflict) => Some(Observation { secret: call.secret(), ..bare(true) }),
             Some(Answer::Absent | Answer::Gone | Answer::Deleted(false)) => Some(bare(false)),
             Some(Answer::Found(seen)) => Some(Observation {
@@ -173,7 +173,7 @@ impl<'a> Session<'a> {
         self.effects.push(Effect { call, write, end, version, bound: version.unwrap_or(u64::MAX) });
     }
 
-    /// Values and secrets that answers show prove writes whose own answer is not known.
+    /// Values and secrets in answers prove writes whose own answers are missing.
     fn conclude(&mut self) {
         self.observations.sort_by_key(Observation::begin);
         let alive = self
@@ -202,12 +202,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The creations that were not refused; a creation may have been tried twice.
+    /// Returns the creations that were not refused. A key may have several.
     pub(super) fn creations(&self) -> impl Iterator<Item = &Effect<'a>> {
         self.effects.iter().filter(|effect| matches!(effect.call.op, Op::Create { .. }))
     }
 
-    /// The writes that say who is signed in and since which generation, in any order.
+    /// Returns the writes that set the principal and the generation of the sign-in, in any order.
     pub(super) fn sign_ins(&self) -> impl Iterator<Item = (&'a Call, u64, u64, SignedIn<'a>)> {
         self.effects.iter().filter_map(|effect| {
             let principal = match (&effect.write.principal, &effect.call.op) {
@@ -215,14 +215,14 @@ impl<'a> Session<'a> {
                 (None, Op::Create { .. }) => None,
                 _ => return None,
             };
-            // A new session begins at generation 0.
+            // A new session starts at generation 0.
             let since =
                 principal.and(effect.call.rotation()).map_or(0, |rotation| rotation.generation);
             Some((effect.call, effect.call.begin, effect.end, SignedIn { principal, since }))
         })
     }
 
-    /// The writes that say how long it ttls, in milliseconds.
+    /// Returns the writes that set the remaining life, in milliseconds.
     pub(super) fn ttls(&self) -> impl Iterator<Item = (&'a Call, u64, u64, u64)> {
         self.effects.iter().filter_map(|effect| {
             Some((effect.call, effect.call.begin, effect.end, effect.write.ttl?))
@@ -230,7 +230,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Who is signed in, and since which generation.
+/// The signed-in principal, and the generation of the sign-in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SignedIn<'a> {
     pub(super) principal: Option<&'a str>,

@@ -21,7 +21,7 @@ impl Spans {
         Self(spans)
     }
 
-    /// Whether an answer to the call may have come in one of them.
+    /// Whether the answer to the call may have come in one of the spans.
     pub(super) fn overlap(&self, call: &Call) -> bool {
         let at = self.0.partition_point(|(_, to)| *to < call.begin);
         self.0.get(at).is_some_and(|(from, _)| *from <= call.end_or_never())

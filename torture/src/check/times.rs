@@ -1,4 +1,5 @@
-//! A session dies at its deadline, and the ages and ttls that answers tell are right.
+//! The laws of times: a session ends at its deadline, and answers show its ages and remaining life
+//! correctly.
 
 use std::collections::HashMap;
 
@@ -8,7 +9,7 @@ use super::{
     violation::{Law, Verdict, Violation},
 };
 
-/// Nanoseconds in a millisecond, in which stores tell times.
+/// Nanoseconds in a millisecond, the unit of the times in answers.
 const MILLISECOND: u64 = 1_000_000;
 
 pub(super) fn check(session: &Session<'_>, tolerance: u64, verdict: &mut Verdict) {
@@ -27,7 +28,7 @@ pub(super) fn check(session: &Session<'_>, tolerance: u64, verdict: &mut Verdict
             || ttls.possible(observation.begin(), observation.end()).map(|entry| entry.call.id);
         verdict.record(after_deadline(session, observation, &ttls, tolerance));
         if let Some(ttl) = observation.ttl {
-            // When the session deletions by this answer.
+            // The span in which the session ends by this answer.
             let told = (
                 observation.begin() + ttl * MILLISECOND,
                 observation.end().saturating_add(ttl * MILLISECOND),
@@ -100,7 +101,7 @@ pub(super) fn check(session: &Session<'_>, tolerance: u64, verdict: &mut Verdict
     }
 }
 
-/// When something happened that an answer tells to be so many milliseconds old.
+/// The span in which an event took place that the answer reports as `age` milliseconds old.
 fn ago(observation: &Observation<'_>, age: u64) -> (u64, u64) {
     (
         observation.begin().saturating_sub(age * MILLISECOND),
@@ -114,8 +115,8 @@ fn after_deadline(
     ttls: &Register<'_, u64>,
     tolerance: u64,
 ) -> Option<Violation> {
-    // The life that this call itself writes comes too late to save the session. A creation begins
-    // one.
+    // The life that the call itself writes cannot save an expired session. A creation starts a new
+    // session.
     let is_creation = session.creations().any(|effect| effect.call.id == observation.call.id);
     let others = || {
         ttls.possible(observation.begin(), observation.end())
@@ -139,7 +140,7 @@ fn after_deadline(
     ))
 }
 
-/// Whether two spans of time have a moment in common, give or take.
+/// Whether two spans overlap, within the tolerance.
 pub(super) fn overlap(one: (u64, u64), other: (u64, u64), tolerance: u64) -> bool {
     one.0 <= other.1.saturating_add(tolerance) && other.0 <= one.1.saturating_add(tolerance)
 }

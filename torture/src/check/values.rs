@@ -1,4 +1,4 @@
-//! Reads show what was written last.
+//! The laws of values: a read shows the last write.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -9,10 +9,10 @@ use super::{
 };
 use crate::history::{LoadedSession, Op};
 
-/// Names of values begin with this, those of counters do not.
+/// The first letter of the names of values. Names of counters start with another letter.
 pub(super) const VALUE: char = 'v';
 
-/// What one write did to one name: its effect, and the value, if it left one.
+/// One write to one name: its effect, and the value if it left one.
 type ValueWrite<'a, 'l> = (&'l Effect<'a>, Option<&'a str>);
 
 pub(super) fn check(session: &Session<'_>, verdict: &mut Verdict) {
@@ -23,7 +23,7 @@ pub(super) fn check(session: &Session<'_>, verdict: &mut Verdict) {
         let creates = matches!(effect.call.op, Op::Create { .. });
         for name in &names {
             let set = effect.write.set.get(*name).map(String::as_str);
-            // What a new session does not have was removed by its creation, so to speak.
+            // A creation removes every name that it does not set.
             if set.is_some() || creates || effect.write.remove.iter().any(|removed| removed == name)
             {
                 writes.entry(name).or_default().push((effect, set));
@@ -58,16 +58,16 @@ fn names_of<'l>(effect: &'l Effect<'_>) -> impl Iterator<Item = &'l str> {
     effect.write.set.keys().chain(&effect.write.remove).map(String::as_str)
 }
 
-/// All that was done to one name.
+/// All writes to one name.
 struct ValueWrites<'a, 'l> {
     writes: Vec<ValueWrite<'a, 'l>>,
-    /// Which deed set a value.
+    /// The index of the write that set each value.
     writers: HashMap<&'a str, usize>,
-    /// The writes that left none.
+    /// The indexes of the writes that left no value.
     removals: Vec<usize>,
     /// The writes by real time.
     times: Register<'a, usize>,
-    /// The writes by version, where that is known.
+    /// The writes by version, where the version is known.
     versions: Vec<(u64, usize)>,
 }
 
@@ -86,7 +86,7 @@ impl<'a, 'l> ValueWrites<'a, 'l> {
         Self { writes, writers, removals, times, versions }
     }
 
-    /// What is wrong with what a read shows under this name.
+    /// Returns what is wrong with the value that a read shows for this name.
     fn judge(
         &self,
         session: &Session<'_>,
@@ -96,7 +96,7 @@ impl<'a, 'l> ValueWrites<'a, 'l> {
     ) -> Option<Violation> {
         let shown = seen.values.get(name).map(String::as_str);
         let text = shown.map_or_else(|| format!("no {name}"), |value| format!("{name} = {value}"));
-        // Whoever can have left it so.
+        // The write that may have left the shown value.
         let writer = match shown.map(|value| self.writers.get(value)) {
             Some(Some(writer)) => Some(*writer),
             Some(None) => {
@@ -125,8 +125,8 @@ impl<'a, 'l> ValueWrites<'a, 'l> {
             .or_else(|| self.judge_time(session, observation, could, &text))
     }
 
-    /// It has to be the last write before the read's version, or one of which nobody knows the
-    /// version.
+    /// The shown value must come from the last write up to the version of the read, or from a write
+    /// with an unknown version.
     fn judge_version(
         &self,
         session: &Session<'_>,
@@ -152,7 +152,7 @@ impl<'a, 'l> ValueWrites<'a, 'l> {
         Some(violation(Law::LostWrite, session, observation, text, &self.ids(could, last)))
     }
 
-    /// It has to be a write that nothing has certainly overwritten.
+    /// The shown value must come from a write that no later write has certainly replaced.
     fn judge_time(
         &self,
         session: &Session<'_>,
@@ -177,7 +177,7 @@ impl<'a, 'l> ValueWrites<'a, 'l> {
     }
 
     fn ids(&self, could: &[usize], last: usize) -> Vec<u64> {
-        // Of many removals the last few tell enough.
+        // The last three removals are enough for a report.
         could.iter().rev().take(3).chain([&last]).map(|at| self.writes[*at].0.call.id).collect()
     }
 }

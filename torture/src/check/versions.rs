@@ -1,4 +1,4 @@
-//! Versions count changes.
+//! The laws of versions: versions count changes, and guards hold.
 
 use std::collections::HashMap;
 
@@ -33,7 +33,7 @@ pub(super) fn check(session: &Session<'_>, verdict: &mut Verdict) {
     }
 }
 
-/// Whoever looks later sees no older version, and a change makes a newer one.
+/// A later call sees the same or a newer version, and a change makes a newer one.
 fn check_order(session: &Session<'_>, told: &[(&Observation<'_>, u64)], verdict: &mut Verdict) {
     let mut by_end = told.to_vec();
     by_end.sort_by_key(|(observation, _)| observation.end());
@@ -54,7 +54,7 @@ fn check_order(session: &Session<'_>, told: &[(&Observation<'_>, u64)], verdict:
     }
 }
 
-/// Each change has a version of its own, and there are no more versions than changes.
+/// Each change has its own version, and the version is not higher than the number of changes.
 fn check_changes(session: &Session<'_>, told: &[(&Observation<'_>, u64)], verdict: &mut Verdict) {
     let mut makers: HashMap<u64, &Call> = HashMap::new();
     for effect in session.effects.iter().filter(|effect| is_change(effect.call)) {
@@ -93,9 +93,9 @@ fn check_changes(session: &Session<'_>, told: &[(&Observation<'_>, u64)], verdic
     }
 }
 
-/// A commit under a version makes the next one, and is refused only if the version was another.
+/// A commit with a guard makes the next version, and conflicts only if the version was another.
 fn check_guards(session: &Session<'_>, told: &[(&Observation<'_>, u64)], verdict: &mut Verdict) {
-    // From when to when each version was certainly the record's.
+    // For each version: the span in which it was certainly the version of the record.
     let mut spans: HashMap<u64, (u64, u64)> = HashMap::new();
     for (observation, version) in told {
         let span = spans.entry(*version).or_insert((u64::MAX, 0));

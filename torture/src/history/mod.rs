@@ -1,4 +1,4 @@
-//! What was asked of a store, what it answered, and when.
+//! The calls of a run: request, answer and times.
 
 mod call;
 mod clock;

@@ -1,4 +1,4 @@
-//! A store with a planted mistake.
+//! A store with a planted bug.
 
 use std::{
     collections::HashMap,
@@ -19,29 +19,29 @@ use session_core::{
 
 use super::PlantedBug;
 
-/// What a forgotten deadline is moved by.
+/// The time by which `ForgottenExpiry` moves each deadline.
 const HOUR: Duration = Duration::from_hours(1);
-/// The time between two steps of a store that needs several.
+/// The pause between the two steps of a commit that is not atomic.
 const STEP: Duration = Duration::from_millis(2);
 
-/// Any store, with one mistake.
+/// A store that wraps another one and adds one bug.
 #[derive(Debug)]
 pub struct BuggyStore {
     inner: Arc<dyn SessionStore>,
     plant: PlantedBug,
     calls: AtomicU64,
-    /// Sessions that have ended, as they were.
+    /// Sessions that have ended, with their last content.
     ended: Mutex<HashMap<StoreKey, Record>>,
 }
 
 impl BuggyStore {
-    /// Puts the mistake into a store.
+    /// Adds the bug to a store.
     #[must_use]
     pub fn new(inner: Arc<dyn SessionStore>, plant: PlantedBug) -> Self {
         Self { inner, plant, calls: AtomicU64::new(0), ended: Mutex::default() }
     }
 
-    /// Whether the store has this mistake, and it is the turn of one call in so many.
+    /// Whether the store has this bug, and this call is one of every `one_in` calls that show it.
     fn is_due(&self, plant: PlantedBug, one_in: u64) -> bool {
         self.plant == plant && self.calls.fetch_add(1, Ordering::Relaxed) % one_in == one_in - 1
     }
@@ -84,7 +84,7 @@ impl BuggyStore {
         }))
     }
 
-    /// Takes the record's secret for that of the commit.
+    /// Commits with the secret of the record in place of the secret of the commit.
     async fn with_any_secret(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
         let Some(record) = self.record(key).await? else { return Ok(Outcome::Gone) };
         self.inner.commit(key, Commit { secret: record.secret, ..commit }).await
@@ -103,7 +103,7 @@ impl BuggyStore {
         self.inner.commit(key, commit).await
     }
 
-    /// Writes again what is there, in place of what was asked.
+    /// Replaces each set by the value that the record already has.
     async fn without_sets(&self, key: &StoreKey, mut commit: Commit) -> Result<Commit, StoreError> {
         let Some(record) = self.record(key).await? else { return Ok(commit) };
         for (name, change) in &mut commit.changes {

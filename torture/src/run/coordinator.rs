@@ -1,4 +1,4 @@
-//! A whole run.
+//! A whole run, from the start of the store to the verdict.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,52 +15,52 @@ use crate::{
     history::{History, now},
 };
 
-/// How long workers may take to end: their last calls have deadlines.
+/// The time in which workers must end after their last calls, which have deadlines.
 const END_WITHIN: Duration = Duration::from_mins(1);
 
-/// How a run is to be.
+/// The options of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The program that workers run: this one.
+    /// The executable for the worker processes: this program.
     pub program: PathBuf,
-    /// A name of [`STORES`](super::STORES), or a URL.
+    /// A name from [`STORES`](super::STORES), or a URL.
     pub store: String,
-    /// How long calls are made.
+    /// The time during which the workers make calls.
     pub length: Duration,
-    /// How many worker processes there are.
+    /// The number of worker processes.
     pub workers: usize,
-    /// How many clients each of them has.
+    /// The number of clients in each worker.
     pub clients: usize,
-    /// What chooses calls and faults.
+    /// The seed for calls and faults.
     pub seed: u64,
-    /// What is done to the processes.
+    /// The kinds of faults to inject.
     pub faults: Faults,
-    /// A mistake to plant.
+    /// The bug to plant in the store.
     pub plant: Option<PlantedBug>,
-    /// By how much the store's clock may differ from ours.
+    /// The largest difference between the store's clock and this machine's clock.
     pub tolerance: Duration,
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Outcome {
-    /// All that happened.
+    /// All calls and faults.
     pub history: History,
-    /// What it proves.
+    /// What the history proves.
     pub verdict: Verdict,
-    /// In numbers.
+    /// The run in numbers.
     pub summary: Summary,
 }
 
-/// Runs workers on a store, disturbs them, and checks what they have written down. `None` if there
-/// is no such store here: the output says why.
+/// Runs workers on a store, injects faults, and checks the recorded history. Returns `None` if the
+/// server is not available here, and prints the reason.
 ///
 /// # Errors
-/// [`RunError`] if the faults cannot be had here, if a process does not start or does not end, or
-/// if the store does not answer when all is over.
+/// [`RunError`] if a fault is not possible here, if a process does not start or does not end, or if
+/// the store does not answer after the last fault.
 ///
 /// # Panics
-/// If a server of our own does not start, or there is none and `REQUIRE_SERVICES` asks for it.
+/// If a server of this run does not start, or is missing although `REQUIRE_SERVICES` asks for it.
 pub async fn run(options: &Options) -> Result<Option<Outcome>, RunError> {
     check_faults(&options.store, &options.faults)?;
     let filter = options
@@ -132,7 +132,7 @@ async fn record(
         calls: Vec::new(),
     };
     for log in workers.logs() {
-        // A worker that was killed before its first call has none.
+        // A worker that was killed before its first call has no log.
         if log.exists() {
             history.add_log(log)?;
         }
@@ -148,7 +148,7 @@ async fn record(
     Ok(history)
 }
 
-/// A store's name, or its URL without what may be a password.
+/// Returns the name of a store, or its URL without credentials and parameters.
 fn shown(store: &str) -> String {
     match store.split_once("://") {
         Some((scheme, rest)) => format!(

@@ -1,6 +1,6 @@
-//! Outages of one server, and when they were.
+//! Outages of single servers, and their times.
 
-/// A server that is dead, or stands still.
+/// A span in which a server was dead or frozen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Downtime {
     pub(super) port: u16,
@@ -8,11 +8,11 @@ pub(super) struct Downtime {
     pub(super) until: u64,
 }
 
-/// What happens to a server.
+/// The kind of an outage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outage {
-    /// It is gone, and the kernel says so to whoever asks.
+    /// The process is killed. The kernel refuses new connections.
     Killed,
-    /// It keeps its connections and answers nothing. Later it goes on where it was.
+    /// The process keeps its connections and does not answer. Later it continues where it stopped.
     Frozen,
 }

@@ -1,8 +1,8 @@
-//! Why a run ends without a verdict.
+//! Errors that end a run without a verdict.
 
 use std::fmt;
 
-/// A failure of this program or of the machine, such as a full disk. The answers of the store are
+/// A failure of this program or of the machine, such as a full disk. Answers of the store are
 /// recorded and are not errors.
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

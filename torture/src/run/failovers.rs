@@ -1,51 +1,51 @@
-//! Who took over from whom, and which answers that may have undone.
+//! Finds the failovers in the samples of Redis nodes, and the answers that they may have undone.
 //!
-//! Redis' nodes name the replication_id of changes that they hold, and how far they are in it. A replica that
-//! takes over begins a replication_id, and says up to which place it has the former one. So what had been
-//! executed when the former primary was at such a place is kept, for certain. What it session_commands
-//! afterwards may be undone.
+//! A Redis node reports the id of its replication history and its offset in it. A replica that is
+//! promoted starts a new replication history, and reports the offset up to which it shares the
+//! former one. So everything that the former primary had executed at such an offset is kept. What
+//! it served after that may be undone.
 
 use super::{downtime::Downtime, error::BoxError};
 use crate::history::Failover;
 
-/// What a node said at some moment of a time.
+/// What a node reported at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ReplicationSample {
     pub(super) port: u16,
-    /// It said so not before this,
+    /// The report is not older than this time.
     pub(super) from: u64,
-    /// and not after this.
+    /// The report is not newer than this time.
     pub(super) to: u64,
-    /// The run_id; another one after a restart.
+    /// The id of the process. It changes with a restart.
     pub(super) run_id: String,
-    /// The replication_id of changes that it holds.
+    /// The id of the replication history that the node holds (`master_replid`).
     pub(super) replication_id: String,
-    /// The replication_id that this one came from.
+    /// The id of the replication history before that one (`master_replid2`).
     pub(super) former_replication_id: String,
-    /// The first place of this replication_id that the former one does not have.
+    /// The first offset that the former replication history does not have (`second_repl_offset`).
     pub(super) diverged_at: i64,
-    /// How far it is.
+    /// The offset in the replication history.
     pub(super) offset: i64,
-    /// Whether it takes itself for a primary.
+    /// Whether the node reports that it is a primary.
     pub(super) is_primary: bool,
-    /// How many commands about sessions it has session_commands.
+    /// The number of session commands that the node has executed.
     pub(super) session_commands: u64,
 }
 
 impl ReplicationSample {
-    /// Whether it says nothing that another one did not say.
+    /// Whether both samples differ at most in their times.
     pub(super) fn says_the_same(&self, other: &Self) -> bool {
         let at = |sample: &Self| Self { from: 0, to: 0, ..sample.clone() };
         at(self) == at(other)
     }
 }
 
-/// The failovers that these tell of, in the order in which they were over. No call was made after
-/// `over`.
+/// Returns the failovers in the order of their ends. The workers made no call after `over`.
 ///
 /// # Errors
-/// If one of the servers was not seen after that, or one that took over was not seen before: all
-/// that its predecessor session_commands would count as undone, and nothing be proved.
+/// If a server has no sample after `over`, or if a promoted server has no sample as a replica.
+/// Without these, everything that the former primary served would count as undone, and the check
+/// would prove nothing.
 pub(super) fn find_failovers(
     samples: &[ReplicationSample],
     downtimes: &[Downtime],
@@ -70,7 +70,7 @@ pub(super) fn find_failovers(
             continue;
         }
         replication_ids.push(&new.replication_id);
-        // Until then it was a replica, which answers nobody.
+        // Until this sample the server was a replica, which answers no client.
         let until = of(new.port)
             .filter(|sample| sample.from < new.from && !sample.is_primary)
             .map(|sample| sample.from)
@@ -87,7 +87,7 @@ pub(super) fn find_failovers(
         ports.dedup();
         for port in ports.iter().copied().filter(|port| *port != new.port) {
             let events: Vec<_> = of(port).collect();
-            // After its last word nobody asked anything.
+            // After its last sample the server received no call.
             for (old, next) in events.iter().zip(events.iter().skip(1)) {
                 spans.extend(
                     undone(old, next, new, until)
@@ -113,8 +113,8 @@ fn too_little(port: u16, why: &str) -> BoxError {
     format!("the watch saw too little of the server on port {port}: {why}").into()
 }
 
-/// The time from one word of a former primary to its next, if it may have session_commands meanwhile what its
-/// successor does not have.
+/// Returns the span from one sample of a former primary to its next one, if it may have served in
+/// it what its successor does not have.
 fn undone(
     old: &ReplicationSample,
     next: &ReplicationSample,
@@ -136,7 +136,7 @@ fn undone(
     (!is_kept).then_some((old.from, next.to))
 }
 
-/// What is left of a span without the times in which the server cannot have answered.
+/// Returns the parts of a span in which the server can have answered.
 fn without_downtimes(span: (u64, u64), port: u16, downtimes: &[Downtime]) -> Vec<(u64, u64)> {
     let mut left = vec![span];
     for downtime in downtimes.iter().filter(|downtime| downtime.port == port) {
@@ -154,7 +154,7 @@ fn without_downtimes(span: (u64, u64), port: u16, downtimes: &[Downtime]) -> Vec
 mod tests {
     use super::*;
 
-    /// A word of a primary of replication_id `a` at port 1, with so much done and session_commands.
+    /// A sample of a primary on port 1 with replication id `a`.
     fn old(at: u64, offset: i64, session_commands: u64) -> ReplicationSample {
         let text = str::to_owned;
         ReplicationSample {
@@ -171,7 +171,7 @@ mod tests {
         }
     }
 
-    /// A word of port 2, which has replication_id `a` up to place 20.
+    /// A sample of the server on port 2, which has replication history `a` up to offset 20.
     fn new(at: u64, is_primary: bool) -> ReplicationSample {
         let replication_id = if is_primary { "b" } else { "a" }.to_owned();
         let former_replication_id = if is_primary { "a" } else { "0000" }.to_owned();
@@ -186,7 +186,7 @@ mod tests {
         }
     }
 
-    /// What these tell when the calls were over at some time.
+    /// Runs the search with samples of two servers, and returns the error as text.
     fn told(
         samples: &[ReplicationSample],
         downtimes: &[Downtime],
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn what_was_served_after_the_last_place_that_was_kept_is_undone() {
         let killed = [Downtime { port: 1, from: 33, until: 90 }];
-        // When it is there again it is another run_id, and answers nobody as what it was.
+        // After the restart it is another process, and answers as a replica.
         let back = ReplicationSample {
             run_id: "r".to_owned(),
             is_primary: false,
@@ -277,7 +277,7 @@ mod tests {
         assert!(
             told(&samples, &[], 94).unwrap_err().contains("too little of the server on port 1")
         );
-        // Nor is it enough that nothing at all was heard of a server.
+        // A server without any sample is an error, too.
         assert!(
             told(&samples[..2], &[], 0).unwrap_err().contains("too little of the server on port 2")
         );

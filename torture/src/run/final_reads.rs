@@ -1,4 +1,4 @@
-//! What is left when all is quiet.
+//! The calls after the last fault, which show the final state of the store.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -11,16 +11,16 @@ use crate::{
     history::{Answer, Call, Op, now},
 };
 
-/// Who asks.
+/// The name of the client that makes these calls.
 const BY: &str = "end";
-/// How many calls are made at once.
+/// The number of concurrent calls.
 const AT_ONCE: usize = 8;
-/// How many of the sessions that are over are looked at: the youngest.
+/// The number of ended sessions to read. The youngest are read.
 const OVER: usize = 500;
-/// How long a store may take to answer again.
+/// The time in which the store must answer again.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-/// Reads all sessions that may live, and lists all principals, and reads again what was alive.
+/// Reads every session that may be alive, lists all principals, and reads the live sessions again.
 pub(super) async fn read_final_state(
     store: Arc<dyn SessionStore>,
     calls: &[Call],

@@ -1,4 +1,4 @@
-//! Who disturbs a run.
+//! The nemesis: injects faults during a run. Jepsen uses the same word.
 
 use std::time::Duration;
 
@@ -13,42 +13,41 @@ use super::{
 };
 use crate::history::{Fault, now};
 
-/// Between two faults, in milliseconds.
+/// The pause between two faults, in milliseconds.
 const PAUSE: std::ops::Range<u64> = 150..900;
-/// Before the first fault where primaries get successors: no election may come before the workers'
-/// first calls.
+/// The pause before the first fault if faults can cause elections, in milliseconds. The workers
+/// must have made their first calls before an election.
 const UNDISTURBED: u64 = 1_500;
-/// How long who stands still does so: at times for longer than a call may take.
+/// How long a process is frozen, in milliseconds. The longest times exceed the deadline of a call.
 const FROZEN: std::ops::Range<u64> = 100..2_800;
-/// How long a store that was stopped stays so.
+/// How long a killed store stays down, in milliseconds.
 const DOWN: std::ops::Range<u64> = 50..900;
-/// How long a primary stays away after another one took over.
+/// How long a former primary stays away after another server took over, in milliseconds.
 const REPLACED: std::ops::Range<u64> = 50..1_500;
-/// How long packets are dropped: at times for longer than a call may take, and than a server is
-/// held for alive.
+/// How long packets are dropped, in milliseconds. The longest times exceed the deadline of a call,
+/// and the time after which a server counts as dead.
 const CUT: std::ops::Range<u64> = 100..3_500;
-/// How long a worker that was killed stays dead.
+/// How long a killed worker stays down, in milliseconds.
 const DEAD: std::ops::Range<u64> = 0..200;
 
-/// Disturbs the processes of a run, in an order that a seed chooses.
+/// Injects faults in an order that the seed chooses.
 #[derive(Debug)]
 pub(super) struct Nemesis {
     rng: Rng,
     kinds: Vec<FaultKind>,
-    /// Those connections turn comes before any comes again.
+    /// The kinds that come once before any kind comes again.
     due: Vec<FaultKind>,
     filter: Option<PacketFilter>,
 }
 
 impl Nemesis {
     pub(super) fn new(seed: u64, faults: &Faults, filter: Option<PacketFilter>) -> Self {
-        // Its draws are none of a worker's.
+        // The nemesis draws other numbers than the workers, although the seed is the same.
         let rng = Rng::with_seed(seed ^ 0x006e_656d_6573_6973);
         Self { rng, kinds: faults.0.iter().copied().collect(), due: Vec::new(), filter }
     }
 
-    /// Disturbs until the time is over. When it returns all processes run, and the network is
-    /// whole.
+    /// Injects faults until the given time. Afterwards all processes run, and the network is whole.
     pub(super) async fn run(
         &mut self,
         workers: &mut Workers<'_>,
@@ -64,7 +63,8 @@ impl Nemesis {
             }
             let left = until.saturating_sub(now()) / 1_000_000;
             if left <= pause || self.kinds.is_empty() {
-                // Nobody is disturbed any more, and is watched to the end.
+                // No further fault fits into the remaining time. The loop still watches the
+                // workers.
                 tokio::time::sleep(Duration::from_millis(left.min(pause))).await;
                 if now() >= until {
                     return Ok(done);
@@ -75,7 +75,7 @@ impl Nemesis {
             let Some(kind) = self.next() else { continue };
             let begin = now();
             let Some(what) = self.inject(kind, workers, store).await? else {
-                // It is not its time yet.
+                // The servers are not ready for this fault, so it comes later.
                 self.due.insert(0, kind);
                 continue;
             };
@@ -83,7 +83,7 @@ impl Nemesis {
         }
     }
 
-    /// The kind connections turn it is.
+    /// Returns the next kind of fault.
     fn next(&mut self) -> Option<FaultKind> {
         if self.due.is_empty() {
             self.due.clone_from(&self.kinds);
@@ -92,8 +92,8 @@ impl Nemesis {
         self.due.pop()
     }
 
-    /// Disturbs, and says what was done. `None` if servers have not yet recovered from what was
-    /// done before, so that it would be another fault than is meant.
+    /// Injects a fault and describes it. Returns `None` if the servers have not yet recovered from
+    /// the previous fault, because both together would be another fault.
     async fn inject(
         &mut self,
         kind: FaultKind,
@@ -139,7 +139,7 @@ impl Nemesis {
         }
     }
 
-    /// One of several servers stands still. Another may take over from it.
+    /// Freezes one of several servers. Another server may take over from it.
     async fn freeze(
         &mut self,
         servers: &mut ReplicatedServers,

@@ -1,4 +1,4 @@
-//! A process that owns the sessions of `ipc:`.
+//! The process that owns the sessions of an `ipc:` store.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -9,24 +9,24 @@ use store_ipc::Owner;
 
 use super::{BuggyStore, PlantedBug, error::BoxError};
 
-/// How often expired sessions are purged.
+/// The interval at which expired sessions are purged.
 const SWEEP: Duration = Duration::from_millis(500);
-/// How often it is looked whether the run still lives.
+/// The interval at which the owner checks that the run still exists.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// What an owner has to know.
+/// The settings of an owner.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OwnerSettings {
-    /// Where it listens.
+    /// The path of the socket.
     pub path: PathBuf,
-    /// The mistake to plant.
+    /// The bug to plant.
     pub plant: Option<PlantedBug>,
 }
 
-/// Serves sessions in memory for as long as the process that started this one lives.
+/// Serves sessions in memory until the process that started this one has ended.
 ///
 /// # Errors
-/// If it cannot listen there.
+/// If the owner cannot listen at the path.
 pub fn run_owner(settings: &OwnerSettings) -> Result<(), BoxError> {
     let parent = getppid();
     let memory: Arc<dyn SessionStore> = Arc::new(MemoryStore::new());

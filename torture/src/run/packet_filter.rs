@@ -1,4 +1,4 @@
-//! Cuts in the network of a run, which is a namespace of its own.
+//! Drops packets in the network namespace of a run.
 
 use std::{
     env, fmt, fs,
@@ -9,34 +9,34 @@ use std::{
 
 use super::error::BoxError;
 
-/// The environment variable that tells a run in a namespace of its own which one is outside of it.
+/// The environment variable with the name of the namespace outside of the run.
 pub(super) const OUTER_NAMESPACE: &str = "TORTURE_OUTSIDE";
 
-/// What packets are dropped by. The namespace, and it with it, ends with the run.
+/// The table with the rules that drop packets. It disappears with the namespace.
 const TABLE: &str = "table ip torture";
 
-/// The network of the run. Whoever has one is in a namespace that was made for it, so that nobody
-/// else's packets are dropped.
+/// Permission to drop packets. The type exists only in a process whose namespace was made for this
+/// run, so packets of other programs are safe.
 #[derive(Debug)]
 pub(super) struct PacketFilter(());
 
-/// Which packets are dropped.
+/// The direction in which packets are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
-    /// Those to the servers: they see no request any more.
+    /// Packets to the servers. The servers see no request.
     Requests,
-    /// Those from the servers: they do what is asked, and nobody hears of it.
+    /// Packets from the servers. Requests take effect, and the answers are lost.
     Answers,
-    /// All.
+    /// Packets in both directions.
     Both,
 }
 
-/// Connections packets are dropped.
+/// The connections whose packets are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Connections {
-    /// Everybody's.
+    /// All connections.
     All,
-    /// Those of some connections, by a bit of the client's port, while others go on.
+    /// The connections with a certain bit in the client's port. Other connections continue.
     Some,
 }
 
@@ -51,24 +51,24 @@ impl fmt::Display for Direction {
 }
 
 impl PacketFilter {
-    /// The network that this process is in.
+    /// Checks that this process is in a namespace that was made for this run.
     ///
     /// # Errors
-    /// If it is not one that was made for this run.
+    /// If the namespace is another one, or has more than loopback.
     pub(super) fn of_own_namespace() -> Result<Self, BoxError> {
         let outside = env::var(OUTER_NAMESPACE).map_err(
             |_| "cut needs a network namespace of its own, which `torture run` makes for itself",
         )?;
         let own = name_of("self")?;
-        // Whoever may not look at the first process has made a namespace of users, and may drop
-        // packets only in what belongs to that.
+        // A process that may not read the namespace of process 1 is in a user namespace. The kernel
+        // then limits its rules to network namespaces of that user namespace.
         if !is_own(&own, &outside, name_of("1").ok().as_deref()) {
             return Err(
                 "this is not a network namespace of the run's own, so nothing is cut".into()
             );
         }
-        // Beside loopback only what the kernel puts into every new one, and none of it up: nothing
-        // leads out of here.
+        // A new namespace has only loopback and some interfaces that are down, so no packet leaves
+        // it.
         let connected = fs::read_to_string("/proc/self/net/route")?.lines().count() > 1;
         let ways: Vec<_> = fs::read_to_string("/proc/self/net/fib_trie")?
             .lines()
@@ -85,10 +85,10 @@ impl PacketFilter {
         Ok(Self(()))
     }
 
-    /// Drops packets of these servers until they are [mended](Self::restore).
+    /// Drops packets of the servers on these ports until [`restore`](Self::restore).
     ///
     /// # Errors
-    /// If the system does not do it.
+    /// If `nft` fails.
     #[expect(clippy::unused_self, reason = "it proves where this is")]
     pub(super) fn cut(
         &self,
@@ -102,28 +102,28 @@ impl PacketFilter {
     /// Lets all packets through again.
     ///
     /// # Errors
-    /// If the system does not do it.
+    /// If `nft` fails.
     #[expect(clippy::unused_self, reason = "it proves where this is")]
     pub(super) fn restore(&self) -> Result<(), BoxError> {
         nft(&format!("delete {TABLE}\n"))
     }
 }
 
-/// The namespace of a process, as `net:[4026531840]`.
+/// Returns the network namespace of a process, such as `net:[4026531840]`.
 pub(super) fn name_of(process: &str) -> Result<String, BoxError> {
     Ok(fs::read_link(Path::new("/proc").join(process).join("ns/net"))?.display().to_string())
 }
 
-/// Whether a namespace is neither the one outside nor that of the first process, if that one is
+/// Whether a namespace differs from the one outside, and from the one of process 1 if that is
 /// known.
 fn is_own(own: &str, outside: &str, first: Option<&str>) -> bool {
     own != outside && first != Some(own)
 }
 
-/// They are dropped where they come in: whoever sends one is not told.
+/// Returns the rules. Packets are dropped on arrival, so the sender gets no error.
 fn rules(ports: &[u16], direction: Direction, connections: Connections) -> String {
     let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
-    // The system gives connections even ports first, so the lowest bit would part nobody.
+    // Clients get even ports first, so the lowest bit would not divide the connections.
     let some = |side: &str| {
         if connections == Connections::Some {
             format!("tcp {side} & 2 == 2 ")

@@ -1,4 +1,4 @@
-//! A store whose calls are written down.
+//! A store that records its calls.
 
 use std::{
     collections::BTreeMap,
@@ -19,10 +19,10 @@ use session_core::{
 use super::error::BoxError;
 use crate::history::{Answer, CallLog, ListedSession, LoadedSession, Op, Rotate, Write, now};
 
-/// How many sessions one page of a list has: few, so that most lists have several pages.
+/// The number of sessions on a page of a list. It is small, so that most lists have several pages.
 const PAGE: usize = 3;
 
-/// A store whose calls are written down.
+/// A store that records its calls.
 #[derive(Debug)]
 pub(super) struct Recorder {
     store: Arc<dyn SessionStore>,
@@ -35,7 +35,7 @@ impl Recorder {
         Ok(Self { store, log: CallLog::create(log)?, next: AtomicU64::new(0) })
     }
 
-    /// Makes a call and returns the answer, each written down in time.
+    /// Records the call, makes it, and records the answer.
     pub(super) async fn call(&self, by: &str, op: Op) -> Result<Answer, BoxError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.log.begin(id, by, op.clone())?;
@@ -83,7 +83,7 @@ async fn perform(store: &dyn SessionStore, op: Op) -> Result<Result<Answer, Stor
     })
 }
 
-/// Walks all pages.
+/// Reads all pages of a list.
 async fn list(store: &dyn SessionStore, principal: &Principal) -> Result<Answer, StoreError> {
     let (mut shown, mut after) = (Vec::new(), None);
     loop {
@@ -100,8 +100,8 @@ async fn list(store: &dyn SessionStore, principal: &Principal) -> Result<Answer,
     }
 }
 
-/// A secret of a history as the hash that stores keep: its text with all bits turned, so that the
-/// bytes are no text.
+/// Encodes a secret of the history as a stored hash: its text with all bits inverted, so that the
+/// bytes are not valid text.
 fn hash(secret: &str) -> Result<SecretHash, BoxError> {
     let mut bytes = [0xff; SecretHash::BYTES];
     let text = bytes.get_mut(..secret.len()).ok_or("a secret is longer than a hash")?;
@@ -112,7 +112,7 @@ fn hash(secret: &str) -> Result<SecretHash, BoxError> {
     Ok(SecretHash::from_bytes(bytes))
 }
 
-/// The secret of a history that has this hash.
+/// Decodes the secret of the history from a hash.
 fn secret(hash: &SecretHash) -> String {
     let bytes: Vec<u8> = hash.as_bytes().iter().map(|byte| !byte).collect();
     String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned()
@@ -214,7 +214,7 @@ fn failed(error: &StoreError) -> Answer {
     }
 }
 
-/// An error with its sources.
+/// Returns the text of an error and of its sources.
 fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -1,4 +1,4 @@
-//! Servers that hold sessions together, one of which takes over from another.
+//! Servers that replicate the sessions, so that one can take over from another.
 
 use std::time::Duration;
 
@@ -15,21 +15,21 @@ use super::{
 };
 use crate::history::{Failover, now};
 
-/// What Redis' nodes are started with: as in the field, what they hold is on disk too.
+/// The flags of the Redis nodes. They write an append-only file, as production servers do.
 const FLAGS: &[&str] = &["--requirepass", PASSWORD, "--appendonly", "yes"];
-/// How far above its port a node of a Cluster listens for the others.
+/// The distance between the client port and the bus port of a Cluster node.
 const BUS: u16 = 10_000;
 
-/// How long is waited for servers to be complete before something else is done instead.
+/// The time to wait for the servers to be complete, before another fault is chosen.
 const COMPLETE_WITHIN: Duration = Duration::from_secs(2);
 
-/// Servers that hold sessions together, and the hands on them.
+/// Replicated servers, with the means to kill, freeze and restart each of them.
 #[derive(Debug)]
 pub struct ReplicatedServers {
     servers: Servers,
-    /// When servers could certainly not answer anybody.
+    /// The spans in which a server certainly answered no client.
     downtimes: Vec<Downtime>,
-    /// Whether anything was done to them since they were complete.
+    /// Whether a fault hit the servers since they were last complete.
     is_disturbed: bool,
     monitor: Option<ReplicationMonitor>,
 }
@@ -42,11 +42,11 @@ enum Servers {
 }
 
 impl ReplicatedServers {
-    /// Starts those of this name. `None` if there are none here, or only somebody else's: the
-    /// output says so.
+    /// Starts the servers with this name. Returns `None` if they are not available, or if they were
+    /// not started by this program, and prints the reason.
     ///
     /// # Panics
-    /// If they do not start, or there are none and `REQUIRE_SERVICES` asks for them.
+    /// If the servers do not start, or are missing although `REQUIRE_SERVICES` asks for them.
     #[expect(
         clippy::print_stderr,
         reason = "what a run cannot do stands on its output, as with other servers"
@@ -63,7 +63,7 @@ impl ReplicatedServers {
                 eprintln!("SKIPPED, a run stops and starts its servers: {not_ours}");
             })
             .ok()?;
-        // MongoDB's majority is asked to lose nothing, so nothing has to be known of its elections.
+        // MongoDB must lose no acknowledged write in an election, so its elections need no monitor.
         let monitor =
             (!matches!(servers, Servers::Set(_))).then(|| ReplicationMonitor::begin(&ports));
         Some(Self { servers, downtimes: Vec::new(), is_disturbed: false, monitor })
@@ -77,16 +77,16 @@ impl ReplicatedServers {
         }
     }
 
-    /// Whether a session and the list that it is in may be on different servers.
+    /// Whether a session and its list may be on different servers.
     pub(super) fn is_apart(&self) -> bool {
         matches!(self.servers, Servers::Cluster(_))
     }
 
-    /// Ends the monitor, and says what servers took over from others meanwhile and what that may have
-    /// undone. No call may be made any more.
+    /// Stops the monitor. Returns the failovers, and the spans in which answers may be undone. The
+    /// workers must have made their last call.
     ///
     /// # Errors
-    /// If too little was seen of a server.
+    /// If the monitor has too few samples of a server.
     pub(super) async fn failovers(&mut self) -> Result<Vec<Failover>, BoxError> {
         match self.monitor.take() {
             Some(monitor) => monitor.end(&self.downtimes).await,
@@ -94,32 +94,31 @@ impl ReplicatedServers {
         }
     }
 
-    /// Whether all run, follow and are followed, so that another fault, which has to follow, finds
-    /// them as they are meant to be.
+    /// Whether all servers run and replicate again, so that the next fault meets a complete set.
     pub(super) async fn is_complete(&mut self) -> bool {
         let was_disturbed = std::mem::replace(&mut self.is_disturbed, true);
         !was_disturbed
             || tokio::time::timeout(COMPLETE_WITHIN, self.servers.complete()).await.is_ok()
     }
 
-    /// One of the primaries.
+    /// Returns one of the primaries.
     pub(super) async fn primary(&self, rng: &mut Rng) -> Result<u16, BoxError> {
         let primaries = self.servers.primaries().await?;
         Ok(primaries[rng.usize(..primaries.len())])
     }
 
-    /// One of the servers that hold data.
+    /// Returns one of the servers that hold data.
     pub(super) fn any(&self, rng: &mut Rng) -> Result<u16, BoxError> {
         let ports = self.servers.ports()?;
         Ok(ports[rng.usize(..ports.len())])
     }
 
-    /// All ports that a server is reached at, by clients and by the others.
+    /// Returns the ports of a server: for clients, and in a Cluster also for the other nodes.
     pub(super) fn ports_of(&self, port: u16) -> Vec<u16> {
         if self.is_apart() { vec![port, port + BUS] } else { vec![port] }
     }
 
-    /// All servers that hold data.
+    /// Returns the client ports of all servers that hold data.
     pub(super) fn ports(&self) -> Result<Vec<u16>, BoxError> {
         Ok(self.servers.ports()?)
     }
@@ -137,8 +136,8 @@ impl ReplicatedServers {
         Ok(())
     }
 
-    /// Lets it come back. Whether it follows its successor by then is another question: sentinels
-    /// look at it for eight seconds first.
+    /// Ends an outage. The server may still need time to follow its successor: Sentinel watches it
+    /// for 8 seconds first.
     pub(super) async fn recover(&mut self, port: u16, outage: Outage) -> Result<(), BoxError> {
         if let Some(last) = self.downtimes.last_mut() {
             last.until = now();

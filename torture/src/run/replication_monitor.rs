@@ -1,4 +1,4 @@
-//! What Redis' nodes say of themselves all along.
+//! Samples the replication state of Redis nodes during a run.
 
 use std::{
     sync::{
@@ -20,14 +20,14 @@ use super::{
 };
 use crate::history::{Failover, now};
 
-/// How often each node is asked.
+/// The interval between two samples of a node.
 const ASK_EVERY: Duration = Duration::from_millis(25);
-/// How long one may take to answer. One that does not is asked again.
+/// The time in which a node must answer. After that the monitor asks again.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
-/// How long each is asked at the end until it answers.
+/// The time in which a node must give its last sample.
 const LAST_ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// Commands that tell nothing of a session, so that nobody was misled by their answers.
+/// Commands that do not read or write a session, so a failover undoes none of their answers.
 const OTHER_COMMANDS: &[&str] = &[
     "auth",
     "client",
@@ -50,7 +50,7 @@ const OTHER_COMMANDS: &[&str] = &[
     "subscribe",
 ];
 
-/// Asks Redis' nodes who they are and what they did, until it is [ended](Self::end).
+/// Samples Redis nodes until [`end`](Self::end).
 #[derive(Debug)]
 pub(super) struct ReplicationMonitor {
     ports: Vec<u16>,
@@ -69,10 +69,11 @@ impl ReplicationMonitor {
         Self { ports: ports.to_vec(), tasks, samples, is_over }
     }
 
-    /// Asks everybody once more, and says who took over from whom. No call may be made any more.
+    /// Takes a last sample of each node, and returns the failovers. The workers must have made
+    /// their last call.
     ///
     /// # Errors
-    /// If too little was seen of a server to say so.
+    /// If there are too few samples of a server.
     pub(super) async fn end(self, downtimes: &[Downtime]) -> Result<Vec<Failover>, BoxError> {
         let over = now();
         self.is_over.store(true, Relaxed);
@@ -101,7 +102,7 @@ async fn follow(port: u16, samples: Arc<Mutex<Vec<ReplicationSample>>>, is_over:
         let said = asked.and_then(|text| read(port, from, now(), &text));
         let has_answered = said.is_some();
         if let Some(sample) = said {
-            // Of many that say the same the first and the last are enough.
+            // Of equal samples in a row, the first and the last are enough.
             let mut all = samples.lock();
             let is_news = last.as_ref().is_none_or(|last| !last.says_what(&sample));
             if is_news {
@@ -129,7 +130,7 @@ async fn ask(port: u16, connection: &mut Option<MultiplexedConnection>) -> Optio
     redis::cmd("INFO").arg("all").query_async(connection.as_mut()?).await.ok()
 }
 
-/// What a node says in `INFO`.
+/// Reads a sample from the output of `INFO`.
 fn read(port: u16, from: u64, to: u64, text: &str) -> Option<ReplicationSample> {
     let field = |name: &str| {
         text.lines()

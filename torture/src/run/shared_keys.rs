@@ -1,4 +1,4 @@
-//! The file in which the clients of all processes find the shared sessions.
+//! The file through which the clients of all processes share their sessions.
 
 use std::{
     fs::{File, OpenOptions},
@@ -7,10 +7,10 @@ use std::{
     path::Path,
 };
 
-/// How many bytes a slot has; an id is shorter.
+/// The size of a slot in bytes. An id is shorter.
 const WIDTH: usize = 128;
 
-/// The key of a session with one of its secrets, as a cookie holds them.
+/// The key of a session and one of its secrets, as in a cookie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SessionId {
     pub(super) key: String,
@@ -27,10 +27,10 @@ impl SessionId {
     }
 }
 
-/// A file with a slot for each shared session, which holds the id that some client posted last.
+/// A file with a slot for each shared session. A slot holds the id that a client published last.
 ///
-/// A client that reads while another one writes may find a mixture of two ids. To the store that is
-/// a session that does not exist, or a wrong secret.
+/// A read during a write may return a mixture of two ids. For the store that is a missing session
+/// or a wrong secret.
 #[derive(Debug)]
 pub(super) struct SharedKeys(File);
 
@@ -39,14 +39,14 @@ impl SharedKeys {
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map(Self)
     }
 
-    /// The id at this slot.
+    /// Returns the id in a slot.
     pub(super) fn read(&self, slot: usize) -> Option<SessionId> {
         let mut text = [0; WIDTH];
         self.0.read_exact_at(&mut text, Self::offset(slot)).ok()?;
         SessionId::parse(String::from_utf8_lossy(&text).trim_end_matches(['\0', ' ']))
     }
 
-    /// Puts an id there.
+    /// Writes an id into a slot.
     pub(super) fn write(&self, slot: usize, id: &SessionId) -> io::Result<()> {
         let text = format!("{} {} {}", id.key, id.secret, id.generation);
         self.0.write_all_at(format!("{text:WIDTH$}").as_bytes(), Self::offset(slot))

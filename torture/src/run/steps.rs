@@ -1,4 +1,4 @@
-//! What a client does next.
+//! The steps of a client, chosen at random.
 
 use futures_util::future::{try_join, try_join_all};
 
@@ -10,7 +10,7 @@ use super::{
 use crate::history::{Answer, Op, Rotate, Write};
 
 impl Client {
-    /// Makes one or a few calls of its choice. Says whether the store answered.
+    /// Makes one call, or a few that belong together. Returns whether the store answered.
     pub(super) async fn step(&mut self) -> Result<bool, BoxError> {
         let slot = self.slot();
         let Some(id) = self.id(slot) else {
@@ -74,8 +74,8 @@ impl Client {
         .await
     }
 
-    /// A rotation whose answer was lost leaves a secret on the shared_keys that the session may not have.
-    /// The record tells the right one.
+    /// After a lost answer to a rotation, the shared file may hold a secret that the session does
+    /// not have. This reads the record and publishes the current secret.
     async fn adopt_current_secret(&mut self, slot: usize, id: &SessionId) -> Result<(), BoxError> {
         if let Answer::Found(seen) = self.load(id).await? {
             self.publish(
@@ -118,7 +118,7 @@ impl Client {
         last(try_join_all(writes.into_iter().map(|write| self.commit(id, write, None))).await?)
     }
 
-    /// Reads, then writes under the version that was read.
+    /// Reads the session, then commits under the version that it read.
     async fn update(&mut self, id: &SessionId) -> Result<Answer, BoxError> {
         let answer = self.load(id).await?;
         let Answer::Found(seen) = &answer else { return Ok(answer) };
@@ -128,7 +128,7 @@ impl Client {
         self.call(Op::Commit { key, secret, guard: Some(seen.version), write, rotate: None }).await
     }
 
-    /// How long the former secret may still read: half of the rotations give it no time.
+    /// Returns how long the former secret may still read. Half of the rotations have no grace.
     fn grace(&mut self) -> Option<u64> {
         self.rng.bool().then(|| self.rng.u64(50..3_000))
     }
@@ -173,8 +173,8 @@ impl Client {
         Ok(answer)
     }
 
-    /// Two to four rotations of one secret, of which one can win, beside an addition that must not
-    /// be lost.
+    /// Sends two to four rotations of one secret, of which one can win, and an addition that must
+    /// not be lost.
     async fn rotate_at_once(&mut self, slot: usize, id: &SessionId) -> Result<Answer, BoxError> {
         let rotations: Vec<_> =
             (0..self.rng.u8(2..5)).map(|_| (self.values(), self.grace())).collect();
@@ -209,8 +209,8 @@ impl Client {
         let other = SessionId { key: id.key.clone(), ..self.fresh_id() };
         let creations: Vec<_> = [&id, &other].map(|id| self.creation(id)).into();
         let answers = try_join_all(creations.into_iter().map(|op| self.call(op))).await?;
-        // No client may end the session before both are through: a late creation could then rightly
-        // make it again.
+        // The id is published after both answers. Otherwise a client could end the session early,
+        // and the second creation would be right to make it again.
         if slot >= STABLE_SLOTS && answers.iter().all(answered) {
             let made = if answers[0] == Answer::New { &id } else { &other };
             self.publish(slot, made)?;
@@ -218,7 +218,7 @@ impl Client {
         last(answers)
     }
 
-    /// Creates a session that is there: a stable one, which no client ends.
+    /// Creates a session that exists: one in a stable slot, which no client ends.
     async fn create_again(&mut self, slot: usize, id: &SessionId) -> Result<Answer, BoxError> {
         if slot >= STABLE_SLOTS || !matches!(self.load(id).await?, Answer::Found(_)) {
             return self.load(id).await;
@@ -239,14 +239,13 @@ impl Client {
         self.commit(id, Write { ttl: Some(ttl), ..write }, None).await
     }
 
-    /// A new session that lives for a moment.
+    /// Creates a session with a short life.
     async fn create_short_lived(&mut self, slot: usize) -> Result<Answer, BoxError> {
         let ttl = self.rng.u64(50..1500);
         self.create_at(slot, ttl).await
     }
 
-    /// Half of the deletions claim any session, the others one whose user signed in at the id's
-    /// generation or before.
+    /// Half of the deletions claim any session. The others claim the generation of the id.
     fn deletion(&mut self, id: &SessionId) -> Op {
         Op::Delete { key: id.key.clone(), claim: self.rng.bool().then_some(id.generation) }
     }
@@ -284,7 +283,7 @@ impl Client {
         self.call(Op::Revoke { principal, except }).await
     }
 
-    /// Revokes the sessions of the user who is signed in while the session rotates.
+    /// Revokes the sessions of the signed-in user while the session rotates.
     async fn revoke_beside_rotation(
         &mut self,
         slot: usize,

@@ -1,4 +1,4 @@
-//! The store of a run, and the hands on it.
+//! The store under test, with the means to freeze, kill and restart it.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use ::tests::{
 
 use super::{FaultKind, Faults, OwnerSettings, PlantedBug, ReplicatedServers, error::BoxError};
 
-/// The stores that a run can bring itself, by name.
+/// The names of the stores that a run can start itself.
 pub const STORES: &[&str] = &[
     "ipc",
     "sqlite",
@@ -24,37 +24,37 @@ pub const STORES: &[&str] = &[
     "mongo-set",
 ];
 
-/// The environment variable that makes a process an owner.
+/// The environment variable with the settings of an owner process.
 pub(super) const OWNER: &str = "TORTURE_OWNER";
 
-/// The store of a run.
+/// The store under test.
 #[derive(Debug)]
 pub enum TargetStore {
-    /// A process that owns the sessions, at this path.
+    /// An owner process, and the path of its socket.
     Ipc(Process, String),
-    /// A file.
+    /// A SQLite file.
     Sqlite(Box<AnySql>),
-    /// A server of our own, which keeps what it has acknowledged.
+    /// A Redis server of this run, which keeps what it has acknowledged.
     Redis(Box<AnyRedis>),
-    /// Likewise.
+    /// A MongoDB server of this run, which keeps what it has acknowledged.
     Mongo(Box<AnyMongo>),
-    /// Likewise.
+    /// A PostgreSQL or MariaDB server of this run, which keeps what it has acknowledged.
     Sql(Box<AnySql>),
-    /// Several servers of our own that take over from each other.
+    /// Several servers of this run, which take over from each other.
     Replicated(Box<ReplicatedServers>),
-    /// Somebody else's, at this URL.
+    /// A store that this run did not start, at this URL.
     External(String),
 }
 
 impl TargetStore {
-    /// Opens the store of this name or URL. `None` if there is no such server here: the output says
-    /// why.
+    /// Opens the store with this name or URL. Returns `None` if the server is not available here,
+    /// and prints the reason.
     ///
     /// # Errors
-    /// If it is neither a name nor a URL.
+    /// If the text is neither a name nor a valid URL.
     ///
     /// # Panics
-    /// If a server does not start, or there is none and `REQUIRE_SERVICES` asks for it.
+    /// If a server does not start, or is missing although `REQUIRE_SERVICES` asks for it.
     pub async fn open(
         store: &str,
         program: &Path,
@@ -94,7 +94,7 @@ impl TargetStore {
         })
     }
 
-    /// Its URL.
+    /// Returns the URL of the store.
     #[must_use]
     pub fn url(&self) -> String {
         match self {
@@ -107,18 +107,18 @@ impl TargetStore {
         }
     }
 
-    /// Where a planted mistake goes: the owner has it itself.
+    /// Returns the bug that the workers plant. For `ipc` the owner plants it instead.
     #[must_use]
     pub fn bug_of_workers(&self, plant: Option<PlantedBug>) -> Option<PlantedBug> {
         plant.filter(|_| !matches!(self, Self::Ipc(..)))
     }
 
-    /// For how long before its end it may show what its end takes back, in milliseconds:
-    /// [`History::unsynced`](crate::history::History).
+    /// Returns the time before a crash in which the store may have shown writes that the crash
+    /// takes back, in milliseconds: [`History::unsynced`](crate::history::History).
     ///
-    /// A server of MongoDB shows a write when it is in memory, and answers for it when it is in the
-    /// journal, which is written at least ten times a second. One of MariaDB lets go of a row when
-    /// its change is committed in memory, and answers when that is in the log.
+    /// MongoDB shows a write when it is in memory, and acknowledges it when it is in the journal,
+    /// which is written at least ten times a second. MariaDB unlocks a row when its change is
+    /// committed in memory, and acknowledges it when the change is in the log.
     #[must_use]
     pub fn unsynced(&self) -> u64 {
         match self {
@@ -128,16 +128,16 @@ impl TargetStore {
         }
     }
 
-    /// Whether it can be made to stand still.
+    /// Returns whether the store can be frozen as a whole.
     #[must_use]
     pub fn can_freeze(&self) -> bool {
         matches!(self, Self::Ipc(..) | Self::Redis(_) | Self::Mongo(_) | Self::Sql(_))
     }
 
-    /// The ports of its server.
+    /// Returns the ports of the servers.
     ///
     /// # Errors
-    /// If it has none of our own.
+    /// If this run did not start a server with a network.
     pub fn ports(&self) -> Result<Vec<u16>, BoxError> {
         match self {
             Self::Redis(_) | Self::Mongo(_) | Self::Sql(_) => Ok(ports_of(&self.url())),
@@ -148,10 +148,10 @@ impl TargetStore {
         }
     }
 
-    /// Makes it stand still.
+    /// Freezes the store.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If this run did not start it as a single server.
     pub async fn freeze(&self) -> Result<(), BoxError> {
         match self {
             Self::Ipc(owner, _) => owner.freeze(),
@@ -166,10 +166,10 @@ impl TargetStore {
         Ok(())
     }
 
-    /// Lets it go on.
+    /// Lets a frozen store continue.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If this run did not start it as a single server.
     pub async fn thaw(&self) -> Result<(), BoxError> {
         match self {
             Self::Ipc(owner, _) => owner.thaw(),
@@ -182,10 +182,10 @@ impl TargetStore {
         Ok(())
     }
 
-    /// Kills it.
+    /// Kills the store.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If this run did not start it as a single server with durable data.
     pub async fn stop(&mut self) -> Result<(), BoxError> {
         match self {
             Self::Redis(redis) => redis.stop().await?,
@@ -198,13 +198,13 @@ impl TargetStore {
         Ok(())
     }
 
-    /// Starts it again, with what it had acknowledged.
+    /// Starts a killed store again, with the writes that it had acknowledged.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If this run did not start it as a single server with durable data.
     ///
     /// # Panics
-    /// If it does not answer.
+    /// If the server does not answer.
     pub async fn start_again(&mut self) -> Result<(), BoxError> {
         match self {
             Self::Redis(redis) => redis.start_again().await?,
@@ -218,10 +218,10 @@ impl TargetStore {
     }
 }
 
-/// Refuses faults that cannot be had with the store of this name or URL.
+/// Checks that all faults are possible with the store of this name or URL.
 ///
 /// # Errors
-/// If there are such; says why, and which there are.
+/// If a fault is not possible. The text gives the reason and the possible faults.
 pub fn check_faults(store: &str, faults: &Faults) -> Result<(), BoxError> {
     let theirs = [
         "a server that is not ours is not ours to stop",
@@ -229,7 +229,7 @@ pub fn check_faults(store: &str, faults: &Faults) -> Result<(), BoxError> {
         "its network is not ours to cut",
     ];
     let alone = "it is one server; use redis-sentinel, redis-cluster or mongo-set";
-    // Why there is no restart, no failover and no cut, where that is so.
+    // For each of restart, failover and cut: the reason why it is not possible.
     let (whys, there_are) = match store {
         "ipc" => (
             [
@@ -268,7 +268,7 @@ pub fn check_faults(store: &str, faults: &Faults) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// The ports in a URL.
+/// Returns the ports in a URL.
 fn ports_of(url: &str) -> Vec<u16> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?']).next().unwrap_or_default();

@@ -13,49 +13,49 @@ use super::{
 };
 use crate::history::now;
 
-/// How long a client waits after a call that was not answered, in milliseconds at most: a store
-/// that is down answers fast.
+/// The longest pause after a call without an answer, in milliseconds. A store that is down refuses
+/// calls fast.
 const PAUSE_AFTER_FAILURE: u64 = 60;
-/// How long it waits between calls, in microseconds at most.
+/// The longest pause after an answer, in microseconds.
 const PAUSE_AFTER_ANSWER: u64 = 3_000;
 
-/// How often expired sessions are purged, and how many at once.
+/// The interval at which expired sessions are purged, and the largest number in one purge.
 const SWEEP: Duration = Duration::from_millis(400);
 const SWEEP_BATCH: usize = 50;
 
-/// What a worker has to know.
+/// The settings of a worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WorkerSettings {
-    /// The store's URL.
+    /// The URL of the store.
     pub url: String,
-    /// The mistake to plant.
+    /// The bug to plant.
     pub plant: Option<PlantedBug>,
-    /// Where it writes down its calls.
+    /// The file for the log of the calls.
     pub log: PathBuf,
-    /// Where the shared sessions are found.
+    /// The file with the shared sessions.
     pub shared_keys: PathBuf,
-    /// What its keys have in them.
+    /// The prefix of keys and principals.
     pub run: String,
-    /// What chooses its calls, with its number and its life.
+    /// The seed of the run. With the numbers of worker and start it gives the seed of the worker.
     pub seed: u64,
-    /// Which worker it is.
+    /// The number of the worker.
     pub number: usize,
-    /// How often it was started before.
+    /// The number of earlier starts of this worker.
     pub life: usize,
-    /// How many clients it has.
+    /// The number of clients.
     pub clients: usize,
-    /// When it ends, in nanoseconds of [`now`].
+    /// The end of the calls, in nanoseconds of [`now`].
     pub until: u64,
 }
 
-/// Makes calls until the time is over.
+/// Makes calls until the end of the run.
 ///
 /// # Errors
-/// If the store cannot be opened, or the calls cannot be written down. What the store answers is
-/// none.
+/// If the store cannot be opened, or the log cannot be written. Answers of the store are not
+/// errors.
 pub async fn run_worker(settings: WorkerSettings) -> Result<(), BoxError> {
     let store = open(&settings.url, settings.plant, settings.until).await?;
-    // Purging beside the calls must be seen by none of them.
+    // The purge runs beside the calls and must not change any answer.
     let _sweeper = spawn_sweeper(Arc::clone(&store), SWEEP, SWEEP_BATCH);
     let recorder = Arc::new(Recorder::new(store, &settings.log)?);
     let shared_keys = Arc::new(SharedKeys::open(&settings.shared_keys)?);
@@ -63,7 +63,7 @@ pub async fn run_worker(settings: WorkerSettings) -> Result<(), BoxError> {
         let by = format!("w{}.{}/c{number}", settings.number, settings.life);
         let place =
             ((settings.number as u64) << 40) | ((settings.life as u64) << 20) | number as u64;
-        // Neighbouring seeds begin alike; a first draw parts them.
+        // Neighbouring seeds give similar first numbers, so each seed is mixed with a first draw.
         let rng =
             Rng::with_seed(Rng::with_seed(settings.seed).u64(..) ^ Rng::with_seed(place).u64(..));
         Client::new(Arc::clone(&recorder), Arc::clone(&shared_keys), rng, by, settings.run.clone())
@@ -86,7 +86,7 @@ async fn run_client(mut client: Client, until: u64) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Opens a store. One that is being started may refuse for a while.
+/// Opens a store. Retries until the given time, because a store may still be starting.
 pub(super) async fn open(
     url: &str,
     plant: Option<PlantedBug>,

@@ -6,10 +6,10 @@ use tests::process::Process;
 
 use super::{WorkerSettings, error::BoxError};
 
-/// The environment variable that makes a process a worker.
+/// The environment variable with the settings of a worker process.
 pub(super) const WORKER: &str = "TORTURE_WORKER";
 
-/// The worker processes of a run. Dropping it kills them.
+/// The worker processes of a run. Drop kills them.
 #[derive(Debug)]
 pub(super) struct Workers<'a> {
     program: &'a Path,
@@ -42,7 +42,7 @@ impl<'a> Workers<'a> {
         self.workers.len()
     }
 
-    /// Starts a worker that does not run.
+    /// Starts a worker that is not running.
     pub(super) fn start(&mut self, number: usize) -> Result<(), BoxError> {
         let worker = &mut self.workers[number];
         let log = self.folder.join(format!("calls-{number}-{}", worker.lives));
@@ -67,17 +67,17 @@ impl<'a> Workers<'a> {
         self.workers[number].process = None;
     }
 
-    /// Makes a worker stand still.
+    /// Freezes a worker.
     pub(super) fn freeze(&self, number: usize) {
         self.workers[number].process.iter().for_each(Process::freeze);
     }
 
-    /// Lets it go on.
+    /// Lets a frozen worker continue.
     pub(super) fn thaw(&self, number: usize) {
         self.workers[number].process.iter().for_each(Process::thaw);
     }
 
-    /// Whether all live, or have ended well.
+    /// Checks that each worker runs or has ended with success.
     pub(super) fn watch(&mut self) -> Result<(), BoxError> {
         for (number, worker) in self.workers.iter_mut().enumerate() {
             let Some(process) = &mut worker.process else { continue };
@@ -92,7 +92,7 @@ impl<'a> Workers<'a> {
         Ok(())
     }
 
-    /// Whether all have ended well.
+    /// Returns whether all workers have ended with success.
     pub(super) fn has_ended(&mut self) -> Result<bool, BoxError> {
         self.watch()?;
         Ok(self
@@ -102,7 +102,7 @@ impl<'a> Workers<'a> {
             .all(|process| process.ended().is_some()))
     }
 
-    /// The logs of all that ran.
+    /// Returns the logs of all workers, one for each start.
     pub(super) fn logs(&self) -> &[PathBuf] {
         &self.logs
     }

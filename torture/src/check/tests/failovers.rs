@@ -1,8 +1,9 @@
-//! What a failover explains, and what it does not.
+//! Tests of what a failover explains, and what it does not explain.
 
 use super::*;
 
-/// What one primary served from 10 to 20 ms may be undone; until 30 ms nobody else had answered.
+/// Checks the history with one failover: answers from 10 to 20 ms may be undone, and until 30 ms
+/// only the former primary answered.
 fn verdict(calls: HistoryBuilder, apart: bool) -> (Vec<Law>, Vec<Law>) {
     let failover =
         Failover { until: 30 * MS, spans: vec![(10 * MS, 20 * MS)], what: "a failover".to_owned() };
@@ -11,7 +12,7 @@ fn verdict(calls: HistoryBuilder, apart: bool) -> (Vec<Law>, Vec<Law>) {
     (laws(&verdict.violations), laws(&verdict.undone))
 }
 
-/// An addition at some time, which the last read does not show.
+/// Adds to a counter in a given span. The last read does not show the addition.
 fn lost_at(begin: u64, end: u64) -> (Vec<Law>, Vec<Law>) {
     let added = created().between(begin, end, commit("k", sum("n0", 3)), summed(2, begin, "n0", 3));
     verdict(added.between(60, 61, load("k"), seen(1, 59, &[])), false)
@@ -22,7 +23,7 @@ fn an_answer_of_the_last_moment_may_be_undone() {
     let (violations, undone) = lost_at(12, 13);
     assert_eq!(violations, []);
     assert!(undone.contains(&Law::LostAdd), "{undone:?}");
-    // The answer or the question may have been in that time.
+    // The request or the answer may lie in the span.
     assert_eq!((lost_at(8, 11).0, lost_at(19, 40).0), (vec![], vec![]));
 }
 
@@ -45,7 +46,7 @@ fn one_before_or_after_may_not() {
 #[test]
 fn until_another_took_over_the_former_one_keeps_the_laws() {
     let wrote = || created().between(12, 13, commit("k", write(&[("v0", "1")])), done(2, 12));
-    // Its own answers a moment later know nothing of it, and no failover is to blame for that.
+    // The former primary must see its own writes, so the failover does not explain this read.
     let (violations, _) = verdict(wrote().between(14, 15, load("k"), seen(1, 14, &[])), false);
     assert!(violations.contains(&Law::LostWrite), "{violations:?}");
     assert_eq!(
@@ -96,6 +97,6 @@ fn a_list_on_another_server_may_have_lost_what_was_put_into_it_then() {
     };
     assert_eq!(verdict(signed_in(12), true), (vec![], vec![Law::MissingInList]));
     assert_eq!(verdict(signed_in(5), true).0, [Law::MissingInList]);
-    // On one server they are lost together or not at all.
+    // On one server the session and its list are lost together or not at all.
     assert_eq!(verdict(signed_in(12), false).0, [Law::MissingInList]);
 }

@@ -1,4 +1,4 @@
-//! Histories by hand: what breaks each law, and what only looks like it.
+//! Tests of the checker with small histories: what breaks each law, and what only looks like it.
 
 mod failovers;
 
@@ -9,18 +9,18 @@ use crate::history::{
     Answer, Call, Failover, Fault, History, ListedSession, LoadedSession, Op, Rotate, Write,
 };
 
-/// A millisecond in the history's clock.
+/// A millisecond in the clock of the history.
 const MS: u64 = 1_000_000;
-/// A life that does not end within a test.
+/// A life that does not end within a test, in milliseconds.
 const LONG: u64 = 600_000;
 
-/// Calls in the order in which they are told. Each takes half a millisecond, one after the other,
-/// unless it is told otherwise.
+/// Builds a history call by call. By default each call takes a millisecond and follows the one
+/// before.
 #[derive(Default)]
 struct HistoryBuilder(Vec<Call>);
 
 impl HistoryBuilder {
-    /// A call from one millisecond to another.
+    /// Adds a call from one millisecond to another.
     fn between(mut self, begin: u64, end: u64, op: Op, answer: Answer) -> Self {
         let id = self.0.len() as u64;
         self.0.push(Call {
@@ -34,7 +34,7 @@ impl HistoryBuilder {
         self
     }
 
-    /// A call in the middle of the millisecond after the last.
+    /// Adds a call after the last one.
     fn then(self, op: Op, answer: Answer) -> Self {
         let begin =
             self.0.iter().map(|call| call.end.unwrap_or(call.begin) / MS).max().unwrap_or_default()
@@ -42,7 +42,7 @@ impl HistoryBuilder {
         self.between(begin, begin + 1, op, answer)
     }
 
-    /// The last call is never answered: its process was killed.
+    /// Removes the answer of the last call, as if its process was killed.
     fn killed(mut self) -> Self {
         if let Some(call) = self.0.last_mut() {
             (call.end, call.answer) = (None, None);
@@ -65,7 +65,7 @@ impl HistoryBuilder {
         }
     }
 
-    /// The laws that are broken, each with the call where it shows last.
+    /// Returns the broken laws, each with the id of the call that shows it.
     fn broken(self) -> Vec<(Law, u64)> {
         let mut found: Vec<_> = check(&self.history())
             .violations
@@ -113,7 +113,7 @@ fn guarded(guard: u64, write: Write) -> Op {
     }
 }
 
-/// The digit in a secret's name is its generation: `s1`, `s1b`.
+/// The digit in the name of a secret is its generation: `s1`, `s1b`.
 fn generation(secret: &str) -> u32 {
     secret[1..2].parse().unwrap()
 }
@@ -151,12 +151,12 @@ fn of(principal: &str) -> Write {
     Write { principal: Some(Some(principal.to_owned())), ..Write::default() }
 }
 
-/// Times that fit a session which was made at the first millisecond.
+/// An answer with times that fit a session created at the first millisecond.
 fn done(version: u64, at: u64) -> Answer {
     Answer::Done { version, added: BTreeMap::new(), age: at, authenticated: None, ttl: LONG - at }
 }
 
-/// The answer to a commit of a session whose user signed in so many milliseconds ago.
+/// The answer to a commit of a session whose user signed in `authenticated` milliseconds ago.
 fn done_of(version: u64, at: u64, authenticated: u64) -> Answer {
     Answer::Done {
         version,
@@ -200,7 +200,7 @@ fn seen(version: u64, at: u64, values: &[(&str, &str)]) -> Answer {
     Answer::Found(LoadedSession { values, ..record(version, at) })
 }
 
-/// A session that was rotated so many milliseconds ago.
+/// A session that was rotated `rotated` milliseconds ago.
 fn rotated(secret: &str, version: u64, at: u64, rotated: u64) -> LoadedSession {
     LoadedSession {
         secret: secret.to_owned(),
@@ -210,7 +210,7 @@ fn rotated(secret: &str, version: u64, at: u64, rotated: u64) -> LoadedSession {
     }
 }
 
-/// A session that was made for this user.
+/// A session that was created for this user.
 fn seen_of(principal: &str, version: u64, at: u64) -> Answer {
     Answer::Found(LoadedSession {
         principal: Some(principal.to_owned()),
@@ -219,7 +219,7 @@ fn seen_of(principal: &str, version: u64, at: u64) -> Answer {
     })
 }
 
-/// A session whose user signed in with secret `s1` so many milliseconds ago.
+/// A session whose user signed in with secret `s1` `ago` milliseconds ago.
 fn signed_in(principal: &str, version: u64, at: u64, ago: u64) -> LoadedSession {
     LoadedSession {
         principal: Some(principal.to_owned()),
@@ -283,7 +283,7 @@ fn who_was_deleted_stays_so() {
             .broken(),
         []
     );
-    // A deletion that nobody saw the end of may come at any time, but only once.
+    // A deletion without an answer may take effect at any time, but only once.
     let late = created()
         .then(delete("k"), unknown())
         .then(load("k"), seen(1, 4, &[]))
@@ -311,7 +311,7 @@ fn one_rotation_wins() {
     };
     assert_eq!(twice(done(1, 3)).broken(), [(Law::RotatedTwice, 2)]);
     assert_eq!(twice(Answer::Superseded).broken(), []);
-    // A rotation whose answer was lost has won if its secret is seen.
+    // A rotation without an answer took effect if a read shows its secret.
     let lost = |second| twice(unknown()).then(load("k"), second);
     assert_eq!(lost(Answer::Found(rotated("s1", 1, 7, 3))).broken(), []);
     assert_eq!(lost(Answer::Found(rotated("s1b", 1, 7, 3))).broken(), [(Law::RotatedTwice, 3)]);
@@ -331,12 +331,12 @@ fn a_superseded_secret_is_dead() {
         replaced().then(rotate("s0", "s1b"), done(1, 4)).broken(),
         [(Law::RotatedTwice, 2), (Law::SupersededAccepted, 2)]
     );
-    // A conflict comes after the comparison of the secret.
+    // The store compares the secret before the guard, so a conflict accepts the secret.
     assert_eq!(
         replaced().then(guarded(9, Write::default()), Answer::Conflict).broken(),
         [(Law::SupersededAccepted, 2)]
     );
-    // Beside the rotation either order will do.
+    // Concurrent with the rotation, both orders are possible.
     let beside = created().between(3, 6, rotate("s0", "s1"), done(1, 3)).between(
         4,
         5,
@@ -344,7 +344,7 @@ fn a_superseded_secret_is_dead() {
         done(2, 4),
     );
     assert_eq!(beside.broken(), []);
-    // A rotation without an answer replaced the secret if the new one, or one after it, is seen, or
+    // A rotation without an answer replaced the secret if the new secret or a later one is seen, or
     // if the old one is refused.
     let open = || created().then(rotate("s0", "s1"), unknown());
     assert_eq!(open().then(late.clone(), done(2, 4)).broken(), []);
@@ -368,7 +368,7 @@ fn a_commit_is_superseded_for_a_reason() {
         created().then(rotate("s0", "s1"), unknown()).then(late(), Answer::Superseded).broken(),
         []
     );
-    // A secret that no call installed is refused rightly, and not taken.
+    // The store must refuse a secret that no call installed.
     assert_eq!(
         created().then(commit_with("s7", "k", Write::default()), Answer::Superseded).broken(),
         []
@@ -377,7 +377,7 @@ fn a_commit_is_superseded_for_a_reason() {
         created().then(commit_with("s7", "k", Write::default()), done(1, 2)).broken(),
         [(Law::NeverWritten, 1)]
     );
-    // A superseded session lives.
+    // The answer `Superseded` shows that the session is alive.
     let dead =
         created().then(delete("k"), Answer::Deleted(true)).then(rotate("s0", "s1"), unknown());
     assert_eq!(dead.then(late(), Answer::Superseded).broken(), [(Law::Resurrection, 3)]);
@@ -402,7 +402,7 @@ fn a_rotation_keeps_what_it_does_not_change() {
         };
     assert_eq!(both("3".to_owned(), 2), []);
     assert_eq!(both("0".to_owned(), 2), [(Law::LostAdd, 3)]);
-    // It makes no version of its own.
+    // A rotation alone does not make a version.
     assert_eq!(created().then(rotate("s0", "s1"), done(2, 2)).broken(), [(Law::Version, 1)]);
 }
 
@@ -463,7 +463,7 @@ fn a_claim_ends_what_it_reaches() {
     assert_eq!(later().then(claim(0), Answer::Deleted(true)).broken(), [(Law::Claim, 2)]);
     assert_eq!(later().then(claim(1), Answer::Superseded).broken(), [(Law::Claim, 2)]);
     assert_eq!(created().then(claim(0), Answer::Superseded).broken(), [(Law::Claim, 1)]);
-    // Beside the sign-in either will do.
+    // Concurrent with the sign-in, both answers are possible.
     let beside = |answer| {
         created().between(3, 6, rotate_and("s0", "s1", None, of("p")), unknown()).between(
             3,
@@ -484,7 +484,7 @@ fn a_revocation_takes_all_that_were_there() {
     let revoked = || made().then(revoke("p"), Answer::Revoked(1));
     assert_eq!(revoked().then(load("k"), Answer::Absent).broken(), []);
     assert_eq!(revoked().then(load("k"), seen_of("p", 1, 4)).broken(), [(Law::Resurrection, 2)]);
-    // A rotation does not save it.
+    // A rotation does not save the session from the revocation.
     let rotating = made().between(3, 9, revoke("p"), Answer::Revoked(0)).between(
         4,
         5,
@@ -497,7 +497,7 @@ fn a_revocation_takes_all_that_were_there() {
         ..rotated("s1", 1, 9, 5)
     };
     assert_eq!(rotating.then(load("k"), Answer::Found(read)).broken(), [(Law::Resurrection, 3)]);
-    // A sign-in beside it may come after it.
+    // A concurrent sign-in may come after the revocation.
     let sign_in = rotate_and("s0", "s1", None, of("p"));
     let racing = created().between(3, 6, sign_in, done_of(2, 3, 0)).between(
         3,
@@ -523,12 +523,12 @@ fn what_is_gone_is_gone_for_a_reason() {
         created().then(revoke("p"), Answer::Revoked(0)).then(load("k"), Answer::Absent).broken(),
         [(Law::LostSession, 2)]
     );
-    // A revocation without an answer may come at any time, also for who signed in later.
+    // A revocation without an answer may take effect at any time, also after a later sign-in.
     let late = HistoryBuilder::default()
         .then(revoke("p"), unknown())
         .then(create("k", of("p")), Answer::New);
     assert_eq!(late.then(load("k"), Answer::Absent).broken(), []);
-    // Nobody saw it, so it may never have been there.
+    // No answer showed the session, so it may never have existed.
     assert_eq!(
         HistoryBuilder::default()
             .then(create("k", Write::default()), unknown())
@@ -548,13 +548,13 @@ fn a_read_shows_the_last_write() {
     assert_eq!(twice().then(load("k"), seen(3, 6, &[("v0", "2")])).broken(), []);
     assert_eq!(twice().then(load("k"), seen(3, 6, &[("v0", "1")])).broken(), [(Law::LostWrite, 3)]);
     assert_eq!(twice().then(load("k"), seen(3, 6, &[])).broken(), [(Law::LostWrite, 3)]);
-    // Even if it tells the version that it shows.
+    // The law also holds if the read shows the version of the older value.
     assert_eq!(
         twice().then(load("k"), seen(2, 6, &[("v0", "1")])).broken(),
         [(Law::LostWrite, 3), (Law::Version, 3)]
     );
-    // A write without an answer may come behind one that has one; one that was seen before it may
-    // not.
+    // A write without an answer may come after one with an answer. If a read showed it before that,
+    // it may not.
     let open = || created().then(commit("k", write(&[("v0", "1")])), unknown());
     let second = |calls: HistoryBuilder, version| {
         calls.then(commit("k", write(&[("v0", "2")])), done(version, 6))
@@ -607,7 +607,7 @@ fn a_counter_holds_what_was_added() {
     assert_eq!(open("7", 3).broken(), []);
     assert_eq!(open("12", 4).broken(), []);
     assert_eq!(open("17", 4).broken(), [(Law::SurplusAdd, 4)]);
-    // Two that were done at once do not come to the same.
+    // Two concurrent additions must both count.
     let lost = created().between(3, 6, commit("k", sum("n0", 3)), summed(2, 3, "n0", 3)).between(
         3,
         6,
@@ -633,7 +633,7 @@ fn versions_count_changes() {
         [(Law::Version, 2)]
     );
     assert_eq!(two().then(load("k"), seen(5, 4, &[("v0", "1")])).broken(), [(Law::Version, 2)]);
-    // Somebody else's change, whose answer was lost, had made it.
+    // A change of another client, whose answer was lost, had made this version.
     let open = created()
         .then(commit("k", write(&[("v0", "1")])), unknown())
         .then(load("k"), seen(2, 4, &[("v0", "1")]));
@@ -679,7 +679,7 @@ fn a_session_dies_at_its_deadline_and_not_before() {
     );
     assert_eq!(brief().between(50, 51, load("k"), told(49, 80)).broken(), [(Law::WrongTime, 1)]);
     assert_eq!(brief().between(50, 51, load("k"), told(10, 52)).broken(), [(Law::WrongTime, 1)]);
-    // Its life was made longer, maybe.
+    // The commit without an answer may have extended the life.
     let longer = Write { ttl: Some(300), ..Write::default() };
     assert_eq!(
         brief()
@@ -698,7 +698,8 @@ fn a_list_shows_the_live_sessions_of_its_principal() {
     assert_eq!(signed_in().then(list("p"), shown(&[])).broken(), [(Law::MissingInList, 1)]);
     assert_eq!(signed_in().then(list("q"), shown(&["k"])).broken(), [(Law::ForeignInList, 1)]);
     assert_eq!(signed_in().then(list("p"), shown(&["k", "x"])).broken(), [(Law::ForeignInList, 1)]);
-    // Somebody may have signed out, and what was read before and after tells that nobody did.
+    // The commit without an answer may have signed the user out. Equal reads before and after the
+    // list prove that it did not.
     let out = Write { principal: Some(None), ..Write::default() };
     let maybe = || signed_in().then(commit("k", out.clone()), unknown());
     assert_eq!(maybe().then(list("p"), shown(&[])).broken(), []);
